@@ -1,0 +1,322 @@
+"""What the planner sees and what it says. Plain frozen data; times are aware and in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class ActionKind(StrEnum):
+    """What can be done to a secret or a key (``plan --json``: ``kind``)."""
+
+    ROTATE = "rotate"
+    RESUME = "resume"
+    PROMOTE = "promote"
+    LABEL = "label"
+    RETIRE = "retire"
+    REVOKE = "revoke"
+
+
+class Reason(StrEnum):
+    """Why something is done or left; the same word in plan, log, audit line, metric and status."""
+
+    # rotate
+    FIRST_KEY = "first-key"
+    KEY_MISSING = "key-missing"
+    KEY_DISABLED = "key-disabled"
+    EXPIRED = "expired"
+    EXPIRING = "expiring"
+    MAX_AGE = "max-age"
+    CAPACITY = "capacity"
+    REQUESTED = "requested"
+    EMERGENCY = "emergency"
+    # resume
+    PENDING = "pending"
+    # label, retire
+    UNADOPTED = "unadopted"
+    SUPERSEDED = "superseded"
+    CURRENT_AGAIN = "current-again"
+    # revoke
+    GRACE_OVER = "grace-over"
+    KEY_DEAD = "key-dead"
+    ORPHAN = "orphan"
+    # left alone
+    HOLD = "hold"
+    MISCONFIGURED = "misconfigured"
+    EMPTY = "empty"
+    REPLICA = "replica"
+    OWNED = "owned-by-service"
+    DELETED = "pending-deletion"
+    FOREIGN_ROTATION = "rotation-in-progress"
+    UNREADABLE = "unreadable"
+    WINDOW = "window"
+    DAILY_LIMIT = "daily-limit"
+    LABEL_LIMIT = "label-limit"
+    NO_SCOPES = "no-scopes"
+    SHARED_KEY = "shared-key"
+    BROKEN_CURRENT = "broken-current"
+    MASS_REVOCATION = "mass-revocation"
+    MASS_MISSING = "mass-missing"
+    UNKNOWN_ACCOUNT = "unknown-account"
+    DUPLICATE_MANAGEMENT = "duplicate-management"
+    CLOCK_SKEW = "clock-skew"
+    INCONSISTENT = "inconsistent-labels"
+    UNKNOWN_KEY_EXPIRING = "unknown-key-expiring"
+    ORPHAN_UNPROVEN = "orphan-unproven"
+    OLD_CREDENTIALS = "management-credentials-old"
+    NOT_IN_TIME = "not-in-time"
+    LISTING_INCOMPLETE = "listing-incomplete"
+
+
+class Severity(StrEnum):
+    """An ``error`` makes a sweep fail in part (exit 1); a ``warning`` is only said."""
+
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A CPaaS X application and entity link of a key, without Infobip's read-only ``key``."""
+
+    application_id: str
+    entity_id: str | None = None
+    action: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key as Infobip lists it, without its value.
+
+    ``scopes`` and ``permissions`` are ``None`` where the answer did not hold them (not readable is not empty).
+    ``value_readable`` says that the answer held what looks like the real value rather than a mask.
+    """
+
+    id: str
+    name: str
+    account_id: str | None
+    enabled: bool
+    valid_from: datetime | None
+    valid_to: datetime | None
+    scopes: frozenset[str] | None = None
+    permissions: frozenset[str] | None = None
+    allowed_ips: frozenset[str] = frozenset()
+    platform: frozenset[Platform] = frozenset()
+    value_readable: bool = False
+
+    def expired(self, now: datetime) -> bool:
+        """Whether its end has come."""
+        return self.valid_to is not None and self.valid_to <= now
+
+    def alive(self, now: datetime) -> bool:
+        """Whether it authenticates as far as Infobip's list tells: enabled and not expired."""
+        return self.enabled and not self.expired(now)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretEntry:
+    """A secret as ``ListSecrets`` or ``DescribeSecret`` gives it: names, tags and labels, never a value.
+
+    ``versions`` maps version ids to their staging labels. ``current`` etc. are derived in :mod:`rotator.core.labels`.
+    """
+
+    arn: str
+    name: str
+    tags: Mapping[str, str]
+    versions: Mapping[str, frozenset[str]]
+    owning_service: str | None = None
+    primary_region: str | None = None
+    deleted_at: datetime | None = None
+    rotation_enabled: bool = False
+    last_changed: datetime | None = None
+
+    @property
+    def region(self) -> str:
+        """The region in the ARN, or ``""``."""
+        parts = self.arn.split(":")
+        return parts[3] if len(parts) > 3 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Which Infobip key an unlabelled current version holds, found by reading its value (never kept here).
+
+    :param key_id: the key, or ``None``.
+    :param problem: a sentence for the operator where there is none.
+    :param known_foreign: the value was read and is certainly none of this account's keys.
+    """
+
+    key_id: str | None
+    problem: str = ""
+    known_foreign: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A weekly window in a time zone: ``days`` (0 is Monday) and minutes of the day ``[start, end)``; may wrap midnight."""
+
+    days: frozenset[int]
+    start: int
+    end: int
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What the operator wants for one managed secret: its tags, parsed. Lengths are ``timedelta``."""
+
+    account: str
+    rotate_before: float | timedelta = 0.33
+    max_age: timedelta | None = None
+    validity: timedelta = timedelta(days=90)
+    grace: timedelta = timedelta(hours=72)
+    scopes: frozenset[str] | None = None
+    value_field: str = "api_key"
+    verify: bool = True
+    verify_path: str = "/account/1/balance"
+    window: Window | None = None
+    hold: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing to do.
+
+    :param key_id: the key concerned: the old one for ``rotate``, the one to be promoted, labelled, retired or revoked.
+    :param version_id: the version concerned: current for ``rotate`` and ``label``, pending for ``resume``, else superseded.
+    :param due_at: since when it is due.
+    :param deadline: when it is too late (the old key's end), if there is such a time.
+    :param costs_update: whether a ``revoke`` needs a call that counts against the daily limit.
+    """
+
+    kind: ActionKind
+    account: str
+    secret: str
+    reason: Reason
+    due_at: datetime
+    key_id: str | None = None
+    version_id: str | None = None
+    deadline: datetime | None = None
+    detail: str = ""
+    arn: str = ""
+    costs_update: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A secret (or one of its actions) that is left alone, and why."""
+
+    secret: str
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something a person should know or mend."""
+
+    kind: Reason
+    detail: str
+    secret: str | None = None
+    key_id: str | None = None
+    severity: Severity = Severity.WARNING
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """One account's daily budget: what was used in the last 24 hours, the limits, and the part kept for emergencies."""
+
+    creates_used: int
+    creates_limit: int
+    updates_used: int
+    updates_limit: int
+    reserve: int
+
+    @property
+    def creates_left(self) -> int:
+        """What scheduled work may still create."""
+        return max(0, self.creates_limit - self.reserve - self.creates_used)
+
+    @property
+    def updates_left(self) -> int:
+        """What scheduled work may still update."""
+        return max(0, self.updates_limit - self.reserve - self.updates_used)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The deployment's own settings that decisions depend on."""
+
+    deployment: str = "default"
+    daily_limit: int = 40
+    reserve: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSnapshot:
+    """Everything that one account's decisions depend on, as it was observed.
+
+    :param management: the management secret's entry.
+    :param secrets: every secret with ``rotator:role=key`` of this account, also those that will be left alone.
+    :param others: managed secrets of other accounts (a copied secret may stand there and hold a key of this one).
+    :param keys: every key that Infobip lists, by id.
+    :param resolutions: by ARN, for current versions without a key label.
+    :param skew: Infobip's clock less ours, where an answer told it.
+    :param complete: whether the listing is known to hold every key.
+    """
+
+    account: str
+    management: SecretEntry
+    secrets: tuple[SecretEntry, ...]
+    keys: Mapping[str, Key]
+    others: tuple[SecretEntry, ...] = ()
+    resolutions: Mapping[str, Resolution] = field(default_factory=dict)
+    skew: timedelta | None = None
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPlan:
+    """What a sweep of one account would do, in order, and what it leaves alone. ``error``: it could not be observed."""
+
+    account: str
+    quota: Quota
+    actions: tuple[Action, ...] = ()
+    skipped: tuple[Skip, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    error: str | None = None
+    keys: int = 0
+    earliest_end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One plan an account, at one moment."""
+
+    generated_at: datetime
+    accounts: tuple[AccountPlan, ...]
+
+
+class Outcome(StrEnum):
+    """What became of an action (``run --json``)."""
+
+    DONE = "done"
+    FAILED = "failed"
+    DEFERRED = "deferred"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An action and what became of it; ``error`` is redacted text.
+
+    :param new_key_id: the replacement that was promoted, if one was.
+    """
+
+    action: Action
+    outcome: Outcome
+    error: str | None = None
+    new_key_id: str | None = None
+    new_version_id: str | None = None
+    duration: timedelta = timedelta(0)

@@ -1,0 +1,44 @@
+"""A value that must not be seen."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Final, NoReturn
+
+
+class Secret:
+    """Holds a secret text. ``repr``, ``str`` and ``format`` show nothing; :meth:`reveal` is explicit.
+
+    Not picklable, not hashable, and without ``__dict__``, so that dumps of locals or of objects do not find it.
+    """
+
+    __slots__ = ("__text",)
+    HIDDEN: Final = "<hidden>"
+
+    def __init__(self, text: str) -> None:
+        self.__text: Final = text
+
+    def reveal(self) -> str:
+        """The text itself. Call it only where it leaves the process on purpose."""
+        return self.__text
+
+    def __repr__(self) -> str:
+        return self.HIDDEN
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return self.HIDDEN
+
+    def __bool__(self) -> bool:
+        return bool(self.__text)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self.__text.encode(), other.reveal().encode())
+
+    __hash__ = None  # type: ignore[assignment]  # a hash would let a value be guessed by trial
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is never serialised")

@@ -1,0 +1,199 @@
+"""The tree of errors. Every one says what happened, to what, and what to do.
+
+::
+
+    RotatorError                     anything that this program raises on purpose
+    ├── ConfigurationError           usage, settings, management secret: nothing was started (exit 2)
+    ├── Refused                      a rule forbids it (hold, guard, not provably ours): nothing changed
+    ├── BadSecretValue               a stored value that cannot be read as asked
+    ├── ReplacementRejected          a new key is not what was asked for, or does not authenticate
+    ├── LostRace                     somebody else promoted first: the own key is given up
+    ├── Changed                      the world is no longer what the plan saw: the next sweep decides anew
+    ├── ProviderError                Infobip
+    │   ├── BadCredentials           401: the management credentials are refused
+    │   ├── MissingRole              403: the credentials are good, a role or scope is missing
+    │   ├── SessionBusy              an IBSSO session that somebody left behind refuses a new one
+    │   ├── KeyNotFound              404
+    │   ├── InvalidRequest           400 and other 4xx, with the violations: certainly not done
+    │   ├── ProviderThrottled        429, and for how long: certainly not done
+    │   ├── ProviderUnavailable      a read (or a revocation) that got no answer after its retries
+    │   ├── OutcomeUnknown           a write without a readable answer: may or may not have happened
+    │   └── ContractViolation        an answer that can't be: not JSON, wrong type, wrong id, redirect, too large
+    └── StoreError                   AWS Secrets Manager
+        ├── StoreDenied              IAM or KMS says no (the action is named)
+        ├── SecretNotFound           no such secret or version
+        ├── PreconditionFailed       compare-and-swap lost, or a token used with another value
+        ├── StoreRejected            invalid request or state (pending deletion, limit): certainly not done
+        ├── StoreUnavailable         throttled, 5xx, unreachable on a read: certainly nothing changed
+        └── StoreOutcomeUnknown      a write without an answer: may or may not have happened
+
+``retryable`` says whether the next sweep may simply try again; ``outcome_unknown`` that a write may have happened.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import ClassVar
+
+
+class RotatorError(Exception):
+    """Base of the tree.
+
+    :param message: what happened, and to which secret or key; never holds a secret value.
+    :param advice: what the operator should do, as a short sentence; may be empty.
+    """
+
+    retryable: ClassVar[bool] = False
+    outcome_unknown: ClassVar[bool] = False
+    default_advice: ClassVar[str] = ""
+
+    def __init__(self, message: str, *, advice: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice or self.default_advice
+
+    def __str__(self) -> str:
+        if not self.advice:
+            return self.message
+        stop = "" if self.message.endswith((".", "!", "?")) else "."
+        return f"{self.message}{stop} {self.advice}"
+
+
+class ConfigurationError(RotatorError):
+    """Usage, settings or the management secret are wrong; nothing was started."""
+
+
+class Refused(RotatorError):
+    """A rule forbids it; nothing was changed."""
+
+
+class BadSecretValue(RotatorError):
+    """A stored value cannot be read as the tags say."""
+
+
+class ReplacementRejected(RotatorError):
+    """A new key differs from what was asked, or does not authenticate."""
+
+    retryable = True
+
+
+class LostRace(RotatorError):
+    """Somebody else promoted another version meanwhile."""
+
+    retryable = True
+
+
+class Changed(RotatorError):
+    """The world is no longer what the plan saw; nothing was changed."""
+
+    retryable = True
+
+
+class ProviderError(RotatorError):
+    """Infobip refused, failed, or made no sense."""
+
+
+class BadCredentials(ProviderError):
+    """401 to the management credentials."""
+
+    default_advice = "Check username, password and auth in the management secret."
+
+
+class MissingRole(ProviderError):
+    """403: authenticated, but not allowed."""
+
+    default_advice = "Give the user a role that may manage API keys, such as Account Manager or Integrations Manager."
+
+
+class SessionBusy(ProviderError):
+    """An IBSSO session that is still open elsewhere refuses a new one (for up to 60 idle minutes)."""
+
+    retryable = True
+    default_advice = "It ends by itself after at most 60 idle minutes; the next sweep goes on. Basic has no sessions."
+
+
+class KeyNotFound(ProviderError):
+    """404 for a key."""
+
+
+class InvalidRequest(ProviderError):
+    """A 4xx that says the request is wrong: certainly nothing was done.
+
+    :param violations: ``(property, what is wrong with it)`` as Infobip says it.
+    """
+
+    def __init__(self, message: str, *, advice: str = "", violations: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message, advice=advice)
+        self.violations = violations
+
+
+class ProviderThrottled(ProviderError):
+    """429: certainly nothing was done.
+
+    :param retry_after: how long Infobip asks to wait, where it says so.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, advice: str = "", retry_after: timedelta | None = None) -> None:
+        super().__init__(message, advice=advice)
+        self.retry_after = retry_after
+
+
+class ProviderUnavailable(ProviderError):
+    """No usable answer to a read, after its retries."""
+
+    retryable = True
+
+
+class OutcomeUnknown(ProviderError):
+    """A write got no readable answer: it may have happened or not."""
+
+    retryable = True
+    outcome_unknown = True
+
+
+class ContractViolation(ProviderError):
+    """An answer that breaks the API's contract; never trusted, never guessed at."""
+
+
+class StoreError(RotatorError):
+    """AWS Secrets Manager refused or failed."""
+
+
+class StoreDenied(StoreError):
+    """IAM or KMS denies an action.
+
+    :param action: the IAM action, such as ``secretsmanager:GetSecretValue``.
+    """
+
+    def __init__(self, message: str, *, advice: str = "", action: str = "") -> None:
+        super().__init__(message, advice=advice)
+        self.action = action
+
+
+class SecretNotFound(StoreError):
+    """No such secret, or no such version."""
+
+
+class PreconditionFailed(StoreError):
+    """A compare-and-swap lost, or a version id is taken by another value."""
+
+    retryable = True
+
+
+class StoreRejected(StoreError):
+    """The request or the secret's state is invalid: certainly nothing was done."""
+
+
+class StoreUnavailable(StoreError):
+    """Throttled, unreachable or failing, and certainly nothing was changed."""
+
+    retryable = True
+
+
+class StoreOutcomeUnknown(StoreError):
+    """A write got no answer: it may have happened or not."""
+
+    retryable = True
+    outcome_unknown = True

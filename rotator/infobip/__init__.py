@@ -1,0 +1,1 @@
+"""Infobip's key-management API: client, authentication, wire formats."""
