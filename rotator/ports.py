@@ -143,7 +143,7 @@ class SecretStore(Protocol):
         ...
 
     def version_dates(self, secret_id: str) -> Mapping[str, datetime]:
-        """When each labelled version was created."""
+        """When each version was created, versions without a label (deprecated ones) included."""
         ...
 
     def stage(self, secret_id: str, version_id: str, text: Secret, labels: tuple[str, ...]) -> None:

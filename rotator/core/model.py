@@ -37,7 +37,7 @@ class Reason(StrEnum):
     # label, retire
     UNADOPTED = "unadopted"
     SUPERSEDED = "superseded"
-    CURRENT_AGAIN = "current-again"
+    STALE_LABEL = "stale-label"
     # revoke
     GRACE_OVER = "grace-over"
     KEY_DEAD = "key-dead"
@@ -65,6 +65,7 @@ class Reason(StrEnum):
     INCONSISTENT = "inconsistent-labels"
     UNKNOWN_KEY_EXPIRING = "unknown-key-expiring"
     ORPHAN_UNPROVEN = "orphan-unproven"
+    KEY_REENABLED = "key-re-enabled"
     OLD_CREDENTIALS = "management-credentials-old"
     NOT_IN_TIME = "not-in-time"
     LISTING_INCOMPLETE = "listing-incomplete"
@@ -145,12 +146,14 @@ class Resolution:
 
     :param key_id: the key, or ``None``.
     :param problem: a sentence for the operator where there is none.
-    :param known_foreign: the value was read and is certainly none of this account's keys.
+    :param known_foreign: the value was read, and it holds none of this account's keys but those in ``holds``.
+    :param holds: keys found somewhere in a value that can't be read as tagged; they count as in use.
     """
 
     key_id: str | None
     problem: str = ""
     known_foreign: bool = False
+    holds: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

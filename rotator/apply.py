@@ -1,0 +1,120 @@
+"""The only way in which a plan changes anything: one action in, one result out. Everything re-reads before it acts."""
+
+from __future__ import annotations
+
+from rotator.audit import change
+from rotator.context import AccountContext
+from rotator.core.labels import key_label
+from rotator.core.lifecycle import read_lifecycle
+from rotator.core.model import Action, ActionKind, Outcome, Reason, Result, SecretEntry, Spec
+from rotator.core.spec import parse_spec
+from rotator.errors import Changed, ProviderThrottled, Refused, RotatorError
+from rotator.revocation import Revocation
+from rotator.rotation import Promoted, Rotation, retire_version, unlabel
+
+
+def apply(context: AccountContext, action: Action, *, said: str = "") -> tuple[Result, RotatorError | None]:
+    """Do one action. Never raises for what can go wrong with one secret: that is the result.
+
+    :param said: an operator's own words, which stand in the audit as the reason.
+
+    The error is given beside it, for the sweep to see whether going on makes sense. A throttled account and a changed world are ``deferred``: nothing is lost, the next sweep goes on.
+    """
+    begin = context.services.clock.now()
+    promoted: Promoted | None = None
+    outcome = Outcome.DONE
+    error: RotatorError | None = None
+    try:
+        promoted = _do(context, action, said)
+    except (ProviderThrottled, Changed) as caught:
+        outcome, error = Outcome.DEFERRED, caught
+    except RotatorError as caught:
+        outcome, error = Outcome.FAILED, caught
+    if error is not None and outcome is Outcome.FAILED:
+        _say_failed(context, action, error)
+    result = Result(
+        action=action,
+        outcome=outcome,
+        error=None if error is None else str(error),
+        new_key_id=promoted.key_id if promoted else None,
+        new_version_id=promoted.version_id if promoted else None,
+        duration=context.services.clock.now() - begin,
+    )
+    return result, error
+
+
+def _do(context: AccountContext, action: Action, said: str) -> Promoted | None:
+    match action.kind:
+        case ActionKind.ROTATE:
+            return Rotation(context, action, trigger_reason=said).rotate()
+        case ActionKind.RESUME | ActionKind.PROMOTE:
+            return Rotation(context, action).resume()
+        case ActionKind.LABEL:
+            label(context, action)
+        case ActionKind.RETIRE:
+            retire(context, action)
+        case ActionKind.REVOKE if action.reason is Reason.ORPHAN:
+            Revocation(context, action).revoke_orphan()
+        case ActionKind.REVOKE:
+            Revocation(context, action).revoke()
+    return None
+
+
+def _say_failed(context: AccountContext, action: Action, error: RotatorError) -> None:
+    event = "revocation.failed" if action.kind is ActionKind.REVOKE else "rotation.failed"
+    text = f"{type(error).__name__}: {error}"
+    context.services.audit.emit(
+        event,
+        "failure",
+        account=action.account,
+        secret=action.secret,
+        version_id=action.version_id,
+        key_id=action.key_id,
+        reason=str(action.reason),
+        error=text,
+    )
+    if event == "rotation.failed":
+        detail = {"secret_arn": action.arn, "secret": action.secret, "version_id": action.version_id}
+        context.tell("Rotation Failed", {**detail, "key_id": action.key_id, "reason": str(action.reason), "error": text})
+
+
+def label(context: AccountContext, action: Action) -> None:
+    """Put the key's label on an adopted current version, or take a label off that contradicts the rest."""
+    store = context.services.store
+    entry, _ = _look(context, action)
+    assert action.version_id is not None
+    if action.reason is Reason.STALE_LABEL:
+        if (action.version_id, action.detail) not in read_lifecycle(entry, action.key_id).stale:
+            raise Changed(f"the label {action.detail} of {entry.name} is not stale any more")
+        unlabel(context, entry, action.detail, action.version_id, str(action.reason))
+        return
+    assert action.key_id is not None
+    life = read_lifecycle(entry)
+    if life.current_version != action.version_id or life.current_key is not None:
+        raise Changed(f"{entry.name} has another current version than the plan saw")
+    holder = life.holders.get(action.key_id)
+    fields = {"account": context.account, "secret": entry.name, "version_id": action.version_id, "key_id": action.key_id}
+    with change(context.services.audit, "key.adopted", **fields, reason=str(action.reason)):
+        store.add_label(entry.arn, key_label(action.key_id), action.version_id, remove_from=holder)
+
+
+def retire(context: AccountContext, action: Action) -> None:
+    """Give a superseded version its retire label: from now on the full grace, whatever went before."""
+    assert action.version_id is not None
+    assert action.key_id is not None
+    entry, spec = _look(context, action)
+    life = read_lifecycle(entry)
+    if (action.version_id, action.key_id) not in life.superseded or life.current_key is None:
+        raise Changed(f"version {action.version_id} of {entry.name} is not superseded, or retires already")
+    revoke_at = context.services.clock.now() + spec.grace
+    retire_version(context, entry, action.version_id, action.key_id, revoke_at, str(action.reason))
+
+
+def _look(context: AccountContext, action: Action) -> tuple[SecretEntry, Spec]:
+    entry = context.services.store.describe(action.arn)
+    spec = parse_spec(entry.tags)
+    if isinstance(spec, tuple):
+        raise Refused(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].mend)
+    if spec.hold is not None or entry.deleted_at is not None or spec.account != context.account:
+        raise Changed(f"{entry.name} is on hold, scheduled for deletion or moved to another account meanwhile")
+    return entry, spec

@@ -1,0 +1,140 @@
+"""Where a secret stands: its staging labels, read as one life cycle.
+
+A version is *current* (``AWSCURRENT``), *pending* (stored by us, never yet current), or *superseded*.
+``AWSPENDING`` stays on a version when it is promoted, as AWS's own templates leave it; so a version that also
+carries ``AWSPREVIOUS`` or a retire label was current once and is never mistaken for a pending one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from rotator.core.labels import CURRENT, PENDING, PREVIOUS, parse_key_label, parse_retire_label
+from rotator.core.model import SecretEntry
+
+MAX_LABELS = 18
+"""Labels that a rotation may leave on a secret; AWS allows 20, two stay free for a rescue by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retiring:
+    """A superseded version whose key is to be revoked from ``revoke_at`` on."""
+
+    version_id: str
+    key_id: str
+    revoke_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """One secret's labels, read.
+
+    :param current_version: behind ``AWSCURRENT``; ``None`` for a secret without a value.
+    :param current_key: the key by label; ``None`` where the current version is not labelled.
+    :param pending_version: stored by us and not yet promoted.
+    :param foreign_pending: ``AWSPENDING`` stands on a version that is not ours: another rotation is under way.
+    :param superseded: ``(version, key)`` without a retire label.
+    :param stale: ``(version, label)`` that contradict the rest and are to be taken off.
+    :param holders: which version holds which key's label.
+    :param problem: labels that can't be; such a secret is left alone.
+    """
+
+    current_version: str | None
+    current_key: str | None
+    pending_version: str | None
+    pending_key: str | None
+    foreign_pending: bool
+    superseded: tuple[tuple[str, str], ...]
+    retiring: tuple[Retiring, ...]
+    stale: tuple[tuple[str, str], ...]
+    holders: dict[str, str]
+    label_count: int
+    problem: str | None
+
+    def key_ids(self) -> frozenset[str]:
+        """Every key that the labels name."""
+        return frozenset(self.holders) | {item.key_id for item in self.retiring}
+
+
+def read_lifecycle(entry: SecretEntry, resolved_key: str | None = None) -> Lifecycle:
+    """Read a secret's labels.
+
+    :param resolved_key: the key that an unlabelled current version was found to hold, if it was looked up.
+    """
+    keys: dict[str, str] = {}
+    retire: list[Retiring] = []
+    retire_labels: list[tuple[str, str, str]] = []
+    current = [version for version, labels in entry.versions.items() if CURRENT in labels]
+    pending = [version for version, labels in entry.versions.items() if PENDING in labels and CURRENT not in labels]
+    problem = f"{len(current)} versions carry AWSCURRENT" if len(current) > 1 else None
+    holders: dict[str, str] = {}
+    for version, labels in sorted(entry.versions.items()):
+        for label in sorted(labels):
+            if (key_id := parse_key_label(label)) is not None:
+                if version in keys:
+                    problem = problem or f"version {version} carries the labels of two keys"
+                if key_id in holders:
+                    problem = problem or f"key {key_id} is labelled on two versions"
+                keys[version] = key_id
+                holders[key_id] = version
+            elif (parsed := parse_retire_label(label)) is not None:
+                retire.append(Retiring(version, *parsed))
+                retire_labels.append((version, label, parsed[0]))
+    current_version = current[0] if current else None
+    labelled = keys.get(current_version) if current_version else None
+    current_key = labelled or resolved_key
+    was_current = {item.version_id for item in retire} | {
+        version for version, labels in entry.versions.items() if PREVIOUS in labels
+    }
+    ours = [version for version in pending if version in keys and version not in was_current]
+    if len(ours) > 1:
+        problem = problem or "two versions carry AWSPENDING"
+    pending_version = ours[0] if ours else None
+    stale = [(version, PENDING) for version in pending if version in keys and version in was_current]
+    alive_holders = {current_version, pending_version} - {None}
+    stale += [
+        (version, label)
+        for version, label, key_id in retire_labels
+        if key_id == current_key or holders.get(key_id) in alive_holders
+    ]
+    stale_labels = {label for _, label in stale}
+    live_retire = _latest([item for item, raw in zip(retire, retire_labels, strict=True) if raw[1] not in stale_labels])
+    retiring_keys = {item.key_id for item in live_retire}
+    superseded = tuple(
+        (version, key_id)
+        for version, key_id in sorted(keys.items())
+        if version not in alive_holders and key_id not in retiring_keys and key_id != current_key
+    )
+    return Lifecycle(
+        current_version=current_version,
+        current_key=labelled,
+        pending_version=pending_version,
+        pending_key=keys.get(pending_version) if pending_version else None,
+        foreign_pending=any(version not in keys and version not in was_current for version in pending),
+        superseded=superseded,
+        retiring=live_retire,
+        stale=tuple(stale),
+        holders=holders,
+        label_count=sum(len(labels) for labels in entry.versions.values()),
+        problem=problem,
+    )
+
+
+def labels_after_rotation(life: Lifecycle, entry: SecretEntry) -> int:
+    """How many labels the secret would carry after one more rotation."""
+    present = {label for labels in entry.versions.values() for label in labels}
+    system = {CURRENT, PREVIOUS, PENDING} if life.current_version else {CURRENT, PENDING}
+    adopted = 0 if life.current_key or not life.current_version else 1
+    superseding = 1 if life.current_version else 0
+    return life.label_count + len(system - present) + 1 + superseding + adopted
+
+
+def _latest(items: list[Retiring]) -> tuple[Retiring, ...]:
+    """Two sweeps may both have labelled a key: the later time counts, so that grace is never shortened."""
+    latest: dict[str, Retiring] = {}
+    for item in items:
+        known = latest.get(item.key_id)
+        if known is None or item.revoke_at > known.revoke_at:
+            latest[item.key_id] = item
+    return tuple(sorted(latest.values(), key=lambda item: (item.revoke_at, item.key_id)))

@@ -1,0 +1,88 @@
+"""Keys that no secret holds: orphans of this deployment, which go, and unknown ones, which are only reported."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from rotator.core.draft import Draft, Rank
+from rotator.core.durations import human_duration
+from rotator.core.holdings import Holdings
+from rotator.core.labels import KeyName, key_label, parse_key_name
+from rotator.core.model import AccountSnapshot, Action, ActionKind, Key, Policy, Reason, SecretEntry
+from rotator.core.spec import parse_spec
+from rotator.core.text import printable
+
+ORPHAN_AGE = timedelta(minutes=30)
+"""Younger ones may belong to a run that is still at it."""
+REPORT_UNKNOWN = timedelta(days=14)
+
+
+def own_name(key: Key, policy: Policy) -> KeyName | None:
+    """The key's name, if this deployment gave it."""
+    name = parse_key_name(key.name)
+    return name if name is not None and name.deployment == policy.deployment else None
+
+
+def stored_here(key: Key, name: KeyName, entry: SecretEntry) -> bool:
+    """Whether a secret has the version that a key was made for, and that version is not another key's."""
+    labels = entry.versions.get(name.version_id)
+    if labels is None:
+        return False
+    others = any(label.startswith("rotator:key:") for label in labels) and key_label(key.id) not in labels
+    return not others
+
+
+def plan_orphans(draft: Draft, snapshot: AccountSnapshot, holdings: Holdings, policy: Policy, now: datetime) -> None:
+    """Keys of this deployment whose version does not exist in the secret that their name says."""
+    entries = (*snapshot.secrets, *snapshot.others)
+    resuming = {action.key_id for _, action in draft.ranked if action.kind is ActionKind.RESUME}
+    for key in sorted(snapshot.keys.values(), key=lambda key: key.id):
+        name = own_name(key, policy)
+        if name is None or not key.alive(now) or key.id in holdings.named or key.id in resuming:
+            continue
+        if key.valid_from is None or key.valid_from + ORPHAN_AGE > now:
+            continue
+        if any(stored_here(key, name, entry) for entry in entries):
+            continue
+        owner = next((entry for entry in entries if name.may_belong_to(entry.name)), None)
+        if owner is None:
+            # The version may well exist in a secret that can't be seen from here: another region or AWS account that
+            # was given the same deployment name. Ending it could be an outage there, so a person decides.
+            detail = (
+                f"key {key.id} is named for {printable(name.secret)}, which is no managed secret here, so nothing proves it "
+                "unused; if it is, end it with `rotator revoke --key-id`, or give each deployment its own ROTATOR_DEPLOYMENT"
+            )
+            draft.alert(Reason.ORPHAN_UNPROVEN, detail, key_id=key.id)
+            continue
+        spec = parse_spec(owner.tags)
+        if owner.deleted_at is not None or (not isinstance(spec, tuple) and spec.hold is not None):
+            continue
+        draft.add(
+            Rank.ORPHAN,
+            Action(
+                ActionKind.REVOKE,
+                snapshot.account,
+                owner.name,
+                Reason.ORPHAN,
+                due_at=key.valid_from + ORPHAN_AGE,
+                key_id=key.id,
+                version_id=name.version_id,
+                detail="made and never stored; nobody has its value",
+                arn=owner.arn,
+                costs_update=True,
+            ),
+        )
+
+
+def report_unknown(draft: Draft, snapshot: AccountSnapshot, holdings: Holdings, now: datetime) -> None:
+    """Keys that nobody rotates and that end soon: said, never touched."""
+    for key in sorted(snapshot.keys.values(), key=lambda key: key.id):
+        if key.id in holdings.named or not key.alive(now) or key.valid_to is None or parse_key_name(key.name) is not None:
+            continue
+        left = key.valid_to - now
+        if left <= REPORT_UNKNOWN:
+            detail = (
+                f'key {key.id} "{printable(key.name, limit=60)}" ends in {human_duration(left)} and no managed secret holds '
+                "it; `rotator adopt` takes it under management"
+            )
+            draft.alert(Reason.UNKNOWN_KEY_EXPIRING, detail, key_id=key.id)

@@ -1,0 +1,115 @@
+"""What ``rotator status`` says of each managed secret. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from rotator.core.decisions import BROKEN, ROTATE_WHEN, View, first, renew_at
+from rotator.core.lifecycle import Retiring
+from rotator.core.model import AccountSnapshot, Action, ActionKind
+from rotator.core.planner import make_view
+
+
+class State(StrEnum):
+    """One word for where a secret stands; the first that fits, in this order."""
+
+    MISCONFIGURED = "misconfigured"
+    HELD = "held"
+    EMPTY = "empty"
+    UNADOPTED = "unadopted"
+    EXPIRED = "expired"
+    BROKEN = "broken"
+    ROTATING = "rotating"
+    DUE = "due"
+    RETIRING = "retiring"
+    OK = "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretState:
+    """One line of ``rotator status``; ``next_action`` is an :class:`~rotator.core.model.ActionKind` or ``None``."""
+
+    account: str
+    secret: str
+    state: State
+    key_id: str | None
+    version_id: str | None
+    expires_at: datetime | None
+    days_left: float | None
+    next_action: ActionKind | None
+    next_action_at: datetime | None
+    retiring: tuple[Retiring, ...]
+    hold: str | None
+
+
+def states(snapshot: AccountSnapshot, actions: tuple[Action, ...], now: datetime) -> tuple[SecretState, ...]:
+    """Every secret of an account that is ours to manage (no replicas, none pending deletion or owned by a service).
+
+    :param actions: the plan's, which say what a sweep would do now.
+    """
+    views = (make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=lambda entry: entry.name))
+    return tuple(_state(snapshot.account, view, actions, now) for view in views if _managed(view))
+
+
+def _managed(view: View) -> bool:
+    entry = view.entry
+    replica = bool(entry.primary_region) and entry.primary_region != entry.region
+    return entry.deleted_at is None and not entry.owning_service and not replica
+
+
+def _state(account: str, view: View, actions: tuple[Action, ...], now: datetime) -> SecretState:
+    hold = view.spec.hold if view.spec else None
+    key = view.key
+    expires = key.valid_to if key else None
+    mine = [action for action in actions if action.secret == view.entry.name and action.arn == view.entry.arn]
+    kind, at = _next(view, mine, now)
+    return SecretState(
+        account=account,
+        secret=view.entry.name,
+        state=classify(view, now),
+        key_id=view.key_id,
+        version_id=view.life.current_version,
+        expires_at=expires,
+        days_left=None if expires is None else round((expires - now).total_seconds() / 86400, 1),
+        next_action=None if hold is not None else kind,
+        next_action_at=None if hold is not None else at,
+        retiring=view.life.retiring,
+        hold=hold,
+    )
+
+
+def classify(view: View, now: datetime) -> State:
+    """The state's name."""
+    if view.spec is None or view.life.problem is not None:
+        return State.MISCONFIGURED
+    if view.spec.hold is not None:
+        return State.HELD
+    if view.life.pending_version is not None or view.life.foreign_pending:
+        return State.ROTATING
+    if view.life.current_version is None:
+        return State.EMPTY
+    if view.key_id is None or view.life.current_key is None:
+        return State.UNADOPTED
+    decision = first(ROTATE_WHEN, view, now)
+    if decision is not None:
+        if decision.reason.value == "expired":
+            return State.EXPIRED
+        return State.BROKEN if decision.reason in BROKEN else State.DUE
+    return State.RETIRING if view.life.retiring or view.life.superseded else State.OK
+
+
+def _next(view: View, mine: list[Action], now: datetime) -> tuple[ActionKind | None, datetime | None]:
+    if mine:
+        return mine[0].kind, now
+    if view.spec is None or view.key_id is None:
+        return None, None
+    coming: list[tuple[datetime, ActionKind]] = [(item.revoke_at, ActionKind.REVOKE) for item in view.life.retiring]
+    renew = renew_at(view)
+    if renew is not None:
+        coming.append((renew, ActionKind.ROTATE))
+    if not coming:
+        return None, None
+    at, kind = min(coming)
+    return kind, at

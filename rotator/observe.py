@@ -1,0 +1,197 @@
+"""Gathering: what stands in Secrets Manager and at Infobip, without a call per secret and without keeping values."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+from rotator.core.labels import CURRENT
+from rotator.core.lifecycle import read_lifecycle
+from rotator.core.model import AccountSnapshot, Alert, Reason, Resolution, SecretEntry, Severity
+from rotator.core.secret import Secret
+from rotator.core.spec import ACCOUNT_TAG, parse_spec, role
+from rotator.core.text import printable
+from rotator.core.values import decode, possible_keys, recorded_key_id
+from rotator.errors import BadSecretValue, ConfigurationError, KeyNotFound, SecretNotFound, StoreError
+from rotator.ports import KeyProvider, SecretStore
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Every tagged secret, sorted by what it is.
+
+    :param managements: by account; more than one is a mistake to be reported.
+    :param managed: by account.
+    :param alerts: secrets whose role or account can't be made out.
+    """
+
+    managements: dict[str, tuple[SecretEntry, ...]]
+    managed: dict[str, tuple[SecretEntry, ...]]
+    alerts: tuple[Alert, ...]
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """Every account that a tag names."""
+        return tuple(sorted(self.managements.keys() | self.managed.keys()))
+
+    def find(self, secret: str) -> SecretEntry | None:
+        """A managed secret by name or ARN."""
+        every = (entry for entries in self.managed.values() for entry in entries)
+        return next((entry for entry in every if secret in (entry.name, entry.arn)), None)
+
+
+def observe_fleet(store: SecretStore) -> Fleet:
+    """List every tagged secret: one page a hundred, nothing per secret."""
+    managements: dict[str, list[SecretEntry]] = defaultdict(list)
+    managed: dict[str, list[SecretEntry]] = defaultdict(list)
+    alerts: list[Alert] = []
+    for entry in store.list_secrets():
+        account = entry.tags.get(ACCOUNT_TAG, "").strip()
+        match role(entry.tags):
+            case "management" if account:
+                if entry.deleted_at is None:
+                    managements[account].append(entry)
+            case "key" if account:
+                managed[account].append(entry)
+            case "management" | "key":
+                detail = f"the tag {ACCOUNT_TAG} is missing; set it to the account's name"
+                alerts.append(Alert(Reason.MISCONFIGURED, detail, entry.name, severity=Severity.ERROR))
+            case other:
+                detail = f"the tag rotator:role is {printable(str(other), limit=40)!r}; write key or management"
+                alerts.append(Alert(Reason.MISCONFIGURED, detail, entry.name, severity=Severity.ERROR))
+    return Fleet(
+        {name: tuple(entries) for name, entries in managements.items()},
+        {name: tuple(entries) for name, entries in managed.items()},
+        tuple(alerts),
+    )
+
+
+def management_of(fleet: Fleet, account: str) -> SecretEntry:
+    """The account's one management secret.
+
+    :raises ConfigurationError: there is none, or more than one.
+    """
+    found = fleet.managements.get(account, ())
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise ConfigurationError(
+            f"account {printable(account)} has no management secret",
+            advice=f"Tag the secret with its credentials rotator:role=management and rotator:account={printable(account)}.",
+        )
+    names = ", ".join(sorted(entry.name for entry in found))
+    raise ConfigurationError(
+        f"account {printable(account)} has {len(found)} management secrets: {names}",
+        advice="Leave the tag rotator:role=management on one of them.",
+    )
+
+
+def observe_account(store: SecretStore, provider: KeyProvider, fleet: Fleet, account: str) -> AccountSnapshot:
+    """One account's snapshot: its secrets, every key at Infobip, and whose key each unlabelled value is."""
+    listing = provider.list_keys()
+    secrets = fleet.managed.get(account, ())
+    others = tuple(entry for name in fleet.accounts if name != account for entry in fleet.managed.get(name, ()))
+    snapshot = AccountSnapshot(
+        account=account,
+        management=management_of(fleet, account),
+        secrets=secrets,
+        keys={key.id: key for key in listing.keys},
+        others=others,
+        skew=provider.skew(),
+        complete=listing.complete,
+    )
+    resolutions = {
+        entry.arn: resolve_current(store, provider, entry)
+        for entry in (*secrets, *others)
+        if entry.deleted_at is None and _unlabelled(entry)
+    }
+    return replace(snapshot, resolutions=resolutions)
+
+
+def _unlabelled(entry: SecretEntry) -> bool:
+    life = read_lifecycle(entry)
+    return life.current_version is not None and life.current_key is None
+
+
+def resolve_current(
+    store: SecretStore, provider: KeyProvider, entry: SecretEntry
+) -> Resolution:
+    """Which key of this account an unlabelled current value is: asked of Infobip by value, then by the recorded id.
+
+    Reads the value and forgets it. Never raises for one secret's trouble: that is the resolution's ``problem``.
+    Infobip's own troubles are raised.
+    """
+    parsed = parse_spec(entry.tags)
+    field = "api_key" if isinstance(parsed, tuple) else parsed.value_field
+    try:
+        stored = store.read_current(entry.arn)
+    except SecretNotFound:
+        return Resolution(None, "its value is gone")
+    except StoreError as error:
+        return Resolution(None, str(error))
+    except BadSecretValue as error:
+        return Resolution(None, str(error), known_foreign=True)
+    try:
+        value = decode(stored.text, field, entry.name)
+    except BadSecretValue as error:
+        # Unreadable as tagged, yet it may hold a key somewhere, which then must not be revoked under its consumers.
+        found = [provider.find_by_value(candidate) for candidate in possible_keys(stored.text)]
+        holds = frozenset(key.id for key in found if key is not None)
+        return Resolution(None, str(error), known_foreign=True, holds=holds)
+    return resolve_value(provider, value.key, recorded_key_id(stored.text))
+
+
+def resolve_value(provider: KeyProvider, value: Secret, recorded: str | None) -> Resolution:
+    """The key that a value belongs to.
+
+    :param recorded: the ``key_id`` that stands beside it, tried where Infobip does not find it by value.
+    """
+    found = provider.find_by_value(value)
+    if found is not None:
+        return Resolution(found.id)
+    if recorded is not None:
+        try:
+            fetched = provider.get_key(recorded)
+        except KeyNotFound:
+            fetched = None
+        if fetched is not None and fetched.value is not None and fetched.value == value:
+            return Resolution(fetched.key.id)
+    detail = (
+        "its value is no key of this Infobip account; store one that is, correct rotator:account, or name it with "
+        "`rotator adopt --key-id`"
+    )
+    return Resolution(None, detail, known_foreign=True)
+
+
+def account_of(entry: SecretEntry) -> str:
+    """The account that a managed secret belongs to.
+
+    :raises ConfigurationError: it is not tagged as managed.
+    """
+    account = entry.tags.get(ACCOUNT_TAG, "").strip()
+    if role(entry.tags) != "key" or not account:
+        raise ConfigurationError(
+            f"{printable(entry.name)} is not managed",
+            advice=(
+                "Tag it: aws secretsmanager tag-resource --secret-id "
+                f"{printable(entry.name)} --tags Key=rotator:role,Value=key Key=rotator:account,Value=<account>."
+            ),
+        )
+    return account
+
+
+def has_value(entry: SecretEntry) -> bool:
+    """Whether some version carries ``AWSCURRENT``."""
+    return any(CURRENT in labels for labels in entry.versions.values())
+
+
+__all__ = [
+    "Fleet",
+    "account_of",
+    "has_value",
+    "management_of",
+    "observe_account",
+    "observe_fleet",
+    "resolve_current",
+    "resolve_value",
+]

@@ -1,0 +1,259 @@
+"""The sweep: observe the world, plan, apply. Accounts go side by side, one account's secrets one after another."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from rotator.apply import apply
+from rotator.context import AccountContext, Budget, Services
+from rotator.core.model import (
+    AccountPlan,
+    AccountSnapshot,
+    Alert,
+    Outcome,
+    Plan,
+    Quota,
+    Reason,
+    Result,
+    Severity,
+)
+from rotator.core.planner import plan_account
+from rotator.errors import (
+    BadCredentials,
+    ConfigurationError,
+    MissingRole,
+    ProviderThrottled,
+    ProviderUnavailable,
+    RotatorError,
+    SessionBusy,
+)
+from rotator.observe import Fleet, management_of, observe_account, observe_fleet
+from rotator.ports import KeyProvider
+
+T = TypeVar("T")
+MAX_PARALLEL = 8
+GIVE_UP_AFTER = 3
+"""Actions in a row that Infobip does not answer, after which an account's sweep ends: it is down, not unlucky."""
+NO_ACCOUNT = "(no account)"
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What a sweep planned and did. ``ok``: every account could be observed, nothing failed, nothing needs mending."""
+
+    plan: Plan
+    results: tuple[Result, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the exit code is 0."""
+        failed = any(result.outcome is Outcome.FAILED for result in self.results)
+        return not failed and all(plan_ok(plan) for plan in self.plan.accounts)
+
+
+def plan_ok(plan: AccountPlan) -> bool:
+    """Whether an account could be observed and has nothing that an operator must mend."""
+    return plan.error is None and not any(alert.severity is Severity.ERROR for alert in plan.alerts)
+
+
+class Reconciler:
+    """Plans and sweeps over :class:`~rotator.context.Services`."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+
+    # ---- reading ----------------------------------------------------------------------------------------------------
+
+    def plan(self, *, account: str | None = None, secret: str | None = None, at: datetime | None = None) -> Plan:
+        """What a sweep would do now, or at another time.
+
+        :raises RotatorError: the secrets can't be listed, or the account or secret named is not known.
+        """
+        fleet = observe_fleet(self.services.store)
+        accounts = self._chosen(fleet, account, secret)
+        plans = self._side_by_side(accounts, lambda name: self._plan_one(fleet, name, at, secret))
+        return Plan(at or self.services.clock.now(), (*plans, *self._stray(fleet, account, secret)))
+
+    def snapshots(
+        self, *, account: str | None = None, secret: str | None = None
+    ) -> tuple[tuple[AccountSnapshot, ...], tuple[AccountPlan, ...]]:
+        """Every account's snapshot, and a plan with ``error`` for each account that can't be observed."""
+        fleet = observe_fleet(self.services.store)
+        good: list[AccountSnapshot] = []
+        bad: list[AccountPlan] = []
+
+        def look(name: str) -> AccountSnapshot | AccountPlan:
+            try:
+                with self.connected(fleet, name) as provider:
+                    return observe_account(self.services.store, provider, fleet, name)
+            except RotatorError as error:
+                return self._not_observed(fleet, name, error)
+
+        for seen in self._side_by_side(self._chosen(fleet, account, secret), look):
+            if isinstance(seen, AccountSnapshot):
+                good.append(seen)
+            else:
+                bad.append(seen)
+        return tuple(good), (*bad, *self._stray(fleet, account, secret))
+
+    # ---- doing ------------------------------------------------------------------------------------------------------
+
+    def sweep(
+        self, *, account: str | None = None, secret: str | None = None, force: bool = False, dry_run: bool = False
+    ) -> Sweep:
+        """One sweep.
+
+        :raises RotatorError: the secrets can't be listed, or the account or secret named is not known.
+        """
+        audit = self.services.audit
+        audit.emit("sweep.started", "attempt", account=account, secret=secret)
+        try:
+            fleet = observe_fleet(self.services.store)
+            accounts = self._chosen(fleet, account, secret)
+            done = self._side_by_side(accounts, lambda name: self._sweep_one(fleet, name, secret, force, dry_run))
+        except RotatorError as error:
+            audit.emit("sweep.completed", "failure", account=account, secret=secret, error=_text(error))
+            raise
+        stray = self._stray(fleet, account, secret)
+        self._say_alerts(stray)
+        plan = Plan(self.services.clock.now(), (*(plan for plan, _ in done), *stray))
+        sweep = Sweep(plan, tuple(result for _, results in done for result in results))
+        failed = sum(1 for result in sweep.results if result.outcome is Outcome.FAILED)
+        broken = [item.account for item in plan.accounts if item.error is not None]
+        problems = [f"{failed} actions failed"] if failed else []
+        problems += [f"accounts not swept: {', '.join(broken)}"] if broken else []
+        audit.emit(
+            "sweep.completed",
+            "success" if sweep.ok else "failure",
+            account=account,
+            secret=secret,
+            error="; ".join(problems) or (None if sweep.ok else "something needs mending, see the alerts"),
+            actions=len(sweep.results),
+            dry_run=dry_run,
+        )
+        return sweep
+
+    def _sweep_one(
+        self, fleet: Fleet, account: str, secret: str | None, force: bool, dry_run: bool
+    ) -> tuple[AccountPlan, tuple[Result, ...]]:
+        try:
+            with self.connected(fleet, account) as provider:
+                snapshot = observe_account(self.services.store, provider, fleet, account)
+                now = self.services.clock.now()
+                plan = plan_account(snapshot, self.services.policy, now, force=force, secret=secret)
+                self._say_alerts((plan,))
+                if dry_run or plan.error is not None:
+                    return plan, ()
+                context = AccountContext(self.services, provider, snapshot, Budget.of(plan.quota))
+                return plan, tuple(self._apply_all(context, plan))
+        except RotatorError as error:
+            plan = self._not_observed(fleet, account, error)
+            self._say_alerts((plan,))
+            return plan, ()
+
+    def _apply_all(self, context: AccountContext, plan: AccountPlan) -> Iterator[Result]:
+        """In order; one secret's failure never stops another's, unless nothing at this account can go on."""
+        stopped: RotatorError | None = None
+        silent = 0
+        given_up: set[str] = set()
+        for action in plan.actions:
+            if stopped is not None:
+                yield Result(action, Outcome.DEFERRED, f"not begun: {stopped.message}")
+                continue
+            if action.secret in given_up:
+                yield Result(action, Outcome.DEFERRED, "not begun: an earlier step for this secret did not succeed")
+                continue
+            result, error = apply(context, action)
+            yield result
+            silent = silent + 1 if isinstance(error, ProviderUnavailable) else 0
+            if isinstance(error, ProviderThrottled | BadCredentials | MissingRole | SessionBusy) or silent >= GIVE_UP_AFTER:
+                stopped = error
+            if error is not None and action.kind.value in ("label", "resume"):
+                given_up.add(action.secret)
+
+    # ---- parts ------------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def connected(self, fleet: Fleet, account: str) -> Iterator[KeyProvider]:
+        """A provider for one account, its session ended afterwards.
+
+        :raises RotatorError: no or several management secrets, or one that can't be read.
+        """
+        entry = management_of(fleet, account)
+        provider = self.services.connect(entry, self.services.store.read_current(entry.arn).text)
+        try:
+            yield provider
+        finally:
+            provider.close()
+
+    def _plan_one(self, fleet: Fleet, account: str, at: datetime | None, secret: str | None) -> AccountPlan:
+        try:
+            with self.connected(fleet, account) as provider:
+                snapshot = observe_account(self.services.store, provider, fleet, account)
+        except RotatorError as error:
+            return self._not_observed(fleet, account, error)
+        return plan_account(snapshot, self.services.policy, at or self.services.clock.now(), secret=secret)
+
+    def _not_observed(self, fleet: Fleet, account: str, error: RotatorError) -> AccountPlan:
+        policy = self.services.policy
+        quota = Quota(0, policy.daily_limit, 0, policy.daily_limit, policy.reserve)
+        reason = None
+        if isinstance(error, ConfigurationError) and len(fleet.managements.get(account, ())) != 1:
+            duplicate = len(fleet.managements.get(account, ())) > 1
+            reason = Reason.DUPLICATE_MANAGEMENT if duplicate else Reason.UNKNOWN_ACCOUNT
+        alerts = () if reason is None else (Alert(reason, str(error), severity=Severity.ERROR),)
+        return AccountPlan(account, quota, alerts=alerts, error=str(error))
+
+    def _stray(self, fleet: Fleet, account: str | None, secret: str | None) -> tuple[AccountPlan, ...]:
+        """Secrets that name no account: shown under an account of their own."""
+        if not fleet.alerts or account is not None or secret is not None:
+            return ()
+        policy = self.services.policy
+        quota = Quota(0, policy.daily_limit, 0, policy.daily_limit, policy.reserve)
+        return (AccountPlan(NO_ACCOUNT, quota, alerts=fleet.alerts),)
+
+    def _chosen(self, fleet: Fleet, account: str | None, secret: str | None) -> tuple[str, ...]:
+        if secret is not None:
+            entry = fleet.find(secret)
+            if entry is None:
+                raise ConfigurationError(
+                    f"{secret} is no managed secret here",
+                    advice="Check its name and the region, and that it is tagged rotator:role=key and rotator:account.",
+                )
+            names = tuple(name for name in fleet.accounts if entry in fleet.managed.get(name, ()))
+            if account is not None and account not in names:
+                raise ConfigurationError(f"{secret} belongs to account {names[0]}, not to {account}")
+            return names
+        if account is None:
+            return fleet.accounts
+        if account not in fleet.accounts:
+            known = ", ".join(fleet.accounts) or "none"
+            raise ConfigurationError(f"account {account} is not known; known are: {known}")
+        return (account,)
+
+    def _side_by_side(self, accounts: tuple[str, ...], work: Callable[[str], T]) -> list[T]:
+        if len(accounts) <= 1:
+            return [work(name) for name in accounts]
+        with ThreadPoolExecutor(min(MAX_PARALLEL, len(accounts)), "account") as pool:
+            return list(pool.map(work, accounts))
+
+    def _say_alerts(self, plans: tuple[AccountPlan, ...]) -> None:
+        for plan in plans:
+            for alert in plan.alerts:
+                fields = {"account": plan.account, "secret": alert.secret, "key_id": alert.key_id}
+                failure = "failure" if alert.severity is Severity.ERROR else "success"
+                self.services.audit.emit("alert.raised", failure, **fields, reason=str(alert.kind), detail=alert.detail)
+            if plan.error is not None and not plan.alerts:
+                self.services.audit.emit("rotation.failed", "failure", account=plan.account, error=plan.error)
+
+
+def _text(error: RotatorError) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+__all__ = ["NO_ACCOUNT", "Reconciler", "Sweep", "plan_ok"]
