@@ -36,7 +36,8 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self.__text.encode(), other.reveal().encode())
+        mine, theirs = (text.encode("utf-8", "surrogatepass") for text in (self.__text, other.reveal()))
+        return hmac.compare_digest(mine, theirs)
 
     __hash__ = None  # type: ignore[assignment]  # a hash would let a value be guessed by trial
 

@@ -1,0 +1,141 @@
+"""Staging labels and key names: written and read here and nowhere else.
+
+What is read is what would be written: anything else with the same beginning is not ours.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+CURRENT: Final = "AWSCURRENT"
+PREVIOUS: Final = "AWSPREVIOUS"
+PENDING: Final = "AWSPENDING"
+
+KEY_NAME_LIMIT: Final = 255
+_KEY: Final = "rotator:key:"
+_RETIRE: Final = "rotator:retire:"
+_MARK: Final = "/rotator:"
+# 128 characters at most, so that no label comes near the 256 that AWS allows.
+_KEY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_DEPLOYMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+_VERSION_ID: Final = re.compile(r"[A-Za-z0-9-]{32,64}")
+_STAMP: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
+
+
+def is_key_id(text: str) -> bool:
+    """Whether it looks like a key's id: 1 to 128 letters, digits, ``_`` and ``-``."""
+    return _KEY_ID.fullmatch(text) is not None
+
+
+def is_deployment(text: str) -> bool:
+    """Whether it may name a deployment: 1 to 32 letters, digits and ``._-``, beginning with a letter or digit."""
+    return _DEPLOYMENT.fullmatch(text) is not None
+
+
+def key_label(key_id: str) -> str:
+    """Write the label of the version that holds a key's value.
+
+    :raises ValueError: the key id is malformed.
+    """
+    return _KEY + _checked_key_id(key_id)
+
+
+def parse_key_label(label: str) -> str | None:
+    """Return the key id of a key label, or ``None`` for any other label."""
+    key_id = label.removeprefix(_KEY)
+    return key_id if key_id != label and is_key_id(key_id) else None
+
+
+def retire_label(key_id: str, at: datetime) -> str:
+    """Write the label that says from when on (aware) a superseded key is to be revoked.
+
+    A time between two seconds becomes the later one, so that a grace period is never shorter than it was asked for.
+
+    :raises ValueError: the key id is malformed, the time is naive, or it can't be told in four digits of a year.
+    """
+    if at.tzinfo is None:
+        raise ValueError("a retire label needs a time with a zone")
+    try:
+        at = at.astimezone(UTC)
+        if at.microsecond:
+            at = at.replace(microsecond=0) + timedelta(seconds=1)
+    except OverflowError:
+        raise ValueError("a retire label needs a time before the year 10000") from None
+    # Not strftime: it writes years before 1000 without zeros on some systems.
+    stamp = f"{at.year:04}{at.month:02}{at.day:02}T{at.hour:02}{at.minute:02}{at.second:02}Z"
+    return f"{_RETIRE}{_checked_key_id(key_id)}:{stamp}"
+
+
+def parse_retire_label(label: str) -> tuple[str, datetime] | None:
+    """Return the key id and the time (UTC) of a retire label, or ``None`` for any other label."""
+    key_id, _, stamp = label.removeprefix(_RETIRE).partition(":")
+    match = _STAMP.fullmatch(stamp)
+    if not label.startswith(_RETIRE) or not is_key_id(key_id) or match is None:
+        return None
+    year, month, day, hour, minute, second = (int(group) for group in match.groups())
+    try:
+        return key_id, datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyName:
+    """A key's name at Infobip, read: the secret's name (perhaps cut), the deployment, and the version's id."""
+
+    secret: str
+    deployment: str
+    version_id: str
+
+    def may_belong_to(self, secret_name: str, limit: int = KEY_NAME_LIMIT) -> bool:
+        """Whether the rotator would have written this name for that secret: equal, or cut exactly where it cuts.
+
+        :param limit: the longest name that it writes. A cut name may belong to several secrets.
+        """
+        # A cut name fills the limit exactly: a shorter beginning of a secret's name is another secret's whole name.
+        room = limit - len(_tail(self.deployment, self.version_id))
+        return bool(secret_name) and room > 0 and self.secret == secret_name[:room]
+
+
+def key_name(secret_name: str, deployment: str, version_id: str, limit: int = KEY_NAME_LIMIT) -> str:
+    """Write ``<secret name>/rotator:<deployment>:<version id>``; the secret's name is cut where it is too long.
+
+    :param version_id: 32 to 64 letters, digits and ``-``, chosen before the key is created.
+    :param limit: the most characters of the result.
+    :raises ValueError: a part is malformed or empty, or the limit leaves no room for the secret's name.
+    """
+    if not secret_name:
+        raise ValueError("a key's name needs the secret's name")
+    if not is_deployment(deployment):
+        raise ValueError("a deployment's name has 1 to 32 letters, digits and ._- and begins with a letter or digit")
+    if not _VERSION_ID.fullmatch(version_id):
+        raise ValueError("a version id has 32 to 64 letters, digits and hyphens")
+    tail = _tail(deployment, version_id)
+    if limit <= len(tail):
+        raise ValueError(f"a key's name of {limit} characters leaves no room for the secret's name")
+    return secret_name[: limit - len(tail)] + tail
+
+
+def parse_key_name(name: str) -> KeyName | None:
+    """Return the parts of a name that a rotator wrote, or ``None``. Whose rotator it was, its deployment tells.
+
+    It is read from its end: a secret's own name may hold ``/rotator:`` as well, what follows the last one can't.
+    """
+    secret, _, rest = name.rpartition(_MARK)
+    deployment, _, version_id = rest.partition(":")
+    if not secret or not is_deployment(deployment) or not _VERSION_ID.fullmatch(version_id):
+        return None
+    return KeyName(secret, deployment, version_id)
+
+
+def _tail(deployment: str, version_id: str) -> str:
+    return f"{_MARK}{deployment}:{version_id}"
+
+
+def _checked_key_id(key_id: str) -> str:
+    if not is_key_id(key_id):
+        raise ValueError("a key id has 1 to 128 letters, digits, _ and -")  # not shown: it came from outside
+    return key_id

@@ -1,0 +1,72 @@
+"""Outside text (names, tags, answers) made fit for terminals, logs and messages."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ELLIPSIS: Final = "…"
+DEFAULT_LIMIT: Final = 200
+_SHORT_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_WHOLE_ID: Final = 9
+
+
+class Unreadable(ValueError):
+    """A text that a person wrote and that cannot be read.
+
+    :param text: what was written, or the part of it that is wrong; it is made printable and cut in the message.
+    :param fault: what is wrong with it, as a verb phrase: ``is not a duration``.
+    :param mend: what to write instead, as an imperative: ``write one such as 72h``.
+    """
+
+    def __init__(self, text: str, fault: str, mend: str) -> None:
+        super().__init__(f"{quoted(text)} {fault}; {mend}")
+        self.text = text
+        self.fault = fault
+        self.mend = mend
+
+
+def printable(text: str, limit: int = DEFAULT_LIMIT) -> str:
+    r"""Return ``text`` with everything that a terminal would act upon written as a visible escape.
+
+    Control characters (so ANSI sequences and line breaks), bidirectional overrides, invisible characters, unusual
+    spaces and lone surrogates become ``\n``, ``\x1b``, ``\u202e`` and the like. To do it twice changes nothing.
+
+    :param limit: the most characters of the result; a longer one is cut between characters, never inside of an
+        escape, and ends in an ellipsis.
+    :raises ValueError: ``limit`` is below 1.
+    """
+    if limit < 1:
+        raise ValueError("printable needs a limit of at least 1")
+    parts: list[str] = []
+    length = 0
+    room = 0  # how many of the parts still fit when an ellipsis follows them
+    for char in text:
+        part = char if char.isprintable() else _escape(char)
+        parts.append(part)
+        length += len(part)
+        if length > limit:
+            return "".join(parts[:room]) + ELLIPSIS
+        if length < limit:
+            room = len(parts)
+    return "".join(parts)
+
+
+def quoted(text: str, limit: int = 60) -> str:
+    """Return :func:`printable` ``text`` in double quotes, for use inside of a sentence."""
+    return f'"{printable(text, limit)}"'
+
+
+def short_id(identifier: str) -> str:
+    """Return an id as people see it: ``5737…48AE``. Ids of at most 9 characters stay whole."""
+    if len(identifier) > _WHOLE_ID:
+        identifier = f"{identifier[:4]}{ELLIPSIS}{identifier[-4:]}"
+    return printable(identifier)
+
+
+def _escape(char: str) -> str:
+    if char in _SHORT_ESCAPES:
+        return _SHORT_ESCAPES[char]
+    code = ord(char)
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

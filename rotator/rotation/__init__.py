@@ -1,0 +1,217 @@
+"""Rotation: version id first, create, compare, store, probe, promote, retire. Every step can be the last one.
+
+What a crash leaves behind, and who finds it: a key without a version (named for it, so an orphan); a stored version
+that is not promoted (pending, resumed by the next sweep); a superseded version without a retire label (labelled by
+the next sweep).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rotator.context import AccountContext
+from rotator.core.labels import PENDING
+from rotator.core.lifecycle import Lifecycle, read_lifecycle
+from rotator.core.model import Action, ActionKind, Key, Reason, SecretEntry, Spec
+from rotator.core.secret import Secret
+from rotator.core.spec import parse_spec
+from rotator.core.values import decode, encode_replacement
+from rotator.errors import Changed, KeyNotFound, Refused, ReplacementRejected
+from rotator.ports import FetchedKey, StoredValue
+from rotator.rotation.create import Creation, differing_fields
+from rotator.rotation.flow import Flow, retire_version, unlabel
+from rotator.rotation.promote import Promoted, Promotion
+
+__all__ = ["Promoted", "Rotation", "differing_fields", "retire_version", "unlabel"]
+
+
+@dataclass(slots=True)
+class Rotation:
+    """One secret's rotation, from a fresh look at it to the old version's retire label.
+
+    :param said: an operator's own words, which stand in the audit as the reason.
+    :param emergency: a hold does not stop it, and no retire label is set (the old key dies at once).
+    :param entry: what was just seen of the secret, where every call counts; promotion compares and swaps in any case.
+    """
+
+    context: AccountContext
+    action: Action
+    said: str = ""
+    emergency: bool = False
+    entry: SecretEntry | None = None
+    old_value: Secret | None = field(default=None, init=False)
+    flow: Flow = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.flow = Flow(self.context, self.action, self.said)
+
+    def rotate(self, version_id: str | None = None) -> Promoted:
+        """Replace the current key.
+
+        :raises RotatorError: nothing was promoted; what was made is revoked, or found by the next sweep.
+        """
+        entry, spec, life = self._look()
+        creation = Creation(self.flow, entry, spec, self._old_key())
+        stored = self._current_value(entry, life)
+        if stored is not None:
+            self.old_value = decode(stored.text, spec.value_field, entry.name).key
+        self._rehearse(entry, spec, stored)
+        fetched, version_id, _ = creation.make(version_id or self.context.services.new_version_id())
+        return self._store_and_promote(entry, spec, life, fetched, stored, version_id)
+
+    def resume(self) -> Promoted:
+        """Finish what a killed run began: a stored version that is not promoted, or a key that was not stored.
+
+        :raises RotatorError: it can't be finished; what was made is revoked and its labels go.
+        """
+        entry, spec, life = self._look()
+        key_id, version_id = self.action.key_id, self.action.version_id
+        assert key_id is not None
+        assert version_id is not None
+        creation = Creation(self.flow, entry, spec, self._old_key())
+        if version_id not in entry.versions:
+            return self._resume_unstored(creation, life, key_id, version_id)
+        if life.pending_version != version_id or life.pending_key != key_id:
+            raise Changed(f"{entry.name}: version {version_id} is not pending any more")
+        if self._is_older_than_current(entry, life, version_id):
+            self.flow.unlabel(entry, PENDING, version_id)
+            raise Changed(
+                f"{entry.name} was given another value after version {version_id} was stored, which is retired"
+            )
+        try:
+            key = self.context.provider.get_key(key_id).key
+        except KeyNotFound:
+            self.flow.unstage(entry, key_id, version_id)
+            raise Changed(
+                f"key {key_id} of the pending version of {entry.name} is gone; its labels were removed"
+            ) from None
+        if not key.alive(self.flow.now()):
+            self.flow.give_up(entry, key_id, version_id, staged=True, revoke=key.enabled)
+            raise Changed(
+                f"key {key_id} of the pending version of {entry.name} does not live any more; it was given up"
+            )
+        creation.compare(key, creation.request(version_id), version_id, resumed=True, staged=True)
+        stored = self.context.services.store.read_version(entry.arn, version_id)
+        promotion = Promotion(self.flow, entry, spec, life, key, version_id, self.emergency)
+        promotion.probe(decode(stored.text, spec.value_field, entry.name).key, staged=True)
+        return promotion.finish()
+
+    # ---- parts ------------------------------------------------------------------------------------------------------
+
+    def _look(self) -> tuple[SecretEntry, Spec, Lifecycle]:
+        """A fresh look: is everything still as the plan saw it?"""
+        entry = self.entry or self.context.services.store.describe(self.action.arn or self.action.secret)
+        spec = parse_spec(entry.tags)
+        if isinstance(spec, tuple):
+            raise Refused(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].mend)
+        if spec.account != self.context.account:
+            raise Changed(f"{entry.name} belongs to account {spec.account} now")
+        if entry.deleted_at is not None:
+            raise Changed(f"{entry.name} is scheduled for deletion")
+        if spec.hold is not None and not self.emergency:
+            raise Refused(f'{entry.name} is on hold: "{spec.hold}"', advice="Remove the tag rotator:hold to go on.")
+        life = read_lifecycle(entry)
+        if life.problem is not None:
+            raise Refused(f"{entry.name}: {life.problem}")
+        if life.foreign_pending and not self.emergency:
+            raise Changed(f"{entry.name}: another rotation is in progress")
+        if self.action.kind is ActionKind.ROTATE:
+            expected = (self.action.version_id, self.action.key_id)
+            if (life.current_version, life.current_key) != expected:
+                raise Changed(f"{entry.name} has another current version than the plan saw")
+        elif life.current_version is not None and life.current_key is None:
+            raise Changed(f"{entry.name} has a current version that is not adopted yet")
+        return entry, spec, life
+
+    def _old_key(self) -> Key | None:
+        """The key to be replaced. What a listing says is missing or disabled is asked for once more."""
+        key_id = self.action.key_id
+        if self.action.kind is ActionKind.RESUME:
+            entry = next((e for e in self.context.snapshot.secrets if e.arn == self.action.arn), None)
+            key_id = read_lifecycle(entry).current_key if entry else None
+        if key_id is None:
+            return None
+        listed = self.context.snapshot.keys.get(key_id)
+        if self.action.reason not in (Reason.KEY_MISSING, Reason.KEY_DISABLED):
+            return listed
+        try:
+            fresh = self.context.provider.get_key(key_id).key
+        except KeyNotFound:
+            return None
+        if fresh.alive(self.flow.now()):
+            raise Changed(f"key {key_id} works again")
+        return fresh
+
+    def _current_value(self, entry: SecretEntry, life: Lifecycle) -> StoredValue | None:
+        if life.current_version is None:
+            return None
+        stored = self.context.services.store.read_current(entry.arn)
+        if stored.version_id != life.current_version:
+            raise Changed(f"{entry.name} was given another value meanwhile")
+        return stored
+
+    def _rehearse(self, entry: SecretEntry, spec: Spec, stored: StoredValue | None) -> None:
+        """Whether a replacement fits into the value, before a key is made for it.
+
+        :raises BadSecretValue: it has no such field, or would be too large.
+        """
+        encode_replacement(
+            stored.text if stored else None,
+            spec.value_field,
+            key=Secret("0" * 69),
+            key_id="0" * 32,
+            expires_at=self.flow.now() + spec.validity,
+            base_url=self.context.provider.base_url,
+            secret_name=entry.name,
+        )
+
+    def _store_and_promote(
+        self,
+        entry: SecretEntry,
+        spec: Spec,
+        life: Lifecycle,
+        fetched: FetchedKey,
+        stored: StoredValue | None,
+        version_id: str,
+    ) -> Promoted:
+        key, value = fetched.key, fetched.value
+        if value is None:
+            # An answer without the value: whatever it is, a consumer could not use it.
+            value = self.context.provider.get_key(key.id).value
+        if value is None:
+            self.flow.give_up(entry, key.id, version_id, staged=False)
+            raise ReplacementRejected(f"Infobip did not tell the value of the new key {key.id}; it was revoked")
+        promotion = Promotion(self.flow, entry, spec, life, key, version_id, self.emergency)
+        if stored is None:
+            # AWS makes a secret's very first version current by itself: it has to be proven before it is stored.
+            promotion.probe(value, staged=False)
+        text = encode_replacement(
+            stored.text if stored else None,
+            spec.value_field,
+            key=value,
+            key_id=key.id,
+            expires_at=key.valid_to,
+            base_url=self.context.provider.base_url,
+            secret_name=entry.name,
+        )
+        promotion.stage(text)
+        if stored is not None:
+            promotion.probe(value, staged=True)
+        promotion.still_lives(value)
+        return promotion.finish()
+
+    def _resume_unstored(self, creation: Creation, life: Lifecycle, key_id: str, version_id: str) -> Promoted:
+        entry = creation.entry
+        fetched = self.context.provider.get_key(key_id)
+        if fetched.value is None or not fetched.key.alive(self.flow.now()):
+            raise Changed(f"key {key_id}, made for {entry.name}, can't be read any more; it is revoked as an orphan")
+        stored = self._current_value(entry, life)
+        creation.compare(fetched.key, creation.request(version_id), version_id, resumed=True)
+        return self._store_and_promote(entry, creation.spec, life, fetched, stored, version_id)
+
+    def _is_older_than_current(self, entry: SecretEntry, life: Lifecycle, version_id: str) -> bool:
+        if life.current_version is None:
+            return False
+        dates = self.context.services.store.version_dates(entry.arn)
+        current, pending = dates.get(life.current_version), dates.get(version_id)
+        return current is not None and pending is not None and current > pending

@@ -1,0 +1,111 @@
+"""What every step of a rotation shares: where it works, how it is audited, and how it is given up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rotator.audit import change
+from rotator.context import AccountContext
+from rotator.core.labels import CURRENT, PENDING, PREVIOUS, key_label, parse_retire_label, retire_label
+from rotator.core.model import Action, SecretEntry
+from rotator.errors import RotatorError, SecretNotFound
+
+STALE_CREATE = timedelta(minutes=10)
+"""A create older than this is checked and probed again before it is promoted; its maker must have ended."""
+
+
+@dataclass(slots=True)
+class Flow:
+    """One rotation under way.
+
+    :param said: an operator's own words, which stand in the audit as the reason.
+    :param own: whether this very run made the key: then nobody else is likely to be at work on it.
+    :param begun: when the key was asked for, where this run did.
+    """
+
+    context: AccountContext
+    action: Action
+    said: str = ""
+    own: bool = False
+    begun: datetime | None = None
+
+    def now(self) -> datetime:
+        """The time."""
+        return self.context.services.clock.now()
+
+    @property
+    def reason(self) -> str:
+        """What the audit says."""
+        return self.said or str(self.action.reason)
+
+    def fields(self, entry: SecretEntry, version_id: str | None, key_id: str | None) -> dict[str, object]:
+        """The audit fields of this rotation."""
+        return {
+            "account": self.context.account,
+            "secret": entry.name,
+            "version_id": version_id,
+            "key_id": key_id,
+            "reason": self.reason,
+        }
+
+    def give_up(self, entry: SecretEntry, key_id: str, version_id: str, *, staged: bool, revoke: bool = True) -> None:
+        """Revoke the new key and take its labels off, unless somebody else is, or was, at work on it.
+
+        What fails here is found again by the next sweep: an unlabelled key is an orphan, a labelled one is pending.
+        """
+        try:
+            fresh = self.context.services.store.describe(entry.arn)
+            labels = fresh.versions.get(version_id, frozenset())
+            promoted = CURRENT in labels or PREVIOUS in labels or any(parse_retire_label(label) for label in labels)
+            stored_by_other = not staged and key_label(key_id) in labels
+            if promoted or stored_by_other or not (self.own or self._is_stale(key_id)):
+                return
+            if revoke and not self.revoke_own(entry, key_id, version_id):
+                return
+            if staged:
+                self.unstage(entry, key_id, version_id)
+        except RotatorError:
+            return  # said in the audit by `change`
+
+    def _is_stale(self, key_id: str) -> bool:
+        """Whether the run that made a key must have ended: ten minutes are more than any rotation takes."""
+        key = self.context.snapshot.keys.get(key_id)
+        made = key.valid_from if key is not None else None
+        return made is None or self.now() - made > STALE_CREATE
+
+    def revoke_own(self, entry: SecretEntry, key_id: str, version_id: str) -> bool:
+        if not self.context.budget.take_update():
+            return False
+        with change(self.context.services.audit, "key.revoked", **self.fields(entry, version_id, key_id)):
+            self.context.provider.revoke_key(key_id, self.now())
+        return True
+
+    def unstage(self, entry: SecretEntry, key_id: str, version_id: str) -> None:
+        # AWSPENDING first: what then remains if this is cut off is a superseded version with a dead key.
+        self.unlabel(entry, PENDING, version_id)
+        self.unlabel(entry, key_label(key_id), version_id)
+
+    def unlabel(self, entry: SecretEntry, label: str, version_id: str) -> None:
+        unlabel(self.context, entry, label, version_id, self.reason)
+
+
+def retire_version(
+    context: AccountContext, entry: SecretEntry, version_id: str, key_id: str, revoke_at: datetime, reason: str
+) -> None:
+    """Say on a superseded version when its key is to be revoked."""
+    fields = {"account": context.account, "secret": entry.name, "version_id": version_id, "key_id": key_id}
+    with change(context.services.audit, "key.retiring", **fields, reason=reason) as out:
+        context.services.store.add_label(entry.arn, retire_label(key_id, revoke_at), version_id)
+        out["revoke_at"] = revoke_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    context.tell("API Key Retired", {**fields, "secret_arn": entry.arn, "revoke_at": out["revoke_at"]})
+
+
+def unlabel(context: AccountContext, entry: SecretEntry, label: str, version_id: str, reason: str) -> None:
+    """Take a label off, in the audit; one that is gone already is no error."""
+    fields = {"account": context.account, "secret": entry.name, "version_id": version_id, "reason": reason}
+    with change(context.services.audit, "secret.unlabelled", **fields, label=label):
+        try:
+            context.services.store.remove_label(entry.arn, label, version_id)
+        except SecretNotFound:
+            return

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import string
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rotator.core.labels import (
+    KEY_NAME_LIMIT,
+    KeyName,
+    is_deployment,
+    is_key_id,
+    key_label,
+    key_name,
+    parse_key_label,
+    parse_key_name,
+    parse_retire_label,
+    retire_label,
+)
+
+KEY = "573711510E1C002E29679B12C7CB48AE"
+VERSION = "6f1c0f3e-6d8b-4b5c-9a43-0e0a2a3b1c4d"
+ALNUM = string.ascii_letters + string.digits
+
+key_ids = st.text(ALNUM + "_-", min_size=1, max_size=128)
+deployments = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", fullmatch=True)
+version_ids = st.text(ALNUM + "-", min_size=32, max_size=64)
+secret_names = st.text(ALNUM + "/_+=.@-", min_size=1, max_size=300) | st.text(min_size=1, max_size=300)
+tricky_names = st.lists(
+    st.sampled_from(["prod/x", "/rotator:", "default", ":", VERSION, f"/rotator:default:{VERSION}"]),
+    min_size=1,
+    max_size=6,
+).map("".join)
+moments = st.datetimes(datetime(1000, 1, 1), datetime(9999, 12, 30), timezones=st.just(UTC))
+
+
+def test_key_label() -> None:
+    assert key_label(KEY) == f"rotator:key:{KEY}"
+    assert parse_key_label(f"rotator:key:{KEY}") == KEY
+
+
+@given(key_ids)
+def test_key_labels_are_read_back_and_short_enough(key_id: str) -> None:
+    assert parse_key_label(key_label(key_id)) == key_id
+    assert len(key_label(key_id)) <= 256
+
+
+@given(st.text() | st.text(max_size=140).map("rotator:key:".__add__))
+def test_what_parses_as_a_key_label_is_what_would_be_written(label: str) -> None:
+    key_id = parse_key_label(label)
+    assert key_id is None or key_label(key_id) == label
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "",
+        KEY,
+        "AWSCURRENT",
+        "rotator:key:",
+        f"Rotator:key:{KEY}",
+        f" rotator:key:{KEY}",
+        f"rotator:key:{KEY}\n",
+        f"rotator:key:{KEY}:x",
+        "rotator:key:é",
+        "rotator:key:" + "a" * 129,
+        f"rotator:key:rotator:key:{KEY}",
+    ],
+)
+def test_other_labels_are_no_key_labels(label: str) -> None:
+    assert parse_key_label(label) is None
+
+
+@pytest.mark.parametrize("key_id", ["", "a b", "é", "a" * 129, "a:b", "a\n", "../x"])
+def test_a_malformed_key_id_is_refused(key_id: str) -> None:
+    assert not is_key_id(key_id)
+    with pytest.raises(ValueError, match="key id"):
+        key_label(key_id)
+    with pytest.raises(ValueError, match="key id"):
+        retire_label(key_id, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("at", "stamp"),
+    [
+        (datetime(2026, 11, 27, 10, 0, 5, tzinfo=UTC), "20261127T100005Z"),
+        (datetime(2026, 11, 27, 10, 0, 5, 1, tzinfo=UTC), "20261127T100006Z"),
+        (datetime(2026, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), "20270101T000000Z"),
+        (datetime(2026, 11, 27, 10, 0, 0, tzinfo=timezone(timedelta(hours=5, minutes=30))), "20261127T043000Z"),
+        (datetime(987, 1, 2, tzinfo=UTC), "09870102T000000Z"),
+    ],
+)
+def test_retire_label(at: datetime, stamp: str) -> None:
+    assert retire_label(KEY, at) == f"rotator:retire:{KEY}:{stamp}"
+
+
+@given(key_ids, moments)
+def test_retire_labels_are_read_back_and_never_early(key_id: str, at: datetime) -> None:
+    label = retire_label(key_id, at)
+    parsed = parse_retire_label(label)
+    assert parsed is not None
+    assert parsed[0] == key_id
+    assert timedelta(0) <= parsed[1] - at < timedelta(seconds=1)
+    assert parsed[1].utcoffset() == timedelta(0)
+    assert len(label) <= 256
+
+
+@given(
+    st.text()
+    | st.from_regex(r"rotator:retire:[A-Za-z0-9_-]{1,5}:[0-9]{8}T[0-9]{6}Z", fullmatch=True)
+    | st.from_regex(r"rotator:retire:[A-Za-z0-9:_-]{1,5}:[0-9TZ]{14,17}")
+)
+def test_what_parses_as_a_retire_label_is_what_would_be_written(label: str) -> None:
+    parsed = parse_retire_label(label)
+    assert parsed is None or retire_label(*parsed) == label
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        *("", "20261127", "20261127T100005", "2026-11-27T10:00:05Z", "20261127t100005z", "20261127T100005Z\n"),
+        *("20261327T100005Z", "20260229T100005Z", "20261127T240000Z", "20261127T100060Z", "00001127T100005Z"),
+        *("\u0662\u0660\u0662\u06661127T100005Z", "20261127T100005.5Z", " 20261127T100005Z", "20261127T100005Z:x"),
+    ],
+)
+def test_other_times_are_no_retire_labels(stamp: str) -> None:
+    assert parse_retire_label(f"rotator:retire:{KEY}:{stamp}") is None
+
+
+def test_a_retire_label_needs_a_time_that_can_be_told() -> None:
+    with pytest.raises(ValueError, match="zone"):
+        retire_label(KEY, datetime(2026, 1, 1))
+    with pytest.raises(ValueError, match="year"):
+        retire_label(KEY, datetime.max.replace(tzinfo=UTC))
+
+
+def test_key_name() -> None:
+    name = key_name("prod/sms/otp", "default", VERSION)
+    assert name == f"prod/sms/otp/rotator:default:{VERSION}"
+    assert parse_key_name(name) == KeyName("prod/sms/otp", "default", VERSION)
+
+
+@given(secret_names | tricky_names, deployments, version_ids, st.integers(107, 400))
+def test_key_names_are_read_back(secret: str, deployment: str, version_id: str, limit: int) -> None:
+    name = key_name(secret, deployment, version_id, limit)
+    assert len(name) <= limit
+    assert name.endswith(f"/rotator:{deployment}:{version_id}")
+    parsed = parse_key_name(name)
+    assert parsed is not None
+    assert (parsed.deployment, parsed.version_id) == (deployment, version_id)
+    assert secret.startswith(parsed.secret)
+    assert parsed.secret == secret or len(name) == limit
+    assert parsed.may_belong_to(secret, limit)
+
+
+@given(st.text() | tricky_names)
+def test_what_parses_as_a_key_name_is_what_would_be_written(name: str) -> None:
+    parsed = parse_key_name(name)
+    assert parsed is None or key_name(parsed.secret, parsed.deployment, parsed.version_id, len(name)) == name
+
+
+@given(secret_names, secret_names, version_ids)
+def test_a_name_belongs_where_it_would_be_written_and_nowhere_else(one: str, other: str, version_id: str) -> None:
+    parsed = parse_key_name(key_name(one, "default", version_id))
+    assert parsed is not None
+    same = key_name(one, "default", version_id) == key_name(other, "default", version_id)
+    assert parsed.may_belong_to(other) is same
+
+
+def test_a_shorter_beginning_is_another_secret() -> None:
+    room = KEY_NAME_LIMIT - len(f"/rotator:default:{VERSION}")
+    assert not KeyName("prod/sms", "default", VERSION).may_belong_to("prod/sms/otp")
+    assert not KeyName("prod/sms/otp", "default", VERSION).may_belong_to("prod/sms")
+    assert not KeyName("prod/sms", "default", VERSION).may_belong_to("")
+    assert KeyName("x" * room, "default", VERSION).may_belong_to("x" * room)
+    assert KeyName("x" * room, "default", VERSION).may_belong_to("x" * room + "more")
+    assert not KeyName("x" * (room - 1), "default", VERSION).may_belong_to("x" * room)
+    assert not KeyName("x" * (room - 1), "default", VERSION).may_belong_to("x" * room + "more")
+    assert not KeyName("x" * (room + 1), "default", VERSION).may_belong_to("x" * (room + 1))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "portal key",
+        f"/rotator:default:{VERSION}",
+        f"rotator:default:{VERSION}",
+        f"prod/rotator:default:{VERSION}\n",
+        f"prod/rotator:default:{VERSION[:31]}",
+        f"prod/rotator:default:{'a' * 65}",
+        f"prod/rotator:default:{VERSION}:x",
+        f"prod/rotator::{VERSION}",
+        f"prod/rotator:-x:{VERSION}",
+        f"prod/rotator:{'d' * 33}:{VERSION}",
+        f"prod/rotator:défaut:{VERSION}",
+        f"prod/rotator:default/{VERSION}",
+        f"prod/ROTATOR:default:{VERSION}",
+    ],
+)
+def test_other_names_are_no_key_names(name: str) -> None:
+    assert parse_key_name(name) is None
+
+
+@pytest.mark.parametrize(
+    ("secret", "deployment", "version_id", "limit", "said"),
+    [
+        ("", "default", VERSION, 255, "secret's name"),
+        ("prod", "", VERSION, 255, "deployment"),
+        ("prod", "a:b", VERSION, 255, "deployment"),
+        ("prod", "default", "short", 255, "version id"),
+        ("prod", "default", VERSION + "/", 255, "version id"),
+        ("prod", "default", VERSION, len(f"/rotator:default:{VERSION}"), "no room"),
+    ],
+)
+def test_key_name_refuses(secret: str, deployment: str, version_id: str, limit: int, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        key_name(secret, deployment, version_id, limit)
+
+
+def test_the_longest_tail_leaves_room_for_a_name_that_tells_something() -> None:
+    name = key_name("x" * 512, "d" * 32, "a" * 64)
+    assert len(name) == KEY_NAME_LIMIT
+    assert name.startswith("x" * 149 + "/rotator:")
+    assert is_deployment("d" * 32)
