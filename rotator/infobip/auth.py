@@ -1,0 +1,231 @@
+"""Authentication, one small ``requests`` auth class a method. Tokens are made on first use and renewed in time."""
+
+from __future__ import annotations
+
+import re
+import threading
+from abc import abstractmethod
+from base64 import b64encode
+from datetime import datetime, timedelta
+from typing import Final
+
+from requests import PreparedRequest
+from requests.auth import AuthBase
+
+from rotator.core.secret import Secret
+from rotator.errors import BadCredentials, ConfigurationError, InvalidRequest, ProviderError, SessionBusy
+from rotator.infobip.call import Answer, Call
+from rotator.infobip.credentials import AuthMethod, Credentials
+from rotator.infobip.known import Known
+from rotator.infobip.refusal import Problem, read_problem, refusal, say
+from rotator.infobip.retry import Effort
+from rotator.infobip.transport import Transport
+from rotator.infobip.wire import parse_token
+from rotator.ports import Clock
+
+SESSION_PATH: Final = "/auth/1/session"
+TOKEN_PATH: Final = "/auth/1/oauth2/token"
+SESSION_IDLE: Final = timedelta(minutes=55)
+"""A session dies after 60 idle minutes; this much earlier it is no longer trusted."""
+LONGEST_TOKEN: Final = timedelta(days=1)
+"""A token is never kept longer, whatever its ``expires_in`` says."""
+
+_NO_SESSION: Final = frozenset({404, 405, 408, 413, 415, 425})
+"""Refusals of a login that can't come from an open session: wrong address, wrong size, wrong moment."""
+_NOT_CREDENTIALS: Final = frozenset({"invalid_request", "unsupported_grant_type", "invalid_scope"})
+
+
+class ManagementAuth(AuthBase):
+    """What the transport asks of every method. Thread safe."""
+
+    @abstractmethod
+    def __call__(self, r: PreparedRequest) -> PreparedRequest:
+        """Put the ``Authorization`` header on; may log in first, and raise what a login raises."""
+
+    def refused(self, r: PreparedRequest) -> bool:  # noqa: ARG002 -- a fixed header is what it was
+        """The request was answered with 401: whether another attempt makes sense."""
+        return False
+
+    def close(self) -> None:
+        """End what is open at the far end. Never raises."""
+        return
+
+
+class HeaderAuth(ManagementAuth):
+    """A header that never changes."""
+
+    def __init__(self, header: str) -> None:
+        self._header = Secret(header)
+
+    def __call__(self, r: PreparedRequest) -> PreparedRequest:
+        """Put the header on."""
+        r.headers["Authorization"] = self._header.reveal()
+        return r
+
+
+class BasicAuth(HeaderAuth):
+    """``Basic``, in UTF-8; the password may hold anything.
+
+    :raises ConfigurationError: a user name with ``:`` cannot be sent this way.
+    """
+
+    def __init__(self, credentials: Credentials, known: Known) -> None:
+        if ":" in credentials.username:
+            raise ConfigurationError(
+                "management credentials: the user name holds a ':', which Basic cannot send",
+                advice="Use another user, or auth ibsso.",
+            )
+        super().__init__(f"Basic {_basic(credentials, known)}")
+
+
+class ApiKeyAuth(HeaderAuth):
+    """``App``: only to see whether a key works; management calls do not accept it.
+
+    :raises ValueError: the value cannot stand in a header.
+    """
+
+    def __init__(self, value: Secret) -> None:
+        if not re.fullmatch(r"[!-~]+", value.reveal()):
+            raise ValueError("the value cannot stand in a header")
+        super().__init__(f"App {value.reveal()}")
+
+
+class _TokenAuth(ManagementAuth):
+    """A header that is fetched, kept while it is good, and fetched anew after a 401."""
+
+    def __init__(self, credentials: Credentials, transport: Transport, clock: Clock, known: Known) -> None:
+        known.add(credentials.password.reveal())
+        self._credentials = credentials
+        self._transport = transport
+        self._clock = clock
+        self._known = known
+        self._lock = threading.RLock()
+        self._header: Secret | None = None
+        self._good_until: datetime | None = None
+
+    def __call__(self, r: PreparedRequest) -> PreparedRequest:
+        """Put the header on, fetching it first where there is none or its time is nearly over."""
+        with self._lock:
+            if self._good_until is not None and self._clock.now() >= self._good_until:
+                self._drop()
+            if self._header is None:
+                self._header = self._fetch()
+            r.headers["Authorization"] = self._header.reveal()
+            self._used()
+        return r
+
+    def refused(self, r: PreparedRequest) -> bool:
+        """Drop the header that was refused, unless another thread has done so already."""
+        with self._lock:
+            if self._header is not None and self._header.reveal() == r.headers.get("Authorization"):
+                self._drop()
+        return True
+
+    @abstractmethod
+    def _fetch(self) -> Secret: ...
+
+    def _used(self) -> None:
+        return
+
+    def _drop(self) -> None:
+        self._header = None
+
+
+class IbssoAuth(_TokenAuth):
+    """``IBSSO``: one session, made on first use, ended at :meth:`close`. Only one can be open: the old goes first.
+
+    :param unsafe: a session that is not bound to the caller's address.
+    """
+
+    def __init__(
+        self, credentials: Credentials, transport: Transport, clock: Clock, known: Known, *, unsafe: bool = False
+    ) -> None:
+        super().__init__(credentials, transport, clock, known)
+        self._unsafe = unsafe
+
+    def close(self) -> None:
+        """Destroy the session. What fails here ends by itself after 60 idle minutes."""
+        with self._lock:
+            self._drop()
+
+    def _fetch(self) -> Secret:
+        body = {"username": self._credentials.username, "password": self._credentials.password, "unsafe": self._unsafe}
+        # Not repeated after a lost answer: the session may be open, and would refuse the next one.
+        answer = self._transport.call(Call("POST", SESSION_PATH, body=body, effort=Effort.UNLESS_DONE))
+        if not answer.ok:
+            raise self._refusal(answer)
+        token, _ = parse_token(answer, "token")
+        self._known.add(token.reveal(), passing=True)
+        return Secret(f"IBSSO {token.reveal()}")
+
+    def _refusal(self, answer: Answer) -> ProviderError:
+        problem = read_problem(answer.body)
+        message = say(answer, self._known, problem)
+        if answer.status == 403 or _names_credentials(problem):
+            return BadCredentials(message)
+        error = refusal(answer, self._known)
+        if isinstance(error, InvalidRequest) and not problem.violations and answer.status not in _NO_SESSION:
+            return SessionBusy(f"{message}; an earlier session of this user seems to be open still")
+        return error
+
+    def _used(self) -> None:
+        self._good_until = self._clock.now() + SESSION_IDLE
+
+    def _drop(self) -> None:
+        header, self._header, self._good_until = self._header, None, None
+        if header is not None:
+            try:
+                call = Call("DELETE", SESSION_PATH, effort=Effort.UNLESS_DONE)
+                self._transport.call(call, HeaderAuth(header.reveal()))
+            except ProviderError:
+                return  # it is gone already, or ends by itself
+
+
+class OAuth2Auth(_TokenAuth):
+    """``Bearer``: a token by client credentials, renewed before its ``expires_in`` runs out."""
+
+    def _fetch(self) -> Secret:
+        form: dict[str, str | Secret] = {
+            "client_id": self._credentials.username,
+            "client_secret": self._credentials.password,
+            "grant_type": "client_credentials",
+        }
+        asked = self._clock.now()
+        answer = self._transport.call(Call("POST", TOKEN_PATH, form=form))
+        if not answer.ok:
+            raise self._refusal(answer)
+        token, seconds = parse_token(answer, "access_token")
+        self._known.add(token.reveal(), passing=True)
+        life = min(timedelta(seconds=min(seconds, 10**6)), LONGEST_TOKEN) if seconds is not None else LONGEST_TOKEN
+        self._good_until = asked + life - min(timedelta(seconds=60), life / 10)
+        return Secret(f"Bearer {token.reveal()}")
+
+    def _refusal(self, answer: Answer) -> ProviderError:
+        problem = read_problem(answer.body)
+        named = _names_credentials(problem) or (problem.error and problem.error not in _NOT_CREDENTIALS)
+        bad = answer.status == 403 or (answer.status == 400 and named)
+        return BadCredentials(say(answer, self._known, problem)) if bad else refusal(answer, self._known)
+
+
+def management_auth(
+    credentials: Credentials, transport: Transport, clock: Clock, known: Known, *, unsafe_sessions: bool = False
+) -> ManagementAuth:
+    """The method that the credentials ask for."""
+    if credentials.auth is AuthMethod.BASIC:
+        return BasicAuth(credentials, known)
+    if credentials.auth is AuthMethod.IBSSO:
+        return IbssoAuth(credentials, transport, clock, known, unsafe=unsafe_sessions)
+    return OAuth2Auth(credentials, transport, clock, known)
+
+
+def _basic(credentials: Credentials, known: Known) -> str:
+    password = credentials.password.reveal()
+    encoded = b64encode(f"{credentials.username}:{password}".encode()).decode()
+    known.add(password)
+    known.add(encoded)
+    return encoded
+
+
+def _names_credentials(problem: Problem) -> bool:
+    """Whether a refusal is about the login itself, whatever its status."""
+    return problem.code.upper() in {"UNAUTHORIZED", "E401"} or problem.error == "invalid_client"

@@ -1,0 +1,236 @@
+"""Infobip's key-management API for one account: the :class:`~rotator.ports.KeyProvider` that talks HTTP."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from requests.adapters import HTTPAdapter
+
+from rotator.core.model import Key
+from rotator.core.secret import Secret
+from rotator.errors import (
+    ContractViolation,
+    InvalidRequest,
+    OutcomeUnknown,
+    ProviderError,
+    ProviderThrottled,
+    ProviderUnavailable,
+)
+from rotator.infobip.auth import ApiKeyAuth, management_auth
+from rotator.infobip.call import Answer, Call, Limits
+from rotator.infobip.connection import WatchedAdapter
+from rotator.infobip.credentials import Credentials
+from rotator.infobip.known import Known, printable
+from rotator.infobip.listing import SIZE, list_all
+from rotator.infobip.refusal import refusal
+from rotator.infobip.retry import Effort
+from rotator.infobip.transport import Transport
+from rotator.infobip.wire import KEY_ID, Page, create_body, parse_created, parse_key, parse_page, revoke_body
+from rotator.ports import Clock, FetchedKey, KeyListing, KeyRequest, Probe, ProbeVerdict
+
+KEYS_PATH: Final = "/settings/2/api-keys"
+PROBE_SECONDS: Final = 10.0
+_PROBE_PATH: Final = re.compile(r"/[!-\"$-\[\]-~]*")  # printable ASCII but '#' and '\': nothing can leave the host
+
+
+class InfobipClient:
+    """One account's keys. Thread safe; close it, or an IBSSO session stays open for up to an hour.
+
+    :param learn: called with every secret text that is used or received, for a redactor. Values in lists are not kept,
+        so they are not learnt either.
+    :param rng: jitter of the waits between attempts.
+    :param unsafe_sessions: IBSSO sessions that are not bound to this machine's address.
+    :param limits: seconds and bytes that one attempt may take.
+    :param adapters: makes the ``requests`` adapters, such as those of an embedded sandbox.
+    :raises ConfigurationError: the credentials cannot be used with their method.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        clock: Clock,
+        *,
+        learn: Callable[[str], None] = lambda _: None,
+        rng: random.Random | None = None,
+        unsafe_sessions: bool = False,
+        limits: Limits | None = None,
+        adapters: Callable[[], HTTPAdapter] = WatchedAdapter,
+    ) -> None:
+        self._known = Known(learn)
+        self._account = credentials.account_id
+        limits = limits or Limits()
+        rng = rng or random.Random()  # noqa: S311 -- jitter, nothing secret
+        self._transport = Transport(credentials.base_url, clock, rng, limits, adapters)
+        quick = replace(limits, read=min(limits.read, PROBE_SECONDS), total=min(limits.total, PROBE_SECONDS))
+        self._consumer = Transport(credentials.base_url, clock, rng, quick, adapters)
+        self._auth = management_auth(credentials, self._transport, clock, self._known, unsafe_sessions=unsafe_sessions)
+
+    def __repr__(self) -> str:
+        return f"InfobipClient({self.base_url!r})"
+
+    @property
+    def base_url(self) -> str:
+        """The account's own URL, without a trailing slash."""
+        return self._transport.base_url
+
+    def list_keys(self) -> KeyListing:
+        """Every key once, without values; one call for each 100 keys."""
+        return list_all(self._page)
+
+    def find_by_name(self, name: str) -> tuple[Key, ...]:
+        """The keys with exactly that name, whatever Infobip's own filter takes for alike."""
+        found = list_all(lambda query: self._page({**query, "name": name}))
+        return tuple(key for key in found.keys if key.name == name)
+
+    def find_by_value(self, value: Secret) -> Key | None:
+        """The key that a value belongs to; ``None`` if Infobip knows none.
+
+        :raises ContractViolation: the answer holds other keys than the one asked for.
+        """
+        self._known.add(value.reveal(), passing=True)
+        found = self._page({"page": "0", "size": str(SIZE)}, value).keys
+        for each in found:
+            if each.value is not None and each.value == value:
+                return each.key
+        if not found:
+            return None
+        if len(found) == 1 and found[0].value is None:
+            return found[0].key
+        raise ContractViolation(
+            f"GET {KEYS_PATH} at {self._transport.host}: asked for the key of one value, and got others ({len(found)})",
+            advice="Nothing was changed. Find the key by its id.",
+        )
+
+    def get_key(self, key_id: str) -> FetchedKey:
+        """One key, read now; with its value where the answer holds the real one."""
+        answer = self._succeed(Call("GET", _key_path(key_id)), key_id)
+        return self._learnt(parse_key(answer, expected_id=key_id))
+
+    def create_key(self, request: KeyRequest) -> FetchedKey:
+        """Create a key: sent once. ``value`` is ``None`` where Infobip shows a mask even then.
+
+        :raises OutcomeUnknown: no readable answer, or one that says neither yes nor no: look for the name.
+        """
+        created = self._create(create_body(request, self._account))
+        if isinstance(created, FetchedKey):
+            return created
+        name = printable(request.name, 300)
+        raise OutcomeUnknown(
+            f"{created}; it is not known whether the key {name!r} was made",
+            advice="Look for a key of that name before another one is made.",
+        )
+
+    def revoke_key(self, key_id: str, end: datetime | None) -> None:
+        """Disable a key, and set its end to ``end`` (whole seconds) unless Infobip refuses that end. Safe to repeat.
+
+        :raises OutcomeUnknown: it was sent and may have happened, and could not be confirmed.
+        :raises ContractViolation: the answer says that the key is still enabled.
+        """
+        try:
+            self._disable(key_id, end)
+            return
+        except InvalidRequest:
+            if end is None:
+                raise
+        self._disable(key_id, None)  # the end is a second safety; that it is refused must not keep a key alive
+
+    def probe(self, value: Secret, path: str) -> Probe:
+        """Use a key once, with nothing but the key: one attempt of at most 10 seconds."""
+        if not _PROBE_PATH.fullmatch(path):
+            return Probe(ProbeVerdict.INCONCLUSIVE, "not probed: the path is not one of this host")
+        self._known.add(value.reveal(), passing=True)
+        try:
+            auth = ApiKeyAuth(value)
+        except ValueError:
+            return Probe(ProbeVerdict.INCONCLUSIVE, "not probed: the value cannot stand in a header")
+        try:
+            status = self._consumer.call(Call("GET", path, effort=Effort.ONCE, read_body=False), auth).status
+        except ProviderError as error:
+            return Probe(ProbeVerdict.INCONCLUSIVE, error.message)
+        if 200 <= status < 300 or status == 403:
+            return Probe(ProbeVerdict.AUTHENTICATES, f"HTTP {status}")
+        return Probe(ProbeVerdict.REJECTED if status == 401 else ProbeVerdict.INCONCLUSIVE, f"HTTP {status}")
+
+    def skew(self) -> timedelta | None:
+        """Infobip's clock less ours, to a second, by the last management answer's ``Date``."""
+        return self._transport.skew
+
+    def close(self) -> None:
+        """End the session, if there is one, and the connections."""
+        self._auth.close()
+        self._transport.close()
+        self._consumer.close()
+
+    def _page(self, query: Mapping[str, str], value: Secret | None = None) -> Page:
+        params: dict[str, str | Secret] = {**query}
+        if self._account is not None:
+            params["accountId"] = self._account
+        if value is not None:
+            params["apiKeySecret"] = value
+        return parse_page(self._succeed(Call("GET", KEYS_PATH, params=params)))
+
+    def _succeed(self, call: Call, key_id: str | None = None) -> Answer:
+        answer = self._transport.call(call, self._auth)
+        if not answer.ok:
+            raise refusal(answer, self._known, key_id=key_id)
+        return answer
+
+    def _create(self, body: Mapping[str, object]) -> FetchedKey | str:
+        """The new key, or what leaves it in doubt. Raises where certainly none was made."""
+        call = Call("POST", KEYS_PATH, body=body, effort=Effort.ONCE, write=True)
+        try:
+            answer = self._transport.call(call, self._auth)
+        except OutcomeUnknown as lost:
+            return lost.message
+        if answer.ok:
+            try:
+                return self._learnt(parse_created(answer))
+            except ContractViolation as unreadable:
+                return unreadable.message
+        error = refusal(answer, self._known)
+        if isinstance(error, ProviderUnavailable | ContractViolation):
+            return error.message
+        raise error
+
+    def _disable(self, key_id: str, end: datetime | None) -> None:
+        call = Call("PUT", _key_path(key_id), body=revoke_body(end), write=True)
+        answer = self._transport.call(call, self._auth)
+        if not answer.ok:
+            error = refusal(answer, self._known, key_id=key_id)
+            doubtful = isinstance(error, ProviderThrottled) and answer.maybe_done
+            if doubtful or isinstance(error, ProviderUnavailable):
+                error = OutcomeUnknown(f"{error.message}; it is not known whether the key {key_id} was disabled")
+            raise error
+        if self._confirm(answer, key_id).enabled:
+            raise ContractViolation(
+                f"{answer.where}: HTTP {answer.status}, but the key {key_id} is still enabled",
+                advice="Disable it in Infobip's web interface if it must be dead now; the next sweep tries again.",
+            )
+
+    def _confirm(self, answer: Answer, key_id: str) -> Key:
+        """The key after an update. Where that is unreadable the key is read: 200 from a proxy revokes nothing."""
+        try:
+            return parse_key(answer, expected_id=key_id).key
+        except ContractViolation as error:
+            unread = error.message
+        try:
+            return self.get_key(key_id).key
+        except ProviderError as error:
+            failed = error.message
+        raise OutcomeUnknown(f"{unread}; it is not known whether the key {key_id} was disabled, for then {failed}")
+
+    def _learnt(self, fetched: FetchedKey) -> FetchedKey:
+        if fetched.value is not None:
+            self._known.add(fetched.value.reveal(), passing=True)
+        return fetched
+
+
+def _key_path(key_id: str) -> str:
+    if not KEY_ID.fullmatch(key_id):
+        raise InvalidRequest(f"{printable(key_id, 40)!r} is not the id of a key; nothing was sent")
+    return f"{KEYS_PATH}/{key_id}"

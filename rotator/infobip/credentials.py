@@ -1,0 +1,133 @@
+"""The management secret's value, read strictly. No part of it but names of fields gets into an error."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from rotator.core.secret import Secret
+from rotator.errors import ConfigurationError
+
+
+class AuthMethod(StrEnum):
+    """How the management calls authenticate (``auth`` in the management secret)."""
+
+    BASIC = "basic"
+    IBSSO = "ibsso"
+    OAUTH2 = "oauth2"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """One Infobip account's management credentials. ``base_url`` has no trailing slash."""
+
+    base_url: str
+    username: str
+    password: Secret
+    auth: AuthMethod = AuthMethod.BASIC
+    account_id: str | None = None
+
+
+_SHAPE: Final = 'a JSON object such as {"base_url": "https://…", "username": "…", "password": "…"}'
+_NETLOC: Final = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
+
+
+def parse_credentials(secret_name: str, text: Secret) -> Credentials:
+    """Read the value of a management secret.
+
+    :param secret_name: for messages.
+    :param text: the secret's whole value.
+    :raises ConfigurationError: naming secret, field, what is wrong and how to mend it; never a part of the value.
+    """
+    try:
+        return _credentials(_object(text))
+    except _Wrong as wrong:
+        problem, mend = wrong.args
+    # Raised here, without a cause: the frames that held the value are gone.
+    raise ConfigurationError(f"management secret {secret_name!r}: {problem}", advice=mend)
+
+
+class _Wrong(Exception):
+    """Carries (problem, mend) up to the function that raises in earnest."""
+
+
+def _object(text: Secret) -> dict[str, Any]:
+    try:
+        value = json.loads(text.reveal())
+    except (ValueError, RecursionError):
+        raise _Wrong("the value is not JSON", f"Store {_SHAPE}.") from None
+    if not isinstance(value, dict):
+        raise _Wrong("the value is JSON, but not an object", f"Store {_SHAPE}.")
+    return value
+
+
+def _credentials(value: dict[str, Any]) -> Credentials:
+    username = _text(value, "username")
+    password = _text(value, "password")
+    try:
+        auth = AuthMethod(_text(value, "auth", default=AuthMethod.BASIC.value))
+    except ValueError:
+        raise _Wrong("the field auth is none of basic, ibsso, oauth2", "Write one of them, or leave it out.") from None
+    if auth is AuthMethod.BASIC and ":" in username:
+        raise _Wrong("the field username holds a ':', which Basic cannot send", "Use another user, or auth ibsso.")
+    account_id = _text(value, "account_id", default="")
+    return Credentials(
+        base_url=_base_url(_text(value, "base_url")),
+        username=username,
+        password=Secret(password),
+        auth=auth,
+        account_id=account_id or None,
+    )
+
+
+def _text(value: dict[str, Any], field: str, default: str | None = None) -> str:
+    text = value.get(field)
+    if text is None:
+        if default is None:
+            raise _Wrong(f"the field {field} is missing", f"Store {_SHAPE}.")
+        return default
+    if not isinstance(text, str):
+        raise _Wrong(f"the field {field} is not a string", "Write it in double quotes.")
+    if not text.strip():
+        raise _Wrong(f"the field {field} is empty", "Fill it in." if default is None else "Fill it in or leave it out.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _Wrong(f"the field {field} holds half a surrogate pair", "Store it anew.") from None
+    return text
+
+
+def _base_url(text: str) -> str:
+    mend = "Write the account's own URL, such as https://xxxxxx.api.infobip.com."
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        raise _Wrong("the field base_url does not begin with https://", mend)
+    for mark, part in (("@", "a user or password"), ("?", "a query"), ("#", "a fragment")):
+        if mark in rest:
+            raise _Wrong(f"the field base_url holds {part} (a {mark!r})", mend)
+    netloc, _, path = rest.partition("/")
+    if path:
+        raise _Wrong("the field base_url holds a path", mend)
+    match = _NETLOC.fullmatch(netloc)
+    if match is None or int(match["port"] or 1) not in range(1, 65536):
+        raise _Wrong("the field base_url holds no valid host and port", mend)
+    try:
+        url = urlsplit(f"{scheme.lower()}://{netloc.lower()}")
+        host = url.hostname or ""
+    except ValueError:
+        raise _Wrong("the field base_url holds no valid host and port", mend) from None
+    if url.scheme == "http" and not _loopback(host):
+        raise _Wrong(f"the field base_url is http:// to {host}, where the password could be read", "Use https.")
+    return url.geturl()
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

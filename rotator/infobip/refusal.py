@@ -1,0 +1,117 @@
+"""Infobip's errors, in any of their shapes, as errors of our tree."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rotator.errors import (
+    BadCredentials,
+    ContractViolation,
+    InvalidRequest,
+    KeyNotFound,
+    MissingRole,
+    ProviderError,
+    ProviderThrottled,
+    ProviderUnavailable,
+)
+from rotator.infobip.call import Answer
+from rotator.infobip.known import Known, printable
+
+_MOST: Final = 10
+_XML: Final = re.compile(r"<(messageId|errorCode|text|description|error)>\s*([^<]{1,500})</\1>")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a refusal says of itself; any part may be empty.
+
+    :param error: the word of RFC 6749 that the token endpoint adds, such as ``invalid_client``.
+    """
+
+    code: str = ""
+    text: str = ""
+    error: str = ""
+    violations: tuple[tuple[str, str], ...] = ()
+
+
+def read_problem(body: bytes) -> Problem:
+    """Both JSON shapes, their XML forms, and anything else as an empty problem. Never raises."""
+    text = body.decode("utf-8", "replace")
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        found = dict(_XML.findall(text[:20_000])) if text.lstrip().startswith("<") else {}
+        return Problem(
+            code=found.get("messageId") or found.get("errorCode", ""),
+            text=found.get("text") or found.get("description", ""),
+            error=found.get("error", ""),
+        )
+    data = _dict(data)
+    older = _dict(_dict(data.get("requestError")).get("serviceException"))
+    violations = [(_str(each.get("property")), _str(each.get("violation"))) for each in _dicts(data.get("violations"))]
+    for name, reasons in _dict(older.get("validationErrors")).items():
+        violations += [(name, _str(reason)) for reason in (reasons if isinstance(reasons, list) else [reasons])]
+    return Problem(
+        code=_str(data.get("errorCode")) or _str(older.get("messageId")),
+        text=_str(data.get("description")) or _str(older.get("text")),
+        error=_str(data.get("error")),
+        violations=tuple(pair for pair in violations[:_MOST] if any(pair)),
+    )
+
+
+def say(answer: Answer, known: Known, problem: Problem) -> str:
+    """One line: where, the status, and what the far end says, less known secrets (it may quote the request)."""
+    parts = [part for part in (problem.code or problem.error, problem.text) if part]
+    parts += [f"{name}: {reason}" if name and reason else name or reason for name, reason in problem.violations]
+    told = _clean("; ".join(parts), known, 500)
+    return f"{answer.where}: HTTP {answer.status}{f' ({told})' if told else ''}{answer.effort}"
+
+
+def refusal(answer: Answer, known: Known, *, key_id: str | None = None) -> ProviderError:
+    """The error for an answer that is not a 2xx.
+
+    :param key_id: the key that the path names, so that 404 means that it does not exist.
+    """
+    problem = read_problem(answer.body)
+    message = say(answer, known, problem)
+    status = answer.status
+    if status == 401:
+        return BadCredentials(message)
+    if status == 403:
+        return MissingRole(message)
+    if status == 404 and key_id is not None:
+        return KeyNotFound(message, advice=f"Infobip has no key {key_id} in this account.")
+    if status == 429:
+        return _throttled(message, answer)
+    if status in (408, 425) or status >= 500:
+        return ProviderUnavailable(message)
+    if 400 <= status < 500:
+        advice = "Check base_url in the management secret." if status in (404, 405) else ""
+        pairs = tuple((_clean(name, known, 100), _clean(reason, known, 200)) for name, reason in problem.violations)
+        return InvalidRequest(message, advice=advice, violations=pairs)
+    return ContractViolation(message)
+
+
+def _throttled(message: str, answer: Answer) -> ProviderThrottled:
+    wait = answer.retry_after
+    asked = "" if wait is None else f", asks to wait {wait.total_seconds():.0f} s"
+    return ProviderThrottled(message + asked, advice="The next sweep goes on.", retry_after=wait)
+
+
+def _clean(text: str, known: Known, limit: int) -> str:
+    return printable(known.scrub(text), limit)  # hidden first, cut afterwards: half a secret is not found any more
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _str(value: Any) -> str:
+    return value if isinstance(value, str) else ""

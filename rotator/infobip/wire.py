@@ -1,0 +1,243 @@
+"""Infobip's formats: answers to the model, requests to JSON. Strict: what makes no sense is refused as a whole."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from rotator.core.model import Key, Platform
+from rotator.core.secret import Secret
+from rotator.errors import ContractViolation
+from rotator.infobip.call import Answer
+from rotator.infobip.known import KEY_VALUE, printable
+from rotator.infobip.times import format_time, parse_time
+from rotator.ports import FetchedKey, KeyRequest
+
+KEY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+"""Ids go into URLs and staging labels, so nothing else is taken for one."""
+
+_VALUE: Final = re.compile(r"[!-)+-~]{1,1024}")  # printable ASCII (it becomes a header) and no '*' (that is a mask)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of keys, with what the answer says about the whole; ``None`` where it does not say."""
+
+    keys: tuple[FetchedKey, ...]
+    total_count: int | None
+    total_pages: int | None
+
+
+class _Broken(Exception):
+    """Carries a message up to the function that raises in earnest."""
+
+
+def parse_key(answer: Answer, *, expected_id: str | None = None) -> FetchedKey:
+    """The key in an answer; its value only if it has the documented shape.
+
+    :raises ContractViolation: not a key, or another key than ``expected_id``.
+    """
+    return _parse(answer, lambda data: _expected(_key(data, "the key"), expected_id))
+
+
+def parse_created(answer: Answer) -> FetchedKey:
+    """The key in the answer to a create; its value may be anything printable that is not a mask.
+
+    :raises ContractViolation: not a key.
+    """
+    return _parse(answer, lambda data: _key(data, "the key", shape=_VALUE))
+
+
+def parse_page(answer: Answer) -> Page:
+    """A page of the list.
+
+    :raises ContractViolation: not such a page, or one of its keys is malformed (its index is named): never half a list.
+    """
+    return _parse(answer, _page)
+
+
+def parse_token(answer: Answer, field: str) -> tuple[Secret, int | None]:
+    """A token that goes into a header, and its ``expires_in`` seconds where the answer holds them.
+
+    :raises ContractViolation: no such token, a lifetime that is no positive number, a type that is not ``bearer``.
+    """
+    return _parse(answer, lambda data: _token(data, field))
+
+
+def create_body(request: KeyRequest, default_account: str | None) -> dict[str, object]:
+    """The JSON of a create. Sets become sorted lists, and what is empty is left out."""
+    body: dict[str, object] = {
+        "name": request.name,
+        "accountId": request.account_id or default_account,
+        "validTo": format_time(request.valid_to),
+        "scopeGuids": sorted(request.scopes),
+        "permissions": sorted(request.permissions),
+        "allowedIPs": sorted(request.allowed_ips),
+        "platform": sorted(map(_platform_json, request.platform), key=lambda link: sorted(link.items())),
+    }
+    return {name: value for name, value in body.items() if value}
+
+
+def revoke_body(end: datetime | None) -> dict[str, object]:
+    """The JSON of a revocation: nothing but the fields that revoke, since any other would change the key."""
+    return {"enabled": False} if end is None else {"enabled": False, "validTo": format_time(end)}
+
+
+def _parse(answer: Answer, shape: Callable[[Any], T]) -> T:
+    try:
+        return shape(_json(answer.body))
+    except _Broken as broken:
+        message = str(broken)
+    # Raised here, without a cause: the frames that held the answer, values included, are gone.
+    raise ContractViolation(f"{answer.where}: HTTP {answer.status}, {message}")
+
+
+def _json(body: bytes) -> Any:
+    if not body.strip():
+        raise _Broken("an empty answer")
+    try:
+        return json.loads(body.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise _Broken("an answer that is not UTF-8") from None
+    except RecursionError:
+        raise _Broken("an answer that is nested too deeply") from None
+    except ValueError:
+        raise _Broken(f"{media(body)} instead of JSON") from None
+
+
+def media(body: bytes) -> str:
+    """What a body that is not JSON looks like, in a word or two."""
+    head = body[:200].lstrip().lower()
+    if head.startswith((b"<!doctype html", b"<html")):
+        return "an HTML page"
+    return "XML" if head.startswith(b"<") else "text"
+
+
+def _page(data: Any) -> Page:
+    fields = _fields(data, "the page")
+    paging = _fields(fields.get("paging"), "paging")
+    keys = fields.get("apiKeys")
+    if keys is None:
+        keys = []
+    if not isinstance(keys, list):
+        raise _Broken("apiKeys is not a list")
+    return Page(
+        keys=tuple(_key(each, f"apiKeys[{index}]") for index, each in enumerate(keys)),
+        total_count=_count(paging, "totalCount"),
+        total_pages=_count(paging, "totalPages"),
+    )
+
+
+def _count(paging: dict[str, Any], field: str) -> int | None:
+    count = paging.get(field)
+    if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
+        raise _Broken(f"paging.{field} is not a count")
+    return count
+
+
+def _key(data: Any, place: str, shape: re.Pattern[str] = KEY_VALUE) -> FetchedKey:
+    fields = _fields(data, place)
+    key_id, name, enabled = fields.get("id"), fields.get("name"), fields.get("enabled")
+    if not isinstance(key_id, str) or not KEY_ID.fullmatch(key_id):
+        raise _Broken(f"{place} has no id of letters, digits, '_' and '-'")
+    place = f"{place} ({key_id})"
+    if not isinstance(name, str):
+        raise _Broken(f"{place} has no name")
+    if not isinstance(enabled, bool):
+        raise _Broken(f"{place} does not say whether it is enabled")
+    value = _string(fields, "apiKeySecret", place)
+    real = value is not None and shape.fullmatch(value) is not None
+    key = Key(
+        id=key_id,
+        name=_characters(name),
+        account_id=_string(fields, "accountId", place),
+        enabled=enabled,
+        valid_from=_time(fields, "validFrom", place),
+        valid_to=_time(fields, "validTo", place),
+        scopes=_strings(fields, "scopeGuids", place),
+        permissions=_strings(fields, "permissions", place),
+        allowed_ips=_strings(fields, "allowedIPs", place) or frozenset(),
+        platform=_platform(fields, place),
+        value_readable=real,
+    )
+    return FetchedKey(key, Secret(value) if value is not None and real else None)
+
+
+def _expected(found: FetchedKey, key_id: str | None) -> FetchedKey:
+    if key_id is not None and found.key.id != key_id:
+        raise _Broken(f"another key ({found.key.id}) than the one asked for")
+    return found
+
+
+def _token(data: Any, field: str) -> tuple[Secret, int | None]:
+    fields = _fields(data, "the answer")
+    token, kind, seconds = fields.get(field), fields.get("token_type"), fields.get("expires_in")
+    if not isinstance(token, str) or not re.fullmatch(r"[!-~]{1,16384}", token):
+        raise _Broken(f"{field} is not a token")
+    if kind is not None and str(kind).lower() != "bearer":
+        raise _Broken("token_type is not bearer")
+    if seconds is not None and (not isinstance(seconds, int) or isinstance(seconds, bool) or seconds <= 0):
+        raise _Broken("expires_in is not a number of seconds")
+    return Secret(token), seconds
+
+
+def _fields(data: Any, place: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise _Broken(f"{place} is not an object")
+    return data
+
+
+def _string(fields: dict[str, Any], field: str, place: str) -> str | None:
+    value = fields.get(field)
+    if value is not None and not isinstance(value, str):
+        raise _Broken(f"{place}: {field} is not a string")
+    return None if value is None else _characters(value)
+
+
+def _strings(fields: dict[str, Any], field: str, place: str) -> frozenset[str] | None:
+    values = fields.get(field)
+    if values is None:
+        return None
+    if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
+        raise _Broken(f"{place}: {field} is not a list of strings")
+    return frozenset(map(_characters, values))
+
+
+def _time(fields: dict[str, Any], field: str, place: str) -> datetime | None:
+    text = _string(fields, field, place)
+    try:
+        return None if text is None else parse_time(text)
+    except ValueError:
+        raise _Broken(f"{place}: {field} is not a time ({printable(text or '', 40)!r})") from None
+
+
+def _platform(fields: dict[str, Any], place: str) -> frozenset[Platform]:
+    links = fields.get("platform")
+    if links is None:
+        return frozenset()
+    if not isinstance(links, list):
+        raise _Broken(f"{place}: platform is not a list")
+    return frozenset(_link(each, f"{place}: platform[{index}]") for index, each in enumerate(links))
+
+
+def _link(data: Any, place: str) -> Platform:
+    link = _fields(data, place)
+    application = _string(link, "applicationId", place)
+    if application is None:
+        raise _Broken(f"{place} has no applicationId")
+    return Platform(application, _string(link, "entityId", place), _string(link, "action", place))
+
+
+def _platform_json(link: Platform) -> dict[str, str]:
+    fields = {"applicationId": link.application_id, "entityId": link.entity_id, "action": link.action}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _characters(text: str) -> str:
+    """The text with lone surrogates replaced: they can be in JSON, and would make every later print or encode fail."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

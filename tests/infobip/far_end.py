@@ -1,0 +1,214 @@
+"""A far end that misbehaves on demand: a real server on a loopback port, answering from a script."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+from requests.adapters import HTTPAdapter
+
+from rotator.core.secret import Secret
+from rotator.infobip.call import Limits
+from rotator.infobip.client import InfobipClient
+from rotator.infobip.connection import WatchedAdapter
+from rotator.infobip.credentials import AuthMethod, Credentials
+from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.model import Options, SimAccount
+from rotator.sandbox.server import InfobipServer
+
+PASSWORD = "pa:ss wörd/€+%"
+USER = "rötator"
+KEY_VALUE = "0123456789abcdef0123456789abcdef-11111111-2222-3333-4444-555555555555"
+
+
+class RecordingClock:
+    """Time that moves only by waiting, and remembers the waits."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 9, 1, 10, tzinfo=UTC)
+        self.sleeps: list[float] = []
+
+    def now(self) -> datetime:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.time += timedelta(seconds=seconds)
+
+
+Reply = Callable[[socket.socket], None]
+
+
+@dataclass
+class Seen:
+    """A request as it arrived."""
+
+    line: str
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> object:
+        return json.loads(self.body)
+
+
+@dataclass
+class FarEnd:
+    """Each request gets the next reply of the script, the last one again and again."""
+
+    script: list[Reply] = field(default_factory=list)
+    tls: ssl.SSLContext | None = None
+    seen: list[Seen] = field(default_factory=list)
+    connections: int = 0
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stopping.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept
+        self._listener.close()
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self._port}"
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.tls else 'http'}://{self.host}"
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = self._listener.accept()
+                self.connections += 1
+                threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            if self.tls is not None:
+                sock = self.tls.wrap_socket(sock, server_side=True)
+            while (request := _receive(sock)) is not None:
+                self.seen.append(request)
+                self.script[min(len(self.seen), len(self.script)) - 1](sock)
+        with contextlib.suppress(OSError):
+            sock.close()
+
+
+def _receive(sock: socket.socket) -> Seen | None:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        part = sock.recv(65536)
+        if not part:
+            return None
+        data += part
+    head, _, body = data.partition(b"\r\n\r\n")
+    line, *rest = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in rest)}
+    while len(body) < int(headers.get("content-length", "0")):
+        body += sock.recv(65536)
+    return Seen(line, headers, body)
+
+
+def reply(status: int = 200, body: bytes | str | object = b"", **headers: str) -> Reply:
+    """An answer: bytes as they are, text in UTF-8, anything else as JSON. ``Retry_After="1"`` is a header."""
+    raw = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
+    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(raw)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return lambda sock: sock.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + raw)
+
+
+def drop(sock: socket.socket) -> None:
+    """Close the connection without an answer."""
+    sock.shutdown(socket.SHUT_RDWR)
+
+
+def silence(stop: threading.Event) -> Reply:
+    """Say nothing at all."""
+
+    def wait(_: socket.socket) -> None:
+        stop.wait(30)
+
+    return wait
+
+
+def raw(*parts: bytes) -> Reply:
+    """Send these bytes as they are and close."""
+
+    def send(sock: socket.socket) -> None:
+        for part in parts:
+            sock.sendall(part)
+        sock.shutdown(socket.SHUT_RDWR)
+
+    return send
+
+
+def endless(first: bytes, part: bytes, pause: float, stop: threading.Event) -> Reply:
+    """Send ``first``, then ``part`` every ``pause`` seconds until nobody listens any more."""
+
+    def send(sock: socket.socket) -> None:
+        sock.sendall(first)
+        while not stop.wait(pause):
+            sock.sendall(part)
+
+    return send
+
+
+def page(*keys: dict[str, object], total: int | None = None, pages: int | None = None) -> dict[str, object]:
+    """A page of the list as Infobip writes it."""
+    count = len(keys) if total is None else total
+    shown = -(-count // 100) if pages is None else pages
+    paging = {"page": 0, "pageSize": 100, "totalCount": count, "totalPages": shown}
+    return {"apiKeys": list(keys), "paging": paging}
+
+
+def key(key_id: str = "K1", **more: object) -> dict[str, object]:
+    """A key as Infobip writes it."""
+    return {"id": key_id, "name": f"name of {key_id}", "enabled": True, "apiKeySecret": KEY_VALUE, **more}
+
+
+def client_for(
+    url: str,
+    clock: RecordingClock | None = None,
+    *,
+    auth: AuthMethod = AuthMethod.BASIC,
+    limits: Limits | None = None,
+    account_id: str | None = None,
+    learn: Callable[[str], None] = lambda _: None,
+    unsafe_sessions: bool = False,
+    adapters: Callable[[], HTTPAdapter] = WatchedAdapter,
+) -> InfobipClient:
+    """A client with the password of these tests."""
+    return InfobipClient(
+        Credentials(url, USER, Secret(PASSWORD), auth, account_id),
+        clock or RecordingClock(),
+        rng=random.Random(7),  # noqa: S311 -- jitter, the same every time
+        limits=limits or Limits(connect=2, read=2, total=4),
+        learn=learn,
+        unsafe_sessions=unsafe_sessions,
+        adapters=adapters,
+    )
+
+
+@contextlib.contextmanager
+def sandbox(options: Options | None = None) -> Iterator[tuple[InfobipServer, InfobipWorld, SimAccount, RecordingClock]]:
+    """The simulated Infobip over HTTP, with one account and its user, on a clock that remembers its waits."""
+    clock = RecordingClock()
+    world = InfobipWorld(clock, options=options)
+    account = world.add_account()
+    world.add_user(account, USER, PASSWORD)
+    with InfobipServer(world) as server:
+        yield server, world, account, clock

@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import base64
+import threading
+from datetime import timedelta
+from urllib.parse import parse_qs
+
+import pytest
+
+from rotator.core.secret import Secret
+from rotator.errors import (
+    BadCredentials,
+    ConfigurationError,
+    ContractViolation,
+    InvalidRequest,
+    OutcomeUnknown,
+    ProviderError,
+    ProviderThrottled,
+    ProviderUnavailable,
+    SessionBusy,
+)
+from rotator.infobip.auth import BasicAuth
+from rotator.infobip.client import InfobipClient
+from rotator.infobip.credentials import AuthMethod, Credentials
+from rotator.infobip.known import Known
+from rotator.ports import KeyRequest
+from rotator.sandbox.model import Options
+from tests.infobip.far_end import PASSWORD, USER, FarEnd, RecordingClock, client_for, drop, key, page, reply, sandbox
+
+SESSION = "/auth/1/session"
+TOKEN = "/auth/1/oauth2/token"
+
+
+def lines(far: FarEnd) -> list[str]:
+    return [each.line.rpartition(" ")[0] for each in far.seen]
+
+
+def token(value: str = "T1", **more: object) -> dict[str, object]:
+    return {"access_token": value, "token_type": "Bearer", "expires_in": 3600, **more}
+
+
+@pytest.mark.parametrize("auth", list(AuthMethod))
+def test_every_method_does_everything_over_the_sandbox(auth: AuthMethod) -> None:
+    with sandbox() as (server, world, account, clock):
+        old = world.add_key(account, "old")
+        client = client_for(server.url, clock, auth=auth)
+        assert [each.id for each in client.list_keys().keys] == [old.id]
+        made = client.create_key(KeyRequest("new", clock.now() + timedelta(days=90), frozenset({"sms:manage"})))
+        assert made.value is not None
+        assert world.authenticates(made.value.reveal())
+        assert client.get_key(made.key.id) == made
+        client.revoke_key(made.key.id, clock.now())
+        assert not world.authenticates(made.value.reveal())
+        client.close()
+        assert {call.principal for call in world.calls if call.path.startswith("/settings")} == {f"{auth}:{USER}"}
+
+
+@pytest.mark.parametrize("auth", list(AuthMethod))
+def test_a_wrong_password_is_bad_credentials(auth: AuthMethod) -> None:
+    with sandbox() as (server, world, _, clock):
+        credentials = Credentials(server.url, USER, Secret("wrong"), auth)
+        client = InfobipClient(credentials, clock)
+        with pytest.raises(BadCredentials, match="HTTP 401"):
+            client.list_keys()
+        with pytest.raises(BadCredentials):
+            client.create_key(KeyRequest("new", clock.now()))
+        assert world.keys() == ()
+        assert clock.sleeps == []
+
+
+def test_basic_sends_utf8() -> None:
+    learned: list[str] = []
+    with FarEnd([reply(200, key())]) as far:
+        client_for(far.url, learn=learned.append).get_key("K1")
+    scheme, _, encoded = far.seen[0].headers["authorization"].partition(" ")
+    assert scheme == "Basic"
+    assert base64.b64decode(encoded).decode() == f"{USER}:{PASSWORD}"
+    assert {PASSWORD, encoded} <= set(learned)
+
+
+def test_basic_refuses_a_colon_in_the_name() -> None:
+    with pytest.raises(ConfigurationError, match="':'"):
+        BasicAuth(Credentials("https://x", "a:b", Secret("p")), Known(lambda _: None))
+
+
+def test_basic_is_not_repeated_after_a_401() -> None:
+    with FarEnd([reply(401)]) as far, pytest.raises(BadCredentials):
+        client_for(far.url).get_key("K1")
+    assert len(far.seen) == 1
+
+
+def test_a_session_is_made_once_and_destroyed_at_the_end() -> None:
+    with FarEnd([reply(200, {"token": "T1"}), reply(200, key()), reply(200, key()), reply(200)]) as far:
+        client = client_for(far.url, auth=AuthMethod.IBSSO, unsafe_sessions=True)
+        client.get_key("K1")
+        client.get_key("K1")
+        client.close()
+        client.close()
+    assert lines(far) == [
+        f"POST {SESSION}",
+        "GET /settings/2/api-keys/K1",
+        "GET /settings/2/api-keys/K1",
+        f"DELETE {SESSION}",
+    ]
+    assert far.seen[0].json() == {"username": USER, "password": PASSWORD, "unsafe": True}
+    assert "authorization" not in far.seen[0].headers
+    assert {each.headers["authorization"] for each in far.seen[1:]} == {"IBSSO T1"}
+
+
+def test_an_idle_session_is_replaced_in_time_and_a_used_one_lives_on() -> None:
+    with sandbox() as (server, world, _, clock):
+        client = client_for(server.url, clock, auth=AuthMethod.IBSSO)
+        for _ in range(4):
+            client.list_keys()
+            clock.time += timedelta(minutes=50)
+        client.list_keys()
+        assert [call.method for call in world.calls if call.path == SESSION] == ["POST"]
+        clock.time += timedelta(minutes=57)  # still alive over there: it must be destroyed, or it refuses the next one
+        client.list_keys()
+        assert [(call.method, call.status) for call in world.calls if call.path == SESSION][1:] == [
+            ("DELETE", 200),
+            ("POST", 200),
+        ]
+        client.close()
+        assert world.state.sessions == {}
+
+
+def test_a_session_that_ended_over_there_is_remade_once_even_for_a_create() -> None:
+    with sandbox() as (server, world, account, clock):
+        client = client_for(server.url, clock, auth=AuthMethod.IBSSO)
+        client.list_keys()
+        world.state.sessions.clear()
+        client.create_key(KeyRequest("new", clock.now() + timedelta(days=1), frozenset({"sms:manage"})))
+        assert [each.name for each in world.keys(account)] == ["new"]
+        assert [(call.method, call.status) for call in world.calls][2:] == [
+            ("POST", 401),
+            ("DELETE", 401),
+            ("POST", 200),
+            ("POST", 200),
+        ]
+
+
+@pytest.mark.parametrize("status", [400, 409])
+def test_a_session_left_by_a_killed_run_is_said(status: int) -> None:
+    with sandbox(Options(session_busy_status=status)) as (server, _, _, clock):
+        client_for(server.url, clock, auth=AuthMethod.IBSSO).list_keys()  # and never closed
+        with pytest.raises(SessionBusy, match="60 idle minutes"):
+            client_for(server.url, clock, auth=AuthMethod.IBSSO).list_keys()
+        clock.time += timedelta(minutes=61)
+        client_for(server.url, clock, auth=AuthMethod.IBSSO).list_keys()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (401, {}, BadCredentials),
+        (403, {}, BadCredentials),
+        (400, {"requestError": {"serviceException": {"messageId": "UNAUTHORIZED"}}}, BadCredentials),
+        (400, {"requestError": {"serviceException": {"validationErrors": {"username": ["long"]}}}}, InvalidRequest),
+        (404, {}, InvalidRequest),
+        (409, b"<html>", SessionBusy),
+        (423, b"", SessionBusy),
+        (500, {}, ProviderUnavailable),
+        (200, {}, ContractViolation),
+        (200, {"token": "a\nb"}, ContractViolation),
+        (302, {}, ContractViolation),
+    ],
+)
+def test_refused_sessions(status: int, body: object, kind: type[ProviderError]) -> None:
+    with FarEnd([reply(status, body)]) as far, pytest.raises(ProviderError) as caught:
+        client_for(far.url, auth=AuthMethod.IBSSO).create_key(KeyRequest("n", RecordingClock().now()))
+    assert type(caught.value) is kind
+    assert len(far.seen) == 1
+
+
+def test_a_lost_answer_to_a_login_is_not_repeated_and_not_a_create_in_doubt() -> None:
+    with FarEnd([drop]) as far, pytest.raises(ProviderUnavailable):
+        client_for(far.url, auth=AuthMethod.IBSSO).create_key(KeyRequest("n", RecordingClock().now()))
+    assert lines(far) == [f"POST {SESSION}"]
+
+
+def test_a_throttled_login_is_repeated() -> None:
+    clock = RecordingClock()
+    with FarEnd([reply(429, Retry_After="3"), reply(200, {"token": "T1"}), reply(200, key())]) as far:
+        client_for(far.url, clock, auth=AuthMethod.IBSSO).get_key("K1")
+    assert clock.sleeps == [3]
+    with FarEnd([reply(429, Retry_After="99")]) as far, pytest.raises(ProviderThrottled):
+        client_for(far.url, auth=AuthMethod.IBSSO).get_key("K1")
+
+
+def test_a_token_is_asked_for_by_form_and_renewed_before_it_ends() -> None:
+    learned: list[str] = []
+    clock = RecordingClock()
+    with FarEnd(
+        [reply(200, token("T1")), reply(200, key()), reply(200, key()), reply(200, token("T2")), reply(200, key())]
+    ) as far:
+        client = client_for(far.url, clock, auth=AuthMethod.OAUTH2, learn=learned.append)
+        client.get_key("K1")
+        clock.time += timedelta(seconds=3539)
+        client.get_key("K1")
+        clock.time += timedelta(seconds=1)  # 60 s before the end
+        client.get_key("K1")
+    assert [each.headers.get("authorization") for each in far.seen] == [
+        None,
+        "Bearer T1",
+        "Bearer T1",
+        None,
+        "Bearer T2",
+    ]
+    assert far.seen[0].headers["content-type"] == "application/x-www-form-urlencoded"
+    assert parse_qs(far.seen[0].body.decode()) == {
+        "client_id": [USER],
+        "client_secret": [PASSWORD],
+        "grant_type": ["client_credentials"],
+    }
+    assert {PASSWORD, "T1", "T2"} <= set(learned)
+
+
+def test_a_short_lived_token_has_a_tenth_as_its_margin() -> None:
+    clock = RecordingClock()
+    with FarEnd(
+        [reply(200, token(expires_in=100)), *[reply(200, key())] * 2, reply(200, token("T2")), reply(200, key())]
+    ) as far:
+        client = client_for(far.url, clock, auth=AuthMethod.OAUTH2)
+        client.get_key("K1")
+        clock.time += timedelta(seconds=89)
+        client.get_key("K1")
+        clock.time += timedelta(seconds=1)
+        client.get_key("K1")
+    assert far.seen[-1].headers["authorization"] == "Bearer T2"
+
+
+def test_a_token_that_is_refused_is_renewed_once() -> None:
+    with FarEnd([reply(200, token("T1")), reply(401), reply(200, token("T2")), reply(200, key())]) as far:
+        client_for(far.url, auth=AuthMethod.OAUTH2).get_key("K1")
+    assert far.seen[-1].headers["authorization"] == "Bearer T2"
+    with (
+        FarEnd([reply(200, token()), reply(401), reply(200, token()), reply(401)]) as far,
+        pytest.raises(BadCredentials),
+    ):
+        client_for(far.url, auth=AuthMethod.OAUTH2).get_key("K1")
+    assert len(far.seen) == 4
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (400, {"error": "invalid_client"}, BadCredentials),
+        (400, {"error": "Invalid login details"}, BadCredentials),
+        (401, {"error": "invalid_client"}, BadCredentials),
+        (403, {}, BadCredentials),
+        (400, {"error": "unsupported_grant_type"}, InvalidRequest),
+        (400, {}, InvalidRequest),
+        (429, {}, ProviderThrottled),
+        (503, {}, ProviderUnavailable),
+        (200, token(expires_in=-1), ContractViolation),
+        (200, {"error": "x"}, ContractViolation),
+    ],
+)
+def test_refused_tokens(status: int, body: object, kind: type[ProviderError]) -> None:
+    with FarEnd([reply(status, body)]) as far, pytest.raises(ProviderError) as caught:
+        client_for(far.url, auth=AuthMethod.OAUTH2).create_key(KeyRequest("n", RecordingClock().now()))
+    assert type(caught.value) is kind
+    assert {each.split()[1] for each in lines(far)} == {TOKEN}
+
+
+def test_a_create_in_doubt_stays_in_doubt_with_tokens_too() -> None:
+    with FarEnd([reply(200, token()), drop]) as far, pytest.raises(OutcomeUnknown):
+        client_for(far.url, auth=AuthMethod.OAUTH2).create_key(KeyRequest("n", RecordingClock().now()))
+    assert len(far.seen) == 2
+
+
+def test_threads_share_one_session() -> None:
+    with sandbox() as (server, world, _, clock):
+        client = client_for(server.url, clock, auth=AuthMethod.IBSSO)
+        barrier = threading.Barrier(4)
+        complete: list[bool] = []
+
+        def work() -> None:
+            barrier.wait()
+            complete.append(client.list_keys().complete)
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        assert complete == [True] * 4
+        assert [call.method for call in world.calls if call.path == SESSION] == ["POST"]
+
+
+def test_closing_never_raises() -> None:
+    with FarEnd([reply(200, {"token": "T1"}), reply(200, page()), drop]) as far:
+        client = client_for(far.url, auth=AuthMethod.IBSSO)
+        client.list_keys()
+        client.close()
+    assert lines(far)[-1] == f"DELETE {SESSION}"

@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rotator.core.secret import Secret
+from rotator.errors import ContractViolation, InvalidRequest, KeyNotFound, MissingRole, OutcomeUnknown
+from rotator.infobip.connection import WatchedAdapter
+from rotator.ports import KeyProvider, KeyRequest, ProbeVerdict
+from rotator.sandbox.adapter import divert
+from rotator.sandbox.faults import Fault, FaultBody, FaultKind
+from rotator.sandbox.model import NameFilter, Options, Role
+from tests.infobip.far_end import KEY_VALUE, FarEnd, client_for, drop, key, page, reply, sandbox
+
+END = datetime(2026, 12, 1, tzinfo=UTC)
+REQUEST = KeyRequest("a/rotator:default:v1", END, frozenset({"sms:manage"}))
+
+
+def test_it_is_a_key_provider() -> None:
+    provider: KeyProvider = client_for("https://abc.api.infobip.com")
+    assert provider.base_url == "https://abc.api.infobip.com"
+    assert repr(provider) == "InfobipClient('https://abc.api.infobip.com')"
+
+
+@pytest.mark.parametrize(("keys", "calls"), [(0, 1), (1, 1), (99, 1), (100, 1), (101, 2), (200, 2), (201, 3), (450, 5)])
+def test_listing_takes_one_call_for_each_hundred_keys(keys: int, calls: int) -> None:
+    with sandbox() as (server, world, account, clock):
+        made = {world.add_key(account, f"key {number}").id for number in range(keys)}
+        listing = client_for(server.url, clock).list_keys()
+        assert listing.complete
+        assert len(listing.keys) == keys
+        assert {each.id for each in listing.keys} == made
+        assert [call.params for call in world.calls] == [("page", "size")] * calls
+
+
+def test_listing_and_creating_name_the_account() -> None:
+    with FarEnd([reply(200, page()), reply(200, key())]) as far:
+        client = client_for(far.url, account_id="SUB/1")
+        client.list_keys()
+        client.create_key(REQUEST)
+    assert far.seen[0].line.split()[1] == "/settings/2/api-keys?page=0&size=100&accountId=SUB%2F1"
+    assert json.loads(far.seen[1].body)["accountId"] == "SUB/1"
+
+
+def test_a_listing_that_does_not_add_up_is_read_again() -> None:
+    with FarEnd([reply(200, page(key("A"), total=2)), reply(200, page()), reply(200, page(key("A"), key("B")))]) as far:
+        listing = client_for(far.url).list_keys()
+    assert (len(listing.keys), listing.complete) == (2, True)
+    with FarEnd([reply(200, page(key("A"), total=2)), reply(200, page())] * 2) as far:
+        listing = client_for(far.url).list_keys()
+    assert ([each.id for each in listing.keys], listing.complete) == (["A"], False)
+    assert len(far.seen) == 4
+
+
+def test_keys_that_move_between_pages_are_there_once() -> None:
+    first, second = page(key("A"), key("B"), total=3, pages=2), page(key("B"), key("C"), total=3, pages=2)
+    with FarEnd([reply(200, first), reply(200, second)]) as far:
+        listing = client_for(far.url).list_keys()
+    assert (sorted(each.id for each in listing.keys), listing.complete) == (["A", "B", "C"], True)
+
+
+def test_a_far_end_that_does_not_page_at_all_ends() -> None:
+    with FarEnd([reply(200, page(key("A"), total=5000))]) as far:
+        assert not client_for(far.url).list_keys().complete
+    assert len(far.seen) == 4
+
+
+def test_a_count_that_is_too_low_for_the_pages_is_not_believed() -> None:
+    with FarEnd([reply(200, page(key("A"), total=1, pages=2)), reply(200, page(key("B"), total=2, pages=2))]) as far:
+        assert client_for(far.url).list_keys().complete
+    assert len(far.seen) == 2
+
+
+def test_without_counts_the_pages_are_read_to_their_end() -> None:
+    with FarEnd([reply(200, {"apiKeys": [key("A")], "paging": {}}), reply(200, {"apiKeys": [], "paging": {}})]) as far:
+        listing = client_for(far.url).list_keys()
+    assert (len(listing.keys), listing.complete) == (1, True)
+
+
+def test_one_malformed_key_refuses_the_whole_list() -> None:
+    broken = page(key("A"), {**key("B"), "enabled": None})
+    with FarEnd([reply(200, broken)]) as far, pytest.raises(ContractViolation, match=r"apiKeys\[1\] \(B\)"):
+        client_for(far.url).list_keys()
+
+
+@pytest.mark.slow
+def test_more_keys_than_pages_can_show() -> None:
+    with sandbox() as (server, world, account, clock):
+        for number in range(10_250):
+            world.add_key(account, f"key {number}", enabled=number % 50 == 0)
+        listing = client_for(server.url, clock).list_keys()
+        assert listing.complete
+        assert len({each.id for each in listing.keys}) == 10_250
+
+
+@pytest.mark.parametrize("name_filter", list(NameFilter))
+def test_names_are_compared_exactly(name_filter: NameFilter) -> None:
+    with sandbox(Options(name_filter=name_filter)) as (server, world, account, clock):
+        wanted = {world.add_key(account, "a/b c+ü&x").id for _ in range(2)}
+        world.add_key(account, "a/b c+ü&x2")
+        client = client_for(server.url, clock)
+        assert {each.id for each in client.find_by_name("a/b c+ü&x")} == wanted
+        assert client.find_by_name("a/b") == ()
+
+
+@pytest.mark.parametrize("reveal", [True, False])
+def test_a_value_leads_to_its_key(reveal: bool) -> None:
+    with sandbox(Options(reveal=reveal)) as (server, world, account, clock):
+        wanted = [world.add_key(account, str(number)) for number in range(3)][1]
+        client = client_for(server.url, clock)
+        found = client.find_by_value(Secret(wanted.value))
+        assert found is not None
+        assert found.id == wanted.id
+        assert client.find_by_value(Secret(KEY_VALUE)) is None
+
+
+def test_a_filter_that_is_ignored_leads_to_no_wrong_key() -> None:
+    other = KEY_VALUE.replace("0123", "ffff")
+    with FarEnd([reply(200, page(key("A", apiKeySecret=other), key("B")))]) as far:
+        found = client_for(far.url).find_by_value(Secret(KEY_VALUE))
+        assert found is not None
+        assert found.id == "B"
+    for keys in ([key("A", apiKeySecret=other)], [key("A", apiKeySecret="***"), key("B", apiKeySecret="***")]):
+        with FarEnd([reply(200, page(*keys))]) as far, pytest.raises(ContractViolation):
+            client_for(far.url).find_by_value(Secret(KEY_VALUE))
+
+
+def test_a_key_is_read_by_its_id() -> None:
+    with sandbox() as (server, world, account, clock):
+        made = world.add_key(account, "n", scopes=("sms:manage",), allowed_ips=("127.0.0.1",))
+        found = client_for(server.url, clock).get_key(made.id)
+        assert found.value == Secret(made.value)
+        assert (found.key.id, found.key.valid_to, found.key.allowed_ips) == (
+            made.id,
+            made.valid_to,
+            frozenset(made.allowed_ips),
+        )
+        with pytest.raises(KeyNotFound, match="NOSUCH"):
+            client_for(server.url, clock).get_key("NOSUCH")
+
+
+@pytest.mark.parametrize("key_id", ["", "a/b", "../x", "a?b", "a b", "x" * 129])
+def test_what_is_no_id_never_gets_into_a_url(key_id: str) -> None:
+    with FarEnd([reply(200, key())]) as far:
+        for call in (client_for(far.url).get_key, lambda each: client_for(far.url).revoke_key(each, None)):
+            with pytest.raises(InvalidRequest, match="nothing was sent"):
+                call(key_id)
+    assert far.seen == []
+
+
+def test_another_key_than_asked_for_is_refused() -> None:
+    with sandbox() as (server, world, account, clock):
+        made = world.add_key(account)
+        world.faults.add(Fault(FaultKind.WRONG_ID))
+        with pytest.raises(ContractViolation, match="another key"):
+            client_for(server.url, clock).get_key(made.id)
+
+
+def test_a_created_key_without_a_value_is_told_as_such() -> None:
+    with FarEnd([reply(200, key(apiKeySecret="********"))]) as far:
+        made = client_for(far.url).create_key(REQUEST)
+    assert (made.key.id, made.value) == ("K1", None)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(FaultKind.DROP_AFTER, method="POST"),
+        Fault(FaultKind.STATUS_AFTER, method="POST", status=503),
+        Fault(FaultKind.GARBAGE, method="POST"),
+        Fault(FaultKind.TRUNCATE, method="POST"),
+        Fault(FaultKind.HUGE, method="POST"),
+    ],
+    ids=lambda fault: fault.kind,
+)
+def test_a_create_whose_answer_is_spoilt_is_found_by_its_name(fault: Fault) -> None:
+    with sandbox() as (server, world, _, clock):
+        world.faults.add(fault)
+        client = client_for(server.url, clock)
+        with pytest.raises(OutcomeUnknown):
+            client.create_key(REQUEST)
+        assert [each.name for each in client.find_by_name(REQUEST.name)] == [REQUEST.name]
+
+
+@pytest.mark.parametrize("body", list(FaultBody))
+def test_errors_in_every_shape(body: FaultBody) -> None:
+    with sandbox() as (server, world, _, clock):
+        world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=403, body=body))
+        with pytest.raises(MissingRole, match="HTTP 403"):
+            client_for(server.url, clock).list_keys()
+
+
+def test_a_user_without_the_role() -> None:
+    with sandbox() as (server, world, _, clock):
+        next(iter(world.state.users.values())).role = Role.NONE
+        with pytest.raises(MissingRole, match="Account Manager"):
+            client_for(server.url, clock).list_keys()
+
+
+def test_a_revocation_changes_nothing_else() -> None:
+    with sandbox() as (server, world, account, clock):
+        made = world.add_key(account, "n", scopes=("sms:manage",), allowed_ips=("127.0.0.1",))
+        client = client_for(server.url, clock)
+        client.revoke_key(made.id, clock.now() + timedelta(seconds=5))
+        client.revoke_key(made.id, None)
+        after = world.key(made.id)
+        assert not after.enabled
+        assert after.valid_to == clock.now() + timedelta(seconds=5)
+        assert (after.name, after.scopes, after.allowed_ips) == (made.name, made.scopes, made.allowed_ips)
+
+
+def test_a_refused_end_does_not_keep_a_key_alive() -> None:
+    with FarEnd(
+        [reply(400, {"violations": [{"property": "validTo", "violation": "past"}]}), reply(200, key(enabled=False))]
+    ) as far:
+        client_for(far.url).revoke_key("K1", END)
+    assert [each.json() for each in far.seen] == [
+        {"enabled": False, "validTo": "2026-12-01T00:00:00"},
+        {"enabled": False},
+    ]
+    with FarEnd([reply(400)]) as far, pytest.raises(InvalidRequest):
+        client_for(far.url).revoke_key("K1", None)
+    assert len(far.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (200, ProbeVerdict.AUTHENTICATES),
+        (204, ProbeVerdict.AUTHENTICATES),
+        (403, ProbeVerdict.AUTHENTICATES),
+        (401, ProbeVerdict.REJECTED),
+        (302, ProbeVerdict.INCONCLUSIVE),
+        (404, ProbeVerdict.INCONCLUSIVE),
+        (429, ProbeVerdict.INCONCLUSIVE),
+        (500, ProbeVerdict.INCONCLUSIVE),
+    ],
+)
+def test_probes(status: int, verdict: ProbeVerdict) -> None:
+    with FarEnd([reply(status, b"x" * 1000, Location="http://127.0.0.1:1/")]) as far:
+        probe = client_for(far.url).probe(Secret(KEY_VALUE), "/account/1/balance?x=1")
+    assert probe.verdict is verdict
+    assert str(status) in probe.detail
+    assert [each.headers["authorization"] for each in far.seen] == [f"App {KEY_VALUE}"]
+
+
+def test_a_probe_reads_no_body() -> None:
+    with FarEnd([lambda sock: sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n")]) as far:
+        assert client_for(far.url).probe(Secret(KEY_VALUE), "/").verdict is ProbeVerdict.AUTHENTICATES
+
+
+def test_a_probe_never_raises() -> None:
+    with FarEnd([drop]) as far:
+        client = client_for(far.url)
+        assert client.probe(Secret(KEY_VALUE), "/a").verdict is ProbeVerdict.INCONCLUSIVE
+        sent = len(far.seen)
+        for path in ("", "a", "@evil.example/", "//a b", "/a#b", "/a\\b", "/ü", "/a\r\nX: y", "http://evil.example/"):
+            assert client.probe(Secret(KEY_VALUE), path).verdict is ProbeVerdict.INCONCLUSIVE
+        for value in ("", "a b", "ü", "a\r\nX: y"):
+            probe = client.probe(Secret(value), "/a")
+            assert probe.verdict is ProbeVerdict.INCONCLUSIVE
+            assert not value or value not in probe.detail
+        assert (sent, len(far.seen)) == (1, 1)
+    assert client.probe(Secret(KEY_VALUE), "/a").detail.endswith("connection refused")
+
+
+def test_a_probe_leaves_the_host_of_a_path_with_two_slashes() -> None:
+    with FarEnd([reply(200)]) as far:
+        client_for(far.url).probe(Secret(KEY_VALUE), "//evil.example/x")
+    assert far.seen[0].headers["host"] == far.host
+
+
+def test_it_works_over_an_embedded_sandbox() -> None:
+    with sandbox() as (_, world, account, clock):
+        world.add_key(account)
+
+        def adapter() -> WatchedAdapter:
+            made = WatchedAdapter()
+            divert(made, world)
+            return made
+
+        client = client_for("https://abc.api.infobip.invalid", clock, adapters=adapter)
+        assert len(client.list_keys().keys) == 1
+        assert client.create_key(REQUEST).key.name == REQUEST.name
+        world.faults.add(Fault(FaultKind.REFUSE))
+        with pytest.raises(Exception, match="nothing was sent"):
+            client.create_key(REQUEST)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+import traceback
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rotator.core.secret import Secret
+from rotator.errors import ConfigurationError
+from rotator.infobip.credentials import AuthMethod, Credentials, parse_credentials
+
+GOOD = {"base_url": "https://abc123.api.infobip.com", "username": "ops", "password": "hunter2:ü"}
+
+
+def parse(value: object) -> Credentials:
+    return parse_credentials("infobip/main", Secret(value if isinstance(value, str) else json.dumps(value)))
+
+
+def problem(value: object) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        parse(value)
+    assert "infobip/main" in caught.value.message
+    assert caught.value.advice
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    return str(caught.value)
+
+
+def test_defaults() -> None:
+    found = parse(GOOD)
+    assert found == Credentials("https://abc123.api.infobip.com", "ops", Secret("hunter2:ü"), AuthMethod.BASIC, None)
+    assert "hunter2" not in repr(found)
+
+
+def test_all_fields_and_unknown_ones() -> None:
+    found = parse({**GOOD, "auth": "oauth2", "account_id": "A1", "note": [1]})
+    assert (found.auth, found.account_id) == (AuthMethod.OAUTH2, "A1")
+
+
+def test_null_is_as_good_as_left_out() -> None:
+    assert parse({**GOOD, "auth": None, "account_id": None}) == parse(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("text", "base_url"),
+    [
+        ("https://abc.api.infobip.com/", "https://abc.api.infobip.com"),
+        ("HTTPS://ABC.api.infobip.com", "https://abc.api.infobip.com"),
+        ("https://abc.api.infobip.com:8443", "https://abc.api.infobip.com:8443"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("http://127.8.9.1", "http://127.8.9.1"),
+        ("http://[::1]:80/", "http://[::1]:80"),
+        ("http://localhost", "http://localhost"),
+    ],
+)
+def test_good_base_urls(text: str, base_url: str) -> None:
+    assert parse({**GOOD, "base_url": text}).base_url == base_url
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("abc.api.infobip.com", "https://"),
+        ("ftp://abc.api.infobip.com", "https://"),
+        ("https://", "host"),
+        ("https:///", "host"),
+        ("https://a b", "host"),
+        ("https://abc\n.api.infobip.com", "host"),
+        ("https://bücher.example", "host"),
+        ("https://abc\\@evil.example", "user or password"),
+        ("https://abc:99999", "port"),
+        ("https://abc:", "port"),
+        ("https://[::1", "host"),
+        ("https://[:::::]", "host"),
+        ("https://u:SESAME@abc", "user or password"),
+        ("https://abc/SESAME", "path"),
+        ("https://abc//", "path"),
+        ("https://abc?SESAME", "query"),
+        ("https://abc/?", "query"),
+        ("https://abc#SESAME", "fragment"),
+        ("http://abc.api.infobip.com", "http:// to abc.api.infobip.com"),
+        ("http://127.0.0.1.evil.example", "http://"),
+        ("http://localhost.evil.example", "http://"),
+        ("http://0.0.0.0", "http://"),
+        ("http://2130706433", "http://"),
+    ],
+)
+def test_bad_base_urls_are_said_without_showing_them(text: str, says: str) -> None:
+    said = problem({**GOOD, "base_url": text})
+    assert says in said
+    assert "base_url" in said
+    assert "SESAME" not in said
+
+
+@pytest.mark.parametrize("field", ["base_url", "username", "password"])
+@pytest.mark.parametrize(("value", "says"), [(None, "missing"), ("", "empty"), ("  ", "empty"), (5, "not a string")])
+def test_bad_fields(field: str, value: object, says: str) -> None:
+    said = problem({**GOOD, field: value})
+    assert f"the field {field} is {says}" in said
+    assert problem({name: v for name, v in GOOD.items() if name != field}).count(f"field {field} is missing") == 1
+
+
+@pytest.mark.parametrize(("field", "value"), [("auth", "digest"), ("auth", ""), ("account_id", ""), ("account_id", 7)])
+def test_bad_optional_fields(field: str, value: object) -> None:
+    assert f"the field {field} is" in problem({**GOOD, field: value})
+
+
+@pytest.mark.parametrize("text", ["", "hunter2", "[1]", '"hunter2"', "9" * 5000, "[" * 100_000, '{"a": hunter2}'])
+def test_not_an_object(text: str) -> None:
+    said = problem(text)
+    assert "hunter2" not in said
+    assert "base_url" in said
+
+
+def test_basic_cannot_send_a_colon_in_the_name() -> None:
+    assert "':'" in problem({**GOOD, "username": "a:b"})
+    assert parse({**GOOD, "username": "a:b", "auth": "ibsso"}).username == "a:b"
+
+
+def test_half_a_surrogate_pair() -> None:
+    assert "surrogate" in problem(json.dumps(GOOD).replace("hunter2", "\\ud800hunter2"))
+
+
+def test_a_traceback_with_locals_shows_no_password() -> None:
+    try:
+        parse({**GOOD, "auth": "digest"})
+    except ConfigurationError as error:
+        frames = traceback.TracebackException.from_exception(error, capture_locals=True)
+        # The frames of the package only: this test's own hold the text that it parses.
+        locals_ = [frame.locals or {} for frame in frames.stack if "rotator/infobip" in frame.filename]
+        assert locals_
+        assert "hunter2" not in str(locals_)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner)), st.text())
+def test_any_value_is_read_or_refused(value: object, text: str) -> None:
+    fields = ({"base_url": text}, {"auth": value}, {"account_id": value}, {"username": text, "password": text})
+    for candidate in (text, json.dumps(value), *(json.dumps({**GOOD, **each}) for each in fields)):
+        try:
+            found = parse(candidate)
+        except ConfigurationError:
+            continue
+        assert found.base_url.startswith(("https://", "http://"))

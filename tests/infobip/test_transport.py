@@ -1,0 +1,220 @@
+"""What the client does when the far end misbehaves: real sockets, real waits only where a time limit is the subject."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from rotator.errors import (
+    BadCredentials,
+    ContractViolation,
+    InvalidRequest,
+    KeyNotFound,
+    MissingRole,
+    OutcomeUnknown,
+    ProviderError,
+    ProviderThrottled,
+    ProviderUnavailable,
+)
+from rotator.infobip.call import Limits
+from rotator.ports import KeyRequest
+from tests.infobip.certificates import certificate
+from tests.infobip.far_end import (
+    FarEnd,
+    RecordingClock,
+    Reply,
+    client_for,
+    drop,
+    key,
+    raw,
+    reply,
+)
+
+REQUEST = KeyRequest("a/rotator:default:v1", datetime(2026, 12, 1, tzinfo=UTC), frozenset({"sms:manage"}))
+GOOD = reply(200, key())
+
+
+def closed_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_read_is_repeated_three_times_with_growing_waits(status: int) -> None:
+    clock = RecordingClock()
+    with FarEnd([reply(status)]) as far, pytest.raises(ProviderError) as caught:
+        client_for(far.url, clock).get_key("K1")
+    assert isinstance(caught.value, ProviderThrottled if status == 429 else ProviderUnavailable)
+    assert len(far.seen) == 4
+    first, second, third = clock.sleeps
+    assert 0.5 <= first <= 1 <= second <= 2 <= third <= 4
+    assert f"GET /settings/2/api-keys/K1 at {far.host}: HTTP {status}" in str(caught.value)
+    assert f"(4 tries in {sum(clock.sleeps):.0f} s)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "failure", [drop, reset, reply(503), raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"), raw(b"what?\r\n\r\n")]
+)
+def test_a_read_that_succeeds_at_last(failure: Reply) -> None:
+    clock = RecordingClock()
+    with FarEnd([failure, failure, GOOD]) as far:
+        assert client_for(far.url, clock).get_key("K1").key.id == "K1"
+    assert len(far.seen) == 3
+    assert len(clock.sleeps) == 2
+
+
+def test_retry_after_is_honoured_up_to_thirty_seconds() -> None:
+    clock = RecordingClock()
+    date = format_datetime(clock.now() + timedelta(seconds=30 + 17), usegmt=True)
+    with FarEnd([reply(429, Retry_After="30"), reply(503, Retry_After=date), GOOD]) as far:
+        client_for(far.url, clock).get_key("K1")
+    assert clock.sleeps == [30, 17]
+
+
+@pytest.mark.parametrize("header", ["31", "3600", "999999999"])
+def test_a_longer_retry_after_ends_the_call_at_once(header: str) -> None:
+    clock = RecordingClock()
+    with FarEnd([reply(429, Retry_After=header)]) as far, pytest.raises(ProviderThrottled) as caught:
+        client_for(far.url, clock).get_key("K1")
+    assert caught.value.retry_after == timedelta(seconds=int(header))
+    assert (len(far.seen), clock.sleeps) == (1, [])
+
+
+@pytest.mark.parametrize("header", ["soon", "-5", "9" * 5000, "1.5", "Mon, 99 Foo 2026 10:00:00 GMT", ""])
+def test_a_senseless_retry_after_is_ignored(header: str) -> None:
+    clock = RecordingClock()
+    with FarEnd([reply(429, Retry_After=header), GOOD]) as far:
+        client_for(far.url, clock).get_key("K1")
+    assert 0.5 <= clock.sleeps[0] <= 1
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        drop,
+        reset,
+        reply(500),
+        reply(502),
+        reply(503),
+        reply(504),
+        reply(408),
+        reply(425),
+        reply(302, Location="/"),
+        reply(200),
+        reply(200, b"<html>"),
+        reply(200, {}),
+        reply(201, key("a/b")),
+        raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"),
+    ],
+)
+def test_a_create_is_sent_once_and_its_outcome_is_unknown(failure: Reply) -> None:
+    clock = RecordingClock()
+    with FarEnd([failure]) as far, pytest.raises(OutcomeUnknown, match="rotator:default:v1") as caught:
+        client_for(far.url, clock).create_key(REQUEST)
+    assert (len(far.seen), clock.sleeps) == (1, [])
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, InvalidRequest),
+        (401, BadCredentials),
+        (403, MissingRole),
+        (404, InvalidRequest),
+        (409, InvalidRequest),
+        (422, InvalidRequest),
+        (429, ProviderThrottled),
+    ],
+)
+def test_a_create_that_is_refused_certainly_did_not_happen(status: int, kind: type[ProviderError]) -> None:
+    clock = RecordingClock()
+    with (
+        FarEnd([reply(status, {"errorCode": "E", "violations": [{"property": "name", "violation": "long"}]})]) as far,
+        pytest.raises(kind) as caught,
+    ):
+        client_for(far.url, clock).create_key(REQUEST)
+    assert not caught.value.outcome_unknown
+    assert "name: long" in str(caught.value)
+    assert (len(far.seen), clock.sleeps) == (1, [])
+
+
+def test_a_create_that_never_got_a_connection_certainly_did_not_happen() -> None:
+    with pytest.raises(ProviderUnavailable, match="connection refused; nothing was sent"):
+        client_for(closed_port()).create_key(REQUEST)
+    with pytest.raises(ProviderUnavailable, match="cannot be resolved; nothing was sent"):
+        client_for("https://nowhere.invalid").create_key(REQUEST)
+
+
+def test_a_create_over_a_failed_handshake_certainly_did_not_happen(tmp_path: Path) -> None:
+    with (
+        FarEnd([GOOD], tls=certificate(tmp_path)[0]) as far,
+        pytest.raises(ProviderUnavailable, match=r"certificate.*nothing was sent"),
+    ):
+        client_for(far.url).create_key(REQUEST)
+    assert far.seen == []
+
+
+@pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 no TLS here\r\n\r\n"])
+def test_a_create_to_something_that_speaks_no_tls_certainly_did_not_happen(greeting: bytes) -> None:
+    with FarEnd([raw(greeting)]) as far, pytest.raises(ProviderUnavailable, match="nothing was sent"):
+        client_for(far.url.replace("http:", "https:"), limits=Limits(1, 1, 2)).create_key(REQUEST)
+
+
+def test_a_create_after_a_kept_connection_was_closed_goes_through() -> None:
+    def answer_and_close(sock: socket.socket) -> None:
+        GOOD(sock)
+        sock.shutdown(socket.SHUT_RDWR)
+
+    with FarEnd([answer_and_close]) as far:
+        client = client_for(far.url)
+        client.get_key("K1")
+        assert client.create_key(REQUEST).key.id == "K1"
+        assert client.create_key(REQUEST).key.id == "K1"
+    assert far.connections == 3
+
+
+def test_kept_connections_are_used_again_for_reads() -> None:
+    with FarEnd([GOOD]) as far:
+        client = client_for(far.url)
+        for _ in range(3):
+            client.get_key("K1")
+    assert far.connections == 1
+
+
+def test_a_revocation_is_repeated_and_then_in_doubt() -> None:
+    clock = RecordingClock()
+    with FarEnd([drop]) as far, pytest.raises(OutcomeUnknown):
+        client_for(far.url, clock).revoke_key("K1", None)
+    assert len(far.seen) == 4
+    with FarEnd([reply(503)]) as far, pytest.raises(OutcomeUnknown, match="K1"):
+        client_for(far.url).revoke_key("K1", None)
+    with FarEnd([drop, reply(429, Retry_After="99")]) as far, pytest.raises(OutcomeUnknown):
+        client_for(far.url).revoke_key("K1", None)
+    with FarEnd([reply(429, Retry_After="99")]) as far, pytest.raises(ProviderThrottled):
+        client_for(far.url).revoke_key("K1", None)
+    with pytest.raises(ProviderUnavailable, match="nothing was sent"):
+        client_for(closed_port()).revoke_key("K1", None)
+
+
+def test_a_revocation_without_a_readable_answer_is_looked_up() -> None:
+    off = {**key(), "enabled": False}
+    with FarEnd([reply(200, b"<html>ok</html>"), reply(200, off)]) as far:
+        client_for(far.url).revoke_key("K1", None)
+    assert [each.line.split()[0] for each in far.seen] == ["PUT", "GET"]
+    with FarEnd([reply(204), GOOD]) as far, pytest.raises(ContractViolation, match="still enabled"):
+        client_for(far.url).revoke_key("K1", None)
+    with FarEnd([reply(200, b"<html>ok</html>")]) as far, pytest.raises(OutcomeUnknown):
+        client_for(far.url).revoke_key("K1", None)
+    with FarEnd([reply(404)]) as far, pytest.raises(KeyNotFound):
+        client_for(far.url).revoke_key("K1", None)

@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rotator.core.model import Key, Platform
+from rotator.core.secret import Secret
+from rotator.errors import ContractViolation
+from rotator.infobip.call import Answer
+from rotator.infobip.times import format_time, parse_time
+from rotator.infobip.wire import create_body, parse_created, parse_key, parse_page, parse_token, revoke_body
+from rotator.ports import KeyRequest
+from tests.infobip.far_end import KEY_VALUE, key, page
+
+WHERE = "GET /x at host"
+
+
+def answer(body: object, status: int = 200) -> Answer:
+    return Answer(WHERE, status, body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+def refused(body: object) -> str:
+    with pytest.raises(ContractViolation) as caught:
+        parse_key(answer(body))
+    assert caught.value.__context__ is None
+    assert caught.value.message.startswith(f"{WHERE}: HTTP 200, ")
+    return caught.value.message
+
+
+def test_a_whole_key() -> None:
+    found = parse_key(
+        answer(
+            {
+                "id": "573711510E1C002E29679B12C7CB48AE",
+                "apiKeySecret": KEY_VALUE,
+                "accountId": "A1",
+                "name": "n",
+                "allowedIPs": ["127.0.0.1"],
+                "validFrom": "2026-09-01T10:00:00",
+                "validTo": "2027-09-01T10:00:00",
+                "enabled": True,
+                "permissions": ["PUBLIC_API"],
+                "scopeGuids": ["b", "a"],
+                "platform": [{"key": "k", "applicationId": "app", "entityId": "e", "action": "FILL"}],
+                "unheardOf": {},
+            }
+        ),
+        expected_id="573711510E1C002E29679B12C7CB48AE",
+    )
+    assert found.value == Secret(KEY_VALUE)
+    assert found.key == Key(
+        id="573711510E1C002E29679B12C7CB48AE",
+        name="n",
+        account_id="A1",
+        enabled=True,
+        valid_from=datetime(2026, 9, 1, 10, tzinfo=UTC),
+        valid_to=datetime(2027, 9, 1, 10, tzinfo=UTC),
+        scopes=frozenset({"a", "b"}),
+        permissions=frozenset({"PUBLIC_API"}),
+        allowed_ips=frozenset({"127.0.0.1"}),
+        platform=frozenset({Platform("app", "e", "FILL")}),
+        value_readable=True,
+    )
+
+
+def test_not_said_is_not_empty() -> None:
+    bare = parse_key(answer({"id": "K", "name": "", "enabled": False})).key
+    assert (bare.scopes, bare.permissions, bare.valid_to, bare.value_readable) == (None, None, None, False)
+    assert parse_key(answer(key(scopeGuids=[], permissions=[]))).key.scopes == frozenset()
+
+
+@pytest.mark.parametrize("value", [None, "***", "*-1", "", "<secret api key>", KEY_VALUE + "0", KEY_VALUE.upper()])
+def test_a_mask_is_not_a_value(value: str | None) -> None:
+    found = parse_key(answer(key(apiKeySecret=value)))
+    assert found.value is None
+    assert not found.key.value_readable
+
+
+@pytest.mark.parametrize(
+    ("value", "real"), [("new-shape_1", True), ("*", False), ("ab*c", False), ("a b", False), ("é", False)]
+)
+def test_a_create_may_answer_with_another_shape(value: str, real: bool) -> None:
+    found = parse_created(answer(key(apiKeySecret=value)))
+    assert found.value == (Secret(value) if real else None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": None},
+        {"id": 7},
+        {"id": ""},
+        {"id": "a/b"},
+        {"id": "../x"},
+        {"id": "a\n"},
+        {"id": "ü"},
+        {"id": "x" * 129},
+        {"name": None},
+        {"name": 1},
+        {"enabled": None},
+        {"enabled": "true"},
+        {"enabled": 1},
+        {"apiKeySecret": 5},
+        {"accountId": 5},
+        {"validTo": 1793528400},
+        {"validTo": "soon"},
+        {"validTo": "2026-02-30T10:00:00"},
+        {"validFrom": []},
+        {"scopeGuids": "a"},
+        {"scopeGuids": [1]},
+        {"permissions": {}},
+        {"allowedIPs": [None]},
+        {"platform": {}},
+        {"platform": [1]},
+        {"platform": [{}]},
+        {"platform": [{"applicationId": 5}]},
+    ],
+)
+def test_malformed_keys(change: dict[str, object]) -> None:
+    message = refused({**key(), **change})
+    assert KEY_VALUE not in message
+    assert "\n" not in message
+    with pytest.raises(ContractViolation, match=r"apiKeys\[1\]"):
+        parse_page(answer(page(key("K0"), {**key(), **change})))
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "empty"),
+        (b" \n", "empty"),
+        (b"<html><body>Login</body></html>", "HTML"),
+        (b"<!DOCTYPE html><p>", "HTML"),
+        (b"<apiKey/>", "XML"),
+        (b"hello", "text instead of JSON"),
+        (b'{"id": "a', "text instead of JSON"),
+        (b"\xff\xfe{}", "UTF-8"),
+        (b"\x00", "instead of JSON"),
+        (b"[]", "not an object"),
+        (b"7", "not an object"),
+        (b"null", "not an object"),
+        (b"[" * 200_000, "deeply"),
+        (b'{"id": ' + b"9" * 5000 + b"}", "instead of JSON"),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_no_json_object(body: bytes, says: str) -> None:
+    assert says in refused(body)
+
+
+def test_a_byte_order_mark_is_harmless() -> None:
+    assert parse_key(answer(b"\xef\xbb\xbf" + json.dumps(key()).encode())).key.id == "K1"
+
+
+def test_another_key_than_asked_for() -> None:
+    with pytest.raises(ContractViolation, match="another key \\(K1\\)"):
+        parse_key(answer(key("K1")), expected_id="K2")
+
+
+def test_names_with_half_characters_can_be_printed() -> None:
+    found = parse_key(answer(b'{"id": "K", "enabled": true, "name": "a\\ud800b\\ud83d\\ude00"}')).key
+    assert found.name == "a\ufffdb😀"
+    found.name.encode()
+
+
+def test_pages() -> None:
+    found = parse_page(answer(page(key("A"), key("B"), total=5, pages=3)))
+    assert [each.key.id for each in found.keys] == ["A", "B"]
+    assert (found.total_count, found.total_pages) == (5, 3)
+    assert parse_page(answer({"paging": {}})).keys == ()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"apiKeys": []},
+        {"paging": []},
+        {"apiKeys": {}, "paging": {}},
+        {"paging": {"totalCount": -1}},
+        {"paging": {"totalCount": True}},
+        {"paging": {"totalCount": "1"}},
+        {"paging": {"totalPages": 1.5}},
+        {"apiKeys": [None], "paging": {}},
+    ],
+)
+def test_malformed_pages(body: object) -> None:
+    with pytest.raises(ContractViolation):
+        parse_page(answer(body))
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2026-09-01T10:00:00", datetime(2026, 9, 1, 10, tzinfo=UTC)),
+        ("2026-09-01T10:00", datetime(2026, 9, 1, 10, tzinfo=UTC)),
+        ("2026-09-01T10:00:00Z", datetime(2026, 9, 1, 10, tzinfo=UTC)),
+        ("2026-09-01T10:00:00.5", datetime(2026, 9, 1, 10, 0, 0, 500_000, tzinfo=UTC)),
+        ("2026-09-01T10:00:00.123456789Z", datetime(2026, 9, 1, 10, 0, 0, 123_456, tzinfo=UTC)),
+        ("2026-09-01T10:00:00.000+0000", datetime(2026, 9, 1, 10, tzinfo=UTC)),
+        ("2026-09-01T12:30:00+02:30", datetime(2026, 9, 1, 10, tzinfo=UTC)),
+        ("2026-09-01T08:00:00-0200", datetime(2026, 9, 1, 10, tzinfo=UTC)),
+    ],
+)
+def test_times(text: str, time: datetime) -> None:
+    assert parse_time(text) == time
+    assert parse_time(text).tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "2026-09-01", "2026-W36-2T10:00:00", "0001-01-01T00:00:00+01:00", "9" * 30, "2026-09-01T10:00:00+99:00"],
+)
+def test_no_times(text: str) -> None:
+    with pytest.raises(ValueError, match=r"time|offset|range|month|hour|strictly"):
+        parse_time(text)
+
+
+def test_times_are_written_in_utc_whole_seconds_without_an_offset() -> None:
+    zagreb = timezone(timedelta(hours=2))
+    assert format_time(datetime(2026, 9, 1, 12, 0, 0, 999_999, tzinfo=zagreb)) == "2026-09-01T10:00:00"
+    with pytest.raises(ValueError, match="offset"):
+        format_time(datetime(2026, 9, 1))
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_times_round_trip(time: datetime) -> None:
+    assert parse_time(format_time(time)) == time.replace(microsecond=0)
+
+
+def test_create_body_is_sorted_and_leaves_out_what_is_empty() -> None:
+    end = datetime(2026, 9, 1, 10, tzinfo=UTC)
+    assert create_body(KeyRequest("n", end), None) == {"name": "n", "validTo": "2026-09-01T10:00:00"}
+    request = KeyRequest("n", end, frozenset("cab"), frozenset({"PUBLIC_API"}), frozenset({"2.2.2.2", "1.1.1.1"}))
+    assert create_body(request, "A1") == {
+        "name": "n",
+        "accountId": "A1",
+        "validTo": "2026-09-01T10:00:00",
+        "scopeGuids": ["a", "b", "c"],
+        "permissions": ["PUBLIC_API"],
+        "allowedIPs": ["1.1.1.1", "2.2.2.2"],
+    }
+    links = frozenset({Platform("b"), Platform("a", "e"), Platform("a", None, "FILL")})
+    assert create_body(KeyRequest("n", end, platform=links, account_id="A2"), "A1") == {
+        "name": "n",
+        "accountId": "A2",
+        "validTo": "2026-09-01T10:00:00",
+        "platform": [
+            {"applicationId": "a", "action": "FILL"},
+            {"applicationId": "a", "entityId": "e"},
+            {"applicationId": "b"},
+        ],
+    }
+
+
+def test_revoke_body_holds_nothing_but_what_revokes() -> None:
+    assert revoke_body(None) == {"enabled": False}
+    assert revoke_body(datetime(2026, 9, 1, tzinfo=UTC)) == {"enabled": False, "validTo": "2026-09-01T00:00:00"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"t": ""},
+        {"t": 5},
+        {"t": "a b"},
+        {"t": "a\nb"},
+        {"token_type": "mac"},
+        {"expires_in": 0},
+        {"expires_in": True},
+        {"expires_in": "60"},
+    ],
+)
+def test_malformed_tokens(change: dict[str, object]) -> None:
+    good: dict[str, object] = {"t": "abc", "token_type": "Bearer", "expires_in": 60}
+    assert parse_token(answer(good), "t") == (Secret("abc"), 60)
+    with pytest.raises(ContractViolation):
+        parse_token(answer({**good, **change}), "t")
