@@ -1,0 +1,104 @@
+"""Makes AWS sessions and clients: the one place that knows timeouts, retries and where credentials come from.
+
+botocore's own session is used rather than boto3's: the clients are the same, and a Lambda's cold start is shorter.
+The SDK's variables are honoured, ``AWS_ENDPOINT_URL`` (and ``AWS_ENDPOINT_URL_<SERVICE>``) included.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any, Final
+
+import botocore.config
+import botocore.exceptions
+import botocore.session
+
+from rotator import __version__
+from rotator.aws.configuration import configuration_error
+from rotator.errors import ConfigurationError
+
+CONNECT_TIMEOUT: Final = 5.0
+READ_TIMEOUT: Final = 20.0
+ATTEMPTS: Final = 4
+# At DEBUG these print request and response bodies and signed headers: values, session tokens.
+_LOUD: Final = ("endpoint", "parsers", "auth", "httpsession", "awsrequest", "hooks", "client", "retryhandler", "utils")
+
+
+def make_session(region: str | None = None, profile: str | None = None) -> botocore.session.Session:
+    """A session for a region and a profile; each may be ``None`` or empty for the environment's.
+
+    ``AWS_REGION`` counts before ``AWS_DEFAULT_REGION``, as in AWS's other tools (botocore alone ignores it).
+
+    :raises ConfigurationError: unknown profile, or an unreadable AWS configuration file.
+    """
+    for module in _LOUD:
+        logging.getLogger(f"botocore.{module}").setLevel(logging.INFO)
+    session = botocore.session.Session(profile=profile or None)
+    chosen = region or os.environ.get("AWS_REGION")
+    if chosen:
+        session.set_config_variable("region", chosen)
+    try:
+        session.get_scoped_config()
+        return session
+    except botocore.exceptions.BotoCoreError as error:
+        failure = _configuration(error, session)
+    raise failure
+
+
+def make_client(
+    session: botocore.session.Session,
+    service: str,
+    *,
+    attempts: int = ATTEMPTS,
+    connect_timeout: float = CONNECT_TIMEOUT,
+    read_timeout: float = READ_TIMEOUT,
+) -> Any:
+    """A client of any AWS service, with bounded waits.
+
+    :param service: botocore's name of it, such as ``secretsmanager`` or ``sqs``.
+    :param attempts: how often a call is tried in all, the first included.
+    :param connect_timeout: seconds; ``read_timeout`` too, for each attempt.
+    :raises ConfigurationError: no region, no credentials, or an endpoint URL that is none.
+    """
+    config = botocore.config.Config(
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        user_agent_extra=f"rotator/{__version__}",
+    )
+    try:
+        if session.get_credentials() is None:
+            raise botocore.exceptions.NoCredentialsError  # said in the same words as when a call finds out
+        return session.create_client(service, config=config)
+    except (botocore.exceptions.BotoCoreError, ValueError) as error:
+        failure = _configuration(error, session)
+    raise failure
+
+
+def secrets_client(
+    session: botocore.session.Session,
+    *,
+    attempts: int = ATTEMPTS,
+    connect_timeout: float = CONNECT_TIMEOUT,
+    read_timeout: float = READ_TIMEOUT,
+) -> Any:
+    """A Secrets Manager client; see :func:`make_client`."""
+    return make_client(
+        session, "secretsmanager", attempts=attempts, connect_timeout=connect_timeout, read_timeout=read_timeout
+    )
+
+
+def _configuration(error: Exception, session: botocore.session.Session) -> ConfigurationError:
+    if isinstance(error, botocore.exceptions.ProfileNotFound):
+        known = ", ".join(sorted(session.available_profiles)[:10]) or "none"
+        return ConfigurationError(
+            str(error), advice=f"Profiles that are configured: {known}. Check --profile and AWS_PROFILE, or unset them."
+        )
+    known_error = configuration_error(error)
+    if known_error is not None:
+        return known_error
+    return ConfigurationError(
+        f"no AWS client could be made ({type(error).__name__})",
+        advice="Check AWS_ENDPOINT_URL (a whole URL, such as http://127.0.0.1:5000), AWS_REGION and the profile.",
+    )

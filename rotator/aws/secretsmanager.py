@@ -1,0 +1,204 @@
+"""Secrets Manager behind :class:`rotator.ports.SecretStore`, on a boto3 or botocore client."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from botocore import xform_name
+
+from rotator.aws.aws_errors import UnreadableAnswer, may_have_happened, translate
+from rotator.core.model import SecretEntry
+from rotator.core.secret import Secret
+from rotator.errors import BadSecretValue, PreconditionFailed, SecretNotFound, StoreRejected, StoreUnavailable
+from rotator.ports import StoredValue
+
+_ROLE_TAG: Final = "rotator:role"
+_PAGE: Final = 100
+_CURRENT: Final = "AWSCURRENT"
+# What an answer must hold. botocore takes any 200 for a success, the web page of a proxy and half an answer included:
+# an empty listing would then be a fact, and a write that never reached AWS would be done.
+_PROOF: Final = {
+    "ListSecrets": "SecretList",
+    "ListSecretVersionIds": "Versions",
+    "GetSecretValue": "VersionId",
+    "PutSecretValue": "VersionId",
+}
+
+
+class SecretsManagerStore:
+    """The store over HTTP. Thread safe, as botocore's clients are.
+
+    botocore repeats a call by itself where that may help. Repeating ``PutSecretValue`` is harmless (the version id is
+    its idempotency token). A repeated ``UpdateSecretVersionStage`` whose first answer was lost is refused, because its
+    own change is already there: that comes out as :class:`~rotator.errors.StoreOutcomeUnknown`, never as a lost race.
+    After it, and after :class:`~rotator.errors.PreconditionFailed`, :meth:`describe` afresh and go by what it says.
+
+    Every method raises :class:`~rotator.errors.StoreError`, or :class:`~rotator.errors.ConfigurationError` where the
+    machine has no usable AWS credentials.
+
+    :param client: a ``secretsmanager`` client, see :func:`rotator.aws.clients.secrets_client`.
+    :param learn: called with the text of every value that is read, so that a redactor knows it.
+    """
+
+    def __init__(self, client: Any, *, learn: Callable[[str], None] | None = None) -> None:
+        self._client = client
+        self._learn = learn
+        self._attempts = threading.local()
+        service = client.meta.service_model.service_id.hyphenize()
+        client.meta.events.register(f"response-received.{service}.*", self._note_attempt)
+
+    def list_secrets(self) -> tuple[SecretEntry, ...]:
+        """Every secret with a ``rotator:role`` tag, by name; a call for each 100, no values, up to 5 minutes stale."""
+        found: dict[str, SecretEntry] = {}  # by ARN: a secret that changes meanwhile may be on two pages
+        query = {"Filters": [{"Key": "tag-key", "Values": [_ROLE_TAG]}], "IncludePlannedDeletion": True}
+        for page in self._pages("ListSecrets", "", query):
+            for raw in page.get("SecretList", ()):
+                entry = _entry(raw, raw.get("SecretVersionsToStages"))
+                if _ROLE_TAG in entry.tags:  # AWS matches prefixes of tag keys
+                    found[entry.arn] = entry
+        return tuple(sorted(found.values(), key=lambda entry: (entry.name, entry.arn)))
+
+    def describe(self, secret_id: str) -> SecretEntry:
+        """One secret (name or ARN), read now."""
+        raw = self._call("DescribeSecret", secret_id, {"SecretId": secret_id})
+        return _entry(raw, raw.get("VersionIdsToStages"))
+
+    def read_current(self, secret_id: str) -> StoredValue:
+        """The value behind ``AWSCURRENT``; ``SecretNotFound`` where none is, ``BadSecretValue`` where it is binary."""
+        # The stage is named although it is the default: not every emulator of AWS agrees on the default.
+        return self._read(secret_id, {"SecretId": secret_id, "VersionStage": _CURRENT})
+
+    def read_version(self, secret_id: str, version_id: str) -> StoredValue:
+        """One version's value; ``SecretNotFound`` where it is gone or empty, ``BadSecretValue`` where it is binary."""
+        return self._read(secret_id, {"SecretId": secret_id, "VersionId": version_id})
+
+    def version_dates(self, secret_id: str) -> Mapping[str, datetime]:
+        """When each version that holds a value was created, in UTC; those without labels too, while AWS keeps them."""
+        query = {"SecretId": secret_id, "IncludeDeprecated": True}
+        return {
+            version["VersionId"]: version["CreatedDate"].astimezone(UTC)
+            for page in self._pages("ListSecretVersionIds", secret_id, query)
+            for version in page.get("Versions", ())
+            if version.get("CreatedDate")
+        }
+
+    def stage(self, secret_id: str, version_id: str, text: Secret, labels: tuple[str, ...]) -> None:
+        """Store a new version under these labels, which leave the versions that they were on.
+
+        The same again is a no-op, so it may be repeated after ``StoreOutcomeUnknown``; another value under the same
+        version id is ``PreconditionFailed``. The first version of an empty secret gets ``AWSCURRENT`` too, from AWS.
+        """
+        if not labels:  # without labels AWS would promote the version at once
+            raise StoreRejected(f"{secret_id}: a version is never stored without labels; nothing was changed")
+        self._call(
+            "PutSecretValue",
+            secret_id,
+            {
+                "SecretId": secret_id,
+                "ClientRequestToken": version_id,
+                "SecretString": text.reveal(),
+                "VersionStages": list(labels),
+            },
+            write=True,
+        )
+
+    def promote(self, secret_id: str, to_version: str, from_version: str | None) -> None:
+        """Move ``AWSCURRENT``: compare-and-swap, ``PreconditionFailed`` when it is not on ``from_version``.
+
+        ``AWSPREVIOUS`` follows by itself. ``from_version=None`` is for a secret without a current version.
+        """
+        self._move(secret_id, _CURRENT, to_version, from_version)
+
+    def add_label(self, secret_id: str, label: str, version_id: str, *, remove_from: str | None = None) -> None:
+        """Put a label on a version, taking it off ``remove_from``; ``PreconditionFailed`` when it is elsewhere."""
+        self._move(secret_id, label, version_id, remove_from)
+
+    def remove_label(self, secret_id: str, label: str, version_id: str) -> None:
+        """Take a label off a version; that label or version is gone already is not an error."""
+        try:
+            self._move(secret_id, label, None, version_id)
+            return
+        except (PreconditionFailed, SecretNotFound, StoreRejected) as error:
+            refusal = error
+        # What AWS says about an absent label is not documented, so look rather than trust a text.
+        if label in self.describe(secret_id).versions.get(version_id, frozenset()):
+            raise refusal
+
+    def _move(self, secret_id: str, label: str, to_version: str | None, from_version: str | None) -> None:
+        request = {"SecretId": secret_id, "VersionStage": label}
+        if to_version is not None:
+            request["MoveToVersionId"] = to_version
+        if from_version is not None:
+            request["RemoveFromVersionId"] = from_version
+        self._call("UpdateSecretVersionStage", secret_id, request, write=True)
+
+    def _read(self, secret_id: str, request: Mapping[str, Any]) -> StoredValue:
+        raw = self._call("GetSecretValue", secret_id, request)
+        text = raw.get("SecretString")
+        if not isinstance(text, str):
+            raise BadSecretValue(
+                f"{secret_id}: the value of version {raw.get('VersionId', '?')} is binary or absent",
+                advice="Store it as a SecretString: JSON, or the key itself.",
+            )
+        if self._learn is not None:
+            self._learn(text)
+        return StoredValue(str(raw["VersionId"]), Secret(text), frozenset(raw.get("VersionStages", ())))
+
+    def _pages(self, operation: str, secret_id: str, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        seen: set[str] = set()
+        token = ""
+        while True:
+            more = {"NextToken": token} if token else {}
+            page = self._call(operation, secret_id, {**request, "MaxResults": _PAGE, **more})
+            yield page
+            token = page.get("NextToken") or ""
+            if not token:
+                return
+            if token in seen:
+                raise StoreUnavailable(f"{operation} repeats a page; the listing was given up, nothing was changed")
+            seen.add(token)
+
+    def _call(
+        self, operation: str, secret_id: str, request: Mapping[str, Any], *, write: bool = False
+    ) -> dict[str, Any]:
+        self._attempts.lost = False
+        try:
+            answer: dict[str, Any] = getattr(self._client, xform_name(operation))(**request)
+            if _PROOF.get(operation, "ARN") not in answer:
+                raise UnreadableAnswer
+            return answer
+        except Exception as error:
+            failure = translate(error, operation, secret_id, write=write, lost_attempt=self._attempts.lost)
+            if failure is None:
+                raise
+        # Raised outside of the handler: botocore's error, whose text may repeat a value, is then not even its context.
+        raise failure
+
+    def _note_attempt(self, parsed_response: Any = None, exception: Exception | None = None, **_: Any) -> None:
+        """Take botocore's event, which comes once an attempt, in the thread that called."""
+        if (parsed_response is None and exception is None) or getattr(self._attempts, "lost", False):
+            return
+        self._attempts.lost = may_have_happened(parsed_response, exception)
+
+
+def _entry(raw: Mapping[str, Any], versions: Mapping[str, list[str]] | None) -> SecretEntry:
+    """A listing's or a description's answer as an entry; ``versions`` is named differently in the two."""
+    return SecretEntry(
+        arn=str(raw["ARN"]),
+        name=str(raw["Name"]),
+        tags={tag["Key"]: tag.get("Value", "") for tag in raw.get("Tags") or ()},
+        versions={version: frozenset(labels) for version, labels in (versions or {}).items() if labels},
+        owning_service=raw.get("OwningService"),
+        primary_region=raw.get("PrimaryRegion"),
+        deleted_at=_utc(raw.get("DeletedDate")),
+        rotation_enabled=bool(raw.get("RotationEnabled")),
+        last_changed=_utc(raw.get("LastChangedDate")),
+    )
+
+
+def _utc(when: datetime | None) -> datetime | None:
+    """Local time, as botocore gives it, as UTC."""
+    return None if when is None else when.astimezone(UTC)

@@ -1,0 +1,144 @@
+"""Which calls the store makes: how many, and with which parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from moto.secretsmanager.models import secretsmanager_backends
+from moto.server import ThreadedMotoServer
+
+from rotator.aws.clients import make_session, secrets_client
+from rotator.aws.secretsmanager import SecretsManagerStore
+from rotator.core.secret import Secret
+from rotator.errors import StoreUnavailable
+from tests.aws.fake_aws import FakeAws, drop, ok
+
+V1, V2 = "1" * 32, "2" * 32
+
+
+@pytest.fixture
+def moto_url() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.mark.parametrize("number", [0, 1, 100, 1000])
+def test_secrets_are_listed_in_one_call_a_hundred(moto_url: str, credentials: pytest.MonkeyPatch, number: int) -> None:
+    backend = secretsmanager_backends["123456789012"]["eu-west-3"]  # moto's server runs in this process
+    backend.reset()
+    for index in range(number):
+        backend.create_secret(
+            name=f"s{index:04}",
+            secret_string="x",
+            secret_binary=None,
+            description=None,
+            tags=[{"Key": "rotator:role", "Value": "key"}],
+            kms_key_id=None,
+            client_request_token=None,
+            replica_regions=[],
+            force_overwrite=False,
+        )
+    credentials.setenv("AWS_ENDPOINT_URL", moto_url)
+    client = secrets_client(make_session("eu-west-3"), attempts=1)
+    sent: list[bytes] = []
+    client.meta.events.register("before-send.*.*", lambda request, **_: sent.append(request.headers["X-Amz-Target"]))
+    entries = SecretsManagerStore(client).list_secrets()
+    backend.reset()
+    assert [entry.name for entry in entries] == [f"s{index:04}" for index in range(number)]
+    assert sent == [b"secretsmanager.ListSecrets"] * max(1, -(-number // 100))
+
+
+def test_listing_asks_for_the_role_tag_and_for_the_deleted(aws: FakeAws, store: SecretsManagerStore) -> None:
+    aws.answers = [ok(SecretList=[], NextToken="more"), ok(SecretList=[])]
+    assert store.list_secrets() == ()
+    first = {
+        "Filters": [{"Key": "tag-key", "Values": ["rotator:role"]}],
+        "IncludePlannedDeletion": True,
+        "MaxResults": 100,
+    }
+    assert aws.requests == [("ListSecrets", first), ("ListSecrets", {**first, "NextToken": "more"})]
+
+
+def test_a_listing_that_goes_in_circles_is_given_up(aws: FakeAws, store: SecretsManagerStore) -> None:
+    aws.answers = [ok(SecretList=[], NextToken="again")]
+    with pytest.raises(StoreUnavailable, match="repeats"):
+        store.list_secrets()
+    assert len(aws.requests) == 2
+
+
+def test_a_listing_that_breaks_off_gives_nothing(aws: FakeAws, store: SecretsManagerStore) -> None:
+    aws.answers = [ok(SecretList=[{"ARN": "a", "Name": "a"}], NextToken="more"), drop]
+    with pytest.raises(StoreUnavailable):
+        store.list_secrets()
+
+
+def test_a_secret_on_two_pages_is_listed_once(aws: FakeAws, store: SecretsManagerStore) -> None:
+    secret = {"ARN": "arn:a", "Name": "a", "Tags": [{"Key": "rotator:role", "Value": "key"}]}
+    newer = {**secret, "SecretVersionsToStages": {V1: ["AWSCURRENT"], V2: []}}
+    aws.answers = [ok(SecretList=[secret], NextToken="more"), ok(SecretList=[newer])]
+    [entry] = store.list_secrets()
+    assert entry.versions == {V1: {"AWSCURRENT"}}
+
+
+def test_versions_are_dated_over_all_pages(aws: FakeAws, store: SecretsManagerStore) -> None:
+    aws.answers = [
+        ok(Versions=[{"VersionId": V1, "VersionStages": ["AWSCURRENT"], "CreatedDate": 1_700_000_000}], NextToken="m"),
+        ok(Versions=[{"VersionId": V2, "CreatedDate": 1_600_000_000.5}]),
+    ]
+    dates = store.version_dates("prod/sms")
+    assert {version: date.timestamp() for version, date in dates.items()} == {V1: 1_700_000_000, V2: 1_600_000_000.5}
+    assert all(str(date.tzinfo) == "UTC" for date in dates.values())
+    assert aws.requests[0][1] == {"SecretId": "prod/sms", "IncludeDeprecated": True, "MaxResults": 100}
+
+
+def test_what_is_sent(aws: FakeAws, store: SecretsManagerStore) -> None:
+    aws.answers = [ok(ARN="arn", Name="s", VersionId=V1, SecretString="x", VersionStages=["AWSCURRENT"])]
+    store.read_current("s")
+    store.read_version("s", V1)
+    store.stage("s", V1, Secret("x"), ("AWSPENDING", "a"))
+    store.promote("s", V2, V1)
+    store.promote("s", V2, None)
+    store.add_label("s", "a", V1)
+    store.add_label("s", "a", V2, remove_from=V1)
+    store.remove_label("s", "a", V2)
+    move = "UpdateSecretVersionStage"
+    current = {"SecretId": "s", "VersionStage": "AWSCURRENT"}
+    label = {"SecretId": "s", "VersionStage": "a"}
+    assert aws.requests == [
+        ("GetSecretValue", {"SecretId": "s", "VersionStage": "AWSCURRENT"}),
+        ("GetSecretValue", {"SecretId": "s", "VersionId": V1}),
+        (
+            "PutSecretValue",
+            {"SecretId": "s", "ClientRequestToken": V1, "SecretString": "x", "VersionStages": ["AWSPENDING", "a"]},
+        ),
+        (move, {**current, "MoveToVersionId": V2, "RemoveFromVersionId": V1}),
+        (move, {**current, "MoveToVersionId": V2}),
+        (move, {**label, "MoveToVersionId": V1}),
+        (move, {**label, "MoveToVersionId": V2, "RemoveFromVersionId": V1}),
+        (move, {**label, "RemoveFromVersionId": V2}),
+    ]
+
+
+def test_an_entry_holds_what_keeps_a_secret_from_being_managed(aws: FakeAws, store: SecretsManagerStore) -> None:
+    aws.answers = [
+        ok(
+            ARN="arn:aws:secretsmanager:eu-central-1:123456789012:secret:s-AbCdEf",
+            Name="s",
+            OwningService="rds",
+            PrimaryRegion="us-east-1",
+            RotationEnabled=True,
+            DeletedDate=1_700_000_000,
+            LastChangedDate=1_600_000_000,
+        )
+    ]
+    entry = store.describe("s")
+    assert (entry.owning_service, entry.primary_region, entry.rotation_enabled) == ("rds", "us-east-1", True)
+    assert entry.deleted_at is not None
+    assert entry.deleted_at.isoformat() == "2023-11-14T22:13:20+00:00"
+    assert entry.last_changed is not None
+    assert entry.last_changed.isoformat() == "2020-09-13T12:26:40+00:00"
+    assert (entry.tags, entry.versions) == ({}, {})

@@ -1,0 +1,293 @@
+"""Every way in which AWS or the network fails, and what the store makes of it."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+
+import pytest
+from botocore.exceptions import NoCredentialsError
+
+from rotator.aws.aws_errors import translate
+from rotator.aws.secretsmanager import SecretsManagerStore
+from rotator.core.secret import Secret
+from rotator.errors import (
+    BadSecretValue,
+    ConfigurationError,
+    PreconditionFailed,
+    RotatorError,
+    SecretNotFound,
+    StoreDenied,
+    StoreError,
+    StoreOutcomeUnknown,
+    StoreRejected,
+    StoreUnavailable,
+)
+from tests.aws.conftest import StoreMaker
+from tests.aws.fake_aws import Answer, FakeAws, drop, error, error_by_header, half, hang, ok, text
+
+NAME = "prod/sms"
+VALUE = "0123456789abcdef0123456789abcdef-very-secret"
+V1, V2 = "1" * 32, "2" * 32
+
+READS: dict[str, Callable[[SecretsManagerStore], object]] = {
+    "DescribeSecret": lambda store: store.describe(NAME),
+    "GetSecretValue": lambda store: store.read_current(NAME),
+    "ListSecretVersionIds": lambda store: store.version_dates(NAME),
+}
+WRITES: dict[str, Callable[[SecretsManagerStore], object]] = {
+    "PutSecretValue": lambda store: store.stage(NAME, V2, Secret(VALUE), ("AWSPENDING",)),
+    "UpdateSecretVersionStage": lambda store: store.promote(NAME, V2, V1),
+}
+ALL = {**READS, **WRITES}
+
+
+def fails(call: Callable[[], object]) -> RotatorError:
+    """The error of a call, which says nothing that it must not say, in any form."""
+    with pytest.raises(RotatorError) as caught:
+        call()
+    shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + repr(vars(caught.value))
+    assert VALUE not in shown
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None  # botocore's error may repeat the request
+    return caught.value
+
+
+@pytest.mark.parametrize("operation", ALL)
+@pytest.mark.parametrize("code", ["AccessDeniedException", "AccessDenied"])
+def test_denied_names_the_action_and_the_secret(
+    aws: FakeAws, store: SecretsManagerStore, operation: str, code: str
+) -> None:
+    aws.answers = [
+        error(code, "User: x is not authorized to perform: y on resource: z because no identity-based policy allows it")
+    ]
+    failure = fails(lambda: ALL[operation](store))
+    assert isinstance(failure, StoreDenied)
+    assert failure.action == f"secretsmanager:{operation}"
+    assert f"{NAME}: secretsmanager:{operation} is denied" in str(failure)
+    assert f"Grant secretsmanager:{operation}" in failure.advice
+    assert ("because no identity-based policy" in str(failure)) is (operation != "PutSecretValue")
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "message", "action"),
+    [
+        ("GetSecretValue", "AccessDeniedException", "Access to KMS is not allowed", "kms:Decrypt"),
+        ("PutSecretValue", "AccessDeniedException", "Access to KMS is not allowed", "kms:GenerateDataKey"),
+        ("GetSecretValue", "DecryptionFailure", "", "kms:Decrypt"),
+        ("PutSecretValue", "EncryptionFailure", "", "kms:GenerateDataKey"),
+    ],
+)
+def test_kms_is_named(
+    aws: FakeAws, store: SecretsManagerStore, operation: str, code: str, message: str, action: str
+) -> None:
+    aws.answers = [error(code, message)]
+    failure = fails(lambda: ALL[operation](store))
+    assert isinstance(failure, StoreDenied)
+    assert failure.action == action
+    assert "KMS" in str(failure)
+    assert NAME in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "says"),
+    [
+        ("ExpiredTokenException", "The security token included in the request is expired", "session has expired"),
+        ("UnrecognizedClientException", "The security token included in the request is invalid", "credentials"),
+        ("InvalidSignatureException", "The request signature we calculated does not match", "credentials"),
+        ("InvalidSignatureException", "Signature expired: 20261123T100000Z is now earlier than", "clock"),
+        ("RequestTimeTooSkewed", "", "clock"),
+    ],
+)
+@pytest.mark.parametrize("operation", ["DescribeSecret", "PutSecretValue"])
+def test_credentials_are_named(
+    aws: FakeAws, store: SecretsManagerStore, operation: str, code: str, message: str, says: str
+) -> None:
+    aws.answers = [error(code, message)]
+    failure = fails(lambda: ALL[operation](store))
+    assert isinstance(failure, StoreDenied)
+    assert says in failure.message
+    assert failure.advice
+
+
+MARKED = "You can't perform this operation on the secret because it was marked for deletion."
+NEEDS_FROM = (
+    f"The parameter RemoveFromVersionId can't be empty. Staging label AWSCURRENT is currently attached to version {V1}"
+    ", so you must explicitly reference that version in RemoveFromVersionId."
+)
+WRONG_FROM = (
+    "When you move staging label AWSCURRENT, if you specify RemoveFromVersionId, it must be set to the version that "
+    "currently has the staging label AWSCURRENT."
+)
+ONLY_MOVE = "You can only move staging label AWSCURRENT to a different secret version. It can't be completely removed."
+REPLICA = "Operation not permitted on a replica secret. Call must be made in primary secret's region."
+REFUSALS: list[tuple[str, str, str, type[StoreError]]] = [
+    ("DescribeSecret", "ResourceNotFoundException", "Secrets Manager can't find the specified secret.", SecretNotFound),
+    ("GetSecretValue", "ResourceNotFoundException", "can't find the specified secret value", SecretNotFound),
+    ("PutSecretValue", "ResourceNotFoundException", "", SecretNotFound),
+    ("GetSecretValue", "InvalidRequestException", MARKED, StoreRejected),
+    ("PutSecretValue", "InvalidRequestException", MARKED, StoreRejected),
+    ("UpdateSecretVersionStage", "InvalidRequestException", MARKED, StoreRejected),
+    ("PutSecretValue", "InvalidParameterException", REPLICA, StoreRejected),
+    ("UpdateSecretVersionStage", "InvalidParameterException", REPLICA, StoreRejected),
+    ("UpdateSecretVersionStage", "InvalidParameterException", NEEDS_FROM, PreconditionFailed),
+    ("UpdateSecretVersionStage", "InvalidParameterException", WRONG_FROM, PreconditionFailed),
+    ("UpdateSecretVersionStage", "InvalidParameterException", ONLY_MOVE, StoreRejected),
+    ("PutSecretValue", "ResourceExistsException", "You can't use ClientRequestToken because", PreconditionFailed),
+    ("PutSecretValue", "LimitExceededException", "", StoreRejected),
+    ("UpdateSecretVersionStage", "LimitExceededException", "", StoreRejected),
+    ("PutSecretValue", "InvalidRequestException", "managed by another service", StoreRejected),
+    ("GetSecretValue", "SomethingNewException", "what is that", StoreRejected),
+    ("PutSecretValue", "SomethingNewException", "what is that", StoreRejected),
+    ("DescribeSecret", "ThrottlingException", "Rate exceeded", StoreUnavailable),
+    ("PutSecretValue", "ThrottlingException", "Rate exceeded", StoreUnavailable),
+    ("UpdateSecretVersionStage", "TooManyRequestsException", "", StoreUnavailable),
+    ("GetSecretValue", "InternalServiceError", "", StoreUnavailable),
+]
+
+
+@pytest.mark.parametrize(("operation", "code", "message", "kind"), REFUSALS)
+def test_refusals(
+    aws: FakeAws, store: SecretsManagerStore, operation: str, code: str, message: str, kind: type[StoreError]
+) -> None:
+    aws.answers = [error(code, message)]
+    failure = fails(lambda: ALL[operation](store))
+    assert type(failure) is kind
+    assert failure.message.startswith(f"{NAME}: ")
+    assert not failure.outcome_unknown
+
+
+def test_codes_in_headers_and_with_namespaces_are_understood(aws: FakeAws, store: SecretsManagerStore) -> None:
+    aws.answers = [
+        error_by_header("ResourceNotFoundException"),
+        error("com.amazonaws.secretsmanager#ResourceNotFoundException"),
+    ]
+    assert isinstance(fails(lambda: store.describe(NAME)), SecretNotFound)
+    assert isinstance(fails(lambda: store.describe(NAME)), SecretNotFound)
+
+
+BROKEN: dict[str, Answer] = {
+    "500": error("InternalServiceError", status=500),
+    "503": text(503),
+    "not JSON": text(200, b"<html>hello</html>"),
+    "reset": drop,
+    "half an answer": half,
+}
+
+
+@pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("operation", WRITES)
+def test_a_write_without_an_answer_may_have_happened(
+    aws: FakeAws, store: SecretsManagerStore, operation: str, answer: Answer
+) -> None:
+    aws.answers = [answer]
+    failure = fails(lambda: WRITES[operation](store))
+    assert isinstance(failure, StoreOutcomeUnknown)
+    assert f"{NAME}: {operation} may or may not have happened" in str(failure)
+
+
+@pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("operation", READS)
+def test_a_read_without_an_answer_changed_nothing(
+    aws: FakeAws, store: SecretsManagerStore, operation: str, answer: Answer
+) -> None:
+    aws.answers = [answer]
+    failure = fails(lambda: READS[operation](store))
+    assert isinstance(failure, StoreUnavailable)
+    assert failure.retryable
+    assert NAME in str(failure)
+
+
+def test_a_page_of_a_proxy_is_no_empty_listing(aws: FakeAws, store: SecretsManagerStore) -> None:
+    aws.answers = [text(200)]
+    assert isinstance(fails(store.list_secrets), StoreUnavailable)
+
+
+def test_a_timeout_is_unknown_for_a_write_only(aws: FakeAws, make_store: StoreMaker) -> None:
+    aws.answers = [hang]
+    store = make_store(read_timeout=0.2)
+    assert isinstance(fails(lambda: WRITES["PutSecretValue"](store)), StoreOutcomeUnknown)
+    assert "timed out" in str(fails(lambda: store.describe(NAME)))
+
+
+def test_a_write_that_never_left_did_nothing(make_store: StoreMaker) -> None:
+    failure = fails(lambda: WRITES["PutSecretValue"](make_store(url="http://127.0.0.1:1")))
+    assert isinstance(failure, StoreUnavailable)
+    assert "cannot connect" in str(failure)
+    assert "AWS_ENDPOINT_URL" in failure.advice
+
+
+def test_a_refusal_after_a_lost_answer_proves_nothing(aws: FakeAws, make_store: StoreMaker) -> None:
+    """The first attempt may have moved the label, and botocore's second is refused because of that."""
+    aws.answers = [drop, error("InvalidParameterException", WRONG_FROM)]
+    assert isinstance(fails(lambda: WRITES["UpdateSecretVersionStage"](make_store(attempts=2))), StoreOutcomeUnknown)
+    assert aws.operations == ["UpdateSecretVersionStage"] * 2
+
+
+def test_a_refusal_after_throttling_is_a_refusal(aws: FakeAws, make_store: StoreMaker) -> None:
+    aws.answers = [error("ThrottlingException"), error("InvalidParameterException", WRONG_FROM)]
+    assert isinstance(fails(lambda: WRITES["UpdateSecretVersionStage"](make_store(attempts=2))), PreconditionFailed)
+
+
+def test_credentials_that_end_after_a_lost_answer_prove_nothing_either(aws: FakeAws, make_store: StoreMaker) -> None:
+    aws.answers = [drop, error("ExpiredTokenException")]
+    assert isinstance(fails(lambda: WRITES["PutSecretValue"](make_store(attempts=2))), StoreOutcomeUnknown)
+    lost = translate(NoCredentialsError(), "PutSecretValue", NAME, write=True, lost_attempt=True)
+    assert isinstance(lost, StoreOutcomeUnknown)
+    at_once = translate(NoCredentialsError(), "PutSecretValue", NAME, write=True, lost_attempt=False)
+    assert isinstance(at_once, ConfigurationError)
+
+
+def test_a_lost_answer_is_forgotten_with_its_call(aws: FakeAws, store: SecretsManagerStore) -> None:
+    aws.answers = [drop, error("InvalidParameterException", WRONG_FROM)]
+    assert isinstance(fails(lambda: store.promote(NAME, V2, V1)), StoreOutcomeUnknown)
+    assert isinstance(fails(lambda: store.promote(NAME, V2, V1)), PreconditionFailed)
+
+
+def test_staging_is_repeated_by_botocore_under_the_same_token(aws: FakeAws, make_store: StoreMaker) -> None:
+    aws.answers = [drop, ok(ARN="arn", Name=NAME, VersionId=V2)]
+    make_store(attempts=2).stage(NAME, V2, Secret(VALUE), ("AWSPENDING",))
+    assert [parameters["ClientRequestToken"] for _, parameters in aws.requests] == [V2, V2]
+
+
+@pytest.mark.parametrize("code", ["InvalidParameterException", "ValidationException", "InvalidRequestException"])
+def test_what_aws_says_about_a_value_is_not_repeated(aws: FakeAws, store: SecretsManagerStore, code: str) -> None:
+    aws.answers = [error(code, f"Value '{VALUE}' at 'secretString' failed to satisfy constraint")]
+    assert code in str(fails(lambda: WRITES["PutSecretValue"](store)))
+
+
+def test_what_botocore_says_about_a_value_is_not_repeated(aws: FakeAws, store: SecretsManagerStore) -> None:
+    failure = fails(lambda: store.stage(NAME, VALUE[:10], Secret(VALUE), ("AWSPENDING",)))
+    assert isinstance(failure, StoreRejected)
+    assert "ClientRequestToken" in str(failure)
+    assert VALUE[:10] not in str(failure)
+    assert isinstance(fails(lambda: store.stage(NAME, V1, Secret(""), ("AWSPENDING",))), StoreRejected)
+    assert aws.requests == []
+
+
+def test_a_label_that_is_gone_is_looked_for_not_read_out_of_a_text(aws: FakeAws, store: SecretsManagerStore) -> None:
+    described = ok(ARN="arn", Name=NAME, VersionIdsToStages={V1: ["AWSCURRENT"], V2: ["x"]})
+    aws.answers = [error("InvalidParameterException", "words that nobody knows"), described]
+    store.remove_label(NAME, "x", V1)
+    aws.answers = [error("InvalidParameterException", "words that nobody knows"), described]
+    assert isinstance(fails(lambda: store.remove_label(NAME, "x", V2)), PreconditionFailed)
+
+
+def test_an_answer_without_text_is_a_bad_value(aws: FakeAws, store: SecretsManagerStore) -> None:
+    aws.answers = [ok(ARN="arn", Name=NAME, VersionId=V1, SecretBinary="AAE=")]
+    assert isinstance(fails(lambda: store.read_current(NAME)), BadSecretValue)
+
+
+def test_no_value_is_logged_at_any_level(
+    aws: FakeAws, store: SecretsManagerStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="botocore")
+    caplog.set_level(logging.DEBUG, logger="urllib3")
+    aws.answers = [ok(ARN="arn", Name=NAME, VersionId=V2, SecretString=VALUE, VersionStages=["AWSCURRENT"])]
+    store.stage(NAME, V2, Secret(VALUE), ("AWSPENDING",))
+    assert store.read_current(NAME).text.reveal() == VALUE
+    assert caplog.records  # something was listening
+    assert VALUE not in caplog.text
+    assert "AKIATESTING" not in caplog.text
