@@ -1,0 +1,132 @@
+"""The simulated Infobip without sockets: the real requests and urllib3, over connections that end in the world itself.
+
+Only the connection is replaced, so pooling, retries, timeouts and errors are urllib3's own. A long simulation is faster
+than over HTTP, and a time-out costs no real time: the world's clock moves instead.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPResponse
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import NewConnectionError
+
+from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.wire import Drop, DropKind, Request, Response
+
+_TLS_SETTINGS = ("key_file", "cert_file", "cert_reqs", "ca_certs", "ca_cert_dir", "ca_cert_data", "key_password")
+_TLS_PREFIXES = ("ssl_", "assert_", "server_hostname")
+
+
+class InProcessAdapter(HTTPAdapter):
+    """A requests adapter that answers out of a world; ``requests.ConnectionError`` and ``ReadTimeout`` as over sockets.
+
+    :param max_retries: as of ``HTTPAdapter``: none by default.
+    :param remote_ip: the address that the world sees.
+    """
+
+    def __init__(self, world: InfobipWorld, *, max_retries: Any = 0, remote_ip: str = "127.0.0.1") -> None:
+        super().__init__(max_retries=max_retries)
+        divert(self, world, remote_ip=remote_ip)
+
+
+def divert(adapter: HTTPAdapter, world: InfobipWorld, *, remote_ip: str = "127.0.0.1") -> None:
+    """Make an existing adapter (with its own retries and settings) answer out of a world, for http and https alike."""
+
+    class Connection(_Connection):
+        sandbox_world = world
+        sandbox_ip = remote_ip
+
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Connection
+
+        def __init__(self, host: str, port: int | None = None, **settings: Any) -> None:
+            kept = {n: v for n, v in settings.items() if n not in _TLS_SETTINGS and not n.startswith(_TLS_PREFIXES)}
+            super().__init__(host, port, **kept)
+
+    adapter.poolmanager.clear()
+    adapter.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": Pool}
+
+
+def divert_session(session: requests.Session, world: InfobipWorld, *, remote_ip: str = "127.0.0.1") -> None:
+    """The same for every adapter that is mounted on a session."""
+    for adapter in session.adapters.values():
+        if isinstance(adapter, HTTPAdapter):
+            divert(adapter, world, remote_ip=remote_ip)
+
+
+class _Connection(HTTPConnection):
+    """A connection whose far end is a function."""
+
+    sandbox_world: InfobipWorld
+    sandbox_ip: str
+
+    def connect(self) -> None:
+        """Nothing to connect to."""
+
+    @property
+    def is_closed(self) -> bool:
+        return False  # else urllib3 does not set the read timeout
+
+    @property
+    def is_connected(self) -> bool:
+        return True
+
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **settings: Any) -> None:
+        """Hand the request to the world and keep its answer. What a hook raises goes through, as a kill would."""
+        target = urlsplit(url)
+        request = Request(
+            method=method,
+            path=target.path,
+            query=dict(parse_qsl(target.query, keep_blank_values=True)),
+            headers={_text(name).lower(): _text(value) for name, value in (headers or {}).items()},
+            body=body.encode() if isinstance(body, str) else bytes(body or b""),
+            remote_ip=self.sandbox_ip,
+        )
+        answer = self.sandbox_world.handle(request)
+        if isinstance(answer, Drop) and answer.kind is DropKind.REFUSED:
+            raise NewConnectionError(self, "connection refused by the sandbox")
+        self._answer = answer
+        self._asked = (method, url, settings)
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        """The world's answer, once the time that it takes has passed."""
+        answer, (method, url, settings) = self._answer, self._asked
+        clock = self.sandbox_world.clock
+        patience = self.timeout if isinstance(self.timeout, int | float) else None
+        if isinstance(answer, Drop):
+            if answer.kind is DropKind.HANG:
+                clock.sleep(600.0 if patience is None else patience)
+                raise TimeoutError("timed out in the sandbox")
+            raise ConnectionResetError("connection closed by the sandbox without an answer")
+        if patience is not None and answer.delay > patience:
+            clock.sleep(patience)
+            raise TimeoutError("timed out in the sandbox")
+        if answer.delay > 0:
+            clock.sleep(answer.delay)
+        return HTTPResponse(
+            body=io.BytesIO(answer.body),
+            headers={**answer.headers, "Content-Length": str(_declared(answer))},
+            status=answer.status,
+            version=11,
+            version_string="HTTP/1.1",
+            reason="",
+            preload_content=settings.get("preload_content", True),
+            decode_content=settings.get("decode_content", True),
+            enforce_content_length=settings.get("enforce_content_length", True),
+            request_method=method,
+            request_url=url,
+        )
+
+
+def _declared(answer: Response) -> int:
+    return len(answer.body) if answer.declared_length is None else answer.declared_length
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -1,0 +1,161 @@
+"""The sandbox's own endpoint under ``/sandbox/``: its clock, its faults, and what it holds (never a value)."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from rotator.errors import ConfigurationError
+from rotator.sandbox.clock import MovableClock
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.wire import Request, Response, json_response
+
+PREFIX: Final = "/sandbox/"
+_FAULT_FIELDS: Final = {
+    "method": str,
+    "path": str,
+    "nth": int,
+    "count": int | None,
+    "chance": float | int,
+    "status": int,
+    "body": str,
+    "seconds": float | int,
+    "location": str,
+    "retry_after": str | None,
+    "size": int,
+}
+
+
+class _Bad(Exception):
+    """The caller's mistake, as a sentence."""
+
+
+def control(world: InfobipWorld, request: Request) -> Response:
+    """Answer a control request; only for callers on this machine who name it by a loopback address.
+
+    The ``Host`` is checked too, so that no web page can steer the sandbox by way of a name that it owns.
+    """
+    host = request.headers.get("host", "").rpartition(":")[0].strip("[]") or request.headers.get("host", "")
+    if not _is_loopback(request.remote_ip) or not (host == "localhost" or _is_loopback(host)):
+        return json_response(403, {"error": "the control endpoint answers on loopback addresses only"})
+    handler = _ROUTES.get((request.method, request.path[len(PREFIX) :]))
+    if handler is None:
+        known = [f"{method} {PREFIX}{name}" for method, name in _ROUTES]
+        return json_response(404, {"error": "no such control", "known": known})
+    try:
+        return handler(world, request)
+    except _Bad as e:
+        return json_response(400, {"error": str(e)})
+
+
+def _get_clock(world: InfobipWorld, _request: Request) -> Response:
+    return json_response(200, {"now": world.clock.now().isoformat()})
+
+
+def _move_clock(world: InfobipWorld, request: Request) -> Response:
+    if not isinstance(world.clock, MovableClock):
+        raise _Bad("this sandbox's clock can't be moved")
+    match _object(request):
+        case {"advance_seconds": int() | float() as seconds, **rest} if not rest and not isinstance(seconds, bool):
+            try:
+                world.clock.advance(timedelta(seconds=seconds))
+            except (OverflowError, ValueError):
+                raise _Bad("advance_seconds is too large") from None
+        case {"set": str() as text, **rest} if not rest:
+            try:
+                world.clock.set(datetime.fromisoformat(text))
+            except (OverflowError, ValueError):
+                raise _Bad("set must be a time with its offset, such as 2026-12-01T10:00:00+00:00") from None
+        case _:
+            raise _Bad('send {"advance_seconds": 3600} or {"set": "2026-12-01T10:00:00+00:00"}')
+    world.settle()
+    return _get_clock(world, request)
+
+
+def _get_faults(world: InfobipWorld, _request: Request) -> Response:
+    shown = [
+        {"kind": f.kind, "method": f.method, "path": f.path, "nth": f.nth, "count": f.count, "hits": f.hits}
+        for f in world.faults.all()
+    ]
+    return json_response(200, {"faults": shown})
+
+
+def _add_fault(world: InfobipWorld, request: Request) -> Response:
+    fields = _object(request)
+    kind = fields.pop("kind", None)
+    kinds = [k.value for k in FaultKind if k not in (FaultKind.HOOK_BEFORE, FaultKind.HOOK_AFTER)]
+    if kind not in kinds:
+        raise _Bad(f"kind must be one of {', '.join(kinds)}")
+    for name, value in fields.items():
+        if name not in _FAULT_FIELDS or not isinstance(value, _FAULT_FIELDS[name]) or isinstance(value, bool):
+            raise _Bad(f"{name!r} is no field of a fault, or is of the wrong type; known: {', '.join(_FAULT_FIELDS)}")
+    try:
+        world.faults.add(Fault(kind=kind, **fields))
+    except (ValueError, ConfigurationError) as e:
+        raise _Bad(str(e)) from None
+    return _get_faults(world, request)
+
+
+def _clear_faults(world: InfobipWorld, request: Request) -> Response:
+    world.faults.clear()
+    return _get_faults(world, request)
+
+
+def _get_keys(world: InfobipWorld, _request: Request) -> Response:
+    now = world.clock.now()
+    shown = [
+        {
+            "id": key.id,
+            "accountId": key.account_id,
+            "name": key.name,
+            "enabled": key.enabled,
+            "createdAt": key.created_at.isoformat(),
+            "validTo": key.valid_to.isoformat(),
+            "alive": key.enabled and key.valid_from <= now < key.valid_to,
+            "scopeGuids": sorted(key.scopes),
+        }
+        for key in world.keys()  # noqa: SIM118 - not a mapping
+    ]
+    return json_response(200, {"keys": shown})
+
+
+def _get_calls(world: InfobipWorld, _request: Request) -> Response:
+    shown = [
+        {"time": c.time.isoformat(), "method": c.method, "path": c.path, "status": c.status, "principal": c.principal}
+        for c in tuple(world.calls)
+    ]
+    return json_response(200, {"calls": shown})
+
+
+_ROUTES: Final[dict[tuple[str, str], Callable[[InfobipWorld, Request], Response]]] = {
+    ("GET", "clock"): _get_clock,
+    ("POST", "clock"): _move_clock,
+    ("GET", "faults"): _get_faults,
+    ("POST", "faults"): _add_fault,
+    ("DELETE", "faults"): _clear_faults,
+    ("GET", "keys"): _get_keys,
+    ("GET", "calls"): _get_calls,
+}
+
+
+def _object(request: Request) -> dict[str, Any]:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise _Bad("send Content-Type: application/json")
+    try:
+        fields = json.loads(request.body)
+    except (ValueError, RecursionError):
+        raise _Bad("the body is not JSON") from None
+    if not isinstance(fields, dict):
+        raise _Bad("the body is not a JSON object")
+    return fields
+
+
+def _is_loopback(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,177 @@
+"""Faults that can be asked for: what goes wrong, for which requests, and how often."""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from rotator.errors import ConfigurationError
+from rotator.sandbox.wire import Request, Response
+
+
+class FaultKind(StrEnum):
+    """What goes wrong. "Before" means that the request has no effect, "after" that it has."""
+
+    REFUSE = "refuse"
+    """The connection is refused (over a real socket: closed unanswered); no effect."""
+    DROP_BEFORE = "drop-before"
+    """The connection is closed without an answer; no effect."""
+    DROP_AFTER = "drop-after"
+    """The connection is closed without an answer, after the effect."""
+    HANG_BEFORE = "hang-before"
+    """Nothing is answered until the caller gives up; no effect."""
+    HANG_AFTER = "hang-after"
+    """Nothing is answered until the caller gives up; the effect happened."""
+    LATE = "late"
+    """As ``hang-before``, but the effect happens ``seconds`` later."""
+    STATUS_BEFORE = "status-before"
+    """An error is answered; no effect."""
+    STATUS_AFTER = "status-after"
+    """An error is answered, after the effect."""
+    THROTTLE = "throttle"
+    """429, with ``retry_after`` where given; no effect."""
+    REDIRECT = "redirect"
+    """A redirect to ``location``; no effect."""
+    GARBAGE = "garbage"
+    """The right status with a body that is no JSON, after the effect."""
+    TRUNCATE = "truncate"
+    """The body breaks off half-way, after the effect."""
+    HUGE = "huge"
+    """The right status with a body of ``size`` bytes, after the effect."""
+    WRONG_ID = "wrong-id"
+    """The right answer with another ``id`` in it, after the effect."""
+    DELAY = "delay"
+    """The answer is sent ``seconds`` later by the world's clock, and not before ``until`` is set."""
+    HOOK_BEFORE = "hook-before"
+    """``hook`` is called before the effect; what it raises goes to the caller's thread (in process)."""
+    HOOK_AFTER = "hook-after"
+    """``hook`` is called with the answer, after the effect."""
+
+
+class FaultBody(StrEnum):
+    """The body of an error."""
+
+    DOCUMENTED = "documented"
+    CURRENT = "current"
+    OLDER = "older"
+    HTML = "html"
+    XML = "xml"
+    EMPTY = "empty"
+
+
+Hook = Callable[[Request, Response | None], None]
+_PASSING: Final = frozenset({FaultKind.DELAY, FaultKind.HOOK_BEFORE, FaultKind.HOOK_AFTER})
+
+
+@dataclass(slots=True, eq=False)
+class Fault:
+    """One fault.
+
+    :param kind: what goes wrong.
+    :param method: only requests with this method; any when ``None``.
+    :param path: a regular expression that is searched for in the path.
+    :param when: a predicate over the whole request.
+    :param nth: the first matching request that is hit, from 1.
+    :param count: how many are hit from there on; ``None`` is all.
+    :param chance: of those, what fraction (0..1) is hit, by the world's own random numbers.
+    :param status: for ``status-*`` and ``redirect``; 302 where a redirect was given no 3xx.
+    :param body: for ``status-*`` and ``throttle``.
+    :param seconds: for ``delay`` and ``late``.
+    :param until: for ``delay``: an event that is waited for.
+    :param entered: set when a ``delay`` begins, so that a test knows.
+    :param location: for ``redirect``.
+    :param retry_after: the ``Retry-After`` header of ``status-*`` and ``throttle``, as it is sent.
+    :param size: for ``huge``, in bytes.
+    :param hook: for ``hook-*``.
+    """
+
+    kind: FaultKind
+    method: str | None = None
+    path: str = ""
+    when: Callable[[Request], bool] | None = None
+    nth: int = 1
+    count: int | None = 1
+    chance: float = 1.0
+    status: int = 500
+    body: FaultBody = FaultBody.DOCUMENTED
+    seconds: float = 0.0
+    until: threading.Event | None = None
+    entered: threading.Event = field(default_factory=threading.Event)
+    location: str = "https://elsewhere.invalid/"
+    retry_after: str | None = None
+    size: int = 20_000_000
+    hook: Hook | None = None
+    matched: int = field(default=0, init=False)
+    hits: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.kind = FaultKind(self.kind)
+        self.body = FaultBody(self.body)
+        try:
+            re.compile(self.path)
+        except re.error:
+            raise ConfigurationError(f"The fault's path {self.path!r} is not a regular expression.") from None
+        if self.nth < 1 or (self.count is not None and self.count < 1):
+            raise ConfigurationError("A fault's nth and count start at 1.", advice="A count of null is for ever.")
+        if self.kind in (FaultKind.HOOK_BEFORE, FaultKind.HOOK_AFTER) and self.hook is None:
+            raise ConfigurationError(f"A fault of kind {self.kind} needs a hook.")
+
+    def matches(self, request: Request) -> bool:
+        """Whether the request is of the sort that this fault is for."""
+        return (
+            (self.method is None or self.method.upper() == request.method)
+            and re.search(self.path, request.path) is not None
+            and (self.when is None or self.when(request))
+        )
+
+    def due(self, rng: random.Random) -> bool:
+        """Count a matching request; whether this one is hit."""
+        self.matched += 1
+        if self.matched < self.nth or (self.count is not None and self.hits >= self.count):
+            return False
+        if self.chance < 1 and rng.random() >= self.chance:
+            return False
+        self.hits += 1
+        return True
+
+
+class Faults:
+    """The faults of a world, in the order in which they were added. Thread safe."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._lock = threading.Lock()
+        self._faults: list[Fault] = []
+
+    def add(self, fault: Fault) -> Fault:
+        """Ask for a fault; give it back, so that ``fault.hits`` can be read."""
+        with self._lock:
+            self._faults.append(fault)
+        return fault
+
+    def clear(self) -> None:
+        """No more faults."""
+        with self._lock:
+            self._faults.clear()
+
+    def all(self) -> tuple[Fault, ...]:
+        """Every fault, also those that are used up."""
+        with self._lock:
+            return tuple(self._faults)
+
+    def pick(self, request: Request) -> Sequence[Fault]:
+        """Those that hit this request: any number of delays and hooks, and at most one of the others."""
+        picked: list[Fault] = []
+        with self._lock:
+            ended = False
+            for fault in self._faults:
+                passing = fault.kind in _PASSING
+                if (passing or not ended) and fault.matches(request) and fault.due(self._rng):
+                    picked.append(fault)
+                    ended = ended or not passing
+        return picked

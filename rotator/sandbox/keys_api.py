@@ -1,0 +1,217 @@
+"""The four operations on keys: list, create, read, update."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from rotator.core.model import Platform
+from rotator.sandbox.auth import Principal
+from rotator.sandbox.model import NameFilter, SimKey, SimUser
+from rotator.sandbox.query import Query
+from rotator.sandbox.state import State, unlinked
+from rotator.sandbox.validation import KeyFields, check_times, parse_fields
+from rotator.sandbox.wire import Refusal, Request, Response, Violation, json_response
+
+DEFAULT_LIFETIME: Final = timedelta(days=365)
+MAX_PAGE: Final = 100
+MAX_SIZE: Final = 100
+_ORDER: Final[dict[str, Callable[[SimKey], tuple[str, str]]]] = {
+    "id": lambda key: (key.id, ""),
+    "name": lambda key: (key.name, key.id),
+    "validFrom": lambda key: (key.valid_from.isoformat(), key.id),
+    "validTo": lambda key: (key.valid_to.isoformat(), key.id),
+    "enabled": lambda key: (str(key.enabled), key.id),
+}
+
+
+def list_keys(state: State, user: SimUser, request: Request) -> Response:
+    """``GET /settings/2/api-keys``: one account's keys, filtered, in pages."""
+    query = Query(request.query)
+    page = query.number("page", 0, 0, MAX_PAGE)
+    size = query.number("size", MAX_SIZE, 1, MAX_SIZE)
+    order = query.choice("orderBy", tuple(_ORDER)) or "id"
+    direction = query.choice("orderDirection", ("asc", "desc")) or "asc"
+    enabled = query.choice("enabled", ("true", "false"))
+    query.check()
+    account_id = _account(state, user, request.query.get("accountId"))
+    name, value = request.query.get("name"), request.query.get("apiKeySecret")
+    shown_until = state.clock.now() - state.options.listing_delay
+    found = [
+        key
+        for key in state.by_account.get(account_id, {}).values()
+        if (name is None or _name_matches(state, key.name, name))
+        and (value is None or key.value == value)
+        and (enabled is None or key.enabled == (enabled == "true"))
+        and (not state.options.listing_delay or key.created_at <= shown_until)
+    ]
+    found.sort(key=_ORDER[order], reverse=direction == "desc")
+    paging: dict[str, object] = {
+        "page": page,
+        "pageSize": size,
+        "orderDirection": direction,
+        "totalCount": len(found),
+        "totalPages": -(-len(found) // size),
+    }
+    if "orderBy" in request.query:
+        paging["orderBy"] = order
+    keys = [render(key, reveal=state.options.reveal) for key in found[page * size : (page + 1) * size]]
+    return json_response(200, {"apiKeys": keys, "paging": paging})
+
+
+def create_key(state: State, principal: Principal, user: SimUser, request: Request) -> Response:
+    """``POST /settings/2/api-keys``. What was not said is generous: a year, and every scope of the user."""
+    _within_day(state, state.creates, principal.account_id, state.options.daily_creates)
+    fields = parse_fields(request, name_limit=state.options.name_limit, name_required=True)
+    account_id = _account(state, user, fields.account_id)
+    now = state.clock.now().replace(microsecond=0)
+    valid_from = fields.valid_from or now
+    if valid_from < now:
+        raise Refusal(400, "Request cannot be processed", (Violation("validFrom", "must not be in the past"),))
+    valid_to = fields.valid_to or now + DEFAULT_LIFETIME
+    check_times(valid_from, valid_to, now)
+    platform = fields.platform or ()
+    _check_platform_account(state, user, account_id, platform)
+    scopes = fields.scopes
+    if scopes is None or (not scopes and state.options.empty_scopes_get_all):
+        scopes = frozenset() if platform else user.scopes
+    key = SimKey(
+        id=state.new_id(),
+        value=state.new_value(),
+        account_id=account_id,
+        name=fields.name or "",
+        created_at=now,
+        valid_from=valid_from,
+        valid_to=valid_to,
+        scopes=scopes,
+        permissions=fields.permissions or unlinked(platform),
+        allowed_ips=fields.allowed_ips or (),
+        platform=platform,
+    )
+    state.store(key)
+    state.count(state.creates, principal.account_id)
+    return json_response(200, render(key, reveal=True))
+
+
+def get_key(state: State, user: SimUser, key_id: str) -> Response:
+    """``GET /settings/2/api-keys/{id}``."""
+    return json_response(200, render(_find(state, user, key_id), reveal=state.options.reveal))
+
+
+def update_key(state: State, principal: Principal, user: SimUser, key_id: str, request: Request) -> Response:
+    """``PUT /settings/2/api-keys/{id}``: what is left out stays, an empty list clears."""
+    key = _find(state, user, key_id)
+    _within_day(state, state.updates, principal.account_id, state.options.daily_updates)
+    fields = parse_fields(request, name_limit=state.options.name_limit, name_required=False)
+    if fields.account_id is not None and fields.account_id != key.account_id:
+        raise _not_found()
+    now = state.clock.now()
+    if state.options.refuse_past_end and fields.valid_to is not None and fields.valid_to <= now:
+        raise Refusal(400, "Request cannot be processed", (Violation("validTo", "must not be in the past"),))
+    changed = replace(
+        _apply_grants(state, user, key, fields),
+        name=key.name if fields.name is None else fields.name,
+        enabled=key.enabled if fields.enabled is None else fields.enabled,
+        valid_from=fields.valid_from or key.valid_from,
+        valid_to=fields.valid_to or key.valid_to,
+        allowed_ips=key.allowed_ips if fields.allowed_ips is None else fields.allowed_ips,
+    )
+    if fields.valid_from is not None or fields.valid_to is not None:
+        check_times(changed.valid_from, changed.valid_to, changed.created_at)
+    state.store(changed)
+    state.count(state.updates, principal.account_id)
+    return json_response(200, render(changed, reveal=state.options.reveal))
+
+
+def render(key: SimKey, *, reveal: bool) -> dict[str, Any]:
+    """A key as the wire shows it; a linked key has ``platform`` in the place of permissions and scopes."""
+    shown: dict[str, Any] = {
+        "id": key.id,
+        "apiKeySecret": key.value if reveal else "*" * 8 + key.value[-4:],
+        "accountId": key.account_id,
+        "name": key.name,
+        "allowedIPs": list(key.allowed_ips),
+        "validFrom": f"{key.valid_from:%Y-%m-%dT%H:%M:%S}",
+        "validTo": f"{key.valid_to:%Y-%m-%dT%H:%M:%S}",
+        "enabled": key.enabled,
+    }
+    if key.platform:
+        shown["platform"] = [_render_link(key.id, link) for link in key.platform]
+    else:
+        shown["permissions"] = sorted(key.permissions)
+        shown["scopeGuids"] = sorted(key.scopes)
+    return shown
+
+
+def _render_link(key_id: str, link: Platform) -> dict[str, str]:
+    association = hashlib.sha256(f"{key_id}/{link.application_id}/{link.entity_id}".encode()).hexdigest()
+    shown = {"key": association[:32].upper(), "applicationId": link.application_id}
+    if link.entity_id is not None:
+        shown["entityId"] = link.entity_id
+    if link.action is not None:
+        shown["action"] = link.action
+    return shown
+
+
+def _apply_grants(state: State, user: SimUser, key: SimKey, fields: KeyFields) -> SimKey:
+    """The key with its scopes, permissions and links as an update leaves them."""
+    if fields.platform:
+        _check_platform_account(state, user, key.account_id, fields.platform)
+        return replace(key, platform=fields.platform, permissions=frozenset(), scopes=frozenset())
+    linked = bool(key.platform) and fields.platform is None
+    if linked and (fields.permissions or fields.scopes):
+        violation = Violation("platform", "the key is linked to applications; unlink it first")
+        raise Refusal(400, "Request cannot be processed", (violation,))
+    if linked:
+        return key
+    permissions = key.permissions if fields.permissions is None else fields.permissions
+    return replace(
+        key,
+        platform=(),
+        permissions=permissions or unlinked(()),
+        scopes=key.scopes if fields.scopes is None else fields.scopes,
+    )
+
+
+def _account(state: State, user: SimUser, account_id: str | None) -> str:
+    if account_id is None or account_id == user.account_id:
+        return user.account_id
+    account = state.accounts.get(account_id)
+    if account is None or account.parent != user.account_id:
+        raise Refusal(403, "The user may not manage this account")
+    return account_id
+
+
+def _find(state: State, user: SimUser, key_id: str) -> SimKey:
+    key = state.keys.get(key_id)
+    if key is None:
+        raise _not_found()
+    if key.account_id != user.account_id and state.accounts[key.account_id].parent != user.account_id:
+        raise _not_found()  # whether somebody else has such a key is nobody's business
+    return key
+
+
+def _not_found() -> Refusal:
+    return Refusal(404, "No such API key")
+
+
+def _check_platform_account(state: State, user: SimUser, account_id: str, platform: tuple[Platform, ...]) -> None:
+    if platform and (account_id != user.account_id or state.accounts[account_id].parent is not None):
+        violation = Violation("platform", "only keys of the user's own main account can be linked")
+        raise Refusal(400, "Request cannot be processed", (violation,))
+
+
+def _within_day(state: State, log: dict[str, list[datetime]], account_id: str, limit: int | None) -> None:
+    if limit is not None and state.used(log, account_id) >= limit:
+        seconds = int(state.frees_in(log, account_id, limit).total_seconds()) + 1
+        headers = {"Retry-After": str(seconds)} if state.options.retry_after else {}
+        raise Refusal(429, "Too many requests", headers=headers)
+
+
+def _name_matches(state: State, name: str, wanted: str) -> bool:
+    if state.options.name_filter is NameFilter.CONTAINS:
+        return wanted.casefold() in name.casefold()
+    return name == wanted

@@ -1,0 +1,210 @@
+"""The simulated Infobip over HTTP, on a loopback address."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from rotator.sandbox.adapter import InProcessAdapter
+from rotator.sandbox.control import PREFIX, control
+from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.wire import Drop, DropKind, Request, Response
+
+__all__ = ["InProcessAdapter", "InfobipServer"]
+
+MAX_BODY: Final = 1_000_000
+LOOPBACK: Final = "127.0.0.1"
+
+
+class InfobipServer:
+    """A context manager: the world is served at ``url`` while it lasts.
+
+    On leaving, what the world's observers raised is raised (``world.check()``), unless another error is on its way.
+
+    :param port: 0 is any free one.
+    """
+
+    def __init__(self, world: InfobipWorld, *, port: int = 0) -> None:
+        self.world = world
+        self._port = port
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a trailing slash; known once started."""
+        return f"http://{LOOPBACK}:{self._port}"
+
+    def start(self) -> None:
+        """Listen, and answer in threads of their own. ``OSError`` where the port is taken."""
+        self._server = _Server((LOOPBACK, self._port), self.world)
+        self._port = int(self._server.server_address[1])
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="sandbox-infobip", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close every connection and stop listening; connections to ``url`` are then refused."""
+        server, thread = self._server, self._thread
+        if server is None or thread is None:
+            return
+        self._server = self._thread = None
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        server.close_connections()
+
+    @contextlib.contextmanager
+    def refused(self) -> Iterator[None]:
+        """While it lasts, connections are refused, as by a far end that is down; then it listens again."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+        if error is None:
+            self.world.check()
+
+
+class _Server(ThreadingHTTPServer):
+    """Keeps track of its connections, so that stopping ends them all."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], world: InfobipWorld) -> None:
+        self.world = world
+        self._guard = threading.Lock()
+        self._open: set[socket.socket] = set()
+        super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._guard:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._guard:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def close_connections(self) -> None:
+        """End every open connection; a handler that waits on one wakes up."""
+        with self._guard:
+            sockets = tuple(self._open)
+        for one in sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Silence: a fault's hook raised, or the client went away; a traceback on stderr could show what was sent."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # with small writes, Nagle and delayed acknowledgements cost 40 ms an answer
+    wbufsize = -1
+    server: _Server
+
+    def do_GET(self) -> None:
+        """Answer a GET."""
+        self._answer()
+
+    def do_POST(self) -> None:
+        """Answer a POST."""
+        self._answer()
+
+    def do_PUT(self) -> None:
+        """Answer a PUT."""
+        self._answer()
+
+    def do_DELETE(self) -> None:
+        """Answer a DELETE."""
+        self._answer()
+
+    def do_PATCH(self) -> None:
+        """Answer a PATCH, which nothing takes."""
+        self._answer()
+
+    def _answer(self) -> None:
+        body = self._body()
+        if body is None:
+            return
+        target = urlsplit(self.path)
+        request = Request(
+            method=self.command,
+            path=target.path,
+            query=dict(parse_qsl(target.query, keep_blank_values=True)),
+            headers={name.lower(): _utf8(value) for name, value in self.headers.items()},
+            body=body,
+            remote_ip=self.client_address[0],
+        )
+        if target.path.startswith(PREFIX):
+            self._send(control(self.server.world, request))
+            return
+        try:
+            answer = self.server.world.handle(request)
+        except BaseException:  # whatever a hook raises, SystemExit too, is a dead connection to the client
+            self.close_connection = True
+            return
+        if isinstance(answer, Drop):
+            self._drop(answer.kind)
+            return
+        if answer.delay > 0:
+            self.server.world.clock.sleep(answer.delay)
+        self._send(answer)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Log nothing: a request line may hold a key's value in its query."""
+
+    def _body(self) -> bytes | None:
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers or not length.isdigit() or int(length) > MAX_BODY:
+            self.close_connection = True
+            self._send(Response(411))
+            return None
+        return self.rfile.read(int(length))
+
+    def _send(self, answer: Response) -> None:
+        declared = len(answer.body) if answer.declared_length is None else answer.declared_length
+        self.send_response_only(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(declared))
+        self.end_headers()
+        self.wfile.write(answer.body)
+        if declared != len(answer.body):
+            self.close_connection = True
+        self.wfile.flush()
+
+    def _drop(self, kind: DropKind) -> None:
+        self.close_connection = True
+        if kind is DropKind.HANG:
+            # Until the caller, or the server's end, closes the connection; pipelined bytes would end it too early.
+            with contextlib.suppress(OSError):
+                while self.connection.recv(4096):
+                    pass
+        elif kind is DropKind.REFUSED:
+            # A reset is as near as one comes to a refusal once the request has been read.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _utf8(value: str) -> str:
+    """A header's text; http.server reads bytes as Latin-1."""
+    return value.encode("latin-1", "replace").decode("utf-8", "replace")

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from rotator.sandbox.adapter import InProcessAdapter, divert_session
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.model import MANAGE_ACCOUNT
+from tests.sandbox.conftest import BALANCE, KEYS, Site
+
+BASE = "https://abc123.api.example"
+
+
+def test_the_same_answer_as_over_http(site: Site) -> None:
+    key = site.world.add_key(site.account, scopes=[MANAGE_ACCOUNT])
+    header = {"Authorization": f"App {key.value}"}
+    session = requests.Session()
+    session.mount("https://", InProcessAdapter(site.world))
+    here = session.get(BASE + BALANCE, headers=header, timeout=5)
+    there = site.session.get(site.server.url + BALANCE, headers=header, timeout=5)
+    assert (here.status_code, here.json(), dict(here.headers)) == (
+        there.status_code,
+        there.json(),
+        dict(there.headers),
+    )
+
+
+def test_a_body_can_be_streamed(site: Site) -> None:
+    session = requests.Session()
+    session.mount("https://", InProcessAdapter(site.world))
+    header = {"Authorization": site.basic}
+    with session.get(BASE + KEYS, headers=header, timeout=5, stream=True) as answer:
+        assert answer.raw.read(13, decode_content=True) == b'{"apiKeys": ['
+        assert len(b"".join(answer.iter_content(7))) == int(answer.headers["Content-Length"]) - 13
+
+
+def test_retries_are_urllib3s(site: Site) -> None:
+    retry = Retry(total=3, backoff_factor=0, status_forcelist=[503], allowed_methods=["GET"])
+    session = requests.Session()
+    session.mount("https://", InProcessAdapter(site.world, max_retries=retry))
+    site.world.faults.add(Fault(FaultKind.DROP_BEFORE))
+    site.world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=503))
+    assert session.get(BASE + BALANCE, timeout=5).status_code == 401
+    assert [call.status for call in site.world.calls] == [None, 503, 401]
+
+
+def test_a_refused_connection_is_known_not_to_have_been_made(site: Site) -> None:
+    session = requests.Session()
+    session.mount("https://", InProcessAdapter(site.world))
+    site.world.faults.add(Fault(FaultKind.REFUSE))
+    with pytest.raises(requests.ConnectionError, match="refused"):
+        session.get(BASE + BALANCE, timeout=5)
+    site.world.faults.add(Fault(FaultKind.DROP_BEFORE))
+    with pytest.raises(requests.ConnectionError, match="aborted"):
+        session.get(BASE + BALANCE, timeout=5)
+
+
+def test_a_session_with_adapters_of_its_own_can_be_diverted(site: Site) -> None:
+    session = requests.Session()
+    session.mount(BASE, HTTPAdapter(max_retries=Retry(total=1, status_forcelist=[500], backoff_factor=0)))
+    divert_session(session, site.world, remote_ip="192.0.2.7")
+    site.world.faults.add(Fault(FaultKind.STATUS_BEFORE))
+    assert session.get(BASE + BALANCE, timeout=5).status_code == 401
+    assert session.get("http://elsewhere.example/nothing", timeout=5).status_code == 401
+    assert {call.remote_ip for call in site.world.calls} == {"192.0.2.7"}

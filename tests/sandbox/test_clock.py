@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from rotator.errors import ConfigurationError
+from rotator.sandbox.clock import DEFAULT_START, MovableClock, OffsetClock, RemoteClock, VirtualClock
+from tests.sandbox.conftest import Site
+
+
+def test_virtual_time_moves_only_when_told() -> None:
+    clock = VirtualClock()
+    assert clock.now() == clock.now() == DEFAULT_START
+    clock.sleep(90)
+    clock.sleep(-5)
+    clock.advance(timedelta(days=-1))
+    assert clock.now() == DEFAULT_START + timedelta(seconds=90) - timedelta(days=1)
+
+
+def test_times_are_in_utc_and_need_an_offset() -> None:
+    clock = VirtualClock(datetime(2026, 12, 1, 12, tzinfo=timezone(timedelta(hours=2))))
+    assert clock.now().isoformat() == "2026-12-01T10:00:00+00:00"
+    with pytest.raises(ValueError, match="offset"):
+        clock.set(datetime(2026, 12, 1))
+    clock.set(datetime(2027, 1, 1, tzinfo=UTC))
+    assert clock.now() == datetime(2027, 1, 1, tzinfo=UTC)
+
+
+def test_an_offset_clock_follows_its_base() -> None:
+    base = VirtualClock()
+    clock = OffsetClock(base, timedelta(minutes=-7))
+    assert clock.now() == base.now() - timedelta(minutes=7)
+    clock.set(DEFAULT_START + timedelta(days=30))
+    base.advance(timedelta(hours=1))
+    clock.sleep(60)
+    clock.sleep(0)
+    assert clock.now() == DEFAULT_START + timedelta(days=30, hours=1, minutes=1)
+    assert base.now() == DEFAULT_START + timedelta(hours=1)
+
+
+def test_an_offset_clock_goes_by_the_machine_by_default() -> None:
+    before = datetime.now(UTC)
+    now = OffsetClock().now()
+    assert before <= now <= datetime.now(UTC)
+
+
+def test_both_can_be_moved() -> None:
+    assert isinstance(VirtualClock(), MovableClock)
+    assert isinstance(OffsetClock(), MovableClock)
+
+
+def test_no_step_is_lost_between_threads() -> None:
+    clock = VirtualClock()
+
+    def step() -> None:
+        for _ in range(500):
+            clock.sleep(1)
+
+    threads = [threading.Thread(target=step) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert clock.now() == DEFAULT_START + timedelta(seconds=2000)
+
+
+def test_a_remote_clock_shows_and_moves_the_sandbox(site: Site) -> None:
+    remote = RemoteClock(site.server.url + "/")
+    assert remote.now() == site.clock.now()
+    remote.sleep(3600)
+    remote.sleep(0)
+    remote.advance(timedelta(days=2))
+    assert site.clock.now() == remote.now() == DEFAULT_START + timedelta(days=2, hours=1)
+    remote.set(DEFAULT_START)
+    assert site.clock.now() == DEFAULT_START
+
+
+def test_a_remote_clock_without_a_sandbox_says_what_to_do(site: Site) -> None:
+    remote = RemoteClock(site.server.url)
+    with site.server.refused(), pytest.raises(ConfigurationError, match="rotator sandbox"):
+        remote.now()
+    with pytest.raises(ConfigurationError, match="http://"):
+        RemoteClock("file:///etc/passwd")

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from rotator.core.model import Platform
+from rotator.sandbox.clock import VirtualClock
+from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.model import DEFAULT_SCOPES, Options, Role, SimKey
+from rotator.sandbox.state import value_observers
+from tests.sandbox.conftest import KEYS, Site
+
+
+@pytest.fixture
+def world() -> InfobipWorld:
+    world = InfobipWorld(VirtualClock())
+    world.add_account("main", account_id="MAIN")
+    return world
+
+
+def test_the_same_seed_makes_the_same_world() -> None:
+    def ids(seed: int) -> list[tuple[str, str]]:
+        world = InfobipWorld(VirtualClock(), seed=seed)
+        account = world.add_account()
+        return [(key.id, key.value) for key in (world.add_key(account), world.add_key(account))]
+
+    assert ids(1) == ids(1)
+    assert not set(ids(1)) & set(ids(2))
+
+
+def test_a_key_is_as_it_was_made(world: InfobipWorld) -> None:
+    now = world.clock.now()
+    key = world.add_key("MAIN", "old", valid_from=now - timedelta(days=80), valid_to=now + timedelta(days=10))
+    assert (key.created_at, key.valid_to - key.valid_from) == (now - timedelta(days=80), timedelta(days=90))
+    assert key.permissions == {"PUBLIC_API"}
+    assert world.authenticates(key.value)
+    later = world.add_key("MAIN", valid_from=now + timedelta(days=1))
+    assert later.created_at == now
+    linked = world.add_key("MAIN", platform=[Platform("shop")])
+    assert (linked.scopes, linked.permissions) == (frozenset(), frozenset())
+    assert world.keys("MAIN") == world.keys() == (key, later, linked)
+    assert world.key_of(key.value) == world.key(key.id) == key
+    assert world.key_of("nothing") is None
+    assert not world.authenticates("nothing")
+
+
+def test_direct_access_counts_against_no_limit(world: InfobipWorld) -> None:
+    for _ in range(50):
+        world.portal_disable(world.add_key("MAIN").id)
+    assert (world.creates_used("MAIN"), world.updates_used("MAIN")) == (0, 0)
+    assert world.calls == []
+
+
+CLICKS: list[Callable[[InfobipWorld, SimKey], SimKey]] = [
+    lambda w, k: w.portal_disable(k.id),
+    lambda w, k: w.portal_prolong(k.id, w.clock.now()),
+    lambda w, k: w.portal_restrict(k.id, ["192.0.2.1"]),
+]
+
+
+@pytest.mark.parametrize("click", CLICKS)
+def test_clicks_that_end_a_key(world: InfobipWorld, click: Callable[[InfobipWorld, SimKey], SimKey]) -> None:
+    key = world.add_key("MAIN")
+    changed = click(world, key)
+    assert changed == world.key(key.id) != key
+    assert not world.authenticates(key.value)
+
+
+def test_other_clicks(world: InfobipWorld) -> None:
+    key = world.add_key("MAIN", "a", scopes=["sms:manage"], enabled=False)
+    world.portal_enable(key.id)
+    world.portal_rename(key.id, "b")
+    changed = world.portal_rescope(key.id, ["voice:manage"])
+    assert (changed.name, changed.scopes, changed.enabled) == ("b", frozenset({"voice:manage"}), True)
+    world.portal_delete(key.id)
+    assert world.keys("MAIN") == ()
+    assert not world.authenticates(key.value)
+
+
+def test_a_click_takes_its_time_too() -> None:
+    world = InfobipWorld(VirtualClock(), options=Options(propagation=timedelta(seconds=10)))
+    key = world.add_key(world.add_account())
+    assert world.authenticates(key.value), "what is seeded works at once"
+    world.portal_disable(key.id)
+    assert world.authenticates(key.value)
+    world.clock.sleep(10)
+    assert not world.authenticates(key.value)
+
+
+def test_unknown_accounts_and_keys_are_mistakes_of_the_test(world: InfobipWorld) -> None:
+    for mistake in (world.add_key, world.add_user, world.keys, world.creates_used, world.key, world.portal_disable):
+        with pytest.raises(KeyError):
+            mistake("nothing")
+
+
+def test_users(world: InfobipWorld) -> None:
+    made_up = world.add_user("MAIN", "one")
+    assert made_up.password
+    assert made_up.scopes == DEFAULT_SCOPES
+    given = world.add_user("MAIN", "two", "pw", role=Role.NONE, scopes=["sms:manage"])
+    assert (given.password, given.scopes) == ("pw", frozenset({"sms:manage"}))
+    assert given.password not in repr(given)
+
+
+def test_every_secret_text_is_told_to_observers(site: Site) -> None:
+    told: list[str] = []
+    value_observers.append(told.append)
+    try:
+        made = site.create()
+        seeded = site.world.add_key(site.account)
+        user = site.world.add_user(site.account, "another")
+    finally:
+        value_observers.remove(told.append)
+    assert told == [made["apiKeySecret"], seeded.value, user.password]
+
+
+def test_a_years_calls_keep_the_busiest_day(site: Site) -> None:
+    for day in range(3):
+        for _ in range(day + 1):
+            site.create()
+        site.clock.advance(timedelta(hours=20))
+    assert site.world.busiest_day(site.account) == (5, 0)
+    assert site.call("GET", KEYS).json()["paging"]["totalCount"] == 6

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import requests
+
+from rotator.errors import ConfigurationError
+from rotator.sandbox.adapter import InProcessAdapter
+from rotator.sandbox.clock import VirtualClock
+from rotator.sandbox.faults import Fault, FaultBody, FaultKind
+from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.wire import Request, Response
+from tests.sandbox.conftest import KEYS, SESSION, Site
+
+Caller = Callable[..., requests.Response]
+
+
+@pytest.fixture(params=["http", "in-process"])
+def call(request: pytest.FixtureRequest, site: Site) -> Iterator[Caller]:
+    """Create a key, over sockets and without."""
+    with requests.Session() as session:
+        session.trust_env = False
+        base = site.server.url
+        if request.param == "in-process":
+            base = "https://abc123.api.example"
+            session.mount("https://", InProcessAdapter(site.world))
+
+        def post(**settings: Any) -> requests.Response:
+            return session.post(
+                base + KEYS,
+                json={"name": "a key"},
+                headers={"Authorization": site.basic},
+                allow_redirects=False,
+                **{"timeout": 20, **settings},
+            )
+
+        yield post
+
+
+@pytest.mark.parametrize(
+    ("kind", "made"),
+    [
+        (FaultKind.REFUSE, 0),
+        (FaultKind.DROP_BEFORE, 0),
+        (FaultKind.DROP_AFTER, 1),
+        (FaultKind.TRUNCATE, 1),
+    ],
+)
+def test_connections_that_end(site: Site, call: Caller, kind: FaultKind, made: int) -> None:
+    site.world.faults.add(Fault(kind))
+    with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+        call()
+    assert len(site.world.keys()) == site.world.creates_used(site.account) == made
+    assert call().status_code == 200
+
+
+@pytest.mark.parametrize(("kind", "made"), [(FaultKind.HANG_BEFORE, 0), (FaultKind.HANG_AFTER, 1)])
+def test_no_answer_until_the_caller_gives_up(site: Site, call: Caller, kind: FaultKind, made: int) -> None:
+    site.world.faults.add(Fault(kind))
+    with pytest.raises(requests.ReadTimeout):
+        call(timeout=0.05)
+    assert len(site.world.keys()) == made
+
+
+def test_an_effect_that_comes_late(site: Site, call: Caller) -> None:
+    start = site.clock.now()
+    site.world.faults.add(Fault(FaultKind.LATE, seconds=60))
+    with pytest.raises(requests.ReadTimeout):
+        call(timeout=0.05)
+    assert site.world.keys() == ()
+    site.clock.set(start + timedelta(seconds=59))
+    assert site.world.keys() == ()
+    site.clock.set(start + timedelta(seconds=60))
+    assert [key.created_at for key in site.world.keys()] == [start + timedelta(seconds=60)]  # noqa: SIM118
+
+
+@pytest.mark.parametrize(
+    ("kind", "made"), [(FaultKind.STATUS_BEFORE, 0), (FaultKind.STATUS_AFTER, 1), (FaultKind.THROTTLE, 0)]
+)
+@pytest.mark.parametrize("body", list(FaultBody))
+def test_errors_of_every_sort(site: Site, call: Caller, kind: FaultKind, made: int, body: FaultBody) -> None:
+    site.world.faults.add(Fault(kind, status=502, body=body, retry_after="17"))
+    answer = call()
+    assert answer.status_code == (429 if kind is FaultKind.THROTTLE else 502)
+    assert answer.headers["Retry-After"] == "17"
+    assert len(site.world.keys()) == made
+    starts = {
+        FaultBody.DOCUMENTED: b'{"errorCode"',
+        FaultBody.CURRENT: b'{"errorCode"',
+        FaultBody.OLDER: b'{"requestError"',
+        FaultBody.HTML: b"<html>",
+        FaultBody.XML: b"<?xml",
+    }
+    assert answer.content.startswith(starts[body]) if body in starts else answer.content == b""
+
+
+def test_a_throttle_may_keep_silent_about_when(site: Site, call: Caller) -> None:
+    site.world.faults.add(Fault(FaultKind.THROTTLE))
+    assert "Retry-After" not in call().headers
+
+
+@pytest.mark.parametrize(("status", "sent"), [(500, 302), (307, 307)])
+def test_a_redirect(site: Site, call: Caller, status: int, sent: int) -> None:
+    site.world.faults.add(Fault(FaultKind.REDIRECT, status=status, location="http://192.0.2.1/"))
+    answer = call()
+    assert (answer.status_code, answer.headers["Location"]) == (sent, "http://192.0.2.1/")
+    assert site.world.keys() == ()
+
+
+def test_bodies_that_cannot_be_read(site: Site, call: Caller) -> None:
+    site.world.faults.add(Fault(FaultKind.GARBAGE))
+    site.world.faults.add(Fault(FaultKind.HUGE, size=300_000))
+    garbage, huge = call(), call()
+    assert garbage.status_code == huge.status_code == 200
+    with pytest.raises(requests.JSONDecodeError):
+        garbage.json()
+    assert len(huge.content) == 300_000
+    assert len(site.world.keys()) == 2
+
+
+def test_another_id_than_the_right_one(site: Site, call: Caller) -> None:
+    site.world.faults.add(Fault(FaultKind.WRONG_ID, count=None))
+    answer = call().json()
+    (key,) = site.world.keys()
+    assert answer["id"] == key.id[::-1]
+    assert site.call("GET", KEYS).json()["apiKeys"][0]["id"] == key.id[::-1]
+    assert site.call("GET", "/nothing").status_code == 404
+    login = {"username": site.user.username, "password": site.user.password}
+    token = site.call("POST", SESSION, "", json=login).json()["token"]
+    assert site.call("DELETE", SESSION, f"IBSSO {token}").content == b""
+
+
+def test_a_delay_moves_the_clock(site: Site, call: Caller) -> None:
+    start = site.clock.now()
+    site.world.faults.add(Fault(FaultKind.DELAY, seconds=3))
+    assert call().status_code == 200
+    assert site.clock.now() == start + timedelta(seconds=3)
+
+
+def test_a_delay_beyond_the_callers_patience_is_a_timeout_in_process(site: Site) -> None:
+    session = requests.Session()
+    session.mount("https://", InProcessAdapter(site.world))
+    start = site.clock.now()
+    site.world.faults.add(Fault(FaultKind.DELAY, seconds=30))
+    with pytest.raises(requests.ReadTimeout):
+        session.get("https://abc123.api.example" + KEYS, timeout=(5, 20))
+    assert site.clock.now() == start + timedelta(seconds=20)
+
+
+def test_an_answer_can_be_held_back_by_an_event(site: Site, call: Caller) -> None:
+    release = threading.Event()
+    fault = site.world.faults.add(Fault(FaultKind.DELAY, until=release))
+    answers: list[int] = []
+    thread = threading.Thread(target=lambda: answers.append(call().status_code))
+    thread.start()
+    assert fault.entered.wait(10)
+    assert len(site.world.keys()) == 1
+    assert site.call("GET", KEYS).status_code == 200  # nobody else waits
+    assert answers == []
+    release.set()
+    thread.join()
+    assert answers == [200]
+
+
+def test_which_requests_are_hit(site: Site) -> None:
+    made = site.create()
+    faults = site.world.faults
+    third = faults.add(Fault(FaultKind.STATUS_BEFORE, status=503, method="get", path=r"/api-keys$", nth=3, count=2))
+    by_body = faults.add(Fault(FaultKind.STATUS_BEFORE, status=504, when=lambda r: b"enabled" in r.body, count=None))
+    assert [site.call("GET", KEYS).status_code for _ in range(6)] == [200, 200, 503, 503, 200, 200]
+    assert site.call("GET", f"{KEYS}/{made['id']}").status_code == 200
+    for _ in range(3):
+        assert site.call("PUT", f"{KEYS}/{made['id']}", json={"enabled": False}).status_code == 504
+    assert site.call("PUT", f"{KEYS}/{made['id']}", json={"name": "x"}).status_code == 200
+    assert (third.hits, by_body.hits) == (2, 3)
+    assert faults.all() == (third, by_body)
+    faults.clear()
+    assert site.call("PUT", f"{KEYS}/{made['id']}", json={"enabled": False}).status_code == 200
+
+
+def test_only_one_of_the_breaking_faults_hits_at_a_time(site: Site) -> None:
+    first = site.world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=500))
+    second = site.world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=502))
+    assert [site.call("GET", KEYS).status_code for _ in range(3)] == [500, 502, 200]
+    assert (first.hits, second.hits) == (1, 1)
+
+
+def test_chance_hits_some_and_leaves_ids_and_values_as_they_were(site: Site) -> None:
+    fault = site.world.faults.add(Fault(FaultKind.STATUS_BEFORE, chance=0.3, count=None))
+    answers = [site.call("GET", KEYS).status_code for _ in range(200)]
+    assert 30 < answers.count(500) == fault.hits < 90
+    site.world.faults.clear()
+    twin = InfobipWorld(VirtualClock())
+    expected = twin.add_key(twin.add_account())
+    made = site.create()
+    assert (made["id"], made["apiKeySecret"]) == (expected.id, expected.value)
+
+
+class Killed(BaseException):
+    """Stands for a process that ends at this moment."""
+
+
+@pytest.mark.parametrize(("kind", "made"), [(FaultKind.HOOK_BEFORE, 0), (FaultKind.HOOK_AFTER, 1)])
+def test_a_hook_may_kill_the_caller_in_process(site: Site, kind: FaultKind, made: int) -> None:
+    def kill(_request: Request, _response: Response | None) -> None:
+        raise Killed
+
+    session = requests.Session()
+    session.mount("https://", InProcessAdapter(site.world))
+    site.world.faults.add(Fault(kind, hook=kill))
+    header = {"Authorization": site.basic}
+    with pytest.raises(Killed):
+        session.post("https://abc123.api.example" + KEYS, json={"name": "x"}, headers=header, timeout=5)
+    assert len(site.world.keys()) == made
+    assert (site.world.calls[-1].status, site.world.calls[-1].effect) == (None, bool(made))
+
+
+def test_a_hook_that_raises_over_http_ends_the_connection_and_says_nothing(
+    site: Site, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def kill(_request: Request, _response: Response | None) -> None:
+        raise Killed
+
+    site.world.faults.add(Fault(FaultKind.HOOK_BEFORE, hook=kill))
+    with pytest.raises(requests.ConnectionError):
+        site.create()
+    site.server.stop()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_hooks_see_the_request_and_the_answer(site: Site) -> None:
+    seen: list[tuple[str, int | None]] = []
+
+    def note(request: Request, response: Response | None) -> None:
+        seen.append((request.method, None if response is None else response.status))
+
+    site.world.faults.add(Fault(FaultKind.HOOK_BEFORE, hook=note))
+    site.world.faults.add(Fault(FaultKind.HOOK_AFTER, hook=note))
+    site.create()
+    assert seen == [("POST", None), ("POST", 200)]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Fault(FaultKind.REFUSE, path="("),
+        lambda: Fault(FaultKind.REFUSE, nth=0),
+        lambda: Fault(FaultKind.REFUSE, count=0),
+        lambda: Fault(FaultKind.HOOK_AFTER),
+    ],
+)
+def test_a_fault_that_cannot_be(make: Callable[[], Fault]) -> None:
+    with pytest.raises(ConfigurationError):
+        make()
+
+
+def test_faults_do_not_cost_real_time_in_process(site: Site) -> None:
+    session = requests.Session()
+    session.mount("https://", InProcessAdapter(site.world))
+    site.world.faults.add(Fault(FaultKind.HANG_BEFORE, count=None))
+    start, began = site.clock.now(), time.monotonic()
+    for _ in range(10):
+        with pytest.raises(requests.ReadTimeout):
+            session.get("https://abc123.api.example" + KEYS, timeout=20)
+    assert site.clock.now() == start + timedelta(seconds=200)
+    assert time.monotonic() - began < 20

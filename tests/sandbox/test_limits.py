@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.sandbox.conftest import BALANCE, KEYS, SESSION, Site
+
+
+def test_forty_creates_in_any_24_hours(site: Site) -> None:
+    for _ in range(20):
+        site.create()
+    site.clock.advance(timedelta(hours=10))
+    for _ in range(20):
+        site.create()
+    refused = site.call("POST", KEYS, json={"name": "one more"})
+    assert (refused.status_code, refused.json()["errorCode"]) == (429, "E429")
+    assert "Retry-After" not in refused.headers
+    assert len(site.world.keys()) == site.world.creates_used(site.account) == 40
+    site.clock.advance(timedelta(hours=14) - timedelta(seconds=1))
+    assert site.call("POST", KEYS, json={"name": "one more"}).status_code == 429
+    site.clock.advance(timedelta(seconds=1))
+    assert site.world.creates_used(site.account) == 20
+    site.create()
+    assert site.world.busiest_day(site.account) == (40, 0)
+
+
+def test_updates_have_their_own_limit(site: Site) -> None:
+    site.world.options.daily_updates = 2
+    site.world.options.retry_after = True
+    made = site.create()
+    for name in ("b", "c"):
+        site.update(made["id"], name=name)
+        site.clock.advance(timedelta(hours=1))
+    refused = site.call("PUT", f"{KEYS}/{made['id']}", json={"name": "d"})
+    assert refused.status_code == 429
+    assert 22 * 3600 <= int(refused.headers["Retry-After"]) <= 22 * 3600 + 60
+    assert site.world.updates_used(site.account) == 2
+    assert site.world.busiest_day(site.account) == (1, 2)
+    site.create()
+    site.clock.sleep(int(refused.headers["Retry-After"]))
+    site.update(made["id"], name="d")
+
+
+def test_what_failed_does_not_count(site: Site) -> None:
+    site.world.options.daily_creates = 1
+    assert site.call("POST", KEYS, json={}).status_code == 400
+    site.create()
+    assert site.call("POST", KEYS, json={"name": "x"}).status_code == 429
+
+
+@pytest.mark.parametrize("limit", [0, None])
+def test_no_creates_at_all_or_no_limit(site: Site, limit: int | None) -> None:
+    site.world.options.daily_creates = limit
+    answers = {site.call("POST", KEYS, json={"name": "x"}).status_code for _ in range(45)}
+    assert answers == ({200} if limit is None else {429})
+
+
+def test_accounts_have_limits_of_their_own(site: Site) -> None:
+    site.world.options.daily_creates = 1
+    site.create()
+    other = site.world.add_account("other")
+    site.world.add_user(other, "else", "pw")
+    answer = site.session.post(site.server.url + KEYS, json={"name": "x"}, auth=("else", "pw"), timeout=30)
+    assert answer.status_code == 200
+    assert (site.world.creates_used(site.account), site.world.creates_used(other)) == (1, 1)
+
+
+def test_a_sub_accounts_key_counts_for_the_user_who_made_it(site: Site) -> None:
+    sub = site.world.add_account("sub", parent=site.account.id)
+    site.create(accountId=sub.id)
+    assert (site.world.creates_used(site.account), site.world.creates_used(sub)) == (1, 0)
+
+
+def test_requests_a_second_where_asked(site: Site) -> None:
+    site.world.options.per_second = 10
+    site.world.options.retry_after = True
+    assert [site.call("GET", KEYS).status_code for _ in range(11)] == [200] * 10 + [429]
+    made = site.create()
+    assert site.call("GET", f"{KEYS}/{made['id']}").status_code == 200
+    limited = site.call("GET", KEYS)
+    assert limited.headers["Retry-After"] == "1"
+    site.clock.sleep(1)
+    assert site.call("GET", KEYS).status_code == 200
+    assert [site.call("POST", SESSION, "", json={}).status_code for _ in range(11)] == [400] * 10 + [429]
+    assert {site.call("GET", BALANCE).status_code for _ in range(20)} == {200}
+
+
+def test_the_date_header_follows_the_clock(site: Site) -> None:
+    site.clock.advance(timedelta(days=100))
+    assert site.call("GET", KEYS).headers["Date"] == "Thu, 10 Dec 2026 10:00:00 GMT"

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+import requests
+
+from rotator.errors import ConfigurationError
+from rotator.sandbox.aws import MotoServer, consumer_value, create_managed, create_management
+from rotator.sandbox.clock import DEFAULT_START, OffsetClock, RemoteClock, VirtualClock
+from rotator.sandbox.fleet import EXAMPLES, FOREIGN_KEY
+from rotator.sandbox.run import Sandbox, environment_text, serve_sandbox
+from tests.sandbox.conftest import KEYS
+from tests.wire_schema import watch
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    sandbox = Sandbox(clock=VirtualClock())
+    watch(sandbox.world)
+    with sandbox:
+        yield sandbox
+
+
+def tags(entry: dict[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in entry["Tags"]}
+
+
+def test_the_management_secret_opens_infobip(sandbox: Sandbox) -> None:
+    value = json.loads(consumer_value(sandbox.client(), "rotator/main"))
+    assert set(value) == {"base_url", "username", "password", "auth"}
+    answer = requests.get(value["base_url"] + KEYS, auth=(value["username"], value["password"]), timeout=10)
+    names = [key["name"] for key in answer.json()["apiKeys"]]
+    assert sorted(names) == sorted([e.name for e in EXAMPLES if e.age is not None] + [FOREIGN_KEY])
+
+
+def test_every_consumer_of_the_fleet_gets_in(sandbox: Sandbox) -> None:
+    assert sandbox.fleet is not None
+    for example in EXAMPLES:
+        if example.age is None:
+            continue
+        text = consumer_value(sandbox.client(), example.name)
+        value = text if example.plain else json.loads(text)[example.field]
+        assert sandbox.world.authenticates(value), example.name
+        key = sandbox.world.key_of(value)
+        assert key == sandbox.fleet.keys[example.name]
+        assert key is not None
+        assert key.scopes == set(example.scopes)
+        assert key.valid_to - DEFAULT_START == timedelta(days=example.left)
+
+
+def test_labels_and_tags_of_the_fleet(sandbox: Sandbox) -> None:
+    assert sandbox.fleet is not None
+    listed = {entry["Name"]: entry for entry in sandbox.client().list_secrets(MaxResults=100)["SecretList"]}
+    assert set(listed) >= {e.name for e in EXAMPLES} | {"rotator/main"}
+    assert tags(listed["rotator/main"]) == {"rotator:role": "management", "rotator:account": "main"}
+    for example in EXAMPLES:
+        versions = listed[example.name].get("SecretVersionsToStages", {})
+        labels = [stage for stages in versions.values() for stage in stages]
+        own = [label for label in labels if label.startswith("rotator:key:")]
+        key = sandbox.fleet.keys.get(example.name)
+        assert own == ([f"rotator:key:{key.id}"] if key is not None and example.adopted else [])
+        assert ("AWSCURRENT" in labels) == (key is not None)
+        assert tags(listed[example.name])["rotator:role"] == "key"
+    assert tags(listed["prod/marketing"])["rotator:hold"] == "audit freeze until 1 Dec"
+
+
+def test_dates_of_secrets_follow_the_clock(sandbox: Sandbox) -> None:
+    client = sandbox.client()
+    create_managed(client, "dated", "main", "x" * 8)
+    sandbox.clock.set(DEFAULT_START + timedelta(days=50))
+    client.put_secret_value(SecretId="dated", SecretString="y" * 8)
+    sandbox.clock.set(DEFAULT_START)
+    # Not by ListSecretVersionIds: moto says "now" there for every version.
+    created = client.get_secret_value(SecretId="dated", VersionStage="AWSCURRENT")["CreatedDate"]
+    assert created.astimezone(UTC) == DEFAULT_START + timedelta(days=50)
+    assert client.describe_secret(SecretId="dated")["CreatedDate"].astimezone(UTC) == DEFAULT_START
+    client.delete_secret(SecretId="dated", ForceDeleteWithoutRecovery=True)
+
+
+def test_the_environment_is_all_that_it_takes(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in sandbox.environment.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.session.Session().client("secretsmanager")
+    assert client.describe_secret(SecretId="prod/sms/otp")["Name"] == "prod/sms/otp"
+    assert RemoteClock(sandbox.environment["ROTATOR_SANDBOX_URL"]).now() == sandbox.clock.now()
+
+
+def test_the_environment_as_text() -> None:
+    assert environment_text({"A": "b", "C": "d e"}) == "export A=b\nexport C='d e'"
+
+
+def test_secrets_as_users_make_them(sandbox: Sandbox) -> None:
+    client = sandbox.client()
+    arn = create_management(
+        client,
+        "other",
+        base_url="https://x.api.example",
+        username="u",
+        password="p4ss-word",
+        auth="oauth2",
+        account_id="A1",
+        name="elsewhere",
+        tags={"team": "ops"},
+    )
+    assert json.loads(consumer_value(client, arn)) == {
+        "base_url": "https://x.api.example",
+        "username": "u",
+        "password": "p4ss-word",
+        "auth": "oauth2",
+        "account_id": "A1",
+    }
+    assert tags(client.describe_secret(SecretId="elsewhere"))["team"] == "ops"
+    spec = {"grace": "1h", "rotator:validity": "9d"}
+    create_managed(client, "by/hand", "other", "v4lue-of-a-key", key_id="AB", tags=spec)
+    described = client.describe_secret(SecretId="by/hand")
+    assert tags(described) == {
+        "rotator:role": "key",
+        "rotator:account": "other",
+        "rotator:grace": "1h",
+        "rotator:validity": "9d",
+    }
+    assert [set(stages) for stages in described["VersionIdsToStages"].values()] == [{"AWSCURRENT", "rotator:key:AB"}]
+
+
+def test_a_sandbox_is_served_until_it_is_stopped() -> None:
+    stop = threading.Event()
+    seen: list[tuple[datetime, int]] = []
+    before = datetime.now(UTC)
+
+    def ready(sandbox: Sandbox) -> None:
+        assert isinstance(sandbox.clock, OffsetClock)
+        status = requests.get(sandbox.aws.url + "/moto-api/", timeout=10).status_code
+        seen.append((RemoteClock(sandbox.infobip.url).now(), status))
+        stop.set()
+
+    serve_sandbox(None, stop, ready=ready)
+    ((told, status),) = seen
+    assert before <= told <= datetime.now(UTC)
+    assert status == 200
+
+
+def test_a_port_that_is_taken_is_said_so() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"port {port}"):
+            serve_sandbox(port, threading.Event(), ready=lambda _sandbox: pytest.fail("not ready"))
+    with pytest.raises(ConfigurationError, match="70000"):
+        serve_sandbox(70000, threading.Event(), ready=lambda _sandbox: pytest.fail("not ready"))
+
+
+def test_a_sandbox_may_be_empty() -> None:
+    with Sandbox(clock=VirtualClock(), seeded=False) as sandbox:
+        assert sandbox.fleet is None
+        assert sandbox.world.keys() == ()
+        assert sandbox.client().list_secrets()["SecretList"] == []
+
+
+def test_without_moto_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "moto.server", None)
+    with pytest.raises(ConfigurationError, match="pip install"):
+        MotoServer().start()
+
+
+def test_moto_gets_its_clock_back_and_starts_empty(capfd: pytest.CaptureFixture[str]) -> None:
+    with MotoServer(VirtualClock(datetime(2030, 1, 1, tzinfo=UTC))) as server:
+        create_managed(server.client(), "one", "main")
+    with MotoServer() as server:
+        client = server.client()
+        assert client.list_secrets()["SecretList"] == []
+        create_managed(client, "two", "main")
+        assert client.describe_secret(SecretId="two")["CreatedDate"].year != 2030
+        server.reset()
+        assert client.list_secrets()["SecretList"] == []
+    assert capfd.readouterr() == ("", "")

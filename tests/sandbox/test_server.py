@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections import Counter
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from rotator.sandbox.clock import VirtualClock
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.server import InfobipServer
+from rotator.sandbox.wire import Request, Response
+from tests.sandbox.conftest import KEYS, Site
+
+
+def test_a_connection_serves_many_requests(site: Site) -> None:
+    connection = http.client.HTTPConnection(urlsplit(site.server.url).netloc, timeout=10)
+    connection.connect()
+    own_port = connection.sock.getsockname()[1]
+    for _ in range(3):
+        connection.request("GET", KEYS)
+        assert connection.getresponse().read()
+        assert connection.sock.getsockname()[1] == own_port
+    connection.close()
+
+
+def test_no_two_keys_are_made_from_one_quota(site: Site) -> None:
+    site.world.options.daily_creates = 10
+    statuses: list[int] = []
+    start = threading.Barrier(8)
+
+    def create() -> None:
+        with requests.Session() as session:
+            start.wait()
+            for _ in range(4):
+                header = {"Authorization": site.basic}
+                answer = session.post(site.server.url + KEYS, json={"name": "x"}, headers=header, timeout=30)
+                statuses.append(answer.status_code)
+
+    threads = [threading.Thread(target=create) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counter(statuses) == {200: 10, 429: 22}
+    assert len({key.value for key in site.world.keys()}) == 10  # noqa: SIM118
+
+
+def test_it_can_be_down_for_a_while_and_come_back_at_the_same_address(site: Site) -> None:
+    url = site.server.url
+    site.create()
+    with site.server.refused(), pytest.raises(requests.ConnectionError):
+        site.create()
+    assert site.server.url == url
+    site.create()
+    assert len(site.world.keys()) == 2
+
+
+def test_stopping_ends_requests_that_hang(site: Site) -> None:
+    reached = threading.Event()
+    errors: list[str] = []
+    site.world.faults.add(Fault(FaultKind.HOOK_BEFORE, hook=lambda _q, _a: reached.set()))
+    site.world.faults.add(Fault(FaultKind.HANG_BEFORE))
+
+    def ask() -> None:
+        try:
+            requests.get(site.server.url + KEYS, timeout=60)
+        except requests.RequestException as e:
+            errors.append(type(e).__name__)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert reached.wait(10)
+    site.server.stop()
+    thread.join(10)
+    assert errors == ["ConnectionError"]
+    site.server.stop()  # twice does no harm
+
+
+def test_it_writes_nothing_and_logs_no_value(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    made = site.create()
+    site.call("GET", KEYS, params={"apiKeySecret": made["apiKeySecret"]})
+    assert capfd.readouterr() == ("", "")
+    call = site.world.calls[-1]
+    assert (call.method, call.path, call.status, call.principal, call.params) == (
+        "GET",
+        KEYS,
+        200,
+        "basic:ops",
+        ("apiKeySecret",),
+    )
+    shown = repr((site.world.calls, site.world.keys(), site.user, list(site.world.state.sessions.values())))
+    assert made["apiKeySecret"] not in shown
+    assert site.user.password not in shown
+
+
+def test_requests_and_answers_show_no_values() -> None:
+    request = Request("GET", KEYS, {"apiKeySecret": "v4lue"}, {"authorization": "App v4lue"}, b"v4lue")
+    assert "v4lue" not in repr((request, Response(200, body=b"v4lue")))
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Content-Length": "x"}, {"Content-Length": "1000001"}, {"Transfer-Encoding": "chunked"}]
+)
+def test_a_body_that_is_not_measured_is_refused(site: Site, headers: dict[str, str]) -> None:
+    connection = http.client.HTTPConnection(urlsplit(site.server.url).netloc, timeout=10)
+    connection.putrequest("POST", KEYS)
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    assert connection.getresponse().status == 411
+    connection.close()
+
+
+def test_what_an_observer_raises_is_raised_at_the_end() -> None:
+    world = InfobipWorld(VirtualClock())
+
+    def complain(_request: Request, response: Response) -> None:
+        assert response.status == 200, "not what was wanted"
+
+    world.observers.append(complain)
+    with (
+        pytest.raises(ExceptionGroup, match="observers") as caught,
+        InfobipServer(world) as server,
+    ):
+        assert requests.get(server.url + KEYS, timeout=10).status_code == 401
+    assert "not what was wanted" in str(caught.value.exceptions[0])
+    world.check()
+
+
+def test_an_error_on_its_way_is_not_hidden_by_an_observers() -> None:
+    world = InfobipWorld(VirtualClock())
+    world.failures.append(ValueError("an observer's"))
+    with pytest.raises(KeyError, match="the test's"), InfobipServer(world):
+        raise KeyError("the test's")
+
+
+def test_a_mistake_of_the_simulation_is_seen(site: Site) -> None:
+    site.world.options.resources = None  # type: ignore[assignment]  # provokes a mistake inside
+    answer = site.call("GET", "/account/1/balance")
+    assert answer.status_code == 500
+    with pytest.raises(ExceptionGroup):
+        site.world.check()
+
+
+def control(site: Site, method: str, name: str, body: object = None) -> requests.Response:
+    return site.session.request(method, f"{site.server.url}/sandbox/{name}", json=body, timeout=10)
+
+
+def test_the_clock_can_be_read_and_moved(site: Site) -> None:
+    assert control(site, "GET", "clock").json() == {"now": "2026-09-01T10:00:00+00:00"}
+    assert control(site, "POST", "clock", {"advance_seconds": 86400}).json() == {"now": "2026-09-02T10:00:00+00:00"}
+    assert control(site, "POST", "clock", {"set": "2026-12-01T12:00:00+02:00"}).json() == {
+        "now": "2026-12-01T10:00:00+00:00"
+    }
+    assert site.clock.now().isoformat() == "2026-12-01T10:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        [],
+        "x",
+        {"advance_seconds": "1"},
+        {"advance_seconds": True},
+        {"advance_seconds": 1e300},
+        {"advance_seconds": 1, "set": "x"},
+        {"set": "soon"},
+        {"set": "2026-12-01T10:00:00"},
+    ],
+)
+def test_a_bad_move_is_refused(site: Site, body: object) -> None:
+    before = site.clock.now()
+    answer = control(site, "POST", "clock", body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+    assert site.clock.now() == before
+
+
+def test_faults_can_be_asked_for_and_cleared(site: Site) -> None:
+    shown = control(site, "POST", "faults", {"kind": "status-before", "status": 502, "body": "html", "count": None})
+    assert shown.json()["faults"][0]["kind"] == "status-before"
+    assert site.call("GET", KEYS).status_code == 502
+    assert control(site, "GET", "faults").json()["faults"][0]["hits"] == 1
+    assert control(site, "DELETE", "faults").json() == {"faults": []}
+    assert site.call("GET", KEYS).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"kind": "hook-after"},
+        {"kind": "explode"},
+        {"kind": "refuse", "nth": 0},
+        {"kind": "refuse", "nth": True},
+        {"kind": "refuse", "path": "("},
+        {"kind": "refuse", "body": "poem"},
+        {"kind": "refuse", "hook": "x"},
+        {"kind": "refuse", "status": "500"},
+    ],
+)
+def test_a_bad_fault_is_refused(site: Site, body: object) -> None:
+    assert control(site, "POST", "faults", body).status_code == 400
+    assert site.world.faults.all() == ()
+
+
+def test_keys_and_calls_are_shown_without_values(site: Site) -> None:
+    made = site.create(scopeGuids=["sms:manage"])
+    site.world.portal_disable(made["id"])
+    keys, calls = control(site, "GET", "keys"), control(site, "GET", "calls")
+    assert keys.json()["keys"][0] == {
+        "id": made["id"],
+        "accountId": site.account.id,
+        "name": "a key",
+        "enabled": False,
+        "createdAt": "2026-09-01T10:00:00+00:00",
+        "validTo": "2027-09-01T10:00:00+00:00",
+        "alive": False,
+        "scopeGuids": ["sms:manage"],
+    }
+    assert [(call["method"], call["status"]) for call in calls.json()["calls"]] == [("POST", 200)]
+    assert made["apiKeySecret"] not in keys.text + calls.text
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "192.0.2.1:8080"])
+def test_control_is_for_this_machine_only(site: Site, host: str) -> None:
+    url = f"{site.server.url}/sandbox/keys"
+    assert site.session.get(url, headers={"Host": host}, timeout=10).status_code == 403
+    assert site.session.get(url, headers={"Host": "localhost:1"}, timeout=10).status_code == 200
+
+
+def test_control_says_what_it_knows(site: Site) -> None:
+    answer = control(site, "GET", "everything")
+    assert answer.status_code == 404
+    assert "POST /sandbox/clock" in answer.json()["known"]
+    plain = site.session.post(f"{site.server.url}/sandbox/clock", data=json.dumps({"advance_seconds": 1}), timeout=10)
+    assert plain.status_code == 400
+    broken = {"data": b"{", "headers": {"Content-Type": "application/json"}}
+    assert site.session.post(f"{site.server.url}/sandbox/clock", timeout=10, **broken).status_code == 400  # type: ignore[arg-type]
