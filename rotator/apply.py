@@ -18,7 +18,8 @@ def apply(context: AccountContext, action: Action, *, said: str = "") -> tuple[R
 
     :param said: an operator's own words, which stand in the audit as the reason.
 
-    The error is given beside it, for the sweep to see whether going on makes sense. A throttled account and a changed world are ``deferred``: nothing is lost, the next sweep goes on.
+    The error is given beside it, for the sweep to see whether going on makes sense. A throttled
+    account and a changed world are ``deferred``: nothing is lost, the next sweep goes on.
     """
     begin = context.services.clock.now()
     promoted: Promoted | None = None
@@ -46,7 +47,7 @@ def apply(context: AccountContext, action: Action, *, said: str = "") -> tuple[R
 def _do(context: AccountContext, action: Action, said: str) -> Promoted | None:
     match action.kind:
         case ActionKind.ROTATE:
-            return Rotation(context, action, trigger_reason=said).rotate()
+            return Rotation(context, action, said=said).rotate()
         case ActionKind.RESUME | ActionKind.PROMOTE:
             return Rotation(context, action).resume()
         case ActionKind.LABEL:
@@ -75,7 +76,9 @@ def _say_failed(context: AccountContext, action: Action, error: RotatorError) ->
     )
     if event == "rotation.failed":
         detail = {"secret_arn": action.arn, "secret": action.secret, "version_id": action.version_id}
-        context.tell("Rotation Failed", {**detail, "key_id": action.key_id, "reason": str(action.reason), "error": text})
+        context.tell(
+            "Rotation Failed", {**detail, "key_id": action.key_id, "reason": str(action.reason), "error": text}
+        )
 
 
 def label(context: AccountContext, action: Action) -> None:
@@ -90,10 +93,19 @@ def label(context: AccountContext, action: Action) -> None:
         return
     assert action.key_id is not None
     life = read_lifecycle(entry)
-    if life.current_version != action.version_id or life.current_key is not None:
+    wrong = life.current_key if action.reason is Reason.MISLABELLED else None
+    if life.current_version != action.version_id or life.current_key != wrong or wrong == action.key_id:
         raise Changed(f"{entry.name} has another current version than the plan saw")
+    if wrong is not None:
+        # Cut off after this, the version has no label, and the next sweep adopts it.
+        unlabel(context, entry, key_label(wrong), action.version_id, str(action.reason))
     holder = life.holders.get(action.key_id)
-    fields = {"account": context.account, "secret": entry.name, "version_id": action.version_id, "key_id": action.key_id}
+    fields = {
+        "account": context.account,
+        "secret": entry.name,
+        "version_id": action.version_id,
+        "key_id": action.key_id,
+    }
     with change(context.services.audit, "key.adopted", **fields, reason=str(action.reason)):
         store.add_label(entry.arn, key_label(action.key_id), action.version_id, remove_from=holder)
 

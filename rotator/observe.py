@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rotator.core.labels import CURRENT
 from rotator.core.lifecycle import read_lifecycle
-from rotator.core.model import AccountSnapshot, Alert, Reason, Resolution, SecretEntry, Severity
+from rotator.core.model import AccountSnapshot, Alert, Key, Reason, Resolution, SecretEntry, Severity
 from rotator.core.secret import Secret
 from rotator.core.spec import ACCOUNT_TAG, parse_spec, role
 from rotator.core.text import printable
@@ -77,7 +78,8 @@ def management_of(fleet: Fleet, account: str) -> SecretEntry:
     if not found:
         raise ConfigurationError(
             f"account {printable(account)} has no management secret",
-            advice=f"Tag the secret with its credentials rotator:role=management and rotator:account={printable(account)}.",
+            advice="Tag the secret with its credentials rotator:role=management and "
+            f"rotator:account={printable(account)}.",
         )
     names = ", ".join(sorted(entry.name for entry in found))
     raise ConfigurationError(
@@ -103,19 +105,20 @@ def observe_account(store: SecretStore, provider: KeyProvider, fleet: Fleet, acc
     resolutions = {
         entry.arn: resolve_current(store, provider, entry)
         for entry in (*secrets, *others)
-        if entry.deleted_at is None and _unlabelled(entry)
+        if entry.deleted_at is None and _must_be_read(entry, snapshot.keys, listing.complete)
     }
     return replace(snapshot, resolutions=resolutions)
 
 
-def _unlabelled(entry: SecretEntry) -> bool:
+def _must_be_read(entry: SecretEntry, keys: Mapping[str, Key], complete: bool) -> bool:
+    """Only a value whose label does not tell its key: there is none, or it names a key that Infobip does not list."""
     life = read_lifecycle(entry)
-    return life.current_version is not None and life.current_key is None
+    if life.current_version is None:
+        return False
+    return life.current_key is None or (complete and life.current_key not in keys)
 
 
-def resolve_current(
-    store: SecretStore, provider: KeyProvider, entry: SecretEntry
-) -> Resolution:
+def resolve_current(store: SecretStore, provider: KeyProvider, entry: SecretEntry) -> Resolution:
     """Which key of this account an unlabelled current value is: asked of Infobip by value, then by the recorded id.
 
     Reads the value and forgets it. Never raises for one secret's trouble: that is the resolution's ``problem``.

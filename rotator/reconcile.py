@@ -39,6 +39,8 @@ T = TypeVar("T")
 MAX_PARALLEL = 8
 GIVE_UP_AFTER = 3
 """Actions in a row that Infobip does not answer, after which an account's sweep ends: it is down, not unlucky."""
+ENDS_THE_SWEEP = (ProviderThrottled, BadCredentials, MissingRole, SessionBusy)
+"""What makes every further action at this account pointless."""
 NO_ACCOUNT = "(no account)"
 
 
@@ -171,7 +173,7 @@ class Reconciler:
             result, error = apply(context, action)
             yield result
             silent = silent + 1 if isinstance(error, ProviderUnavailable) else 0
-            if isinstance(error, ProviderThrottled | BadCredentials | MissingRole | SessionBusy) or silent >= GIVE_UP_AFTER:
+            if isinstance(error, ENDS_THE_SWEEP) or silent >= GIVE_UP_AFTER:
                 stopped = error
             if error is not None and action.kind.value in ("label", "resume"):
                 given_up.add(action.secret)

@@ -13,7 +13,8 @@ from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import Action, Key, Reason, SecretEntry
 from rotator.core.orphans import ORPHAN_AGE, stored_here
 from rotator.core.spec import parse_spec
-from rotator.errors import Changed, KeyNotFound, Refused, SecretNotFound
+from rotator.core.values import decode
+from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, SecretNotFound
 from rotator.rotation import unlabel
 
 
@@ -64,6 +65,8 @@ class Revocation:
             entry = store.describe(arn)
             if stored_here(target, name, entry) or key_id in read_lifecycle(entry).key_ids():
                 raise Changed(f"key {key_id} is stored in {entry.name}")
+            if name.version_id in entry.versions and self._holds(entry, name.version_id, key_id):
+                raise Refused(f"key {key_id} is stored in {entry.name} under another key's label")
             if name.version_id not in entry.versions and name.version_id in store.version_dates(arn):
                 raise Refused(
                     f"key {key_id} was stored in {entry.name}, revoked later, and enabled again by somebody",
@@ -72,6 +75,18 @@ class Revocation:
         fields = self._fields(self.action.secret, name.version_id)
         self.context.services.audit.emit("key.orphan_found", "success", **fields)
         self._put(self.action.secret, target, name.version_id)
+
+    def _holds(self, entry: SecretEntry, version_id: str, key_id: str) -> bool:
+        """Whether a version's value is this key's, whatever its label says."""
+        spec = parse_spec(entry.tags)
+        field = "api_key" if isinstance(spec, tuple) else spec.value_field
+        try:
+            stored = self.context.services.store.read_version(entry.arn, version_id)
+            value = decode(stored.text, field, entry.name).key
+        except (BadSecretValue, SecretNotFound):
+            return False
+        found = self.context.provider.find_by_value(value)
+        return found is not None and found.id == key_id
 
     # ---- steps ------------------------------------------------------------------------------------------------------
 
@@ -148,7 +163,7 @@ class Revocation:
 
 
 def revoke_key(context: AccountContext, target: Key, now: datetime, fields: dict[str, object]) -> None:
-    """The call that ends a key, in the audit. Its end is set too, which is how the next sweep counts today's updates."""
+    """The call that ends a key, in the audit. Its end is set too: by it the next sweep counts today's updates."""
     end = now.replace(microsecond=0)
     if target.valid_from is not None and end <= target.valid_from:
         end = target.valid_from + timedelta(seconds=1)

@@ -15,6 +15,7 @@ from rotator.audit import Audit, Trigger
 from rotator.context import Services
 from rotator.core.model import Policy, SecretEntry
 from rotator.core.secret import Secret
+from rotator.errors import RotatorError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
 from rotator.ports import KeyProvider
@@ -64,10 +65,15 @@ class World:
         self.store = MemoryStore(self.clock, staleness=staleness, learn=self.redactor.learn)
         self.events = Events()
         self.policy = policy or Policy()
-        self.rng = random.Random(seed)
+        self.rng = random.Random(f"world {seed}")  # not the far end's own random numbers
         self.stream = io.StringIO()
         self.accounts: dict[str, str] = {}
         self.first_keys: dict[str, SimKey] = {}
+        self.ours: set[str] = set()
+        self.condemned: set[str] = set()
+        self.exempt: set[str] = set()
+        self.by_portal = False
+        self.grace = timedelta(hours=72)
 
     # ---- making it --------------------------------------------------------------------------------------------------
 
@@ -113,6 +119,7 @@ class World:
             version = next(iter(self.store.peek(name).versions))
             self.store.label_by_hand(name, f"rotator:key:{key.id}", version)
         self.first_keys[name] = key
+        self.ours.add(key.id)
         return key
 
     def tags(self, account: str = "main", **tags: str) -> dict[str, str]:
@@ -202,6 +209,18 @@ class World:
         """Every key that authenticates now."""
         now = self.clock.now()
         return [key for key in self.infobip.keys(self.accounts[account]) if key.enabled and key.valid_to > now]
+
+    def names(self) -> list[str]:
+        """The managed secrets' names."""
+        records = self.store._records  # the test's own eye: not a call that would be counted
+        return sorted(name for name, record in records.items() if record.tags.get("rotator:role") == "key")
+
+    def try_read(self, name: str) -> str | None:
+        """What a consumer gets, or ``None`` where there is nothing to be had."""
+        try:
+            return self.store.consumer_read(name)
+        except RotatorError:
+            return None
 
     def pass_time(self, by: timedelta) -> None:
         """Let time pass."""

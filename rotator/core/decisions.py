@@ -25,6 +25,7 @@ class View:
 
     :param spec: ``None`` when the tags have problems.
     :param key_id: the key behind ``AWSCURRENT``, by label or by look-up.
+    :param mislabelled: the key that the value is found to be, where the label names one that is not listed.
     :param key: that key as Infobip lists it; ``None`` if it is not listed.
     """
 
@@ -35,6 +36,7 @@ class View:
     key_id: str | None
     key: Key | None
     unresolved: str = ""
+    mislabelled: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +246,7 @@ def labels_full(view: View, now: datetime) -> Decision | None:
     count = labels_after_rotation(view.life, view.entry)
     if count <= MAX_LABELS:
         return None
-    detail = f"it would carry {count} staging labels, {MAX_LABELS} is the most; it waits until keys in grace are revoked"
+    detail = f"it would carry {count} staging labels of {MAX_LABELS} at most; it waits until keys in grace are revoked"
     return Decision(Reason.LABEL_LIMIT, detail, severity=Severity.ERROR)
 
 

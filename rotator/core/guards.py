@@ -48,8 +48,8 @@ def mass_missing(views: list[View]) -> str | None:
     if len(missing) <= GUARD_COUNT or len(missing) <= GUARD_SHARE * len(labelled):
         return None
     return (
-        f"{len(missing)} of {len(labelled)} managed keys are not listed by Infobip; that looks like another account or a "
-        "broken answer, so no key is replaced for being missing; check the management secret's base_url and account_id"
+        f"{len(missing)} of {len(labelled)} managed keys are not listed by Infobip; that looks like another account or "
+        "a broken answer, so no key is replaced for being missing; check the management secret's base_url and account_id"
     )
 
 

@@ -31,7 +31,9 @@ class Holdings:
             resolution = snapshot.resolutions.get(entry.arn)
             life = read_lifecycle(entry, resolution.key_id if resolution else None)
             key_id = life.current_key or (resolution.key_id if resolution else None)
-            held = {key_id} if key_id is not None else resolution.holds if resolution else frozenset()
+            held = {key_id} if key_id is not None else set()
+            if resolution is not None:
+                held |= resolution.holds | ({resolution.key_id} if resolution.key_id is not None else set())
             named |= life.key_ids() | held
             for one in held:
                 current[one] = (*current.get(one, ()), (entry.arn, entry.name))

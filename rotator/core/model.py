@@ -38,6 +38,7 @@ class Reason(StrEnum):
     UNADOPTED = "unadopted"
     SUPERSEDED = "superseded"
     STALE_LABEL = "stale-label"
+    MISLABELLED = "mislabelled"
     # revoke
     GRACE_OVER = "grace-over"
     KEY_DEAD = "key-dead"
@@ -158,7 +159,7 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A weekly window in a time zone: ``days`` (0 is Monday) and minutes of the day ``[start, end)``; may wrap midnight."""
+    """A weekly window in a time zone: ``days`` (0 is Monday) and minutes ``[start, end)``; may wrap midnight."""
 
     days: frozenset[int]
     start: int
@@ -188,7 +189,8 @@ class Action:
     """One thing to do.
 
     :param key_id: the key concerned: the old one for ``rotate``, the one to be promoted, labelled, retired or revoked.
-    :param version_id: the version concerned: current for ``rotate`` and ``label``, pending for ``resume``, else superseded.
+    :param version_id: the version concerned: current for ``rotate`` and ``label``, pending for
+        ``resume``, else superseded.
     :param due_at: since when it is due.
     :param deadline: when it is too late (the old key's end), if there is such a time.
     :param costs_update: whether a ``revoke`` needs a call that counts against the daily limit.

@@ -49,8 +49,9 @@ def plan_orphans(draft: Draft, snapshot: AccountSnapshot, holdings: Holdings, po
             # The version may well exist in a secret that can't be seen from here: another region or AWS account that
             # was given the same deployment name. Ending it could be an outage there, so a person decides.
             detail = (
-                f"key {key.id} is named for {printable(name.secret)}, which is no managed secret here, so nothing proves it "
-                "unused; if it is, end it with `rotator revoke --key-id`, or give each deployment its own ROTATOR_DEPLOYMENT"
+                f"key {key.id} is named for {printable(name.secret)}, which is no managed secret here, so nothing proves "
+                "it unused; if it is, end it with `rotator revoke --key-id`, or give each deployment "
+                "its own ROTATOR_DEPLOYMENT"
             )
             draft.alert(Reason.ORPHAN_UNPROVEN, detail, key_id=key.id)
             continue
@@ -77,12 +78,17 @@ def plan_orphans(draft: Draft, snapshot: AccountSnapshot, holdings: Holdings, po
 def report_unknown(draft: Draft, snapshot: AccountSnapshot, holdings: Holdings, now: datetime) -> None:
     """Keys that nobody rotates and that end soon: said, never touched."""
     for key in sorted(snapshot.keys.values(), key=lambda key: key.id):
-        if key.id in holdings.named or not key.alive(now) or key.valid_to is None or parse_key_name(key.name) is not None:
+        if (
+            key.id in holdings.named
+            or not key.alive(now)
+            or key.valid_to is None
+            or parse_key_name(key.name) is not None
+        ):
             continue
         left = key.valid_to - now
         if left <= REPORT_UNKNOWN:
             detail = (
-                f'key {key.id} "{printable(key.name, limit=60)}" ends in {human_duration(left)} and no managed secret holds '
-                "it; `rotator adopt` takes it under management"
+                f'key {key.id} "{printable(key.name, limit=60)}" ends in {human_duration(left)} and no managed secret '
+                "holds it; `rotator adopt` takes it under management"
             )
             draft.alert(Reason.UNKNOWN_KEY_EXPIRING, detail, key_id=key.id)

@@ -57,6 +57,7 @@ def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
         key_id=key_id,
         key=snapshot.keys.get(key_id) if key_id else None,
         unresolved=resolution.problem if resolution else "",
+        mislabelled=resolved if life.current_key not in (None, resolved) and key_id not in snapshot.keys else None,
     )
 
 
@@ -133,6 +134,11 @@ class _SecretPlanner:
         left = first(LEAVE_ALONE, self.view, self.now)
         if left is not None:
             self._leave(left)
+            return
+        if self.view.mislabelled is not None:
+            key_id, version = self.view.mislabelled, self.view.life.current_version
+            detail = f"labelled with a key that is not at Infobip; it holds key {short_id(key_id)}"
+            self._add(Rank.LABEL, ActionKind.LABEL, Reason.MISLABELLED, key_id, version, detail=detail)
             return
         self._labels()
         self._shared_key()
@@ -231,7 +237,7 @@ class _SecretPlanner:
         return max(candidates, key=lambda key: (key.valid_from or self.now, key.id), default=None)
 
     def _revocation(self, item: Retiring) -> None:
-        view, key = self.view, self.snapshot.keys.get(item.key_id)
+        key = self.snapshot.keys.get(item.key_id)
         dead = not key.enabled if key is not None else self.snapshot.complete
         if dead:
             gone = "it is disabled already; its labels go" if key else "it is gone from Infobip; its labels go"

@@ -8,6 +8,7 @@ the next sweep).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from rotator.context import AccountContext
 from rotator.core.labels import PENDING
@@ -214,4 +215,5 @@ class Rotation:
             return False
         dates = self.context.services.store.version_dates(entry.arn)
         current, pending = dates.get(life.current_version), dates.get(version_id)
-        return current is not None and pending is not None and current > pending
+        # Emulators date versions by the moment of asking: only a real distance tells.
+        return current is not None and pending is not None and current - pending > timedelta(seconds=1)

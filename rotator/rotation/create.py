@@ -54,7 +54,7 @@ class Creation:
             scopes = frozenset()
         elif not scopes:
             raise Refused(
-                f"{self.entry.name}: the old key's scopes are not known, and a key made without scopes gets every scope",
+                f"{self.entry.name}: the old key's scopes are not known, and a key made without any gets every scope",
                 advice="Tag the secret rotator:scopes.",
             )
         return KeyRequest(
@@ -73,6 +73,9 @@ class Creation:
         ) as out:
             fetched = self.flow.context.provider.create_key(request)
             out["key_id"] = fetched.key.id
+            if fetched.key.id in self.flow.context.snapshot.keys:
+                # What the answer shows is a key that was there before: whose value came with it can't be told.
+                raise OutcomeUnknown(f"Infobip answered the creation of {request.name} with an older key's id")
         return fetched
 
     def _recover(

@@ -75,6 +75,7 @@ class Flow:
         return made is None or self.now() - made > STALE_CREATE
 
     def revoke_own(self, entry: SecretEntry, key_id: str, version_id: str) -> bool:
+        """Revoke a key that was made for this secret and never promoted; false where today's updates are used up."""
         if not self.context.budget.take_update():
             return False
         with change(self.context.services.audit, "key.revoked", **self.fields(entry, version_id, key_id)):
@@ -82,11 +83,13 @@ class Flow:
         return True
 
     def unstage(self, entry: SecretEntry, key_id: str, version_id: str) -> None:
+        """Take the labels of a version off that will not be promoted."""
         # AWSPENDING first: what then remains if this is cut off is a superseded version with a dead key.
         self.unlabel(entry, PENDING, version_id)
         self.unlabel(entry, key_label(key_id), version_id)
 
     def unlabel(self, entry: SecretEntry, label: str, version_id: str) -> None:
+        """Take one label off."""
         unlabel(self.context, entry, label, version_id, self.reason)
 
 

@@ -87,8 +87,8 @@ class Promotion:
                     ):
                         # The same token and the same value: storing it twice is storing it once.
                         store.stage(self.entry.arn, self.version_id, text, labels)
-        except StoreError:
-            # Not given up while somebody else may have stored the very same key: `_give_up` looks first.
+        except RotatorError:
+            # Not given up while somebody else may have stored the very same key: `give_up` looks first.
             self.flow.give_up(self.entry, self.key.id, self.version_id, staged=False)
             raise
 

@@ -137,8 +137,23 @@ class TestTheAuditFile:
         orphans = {line["key_id"] for line in told.lines if line["event"] == "key.orphan_found"}
         keys = {key_id for _, key_id in made if key_id is not None}
         assert len(orphans) == 1
-        assert keys - orphans <= promoted | {line["key_id"] for line in told.lines if line["reason"] == "first-key"}
+        assert keys - orphans <= promoted
         assert not orphans & promoted
+
+    def test_a_create_without_an_answer_is_found_and_not_repeated(self, told: Told) -> None:
+        found = [line for line in told.lines if line.get("detail") == "found by its name"]
+        assert [line["secret"] for line in found] == ["prod/marketing"]
+        creates = [
+            line["outcome"]
+            for line in told.runs()[found[0]["run_id"]]
+            if line["event"] == "key.created" and line["secret"] == "prod/marketing"
+        ]
+        assert creates == ["attempt", "failure", "success"]
+
+    def test_the_throttled_day_cost_one_try_a_sweep(self, told: Told) -> None:
+        throttled = [line for line in told.lines if "ProviderThrottled" in (line["error"] or "")]
+        assert [line["event"] for line in throttled] == ["key.created", "key.created"]
+        assert {line["timestamp"][:10] for line in throttled} == {"2027-01-02"}
 
     def test_the_emergency_is_on_record(self, told: Told) -> None:
         lines = [line for line in told.lines if line["incident"] == INCIDENT]
@@ -168,6 +183,9 @@ class TestTheScreen:
             r"day 21 +13 Dec  KILLED     prod/billing/sms ",
             r"day 21 +13 Dec  recovered  prod/billing/sms ",
             r"day 41 +02 Jan  throttled  Infobip ",
+            r"day 41 +02 Jan  deferred   prod/email/news ",
+            r"day 41 +02 Jan  deferred   prod/voice/alerts ",
+            r"day 42 +03 Jan  rotated    prod/email/news ",
             r"day 61 +22 Jan  not swept  main ",
             r"day 70 +31 Jan  lost       prod/marketing ",
             r"day 75 +05 Feb  operator   prod/whatsapp/bot +stores key \w{4}…\w{4} by hand",

@@ -1,0 +1,47 @@
+# Everything runs in .venv, which the targets set up for themselves from the locks. PYTHON=... chooses the interpreter.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint typecheck package format lock setup clean
+
+# In percent, branches counted. The tests decide; a number that nobody may lower without a reason is only the last guard.
+COVERAGE ?= 95
+PYTEST_ARGS ?=
+export PYTHON
+
+help:  ## say what there is
+	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/' | expand -t 20
+
+demo:  ## the main job, end to end, in the embedded sandbox; no account, no network
+	@.ci/venv cli
+	@.venv/bin/rotator demo
+
+test: setup  ## every test, with coverage
+	@HYPOTHESIS_PROFILE=ci .venv/bin/python -m pytest -n auto --cov --cov-report=term --cov-fail-under=$(COVERAGE) $(PYTEST_ARGS)
+
+check: lint typecheck package test  ## what CI checks
+
+lint: setup  ## ruff
+	@.venv/bin/python -m ruff check .
+
+typecheck: setup  ## mypy, strictly
+	@.venv/bin/python -m mypy
+
+package: setup  ## the wheel can be built and holds what it should
+	@rm -rf dist
+	@.venv/bin/python -m hatchling build -t wheel >/dev/null 2>&1 || .venv/bin/python -m hatchling build -t wheel
+	@.venv/bin/python -m zipfile -l dist/*.whl | grep -q 'rotator/py.typed' || { echo 'the wheel lacks rotator/py.typed' >&2; exit 1; }
+	@! .venv/bin/python -m zipfile -l dist/*.whl | grep -E '^tests/' || { echo 'the wheel holds tests' >&2; exit 1; }
+
+format: setup  ## sort imports and mend what ruff can mend
+	@.venv/bin/python -m ruff check --fix .
+
+lock: setup  ## choose the newest versions anew, for every Python and platform (needs a package index)
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@.ci/lock
+
+setup:
+	@.ci/venv dev
+
+clean:  ## remove what was set up, built and cached
+	rm -rf .venv dist build htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	find rotator tests -name __pycache__ -type d -prune -exec rm -rf {} +

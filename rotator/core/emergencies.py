@@ -1,0 +1,51 @@
+"""Version ids of replacements that an emergency makes. They say so themselves, since there is no other record of it.
+
+Every attempt gets an id of its own, so a key that was asked for in vain is never taken for the next attempt's. A later
+run can still tell that a version was made in an emergency (its predecessors were meant to die without grace), and for
+which incident (so that repeating the command makes no second replacement).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from typing import Final
+
+_HEX: Final = re.compile(r"[0-9a-f]{32}")
+_SALT: Final = 12
+_MARK: Final = 10
+"""Hex digits: one in 2**40 ordinary version ids would be taken for an emergency's."""
+
+
+def emergency_version_id(arn: str, incident: str | None, seed: str) -> str:
+    """Choose a version id, in the form of a UUID.
+
+    :param arn: the secret's.
+    :param incident: the operator's name of the incident; ``None`` where there is none.
+    :param seed: anything that was never used before, such as a random version id.
+    """
+    salt = _digest("salt", arn, seed)[:_SALT]
+    for_incident = _digest("incident", arn, salt, incident) if incident else _digest("none", arn, salt, seed)
+    text = salt + _digest("emergency", arn, salt)[:_MARK] + for_incident[:_MARK]
+    return str(uuid.UUID(hex=text))
+
+
+def made_in_emergency(arn: str, version_id: str | None) -> bool:
+    """Whether a version of that secret was made by an emergency revocation."""
+    text = (version_id or "").replace("-", "")
+    if not _HEX.fullmatch(text):
+        return False
+    return text[_SALT : _SALT + _MARK] == _digest("emergency", arn, text[:_SALT])[:_MARK]
+
+
+def made_for_incident(arn: str, incident: str | None, version_id: str | None) -> bool:
+    """Whether a version of that secret was made by an emergency revocation with that incident."""
+    if not incident or version_id is None or not made_in_emergency(arn, version_id):
+        return False
+    text = version_id.replace("-", "")
+    return text[_SALT + _MARK :] == _digest("incident", arn, text[:_SALT], incident)[:_MARK]
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -1,0 +1,53 @@
+"""What every test has: a search for leaked secrets, no way to a real account, and logging as it was before."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests import leaks
+from tests.leaks import pytest_runtest_makereport
+
+__all__ = ["pytest_runtest_makereport"]
+
+# `ci` is the same at every run: a failure there is the change's and not chance's. `dev` goes on looking.
+settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
+settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+# Before any test can make a client: nothing may reach an account of whoever runs the tests.
+for _name in [name for name in os.environ if name.startswith(("AWS_", "ROTATOR_"))]:
+    del os.environ[_name]
+os.environ |= {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "eu-central-1",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "NO_PROXY": "127.0.0.1,localhost",
+    "no_proxy": "127.0.0.1,localhost",
+}
+
+
+@pytest.fixture
+def used_secrets() -> Callable[[str], str]:
+    """Registers a secret that must not show up anywhere, and gives it back."""
+    return leaks.register
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """The program configures the process's logging; the next test must not inherit that."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    ours = [handler for handler in root.handlers if handler not in handlers]
+    for handler in ours:
+        root.removeHandler(handler)
+    root.setLevel(level)
+    logging.captureWarnings(False)

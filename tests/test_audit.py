@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rotator.audit import EVENTS, FIELDS, NO_LINE, Audit, AuditUnavailable, Trigger, change
+from rotator.audit_verify import verify
+from rotator.errors import BadCredentials, ConfigurationError, MissingRole, OutcomeUnknown, Refused, StoreDenied
+from rotator.ports import AuditSink
+from rotator.redact import REDACTED, Redactor
+
+ROOT = Path(__file__).parent.parent
+NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+class FixedClock:
+    def now(self) -> datetime:
+        return NOON
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError(f"the audit does not wait ({seconds})")
+
+
+def make(stream: Any, **options: Any) -> Audit:
+    given_options: dict[str, Any] = {
+        "deployment": "blue",
+        "actor": "ops@example.com",
+        "trigger": Trigger.MANUAL,
+        "redactor": Redactor(),
+        "clock": FixedClock(),
+    }
+    return Audit(stream, **{**given_options, **options})
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().split("\n")[:-1]]
+
+
+def test_a_line_has_exactly_the_contracts_fields_in_order_and_extras_after_them() -> None:
+    stream = io.StringIO()
+    audit: AuditSink = make(stream, run_id="run-1")
+    audit.emit("key.created", "success", secret="prod/sms/otp", key_id="A1", strategy="replace-first", duration_ms=12)
+    (line,) = lines(stream)
+    assert tuple(line) == (*FIELDS, "strategy")
+    assert line == dict.fromkeys(FIELDS) | {
+        "timestamp": "2026-11-23T12:00:00.123Z",
+        "level": "info",
+        "event": "key.created",
+        "outcome": "success",
+        "run_id": "run-1",
+        "seq": 1,
+        "prev": NO_LINE,
+        "deployment": "blue",
+        "actor": "ops@example.com",
+        "trigger": "manual",
+        "secret": "prod/sms/otp",
+        "key_id": "A1",
+        "duration_ms": 12,
+        "strategy": "replace-first",
+    }
+
+
+def test_each_line_holds_the_digest_of_the_one_before() -> None:
+    stream = io.StringIO()
+    audit = make(stream)
+    for event in sorted(EVENTS):
+        audit.emit(event, "attempt")
+    raw = stream.getvalue().split("\n")[:-1]
+    digests = [hashlib.sha256(line.encode()).hexdigest() for line in raw]
+    assert [line["prev"] for line in lines(stream)] == [NO_LINE, *digests[:-1]]
+    assert [line["seq"] for line in lines(stream)] == list(range(1, len(EVENTS) + 1))
+    assert {line["run_id"] for line in lines(stream)} == {audit.run_id}
+
+
+@pytest.mark.parametrize(
+    ("event", "outcome", "level"),
+    [
+        ("key.created", "attempt", "info"),
+        ("key.created", "success", "info"),
+        ("key.created", "failure", "error"),
+        ("key.created", "denied", "error"),
+        ("alert.raised", "success", "warning"),
+        ("alert.raised", "failure", "warning"),
+    ],
+)
+def test_levels(event: str, outcome: str, level: str) -> None:
+    stream = io.StringIO()
+    make(stream).emit(event, outcome)
+    assert lines(stream)[0]["level"] == level
+
+
+def test_what_cannot_be_a_line_is_refused() -> None:
+    stream = io.StringIO()
+    audit = make(stream)
+    with pytest.raises(ValueError, match="succeeded"):
+        audit.emit("key.created", "succeeded")
+    with pytest.raises(ValueError, match="seq"):
+        audit.emit("key.created", "success", seq=7)
+    with pytest.raises(ConfigurationError, match="schedule"):
+        make(stream, trigger="cron")
+    assert stream.getvalue() == ""
+
+
+def test_a_caller_may_name_another_actor() -> None:
+    stream = io.StringIO()
+    make(stream).emit("emergency.requested", "attempt", actor="security@example.com")
+    assert lines(stream)[0]["actor"] == "security@example.com"
+
+
+def test_everything_from_outside_is_redacted(used_secrets: Callable[[str], str]) -> None:
+    secret = used_secrets("correct-horse-battery")
+    redactor = Redactor()
+    redactor.learn(secret)
+    stream = io.StringIO()
+    audit = make(stream, redactor=redactor, actor=f"me {secret}")
+    values = {"account": secret, "secret": secret, "reason": f"leaked {secret}", "incident": secret, "key_id": secret}
+    audit.emit(
+        "key.created",
+        "failure",
+        **values,
+        error=ValueError(f"Bearer {secret}"),
+        nested={secret: [secret]},
+        **{secret: 1},
+    )
+    assert secret not in stream.getvalue()
+    (line,) = lines(stream)
+    assert line["error"] == f"ValueError: Bearer {REDACTED}"
+    assert line["reason"] == f"leaked {REDACTED}"
+    assert line["nested"] == {REDACTED: [REDACTED]}
+    assert line[REDACTED] == 1
+
+
+@given(st.text(max_size=80), st.text(max_size=20))
+def test_no_value_can_break_a_line(value: str, name: str) -> None:
+    stream = io.StringIO()
+    fields: dict[str, Any] = {name: value} if name not in FIELDS else {}
+    make(stream).emit("key.created", "success", reason=value + "\u2028\n\r\x85\x1b[31m\ud800", **fields)
+    text = stream.getvalue()
+    assert text.isascii()
+    assert text.count("\n") == 1
+    assert text.endswith("\n")
+    assert len(text.splitlines()) == 1
+    assert json.loads(text)["seq"] == 1
+
+
+def test_a_far_ends_long_answer_is_cut() -> None:
+    stream = io.StringIO()
+    make(stream).emit("key.created", "failure", error="x" * 100_000)
+    assert len(stream.getvalue()) < 10_000
+    assert "more characters" in lines(stream)[0]["error"]
+
+
+class TestChange:
+    def test_the_intent_comes_before_and_the_result_after(self) -> None:
+        stream = io.StringIO()
+        audit = make(stream)
+        with change(audit, "key.created", secret="prod/x", reason="expiring") as result:
+            assert [line["outcome"] for line in lines(stream)] == ["attempt"]
+            result["key_id"] = "A1"
+        attempt, success = lines(stream)
+        assert (attempt["key_id"], attempt["duration_ms"]) == (None, None)
+        assert (success["outcome"], success["key_id"], success["secret"]) == ("success", "A1", "prod/x")
+        assert type(success["duration_ms"]) is int
+
+    @pytest.mark.parametrize(
+        ("error", "outcome", "said"),
+        [
+            (ValueError("App secret-key-12"), "failure", f"ValueError: App {REDACTED}"),
+            (OutcomeUnknown("no answer"), "failure", "OutcomeUnknown: no answer"),
+            (StoreDenied("no", action="x"), "denied", "StoreDenied: no"),
+            (MissingRole("no role", advice="Get one."), "denied", "MissingRole: no role. Get one."),
+            (BadCredentials("bad", advice="Mend."), "denied", "BadCredentials: bad. Mend."),
+            (Refused("hold"), "denied", "Refused: hold"),
+            (KeyboardInterrupt("App secret-key-12"), "failure", "interrupted"),
+            (SystemExit(3), "failure", "interrupted"),
+        ],
+    )
+    def test_an_error_is_written_down_and_goes_on(self, error: BaseException, outcome: str, said: str) -> None:
+        stream = io.StringIO()
+        with pytest.raises(type(error)) as caught, change(make(stream), "key.revoked", key_id="A1"):
+            raise error
+        assert caught.value is error
+        last = lines(stream)[-1]
+        assert (last["outcome"], last["error"], last["key_id"]) == (outcome, said, "A1")
+
+    def test_where_the_file_fails_after_a_change_failed_the_changes_error_is_told(self, tmp_path: Path) -> None:
+        audit = make(io.StringIO(), audit_file=tmp_path / "audit.jsonl")
+        with pytest.raises(OutcomeUnknown), change(audit, "key.created"):
+            audit.close()
+            raise OutcomeUnknown("no answer")
+
+    def test_where_the_file_fails_after_a_change_the_run_fails(self, tmp_path: Path) -> None:
+        audit = make(io.StringIO(), audit_file=tmp_path / "audit.jsonl")
+        with pytest.raises(AuditUnavailable), change(audit, "key.created"):
+            audit.close()
+
+
+class TestStream:
+    def test_on_a_terminal_a_line_is_for_people_and_the_file_still_gets_json(self, tmp_path: Path) -> None:
+        stream = io.StringIO()
+        audit = make(stream, audit_file=tmp_path / "audit.jsonl", console=True)
+        audit.emit("key.revoked", "success", secret="prod/x", reason="a\x1b[31mb\nc")
+        shown = stream.getvalue()
+        assert "key.revoked" in shown
+        assert "prod/x" in shown
+        assert audit.run_id not in shown
+        assert "\x1b" not in shown
+        assert shown.count("\n") == 1
+        assert json.loads((tmp_path / "audit.jsonl").read_text())["reason"] == "a\x1b[31mb\nc"
+
+    def test_a_closed_stream_is_no_error(self) -> None:
+        stream = io.StringIO()
+        audit = make(stream)
+        stream.close()
+        audit.emit("sweep.started", "attempt")
+
+    def test_a_reader_that_went_away_is_no_error_and_does_not_change_the_exit_code(self, tmp_path: Path) -> None:
+        path = tmp_path / "audit.jsonl"
+        program = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from rotator.audit import Audit
+from rotator.clock import SystemClock
+from rotator.redact import Redactor
+audit = Audit(sys.stderr, deployment="d", actor="a", trigger="manual", redactor=Redactor(), clock=SystemClock(),
+              audit_file={str(path)!r})
+sys.stdin.readline()
+for _ in range(3):
+    audit.emit("sweep.started", "attempt")
+print("done")
+"""
+        reader, writer = os.pipe()
+        with subprocess.Popen(
+            [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=writer, text=True
+        ) as process:
+            os.close(writer)
+            os.close(reader)  # before it writes: it waits for a line on stdin
+            out, _ = process.communicate("go\n", timeout=60)
+        assert out == "done\n"
+        assert process.returncode == 0
+        assert verify(path).audit_lines == 3

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import io
+import json
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rotator.audit import NO_LINE, Audit
+from rotator.audit_verify import MOST_PROBLEMS, ProblemKind, verify
+from rotator.errors import ConfigurationError
+from tests.test_audit import make
+
+Edit = Callable[[list[bytes]], list[bytes]]
+
+
+def write(path: Path, *lengths: int, ends: bool = True) -> None:
+    """One run after the other, each with that many lines (two at least)."""
+    for number, length in enumerate(lengths):
+        audit = make(io.StringIO(), audit_file=path, run_id=f"run-{number}")
+        audit.emit("sweep.started", "attempt")
+        for _ in range(length - 2):
+            audit.emit("key.verified", "success", secret="prod/x")
+        audit.emit("sweep.completed" if ends else "key.verified", "success")
+        audit.close()
+
+
+def edited(path: Path, edit: Edit) -> Path:
+    rows = path.read_bytes().split(b"\n")[:-1]
+    path.write_bytes(b"".join(row + b"\n" for row in edit(rows)))
+    return path
+
+
+def kinds(path: Path) -> list[tuple[int, str]]:
+    return [(problem.line, str(problem.kind)) for problem in verify(path).problems]
+
+
+def test_an_untouched_file_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write(path, 5, 3, 2)
+    report = verify(path)
+    assert report.ok
+    assert (report.lines, report.audit_lines, report.other_lines, report.runs) == (10, 10, 0, 3)
+    assert (report.open_runs, report.unlinked_runs, report.problems) == ((), (), ())
+
+
+def test_an_empty_file_is_whole_and_a_missing_one_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    assert verify(tmp_path / "a").ok
+    assert verify(tmp_path / "a").lines == 0
+    for path in (tmp_path / "missing", tmp_path):
+        with pytest.raises(ConfigurationError, match="cannot be read"):
+            verify(path)
+
+
+def _replace(at: int, old: bytes, new: bytes) -> Edit:
+    def edit(rows: list[bytes]) -> list[bytes]:
+        assert old in rows[at]
+        return [*rows[:at], rows[at].replace(old, new), *rows[at + 1 :]]
+
+    return edit
+
+
+def _without(*gone: int) -> Edit:
+    return lambda rows: [row for at, row in enumerate(rows) if at not in gone]
+
+
+def _order(*order: int) -> Edit:
+    return lambda rows: [rows[at] for at in order]
+
+
+@pytest.mark.parametrize(
+    ("name", "edit", "expected"),
+    [
+        ("a value", _replace(2, b"prod/x", b"prod/y"), [(3, "altered")]),
+        ("one space", _replace(2, b": ", b":  "), [(3, "altered")]),
+        (
+            "line ends",
+            lambda rows: [row + b"\r" for row in rows[:3]] + rows[3:],
+            [(1, "altered"), (2, "altered"), (3, "altered")],
+        ),
+        ("a run's last line", _replace(4, b"success", b"failure"), [(6, "unlinked")]),
+        ("the run's name", _replace(2, b"run-0", b"run-9"), [(3, "missing"), (4, "missing")]),
+        ("the number", _replace(2, b'"seq": 3', b'"seq": "3"'), [(3, "malformed"), (4, "missing")]),
+        ("no JSON", _replace(2, b"{", b"("), [(3, "not-json"), (4, "missing")]),
+        ("one line taken out", _without(2), [(3, "missing")]),
+        ("two lines taken out", _without(1, 2), [(2, "missing")]),
+        ("a run's first line taken out", _without(0), [(1, "missing")]),
+        ("a run's last line taken out", _without(4), [(5, "unlinked")]),
+        ("a whole run taken out", _without(0, 1, 2, 3, 4), [(1, "unlinked")]),
+        ("doubled", _order(0, 1, 1, 2, 3, 4, 5, 6, 7), [(3, "duplicated")]),
+        ("doubled far away", _order(0, 1, 2, 3, 4, 5, 6, 7, 1), [(9, "duplicated")]),
+        ("exchanged", _order(0, 2, 1, 3, 4, 5, 6, 7), [(3, "reordered")]),
+        ("put at the end", _order(0, 2, 3, 4, 5, 6, 7, 1), [(8, "reordered")]),
+    ],
+)
+def test_what_was_done_to_it_is_found(tmp_path: Path, name: str, edit: Edit, expected: list[tuple[int, str]]) -> None:
+    path = tmp_path / "a"
+    write(path, 5, 3)
+    assert kinds(edited(path, edit)) == expected, name
+    assert not verify(path).ok
+    for problem in verify(path).problems:
+        assert problem.detail.startswith(f"line {problem.line} ")
+
+
+def test_a_gap_says_which_lines(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write(path, 9)
+    edited(path, _without(2, 3, 6))
+    assert [problem.detail for problem in verify(path).problems] == [
+        "line 3 comes after a gap: lines 3 to 4 of its run are missing",
+        "line 5 comes after a gap: line 7 of its run is missing",
+    ]
+
+
+def test_a_file_that_was_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write(path, 3)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert kinds(path) == [(3, "not-json"), (3, "cut-off")]
+    write(path, 2)
+    assert [kind for _, kind in kinds(path)][:1] == ["not-json"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(data=st.data())
+def test_any_changed_byte_shows_but_in_the_last_line(tmp_path: Path, data: st.DataObject) -> None:
+    path = tmp_path / "a"
+    path.unlink(missing_ok=True)
+    write(path, 4, 3)
+    raw = bytearray(path.read_bytes())
+    guarded = raw.rstrip(b"\n").rfind(b"\n")
+    at = data.draw(st.integers(0, guarded))
+    raw[at] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(bytes(raw))
+    assert not verify(path).ok
+
+
+def test_interleaved_runs(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    audits = [make(io.StringIO(), audit_file=path) for _ in range(3)]
+    for turn in range(12):
+        audits[turn % 3].emit("key.verified", "success")
+    report = verify(path)
+    assert report.ok
+    assert (report.runs, report.unlinked_runs) == (3, ())
+    edited(path, _without(4))
+    assert [kind for _, kind in kinds(path)] == ["missing"]
+
+
+def test_ordinary_logs_are_counted_and_runs_from_stderr_begin_chains_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    streams = [io.StringIO(), io.StringIO()]
+    for stream in streams:
+        make(stream).emit("sweep.started", "attempt")
+    log = json.dumps({"timestamp": "x", "level": "info", "log": "rotator", "event": "hello", "run_id": "r"})
+    path.write_text(f"{log}\n{streams[0].getvalue()}{log}\n{streams[1].getvalue()}")
+    report = verify(path)
+    assert report.ok
+    assert (report.lines, report.audit_lines, report.other_lines) == (4, 2, 2)
+    assert len(report.unlinked_runs) == 2
+
+
+def test_runs_that_did_not_end_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write(path, 3, ends=False)
+    killed: Audit = make(io.StringIO(), audit_file=path, run_id="killed")
+    killed.emit("key.created", "attempt")
+    done = make(io.StringIO(), audit_file=path, run_id="done")
+    for event, outcome in (
+        ("emergency.requested", "attempt"),
+        ("key.revoked", "attempt"),
+        ("key.revoked", "failure"),
+        ("emergency.completed", "failure"),
+    ):
+        done.emit(event, outcome)
+    report = verify(path)
+    assert report.ok
+    assert report.open_runs == ("run-0", "killed")
+
+
+def test_a_sweep_of_two_accounts_ends_when_both_ended(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    audit = make(io.StringIO(), audit_file=path, run_id="both")
+    audit.emit("sweep.started", "attempt", account="a")
+    audit.emit("sweep.started", "attempt", account="b")
+    audit.emit("sweep.completed", "success", account="a")
+    assert verify(path).open_runs == ("both",)
+    audit.emit("sweep.completed", "failure", account="b")
+    assert verify(path).open_runs == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"run_id": "r", "seq": True, "prev": NO_LINE},
+        {"run_id": "r", "seq": 0, "prev": NO_LINE},
+        {"run_id": None, "seq": 1, "prev": NO_LINE},
+        {"run_id": "r", "seq": 1},
+    ],
+)
+def test_a_line_that_only_resembles_one(tmp_path: Path, line: dict[str, Any]) -> None:
+    path = tmp_path / "a"
+    path.write_text(json.dumps(line) + "\n")
+    assert kinds(path) == [(1, "malformed")]
+
+
+def test_memory_does_not_grow_with_the_lines(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write(path, 3)
+    rows = path.read_bytes()
+    used = []
+    for repeat in (200, 4000):
+        path.write_bytes(rows * repeat + b"x" * 5_000_000 + b"\n")
+        tracemalloc.start()
+        report = verify(path)
+        used.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert report.problem_count == (repeat - 1) * 3 + 1
+        assert len(report.problems) == min(report.problem_count, MOST_PROBLEMS)
+    assert used[1] < used[0] + 2_000_000
+
+
+def test_many_gaps_are_all_reported(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write(path, 402)
+    edited(path, lambda rows: rows[::2])
+    report = verify(path)
+    assert report.problem_count == 200
+    assert {problem.kind for problem in report.problems} == {ProblemKind.MISSING}
+    assert [problem.line for problem in report.problems] == list(range(2, 202))

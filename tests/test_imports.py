@@ -1,0 +1,159 @@
+"""What may be imported where: the core is pure, and what the Lambda loads is little."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = sorted((ROOT / "rotator" / "core").glob("*.py"))
+PURE = ("rotator.core.", "rotator.errors.")  # the tree of errors is a shared word, and imports nothing itself
+HEAVY = {"click", "rich", "moto", "apscheduler", "pydantic", "prometheus_client", "flask", "typer", "httpx", "pytest"}
+# structlog.dev imports rich where it is installed, as it is beside these tests; the Lambda's zip has none.
+COLD_START = HEAVY - {"rich"}
+
+LAMBDA_SIDE = sorted(
+    f"{'.'.join(path.parent.relative_to(ROOT).parts)}.{path.stem}".removesuffix(".__init__")
+    for folder in ("rotator", "rotator/core", "rotator/infobip", "rotator/aws")
+    for path in (ROOT / folder).glob("*.py")
+    if path.stem not in {"daemon", "demo", "metrics_server", "__main__"}
+)
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, wherever in it; relative imports as absolute ones."""
+    package = ".".join(path.parent.relative_to(ROOT).parts)
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            found.add(".".join([*base, *([node.module] if node.module else [])]))
+    return found
+
+
+def loaded_by(code: str, *options: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after ``code``."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}\nimport json; print(json.dumps(sorted(sys.modules)))"
+    )
+    run = subprocess.run(
+        [sys.executable, *options, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": ""},
+        cwd=ROOT,
+    )
+    assert run.returncode == 0, run.stderr
+    return set(json.loads(run.stdout))
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda path: path.name)
+def test_a_core_module_imports_only_the_standard_library_and_the_core(path: Path) -> None:
+    foreign = {
+        name
+        for name in imported(path)
+        if name.partition(".")[0] not in sys.stdlib_module_names and not f"{name}.".startswith(PURE)
+    }
+    assert not foreign
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda path: path.name)
+def test_a_core_module_does_no_input_or_output(path: Path) -> None:
+    impure = {
+        "asyncio",
+        "http",
+        "logging",
+        "os",
+        "pathlib",
+        "random",
+        "socket",
+        "subprocess",
+        "threading",
+        "time",
+        "urllib",
+    }
+    assert not {name.partition(".")[0] for name in imported(path)} & impure
+
+
+def test_the_core_loads_without_any_installed_package() -> None:
+    names = [f"rotator.core.{path.stem}" for path in CORE if path.stem != "__init__"]
+    # -S leaves site-packages out altogether: what is not the standard library's cannot be found.
+    loaded = loaded_by(f"import {', '.join(names)}", "-I", "-S")
+    ours = {name for name in loaded if name.partition(".")[0] == "rotator"}
+    assert set(names) <= ours
+    assert {name for name in ours if not f"{name}.".startswith(PURE)} == {"rotator"}
+
+
+@pytest.mark.parametrize("module", LAMBDA_SIDE)
+def test_what_a_lambda_may_import_names_nothing_heavy(module: str) -> None:
+    path = ROOT.joinpath(*module.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    top = {
+        (node.names[0].name if isinstance(node, ast.Import) else node.module or "").partition(".")[0]
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert not top & COLD_START
+
+
+def test_what_a_lambda_loads_is_little() -> None:
+    code = "import " + ", ".join(LAMBDA_SIDE)
+    loaded = {name.partition(".")[0] for name in loaded_by(code)}
+    assert not loaded & COLD_START
+    assert {"rotator", "requests"} <= loaded  # the search above saw what it was to see
+
+
+def test_the_json_path_of_the_audit_loads_little() -> None:
+    code = """
+import io
+from rotator.audit import Audit
+from rotator.clock import SystemClock
+from rotator.log import LineStream, configure
+from rotator.redact import Redactor
+stream = LineStream(io.StringIO())
+configure(stream, Redactor())
+audit = Audit(stream, deployment="d", actor="a", trigger="manual", redactor=Redactor(), clock=SystemClock())
+audit.emit("key.verified", "success")
+"""
+    assert not {name.partition(".")[0] for name in loaded_by(code)} & (COLD_START | {"boto3", "requests"})
+
+
+def test_every_imported_package_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    declared = {_name(text) for texts in (project["dependencies"], *extras.values()) for text in texts}
+    runtime = declared - {_name(text) for text in extras["dev"]}
+    installed = packages_distributions()
+    for folder, allowed in (("rotator", runtime), ("tests", declared)):
+        for path in (ROOT / folder).rglob("*.py"):
+            for name in imported(path):
+                top = name.partition(".")[0]
+                if top in sys.stdlib_module_names or top in {"rotator", "tests", "mypy_boto3_secretsmanager"}:
+                    continue
+                owners = {_name(owner) for owner in installed.get(top, [top])}
+                # boto3 is declared, and botocore and urllib3 are what it and requests are made of.
+                assert owners & (allowed | {"botocore", "botocore-stubs", "urllib3", "werkzeug"}), (
+                    f"{path.relative_to(ROOT)} imports {name}"
+                )
+
+
+def _name(requirement: str) -> str:
+    for stop in "[<>=!~; ":
+        requirement = requirement.partition(stop)[0]
+    return requirement.lower().replace("_", "-")
+
+
+def test_the_version_is_one() -> None:
+    assert importlib.import_module("rotator").__version__.count(".") == 2

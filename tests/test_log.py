@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rotator.errors import ConfigurationError
+from rotator.log import LineStream, configure
+from rotator.redact import REDACTED, Redactor
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_log_line_is_json_redacted_and_no_audit_line(used_secrets: Callable[[str], str]) -> None:
+    secret = used_secrets("correct-horse-battery")
+    redactor = Redactor()
+    redactor.learn(secret)
+    stream = io.StringIO()
+    configure(LineStream(stream), redactor)
+    logging.getLogger("rotator.x").info(
+        "got %s\n", secret, extra={"account": "main", "body": {"password": "p", "n": [secret]}}
+    )
+    (line,) = lines(stream)
+    assert stream.getvalue().count("\n") == 1
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "level": "info",
+        "log": "rotator.x",
+        "event": f"got {REDACTED}\n",
+        "account": "main",
+        "body": {"password": REDACTED, "n": [REDACTED]},
+    }
+
+
+def test_a_traceback_is_redacted(used_secrets: Callable[[str], str]) -> None:
+    secret = used_secrets("correct-horse-battery")
+    redactor = Redactor()
+    redactor.learn(secret)
+    stream = io.StringIO()
+    configure(LineStream(stream), redactor)
+    try:
+        raise ValueError(f"it was {secret}")
+    except ValueError:
+        logging.getLogger("rotator").exception("failed")
+    (line,) = lines(stream)
+    assert f"ValueError: it was {REDACTED}" in line["exception"]
+    assert secret not in stream.getvalue()
+
+
+def test_a_wrong_format_string_prints_none_of_its_arguments(used_secrets: Callable[[str], str]) -> None:
+    stream = io.StringIO()
+    configure(LineStream(stream), Redactor())
+    logging.getLogger("rotator").warning("%d keys", used_secrets("correct-horse-battery"))
+    assert "could not be formatted" in lines(stream)[0]["event"]
+    assert "horse" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(("level", "shown"), [("debug", 4), ("INFO", 3), ("warning", 2), ("error", 1)])
+def test_levels(level: str, shown: int) -> None:
+    stream = io.StringIO()
+    configure(LineStream(stream), Redactor(), level=level)
+    for number in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
+        logging.getLogger("rotator").log(number, "x")
+    assert len(lines(stream)) == shown
+
+
+def test_what_is_not_a_level_is_said() -> None:
+    with pytest.raises(ConfigurationError, match='"loud" is not a log level'):
+        configure(LineStream(io.StringIO()), Redactor(), level="loud")
+
+
+@pytest.mark.parametrize("name", ["botocore.endpoint", "urllib3.connectionpool"])
+def test_libraries_that_print_bodies_stay_quiet_at_debug(name: str) -> None:
+    stream = io.StringIO()
+    configure(LineStream(stream), Redactor(), level="debug")
+    logging.getLogger(name).debug("Response body: secret")
+    logging.getLogger(name).warning("Connection lost")
+    assert [line["event"] for line in lines(stream)] == ["Connection lost"]
+
+
+def test_handlers_of_others_are_replaced_and_so_is_an_earlier_configuration() -> None:
+    foreign, first, second = io.StringIO(), io.StringIO(), io.StringIO()
+    logging.getLogger().addHandler(logging.StreamHandler(foreign))
+    configure(LineStream(first), Redactor())
+    configure(LineStream(second), Redactor())
+    logging.getLogger("rotator").info("x")
+    assert (foreign.getvalue(), first.getvalue()) == ("", "")
+    assert len(lines(second)) == 1
+
+
+def test_warnings_go_there_too() -> None:
+    stream = io.StringIO()
+    configure(LineStream(stream), Redactor())
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old App secret-key-1234", stacklevel=1)
+    assert f"old App {REDACTED}" in lines(stream)[0]["event"]
+
+
+def test_an_extra_cannot_take_the_place_of_a_field() -> None:
+    stream = io.StringIO()
+    configure(LineStream(stream), Redactor())
+    logging.getLogger("rotator").info("x", extra={"log": "forged", "level": "forged", "event": "forged"})
+    assert lines(stream)[0] | {"timestamp": ""} == {"timestamp": "", "level": "info", "log": "rotator", "event": "x"}
+
+
+def test_on_a_terminal_a_line_is_for_people() -> None:
+    stream = io.StringIO()
+    configure(LineStream(stream), Redactor(), console=True)
+    logging.getLogger("rotator").info("hello\x1b[2J", extra={"account": "main"})
+    assert "hello" in stream.getvalue()
+    assert "account=main" in stream.getvalue()
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_a_long_text_is_cut_after_it_was_redacted() -> None:
+    redactor = Redactor()
+    redactor.learn("s" * 100)
+    stream = io.StringIO()
+    configure(LineStream(stream), redactor)
+    logging.getLogger("rotator").info("%s", "x" * 8_150 + "s" * 100 + "y" * 10_000)
+    assert "sss" not in stream.getvalue()
+    assert len(stream.getvalue()) < 9_000

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from rotator.core.model import Reason
+from rotator.core.secret import Secret
+from rotator.redact import REDACTED, Redactor
+
+KEY = "-".join(("0123456789abcdef" * 2, "01234567", "0123", "4567", "89ab", "0123456789ab"))
+PASSWORD = 'pä"ss\\w/o r+d&<1>%'
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "json": lambda text: json.dumps({"x": text}),
+    "json, not ascii": lambda text: json.dumps({"x": text}, ensure_ascii=False),
+    "json in json": lambda text: json.dumps(json.dumps({"x": text})),
+    "repr": lambda text: repr(["x", text]),
+    "html": html.escape,
+    "url path": quote,
+    "url part": lambda text: quote(text, safe=""),
+    "form": quote_plus,
+    "lower-case percent": lambda text: re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), quote(text, safe="")),
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64, no padding": lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="),
+}
+
+
+def _shown(text: str, redacted: str) -> int:
+    """The longest stretch of ``text`` that is still in ``redacted``."""
+    return max(n for n in range(len(text) + 1) for at in range(len(text) - n + 1) if text[at : at + n] in redacted)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("secret", [PASSWORD, "hunter2andmore", "   spaces  around  "])
+def test_a_learned_value_is_taken_out_in_every_form(form: str, secret: str) -> None:
+    redactor = Redactor()
+    redactor.learn(secret)
+    written = FORMS[form](secret)
+    shown = redactor.redact(f"before {written} after")
+    assert REDACTED in shown
+    assert shown.startswith("before ")
+    assert shown.endswith(" after")
+    assert FORMS[form](secret) not in shown
+    assert _shown(secret, shown) <= 4
+
+
+@pytest.mark.parametrize("user", ["u", "us", "use", "user", "längerer"])
+def test_a_learned_password_is_taken_out_of_base64_of_something_longer(user: str) -> None:
+    redactor = Redactor()
+    redactor.learn("correct-horse-battery")
+    encoded = base64.b64encode(f"{user}:correct-horse-battery:x".encode()).decode()
+    shown = redactor.redact(f"dump {encoded}")
+    assert REDACTED in shown
+    left = shown.removeprefix("dump ").split(REDACTED)
+    assert sum(len(part) for part in left) <= len(encoded) - 24
+
+
+def test_forget_and_too_short() -> None:
+    redactor = Redactor()
+    redactor.learn("abc")
+    assert redactor.redact("abc") == "abc"
+    redactor.learn("abcd")
+    assert redactor.redact("xabcdx") == f"x{REDACTED}x"
+    redactor.forget()
+    assert redactor.redact("xabcdx") == "xabcdx"
+    assert redactor.redact(KEY) == REDACTED
+
+
+def test_overlapping_and_touching_values_leave_nothing_between() -> None:
+    redactor = Redactor()
+    for text in ("abcdefgh", "ghijklmn", "defg", "12345", "67890"):
+        redactor.learn(text)
+    assert redactor.redact("<abcdefghijklmn>") == f"<{REDACTED}>"
+    assert redactor.redact("1234567890") == REDACTED
+    assert redactor.redact("12345 67890 defg") == f"{REDACTED} {REDACTED} {REDACTED}"
+
+
+@given(st.lists(st.text("abc", min_size=4, max_size=6), max_size=6), st.text("abcd", max_size=60))
+def test_it_takes_out_exactly_the_learned_stretches(secrets: list[str], text: str) -> None:
+    redactor = Redactor()
+    for secret in secrets:
+        redactor.learn(secret)
+    hidden = [False] * len(text)
+    for secret in secrets:
+        for at in range(len(text)):
+            if text.startswith(secret, at):
+                hidden[at : at + len(secret)] = [True] * len(secret)
+    expected = ""
+    for at, character in enumerate(text):
+        if not hidden[at]:
+            expected += character
+        elif at == 0 or not hidden[at - 1]:
+            expected += REDACTED
+    assert redactor.redact(text) == expected
+
+
+def test_a_json_value_teaches_its_credentials_but_not_its_ids() -> None:
+    redactor = Redactor()
+    key_id = "5737A48F0E6B4C1D9E2F3A4B5C6D7E8F"
+    document = {
+        "base_url": "https://abc123.api.infobip.com",
+        "username": "ops-rotator-2024",
+        "password": "tr0ub4dor&3",
+        "key_id": key_id,
+        "expires_at": "2026-12-01T10:00:00Z",
+        "custom": "an-odd-key-0123456789",
+        "region": "eu",
+        "nested": [{"token": "plainword"}],
+    }
+    redactor.learn(json.dumps(document))
+    assert redactor.redact(f"got {json.dumps(document)}") == f"got {REDACTED}"
+    text = f"{key_id} https://abc123.api.infobip.com ops-rotator-2024 eu 2026-12-01T10:00:00Z"
+    assert redactor.redact(text) == text
+    for secret in ("tr0ub4dor&3", "an-odd-key-0123456789", "plainword"):
+        assert redactor.redact(f"<{secret}>") == f"<{REDACTED}>"
+
+
+@given(st.text(min_size=4, max_size=40), st.text(max_size=40), st.text(max_size=40))
+def test_a_learned_value_never_survives(secret: str, before: str, after: str) -> None:
+    assume(secret not in REDACTED)
+    redactor = Redactor()
+    redactor.learn(secret)
+    text = redactor._redact_learned(before + secret + after)
+    for part in text.split(REDACTED):
+        assert secret not in part
+
+
+def test_scrub_goes_into_everything() -> None:
+    redactor = Redactor()
+    redactor.learn("hunter2x")
+    at = datetime(2026, 11, 23, 10, tzinfo=UTC)
+    scrubbed = redactor.scrub(
+        {
+            "secret": "prod/sms/otp",
+            "password": 12345,
+            "Authorization": ["App x"],
+            "token": None,
+            "hunter2x": ("hunter2x", b"\xffhunter2x", {"hunter2x"}),
+            Reason.EXPIRING: Reason.EXPIRED,
+            "value": Secret("hunter2x"),
+            "at": at,
+            "for": timedelta(minutes=1),
+            "error": ValueError("bad hunter2x"),
+            "n": [1, 2.5, float("nan"), True, None],
+            "other": object,
+        }
+    )
+    assert scrubbed == {
+        "secret": "prod/sms/otp",
+        "password": REDACTED,
+        "Authorization": REDACTED,
+        "token": None,
+        REDACTED: [REDACTED, f"\\xff{REDACTED}", [REDACTED]],
+        "expiring": "expired",
+        "value": "<hidden>",
+        "at": "2026-11-23T10:00:00Z",
+        "for": 60.0,
+        "error": f"ValueError: bad {REDACTED}",
+        "n": [1, 2.5, "nan", True, None],
+        "other": "<class 'object'>",
+    }
+    assert "hunter2x" not in json.dumps(scrubbed)
+
+
+def test_scrub_of_numbers_and_of_what_contains_itself() -> None:
+    redactor = Redactor()
+    redactor.learn("1234567890")
+    assert redactor.scrub([1234567890, 1234567891]) == [REDACTED, 1234567891]
+    loop: list[object] = []
+    loop.append(loop)
+    assert "<too deep>" in json.dumps(redactor.scrub(loop))
+
+
+def test_its_own_dump_gives_nothing_away() -> None:
+    redactor = Redactor()
+    redactor.learn("correct-horse")
+    assert "corr" not in repr(redactor)
+    assert "corr" not in repr(vars(redactor))
+
+
+def test_a_traceback_with_a_learned_value_is_cleaned() -> None:
+    redactor = Redactor()
+    redactor.learn("hunter2x")
+    try:
+        raise ValueError("it was hunter2x")
+    except ValueError:
+        shown = redactor.redact(traceback.format_exc())
+    assert f"ValueError: it was {REDACTED}" in shown
+
+
+def test_ten_thousand_learned_values_cost_a_line_nothing() -> None:
+    redactor = Redactor()
+    for number in range(10_000):
+        redactor.learn(f'{{"api_key": "{number:032x}-01234567-0123-4567-89ab-{number:012x}", "key_id": "{number}"}}')
+    line = "rotate prod/sms/otp expiring: 4 d left, ends 27 Nov 10:00, run 6f1c2a34-5b67-4c89-90ab-cdef01234567 " * 3
+    begun = time.process_time()
+    for _ in range(200):
+        redactor.redact(line)
+    # A loop of str.replace over what was learned would take some 4 seconds here; this takes some 0.05.
+    assert time.process_time() - begun < 1
+
+
+def test_threads_may_learn_forget_and_redact_at_once() -> None:
+    redactor = Redactor()
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def churn() -> None:
+        try:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                redactor.learn(f"value-{number}-of-some-length")
+                if number % 100 == 0:
+                    redactor.forget()
+        except BaseException as error:  # noqa: BLE001, RUF100 - handed to the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=churn) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(300):
+        redactor.redact(f"value-{number}-of-some-length and more")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not failures

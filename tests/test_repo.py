@@ -1,0 +1,134 @@
+"""The repository itself: what lies where, and what must not be written in it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import rotator
+
+ROOT = Path(__file__).parent.parent
+LOCKS = ("requirements.txt", "requirements-cli.txt", "requirements-dev.txt")
+TOP_LEVEL = {
+    ".ci",
+    ".editorconfig",
+    ".gitattributes",
+    ".gitignore",
+    "CHANGELOG.md",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "SECURITY.md",
+    "docs",
+    "package-lock.json",
+    "package.json",
+    "pyproject.toml",
+    "rotator",
+    "serverless.yml",
+    "terraform",
+    "tests",
+    *LOCKS,
+}
+# In pieces, for this file is searched too.
+HOSTS = (
+    "pypi" + ".org",
+    "python" + "hosted.org",
+    "registry.npm" + "js.org",
+    "registry.yarn" + "pkg.com",
+    "deb." + "debian.org",
+)
+BUILD_PATHS = re.compile(r"(?<![\w.$}/-])/(?:root|work|workspace|builds)/\w", re.IGNORECASE)
+
+
+def repository_files() -> list[Path]:
+    """What is, or would be, committed."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git repository")
+    return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_only_known_entries_lie_at_the_top() -> None:
+    assert {path.relative_to(ROOT).parts[0] for path in repository_files()} - TOP_LEVEL == set()
+
+
+def test_no_file_names_a_package_registry_or_a_build_machine() -> None:
+    found = []
+    for path in repository_files():
+        text = path.read_bytes().decode(errors="replace")
+        found += [f"{path.relative_to(ROOT)}: {host}" for host in HOSTS if host in text.lower()]
+        found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in BUILD_PATHS.finditer(text)]
+    assert not found
+
+
+def test_files_are_text_and_small() -> None:
+    for path in repository_files():
+        data = path.read_bytes()
+        assert len(data) < 1_000_000, f"{path.relative_to(ROOT)} is too large to be a source file"
+        if path.suffix not in {".png", ".ico"}:
+            assert b"\0" not in data, path.relative_to(ROOT)
+            assert b"\r\n" not in data, path.relative_to(ROOT)
+
+
+def test_python_files_postpone_annotations() -> None:
+    for folder in ("rotator", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            code = "import " in text or "def " in text or "class " in text
+            assert not code or path.name == "__init__.py" or "from __future__ import annotations" in text, path
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_holds_versions_and_hashes_and_no_address(lock: str) -> None:
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    assert "://" not in text
+    assert "--index-url" not in text
+    entries = re.split(r"\n(?=[a-z0-9])", re.sub(r"(?m)^\s*#.*\n", "", text).strip())
+    assert len(entries) > 5
+    for entry in entries:
+        assert re.match(r"[a-z0-9._-]+==[^\s;]+", entry), entry[:60]
+        assert "--hash=sha256:" in entry, entry[:60]
+
+
+def _pins(lock: str) -> dict[str, str]:
+    return dict(re.findall(r"(?m)^([a-z0-9._-]+)==([^\s;]+)", (ROOT / lock).read_text(encoding="utf-8")))
+
+
+def test_the_locks_hold_every_direct_dependency_and_agree() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    runtime = project["dependencies"]
+    commands = [*runtime, *extras["cli"], *extras["sandbox"]]
+    for lock, wanted in zip(LOCKS, (runtime, commands, [*commands, *extras["dev"]]), strict=True):
+        names = {re.split(r"[\[<>=!~; ]", text)[0] for text in wanted} - {project["name"]}
+        missing = names - _pins(lock).keys()
+        assert not missing, f"{lock} lacks {missing}: run make lock"
+    everything = _pins("requirements-dev.txt")
+    for lock in LOCKS:
+        assert _pins(lock).items() <= everything.items()
+
+
+def test_the_runtime_lock_is_free_of_what_only_commands_need() -> None:
+    assert not _pins("requirements.txt").keys() & {"click", "rich", "apscheduler", "moto", "flask", "pydantic"}
+
+
+def test_the_changelog_is_kept() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert "## [Unreleased]" in text
+    assert re.fullmatch(r"\d+\.\d+\.\d+", rotator.__version__)
+
+
+def test_ci_runs_the_tests_last() -> None:
+    commands = [
+        line
+        for line in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("#")
+    ]
+    assert commands[0] == "set -euo pipefail"
+    assert commands[-1].endswith("make --no-print-directory test")

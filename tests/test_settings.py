@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rotator.core.model import Policy
+from rotator.errors import ConfigurationError
+from rotator.settings import Settings
+
+KEY = "-".join(("0123456789abcdef" * 2, "01234567", "0123", "4567", "89ab", "0123456789ab"))
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    assert Settings.from_env({}) == Settings("default", 40, 8, None, None, False, "info")
+    assert Settings.from_env({}).policy == Policy("default", 40, 8)
+
+
+def test_every_variable_is_read() -> None:
+    settings = Settings.from_env(
+        {
+            "ROTATOR_DEPLOYMENT": " blue-1 ",
+            "ROTATOR_DAILY_LIMIT": "100",
+            "ROTATOR_RESERVE": "0",
+            "ROTATOR_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/rotator",
+            "ROTATOR_EVENT_BUS": "arn:aws:events:eu-central-1:123456789012:event-bus/keys",
+            "ROTATOR_DRY_RUN": "Yes",
+            "ROTATOR_LOG_LEVEL": "DEBUG",
+            "UNRELATED": "x",
+            "ROTATOR_SOMETHING_ELSE": "x",
+        }
+    )
+    assert settings == Settings(
+        deployment="blue-1",
+        daily_limit=100,
+        reserve=0,
+        queue_url="https://sqs.eu-central-1.amazonaws.com/123456789012/rotator",
+        event_bus="arn:aws:events:eu-central-1:123456789012:event-bus/keys",
+        dry_run=True,
+        log_level="debug",
+    )
+    assert settings.policy == Policy("blue-1", 100, 0)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.dry_run = False  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Settings)])
+def test_a_blank_variable_counts_as_not_set(name: str) -> None:
+    assert Settings.from_env({f"ROTATOR_{name.upper()}": "  "}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "dry"), [("true", True), ("1", True), ("YES", True), ("false", False), ("0", False), ("no", False)]
+)
+def test_dry_run_words(text: str, dry: bool) -> None:
+    assert Settings.from_env({"ROTATOR_DRY_RUN": text}).dry_run is dry
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "mend"),
+    [
+        ("DEPLOYMENT", "a:b", "1 to 32 letters"),
+        ("DEPLOYMENT", "-a", "1 to 32 letters"),
+        ("DEPLOYMENT", "a" * 33, "1 to 32 letters"),
+        ("DEPLOYMENT", "a\nb", "1 to 32 letters"),
+        ("DEPLOYMENT", "ä", "1 to 32 letters"),
+        ("DAILY_LIMIT", "0", "1 or more"),
+        ("DAILY_LIMIT", "-1", "1 or more"),
+        ("DAILY_LIMIT", "4_0", "1 or more"),
+        ("DAILY_LIMIT", "٤٠", "1 or more"),
+        ("DAILY_LIMIT", "40.0", "1 or more"),
+        ("RESERVE", "some", "0 or more"),
+        ("RESERVE", "40", "0 to 39"),
+        ("DAILY_LIMIT", "8", "0 to 7"),
+        ("QUEUE_URL", "my-queue", "queue's URL"),
+        ("QUEUE_URL", "https://sqs.example.com/", "queue's URL"),
+        ("QUEUE_URL", "https://[sqs/x", "queue's URL"),
+        ("EVENT_BUS", "a bus", "its name or its ARN"),
+        ("DRY_RUN", "maybe", "true or false"),
+        ("LOG_LEVEL", "loud", "debug, info, warning"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_mend(name: str, value: str, mend: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_env({f"ROTATOR_{name}": value})
+    assert f"ROTATOR_{name}" in str(caught.value)
+    assert mend in str(caught.value)
+
+
+def test_the_default_reserve_is_named_as_the_default() -> None:
+    with pytest.raises(ConfigurationError, match=r"ROTATOR_RESERVE is 8 \(its default\)"):
+        Settings.from_env({"ROTATOR_DAILY_LIMIT": "5"})
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_env({"ROTATOR_DAILY_LIMIT": "x", "ROTATOR_RESERVE": "y", "ROTATOR_DRY_RUN": "z"})
+    for name in ("DAILY_LIMIT", "RESERVE", "DRY_RUN"):
+        assert f"ROTATOR_{name}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [
+        ("ROTATOR_DRYRUN", "ROTATOR_DRY_RUN"),
+        ("ROTATOR_DRY-RUN", "ROTATOR_DRY_RUN"),
+        ("rotator_dry_run", "ROTATOR_DRY_RUN"),
+    ],
+)
+def test_a_misspelt_variable_is_not_ignored(typo: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"did you mean {meant}"):
+        Settings.from_env({typo: "true"})
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Settings)])
+@pytest.mark.parametrize("value", [KEY, f" {KEY}:", f"https://user:{KEY}@host/queue"])
+def test_a_key_in_the_wrong_variable_is_not_shown(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_env({f"ROTATOR_{name.upper()}": f"{value} !"})
+    assert KEY[:20] not in str(caught.value)
+
+
+def test_the_password_in_a_queue_url_is_not_shown() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_env({"ROTATOR_QUEUE_URL": "https://user:pa55word@host/queue"})
+    assert "pa55word" not in str(caught.value)
+
+
+@given(st.dictionaries(st.sampled_from([f"ROTATOR_{f.name.upper()}" for f in dataclasses.fields(Settings)]), st.text()))
+def test_any_environment_gives_usable_settings_or_a_configuration_error(environ: dict[str, str]) -> None:
+    try:
+        settings = Settings.from_env(environ)
+    except ConfigurationError:
+        return
+    assert 0 <= settings.reserve < settings.daily_limit
+    assert ":" not in settings.deployment
