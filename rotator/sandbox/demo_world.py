@@ -74,7 +74,7 @@ class DemoWorld:
     @property
     def fleet(self) -> Fleet:
         """What was seeded."""
-        assert self.sandbox.fleet is not None  # noqa: S101 - for the type checker: the sandbox is seeded
+        assert self.sandbox.fleet is not None
         return self.sandbox.fleet
 
     @property
