@@ -1,0 +1,29 @@
+"""The command line. Only what every call needs is imported here; commands import the rest when they run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code; the console script ``rotator``. Never raises for what goes wrong.
+
+    :param arguments: what follows the program's name; ``sys.argv`` by default.
+    :returns: 0 done, 1 something failed, 2 usage or configuration, 3 ``plan --exit-code`` with work to do,
+        130 and 143 where a signal ended it.
+    """
+    try:
+        import click  # noqa: F401 - only whether it is there
+    except ImportError:
+        print(
+            "rotator: The command line needs click and rich, which are not installed. "
+            "Run pip install 'infobip-key-rotator[cli]'.",
+            file=sys.stderr,
+        )
+        return 2
+    from rotator.cli.process import run
+
+    return run(sys.argv[1:] if arguments is None else list(arguments))

@@ -1,0 +1,91 @@
+"""The options that every command takes, before its name or after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final, Literal, TypeVar, cast
+
+import click
+
+from rotator.settings import LOG_LEVELS
+
+F = TypeVar("F", bound=Callable[..., Any])
+LogFormat = Literal["json", "console"]
+
+
+@dataclass
+class Options:
+    """What the command line says for every command; ``None`` where it says nothing.
+
+    :param json: one JSON document on stdout instead of text for people.
+    :param redact: takes out of results what must not be seen; knows more once a command has read values.
+    :param said: whether that document was written already, so that an error makes no second one of it.
+    """
+
+    region: str | None = None
+    profile: str | None = None
+    log_format: LogFormat | None = None
+    log_level: str | None = None
+    audit_file: str | None = None
+    json: bool = False
+    redact: Callable[[str], str] = str
+    said: bool = False
+
+    @classmethod
+    def guessed(cls, arguments: Sequence[str]) -> Options:
+        """What an error must know that happens before click has read everything: is it for a person?"""
+        own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+        pairs = {f"{name}={value}" for name, value in pairwise(own)} | set(own)
+        return cls(json="--json" in own, log_format="json" if "--log-format=json" in pairs else None)
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
+    if value is not None and value is not False:
+        setattr(context.ensure_object(Options), str(parameter.name), value)
+
+
+_COMMON: Final = (
+    ("--region", {"metavar": "R", "help": "AWS region (default: AWS_REGION)."}),
+    ("--profile", {"metavar": "P", "help": "AWS profile (default: AWS_PROFILE)."}),
+    (
+        "--log-format",
+        {
+            "type": click.Choice(["json", "console"]),
+            "help": "How logs and audit lines look on stderr (default: console on a terminal, else json).",
+        },
+    ),
+    (
+        "--log-level",
+        {
+            "type": click.Choice(LOG_LEVELS, case_sensitive=False),
+            "metavar": "LEVEL",
+            "help": "debug, info, warning or error (default: ROTATOR_LOG_LEVEL).",
+        },
+    ),
+    ("--audit-file", {"metavar": "FILE", "help": "Append audit lines to FILE as well; make it if need be."}),
+    ("--json", {"is_flag": True, "help": "One JSON document on stdout instead of text."}),
+)
+
+
+def global_options(function: F) -> F:
+    """Before the command's name: shown in the program's own help."""
+    return _with(function, hidden=())
+
+
+def common_options(function: F) -> F:
+    """After the command's name as well, where people write them; all but ``--json`` would only lengthen its help."""
+    return _with(function, hidden=("--region", "--profile", "--log-format", "--log-level", "--audit-file"))
+
+
+def _with(function: F, hidden: tuple[str, ...]) -> F:
+    for name, settings in reversed(_COMMON):
+        add = click.option(
+            name, callback=_keep, expose_value=False, hidden=name in hidden, **cast(dict[str, Any], settings)
+        )
+        function = add(function)
+    return function
+
+
+pass_options = click.make_pass_decorator(Options)

@@ -1,0 +1,154 @@
+"""Where results go: text for people or one JSON document on stdout, failures on stderr."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from rotator.cli.failure import Failure
+from rotator.cli.options import Options
+from rotator.core.text import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+PIPED_WIDTH: Final = 80
+_WIDTHS: Final = (40, 110)
+_LONGEST: Final = 4_000
+
+
+class Output:
+    """Standard output for one command. A reader that went away (``rotator status | head``) is no error.
+
+    :param options: decides between text and JSON.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+
+    @property
+    def is_json(self) -> bool:
+        """Whether a program reads it."""
+        return self._options.json
+
+    @cached_property
+    def width(self) -> int:
+        """Columns: the terminal's within reason, 80 where it is piped."""
+        if not _is_terminal():
+            return PIPED_WIDTH
+        least, most = _WIDTHS
+        return max(least, min(shutil.get_terminal_size((PIPED_WIDTH, 24)).columns, most))
+
+    def document(self, fields: dict[str, Any]) -> None:
+        """The one JSON document."""
+        self._options.said = True
+        self.write(json.dumps(self._redacted(fields), ensure_ascii=False, indent=2) + "\n")
+
+    def text(self, *parts: RenderableType) -> None:
+        """Text for people, wrapped; nothing where the result is JSON."""
+        if self.is_json:
+            return
+        console = self._console
+        for part in parts:
+            console.print(part)
+        buffer = console.file
+        assert isinstance(buffer, io.StringIO)  # for the type checker
+        drawn = buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+        # rich fills columns with blanks up to the right edge; nobody wants to copy them.
+        self.write(self._options.redact("".join(f"{line.rstrip()}\n" for line in drawn.splitlines())))
+
+    def write(self, text: str) -> None:
+        """As it is."""
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            discard_stdout()  # what was done is done, and the exit code still says how it went
+        except (OSError, ValueError) as error:
+            discard_stdout()
+            raise unwritten(error) from None
+
+    def _redacted(self, value: Any) -> Any:
+        """Names of fields are our own; texts may come from anywhere."""
+        match value:
+            case str():
+                return self._options.redact(value)
+            case dict():
+                return {name: self._redacted(item) for name, item in value.items()}
+            case list():
+                return [self._redacted(item) for item in value]
+            case _:
+                return value
+
+    @cached_property
+    def _console(self) -> Console:
+        return make_console(io.StringIO(), self.width)
+
+
+def unwritten(error: OSError | ValueError) -> Failure:
+    """What to say where stdout takes nothing: a full disk, or it was closed."""
+    reason = getattr(error, "strerror", None) or "it is closed"
+    return Failure(f"the output could not be written ({reason})", "What was done is done; `rotator status` shows it.")
+
+
+def discard_stdout() -> None:
+    """Point stdout to nowhere, or the interpreter would fail on what is left in it at exit (status 120)."""
+    with suppress(OSError, AttributeError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def make_console(file: Any, width: int) -> Console:
+    """A rich console that only wraps and colours; colour only on a terminal, and not with ``NO_COLOR``."""
+    from rich.console import Console
+
+    terminal = _is_terminal()
+    return Console(
+        file=file, width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False, soft_wrap=False
+    )
+
+
+def say_failure(failure: Failure, options: Options) -> int:
+    """Say on stderr (and, for ``--json``, on stdout) what a command could not do; gives the exit code.
+
+    On stderr it is a log line where a program reads that, else a sentence.
+    """
+    if options.json and not options.said:
+        error = {"message": failure.message, "advice": failure.advice or None}
+        Output(options).document({"error": error})
+    debug = (options.log_level or "").lower() == "debug" and failure.trace
+    if options.log_format == "json" or (options.json and options.log_format is None and not _is_terminal(sys.stderr)):
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line: dict[str, str] = {"timestamp": now, "level": "error", "log": "rotator", "event": failure.sentence}
+        if debug:
+            line["exception"] = failure.trace
+        _to_stderr(json.dumps(line))
+    else:
+        if debug:
+            _to_stderr("\n".join(printable(part, _LONGEST) for part in failure.trace.splitlines()))
+        _to_stderr("rotator: " + printable(failure.sentence, _LONGEST))
+    return failure.code
+
+
+def _to_stderr(line: str) -> None:
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
+def _is_terminal(stream: Any = None) -> bool:
+    chosen = sys.stdout if stream is None else stream
+    try:
+        return bool(chosen is not None and chosen.isatty())
+    except ValueError:  # closed
+        return False

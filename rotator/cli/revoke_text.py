@@ -1,0 +1,82 @@
+"""An emergency revocation for people: before they say yes, and afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from rotator.cli.words import absolute, counted, grid, shown, styled, when
+from rotator.core.text import short_id
+from rotator.emergency import EmergencyPlan, EmergencyReport, Kill, Strategy
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+_CACHES: Final = "Consumers that cache the old value fail until they read it again (AWS's agent: up to 5 min)."
+
+
+def look_parts(plan: EmergencyPlan, now: datetime) -> Iterator[RenderableType]:
+    """What ``--yes`` would do in one account."""
+    names = ", ".join(shown(entry.name) for entry in plan.replaced)
+    if plan.kills:
+        yield f"This kills in account {shown(plan.account, 60)}, at once and without grace:"
+        yield grid([(f"key {short_id(kill.key_id)}", _kill_words(plan, kill, now)) for kill in plan.kills], (16,))
+    else:
+        yield f"This kills no key of account {shown(plan.account, 60)}."
+    if names and plan.strategy is Strategy.REPLACE_FIRST:
+        yield f"and puts a new key into {names} first (replace-first)."
+        yield _CACHES
+    elif names:
+        yield f"and puts a new key into {names} afterwards (revoke-first)."
+        yield "Consumers fail from the kill until the new key is there and they have read it."
+    elif any(kill.role == "current" for kill in plan.kills):
+        yield "and puts no new key in its place (revoke-only): its consumers fail until you do."
+    for note in plan.notes:
+        yield f"Note: {shown(note)}."
+
+
+def report_parts(report: EmergencyReport, run_id: str, incident: str | None) -> Iterator[RenderableType]:
+    """What was done in one account."""
+    rows: list[Sequence[str | Text]] = []
+    for step in report.steps:
+        named = shown(step.secret) if step.what == "promoted" or step.key_id is None else f"key {short_id(step.key_id)}"
+        done = styled(step.what, "green") if step.ok else styled(f"NOT {step.what}", "red")
+        rows.append((done, named, f"{step.after.total_seconds():.1f} s", shown(step.note)))
+    if rows:
+        yield grid(rows, (12, 34, 9))
+    for error in report.errors:
+        yield styled(shown(error), "red")
+    yield " ".join(_summary(report, run_id, incident))
+
+
+def _kill_words(plan: EmergencyPlan, kill: Kill, now: datetime) -> str:
+    key = plan.keys.get(kill.key_id)
+    parts = [kill.role]
+    if key is None:
+        parts.append("not at Infobip any more")
+    elif not key.enabled:
+        parts.append("disabled already")
+    elif kill.role == "current" and key.valid_from is not None:
+        parts.append(f"in use since {absolute(key.valid_from, now)} UTC")
+    if kill.revoke_at is not None:
+        parts.append(f"would have been revoked {when(kill.revoke_at, now)}")
+    holders = {entry.name for entry in plan.replaced} | {other.secret for other in plan.kills}
+    if len(holders) > 1 and kill.secret:
+        parts.append(f"of {shown(kill.secret)}")
+    return ", ".join(parts)
+
+
+def _summary(report: EmergencyReport, run_id: str, incident: str | None) -> Iterator[str]:
+    for name in report.replaced:
+        yield f"{shown(name)} has a new key."
+    dead = len(report.revoked)
+    if dead:
+        yield f"{counted(dead, 'key')} {'is' if dead == 1 else 'are'} dead."
+    elif not report.errors:
+        yield "No key was left to kill."
+    if report.errors:
+        yield f"{counted(len(report.errors), 'thing')} FAILED: repeat the command, or end the key in Infobip's portal."
+    about = f", incident {shown(incident, 60)}" if incident else ""
+    yield f"Recorded as run {short_id(run_id)}{about}."

@@ -1,0 +1,102 @@
+"""``rotator rotate`` and ``rotator adopt``: one secret, by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from rotator.cli.failure import Failure
+from rotator.cli.options import Options, common_options, pass_options
+from rotator.cli.output import Output
+from rotator.cli.session import opened
+from rotator.core.model import ActionKind, Outcome, Result
+from rotator.errors import ConfigurationError
+
+
+@click.command(short_help="Rotate one secret now.")
+@click.argument("secret")
+@click.option("--reason", required=True, metavar="R", help="Why, in your words; it stands in the audit.")
+@common_options
+@pass_options
+def rotate(options: Options, secret: str, reason: str) -> int:
+    """Rotate SECRET (name or ARN) now, however long its key would live.
+
+    Makes a new key like the old one, checks it and puts it in place; the old
+    one lives on through its grace. Uses the creates that are kept for
+    emergencies, if need be. For a leaked key use `rotator revoke` instead.
+
+    \b
+    Examples:
+      rotator rotate prod/sms/otp --reason "new vendor contract"
+      rotator rotate prod/sms/otp --reason OPS-123 --json
+    """
+    from rotator.manual import rotate_now
+    from rotator.reconcile import Reconciler
+
+    said = required("--reason", reason)
+    output = Output(options)
+    with opened(options) as app:
+        results = rotate_now(Reconciler(app.services), secret, said)
+        return _show(output, results, f"When the old key ends: `rotator status --secret {secret}`.")
+
+
+@click.command(short_help="Take a secret and its key under management.")
+@click.argument("secret")
+@click.option("--key-id", metavar="K", help="Which key it is, where Infobip can't tell by the value.")
+@common_options
+@pass_options
+def adopt(options: Options, secret: str, key_id: str | None) -> int:
+    """Take SECRET (name or ARN) and the key in it under management.
+
+    Finds out which of Infobip's keys the value is, and notes that as a
+    staging label on its version. The value stays as it is. SECRET needs the
+    tags rotator:role=key and rotator:account. A sweep does the same by
+    itself where Infobip can tell the key by its value.
+
+    \b
+    Examples:
+      rotator adopt prod/sms/otp
+      rotator adopt prod/sms/otp --key-id 57370A1B2C3D4E5F60718293A4B548AE
+    """
+    from rotator.manual import adopt as take
+    from rotator.reconcile import Reconciler
+
+    output = Output(options)
+    with opened(options) as app:
+        result = take(Reconciler(app.services), secret, key_id)
+        return _show(output, (result,), f"What comes next, and when: `rotator status --secret {secret}`.")
+
+
+def required(option: str, text: str) -> str:
+    """An operator's own words, which must say something.
+
+    :raises ConfigurationError: they do not.
+    """
+    if not text.strip():
+        raise ConfigurationError(f"{option} is empty", advice="Say in a few words why; it stands in the audit.")
+    return text.strip()
+
+
+def _show(output: Output, results: Sequence[Result], advice: str) -> int:
+    """Each result, then the next command; a result that is not done is a failure with its sentence."""
+    from rotator.cli.documents import result_document
+    from rotator.cli.plan_text import bounded, result_row
+    from rotator.cli.words import shown
+
+    changing = [result for result in results if result.action.kind is not ActionKind.LABEL] or list(results)
+    last = changing[-1] if changing else None
+    done = bool(results) and all(result.outcome is Outcome.DONE for result in results)
+    if output.is_json:
+        output.document({"results": [{"account": r.action.account, **result_document(r)} for r in results]})
+    else:
+        output.text(*bounded([result_row(result) for result in results], (8, 7, 30)))
+    if done:
+        output.text(advice)
+        return 0
+    if last is None:
+        raise Failure("nothing was done", "Look at it with `rotator plan`.")
+    failed = next(result for result in results if result.outcome is not Outcome.DONE)
+    what = "was put off" if failed.outcome is Outcome.DEFERRED else "failed"
+    verb = f"{failed.action.kind} of {shown(failed.action.secret)} {what}"
+    raise Failure(f"{verb}: {failed.error or 'no reason given'}", "The next sweep goes on.")

@@ -1,0 +1,75 @@
+"""A configured program for the time of one command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from rotator.cli.failure import Failure, bug, failure_of
+from rotator.cli.options import Options
+from rotator.errors import ConfigurationError, RotatorError
+
+if TYPE_CHECKING:
+    from rotator.bootstrap import App
+
+_TRIGGERS: Final = ("manual", "schedule")
+
+
+@contextmanager
+def opened(options: Options, *, trigger: str | None = None) -> Iterator[App]:
+    """Build the program, and close it afterwards.
+
+    Whatever is raised inside comes out as a :class:`~rotator.cli.failure.Failure`, made while the values that were
+    read are still known, so that none of them can be in it.
+
+    :param trigger: what the audit says started it; ``manual`` or what ``ROTATOR_TRIGGER`` says where not given.
+    """
+    from rotator.bootstrap import build
+
+    app = build(
+        trigger=trigger or _trigger(),
+        region=options.region,
+        profile=options.profile,
+        audit_file=options.audit_file,
+        console=wants_console(options),
+        log_level=options.log_level,
+    )
+    options.redact = app.redactor.redact
+    failure: Failure | None = None
+    try:
+        yield app
+    except Failure:
+        raise
+    except RotatorError as error:
+        failure = failure_of(error, app.redactor.redact)
+    except (BrokenPipeError, SystemExit):
+        raise
+    except Exception as error:  # what a command did not foresee
+        failure = bug(error, app.redactor.redact)
+    finally:
+        app.close()
+    if failure is not None:
+        raise failure
+
+
+def wants_console(options: Options) -> bool:
+    """Whether logs are rendered for a person: as asked for, else where stderr is a terminal."""
+    if options.log_format is not None:
+        return options.log_format == "console"
+    try:
+        return sys.stderr is not None and sys.stderr.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def _trigger() -> str:
+    said = os.environ.get("ROTATOR_TRIGGER", "").strip().lower()
+    if said and said not in _TRIGGERS:
+        raise ConfigurationError(
+            f'ROTATOR_TRIGGER is "{said[:20]}", which is no trigger',
+            advice="Set it to schedule or manual, or unset it.",
+        )
+    return said or _TRIGGERS[0]

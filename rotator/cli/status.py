@@ -1,0 +1,153 @@
+"""``rotator status``: every managed key, and what happens to it next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from rotator.cli.options import Options, common_options, pass_options
+from rotator.cli.output import Output
+from rotator.cli.session import opened
+from rotator.core.model import ActionKind
+from rotator.core.states import SecretState, State
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+MOST_SECRETS: Final = 60
+_SOON: Final = timedelta(minutes=1)
+# What needs a person comes first.
+_ORDER: Final = (
+    State.EXPIRED,
+    State.BROKEN,
+    State.MISCONFIGURED,
+    State.UNADOPTED,
+    State.EMPTY,
+    State.DUE,
+    State.ROTATING,
+    State.HELD,
+    State.RETIRING,
+    State.OK,
+)
+_STYLES: Final = {
+    State.EXPIRED: "red",
+    State.BROKEN: "red",
+    State.MISCONFIGURED: "red",
+    State.UNADOPTED: "yellow",
+    State.EMPTY: "yellow",
+    State.DUE: "cyan",
+    State.OK: "green",
+}
+
+
+@click.command(short_help="Show every key, its end and what comes next.")
+@click.option("--account", metavar="A", help="Only this Infobip account.")
+@click.option("--secret", metavar="S", help="Only this secret (name or ARN).")
+@common_options
+@pass_options
+def status(options: Options, account: str | None, secret: str | None) -> int:
+    """Show every managed key: its state, its end, what comes next and when.
+
+    \b
+    States: ok, due, rotating, retiring (an old key lives on in its grace),
+    expired, broken (the key is disabled or gone), held, empty (no value),
+    unadopted (no label yet), misconfigured (tags).
+
+    Exits 1 where an account can't be observed.
+
+    \b
+    Examples:
+      rotator status
+      rotator status --secret prod/sms/otp
+      rotator status --json | jq '.secrets[] | select(.state != "ok")'
+    """
+    from rotator.cli.documents import status_document
+    from rotator.cli.plan_text import unobserved
+    from rotator.cli.words import shown, styled
+    from rotator.manual import status as look
+    from rotator.reconcile import Reconciler
+
+    output = Output(options)
+    with opened(options) as app:
+        asked_at = app.clock.now()
+        found, broken = look(Reconciler(app.services), account=account, secret=secret)
+        if output.is_json:
+            output.document(status_document(found, broken))
+        else:
+            for name in dict.fromkeys(state.account for state in found):
+                mine = [state for state in found if state.account == name]
+                output.text(styled(f"{shown(name, 60)} · {_counts(mine)}", "bold"), *_table(mine, asked_at))
+            for plan in (plan for plan in broken if plan.error is not None):
+                output.text(styled(shown(plan.account, 60), "bold"), *unobserved(plan))
+            stray = [alert for plan in broken if plan.error is None for alert in plan.alerts]
+            for alert in stray:
+                output.text(f"{shown(alert.secret or '')}: {shown(alert.detail)}")
+            output.text(_next_command(found, failed=bool(broken)))
+        return 1 if any(plan.error is not None for plan in broken) else 0
+
+
+def _counts(states: Sequence[SecretState]) -> str:
+    counts = Counter(state.state for state in states)
+    return ", ".join(f"{counts[state]} {state}" for state in _ORDER if counts[state])
+
+
+def _table(states: Sequence[SecretState], now: datetime) -> Iterator[RenderableType]:
+    from rotator.cli.words import grid
+
+    far = datetime.max.replace(tzinfo=now.tzinfo)
+    order = sorted(states, key=lambda s: (_ORDER.index(s.state), s.expires_at or far, s.secret))
+    rows: list[Sequence[str | Text]] = [("secret", "state", "key ends (UTC)", "next")]
+    for state in order[:MOST_SECRETS]:
+        rows += _rows(state, now)
+    yield ""
+    yield grid(rows, (24, 13, 21))
+    if len(order) > MOST_SECRETS:
+        yield f"  … and {len(order) - MOST_SECRETS} more; --json has them all, --secret NAME shows one"
+    yield ""
+
+
+def _rows(state: SecretState, now: datetime) -> Iterator[Sequence[str | Text]]:
+    from rotator.cli.words import brief, key_words, shown, styled
+
+    ends = "no key" if state.version_id is None else brief(state.expires_at, now)
+    yield shown(state.secret), styled(str(state.state), _STYLES.get(state.state, "")), ends, _next(state, now)
+    for item in state.retiring:
+        at = f"revoked {brief(item.revoke_at, now)}" if item.revoke_at > now else "its revocation is due"
+        if state.next_action is not ActionKind.REVOKE or item.revoke_at != state.next_action_at:
+            yield "", "", "", f"{key_words(item.key_id)} retires, {at}"
+
+
+def _next(state: SecretState, now: datetime) -> str:
+    from rotator.cli.words import brief, key_words, shown
+
+    if state.hold is not None:
+        return f'on hold: "{shown(state.hold, 120)}"'
+    if state.state is State.MISCONFIGURED:
+        return "nothing until its tags are mended"
+    if state.next_action is None:
+        return "nothing; why: `rotator plan`" if state.state in (State.UNADOPTED, State.EMPTY) else "nothing"
+    if state.next_action_at is None:
+        return str(state.next_action)
+    if state.next_action_at < now:  # what the next sweep does is due as of now; this is due and must wait
+        return f"{state.next_action} is due and waits"
+    if state.next_action_at <= now + _SOON:
+        return f"{state.next_action} at the next sweep"
+    dying = [key_words(item.key_id) for item in state.retiring if item.revoke_at == state.next_action_at]
+    what = f" {dying[0]}" if dying and state.next_action is ActionKind.REVOKE else ""
+    return f"{state.next_action}{what} {brief(state.next_action_at, now)}"
+
+
+def _next_command(states: Sequence[SecretState], *, failed: bool) -> str:
+    if failed:
+        return "What is wrong and how to mend it: `rotator doctor`."
+    if not states:
+        return "No managed secret here. Check region and account: `rotator doctor`."
+    wrong = (State.EXPIRED, State.BROKEN, State.MISCONFIGURED, State.UNADOPTED, State.EMPTY, State.DUE)
+    if any(state.state in wrong for state in states):
+        return "Why, and what the next sweep does about it: `rotator plan`."
+    return "Nothing is due. What the next sweep does: `rotator plan`."

@@ -1,0 +1,96 @@
+"""How ids, times and outside texts look to people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from rotator.core.durations import human_duration
+from rotator.core.text import printable, short_id
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+LONGEST: Final = 600
+_YEARS: Final = 300
+# Key ids and version ids: hexadecimal in one piece, or a UUID.
+_ID: Final = re.compile(
+    r"(?<![0-9A-Za-z])(?:[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})(?![0-9A-Za-z])"
+)
+# A secret's ARN says no more than its name but for the six characters that AWS put to its end.
+_ARN: Final = re.compile(
+    r"arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:([A-Za-z0-9/_+=.@-]+)-[A-Za-z0-9]{6}\b"
+)
+
+
+def shown(text: str, limit: int = LONGEST) -> str:
+    """Text from outside, fit for a terminal: ids cut to their ends, a secret's ARN to its name."""
+    text = _ARN.sub(r"\1", text)
+    return printable(_ID.sub(lambda match: short_id(match[0]), text), limit)
+
+
+def key_words(key_id: str | None) -> str:
+    """``key 5737…48AE``."""
+    return "no key" if key_id is None else f"key {short_id(key_id)}"
+
+
+def absolute(moment: datetime, now: datetime) -> str:
+    """``27 Nov 10:00`` in UTC; with the year, and without the hour, where it is far away."""
+    moment = moment.astimezone(UTC)
+    if abs((moment - now).days) >= _YEARS:
+        return f"{moment.day} {moment:%b %Y}"
+    return f"{moment.day} {moment:%b %H:%M}"
+
+
+def when(moment: datetime | None, now: datetime) -> str:
+    """Both times together: ``27 Nov 10:00 (in 4 d)``, ``20 Nov 10:00 (3 d ago)``."""
+    if moment is None:
+        return "unknown"
+    distance = moment - now
+    relative = f"{human_duration(-distance)} ago" if moment < now else f"in {human_duration(distance)}"
+    return f"{absolute(moment, now)} ({relative})"
+
+
+def brief(moment: datetime | None, now: datetime) -> str:
+    """Both times in a column's width: ``22 Jan (59 d)``, and with the hour from two days on: ``24 Nov 10:00 (9 h)``."""
+    if moment is None:
+        return "unknown"
+    distance = abs(moment - now)
+    far = distance.days >= 2
+    date = absolute(moment, now).rpartition(" ")[0] if far and distance.days < _YEARS else absolute(moment, now)
+    relative = human_duration(distance if far else timedelta(hours=distance // timedelta(hours=1)) or distance)
+    return f"{date} ({relative}{' ago' if moment < now else ''})"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """``1 key``, ``2 keys``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def grid(rows: Sequence[Sequence[str | Text]], limits: Sequence[int], *, indent: int = 2) -> RenderableType:
+    """Rows in columns without lines. The last column takes what is left of the width, and wraps.
+
+    :param limits: the most characters of each column but the last; what is longer goes on in the next line, whole.
+    """
+    from rich.cells import cell_len
+    from rich.padding import Padding
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+    for place, limit in enumerate(limits):
+        widest = max((cell_len(str(row[place])) for row in rows), default=1)
+        table.add_column(width=max(1, min(widest, limit)), overflow="fold")
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return Padding(table, (0, 0, 0, indent), expand=False)
+
+
+def styled(text: str, style: str) -> Text:
+    """Text with a colour, which only ever repeats what the words say."""
+    from rich.text import Text
+
+    return Text(text, style=style)

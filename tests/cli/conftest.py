@@ -1,0 +1,31 @@
+"""One moto server a session; a fresh simulated Infobip, and an empty Secrets Manager, for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from rotator.sandbox.aws import MotoServer
+from rotator.sandbox.clock import OffsetClock
+from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.server import InfobipServer
+from tests.cli.rig import Rig
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[tuple[MotoServer, OffsetClock]]:
+    clock = OffsetClock()
+    with MotoServer(clock) as server:
+        yield server, clock
+
+
+@pytest.fixture
+def rig(moto: tuple[MotoServer, OffsetClock]) -> Iterator[Rig]:
+    server, clock = moto
+    clock.set(datetime.now(UTC))
+    server.reset()
+    world = InfobipWorld(clock)
+    with InfobipServer(world) as infobip:
+        yield Rig(server, infobip, world, clock, server.client())

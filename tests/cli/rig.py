@@ -1,0 +1,134 @@
+"""The command line as its users run it: a child process, the simulated Infobip over HTTP, Secrets Manager by moto."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rotator.sandbox.aws import MotoServer, create_managed, create_management, environment
+from rotator.sandbox.clock import OffsetClock
+from rotator.sandbox.fleet import seed
+from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.model import SimAccount, SimKey, SimUser
+from rotator.sandbox.server import InfobipServer
+from tests import leaks
+
+PATIENCE = 60
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a child process said, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on stdout."""
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """Logs and audit lines."""
+        return [json.loads(line) for line in self.err.splitlines() if line.startswith("{")]
+
+    @property
+    def sentence(self) -> str:
+        """What stderr says to a person."""
+        return "\n".join(line for line in self.err.splitlines() if not line.startswith("{"))
+
+
+@dataclass
+class Rig:
+    """One world, and the hands of an operator on it."""
+
+    moto: MotoServer
+    server: InfobipServer
+    world: InfobipWorld
+    clock: OffsetClock
+    client: Any
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        clean = {name: text for name, text in os.environ.items() if not name.startswith(("ROTATOR_", "AWS_"))}
+        for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "CLICOLOR_FORCE"):
+            clean.pop(name, None)
+        self.environment = clean | environment(self.server.url, self.moto.url)
+
+    # ---- what there is ----------------------------------------------------------------------------------------------
+
+    def seed(self) -> dict[str, SimKey]:
+        """The example fleet; gives the keys by secret."""
+        fleet = seed(self.world, self.client, self.server.url)
+        leaks.register(fleet.user.password)
+        return dict(fleet.keys)
+
+    def account(self, name: str, **management: str) -> tuple[SimAccount, SimUser]:
+        """An account with a user and a management secret; ``management`` may give another base_url or password."""
+        account = self.world.add_account(name)
+        user = self.world.add_user(account, f"ops-{name}")
+        leaks.register(user.password)
+        password = leaks.register(management.get("password", user.password))
+        url = management.get("base_url", self.server.url)
+        create_management(self.client, name, base_url=url, username=user.username, password=password)
+        return account, user
+
+    def secret(self, name: str, account: SimAccount, value: str | None = "key", **tags: str) -> SimKey:
+        """A managed secret with a key of its own; ``value`` says how it stands in it: ``key``, or a text to store."""
+        key = self.world.add_key(account, name)
+        stored = json.dumps({"api_key": key.value}) if value == "key" else value
+        named = {tag.replace("_", "-"): text for tag, text in tags.items()}
+        create_managed(self.client, name, account.name, stored, key_id=key.id if value == "key" else None, tags=named)
+        return key
+
+    def state(self) -> tuple[Any, ...]:
+        """Everything that a command could have changed."""
+        keys = tuple(sorted((key.id, key.enabled, key.valid_to) for key in self.world.keys()))  # noqa: SIM118
+        listed = self.client.list_secrets(MaxResults=100, IncludePlannedDeletion=True)["SecretList"]
+        found = {
+            each["Name"]: sorted((v, *sorted(labels)) for v, labels in each.get("SecretVersionsToStages", {}).items())
+            for each in listed
+        }
+        return keys, found
+
+    # ---- what is done -----------------------------------------------------------------------------------------------
+
+    def run(
+        self, *arguments: str, stdin: str | None = None, env: Mapping[str, str | None] | None = None, stdout: Any = None
+    ) -> Ran:
+        """One command to its end; whatever it says is searched for secrets."""
+        child = self.start(*arguments, stdin=stdin is not None, env=env, stdout=stdout)
+        out, err = child.communicate(stdin, timeout=PATIENCE)
+        return self.ran(child, out or "", err)
+
+    def start(
+        self, *arguments: str, stdin: bool = False, env: Mapping[str, str | None] | None = None, stdout: Any = None
+    ) -> subprocess.Popen[str]:
+        """One command, to be steered."""
+        chosen = {name: text for name, text in (self.environment | dict(env or {})).items() if text is not None}
+        return subprocess.Popen(
+            [sys.executable, "-m", "rotator", *arguments],
+            env=chosen,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if stdout is None else stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            # A test run in the background ignores Ctrl-C, and its children would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+
+    def ran(self, child: subprocess.Popen[str], out: str, err: str) -> Ran:
+        """A child that has ended."""
+        leaks.check(out, "stdout")
+        leaks.check(err, "stderr")
+        assert "Traceback" not in err
+        return Ran(child.returncode, out, err)

@@ -1,0 +1,119 @@
+"""Commands that change something: run, rotate, adopt; and their audit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rotator.sandbox.aws import consumer_value
+from rotator.sandbox.faults import Fault, FaultKind
+from tests.cli.rig import Rig
+
+RESULT = {"kind", "secret", "key_id", "reason", "due_at", "deadline", "version_id", "detail", "outcome", "error"}
+
+
+def test_run_does_what_plan_said_and_leaves_an_intact_audit(rig: Rig, tmp_path: Path) -> None:
+    keys = rig.seed()
+    rig.client.untag_resource(SecretId="prod/legacy", TagKeys=["rotator:grace"])
+    planned = rig.run("plan", "--json").document["accounts"][0]["actions"]
+    file = tmp_path / "audit.jsonl"
+    ran = rig.run("run", "--json", "--audit-file", str(file), env={"ROTATOR_TRIGGER": "schedule"})
+    assert ran.code == 0
+    (account,) = ran.document["accounts"]
+    assert account.keys() == {"account", "quota", "actions", "skipped", "alerts", "results"}
+    results = account["results"]
+    assert [(r["kind"], r["secret"]) for r in results] == [(a["kind"], a["secret"]) for a in planned]
+    assert all(r["outcome"] == "done" and r["error"] is None for r in results)
+    assert all(r.keys() - {"new_key_id", "new_version_id"} == RESULT for r in results)
+    otp = next(r for r in results if r["secret"] == "prod/sms/otp")
+    value = json.loads(consumer_value(rig.client, "prod/sms/otp"))
+    assert value["key_id"] == otp["new_key_id"] != keys["prod/sms/otp"].id
+    assert rig.world.authenticates(value["api_key"])
+    assert ran.document["results"] == [{"account": "main", **r} for r in results]
+    # stderr: nothing but JSON lines, the audit among them, the same as in the file
+    audit = [line for line in ran.lines if "seq" in line]
+    assert len(ran.lines) == len(ran.err.splitlines())
+    assert [json.loads(line) for line in file.read_text().splitlines()] == audit
+    assert {line["trigger"] for line in audit} == {"schedule"}
+    intact = rig.run("audit", "verify", str(file))
+    assert intact.code == 0
+    assert "is intact: " in " ".join(intact.out.split())
+    again = rig.run("run", "--secret", "prod/sms/otp")
+    assert (again.code, "nothing was due" in again.out) == (0, True)
+
+
+def test_run_for_people_names_what_failed(rig: Rig) -> None:
+    rig.seed()
+    rig.world.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", path="/settings/2/api-keys", status=403))
+    ran = rig.run("run")
+    assert ran.code == 1
+    assert all(len(line) <= 80 for line in ran.out.splitlines())
+    words = " ".join(ran.out.split())
+    assert "failed rotate prod/new" in words
+    assert "Account Manager" in words  # the mend
+    assert "1 failed" in words
+    assert "`rotator status`" in words
+
+
+def test_dry_run_changes_nothing(rig: Rig) -> None:
+    rig.seed()
+    before = rig.state()
+    asked = rig.run("run", "--dry-run")
+    assert "nothing was changed" in asked.out
+    assert "3 to rotate" in asked.out
+    by_setting = rig.run("run", "--json", env={"ROTATOR_DRY_RUN": "true"})
+    assert by_setting.document["results"] == []
+    assert by_setting.document["accounts"][0]["actions"]
+    assert rig.state() == before
+
+
+def test_rotate_adopts_first_and_says_which_key_is_in_use(rig: Rig) -> None:
+    keys = rig.seed()
+    ran = rig.run("rotate", "prod/voice/alerts", "--reason", "vendor left", "--json")
+    assert ran.code == 0
+    assert [r["kind"] for r in ran.document["results"]] == ["label", "rotate"]
+    new = ran.document["results"][1]["new_key_id"]
+    assert consumer_value(rig.client, "prod/voice/alerts") == rig.world.key(new).value
+    assert rig.world.authenticates(keys["prod/voice/alerts"].value)  # its grace has only begun
+    audit = [line for line in ran.lines if line["event"] == "secret.promoted" and line["outcome"] == "success"]
+    assert (audit[0]["trigger"], audit[0]["reason"]) == ("manual", "vendor left")
+
+
+def test_rotate_that_is_put_off_is_a_failure_with_its_sentence(rig: Rig) -> None:
+    rig.seed()
+    rig.world.faults.add(Fault(FaultKind.THROTTLE, method="POST", path="/settings/2/api-keys", count=None))
+    ran = rig.run("rotate", "prod/sms/otp", "--reason", "test")
+    assert ran.code == 1
+    assert "prod/sms/otp was put off" in ran.sentence
+    assert "deferred" in ran.out
+
+
+def test_adopt_and_adopt_again(rig: Rig) -> None:
+    keys = rig.seed()
+    key_id = keys["prod/voice/alerts"].id
+    wrong = rig.run("adopt", "prod/voice/alerts", "--key-id", keys["prod/sms/otp"].id)
+    assert wrong.code == 1
+    assert "prod/voice/alerts" in wrong.sentence
+    done = rig.run("adopt", "prod/voice/alerts", "--key-id", key_id)
+    assert (done.code, "under management" in done.out) == (0, True)
+    versions = rig.client.describe_secret(SecretId="prod/voice/alerts")["VersionIdsToStages"]
+    assert any(f"rotator:key:{key_id}" in labels for labels in versions.values())
+    before = rig.state()
+    assert rig.run("adopt", "prod/voice/alerts").code == 0
+    assert rig.state() == before
+
+
+def test_an_audit_file_that_was_tampered_with(rig: Rig, tmp_path: Path) -> None:
+    rig.seed()
+    file = tmp_path / "audit.jsonl"
+    assert rig.run("--audit-file", str(file), "rotate", "prod/sms/otp", "--reason", "test").code == 0
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([*lines[:2], *lines[3:]]))
+    ran = rig.run("audit", "verify", str(file), "--json")
+    assert ran.code == 1
+    assert ran.document["ok"] is False
+    assert {problem["kind"] for problem in ran.document["problems"]} >= {"missing"}
+    assert all(problem["line"] > 0 for problem in ran.document["problems"])
+    told = rig.run("audit", "verify", str(file))
+    words = " ".join(told.out.split())
+    assert (told.code, "is NOT intact" in words, "line 3" in words) == (1, True, True)

@@ -1,0 +1,110 @@
+"""What doctor says of permissions and identity, where AWS says no."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rotator.cli import main
+from rotator.doctor_iam import principal_of
+from tests.cli.front import Front, serve_front
+from tests.cli.rig import Rig
+
+ALLOWED = {"secretsmanager:PutSecretValue": "allowed", "secretsmanager:UpdateSecretVersionStage": "allowed"}
+
+
+@pytest.fixture
+def front(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
+    account, _ = rig.account("main")
+    rig.secret("app/key", account)
+    with serve_front(Front(rig.moto.url, decisions=dict(ALLOWED))) as made:
+        for name, text in rig.environment.items():
+            monkeypatch.setenv(name, text)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
+        yield made
+
+
+def examined(capsys: pytest.CaptureFixture[str]) -> tuple[int, list[dict[str, Any]]]:
+    code = main(["doctor", "--json"])
+    return code, json.loads(capsys.readouterr().out)["checks"]
+
+
+def of(checks: list[dict[str, Any]], subject: str, level: str) -> list[str]:
+    return [check["detail"] for check in checks if (check["subject"], check["level"]) == (subject, level)]
+
+
+def test_all_is_well(front: Front, capsys: pytest.CaptureFixture[str]) -> None:
+    code, checks = examined(capsys)
+    assert code == 0
+    assert of(checks, "AWS", "ok") == ["eu-central-1, role rotator-sweep"]
+    assert of(checks, "IAM", "ok") == [
+        "ListSecrets, DescribeSecret, GetSecretValue, ListSecretVersionIds work on app/key",
+        "PutSecretValue, UpdateSecretVersionStage allowed on app/key (by IAM's simulator)",
+    ]
+    (asked,) = front.asked
+    assert asked["PolicySourceArn"] == ["arn:aws:iam::123456789012:role/rotator-sweep"]
+    names = {text for name, (text, *_) in asked.items() if name.endswith("ContextKeyName")}
+    assert "secretsmanager:ResourceTag/rotator:role" in names
+
+
+@pytest.mark.parametrize("operation", ["DescribeSecret", "ListSecretVersionIds"])
+def test_a_read_that_is_denied_is_named(front: Front, capsys: pytest.CaptureFixture[str], operation: str) -> None:
+    front.denied = {operation}
+    code, checks = examined(capsys)
+    assert code == 1
+    (failed,) = of(checks, "IAM", "fail")
+    assert f"secretsmanager:{operation} is denied on app/key" in failed
+
+
+def test_values_that_may_not_be_read(front: Front, capsys: pytest.CaptureFixture[str]) -> None:
+    front.denied = {"GetSecretValue"}
+    code, checks = examined(capsys)
+    assert code == 1
+    assert "GetSecretValue" in of(checks, "IAM", "fail")[0]
+    assert of(checks, "Infobip main", "fail")
+
+
+def test_listing_denied_ends_it(front: Front, capsys: pytest.CaptureFixture[str]) -> None:
+    front.denied = {"ListSecrets"}
+    code, checks = examined(capsys)
+    assert code == 1
+    assert "ListSecrets" in of(checks, "Secrets", "fail")[0]
+
+
+def test_a_write_that_the_simulator_denies(front: Front, capsys: pytest.CaptureFixture[str]) -> None:
+    front.decisions["secretsmanager:UpdateSecretVersionStage"] = "implicitDeny"
+    code, checks = examined(capsys)
+    assert code == 1
+    assert of(checks, "IAM", "fail") == [
+        "secretsmanager:UpdateSecretVersionStage is denied on app/key (by IAM's simulator)"
+    ]
+
+
+def test_what_may_not_be_asked_is_said_to_be_unchecked(front: Front, capsys: pytest.CaptureFixture[str]) -> None:
+    front.denied = {"SimulatePrincipalPolicy"}
+    code, checks = examined(capsys)
+    assert code == 0
+    assert of(checks, "IAM", "warn") == [
+        "PutSecretValue and UpdateSecretVersionStage are not checked: iam:SimulatePrincipalPolicy is denied"
+    ]
+    front.denied = {"GetCallerIdentity"}
+    code, checks = examined(capsys)
+    assert code == 0
+    assert "identity not shown" in of(checks, "AWS", "ok")[0]
+
+
+@pytest.mark.parametrize(
+    ("caller", "principal"),
+    [
+        ("arn:aws:sts::123456789012:assumed-role/sweep/i-0ab", "arn:aws:iam::123456789012:role/sweep"),
+        ("arn:aws-cn:iam::123456789012:user/ops/ann", "arn:aws-cn:iam::123456789012:user/ops/ann"),
+        ("arn:aws:iam::123456789012:root", None),
+        ("arn:aws:sts::123456789012:federated-user/ann", None),
+        ("", None),
+    ],
+)
+def test_whom_the_simulator_can_be_asked_about(caller: str, principal: str | None) -> None:
+    assert principal_of(caller) == principal

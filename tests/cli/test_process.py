@@ -1,0 +1,145 @@
+"""The process itself: signals, pipes, terminals, and where errors are said."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from rotator.sandbox.faults import Fault, FaultKind
+from tests import leaks
+from tests.cli.rig import PATIENCE, Rig
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"])
+def test_a_signal_ends_a_sweep_in_one_sentence(rig: Rig, number: signal.Signals, code: int) -> None:
+    rig.seed()
+    go_on = threading.Event()
+    fault = rig.world.faults.add(
+        Fault(FaultKind.DELAY, method="POST", path="/settings/2/api-keys", until=go_on)
+    )
+    child = rig.start("run")
+    try:
+        assert fault.entered.wait(PATIENCE)  # a create is on its way
+        child.send_signal(number)
+        out, err = child.communicate(timeout=PATIENCE)
+    finally:
+        go_on.set()
+    ran = rig.ran(child, out, err)
+    assert ran.code == code
+    assert ran.sentence == "rotator: interrupted; nothing is lost, the next sweep goes on"
+    unfinished = [line for line in ran.lines if line.get("event") == "key.created" and line["outcome"] == "failure"]
+    assert unfinished[0]["error"] == "interrupted"
+
+
+def test_a_reader_that_went_away_is_no_error(rig: Rig) -> None:
+    rig.seed()
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ran = rig.run("status", stdout=writing)
+    finally:
+        os.close(writing)
+    assert (ran.code, ran.err) == (0, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_output_that_nothing_takes_is_said(rig: Rig) -> None:
+    with open("/dev/full", "w") as full:
+        ran = rig.run("status", "--json", stdout=full)
+    assert ran.code == 1
+    assert "could not be written" in ran.err
+
+
+def test_errors_are_one_document_and_stderr_stays_json(rig: Rig) -> None:
+    ran = rig.run("rotate", "prod/none", "--reason", "x", "--json")
+    assert ran.code == 1
+    assert ran.document.keys() == {"error"}
+    assert ran.document["error"].keys() == {"message", "advice"}
+    assert "prod/none" in ran.document["error"]["message"]
+    assert len(ran.lines) == len(ran.err.splitlines()) == 1
+    assert ran.lines[0]["level"] == "error"
+
+
+def test_on_a_terminal_there_is_colour_and_logs_for_people(rig: Rig) -> None:
+    rig.seed()
+    text = on_terminal(rig, "run")
+    assert "\x1b[" in text
+    assert '"seq"' not in text
+    assert "sweep.completed" in text
+    plain = on_terminal(rig, "--log-format", "json", "plan", env={"NO_COLOR": "1"})
+    assert "\x1b[3" not in plain
+    assert all(len(line) <= 80 for line in plain.splitlines())
+
+
+def on_terminal(rig: Rig, *arguments: str, env: dict[str, str] | None = None) -> str:
+    """Run with all three streams on a terminal of 80 columns."""
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "rotator", *arguments],
+        env=rig.environment | {"TERM": "xterm-256color", "COLUMNS": "80"} | (env or {}),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    seen = b""
+    try:
+        while chunk := _read(ours):
+            seen += chunk
+        child.wait(PATIENCE)
+    finally:
+        child.kill()
+        os.close(ours)
+    text = seen.decode()
+    leaks.check(text, "the terminal")
+    return text
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:  # Linux's way to say that the other end is closed
+        return b""
+
+
+def test_a_leaked_key_is_not_read_from_a_terminal(rig: Rig) -> None:
+    text = on_terminal(rig, "revoke", "--leaked-key-stdin", "--reason", "x")
+    assert "does not read from a terminal" in text
+
+
+def test_the_sandbox_prints_an_environment_that_works(rig: Rig) -> None:
+    child = rig.start("sandbox", env=dict.fromkeys(name for name in rig.environment if name.startswith("AWS_")))
+    try:
+        assert child.stdout is not None
+        exported = dict(
+            child.stdout.readline().strip().removeprefix("export ").split("=", 1) for _ in range(len(_PRINTED))
+        )
+        assert set(exported) == _PRINTED
+        plan = rig.run("plan", "--json", env={name: text.strip("'") for name, text in exported.items()})
+        assert len(plan.document["accounts"][0]["actions"]) == 5
+        child.send_signal(signal.SIGTERM)
+        _, err = child.communicate(timeout=PATIENCE)
+    finally:
+        child.kill()
+    assert child.returncode == 0
+    assert "rotator plan" in err
+    assert "Traceback" not in err
+
+
+_PRINTED = {
+    "AWS_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_EC2_METADATA_DISABLED",
+    "NO_PROXY",
+    "ROTATOR_SANDBOX_URL",
+}

@@ -1,0 +1,173 @@
+"""Commands that only look: plan, status, doctor."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from tests.cli.rig import Rig
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
+def fits(text: str) -> bool:
+    return all(len(line) <= 80 for line in text.splitlines())
+
+
+def test_plan_json_is_the_contract_key_by_key(rig: Rig) -> None:
+    keys = rig.seed()
+    before = rig.state()
+    ran = rig.run("plan", "--json")
+    assert ran.code == 1  # prod/legacy has a tag that can't be read
+    assert ran.err == ""
+    assert ran.document.keys() == {"generated_at", "accounts"}
+    assert TIME.fullmatch(ran.document["generated_at"])
+    (account,) = ran.document["accounts"]
+    assert account.keys() == {"account", "quota", "actions", "skipped", "alerts"}
+    assert account["quota"].keys() == {"creates_used", "creates_limit", "updates_used", "updates_limit", "reserve"}
+    assert (account["quota"]["creates_limit"], account["quota"]["reserve"]) == (40, 8)
+    named = {"kind", "secret", "key_id", "reason", "due_at", "deadline", "version_id", "detail"}
+    assert all(action.keys() == named for action in account["actions"])
+    by_secret = {(action["kind"], action["secret"]): action for action in account["actions"]}
+    assert set(by_secret) == {
+        ("label", "prod/email/news"),
+        ("label", "prod/voice/alerts"),
+        ("rotate", "prod/new"),
+        ("rotate", "prod/email/news"),
+        ("rotate", "prod/sms/otp"),
+    }
+    otp = by_secret["rotate", "prod/sms/otp"]
+    assert otp["key_id"] == keys["prod/sms/otp"].id
+    assert otp["reason"] == "expiring"
+    assert otp["deadline"] == f"{keys['prod/sms/otp'].valid_to:%Y-%m-%dT%H:%M:%SZ}"
+    assert TIME.fullmatch(otp["due_at"])
+    assert by_secret["rotate", "prod/new"]["key_id"] is None
+    assert {(skip["secret"], skip["reason"]) for skip in account["skipped"]} >= {
+        ("prod/marketing", "hold"),
+        ("prod/legacy", "misconfigured"),
+    }
+    assert all(skip.keys() == {"secret", "reason", "detail"} for skip in account["skipped"])
+    (alert,) = account["alerts"]
+    assert {"kind", "secret", "key_id", "detail"} <= alert.keys()
+    assert (alert["kind"], alert["secret"]) == ("misconfigured", "prod/legacy")
+    assert rig.state() == before
+
+
+def test_plan_for_people_is_plain_when_piped(rig: Rig) -> None:
+    keys = rig.seed()
+    ran = rig.run("plan")
+    assert fits(ran.out)
+    assert "\x1b" not in ran.out
+    assert not re.search("[\u2500-\u257f]", ran.out)  # box drawing
+    assert ran.out.startswith("main · 8 keys · 1 of 40 creates used today, 8 kept for emergencies\n")
+    line = r"^ {2}rotate +prod/sms/otp +expiring +3 d left, ends \d+ \w{3} \d\d:\d\d UTC$"
+    assert re.search(line, ran.out, re.MULTILINE)
+    assert 'prod/marketing     hold    "audit freeze until 1 Dec"' in ran.out
+    assert 'rotator:grace is "soon"' in ran.out
+    assert "3 to rotate, 2 to label, " in ran.out
+    assert ran.out.endswith("Nothing was changed: `rotator run` does this.\n")
+    assert all(key.id not in ran.out for key in keys.values())
+
+
+def test_plan_narrowed_moved_and_with_an_exit_code(rig: Rig) -> None:
+    rig.seed()
+    one = rig.run("plan", "--secret", "prod/sms/otp", "--json", "--exit-code")
+    actions = one.document["accounts"][0]["actions"]
+    assert {action["secret"] for action in actions} == {"prod/sms/otp"}
+    rig.client.untag_resource(SecretId="prod/legacy", TagKeys=["rotator:grace"])
+    due = rig.run("plan", "--secret", "prod/billing/sms", "--at", "+45d", "--exit-code", "--json")
+    assert due.code == 3
+    later = datetime.fromisoformat(due.document["generated_at"]) - rig.clock.now()
+    assert 44 <= later.days <= 45
+    nothing = rig.run("plan", "--secret", "prod/billing/sms", "--exit-code")
+    assert nothing.code == 0
+    assert "Nothing to do" in nothing.out
+
+
+def test_status_json_is_the_contract_key_by_key(rig: Rig) -> None:
+    keys = rig.seed()
+    ran = rig.run("status", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.document.keys() == {"secrets"}
+    fields = {
+        "account",
+        "secret",
+        "key_id",
+        "version_id",
+        "state",
+        "expires_at",
+        "days_left",
+        "next_action",
+        "next_action_at",
+        "retiring",
+        "hold",
+    }
+    secrets = {each["secret"]: each for each in ran.document["secrets"]}
+    assert all(each.keys() == fields for each in secrets.values())
+    assert {name: each["state"] for name, each in secrets.items()} == {
+        "prod/sms/otp": "due",
+        "prod/billing/sms": "ok",
+        "prod/voice/alerts": "unadopted",
+        "prod/whatsapp/bot": "due",
+        "prod/email/news": "unadopted",
+        "prod/marketing": "held",
+        "prod/legacy": "misconfigured",
+        "prod/new": "empty",
+    }
+    assert secrets["prod/marketing"]["hold"] == "audit freeze until 1 Dec"
+    billing = secrets["prod/billing/sms"]
+    assert billing["key_id"] == keys["prod/billing/sms"].id
+    assert billing["expires_at"] == f"{keys['prod/billing/sms'].valid_to:%Y-%m-%dT%H:%M:%SZ}"
+    assert 49 <= billing["days_left"] <= 50
+    assert (billing["next_action"], billing["retiring"]) == ("rotate", [])
+    assert secrets["prod/new"]["key_id"] is None
+
+
+def test_status_for_people_after_a_rotation(rig: Rig) -> None:
+    keys = rig.seed()
+    assert rig.run("rotate", "prod/sms/otp", "--reason", "test").code == 0
+    ran = rig.run("status", "--account", "main")
+    assert ran.code == 0
+    assert fits(ran.out)
+    old = keys["prod/sms/otp"].id
+    line = next(line for line in ran.out.splitlines() if line.lstrip().startswith("prod/sms/otp"))
+    assert "retiring" in line
+    assert f"revoke key {old[:4]}…{old[-4:]}" in line
+    assert old not in ran.out
+    document = rig.run("status", "--secret", "prod/sms/otp", "--json").document
+    (only,) = document["secrets"]
+    (retiring,) = only["retiring"]
+    assert retiring.keys() == {"key_id", "revoke_at"}
+    assert retiring["key_id"] == old
+    assert TIME.fullmatch(retiring["revoke_at"])
+
+
+def test_doctor_names_what_to_mend(rig: Rig) -> None:
+    rig.seed()
+    before = rig.state()
+    ran = rig.run("doctor")
+    assert ran.code == 1
+    assert fits(ran.out)
+    assert re.search(r"^ ok +Infobip main +Basic, user ops-rotator", ran.out, re.MULTILINE)
+    assert re.search(r"^ fail +Tags +prod/legacy: rotator:grace", ran.out, re.MULTILINE)
+    assert "→ write one such as 90s" in ran.out
+    assert "not\n" not in ran.sentence
+    assert re.search("are not +checked", " ".join(ran.out.split()))  # honest about permissions to write
+    assert ran.out.splitlines()[-1].startswith("1 thing to mend.")
+    rig.client.untag_resource(SecretId="prod/legacy", TagKeys=["rotator:grace"])
+    mended = rig.run("--json", "doctor")
+    assert mended.code == 0
+    assert mended.document.keys() == {"checks", "failed", "warnings"}
+    assert all(check.keys() == {"level", "subject", "detail", "mend"} for check in mended.document["checks"])
+    assert {check["subject"] for check in mended.document["checks"]} >= {"Settings", "AWS", "Secrets", "IAM", "Clock"}
+    assert rig.state() == before
+
+
+def test_doctor_says_what_is_wrong_with_settings(rig: Rig) -> None:
+    ran = rig.run("doctor", "--json", env={"ROTATOR_DAILY_LIMIT": "many", "ROTATOR_DEPLOYMNT": "x"})
+    assert ran.code == 1
+    (check,) = ran.document["checks"]
+    assert (check["level"], check["subject"]) == ("fail", "Settings")
+    assert "ROTATOR_DAILY_LIMIT" in check["detail"]
+    assert "did you mean ROTATOR_DEPLOYMENT" in check["detail"]
+    assert rig.run("plan", env={"ROTATOR_DAILY_LIMIT": "many"}).code == 2

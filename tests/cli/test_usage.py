@@ -1,0 +1,146 @@
+"""Usage errors, help, and bugs: in this process, since nothing of AWS or Infobip is reached."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from datetime import timedelta
+
+import click
+import pytest
+
+from rotator.cli import main
+from rotator.cli.app import cli
+from rotator.cli.plan_text import MOST_ROWS, bounded
+from rotator.cli.words import brief, shown, when
+from tests import leaks
+from tests.world import START
+
+KEY = "0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["plann"], "Did you mean plan?"),
+        (["plan", "--bogus"], "No such option"),
+        (["plan", "extra"], "extra"),
+        (["rotate", "x"], "--reason"),
+        (["rotate", "x", "--reason", " "], "--reason is empty"),
+        (["revoke", "--reason", "x"], "nothing says which key is meant"),
+        (["revoke", "--reason", "x", "--secret", "a", "--leaked-key-stdin"], "exclude each other"),
+        (["revoke", "--reason", "x", "--secret", "a", "--key-id", "K", "--account", "A"], "exclude each other"),
+        (["revoke", "--reason", "x", "--key-id", "K"], "--key-id needs --account"),
+        (["revoke", "--reason", "x", "--secret", "a", "--strategy", "fast"], "replace-first"),
+        (["--log-level", "loud", "plan"], "loud"),
+        (["--log-format", "xml", "plan"], "xml"),
+        (["audit", "verify", "/no/such/file"], "/no/such/file"),
+        (["sandbox", "--port", "99999"], "99999"),
+        (["plan", "--profile", "nobody"], "nobody"),
+        (["plan", "--audit-file", "/no/such/directory/file"], "/no/such/directory/file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_usage_is_exit_2_and_a_sentence(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.startswith("rotator: ")
+    assert len(err.splitlines()) == 1
+    assert main([*arguments, "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert said in json.loads(out)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("stdin", "said"),
+    [
+        (b"", "stdin is empty"),
+        (b"x" * 70_000, "more than 65536 bytes"),
+        (b"hunter2 is the key\n", "something else"),
+        (b"\xff\xfe\x00" * 20, "something else"),
+    ],
+    ids=["empty", "huge", "words", "binary"],
+)
+def test_stdin_that_is_no_key(
+    stdin: bytes, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+    assert main(["revoke", "--leaked-key-stdin", "--reason", "leak", "--yes"]) == 2
+    out, err = capsys.readouterr()
+    assert said in err
+    assert "hunter2" not in out + err
+
+
+def test_no_credentials_and_no_region(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    assert main(["plan"]) == 2
+    assert "AWS_REGION" in capsys.readouterr().err
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    assert main(["--region", "eu-central-1", "status"]) == 2
+    assert "AWS_PROFILE" in capsys.readouterr().err
+
+
+def test_a_trigger_that_is_none(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROTATOR_TRIGGER", "cron")
+    assert main(["run"]) == 2
+    assert "ROTATOR_TRIGGER" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", [[], *([name] for name in cli.commands), ["audit", "verify"]], ids=" ".join)
+def test_help_teaches_and_fits(path: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*path, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"Usage: {' '.join(['rotator', *path])} ")
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert "..." not in out.replace("[ARGS]...", "")
+    assert "Examples:" in out
+
+
+def test_version_and_nothing_at_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("rotator 0.")
+    assert main([]) == 2
+    assert "Examples:" in capsys.readouterr().err
+
+
+def test_a_bug_is_one_redacted_sentence(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def broken() -> None:
+        raise ValueError(f"no good: {KEY}")
+
+    monkeypatch.setitem(cli.commands, "broken", broken)
+    assert main(["broken"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("rotator: this is a bug in rotator: ValueError: no good: <redacted>. Run it again with")
+    assert len(err.splitlines()) == 1
+    assert main(["--log-level", "debug", "broken"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    leaks.check(err, "a debug traceback")
+
+
+def test_words_for_people() -> None:
+    day = timedelta(days=1)
+    assert when(START + 4 * day, START) == "6 Mar 09:00 (in 4 d)"
+    assert when(START - 3 * day, START) == "27 Feb 09:00 (3 d ago)"
+    assert brief(START + 4 * day, START) == "6 Mar (4 d)"
+    assert brief(START + timedelta(hours=23, minutes=59), START) == "3 Mar 08:59 (23 h)"
+    assert brief(START + 400 * day, START) == "6 Apr 2027 (400 d)"
+    assert brief(START - 2 * day, START) == "28 Feb (2 d ago)"
+    assert brief(None, START) == "unknown"
+    arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/sms-otp-vJqdMy"
+    assert shown(f"{arn}: binary") == "prod/sms-otp: binary"
+    assert shown("key 5737AAAAAAAAAAAAAAAAAAAAAAAA48AE\x1b[2J ends") == "key 5737…48AE\\x1b[2J ends"
+
+
+def test_long_tables_are_cut_and_say_so() -> None:
+    rows = [(f"secret-{number}", "detail") for number in range(MOST_ROWS + 5)]
+    _, rest = bounded(rows, (30,))
+    assert "and 5 more" in str(rest)
+    assert len(list(bounded(rows[:MOST_ROWS], (30,)))) == 1
