@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import timedelta
+
 from rotator.audit import change
+from rotator.audit_file import AuditUnavailable
 from rotator.context import AccountContext
+from rotator.core.emergencies import made_in_emergency
 from rotator.core.labels import key_label
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import Action, ActionKind, Outcome, Reason, Result, SecretEntry, Spec
@@ -31,8 +36,9 @@ def apply(context: AccountContext, action: Action, *, said: str = "") -> tuple[R
         outcome, error = Outcome.DEFERRED, caught
     except RotatorError as caught:
         outcome, error = Outcome.FAILED, caught
-    if error is not None and outcome is Outcome.FAILED:
-        _say_failed(context, action, error)
+    if error is not None and outcome is Outcome.FAILED and not isinstance(error, AuditUnavailable):
+        with suppress(AuditUnavailable):  # what was done stays done, and the next intent fails loudly
+            _say_failed(context, action, error)
     result = Result(
         action=action,
         outcome=outcome,
@@ -118,7 +124,9 @@ def retire(context: AccountContext, action: Action) -> None:
     life = read_lifecycle(entry)
     if (action.version_id, action.key_id) not in life.superseded or life.current_key is None:
         raise Changed(f"version {action.version_id} of {entry.name} is not superseded, or retires already")
-    revoke_at = context.services.clock.now() + spec.grace
+    # What an emergency superseded was to die at once, and did not because the emergency was killed.
+    hurry = made_in_emergency(entry.arn, life.current_version)
+    revoke_at = context.services.clock.now() + (timedelta(0) if hurry else spec.grace)
     retire_version(context, entry, action.version_id, action.key_id, revoke_at, str(action.reason))
 
 

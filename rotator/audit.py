@@ -132,13 +132,12 @@ class Audit:
         self._lock = threading.Lock()
         self._seq = 0
         self._prev = NO_LINE
-        self._lines = structlog.wrap_logger(
+        self._lines: structlog.BoundLogger = structlog.wrap_logger(
             self,
             processors=[self._stamp, self._arrange, self._redact, self._chain],
             wrapper_class=structlog.BoundLogger,
             context_class=dict,
-            **bound,
-        )
+        ).bind(**bound)
 
     def emit(self, event: str, outcome: str, **fields: Any) -> None:
         """Write one line. An ``error`` may be the exception itself.

@@ -6,23 +6,23 @@ import getpass
 import ipaddress
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from rotator.audit import Audit, Trigger
-from rotator.aws.clients import make_session, secrets_client
+from rotator.aws.clients import make_client, make_session, secrets_client
 from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.clock import SystemClock
-from rotator.context import Services
+from rotator.context import Connect, Services, always
 from rotator.core.model import SecretEntry
 from rotator.core.secret import Secret
 from rotator.errors import ConfigurationError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
 from rotator.log import LineStream, TextSink, configure
-from rotator.ports import Clock, KeyProvider
+from rotator.ports import Clock, EventSink, KeyProvider, SecretStore
 from rotator.redact import Redactor
 from rotator.settings import Settings
 
@@ -51,6 +51,94 @@ class App:
         self.redactor.forget()
 
 
+@dataclass
+class Foundation:
+    """What outlives a run: settings, AWS session and clients, the redactor, the log. A Lambda makes it once."""
+
+    settings: Settings
+    redactor: Redactor
+    lines: LineStream
+    session: Any
+    clock: Clock
+    store: SecretStore
+    events: EventSink
+    connect: Connect
+    console: bool = False
+
+    def start(
+        self,
+        *,
+        trigger: Trigger | str,
+        actor: str,
+        audit_file: str | None = None,
+        may_start: Callable[[], bool] = always,
+    ) -> App:
+        """One run, with an audit of its own. Close it before the next one starts.
+
+        :raises ConfigurationError: the audit file can't be used.
+        """
+        audit = Audit(
+            self.lines,
+            deployment=self.settings.deployment,
+            actor=actor,
+            trigger=trigger,
+            redactor=self.redactor,
+            clock=self.clock,
+            audit_file=audit_file,
+            console=self.console,
+        )
+        services = Services(
+            store=self.store,
+            connect=self.connect,
+            audit=audit,
+            events=self.events,
+            clock=self.clock,
+            policy=self.settings.policy,
+            may_start=may_start,
+        )
+        return App(self.settings, services, self.redactor, audit, self.session, self.clock)
+
+
+def lay(
+    *,
+    region: str | None = None,
+    profile: str | None = None,
+    console: bool = False,
+    log_level: str | None = None,
+    stream: TextSink | None = None,
+    environ: Mapping[str, str] | None = None,
+    unsafe_sessions: bool = False,
+) -> Foundation:
+    """Read the settings, send the logs to ``stream`` (stderr), and make the clients.
+
+    :param unsafe_sessions: IBSSO sessions that are not bound to an address, for callers whose address changes.
+    :raises ConfigurationError: settings, region or credentials can't be used.
+    """
+    environ = os.environ if environ is None else environ
+    settings = Settings.from_env(environ)
+    redactor = Redactor()
+    lines = LineStream(stream if stream is not None else sys.stderr)
+    configure(lines, redactor, level=log_level or settings.log_level, console=console)
+    clock = make_clock(environ)
+    session = make_session(region, profile)
+
+    def connect(entry: SecretEntry, text: Secret) -> KeyProvider:
+        credentials = parse_credentials(entry.name, text)
+        return InfobipClient(credentials, clock, learn=redactor.learn, unsafe_sessions=unsafe_sessions)
+
+    return Foundation(
+        settings=settings,
+        redactor=redactor,
+        lines=lines,
+        session=session,
+        clock=clock,
+        store=SecretsManagerStore(secrets_client(session), learn=redactor.learn),
+        events=make_events(settings, session, redactor),
+        connect=connect,
+        console=console,
+    )
+
+
 def build(
     *,
     trigger: Trigger | str,
@@ -64,43 +152,36 @@ def build(
     environ: Mapping[str, str] | None = None,
     unsafe_sessions: bool = False,
 ) -> App:
-    """Join everything.
+    """Join everything for one run.
 
     :param actor: who acts, for the audit; the local user where not given.
     :param unsafe_sessions: IBSSO sessions that are not bound to an address, for callers whose address changes.
     :raises ConfigurationError: settings, region, credentials or the audit file can't be used.
     """
-    environ = os.environ if environ is None else environ
-    settings = Settings.from_env(environ)
-    redactor = Redactor()
-    lines = LineStream(stream if stream is not None else sys.stderr)
-    configure(lines, redactor, level=log_level or settings.log_level, console=console)
-    clock = make_clock(environ)
-    session = make_session(region, profile)
-    audit = Audit(
-        lines,
-        deployment=settings.deployment,
-        actor=actor or local_actor(),
-        trigger=trigger,
-        redactor=redactor,
-        clock=clock,
-        audit_file=audit_file,
+    foundation = lay(
+        region=region,
+        profile=profile,
         console=console,
+        log_level=log_level,
+        stream=stream,
+        environ=environ,
+        unsafe_sessions=unsafe_sessions,
     )
+    return foundation.start(trigger=trigger, actor=actor or local_actor(), audit_file=audit_file)
 
-    def connect(entry: SecretEntry, text: Secret) -> KeyProvider:
-        credentials = parse_credentials(entry.name, text)
-        return InfobipClient(credentials, clock, learn=redactor.learn, unsafe_sessions=unsafe_sessions)
 
-    services = Services(
-        store=SecretsManagerStore(secrets_client(session), learn=redactor.learn),
-        connect=connect,
-        audit=audit,
-        events=NoEvents(),
-        clock=clock,
-        policy=settings.policy,
-    )
-    return App(settings, services, redactor, audit, session, clock)
+def make_events(settings: Settings, session: Any, redactor: Redactor) -> EventSink:
+    """The event bus that the settings name, or nothing. No client is made before the first event."""
+    if settings.event_bus is None:
+        return NoEvents()
+    from rotator.aws.events import ATTEMPTS, CONNECT_TIMEOUT, READ_TIMEOUT, EventBridge
+
+    def client() -> Any:
+        return make_client(
+            session, "events", attempts=ATTEMPTS, connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT
+        )
+
+    return EventBridge(settings.event_bus, client, redactor)
 
 
 def local_actor() -> str:
@@ -126,6 +207,8 @@ def make_clock(environ: Mapping[str, str]) -> Clock:
             "ROTATOR_SANDBOX_URL names another machine; a clock is only taken from a sandbox on this one",
             advice="Unset it: it is for trying things out.",
         )
-    from rotator.sandbox.clock import RemoteClock  # never in production, never in the Lambda
-
+    try:
+        from rotator.sandbox.clock import RemoteClock  # never in production; the Lambda's package has no sandbox
+    except ImportError:
+        raise ConfigurationError("ROTATOR_SANDBOX_URL is set where there is no sandbox", advice="Unset it.") from None
     return RemoteClock(url)

@@ -21,11 +21,17 @@ def random_version_id() -> str:
     return str(uuid.uuid4())
 
 
+def always() -> bool:
+    """There is time enough."""
+    return True
+
+
 @dataclass
 class Services:
     """What every account shares.
 
     :param new_version_id: chooses version ids; passed in, so that a simulation is reproducible.
+    :param may_start: whether a sweep may begin one more action; false where the process will soon be stopped.
     """
 
     store: SecretStore
@@ -35,6 +41,7 @@ class Services:
     clock: Clock
     policy: Policy
     new_version_id: Callable[[], str] = random_version_id
+    may_start: Callable[[], bool] = always
 
 
 @dataclass

@@ -100,7 +100,8 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
             advice="Store the key in it, or tag it rotator:scopes and the next sweep makes its first key.",
         )
     if life.current_key is not None and key_id in (None, life.current_key):
-        action = Action(ActionKind.LABEL, account, entry.name, Reason.UNADOPTED, services.clock.now(), life.current_key)
+        now, version = services.clock.now(), life.current_version
+        action = Action(ActionKind.LABEL, account, entry.name, Reason.UNADOPTED, now, life.current_key, version)
         return Result(action, Outcome.DONE, None)
     if life.current_key is not None:
         raise Refused(f"{entry.name} is under management already, with key {life.current_key}")

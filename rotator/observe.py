@@ -102,20 +102,20 @@ def observe_account(store: SecretStore, provider: KeyProvider, fleet: Fleet, acc
         skew=provider.skew(),
         complete=listing.complete,
     )
-    resolutions = {
-        entry.arn: resolve_current(store, provider, entry)
-        for entry in (*secrets, *others)
-        if entry.deleted_at is None and _must_be_read(entry, snapshot.keys, listing.complete)
-    }
+    unread = [entry for entry in secrets if _must_be_read(entry, snapshot.keys if listing.complete else None)]
+    # Of other accounts only what has no label, such as a copy made by hand. That their labelled keys are not listed here
+    # says nothing: reading them would be two calls a secret and sweep, and would show their values to this account.
+    unread += [entry for entry in others if _must_be_read(entry, None)]
+    resolutions = {entry.arn: resolve_current(store, provider, entry) for entry in unread}
     return replace(snapshot, resolutions=resolutions)
 
 
-def _must_be_read(entry: SecretEntry, keys: Mapping[str, Key], complete: bool) -> bool:
-    """Only a value whose label does not tell its key: there is none, or it names a key that Infobip does not list."""
+def _must_be_read(entry: SecretEntry, keys: Mapping[str, Key] | None) -> bool:
+    """Only a value whose label does not tell its key: there is none, or it names a key that is not in ``keys``."""
     life = read_lifecycle(entry)
-    if life.current_version is None:
+    if life.current_version is None or entry.deleted_at is not None:
         return False
-    return life.current_key is None or (complete and life.current_key not in keys)
+    return life.current_key is None or (keys is not None and life.current_key not in keys)
 
 
 def resolve_current(store: SecretStore, provider: KeyProvider, entry: SecretEntry) -> Resolution:

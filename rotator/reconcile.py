@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from rotator.apply import apply
+from rotator.audit_file import AuditUnavailable
 from rotator.context import AccountContext, Budget, Services
 from rotator.core.model import (
     AccountPlan,
@@ -39,8 +40,9 @@ T = TypeVar("T")
 MAX_PARALLEL = 8
 GIVE_UP_AFTER = 3
 """Actions in a row that Infobip does not answer, after which an account's sweep ends: it is down, not unlucky."""
-ENDS_THE_SWEEP = (ProviderThrottled, BadCredentials, MissingRole, SessionBusy)
+ENDS_THE_SWEEP = (ProviderThrottled, BadCredentials, MissingRole, SessionBusy, AuditUnavailable)
 """What makes every further action at this account pointless."""
+OUT_OF_TIME = "not begun: less than 60 s left; the next sweep goes on"
 NO_ACCOUNT = "(no account)"
 
 
@@ -163,7 +165,12 @@ class Reconciler:
         stopped: RotatorError | None = None
         silent = 0
         given_up: set[str] = set()
+        in_time = True
         for action in plan.actions:
+            in_time = in_time and self.services.may_start()
+            if not in_time:
+                yield Result(action, Outcome.DEFERRED, OUT_OF_TIME)
+                continue
             if stopped is not None:
                 yield Result(action, Outcome.DEFERRED, f"not begun: {stopped.message}")
                 continue

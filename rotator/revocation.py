@@ -13,6 +13,7 @@ from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import Action, Key, Reason, SecretEntry
 from rotator.core.orphans import ORPHAN_AGE, stored_here
 from rotator.core.spec import parse_spec
+from rotator.core.times import plus
 from rotator.core.values import decode
 from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, SecretNotFound
 from rotator.rotation import unlabel
@@ -33,6 +34,8 @@ class Revocation:
         key_id = self.action.key_id
         assert key_id is not None
         target = self._target(key_id)
+        if self.action.reason is Reason.KEY_DEAD and target is not None and target.enabled:
+            raise Changed(f"key {key_id} was not listed, or listed as disabled, and lives: its grace goes on")
         current_key = self._expected_current()
         if target is not None and target.enabled:
             self._current_works(current_key, key_id)
@@ -57,12 +60,15 @@ class Revocation:
         name = parse_key_name(target.name)
         if name is None or name.deployment != self.context.services.policy.deployment:
             raise Refused(f"key {key_id} is not named by this deployment any more")
-        if target.valid_from is None or target.valid_from + ORPHAN_AGE > self._now():
+        if target.valid_from is None or plus(target.valid_from, ORPHAN_AGE) > self._now():
             raise Changed(f"key {key_id} is too young to be an orphan")
         store = self.context.services.store
         entries = (*self.context.snapshot.secrets, *self.context.snapshot.others)
         for arn in [entry.arn for entry in entries if name.may_belong_to(entry.name)]:
             entry = store.describe(arn)
+            spec = parse_spec(entry.tags)
+            if isinstance(spec, tuple) or spec.hold is not None or entry.primary_region not in (None, "", entry.region):
+                raise Changed(f"{entry.name} is left alone now, so it proves nothing about key {key_id}")
             if stored_here(target, name, entry) or key_id in read_lifecycle(entry).key_ids():
                 raise Changed(f"key {key_id} is stored in {entry.name}")
             if name.version_id in entry.versions and self._holds(entry, name.version_id, key_id):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from traceback import clear_frames
 from typing import Any, Final
 
 from botocore import xform_name
@@ -99,7 +100,7 @@ class SecretsManagerStore:
             {
                 "SecretId": secret_id,
                 "ClientRequestToken": version_id,
-                "SecretString": text.reveal(),
+                "SecretString": text,
                 "VersionStages": list(labels),
             },
             write=True,
@@ -137,7 +138,8 @@ class SecretsManagerStore:
 
     def _read(self, secret_id: str, request: Mapping[str, Any]) -> StoredValue:
         raw = self._call("GetSecretValue", secret_id, request)
-        text = raw.get("SecretString")
+        text = raw.pop("SecretString", None)
+        raw.pop("SecretBinary", None)  # an error's traceback keeps this frame: what it can't use must not stand in it
         if not isinstance(text, str):
             raise BadSecretValue(
                 f"{secret_id}: the value of version {raw.get('VersionId', '?')} is binary or absent",
@@ -164,18 +166,29 @@ class SecretsManagerStore:
     def _call(
         self, operation: str, secret_id: str, request: Mapping[str, Any], *, write: bool = False
     ) -> dict[str, Any]:
+        outcome = self._attempt(operation, secret_id, request, write=write)
+        if isinstance(outcome, Exception):
+            # Raised here, where no value stands open, and without botocore's error, whose text may repeat one.
+            raise outcome
+        return outcome
+
+    def _attempt(
+        self, operation: str, secret_id: str, request: Mapping[str, Any], *, write: bool
+    ) -> dict[str, Any] | Exception:
+        """The answer, or the error to be raised. Does not raise: values stand open in this frame."""
         self._attempts.lost = False
         try:
-            answer: dict[str, Any] = getattr(self._client, xform_name(operation))(**request)
+            opened = {name: each.reveal() if isinstance(each, Secret) else each for name, each in request.items()}
+            answer: dict[str, Any] = getattr(self._client, xform_name(operation))(**opened)
             if _PROOF.get(operation, "ARN") not in answer:
                 raise UnreadableAnswer
             return answer
         except Exception as error:
             failure = translate(error, operation, secret_id, write=write, lost_attempt=self._attempts.lost)
             if failure is None:
-                raise
-        # Raised outside of the handler: botocore's error, whose text may repeat a value, is then not even its context.
-        raise failure
+                clear_frames(error.__traceback__)  # a bug: its lines are worth having, what stood in its frames is not
+                return error
+            return failure
 
     def _note_attempt(self, parsed_response: Any = None, exception: Exception | None = None, **_: Any) -> None:
         """Take botocore's event, which comes once an attempt, in the thread that called."""

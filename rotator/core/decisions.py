@@ -13,6 +13,7 @@ from rotator.core.durations import human_duration
 from rotator.core.lifecycle import MAX_LABELS, Lifecycle, labels_after_rotation
 from rotator.core.model import Key, Reason, SecretEntry, Severity, Spec
 from rotator.core.spec import TagProblem
+from rotator.core.times import plus
 from rotator.core.windows import is_open, next_open
 
 URGENT = timedelta(hours=24)
@@ -154,16 +155,16 @@ def expires_by(view: View) -> datetime | None:
         return None
     before = view.spec.rotate_before
     if isinstance(before, timedelta):
-        return view.key.valid_to - before
-    begin = view.key.valid_from or view.key.valid_to - view.spec.validity
-    return view.key.valid_to - (view.key.valid_to - begin) * before
+        return plus(view.key.valid_to, -before)
+    begin = view.key.valid_from or plus(view.key.valid_to, -view.spec.validity)
+    return plus(view.key.valid_to, -(view.key.valid_to - begin) * before)
 
 
 def too_old_by(view: View) -> datetime | None:
     """When the current key's age makes a rotation due."""
     if view.spec is None or view.spec.max_age is None or view.key is None or view.key.valid_from is None:
         return None
-    return view.key.valid_from + view.spec.max_age
+    return plus(view.key.valid_from, view.spec.max_age)
 
 
 def renew_at(view: View) -> datetime | None:
@@ -179,8 +180,11 @@ def first_key(view: View, now: datetime) -> Decision | None:
 
 
 def key_missing(view: View, now: datetime) -> Decision | None:
-    """Infobip does not list the key behind ``AWSCURRENT``."""
-    if view.key is not None:
+    """Infobip does not list the key that the label behind ``AWSCURRENT`` names.
+
+    A key that was just found by its value and is not listed was made after the listing: it is there.
+    """
+    if view.key is not None or view.life.current_key is None:
         return None
     return Decision(Reason.KEY_MISSING, "Infobip does not list the key behind AWSCURRENT", due_at=now, deadline=now)
 
@@ -268,5 +272,5 @@ def latest_start(view: View, deadline: datetime) -> datetime:
     """The last moment at which a rotation should begin, whatever the window says."""
     key = view.key
     if key is not None and key.valid_from is not None and key.valid_to is not None:
-        return deadline - min(URGENT, (key.valid_to - key.valid_from) / 10)
-    return deadline - URGENT
+        return plus(deadline, -min(URGENT, (key.valid_to - key.valid_from) / 10))
+    return plus(deadline, -URGENT)

@@ -48,4 +48,5 @@ def made_for_incident(arn: str, incident: str | None, version_id: str | None) ->
 
 
 def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    # An argument that is not UTF-8 comes as half surrogates, and must not end an emergency half-way.
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()

@@ -15,6 +15,8 @@ MAX_SKEW = timedelta(minutes=5)
 """Beyond this, expiry and grace can't be judged. AWS refuses requests at the same distance."""
 GUARD_SHARE = 0.25
 GUARD_COUNT = 5
+GUARD_ALL = 3
+"""So many secrets, and none of their keys is listed: that is another account's list."""
 
 
 def quota_used(keys: Iterable[Key], policy: Policy, now: datetime) -> Quota:
@@ -45,7 +47,8 @@ def mass_missing(views: list[View]) -> str | None:
     """Many keys gone at once is a wrong account or a broken listing, not many accidents."""
     labelled = [view for view in views if view.key_id is not None]
     missing = [view for view in labelled if view.key is None]
-    if len(missing) <= GUARD_COUNT or len(missing) <= GUARD_SHARE * len(labelled):
+    none_left = len(missing) == len(labelled) >= GUARD_ALL
+    if not none_left and (len(missing) <= GUARD_COUNT or len(missing) <= GUARD_SHARE * len(labelled)):
         return None
     return (
         f"{len(missing)} of {len(labelled)} managed keys are not listed by Infobip; that looks like another account or "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rotator.core.labels import CURRENT, parse_key_label
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import AccountSnapshot
 
@@ -32,6 +33,9 @@ class Holdings:
             life = read_lifecycle(entry, resolution.key_id if resolution else None)
             key_id = life.current_key or (resolution.key_id if resolution else None)
             held = {key_id} if key_id is not None else set()
+            # Labels may contradict each other: whatever may be in use counts.
+            at_work = (labels for labels in entry.versions.values() if CURRENT in labels)
+            held |= {found for labels in at_work for label in labels if (found := parse_key_label(label))}
             if resolution is not None:
                 held |= resolution.holds | ({resolution.key_id} if resolution.key_id is not None else set())
             named |= life.key_ids() | held
@@ -40,8 +44,8 @@ class Holdings:
             read = key_id is not None or (resolution is not None and resolution.known_foreign)
             if life.current_version and entry.deleted_at is None and not read:
                 unknown.append(entry.name)
-        return Holdings(current, frozenset(named), tuple(unknown))
+        return Holdings(current, frozenset(named), tuple(sorted(unknown)))
 
     def others_holding(self, key_id: str, arn: str) -> tuple[str, ...]:
         """The names of other secrets whose current value is this key."""
-        return tuple(name for holder, name in self.current.get(key_id, ()) if holder != arn)
+        return tuple(sorted(name for holder, name in self.current.get(key_id, ()) if holder != arn))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 CURRENT: Final = "AWSCURRENT"
@@ -119,6 +120,7 @@ def key_name(secret_name: str, deployment: str, version_id: str, limit: int = KE
     return secret_name[: limit - len(tail)] + tail
 
 
+@lru_cache(maxsize=16384)  # an account's keys, thousands after years, have the same names in every sweep
 def parse_key_name(name: str) -> KeyName | None:
     """Return the parts of a name that a rotator wrote, or ``None``. Whose rotator it was, its deployment tells.
 

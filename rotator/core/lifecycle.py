@@ -7,8 +7,10 @@ carries ``AWSPREVIOUS`` or a retire label was current once and is never mistaken
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from rotator.core.labels import CURRENT, PENDING, PREVIOUS, parse_key_label, parse_retire_label
 from rotator.core.model import SecretEntry
@@ -48,7 +50,7 @@ class Lifecycle:
     superseded: tuple[tuple[str, str], ...]
     retiring: tuple[Retiring, ...]
     stale: tuple[tuple[str, str], ...]
-    holders: dict[str, str]
+    holders: Mapping[str, str]
     label_count: int
     problem: str | None
 
@@ -62,14 +64,20 @@ def read_lifecycle(entry: SecretEntry, resolved_key: str | None = None) -> Lifec
 
     :param resolved_key: the key that an unlabelled current version was found to hold, if it was looked up.
     """
+    return _read(frozenset(entry.versions.items()), resolved_key)
+
+
+@lru_cache(maxsize=4096)  # every sweep reads every secret's labels several times, and they rarely change
+def _read(versions: frozenset[tuple[str, frozenset[str]]], resolved_key: str | None) -> Lifecycle:
+    ordered = sorted(versions, key=lambda item: item[0])
     keys: dict[str, str] = {}
     retire: list[Retiring] = []
     retire_labels: list[tuple[str, str, str]] = []
-    current = [version for version, labels in entry.versions.items() if CURRENT in labels]
-    pending = [version for version, labels in entry.versions.items() if PENDING in labels and CURRENT not in labels]
+    current = [version for version, labels in ordered if CURRENT in labels]
+    pending = [version for version, labels in ordered if PENDING in labels and CURRENT not in labels]
     problem = f"{len(current)} versions carry AWSCURRENT" if len(current) > 1 else None
     holders: dict[str, str] = {}
-    for version, labels in sorted(entry.versions.items()):
+    for version, labels in ordered:
         for label in sorted(labels):
             if (key_id := parse_key_label(label)) is not None:
                 if version in keys:
@@ -85,7 +93,7 @@ def read_lifecycle(entry: SecretEntry, resolved_key: str | None = None) -> Lifec
     labelled = keys.get(current_version) if current_version else None
     current_key = labelled or resolved_key
     was_current = {item.version_id for item in retire} | {
-        version for version, labels in entry.versions.items() if PREVIOUS in labels
+        version for version, labels in ordered if PREVIOUS in labels
     }
     ours = [version for version in pending if version in keys and version not in was_current]
     if len(ours) > 1:
@@ -116,7 +124,7 @@ def read_lifecycle(entry: SecretEntry, resolved_key: str | None = None) -> Lifec
         retiring=live_retire,
         stale=tuple(stale),
         holders=holders,
-        label_count=sum(len(labels) for labels in entry.versions.values()),
+        label_count=sum(len(labels) for _, labels in ordered),
         problem=problem,
     )
 
@@ -127,7 +135,8 @@ def labels_after_rotation(life: Lifecycle, entry: SecretEntry) -> int:
     system = {CURRENT, PREVIOUS, PENDING} if life.current_version else {CURRENT, PENDING}
     adopted = 0 if life.current_key or not life.current_version else 1
     superseding = 1 if life.current_version else 0
-    return life.label_count + len(system - present) + 1 + superseding + adopted
+    retiring = len(life.superseded)  # the same sweep gives them their labels first
+    return life.label_count + len(system - present) + 1 + superseding + adopted + retiring
 
 
 def _latest(items: list[Retiring]) -> tuple[Retiring, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from rotator.core.draft import Draft, Rank
@@ -9,8 +10,8 @@ from rotator.core.durations import human_duration
 from rotator.core.holdings import Holdings
 from rotator.core.labels import KeyName, key_label, parse_key_name
 from rotator.core.model import AccountSnapshot, Action, ActionKind, Key, Policy, Reason, SecretEntry
-from rotator.core.spec import parse_spec
 from rotator.core.text import printable
+from rotator.core.times import plus
 
 ORPHAN_AGE = timedelta(minutes=30)
 """Younger ones may belong to a run that is still at it."""
@@ -32,15 +33,26 @@ def stored_here(key: Key, name: KeyName, entry: SecretEntry) -> bool:
     return not others
 
 
-def plan_orphans(draft: Draft, snapshot: AccountSnapshot, holdings: Holdings, policy: Policy, now: datetime) -> None:
-    """Keys of this deployment whose version does not exist in the secret that their name says."""
+def plan_orphans(
+    draft: Draft,
+    snapshot: AccountSnapshot,
+    holdings: Holdings,
+    policy: Policy,
+    now: datetime,
+    left_alone: Callable[[SecretEntry], bool],
+) -> None:
+    """Keys of this deployment whose version does not exist in the secret that their name says.
+
+    :param left_alone: whether a secret is, for whatever reason; such a one (a replica that lags behind, say) proves
+        nothing about its keys.
+    """
     entries = (*snapshot.secrets, *snapshot.others)
     resuming = {action.key_id for _, action in draft.ranked if action.kind is ActionKind.RESUME}
     for key in sorted(snapshot.keys.values(), key=lambda key: key.id):
         name = own_name(key, policy)
         if name is None or not key.alive(now) or key.id in holdings.named or key.id in resuming:
             continue
-        if key.valid_from is None or key.valid_from + ORPHAN_AGE > now:
+        if key.valid_from is None or plus(key.valid_from, ORPHAN_AGE) > now:
             continue
         if any(stored_here(key, name, entry) for entry in entries):
             continue
@@ -55,8 +67,7 @@ def plan_orphans(draft: Draft, snapshot: AccountSnapshot, holdings: Holdings, po
             )
             draft.alert(Reason.ORPHAN_UNPROVEN, detail, key_id=key.id)
             continue
-        spec = parse_spec(owner.tags)
-        if owner.deleted_at is not None or (not isinstance(spec, tuple) and spec.hold is not None):
+        if left_alone(owner):
             continue
         draft.add(
             Rank.ORPHAN,
@@ -65,7 +76,7 @@ def plan_orphans(draft: Draft, snapshot: AccountSnapshot, holdings: Holdings, po
                 snapshot.account,
                 owner.name,
                 Reason.ORPHAN,
-                due_at=key.valid_from + ORPHAN_AGE,
+                due_at=plus(key.valid_from, ORPHAN_AGE),
                 key_id=key.id,
                 version_id=name.version_id,
                 detail="made and never stored; nobody has its value",

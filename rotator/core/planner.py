@@ -84,7 +84,7 @@ def plan_account(
         draft.alert(Reason.LISTING_INCOMPLETE, "Infobip's pages of keys did not add up; missing keys are not acted on")
     for view in views:
         _SecretPlanner(draft, snapshot, holdings, view, now, policy, missing is None and snapshot.complete).plan()
-    plan_orphans(draft, snapshot, holdings, policy, now)
+    plan_orphans(draft, snapshot, holdings, policy, now, lambda owner: _proves_nothing(snapshot, owner, now))
     report_unknown(draft, snapshot, holdings, now)
     _report_old_credentials(draft, snapshot.management, now)
     guard_mass_revocation(draft, snapshot, force=force)
@@ -105,6 +105,11 @@ def plan_account(
         keys=len(snapshot.keys),
         earliest_end=min(ends, default=None),
     )
+
+
+def _proves_nothing(snapshot: AccountSnapshot, owner: SecretEntry, now: datetime) -> bool:
+    left = first(LEAVE_ALONE, make_view(snapshot, owner), now)
+    return left is not None and left.reason not in (Reason.UNADOPTED, Reason.EMPTY)
 
 
 def _report_old_credentials(draft: Draft, management: SecretEntry, now: datetime) -> None:
@@ -186,7 +191,7 @@ class _SecretPlanner:
         if decision is None:
             return
         if decision.reason is Reason.KEY_MISSING and not self.trust_missing:
-            self._leave(Decision(Reason.MASS_MISSING, "its key is not listed, and the listing is not to be trusted"))
+            self._leave(self._not_listed(view.key_id))
             return
         waits = first(ROTATE_BLOCKED, view, self.now) or window_closed(view, decision, self.now)
         if waits is not None:
@@ -238,6 +243,10 @@ class _SecretPlanner:
 
     def _revocation(self, item: Retiring) -> None:
         key = self.snapshot.keys.get(item.key_id)
+        if key is None and self.snapshot.complete and not self.trust_missing:
+            if item.revoke_at <= self.now:
+                self._leave(self._not_listed(item.key_id), item.key_id)
+            return
         dead = not key.enabled if key is not None else self.snapshot.complete
         if dead:
             gone = "it is disabled already; its labels go" if key else "it is gone from Infobip; its labels go"
@@ -262,6 +271,10 @@ class _SecretPlanner:
             due_at=item.revoke_at,
             costs_update=True,
         )
+
+    def _not_listed(self, key_id: str | None) -> Decision:
+        reason = Reason.MASS_MISSING if self.snapshot.complete else Reason.LISTING_INCOMPLETE
+        return Decision(reason, f"key {key_id} is not listed, and the listing is not to be trusted")
 
     def _revocation_blocked(self, key_id: str) -> Decision | None:
         view = self.view

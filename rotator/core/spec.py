@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from rotator.core.durations import format_duration, human_duration, parse_duration
@@ -85,6 +86,12 @@ def parse_spec(tags: Mapping[str, str]) -> Spec | tuple[TagProblem, ...]:
 
     Tags outside of ``rotator:`` are not looked at. Never raises.
     """
+    return _parse(frozenset(tags.items()))
+
+
+@lru_cache(maxsize=4096)  # every sweep reads every secret's tags several times, and they rarely change
+def _parse(items: frozenset[tuple[str, str]]) -> Spec | tuple[TagProblem, ...]:
+    tags = dict(sorted(items))
     reader = _Reader(tags)
     name = reader.read(ACCOUNT_TAG, read_account, "")
     if ACCOUNT_TAG not in tags:

@@ -8,8 +8,9 @@ from enum import StrEnum
 
 from rotator.core.decisions import BROKEN, ROTATE_WHEN, View, first, renew_at
 from rotator.core.lifecycle import Retiring
-from rotator.core.model import AccountSnapshot, Action, ActionKind
+from rotator.core.model import AccountSnapshot, Action, ActionKind, Reason
 from rotator.core.planner import make_view
+from rotator.core.windows import next_open
 
 
 class State(StrEnum):
@@ -86,29 +87,33 @@ def classify(view: View, now: datetime) -> State:
         return State.MISCONFIGURED
     if view.spec.hold is not None:
         return State.HELD
-    if view.life.pending_version is not None or view.life.foreign_pending:
-        return State.ROTATING
+    rotating = view.life.pending_version is not None or view.life.foreign_pending
     if view.life.current_version is None:
-        return State.EMPTY
+        return State.ROTATING if rotating else State.EMPTY
     if view.key_id is None or view.life.current_key is None:
         return State.UNADOPTED
     decision = first(ROTATE_WHEN, view, now)
+    if decision is not None and decision.reason in BROKEN:
+        return State.EXPIRED if decision.reason is Reason.EXPIRED else State.BROKEN
+    if rotating:
+        return State.ROTATING
     if decision is not None:
-        if decision.reason.value == "expired":
-            return State.EXPIRED
-        return State.BROKEN if decision.reason in BROKEN else State.DUE
+        return State.DUE
     return State.RETIRING if view.life.retiring or view.life.superseded else State.OK
 
 
 def _next(view: View, mine: list[Action], now: datetime) -> tuple[ActionKind | None, datetime | None]:
     if mine:
         return mine[0].kind, now
-    if view.spec is None or view.key_id is None:
+    if view.spec is None or view.key_id is None or view.life.problem is not None or view.life.foreign_pending:
         return None, None
     coming: list[tuple[datetime, ActionKind]] = [(item.revoke_at, ActionKind.REVOKE) for item in view.life.retiring]
     renew = renew_at(view)
     if renew is not None:
-        coming.append((renew, ActionKind.ROTATE))
+        window = view.spec.window
+        # Due and not planned: it waits, for its window or for a place in the daily limit.
+        waits = next_open(window, max(renew, now)) if window is not None else max(renew, now)
+        coming.append((waits, ActionKind.ROTATE))
     if not coming:
         return None, None
     at, kind = min(coming)

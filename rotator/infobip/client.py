@@ -25,7 +25,7 @@ from rotator.infobip.auth import ApiKeyAuth, management_auth
 from rotator.infobip.call import Answer, Call, Limits
 from rotator.infobip.connection import WatchedAdapter
 from rotator.infobip.credentials import Credentials
-from rotator.infobip.known import Known, printable
+from rotator.infobip.known import KEY_VALUE, Known, printable
 from rotator.infobip.listing import SIZE, list_all
 from rotator.infobip.refusal import refusal
 from rotator.infobip.retry import Effort
@@ -231,6 +231,11 @@ class InfobipClient:
 
 
 def _key_path(key_id: str) -> str:
+    if KEY_VALUE.search(key_id.lower()):  # a value would be a good id by its characters, and end up in a URL
+        raise InvalidRequest(
+            "what was given as the id of a key is the value of one; nothing was sent",
+            advice="Treat it as leaked, and name the key by its id.",
+        )
     if not KEY_ID.fullmatch(key_id):
         raise InvalidRequest(f"{printable(key_id, 40)!r} is not the id of a key; nothing was sent")
     return f"{KEYS_PATH}/{key_id}"

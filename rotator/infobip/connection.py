@@ -12,6 +12,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
@@ -36,17 +37,18 @@ class Exchange:
     def __init__(self, seconds: float) -> None:
         self.sent = True
         self.overdue = False
+        self.ends = 0.0
+        self._seconds = seconds
         self._socket: object = None
-        self._timer = threading.Timer(seconds, self._cut)
-        self._timer.daemon = True
 
     def __enter__(self) -> Exchange:
         self._token = _current.set(self)
-        self._timer.start()
+        self.ends = time.monotonic() + self._seconds
+        _watchdog.watch(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._timer.cancel()
+        _watchdog.release(self)
         self._socket = None
         _current.reset(self._token)
 
@@ -61,7 +63,8 @@ class Exchange:
         if self.overdue:
             raise TimeoutError
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
+        """The time is up (called by the watchdog's thread)."""
         self.overdue = True
         sock = self._socket
         if isinstance(sock, socket.socket):
@@ -70,6 +73,45 @@ class Exchange:
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
+class _Watchdog:
+    """Cuts exchanges that take too long: one thread for all, since starting a timer for each call costs more than it."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._running: dict[int, Exchange] = {}
+        self._wakes: float | None = None
+        self._thread: threading.Thread | None = None
+
+    def watch(self, exchange: Exchange) -> None:
+        """Cut it when its time is up, unless it is released before."""
+        with self._condition:
+            self._running[id(exchange)] = exchange
+            if self._thread is None or not self._thread.is_alive():  # also after a fork, which copies no threads
+                self._thread = threading.Thread(target=self._watch, name="infobip-watchdog", daemon=True)
+                self._thread.start()
+            elif self._wakes is None or exchange.ends < self._wakes:
+                self._condition.notify()
+
+    def release(self, exchange: Exchange) -> None:
+        """It is over. The thread is not told: it looks again when it wakes."""
+        with self._condition:
+            self._running.pop(id(exchange), None)
+
+    def _watch(self) -> None:
+        while True:
+            with self._condition:
+                now = time.monotonic()
+                overdue = [each for each in self._running.values() if each.ends <= now]
+                for each in overdue:
+                    del self._running[id(each)]
+                self._wakes = min((each.ends for each in self._running.values()), default=None)
+                if not overdue:
+                    self._condition.wait(None if self._wakes is None else self._wakes - now)
+            for each in overdue:
+                each.cut()
+
+
+_watchdog: Final = _Watchdog()
 _current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Final
 
 _TIME: Final = re.compile(
@@ -18,6 +19,7 @@ def format_time(time: datetime) -> str:
     return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
+@lru_cache(maxsize=16384)  # a listing shows the same times again in every sweep
 def parse_time(text: str) -> datetime:
     """A time; without an offset it is UTC. ``ValueError`` if it is none."""
     match = _TIME.fullmatch(text)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from rotator.core.model import Key, Platform
@@ -142,17 +143,36 @@ def _count(paging: dict[str, Any], field: str) -> int | None:
 
 def _key(data: Any, place: str, shape: re.Pattern[str] = KEY_VALUE) -> FetchedKey:
     fields = _fields(data, place)
-    key_id, name, enabled = fields.get("id"), fields.get("name"), fields.get("enabled")
+    try:
+        value = _string(fields, "apiKeySecret", "")
+        real = value is not None and shape.fullmatch(value) is not None
+        lists = [tuple(each) if isinstance(each := fields.get(name), list) else each for name in _LISTS]
+        key = _described(real, *[fields.get(name) for name in _TEXTS], *lists)
+        if fields.get("platform") is not None:
+            key = replace(key, platform=_platform(fields, f" ({key.id})"))
+    except _Broken as broken:
+        raise _Broken(f"{place}{broken}") from None
+    except TypeError:  # a list of lists or objects can't be looked up
+        raise _Broken(f"{place} holds lists that are not lists of strings") from None
+    return FetchedKey(key, Secret(value) if value is not None and real else None)
+
+
+_TEXTS: Final = ("id", "name", "enabled", "accountId", "validFrom", "validTo")
+_LISTS: Final = ("scopeGuids", "permissions", "allowedIPs")
+
+
+@lru_cache(maxsize=16384, typed=True)  # a listing shows the same keys again in every sweep; values are never in here
+def _described(real: bool, key_id: Any, name: Any, enabled: Any, *rest: Any) -> Key:
+    """The key without its value and its links; what is said of it in an error is what follows its place."""
     if not isinstance(key_id, str) or not KEY_ID.fullmatch(key_id):
-        raise _Broken(f"{place} has no id of letters, digits, '_' and '-'")
-    place = f"{place} ({key_id})"
+        raise _Broken(" has no id of letters, digits, '_' and '-'")
+    place = f" ({key_id})"
     if not isinstance(name, str):
         raise _Broken(f"{place} has no name")
     if not isinstance(enabled, bool):
         raise _Broken(f"{place} does not say whether it is enabled")
-    value = _string(fields, "apiKeySecret", place)
-    real = value is not None and shape.fullmatch(value) is not None
-    key = Key(
+    fields = dict(zip((*_TEXTS[3:], *_LISTS), rest, strict=True))
+    return Key(
         id=key_id,
         name=_characters(name),
         account_id=_string(fields, "accountId", place),
@@ -162,10 +182,8 @@ def _key(data: Any, place: str, shape: re.Pattern[str] = KEY_VALUE) -> FetchedKe
         scopes=_strings(fields, "scopeGuids", place),
         permissions=_strings(fields, "permissions", place),
         allowed_ips=_strings(fields, "allowedIPs", place) or frozenset(),
-        platform=_platform(fields, place),
         value_readable=real,
     )
-    return FetchedKey(key, Secret(value) if value is not None and real else None)
 
 
 def _expected(found: FetchedKey, key_id: str | None) -> FetchedKey:
@@ -203,7 +221,7 @@ def _strings(fields: dict[str, Any], field: str, place: str) -> frozenset[str] |
     values = fields.get(field)
     if values is None:
         return None
-    if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
+    if not isinstance(values, tuple) or not all(isinstance(each, str) for each in values):
         raise _Broken(f"{place}: {field} is not a list of strings")
     return frozenset(map(_characters, values))
 
@@ -240,4 +258,4 @@ def _platform_json(link: Platform) -> dict[str, str]:
 
 def _characters(text: str) -> str:
     """The text with lone surrogates replaced: they can be in JSON, and would make every later print or encode fail."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

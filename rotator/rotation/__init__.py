@@ -72,6 +72,13 @@ class Rotation:
         creation = Creation(self.flow, entry, spec, self._old_key())
         if version_id not in entry.versions:
             return self._resume_unstored(creation, life, key_id, version_id)
+        return self._check_stored(creation, life, key_id, version_id).finish()
+
+    # ---- parts ------------------------------------------------------------------------------------------------------
+
+    def _check_stored(self, creation: Creation, life: Lifecycle, key_id: str, version_id: str) -> Promotion:
+        """A stored version, compared and probed: what is left to do is to promote it."""
+        entry, spec = creation.entry, creation.spec
         if life.pending_version != version_id or life.pending_key != key_id:
             raise Changed(f"{entry.name}: version {version_id} is not pending any more")
         if self._is_older_than_current(entry, life, version_id):
@@ -95,9 +102,7 @@ class Rotation:
         stored = self.context.services.store.read_version(entry.arn, version_id)
         promotion = Promotion(self.flow, entry, spec, life, key, version_id, self.emergency)
         promotion.probe(decode(stored.text, spec.value_field, entry.name).key, staged=True)
-        return promotion.finish()
-
-    # ---- parts ------------------------------------------------------------------------------------------------------
+        return promotion
 
     def _look(self) -> tuple[SecretEntry, Spec, Lifecycle]:
         """A fresh look: is everything still as the plan saw it?"""
@@ -175,6 +180,22 @@ class Rotation:
         stored: StoredValue | None,
         version_id: str,
     ) -> Promoted:
+        promotion, value = self._store(entry, spec, life, fetched, stored, version_id)
+        if stored is not None:
+            promotion.probe(value, staged=True)
+        promotion.still_lives(value)
+        return promotion.finish()
+
+    def _store(
+        self,
+        entry: SecretEntry,
+        spec: Spec,
+        life: Lifecycle,
+        fetched: FetchedKey,
+        stored: StoredValue | None,
+        version_id: str,
+    ) -> tuple[Promotion, Secret]:
+        """Store a made key as a pending version; what is left to do is to probe and to promote it."""
         key, value = fetched.key, fetched.value
         if value is None:
             # An answer without the value: whatever it is, a consumer could not use it.
@@ -196,10 +217,7 @@ class Rotation:
             secret_name=entry.name,
         )
         promotion.stage(text)
-        if stored is not None:
-            promotion.probe(value, staged=True)
-        promotion.still_lives(value)
-        return promotion.finish()
+        return promotion, value
 
     def _resume_unstored(self, creation: Creation, life: Lifecycle, key_id: str, version_id: str) -> Promoted:
         entry = creation.entry

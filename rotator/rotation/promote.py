@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.audit import change
+from rotator.core.emergencies import made_in_emergency
 from rotator.core.labels import PENDING, key_label
 from rotator.core.lifecycle import Lifecycle, read_lifecycle
 from rotator.core.model import Key, SecretEntry, Spec
@@ -101,6 +102,7 @@ class Promotion:
         audit, clock = self.flow.context.services.audit, self.flow.context.services.clock
         fields = self.flow.fields(self.entry, self.version_id, self.key.id)
         if not self.spec.verify:
+            self._let_propagate()
             audit.emit("key.verified", "success", **fields, detail="not probed: rotator:verify=skip")
             return
         until, wait = self.flow.now() + PROPAGATION, 1.0
@@ -133,6 +135,12 @@ class Promotion:
             advice=advice,
         )
 
+    def _let_propagate(self) -> None:
+        """Nothing will tell when a key that can't be probed works everywhere: it is given the time that it may take."""
+        since = self.flow.begun or self.key.valid_from
+        if since is not None:
+            self.flow.context.services.clock.sleep((since + PROPAGATION - self.flow.now()).total_seconds())
+
     def finish(self) -> Promoted:
         """Promote, retire the old version, tell consumers.
 
@@ -143,7 +151,9 @@ class Promotion:
             # The rotation is done. A superseded version without a retire label gets one from the next sweep, which can
             # only make its grace longer.
             with contextlib.suppress(RotatorError):
-                revoke_at = self.flow.now() + self.spec.grace
+                # A sweep finishes an emergency that was killed: there is no grace in those.
+                hurry = made_in_emergency(self.entry.arn, self.version_id)
+                revoke_at = self.flow.now() + (timedelta(0) if hurry else self.spec.grace)
                 retire_version(
                     self.flow.context,
                     self.entry,

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from rotator.core.model import Platform
 from rotator.ports import Clock
 from rotator.sandbox.model import Options, Session, SimAccount, SimKey, SimUser, Token
+from rotator.sandbox.wire import Response
 
 DAY = timedelta(hours=24)
 
@@ -35,6 +36,12 @@ class State:
         self.creates: dict[str, list[datetime]] = {}
         self.updates: dict[str, list[datetime]] = {}
         self.recent: dict[tuple[str, str], list[datetime]] = {}
+        self.observers: list[Callable[[SimKey], None]] = []
+        """Called with each key that was made or changed, as it is then."""
+        self.generation = 0
+        """Grows with each change of a key: what was computed from all of them is good for as long as it stays."""
+        self.pages: dict[tuple[object, ...], tuple[int, Response]] = {}
+        self._tokens = random.Random(f"tokens {seed}")  # noqa: S311 - of their own: a login must not change later keys
         self._history: dict[str, list[tuple[datetime, SimKey]]] = {}
 
     def new_id(self) -> str:
@@ -48,7 +55,7 @@ class State:
 
     def new_token(self) -> str:
         """A session's or OAuth2 token."""
-        return told(str(uuid.UUID(int=self.rng.getrandbits(128), version=4)))
+        return told(str(uuid.UUID(int=self._tokens.getrandbits(128), version=4)))
 
     def store(self, key: SimKey, *, at_once: bool = False) -> SimKey:
         """Put a new or changed key in place; for authentication it matters after the propagation time."""
@@ -58,10 +65,14 @@ class State:
         self.by_value[key.value] = key.id
         history = self._history.setdefault(key.id, [])
         history.append((effective, key))
+        self.generation += 1
+        for observer in tuple(self.observers):
+            observer(key)
         return key
 
     def forget(self, key_id: str) -> None:
         """A key is gone, for authentication too."""
+        self.generation += 1
         key = self.keys.pop(key_id)
         del self.by_account[key.account_id][key_id], self.by_value[key.value], self._history[key_id]
 

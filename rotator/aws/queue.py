@@ -1,0 +1,96 @@
+"""One message an account, in an SQS FIFO queue: an account's sweeps never run side by side, different accounts' do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from botocore import exceptions as boto
+
+from rotator.aws.configuration import configuration_error
+from rotator.errors import ConfigurationError
+
+BATCH: Final = 10
+"""The most messages that SQS takes in one call."""
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_PERMANENT: Final = (
+    "AWS.SimpleQueueService.NonExistentQueue",
+    "QueueDoesNotExist",
+    "AccessDenied",
+    "AccessDeniedException",
+    "KmsAccessDenied",
+)
+
+
+class AccountQueue:
+    """Sends accounts to be swept.
+
+    :param client: an ``sqs`` client.
+    :raises ConfigurationError: the queue is not FIFO, so that one account could be swept twice at a time.
+    """
+
+    def __init__(self, client: Any, url: str) -> None:
+        if not url.endswith(".fifo"):
+            raise ConfigurationError(
+                "ROTATOR_QUEUE_URL is not the URL of a FIFO queue; nothing was sent",
+                advice="Make the queue with FifoQueue=true; its name ends in .fifo.",
+            )
+        self._client = client
+        self._url = url
+
+    def send(self, accounts: Sequence[str], minute: datetime) -> dict[str, str]:
+        """Send one message an account. SQS drops a second one for the same minute (for five minutes).
+
+        :param minute: when this sweep was scheduled; its seconds don't count.
+        :returns: the accounts that were not sent, and why; the others were.
+        """
+        failed: dict[str, str] = {}
+        for start in range(0, len(accounts), BATCH):
+            some = accounts[start : start + BATCH]
+            entries = [
+                {
+                    "Id": str(number),
+                    "MessageBody": json.dumps({"account": account}),
+                    "MessageGroupId": group_id(account),
+                    "MessageDeduplicationId": deduplication_id(account, minute),
+                }
+                for number, account in enumerate(some)
+            ]
+            try:
+                answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+            except (boto.BotoCoreError, boto.ClientError) as error:
+                failed |= dict.fromkeys(some, _why(error))
+                continue
+            sent = {entry.get("Id") for entry in answer.get("Successful", ())}
+            codes = {entry.get("Id"): str(entry.get("Code", "")) for entry in answer.get("Failed", ())}
+            for number, account in enumerate(some):
+                if str(number) not in sent:  # what SQS does not confirm was not sent
+                    failed[account] = codes.get(str(number)) or "not confirmed by SQS"
+        return failed
+
+
+def group_id(account: str) -> str:
+    """An account's message group: its name as far as SQS takes it, and a digest that keeps two names apart."""
+    readable = _UNSAFE.sub("-", account)[:80]
+    return f"{readable}-{hashlib.sha256(account.encode()).hexdigest()[:16]}"
+
+
+def deduplication_id(account: str, minute: datetime) -> str:
+    """The same for the same account and scheduled minute, so that a schedule that fires twice sweeps once."""
+    moment = minute.astimezone(UTC).strftime("%Y-%m-%dT%H:%M")
+    return hashlib.sha256(f"{account}\0{moment}".encode()).hexdigest()
+
+
+def _why(error: Exception) -> str:
+    known = configuration_error(error)
+    if known is not None:
+        return str(known)
+    if isinstance(error, boto.ClientError):
+        code = str(error.response.get("Error", {}).get("Code", "")) or "refused"
+        hint = " (check ROTATOR_QUEUE_URL and sqs:SendMessage)" if code in _PERMANENT else ""
+        return f"SQS said {code}{hint}"
+    return f"SQS did not answer ({type(error).__name__})"

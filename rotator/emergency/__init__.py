@@ -1,0 +1,102 @@
+"""Emergency revocation: who dies (``plan``), how (``run``), and what became of it (``report``).
+
+By a secret, by one of its keys, or by a leaked value. Nothing waits for a grace period, a hold or a window, and the
+daily reserve is used. Repeating a command is harmless: with an incident's name no second replacement is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from rotator.context import Services
+from rotator.emergency.accounts import Accounts
+from rotator.emergency.audit import BoundAudit
+from rotator.emergency.model import EmergencyPlan, Kill, Strategy, Target
+from rotator.emergency.plan import Planning
+from rotator.emergency.proof import PROOF
+from rotator.emergency.report import EmergencyReport, Step
+from rotator.emergency.run import Run
+from rotator.emergency.work import Work
+from rotator.errors import KeyNotFound, RotatorError
+
+__all__ = [
+    "PROOF",
+    "BoundAudit",
+    "Emergency",
+    "EmergencyPlan",
+    "EmergencyReport",
+    "Kill",
+    "Step",
+    "Strategy",
+    "Target",
+]
+
+
+class Emergency:
+    """Plans and carries out one emergency revocation.
+
+    :param reason: the operator's own words; it stands in every audit line.
+    :param incident: the operator's name for the incident; repeating a command with it makes no second replacement.
+    """
+
+    def __init__(self, services: Services, reason: str, incident: str | None = None) -> None:
+        self.reason, self.incident = reason, incident
+        audit = BoundAudit(services.audit, {"reason": reason, "incident": incident})
+        self.services = dataclasses.replace(services, audit=audit)
+        self._accounts = Accounts(self.services)
+
+    def plan(self, target: Target, strategy: Strategy) -> tuple[EmergencyPlan, ...]:
+        """What would be done, one plan an account. Changes nothing.
+
+        :raises RotatorError: the target is unknown, can't be named, or is provably none of ours.
+        """
+        planning = Planning(self.services, self._accounts, strategy, self.incident)
+        try:
+            return (planning.plan(target),)
+        except RotatorError as error:
+            said = {"account": target.account, "secret": target.secret, "key_id": target.key_id}
+            self.services.audit.emit("emergency.requested", "attempt", **said, strategy=str(strategy))
+            self.services.audit.emit("emergency.completed", "denied", **said, error=error)
+            raise
+
+    def look(self, plan: EmergencyPlan) -> EmergencyPlan:
+        """The same plan with each key as Infobip shows it now, for people to read before they say yes.
+
+        :raises RotatorError: Infobip can't be asked.
+        """
+        keys = dict(plan.keys)
+        with self._accounts.connected(plan.fleet, plan.account) as provider:
+            for kill in plan.kills:
+                try:
+                    keys[kill.key_id] = provider.get_key(kill.key_id).key
+                except KeyNotFound:
+                    continue
+        return dataclasses.replace(plan, keys=keys)
+
+    def execute(self, plan: EmergencyPlan) -> EmergencyReport:
+        """Carry a plan out. Never raises for what fails on the way: that is in the report, and the killing goes on.
+
+        :raises AuditUnavailable: not even the request could be written down; nothing was changed.
+        """
+        audit, clock = self.services.audit, self.services.clock
+        report = EmergencyReport(plan.account, plan.strategy)
+        begun = clock.now()
+        secret = plan.secret.name if plan.secret else plan.kills[0].secret if plan.kills else None
+        said = {"account": plan.account, "secret": secret, "key_id": plan.named}
+        audit.emit("emergency.requested", "attempt", **said, strategy=str(plan.strategy))
+        if plan.kills or plan.replaced:
+            try:
+                with self._accounts.connected(plan.fleet, plan.account) as provider:
+                    Run(Work(self.services, provider, plan, report, self.reason, self.incident, begun)).execute()
+            except RotatorError as failure:
+                report.errors.append(str(failure))
+            except Exception as mistake:  # the end is written down whatever happens
+                report.errors.append(f"a bug in rotator: {type(mistake).__name__}. Repeat the command")
+        outcome = "success" if report.ok else "failure"
+        done = {"revoked": list(report.revoked), "replaced": list(report.replaced)}
+        duration = int((clock.now() - begun).total_seconds() * 1000)
+        error = "; ".join(report.errors) or None
+        audit.emit("emergency.completed", outcome, **said, error=error, **done, duration_ms=duration)
+        detail = {**said, **done, "strategy": str(plan.strategy), "reason": self.reason, "incident": self.incident}
+        self.services.events.send("Emergency Revocation", {**detail, "outcome": outcome})
+        return report

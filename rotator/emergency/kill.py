@@ -1,0 +1,103 @@
+"""Ending keys, and what is left to the next sweep where that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from rotator.core.labels import parse_retire_label, retire_label
+from rotator.core.lifecycle import read_lifecycle
+from rotator.core.model import Key
+from rotator.emergency.model import ORPHAN, Kill
+from rotator.emergency.work import Work
+from rotator.errors import KeyNotFound, RotatorError
+from rotator.revocation import revoke_key
+from rotator.rotation import retire_version, unlabel
+
+
+@dataclass
+class Killing:
+    """Ends keys one after another; one that can't be ended never keeps the others alive."""
+
+    work: Work
+    failed: dict[str, tuple[Kill, str]] = field(default_factory=dict)
+
+    def kill_all(self, kills: Iterable[Kill], *, again: bool = False) -> None:
+        """End each key that is not known to be dead.
+
+        :param again: also those that could not be ended before; the clean-up tries them once more.
+        """
+        for kill in kills:
+            if kill.key_id not in self.work.dead and (again or kill.key_id not in self.failed):
+                self._kill(kill)
+
+    def _kill(self, kill: Kill) -> None:
+        work = self.work
+        target = work.keys.get(kill.key_id) or Key(kill.key_id, "", None, True, None, None)
+        note = ""
+        try:
+            revoke_key(work.context(), target, work.now(), work.fields(kill.secret, kill.version_id, kill.key_id))
+        except RotatorError as error:
+            # A 404 may be anybody's on the way: what holds the key's labels is not cleaned on its word alone.
+            gone = isinstance(error, KeyNotFound)
+            if not ((gone or error.outcome_unknown) and self._is_dead(kill.key_id)):
+                self.failed[kill.key_id] = (kill, str(error))
+                return
+            note = "gone from Infobip already" if gone else ""
+        except Exception as error:  # whatever it is, the other keys must die
+            self.failed[kill.key_id] = (kill, f"a bug in rotator: {type(error).__name__}")
+            return
+        self.failed.pop(kill.key_id, None)
+        work.dead.add(kill.key_id)
+        work.step("revoked", kill.secret, kill.key_id, note)
+        detail = {"secret_arn": kill.arn or None, **work.fields(kill.secret, kill.version_id, kill.key_id)}
+        work.context().tell("API Key Revoked", {**detail, "reason": work.reason, "incident": work.incident})
+
+    def _is_dead(self, key_id: str) -> bool:
+        """After a lost or doubtful answer: what Infobip shows."""
+        try:
+            return not self.work.provider.get_key(key_id).key.enabled
+        except KeyNotFound:
+            return True
+        except RotatorError:
+            return False
+
+    # ---- what stays alive -------------------------------------------------------------------------------------------
+
+    def give_up(self) -> None:
+        """Report every key that could not be ended, and make it due at the next sweep where that can be said."""
+        for kill, error in self.failed.values():
+            work = self.work
+            due = self._make_due(kill)
+            what = f"key {kill.key_id} of {kill.secret} is NOT known to be revoked: {error}"
+            then = "The next sweep tries again; repeat the command to do it now." if due else "Repeat the command."
+            stop = "" if what.endswith((".", "!", "?")) else "."
+            work.report.errors.append(f"{what}{stop} {then}")
+            work.step("revoked", kill.secret, kill.key_id, "failed", ok=False)
+            fields = work.fields(kill.secret, kill.version_id, kill.key_id)
+            work.services.audit.emit("revocation.failed", "failure", **fields, error=error)
+
+    def _make_due(self, kill: Kill) -> bool:
+        """Whether the next sweep will end it: its retire label says now, and none says later."""
+        if kill.role == ORPHAN or not kill.arn:
+            return False  # found by its age, at most half an hour from now
+        work = self.work
+        context = work.context()
+        try:
+            entry = work.services.store.describe(kill.arn)
+            life = read_lifecycle(entry)
+            version = life.holders.get(kill.key_id, kill.version_id)
+            if version is None or version == life.current_version:
+                return False  # a label can't end the key that consumers get
+            now = work.now()
+            label = retire_label(kill.key_id, now)
+            if label not in entry.versions.get(version, frozenset()):
+                retire_version(context, entry, version, kill.key_id, now, work.reason)
+            for holder, labels in entry.versions.items():
+                for other in labels:  # of two the later one counts
+                    parsed = parse_retire_label(other)
+                    if parsed is not None and parsed[0] == kill.key_id and other != label:
+                        unlabel(context, entry, other, holder, work.reason)
+        except RotatorError:
+            return False
+        return True

@@ -1,0 +1,39 @@
+"""Taking the labels of dead keys off. What is cut off here is done by the next sweep."""
+
+from __future__ import annotations
+
+from rotator.core.labels import PENDING
+from rotator.core.lifecycle import read_lifecycle
+from rotator.core.model import SecretEntry
+from rotator.core.values import decode
+from rotator.emergency.work import Work, spec_of
+from rotator.errors import RotatorError
+from rotator.revocation import clean_labels
+from rotator.rotation import unlabel
+
+
+def clean(work: Work, entry: SecretEntry) -> None:
+    """Take every dead key's labels off a secret, but the current one's: it tells the next sweep what to replace.
+
+    A version without labels can be lost at any time, so its value is read before, for the proof.
+
+    :raises RotatorError: not all labels were taken off.
+    """
+    life = read_lifecycle(entry)
+    for key_id in sorted(work.dead & life.key_ids()):
+        version = life.holders.get(key_id)
+        if version is not None and key_id not in work.values:
+            _remember(work, entry, version, key_id)
+        if key_id != life.current_key:
+            if version is not None and PENDING in entry.versions.get(version, frozenset()):
+                # First: AWSPENDING on a version without a key's label would be another function's rotation.
+                unlabel(work.context(), entry, PENDING, version, work.reason)
+            clean_labels(work.context(), entry, key_id, work.reason)
+
+
+def _remember(work: Work, entry: SecretEntry, version_id: str, key_id: str) -> None:
+    try:
+        stored = work.services.store.read_version(entry.arn, version_id)
+        work.values[key_id] = decode(stored.text, spec_of(entry).value_field, entry.name).key
+    except RotatorError:
+        return  # the proof has to do without it, and says so

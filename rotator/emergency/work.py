@@ -1,0 +1,127 @@
+"""What the rooms of one emergency share while it is carried out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from rotator.context import AccountContext, Budget, Services
+from rotator.core.emergencies import emergency_version_id, made_for_incident
+from rotator.core.lifecycle import read_lifecycle
+from rotator.core.model import AccountSnapshot, Key, SecretEntry, Spec
+from rotator.core.secret import Secret
+from rotator.core.spec import parse_spec
+from rotator.emergency.holders import is_unlabelled, with_label
+from rotator.emergency.model import EmergencyPlan
+from rotator.emergency.report import EmergencyReport, Step
+from rotator.errors import KeyNotFound, RotatorError
+from rotator.observe import management_of, resolve_current
+from rotator.ports import KeyProvider
+
+
+@dataclass
+class Work:
+    """One plan, being carried out.
+
+    :param reason: the operator's own words.
+    :param begun: when it began.
+    :param keys: keys as Infobip showed them.
+    :param values: values of keys that end, for the proof. Never shown.
+    :param unlabelled: ARNs whose current version still lacks its key label.
+    :param made: version ids that were chosen in this run.
+    :param promoted: ARNs that have a new key.
+    :param dead: keys that Infobip confirmed to be ended, or gone.
+    """
+
+    services: Services
+    provider: KeyProvider
+    plan: EmergencyPlan
+    report: EmergencyReport
+    reason: str
+    incident: str | None
+    begun: datetime
+    keys: dict[str, Key] = field(default_factory=dict)
+    values: dict[str, Secret] = field(default_factory=dict)
+    unlabelled: set[str] = field(default_factory=set)
+    made: set[str] = field(default_factory=set)
+    promoted: set[str] = field(default_factory=set)
+    dead: set[str] = field(default_factory=set)
+    admitted: set[frozenset[str]] = field(default_factory=set)
+    """``allowedIPs`` of keys that authenticated from here: they do not shut this machine out."""
+
+    def __post_init__(self) -> None:
+        self.keys.update(self.plan.keys)
+        self.values.update(self.plan.values)
+        self.unlabelled.update(self.plan.unlabelled)
+        choose = self.services.new_version_id
+
+        def chosen() -> str:
+            version_id = choose()
+            self.made.add(version_id)
+            return version_id
+
+        self.services = replace(self.services, new_version_id=chosen)
+
+    def now(self) -> datetime:
+        """The time."""
+        return self.services.clock.now()
+
+    def version_id(self, arn: str) -> str:
+        """A version id for a replacement, which says later that this incident made it."""
+        version_id = emergency_version_id(arn, self.incident, self.services.new_version_id())
+        self.made.add(version_id)
+        return version_id
+
+    def replaced_before(self, entry: SecretEntry) -> bool:
+        """Whether this incident made what consumers get now, and that is not what was named this time."""
+        life = read_lifecycle(entry)
+        mine = self.plan.named is None or self.plan.named != life.current_key
+        return mine and made_for_incident(entry.arn, self.incident, life.current_version)
+
+    def context(self, *entries: SecretEntry) -> AccountContext:
+        """What acting needs; without a daily budget, so that the reserve is used."""
+        management = management_of(self.plan.fleet, self.plan.account)
+        snapshot = AccountSnapshot(self.plan.account, management, entries, dict(self.keys))
+        return AccountContext(self.services, self.provider, snapshot, Budget())
+
+    def fields(self, secret: str, version_id: str | None, key_id: str | None) -> dict[str, Any]:
+        """Audit fields; the reason and the incident are bound to every line."""
+        return {"account": self.plan.account, "secret": secret, "version_id": version_id, "key_id": key_id}
+
+    def step(self, what: str, secret: str, key_id: str | None, note: str = "", *, ok: bool = True) -> None:
+        """Note a step in the report."""
+        self.report.steps.append(Step(what, secret, key_id, self.now() - self.begun, note, ok=ok))
+
+    def key(self, key_id: str) -> Key | None:
+        """A key, asked for once; ``None`` where Infobip has no such key."""
+        if key_id not in self.keys:
+            try:
+                self.keys[key_id] = self.provider.get_key(key_id).key
+            except KeyNotFound:
+                return None
+        return self.keys[key_id]
+
+    def fresh(self, arn: str) -> SecretEntry:
+        """A secret as it is now; an unlabelled current value's key is looked up, and its label put in.
+
+        :raises StoreError: it can't be described.
+        """
+        entry = self.services.store.describe(arn)
+        self.unlabelled.discard(arn)
+        if not is_unlabelled(entry):
+            return entry
+        try:
+            key_id = resolve_current(self.services.store, self.provider, entry).key_id
+        except RotatorError:
+            key_id = None
+        if key_id is None:
+            return entry
+        self.unlabelled.add(arn)
+        return with_label(entry, key_id)
+
+
+def spec_of(entry: SecretEntry | None) -> Spec:
+    """A secret's spec, or the defaults where there is none that can be read."""
+    parsed = parse_spec(entry.tags) if entry is not None else ()
+    return Spec(account="") if isinstance(parsed, tuple) else parsed

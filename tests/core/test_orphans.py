@@ -1,0 +1,197 @@
+"""Keys that no secret holds: which ones go, which ones are only reported, over the composed chain and alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rotator.core.labels import key_label, parse_key_name
+from rotator.core.model import Key, Policy
+from rotator.core.orphans import own_name, stored_here
+from tests.core.build import DAY, HOUR, MINUTE, NOW, SECOND, Case, at, key, labels, own, secret, snap, vid
+
+S = secret("s")
+LONG = "p" * 250
+"""Two secrets whose names begin with it can't be told apart by their keys' names, which are cut."""
+
+
+def orphan(key_id: str = "Z", version: str = "v8", of: str = "s", **changes: object) -> Key:
+    """A key made for a version that does not exist, an hour old."""
+    return replace(key(key_id, age=HOUR, name=own(of, version)), **changes)  # type: ignore[arg-type]
+
+
+def row(name: str, *keys: Key, actions: tuple[str, ...] = (), alerts: tuple[str, ...] = ()) -> Case:
+    return Case(name, snap([S], [key(), *keys]), actions=actions, alerts=alerts)
+
+
+GOES = ("revoke orphan s Z@v8",)
+ORPHANS = (
+    row("made for a version that does not exist", orphan(), actions=GOES),
+    row("30 minutes old", orphan(valid_from=NOW - 30 * MINUTE), actions=GOES),
+    row("a second younger", orphan(valid_from=NOW - 30 * MINUTE + SECOND)),
+    row("of unknown age", orphan(valid_from=None)),
+    row("by another deployment", replace(orphan(), name=own("s", "v8", "blue"))),
+    row("by a name that only looks like ours", replace(orphan(), name=f"s/rotator:default:{vid('v8')} ")),
+    row("without any name", replace(orphan(), name="")),
+    row("disabled", orphan(enabled=False)),
+    row("ended this second", orphan(valid_to=NOW)),
+    row("about to end", orphan(valid_to=NOW + SECOND), actions=GOES),
+    row("without an end", orphan(valid_to=None), actions=GOES),
+    row(
+        "its version is the current one, which is another key's",
+        orphan(version="v1"),
+        actions=("revoke orphan s Z@v1",),
+    ),
+    row(
+        "for no managed secret",
+        orphan(of="gone"),
+        alerts=("warning orphan-unproven - Z",),
+    ),
+    row("for no managed secret, but too young to say", orphan(of="gone", valid_from=NOW - 29 * MINUTE)),
+    row(
+        "two of them, by their ids",
+        orphan("Z2", "v8"),
+        orphan("Z1", "v9"),
+        actions=(
+            "revoke orphan s Z1@v9",
+            "revoke orphan s Z2@v8",
+        ),
+    ),
+    Case(
+        "its version exists without a label of ours",
+        snap([secret("s", {"v1": "CURRENT key:K1", "v8": "PREVIOUS"})], [key(), orphan()]),
+    ),
+    Case(
+        "its version exists and is another key's",
+        snap(
+            [secret("s", {"v1": "CURRENT key:K1", "v8": "PREVIOUS key:K8 retire:K8:+1d"})], [key(), key("K8"), orphan()]
+        ),
+        actions=GOES,
+    ),
+    Case(
+        "named by a label, on whatever version",
+        snap([secret("s", {"v1": "CURRENT key:K1", "v3": "key:Z retire:Z:+1d"})], [key(), orphan()]),
+    ),
+    Case(
+        "named by a retire label only",
+        snap([secret("s", {"v1": "CURRENT key:K1", "v3": "retire:Z:+1d"})], [key(), orphan()]),
+    ),
+    Case(
+        "named by a label of another secret",
+        snap([S, secret("t", {"v1": "CURRENT key:Z"})], [key(), orphan()]),
+    ),
+    Case(
+        "named by a label of a secret of another account",
+        snap([S], [key(), orphan()], others=[secret("t", {"v1": "CURRENT key:Z"}, account="other")]),
+    ),
+    Case(
+        "found in a value that has no label",
+        snap([S, secret("t", {"v1": "CURRENT"})], [key(), orphan()], resolved={"t": "Z"}),
+        actions=("label unadopted t Z@v1",),
+    ),
+    Case(
+        "for a secret of another account, where its version does not exist",
+        snap([S], [key(), orphan(of="t")], others=[secret("t", {"v1": "CURRENT key:Q"}, account="other")]),
+        actions=("revoke orphan t Z@v8",),
+    ),
+    Case(
+        "for a secret of another account, where its version exists",
+        snap([S], [key(), orphan(of="t")], others=[secret("t", {"v8": "PREVIOUS"}, account="other")]),
+    ),
+    Case(
+        "for a secret on hold",
+        snap([secret("s", hold="x")], [key(), orphan()]),
+        skipped=("s hold",),
+    ),
+    Case(
+        "for a secret that is pending deletion",
+        snap([secret("s", deleted=NOW)], [key(), orphan()]),
+        skipped=("s pending-deletion",),
+    ),
+    Case(
+        "it is what goes on: made for a secret that is due, its value can be read",
+        snap([S], [key(left=DAY), orphan(value_readable=True)]),
+        actions=("resume expiring s Z@v8",),
+    ),
+    Case(
+        "for a secret whose name is too long to be told whole",
+        snap(
+            [secret(LONG + "1"), secret(LONG + "2", {"v1": "CURRENT key:L"})], [key(), key("L"), orphan(of=LONG + "1")]
+        ),
+        actions=(f"revoke orphan {LONG}1 Z@v8",),
+    ),
+    Case(
+        "stored by the other of two secrets whose names are cut",
+        snap(
+            [secret(LONG + "1"), secret(LONG + "2", {"v8": "CURRENT"})],
+            [key(), orphan(of=LONG + "1")],
+            resolved={LONG + "2": "K1"},
+        ),
+        actions=(f"label unadopted {LONG}2 K1@v8",),
+        alerts=(f"warning shared-key {LONG}1 K1", f"warning shared-key {LONG}2 K1"),
+    ),
+)
+
+ENDS = ("warning unknown-key-expiring - U",)
+UNKNOWN = (
+    row("a stranger's key ends in 14 days", key("U", left=14 * DAY), alerts=ENDS),
+    row("a stranger's key ends a second later", key("U", left=14 * DAY + SECOND)),
+    row("a stranger's key ends in a second", key("U", left=SECOND), alerts=ENDS),
+    row("a stranger's key has ended", key("U", left=0 * DAY)),
+    row("a stranger's key is disabled", key("U", left=DAY, enabled=False)),
+    row("a stranger's key does not end", key("U", left=None)),
+    row("another deployment's key", key("U", left=DAY, name=own("s", "v8", "blue"))),
+    Case(
+        "a managed secret's key, in grace",
+        snap([secret("s", {"v2": "CURRENT key:K1", "v1": "PREVIOUS key:U retire:U:+1d"})], [key(), key("U", left=DAY)]),
+    ),
+    Case(
+        "a key of a secret of another account",
+        snap([S], [key(), key("U", left=DAY)], others=[secret("t", {"v1": "CURRENT key:U"}, account="other")]),
+    ),
+)
+
+
+@pytest.mark.parametrize("case", [*ORPHANS, *UNKNOWN], ids=str)
+def test_keys_without_a_secret(case: Case) -> None:
+    case.check()
+
+
+def test_an_orphans_end_is_due_since_it_is_30_minutes_old_and_costs_an_update() -> None:
+    (action,) = row("", orphan()).plan().actions
+    assert (action.due_at, action.deadline, action.costs_update) == (at("-30m"), None, True)
+    assert (action.account, action.arn) == ("main", S.arn)
+
+
+def test_a_deployment_knows_only_its_own_keys() -> None:
+    blue = Policy(deployment="blue")
+    mine, other = orphan(name=own("s", "v8", "blue")), orphan("Y")
+    assert own_name(other, blue) is None
+    assert own_name(mine, blue) == parse_key_name(mine.name)
+    Case("", snap([S], [key(), mine, other]), policy=blue, actions=GOES).check()
+
+
+def test_outside_text_in_an_alert_is_printable() -> None:
+    snapshot = snap([S], [key(), key("U", left=DAY, name="evil\x1b[2J\n"), orphan(name=own("no\nline", "v8"))])
+    for alert in Case("", snapshot).plan().alerts:
+        assert alert.detail.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("on_version", "stored"),
+    [
+        ("key:Z", True),
+        ("CURRENT", True),
+        ("", True),
+        ("retire:K8:+1d", True),
+        ("key:K8", False),
+        ("key:K8 key:Z", True),
+    ],
+)
+def test_stored_here(on_version: str, stored: bool) -> None:
+    name = parse_key_name(own("s", "v8"))
+    assert name is not None
+    entry = replace(S, versions={vid("v8"): labels(on_version)})
+    assert stored_here(orphan(), name, entry) is stored
+    assert not stored_here(orphan(), name, replace(S, versions={vid("v1"): frozenset({key_label("Z")})}))

@@ -1,0 +1,269 @@
+"""The guards, the daily budget, the order of a sweep and ``--secret``, over the composed chain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.core.model import AccountSnapshot, Key, Policy, SecretEntry
+from tests.core.build import DAY, HOUR, MINUTE, SECOND, Case, key, own, secret, snap
+
+
+def revoking(count: int, enabled: int, *more: SecretEntry) -> AccountSnapshot:
+    """``count`` secrets with a key to be revoked each, at an account with so many enabled keys (and a disabled one)."""
+    secrets, keys = [], [key("off", enabled=False, left=-9 * DAY)]
+    for number in range(count):
+        old, new = f"O{number:02}", f"N{number:02}"
+        versions = {"v2": f"CURRENT key:{new}", "v1": f"PREVIOUS key:{old} retire:{old}:-1h"}
+        secrets.append(secret(f"s{number:02}", versions))
+        keys += [key(old), key(new)]
+    keys += [key(f"X{number:02}") for number in range(enabled - 2 * count)]
+    return snap([*secrets, *more], keys)
+
+
+def revocations(count: int) -> tuple[str, ...]:
+    return tuple(f"revoke grace-over s{number:02} O{number:02}@v1" for number in range(count))
+
+
+def guarded(count: int) -> tuple[str, ...]:
+    return tuple(f"s{number:02} mass-revocation" for number in range(count))
+
+
+MASS = "error mass-revocation - -"
+MASS_REVOCATION = (
+    Case("5 of 10: no more than 5 are never too many", revoking(5, 10), actions=revocations(5)),
+    Case("6 of 24: a quarter", revoking(6, 24), actions=revocations(6)),
+    Case("6 of 23: more than a quarter", revoking(6, 23), skipped=guarded(6), alerts=(MASS,)),
+    Case("6 of 12, forced", revoking(6, 12), actions=revocations(6), force=True),
+    Case(
+        "orphans count, and wait too",
+        replace(
+            revoking(5, 16),
+            keys={**revoking(5, 16).keys, "Z": key("Z", name=own("s00", "v8"))},
+        ),
+        skipped=(*guarded(5), "s00 mass-revocation")[1:],
+        alerts=(MASS,),
+    ),
+    Case(
+        "dead keys cost nothing and do not count",
+        revoking(5, 10, secret("t", {"v2": "CURRENT key:N00", "v1": "key:gone retire:gone:-1d"})),
+        actions=(*revocations(5)[:0], "revoke key-dead t gone@v1", *revocations(5)),
+        alerts=("warning shared-key s00 N00", "warning shared-key t N00"),
+    ),
+    Case(
+        "nothing at all is revoked then, the dead ones' labels neither; the rest goes on",
+        revoking(
+            6,
+            23,
+            secret("t", {"v2": "CURRENT key:off", "v1": "key:gone retire:gone:-1d", "v0": "PREVIOUS key:X00"}),
+        ),
+        actions=("retire superseded t X00@v0", "rotate key-disabled t off@v2"),
+        skipped=guarded(6),
+        alerts=(MASS,),
+    ),
+    Case(
+        "--secret does not hide how many there are",
+        revoking(6, 23),
+        secret="s03",
+        skipped=("s03 mass-revocation",),
+        alerts=(MASS,),
+    ),
+)
+
+
+def missing(count: int, of: int) -> AccountSnapshot:
+    """So many of the managed keys are not listed."""
+    entries = [secret(f"s{n:02}", {"v1": f"CURRENT key:K{n:02}"}, scopes="a") for n in range(of)]
+    return snap(entries, [key(f"K{n:02}") for n in range(count, of)])
+
+
+def missing_rotations(count: int) -> tuple[str, ...]:
+    return tuple(f"rotate key-missing s{n:02} K{n:02}@v1" for n in range(count))
+
+
+MASS_MISSING = (
+    Case("5 of 10: no more than 5", missing(5, 10), actions=missing_rotations(5)),
+    Case("6 of 24: a quarter", missing(6, 24), actions=missing_rotations(6)),
+    Case(
+        "6 of 23: more than a quarter",
+        missing(6, 23),
+        skipped=tuple(f"s{n:02} mass-missing" for n in range(6)),
+        alerts=("error mass-missing - -",),
+    ),
+    Case(
+        "force is for revocations only",
+        missing(6, 23),
+        force=True,
+        skipped=tuple(f"s{n:02} mass-missing" for n in range(6)),
+        alerts=("error mass-missing - -",),
+    ),
+    Case(
+        "a secret whose key nobody knows counts neither way",
+        replace(missing(6, 24), secrets=(*missing(6, 24).secrets, secret("t", {"v1": "CURRENT"}))),
+        actions=missing_rotations(6),
+        skipped=("t unadopted",),
+        alerts=("error unadopted t -",),
+    ),
+    Case(
+        "a single one, while the pages do not add up",
+        replace(missing(1, 3), complete=False),
+        skipped=("s00 listing-incomplete",),
+        alerts=("warning listing-incomplete - -",),
+    ),
+    Case(
+        "all of three: another account's list",
+        missing(3, 3),
+        skipped=tuple(f"s{n:02} mass-missing" for n in range(3)),
+        alerts=("error mass-missing - -",),
+    ),
+    Case("all of two: accidents happen", missing(2, 2), actions=missing_rotations(2)),
+)
+
+SKEW = "error clock-skew - -"
+CLOCK = (
+    Case(
+        "5 minutes behind", snap([secret("s")], [key(left=DAY)], skew=5 * MINUTE), actions=("rotate expiring s K1@v1",)
+    ),
+    Case(
+        "5 minutes ahead", snap([secret("s")], [key(left=DAY)], skew=-5 * MINUTE), actions=("rotate expiring s K1@v1",)
+    ),
+    Case("a second more behind", snap([secret("s")], [key(left=DAY)], skew=5 * MINUTE + SECOND), alerts=(SKEW,)),
+    Case("a second more ahead", snap([secret("s")], [key(left=DAY)], skew=-5 * MINUTE - SECOND), alerts=(SKEW,)),
+    Case("a wrong clock is not forced", snap([secret("s")], [key(left=DAY)], skew=HOUR), alerts=(SKEW,), force=True),
+)
+
+TIGHT = Policy(daily_limit=4, reserve=2)
+"""Two creates and two updates a day."""
+
+
+def due(name: str, left: timedelta) -> tuple[SecretEntry, Key]:
+    return secret(name, {"v1": f"CURRENT key:{name.upper()}"}), key(name.upper(), left=left)
+
+
+def account(*pairs: tuple[SecretEntry, Key], keys: tuple[Key, ...] = ()) -> AccountSnapshot:
+    return snap([entry for entry, _ in pairs], [*(each for _, each in pairs), *keys])
+
+
+USED = key("U", age=DAY - SECOND)
+THREE = (due("a", 30 * DAY), due("b", 10 * DAY), due("c", 20 * DAY))
+BUDGET = (
+    Case(
+        "as many as there are places, the earliest ends first",
+        account(*THREE),
+        policy=TIGHT,
+        actions=("rotate expiring b B@v1", "rotate expiring c C@v1"),
+        skipped=("a daily-limit",),
+    ),
+    Case(
+        "a key made less than 24 hours ago took a place",
+        account(*THREE, keys=(USED,)),
+        policy=TIGHT,
+        actions=("rotate expiring b B@v1",),
+        skipped=("a daily-limit", "c daily-limit"),
+    ),
+    Case(
+        "a key made 24 hours ago gives its place back",
+        account(*THREE, keys=(key("U", age=DAY),)),
+        policy=TIGHT,
+        actions=("rotate expiring b B@v1", "rotate expiring c C@v1"),
+        skipped=("a daily-limit",),
+    ),
+    Case(
+        "more used than allowed",
+        account(*THREE, keys=tuple(key(f"U{n}", age=HOUR) for n in range(9))),
+        policy=TIGHT,
+        skipped=("a daily-limit", "b daily-limit", "c daily-limit"),
+    ),
+    Case(
+        "a broken one goes before an expiring one; what ends within a day and finds no place is an alert",
+        account(due("a", DAY), due("b", DAY + SECOND), due("c", -DAY)),
+        policy=Policy(daily_limit=1, reserve=0),
+        actions=("rotate expired c C@v1",),
+        skipped=("a daily-limit", "b daily-limit"),
+        alerts=("error not-in-time a A",),
+    ),
+    Case(
+        "what is resumed needs no place",
+        snap([secret("s", {"v1": "CURRENT key:K1", "v2": "PENDING key:K2"})], [key(left=DAY), key("K2")]),
+        policy=Policy(daily_limit=0, reserve=0),
+        actions=("resume pending s K2@v2",),
+    ),
+    Case(
+        "a first key without a place has nothing that could be too late",
+        snap([secret("s", {}, scopes="a")]),
+        policy=Policy(daily_limit=8, reserve=8),
+        skipped=("s daily-limit",),
+    ),
+    Case(
+        "revocations have their own places; labels and dead keys need none",
+        replace(
+            revoking(3, 6, secret("t", {"v2": "CURRENT key:N00", "v1": "key:gone retire:gone:-1d", "v0": "key:O9"})),
+        ),
+        policy=TIGHT,
+        actions=("retire superseded t O9@v0", "revoke key-dead t gone@v1", *revocations(2)),
+        skipped=("s02 daily-limit",),
+        alerts=("warning shared-key s00 N00", "warning shared-key t N00"),
+    ),
+    Case(
+        "an orphan comes last",
+        replace(revoking(2, 4), keys={**revoking(2, 4).keys, "Z": key("Z", name=own("s00", "v8"))}),
+        policy=TIGHT,
+        actions=revocations(2),
+        skipped=("s00 daily-limit",),
+    ),
+    *(
+        Case(
+            f"a key revoked {when}",
+            replace(revoking(2, 4), keys={**revoking(2, 4).keys, "D": gone}),
+            policy=TIGHT,
+            actions=revocations(left),
+            skipped=("s01 daily-limit",)[left - 1 :] if left < 2 else (),
+        )
+        for when, gone, left in (
+            ("less than 24 hours ago took a place", key("D", enabled=False, left=-DAY + SECOND), 1),
+            ("24 hours ago gives it back", key("D", enabled=False, left=-DAY), 2),
+            ("by a clock that is 5 minutes ahead", key("D", enabled=False, left=5 * MINUTE), 1),
+            ("with an end that is no revocation's", key("D", enabled=False, left=5 * MINUTE + SECOND), 2),
+            ("and enabled again", key("D", left=-HOUR), 2),
+            ("without an end", key("D", enabled=False, left=None), 2),
+        )
+    ),
+)
+
+
+@pytest.mark.parametrize("case", [*MASS_REVOCATION, *MASS_MISSING, *CLOCK, *BUDGET], ids=str)
+def test_guards(case: Case) -> None:
+    case.check()
+
+
+@pytest.mark.parametrize(("skew", "words"), [(HOUR, "1 h behind Infobip's"), (-HOUR, "1 h ahead of Infobip's")])
+def test_a_wrong_clock_is_the_accounts_error(skew: timedelta, words: str) -> None:
+    plan = Case("", snap([secret("s")], [key(), USED], skew=skew)).plan()
+    assert plan.error == plan.alerts[0].detail
+    assert words in plan.alerts[0].detail
+    assert (plan.keys, plan.quota.creates_used) == (2, 1)
+
+
+def test_a_plan_without_trouble_has_no_error_and_tells_the_quota() -> None:
+    plan = Case("", account(*THREE, keys=(USED, key("D", enabled=False, left=-HOUR)))).plan()
+    assert plan.error is None
+    assert plan.account == "main"
+    quota = plan.quota
+    assert (quota.creates_used, quota.creates_limit, quota.updates_used, quota.updates_limit) == (1, 40, 1, 40)
+    assert (quota.reserve, quota.creates_left, quota.updates_left) == (8, 31, 31)
+
+
+def test_what_finds_no_place_says_which_limit() -> None:
+    skips = {skip.secret: skip.detail for skip in Case("", account(*THREE), policy=TIGHT).plan().skipped}
+    assert skips["a"] == "rotate (expiring) waits: today's 4 creates less 2 in reserve are used up"
+    (skip,) = Case("", revoking(3, 6), policy=TIGHT).plan().skipped
+    assert skip.detail == "revoke (grace-over) waits: today's 4 updates less 2 in reserve are used up"
+
+
+def test_the_guards_say_how_many_of_how_many() -> None:
+    (alert,) = Case("", revoking(6, 23)).plan().alerts
+    assert alert.detail.startswith("6 of 23 enabled keys would be revoked at once, more than 25%")
+    (alert,) = Case("", missing(6, 23)).plan().alerts
+    assert alert.detail.startswith("6 of 23 managed keys are not listed")

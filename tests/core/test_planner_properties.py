@@ -1,0 +1,245 @@
+"""What holds for every plan, whatever the world looks like: the rules, written down once more in other words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import timedelta
+from random import Random
+
+from hypothesis import given, settings
+
+from rotator.core.labels import key_label, parse_key_label, parse_key_name, parse_retire_label, retire_label
+from rotator.core.model import (
+    AccountPlan,
+    AccountSnapshot,
+    ActionKind,
+    Policy,
+    Reason,
+    SecretEntry,
+    Spec,
+)
+from rotator.core.planner import plan_account
+from rotator.core.spec import parse_spec
+from tests.core.build import (
+    DAY,
+    HOUR,
+    NOW,
+    arn_of,
+    say_action,
+)
+from tests.core.test_planner_worlds import NAMES, in_use, labelled, messy, policies, tidy
+
+
+def ends(plan: AccountPlan) -> Iterable[tuple[str, str, Reason]]:
+    """The keys that a plan would disable: ``(secret, key, reason)``."""
+    for action in plan.actions:
+        if action.kind is ActionKind.REVOKE and action.reason is not Reason.KEY_DEAD:
+            assert action.key_id is not None
+            yield action.secret, action.key_id, action.reason
+
+
+def entry_of(snapshot: AccountSnapshot, name: str) -> SecretEntry:
+    return next(entry for entry in (*snapshot.secrets, *snapshot.others) if entry.name == name)
+
+
+Rule = Callable[[AccountSnapshot, Policy], None]
+TIDY: list[Rule] = []
+MESSY: list[Rule] = []
+
+
+def in_tidy_worlds(rule: Rule) -> Rule:
+    """It holds for whatever Secrets Manager can show."""
+    TIDY.append(rule)
+    return rule
+
+
+def in_all_worlds(rule: Rule) -> Rule:
+    """It holds for whatever can be written down."""
+    TIDY.append(rule)
+    MESSY.append(rule)
+    return rule
+
+
+@in_tidy_worlds
+def no_key_in_use_is_ever_revoked(snapshot: AccountSnapshot, policy: Policy) -> None:
+    used = in_use(snapshot)
+    assert not {key_id for _, key_id, _ in ends(plan_account(snapshot, policy, NOW, force=True))} & used
+
+
+@in_tidy_worlds
+def a_secrets_own_current_key_is_never_retired_nor_called_dead(snapshot: AccountSnapshot, policy: Policy) -> None:
+    for action in plan_account(snapshot, policy, NOW).actions:
+        if action.kind in (ActionKind.RETIRE, ActionKind.REVOKE):
+            entry = entry_of(snapshot, action.secret)
+            resolution = snapshot.resolutions.get(entry.arn)
+            assert action.key_id not in labelled(entry)
+            assert labelled(entry) or resolution is None or action.key_id != resolution.key_id
+
+
+@in_all_worlds
+def only_what_is_named_by_us_is_revoked_and_only_in_its_time(snapshot: AccountSnapshot, policy: Policy) -> None:
+    for name, key_id, reason in ends(plan_account(snapshot, policy, NOW, force=True)):
+        on_labels = [label for words in entry_of(snapshot, name).versions.values() for label in words]
+        times = [at for label in on_labels if (it := parse_retire_label(label)) and it[0] == key_id for at in it[1:]]
+        made = snapshot.keys.get(key_id)
+        if reason is Reason.GRACE_OVER:
+            assert max(times) <= NOW
+        else:
+            assert reason is Reason.ORPHAN
+            assert made is not None
+            named = parse_key_name(made.name)
+            assert named is not None
+            assert (named.secret, named.deployment) == (name, "default")
+            assert made.valid_from is not None
+            assert made.valid_from <= NOW - timedelta(minutes=30)
+            assert not times
+            assert key_label(key_id) not in on_labels
+
+
+@in_tidy_worlds
+def nothing_is_revoked_unless_the_current_key_works(snapshot: AccountSnapshot, policy: Policy) -> None:
+    for name, _, reason in ends(plan_account(snapshot, policy, NOW)):
+        if reason is Reason.GRACE_OVER:
+            entry = entry_of(snapshot, name)
+            (current,) = labelled(entry) or {str(snapshot.resolutions[entry.arn].key_id)}
+            works = snapshot.keys[current]
+            assert works.enabled
+            assert works.valid_to is None or works.valid_to > NOW
+
+
+@in_all_worlds
+def only_dead_keys_are_called_dead_and_they_cost_nothing(snapshot: AccountSnapshot, policy: Policy) -> None:
+    for action in plan_account(snapshot, policy, NOW).actions:
+        dead = action.reason is Reason.KEY_DEAD
+        assert action.costs_update is (action.kind is ActionKind.REVOKE and not dead)
+        if dead:
+            assert action.key_id is not None
+            gone = snapshot.keys.get(action.key_id)
+            assert snapshot.complete if gone is None else not gone.enabled
+
+
+@in_all_worlds
+def the_budget_is_never_passed(snapshot: AccountSnapshot, policy: Policy) -> None:
+    plan = plan_account(snapshot, policy, NOW, force=True)
+    day = NOW - DAY
+    made = sum(1 for key in snapshot.keys.values() if key.valid_from is not None and key.valid_from > day)
+    creates = sum(1 for action in plan.actions if action.kind is ActionKind.ROTATE)
+    updates = sum(1 for _ in ends(plan))
+    room = policy.daily_limit - policy.reserve
+    assert creates <= max(0, room - made)
+    assert updates <= max(0, room)
+    assert plan.quota.creates_used == made
+
+
+@in_all_worlds
+def what_is_left_alone_is_left_alone(snapshot: AccountSnapshot, policy: Policy) -> None:
+    plan = plan_account(snapshot, policy, NOW, force=True)
+    if plan.error is not None:
+        return
+    for entry in snapshot.secrets:
+        spec = parse_spec(entry.tags)
+        held = isinstance(spec, Spec) and spec.hold is not None
+        foreign = isinstance(spec, tuple) or bool(entry.owning_service) or entry.primary_region == "us-east-1"
+        if held or foreign or entry.deleted_at is not None:
+            planned = [action for action in plan.actions if action.secret == entry.name]
+            assert not planned
+            assert entry.name in {skip.secret for skip in plan.skipped}
+
+
+@in_all_worlds
+def a_secret_is_rotated_or_resumed_once(snapshot: AccountSnapshot, policy: Policy) -> None:
+    plan = plan_account(snapshot, policy, NOW)
+    begun = [action.secret for action in plan.actions if action.kind in (ActionKind.ROTATE, ActionKind.RESUME)]
+    assert len(begun) == len(set(begun))
+    assert len(plan.actions) == len(set(plan.actions))
+
+
+@in_tidy_worlds
+def the_order_of_what_was_observed_means_nothing(snapshot: AccountSnapshot, policy: Policy) -> None:
+    random = Random(len(snapshot.keys))
+
+    def mix(entry: SecretEntry) -> SecretEntry:
+        return replace(entry, versions=dict(random.sample(sorted(entry.versions.items()), len(entry.versions))))
+
+    mixed = replace(
+        snapshot,
+        secrets=tuple(mix(entry) for entry in random.sample(snapshot.secrets, len(snapshot.secrets))),
+        others=tuple(mix(entry) for entry in random.sample(snapshot.others, len(snapshot.others))),
+        keys=dict(random.sample(sorted(snapshot.keys.items()), len(snapshot.keys))),
+    )
+    first, second = (plan_account(each, policy, NOW) for each in (snapshot, mixed))
+    assert [(say_action(a), a.detail, a.due_at) for a in first.actions] == [
+        (say_action(a), a.detail, a.due_at) for a in second.actions
+    ]
+    assert [(skip.secret, skip.reason) for skip in first.skipped] == [(s.secret, s.reason) for s in second.skipped]
+    assert plan_account(snapshot, policy, NOW) == first
+
+
+@in_tidy_worlds
+def once_its_labels_are_set_right_there_are_none_to_set(snapshot: AccountSnapshot, policy: Policy) -> None:
+    """A sweep's labelling leaves nothing of the kind to the next one: nothing flaps."""
+    world = replace(snapshot, skew=None)
+    for _ in range(2):  # a label that names a wrong key is mended before anything else is looked at
+        world = replace(world, secrets=relabelled(world, plan_account(world, policy, NOW)))
+    assert [say_action(action) for action in plan_account(world, policy, NOW).actions if action.kind in LABELLING] == []
+
+
+LABELLING = (ActionKind.LABEL, ActionKind.RETIRE)
+
+
+def relabelled(world: AccountSnapshot, plan: AccountPlan) -> tuple[SecretEntry, ...]:
+    """The secrets as a sweep's labelling leaves them."""
+    found = {entry.name: {version: set(on) for version, on in entry.versions.items()} for entry in world.secrets}
+    for action in plan.actions:
+        if action.kind not in LABELLING:
+            continue
+        assert action.version_id is not None
+        versions = found[action.secret]
+        on = versions[action.version_id]
+        if action.reason is Reason.STALE_LABEL:
+            on.remove(action.detail)
+            continue
+        assert action.key_id is not None
+        if action.reason is Reason.SUPERSEDED:
+            on.add(retire_label(action.key_id, NOW + HOUR))
+        else:
+            on -= {label for label in on if parse_key_label(label)}
+            for each in versions.values():
+                each.discard(key_label(action.key_id))
+            on.add(key_label(action.key_id))
+    return tuple(
+        replace(entry, versions={version: frozenset(on) for version, on in found[entry.name].items()})
+        for entry in world.secrets
+    )
+
+
+@in_all_worlds
+def force_changes_revocations_only(snapshot: AccountSnapshot, policy: Policy) -> None:
+    plain, forced = (plan_account(snapshot, policy, NOW, force=force) for force in (False, True))
+    rest = [[a for a in plan.actions if a.kind is not ActionKind.REVOKE] for plan in (plain, forced)]
+    assert rest[0] == rest[1]
+    assert set(ends(plain)) <= set(ends(forced))
+
+
+@in_all_worlds
+def one_secrets_plan_is_about_that_secret(snapshot: AccountSnapshot, policy: Policy) -> None:
+    for name in NAMES:
+        by_name, by_arn = (plan_account(snapshot, policy, NOW, secret=secret) for secret in (name, arn_of(name)))
+        assert by_name == by_arn
+        assert {action.secret for action in by_name.actions} | {skip.secret for skip in by_name.skipped} <= {name}
+        assert {alert.secret for alert in by_name.alerts} <= {name, None}
+
+
+@settings(max_examples=200)
+@given(tidy, policies)
+def test_every_rule_holds_in_tidy_worlds(snapshot: AccountSnapshot, policy: Policy) -> None:
+    for rule in TIDY:
+        rule(snapshot, policy)
+
+
+@settings(max_examples=200)
+@given(messy, policies)
+def test_every_rule_for_all_worlds_holds_in_messy_ones(snapshot: AccountSnapshot, policy: Policy) -> None:
+    for rule in MESSY:
+        rule(snapshot, policy)
