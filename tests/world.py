@@ -1,4 +1,4 @@
-"""A whole world in memory for tests: a strict Secrets Manager, a simulated Infobip behind the real client, one clock."""
+"""A whole world in memory: a strict Secrets Manager, a simulated Infobip behind the real client, one clock."""
 
 from __future__ import annotations
 

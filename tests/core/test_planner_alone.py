@@ -102,6 +102,7 @@ def foreign(name: str, one: Key, *alerts: str, **tags: str) -> Case:
 
 FOREIGN = (
     foreign("a foreign rotation and nothing due", key()),
+    foreign("a foreign rotation of a key that never ends", key(left=None)),
     foreign("a foreign rotation, due in a second", key(left=14 * DAY + SECOND), rotate_before="14d"),
     foreign(
         "a foreign rotation that keeps what is due",

@@ -11,7 +11,7 @@ from rotator.core.decisions import renew_at
 from rotator.core.model import Key, Resolution, SecretEntry
 from rotator.core.planner import make_view
 from rotator.core.states import State, states
-from tests.core.build import DAY, HOUR, NOW, Case, key, own, say_action, secret, snap, tagged
+from tests.core.build import DAY, HOUR, NOW, SECOND, Case, at, key, own, say_action, secret, snap, tagged
 
 DUE = {"v2": "CURRENT key:K2", "v1": "PREVIOUS key:K1 retire:K1:-1h"}
 ORPHAN = key("Z", age=HOUR, name=own("s", "v8"))
@@ -33,6 +33,14 @@ def test_when_many_keys_are_missing_the_labels_of_retiring_keys_stay() -> None:
     plan = wrong_account(6).plan()
     assert [str(alert.kind) for alert in plan.alerts if alert.secret is None] == ["mass-missing"]
     assert [action for action in plan.actions if action.kind == "revoke"] == []
+
+
+def test_a_retiring_key_of_such_a_list_is_left_when_its_time_has_come() -> None:
+    case = wrong_account(6)
+    left = [skip for skip in replace(case, now=at("+1d")).plan().skipped if "key O" in skip.detail]
+    assert [(skip.secret, str(skip.reason)) for skip in left] == [(f"s{n}", "mass-missing") for n in range(6)]
+    early = replace(case, now=at("+1d") - SECOND).plan().skipped
+    assert [skip for skip in early if "key O" in skip.detail] == []
 
 
 @pytest.mark.parametrize(

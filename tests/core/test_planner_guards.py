@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.model import AccountSnapshot, Key, Policy, SecretEntry
+from rotator.core.model import AccountSnapshot, SecretEntry
 from tests.core.build import DAY, HOUR, MINUTE, SECOND, Case, key, own, secret, snap
 
 
@@ -134,132 +134,18 @@ CLOCK = (
     Case("a wrong clock is not forced", snap([secret("s")], [key(left=DAY)], skew=HOUR), alerts=(SKEW,), force=True),
 )
 
-TIGHT = Policy(daily_limit=4, reserve=2)
-"""Two creates and two updates a day."""
 
-
-def due(name: str, left: timedelta) -> tuple[SecretEntry, Key]:
-    return secret(name, {"v1": f"CURRENT key:{name.upper()}"}), key(name.upper(), left=left)
-
-
-def account(*pairs: tuple[SecretEntry, Key], keys: tuple[Key, ...] = ()) -> AccountSnapshot:
-    return snap([entry for entry, _ in pairs], [*(each for _, each in pairs), *keys])
-
-
-USED = key("U", age=DAY - SECOND)
-THREE = (due("a", 30 * DAY), due("b", 10 * DAY), due("c", 20 * DAY))
-BUDGET = (
-    Case(
-        "as many as there are places, the earliest ends first",
-        account(*THREE),
-        policy=TIGHT,
-        actions=("rotate expiring b B@v1", "rotate expiring c C@v1"),
-        skipped=("a daily-limit",),
-    ),
-    Case(
-        "a key made less than 24 hours ago took a place",
-        account(*THREE, keys=(USED,)),
-        policy=TIGHT,
-        actions=("rotate expiring b B@v1",),
-        skipped=("a daily-limit", "c daily-limit"),
-    ),
-    Case(
-        "a key made 24 hours ago gives its place back",
-        account(*THREE, keys=(key("U", age=DAY),)),
-        policy=TIGHT,
-        actions=("rotate expiring b B@v1", "rotate expiring c C@v1"),
-        skipped=("a daily-limit",),
-    ),
-    Case(
-        "more used than allowed",
-        account(*THREE, keys=tuple(key(f"U{n}", age=HOUR) for n in range(9))),
-        policy=TIGHT,
-        skipped=("a daily-limit", "b daily-limit", "c daily-limit"),
-    ),
-    Case(
-        "a broken one goes before an expiring one; what ends within a day and finds no place is an alert",
-        account(due("a", DAY), due("b", DAY + SECOND), due("c", -DAY)),
-        policy=Policy(daily_limit=1, reserve=0),
-        actions=("rotate expired c C@v1",),
-        skipped=("a daily-limit", "b daily-limit"),
-        alerts=("error not-in-time a A",),
-    ),
-    Case(
-        "what is resumed needs no place",
-        snap([secret("s", {"v1": "CURRENT key:K1", "v2": "PENDING key:K2"})], [key(left=DAY), key("K2")]),
-        policy=Policy(daily_limit=0, reserve=0),
-        actions=("resume pending s K2@v2",),
-    ),
-    Case(
-        "a first key without a place has nothing that could be too late",
-        snap([secret("s", {}, scopes="a")]),
-        policy=Policy(daily_limit=8, reserve=8),
-        skipped=("s daily-limit",),
-    ),
-    Case(
-        "revocations have their own places; labels and dead keys need none",
-        replace(
-            revoking(3, 6, secret("t", {"v2": "CURRENT key:N00", "v1": "key:gone retire:gone:-1d", "v0": "key:O9"})),
-        ),
-        policy=TIGHT,
-        actions=("retire superseded t O9@v0", "revoke key-dead t gone@v1", *revocations(2)),
-        skipped=("s02 daily-limit",),
-        alerts=("warning shared-key s00 N00", "warning shared-key t N00"),
-    ),
-    Case(
-        "an orphan comes last",
-        replace(revoking(2, 4), keys={**revoking(2, 4).keys, "Z": key("Z", name=own("s00", "v8"))}),
-        policy=TIGHT,
-        actions=revocations(2),
-        skipped=("s00 daily-limit",),
-    ),
-    *(
-        Case(
-            f"a key revoked {when}",
-            replace(revoking(2, 4), keys={**revoking(2, 4).keys, "D": gone}),
-            policy=TIGHT,
-            actions=revocations(left),
-            skipped=("s01 daily-limit",)[left - 1 :] if left < 2 else (),
-        )
-        for when, gone, left in (
-            ("less than 24 hours ago took a place", key("D", enabled=False, left=-DAY + SECOND), 1),
-            ("24 hours ago gives it back", key("D", enabled=False, left=-DAY), 2),
-            ("by a clock that is 5 minutes ahead", key("D", enabled=False, left=5 * MINUTE), 1),
-            ("with an end that is no revocation's", key("D", enabled=False, left=5 * MINUTE + SECOND), 2),
-            ("and enabled again", key("D", left=-HOUR), 2),
-            ("without an end", key("D", enabled=False, left=None), 2),
-        )
-    ),
-)
-
-
-@pytest.mark.parametrize("case", [*MASS_REVOCATION, *MASS_MISSING, *CLOCK, *BUDGET], ids=str)
+@pytest.mark.parametrize("case", [*MASS_REVOCATION, *MASS_MISSING, *CLOCK], ids=str)
 def test_guards(case: Case) -> None:
     case.check()
 
 
 @pytest.mark.parametrize(("skew", "words"), [(HOUR, "1 h behind Infobip's"), (-HOUR, "1 h ahead of Infobip's")])
 def test_a_wrong_clock_is_the_accounts_error(skew: timedelta, words: str) -> None:
-    plan = Case("", snap([secret("s")], [key(), USED], skew=skew)).plan()
+    plan = Case("", snap([secret("s")], [key(), key("U", age=HOUR)], skew=skew)).plan()
     assert plan.error == plan.alerts[0].detail
     assert words in plan.alerts[0].detail
     assert (plan.keys, plan.quota.creates_used) == (2, 1)
-
-
-def test_a_plan_without_trouble_has_no_error_and_tells_the_quota() -> None:
-    plan = Case("", account(*THREE, keys=(USED, key("D", enabled=False, left=-HOUR)))).plan()
-    assert plan.error is None
-    assert plan.account == "main"
-    quota = plan.quota
-    assert (quota.creates_used, quota.creates_limit, quota.updates_used, quota.updates_limit) == (1, 40, 1, 40)
-    assert (quota.reserve, quota.creates_left, quota.updates_left) == (8, 31, 31)
-
-
-def test_what_finds_no_place_says_which_limit() -> None:
-    skips = {skip.secret: skip.detail for skip in Case("", account(*THREE), policy=TIGHT).plan().skipped}
-    assert skips["a"] == "rotate (expiring) waits: today's 4 creates less 2 in reserve are used up"
-    (skip,) = Case("", revoking(3, 6), policy=TIGHT).plan().skipped
-    assert skip.detail == "revoke (grace-over) waits: today's 4 updates less 2 in reserve are used up"
 
 
 def test_the_guards_say_how_many_of_how_many() -> None:

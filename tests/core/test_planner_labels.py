@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rotator.core.model import Resolution
-from tests.core.build import DAY, HOUR, NOW, SECOND, Case, at, key, secret, snap, vid
+from tests.core.build import DAY, NOW, Case, at, key, secret, snap, vid
 
 ADOPTION = (
     Case(
@@ -245,12 +245,3 @@ def test_after_a_rollback_by_hand_the_newer_key_is_not_revoked_before_a_retire_l
     entry = secret("s", {"v1": "CURRENT key:K1 retire:K1:-1d", "v2": "PREVIOUS key:K2"})
     later = Case("", snap([entry], [key(), key("K2")]), now=at("+90d"))
     assert [action.kind for action in later.plan().actions if action.key_id == "K2"] == ["retire"]
-
-
-def test_the_boundary_of_a_retire_label_is_a_second() -> None:
-    entry = secret("s", {"v2": "CURRENT key:K2", "v1": "PREVIOUS key:K1 retire:K1:+1h"})
-    kinds = [
-        [action.kind for action in Case("", snap([entry], [key(), key("K2")]), now=now).plan().actions]
-        for now in (NOW + HOUR - SECOND, NOW + HOUR)
-    ]
-    assert kinds == [[], ["revoke"]]
