@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rotator.core.labels import CURRENT, parse_key_label
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import AccountSnapshot
 
@@ -32,16 +31,17 @@ class Holdings:
             resolution = snapshot.resolutions.get(entry.arn)
             life = read_lifecycle(entry, resolution.key_id if resolution else None)
             key_id = life.current_key or (resolution.key_id if resolution else None)
-            held = {key_id} if key_id is not None else set()
             # Labels may contradict each other: whatever may be in use counts.
-            at_work = (labels for labels in entry.versions.values() if CURRENT in labels)
-            held |= {found for labels in at_work for label in labels if (found := parse_key_label(label))}
+            held = life.at_work if key_id is None else life.at_work | {key_id}
             if resolution is not None:
                 held |= resolution.holds | ({resolution.key_id} if resolution.key_id is not None else set())
-            named |= life.key_ids() | held
+            named |= life.named
+            named |= held
             for one in held:
                 current[one] = (*current.get(one, ()), (entry.arn, entry.name))
-            read = key_id is not None or (resolution is not None and resolution.known_foreign)
+            # Looked up means: there was no label, or it names a key that is not listed and so says nothing of the value.
+            known = resolution is None or resolution.key_id is not None or resolution.known_foreign
+            read = known and (key_id is not None or resolution is not None)
             if life.current_version and entry.deleted_at is None and not read:
                 unknown.append(entry.name)
         return Holdings(current, frozenset(named), tuple(sorted(unknown)))

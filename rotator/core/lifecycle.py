@@ -40,6 +40,8 @@ class Lifecycle:
     :param stale: ``(version, label)`` that contradict the rest and are to be taken off.
     :param holders: which version holds which key's label.
     :param problem: labels that can't be; such a secret is left alone.
+    :param named: every key that the labels name.
+    :param at_work: of those, the ones on a current version; more than one where labels contradict each other.
     """
 
     current_version: str | None
@@ -53,10 +55,12 @@ class Lifecycle:
     holders: Mapping[str, str]
     label_count: int
     problem: str | None
+    named: frozenset[str]
+    at_work: frozenset[str]
 
     def key_ids(self) -> frozenset[str]:
         """Every key that the labels name."""
-        return frozenset(self.holders) | {item.key_id for item in self.retiring}
+        return self.named
 
 
 def read_lifecycle(entry: SecretEntry, resolved_key: str | None = None) -> Lifecycle:
@@ -64,12 +68,13 @@ def read_lifecycle(entry: SecretEntry, resolved_key: str | None = None) -> Lifec
 
     :param resolved_key: the key that an unlabelled current version was found to hold, if it was looked up.
     """
-    return _read(frozenset(entry.versions.items()), resolved_key)
+    return _read(tuple(entry.versions.items()), resolved_key)
 
 
 @lru_cache(maxsize=4096)  # every sweep reads every secret's labels several times, and they rarely change
-def _read(versions: frozenset[tuple[str, frozenset[str]]], resolved_key: str | None) -> Lifecycle:
+def _read(versions: tuple[tuple[str, frozenset[str]], ...], resolved_key: str | None) -> Lifecycle:
     ordered = sorted(versions, key=lambda item: item[0])
+    labels_of = dict(ordered)
     keys: dict[str, str] = {}
     retire: list[Retiring] = []
     retire_labels: list[tuple[str, str, str]] = []
@@ -126,6 +131,8 @@ def _read(versions: frozenset[tuple[str, frozenset[str]]], resolved_key: str | N
         holders=holders,
         label_count=sum(len(labels) for _, labels in ordered),
         problem=problem,
+        named=frozenset(holders) | retiring_keys,
+        at_work=frozenset(key for version in current for label in labels_of[version] if (key := parse_key_label(label))),
     )
 
 

@@ -86,12 +86,12 @@ def parse_spec(tags: Mapping[str, str]) -> Spec | tuple[TagProblem, ...]:
 
     Tags outside of ``rotator:`` are not looked at. Never raises.
     """
-    return _parse(frozenset(tags.items()))
+    return _parse(tuple(tags.items()))
 
 
 @lru_cache(maxsize=4096)  # every sweep reads every secret's tags several times, and they rarely change
-def _parse(items: frozenset[tuple[str, str]]) -> Spec | tuple[TagProblem, ...]:
-    tags = dict(sorted(items))
+def _parse(items: tuple[tuple[str, str], ...]) -> Spec | tuple[TagProblem, ...]:
+    tags = dict(items)
     reader = _Reader(tags)
     name = reader.read(ACCOUNT_TAG, read_account, "")
     if ACCOUNT_TAG not in tags:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from rotator.core.decisions import BROKEN, ROTATE_WHEN, View, first, renew_at
 from rotator.core.lifecycle import Retiring
 from rotator.core.model import AccountSnapshot, Action, ActionKind, Reason
 from rotator.core.planner import make_view
+from rotator.core.times import LAST, plus
 from rotator.core.windows import next_open
+
+YEAR = timedelta(days=365)
 
 
 class State(StrEnum):
@@ -112,7 +115,9 @@ def _next(view: View, mine: list[Action], now: datetime) -> tuple[ActionKind | N
     if renew is not None:
         window = view.spec.window
         # Due and not planned: it waits, for its window or for a place in the daily limit.
-        waits = next_open(window, max(renew, now)) if window is not None else max(renew, now)
+        waits = max(renew, now)
+        if window is not None and waits < plus(LAST, -YEAR):  # else it is the far end's "never"
+            waits = next_open(window, waits)
         coming.append((waits, ActionKind.ROTATE))
     if not coming:
         return None, None

@@ -105,6 +105,20 @@ ORPHANS = (
         skipped=("s hold",),
     ),
     Case(
+        "for a secret whose value nobody knows",
+        snap([secret("s", {"v1": "CURRENT"})], [orphan()]),
+        actions=GOES,
+        skipped=("s unadopted",),
+        alerts=("error unadopted s -",),
+    ),
+    Case(
+        "for a secret that has no value and no scopes",
+        snap([secret("s", {})], [orphan()]),
+        actions=GOES,
+        skipped=("s empty",),
+        alerts=("error empty s -",),
+    ),
+    Case(
         "for a secret that is pending deletion",
         snap([secret("s", deleted=NOW)], [key(), orphan()]),
         skipped=("s pending-deletion",),

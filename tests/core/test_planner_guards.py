@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from rotator.core.model import AccountSnapshot, SecretEntry
-from tests.core.build import DAY, HOUR, MINUTE, SECOND, Case, key, own, secret, snap
+from rotator.core.planner import plan_account
+from tests.core.build import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, Case, key, own, secret, snap
 
 
 def revoking(count: int, enabled: int, *more: SecretEntry) -> AccountSnapshot:
@@ -118,6 +119,25 @@ MASS_MISSING = (
         skipped=tuple(f"s{n:02} mass-missing" for n in range(3)),
         alerts=("error mass-missing - -",),
     ),
+    Case(
+        "what is listed goes on: revoked, rotated, its dead keys' labels taken off",
+        replace(
+            missing(6, 20),
+            secrets=(
+                *missing(6, 20).secrets,
+                secret("t", {"v2": "CURRENT key:T2", "v1": "key:T1 retire:T1:-1h", "v0": "key:T0 retire:T0:+1d"}),
+            ),
+            keys={
+                **missing(6, 20).keys,
+                "T0": key("T0", enabled=False),
+                "T1": key("T1"),
+                "T2": key("T2", left=9 * DAY),
+            },
+        ),
+        actions=("revoke grace-over t T1@v1", "revoke key-dead t T0@v0", "rotate expiring t T2@v2"),
+        skipped=tuple(f"s{n:02} mass-missing" for n in range(6)),
+        alerts=("error mass-missing - -",),
+    ),
     Case("all of two: accidents happen", missing(2, 2), actions=missing_rotations(2)),
 )
 
@@ -146,6 +166,11 @@ def test_a_wrong_clock_is_the_accounts_error(skew: timedelta, words: str) -> Non
     assert plan.error == plan.alerts[0].detail
     assert words in plan.alerts[0].detail
     assert (plan.keys, plan.quota.creates_used) == (2, 1)
+
+
+def test_nothing_is_forced_that_nobody_asks_to_force() -> None:
+    assert plan_account(revoking(6, 23), POLICY, NOW) == plan_account(revoking(6, 23), POLICY, NOW, force=False)
+    assert plan_account(revoking(6, 23), POLICY, NOW).actions == ()
 
 
 def test_the_guards_say_how_many_of_how_many() -> None:

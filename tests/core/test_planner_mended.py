@@ -1,4 +1,4 @@
-"""What should hold and does not yet: each test states the behaviour that is right, and may fail until it is mended."""
+"""What was found by trying to break the plan, and mended: each test states the behaviour that is right."""
 
 from __future__ import annotations
 
