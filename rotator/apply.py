@@ -15,7 +15,7 @@ from rotator.core.model import Action, ActionKind, Outcome, Reason, Result, Secr
 from rotator.core.spec import parse_spec
 from rotator.errors import Changed, ProviderThrottled, Refused, RotatorError
 from rotator.revocation import Revocation
-from rotator.rotation import Promoted, Rotation, retire_version, unlabel
+from rotator.rotation import Promoted, Rotation, release_pending, retire_version, unlabel
 
 
 def apply(context: AccountContext, action: Action, *, said: str = "") -> tuple[Result, RotatorError | None]:
@@ -93,6 +93,8 @@ def label(context: AccountContext, action: Action) -> None:
     entry, _ = _look(context, action)
     assert action.version_id is not None
     if action.reason is Reason.STALE_LABEL:
+        if action.detail not in entry.versions.get(action.version_id, frozenset()):
+            return  # an adoption in the same sweep took it along
         if (action.version_id, action.detail) not in read_lifecycle(entry, action.key_id).stale:
             raise Changed(f"the label {action.detail} of {entry.name} is not stale any more")
         unlabel(context, entry, action.detail, action.version_id, str(action.reason))
@@ -106,6 +108,8 @@ def label(context: AccountContext, action: Action) -> None:
         # Cut off after this, the version has no label, and the next sweep adopts it.
         unlabel(context, entry, key_label(wrong), action.version_id, str(action.reason))
     holder = life.holders.get(action.key_id)
+    if holder not in (None, action.version_id):
+        release_pending(context, entry, holder, str(action.reason))
     fields = {
         "account": context.account,
         "secret": entry.name,

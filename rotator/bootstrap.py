@@ -108,10 +108,12 @@ def lay(
     stream: TextSink | None = None,
     environ: Mapping[str, str] | None = None,
     unsafe_sessions: bool = False,
+    sparing: bool = False,
 ) -> Foundation:
     """Read the settings, send the logs to ``stream`` (stderr), and make the clients.
 
     :param unsafe_sessions: IBSSO sessions that are not bound to an address, for callers whose address changes.
+    :param sparing: read no more of botocore's data than the rotator's own clients need, for a faster start.
     :raises ConfigurationError: settings, region or credentials can't be used.
     """
     environ = os.environ if environ is None else environ
@@ -121,6 +123,10 @@ def lay(
     configure(lines, redactor, level=log_level or settings.log_level, console=console)
     clock = make_clock(environ)
     session = make_session(region, profile)
+    if sparing:
+        from rotator.aws.loader import SparingLoader
+
+        session.register_component("data_loader", SparingLoader())
 
     def connect(entry: SecretEntry, text: Secret) -> KeyProvider:
         credentials = parse_credentials(entry.name, text)

@@ -81,7 +81,8 @@ class LineStream:
 
 def render_json(fields: dict[str, Any]) -> str:
     """One line of pure ASCII: control characters and Unicode line ends are escaped; no value can forge a line."""
-    return json.dumps(fields, ensure_ascii=True, allow_nan=False, default=str, separators=(", ", ": "))
+    line = json.dumps(fields, ensure_ascii=True, allow_nan=False, default=str, separators=(", ", ": "))
+    return line.replace("\x7f", "\\u007f")  # the one control character that is ASCII and that JSON leaves as it is
 
 
 def console_renderer(*, colors: bool) -> Renderer:

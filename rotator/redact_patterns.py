@@ -57,8 +57,9 @@ def redact_patterns(text: str) -> str:
     text = _KEY.sub(REDACTED, text)
     if "://" in text:
         text = _USERINFO.sub(f"://{REDACTED}@", text)
-    text = _QUERY.sub(rf"\1{REDACTED}", text)
-    text = _HEADER.sub(rf"\1{REDACTED}", text)
-    text = _QUOTED_FIELD.sub(rf"\1\2{REDACTED}\2", text)
-    text = _BARE_FIELD.sub(rf"\1{REDACTED}", text)
+    if "=" in text or ":" in text or "," in text:  # without one of them none of these can match
+        text = _QUERY.sub(rf"\1{REDACTED}", text)
+        text = _HEADER.sub(rf"\1{REDACTED}", text)
+        text = _QUOTED_FIELD.sub(rf"\1\2{REDACTED}\2", text)
+        text = _BARE_FIELD.sub(rf"\1{REDACTED}", text)
     return _SCHEME.sub(_scheme, text)

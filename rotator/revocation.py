@@ -16,7 +16,10 @@ from rotator.core.spec import parse_spec
 from rotator.core.times import plus
 from rotator.core.values import decode
 from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, SecretNotFound
-from rotator.rotation import unlabel
+from rotator.rotation import release_pending, unlabel
+
+LOOK = timedelta(seconds=60)
+"""How old the look that proves a key to be an orphan may be. Whoever stores a key that late waits for longer."""
 
 
 @dataclass(slots=True)
@@ -64,23 +67,37 @@ class Revocation:
             raise Changed(f"key {key_id} is too young to be an orphan")
         store = self.context.services.store
         entries = (*self.context.snapshot.secrets, *self.context.snapshot.others)
-        for arn in [entry.arn for entry in entries if name.may_belong_to(entry.name)]:
-            entry = store.describe(arn)
+        looked = self._now()
+        for listed in [entry for entry in entries if name.may_belong_to(entry.name)]:
+            arn, entry = listed.arn, store.describe(listed.arn)
             spec = parse_spec(entry.tags)
             if isinstance(spec, tuple) or spec.hold is not None or entry.primary_region not in (None, "", entry.region):
                 raise Changed(f"{entry.name} is left alone now, so it proves nothing about key {key_id}")
+            if self._has_new_value(entry, listed):
+                raise Changed(f"{entry.name} was given a value that was not looked into yet: it may be key {key_id}")
             if stored_here(target, name, entry) or key_id in read_lifecycle(entry).key_ids():
                 raise Changed(f"key {key_id} is stored in {entry.name}")
             if name.version_id in entry.versions and self._holds(entry, name.version_id, key_id):
-                raise Refused(f"key {key_id} is stored in {entry.name} under another key's label")
+                raise Refused(
+                    f"key {key_id} is stored in {entry.name} under another key's label",
+                    advice=f"Take the wrong label off version {name.version_id}: the next sweep puts the right one on.",
+                )
             if name.version_id not in entry.versions and name.version_id in store.version_dates(arn):
                 raise Refused(
                     f"key {key_id} was stored in {entry.name}, revoked later, and enabled again by somebody",
                     advice="If it is not needed any more, end it with `rotator revoke --key-id`.",
                 )
         fields = self._fields(self.action.secret, name.version_id)
+        if self._now() - looked > LOOK:
+            raise Changed(f"whether key {key_id} is an orphan was looked up too long ago")
         self.context.services.audit.emit("key.orphan_found", "success", **fields)
         self._put(self.action.secret, target, name.version_id)
+
+    def _has_new_value(self, entry: SecretEntry, listed: SecretEntry) -> bool:
+        """Whether somebody stored a value by hand since the listing: it may be the orphan's, to rescue it."""
+        life = read_lifecycle(entry)
+        unlabelled = life.current_version is not None and life.current_key is None
+        return unlabelled and life.current_version != read_lifecycle(listed).current_version
 
     def _holds(self, entry: SecretEntry, version_id: str, key_id: str) -> bool:
         """Whether a version's value is this key's, whatever its label says."""
@@ -134,9 +151,13 @@ class Revocation:
                 f"key {key_id} is not revoked: key {current_key}, which {self.action.secret} holds now, does not work",
                 advice="The next sweep replaces it first.",
             )
-        others = Holdings.of(self.context.snapshot).others_holding(key_id, self.action.arn)
+        holdings = Holdings.of(self.context.snapshot)
+        others = holdings.others_holding(key_id, self.action.arn)
         if others:
             raise Refused(f"key {key_id} is not revoked: {', '.join(others)} holds it as current")
+        lately = holdings.others_in_grace(key_id, self.action.arn, self._now())
+        if lately:
+            raise Changed(f"key {key_id} is not revoked: {', '.join(lately)} held it too, its grace is not over there")
 
     def _look(self, key_id: str, current_key: str | None) -> SecretEntry:
         entry = self.context.services.store.describe(self.action.arn)
@@ -181,6 +202,8 @@ def revoke_key(context: AccountContext, target: Key, now: datetime, fields: dict
 def clean_labels(context: AccountContext, entry: SecretEntry, key_id: str, reason: str) -> None:
     """Remove every label that names a key from a secret."""
     for version, labels in sorted(entry.versions.items()):
+        if key_label(key_id) in labels:
+            release_pending(context, entry, version, reason)
         ours = sorted(label for label in labels if (parsed := parse_retire_label(label)) and parsed[0] == key_id)
         if key_label(key_id) in labels:
             ours.append(key_label(key_id))

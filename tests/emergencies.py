@@ -11,6 +11,7 @@ from rotator.audit import Trigger
 from rotator.core.labels import parse_key_label, parse_retire_label
 from rotator.core.secret import Secret
 from rotator.emergency import Emergency, EmergencyPlan, EmergencyReport, Strategy, Target
+from rotator.errors import StoreDenied
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import SimKey
 from rotator.sandbox.wire import Request, Response
@@ -19,6 +20,29 @@ from tests.world import DAY, HOUR, World
 NAME = "prod/sms"
 REASON = "pasted in a ticket"
 REPLACE_FIRST, REVOKE_FIRST, REVOKE_ONLY = Strategy.REPLACE_FIRST, Strategy.REVOKE_FIRST, Strategy.REVOKE_ONLY
+
+
+CREATE, READ, UPDATE, PROBE = ("POST", "api-keys$"), ("GET", "api-keys/."), ("PUT", "api-keys/."), ("GET", "balance")
+"""Method and path of a fault."""
+DENIED = StoreDenied("AccessDenied on prod/sms", action="secretsmanager:PutSecretValue")
+
+
+def fault(world: World, kind: FaultKind, at: tuple[str, str], count: int | None = None, **settings: Any) -> Fault:
+    """Let something go wrong at Infobip from now on."""
+    return world.infobip.faults.add(Fault(kind, method=at[0], path=at[1], count=count, **settings))
+
+
+def refuse(operation: str, error: Exception) -> Callable[[World], None]:
+    """Let one operation of Secrets Manager fail for the secret concerned."""
+
+    def arrange(world: World) -> None:
+        def before(called: str, name: str) -> None:
+            if called == operation and name == NAME:
+                raise error
+
+        world.store.before = before
+
+    return arrange
 
 
 class Killed(BaseException):
@@ -52,12 +76,25 @@ def leaked(key: SimKey) -> Secret:
     return Secret(str(key.value))
 
 
+def named(by: str, key: SimKey) -> dict[str, Any]:
+    """One of the three ways to say what is meant."""
+    ways: dict[str, dict[str, Any]] = {
+        "secret": {"secret": NAME},
+        "key": {"key_id": key.id, "account": "main"},
+        "value": {"leaked": leaked(key)},
+    }
+    return ways[by]
+
+
 def in_grace(world: World, name: str = NAME, **settings: Any) -> tuple[SimKey, SimKey]:
     """A secret that was rotated an hour ago: the key in grace, and the current one."""
     old = world.managed(name, left=5 * DAY, age=85 * DAY, **settings)
+    world.pass_time(timedelta(minutes=6))  # until the oldest listing shows it
     assert world.sweep().ok
     world.pass_time(HOUR)
-    return old, world.current_key(name)
+    current = world.current_key(name)
+    assert current.id != old.id
+    return old, current
 
 
 def alive(world: World, key: SimKey) -> bool:

@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 
 import pytest
 
-from rotator.core.model import ActionKind, Outcome, Reason
+from rotator.core.model import ActionKind, Outcome
 from rotator.emergency import Strategy
-from rotator.errors import StoreDenied, StoreUnavailable
-from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.model import Options
-from tests.emergencies import NAME, REPLACE_FIRST, REVOKE_FIRST, REVOKE_ONLY, alive, calm, in_grace, names_of, revoke
-from tests.world import HOUR, World
-
-CREATE, READ, UPDATE, PROBE = ("POST", "api-keys$"), ("GET", "api-keys/."), ("PUT", "api-keys/."), ("GET", "balance")
-
-
-def fault(world: World, kind: FaultKind, at: tuple[str, str], count: int | None = None, **settings: object) -> Fault:
-    return world.infobip.faults.add(Fault(kind, method=at[0], path=at[1], count=count, **settings))  # type: ignore[arg-type]
+from rotator.errors import StoreUnavailable
+from rotator.sandbox.faults import FaultKind
+from tests.emergencies import (
+    CREATE,
+    DENIED,
+    NAME,
+    PROBE,
+    READ,
+    REPLACE_FIRST,
+    REVOKE_FIRST,
+    alive,
+    calm,
+    fault,
+    in_grace,
+    refuse,
+    revoke,
+)
+from tests.world import World
 
 
 def _limit(world: World) -> None:
     world.infobip.options.daily_creates = world.infobip.creates_used(world.accounts["main"])
 
-
-def _refuse(operation: str, error: Exception) -> Callable[[World], None]:
-    def arrange(world: World) -> None:
-        def before(called: str, name: str) -> None:
-            if called == operation and name == NAME:
-                raise error
-
-        world.store.before = before
-
-    return arrange
-
-
-DENIED = StoreDenied("AccessDenied on prod/sms", action="secretsmanager:PutSecretValue")
 
 WAYS: dict[str, tuple[Callable[[World], object], str]] = {
     "the daily limit is reached": (_limit, "429"),
@@ -45,16 +38,16 @@ WAYS: dict[str, tuple[Callable[[World], object], str]] = {
     "Infobip fails": (lambda world: fault(world, FaultKind.STATUS_BEFORE, CREATE, status=500), "500"),
     "the answer is lost": (lambda world: fault(world, FaultKind.HANG_BEFORE, CREATE), "not known whether"),
     "the old key can't be read": (lambda world: fault(world, FaultKind.STATUS_BEFORE, READ, status=503), "503"),
-    "the value can't be read": (_refuse("read_current", DENIED), "AccessDenied"),
-    "storing is denied": (_refuse("stage", DENIED), "AccessDenied"),
-    "storing fails": (_refuse("stage", StoreUnavailable("throttled")), "throttled"),
-    "promoting is denied": (_refuse("promote", DENIED), "AccessDenied"),
+    "the value can't be read": (refuse("read_current", DENIED), "AccessDenied"),
+    "storing is denied": (refuse("stage", DENIED), "AccessDenied"),
+    "storing fails": (refuse("stage", StoreUnavailable("throttled")), "throttled"),
+    "promoting is denied": (refuse("promote", DENIED), "AccessDenied"),
     "the new key is refused": (lambda world: fault(world, FaultKind.STATUS_BEFORE, PROBE, status=401), "does not auth"),
     "the probe tells nothing": (
         lambda world: fault(world, FaultKind.STATUS_BEFORE, PROBE, status=500),
         "can't be told",
     ),
-    "a bug": (_refuse("stage", ZeroDivisionError("value")), "a bug in rotator: ZeroDivisionError"),
+    "a bug": (refuse("stage", ZeroDivisionError("value")), "a bug in rotator: ZeroDivisionError"),
     "the tags can't be read": (lambda world: world.store.tag(NAME, {"rotator:grace": "soon"}), "rotator:grace"),
     "it is a replica": (lambda world: world.store.make_replica(NAME), "replica"),
     "a service owns it": (lambda world: world.store.set_owning_service(NAME), "managed by rds"),
@@ -90,6 +83,18 @@ def test_the_keys_die_even_when_replacing_fails_and_the_result_says_so(way: str,
     calm(world)
 
 
+@pytest.mark.parametrize(
+    "way", ["it is a replica", "a service owns it", "the tags can't be read", "the value can't be read"]
+)
+def test_no_key_is_made_where_it_could_not_be_used(way: str) -> None:
+    world = World()
+    in_grace(world)
+    WAYS[way][0](world)
+    before = len(world.infobip.keys())
+    assert not revoke(world).ok
+    assert len(world.infobip.keys()) == before
+
+
 def test_a_replacement_that_could_not_be_proven_is_finished_by_the_next_sweep() -> None:
     world = World()
     in_grace(world)
@@ -110,152 +115,3 @@ def test_the_reserve_is_used() -> None:
         world.infobip.add_key(world.accounts["main"], "used up")
     assert revoke(world).ok
     assert world.consumer_works(NAME)
-
-
-# ---- the kill -------------------------------------------------------------------------------------------------------
-
-NOT_DONE = {
-    "500": {"kind": FaultKind.STATUS_BEFORE, "status": 500},
-    "no answer": {"kind": FaultKind.HANG_BEFORE},
-    "refused": {"kind": FaultKind.REFUSE},
-    "403": {"kind": FaultKind.STATUS_BEFORE, "status": 403},
-    "404": {"kind": FaultKind.STATUS_BEFORE, "status": 404},
-    "429": {"kind": FaultKind.THROTTLE},
-    "a redirect": {"kind": FaultKind.REDIRECT},
-}
-
-
-@pytest.mark.parametrize("how", NOT_DONE)
-def test_a_kill_that_fails_is_reported_and_the_next_sweep_makes_up_for_it(how: str) -> None:
-    world = World()
-    old, current = in_grace(world)
-    fault(world, at=UPDATE, **NOT_DONE[how])  # type: ignore[arg-type]
-    report = revoke(world)
-    assert not report.ok
-    assert report.replaced == (NAME,)
-    assert report.revoked == ()
-    for key in (old, current):
-        assert alive(world, key)
-        assert any(key.id in error and "NOT known to be revoked" in error for error in report.errors)
-        assert any("next sweep" in error for error in report.errors)
-    assert len(world.events_named("revocation.failed", "failure")) == 2
-    assert [(s.key_id, s.ok) for s in report.steps if s.what == "revoked"] == [(current.id, False), (old.id, False)]
-    assert world.consumer_works(NAME)
-    world.infobip.faults.clear()
-    world.pass_time(timedelta(minutes=1))
-    sweep = world.sweep()
-    assert {r.action.key_id for r in sweep.results if r.action.kind is ActionKind.REVOKE} == {old.id, current.id}
-    assert {r.action.reason for r in sweep.results} == {Reason.GRACE_OVER}
-    assert not alive(world, old)
-    assert not alive(world, current)
-    calm(world)
-
-
-def test_a_kill_that_fails_once_is_tried_again_before_it_is_reported() -> None:
-    world = World()
-    old, current = in_grace(world)
-    first = fault(world, FaultKind.STATUS_BEFORE, UPDATE, count=1, status=403)
-    report = revoke(world)
-    assert first.hits == 1
-    assert report.ok, report.errors
-    assert set(report.revoked) == {old.id, current.id}
-
-
-def test_a_kill_whose_answers_are_lost_is_looked_up() -> None:
-    world = World()
-    _, current = in_grace(world)
-    fault(world, FaultKind.DROP_AFTER, UPDATE)
-    report = revoke(world)
-    assert report.ok, report.errors
-    assert current.id in report.revoked
-    assert not alive(world, current)
-
-
-@pytest.mark.parametrize("strategy", [REVOKE_ONLY, REVOKE_FIRST])
-def test_a_current_key_that_can_not_be_killed_is_not_left_to_a_sweep_that_would_not_know(strategy: Strategy) -> None:
-    world = World()
-    _, current = in_grace(world)
-    fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=500)
-    fault(world, FaultKind.STATUS_BEFORE, CREATE, status=500)
-    report = revoke(world, strategy)
-    assert any(current.id in error and "Repeat the command" in error for error in report.errors)
-    assert not any(current.id in error and "next sweep" in error for error in report.errors)
-    world.infobip.faults.clear()
-    assert revoke(world, REVOKE_ONLY).ok
-    assert not alive(world, current)
-
-
-def test_an_orphan_that_can_not_be_killed_is_reported() -> None:
-    world = World()
-    world.managed(NAME)
-    orphan = world.infobip.add_key(world.accounts["main"], f"{NAME}/rotator:default:{world.new_id()}")
-    fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=500)
-    report = revoke(world, key_id=orphan.id, account="main")
-    assert not report.ok
-    assert orphan.id in report.errors[0]
-    world.infobip.faults.clear()
-    world.pass_time(HOUR)
-    calm(world)
-    assert not alive(world, orphan)
-
-
-def test_the_daily_limit_of_updates_is_reported() -> None:
-    world = World(options=Options(daily_updates=0))
-    world.managed(NAME)
-    report = revoke(world)
-    assert not report.ok
-    assert any("429" in error for error in report.errors)
-
-
-# ---- the rest -------------------------------------------------------------------------------------------------------
-
-
-def test_a_secret_that_can_not_be_looked_at_is_killed_by_its_listing() -> None:
-    world = World()
-    old, current = in_grace(world)
-    _refuse("describe", DENIED)(world)
-    report = revoke(world, REVOKE_ONLY)
-    assert set(report.revoked) == {old.id, current.id}
-    assert not report.ok
-    assert any("labels" in error for error in report.errors)
-
-
-def test_labels_that_can_not_be_taken_off_are_left_to_the_next_sweep() -> None:
-    world = World()
-    _, current = in_grace(world)
-    _refuse("remove_label", DENIED)(world)
-    report = revoke(world)
-    assert any("labels of prod/sms were not cleaned" in error for error in report.errors)
-    assert not alive(world, current)
-    world.store.before = None
-    calm(world)
-
-
-def test_credentials_that_are_refused_are_said_and_change_nothing() -> None:
-    world = World()
-    old, current = in_grace(world)
-    before = world.labels(NAME)
-    fault(world, FaultKind.STATUS_BEFORE, ("GET", "api-keys"), status=401)
-    fault(world, FaultKind.STATUS_BEFORE, CREATE, status=401)
-    fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=401)
-    report = revoke(world, incident="INC-1")
-    assert not report.ok
-    assert alive(world, old)
-    assert alive(world, current)
-    assert world.current_key(NAME).id == current.id
-    # The one in grace is due at the next sweep; the current one only by repeating the command.
-    assert names_of(world) == {old.id, current.id}
-    assert world.labels(NAME) != before
-    world.infobip.faults.clear()
-    assert revoke(world, incident="INC-1").ok
-    calm(world)
-
-
-def test_an_unreadable_management_secret_is_said() -> None:
-    world = World()
-    _, current = in_grace(world)
-    world.store.deny_kms("infobip/main")
-    report = revoke(world)
-    assert not report.ok
-    assert any("infobip/main" in error for error in report.errors)
-    assert alive(world, current)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ from tests.emergencies import (
 )
 from tests.world import DAY, HOUR, World
 
-BY: dict[str, Callable[[SimKey, SimKey], dict[str, object]]] = {
+BY: dict[str, Callable[[SimKey, SimKey], dict[str, Any]]] = {
     "secret": lambda _old, _current: {"secret": NAME},
     "value": lambda _old, current: {"leaked": leaked(current)},
     "old key": lambda old, _current: {"key_id": old.id, "account": "main"},
@@ -58,7 +59,7 @@ def length(strategy: Strategy, by: str, adopted: bool) -> int:
     return len(tape.calls)
 
 
-def killed(world: World, strategy: Strategy, target: dict[str, object], call: int, when: str) -> bool:
+def killed(world: World, strategy: Strategy, target: dict[str, Any], call: int, when: str) -> bool:
     """Run a command that is killed at one call; whether it came to that. Consumers are looked at after every call."""
     cut_off: list[str] = []
 
@@ -91,6 +92,7 @@ def is_stored(world: World) -> bool:
     return any(made_in_emergency(entry.arn, version) for version in entry.versions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(("strategy", "by", "adopted"), CASES)
 def test_killed_anywhere_and_repeated_the_command_finishes_its_job(
@@ -116,6 +118,7 @@ def test_killed_anywhere_and_repeated_the_command_finishes_its_job(
         assert len(world.live_keys()) == 1, call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(("strategy", "by", "adopted"), CASES)
 def test_killed_anywhere_and_left_alone_the_sweeps_hold_the_rules(
@@ -146,6 +149,7 @@ def test_killed_anywhere_and_left_alone_the_sweeps_hold_the_rules(
         assert len(world.live_keys()) == 1, call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", [REPLACE_FIRST, REVOKE_FIRST])
 def test_killed_twice_in_a_row_and_repeated(strategy: Strategy) -> None:
     for first in range(4, length(strategy, "secret", True) + 1, 2):

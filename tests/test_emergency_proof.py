@@ -92,6 +92,22 @@ def test_a_401_from_an_address_that_is_not_allowed_proves_nothing(strategy: Stra
     assert not world.infobip.authenticates(key.value, "203.0.113.5")
 
 
+def test_a_secret_that_is_not_verified_is_still_proven_where_its_key_is_not_restricted() -> None:
+    world = World()
+    world.managed(NAME, verify="skip")
+    assert notes(world) == ["proven dead: 401"]
+
+
+def test_where_the_restrictions_are_not_known_the_operators_skip_counts() -> None:
+    world = World()
+    world.managed(NAME, verify="skip")
+    world.infobip.faults.add(
+        Fault(FaultKind.STATUS_BEFORE, method="GET", path="api-keys/", nth=2, count=None, status=500)
+    )
+    (note,) = notes(world)
+    assert note.startswith("not proven: Infobip confirmed it")
+
+
 def test_a_401_from_an_address_that_was_let_in_before_is_a_proof() -> None:
     world = World()
     key = world.managed(NAME)
@@ -111,7 +127,21 @@ def test_a_key_that_is_gone_needs_no_proof() -> None:
     world = World()
     old, _ = in_grace(world)
     world.infobip.portal_delete(old.id)
-    assert notes(world) == ["proven dead: 401", "gone from Infobip already"]
+    assert notes(world) == ["proven dead: 401", "proven dead: 401; Infobip has no such key any more"]
+    calm(world)
+
+
+def test_a_key_that_infobip_denies_to_have_and_that_still_works_is_an_error_and_stays_known() -> None:
+    world = World()
+    old, current = in_grace(world)
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, path=old.id, count=None, status=404))
+    report = revoke(world)
+    assert any(old.id in error and "STILL authenticates" in error for error in report.errors)
+    assert report.revoked == (current.id,)
+    world.infobip.faults.clear()
+    world.pass_time(timedelta(minutes=1))
+    world.sweep()
+    assert not alive(world, old)
     calm(world)
 
 

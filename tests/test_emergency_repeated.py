@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.emergencies import made_for_incident
 from rotator.emergency import Strategy
 from rotator.errors import StoreDenied
 from rotator.sandbox.faults import Fault, FaultKind
@@ -17,12 +16,11 @@ from tests.emergencies import (
     REPLACE_FIRST,
     REVOKE_FIRST,
     REVOKE_ONLY,
-    Killed,
-    Tape,
     alive,
     calm,
     in_grace,
     leaked,
+    named,
     names_of,
     plan_for,
     revoke,
@@ -41,15 +39,10 @@ def creates(world: World) -> int:
 def test_the_same_incident_makes_no_second_replacement(strategy: Strategy, by: str) -> None:
     world = World()
     _, current = in_grace(world)
-    target = {
-        "secret": {"secret": NAME},
-        "key": {"key_id": current.id, "account": "main"},
-        "value": {"leaked": leaked(current)},
-    }[by]
-    assert revoke(world, strategy, incident="INC-9", **target).ok
+    assert revoke(world, strategy, incident="INC-9", **named(by, current)).ok
     new, used = world.current_key(NAME), creates(world)
     for _ in range(2):
-        report = revoke(world, strategy, incident="INC-9", **target)
+        report = revoke(world, strategy, incident="INC-9", **named(by, current))
         assert (report.ok, report.steps) == (True, [])
     assert world.current_key(NAME).id == new.id
     assert alive(world, new)
@@ -104,8 +97,7 @@ def test_naming_the_key_that_the_incident_made_ends_that_too(by: str) -> None:
     assert revoke(world, incident="INC-1").ok
     for _ in range(2):
         new = world.current_key(NAME)
-        target = {"key": {"key_id": new.id, "account": "main"}, "value": {"leaked": leaked(new)}}[by]
-        report = revoke(world, incident="INC-1", **target)
+        report = revoke(world, incident="INC-1", **named(by, new))
         assert report.ok, report.errors
         assert not alive(world, new)
         assert world.consumer_works(NAME)
@@ -156,12 +148,12 @@ def _rotated_two_minutes_ago() -> tuple[World, SimKey, SimKey]:
 @pytest.mark.parametrize("by", ["secret", "old key", "old value", "current key", "current value"])
 def test_the_true_current_key_dies_however_old_the_listing_is(strategy: Strategy, by: str) -> None:
     world, old, current = _rotated_two_minutes_ago()
-    named = old if by.startswith("old") else current
-    target = {"key_id": named.id, "account": "main"} if by.endswith("key") else {"leaked": leaked(named)}
+    leak = old if by.startswith("old") else current
+    target = {"key_id": leak.id, "account": "main"} if by.endswith("key") else {"leaked": leaked(leak)}
     report = revoke(world, strategy, **({} if by == "secret" else target))
     assert report.ok, report.errors
     assert not alive(world, old)
-    only_the_old_one = strategy is REVOKE_ONLY and named is old and by != "secret"
+    only_the_old_one = strategy is REVOKE_ONLY and leak is old and by != "secret"
     assert alive(world, current) is only_the_old_one
     assert world.consumer_works(NAME) is (strategy is not REVOKE_ONLY or only_the_old_one)
     world.pass_time(timedelta(minutes=10))
@@ -205,116 +197,3 @@ def test_a_rollback_that_the_listing_does_not_show_cuts_nobody_off() -> None:
     assert all(seen)
     assert not alive(world, old)
     assert not alive(world, current)
-
-
-# ---- others at work -------------------------------------------------------------------------------------------------
-
-
-def _killed_sweep(world: World, at: str) -> None:
-    """A rotation that is killed once `at` has taken effect."""
-
-    def stop(when: str, _: int, what: str) -> None:
-        if when == "after" and what == at:
-            raise Killed
-
-    with Tape(world) as tape:
-        tape.stop = stop
-        with pytest.raises(Killed):
-            world.sweep()
-
-
-@pytest.mark.parametrize("strategy", list(Strategy))
-def test_a_key_that_a_killed_run_stored_and_did_not_promote_dies_too(strategy: Strategy) -> None:
-    world = World()
-    current = world.managed(NAME, left=5 * DAY, age=85 * DAY)
-    _killed_sweep(world, "stage")
-    (pending,) = set(world.infobip.keys()) - {current}
-    world.pass_time(timedelta(minutes=20))
-    plan = plan_for(world, strategy, secret=NAME)
-    assert (pending.id, "pending") in [(kill.key_id, kill.role) for kill in plan.kills]
-    report = revoke(world, strategy)
-    assert report.ok, report.errors
-    assert not alive(world, current)
-    assert not alive(world, pending)
-    calm(world)
-
-
-def test_a_pending_key_that_can_not_be_ended_is_never_promoted() -> None:
-    world = World()
-    current = world.managed(NAME, left=5 * DAY, age=85 * DAY)
-    _killed_sweep(world, "stage")
-    (pending,) = set(world.infobip.keys()) - {current}
-    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="PUT", path=pending.id, count=None, status=500))
-    report = revoke(world, REVOKE_ONLY)
-    assert not report.ok
-    world.infobip.faults.clear()
-    world.pass_time(timedelta(minutes=1))
-    seen: list[bool] = []
-    world.infobip.observers.append(lambda _request, _answer: seen.append(world.current_key(NAME).id == pending.id))
-    calm(world)
-    assert not any(seen)
-    assert not alive(world, pending)
-
-
-@pytest.mark.parametrize("at", ["GET key", "POST keys", "stage", "probe"])
-def test_a_value_that_somebody_stores_meanwhile_is_replaced_too(at: str) -> None:
-    world = World()
-    _, current = in_grace(world)
-    by_hand: list[SimKey] = []
-
-    def stop(when: str, _: int, what: str) -> None:
-        if when == "after" and what == at and not by_hand:
-            key = world.infobip.add_key(world.accounts["main"], "by hand", scopes=["sms:manage"])
-            by_hand.append(key)
-            world.store.put_value_by_hand(NAME, json.dumps({"api_key": key.value}))
-
-    with Tape(world) as tape:
-        tape.stop = stop
-        report = revoke(world)
-    assert report.ok, report.errors
-    assert not alive(world, current)
-    assert not alive(world, by_hand[0])
-    assert world.consumer_works(NAME)
-    calm(world)
-
-
-@pytest.mark.parametrize("strategy", REPLACING)
-@pytest.mark.parametrize("call", range(1, 16))
-def test_a_sweep_in_the_middle_of_an_emergency_does_no_harm(strategy: Strategy, call: int) -> None:
-    world = World()
-    current = world.managed(NAME, left=5 * DAY, age=85 * DAY)  # due: the sweep rotates it
-    done: list[int] = []
-
-    def stop(when: str, number: int, _: str) -> None:
-        if when == "before" and number == call and not done:
-            done.append(number)
-            world.sweep()
-
-    with Tape(world) as tape:
-        tape.stop = stop
-        report = revoke(world, strategy)
-    assert report.ok, report.errors
-    assert not alive(world, current)
-    assert world.consumer_works(NAME)
-    calm(world)
-
-
-def test_two_commands_for_one_incident_end_with_one_key() -> None:
-    world = World()
-    _, current = in_grace(world)
-    done: list[int] = []
-
-    def stop(when: str, _: int, what: str) -> None:
-        if when == "before" and what == "stage" and not done:
-            done.append(1)
-            assert revoke(world, incident="INC-1").ok
-
-    with Tape(world) as tape:
-        tape.stop = stop
-        report = revoke(world, incident="INC-1")
-    assert report.ok, report.errors
-    assert not alive(world, current)
-    version = next(v for v, labels in world.labels(NAME).items() if "AWSCURRENT" in labels)
-    assert made_for_incident(world.store.peek(NAME).arn, "INC-1", version)
-    assert [key.id for key in world.live_keys()] == [world.current_key(NAME).id]
-    calm(world)

@@ -18,7 +18,7 @@ from tests.emergencies import (
     alive,
     calm,
     in_grace,
-    leaked,
+    named,
     names_of,
     plan_for,
     revoke,
@@ -236,13 +236,8 @@ def _fleet() -> World:
 def test_replace_first_kills_with_its_ninth_call_at_the_latest(by: str) -> None:
     world = _fleet()
     key = world.current_key(NAME)
-    target = {
-        "secret": {"secret": NAME},
-        "key": {"key_id": key.id, "account": "main"},
-        "value": {"leaked": leaked(key)},
-    }
     with Tape(world) as tape:
-        assert revoke(world, incident="INC-7", **target[by]).ok
+        assert revoke(world, incident="INC-7", **named(by, key)).ok
     first = ["list_secrets", "read_current"]
     asked = ["GET keys by apiKeySecret"] if by == "value" else ["GET key"]
     rest = ["read_current", "POST keys", "stage", "probe", "promote", "PUT key"]
@@ -258,12 +253,7 @@ def test_replace_first_kills_with_its_ninth_call_at_the_latest(by: str) -> None:
 def test_revoke_first_makes_three_calls_at_most_before_the_kill(strategy: Strategy, by: str, look: list[str]) -> None:
     world = _fleet()
     key = world.current_key(NAME)
-    target = {
-        "secret": {"secret": NAME},
-        "key": {"key_id": key.id, "account": "main"},
-        "value": {"leaked": leaked(key)},
-    }
     with Tape(world) as tape:
-        assert revoke(world, strategy, **target[by]).ok
+        assert revoke(world, strategy, **named(by, key)).ok
     assert tape.until_kill() == ["list_secrets", "read_current", *look, "PUT key"]
     assert not alive(world, key)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
+from functools import partial
 from traceback import clear_frames
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from botocore import xform_name
 
@@ -16,9 +18,12 @@ from rotator.core.secret import Secret
 from rotator.errors import BadSecretValue, PreconditionFailed, SecretNotFound, StoreRejected, StoreUnavailable
 from rotator.ports import StoredValue
 
+_T = TypeVar("_T")
 _ROLE_TAG: Final = "rotator:role"
 _PAGE: Final = 100
 _CURRENT: Final = "AWSCURRENT"
+# What code raises that takes an answer apart which is not made as documented.
+_MISSHAPEN: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, OSError)
 # What an answer must hold. botocore takes any 200 for a success, the web page of a proxy and half an answer included:
 # an empty listing would then be a fact, and a write that never reached AWS would be done.
 _PROOF: Final = {
@@ -56,8 +61,7 @@ class SecretsManagerStore:
         found: dict[str, SecretEntry] = {}  # by ARN: a secret that changes meanwhile may be on two pages
         query = {"Filters": [{"Key": "tag-key", "Values": [_ROLE_TAG]}], "IncludePlannedDeletion": True}
         for page in self._pages("ListSecrets", "", query):
-            for raw in page.get("SecretList", ()):
-                entry = _entry(raw, raw.get("SecretVersionsToStages"))
+            for entry in _understood(partial(_entries, page), "ListSecrets"):
                 if _ROLE_TAG in entry.tags:  # AWS matches prefixes of tag keys
                     found[entry.arn] = entry
         return tuple(sorted(found.values(), key=lambda entry: (entry.name, entry.arn)))
@@ -65,7 +69,7 @@ class SecretsManagerStore:
     def describe(self, secret_id: str) -> SecretEntry:
         """One secret (name or ARN), read now."""
         raw = self._call("DescribeSecret", secret_id, {"SecretId": secret_id})
-        return _entry(raw, raw.get("VersionIdsToStages"))
+        return _understood(lambda: _entry(raw, raw.get("VersionIdsToStages")), "DescribeSecret", secret_id)
 
     def read_current(self, secret_id: str) -> StoredValue:
         """The value behind ``AWSCURRENT``; ``SecretNotFound`` where none is, ``BadSecretValue`` where it is binary."""
@@ -79,12 +83,10 @@ class SecretsManagerStore:
     def version_dates(self, secret_id: str) -> Mapping[str, datetime]:
         """When each version that holds a value was created, in UTC; those without labels too, while AWS keeps them."""
         query = {"SecretId": secret_id, "IncludeDeprecated": True}
-        return {
-            version["VersionId"]: version["CreatedDate"].astimezone(UTC)
-            for page in self._pages("ListSecretVersionIds", secret_id, query)
-            for version in page.get("Versions", ())
-            if version.get("CreatedDate")
-        }
+        dates: dict[str, datetime] = {}
+        for page in self._pages("ListSecretVersionIds", secret_id, query):
+            dates |= _understood(partial(_dates, page), "ListSecretVersionIds", secret_id)
+        return dates
 
     def stage(self, secret_id: str, version_id: str, text: Secret, labels: tuple[str, ...]) -> None:
         """Store a new version under these labels, which leave the versions that they were on.
@@ -184,7 +186,10 @@ class SecretsManagerStore:
                 raise UnreadableAnswer
             return answer
         except Exception as error:
-            failure = translate(error, operation, secret_id, write=write, lost_attempt=self._attempts.lost)
+            lost = self._attempts.lost
+            failure = translate(error, operation, secret_id, write=write, lost_attempt=lost)
+            if failure is None and isinstance(error, _MISSHAPEN):  # botocore's parser stumbled: no UTF-8, wrong types
+                failure = translate(UnreadableAnswer(), operation, secret_id, write=write, lost_attempt=lost)
             if failure is None:
                 clear_frames(error.__traceback__)  # a bug: its lines are worth having, what stood in its frames is not
                 return error
@@ -195,6 +200,31 @@ class SecretsManagerStore:
         if (parsed_response is None and exception is None) or getattr(self._attempts, "lost", False):
             return
         self._attempts.lost = may_have_happened(parsed_response, exception)
+
+
+def _understood(read: Callable[[], _T], operation: str, secret_id: str = "") -> _T:
+    """What ``read`` makes of an answer; one that is not made as documented must not end a whole sweep.
+
+    :raises StoreUnavailable: it is not.
+    """
+    try:
+        return read()
+    except _MISSHAPEN:
+        failure = translate(UnreadableAnswer(), operation, secret_id, write=False, lost_attempt=False)
+    assert failure is not None
+    raise failure
+
+
+def _entries(page: Mapping[str, Any]) -> list[SecretEntry]:
+    return [_entry(raw, raw.get("SecretVersionsToStages")) for raw in page.get("SecretList", ())]
+
+
+def _dates(page: Mapping[str, Any]) -> dict[str, datetime]:
+    return {
+        version["VersionId"]: version["CreatedDate"].astimezone(UTC)
+        for version in page.get("Versions", ())
+        if version.get("CreatedDate")
+    }
 
 
 def _entry(raw: Mapping[str, Any], versions: Mapping[str, list[str]] | None) -> SecretEntry:

@@ -88,6 +88,11 @@ def _show(output: Output, report: VerifyReport) -> None:
         ids = ", ".join(shown(run) for run in report.open_runs[:_MOST_RUNS])
         more = ", …" if len(report.open_runs) > _MOST_RUNS else ""
         output.text(f"Not finished, so killed or still at work: {counted(len(report.open_runs), 'run')} ({ids}{more}).")
+    if report.unlinked_runs:
+        # None where --audit-file wrote it all; but lines that were collected from stderr have no links between runs.
+        ids = ", ".join(shown(run) for run in report.unlinked_runs[:_MOST_RUNS])
+        more = ", …" if len(report.unlinked_runs) > _MOST_RUNS else ""
+        output.text(f"Not linked to what stands before: {counted(len(report.unlinked_runs), 'run')} ({ids}{more}).")
     if report.ok:
         output.text(f"{name} is intact: {found}.")
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import sys
 from contextlib import suppress
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 PIPED_WIDTH: Final = 80
 _WIDTHS: Final = (40, 110)
 _LONGEST: Final = 4_000
+_NOT_PLAIN: Final = re.compile(r"[^\n -~]")
 
 
 class Output:
@@ -49,7 +51,7 @@ class Output:
     def document(self, fields: dict[str, Any]) -> None:
         """The one JSON document."""
         self._options.said = True
-        self.write(json.dumps(self._redacted(fields), ensure_ascii=False, indent=2) + "\n")
+        self.write(_harmless(json.dumps(self._redacted(fields), ensure_ascii=False, indent=2)) + "\n")
 
     def text(self, *parts: RenderableType) -> None:
         """Text for people, wrapped; nothing where the result is JSON."""
@@ -92,6 +94,16 @@ class Output:
     @cached_property
     def _console(self) -> Console:
         return make_console(io.StringIO(), self.width)
+
+
+def _harmless(document: str) -> str:
+    """The same JSON with what a terminal would act upon escaped; such characters stand in JSON's texts only."""
+    return _NOT_PLAIN.sub(lambda found: found[0] if found[0].isprintable() else _escaped(found[0]), document)
+
+
+def _escaped(char: str) -> str:
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
 def unwritten(error: OSError | ValueError) -> Failure:

@@ -16,6 +16,8 @@ import click
 from rotator.cli.failure import Failure, bug, failure_of
 from rotator.cli.options import Options
 from rotator.cli.output import discard_stdout, say_failure, unwritten
+from rotator.core.secret import Secret
+from rotator.core.values import possible_keys
 from rotator.errors import RotatorError
 from rotator.redact import redact_patterns
 
@@ -42,6 +44,7 @@ def run(arguments: Sequence[str]) -> int:
     _prepare_streams()
     options = Options.guessed(arguments)
     try:
+        _look_for_values(arguments)
         with _signals():
             code = cli.main(args=list(arguments), prog_name="rotator", standalone_mode=False, obj=options)
         if not isinstance(code, int):  # --help and --version give nothing
@@ -67,6 +70,20 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # the last resort: a bug must not print what it had in hand
         code = say_failure(bug(error, redact_patterns), options)
     return _flushed(code, options)
+
+
+def _look_for_values(arguments: Sequence[str]) -> None:
+    """Refuse a key's value as an argument, before it gets into a request, AWS's trail or a message.
+
+    :raises Failure: one holds such a value.
+    """
+    if any(possible_keys(Secret(argument)) for argument in arguments):
+        raise Failure(
+            "an argument holds the value of an API key; nothing was done, but the process list and the shell's history "
+            "have it",
+            "Treat it as leaked: `rotator revoke --leaked-key-stdin --reason R --yes < file` ends it.",
+            code=_USAGE,
+        )
 
 
 def _usage(error: click.ClickException) -> Failure:

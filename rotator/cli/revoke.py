@@ -128,14 +128,22 @@ def _read_leaked() -> Secret:
         raise ConfigurationError("--leaked-key-stdin reads the key from stdin, which is closed", advice=_PIPE)
     if sys.stdin.isatty():
         raise ConfigurationError("--leaked-key-stdin does not read from a terminal, which would show it", advice=_PIPE)
+    found = _one_key()
+    if isinstance(found, ConfigurationError):
+        raise found
+    return found
+
+
+def _one_key() -> Secret | ConfigurationError:
+    """What stdin holds. Does not raise: it stands open in this frame, which a traceback would keep."""
     raw = sys.stdin.buffer.read(MOST_STDIN + 1)
     if len(raw) > MOST_STDIN:
-        raise ConfigurationError(f"stdin holds more than {MOST_STDIN} bytes, which is no key", advice=_PIPE)
+        return ConfigurationError(f"stdin holds more than {MOST_STDIN} bytes, which is no key", advice=_PIPE)
     text = raw.decode("utf-8-sig", errors="replace").strip()
     if not text:
-        raise ConfigurationError("stdin is empty", advice=_PIPE)
+        return ConfigurationError("stdin is empty", advice=_PIPE)
     if not text.isascii() or any(char.isspace() or not char.isprintable() for char in text) or len(text) < _SHORTEST:
-        raise ConfigurationError(
+        return ConfigurationError(
             "stdin holds something else than one key", advice="Pass the key's value alone, without quotes or a name."
         )
     return Secret(text)

@@ -11,6 +11,7 @@ from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output
 from rotator.cli.session import opened
 from rotator.core.model import ActionKind, Outcome, Result
+from rotator.core.text import printable
 from rotator.errors import ConfigurationError
 
 
@@ -38,7 +39,7 @@ def rotate(options: Options, secret: str, reason: str) -> int:
     output = Output(options)
     with opened(options) as app:
         results = rotate_now(Reconciler(app.services), secret, said)
-        return _show(output, results, f"When the old key ends: `rotator status --secret {secret}`.")
+        return _show(output, results, f"When the old key ends: `rotator status --secret {printable(secret)}`.")
 
 
 @click.command(short_help="Take a secret and its key under management.")
@@ -65,7 +66,7 @@ def adopt(options: Options, secret: str, key_id: str | None) -> int:
     output = Output(options)
     with opened(options) as app:
         result = take(Reconciler(app.services), secret, key_id)
-        return _show(output, (result,), f"What comes next, and when: `rotator status --secret {secret}`.")
+        return _show(output, (result,), f"What comes next, and when: `rotator status --secret {printable(secret)}`.")
 
 
 def required(option: str, text: str) -> str:

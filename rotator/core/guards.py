@@ -8,11 +8,26 @@ from datetime import datetime, timedelta
 from rotator.core.decisions import View
 from rotator.core.draft import Draft
 from rotator.core.durations import human_duration
-from rotator.core.model import AccountSnapshot, Action, ActionKind, Key, Policy, Quota, Reason, Severity, Skip
+from rotator.core.labels import parse_key_name
+from rotator.core.model import (
+    AccountSnapshot,
+    Action,
+    ActionKind,
+    Key,
+    Policy,
+    Quota,
+    Reason,
+    SecretEntry,
+    Severity,
+    Skip,
+)
 
 DAY = timedelta(hours=24)
 MAX_SKEW = timedelta(minutes=5)
 """Beyond this, expiry and grace can't be judged. AWS refuses requests at the same distance."""
+MAX_REJECTED = 4
+"""Replacements for one secret that may be rejected in 24 hours: more would use up what others need to be rotated."""
+GIVEN_UP_WITHIN = timedelta(minutes=5)
 GUARD_SHARE = 0.25
 GUARD_COUNT = 5
 GUARD_ALL = 3
@@ -52,7 +67,7 @@ def mass_missing(views: list[View]) -> str | None:
         return None
     return (
         f"{len(missing)} of {len(labelled)} managed keys are not listed by Infobip; that looks like another account or "
-        "a broken answer, so no key is replaced for being missing; check the management secret's base_url and account_id"
+        "a broken answer, so no key is replaced for being missing; check the management secret's base_url, account_id"
     )
 
 
@@ -70,6 +85,18 @@ def guard_mass_revocation(draft: Draft, snapshot: AccountSnapshot, *, force: boo
     draft.alert(Reason.MASS_REVOCATION, detail, severity=Severity.ERROR)
     for name in sorted({action.secret for action in revoking}):
         draft.skipped.append(Skip(name, Reason.MASS_REVOCATION, "its revocation waits for `rotator run --force`"))
+
+
+def rejected_lately(keys: Iterable[Key], entry: SecretEntry, policy: Policy, now: datetime) -> int:
+    """How many replacements for a secret were made in the last 24 hours and ended within minutes, never promoted."""
+    count = 0
+    for key in keys:
+        if key.enabled or key.valid_from is None or key.valid_to is None or key.valid_from <= now - DAY:
+            continue
+        name = parse_key_name(key.name)
+        ours = name is not None and name.deployment == policy.deployment and name.may_belong_to(entry.name)
+        count += ours and key.valid_to - key.valid_from <= GIVEN_UP_WITHIN
+    return count
 
 
 def within_budget(draft: Draft, actions: list[Action], quota: Quota, now: datetime) -> list[Action]:

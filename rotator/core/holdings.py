@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import AccountSnapshot
@@ -14,12 +15,15 @@ class Holdings:
 
     :param current: key id to the ARNs and names of the secrets whose ``AWSCURRENT`` holds it.
     :param named: key ids that any label or look-up names.
+    :param graced: key id to the ARNs and names of the secrets that superseded it, and until when their consumers may
+        still use it there (``None``: no label says so yet).
     :param unknown: names of secrets whose current value could not be read, so that they may hold any key.
     """
 
     current: dict[str, tuple[tuple[str, str], ...]]
     named: frozenset[str]
     unknown: tuple[str, ...]
+    graced: dict[str, tuple[tuple[str, str, datetime | None], ...]]
 
     @staticmethod
     def of(snapshot: AccountSnapshot) -> Holdings:
@@ -27,6 +31,7 @@ class Holdings:
         current: dict[str, tuple[tuple[str, str], ...]] = {}
         named: set[str] = set()
         unknown: list[str] = []
+        graced: dict[str, tuple[tuple[str, str, datetime | None], ...]] = {}
         for entry in (*snapshot.secrets, *snapshot.others):
             resolution = snapshot.resolutions.get(entry.arn)
             life = read_lifecycle(entry, resolution.key_id if resolution else None)
@@ -39,13 +44,23 @@ class Holdings:
             named |= held
             for one in held:
                 current[one] = (*current.get(one, ()), (entry.arn, entry.name))
-            # Looked up means: there was no label, or it names a key that is not listed and so says nothing of the value.
+            for item in life.retiring:
+                graced[item.key_id] = (*graced.get(item.key_id, ()), (entry.arn, entry.name, item.revoke_at))
+            if life.current_version and entry.deleted_at is None:
+                for _, one in life.superseded:
+                    graced[one] = (*graced.get(one, ()), (entry.arn, entry.name, None))
+            # Looked up means: there was no label, or it names a key that is not listed and says nothing of the value.
             known = resolution is None or resolution.key_id is not None or resolution.known_foreign
             read = known and (key_id is not None or resolution is not None)
             if life.current_version and entry.deleted_at is None and not read:
                 unknown.append(entry.name)
-        return Holdings(current, frozenset(named), tuple(sorted(unknown)))
+        return Holdings(current, frozenset(named), tuple(sorted(unknown)), graced)
 
     def others_holding(self, key_id: str, arn: str) -> tuple[str, ...]:
         """The names of other secrets whose current value is this key."""
         return tuple(sorted(name for holder, name in self.current.get(key_id, ()) if holder != arn))
+
+    def others_in_grace(self, key_id: str, arn: str, now: datetime) -> tuple[str, ...]:
+        """The names of other secrets whose consumers had this key until lately: their grace is not over."""
+        items = self.graced.get(key_id, ())
+        return tuple(sorted(name for holder, name, until in items if holder != arn and (until is None or until > now)))

@@ -97,9 +97,7 @@ def _read(versions: tuple[tuple[str, frozenset[str]], ...], resolved_key: str | 
     current_version = current[0] if current else None
     labelled = keys.get(current_version) if current_version else None
     current_key = labelled or resolved_key
-    was_current = {item.version_id for item in retire} | {
-        version for version, labels in ordered if PREVIOUS in labels
-    }
+    was_current = {item.version_id for item in retire} | {version for version, labels in ordered if PREVIOUS in labels}
     ours = [version for version in pending if version in keys and version not in was_current]
     if len(ours) > 1:
         problem = problem or "two versions carry AWSPENDING"
@@ -132,7 +130,9 @@ def _read(versions: tuple[tuple[str, frozenset[str]], ...], resolved_key: str | 
         label_count=sum(len(labels) for _, labels in ordered),
         problem=problem,
         named=frozenset(holders) | retiring_keys,
-        at_work=frozenset(key for version in current for label in labels_of[version] if (key := parse_key_label(label))),
+        at_work=frozenset(
+            key for version in current for label in labels_of[version] if (key := parse_key_label(label))
+        ),
     )
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from rotator.core.draft import Draft, Rank
 from rotator.core.durations import human_duration
 from rotator.core.holdings import Holdings
-from rotator.core.labels import KeyName, key_label, parse_key_name
+from rotator.core.labels import CURRENT, KeyName, key_label, parse_key_name
 from rotator.core.model import AccountSnapshot, Action, ActionKind, Key, Policy, Reason, SecretEntry
 from rotator.core.text import printable
 from rotator.core.times import plus
@@ -54,15 +54,22 @@ def plan_orphans(
             continue
         if key.valid_from is None or plus(key.valid_from, ORPHAN_AGE) > now:
             continue
-        if any(stored_here(key, name, entry) for entry in entries):
+        holder = next((entry for entry in entries if stored_here(key, name, entry)), None)
+        if holder is not None:
+            if CURRENT not in holder.versions[name.version_id] and not left_alone(holder):
+                detail = (
+                    f"key {key.id} lives, though {holder.name} has had another one since and no label says until when: "
+                    "somebody enabled it again, or took its labels off; end it with `rotator revoke --key-id`"
+                )
+                draft.alert(Reason.KEY_REENABLED, detail, holder.name, key.id)
             continue
         owner = next((entry for entry in entries if name.may_belong_to(entry.name)), None)
         if owner is None:
             # The version may well exist in a secret that can't be seen from here: another region or AWS account that
             # was given the same deployment name. Ending it could be an outage there, so a person decides.
             detail = (
-                f"key {key.id} is named for {printable(name.secret)}, which is no managed secret here, so nothing proves "
-                "it unused; if it is, end it with `rotator revoke --key-id`, or give each deployment "
+                f"key {key.id} is named for {printable(name.secret)}, which is no managed secret here, so nothing "
+                "proves it unused; if it is, end it with `rotator revoke --key-id`, or give each deployment "
                 "its own ROTATOR_DEPLOYMENT"
             )
             draft.alert(Reason.ORPHAN_UNPROVEN, detail, key_id=key.id)

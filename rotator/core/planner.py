@@ -18,7 +18,15 @@ from rotator.core.decisions import (
 )
 from rotator.core.draft import Draft, Rank
 from rotator.core.durations import human_duration
-from rotator.core.guards import clock_skew, guard_mass_revocation, mass_missing, quota_used, within_budget
+from rotator.core.guards import (
+    MAX_REJECTED,
+    clock_skew,
+    guard_mass_revocation,
+    mass_missing,
+    quota_used,
+    rejected_lately,
+    within_budget,
+)
 from rotator.core.holdings import Holdings
 from rotator.core.labels import parse_key_name
 from rotator.core.lifecycle import Retiring, read_lifecycle
@@ -211,6 +219,14 @@ class _SecretPlanner:
                 deadline=decision.deadline,
             )
             return
+        rejected = rejected_lately(self.snapshot.keys.values(), view.entry, self.policy, self.now)
+        if rejected >= MAX_REJECTED:
+            detail = (
+                f"{decision.reason}, but {rejected} replacements were rejected within 24 hours; it is tried again when "
+                "they are older; mend what the failed rotations say, then `rotator rotate`"
+            )
+            self._leave(Decision(Reason.DAILY_LIMIT, detail, severity=Severity.ERROR))
+            return
         urgent = decision.reason in BROKEN or (decision.deadline is not None and decision.deadline - self.now <= URGENT)
         self._add(
             Rank.ROTATE_URGENT if urgent else Rank.ROTATE,
@@ -247,6 +263,8 @@ class _SecretPlanner:
             if item.revoke_at <= self.now:
                 self._leave(self._not_listed(item.key_id), item.key_id)
             return
+        if key is None and self.view.key is None:
+            return  # neither key is listed: the account's tag is more likely wrong than that both are gone
         dead = not key.enabled if key is not None else self.snapshot.complete
         if dead:
             gone = "it is disabled already; its labels go" if key else "it is gone from Infobip; its labels go"
@@ -282,6 +300,10 @@ class _SecretPlanner:
         if others:
             detail = f"key {key_id} is not revoked: {', '.join(others)} still holds it as current"
             return Decision(Reason.SHARED_KEY, detail, severity=Severity.WARNING)
+        lately = self.holdings.others_in_grace(key_id, view.entry.arn, self.now)
+        if lately:
+            detail = f"key {key_id} is not revoked: {', '.join(lately)} held it too, and its grace there is not over"
+            return Decision(Reason.SHARED_KEY, detail)
         if self.holdings.unknown:
             names = ", ".join(self.holdings.unknown[:3])
             detail = f"key {key_id} is not revoked: {names} can't be read and may hold it"

@@ -21,35 +21,42 @@ class Killing:
 
     work: Work
     failed: dict[str, tuple[Kill, str]] = field(default_factory=dict)
+    gone: dict[str, Kill] = field(default_factory=dict)
 
     def kill_all(self, kills: Iterable[Kill], *, again: bool = False) -> None:
         """End each key that is not known to be dead.
 
-        :param again: also those that could not be ended before; the clean-up tries them once more.
+        :param again: also those that could not be ended, or found, before; the clean-up tries them once more.
         """
         for kill in kills:
-            if kill.key_id not in self.work.dead and (again or kill.key_id not in self.failed):
+            tried = kill.key_id in self.failed or kill.key_id in self.gone
+            if kill.key_id not in self.work.dead and (again or not tried):
                 self._kill(kill)
 
     def _kill(self, kill: Kill) -> None:
         work = self.work
         target = work.keys.get(kill.key_id) or Key(kill.key_id, "", None, True, None, None)
-        note = ""
         try:
             revoke_key(work.context(), target, work.now(), work.fields(kill.secret, kill.version_id, kill.key_id))
         except RotatorError as error:
-            # A 404 may be anybody's on the way: what holds the key's labels is not cleaned on its word alone.
             gone = isinstance(error, KeyNotFound)
             if not ((gone or error.outcome_unknown) and self._is_dead(kill.key_id)):
                 self.failed[kill.key_id] = (kill, str(error))
                 return
-            note = "gone from Infobip already" if gone else ""
+            if gone:
+                # A 404 may be anybody's on the way: the labels stay, and the next sweep asks for the whole list.
+                self.failed.pop(kill.key_id, None)
+                self.gone[kill.key_id] = kill
+                work.gone.add(kill.key_id)
+                return
         except Exception as error:  # whatever it is, the other keys must die
             self.failed[kill.key_id] = (kill, f"a bug in rotator: {type(error).__name__}")
             return
         self.failed.pop(kill.key_id, None)
+        self.gone.pop(kill.key_id, None)
+        work.gone.discard(kill.key_id)
         work.dead.add(kill.key_id)
-        work.step("revoked", kill.secret, kill.key_id, note)
+        work.step("revoked", kill.secret, kill.key_id)
         detail = {"secret_arn": kill.arn or None, **work.fields(kill.secret, kill.version_id, kill.key_id)}
         work.context().tell("API Key Revoked", {**detail, "reason": work.reason, "incident": work.incident})
 
@@ -66,6 +73,9 @@ class Killing:
 
     def give_up(self) -> None:
         """Report every key that could not be ended, and make it due at the next sweep where that can be said."""
+        for kill in self.gone.values():
+            self._make_due(kill)
+            self.work.step("revoked", kill.secret, kill.key_id)
         for kill, error in self.failed.values():
             work = self.work
             due = self._make_due(kill)

@@ -15,16 +15,17 @@ from rotator.rotation import unlabel
 def clean(work: Work, entry: SecretEntry) -> None:
     """Take every dead key's labels off a secret, but the current one's: it tells the next sweep what to replace.
 
-    A version without labels can be lost at any time, so its value is read before, for the proof.
+    A version without labels can be lost at any time, so its value is read before, for the proof. A key that Infobip
+    says it does not have keeps its labels: the next sweep asks for the whole list before it believes that.
 
     :raises RotatorError: not all labels were taken off.
     """
     life = read_lifecycle(entry)
-    for key_id in sorted(work.dead & life.key_ids()):
+    for key_id in sorted((work.dead | work.gone) & life.key_ids()):
         version = life.holders.get(key_id)
         if version is not None and key_id not in work.values:
             _remember(work, entry, version, key_id)
-        if key_id != life.current_key:
+        if key_id in work.dead and key_id != life.current_key:
             if version is not None and PENDING in entry.versions.get(version, frozenset()):
                 # First: AWSPENDING on a version without a key's label would be another function's rotation.
                 unlabel(work.context(), entry, PENDING, version, work.reason)

@@ -118,7 +118,7 @@ class Replacing:
     def _with_room(self, entry: SecretEntry) -> SecretEntry:
         """Where the labels of keys in grace leave no room for a new one's, these end first: they end in any case."""
         # A retire label is counted there that an emergency does not set.
-        if labels_after_rotation(read_lifecycle(entry), entry) - 1 <= LABELS:
+        if not self._is_main(entry.arn) or labels_after_rotation(read_lifecycle(entry), entry) - 1 <= LABELS:
             return entry
         self.killing.kill_all(k for k in kills_of(entry) if k.role in (RETIRING, SUPERSEDED))
         clean(self.work, entry)

@@ -31,7 +31,8 @@ class Work:
     :param unlabelled: ARNs whose current version still lacks its key label.
     :param made: version ids that were chosen in this run.
     :param promoted: ARNs that have a new key.
-    :param dead: keys that Infobip confirmed to be ended, or gone.
+    :param dead: keys that Infobip confirmed to be ended.
+    :param gone: keys that Infobip says it does not have.
     """
 
     services: Services
@@ -47,6 +48,7 @@ class Work:
     made: set[str] = field(default_factory=set)
     promoted: set[str] = field(default_factory=set)
     dead: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
     admitted: set[frozenset[str]] = field(default_factory=set)
     """``allowedIPs`` of keys that authenticated from here: they do not shut this machine out."""
 

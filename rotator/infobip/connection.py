@@ -74,7 +74,7 @@ class Exchange:
 
 
 class _Watchdog:
-    """Cuts exchanges that take too long: one thread for all, since starting a timer for each call costs more than it."""
+    """Cuts exchanges that take too long: one thread for all, since a timer of its own would cost more than a call."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()

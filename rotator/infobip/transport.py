@@ -14,7 +14,7 @@ from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import clear_cache, urlsplit  # type: ignore[attr-defined]  # the first is not in typeshed
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -99,6 +99,8 @@ class Transport:
         finally:
             if adapter is not self._pooled:
                 adapter.close()
+            if any(isinstance(value, Secret) for value in call.params.values()):
+                clear_cache()  # the standard library keeps the last URLs that it took apart, queries included
 
     def close(self) -> None:
         """Close the kept connections."""

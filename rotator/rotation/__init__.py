@@ -7,7 +7,7 @@ the next sweep).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from rotator.context import AccountContext
@@ -20,10 +20,10 @@ from rotator.core.values import decode, encode_replacement
 from rotator.errors import Changed, KeyNotFound, Refused, ReplacementRejected
 from rotator.ports import FetchedKey, StoredValue
 from rotator.rotation.create import Creation, differing_fields
-from rotator.rotation.flow import Flow, retire_version, unlabel
+from rotator.rotation.flow import Flow, release_pending, retire_version, unlabel
 from rotator.rotation.promote import Promoted, Promotion
 
-__all__ = ["Promoted", "Rotation", "differing_fields", "retire_version", "unlabel"]
+__all__ = ["Promoted", "Rotation", "differing_fields", "release_pending", "retire_version", "unlabel"]
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Rotation:
         key_id, version_id = self.action.key_id, self.action.version_id
         assert key_id is not None
         assert version_id is not None
-        creation = Creation(self.flow, entry, spec, self._old_key())
+        creation = Creation(self.flow, entry, spec, self._old_key(life))
         if version_id not in entry.versions:
             return self._resume_unstored(creation, life, key_id, version_id)
         return self._check_stored(creation, life, key_id, version_id).finish()
@@ -98,6 +98,9 @@ class Rotation:
             raise Changed(
                 f"key {key_id} of the pending version of {entry.name} does not live any more; it was given up"
             )
+        if creation.old is None and not spec.scopes:
+            # It was compared before it was stored, and what it was compared with is gone: nothing better is left.
+            creation = replace(creation, old=key)
         creation.compare(key, creation.request(version_id), version_id, resumed=True, staged=True)
         stored = self.context.services.store.read_version(entry.arn, version_id)
         promotion = Promotion(self.flow, entry, spec, life, key, version_id, self.emergency)
@@ -129,22 +132,29 @@ class Rotation:
             raise Changed(f"{entry.name} has a current version that is not adopted yet")
         return entry, spec, life
 
-    def _old_key(self) -> Key | None:
-        """The key to be replaced. What a listing says is missing or disabled is asked for once more."""
+    def _old_key(self, life: Lifecycle | None = None) -> Key | None:
+        """The key to be replaced, read now: what was changed since the listing goes for its replacement too.
+
+        :raises Changed: it is not as the plan saw it.
+        """
         key_id = self.action.key_id
         if self.action.kind is ActionKind.RESUME:
             entry = next((e for e in self.context.snapshot.secrets if e.arn == self.action.arn), None)
-            key_id = read_lifecycle(entry).current_key if entry else None
+            life = life or (read_lifecycle(entry) if entry else None)
+            key_id = life.current_key if life else None
         if key_id is None:
             return None
         listed = self.context.snapshot.keys.get(key_id)
-        if self.action.reason not in (Reason.KEY_MISSING, Reason.KEY_DISABLED):
-            return listed
+        if self.entry is not None and listed is not None:
+            return listed  # in an emergency every call counts, and it was read a moment ago
+        broken = self.action.reason in (Reason.KEY_MISSING, Reason.KEY_DISABLED)
         try:
             fresh = self.context.provider.get_key(key_id).key
         except KeyNotFound:
-            return None
-        if fresh.alive(self.flow.now()):
+            if broken or self.action.kind is ActionKind.RESUME or listed is None:
+                return None
+            raise Changed(f"key {key_id} is gone from Infobip since it was listed") from None
+        if broken and self.action.kind is ActionKind.ROTATE and fresh.alive(self.flow.now()):
             raise Changed(f"key {key_id} works again")
         return fresh
 
@@ -217,6 +227,7 @@ class Rotation:
             secret_name=entry.name,
         )
         promotion.stage(text)
+        promotion.outlast()
         return promotion, value
 
     def _resume_unstored(self, creation: Creation, life: Lifecycle, key_id: str, version_id: str) -> Promoted:

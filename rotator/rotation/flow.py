@@ -8,11 +8,17 @@ from datetime import datetime, timedelta
 from rotator.audit import change
 from rotator.context import AccountContext
 from rotator.core.labels import CURRENT, PENDING, PREVIOUS, key_label, parse_retire_label, retire_label
+from rotator.core.lifecycle import Lifecycle, read_lifecycle
 from rotator.core.model import Action, SecretEntry
 from rotator.errors import RotatorError, SecretNotFound
 
 STALE_CREATE = timedelta(minutes=10)
 """A create older than this is checked and probed again before it is promoted; its maker must have ended."""
+
+ORPHAN_SOON = timedelta(minutes=25)
+"""Before a key is this old nobody takes it for an orphan (they do at 30 minutes), even with clocks that differ."""
+HUNT = timedelta(seconds=90)
+"""How long after a version was stored its key may still be ended by somebody who looked before (a minute at most)."""
 
 
 @dataclass(slots=True)
@@ -61,12 +67,19 @@ class Flow:
             stored_by_other = not staged and key_label(key_id) in labels
             if promoted or stored_by_other or not (self.own or self._is_stale(key_id)):
                 return
+            life = read_lifecycle(fresh)
+            if life.current_version is not None and life.current_key is None and self._is_new(entry, life):
+                return  # a value stored by hand meanwhile: nobody has looked yet whether it is this very key
             if revoke and not self.revoke_own(entry, key_id, version_id):
                 return
             if staged:
                 self.unstage(entry, key_id, version_id)
         except RotatorError:
             return  # said in the audit by `change`
+
+    def _is_new(self, entry: SecretEntry, life: Lifecycle) -> bool:
+        """Whether the current version is another one than this rotation began with."""
+        return life.current_version != read_lifecycle(entry).current_version
 
     def _is_stale(self, key_id: str) -> bool:
         """Whether the run that made a key must have ended: ten minutes are more than any rotation takes."""
@@ -102,6 +115,16 @@ def retire_version(
         context.services.store.add_label(entry.arn, retire_label(key_id, revoke_at), version_id)
         out["revoke_at"] = revoke_at.strftime("%Y-%m-%dT%H:%M:%SZ")
     context.tell("API Key Retired", {**fields, "secret_arn": entry.arn, "revoke_at": out["revoke_at"]})
+
+
+def release_pending(context: AccountContext, entry: SecretEntry, version_id: str | None, reason: str) -> None:
+    """Take ``AWSPENDING`` off a version that is about to lose its key's label, unless it is current.
+
+    Without that label it would be another function's rotation in progress, and the secret be left alone for ever.
+    """
+    labels = entry.versions.get(version_id or "", frozenset())
+    if version_id is not None and PENDING in labels and CURRENT not in labels:
+        unlabel(context, entry, PENDING, version_id, reason)
 
 
 def unlabel(context: AccountContext, entry: SecretEntry, label: str, version_id: str, reason: str) -> None:

@@ -22,7 +22,7 @@ from rotator.errors import (
     StoreError,
 )
 from rotator.ports import ProbeVerdict
-from rotator.rotation.flow import STALE_CREATE, Flow, retire_version
+from rotator.rotation.flow import HUNT, ORPHAN_SOON, STALE_CREATE, Flow, retire_version
 
 PROPAGATION = timedelta(seconds=60)
 """How long a new key may take to authenticate everywhere."""
@@ -59,11 +59,25 @@ class Promotion:
         """
         if self.flow.begun is None or self.flow.now() - self.flow.begun <= STALE_CREATE:
             return
+        self._check_alive()
+        self.probe(value, staged=True)
+
+    def outlast(self) -> None:
+        """Let those act who looked before the version was stored and take its key, which is that old, for an orphan.
+
+        :raises Changed: they ended it; it was given up.
+        """
+        made = self.flow.begun or self.key.valid_from
+        if made is None or self.flow.now() - made < ORPHAN_SOON:
+            return
+        self.flow.context.services.clock.sleep(HUNT.total_seconds())
+        self._check_alive()
+
+    def _check_alive(self) -> None:
         fresh = self.flow.context.provider.get_key(self.key.id).key
         if not fresh.alive(self.flow.now()):
             self.flow.give_up(self.entry, self.key.id, self.version_id, staged=True, revoke=fresh.enabled)
             raise Changed(f"the new key {self.key.id} of {self.entry.name} was ended meanwhile; it was given up")
-        self.probe(value, staged=True)
 
     def stage(self, text: Secret) -> None:
         """Store the value under its version id, ``AWSPENDING`` and the key's label in one call.

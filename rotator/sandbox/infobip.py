@@ -71,6 +71,12 @@ class InfobipWorld(DirectAccess):
             self._log(request, trace, status)
         return answer
 
+    @property
+    def late(self) -> int:
+        """How many effects are still to come."""
+        with self.lock:
+            return len(self._late)
+
     def settle(self) -> None:
         """Let the effects happen that were late and are due."""
         with self.lock:

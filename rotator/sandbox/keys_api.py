@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from rotator.sandbox.model import NameFilter, SimKey, SimUser
 from rotator.sandbox.query import Query
 from rotator.sandbox.state import State, unlinked
 from rotator.sandbox.validation import KeyFields, check_times, parse_fields
-from rotator.sandbox.wire import Refusal, Request, Response, Violation, json_response
+from rotator.sandbox.wire import JSON_HEADERS, Refusal, Request, Response, Violation, json_response
 
 DEFAULT_LIFETIME: Final = timedelta(days=365)
 MAX_PAGE: Final = 100
@@ -74,8 +75,18 @@ def _list_keys(state: State, user: SimUser, request: Request) -> Response:
     }
     if "orderBy" in request.query:
         paging["orderBy"] = order
-    keys = [render(key, reveal=state.options.reveal) for key in found[page * size : (page + 1) * size]]
-    return json_response(200, {"apiKeys": keys, "paging": paging})
+    keys = ", ".join(_rendered(state, key) for key in found[page * size : (page + 1) * size])
+    body = f'{{"apiKeys": [{keys}], "paging": {json.dumps(paging)}}}'
+    return Response(200, dict(JSON_HEADERS), body.encode())
+
+
+def _rendered(state: State, key: SimKey) -> str:
+    """A key's JSON, made once as long as it stays as it is."""
+    known, reveal, text = state.rendered.get(key.id, (None, False, ""))
+    if known is not key or reveal is not state.options.reveal:
+        text = json.dumps(render(key, reveal=state.options.reveal), ensure_ascii=False)
+        state.rendered[key.id] = key, state.options.reveal, text
+    return text
 
 
 def create_key(state: State, principal: Principal, user: SimUser, request: Request) -> Response:

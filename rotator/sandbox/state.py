@@ -40,6 +40,7 @@ class State:
         """Called with each key that was made or changed, as it is then."""
         self.generation = 0
         """Grows with each change of a key: what was computed from all of them is good for as long as it stays."""
+        self.rendered: dict[str, tuple[SimKey, bool, str]] = {}
         self.pages: dict[tuple[object, ...], tuple[int, Response]] = {}
         self._tokens = random.Random(f"tokens {seed}")  # noqa: S311 - of their own: a login must not change later keys
         self._history: dict[str, list[tuple[datetime, SimKey]]] = {}
@@ -74,6 +75,7 @@ class State:
         """A key is gone, for authentication too."""
         self.generation += 1
         key = self.keys.pop(key_id)
+        self.rendered.pop(key_id, None)
         del self.by_account[key.account_id][key_id], self.by_value[key.value], self._history[key_id]
 
     def effective(self, value: str) -> SimKey | None:

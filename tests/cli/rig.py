@@ -91,7 +91,7 @@ class Rig:
 
     def state(self) -> tuple[Any, ...]:
         """Everything that a command could have changed."""
-        keys = tuple(sorted((key.id, key.enabled, key.valid_to) for key in self.world.keys()))  # noqa: SIM118
+        keys = tuple(sorted((key.id, key.enabled, key.valid_to) for key in self.world.keys()))
         listed = self.client.list_secrets(MaxResults=100, IncludePlannedDeletion=True)["SecretList"]
         found = {
             each["Name"]: sorted((v, *sorted(labels)) for v, labels in each.get("SecretVersionsToStages", {}).items())

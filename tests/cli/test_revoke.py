@@ -84,7 +84,7 @@ def test_one_key_without_a_replacement(rig: Rig) -> None:
 
 def test_a_key_that_is_not_ours_is_not_killed(rig: Rig) -> None:
     rig.seed()
-    foreign = next(key for key in rig.world.keys() if key.name == "made by hand in the portal")  # noqa: SIM118
+    foreign = next(key for key in rig.world.keys() if key.name == "made by hand in the portal")
     before = rig.state()
     ran = rig.run("revoke", "--key-id", foreign.id, "--account", "main", "--reason", "x", "--yes")
     assert ran.code == 1

@@ -195,7 +195,7 @@ def client_for(
     return InfobipClient(
         Credentials(url, USER, Secret(PASSWORD), auth, account_id),
         clock or RecordingClock(),
-        rng=random.Random(7),  # noqa: S311 -- jitter, the same every time
+        rng=random.Random(7),
         limits=limits or Limits(connect=2, read=2, total=4),
         learn=learn,
         unsafe_sessions=unsafe_sessions,

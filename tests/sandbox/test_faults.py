@@ -76,7 +76,7 @@ def test_an_effect_that_comes_late(site: Site, call: Caller) -> None:
     site.clock.set(start + timedelta(seconds=59))
     assert site.world.keys() == ()
     site.clock.set(start + timedelta(seconds=60))
-    assert [key.created_at for key in site.world.keys()] == [start + timedelta(seconds=60)]  # noqa: SIM118
+    assert [key.created_at for key in site.world.keys()] == [start + timedelta(seconds=60)]
 
 
 @pytest.mark.parametrize(

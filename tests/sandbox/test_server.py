@@ -47,7 +47,7 @@ def test_no_two_keys_are_made_from_one_quota(site: Site) -> None:
     for thread in threads:
         thread.join()
     assert Counter(statuses) == {200: 10, 429: 22}
-    assert len({key.value for key in site.world.keys()}) == 10  # noqa: SIM118
+    assert len({key.value for key in site.world.keys()}) == 10
 
 
 def test_it_can_be_down_for_a_while_and_come_back_at_the_same_address(site: Site) -> None:

@@ -1,0 +1,46 @@
+"""The Lambda functions, all in one package: ``sweep``, ``worker``, ``revoke`` and ``rotation``.
+
+Each reads its event, does its work and answers with JSON. A failure is raised with a short, redacted text. What a
+handler needs beside the clients is imported when it is called: a function pays at its start for its own part only.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from rotator.serverless.runtime import guarded, warm_up
+
+__all__ = ["revoke", "rotation", "sweep", "worker"]
+
+
+def sweep(event: Any, context: Any) -> dict[str, Any]:
+    """Scheduled: sweep in place, or send one message an account to the queue. See ``serverless.sweeping.sweep``."""
+    from rotator.serverless import sweeping
+
+    return guarded(sweeping.sweep, event, context)
+
+
+def worker(event: Any, context: Any) -> dict[str, Any]:
+    """SQS: sweep the accounts of a batch of messages. See ``serverless.sweeping.worker``."""
+    from rotator.serverless import sweeping
+
+    return guarded(sweeping.worker, event, context)
+
+
+def revoke(event: Any, context: Any) -> dict[str, Any]:
+    """By hand: an emergency revocation. See ``serverless.revoking.revoke``."""
+    from rotator.serverless import revoking
+
+    return guarded(revoking.revoke, event, context)
+
+
+def rotation(event: Any, context: Any) -> dict[str, Any]:
+    """Secrets Manager: one of the four steps of a rotation. See ``serverless.rotating.rotate``."""
+    from rotator.serverless import rotating
+
+    return guarded(rotating.rotate, event, context)
+
+
+if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    warm_up()

@@ -1,0 +1,150 @@
+"""The handlers ``sweep`` and ``worker``: the scheduled work, in place or spread over a queue by account."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Final
+
+from rotator.audit import Trigger
+from rotator.aws.clients import make_client
+from rotator.aws.queue import AccountQueue
+from rotator.bootstrap import App
+from rotator.core.model import Outcome, Severity
+from rotator.core.text import printable
+from rotator.errors import ConfigurationError, RotatorError
+from rotator.observe import observe_fleet
+from rotator.reconcile import NO_ACCOUNT, Reconciler, Sweep
+from rotator.serverless.events import QueueRecord, SweepRequest, account_in, queue_records, sweep_request
+from rotator.serverless.runtime import Invocation
+
+ACTOR: Final = "scheduler"
+_MOST_PROBLEMS: Final = 5
+_LONGEST_PROBLEM: Final = 240
+_log = logging.getLogger("rotator.lambda")
+
+
+class SweepFailed(RotatorError):
+    """A sweep that failed in part; what could be done was done, and the next sweep goes on."""
+
+
+def sweep(event: Any, invocation: Invocation) -> dict[str, Any]:
+    """Sweep every account (or the one named), or send each to the queue. Gives counts.
+
+    A dry run is always done in place, since it is the answer that is wanted.
+
+    :raises SweepFailed: at the end, so that the function's errors are counted and an alarm sees it.
+    :raises RotatorError: nothing was begun.
+    """
+    request = sweep_request(event)
+    app = invocation.start(Trigger.SCHEDULE, ACTOR)
+    dry_run = request.dry_run or app.settings.dry_run
+    if app.settings.queue_url is not None and not dry_run:
+        return _send(app, app.settings.queue_url, request)
+    done = Reconciler(app.services).sweep(account=request.account, dry_run=dry_run)
+    answer = {"run_id": app.audit.run_id, "dry_run": dry_run, **counts(done)}
+    _log.info("sweep finished", extra=answer)
+    if not done.ok:
+        raise SweepFailed(f"the sweep failed in part: {_short(list(problems(done)))}")
+    return answer
+
+
+def worker(event: Any, invocation: Invocation) -> dict[str, Any]:
+    """Sweep the account of each message; gives those that SQS shall deliver again.
+
+    A message fails where its account could not be swept or an action failed. What only a person can mend (a wrong tag)
+    is an alert and not a failure here: to deliver the message again would not mend it.
+
+    :raises BadEvent: this is no event of SQS.
+    """
+    records = queue_records(event)
+    app = invocation.start(Trigger.SCHEDULE, ACTOR)
+    failed: list[QueueRecord] = []
+    groups: set[str] = set()
+    swept: set[str] = set()
+    for record in records:
+        # In a FIFO queue, what comes after a failed message of the same group has to wait for it.
+        if not invocation.may_start() or (record.group and record.group in groups):
+            _log.warning("message %s is deferred", printable(record.message_id, limit=60))
+            failed.append(record)
+        elif not _swept(app, record, swept):
+            failed.append(record)
+            groups.add(record.group)
+    return {"batchItemFailures": [{"itemIdentifier": record.message_id} for record in failed]}
+
+
+def counts(done: Sweep) -> dict[str, int]:
+    """A sweep in numbers. ``planned`` are all actions; what became of them is ``done``, ``failed`` and ``deferred``."""
+    plans = [plan for plan in done.plan.accounts if plan.account != NO_ACCOUNT]
+    outcomes = Counter(result.outcome for result in done.results)
+    return {
+        "accounts": len(plans),
+        "accounts_failed": sum(1 for plan in plans if plan.error is not None),
+        "planned": sum(len(plan.actions) for plan in plans),
+        "done": outcomes[Outcome.DONE],
+        "failed": outcomes[Outcome.FAILED],
+        "deferred": outcomes[Outcome.DEFERRED],
+        "skipped": sum(len(plan.skipped) for plan in plans),
+        "alerts": sum(len(plan.alerts) for plan in done.plan.accounts),
+    }
+
+
+def problems(done: Sweep) -> Iterator[str]:
+    """What failed, and what has to be mended, in sentences."""
+    for plan in done.plan.accounts:
+        if plan.error is not None:
+            yield f"account {plan.account} was not swept: {plan.error}"
+    for result in done.results:
+        if result.outcome is Outcome.FAILED:
+            yield f"{result.action.kind} of {result.action.secret} failed: {result.error}"
+    for plan in done.plan.accounts:
+        for alert in plan.alerts if plan.error is None else ():
+            if alert.severity is Severity.ERROR:
+                yield f"{alert.secret or plan.account}: {alert.kind}: {alert.detail}"
+
+
+def _send(app: App, url: str, request: SweepRequest) -> dict[str, Any]:
+    queue = AccountQueue(make_client(app.session, "sqs"), url)
+    accounts = observe_fleet(app.services.store).accounts
+    if request.account is not None:
+        if request.account not in accounts:
+            known = ", ".join(accounts) or "none"
+            raise ConfigurationError(f"account {printable(request.account)} is not known; known are: {known}")
+        accounts = (request.account,)
+    failed = queue.send(accounts, request.scheduled or app.clock.now())
+    sent = len(accounts) - len(failed)
+    answer = {"run_id": app.audit.run_id, "dry_run": False, "accounts": len(accounts), "sent": sent}
+    _log.info("accounts sent to the queue", extra=answer)
+    if failed:
+        said = [f"account {account} was not sent to the queue: {why}" for account, why in sorted(failed.items())]
+        raise SweepFailed(f"{len(failed)} of {len(accounts)} accounts are not swept: {_short(said)}")
+    return answer
+
+
+def _swept(app: App, record: QueueRecord, swept: set[str]) -> bool:
+    """Sweep one message's account, unless this call did already. Says whether it went well; never raises."""
+    try:
+        account = account_in(record)
+        if account in swept:
+            return True
+        done = Reconciler(app.services).sweep(account=account, dry_run=app.settings.dry_run)
+    except RotatorError as error:
+        _log.error("message %s failed: %s", printable(record.message_id, limit=60), error)
+        return False
+    except Exception:  # a mistake of ours in one account's sweep never stops another's
+        _log.exception("a bug in rotator; message %s failed", printable(record.message_id, limit=60))
+        return False
+    said = list(problems(done))
+    level = logging.ERROR if said else logging.INFO
+    _log.log(level, "sweep finished", extra={"account": account, "problems": said, **counts(done)})
+    if any(plan.error for plan in done.plan.accounts) or any(r.outcome is Outcome.FAILED for r in done.results):
+        return False
+    swept.add(account)
+    return True
+
+
+def _short(said: list[str]) -> str:
+    shown = [text if len(text) <= _LONGEST_PROBLEM else f"{text[:_LONGEST_PROBLEM]}…" for text in said[:_MOST_PROBLEMS]]
+    more = len(said) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more, see the log" if more else "")

@@ -1,0 +1,43 @@
+# Everything that the module can do, and secrets whose values Terraform never sees.
+
+terraform {
+  required_version = ">= 1.9"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 6.0"
+    }
+  }
+}
+
+module "rotator" {
+  source = "../.."
+
+  name         = "infobip-key-rotator-${var.stage}"
+  deployment   = var.stage
+  package_path = var.package_path
+
+  # Read a plan first, then set it to false.
+  dry_run             = var.dry_run
+  schedule_expression = "rate(30 minutes)"
+
+  event_bus_name      = "default"
+  secret_kms_key_arns = [aws_kms_key.secrets.arn]
+  xray                = true
+  alarm_emails        = var.alarm_emails
+  tags                = local.tags
+}
+
+locals {
+  tags = { service = "infobip-key-rotator", stage = var.stage }
+}
+
+resource "aws_kms_key" "secrets" {
+  #checkov:skip=CKV2_AWS_64:KMS's own default policy leaves it to IAM, which is what the module's roles rely on
+
+  description             = "Secrets with Infobip API keys"
+  enable_key_rotation     = true
+  deletion_window_in_days = 30
+  tags                    = local.tags
+}

@@ -1,0 +1,64 @@
+# What the operator wants stands in tags; the values come and go without Terraform.
+
+# Its value holds base_url, username and password: put it in by hand (docs/deploy.md), so that it is in no state file.
+resource "aws_secretsmanager_secret" "management" {
+  #checkov:skip=CKV2_AWS_57:These are a person's or service user's credentials, which only Infobip's portal changes
+
+  name        = "infobip/main"
+  description = "Credentials that may manage API keys of the Infobip account main"
+  kms_key_id  = aws_kms_key.secrets.arn
+  tags        = merge(local.tags, { "rotator:role" = "management", "rotator:account" = "main" })
+}
+
+# An empty secret: the first sweep in earnest makes a key with these scopes and stores it.
+resource "aws_secretsmanager_secret" "sms" {
+  #checkov:skip=CKV2_AWS_57:The rotator's schedule rotates it
+
+  name        = "prod/sms/otp"
+  description = "Infobip API key of the OTP service"
+  kms_key_id  = aws_kms_key.secrets.arn
+
+  tags = merge(local.tags, {
+    "rotator:role"     = "key"
+    "rotator:account"  = "main"
+    "rotator:scopes"   = "sms:message:send"
+    "rotator:validity" = "90d"
+    "rotator:grace"    = "72h"
+  })
+}
+
+# A secret that Terraform gives its first value, such as a key made by hand. From then on the value is the rotator's:
+# without ignore_changes the next apply would put the old, revoked key back.
+resource "aws_secretsmanager_secret" "voice" {
+  #checkov:skip=CKV2_AWS_57:The rotator's schedule rotates it
+
+  name       = "prod/voice/alerts"
+  kms_key_id = aws_kms_key.secrets.arn
+  tags       = merge(local.tags, { "rotator:role" = "key", "rotator:account" = "main" })
+}
+
+resource "aws_secretsmanager_secret_version" "voice" {
+  secret_id                = aws_secretsmanager_secret.voice.id
+  secret_string_wo         = jsonencode({ api_key = var.voice_api_key })
+  secret_string_wo_version = 1
+
+  lifecycle {
+    ignore_changes = all
+  }
+}
+
+# Optional: the console's button "Rotate secret immediately". Secrets Manager calls the same code; the rotator's own
+# schedule goes on, and each leaves the other's work alone. Not in dry-run: Secrets Manager knows none.
+resource "aws_secretsmanager_secret_rotation" "voice" {
+  count = var.dry_run ? 0 : 1
+
+  secret_id           = aws_secretsmanager_secret.voice.id
+  rotation_lambda_arn = module.rotator.rotation_function_arn
+  rotate_immediately  = false
+
+  rotation_rules {
+    schedule_expression = "rate(60 days)"
+  }
+
+  depends_on = [aws_secretsmanager_secret_version.voice]
+}

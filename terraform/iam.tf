@@ -1,0 +1,79 @@
+# One role a function, each with what its code calls and no more. serverless.yml holds the same documents.
+#
+# A secret is reached by its tag only: rotator:role=management or rotator:role=key. Who may set tags on secrets can
+# therefore hand a secret to the rotator; nobody can by naming one.
+
+locals {
+  secrets = "arn:${local.partition}:secretsmanager:${local.region}:${local.account}:secret:*"
+
+  # Written out rather than taken from the queue, so that a plan shows whole policies.
+  queue_arn = "arn:${local.partition}:sqs:${local.region}:${local.account}:${var.name}-accounts.fifo"
+
+  change = [
+    "secretsmanager:DescribeSecret",
+    "secretsmanager:GetSecretValue",
+    "secretsmanager:ListSecretVersionIds",
+    "secretsmanager:PutSecretValue",
+    "secretsmanager:UpdateSecretVersionStage",
+  ]
+
+  permissions = {
+    # In dry-run it plans, which reads; in earnest it only sends. It never changes a secret.
+    sweep = {
+      key_actions = ["secretsmanager:GetSecretValue"]
+      kms_actions = ["kms:Decrypt"]
+      events      = false
+      queue       = { sid = "SendAccounts", actions = ["sqs:SendMessage"] }
+    }
+    worker = {
+      key_actions = local.change
+      kms_actions = ["kms:Decrypt", "kms:GenerateDataKey"]
+      events      = true
+      queue = {
+        sid     = "ReceiveAccounts"
+        actions = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
+      }
+    }
+    revoke = {
+      key_actions = local.change
+      kms_actions = ["kms:Decrypt", "kms:GenerateDataKey"]
+      events      = true
+      queue       = null
+    }
+    rotation = {
+      key_actions = local.change
+      kms_actions = ["kms:Decrypt", "kms:GenerateDataKey"]
+      events      = true
+      queue       = null
+    }
+  }
+}
+
+data "aws_iam_policy_document" "trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["lambda.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role" "function" {
+  for_each = local.permissions
+
+  name                 = "${var.name}-${each.key}"
+  description          = "What the function ${var.name}-${each.key} may do"
+  assume_role_policy   = data.aws_iam_policy_document.trust.json
+  permissions_boundary = var.permissions_boundary_arn
+  tags                 = var.tags
+}
+
+resource "aws_iam_role_policy" "function" {
+  for_each = local.permissions
+
+  name   = each.key
+  role   = aws_iam_role.function[each.key].id
+  policy = data.aws_iam_policy_document.function[each.key].json
+}

@@ -1,0 +1,95 @@
+data "aws_iam_policy_document" "function" {
+  for_each = local.permissions
+
+  #checkov:skip=CKV_AWS_111:Writing is narrowed by the tag rotator:role; ListSecrets and X-Ray know no resources
+  #checkov:skip=CKV_AWS_356:ListSecrets and X-Ray know no resources, so that AWS takes nothing but * for them
+  #checkov:skip=CKV_AWS_108:Reading secrets is what it is for; narrowed by the tag rotator:role
+
+  statement {
+    sid       = "FindSecrets"
+    actions   = ["secretsmanager:ListSecrets"]
+    resources = ["*"]
+  }
+
+  statement {
+    sid       = "ReadManagement"
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = [local.secrets]
+
+    condition {
+      test     = "StringEquals"
+      variable = "secretsmanager:ResourceTag/rotator:role"
+      values   = ["management"]
+    }
+  }
+
+  statement {
+    sid       = "ManagedSecrets"
+    actions   = each.value.key_actions
+    resources = [local.secrets]
+
+    condition {
+      test     = "StringEquals"
+      variable = "secretsmanager:ResourceTag/rotator:role"
+      values   = ["key"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(var.secret_kms_key_arns) == 0 ? [] : [each.value.kms_actions]
+
+    content {
+      sid       = "SecretsKeys"
+      actions   = statement.value
+      resources = var.secret_kms_key_arns
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["secretsmanager.${local.region}.amazonaws.com"]
+      }
+    }
+  }
+
+  dynamic "statement" {
+    for_each = each.value.queue == null ? [] : [each.value.queue]
+
+    content {
+      sid       = statement.value.sid
+      actions   = statement.value.actions
+      resources = [local.queue_arn]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = each.value.events && var.event_bus_name != null ? [var.event_bus_name] : []
+
+    content {
+      sid       = "SendEvents"
+      actions   = ["events:PutEvents"]
+      resources = ["arn:${local.partition}:events:${local.region}:${local.account}:event-bus/${statement.value}"]
+
+      condition {
+        test     = "StringEquals"
+        variable = "events:source"
+        values   = ["infobip-key-rotator"]
+      }
+    }
+  }
+
+  statement {
+    sid       = "WriteLogs"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["arn:${local.partition}:logs:${local.region}:${local.account}:log-group:/aws/lambda/${var.name}-${each.key}:*"]
+  }
+
+  dynamic "statement" {
+    for_each = var.xray ? [true] : []
+
+    content {
+      sid       = "Trace"
+      actions   = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
+      resources = ["*"]
+    }
+  }
+}

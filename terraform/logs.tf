@@ -1,0 +1,42 @@
+resource "aws_cloudwatch_log_group" "function" {
+  for_each = local.functions
+
+  #checkov:skip=CKV_AWS_158:Logs hold no secret values; kms_key_arn encrypts them with a key of one's own where that is wanted
+  #checkov:skip=CKV_AWS_338:The default is 400 days; the operator may choose less
+
+  name              = "/aws/lambda/${var.name}-${each.key}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
+  tags              = var.tags
+}
+
+# Audit lines become metrics: these are there without any permission or call of the functions' own.
+resource "aws_cloudwatch_log_metric_filter" "sweeps_succeeded" {
+  for_each = toset(["sweep", "worker"])
+
+  name           = "${var.name}-${each.key}-sweeps-succeeded"
+  log_group_name = aws_cloudwatch_log_group.function[each.key].name
+  pattern        = "{ $.event = \"sweep.completed\" && $.outcome = \"success\" }"
+
+  metric_transformation {
+    name       = "rotator_sweeps_succeeded"
+    namespace  = var.metric_namespace
+    value      = "1"
+    dimensions = { deployment = "$.deployment" }
+  }
+}
+
+resource "aws_cloudwatch_log_metric_filter" "problems" {
+  for_each = local.functions
+
+  name           = "${var.name}-${each.key}-problems"
+  log_group_name = aws_cloudwatch_log_group.function[each.key].name
+  pattern        = "{ ($.event = \"alert.raised\" && $.outcome = \"failure\") || $.event = \"rotation.failed\" || $.event = \"revocation.failed\" }"
+
+  metric_transformation {
+    name       = "rotator_problems"
+    namespace  = var.metric_namespace
+    value      = "1"
+    dimensions = { deployment = "$.deployment" }
+  }
+}

@@ -1,0 +1,108 @@
+# The four functions. Each has a role of its own (iam.tf) and a log group that is made before it (logs.tf).
+
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+
+locals {
+  partition = data.aws_partition.current.partition
+  region    = data.aws_region.current.region
+  account   = data.aws_caller_identity.current.account_id
+
+  common = merge(
+    {
+      ROTATOR_DEPLOYMENT  = var.deployment
+      ROTATOR_DAILY_LIMIT = tostring(var.daily_limit)
+      ROTATOR_RESERVE     = tostring(var.reserve)
+      ROTATOR_LOG_LEVEL   = var.log_level
+    },
+    var.event_bus_name == null ? {} : { ROTATOR_EVENT_BUS = var.event_bus_name },
+  )
+
+  functions = {
+    sweep = {
+      description = "Sends one message for each Infobip account to the queue; in dry-run it plans"
+      timeout     = var.sweep_timeout
+      concurrency = 1
+      environment = { ROTATOR_DRY_RUN = tostring(var.dry_run), ROTATOR_QUEUE_URL = aws_sqs_queue.accounts.url }
+    }
+    worker = {
+      description = "Sweeps one Infobip account"
+      timeout     = var.worker_timeout
+      concurrency = var.worker_concurrency
+      environment = { ROTATOR_DRY_RUN = tostring(var.dry_run) }
+    }
+    # Never in dry-run: whoever calls these wants it done.
+    revoke = {
+      description = "Emergency revocation of a key, invoked by hand"
+      timeout     = 300
+      concurrency = 2
+      environment = {}
+    }
+    rotation = {
+      description = "The four steps that Secrets Manager's own rotation calls"
+      timeout     = 300
+      concurrency = 5
+      environment = {}
+    }
+  }
+}
+
+resource "aws_lambda_function" "this" {
+  for_each = local.functions
+
+  #checkov:skip=CKV_AWS_50:X-Ray is a choice (xray), off by default because it adds a cost and a permission
+  #checkov:skip=CKV_AWS_116:A dead-letter queue here is for asynchronous calls: the worker's queue has one, a lost sweep is followed by the next and by an alarm, revoke answers its caller
+  #checkov:skip=CKV_AWS_117:It calls Infobip over the internet and AWS's public endpoints; a VPC would add a NAT gateway and no protection
+  #checkov:skip=CKV_AWS_173:The environment holds names and numbers, no secret; kms_key_arn encrypts it where that is wanted
+  #checkov:skip=CKV_AWS_272:Code signing needs a signing profile of the user's own
+
+  function_name = "${var.name}-${each.key}"
+  description   = each.value.description
+  role          = aws_iam_role.function[each.key].arn
+
+  filename         = var.package_path
+  source_code_hash = filebase64sha256(var.package_path)
+  handler          = "rotator.lambda_handlers.${each.key}"
+  runtime          = "python3.13"
+  architectures    = ["arm64"]
+
+  timeout                        = each.value.timeout
+  memory_size                    = var.memory_size
+  reserved_concurrent_executions = var.reserve_concurrency ? each.value.concurrency : -1
+  kms_key_arn                    = var.kms_key_arn
+  tags                           = var.tags
+
+  environment {
+    variables = merge(local.common, each.value.environment)
+  }
+
+  # Text: audit lines are JSON already and must stay as they are, for their digests.
+  logging_config {
+    log_format = "Text"
+    log_group  = aws_cloudwatch_log_group.function[each.key].name
+  }
+
+  tracing_config {
+    mode = var.xray ? "Active" : "PassThrough"
+  }
+
+  # Without its policy a function would start, fail, and ring the alarm.
+  depends_on = [aws_iam_role_policy.function]
+}
+
+# A failed sweep is not repeated by Lambda: the next one starts from what is there. A revocation that was invoked
+# asynchronously is, as is Lambda's default: it finishes what is left and makes no second replacement.
+resource "aws_lambda_function_event_invoke_config" "sweep" {
+  function_name                = aws_lambda_function.this["sweep"].function_name
+  maximum_retry_attempts       = 0
+  maximum_event_age_in_seconds = 900
+}
+
+resource "aws_lambda_permission" "rotation" {
+  statement_id   = "SecretsManagerRotation"
+  action         = "lambda:InvokeFunction"
+  function_name  = aws_lambda_function.this["rotation"].function_name
+  principal      = "secretsmanager.amazonaws.com"
+  source_account = local.account
+}

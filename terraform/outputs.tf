@@ -1,0 +1,71 @@
+output "function_arns" {
+  description = "ARNs of the functions, by name: sweep, worker, revoke, rotation."
+  value       = { for name, function in aws_lambda_function.this : name => function.arn }
+}
+
+output "role_arns" {
+  description = "ARNs of the functions' roles, by name, and of the schedule's."
+  value       = merge({ for name, role in aws_iam_role.function : name => role.arn }, { schedule = aws_iam_role.schedule.arn })
+}
+
+output "rotation_function_arn" {
+  description = "For aws_secretsmanager_secret_rotation and aws secretsmanager rotate-secret --rotation-lambda-arn."
+  value       = aws_lambda_function.this["rotation"].arn
+  # Secrets Manager refuses a function that it may not invoke.
+  depends_on = [aws_lambda_permission.rotation]
+}
+
+output "queue_arn" {
+  description = "ARN of the queue with one message an account."
+  value       = aws_sqs_queue.accounts.arn
+}
+
+output "dead_letter_queue_url" {
+  description = "URL of the queue of accounts that could not be swept."
+  value       = aws_sqs_queue.dead.url
+}
+
+output "schedule_arn" {
+  description = "ARN of the schedule."
+  value       = aws_scheduler_schedule.sweep.arn
+}
+
+output "alarm_topic_arn" {
+  description = "ARN of the topic that alarms and events are sent to."
+  value       = aws_sns_topic.alarms.arn
+}
+
+output "alarm_arns" {
+  description = "ARNs of the alarms, by name."
+  value       = { for name, alarm in aws_cloudwatch_metric_alarm.this : name => alarm.arn }
+}
+
+output "dashboard_arn" {
+  description = "ARN of the dashboard."
+  value       = aws_cloudwatch_dashboard.this.dashboard_arn
+}
+
+output "log_group_names" {
+  description = "Log groups of the functions, by name; audit lines are there."
+  value       = { for name, group in aws_cloudwatch_log_group.function : name => group.name }
+}
+
+output "emergency_command" {
+  description = "A key has leaked: fill in the secret and the reason, and run it."
+  value       = "aws lambda invoke --region ${local.region} --function-name ${aws_lambda_function.this["revoke"].function_name} --cli-binary-format raw-in-base64-out --cli-read-timeout 310 --payload '{\"secret_id\":\"SECRET\",\"reason\":\"WHY\",\"incident\":\"INCIDENT\",\"actor\":\"YOU\"}' /dev/stdout"
+}
+
+output "plan_command" {
+  description = "What a sweep would do, in numbers; the lines of its log say the rest."
+  value       = "aws lambda invoke --region ${local.region} --function-name ${aws_lambda_function.this["sweep"].function_name} --cli-binary-format raw-in-base64-out --cli-read-timeout ${var.sweep_timeout + 10} --payload '{\"dry_run\":true}' /dev/stdout"
+}
+
+output "mode" {
+  description = "Whether scheduled sweeps change anything."
+  value = var.dry_run ? join(" ", [
+    "DRY RUN: scheduled sweeps plan and report and change nothing.",
+    "Read a plan (plan_command, or rotator plan), then set dry_run = false and apply.",
+    ]) : (
+    var.schedule_enabled ? "IN EARNEST: scheduled sweeps rotate and revoke keys (${var.schedule_expression})." : "STOPPED: the schedule is disabled; nothing is swept."
+  )
+}

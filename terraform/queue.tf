@@ -1,0 +1,81 @@
+# One message an account. FIFO: messages of one account (one group) are never worked on side by side.
+
+locals {
+  # Six times the worker's timeout, as AWS asks for: a message must not come back while it is still being worked on.
+  visibility_timeout = 6 * var.worker_timeout
+}
+
+resource "aws_sqs_queue" "accounts" {
+  name                       = "${var.name}-accounts.fifo"
+  fifo_queue                 = true
+  visibility_timeout_seconds = local.visibility_timeout
+  # What nobody worked on for so long is stale: later sweeps have sent the same account again.
+  message_retention_seconds = 4 * local.visibility_timeout
+  # Messages are names of accounts, so that SQS's own encryption is enough and no role needs a key.
+  sqs_managed_sse_enabled = true
+  tags                    = var.tags
+
+  redrive_policy = jsonencode({
+    deadLetterTargetArn = aws_sqs_queue.dead.arn
+    maxReceiveCount     = var.max_receive_count
+  })
+}
+
+resource "aws_sqs_queue" "dead" {
+  name                      = "${var.name}-accounts-dead.fifo"
+  fifo_queue                = true
+  message_retention_seconds = 1209600
+  sqs_managed_sse_enabled   = true
+  tags                      = var.tags
+}
+
+resource "aws_sqs_queue_redrive_allow_policy" "dead" {
+  queue_url = aws_sqs_queue.dead.url
+
+  redrive_allow_policy = jsonencode({
+    redrivePermission = "byQueue"
+    sourceQueueArns   = [aws_sqs_queue.accounts.arn]
+  })
+}
+
+data "aws_iam_policy_document" "queue" {
+  for_each = { accounts = aws_sqs_queue.accounts.arn, dead = aws_sqs_queue.dead.arn }
+
+  statement {
+    sid       = "TlsOnly"
+    effect    = "Deny"
+    actions   = ["sqs:*"]
+    resources = [each.value]
+
+    principals {
+      type        = "AWS"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
+}
+
+resource "aws_sqs_queue_policy" "this" {
+  for_each = { accounts = aws_sqs_queue.accounts.url, dead = aws_sqs_queue.dead.url }
+
+  queue_url = each.value
+  policy    = data.aws_iam_policy_document.queue[each.key].json
+}
+
+resource "aws_lambda_event_source_mapping" "accounts" {
+  event_source_arn        = aws_sqs_queue.accounts.arn
+  function_name           = aws_lambda_function.this["worker"].arn
+  batch_size              = 1
+  function_response_types = ["ReportBatchItemFailures"]
+  tags                    = var.tags
+
+  # Not more than the function's own concurrency: a throttled message would count as received.
+  scaling_config {
+    maximum_concurrency = var.worker_concurrency
+  }
+}

@@ -1,0 +1,138 @@
+# Plans only, so that neither credentials nor a network are needed; what AWS would answer is given below.
+provider "aws" {
+  region                      = "eu-central-1"
+  access_key                  = "testing"
+  secret_key                  = "testing"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+}
+
+override_data {
+  target = data.aws_caller_identity.current
+  values = { account_id = "123456789012" }
+}
+
+override_data {
+  target = data.aws_partition.current
+  values = { partition = "aws" }
+}
+
+override_data {
+  target = data.aws_region.current
+  values = { region = "eu-central-1" }
+}
+
+variables {
+  name         = "rotator"
+  package_path = "tests/stand-in.zip"
+}
+
+run "first_deployment_rotates_nothing" {
+  command = plan
+
+  assert {
+    condition     = aws_lambda_function.this["sweep"].environment[0].variables.ROTATOR_DRY_RUN == "true" && aws_lambda_function.this["worker"].environment[0].variables.ROTATOR_DRY_RUN == "true"
+    error_message = "The schedule must start in dry-run."
+  }
+
+  assert {
+    condition     = !can(aws_lambda_function.this["revoke"].environment[0].variables.ROTATOR_DRY_RUN)
+    error_message = "An emergency is never a dry run."
+  }
+
+  assert {
+    condition     = startswith(output.mode, "DRY RUN")
+    error_message = "The outputs must say that nothing is rotated."
+  }
+
+  assert {
+    condition     = strcontains(output.emergency_command, "--function-name rotator-revoke ")
+    error_message = "The outputs must hold the emergency command."
+  }
+}
+
+run "in_earnest" {
+  command = plan
+
+  variables {
+    dry_run = false
+  }
+
+  assert {
+    condition     = startswith(output.mode, "IN EARNEST")
+    error_message = "The outputs must say that keys are rotated."
+  }
+}
+
+run "stopped" {
+  command = plan
+
+  variables {
+    dry_run          = false
+    schedule_enabled = false
+  }
+
+  assert {
+    condition     = aws_scheduler_schedule.sweep.state == "DISABLED" && startswith(output.mode, "STOPPED")
+    error_message = "The brake must stop the schedule, and the outputs must say so."
+  }
+}
+
+run "timeouts" {
+  command = plan
+
+  variables {
+    worker_timeout = 900
+  }
+
+  assert {
+    condition     = aws_sqs_queue.accounts.visibility_timeout_seconds >= 6 * aws_lambda_function.this["worker"].timeout
+    error_message = "The queue's visibility timeout must be at least six times the worker's."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.accounts.message_retention_seconds > aws_sqs_queue.accounts.visibility_timeout_seconds * var.max_receive_count
+    error_message = "A message must live long enough to become a dead letter."
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.accounts.scaling_config[0].maximum_concurrency <= aws_lambda_function.this["worker"].reserved_concurrent_executions
+    error_message = "The queue must not feed more workers than may run."
+  }
+}
+
+run "without_reserved_concurrency" {
+  command = plan
+
+  variables {
+    reserve_concurrency = false
+  }
+
+  assert {
+    condition     = alltrue([for function in aws_lambda_function.this : function.reserved_concurrent_executions == -1])
+    error_message = "No concurrency may be reserved."
+  }
+}
+
+run "alarms" {
+  command = plan
+
+  assert {
+    condition = toset(keys(aws_cloudwatch_metric_alarm.this)) == toset([
+      "no-sweep", "problems", "dead-letters", "keys-expiring", "revocations-overdue", "budget-exhausted",
+      "sweep-errors", "worker-errors", "revoke-errors", "rotation-errors",
+    ])
+    error_message = "An alarm is missing."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.this["no-sweep"].treat_missing_data == "breaching"
+    error_message = "That nothing is heard of sweeps must ring."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.this["no-sweep"].period * aws_cloudwatch_metric_alarm.this["no-sweep"].evaluation_periods == 3 * 3600
+    error_message = "The alarm must ring after three hours."
+  }
+}

@@ -1,0 +1,116 @@
+# What the rotator does. How it is built and watched is in variables_operation.tf.
+
+variable "name" {
+  description = "Prefix of every resource's name. Two deployments in one AWS account and region need two names."
+  type        = string
+  default     = "infobip-key-rotator"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z][A-Za-z0-9-]{0,39}$", var.name))
+    error_message = "name has 1 to 40 letters, digits and hyphens and begins with a letter."
+  }
+}
+
+variable "deployment" {
+  description = "Part of each key's name at Infobip (ROTATOR_DEPLOYMENT). Two deployments on one Infobip account never touch each other's keys. Never change it later: the keys made under the old name would be somebody else's."
+  type        = string
+  default     = "default"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$", var.deployment))
+    error_message = "deployment has 1 to 32 letters, digits, dots, underscores and hyphens and begins with a letter or digit."
+  }
+}
+
+variable "dry_run" {
+  description = "Scheduled sweeps plan and report and change nothing. Set it to false once a plan has been read. Emergency revocations and rotations that Secrets Manager asks for are always in earnest."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "daily_limit" {
+  description = "Creates, and as many updates, that Infobip allows an account in 24 hours (ROTATOR_DAILY_LIMIT)."
+  type        = number
+  default     = 40
+  nullable    = false
+
+  validation {
+    condition     = var.daily_limit >= 1 && var.daily_limit <= 100000 && floor(var.daily_limit) == var.daily_limit
+    error_message = "daily_limit is a whole number from 1 to 100000."
+  }
+}
+
+variable "reserve" {
+  description = "How many creates and updates of the daily limit scheduled work leaves for emergencies (ROTATOR_RESERVE)."
+  type        = number
+  default     = 8
+  nullable    = false
+
+  validation {
+    condition     = var.reserve >= 0 && floor(var.reserve) == var.reserve
+    error_message = "reserve is a whole number, 0 or more."
+  }
+
+  validation {
+    condition     = var.reserve < var.daily_limit
+    error_message = "reserve must be less than daily_limit, or nothing is left for scheduled rotations."
+  }
+}
+
+variable "log_level" {
+  description = "Detail of the logs (ROTATOR_LOG_LEVEL). Audit lines are written at every level."
+  type        = string
+  default     = "info"
+  nullable    = false
+
+  validation {
+    condition     = contains(["debug", "info", "warning", "error", "critical"], var.log_level)
+    error_message = "log_level is debug, info, warning, error or critical."
+  }
+}
+
+variable "schedule_expression" {
+  description = "When sweeps run: rate(1 hour), rate(30 minutes) or cron(0 * * * ? *). Where it is rarer than hourly, raise sweep_alarm_hours too."
+  type        = string
+  default     = "rate(1 hour)"
+  nullable    = false
+
+  validation {
+    # "rate(1 hours)" and "rate(2 hour)" are refused by AWS, but only while it deploys.
+    condition     = can(regex("^(rate\\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\\)|cron\\([^()]+\\))$", var.schedule_expression))
+    error_message = "schedule_expression is rate(1 hour), rate(N minutes|hours|days) or cron(...)."
+  }
+}
+
+variable "schedule_enabled" {
+  description = "Whether the schedule runs at all. False is the brake: nothing is swept, emergencies still work, and the alarm that no sweep succeeded rings."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "event_bus_name" {
+  description = "Event bus of this AWS account and region that is told of rotations (ROTATOR_EVENT_BUS), such as \"default\". Null: no events."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.event_bus_name == null || can(regex("^[A-Za-z0-9._/-]{1,256}$", var.event_bus_name))
+    error_message = "event_bus_name is the name (not the ARN) of an event bus, or null."
+  }
+}
+
+variable "secret_kms_key_arns" {
+  description = "Customer managed KMS keys that encrypt the managed and management secrets. Not needed for secrets under aws/secretsmanager."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.secret_kms_key_arns : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", arn))])
+    error_message = "secret_kms_key_arns holds ARNs of KMS keys (arn:aws:kms:<region>:<account>:key/<id>), not of aliases."
+  }
+}

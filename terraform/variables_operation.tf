@@ -1,0 +1,181 @@
+# How the rotator is built and watched.
+
+variable "package_path" {
+  description = "The zip that \"make package\" writes (dist/rotator-lambda.zip)."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = endswith(var.package_path, ".zip") && fileexists(var.package_path)
+    error_message = "package_path names no zip file: run \"make package\" and give the path of dist/rotator-lambda.zip."
+  }
+}
+
+variable "sweep_timeout" {
+  description = "Seconds that the sweep function may take; it lists the secrets and sends one message an account."
+  type        = number
+  default     = 300
+  nullable    = false
+
+  validation {
+    condition     = var.sweep_timeout >= 60 && var.sweep_timeout <= 900 && floor(var.sweep_timeout) == var.sweep_timeout
+    error_message = "sweep_timeout is a whole number of seconds from 60 to 900."
+  }
+}
+
+variable "worker_timeout" {
+  description = "Seconds that one account's sweep may take. No rotation is begun in the last 60. The queue's visibility timeout is six times this."
+  type        = number
+  default     = 600
+  nullable    = false
+
+  validation {
+    condition     = var.worker_timeout >= 120 && var.worker_timeout <= 900 && floor(var.worker_timeout) == var.worker_timeout
+    error_message = "worker_timeout is a whole number of seconds from 120 to 900."
+  }
+}
+
+variable "memory_size" {
+  description = "Memory of each function in MB; the share of a processor grows with it, and with that the speed of a cold start."
+  type        = number
+  default     = 512
+  nullable    = false
+
+  validation {
+    condition     = var.memory_size >= 256 && var.memory_size <= 3008 && floor(var.memory_size) == var.memory_size
+    error_message = "memory_size is a whole number of MB from 256 to 3008."
+  }
+}
+
+variable "worker_concurrency" {
+  description = "Infobip accounts that are swept side by side (AWS allows no fewer than 2)."
+  type        = number
+  default     = 5
+  nullable    = false
+
+  validation {
+    condition     = var.worker_concurrency >= 2 && var.worker_concurrency <= 100 && floor(var.worker_concurrency) == var.worker_concurrency
+    error_message = "worker_concurrency is a whole number from 2 to 100."
+  }
+}
+
+variable "reserve_concurrency" {
+  description = "Keeps concurrency for each function, so that an emergency revocation never waits for other functions. Needs 100 unreserved executions left in the AWS account: set it to false where AWS refuses it."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "max_receive_count" {
+  description = "How often an account's message is tried before it becomes a dead letter. The next scheduled sweep sends a new one anyway."
+  type        = number
+  default     = 2
+  nullable    = false
+
+  validation {
+    condition     = var.max_receive_count >= 1 && var.max_receive_count <= 10 && floor(var.max_receive_count) == var.max_receive_count
+    error_message = "max_receive_count is a whole number from 1 to 10."
+  }
+}
+
+variable "xray" {
+  description = "Traces by AWS X-Ray."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "kms_key_arn" {
+  description = "Customer managed KMS key for the log groups, the functions' environment and the alarm topic. Its policy must let logs.<region>.amazonaws.com, cloudwatch.amazonaws.com and events.amazonaws.com use it. Null: AWS's own encryption."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.kms_key_arn))
+    error_message = "kms_key_arn is the ARN of a KMS key (arn:aws:kms:<region>:<account>:key/<id>), or null."
+  }
+}
+
+variable "log_retention_days" {
+  description = "How long logs, and with them the audit lines, are kept."
+  type        = number
+  default     = 400
+  nullable    = false
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
+    error_message = "log_retention_days is a number of days that CloudWatch Logs knows: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
+  }
+}
+
+variable "alarm_emails" {
+  description = "Addresses that alarms and events are sent to. Each gets a message with a link to confirm."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for address in var.alarm_emails : can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", address))])
+    error_message = "alarm_emails holds e-mail addresses."
+  }
+}
+
+variable "alarm_actions" {
+  description = "Further ARNs that are told when an alarm rings and when it ends, beside the module's own topic."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.alarm_actions : startswith(arn, "arn:")])
+    error_message = "alarm_actions holds ARNs."
+  }
+}
+
+variable "sweep_alarm_hours" {
+  description = "An alarm rings when no sweep succeeded for this many hours."
+  type        = number
+  default     = 3
+  nullable    = false
+
+  validation {
+    # CloudWatch looks back a day at most where the period is an hour or less.
+    condition     = var.sweep_alarm_hours >= 1 && var.sweep_alarm_hours <= 24 && floor(var.sweep_alarm_hours) == var.sweep_alarm_hours
+    error_message = "sweep_alarm_hours is a whole number from 1 to 24."
+  }
+}
+
+variable "metric_namespace" {
+  description = "CloudWatch namespace of the rotator's own metrics."
+  type        = string
+  default     = "InfobipKeyRotator"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9._/#-]{1,255}$", var.metric_namespace)) && !startswith(var.metric_namespace, "AWS/")
+    error_message = "metric_namespace has 1 to 255 letters, digits and . _ / # -, and does not begin with AWS/."
+  }
+}
+
+variable "permissions_boundary_arn" {
+  description = "Permissions boundary of every role, where your organisation asks for one."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/.+$", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn is the ARN of an IAM policy, or null."
+  }
+}
+
+variable "tags" {
+  description = "Tags of every resource. The rotator's own tags (rotator:...) belong on secrets only."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for key in keys(var.tags) : !startswith(key, "rotator:") && !startswith(key, "aws:")])
+    error_message = "tags holds no key that begins with rotator: or aws:."
+  }
+}

@@ -1,0 +1,242 @@
+"""Who acts at the same time, in which world, and what must hold when they have ended."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from rotator.core.labels import CURRENT, PENDING
+from rotator.emergency import Emergency, EmergencyPlan, EmergencyReport, Strategy, Target
+from rotator.manual import adopt, rotate_now
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.model import Options
+from tests.chaos.faults import Kill
+from tests.chaos.interleave import Stage
+from tests.chaos.witness import Witness
+from tests.world import DAY, HOUR, World
+
+NAME = "prod/sms"
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass
+class Scene:
+    """One run: the world, who watches it, and where the actors stand."""
+
+    world: World
+    witness: Witness
+    stage: Stage = field(init=False)
+    emergencies: list[tuple[EmergencyPlan, EmergencyReport]] = field(default_factory=list)
+
+
+Act = Callable[[Scene], object]
+
+# ---- who acts -------------------------------------------------------------------------------------------------------
+
+
+def sweep(scene: Scene) -> object:
+    return scene.world.sweep()
+
+
+def rotate(scene: Scene) -> object:
+    return rotate_now(scene.world.reconciler(), NAME, "asked for")
+
+
+def adoption(scene: Scene) -> object:
+    return adopt(scene.world.reconciler(), NAME)
+
+
+def _emergency(strategy: Strategy) -> Act:
+    def act(scene: Scene) -> object:
+        run = Emergency(scene.world.services(), "leaked", "INC-1")
+        (plan,) = run.plan(Target(secret=NAME), strategy)
+        report = run.execute(plan)
+        scene.emergencies.append((plan, report))
+        return report
+
+    return act
+
+
+replace_first = _emergency(Strategy.REPLACE_FIRST)
+revoke_first = _emergency(Strategy.REVOKE_FIRST)
+revoke_only = _emergency(Strategy.REVOKE_ONLY)
+
+
+def another_function(scene: Scene) -> None:
+    """Secrets Manager's RotateSecret with a function that is not ours: create, set and test, finish."""
+    world, store, version = scene.world, scene.world.store, str(uuid.UUID(int=7))
+
+    def begin() -> bool:
+        entry = store.peek(NAME)
+        if any(PENDING in labels and CURRENT not in labels for labels in entry.versions.values()):
+            return False  # AWS refuses it
+        store.start_rotation(NAME, version)
+        return True
+
+    def create() -> None:
+        key = world.infobip.add_key(world.accounts["main"], "made by another function", scopes=("sms:manage",))
+        store.start_rotation(NAME, version, str(key.value))
+
+    def finish() -> None:
+        entry = store.peek(NAME)
+        current = next((v for v, labels in entry.versions.items() if CURRENT in labels), None)
+        store.label_by_hand(NAME, CURRENT, version, current)
+
+    scene.stage.stop("by hand begin")
+    if scene.witness.by_hand(begin):
+        for step in (create, finish):
+            scene.stage.stop(f"by hand {step.__name__}")
+            scene.witness.by_hand(step)
+
+
+def suspended(*jumps: timedelta) -> Act:
+    """Time that passes while everybody stands still, as for a process that was suspended."""
+
+    def act(scene: Scene) -> None:
+        for jump in jumps:
+            scene.stage.stop("by hand time passes")
+            scene.world.pass_time(jump)
+
+    return act
+
+
+# ---- where ----------------------------------------------------------------------------------------------------------
+
+
+def due(options: Options | None = None) -> World:
+    world = World(options=options)
+    world.managed(NAME, left=20 * DAY, age=70 * DAY)
+    return world
+
+
+def masked() -> World:
+    return due(Options(reveal=False))
+
+
+def slow() -> World:
+    return due(Options(propagation=timedelta(seconds=20)))
+
+
+def in_grace() -> World:
+    world = due()
+    world.sweep()
+    world.pass_time(HOUR)
+    return world
+
+
+def grace_over() -> World:
+    world = in_grace()
+    world.pass_time(71 * HOUR)
+    return world
+
+
+def unadopted() -> World:
+    world = World()
+    world.managed(NAME, left=20 * DAY, age=70 * DAY, adopted=False)
+    return world
+
+
+def first_key() -> World:
+    world = World()
+    world.account()
+    world.store.create_secret(NAME, world.tags(scopes="sms:manage"))
+    return world
+
+
+def _killed(world: World, method: str, path: str, after: timedelta) -> World:
+    def kill(_request: object, _answer: object) -> None:
+        raise Kill
+
+    world.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, method=method, path=path, hook=kill))
+    with contextlib.suppress(Kill):
+        world.sweep()
+    world.infobip.faults.clear()
+    world.pass_time(after)
+    return world
+
+
+def pending() -> World:
+    return _killed(due(), "GET", "balance", HOUR)
+
+
+def fresh_pending() -> World:
+    return _killed(due(), "GET", "balance", MINUTE)
+
+
+def unstored() -> World:
+    return _killed(due(), "POST", "api-keys", MINUTE)
+
+
+def orphan() -> World:
+    return _killed(masked(), "POST", "api-keys", HOUR)
+
+
+# ---- what happens ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Play:
+    """A world and those who act in it, by letter.
+
+    :param consumers: whether a consumer gets a working key throughout.
+    """
+
+    name: str
+    make: Callable[[], World]
+    acts: dict[str, Act]
+    emergency: bool = False
+    consumers: bool = True
+
+    def run(self, turns: Iterator[str]) -> tuple[str, list[str], Scene]:
+        """One interleaving. Gives its order, what it broke, and the scene."""
+        world = self.make()
+        witness = Witness(world, emergency=self.emergency, consumers=self.consumers, pending=False)
+        scene = Scene(world, witness)
+        scene.stage = Stage(world, {letter: _bound(act, scene) for letter, act in self.acts.items()})
+        witness.start()
+        scene.stage.play(turns)
+        order = scene.stage.order
+        return order, [f"{self.name}, order {order!r}: {text}" for text in _afterwards(scene)], scene
+
+    def calls(self) -> dict[str, list[str]]:
+        """The calls that each of them makes alone."""
+        found = {}
+        for letter, act in self.acts.items():
+            _, _, scene = Play(self.name, self.make, {letter: act}, self.emergency, self.consumers).run(iter(()))
+            found[letter] = scene.stage.actors[letter].made
+        return found
+
+
+def _bound(act: Act, scene: Scene) -> Callable[[], object]:
+    return lambda: act(scene)
+
+
+def _afterwards(scene: Scene) -> list[str]:
+    """Sweeps go on for three hours, and then past every grace: is everything as it should be?"""
+    world, witness = scene.world, scene.witness
+    broken: list[str] = []
+    for plan, report in scene.emergencies:
+        dead = {key.id for key in world.infobip.keys() if not key.enabled}
+        broken += [
+            f"key {k.key_id} lives after the emergency" for k in plan.kills if report.ok and k.key_id not in dead
+        ]
+    witness.emergency = False
+    for _ in range(2):
+        world.pass_time(HOUR)
+        world.sweep()
+    world.pass_time(HOUR)
+    last = world.sweep()
+    witness.consumers = True
+    witness.look("three sweeps")
+    broken += [f"three hours later: {result.error}" for result in last.results if result.error]
+    broken += witness.final(graced=False)
+    for _ in range(2):
+        world.pass_time(80 * HOUR)
+        world.sweep()
+    held = world.current_key(NAME)
+    if not held.enabled:
+        broken.append("the key that consumers get is disabled")
+    return list(dict.fromkeys((*broken, *witness.final(graced=True))))

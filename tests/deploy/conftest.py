@@ -1,0 +1,131 @@
+"""Both deployments as they would be deployed: packaged by osls, applied by terraform without a network; once a run."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deploy.cloudformation import Stack
+from tests.deploy.terraform import Applied, apply, offline_terraform
+
+ROOT = Path(__file__).parents[2]
+STAGE = "dev"
+NAME = f"infobip-key-rotator-{STAGE}"
+BUS = "default"
+KMS_KEYS = ["arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"]
+ALL_ON = {"EventBus": BUS, "SecretKmsKeys": KMS_KEYS[0], "Xray": "true", "DryRun": "false"}
+"""The parameters of the template with which every optional part is there; :func:`all_on` is terraform's side of it."""
+
+
+def missing(what: str) -> None:
+    """Skip; but fail in CI, which sets the tools up before: there a skip would hide that something is not tested."""
+    if os.environ.get("CI") and shutil.which("npm"):
+        pytest.fail(f"{what}: .ci/deploy-checks has to run before the tests")
+    pytest.skip(f"{what}: run .ci/deploy-tools")
+
+
+def once(folder: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that the first of several test processes makes, and the others wait for."""
+    shared = folder.parent if os.environ.get("PYTEST_XDIST_WORKER") else folder
+    made = shared / name
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (made / ".done").exists():
+            shutil.rmtree(made, ignore_errors=True)
+            made.mkdir()
+            make(made)
+            (made / ".done").touch()
+    return made
+
+
+def service(folder: Path) -> dict[str, str]:
+    """Lay serverless.yml, node_modules and a package out in a folder; gives the environment for osls in it."""
+    if not (ROOT / "node_modules" / ".bin" / "osls").exists():
+        missing("osls is not installed")
+    for name in ("serverless.yml", "package.json"):
+        shutil.copy(ROOT / name, folder)
+    (folder / "node_modules").symlink_to(ROOT / "node_modules")
+    package(folder)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return kept | {"SLS_TELEMETRY_DISABLED": "1", "SLS_NOTIFICATIONS_MODE": "off", "HOME": str(folder), "CI": "1"}
+
+
+def package(folder: Path) -> Path:
+    """A file where the Lambda's package is looked for: what is in it is no matter here."""
+    path = folder / "dist" / "rotator-lambda.zip"
+    path.parent.mkdir()
+    # An empty archive: its end-of-directory record alone.
+    path.write_bytes(b"PK\x05\x06" + bytes(18))
+    return path
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The CloudFormation template that osls writes, without network and without credentials."""
+
+    def make(folder: Path) -> None:
+        environment = service(folder)
+        command = ["node_modules/.bin/osls", "package", "--stage", STAGE]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "arning" not in done.stdout + done.stderr
+
+    folder = once(tmp_path_factory.getbasetemp(), "osls", make)
+    found: dict[str, Any] = json.loads((folder / ".serverless/cloudformation-template-update-stack.json").read_text())
+    return found
+
+
+def all_on() -> dict[str, Any]:
+    """Terraform variables with which every optional part is there."""
+    return {"event_bus_name": BUS, "secret_kms_key_arns": KMS_KEYS, "xray": True, "dry_run": False}
+
+
+@pytest.fixture(scope="session")
+def terraform(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Applied]:
+    """The module applied with its defaults (``plain``) and with everything on (``full``)."""
+    command = offline_terraform()
+    if command is None:
+        pytest.skip("terraform that needs no network is not on this machine")
+
+    def make(folder: Path) -> None:
+        path = package(folder)
+        common = {"name": NAME, "deployment": STAGE, "package_path": str(path)}
+        for name, more in (("plain", {}), ("full", all_on())):
+            state = apply(command, ROOT / "terraform", folder / name, {**common, **more})
+            (folder / f"{name}.json").write_text(json.dumps(state))
+
+    folder = once(tmp_path_factory.getbasetemp(), "terraform", make)
+    return {name: Applied(json.loads((folder / f"{name}.json").read_text())) for name in ("plain", "full")}
+
+
+@pytest.fixture(params=["plain", "full"])
+def both(
+    request: pytest.FixtureRequest, template: dict[str, Any], terraform: dict[str, Applied]
+) -> tuple[Stack, Applied]:
+    """The same deployment by either way, in one AWS account and region."""
+    applied = terraform[request.param]
+    return Stack(template, ALL_ON if request.param == "full" else {}, applied.known()), applied
+
+
+PSEUDO = {"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "123456789012"}
+QUEUE_ARN = "arn:aws:sqs:eu-central-1:123456789012:accounts.fifo"
+
+
+@pytest.fixture
+def plain_template(template: dict[str, Any]) -> Stack:
+    """The template with its defaults."""
+    return Stack(template, {}, {**PSEUDO, "AccountQueue.Arn": QUEUE_ARN})
+
+
+@pytest.fixture
+def full_template(template: dict[str, Any]) -> Stack:
+    """The template with every optional part."""
+    return Stack(template, ALL_ON, {**PSEUDO, "AccountQueue.Arn": QUEUE_ARN})

@@ -1,0 +1,78 @@
+"""Terraform that needs no network: the module is applied against a stand-in for AWS, and the state is read."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+OFFLINE = ROOT.parent / "shared" / "tools" / "terraform" / "terraform-offline"
+
+
+def offline_terraform() -> str | None:
+    """The command, or ``None`` where there is none. ``TERRAFORM_OFFLINE`` names one that lies elsewhere."""
+    if shutil.which("terraform") is None:
+        return None
+    named = os.environ.get("TERRAFORM_OFFLINE") or str(OFFLINE)
+    return named if Path(named).is_file() else None
+
+
+def apply(command: str, module: Path, folder: Path, variables: dict[str, Any]) -> dict[str, Any]:
+    """Copy a module into an empty folder and apply it there. Gives the state as ``terraform show -json`` does."""
+    shutil.copytree(module, folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "tests", "examples"))
+    (folder / "this.auto.tfvars.json").write_text(json.dumps(variables))
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run([command, *arguments], cwd=folder, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run("init", "-backend=false", "-input=false", "-no-color")
+    run("apply", "-auto-approve", "-input=false", "-no-color")
+    state: dict[str, Any] = json.loads(run("show", "-json"))
+    return state
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A state."""
+
+    state: dict[str, Any]
+
+    def values(self, kind: str) -> dict[str, dict[str, Any]]:
+        """The attributes of every resource (or data source) of a type, by name or, with ``for_each``, by key."""
+        return {
+            str(found.get("index", found["name"])): found["values"]
+            for found in self.state["values"]["root_module"]["resources"]
+            if found["type"] == kind
+        }
+
+    def outputs(self) -> dict[str, Any]:
+        """Outputs, by name."""
+        return {name: output["value"] for name, output in self.state["values"]["outputs"].items()}
+
+    def known(self) -> dict[str, str]:
+        """What the template's references stand for, if it were deployed where this was."""
+        queues, functions = self.values("aws_sqs_queue"), self.values("aws_lambda_function")
+        topic = self.values("aws_sns_topic")["alarms"]["arn"]
+        partition = self.values("aws_partition")["current"]["partition"]
+        region = self.values("aws_region")["current"]["region"]
+        account = self.values("aws_caller_identity")["current"]["account_id"]
+        named = {f"{name.capitalize()}LambdaFunction": one for name, one in functions.items()}
+        return {
+            "AWS::Partition": partition,
+            "AWS::Region": region,
+            "AWS::AccountId": account,
+            "AccountQueue": queues["accounts"]["url"],
+            "AccountQueue.Arn": f"arn:{partition}:sqs:{region}:{account}:{queues['accounts']['name']}",
+            "DeadLetterQueue.Arn": queues["dead"]["arn"],
+            "DeadLetterQueue.QueueName": queues["dead"]["name"],
+            "AlarmTopic": topic,
+            **{name: one["function_name"] for name, one in named.items()},
+            **{f"{name}.Arn": one["arn"] for name, one in named.items()},
+        }

@@ -1,0 +1,115 @@
+"""``osls deploy`` and ``osls remove`` against moto's CloudFormation, in a process of its own."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from tests.deploy.actions import FUNCTIONS
+from tests.deploy.cloudformation import Stack
+from tests.deploy.conftest import NAME, ROOT, STAGE, missing, once, service
+from tests.deploy.policies import statements
+
+MOTO = ROOT / "build" / "deploy-tools" / "bin" / "python"
+REGION = "eu-central-1"
+_SERVE = "from moto.server import main; main(['-H', '127.0.0.1', '-p', '0'])"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """A moto server that knows CloudFormation; it tells its port on stderr."""
+    if not MOTO.exists():
+        missing("moto with CloudFormation is not installed")
+    process = subprocess.Popen([MOTO, "-u", "-c", _SERVE], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if found := re.search(r"Running on (http://127\.0\.0\.1:\d+)", line):
+                # What else it says must not fill the pipe: nobody reads it any more.
+                with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=process.stderr):
+                    yield found[1]
+                    process.terminate()
+                break
+        else:
+            pytest.fail("moto did not start")
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def osls(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Runs osls with an empty AWS account behind it."""
+    environment: dict[str, str] = {}
+
+    def make(folder: Path) -> None:
+        environment.update(service(folder))
+
+    folder = once(tmp_path_factory.mktemp("deployed"), f"osls-{os.getpid()}", make)
+    environment |= {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+    def run(*arguments: str) -> str:
+        command = ["node_modules/.bin/osls", *arguments, "--stage", STAGE]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    return run
+
+
+def test_it_is_deployed_and_removed(osls: Any, endpoint: str, full_template: Stack) -> None:
+    def aws(name: str) -> Any:
+        return boto3.client(name, endpoint_url=endpoint, region_name=REGION)  # type: ignore[call-overload]
+
+    osls("deploy", "--param", "event-bus=default", "--param", "xray=true")
+    functions = {one["FunctionName"]: one for one in aws("lambda").list_functions()["Functions"]}
+    assert functions.keys() == {f"{NAME}-{name}" for name in FUNCTIONS}
+    for name in FUNCTIONS:
+        function = functions[f"{NAME}-{name}"]
+        role = function["Role"].rpartition("/")[2]
+        policy = aws("iam").get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        # moto gives CloudFormation's inline policies back as Python writes them, with None for what is left out.
+        document = ast.literal_eval(policy) if isinstance(policy, str) else policy
+        document["Statement"] = [one for one in document["Statement"] if one is not None]
+        found = {one.sid for one in statements(document)}
+        assert {"FindSecrets", "ReadManagement", "ManagedSecrets", "WriteLogs", "Trace"} <= found
+        assert "SecretsKeys" not in found
+    (mapping,) = aws("lambda").list_event_source_mappings()["EventSourceMappings"]
+    assert mapping["FunctionArn"].endswith(f"{NAME}-worker")
+    urls = aws("sqs").list_queues()["QueueUrls"]
+    assert {url.rpartition("/")[2] for url in urls} == {f"{NAME}-accounts.fifo", f"{NAME}-accounts-dead.fifo"}
+    variables = functions[f"{NAME}-sweep"]["Environment"]["Variables"]
+    assert variables["ROTATOR_QUEUE_URL"].endswith(f"/{NAME}-accounts.fifo")
+    assert variables["ROTATOR_DRY_RUN"] == "true"
+    alarms = {alarm["AlarmName"] for alarm in aws("cloudwatch").describe_alarms()["MetricAlarms"]}
+    assert alarms == {alarm["AlarmName"] for alarm in full_template.resources("AWS::CloudWatch::Alarm").values()}
+    permission = json.loads(aws("lambda").get_policy(FunctionName=f"{NAME}-rotation")["Policy"])["Statement"][0]
+    assert permission["Principal"] == {"Service": "secretsmanager.amazonaws.com"}
+    (stack,) = aws("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
+    outputs = {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
+    assert outputs["Mode"].startswith("DRY RUN")
+    assert f"--function-name {NAME}-revoke" in outputs["EmergencyCommand"]
+
+    osls("remove")
+    assert aws("lambda").list_functions()["Functions"] == []

@@ -1,0 +1,215 @@
+"""The two deployments make the same things: functions, queues, schedule, alarms, filters, notifications."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rotator.settings import Settings
+from tests.deploy.actions import FUNCTIONS
+from tests.deploy.cloudformation import Stack
+from tests.deploy.policies import statements
+from tests.deploy.terraform import Applied
+
+Both = tuple[Stack, Applied]
+
+
+def _functions(stack: Stack) -> dict[str, dict[str, Any]]:
+    found = stack.resources("AWS::Lambda::Function")
+    return {name: found[f"{name.capitalize()}LambdaFunction"] for name in FUNCTIONS}
+
+
+def test_functions(both: Both) -> None:
+    stack, applied = both
+    theirs = applied.values("aws_lambda_function")
+    assert theirs.keys() == set(FUNCTIONS)
+    for name, mine in _functions(stack).items():
+        other = theirs[name]
+        assert {
+            "function_name": mine["FunctionName"],
+            "description": mine["Description"],
+            "handler": mine["Handler"],
+            "runtime": mine["Runtime"],
+            "architectures": mine["Architectures"],
+            "timeout": mine["Timeout"],
+            "memory_size": mine["MemorySize"],
+            "reserved_concurrent_executions": int(mine["ReservedConcurrentExecutions"]),
+        }.items() <= other.items()
+        assert mine["TracingConfig"]["Mode"] == other["tracing_config"][0]["mode"]
+        assert mine["LoggingConfig"]["LogFormat"] == other["logging_config"][0]["log_format"] == "Text"
+        assert mine["Environment"]["Variables"] == other["environment"][0]["variables"]
+
+
+def test_environments_are_settings_and_scheduled_work_begins_dry(both: Both) -> None:
+    stack, _ = both
+    earnest = stack.parameters.get("DryRun") == "false"
+    for name, function in _functions(stack).items():
+        variables = function["Environment"]["Variables"]
+        settings = Settings.from_env({**variables, "ROTATOR_QUEUE_URL": "https://sqs.invalid/1/q.fifo"})
+        assert settings.deployment == "dev"
+        # An emergency must never depend on somebody having switched the dry run off.
+        assert settings.dry_run is (name in ("sweep", "worker") and not earnest)
+        assert ("ROTATOR_QUEUE_URL" in variables) == (name == "sweep")
+
+
+def test_queues(both: Both) -> None:
+    stack, applied = both
+    mine, theirs = stack.resources("AWS::SQS::Queue"), applied.values("aws_sqs_queue")
+    for name, other in (("AccountQueue", theirs["accounts"]), ("DeadLetterQueue", theirs["dead"])):
+        queue = mine[name]
+        assert queue["FifoQueue"] is other["fifo_queue"] is True
+        assert queue["SqsManagedSseEnabled"] is other["sqs_managed_sse_enabled"] is True
+        assert (queue["QueueName"], queue["MessageRetentionPeriod"]) == (
+            other["name"],
+            other["message_retention_seconds"],
+        )
+    assert mine["AccountQueue"]["VisibilityTimeout"] == theirs["accounts"]["visibility_timeout_seconds"]
+    redrive = json.loads(theirs["accounts"]["redrive_policy"])
+    assert int(mine["AccountQueue"]["RedrivePolicy"]["maxReceiveCount"]) == redrive["maxReceiveCount"]
+    assert redrive["deadLetterTargetArn"] == theirs["dead"]["arn"]
+
+
+def test_a_message_outlives_the_work_on_it(plain_template: Stack) -> None:
+    queue = plain_template.resources("AWS::SQS::Queue")["AccountQueue"]
+    worker = _functions(plain_template)["worker"]
+    assert queue["VisibilityTimeout"] >= 6 * worker["Timeout"]
+    assert queue["MessageRetentionPeriod"] > queue["VisibilityTimeout"] * int(queue["RedrivePolicy"]["maxReceiveCount"])
+
+
+def test_the_worker_is_fed_one_account_at_a_time(both: Both) -> None:
+    stack, applied = both
+    (mine,) = stack.resources("AWS::Lambda::EventSourceMapping").values()
+    theirs = applied.values("aws_lambda_event_source_mapping")["accounts"]
+    assert mine["BatchSize"] == theirs["batch_size"] == 1
+    assert mine["FunctionResponseTypes"] == theirs["function_response_types"] == ["ReportBatchItemFailures"]
+    assert mine["EventSourceArn"] == stack.known["AccountQueue.Arn"]
+    assert theirs["event_source_arn"] == applied.values("aws_sqs_queue")["accounts"]["arn"]
+    most = mine["ScalingConfig"]["MaximumConcurrency"]
+    assert most == theirs["scaling_config"][0]["maximum_concurrency"]
+    assert most <= int(_functions(stack)["worker"]["ReservedConcurrentExecutions"])
+
+
+def test_schedule(both: Both) -> None:
+    stack, applied = both
+    (mine,) = stack.resources("AWS::Scheduler::Schedule").values()
+    theirs = applied.values("aws_scheduler_schedule")["sweep"]
+    target = theirs["target"][0]
+    assert (mine["Name"], mine["ScheduleExpression"], mine["State"], mine["ScheduleExpressionTimezone"]) == (
+        theirs["name"],
+        theirs["schedule_expression"],
+        theirs["state"],
+        theirs["schedule_expression_timezone"],
+    )
+    assert (mine["Target"]["Arn"], mine["Target"]["Input"]) == (target["arn"], target["input"])
+    assert mine["Target"]["RetryPolicy"] == {
+        "MaximumEventAgeInSeconds": target["retry_policy"][0]["maximum_event_age_in_seconds"],
+        "MaximumRetryAttempts": target["retry_policy"][0]["maximum_retry_attempts"],
+    }
+
+
+def test_log_groups_and_what_is_counted_in_them(both: Both) -> None:
+    stack, applied = both
+    groups = {one["LogGroupName"]: one["RetentionInDays"] for one in stack.resources("AWS::Logs::LogGroup").values()}
+    theirs = applied.values("aws_cloudwatch_log_group").values()
+    assert groups == {group["name"]: group["retention_in_days"] for group in theirs}
+    mine = {
+        (one["FilterName"], one["LogGroupName"]): (one["FilterPattern"], _metric(one["MetricTransformations"]))
+        for one in stack.resources("AWS::Logs::MetricFilter").values()
+    }
+    states = [r["values"] for r in applied.state["values"]["root_module"]["resources"] if "metric_filter" in r["type"]]
+    assert mine == {
+        (one["name"], one["log_group_name"]): (
+            one["pattern"],
+            tuple(
+                (each["name"], each["namespace"], each["value"], each["dimensions"])
+                for each in one["metric_transformation"]
+            ),
+        )
+        for one in states
+    }
+
+
+def _metric(found: list[dict[str, Any]]) -> tuple[Any, ...]:
+    return tuple(
+        (
+            one["MetricName"],
+            one["MetricNamespace"],
+            one["MetricValue"],
+            {dimension["Key"]: dimension["Value"] for dimension in one["Dimensions"]},
+        )
+        for one in found
+    )
+
+
+def test_alarms(both: Both) -> None:
+    stack, applied = both
+    mine = {
+        alarm["AlarmName"]: (
+            alarm["AlarmDescription"],
+            alarm["Namespace"],
+            alarm["MetricName"],
+            {one["Name"]: one["Value"] for one in alarm["Dimensions"]},
+            alarm["Statistic"],
+            alarm["Period"],
+            int(alarm["EvaluationPeriods"]),
+            alarm["ComparisonOperator"],
+            alarm["Threshold"],
+            alarm["TreatMissingData"],
+        )
+        for alarm in stack.resources("AWS::CloudWatch::Alarm").values()
+    }
+    theirs = {
+        alarm["alarm_name"]: (
+            alarm["alarm_description"],
+            alarm["namespace"],
+            alarm["metric_name"],
+            alarm["dimensions"],
+            alarm["statistic"],
+            alarm["period"],
+            alarm["evaluation_periods"],
+            alarm["comparison_operator"],
+            alarm["threshold"],
+            alarm["treat_missing_data"],
+        )
+        for alarm in applied.values("aws_cloudwatch_metric_alarm").values()
+    }
+    assert mine == theirs
+    no_sweep = theirs["infobip-key-rotator-dev-no-sweep"]
+    assert no_sweep[5] * no_sweep[6] == 3 * 3600
+    assert no_sweep[-1] == "breaching"
+
+
+def test_every_alarm_reaches_somebody(both: Both) -> None:
+    stack, applied = both
+    topic = stack.known["AlarmTopic"]
+    for mine in stack.resources("AWS::CloudWatch::Alarm").values():
+        assert mine["AlarmActions"] == mine["OKActions"] == [topic]
+    for theirs in applied.values("aws_cloudwatch_metric_alarm").values():
+        assert set(theirs["alarm_actions"]) == set(theirs["ok_actions"]) == {topic}
+    (mine_policy,) = stack.resources("AWS::SNS::TopicPolicy").values()
+    assert statements(mine_policy["PolicyDocument"]) == statements(
+        applied.values("aws_sns_topic_policy")["alarms"]["policy"]
+    )
+
+
+def test_events(both: Both) -> None:
+    stack, applied = both
+    rules = list(stack.resources("AWS::Events::Rule").values())
+    theirs = list(applied.values("aws_cloudwatch_event_rule").values())
+    assert len(rules) == len(theirs) == (1 if "EventBus" in stack.parameters else 0)
+    for mine, other in zip(rules, theirs, strict=True):
+        assert mine["EventPattern"] == json.loads(other["event_pattern"])
+        assert (mine["Name"], mine["EventBusName"]) == (other["name"], other["event_bus_name"])
+
+
+def test_the_outputs_say_whether_anything_is_changed(both: Both) -> None:
+    stack, applied = both
+    outputs = {name: stack.resolve(one["Value"]) for name, one in stack.template["Outputs"].items()}
+    theirs = applied.outputs()
+    word = "IN EARNEST" if stack.parameters.get("DryRun") == "false" else "DRY RUN"
+    assert outputs["Mode"].startswith(word)
+    assert theirs["mode"].startswith(word)
+    assert outputs["EmergencyCommand"] == theirs["emergency_command"]
+    assert outputs["PlanCommand"] == theirs["plan_command"]
+    payload = json.loads(theirs["emergency_command"].split("--payload '")[1].split("'")[0])
+    assert {"secret_id", "reason", "incident", "actor"} == payload.keys()

@@ -1,0 +1,70 @@
+"""Roles: both deployments allow the same, and that is what the code calls, narrowed as far as AWS allows it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.deploy.actions import ANY, BUS, CALLED, FUNCTIONS, QUEUE, SERVICE
+from tests.deploy.cloudformation import Stack
+from tests.deploy.policies import Statement, allowed, statements
+from tests.deploy.terraform import Applied
+
+UNNARROWED = {"secretsmanager:ListSecrets", "xray:PutTelemetryRecords", "xray:PutTraceSegments"}
+"""AWS knows no resources for these."""
+
+
+def _of_template(stack: Stack, function: str) -> frozenset[Statement]:
+    role = stack.resources("AWS::IAM::Role")[f"{function.capitalize()}Role"]
+    (policy,) = role["Policies"]
+    assert "ManagedPolicyArns" not in role
+    return statements(policy["PolicyDocument"])
+
+
+@pytest.mark.parametrize("function", [*FUNCTIONS, "schedule"])
+def test_both_deployments_have_the_same_policies(both: tuple[Stack, Applied], function: str) -> None:
+    stack, applied = both
+    policies = applied.values("aws_iam_role_policy")
+    assert _of_template(stack, function) == statements(policies[function]["policy"])
+
+
+@pytest.mark.parametrize("function", [*FUNCTIONS, "schedule"])
+def test_both_deployments_trust_the_same_services(both: tuple[Stack, Applied], function: str) -> None:
+    stack, applied = both
+    mine = stack.resources("AWS::IAM::Role")[f"{function.capitalize()}Role"]["AssumeRolePolicyDocument"]
+    theirs = applied.values("aws_iam_role")[function]["assume_role_policy"]
+    assert statements(mine) == statements(theirs)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_role_allows_what_the_code_calls_and_no_more(full_template: Stack, function: str) -> None:
+    pairs = allowed(_of_template(full_template, function))
+    mine = {(action, scope) for action, scope in pairs if action not in SERVICE[function]}
+    assert mine == CALLED[function]
+    assert {action for action, _ in pairs - mine} == SERVICE[function]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_without_the_optional_parts_a_role_allows_less(plain_template: Stack, function: str) -> None:
+    actions = {action for action, _ in allowed(_of_template(plain_template, function))}
+    assert not [action for action in actions if action.startswith(("kms:", "xray:", "events:"))]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_everything_is_narrowed_that_aws_can_narrow(full_template: Stack, function: str) -> None:
+    for one in _of_template(full_template, function):
+        for action in one.actions:
+            assert (one.resources == {"*"}) == (action in UNNARROWED), (one.sid, action)
+            assert "*" not in action
+        if any(action.startswith("secretsmanager:") and action not in UNNARROWED for action in one.actions):
+            assert one.roles in ({"management"}, {"key"}), one.sid
+        if any(action.startswith("kms:") for action in one.actions):
+            assert [variable for _, variable, _ in one.conditions] == ["kms:ViaService"]
+
+
+def test_only_the_worker_and_emergencies_can_change_a_secret() -> None:
+    writers = {name for name, pairs in CALLED.items() if ("secretsmanager:PutSecretValue", "key") in pairs}
+    assert writers == {"worker", "revoke", "rotation"}
+    assert {scope for pairs in CALLED.values() for _, scope in pairs} == {ANY, "management", "key", QUEUE, BUS}
+    # Nothing ever writes the credentials that may manage keys.
+    management = {action for pairs in CALLED.values() for action, scope in pairs if scope == "management"}
+    assert management == {"secretsmanager:GetSecretValue"}

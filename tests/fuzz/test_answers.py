@@ -1,0 +1,139 @@
+"""Whatever Infobip, or something in its place, answers: every call gives a result or an error of the tree."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rotator.core.secret import Secret
+from rotator.errors import OutcomeUnknown, ProviderError
+from rotator.infobip.call import Limits
+from rotator.infobip.client import InfobipClient
+from rotator.infobip.credentials import AuthMethod, Credentials
+from rotator.ports import KeyRequest
+from rotator.sandbox.adapter import InProcessAdapter
+from rotator.sandbox.clock import VirtualClock
+from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.wire import Drop, DropKind, Request, Response
+from tests.fuzz.outside import BODIES, TEXTS, result_of
+from tests.infobip.far_end import KEY_VALUE, PASSWORD, USER, FarEnd, client_for, raw
+from tests.world import START
+
+CALLS: dict[str, Callable[[InfobipClient], object]] = {
+    "list": lambda client: client.list_keys(),
+    "name": lambda client: client.find_by_name("prod/x"),
+    "value": lambda client: client.find_by_value(Secret(KEY_VALUE)),
+    "get": lambda client: client.get_key("K1"),
+    "create": lambda client: client.create_key(KeyRequest("prod/x", START, scopes=frozenset({"sms:manage"}))),
+    "revoke": lambda client: client.revoke_key("K1", START),
+    "probe": lambda client: client.probe(Secret(KEY_VALUE), "/account/1/balance"),
+}
+STATUSES = st.sampled_from([200, 201, 204, 206, 299, 301, 302, 400, 401, 403, 404, 408, 418, 429, 500, 503, 599])
+HEADERS = st.dictionaries(
+    st.sampled_from(["Retry-After", "Date", "Content-Encoding", "Location", "Content-Type", "Set-Cookie"]),
+    st.sampled_from(["1", "-1", "9" * 30, "gzip", "deflate", "identity", "Mon, 02 Mar 2026 09:00:00 GMT", "soon"])
+    | st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20),
+    max_size=3,
+)
+ANSWERS: st.SearchStrategy[Response | Drop] = st.one_of(
+    st.builds(Response, STATUSES, HEADERS, BODIES, st.none() | st.integers(0, 100)),
+    st.builds(Drop, st.sampled_from(list(DropKind))),
+)
+
+
+class Saying(InfobipWorld):
+    """A far end that says what it was told to say, the last answer again and again."""
+
+    def __init__(self, answers: list[Response | Drop]) -> None:
+        super().__init__(VirtualClock(START))
+        self.answers = answers
+        self.asked: list[Request] = []
+
+    def handle(self, request: Request) -> Response | Drop:
+        self.asked.append(request)
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+def client_of(world: Saying, auth: AuthMethod) -> InfobipClient:
+    return InfobipClient(
+        Credentials("https://fuzz.invalid", USER, Secret(PASSWORD), auth),
+        world.clock,
+        rng=random.Random(1),
+        limits=Limits(body=4000),
+        adapters=lambda: InProcessAdapter(world),
+    )
+
+
+@settings(max_examples=120)
+@given(st.lists(ANSWERS, min_size=1, max_size=4), st.sampled_from(sorted(CALLS)), st.sampled_from(list(AuthMethod)))
+def test_every_call_gives_a_result_or_an_error_of_the_tree(
+    answers: list[Response | Drop], name: str, auth: AuthMethod
+) -> None:
+    client = client_of(Saying(answers), auth)
+    result, error = result_of(lambda: CALLS[name](client), ProviderError)
+    client.close()
+    shown = f"{result!r} {error} {error!r}"
+    assert KEY_VALUE not in shown
+    assert PASSWORD not in shown
+    if error is not None:
+        assert str(error).isprintable()
+        assert error.__context__ is None
+
+
+@settings(max_examples=60)
+@given(st.lists(ANSWERS, min_size=1, max_size=2))
+def test_a_create_is_sent_once_whatever_is_answered(answers: list[Response | Drop]) -> None:
+    """And unless it is refused in so many words, its outcome is unknown rather than failed."""
+    world = Saying(answers)
+    client = client_of(world, AuthMethod.BASIC)
+    first = answers[0]
+    _, error = result_of(lambda: CALLS["create"](client), ProviderError)
+    if error is not None and not isinstance(error, OutcomeUnknown):
+        # Basic is never repeated, so the first answer is what decided.
+        refused = isinstance(first, Response) and 400 <= first.status < 500 and first.status not in (408, 425)
+        assert refused or (isinstance(first, Drop) and first.kind is DropKind.REFUSED)
+    assert [request.method for request in world.asked] == ["POST"]
+
+
+HEADS = (b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", b"HTTP/1.1 ", b"")
+RAW = st.builds(lambda head, rest: head + rest, st.sampled_from(HEADS), st.binary(max_size=80))
+
+
+@pytest.fixture(scope="module")
+def far() -> Iterator[FarEnd]:
+    with FarEnd() as made:
+        yield made
+
+
+@settings(max_examples=40)
+@given(data=RAW, name=st.sampled_from(["get", "create", "probe"]))
+def test_bytes_that_are_no_http_are_an_error_of_the_tree(far: FarEnd, data: bytes, name: str) -> None:
+    far.script = [raw(data)]
+    client = client_for(far.url)
+    _, error = result_of(lambda: CALLS[name](client), ProviderError)
+    client.close()
+    if error is not None:
+        assert str(error).isprintable()
+        assert error.__context__ is None
+
+
+@settings(max_examples=60)
+@given(TEXTS, TEXTS)
+def test_no_argument_gets_out_of_its_place(key_id: str, path: str) -> None:
+    """An id stays one segment of the path and a probe's path stays a path, or nothing is sent at all."""
+    world = Saying([Response(404)])
+    client = client_of(world, AuthMethod.BASIC)
+    for call in (lambda: client.get_key(key_id), lambda: client.revoke_key(key_id, None)):
+        assert str(result_of(call, ProviderError)[1]).isprintable()
+    client.probe(Secret(KEY_VALUE), path)
+    client.close()
+    for request in world.asked:
+        assert KEY_VALUE not in request.path
+        if "Basic" in request.headers.get("authorization", ""):  # not the probe, which goes where its path says
+            assert request.path.startswith("/settings/2/api-keys/")
+            assert request.path.count("/") == 4
+            assert request.query == {}

@@ -1,0 +1,109 @@
+"""Tags, labels, names and keys as they may stand in a listing: the plan says something readable, and never fails."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import partial
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rotator.core.labels import parse_key_label, parse_key_name, parse_retire_label
+from rotator.core.lifecycle import read_lifecycle
+from rotator.core.model import AccountSnapshot, ActionKind, Key, Policy, Reason, SecretEntry
+from rotator.core.planner import plan_account
+from rotator.core.spec import account, parse_spec, role
+from rotator.core.states import states
+from rotator.errors import RotatorError
+from rotator.observe import account_of, management_of, observe_fleet
+from rotator.sandbox.clock import VirtualClock
+from rotator.sandbox.memory_store import MemoryStore
+from tests.fuzz.outside import KEY_NAMES, LABELS, TAGS, TEXTS, VERSIONS, result_of
+from tests.world import START
+
+TIMES = st.none() | st.sampled_from([START, START - timedelta(days=80), START + timedelta(days=5)]) | st.just(
+    datetime.max.replace(tzinfo=START.tzinfo)
+)
+MANAGED = st.builds(lambda tags: {"rotator:role": "key", "rotator:account": "main", **tags}, TAGS)
+ENTRIES = st.builds(
+    SecretEntry,
+    # AWS itself lets nothing odd into names, ARNs and regions.
+    arn=st.sampled_from(["arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/x-AbCdEf", "arn", ""]),
+    name=st.sampled_from(["prod/x", "prod/y", "p" * 512, "=+@-"]),
+    tags=MANAGED | TAGS,
+    versions=st.dictionaries(VERSIONS | TEXTS, st.frozensets(LABELS, max_size=4), max_size=4),
+    owning_service=st.none() | st.just("rds"),
+    primary_region=st.none() | st.just("us-east-1"),
+    deleted_at=TIMES,
+    last_changed=TIMES,
+)
+KEYS = st.builds(
+    Key,
+    id=st.sampled_from(["K1", "K2", "k-3_", "A" * 128]),  # the client takes nothing else for an id
+    name=KEY_NAMES,
+    account_id=st.none() | TEXTS,
+    enabled=st.booleans(),
+    valid_from=TIMES,
+    valid_to=TIMES,
+    scopes=st.none() | st.frozensets(TEXTS, max_size=2),
+)
+
+
+@given(LABELS)
+def test_any_label_is_read_or_left(label: str) -> None:
+    for parsed in (parse_key_label(label), parse_retire_label(label)):
+        assert parsed is None or label.startswith("rotator:")
+
+
+@given(KEY_NAMES)
+def test_any_key_name_is_read_or_left(name: str) -> None:
+    parsed = parse_key_name(name)
+    assert parsed is None or name == f"{parsed.secret}/rotator:{parsed.deployment}:{parsed.version_id}"
+
+
+@given(TAGS)
+def test_any_tags_are_read_or_explained(tags: dict[str, str]) -> None:
+    spec = parse_spec(tags)
+    assert role(tags) == tags.get("rotator:role", "").strip() or role(tags) is None
+    assert account(tags) is None or "rotator:account" in tags
+    if isinstance(spec, tuple):
+        assert spec
+        assert all(str(problem).isprintable() for problem in spec)
+
+
+@settings(max_examples=60)
+@given(st.lists(ENTRIES, max_size=4), st.lists(KEYS, max_size=4), st.sampled_from([START, START + timedelta(days=400)]))
+def test_any_snapshot_gives_a_plan_that_can_be_read(entries: list[SecretEntry], keys: list[Key], now: datetime) -> None:
+    snapshot = AccountSnapshot(
+        account="main",
+        management=SecretEntry("arn:m", "infobip/main", {}, {}),
+        secrets=tuple({entry.arn: entry for entry in entries}.values()),
+        keys={key.id: key for key in keys},
+    )
+    plan = plan_account(snapshot, Policy(), now)
+    states(snapshot, plan.actions, now)
+    for text in [skip.detail for skip in plan.skipped] + [alert.detail for alert in plan.alerts]:
+        assert text.isprintable(), ascii(text)
+    for action in plan.actions:
+        assert action.detail.isprintable() or action.reason is Reason.STALE_LABEL, ascii(action.detail)
+        if action.kind is ActionKind.REVOKE:
+            # Whatever stands in labels and names, only a key that a label or its own name gives us is ever ended.
+            named = {key_id for entry in entries for key_id in read_lifecycle(entry).key_ids()}
+            own = {key.id for key in keys if (name := parse_key_name(key.name)) and name.deployment == "default"}
+            assert action.key_id in named | own
+
+
+@settings(max_examples=60)
+@given(st.lists(TAGS, max_size=4), TEXTS)
+def test_any_fleet_is_sorted_and_any_account_is_found_or_explained(secrets: list[dict[str, str]], name: str) -> None:
+    store = MemoryStore(VirtualClock(START), strict=False)
+    for number, tags in enumerate(secrets):
+        store.create_secret(f"prod/{number}", {"rotator:role": "key", **tags}, None)
+    fleet = observe_fleet(store)
+    for wanted in (*fleet.accounts, name):
+        _, error = result_of(partial(management_of, fleet, wanted), RotatorError)
+        assert str(error).isprintable()
+    for entry in store.list_secrets():
+        _, error = result_of(partial(account_of, entry), RotatorError)
+        assert str(error).isprintable(), ascii(str(error))
+    assert all(alert.detail.isprintable() for alert in fleet.alerts)

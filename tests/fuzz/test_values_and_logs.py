@@ -1,0 +1,122 @@
+"""Secret values, management secrets, and what is written down: read or refused, and nothing of a value in any error."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rotator.audit import Audit
+from rotator.clock import SystemClock
+from rotator.core.secret import Secret
+from rotator.core.values import decode, encode_replacement, possible_keys, recorded_key_id
+from rotator.errors import BadSecretValue, ConfigurationError, ProviderError
+from rotator.infobip.client import InfobipClient
+from rotator.infobip.credentials import parse_credentials
+from rotator.redact import Redactor
+from rotator.sandbox.adapter import InProcessAdapter
+from rotator.sandbox.wire import Response
+from tests.fuzz.outside import HOSTILE, JSON, SCALARS, TEXTS, result_of
+from tests.fuzz.test_answers import Saying
+from tests.infobip.far_end import KEY_VALUE
+from tests.world import START
+
+OTHER = KEY_VALUE.replace("0", "f")
+VALUES = st.one_of(
+    TEXTS,
+    st.builds(json.dumps, JSON),
+    st.builds(lambda fields: json.dumps({"api_key": KEY_VALUE, **fields}), st.dictionaries(TEXTS, JSON, max_size=3)),
+    st.builds(lambda before, after: f"{before}{KEY_VALUE}{after}", TEXTS, TEXTS),
+)
+
+
+@settings(max_examples=60)
+@given(VALUES, st.sampled_from(["api_key", "key", "a.b"]))
+def test_any_value_is_read_and_replaced_or_refused(text: str, field: str) -> None:
+    secret = Secret(text)
+
+    def replaced() -> None:
+        decoded = decode(secret, field, "prod/x")
+        new = encode_replacement(
+            secret, field, key=Secret(OTHER), key_id="K9", expires_at=START, base_url="https://a.invalid"
+        )
+        # Read back, it is the new key, in the same kind of value, with nothing else lost.
+        again = decode(new, field, "prod/x")
+        assert again.key == Secret(OTHER)
+        assert again.is_json == decoded.is_json
+        assert set(decoded.fields) <= set(again.fields)
+
+    _, error = result_of(replaced, BadSecretValue)
+    assert KEY_VALUE not in f"{error} {error!r}"
+    assert error is None or error.__context__ is None
+    recorded_key_id(secret)
+    assert all(found.reveal() in text for found in possible_keys(secret))
+
+
+CREDENTIALS = st.dictionaries(
+    st.sampled_from(["base_url", "username", "password", "auth", "account_id"]),
+    st.sampled_from(["https://a.invalid", "https://[::1]:1", "http://127.0.0.1", "https://xn--a", "https://a..b"])
+    | TEXTS
+    | SCALARS,
+)
+
+
+@settings(max_examples=60)
+@given(
+    st.builds(
+        lambda change: {"base_url": "https://a.invalid", "username": "u", "password": KEY_VALUE, **change}, CREDENTIALS
+    )
+    | JSON
+)
+def test_any_management_secret_gives_a_client_that_works_or_a_configuration_error(value: Any) -> None:
+    world = Saying([Response(401)])
+
+    def used() -> None:
+        credentials = parse_credentials("infobip/main", Secret(json.dumps(value)))
+        client = InfobipClient(credentials, world.clock, adapters=lambda: InProcessAdapter(world))
+        try:
+            client.list_keys()
+        finally:
+            client.close()
+
+    said = str(result_of(used, ConfigurationError, ProviderError)[1])
+    assert said.isprintable()
+    assert KEY_VALUE not in said
+
+
+class Odd:
+    """Something that nobody foresaw in a field, with a text of its own."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+FIELDS = st.dictionaries(
+    st.sampled_from(["secret", "key_id", "error", "detail", "password"]) | TEXTS.filter(lambda text: "\0" not in text),
+    st.one_of(JSON, st.builds(Odd, TEXTS), st.builds(ValueError, TEXTS), st.binary(max_size=20), st.frozensets(TEXTS)),
+    max_size=4,
+)
+_OWN = {"timestamp", "level", "event", "outcome", "run_id", "seq", "prev", "deployment", "trigger", "self"}
+
+
+@settings(max_examples=60)
+@given(FIELDS, st.sampled_from([text for text in HOSTILE if len(text) > 8]))
+def test_any_fields_make_one_audit_line_without_what_was_learnt(fields: dict[str, Any], secret: str) -> None:
+    stream = io.StringIO()
+    redactor = Redactor()
+    redactor.learn(secret)
+    audit = Audit(
+        stream, deployment="d", actor="a", trigger="manual", redactor=redactor, clock=SystemClock(), run_id="run"
+    )
+    told = {name: each for name, each in fields.items() if name not in _OWN}
+    audit.emit("key.verified", "success", **told, reason=f"before {secret} after")
+    (line,) = stream.getvalue().splitlines()
+    assert all(" " <= char <= "~" for char in line)
+    assert secret not in json.loads(line)["reason"]
+    assert json.loads(line)["seq"] == 1

@@ -1,0 +1,61 @@
+"""One moto server a module; a fresh simulated Infobip, an empty AWS and handlers just loaded for each test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from rotator.sandbox.aws import MotoServer, environment
+from rotator.sandbox.clock import OffsetClock
+from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.server import InfobipServer
+from rotator.serverless import runtime
+from tests.lambdas.site import Site
+
+
+@dataclass
+class Moto:
+    """A server, its clock, and a client, which takes longer to make than to use."""
+
+    server: MotoServer
+    clock: OffsetClock
+    client: Any
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[Moto]:
+    clock = OffsetClock()
+    with MotoServer(clock) as server:
+        yield Moto(server, clock, server.client())
+
+
+@pytest.fixture
+def site(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    with made(moto, monkeypatch) as fresh:
+        yield fresh
+
+
+@contextmanager
+def made(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Everything, for as long as the environment that ``monkeypatch`` sets."""
+    moto.clock.set(datetime.now(UTC))
+    moto.server.reset()
+    world = InfobipWorld(moto.clock)
+    with InfobipServer(world) as infobip:
+        for name, value in environment(infobip.url, moto.server.url).items():
+            monkeypatch.setenv(name, value)
+        runtime.forget()
+        yield Site(moto.server.url, infobip.url, world, moto.clock, moto.client)
+        runtime.forget()
+
+
+@pytest.fixture
+def lines(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]]:
+    """Logs and audit lines since the last call."""
+    return lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]

@@ -1,0 +1,117 @@
+"""EventBridge: events arrive, hold no secret, and nothing that goes wrong with them stops the work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rotator.aws.events import EventBridge
+from rotator.bootstrap import lay
+from rotator.lambda_handlers import revoke, rotation, sweep
+from rotator.redact import Redactor
+from rotator.serverless import runtime
+from tests import leaks
+from tests.lambdas.site import DAY, Context, Site
+
+BUS = "rotations"
+Taken = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def taken(site: Site, monkeypatch: pytest.MonkeyPatch) -> Taken:
+    """The bus, with a queue behind it; gives what arrived there since the last call."""
+    events, sqs = site.aws("events"), site.aws("sqs")
+    events.create_event_bus(Name=BUS)
+    url = sqs.create_queue(QueueName="events")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    pattern = json.dumps({"source": ["infobip-key-rotator"]})
+    events.put_rule(Name="all", EventBusName=BUS, EventPattern=pattern)
+    events.put_targets(Rule="all", EventBusName=BUS, Targets=[{"Id": "queue", "Arn": arn}])
+    monkeypatch.setenv("ROTATOR_EVENT_BUS", BUS)
+    runtime.forget()
+
+    def take() -> list[dict[str, Any]]:
+        found = []
+        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                leaks.check(message["Body"], "an event")
+                found.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return found
+
+    return take
+
+
+def test_a_sweep_and_an_emergency_are_told(site: Site, taken: Taken) -> None:
+    key = site.secret("prod/sms", site.account(), left=5 * DAY, age=85 * DAY)
+    sweep({}, Context())
+    told = {event["detail-type"]: event for event in taken()}
+    assert set(told) == {"API Key Rotated", "API Key Retired"}
+    rotated = told["API Key Rotated"]
+    version, value = site.current("prod/sms")
+    assert rotated["source"] == "infobip-key-rotator"
+    assert rotated["resources"] == [site.arn("prod/sms")]
+    assert rotated["detail"]["key_id"] == value["key_id"]
+    assert rotated["detail"]["version_id"] == version
+    assert told["API Key Retired"]["detail"]["key_id"] == key.id
+    revoke({"secret_id": "prod/sms", "reason": "leak", "incident": "INC-1"}, Context())
+    (emergency,) = [event for event in taken() if event["detail-type"] == "Emergency Revocation"]
+    assert emergency["detail"]["incident"] == "INC-1"
+    assert emergency["detail"]["outcome"] == "success"
+
+
+def test_a_failed_step_is_told(site: Site, taken: Taken) -> None:
+    site.secret("prod/sms", site.account(), hold="audit freeze")
+    token = site.start_rotation("prod/sms")
+    event = {"SecretId": "prod/sms", "ClientRequestToken": token, "Step": "createSecret"}
+    with pytest.raises(Exception, match="hold"):
+        rotation(event, Context())
+    (told,) = taken()
+    assert told["detail-type"] == "Rotation Failed"
+    assert told["detail"]["version_id"] == token
+    assert "audit freeze" in told["detail"]["error"]
+
+
+def test_a_secret_in_a_detail_is_taken_out(site: Site, taken: Taken) -> None:
+    foundation = runtime.foundation()
+    foundation.redactor.learn(leaks.register("a-password-that-was-read"))
+    foundation.events.send("Rotation Failed", {"error": "refused a-password-that-was-read", "secret": "prod/sms"})
+    (told,) = taken()
+    assert told["detail"] == {"error": "refused <redacted>", "secret": "prod/sms"}
+
+
+@pytest.mark.parametrize("wrong", ["no answer", "refused", "no credentials"])
+def test_an_event_that_is_lost_is_logged_and_stops_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch, lines: Callable[[], list[dict[str, Any]]], wrong: str
+) -> None:
+    monkeypatch.setenv("ROTATOR_EVENT_BUS", "arn:aws:events:eu-central-1:123456789012:event-bus/none")
+    if wrong == "no answer":
+        monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", "http://127.0.0.1:9")
+    elif wrong == "no credentials":
+        monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", "no url")
+    runtime.forget()
+    site.secret("prod/sms", site.account(), left=5 * DAY, age=85 * DAY)
+    assert sweep({}, Context())["done"] == 1
+    said = [line for line in lines() if line.get("log") == "rotator.aws.events"]
+    if wrong != "refused":  # moto takes events for a bus that does not exist
+        assert len(said) == 2
+        assert 'the event "API Key Re' in said[0]["event"]
+
+
+def test_entries_that_eventbridge_does_not_take_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Refusing:
+        def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - AWS's name
+            return {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "ThrottlingException"}]}
+
+    EventBridge(BUS, Refusing, Redactor()).send("API Key Rotated", {"secret": "prod/sms"})
+    assert "refused by EventBridge" in caplog.text
+
+
+def test_no_client_is_made_where_no_bus_is_named_or_nothing_is_told(site: Site) -> None:
+    made: list[int] = []
+    EventBridge(BUS, lambda: made.append(1), Redactor())
+    assert made == []
+    assert type(lay().events).__name__ == "NoEvents"

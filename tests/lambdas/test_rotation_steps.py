@@ -1,0 +1,413 @@
+"""The four steps on a store as strict as AWS documents it: twice, killed at every call, two tokens, refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rotator.audit import Trigger
+from rotator.core.labels import key_name
+from rotator.core.model import Policy
+from rotator.errors import Changed, ConfigurationError, Refused, ReplacementRejected, RotatorError
+from rotator.reconcile import Reconciler
+from rotator.rotation.steps import ALREADY_CURRENT, Step, run_step
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.model import SimKey
+from rotator.sandbox.wire import Request, Response
+from tests.world import DAY, HOUR, World
+
+NAME = "prod/sms"
+KEYS = "/settings/2/api-keys"
+EVERY = tuple(Step)
+
+
+class Killed(BaseException):
+    """``kill -9``: nothing may catch it."""
+
+
+def step(world: World, token: str, which: Step, name: str = NAME) -> str:
+    return run_step(Reconciler(world.services(Trigger.SECRETSMANAGER)), name, token, which)
+
+
+def begun(world: World, **settings: Any) -> tuple[SimKey, str]:
+    """A secret whose rotation Secrets Manager has begun: the old key, and the token."""
+    old = world.managed(NAME, **settings)
+    return old, world.store.start_rotation(NAME, world.new_id())
+
+
+def calm(world: World, old: SimKey, token: str) -> None:
+    """What must be true at the end, once sweeps and the grace period are over."""
+    for _ in range(2):
+        world.pass_time(HOUR)
+        assert world.sweep().ok
+    assert world.consumer_works(NAME)
+    world.pass_time(timedelta(hours=73))
+    for _ in range(2):
+        assert world.sweep().ok
+    assert [key.id for key in world.live_keys()] == [world.current_key(NAME).id]
+    assert world.current_key(NAME).id != old.id
+    assert "AWSCURRENT" in world.labels(NAME)[token]
+    assert not any("rotator:retire" in label for labels in world.labels(NAME).values() for label in labels)
+
+
+def test_four_steps_rotate_and_the_sweep_revokes() -> None:
+    world = World()
+    old, token = begun(world, left=60 * DAY, age=30 * DAY, extra={"sender": "Example"})
+    said = [step(world, token, which) for which in EVERY]
+    new = world.current_key(NAME)
+    assert said == [
+        f"key {new.id} was stored",
+        "nothing to do: Infobip knows the key already",
+        f"key {new.id} works",
+        f"key {new.id} is current",
+    ]
+    assert new.name == key_name(NAME, "default", token)
+    assert json.loads(world.store.consumer_read(NAME))["sender"] == "Example"
+    # As AWS asks for it: AWSPENDING is never taken off by a call of its own.
+    assert world.labels(NAME)[token] == {"AWSCURRENT", "AWSPENDING", f"rotator:key:{new.id}"}
+    (retire,) = (label for labels in world.labels(NAME).values() for label in labels if "retire" in label)
+    assert retire.startswith(f"rotator:retire:{old.id}:20260305T09")
+    assert {line["trigger"] for line in world.lines()} == {"secretsmanager"}
+    assert world.infobip.authenticates(str(old.value))
+    assert ("API Key Rotated", new.id) in [(kind, detail.get("key_id")) for kind, detail in world.events.sent]
+    calm(world, old, token)
+    assert world.infobip.creates_used(world.accounts["main"]) <= 1
+
+
+def test_every_step_may_come_twice() -> None:
+    world = World()
+    old, token = begun(world)
+    for which in EVERY:
+        step(world, token, which)
+        step(world, token, which)
+    assert step(world, token, Step.CREATE) == ALREADY_CURRENT
+    assert world.infobip.creates_used(world.accounts["main"]) == 1
+    calm(world, old, token)
+
+
+def test_the_old_key_stays_current_until_the_last_step() -> None:
+    world = World()
+    old, token = begun(world)
+    for which in EVERY[:3]:
+        step(world, token, which)
+        assert world.current_key(NAME).id == old.id
+    step(world, token, Step.FINISH)
+    assert world.current_key(NAME).id != old.id
+
+
+def test_finish_alone_does_not_trust_that_the_test_was_made() -> None:
+    world = World()
+    old, token = begun(world)
+    step(world, token, Step.CREATE)
+    (made,) = (key for key in world.live_keys() if key.id != old.id)
+    world.infobip.portal_rescope(made.id, ("sms:manage", "account-management:manage"))
+    with pytest.raises(ReplacementRejected, match="scopeGuids"):
+        step(world, token, Step.FINISH)
+    assert world.current_key(NAME).id == old.id
+    assert not world.infobip.key(made.id).enabled
+    assert "AWSPENDING" not in world.labels(NAME).get(token, set())  # the next rotate-secret is not refused
+
+
+def count_calls(which: Step, *, after: bool) -> int:
+    """How many calls to Secrets Manager and Infobip one step makes."""
+    world = World()
+    _, token = begun(world)
+    for before in EVERY[: EVERY.index(which)]:
+        step(world, token, before)
+    seen = Killer(world, at=10_000, after=after)
+    step(world, token, which)
+    return seen.calls
+
+
+class Killer:
+    """Ends the run at its ``at``-th call, before or after the effect."""
+
+    def __init__(self, world: World, at: int, *, after: bool = False) -> None:
+        self.world, self.at, self.calls = world, at, 0
+        if after:
+            world.store.after = self._store
+        else:
+            world.store.before = self._store
+        kind = FaultKind.HOOK_AFTER if after else FaultKind.HOOK_BEFORE
+        world.infobip.faults.add(Fault(kind, count=None, hook=self._infobip))
+
+    def _store(self, method: str, secret: str) -> None:
+        self._count()
+
+    def _infobip(self, request: Request, response: Response | None) -> None:
+        self._count()
+
+    def _count(self) -> None:
+        self.calls += 1
+        if self.calls == self.at:
+            raise Killed
+
+    def stop(self) -> None:
+        self.world.store.before = self.world.store.after = None
+        self.world.infobip.faults.clear()
+
+
+@pytest.mark.parametrize("reveal", [True, False], ids=["readable", "masked"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("which", [Step.CREATE, Step.TEST, Step.FINISH])
+@pytest.mark.parametrize("by_sweep", [False, True], ids=["repeated", "swept"])
+def test_killed_at_every_call(which: Step, after: bool, reveal: bool, by_sweep: bool) -> None:
+    for at in range(1, count_calls(which, after=after) + 1):
+        world = World(seed=at)
+        world.infobip.options.reveal = reveal
+        old, token = begun(world)
+        for before in EVERY[: EVERY.index(which)]:
+            step(world, token, before)
+        killer = Killer(world, at, after=after)
+        with pytest.raises(Killed):
+            step(world, token, which)
+        killer.stop()
+        assert world.consumer_works(NAME)
+        stored = any("rotator:key" in label for label in world.labels(NAME).get(token, ()))
+        if by_sweep and stored:
+            world.pass_time(HOUR)
+            assert world.sweep().ok, (at, world.lines()[-1])
+        else:
+            for again in EVERY:
+                step(world, token, again)
+        calm(world, old, token)
+
+
+def test_an_earlier_attempts_key_is_adopted() -> None:
+    world = World()
+    old, token = begun(world)
+    world.store.before = lambda method, _: _kill_at(method, "stage")
+    with pytest.raises(Killed):
+        step(world, token, Step.CREATE)
+    world.store.before = None
+    (made,) = (key for key in world.live_keys() if key.id != old.id)
+    assert step(world, token, Step.CREATE) == f"key {made.id} was stored"
+    assert world.infobip.creates_used(world.accounts["main"]) == 1
+
+
+def test_an_earlier_attempts_key_that_cannot_be_read_is_revoked_and_another_made() -> None:
+    world = World()
+    world.infobip.options.reveal = False
+    old, token = begun(world)
+    world.store.before = lambda method, _: _kill_at(method, "stage")
+    with pytest.raises(Killed):
+        step(world, token, Step.CREATE)
+    world.store.before = None
+    (lost,) = (key for key in world.live_keys() if key.id != old.id)
+    for which in EVERY:
+        step(world, token, which)
+    assert not world.infobip.key(lost.id).enabled
+    assert world.current_key(NAME).id not in (old.id, lost.id)
+    calm(world, old, token)
+
+
+def test_a_lost_answer_to_the_creation_makes_one_key_under_the_token() -> None:
+    for reveal in (True, False):
+        world = World()
+        world.infobip.options.reveal = reveal
+        old, token = begun(world)
+        world.infobip.faults.add(Fault(FaultKind.DROP_AFTER, "POST", KEYS))
+        for which in EVERY:
+            step(world, token, which)
+        assert world.current_key(NAME).name == key_name(NAME, "default", token)
+        assert len(world.live_keys()) == 2
+        calm(world, old, token)
+
+
+def test_a_second_token_ends_the_first_one() -> None:
+    world = World()
+    old, first = begun(world)
+    step(world, first, Step.CREATE)
+    (abandoned,) = (key for key in world.live_keys() if key.id != old.id)
+    second = world.store.start_rotation(NAME, world.new_id())
+    for which in (Step.TEST, Step.FINISH, Step.CREATE):
+        with pytest.raises(Refused, match="does not carry AWSPENDING"):
+            step(world, first, which)
+    for which in EVERY:
+        step(world, second, which)
+    assert world.current_key(NAME).name.endswith(second)
+    with pytest.raises(Refused):
+        step(world, first, Step.FINISH)
+    calm(world, old, second)
+    assert not world.infobip.key(abandoned.id).enabled
+
+
+def test_a_value_that_was_stored_by_hand_meanwhile_is_not_replaced() -> None:
+    world = World()
+    _old, token = begun(world)
+    step(world, token, Step.CREATE)
+    world.pass_time(timedelta(minutes=1))
+    by_hand = world.infobip.add_key(world.accounts["main"], "by hand, later")
+    world.store.put_value_by_hand(NAME, json.dumps({"api_key": by_hand.value}))
+    with pytest.raises(RotatorError):
+        step(world, token, Step.FINISH)
+    assert world.current_key(NAME).id == by_hand.id
+
+
+def test_the_first_key_of_a_secret_without_a_value() -> None:
+    world = World()
+    world.account()
+    world.store.create_secret(NAME, world.tags(scopes="sms:manage"))
+    token = world.store.start_rotation(NAME, world.new_id())
+    for which in EVERY:
+        step(world, token, which)
+    assert world.consumer_works(NAME)
+    assert len(world.live_keys()) == 1
+
+
+def test_a_secret_that_nobody_adopted_is_adopted_first() -> None:
+    world = World()
+    old, token = begun(world, adopted=False)
+    for which in EVERY:
+        step(world, token, which)
+    assert world.events_named("key.adopted")
+    calm(world, old, token)
+
+
+def test_switching_rotation_on_without_rotating_tests_the_configuration() -> None:
+    world = World()
+    old, token = begun(world)
+    assert step(world, token, Step.TEST) == "the configuration works; no key was made"
+    assert [key.id for key in world.live_keys()] == [old.id]
+    world.store.tag(NAME, {"rotator:grace": "soon"})
+    with pytest.raises(Refused, match="misconfigured"):
+        step(world, token, Step.TEST)
+
+
+def hold(world: World, token: str) -> None:
+    world.store.tag(NAME, {"rotator:hold": "audit freeze"})
+
+
+def wrong_tag(world: World, token: str) -> None:
+    world.store.tag(NAME, {"rotator:grace": "soon"})
+
+
+def not_managed(world: World, token: str) -> None:
+    world.store.untag(NAME, "rotator:role")
+
+
+def no_such_account(world: World, token: str) -> None:
+    world.store.tag(NAME, {"rotator:account": "other"})
+
+
+def no_scopes(world: World, token: str) -> None:
+    world.infobip.portal_rescope(world.first_keys[NAME].id, ())
+
+
+def foreign_value(world: World, token: str) -> None:
+    world.store.start_rotation(NAME, token, "somebody else's value")
+
+
+def not_enabled(world: World, token: str) -> None:
+    world.store._records[NAME].rotation_enabled = False
+
+
+def unstaged(world: World, token: str) -> None:
+    world.store.label_by_hand(NAME, "AWSPENDING", None, token)
+
+
+REFUSALS: list[tuple[Callable[[World, str], None], type[RotatorError], str]] = [
+    (hold, Refused, "hold"),
+    (wrong_tag, Refused, "rotator:grace"),
+    (not_managed, ConfigurationError, "not managed"),
+    (no_such_account, ConfigurationError, "other has no management secret"),
+    (no_scopes, Refused, "no-scopes"),
+    (foreign_value, Refused, "holds a value that this program did not store"),
+    (not_enabled, Refused, "is not enabled for rotation"),
+    (unstaged, Refused, "has no staging label"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "kind", "said"), REFUSALS, ids=[item[0].__name__ for item in REFUSALS])
+def test_a_refused_rotation_changes_nothing(
+    spoil: Callable[[World, str], None], kind: type[RotatorError], said: str
+) -> None:
+    world = World()
+    _old, token = begun(world)
+    spoil(world, token)
+    before = (world.labels(NAME), world.live_keys())
+    with pytest.raises(kind, match=said):
+        step(world, token, Step.CREATE)
+    assert (world.labels(NAME), world.live_keys()) == before
+    (line,) = world.events_named("rotation.failed", "denied" if kind is Refused else "failure")
+    assert (line["secret"], line["version_id"], line["step"]) == (NAME, token, "createSecret")
+    assert "Rotation Failed" in [kind for kind, _ in world.events.sent]
+
+
+def test_finish_refuses_a_version_that_was_never_stored() -> None:
+    world = World()
+    old, token = begun(world)
+    with pytest.raises(Refused, match="createSecret has not been done"):
+        step(world, token, Step.FINISH)
+    assert world.current_key(NAME).id == old.id
+
+
+def test_a_hold_between_the_steps_stops_the_promotion() -> None:
+    world = World()
+    old, token = begun(world)
+    step(world, token, Step.CREATE)
+    world.store.tag(NAME, {"rotator:hold": "audit freeze"})
+    with pytest.raises(Refused, match="hold"):
+        step(world, token, Step.FINISH)
+    assert world.current_key(NAME).id == old.id
+    world.store.untag(NAME, "rotator:hold")
+    step(world, token, Step.FINISH)
+    calm(world, old, token)
+
+
+def test_a_key_that_does_not_authenticate_is_given_up() -> None:
+    world = World()
+    old, token = begun(world)
+    step(world, token, Step.CREATE)
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, path="/account/1/balance", status=401, count=None))
+    with pytest.raises(ReplacementRejected):
+        step(world, token, Step.TEST)
+    world.infobip.faults.clear()
+    assert [key.id for key in world.live_keys()] == [old.id]
+    with pytest.raises(Refused):  # Secrets Manager sees that this rotation is over
+        step(world, token, Step.FINISH)
+
+
+def test_it_leaves_the_reserve_for_emergencies() -> None:
+    world = World(policy=Policy(daily_limit=3, reserve=2))
+    old, token = begun(world)
+    world.infobip.add_key(world.accounts["main"], "made today")
+    with pytest.raises(Changed, match="used up"):
+        step(world, token, Step.CREATE)
+    assert world.current_key(NAME).id == old.id
+    world.pass_time(timedelta(hours=25))
+    step(world, token, Step.CREATE)
+
+
+def test_many_missing_keys_are_a_wrong_account_and_not_a_reason() -> None:
+    world = World()
+    old, token = begun(world)
+    for number in range(7):
+        other = world.managed(f"prod/other-{number}")
+        world.infobip.portal_delete(other.id)
+    world.store.tag(NAME, {"rotator:scopes": "sms:manage"})
+    world.infobip.portal_delete(old.id)
+    with pytest.raises(RotatorError, match=r"another account|no key of this Infobip account"):
+        step(world, token, Step.CREATE)
+
+
+def test_a_sweep_leaves_it_alone_before_the_first_step_and_finishes_it_after() -> None:
+    world = World()
+    old, token = begun(world, left=5 * DAY, age=85 * DAY)
+    world.sweep()
+    assert world.current_key(NAME).id == old.id
+    step(world, token, Step.CREATE)
+    assert world.sweep().ok
+    assert world.current_key(NAME).name.endswith(token)
+    assert step(world, token, Step.TEST) == ALREADY_CURRENT
+    assert step(world, token, Step.FINISH) == ALREADY_CURRENT
+    calm(world, old, token)
+
+
+def _kill_at(method: str, wanted: str) -> None:
+    if method == wanted:
+        raise Killed

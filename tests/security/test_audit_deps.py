@@ -1,0 +1,143 @@
+"""``.ci/audit-deps``: a found vulnerability fails, a missing network does not, and what was not checked is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parent.parent.parent / ".ci" / "audit-deps"
+LOCK = "click==8.2.0 --hash=sha256:" + "0" * 64 + "\nrich==14.0.0 --hash=sha256:" + "1" * 64 + "\n"
+
+# Speaks as pip-audit does, of what a file beside it says: {"requests": ["PYSEC-1"], ...}, or {"fail": true}.
+STAND_IN = """\
+import json, pathlib, sys
+told = json.loads(pathlib.Path(__file__).with_name("told.json").read_text())
+options = dict(zip(sys.argv[1:], sys.argv[2:]))
+if told.get("fail") or (told.get("fail_later") and "known" not in options["--requirement"]):
+    sys.exit("no network")
+found = []
+for line in pathlib.Path(options["--requirement"]).read_text().splitlines():
+    name, version = line.split(" ")[0].split("==")
+    if name in told.get("unknown", ()):
+        found.append({"name": name, "skip_reason": "not found"})
+        continue
+    vulns = [{"id": one, "fix_versions": ["9.9"], "aliases": []} for one in told.get(name, ())]
+    found.append({"name": name, "version": version, "vulns": vulns})
+pathlib.Path(options["--output"]).write_text(told.get("answer") or json.dumps({"dependencies": found, "fixes": []}))
+sys.exit(any(each.get("vulns") for each in found))
+"""
+
+
+def run(lock: Path, **environment: str) -> tuple[int, str]:
+    done = subprocess.run(
+        ["bash", str(SCRIPT), str(lock)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    path = tmp_path / "lock.txt"
+    path.write_text(LOCK, encoding="utf-8")
+    return path
+
+
+KNOWN = {"requests": ["PYSEC-2018-28"]}
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "says"),
+    [
+        (KNOWN, 0, "no known vulnerability"),
+        (KNOWN | {"rich": ["PYSEC-7"]}, 1, "rich 14.0.0: PYSEC-7, mended in 9.9"),
+        (KNOWN | {"unknown": ["rich"]}, 0, "1 packages checked, 1 not known to the service"),
+        (KNOWN | {"unknown": ["rich"], "click": ["PYSEC-8"]}, 1, "VULNERABLE"),
+        (KNOWN | {"fail_later": True}, 0, "the service stopped answering"),
+        ({"fail": True}, 0, "not checked: no vulnerability service answered"),
+        ({}, 0, "knows of no vulnerabilities"),
+        ({"unknown": ["requests", "click", "rich"]}, 0, "knows of no vulnerabilities"),
+        (KNOWN | {"answer": "<html>"}, 0, "can't be read"),
+    ],
+)
+def test_what_it_makes_of_an_answer(tmp_path: Path, lock: Path, told: dict[str, object], code: int, says: str) -> None:
+    program = tmp_path / "pip-audit"
+    program.write_text(f"#!{sys.executable}\n{STAND_IN}", encoding="utf-8")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    (tmp_path / "told.json").write_text(json.dumps(told), encoding="utf-8")
+    found, said = run(lock, PIP_AUDIT=str(program))
+    assert (found, says in said) == (code, True), said
+    # Never both: that all is well, and that something was not looked at.
+    assert not ("no known vulnerability" in said and "not checked" in said)
+
+
+def test_without_the_program_it_says_so(lock: Path) -> None:
+    found, said = run(lock, PIP_AUDIT=str(lock.parent / "none"))
+    assert found == 0
+    assert "not checked" in said
+
+
+class Service(BaseHTTPRequestHandler):
+    """An OSV service that knows of one vulnerability in each name of ``known``."""
+
+    known: frozenset[str] = frozenset()
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["package"]["name"]
+        vulnerability = {
+            "id": "PYSEC-1",
+            "summary": "bad",
+            "modified": "2020-01-01T00:00:00Z",
+            "affected": [{"package": {"name": asked, "ecosystem": "PyPI"}, "ranges": []}],
+        }
+        body = json.dumps({"vulns": [vulnerability]} if asked in self.known else {}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def service(*known: str) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Known", (Service,), {"known": frozenset(known)}))
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1/query"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.skipif(shutil.which("pip-audit") is None, reason="pip-audit is not installed")
+def test_with_pip_audit_itself(lock: Path) -> None:
+    with service("requests", "click") as url:
+        found, said = run(lock, AUDIT_OSV_URL=url)
+        assert (found, "click 8.2.0: PYSEC-1" in said) == (1, True), said
+    found, said = run(lock, AUDIT_OSV_URL="http://127.0.0.1:1/")
+    assert (found, "not checked: no vulnerability service" in said) == (0, True), said
+
+
+def test_the_static_check_is_on() -> None:
+    """ruff's rules S (bandit's) are part of the linting that CI does; what is switched off has a reason beside it."""
+    root = SCRIPT.parent.parent
+    project = (root / "pyproject.toml").read_text(encoding="utf-8")
+    assert '"S",' in project.partition("select = [")[2].partition("]")[0] + ","
+    assert "make --no-print-directory lint" in (root / ".ci" / "run").read_text(encoding="utf-8")

@@ -1,0 +1,159 @@
+"""No value stands open in a local variable where an error, a crash reporter or a debugger would show it."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rotator.audit import Trigger
+from rotator.core.secret import Secret
+from rotator.emergency import Emergency, Strategy, Target
+from rotator.errors import ConfigurationError, RotatorError
+from rotator.manual import adopt, rotate_now
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.wire import Request, Response
+from tests import leaks
+from tests.aws.conftest import aws, aws_server, clean_env, clients, credentials, make_store, store
+from tests.aws.fake_aws import Answer, FakeAws, drop, error, ok, text
+from tests.fuzz.outside import result_of
+from tests.infobip.far_end import KEY_VALUE
+from tests.security.frames import own_frames, shown, told
+from tests.world import DAY, HOUR, World
+
+__all__ = ["aws", "aws_server", "clean_env", "clients", "credentials", "make_store", "store"]
+
+VERSION = "a" * 32
+PASSWORD = "Correct-Horse-Battery-9!"
+
+
+class Watch:
+    """Looks into every frame of the program at each call of a far end, and at each audit line."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.looks = 0
+        self.leaks: set[str] = set()
+        world.store.before = world.store.after = self._at_store
+        for kind in (FaultKind.HOOK_BEFORE, FaultKind.HOOK_AFTER):
+            world.infobip.faults.add(Fault(kind, count=None, hook=self._at_infobip))
+
+    def _at_store(self, method: str, secret: str) -> None:
+        self.look()
+
+    def _at_infobip(self, request: Request, response: Response | None) -> None:
+        self.look()
+
+    def look(self) -> None:
+        self.looks += 1
+        values = {str(key.value) for key in self.world.infobip.keys()} | {PASSWORD}
+        for frame in own_frames(sys._getframe(1)):
+            locals_shown = shown(frame)
+            if any(value in locals_shown for value in values):
+                self.leaks.add(locals_shown.splitlines()[0])
+
+
+@pytest.mark.parametrize(("auth", "reveal"), [("basic", True), ("ibsso", False), ("oauth2", True)])
+def test_no_frame_shows_a_value_at_any_call(auth: str, reveal: bool) -> None:
+    """A key's whole life, an emergency and a leaked value: at each call of a far end every frame is dumped."""
+    world = World()
+    world.infobip.options.reveal = reveal
+    world.account("main", auth=auth, password=PASSWORD)
+    world.managed("prod/new", adopted=False)
+    world.managed("prod/plain", plain=True, left=5 * DAY, age=85 * DAY)
+    world.managed("prod/json", left=5 * DAY, age=85 * DAY, extra={"other": 1})
+    leaked = world.current_value("prod/new")
+    watch = Watch(world)
+    world.sweep()
+    world.pass_time(80 * HOUR)
+    world.sweep()
+    adopt(world.reconciler(), "prod/new")
+    rotate_now(world.reconciler(), "prod/json", "by hand")
+    for target in (Target(secret="prod/plain"), Target(leaked=Secret(leaked))):
+        emergency = Emergency(world.services(Trigger.EMERGENCY), "leak", "INC-1")
+        for plan in emergency.plan(target, Strategy.REPLACE_FIRST):
+            assert emergency.execute(emergency.look(plan)).ok
+    assert watch.looks > 100
+    assert watch.leaks == set()
+
+
+def test_the_watch_sees_a_value_that_stands_open() -> None:
+    """The test above can fail: a frame of the program that holds a value in the open is found."""
+    world = World()
+    world.managed("prod/x")
+    watch = Watch(world)
+    namespace: dict[str, Any] = {}
+    source = "def careless(value, look):\n    opened = value.reveal()\n    look()\n"
+    exec(compile(source, str(Secret.__init__.__code__.co_filename), "exec"), namespace)  # noqa: S102 - a frame of its own
+    namespace["careless"](Secret(world.current_value("prod/x")), watch.look)
+    assert len(watch.leaks) == 1
+
+
+ANSWERS: list[Answer] = [
+    error("AccessDeniedException", "no"),
+    error("InternalServiceError", status=500),
+    text(200),
+    text(200, b"\x80"),
+    text(200, json.dumps({"SecretString": KEY_VALUE}).encode()),
+    drop,
+    ok(ARN="arn", Name="n", VersionId=VERSION, SecretBinary=b64encode(KEY_VALUE.encode()).decode()),
+]
+
+
+@pytest.mark.parametrize("number", range(len(ANSWERS)))
+def test_no_traceback_of_the_store_shows_a_value(aws: FakeAws, store: Any, number: int) -> None:
+    value = Secret(KEY_VALUE)
+    quoted = error("InvalidParameterException", f"'{KEY_VALUE}' failed to satisfy constraint")
+    calls: list[tuple[Answer, Callable[[], object]]] = [
+        (ANSWERS[number], lambda: store.stage("prod/x", VERSION, value, ("AWSPENDING",))),
+        (quoted, lambda: store.stage("prod/x", VERSION, value, ("AWSPENDING",))),
+        (quoted, lambda: store.stage("prod/x", "short", value, ("AWSPENDING",))),
+        (ANSWERS[number], lambda: store.read_current("prod/x")),
+    ]
+    raised = 0
+    for answer, call in calls:
+        aws.answers = [answer]
+        _, caught = result_of(call, RotatorError)
+        if caught is not None:
+            raised += 1
+            assert KEY_VALUE not in told(caught)
+            assert caught.__context__ is None
+    assert raised >= 3
+
+
+def test_a_traceback_with_locals_is_searched_at_all() -> None:
+    """The search can fail: a value in a frame outside of the tests is found."""
+    with pytest.raises(ValueError, match="delimiter") as caught:
+        json.loads(f'{{"{KEY_VALUE}"')
+    assert KEY_VALUE in told(caught.value)
+
+
+class Pipe:
+    """A standard input that is no terminal."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.buffer = io.BytesIO(raw)
+        self.closed = False
+
+    def isatty(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def stdin(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
+    return lambda raw: monkeypatch.setattr(sys, "stdin", Pipe(raw))
+
+
+@pytest.mark.parametrize("around", [("", " and more"), ('"', '"\n"x"'), ("\x00", ""), ("é", "")])
+def test_no_traceback_shows_what_came_by_stdin(stdin: Callable[[bytes], None], around: tuple[str, str]) -> None:
+    from rotator.cli.revoke import _read_leaked
+
+    stdin(f"{around[0]}{leaks.register(KEY_VALUE)}{around[1]}".encode())
+    with pytest.raises(ConfigurationError) as caught:
+        _read_leaked()
+    assert KEY_VALUE not in told(caught.value)

@@ -1,0 +1,227 @@
+"""An Infobip that lies: what consumers have goes on working, and no key is touched that is not ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from rotator.core.model import Reason
+from rotator.core.secret import Secret
+from rotator.errors import ProviderError
+from rotator.infobip.client import InfobipClient
+from rotator.infobip.credentials import AuthMethod
+from rotator.ports import KeyRequest
+from rotator.sandbox.wire import Request
+from tests.fuzz.outside import HOSTILE, result_of
+from tests.infobip.far_end import KEY_VALUE, FarEnd, client_for, reply
+from tests.security.lying import Lie, keys_in, lying_world
+from tests.world import DAY, HOUR, START
+
+DUE: dict[str, Any] = {"left": 25 * DAY, "age": 65 * DAY}
+VERSION = "0f8fad5b-d9cb-469f-a165-70867728950e"
+
+
+def is_create(request: Request) -> bool:
+    return request.method == "POST" and request.path.endswith("/api-keys")
+
+
+def test_keys_with_names_like_ours_are_left_unless_the_name_and_the_secret_prove_it() -> None:
+    """Names can be given to a key by whoever may make keys; only a version that provably was not stored is a proof."""
+    world, liar = lying_world()
+    world.managed("prod/x")
+    world.managed("prod/held", hold="audit")
+    names = [
+        f"prod/x/rotator:other:{VERSION}",
+        f"prod/y/rotator:default:{VERSION}",
+        f"prod/held/rotator:default:{VERSION}",
+        f"prod/x/rotator:default:{VERSION}\n",
+        f"prod/x/rotator:default:{VERSION} ",
+        f"prod/x/ROTATOR:default:{VERSION}",
+        f"prod/x/rotator:default :{VERSION}",
+        f"prod/x\x00/rotator:default:{VERSION}",
+        f"prod/x/rotator:default:{VERSION[:31]}",
+        f"/rotator:default:{VERSION}",
+        *(text for text in HOSTILE if text and text.isascii()),
+    ]
+    account = world.accounts["main"]
+    kept = [liar.add_key(account, name, valid_from=START - DAY) for name in names]
+    orphan = liar.add_key(account, f"prod/x/rotator:default:{VERSION}", valid_from=START - HOUR)
+    for _ in range(3):
+        world.sweep()
+        world.pass_time(DAY)
+    assert liar.puts == {orphan.id}
+    assert {key.id for key in kept} <= {key.id for key in world.live_keys()}
+    assert world.consumer_works("prod/x")
+
+
+def foreign_keys(request: Request, answer: Any) -> Any:
+    """Another account's keys in our list, old and named as ours would be."""
+    if "apiKeys" in answer:
+        for number in range(3):
+            named = {"id": f"FOREIGN{number}", "name": f"prod/x/rotator:default:{VERSION[:-1]}{number}"}
+            more = {"enabled": True, "validFrom": "2025-01-01T00:00:00", "accountId": "EVIL"}
+            answer["apiKeys"].append({**named, **more})
+        answer["paging"]["totalCount"] = len(answer["apiKeys"])
+    return answer
+
+
+def other_id(request: Request, answer: Any) -> Any:
+    """Each single key comes under an id that is not its own."""
+    if "apiKeys" not in answer:
+        for key in keys_in(answer):
+            key["id"] = "SOMEBODYELSES"
+    return answer
+
+
+def other_name(request: Request, answer: Any) -> Any:
+    for key in keys_in(answer):
+        key["name"] = "=HYPERLINK()\x1b[2J"
+    return answer
+
+
+def all_disabled(request: Request, answer: Any) -> Any:
+    if request.method == "GET":
+        for key in keys_in(answer):
+            key["enabled"] = False
+    return answer
+
+
+def all_ended(request: Request, answer: Any) -> Any:
+    if request.method == "GET":
+        for key in keys_in(answer):
+            key["validTo"] = "2020-01-01T00:00:00"
+    return answer
+
+
+def none_at_all(request: Request, answer: Any) -> Any:
+    if "apiKeys" in answer:
+        answer.update(apiKeys=[], paging={"totalCount": 0, "totalPages": 0})
+    return answer
+
+
+def always_the_same(request: Request, answer: Any) -> Any:
+    """Every key of a list is the first one: for whatever value or name one asks."""
+    if answer.get("apiKeys"):
+        answer["apiKeys"] = [answer["apiKeys"][0]] * len(answer["apiKeys"])
+    return answer
+
+
+@pytest.mark.parametrize(
+    "lie", [foreign_keys, other_id, other_name, all_disabled, all_ended, none_at_all, always_the_same]
+)
+def test_no_lie_takes_a_working_key_from_a_consumer_or_touches_a_foreign_one(lie: Lie) -> None:
+    """Through sweeps over a week, long enough for every grace period to be over."""
+    world, liar = lying_world()
+    for name in ("prod/x", "prod/y"):
+        world.managed(name, **DUE)
+    world.managed("prod/z", adopted=False)
+    foreign = liar.add_key(world.accounts["main"], "by hand, of nobody here")
+    liar.lie = lie
+    for _ in range(8):
+        world.sweep()
+        for name in ("prod/x", "prod/y", "prod/z"):
+            assert world.consumer_works(name)
+        world.pass_time(DAY)
+    assert not liar.puts & {"FOREIGN0", "FOREIGN1", "FOREIGN2", foreign.id}
+    liar.lie = None  # and when it tells the truth again, all is well again
+    for _ in range(10):
+        world.sweep()
+        world.pass_time(DAY)
+    # What piled up meanwhile may be too much to be ended at once without a person's word; nothing else is left to mend.
+    alerts = {alert.kind for plan in world.sweep().plan.accounts for alert in plan.alerts}
+    assert alerts <= {Reason.MASS_REVOCATION, Reason.UNKNOWN_KEY_EXPIRING}
+    assert all(world.consumer_works(name) for name in ("prod/x", "prod/y", "prod/z"))
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"scopeGuids": ["sms:manage", "account-management:manage"]},
+        {"scopeGuids": []},
+        {"permissions": ["WEB_SDK"]},
+        {"allowedIPs": ["192.0.2.1"]},
+        {"platform": [{"applicationId": "somebody-elses"}]},
+        {"accountId": "SOMEBODYELSES"},
+        {"validTo": "2036-01-01T00:00:00"},
+        {"enabled": False},
+        {"name": "prod/y"},
+    ],
+    ids=lambda field: next(iter(field)),
+)
+def test_a_new_key_that_is_not_what_was_asked_is_never_promoted(field: dict[str, Any]) -> None:
+    world, liar = lying_world()
+    old = world.managed("prod/x", **DUE)
+    liar.lie = lambda request, answer: {**answer, **field} if is_create(request) else answer
+    world.sweep()
+    assert world.current_key("prod/x").id == old.id
+    (rejected,) = world.events_named("key.rejected", "failure")
+    made = {key.id for key in liar.keys(world.accounts["main"])} - {old.id}
+    assert made == {rejected["key_id"]}
+    assert made.isdisjoint(key.id for key in world.live_keys())
+
+
+def test_a_create_that_answers_with_another_key_does_not_bring_that_key_into_the_secret() -> None:
+    world, liar = lying_world()
+    world.managed("prod/x", **DUE)
+    other = world.managed("prod/other")
+    entry = {"id": other.id, "apiKeySecret": other.value}
+    liar.lie = lambda request, answer: {**answer, **entry} if is_create(request) else answer
+    world.sweep()
+    liar.lie = None
+    for _ in range(8):
+        world.sweep()
+        world.pass_time(DAY)
+        assert world.consumer_works("prod/x")
+        assert world.current_key("prod/x").id != other.id
+    assert world.current_key("prod/other").id == other.id
+
+
+CALLS: dict[str, Callable[[InfobipClient], object]] = {
+    "list": lambda client: client.list_keys(),
+    "value": lambda client: client.find_by_value(Secret(KEY_VALUE)),
+    "get": lambda client: client.get_key("K1"),
+    "create": lambda client: client.create_key(KeyRequest("n", START, frozenset({"a"}))),
+    "revoke": lambda client: client.revoke_key("K1", START),
+    "probe": lambda client: client.probe(Secret(KEY_VALUE), "/account/1/balance"),
+}
+
+
+@pytest.mark.parametrize("auth", list(AuthMethod))
+def test_a_redirect_takes_nothing_to_another_host(auth: AuthMethod) -> None:
+    """Neither the call's credentials nor a login's, whatever is called, however it is redirected."""
+    with FarEnd([reply(200, {"token": "T" * 20, "access_token": "T" * 20})]) as other:
+        for status in (301, 302, 303, 307, 308):
+            with FarEnd([reply(status, b"", Location=f"{other.url}/take", Refresh=f"0; url={other.url}/take")]) as far:
+                for call in CALLS.values():
+                    client = client_for(far.url, auth=auth)
+                    _, error = result_of(partial(call, client), ProviderError)
+                    assert other.url not in str(error)
+                    client.close()
+                assert far.seen
+        assert other.connections == 0
+
+
+def made_long_ago(request: Request, answer: Any) -> Any:
+    for key in keys_in(answer):
+        key["validFrom"] = "1970-01-01T00:00:00"
+    return answer
+
+
+def test_a_lie_about_ages_ends_no_grace_early() -> None:
+    """By the keys' ages the replacement would be an orphan and the old one long past its time."""
+    world, liar = lying_world()
+    old = world.managed("prod/x", **DUE)
+    world.sweep()
+    liar.lie = made_long_ago
+    world.pass_time(71 * HOUR)
+    world.sweep()
+    assert old.id in {key.id for key in world.live_keys()}
+    assert liar.puts == set()
+    world.pass_time(HOUR + timedelta(seconds=1))
+    world.sweep()
+    assert liar.puts == {old.id}
+    assert world.consumer_works("prod/x")

@@ -1,0 +1,134 @@
+"""Values in a running process: not in its arguments or environment while it works, not in its memory afterwards."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import click
+import pytest
+
+from rotator.cli.app import cli
+from rotator.sandbox.faults import Fault, FaultKind
+from tests import leaks
+from tests.cli.conftest import moto, rig
+from tests.cli.rig import Rig
+from tests.infobip.far_end import KEY_VALUE
+
+__all__ = ["moto", "rig"]
+
+ROOT = Path(__file__).parent.parent.parent
+PASSWORD = "Correct-Horse-Battery-9!"
+
+
+def commands(group: click.Group, *path: str) -> list[tuple[str, click.Command]]:
+    """Every command with its whole name."""
+    found: list[tuple[str, click.Command]] = []
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found += commands(command, *path, name)
+        else:
+            found.append((" ".join((*path, name)), command))
+    return found
+
+
+def test_no_option_takes_a_secret() -> None:
+    words = ("password", "token", "value", "credential", "api-key", "apikey", "leaked")
+    for name, command in commands(cli):
+        for parameter in command.params:
+            takes_text = not getattr(parameter, "is_flag", False)
+            named = " ".join([parameter.name or "", *parameter.opts]).lower().replace("_", "-")
+            assert not (takes_text and any(word in named for word in words)), f"{name}: {named}"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rotate", KEY_VALUE, "--reason", "r"],
+        ["revoke", "--key-id", KEY_VALUE, "--account", "main", "--reason", "r", "--yes"],
+        ["revoke", f"--secret={KEY_VALUE.upper()}", "--reason", "r", "--yes"],
+        ["rotate", "prod/x", "--reason", f"found {KEY_VALUE} in a log"],
+        [KEY_VALUE],
+        ["--profile", KEY_VALUE, "plan", "--json"],
+    ],
+)
+def test_a_value_as_an_argument_is_refused_before_anything_is_done(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would get into requests, and by them into AWS's own trail."""
+    from rotator.cli import main
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")  # nothing that is asked would be answered
+    assert main(arguments) == 2
+    said = "".join(capsys.readouterr())
+    assert "Treat it as leaked" in said
+    assert KEY_VALUE[:12] not in said.lower()
+
+
+def test_the_process_list_shows_no_value_while_it_works(rig: Rig) -> None:
+    """The child is held in the middle of an emergency, and its arguments and environment are read as others can."""
+    account, user = rig.account("main", password=PASSWORD)
+    user.password = PASSWORD
+    key = rig.secret("app/key", account)
+    held = Fault(FaultKind.DELAY, method="PUT", until=threading.Event())
+    rig.world.faults.add(held)
+    child = rig.start("revoke", "--leaked-key-stdin", "--reason", "leak", "--yes", stdin=True)
+    try:
+        assert child.stdin is not None
+        child.stdin.write(leaks.register(str(key.value)))
+        child.stdin.close()
+        child.stdin = None
+        assert held.entered.wait(30)
+        seen = b"".join((Path("/proc") / str(child.pid) / name).read_bytes() for name in ("cmdline", "environ"))
+    finally:
+        assert held.until is not None
+        held.until.set()
+        out, err = child.communicate(timeout=60)
+    rig.ran(child, out, err)
+    assert b"--leaked-key-stdin" in seen
+    for value in (str(key.value), PASSWORD):
+        assert value.encode() not in seen
+    assert not rig.world.authenticates(str(key.value))
+
+
+@pytest.mark.parametrize("auth", ["basic", "oauth2"])
+def test_nothing_that_was_read_is_in_memory_afterwards(rig: Rig, tmp_path: Path, auth: str) -> None:
+    """After a sweep that reads and stores values no living object of the process holds one, in any of its forms."""
+    account, user = rig.account("main", password=PASSWORD)
+    user.password = PASSWORD
+    value = {"base_url": rig.server.url, "username": user.username, "password": PASSWORD, "auth": auth}
+    rig.client.put_secret_value(SecretId="rotator/main", SecretString=json.dumps(value), VersionStages=["AWSCURRENT"])
+    old = [rig.secret(name, account) for name in ("app/due", "app/unadopted")]
+    labels = rig.client.describe_secret(SecretId="app/unadopted")["VersionIdsToStages"]
+    for version, stages in labels.items():
+        for label in stages:
+            if label.startswith("rotator:"):
+                rig.client.update_secret_version_stage(
+                    SecretId="app/unadopted", VersionStage=label, RemoveFromVersionId=version
+                )
+    rig.client.tag_resource(SecretId="app/due", Tags=[{"Key": "rotator:max-age", "Value": "1s"}])
+    wanted = tmp_path / "wanted"
+    header = base64.b64encode(f"{user.username}:{PASSWORD}".encode()).decode()
+    known = [PASSWORD, header, *(str(key.value) for key in old)]
+    # The control comes last: something that the process certainly holds.
+    wanted.write_text("\n".join(text[::-1] for text in [*known, "leaked-key-stdin"]), encoding="utf-8")
+    program = ROOT / "tests" / "security" / "remains.py"
+    child = subprocess.run(
+        [sys.executable, str(program), str(wanted), "run", "--json"],
+        env=rig.environment | {"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    leaks.check(child.stdout + child.stderr, "the child's output")
+    found = json.loads(child.stdout.splitlines()[-1])
+    assert '"kind": "rotate"' in child.stdout, child.stderr[-2000:]
+    assert '"outcome": "done"' in child.stdout
+    assert found["looked_at"] > 10_000
+    assert found["held"] == [len(known)]
