@@ -1,7 +1,7 @@
 # Everything runs in .venv, which the targets set up for themselves from the locks. PYTHON=... chooses the interpreter.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint typecheck package format lock setup clean
+.PHONY: help demo test check lint typecheck package wheel deploychecks audit format lock setup clean
 
 # In percent, branches counted. The tests decide; a number that nobody may lower without a reason is only the last guard.
 COVERAGE ?= 95
@@ -16,9 +16,9 @@ demo:  ## the main job, end to end, in the embedded sandbox; no account, no netw
 	@.venv/bin/rotator demo
 
 test: setup  ## every test, with coverage
-	@HYPOTHESIS_PROFILE=ci .venv/bin/python -m pytest -n auto --cov --cov-report=term --cov-fail-under=$(COVERAGE) $(PYTEST_ARGS)
+	@HYPOTHESIS_PROFILE=ci .venv/bin/python -m pytest -n auto --dist loadfile --cov --cov-report=term --cov-fail-under=$(COVERAGE) $(PYTEST_ARGS)
 
-check: lint typecheck package test  ## what CI checks
+check: lint typecheck wheel package deploychecks audit test  ## what CI checks
 
 lint: setup  ## ruff
 	@.venv/bin/python -m ruff check .
@@ -26,8 +26,17 @@ lint: setup  ## ruff
 typecheck: setup  ## mypy, strictly
 	@.venv/bin/python -m mypy
 
-package: setup  ## the wheel can be built and holds what it should
-	@rm -rf dist
+package: setup  ## dist/rotator-lambda.zip, for the Lambda (BUNDLE_BOTO3=1: with boto3)
+	@.venv/bin/python .ci/package
+
+deploychecks:  ## serverless.yml and terraform/, each by its own tools
+	@.ci/deploy-checks
+
+audit: setup  ## known vulnerabilities of the pinned dependencies, where that can be asked
+	@.ci/audit-deps
+
+wheel: setup  ## the wheel can be built and holds what it should
+	@rm -f dist/*.whl
 	@.venv/bin/python -m hatchling build -t wheel >/dev/null 2>&1 || .venv/bin/python -m hatchling build -t wheel
 	@.venv/bin/python -m zipfile -l dist/*.whl | grep -q 'rotator/py.typed' || { echo 'the wheel lacks rotator/py.typed' >&2; exit 1; }
 	@! .venv/bin/python -m zipfile -l dist/*.whl | grep -E '^tests/' || { echo 'the wheel holds tests' >&2; exit 1; }

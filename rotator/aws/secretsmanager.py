@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from functools import partial
 from traceback import clear_frames
 from typing import Any, Final, TypeVar
 

@@ -74,7 +74,6 @@ def read_lifecycle(entry: SecretEntry, resolved_key: str | None = None) -> Lifec
 @lru_cache(maxsize=4096)  # every sweep reads every secret's labels several times, and they rarely change
 def _read(versions: tuple[tuple[str, frozenset[str]], ...], resolved_key: str | None) -> Lifecycle:
     ordered = sorted(versions, key=lambda item: item[0])
-    labels_of = dict(ordered)
     keys: dict[str, str] = {}
     retire: list[Retiring] = []
     retire_labels: list[tuple[str, str, str]] = []
@@ -82,6 +81,7 @@ def _read(versions: tuple[tuple[str, frozenset[str]], ...], resolved_key: str | 
     pending = [version for version, labels in ordered if PENDING in labels and CURRENT not in labels]
     problem = f"{len(current)} versions carry AWSCURRENT" if len(current) > 1 else None
     holders: dict[str, str] = {}
+    at_work: set[str] = set()
     for version, labels in ordered:
         for label in sorted(labels):
             if (key_id := parse_key_label(label)) is not None:
@@ -89,6 +89,8 @@ def _read(versions: tuple[tuple[str, frozenset[str]], ...], resolved_key: str | 
                     problem = problem or f"version {version} carries the labels of two keys"
                 if key_id in holders:
                     problem = problem or f"key {key_id} is labelled on two versions"
+                if version in current:
+                    at_work.add(key_id)
                 keys[version] = key_id
                 holders[key_id] = version
             elif (parsed := parse_retire_label(label)) is not None:
@@ -130,9 +132,7 @@ def _read(versions: tuple[tuple[str, frozenset[str]], ...], resolved_key: str | 
         label_count=sum(len(labels) for _, labels in ordered),
         problem=problem,
         named=frozenset(holders) | retiring_keys,
-        at_work=frozenset(
-            key for version in current for label in labels_of[version] if (key := parse_key_label(label))
-        ),
+        at_work=frozenset(at_work),
     )
 
 

@@ -1,0 +1,138 @@
+"""Two years pass without a consumer noticing; and the simulation itself is shown to notice what it is there for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rotator.core.model import Policy
+from tests.chaos.faults import AWS_FAULTS
+from tests.chaos.two_years import RATE, Simulation, run
+from tests.chaos.years_faults import INFOBIP_FAULTS, Chance
+from tests.chaos.years_score import KINDS, Score
+from tests.world import DAY
+
+ROOT = Path(__file__).parents[2]
+SOON = (10 * DAY, 20 * DAY)
+
+
+def in_a_process(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: measuring its coverage would take longer than running it."""
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith(("COV_", "COVERAGE_"))}
+    command = [sys.executable, "-m", "tests.chaos.two_years", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=inherited | variables, capture_output=True, text=True, timeout=1200, check=False
+    )
+
+
+@pytest.mark.slow
+def test_two_years_of_300_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    done = in_a_process("--seed", "1")
+    with capsys.disabled():
+        print(f"\n{done.stdout}")
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    counted = {line[:30].strip(): line[30:].strip() for line in done.stdout.splitlines()}
+    assert [counted[kind] for kind in KINDS] == ["0"] * len(KINDS)
+    assert counted["faults"].endswith(f"of {len(INFOBIP_FAULTS) + len(AWS_FAULTS)} kinds")
+    assert int(counted["rotations"]) > 3000
+    assert int(counted["kills"]) > 300
+
+
+@pytest.mark.slow
+def test_passing_over_what_does_nothing_changes_nothing() -> None:
+    """Thirty days with both outages, swept every time and not: the same keys, labels, values, faults and scores."""
+    quick = run(5, 30, outages_from=SOON)
+    whole = run(5, 30, outages_from=SOON, passing_over=False)
+    assert (quick.digest, quick.faults, quick.kills) == (whole.digest, whole.faults, whole.kills)
+    assert (quick.rotations, quick.revocations, quick.late_by) == (whole.rotations, whole.revocations, whole.late_by)
+    assert [violation.line() for violation in quick.violations] == [violation.line() for violation in whole.violations]
+    assert whole.count("not idle") == 0
+    assert whole.made == whole.sweeps == quick.sweeps
+    assert quick.made < quick.sweeps / 2
+    assert quick.rotations > 100
+
+
+def test_the_same_seed_is_the_same_in_every_process() -> None:
+    one, other = (in_a_process("--days", "2", "--seed", "3", PYTHONHASHSEED=seed).stdout for seed in ("1", "2"))
+    assert one.splitlines()[1:] == other.splitlines()[1:]
+    assert "end state" in one
+
+
+def test_gaps_between_faults_are_as_if_each_call_were_drawn_for() -> None:
+    chance = Chance("any", RATE)
+    assert abs(sum(chance.hit() for _ in range(100_000)) - 2000) < 200
+    made, passed = Chance("same", RATE), Chance("same", RATE)
+    hits = []
+    for number in range(2000):
+        hits.append(made.hit())
+        if passed.calm_for(1) and number % 3:
+            passed.pass_over(1)
+            assert not hits[-1]
+        else:
+            assert passed.hit() is hits[-1]
+    assert any(hits)
+
+
+# ---- it would notice ------------------------------------------------------------------------------------------------
+
+
+def spoil(simulation: Simulation, hour: int) -> None:
+    """One thing of each sort that must not happen, as if the rotator had done it."""
+    world, alfa, bravo = simulation.world, simulation.world.far["alfa"], simulation.world.far["bravo"]
+    if hour == 2:
+        world.store.put_value_by_hand("charlie/service-07", '{"api_key": "nonsense"}', world.new_id())
+        simulation.touched("charlie/service-07")
+    if hour == 30:
+        key = next(key for key_id in sorted(simulation.ledger.retiring) if (key := alfa.key(key_id)).enabled)
+        alfa.portal_disable(key.id)
+    if hour == 31:
+        alfa.options.daily_updates = 0
+        alfa.add_key(
+            world.ids["alfa"], f"alfa/service-09/rotator:default:{world.new_id()}", created_at=world.clock.now()
+        )
+    if hour == 100:
+        world.stream.write(f'{{"event": "made up", "detail": "{next(iter(alfa.keys())).value}"}}\n')
+    if hour == 40:
+        bravo.state.users["ops-bravo"].password = bravo.state.new_token()
+
+
+@pytest.fixture(scope="module")
+def spoilt() -> Score:
+    """Six days in which everything went wrong that may."""
+    return run(9, 6, rate=0.001, meddle=spoil)
+
+
+@pytest.mark.parametrize(
+    ("kind", "secret", "detail"),
+    [
+        ("consumer failure", "charlie/service-07", "does not work"),
+        ("secret in output", "", "1 secrets"),
+        ("revoked early", "alfa/", "after it was replaced"),
+        ("revoked late", "alfa/", "2 undisturbed sweeps"),
+        ("orphan", "alfa/service-09", "held by no secret"),
+        ("stuck", "bravo", "401"),
+    ],
+)
+def test_it_notices(spoilt: Score, kind: str, secret: str, detail: str) -> None:
+    found = [violation for violation in spoilt.violations if violation.kind == kind]
+    assert any(each.secret.startswith(secret) and detail in each.detail for each in found), spoilt.report()
+
+
+def test_a_report_says_where_to_look(spoilt: Score) -> None:
+    report = spoilt.report()
+    assert "FAILED with seed 9" in report
+    assert '"event": "sweep.started"' in report
+    assert "2026-03-0" in report
+
+
+@pytest.mark.slow
+def test_it_notices_more_creates_than_a_day_allows() -> None:
+    def allow(simulation: Simulation, _hour: int) -> None:
+        simulation.world.policy = Policy(daily_limit=90)
+        simulation.world.far["alfa"].options.daily_creates = None
+
+    assert run(2, 23, meddle=allow, rate=0.001).count("over the limit")

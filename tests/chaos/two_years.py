@@ -1,0 +1,292 @@
+"""Two years in minutes: 300 secrets in three accounts, an hourly sweep of each, faults, outages, and people.
+
+The reconciler, the client and its HTTP stack are the real ones; both far ends are the sandbox's. Run it by hand with
+``python -m tests.chaos.two_years --seed 7``: the same seed is the same two years.
+
+Sweeps that provably do nothing are passed over (see ``years_idle``); the tests compare that with sweeping every time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from rotator.core.model import Outcome, Reason, Severity
+from rotator.errors import RotatorError
+from rotator.reconcile import Sweep
+from tests.chaos.faults import Kill
+from tests.chaos.years_faults import Outages
+from tests.chaos.years_idle import Idle
+from tests.chaos.years_ledger import Ledger
+from tests.chaos.years_score import Score
+from tests.chaos.years_world import ACCOUNTS, CLEARED, START, Enterprise
+from tests.world import DAY, HOUR
+
+RATE = 1 / 50
+"""How many calls go wrong."""
+MOST_CREATES, MOST_UPDATES = 32, 40
+"""In 24 hours. Creates: the limit less the reserve. An update whose answer is lost is sent again and counts twice at Infobip,
+which nobody can know here: so updates may take of the reserve, and only the limit itself is held against them."""
+STUCK = 4
+"""Undisturbed sweeps of an account in a row that are not in order: something is stuck."""
+
+
+class Simulation:
+    """One enterprise, swept every hour. See :func:`run`."""
+
+    def __init__(
+        self, seed: int, *, passing_over: bool, rate: float, outages_from: tuple[timedelta, timedelta]
+    ) -> None:
+        self.world = Enterprise(seed, rate)
+        self.ledger = Ledger(self.world)
+        self.score = Score(seed, 0)
+        self._passing_over = passing_over
+        self._infobip_from, self._aws_from = (START + after for after in outages_from)
+        self.idle = Idle(self.world, self.ledger)
+        self._force: set[str] = set()
+        self._bad = dict.fromkeys(ACCOUNTS, 0)
+        self._releases: dict[str, datetime] = {}
+        self._account = ""
+        self.world.store.before = lambda op, _secret: self.world.trouble[self._account].before(op)
+        self.world.store.after = self._after
+
+    def _after(self, op: str, secret: str) -> None:
+        if op in ("stage", "promote", "add_label", "remove_label"):
+            self.touched(secret)
+        self.world.trouble[self._account].after()
+
+    def touched(self, secret: str) -> None:
+        """A secret has changed."""
+        account = secret.partition("/")[0]
+        if account in ACCOUNTS:
+            self.ledger.look(account, secret)
+            self.idle.changed(account)
+
+    # ---- time -------------------------------------------------------------------------------------------------------
+
+    def run(self, days: int, meddle: Callable[[Simulation, int], None] | None) -> Score:
+        """Let that many days pass, and a few hours without faults at the end."""
+        begun, cpu = time.monotonic(), time.process_time()
+        clock = self.world.clock
+        try:
+            for hour in range(days * 24):
+                due = START + hour * HOUR + timedelta(minutes=5)
+                if clock.now() >= due + HOUR:
+                    self.score.missed += 1
+                    continue
+                clock.set(max(due, clock.now()))
+                self._people(hour)
+                if meddle is not None:
+                    meddle(self, hour)
+                self._outages()
+                for account in ACCOUNTS:
+                    self._sweep(account)
+                if self.world.people.random() < 1 / 24:  # somebody runs it by hand, while listings are stale
+                    clock.advance(timedelta(minutes=2))
+                    self._sweep(self.world.people.choice(list(ACCOUNTS)))
+                if hour % 24 == 23:
+                    self._daily()
+            self._calm_end()
+        finally:
+            self.ledger.close()
+        self.score.seconds, self.score.cpu = time.monotonic() - begun, time.process_time() - cpu
+        return self._result(days)
+
+    def _outages(self) -> None:
+        """Infobip goes down when it hurts: many keys are about to end their grace; AWS when the time has come."""
+        now, outages = self.world.clock.now(), self.world.outages
+        soon = sum(1 for item in self.ledger.retiring.values() if item.at <= now + DAY)
+        if (
+            outages.infobip is None
+            and now >= self._infobip_from
+            and (soon >= 20 or now >= self._infobip_from + 90 * DAY)
+        ):
+            self.world.set_outages(Outages((now, now + 3 * DAY), outages.aws))
+        if outages.aws is None and now >= self._aws_from:
+            self.world.set_outages(Outages(outages.infobip, (now, now + DAY / 2)))
+
+    def _people(self, hour: int) -> None:
+        day, rng, now = hour // 24, self.world.people, self.world.clock.now()
+        if hour % 24 == 10 and day % 75 == 70:
+            for account in ACCOUNTS:
+                self.world.new_password(account)
+                self.idle.changed(account)
+        if hour % 24 == 11 and day % 91 == 90:
+            for account in CLEARED:
+                self.world.clear_up(account)
+        for name, until in list(self._releases.items()):
+            if until <= now:
+                del self._releases[name]
+                self.world.hold(name, False)
+                self.touched(name)
+        if rng.random() < 0.3 / 24:
+            account, name = self._anybody()
+            key = self.world.far[account].key(self.ledger.current[name])
+            if name not in self._releases and key.valid_to - now > 20 * DAY:
+                self._releases[name] = now + rng.randrange(8, 150) * HOUR
+                self.world.hold(name, True)
+                self.touched(name)
+        if rng.random() < 0.1 / 24:
+            account, name = self._anybody()
+            self.world.new_value(account, name)
+            self.touched(name)
+
+    def _anybody(self) -> tuple[str, str]:
+        account = self.world.people.choice(list(ACCOUNTS))
+        return account, f"{account}/service-{self.world.people.randrange(60):02}"
+
+    def _daily(self) -> None:
+        for account in ACCOUNTS:
+            self.ledger.serve(account)
+        self.ledger.orphans()
+
+    def _calm_end(self) -> None:
+        for trouble in self.world.trouble.values():
+            trouble.calm = True
+        self.world.set_outages(Outages())
+        for _ in range(6):
+            self.world.clock.advance(HOUR)
+            for account in ACCOUNTS:
+                self._sweep(account)
+        self._daily()
+        self.ledger.orphans(older=timedelta(0))
+        self.ledger.left_over()
+
+    # ---- sweeps -----------------------------------------------------------------------------------------------------
+
+    def _sweep(self, account: str) -> None:
+        self.score.sweeps += 1
+        world, trouble = self.world, self.world.trouble[account]
+        quiet = self.idle.next_sweep(account) if account not in self._force else None
+        if quiet is not None and self._passing_over:
+            trouble.pass_over(quiet.calls)
+            return
+        self.score.made += 1
+        begun = world.clock.now()
+        self.ledger.touched.clear()
+        generation = world.far[account].state.generation
+        self._account = account
+        trouble.begin()
+        sweep, error = self._run_sweep(account)
+        calls, disturbed = trouble.calls, trouble.faults > 0 or world.outages.touch(begun)
+        trouble.end()
+        self.score.kills += trouble.dead
+        changed = world.far[account].state.generation != generation
+        self._read(sweep, error)
+        self.ledger.serve(account, self.ledger.touched)
+        plan = sweep.plan.accounts[0] if sweep is not None else None
+        if plan is not None and plan.error is None and not disturbed:
+            self.ledger.swept(plan, begun)
+        self._judge(account, sweep, error, disturbed=disturbed)
+        self._force.discard(account)
+        if plan is not None and any(alert.kind is Reason.MASS_REVOCATION for alert in plan.alerts):
+            self._force.add(account)  # a person looks at the plan and says that it is right
+        worked = sweep is None or sweep.results or changed or plan is None or plan.error is not None
+        if quiet is not None and (worked or calls != quiet.calls):
+            self.ledger.say("not idle", account, "", f"a sweep that would have been passed over made {calls} calls")
+        if not worked and not disturbed:
+            self.idle.learn(account, begun, calls)
+        self.idle.look(account)
+        world.store.calls.clear()
+        world.far[account].calls.clear()
+        world.far[account].check()
+
+    def _run_sweep(self, account: str) -> tuple[Sweep | None, BaseException | None]:
+        with contextlib.suppress(Kill):
+            try:
+                return self.world.reconciler(account).sweep(account=account, force=account in self._force), None
+            except RotatorError as error:
+                return None, error
+        return None, None
+
+    def _read(self, sweep: Sweep | None, error: BaseException | None) -> None:
+        texts = [] if error is None else [str(error), repr(error)]
+        if sweep is not None:
+            texts.append(repr(sweep))
+        self.ledger.read_output(*texts)
+
+    def _judge(self, account: str, sweep: Sweep | None, error: BaseException | None, *, disturbed: bool) -> None:
+        """An account may not be out of order in sweep after sweep without anything going wrong from outside."""
+        if disturbed:
+            return
+        self._bad[account] = 0 if sweep is not None and sweep.ok else self._bad[account] + 1
+        if self._bad[account] == STUCK:
+            self.ledger.say("stuck", account, "", f"{STUCK} undisturbed sweeps were not in order; {_why(sweep, error)}")
+
+    # ---- the end ----------------------------------------------------------------------------------------------------
+
+    def _result(self, days: int) -> Score:
+        world, ledger, score = self.world, self.ledger, self.score
+        for account, far in world.far.items():
+            creates, updates = far.busiest_day(world.ids[account])
+            score.most_creates, score.most_updates = max(score.most_creates, creates), max(score.most_updates, updates)
+            if creates > MOST_CREATES or updates > MOST_UPDATES:
+                ledger.say("over the limit", account, "", f"{creates} creates and {updates} updates within 24 hours")
+            score.keys += len(far.keys())
+            score.faults += world.trouble[account].kinds
+        score.days = days
+        score.rotations, score.revocations = ledger.rotations, ledger.revocations
+        score.late_by, score.violations, score.most_labels = ledger.late_by, ledger.violations, ledger.most_labels
+        score.digest = _digest(world)
+        return score
+
+
+def run(
+    seed: int,
+    days: int = 730,
+    *,
+    passing_over: bool = True,
+    rate: float = RATE,
+    outages_from: tuple[timedelta, timedelta] = (180 * DAY, 400 * DAY),
+    meddle: Callable[[Simulation, int], None] | None = None,
+) -> Score:
+    """Simulate that many days and say what came of it.
+
+    :param passing_over: pass over sweeps that provably do nothing; false: sweep every time.
+    :param rate: of calls that go wrong, 0..1.
+    :param outages_from: after how long Infobip (for 3 days) and AWS (for 12 hours) may go down.
+    :param meddle: called every simulated hour with its number, ahead of the sweeps, to spoil what should be noticed.
+    """
+    return Simulation(seed, passing_over=passing_over, rate=rate, outages_from=outages_from).run(days, meddle)
+
+
+def _why(sweep: Sweep | None, error: BaseException | None) -> str:
+    if sweep is None:
+        return str(error)
+    texts = [result.error or "" for result in sweep.results if result.outcome is Outcome.FAILED]
+    for plan in sweep.plan.accounts:
+        texts += [plan.error or "", *(alert.detail for alert in plan.alerts if alert.severity is Severity.ERROR)]
+    return "; ".join(text for text in texts if text)
+
+
+def _digest(world: Enterprise) -> str:
+    """Everything that both far ends hold, in a few letters."""
+    parts: list[str] = []
+    for account, far in world.far.items():
+        for name in world.names(account):
+            entry = world.store.peek(name)
+            versions = [(version, sorted(labels)) for version, labels in sorted(entry.versions.items())]
+            parts.append(f"{name} {sorted(entry.tags.items())} {versions}")
+        parts += [f"{key.id} {key.value} {key.name} {key.enabled} {key.valid_to}" for key in far.keys()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run it by hand: prints the table, and exits 1 where something was violated."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.two_years", description="Simulate two years.")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--days", type=int, default=730)
+    parser.add_argument("--every", action="store_true", help="sweep every time, also where it provably does nothing")
+    chosen = parser.parse_args(arguments)
+    score = run(chosen.seed, chosen.days, passing_over=not chosen.every)
+    print(score.report())
+    return 1 if score.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

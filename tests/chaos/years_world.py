@@ -1,0 +1,211 @@
+"""The simulated enterprise: 300 secrets in three Infobip accounts, and the people who look after them."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from rotator.audit import Audit, Trigger
+from rotator.context import Services
+from rotator.core.model import Policy, SecretEntry
+from rotator.core.secret import Secret
+from rotator.infobip.client import InfobipClient
+from rotator.infobip.credentials import parse_credentials
+from rotator.ports import KeyProvider
+from rotator.reconcile import Reconciler
+from rotator.redact import Redactor
+from rotator.sandbox.adapter import InProcessAdapter
+from rotator.sandbox.clock import VirtualClock
+from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.memory_store import MemoryStore
+from rotator.sandbox.model import NameFilter, Options, SimKey
+from rotator.sandbox.wire import ErrorStyle
+from tests.chaos.years_faults import Chance, ChanceFaults, Outages, Trouble
+from tests.world import DAY, Events
+
+START = datetime(2026, 3, 2, 0, 0, tzinfo=UTC)
+SECRETS_EACH = 100
+TOGETHER = {"alfa": 60, "charlie": 30}
+"""How many of an account's keys were made in one afternoon."""
+CLEARED = ("alfa", "bravo")
+"""Accounts in which people delete old keys; the third keeps them all, so that its listing grows for two years."""
+SCOPES = ("account-management:manage", "sms:manage", "sms:message:send", "voice:manage")
+
+ACCOUNTS: dict[str, tuple[str, Options]] = {
+    "alfa": ("basic", Options()),
+    "bravo": ("ibsso", Options(reveal=False, name_filter=NameFilter.CONTAINS, error_style=ErrorStyle.OLDER)),
+    "charlie": ("oauth2", Options(propagation=timedelta(seconds=20), retry_after=True, refuse_past_end=True)),
+}
+"""How each authenticates, and how its Infobip behaves where the documents leave it open."""
+
+SPECIAL: dict[int, dict[str, str]] = {
+    **{key: {"max-age": "30d"} for key in range(60, 65)},
+    **{key: {"window": "Mon-Fri 09:00-17:00 Europe/Zagreb"} for key in range(65, 70)},
+    **{key: {"window": "Sat 22:00-04:00 UTC", "rotate-before": "20d"} for key in range(70, 72)},
+    **{key: {"validity": "14d"} for key in range(72, 75)},
+    **{key: {"validity": "21d", "rotate-before": "10d", "grace": "5d"} for key in range(75, 77)},
+    **{key: {"verify": "skip"} for key in range(77, 80)},
+    **{key: {"grace": "24h"} for key in range(80, 83)},
+    **{key: {"scopes": "sms:manage voice:manage account-management:manage"} for key in range(83, 86)},
+}
+"""Tags by a secret's number; the others have the defaults."""
+PLAIN, UNADOPTED, EMPTY = range(86, 92), range(92, 96), range(96, 98)
+
+
+class Enterprise:
+    """Everything but the rotator. The same seed is the same enterprise.
+
+    :param rate: of faults, 0..1, over all calls.
+    """
+
+    def __init__(self, seed: int, rate: float) -> None:
+        self.seed = seed
+        self.clock = VirtualClock(START)
+        self.policy = Policy()
+        self.rng = random.Random(f"enterprise {seed}")
+        self.people = random.Random(f"people {seed}")
+        self.redactor = Redactor()
+        self.store = MemoryStore(
+            self.clock,
+            staleness=timedelta(minutes=5),
+            keep_unlabelled=30 * DAY,
+            learn=lambda text: self.redactor.learn(text),
+        )
+        self.events = Events()
+        self.stream = io.StringIO()
+        self.outages = Outages()
+        self.far: dict[str, InfobipWorld] = {}
+        self.ids: dict[str, str] = {}
+        self.trouble: dict[str, Trouble] = {}
+        self.by_hand = False
+        for name, (auth, options) in ACCOUNTS.items():
+            self._account(name, auth, options, rate)
+        for name in ACCOUNTS:
+            self._secrets(name)
+
+    # ---- making it --------------------------------------------------------------------------------------------------
+
+    def _account(self, name: str, auth: str, options: Options, rate: float) -> None:
+        far = InfobipWorld(self.clock, seed=self.rng.getrandbits(32), options=options)
+        trouble = Trouble(Chance(f"{self.seed} {name}", rate), self.clock.now, slow_keys=bool(options.propagation))
+        far.faults = ChanceFaults(trouble)
+        self.far[name], self.trouble[name] = far, trouble
+        account = far.add_account(name)
+        self.ids[name] = account.id
+        user = far.add_user(account, f"ops-{name}")
+        value = self._credentials(name, auth, str(user.password))
+        tags = {"rotator:role": "management", "rotator:account": name}
+        self.store.create_secret(f"infobip/{name}", tags, value, self.new_id())
+
+    def _credentials(self, name: str, auth: str, password: str) -> str:
+        url = f"https://{name}.sandbox.invalid"
+        return json.dumps({"base_url": url, "username": f"ops-{name}", "password": password, "auth": auth})
+
+    def _secrets(self, account: str) -> None:
+        now = self.clock.now()
+        for number in range(SECRETS_EACH):
+            name = f"{account}/service-{number:02}"
+            special = SPECIAL.get(number, {})
+            tags = {f"rotator:{tag}": text for tag, text in special.items()}
+            tags |= {"rotator:role": "key", "rotator:account": account}
+            if number in EMPTY:
+                self.store.create_secret(name, {**tags, "rotator:scopes": " ".join(SCOPES[:2])})
+                continue
+            together = number < TOGETHER.get(account, 0)
+            age = 40 * DAY + self.rng.random() * DAY / 6 if together else self.rng.random() * 55 * DAY
+            life = timedelta(days=int(special.get("validity", "90d")[:-1]))
+            key = self.make_key(account, f"by hand: {name}", now - age * (life / (90 * DAY)), life)
+            text = key.value if number in PLAIN else json.dumps({"api_key": key.value, "note": f"of {name}"})
+            version = self.new_id()
+            self.store.create_secret(name, tags, text, version)
+            if number not in UNADOPTED:
+                self.store.label_by_hand(name, f"rotator:key:{key.id}", version)
+
+    def make_key(self, account: str, name: str, begin: datetime, life: timedelta) -> SimKey:
+        """A key made in the portal."""
+        begin = begin.replace(microsecond=0)
+        scopes = self.rng.sample(SCOPES, 2)
+        return self.far[account].add_key(
+            self.ids[account], name, scopes=scopes, valid_from=begin, valid_to=begin + life
+        )
+
+    def new_id(self) -> str:
+        """A UUID out of the seed."""
+        return str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
+
+    # ---- people -----------------------------------------------------------------------------------------------------
+
+    def new_password(self, account: str) -> None:
+        """The management password is changed, at Infobip and in the secret."""
+        user = self.far[account].state.users[f"ops-{account}"]
+        user.password = self.far[account].state.new_token()
+        value = self._credentials(account, ACCOUNTS[account][0], user.password)
+        self.store.put_value_by_hand(f"infobip/{account}", value, self.new_id())
+
+    def new_value(self, account: str, name: str) -> None:
+        """Somebody makes a key in the portal and stores it by hand."""
+        key = self.make_key(account, f"by hand again: {name}", self.clock.now(), 90 * DAY)
+        text = self.store.consumer_read(name)
+        value = json.dumps({**json.loads(text), "api_key": key.value}) if text.startswith("{") else key.value
+        self.store.put_value_by_hand(name, value, self.new_id())
+
+    def clear_up(self, account: str) -> None:
+        """Once a quarter somebody deletes keys in the portal that ended, or were revoked, more than two months ago."""
+        old = self.clock.now() - 60 * DAY
+        for key in self.far[account].keys(self.ids[account]):
+            if key.valid_to < old:
+                self.far[account].portal_delete(key.id)
+
+    def hold(self, name: str, held: bool) -> None:
+        """Somebody says stop, or go on."""
+        if held:
+            self.store.tag(name, {"rotator:hold": "audit freeze"})
+        else:
+            self.store.untag(name, "rotator:hold")
+
+    # ---- the rotator ------------------------------------------------------------------------------------------------
+
+    def reconciler(self, account: str) -> Reconciler:
+        """One sweep's reconciler, as the worker for one account makes it: nothing is left of the sweep before.
+
+        Its chance hangs on the account and the time alone, not on what happened before.
+        """
+        chance = random.Random(f"{self.seed} {account} {self.clock.now().isoformat()}")
+        self.redactor.forget()
+
+        def new_id() -> str:
+            return str(uuid.UUID(int=chance.getrandbits(128), version=4))
+
+        def connect(entry: SecretEntry, text: Secret) -> KeyProvider:
+            return InfobipClient(
+                parse_credentials(entry.name, text),
+                self.clock,
+                learn=self.redactor.learn,
+                rng=random.Random(chance.random()),
+                adapters=lambda: InProcessAdapter(self.far[account]),
+            )
+
+        audit = Audit(
+            self.stream,
+            deployment=self.policy.deployment,
+            actor="scheduler",
+            trigger=Trigger.SCHEDULE,
+            redactor=self.redactor,
+            clock=self.clock,
+            run_id=new_id(),
+        )
+        return Reconciler(Services(self.store, connect, audit, self.events, self.clock, self.policy, new_id))
+
+    def names(self, account: str) -> Iterable[str]:
+        """The managed secrets of an account."""
+        return (f"{account}/service-{number:02}" for number in range(SECRETS_EACH))
+
+    def set_outages(self, outages: Outages) -> None:
+        """From now on known to all far ends."""
+        self.outages = outages
+        for trouble in self.trouble.values():
+            trouble.outages = outages
