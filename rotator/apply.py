@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from datetime import timedelta
 
@@ -13,9 +14,11 @@ from rotator.core.labels import key_label
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import Action, ActionKind, Outcome, Reason, Result, SecretEntry, Spec
 from rotator.core.spec import parse_spec
-from rotator.errors import Changed, ProviderThrottled, Refused, RotatorError
+from rotator.errors import Changed, InternalError, ProviderThrottled, Refused, RotatorError
 from rotator.revocation import Revocation
 from rotator.rotation import Promoted, Rotation, release_pending, retire_version, unlabel
+
+_LOG = logging.getLogger(__name__)
 
 
 def apply(context: AccountContext, action: Action, *, said: str = "") -> tuple[Result, RotatorError | None]:
@@ -36,6 +39,9 @@ def apply(context: AccountContext, action: Action, *, said: str = "") -> tuple[R
         outcome, error = Outcome.DEFERRED, caught
     except RotatorError as caught:
         outcome, error = Outcome.FAILED, caught
+    except Exception as caught:  # one secret's failure never stops another's, not even by a bug
+        _LOG.debug("unexpected", exc_info=caught)
+        outcome, error = Outcome.FAILED, InternalError.of(caught, f"the {action.kind} of {action.secret}")
     if error is not None and outcome is Outcome.FAILED and not isinstance(error, AuditUnavailable):
         with suppress(AuditUnavailable):  # what was done stays done, and the next intent fails loudly
             _say_failed(context, action, error)

@@ -9,6 +9,7 @@
     ├── ReplacementRejected          a new key is not what was asked for, or does not authenticate
     ├── LostRace                     somebody else promoted first: the own key is given up
     ├── Changed                      the world is no longer what the plan saw: the next sweep decides anew
+    ├── InternalError                a mistake in this program: it ends one secret's or account's work, not the others'
     ├── ProviderError                Infobip
     │   ├── BadCredentials           401: the management credentials are refused
     │   ├── MissingRole              403: the credentials are good, a role or scope is missing
@@ -87,6 +88,17 @@ class Changed(RotatorError):
     """The world is no longer what the plan saw; nothing was changed."""
 
     retryable = True
+
+
+class InternalError(RotatorError):
+    """A mistake in this program, held back so that it stops one secret or account and not all of them."""
+
+    default_advice = "This is a bug in rotator: report it, with the log at level debug. The next sweep tries again."
+
+    @classmethod
+    def of(cls, error: Exception, what: str) -> InternalError:
+        """Name the mistake without its text, which may quote anything."""
+        return cls(f"{what} was stopped by an unexpected {type(error).__name__}")
 
 
 class ProviderError(RotatorError):

@@ -103,9 +103,8 @@ def observe_account(store: SecretStore, provider: KeyProvider, fleet: Fleet, acc
         complete=listing.complete,
     )
     unread = [entry for entry in secrets if _must_be_read(entry, snapshot.keys if listing.complete else None)]
-    # Of other accounts only what has no label, such as a copy made by hand. That their labelled keys are not listed
-    # here says nothing: reading them would be two calls a secret and sweep, and show their values to this account.
-    unread += [entry for entry in others if _must_be_read(entry, None)]
+    # Values of other accounts' secrets are never sent to this account's far end; before a revocation they are compared
+    # with the key in question right here (`rotator.revocation`).
     resolutions = {entry.arn: resolve_current(store, provider, entry) for entry in unread}
     return replace(snapshot, resolutions=resolutions)
 

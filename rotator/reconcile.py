@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from rotator.core.planner import plan_account
 from rotator.errors import (
     BadCredentials,
     ConfigurationError,
+    InternalError,
     MissingRole,
     ProviderThrottled,
     ProviderUnavailable,
@@ -36,6 +38,7 @@ from rotator.errors import (
 from rotator.observe import Fleet, management_of, observe_account, observe_fleet
 from rotator.ports import KeyProvider
 
+_LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 MAX_PARALLEL = 8
 GIVE_UP_AFTER = 3
@@ -157,8 +160,11 @@ class Reconciler:
                 return plan, tuple(self._apply_all(context, plan))
         except RotatorError as error:
             plan = self._not_observed(fleet, account, error)
-            self._say_alerts((plan,))
-            return plan, ()
+        except Exception as error:  # one account's failure never stops another's, not even by a bug
+            _LOG.debug("unexpected", exc_info=error)
+            plan = self._not_observed(fleet, account, InternalError.of(error, f"account {account}"))
+        self._say_alerts((plan,))
+        return plan, ()
 
     def _apply_all(self, context: AccountContext, plan: AccountPlan) -> Iterator[Result]:
         """In order; one secret's failure never stops another's, unless nothing at this account can go on."""
@@ -204,9 +210,12 @@ class Reconciler:
         try:
             with self.connected(fleet, account) as provider:
                 snapshot = observe_account(self.services.store, provider, fleet, account)
+            return plan_account(snapshot, self.services.policy, at or self.services.clock.now(), secret=secret)
         except RotatorError as error:
             return self._not_observed(fleet, account, error)
-        return plan_account(snapshot, self.services.policy, at or self.services.clock.now(), secret=secret)
+        except Exception as error:
+            _LOG.debug("unexpected", exc_info=error)
+            return self._not_observed(fleet, account, InternalError.of(error, f"account {account}"))
 
     def _not_observed(self, fleet: Fleet, account: str, error: RotatorError) -> AccountPlan:
         policy = self.services.policy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,12 +11,12 @@ from rotator.context import AccountContext
 from rotator.core.holdings import Holdings
 from rotator.core.labels import key_label, parse_key_name, parse_retire_label
 from rotator.core.lifecycle import read_lifecycle
-from rotator.core.model import Action, Key, Reason, SecretEntry
+from rotator.core.model import AccountSnapshot, Action, Key, Reason, SecretEntry
 from rotator.core.orphans import ORPHAN_AGE, stored_here
 from rotator.core.spec import parse_spec
 from rotator.core.times import plus
 from rotator.core.values import decode
-from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, SecretNotFound
+from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, SecretNotFound, StoreError
 from rotator.rotation import release_pending, unlabel
 
 LOOK = timedelta(seconds=60)
@@ -158,6 +159,32 @@ class Revocation:
         lately = holdings.others_in_grace(key_id, self.action.arn, self._now())
         if lately:
             raise Changed(f"key {key_id} is not revoked: {', '.join(lately)} held it too, its grace is not over there")
+        self._not_elsewhere(key_id)
+
+    def _not_elsewhere(self, key_id: str) -> None:
+        """No unlabelled secret of another account holds the key: a copy made by hand, say.
+
+        Their values are compared here and sent nowhere; that account's own sweep gives them their labels.
+
+        :raises Refused: one does, or can't be read.
+        """
+        unlabelled = [entry for entry in self.context.snapshot.others if _is_unlabelled(entry)]
+        if not unlabelled or self.action.version_id is None:
+            return
+        store, spec = self.context.services.store, parse_spec(_tags(self.context.snapshot, self.action.arn))
+        field = "api_key" if isinstance(spec, tuple) else spec.value_field
+        stored = store.read_version(self.action.arn, self.action.version_id)
+        value = decode(stored.text, field, self.action.secret).key.reveal()
+        for entry in unlabelled:
+            try:
+                held = value in store.read_current(entry.arn).text.reveal()
+            except (BadSecretValue, SecretNotFound):
+                continue
+            except StoreError as error:
+                text = f"key {key_id} is not revoked: {entry.name} may hold it and can't be read: {error}"
+                raise Refused(text) from None
+            if held:
+                raise Refused(f"key {key_id} is not revoked: {entry.name} of another account holds it as current")
 
     def _look(self, key_id: str, current_key: str | None) -> SecretEntry:
         entry = self.context.services.store.describe(self.action.arn)
@@ -187,6 +214,16 @@ class Revocation:
     def _clean(self, entry: SecretEntry, key_id: str) -> None:
         """Take the key's labels off. What is left by a crash is found as a dead key's labels by the next sweep."""
         clean_labels(self.context, entry, key_id, str(self.action.reason))
+
+
+def _tags(snapshot: AccountSnapshot, arn: str) -> Mapping[str, str]:
+    """A secret's tags, as they were observed."""
+    return next((entry.tags for entry in snapshot.secrets if entry.arn == arn), {})
+
+
+def _is_unlabelled(entry: SecretEntry) -> bool:
+    life = read_lifecycle(entry)
+    return life.current_version is not None and life.current_key is None and entry.deleted_at is None
 
 
 def revoke_key(context: AccountContext, target: Key, now: datetime, fields: dict[str, object]) -> None:

@@ -143,3 +143,34 @@ def test_an_unknown_secret_or_account_is_refused() -> None:
     for options in ({"secret": "nope"}, {"account": "nope"}):
         with pytest.raises(ConfigurationError):
             world.sweep(**options)
+
+
+def test_a_copy_in_another_account_keeps_its_key_alive_and_its_value_is_sent_nowhere() -> None:
+    world = World()
+    old = world.managed("prod/sms", left=5 * DAY)
+    world.sweep()
+    world.account("other")
+    world.store.create_secret("copy", world.tags("other"), json.dumps({"api_key": old.value}))
+    world.pass_time(73 * HOUR)
+    world.infobip.calls.clear()
+    sweep = world.sweep(account="main")
+    assert [(r.action.reason, r.outcome) for r in sweep.results] == [(Reason.GRACE_OVER, Outcome.FAILED)]
+    assert "copy of another account" in (sweep.results[0].error or "")
+    assert world.infobip.authenticates(old.value)
+    assert all("apiKeySecret" not in str(call) for call in world.infobip.calls)
+
+
+def test_a_bug_at_one_secret_stops_neither_the_others_nor_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.managed("a", left=5 * DAY)
+    world.managed("b", left=6 * DAY)
+
+    def stumble(op: str, secret: str) -> None:
+        if op == "stage" and ":secret:a-" in secret:
+            raise ZeroDivisionError("what nobody thought of")
+
+    monkeypatch.setattr(world.store, "before", stumble)
+    sweep = world.sweep()
+    assert [(r.action.secret, r.outcome) for r in sweep.results] == [("a", Outcome.FAILED), ("b", Outcome.DONE)]
+    assert "ZeroDivisionError" in (sweep.results[0].error or "")
+    assert world.consumer_works("a")

@@ -17,7 +17,7 @@ class Holdings:
     :param named: key ids that any label or look-up names.
     :param graced: key id to the ARNs and names of the secrets that superseded it, and until when their consumers may
         still use it there (``None``: no label says so yet).
-    :param unknown: names of secrets whose current value could not be read, so that they may hold any key.
+    :param unknown: names of this account's secrets whose current value could not be read: they may hold any key.
     """
 
     current: dict[str, tuple[tuple[str, str], ...]]
@@ -32,6 +32,7 @@ class Holdings:
         named: set[str] = set()
         unknown: list[str] = []
         graced: dict[str, tuple[tuple[str, str, datetime | None], ...]] = {}
+        foreign = {entry.arn for entry in snapshot.others}
         for entry in (*snapshot.secrets, *snapshot.others):
             resolution = snapshot.resolutions.get(entry.arn)
             life = read_lifecycle(entry, resolution.key_id if resolution else None)
@@ -52,7 +53,8 @@ class Holdings:
             # Looked up means: there was no label, or it names a key that is not listed and says nothing of the value.
             known = resolution is None or resolution.key_id is not None or resolution.known_foreign
             read = known and (key_id is not None or resolution is not None)
-            if life.current_version and entry.deleted_at is None and not read:
+            not_asked = entry.arn in foreign and resolution is None  # compared right before a revocation
+            if life.current_version and entry.deleted_at is None and not read and not not_asked:
                 unknown.append(entry.name)
         return Holdings(current, frozenset(named), tuple(sorted(unknown)), graced)
 

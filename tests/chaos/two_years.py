@@ -30,8 +30,8 @@ from tests.world import DAY, HOUR
 RATE = 1 / 50
 """How many calls go wrong."""
 MOST_CREATES, MOST_UPDATES = 32, 40
-"""In 24 hours. Creates: the limit less the reserve. An update whose answer is lost is sent again and counts twice at Infobip,
-which nobody can know here: so updates may take of the reserve, and only the limit itself is held against them."""
+"""In 24 hours. Creates: the limit less the reserve. An update whose answer is lost is sent again and counts twice at
+Infobip, which nobody can know here: so updates may take of the reserve, and only the limit is held against them."""
 STUCK = 4
 """Undisturbed sweeps of an account in a row that are not in order: something is stuck."""
 

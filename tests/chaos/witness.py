@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from rotator.core.labels import CURRENT, PENDING, PREVIOUS, parse_key_label, parse_key_name, parse_retire_label
+from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import SecretEntry
 from rotator.sandbox.model import SimKey
 from tests.chaos.rules import Watch
@@ -72,6 +73,8 @@ class Witness(Watch):
 
     def look(self, when: str) -> None:
         """Everything that must hold at every moment."""
+        for name in self.world.names():
+            self.world.ours |= read_lifecycle(self.world.store.peek(name)).named  # a label proves it, whatever its name
         super().look(when)
         for name in self.world.names():
             entry = self.world.store.peek(name)

@@ -84,7 +84,7 @@ class Idle:
             self._remember(account)
 
     def _as_it_was(self, account: str, quiet: Quiet) -> bool:
-        """Whether a kill or a fault has left nothing behind at Infobip; a change of a secret drops the record itself."""
+        """Whether a kill or a fault left nothing behind at Infobip; a change of a secret drops the record itself."""
         far = self.world.far[account]
         used = max((session.last_used for session in far.state.sessions.values()), default=START)
         open_session = self.world.clock.now() - used < far.options.session_idle and bool(far.state.sessions)

@@ -61,6 +61,7 @@ ORPHANS = (
     Case(
         "its version exists without a label of ours",
         snap([secret("s", {"v1": "CURRENT key:K1", "v8": "PREVIOUS"})], [key(), orphan()]),
+        alerts=("warning key-re-enabled s Z",),
     ),
     Case(
         "its version exists and is another key's",
@@ -98,6 +99,7 @@ ORPHANS = (
     Case(
         "for a secret of another account, where its version exists",
         snap([S], [key(), orphan(of="t")], others=[secret("t", {"v8": "PREVIOUS"}, account="other")]),
+        alerts=("warning key-re-enabled t Z",),
     ),
     Case(
         "for a secret on hold",

@@ -140,6 +140,14 @@ WHEN = (
         )
     ),
     Case(
+        "made and not stored here, but a value elsewhere holds it: a new one",
+        snap(
+            [secret("s"), secret("t", {"v1": "CURRENT key:K2"})],
+            [lived(DAY), key("K2", age=MINUTE, name=own("s", "v2"), readable=True)],
+        ),
+        actions=("rotate expiring s K1@v1",),
+    ),
+    Case(
         "made and not stored, but before the current key: an orphan",
         snap([secret("s")], [lived(DAY), key("K2", age=99 * DAY, name=own("s", "v2"), readable=True)]),
         actions=("rotate expiring s K1@v1", "revoke orphan s K2@v2"),
