@@ -166,7 +166,7 @@ def test_a_bug_at_one_secret_stops_neither_the_others_nor_the_sweep(monkeypatch:
     world.managed("b", left=6 * DAY)
 
     def stumble(op: str, secret: str) -> None:
-        if op == "stage" and ":secret:a-" in secret:
+        if op == "stage" and (secret == "a" or ":secret:a-" in secret):
             raise ZeroDivisionError("what nobody thought of")
 
     monkeypatch.setattr(world.store, "before", stumble)

@@ -59,8 +59,8 @@ def plan_orphans(
             if CURRENT not in holder.versions[name.version_id] and not left_alone(holder):
                 detail = (
                     f"key {key.id} lives, though {holder.name} has had another one since and no label says until when: "
-                    "it was enabled again, its labels were taken off, or the secret was moved to another account; end it "
-                    "with `rotator revoke --key-id`"
+                    "it was enabled again, its labels were taken off, or the secret was moved to another account; "
+                    "end it with `rotator revoke --key-id`"
                 )
                 draft.alert(Reason.KEY_REENABLED, detail, holder.name, key.id)
             continue
