@@ -138,7 +138,7 @@ def lay(
         lines=lines,
         session=session,
         clock=clock,
-        store=SecretsManagerStore(secrets_client(session), learn=redactor.learn),
+        store=SecretsManagerStore(secrets_client(session), learn=redactor.learn_value),
         events=make_events(settings, session, redactor),
         connect=connect,
         console=console,

@@ -22,6 +22,8 @@ __all__ = ["REDACTED", "SHORTEST", "Redactor", "redact_patterns"]
 SHORTEST: Final = 4
 """Texts shorter than this many characters are not learned: they would damage everything."""
 
+WORD: Final = 8
+"""Shorter values found in secrets are words and not credentials: Infobip's passwords and keys are longer."""
 _DEEPEST: Final = 24
 _JSON_LARGEST: Final = 1_000_000
 
@@ -51,7 +53,8 @@ class Redactor:
         """
         forms = set(_forms(text))
         for leaf in _sensitive_leaves(text):
-            forms.update(_forms(leaf))
+            if len(leaf) >= WORD:
+                forms.update(_forms(leaf))
         with self._lock:
             lengths, digests = self._known
             for form in forms:
@@ -62,6 +65,13 @@ class Redactor:
                 seen = lengths.get(start, ())
                 if len(form) not in seen:
                     lengths[start] = tuple(sorted((*seen, len(form)), reverse=True))
+
+    def learn_value(self, text: str) -> None:
+        """As :meth:`learn`, for what was found in a secret: a placeholder such as ``prod`` that somebody stored there
+        is no credential, and taking it out would blank that word in every name of every line.
+        """
+        if len(text) >= WORD:
+            self.learn(text)
 
     def forget(self) -> None:
         """Drop everything learned, at the end of a sweep. Patterns stay."""

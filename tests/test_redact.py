@@ -238,3 +238,11 @@ def test_threads_may_learn_forget_and_redact_at_once() -> None:
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def test_a_placeholder_in_a_secret_does_not_blank_that_word_everywhere() -> None:
+    redactor = Redactor()
+    redactor.learn_value("prod")
+    redactor.learn_value('{"api_key": "main", "password": "correct-horse"}')
+    assert redactor.redact("prod/sms of account main") == "prod/sms of account main"
+    assert redactor.redact("said correct-horse") == f"said {REDACTED}"

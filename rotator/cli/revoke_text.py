@@ -26,13 +26,13 @@ def look_parts(plan: EmergencyPlan, now: datetime) -> Iterator[RenderableType]:
     else:
         yield f"This kills no key of account {shown(plan.account, 60)}."
     if names and plan.strategy is Strategy.REPLACE_FIRST:
-        yield f"and puts a new key into {names} first (replace-first)."
+        yield f"and puts a new key into {names} first (replace-first); if that fails, it kills all the same."
         yield _CACHES
     elif names:
         yield f"and puts a new key into {names} afterwards (revoke-first)."
         yield "Consumers fail from the kill until the new key is there and they have read it."
     elif any(kill.role == "current" for kill in plan.kills):
-        yield "and puts no new key in its place (revoke-only): its consumers fail until you do."
+        yield "and puts no new key in its place (revoke-only): its consumers fail until a sweep or you do."
     for note in plan.notes:
         yield f"Note: {shown(note)}."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -89,10 +90,8 @@ def forget() -> None:
 
 def warm_up() -> None:
     """Make the clients while the runtime starts, which is fast and not yet timed; never raises."""
-    try:
+    with contextlib.suppress(Exception):  # said by the first call, which tries again; here it would look like a crash
         foundation()
-    except RotatorError:
-        return  # said by the first call, which tries again: an error here would only show as a crash
 
 
 def guarded(work: Callable[[Any, Invocation], dict[str, Any]], event: Any, context: Any) -> dict[str, Any]:

@@ -166,7 +166,12 @@ ACTS: tuple[Act, ...] = (
         (Reason.INCONSISTENT, Reason.UNADOPTED),
         mend=op.drop_key_label,
     ),
-    Act("put the previous key's label on the current version", op.swap_key_labels, mend=op.unswap_key_labels),
+    Act(
+        "put the previous key's label on the current version",
+        op.swap_key_labels,
+        mend=op.unswap_key_labels,
+        strands=True,
+    ),
     Act("put a retire label on the current version", op.retire_current),
     Act("put a label of one's own", op.own_label),
 )

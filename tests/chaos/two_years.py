@@ -116,9 +116,10 @@ class Simulation:
             for account in ACCOUNTS:
                 self.world.new_password(account)
                 self.idle.changed(account)
-        if hour % 24 == 11 and day % 91 == 90:
-            for account in CLEARED:
-                self.world.clear_up(account)
+        if hour % 24 == 11:
+            for account, every in CLEARED.items():
+                if day % every == every - 1:
+                    self.world.clear_up(account)
         for name, until in list(self._releases.items()):
             if until <= now:
                 del self._releases[name]

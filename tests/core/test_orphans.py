@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rotator.core.labels import key_label, parse_key_name
-from rotator.core.model import Key, Policy
+from rotator.core.model import Key, Policy, Resolution
 from rotator.core.orphans import own_name, stored_here
 from tests.core.build import DAY, HOUR, MINUTE, NOW, SECOND, Case, at, key, labels, own, secret, snap, vid
 
@@ -62,6 +62,17 @@ ORPHANS = (
         "its version exists without a label of ours",
         snap([secret("s", {"v1": "CURRENT key:K1", "v8": "PREVIOUS"})], [key(), orphan()]),
         alerts=("warning key-re-enabled s Z",),
+    ),
+    Case(
+        "its version is the current one, whose label was taken off",
+        snap([secret("s", {"v8": "CURRENT"})], [orphan()], resolved={"s": Resolution(None, "x", known_foreign=True)}),
+        skipped=("s unadopted",),
+        alerts=("error unadopted s -",),
+    ),
+    Case(
+        "its version exists without a label of ours, in a secret that is left alone",
+        snap([secret("s", {"v1": "CURRENT key:K1", "v8": "PREVIOUS"}, hold="x")], [key(), orphan()]),
+        skipped=("s hold",),
     ),
     Case(
         "its version exists and is another key's",

@@ -104,6 +104,35 @@ BLOCKED = (
         keys=[key("T2")],
         skipped=("s shared-key",),
     ),
+    with_due(
+        "another secret held it too, and its grace there is over this second: whoever comes first",
+        secret("t", {"v2": "CURRENT key:T2", "v1": "PREVIOUS key:K1 retire:K1:+0s"}),
+        keys=[key("T2")],
+        actions=(REVOKED, "revoke grace-over t K1@v1"),
+    ),
+    with_due(
+        "another secret held it too, and its grace there is over in a second",
+        secret("t", {"v2": "CURRENT key:T2", "v1": "PREVIOUS key:K1 retire:K1:+1s"}),
+        keys=[key("T2")],
+        skipped=("s shared-key",),
+    ),
+    with_due(
+        "another secret held it too, and no label says yet until when its grace is",
+        secret("t", {"v2": "CURRENT key:T2", "v1": "PREVIOUS key:K1"}),
+        keys=[key("T2")],
+        actions=("retire superseded t K1@v1",),
+        skipped=("s shared-key",),
+    ),
+    with_due(
+        "a secret of another account held it too",
+        others=[secret("t", {"v2": "CURRENT key:T2", "v1": "PREVIOUS key:K1 retire:K1:+1d"}, account="other")],
+        skipped=("s shared-key",),
+    ),
+    with_due(
+        "a secret of another account that nobody asked about",
+        others=[secret("t", {"v1": "CURRENT"}, account="other")],
+        actions=(REVOKED,),
+    ),
     kept(
         "a value that can't be read may hold it",
         "unreadable",

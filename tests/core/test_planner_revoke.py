@@ -76,6 +76,11 @@ DEAD = (
         window="Mon 08:00-09:00 UTC",
     ),
     Case(
+        "neither it nor the key in use is listed: that may be another account's list, and its labels stay",
+        snap([secret("s", DUE, scopes="a")]),
+        actions=("rotate key-missing s K2@v2",),
+    ),
+    Case(
         "not listed by a listing that does not add up: not taken for gone",
         snap([secret("s", DUE)], [key("K2")], complete=False),
         actions=(REVOKED,),

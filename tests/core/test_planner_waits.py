@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.core.build import DAY, HOUR, NOW, PLATFORM, SECOND, Case, key, secret, snap
+from rotator.core.model import Key
+from tests.core.build import DAY, HOUR, MINUTE, NOW, PLATFORM, SECOND, Case, key, own, secret, snap
 from tests.core.test_planner import due, lived
 
 SHUT = "Mon 08:00-09:00 UTC"
@@ -98,6 +99,52 @@ WAITS = (
     ),
 )
 
+MADE = NOW - DAY + SECOND
+REJECTED = key("R0", name=own("s", "r0"), enabled=False)
+REJECTED = replace(REJECTED, valid_from=MADE, valid_to=MADE + 5 * MINUTE)
+"""A replacement that was made less than 24 hours ago and ended within 5 minutes."""
+
+
+def rejected(name: str, count: int, *odd: Key, waits: bool) -> Case:
+    """A key that is due, and so many replacements that were rejected, and some that are not quite that."""
+    keys = [
+        lived(10 * DAY),
+        *(replace(REJECTED, id=f"R{n}", name=own("s", f"r{n}")) for n in range(1, count + 1)),
+        *odd,
+    ]
+    snapshot = snap([secret("s")], keys)
+    if waits:
+        return Case(name, snapshot, skipped=("s daily-limit",), alerts=("error daily-limit s K1",))
+    return Case(name, snapshot, actions=("rotate expiring s K1@v1",))
+
+
+REJECTIONS = (
+    rejected("three replacements were rejected today: once more", 3, waits=False),
+    rejected("four replacements were rejected today: that is enough", 4, waits=True),
+    rejected("a fourth, to the second", 3, REJECTED, waits=True),
+    *(
+        rejected(f"a fourth {why}: does not count", 3, odd, waits=False)
+        for why, odd in (
+            ("a day ago", replace(REJECTED, valid_from=NOW - DAY, valid_to=NOW - DAY + MINUTE)),
+            ("that lived longer", replace(REJECTED, valid_to=MADE + 5 * MINUTE + SECOND)),
+            ("that was enabled again", replace(REJECTED, enabled=True)),
+            ("that never says when it was made", replace(REJECTED, valid_from=None)),
+            ("that never ended", replace(REJECTED, valid_to=None)),
+            ("of another deployment", replace(REJECTED, name=own("s", "r0", "blue"))),
+            ("of another secret", replace(REJECTED, name=own("t", "r0"))),
+            ("made by hand", replace(REJECTED, name="by hand")),
+        )
+    ),
+    Case(
+        "rejected ones are no reason not to go on with what is made",
+        snap(
+            [secret("s", {"v1": "CURRENT key:K1", "v2": "PENDING key:K2"})],
+            [key(), key("K2"), *(replace(REJECTED, id=f"R{n}", name=own("s", f"r{n}")) for n in range(1, 9))],
+        ),
+        actions=("resume pending s K2@v2",),
+    ),
+)
+
 WINDOWS = (
     due("its window opens this second", 20 * DAY, window="Mon 09:00-10:00 UTC"),
     replace(
@@ -172,6 +219,6 @@ WINDOWS = (
 )
 
 
-@pytest.mark.parametrize("case", [*WAITS, *WINDOWS], ids=str)
+@pytest.mark.parametrize("case", [*WAITS, *REJECTIONS, *WINDOWS], ids=str)
 def test_waiting(case: Case) -> None:
     case.check()

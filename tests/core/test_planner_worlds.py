@@ -80,7 +80,7 @@ messy_versions = st.dictionaries(
 def _entry(name: str, account: str, versions: dict[str, str], tags: dict[str, str], whose: str) -> SecretEntry:
     entry = secret(
         name,
-        versions,
+        {name + version: words for version, words in versions.items()},  # no version id is given twice
         account=account,
         owner="appflow" if whose == "owned" else None,
         primary={"replica": "us-east-1", "primary": "eu-central-1"}.get(whose),
@@ -96,8 +96,8 @@ def entries(name: str, account: str, versions: st.SearchStrategy[dict[str, str]]
 
 KEY_NAMES = [
     *(["by hand"] * 8),
-    *(own(of, version) for of in (*NAMES, "gone") for version in ("v1", "v9")),
-    *(own("a", "v9", "blue"), "a/rotator:default:v9"),
+    *(own(of, of[0] + version) for of in (*NAMES, "gone") for version in ("v1", "v9")),
+    *(own("a", "av9", "blue"), "a/rotator:default:av9"),
 ]
 
 
