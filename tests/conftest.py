@@ -45,7 +45,10 @@ def _logging_as_before() -> Iterator[None]:
     """The program configures the process's logging; the next test must not inherit that."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in root.manager.loggerDict}
     yield
+    for name in root.manager.loggerDict:
+        logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
     ours = [handler for handler in root.handlers if handler not in handlers]
     for handler in ours:
         root.removeHandler(handler)
