@@ -54,7 +54,9 @@ def plan_orphans(
             continue
         if key.valid_from is None or plus(key.valid_from, ORPHAN_AGE) > now:
             continue
-        holder = next((entry for entry in entries if stored_here(key, name, entry)), None)
+        storing = sorted((entry for entry in entries if stored_here(key, name, entry)), key=lambda entry: entry.name)
+        named_for = [entry for entry in storing if name.may_belong_to(entry.name)]
+        holder = next(iter((*named_for, *storing)), None)
         if holder is not None:
             if CURRENT not in holder.versions[name.version_id] and not left_alone(holder):
                 detail = (

@@ -139,6 +139,17 @@ WHEN = (
             ("it does not say when", own("s", "v2"), {"valid_from": None}),
         )
     ),
+    *(
+        Case(
+            f"made and not stored, {why}: goes on with it",
+            snap([secret("s", versions, scopes="a")], [key("K2", age=MINUTE, name=own("s", "v2"), readable=True)]),
+            actions=(f"resume {reason} s K2@v2",),
+        )
+        for why, versions, reason in (
+            ("as the first key", {}, "first-key"),
+            ("for a key that is gone", {"v1": "CURRENT key:K1"}, "key-missing"),
+        )
+    ),
     Case(
         "made and not stored here, but a value elsewhere holds it: a new one",
         snap(

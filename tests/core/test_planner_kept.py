@@ -133,6 +133,27 @@ BLOCKED = (
         others=[secret("t", {"v1": "CURRENT"}, account="other")],
         actions=(REVOKED,),
     ),
+    with_due(
+        "a secret held it too that has no value any more: nothing there will ever say until when",
+        secret("t", {"v1": "PREVIOUS key:K1"}),
+        actions=(REVOKED,),
+        skipped=("t empty",),
+        alerts=("error empty t -",),
+    ),
+    with_due(
+        "a secret held it too that is being deleted",
+        secret("t", {"v2": "CURRENT key:T2", "v1": "PREVIOUS key:K1"}, deleted=NOW),
+        actions=(REVOKED,),
+        skipped=("t pending-deletion",),
+    ),
+    kept(
+        "a value of this account that nobody asked about may hold it",
+        "unreadable",
+        "error",
+        secret("t", {"v1": "CURRENT"}),
+        skipped=("t unadopted",),
+        alerts=("error unadopted t -",),
+    ),
     kept(
         "a value that can't be read may hold it",
         "unreadable",

@@ -1,4 +1,4 @@
-"""What should hold and does not yet: each test states the behaviour that is right, and may fail until it is mended."""
+"""Copies made with the same token: what is said of a key must not depend on the order of the listing."""
 
 from __future__ import annotations
 
