@@ -235,6 +235,8 @@ class Rotation:
         fetched = self.context.provider.get_key(key_id)
         if fetched.value is None or not fetched.key.alive(self.flow.now()):
             raise Changed(f"key {key_id}, made for {entry.name}, can't be read any more; it is revoked as an orphan")
+        if version_id in self.context.services.store.version_dates(entry.arn):
+            raise Changed(f"key {key_id} was stored in {entry.name} once, and enabled again by somebody; it is left alone")
         stored = self._current_value(entry, life)
         creation.compare(fetched.key, creation.request(version_id), version_id, resumed=True)
         return self._store_and_promote(entry, creation.spec, life, fetched, stored, version_id)
