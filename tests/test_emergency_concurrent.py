@@ -58,6 +58,36 @@ def test_a_key_that_a_killed_run_stored_and_did_not_promote_dies_too(strategy: S
     calm(world)
 
 
+def test_the_next_rotations_pending_key_is_not_the_incidents() -> None:
+    world = World()
+    in_grace(world)
+    assert revoke(world, incident="INC-1").ok
+    made = world.current_key(NAME)
+    world.store.tag(NAME, {"rotator:max-age": "2d"})
+    world.pass_time(3 * DAY)
+    _killed_sweep(world, "stage")
+    (pending,) = (key for key in world.live_keys() if key.id != made.id)
+    report = revoke(world, incident="INC-1")
+    assert (report.ok, report.steps) == (True, [])
+    assert alive(world, made)
+    assert alive(world, pending)
+    world.sweep()
+    assert world.current_key(NAME).id == pending.id
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_an_old_value_that_somebody_puts_back_is_known_by_the_label_that_it_left(strategy: Strategy) -> None:
+    world = World()
+    old, current = in_grace(world)
+    world.store.put_value_by_hand(NAME, json.dumps({"api_key": old.value}))
+    report = revoke(world, strategy)
+    assert report.ok, report.errors
+    assert not alive(world, old)
+    assert not alive(world, current)
+    assert world.consumer_works(NAME) is (strategy is not REVOKE_ONLY)
+    calm(world)
+
+
 def test_a_pending_key_that_can_not_be_ended_is_never_promoted() -> None:
     world = World()
     current = world.managed(NAME, left=5 * DAY, age=85 * DAY)

@@ -113,15 +113,22 @@ def test_an_incident_of_long_ago_ends_only_what_is_older() -> None:
     world.infobip.faults.clear()
     world.store.before = None
     made = world.current_key(NAME)
-    world.pass_time(timedelta(seconds=5))
-    key = world.infobip.add_key(world.accounts["main"], "by hand")
-    version = world.store.put_value_by_hand(NAME, json.dumps({"api_key": key.value}))
-    world.store.label_by_hand(NAME, f"rotator:key:{key.id}", version)
+    newer = []
+    for _ in range(2):
+        world.pass_time(timedelta(seconds=5))
+        key = world.infobip.add_key(world.accounts["main"], "by hand")
+        version = world.store.put_value_by_hand(NAME, json.dumps({"api_key": key.value}))
+        world.store.label_by_hand(NAME, f"rotator:key:{key.id}", version)
+        newer.append(key)
+    # What a superseded version keeps while AWSPREVIOUS is elsewhere: its retire label tells that it was current once.
+    stamp = f"{world.clock.now() + DAY:%Y%m%dT%H%M%SZ}"
+    version = next(v for v, labels in world.labels(NAME).items() if f"rotator:key:{made.id}" in labels)
+    world.store.label_by_hand(NAME, f"rotator:retire:{made.id}:{stamp}", version)
     report = revoke(world, incident="INC-1")
     assert report.ok, report.errors
     assert not alive(world, current)
     assert alive(world, made)
-    assert alive(world, key)
+    assert all(alive(world, key) for key in newer)
     assert made.id in names_of(world)
 
 

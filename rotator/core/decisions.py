@@ -56,7 +56,11 @@ Predicate = Callable[[View, datetime], Decision | None]
 
 def first(predicates: tuple[Predicate, ...], view: View, now: datetime) -> Decision | None:
     """The first predicate's decision that has one."""
-    return next((decision for predicate in predicates if (decision := predicate(view, now)) is not None), None)
+    for predicate in predicates:
+        decision = predicate(view, now)
+        if decision is not None:
+            return decision
+    return None
 
 
 # ---- left alone -----------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ class Holdings:
             life = read_lifecycle(entry, resolution.key_id if resolution else None)
             key_id = life.current_key or (resolution.key_id if resolution else None)
             # Labels may contradict each other: whatever may be in use counts.
-            held = life.at_work if key_id is None else life.at_work | {key_id}
+            held = life.at_work if key_id is None or key_id in life.at_work else life.at_work | {key_id}
             if resolution is not None:
                 held |= resolution.holds | ({resolution.key_id} if resolution.key_id is not None else set())
             named |= life.named

@@ -67,7 +67,7 @@ class InfobipClient:
         rng = rng or random.Random()  # noqa: S311 -- jitter, nothing secret
         self._transport = Transport(credentials.base_url, clock, rng, limits, adapters)
         quick = replace(limits, read=min(limits.read, PROBE_SECONDS), total=min(limits.total, PROBE_SECONDS))
-        self._consumer = Transport(credentials.base_url, clock, rng, quick, adapters)
+        self._consumer = self._transport.with_limits(quick)
         self._auth = management_auth(credentials, self._transport, clock, self._known, unsafe_sessions=unsafe_sessions)
 
     def __repr__(self) -> str:

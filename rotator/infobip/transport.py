@@ -6,6 +6,7 @@ read the body of a redirect without bounds even when told not to follow it.
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Callable
@@ -82,6 +83,12 @@ class Transport:
         # Read here, since without a Session nobody else does. Plain http is loopback only: a proxy has no part in it.
         self._proxies = dict(get_environ_proxies(base_url)) if base_url.startswith("https:") else {}
         self._verify = ca_bundle()
+
+    def with_limits(self, limits: Limits) -> Transport:
+        """Another one to the same far end, with connections of its own and other limits."""
+        other = copy.copy(self)
+        other.skew, other._limits, other._pooled = None, limits, self._adapters()
+        return other
 
     def call(self, call: Call, auth: Authorizer | None = None) -> Answer:
         """Make a call, again where its effort allows, and once more after a 401 that ``auth`` can mend.

@@ -1,21 +1,19 @@
 """Which sweeps do nothing, and so need not be made.
 
-A sweep is *passed over* where nothing at either far end has changed since the planner found nothing to do, no time that
-it waits for has come, and no fault is drawn for any of the calls that it would make.
+A sweep is *passed over* where nothing at either far end has changed since nothing was to be done, no time has come that
+the planner waits for, and no fault is drawn for any of the calls that it would make.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 
-from rotator.core.decisions import renew_at
-from rotator.core.labels import parse_key_name
-from rotator.core.model import AccountSnapshot, Key, Reason
-from rotator.core.planner import make_view, plan_account
-from rotator.core.windows import next_open
+from rotator.core.decisions import ROTATE_WHEN, View, first, renew_at, window_closed
+from rotator.core.lifecycle import read_lifecycle
+from rotator.core.model import Key, SecretEntry
+from rotator.core.spec import parse_spec
+from rotator.core.windows import is_open, next_open
 from rotator.sandbox.model import SimKey
 from tests.chaos.years_ledger import Ledger
 from tests.chaos.years_world import ACCOUNTS, START, Enterprise
@@ -23,8 +21,7 @@ from tests.world import DAY
 
 STALE = timedelta(minutes=5)
 """How long a listing may show what was."""
-QUIET_REASONS = frozenset({Reason.HOLD, Reason.WINDOW})
-"""Why a secret may be left alone without a change of its own; when a window opens is known."""
+NEVER = START + 10_000 * DAY
 
 
 @dataclass(frozen=True)
@@ -50,17 +47,13 @@ class Idle:
         self.ledger = ledger
         self._quiet: dict[str, Quiet] = {}
         self._changed = dict.fromkeys(ACCOUNTS, START - DAY)
-        self._unlabelled = (START - DAY, frozenset(ledger.unlabelled))
         self._besides_pages: dict[str, int] = {}
+        self._due: dict[str, tuple[SecretEntry, SimKey | None, datetime]] = {}
 
     def changed(self, account: str) -> None:
         """Something in Secrets Manager was changed that belongs to an account."""
         self._changed[account] = self.world.clock.now()
         self._quiet.pop(account, None)
-        unlabelled = frozenset(self.ledger.unlabelled)
-        if unlabelled != self._unlabelled[1]:
-            self._unlabelled = (self.world.clock.now(), unlabelled)
-            self._quiet.clear()  # every account's sweep reads what no label tells
 
     def next_sweep(self, account: str) -> Quiet | None:
         """What the next sweep is, if it does nothing; ``None`` if it may do something."""
@@ -74,7 +67,7 @@ class Idle:
 
     def learn(self, account: str, begun: datetime, calls: int) -> None:
         """An undisturbed sweep that began then did nothing, and made so many calls."""
-        if begun >= self._settled(account) and not self.ledger.unlabelled:
+        if begun >= self._settled(account) and not self.ledger.unlabelled[account]:
             self._besides_pages[account] = calls - self._pages(account)
 
     def look(self, account: str) -> None:
@@ -91,47 +84,55 @@ class Idle:
         return quiet.generation == far.state.generation and not far.late and not open_session
 
     def _remember(self, account: str) -> None:
-        """Ask the planner itself, over the true state, whether there is anything to do, and until when there is not."""
         self._quiet.pop(account, None)
-        world, now, far = self.world, self.world.clock.now(), self.world.far[account]
-        if self.ledger.unlabelled or account not in self._besides_pages:
+        if self.ledger.unlabelled[account] or account not in self._besides_pages:
             return  # a sweep makes calls of its own for those
-        keys = {key.id: _as_listed(key) for key in far.keys(world.ids[account])}
-        entries = tuple(self.ledger.entries[name] for name in world.names(account))
-        snapshot = AccountSnapshot(account, world.store.peek(f"infobip/{account}"), entries, keys)
-        plan = plan_account(snapshot, world.policy, now)
-        if plan.actions or {skip.reason for skip in plan.skipped} - QUIET_REASONS:
-            return
-        calls, since = self._besides_pages[account] + self._pages(account), self._settled(account)
-        waiting = {skip.secret for skip in plan.skipped if skip.reason is Reason.WINDOW}
-        self._quiet[account] = Quiet(calls, far.state.generation, since, self._next_due(snapshot, now, waiting))
+        now = self.world.clock.now()
+        until = self._next_due(account, now)
+        if until > now:
+            calls = self._besides_pages[account] + self._pages(account)
+            generation = self.world.far[account].state.generation
+            self._quiet[account] = Quiet(calls, generation, self._settled(account), until)
 
     def _pages(self, account: str) -> int:
-        return max(1, -(-len(self.world.far[account].keys(self.world.ids[account])) // 100))
+        return max(1, -(-len(self.world.far[account].state.by_account[self.world.ids[account]]) // 100))
 
     def _settled(self, account: str) -> datetime:
         """From when on listings show what an account's sweep depends on."""
-        return max(self._changed[account], self._unlabelled[0]) + STALE
+        return self._changed[account] + STALE
 
-    def _next_due(self, snapshot: AccountSnapshot, now: datetime, waiting: Collection[str]) -> datetime:
-        """When time alone gives the account's planner something to do, if nothing else changes."""
-        named: set[str] = set()
-        due = [now + 365 * DAY]
-        for entry in snapshot.secrets:
-            view = make_view(snapshot, entry)
-            named |= view.life.key_ids()
-            if view.spec is None or view.spec.hold is not None:
-                continue
-            if (renewal := renew_at(view)) is not None and renewal > now:
-                due.append(renewal)
-            if entry.name in waiting and view.spec.window is not None and view.key is not None:
-                due += [next_open(view.spec.window, now), view.key.valid_to or now]
-            due += [item.revoke_at for item in view.life.retiring if item.revoke_at > now]
-        own = [key for key in snapshot.keys.values() if parse_key_name(key.name) and key.alive(now)]
-        due += [now for key in own if key.id not in named]
-        return min(due)
+    def _next_due(self, account: str, now: datetime) -> datetime:
+        """When time alone gives a sweep something to do, if nothing else changes; not after ``now``: it has already."""
+        if any(key.valid_to > now for key in self.ledger.unheld(account)):
+            return now
+        return min(self._secret_due(account, name, now) for name in self.world.names(account))
+
+    def _secret_due(self, account: str, name: str, now: datetime) -> datetime:
+        entry = self.ledger.entries[name]
+        key = self.world.far[account].state.keys.get(self.ledger.current.get(name, ""))
+        known = self._due.get(name)
+        if known is not None and known[0] is entry and known[1] is key and known[2] > now:
+            return known[2]
+        due = _due(entry, key, now)
+        self._due[name] = entry, key, due
+        return due
 
 
-@lru_cache(maxsize=16384)
-def _as_listed(key: SimKey) -> Key:
-    return Key(key.id, key.name, key.account_id, key.enabled, key.valid_from, key.valid_to, key.scopes)
+def _due(entry: SecretEntry, key: SimKey | None, now: datetime) -> datetime:
+    spec, life = parse_spec(entry.tags), read_lifecycle(entry)
+    if isinstance(spec, tuple):
+        return now
+    if spec.hold is not None:
+        return NEVER
+    if key is None or not key.enabled or life.pending_version or life.superseded or life.stale or life.problem:
+        return now
+    listed = Key(key.id, key.name, key.account_id, key.enabled, key.valid_from, key.valid_to, key.scopes)
+    view = View(entry, spec, (), life, key.id, listed)
+    opens = now if spec.window is None or is_open(spec.window, now) else next_open(spec.window, now)
+    due = [opens if item.revoke_at <= now else item.revoke_at for item in life.retiring]
+    decision = first(ROTATE_WHEN, view, now)
+    if decision is None:
+        due.append(renew_at(view) or NEVER)
+    else:
+        due.append(now if window_closed(view, decision, now) is None else min(opens, key.valid_to))
+    return min(due)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -69,13 +69,14 @@ class Ledger:
     current: dict[str, str] = field(default_factory=dict)
     retiring: dict[str, Retiring] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
-    unlabelled: set[str] = field(default_factory=set)
+    unlabelled: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     entries: dict[str, SecretEntry] = field(default_factory=dict)
     _ceased: dict[str, tuple[datetime, str]] = field(default_factory=dict)
     _dead: set[str] = field(default_factory=set)
+    _alive: dict[str, dict[str, SimKey]] = field(default_factory=lambda: defaultdict(dict))
     _named: dict[str, frozenset[str]] = field(default_factory=dict)
     _secrets: deque[str] = field(default_factory=lambda: deque(maxlen=40))
-    _orphans: dict[str, datetime] = field(default_factory=dict)
+    _orphans: dict[str, dict[str, datetime]] = field(default_factory=lambda: defaultdict(dict))
 
     def __post_init__(self) -> None:
         for account, far in self.world.far.items():
@@ -111,7 +112,8 @@ class Ledger:
         self.entries[name] = entry
         self._labels(account, name, entry)
         life = read_lifecycle(entry)
-        (self.unlabelled.add if life.current_version and not life.current_key else self.unlabelled.discard)(name)
+        unlabelled = self.unlabelled[account]
+        (unlabelled.add if life.current_version and not life.current_key else unlabelled.discard)(name)
         key = self.world.far[account].key_of(self.value(name)) if _has_value(entry) else None
         before = self.current.get(name)
         if key is None or key.id == before:
@@ -150,7 +152,12 @@ class Ledger:
     # ---- keys -------------------------------------------------------------------------------------------------------
 
     def _key_changed(self, account: str, key: SimKey) -> None:
-        if key.enabled or key.id in self._dead:
+        if key.enabled:
+            if parse_key_name(key.name) is not None:
+                self._alive[account][key.id] = key
+            return
+        self._alive[account].pop(key.id, None)
+        if key.id in self._dead:
             return
         self._dead.add(key.id)
         if self.world.by_hand:
@@ -194,18 +201,19 @@ class Ledger:
     def orphans(self, *, older: timedelta = ORPHAN_LATE) -> None:
         """Living keys of the rotator's that no secret holds."""
         now = self.world.clock.now()
-        for account, far in self.world.far.items():
-            held = {self.current.get(name, "") for name in self.world.names(account)}
-            for name in self.world.names(account):
-                held |= self._named.get(name, frozenset())
-            for key in far.keys(self.world.ids[account]):
-                if not key.enabled or key.valid_to <= now or key.id in held or parse_key_name(key.name) is None:
-                    self._orphans.pop(key.id, None)
-                    continue
-                since = self._orphans.setdefault(key.id, now)
-                old = now - (since if older else key.created_at) > older
+        for account in self.world.far:
+            unheld = [key for key in self.unheld(account) if key.valid_to > now]
+            self._orphans[account] = {key.id: self._orphans[account].get(key.id, now) for key in unheld}
+            for key in unheld:
+                old = now - (self._orphans[account][key.id] if older else key.created_at) > older
                 if old and not self.world.outages.touch(now, longer=older) and self._free(key):
                     self.say("orphan", key.name, key.id, f"made {key.created_at}, held by no secret")
+
+    def unheld(self, account: str) -> list[SimKey]:
+        """Enabled keys of the rotator's that no secret's value or label names."""
+        held = {self.current.get(name, "") for name in self.world.names(account)}
+        held = held.union(*(self._named.get(name, frozenset()) for name in self.world.names(account)))
+        return [key for key_id, key in sorted(self._alive[account].items()) if key_id not in held]
 
     def left_over(self) -> None:
         """What a rotation that was cut off leaves on a secret, and the sweeps after it should have put right."""
