@@ -18,6 +18,8 @@ from rotator.core.windows import is_open, next_open
 
 URGENT = timedelta(hours=24)
 """A key with less than this left (or less than a tenth of its life, for short-lived keys) can't wait for a window."""
+WARN_HELD = timedelta(days=7)
+"""A key with less than this left is worth a warning though the operator said stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +99,15 @@ def misconfigured(view: View, now: datetime) -> Decision | None:
 
 
 def held(view: View, now: datetime) -> Decision | None:
-    """The operator said stop."""
+    """The operator said stop. Where the key is about to end, that is said too: nobody else will remember."""
     if view.spec is None or view.spec.hold is None:
         return None
-    return Decision(Reason.HOLD, f'"{view.spec.hold}"')
+    due, end = renew_at(view), view.key.valid_to if view.key is not None else None
+    if due is None or due > now or end is None or end - now > WARN_HELD:
+        return Decision(Reason.HOLD, f'"{view.spec.hold}"')
+    when = f"ended {human_duration(now - end)} ago" if end <= now else f"ends in {human_duration(end - now)}"
+    detail = f'"{view.spec.hold}"; its key {when}, and is rotated only when the tag is removed'
+    return Decision(Reason.HOLD, detail, severity=Severity.WARNING)
 
 
 def inconsistent(view: View, now: datetime) -> Decision | None:

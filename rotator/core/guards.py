@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from rotator.core.decisions import View
 from rotator.core.draft import Draft
 from rotator.core.durations import human_duration
-from rotator.core.labels import parse_key_name
 from rotator.core.model import (
     AccountSnapshot,
     Action,
@@ -17,7 +16,6 @@ from rotator.core.model import (
     Policy,
     Quota,
     Reason,
-    SecretEntry,
     Severity,
     Skip,
 )
@@ -27,7 +25,6 @@ MAX_SKEW = timedelta(minutes=5)
 """Beyond this, expiry and grace can't be judged. AWS refuses requests at the same distance."""
 MAX_REJECTED = 4
 """Replacements for one secret that may be rejected in 24 hours: more would use up what others need to be rotated."""
-GIVEN_UP_WITHIN = timedelta(minutes=5)
 GUARD_SHARE = 0.25
 GUARD_COUNT = 5
 GUARD_ALL = 3
@@ -35,11 +32,13 @@ GUARD_ALL = 3
 
 
 def quota_used(keys: Iterable[Key], policy: Policy, now: datetime) -> Quota:
-    """What the keys themselves tell of the last 24 hours.
+    """What the keys themselves tell of the last 24 hours by Infobip's clock, which counts.
 
-    A creation shows in ``validFrom``; a revocation by this program in the end that it sets on a disabled key.
+    A creation shows in ``validFrom``; a revocation by this program in the end that it sets on a disabled key. Infobip's
+    clock may be behind ours by ``MAX_SKEW``, and tells whole seconds: so what is that much older than a day counts too,
+    for Infobip may still count it.
     """
-    since = now - DAY
+    since = now - DAY - MAX_SKEW
     creates = updates = 0
     for key in keys:
         creates += key.valid_from is not None and key.valid_from > since
@@ -87,40 +86,25 @@ def guard_mass_revocation(draft: Draft, snapshot: AccountSnapshot, *, force: boo
         draft.skipped.append(Skip(name, Reason.MASS_REVOCATION, "its revocation waits for `rotator run --force`"))
 
 
-def rejected_lately(keys: Iterable[Key], entry: SecretEntry, policy: Policy, now: datetime) -> int:
-    """How many replacements for a secret were made in the last 24 hours and ended within minutes, never promoted."""
-    count = 0
-    for key in keys:
-        if key.enabled or key.valid_from is None or key.valid_to is None or key.valid_from <= now - DAY:
-            continue
-        name = parse_key_name(key.name)
-        ours = name is not None and name.deployment == policy.deployment and name.may_belong_to(entry.name)
-        count += ours and key.valid_to - key.valid_from <= GIVEN_UP_WITHIN
-    return count
-
-
-def within_budget(draft: Draft, actions: list[Action], quota: Quota, now: datetime) -> list[Action]:
+def within_budget(draft: Draft, actions: list[Action], quota: Quota) -> list[Action]:
     """Cut off what today's limits do not allow; what is most urgent comes first already."""
     creates, updates = quota.creates_left, quota.updates_left
     kept: list[Action] = []
     for action in actions:
         if action.kind is ActionKind.ROTATE:
             if creates <= 0:
-                _over_budget(draft, action, "creates", quota.creates_limit, quota.reserve, now)
+                _over_budget(draft, action, "creates", quota.creates_limit, quota.reserve)
                 continue
             creates -= 1
         elif action.costs_update:
             if updates <= 0:
-                _over_budget(draft, action, "updates", quota.updates_limit, quota.reserve, now)
+                _over_budget(draft, action, "updates", quota.updates_limit, quota.reserve)
                 continue
             updates -= 1
         kept.append(action)
     return kept
 
 
-def _over_budget(draft: Draft, action: Action, what: str, limit: int, reserve: int, now: datetime) -> None:
+def _over_budget(draft: Draft, action: Action, what: str, limit: int, reserve: int) -> None:
     detail = f"{action.kind} ({action.reason}) waits: today's {limit} {what} less {reserve} in reserve are used up"
     draft.leave(action.secret, Reason.DAILY_LIMIT, detail)
-    if action.kind is ActionKind.ROTATE and action.deadline is not None and action.deadline - now <= DAY:
-        detail += "; its key ends before there is a place: `rotator rotate` uses the reserve"
-        draft.alert(Reason.NOT_IN_TIME, detail, action.secret, action.key_id, Severity.ERROR)

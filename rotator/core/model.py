@@ -122,6 +122,7 @@ class SecretEntry:
     """A secret as ``ListSecrets`` or ``DescribeSecret`` gives it: names, tags and labels, never a value.
 
     ``versions`` maps version ids to their staging labels. ``current`` etc. are derived in :mod:`rotator.core.labels`.
+    ``last_accessed`` is the day on which its value was read last, ``None`` where the store does not tell.
     """
 
     arn: str
@@ -133,6 +134,7 @@ class SecretEntry:
     deleted_at: datetime | None = None
     rotation_enabled: bool = False
     last_changed: datetime | None = None
+    last_accessed: datetime | None = None
 
     @property
     def region(self) -> str:
@@ -252,11 +254,15 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The deployment's own settings that decisions depend on."""
+    """The deployment's own settings that decisions depend on.
+
+    :param sweep_every: how often sweeps come; by it is judged how soon a place in the daily limit is used again.
+    """
 
     deployment: str = "default"
     daily_limit: int = 40
     reserve: int = 8
+    sweep_every: timedelta = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +322,7 @@ class Outcome(StrEnum):
 class Result:
     """An action and what became of it; ``error`` is redacted text.
 
-    :param new_key_id: the replacement that was promoted, if one was.
+    :param new_key_id: the replacement that was promoted, if one was, and ``new_expires_at`` its end.
     """
 
     action: Action
@@ -325,3 +331,4 @@ class Result:
     new_key_id: str | None = None
     new_version_id: str | None = None
     duration: timedelta = timedelta(0)
+    new_expires_at: datetime | None = None

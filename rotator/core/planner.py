@@ -2,71 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotator.core.decisions import (
-    BROKEN,
-    LEAVE_ALONE,
-    ROTATE_BLOCKED,
-    ROTATE_WHEN,
-    URGENT,
-    Decision,
-    View,
-    first,
-    window_closed,
-)
-from rotator.core.draft import Draft, Rank
+from rotator.core.crowding import Candidate, relieve
+from rotator.core.decisions import LEAVE_ALONE, first
+from rotator.core.draft import Draft
 from rotator.core.durations import human_duration
-from rotator.core.guards import (
-    MAX_REJECTED,
-    clock_skew,
-    guard_mass_revocation,
-    mass_missing,
-    quota_used,
-    rejected_lately,
-    within_budget,
-)
+from rotator.core.guards import clock_skew, guard_mass_revocation, mass_missing, quota_used, within_budget
 from rotator.core.holdings import Holdings
-from rotator.core.labels import parse_key_name
-from rotator.core.lifecycle import Retiring, read_lifecycle
+from rotator.core.leftovers import Leftovers
 from rotator.core.model import (
     AccountPlan,
     AccountSnapshot,
-    Action,
-    ActionKind,
     Alert,
-    Key,
     Policy,
     Reason,
     SecretEntry,
     Severity,
 )
-from rotator.core.orphans import own_name, plan_orphans, report_unknown
-from rotator.core.spec import parse_spec
-from rotator.core.text import short_id
-from rotator.core.windows import is_open, next_open
+from rotator.core.orphans import plan_orphans, report_unknown
+from rotator.core.secret_plan import SecretPlanner, make_view
+
+__all__ = ["make_view", "plan_account"]
 
 OLD_CREDENTIALS = timedelta(days=90)
-
-
-def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
-    """One secret of the snapshot with all that its decisions depend on."""
-    resolution = snapshot.resolutions.get(entry.arn)
-    resolved = resolution.key_id if resolution else None
-    life = read_lifecycle(entry, resolved)
-    parsed = parse_spec(entry.tags)
-    key_id = life.current_key or resolved
-    return View(
-        entry=entry,
-        spec=None if isinstance(parsed, tuple) else parsed,
-        problems=parsed if isinstance(parsed, tuple) else (),
-        life=life,
-        key_id=key_id,
-        key=snapshot.keys.get(key_id) if key_id else None,
-        unresolved=resolution.problem if resolution else "",
-        mislabelled=resolved if life.current_key not in (None, resolved) and key_id not in snapshot.keys else None,
-    )
 
 
 def plan_account(
@@ -83,15 +42,20 @@ def plan_account(
         alert = Alert(Reason.CLOCK_SKEW, skew, severity=Severity.ERROR)
         return AccountPlan(snapshot.account, quota, alerts=(alert,), error=skew, keys=len(snapshot.keys))
     draft = Draft()
+    candidates: list[Candidate] = []
     views = [make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=lambda entry: entry.name)]
     holdings = Holdings.of(snapshot)
+    leftovers = Leftovers.of(snapshot, holdings, policy, now)
     missing = mass_missing(views)
     if missing is not None:
         draft.alert(Reason.MASS_MISSING, missing, severity=Severity.ERROR)
     if not snapshot.complete:
         draft.alert(Reason.LISTING_INCOMPLETE, "Infobip's pages of keys did not add up; missing keys are not acted on")
     for view in views:
-        _SecretPlanner(draft, snapshot, holdings, view, now, policy, missing is None and snapshot.complete).plan()
+        trusted = missing is None and snapshot.complete
+        SecretPlanner(draft, snapshot, holdings, view, now, leftovers, trusted, candidates).plan()
+    relieve(draft, snapshot, candidates, quota, policy, now)
+    draft.skipped.sort(key=lambda skip: skip.secret)
     plan_orphans(draft, snapshot, holdings, policy, now, lambda owner: _proves_nothing(snapshot, owner, now))
     report_unknown(draft, snapshot, holdings, now)
     _report_old_credentials(draft, snapshot.management, now)
@@ -102,7 +66,7 @@ def plan_account(
         actions = [action for action in actions if action.secret in names]
         draft.skipped = [skip for skip in draft.skipped if skip.secret in names]
         draft.alerts = [alert for alert in draft.alerts if alert.secret is None or alert.secret in names]
-    actions = within_budget(draft, actions, quota, now)
+    actions = within_budget(draft, actions, quota)
     ends = [view.key.valid_to for view in views if view.key is not None and view.key.enabled and view.key.valid_to]
     return AccountPlan(
         account=snapshot.account,
@@ -125,235 +89,3 @@ def _report_old_credentials(draft: Draft, management: SecretEntry, now: datetime
         age = human_duration(now - management.last_changed)
         detail = f"the management password has not changed for {age}; change it at Infobip and in this secret"
         draft.alert(Reason.OLD_CREDENTIALS, detail, management.name)
-
-
-@dataclass(slots=True)
-class _SecretPlanner:
-    """One secret's part of the plan.
-
-    :param trust_missing: whether a key that is not listed may be taken for missing.
-    """
-
-    draft: Draft
-    snapshot: AccountSnapshot
-    holdings: Holdings
-    view: View
-    now: datetime
-    policy: Policy
-    trust_missing: bool
-
-    def plan(self) -> None:
-        """Everything about this secret."""
-        left = first(LEAVE_ALONE, self.view, self.now)
-        if left is not None:
-            self._leave(left)
-            return
-        if self.view.mislabelled is not None:
-            key_id, version = self.view.mislabelled, self.view.life.current_version
-            detail = f"labelled with a key that is not at Infobip; it holds key {short_id(key_id)}"
-            self._add(Rank.LABEL, ActionKind.LABEL, Reason.MISLABELLED, key_id, version, detail=detail)
-            return
-        self._labels()
-        self._shared_key()
-        self._rotation()
-        for item in self.view.life.retiring:
-            self._revocation(item)
-
-    def _labels(self) -> None:
-        life, view = self.view.life, self.view
-        assert view.spec is not None
-        if life.current_version is not None and life.current_key is None:
-            detail = f"key {short_id(view.key_id or '')} found at Infobip"
-            self._add(Rank.LABEL, ActionKind.LABEL, Reason.UNADOPTED, view.key_id, life.current_version, detail=detail)
-        for version, label in life.stale:
-            self._add(Rank.LABEL, ActionKind.LABEL, Reason.STALE_LABEL, view.key_id, version, detail=label)
-        if life.current_version is None:
-            return  # nothing is superseded while nothing is current
-        for version, key_id in life.superseded:
-            detail = f"revoked from {self.now + view.spec.grace:%d %b %H:%M} UTC on"
-            self._add(Rank.RETIRE, ActionKind.RETIRE, Reason.SUPERSEDED, key_id, version, detail=detail)
-
-    def _shared_key(self) -> None:
-        key_id = self.view.key_id
-        others = self.holdings.others_holding(key_id, self.view.entry.arn) if key_id else ()
-        if others:
-            detail = f"{', '.join(others)} holds the same key; give each secret a key of its own: `rotator rotate` does"
-            self.draft.alert(Reason.SHARED_KEY, detail, self.view.entry.name, key_id)
-
-    def _rotation(self) -> None:
-        view, life = self.view, self.view.life
-        if life.pending_version is not None:
-            detail = f"key {short_id(life.pending_key or '')} was stored and not promoted"
-            end = view.key.valid_to if view.key else None
-            self._add(
-                Rank.RESUME,
-                ActionKind.RESUME,
-                Reason.PENDING,
-                life.pending_key,
-                life.pending_version,
-                detail=detail,
-                deadline=end,
-            )
-            return
-        decision = first(ROTATE_WHEN, view, self.now)
-        if decision is None:
-            return
-        if decision.reason is Reason.KEY_MISSING and not self.trust_missing:
-            self._leave(self._not_listed(view.key_id))
-            return
-        waits = first(ROTATE_BLOCKED, view, self.now) or window_closed(view, decision, self.now)
-        if waits is not None:
-            self._leave(waits)
-            return
-        left_over = self._unstored_key()
-        if left_over is not None:
-            name = parse_key_name(left_over.name)
-            assert name is not None
-            self._add(
-                Rank.RESUME,
-                ActionKind.RESUME,
-                decision.reason,
-                left_over.id,
-                name.version_id,
-                detail=f"key {short_id(left_over.id)} was made and not stored",
-                deadline=decision.deadline,
-            )
-            return
-        rejected = rejected_lately(self.snapshot.keys.values(), view.entry, self.policy, self.now)
-        if rejected >= MAX_REJECTED:
-            detail = (
-                f"{decision.reason}, but {rejected} replacements were rejected within 24 hours; it is tried again when "
-                "they are older; mend what the failed rotations say, then `rotator rotate`"
-            )
-            self._leave(Decision(Reason.DAILY_LIMIT, detail, severity=Severity.ERROR))
-            return
-        urgent = decision.reason in BROKEN or (decision.deadline is not None and decision.deadline - self.now <= URGENT)
-        self._add(
-            Rank.ROTATE_URGENT if urgent else Rank.ROTATE,
-            ActionKind.ROTATE,
-            decision.reason,
-            view.key_id,
-            life.current_version,
-            detail=decision.detail,
-            due_at=decision.due_at,
-            deadline=decision.deadline,
-        )
-
-    def _unstored_key(self) -> Key | None:
-        """A key that a killed run made for this secret and could not store, where its value can still be read."""
-        view = self.view
-        since = view.key.valid_from if view.key else None
-        candidates = [
-            key
-            for key in self.snapshot.keys.values()
-            if key.value_readable
-            and key.alive(self.now)
-            and (name := own_name(key, self.policy)) is not None
-            and name.secret == view.entry.name
-            and name.version_id not in view.entry.versions
-            and key.id not in self.holdings.named
-            and key.valid_from is not None
-            and (since is None or key.valid_from > since)
-        ]
-        return max(candidates, key=lambda key: (key.valid_from or self.now, key.id), default=None)
-
-    def _revocation(self, item: Retiring) -> None:
-        key = self.snapshot.keys.get(item.key_id)
-        if key is None and self.snapshot.complete and not self.trust_missing:
-            if item.revoke_at <= self.now:
-                self._leave(self._not_listed(item.key_id), item.key_id)
-            return
-        if key is None and self.view.key is None:
-            return  # neither key is listed: the account's tag is more likely wrong than that both are gone
-        dead = not key.enabled if key is not None else self.snapshot.complete
-        if dead:
-            gone = "it is disabled already; its labels go" if key else "it is gone from Infobip; its labels go"
-            due = min(self.now, item.revoke_at)
-            self._add(
-                Rank.REVOKE, ActionKind.REVOKE, Reason.KEY_DEAD, item.key_id, item.version_id, detail=gone, due_at=due
-            )
-            return
-        if item.revoke_at > self.now:
-            return
-        blocked = self._revocation_blocked(item.key_id)
-        if blocked is not None:
-            self._leave(blocked, item.key_id)
-            return
-        self._add(
-            Rank.REVOKE,
-            ActionKind.REVOKE,
-            Reason.GRACE_OVER,
-            item.key_id,
-            item.version_id,
-            detail=f"grace ended {human_duration(self.now - item.revoke_at)} ago",
-            due_at=item.revoke_at,
-            costs_update=True,
-        )
-
-    def _not_listed(self, key_id: str | None) -> Decision:
-        reason = Reason.MASS_MISSING if self.snapshot.complete else Reason.LISTING_INCOMPLETE
-        return Decision(reason, f"key {key_id} is not listed, and the listing is not to be trusted")
-
-    def _revocation_blocked(self, key_id: str) -> Decision | None:
-        view = self.view
-        others = self.holdings.others_holding(key_id, view.entry.arn)
-        if others:
-            detail = f"key {key_id} is not revoked: {', '.join(others)} still holds it as current"
-            return Decision(Reason.SHARED_KEY, detail, severity=Severity.WARNING)
-        lately = self.holdings.others_in_grace(key_id, view.entry.arn, self.now)
-        if lately:
-            detail = f"key {key_id} is not revoked: {', '.join(lately)} held it too, and its grace there is not over"
-            return Decision(Reason.SHARED_KEY, detail)
-        if self.holdings.unknown:
-            names = ", ".join(self.holdings.unknown[:3])
-            detail = f"key {key_id} is not revoked: {names} can't be read and may hold it"
-            return Decision(Reason.UNREADABLE, detail, severity=Severity.ERROR)
-        if view.key is None or not view.key.alive(self.now) or view.key_id == key_id:
-            detail = f"key {key_id} is not revoked: the key behind AWSCURRENT does not work"
-            return Decision(Reason.BROKEN_CURRENT, detail, severity=Severity.ERROR)
-        window = view.spec.window if view.spec else None
-        if window is not None and not is_open(window, self.now):
-            opens = next_open(window, self.now)
-            detail = f"revoking key {short_id(key_id)} waits for its window, which opens {opens:%a %d %b %H:%M} UTC"
-            return Decision(Reason.WINDOW, detail)
-        return None
-
-    def _add(
-        self,
-        rank: Rank,
-        kind: ActionKind,
-        reason: Reason,
-        key_id: str | None,
-        version_id: str | None,
-        *,
-        detail: str = "",
-        due_at: datetime | None = None,
-        deadline: datetime | None = None,
-        costs_update: bool = False,
-    ) -> None:
-        entry = self.view.entry
-        self.draft.add(
-            rank,
-            Action(
-                kind,
-                self.snapshot.account,
-                entry.name,
-                reason,
-                due_at or self.now,
-                key_id=key_id,
-                version_id=version_id,
-                deadline=deadline,
-                detail=detail,
-                arn=entry.arn,
-                costs_update=costs_update,
-            ),
-        )
-
-    def _leave(self, decision: Decision, key_id: str | None = None) -> None:
-        self.draft.leave(
-            self.view.entry.name,
-            decision.reason,
-            decision.detail,
-            key_id=key_id or self.view.key_id,
-            severity=decision.severity,
-        )

@@ -8,6 +8,7 @@ from datetime import timedelta
 from rotator.audit import change
 from rotator.core.labels import key_name
 from rotator.core.model import Key, SecretEntry, Spec
+from rotator.core.spreading import lifetime
 from rotator.errors import Changed, OutcomeUnknown, ProviderError, Refused, ReplacementRejected
 from rotator.ports import FetchedKey, KeyRequest
 from rotator.rotation.flow import Flow
@@ -59,7 +60,7 @@ class Creation:
             )
         return KeyRequest(
             name=key_name(self.entry.name, self.flow.context.services.policy.deployment, version_id),
-            valid_to=(self.flow.now() + self.spec.validity).replace(microsecond=0),
+            valid_to=(self.flow.now() + lifetime(self.spec, self.entry.name)).replace(microsecond=0),
             scopes=scopes,
             permissions=frozenset() if platform or self.old is None else self.old.permissions or frozenset(),
             allowed_ips=self.old.allowed_ips if self.old else frozenset(),

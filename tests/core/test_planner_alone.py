@@ -39,8 +39,13 @@ ALONE = (
     alone("scheduled for deletion", secret("s", BUSY, deleted=NOW), "pending-deletion"),
     alone("owned by a service", secret("s", BUSY, owner="appflow"), "owned-by-service"),
     alone("a replica", secret("s", BUSY, primary="us-east-1"), "replica"),
-    alone("on hold", secret("s", BUSY, hold="audit freeze"), "hold"),
-    alone("on hold for no reason", secret("s", BUSY, hold=""), "hold"),
+    alone("on hold, while its key is about to end", secret("s", BUSY, hold="audit freeze"), "hold", alert="warning hold s K3"),
+    Case(
+        "on hold, and its key has time",
+        snap([secret("s", hold="freeze")], [key(left=8 * DAY)]),
+        skipped=("s hold",),
+    ),
+    alone("on hold for no reason", secret("s", BUSY, hold=""), "hold", alert="warning hold s K3"),
     broken_tag("a tag that can't be read", grace="soon"),
     broken_tag("a grace that no consumer's cache survives", grace="59m59s"),
     broken_tag("a grace that does not fit what is left", grace="40d"),
@@ -80,6 +85,7 @@ ALONE = (
         "held is said before inconsistent labels",
         secret("s", {**BUSY, "v0": "key:K1"}, hold="freeze"),
         "hold",
+        alert="warning hold s K3",
     ),
 )
 

@@ -23,7 +23,9 @@ def account(*pairs: tuple[SecretEntry, Key], keys: tuple[Key, ...] = ()) -> Acco
     return snap([entry for entry, _ in pairs], [*(each for _, each in pairs), *keys])
 
 
-USED = key("U", age=DAY - SECOND)
+WINDOW = DAY + 5 * MINUTE
+"""How long what was done counts: a day, and what Infobip's clock may be behind."""
+USED = key("U", age=WINDOW - SECOND)
 THREE = (due("a", 30 * DAY), due("b", 10 * DAY), due("c", 20 * DAY))
 BUDGET = (
     Case(
@@ -34,15 +36,15 @@ BUDGET = (
         skipped=("a daily-limit",),
     ),
     Case(
-        "a key made less than 24 hours ago took a place",
+        "a key made less than 24 hours and 5 minutes ago took a place",
         account(*THREE, keys=(USED,)),
         policy=TIGHT,
         actions=("rotate expiring b B@v1",),
         skipped=("a daily-limit", "c daily-limit"),
     ),
     Case(
-        "a key made 24 hours ago gives its place back",
-        account(*THREE, keys=(key("U", age=DAY),)),
+        "a key made 24 hours and 5 minutes ago gives its place back",
+        account(*THREE, keys=(key("U", age=WINDOW),)),
         policy=TIGHT,
         actions=("rotate expiring b B@v1", "rotate expiring c C@v1"),
         skipped=("a daily-limit",),
@@ -55,7 +57,7 @@ BUDGET = (
     ),
     Case(
         "a broken one goes before an expiring one; what ends within a day and finds no place is an alert",
-        account(due("a", DAY), due("b", DAY + SECOND), due("c", -DAY)),
+        account(due("a", DAY), due("b", DAY + 2 * HOUR), due("c", -DAY)),
         policy=Policy(daily_limit=1, reserve=0),
         actions=("rotate expired c C@v1",),
         skipped=("a daily-limit", "b daily-limit"),
@@ -99,8 +101,8 @@ BUDGET = (
             skipped=("s01 daily-limit",)[left - 1 :] if left < 2 else (),
         )
         for when, gone, left in (
-            ("less than 24 hours ago took a place", key("D", enabled=False, left=-DAY + SECOND), 1),
-            ("24 hours ago gives it back", key("D", enabled=False, left=-DAY), 2),
+            ("less than 24 hours and 5 minutes ago took a place", key("D", enabled=False, left=-WINDOW + SECOND), 1),
+            ("24 hours and 5 minutes ago gives it back", key("D", enabled=False, left=-WINDOW), 2),
             ("by a clock that is 5 minutes ahead", key("D", enabled=False, left=5 * MINUTE), 1),
             ("with an end that is no revocation's", key("D", enabled=False, left=5 * MINUTE + SECOND), 2),
             ("and enabled again", key("D", left=-HOUR), 2),

@@ -36,7 +36,8 @@ VERSIONS = ["v0", "v1", "v2", "v3"]
 OFFSETS = ["-90d", "-1h", "-1s", "+0s", "+1s", "+90d"]
 LONG = 300 * DAY
 LEFT = [None, -DAY, -SECOND, 0 * DAY, SECOND, MINUTE, DAY, DAY + HOUR, 30 * DAY, LONG, LONG, LONG]
-AGE = [None, -SECOND, 0 * DAY, SECOND, 30 * MINUTE - SECOND, 30 * MINUTE, DAY - SECOND, DAY, DAY + HOUR, 30 * DAY, LONG]
+SOON = [-SECOND, 0 * DAY, SECOND, 30 * MINUTE - SECOND, 30 * MINUTE]
+AGE = [None, *SOON, DAY, DAY + 5 * MINUTE - SECOND, DAY + 5 * MINUTE, DAY + HOUR, 30 * DAY, LONG]
 FINE: dict[str, str] = {}
 TAGS: list[dict[str, str]] = [
     *(FINE, FINE, FINE, FINE, {"scopes": "sms:manage"}, {"scopes": "a b", "max_age": "1h"}, {"max_age": "30d"}),

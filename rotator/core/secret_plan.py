@@ -1,0 +1,278 @@
+"""One secret's part of the plan: what is done to it now, what is left and why, what could be done early."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from rotator.core.crowding import Candidate
+from rotator.core.decisions import (
+    BROKEN,
+    LEAVE_ALONE,
+    ROTATE_BLOCKED,
+    ROTATE_WHEN,
+    URGENT,
+    Decision,
+    View,
+    first,
+    window_closed,
+)
+from rotator.core.draft import Draft, Rank
+from rotator.core.durations import human_duration
+from rotator.core.guards import MAX_REJECTED
+from rotator.core.holdings import Holdings
+from rotator.core.leftovers import Leftovers
+from rotator.core.lifecycle import Retiring, read_lifecycle
+from rotator.core.model import AccountSnapshot, Action, ActionKind, Reason, SecretEntry, Severity
+from rotator.core.spec import parse_spec
+from rotator.core.text import short_id
+from rotator.core.windows import is_open, next_open
+
+
+def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
+    """One secret of the snapshot with all that its decisions depend on."""
+    resolution = snapshot.resolutions.get(entry.arn)
+    resolved = resolution.key_id if resolution else None
+    life = read_lifecycle(entry, resolved)
+    parsed = parse_spec(entry.tags)
+    key_id = life.current_key or resolved
+    return View(
+        entry=entry,
+        spec=None if isinstance(parsed, tuple) else parsed,
+        problems=parsed if isinstance(parsed, tuple) else (),
+        life=life,
+        key_id=key_id,
+        key=snapshot.keys.get(key_id) if key_id else None,
+        unresolved=resolution.problem if resolution else "",
+        mislabelled=resolved if life.current_key not in (None, resolved) and key_id not in snapshot.keys else None,
+    )
+
+
+@dataclass(slots=True)
+class SecretPlanner:
+    """One secret's part of the plan.
+
+    :param trust_missing: whether a key that is not listed may be taken for missing.
+    :param candidates: gets every secret that is rotated, or could be.
+    """
+
+    draft: Draft
+    snapshot: AccountSnapshot
+    holdings: Holdings
+    view: View
+    now: datetime
+    leftovers: Leftovers
+    trust_missing: bool
+    candidates: list[Candidate]
+
+    def plan(self) -> None:
+        """Everything about this secret."""
+        left = first(LEAVE_ALONE, self.view, self.now)
+        if left is not None:
+            self._leave(left)
+            return
+        if self.view.mislabelled is not None:
+            key_id, version = self.view.mislabelled, self.view.life.current_version
+            detail = f"labelled with a key that is not at Infobip; it holds key {short_id(key_id)}"
+            self._add(Rank.LABEL, ActionKind.LABEL, Reason.MISLABELLED, key_id, version, detail=detail)
+            return
+        self._labels()
+        self._shared_key()
+        self._rotation()
+        for item in self.view.life.retiring:
+            self._revocation(item)
+
+    def _labels(self) -> None:
+        life, view = self.view.life, self.view
+        assert view.spec is not None
+        if life.current_version is not None and life.current_key is None:
+            detail = f"key {short_id(view.key_id or '')} found at Infobip"
+            self._add(Rank.LABEL, ActionKind.LABEL, Reason.UNADOPTED, view.key_id, life.current_version, detail=detail)
+        for version, label in life.stale:
+            self._add(Rank.LABEL, ActionKind.LABEL, Reason.STALE_LABEL, view.key_id, version, detail=label)
+        if life.current_version is None:
+            return  # nothing is superseded while nothing is current
+        for version, key_id in life.superseded:
+            detail = f"revoked from {self.now + view.spec.grace:%d %b %H:%M} UTC on"
+            self._add(Rank.RETIRE, ActionKind.RETIRE, Reason.SUPERSEDED, key_id, version, detail=detail)
+
+    def _shared_key(self) -> None:
+        key_id = self.view.key_id
+        others = self.holdings.others_holding(key_id, self.view.entry.arn) if key_id else ()
+        if others:
+            detail = f"{', '.join(others)} holds the same key; give each secret a key of its own: `rotator rotate` does"
+            self.draft.alert(Reason.SHARED_KEY, detail, self.view.entry.name, key_id)
+
+    def _rotation(self) -> None:
+        view, life = self.view, self.view.life
+        if life.pending_version is not None:
+            detail = f"key {short_id(life.pending_key or '')} was stored and not promoted"
+            end = view.key.valid_to if view.key else None
+            self._add(
+                Rank.RESUME,
+                ActionKind.RESUME,
+                Reason.PENDING,
+                life.pending_key,
+                life.pending_version,
+                detail=detail,
+                deadline=end,
+            )
+            return
+        decision = first(ROTATE_WHEN, view, self.now)
+        end = view.key.valid_to if view.key is not None else None
+        if decision is None:
+            if end is not None:
+                self.candidates.append(Candidate(view, end, start=self._start))
+            return
+        if decision.reason is Reason.KEY_MISSING and not self.trust_missing:
+            self._leave(self._not_listed(view.key_id))
+            return
+        blocked = first(ROTATE_BLOCKED, view, self.now)
+        if blocked is not None:
+            self._leave(blocked)
+            return
+        waits = window_closed(view, decision, self.now)
+        if waits is None:
+            self._start(decision)
+            self.candidates.append(Candidate(view, None if decision.reason in BROKEN else end, decision))
+        elif end is None:
+            self._leave(waits)
+        else:
+            self.candidates.append(Candidate(view, end, decision, waits, self._start, self._leave))
+
+    def _start(self, decision: Decision) -> None:
+        """Plan the rotation, or finish what a killed run left of one."""
+        view, life = self.view, self.view.life
+        left_over = self.leftovers.unstored_for(view.entry, view.key.valid_from if view.key else None)
+        if left_over is not None:
+            key, version_id = left_over
+            self._add(
+                Rank.RESUME,
+                ActionKind.RESUME,
+                decision.reason,
+                key.id,
+                version_id,
+                detail=f"key {short_id(key.id)} was made and not stored",
+                deadline=decision.deadline,
+            )
+            return
+        rejected = self.leftovers.rejected_for(view.entry)
+        if rejected >= MAX_REJECTED:
+            detail = (
+                f"{decision.reason}, but {rejected} replacements were rejected within 24 hours; it is tried again when "
+                "they are older; mend what the failed rotations say, then `rotator rotate`"
+            )
+            self._leave(Decision(Reason.DAILY_LIMIT, detail, severity=Severity.ERROR))
+            return
+        urgent = decision.reason in BROKEN or (decision.deadline is not None and decision.deadline - self.now <= URGENT)
+        self._add(
+            Rank.ROTATE_URGENT if urgent else Rank.ROTATE,
+            ActionKind.ROTATE,
+            decision.reason,
+            view.key_id,
+            life.current_version,
+            detail=decision.detail,
+            due_at=decision.due_at,
+            deadline=decision.deadline,
+        )
+
+    def _revocation(self, item: Retiring) -> None:
+        key = self.snapshot.keys.get(item.key_id)
+        if key is None and self.snapshot.complete and not self.trust_missing:
+            if item.revoke_at <= self.now:
+                self._leave(self._not_listed(item.key_id), item.key_id)
+            return
+        if key is None and self.view.key is None:
+            return  # neither key is listed: the account's tag is more likely wrong than that both are gone
+        dead = not key.enabled if key is not None else self.snapshot.complete
+        if dead:
+            gone = "it is disabled already; its labels go" if key else "it is gone from Infobip; its labels go"
+            due = min(self.now, item.revoke_at)
+            self._add(
+                Rank.REVOKE, ActionKind.REVOKE, Reason.KEY_DEAD, item.key_id, item.version_id, detail=gone, due_at=due
+            )
+            return
+        if item.revoke_at > self.now:
+            return
+        blocked = self._revocation_blocked(item.key_id)
+        if blocked is not None:
+            self._leave(blocked, item.key_id)
+            return
+        self._add(
+            Rank.REVOKE,
+            ActionKind.REVOKE,
+            Reason.GRACE_OVER,
+            item.key_id,
+            item.version_id,
+            detail=f"grace ended {human_duration(self.now - item.revoke_at)} ago",
+            due_at=item.revoke_at,
+            costs_update=True,
+        )
+
+    def _not_listed(self, key_id: str | None) -> Decision:
+        reason = Reason.MASS_MISSING if self.snapshot.complete else Reason.LISTING_INCOMPLETE
+        return Decision(reason, f"key {key_id} is not listed, and the listing is not to be trusted")
+
+    def _revocation_blocked(self, key_id: str) -> Decision | None:
+        view = self.view
+        others = self.holdings.others_holding(key_id, view.entry.arn)
+        if others:
+            detail = f"key {key_id} is not revoked: {', '.join(others)} still holds it as current"
+            return Decision(Reason.SHARED_KEY, detail, severity=Severity.WARNING)
+        lately = self.holdings.others_in_grace(key_id, view.entry.arn, self.now)
+        if lately:
+            detail = f"key {key_id} is not revoked: {', '.join(lately)} held it too, and its grace there is not over"
+            return Decision(Reason.SHARED_KEY, detail)
+        if self.holdings.unknown:
+            names = ", ".join(self.holdings.unknown[:3])
+            detail = f"key {key_id} is not revoked: {names} can't be read and may hold it"
+            return Decision(Reason.UNREADABLE, detail, severity=Severity.ERROR)
+        if view.key is None or not view.key.alive(self.now) or view.key_id == key_id:
+            detail = f"key {key_id} is not revoked: the key behind AWSCURRENT does not work"
+            return Decision(Reason.BROKEN_CURRENT, detail, severity=Severity.ERROR)
+        window = view.spec.window if view.spec else None
+        if window is not None and not is_open(window, self.now):
+            opens = next_open(window, self.now)
+            detail = f"revoking key {short_id(key_id)} waits for its window, which opens {opens:%a %d %b %H:%M} UTC"
+            return Decision(Reason.WINDOW, detail)
+        return None
+
+    def _add(
+        self,
+        rank: Rank,
+        kind: ActionKind,
+        reason: Reason,
+        key_id: str | None,
+        version_id: str | None,
+        *,
+        detail: str = "",
+        due_at: datetime | None = None,
+        deadline: datetime | None = None,
+        costs_update: bool = False,
+    ) -> None:
+        entry = self.view.entry
+        self.draft.add(
+            rank,
+            Action(
+                kind,
+                self.snapshot.account,
+                entry.name,
+                reason,
+                due_at or self.now,
+                key_id=key_id,
+                version_id=version_id,
+                deadline=deadline,
+                detail=detail,
+                arn=entry.arn,
+                costs_update=costs_update,
+            ),
+        )
+
+    def _leave(self, decision: Decision, key_id: str | None = None) -> None:
+        self.draft.leave(
+            self.view.entry.name,
+            decision.reason,
+            decision.detail,
+            key_id=key_id or self.view.key_id,
+            severity=decision.severity,
+        )

@@ -1,0 +1,157 @@
+"""Fleets that live for months under a daily limit: nothing ends unnoticed, and nothing that could be done is missed."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from rotator.core.labels import CURRENT, key_label, key_name, retire_label
+from rotator.core.lifecycle import read_lifecycle
+from rotator.core.model import Action, ActionKind, Key, Policy, Reason, SecretEntry
+from rotator.core.planner import plan_account
+from rotator.core.spec import parse_spec
+from rotator.core.spreading import lifetime
+from tests.core.build import DAY, HOUR, NOW, SCOPES, arn_of, snap
+
+START = NOW
+WITHIN = 24 * HOUR + 5 * timedelta(minutes=1)
+
+
+@dataclass
+class Fleet:
+    """One account's secrets and keys, and sweeps that do what the planner says."""
+
+    policy: Policy
+    now: datetime = START
+    secrets: dict[str, SecretEntry] = field(default_factory=dict)
+    keys: dict[str, Key] = field(default_factory=dict)
+    missed: dict[str, datetime] = field(default_factory=dict)
+    first_alert: datetime | None = None
+    reasons: Counter[str] = field(default_factory=Counter)
+    made: list[datetime] = field(default_factory=list)
+    ended: list[datetime] = field(default_factory=list)
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def add(self, name: str, end: datetime, begin: datetime, *, ours: bool = True, **tags: str) -> None:
+        """A secret whose key a former sweep made, or somebody else."""
+        named_so = key_name(name, self.policy.deployment, "0" * 32) if ours else "made by hand"
+        key_id, version = self._make(named_so, begin, end)
+        named = {f"rotator:{tag.replace('_', '-')}": value for tag, value in tags.items()}
+        labels = frozenset({CURRENT, key_label(key_id)})
+        tags_of = {"rotator:role": "key", "rotator:account": "main", **named}
+        self.secrets[name] = SecretEntry(arn_of(name), name, tags_of, {version: labels})
+
+    def _make(self, name: str, begin: datetime, end: datetime) -> tuple[str, str]:
+        number = next(self._numbers)
+        key_id, version = f"{number:032X}", f"{number:032x}"
+        self.keys[key_id] = Key(key_id, name, None, True, begin, end, SCOPES)
+        return key_id, version
+
+    def run(self, days: float) -> None:
+        """Sweep every now and then."""
+        until = self.now + days * DAY
+        while self.now < until:
+            self.sweep()
+            self.now += self.policy.sweep_every
+
+    def sweep(self) -> None:
+        """One sweep, with what it costs counted."""
+        plan = plan_account(snap(list(self.secrets.values()), list(self.keys.values())), self.policy, self.now)
+        for action in plan.actions:
+            self._do(action)
+        if any(alert.kind is Reason.NOT_IN_TIME for alert in plan.alerts):
+            self.first_alert = self.first_alert or self.now
+        for name, entry in self.secrets.items():
+            current = self.keys[read_lifecycle(entry).current_key or ""]
+            if current.valid_to is not None and current.valid_to <= self.now:
+                self.missed.setdefault(name, self.now)
+
+    def _do(self, action: Action) -> None:
+        entry = self.secrets[action.secret]
+        if action.kind is ActionKind.ROTATE:
+            spec = parse_spec(entry.tags)
+            assert not isinstance(spec, tuple)
+            life = read_lifecycle(entry)
+            assert life.current_version is not None
+            assert life.current_key is not None
+            number = next(self._numbers)
+            name = key_name(entry.name, self.policy.deployment, f"{number:032x}")
+            key_id, version = self._make(name, self.now, self.now + lifetime(spec, entry.name))
+            old = entry.versions[life.current_version] - {CURRENT}
+            retiring = retire_label(life.current_key, self.now + spec.grace)
+            versions = {life.current_version: old | {retiring}, version: frozenset({CURRENT, key_label(key_id)})}
+            versions = {**entry.versions, **versions}
+            self.secrets[action.secret] = replace(entry, versions=versions)
+            self.made.append(self.now)
+            self.reasons[action.reason] += 1
+        else:
+            assert action.kind is ActionKind.REVOKE
+            assert action.version_id is not None
+            if action.costs_update:
+                self.ended.append(self.now)
+            # What was revoked is dropped where it can't matter any more, so that the fleet does not grow for ever.
+            self.keys[action.key_id or ""] = replace(self.keys[action.key_id or ""], enabled=False, valid_to=self.now)
+            left = {version: labels for version, labels in entry.versions.items() if version != action.version_id}
+            self.secrets[action.secret] = replace(entry, versions=left)
+
+    def busiest(self, moments: list[datetime]) -> int:
+        """The most in any 24 hours (and five minutes)."""
+        most, first = 0, 0
+        for last, moment in enumerate(moments):
+            while moments[first] <= moment - WITHIN:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
+
+
+def test_1500_keys_with_one_expiry_date() -> None:
+    """Made in one afternoon; nothing is due for weeks, and then there would be no place for most of them."""
+    fleet = Fleet(Policy(sweep_every=5 * HOUR))
+    for number in range(1500):
+        fleet.add(f"s{number:04}", START + 55 * DAY, START - 35 * DAY, rotate_before="14d")
+    fleet.sweep()
+    assert not fleet.made  # no earlier than needed: 1500 keys take 47 days of 25 hours, and three days are for safety
+    fleet.run(90)
+    assert fleet.missed == {}
+    assert fleet.first_alert is None
+    assert fleet.reasons[Reason.CAPACITY] > 1000
+    assert START + DAY < fleet.made[0] < START + 4 * DAY
+    assert fleet.busiest(fleet.made) <= 32
+    assert fleet.busiest(fleet.ended) <= 32
+    ends = sorted(key.valid_to for key in fleet.keys.values() if key.enabled and key.valid_to is not None)
+    clusters = Counter(f"{end:%Y-%m-%d}" for end in ends)
+    assert max(clusters.values()) <= 80  # the cluster has dissolved
+
+
+def test_39_a_day_for_ever() -> None:
+    """Just below what Infobip allows. Five sweeps in 24 hours and 10 minutes: places are used again at once."""
+    fleet = Fleet(Policy(daily_limit=40, reserve=0, sweep_every=timedelta(hours=4, minutes=50)))
+    count = 39 * 12
+    for number in range(count):
+        left = timedelta(days=4) + 12 * DAY * number / count
+        fleet.add(f"s{number:04}", START + left, START + left - 16 * DAY, validity="16d", rotate_before="0.25")
+    fleet.run(60)
+    assert fleet.missed == {}
+    assert fleet.first_alert is None
+    assert len(fleet.made) > 39 * 60
+    assert fleet.busiest(fleet.made) <= 40
+    assert fleet.busiest(fleet.ended) <= 40
+
+
+def test_a_fleet_that_grows_by_20_keys_a_day_is_told_in_time() -> None:
+    """New keys are made by somebody else and use places too: one day 12 a day are too few. That day is announced."""
+    fleet = Fleet(Policy(sweep_every=5 * HOUR))
+    days = 0
+    while not fleet.missed and days < 200:
+        for number in range(20):
+            fleet.add(f"d{days:03}-{number:02}", fleet.now + 30 * DAY, fleet.now, ours=False, validity="30d")
+        fleet.run(1)
+        days += 1
+    assert fleet.first_alert is not None
+    assert fleet.missed
+    told = min(fleet.missed.values()) - fleet.first_alert
+    assert told >= 5 * DAY
+    assert days > 20
+    assert fleet.busiest(fleet.made) <= 32
