@@ -39,7 +39,7 @@ ALONE = (
     alone("scheduled for deletion", secret("s", BUSY, deleted=NOW), "pending-deletion"),
     alone("owned by a service", secret("s", BUSY, owner="appflow"), "owned-by-service"),
     alone("a replica", secret("s", BUSY, primary="us-east-1"), "replica"),
-    alone("on hold, while its key is about to end", secret("s", BUSY, hold="audit freeze"), "hold", alert="warning hold s K3"),
+    alone("on hold, its key about to end", secret("s", BUSY, hold="freeze"), "hold", alert="warning hold s K3"),
     Case(
         "on hold, and its key has time",
         snap([secret("s", hold="freeze")], [key(left=8 * DAY)]),
