@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.core.durations import human_duration
-from rotator.core.lifecycle import MAX_LABELS, Lifecycle, labels_after_rotation
+from rotator.core.lifecycle import AWS_LABELS, MAX_LABELS, Lifecycle, labels_after_rotation
 from rotator.core.model import Key, Reason, SecretEntry, Severity, Spec
 from rotator.core.spec import TagProblem
 from rotator.core.times import plus
@@ -257,11 +257,16 @@ def scopes_unknown(view: View, now: datetime) -> Decision | None:
 
 
 def labels_full(view: View, now: datetime) -> Decision | None:
-    """AWS allows 20 labels a secret."""
+    """AWS allows 20 labels a secret.
+
+    The last two are for a rescue. By hand, or where the current key does not work: then nothing in grace is revoked
+    either, and a rotation that waited for that would wait for ever.
+    """
     count = labels_after_rotation(view.life, view.entry)
-    if count <= MAX_LABELS:
+    most = MAX_LABELS if view.key is not None and view.key.alive(now) else AWS_LABELS
+    if count <= most:
         return None
-    detail = f"it would carry {count} staging labels of {MAX_LABELS} at most; it waits until keys in grace are revoked"
+    detail = f"it would carry {count} staging labels of {most} at most; it waits until keys in grace are revoked"
     return Decision(Reason.LABEL_LIMIT, detail, severity=Severity.ERROR)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rotator.audit import change
 from rotator.core.labels import key_label
-from rotator.core.lifecycle import labels_after_rotation, read_lifecycle
+from rotator.core.lifecycle import AWS_LABELS, labels_after_rotation, read_lifecycle
 from rotator.core.model import Action, ActionKind, Reason, SecretEntry
 from rotator.emergency.holders import kills_of
 from rotator.emergency.kill import Killing
@@ -17,8 +17,6 @@ from rotator.emergency.work import Work, spec_of
 from rotator.errors import Changed, LostRace, Refused, RotatorError
 from rotator.rotation import Rotation
 
-LABELS = 20
-"""The most that AWS allows a secret."""
 
 
 @dataclass
@@ -118,7 +116,7 @@ class Replacing:
     def _with_room(self, entry: SecretEntry) -> SecretEntry:
         """Where the labels of keys in grace leave no room for a new one's, these end first: they end in any case."""
         # A retire label is counted there that an emergency does not set.
-        if not self._is_main(entry.arn) or labels_after_rotation(read_lifecycle(entry), entry) - 1 <= LABELS:
+        if not self._is_main(entry.arn) or labels_after_rotation(read_lifecycle(entry), entry) - 1 <= AWS_LABELS:
             return entry
         self.killing.kill_all(k for k in kills_of(entry) if k.role in (RETIRING, SUPERSEDED))
         clean(self.work, entry)

@@ -69,6 +69,17 @@ WAITS = (
         alerts=("error label-limit s K1",),
     ),
     Case(
+        "20 labels after it, and consumers have no working key: goes",
+        snap([secret("s", {**FULL, "v2": "note", "v1": "a"})], [key(enabled=False), *GRACING]),
+        actions=("rotate key-disabled s K1@v9",),
+    ),
+    Case(
+        "21 labels after it: AWS allows no more, whatever is broken",
+        snap([secret("s", {**FULL, "v2": "note", "v1": "a b"})], [key(enabled=False), *GRACING]),
+        skipped=("s label-limit",),
+        alerts=("error label-limit s K1",),
+    ),
+    Case(
         "labels that the rotation itself moves are not counted twice, those that it brings are",
         snap(
             [secret("s", {**FULL, "v9": "CURRENT key:K1", "v8": "key:O8 retire:O8:+1d"})],
