@@ -9,7 +9,7 @@ import click
 from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output
 from rotator.cli.session import opened
-from rotator.core.durations import parse_duration
+from rotator.core.durations import MAX_DURATION, parse_duration
 from rotator.errors import ConfigurationError
 
 WORK_TO_DO = 3
@@ -63,14 +63,19 @@ def plan(options: Options, account: str | None, secret: str | None, at: str | No
 def parse_moment(text: str, now: datetime) -> datetime:
     """A time as people write it, in UTC: ISO with or without an offset, or a length from now such as ``+14d``.
 
-    :raises ConfigurationError: it is neither.
+    :raises ConfigurationError: it is neither, or longer ahead than any key can live.
     """
     try:
         if text.startswith("+"):
             return now + parse_duration(text[1:])
         moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        moment = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ConfigurationError(
             f'--at "{text[:40]}" is no time', advice="Write one such as 2026-12-01T10:00:00Z, or +14d for in two weeks."
         ) from None
+    if moment - now > MAX_DURATION:
+        raise ConfigurationError(
+            f'--at "{text[:40]}" is more than {MAX_DURATION.days} days ahead', advice="Write one such as +14d."
+        )
+    return moment

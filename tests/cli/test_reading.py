@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
+import pytest
+
 from tests.cli.rig import Rig
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -82,6 +84,14 @@ def test_plan_narrowed_moved_and_with_an_exit_code(rig: Rig) -> None:
     nothing = rig.run("plan", "--secret", "prod/billing/sms", "--exit-code")
     assert nothing.code == 0
     assert "Nothing to do" in nothing.out
+
+
+@pytest.mark.parametrize("at", ["soon", "+3x", "9999-12-31T23:59:59Z", "2026-13-01", "+9999999d", "-3d"])
+def test_a_time_that_is_none_or_beyond_any_key(rig: Rig, at: str) -> None:
+    ran = rig.run("plan", f"--at={at}")
+    assert ran.code == 2
+    assert "--at" in ran.err
+    assert "Traceback" not in ran.err
 
 
 def test_status_json_is_the_contract_key_by_key(rig: Rig) -> None:
