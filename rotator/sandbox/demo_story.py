@@ -24,7 +24,11 @@ INCIDENT: Final = "INC-4711"
 
 
 class Story:
-    """Lets the days pass. Each event is a method; ``_events`` says on which day it is due, before that day's sweep."""
+    """Lets the days pass. Each event is a method, and comes before a day's sweep.
+
+    ``_events`` says on which day; ``_when_due`` from which day on, as soon as there is something to rotate: without a
+    rotation there is nothing to be killed or throttled.
+    """
 
     def __init__(self, world: DemoWorld, referee: Referee, score: Score, narrator: Narrator) -> None:
         self._world, self._referee, self._score, self._narrator = world, referee, score, narrator
@@ -33,15 +37,17 @@ class Story:
             0: self._take_over,
             2: self._mend_a_tag,
             9: self._lift_the_hold,
-            21: self._killed_before_storing,
-            31: self._killed_before_promoting,
-            41: self._throttled,
             61: self._down,
-            70: self._lost_answer,
             75: self._by_hand,
-            82: self._killed_with_masked_values,
             100: self._leak,
         }
+        self._when_due: list[tuple[int, Callable[[], None]]] = [
+            (21, self._killed_before_storing),
+            (31, self._killed_before_promoting),
+            (41, self._throttled),
+            (62, self._lost_answer),
+            (82, self._killed_with_masked_values),
+        ]
 
     def play(self) -> None:
         """From the first day to the last."""
@@ -52,6 +58,8 @@ class Story:
             event = self._events.get(day)
             if event is not None:
                 event()
+            if self._when_due and self._when_due[0][0] <= day and self._sweeper.due():
+                self._when_due.pop(0)[1]()
             self._sweeper.sweep()
         self._score.days = DAYS
 
@@ -92,7 +100,7 @@ class Story:
         self._sweeper.sweep()
         self._world.clock.advance(12 * HOUR)
         self._sweeper.sweep()
-        self._world.clock.set(START + timedelta(days=42))
+        self._world.clock.advance(12 * HOUR)
         faults.clear()
 
     def _down(self) -> None:

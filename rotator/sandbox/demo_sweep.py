@@ -44,11 +44,16 @@ class Sweeper:
         self._tell_left_alone(sweep.plan.accounts)
         self._referee.step(changed=bool(sweep.results))
 
+    def due(self) -> list[str]:
+        """The secrets that a sweep would rotate now, in its order."""
+        with self._world.run() as reconciler:
+            actions = [action for plan in reconciler.plan().accounts for action in plan.actions]
+        return [action.secret for action in actions if action.kind is ActionKind.ROTATE]
+
     def killed(self, operation: str, what: str, when: Callable[[dict[str, Any]], bool] = lambda _: True) -> None:
         """A sweep that dies right before a call to Secrets Manager; the next one begins an hour later."""
+        due = self.due()[:1]
         with self._world.run() as reconciler, self._world.killed_before(operation, when):
-            actions = [action for plan in reconciler.plan().accounts for action in plan.actions]
-            due = [action.secret for action in actions if action.kind is ActionKind.ROTATE][:1]
             try:
                 reconciler.sweep()
             except Killed:
