@@ -52,6 +52,7 @@ def apply(context: AccountContext, action: Action, *, said: str = "") -> tuple[R
         new_key_id=promoted.key_id if promoted else None,
         new_version_id=promoted.version_id if promoted else None,
         duration=context.services.clock.now() - begin,
+        new_expires_at=promoted.expires_at if promoted else None,
     )
     return result, error
 
@@ -135,9 +136,17 @@ def retire(context: AccountContext, action: Action) -> None:
     if (action.version_id, action.key_id) not in life.superseded or life.current_key is None:
         raise Changed(f"version {action.version_id} of {entry.name} is not superseded, or retires already")
     # What an emergency superseded was to die at once, and did not because the emergency was killed.
-    hurry = made_in_emergency(entry.arn, life.current_version)
+    hurry = made_in_emergency(entry.arn, life.current_version) and not _rolled_back_from(context, entry, action)
     revoke_at = context.services.clock.now() + (timedelta(0) if hurry else spec.grace)
     retire_version(context, entry, action.version_id, action.key_id, revoke_at, str(action.reason))
+
+
+def _rolled_back_from(context: AccountContext, entry: SecretEntry, action: Action) -> bool:
+    """Whether the superseded version was made after the current one: a rollback left it, and its grace is whole."""
+    dates = context.services.store.version_dates(entry.arn)
+    current, left = dates.get(read_lifecycle(entry).current_version or ""), dates.get(action.version_id or "")
+    # Emulators date versions by the moment of asking: only a real distance tells.
+    return current is not None and left is not None and left - current > timedelta(seconds=1)
 
 
 def _look(context: AccountContext, action: Action) -> tuple[SecretEntry, Spec]:

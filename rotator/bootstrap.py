@@ -22,7 +22,7 @@ from rotator.errors import ConfigurationError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
 from rotator.log import LineStream, TextSink, configure
-from rotator.ports import Clock, EventSink, KeyProvider, SecretStore
+from rotator.ports import Clock, EventSink, KeyProvider, Metrics, SecretStore
 from rotator.redact import Redactor
 from rotator.settings import Settings
 
@@ -64,6 +64,7 @@ class Foundation:
     events: EventSink
     connect: Connect
     console: bool = False
+    metrics: Metrics | None = None
 
     def start(
         self,
@@ -95,6 +96,7 @@ class Foundation:
             clock=self.clock,
             policy=self.settings.policy,
             may_start=may_start,
+            metrics=self.metrics,
         )
         return App(self.settings, services, self.redactor, audit, self.session, self.clock)
 
@@ -109,11 +111,13 @@ def lay(
     environ: Mapping[str, str] | None = None,
     unsafe_sessions: bool = False,
     sparing: bool = False,
+    clock: Clock | None = None,
 ) -> Foundation:
     """Read the settings, send the logs to ``stream`` (stderr), and make the clients.
 
     :param unsafe_sessions: IBSSO sessions that are not bound to an address, for callers whose address changes.
     :param sparing: read no more of botocore's data than the rotator's own clients need, for a faster start.
+    :param clock: what :func:`make_clock` gives where not given.
     :raises ConfigurationError: settings, region or credentials can't be used.
     """
     environ = os.environ if environ is None else environ
@@ -121,7 +125,7 @@ def lay(
     redactor = Redactor()
     lines = LineStream(stream if stream is not None else sys.stderr)
     configure(lines, redactor, level=log_level or settings.log_level, console=console)
-    clock = make_clock(environ)
+    clock = clock or make_clock(environ)
     session = make_session(region, profile)
     if sparing:
         from rotator.aws.loader import SparingLoader

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rotator.core.model import Key, Platform, SecretEntry
 from rotator.core.secret import Secret
+
+if TYPE_CHECKING:
+    from rotator.core.metrics import Report
 
 
 class Clock(Protocol):
@@ -176,4 +179,12 @@ class EventSink(Protocol):
 
     def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
         """Send one event."""
+        ...
+
+
+class Metrics(Protocol):
+    """Where measurements go (Prometheus, CloudWatch). Called by several threads at once."""
+
+    def publish(self, report: Report) -> None:
+        """Take what is known of one account. What it raises is logged and stops nothing."""
         ...

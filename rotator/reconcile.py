@@ -35,6 +35,7 @@ from rotator.errors import (
     RotatorError,
     SessionBusy,
 )
+from rotator.metering import Meter
 from rotator.observe import Fleet, management_of, observe_account, observe_fleet
 from rotator.ports import KeyProvider
 
@@ -45,7 +46,7 @@ GIVE_UP_AFTER = 3
 """Actions in a row that Infobip does not answer, after which an account's sweep ends: it is down, not unlucky."""
 ENDS_THE_SWEEP = (ProviderThrottled, BadCredentials, MissingRole, SessionBusy, AuditUnavailable)
 """What makes every further action at this account pointless."""
-OUT_OF_TIME = "not begun: less than 60 s left; the next sweep goes on"
+OUT_OF_TIME = "not begun: the process is about to end; the next sweep goes on"
 NO_ACCOUNT = "(no account)"
 
 
@@ -148,22 +149,29 @@ class Reconciler:
     def _sweep_one(
         self, fleet: Fleet, account: str, secret: str | None, force: bool, dry_run: bool
     ) -> tuple[AccountPlan, tuple[Result, ...]]:
+        meter = Meter(self.services, account)
         try:
             with self.connected(fleet, account) as provider:
                 snapshot = observe_account(self.services.store, provider, fleet, account)
                 now = self.services.clock.now()
                 plan = plan_account(snapshot, self.services.policy, now, force=force, secret=secret)
                 self._say_alerts((plan,))
+                if plan.error is None:
+                    meter.before(snapshot, plan)
                 if dry_run or plan.error is not None:
+                    meter.after(plan, ())
                     return plan, ()
                 context = AccountContext(self.services, provider, snapshot, Budget.of(plan.quota))
-                return plan, tuple(self._apply_all(context, plan))
+                results = tuple(self._apply_all(context, plan))
+                meter.after(plan, results, context.budget)
+                return plan, results
         except RotatorError as error:
             plan = self._not_observed(fleet, account, error)
         except Exception as error:  # one account's failure never stops another's, not even by a bug
             _LOG.debug("unexpected", exc_info=error)
             plan = self._not_observed(fleet, account, InternalError.of(error, f"account {account}"))
         self._say_alerts((plan,))
+        meter.after(plan, ())
         return plan, ()
 
     def _apply_all(self, context: AccountContext, plan: AccountPlan) -> Iterator[Result]:

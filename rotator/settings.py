@@ -6,9 +6,11 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
+from rotator.core.durations import parse_duration
 from rotator.core.model import Policy
 from rotator.errors import ConfigurationError
 from rotator.redact_patterns import redact_patterns
@@ -24,6 +26,9 @@ _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _EVENT_BUS: Final = re.compile(
     r"[A-Za-z0-9._/-]{1,256}|arn:[a-z0-9-]+:events:[a-z0-9-]+:[0-9]{12}:event-bus/[A-Za-z0-9._/-]{1,256}"
 )
+_METRIC_NAMESPACE: Final = re.compile(r"[A-Za-z0-9._/#-]{1,255}")
+SWEEP_AT_LEAST: Final = timedelta(minutes=1)
+SWEEP_AT_MOST: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True)  # no slots: the defaults are read from the class
@@ -37,6 +42,8 @@ class Settings:
     :param event_bus: name or ARN; ``None``: no events.
     :param dry_run: sweeps plan and report, and change nothing.
     :param log_level: one of :data:`LOG_LEVELS`.
+    :param metric_namespace: CloudWatch's, for what Lambda functions measure; ``None``: they measure nothing.
+    :param sweep_every: how often sweeps come; how soon a place in the daily limit is used again depends on it.
     """
 
     deployment: str = "default"
@@ -46,11 +53,13 @@ class Settings:
     event_bus: str | None = None
     dry_run: bool = False
     log_level: str = "info"
+    metric_namespace: str | None = None
+    sweep_every: timedelta = timedelta(hours=1)
 
     @property
     def policy(self) -> Policy:
         """The part that decisions depend on."""
-        return Policy(deployment=self.deployment, daily_limit=self.daily_limit, reserve=self.reserve)
+        return Policy(self.deployment, self.daily_limit, self.reserve, self.sweep_every)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -67,6 +76,8 @@ class Settings:
             event_bus=reader.event_bus(),
             dry_run=reader.flag("DRY_RUN"),
             log_level=reader.log_level(cls.log_level),
+            metric_namespace=reader.metric_namespace(),
+            sweep_every=reader.sweep_every(cls.sweep_every),
         )
         if not reader.bad_numbers and settings.reserve >= settings.daily_limit:
             default = "" if reader.text("RESERVE") else " (its default)"
@@ -155,6 +166,30 @@ class _Reader:
             self._problem("EVENT_BUS", "is not an event bus", "use its name or its ARN")
             return None
         return text or None
+
+    def metric_namespace(self) -> str | None:
+        text = self.text("METRIC_NAMESPACE")
+        if text and (not _METRIC_NAMESPACE.fullmatch(text) or text.upper().startswith("AWS/")):
+            self._problem(
+                "METRIC_NAMESPACE",
+                "is not a namespace of one's own in CloudWatch",
+                "use 1 to 255 letters, digits and . _ / # -, not beginning with AWS/",
+            )
+            return None
+        return text or None
+
+    def sweep_every(self, default: timedelta) -> timedelta:
+        text = self.text("SWEEP_EVERY")
+        if not text:
+            return default
+        try:
+            length = parse_duration(text)
+        except ValueError:
+            length = timedelta(0)
+        if not SWEEP_AT_LEAST <= length <= SWEEP_AT_MOST:
+            self._problem("SWEEP_EVERY", "is no useful interval", "write how often sweeps come, 1m to 1d, such as 1h")
+            return default
+        return length
 
     def look_for_typos(self) -> None:
         # ROTATOR_DRYRUN=true that is silently ignored would change production; a name nothing like ours is not ours.

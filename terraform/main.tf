@@ -19,18 +19,23 @@ locals {
     var.event_bus_name == null ? {} : { ROTATOR_EVENT_BUS = var.event_bus_name },
   )
 
+  sweeping = {
+    ROTATOR_DRY_RUN          = tostring(var.dry_run)
+    ROTATOR_METRIC_NAMESPACE = var.metric_namespace
+  }
+
   functions = {
     sweep = {
       description = "Sends one message for each Infobip account to the queue; in dry-run it plans"
       timeout     = var.sweep_timeout
       concurrency = 1
-      environment = { ROTATOR_DRY_RUN = tostring(var.dry_run), ROTATOR_QUEUE_URL = aws_sqs_queue.accounts.url }
+      environment = merge(local.sweeping, { ROTATOR_QUEUE_URL = aws_sqs_queue.accounts.url })
     }
     worker = {
       description = "Sweeps one Infobip account"
       timeout     = var.worker_timeout
       concurrency = var.worker_concurrency
-      environment = { ROTATOR_DRY_RUN = tostring(var.dry_run) }
+      environment = local.sweeping
     }
     # Never in dry-run: whoever calls these wants it done.
     revoke = {

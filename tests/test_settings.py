@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -28,6 +29,8 @@ def test_every_variable_is_read() -> None:
             "ROTATOR_EVENT_BUS": "arn:aws:events:eu-central-1:123456789012:event-bus/keys",
             "ROTATOR_DRY_RUN": "Yes",
             "ROTATOR_LOG_LEVEL": "DEBUG",
+            "ROTATOR_METRIC_NAMESPACE": "Keys/Prod",
+            "ROTATOR_SWEEP_EVERY": "15m",
             "UNRELATED": "x",
             "ROTATOR_SOMETHING_ELSE": "x",
         }
@@ -40,10 +43,18 @@ def test_every_variable_is_read() -> None:
         event_bus="arn:aws:events:eu-central-1:123456789012:event-bus/keys",
         dry_run=True,
         log_level="debug",
+        metric_namespace="Keys/Prod",
+        sweep_every=timedelta(minutes=15),
     )
-    assert settings.policy == Policy("blue-1", 100, 0)
+    assert settings.policy == Policy("blue-1", 100, 0, timedelta(minutes=15))
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.dry_run = False  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("text", ["59s", "25h", "hourly", "0s", "1", "-1h", "9" * 5000 + "h"])
+def test_how_often_sweeps_come_is_useful_or_an_error(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"ROTATOR_SWEEP_EVERY .* is no useful interval: write how often"):
+        Settings.from_env({"ROTATOR_SWEEP_EVERY": text})
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Settings)])
@@ -80,6 +91,8 @@ def test_dry_run_words(text: str, dry: bool) -> None:
         ("EVENT_BUS", "a bus", "its name or its ARN"),
         ("DRY_RUN", "maybe", "true or false"),
         ("LOG_LEVEL", "loud", "debug, info, warning"),
+        ("METRIC_NAMESPACE", "my keys", "letters, digits"),
+        ("METRIC_NAMESPACE", "AWS/Keys", "not beginning with AWS/"),
     ],
 )
 def test_a_bad_value_is_named_with_its_mend(name: str, value: str, mend: str) -> None:

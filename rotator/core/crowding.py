@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from itertools import islice
+from typing import Final, NamedTuple
 
 from rotator.core.capacity import HORIZON, Crowd, day_of, must_start_today, places, too_late, until
 from rotator.core.decisions import ROTATE_BLOCKED, Decision, View, first
@@ -30,8 +30,7 @@ NAMES: Final = 5
 """Of keys that can't be rotated in time, in an alert."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A secret that is rotated, or could be.
 
     :param end: when its key ends; ``None`` where consumers have no working key now.
@@ -82,13 +81,13 @@ def relieve(
 ) -> None:
     """Pull forward what can't wait, leave what waits, and say what can't be done in time."""
     per_day, pace = places_a_day(snapshot, quota, policy, now), pace_of(policy)
-    kinds: dict[_Kind, list[Candidate]] = defaultdict(list)
-    for candidate in candidates:
-        kinds[_kind(candidate, now, pace)].append(candidate)
+    near = _by_kind(_near(candidates, per_day, now, pace), now, pace)
     started: set[int] = set()
-    unsafe = {kind: members for kind, members in kinds.items() if not _safe(kind, len(candidates), per_day)}
+    unsafe = {kind: members for kind, members in near.items() if not _safe(kind, len(candidates), per_day)}
     if unsafe:
-        for candidate in _to_pull(unsafe, per_day, now, pace)[: quota.creates_left]:
+        pulled = _to_pull(unsafe, per_day, now, pace, quota.creates_left)
+        kinds = _by_kind(candidates, now, pace) if pulled else {}
+        for candidate in pulled:
             if candidate.start is not None:
                 candidate.start(candidate.decision or _decision(candidate, kinds, per_day, now, pace))
                 started.add(id(candidate))
@@ -96,6 +95,29 @@ def relieve(
         if candidate.waits is not None and candidate.leave is not None and id(candidate) not in started:
             candidate.leave(candidate.waits)
     _say_too_late(draft, snapshot, candidates, _ours(quota), per_day, now, pace)
+
+
+def _near(candidates: Sequence[Candidate], per_day: int, now: datetime, pace: timedelta) -> Iterable[Candidate]:
+    """Without those that end so late that their kind is safe: nothing more is to be worked out about them."""
+    if per_day <= 0:
+        return candidates
+    day = -(-len(candidates) // per_day)
+    # Days beyond the horizon are not told apart: then none of them is late enough.
+    late, in_window = (plus(now, days * pace + SAFETY) if days <= HORIZON else None for days in (day, 8 * day + 8))
+
+    def is_near(candidate: Candidate) -> bool:
+        spec = candidate.view.spec
+        far = late if spec is None or spec.window is None else in_window
+        return candidate.end is None or far is None or candidate.end < far
+
+    return filter(is_near, candidates)
+
+
+def _by_kind(candidates: Iterable[Candidate], now: datetime, pace: timedelta) -> dict[_Kind, list[Candidate]]:
+    kinds: dict[_Kind, list[Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        kinds[_kind(candidate, now, pace)].append(candidate)
+    return kinds
 
 
 def _kind(candidate: Candidate, now: datetime, pace: timedelta) -> _Kind:
@@ -113,9 +135,9 @@ def _safe(kind: _Kind, total: int, per_day: int) -> bool:
 
 
 def _to_pull(
-    kinds: dict[_Kind, list[Candidate]], per_day: int, now: datetime, pace: timedelta
+    kinds: dict[_Kind, list[Candidate]], per_day: int, now: datetime, pace: timedelta, most: int
 ) -> list[Candidate]:
-    """What can't wait for tomorrow and is not planned yet, the ones that end first going first."""
+    """What can't wait for tomorrow and is not planned yet, ``most`` of it; the ones that end first going first."""
     last = max(day for _, day, _ in kinds)
     opens = {window: _open_days(window, last, now, pace) for window, _, _ in kinds if window is not None}
     order = list(kinds)
@@ -140,9 +162,10 @@ def _to_pull(
         waits_for_window = window in shut and bool(opens[window] & 1) if window is not None else False
         if not left[index] or waits_for_window or (day == 0 and today <= per_day):
             continue
-        able = [one for one in kinds[kind] if one.start and first(ROTATE_BLOCKED, one.view, now) is None]
-        chosen += sorted(able, key=_urgency)[: left[index]]
-    return sorted(chosen, key=_urgency)
+        members = sorted((one for one in kinds[kind] if one.start), key=_urgency)  # what is planned may have no end
+        able = (one for one in members if first(ROTATE_BLOCKED, one.view, now) is None)
+        chosen += islice(able, min(left[index], most))
+    return sorted(chosen, key=_urgency)[:most]
 
 
 def _open_days(window: Window, last: int, now: datetime, pace: timedelta) -> int:
@@ -257,4 +280,5 @@ def _say_too_late(
         one.view.entry.name if one else None,
         one.view.key_id if one else None,
         Severity.ERROR,
+        len(late),
     )

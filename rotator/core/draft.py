@@ -48,9 +48,10 @@ class Draft:
         secret: str | None = None,
         key_id: str | None = None,
         severity: Severity = Severity.WARNING,
+        count: int = 1,
     ) -> None:
         """Something that a person should know or mend."""
-        self.alerts.append(Alert(kind, detail, secret, key_id, severity))
+        self.alerts.append(Alert(kind, detail, secret, key_id, severity, count))
 
     def actions(self) -> list[Action]:
         """Everything, in order."""

@@ -222,13 +222,14 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something a person should know or mend."""
+    """Something a person should know or mend. ``count``: how many keys it speaks of, where it names none."""
 
     kind: Reason
     detail: str
     secret: str | None = None
     key_id: str | None = None
     severity: Severity = Severity.WARNING
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)

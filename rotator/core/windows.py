@@ -70,7 +70,7 @@ def is_open(window: Window, now: datetime) -> bool:
 
     :raises ValueError: ``now`` is naive, or the window's zone is unknown on this machine.
     """
-    return _shows(window, _utc(now).astimezone(_known_zone(window.zone)).replace(tzinfo=None))
+    return _shows(window, _utc(now).astimezone(time_zone(window.zone)).replace(tzinfo=None))
 
 
 def next_open(window: Window, now: datetime) -> datetime:
@@ -97,7 +97,7 @@ def next_close(window: Window, now: datetime) -> datetime | None:
 
 def _first(window: Window, now: datetime, *, wanted: bool) -> datetime | None:
     """Look through the stretches of constant offset; within one, only start and end can change the answer."""
-    for begin, end, offset in _stretches(_known_zone(window.zone), _utc(now)):
+    for begin, end, offset in _stretches(time_zone(window.zone), _utc(now)):
         wall, wall_end = ((at + offset).replace(tzinfo=None) for at in (begin, end))
         midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
         points = [wall]
@@ -193,7 +193,11 @@ def _zone(name: str) -> tzinfo | None:
         return None
 
 
-def _known_zone(name: str) -> tzinfo:
+def time_zone(name: str) -> tzinfo:
+    """The zone of that name.
+
+    :raises ValueError: (an :class:`~rotator.core.text.Unreadable`) there is none on this machine.
+    """
     zone = _zone(name)
     if zone is None:
         raise Unreadable(name, "is not a time zone", _zone_hint(name))

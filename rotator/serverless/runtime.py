@@ -78,7 +78,13 @@ def foundation() -> Foundation:
     with _lock:
         if not _kept:
             # A Lambda's address changes, so an IBSSO session can't be bound to one.
-            _kept.append(lay(unsafe_sessions=True, sparing=True))
+            made = lay(unsafe_sessions=True, sparing=True)
+            namespace = made.settings.metric_namespace
+            if namespace is not None:
+                from rotator.aws.embedded_metrics import EmbeddedMetrics  # for the functions that sweep only
+
+                made.metrics = EmbeddedMetrics(namespace, made.settings.deployment, made.redactor.redact)
+            _kept.append(made)
         return _kept[0]
 
 

@@ -1,0 +1,150 @@
+"""``rotator serve``: the daemon."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import click
+
+from rotator.cli.options import Options, common_options, pass_options
+from rotator.cli.output import Output
+from rotator.cli.process import Interrupted
+from rotator.cli.session import wants_console
+
+if TYPE_CHECKING:
+    from rotator.cli.schedule import Cron, Every
+    from rotator.daemon import Daemon
+
+END_SECONDS: Final = 9.5
+_LOG = logging.getLogger("rotator.daemon")
+
+
+@click.command(short_help="Keep sweeping, as a daemon.")
+@click.option("--every", metavar="D", help="Sweep each 30m, 1h, … from start (default: 1h).")
+@click.option("--cron", metavar="EXPR", help='Sweep by a crontab\'s five fields: "0 * * * *".')
+@click.option("--timezone", metavar="Z", help="The time zone of --cron (default: UTC).")
+@click.option("--jitter", metavar="D", help="Begin up to D later (default: a tenth, at most 5m).")
+@click.option("--account", metavar="A", help="Only this Infobip account.")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    help="Answer /metrics and /healthz there (0: any free port).",
+)
+@click.option(
+    "--metrics-address",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="IP",
+    help="Where to; 0.0.0.0 is everywhere. Secrets' names are readable there.",
+)
+@common_options
+@pass_options
+def serve(
+    options: Options,
+    every: str | None,
+    cron: str | None,
+    timezone: str | None,
+    jitter: str | None,
+    account: str | None,
+    metrics_port: int | None,
+    metrics_address: str,
+) -> int:
+    """Sweep at once, and then by a schedule, until a signal comes.
+
+    One sweep at a time; one that fails is logged, and the next one goes on
+    with what it left. SIGTERM and Ctrl-C let the call in hand finish, begin
+    no other, and end the daemon with exit code 0 within 10 seconds.
+
+    /healthz answers 503 when three sweeps in a row that should have come
+    did not succeed: something failed, or there is something to mend.
+
+    \b
+    Examples:
+      rotator serve
+      rotator serve --every 30m --metrics-port 9464
+      rotator serve --cron "15 6-20 * * 1-5" --timezone Europe/Zagreb
+    """
+    daemon: Daemon | None = None
+    try:
+        from rotator.cli.schedule import make_schedule  # it takes a while, and a signal may come meanwhile
+
+        schedule = make_schedule(every, cron, timezone, jitter)
+        daemon = _made(options, schedule, account)
+        _announce(options, daemon, schedule, metrics_address, metrics_port)
+        daemon.run()
+    except Interrupted as caught:
+        if daemon is None:
+            return 0
+        _end_at_last()
+        _LOG.info("stopping by signal %d; no further action is begun", caught.number)
+        if not daemon.stop():
+            _end_hanging()
+        _LOG.info("stopped")
+        return 0
+    daemon.stop()
+    return 1  # the schedule ended by itself, which was said; a supervisor starts it again
+
+
+def _made(options: Options, schedule: Every | Cron, account: str | None) -> Daemon:
+    from rotator.audit import Trigger
+    from rotator.bootstrap import lay, make_clock
+    from rotator.cli.schedule import Every
+    from rotator.daemon import Daemon, StoppableClock
+    from rotator.settings import SWEEP_AT_LEAST, SWEEP_AT_MOST
+
+    stopping = threading.Event()
+    foundation = lay(
+        region=options.region,
+        profile=options.profile,
+        console=wants_console(options),
+        log_level=options.log_level,
+        clock=StoppableClock(make_clock(os.environ), stopping),
+    )
+    options.redact = foundation.redactor.redact
+    if isinstance(schedule, Every):  # by a crontab, ROTATOR_SWEEP_EVERY tells
+        every = min(max(schedule.every, SWEEP_AT_LEAST), SWEEP_AT_MOST)
+        foundation = replace(foundation, settings=replace(foundation.settings, sweep_every=every))
+    # A file that can't be written is said now, and not by every sweep.
+    foundation.start(trigger=Trigger.SCHEDULE, actor="", audit_file=options.audit_file).close()
+    return Daemon(foundation, schedule, stopping, account=account, audit_file=options.audit_file)
+
+
+def _announce(
+    options: Options, daemon: Daemon, schedule: Every | Cron, address: str, port: int | None
+) -> None:
+    """Open the port where one is wanted, and say what runs."""
+    url = None
+    if port is not None:
+        from rotator.metrics_server import MetricsServer
+
+        url = MetricsServer(address, port, daemon.metrics, daemon.health).url
+    output = Output(options)
+    if output.is_json:
+        output.document({"schedule": str(schedule), "jitter_seconds": schedule.jitter.total_seconds(), "url": url})
+        return
+    where = "" if url is None else f" Metrics: {url}/metrics, health: {url}/healthz."
+    output.text(f"Sweeping {schedule}.{where} Ctrl-C ends it.")
+
+
+def _end_at_last() -> None:
+    """See to it that the process ends in time whatever hangs, be it that nobody reads stderr any more."""
+    timer = threading.Timer(END_SECONDS, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
+
+
+def _end_hanging() -> NoReturn:
+    """End although a call hangs: its thread can't be ended, and the interpreter would wait for it."""
+    _LOG.warning("a call is still without an answer; the next sweep finds out what became of it")
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(0)

@@ -1,0 +1,191 @@
+"""The examples under ``docs/``: they parse, name options that there are, and are as locked up as they say."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from configparser import ConfigParser
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from rotator.cli.app import cli
+from rotator.core.metric_families import FAMILIES
+from rotator.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "docs" / "examples"
+UNIT = EXAMPLES / "rotator.service"
+
+
+def understood(command: list[str]) -> click.Context:
+    """The last command's context: every option is known and can be read."""
+    assert Path(command[0]).name == "rotator"
+    group = cli.make_context("rotator", command[1:], obj=None)
+    with group:
+        name, found, rest = cli.resolve_command(group, [*group._protected_args, *group.args])
+        assert found is not None
+        return found.make_context(name, rest, parent=group)
+
+
+# ---- systemd --------------------------------------------------------------------------------------------------------
+
+
+def unit() -> dict[str, list[tuple[str, str]]]:
+    """Sections and their settings; systemd allows a name twice, so configparser only checks the form."""
+    parser = ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(UNIT.read_text(encoding="utf-8"))
+    sections: dict[str, list[tuple[str, str]]] = {name: [] for name in parser.sections()}
+    section = ""
+    for line in UNIT.read_text(encoding="utf-8").splitlines():
+        if found := re.fullmatch(r"\[(\w+)\]", line):
+            section = found[1]
+        elif line and not line.startswith("#"):
+            name, equals, value = line.partition("=")
+            assert equals
+            sections[section].append((name, value))
+    return sections
+
+
+def test_the_unit_starts_the_daemon_and_stops_it_as_it_wants_to_be_stopped() -> None:
+    sections = unit()
+    assert set(sections) == {"Unit", "Service", "Install"}
+    service = dict(sections["Service"])
+    context = understood(shlex.split(service["ExecStart"]))
+    assert context.command.name == "serve"
+    assert context.params["metrics_port"] == 9464
+    assert service["KillSignal"] == "SIGTERM"
+    assert int(service["TimeoutStopSec"]) > 10
+    assert service["Restart"] == "on-failure"
+    assert service["RestartPreventExitStatus"] == "2"
+
+
+def test_the_unit_is_locked_up() -> None:
+    service = dict(unit()["Service"])
+    on = ("DynamicUser", "NoNewPrivileges", "PrivateDevices", "PrivateTmp", "ProtectHome", "MemoryDenyWriteExecute")
+    assert {service[name] for name in on} == {"yes"}
+    assert service["ProtectSystem"] == "strict"
+    assert service["CapabilityBoundingSet"] == service["AmbientCapabilities"] == ""
+    assert service["LimitCORE"] == "0"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    text = re.sub(r"/opt/rotator/bin/rotator", "/bin/true", UNIT.read_text(encoding="utf-8"))
+    (tmp_path / "rotator.service").write_text(text)
+    run = subprocess.run(
+        ["systemd-analyze", "verify", str(tmp_path / "rotator.service")], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+# ---- Kubernetes -----------------------------------------------------------------------------------------------------
+
+
+def read_yaml(text: str) -> Any:
+    """The part of YAML that the example is written in: mappings, lists and plain or quoted scalars, by indentation."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    assert not any("\t" in line or line.startswith("---") for line in lines)
+    found, rest = _block([(len(line) - len(line.lstrip()), line.strip()) for line in lines], 0)
+    assert not rest
+    return found
+
+
+Lines = list[tuple[int, str]]
+
+
+def _block(lines: Lines, indent: int) -> tuple[Any, Lines]:
+    items: list[Any] = []
+    fields: dict[str, Any] = {}
+    while lines and lines[0][0] >= indent:
+        at, text = lines[0]
+        assert at == indent, f"indentation: {text}"
+        if text.startswith("- "):
+            inner = [(at + 2, text[2:]), *lines[1:]]
+            if re.match(r'[\w./-]+:( |$)', text[2:]):
+                item, lines = _block(inner, at + 2)
+            else:
+                item, lines = _scalar(text[2:]), lines[1:]
+            items.append(item)
+            continue
+        name, colon, value = text.partition(":")
+        assert colon, text
+        assert name not in fields, f"twice: {name}"
+        if value.strip():
+            fields[name], lines = _scalar(value.strip()), lines[1:]
+        else:
+            assert len(lines) > 1, f"empty: {name}"
+            assert lines[1][0] > at, f"empty: {name}"
+            fields[name], lines = _block(lines[1:], lines[1][0])
+    assert not (items and fields)
+    return items or fields, lines
+
+
+def _scalar(text: str) -> str | int | bool:
+    if text[0] == '"':
+        assert re.fullmatch(r'"[^"\\]*"', text), text
+        return text[1:-1]
+    assert re.fullmatch(r"[\w./-][^#&*!|>'\"%@`{}\[\]]*", text), f"quote it: {text}"
+    assert text not in ("yes", "no", "on", "off", "null", "~"), text
+    return {"true": True, "false": False}[text] if text in ("true", "false") else int(text) if text.isdigit() else text
+
+
+def everything(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every field, however deep."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name, inner
+            yield from everything(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from everything(inner)
+
+
+def test_the_cron_job_sweeps_once_and_leaves_nothing_behind() -> None:
+    job = read_yaml((EXAMPLES / "cronjob.yaml").read_text(encoding="utf-8"))
+    assert (job["apiVersion"], job["kind"]) == ("batch/v1", "CronJob")
+    spec = job["spec"]
+    assert len(spec["schedule"].split()) == 5
+    assert spec["concurrencyPolicy"] == "Forbid"
+    assert spec["jobTemplate"]["spec"]["backoffLimit"] == 0
+    pod = spec["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["restartPolicy"] == "Never"
+    (container,) = pod["containers"]
+    assert understood(container["command"]).command.name == "run"
+    variables = {each["name"]: each["value"] for each in container["env"]}
+    assert all(isinstance(value, str) for value in variables.values()), "Kubernetes takes only texts there"
+    assert Settings.from_env(variables).dry_run
+    assert variables["ROTATOR_TRIGGER"] == "schedule"
+    assert not [name for name in variables if re.search("KEY|SECRET|PASSWORD|TOKEN", name)]
+
+
+def test_the_cron_job_meets_the_restricted_standard() -> None:
+    job = read_yaml((EXAMPLES / "cronjob.yaml").read_text(encoding="utf-8"))
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert not {"privileged", "hostNetwork", "hostPID", "hostPath"} & {name for name, _ in everything(job)}
+
+
+# ---- what is measured -----------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_metrics_is_the_programs() -> None:
+    text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `rotator_")]
+    assert rows == [
+        f"| `{family.name}` | {family.kind} | {', '.join(f'`{label}`' for label in family.labels)} | {family.help} |"
+        for family in FAMILIES
+    ]

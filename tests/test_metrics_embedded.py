@@ -1,0 +1,140 @@
+"""CloudWatch's embedded metric format: its rules, its price, and the alarms that read it."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rotator.aws.embedded_metrics import MOST_SECRETS, EmbeddedMetrics
+from rotator.core.metric_families import EXPIRATION, FAMILIES, READY, ROTATIONS
+from rotator.core.metrics import Report, Sample, no_counts, state_samples, sweep_samples
+from rotator.core.model import SecretEntry
+from rotator.core.planner import plan_account
+from rotator.redact import Redactor
+from tests.core.build import DAY, NOW, POLICY, key, secret, snap
+
+ROOT = Path(__file__).parent.parent
+COUNTED_BY_FILTERS = {"rotator_sweeps_succeeded", "rotator_problems"}
+
+
+def written(report: Report, redact: Callable[[str], str] = str) -> list[dict[str, Any]]:
+    stream = io.StringIO()
+    EmbeddedMetrics("Keys/Prod", "blue", redact, stream).publish(report)
+    lines = stream.getvalue().splitlines()
+    assert stream.getvalue().isascii()
+    assert all(len(line) < 250_000 for line in lines)
+    return [checked(json.loads(line)) for line in lines]
+
+
+def checked(line: dict[str, Any]) -> dict[str, Any]:
+    """The rules of the format, as CloudWatch would apply them."""
+    assert isinstance(line["_aws"]["Timestamp"], int)
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert set(directive) == {"Namespace", "Dimensions", "Metrics"}
+    assert 1 <= len(directive["Metrics"]) <= 100
+    assert directive["Dimensions"]
+    for names in directive["Dimensions"]:
+        assert len(names) <= 30
+        for name in names:
+            assert isinstance(line[name], str)
+            assert 1 <= len(line[name]) <= 1024
+            assert line[name].strip()
+            assert line[name].isprintable()
+    for metric in directive["Metrics"]:
+        assert isinstance(line[metric["Name"]], int | float)
+        assert metric["Unit"] in ("Count", "Seconds", "None")
+    assert "event" not in line  # the filters over audit lines must not see it
+    return line
+
+
+def dimensions(line: dict[str, Any]) -> list[list[str]]:
+    found: list[list[str]] = line["_aws"]["CloudWatchMetrics"][0]["Dimensions"]
+    return found
+
+
+def of_fleet(*secrets: SecretEntry, **keys: Any) -> Report:
+    snapshot = snap(secrets, keys.get("keys", [key()]))
+    samples = state_samples(snapshot, plan_account(snapshot, POLICY, NOW), NOW)
+    return Report("main", NOW, samples, sweep_samples(True, NOW - DAY, NOW), no_counts())
+
+
+def test_what_the_alarms_and_the_dashboard_read_is_written_with_their_dimension() -> None:
+    (line, *_) = written(of_fleet(secret("s")))
+    assert dimensions(line) == [["deployment"], ["deployment", "account"]]
+    assert (line["deployment"], line["account"]) == ("blue", "main")
+    assert line["_aws"]["Timestamp"] == NOW.timestamp() * 1000
+    assert line["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Keys/Prod"
+    read = {
+        name
+        for file in ("terraform/alarms.tf", "terraform/dashboard.tf", "serverless.yml")
+        for name in re.findall(r"\brotator_[a-z0-9_]+", (ROOT / file).read_text(encoding="utf-8"))
+    }
+    assert read >= COUNTED_BY_FILTERS | {"rotator_keys_expiring_7d", "rotator_revocations_overdue"}
+    assert read - COUNTED_BY_FILTERS <= set(line)
+    # Counted twice they would lie.
+    assert not COUNTED_BY_FILTERS & {family.name for family in FAMILIES}
+
+
+def test_only_states_that_there_are_and_counts_that_grew_are_written() -> None:
+    lines = written(of_fleet(secret("s")))
+    assert [line["state"] for line in lines if "state" in line] == ["ok"]
+    assert not [line for line in lines if "reason" in line]
+    (grown,) = written(Report("main", NOW, counts=(Sample(ROTATIONS, 2, ("expiring",)),)))
+    assert grown["rotator_rotations_total"] == 2
+    assert dimensions(grown) == [["deployment"], ["deployment", "account"], ["deployment", "account", "reason"]]
+
+
+def test_a_gauge_by_state_is_not_rolled_up() -> None:
+    (line,) = (line for line in written(of_fleet(secret("s"))) if "state" in line)
+    assert dimensions(line) == [["deployment", "account", "state"]]
+
+
+def test_secrets_are_written_one_by_one_only_where_somebody_may_have_to_look() -> None:
+    names = ["far", "near", "edge", "dead", "unknown"]
+    secrets = [secret(name, {"v1": f"CURRENT key:{name}"}) for name in names]
+    keys = [
+        key("far", left=31 * DAY),
+        key("edge", left=30 * DAY),
+        key("near", left=30 * DAY - timedelta(seconds=1)),
+        key("dead", enabled=False),
+    ]
+    lines = [line for line in written(of_fleet(*secrets, keys=keys)) if "secret" in line]
+    assert [line["secret"] for line in lines] == ["dead", "unknown", "near"]
+    assert all(dimensions(line) == [["deployment", "account", "secret"]] for line in lines)
+    assert [line[READY.name] for line in lines] == [0, 0, 1]
+    assert EXPIRATION.name not in lines[1]
+
+
+def test_a_fleet_that_is_not_ready_is_no_bill() -> None:
+    secrets = [secret(f"s{number:04}") for number in range(MOST_SECRETS + 50)]
+    lines = [line for line in written(of_fleet(*secrets, keys=[])) if "secret" in line]
+    assert len(lines) == MOST_SECRETS
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J\n{}", "ключ", "\ud800", " ", "x" * 3000, '"]},"_aws":{'], ids=ascii)
+def test_hostile_names_are_dimensions_that_cloudwatch_takes(name: str) -> None:
+    report = Report(name, NOW, (Sample(READY, 0, (name,)),))
+    (line,) = written(report)
+    assert set(line) == {"_aws", "deployment", "account", "secret", READY.name}
+
+
+def test_a_value_in_a_name_is_taken_out(used_secrets: Callable[[str], str]) -> None:
+    redactor = Redactor()
+    value = used_secrets("correct horse battery")
+    redactor.learn(value)
+    (line,) = written(Report(value, NOW, (Sample(READY, 0, (f"a/{value}",)),)), redactor.redact)
+    assert value not in json.dumps(line)
+
+
+def test_nothing_to_say_is_nothing_said_and_a_stream_that_is_gone_is_no_error() -> None:
+    assert written(Report("main", NOW)) == []
+    closed = io.StringIO()
+    closed.close()
+    EmbeddedMetrics("Keys", "blue", str, closed).publish(of_fleet(secret("s")))

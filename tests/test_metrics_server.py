@@ -1,0 +1,208 @@
+"""``/metrics`` and ``/healthz`` over HTTP, as a scraper and a prober see them."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from rotator.core.metric_families import EXPIRATION, FAMILIES, LAST_SUCCESS, READY, ROTATIONS
+from rotator.core.metrics import Report, Sample
+from rotator.errors import ConfigurationError
+from rotator.metrics_server import MetricsServer, PrometheusMetrics
+from rotator.redact import Redactor
+from tests.core.build import NOW
+
+
+class Site:
+    """A server, what it shows, and whether it is well."""
+
+    def __init__(self, redact: Callable[[str], str] = str) -> None:
+        self.metrics = PrometheusMetrics("blue", redact)
+        self.well = True
+        self.details: dict[str, Any] = {"last_success": None}
+        self.server = MetricsServer("127.0.0.1", 0, self.metrics, lambda: (self.well, self.details))
+
+    def get(self, path: str, method: str = "GET", **headers: str) -> requests.Response:
+        return requests.request(method, self.server.url + path, timeout=30, headers=headers)
+
+    def scrape(self) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
+        """Values by name and labels, read as Prometheus reads them."""
+        answer = self.get("/metrics")
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"].startswith("text/plain; version=")
+        found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+        for family in text_string_to_metric_families(answer.content.decode()):
+            for sample in family.samples:
+                series = found.setdefault(sample.name, {})
+                labels = tuple(sorted(sample.labels.items()))
+                assert labels not in series, "no series twice"
+                series[labels] = sample.value
+        return found
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    made = Site()
+    yield made
+    made.server.close()
+
+
+def labels(account: str = "main", **more: str) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted({"deployment": "blue", "account": account, **more}.items()))
+
+
+def of_secrets(account: str, *names: str) -> Report:
+    return Report(account, NOW, tuple(Sample(READY, 1, (name,)) for name in names))
+
+
+def test_every_family_has_its_help_and_type_before_it_has_a_value(site: Site) -> None:
+    text = site.get("/metrics").text
+    for family in FAMILIES:
+        assert f"# HELP {family.name} {family.help}" in text
+        assert f"# TYPE {family.name} {family.kind}" in text
+    assert "process_resident_memory_bytes" in text
+
+
+def test_gauges_are_replaced_and_increments_added(site: Site) -> None:
+    site.metrics.publish(of_secrets("main", "a", "b"))
+    counted = Report("main", NOW, sweep=(Sample(LAST_SUCCESS, 5),), counts=(Sample(ROTATIONS, 2, ("expiring",)),))
+    site.metrics.publish(counted)
+    site.metrics.publish(Report("main", NOW, (Sample(EXPIRATION, 1.5e9, ("a",)),), counts=counted.counts))
+    found = site.scrape()
+    assert READY.name not in found  # the secrets are gone
+    assert found[EXPIRATION.name] == {labels(secret="a"): 1.5e9}
+    assert found[LAST_SUCCESS.name] == {labels(): 5}
+    assert found[ROTATIONS.name] == {labels(reason="expiring"): 4}
+
+
+def test_what_was_not_observed_keeps_its_state_and_what_is_gone_goes(site: Site) -> None:
+    for account in ("main", "other"):
+        site.metrics.publish(of_secrets(account, "a"))
+    site.metrics.publish(Report("main", NOW, None, counts=(Sample(ROTATIONS, 1, ("expiring",)),)))
+    assert set(site.scrape()[READY.name]) == {labels(secret="a"), labels("other", secret="a")}
+    site.metrics.keep_only(["other"])
+    found = site.scrape()
+    assert set(found[READY.name]) == {labels("other", secret="a")}
+    assert ROTATIONS.name not in found
+
+
+def test_hostile_names_can_forge_no_line(site: Site) -> None:
+    names = ['a"} 1\nrotator_key_ready{secret="b', "\\", "\x1b[2J", "\ud800", "<b>", "=1+1", "ключ", "x" * 5000]
+    site.metrics.publish(of_secrets('main"\n# HELP x', *names))
+    found = site.scrape()[READY.name]
+    assert len(found) == len(names)
+    assert all(value.isprintable() and len(value) <= 512 for series in found for _, value in series)
+
+
+def test_a_value_in_a_name_is_taken_out(used_secrets: Callable[[str], str]) -> None:
+    redactor = Redactor()
+    value = used_secrets("correct horse battery")
+    redactor.learn(value)
+    site = Site(redactor.redact)
+    try:
+        site.metrics.publish(of_secrets(value, f"a/{value}"))
+        assert value not in site.get("/metrics").text
+    finally:
+        site.server.close()
+
+
+def test_health(site: Site) -> None:
+    answer = site.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "last_success": None})
+    site.well = False
+    answer = site.get("/healthz")
+    assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_a_bug_behind_health_is_no_traceback(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.details = {"x": object()}  # no JSON
+    answer = site.get("/healthz")
+    assert (answer.status_code, answer.text) == (500, "failed, see the log\n")
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"),
+    [
+        ("/", "GET", 200),
+        ("/other", "GET", 404),
+        ("/../etc/passwd", "GET", 404),
+        ("/%00%ff", "GET", 404),
+        ("/healthz", "POST", 405),
+        ("/metrics", "DELETE", 405),
+        ("/metrics?name[]=nothing", "GET", 200),
+        ("/metrics/", "GET", 404),
+    ],
+)
+def test_other_requests(site: Site, path: str, method: str, status: int) -> None:
+    assert site.get(path, method).status_code == status
+
+
+def test_other_formats_are_given_to_who_asks(site: Site) -> None:
+    site.metrics.publish(Report("main", NOW, counts=(Sample(ROTATIONS, 2, ("expiring",)),)))
+    answer = site.get("/metrics", Accept="application/openmetrics-text; version=1.0.0")
+    assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+    assert 'rotator_rotations_total{account="main",deployment="blue",reason="expiring"} 2.0' in answer.text
+    assert answer.text.endswith("# EOF\n")
+
+
+def test_rubbish_and_who_says_nothing_hold_up_nobody(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    host, port = site.server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))), socket.create_connection((host, int(port))) as rubbish:
+        rubbish.sendall(b"\x16\x03\x01\x00 nothing of HTTP\r\n\r\n")
+        rubbish.shutdown(socket.SHUT_WR)
+        assert site.get("/healthz").status_code == 200
+        while rubbish.recv(65_536):
+            pass
+    assert capsys.readouterr().err == ""
+
+
+def test_reports_and_scrapes_at_once(site: Site) -> None:
+    failed: list[BaseException] = []
+
+    def publish(account: str) -> None:
+        try:
+            for number in range(300):
+                site.metrics.publish(of_secrets(account, *(f"s{n}" for n in range(number % 40))))
+                site.metrics.publish(Report(account, NOW, counts=(Sample(ROTATIONS, 1, (f"r{number % 7}",)),)))
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=publish, args=(f"a{n}",)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        site.scrape()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert sum(site.scrape()[ROTATIONS.name].values()) == 900
+
+
+def test_an_address_that_can_not_be_listened_on_is_said(site: Site) -> None:
+    port = int(site.server.url.rpartition(":")[2])
+    for address, number in (("127.0.0.1", port), ("256.1.1.1", 0), ("no.such.host.invalid", 0), ("a" * 300, 0)):
+        with pytest.raises(ConfigurationError, match="can't be listened on"):
+            MetricsServer(address, number, site.metrics, lambda: (True, {}))
+
+
+def test_ipv6_where_there_is_any() -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("no IPv6 here")
+    metrics = PrometheusMetrics("blue")
+    server = MetricsServer("::1", 0, metrics, lambda: (True, {}))
+    try:
+        assert json.loads(requests.get(server.url + "/healthz", timeout=30).text) == {"status": "ok"}
+    finally:
+        server.close()

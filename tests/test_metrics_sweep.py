@@ -1,0 +1,164 @@
+"""A sweep is measured before its work and after it, and is never disturbed by it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+from rotator.core.metric_families import (
+    CREATES_LEFT,
+    CREATES_USED,
+    DURATION,
+    EXPIRATION,
+    EXPIRING,
+    FAILURES,
+    LAST_SUCCESS,
+    OVERDUE,
+    ROTATIONS,
+    Family,
+)
+from rotator.core.metrics import Report
+from rotator.infobip.client import InfobipClient
+from rotator.reconcile import Reconciler, Sweep
+from rotator.sandbox.faults import Fault, FaultKind
+from tests.world import DAY, HOUR, World
+
+
+@dataclass
+class Kept:
+    """Metrics that a test reads."""
+
+    reports: list[Report] = field(default_factory=list)
+
+    def publish(self, report: Report) -> None:
+        """Keep one."""
+        self.reports.append(report)
+
+    def of(self, family: Family) -> list[dict[tuple[str, ...], float]]:
+        """The values of a family, report by report."""
+        return [
+            {s.labels: s.value for s in (*(each.state or ()), *each.sweep, *each.counts) if s.family is family}
+            for each in self.reports
+        ]
+
+
+class Broken:
+    """Metrics that fail."""
+
+    def publish(self, report: Report) -> None:
+        """Fail."""
+        raise OSError("the disk is full")
+
+
+def swept(world: World, *, dry_run: bool = False, account: str | None = None) -> tuple[Kept, Sweep]:
+    kept = Kept()
+    services = world.services()
+    services.metrics = kept
+    return kept, Reconciler(services).sweep(dry_run=dry_run, account=account)
+
+
+def test_state_is_published_before_the_first_change_and_after_the_last() -> None:
+    world = World()
+    old = world.managed("prod/sms", left=5 * DAY)
+    ends = old.valid_to.timestamp()
+    calls: list[int] = []
+
+    class Counting(Kept):
+        def publish(self, report: Report) -> None:
+            super().publish(report)
+            calls.append(sum(1 for call in world.infobip.calls if call.method == "POST"))
+
+    services = world.services()
+    kept = services.metrics = Counting()
+    assert Reconciler(services).sweep().ok
+    assert calls == [0, 1]
+    new = world.current_key("prod/sms")
+    assert kept.of(EXPIRATION) == [{("prod/sms",): ends}, {("prod/sms",): new.valid_to.timestamp()}]
+    assert kept.of(CREATES_USED) == [{(): 0}, {(): 1}]
+    assert kept.of(CREATES_LEFT) == [{(): 32}, {(): 31}]
+    assert kept.of(ROTATIONS)[0][("expiring",)] == 0
+    assert kept.of(ROTATIONS)[1] == {("expiring",): 1}
+    assert kept.of(DURATION)[0] == {}
+    assert kept.of(DURATION)[1][()] >= 0
+    assert kept.of(LAST_SUCCESS)[1] == {(): world.clock.now().timestamp()}
+    assert kept.of(EXPIRING) == [{(): 0}, {(): 0}]
+    # What was told after the work is what the next sweep sees.
+    again, _ = swept(world)
+    told, seen = kept.reports[1].state, again.reports[0].state
+    assert told is not None
+    assert seen is not None
+    assert {(s.family.name, s.labels): s.value for s in told} == {(s.family.name, s.labels): s.value for s in seen}
+
+
+def test_a_dry_run_tells_what_it_leaves() -> None:
+    world = World()
+    world.managed("prod/sms", left=5 * DAY)
+    kept, _ = swept(world, dry_run=True)
+    assert kept.of(EXPIRING) == [{(): 0}, {(): 1}]
+    world.sweep()
+    world.pass_time(73 * HOUR)
+    kept, _ = swept(world, dry_run=True)
+    assert kept.of(OVERDUE) == [{(): 0}, {(): 1}]
+    kept, _ = swept(world)
+    assert kept.of(OVERDUE) == [{(): 0}, {(): 0}]
+
+
+def test_a_failed_action_is_counted_and_the_sweep_is_no_success() -> None:
+    world = World()
+    world.managed("prod/sms", left=5 * DAY)
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", status=500))
+    kept, _ = swept(world)
+    assert kept.of(FAILURES)[1] == {("rotate", "expiring"): 1}
+    assert kept.of(LAST_SUCCESS)[1] == {}
+    assert kept.of(EXPIRING)[1] == {(): 1}
+
+
+def test_an_account_that_cannot_be_observed_keeps_its_state_and_fails_by_itself() -> None:
+    world = World()
+    world.managed("prod/sms", account="main")
+    world.managed("other/sms", account="other")
+    world.store.create_secret("infobip/second", {"rotator:role": "management", "rotator:account": "other"}, "{}")
+    kept, sweep = swept(world)
+    assert not sweep.ok
+    mine = [report for report in kept.reports if report.account == "main"]
+    (other,) = (report for report in kept.reports if report.account == "other")
+    assert len(mine) == 2
+    assert other.state is None
+    assert [(s.labels, s.value) for s in other.counts] == [(("sweep", "duplicate-management"), 1)]
+    assert [s.family for s in other.sweep] == [DURATION]
+
+
+def test_a_clock_that_is_off_is_a_failed_sweep_without_a_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.managed("prod/sms")
+    services = world.services()
+    kept = services.metrics = Kept()
+    monkeypatch.setattr(InfobipClient, "skew", lambda _: HOUR)
+    assert not Reconciler(services).sweep().ok
+    (report,) = kept.reports
+    assert report.state is None
+    assert report.counts[0].labels == ("sweep", "clock-skew")
+
+
+def test_metrics_that_fail_stop_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.managed("prod/sms", left=5 * DAY)
+    services = world.services()
+    services.metrics = Broken()
+    with caplog.at_level(logging.WARNING):
+        assert Reconciler(services).sweep().ok
+    assert [record.getMessage() for record in caplog.records if record.name == "rotator.metering"] == [
+        "metrics of account main were not published: OSError"
+    ] * 2
+    assert world.consumer_works("prod/sms")
+
+
+def test_the_duration_is_the_accounts_own() -> None:
+    world = World()
+    world.managed("prod/sms", left=5 * DAY)
+    world.infobip.faults.add(Fault(FaultKind.DELAY, method="POST", seconds=7))
+    kept, _ = swept(world)
+    assert timedelta(seconds=kept.of(DURATION)[1][()]) >= timedelta(seconds=7)
