@@ -1,0 +1,135 @@
+"""What the documents say is true: commands run, links lead somewhere, every event, tag, setting and command is there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+
+from rotator.audit import EVENTS, FIELDS
+from rotator.cli import main
+from rotator.cli.app import cli
+from rotator.core.tags import KNOWN_TAGS
+from rotator.settings import Settings
+from tests.cli.rig import Rig
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+ENDLESS = frozenset({"demo", "sandbox", "serve"})
+"""They are parsed, and have tests of their own."""
+
+
+def commands() -> dict[str, str]:
+    """Every command in a block of code that a reader may copy, and the document that it stands in first."""
+    found: dict[str, str] = {}
+    for path in DOCUMENTS:
+        for block in re.findall(r"^ *```(?:sh|bash|console)?\n(.*?)^ *```", path.read_text(), re.MULTILINE | re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                match = re.fullmatch(r"\s*(?:\$ )?(?:.*\| )?(rotator [^#<>|]*?)\s*(?:[#<>|].*)?", line)
+                if match and "…" not in match[1]:
+                    found.setdefault(match[1], path.name)
+    return found
+
+
+def options_of(command: click.Command) -> set[str]:
+    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+
+
+def test_there_are_commands_to_be_tried() -> None:
+    assert len(commands()) > 20
+    named = {shlex.split(command)[1] for command in commands()}
+    assert {"plan", "run", "revoke", "rollback", "adopt", "forecast", "report", "inventory"} <= named
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_option_that_a_document_names_exists(command: str) -> None:
+    words = [word for word in shlex.split(command)[1:] if not word.isupper()]
+    while words and words[0] in ("--region", "--profile", "--log-format"):
+        words = words[2:]
+    chosen: click.Command = cli
+    while isinstance(chosen, click.Group) and words:
+        assert words[0] in chosen.commands, f"{command}: no command {words[0]}"
+        chosen = chosen.commands[words.pop(0)]
+    wrong = [word for word in words if word.startswith("-") and word.partition("=")[0] not in options_of(chosen)]
+    assert not wrong, f"{command}: {wrong}"
+
+
+def test_every_command_in_a_document_runs(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Over the example fleet: whatever comes of it, it is no error of usage and no traceback."""
+    keys = rig.seed()
+    monkeypatch.chdir(tmp_path)
+    for name, text in rig.environment.items():
+        if name.startswith(("AWS_", "ROTATOR_")):
+            monkeypatch.setenv(name, text)
+    leaked = iter(keys.values())
+    tried = 0
+    for command, document in commands().items():
+        words = shlex.split(command)[1:]
+        if words[0] in ENDLESS or "--leaked-key-stdin" in words or any(word.isupper() and word != "A" for word in words):
+            continue
+        if "--key-id" in words:
+            words[words.index("--key-id") + 1] = next(leaked).id
+        code = main(words)
+        out, err = capfd.readouterr()
+        tried += 1
+        said = [line for line in err.splitlines() if not line.startswith("{")]
+        assert code in (0, 1, 3) or "--yes" in " ".join(said + out.splitlines()), f"{document}: {command}: {out}{err}"
+        assert "Traceback" not in out + err
+    assert tried > 15
+
+
+# ---- what must be there ---------------------------------------------------------------------------------------------
+
+
+def test_links_lead_somewhere() -> None:
+    for path in DOCUMENTS:
+        text = path.read_text()
+        for target in re.findall(r"\]\((?!https?:|mailto:)([^)#]*)(?:#[^)]*)?\)", text):
+            assert not target or (path.parent / target).exists(), f"{path.name}: {target}"
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", text):
+            other = path.parent / target if target else path
+            titles = re.findall(r"^#+ (.*)$", other.read_text(), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert anchor in slugs, f"{path.name}: {target}#{anchor}"
+
+
+def test_every_event_has_an_example_line() -> None:
+    text = (ROOT / "docs/audit.md").read_text()
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith('{"')]
+    emitted = set(re.findall(r'"((?:sweep|key|secret|rotation|revocation|emergency|alert)\.[a-z_]+)"', _sources()))
+    assert {line["event"] for line in lines} == emitted
+    assert set(EVENTS) <= emitted
+    assert tuple(lines[0]) == FIELDS
+    for line in lines[1:]:
+        assert f"### `{line['event']}`" in text
+        assert {"event", "outcome", "level", "actor", "trigger"} <= line.keys()
+
+
+def _sources() -> str:
+    return "\n".join(path.read_text() for path in (ROOT / "rotator").rglob("*.py") if "sandbox" not in path.parts)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/policies.md"])
+def test_every_tag_is_described(name: str) -> None:
+    text = (ROOT / name).read_text()
+    assert [tag for tag in KNOWN_TAGS if tag not in text] == []
+
+
+def test_every_setting_and_command_is_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [field.name for field in fields(Settings) if f"`ROTATOR_{field.name.upper()}`" not in text] == []
+    assert [name for name in cli.commands if f"`rotator {name}" not in text] == []
+
+
+def test_every_alarm_is_in_the_runbook() -> None:
+    alarms = set(re.findall(r"^      ([a-z-]+) = \{$", (ROOT / "terraform/alarms.tf").read_text(), re.MULTILINE))
+    assert len(alarms) >= 6
+    text = (ROOT / "docs/operations.md").read_text()
+    assert [name for name in alarms if f"`{name}`" not in text] == []
