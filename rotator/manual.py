@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from rotator.apply import apply
 from rotator.context import AccountContext, Budget
+from rotator.core.decisions import LEAVE_ALONE, ROTATE_BLOCKED, View, first
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import AccountPlan, Action, ActionKind, Outcome, Reason, Result, SecretEntry
 from rotator.core.planner import make_view, plan_account
@@ -60,16 +62,14 @@ def _carry_out(context: AccountContext, plan: AccountPlan, entry: SecretEntry, r
             return results
     if any(action.kind is ActionKind.RESUME for action in before):
         return results
-    stops = [skip for skip in plan.skipped if skip.reason not in (Reason.WINDOW, Reason.DAILY_LIMIT)]
-    if stops and not any(action.kind is ActionKind.ROTATE for action in plan.actions):
-        raise Refused(f"{entry.name} is not rotated: {stops[0].reason}: {stops[0].detail}")
     now = context.services.clock.now()
-    first = view.life.current_version is None
+    _stop(plan, view, now)
+    first_one = view.life.current_version is None
     action = Action(
         ActionKind.ROTATE,
         context.account,
         entry.name,
-        Reason.FIRST_KEY if first else Reason.REQUESTED,
+        Reason.FIRST_KEY if first_one else Reason.REQUESTED,
         now,
         key_id=view.key_id,
         version_id=view.life.current_version,
@@ -79,6 +79,21 @@ def _carry_out(context: AccountContext, plan: AccountPlan, entry: SecretEntry, r
     )
     result, _ = apply(context, action, said=reason)
     return [*results, result]
+
+
+def _stop(plan: AccountPlan, view: View, now: datetime) -> None:
+    """What stands against a new key; not what only keeps an old one from being revoked, and no window or limit.
+
+    :raises Refused: something does; nothing was changed.
+    """
+    stop = first(LEAVE_ALONE, view, now) or first(ROTATE_BLOCKED, view, now)
+    if stop is not None:
+        raise Refused(f"{view.entry.name} is not rotated: {stop.reason}: {stop.detail}")
+    if view.key is None and not any(action.kind is ActionKind.ROTATE for action in plan.actions):
+        # The key is not listed, and the plan does not take it for missing: that may be another account's list.
+        doubts = [skip for skip in plan.skipped if skip.reason in (Reason.MASS_MISSING, Reason.LISTING_INCOMPLETE)]
+        if doubts:
+            raise Refused(f"{view.entry.name} is not rotated: {doubts[0].reason}: {doubts[0].detail}")
 
 
 def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Result:

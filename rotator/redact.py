@@ -27,6 +27,8 @@ WORD: Final = 8
 _DEEPEST: Final = 24
 _JSON_LARGEST: Final = 1_000_000
 
+_PERCENT = re.compile("%[0-9A-F]{2}")
+_PLAIN_TEXT = re.compile(r"[A-Za-z0-9_.-]*")
 _PLAIN_NAME = re.compile(r".*(?:id|_at|name|user|host|url|uri|email|region|auth)", re.IGNORECASE)
 _RANDOM_LEAF = re.compile(r"(?!.*://|arn:|\d{4}-\d\d-\d\d)(?=.*[0-9])(?=.*[A-Za-z])\S{16,}")
 
@@ -162,6 +164,9 @@ def _forms(text: str) -> Iterator[str]:
         return
     for stripped in {text, text.strip()}:
         yield stripped
+        if _PLAIN_TEXT.fullmatch(stripped):  # as most keys and tokens are: written alike everywhere but in base64
+            yield from _base64_forms(stripped.encode())
+            continue
         for ascii_only in (True, False):
             once = json.dumps(stripped, ensure_ascii=ascii_only)[1:-1]
             yield once
@@ -171,7 +176,7 @@ def _forms(text: str) -> Iterator[str]:
         raw = stripped.encode(errors="surrogatepass")
         for encoded in (quote(raw, safe=""), quote(raw), quote_plus(raw)):
             yield encoded
-            yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)
+            yield _PERCENT.sub(lambda match: match[0].lower(), encoded)
         yield from _base64_forms(raw)
 
 

@@ -238,6 +238,7 @@ def _entry(raw: Mapping[str, Any], versions: Mapping[str, list[str]] | None) -> 
         deleted_at=_utc(raw.get("DeletedDate")),
         rotation_enabled=bool(raw.get("RotationEnabled")),
         last_changed=_utc(raw.get("LastChangedDate")),
+        last_accessed=_utc(raw.get("LastAccessedDate")),
     )
 
 

@@ -7,17 +7,21 @@ import difflib
 import click
 
 from rotator import __version__
+from rotator.cli.adopt import adopt
 from rotator.cli.audit import audit
 from rotator.cli.diagnose import doctor
+from rotator.cli.inventory import inventory
 from rotator.cli.options import global_options
 from rotator.cli.plan import plan
 from rotator.cli.revoke import revoke
-from rotator.cli.rotate import adopt, rotate
+from rotator.cli.rollback import rollback
+from rotator.cli.rotate import rotate
 from rotator.cli.sandbox import demo, sandbox
+from rotator.cli.serve import serve
 from rotator.cli.status import status
 from rotator.cli.sweep import run
 
-_COMMANDS = (demo, sandbox, plan, run, rotate, revoke, adopt, status, doctor, audit)
+_COMMANDS = (demo, sandbox, plan, run, rotate, rollback, revoke, adopt, status, inventory, serve, doctor, audit)
 
 
 class _Commands(click.Group):

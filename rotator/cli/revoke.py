@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Final
 
 import click
 
+from rotator.cli.leaked import read_leaked
 from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output
 from rotator.cli.rotate import required
@@ -15,17 +15,13 @@ from rotator.core.secret import Secret
 from rotator.errors import ConfigurationError
 
 STRATEGIES: Final = ("replace-first", "revoke-first", "revoke-only")
-MOST_STDIN: Final = 65_536
-_SHORTEST: Final = 16
-"""Shorter than any key: such a text would be found, and taken out, all over the output."""
 _NOT_CONFIRMED: Final = 2
-_PIPE: Final = "Pipe it: `rotator revoke --leaked-key-stdin … < file`, so that no shell keeps it in its history."
 
 
 @click.command(short_help="Kill leaked keys at once.")
 @click.option("--secret", metavar="S", help="Every key of this secret (name or ARN).")
 @click.option("--key-id", metavar="K", help="This key; needs --account.")
-@click.option("--leaked-key-stdin", is_flag=True, help="The key whose value is read from stdin.")
+@click.option("--leaked-key-stdin", is_flag=True, help="The value, or scanner's report, read from stdin.")
 @click.option("--account", metavar="A", help="The Infobip account that the key belongs to.")
 @click.option("--reason", required=True, metavar="R", help="Why, in your words; it stands in the audit.")
 @click.option("--incident", metavar="I", help="Your incident's number; repeating it makes no second key.")
@@ -37,6 +33,7 @@ _PIPE: Final = "Pipe it: `rotator revoke --leaked-key-stdin … < file`, so that
     help="What comes first.",
 )
 @click.option("--yes", is_flag=True, help="Do it. Without this it is only shown, exit 2.")
+@click.option("--dry-run", is_flag=True, help="Only show it, exit 0.")
 @common_options
 @pass_options
 def revoke(
@@ -49,12 +46,17 @@ def revoke(
     incident: str | None,
     strategy: str,
     yes: bool,
+    dry_run: bool,
 ) -> int:
     """Kill keys at once and without grace: a leak, an incident.
 
     replace-first puts a new key in place and then kills; consumers that cache
     the old value fail until they read again. revoke-first kills before the
     new key is there. revoke-only leaves the secret with a dead key.
+
+    With --leaked-key-stdin stdin holds the value alone, or what a scanner
+    says: trufflehog's JSON lines, gitleaks' JSON, GitHub's secret-scanning
+    alerts. Each Infobip key in it is looked up in your accounts and killed.
 
     Each killed key is used once more to prove that it is dead. A tag
     rotator:hold does not stop this. Repeating a command is safe.
@@ -65,22 +67,33 @@ def revoke(
       rotator revoke --secret prod/sms/otp --reason leak \\
           --incident INC-4711 --yes
       rotator revoke --leaked-key-stdin --reason leak --yes < found.txt
+      rotator revoke --leaked-key-stdin --reason leak --dry-run \\
+          < gitleaks.json
       rotator revoke --key-id 57370A1B2C3D4E5F60718293A4B548AE \\
           --account main --reason "vendor left" --yes
     """
     _check_selectors(secret, key_id, account, leaked=leaked_key_stdin)
     said = required("--reason", reason)
-    leaked = _read_leaked() if leaked_key_stdin else None
+    if yes and dry_run:
+        raise ConfigurationError("--yes and --dry-run exclude each other", advice="Give one of the two.")
+    leaked = read_leaked() if leaked_key_stdin else None
 
     from rotator.cli.documents import emergency_document
+    from rotator.cli.revoke_report import failed, revoke_report
     from rotator.cli.revoke_text import look_parts, report_parts
     from rotator.emergency import Emergency, EmergencyReport, Strategy, Target
+    from rotator.emergency.intake import LeakOutcome
 
     output = Output(options)
     with opened(options, trigger="emergency") as app:
+        emergency = Emergency(app.services, said, incident)
+        if leaked is not None and not isinstance(leaked, Secret):
+            results = revoke_report(app, output, leaked, emergency, Strategy(strategy), account, confirmed=yes)
+            planned = any(result.outcome is LeakOutcome.PLANNED for result in results)
+            code = _shown(output, dry_run=dry_run) if planned else 0
+            return 1 if failed(results) else code
         if leaked is not None:
             app.redactor.learn(leaked.reveal())
-        emergency = Emergency(app.services, said, incident)
         target = Target(secret=secret, key_id=key_id, account=account, leaked=leaked)
         plans = emergency.plan(target, Strategy(strategy))
         if secret is not None and account is not None and any(plan.account != account for plan in plans):
@@ -103,9 +116,14 @@ def revoke(
             documents = [emergency_document(p, r, run) for p, r in zip(plans, reports, strict=True)]
             output.document(documents[0] if len(documents) == 1 else {"accounts": documents})
         if not yes:
-            output.text("Nothing was changed. Add --yes to do it.")
-            return _NOT_CONFIRMED
+            return _shown(output, dry_run=dry_run)
         return 0 if all(report is not None and report.ok for report in reports) else 1
+
+
+def _shown(output: Output, *, dry_run: bool) -> int:
+    """Say that nothing was done; gives the exit code."""
+    output.text("Nothing was changed. Add --yes to do it." if not dry_run else "Nothing was changed (--dry-run).")
+    return 0 if dry_run else _NOT_CONFIRMED
 
 
 def _check_selectors(secret: str | None, key_id: str | None, account: str | None, *, leaked: bool) -> None:
@@ -120,30 +138,3 @@ def _check_selectors(secret: str | None, key_id: str | None, account: str | None
         raise ConfigurationError(
             "--key-id needs --account", advice="Name the Infobip account that the key belongs to: --account A."
         )
-
-
-def _read_leaked() -> Secret:
-    """The leaked value from stdin, never from an argument, where a process list or a shell's history would show it."""
-    if sys.stdin is None or sys.stdin.closed:
-        raise ConfigurationError("--leaked-key-stdin reads the key from stdin, which is closed", advice=_PIPE)
-    if sys.stdin.isatty():
-        raise ConfigurationError("--leaked-key-stdin does not read from a terminal, which would show it", advice=_PIPE)
-    found = _one_key()
-    if isinstance(found, ConfigurationError):
-        raise found
-    return found
-
-
-def _one_key() -> Secret | ConfigurationError:
-    """What stdin holds. Does not raise: it stands open in this frame, which a traceback would keep."""
-    raw = sys.stdin.buffer.read(MOST_STDIN + 1)
-    if len(raw) > MOST_STDIN:
-        return ConfigurationError(f"stdin holds more than {MOST_STDIN} bytes, which is no key", advice=_PIPE)
-    text = raw.decode("utf-8-sig", errors="replace").strip()
-    if not text:
-        return ConfigurationError("stdin is empty", advice=_PIPE)
-    if not text.isascii() or any(char.isspace() or not char.isprintable() for char in text) or len(text) < _SHORTEST:
-        return ConfigurationError(
-            "stdin holds something else than one key", advice="Pass the key's value alone, without quotes or a name."
-        )
-    return Secret(text)

@@ -1,4 +1,4 @@
-"""``rotator rotate`` and ``rotator adopt``: one secret, by hand."""
+"""``rotator rotate``: one secret, by hand; and what commands for one secret share."""
 
 from __future__ import annotations
 
@@ -39,34 +39,7 @@ def rotate(options: Options, secret: str, reason: str) -> int:
     output = Output(options)
     with opened(options) as app:
         results = rotate_now(Reconciler(app.services), secret, said)
-        return _show(output, results, f"When the old key ends: `rotator status --secret {printable(secret)}`.")
-
-
-@click.command(short_help="Take a secret and its key under management.")
-@click.argument("secret")
-@click.option("--key-id", metavar="K", help="Which key it is, where Infobip can't tell by the value.")
-@common_options
-@pass_options
-def adopt(options: Options, secret: str, key_id: str | None) -> int:
-    """Take SECRET (name or ARN) and the key in it under management.
-
-    Finds out which of Infobip's keys the value is, and notes that as a
-    staging label on its version. The value stays as it is. SECRET needs the
-    tags rotator:role=key and rotator:account. A sweep does the same by
-    itself where Infobip can tell the key by its value.
-
-    \b
-    Examples:
-      rotator adopt prod/sms/otp
-      rotator adopt prod/sms/otp --key-id 57370A1B2C3D4E5F60718293A4B548AE
-    """
-    from rotator.manual import adopt as take
-    from rotator.reconcile import Reconciler
-
-    output = Output(options)
-    with opened(options) as app:
-        result = take(Reconciler(app.services), secret, key_id)
-        return _show(output, (result,), f"What comes next, and when: `rotator status --secret {printable(secret)}`.")
+        return show_results(output, results, f"When the old key ends: `rotator status --secret {printable(secret)}`.")
 
 
 def required(option: str, text: str) -> str:
@@ -79,8 +52,11 @@ def required(option: str, text: str) -> str:
     return text.strip()
 
 
-def _show(output: Output, results: Sequence[Result], advice: str) -> int:
-    """Each result, then the next command; a result that is not done is a failure with its sentence."""
+def show_results(output: Output, results: Sequence[Result], advice: str) -> int:
+    """Each result, then the next command.
+
+    :raises Failure: a result is not done; its sentence says why.
+    """
     from rotator.cli.documents import result_document
     from rotator.cli.plan_text import bounded, result_row
     from rotator.cli.words import shown

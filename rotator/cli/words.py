@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from rotator.core.durations import human_duration
 from rotator.core.text import printable, short_id
+from rotator.redact_patterns import redact_patterns
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,8 +28,11 @@ _ARN: Final = re.compile(
 
 
 def shown(text: str, limit: int = LONGEST) -> str:
-    """Text from outside, fit for a terminal: ids cut to their ends, a secret's ARN to its name."""
-    text = _ARN.sub(r"\1", text)
+    """Text from outside, fit for a terminal: ids cut to their ends, a secret's ARN to its name.
+
+    What has a credential's shape goes first: its parts look like ids, and would be left cut to their ends.
+    """
+    text = _ARN.sub(r"\1", redact_patterns(text))
     return printable(_ID.sub(lambda match: short_id(match[0]), text), limit)
 
 

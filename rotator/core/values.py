@@ -131,6 +131,20 @@ def possible_keys(text: Secret) -> tuple[Secret, ...]:
     return tuple(Secret(found) for found in dict.fromkeys(_KEY_SHAPE.findall(text.reveal())))
 
 
+def changed_fields(one: Secret, other: Secret) -> tuple[str, ...]:
+    """Return the names of fields in which two JSON objects differ, sorted; none for other texts. Never raises."""
+    found = [_members(text) for text in (one, other)]
+    spelt = [
+        {member.name: text.reveal()[member.begin : member.end] for member in members}
+        for text, members in zip((one, other), found, strict=True)
+        if isinstance(members, tuple)
+    ]
+    if len(spelt) < len(found):
+        return ()
+    first, second = spelt
+    return tuple(sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name)))
+
+
 def _find(text: Secret, field: str) -> DecodedValue | _Fault:
     members = _members(text)
     if isinstance(members, _Fault):

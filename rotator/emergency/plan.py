@@ -18,6 +18,10 @@ from rotator.errors import ConfigurationError, KeyNotFound, Refused, RotatorErro
 from rotator.observe import Fleet, management_of, observe_fleet, resolve_current
 
 
+class UnknownValue(Refused):
+    """A leaked value is no key of the accounts here, and every one of them was asked."""
+
+
 @dataclass(slots=True)
 class Planning:
     """Plans one emergency.
@@ -142,7 +146,7 @@ class Planning:
                 f"not every account could be asked for the leaked key: {'; '.join(errors)}",
                 advice="Nothing was changed. Mend that and repeat the command, or end the key in Infobip's portal.",
             )
-        raise Refused(
+        raise UnknownValue(
             f"the leaked value is no key of these accounts: {', '.join(accounts) or 'none'}",
             advice="If it is another account's, end it in Infobip's portal.",
         )

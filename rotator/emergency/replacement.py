@@ -18,7 +18,6 @@ from rotator.errors import Changed, LostRace, Refused, RotatorError
 from rotator.rotation import Rotation
 
 
-
 @dataclass
 class Replacing:
     """Replaces the current keys of secrets. What fails is in the report, and never keeps a key alive."""

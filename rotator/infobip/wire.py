@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from rotator.core.model import Key, Platform
@@ -146,33 +145,43 @@ def _key(data: Any, place: str, shape: re.Pattern[str] = KEY_VALUE) -> FetchedKe
     try:
         value = _string(fields, "apiKeySecret", "")
         real = value is not None and shape.fullmatch(value) is not None
-        lists = [tuple(each) if isinstance(each := fields.get(name), list) else each for name in _LISTS]
-        key = _described(real, *[fields.get(name) for name in _TEXTS], *lists)
+        key = _described((real, *map(fields.get, _TEXTS), *map(fields.get, _LISTS)))
         if fields.get("platform") is not None:
             key = replace(key, platform=_platform(fields, f" ({key.id})"))
     except _Broken as broken:
         raise _Broken(f"{place}{broken}") from None
-    except TypeError:  # a list of lists or objects can't be looked up
-        raise _Broken(f"{place} holds lists that are not lists of strings") from None
     return FetchedKey(key, Secret(value) if value is not None and real else None)
 
 
 _TEXTS: Final = ("id", "name", "enabled", "accountId", "validFrom", "validTo")
 _LISTS: Final = ("scopeGuids", "permissions", "allowedIPs")
+_NO_ID: Final = " has no id of letters, digits, '_' and '-'"
+_described_before: Final[dict[str, tuple[tuple[Any, ...], Key]]] = {}
+_MOST_DESCRIBED: Final = 16384
 
 
-@lru_cache(maxsize=16384, typed=True)  # a listing shows the same keys again in every sweep; values are never in here
-def _described(real: bool, key_id: Any, name: Any, enabled: Any, *rest: Any) -> Key:
-    """The key without its value and its links; what is said of it in an error is what follows its place."""
-    if not isinstance(key_id, str) or not KEY_ID.fullmatch(key_id):
-        raise _Broken(" has no id of letters, digits, '_' and '-'")
+def _described(raw: tuple[Any, ...]) -> Key:
+    """The key without its value and its links; what is said of it in an error is what follows its place.
+
+    A listing shows the same keys again in every sweep, so a key that is said to be as before is the one made before.
+
+    :param raw: whether its value is readable, and what stands in ``_TEXTS`` and ``_LISTS``; never the value.
+    """
+    real, key_id, name, enabled, *rest = raw
+    if not isinstance(key_id, str):
+        raise _Broken(_NO_ID)
+    known = _described_before.get(key_id)
+    if known is not None and isinstance(enabled, bool) and known[0] == raw:  # but for 1 and True, equal is the same
+        return known[1]
+    if not KEY_ID.fullmatch(key_id):
+        raise _Broken(_NO_ID)
     place = f" ({key_id})"
     if not isinstance(name, str):
         raise _Broken(f"{place} has no name")
     if not isinstance(enabled, bool):
         raise _Broken(f"{place} does not say whether it is enabled")
     fields = dict(zip((*_TEXTS[3:], *_LISTS), rest, strict=True))
-    return Key(
+    key = Key(
         id=key_id,
         name=_characters(name),
         account_id=_string(fields, "accountId", place),
@@ -184,6 +193,10 @@ def _described(real: bool, key_id: Any, name: Any, enabled: Any, *rest: Any) -> 
         allowed_ips=_strings(fields, "allowedIPs", place) or frozenset(),
         value_readable=real,
     )
+    if len(_described_before) >= _MOST_DESCRIBED:
+        _described_before.clear()
+    _described_before[key_id] = raw, key
+    return key
 
 
 def _expected(found: FetchedKey, key_id: str | None) -> FetchedKey:
@@ -221,7 +234,7 @@ def _strings(fields: dict[str, Any], field: str, place: str) -> frozenset[str] |
     values = fields.get(field)
     if values is None:
         return None
-    if not isinstance(values, tuple) or not all(isinstance(each, str) for each in values):
+    if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
         raise _Broken(f"{place}: {field} is not a list of strings")
     return frozenset(map(_characters, values))
 

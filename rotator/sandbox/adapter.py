@@ -7,6 +7,7 @@ than over HTTP, and a time-out costs no real time: the world's clock moves inste
 from __future__ import annotations
 
 import io
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -38,19 +39,9 @@ class InProcessAdapter(HTTPAdapter):
 def divert(adapter: HTTPAdapter, world: InfobipWorld, *, remote_ip: str = "127.0.0.1") -> None:
     """Make an existing adapter (with its own retries and settings) answer out of a world, for http and https alike."""
 
-    class Connection(_Connection):
-        sandbox_world = world
-        sandbox_ip = remote_ip
-
-    class Pool(HTTPConnectionPool):
-        ConnectionCls = Connection
-
-        def __init__(self, host: str, port: int | None = None, **settings: Any) -> None:
-            kept = {n: v for n, v in settings.items() if n not in _TLS_SETTINGS and not n.startswith(_TLS_PREFIXES)}
-            super().__init__(host, port, **kept)
-
+    pool: Any = partial(_Pool, world, remote_ip)  # not a class made here: an adapter is made for nearly every call
     adapter.poolmanager.clear()
-    adapter.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": Pool}
+    adapter.poolmanager.pool_classes_by_scheme = {"http": pool, "https": pool}
 
 
 def divert_session(session: requests.Session, world: InfobipWorld, *, remote_ip: str = "127.0.0.1") -> None:
@@ -60,11 +51,25 @@ def divert_session(session: requests.Session, world: InfobipWorld, *, remote_ip:
             divert(adapter, world, remote_ip=remote_ip)
 
 
+class _Pool(HTTPConnectionPool):
+    """Connections that all end in one world."""
+
+    def __init__(
+        self, world: InfobipWorld, remote_ip: str, /, host: str, port: int | None = None, **settings: Any
+    ) -> None:
+        kept = {n: v for n, v in settings.items() if n not in _TLS_SETTINGS and not n.startswith(_TLS_PREFIXES)}
+        super().__init__(host, port, **kept)
+        connection: Any = partial(_Connection, world, remote_ip)
+        self.ConnectionCls = connection
+
+
 class _Connection(HTTPConnection):
     """A connection whose far end is a function."""
 
-    sandbox_world: InfobipWorld
-    sandbox_ip: str
+    def __init__(self, world: InfobipWorld, remote_ip: str, /, *settings: Any, **named: Any) -> None:
+        super().__init__(*settings, **named)
+        self.sandbox_world = world
+        self.sandbox_ip = remote_ip
 
     def connect(self) -> None:
         """Nothing to connect to."""

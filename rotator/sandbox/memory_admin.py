@@ -223,7 +223,9 @@ class MemoryAdmin:
         moment = self._clock.now() - staleness
         shown: list[SecretEntry] = []
         for history in self._history.values():
-            index = bisect_right(history, moment, key=lambda item: item[0])
+            index = len(history)
+            while index and history[index - 1][0] > moment:  # a step or two back: a history holds five minutes
+                index -= 1
             entry = history[index - 1][1] if index else None
             if entry is not None:
                 shown.append(entry)

@@ -133,6 +133,7 @@ def test_an_entry_holds_what_keeps_a_secret_from_being_managed(aws: FakeAws, sto
             RotationEnabled=True,
             DeletedDate=1_700_000_000,
             LastChangedDate=1_600_000_000,
+            LastAccessedDate=1_600_041_600,
         )
     ]
     entry = store.describe("s")
@@ -141,4 +142,6 @@ def test_an_entry_holds_what_keeps_a_secret_from_being_managed(aws: FakeAws, sto
     assert entry.deleted_at.isoformat() == "2023-11-14T22:13:20+00:00"
     assert entry.last_changed is not None
     assert entry.last_changed.isoformat() == "2020-09-13T12:26:40+00:00"
+    assert entry.last_accessed is not None
+    assert entry.last_accessed.isoformat() == "2020-09-14T00:00:00+00:00"
     assert (entry.tags, entry.versions) == ({}, {})

@@ -117,3 +117,39 @@ def test_an_audit_file_that_was_tampered_with(rig: Rig, tmp_path: Path) -> None:
     told = rig.run("audit", "verify", str(file))
     words = " ".join(told.out.split())
     assert (told.code, "is NOT intact" in words, "line 3" in words) == (1, True, True)
+
+
+def test_rollback_says_what_is_current_and_what_comes_next(rig: Rig) -> None:
+    keys = rig.seed()
+    old = keys["prod/sms/otp"]
+    assert rig.run("rotate", "prod/sms/otp", "--reason", "test").code == 0
+    ran = rig.run("rollback", "prod/sms/otp", "--reason", "a scope is missing")
+    assert ran.code == 0
+    assert all(len(line) <= 80 for line in ran.out.splitlines())
+    words = " ".join(ran.out.split())
+    assert f"key {old.id[:4]}…{old.id[-4:]} current again" in words
+    assert "is due for rotation (expiring, " in words  # four days are left
+    assert "rotator:hold" in words
+    assert json.loads(consumer_value(rig.client, "prod/sms/otp"))["api_key"] == old.value
+    (line,) = [line for line in ran.lines if line["event"] == "secret.rolled_back" and line["outcome"] == "success"]
+    assert (line["reason"], line["trigger"]) == ("a scope is missing", "manual")
+    before = rig.state()
+    again = rig.run("rollback", "prod/sms/otp", "--reason", "again")
+    assert (again.code, "newer than the current one" in again.sentence) == (1, True)
+    assert rig.state() == before
+
+
+def test_rollback_as_json(rig: Rig) -> None:
+    keys = rig.seed()
+    rig.run("rotate", "prod/billing/sms", "--reason", "test")
+    document = rig.run("rollback", "prod/billing/sms", "--reason", "test", "--json").document
+    assert document.keys() == {
+        "account", "secret", "key_id", "version_id", "expires_at",
+        "retired", "due", "next_rotation_at", "changed_fields",
+    }  # fmt: skip
+    assert document["key_id"] == keys["prod/billing/sms"].id != document["retired"]["key_id"]
+    assert document["due"] is None
+    stamp = document["retired"]["revoke_at"].replace("-", "").replace(":", "")
+    versions = rig.client.describe_secret(SecretId="prod/billing/sms")["VersionIdsToStages"]
+    assert f"rotator:retire:{document['retired']['key_id']}:{stamp}" in versions[document["retired"]["version_id"]]
+    assert "AWSCURRENT" in versions[document["version_id"]]

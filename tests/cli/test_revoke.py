@@ -91,3 +91,15 @@ def test_a_key_that_is_not_ours_is_not_killed(rig: Rig) -> None:
     assert "not managed here" in ran.sentence
     assert "portal" in ran.sentence
     assert rig.state() == before
+
+
+def test_dry_run_shows_the_same_and_is_no_failure(rig: Rig) -> None:
+    rig.seed()
+    before = rig.state()
+    asked = ("revoke", "--secret", "prod/sms/otp", "--reason", "leak")
+    shown = rig.run(*asked)
+    dry = rig.run(*asked, "--dry-run")
+    assert (shown.code, dry.code) == (2, 0)
+    assert dry.out.splitlines()[:-1] == shown.out.splitlines()[:-1]
+    assert rig.run(*asked, "--dry-run", "--yes").code == 2
+    assert rig.state() == before

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rotator.core import values
 from rotator.core.secret import Secret
-from rotator.core.values import decode, encode_replacement, possible_keys, recorded_key_id
+from rotator.core.values import changed_fields, decode, encode_replacement, possible_keys, recorded_key_id
 from rotator.errors import BadSecretValue
 
 OLD = "0123456789abcdef0123456789abcdef-11111111-2222-3333-4444-555555555555"
@@ -192,3 +192,20 @@ def test_recorded_key_id_never_raises(text: str) -> None:
 )
 def test_keys_are_found_where_a_value_cannot_be_read(text: str, keys: list[str]) -> None:
     assert [key.reveal() for key in possible_keys(Secret(text))] == keys
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "names"),
+    [
+        ('{"a": 1, "b": "x"}', '{"b":"x","a": 2}', ("a",)),
+        ('{"a": 1}', '{"a": 1, "c": null}', ("c",)),
+        ('{"a": {"b": [1]}}', '{"a": {"b": [2]}}', ("a",)),
+        ('{"a": 1}', "plain", ()),
+        ("plain", "other", ()),
+        ('{"a": ', '{"a": 1}', ()),
+        ("[1]", '{"a": 1}', ()),
+    ],
+)
+def test_fields_that_differ_are_named_and_never_shown(one: str, other: str, names: tuple[str, ...]) -> None:
+    assert changed_fields(Secret(one), Secret(other)) == names
+    assert changed_fields(Secret(other), Secret(one)) == names

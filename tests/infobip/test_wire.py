@@ -280,3 +280,31 @@ def test_malformed_tokens(change: dict[str, object]) -> None:
     assert parse_token(answer(good), "t") == (Secret("abc"), 60)
     with pytest.raises(ContractViolation):
         parse_token(answer({**good, **change}), "t")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"enabled": 1}, "enabled"),
+        ({"name": None}, "no name"),
+        ({"scopeGuids": [["a"]]}, "scopeGuids is not a list of strings"),
+        ({"scopeGuids": {"a": 1}}, "scopeGuids is not a list of strings"),
+        ({"allowedIPs": [1]}, "allowedIPs is not a list of strings"),
+    ],
+)
+def test_a_key_that_was_read_before_is_looked_at_as_strictly(change: dict[str, object], message: str) -> None:
+    before = {"id": "SEEN1", "name": "n", "enabled": True, "scopeGuids": ["a"], "allowedIPs": []}
+    assert parse_key(answer(before)).key.enabled
+    assert message in refused({**before, **change})
+
+
+def test_a_key_that_has_changed_since_it_was_read_is_read_anew() -> None:
+    before = {"id": "SEEN2", "name": "n", "enabled": True, "validTo": "2027-09-01T10:00:00", "apiKeySecret": KEY_VALUE}
+    first, same = parse_key(answer(before)), parse_key(answer(before))
+    assert first.key == same.key
+    assert first.value == same.value == Secret(KEY_VALUE)
+    ended = parse_key(answer({**before, "enabled": False, "validTo": "2026-09-01T10:00:00"})).key
+    assert (ended.enabled, ended.valid_to) == (False, datetime(2026, 9, 1, 10, tzinfo=UTC))
+    masked = parse_key(answer({**before, "apiKeySecret": "0123********"}))
+    assert (masked.value, masked.key.value_readable) == (None, False)
+    assert parse_key(answer(before)).key == first.key

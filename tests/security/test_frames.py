@@ -149,11 +149,22 @@ def stdin(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
     return lambda raw: monkeypatch.setattr(sys, "stdin", Pipe(raw))
 
 
-@pytest.mark.parametrize("around", [("", " and more"), ('"', '"\n"x"'), ("\x00", ""), ("é", "")])
+@pytest.mark.parametrize(
+    "around",
+    [
+        ("", " and more"),
+        ('"', '"\n"x"'),
+        ("\x00", ""),
+        ("é", ""),
+        ('{"secret": "', '"'),
+        ('[{"password": "', '"}]'),
+        ('{"secret": "', '"}\n{"secret": '),
+    ],
+)
 def test_no_traceback_shows_what_came_by_stdin(stdin: Callable[[bytes], None], around: tuple[str, str]) -> None:
-    from rotator.cli.revoke import _read_leaked
+    from rotator.cli.leaked import read_leaked
 
     stdin(f"{around[0]}{leaks.register(KEY_VALUE)}{around[1]}".encode())
     with pytest.raises(ConfigurationError) as caught:
-        _read_leaked()
+        read_leaked()
     assert KEY_VALUE not in told(caught.value)

@@ -1,0 +1,132 @@
+"""``rotator adopt``: existing keys and secrets come under management."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from rotator.cli.options import Options, common_options, pass_options
+from rotator.cli.output import Output
+from rotator.cli.rotate import show_results
+from rotator.cli.session import opened
+from rotator.core.text import printable
+from rotator.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+    from rotator.adoption import Adoptions
+
+_STYLES: Final = {"adopted": "green", "would-adopt": "cyan", "failed": "red"}
+
+
+@click.command(short_help="Take secrets and their keys under management.")
+@click.argument("secret", required=False)
+@click.option("--key-id", metavar="K", help="Which key it is, where Infobip can't tell by the value.")
+@click.option("--all", "every", is_flag=True, help="Every tagged secret that is not under management yet.")
+@click.option("--account", metavar="A", help="With --all: only this Infobip account's.")
+@click.option("--dry-run", is_flag=True, help="With --all: only say what would be done.")
+@common_options
+@pass_options
+def adopt(
+    options: Options, secret: str | None, key_id: str | None, every: bool, account: str | None, dry_run: bool
+) -> int:
+    """Take SECRET (name or ARN) and the key in it under management.
+
+    Finds out which of Infobip's keys the value is, and notes that as a
+    staging label on its version. The value stays as it is. SECRET needs the
+    tags rotator:role=key and rotator:account. A sweep does the same by
+    itself where Infobip can tell the key by its value.
+
+    With --all it is done for every tagged secret at once, and each that
+    could not be adopted is named, with why and what to do. Exits 1 then.
+
+    \b
+    Examples:
+      rotator adopt prod/sms/otp
+      rotator adopt prod/sms/otp --key-id 57370A1B2C3D4E5F60718293A4B548AE
+      rotator adopt --all --dry-run
+    """
+    _check(secret, key_id, account, every=every, dry_run=dry_run)
+    from rotator.adoption import adopt_all
+    from rotator.manual import adopt as take
+    from rotator.reconcile import Reconciler
+
+    output = Output(options)
+    with opened(options) as app:
+        reconciler = Reconciler(app.services)
+        if secret is not None:
+            result = take(reconciler, secret, key_id)
+            return show_results(
+                output, (result,), f"What comes next, and when: `rotator status --secret {printable(secret)}`."
+            )
+        # The setting that keeps sweeps from changing anything holds here as well: this is a sweep's work.
+        only_said = dry_run or app.settings.dry_run
+        done = adopt_all(reconciler, account=account, dry_run=only_said)
+        if output.is_json:
+            output.document(adoptions_document(done, dry_run=only_said))
+        output.text(*adoption_parts(done, dry_run=only_said))
+        return 0 if done.ok else 1
+
+
+def adoptions_document(done: Adoptions, *, dry_run: bool) -> dict[str, Any]:
+    """``adopt --all --json``; ``errors`` names accounts that could not be looked at."""
+    return {
+        "dry_run": dry_run,
+        "managed_before": done.managed,
+        "adoptions": [
+            {
+                "account": each.account,
+                "secret": each.secret,
+                "outcome": str(each.outcome),
+                "key_id": each.key_id,
+                "detail": each.detail or None,
+            }
+            for each in done.adoptions
+        ],
+        "errors": [{"account": account, "error": error} for account, error in done.errors],
+    }
+
+
+def adoption_parts(done: Adoptions, *, dry_run: bool) -> Iterator[RenderableType]:
+    """One line a secret, each account that could not be looked at, and the count."""
+    from rotator.cli.words import counted, grid, key_words, shown, styled
+
+    rows: list[Sequence[str | Text]] = [
+        (
+            styled(str(each.outcome), _STYLES.get(str(each.outcome), "")),
+            shown(each.secret),
+            shown(each.detail) if each.detail else key_words(each.key_id),
+        )
+        for each in done.adoptions
+    ]
+    if rows:
+        yield grid(rows, (11, 30))
+    for account, error in done.errors:
+        yield grid([(styled("failed", "red"), f"account {shown(account, 60)}: {shown(error)}")], (11,))
+    if rows or done.errors:
+        yield ""
+    counts = Counter(str(each.outcome) for each in done.adoptions)
+    parts = [f"{counts['would-adopt']} would be adopted" if dry_run else f"{counts['adopted']} adopted"]
+    parts += [f"{counts['failed']} failed"] if counts["failed"] else []
+    parts += [f"{counts['left-alone']} left alone"] if counts["left-alone"] else []
+    parts += [f"{counted(len(done.errors), 'account')} not looked at"] if done.errors else []
+    yield f"{', '.join(parts)}; {counted(done.managed, 'secret')} under management already."
+    if dry_run:
+        yield "Nothing was changed."
+    yield "What comes next: `rotator plan`." if done.ok else "Mend what failed and repeat it; `rotator doctor` helps."
+
+
+def _check(secret: str | None, key_id: str | None, account: str | None, *, every: bool, dry_run: bool) -> None:
+    if every and (secret is not None or key_id is not None):
+        raise ConfigurationError("--all excludes SECRET and --key-id", advice="Give one of the two.")
+    if not every and secret is None:
+        raise ConfigurationError("nothing says which secret is meant", advice="Name one, or give --all.")
+    if not every and (account is not None or dry_run):
+        raise ConfigurationError(
+            f"{'--account' if account is not None else '--dry-run'} needs --all", advice="Leave it out, or give --all."
+        )

@@ -1,0 +1,62 @@
+"""What stands on stdin of ``rotator revoke --leaked-key-stdin``: one key's value, or a scanner's report."""
+
+from __future__ import annotations
+
+import codecs
+import sys
+from typing import TYPE_CHECKING, Final
+
+from rotator.core.secret import Secret
+from rotator.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from rotator.emergency.findings import ScannerReport
+
+MOST_STDIN: Final = 10_000_000
+MOST_VALUE: Final = 65_536
+_SHORTEST: Final = 16
+"""Shorter than any key: such a text would be found, and taken out, all over the output."""
+_PIPE: Final = "Pipe it: `rotator revoke --leaked-key-stdin … < file`, so that no shell keeps it in its history."
+_UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def read_leaked() -> Secret | ScannerReport:
+    """Leaked values from stdin, never from an argument, where a process list or a shell's history would show them.
+
+    :raises ConfigurationError: stdin holds neither a key nor a report, or too much.
+    """
+    if sys.stdin is None or sys.stdin.closed:
+        raise ConfigurationError("--leaked-key-stdin reads the key from stdin, which is closed", advice=_PIPE)
+    if sys.stdin.isatty():
+        raise ConfigurationError("--leaked-key-stdin does not read from a terminal, which would show it", advice=_PIPE)
+    found = _stdin()
+    if isinstance(found, ConfigurationError):
+        raise found
+    return found
+
+
+def _stdin() -> Secret | ScannerReport | ConfigurationError:
+    """What stdin holds. Does not raise: it stands open in this frame, which a traceback would keep."""
+    from rotator.emergency.findings import ScannerReport, looks_like_report, read_report
+
+    raw = sys.stdin.buffer.read(MOST_STDIN + 1)
+    if len(raw) > MOST_STDIN:
+        return ConfigurationError(
+            f"stdin holds more than {MOST_STDIN} bytes, which is neither a key nor a report of bearable size",
+            advice="Split the report.",
+        )
+    # What PowerShell writes by `>`; and nothing else begins so.
+    text = raw.decode("utf-16" if raw.startswith(_UTF16) else "utf-8-sig", errors="replace").strip()
+    if not text:
+        return ConfigurationError("stdin is empty", advice=_PIPE)
+    if looks_like_report(Secret(text)):
+        report = read_report(Secret(text))
+        return report if isinstance(report, ScannerReport) else ConfigurationError(report.what, advice=report.mend)
+    if len(text) > MOST_VALUE:
+        return ConfigurationError(f"stdin holds more than {MOST_VALUE} bytes, which is no key", advice=_PIPE)
+    if not text.isascii() or any(char.isspace() or not char.isprintable() for char in text) or len(text) < _SHORTEST:
+        return ConfigurationError(
+            "stdin holds something else than one key or a scanner's report",
+            advice="Pass the key's value alone, without quotes or a name, or the scanner's JSON as it is.",
+        )
+    return Secret(text)

@@ -1,0 +1,116 @@
+"""``rotator rollback``: the previous key becomes current again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rotator.cli.options import Options, common_options, pass_options
+from rotator.cli.output import Output
+from rotator.cli.rotate import required
+from rotator.cli.session import opened
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from rotator.rollback import RolledBack
+
+
+@click.command(short_help="Make the previous key current again.")
+@click.argument("secret")
+@click.option("--reason", required=True, metavar="R", help="Why, in your words; it stands in the audit.")
+@click.option("--key-id", metavar="K", help="Which key, where several are in grace.")
+@common_options
+@pass_options
+def rollback(options: Options, secret: str, reason: str, key_id: str | None) -> int:
+    """Make the previous key of SECRET (name or ARN) current again.
+
+    Works while that key is in its grace: it is proven to work first, then
+    AWSCURRENT goes back to it, and the newer key gets a whole grace of its
+    own. Nothing is made and nothing is revoked. If several keys are in grace
+    it is the newest that is older than the current one.
+
+    Not while a rotation is under way or rotator:hold is set, and not to a
+    key that an emergency replaced. Given twice, it does not go forward
+    again: name the newer key by --key-id to do that.
+
+    \b
+    Examples:
+      rotator rollback prod/sms/otp --reason "the new key lacks a scope"
+      rotator rollback prod/sms/otp --reason OPS-123 \\
+          --key-id 57370A1B2C3D4E5F60718293A4B548AE
+    """
+    from rotator.reconcile import Reconciler
+    from rotator.rollback import rollback as go_back
+
+    said = required("--reason", reason)
+    output = Output(options)
+    with opened(options) as app:
+        done = go_back(Reconciler(app.services), secret, said, key_id)
+        if output.is_json:
+            output.document(rollback_document(done))
+        output.text(*rollback_parts(done, app.clock.now()))
+    return 0
+
+
+def rollback_document(done: RolledBack) -> dict[str, Any]:
+    """``rollback --json``."""
+    from rotator.cli.documents import time_text
+
+    due = done.due
+    return {
+        "account": done.account,
+        "secret": done.secret,
+        "key_id": done.key_id,
+        "version_id": done.version_id,
+        "expires_at": time_text(done.expires_at),
+        "retired": {
+            "key_id": done.retired_key_id,
+            "version_id": done.retired_version_id,
+            "revoke_at": time_text(done.retired_until),
+        },
+        "due": None
+        if due is None
+        else {
+            "reason": str(due.reason),
+            "detail": due.detail,
+            "waits": None if done.waits is None else done.waits.detail,
+        },
+        "next_rotation_at": time_text(done.next_due),
+        "changed_fields": list(done.changed_fields),
+    }
+
+
+def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
+    """What was done, and what comes next."""
+    from rotator.cli.words import grid, key_words, shown, styled, when
+
+    name = shown(done.secret)
+    until = "retires; the next sweep says until when"
+    if done.retired_until is not None:
+        until = f"retires, revoked {when(done.retired_until, now)}"
+    rows = [
+        (key_words(done.key_id), f"current again, ends {when(done.expires_at, now)}"),
+        (key_words(done.retired_key_id), until),
+    ]
+    yield f"{name} is rolled back."
+    yield grid(rows, (16,))
+    yield "Consumers that cache the newer value go on with it: it works until then."
+    if done.changed_fields:
+        fields = ", ".join(shown(name, 60) for name in done.changed_fields)
+        yield styled(f"Other fields of its value went back as well: {fields}.", "yellow")
+    if done.due is None:
+        if done.next_due is not None:
+            yield f"Its next rotation is due {when(done.next_due, now)}."
+        yield f"What comes next, and when: `rotator status --secret {name}`."
+        return
+    begin = "the next sweep replaces it" if done.waits is None else "a sweep replaces it once its window opens"
+    if done.waits is not None:
+        begin += f" ({shown(done.waits.detail)})"
+    yield f"{key_words(done.key_id)} is due for rotation ({done.due.reason}, {shown(done.due.detail)}): {begin}."
+    yield "To keep it, tag the secret before that:"
+    yield f"  aws secretsmanager tag-resource --secret-id {name} \\"
+    yield "    --tags Key=rotator:hold,Value=rolled-back"

@@ -1,0 +1,125 @@
+"""Which key in grace a rollback goes back to. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from rotator.core.emergencies import made_in_emergency
+from rotator.core.labels import PREVIOUS
+from rotator.core.lifecycle import Lifecycle, Retiring
+from rotator.core.model import Key, SecretEntry
+from rotator.core.text import printable
+from rotator.core.times import LAST
+from rotator.errors import Refused
+
+LEAST_LEFT = timedelta(hours=1)
+"""A key that ends within this is no way back: consumers would be without one before anybody has slept."""
+
+
+def previous_key(
+    entry: SecretEntry,
+    life: Lifecycle,
+    keys: Mapping[str, Key],
+    dates: Mapping[str, datetime],
+    wanted: str | None = None,
+) -> Retiring:
+    """The superseded version to go back to: the one asked for, else the newest that is older than the current one.
+
+    A version that is newer than the current one was itself rolled back from; by default nobody goes there again, so
+    that a command that is given twice does not undo itself.
+
+    :param keys: the secret's keys as Infobip shows them now, by id; one that is gone is not in it.
+    :param dates: when versions were made; needed only where an emergency made one (see :func:`emergency_versions`).
+    :param wanted: the key id that the operator named.
+    :raises Refused: there is none; the message says what there is, the advice what to do.
+    """
+    name = printable(entry.name)
+    if wanted is not None:
+        named = next((item for item in life.retiring if item.key_id == wanted), None)
+        if named is None:
+            raise _not_in_grace(name, life, wanted)
+        return _checked(entry, life, named, dates)
+    if not life.retiring:
+        raise _nothing(name, life)
+    current = keys.get(life.current_key or "")
+    older = [item for item in life.retiring if not _newer(keys.get(item.key_id), current)]
+    if not older:
+        newest = max(life.retiring, key=lambda item: item.revoke_at)
+        raise Refused(
+            f"{name} has no older key in grace: key {newest.key_id} is newer than the current one, as after a rollback",
+            advice=f"If you mean to go forward to it again, name it: --key-id {newest.key_id}.",
+        )
+    chosen = max(older, key=lambda item: (PREVIOUS in entry.versions.get(item.version_id, ()), item.revoke_at))
+    return _checked(entry, life, chosen, dates)
+
+
+def check_usable(entry: SecretEntry, item: Retiring, key: Key | None, now: datetime) -> Key:
+    """The key, where consumers could live with it.
+
+    :raises Refused: it is gone, disabled or expired, or ends within an hour.
+    """
+    name, advice = printable(entry.name), f"Make a new key instead: `rotator rotate {printable(entry.name)}`."
+    if key is None:
+        raise Refused(f"{name} can't go back to key {item.key_id}: Infobip does not list it any more", advice=advice)
+    if not key.enabled:
+        raise Refused(f"{name} can't go back to key {key.id}: it is disabled", advice=advice)
+    if key.expired(now):
+        raise Refused(f"{name} can't go back to key {key.id}: it ended {key.valid_to:%d %b %H:%M} UTC", advice=advice)
+    if key.valid_to is not None and key.valid_to - now < LEAST_LEFT:
+        ends = f"it ends {key.valid_to:%d %b %H:%M} UTC, within an hour"
+        raise Refused(f"{name} can't go back to key {key.id}: {ends}", advice=advice)
+    return key
+
+
+def emergency_versions(entry: SecretEntry) -> tuple[str, ...]:
+    """The labelled versions that an emergency made: what is older was meant to die, and may have leaked."""
+    return tuple(sorted(version for version in entry.versions if made_in_emergency(entry.arn, version)))
+
+
+def _newer(key: Key | None, current: Key | None) -> bool:
+    """Whether a key was made after the current one, as far as Infobip tells."""
+    if key is None or current is None or key.valid_from is None or current.valid_from is None:
+        return False
+    return key.valid_from > current.valid_from
+
+
+def _checked(entry: SecretEntry, life: Lifecycle, item: Retiring, dates: Mapping[str, datetime]) -> Retiring:
+    """The version, if its label says that it holds the key, and no emergency has replaced it."""
+    if life.holders.get(item.key_id) != item.version_id:
+        raise Refused(
+            f"{printable(entry.name)} can't go back to key {item.key_id}: no label says which version holds it",
+            advice=f"Make a new key instead: `rotator rotate {printable(entry.name)}`.",
+        )
+    made = dates.get(item.version_id)
+    for version in emergency_versions(entry):
+        # A version whose date is not known counts as older: better no way back than one to a leaked key.
+        if version != item.version_id and (made is None or made <= dates.get(version, LAST)):
+            raise Refused(
+                f"{printable(entry.name)} can't go back to key {item.key_id}: an emergency revocation replaced it, so "
+                "it may be in the wrong hands",
+                advice=f"Make a new key instead: `rotator rotate {printable(entry.name)}`.",
+            )
+    return item
+
+
+def _not_in_grace(name: str, life: Lifecycle, wanted: str) -> Refused:
+    if wanted == life.current_key:
+        return Refused(f"key {wanted} is the current key of {name} already", advice="Nothing was changed.")
+    there = ", ".join(item.key_id for item in life.retiring) or "none"
+    return Refused(
+        f"key {printable(wanted, 40)} is not in grace in {name}; in grace: {there}",
+        advice=f"What there is: `rotator status --secret {name}`.",
+    )
+
+
+def _nothing(name: str, life: Lifecycle) -> Refused:
+    if life.superseded:
+        return Refused(
+            f"the previous key of {name} has no retire label yet, so nobody says that it is in grace",
+            advice=f"A sweep gives it one: `rotator run --secret {name}`; then repeat the command.",
+        )
+    return Refused(
+        f"{name} has nothing to go back to: no key of it is in grace",
+        advice=f"Make a new key instead: `rotator rotate {name}`; a revoked key never comes back.",
+    )

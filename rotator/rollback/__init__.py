@@ -1,0 +1,110 @@
+"""Rollback: the previous key becomes current again while it is in grace, and the newer one gets a full grace.
+
+A hold stands against it as against every change but an emergency: who holds a secret wants it as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from rotator.context import AccountContext, Budget
+from rotator.core.decisions import ROTATE_WHEN, Decision, first, renew_at, window_closed
+from rotator.core.guards import clock_skew
+from rotator.core.lifecycle import Lifecycle, read_lifecycle
+from rotator.core.model import AccountSnapshot, Key
+from rotator.core.planner import make_view
+from rotator.core.previous import emergency_versions, previous_key
+from rotator.core.text import printable
+from rotator.errors import KeyNotFound, Refused
+from rotator.observe import account_of, management_of, observe_fleet
+from rotator.ports import KeyProvider
+from rotator.reconcile import Reconciler
+from rotator.rollback.proof import Proof, refuse_left_alone
+from rotator.rollback.switch import Switch
+
+__all__ = ["RolledBack", "rollback"]
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """What a rollback did.
+
+    :param key_id: the key in ``AWSCURRENT`` now, in version ``version_id``.
+    :param retired_key_id: the newer key, which lives on until ``retired_until``.
+    :param retired_until: ``None`` where its label could not be written; the next sweep does it, with the full grace.
+    :param due: why the next sweep will rotate the key that is current now, if it will.
+    :param waits: what that rotation waits for (its window), if it does.
+    :param changed_fields: other fields of a JSON value that went back with the key.
+    :param next_due: when a rotation is, or was, due by the key's end and age.
+    """
+
+    account: str
+    secret: str
+    key_id: str
+    version_id: str
+    expires_at: datetime | None
+    retired_key_id: str | None
+    retired_version_id: str | None
+    retired_until: datetime | None
+    due: Decision | None
+    waits: Decision | None
+    next_due: datetime | None
+    changed_fields: tuple[str, ...] = ()
+
+
+def rollback(reconciler: Reconciler, secret: str, reason: str, key_id: str | None = None) -> RolledBack:
+    """Make the previous key of a secret current again.
+
+    :param reason: the operator's own words, for the audit.
+    :param key_id: which of several keys in grace; by default the newest that is older than the current one.
+    :raises RotatorError: consumers get the same key as before; at most the previous key's grace begins anew.
+    """
+    services = reconciler.services
+    entry = services.store.describe(secret)
+    account = account_of(entry)
+    life = read_lifecycle(entry)
+    fleet = observe_fleet(services.store)
+    alone = AccountSnapshot(account, management_of(fleet, account), (entry,), {})
+    view = make_view(alone, entry)
+    spec = refuse_left_alone(view, services.clock.now())
+    with reconciler.connected(fleet, account) as provider:
+        keys = _keys(provider, life)
+        snapshot = replace(alone, keys=keys, skew=provider.skew())
+        wrong = clock_skew(snapshot)
+        if wrong is not None:
+            raise Refused(f"{printable(entry.name)} is not rolled back: {wrong}")
+        dates = services.store.version_dates(entry.arn) if emergency_versions(entry) else {}
+        item = previous_key(entry, life, keys, dates, key_id)
+        context = AccountContext(services, provider, snapshot, Budget())
+        proof = Proof(context, entry, spec, item, reason)
+        retired_until = Switch(proof, life).carry_out()
+        now = services.clock.now()
+        after = replace(make_view(snapshot, entry), key_id=proof.key.id, key=proof.key)
+        due = first(ROTATE_WHEN, after, now)
+        return RolledBack(
+            account=account,
+            secret=entry.name,
+            key_id=proof.key.id,
+            version_id=item.version_id,
+            expires_at=proof.key.valid_to,
+            retired_key_id=life.current_key,
+            retired_version_id=life.current_version,
+            retired_until=retired_until,
+            due=due,
+            waits=window_closed(after, due, now) if due is not None else None,
+            next_due=renew_at(after),
+            changed_fields=proof.changed,
+        )
+
+
+def _keys(provider: KeyProvider, life: Lifecycle) -> dict[str, Key]:
+    """The current key and those in grace, read now."""
+    found: dict[str, Key] = {}
+    for key_id in (life.current_key, *(item.key_id for item in life.retiring)):
+        if key_id is not None and key_id not in found:
+            try:
+                found[key_id] = provider.get_key(key_id).key
+            except KeyNotFound:
+                continue
+    return found

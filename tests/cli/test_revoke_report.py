@@ -1,0 +1,133 @@
+"""``revoke --leaked-key-stdin`` with a scanner's report, as its users run it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from rotator.sandbox.model import SimKey
+from tests import leaks
+from tests.cli.rig import Ran, Rig
+
+FOREIGN = leaks.register("0123456789abcdef0123456789abcdef-11111111-2222-3333-4444-555555555555")
+OTHER_SECRET = leaks.register("AKIA-not-an-infobip-key-at-all")
+
+
+def line(secret: str, file: str = "src/app.py", number: int = 1) -> str:
+    """One line of trufflehog's."""
+    place = {"Data": {"Filesystem": {"file": file, "line": number}}}
+    return json.dumps({"SourceMetadata": place, "DetectorName": "CustomRegex", "Raw": secret})
+
+
+def report(*keys: SimKey | str) -> str:
+    values = [str(key.value) if isinstance(key, SimKey) else key for key in keys]
+    return "\n".join(line(value, number=number) for number, value in enumerate(values, 1)) + "\n"
+
+
+def revoke(rig: Rig, text: str, *more: str) -> Ran:
+    return rig.run("revoke", "--leaked-key-stdin", "--reason", "found by a scanner", *more, stdin=text)
+
+
+def test_shown_first_and_done_with_yes(rig: Rig) -> None:
+    keys = rig.seed()
+    otp, billing = keys["prod/sms/otp"], keys["prod/billing/sms"]
+    text = report(otp, OTHER_SECRET, FOREIGN, billing, otp)
+    before = rig.state()
+    shown = revoke(rig, text)
+    assert shown.code == 2
+    assert all(len(each) <= 80 for each in shown.out.splitlines())
+    words = " ".join(shown.out.split())
+    assert "5 findings, 3 values with the shape of an Infobip key. 1 holds none" in words
+    assert f"src/app.py:1 (and 1 more): key {otp.id[:4]}…{otp.id[-4:]}" in words
+    assert "src/app.py:3: not of these accounts" in words
+    assert "3 leaked keys: 2 would end, 1 not of these accounts" in words
+    assert "Add --yes to do it" in words
+    assert revoke(rig, text, "--dry-run").code == 0
+    assert rig.state() == before
+    done = revoke(rig, text, "--yes", "--incident", "INC-1")
+    assert done.code == 0
+    assert all(len(each) <= 80 for each in done.out.splitlines())
+    assert "2 ended, 1 not of these accounts" in " ".join(done.out.split())
+    assert not rig.world.authenticates(otp.value)
+    assert not rig.world.authenticates(billing.value)
+    after = rig.state()
+    again = revoke(rig, text, "--yes", "--incident", "INC-1")
+    assert (again.code, "2 dead already" in " ".join(again.out.split())) == (0, True)
+    assert rig.state() == after
+
+
+def test_as_json(rig: Rig) -> None:
+    keys = rig.seed()
+    ran = revoke(rig, report(keys["prod/sms/otp"], FOREIGN, OTHER_SECRET), "--yes", "--json")
+    assert ran.code == 0
+    document = ran.document
+    assert (document["findings"], document["without_infobip_key"], document["confirmed"]) == (3, 1, True)
+    first, second = document["leaks"]
+    assert (first["outcome"], first["account"], first["secret"]) == ("ended", "main", "prod/sms/otp")
+    assert first["key_id"] == keys["prod/sms/otp"].id
+    assert first["places"] == [
+        {"position": 1, "file": "src/app.py", "line": 1, "commit": None, "fingerprint": None, "url": None}
+    ]
+    assert (second["outcome"], second["key_id"]) == ("not-ours", None)
+    (emergency,) = document["emergencies"]
+    assert emergency["replaced"] == ["prod/sms/otp"]
+    assert [line["trigger"] for line in ran.lines if line.get("event") == "emergency.completed"] == ["emergency"] * 2
+
+
+def test_places_are_hostile_text_and_may_hold_the_value_itself(rig: Rig) -> None:
+    keys = rig.seed()
+    otp = keys["prod/sms/otp"]
+    text = "\n".join(
+        [
+            line(str(otp.value), file=f"src/{otp.value}.py\x1b[2J\u202e<b>"),
+            line(FOREIGN, file=f"{FOREIGN}-{OTHER_SECRET}"),
+            line(OTHER_SECRET),
+        ]
+    )
+    parts = {part for value in (str(otp.value), FOREIGN) for part in (value[:4], value[-4:], value[33:37])}
+    for more in ((), ("--json",), ("--yes",)):  # the rig searches whatever is said for registered values
+        ran = revoke(rig, text, *more)
+        named = [place for place in ran.out.split() if "<redacted>" in place]
+        assert named
+        assert not [place for place in named for part in parts if part in place]
+        assert "\x1b" not in ran.out
+        assert "\u202e" not in ran.out
+
+
+def test_a_live_key_that_nobody_manages_is_said_and_fails(rig: Rig) -> None:
+    rig.seed()
+    foreign = next(key for key in rig.world.keys() if key.name == "made by hand in the portal")
+    ran = revoke(rig, report(foreign), "--yes")
+    assert ran.code == 1
+    words = " ".join(ran.out.split())
+    assert "can NOT be ended" in words
+    assert "portal" in words
+    assert rig.world.authenticates(foreign.value)
+
+
+def test_a_report_without_any_infobip_key(rig: Rig) -> None:
+    rig.seed()
+    asked = len(rig.world.calls)
+    ran = revoke(rig, report(OTHER_SECRET), "--yes")
+    assert ran.code == 0
+    assert "none has the shape of an Infobip key" in " ".join(ran.out.split())
+    assert len(rig.world.calls) == asked
+
+
+def test_what_powershell_writes(rig: Rig, tmp_path: Path) -> None:
+    keys = rig.seed()
+    file = tmp_path / "report.json"
+    file.write_bytes(report(keys["prod/sms/otp"]).encode("utf-16"))
+    arguments = ["revoke", "--leaked-key-stdin", "--reason", "x", "--dry-run"]
+    with file.open("rb") as stdin:
+        ran = subprocess.run(
+            [sys.executable, "-m", "rotator", *arguments],
+            env=rig.environment,
+            stdin=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (ran.returncode, "1 would end" in " ".join(ran.stdout.split())) == (0, True)

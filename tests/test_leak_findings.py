@@ -1,0 +1,177 @@
+"""Scanners' reports: each of the three kinds, how they may be strung together, and rubbish."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rotator.core.secret import Secret
+from rotator.emergency.findings import MOST_KEYS, MOST_PLACES, Place, ScannerReport, Unreadable, read_report
+from tests import leaks
+
+KEY = leaks.register("0123456789abcdef0123456789abcdef-11111111-2222-3333-4444-555555555555")
+OTHER = leaks.register("fedcba9876543210fedcba9876543210-11111111-2222-3333-4444-555555555555")
+
+
+def trufflehog(raw: str, **source: Any) -> dict[str, Any]:
+    """One line of ``trufflehog --json``."""
+    return {
+        "SourceMetadata": {"Data": {"Git": source}},
+        "SourceID": 1,
+        "DetectorName": "CustomRegex",
+        "Verified": False,
+        "Raw": raw,
+        "RawV2": "",
+        "Redacted": "",
+        "ExtraData": None,
+    }
+
+
+def gitleaks(secret: str, **more: Any) -> dict[str, Any]:
+    """One item of ``gitleaks -f json``."""
+    return {
+        "RuleID": "generic-api-key",
+        "StartLine": 12,
+        "Match": f"key = {secret}",
+        "Secret": secret,
+        "File": "src/app.py",
+        "Commit": "1a2b3c4d5e6f",
+        "Entropy": 4.1,
+        "Tags": [],
+        "Fingerprint": "1a2b3c4d5e6f:src/app.py:generic-api-key:12",
+        **more,
+    }
+
+
+def github(secret: str, **more: Any) -> dict[str, Any]:
+    """One alert of GitHub's secret scanning."""
+    return {
+        "number": 42,
+        "html_url": "https://github.com/acme/app/security/secret-scanning/42",
+        "state": "open",
+        "secret_type": "infobip_api_key",
+        "secret": secret,
+        **more,
+    }
+
+
+def read(text: str) -> ScannerReport:
+    report = read_report(Secret(text))
+    assert isinstance(report, ScannerReport), report
+    return report
+
+
+def found(report: ScannerReport) -> list[str]:
+    return [leak.value.reveal() for leak in report.leaks]
+
+
+@pytest.mark.parametrize(
+    ("item", "place"),
+    [
+        (
+            trufflehog(KEY, commit="1a2b3c4d5e6f", file="src/app.py", line=12, repository="https://example.org/app"),
+            Place(1, "src/app.py", 12, "1a2b3c4d5e6f", url="https://example.org/app"),
+        ),
+        (
+            gitleaks(KEY),
+            Place(1, "src/app.py", 12, "1a2b3c4d5e6f", "1a2b3c4d5e6f:src/app.py:generic-api-key:12"),
+        ),
+        (github(KEY), Place(1, url="https://github.com/acme/app/security/secret-scanning/42")),
+        (
+            github(KEY, first_location_detected={"path": "a.env", "start_line": 3, "commit_sha": "ffff0000"}),
+            Place(1, "a.env", 3, "ffff0000", url="https://github.com/acme/app/security/secret-scanning/42"),
+        ),
+    ],
+    ids=["trufflehog", "gitleaks", "GitHub", "GitHub with its first location"],
+)
+@pytest.mark.parametrize("strung", ["object", "array", "indented"])
+def test_each_kind_of_finding(item: dict[str, Any], place: Place, strung: str) -> None:
+    indent = 2 if strung == "indented" else None
+    report = read(json.dumps(item if strung == "object" else [item], indent=indent))
+    assert (report.findings, report.without, found(report)) == (1, 0, [KEY])
+    assert report.leaks[0].places == (place,)
+
+
+@pytest.mark.parametrize("between", ["\n", "\r\n\r\n", "", " "], ids=["lines", "blank lines", "nothing", "a space"])
+def test_documents_one_after_another(between: str) -> None:
+    items = [trufflehog(KEY), [gitleaks(OTHER), github("hunter2")], None, trufflehog("hunter2")]
+    report = read(between.join(map(json.dumps, items)))
+    assert (report.findings, report.without, found(report)) == (4, 2, [KEY, OTHER])
+
+
+def test_the_same_value_is_one_leak_with_its_places() -> None:
+    report = read(json.dumps([gitleaks(KEY, StartLine=n) for n in range(1, MOST_PLACES + 6)]))
+    (leak,) = report.leaks
+    assert [place.line for place in leak.places] == list(range(1, MOST_PLACES + 1))
+    assert leak.more == 5
+    assert leak.words == f"src/app.py:1 in 1a2b3c4d (and {MOST_PLACES + 4} more)"
+
+
+def test_a_key_in_the_middle_of_a_value_or_only_in_the_match() -> None:
+    assert found(read(json.dumps(trufflehog(f"Authorization: App {KEY}\n")))) == [KEY]
+    report = read(json.dumps(gitleaks(KEY.split("-")[0], Match=f'key = "{KEY}"')))
+    assert found(report) == [KEY]
+    assert KEY not in {value.reveal() for value in report.values}  # the match is not a value: words stand around it
+    assert found(read(json.dumps(trufflehog(f"{KEY} {OTHER}")))) == [KEY, OTHER]
+
+
+def test_values_of_every_finding_are_given_for_the_redactor() -> None:
+    report = read(json.dumps([trufflehog("hunter2-hunter2", RawV2=None), gitleaks("swordfish"), github(KEY)]))
+    assert {value.reveal() for value in report.values} == {"hunter2-hunter2", "swordfish", KEY}
+
+
+def test_a_report_without_values() -> None:
+    report = read(json.dumps([gitleaks("REDACTED"), {"secret_type": "infobip_api_key", "number": 7}]))
+    assert (report.findings, report.without, report.leaks) == (2, 2, ())
+
+
+@pytest.mark.parametrize("value", [None, 5, True, ["x"], {"x": "y"}, "", 10**30, -1], ids=repr)
+def test_fields_of_any_type(value: Any) -> None:
+    source = {"Data": {"Git": {"file": value, "line": value, "commit": value}}}
+    for item in (
+        gitleaks(KEY, File=value, StartLine=value, Commit=value, Fingerprint=value, Link=value),
+        {**trufflehog(KEY), "SourceMetadata": source},
+        {**trufflehog(KEY), "SourceMetadata": value},
+        {**trufflehog(KEY), "SourceMetadata": {"Data": value}},
+        github(KEY, html_url=value, first_location_detected=value),
+    ):
+        (leak,) = read(json.dumps(item)).leaks
+        assert leak.words
+        for place in leak.places:
+            assert place.line is None or place.line > 0
+
+
+def test_too_many_keys() -> None:
+    keys = [f"{number:032x}-11111111-2222-3333-4444-555555555555" for number in range(MOST_KEYS + 1)]
+    report = read_report(Secret(json.dumps([github(key) for key in keys])))
+    assert isinstance(report, Unreadable)
+    assert f"more than {MOST_KEYS}" in report.what
+
+
+@given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: raw.decode("utf-8", "replace")))
+def test_rubbish_is_read_or_refused_and_never_repeated(text: str) -> None:
+    report = read_report(Secret(text + KEY))
+    assert isinstance(report, ScannerReport | Unreadable)
+    assert KEY not in repr(report)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(KEY),
+        lambda inner: st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["secret", "Secret", "Raw", "RuleID", "SourceMetadata", "Data", "File", "StartLine", "x"]),
+            inner,
+            max_size=5,
+        ),
+        max_leaves=20,
+    )
+)
+def test_any_json_is_read_or_refused_and_never_repeated(document: Any) -> None:
+    report = read_report(Secret(json.dumps(document)))
+    assert isinstance(report, ScannerReport | Unreadable)
+    assert KEY not in repr(report) or KEY in str([leak.places for leak in getattr(report, "leaks", ())])

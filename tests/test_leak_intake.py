@@ -1,0 +1,125 @@
+"""Many leaked values at once: which end, which are covered, which are not ours, and what one failure does."""
+
+from __future__ import annotations
+
+import pytest
+
+from rotator.audit import Trigger
+from rotator.core.secret import Secret
+from rotator.emergency import Emergency, Strategy
+from rotator.emergency.findings import Leak, Place
+from rotator.emergency.intake import Intake, LeakOutcome, LeakResult
+from rotator.sandbox.faults import FaultKind
+from rotator.sandbox.model import SimKey
+from rotator.sandbox.wire import Request
+from tests import leaks
+from tests.emergencies import alive, calm, fault, in_grace
+from tests.world import World
+
+FOREIGN = leaks.register("0123456789abcdef0123456789abcdef-11111111-2222-3333-4444-555555555555")
+
+
+def leak(value: str, position: int = 1) -> Leak:
+    return Leak(Secret(value), (Place(position, "src/app.py", position),))
+
+
+def go(
+    world: World, *keys: SimKey | str, confirmed: bool = True, incident: str | None = None, account: str | None = None
+) -> list[LeakResult]:
+    values = [str(key.value) if isinstance(key, SimKey) else key for key in keys]
+    emergency = Emergency(world.services(Trigger.EMERGENCY), "found by a scanner", incident)
+    intake = Intake(emergency, Strategy.REPLACE_FIRST, account)
+    return list(intake.go([leak(value, number) for number, value in enumerate(values, 1)], confirmed=confirmed))
+
+
+def outcomes(results: list[LeakResult]) -> list[LeakOutcome]:
+    return [result.outcome for result in results]
+
+
+def two_secrets() -> tuple[World, SimKey, SimKey]:
+    world = World()
+    return world, world.managed("prod/a"), world.managed("prod/b", account="second")
+
+
+def test_each_is_found_in_its_account_and_ended() -> None:
+    world, one, two = two_secrets()
+    results = go(world, one, FOREIGN, two)
+    assert outcomes(results) == [LeakOutcome.ENDED, LeakOutcome.NOT_OURS, LeakOutcome.ENDED]
+    assert [result.key_id for result in results] == [one.id, None, two.id]
+    assert [result.plan.account if result.plan else None for result in results] == ["main", None, "second"]
+    assert not alive(world, one)
+    assert not alive(world, two)
+    assert world.consumer_works("prod/a")
+    assert world.consumer_works("prod/b")
+    assert "main, second" in results[1].detail
+    leaks.check(world.stream.getvalue(), "the audit")
+
+
+def test_without_yes_nothing_changes() -> None:
+    world, one, two = two_secrets()
+    keys, labels = world.infobip.keys(), {name: world.labels(name) for name in world.names()}
+    results = go(world, one, two, FOREIGN, confirmed=False)
+    assert outcomes(results) == [LeakOutcome.PLANNED, LeakOutcome.PLANNED, LeakOutcome.NOT_OURS]
+    assert (world.infobip.keys(), {name: world.labels(name) for name in world.names()}) == (keys, labels)
+
+
+@pytest.mark.parametrize("confirmed", [True, False], ids=["done", "shown"])
+@pytest.mark.parametrize("incident", [None, "INC-1"], ids=["no incident", "incident"])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["old first", "current first"])
+def test_two_keys_of_one_secret_end_together_and_it_is_replaced_once(
+    order: tuple[int, int], incident: str | None, confirmed: bool
+) -> None:
+    world = World()
+    pair = in_grace(world)
+    before = len(world.infobip.keys())
+    results = go(world, *(pair[place] for place in order), incident=incident, confirmed=confirmed)
+    first = LeakOutcome.ENDED if confirmed else LeakOutcome.PLANNED
+    assert outcomes(results) == [first, LeakOutcome.COVERED]
+    assert len(world.infobip.keys()) == before + confirmed
+    assert [alive(world, key) for key in pair] == [not confirmed] * 2
+    if confirmed:
+        calm(world)
+
+
+def test_a_key_that_is_dead_and_the_same_report_once_more() -> None:
+    world, one, _ = two_secrets()
+    go(world, one)
+    assert outcomes(go(world, one)) == [LeakOutcome.DEAD]
+
+
+def test_a_live_key_of_ours_that_nobody_manages_is_a_failure() -> None:
+    world, one, _ = two_secrets()
+    stranger = world.infobip.add_key(world.accounts["main"], "made by hand")
+    results = go(world, stranger, one)
+    assert outcomes(results) == [LeakOutcome.FAILED, LeakOutcome.ENDED]
+    assert "not managed here" in results[0].detail
+    assert "portal" in results[0].detail
+    assert alive(world, stranger)
+
+
+def test_one_that_fails_stops_no_other() -> None:
+    world, one, two = two_secrets()
+    fault(world, FaultKind.STATUS_BEFORE, ("PUT", f"api-keys/{one.id}"), status=403)
+    results = go(world, one, two)
+    assert outcomes(results) == [LeakOutcome.FAILED, LeakOutcome.ENDED]
+    assert "NOT known to be revoked" in results[0].detail
+
+
+def test_an_account_that_cannot_be_asked_leaves_a_value_undecided() -> None:
+    world, one, two = two_secrets()
+    world.store.put_value_by_hand("infobip/second", '{"base_url": "https://sandbox.invalid"}')
+    results = go(world, one, two)
+    assert outcomes(results) == [LeakOutcome.ENDED, LeakOutcome.FAILED]
+    assert "second" in results[1].detail
+    assert outcomes(go(world, FOREIGN, account="main")) == [LeakOutcome.NOT_OURS]
+
+
+def test_values_go_to_the_accounts_own_infobip_alone() -> None:
+    world, one, _ = two_secrets()
+    asked: list[Request] = []
+    before = len(world.infobip.calls)
+    world.infobip.observers.append(lambda request, _answer: asked.append(request))
+    go(world, one, FOREIGN, account="second", confirmed=False)
+    users = {call.principal for call in world.infobip.calls[before:]}
+    assert users == {"basic:user-second"}
+    assert all("apiKeySecret" in request.query for request in asked)

@@ -1,0 +1,63 @@
+"""``rotate_now``: what stands against a new key for one secret, and what does not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rotator.core.model import Outcome
+from rotator.errors import Refused
+from rotator.manual import rotate_now
+from tests.world import DAY, HOUR, World
+
+NAME = "prod/sms"
+
+
+def test_a_retiring_key_that_cannot_be_revoked_does_not_stop_a_rotation_by_hand() -> None:
+    world = World()
+    old = world.managed(NAME)
+    rotate_now(world.reconciler(), NAME, "first")
+    world.store.create_secret("prod/copy", world.tags(), json.dumps({"api_key": old.value}))
+    world.pass_time(73 * HOUR)
+    (plan,) = world.reconciler().plan(secret=NAME).accounts
+    assert [str(skip.reason) for skip in plan.skipped] == ["shared-key"]
+    held = world.current_key(NAME).id
+    (result,) = rotate_now(world.reconciler(), NAME, "second")
+    assert (result.outcome, result.new_key_id) == (Outcome.DONE, world.current_key(NAME).id)
+    assert held != result.new_key_id
+    assert world.infobip.authenticates(old.value)  # still held by the copy
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [({"hold": "freeze"}, "hold: .*freeze"), ({"grace": "soon"}, "misconfigured: rotator:grace")],
+    ids=["hold", "misconfigured"],
+)
+def test_what_leaves_the_secret_alone_does(tags: dict[str, str], said: str) -> None:
+    world = World()
+    key = world.managed(NAME, **tags)  # type: ignore[arg-type]
+    with pytest.raises(Refused, match=said):
+        rotate_now(world.reconciler(), NAME, "test")
+    assert world.current_key(NAME).id == key.id
+
+
+def test_unknown_scopes_do_so_even_where_nothing_is_due() -> None:
+    world = World()
+    world.managed(NAME, scopes=())
+    keys = world.infobip.keys()
+    with pytest.raises(Refused, match=r"no-scopes: .*tag rotator:scopes"):
+        rotate_now(world.reconciler(), NAME, "test")
+    assert world.infobip.keys() == keys
+
+
+def test_a_listing_that_lacks_every_key_does() -> None:
+    """That is another account's list, and a new key would be another account's as well."""
+    world = World()
+    names = [f"prod/{number}" for number in range(4)]
+    for name in names:
+        world.infobip.portal_delete(world.managed(name, left=200 * DAY, scopes=("sms:manage",)).id)
+        world.store.tag(name, world.tags(scopes="sms:manage"))
+    with pytest.raises(Refused, match="mass-missing"):
+        rotate_now(world.reconciler(), names[0], "test")
+    assert world.infobip.keys() == ()
