@@ -16,7 +16,7 @@ demo:  ## the main job, end to end, in the embedded sandbox; no account, no netw
 	@.venv/bin/rotator demo
 
 test: setup  ## every test, with coverage
-	@HYPOTHESIS_PROFILE=ci .venv/bin/python -m pytest -n auto --dist loadfile --cov --cov-report=term --cov-fail-under=$(COVERAGE) $(PYTEST_ARGS)
+	@HYPOTHESIS_PROFILE=ci .venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=$(COVERAGE) $(PYTEST_ARGS)
 
 check: lint typecheck wheel package deploychecks audit test  ## what CI checks
 

@@ -72,6 +72,7 @@ EVENTS: Final = frozenset(
     }
 )
 
+_KNOWN: Final = frozenset(FIELDS)
 _OWN: Final = frozenset({"timestamp", "level", "event", "outcome", "run_id", "seq", "prev", "deployment", "trigger"})
 _DENIED: Final = (StoreDenied, MissingRole, BadCredentials, Refused)
 
@@ -183,25 +184,26 @@ class Audit:
         return {"timestamp": now, "level": level, **entry}
 
     def _arrange(self, _logger: object, _method: str, entry: EventDict) -> EventDict:
-        extras = {name: value for name, value in entry.items() if name not in FIELDS}
+        extras = {name: value for name, value in entry.items() if name not in _KNOWN}
         return {name: entry.get(name) for name in FIELDS} | extras
 
     def _redact(self, _logger: object, _method: str, entry: EventDict) -> EventDict:
         # Key by key: `secret` is a secret's name here, and what the audit sets itself is not text from outside.
         return {
-            (name if name in FIELDS else self._redactor.redact(name)): (
-                value if name in _OWN and name != "event" else _shortened(self._redactor.scrub({name: value}))
+            (name if name in _KNOWN else self._redactor.redact(name)): (
+                value if value is None or (name in _OWN and name != "event") else self._scrubbed(name, value)
             )
             for name, value in entry.items()
         }
 
+    def _scrubbed(self, name: str, value: Any) -> Any:
+        # A field of a name that means a credential is taken out whole; the audit's own names mean none.
+        scrub = self._redactor.scrub
+        scrubbed = scrub(value) if name in _KNOWN else next(iter(scrub({name: value}).values()))
+        return cut(scrubbed) if isinstance(scrubbed, str) else scrubbed
+
     def _chain(self, _logger: object, _method: str, entry: EventDict) -> EventDict:
         return {**entry, "seq": self._seq + 1, "prev": self._prev}
-
-
-def _shortened(scrubbed: dict[str, Any]) -> Any:
-    (value,) = scrubbed.values()
-    return cut(value) if isinstance(value, str) else value
 
 
 def _for_people(entry: EventDict) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from rotator.audit_verify import verify
 from rotator.errors import BadCredentials, ConfigurationError, MissingRole, OutcomeUnknown, Refused, StoreDenied
 from rotator.ports import AuditSink
 from rotator.redact import REDACTED, Redactor
+from rotator.redact_patterns import SENSITIVE_NAME
 
 ROOT = Path(__file__).parent.parent
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
@@ -251,3 +252,9 @@ print("done")
         assert out == "done\n"
         assert process.returncode == 0
         assert verify(path).audit_lines == 3
+
+
+def test_no_field_of_a_line_is_named_like_a_credential() -> None:
+    """Their values are redacted, but not taken out whole for their name's sake."""
+    assert [name for name in FIELDS if SENSITIVE_NAME.fullmatch(name)] == []
+    assert SENSITIVE_NAME.fullmatch("access_token")

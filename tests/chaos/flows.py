@@ -10,6 +10,7 @@ from datetime import timedelta
 from rotator.emergency import Emergency, Strategy, Target
 from rotator.errors import RotatorError
 from rotator.manual import adopt, rotate_now
+from rotator.rollback import rollback
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import Options
 from tests.chaos.faults import Kill
@@ -128,6 +129,37 @@ def _in_grace() -> World:
     return world
 
 
+def _in_grace_for_long() -> World:
+    """A key that was not due was replaced by hand: after a rollback nothing is."""
+    world = World()
+    world.managed("prod/sms", left=200 * DAY)
+    rotate_now(world.reconciler(), "prod/sms", "test")
+    world.pass_time(HOUR)
+    return world
+
+
+def _grace_nearly_over() -> World:
+    world = _in_grace_for_long()
+    world.pass_time(71 * HOUR - timedelta(minutes=1))
+    return world
+
+
+def _rolled_back() -> World:
+    world = _in_grace_for_long()
+    rollback(world.reconciler(), "prod/sms", "test")
+    world.pass_time(HOUR)
+    return world
+
+
+def _rollback(world: World) -> object:
+    return rollback(world.reconciler(), "prod/sms", "test")
+
+
+def _forward(world: World) -> object:
+    (newer,) = [key for key in world.live_keys() if key.id != world.current_key("prod/sms").id]
+    return rollback(world.reconciler(), "prod/sms", "test", newer.id)
+
+
 FLOWS = (
     Flow("rotation", _due, _sweep),
     Flow("rotation, masked reads", _masked, _sweep),
@@ -141,6 +173,10 @@ FLOWS = (
     Flow("retirement", _superseded, _sweep),
     Flow("revocation", _grace_over, _sweep),
     Flow("rotate by hand", _due, lambda world: rotate_now(world.reconciler(), "prod/sms", "test")),
+    Flow("rollback", _in_grace_for_long, _rollback),
+    Flow("rollback to a key that is due", _in_grace, _rollback),
+    Flow("rollback at the end of the grace", _grace_nearly_over, _rollback),
+    Flow("rollback and forward again", _rolled_back, _forward),
     Flow("emergency replace-first", _in_grace, _emergency(Strategy.REPLACE_FIRST), emergency=True),
     Flow("emergency revoke-first", _in_grace, _emergency(Strategy.REVOKE_FIRST), emergency=True, consumers=False),
     Flow("emergency revoke-only", _in_grace, _emergency(Strategy.REVOKE_ONLY), emergency=True, consumers=False),

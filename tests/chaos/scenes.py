@@ -11,6 +11,7 @@ from datetime import timedelta
 from rotator.core.labels import CURRENT, PENDING
 from rotator.emergency import Emergency, EmergencyPlan, EmergencyReport, Strategy, Target
 from rotator.manual import adopt, rotate_now
+from rotator.rollback import rollback
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import Options
 from tests.chaos.faults import Kill
@@ -47,6 +48,10 @@ def rotate(scene: Scene) -> object:
 
 def adoption(scene: Scene) -> object:
     return adopt(scene.world.reconciler(), NAME)
+
+
+def roll_back(scene: Scene) -> object:
+    return rollback(scene.world.reconciler(), NAME, "asked for")
 
 
 def _emergency(strategy: Strategy) -> Act:
@@ -124,6 +129,15 @@ def in_grace() -> World:
     world = due()
     world.sweep()
     world.pass_time(HOUR)
+    return world
+
+
+def grace_nearly_over() -> World:
+    """A minute before the end of a grace, in which nothing else is due."""
+    world = World()
+    world.managed(NAME, left=200 * DAY)
+    rotate_now(world.reconciler(), NAME, "test")
+    world.pass_time(72 * HOUR - MINUTE)
     return world
 
 
