@@ -129,10 +129,14 @@ def test_a_report_says_where_to_look(spoilt: Score) -> None:
     assert "2026-03-0" in report
 
 
-@pytest.mark.slow
 def test_it_notices_more_creates_than_a_day_allows() -> None:
-    def allow(simulation: Simulation, _hour: int) -> None:
-        simulation.world.policy = Policy(daily_limit=90)
-        simulation.world.far["alfa"].options.daily_creates = None
+    def allow(simulation: Simulation, hour: int) -> None:
+        world = simulation.world
+        world.policy = Policy(daily_limit=90)
+        world.far["alfa"].options.daily_creates = None
+        if hour == 30:
+            for name in list(world.names("alfa"))[:50]:
+                world.store.tag(name, {"rotator:max-age": "1d"})
+                simulation.touched(name)
 
-    assert run(2, 23, meddle=allow, rate=0.001).count("over the limit")
+    assert run(2, 3, meddle=allow, rate=0.001).count("over the limit")

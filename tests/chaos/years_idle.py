@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
+from rotator.core.crowding import margin, pace_of
 from rotator.core.decisions import ROTATE_WHEN, View, first, renew_at, window_closed
 from rotator.core.lifecycle import read_lifecycle
-from rotator.core.model import Key, SecretEntry
+from rotator.core.model import AccountSnapshot, Key, Policy, SecretEntry
+from rotator.core.planner import plan_account
 from rotator.core.spec import parse_spec
+from rotator.core.times import plus
 from rotator.core.windows import is_open, next_open
 from rotator.sandbox.model import SimKey
 from tests.chaos.years_ledger import Ledger
@@ -31,12 +35,14 @@ class Quiet:
     :param calls: that a sweep of it makes.
     :param since: before, listings may show something else.
     :param until: when time gives it something to do.
+    :param crowd_from: from when on the planner has to be asked whether the daily limit makes it begin early.
     """
 
     calls: int
     generation: int
     since: datetime
     until: datetime
+    crowd_from: datetime
 
 
 class Idle:
@@ -48,7 +54,7 @@ class Idle:
         self._quiet: dict[str, Quiet] = {}
         self._changed = dict.fromkeys(ACCOUNTS, START - DAY)
         self._besides_pages: dict[str, int] = {}
-        self._due: dict[str, tuple[SecretEntry, SimKey | None, datetime]] = {}
+        self._due: dict[str, tuple[SecretEntry, SimKey | None, datetime, datetime]] = {}
 
     def changed(self, account: str) -> None:
         """Something in Secrets Manager was changed that belongs to an account."""
@@ -62,6 +68,8 @@ class Idle:
         if quiet is None or not quiet.since <= now < quiet.until or not self._as_it_was(account, quiet):
             return None
         if world.outages.touch(now) or not world.trouble[account].none_within(quiet.calls):
+            return None
+        if now >= quiet.crowd_from and self._would_begin_early(account, now):
             return None
         return quiet
 
@@ -88,11 +96,19 @@ class Idle:
         if self.ledger.unlabelled[account] or account not in self._besides_pages:
             return  # a sweep makes calls of its own for those
         now = self.world.clock.now()
-        until = self._next_due(account, now)
+        until, crowd_from = self._next_due(account, now)
         if until > now:
             calls = self._besides_pages[account] + self._pages(account)
             generation = self.world.far[account].state.generation
-            self._quiet[account] = Quiet(calls, generation, self._settled(account), until)
+            self._quiet[account] = Quiet(calls, generation, self._settled(account), until, crowd_from)
+
+    def _would_begin_early(self, account: str, now: datetime) -> bool:
+        """What the planner says over the true state."""
+        world = self.world
+        keys = {key.id: _as_listed(key) for key in world.far[account].keys(world.ids[account])}
+        entries = tuple(self.ledger.entries[name] for name in world.names(account))
+        snapshot = AccountSnapshot(account, world.store.peek(f"infobip/{account}"), entries, keys)
+        return bool(plan_account(snapshot, world.policy, now).actions)
 
     def _pages(self, account: str) -> int:
         return max(1, -(-len(self.world.far[account].state.by_account[self.world.ids[account]]) // 100))
@@ -101,33 +117,44 @@ class Idle:
         """From when on listings show what an account's sweep depends on."""
         return self._changed[account] + STALE
 
-    def _next_due(self, account: str, now: datetime) -> datetime:
-        """When time alone gives a sweep something to do, if nothing else changes; not after ``now``: it has already."""
-        if any(key.valid_to > now for key in self.ledger.unheld(account)):
-            return now
-        return min(self._secret_due(account, name, now) for name in self.world.names(account))
+    def _next_due(self, account: str, now: datetime) -> tuple[datetime, datetime]:
+        """When time alone gives a sweep something to do, if nothing else changes; not after ``now``: it has already.
 
-    def _secret_due(self, account: str, name: str, now: datetime) -> datetime:
+        Then from when on the daily limit may do that.
+        """
+        if any(key.valid_to > now for key in self.ledger.unheld(account)):
+            return now, now
+        names = list(self.world.names(account))
+        dues = [self._secret_due(account, name, now, len(names)) for name in names]
+        return min(due for due, _ in dues), min(crowd for _, crowd in dues)
+
+    def _secret_due(self, account: str, name: str, now: datetime, total: int) -> tuple[datetime, datetime]:
         entry = self.ledger.entries[name]
         key = self.world.far[account].state.keys.get(self.ledger.current.get(name, ""))
         known = self._due.get(name)
         if known is not None and known[0] is entry and known[1] is key and known[2] > now:
-            return known[2]
-        due = _due(entry, key, now)
-        self._due[name] = entry, key, due
-        return due
+            return known[2:]
+        due, crowd = _due(entry, key, now, total, self.world.policy)
+        self._due[name] = entry, key, due, crowd
+        return due, crowd
 
 
-def _due(entry: SecretEntry, key: SimKey | None, now: datetime) -> datetime:
+@lru_cache(maxsize=16384)
+def _as_listed(key: SimKey) -> Key:
+    return Key(key.id, key.name, key.account_id, key.enabled, key.valid_from, key.valid_to, key.scopes)
+
+
+def _due(
+    entry: SecretEntry, key: SimKey | None, now: datetime, total: int, policy: Policy
+) -> tuple[datetime, datetime]:
     spec, life = parse_spec(entry.tags), read_lifecycle(entry)
     if isinstance(spec, tuple):
-        return now
+        return now, now
     if spec.hold is not None:
-        return NEVER
+        return NEVER, NEVER
     if key is None or not key.enabled or life.pending_version or life.superseded or life.stale or life.problem:
-        return now
-    listed = Key(key.id, key.name, key.account_id, key.enabled, key.valid_from, key.valid_to, key.scopes)
-    view = View(entry, spec, (), life, key.id, listed)
+        return now, now
+    view = View(entry, spec, (), life, key.id, _as_listed(key))
     opens = now if spec.window is None or is_open(spec.window, now) else next_open(spec.window, now)
     due = [opens if item.revoke_at <= now else item.revoke_at for item in life.retiring]
     decision = first(ROTATE_WHEN, view, now)
@@ -135,4 +162,7 @@ def _due(entry: SecretEntry, key: SimKey | None, now: datetime) -> datetime:
         due.append(renew_at(view) or NEVER)
     else:
         due.append(now if window_closed(view, decision, now) is None else min(opens, key.valid_to))
-    return min(due)
+    # Who has so many days left finds a place after today whatever the others take (crowding does not look at it).
+    days = -(-total // ((policy.daily_limit - policy.reserve) // 2))
+    days = days if spec.window is None else 8 * (days + 1)
+    return min(due), plus(key.valid_to, -margin(view) - (days + 1) * pace_of(policy))
