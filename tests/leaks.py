@@ -12,7 +12,8 @@ from collections.abc import Generator
 import pytest
 
 _registered: set[str] = set()
-_KEY = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+# A key's value, looked at from its first hyphen on: hyphens are found many times faster than 32 digits.
+_KEY = re.compile(r"-(?<=[0-9a-f]{32}-)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def register(value: str) -> str:
@@ -25,7 +26,11 @@ def register(value: str) -> str:
 
 def find(text: str) -> int:
     """How many different secrets are in a text."""
-    return len({*_KEY.findall(text), *(value for value in _registered if value in text)})
+    return len({*_whole(text), *(value for value in _registered if value in text)})
+
+
+def _whole(text: str) -> set[str]:
+    return {text[match.start() - 32 : match.end()] for match in _KEY.finditer(text)}
 
 
 def check(text: str, where: str) -> None:
