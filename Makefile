@@ -1,11 +1,12 @@
 # Everything runs in .venv, which the targets set up for themselves from the locks. PYTHON=... chooses the interpreter.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint typecheck package wheel deploychecks audit format lock setup clean
+.PHONY: help demo test check lint typecheck package wheel deploychecks audit bench format lock setup clean
 
 # In percent, branches counted; 95 is the goal, to be set when a whole run on a quiet machine has measured it.
 COVERAGE ?= 90
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 export PYTHON
 
 help:  ## say what there is
@@ -34,6 +35,9 @@ deploychecks:  ## serverless.yml and terraform/, each by its own tools
 
 audit: setup  ## known vulnerabilities of the pinned dependencies, where that can be asked
 	@.ci/audit-deps
+
+bench: setup  ## cold start, sweeps, planner: ratios and counts (BENCH_ARGS="--sweeps 100 --plans 1000 --cold 1": smaller)
+	@.venv/bin/python -m tests.bench $(BENCH_ARGS)
 
 wheel: setup  ## the wheel can be built and holds what it should
 	@rm -f dist/*.whl

@@ -6,8 +6,10 @@ import getpass
 import ipaddress
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,12 +19,13 @@ from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.clock import SystemClock
 from rotator.context import Connect, Services, always
 from rotator.core.model import SecretEntry
+from rotator.core.readers import Reads
 from rotator.core.secret import Secret
 from rotator.errors import ConfigurationError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
 from rotator.log import LineStream, TextSink, configure
-from rotator.ports import Clock, EventSink, KeyProvider, Metrics, SecretStore
+from rotator.ports import Clock, EventSink, KeyProvider, Metrics, ReaderLog, SecretStore
 from rotator.redact import Redactor
 from rotator.settings import Settings
 
@@ -32,6 +35,27 @@ class NoEvents:
 
     def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
         """Nothing is sent."""
+
+
+class LazyReaders:
+    """CloudTrail, for whom few sweeps have a question: imported, and connected to, at the first one. Thread safe."""
+
+    def __init__(self, session: Any, clock: Clock) -> None:
+        self._session = session
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._log: ReaderLog | None = None
+
+    def reads(self, secret: SecretEntry, since: datetime) -> Reads:
+        """See :class:`rotator.ports.ReaderLog`."""
+        with self._lock:  # botocore's sessions are not thread safe, its clients are
+            if self._log is None:
+                from rotator.aws.cloudtrail import ATTEMPTS, READ_TIMEOUT, CloudTrail
+
+                client = make_client(self._session, "cloudtrail", attempts=ATTEMPTS, read_timeout=READ_TIMEOUT)
+                self._log = CloudTrail(client, self._clock)
+            log = self._log
+        return log.reads(secret, since)
 
 
 @dataclass
@@ -65,6 +89,7 @@ class Foundation:
     connect: Connect
     console: bool = False
     metrics: Metrics | None = None
+    readers: ReaderLog | None = None
 
     def start(
         self,
@@ -97,6 +122,7 @@ class Foundation:
             policy=self.settings.policy,
             may_start=may_start,
             metrics=self.metrics,
+            readers=self.readers,
         )
         return App(self.settings, services, self.redactor, audit, self.session, self.clock)
 
@@ -146,6 +172,7 @@ def lay(
         events=make_events(settings, session, redactor),
         connect=connect,
         console=console,
+        readers=LazyReaders(session, clock),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rotator.core.model import AccountSnapshot, Policy, Quota, SecretEntry
 from rotator.core.secret import Secret
-from rotator.ports import AuditSink, Clock, EventSink, KeyProvider, Metrics, SecretStore
+from rotator.ports import AuditSink, Clock, EventSink, KeyProvider, Metrics, ReaderLog, SecretStore
 
 Connect = Callable[[SecretEntry, Secret], KeyProvider]
 """Makes a provider from a management secret's entry and value; raises ``ConfigurationError`` for a bad value."""
@@ -33,6 +33,7 @@ class Services:
     :param new_version_id: chooses version ids; passed in, so that a simulation is reproducible.
     :param may_start: whether a sweep may begin one more action; false where the process will soon be stopped.
     :param metrics: where sweeps are measured, if anywhere.
+    :param readers: tells who read a secret; asked only for secrets with the tag ``rotator:gate``.
     """
 
     store: SecretStore
@@ -44,6 +45,7 @@ class Services:
     new_version_id: Callable[[], str] = random_version_id
     may_start: Callable[[], bool] = always
     metrics: Metrics | None = None
+    readers: ReaderLog | None = None
 
 
 @dataclass

@@ -19,7 +19,7 @@ from rotator.core.guards import MAX_SKEW
 from rotator.core.model import SecretEntry, Severity
 from rotator.core.planner import OLD_CREDENTIALS
 from rotator.core.spec import parse_spec
-from rotator.doctor_iam import iam_checks
+from rotator.doctor_iam import gate_check, iam_checks
 from rotator.errors import ConfigurationError, ProviderUnavailable, RotatorError
 from rotator.infobip.credentials import parse_credentials
 from rotator.observe import Fleet, management_of, observe_fleet
@@ -66,6 +66,10 @@ def examine(app: App) -> Iterator[Check]:
     yield from _tags(fleet)
     for check in iam_checks(app, _sample(fleet), arn):
         yield Check(Level(check.level), "IAM", check.detail, check.mend)
+    gated = _gated(fleet)
+    if gated is not None:
+        found = gate_check(app, gated)
+        yield Check(Level(found.level), "CloudTrail", found.detail, found.mend)
     for account in fleet.accounts:
         yield from _account(app, fleet, account)
 
@@ -149,6 +153,12 @@ def _sample(fleet: Fleet) -> SecretEntry | None:
     """A managed secret to try reading on: one with a value, if there is one."""
     every = [entry for entries in fleet.managed.values() for entry in entries if entry.deleted_at is None]
     return next((entry for entry in every if entry.versions), every[0] if every else None)
+
+
+def _gated(fleet: Fleet) -> SecretEntry | None:
+    """A managed secret whose revocations wait for consumers."""
+    every = [entry for entries in fleet.managed.values() for entry in entries if entry.deleted_at is None]
+    return next((e for e in every if not isinstance(spec := parse_spec(e.tags), tuple) and spec.gate), None)
 
 
 def _account(app: App, fleet: Fleet, account: str) -> Iterator[Check]:

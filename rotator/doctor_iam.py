@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -12,7 +13,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rotator.aws.clients import make_client
 from rotator.bootstrap import App
 from rotator.core.model import SecretEntry
+from rotator.core.tags import GATE_TAG
 from rotator.errors import BadSecretValue, RotatorError, SecretNotFound, StoreDenied
+from rotator.readers import read_log
 
 WRITES: Final = ("secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage")
 _ROLE_SESSION: Final = re.compile(
@@ -53,6 +56,16 @@ def iam_checks(app: App, sample: SecretEntry | None, caller: str) -> Iterator[Ia
             yield failure
     yield IamCheck("ok", f"{', '.join(worked)} work on {sample.name}")
     yield from _writes(app, sample, caller)
+
+
+def gate_check(app: App, gated: SecretEntry) -> IamCheck:
+    """Whether who reads a secret can be looked up, which its tag ``rotator:gate`` needs."""
+    try:
+        read_log(app.services, gated, app.clock.now() - timedelta(days=1))
+    except RotatorError as error:
+        detail = f"{error.message}: {gated.name} has the tag {GATE_TAG}, its old key waits as long as it may"
+        return IamCheck("warn", detail, error.advice)
+    return IamCheck("ok", f"cloudtrail:LookupEvents works, which the tag {GATE_TAG} of {gated.name} needs")
 
 
 def _try(action: str, attempt: Callable[[str], object], sample: SecretEntry) -> IamCheck | None:

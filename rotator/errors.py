@@ -9,6 +9,7 @@
     ├── ReplacementRejected          a new key is not what was asked for, or does not authenticate
     ├── LostRace                     somebody else promoted first: the own key is given up
     ├── Changed                      the world is no longer what the plan saw: the next sweep decides anew
+    ├── ReadersUnknown               who read a secret can't be found out (the action that is missing is named)
     ├── InternalError                a mistake in this program: it ends one secret's or account's work, not the others'
     ├── ProviderError                Infobip
     │   ├── BadCredentials           401: the management credentials are refused
@@ -88,6 +89,19 @@ class Changed(RotatorError):
     """The world is no longer what the plan saw; nothing was changed."""
 
     retryable = True
+
+
+class ReadersUnknown(RotatorError):
+    """Who read a secret can't be found out.
+
+    :param action: the IAM action that is missing, where that is why.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, advice: str = "", action: str = "") -> None:
+        super().__init__(message, advice=advice)
+        self.action = action
 
 
 class InternalError(RotatorError):

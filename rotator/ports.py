@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rotator.core.model import Key, Platform, SecretEntry
+from rotator.core.readers import Reads
 from rotator.core.secret import Secret
 
 if TYPE_CHECKING:
@@ -163,6 +164,14 @@ class SecretStore(Protocol):
 
     def remove_label(self, secret_id: str, label: str, version_id: str) -> None:
         """Take a label off a version; that it is gone already is not an error."""
+        ...
+
+
+class ReaderLog(Protocol):
+    """Who read a secret's value (CloudTrail). Raises :class:`~rotator.errors.ReadersUnknown`."""
+
+    def reads(self, secret: SecretEntry, since: datetime) -> Reads:
+        """Every read of one secret that was allowed, the rotator's own left out. Lags, and may be cut: it says so."""
         ...
 
 

@@ -38,6 +38,7 @@ from rotator.errors import (
 from rotator.metering import Meter
 from rotator.observe import Fleet, management_of, observe_account, observe_fleet
 from rotator.ports import KeyProvider
+from rotator.readers import with_readers
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -153,6 +154,7 @@ class Reconciler:
         try:
             with self.connected(fleet, account) as provider:
                 snapshot = observe_account(self.services.store, provider, fleet, account)
+                snapshot = with_readers(self.services, snapshot, self.services.clock.now(), secret)
                 now = self.services.clock.now()
                 plan = plan_account(snapshot, self.services.policy, now, force=force, secret=secret)
                 self._say_alerts((plan,))
@@ -218,7 +220,9 @@ class Reconciler:
         try:
             with self.connected(fleet, account) as provider:
                 snapshot = observe_account(self.services.store, provider, fleet, account)
-            return plan_account(snapshot, self.services.policy, at or self.services.clock.now(), secret=secret)
+            now = at or self.services.clock.now()
+            snapshot = with_readers(self.services, snapshot, now, secret)
+            return plan_account(snapshot, self.services.policy, now, secret=secret)
         except RotatorError as error:
             return self._not_observed(fleet, account, error)
         except Exception as error:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from rotator.audit import change
 from rotator.context import AccountContext
+from rotator.core.consumers import not_adopted
 from rotator.core.holdings import Holdings
 from rotator.core.labels import key_label, parse_key_name, parse_retire_label
 from rotator.core.lifecycle import read_lifecycle
@@ -204,6 +205,12 @@ class Revocation:
         dead = self.action.reason is Reason.KEY_DEAD
         if due is None or (due.revoke_at > self._now() and not dead):
             raise Changed(f"key {key_id} of {entry.name} is not due any more")
+        if not dead:
+            # A consumer that has read the new value stays one that has; the tag may have been set since the plan.
+            readers = self.context.snapshot.readers.get(entry.arn)
+            waits = not_adopted(entry, spec, life, due, self.context.snapshot.keys, readers, self._now())
+            if waits is not None:
+                raise Changed(f"{entry.name}: {waits.detail}")
         return entry
 
     def _put(self, secret: str, target: Key, version_id: str | None) -> None:

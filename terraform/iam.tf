@@ -23,12 +23,14 @@ locals {
       key_actions = ["secretsmanager:GetSecretValue"]
       kms_actions = ["kms:Decrypt"]
       events      = false
+      trail       = true
       queue       = { sid = "SendAccounts", actions = ["sqs:SendMessage"] }
     }
     worker = {
       key_actions = local.change
       kms_actions = ["kms:Decrypt", "kms:GenerateDataKey"]
       events      = true
+      trail       = true
       queue = {
         sid     = "ReceiveAccounts"
         actions = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
@@ -38,12 +40,14 @@ locals {
       key_actions = local.change
       kms_actions = ["kms:Decrypt", "kms:GenerateDataKey"]
       events      = true
+      trail       = false
       queue       = null
     }
     rotation = {
       key_actions = local.change
       kms_actions = ["kms:Decrypt", "kms:GenerateDataKey"]
       events      = true
+      trail       = false
       queue       = null
     }
   }

@@ -2,7 +2,7 @@ data "aws_iam_policy_document" "function" {
   for_each = local.permissions
 
   #checkov:skip=CKV_AWS_111:Writing is narrowed by the tag rotator:role; ListSecrets and X-Ray know no resources
-  #checkov:skip=CKV_AWS_356:ListSecrets and X-Ray know no resources, so that AWS takes nothing but * for them
+  #checkov:skip=CKV_AWS_356:ListSecrets, LookupEvents and X-Ray know no resources, so that AWS takes nothing but * for them
   #checkov:skip=CKV_AWS_108:Reading secrets is what it is for; narrowed by the tag rotator:role
 
   statement {
@@ -48,6 +48,16 @@ data "aws_iam_policy_document" "function" {
         variable = "kms:ViaService"
         values   = ["secretsmanager.${local.region}.amazonaws.com"]
       }
+    }
+  }
+
+  dynamic "statement" {
+    for_each = each.value.trail && var.adoption_gate ? [true] : []
+
+    content {
+      sid       = "ReadTrail"
+      actions   = ["cloudtrail:LookupEvents"]
+      resources = ["*"]
     }
   }
 

@@ -103,6 +103,13 @@ variable "event_bus_name" {
   }
 }
 
+variable "adoption_gate" {
+  description = "Lets sweeps read CloudTrail's event history (cloudtrail:LookupEvents, which knows no resources): what the tag rotator:gate=adoption needs to see who has not read a new key yet."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "secret_kms_key_arns" {
   description = "Customer managed KMS keys that encrypt the managed and management secrets. Not needed for secrets under aws/secretsmanager."
   type        = list(string)

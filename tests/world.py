@@ -18,7 +18,7 @@ from rotator.core.secret import Secret
 from rotator.errors import RotatorError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
-from rotator.ports import KeyProvider
+from rotator.ports import KeyProvider, ReaderLog
 from rotator.reconcile import Reconciler, Sweep
 from rotator.redact import Redactor
 from rotator.sandbox.adapter import InProcessAdapter
@@ -64,6 +64,7 @@ class World:
         self.redactor = Redactor()
         self.store = MemoryStore(self.clock, staleness=staleness, learn=self.redactor.learn)
         self.events = Events()
+        self.readers: ReaderLog | None = None
         self.policy = policy or Policy()
         self.rng = random.Random(f"world {seed}")  # not the far end's own random numbers
         self.stream = io.StringIO()
@@ -159,6 +160,7 @@ class World:
             clock=self.clock,
             policy=self.policy,
             new_version_id=self.new_id,
+            readers=self.readers,
         )
 
     def new_id(self) -> str:

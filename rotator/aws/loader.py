@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from botocore.loaders import Loader
 
-SERVICES: Final = ("secretsmanager", "sqs", "events", "sts", "sso", "sso-oidc", "signin")
+SERVICES: Final = ("secretsmanager", "sqs", "events", "cloudtrail", "sts", "sso", "sso-oidc", "signin")
 """What the program makes clients of, and what botocore does to fetch credentials."""
 
 

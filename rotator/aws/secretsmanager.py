@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from traceback import clear_frames
 from typing import Any, Final, TypeVar
 
@@ -21,6 +21,8 @@ _T = TypeVar("_T")
 _ROLE_TAG: Final = "rotator:role"
 _PAGE: Final = 100
 _CURRENT: Final = "AWSCURRENT"
+_PREVIOUS_ONLY: Final = frozenset({"AWSPREVIOUS"})
+_AWS_LABELS: Final = {label: label for label in (_CURRENT, "AWSPENDING", "AWSPREVIOUS")}
 # What code raises that takes an answer apart which is not made as documented.
 _MISSHAPEN: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, OSError)
 # What an answer must hold. botocore takes any 200 for a success, the web page of a proxy and half an answer included:
@@ -231,8 +233,8 @@ def _entry(raw: Mapping[str, Any], versions: Mapping[str, list[str]] | None) -> 
     return SecretEntry(
         arn=str(raw["ARN"]),
         name=str(raw["Name"]),
-        tags={tag["Key"]: tag.get("Value", "") for tag in raw.get("Tags") or ()},
-        versions={version: frozenset(labels) for version, labels in (versions or {}).items() if labels},
+        tags=_tags(tuple((tag["Key"], tag.get("Value", "")) for tag in raw.get("Tags") or ())),
+        versions={version: _labels(labels) for version, labels in (versions or {}).items() if labels},
         owning_service=raw.get("OwningService"),
         primary_region=raw.get("PrimaryRegion"),
         deleted_at=_utc(raw.get("DeletedDate")),
@@ -240,6 +242,21 @@ def _entry(raw: Mapping[str, Any], versions: Mapping[str, list[str]] | None) -> 
         last_changed=_utc(raw.get("LastChangedDate")),
         last_accessed=_utc(raw.get("LastAccessedDate")),
     )
+
+
+@lru_cache(maxsize=4096)
+def _tags(pairs: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    """Tags; those of secrets that are tagged alike are kept once."""
+    return dict(pairs)
+
+
+def _labels(labels: list[str]) -> frozenset[str]:
+    """Staging labels; AWS's own, which nearly every version has, are kept once."""
+    return _PREVIOUS_ONLY if labels == ["AWSPREVIOUS"] else frozenset(map(_label, labels))
+
+
+def _label(label: str) -> str:
+    return _AWS_LABELS.get(label, label)
 
 
 def _utc(when: datetime | None) -> datetime | None:

@@ -9,10 +9,14 @@ import click
 from rotator import __version__
 from rotator.cli.adopt import adopt
 from rotator.cli.audit import audit
+from rotator.cli.completion import completion
+from rotator.cli.consumers import consumers
 from rotator.cli.diagnose import doctor
+from rotator.cli.forecast import forecast
 from rotator.cli.inventory import inventory
 from rotator.cli.options import global_options
 from rotator.cli.plan import plan
+from rotator.cli.report import report
 from rotator.cli.revoke import revoke
 from rotator.cli.rollback import rollback
 from rotator.cli.rotate import rotate
@@ -21,7 +25,25 @@ from rotator.cli.serve import serve
 from rotator.cli.status import status
 from rotator.cli.sweep import run
 
-_COMMANDS = (demo, sandbox, plan, run, rotate, rollback, revoke, adopt, status, inventory, serve, doctor, audit)
+_COMMANDS = (
+    demo,
+    sandbox,
+    plan,
+    run,
+    rotate,
+    rollback,
+    revoke,
+    adopt,
+    status,
+    consumers,
+    forecast,
+    report,
+    inventory,
+    serve,
+    doctor,
+    audit,
+    completion,
+)
 
 
 class _Commands(click.Group):

@@ -7,7 +7,7 @@ are *pulled forward*, and no others. The arithmetic is in :mod:`rotator.core.cap
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final, NamedTuple
@@ -21,7 +21,7 @@ from rotator.core.model import AccountSnapshot, Policy, Quota, Reason, Severity,
 from rotator.core.orphans import own_name
 from rotator.core.text import printable
 from rotator.core.times import plus
-from rotator.core.windows import is_open, next_close, next_open
+from rotator.core.windows import is_open, openings
 
 SAFETY: Final = timedelta(days=3)
 """So long before its end a key that had to be pulled forward shall be replaced: an outage of that length costs none."""
@@ -83,9 +83,11 @@ def relieve(
     per_day, pace = places_a_day(snapshot, quota, policy, now), pace_of(policy)
     near = _by_kind(_near(candidates, per_day, now, pace), now, pace)
     started: set[int] = set()
-    unsafe = {kind: members for kind, members in near.items() if not _safe(kind, len(candidates), per_day)}
+    last = max((day for window, day, _ in near if window is not None), default=0)
+    opens = {window: _open_days(window, last, now, pace) for window in {kind[0] for kind in near} if window is not None}
+    unsafe = {kind: members for kind, members in near.items() if not _safe(kind, len(candidates), per_day, opens)}
     if unsafe:
-        pulled = _to_pull(unsafe, per_day, now, pace, quota.creates_left)
+        pulled = _to_pull(unsafe, opens, per_day, now, quota.creates_left)
         kinds = _by_kind(candidates, now, pace) if pulled else {}
         for candidate in pulled:
             if candidate.start is not None:
@@ -127,19 +129,21 @@ def _kind(candidate: Candidate, now: datetime, pace: timedelta) -> _Kind:
     return window, max(0, day_of(plus(candidate.end, -margin(candidate.view)), now, pace)), candidate.start is None
 
 
-def _safe(kind: _Kind, total: int, per_day: int) -> bool:
+def _safe(kind: _Kind, total: int, per_day: int, opens: Mapping[Window, int]) -> bool:
     """Whether it finds a place after today whatever all the others take, as most do: then it need not be looked at."""
     window, day, _ = kind
-    # A window opens at least once in eight of these days; a day can be missing where clocks are changed.
-    return total <= per_day * (day if window is None else day // 8 - 1)
+    days = day if window is None else ((opens[window] & until(day)) >> 1).bit_count()
+    return total <= per_day * days
 
 
 def _to_pull(
-    kinds: dict[_Kind, list[Candidate]], per_day: int, now: datetime, pace: timedelta, most: int
+    kinds: Mapping[_Kind, list[Candidate]],
+    opens: Mapping[Window, int],
+    per_day: int,
+    now: datetime,
+    most: int,
 ) -> list[Candidate]:
     """What can't wait for tomorrow and is not planned yet, ``most`` of it; the ones that end first going first."""
-    last = max(day for _, day, _ in kinds)
-    opens = {window: _open_days(window, last, now, pace) for window, _, _ in kinds if window is not None}
     order = list(kinds)
     crowds = []
     for window, day, due in order:
@@ -173,15 +177,12 @@ def _open_days(window: Window, last: int, now: datetime, pace: timedelta) -> int
 
     One opening is one day, though it may reach into the next: a place that is used in it is not free again so soon.
     """
-    days, moment, end = 0, now, now + (last + 1) * pace
-    while (opens := next_open(window, moment)) < end:
-        closes = next_close(window, opens) or end
-        while opens < min(closes, end):
-            days |= 1 << (opens - now) // pace
-            opens += pace
-        moment = closes
-        if closes >= end:
-            break
+    days = 0
+    for opens, closes in openings(window, now, now + (last + 1) * pace):
+        moment = opens
+        while moment < closes:
+            days |= 1 << (moment - now) // pace
+            moment += pace
     return days
 
 

@@ -34,7 +34,7 @@ class Leftovers:
         rejected: list[tuple[Key, KeyName]] = []
         for key in snapshot.keys.values():
             if key.enabled:
-                if not key.value_readable or key.id in holdings.named or key.expired(now) or key.valid_from is None:
+                if key.id in holdings.named or not key.value_readable or key.expired(now) or key.valid_from is None:
                     continue
                 name = own_name(key, policy)
                 if name is not None:

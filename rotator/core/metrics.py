@@ -110,8 +110,10 @@ def state_samples(
     seen = [_after(state, done) for state in states(snapshot, plan.actions, now)]
     waiting = {skip.secret for skip in plan.skipped if skip.reason is Reason.WINDOW}
     expiring = sum(1 for each in seen if _expiring(each, handled, now) and each.secret not in waiting)
+    # What waits for consumers does so on purpose, and not for long.
+    patient = waiting | {skip.secret for skip in plan.skipped if skip.reason is Reason.NOT_ADOPTED}
     overdue = sum(
-        _overdue(each, snapshot, handled, now) for each in seen if each.hold is None and each.secret not in waiting
+        _overdue(each, snapshot, handled, now) for each in seen if each.hold is None and each.secret not in patient
     )
     by_state = Counter(each.state for each in seen)
     quota = quota or plan.quota

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from rotator.core.readers import Reads, Unread
+
 
 class ActionKind(StrEnum):
     """What can be done to a secret or a key (``plan --json``: ``kind``)."""
@@ -58,6 +60,7 @@ class Reason(StrEnum):
     NO_SCOPES = "no-scopes"
     SHARED_KEY = "shared-key"
     BROKEN_CURRENT = "broken-current"
+    NOT_ADOPTED = "not-adopted"
     MASS_REVOCATION = "mass-revocation"
     MASS_MISSING = "mass-missing"
     UNKNOWN_ACCOUNT = "unknown-account"
@@ -171,7 +174,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What the operator wants for one managed secret: its tags, parsed. Lengths are ``timedelta``."""
+    """What the operator wants for one managed secret: its tags, parsed. Lengths are ``timedelta``.
+
+    :param gate: whether the revocation of an old key waits for consumers that have not read the new one.
+    """
 
     account: str
     rotate_before: float | timedelta = 0.33
@@ -184,6 +190,7 @@ class Spec:
     verify_path: str = "/account/1/balance"
     window: Window | None = None
     hold: str | None = None
+    gate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +284,7 @@ class AccountSnapshot:
     :param resolutions: by ARN, for current versions without a key label.
     :param skew: Infobip's clock less ours, where an answer told it.
     :param complete: whether the listing is known to hold every key.
+    :param readers: by ARN, who read a secret whose due revocation may have to wait for consumers.
     """
 
     account: str
@@ -287,6 +295,7 @@ class AccountSnapshot:
     resolutions: Mapping[str, Resolution] = field(default_factory=dict)
     skew: timedelta | None = None
     complete: bool = True
+    readers: Mapping[str, Reads | Unread] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

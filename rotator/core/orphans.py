@@ -48,9 +48,11 @@ def plan_orphans(
     """
     entries = (*snapshot.secrets, *snapshot.others)
     resuming = {action.key_id for _, action in draft.ranked if action.kind is ActionKind.RESUME}
-    for key in sorted(snapshot.keys.values(), key=lambda key: key.id):
+    # Nearly every key has its secret: names are read of the others only.
+    loose = [key for key in snapshot.keys.values() if key.id not in holdings.named and key.alive(now)]
+    for key in sorted(loose, key=lambda key: key.id):
         name = own_name(key, policy)
-        if name is None or not key.alive(now) or key.id in holdings.named or key.id in resuming:
+        if name is None or key.id in resuming:
             continue
         if key.valid_from is None or plus(key.valid_from, ORPHAN_AGE) > now:
             continue
@@ -98,13 +100,13 @@ def plan_orphans(
 
 def report_unknown(draft: Draft, snapshot: AccountSnapshot, holdings: Holdings, now: datetime) -> None:
     """Keys that nobody rotates and that end soon: said, never touched."""
-    for key in sorted(snapshot.keys.values(), key=lambda key: key.id):
-        if (
-            key.id in holdings.named
-            or not key.alive(now)
-            or key.valid_to is None
-            or parse_key_name(key.name) is not None
-        ):
+    ending = [
+        key
+        for key in snapshot.keys.values()
+        if key.id not in holdings.named and key.valid_to is not None and key.alive(now)
+    ]
+    for key in sorted(ending, key=lambda key: key.id):
+        if key.valid_to is None or parse_key_name(key.name) is not None:
             continue
         left = key.valid_to - now
         if left <= REPORT_UNKNOWN:

@@ -44,7 +44,7 @@ def plan_account(
     draft = Draft()
     candidates: list[Candidate] = []
     views = [make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=lambda entry: entry.name)]
-    holdings = Holdings.of(snapshot)
+    holdings = Holdings.of(snapshot, views)
     leftovers = Leftovers.of(snapshot, holdings, policy, now)
     missing = mass_missing(views)
     if missing is not None:

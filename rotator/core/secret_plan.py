@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from rotator.core.consumers import not_adopted
 from rotator.core.crowding import Candidate
 from rotator.core.decisions import (
     BROKEN,
@@ -31,7 +32,7 @@ from rotator.core.windows import is_open, next_open
 
 def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
     """One secret of the snapshot with all that its decisions depend on."""
-    resolution = snapshot.resolutions.get(entry.arn)
+    resolution = snapshot.resolutions.get(entry.arn) if snapshot.resolutions else None
     resolved = resolution.key_id if resolution else None
     life = read_lifecycle(entry, resolved)
     parsed = parse_spec(entry.tags)
@@ -194,7 +195,7 @@ class SecretPlanner:
             return
         if item.revoke_at > self.now:
             return
-        blocked = self._revocation_blocked(item.key_id)
+        blocked = self._revocation_blocked(item.key_id) or self._waits_for_consumers(item)
         if blocked is not None:
             self._leave(blocked, item.key_id)
             return
@@ -236,6 +237,13 @@ class SecretPlanner:
             detail = f"revoking key {short_id(key_id)} waits for its window, which opens {opens:%a %d %b %H:%M} UTC"
             return Decision(Reason.WINDOW, detail)
         return None
+
+    def _waits_for_consumers(self, item: Retiring) -> Decision | None:
+        view, snapshot = self.view, self.snapshot
+        if view.spec is None or not view.spec.gate:
+            return None
+        readers = snapshot.readers.get(view.entry.arn)
+        return not_adopted(view.entry, view.spec, view.life, item, snapshot.keys, readers, self.now)
 
     def _add(
         self,

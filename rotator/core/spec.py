@@ -106,7 +106,7 @@ def _parse(items: tuple[tuple[str, str], ...]) -> Spec | tuple[TagProblem, ...]:
     verify = reader.read(VERIFY_TAG, one_of("probe", "skip"), "probe") == "probe"
     path = reader.read(PATH_TAG, read_path, _DEFAULTS.verify_path)
     window = reader.read(WINDOW_TAG, parse_window, None)
-    reader.read(GATE_TAG, one_of("adoption"), "adoption")
+    gate = reader.read(GATE_TAG, one_of("adoption"), None) is not None
     _check_names(reader)
     least = timedelta(0) if short else MIN_GRACE
     readable = not {BEFORE_TAG, VALIDITY_TAG, SHORT_GRACE_TAG} & {problem.tag for problem in reader.problems}
@@ -131,6 +131,7 @@ def _parse(items: tuple[tuple[str, str], ...]) -> Spec | tuple[TagProblem, ...]:
         window=window,
         # Whatever stands there means "stop": it is shown, but nothing in it can be a mistake.
         hold=printable(tags[HOLD_TAG].strip(), 256) or NO_REASON if HOLD_TAG in tags else None,
+        gate=gate,
     )
 
 

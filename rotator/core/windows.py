@@ -11,6 +11,7 @@ import re
 import zoneinfo
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Final
 
 from rotator.core.model import Window
@@ -27,6 +28,8 @@ _DAY_MINUTES: Final = 24 * 60
 # No zone has ever changed its clock twice within so short a time; each stretch is searched for one change.
 _STRETCH: Final = timedelta(hours=6)
 _SECOND: Final = timedelta(seconds=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MONTH: Final = timedelta(days=28)
 # A week is not enough: the hours may fall into a gap, or the day may have been left out (Samoa, 30 December 2011).
 _HORIZON: Final = timedelta(days=30)
 
@@ -93,6 +96,38 @@ def next_close(window: Window, now: datetime) -> datetime | None:
     :raises ValueError: ``now`` is naive, or the zone is unknown on this machine.
     """
     return _first(window, now, wanted=False)
+
+
+def openings(window: Window, begin: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Yield when it opens and shuts (UTC) from ``begin`` until before ``end`` (both aware), cut off at these two.
+
+    Kept by months, so that whoever asks every hour for the year to come gets it at once.
+
+    :raises ValueError: as :func:`next_open`.
+    """
+    begin, end = _utc(begin), _utc(end)
+    pending: tuple[datetime, datetime] | None = None
+    for month in range((begin - _EPOCH) // _MONTH, (end - _EPOCH) // _MONTH + 1):
+        for opens, closes in _openings_in(window, month):
+            if pending is not None and pending[1] == opens:
+                pending = pending[0], closes
+                continue
+            if pending is not None and pending[1] > begin and pending[0] < end:
+                yield max(pending[0], begin), min(pending[1], end)
+            pending = opens, closes
+    if pending is not None and pending[1] > begin and pending[0] < end:
+        yield max(pending[0], begin), min(pending[1], end)
+
+
+@lru_cache(maxsize=512)
+def _openings_in(window: Window, month: int) -> tuple[tuple[datetime, datetime], ...]:
+    begin = _EPOCH + month * _MONTH
+    end = begin + _MONTH
+    found: list[tuple[datetime, datetime]] = []
+    while begin < end and (opens := next_open(window, begin)) < end:
+        begin = min(next_close(window, opens) or end, end)
+        found.append((opens, begin))
+    return tuple(found)
 
 
 def _first(window: Window, now: datetime, *, wanted: bool) -> datetime | None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from rotator.core.model import Key, Platform
@@ -145,19 +146,39 @@ def _key(data: Any, place: str, shape: re.Pattern[str] = KEY_VALUE) -> FetchedKe
     try:
         value = _string(fields, "apiKeySecret", "")
         real = value is not None and shape.fullmatch(value) is not None
-        key = _described((real, *map(fields.get, _TEXTS), *map(fields.get, _LISTS)))
-        if fields.get("platform") is not None:
+        shared = (_kept_once(fields.get(name)) for name in _SHARED)
+        key = _described((real, *map(fields.get, _TEXTS), *shared))
+        if fields.get("platform") not in (None, []):
             key = replace(key, platform=_platform(fields, f" ({key.id})"))
     except _Broken as broken:
         raise _Broken(f"{place}{broken}") from None
     return FetchedKey(key, Secret(value) if value is not None and real else None)
 
 
-_TEXTS: Final = ("id", "name", "enabled", "accountId", "validFrom", "validTo")
-_LISTS: Final = ("scopeGuids", "permissions", "allowedIPs")
+_TEXTS: Final = ("id", "name", "enabled", "validFrom", "validTo")
+_SHARED: Final = ("accountId", "scopeGuids", "permissions", "allowedIPs")
 _NO_ID: Final = " has no id of letters, digits, '_' and '-'"
 _described_before: Final[dict[str, tuple[tuple[Any, ...], Key]]] = {}
 _MOST_DESCRIBED: Final = 16384
+
+
+def _kept_once(values: Any) -> Any:
+    """A text, or a list of strings as a tuple: the same one for all that are equal. Anything else as it is."""
+    if isinstance(values, str):
+        return _text_of(values)
+    if isinstance(values, list) and all(isinstance(each, str) for each in values):
+        return _tuple_of(tuple(values))
+    return values
+
+
+@lru_cache(maxsize=1024)  # thousands of keys have the same few sets of scopes
+def _tuple_of(values: tuple[str, ...]) -> tuple[str, ...]:
+    return values
+
+
+@lru_cache(maxsize=1024)  # and one account
+def _text_of(text: str) -> str:
+    return text
 
 
 def _described(raw: tuple[Any, ...]) -> Key:
@@ -165,7 +186,7 @@ def _described(raw: tuple[Any, ...]) -> Key:
 
     A listing shows the same keys again in every sweep, so a key that is said to be as before is the one made before.
 
-    :param raw: whether its value is readable, and what stands in ``_TEXTS`` and ``_LISTS``; never the value.
+    :param raw: whether its value is readable, and what stands in ``_TEXTS`` and ``_SHARED``; never the value.
     """
     real, key_id, name, enabled, *rest = raw
     if not isinstance(key_id, str):
@@ -180,7 +201,7 @@ def _described(raw: tuple[Any, ...]) -> Key:
         raise _Broken(f"{place} has no name")
     if not isinstance(enabled, bool):
         raise _Broken(f"{place} does not say whether it is enabled")
-    fields = dict(zip((*_TEXTS[3:], *_LISTS), rest, strict=True))
+    fields = dict(zip((*_TEXTS[3:], *_SHARED), rest, strict=True))
     key = Key(
         id=key_id,
         name=_characters(name),
@@ -190,7 +211,7 @@ def _described(raw: tuple[Any, ...]) -> Key:
         valid_to=_time(fields, "validTo", place),
         scopes=_strings(fields, "scopeGuids", place),
         permissions=_strings(fields, "permissions", place),
-        allowed_ips=_strings(fields, "allowedIPs", place) or frozenset(),
+        allowed_ips=_strings(fields, "allowedIPs", place) or _set_of(()),
         value_readable=real,
     )
     if len(_described_before) >= _MOST_DESCRIBED:
@@ -234,8 +255,13 @@ def _strings(fields: dict[str, Any], field: str, place: str) -> frozenset[str] |
     values = fields.get(field)
     if values is None:
         return None
-    if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
+    if not isinstance(values, tuple):  # see `_kept_once`
         raise _Broken(f"{place}: {field} is not a list of strings")
+    return _set_of(values)
+
+
+@lru_cache(maxsize=1024)
+def _set_of(values: tuple[str, ...]) -> frozenset[str]:
     return frozenset(map(_characters, values))
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 from rotator.errors import ConfigurationError
 from rotator.ports import Clock
+from rotator.sandbox.trail import Trail
 
 REGION: Final = "eu-central-1"
 DUMMY_CREDENTIALS: Final = {
@@ -23,7 +24,7 @@ LOOPBACK: Final = "127.0.0.1"
 
 
 class MotoServer:
-    """A context manager: Secrets Manager at ``url`` while it lasts, empty at the start.
+    """A context manager: Secrets Manager at ``url`` while it lasts, empty at the start, and who read what there.
 
     moto keeps its state once a process: two servers at a time hold the same secrets.
 
@@ -37,6 +38,7 @@ class MotoServer:
         self._server: Any = None
         self._models: Any = None
         self._time: Any = None
+        self._trail = Trail(clock)
 
     @property
     def url(self) -> str:
@@ -58,6 +60,7 @@ class MotoServer:
             # moto reads time.time() in this module for every date that it gives out, and knows no other way to be told.
             self._models, self._time = models, models.time
             models.time = SimpleNamespace(time=lambda clock=self._clock: clock.now().timestamp())
+        self._trail.start()
         self._server = ThreadedMotoServer(ip_address=LOOPBACK, port=self._port, verbose=False)
         self._server.start()
         self._port = self._server.get_host_and_port()[1]
@@ -72,9 +75,11 @@ class MotoServer:
             inner.server_close()  # moto leaves the listening socket open
         if self._models is not None:
             self._models.time, self._models = self._time, None
+        self._trail.stop()
 
     def reset(self) -> None:
-        """Empty it: no secrets."""
+        """Empty it: no secrets, and nobody has read one."""
+        self._trail.reset()
         request = urllib.request.Request(f"{self.url}/moto-api/reset", data=b"", method="POST")  # noqa: S310 - loopback
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=30) as answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import threading
 from collections.abc import Callable
@@ -95,9 +96,15 @@ def forget() -> None:
 
 
 def warm_up() -> None:
-    """Make the clients while the runtime starts, which is fast and not yet timed; never raises."""
+    """Make the clients while the runtime starts, which is fast and not yet timed; never raises.
+
+    Garbage is collected from then on, and never looked for among what was made until then.
+    """
     with contextlib.suppress(Exception):  # said by the first call, which tries again; here it would look like a crash
         foundation()
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def guarded(work: Callable[[Any, Invocation], dict[str, Any]], event: Any, context: Any) -> dict[str, Any]:

@@ -108,6 +108,15 @@ run "everything_on" {
     event_bus_name      = "default"
     secret_kms_key_arns = ["arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555"]
     xray                = true
+    adoption_gate       = true
+  }
+
+  assert {
+    condition = toset([
+      for name, policy in data.aws_iam_policy_document.function : name
+      if contains([for statement in jsondecode(policy.json).Statement : statement.Sid], "ReadTrail")
+    ]) == toset(["sweep", "worker"])
+    error_message = "CloudTrail is read by what sweeps, and by nothing else."
   }
 
   assert {

@@ -36,7 +36,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.fake.requests.append((self.headers["X-Amz-Target"].partition(".")[2], json.loads(body)))
+        self.fake.requests.append((self.headers["X-Amz-Target"].rpartition(".")[2], json.loads(body)))
         answer = self.fake.answers.pop(0) if len(self.fake.answers) > 1 else self.fake.answers[0]
         answer(self)
 

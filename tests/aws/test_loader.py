@@ -13,7 +13,13 @@ from botocore.config import Config
 
 from rotator.aws.loader import SERVICES, SparingLoader
 
-ASKED = {"secretsmanager": "list_secrets", "sqs": "list_queues", "events": "list_rules", "sts": "get_caller_identity"}
+ASKED = {
+    "secretsmanager": "list_secrets",
+    "sqs": "list_queues",
+    "events": "list_rules",
+    "cloudtrail": "lookup_events",
+    "sts": "get_caller_identity",
+}
 REGIONS = ("eu-central-1", "cn-north-1", "us-gov-west-1", "eu-nowhere-9")
 
 

@@ -77,6 +77,7 @@ ACTS: tuple[Act, ...] = (
     Act("rotate earlier", op.tag(rotate_before="0.97"), mend=op.untag("rotate-before")),
     Act("misspell a duration", op.tag(grace="soon"), (Reason.MISCONFIGURED,), "rotator:grace", mend=op.untag("grace")),
     Act("hold", op.tag(hold="audit freeze"), (Reason.HOLD,), "audit freeze", mend=op.untag("hold")),
+    Act("wait for consumers, whom nobody can see", op.tag(gate="adoption")),
     Act("limit the age", op.tag(max_age="1d"), mend=op.untag("max-age")),
     Act(
         "change to an account without credentials",

@@ -17,7 +17,7 @@ from rotator.core.model import AccountSnapshot, Key, Policy, SecretEntry
 from rotator.core.planner import plan_account
 from rotator.core.spec import parse_spec
 from rotator.core.times import plus
-from rotator.core.windows import is_open, next_open
+from rotator.core.windows import is_open, next_open, openings
 from rotator.sandbox.model import SimKey
 from tests.chaos.years_ledger import Ledger
 from tests.chaos.years_world import ACCOUNTS, START, Enterprise
@@ -162,7 +162,11 @@ def _due(
         due.append(renew_at(view) or NEVER)
     else:
         due.append(now if window_closed(view, decision, now) is None else min(opens, key.valid_to))
-    # Who has so many days left finds a place after today whatever the others take (crowding does not look at it).
-    days = -(-total // ((policy.daily_limit - policy.reserve) // 2))
-    days = days if spec.window is None else 8 * (days + 1)
-    return min(due), plus(key.valid_to, -margin(view) - (days + 1) * pace_of(policy))
+    # Whoever has so many places left finds one after today whatever the others take (crowding does not look at it).
+    ours = policy.daily_limit - policy.reserve
+    places = ours // 2 if now < START + 8 * DAY else ours - 4  # what people make takes places too
+    days, last = -(-total // places), plus(key.valid_to, -margin(view))
+    if spec.window is None:
+        return min(due), plus(last, -(days + 1) * pace_of(policy))
+    begun = [opens for opens, _ in openings(spec.window, last - 9 * days * DAY, last)]
+    return min(due), plus(begun[-days - 1], -2 * pace_of(policy))

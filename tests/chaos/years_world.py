@@ -45,8 +45,8 @@ ACCOUNTS: dict[str, tuple[str, Options]] = {
 SPECIAL: dict[int, dict[str, str]] = {
     **{key: {"max-age": "30d"} for key in range(60, 63)},
     **{key: {"window": "Mon-Fri 09:00-17:00 Europe/Zagreb"} for key in range(65, 70)},
-    **{key: {"window": "Sat 22:00-04:00 UTC", "rotate-before": "20d"} for key in range(70, 72)},
-    **{key: {"validity": "14d"} for key in range(72, 73)},
+    **{key: {"window": "Sat 22:00-04:00 UTC", "rotate-before": "45d"} for key in range(70, 72)},
+    **{key: {"validity": "14d", "rotate-before": "8d"} for key in range(72, 73)},
     **{key: {"validity": "21d", "rotate-before": "8d", "grace": "5d"} for key in range(73, 75)},
     **{key: {"verify": "skip"} for key in range(77, 80)},
     **{key: {"grace": "24h"} for key in range(80, 83)},

@@ -108,3 +108,18 @@ def test_what_may_not_be_asked_is_said_to_be_unchecked(front: Front, capsys: pyt
 )
 def test_whom_the_simulator_can_be_asked_about(caller: str, principal: str | None) -> None:
     assert principal_of(caller) == principal
+
+
+@pytest.mark.parametrize("denied", [True, False])
+def test_who_reads_is_looked_up_where_a_tag_needs_it(
+    rig: Rig, front: Front, capsys: pytest.CaptureFixture[str], denied: bool
+) -> None:
+    _, checks = examined(capsys)
+    assert not [check for check in checks if check["subject"] == "CloudTrail"]
+    rig.client.tag_resource(SecretId="app/key", Tags=[{"Key": "rotator:gate", "Value": "adoption"}])
+    front.denied = {"LookupEvents"} if denied else set()
+    code, checks = examined(capsys)
+    (check,) = [check for check in checks if check["subject"] == "CloudTrail"]
+    assert (code, check["level"]) == (0, "warn" if denied else "ok")
+    assert "cloudtrail:LookupEvents" in check["detail"]
+    assert ("Grant cloudtrail:LookupEvents" in str(check["mend"])) is denied

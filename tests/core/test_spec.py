@@ -61,6 +61,7 @@ def test_every_tag() -> None:
         verify_path="/sms/3/reports",
         window=Window(frozenset(range(5)), 540, 1020, "Europe/Zagreb"),
         hold="audit until 1 Dec",
+        gate=True,
     )
 
 

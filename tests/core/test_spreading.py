@@ -48,7 +48,7 @@ def test_the_same_name_always_gets_the_same() -> None:
         ({"validity": "2h", "rotate_before": "1h", "grace": "1h"}, 114 * timedelta(minutes=1)),
     ],
 )
-def test_never_so_short_that_it_is_due_at_once_or_outlived_by_a_grace(tags: dict[str, str], shortest: timedelta) -> None:
+def test_never_so_short_that_it_is_due_at_once_or_outlived(tags: dict[str, str], shortest: timedelta) -> None:
     lives = [lifetime(spec(**tags), f"s{number}") for number in range(300)]
     assert shortest <= min(lives) <= shortest + (max(lives) - shortest) / 20 + SECOND
     assert max(lives) <= spec(**tags).validity

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rotator.core.model import Window
-from rotator.core.windows import format_window, is_open, next_close, next_open, parse_window
+from rotator.core.windows import format_window, is_open, next_close, next_open, openings, parse_window
 
 WORKDAYS = frozenset(range(5))
 ZONES = (
@@ -231,3 +231,15 @@ def test_next_close_is_shut_and_nothing_between_is(window: Window, now: datetime
     for fraction in fractions:
         moment = opens + (closes - opens) * fraction
         assert moment >= closes or is_open(window, moment)
+
+
+@given(windows(), moments, st.integers(0, 2000))
+@settings(max_examples=120)
+def test_openings_are_what_asking_again_and_again_gives(window: Window, now: datetime, hours: int) -> None:
+    end = now + timedelta(hours=hours, minutes=1)
+    wanted: list[tuple[datetime, datetime]] = []
+    moment = now
+    while moment < end and (opens := next_open(window, moment)) < end:
+        moment = min(next_close(window, opens) or end, end)
+        wanted.append((opens, moment))
+    assert list(openings(window, now, end)) == wanted

@@ -24,10 +24,12 @@ _CHANGE: Final = _READ | {
     ("secretsmanager:UpdateSecretVersionStage", KEY),
     ("events:PutEvents", BUS),
 }
+# Where a secret's tag asks for it: plans look too.
+_TRAIL: Final = {("cloudtrail:LookupEvents", ANY)}
 
 CALLED: Final[dict[str, frozenset[tuple[str, str]]]] = {
-    "sweep": frozenset(_READ | {("sqs:SendMessage", QUEUE)}),
-    "worker": frozenset(_CHANGE),
+    "sweep": frozenset(_READ | _TRAIL | {("sqs:SendMessage", QUEUE)}),
+    "worker": frozenset(_CHANGE | _TRAIL),
     "revoke": frozenset(_CHANGE),
     "rotation": frozenset(_CHANGE),
 }

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rotator.core.labels import key_label, retire_label
 from rotator.lambda_handlers import revoke, rotation, sweep, worker
 from rotator.sandbox.aws import MotoServer
 from rotator.sandbox.clock import OffsetClock
 from rotator.serverless import runtime
+from tests import leaks
 from tests.deploy.actions import CALLED
 from tests.deploy.recording import recording
 from tests.lambdas.conftest import moto, site
@@ -43,8 +46,22 @@ def message(account: str) -> dict[str, Any]:
     return {"Records": [found]}
 
 
+def superseded(site: Site, name: str, account: Any) -> None:
+    """A secret whose old key's grace is over since a minute, with the tag that makes its revocation wait."""
+    old = site.secret(name, account, grace="1h", gate="adoption")
+    new = site.world.add_key(account, f"by hand: {name}, new", scopes=("sms:manage",))
+    leaks.register(new.value)
+    version = site.current(name)[0]
+    text, labels = json.dumps({"api_key": new.value}), ["AWSCURRENT", key_label(new.id)]
+    site.client.put_secret_value(SecretId=name, SecretString=text, VersionStages=labels)
+    due = retire_label(old.id, site.clock.now() - timedelta(minutes=1))
+    site.client.update_secret_version_stage(SecretId=name, VersionStage=due, MoveToVersionId=version)
+
+
 def test_sweep(site: Site, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
-    due(site, "prod/sms", site.account(), adopted=False)
+    account = site.account()
+    due(site, "prod/sms", account, adopted=False)
+    superseded(site, "prod/gated", account)
     queue = site.aws("sqs").create_queue(QueueName="accounts.fifo", Attributes={"FifoQueue": "true"})
     monkeypatch.setenv("ROTATOR_QUEUE_URL", queue["QueueUrl"])
     runtime.forget()
@@ -57,6 +74,7 @@ def test_sweep(site: Site, record: Record, monkeypatch: pytest.MonkeyPatch) -> N
 def test_worker(site: Site, record: Record) -> None:
     account = site.account()
     due(site, "prod/sms", account, grace="1h")
+    superseded(site, "prod/gated", account)
     site.secret("prod/adopt", account, adopted=False)
     orphan = f"prod/sms/rotator:default:{uuid.uuid4()}"
     with record() as calls:

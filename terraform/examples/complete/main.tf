@@ -25,6 +25,7 @@ module "rotator" {
   event_bus_name      = "default"
   secret_kms_key_arns = [aws_kms_key.secrets.arn]
   xray                = true
+  adoption_gate       = true
   alarm_emails        = var.alarm_emails
   tags                = local.tags
 }

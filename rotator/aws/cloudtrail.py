@@ -1,0 +1,193 @@
+"""CloudTrail's event history behind :class:`rotator.ports.ReaderLog`: who read a secret in the last 90 days.
+
+The history is there without any trail, for this AWS account and region: reads of a replica in another region are not in
+it. ``LookupEvents`` takes one attribute a call. ``ResourceName`` is an exact match of how the caller named the secret,
+so each of its names is looked up. Should that show no read at all, not even one of the rotator's own, then it proves
+nothing, and every secret's reads are looked through (``EventName``), as far as that goes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from botocore import exceptions as boto
+
+from rotator.aws.cloudtrail_events import READ, Unreadable, is_read, names_of, read_of, time_of
+from rotator.aws.configuration import configuration_error
+from rotator.core.model import SecretEntry
+from rotator.core.readers import Read, Reads
+from rotator.errors import ReadersUnknown, RotatorError
+from rotator.ports import Clock
+
+ACTION: Final = "cloudtrail:LookupEvents"
+ATTEMPTS: Final = 4
+READ_TIMEOUT: Final = 10.0
+PAGES: Final = 40
+"""Pages of one look-up, 50 events each: at AWS's pace 20 seconds."""
+PACE: Final = timedelta(milliseconds=550)
+"""Between two calls; AWS allows two a second, to everybody in the AWS account and region together."""
+LOOK_FOR: Final = timedelta(seconds=60)
+"""How long one secret's look-ups may take, where AWS is slow: what is left is cut off."""
+LAG: Final = timedelta(minutes=15)
+"""How long AWS says that an event may take to appear."""
+HISTORY: Final = timedelta(days=90)
+_PAGE: Final = 50
+_DENIED: Final = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized")
+_THROTTLED: Final = ("Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded")
+
+
+class CloudTrail:
+    """The log over HTTP. Thread safe; calls are made one after another, at AWS's pace.
+
+    :param client: a ``cloudtrail`` client, see :func:`rotator.aws.clients.make_client`.
+    :param pages: the most pages of one look-up.
+    """
+
+    def __init__(self, client: Any, clock: Clock, *, pages: int = PAGES) -> None:
+        self._client = client
+        self._clock = clock
+        self._pages = pages
+        self._lock = threading.Lock()
+        self._next: datetime | None = None
+
+    def reads(self, secret: SecretEntry, since: datetime) -> Reads:
+        """Every read of one secret that was allowed, the rotator's own left out.
+
+        :raises ReadersUnknown: denied, throttled, or no answer; what was read until then is not used.
+        :raises ConfigurationError: this machine has no usable AWS credentials.
+        """
+        now = self._clock.now()
+        # The history's first hour is left out: AWS refuses what begins before it, and clocks differ.
+        begin = max(since, now - HISTORY + timedelta(hours=1))
+        search = _Search(secret, begin, now)
+        for name in names_of(secret):
+            self._look_up("ResourceName", name, begin, search)
+        if not search.seen:
+            self._look_up("EventName", READ, begin, search)
+        return Reads(tuple(search.found.values()), search.since, now - LAG, search.gap)
+
+    def _look_up(self, attribute: str, value: str, begin: datetime, search: _Search) -> None:
+        for number, page in enumerate(self._answers(attribute, value, begin)):
+            search.take(page)
+            too_long = number + 1 >= self._pages or self._clock.now() >= search.end
+            if too_long and page.get("NextToken"):
+                search.cut(page)  # the newest come first, so what is missing is older than this
+                return
+
+    def _answers(self, attribute: str, value: str, begin: datetime) -> Iterator[Mapping[str, Any]]:
+        """Pages, as long as there are any.
+
+        :raises RotatorError: see :meth:`reads`.
+        """
+        asked: dict[str, Any] = {
+            "LookupAttributes": [{"AttributeKey": attribute, "AttributeValue": value}],
+            "StartTime": begin,
+            "MaxResults": _PAGE,
+        }
+        seen: set[str] = set()
+        while True:
+            page = self._call(asked)
+            yield page
+            token = page.get("NextToken")
+            if not token:
+                return
+            if token in seen:
+                raise ReadersUnknown("CloudTrail repeats a page", advice="Ask again later.")
+            seen.add(token)
+            asked["NextToken"] = token
+
+    def _call(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._keep_pace()
+        try:
+            answer = self._client.lookup_events(**asked)
+            if isinstance(answer, Mapping) and isinstance(answer.get("Events"), list):
+                return answer
+            failure: RotatorError = _unknown("what came is no answer of CloudTrail")
+        except Exception as error:  # a log that can't be read makes a revocation wait, it ends no sweep
+            failure = _failure(error)
+        raise failure
+
+    def _keep_pace(self) -> None:
+        with self._lock:
+            now = self._clock.now()
+            if self._next is not None and now < self._next:
+                self._clock.sleep((self._next - now).total_seconds())
+            self._next = self._clock.now() + PACE
+
+
+class _Search:
+    """What was found so far; ``end``: no further page is asked for then."""
+
+    def __init__(self, secret: SecretEntry, begin: datetime, now: datetime) -> None:
+        self._secret = secret
+        self._unreadable = 0
+        self._looked_at: set[str] = set()
+        self.since = begin
+        self.end = now + LOOK_FOR
+        self._now = now
+        self.seen = False
+        self.found: dict[int, Read] = {}
+
+    @property
+    def gap(self) -> str:
+        """Why reads may be missing."""
+        if not self._unreadable:
+            return ""
+        events = "1 event" if self._unreadable == 1 else f"{self._unreadable} events"
+        return f"{events} of CloudTrail could not be made out"
+
+    def take(self, page: Mapping[str, Any]) -> None:
+        """Add a page; an event that comes twice, by two names, counts once."""
+        for event in page["Events"]:
+            if not isinstance(event, Mapping):
+                self._unreadable += 1
+                continue
+            event_id = event.get("EventId")
+            if isinstance(event_id, str):
+                if event_id in self._looked_at:
+                    continue
+                self._looked_at.add(event_id)
+            self.seen = self.seen or is_read(event)
+            try:
+                read = read_of(event, self._secret)
+            except Unreadable:
+                self._unreadable += 1
+                continue
+            if read is not None:
+                self.found[len(self.found)] = read
+
+    def cut(self, page: Mapping[str, Any]) -> None:
+        """Nothing older than this page's events will be looked at."""
+        known: list[datetime] = []
+        for event in page["Events"]:
+            with suppress(Unreadable):
+                known.append(time_of(event if isinstance(event, Mapping) else {}, {}))
+        # A page without events tells no time: then nothing is known to be whole.
+        self.since = max(self.since, min(known, default=self._now))
+
+
+def _failure(error: Exception) -> RotatorError:
+    wrong_here = configuration_error(error)
+    if wrong_here is not None:
+        return wrong_here
+    if not isinstance(error, boto.ClientError):
+        return _unknown(f"CloudTrail did not answer ({type(error).__name__})")
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    if code in _DENIED:
+        return ReadersUnknown(
+            f"{ACTION} is denied",
+            advice=f"Grant {ACTION} on all resources to the rotator's role (adoption-gate, adoption_gate).",
+            action=ACTION,
+        )
+    if code in _THROTTLED:
+        return _unknown("CloudTrail throttles (it allows two calls a second in an AWS account and region)")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return _unknown(f"CloudTrail refused {ACTION} ({code if code.isalnum() else status})")
+
+
+def _unknown(what: str) -> ReadersUnknown:
+    return ReadersUnknown(what, advice="Ask again later; check network, VPC endpoint and region.")

@@ -1,0 +1,163 @@
+"""A forecast for people, and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from rotator.cli.documents import time_text
+from rotator.cli.words import brief, counted, grid, shown, styled
+from rotator.core.durations import human_duration
+from rotator.core.forecast import AccountForecast, AtRisk, verdict
+from rotator.core.forecast_spans import Span, spans
+from rotator.core.model import Reason
+from rotator.core.what_if import WhatIf
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+MOST_LINES: Final = 40
+MOST_AT_RISK: Final = 10
+BAR: Final = 34
+_SOON: Final = timedelta(hours=1)
+
+
+def forecast_parts(found: AccountForecast, now: datetime, supposed: WhatIf) -> Iterator[RenderableType]:
+    """One account."""
+    used = f"{found.limit} a day less {found.reserve} for emergencies"
+    others = found.limit - found.reserve - found.per_day
+    if others > 0:
+        used += f", and less {others} that others create"
+    yield styled(f"{shown(found.account, 60)} · {counted(found.secrets, 'secret')} · {used}", "bold")
+    if supposed:
+        yield f"supposing {' and '.join(supposed.words())}"
+    yield ""
+    yield from _chart(found)
+    yield ""
+    if found.at_risk:
+        yield from _at_risk(found.at_risk, now)
+        yield ""
+    full = found.first_full_day
+    yield "No day is full." if full is None else f"The first full day is {full.day} {full:%b}."
+    yield verdict(found)
+    yield ""
+
+
+def _chart(found: AccountForecast) -> Iterator[RenderableType]:
+    name, lines = spans(found.days, MOST_LINES)
+    yield f"  {name:<10} {'rotations':<{BAR + 1}} made revoked waiting overdue"
+    most = max(1, *(max(_allowed(found, line), line.rotations) for line in lines))
+    for line in lines:
+        begin = f"{line.begin.day:>2} {line.begin:%b}"
+        numbers = f"{line.rotations:>5} {line.revocations:>7} {line.waiting or '':>7} {line.overdue or '':>7}"
+        yield f"  {begin:<10} {_bar(found, line, most)} {numbers}"
+    yield "  # due   + pulled forward, later would be too late   | what the limit allows"
+
+
+def _allowed(found: AccountForecast, line: Span) -> int:
+    return found.per_day * line.days
+
+
+def _bar(found: AccountForecast, line: Span, most: int) -> str:
+    """The rotations, to scale; whatever there is shows as one sign at least."""
+    due = line.rotations - line.pulled_forward
+    drawn = "#" * _scaled(due, most) + "+" * _scaled(line.pulled_forward, most)
+    mark = _scaled(_allowed(found, line), most)
+    drawn = f"{drawn[:BAR]:<{BAR + 1}}"
+    return f"{drawn[:mark]}|{drawn[mark + 1 :]}"
+
+
+def _scaled(number: int, most: int) -> int:
+    return 0 if number <= 0 else max(1, number * BAR // most)
+
+
+def _at_risk(risks: Sequence[AtRisk], now: datetime) -> Iterator[RenderableType]:
+    yield "ends before its turn"
+    rows: list[Sequence[str | Text]] = [
+        (shown(risk.secret), styled(str(risk.reason), "red"), f"ends {brief(risk.ends_at, now)}; {_help(risk, now)}")
+        for risk in risks[:MOST_AT_RISK]
+    ]
+    yield grid(rows, (24, 14))
+    if len(risks) > MOST_AT_RISK:
+        yield f"  … and {len(risks) - MOST_AT_RISK} more; --json has them all"
+
+
+def _help(risk: AtRisk, now: datetime) -> str:
+    places = risk.too_late_from - now >= _SOON
+    early = f"the last free place before is on {brief(risk.too_late_from, now)}" if places else ""
+    if risk.reason is not Reason.NOT_IN_TIME:
+        return early or "no place is free before"
+    if risk.replaced_at is None:
+        return "no place for it in these days"
+    return f"its turn comes {human_duration(risk.replaced_at - risk.ends_at)} later"
+
+
+def next_command(found: Sequence[AccountForecast], *, failed: bool, supposed: bool) -> str:
+    """What to do with it."""
+    if failed:
+        return "What is wrong and how to mend it: `rotator doctor`."
+    if not found:
+        return "No secret is tagged rotator:role here. Check region and account: `rotator doctor`."
+    late = any(risk.reason is Reason.NOT_IN_TIME for each in found for risk in each.at_risk)
+    if late and not supposed:
+        limit = 2 * max(each.limit for each in found)
+        return f"Whether a higher limit would do: `rotator forecast --what-if limit={limit}`."
+    if late:
+        return "Supposed so, keys still end before their turn. What else can be supposed: `rotator forecast --help`."
+    return "What the next sweep does: `rotator plan`."
+
+
+# ---- for programs ---------------------------------------------------------------------------------------------------
+
+
+def forecast_document(
+    found: Sequence[AccountForecast], broken: Sequence[tuple[str, str | None]], now: datetime, supposed: WhatIf
+) -> dict[str, Any]:
+    """``forecast --json``; ``what_if`` and ``errors`` only where there is something to say."""
+    document: dict[str, Any] = {"generated_at": time_text(now), "accounts": [_account(each) for each in found]}
+    if supposed:
+        document["what_if"] = list(supposed.words())
+    if broken:
+        document["errors"] = [{"account": name, "error": error} for name, error in broken]
+    return document
+
+
+def _account(found: AccountForecast) -> dict[str, Any]:
+    return {
+        "account": found.account,
+        "limit": found.limit,
+        "reserve": found.reserve,
+        "per_day": found.per_day,
+        "secrets": found.secrets,
+        "days": [
+            {
+                "date": _date(day.date),
+                "rotations": day.rotations,
+                "pulled_forward": day.pulled_forward,
+                "revocations": day.revocations,
+                "waiting": day.waiting,
+                "overdue": day.overdue,
+                "free": day.free,
+            }
+            for day in found.days
+        ],
+        "first_full_day": None if found.first_full_day is None else _date(found.first_full_day),
+        "at_risk": [
+            {
+                "secret": risk.secret,
+                "key_id": risk.key_id,
+                "ends_at": time_text(risk.ends_at),
+                "reason": str(risk.reason),
+                "too_late_from": time_text(risk.too_late_from),
+                "replaced_at": time_text(risk.replaced_at),
+            }
+            for risk in found.at_risk
+        ],
+        "verdict": verdict(found),
+    }
+
+
+def _date(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"

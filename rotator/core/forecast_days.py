@@ -1,0 +1,264 @@
+"""A fleet's future, sweep by sweep: what is due, what finds a place in the daily limit, what ends before its turn.
+
+Times are whole microseconds from the forecast's begin. Between two sweeps of a forecast lies a fifth of a *pace*, the
+time after which a place is used again: less where replacements are so short-lived that one of them could come due and
+end in between, and never less than between two real ones.
+"""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+from collections import deque
+from datetime import datetime
+from typing import Final
+
+from rotator.core.crowding import made_lately, pace_of, places_a_day
+from rotator.core.forecast_crowds import MICRO, Crowds, Openings
+from rotator.core.forecast_start import Member, Start
+from rotator.core.forecast_state import URGENT_MICROS, DayCount, KeyState, Missed, Places, Replacement
+from rotator.core.guards import DAY, MAX_SKEW, quota_used
+from rotator.core.model import AccountSnapshot, Policy, Window
+
+SWEEPS_A_DAY: Final = 5
+_A_DAY: Final = DAY // MICRO
+
+
+class Simulation:
+    """One account's days. Run it once.
+
+    :param policy: with what is supposed to be otherwise.
+    """
+
+    def __init__(self, snapshot: AccountSnapshot, start: Start, policy: Policy, now: datetime) -> None:
+        quota = quota_used(snapshot.keys.values(), policy, now)
+        self.most = max(0, policy.daily_limit - policy.reserve)
+        self.per_day = places_a_day(snapshot, quota, policy, now)
+        self._replacements = [Replacement.of(member) for member in start.members]
+        a_day = _sweeps_a_day(self._replacements, policy)
+        self._slot = pace_of(policy) // MICRO // a_day
+        self._pace = self._slot * a_day
+        # What is open between two sweeps of the forecast is found open by one of the real ones in between.
+        self._back = max(0, self._slot - policy.sweep_every // MICRO)
+        self._now = now
+        windows = {one.spec.window for one in start.members} | {window for _, window in start.revocations}
+        self._openings = {window: Openings(window, now) for window in windows if window is not None}
+        self._crowds = Crowds(self._slot, a_day, self._openings)
+        self._creates = Places(deque(sorted(self._micro(moment) for moment in made_lately(snapshot, now))))
+        ended = (key.valid_to for key in snapshot.keys.values() if not key.enabled and key.valid_to is not None)
+        recent = sorted(self._micro(moment) for moment in ended if now - DAY - MAX_SKEW < moment <= now + MAX_SKEW)
+        self._updates = Places(deque(recent))
+        self._states = [self._begin(member) for member in start.members]
+        self._ends: dict[int, tuple[int, str]] = {}
+        self._coming: list[tuple[int, int, int]] = []  # due, member, turn
+        self._ready: list[tuple[int, str, int]] = []  # deadline, name, member: due, and waiting for nothing but a place
+        self._ending: list[tuple[int, int, int]] = []  # end, member, turn
+        self._retiring = [(self._micro(moment), n, window) for n, (moment, window) in enumerate(start.revocations)]
+        heapq.heapify(self._retiring)
+        self._retired = len(self._retiring)
+        self._open_misses: dict[int, int] = {}
+        self.days: list[DayCount] = []
+        self.missed: list[Missed] = []
+        self._idle: list[int] = []
+        for number in range(len(self._states)):
+            self._enter(number)
+
+    def run(self, days: int) -> None:
+        """Let so many days of 24 hours pass."""
+        self.days = [DayCount() for _ in range(days)]
+        reached = -1
+        for sweep in range(-(-days * _A_DAY // self._slot)):
+            now = sweep * self._slot
+            day = now // _A_DAY
+            for missing in range(reached + 1, day):  # sweeps may be further apart than a day
+                self.days[missing] = self._standing(self.days[reached])
+            reached = day
+            self._sweep(sweep, now, self.days[day])
+        for missing in range(reached + 1, days):
+            self.days[missing] = self._standing(self.days[reached])
+
+    def too_late_from(self, end: int) -> int:
+        """The last sweep before that moment that left a place unused; 0 if none did."""
+        index = bisect.bisect_left(self._idle, end)
+        return self._idle[index - 1] if index else 0
+
+    # ---- one sweep --------------------------------------------------------------------------------------------------
+
+    def _sweep(self, sweep: int, now: int, day: DayCount) -> None:
+        self._come_due(now)
+        left = self._creates.left(now, self.most if now < self._pace else self.per_day)
+        pulled = self._pull(sweep, left) if left else []
+        while left and (pulled or self._ready):
+            early = bool(pulled) and (not self._ready or pulled[-1] < self._ready[0])
+            number = pulled.pop()[2] if early else self._next_ready(now)
+            if number is None:
+                continue
+            if early:
+                self._leave_crowd(number)
+            self._rotate(number, now)
+            left -= 1
+            day.rotations += 1
+            day.pulled_forward += early
+        self._end(now)
+        self._revoke(now, day)
+        day.waiting, day.free = len(self._ready), left
+        if left:
+            self._idle.append(now)
+
+    def _come_due(self, now: int) -> None:
+        while self._coming and self._coming[0][0] <= now:
+            _, number, turn = heapq.heappop(self._coming)
+            state = self._states[number]
+            if turn != state.turn:
+                continue
+            opens = self._waits_until(state, now)
+            if opens is not None:
+                heapq.heappush(self._coming, (opens, number, turn))
+                continue
+            if state.crowded:
+                self._leave_crowd(number)
+            self._make_ready(number, now)
+
+    def _waits_until(self, state: KeyState, now: int) -> int | None:
+        """When the window opens for which a due rotation waits."""
+        window = state.member.spec.window
+        if window is None or state.broken or self._is_open(window, now):
+            return None
+        opens, _ = self._openings[window].after(now)
+        return None if state.ends is not None and opens > state.ends - state.cut else opens
+
+    def _is_open(self, window: Window, now: int) -> bool:
+        return self._openings[window].within(max(0, now - self._back), now)
+
+    def _make_ready(self, number: int, now: int) -> None:
+        state = self._states[number]
+        # Without an end it comes after what can't wait, and before the rest.
+        deadline = now + URGENT_MICROS if state.ends is None and not state.broken else state.ends
+        heapq.heappush(self._ready, (now if deadline is None else deadline, state.member.name, number))
+        self._crowds.due[self._due_slot(state)] += 1
+
+    def _due_slot(self, state: KeyState) -> int:
+        return -1 if state.ends is None or state.broken else (state.ends - state.keep) // self._slot
+
+    def _next_ready(self, now: int) -> int | None:
+        """The most urgent; ``None`` if that waits for its window, which has closed before it found a place."""
+        _, _, number = heapq.heappop(self._ready)
+        state = self._states[number]
+        self._crowds.take_due(self._due_slot(state))
+        opens = self._waits_until(state, now)
+        if opens is None:
+            return number
+        heapq.heappush(self._coming, (opens, number, state.turn))
+        self._join_crowd(number)
+        return None
+
+    def _pull(self, sweep: int, left: int) -> list[tuple[int, str, int]]:
+        """Whom the planner would pull forward now, the ones that end first last."""
+        found: list[int] = []
+        for kind, count in self._crowds.must_start(sweep, self.per_day):
+            found += self._crowds.first_of(kind, sweep, min(count, left), self._ends)
+        chosen = sorted((*self._ends[number], number) for number in found)[:left]
+        return chosen[::-1]
+
+    def _rotate(self, number: int, now: int) -> None:
+        state = self._states[number]
+        member = state.member
+        self._creates.used.append(now)
+        if state.revokes:
+            self._retired += 1
+            due = now + self._replacements[number].grace
+            heapq.heappush(self._retiring, (due, self._retired, member.spec.window))
+        index = self._open_misses.pop(number, None)
+        if index is not None:
+            missed = self.missed[index]
+            self.missed[index] = Missed(missed.secret, missed.key_id, missed.ends, now)
+        new = self._replacements[number]
+        self._states[number] = KeyState(
+            member,
+            ends=now + new.life,
+            due=now + new.due,
+            keep=new.keep,
+            cut=new.cut,
+            broken=False,
+            revokes=True,
+            key_id=None,
+            turn=state.turn + 1,
+        )
+        self._enter(number)
+
+    def _end(self, now: int) -> None:
+        """Keys that have ended, though this sweep has done what it could."""
+        while self._ending and self._ending[0][0] <= now:
+            end, number, turn = heapq.heappop(self._ending)
+            state = self._states[number]
+            if turn != state.turn:
+                continue
+            self._open_misses[number] = len(self.missed)
+            self.missed.append(Missed(state.member.name, state.key_id, end, None))
+
+    def _revoke(self, now: int, day: DayCount) -> None:
+        left = self._updates.left(now, self.most if now < self._pace else self.per_day)
+        shut: list[tuple[int, int, Window | None]] = []
+        while left and self._retiring and self._retiring[0][0] <= now:
+            _, order, window = heapq.heappop(self._retiring)
+            if window is not None and not self._is_open(window, now):
+                shut.append((self._openings[window].after(now)[0], order, window))
+                continue
+            self._updates.used.append(now)
+            left -= 1
+            day.revocations += 1
+        for entry in shut:
+            heapq.heappush(self._retiring, entry)
+        day.overdue = self._overdue(now) if not left else 0
+
+    def _overdue(self, now: int) -> int:
+        return sum(1 for due, _, window in self._retiring if due <= now and (not window or self._is_open(window, now)))
+
+    # ---- parts ------------------------------------------------------------------------------------------------------
+
+    def _begin(self, member: Member) -> KeyState:
+        return KeyState(
+            member,
+            ends=None if member.ends is None else self._micro(member.ends),
+            due=None if member.due is None else self._micro(member.due),
+            keep=member.keep // MICRO,
+            cut=member.cut // MICRO,
+            broken=member.broken,
+            revokes=member.revokes,
+            key_id=member.key_id,
+        )
+
+    def _enter(self, number: int) -> None:
+        """A new key's dates."""
+        state = self._states[number]
+        if state.ends is not None:
+            self._ends[number] = state.ends, state.member.name
+            heapq.heappush(self._ending, (state.ends, number, state.turn))
+        if state.due is not None:
+            heapq.heappush(self._coming, (state.due, number, state.turn))
+        self._join_crowd(number)
+
+    def _join_crowd(self, number: int) -> None:
+        state = self._states[number]
+        if state.ends is not None and not state.broken:
+            self._crowds.add(number, state.ends - state.keep, state.member.spec.window)
+            state.crowded = True
+
+    def _leave_crowd(self, number: int) -> None:
+        state = self._states[number]
+        assert state.ends is not None
+        self._crowds.remove(number, state.ends - state.keep, state.member.spec.window)
+        state.crowded = False
+
+    def _standing(self, before: DayCount) -> DayCount:
+        return DayCount(waiting=before.waiting, overdue=before.overdue, free=before.free)
+
+    def _micro(self, moment: datetime) -> int:
+        return (moment - self._now) // MICRO
+
+
+def _sweeps_a_day(replacements: list[Replacement], policy: Policy) -> int:
+    pace = pace_of(policy)
+    shortest = min((each.life - each.due for each in replacements), default=pace // MICRO)
+    real = max(1, pace // policy.sweep_every)
+    return min(SWEEPS_A_DAY, real) if shortest > pace // MICRO // SWEEPS_A_DAY else real

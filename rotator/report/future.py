@@ -1,0 +1,99 @@
+"""The forecast's days as columns against the daily limit, and which keys are at risk."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rotator.cli.words import brief, counted
+from rotator.core.durations import human_duration
+from rotator.core.forecast import AccountForecast, AtRisk, verdict
+from rotator.core.forecast_spans import Span, spans
+from rotator.report.markup import Markup, join, table, tag
+
+MOST_COLUMNS: Final = 100
+MOST_AT_RISK: Final = 100
+
+
+def future(found: AccountForecast) -> Markup:
+    """Verdict, columns, keys at risk."""
+    full = found.first_full_day
+    words = "No day is full." if full is None else f"The first full day is {full.day} {full:%b %Y}."
+    parts = [
+        tag(
+            "div",
+            tag("p", tag("b", verdict(found))),
+            tag("p", words, class_="soft"),
+            class_="verdict bad" if found.at_risk else "verdict",
+        ),
+        _columns(found),
+    ]
+    if found.at_risk:
+        parts.append(_at_risk(found))
+    return join(parts)
+
+
+def _columns(found: AccountForecast) -> Markup:
+    name, lines = spans(found.days, MOST_COLUMNS)
+    allowed = found.per_day * lines[0].days
+    top = max(1, allowed, *(line.rotations for line in lines)) * 1.1
+    limit = tag("span", f"at most {allowed} a {_unit(name)}")
+    columns = [_column(line, top) for line in lines]
+    line = tag("div", limit, class_="limit", style=f"bottom:{round(100 * allowed / top, 1)}%")
+    first, last = lines[0].begin, lines[-1].begin
+    chart = tag(
+        "div",
+        *columns,
+        line,
+        class_="chart",
+        role="img",
+        aria_label=f"Rotations a {_unit(name)}, at most {allowed}: the table below has the numbers",
+    )
+    ends = tag("div", tag("span", f"{first.day} {first:%b %Y}"), tag("span", f"{last.day} {last:%b %Y}"), class_="ends")
+    keys = tag(
+        "div",
+        tag("span", tag("i", class_="swatch d"), "rotations that are due"),
+        tag("span", tag("i", class_="swatch p"), "pulled forward, later would be too late"),
+        class_="legend",
+    )
+    busy = [line for line in lines if line.rotations or line.revocations or line.waiting or line.overdue]
+    heads = (name, "rotations", "pulled forward", "revocations", "waiting", "overdue")
+    numbers = table(heads, (_numbers(each) for each in busy))
+    more = tag("details", tag("summary", f"the numbers ({counted(len(busy), 'line')}; all others are 0)"), numbers)
+    return join([chart, ends, keys, more] if busy else [chart, ends, keys])
+
+
+def _unit(name: str) -> str:
+    return {"day": "day", "week of": "week"}.get(name, "fortnight")
+
+
+def _column(line: Span, top: float) -> Markup:
+    due = line.rotations - line.pulled_forward
+    parts = [
+        tag("i", class_=sign, style=f"height:{round(100 * count / top, 2)}%;min-height:3px")
+        for sign, count in (("p", line.pulled_forward), ("d", due))
+        if count
+    ]
+    said = f"{counted(line.rotations, 'rotation')}, {line.pulled_forward} pulled forward"
+    return tag("i", *parts, title=f"{line.begin.day} {line.begin:%b}: {said}")
+
+
+def _numbers(line: Span) -> tuple[str, ...]:
+    counts = (line.rotations, line.pulled_forward, line.revocations, line.waiting, line.overdue)
+    return f"{line.begin.day} {line.begin:%b %Y}", *(str(count) for count in counts)
+
+
+def _at_risk(found: AccountForecast) -> Markup:
+    now = found.days[0].date
+    shown = found.at_risk[:MOST_AT_RISK]
+    rows = ((risk.secret, str(risk.reason), brief(risk.ends_at, now), _turn(risk)) for risk in shown)
+    parts = [tag("h3", "Keys that end before their turn"), table(("secret", "why", "ends (UTC)", "then"), rows)]
+    if len(found.at_risk) > MOST_AT_RISK:
+        more = len(found.at_risk) - MOST_AT_RISK
+        parts.append(tag("p", f"… and {more} more; `rotator forecast --json` has them all", class_="soft"))
+    return join(parts)
+
+
+def _turn(risk: AtRisk) -> str:
+    if risk.replaced_at is None:
+        return "not replaced in these days"
+    return f"replaced {human_duration(risk.replaced_at - risk.ends_at)} after its end"

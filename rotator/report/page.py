@@ -1,0 +1,130 @@
+"""The page as a whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from rotator import __version__
+from rotator.cli.words import counted
+from rotator.core.model import AccountPlan, Severity
+from rotator.core.states import State
+from rotator.core.text import short_id
+from rotator.report.future import future
+from rotator.report.gather import AccountReport, Report
+from rotator.report.markup import Markup, join, redacting, table, tag, text
+from rotator.report.style import STYLE
+from rotator.report.timeline import Axis, timeline
+
+POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+MOST_ROWS: Final = 200
+"""Of a table of alerts or of secrets that are left alone."""
+
+
+def render(report: Report, redact: Callable[[str], str] = str) -> str:
+    """The report as a document that needs nothing but itself.
+
+    :param redact: takes out of texts what must not be seen.
+    """
+    with redacting(redact):
+        title = "Infobip keys"
+        head = tag(
+            "head",
+            tag("meta", charset="utf-8"),
+            tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+            tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
+            tag("meta", name_="referrer", content="no-referrer"),
+            tag("title", f"{title} · {report.generated_at:%Y-%m-%d}"),
+            tag("style", Markup(STYLE)),
+        )
+        at = f"{report.generated_at.day} {report.generated_at:%b %Y %H:%M} UTC"
+        made = f"as of {at} · deployment {report.deployment} · rotator {__version__}"
+        parts = [tag("header", tag("h1", title), tag("p", made, class_="soft"))]
+        parts += [_account(each, report) for each in report.accounts]
+        if not report.accounts:
+            parts.append(tag("p", "No secret is tagged rotator:role here. Check region and account: `rotator doctor`."))
+        if report.audit is not None:
+            parts.append(_audit(report.audit, report.audit_skipped))
+        parts.append(
+            tag(
+                "footer",
+                "Names, dates and ids; no key's value. Nothing was changed. What the next sweep does: `rotator plan`.",
+                class_="soft",
+            )
+        )
+        return "<!doctype html>\n" + tag("html", head, tag("body", tag("main", *parts)), lang="en") + "\n"
+
+
+def _account(each: AccountReport, report: Report) -> Markup:
+    plan = each.plan
+    parts: list[Markup] = [tag("h2", plan.account)]
+    if plan.error is not None:
+        said = tag("p", tag("b", "Not observed: "), plan.error)
+        mend = tag("p", "What is wrong, and how to mend it: `rotator doctor`.", class_="soft")
+        parts.append(tag("div", said, mend, class_="verdict bad"))
+        return tag("section", *parts)
+    parts.append(_tiles(each))
+    parts += _to_mend(plan)
+    if each.forecast is not None and each.forecast.error is None:
+        days = len(each.forecast.days)
+        parts += [tag("h3", f"The next {counted(days, 'day')}"), future(each.forecast)]
+        if each.rows:
+            parts += [tag("h3", "Every secret"), timeline(each.rows, Axis.of(report.generated_at, days))]
+    return tag("section", *parts)
+
+
+def _tiles(each: AccountReport) -> Markup:
+    counts = Counter(row.state.state for row in each.rows)
+    quota = each.plan.quota
+    tiles = [("secrets", str(len(each.rows))), ("keys at Infobip", str(each.plan.keys))]
+    tiles += [(str(state), str(counts[state])) for state in State if counts[state]]
+    tiles.append(("creates used today", f"{quota.creates_used} of {quota.creates_limit}"))
+    tiles.append(("for emergencies", str(quota.reserve)))
+    return tag("div", *(tag("div", tag("b", number), name, class_="tile") for name, number in tiles), class_="tiles")
+
+
+def _to_mend(plan: AccountPlan) -> list[Markup]:
+    parts: list[Markup] = []
+    for title, severity in (("To mend", Severity.ERROR), ("To know", Severity.WARNING)):
+        alerts = [alert for alert in plan.alerts if alert.severity is severity]
+        rows = [
+            (alert.secret or (short_id(alert.key_id) if alert.key_id else plan.account), str(alert.kind), alert.detail)
+            for alert in alerts
+        ]
+        parts += _table(title, ("secret or key", "what", "and what to do"), rows)
+    said = {(alert.secret, alert.kind) for alert in plan.alerts}
+    left = [skip for skip in plan.skipped if (skip.secret, skip.reason) not in said]
+    skips = [(skip.secret, str(skip.reason), skip.detail) for skip in left]
+    return parts + _table("Left alone", ("secret", "why", "in words"), skips)
+
+
+def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Markup]:
+    if not rows:
+        return []
+    parts = [tag("h3", title), table(heads, rows[:MOST_ROWS])]
+    if len(rows) > MOST_ROWS:
+        parts.append(tag("p", f"… and {len(rows) - MOST_ROWS} more; `rotator plan --json` has them all", class_="soft"))
+    return parts
+
+
+def _audit(lines: Sequence[Mapping[str, Any]], skipped: int) -> Markup:
+    heads = ("time (UTC)", "event", "outcome", "secret", "key", "why", "by")
+    parts: list[Markup] = [tag("h2", "Recent audit lines")]
+    said = f"the last {counted(len(lines), 'line')}, the newest first"
+    said += f"; {skipped} could not be read" if skipped else ""
+    parts.append(tag("p", f"{said}. Whether any is missing or altered: `rotator audit verify`.", class_="soft"))
+    if lines:
+        parts.append(table(heads, [_audit_cells(line) for line in lines]))
+    return tag("section", *parts)
+
+
+def _audit_cells(line: Mapping[str, Any]) -> tuple[str, ...]:
+    def field(name: str, limit: int = 200) -> Markup:
+        value = line.get(name)
+        return Markup("" if value is None else text(str(value), limit))
+
+    why = [part for part in (field("reason"), field("incident"), field("error", 400), field("detail", 400)) if part]
+    time = Markup(field("timestamp", 40).replace("T", " ").removesuffix("Z"))
+    cells = (field("event"), field("outcome"), field("secret"), field("key_id"))
+    return time, *cells, join(why, " · "), field("actor")

@@ -1,0 +1,157 @@
+"""An idle sweep of so many secrets, beside the mere paging of the same lists, and beside what a typical script does."""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+import statistics
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import requests
+
+from rotator.audit import Audit, Trigger
+from rotator.aws.secretsmanager import SecretsManagerStore
+from rotator.context import Services
+from rotator.core.model import Policy, SecretEntry
+from rotator.core.secret import Secret
+from rotator.infobip.client import InfobipClient
+from rotator.infobip.credentials import parse_credentials
+from rotator.ports import KeyProvider
+from rotator.reconcile import Reconciler
+from rotator.redact import Redactor
+from tests.bench.far_end import PAGE, PER_ACCOUNT, FarEnd
+
+SAMPLE = 200
+"""Secrets that the typical script is measured on; its figures are scaled, as each costs the same."""
+
+
+def idle_sweeps(sizes: list[int], rounds: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """One row a size: calls, CPU seconds, ratios, and the most memory that a sweep held, in bytes."""
+    rows = []
+    for count in sizes:
+        say(f"idle sweep of {count:,} secrets")
+        rows.append(_row(count, max(1, min(rounds, 20_000 // count))))
+    return rows
+
+
+def _row(count: int, rounds: int) -> dict[str, Any]:
+    sample = min(count, SAMPLE)
+    works = {"sweep": sweep, "paging": paging, "script": lambda far_end: script(far_end, sample)}
+    took: dict[str, list[float]] = {name: [] for name in works}
+    calls: dict[str, dict[str, int]] = {}
+    for _ in range(rounds):  # side by side: what else the machine does falls upon all alike
+        for name, work in works.items():
+            far_end = FarEnd(count)
+            took[name].append(cpu_of(work, far_end))
+            calls[name] = dict(far_end.calls)
+    seconds = {name: statistics.median(times) for name, times in took.items()}
+    scale = count / sample
+    script_calls = {name: round(number * scale) for name, number in calls["script"].items()}
+    return {
+        "secrets": count,
+        "accounts": -(-count // PER_ACCOUNT),
+        "rounds": rounds,
+        "calls": calls["sweep"],
+        "calls_paging": calls["paging"],
+        "calls_script": script_calls,
+        "calls_to_script": sum(script_calls.values()) / sum(calls["sweep"].values()),
+        "cpu_seconds": seconds["sweep"],
+        "cpu_to_paging": statistics.median(a / b for a, b in zip(took["sweep"], took["paging"], strict=True)),
+        "cpu_to_script": seconds["sweep"] / (seconds["script"] * scale),
+        "script_sample": sample,
+        "peak_bytes": peak_of(sweep, FarEnd(count)),
+    }
+
+
+def cpu_of(work: Callable[[FarEnd], None], far_end: FarEnd) -> float:
+    """The processor time of all threads, in seconds."""
+    gc.collect()
+    begun = time.process_time()
+    work(far_end)
+    return time.process_time() - begun
+
+
+def peak_of(work: Callable[[FarEnd], None], far_end: FarEnd) -> int:
+    """The most memory that Python held at once for it, in bytes."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        work(far_end)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+# ---- what is compared -----------------------------------------------------------------------------------------------
+
+
+def sweep(far_end: FarEnd) -> None:
+    """The rotator's own, with everything but a connection."""
+    redactor = Redactor()
+
+    def connect(entry: SecretEntry, text: Secret) -> KeyProvider:
+        account = int(entry.name.rpartition("/")[2])
+        credentials = parse_credentials(entry.name, text)
+        return InfobipClient(
+            credentials, far_end.clock, learn=redactor.learn, adapters=lambda: far_end.infobip(account)
+        )
+
+    audit = Audit(
+        io.StringIO(),
+        deployment="default",
+        actor="bench",
+        trigger=Trigger.SCHEDULE,
+        redactor=redactor,
+        clock=far_end.clock,
+    )
+    store = SecretsManagerStore(far_end.client(), learn=redactor.learn_value)
+    services = Services(store, connect, audit, _NoEvents(), far_end.clock, Policy())
+    done = Reconciler(services).sweep()
+    swept = sum(plan.keys for plan in done.plan.accounts)
+    if not done.ok or done.results or swept != far_end.count:
+        raise AssertionError(f"not an idle sweep of {far_end.count}: {swept} keys, {done.plan.accounts[0].alerts}")
+
+
+def paging(far_end: FarEnd) -> None:
+    """Both lists read to their ends, parsed and thrown away."""
+    client, token = far_end.client(), ""
+    while True:
+        more = {"NextToken": token} if token else {}
+        page = client.list_secrets(MaxResults=PAGE, IncludePlannedDeletion=True, **more)
+        token = page.get("NextToken", "")
+        if not token:
+            break
+    for account in range(far_end.accounts):
+        session, number, pages = _session(far_end, account), 0, 1
+        while number < pages:
+            query = {"page": str(number), "size": str(PAGE)}
+            answer = session.get("https://a.invalid/settings/2/api-keys", params=query, timeout=9)
+            pages, number = json.loads(answer.content)["paging"]["totalPages"], number + 1
+
+
+def script(far_end: FarEnd, secrets: int) -> None:
+    """The loop that is usually written: describe each secret, read its value, ask for its key."""
+    client, session = far_end.client(), _session(far_end, 0)
+    for index in range(secrets):
+        name = f"prod/service-{index:06}/infobip"
+        client.describe_secret(SecretId=name)
+        json.loads(client.get_secret_value(SecretId=name)["SecretString"])
+        session.get(f"https://a.invalid/settings/2/api-keys/{far_end.key_id(index)}", timeout=9).json()
+
+
+def _session(far_end: FarEnd, account: int) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    session.mount("https://", far_end.infobip(account))
+    return session
+
+
+class _NoEvents:
+    """No event bus."""
+
+    def send(self, detail_type: str, detail: Any) -> None:
+        """Nothing is sent."""

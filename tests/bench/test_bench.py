@@ -1,0 +1,95 @@
+"""``make bench`` at its smallest: the table, the shape of the JSON, the counts; and what a sweep holds in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bench.far_end import FarEnd
+from tests.bench.sweeps import peak_of, script, sweep
+
+ROOT = Path(__file__).parent.parent.parent
+MOST_A_SECRET = 4_500
+"""Bytes: its name, ARN, labels and tags, its key's name and dates, and what the plan makes of them."""
+
+
+def bench(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.bench", *options]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+    """The table and the figures of a run without the Lambda package, which other tests build."""
+    target = tmp_path_factory.mktemp("bench") / "figures" / "bench.json"
+    sizes = ["--sweeps", "150,250", "--plans", "100,1000"]
+    done = bench(*sizes, "--cold", "0", "--rounds", "1", "--json", str(target))
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads(target.read_text(encoding="utf-8"))
+
+
+def test_the_figures(measured: tuple[str, dict[str, Any]]) -> None:
+    _, found = measured
+    assert found["cold_start"] is None
+    assert [(row["secrets"], row["calls"]) for row in found["sweeps"]] == [
+        (150, {"ListSecrets": 2, "GetSecretValue": 1, "GET keys": 2}),
+        (250, {"ListSecrets": 3, "GetSecretValue": 1, "GET keys": 3}),
+    ]
+    for row in found["sweeps"]:
+        assert row["calls_script"] == dict.fromkeys(("DescribeSecret", "GetSecretValue", "GET key"), row["secrets"])
+        assert all(row[name] > 0 for name in ("cpu_seconds", "cpu_to_paging", "cpu_to_script", "peak_bytes"))
+    assert found["rotation"] == {
+        "rotation": {
+            "secretsmanager": {"add_label": 1, "describe": 1, "promote": 1, "read_current": 1, "stage": 1},
+            "infobip": {"GET balance": 1, "GET key": 1, "POST api-keys": 1},
+        },
+        "end_of_grace": {
+            "secretsmanager": {"describe": 1, "remove_label": 2},
+            "infobip": {"GET key": 1, "PUT key": 1},
+        },
+    }
+    assert [row["keys"] for row in found["planner"]] == [100, 1000]
+    assert found["planner"][0]["growth"] == 1
+
+
+def test_the_table(measured: tuple[str, dict[str, Any]]) -> None:
+    rows = [line.split("|") for line in measured[0].splitlines()]
+    assert {len(cells) for cells in rows} == {5}  # as Markdown reads it
+    assert [
+        line for line in measured[0].splitlines() if "250 secrets: calls" in line
+    ] == ["| idle sweep of 250 secrets: calls, and a typical script's | 7 and 750 | 2 a hundred |"]
+
+
+@pytest.mark.parametrize("options", [["--sweeps", "0"], ["--plans", "many"], ["--cold", "x"]])
+def test_sizes_that_are_none(options: list[str]) -> None:
+    done = bench(*options)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_figures_that_can_not_be_written_are_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    options = ["--sweeps", "", "--plans", "", "--cold", "0", "--json", str(tmp_path / "file" / "bench.json")]
+    done = bench(*options)
+    assert done.returncode == 1
+    assert "can't be written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_far_end_answers_the_script() -> None:
+    far_end = FarEnd(3)
+    script(far_end, 3)
+    assert far_end.calls == {"DescribeSecret": 3, "GetSecretValue": 3, "GET key": 3}
+
+
+def test_what_a_sweep_holds_grows_little_with_the_secrets() -> None:
+    sweep(FarEnd(100))  # what is loaded once is not counted
+    few, many = (peak_of(sweep, FarEnd(count)) for count in (2_000, 4_000))
+    assert (many - few) / 2_000 < MOST_A_SECRET

@@ -1,0 +1,182 @@
+"""``rotator consumers`` as it is run: a child process, moto, and reads that were really made."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from rotator.cli.options import Options
+from tests import leaks
+from tests.aws.fake_aws import FakeAws, error, serve
+from tests.cli.rig import Rig
+
+NAME = "prod/sms/otp"
+HOUR = timedelta(hours=1)
+HOSTILE = 'x"><script>\x1b[2J'
+
+
+def read(rig: Rig, user: str, **which: str) -> None:
+    """A consumer reads the secret; its access key is its name."""
+    made: Any = boto3.client(
+        "secretsmanager",
+        endpoint_url=rig.moto.url,
+        region_name="eu-central-1",
+        aws_access_key_id=user,
+        aws_secret_access_key="x",
+    )
+    made.get_secret_value(SecretId=NAME, **which)
+
+
+@pytest.fixture
+def replaced(rig: Rig) -> Rig:
+    """billing, sms and a hostile one read it, then its key was replaced, then sms read it and somebody new."""
+    account, _ = rig.account("main")
+    rig.secret(NAME, account, gate="adoption")
+    for user in ("billing", "sms", HOSTILE.replace("\x1b", "?")):
+        read(rig, user)
+    rig.clock.advance(HOUR)
+    assert rig.run("rotate", NAME, "--reason", "test").code == 0
+    for key in rig.world.keys():
+        leaks.register(key.value)
+    rig.clock.advance(HOUR)
+    read(rig, "sms")
+    read(rig, "new")
+    read(rig, "billing", VersionStage="AWSPREVIOUS")
+    return rig
+
+
+def test_for_people(replaced: Rig) -> None:
+    ran = replaced.run("consumers", NAME)
+    assert ran.code == 0
+    assert max(len(line) for line in ran.out.splitlines()) <= 80
+    assert ran.out.isascii() or "…" in ran.out
+    lines = ran.out.splitlines()
+    assert lines[0].startswith(f"{NAME} · key ")
+    rows = {line.split()[0]: line for line in lines if line.startswith("  user/")}
+    assert set(rows) == {"user/billing", 'user/x"><script>?[2J', "user/sms", "user/new"}
+    assert "old version" in rows["user/billing"]
+    assert "not since" in rows['user/x"><script>?[2J']
+    assert "not  " in rows["user/new"]
+    text = " ".join(ran.out.split())
+    assert "2 principals of 4 may still use key" in text
+    assert "the revocation waits for them, at the latest until" in text
+    assert "rotator" not in rows  # its own reads are none
+    assert "user/testing" not in ran.out
+
+
+def test_as_json(replaced: Rig) -> None:
+    ran = replaced.run("consumers", NAME, "--json")
+    assert ran.code == 0
+    found = ran.document
+    assert (found["account"], found["secret"], found["gate"], found["gap"]) == ("main", NAME, "adoption", None)
+    assert found["retiring"]["replaced_at"] < found["retiring"]["revoke_at"] < found["retiring"]["waits_until"]
+    arn = "arn:aws:iam::123456789012:user/"
+    assert {each["principal"]: each["waited_for"] for each in found["consumers"]} == {
+        f"{arn}billing": True,
+        f'{arn}x"><script>?[2J': True,
+        f"{arn}sms": False,
+        f"{arn}new": False,
+    }
+    billing = next(each for each in found["consumers"] if each["principal"] == f"{arn}billing")
+    assert billing["last_read_before"] < billing["last_read_of_old_version_since"] == billing["last_read"]
+    assert billing["last_read_since"] is None
+
+
+def test_run_waits_and_then_does_not(replaced: Rig) -> None:
+    replaced.clock.advance(timedelta(hours=72))
+    ran = replaced.run("run", "--json")
+    (account,) = ran.document["accounts"]
+    assert ran.code == 0
+    assert [(skip["secret"], skip["reason"]) for skip in account["skipped"]] == [(NAME, "not-adopted")]
+    assert account["actions"] == []
+    for user in ("billing", 'x"><script>?[2J'):
+        read(replaced, user)
+    (account,) = replaced.run("run", "--json").document["accounts"]
+    assert [(action["kind"], action["reason"]) for action in account["actions"]] == [("revoke", "grace-over")]
+    ran = replaced.run("consumers", NAME)
+    assert "no key in grace, nothing to wait for" in ran.out
+
+
+def test_without_anybody(rig: Rig) -> None:
+    account, _ = rig.account("main")
+    rig.secret(NAME, account)
+    ran = rig.run("consumers", NAME)
+    assert ran.code == 0
+    assert "nobody" in ran.out
+    assert ran.sentence == ""
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_missing_permission_is_named(rig: Rig, as_json: bool) -> None:
+    account, _ = rig.account("main")
+    rig.secret(NAME, account)
+    fake = FakeAws([error("AccessDeniedException", "User is not authorized")])
+    server = serve(fake)
+    try:
+        env = {"AWS_ENDPOINT_URL_CLOUDTRAIL": fake.url}
+        ran = rig.run("consumers", NAME, *(["--json"] if as_json else []), env=env)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert ran.code == 1
+    said = ran.document["error"]["message"] if as_json else ran.sentence
+    assert "cloudtrail:LookupEvents is denied" in said
+    assert "LookupEvents" in fake.operations[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("nowhere",), 1, "nowhere"),
+        ((NAME, "--days", "0"), 2, "--days"),
+        ((NAME, "--days", "91"), 2, "--days"),
+        ((NAME, "--days", "x"), 2, "--days"),
+        ((), 2, "SECRET"),
+        (("\x1b[31m\u202e",), 1, "found no such secret"),
+        (("",), 1, ""),
+    ],
+)
+def test_rubbish_is_answered_in_a_sentence(rig: Rig, arguments: tuple[str, ...], code: int, says: str) -> None:
+    account, _ = rig.account("main")
+    rig.secret(NAME, account)
+    ran = rig.run("consumers", *arguments)
+    assert ran.code == code
+    assert says in ran.sentence
+    assert ran.sentence.isprintable()
+    assert ran.out == ""
+
+
+def test_names_from_outside_are_shown_harmless() -> None:
+    """A hostile principal can't come through an HTTP header, but through CloudTrail."""
+    import io
+
+    from rich.console import Console
+
+    from rotator.cli.consumers import consumers_document, consumers_parts
+    from rotator.consumers import look
+    from tests.reader_log import MemoryLog
+    from tests.world import World
+
+    world = World()
+    log = MemoryLog(world.clock)
+    world.readers = log
+    world.managed(NAME, left=timedelta(days=20), age=timedelta(days=70))
+    log.read(NAME, HOSTILE, "=cmd|' /C calc'!A0", "\u202eevil", "y" * 600)
+    world.pass_time(HOUR)
+    world.sweep()
+    world.pass_time(HOUR)
+    found = look(world.reconciler(), NAME)
+    stream = io.StringIO()
+    console = Console(file=stream, width=80, markup=False, highlight=False, emoji=False)
+    for part in consumers_parts(found, 14, world.clock.now()):
+        console.print(part)
+    shown = stream.getvalue()
+    assert not set(shown) & {"\x1b", "\u202e"}
+    assert max(len(line) for line in shown.splitlines()) <= 80
+    assert "\\x1b" in shown
+    assert json.dumps(consumers_document(found, 14))
+    assert Options().json is False

@@ -1,0 +1,126 @@
+"""``forecast`` as its users run it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from rotator.cli import main
+from rotator.cli.forecast_text import BAR, MOST_LINES
+from rotator.core.forecast import forecast_account
+from rotator.core.forecast_spans import spans
+from rotator.core.model import Policy
+from tests.cli.rig import Rig
+from tests.core.build import NOW, snap
+
+
+def test_json_is_the_contract_key_by_key(rig: Rig) -> None:
+    keys = rig.seed()
+    before = rig.state()
+    ran = rig.run("forecast", "--days", "60", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.document.keys() == {"generated_at", "accounts"}
+    (account,) = ran.document["accounts"]
+    assert {"account", "limit", "reserve", "days", "first_full_day", "at_risk"} <= account.keys()
+    assert (account["account"], account["limit"], account["reserve"], account["secrets"]) == ("main", 40, 8, 6)
+    assert len(account["days"]) == 60
+    named = {"date", "rotations", "pulled_forward", "revocations", "waiting", "overdue", "free"}
+    assert all(day.keys() == named for day in account["days"])
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d", day["date"]) for day in account["days"])
+    # Due now: prod/new, prod/email/news, prod/sms/otp, and, where its window is open, prod/whatsapp/bot.
+    assert account["days"][0]["rotations"] in (3, 4)
+    assert {(risk["secret"], risk["reason"]) for risk in account["at_risk"]} == {
+        ("prod/marketing", "hold"),
+        ("prod/legacy", "misconfigured"),
+    }
+    assert {"secret", "key_id", "ends_at", "reason"} <= account["at_risk"][0].keys()
+    assert account["at_risk"][0]["key_id"] == keys["prod/marketing"].id
+    assert account["at_risk"][0]["ends_at"] == f"{keys['prod/marketing'].valid_to:%Y-%m-%dT%H:%M:%SZ}"
+    assert rig.state() == before
+
+
+def test_for_people_it_is_a_chart_in_80_columns_of_ascii_bars(rig: Rig) -> None:
+    rig.seed()
+    for days, begins in (("20", "  day "), ("90", "  week of "), ("400", "  2 weeks of ")):
+        ran = rig.run("forecast", "--days", days)
+        assert ran.code == 0
+        lines = ran.out.splitlines()
+        assert lines[0] == "main · 6 secrets · 40 a day less 8 for emergencies"
+        assert lines[2].startswith(begins)
+        assert all(len(line) <= 80 for line in lines)
+        bars = [line for line in lines if re.match(r"^  [ \d]\d [A-Z][a-z]{2} ", line)]
+        assert 10 <= len(bars) <= MOST_LINES
+        assert all("|" in bar and bar.isascii() for bar in bars)
+        assert "#" in bars[0]
+        assert "\x1b" not in ran.out
+    ran = rig.run("forecast")
+    words = " ".join(ran.out.split())
+    assert "prod/marketing hold ends" in words
+    assert "No day is full." in words
+    assert ran.out.endswith("`rotator plan`.\n")
+
+
+def test_suppositions_and_what_helps(rig: Rig) -> None:
+    rig.seed()
+    ran = rig.run("forecast", "--what-if", "+2000", "--what-if", "validity=90d", "--days", "80")
+    assert ran.code == 0
+    assert "supposing replacements that live 90d and 2000 more secrets" in ran.out
+    assert "not-in-time" in ran.out
+    assert "keys end before their turn, the first on " in ran.out
+    more = rig.run("forecast", "--what-if", "+2000", "--what-if", "limit=2000", "--days", "80", "--json").document
+    assert {risk["reason"] for risk in more["accounts"][0]["at_risk"]} == {"hold", "misconfigured"}
+    assert more["what_if"] == ["a daily limit of 2000", "2000 more secrets"]
+    short = rig.run("forecast", "--what-if", "validity=2d")
+    assert (short.code, short.out) == (2, "")
+    assert "can't work for prod/billing/sms: rotator:grace is 1d" in short.sentence
+    low = rig.run("forecast", "--json", "--what-if", "reserve=40")
+    assert low.code == 2
+    assert "nothing for scheduled rotations" in low.document["error"]["message"]
+
+
+def test_accounts_hostile_names_and_one_that_does_not_answer(rig: Rig) -> None:
+    first, _ = rig.account("main")
+    rig.secret("prod/held", first, hold="=cmd()")
+    rig.account("second", password="not-the-password")
+    rig.account("third")
+    told = rig.run("forecast", "--days", "5")
+    assert told.code == 1
+    assert "second\n  not observed" in told.out
+    assert "third · 0 secrets" in told.out
+    assert told.out.endswith("`rotator doctor`.\n")
+    document = rig.run("forecast", "--days", "5", "--json")
+    assert document.code == 1
+    assert [error["account"] for error in document.document["errors"]] == ["second"]
+    assert [each["account"] for each in document.document["accounts"]] == ["main", "third"]
+    assert rig.run("forecast", "--account", "third").code == 0
+    assert rig.run("forecast", "--account", "fourth").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--days", "0"], "0 is not in the range"),
+        (["--days", "401"], "401 is not in the range"),
+        (["--days", "many"], "many"),
+        (["--what-if", "limit"], "whole number"),
+        (["--what-if", "more"], "nothing that can be supposed"),
+        (["main"], "main"),
+    ],
+    ids=" ".join,
+)
+def test_usage(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["forecast", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("days", [1, 39, 40, 41, 279, 280, 281, 400])
+def test_a_chart_is_never_longer_than_a_screen(days: int) -> None:
+    found = forecast_account(snap(), Policy(), NOW, days=days)
+    _, lines = spans(found.days, MOST_LINES)
+    assert len(lines) <= MOST_LINES
+    assert sum(line.days for line in lines) == days
+    assert BAR < 40

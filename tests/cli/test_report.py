@@ -1,0 +1,85 @@
+"""``report`` as its users run it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rotator.cli import main
+from tests import leaks
+from tests.cli.rig import Rig
+
+
+def test_a_page_of_the_fleet_with_its_audit(rig: Rig, tmp_path: Path) -> None:
+    keys = rig.seed()
+    audit = tmp_path / "audit.jsonl"
+    assert rig.run("rotate", "prod/sms/otp", "--reason", "test", "--audit-file", str(audit)).code == 0
+    before = rig.state()
+    file = tmp_path / "report.html"
+    ran = rig.run("report", "-o", str(file), "--audit", str(audit), "--days", "30")
+    assert (ran.code, ran.err) == (0, "")
+    words = " ".join(ran.out.split())
+    assert re.search(r"Wrote .*: 8 secrets, \d+ kB\. Open it in a browser\.$", words)
+    page = file.read_text(encoding="utf-8")
+    leaks.check(page, "the page")
+    for name in keys:
+        assert name in page
+    assert "audit freeze until 1 Dec" in page
+    assert "key.created" in page
+    assert "The next 30 days" in page
+    assert all(key.id not in page for key in keys.values())
+    assert rig.state() == before
+
+
+def test_to_stdout_and_as_json(rig: Rig, tmp_path: Path) -> None:
+    rig.seed()
+    ran = rig.run("report", "-o", "-")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith("<!doctype html>\n<html lang=\"en\">")
+    assert ran.out.endswith("</html>\n")
+    file = tmp_path / "page.html"
+    document = rig.run("report", "-o", str(file), "--json").document
+    assert document == {"file": str(file), "bytes": file.stat().st_size, "accounts": 1, "secrets": 8}
+
+
+def test_an_account_that_does_not_answer_stands_in_the_page(rig: Rig, tmp_path: Path) -> None:
+    rig.account("second", password="not-the-password")
+    file = tmp_path / "page.html"
+    ran = rig.run("report", "-o", str(file))
+    assert ran.code == 1
+    assert "second is not in it" in ran.out
+    assert "Not observed:" in file.read_text(encoding="utf-8")
+    ran = rig.run("report", "-o", str(file), "--json")
+    assert ran.code == 1
+    assert [error["account"] for error in ran.document["errors"]] == ["second"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "--output"),
+        (["-o", "/"], "is a directory"),
+        (["-o", "/no/such/place/x.html"], "does not exist"),
+        (["-o", "/dev/null"], "no regular file"),
+        (["-o", "x.html", "--audit", "/no/such/file"], "/no/such/file"),
+        (["-o", "x.html", "--days", "0"], "not in the range"),
+        (["-o", ""], "is a directory"),
+    ],
+    ids=" ".join,
+)
+def test_usage_is_said_before_anything_is_asked(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert not Path("x.html").exists()
+
+
+def test_stdout_and_json_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "-o", "-", "--json"]) == 2
+    assert "exclude each other" in capsys.readouterr().err

@@ -1,0 +1,96 @@
+"""The page's file, and the end of an audit file."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from rotator.errors import ConfigurationError
+from rotator.report.audit_tail import MOST_LINES, read_tail
+from rotator.report.write import Unwritten, check_target, write_page
+
+
+def test_a_new_page_is_its_owner_s_alone_and_an_old_one_keeps_its_mode(tmp_path: Path) -> None:
+    target = check_target(tmp_path / "report.html")
+    assert write_page(target, "<p>é\ud800") == len("<p>é\\ud800".encode())
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    target.chmod(0o644)
+    write_page(target, "new")
+    assert target.read_text(encoding="utf-8") == "new"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o644
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "real.html").write_text("old")
+    link = tmp_path / "link.html"
+    link.symlink_to("real.html")
+    write_page(check_target(link), "new")
+    assert link.is_symlink()
+    assert (tmp_path / "real.html").read_text() == "new"
+
+
+def test_what_can_not_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    loop = tmp_path / "loop"
+    loop.symlink_to("loop")
+    for path, said in (
+        (tmp_path, "is a directory"),
+        (tmp_path / "fifo", "no regular file"),
+        (Path("/dev/null"), "no regular file"),
+        (tmp_path / "none" / "x.html", "does not exist"),
+        (tmp_path / "a\0b", "can't be a file's name"),
+        (tmp_path / ("x" * 300), "can't be"),
+        (loop, "can't be"),
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            check_target(path)
+        assert said in str(caught.value), path
+    target = tmp_path / "report.html"
+    target.write_text("old")
+    inside = Path("/proc/self/report.html")
+    with pytest.raises(Unwritten, match="was not written"):
+        write_page(inside, "new")
+    assert target.read_text() == "old"
+
+
+def line(number: int) -> str:
+    return json.dumps({"event": "key.created", "seq": number})
+
+
+def test_the_last_lines_the_newest_first(tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    file.write_text("\n".join(line(number) for number in range(5_000)) + "\n")
+    lines, skipped = read_tail(file)
+    assert [each["seq"] for each in lines] == list(range(4_999, 4_999 - MOST_LINES, -1))
+    assert skipped == 0
+
+
+def test_lines_that_are_none_are_counted(tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    rubbish = ["", "not json", "[1]", '{"no": "event"}', "[" * 100_000, "\x00\xff", '{"event": "cut off']
+    file.write_bytes("\n".join([line(1), *rubbish]).encode("latin-1"))
+    lines, skipped = read_tail(file)
+    assert [each["seq"] for each in lines] == [1]
+    assert skipped == len(rubbish) - 1  # an empty line is no line
+    file.write_bytes(b"")
+    assert read_tail(file) == ((), 0)
+    file.write_bytes(b"x" * 9_000_000 + b"\n" + line(2).encode())
+    assert [each["seq"] for each in read_tail(file)[0]] == [2]
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path, said in (
+        (tmp_path / "none", "No such file"),
+        (tmp_path, "regular file"),
+        (tmp_path / "fifo", "regular file"),
+        (Path("a\0b"), "can't be one"),
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            read_tail(path)
+        assert said in str(caught.value)

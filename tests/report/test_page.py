@@ -1,0 +1,163 @@
+"""The page's words and markup, without a browser."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rotator.core.forecast import verdict
+from rotator.core.model import AccountPlan, Quota
+from rotator.report import AccountReport, Report, render
+from rotator.report.markup import Markup, join, redacting, tag, text
+from rotator.report.page import POLICY
+from rotator.report.timeline import Axis
+from tests.core.build import DAY, NOW
+from tests.report.pages import HOSTILE, report
+
+EMPTY = Report(NOW, "default", ())
+VOID = {"meta", "br"}
+PARTS = {"html", "head", "meta", "title", "style", "body", "main", "header", "footer", "section", "div", "span", "i"}
+ELEMENTS = PARTS | {"h1", "h2", "h3", "p", "b", "ul", "li", "code", "details", "summary"}
+ELEMENTS |= {"table", "thead", "tbody", "tr", "th", "td"}
+
+
+class Reader(HTMLParser):
+    """Reads a page as a browser would, and fails where elements are not nested."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.elements: Counter[str] = Counter()
+        self.attributes: Counter[str] = Counter()
+        self.values: list[str] = []
+        self.words: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements[tag] += 1
+        for name, value in attrs:
+            self.attributes[name] += 1
+            self.values.append(value or "")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def said(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def test_it_is_one_page_that_fetches_nothing_and_runs_nothing() -> None:
+    page = render(report(40))
+    read = Reader(page)
+    assert set(read.elements) <= ELEMENTS
+    assert not {name for name in read.attributes if name.startswith("on") or name in ("src", "href", "srcset")}
+    assert f'http-equiv="Content-Security-Policy" content="{POLICY.replace(chr(39), "&#x27;")}"' in page
+    assert "url(" not in page
+    assert "@import" not in page
+
+
+def test_everything_from_outside_is_text() -> None:
+    page = render(report(40))
+    read = Reader(page)
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    assert "<script>document.title='taken'</script>" in read.said  # as words
+    assert read.elements["script"] == read.elements["img"] == 0
+    assert r"\x1b[31m" in read.said
+
+
+@given(st.text(max_size=60))
+def test_no_text_becomes_markup_wherever_it_stands(words: str) -> None:
+    read = Reader(tag("p", words, Markup(" "), text(words), title=words))
+    assert set(read.elements) <= {"p", "code"}
+    assert read.attributes == {"title": 1}
+    assert Reader(tag("p", join([words, words], words))).elements["p"] == 1
+
+
+def test_it_says_what_there_is() -> None:
+    given = report(40)
+    (account,) = given.accounts
+    assert account.forecast is not None
+    read = Reader(render(given))
+    assert f"{len(account.rows)} secrets" in read.said
+    assert "of 40 creates used today 8 for emergencies" in read.said
+    assert verdict(account.forecast).replace("`", "") in re.sub(r"\s+([:.])", r"\1", read.said).replace(" :", ":")
+    assert read.elements["li"] == len(account.rows) + 1
+    for row in account.rows[:5]:
+        assert row.state.state in read.said
+    assert 'rotator:grace is "soon", which is not a duration; write one such as 90s' in read.said
+    assert "Recent audit lines the last 2 lines, the newest first; 1 could not be read" in read.said
+    assert "key.created" in read.said
+    assert "2026-03-02 10:00:00.123" in read.said
+    assert "5737…48AE" in read.said
+    assert "5737AAAA" not in read.said
+
+
+def test_every_place_is_within_the_picture() -> None:
+    read = Reader(render(report(60, days=30)))
+    for value in read.values:
+        for number in re.findall(r"(?:left|width|height|bottom):(-?[0-9.]+)%", value):
+            assert 0 <= float(number) <= 100
+        both = re.fullmatch(r"left:([0-9.]+)%;width:([0-9.]+)%", value)
+        assert both is None or float(both[1]) + float(both[2]) <= 100.01
+
+
+def test_a_bar_says_what_the_words_say() -> None:
+    given = report(40)
+    (account,) = given.accounts
+    row = next(row for row in account.rows if row.state.retiring)
+    page = render(Report(NOW, "default", (AccountReport(account.plan, (row,), account.forecast),)))
+    bars = dict(re.findall(r'<i class="(\w+)" style="left:([0-9.]+)%', page.partition('class="rows"')[2]))
+    axis = Axis.of(NOW, 90)
+    assert row.begins is not None
+    assert row.due is not None
+    assert float(bars["grace"]) == float(bars["life"]) == axis.place(row.begins)
+    assert float(bars["before"]) == axis.place(row.due)
+    assert float(bars["now"]) == axis.place(NOW) == 25
+    assert f'class="kill" style="left:{axis.place(row.state.retiring[0].revoke_at)}%' in page
+
+
+def test_times_that_are_the_far_end_s_never() -> None:
+    axis = Axis.of(NOW, 400)
+    assert axis.place(datetime.max.replace(tzinfo=UTC)) == 100
+    assert axis.place(datetime.min.replace(tzinfo=UTC)) == 0
+    assert 5 <= len(list(axis.ticks())) <= 8
+    assert [f"{at:%d %b}" for at in Axis.of(NOW, 1).ticks()] == ["01 Feb", "01 Mar", "01 Apr"]
+    assert axis.place(NOW) == round(100 * 30 / 430, 2)
+    assert Axis.of(NOW, 1).end == NOW + 30 * DAY
+
+
+def test_an_account_that_was_not_observed_and_none_at_all() -> None:
+    plan = AccountPlan("main", Quota(0, 40, 0, 40, 8), error=f"Infobip did not answer {HOSTILE}")
+    read = Reader(render(Report(NOW, "default", (AccountReport(plan),))))
+    assert "Not observed: Infobip did not answer <script>" in read.said
+    assert "No secret is tagged rotator:role here." in Reader(render(EMPTY)).said
+    assert "Recent audit lines" not in Reader(render(EMPTY)).said
+    assert "the last 0 lines" in Reader(render(Report(NOW, "default", (), (), 0))).said
+
+
+def test_what_must_not_be_seen_is_taken_out_of_texts_alone() -> None:
+    plan = AccountPlan("main", Quota(0, 40, 0, 40, 8), error="refused for hunter2<&>width")
+    given = Report(NOW, "default", (AccountReport(plan),))
+    page = render(given, lambda words: words.replace("hunter2<&>", "<redacted>"))
+    read = Reader(page)
+    assert "hunter2" not in page
+    assert "refused for <redacted>width" in read.said
+    with redacting(lambda words: words.replace("class", "x")):
+        assert tag("p", "class", class_="class") == '<p class="class">x</p>'
+    key = "0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef"
+    assert key not in text(f"key {key}")

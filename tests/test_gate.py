@@ -1,0 +1,288 @@
+"""``rotator:gate=adoption`` in sweeps: a revocation waits for consumers, says so, and never for ever."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rotator.consumers import look
+from rotator.core.model import ActionKind, Outcome, Reason
+from rotator.emergency import Emergency, Strategy, Target
+from rotator.errors import ConfigurationError, ReadersUnknown, SecretNotFound
+from rotator.readers import LOOK_FOR, with_readers
+from rotator.reconcile import Sweep
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.model import SimKey
+from tests.reader_log import LAG, MemoryLog, role
+from tests.world import DAY, HOUR, World
+
+NAME = "prod/sms"
+GRACE = 72 * HOUR
+SECOND = timedelta(seconds=1)
+DENIED = ReadersUnknown("cloudtrail:LookupEvents is denied", action="cloudtrail:LookupEvents")
+
+
+def world_with(*, log: bool = True, gate: str | None = None) -> tuple[World, MemoryLog, SimKey]:
+    """A secret that billing and sms read, then rotated."""
+    world = World()
+    readers = MemoryLog(world.clock)
+    world.readers = readers if log else None
+    old = world.managed(NAME, left=20 * DAY, age=70 * DAY)
+    if gate is not None:
+        world.store.tag(NAME, {"rotator:gate": gate})
+    readers.read(NAME, "billing", "sms")
+    world.pass_time(HOUR)
+    assert [result.outcome for result in world.sweep().results] == [Outcome.DONE]
+    world.pass_time(HOUR)
+    readers.read(NAME, "sms")
+    return world, readers, old
+
+
+def waits(sweep: Sweep) -> list[str]:
+    (plan,) = sweep.plan.accounts
+    assert sweep.results == ()
+    assert {skip.reason for skip in plan.skipped} <= {Reason.NOT_ADOPTED}
+    return [skip.detail for skip in plan.skipped]
+
+
+def revoked(sweep: Sweep) -> bool:
+    return [(r.action.kind, r.action.reason, r.outcome) for r in sweep.results] == [
+        (ActionKind.REVOKE, Reason.GRACE_OVER, Outcome.DONE)
+    ]
+
+
+def test_it_waits_for_who_has_not_read_the_new_value_and_no_longer() -> None:
+    world, log, old = world_with(gate="adoption")
+    world.pass_time(GRACE - HOUR - SECOND)
+    assert waits(world.sweep()) == []  # its grace: nothing is looked up
+    assert log.asked == []
+    world.pass_time(SECOND)
+    (said,) = waits(world.sweep())
+    assert "waits for role/billing, which has not read the new value; at the latest until 08 Mar 10:00 UTC" in said
+    alerts = [line for line in world.events_named("alert.raised") if line["reason"] == "not-adopted"]
+    assert [(line["secret"], line["key_id"], line["level"]) for line in alerts] == [(NAME, old.id, "warning")]
+    assert world.infobip.authenticates(old.value)
+    log.read(NAME, "billing")
+    (said,) = waits(world.sweep())  # the log lags
+    world.pass_time(LAG)
+    assert revoked(world.sweep())
+    assert not world.infobip.authenticates(old.value)
+    assert world.consumer_works(NAME)
+
+
+def test_it_waits_for_a_further_grace_at_most() -> None:
+    world, _, old = world_with(gate="adoption")
+    world.pass_time(2 * GRACE - HOUR - SECOND)
+    assert len(waits(world.sweep())) == 1
+    world.pass_time(SECOND)
+    assert revoked(world.sweep())
+    assert not world.infobip.authenticates(old.value)
+
+
+def test_it_never_waits_past_the_old_key_s_end() -> None:
+    world = World()
+    log = MemoryLog(world.clock)
+    world.readers = log
+    old = world.managed(NAME, left=4 * DAY, age=86 * DAY, gate="adoption")
+    log.read(NAME, "billing")
+    world.pass_time(HOUR)
+    world.sweep()
+    world.pass_time(GRACE)
+    (said,) = waits(world.sweep())
+    assert old.valid_to.strftime("until %d %b %H:%M UTC") in said
+    world.pass_time(old.valid_to - world.clock.now())
+    assert revoked(world.sweep())
+
+
+def test_everybody_has_read_it() -> None:
+    world, log, _ = world_with(gate="adoption")
+    log.read(NAME, "billing")
+    world.pass_time(GRACE)
+    assert revoked(world.sweep())
+    ((name, since),) = log.asked
+    assert (name, since) == (NAME, world.clock.now() - GRACE - HOUR - 14 * DAY)
+
+
+def test_without_the_tag_nobody_is_asked() -> None:
+    world, log, _ = world_with()
+    world.pass_time(GRACE)
+    assert revoked(world.sweep())
+    assert log.asked == []
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_what_can_t_be_read_makes_it_wait_as_long_and_warns(log: bool) -> None:
+    world, readers, old = world_with(log=log, gate="adoption")
+    readers.failure = DENIED
+    world.pass_time(GRACE)
+    sweep = world.sweep()
+    (said,) = waits(sweep)
+    assert ("cloudtrail:LookupEvents is denied" if log else "no log of reads is configured") in said
+    assert sweep.ok  # a warning
+    assert [line["reason"] for line in world.events_named("alert.raised")] == ["not-adopted"]
+    world.pass_time(GRACE)
+    assert revoked(world.sweep())
+    assert not world.infobip.authenticates(old.value)
+
+
+def test_an_answer_that_was_cut_makes_it_wait_as_long() -> None:
+    world, log, _ = world_with(gate="adoption")
+    log.read(NAME, "billing")
+    world.pass_time(GRACE)
+    log.cut = world.clock.now() - GRACE
+    (said,) = waits(world.sweep())
+    assert "not wholly known: reads before 02 Mar 11:00 UTC are not known" in said
+    world.pass_time(GRACE)
+    assert revoked(world.sweep())
+
+
+def test_one_that_is_denied_is_not_asked_for_each_secret() -> None:
+    world, log, _ = world_with(gate="adoption")
+    for number in range(3):
+        world.managed(f"more/{number}", left=20 * DAY, age=70 * DAY, gate="adoption")
+    world.sweep()
+    world.pass_time(GRACE)
+    log.failure = DENIED
+    assert len(waits(world.sweep())) == 4
+    assert len(log.asked) == 1
+
+
+def test_a_slow_log_does_not_use_up_a_sweep_and_the_longest_due_is_first() -> None:
+    world, log, _ = world_with(gate="adoption")
+    world.managed("later", left=20 * DAY, age=70 * DAY, gate="adoption")
+    world.sweep()
+    world.pass_time(GRACE)
+
+    class Slow(MemoryLog):
+        def reads(self, *args: Any) -> Any:
+            answer = super().reads(*args)
+            self.clock.sleep(LOOK_FOR.total_seconds() + 1)
+            return answer
+
+    slow = Slow(world.clock)
+    slow._reads = log._reads
+    world.readers = slow
+    said = waits(world.sweep())
+    assert [name for name, _ in slow.asked] == [NAME]
+    assert sum("was not looked up this time" in text for text in said) == 1
+
+
+def test_a_process_that_is_about_to_end_asks_nothing() -> None:
+    world, log, _ = world_with(gate="adoption")
+    world.pass_time(GRACE)
+    services = replace(world.services(), may_start=lambda: False)
+    (snapshot,), _ = world.reconciler().snapshots()
+    assert with_readers(services, snapshot, world.clock.now()).readers == {}
+    assert log.asked == []
+
+
+def test_plan_says_it_too_and_for_one_secret_asks_for_that_one() -> None:
+    world, log, _ = world_with(gate="adoption")
+    world.managed("other", left=20 * DAY, age=70 * DAY, gate="adoption")
+    world.sweep()
+    world.pass_time(GRACE)
+    (plan,) = world.reconciler().plan(secret=NAME).accounts
+    assert [(skip.secret, skip.reason) for skip in plan.skipped] == [(NAME, Reason.NOT_ADOPTED)]
+    assert [name for name, _ in log.asked] == [NAME]
+    (plan,) = world.reconciler().plan(at=world.clock.now() + GRACE).accounts
+    assert {action.secret for action in plan.actions if action.kind is ActionKind.REVOKE} == {NAME, "other"}
+
+
+def test_a_tag_that_is_set_between_the_plan_and_the_act_counts() -> None:
+    world, _, old = world_with()
+    world.pass_time(GRACE)
+    world.store.staleness = timedelta(minutes=5)  # the listing's; a description is fresh
+    world.store.tag(NAME, {"rotator:gate": "adoption"})
+    (result,) = world.sweep().results
+    assert result.outcome is Outcome.DEFERRED
+    assert "was not looked up this time" in str(result.error)
+    assert world.infobip.authenticates(old.value)
+
+
+def test_an_emergency_waits_for_nobody() -> None:
+    world, log, old = world_with(gate="adoption")
+    emergency = Emergency(world.services(), "leaked", "INC-1")
+    for plan in emergency.plan(Target(NAME), Strategy.REPLACE_FIRST):
+        assert emergency.execute(plan).ok
+    assert not world.infobip.authenticates(old.value)
+    assert log.asked == []
+
+
+# ---- rotator consumers ----------------------------------------------------------------------------------------------
+
+
+def test_who_has_not_read_it_since() -> None:
+    world, _, old = world_with()
+    world.pass_time(HOUR)
+    found = look(world.reconciler(), NAME)
+    promoted = world.clock.now() - 2 * HOUR
+    assert found.retiring is not None
+    assert (found.retiring.key_id, found.promoted) == (old.id, promoted)
+    assert [(each.principal, each.last_before, each.last_since) for each in found.found] == [
+        (role("billing"), promoted - HOUR, None),
+        (role("sms"), promoted - HOUR, promoted + HOUR),
+    ]
+    assert [each.principal for each in found.waited_for] == [role("billing")]
+    assert found.limit == promoted + 2 * GRACE
+    assert (found.gap, found.until) == ("", world.clock.now() - LAG)
+
+
+def test_without_a_key_in_grace_it_says_who_reads() -> None:
+    world = World()
+    log = MemoryLog(world.clock)
+    world.readers = log
+    world.managed(NAME)
+    log.read(NAME, "old")
+    world.pass_time(15 * DAY)
+    log.read(NAME, "billing")
+    world.pass_time(HOUR)
+    found = look(world.reconciler(), NAME)
+    assert found.retiring is None
+    assert found.waited_for == ()
+    assert [each.principal for each in found.found] == [role("billing")]
+    found = look(world.reconciler(), NAME, 60 * DAY)
+    assert (len(found.found), found.gap) == (2, "")
+    log.cut = world.clock.now() - DAY
+    found = look(world.reconciler(), NAME)
+    assert found.since == log.cut
+    assert found.gap == f"reads before {log.cut:%d %b %H:%M} UTC are not known"
+
+
+def test_infobip_need_not_answer() -> None:
+    world, _, _ = world_with()
+    world.pass_time(HOUR)
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, count=None))
+    assert world.reconciler().plan().accounts[0].error is not None
+    assert [each.principal for each in look(world.reconciler(), NAME).waited_for] == [role("billing")]
+
+
+def test_a_secret_that_is_not_listed_yet_is_looked_at_all_the_same() -> None:
+    world, _, _ = world_with()
+    tags = dict(world.store.peek(NAME).tags)
+    world.store.untag(NAME, *tags)
+    world.pass_time(HOUR)
+    world.store.tag(NAME, tags)
+    world.store.staleness = timedelta(minutes=5)
+    with pytest.raises(ConfigurationError):
+        world.reconciler().plan(secret=NAME)
+    assert [each.principal for each in look(world.reconciler(), NAME).waited_for] == [role("billing")]
+
+
+def test_what_can_t_be_told_is_an_error() -> None:
+    world, log, _ = world_with()
+    log.failure = DENIED
+    with pytest.raises(ReadersUnknown, match="LookupEvents is denied"):
+        look(world.reconciler(), NAME)
+    with pytest.raises(SecretNotFound):
+        look(world.reconciler(), "nowhere")
+    with pytest.raises(ConfigurationError, match="is not managed"):
+        look(world.reconciler(), "infobip/main")
+    world.managed("wrong", grace="soon")
+    with pytest.raises(ConfigurationError, match="rotator:grace"):
+        look(world.reconciler(), "wrong")
+    world.readers = None
+    with pytest.raises(ReadersUnknown, match="no log"):
+        look(world.reconciler(), NAME)
