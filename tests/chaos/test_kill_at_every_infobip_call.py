@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.chaos.faults import AWS_FAULTS, HTTP_FAULTS, HttpFault
@@ -20,5 +22,7 @@ def test_infobip(flow: Flow, fault: HttpFault) -> None:
 
 def test_there_is_something_to_disturb() -> None:
     total = sum(calls_of(flow)[0] * len(AWS_FAULTS) + calls_of(flow)[1] * len(HTTP_FAULTS) for flow in FLOWS)
-    print(f"{total} faults at {sum(sum(calls_of(flow)) for flow in FLOWS)} calls")
+    said = f"{total:,} faults at {sum(sum(calls_of(flow)) for flow in FLOWS)} calls of {len(FLOWS)} flows"
+    print(said)
     assert total > 2000
+    assert said in (Path(__file__).parents[2] / "README.md").read_text()
