@@ -283,8 +283,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--days", type=int, default=730)
     parser.add_argument("--every", action="store_true", help="sweep every time, also where it provably does nothing")
+    parser.add_argument(
+        "--outages-from",
+        type=int,
+        nargs=2,
+        default=(180, 400),
+        metavar="DAY",
+        help="after how many days Infobip, and AWS, may go down",
+    )
     chosen = parser.parse_args(arguments)
-    score = run(chosen.seed, chosen.days, passing_over=not chosen.every)
+    infobip, aws = (day * DAY for day in chosen.outages_from)
+    score = run(chosen.seed, chosen.days, passing_over=not chosen.every, outages_from=(infobip, aws))
     print(score.report())
     return 1 if score.violations else 0
 

@@ -130,7 +130,11 @@ class Idle:
 
     def _secret_due(self, account: str, name: str, now: datetime, total: int) -> tuple[datetime, datetime]:
         entry = self.ledger.entries[name]
-        key = self.world.far[account].state.keys.get(self.ledger.current.get(name, ""))
+        keys = self.world.far[account].state.keys
+        key = keys.get(self.ledger.current.get(name, ""))
+        for item in read_lifecycle(entry).retiring:
+            if item.key_id not in keys or not keys[item.key_id].enabled:
+                return now, now  # a key that is dead already loses its labels at once
         known = self._due.get(name)
         if known is not None and known[0] is entry and known[1] is key and known[2] > now:
             return known[2:]
@@ -163,8 +167,7 @@ def _due(
     else:
         due.append(now if window_closed(view, decision, now) is None else min(opens, key.valid_to))
     # Whoever has so many places left finds one after today whatever the others take (crowding does not look at it).
-    ours = policy.daily_limit - policy.reserve
-    places = ours // 2 if now < START + 8 * DAY else ours - 4  # what people make takes places too
+    places = (policy.daily_limit - policy.reserve) // 2  # what others make takes places too, at most so many
     days, last = -(-total // places), plus(key.valid_to, -margin(view))
     if spec.window is None:
         return min(due), plus(last, -(days + 1) * pace_of(policy))
