@@ -17,6 +17,7 @@ MOST_VALUE: Final = 65_536
 _SHORTEST: Final = 16
 """Shorter than any key: such a text would be found, and taken out, all over the output."""
 _PIPE: Final = "Pipe it: `rotator revoke --leaked-key-stdin … < file`, so that no shell keeps it in its history."
+_AROUND: Final = "\"'`,; "
 _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -52,6 +53,7 @@ def _stdin() -> Secret | ScannerReport | ConfigurationError:
     if looks_like_report(Secret(text)):
         report = read_report(Secret(text))
         return report if isinstance(report, ScannerReport) else ConfigurationError(report.what, advice=report.mend)
+    text = text.strip(_AROUND)  # as it stands in code and in settings; no key begins or ends so
     if len(text) > MOST_VALUE:
         return ConfigurationError(f"stdin holds more than {MOST_VALUE} bytes, which is no key", advice=_PIPE)
     if not text.isascii() or any(char.isspace() or not char.isprintable() for char in text) or len(text) < _SHORTEST:

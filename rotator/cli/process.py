@@ -92,6 +92,8 @@ def _usage(error: click.ClickException) -> Failure:
 
 
 def _prepare_streams() -> None:
+    if sys.stderr is None:  # closed by the caller (2>&-): logs go nowhere then, and the work is done all the same
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:  # a locale that lacks a character must not end a sweep

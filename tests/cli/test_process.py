@@ -143,3 +143,11 @@ _PRINTED = {
     "NO_PROXY",
     "ROTATOR_SANDBOX_URL",
 }
+
+
+def test_without_a_stderr_the_work_is_done_all_the_same(rig: Rig) -> None:
+    rig.seed()
+    command = ["sh", "-c", 'exec "$0" -m rotator run --json 2>&-', sys.executable]
+    done = subprocess.run(command, env=rig.environment, stdout=subprocess.PIPE, text=True, timeout=PATIENCE)
+    leaks.check(done.stdout, "stdout")
+    assert '"outcome": "done"' in done.stdout

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from rotator.cli import leaked
+from rotator.core.secret import Secret
 from rotator.sandbox.model import SimKey
 from tests import leaks
 from tests.cli.rig import Ran, Rig
@@ -131,3 +136,12 @@ def test_what_powershell_writes(rig: Rig, tmp_path: Path) -> None:
             check=False,
         )
     assert (ran.returncode, "1 would end" in " ".join(ran.stdout.split())) == (0, True)
+
+
+@pytest.mark.parametrize("text", ['"{}"', "'{}'", "{},", '"{}",\n', "`{}`", " '{}'; "])
+def test_a_value_as_it_stands_in_code_is_that_value(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = leaks.register("-".join(("0123456789abcdef" * 2, "89abcdef", "0123", "4567", "89ab", "0123456789ab")))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.format(value).encode())))
+    found = leaked._stdin()
+    assert isinstance(found, Secret)
+    assert found.reveal() == value
