@@ -13,8 +13,23 @@ from rotator.core.secret import Secret
 from rotator.core.spec import ACCOUNT_TAG, parse_spec, role
 from rotator.core.text import printable
 from rotator.core.values import decode, possible_keys, recorded_key_id
-from rotator.errors import BadSecretValue, ConfigurationError, KeyNotFound, SecretNotFound, StoreError
+from rotator.errors import (
+    BadSecretValue,
+    ConfigurationError,
+    ContractViolation,
+    InvalidRequest,
+    KeyNotFound,
+    MissingRole,
+    SecretNotFound,
+    StoreError,
+)
 from rotator.ports import KeyProvider, SecretStore
+
+ABOUT_ONE_VALUE = (InvalidRequest, ContractViolation, MissingRole, KeyNotFound)
+"""What Infobip may say to a question about one value, and that says nothing of the others (a filter in front of it refuses
+a URL, say): it is that secret's trouble, never its account's."""
+MAX_CANDIDATES = 10
+"""Texts in one value that look like keys, and that Infobip is asked about one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +136,7 @@ def resolve_current(store: SecretStore, provider: KeyProvider, entry: SecretEntr
     """Which key of this account an unlabelled current value is: asked of Infobip by value, then by the recorded id.
 
     Reads the value and forgets it. Never raises for one secret's trouble: that is the resolution's ``problem``.
-    Infobip's own troubles are raised.
+    Infobip's own troubles are raised, unless they concern this one value only.
     """
     parsed = parse_spec(entry.tags)
     field = "api_key" if isinstance(parsed, tuple) else parsed.value_field
@@ -136,15 +151,34 @@ def resolve_current(store: SecretStore, provider: KeyProvider, entry: SecretEntr
     try:
         value = decode(stored.text, field, entry.name)
     except BadSecretValue as error:
-        # Unreadable as tagged, yet it may hold a key somewhere, which then must not be revoked under its consumers.
-        found = [provider.find_by_value(candidate) for candidate in possible_keys(stored.text)]
-        holds = frozenset(key.id for key in found if key is not None)
-        return Resolution(None, str(error), known_foreign=True, holds=holds)
-    return resolve_value(provider, value.key, recorded_key_id(stored.text))
+        return _no_key(provider, stored.text, str(error))
+    try:
+        found = resolve_value(provider, value.key, recorded_key_id(stored.text))
+    except ABOUT_ONE_VALUE as error:
+        return Resolution(None, f"which key its value is can't be asked: {error}")
+    return found or _no_key(provider, stored.text, _NO_KEY, asked=value.key)
 
 
-def resolve_value(provider: KeyProvider, value: Secret, recorded: str | None) -> Resolution:
-    """The key that a value belongs to.
+_NO_KEY = (
+    "its value is no key of this Infobip account; store one that is, correct rotator:account, or name it with "
+    "`rotator adopt --key-id`"
+)
+
+
+def _no_key(provider: KeyProvider, text: Secret, problem: str, *, asked: Secret | None = None) -> Resolution:
+    """For a value that is no key as tagged: it may hold one somewhere, which then must not be revoked under its consumers."""
+    candidates = [candidate for candidate in possible_keys(text) if candidate != asked]
+    if len(candidates) > MAX_CANDIDATES:
+        return Resolution(None, problem)  # it may hold any key
+    try:
+        found = [provider.find_by_value(candidate) for candidate in candidates]
+    except ABOUT_ONE_VALUE:
+        return Resolution(None, problem)
+    return Resolution(None, problem, known_foreign=True, holds=frozenset(key.id for key in found if key is not None))
+
+
+def resolve_value(provider: KeyProvider, value: Secret, recorded: str | None) -> Resolution | None:
+    """The key that a value belongs to, or ``None``.
 
     :param recorded: the ``key_id`` that stands beside it, tried where Infobip does not find it by value.
     """
@@ -158,11 +192,7 @@ def resolve_value(provider: KeyProvider, value: Secret, recorded: str | None) ->
             fetched = None
         if fetched is not None and fetched.value is not None and fetched.value == value:
             return Resolution(fetched.key.id)
-    detail = (
-        "its value is no key of this Infobip account; store one that is, correct rotator:account, or name it with "
-        "`rotator adopt --key-id`"
-    )
-    return Resolution(None, detail, known_foreign=True)
+    return None
 
 
 def account_of(entry: SecretEntry) -> str:

@@ -22,8 +22,10 @@ from rotator.errors import BadSecretValue
 MAX_BYTES: Final = 65_536
 """The most that Secrets Manager stores, in bytes of UTF-8."""
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
-# What can stand in a header as it is. An HTTP client would quote anything else in its error.
+# What can stand in a header as it is (an HTTP client would quote anything else in its error), and in a URL: Infobip's keys
+# have 69 characters, and a server that is asked about a text of thousands refuses the whole request.
 _KEY: Final = re.compile(r"[\x21-\x7e]+")
+_MOST: Final = 512
 _KEY_SHAPE: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _FIELD_MEND: Final = "Put the key into that field, or name the right one with the tag rotator:value-field."
 
@@ -96,7 +98,7 @@ def encode_replacement(
     """
     if field in RESERVED_FIELDS:
         raise ValueError("the key can't stand in a field that the rotator writes itself")
-    if not is_key_id(key_id) or not _is_key(key):
+    if not is_key_id(key_id) or not key or _wrong_with(key):
         # From outside, as the old value is, so it is that error too and concerns this secret alone.
         fault = _Fault("can't be written: the new key or its id is malformed", "Look at the newest key at Infobip.")
         raise _error(secret_name, fault)
@@ -153,8 +155,9 @@ def _find(text: Secret, field: str) -> DecodedValue | _Fault:
         plain = Secret(text.reveal().strip())
         if not plain:
             return _Fault("is empty", "Store an API key in it.")
-        if not _is_key(plain):
-            return _Fault("is no JSON, and holds characters that no API key has", "Store an API key in it.")
+        wrong = _wrong_with(plain)
+        if wrong:
+            return _Fault(f"is no JSON, and {wrong}", "Store an API key in it.")
         return DecodedValue(plain, is_json=False)
     member = next((member for member in members if member.name == field), None)
     if member is None:
@@ -164,8 +167,9 @@ def _find(text: Secret, field: str) -> DecodedValue | _Fault:
     key = Secret(member.value.reveal().strip())
     if not key:
         return _Fault(f"has an empty field {quoted(field)}", _FIELD_MEND)
-    if not _is_key(key):
-        return _Fault(f"holds characters that no API key has in its field {quoted(field)}", _FIELD_MEND)
+    wrong = _wrong_with(key)
+    if wrong:
+        return _Fault(f"{wrong} in its field {quoted(field)}", _FIELD_MEND)
     return DecodedValue(key, is_json=True, fields=tuple(member.name for member in members))
 
 
@@ -248,8 +252,11 @@ def _stamp(at: datetime) -> str:
     return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
-def _is_key(key: Secret) -> bool:
-    return _KEY.fullmatch(key.reveal()) is not None
+def _wrong_with(key: Secret) -> str:
+    """Why a text can't be an API key, as a clause; ``""`` if it can."""
+    if _KEY.fullmatch(key.reveal()) is None:
+        return "holds characters that no API key has"
+    return f"holds more than the {_MOST} characters that an API key may have" if len(key.reveal()) > _MOST else ""
 
 
 def _error(secret_name: str, fault: _Fault) -> BadSecretValue:

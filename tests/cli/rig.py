@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from rotator.sandbox.aws import MotoServer, create_managed, create_management, environment
@@ -66,9 +67,12 @@ class Rig:
     # ---- what there is ----------------------------------------------------------------------------------------------
 
     def seed(self) -> dict[str, SimKey]:
-        """The example fleet; gives the keys by secret."""
+        """The example fleet; gives the keys by secret. Whatever the time of day, no window in it is open."""
         fleet = seed(self.world, self.client, self.server.url)
         leaks.register(fleet.user.password)
+        opens = self.clock.now() + timedelta(hours=12)
+        closed = f"{opens:%a %H:%M}-{opens + timedelta(hours=1):%H:%M} UTC"
+        self.client.tag_resource(SecretId="prod/whatsapp/bot", Tags=[{"Key": "rotator:window", "Value": closed}])
         return dict(fleet.keys)
 
     def account(self, name: str, **management: str) -> tuple[SimAccount, SimUser]:

@@ -28,7 +28,7 @@ def test_json_is_the_contract_key_by_key(rig: Rig) -> None:
     named = {"date", "rotations", "pulled_forward", "revocations", "waiting", "overdue", "free"}
     assert all(day.keys() == named for day in account["days"])
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\d", day["date"]) for day in account["days"])
-    # Due now: prod/new, prod/email/news, prod/sms/otp, and, where its window is open, prod/whatsapp/bot.
+    # Due now: prod/new, prod/email/news, prod/sms/otp; prod/whatsapp/bot, whose window opens in half a day.
     assert account["days"][0]["rotations"] in (3, 4)
     assert {(risk["secret"], risk["reason"]) for risk in account["at_risk"]} == {
         ("prod/marketing", "hold"),
