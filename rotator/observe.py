@@ -26,8 +26,8 @@ from rotator.errors import (
 from rotator.ports import KeyProvider, SecretStore
 
 ABOUT_ONE_VALUE = (InvalidRequest, ContractViolation, MissingRole, KeyNotFound)
-"""What Infobip may say to a question about one value, and that says nothing of the others (a filter in front of it refuses
-a URL, say): it is that secret's trouble, never its account's."""
+"""What Infobip may say to a question about one value, and that says nothing of the others (a filter in front of it
+refuses a URL, say): it is that secret's trouble, never its account's."""
 MAX_CANDIDATES = 10
 """Texts in one value that look like keys, and that Infobip is asked about one by one."""
 
@@ -166,7 +166,7 @@ _NO_KEY = (
 
 
 def _no_key(provider: KeyProvider, text: Secret, problem: str, *, asked: Secret | None = None) -> Resolution:
-    """For a value that is no key as tagged: it may hold one somewhere, which then must not be revoked under its consumers."""
+    """For a value that is no key as tagged: it may hold one somewhere, which then must not be revoked under consumers."""
     candidates = [candidate for candidate in possible_keys(text) if candidate != asked]
     if len(candidates) > MAX_CANDIDATES:
         return Resolution(None, problem)  # it may hold any key

@@ -81,6 +81,11 @@ class KeyProvider(Protocol):
         """The account's own URL, without a trailing slash."""
         ...
 
+    @property
+    def account_id(self) -> str | None:
+        """The account that keys are made in where nothing else is asked for; ``None``: the user's own."""
+        ...
+
     def list_keys(self) -> KeyListing:
         """Every key, without values."""
         ...

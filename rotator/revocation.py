@@ -234,13 +234,15 @@ def _is_unlabelled(entry: SecretEntry) -> bool:
 
 
 def revoke_key(context: AccountContext, target: Key, now: datetime, fields: dict[str, object]) -> None:
-    """The call that ends a key, in the audit. Its end is set too: by it the next sweep counts today's updates."""
+    """The call that ends a key, in the audit. Its end is set too: by it the next sweep counts today's updates.
+
+    That goes for a key whose end had passed before as well: the call counts against Infobip's limit, so it must show.
+    """
     end = now.replace(microsecond=0)
     if target.valid_from is not None and end <= target.valid_from:
         end = target.valid_from + timedelta(seconds=1)
-    keep_end = target.valid_to is not None and target.valid_to <= end
     with change(context.services.audit, "key.revoked", **fields):
-        context.provider.revoke_key(target.id, None if keep_end else end)
+        context.provider.revoke_key(target.id, end)
 
 
 def clean_labels(context: AccountContext, entry: SecretEntry, key_id: str, reason: str) -> None:

@@ -22,8 +22,8 @@ from rotator.errors import BadSecretValue
 MAX_BYTES: Final = 65_536
 """The most that Secrets Manager stores, in bytes of UTF-8."""
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
-# What can stand in a header as it is (an HTTP client would quote anything else in its error), and in a URL: Infobip's keys
-# have 69 characters, and a server that is asked about a text of thousands refuses the whole request.
+# What can stand in a header as it is (an HTTP client would quote anything else in its error), and in a URL: Infobip's
+# keys have 69 characters, and a server that is asked about a text of thousands refuses the whole request.
 _KEY: Final = re.compile(r"[\x21-\x7e]+")
 _MOST: Final = 512
 _KEY_SHAPE: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -114,14 +114,22 @@ def encode_replacement(
 
 def recorded_key_id(text: Secret) -> str | None:
     """Return the well-formed ``key_id`` that a JSON value records, or ``None``. Never raises."""
+    key_id = _recorded(text, "key_id")
+    return key_id if key_id is not None and is_key_id(key_id) else None
+
+
+def recorded_elsewhere(text: Secret, base_url: str) -> bool:
+    """Whether a JSON value records another ``base_url`` than this one. Never raises."""
+    recorded = _recorded(text, "base_url")
+    return recorded is not None and recorded.rstrip("/").casefold() != base_url.rstrip("/").casefold()
+
+
+def _recorded(text: Secret, field: str) -> str | None:
     members = _members(text)
     if not isinstance(members, tuple):
         return None
-    member = next((member for member in members if member.name == "key_id"), None)
-    if member is None or member.value is None:
-        return None
-    key_id = member.value.reveal()
-    return key_id if is_key_id(key_id) else None
+    member = next((member for member in members if member.name == field), None)
+    return None if member is None or member.value is None else member.value.reveal()
 
 
 def possible_keys(text: Secret) -> tuple[Secret, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 from collections.abc import Callable, Mapping
@@ -35,6 +36,8 @@ from rotator.ports import Clock, FetchedKey, KeyListing, KeyRequest, Probe, Prob
 
 KEYS_PATH: Final = "/settings/2/api-keys"
 PROBE_SECONDS: Final = 10.0
+LATER: Final = timedelta(minutes=5)
+"""What clocks may differ by: an end that much later has not passed by Infobip's clock either."""
 _PROBE_PATH: Final = re.compile(r"/[!-\"$-\[\]-~]*")  # printable ASCII but '#' and '\': nothing can leave the host
 
 
@@ -77,6 +80,11 @@ class InfobipClient:
     def base_url(self) -> str:
         """The account's own URL, without a trailing slash."""
         return self._transport.base_url
+
+    @property
+    def account_id(self) -> str | None:
+        """The (sub-)account that the management secret names, if it does."""
+        return self._account
 
     def list_keys(self) -> KeyListing:
         """Every key once, without values; one call for each 100 keys."""
@@ -126,18 +134,19 @@ class InfobipClient:
         )
 
     def revoke_key(self, key_id: str, end: datetime | None) -> None:
-        """Disable a key, and set its end to ``end`` (whole seconds) unless Infobip refuses that end. Safe to repeat.
+        """Disable a key, and set its end to ``end`` (whole seconds). Safe to repeat.
+
+        Where Infobip refuses an end that has passed, it is set a little later, and left alone if that is refused too:
+        that the end is refused must not keep a key alive.
 
         :raises OutcomeUnknown: it was sent and may have happened, and could not be confirmed.
         :raises ContractViolation: the answer says that the key is still enabled.
         """
-        try:
-            self._disable(key_id, end)
-            return
-        except InvalidRequest:
-            if end is None:
-                raise
-        self._disable(key_id, None)  # the end is a second safety; that it is refused must not keep a key alive
+        for tried in (() if end is None else (end, end + LATER)):
+            with contextlib.suppress(InvalidRequest):
+                self._disable(key_id, tried)
+                return
+        self._disable(key_id, None)
 
     def probe(self, value: Secret, path: str) -> Probe:
         """Use a key once, with nothing but the key: one attempt of at most 10 seconds."""

@@ -16,9 +16,9 @@ from rotator.core.lifecycle import Lifecycle, read_lifecycle
 from rotator.core.model import Action, ActionKind, Key, Reason, SecretEntry, Spec
 from rotator.core.secret import Secret
 from rotator.core.spec import parse_spec
-from rotator.core.values import decode, encode_replacement
+from rotator.core.values import decode, encode_replacement, recorded_elsewhere
 from rotator.errors import Changed, KeyNotFound, Refused, ReplacementRejected
-from rotator.ports import FetchedKey, StoredValue
+from rotator.ports import FetchedKey, ProbeVerdict, StoredValue
 from rotator.rotation.create import Creation, differing_fields
 from rotator.rotation.flow import Flow, release_pending, retire_version, unlabel
 from rotator.rotation.promote import Promoted, Promotion
@@ -57,6 +57,7 @@ class Rotation:
         if stored is not None:
             self.old_value = decode(stored.text, spec.value_field, entry.name).key
         self._rehearse(entry, spec, stored)
+        self._is_missing(entry, spec, stored)
         fetched, version_id, _ = creation.make(version_id or self.context.services.new_version_id())
         return self._store_and_promote(entry, spec, life, fetched, stored, version_id)
 
@@ -165,6 +166,26 @@ class Rotation:
         if stored.version_id != life.current_version:
             raise Changed(f"{entry.name} was given another value meanwhile")
         return stored
+
+    def _is_missing(self, entry: SecretEntry, spec: Spec, stored: StoredValue | None) -> None:
+        """Whether a key that Infobip does not list is gone, rather than another account's.
+
+        The management secret may have been given other credentials: consumers must not be moved there for it.
+
+        :raises Refused: it works, or was stored for another address.
+        """
+        if self.action.reason is not Reason.KEY_MISSING or stored is None or self.old_value is None:
+            return
+        probe = self.context.provider.probe(self.old_value, spec.verify_path)
+        elsewhere = recorded_elsewhere(stored.text, self.context.provider.base_url)
+        if probe.verdict is not ProbeVerdict.AUTHENTICATES and not elsewhere:
+            return
+        what = "was stored for another base_url" if elsewhere else f"works ({probe.detail})"
+        raise Refused(
+            f"key {self.action.key_id} of {entry.name} is not listed by Infobip's account {self.context.account}, and "
+            f"{what}: it looks like another account's",
+            advice="Correct the management secret or the tag rotator:account. If it is meant, `rotator rotate` moves it.",
+        )
 
     def _rehearse(self, entry: SecretEntry, spec: Spec, stored: StoredValue | None) -> None:
         """Whether a replacement fits into the value, before a key is made for it.

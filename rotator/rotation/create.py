@@ -65,7 +65,7 @@ class Creation:
             permissions=frozenset() if platform or self.old is None else self.old.permissions or frozenset(),
             allowed_ips=self.old.allowed_ips if self.old else frozenset(),
             platform=platform,
-            account_id=self.old.account_id if self.old else None,
+            account_id=(self.old.account_id if self.old else None) or self.flow.context.provider.account_id,
         )
 
     def _create(self, request: KeyRequest, version_id: str) -> FetchedKey:

@@ -212,14 +212,16 @@ def test_a_revocation_changes_nothing_else() -> None:
 
 
 def test_a_refused_end_does_not_keep_a_key_alive() -> None:
-    with FarEnd(
-        [reply(400, {"violations": [{"property": "validTo", "violation": "past"}]}), reply(200, key(enabled=False))]
-    ) as far:
-        client_for(far.url).revoke_key("K1", END)
-    assert [each.json() for each in far.seen] == [
+    refusal = {"violations": [{"property": "validTo", "violation": "past"}]}
+    tried = [
         {"enabled": False, "validTo": "2026-12-01T00:00:00"},
+        {"enabled": False, "validTo": "2026-12-01T00:05:00"},
         {"enabled": False},
     ]
+    for refused in (1, 2):
+        with FarEnd([*([reply(400, refusal)] * refused), reply(200, key(enabled=False))]) as far:
+            client_for(far.url).revoke_key("K1", END)
+        assert [each.json() for each in far.seen] == tried[: refused + 1]
     with FarEnd([reply(400)]) as far, pytest.raises(InvalidRequest):
         client_for(far.url).revoke_key("K1", None)
     assert len(far.seen) == 1

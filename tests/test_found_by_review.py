@@ -1,0 +1,194 @@
+"""What reviews of the whole found, each as its shortest story."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from rotator.core.model import Outcome, Policy, Reason
+from rotator.core.secret import Secret
+from rotator.manual import rotate_now
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.model import Options
+from rotator.sandbox.wire import Request, Response
+from tests import leaks
+from tests.world import DAY, HOUR, World
+
+# ---- one secret never stops another ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 414])
+def test_a_value_that_infobip_will_not_be_asked_about_stops_no_other_secret(status: int) -> None:
+    world = World()
+    world.managed("a/expiring", left=2 * DAY, age=88 * DAY)
+    world.managed("b/odd", adopted=False)
+    world.infobip.faults.add(
+        Fault(FaultKind.STATUS_BEFORE, when=lambda request: "apiKeySecret" in request.query, status=status, count=None)
+    )
+    sweep = world.sweep()
+    (plan,) = sweep.plan.accounts
+    assert plan.error is None
+    assert [(result.action.secret, result.outcome) for result in sweep.results] == [("a/expiring", Outcome.DONE)]
+    assert [(skip.secret, skip.reason) for skip in plan.skipped] == [("b/odd", Reason.UNADOPTED)]
+    assert not sweep.ok
+
+
+def test_while_it_is_not_known_what_a_secret_holds_no_key_is_ended() -> None:
+    world = World()
+    old = world.managed("a/one", left=20 * DAY, age=70 * DAY)
+    world.sweep()
+    world.managed("b/odd", adopted=False)
+    world.infobip.faults.add(
+        Fault(FaultKind.STATUS_BEFORE, when=lambda request: "apiKeySecret" in request.query, status=400, count=None)
+    )
+    world.pass_time(73 * HOUR)
+    world.sweep()
+    assert world.infobip.authenticates(str(old.value))
+    world.infobip.faults.clear()
+    assert world.sweep().ok
+    assert not world.infobip.authenticates(str(old.value))
+
+
+def test_a_text_that_is_too_long_for_a_key_is_not_sent_to_infobip() -> None:
+    world = World()
+    world.managed("a/expiring", left=2 * DAY, age=88 * DAY)
+    world.store.create_secret("b/keystore", world.tags(), leaks.register("A" * 5000))
+    sweep = world.sweep()
+    assert [(result.action.secret, result.outcome) for result in sweep.results] == [("a/expiring", Outcome.DONE)]
+    assert not [call for call in world.infobip.calls if "apiKeySecret" in call.params]
+    (skip,) = sweep.plan.accounts[0].skipped
+    assert "more than the 512 characters" in skip.detail
+
+
+# ---- what another secret holds --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("form", "tags"),
+    [
+        ("API_KEY={}", {}),
+        ('{{"token": "app-123", "api_key": "{}"}}', {"value_field": "token"}),
+        ('{{"other": "{}"}}', {}),
+    ],
+)
+def test_a_key_that_stands_somewhere_in_another_secret_is_not_revoked(form: str, tags: dict[str, str]) -> None:
+    world = World()
+    old = world.managed("a/one", left=20 * DAY, age=70 * DAY)
+    world.sweep()
+    world.store.create_secret("b/copy", world.tags("main", **tags), form.format(old.value))
+    world.pass_time(73 * HOUR)
+    sweep = world.sweep()
+    assert world.infobip.authenticates(str(old.value))
+    assert ("a/one", Reason.SHARED_KEY) in {(skip.secret, skip.reason) for skip in sweep.plan.accounts[0].skipped}
+
+
+def test_a_value_full_of_keys_may_hold_any_key() -> None:
+    world = World()
+    old = world.managed("a/one", left=20 * DAY, age=70 * DAY)
+    world.sweep()
+    many = " ".join(f"{number:032x}-00000000-0000-0000-0000-000000000000" for number in range(20))
+    world.store.create_secret("b/list", world.tags(), leaks.register(many))
+    world.pass_time(73 * HOUR)
+    world.sweep()
+    assert world.infobip.authenticates(str(old.value))
+
+
+# ---- the management secret names another account --------------------------------------------------------------------
+
+
+def _other_credentials(world: World, base_url: str = "https://sandbox.invalid") -> None:
+    other = world.infobip.add_account("other")
+    user = world.infobip.add_user(other, "other-user", leaks.register("pass-word-654321"))
+    value = {"base_url": base_url, "username": user.username, "password": user.password}
+    (before,) = world.store.peek("infobip/main").versions
+    after = world.new_id()
+    world.store.stage("infobip/main", after, Secret(json.dumps(value)), ("AWSPENDING",))
+    world.store.promote("infobip/main", after, before)
+
+
+def test_a_key_that_works_is_not_missing_whatever_the_listing_says() -> None:
+    world = World()
+    old = world.managed("a/one")
+    world.store.tag("a/one", {"rotator:scopes": "sms:manage"})
+    _other_credentials(world)
+    sweep = world.sweep()
+    (result,) = sweep.results
+    assert (result.action.reason, result.outcome) == (Reason.KEY_MISSING, Outcome.FAILED)
+    assert result.error is not None
+    assert "another account's" in result.error
+    assert "management secret" in result.error
+    assert world.current_value("a/one") == old.value
+    assert not [key for key in world.infobip.keys() if "rotator:" in key.name]
+
+
+def test_a_value_that_was_stored_for_another_address_is_not_moved() -> None:
+    world = World()
+    old = world.managed("a/one", extra={"base_url": "https://elsewhere.api.infobip.com"})
+    world.store.tag("a/one", {"rotator:scopes": "sms:manage"})
+    world.infobip.portal_disable(old.id)
+    _other_credentials(world)
+    (result,) = world.sweep().results
+    assert (result.action.reason, result.outcome) == (Reason.KEY_MISSING, Outcome.FAILED)
+    assert world.current_value("a/one") == old.value
+    # An operator who means it says so.
+    assert [result.outcome for result in rotate_now(world.reconciler(), "a/one", "moved")] == [Outcome.DONE]
+    assert world.consumer_works("a/one")
+
+
+def test_a_key_that_is_gone_and_does_not_work_is_replaced() -> None:
+    world = World()
+    old = world.managed("a/one")
+    world.store.tag("a/one", {"rotator:scopes": "sms:manage"})
+    world.infobip.portal_delete(old.id)
+    assert world.sweep().ok
+    assert world.consumer_works("a/one")
+
+
+# ---- the daily limit counts every call ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("refuse", [False, True])
+@pytest.mark.parametrize("left", [20 * DAY, HOUR])
+def test_every_revocation_counts_against_the_day(refuse: bool, left: timedelta) -> None:
+    """Keys whose end had passed before they were ended, and ends that Infobip does not take."""
+    world = World(options=Options(refuse_past_end=refuse, daily_creates=None), policy=Policy(daily_limit=200))
+    for number in range(60):
+        world.managed(f"s/{number:02}", left=left, age=70 * DAY)
+    world.sweep()
+    world.policy = Policy()
+    world.pass_time(4 * DAY)
+    for _ in range(3):
+        world.sweep(force=True)
+        world.pass_time(HOUR)
+    assert world.infobip.updates_used(world.accounts["main"]) == 32
+
+
+# ---- sub-accounts ---------------------------------------------------------------------------------------------------
+
+
+def test_a_first_key_in_the_wrong_account_is_rejected() -> None:
+    world = World()
+    parent = world.infobip.add_account("parent")
+    sub = world.infobip.add_account("sub", parent=parent.id)
+    user = world.infobip.add_user(parent, "boss", leaks.register("pass-word-123456"))
+    world.accounts["main"] = sub.id
+    value = {"base_url": "https://sandbox.invalid", "username": user.username, "password": user.password}
+    tags = {"rotator:role": "management", "rotator:account": "main"}
+    world.store.create_secret("infobip/main", tags, json.dumps({**value, "account_id": sub.id}))
+    world.store.create_secret("s/new", world.tags("main", scopes="sms:manage"), None)
+
+    def into_the_parent(request: Request, _answer: Response | None) -> None:
+        body = json.loads(request.body)
+        body.pop("accountId")
+        object.__setattr__(request, "body", json.dumps(body).encode())
+
+    world.infobip.faults.add(Fault(FaultKind.HOOK_BEFORE, method="POST", path="api-keys", hook=into_the_parent))
+    (result,) = world.sweep().results
+    assert result.outcome is Outcome.FAILED
+    assert result.error is not None
+    assert "accountId" in result.error
+    assert world.try_read("s/new") is None
+    assert world.sweep().ok
+    assert world.current_key("s/new").account_id == sub.id
