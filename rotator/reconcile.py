@@ -128,8 +128,7 @@ class Reconciler:
         except RotatorError as error:
             audit.emit("sweep.completed", "failure", account=account, secret=secret, error=_text(error))
             raise
-        stray = self._stray(fleet, account, secret)
-        self._say_alerts(stray)
+        stray = self.say_stray(fleet) if account is None and secret is None else ()
         plan = Plan(self.services.clock.now(), (*(plan for plan, _ in done), *stray))
         sweep = Sweep(plan, tuple(result for _, results in done for result in results))
         failed = sum(1 for result in sweep.results if result.outcome is Outcome.FAILED)
@@ -146,6 +145,12 @@ class Reconciler:
             dry_run=dry_run,
         )
         return sweep
+
+    def say_stray(self, fleet: Fleet) -> tuple[AccountPlan, ...]:
+        """Raise the alerts of secrets that name no account, which the sweeps of single accounts say nothing of."""
+        stray = self._stray(fleet, None, None)
+        self._say_alerts(stray)
+        return stray
 
     def _sweep_one(
         self, fleet: Fleet, account: str, secret: str | None, force: bool, dry_run: bool

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from rotator.audit import Trigger
 from rotator.aws.clients import make_client
 from rotator.aws.queue import AccountQueue
 from rotator.bootstrap import App
-from rotator.core.model import Outcome, Severity
+from rotator.core.model import AccountPlan, Outcome, Severity
 from rotator.core.text import printable
 from rotator.errors import ConfigurationError, RotatorError
 from rotator.observe import observe_fleet
@@ -98,7 +98,11 @@ def problems(done: Sweep) -> Iterator[str]:
     for result in done.results:
         if result.outcome is Outcome.FAILED:
             yield f"{result.action.kind} of {result.action.secret} failed: {result.error}"
-    for plan in done.plan.accounts:
+    yield from _to_mend(done.plan.accounts)
+
+
+def _to_mend(plans: Iterable[AccountPlan]) -> Iterator[str]:
+    for plan in plans:
         for alert in plan.alerts if plan.error is None else ():
             if alert.severity is Severity.ERROR:
                 yield f"{alert.secret or plan.account}: {alert.kind}: {alert.detail}"
@@ -106,19 +110,25 @@ def problems(done: Sweep) -> Iterator[str]:
 
 def _send(app: App, url: str, request: SweepRequest) -> dict[str, Any]:
     queue = AccountQueue(make_client(app.session, "sqs"), url)
-    accounts = observe_fleet(app.services.store).accounts
+    fleet = observe_fleet(app.services.store)
+    accounts = fleet.accounts
     if request.account is not None:
         if request.account not in accounts:
             known = ", ".join(accounts) or "none"
             raise ConfigurationError(f"account {printable(request.account)} is not known; known are: {known}")
         accounts = (request.account,)
+    # What names no account is in nobody's message: it is said here or never.
+    stray = Reconciler(app.services).say_stray(fleet) if request.account is None else ()
     failed = queue.send(accounts, request.scheduled or app.clock.now())
     sent = len(accounts) - len(failed)
     answer = {"run_id": app.audit.run_id, "dry_run": False, "accounts": len(accounts), "sent": sent}
+    answer["alerts"] = sum(len(plan.alerts) for plan in stray)
     _log.info("accounts sent to the queue", extra=answer)
     if failed:
         said = [f"account {account} was not sent to the queue: {why}" for account, why in sorted(failed.items())]
         raise SweepFailed(f"{len(failed)} of {len(accounts)} accounts are not swept: {_short(said)}")
+    if said := list(_to_mend(stray)):
+        raise SweepFailed(f"{sent} accounts were sent to the queue, but something needs mending: {_short(said)}")
     return answer
 
 

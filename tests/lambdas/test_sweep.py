@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -222,6 +222,26 @@ def test_the_same_scheduled_minute_is_sent_once(site: Site, monkeypatch: pytest.
     assert len(take()) == 1
     sweep(SCHEDULED | {"time": "2026-03-02T10:00:00Z"}, Context())
     assert len(take()) == 1
+    for _ in range(2):  # as both deployments' schedules say it
+        sweep({"time": "2026-03-02T11:00:00Z"}, Context())
+        site.clock.advance(timedelta(minutes=1))
+    assert len(take()) == 1
+
+
+def test_what_names_no_account_is_said_although_no_message_can_hold_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch, lines: Lines
+) -> None:
+    take = queue(site, monkeypatch)
+    site.account()
+    for name, role in (("prod/forgotten", "key"), ("prod/misspelt", "kee")):
+        site.client.create_secret(Name=name, SecretString="{}", Tags=[{"Key": "rotator:role", "Value": role}])
+    lines()
+    with pytest.raises(SweepFailed, match=r"1 accounts were sent .*prod/forgotten: misconfigured"):
+        sweep({}, Context())
+    assert len(take()) == 1
+    alerts = [(line["secret"], line["outcome"]) for line in lines() if line["event"] == "alert.raised"]
+    assert sorted(alerts) == [("prod/forgotten", "failure"), ("prod/misspelt", "failure")]
+    assert sweep({"account": "main"}, Context())["sent"] == 1
 
 
 def test_one_account_is_sent_alone_and_an_unknown_one_not(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
