@@ -238,7 +238,7 @@ def _entry(raw: Mapping[str, Any], versions: Mapping[str, list[str]] | None) -> 
         owning_service=raw.get("OwningService"),
         primary_region=raw.get("PrimaryRegion"),
         deleted_at=_utc(raw.get("DeletedDate")),
-        rotation_enabled=bool(raw.get("RotationEnabled")),
+        rotation_enabled=raw.get("RotationEnabled"),
         last_changed=_utc(raw.get("LastChangedDate")),
         last_accessed=_utc(raw.get("LastAccessedDate")),
     )

@@ -135,7 +135,7 @@ class SecretEntry:
     owning_service: str | None = None
     primary_region: str | None = None
     deleted_at: datetime | None = None
-    rotation_enabled: bool = False
+    rotation_enabled: bool | None = None
     last_changed: datetime | None = None
     last_accessed: datetime | None = None
 

@@ -79,7 +79,8 @@ def _staged(entry: SecretEntry, token: str) -> frozenset[str]:
 
     :raises Refused: Secrets Manager did not begin a rotation to this version.
     """
-    if not entry.rotation_enabled:
+    # As AWS's own functions do it: not said is not off. It is not said yet while rotation is being switched on.
+    if entry.rotation_enabled is False:
         raise Refused(
             f"{entry.name} is not enabled for rotation by Secrets Manager",
             advice="Enable it (aws secretsmanager rotate-secret --rotation-lambda-arn …), or run `rotator rotate`.",

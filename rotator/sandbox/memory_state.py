@@ -49,7 +49,7 @@ class Record:
     owning_service: str | None = None
     primary_region: str | None = None
     deleted_at: datetime | None = None
-    rotation_enabled: bool = False
+    rotation_enabled: bool | None = None
     last_changed: datetime | None = None
     kms_denied: bool = False
     limits: bool = True

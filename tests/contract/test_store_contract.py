@@ -52,7 +52,7 @@ def test_listing_and_description_say_the_same(world: World) -> None:
     assert listed.region == "eu-central-1"
     assert listed.last_changed is not None
     assert listed.last_changed.utcoffset() == timedelta(0)
-    assert listed.rotation_enabled is False
+    assert not listed.rotation_enabled
     assert listed.deleted_at is None
     assert listed.owning_service is None
     assert listed.primary_region is None

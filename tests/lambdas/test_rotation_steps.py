@@ -177,6 +177,17 @@ def test_killed_at_every_call(which: Step, after: bool, reveal: bool, by_sweep: 
         calm(world, old, token)
 
 
+def test_that_rotation_is_switched_on_may_not_be_said_yet() -> None:
+    world = World()
+    old, token = begun(world)
+    world.store._records[NAME].rotation_enabled = None
+    for which in (Step.TEST, *EVERY):
+        step(world, token, which)
+    calm(world, old, token)
+    with pytest.raises(Refused, match="has no staging label"):
+        step(world, world.new_id(), Step.CREATE)
+
+
 def test_an_earlier_attempts_key_is_adopted() -> None:
     world = World()
     old, token = begun(world)
