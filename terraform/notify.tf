@@ -10,19 +10,35 @@ resource "aws_sns_topic" "alarms" {
 
 data "aws_iam_policy_document" "alarms" {
   statement {
-    sid       = "AlarmsAndEvents"
+    sid       = "Alarms"
     actions   = ["sns:Publish"]
     resources = [aws_sns_topic.alarms.arn]
 
     principals {
       type        = "Service"
-      identifiers = ["cloudwatch.amazonaws.com", "events.amazonaws.com"]
+      identifiers = ["cloudwatch.amazonaws.com"]
     }
 
     condition {
       test     = "StringEquals"
       variable = "aws:SourceAccount"
       values   = [local.account]
+    }
+  }
+
+  # Without a condition: EventBridge tells SNS no source, so that with one nothing arrives.
+  dynamic "statement" {
+    for_each = var.event_bus_name == null ? [] : [true]
+
+    content {
+      sid       = "Events"
+      actions   = ["sns:Publish"]
+      resources = [aws_sns_topic.alarms.arn]
+
+      principals {
+        type        = "Service"
+        identifiers = ["events.amazonaws.com"]
+      }
     }
   }
 }
@@ -40,7 +56,7 @@ resource "aws_sns_topic_subscription" "email" {
   endpoint  = each.value
 }
 
-# What a person wants to hear of at once. Consumers that wait for new keys make rules of their own for "Key Rotated".
+# What a person wants to hear of at once. Consumers that wait for new keys make rules of their own for "API Key Rotated".
 resource "aws_cloudwatch_event_rule" "rotator" {
   count = var.event_bus_name == null ? 0 : 1
 

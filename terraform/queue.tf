@@ -10,7 +10,7 @@ resource "aws_sqs_queue" "accounts" {
   fifo_queue                 = true
   visibility_timeout_seconds = local.visibility_timeout
   # What nobody worked on for so long is stale: later sweeps have sent the same account again.
-  message_retention_seconds = 4 * local.visibility_timeout
+  message_retention_seconds = (var.max_receive_count + 2) * local.visibility_timeout
   # Messages are names of accounts, so that SQS's own encryption is enough and no role needs a key.
   sqs_managed_sse_enabled = true
   tags                    = var.tags

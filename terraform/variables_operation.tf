@@ -139,9 +139,9 @@ variable "sweep_alarm_hours" {
   nullable    = false
 
   validation {
-    # CloudWatch looks back a day at most where the period is an hour or less.
-    condition     = var.sweep_alarm_hours >= 1 && var.sweep_alarm_hours <= 24 && floor(var.sweep_alarm_hours) == var.sweep_alarm_hours
-    error_message = "sweep_alarm_hours is a whole number from 1 to 24."
+    # CloudWatch looks back seven days at most where the period is an hour.
+    condition     = var.sweep_alarm_hours >= 1 && var.sweep_alarm_hours <= 168 && floor(var.sweep_alarm_hours) == var.sweep_alarm_hours
+    error_message = "sweep_alarm_hours is a whole number from 1 to 168."
   }
 }
 

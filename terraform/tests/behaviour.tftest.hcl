@@ -83,7 +83,8 @@ run "timeouts" {
   command = plan
 
   variables {
-    worker_timeout = 900
+    worker_timeout    = 900
+    max_receive_count = 10
   }
 
   assert {

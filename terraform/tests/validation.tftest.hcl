@@ -251,7 +251,7 @@ run "sweep_alarm_hours" {
   command = plan
 
   variables {
-    sweep_alarm_hours = 25
+    sweep_alarm_hours = 169
   }
 
   expect_failures = [var.sweep_alarm_hours]

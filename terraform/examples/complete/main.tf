@@ -1,7 +1,8 @@
 # Everything that the module can do, and secrets whose values Terraform never sees.
 
 terraform {
-  required_version = ">= 1.9"
+  # 1.11: write-only arguments, by which a secret's first value stays out of the state.
+  required_version = ">= 1.11"
 
   required_providers {
     aws = {
