@@ -79,7 +79,7 @@ def _staged(entry: SecretEntry, token: str) -> frozenset[str]:
 
     :raises Refused: Secrets Manager did not begin a rotation to this version.
     """
-    # As AWS's own functions do it: not said is not off. It is not said yet while rotation is being switched on.
+    # As the rotation functions that AWS publishes do it: not said is not off; the labels below decide.
     if entry.rotation_enabled is False:
         raise Refused(
             f"{entry.name} is not enabled for rotation by Secrets Manager",
