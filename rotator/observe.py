@@ -166,7 +166,7 @@ _NO_KEY = (
 
 
 def _no_key(provider: KeyProvider, text: Secret, problem: str, *, asked: Secret | None = None) -> Resolution:
-    """For a value that is no key as tagged: it may hold one somewhere, which then must not be revoked under consumers."""
+    """For a value that is no key as tagged: it may hold one somewhere, which then must not be revoked."""
     candidates = [candidate for candidate in possible_keys(text) if candidate != asked]
     if len(candidates) > MAX_CANDIDATES:
         return Resolution(None, problem)  # it may hold any key

@@ -184,7 +184,7 @@ class Rotation:
         raise Refused(
             f"key {self.action.key_id} of {entry.name} is not listed by Infobip's account {self.context.account}, and "
             f"{what}: it looks like another account's",
-            advice="Correct the management secret or the tag rotator:account. If it is meant, `rotator rotate` moves it.",
+            advice="Correct the management secret or the tag rotator:account. If meant, `rotator rotate` moves it.",
         )
 
     def _rehearse(self, entry: SecretEntry, spec: Spec, stored: StoredValue | None) -> None:
