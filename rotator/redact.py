@@ -27,6 +27,8 @@ WORD: Final = 8
 _DEEPEST: Final = 24
 _JSON_LARGEST: Final = 1_000_000
 
+_HTML_SAFE: Final = tuple({ord(each): f"\\u{ord(each):04x}" for each in which} for which in ("<>&", "<>&'="))
+"""What JSON writers of other languages spell in another way: Go's, and Java's Gson. PHP's puts a backslash before ``/``."""
 _PERCENT = re.compile("%[0-9A-F]{2}")
 _PLAIN_TEXT = re.compile(r"[A-Za-z0-9_.-]*")
 _PLAIN_NAME = re.compile(r".*(?:id|_at|name|user|host|url|uri|email|region|auth)", re.IGNORECASE)
@@ -159,7 +161,7 @@ class Redactor:
 
 
 def _forms(text: str) -> Iterator[str]:
-    """The text as it may stand in a log: plain, in JSON (once and twice), in a URL, in HTML, in base64."""
+    """The text as it may stand in a log: plain, in JSON (once and twice), in a URL (the same), in HTML, in base64."""
     if len(text) < SHORTEST:
         return
     for stripped in {text, text.strip()}:
@@ -169,14 +171,20 @@ def _forms(text: str) -> Iterator[str]:
             continue
         for ascii_only in (True, False):
             once = json.dumps(stripped, ensure_ascii=ascii_only)[1:-1]
-            yield once
-            yield json.dumps(once, ensure_ascii=ascii_only)[1:-1]
+            for spelt in (once, once.replace("/", "\\/"), *(once.translate(table) for table in _HTML_SAFE)):
+                yield spelt
+                yield json.dumps(spelt, ensure_ascii=ascii_only)[1:-1]
         yield repr(stripped)[1:-1]
-        yield html.escape(stripped)
+        for escaped in (html.escape(stripped), html.escape(stripped, quote=False)):
+            yield escaped
+            yield escaped.encode("ascii", "xmlcharrefreplace").decode()
         raw = stripped.encode(errors="surrogatepass")
+        yield repr(raw)[2:-1]
+        yield raw.decode("latin-1")  # UTF-8 that somebody took for Latin-1
         for encoded in (quote(raw, safe=""), quote(raw), quote_plus(raw)):
             yield encoded
             yield _PERCENT.sub(lambda match: match[0].lower(), encoded)
+            yield quote(encoded, safe="")
         yield from _base64_forms(raw)
 
 

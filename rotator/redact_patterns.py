@@ -9,8 +9,8 @@ from typing import Final
 
 REDACTED: Final = "<redacted>"
 
-_KEY = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?![0-9a-f])(?:-[0-9a-f]+)*", re.IGNORECASE)
-"""An Infobip key, also one that was cut off after its second part."""
+_KEY = re.compile(r"[0-9a-f]{32}-[0-9a-f]{4,8}(?![0-9a-f])(?:-[0-9a-f]+)*", re.IGNORECASE)
+"""An Infobip key, also one that was cut off in its second part or later."""
 
 # Every pattern begins with something rare or bounded: hostile text must not cost time that grows with its square.
 _USERINFO = re.compile(
