@@ -28,7 +28,7 @@ _DEEPEST: Final = 24
 _JSON_LARGEST: Final = 1_000_000
 
 _HTML_SAFE: Final = tuple({ord(each): f"\\u{ord(each):04x}" for each in which} for which in ("<>&", "<>&'="))
-"""What JSON writers of other languages spell in another way: Go's, and Java's Gson. PHP's puts a backslash before ``/``."""
+"""What JSON writers of other languages spell in another way: Go's and Java's. PHP's puts a backslash before ``/``."""
 _PERCENT = re.compile("%[0-9A-F]{2}")
 _PLAIN_TEXT = re.compile(r"[A-Za-z0-9_.-]*")
 _PLAIN_NAME = re.compile(r".*(?:id|_at|name|user|host|url|uri|email|region|auth)", re.IGNORECASE)
