@@ -190,7 +190,8 @@ def _denied(where: str, operation: str, message: str) -> StoreDenied:
     return StoreDenied(
         f"{where}{action} is denied{reason}; nothing was changed",
         advice=f"Grant {action} to the rotator's role, on this secret or by its tag rotator:role; look at the secret's "
-        "resource policy, the VPC endpoint's policy and the organisation's too.",
+        "resource policy, the VPC endpoint's policy and the organisation's too. Check the name as well: where rights "
+        "depend on tags, AWS denies what does not exist.",
         action=action,
     )
 
