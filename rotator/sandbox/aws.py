@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import socket
+import threading
 import urllib.request
 from collections.abc import Mapping
 from types import SimpleNamespace, TracebackType
@@ -36,6 +38,7 @@ class MotoServer:
         self._clock = clock
         self._port = port
         self._server: Any = None
+        self._thread = threading.Thread()
         self._models: Any = None
         self._time: Any = None
         self._trail = Trail(clock)
@@ -46,33 +49,40 @@ class MotoServer:
         return f"http://{LOOPBACK}:{self._port}"
 
     def start(self) -> None:
-        """Start and empty it. ``ConfigurationError`` where moto is not installed."""
+        """Start and empty it. ``ConfigurationError`` where moto is not installed, ``OSError`` for a port that is taken."""
         try:
             models: Any = importlib.import_module("moto.secretsmanager.models")
-            from moto.server import ThreadedMotoServer
+            from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+            from werkzeug.serving import make_server
         except ImportError:
             raise ConfigurationError(
                 "The sandbox needs moto, which is not installed.",
                 advice="Run pip install 'infobip-key-rotator[sandbox]'.",
             ) from None
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line on stderr for every request
+        # moto's own threaded server listens in its thread: with a port that is taken, its start never ends.
+        with socket.create_server((LOOPBACK, self._port)) as listening:
+            app = DomainDispatcherApplication(create_backend_app)
+            self._server = make_server(
+                LOOPBACK, self._port, app, True, request_handler=MotoRequestHandler, fd=listening.fileno()
+            )
+        self._port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, name="moto", daemon=True)
         if self._clock is not None:
             # moto reads time.time() in this module for every date that it gives out, and knows no other way to be told.
             self._models, self._time = models, models.time
             models.time = SimpleNamespace(time=lambda clock=self._clock: clock.now().timestamp())
         self._trail.start()
-        self._server = ThreadedMotoServer(ip_address=LOOPBACK, port=self._port, verbose=False)
-        self._server.start()
-        self._port = self._server.get_host_and_port()[1]
+        self._thread.start()
         self.reset()
 
     def stop(self) -> None:
         """Stop it and give moto its clock back."""
         server, self._server = self._server, None
         if server is not None:
-            inner = server._server
-            server.stop()
-            inner.server_close()  # moto leaves the listening socket open
+            server.shutdown()
+            self._thread.join()
+            server.server_close()
         if self._models is not None:
             self._models.time, self._models = self._time, None
         self._trail.stop()

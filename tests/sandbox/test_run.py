@@ -147,13 +147,15 @@ def test_a_sandbox_is_served_until_it_is_stopped() -> None:
     assert status == 200
 
 
-def test_a_port_that_is_taken_is_said_so() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+@pytest.mark.parametrize("server", [0, 1], ids=["infobip", "secrets-manager"])
+def test_a_port_that_is_taken_is_said_so(server: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1] - server
         with pytest.raises(ConfigurationError, match=f"port {port}"):
             serve_sandbox(port, threading.Event(), ready=lambda _sandbox: pytest.fail("not ready"))
+
+
+def test_a_port_that_cannot_be_is_said_so() -> None:
     with pytest.raises(ConfigurationError, match="70000"):
         serve_sandbox(70000, threading.Event(), ready=lambda _sandbox: pytest.fail("not ready"))
 
