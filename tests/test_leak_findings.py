@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rotator.core.secret import Secret
 from rotator.emergency.findings import MOST_KEYS, MOST_PLACES, Place, ScannerReport, Unreadable, read_report
+from rotator.emergency.leaked_text import read_leaks
 from tests import leaks
 
 KEY = leaks.register("0123456789abcdef0123456789abcdef-11111111-2222-3333-4444-555555555555")
@@ -175,3 +176,90 @@ def test_any_json_is_read_or_refused_and_never_repeated(document: Any) -> None:
     report = read_report(Secret(json.dumps(document)))
     assert isinstance(report, ScannerReport | Unreadable)
     assert KEY not in repr(report) or KEY in str([leak.places for leak in getattr(report, "leaks", ())])
+
+
+# ---- what other programs put around findings, and texts that are no report -------------------------------------------
+
+
+def leaks_of(text: str) -> ScannerReport:
+    report = read_leaks(Secret(text))
+    assert isinstance(report, ScannerReport), report
+    return report
+
+
+def test_pages_of_alerts_in_one_array() -> None:
+    report = read(json.dumps([[github(KEY), github("hunter2")], [], [github(OTHER)]], indent=2))
+    assert (report.findings, report.without, found(report)) == (3, 1, [KEY, OTHER])
+
+
+LOG = {"level": "info-0", "ts": "2026-11-26T08:00:00Z", "logger": "trufflehog", "msg": "running source"}
+
+
+def test_the_scanners_own_log_lines_are_no_findings() -> None:
+    lines = [LOG, trufflehog(KEY), {**LOG, "level": "error", "msg": "no access"}, trufflehog("hunter2"), LOG]
+    report = read("\n".join(map(json.dumps, lines)))
+    assert (report.findings, report.without, found(report)) == (2, 1, [KEY])
+    assert report.leaks[0].places[0].position == 2
+    nothing = read_report(Secret("\n".join([json.dumps(LOG)] * 2)))
+    assert isinstance(nothing, Unreadable)
+    assert "holds no findings" in nothing.what
+
+
+def test_a_key_outside_of_the_findings_values_leaked_as_well() -> None:
+    lines = [{**LOG, "msg": f"can't verify {OTHER}"}, trufflehog(KEY)]
+    report = leaks_of("\n".join(map(json.dumps, lines)))
+    assert (report.findings, found(report)) == (1, [KEY, OTHER])
+    assert report.leaks[1].words == "line 1"
+    message = leaks_of(json.dumps([gitleaks("hunter2", Message=f"remove {KEY}")]))
+    assert (message.findings, message.without, found(message)) == (1, 1, [KEY])
+
+
+TEXTS = [
+    f"INFOBIP_API_KEY={KEY}",
+    f'export INFOBIP_API_KEY="{KEY}"  # production',
+    f"Authorization: App {KEY}\r\n",
+    f"curl -H 'Authorization: App {KEY}' https://abc.api.infobip.com/sms/3/messages",
+    f"https://example.org/?authorization=App%20{KEY}&to=1",
+    json.dumps({"api_key": KEY, "base_url": "https://abc.api.infobip.com", "secret": "hunter2"}),
+    json.dumps([{"env": [{"name": "INFOBIP", "value": KEY}]}]),
+    json.dumps(json.dumps({"api_key": KEY})),
+    f"[default]\napi_key = {KEY}\n",
+    f'{{"Raw": "{KEY}", "SourceMetadata": {{',
+    f"infobip:\n  key: {KEY}\n",
+    f"\n\n  {KEY}\n",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_key_in_any_text(text: str) -> None:
+    report = leaks_of(text)
+    assert (report.values, found(report)) == ((), [KEY]) or report.findings == 1
+    assert found(report) == [KEY]
+
+
+def test_a_settings_file_with_several_keys_and_other_secrets() -> None:
+    text = f"DB_PASSWORD=hunter2\nSMS={KEY}\n\n# old: {OTHER}\nWHATSAPP='{KEY}'\n"
+    report = leaks_of(text)
+    assert (report.findings, found(report)) == (None, [KEY, OTHER])
+    assert [leak.words for leak in report.leaks] == ["line 2 (and 1 more)", "line 4"]
+
+
+@pytest.mark.parametrize("text", ["hunter2", '{"user": "hunter2"}', f"{KEY[:-1]}", f"{KEY[1:]}", ""])
+def test_a_text_without_a_key_is_no_report_of_one(text: str) -> None:
+    report = read_leaks(Secret(text))
+    assert isinstance(report, Unreadable) or report.leaks == ()
+
+
+def test_a_text_with_too_many_keys() -> None:
+    keys = [f"{number:032x}-11111111-2222-3333-4444-555555555555" for number in range(MOST_KEYS + 1)]
+    report = read_leaks(Secret("\n".join(keys)))
+    assert isinstance(report, Unreadable)
+    assert f"more than {MOST_KEYS}" in report.what
+
+
+@given(st.text(max_size=200), st.text(max_size=200), st.sampled_from(["", "{", "[", "null", '[{"secret":"', "\ufeff"]))
+def test_a_key_is_found_whatever_stands_around_it(before: str, after: str, begin: str) -> None:
+    report = read_leaks(Secret(f"{begin}{before} {KEY} {after}"))
+    assert isinstance(report, ScannerReport)
+    assert KEY in found(report)
+    assert KEY not in repr(report)

@@ -1,4 +1,4 @@
-"""What stands on stdin of ``rotator revoke --leaked-key-stdin``: one key's value, or a scanner's report."""
+"""What stands on stdin of ``rotator revoke --leaked-key-stdin``: a key, a text around it, a scanner's report."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 def read_leaked() -> Secret | ScannerReport:
     """Leaked values from stdin, never from an argument, where a process list or a shell's history would show them.
 
+    One key in whatever text is as good as its value alone; several are a report.
+
     :raises ConfigurationError: stdin holds neither a key nor a report, or too much.
     """
     if sys.stdin is None or sys.stdin.closed:
@@ -38,7 +40,8 @@ def read_leaked() -> Secret | ScannerReport:
 
 def _stdin() -> Secret | ScannerReport | ConfigurationError:
     """What stdin holds. Does not raise: it stands open in this frame, which a traceback would keep."""
-    from rotator.emergency.findings import ScannerReport, looks_like_report, read_report
+    from rotator.emergency.findings import Unreadable
+    from rotator.emergency.leaked_text import read_leaks
 
     raw = sys.stdin.buffer.read(MOST_STDIN + 1)
     if len(raw) > MOST_STDIN:
@@ -47,18 +50,24 @@ def _stdin() -> Secret | ScannerReport | ConfigurationError:
             advice="Split the report.",
         )
     # What PowerShell writes by `>`; and nothing else begins so.
-    text = raw.decode("utf-16" if raw.startswith(_UTF16) else "utf-8-sig", errors="replace").strip()
-    if not text:
+    text = raw.decode("utf-16" if raw.startswith(_UTF16) else "utf-8-sig", errors="replace")
+    if not text.strip():
         return ConfigurationError("stdin is empty", advice=_PIPE)
-    if looks_like_report(Secret(text)):
-        report = read_report(Secret(text))
-        return report if isinstance(report, ScannerReport) else ConfigurationError(report.what, advice=report.mend)
-    text = text.strip(_AROUND)  # as it stands in code and in settings; no key begins or ends so
+    report = read_leaks(Secret(text))
+    if isinstance(report, Unreadable):
+        return ConfigurationError(report.what, advice=report.mend)
+    if report.findings is not None or len(report.leaks) > 1:
+        return report
+    if report.leaks:
+        return report.leaks[0].value
+    # It has not the shape that Infobip's keys have today: only Infobip can tell, if it is one value at all.
+    text = text.strip().strip(_AROUND)  # as it stands in code and in settings; no key begins or ends so
     if len(text) > MOST_VALUE:
         return ConfigurationError(f"stdin holds more than {MOST_VALUE} bytes, which is no key", advice=_PIPE)
     if not text.isascii() or any(char.isspace() or not char.isprintable() for char in text) or len(text) < _SHORTEST:
         return ConfigurationError(
-            "stdin holds something else than one key or a scanner's report",
-            advice="Pass the key's value alone, without quotes or a name, or the scanner's JSON as it is.",
+            "stdin holds something else than a key, a text with keys in it, or a scanner's report",
+            advice="Pass the key's value, a text in which it stands whole (32 hexadecimal digits, a hyphen, a UUID), "
+            "or the scanner's JSON as it is.",
         )
     return Secret(text)

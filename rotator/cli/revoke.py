@@ -21,7 +21,7 @@ _NOT_CONFIRMED: Final = 2
 @click.command(short_help="Kill leaked keys at once.")
 @click.option("--secret", metavar="S", help="Every key of this secret (name or ARN).")
 @click.option("--key-id", metavar="K", help="This key; needs --account.")
-@click.option("--leaked-key-stdin", is_flag=True, help="The value, or scanner's report, read from stdin.")
+@click.option("--leaked-key-stdin", is_flag=True, help="From stdin: a value, a text, a scanner's report.")
 @click.option("--account", metavar="A", help="The Infobip account that the key belongs to.")
 @click.option("--reason", required=True, metavar="R", help="Why, in your words; it stands in the audit.")
 @click.option("--incident", metavar="I", help="Your incident's number; repeating it makes no second key.")
@@ -54,9 +54,10 @@ def revoke(
     the old value fail until they read again. revoke-first kills before the
     new key is there. revoke-only leaves the secret with a dead key.
 
-    With --leaked-key-stdin stdin holds the value alone, or what a scanner
-    says: trufflehog's JSON lines, gitleaks' JSON, GitHub's secret-scanning
-    alerts. Each Infobip key in it is looked up in your accounts and killed.
+    With --leaked-key-stdin stdin holds the value, any text with keys in it
+    (.env, a header, a log), or what a scanner says: trufflehog's JSON lines,
+    gitleaks' JSON, GitHub's secret-scanning alerts. Each Infobip key in it is
+    looked up in your accounts and killed.
 
     Each killed key is used once more to prove that it is dead. A tag
     rotator:hold does not stop this. Repeating a command is safe.

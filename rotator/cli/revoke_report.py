@@ -1,4 +1,4 @@
-"""A scanner's report as the intake of ``rotator revoke``: what is shown, done and said."""
+"""A scanner's report, or a text with several keys in it, as the intake of ``rotator revoke``."""
 
 from __future__ import annotations
 
@@ -67,6 +67,8 @@ def failed(results: Sequence[LeakResult]) -> bool:
 
 
 def _heading(report: ScannerReport) -> str:
+    if report.findings is None:
+        return f"A text with {counted(len(report.leaks), 'value')} of the shape of an Infobip key."
     findings = counted(report.findings, "finding")
     if not report.leaks:
         return f"{findings}, and none has the shape of an Infobip key: nothing was looked up, nothing changed."

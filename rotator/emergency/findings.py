@@ -22,7 +22,7 @@ MOST_PLACES: Final = 20
 _LONGEST: Final = 500
 _LARGEST_LINE: Final = 9
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
-_SPLIT: Final = "Split it, or take out what is not Infobip's."
+SPLIT: Final = "Split it, or take out what is not Infobip's."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,12 @@ class Place:
 
     @property
     def words(self) -> str:
-        """For people: ``src/app.py:12 in 1a2b3c4d``, else the fingerprint, the page, or ``finding 3``."""
+        """For people: ``src/app.py:12 in 1a2b3c4d``, else the fingerprint, the page, ``line 3``, or ``finding 3``."""
         if self.file is not None:
             line = f":{self.line}" if self.line is not None else ""
             return f"{self.file}{line}{f' in {self.commit[:8]}' if self.commit else ''}"
-        return self.fingerprint or self.url or f"finding {self.position}"
+        where = f"finding {self.position}" if self.line is None else f"line {self.line}"
+        return self.fingerprint or self.url or where
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +67,15 @@ class Leak:
 
 @dataclass(frozen=True, slots=True)
 class ScannerReport:
-    """One report, read.
+    """One report, read, or a text with keys in it.
 
-    :param findings: how many there are.
+    :param findings: how many there are; ``None`` where it is a text and no scanner's report.
     :param without: how many of them hold nothing that has the shape of an Infobip key.
     :param leaks: each value once.
     :param values: every value of every finding, for a redactor to know.
     """
 
-    findings: int
+    findings: int | None
     without: int
     leaks: tuple[Leak, ...]
     values: tuple[Secret, ...]
@@ -82,10 +83,14 @@ class ScannerReport:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What is wrong with a report, as a sentence without a full stop, and the mend."""
+    """What is wrong with a report, as a sentence without a full stop, and the mend.
+
+    :param foreign: whether it may be something else than a report: a text that merely begins as one.
+    """
 
     what: str
     mend: str
+    foreign: bool = False
 
 
 def looks_like_report(text: Secret) -> bool:
@@ -98,19 +103,21 @@ def read_report(text: Secret) -> ScannerReport | Unreadable:
     items = _items(text.reveal())
     if isinstance(items, Unreadable):
         return items
-    if not items:
-        return Unreadable("the report on stdin holds no findings", "Nothing was changed, and nothing leaked by it.")
     if len(items) > MOST_FINDINGS:
-        return Unreadable(f"the report on stdin holds {len(items)} findings, more than {MOST_FINDINGS}", _SPLIT)
+        return Unreadable(f"the report on stdin holds {len(items)} findings, more than {MOST_FINDINGS}", SPLIT)
     places: dict[str, list[Place]] = {}
     values: dict[str, None] = {}
-    without = 0
+    without = logged = 0
     for position, item in enumerate(items, 1):
+        if _is_log_line(item):
+            logged += 1
+            continue
         names = _names(item) if isinstance(item, dict) else None
         if names is None:
             return Unreadable(
                 f"item {position} of the report on stdin is no finding of trufflehog, gitleaks or GitHub",
                 "Pass the scanner's own JSON, as `trufflehog --json`, `gitleaks -f json` or `gh api` write it.",
+                foreign=True,
             )
         texts = _present(item, (*names, *_AROUND))
         values.update(dict.fromkeys(_present(item, names)))
@@ -118,19 +125,25 @@ def read_report(text: Secret) -> ScannerReport | Unreadable:
         without += not keys
         for key in sorted(keys):
             places.setdefault(key, []).append(_place(item, position))
+    if logged == len(items):
+        return Unreadable(
+            "the report on stdin holds no findings", "Nothing was changed, and nothing leaked by it.", foreign=True
+        )
     if len(places) > MOST_KEYS:
-        return Unreadable(f"the report on stdin holds {len(places)} keys, more than {MOST_KEYS}", _SPLIT)
+        return Unreadable(f"the report on stdin holds {len(places)} keys, more than {MOST_KEYS}", SPLIT)
     leaks = tuple(
         Leak(Secret(key), tuple(found[:MOST_PLACES]), max(0, len(found) - MOST_PLACES)) for key, found in places.items()
     )
-    return ScannerReport(len(items), without, leaks, tuple(map(Secret, values)))
+    return ScannerReport(len(items) - logged, without, leaks, tuple(map(Secret, values)))
 
 
 # ---- JSON -----------------------------------------------------------------------------------------------------------
 
 
 def _items(raw: str) -> list[Any] | Unreadable:
-    """Every finding: the report is an array, several (pages), one object, or objects one after another."""
+    """Every finding: the report is an array, several (pages) or one of arrays (``gh api --paginate --slurp``), one
+    object, or objects one after another.
+    """
     items: list[Any] = []
     at = _after_space(raw, 0)
     while at < len(raw):
@@ -141,9 +154,11 @@ def _items(raw: str) -> list[Any] | Unreadable:
             return Unreadable(
                 f"the report on stdin can't be read: what begins in line {line} is broken JSON or nested too deeply",
                 "Nothing was changed. Run the scanner again, or pass the key's value alone.",
+                foreign=True,
             )
         if isinstance(document, list):
-            items += document
+            for each in document:
+                items += each if isinstance(each, list) else [each]
         elif document is not None:  # gitleaks writes null where it found nothing
             items.append(document)
         at = _after_space(raw, end)
@@ -181,6 +196,11 @@ def _names(item: Mapping[str, Any]) -> tuple[str, ...] | None:
     if "secret" in item or "secret_type" in item:
         return ("secret",)
     return None
+
+
+def _is_log_line(item: Any) -> bool:
+    """What trufflehog tells of its own work, where its stderr went into the same file."""
+    return isinstance(item, dict) and isinstance(item.get("msg"), str) and "level" in item and _names(item) is None
 
 
 def _present(item: Mapping[str, Any], names: Iterable[str]) -> tuple[str, ...]:

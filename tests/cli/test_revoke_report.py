@@ -145,3 +145,32 @@ def test_a_value_as_it_stands_in_code_is_that_value(text: str, monkeypatch: pyte
     found = leaked._stdin()
     assert isinstance(found, Secret)
     assert found.reveal() == value
+
+
+def test_a_settings_file_and_a_header(rig: Rig) -> None:
+    keys = rig.seed()
+    otp, billing, alerts = (keys[name] for name in ("prod/sms/otp", "prod/billing/sms", "prod/voice/alerts"))
+    several = f"DB_PASSWORD={OTHER_SECRET}\nSMS={otp.value}\n\nOTHER={FOREIGN}\nBILLING='{billing.value}'\n"
+    done = revoke(rig, several, "--yes")
+    assert done.code == 0
+    words = " ".join(done.out.split())
+    assert "A text with 3 values of the shape of an Infobip key." in words
+    assert f"line 2: key {otp.id[:4]}…{otp.id[-4:]}" in words
+    assert "line 4: not of these accounts" in words
+    assert "3 leaked keys: 2 ended, 1 not of these accounts." in words
+    assert not rig.world.authenticates(otp.value)
+    assert not rig.world.authenticates(billing.value)
+    assert rig.world.authenticates(alerts.value)
+    document = revoke(rig, several, "--yes", "--json").document
+    assert (document["findings"], [leak["places"][0]["line"] for leak in document["leaks"]]) == (None, [2, 4, 5])
+    one = revoke(rig, f"curl -H 'Authorization: App {alerts.value}' …\n", "--yes")
+    assert (one.code, "1 key is dead" in " ".join(one.out.split())) == (0, True)
+    assert not rig.world.authenticates(alerts.value)
+
+
+def test_alerts_as_gh_slurps_them(rig: Rig) -> None:
+    otp = rig.seed()["prod/sms/otp"]
+    alert = {"number": 1, "html_url": "https://github.com/acme/app/1", "secret_type": "x", "secret": str(otp.value)}
+    ran = revoke(rig, json.dumps([[alert], [alert]]), "--dry-run", "--json")
+    assert (ran.code, ran.document["findings"]) == (0, 2)
+    assert [leak["key_id"] for leak in ran.document["leaks"]] == [otp.id]

@@ -164,7 +164,20 @@ def stdin(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
 def test_no_traceback_shows_what_came_by_stdin(stdin: Callable[[bytes], None], around: tuple[str, str]) -> None:
     from rotator.cli.leaked import read_leaked
 
-    stdin(f"{around[0]}{leaks.register(KEY_VALUE)}{around[1]}".encode())
+    part = leaks.register(KEY_VALUE[:-1])  # the whole would be taken for what it is
+    stdin(f"{around[0]}{part}{around[1]}".encode())
     with pytest.raises(ConfigurationError) as caught:
         read_leaked()
-    assert KEY_VALUE not in told(caught.value)
+    assert part not in told(caught.value)
+
+
+@pytest.mark.parametrize("text", ["{}\n", '[{{"password": "{}"}},\n'])
+def test_no_traceback_shows_keys_that_are_too_many(stdin: Callable[[bytes], None], text: str) -> None:
+    from rotator.cli.leaked import read_leaked
+    from rotator.emergency.findings import MOST_KEYS
+
+    keys = [f"{number:032x}{KEY_VALUE[32:]}" for number in range(MOST_KEYS + 1)]
+    stdin("".join(text.format(key) for key in keys).encode())
+    with pytest.raises(ConfigurationError, match="more than") as caught:
+        read_leaked()
+    assert KEY_VALUE[32:] not in told(caught.value)
