@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -18,6 +19,10 @@ __all__ = ["pytest_runtest_makereport"]
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+# People are told times in the zone of their machine; tests of that set another one.
+os.environ["TZ"] = "UTC"
+time.tzset()
 
 # Before any test can make a client: nothing may reach an account of whoever runs the tests.
 for _name in [name for name in os.environ if name.startswith(("AWS_", "ROTATOR_"))]:

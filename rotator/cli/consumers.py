@@ -107,7 +107,8 @@ def consumers_document(found: Consumers, days: int) -> dict[str, Any]:
 
 def consumers_parts(found: Consumers, days: int, now: datetime) -> Iterator[RenderableType]:
     """Who, then what it means and what to do."""
-    from rotator.cli.words import absolute, grid, key_words, shown, styled, when
+    from rotator.cli.times import absolute, told, when
+    from rotator.cli.words import grid, key_words, shown, styled
 
     name = shown(found.entry.name)
     if found.retiring is None:
@@ -124,21 +125,22 @@ def consumers_parts(found: Consumers, days: int, now: datetime) -> Iterator[Rend
     yield ""
     yield from _meaning(found, days, now)
     if found.gap:
-        yield styled(f"Somebody may be missing: {shown(found.gap)}.", "yellow")
-    lag = f"CloudTrail lags: reads after {absolute(found.until, now)} UTC may be missing."
+        yield styled(f"Somebody may be missing: {shown(told(found.gap))}.", "yellow")
+    lag = f"CloudTrail lags: reads after {absolute(found.until, now)} may be missing."
     yield f"{lag} It shows this AWS account and region only."
     if found.retiring is None:
         yield f"What comes next for it: `rotator status --secret {name}`."
 
 
 def _rows(found: Consumers, now: datetime) -> Iterator[Sequence[str | Text]]:
-    from rotator.cli.words import brief, styled
+    from rotator.cli.times import brief, zone
+    from rotator.cli.words import styled
     from rotator.core.consumers import principal_words
 
     if found.retiring is None:
-        yield "principal", "last read (UTC)", ""
+        yield "principal", f"last read ({zone(now)})", ""
     else:
-        yield "principal", "last read before", "last read since (UTC)"
+        yield "principal", "last read before", f"last read since ({zone(now)})"
     for each in found.found[:MOST_ROWS]:
         who = principal_words(each.principal, found.entry.arn)
         if found.retiring is None:
@@ -155,7 +157,8 @@ def _rows(found: Consumers, now: datetime) -> Iterator[Sequence[str | Text]]:
 
 
 def _meaning(found: Consumers, days: int, now: datetime) -> Iterator[RenderableType]:
-    from rotator.cli.words import counted, key_words, shown, when
+    from rotator.cli.times import when
+    from rotator.cli.words import counted, key_words, shown
 
     if found.retiring is None:
         return

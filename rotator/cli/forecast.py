@@ -49,6 +49,7 @@ def forecast(options: Options, account: str | None, days: int, suppositions: Seq
     """
     from rotator.cli.forecast_text import forecast_document, forecast_parts, next_command
     from rotator.cli.plan_text import unobserved
+    from rotator.cli.times import told
     from rotator.cli.words import shown, styled
     from rotator.core.forecast import forecast_account
     from rotator.core.what_if import parse_what_if
@@ -75,6 +76,6 @@ def forecast(options: Options, account: str | None, days: int, suppositions: Seq
         for name, error in broken[len([plan for plan in plans if plan.error is not None]) :]:
             output.text(f"{shown(name, 60)}: {shown(error or '')}", "")
         for alert in (alert for plan in plans if plan.error is None for alert in plan.alerts):
-            output.text(f"{shown(alert.secret or '')}: {shown(alert.detail)}")
+            output.text(f"{shown(alert.secret or '')}: {shown(told(alert.detail))}")
         output.text(next_command(found, failed=bool(broken), supposed=bool(supposed)))
         return 1 if broken else 0

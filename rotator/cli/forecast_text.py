@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from rotator.cli.documents import time_text
-from rotator.cli.words import brief, counted, grid, shown, styled
+from rotator.cli.times import brief, day
+from rotator.cli.words import counted, grid, shown, styled
 from rotator.core.durations import human_duration
 from rotator.core.forecast import AccountForecast, AtRisk, verdict
 from rotator.core.forecast_spans import Span, spans
@@ -40,7 +41,7 @@ def forecast_parts(found: AccountForecast, now: datetime, supposed: WhatIf) -> I
         yield from _at_risk(found.at_risk, now)
         yield ""
     full = found.first_full_day
-    yield "No day is full." if full is None else f"The first full day is {full.day} {full:%b}."
+    yield "No day is full." if full is None else f"The first full day is {day(full)}."
     yield verdict(found)
     yield ""
 
@@ -50,7 +51,7 @@ def _chart(found: AccountForecast) -> Iterator[RenderableType]:
     yield f"  {name:<10} {'rotations':<{BAR + 1}} made revoked waiting overdue"
     most = max(1, *(max(_allowed(found, line), line.rotations) for line in lines))
     for line in lines:
-        begin = f"{line.begin.day:>2} {line.begin:%b}"
+        begin = f"{day(line.begin):>6}"
         numbers = f"{line.rotations:>5} {line.revocations:>7} {line.waiting or '':>7} {line.overdue or '':>7}"
         yield f"  {begin:<10} {_bar(found, line, most)} {numbers}"
     yield "  # due   + pulled forward, later would be too late   | what the limit allows"

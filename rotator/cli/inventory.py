@@ -88,6 +88,7 @@ def inventory(options: Options, account: str | None, every: bool, as_csv: bool) 
 
 
 def _parts(found: Inventory, now: datetime) -> Iterator[RenderableType]:
+    from rotator.cli.times import zone
     from rotator.cli.words import counted, grid, shown, styled
 
     counts = Counter(row.kind for row in found.keys)
@@ -99,7 +100,7 @@ def _parts(found: Inventory, now: datetime) -> Iterator[RenderableType]:
         yield styled("Infobip's pages of keys did not add up: there may be more keys.", "yellow")
     yield ""
     if found.keys:
-        rows: list[Sequence[str | Text]] = [("key", "kind", "ends (UTC)", "secret")]
+        rows: list[Sequence[str | Text]] = [("key", "kind", f"ends ({zone(now)})", "secret")]
         rows += [_row(row, now) for row in found.keys[:MOST_KEYS]]
         yield grid(rows, (9, 16, 21))
         if len(found.keys) > MOST_KEYS:
@@ -112,7 +113,8 @@ def _parts(found: Inventory, now: datetime) -> Iterator[RenderableType]:
 
 
 def _row(row: KeyRow, now: datetime) -> Sequence[str | Text]:
-    from rotator.cli.words import brief, shown, styled
+    from rotator.cli.times import brief
+    from rotator.cli.words import shown, styled
     from rotator.core.text import short_id
 
     ends = brief(row.key.valid_to, now) if row.key.enabled else "disabled"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rotator.cli.failure import Failure
 from rotator.cli.options import Options
+from rotator.cli.times import told
 from rotator.core.text import printable
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def say_failure(failure: Failure, options: Options) -> int:
     else:
         if debug:
             _to_stderr("\n".join(printable(part, _LONGEST) for part in failure.trace.splitlines()))
-        _to_stderr("rotator: " + printable(failure.sentence, _LONGEST))
+        _to_stderr("rotator: " + printable(told(failure.sentence), _LONGEST))
     return failure.code
 
 

@@ -18,7 +18,7 @@ WORK_TO_DO = 3
 @click.command(short_help="Show what a sweep would do. Changes nothing.")
 @click.option("--account", metavar="A", help="Only this Infobip account.")
 @click.option("--secret", metavar="S", help="Only this secret (name or ARN).")
-@click.option("--at", metavar="TIME", help="As of then: 2026-12-01, 2026-12-01T10:00, or +14d.")
+@click.option("--at", metavar="TIME", help="As of then: +14d, 2026-12-01T10:00 (in UTC), 2026-12-01T10:00+01:00.")
 @click.option("--exit-code", is_flag=True, help="Exit 3 where there is work to do.")
 @common_options
 @pass_options

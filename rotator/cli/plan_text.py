@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from rotator.cli.words import absolute, counted, grid, key_words, shown, styled
+from rotator.cli.times import absolute, told
+from rotator.cli.words import counted, grid, key_words, shown, styled
 from rotator.core.model import AccountPlan, Action, ActionKind, Alert, Outcome, Reason, Result, Severity, Skip
 from rotator.reconcile import NO_ACCOUNT, plan_ok
 
@@ -54,7 +55,7 @@ def unobserved(plan: AccountPlan, what: str = "not observed", then: str = "") ->
 
     :param then: what was left as it was, and what comes next.
     """
-    text = shown(plan.error or "")
+    text = shown(told(plan.error or ""))
     stop = "" if text.endswith((".", "!", "?")) else "."
     yield grid([(styled(what, "red"), f"{text}{stop} {then}".rstrip())], (12,))
     yield ""
@@ -67,7 +68,7 @@ def left_alone(plan: AccountPlan) -> Iterator[RenderableType]:
     said = {(skip.secret, skip.reason) for skip in waiting}
     warnings = [a for a in plan.alerts if a.severity is Severity.WARNING and (a.secret, a.kind) not in said]
     tables: tuple[tuple[str, list[Sequence[str | Text]]], ...] = (
-        ("left alone", [(shown(skip.secret), str(skip.reason), shown(skip.detail)) for skip in waiting]),
+        ("left alone", [(shown(skip.secret), str(skip.reason), _left_words(skip)) for skip in waiting]),
         ("to mend, and left alone until then", [_alert_row(plan, alert, "red") for alert in errors]),
         ("to know", [_alert_row(plan, alert, "yellow") for alert in warnings]),
     )
@@ -76,6 +77,10 @@ def left_alone(plan: AccountPlan) -> Iterator[RenderableType]:
             yield ""
             yield title
             yield from bounded(rows, (_NAME, 20))
+
+
+def _left_words(skip: Skip) -> str:
+    return shown(skip.detail if skip.reason is Reason.HOLD else told(skip.detail))  # a hold's words are the operator's
 
 
 def _only_left(plan: AccountPlan) -> list[Skip]:
@@ -122,7 +127,7 @@ def result_row(result: Result) -> Sequence[str | Text]:
     action = result.action
     outcome = styled(str(result.outcome), _SIGNS[result.outcome])
     if result.error is not None:
-        return outcome, str(action.kind), shown(action.secret), shown(result.error)
+        return outcome, str(action.kind), shown(action.secret), shown(told(result.error))
     return outcome, str(action.kind), shown(action.secret), _done_words(result)
 
 
@@ -134,7 +139,7 @@ def _done_words(result: Result) -> str:
         case ActionKind.LABEL:
             return f"the label {shown(action.detail)} contradicted the others and is gone"
         case ActionKind.RETIRE:
-            return f"{key_words(action.key_id)} retires; {shown(action.detail)}"
+            return f"{key_words(action.key_id)} retires; {shown(told(action.detail))}"
         case ActionKind.REVOKE if action.reason is Reason.KEY_DEAD:
             return f"{key_words(action.key_id)} was dead already; its labels are gone"
         case ActionKind.REVOKE:
@@ -146,16 +151,16 @@ def _done_words(result: Result) -> str:
 
 
 def _action_row(action: Action, now: datetime) -> Sequence[str | Text]:
-    detail = shown(action.detail)
+    detail = shown(told(action.detail))
     if action.key_id is not None and action.kind is ActionKind.REVOKE and key_words(action.key_id) not in detail:
         detail = f"{key_words(action.key_id)}, {detail}" if detail else key_words(action.key_id)
     if action.deadline is not None and action.reason in _ENDING:
-        verb = "ends " if action.deadline > now else ""  # "ended 3 d ago, 20 Nov 10:00 UTC"
-        detail = f"{detail}, {verb}{absolute(action.deadline, now)} UTC"
+        verb = "ends " if action.deadline > now else ""  # "ended 3 d ago, 20 Nov 10:00 CET"
+        detail = f"{detail}, {verb}{absolute(action.deadline, now)}"
     style = "red" if action.kind is ActionKind.REVOKE else "cyan"
     return styled(str(action.kind), style), shown(action.secret), str(action.reason), detail
 
 
 def _alert_row(plan: AccountPlan, alert: Alert, style: str) -> Sequence[str | Text]:
     named = shown(alert.secret) if alert.secret else key_words(alert.key_id) if alert.key_id else shown(plan.account)
-    return named, styled(str(alert.kind), style), shown(alert.detail)
+    return named, styled(str(alert.kind), style), shown(told(alert.detail))

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from rotator.cli.words import absolute, counted, grid, shown, styled, when
+from rotator.cli.times import absolute, when
+from rotator.cli.words import counted, grid, shown, styled
 from rotator.core.text import short_id
 from rotator.emergency import EmergencyPlan, EmergencyReport, Kill, Strategy
 
@@ -59,7 +60,7 @@ def _kill_words(plan: EmergencyPlan, kill: Kill, now: datetime) -> str:
     elif not key.enabled:
         parts.append("disabled already")
     elif kill.role == "current" and key.valid_from is not None:
-        parts.append(f"in use since {absolute(key.valid_from, now)} UTC")
+        parts.append(f"in use since {absolute(key.valid_from, now)}")
     if kill.revoke_at is not None:
         parts.append(f"would have been revoked {when(kill.revoke_at, now)}")
     holders = {entry.name for entry in plan.replaced} | {other.secret for other in plan.kills}

@@ -86,7 +86,8 @@ def rollback_document(done: RolledBack) -> dict[str, Any]:
 
 def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
     """What was done, and what comes next."""
-    from rotator.cli.words import grid, key_words, shown, styled, when
+    from rotator.cli.times import told, when
+    from rotator.cli.words import grid, key_words, shown, styled
 
     name = shown(done.secret)
     until = "retires; the next sweep says until when"
@@ -109,8 +110,8 @@ def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
         return
     begin = "the next sweep replaces it" if done.waits is None else "a sweep replaces it once its window opens"
     if done.waits is not None:
-        begin += f" ({shown(done.waits.detail)})"
-    yield f"{key_words(done.key_id)} is due for rotation ({done.due.reason}, {shown(done.due.detail)}): {begin}."
+        begin += f" ({shown(told(done.waits.detail))})"
+    yield f"{key_words(done.key_id)} is due for rotation ({done.due.reason}, {shown(told(done.due.detail))}): {begin}."
     yield "To keep it, tag the secret before that:"
     yield f"  aws secretsmanager tag-resource --secret-id {name} \\"
     yield "    --tags Key=rotator:hold,Value=rolled-back"

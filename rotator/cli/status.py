@@ -68,6 +68,7 @@ def status(options: Options, account: str | None, secret: str | None) -> int:
     """
     from rotator.cli.documents import status_document
     from rotator.cli.plan_text import unobserved
+    from rotator.cli.times import told
     from rotator.cli.words import shown, styled
     from rotator.manual import status as look
     from rotator.reconcile import Reconciler
@@ -86,7 +87,7 @@ def status(options: Options, account: str | None, secret: str | None) -> int:
                 output.text(styled(shown(plan.account, 60), "bold"), *unobserved(plan))
             stray = [alert for plan in broken if plan.error is None for alert in plan.alerts]
             for alert in stray:
-                output.text(f"{shown(alert.secret or '')}: {shown(alert.detail)}")
+                output.text(f"{shown(alert.secret or '')}: {shown(told(alert.detail))}")
             output.text(_next_command(found, failed=bool(broken)))
         return 1 if any(plan.error is not None for plan in broken) else 0
 
@@ -97,11 +98,12 @@ def _counts(states: Sequence[SecretState]) -> str:
 
 
 def _table(states: Sequence[SecretState], now: datetime) -> Iterator[RenderableType]:
+    from rotator.cli.times import zone
     from rotator.cli.words import grid
 
     far = datetime.max.replace(tzinfo=now.tzinfo)
     order = sorted(states, key=lambda s: (_ORDER.index(s.state), s.expires_at or far, s.secret))
-    rows: list[Sequence[str | Text]] = [("secret", "state", "key ends (UTC)", "next")]
+    rows: list[Sequence[str | Text]] = [("secret", "state", f"key ends ({zone(now)})", "next")]
     for state in order[:MOST_SECRETS]:
         rows += _rows(state, now)
     yield ""
@@ -112,7 +114,8 @@ def _table(states: Sequence[SecretState], now: datetime) -> Iterator[RenderableT
 
 
 def _rows(state: SecretState, now: datetime) -> Iterator[Sequence[str | Text]]:
-    from rotator.cli.words import brief, key_words, shown, styled
+    from rotator.cli.times import brief
+    from rotator.cli.words import key_words, shown, styled
 
     ends = "no key" if state.version_id is None else brief(state.expires_at, now)
     yield shown(state.secret), styled(str(state.state), _STYLES.get(state.state, "")), ends, _next(state, now)
@@ -123,7 +126,8 @@ def _rows(state: SecretState, now: datetime) -> Iterator[Sequence[str | Text]]:
 
 
 def _next(state: SecretState, now: datetime) -> str:
-    from rotator.cli.words import brief, key_words, shown
+    from rotator.cli.times import brief
+    from rotator.cli.words import key_words, shown
 
     if state.hold is not None:
         return f'on hold: "{shown(state.hold, 120)}"'

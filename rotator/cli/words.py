@@ -1,13 +1,11 @@
-"""How ids, times and outside texts look to people."""
+"""How ids, tables and outside texts look to people."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from rotator.core.durations import human_duration
 from rotator.core.text import printable, short_id
 from rotator.redact_patterns import redact_patterns
 
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 LONGEST: Final = 600
-_YEARS: Final = 300
 # Key ids and version ids: hexadecimal in one piece, or a UUID.
 _ID: Final = re.compile(
     r"(?<![0-9A-Za-z])(?:[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})(?![0-9A-Za-z])"
@@ -39,34 +36,6 @@ def shown(text: str, limit: int = LONGEST) -> str:
 def key_words(key_id: str | None) -> str:
     """``key 5737…48AE``."""
     return "no key" if key_id is None else f"key {short_id(key_id)}"
-
-
-def absolute(moment: datetime, now: datetime) -> str:
-    """``27 Nov 10:00`` in UTC; with the year, and without the hour, where it is far away."""
-    moment = moment.astimezone(UTC)
-    if abs((moment - now).days) >= _YEARS:
-        return f"{moment.day} {moment:%b %Y}"
-    return f"{moment.day} {moment:%b %H:%M}"
-
-
-def when(moment: datetime | None, now: datetime) -> str:
-    """Both times together: ``27 Nov 10:00 (in 4 d)``, ``20 Nov 10:00 (3 d ago)``."""
-    if moment is None:
-        return "unknown"
-    distance = moment - now
-    relative = f"{human_duration(-distance)} ago" if moment < now else f"in {human_duration(distance)}"
-    return f"{absolute(moment, now)} ({relative})"
-
-
-def brief(moment: datetime | None, now: datetime) -> str:
-    """Both times in a column's width: ``22 Jan (59 d)``, and with the hour from two days on: ``24 Nov 10:00 (9 h)``."""
-    if moment is None:
-        return "unknown"
-    distance = abs(moment - now)
-    far = distance.days >= 2
-    date = absolute(moment, now).rpartition(" ")[0] if far and distance.days < _YEARS else absolute(moment, now)
-    relative = human_duration(distance if far else timedelta(hours=distance // timedelta(hours=1)) or distance)
-    return f"{date} ({relative}{' ago' if moment < now else ''})"
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
-from rotator.cli.words import brief, counted
+from rotator.cli.times import brief, day, local, zone
+from rotator.cli.words import counted
 from rotator.core.durations import human_duration
 from rotator.core.forecast import AccountForecast, AtRisk, verdict
 from rotator.core.forecast_spans import Span, spans
@@ -17,7 +19,7 @@ MOST_AT_RISK: Final = 100
 def future(found: AccountForecast) -> Markup:
     """Verdict, columns, keys at risk."""
     full = found.first_full_day
-    words = "No day is full." if full is None else f"The first full day is {full.day} {full:%b %Y}."
+    words = "No day is full." if full is None else f"The first full day is {_date(full)}."
     parts = [
         tag(
             "div",
@@ -48,7 +50,7 @@ def _columns(found: AccountForecast) -> Markup:
         role="img",
         aria_label=f"Rotations a {_unit(name)}, at most {allowed}: the table below has the numbers",
     )
-    ends = tag("div", tag("span", f"{first.day} {first:%b %Y}"), tag("span", f"{last.day} {last:%b %Y}"), class_="ends")
+    ends = tag("div", tag("span", _date(first)), tag("span", _date(last)), class_="ends")
     keys = tag(
         "div",
         tag("span", tag("i", class_="swatch d"), "rotations that are due"),
@@ -60,6 +62,10 @@ def _columns(found: AccountForecast) -> Markup:
     numbers = table(heads, (_numbers(each) for each in busy))
     more = tag("details", tag("summary", f"the numbers ({counted(len(busy), 'line')}; all others are 0)"), numbers)
     return join([chart, ends, keys, more] if busy else [chart, ends, keys])
+
+
+def _date(moment: datetime) -> str:
+    return f"{day(moment)} {local(moment).year}"
 
 
 def _unit(name: str) -> str:
@@ -74,19 +80,20 @@ def _column(line: Span, top: float) -> Markup:
         if count
     ]
     said = f"{counted(line.rotations, 'rotation')}, {line.pulled_forward} pulled forward"
-    return tag("i", *parts, title=f"{line.begin.day} {line.begin:%b}: {said}")
+    return tag("i", *parts, title=f"{day(line.begin)}: {said}")
 
 
 def _numbers(line: Span) -> tuple[str, ...]:
     counts = (line.rotations, line.pulled_forward, line.revocations, line.waiting, line.overdue)
-    return f"{line.begin.day} {line.begin:%b %Y}", *(str(count) for count in counts)
+    return _date(line.begin), *(str(count) for count in counts)
 
 
 def _at_risk(found: AccountForecast) -> Markup:
     now = found.days[0].date
     shown = found.at_risk[:MOST_AT_RISK]
     rows = ((risk.secret, str(risk.reason), brief(risk.ends_at, now), _turn(risk)) for risk in shown)
-    parts = [tag("h3", "Keys that end before their turn"), table(("secret", "why", "ends (UTC)", "then"), rows)]
+    heads = ("secret", "why", f"ends ({zone(now)})", "then")
+    parts = [tag("h3", "Keys that end before their turn"), table(heads, rows)]
     if len(found.at_risk) > MOST_AT_RISK:
         more = len(found.at_risk) - MOST_AT_RISK
         parts.append(tag("p", f"… and {more} more; `rotator forecast --json` has them all", class_="soft"))

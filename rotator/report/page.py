@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from rotator import __version__
+from rotator.cli.times import day, local, told, zone
 from rotator.cli.words import counted
-from rotator.core.model import AccountPlan, Severity
+from rotator.core.model import AccountPlan, Reason, Severity, Skip
 from rotator.core.states import State
 from rotator.core.text import short_id
 from rotator.report.future import future
@@ -35,10 +36,10 @@ def render(report: Report, redact: Callable[[str], str] = str) -> str:
             tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
             tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
             tag("meta", name_="referrer", content="no-referrer"),
-            tag("title", f"{title} · {report.generated_at:%Y-%m-%d}"),
+            tag("title", f"{title} · {local(report.generated_at):%Y-%m-%d}"),
             tag("style", Markup(STYLE)),
         )
-        at = f"{report.generated_at.day} {report.generated_at:%b %Y %H:%M} UTC"
+        at = f"{day(report.generated_at)} {local(report.generated_at):%Y %H:%M} {zone(report.generated_at)}"
         made = f"as of {at} · deployment {report.deployment} · rotator {__version__}"
         parts = [tag("header", tag("h1", title), tag("p", made, class_="soft"))]
         parts += [_account(each, report) for each in report.accounts]
@@ -89,14 +90,18 @@ def _to_mend(plan: AccountPlan) -> list[Markup]:
     for title, severity in (("To mend", Severity.ERROR), ("To know", Severity.WARNING)):
         alerts = [alert for alert in plan.alerts if alert.severity is severity]
         rows = [
-            (alert.secret or (short_id(alert.key_id) if alert.key_id else plan.account), str(alert.kind), alert.detail)
-            for alert in alerts
+            (each.secret or (short_id(each.key_id) if each.key_id else plan.account), str(each.kind), told(each.detail))
+            for each in alerts
         ]
         parts += _table(title, ("secret or key", "what", "and what to do"), rows)
     said = {(alert.secret, alert.kind) for alert in plan.alerts}
     left = [skip for skip in plan.skipped if (skip.secret, skip.reason) not in said]
-    skips = [(skip.secret, str(skip.reason), skip.detail) for skip in left]
+    skips = [(skip.secret, str(skip.reason), _left_words(skip)) for skip in left]
     return parts + _table("Left alone", ("secret", "why", "in words"), skips)
+
+
+def _left_words(skip: Skip) -> str:
+    return skip.detail if skip.reason is Reason.HOLD else told(skip.detail)  # a hold's words are the operator's
 
 
 def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Markup]:

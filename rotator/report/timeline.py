@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from rotator.cli.words import brief
+from rotator.cli.times import brief
 from rotator.core.model import ActionKind
 from rotator.core.states import State
 from rotator.core.text import short_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -181,3 +181,16 @@ def test_doctor_says_what_is_wrong_with_settings(rig: Rig) -> None:
     assert "ROTATOR_DAILY_LIMIT" in check["detail"]
     assert "did you mean ROTATOR_DEPLOYMENT" in check["detail"]
     assert rig.run("plan", env={"ROTATOR_DAILY_LIMIT": "many"}).code == 2
+
+
+def test_people_get_their_own_zone_and_programs_utc(rig: Rig) -> None:
+    rig.seed()
+    there = {"TZ": "America/Bogota"}  # five hours behind all the year
+    people, programs = rig.run("plan", env=there), rig.run("plan", "--json", env=there)
+    (account,) = programs.document["accounts"]
+    (otp,) = [each for each in account["actions"] if (each["kind"], each["secret"]) == ("rotate", "prod/sms/otp")]
+    assert TIME.fullmatch(otp["deadline"])
+    local = datetime.fromisoformat(otp["deadline"]) - timedelta(hours=5)
+    assert f"ends {local.day} {local:%b %H:%M} -05:00" in people.out
+    assert "UTC" not in people.out.replace("UTC'", "")
+    assert "key ends (-05:00)" in rig.run("status", env=there).out

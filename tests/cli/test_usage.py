@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
-from datetime import timedelta
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import click
 import pytest
@@ -13,7 +17,8 @@ import pytest
 from rotator.cli import main
 from rotator.cli.app import cli
 from rotator.cli.plan_text import MOST_ROWS, bounded
-from rotator.cli.words import brief, shown, when
+from rotator.cli.times import brief, told, when
+from rotator.cli.words import shown
 from tests import leaks
 from tests.world import START
 
@@ -150,8 +155,8 @@ def test_a_bug_is_one_redacted_sentence(capsys: pytest.CaptureFixture[str], monk
 
 def test_words_for_people() -> None:
     day = timedelta(days=1)
-    assert when(START + 4 * day, START) == "6 Mar 09:00 (in 4 d)"
-    assert when(START - 3 * day, START) == "27 Feb 09:00 (3 d ago)"
+    assert when(START + 4 * day, START) == "6 Mar 09:00 UTC (in 4 d)"
+    assert when(START - 3 * day, START) == "27 Feb 09:00 UTC (3 d ago)"
     assert brief(START + 4 * day, START) == "6 Mar (4 d)"
     assert brief(START + timedelta(hours=23, minutes=59), START) == "3 Mar 08:59 (23 h)"
     assert brief(START + 400 * day, START) == "6 Apr 2027 (400 d)"
@@ -160,6 +165,45 @@ def test_words_for_people() -> None:
     arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/sms-otp-vJqdMy"
     assert shown(f"{arn}: binary") == "prod/sms-otp: binary"
     assert shown("key 5737AAAAAAAAAAAAAAAAAAAAAAAA48AE\x1b[2J ends") == "key 5737…48AE\\x1b[2J ends"
+
+
+@contextmanager
+def living_in(zone: str) -> Iterator[None]:
+    """The machine's zone for a while."""
+    before = os.environ["TZ"]
+    os.environ["TZ"] = zone
+    time.tzset()
+    try:
+        yield
+    finally:
+        os.environ["TZ"] = before
+        time.tzset()
+
+
+def test_times_are_local_and_say_so() -> None:
+    summer, hour = datetime(2026, 10, 24, 22, tzinfo=UTC), timedelta(hours=1)  # clocks are changed the night after
+    with living_in("Europe/Zagreb"):
+        assert when(START + timedelta(days=4), START) == "6 Mar 10:00 CET (in 4 d)"
+        assert brief(summer - hour, summer) == "24 Oct 23:00 (1 h ago)"
+        assert brief(summer + 30 * hour, summer) == "26 Oct 05:00 CET (1 d 6 h)"  # the heading says CEST
+        assert brief(summer + 3 * 24 * hour, summer) == "27 Oct (3 d)"
+        assert told("it ended 24 Oct 22:30 UTC, on") == "it ended 25 Oct 00:30 CEST, on"
+        assert told("opens Mon 26 Oct 23:00 UTC") == "opens Tue 27 Oct 00:00 CET"
+    with living_in("Asia/Kolkata"):
+        assert when(START, START) == "2 Mar 14:30 IST (in 0 s)"
+    with living_in("America/Sao_Paulo"):
+        assert when(START, START) == "2 Mar 06:00 -03:00 (in 0 s)"
+    assert told("opens Fri 31 Feb 10:00 UTC, and on 29 Feb 09:00 UTC") == (
+        "opens Fri 31 Feb 10:00 UTC, and on 29 Feb 09:00 UTC"
+    )
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago", "Europe/Zagreb"])
+def test_the_far_ends_never_is_a_time_in_every_zone(zone: str) -> None:
+    with living_in(zone):
+        for moment in (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)):
+            assert brief(moment, START)
+            assert when(moment, START)
 
 
 def test_long_tables_are_cut_and_say_so() -> None:
