@@ -117,7 +117,7 @@ def consumers_parts(found: Consumers, days: int, now: datetime) -> Iterator[Rend
         yield styled(f"{name} · {key_words(found.retiring.key_id)} was replaced {when(found.promoted, now)}", "bold")
     yield ""
     if found.found:
-        yield grid(list(_rows(found, now)), (_PRINCIPAL, _TIME))
+        yield grid(list(_rows(found, now)), (_PRINCIPAL, _TIME), heads=_heads(found, now))
         if len(found.found) > MOST_ROWS:
             yield f"  … and {len(found.found) - MOST_ROWS} more; --json has them all"
     else:
@@ -132,15 +132,19 @@ def consumers_parts(found: Consumers, days: int, now: datetime) -> Iterator[Rend
         yield f"What comes next for it: `rotator status --secret {name}`."
 
 
+def _heads(found: Consumers, now: datetime) -> Sequence[str]:
+    from rotator.cli.times import zone
+
+    if found.retiring is None:
+        return "principal", f"last read ({zone(now)})", ""
+    return "principal", "last read before", f"last read since ({zone(now)})"
+
+
 def _rows(found: Consumers, now: datetime) -> Iterator[Sequence[str | Text]]:
-    from rotator.cli.times import brief, zone
+    from rotator.cli.times import brief
     from rotator.cli.words import styled
     from rotator.core.consumers import principal_words
 
-    if found.retiring is None:
-        yield "principal", f"last read ({zone(now)})", ""
-    else:
-        yield "principal", "last read before", f"last read since ({zone(now)})"
     for each in found.found[:MOST_ROWS]:
         who = principal_words(each.principal, found.entry.arn)
         if found.retiring is None:

@@ -72,7 +72,8 @@ def _show(output: Output, checks: Iterable[Check]) -> None:
     for check in checks:
         said = shown(check.detail) + (f"\n→ {shown(check.mend)}" if check.mend else "")
         name = shown(check.subject, 60)
-        output.text(grid([(styled(f"{check.level:<4}", colours[check.level]), f"{name:<16}", said)], (4, 20), indent=1))
+        level = styled(f"{check.level:<4}", colours[check.level])
+        output.text(grid([(level, f"{name:<16}", said)], (4, 20), indent=1))
 
 
 def _summary(failed: int, warnings: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,12 +17,13 @@ from rotator.core.model import Reason
 from rotator.core.what_if import WhatIf
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.text import Text
 
 MOST_LINES: Final = 40
 MOST_AT_RISK: Final = 10
 BAR: Final = 34
+_WIDTH: Final = BAR + 45
 _SOON: Final = timedelta(hours=1)
 
 
@@ -35,7 +37,7 @@ def forecast_parts(found: AccountForecast, now: datetime, supposed: WhatIf) -> I
     if supposed:
         yield f"supposing {' and '.join(supposed.words())}"
     yield ""
-    yield from _chart(found)
+    yield _Chart(found)
     yield ""
     if found.at_risk:
         yield from _at_risk(found.at_risk, now)
@@ -44,6 +46,34 @@ def forecast_parts(found: AccountForecast, now: datetime, supposed: WhatIf) -> I
     yield "No day is full." if full is None else f"The first full day is {day(full)}."
     yield verdict(found)
     yield ""
+
+
+@dataclass(frozen=True)
+class _Chart:
+    """The days as bars, or, where there is no room for them, a line each."""
+
+    found: AccountForecast
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from (_listed if options.max_width < _WIDTH else _chart)(self.found)
+
+
+def _listed(found: AccountForecast) -> Iterator[RenderableType]:
+    name, lines = spans(found.days, MOST_LINES)
+    rows = []
+    for line in lines:
+        counts = (
+            (line.rotations, "made"),
+            (line.pulled_forward, "of them pulled forward"),
+            (line.revocations, "revoked"),
+            (line.waiting, "waiting"),
+            (line.overdue, "overdue"),
+        )
+        said = ", ".join(f"{count} {what}" for count, what in counts if count)
+        if said:
+            rows.append((f"{name} {day(line.begin)}", said))
+    yield grid(rows, (16,)) if rows else "  nothing in these days"
+    yield f"  at most {found.per_day} rotations a day"
 
 
 def _chart(found: AccountForecast) -> Iterator[RenderableType]:

@@ -100,9 +100,8 @@ def _parts(found: Inventory, now: datetime) -> Iterator[RenderableType]:
         yield styled("Infobip's pages of keys did not add up: there may be more keys.", "yellow")
     yield ""
     if found.keys:
-        rows: list[Sequence[str | Text]] = [("key", "kind", f"ends ({zone(now)})", "secret")]
-        rows += [_row(row, now) for row in found.keys[:MOST_KEYS]]
-        yield grid(rows, (9, 16, 21))
+        rows = [_row(row, now) for row in found.keys[:MOST_KEYS]]
+        yield grid(rows, (9, 16, 21), heads=("key", "kind", f"ends ({zone(now)})", "secret"))
         if len(found.keys) > MOST_KEYS:
             yield f"  … and {len(found.keys) - MOST_KEYS} more; --csv and --json have them all"
         yield ""

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 PIPED_WIDTH: Final = 80
-_WIDTHS: Final = (40, 110)
+_WIDTHS: Final = (24, 110)
+_WIDEST: Final = 1_000
 _LONGEST: Final = 4_000
 _NOT_PLAIN: Final = re.compile(r"[^\n -~]")
 
@@ -43,10 +44,13 @@ class Output:
 
     @cached_property
     def width(self) -> int:
-        """Columns: the terminal's within reason, 80 where it is piped."""
+        """Columns: as many as ``COLUMNS`` says, else the terminal's within reason, 80 where it is piped."""
+        least, most = _WIDTHS
+        said = os.environ.get("COLUMNS", "")
+        if said.isascii() and said.isdigit() and int(said[:9]):
+            return max(least, min(int(said[:9]), _WIDEST))
         if not _is_terminal():
             return PIPED_WIDTH
-        least, most = _WIDTHS
         return max(least, min(shutil.get_terminal_size((PIPED_WIDTH, 24)).columns, most))
 
     def document(self, fields: dict[str, Any]) -> None:

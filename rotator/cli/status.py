@@ -103,11 +103,11 @@ def _table(states: Sequence[SecretState], now: datetime) -> Iterator[RenderableT
 
     far = datetime.max.replace(tzinfo=now.tzinfo)
     order = sorted(states, key=lambda s: (_ORDER.index(s.state), s.expires_at or far, s.secret))
-    rows: list[Sequence[str | Text]] = [("secret", "state", f"key ends ({zone(now)})", "next")]
+    rows: list[Sequence[str | Text]] = []
     for state in order[:MOST_SECRETS]:
         rows += _rows(state, now)
     yield ""
-    yield grid(rows, (24, 13, 21))
+    yield grid(rows, (24, 13, 21), heads=("secret", "state", f"key ends ({zone(now)})", "next"))
     if len(order) > MOST_SECRETS:
         yield f"  … and {len(order) - MOST_SECRETS} more; --json has them all, --secret NAME shows one"
     yield ""

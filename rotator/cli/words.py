@@ -43,23 +43,15 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def grid(rows: Sequence[Sequence[str | Text]], limits: Sequence[int], *, indent: int = 2) -> RenderableType:
-    """Rows in columns without lines. The last column takes what is left of the width, and wraps.
-
-    :param limits: the most characters of each column but the last; what is longer goes on in the next line, whole.
+def grid(
+    rows: Sequence[Sequence[str | Text]], limits: Sequence[int], *, heads: Sequence[str] = (), indent: int = 2
+) -> RenderableType:
+    """Rows in columns without lines; the last column takes what is left of the width, and wraps. Below 60 columns one
+    block a row. See :class:`~rotator.cli.tables.Grid`.
     """
-    from rich.cells import cell_len
-    from rich.padding import Padding
-    from rich.table import Table
+    from rotator.cli.tables import Grid
 
-    table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
-    for place, limit in enumerate(limits):
-        widest = max((cell_len(str(row[place])) for row in rows), default=1)
-        table.add_column(width=max(1, min(widest, limit)), overflow="fold")
-    table.add_column(overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return Padding(table, (0, 0, 0, indent), expand=False)
+    return Grid(rows, limits, heads, indent)
 
 
 def styled(text: str, style: str) -> Text:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from rotator.cli import main
 from tests.cli.rig import Rig
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -194,3 +195,35 @@ def test_people_get_their_own_zone_and_programs_utc(rig: Rig) -> None:
     assert f"ends {local.day} {local:%b %H:%M} -05:00" in people.out
     assert "UTC" not in people.out.replace("UTC'", "")
     assert "key ends (-05:00)" in rig.run("status", env=there).out
+
+
+@pytest.mark.parametrize("columns", ["40", "59"])
+def test_where_there_is_no_room_for_columns_a_row_is_a_block(
+    rig: Rig, columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``COLUMNS`` says how wide, piped or not."""
+    keys = rig.seed()
+    for name, text in rig.environment.items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.setenv("COLUMNS", columns)
+    said = {}
+    for arguments in (["plan"], ["status"], ["inventory"], ["forecast"], ["doctor"], ["adopt", "--all", "--dry-run"]):
+        main(arguments)
+        said[arguments[0]] = capsys.readouterr().out
+        long = [line for line in said[arguments[0]].splitlines() if len(line) > int(columns)]
+        assert long == [], arguments
+    otp = keys["prod/sms/otp"].id
+    assert re.search(r"^  rotate  prod/sms/otp  expiring\n    3 d left, ends ", said["plan"], re.MULTILINE)
+    block = r"^  prod/sms/otp\n    state: due\n    key ends \(UTC\): .*\n    next: "
+    assert re.search(block, said["status"], re.MULTILINE)
+    assert f"\n  {otp[:4]}…{otp[-4:]}\n    kind: current\n" in said["inventory"]
+    assert re.search(r"^ ok  Infobip main\n   Basic, user ops-rotator", said["doctor"], re.MULTILINE)
+    assert re.search(r"^  (?:day|week of) \d+ \w{3}\n    \d made", said["forecast"], re.MULTILINE)
+    assert "|" not in said["forecast"]
+
+
+def test_columns_may_be_more_than_a_terminal_has(rig: Rig) -> None:
+    rig.seed()
+    wide = rig.run("doctor", env={"COLUMNS": "300"}).out
+    assert max(len(line) for line in wide.splitlines()) > 80
+    assert fits(rig.run("doctor", env={"COLUMNS": "many"}).out)
