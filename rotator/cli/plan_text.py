@@ -99,21 +99,26 @@ def bounded(rows: Sequence[Sequence[str | Text]], limits: Sequence[int]) -> Iter
 def plan_summary(plans: Sequence[AccountPlan]) -> str:
     """``2 to rotate, 1 to revoke, 2 left alone``, then what can't go on."""
     kinds = Counter(action.kind for plan in plans for action in plan.actions)
-    parts = [f"{kinds[kind]} to {kind}" for kind in ActionKind if kinds[kind]] or ["Nothing to do"]
+    parts = [f"{kinds[kind]} to {kind}" for kind in ActionKind if kinds[kind]] or nothing_of(plans, "Nothing to do")
     skipped = len({(plan.account, skip.secret) for plan in plans for skip in _only_left(plan)})
     if skipped:
         parts.append(f"{skipped} left alone")
     return ", ".join(parts + to_mend(plans)) + "."
 
 
-def to_mend(plans: Sequence[AccountPlan]) -> list[str]:
+def nothing_of(plans: Sequence[AccountPlan], words: str) -> list[str]:
+    """That there is nothing, where that is known: of an account that could not be looked at it is not."""
+    return [words] if any(plan.error is None for plan in plans) else []
+
+
+def to_mend(plans: Sequence[AccountPlan], done: str = "observed") -> list[str]:
     """Why the exit code is 1, in a few words; empty where it is not."""
     broken = sum(1 for plan in plans if plan.error is not None)
     mend = sum(1 for plan in plans if plan.error is None for a in plan.alerts if a.severity is Severity.ERROR)
     parts = [f"{counted(mend, 'thing')} to mend"] if mend else []
     accounts = sum(1 for plan in plans if plan.account != NO_ACCOUNT)
     if broken:
-        parts.append(f"{broken} of {counted(accounts, 'account')} not observed")
+        parts.append(f"{broken} of {accounts} accounts not {done}")
     return parts
 
 

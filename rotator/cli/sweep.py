@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -16,6 +16,7 @@ from rotator.core.model import AccountPlan, Outcome, Result
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from rotator.bootstrap import App
     from rotator.reconcile import Sweep
 
 _READ_FIRST: Final = (Outcome.FAILED, Outcome.DEFERRED, Outcome.DONE)
@@ -45,6 +46,7 @@ def run(options: Options, account: str | None, secret: str | None, force: bool, 
       rotator run --secret prod/sms/otp --json
     """
     from rotator.cli.documents import sweep_document
+    from rotator.cli.unreached import AGAIN
     from rotator.reconcile import Reconciler
 
     output = Output(options)
@@ -56,9 +58,12 @@ def run(options: Options, account: str | None, secret: str | None, force: bool, 
         elif dry:
             _show_dry(output, done)
         else:
+            left = _left(app, done)
             for plan in done.plan.accounts:
                 mine = [result for result in done.results if result.action.account == plan.account]
-                output.text(*_account_parts(plan, mine, audited=options.audit_file is not None))
+                nothing = "" if options.audit_file is not None else "Nothing was changed. "
+                # An audit file that fails half-way ends a sweep too, and then something may have been changed before.
+                output.text(*_account_parts(plan, mine, nothing + left.get(plan.account, AGAIN)))
             output.text(*_summary(done))
         return 0 if done.ok else 1
 
@@ -71,16 +76,23 @@ def _show_dry(output: Output, done: Sweep) -> None:
     output.text(plan_summary(done.plan.accounts), "A dry run: nothing was changed. `rotator run` does this.")
 
 
-def _account_parts(plan: AccountPlan, results: Sequence[Result], *, audited: bool) -> Iterator[RenderableType]:
+def _left(app: App, done: Sweep) -> Mapping[str, str]:
+    """What is to be said of accounts that could not be swept."""
+    from rotator.cli.unreached import what_is_left
+    from rotator.reconcile import NO_ACCOUNT
+
+    broken = [plan.account for plan in done.plan.accounts if plan.error is not None and plan.account != NO_ACCOUNT]
+    return what_is_left(app.services.store, broken, app.clock.now()) if broken else {}
+
+
+def _account_parts(plan: AccountPlan, results: Sequence[Result], then: str) -> Iterator[RenderableType]:
     from rotator.cli.plan_text import bounded, heading, left_alone, result_row, unobserved
     from rotator.cli.words import styled
     from rotator.reconcile import NO_ACCOUNT
 
     yield styled(heading(plan), "bold")
     if plan.error is not None:
-        # An audit file that fails half-way ends a sweep too, and then something may have been changed before.
-        nothing = "" if audited else "Nothing was changed. "
-        yield from unobserved(plan, "not swept", f"{nothing}The next sweep tries again.")
+        yield from unobserved(plan, "not swept", then)
         return
     if results:
         yield ""
@@ -93,15 +105,16 @@ def _account_parts(plan: AccountPlan, results: Sequence[Result], *, audited: boo
 
 
 def _summary(done: Sweep) -> Iterator[str]:
-    from rotator.cli.plan_text import to_mend
+    from rotator.cli.plan_text import nothing_of, to_mend
 
     plans = done.plan.accounts
     if not plans:
         yield "No secret is tagged rotator:role here. Check region and account: `rotator doctor`."
         return
     outcomes = Counter(result.outcome for result in done.results)
-    parts = [f"{outcomes[outcome]} {outcome}" for outcome in Outcome if outcomes[outcome]] or ["Nothing was due"]
-    yield ", ".join(parts + to_mend(plans)) + "."
+    parts = [f"{outcomes[outcome]} {outcome}" for outcome in Outcome if outcomes[outcome]]
+    parts = parts or nothing_of(plans, "Nothing was due")
+    yield ", ".join(parts + to_mend(plans, "swept")) + "."
     if any(plan.error is not None for plan in plans):
         yield "What is wrong and how to mend it: `rotator doctor`."
     elif outcomes[Outcome.FAILED] or outcomes[Outcome.DEFERRED]:

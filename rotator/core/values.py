@@ -118,6 +118,15 @@ def recorded_key_id(text: Secret) -> str | None:
     return key_id if key_id is not None and is_key_id(key_id) else None
 
 
+def recorded_end(text: Secret) -> datetime | None:
+    """Return the time that a JSON value records as ``expires_at``, in UTC, or ``None``. Never raises."""
+    try:
+        end = datetime.fromisoformat(_recorded(text, "expires_at") or "")
+        return end.astimezone(UTC) if end.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
+
+
 def recorded_elsewhere(text: Secret, base_url: str) -> bool:
     """Whether a JSON value records another ``base_url`` than this one. Never raises."""
     recorded = _recorded(text, "base_url")

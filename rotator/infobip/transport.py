@@ -141,7 +141,9 @@ class Transport:
         seconds = max(0.0, (self._clock.now() - begun).total_seconds())
         if isinstance(outcome, _Reply):
             return self._answer(call, outcome, where, tries, seconds, maybe_done)
-        message = f"{where}: {outcome.what}{effort_text(tries, seconds)}"
+        effort = effort_text(tries, seconds).strip(" ()")
+        asked = where.partition(" at ")[0] + (f", {effort}" if effort else "")
+        message = f"Infobip did not answer at {self.base_url} ({asked}): {outcome.what}"
         if call.write and (outcome.maybe_done or maybe_done):
             raise OutcomeUnknown(f"{message}, after the request was sent")
         raise ProviderUnavailable(message + ("; nothing was sent" if call.write else ""))

@@ -18,6 +18,7 @@ from rotator.sandbox.model import Role
 from rotator.sandbox.server import InfobipServer
 from tests import leaks
 from tests.cli.rig import Ran, Rig
+from tests.cli.test_reading import fits
 
 WRONG_PASSWORD = "wrong-Passw0rd-7731"
 
@@ -211,3 +212,40 @@ def test_a_clock_that_is_off_by_an_hour(rig: Rig) -> None:
         assert doctor.code == 1
         assert re.search(r"fail +Clock", doctor.out)
         assert len(ahead.world.keys()) == 1
+
+
+def test_infobip_does_not_answer(rig: Rig) -> None:
+    """What happened, to what, what was left as it was, how long that may last, and what to do."""
+    account, _ = rig.account("main", base_url=f"http://127.0.0.1:{closed_port()}")
+    rig.secret("app/plain", account, "a-key-that-is-no-json")
+    ends = [rig.clock.now() + timedelta(days=days, minutes=1) for days in (9, 4)]
+    for number, end in enumerate(ends):
+        value = json.dumps({"api_key": "x", "expires_at": f"{end:%Y-%m-%dT%H:%M:%SZ}"})
+        rig.secret(f"app/{number}", account, value)
+    before = rig.state()
+    ran = rig.run("run")
+    words = " ".join(ran.out.split())
+    assert ran.code == 1
+    assert fits(ran.out)
+    assert re.search(
+        r"^main not swept Infobip did not answer at http://127\.0\.0\.1:\d+ \(GET /settings/2/api-keys, 4 tries in "
+        r"\d+ s\): connection refused\. Nothing was changed\. 2 of 3 secrets say when their keys expire: none before "
+        rf"{ends[1].day} {ends[1]:%b %H:%M} UTC \(in 4 d\); the next sweep tries again\. 1 of 1 accounts not swept\. ",
+        words,
+    )
+    assert rig.state() == before
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("2026-01-01T00:00:00Z", r"The key of app/key ended 1 Jan .* ago\), by its secret's value\. The next sweep"),
+        ("9999-12-31T23:59:59-10:00", r"Nothing was changed\. The next sweep tries again\."),
+        ("2026-01-01T00:00:00", r"Nothing was changed\. The next sweep tries again\."),
+        (["soon"], r"Nothing was changed\. The next sweep tries again\."),
+    ],
+)
+def test_what_a_secret_says_of_its_keys_end(rig: Rig, end: object, said: str) -> None:
+    account, _ = rig.account("main", password=WRONG_PASSWORD)
+    rig.secret("app/key", account, json.dumps({"api_key": "x", "expires_at": end}))
+    assert re.search(said, " ".join(rig.run("run").out.split()))
