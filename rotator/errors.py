@@ -52,13 +52,19 @@ class RotatorError(Exception):
     def __init__(self, message: str, *, advice: str = "") -> None:
         super().__init__(message)
         self.message = message
-        self.advice = advice or self.default_advice
+        self.advice = _sentence(advice or self.default_advice)
 
     def __str__(self) -> str:
         if not self.advice:
             return self.message
         stop = "" if self.message.endswith((".", "!", "?")) else "."
         return f"{self.message}{stop} {self.advice}"
+
+
+def _sentence(advice: str) -> str:
+    """With a capital where it begins with a plain word: a tag's mend stands after a semicolon elsewhere."""
+    word = advice.partition(" ")[0]
+    return advice[:1].upper() + advice[1:] if word.isalpha() and word.islower() else advice
 
 
 class ConfigurationError(RotatorError):

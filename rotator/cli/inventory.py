@@ -120,7 +120,7 @@ def _row(row: KeyRow, now: datetime) -> Sequence[str | Text]:
     words = [", ".join(shown(name, 120) for name in row.secrets)] if row.secrets else []
     if row.kind is KeyKind.UNKNOWN:
         words.append(f'named "{shown(row.key.name, 60)}"')
-    if row.kind is KeyKind.RETIRING:
+    if row.kind is KeyKind.RETIRING and row.key.enabled:
         due = row.revoke_at is not None and row.revoke_at <= now
         until = "its revocation is due" if due else f"revoked {brief(row.revoke_at, now)}"
         words.append("the next sweep says until when" if row.revoke_at is None else until)

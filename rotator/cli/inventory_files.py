@@ -49,14 +49,14 @@ def inventory_document(found: Sequence[Inventory], broken: Sequence[AccountPlan]
 
 
 def inventory_csv(found: Sequence[Inventory], redact: Callable[[str], str]) -> str:
-    """``inventory --csv``: a line a key, then a line for each secret to look at, by RFC 4180.
+    """``inventory --csv``: a line a key, then a line for each secret to look at, by RFC 4180, each cell in quotes.
 
     A cell that a spreadsheet would take for a formula gets an apostrophe in front.
 
     :param redact: takes out of a cell what must not be seen.
     """
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\r\n")
+    writer = csv.writer(buffer, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     for each in found:
         for cells in _lines(each):

@@ -22,6 +22,8 @@ class Options:
     :param json: one JSON document on stdout instead of text for people.
     :param redact: takes out of results what must not be seen; knows more once a command has read values.
     :param said: whether that document was written already, so that an error makes no second one of it.
+    :param stdout_closed: whether the caller closed stdout: what is written goes nowhere, and that is an error.
+    :param unwritten: why output could not be written. It is said at the end: no work is left undone for it.
     """
 
     region: str | None = None
@@ -32,6 +34,8 @@ class Options:
     json: bool = False
     redact: Callable[[str], str] = str
     said: bool = False
+    stdout_closed: bool = False
+    unwritten: OSError | ValueError | None = None
 
     @classmethod
     def guessed(cls, arguments: Sequence[str]) -> Options:

@@ -74,7 +74,10 @@ class Output:
         self.write(self._options.redact("".join(f"{line.rstrip()}\n" for line in drawn.splitlines())))
 
     def write(self, text: str) -> None:
-        """As it is."""
+        """As it is. That it could not be written is said when the command ends: a leaked key dies all the same."""
+        if self._options.stdout_closed:
+            self._options.unwritten = self._options.unwritten or ValueError("closed")
+            return
         try:
             sys.stdout.write(text)
             sys.stdout.flush()
@@ -82,7 +85,7 @@ class Output:
             discard_stdout()  # what was done is done, and the exit code still says how it went
         except (OSError, ValueError) as error:
             discard_stdout()
-            raise unwritten(error) from None
+            self._options.unwritten = self._options.unwritten or error
 
     def _redacted(self, value: Any) -> Any:
         """Names of fields are our own; texts may come from anywhere."""
@@ -126,12 +129,19 @@ def discard_stdout() -> None:
 
 
 def make_console(file: Any, width: int) -> Console:
-    """A rich console that only wraps and colours; colour only on a terminal, and not with ``NO_COLOR``."""
+    """A rich console that only wraps and colours; colour, and bold, only on a terminal, and not with ``NO_COLOR``."""
     from rich.console import Console
 
     terminal = _is_terminal()
     return Console(
-        file=file, width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False, soft_wrap=False
+        file=file,
+        width=width,
+        force_terminal=terminal,
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=False,
     )
 
 

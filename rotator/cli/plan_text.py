@@ -21,6 +21,7 @@ MOST_ROWS: Final = 60
 _NAME: Final = 30
 _REASON: Final = 16
 _ENDING: Final = (Reason.EXPIRING, Reason.EXPIRED, Reason.MAX_AGE, Reason.CAPACITY, Reason.REQUESTED)
+_DEAD: Final = (Reason.EXPIRED, Reason.KEY_DISABLED, Reason.KEY_MISSING)
 _SIGNS: Final = {Outcome.DONE: "green", Outcome.FAILED: "red", Outcome.DEFERRED: "yellow"}
 
 
@@ -152,7 +153,8 @@ def _done_words(result: Result) -> str:
         case _:
             made = f"{key_words(result.new_key_id)} is in use" if result.new_key_id else "done"
             old = action.key_id is not None and action.kind is ActionKind.ROTATE
-            return f"{made} ({action.reason})" + (f"; {key_words(action.key_id)} is in grace" if old else "")
+            left = "does not work any more" if action.reason in _DEAD else "is in grace"
+            return f"{made} ({action.reason})" + (f"; {key_words(action.key_id)} {left}" if old else "")
 
 
 def _action_row(action: Action, now: datetime) -> Sequence[str | Text]:

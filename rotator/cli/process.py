@@ -41,8 +41,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command; everything that it raises becomes a sentence and an exit code."""
     from rotator.cli.app import cli
 
-    _prepare_streams()
     options = Options.guessed(arguments)
+    _prepare_streams(options)
     try:
         _look_for_values(arguments)
         with _signals():
@@ -88,10 +88,13 @@ def _look_for_values(arguments: Sequence[str]) -> None:
 
 def _usage(error: click.ClickException) -> Failure:
     where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "rotator"
-    return Failure(redact_patterns(error.format_message()), f"See `{where} --help`.", code=_USAGE)
+    return Failure(redact_patterns(" ".join(error.format_message().split())), f"See `{where} --help`.", code=_USAGE)
 
 
-def _prepare_streams() -> None:
+def _prepare_streams(options: Options) -> None:
+    if sys.stdout is None:  # closed by the caller (>&-); and the next file that is opened must not take its place
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
+        options.stdout_closed = True
     if sys.stderr is None:  # closed by the caller (2>&-): logs go nowhere then, and the work is done all the same
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
     for stream in (sys.stdout, sys.stderr):
@@ -137,5 +140,7 @@ def _flushed(code: int, options: Options) -> int:
         discard_stdout()
     except (OSError, ValueError) as error:
         discard_stdout()
-        return say_failure(unwritten(error), options)
+        options.unwritten = options.unwritten or error
+    if options.unwritten is not None:
+        return say_failure(unwritten(options.unwritten), options)
     return code

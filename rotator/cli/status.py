@@ -129,6 +129,9 @@ def _next(state: SecretState, now: datetime) -> str:
     from rotator.cli.times import brief
     from rotator.cli.words import key_words, shown
 
+    due = any(each.revoke_at <= now for each in state.retiring)
+    if state.next_action is ActionKind.REVOKE and state.dead and not due:
+        return f"{key_words(state.dead[0])} is dead; its labels go at the next sweep"
     if state.hold is not None:
         return f'on hold: "{shown(state.hold, 120)}"'
     if state.state is State.MISCONFIGURED:

@@ -124,6 +124,8 @@ def _row(key: Key, roles: dict[str, list[_Role]], views: list[View], policy: Pol
         kind = min((role[0] for role in held), key=list(KeyKind).index)
         secrets = tuple(dict.fromkeys(name for role, name, _ in held if role is kind))
         ends = [at for role, _, at in held if role is kind and at is not None]
+        if kind is KeyKind.RETIRING and not key.enabled:  # ended before its time: by an emergency, or at Infobip
+            return KeyRow(key, kind, secrets, None, "dead already; its labels go at the next sweep")
         detail = "held by several secrets; give each a key of its own" if len(secrets) > 1 else ""
         return KeyRow(key, kind, secrets, max(ends, default=None), detail)
     name = parse_key_name(key.name)

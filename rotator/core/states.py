@@ -33,7 +33,11 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SecretState:
-    """One line of ``rotator status``; ``next_action`` is an :class:`~rotator.core.model.ActionKind` or ``None``."""
+    """One line of ``rotator status``; ``next_action`` is an :class:`~rotator.core.model.ActionKind` or ``None``.
+
+    :param retiring: old keys that live on in their grace.
+    :param dead: old keys that are disabled, and of which only labels are left.
+    """
 
     account: str
     secret: str
@@ -46,6 +50,7 @@ class SecretState:
     next_action_at: datetime | None
     retiring: tuple[Retiring, ...]
     hold: str | None
+    dead: tuple[str, ...] = ()
 
 
 def states(snapshot: AccountSnapshot, actions: tuple[Action, ...], now: datetime) -> tuple[SecretState, ...]:
@@ -54,7 +59,8 @@ def states(snapshot: AccountSnapshot, actions: tuple[Action, ...], now: datetime
     :param actions: the plan's, which say what a sweep would do now.
     """
     views = (make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=lambda entry: entry.name))
-    return tuple(_state(snapshot.account, view, actions, now) for view in views if _managed(view))
+    ended = frozenset(key.id for key in snapshot.keys.values() if not key.enabled)
+    return tuple(_state(snapshot.account, view, actions, now, ended) for view in views if _managed(view))
 
 
 def _managed(view: View) -> bool:
@@ -63,24 +69,31 @@ def _managed(view: View) -> bool:
     return entry.deleted_at is None and not entry.owning_service and not replica
 
 
-def _state(account: str, view: View, actions: tuple[Action, ...], now: datetime) -> SecretState:
+def _state(
+    account: str, view: View, actions: tuple[Action, ...], now: datetime, ended: frozenset[str]
+) -> SecretState:
     hold = view.spec.hold if view.spec else None
     key = view.key
     expires = key.valid_to if key else None
     mine = [action for action in actions if action.secret == view.entry.name and action.arn == view.entry.arn]
     kind, at = _next(view, mine, now)
+    state = classify(view, now)
+    old = [*(item.key_id for item in view.life.retiring), *(key_id for _, key_id in view.life.superseded)]
+    if state is State.RETIRING and ended.issuperset(old):
+        state = State.OK
     return SecretState(
         account=account,
         secret=view.entry.name,
-        state=classify(view, now),
+        state=state,
         key_id=view.key_id,
         version_id=view.life.current_version,
         expires_at=expires,
         days_left=None if expires is None else round((expires - now).total_seconds() / 86400, 1),
         next_action=None if hold is not None else kind,
         next_action_at=None if hold is not None else at,
-        retiring=view.life.retiring,
+        retiring=tuple(item for item in view.life.retiring if item.key_id not in ended),
         hold=hold,
+        dead=tuple(key_id for key_id in dict.fromkeys(old) if key_id in ended),
     )
 
 

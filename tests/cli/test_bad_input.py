@@ -135,6 +135,7 @@ def test_one_sentence_with_the_name_and_the_mend(
     assert re.search(names, ran.sentence)
     assert re.search(mend, ran.sentence)
     assert ran.sentence.startswith("rotator: ")
+    assert not re.search(r"[.!?] [a-z]+ ", ran.sentence)
     assert len(ran.sentence.splitlines()) == 1
     assert not re.search(r"\b[A-Z][a-z]+[A-Z]\w+(?:Error|Exception)\b|ConfigurationError|Refused:", ran.sentence)
     assert rig.state() == before

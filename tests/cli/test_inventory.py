@@ -28,6 +28,7 @@ def test_every_key_and_whose_it_is(rig: Rig) -> None:
     (account,) = rig.run("inventory", "--json").document["accounts"]
     table = rig.run("inventory", "--csv")
     rows = list(csv.DictReader(io.StringIO(table.out, newline=""), strict=True))
+    assert all(line.startswith('"') and line.endswith('"') for line in table.out.splitlines())
     assert [row["key_id"] for row in rows] == [key["key_id"] for key in account["keys"]]
     assert {key["kind"] for key in account["keys"]} == {"current", "unknown"}
     assert rig.state() == before

@@ -31,6 +31,7 @@ KEY = "0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef"
         (["plann"], "Did you mean plan?"),
         (["plan", "--bogus"], "No such option"),
         (["plan", "extra"], "extra"),
+        (["completion"], "Choose from: bash, zsh, fish"),
         (["rotate", "x"], "--reason"),
         (["rotate", "x", "--reason", " "], "--reason is empty"),
         (["revoke", "--reason", "x"], "nothing says which key is meant"),
