@@ -1,4 +1,4 @@
-"""The forecast's days as columns against the daily limit, and which keys are at risk."""
+"""The forecast: its days as columns against the daily limit, and which keys are at risk."""
 
 from __future__ import annotations
 
@@ -16,19 +16,25 @@ MOST_COLUMNS: Final = 100
 MOST_AT_RISK: Final = 100
 
 
+def judgement(found: AccountForecast | None, to_mend: int) -> Markup:
+    """What a reader wants to know first: is there anything to mend, does any key end before its turn.
+
+    :param to_mend: how many things are.
+    """
+    said = [f"{counted(to_mend, 'thing')} to mend." if to_mend else "Nothing to mend."]
+    soft = []
+    if found is not None:
+        said.append(verdict(found))
+        full = found.first_full_day
+        soft.append("No day is full." if full is None else f"The first full day is {_date(full)}.")
+    parts = [tag("p", tag("b", " ".join(said))), *(tag("p", words, class_="soft") for words in soft)]
+    bad = to_mend or (found is not None and found.at_risk)
+    return tag("div", *parts, class_="verdict bad" if bad else "verdict")
+
+
 def future(found: AccountForecast) -> Markup:
-    """Verdict, columns, keys at risk."""
-    full = found.first_full_day
-    words = "No day is full." if full is None else f"The first full day is {_date(full)}."
-    parts = [
-        tag(
-            "div",
-            tag("p", tag("b", verdict(found))),
-            tag("p", words, class_="soft"),
-            class_="verdict bad" if found.at_risk else "verdict",
-        ),
-        _columns(found),
-    ]
+    """Columns, keys at risk."""
+    parts = [_columns(found)]
     if found.at_risk:
         parts.append(_at_risk(found))
     return join(parts)
@@ -93,7 +99,7 @@ def _at_risk(found: AccountForecast) -> Markup:
     shown = found.at_risk[:MOST_AT_RISK]
     rows = ((risk.secret, str(risk.reason), brief(risk.ends_at, now), _turn(risk)) for risk in shown)
     heads = ("secret", "why", f"ends ({zone(now)})", "then")
-    parts = [tag("h3", "Keys that end before their turn"), table(heads, rows)]
+    parts = [tag("h3", "Keys that end before their turn"), table(heads, rows, class_="risks")]
     if len(found.at_risk) > MOST_AT_RISK:
         more = len(found.at_risk) - MOST_AT_RISK
         parts.append(tag("p", f"… and {more} more; `rotator forecast --json` has them all", class_="soft"))

@@ -12,13 +12,14 @@ from rotator.cli.words import counted
 from rotator.core.model import AccountPlan, Reason, Severity, Skip
 from rotator.core.states import State
 from rotator.core.text import short_id
-from rotator.report.future import future
+from rotator.report.future import future, judgement
 from rotator.report.gather import AccountReport, Report
 from rotator.report.markup import Markup, join, redacting, table, tag, text
 from rotator.report.style import STYLE
 from rotator.report.timeline import Axis, timeline
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+FIRST_NAMES: Final = 5
 MOST_ROWS: Final = 200
 """Of a table of alerts or of secrets that are left alone."""
 
@@ -65,11 +66,12 @@ def _account(each: AccountReport, report: Report) -> Markup:
         mend = tag("p", "What is wrong, and how to mend it: `rotator doctor`.", class_="soft")
         parts.append(tag("div", said, mend, class_="verdict bad"))
         return tag("section", *parts)
-    parts.append(_tiles(each))
-    parts += _to_mend(plan)
-    if each.forecast is not None and each.forecast.error is None:
-        days = len(each.forecast.days)
-        parts += [tag("h3", f"The next {counted(days, 'day')}"), future(each.forecast)]
+    forecast = each.forecast if each.forecast is not None and each.forecast.error is None else None
+    errors = sum(alert.severity is Severity.ERROR for alert in plan.alerts)
+    parts += [judgement(forecast, errors), _tiles(each), *_to_mend(plan)]
+    if forecast is not None:
+        days = len(forecast.days)
+        parts += [tag("h3", f"The next {counted(days, 'day')}"), future(forecast)]
         if each.rows:
             parts += [tag("h3", "Every secret"), timeline(each.rows, Axis.of(report.generated_at, days))]
     return tag("section", *parts)
@@ -105,12 +107,31 @@ def _left_words(skip: Skip) -> str:
 
 
 def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Markup]:
+    """Name, kind and words; of those with the same kind and words one line, with all their names."""
     if not rows:
         return []
-    parts = [tag("h3", title), table(heads, rows[:MOST_ROWS])]
-    if len(rows) > MOST_ROWS:
-        parts.append(tag("p", f"… and {len(rows) - MOST_ROWS} more; `rotator plan --json` has them all", class_="soft"))
+    same: dict[tuple[str, str], list[str]] = {}
+    for name, kind, words in rows:
+        same.setdefault((kind, words), []).append(name)
+    lines = [(_names(names), kind, words) for (kind, words), names in same.items()]
+    parts = [tag("h3", title), table(heads, lines[:MOST_ROWS], class_="kinds")]
+    if len(lines) > MOST_ROWS:
+        more = f"… and {len(lines) - MOST_ROWS} more; `rotator plan --json` has them all"
+        parts.append(tag("p", more, class_="soft"))
     return parts
+
+
+def _names(names: Sequence[str]) -> Markup:
+    """How many there are, the first of them, and the others where one asks for them."""
+    if len(names) == 1:
+        return text(names[0])
+    first = join([tag("b", f"{len(names)}:"), Markup(" "), join(map(text, names[:FIRST_NAMES]), ", ")])
+    rest = names[FIRST_NAMES:MOST_ROWS]
+    if not rest:
+        return first
+    more = "" if len(names) <= MOST_ROWS else f", … and {len(names) - MOST_ROWS} more"
+    others = tag("summary", f"and {len(names) - FIRST_NAMES} more")
+    return join([first, tag("details", others, join([*map(text, rest)], ", "), more)])
 
 
 def _audit(lines: Sequence[Mapping[str, Any]], skipped: int) -> Markup:
@@ -120,7 +141,7 @@ def _audit(lines: Sequence[Mapping[str, Any]], skipped: int) -> Markup:
     said += f"; {skipped} could not be read" if skipped else ""
     parts.append(tag("p", f"{said}. Whether any is missing or altered: `rotator audit verify`.", class_="soft"))
     if lines:
-        parts.append(table(heads, [_audit_cells(line) for line in lines]))
+        parts.append(table(heads, [_audit_cells(line) for line in lines], class_="audit"))
     return tag("section", *parts)
 
 

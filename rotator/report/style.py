@@ -25,7 +25,11 @@ p{margin:.4rem 0}
 table{border-collapse:collapse;width:100%;font-size:.92em}
 th,td{text-align:left;vertical-align:top;padding:.3rem .7rem .3rem 0;border-bottom:1px solid var(--line)}
 th{color:var(--soft);font-weight:500}
+td{min-width:4.5rem}
 td:first-child{min-width:7rem}
+.kinds td:nth-child(2),.risks td:nth-child(2),.risks td:nth-child(3){white-space:nowrap}
+.audit td:nth-child(5){min-width:6.5rem}
+.kinds td:last-child{min-width:14rem}
 .chart{position:relative;display:flex;align-items:flex-end;height:9rem;border-bottom:1px solid var(--soft);
 margin:1.4rem 0 0;gap:1px}
 .chart>i{flex:1 1 0;min-width:0;height:100%;display:flex;flex-direction:column;justify-content:flex-end}
@@ -73,6 +77,8 @@ thead{display:none}
 tr{display:block;border-bottom:1px solid var(--line);padding:.4rem 0}
 td{display:block;border:0;padding:.05rem 0}
 td:first-child{font-weight:600}
+td details{font-weight:400;margin:.2rem 0}
+td,td:first-child,.kinds td:last-child,.audit td:nth-child(5){min-width:0}
 td[data-head]:not(:first-child):not(:empty)::before{content:attr(data-head) ": ";color:var(--soft)}
 }
 @media print{

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
@@ -11,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.core.forecast import verdict
-from rotator.core.model import AccountPlan, Quota
+from rotator.core.model import AccountPlan, Alert, Quota, Reason, Severity
 from rotator.report import AccountReport, Report, render
 from rotator.report.markup import Markup, join, redacting, tag, text
-from rotator.report.page import POLICY
+from rotator.report.page import MOST_ROWS, POLICY
 from rotator.report.timeline import Axis
 from tests.core.build import DAY, NOW
 from tests.report.pages import HOSTILE, report
@@ -161,3 +162,33 @@ def test_what_must_not_be_seen_is_taken_out_of_texts_alone() -> None:
         assert tag("p", "class", class_="class") == '<p class="class">x</p>'
     key = "0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef"
     assert key not in text(f"key {key}")
+
+
+def alert(name: str | None, detail: str, severity: Severity = Severity.ERROR) -> Alert:
+    return Alert(Reason.MISCONFIGURED, detail, name, severity=severity)
+
+
+def test_the_verdict_comes_first_and_equal_alerts_are_one_line() -> None:
+    names = [f"prod/s-{number:03}<b>" for number in range(MOST_ROWS + 20)]
+    others = alert("prod/other", "write 90d"), alert("p", "x", Severity.WARNING)
+    alerts = (*(alert(name, "write 72h") for name in names), *others)
+    (account,) = report(3).accounts
+    plan = replace(account.plan, alerts=alerts, skipped=())
+    page = render(Report(NOW, "default", (replace(account, plan=plan),)))
+    said = Reader(page).said
+    assert re.search(r"main 221 things to mend\. No key ends before its turn\. No day is full\. 3 secrets", said)
+    mend = said[said.index("To mend") : said.index("To know")]
+    assert mend.count("write 72h") == mend.count("write 90d") == 1
+    assert "220: prod/s-000<b> , prod/s-001<b>" in mend.replace(">,", "> ,")
+    assert "and 215 more" in mend
+    assert "prod/s-199<b>" in mend
+    assert "prod/s-200<b>" not in mend
+    assert "… and 20 more" in mend
+    assert 'class="verdict bad"' in page
+
+
+def test_a_fleet_in_which_all_is_well_says_so_first() -> None:
+    page = render(report(3))
+    said = Reader(page).said
+    assert said.index("Nothing to mend. No key ends before its turn.") < said.index("3 secrets")
+    assert 'class="verdict"' in page
