@@ -53,8 +53,7 @@ def _logging_as_before() -> Iterator[None]:
     levels = {name: logging.getLogger(name).level for name in root.manager.loggerDict}
     yield
     for name in root.manager.loggerDict:
-        if not name.startswith("botocore."):  # silenced when a client is made, and clients outlive tests
-            logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
+        logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
     ours = [handler for handler in root.handlers if handler not in handlers]
     for handler in ours:
         root.removeHandler(handler)

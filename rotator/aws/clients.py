@@ -6,7 +6,6 @@ The SDK's variables are honoured, ``AWS_ENDPOINT_URL`` (and ``AWS_ENDPOINT_URL_<
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import Any, Final
 
@@ -16,13 +15,12 @@ import botocore.session
 
 from rotator import __version__
 from rotator.aws.configuration import configuration_error
+from rotator.aws.quiet import hush_botocore
 from rotator.errors import ConfigurationError
 
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 20.0
 ATTEMPTS: Final = 4
-# At DEBUG these print request and response bodies and signed headers: values, session tokens.
-_LOUD: Final = ("endpoint", "parsers", "auth", "httpsession", "awsrequest", "hooks", "client", "retryhandler", "utils")
 
 
 def make_session(region: str | None = None, profile: str | None = None) -> botocore.session.Session:
@@ -32,8 +30,7 @@ def make_session(region: str | None = None, profile: str | None = None) -> botoc
 
     :raises ConfigurationError: unknown profile, or an unreadable AWS configuration file.
     """
-    for module in _LOUD:
-        logging.getLogger(f"botocore.{module}").setLevel(logging.INFO)
+    hush_botocore()
     session = botocore.session.Session(profile=profile or None)
     chosen = region or os.environ.get("AWS_REGION")
     if chosen:
@@ -61,6 +58,7 @@ def make_client(
     :param connect_timeout: seconds; ``read_timeout`` too, for each attempt.
     :raises ConfigurationError: no region, no credentials, or an endpoint URL that is none.
     """
+    hush_botocore()  # the session may be another's
     config = botocore.config.Config(
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,

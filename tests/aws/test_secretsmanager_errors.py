@@ -282,12 +282,23 @@ def test_an_answer_without_text_is_a_bad_value(aws: FakeAws, store: SecretsManag
 def test_no_value_is_logged_at_any_level(
     aws: FakeAws, store: SecretsManagerStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG)
-    caplog.set_level(logging.DEBUG, logger="botocore")
-    caplog.set_level(logging.DEBUG, logger="urllib3")
-    aws.answers = [ok(ARN="arn", Name=NAME, VersionId=V2, SecretString=VALUE, VersionStages=["AWSCURRENT"])]
+    """With a client that is there already, and every logger at its most talkative."""
+    talkers = [name for name in logging.Logger.manager.loggerDict if name.partition(".")[0] in {"botocore", "urllib3"}]
+    assert {"botocore.endpoint", "botocore.parsers", "botocore.auth", "urllib3.connectionpool"} <= {*talkers}
+    for name in ("", *talkers):
+        caplog.set_level(logging.DEBUG, logger=name)
+    failed = error("InvalidParameterException", f"Value '{VALUE}' failed to satisfy constraint")
+    aws.answers = [
+        ok(ARN="arn", Name=NAME, VersionId=V2),
+        ok(ARN="arn", Name=NAME, VersionId=V2, SecretString=VALUE, VersionStages=["AWSCURRENT"]),
+        failed,
+        half,
+    ]
     store.stage(NAME, V2, Secret(VALUE), ("AWSPENDING",))
     assert store.read_current(NAME).text.reveal() == VALUE
-    assert caplog.records  # something was listening
+    for _ in range(2):
+        fails(lambda: store.stage(NAME, V1, Secret(VALUE), ("AWSPENDING",)))
+    logging.getLogger("botocore.endpoint").info("for people")
+    assert {record.name for record in caplog.records} >= {"urllib3.connectionpool", "botocore.endpoint"}  # all listened
     assert VALUE not in caplog.text
     assert "AKIATESTING" not in caplog.text
