@@ -10,13 +10,14 @@ from rotator.audit import change
 from rotator.audit_file import AuditUnavailable
 from rotator.context import AccountContext
 from rotator.core.emergencies import made_in_emergency
-from rotator.core.labels import key_label
+from rotator.core.labels import PREVIOUS, key_label
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import Action, ActionKind, Outcome, Reason, Result, SecretEntry, Spec
 from rotator.core.spec import parse_spec
 from rotator.errors import Changed, InternalError, ProviderThrottled, Refused, RotatorError
 from rotator.revocation import Revocation
 from rotator.rotation import Promoted, Rotation, release_pending, retire_version, unlabel
+from rotator.telling import FAILED, ROTATED
 
 _LOG = logging.getLogger(__name__)
 
@@ -89,9 +90,7 @@ def _say_failed(context: AccountContext, action: Action, error: RotatorError) ->
     )
     if event == "rotation.failed":
         detail = {"secret_arn": action.arn, "secret": action.secret, "version_id": action.version_id}
-        context.tell(
-            "Rotation Failed", {**detail, "key_id": action.key_id, "reason": str(action.reason), "error": text}
-        )
+        context.tell(FAILED, {**detail, "key_id": action.key_id, "reason": str(action.reason), "error": text})
 
 
 def label(context: AccountContext, action: Action) -> None:
@@ -139,6 +138,10 @@ def retire(context: AccountContext, action: Action) -> None:
     hurry = made_in_emergency(entry.arn, life.current_version) and not _rolled_back_from(context, entry, action)
     revoke_at = context.services.clock.now() + (timedelta(0) if hurry else spec.grace)
     retire_version(context, entry, action.version_id, action.key_id, revoke_at, str(action.reason))
+    if PREVIOUS in entry.versions.get(action.version_id, ()):
+        # Whoever promoted the current version was cut off, and may have told nobody; or it was put in by hand.
+        current = {"version_id": life.current_version, "key_id": life.current_key, "reason": str(action.reason)}
+        context.tell(ROTATED, {"secret": entry.name, "secret_arn": entry.arn, **current})
 
 
 def _rolled_back_from(context: AccountContext, entry: SecretEntry, action: Action) -> bool:

@@ -25,7 +25,7 @@ from rotator.errors import ConfigurationError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
 from rotator.log import LineStream, TextSink, configure
-from rotator.ports import Clock, EventSink, KeyProvider, Metrics, ReaderLog, SecretStore
+from rotator.ports import Clock, EventBus, EventSink, KeyProvider, Metrics, ReaderLog, SecretStore
 from rotator.redact import Redactor
 from rotator.settings import Settings
 
@@ -35,6 +35,10 @@ class NoEvents:
 
     def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
         """Nothing is sent."""
+
+    def fresh(self) -> EventSink:
+        """Itself."""
+        return self
 
 
 class LazyReaders:
@@ -85,7 +89,7 @@ class Foundation:
     session: Any
     clock: Clock
     store: SecretStore
-    events: EventSink
+    events: EventBus
     connect: Connect
     console: bool = False
     metrics: Metrics | None = None
@@ -117,7 +121,7 @@ class Foundation:
             store=self.store,
             connect=self.connect,
             audit=audit,
-            events=self.events,
+            events=self.events.fresh(),
             clock=self.clock,
             policy=self.settings.policy,
             may_start=may_start,
@@ -207,7 +211,7 @@ def build(
     return foundation.start(trigger=trigger, actor=actor or local_actor(), audit_file=audit_file)
 
 
-def make_events(settings: Settings, session: Any, redactor: Redactor) -> EventSink:
+def make_events(settings: Settings, session: Any, redactor: Redactor) -> EventBus:
     """The event bus that the settings name, or nothing. No client is made before the first event."""
     if settings.event_bus is None:
         return NoEvents()

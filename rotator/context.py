@@ -11,6 +11,7 @@ from typing import Any
 from rotator.core.model import AccountSnapshot, Policy, Quota, SecretEntry
 from rotator.core.secret import Secret
 from rotator.ports import AuditSink, Clock, EventSink, KeyProvider, Metrics, ReaderLog, SecretStore
+from rotator.telling import tell
 
 Connect = Callable[[SecretEntry, Secret], KeyProvider]
 """Makes a provider from a management secret's entry and value; raises ``ConfigurationError`` for a bad value."""
@@ -94,4 +95,4 @@ class AccountContext:
 
     def tell(self, detail_type: str, detail: Mapping[str, Any]) -> None:
         """Tell consumers; failing to is never a failure of the work."""
-        self.services.events.send(detail_type, {"account": self.account, **detail})
+        tell(self.services.events, detail_type, **{"account": self.account, **detail})

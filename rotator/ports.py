@@ -196,6 +196,14 @@ class EventSink(Protocol):
         ...
 
 
+class EventBus(EventSink, Protocol):
+    """What outlives a run of it."""
+
+    def fresh(self) -> EventSink:
+        """A sink for one run."""
+        ...
+
+
 class Metrics(Protocol):
     """Where measurements go (Prometheus, CloudWatch). Called by several threads at once."""
 

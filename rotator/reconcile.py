@@ -13,6 +13,7 @@ from typing import TypeVar
 from rotator.apply import apply
 from rotator.audit_file import AuditUnavailable
 from rotator.context import AccountContext, Budget, Services
+from rotator.core.metrics import NOT_OBSERVED
 from rotator.core.model import (
     AccountPlan,
     AccountSnapshot,
@@ -39,6 +40,7 @@ from rotator.metering import Meter
 from rotator.observe import Fleet, management_of, observe_account, observe_fleet
 from rotator.ports import KeyProvider
 from rotator.readers import with_readers
+from rotator.telling import FAILED, tell
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -122,7 +124,7 @@ class Reconciler:
         audit = self.services.audit
         audit.emit("sweep.started", "attempt", account=account, secret=secret)
         try:
-            fleet = observe_fleet(self.services.store)
+            fleet = self._fleet(account, dry_run=dry_run)
             accounts = self._chosen(fleet, account, secret)
             done = self._side_by_side(accounts, lambda name: self._sweep_one(fleet, name, secret, force, dry_run))
         except RotatorError as error:
@@ -152,6 +154,15 @@ class Reconciler:
         self._say_alerts(stray)
         return stray
 
+    def _fleet(self, account: str | None, *, dry_run: bool) -> Fleet:
+        """:raises RotatorError: the secrets can't be listed, so no account can be swept."""
+        try:
+            return observe_fleet(self.services.store)
+        except RotatorError as error:
+            if not dry_run:
+                tell(self.services.events, FAILED, account=account, reason=NOT_OBSERVED, error=_text(error))
+            raise
+
     def _sweep_one(
         self, fleet: Fleet, account: str, secret: str | None, force: bool, dry_run: bool
     ) -> tuple[AccountPlan, tuple[Result, ...]]:
@@ -167,6 +178,7 @@ class Reconciler:
                     meter.before(snapshot, plan)
                 if dry_run or plan.error is not None:
                     meter.after(plan, ())
+                    self._tell_not_swept(plan, dry_run=dry_run)
                     return plan, ()
                 context = AccountContext(self.services, provider, snapshot, Budget.of(plan.quota))
                 results = tuple(self._apply_all(context, plan))
@@ -179,6 +191,7 @@ class Reconciler:
             plan = self._not_observed(fleet, account, InternalError.of(error, f"account {account}"))
         self._say_alerts((plan,))
         meter.after(plan, ())
+        self._tell_not_swept(plan, dry_run=dry_run)
         return plan, ()
 
     def _apply_all(self, context: AccountContext, plan: AccountPlan) -> Iterator[Result]:
@@ -285,6 +298,12 @@ class Reconciler:
                 self.services.audit.emit("alert.raised", failure, **fields, reason=str(alert.kind), detail=alert.detail)
             if plan.error is not None and not plan.alerts:
                 self.services.audit.emit("rotation.failed", "failure", account=plan.account, error=plan.error)
+
+
+    def _tell_not_swept(self, plan: AccountPlan, *, dry_run: bool) -> None:
+        if plan.error is not None and not dry_run:
+            reason = str(plan.alerts[0].kind) if plan.alerts else NOT_OBSERVED
+            tell(self.services.events, FAILED, account=plan.account, reason=reason, error=plan.error)
 
 
 def _text(error: RotatorError) -> str:

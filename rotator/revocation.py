@@ -19,6 +19,7 @@ from rotator.core.times import plus
 from rotator.core.values import decode
 from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, SecretNotFound, StoreError
 from rotator.rotation import release_pending, unlabel
+from rotator.telling import REVOKED
 
 LOOK = timedelta(seconds=60)
 """How old the look that proves a key to be an orphan may be. Whoever stores a key that late waits for longer."""
@@ -50,7 +51,7 @@ class Revocation:
             self._put(entry.name, target, self.action.version_id)
         self._clean(entry, key_id)
         fields = {"secret_arn": entry.arn, "secret": entry.name, "version_id": self.action.version_id, "key_id": key_id}
-        self.context.tell("API Key Revoked", {**fields, "reason": str(self.action.reason)})
+        self.context.tell(REVOKED, {**fields, "reason": str(self.action.reason)})
 
     def revoke_orphan(self) -> None:
         """Revoke a key of this deployment that was made and never stored.
@@ -94,6 +95,7 @@ class Revocation:
             raise Changed(f"whether key {key_id} is an orphan was looked up too long ago")
         self.context.services.audit.emit("key.orphan_found", "success", **fields)
         self._put(self.action.secret, target, name.version_id)
+        self.context.tell(REVOKED, {"secret_arn": self.action.arn or None, **fields})
 
     def _has_new_value(self, entry: SecretEntry, listed: SecretEntry) -> bool:
         """Whether somebody stored a value by hand since the listing: it may be the orphan's, to rescue it."""

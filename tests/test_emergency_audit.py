@@ -88,7 +88,7 @@ def test_consumers_are_told() -> None:
         ("API Key Rotated", world.current_key(NAME).id),
         ("API Key Revoked", current.id),
         ("API Key Revoked", old.id),
-        ("Emergency Revocation", None),
+        ("Emergency Revocation", current.id),
     ]
     last = world.events.sent[-1][1]
     assert last["outcome"] == "success"

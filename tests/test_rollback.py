@@ -54,7 +54,7 @@ def test_the_previous_key_is_current_again_and_the_newer_one_gets_a_whole_grace(
     assert attempt["seq"] < success["seq"]
     assert (success["key_id"], success["reason"]) == (old.id, "the new key lacks a scope")
     told = [(kind, detail["key_id"]) for kind, detail in world.events.sent[-2:]]
-    assert told == [("API Key Retired", new.id), ("API Key Rotated", old.id)]
+    assert told == [("API Key Rotated", old.id), ("API Key Retired", new.id)]
     leaks.check(world.stream.getvalue(), "the audit")
 
 

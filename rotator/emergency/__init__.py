@@ -11,6 +11,7 @@ import dataclasses
 from rotator.context import Services
 from rotator.emergency.accounts import Accounts
 from rotator.emergency.audit import BoundAudit
+from rotator.emergency.held import HeldEvents
 from rotator.emergency.model import EmergencyPlan, Kill, Strategy, Target
 from rotator.emergency.plan import Planning
 from rotator.emergency.proof import PROOF
@@ -18,6 +19,7 @@ from rotator.emergency.report import EmergencyReport, Step
 from rotator.emergency.run import Run
 from rotator.emergency.work import Work
 from rotator.errors import KeyNotFound, RotatorError
+from rotator.telling import EMERGENCY, tell
 
 __all__ = [
     "PROOF",
@@ -42,7 +44,8 @@ class Emergency:
     def __init__(self, services: Services, reason: str, incident: str | None = None) -> None:
         self.reason, self.incident = reason, incident
         audit = BoundAudit(services.audit, {"reason": reason, "incident": incident})
-        self.services = dataclasses.replace(services, audit=audit)
+        self._events = HeldEvents(services.events, {"reason": reason, "incident": incident})
+        self.services = dataclasses.replace(services, audit=audit, events=self._events)
         self._accounts = Accounts(self.services)
 
     def plan(self, target: Target, strategy: Strategy) -> tuple[EmergencyPlan, ...]:
@@ -73,11 +76,23 @@ class Emergency:
                     continue
         return dataclasses.replace(plan, keys=keys)
 
-    def execute(self, plan: EmergencyPlan) -> EmergencyReport:
+    def execute(self, plan: EmergencyPlan, *, hold_events: bool = False) -> EmergencyReport:
         """Carry a plan out. Never raises for what fails on the way: that is in the report, and the killing goes on.
 
+        :param hold_events: keep the events of it until :meth:`send_events`, for there are further keys to kill.
         :raises AuditUnavailable: not even the request could be written down; nothing was changed.
         """
+        try:
+            return self._execute(plan)
+        finally:
+            if not hold_events:
+                self.send_events()
+
+    def send_events(self) -> None:
+        """Send the events of what was done so far; never raises."""
+        self._events.release()
+
+    def _execute(self, plan: EmergencyPlan) -> EmergencyReport:
         audit, clock = self.services.audit, self.services.clock
         report = EmergencyReport(plan.account, plan.strategy)
         begun = clock.now()
@@ -97,6 +112,14 @@ class Emergency:
         duration = int((clock.now() - begun).total_seconds() * 1000)
         error = "; ".join(report.errors) or None
         audit.emit("emergency.completed", outcome, **said, error=error, **done, duration_ms=duration)
-        detail = {**said, **done, "strategy": str(plan.strategy), "reason": self.reason, "incident": self.incident}
-        self.services.events.send("Emergency Revocation", {**detail, "outcome": outcome})
+        told = {**said, **_leaked(plan), **done, "strategy": str(plan.strategy), "outcome": outcome, "error": error}
+        tell(self.services.events, EMERGENCY, **told)
         return report
+
+
+def _leaked(plan: EmergencyPlan) -> dict[str, str | None]:
+    """For the event: the key that was named, or else the one that was current, and where it stood."""
+    kill = plan.named_kill or (plan.kills[0] if plan.kills else None)
+    arn = plan.secret.arn if plan.secret else kill.arn if kill else None
+    key_id = kill.key_id if kill else plan.named
+    return {"secret_arn": arn or None, "version_id": kill.version_id if kill else None, "key_id": key_id}

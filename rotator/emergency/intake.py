@@ -70,6 +70,12 @@ class Intake:
         :param confirmed: do it, rather than only look.
         :raises RotatorError: nothing can be written down, or nothing is configured; what was yielded was done.
         """
+        try:
+            yield from self._each(leaks, confirmed=confirmed)
+        finally:
+            self.emergency.send_events()  # no event before the last kill
+
+    def _each(self, leaks: Iterable[Leak], *, confirmed: bool) -> Iterator[LeakResult]:
         for leak in leaks:
             try:
                 plan = self._plan(leak)
@@ -104,7 +110,7 @@ class Intake:
                 return LeakResult(leak, LeakOutcome.FAILED, plan, detail=str(error))
             self._ending |= {kill.key_id for kill in plan.kills}
             return LeakResult(leak, LeakOutcome.PLANNED, plan)
-        report = self.emergency.execute(plan)
+        report = self.emergency.execute(plan, hold_events=True)
         self._ending |= set(report.revoked)
         outcome = LeakOutcome.ENDED if report.ok else LeakOutcome.FAILED
         return LeakResult(leak, outcome, plan, report, "; ".join(report.errors))

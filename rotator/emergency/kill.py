@@ -13,6 +13,7 @@ from rotator.emergency.work import Work
 from rotator.errors import KeyNotFound, RotatorError
 from rotator.revocation import revoke_key
 from rotator.rotation import retire_version, unlabel
+from rotator.telling import REVOKED
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Killing:
         work.dead.add(kill.key_id)
         work.step("revoked", kill.secret, kill.key_id)
         detail = {"secret_arn": kill.arn or None, **work.fields(kill.secret, kill.version_id, kill.key_id)}
-        work.context().tell("API Key Revoked", {**detail, "reason": work.reason, "incident": work.incident})
+        work.context().tell(REVOKED, detail)
 
     def _is_dead(self, key_id: str) -> bool:
         """After a lost or doubtful answer: what Infobip shows."""

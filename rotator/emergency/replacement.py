@@ -16,6 +16,7 @@ from rotator.emergency.model import CURRENT, RETIRING, SUPERSEDED, Kill
 from rotator.emergency.work import Work, spec_of
 from rotator.errors import Changed, LostRace, Refused, RotatorError
 from rotator.rotation import Rotation
+from rotator.telling import FAILED
 
 
 @dataclass
@@ -130,5 +131,4 @@ class Replacing:
         fields = work.fields(entry.name, life.current_version, life.current_key)
         said = f"{type(error).__name__}: {text}"
         work.services.audit.emit("rotation.failed", "failure", **fields, error=said)
-        detail = {"secret_arn": entry.arn, **fields, "reason": work.reason, "incident": work.incident, "error": said}
-        work.context().tell("Rotation Failed", detail)
+        work.context().tell(FAILED, {"secret_arn": entry.arn, **fields, "error": said})

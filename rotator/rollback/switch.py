@@ -28,6 +28,7 @@ from rotator.revocation import LOOK
 from rotator.rollback.proof import Proof, refuse_left_alone
 from rotator.rotation import retire_version, unlabel
 from rotator.rotation.flow import HUNT
+from rotator.telling import ROTATED
 
 NEARLY_OVER: Final = 2 * MAX_SKEW
 """A grace that ends within this may be over by another machine's clock, and its key be about to be revoked there."""
@@ -128,7 +129,7 @@ class Switch:
                         raise
 
     def _afterwards(self, fresh: SecretEntry) -> datetime | None:
-        """Retire the newer version, tell consumers. The rollback is done: what fails here is left to the next sweep."""
+        """Tell consumers, retire the newer version. The rollback is done: what fails here is left to the next sweep."""
         proof, version, key_id = self.proof, self.life.current_version, self.life.current_key
         assert version is not None
         assert key_id is not None
@@ -136,14 +137,14 @@ class Switch:
         if until.microsecond:
             until = until.replace(microsecond=0) + timedelta(seconds=1)  # as the label says it, which holds no parts
         retired: datetime | None = until
+        # Before the retire label: cut off here, the next sweep tells it once more.
+        proof.context.tell(ROTATED, {"secret_arn": proof.entry.arn, **proof.fields(), "rolled_back_from": key_id})
         try:
             retire_version(proof.context, proof.entry, version, key_id, until, proof.said)
         except RotatorError:
             retired = None
         with contextlib.suppress(RotatorError):  # a stale label, which every sweep takes off
             self._take_retire_labels(fresh)  # what a sweep put on between the two looks
-        detail = {"secret_arn": proof.entry.arn, **proof.fields()}
-        proof.context.tell("API Key Rotated", {**detail, "rolled_back_from": key_id})
         return retired
 
     def _unlabel(self, label: str, version: str) -> None:

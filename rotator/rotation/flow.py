@@ -11,6 +11,7 @@ from rotator.core.labels import CURRENT, PENDING, PREVIOUS, key_label, parse_ret
 from rotator.core.lifecycle import Lifecycle, read_lifecycle
 from rotator.core.model import Action, SecretEntry
 from rotator.errors import RotatorError, SecretNotFound
+from rotator.telling import RETIRED, REVOKED
 
 STALE_CREATE = timedelta(minutes=10)
 """A create older than this is checked and probed again before it is promoted; its maker must have ended."""
@@ -93,6 +94,7 @@ class Flow:
             return False
         with change(self.context.services.audit, "key.revoked", **self.fields(entry, version_id, key_id)):
             self.context.provider.revoke_key(key_id, self.now())
+        self.context.tell(REVOKED, {"secret_arn": entry.arn, **self.fields(entry, version_id, key_id)})
         return True
 
     def unstage(self, entry: SecretEntry, key_id: str, version_id: str) -> None:
@@ -114,7 +116,8 @@ def retire_version(
     with change(context.services.audit, "key.retiring", **fields, reason=reason) as out:
         context.services.store.add_label(entry.arn, retire_label(key_id, revoke_at), version_id)
         out["revoke_at"] = revoke_at.strftime("%Y-%m-%dT%H:%M:%SZ")
-    context.tell("API Key Retired", {**fields, "secret_arn": entry.arn, "revoke_at": out["revoke_at"]})
+    told = {**fields, "secret_arn": entry.arn, "reason": reason, "revoke_at": out["revoke_at"]}
+    context.tell(RETIRED, told)
 
 
 def release_pending(context: AccountContext, entry: SecretEntry, version_id: str | None, reason: str) -> None:

@@ -23,6 +23,7 @@ from rotator.errors import (
 )
 from rotator.ports import ProbeVerdict
 from rotator.rotation.flow import HUNT, ORPHAN_SOON, STALE_CREATE, Flow, retire_version
+from rotator.telling import ROTATED
 
 PROPAGATION = timedelta(seconds=60)
 """How long a new key may take to authenticate everywhere."""
@@ -156,11 +157,14 @@ class Promotion:
             self.flow.context.services.clock.sleep((since + PROPAGATION - self.flow.now()).total_seconds())
 
     def finish(self) -> Promoted:
-        """Promote, retire the old version, tell consumers.
+        """Promote, tell consumers, retire the old version.
 
         :raises RotatorError: not promoted; the version stays pending for the next sweep, or was given up.
         """
         self._promote()
+        # Before the retire label: where this is cut off, the sweep that finds no such label tells it once more.
+        told = {"secret_arn": self.entry.arn, **self.flow.fields(self.entry, self.version_id, self.key.id)}
+        self.flow.context.tell(ROTATED, told)
         if self.life.current_version is not None and self.life.current_key is not None and not self.emergency:
             # The rotation is done. A superseded version without a retire label gets one from the next sweep, which can
             # only make its grace longer.
@@ -176,13 +180,6 @@ class Promotion:
                     revoke_at,
                     self.flow.reason,
                 )
-        detail = {
-            "secret_arn": self.entry.arn,
-            "secret": self.entry.name,
-            "version_id": self.version_id,
-            "key_id": self.key.id,
-        }
-        self.flow.context.tell("API Key Rotated", {**detail, "reason": self.flow.reason})
         return Promoted(self.key.id, self.version_id, self.key.valid_to)
 
     def _promote(self) -> None:

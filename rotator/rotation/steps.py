@@ -25,6 +25,7 @@ from rotator.core.spec import ACCOUNT_TAG
 from rotator.errors import Refused, RotatorError
 from rotator.reconcile import Reconciler
 from rotator.rotation.piece import Piece
+from rotator.telling import FAILED, tell
 
 ALREADY_CURRENT: Final = "already current"
 
@@ -70,7 +71,7 @@ def run_step(reconciler: Reconciler, secret: str, token: str, step: Step) -> str
         outcome = "denied" if isinstance(error, Refused) else "failure"
         services.audit.emit("rotation.failed", outcome, account=account, **fields, error=said, step=str(step))
         arn = entry.arn if entry is not None else None
-        services.events.send("Rotation Failed", {"account": account, "secret_arn": arn, **fields, "error": said})
+        tell(services.events, FAILED, account=account, secret_arn=arn, **fields, error=said)
         raise
 
 

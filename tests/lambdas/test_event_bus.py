@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from rotator.aws import events as aws_events
 from rotator.aws.events import EventBridge
 from rotator.bootstrap import lay
 from rotator.lambda_handlers import revoke, rotation, sweep
 from rotator.redact import Redactor
 from rotator.serverless import runtime
 from tests import leaks
-from tests.aws.fake_aws import FakeAws, ok, serve
+from tests.aws.fake_aws import FakeAws, hang, ok, serve
 from tests.lambdas.site import DAY, Context, Site
 
 BUS = "rotations"
@@ -98,7 +99,7 @@ def test_an_event_that_is_lost_is_logged_and_stops_nothing(
     assert sweep({}, Context())["done"] == 1
     said = [line for line in lines() if line.get("log") == "rotator.aws.events"]
     assert len(said) == 2
-    assert 'the event "API Key Re' in said[0]["event"]
+    assert 'the event "API Key Rotated"' in said[0]["event"]
 
 
 def test_an_event_that_eventbridge_does_not_take_is_logged(
@@ -118,6 +119,56 @@ def test_an_event_that_eventbridge_does_not_take_is_logged(
     assert fake.operations == ["PutEvents"]
     (said,) = [line["event"] for line in lines() if line.get("log") == "rotator.aws.events"]
     assert "refused by EventBridge" in said
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
+    """A bus that takes an event and never answers."""
+    fake = FakeAws([hang])
+    server = serve(fake)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", fake.url)
+    monkeypatch.setenv("ROTATOR_EVENT_BUS", BUS)
+    monkeypatch.setattr(aws_events, "LONGEST", 1.2)
+    runtime.forget()
+    yield fake
+    fake.stopping.set()
+    server.shutdown()
+    server.server_close()
+
+
+def test_no_kill_waits_for_a_silent_bus(site: Site, silent: FakeAws, lines: Callable[[], list[dict[str, Any]]]) -> None:
+    account = site.account()
+    site.secret("prod/sms", account)
+    event = {"secret_id": "prod/sms", "reason": "leak", "strategy": "revoke-first"}
+    alive: list[int] = []
+
+    def look(handler: Any) -> None:
+        alive.append(len(site.live(account)))
+        hang(handler)
+
+    silent.answers = [look]
+    answer = revoke(event, Context())
+    assert answer["ok"]
+    assert alive == [1]  # one event is tried, when only the new key is left
+    lost = [line for line in lines() if line.get("log") == "rotator.aws.events"]
+    assert [line["detail"]["key_id"] for line in lost] == [
+        answer["revoked"][0],
+        site.current("prod/sms")[1]["key_id"],
+        answer["revoked"][0],
+    ]
+    assert {line["detail"]["reason"] for line in lost} == {"leak"}
+
+
+def test_a_sweep_waits_for_a_silent_bus_once(site: Site, silent: FakeAws) -> None:
+    account = site.account()
+    for number in range(3):
+        site.secret(f"prod/{number}", account, left=5 * DAY, age=85 * DAY)
+    assert sweep({}, Context())["done"] == 3
+    assert len(silent.requests) == 1
+    sweep({}, Context())  # nothing to tell
+    site.secret("prod/late", account, left=5 * DAY, age=85 * DAY)
+    assert sweep({}, Context())["done"] == 1
+    assert len(silent.requests) == 2  # each run tries again
 
 
 def test_no_client_is_made_where_no_bus_is_named_or_nothing_is_told(site: Site) -> None:

@@ -1,0 +1,148 @@
+"""An event bus that fails, hangs or dawdles costs a run a few seconds at most; every lost event is in the log."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from rotator.aws import events
+from rotator.aws.clients import make_client, make_session
+from rotator.aws.events import ATTEMPTS, CONNECT_TIMEOUT, READ_TIMEOUT, EventBridge
+from rotator.redact import Redactor
+from tests import leaks
+from tests.aws.fake_aws import Answer, FakeAws, drop, error, hang, ok, text
+
+DONE = ok(FailedEntryCount=0, Entries=[{"EventId": "1"}])
+DETAIL = {"secret": "prod/sms", "secret_arn": "arn:aws:secretsmanager:eu-central-1:1:secret:prod/sms", "key_id": "K1"}
+
+
+@pytest.fixture
+def bus(aws: FakeAws, credentials: pytest.MonkeyPatch) -> EventBridge:
+    credentials.setenv("AWS_ENDPOINT_URL", aws.url)
+
+    def connect() -> Any:
+        session = make_session("eu-central-1")
+        timeouts = {"connect_timeout": CONNECT_TIMEOUT, "read_timeout": READ_TIMEOUT}
+        return make_client(session, "events", attempts=ATTEMPTS, **timeouts)
+
+    return EventBridge("rotations", connect, Redactor())
+
+
+def send(bus: EventBridge, count: int = 1) -> float:
+    """Send some; gives how long that took."""
+    begun = time.monotonic()
+    for number in range(count):
+        bus.send("API Key Rotated", {**DETAIL, "number": number})
+    return time.monotonic() - begun
+
+
+def lost(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "rotator.aws.events"]
+
+
+def test_a_silent_bus_is_waited_for_once_in_a_run(
+    aws: FakeAws, bus: EventBridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    aws.answers = [hang]
+    assert send(bus, 50) < 3.5
+    assert aws.operations == ["PutEvents"]
+    said = lost(caplog)
+    assert len(said) == 50
+    assert "not tried" in said[1]
+    details = [vars(record)["detail"] for record in caplog.records if record.name == "rotator.aws.events"]
+    assert details == [{**DETAIL, "number": number} for number in range(50)]
+
+
+def test_the_next_run_tries_again(aws: FakeAws, bus: EventBridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "LONGEST", 0.3)
+    monkeypatch.setattr(events, "SLOW", 0.2)
+    aws.answers = [hang]
+    first = bus.fresh()
+    send(first, 2)
+    aws.answers = [DONE]
+    second = bus.fresh()
+    send(second, 2)
+    assert aws.operations == ["PutEvents"] * 3
+
+
+def test_nobody_waits_for_a_name_that_does_not_resolve_or_for_credentials(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What no timeout of a client's covers."""
+    monkeypatch.setattr(events, "LONGEST", 0.2)
+    monkeypatch.setattr(events, "SLOW", 0.1)
+    over = threading.Event()
+    try:
+        assert send(EventBridge("rotations", over.wait, Redactor()), 3) < 2
+    finally:
+        over.set()
+    assert "no answer in time" in lost(caplog)[0]
+    assert len(lost(caplog)) == 3
+
+
+@pytest.mark.parametrize("broken", [drop, text(503), error("ThrottlingException")])
+def test_what_fails_at_once_is_tried_a_second_time(
+    aws: FakeAws, bus: EventBridge, caplog: pytest.LogCaptureFixture, broken: Answer
+) -> None:
+    aws.answers = [broken, DONE]
+    send(bus, 2)
+    assert len(aws.requests) == 3
+    assert lost(caplog) == []
+
+
+def test_what_fails_twice_is_not_tried_again(
+    aws: FakeAws, bus: EventBridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    aws.answers = [error("AccessDeniedException", "no identity-based policy allows events:PutEvents")]
+    send(bus, 5)
+    assert len(aws.requests) == 2
+    assert len(lost(caplog)) == 5
+
+
+def test_a_bus_that_dawdles_is_given_up(
+    aws: FakeAws, bus: EventBridge, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "SLOW", 0.1)
+    monkeypatch.setattr(events, "PATIENCE", 0.4)
+
+    def slow(handler: Any) -> None:
+        time.sleep(0.2)
+        DONE(handler)
+
+    aws.answers = [DONE]
+    send(bus)  # the first makes the client, which takes a while
+    sent = len(aws.requests)
+    aws.answers = [slow]
+    send(bus, 10)
+    assert 1 <= len(aws.requests) - sent <= 2
+    assert "too slowly" in lost(caplog)[-1]
+
+
+def test_a_lost_event_is_redacted_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    redactor = Redactor()
+    redactor.learn(leaks.register("a-password-that-was-read"))
+
+    def connect() -> Any:
+        raise RuntimeError("a-password-that-was-read")
+
+    EventBridge("rotations", connect, redactor).send("Rotation Failed", {"error": "refused a-password-that-was-read"})
+    (record,) = [record for record in caplog.records if record.name == "rotator.aws.events"]
+    assert vars(record)["detail"] == {"error": "refused <redacted>"}
+    assert "a-password" not in record.getMessage()
+
+
+def test_a_detail_that_is_no_json_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    EventBridge("rotations", lambda: None, Redactor()).send("API Key Rotated", {"secret": object(), "key_id": {1}})
+    assert len(lost(caplog)) == 1
+
+
+def test_warnings_are_what_is_logged(aws: FakeAws, bus: EventBridge, caplog: pytest.LogCaptureFixture) -> None:
+    aws.answers = [ok(FailedEntryCount=1, Entries=[{"ErrorCode": "InternalFailure"}])]
+    send(bus, 2)
+    assert len(aws.requests) == 2  # an answer, and a fast one: the next may be taken
+    levels = {record.levelno for record in caplog.records if record.name == "rotator.aws.events"}
+    assert levels == {logging.WARNING}

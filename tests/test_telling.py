@@ -1,0 +1,266 @@
+"""Events: each has the same fields, every change has one, and a kill at the wrong moment loses none that matters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rotator.emergency import Strategy, Target
+from rotator.emergency.findings import Leak, Place
+from rotator.emergency.intake import Intake
+from rotator.errors import StoreUnavailable
+from rotator.infobip.client import InfobipClient
+from rotator.rollback import rollback
+from rotator.sandbox.faults import FaultKind
+from rotator.sandbox.model import Options
+from rotator.telling import FIELDS
+from tests.emergencies import CREATE, NAME, UPDATE, Killed, emergency, fault, in_grace, leaked, revoke
+from tests.world import DAY, HOUR, World
+
+LIST = ("GET", "api-keys")
+
+
+def told(world: World) -> list[tuple[str, dict[str, Any]]]:
+    """What was sent since the last call; every event has every field."""
+    sent, world.events.sent = world.events.sent, []
+    for kind, detail in sent:
+        assert {*FIELDS} <= {*detail}, kind
+        assert detail["account"] or kind == "Rotation Failed"
+    return [(kind, dict(detail)) for kind, detail in sent]
+
+
+def arn(world: World, name: str = NAME) -> str:
+    return world.store.peek(name).arn
+
+
+def killed_at(world: World, operation: str, *, before: bool = False) -> None:
+    """Let the next sweep be killed right after (or before) its first call of one kind at Secrets Manager."""
+
+    def kill(called: str, _name: str) -> None:
+        if called == operation:
+            raise Killed
+
+    world.store.before, world.store.after = (kill, None) if before else (None, kill)
+    with pytest.raises(Killed):
+        world.sweep()
+    world.store.before = world.store.after = None
+
+
+def due() -> World:
+    world = World()
+    world.managed(NAME, left=5 * DAY, age=85 * DAY)
+    return world
+
+
+def test_a_rotation() -> None:
+    world = due()
+    old = world.current_key(NAME)
+    (before,) = world.labels(NAME)
+    world.sweep()
+    new = world.current_key(NAME)
+    (after,) = world.labels(NAME).keys() - {before}
+    common = {"account": "main", "secret": NAME, "secret_arn": arn(world), "reason": "expiring", "incident": None}
+    revoke_at = (world.clock.now() + 72 * HOUR).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert told(world) == [
+        ("API Key Rotated", {**common, "version_id": after, "key_id": new.id}),
+        ("API Key Retired", {**common, "version_id": before, "key_id": old.id, "revoke_at": revoke_at}),
+    ]
+    world.pass_time(72 * HOUR)
+    world.sweep()
+    done = {"version_id": before, "key_id": old.id, "reason": "grace-over"}
+    assert told(world) == [("API Key Revoked", {**common, **done})]
+
+
+@pytest.mark.parametrize("moment", ["promote", "add_label"])
+def test_a_rotation_that_is_killed_before_the_retire_label_is_told(moment: str) -> None:
+    world = due()
+    world.managed("prod/other")
+    killed_at(world, moment, before=moment == "add_label")
+    world.sweep()
+    new = world.current_key(NAME)
+    rotated = [detail for kind, detail in told(world) if kind == "API Key Rotated"]
+    assert {detail["key_id"] for detail in rotated} == {new.id}
+    assert {detail["secret_arn"] for detail in rotated} == {arn(world)}
+    world.sweep()
+    assert told(world) == []
+
+
+def test_a_retire_label_that_cannot_be_written_does_not_tell_at_every_sweep() -> None:
+    world = due()
+    killed_at(world, "promote")
+
+    def refuse(called: str, _name: str) -> None:
+        if called == "add_label":
+            raise StoreUnavailable("no")
+
+    world.store.before = refuse
+    world.sweep()
+    world.sweep()
+    assert "API Key Rotated" not in [kind for kind, _ in told(world)]
+
+
+def test_an_orphan_that_is_revoked_is_told() -> None:
+    world = World(options=Options(reveal=False))
+    world.managed(NAME, left=5 * DAY, age=85 * DAY)
+
+    def kill(_request: object, _answer: object) -> None:
+        raise Killed
+
+    fault(world, FaultKind.HOOK_AFTER, CREATE, hook=kill)
+    with pytest.raises(Killed):
+        world.sweep()
+    world.infobip.faults.clear()
+    assert told(world) == []
+    world.pass_time(timedelta(minutes=31))
+    world.sweep()
+    ended = [detail for kind, detail in told(world) if kind == "API Key Revoked"]
+    (line,) = world.events_named("key.orphan_found")
+    assert [(one["key_id"], one["reason"]) for one in ended] == [(line["key_id"], "orphan")]
+    assert ended[0]["secret_arn"] == arn(world)
+    assert ended[0]["version_id"] == line["version_id"]
+
+
+def test_a_replacement_that_is_rejected_is_told_with_its_end() -> None:
+    world = due()
+    fault(world, FaultKind.STATUS_BEFORE, ("GET", "balance"), status=401)
+    world.sweep()
+    kinds = told(world)
+    assert [kind for kind, _ in kinds] == ["API Key Revoked", "Rotation Failed"]
+    assert kinds[1][1]["error"].startswith("ReplacementRejected: ")
+    (line,) = world.events_named("key.rejected", "failure")
+    assert kinds[0][1]["key_id"] == line["key_id"]
+
+
+@pytest.mark.parametrize("way", ["credentials", "no answer", "no management secret", "clock"])
+def test_an_account_that_is_not_swept_is_told(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = due()
+    world.managed("other/sms", account="other")
+    if way == "credentials":
+        fault(world, FaultKind.STATUS_BEFORE, LIST, status=401)
+    elif way == "no answer":
+        fault(world, FaultKind.DROP_BEFORE, LIST)
+    elif way == "no management secret":
+        world.store.create_secret("third/sms", world.tags("third"), "{}")
+    else:
+        monkeypatch.setattr(InfobipClient, "skew", lambda _: HOUR)
+    assert not world.sweep(dry_run=True).ok
+    assert told(world) == []  # the function that does it has no right to
+    done = world.sweep()
+    broken = {plan.account: plan.error for plan in done.plan.accounts if plan.error is not None}
+    assert broken
+    failed = {detail["account"]: detail for kind, detail in told(world) if kind == "Rotation Failed"}
+    assert {account: detail["error"] for account, detail in failed.items()} == broken
+    reason = {"no management secret": "unknown-account", "clock": "clock-skew"}.get(way, "not-observed")
+    assert {detail["reason"] for detail in failed.values()} == {reason}
+
+
+def test_secrets_that_cannot_be_listed_are_told() -> None:
+    world = due()
+
+    def refuse(called: str, _name: str) -> None:
+        if called == "list_secrets":
+            raise StoreUnavailable("Secrets Manager is away")
+
+    world.store.before = refuse
+    with pytest.raises(StoreUnavailable):
+        world.sweep(account="main")
+    ((kind, detail),) = told(world)
+    assert (kind, detail["account"]) == ("Rotation Failed", "main")
+    assert "Secrets Manager is away" in detail["error"]
+
+
+def test_an_emergency() -> None:
+    world = World()
+    old, current = in_grace(world)
+    told(world)
+    (version,) = [v for v, labels in world.labels(NAME).items() if "AWSCURRENT" in labels]
+    report = revoke(world, incident="INC-1")
+    common = {"account": "main", "secret": NAME, "secret_arn": arn(world), "incident": "INC-1"}
+    sent = told(world)
+    assert [kind for kind, _ in sent] == ["API Key Rotated", *["API Key Revoked"] * 2, "Emergency Revocation"]
+    assert all(common.items() <= detail.items() for _, detail in sent)
+    assert {detail["reason"] for _, detail in sent} == {"pasted in a ticket"}
+    last = sent[-1][1]
+    assert (last["version_id"], last["key_id"], last["error"]) == (version, current.id, None)
+    assert last["revoked"] == list(report.revoked)
+    assert {*last["revoked"]} == {current.id, old.id}
+
+
+@pytest.mark.parametrize("by", ["secret", "key"])
+def test_an_emergency_that_fails(by: str) -> None:
+    world = World()
+    old, current = in_grace(world)
+    told(world)
+    fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=403)
+    named = old if by == "key" else current
+    target = {"key_id": old.id, "account": "main"} if by == "key" else {"secret": NAME}
+    report = revoke(world, Strategy.REVOKE_ONLY, incident="INC-1", **target)
+    assert not report.ok
+    kind, detail = told(world)[-1]
+    assert (kind, detail["outcome"], detail["key_id"]) == ("Emergency Revocation", "failure", named.id)
+    assert detail["secret_arn"] == arn(world)
+    assert detail["error"] == "; ".join(report.errors)
+
+
+def test_no_event_is_sent_while_there_is_something_to_kill() -> None:
+    world = World()
+    in_grace(world)
+    told(world)
+    alive: list[int] = []
+    send = world.events.send
+
+    def look(detail_type: str, detail: Mapping[str, Any]) -> None:
+        alive.append(len([key for key in world.live_keys() if key.id != world.current_key(NAME).id]))
+        send(detail_type, detail)
+
+    world.events.send = look  # type: ignore[method-assign]
+    assert revoke(world).ok
+    assert alive == [0, 0, 0, 0]
+
+
+def test_of_many_leaked_keys_none_waits_for_an_event() -> None:
+    world = World()
+    keys = [world.managed(f"prod/{number}") for number in range(3)]
+    alive: list[int] = []
+    send = world.events.send
+
+    def look(detail_type: str, detail: Mapping[str, Any]) -> None:
+        alive.append(sum(world.infobip.authenticates(key.value) for key in keys))
+        send(detail_type, detail)
+
+    world.events.send = look  # type: ignore[method-assign]
+    leaks = [Leak(leaked(key), (Place(number, f"file {number}"),)) for number, key in enumerate(keys)]
+    results = list(Intake(emergency(world), Strategy.REPLACE_FIRST).go(leaks, confirmed=True))
+    assert [str(result.outcome) for result in results] == ["ended"] * 3
+    assert len(alive) == 9
+    assert {*alive} == {0}
+
+
+def test_what_was_done_is_told_even_where_the_emergency_is_cut_off() -> None:
+    world = World()
+    in_grace(world)
+    told(world)
+    command = emergency(world)
+    (plan,) = command.plan(Target(secret=NAME), Strategy.REPLACE_FIRST)
+
+    def stop(called: str, _name: str) -> None:
+        if called == "remove_label":
+            raise Killed
+
+    world.store.after = stop
+    with pytest.raises(Killed):
+        command.execute(plan)
+    assert next(kind for kind, _ in told(world)) == "API Key Rotated"
+
+
+def test_a_rollback() -> None:
+    world = World()
+    old, current = in_grace(world)
+    told(world)
+    rollback(world.reconciler(), NAME, "a scope is missing")
+    (kind, detail), (other, retired) = told(world)
+    assert (kind, detail["key_id"], detail["rolled_back_from"]) == ("API Key Rotated", old.id, current.id)
+    assert (other, retired["key_id"], retired["reason"]) == ("API Key Retired", current.id, "a scope is missing")
