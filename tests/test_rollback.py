@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -11,7 +11,7 @@ from rotator.core.labels import PENDING, parse_retire_label
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import Reason
 from rotator.emergency import Strategy
-from rotator.errors import Refused, RotatorError, SecretNotFound
+from rotator.errors import Refused, RotatorError, SecretNotFound, StoreDenied
 from rotator.manual import rotate_now
 from rotator.rollback import RolledBack, rollback
 from rotator.sandbox.model import SimKey
@@ -34,6 +34,18 @@ def rotated(**settings: object) -> tuple[World, SimKey, SimKey]:
 
 def back(world: World, key_id: str | None = None) -> RolledBack:
     return rollback(world.reconciler(), NAME, "the new key lacks a scope", key_id)
+
+
+def unchanged(world: World, current: str, retired: str, until: datetime | None) -> RolledBack:
+    """The command once more: it says how things stand, and changes and writes nothing."""
+    labels, lines, sent = world.labels(NAME), world.lines(), len(world.events.sent)
+    done = back(world)
+    assert done.already
+    assert (done.key_id, done.retired_key_id, done.retired_until) == (current, retired, until)
+    assert (world.labels(NAME), world.lines(), len(world.events.sent)) == (labels, lines, sent)
+    assert world.current_key(NAME).id == current
+    assert back(world, current).already  # by the name of the key that is current, too
+    return done
 
 
 def test_the_previous_key_is_current_again_and_the_newer_one_gets_a_whole_grace() -> None:
@@ -107,10 +119,8 @@ def test_a_window_that_is_closed_is_said_to_keep_the_rotation_waiting() -> None:
 
 def test_given_twice_it_does_not_go_forward_again_unless_the_key_is_named() -> None:
     world, old, new = rotated()
-    back(world)
-    with pytest.raises(Refused, match=f"--key-id {new.id}"):
-        back(world)
-    assert world.current_key(NAME).id == old.id
+    done = back(world)
+    unchanged(world, old.id, new.id, done.retired_until)
     world.pass_time(HOUR)
     assert back(world, new.id).retired_key_id == old.id
     assert world.current_key(NAME).id == new.id
@@ -122,12 +132,77 @@ def test_of_several_keys_in_grace_the_newest_superseded_one_goes_first() -> None
     world, first, second = rotated()
     rotate_now(world.reconciler(), NAME, "once more")
     third = world.current_key(NAME)
-    assert back(world).key_id == second.id
-    assert back(world).key_id == first.id  # a step back at a time
-    with pytest.raises(Refused, match="newer than the current one"):
-        back(world)
+    done = back(world)
+    assert done.key_id == second.id
+    again = unchanged(world, second.id, third.id, done.retired_until)
+    assert {*again.others} == {first.id, third.id}
+    world.pass_time(DAY)
+    unchanged(world, second.id, third.id, done.retired_until)
+    assert back(world, first.id).key_id == first.id  # one key further only by its name
+    unchanged(world, first.id, third.id, done.retired_until)
     assert back(world, third.id).key_id == third.id
+    assert back(world).key_id == first.id  # what was current last
     calm(world)
+
+
+@pytest.mark.parametrize("moment", ["promote", "add_label"])
+def test_a_command_that_was_killed_is_repeated_and_goes_no_key_further(moment: str) -> None:
+    world, first, second = rotated()
+    rotate_now(world.reconciler(), NAME, "once more")
+    third = world.current_key(NAME)
+
+    def killed(operation: str, _name: str) -> None:
+        if operation == moment:
+            raise KeyboardInterrupt
+
+    world.store.after = killed
+    with pytest.raises(KeyboardInterrupt):
+        back(world)
+    world.store.after = None
+    until = None if moment == "promote" else world.clock.now() + 72 * HOUR
+    unchanged(world, second.id, third.id, until)
+    world.sweep()
+    unchanged(world, second.id, third.id, world.clock.now() + 72 * HOUR)
+    assert world.infobip.authenticates(first.value)
+    calm(world)
+
+
+def test_after_a_new_rotation_it_is_a_rollback_of_its_own() -> None:
+    world, old, _ = rotated()
+    back(world)
+    rotate_now(world.reconciler(), NAME, "mended")
+    done = back(world)
+    assert (done.key_id, done.already) == (old.id, False)
+
+
+def test_a_key_that_was_stored_by_hand_and_is_older_than_the_previous_one_is_no_rollback() -> None:
+    world, _, new = rotated()
+    world.pass_time(HOUR)
+    elder = world.infobip.add_key(
+        world.accounts["main"], "somebody's", scopes=("sms:manage",), valid_from=world.clock.now() - 300 * DAY
+    )
+    world.ours.add(elder.id)
+    world.store.put_value_by_hand(NAME, json.dumps({"api_key": leaks.register(str(elder.value))}))
+    world.sweep()
+    assert world.current_key(NAME).id == elder.id
+    done = back(world)
+    assert (done.key_id, done.already) == (new.id, False)
+    again = back(world)
+    assert (again.key_id, again.retired_key_id, again.already) == (new.id, elder.id, True)
+
+
+def test_without_the_right_to_read_dates_the_keys_tell() -> None:
+    world, _, new = rotated()
+    rotate_now(world.reconciler(), NAME, "once more")
+
+    def before(operation: str, _name: str) -> None:
+        if operation == "version_dates":
+            raise StoreDenied("no", action="secretsmanager:ListSecretVersionIds")
+
+    world.store.before = before
+    assert back(world).key_id == new.id
+    assert back(world).already
+    assert world.current_key(NAME).id == new.id
 
 
 def test_one_of_several_is_chosen_by_its_id() -> None:

@@ -30,12 +30,13 @@ def rollback(options: Options, secret: str, reason: str, key_id: str | None) -> 
 
     Works while that key is in its grace: it is proven to work first, then
     AWSCURRENT goes back to it, and the newer key gets a whole grace of its
-    own. Nothing is made and nothing is revoked. If several keys are in grace
-    it is the newest that is older than the current one.
+    own. Nothing is made and nothing is revoked.
+
+    Given again it says that it is done and changes nothing: it goes neither
+    forward nor back one key further. Name the key by --key-id to do that.
 
     Not while a rotation is under way or rotator:hold is set, and not to a
-    key that an emergency replaced. Given twice, it does not go forward
-    again: name the newer key by --key-id to do that.
+    key that an emergency replaced.
 
     \b
     Examples:
@@ -81,7 +82,20 @@ def rollback_document(done: RolledBack) -> dict[str, Any]:
         },
         "next_rotation_at": time_text(done.next_due),
         "changed_fields": list(done.changed_fields),
+        "already": done.already,
     }
+
+
+def _already_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
+    from rotator.cli.words import grid, key_words, shown, when
+
+    name = shown(done.secret)
+    yield f"{name} is rolled back already: nothing was changed."
+    yield grid([(key_words(done.key_id), f"current, ends {when(done.expires_at, now)}")], (16,))
+    for key_id in done.others:
+        yield f"If you mean key {key_id}, name it: rotator rollback {name} --key-id {key_id} --reason R"
+    if not done.others:
+        yield f"What comes next, and when: `rotator status --secret {name}`."
 
 
 def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
@@ -90,6 +104,9 @@ def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
     from rotator.cli.words import grid, key_words, shown, styled
 
     name = shown(done.secret)
+    if done.already:
+        yield from _already_parts(done, now)
+        return
     until = "retires; the next sweep says until when"
     if done.retired_until is not None:
         until = f"retires, revoked {when(done.retired_until, now)}"

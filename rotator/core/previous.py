@@ -10,7 +10,7 @@ from rotator.core.labels import PREVIOUS
 from rotator.core.lifecycle import Lifecycle, Retiring
 from rotator.core.model import Key, SecretEntry
 from rotator.core.text import printable
-from rotator.core.times import LAST
+from rotator.core.times import FIRST, LAST
 from rotator.errors import Refused
 
 LEAST_LEFT = timedelta(hours=1)
@@ -20,17 +20,12 @@ LEAST_LEFT = timedelta(hours=1)
 def previous_key(
     entry: SecretEntry,
     life: Lifecycle,
-    keys: Mapping[str, Key],
     dates: Mapping[str, datetime],
     wanted: str | None = None,
 ) -> Retiring:
-    """The superseded version to go back to: the one asked for, else the newest that is older than the current one.
+    """The superseded version to go back to: the one asked for, else the one that was current last.
 
-    A version that is newer than the current one was itself rolled back from; by default nobody goes there again, so
-    that a command that is given twice does not undo itself.
-
-    :param keys: the secret's keys as Infobip shows them now, by id; one that is gone is not in it.
-    :param dates: when versions were made; needed only where an emergency made one (see :func:`emergency_versions`).
+    :param dates: when versions were made; needed where an emergency made one (see :func:`emergency_versions`).
     :param wanted: the key id that the operator named.
     :raises Refused: there is none; the message says what there is, the advice what to do.
     """
@@ -42,16 +37,32 @@ def previous_key(
         return _checked(entry, life, named, dates)
     if not life.retiring:
         raise _nothing(name, life)
-    current = keys.get(life.current_key or "")
-    older = [item for item in life.retiring if not _newer(keys.get(item.key_id), current)]
-    if not older:
-        newest = max(life.retiring, key=lambda item: item.revoke_at)
-        raise Refused(
-            f"{name} has no older key in grace: key {newest.key_id} is newer than the current one, as after a rollback",
-            advice=f"If you mean to go forward to it again, name it: --key-id {newest.key_id}.",
-        )
-    chosen = max(older, key=lambda item: (PREVIOUS in entry.versions.get(item.version_id, ()), item.revoke_at))
+    chosen = max(life.retiring, key=lambda item: (PREVIOUS in entry.versions.get(item.version_id, ()), item.revoke_at))
     return _checked(entry, life, chosen, dates)
+
+
+def rolled_back_from(
+    life: Lifecycle, keys: Mapping[str, Key], dates: Mapping[str, datetime]
+) -> tuple[str, str] | None:
+    """The newest version (and its key) that is newer than the current one: where there is one, somebody went back.
+
+    A command that is given again, for its answer was lost, is known by it: it must neither undo itself nor go back one
+    key further, to one that nobody asked for.
+
+    :param keys: the secret's keys as Infobip shows them now, by id; one that is gone is not in it.
+    :param dates: when versions were made, as far as that is known.
+    """
+    if life.current_version is None:
+        return None
+    left = [*life.superseded, *((item.version_id, item.key_id) for item in life.retiring)]
+    newer = [each for each in left if _newer(each, (life.current_version, life.current_key or ""), keys, dates)]
+
+    def age(each: tuple[str, str]) -> tuple[datetime, datetime]:
+        key = keys.get(each[1])
+        made = key.valid_from if key is not None else None
+        return dates.get(each[0], FIRST), made or FIRST
+
+    return max(newer, key=age, default=None)
 
 
 def check_usable(entry: SecretEntry, item: Retiring, key: Key | None, now: datetime) -> Key:
@@ -77,8 +88,15 @@ def emergency_versions(entry: SecretEntry) -> tuple[str, ...]:
     return tuple(sorted(version for version in entry.versions if made_in_emergency(entry.arn, version)))
 
 
-def _newer(key: Key | None, current: Key | None) -> bool:
-    """Whether a key was made after the current one, as far as Infobip tells."""
+def _newer(
+    one: tuple[str, str], other: tuple[str, str], keys: Mapping[str, Key], dates: Mapping[str, datetime]
+) -> bool:
+    """Whether a version was made after another one; by its key's beginning where its own date does not tell."""
+    stored, before = dates.get(one[0]), dates.get(other[0])
+    # Emulators date versions by the moment of asking: only a real distance tells.
+    if stored is not None and before is not None and abs(stored - before) > timedelta(seconds=1):
+        return stored > before
+    key, current = keys.get(one[1]), keys.get(other[1])
     if key is None or current is None or key.valid_from is None or current.valid_from is None:
         return False
     return key.valid_from > current.valid_from

@@ -5,18 +5,19 @@ A hold stands against it as against every change but an emergency: who holds a s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from rotator.context import AccountContext, Budget
+from rotator.context import AccountContext, Budget, Services
 from rotator.core.decisions import ROTATE_WHEN, Decision, first, renew_at, window_closed
 from rotator.core.guards import clock_skew
 from rotator.core.lifecycle import Lifecycle, read_lifecycle
-from rotator.core.model import AccountSnapshot, Key
+from rotator.core.model import AccountSnapshot, Key, SecretEntry
 from rotator.core.planner import make_view
-from rotator.core.previous import emergency_versions, previous_key
+from rotator.core.previous import emergency_versions, previous_key, rolled_back_from
 from rotator.core.text import printable
-from rotator.errors import KeyNotFound, Refused
+from rotator.errors import KeyNotFound, Refused, StoreError
 from rotator.observe import account_of, management_of, observe_fleet
 from rotator.ports import KeyProvider
 from rotator.reconcile import Reconciler
@@ -37,6 +38,8 @@ class RolledBack:
     :param waits: what that rotation waits for (its window), if it does.
     :param changed_fields: other fields of a JSON value that went back with the key.
     :param next_due: when a rotation is, or was, due by the key's end and age.
+    :param already: it was rolled back before, and nothing was changed this time.
+    :param others: the other keys in grace, which can be named.
     """
 
     account: str
@@ -51,13 +54,17 @@ class RolledBack:
     waits: Decision | None
     next_due: datetime | None
     changed_fields: tuple[str, ...] = ()
+    already: bool = False
+    others: tuple[str, ...] = ()
 
 
 def rollback(reconciler: Reconciler, secret: str, reason: str, key_id: str | None = None) -> RolledBack:
     """Make the previous key of a secret current again.
 
+    Given again it changes nothing, however many keys are in grace: who means another one names it.
+
     :param reason: the operator's own words, for the audit.
-    :param key_id: which of several keys in grace; by default the newest that is older than the current one.
+    :param key_id: which of several keys in grace; by default the one that was current last.
     :raises RotatorError: consumers get the same key as before; at most the previous key's grace begins anew.
     """
     services = reconciler.services
@@ -74,8 +81,11 @@ def rollback(reconciler: Reconciler, secret: str, reason: str, key_id: str | Non
         wrong = clock_skew(snapshot)
         if wrong is not None:
             raise Refused(f"{printable(entry.name)} is not rolled back: {wrong}")
-        dates = services.store.version_dates(entry.arn) if emergency_versions(entry) else {}
-        item = previous_key(entry, life, keys, dates, key_id)
+        dates = _dates(services, entry)
+        newer = rolled_back_from(life, keys, dates)
+        if newer is not None and key_id in (None, life.current_key):
+            return _already(snapshot, entry, newer, services.clock.now())
+        item = previous_key(entry, life, dates, key_id)
         context = AccountContext(services, provider, snapshot, Budget())
         proof = Proof(context, entry, spec, item, reason)
         retired_until = Switch(proof, life).carry_out()
@@ -98,10 +108,44 @@ def rollback(reconciler: Reconciler, secret: str, reason: str, key_id: str | Non
         )
 
 
+def _already(snapshot: AccountSnapshot, entry: SecretEntry, newer: tuple[str, str], now: datetime) -> RolledBack:
+    """What there is to say of a secret that was rolled back before."""
+    view = make_view(snapshot, entry)
+    life, due = view.life, first(ROTATE_WHEN, view, now)
+    assert life.current_key is not None
+    assert life.current_version is not None
+    return RolledBack(
+        account=snapshot.account,
+        secret=entry.name,
+        key_id=life.current_key,
+        version_id=life.current_version,
+        expires_at=view.key.valid_to if view.key is not None else None,
+        retired_key_id=newer[1],
+        retired_version_id=newer[0],
+        retired_until=next((item.revoke_at for item in life.retiring if item.key_id == newer[1]), None),
+        due=due,
+        waits=window_closed(view, due, now) if due is not None else None,
+        next_due=renew_at(view),
+        already=True,
+        others=tuple(item.key_id for item in life.retiring),
+    )
+
+
+def _dates(services: Services, entry: SecretEntry) -> Mapping[str, datetime]:
+    """When the versions were made. Without that right the keys' own beginnings do, unless an emergency made one."""
+    try:
+        return services.store.version_dates(entry.arn)
+    except StoreError:
+        if emergency_versions(entry):
+            raise
+        return {}
+
+
 def _keys(provider: KeyProvider, life: Lifecycle) -> dict[str, Key]:
-    """The current key and those in grace, read now."""
+    """The current key, those in grace and those that wait for their retire label, read now."""
     found: dict[str, Key] = {}
-    for key_id in (life.current_key, *(item.key_id for item in life.retiring)):
+    left = (*(key_id for _, key_id in life.superseded), *(item.key_id for item in life.retiring))
+    for key_id in (life.current_key, *left):
         if key_id is not None and key_id not in found:
             try:
                 found[key_id] = provider.get_key(key_id).key

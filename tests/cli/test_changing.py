@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 from rotator.sandbox.aws import consumer_value
@@ -135,8 +136,13 @@ def test_rollback_says_what_is_current_and_what_comes_next(rig: Rig) -> None:
     assert (line["reason"], line["trigger"]) == ("a scope is missing", "manual")
     before = rig.state()
     again = rig.run("rollback", "prod/sms/otp", "--reason", "again")
-    assert (again.code, "newer than the current one" in again.sentence) == (1, True)
+    assert (again.code, "rolled back already: nothing was changed" in again.out) == (0, True)
     assert rig.state() == before
+    # What it offers can be copied.
+    newer = shlex.split(again.out.partition("name it: ")[2])
+    assert newer[:4] == ["rotator", "rollback", "prod/sms/otp", "--key-id"]
+    assert rig.run(*newer[1:]).code == 0
+    assert json.loads(consumer_value(rig.client, "prod/sms/otp"))["key_id"] == newer[4]
 
 
 def test_rollback_as_json(rig: Rig) -> None:
@@ -145,10 +151,11 @@ def test_rollback_as_json(rig: Rig) -> None:
     document = rig.run("rollback", "prod/billing/sms", "--reason", "test", "--json").document
     assert document.keys() == {
         "account", "secret", "key_id", "version_id", "expires_at",
-        "retired", "due", "next_rotation_at", "changed_fields",
+        "retired", "due", "next_rotation_at", "changed_fields", "already",
     }  # fmt: skip
     assert document["key_id"] == keys["prod/billing/sms"].id != document["retired"]["key_id"]
     assert document["due"] is None
+    assert document["already"] is False
     stamp = document["retired"]["revoke_at"].replace("-", "").replace(":", "")
     versions = rig.client.describe_secret(SecretId="prod/billing/sms")["VersionIdsToStages"]
     assert f"rotator:retire:{document['retired']['key_id']}:{stamp}" in versions[document["retired"]["version_id"]]
