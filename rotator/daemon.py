@@ -87,7 +87,7 @@ class Health:
         self._overdue_at = schedule.overdue_at(now())
 
     def succeeded(self) -> None:
-        """A sweep ended with nothing failed and nothing to mend."""
+        """A sweep ran through, and nothing failed."""
         now = self._now()
         overdue_at = self._schedule.overdue_at(now)
         with self._lock:
@@ -216,7 +216,7 @@ class Daemon:
         _LOG.log(level, "sweep finished", extra=extra)
         if self._account is None:
             self.metrics.keep_only(plan.account for plan in done.plan.accounts if plan.account != NO_ACCOUNT)
-        if done.ok:
+        if done.succeeded:
             self.health.succeeded()
 
     def _heard(self, event: events.JobEvent) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from rotator.context import Budget, Services
 from rotator.core.metrics import Report, count_samples, no_counts, state_samples, sweep_samples
-from rotator.core.model import AccountPlan, AccountSnapshot, Outcome, Quota, Result, Severity
+from rotator.core.model import AccountPlan, AccountSnapshot, Outcome, Quota, Result
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,10 +40,8 @@ class Meter:
             state = None
             if self._snapshot is not None and plan.error is None:
                 state = state_samples(self._snapshot, plan, now, results, _left(plan.quota, budget))
-            mend = any(alert.severity is Severity.ERROR for alert in plan.alerts)
             failed = any(result.outcome is Outcome.FAILED for result in results)
-            ok = plan.error is None and not mend and not failed
-            sweep = sweep_samples(ok, self._begun or now, now)
+            sweep = sweep_samples(plan.ran_through and not failed, self._begun or now, now)
             return Report(self._account, now, state, sweep, count_samples(plan, results))
 
         self._publish(report)

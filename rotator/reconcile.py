@@ -63,8 +63,16 @@ class Sweep:
     @property
     def ok(self) -> bool:
         """Whether the exit code is 0."""
+        return self.succeeded and all(plan_ok(plan) for plan in self.plan.accounts)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it counts where somebody watches that sweeps succeed: it ran through, and nothing failed.
+
+        A secret with a wrong tag is an alert of its own, and must not hide for weeks whether sweeps still come.
+        """
         failed = any(result.outcome is Outcome.FAILED for result in self.results)
-        return not failed and all(plan_ok(plan) for plan in self.plan.accounts)
+        return not failed and all(plan.ran_through for plan in self.plan.accounts)
 
 
 def plan_ok(plan: AccountPlan) -> bool:
@@ -139,11 +147,12 @@ class Reconciler:
         problems += [f"accounts not swept: {', '.join(broken)}"] if broken else []
         audit.emit(
             "sweep.completed",
-            "success" if sweep.ok else "failure",
+            "success" if sweep.succeeded else "failure",
             account=account,
             secret=secret,
-            error="; ".join(problems) or (None if sweep.ok else "something needs mending, see the alerts"),
+            error="; ".join(problems) or (None if sweep.succeeded else "an account needs mending, see the alerts"),
             actions=len(sweep.results),
+            to_mend=sum(_errors(plan) for plan in plan.accounts),
             dry_run=dry_run,
         )
         return sweep
@@ -304,6 +313,10 @@ class Reconciler:
         if plan.error is not None and not dry_run:
             reason = str(plan.alerts[0].kind) if plan.alerts else NOT_OBSERVED
             tell(self.services.events, FAILED, account=plan.account, reason=reason, error=plan.error)
+
+
+def _errors(plan: AccountPlan) -> int:
+    return sum(1 for alert in plan.alerts if alert.severity is Severity.ERROR)
 
 
 def _text(error: RotatorError) -> str:

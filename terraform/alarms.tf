@@ -10,7 +10,7 @@ locals {
   alarms = merge(
     {
       no-sweep = {
-        description = "No sweep succeeded for ${var.sweep_alarm_hours} hours: nothing is rotated, or something has been waiting to be mended for as long. Read the logs of the sweep and worker functions; run rotator doctor."
+        description = "No sweep succeeded for ${var.sweep_alarm_hours} hours: accounts can't be swept, or actions fail. Read the logs of the sweep and worker functions; run rotator doctor."
         namespace   = var.metric_namespace
         metric      = "rotator_sweeps_succeeded"
         dimensions  = local.own

@@ -140,14 +140,39 @@ def test_an_audit_file_that_takes_nothing_fails_that_sweep_only(site: Site, tmp_
     assert "sweep.completed" in (folder / "lines.jsonl").read_text()
 
 
-def test_what_needs_mending_is_no_success(site: Site) -> None:
+def test_a_secret_that_needs_mending_is_said_and_hides_no_success(site: Site) -> None:
     site.world.managed("prod/sms", grace="soon")
+    site.world.managed("prod/due", left=5 * DAY, age=85 * DAY)
+    site.world.store.create_secret("prod/nobodys", {"rotator:role": "key"}, "{}")
     daemon = site.daemon()
     daemon.sweep()
     (line,) = (line for line in site.lines.kept if site.finished(line))
-    assert (line["level"], len(line["problems"])) == ("error", 1)
+    assert (line["level"], len(line["problems"]), line["done"]) == ("error", 2, 1)
+    assert daemon.health()[1]["last_success"] is not None
+    assert [*samples(daemon)[LAST_SUCCESS.name].values()] != []
+    (completed,) = (line for line in site.lines.kept if line["event"] == "sweep.completed")
+    assert (completed["outcome"], completed["to_mend"]) == ("success", 2)
+
+
+@pytest.mark.parametrize("way", ["credentials", "a listing that fails", "keys that are missing", "a failed action"])
+def test_what_keeps_a_sweep_from_its_work_is_no_success(site: Site, way: str) -> None:
+    world = site.world
+    for number in range(6):
+        world.managed(f"prod/{number}", left=5 * DAY, age=85 * DAY)
+    if way == "credentials":
+        world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, status=401, count=None))
+    elif way == "a listing that fails":
+        world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="GET", status=500, count=None))
+    elif way == "keys that are missing":
+        for key in world.first_keys.values():
+            world.infobip.portal_delete(key.id)
+    else:
+        world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", path="api-keys", status=400))
+    daemon = site.daemon()
+    daemon.sweep()
     assert daemon.health()[1]["last_success"] is None
     assert samples(daemon)[LAST_SUCCESS.name] == {}
+    assert [line["outcome"] for line in site.lines.kept if line["event"] == "sweep.completed"] == ["failure"]
 
 
 def test_an_account_that_is_gone_is_forgotten_by_the_metrics(site: Site) -> None:

@@ -63,7 +63,7 @@ def serve(
     no other, and end the daemon with exit code 0 within 10 seconds.
 
     /healthz answers 503 when three sweeps in a row that should have come
-    did not succeed: something failed, or there is something to mend.
+    did not succeed: an account could not be swept, or an action failed.
 
     \b
     Examples:

@@ -311,6 +311,15 @@ class AccountPlan:
     keys: int = 0
     earliest_end: datetime | None = None
 
+    @property
+    def ran_through(self) -> bool:
+        """Whether a sweep by it goes as far as it can: it was observed, and no error concerns the account as a whole.
+
+        What has to be mended in a single secret is an alert, and keeps no other secret from anything.
+        """
+        wide = (alert for alert in self.alerts if alert.secret is None)
+        return self.error is None and not any(alert.severity is Severity.ERROR for alert in wide)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -32,7 +32,8 @@ class SweepFailed(RotatorError):
 def sweep(event: Any, invocation: Invocation) -> dict[str, Any]:
     """Sweep every account (or the one named), or send each to the queue. Gives counts.
 
-    A dry run is always done in place, since it is the answer that is wanted.
+    A dry run is always done in place, since it is the answer that is wanted. What only a person can mend (a wrong tag)
+    is an alert, and stands among the answer's ``problems``.
 
     :raises SweepFailed: at the end, so that the function's errors are counted and an alarm sees it.
     :raises RotatorError: nothing was begun.
@@ -43,11 +44,12 @@ def sweep(event: Any, invocation: Invocation) -> dict[str, Any]:
     if app.settings.queue_url is not None and not dry_run:
         return _send(app, app.settings.queue_url, request)
     done = Reconciler(app.services).sweep(account=request.account, dry_run=dry_run)
-    answer = {"run_id": app.audit.run_id, "dry_run": dry_run, **counts(done)}
-    _log.info("sweep finished", extra=answer)
-    if not done.ok:
-        raise SweepFailed(f"the sweep failed in part: {_short(list(problems(done)))}")
-    return answer
+    said = list(problems(done))
+    answer = {"run_id": app.audit.run_id, "dry_run": dry_run, **counts(done), "problems": _first(said)}
+    _log.log(logging.ERROR if said else logging.INFO, "sweep finished", extra={**answer, "problems": said})
+    if not done.succeeded:
+        raise SweepFailed(f"the sweep failed in part: {_short(said)}")
+    return dict(app.redactor.scrub(answer))
 
 
 def worker(event: Any, invocation: Invocation) -> dict[str, Any]:
@@ -121,15 +123,14 @@ def _send(app: App, url: str, request: SweepRequest) -> dict[str, Any]:
     stray = Reconciler(app.services).say_stray(fleet) if request.account is None else ()
     failed = queue.send(accounts, request.scheduled or app.clock.now())
     sent = len(accounts) - len(failed)
+    mend = list(_to_mend(stray))
     answer = {"run_id": app.audit.run_id, "dry_run": False, "accounts": len(accounts), "sent": sent}
-    answer["alerts"] = sum(len(plan.alerts) for plan in stray)
-    _log.info("accounts sent to the queue", extra=answer)
+    answer |= {"alerts": sum(len(plan.alerts) for plan in stray), "problems": _first(mend)}
+    _log.log(logging.ERROR if mend else logging.INFO, "accounts sent to the queue", extra={**answer, "problems": mend})
     if failed:
         said = [f"account {account} was not sent to the queue: {why}" for account, why in sorted(failed.items())]
         raise SweepFailed(f"{len(failed)} of {len(accounts)} accounts are not swept: {_short(said)}")
-    if said := list(_to_mend(stray)):
-        raise SweepFailed(f"{sent} accounts were sent to the queue, but something needs mending: {_short(said)}")
-    return answer
+    return dict(app.redactor.scrub(answer))
 
 
 def _swept(app: App, record: QueueRecord, swept: set[str]) -> bool:
@@ -154,7 +155,11 @@ def _swept(app: App, record: QueueRecord, swept: set[str]) -> bool:
     return True
 
 
+def _first(said: list[str]) -> list[str]:
+    return [text if len(text) <= _LONGEST_PROBLEM else f"{text[:_LONGEST_PROBLEM]}…" for text in said[:_MOST_PROBLEMS]]
+
+
 def _short(said: list[str]) -> str:
-    shown = [text if len(text) <= _LONGEST_PROBLEM else f"{text[:_LONGEST_PROBLEM]}…" for text in said[:_MOST_PROBLEMS]]
+    shown = _first(said)
     more = len(said) - len(shown)
     return "; ".join(shown) + (f"; and {more} more, see the log" if more else "")

@@ -87,6 +87,7 @@ def test_anything_from_a_scheduler_sweeps_every_account(site: Site, event: Any) 
         "deferred": 0,
         "skipped": 0,
         "alerts": 0,
+        "problems": [],
     }
     for name, key in zip(("prod/main", "prod/other"), old, strict=True):
         assert site.consumer_works(name)
@@ -134,10 +135,28 @@ def test_a_sweep_that_failed_in_part_does_the_rest_and_raises(site: Site, lines:
     assert (said["accounts"], said["accounts_failed"], said["done"]) == (2, 1, 1)
 
 
-def test_something_that_needs_mending_is_a_failure(site: Site) -> None:
+def test_a_secret_that_needs_mending_is_a_problem_and_no_failure(site: Site, lines: Lines) -> None:
+    account = site.account()
+    site.secret("prod/main", account, grace="soon")
+    due(site, "prod/other", account)
+    answer = sweep({}, Context())
+    assert (answer["done"], answer["alerts"]) == (1, 1)
+    (problem,) = answer["problems"]
+    assert problem.startswith("prod/main: misconfigured: rotator:grace")
+    found = lines()
+    (said,) = [line for line in found if line["event"] == "sweep finished"]
+    assert (said["level"], said["problems"]) == ("error", [problem])
+    (completed,) = [line for line in found if line["event"] == "sweep.completed"]  # what the alarm no-sweep counts
+    assert (completed["outcome"], completed["to_mend"], completed["error"]) == ("success", 1, None)
+    assert [line["outcome"] for line in found if line["event"] == "alert.raised"] == ["failure"]  # and `problems`
+
+
+def test_a_worker_and_a_sweep_in_place_count_the_same(site: Site, lines: Lines) -> None:
     site.secret("prod/main", site.account(), grace="soon")
-    with pytest.raises(SweepFailed, match=r"prod/main: misconfigured: rotator:grace"):
-        sweep({}, Context())
+    assert worker({"Records": [record("main")]}, Context()) == {"batchItemFailures": []}
+    sweep({}, Context())
+    completed = [line["outcome"] for line in lines() if line["event"] == "sweep.completed"]
+    assert completed == ["success", "success"]
 
 
 def test_secrets_manager_out_of_reach_is_an_error_and_the_next_call_works(
@@ -236,8 +255,9 @@ def test_what_names_no_account_is_said_although_no_message_can_hold_it(
     for name, role in (("prod/forgotten", "key"), ("prod/misspelt", "kee")):
         site.client.create_secret(Name=name, SecretString="{}", Tags=[{"Key": "rotator:role", "Value": role}])
     lines()
-    with pytest.raises(SweepFailed, match=r"1 accounts were sent .*prod/forgotten: misconfigured"):
-        sweep({}, Context())
+    answer = sweep({}, Context())
+    assert (answer["sent"], answer["alerts"]) == (1, 2)
+    assert [text.partition(":")[0] for text in answer["problems"]] == ["prod/forgotten", "prod/misspelt"]
     assert len(take()) == 1
     alerts = [(line["secret"], line["outcome"]) for line in lines() if line["event"] == "alert.raised"]
     assert sorted(alerts) == [("prod/forgotten", "failure"), ("prod/misspelt", "failure")]
