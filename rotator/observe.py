@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from rotator.core.directory import Directory, Others
 from rotator.core.labels import CURRENT
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import AccountSnapshot, Alert, Key, Reason, Resolution, SecretEntry, Severity
@@ -39,11 +40,13 @@ class Fleet:
     :param managements: by account; more than one is a mistake to be reported.
     :param managed: by account.
     :param alerts: secrets whose role or account can't be made out.
+    :param directory: the managed ones, to be found by their keys, versions and names.
     """
 
     managements: dict[str, tuple[SecretEntry, ...]]
     managed: dict[str, tuple[SecretEntry, ...]]
     alerts: tuple[Alert, ...]
+    directory: Directory
 
     @property
     def accounts(self) -> tuple[str, ...]:
@@ -75,10 +78,12 @@ def observe_fleet(store: SecretStore) -> Fleet:
             case other:
                 detail = f"the tag rotator:role is {printable(str(other), limit=40)!r}; write key or management"
                 alerts.append(Alert(Reason.MISCONFIGURED, detail, entry.name, severity=Severity.ERROR))
+    by_account = {name: tuple(entries) for name, entries in managed.items()}
     return Fleet(
         {name: tuple(entries) for name, entries in managements.items()},
-        {name: tuple(entries) for name, entries in managed.items()},
+        by_account,
         tuple(alerts),
+        Directory(by_account).gather(),
     )
 
 
@@ -107,13 +112,12 @@ def observe_account(store: SecretStore, provider: KeyProvider, fleet: Fleet, acc
     """One account's snapshot: its secrets, every key at Infobip, and whose key each unlabelled value is."""
     listing = provider.list_keys()
     secrets = fleet.managed.get(account, ())
-    others = tuple(entry for name in fleet.accounts if name != account for entry in fleet.managed.get(name, ()))
     snapshot = AccountSnapshot(
         account=account,
         management=management_of(fleet, account),
         secrets=secrets,
         keys={key.id: key for key in listing.keys},
-        others=others,
+        others=Others(fleet.directory, account),
         skew=provider.skew(),
         complete=listing.complete,
     )

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from rotator.audit import change
 from rotator.context import AccountContext
 from rotator.core.consumers import not_adopted
+from rotator.core.directory import Others
 from rotator.core.holdings import Holdings
 from rotator.core.labels import key_label, parse_key_name, parse_retire_label
 from rotator.core.lifecycle import read_lifecycle
@@ -69,9 +70,9 @@ class Revocation:
         if target.valid_from is None or plus(target.valid_from, ORPHAN_AGE) > self._now():
             raise Changed(f"key {key_id} is too young to be an orphan")
         store = self.context.services.store
-        entries = (*self.context.snapshot.secrets, *self.context.snapshot.others)
+        mine, others = self.context.snapshot.secrets, Others.of(self.context.snapshot.others)
         looked = self._now()
-        for listed in [entry for entry in entries if name.may_belong_to(entry.name)]:
+        for listed in (*(entry for entry in mine if name.may_belong_to(entry.name)), *others.named_like(name)):
             arn, entry = listed.arn, store.describe(listed.arn)
             spec = parse_spec(entry.tags)
             if isinstance(spec, tuple) or spec.hold is not None or entry.primary_region not in (None, "", entry.region):
@@ -171,7 +172,7 @@ class Revocation:
 
         :raises Refused: one does, or can't be read.
         """
-        unlabelled = [entry for entry in self.context.snapshot.others if _is_unlabelled(entry)]
+        unlabelled = Others.of(self.context.snapshot.others).unlabelled()
         if not unlabelled or self.action.version_id is None:
             return
         store, spec = self.context.services.store, parse_spec(_tags(self.context.snapshot, self.action.arn))
@@ -228,11 +229,6 @@ class Revocation:
 def _tags(snapshot: AccountSnapshot, arn: str) -> Mapping[str, str]:
     """A secret's tags, as they were observed."""
     return next((entry.tags for entry in snapshot.secrets if entry.arn == arn), {})
-
-
-def _is_unlabelled(entry: SecretEntry) -> bool:
-    life = read_lifecycle(entry)
-    return life.current_version is not None and life.current_key is None and entry.deleted_at is None
 
 
 def revoke_key(context: AccountContext, target: Key, now: datetime, fields: dict[str, object]) -> None:

@@ -7,11 +7,13 @@ The SDK's variables are honoured, ``AWS_ENDPOINT_URL`` (and ``AWS_ENDPOINT_URL_<
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import botocore.config
 import botocore.exceptions
 import botocore.session
+from botocore.utils import parse_timestamp
 
 from rotator import __version__
 from rotator.aws.configuration import configuration_error
@@ -32,6 +34,7 @@ def make_session(region: str | None = None, profile: str | None = None) -> botoc
     """
     hush_botocore()
     session = botocore.session.Session(profile=profile or None)
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_read_time)
     chosen = region or os.environ.get("AWS_REGION")
     if chosen:
         session.set_config_variable("region", chosen)
@@ -85,6 +88,17 @@ def secrets_client(
     return make_client(
         session, "secretsmanager", attempts=attempts, connect_timeout=connect_timeout, read_timeout=read_timeout
     )
+
+
+def _read_time(value: Any) -> datetime:
+    """A time in an answer, in UTC. That botocore asks for the machine's zone takes a quarter of a listing's time."""
+    if type(value) in (int, float):
+        try:
+            return datetime.fromtimestamp(value, UTC)
+        except (ValueError, OverflowError, OSError):  # far away, or no number: botocore knows what to do
+            pass
+    read: datetime = parse_timestamp(value)
+    return read
 
 
 def _configuration(error: Exception, session: botocore.session.Session) -> ConfigurationError:

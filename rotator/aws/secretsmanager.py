@@ -14,6 +14,7 @@ from botocore import xform_name
 from rotator.aws.aws_errors import UnreadableAnswer, may_have_happened, translate
 from rotator.core.model import SecretEntry
 from rotator.core.secret import Secret
+from rotator.core.versions import idle_versions
 from rotator.errors import BadSecretValue, PreconditionFailed, SecretNotFound, StoreRejected, StoreUnavailable
 from rotator.ports import StoredValue
 
@@ -233,14 +234,14 @@ def _entry(raw: Mapping[str, Any], versions: Mapping[str, list[str]] | None) -> 
     return SecretEntry(
         arn=str(raw["ARN"]),
         name=str(raw["Name"]),
-        tags=_tags(tuple((tag["Key"], tag.get("Value", "")) for tag in raw.get("Tags") or ())),
-        versions={version: _labels(labels) for version, labels in (versions or {}).items() if labels},
+        tags=_tags(tuple([(tag["Key"], tag.get("Value", "")) for tag in raw.get("Tags") or ()])),
+        versions=_versions(versions or {}),
         owning_service=raw.get("OwningService"),
         primary_region=raw.get("PrimaryRegion"),
         deleted_at=_utc(raw.get("DeletedDate")),
         rotation_enabled=raw.get("RotationEnabled"),
         last_changed=_utc(raw.get("LastChangedDate")),
-        last_accessed=_utc(raw.get("LastAccessedDate")),
+        last_accessed=_day(_utc(raw.get("LastAccessedDate"))),
     )
 
 
@@ -250,8 +251,12 @@ def _tags(pairs: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
     return dict(pairs)
 
 
+def _versions(versions: Mapping[str, list[str]]) -> Mapping[str, frozenset[str]]:
+    """Versions that carry labels, and which; AWS's own labels, which nearly every version has, are kept once."""
+    return idle_versions(versions) or {version: _labels(labels) for version, labels in versions.items() if labels}
+
+
 def _labels(labels: list[str]) -> frozenset[str]:
-    """Staging labels; AWS's own, which nearly every version has, are kept once."""
     return _PREVIOUS_ONLY if labels == ["AWSPREVIOUS"] else frozenset(map(_label, labels))
 
 
@@ -260,5 +265,10 @@ def _label(label: str) -> str:
 
 
 def _utc(when: datetime | None) -> datetime | None:
-    """Local time, as botocore gives it, as UTC."""
-    return None if when is None else when.astimezone(UTC)
+    """Local time, as botocore gives it where nobody tells it how to read times, as UTC."""
+    return when if when is None or when.tzinfo is UTC else when.astimezone(UTC)
+
+
+@lru_cache(maxsize=4096)  # days: thousands of secrets were read last on the same few
+def _day(when: datetime | None) -> datetime | None:
+    return when

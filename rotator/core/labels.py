@@ -91,6 +91,10 @@ class KeyName:
     deployment: str
     version_id: str
 
+    def fills(self, limit: int = KEY_NAME_LIMIT) -> bool:
+        """Whether it is as long as can be: then the secret's own name may be longer, and was cut."""
+        return len(self.secret) + len(_tail(self.deployment, self.version_id)) >= limit
+
     def may_belong_to(self, secret_name: str, limit: int = KEY_NAME_LIMIT) -> bool:
         """Whether the rotator would have written this name for that secret: equal, or cut exactly where it cuts.
 

@@ -32,14 +32,14 @@ class Leftovers:
         """Look through an account's keys."""
         unstored: list[tuple[Key, KeyName]] = []
         rejected: list[tuple[Key, KeyName]] = []
-        for key in snapshot.keys.values():
-            if key.enabled:
-                if key.id in holdings.named or not key.value_readable or key.expired(now) or key.valid_from is None:
-                    continue
+        for key in holdings.loose:
+            if key.value_readable and key.alive(now) and key.valid_from is not None:
                 name = own_name(key, policy)
                 if name is not None:
                     unstored.append((key, name))
-            elif key.valid_from is not None and key.valid_to is not None and key.valid_from > now - DAY:
+        since = now - DAY
+        for key in snapshot.keys.values():
+            if not key.enabled and key.valid_from is not None and key.valid_to is not None and key.valid_from > since:
                 name = own_name(key, policy)
                 if name is not None and key.valid_to - key.valid_from <= GIVEN_UP_WITHIN:
                     rejected.append((key, name))

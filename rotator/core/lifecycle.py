@@ -15,6 +15,7 @@ from typing import Final
 
 from rotator.core.labels import CURRENT, PENDING, PREVIOUS, parse_key_label, parse_retire_label
 from rotator.core.model import SecretEntry
+from rotator.core.versions import IdleVersions
 
 AWS_LABELS = 20
 """Labels that AWS allows a secret."""
@@ -34,23 +35,9 @@ class Retiring:
 
 
 @dataclass(frozen=True, slots=True)
-class Lifecycle:
-    """One secret's labels, read.
+class UnderWay:
+    """What a secret's labels say beyond its current version and key, where they say more; see :class:`Lifecycle`."""
 
-    :param current_version: behind ``AWSCURRENT``; ``None`` for a secret without a value.
-    :param current_key: the key by label; ``None`` where the current version is not labelled.
-    :param pending_version: stored by us and not yet promoted.
-    :param foreign_pending: ``AWSPENDING`` stands on a version that is not ours: another rotation is under way.
-    :param superseded: ``(version, key)`` without a retire label.
-    :param stale: ``(version, label)`` that contradict the rest and are to be taken off.
-    :param holders: which version holds which key's label.
-    :param problem: labels that can't be; such a secret is left alone.
-    :param named: every key that the labels name.
-    :param at_work: of those, the ones on a current version; more than one where labels contradict each other.
-    """
-
-    current_version: str | None
-    current_key: str | None
     pending_version: str | None
     pending_key: str | None
     foreign_pending: bool
@@ -58,10 +45,77 @@ class Lifecycle:
     retiring: tuple[Retiring, ...]
     stale: tuple[tuple[str, str], ...]
     holders: Mapping[str, str]
-    label_count: int
     problem: str | None
     named: frozenset[str]
     at_work: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """One secret's labels, read.
+
+    :param current_version: behind ``AWSCURRENT``; ``None`` for a secret without a value.
+    :param current_key: the key by label; ``None`` where the current version is not labelled.
+    :param more: everything else; ``None`` where the labels name the current key and nothing is under way, as with
+        most secrets. Sweeps hold a million of these, so what all of them have in common is not kept in each.
+    """
+
+    current_version: str | None
+    current_key: str | None
+    label_count: int
+    more: UnderWay | None = None
+
+    @property
+    def pending_version(self) -> str | None:
+        """Stored by us and not yet promoted."""
+        return self.more.pending_version if self.more else None
+
+    @property
+    def pending_key(self) -> str | None:
+        """Its key, by label."""
+        return self.more.pending_key if self.more else None
+
+    @property
+    def foreign_pending(self) -> bool:
+        """``AWSPENDING`` stands on a version that is not ours: another rotation is under way."""
+        return self.more.foreign_pending if self.more else False
+
+    @property
+    def superseded(self) -> tuple[tuple[str, str], ...]:
+        """``(version, key)`` without a retire label."""
+        return self.more.superseded if self.more else ()
+
+    @property
+    def retiring(self) -> tuple[Retiring, ...]:
+        """Superseded versions with a retire label."""
+        return self.more.retiring if self.more else ()
+
+    @property
+    def stale(self) -> tuple[tuple[str, str], ...]:
+        """``(version, label)`` that contradict the rest and are to be taken off."""
+        return self.more.stale if self.more else ()
+
+    @property
+    def problem(self) -> str | None:
+        """Labels that can't be; such a secret is left alone."""
+        return self.more.problem if self.more else None
+
+    @property
+    def holders(self) -> Mapping[str, str]:
+        """Which version holds which key's label."""
+        if self.more is not None:
+            return self.more.holders
+        return {self.current_key: self.current_version} if self.current_key and self.current_version else {}
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Every key that the labels name."""
+        return self.more.named if self.more else frozenset((self.current_key,) if self.current_key else ())
+
+    @property
+    def at_work(self) -> frozenset[str]:
+        """Of those, the ones on a current version; more than one where labels contradict each other."""
+        return self.more.at_work if self.more else self.named
 
     def key_ids(self) -> frozenset[str]:
         """Every key that the labels name."""
@@ -83,6 +137,8 @@ def read_idle(versions: Mapping[str, frozenset[str]]) -> Lifecycle | None:
     One current version with its key's label, ``AWSPENDING`` perhaps still on it, and beside it nothing but
     ``AWSPREVIOUS``. :func:`read_any` says the same of these, more slowly.
     """
+    if type(versions) is IdleVersions:
+        return Lifecycle(versions.current, versions.key_id, versions.label_count)
     current_version = key_id = None
     count = 0
     for version, labels in versions.items():
@@ -95,24 +151,7 @@ def read_idle(versions: Mapping[str, frozenset[str]]) -> Lifecycle | None:
             key_id = parse_key_label(*rest)
         elif labels != _BEFORE:
             return None
-    if not current_version or key_id is None:
-        return None
-    named = frozenset((key_id,))
-    return Lifecycle(
-        current_version=current_version,
-        current_key=key_id,
-        pending_version=None,
-        pending_key=None,
-        foreign_pending=False,
-        superseded=(),
-        retiring=(),
-        stale=(),
-        holders={key_id: current_version},
-        label_count=count,
-        problem=None,
-        named=named,
-        at_work=named,
-    )
+    return Lifecycle(current_version, key_id, count) if current_version and key_id is not None else None
 
 
 @lru_cache(maxsize=4096)  # every sweep reads a secret's labels several times, and they rarely change
@@ -164,21 +203,23 @@ def read_any(versions: tuple[tuple[str, frozenset[str]], ...], resolved_key: str
         for version, key_id in sorted(keys.items())
         if version not in alive_holders and key_id not in retiring_keys and key_id != current_key
     )
-    return Lifecycle(
-        current_version=current_version,
-        current_key=labelled,
+    pending_key = keys.get(pending_version) if pending_version else None
+    count = sum(len(labels) for _, labels in ordered)
+    if labelled is not None and list(keys) == [current_version] and not (pending or retire or problem):
+        return Lifecycle(current_version, labelled, count)
+    more = UnderWay(
         pending_version=pending_version,
-        pending_key=keys.get(pending_version) if pending_version else None,
+        pending_key=pending_key,
         foreign_pending=any(version not in keys and version not in was_current for version in pending),
         superseded=superseded,
         retiring=live_retire,
         stale=tuple(stale),
         holders=holders,
-        label_count=sum(len(labels) for _, labels in ordered),
         problem=problem,
         named=frozenset(holders) | retiring_keys,
         at_work=frozenset(at_work),
     )
+    return Lifecycle(current_version, labelled, count, more)
 
 
 def labels_after_rotation(life: Lifecycle, entry: SecretEntry) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -279,7 +279,8 @@ class AccountSnapshot:
 
     :param management: the management secret's entry.
     :param secrets: every secret with ``rotator:role=key`` of this account, also those that will be left alone.
-    :param others: managed secrets of other accounts (a copied secret may stand there and hold a key of this one).
+    :param others: managed secrets of other accounts (a copied secret may stand there and hold a key of this one); in a
+        sweep a :class:`~rotator.core.directory.Others`, which all accounts' snapshots share.
     :param keys: every key that Infobip lists, by id.
     :param resolutions: by ARN, for current versions without a key label.
     :param skew: Infobip's clock less ours, where an answer told it.
@@ -291,7 +292,7 @@ class AccountSnapshot:
     management: SecretEntry
     secrets: tuple[SecretEntry, ...]
     keys: Mapping[str, Key]
-    others: tuple[SecretEntry, ...] = ()
+    others: Collection[SecretEntry] = ()
     resolutions: Mapping[str, Resolution] = field(default_factory=dict)
     skew: timedelta | None = None
     complete: bool = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from rotator.core.directory import Directory, Others
 from rotator.core.draft import Draft, Rank
 from rotator.core.durations import human_duration
 from rotator.core.holdings import Holdings
@@ -46,17 +47,18 @@ def plan_orphans(
     :param left_alone: whether a secret is, for whatever reason; such a one (a replica that lags behind, say) proves
         nothing about its keys.
     """
-    entries = (*snapshot.secrets, *snapshot.others)
+    own, others = Directory({"": snapshot.secrets}), Others.of(snapshot.others)
     resuming = {action.key_id for _, action in draft.ranked if action.kind is ActionKind.RESUME}
     # Nearly every key has its secret: names are read of the others only.
-    loose = [key for key in snapshot.keys.values() if key.id not in holdings.named and key.alive(now)]
+    loose = [key for key in holdings.loose if key.alive(now)]
     for key in sorted(loose, key=lambda key: key.id):
         name = own_name(key, policy)
         if name is None or key.id in resuming:
             continue
         if key.valid_from is None or plus(key.valid_from, ORPHAN_AGE) > now:
             continue
-        storing = sorted((entry for entry in entries if stored_here(key, name, entry)), key=lambda entry: entry.name)
+        having = (*own.storing(name.version_id), *others.storing(name.version_id))
+        storing = sorted((entry for entry in having if stored_here(key, name, entry)), key=lambda entry: entry.name)
         named_for = [entry for entry in storing if name.may_belong_to(entry.name)]
         holder = next(iter((*named_for, *storing)), None)
         if holder is not None:
@@ -68,7 +70,7 @@ def plan_orphans(
                 )
                 draft.alert(Reason.KEY_REENABLED, detail, holder.name, key.id)
             continue
-        owner = next((entry for entry in entries if name.may_belong_to(entry.name)), None)
+        owner = next(iter((*own.named_like(name), *others.named_like(name))), None)
         if owner is None:
             # The version may well exist in a secret that can't be seen from here: another region or AWS account that
             # was given the same deployment name. Ending it could be an outage there, so a person decides.
@@ -98,13 +100,9 @@ def plan_orphans(
         )
 
 
-def report_unknown(draft: Draft, snapshot: AccountSnapshot, holdings: Holdings, now: datetime) -> None:
+def report_unknown(draft: Draft, holdings: Holdings, now: datetime) -> None:
     """Keys that nobody rotates and that end soon: said, never touched."""
-    ending = [
-        key
-        for key in snapshot.keys.values()
-        if key.id not in holdings.named and key.valid_to is not None and key.alive(now)
-    ]
+    ending = [key for key in holdings.loose if key.valid_to is not None and key.alive(now)]
     for key in sorted(ending, key=lambda key: key.id):
         if key.valid_to is None or parse_key_name(key.name) is not None:
             continue

@@ -57,7 +57,7 @@ def plan_account(
     relieve(draft, snapshot, candidates, quota, policy, now)
     draft.skipped.sort(key=lambda skip: skip.secret)
     plan_orphans(draft, snapshot, holdings, policy, now, lambda owner: _proves_nothing(snapshot, owner, now))
-    report_unknown(draft, snapshot, holdings, now)
+    report_unknown(draft, holdings, now)
     _report_old_credentials(draft, snapshot.management, now)
     guard_mass_revocation(draft, snapshot, force=force)
     actions = draft.actions()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rotator.core.labels import key_label, retire_label
 from rotator.core.lifecycle import read_any, read_idle, read_lifecycle
+from rotator.core.versions import IdleVersions, idle_versions
 from tests.core.build import at, secret
 
 IDS = ["K1", "K2"]
@@ -30,6 +31,32 @@ VERSIONS = st.dictionaries(
 def test_it_says_the_same_as_the_rules_or_nothing(versions: dict[str, frozenset[str]], resolved: str | None) -> None:
     shortly, fully = read_idle(versions), read_any(tuple(versions.items()), resolved)
     assert shortly in (None, fully)
+
+
+@given(VERSIONS, st.sampled_from([None, *IDS]))
+def test_what_is_kept_small_is_the_same(versions: dict[str, frozenset[str]], resolved: str | None) -> None:
+    small = idle_versions({version: list(labels) for version, labels in versions.items()})
+    shortly = read_idle(versions)
+    if small is None:
+        assert shortly is None or sum(labels == {"AWSPREVIOUS"} for labels in versions.values()) > 1
+        return
+    assert small == versions
+    assert versions == small
+    assert dict(small.items()) == versions
+    assert all(small.get(version) == versions.get(version) for version in ("v1", "v2", "v3", ""))
+    assert len(small) == len(versions)
+    assert small.label_count == sum(map(len, versions.values()))
+    assert repr(small) == repr(dict(small))
+    assert read_idle(small) == shortly == read_any(tuple(small.items()), resolved)
+
+
+def test_labels_that_are_listed_in_a_way_of_their_own_are_not_kept_small() -> None:
+    label = key_label("K1")
+    assert idle_versions({"v1": ["AWSCURRENT", label], "v2": []}) is None
+    assert idle_versions({"v1": ["AWSCURRENT", label, label]}) is None
+    kept = idle_versions({"v1": ["AWSPENDING", label, "AWSCURRENT", "AWSCURRENT"], "v2": ["AWSPREVIOUS"]})
+    assert isinstance(kept, IdleVersions)
+    assert kept == {"v1": {label, "AWSCURRENT", "AWSPENDING"}, "v2": {"AWSPREVIOUS"}}
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def the_order_of_what_was_observed_means_nothing(snapshot: AccountSnapshot, poli
     mixed = replace(
         snapshot,
         secrets=tuple(mix(entry) for entry in random.sample(snapshot.secrets, len(snapshot.secrets))),
-        others=tuple(mix(entry) for entry in random.sample(snapshot.others, len(snapshot.others))),
+        others=tuple(mix(entry) for entry in random.sample(tuple(snapshot.others), len(snapshot.others))),
         keys=dict(random.sample(sorted(snapshot.keys.items()), len(snapshot.keys))),
     )
     assert plan_account(mixed, policy, NOW) == plan_account(snapshot, policy, NOW)

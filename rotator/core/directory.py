@@ -1,0 +1,166 @@
+"""Every managed secret of a fleet, to be found by the keys, the versions and the name that stand in it.
+
+What one account's plan asks of all the others is the same for every account: it is gathered once a sweep and shared, or
+a sweep's work would grow as accounts times secrets.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
+from itertools import chain, islice, takewhile
+from typing import Final
+
+from rotator.core.labels import KeyName
+from rotator.core.lifecycle import read_lifecycle
+from rotator.core.model import SecretEntry
+from rotator.core.spec import account as account_of
+
+
+class Index:
+    """Secrets by a text that each may have several of; one secret alone, as nearly always, takes no list."""
+
+    __slots__ = ("_found",)
+
+    def __init__(self) -> None:
+        self._found: dict[str, SecretEntry | tuple[SecretEntry, ...]] = {}
+
+    def add(self, text: str, entry: SecretEntry) -> None:
+        """From now on the text leads to this secret too."""
+        before = self._found.setdefault(text, entry)
+        if before is not entry:
+            self._found[text] = (before, entry) if isinstance(before, SecretEntry) else (*before, entry)
+
+    def __contains__(self, text: str) -> bool:
+        return text in self._found
+
+    def alone(self, text: str, arn: str) -> bool:
+        """Whether it leads to that secret, if to any."""
+        found = self._found.get(text)
+        return found is None or (isinstance(found, SecretEntry) and found.arn == arn)
+
+    def of(self, text: str) -> tuple[SecretEntry, ...]:
+        """The secrets, in the order in which they were added."""
+        found = self._found.get(text, ())
+        return (found,) if isinstance(found, SecretEntry) else found
+
+
+class Directory:
+    """A fleet's managed secrets. Each part is gathered when somebody first asks.
+
+    :param managed: by account.
+    """
+
+    def __init__(self, managed: Mapping[str, tuple[SecretEntry, ...]]) -> None:
+        self.managed: Final = managed
+
+    def gather(self) -> Directory:
+        """Gather now what every account's plan asks for, before several of them ask at once."""
+        if len(self.managed) > 1:
+            _ = self._labels
+        return self
+
+    def naming(self, key_id: str) -> tuple[SecretEntry, ...]:
+        """The secrets whose labels name a key."""
+        return self._labels[0].of(key_id)
+
+    def alone(self, key_id: str, arn: str) -> bool:
+        """Whether no secret's labels name a key, but perhaps that one's."""
+        return self._labels[0].alone(key_id, arn)
+
+    def unlabelled(self) -> tuple[SecretEntry, ...]:
+        """The secrets that hold a value of which no label says whose key it is."""
+        return self._labels[1]
+
+    def storing(self, version_id: str) -> tuple[SecretEntry, ...]:
+        """The secrets that have a version."""
+        return self._versions.of(version_id)
+
+    def named_like(self, name: KeyName) -> tuple[SecretEntry, ...]:
+        """The secrets that a key of that name may have been made for."""
+        names, entries = self._names
+        if not name.fills():
+            return entries.of(name.secret)
+        beginning = islice(names, bisect_left(names, name.secret), None)
+        longer = takewhile(lambda text: text.startswith(name.secret), beginning)
+        return tuple(entry for text in longer if name.may_belong_to(text) for entry in entries.of(text))
+
+    def _every(self) -> Iterator[SecretEntry]:
+        return chain.from_iterable(self.managed.values())
+
+    @cached_property
+    def _labels(self) -> tuple[Index, tuple[SecretEntry, ...]]:
+        keys, unlabelled = Index(), []
+        for entry in self._every():
+            life = read_lifecycle(entry)
+            for key_id in (life.current_key,) if life.more is None and life.current_key else life.named:
+                keys.add(key_id, entry)
+            if life.current_version is not None and life.current_key is None and entry.deleted_at is None:
+                unlabelled.append(entry)
+        return keys, tuple(unlabelled)
+
+    @cached_property
+    def _versions(self) -> Index:
+        return _index((version, entry) for entry in self._every() for version in entry.versions)
+
+    @cached_property
+    def _names(self) -> tuple[list[str], Index]:
+        return sorted({entry.name for entry in self._every()}), _index((entry.name, entry) for entry in self._every())
+
+
+class Others(Collection[SecretEntry]):
+    """A directory's secrets without those of one account: what that account's plan has to know of the rest."""
+
+    def __init__(self, directory: Directory, account: str | None) -> None:
+        self._directory = directory
+        self._account = account
+        # With one account only there is nothing to look for, and nothing to be gathered.
+        self._any = any(name != account for name in directory.managed)
+
+    @staticmethod
+    def of(entries: Collection[SecretEntry]) -> Others:
+        """The same, of secrets that were given as they are."""
+        return entries if isinstance(entries, Others) else Others(Directory({"": tuple(entries)}), None)
+
+    def __iter__(self) -> Iterator[SecretEntry]:
+        managed = self._directory.managed
+        return chain.from_iterable(entries for name, entries in managed.items() if name != self._account)
+
+    def __len__(self) -> int:
+        return sum(len(entries) for name, entries in self._directory.managed.items() if name != self._account)
+
+    def __contains__(self, entry: object) -> bool:
+        return any(entry == each for each in self)
+
+    def naming(self, key_id: str) -> tuple[SecretEntry, ...]:
+        """The others whose labels name a key."""
+        return self._without(self._directory.naming(key_id)) if self._any else ()
+
+    def alone(self, key_id: str, arn: str) -> bool:
+        """Whether it is certain at once that none of the others, but perhaps that one, names a key."""
+        return not self._any or self._directory.alone(key_id, arn)
+
+    def storing(self, version_id: str) -> tuple[SecretEntry, ...]:
+        """The others that have a version."""
+        return self._without(self._directory.storing(version_id)) if self._any else ()
+
+    def named_like(self, name: KeyName) -> tuple[SecretEntry, ...]:
+        """The others that a key of that name may have been made for."""
+        return self._without(self._directory.named_like(name)) if self._any else ()
+
+    def unlabelled(self) -> tuple[SecretEntry, ...]:
+        """The others that hold a value of which no label says whose key it is."""
+        return self._without(self._directory.unlabelled()) if self._any else ()
+
+    def _without(self, entries: tuple[SecretEntry, ...]) -> tuple[SecretEntry, ...]:
+        if self._account is None or not entries:
+            return entries
+        return tuple(entry for entry in entries if account_of(entry.tags) != self._account)
+
+
+def _index(pairs: Iterable[tuple[str, SecretEntry]]) -> Index:
+    index = Index()
+    for text, entry in pairs:
+        index.add(text, entry)
+    return index

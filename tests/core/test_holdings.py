@@ -1,0 +1,122 @@
+"""Who holds which key: what is looked up in a shared directory is what reading every label for an account gives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+
+from rotator.core.directory import Directory, Others
+from rotator.core.holdings import Holdings
+from rotator.core.labels import KeyName
+from rotator.core.lifecycle import read_lifecycle
+from rotator.core.model import AccountSnapshot, Policy, SecretEntry
+from rotator.core.planner import plan_account
+from rotator.core.secret_plan import make_view
+from tests.core.build import NOW, own, secret, snap, vid
+from tests.core.test_planner_worlds import KEYS, messy, policies, tidy
+
+Told = dict[str, set[str]]
+
+
+def told_in_full(snapshot: AccountSnapshot) -> tuple[Told, Told, set[str], list[str]]:
+    """Who holds which key, who has it in grace, which are named, whose values are unknown: every label read once."""
+    current: Told = {}
+    graced: Told = {}
+    named: set[str] = set()
+    unknown = []
+    for entry in (*snapshot.secrets, *snapshot.others):
+        found = snapshot.resolutions.get(entry.arn)
+        life = read_lifecycle(entry, found.key_id if found else None)
+        held = set(life.at_work)
+        if found is not None:
+            held |= {*found.holds, *([found.key_id] if found.key_id else [])}
+        named |= held | life.named
+        for key_id in held:
+            current.setdefault(key_id, set()).add(entry.arn)
+        has_value = life.current_version is not None and entry.deleted_at is None
+        for item in life.retiring:
+            if item.revoke_at > NOW:
+                graced.setdefault(item.key_id, set()).add(entry.arn)
+        for _, key_id in life.superseded if has_value else ():
+            graced.setdefault(key_id, set()).add(entry.arn)
+        mine = entry in snapshot.secrets
+        asked = found is not None and (found.key_id is not None or found.known_foreign)
+        if has_value and not asked and (found is not None or (mine and life.current_key is None)):
+            unknown.append(entry.name)
+    return current, graced, named, sorted(unknown)
+
+
+def shared(snapshot: AccountSnapshot) -> AccountSnapshot:
+    """The same, as a sweep makes it: the other accounts' secrets in a directory of all accounts."""
+    directory = Directory({"main": snapshot.secrets, "other": tuple(snapshot.others)})
+    return replace(snapshot, others=Others(directory, "main"))
+
+
+@given(messy | tidy)
+def test_it_tells_what_all_labels_together_say(snapshot: AccountSnapshot) -> None:
+    current, graced, named, unknown = told_in_full(snapshot)
+    names = {entry.arn: entry.name for entry in (*snapshot.secrets, *snapshot.others)}
+    for seen in (snapshot, shared(snapshot)):
+        views = [make_view(seen, entry) for entry in seen.secrets]
+        for holdings in (Holdings.of(seen), Holdings.of(seen, views)):
+            assert list(holdings.unknown) == unknown
+            assert {key.id for key in holdings.loose} == snapshot.keys.keys() - named
+            for key_id in KEYS:
+                assert holdings.names(key_id) is (key_id in named)
+                for arn in (*names, "arn:none"):
+                    holding = sorted(names[each] for each in current.get(key_id, set()) - {arn})
+                    lately = sorted(names[each] for each in graced.get(key_id, set()) - {arn})
+                    assert holdings.others_holding(key_id, arn) == tuple(holding)
+                    assert holdings.others_in_grace(key_id, arn, NOW) == tuple(lately)
+
+
+@given(messy | tidy, policies)
+def test_a_plan_is_the_same_whoever_shares_what_it_looks_up(snapshot: AccountSnapshot, policy: Policy) -> None:
+    assert plan_account(shared(snapshot), policy, NOW) == plan_account(snapshot, policy, NOW)
+
+
+LONG = "x" * 300
+
+
+def test_secrets_are_found_by_a_keys_name() -> None:
+    entries = tuple(secret(name) for name in ("a", "a/b", "a", LONG, LONG + "y", "z"))
+    others = Others.of(entries)
+
+    def found(of: str) -> list[str]:
+        text = own(of, "v1")
+        name = KeyName(text.removesuffix(f"/rotator:default:{vid('v1')}"), "default", vid("v1"))
+        expected = sorted(entry.name for entry in entries if name.may_belong_to(entry.name))
+        assert sorted(entry.name for entry in others.named_like(name)) == expected
+        return expected
+
+    assert found("a") == ["a", "a"]
+    assert found("a/b") == ["a/b"]
+    assert found("b") == []
+    assert found(LONG) == [LONG, LONG + "y"]  # a name that was cut may be any of theirs
+
+
+def test_the_others_are_those_of_other_accounts() -> None:
+    mine = secret("m", {"v1": "CURRENT key:K1"})
+    theirs = secret("t", {"v1": "CURRENT key:K1", "v0": "PREVIOUS"}, account="other")
+    bare = secret("u", {"v2": "CURRENT"}, account="other")
+    others = Others(Directory({"main": (mine,), "other": (theirs, bare)}), "main")
+    assert [*others] == [theirs, bare]
+    assert len(others) == 2
+    assert theirs in others
+    assert mine not in others
+    assert others.naming("K1") == (theirs,)
+    assert others.storing(vid("v1")) == (theirs,)
+    assert others.unlabelled() == (bare,)
+    assert others.alone("K2", mine.arn)
+    assert not others.alone("K1", mine.arn)
+    alone = Others(Directory({"main": (mine,)}), "main")
+    assert [*alone] == []
+    assert alone.naming("K1") == alone.storing(vid("v1")) == alone.unlabelled() == ()
+    assert alone.alone("K1", mine.arn)
+
+
+def test_a_copy_in_another_account_is_told_of_from_a_directory_too() -> None:
+    snapshot = snap([secret("m")], others=[secret("t", account="other")])
+    entries: list[SecretEntry] = [*snapshot.secrets]
+    assert Holdings.of(shared(snapshot)).others_holding("K1", entries[0].arn) == ("t",)
