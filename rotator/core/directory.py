@@ -18,31 +18,25 @@ from rotator.core.model import SecretEntry
 from rotator.core.spec import account as account_of
 
 
-class Index:
+class Index(dict[str, SecretEntry | tuple[SecretEntry, ...]]):
     """Secrets by a text that each may have several of; one secret alone, as nearly always, takes no list."""
 
-    __slots__ = ("_found",)
-
-    def __init__(self) -> None:
-        self._found: dict[str, SecretEntry | tuple[SecretEntry, ...]] = {}
+    __slots__ = ()
 
     def add(self, text: str, entry: SecretEntry) -> None:
         """From now on the text leads to this secret too."""
-        before = self._found.setdefault(text, entry)
+        before = self.setdefault(text, entry)
         if before is not entry:
-            self._found[text] = (before, entry) if isinstance(before, SecretEntry) else (*before, entry)
-
-    def __contains__(self, text: str) -> bool:
-        return text in self._found
+            self[text] = (before, entry) if isinstance(before, SecretEntry) else (*before, entry)
 
     def alone(self, text: str, arn: str) -> bool:
         """Whether it leads to that secret, if to any."""
-        found = self._found.get(text)
-        return found is None or (isinstance(found, SecretEntry) and found.arn == arn)
+        found = self.get(text)
+        return found is None or (type(found) is SecretEntry and found.arn == arn)
 
     def of(self, text: str) -> tuple[SecretEntry, ...]:
         """The secrets, in the order in which they were added."""
-        found = self._found.get(text, ())
+        found = self.get(text, ())
         return (found,) if isinstance(found, SecretEntry) else found
 
 
@@ -116,7 +110,7 @@ class Others(Collection[SecretEntry]):
         self._directory = directory
         self._account = account
         # With one account only there is nothing to look for, and nothing to be gathered.
-        self._any = any(name != account for name in directory.managed)
+        self._any = any(entries for name, entries in directory.managed.items() if name != account)
 
     @staticmethod
     def of(entries: Collection[SecretEntry]) -> Others:

@@ -40,9 +40,12 @@ def quota_used(keys: Iterable[Key], policy: Policy, now: datetime) -> Quota:
     """
     since = now - DAY - MAX_SKEW
     creates = updates = 0
+    until = now + MAX_SKEW
     for key in keys:
-        creates += key.valid_from is not None and key.valid_from > since
-        updates += not key.enabled and key.valid_to is not None and since < key.valid_to <= now + MAX_SKEW
+        if key.valid_from is not None and key.valid_from > since:
+            creates += 1
+        if not key.enabled and key.valid_to is not None and since < key.valid_to <= until:
+            updates += 1
     return Quota(creates, policy.daily_limit, updates, policy.daily_limit, policy.reserve)
 
 
@@ -59,13 +62,15 @@ def clock_skew(snapshot: AccountSnapshot) -> str | None:
 
 def mass_missing(views: list[View]) -> str | None:
     """Many keys gone at once is a wrong account or a broken listing, not many accidents."""
-    labelled = [view for view in views if view.key_id is not None]
-    missing = [view for view in labelled if view.key is None]
-    none_left = len(missing) == len(labelled) >= GUARD_ALL
-    if not none_left and (len(missing) <= GUARD_COUNT or len(missing) <= GUARD_SHARE * len(labelled)):
+    missing = sum(1 for view in views if view.key is None and view.key_id is not None)
+    if not missing:
+        return None
+    labelled = sum(1 for view in views if view.key_id is not None)
+    none_left = missing == labelled >= GUARD_ALL
+    if not none_left and (missing <= GUARD_COUNT or missing <= GUARD_SHARE * labelled):
         return None
     return (
-        f"{len(missing)} of {len(labelled)} managed keys are not listed by Infobip; that looks like another account or "
+        f"{missing} of {labelled} managed keys are not listed by Infobip; that looks like another account or "
         "a broken answer, so no key is replaced for being missing; check the management secret's base_url, account_id"
     )
 
@@ -73,8 +78,10 @@ def mass_missing(views: list[View]) -> str | None:
 def guard_mass_revocation(draft: Draft, snapshot: AccountSnapshot, *, force: bool) -> None:
     """A plan that would end more than a quarter of the account's keys is more likely a mistake than a wish."""
     revoking = [action for _, action in draft.ranked if action.costs_update]
+    if force or len(revoking) <= GUARD_COUNT:
+        return
     enabled = sum(1 for key in snapshot.keys.values() if key.enabled)
-    if force or len(revoking) <= GUARD_COUNT or len(revoking) <= GUARD_SHARE * enabled:
+    if len(revoking) <= GUARD_SHARE * enabled:
         return
     draft.ranked = [item for item in draft.ranked if item[1].kind is not ActionKind.REVOKE]
     detail = (

@@ -57,7 +57,9 @@ class Holdings:
     def loose(self) -> tuple[Key, ...]:
         """The account's keys that no label or look-up names."""
         if self._loose is None:
-            self._loose = tuple(key for key in self._keys.values() if not self.names(key.id))
+            seen = self._seen  # names nearly all of them
+            loose = [key for key in self._keys.values() if key.id not in seen]
+            self._loose = tuple(key for key in loose if not self.names(key.id))
         return self._loose
 
     def names(self, key_id: str) -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from rotator.core.crowding import Candidate, relieve
 from rotator.core.decisions import LEAVE_ALONE, first
@@ -21,7 +25,7 @@ from rotator.core.model import (
     Severity,
 )
 from rotator.core.orphans import plan_orphans, report_unknown
-from rotator.core.secret_plan import SecretPlanner, make_view
+from rotator.core.secret_plan import Planning, SecretPlanner, make_view
 
 __all__ = ["make_view", "plan_account"]
 
@@ -36,6 +40,28 @@ def plan_account(
     :param force: lift the guard against mass revocation.
     :param secret: plan for this one only (name or ARN); the guards still see the whole account.
     """
+    with _no_search_for_garbage():
+        return _plan(snapshot, policy, now, force, secret)
+
+
+@contextmanager
+def _no_search_for_garbage() -> Iterator[None]:
+    """Planning makes objects by the million and no circle among them. Python would look through all of them for
+    circles, and through the whole snapshot, again and again: half of the time.
+
+    Plans that are made side by side may overlap: who finds the search switched off leaves it off, and whoever switched
+    it off switches it on again.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _plan(snapshot: AccountSnapshot, policy: Policy, now: datetime, force: bool, secret: str | None) -> AccountPlan:
     quota = quota_used(snapshot.keys.values(), policy, now)
     skew = clock_skew(snapshot)
     if skew is not None:
@@ -43,7 +69,7 @@ def plan_account(
         return AccountPlan(snapshot.account, quota, alerts=(alert,), error=skew, keys=len(snapshot.keys))
     draft = Draft()
     candidates: list[Candidate] = []
-    views = [make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=lambda entry: entry.name)]
+    views = [make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=attrgetter("name"))]
     holdings = Holdings.of(snapshot, views)
     leftovers = Leftovers.of(snapshot, holdings, policy, now)
     missing = mass_missing(views)
@@ -51,9 +77,10 @@ def plan_account(
         draft.alert(Reason.MASS_MISSING, missing, severity=Severity.ERROR)
     if not snapshot.complete:
         draft.alert(Reason.LISTING_INCOMPLETE, "Infobip's pages of keys did not add up; missing keys are not acted on")
+    trusted = missing is None and snapshot.complete
+    common = Planning(draft, snapshot, holdings, now, leftovers, trusted, candidates)
     for view in views:
-        trusted = missing is None and snapshot.complete
-        SecretPlanner(draft, snapshot, holdings, view, now, leftovers, trusted, candidates).plan()
+        SecretPlanner(common, view).plan()
     relieve(draft, snapshot, candidates, quota, policy, now)
     draft.skipped.sort(key=lambda skip: skip.secret)
     plan_orphans(draft, snapshot, holdings, policy, now, lambda owner: _proves_nothing(snapshot, owner, now))

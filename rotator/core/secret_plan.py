@@ -25,6 +25,7 @@ from rotator.core.holdings import Holdings
 from rotator.core.leftovers import Leftovers
 from rotator.core.lifecycle import Retiring, read_lifecycle
 from rotator.core.model import AccountSnapshot, Action, ActionKind, Reason, SecretEntry, Severity
+from rotator.core.quiet import is_quiet
 from rotator.core.spec import parse_spec
 from rotator.core.text import short_id
 from rotator.core.windows import is_open, next_open
@@ -49,9 +50,9 @@ def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
     )
 
 
-@dataclass(slots=True)
-class SecretPlanner:
-    """One secret's part of the plan.
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """What the plans of an account's secrets have in common.
 
     :param trust_missing: whether a key that is not listed may be taken for missing.
     :param candidates: gets every secret that is rotated, or could be.
@@ -60,15 +61,30 @@ class SecretPlanner:
     draft: Draft
     snapshot: AccountSnapshot
     holdings: Holdings
-    view: View
     now: datetime
     leftovers: Leftovers
     trust_missing: bool
     candidates: list[Candidate]
 
+
+@dataclass(slots=True)
+class SecretPlanner:
+    """One secret's part of the plan."""
+
+    common: Planning
+    view: View
+
     def plan(self) -> None:
         """Everything about this secret."""
-        left = first(LEAVE_ALONE, self.view, self.now)
+        common, view = self.common, self.view
+        if is_quiet(view, common.now):
+            assert view.key is not None
+            assert view.key.valid_to is not None
+            if common.holdings.others_holding(view.key.id, view.entry.arn):
+                self._shared_key()
+            common.candidates.append(Candidate(view, view.key.valid_to, None, None, self))
+            return
+        left = first(LEAVE_ALONE, self.view, self.common.now)
         if left is not None:
             self._leave(left)
             return
@@ -94,15 +110,15 @@ class SecretPlanner:
         if life.current_version is None:
             return  # nothing is superseded while nothing is current
         for version, key_id in life.superseded:
-            detail = f"revoked from {self.now + view.spec.grace:%d %b %H:%M} UTC on"
+            detail = f"revoked from {self.common.now + view.spec.grace:%d %b %H:%M} UTC on"
             self._add(Rank.RETIRE, ActionKind.RETIRE, Reason.SUPERSEDED, key_id, version, detail=detail)
 
     def _shared_key(self) -> None:
         key_id = self.view.key_id
-        others = self.holdings.others_holding(key_id, self.view.entry.arn) if key_id else ()
+        others = self.common.holdings.others_holding(key_id, self.view.entry.arn) if key_id else ()
         if others:
             detail = f"{', '.join(others)} holds the same key; give each secret a key of its own: `rotator rotate` does"
-            self.draft.alert(Reason.SHARED_KEY, detail, self.view.entry.name, key_id)
+            self.common.draft.alert(Reason.SHARED_KEY, detail, self.view.entry.name, key_id)
 
     def _rotation(self) -> None:
         view, life = self.view, self.view.life
@@ -119,32 +135,32 @@ class SecretPlanner:
                 deadline=end,
             )
             return
-        decision = first(ROTATE_WHEN, view, self.now)
+        decision = first(ROTATE_WHEN, view, self.common.now)
         end = view.key.valid_to if view.key is not None else None
         if decision is None:
             if end is not None:
-                self.candidates.append(Candidate(view, end, start=self._start))
+                self.common.candidates.append(Candidate(view, end, start=self))
             return
-        if decision.reason is Reason.KEY_MISSING and not self.trust_missing:
+        if decision.reason is Reason.KEY_MISSING and not self.common.trust_missing:
             self._leave(self._not_listed(view.key_id))
             return
-        blocked = first(ROTATE_BLOCKED, view, self.now)
+        blocked = first(ROTATE_BLOCKED, view, self.common.now)
         if blocked is not None:
             self._leave(blocked)
             return
-        waits = window_closed(view, decision, self.now)
+        waits = window_closed(view, decision, self.common.now)
         if waits is None:
-            self._start(decision)
-            self.candidates.append(Candidate(view, None if decision.reason in BROKEN else end, decision))
+            self(decision)
+            self.common.candidates.append(Candidate(view, None if decision.reason in BROKEN else end, decision))
         elif end is None:
             self._leave(waits)
         else:
-            self.candidates.append(Candidate(view, end, decision, waits, self._start, self._leave))
+            self.common.candidates.append(Candidate(view, end, decision, waits, self, self._leave))
 
-    def _start(self, decision: Decision) -> None:
-        """Plan the rotation, or finish what a killed run left of one."""
+    def __call__(self, decision: Decision) -> None:
+        """Plan the rotation (now, or when the daily limit wants it early), or finish what a killed run left of one."""
         view, life = self.view, self.view.life
-        left_over = self.leftovers.unstored_for(view.entry, view.key.valid_from if view.key else None)
+        left_over = self.common.leftovers.unstored_for(view.entry, view.key.valid_from if view.key else None)
         if left_over is not None:
             key, version_id = left_over
             self._add(
@@ -157,7 +173,7 @@ class SecretPlanner:
                 deadline=decision.deadline,
             )
             return
-        rejected = self.leftovers.rejected_for(view.entry)
+        rejected = self.common.leftovers.rejected_for(view.entry)
         if rejected >= MAX_REJECTED:
             detail = (
                 f"{decision.reason}, but {rejected} replacements were rejected within 24 hours; it is tried again when "
@@ -165,7 +181,8 @@ class SecretPlanner:
             )
             self._leave(Decision(Reason.DAILY_LIMIT, detail, severity=Severity.ERROR))
             return
-        urgent = decision.reason in BROKEN or (decision.deadline is not None and decision.deadline - self.now <= URGENT)
+        soon = decision.deadline is not None and decision.deadline - self.common.now <= URGENT
+        urgent = soon or decision.reason in BROKEN
         self._add(
             Rank.ROTATE_URGENT if urgent else Rank.ROTATE,
             ActionKind.ROTATE,
@@ -178,22 +195,22 @@ class SecretPlanner:
         )
 
     def _revocation(self, item: Retiring) -> None:
-        key = self.snapshot.keys.get(item.key_id)
-        if key is None and self.snapshot.complete and not self.trust_missing:
-            if item.revoke_at <= self.now:
+        key = self.common.snapshot.keys.get(item.key_id)
+        if key is None and self.common.snapshot.complete and not self.common.trust_missing:
+            if item.revoke_at <= self.common.now:
                 self._leave(self._not_listed(item.key_id), item.key_id)
             return
         if key is None and self.view.key is None:
             return  # neither key is listed: the account's tag is more likely wrong than that both are gone
-        dead = not key.enabled if key is not None else self.snapshot.complete
+        dead = not key.enabled if key is not None else self.common.snapshot.complete
         if dead:
             gone = "it is disabled already; its labels go" if key else "it is gone from Infobip; its labels go"
-            due = min(self.now, item.revoke_at)
+            due = min(self.common.now, item.revoke_at)
             self._add(
                 Rank.REVOKE, ActionKind.REVOKE, Reason.KEY_DEAD, item.key_id, item.version_id, detail=gone, due_at=due
             )
             return
-        if item.revoke_at > self.now:
+        if item.revoke_at > self.common.now:
             return
         blocked = self._revocation_blocked(item.key_id) or self._waits_for_consumers(item)
         if blocked is not None:
@@ -205,45 +222,45 @@ class SecretPlanner:
             Reason.GRACE_OVER,
             item.key_id,
             item.version_id,
-            detail=f"grace ended {human_duration(self.now - item.revoke_at)} ago",
+            detail=f"grace ended {human_duration(self.common.now - item.revoke_at)} ago",
             due_at=item.revoke_at,
             costs_update=True,
         )
 
     def _not_listed(self, key_id: str | None) -> Decision:
-        reason = Reason.MASS_MISSING if self.snapshot.complete else Reason.LISTING_INCOMPLETE
+        reason = Reason.MASS_MISSING if self.common.snapshot.complete else Reason.LISTING_INCOMPLETE
         return Decision(reason, f"key {key_id} is not listed, and the listing is not to be trusted")
 
     def _revocation_blocked(self, key_id: str) -> Decision | None:
         view = self.view
-        others = self.holdings.others_holding(key_id, view.entry.arn)
+        others = self.common.holdings.others_holding(key_id, view.entry.arn)
         if others:
             detail = f"key {key_id} is not revoked: {', '.join(others)} still holds it as current"
             return Decision(Reason.SHARED_KEY, detail, severity=Severity.WARNING)
-        lately = self.holdings.others_in_grace(key_id, view.entry.arn, self.now)
+        lately = self.common.holdings.others_in_grace(key_id, view.entry.arn, self.common.now)
         if lately:
             detail = f"key {key_id} is not revoked: {', '.join(lately)} held it too, and its grace there is not over"
             return Decision(Reason.SHARED_KEY, detail)
-        if self.holdings.unknown:
-            names = ", ".join(self.holdings.unknown[:3])
+        if self.common.holdings.unknown:
+            names = ", ".join(self.common.holdings.unknown[:3])
             detail = f"key {key_id} is not revoked: {names} can't be read and may hold it"
             return Decision(Reason.UNREADABLE, detail, severity=Severity.ERROR)
-        if view.key is None or not view.key.alive(self.now) or view.key_id == key_id:
+        if view.key is None or not view.key.alive(self.common.now) or view.key_id == key_id:
             detail = f"key {key_id} is not revoked: the key behind AWSCURRENT does not work"
             return Decision(Reason.BROKEN_CURRENT, detail, severity=Severity.ERROR)
         window = view.spec.window if view.spec else None
-        if window is not None and not is_open(window, self.now):
-            opens = next_open(window, self.now)
+        if window is not None and not is_open(window, self.common.now):
+            opens = next_open(window, self.common.now)
             detail = f"revoking key {short_id(key_id)} waits for its window, which opens {opens:%a %d %b %H:%M} UTC"
             return Decision(Reason.WINDOW, detail)
         return None
 
     def _waits_for_consumers(self, item: Retiring) -> Decision | None:
-        view, snapshot = self.view, self.snapshot
+        view, snapshot = self.view, self.common.snapshot
         if view.spec is None or not view.spec.gate:
             return None
         readers = snapshot.readers.get(view.entry.arn)
-        return not_adopted(view.entry, view.spec, view.life, item, snapshot.keys, readers, self.now)
+        return not_adopted(view.entry, view.spec, view.life, item, snapshot.keys, readers, self.common.now)
 
     def _add(
         self,
@@ -259,14 +276,14 @@ class SecretPlanner:
         costs_update: bool = False,
     ) -> None:
         entry = self.view.entry
-        self.draft.add(
+        self.common.draft.add(
             rank,
             Action(
                 kind,
-                self.snapshot.account,
+                self.common.snapshot.account,
                 entry.name,
                 reason,
-                due_at or self.now,
+                due_at or self.common.now,
                 key_id=key_id,
                 version_id=version_id,
                 deadline=deadline,
@@ -277,7 +294,7 @@ class SecretPlanner:
         )
 
     def _leave(self, decision: Decision, key_id: str | None = None) -> None:
-        self.draft.leave(
+        self.common.draft.leave(
             self.view.entry.name,
             decision.reason,
             decision.detail,

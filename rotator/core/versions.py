@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from rotator.core.labels import CURRENT, PENDING, PREVIOUS, key_label, parse_key_label
+from rotator.core.life import Lifecycle
 
 _BEFORE: Final = frozenset({PREVIOUS})
 _ALONE: Final = [PREVIOUS]
@@ -17,36 +18,28 @@ class IdleVersions(Mapping[str, frozenset[str]]):
     One current version with its key's label, ``AWSPENDING`` perhaps still on it, and perhaps one before it that has
     nothing but ``AWSPREVIOUS``. Whoever asks for labels gets them as from a dictionary.
 
-    :param current: the version behind ``AWSCURRENT``.
-    :param key_id: the key that its label names.
+    :param life: what the labels come to: it names the current version and its key.
     :param before: the version behind ``AWSPREVIOUS``, or ``None``.
     :param pending: whether the current one still carries ``AWSPENDING``.
     """
 
-    __slots__ = ("before", "current", "key_id", "pending")
+    __slots__ = ("before", "life", "pending")
 
     def __init__(self, current: str, key_id: str, before: str | None, pending: bool) -> None:
-        self.current: Final = current
-        self.key_id: Final = key_id
+        self.life: Final = Lifecycle(current, key_id, 2 + pending + (before is not None))
         self.before: Final = before
         self.pending: Final = pending
 
-    @property
-    def label_count(self) -> int:
-        """How many labels there are in all."""
-        return 2 + self.pending + (self.before is not None)
-
     def __getitem__(self, version: str) -> frozenset[str]:
-        if version == self.current:
-            return frozenset((CURRENT, key_label(self.key_id), *((PENDING,) if self.pending else ())))
+        life = self.life
+        if version == life.current_version and life.current_key is not None:
+            return frozenset((CURRENT, key_label(life.current_key), *((PENDING,) if self.pending else ())))
         if self.before is not None and version == self.before:
             return _BEFORE
         raise KeyError(version)
 
     def __iter__(self) -> Iterator[str]:
-        yield self.current
-        if self.before is not None:
-            yield self.before
+        return iter(filter(None, (self.life.current_version, self.before)))
 
     def __len__(self) -> int:
         return 1 if self.before is None else 2
@@ -61,7 +54,7 @@ def idle_versions(versions: Mapping[str, Sequence[str]]) -> IdleVersions | None:
     pending = False
     for version, labels in versions.items():
         if labels == _ALONE:
-            if before is not None:
+            if before is not None or not version:
                 return None
             before = version
             continue

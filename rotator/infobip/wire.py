@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, TypeVar
@@ -146,78 +146,46 @@ def _key(data: Any, place: str, shape: re.Pattern[str] = KEY_VALUE) -> FetchedKe
     try:
         value = _string(fields, "apiKeySecret", "")
         real = value is not None and shape.fullmatch(value) is not None
-        shared = (_kept_once(fields.get(name)) for name in _SHARED)
-        key = _described((real, *map(fields.get, _TEXTS), *shared))
-        if fields.get("platform") not in (None, []):
-            key = replace(key, platform=_platform(fields, f" ({key.id})"))
+        key = _described(fields, real)
     except _Broken as broken:
         raise _Broken(f"{place}{broken}") from None
     return FetchedKey(key, Secret(value) if value is not None and real else None)
 
 
-_TEXTS: Final = ("id", "name", "enabled", "validFrom", "validTo")
-_SHARED: Final = ("accountId", "scopeGuids", "permissions", "allowedIPs")
-_NO_ID: Final = " has no id of letters, digits, '_' and '-'"
-_described_before: Final[dict[str, tuple[tuple[Any, ...], Key]]] = {}
-_MOST_DESCRIBED: Final = 16384
+def _described(fields: dict[str, Any], real: bool) -> Key:
+    """The key without its value; what is said of it in an error is what follows its place.
 
-
-def _kept_once(values: Any) -> Any:
-    """A text, or a list of strings as a tuple: the same one for all that are equal. Anything else as it is."""
-    if isinstance(values, str):
-        return _text_of(values)
-    if isinstance(values, list) and all(isinstance(each, str) for each in values):
-        return _tuple_of(tuple(values))
-    return values
-
-
-@lru_cache(maxsize=1024)  # thousands of keys have the same few sets of scopes
-def _tuple_of(values: tuple[str, ...]) -> tuple[str, ...]:
-    return values
-
-
-@lru_cache(maxsize=1024)  # and one account
-def _text_of(text: str) -> str:
-    return text
-
-
-def _described(raw: tuple[Any, ...]) -> Key:
-    """The key without its value and its links; what is said of it in an error is what follows its place.
-
-    A listing shows the same keys again in every sweep, so a key that is said to be as before is the one made before.
-
-    :param raw: whether its value is readable, and what stands in ``_TEXTS`` and ``_SHARED``; never the value.
+    :param real: whether its value is readable.
     """
-    real, key_id, name, enabled, *rest = raw
-    if not isinstance(key_id, str):
-        raise _Broken(_NO_ID)
-    known = _described_before.get(key_id)
-    if known is not None and isinstance(enabled, bool) and known[0] == raw:  # but for 1 and True, equal is the same
-        return known[1]
-    if not KEY_ID.fullmatch(key_id):
-        raise _Broken(_NO_ID)
+    key_id, name, enabled = fields.get("id"), fields.get("name"), fields.get("enabled")
+    if not isinstance(key_id, str) or not KEY_ID.fullmatch(key_id):
+        raise _Broken(" has no id of letters, digits, '_' and '-'")
     place = f" ({key_id})"
     if not isinstance(name, str):
         raise _Broken(f"{place} has no name")
     if not isinstance(enabled, bool):
         raise _Broken(f"{place} does not say whether it is enabled")
-    fields = dict(zip((*_TEXTS[3:], *_SHARED), rest, strict=True))
-    key = Key(
+    return Key(
         id=key_id,
         name=_characters(name),
-        account_id=_string(fields, "accountId", place),
+        account_id=_kept_once(_string(fields, "accountId", place)),
         enabled=enabled,
         valid_from=_time(fields, "validFrom", place),
         valid_to=_time(fields, "validTo", place),
         scopes=_strings(fields, "scopeGuids", place),
         permissions=_strings(fields, "permissions", place),
-        allowed_ips=_strings(fields, "allowedIPs", place) or _set_of(()),
+        allowed_ips=_strings(fields, "allowedIPs", place) or _NO_STRINGS,
+        platform=_platform(fields, place),
         value_readable=real,
     )
-    if len(_described_before) >= _MOST_DESCRIBED:
-        _described_before.clear()
-    _described_before[key_id] = raw, key
-    return key
+
+
+_NO_STRINGS: Final[frozenset[str]] = frozenset()
+
+
+@lru_cache(maxsize=1024)  # thousands of keys are one account's
+def _kept_once(text: str | None) -> str | None:
+    return text
 
 
 def _expected(found: FetchedKey, key_id: str | None) -> FetchedKey:
@@ -255,14 +223,18 @@ def _strings(fields: dict[str, Any], field: str, place: str) -> frozenset[str] |
     values = fields.get(field)
     if values is None:
         return None
-    if not isinstance(values, tuple):  # see `_kept_once`
+    try:
+        found = _set_of(tuple(values)) if isinstance(values, list) else None
+    except TypeError:  # a list or an object among them
+        found = None
+    if found is None:
         raise _Broken(f"{place}: {field} is not a list of strings")
-    return _set_of(values)
+    return found
 
 
-@lru_cache(maxsize=1024)
-def _set_of(values: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(map(_characters, values))
+@lru_cache(maxsize=1024)  # thousands of keys have the same few sets of scopes, and one is kept of each
+def _set_of(values: tuple[Any, ...]) -> frozenset[str] | None:
+    return frozenset(map(_characters, values)) if all(isinstance(each, str) for each in values) else None
 
 
 def _time(fields: dict[str, Any], field: str, place: str) -> datetime | None:

@@ -20,6 +20,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
 
+from rotator.aws.clients import make_session, secrets_client
 from rotator.sandbox.adapter import InProcessAdapter
 from rotator.sandbox.clock import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
@@ -106,12 +107,20 @@ class FarEnd:
 
     # ---- how it answers ---------------------------------------------------------------------------------------------
 
+    def own_client(self) -> Any:
+        """The rotator's own Secrets Manager client, which ends here instead of in a connection."""
+        session = make_session("eu-central-1")
+        session.set_credentials("testing", "testing")
+        return self._ends_here(secrets_client(session, attempts=1))
+
     def client(self) -> Any:
-        """A Secrets Manager client of botocore's that ends here instead of in a connection."""
+        """The same of botocore's, as it comes."""
         session = botocore.session.Session()
         session.set_credentials("testing", "testing")
         config = Config(region_name="eu-central-1", retries={"mode": "standard", "total_max_attempts": 1})
-        client = session.create_client("secretsmanager", config=config)
+        return self._ends_here(session.create_client("secretsmanager", config=config))
+
+    def _ends_here(self, client: Any) -> Any:
         answer: Any = self._aws
         client.meta.events.register("before-send.secrets-manager", answer)
         return client

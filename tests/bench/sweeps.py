@@ -108,7 +108,7 @@ def sweep(far_end: FarEnd) -> None:
         redactor=redactor,
         clock=far_end.clock,
     )
-    store = SecretsManagerStore(far_end.client(), learn=redactor.learn_value)
+    store = SecretsManagerStore(far_end.own_client(), learn=redactor.learn_value)
     services = Services(store, connect, audit, _NoEvents(), far_end.clock, Policy())
     done = Reconciler(services).sweep()
     swept = sum(plan.keys for plan in done.plan.accounts)
