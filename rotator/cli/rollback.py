@@ -87,7 +87,8 @@ def rollback_document(done: RolledBack) -> dict[str, Any]:
 
 
 def _already_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
-    from rotator.cli.words import grid, key_words, shown, when
+    from rotator.cli.times import when
+    from rotator.cli.words import grid, key_words, shown
 
     name = shown(done.secret)
     yield f"{name} is rolled back already: nothing was changed."

@@ -71,7 +71,7 @@ def _plan(snapshot: AccountSnapshot, policy: Policy, now: datetime, force: bool,
     candidates: list[Candidate] = []
     views = [make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=attrgetter("name"))]
     holdings = Holdings.of(snapshot, views)
-    leftovers = Leftovers.of(snapshot, holdings, policy, now)
+    leftovers = Leftovers.of(snapshot, holdings, policy, now, views)
     missing = mass_missing(views)
     if missing is not None:
         draft.alert(Reason.MASS_MISSING, missing, severity=Severity.ERROR)

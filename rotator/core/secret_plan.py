@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rotator.core.consumers import not_adopted
 from rotator.core.crowding import Candidate
@@ -20,15 +20,17 @@ from rotator.core.decisions import (
 )
 from rotator.core.draft import Draft, Rank
 from rotator.core.durations import human_duration
-from rotator.core.guards import MAX_REJECTED
+from rotator.core.guards import DAY, MAX_REJECTED
 from rotator.core.holdings import Holdings
-from rotator.core.leftovers import Leftovers
+from rotator.core.leftovers import REMEMBERED, Leftovers
 from rotator.core.lifecycle import Retiring, read_lifecycle
 from rotator.core.model import AccountSnapshot, Action, ActionKind, Reason, SecretEntry, Severity
 from rotator.core.quiet import is_quiet
 from rotator.core.spec import parse_spec
 from rotator.core.text import short_id
 from rotator.core.windows import is_open, next_open
+
+HOUR = timedelta(hours=1)
 
 
 def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
@@ -173,16 +175,12 @@ class SecretPlanner:
                 deadline=decision.deadline,
             )
             return
-        rejected = self.common.leftovers.rejected_for(view.entry)
-        if rejected >= MAX_REJECTED:
-            detail = (
-                f"{decision.reason}, but {rejected} replacements were rejected within 24 hours; it is tried again when "
-                "they are older; mend what the failed rotations say, then `rotator rotate`"
-            )
-            self._leave(Decision(Reason.DAILY_LIMIT, detail, severity=Severity.ERROR))
-            return
         soon = decision.deadline is not None and decision.deadline - self.common.now <= URGENT
         urgent = soon or decision.reason in BROKEN
+        waits = self._rejected_too_often(decision, urgent=urgent)
+        if waits is not None:
+            self._leave(waits)
+            return
         self._add(
             Rank.ROTATE_URGENT if urgent else Rank.ROTATE,
             ActionKind.ROTATE,
@@ -193,6 +191,27 @@ class SecretPlanner:
             due_at=decision.due_at,
             deadline=decision.deadline,
         )
+
+    def _rejected_too_often(self, decision: Decision, *, urgent: bool) -> Decision | None:
+        """Whether it is left at the replacements that were rejected: for a day, or for a while where that is too long.
+
+        :param urgent: consumers have no working key, or will have none in a day.
+        """
+        rejected = self.common.leftovers.rejected_for(self.view, self.common.now)
+        within, again = REMEMBERED if urgent else DAY, "it is tried again when they are older"
+        count = sum(1 for made in rejected if made > self.common.now - within)
+        if count < MAX_REJECTED:
+            return None
+        if urgent:
+            retry_at = self.common.leftovers.retry_at(rejected)
+            if retry_at <= self.common.now:
+                return None
+            again = f"it is tried again from {retry_at:%d %b %H:%M} UTC on"
+        detail = (
+            f"{decision.reason}, but {count} replacements were rejected within {within // HOUR} hours; {again}; mend "
+            "what the failed rotations say, then `rotator rotate`"
+        )
+        return Decision(Reason.DAILY_LIMIT, detail, severity=Severity.ERROR)
 
     def _revocation(self, item: Retiring) -> None:
         key = self.common.snapshot.keys.get(item.key_id)

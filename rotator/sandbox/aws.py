@@ -49,10 +49,10 @@ class MotoServer:
         return f"http://{LOOPBACK}:{self._port}"
 
     def start(self) -> None:
-        """Start and empty it. ``ConfigurationError`` where moto is not installed, ``OSError`` for a port that is taken."""
+        """Start and empty it. ``ConfigurationError`` without moto, ``OSError`` for a port that is taken."""
         try:
             models: Any = importlib.import_module("moto.secretsmanager.models")
-            from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+            from moto.moto_server import werkzeug_app as moto_app
             from werkzeug.serving import make_server
         except ImportError:
             raise ConfigurationError(
@@ -62,9 +62,9 @@ class MotoServer:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line on stderr for every request
         # moto's own threaded server listens in its thread: with a port that is taken, its start never ends.
         with socket.create_server((LOOPBACK, self._port)) as listening:
-            app = DomainDispatcherApplication(create_backend_app)
+            app = moto_app.DomainDispatcherApplication(moto_app.create_backend_app)
             self._server = make_server(
-                LOOPBACK, self._port, app, True, request_handler=MotoRequestHandler, fd=listening.fileno()
+                LOOPBACK, self._port, app, True, request_handler=moto_app.MotoRequestHandler, fd=listening.fileno()
             )
         self._port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="moto", daemon=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from rotator.core.emergencies import emergency_version_id
+from rotator.core.labels import key_name
 from rotator.core.model import Key
-from tests.core.build import DAY, HOUR, MINUTE, NOW, PLATFORM, SECOND, Case, key, own, secret, snap
+from tests.core.build import DAY, HOUR, MINUTE, NOW, PLATFORM, SECOND, Case, arn_of, key, own, secret, snap
 from tests.core.test_planner import due, lived
 
 SHUT = "Mon 08:00-09:00 UTC"
@@ -116,6 +119,22 @@ REJECTED = replace(REJECTED, valid_from=MADE, valid_to=MADE + 5 * MINUTE)
 """A replacement that was made less than 24 hours ago and ended within 5 minutes."""
 
 
+CUT_OFF = key(enabled=False)
+"""``K1``, ended by somebody long after it was made."""
+
+
+def emergency(name: str, seed: str) -> str:
+    """The name of a key that an emergency made."""
+    return key_name(name, "default", emergency_version_id(arn_of(name), None, seed))
+
+
+def brief(key_id: str, ago: timedelta, name: str = "s", version: str | None = None) -> Key:
+    """A key that was made for a secret so long ago, and ended a minute later."""
+    made = NOW - ago
+    named = own(name, version or key_id.lower())
+    return replace(key(key_id, name=named, enabled=False), valid_from=made, valid_to=made + MINUTE)
+
+
 def rejected(name: str, count: int, *odd: Key, waits: bool) -> Case:
     """A key that is due, and so many replacements that were rejected, and some that are not quite that."""
     keys = [
@@ -144,6 +163,7 @@ REJECTIONS = (
             ("of another deployment", replace(REJECTED, name=own("s", "r0", "blue"))),
             ("of another secret", replace(REJECTED, name=own("t", "r0"))),
             ("made by hand", replace(REJECTED, name="by hand")),
+            ("made by an emergency", replace(REJECTED, name=emergency("s", "r0"))),
         )
     ),
     Case(
@@ -154,6 +174,102 @@ REJECTIONS = (
         ),
         actions=("resume pending s K2@v2",),
     ),
+)
+
+
+def broken(name: str, *made: timedelta, retried: bool, current: Key = CUT_OFF, **labels: str) -> Case:
+    """A key that does not work any more, and replacements for it, made and ended so long ago."""
+    keys = [brief(f"R{n}", ago) for n, ago in enumerate(made)]
+    versions = {"v1": "CURRENT key:K1", **labels}
+    snapshot = snap([secret("s", versions, scopes="sms:manage")], [current, *keys])
+    reason = "expired" if current.enabled else "key-disabled"
+    if current.alive(NOW):
+        reason = "expiring"
+    if retried:
+        return Case(name, snapshot, actions=(f"rotate {reason} s K1@v1",))
+    return Case(name, snapshot, skipped=("s daily-limit",), alerts=("error daily-limit s K1",))
+
+
+def crowd(name: str, last: timedelta, *, retried: bool) -> Case:
+    """Three secrets whose keys do not work, and whose replacements are rejected one like the other."""
+    names = ("a", "b", "c")
+    keys = [replace(CUT_OFF, id=f"K{one}") for one in names]
+    keys += [brief(f"R{one}{n}", last + n * MINUTE, one, f"{one}{n}") for one in names for n in range(4)]
+    secrets = [secret(one, {"v1": f"CURRENT key:K{one}"}, scopes="sms:manage") for one in names]
+    if retried:
+        return Case(name, snap(secrets, keys), actions=tuple(f"rotate key-disabled {one} K{one}@v1" for one in names))
+    alerts = tuple(f"error daily-limit {one} K{one}" for one in names)
+    return Case(name, snap(secrets, keys), skipped=tuple(f"{one} daily-limit" for one in names), alerts=alerts)
+
+
+M = MINUTE
+TOLD = 5 * MINUTE
+"""A sweep that comes so much early finds it ready."""
+BROKEN = (
+    broken("no working key, three rejections: once more", 3 * M, 2 * M, 1 * M, retried=True),
+    broken(
+        "no working key, four rejections, the last a minute ago: a pause", 4 * M, 3 * M, 2 * M, 1 * M, retried=False
+    ),
+    broken(
+        "no working key, four rejections, the last an hour ago: again",
+        *(4 * HOUR, 3 * HOUR, 2 * HOUR, HOUR - TOLD),
+        retried=True,
+    ),
+    broken(
+        "no working key, four rejections: a second before",
+        *(4 * HOUR, 3 * HOUR, 2 * HOUR, HOUR - TOLD - SECOND),
+        retried=False,
+    ),
+    broken("five rejections: two hours", *[2 * HOUR - TOLD + n * HOUR for n in range(5)], retried=True),
+    broken("five rejections: a second before", *[2 * HOUR - TOLD - SECOND + n * HOUR for n in range(5)], retried=False),
+    broken("six rejections: four hours", *[4 * HOUR - TOLD + n * HOUR for n in range(6)], retried=True),
+    broken("six rejections: a second before", *[4 * HOUR - TOLD - SECOND + n * HOUR for n in range(6)], retried=False),
+    broken("ever so many: four hours all the same", *[4 * HOUR - TOLD + n * MINUTE for n in range(30)], retried=True),
+    broken("ever so many: a second before", *[4 * HOUR - TOLD - SECOND + n * M for n in range(30)], retried=False),
+    broken("ended: as if it were disabled", HOUR, HOUR, HOUR, HOUR, retried=True, current=lived(-DAY)),
+    broken("less than a day left: it can't wait for a day either", *[HOUR] * 4, retried=True, current=lived(DAY)),
+    broken(
+        "more than a day left: it waits until they are older", *[HOUR] * 4, retried=False, current=lived(DAY + SECOND)
+    ),
+    broken(
+        "made before the current key: a success came after them",
+        *(9 * M, 8 * M, 7 * M, 6 * M),
+        retried=True,
+        current=replace(CUT_OFF, valid_from=NOW - 5 * M, valid_to=NOW - 4 * M),
+    ),
+    broken(
+        "made within minutes of the current key: they lost a race to it",
+        *(9 * M, 8 * M, 7 * M, 6 * M),
+        retried=True,
+        current=replace(CUT_OFF, valid_from=NOW - 11 * M, valid_to=NOW - 10 * M),
+    ),
+    broken(
+        "made later than that: rejected",
+        *(9 * M, 8 * M, 7 * M, 6 * M - SECOND),
+        retried=False,
+        current=replace(CUT_OFF, valid_from=NOW - 14 * M - SECOND, valid_to=NOW - 10 * M),
+    ),
+    broken(
+        "a current key from the future proves nothing",
+        *(4 * M, 3 * M, 2 * M, 1 * M),
+        retried=False,
+        current=replace(CUT_OFF, valid_from=NOW + DAY, valid_to=NOW + 2 * DAY),
+    ),
+    broken("the last one is the previous version: it was current once", *[M] * 4, retried=True, r3="PREVIOUS"),
+    Case(
+        "the last one is named by a label: it was promoted",
+        snap(
+            [secret("s", {"v1": "CURRENT key:K1", "v9": "key:R3"})], [CUT_OFF, *(brief(f"R{n}", M) for n in range(4))]
+        ),
+        actions=("retire superseded s R3@v9", "rotate key-disabled s K1@v1"),
+    ),
+    broken(
+        "a rejection from the future does not count",
+        *(-6 * M, 3 * M, 2 * M, 1 * M),
+        retried=True,
+    ),
+    crowd("three secrets: three times the pause", 3 * HOUR - TOLD, retried=True),
+    crowd("three secrets: a second before", 3 * HOUR - TOLD - SECOND, retried=False),
 )
 
 WINDOWS = (
@@ -230,6 +346,6 @@ WINDOWS = (
 )
 
 
-@pytest.mark.parametrize("case", [*WAITS, *REJECTIONS, *WINDOWS], ids=str)
+@pytest.mark.parametrize("case", [*WAITS, *REJECTIONS, *BROKEN, *WINDOWS], ids=str)
 def test_waiting(case: Case) -> None:
     case.check()

@@ -168,7 +168,7 @@ def test_a_sandbox_may_be_empty() -> None:
 
 
 def test_without_moto_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "moto.server", None)
+    monkeypatch.setitem(sys.modules, "moto.moto_server", None)
     with pytest.raises(ConfigurationError, match="pip install"):
         MotoServer().start()
 

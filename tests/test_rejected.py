@@ -1,0 +1,116 @@
+"""Replacements that were rejected, and keys that only look like it: who waits, for how long, and what it costs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+
+from rotator.core.model import Reason
+from rotator.manual import rotate_now
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.model import Options
+from tests.emergencies import NAME, PROBE, REVOKE_ONLY, Tape, calm, fault, named, revoke
+from tests.world import DAY, HOUR, START, World
+
+MINUTE = timedelta(minutes=1)
+
+
+def creates(world: World) -> int:
+    return world.infobip.creates_used(world.accounts["main"])
+
+
+@pytest.mark.parametrize("by", ["secret", "key", "value"])
+def test_keys_that_an_emergency_ended_minutes_after_they_were_promoted_hold_nothing_back(by: str) -> None:
+    world = World()
+    world.managed(NAME)
+    for _ in range(6):
+        assert revoke(world, REVOKE_ONLY, **named(by, world.current_key(NAME))).ok
+        assert not world.consumer_works(NAME)
+        sweep = world.sweep()
+        assert [result.action.reason for result in sweep.results] == [Reason.KEY_DISABLED]
+        assert world.consumer_works(NAME)
+        world.pass_time(MINUTE)
+    world.sweep()
+    calm(world)
+
+
+def test_keys_that_lost_a_race_hold_nothing_back() -> None:
+    world = World(options=Options(reveal=False))  # or the faster one would go on with the slower one's key
+    world.managed(NAME, left=200 * DAY)
+    racing: list[int] = []
+
+    def stop(when: str, _: int, what: str) -> None:
+        if when == "before" and what == "stage" and not racing:
+            racing.append(1)
+            rotate_now(world.reconciler(), NAME, "faster")
+
+    for _ in range(5):
+        racing.clear()
+        with Tape(world) as tape:
+            tape.stop = stop
+            (slower,) = rotate_now(world.reconciler(), NAME, "slower")
+        assert "meanwhile" in str(slower.error)
+        world.pass_time(MINUTE)
+    assert revoke(world, REVOKE_ONLY).ok
+    world.sweep()
+    assert world.consumer_works(NAME)
+
+
+def tries(world: World, *names: str) -> dict[str, list[timedelta]]:
+    """When replacements were asked for, by secret."""
+    found: dict[str, list[timedelta]] = {name: [] for name in names}
+    for key in world.infobip.keys():
+        secret, _, rest = key.name.partition("/rotator:")
+        if rest:
+            found[secret].append(key.created_at - START)
+    return found
+
+
+def _rejecting(names: tuple[str, ...]) -> World:
+    """Secrets without a working key, at an Infobip whose new keys never authenticate."""
+    world = World()
+    for name in names:
+        world.managed(name, left=-HOUR, age=90 * DAY)
+    fault(world, FaultKind.STATUS_BEFORE, PROBE, status=401)
+    return world
+
+
+def test_a_secret_without_a_working_key_is_tried_again_with_growing_pauses_and_comes_back_soon() -> None:
+    world = _rejecting((NAME,))
+    for _ in range(72):
+        world.sweep()
+        world.pass_time(HOUR - 2 * MINUTE)  # with the probing, about one an hour
+    made = [round(at / HOUR) for at in tries(world, NAME)[NAME]]
+    assert made[:6] == [0, 1, 2, 3, 4, 6]
+    assert {later - earlier for earlier, later in pairwise(made[5:])} <= {4, 5}
+    assert len(made) >= 15
+    world.infobip.faults.clear()
+    for _ in range(5):
+        world.pass_time(HOUR)
+        world.sweep()
+    assert world.consumer_works(NAME)
+
+
+def test_many_such_secrets_leave_the_day_to_others() -> None:
+    names = tuple(f"prod/{number}" for number in range(8))
+    world = _rejecting(names)
+    world.sweep()
+    for _ in range(47):
+        world.pass_time(HOUR)
+        world.sweep()
+    made = [at for every in tries(world, *names).values() for at in every]
+    assert len([at for at in made if at >= DAY]) <= 16
+    assert creates(world) <= world.policy.daily_limit // 2
+
+
+def test_a_due_secret_that_works_waits_for_a_day() -> None:
+    world = World()
+    world.managed(NAME, left=20 * DAY, age=70 * DAY)
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="GET", path="balance", count=None, status=401))
+    for _ in range(20):
+        world.sweep()
+        world.pass_time(HOUR)
+    assert len(tries(world, NAME)[NAME]) == 4
+    assert world.consumer_works(NAME)
