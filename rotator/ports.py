@@ -67,10 +67,14 @@ class ProbeVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One probe: the verdict, and what was seen (``HTTP 401``, ``timed out``)."""
+    """One probe: the verdict, and what was seen (``HTTP 401``, ``timed out``).
+
+    :param lasting: it is the path's fault, which waiting does not mend.
+    """
 
     verdict: ProbeVerdict
     detail: str
+    lasting: bool = False
 
 
 class KeyProvider(Protocol):

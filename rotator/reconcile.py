@@ -24,6 +24,7 @@ from rotator.core.model import (
     Reason,
     Result,
     Severity,
+    Skip,
 )
 from rotator.core.planner import plan_account
 from rotator.errors import (
@@ -46,6 +47,7 @@ _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 MAX_PARALLEL = 8
 GIVE_UP_AFTER = 3
+MOST_NAMED = 10
 """Actions in a row that Infobip does not answer, after which an account's sweep ends: it is down, not unlucky."""
 ENDS_THE_SWEEP = (ProviderThrottled, BadCredentials, MissingRole, SessionBusy, AuditUnavailable)
 """What makes every further action at this account pointless."""
@@ -263,8 +265,14 @@ class Reconciler:
         if isinstance(error, ConfigurationError) and len(fleet.managements.get(account, ())) != 1:
             duplicate = len(fleet.managements.get(account, ())) > 1
             reason = Reason.DUPLICATE_MANAGEMENT if duplicate else Reason.UNKNOWN_ACCOUNT
-        alerts = () if reason is None else (Alert(reason, str(error), severity=Severity.ERROR),)
-        return AccountPlan(account, quota, alerts=alerts, error=str(error))
+        if reason is None:
+            return AccountPlan(account, quota, error=str(error))
+        # Most often it is one secret's tag that is misspelt, so the secrets are named; not thousands of them, though.
+        names = sorted(entry.name for entry in fleet.managed.get(account, ()))
+        named = names if 0 < len(names) <= MOST_NAMED else [None]
+        alerts = tuple(Alert(reason, str(error), name, severity=Severity.ERROR) for name in named)
+        skipped = tuple(Skip(name, reason, str(error)) for name in names)
+        return AccountPlan(account, quota, skipped=skipped, alerts=alerts, error=str(error))
 
     def _stray(self, fleet: Fleet, account: str | None, secret: str | None) -> tuple[AccountPlan, ...]:
         """Secrets that name no account: shown under an account of their own."""
@@ -272,7 +280,8 @@ class Reconciler:
             return ()
         policy = self.services.policy
         quota = Quota(0, policy.daily_limit, 0, policy.daily_limit, policy.reserve)
-        return (AccountPlan(NO_ACCOUNT, quota, alerts=fleet.alerts),)
+        skipped = tuple(Skip(alert.secret or "", alert.kind, alert.detail) for alert in fleet.alerts)
+        return (AccountPlan(NO_ACCOUNT, quota, skipped=skipped, alerts=fleet.alerts),)
 
     def _chosen(self, fleet: Fleet, account: str | None, secret: str | None) -> tuple[str, ...]:
         if secret is not None:

@@ -10,6 +10,7 @@ import pytest
 from rotator.core.model import Outcome, Policy, Reason
 from rotator.core.secret import Secret
 from rotator.manual import rotate_now
+from rotator.reconcile import NO_ACCOUNT
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import Options
 from rotator.sandbox.wire import Request, Response
@@ -192,3 +193,52 @@ def test_a_first_key_in_the_wrong_account_is_rejected() -> None:
     assert world.try_read("s/new") is None
     assert world.sweep().ok
     assert world.current_key("s/new").account_id == sub.id
+
+
+# ---- what is left alone is named ------------------------------------------------------------------------------------
+
+
+def test_secrets_of_an_account_that_is_not_known_are_named() -> None:
+    world = World()
+    world.managed("a/right")
+    for name in ("b/typo", "c/typo"):
+        world.store.create_secret(name, world.tags() | {"rotator:account": "mian"}, "{}")
+    for name in ("d/nowhere", "e/odd"):
+        tags = world.tags() | {"rotator:account" if name == "d/nowhere" else "rotator:role": ""}
+        world.store.create_secret(name, tags, "{}")
+    plans = {plan.account: plan for plan in world.sweep().plan.accounts}
+    unknown, nowhere = plans["mian"], plans[NO_ACCOUNT]
+    assert [(skip.secret, skip.reason) for skip in unknown.skipped] == [
+        ("b/typo", Reason.UNKNOWN_ACCOUNT),
+        ("c/typo", Reason.UNKNOWN_ACCOUNT),
+    ]
+    assert [(alert.secret, alert.kind) for alert in unknown.alerts] == [
+        ("b/typo", Reason.UNKNOWN_ACCOUNT),
+        ("c/typo", Reason.UNKNOWN_ACCOUNT),
+    ]
+    for said in (nowhere.skipped, nowhere.alerts):
+        assert [item.secret for item in said] == ["d/nowhere", "e/odd"]
+    for number in range(20):
+        world.store.create_secret(f"f/{number}", world.tags() | {"rotator:account": "mian"}, "{}")
+    crowd = next(plan for plan in world.sweep().plan.accounts if plan.account == "mian")
+    assert (len(crowd.skipped), [alert.secret for alert in crowd.alerts]) == (22, [None])
+
+
+# ---- a minute is not waited for what no waiting mends ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("status", "waited"), [(404, False), (500, True)])
+def test_a_verify_path_that_is_wrong_is_not_waited_for(status: int, waited: bool) -> None:
+    world = World()
+    old = world.managed("a/one", left=2 * DAY, age=88 * DAY)
+    world.infobip.faults.add(
+        Fault(FaultKind.STATUS_BEFORE, when=lambda request: "balance" in request.path, status=status, count=None)
+    )
+    before = world.clock.now()
+    (result,) = world.sweep().results
+    assert result.outcome is Outcome.FAILED
+    assert "rotator:verify-path" in str(result.error)
+    assert (world.clock.now() - before > timedelta(seconds=30)) == waited
+    assert world.infobip.authenticates(str(old.value))
+    world.infobip.faults.clear()
+    assert [again.outcome for again in world.sweep().results] == [Outcome.DONE]

@@ -20,6 +20,7 @@ MOST_ROWS: Final = 60
 """Of one table; the rest is counted, and ``--json`` has it."""
 _NAME: Final = 30
 _REASON: Final = 16
+_MOST_NAMES: Final = 10
 _ENDING: Final = (Reason.EXPIRING, Reason.EXPIRED, Reason.MAX_AGE, Reason.CAPACITY, Reason.REQUESTED)
 _DEAD: Final = (Reason.EXPIRED, Reason.KEY_DISABLED, Reason.KEY_MISSING)
 _SIGNS: Final = {Outcome.DONE: "green", Outcome.FAILED: "red", Outcome.DEFERRED: "yellow"}
@@ -58,8 +59,16 @@ def unobserved(plan: AccountPlan, what: str = "not observed", then: str = "") ->
     """
     text = shown(told(plan.error or ""))
     stop = "" if text.endswith((".", "!", "?")) else "."
-    yield grid([(styled(what, "red"), f"{text}{stop} {then}".rstrip())], (12,))
+    rows = [(styled(what, "red"), f"{text}{stop} {then}".rstrip())]
+    if plan.skipped:
+        rows.append((styled("left alone", ""), _names([skip.secret for skip in plan.skipped])))
+    yield grid(rows, (12,))
     yield ""
+
+
+def _names(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(shown(name) for name in names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def left_alone(plan: AccountPlan) -> Iterator[RenderableType]:

@@ -38,6 +38,7 @@ KEYS_PATH: Final = "/settings/2/api-keys"
 PROBE_SECONDS: Final = 10.0
 LATER: Final = timedelta(minutes=5)
 """What clocks may differ by: an end that much later has not passed by Infobip's clock either."""
+_PASSING: Final = frozenset({407, 408, 421, 425, 429})  # of 4xx: what may pass
 _PROBE_PATH: Final = re.compile(r"/[!-\"$-\[\]-~]*")  # printable ASCII but '#' and '\': nothing can leave the host
 
 
@@ -151,7 +152,7 @@ class InfobipClient:
     def probe(self, value: Secret, path: str) -> Probe:
         """Use a key once, with nothing but the key: one attempt of at most 10 seconds."""
         if not _PROBE_PATH.fullmatch(path):
-            return Probe(ProbeVerdict.INCONCLUSIVE, "not probed: the path is not one of this host")
+            return Probe(ProbeVerdict.INCONCLUSIVE, "not probed: the path is not one of this host", lasting=True)
         self._known.add(value.reveal(), passing=True)
         try:
             auth = ApiKeyAuth(value)
@@ -163,7 +164,10 @@ class InfobipClient:
             return Probe(ProbeVerdict.INCONCLUSIVE, error.message)
         if 200 <= status < 300 or status == 403:
             return Probe(ProbeVerdict.AUTHENTICATES, f"HTTP {status}")
-        return Probe(ProbeVerdict.REJECTED if status == 401 else ProbeVerdict.INCONCLUSIVE, f"HTTP {status}")
+        if status == 401:
+            return Probe(ProbeVerdict.REJECTED, f"HTTP {status}")
+        lasting = 400 <= status < 500 and status not in _PASSING
+        return Probe(ProbeVerdict.INCONCLUSIVE, f"HTTP {status}", lasting=lasting)
 
     def skew(self) -> timedelta | None:
         """Infobip's clock less ours, to a second, by the last management answer's ``Date``."""

@@ -27,6 +27,9 @@ from rotator.telling import ROTATED
 
 PROPAGATION = timedelta(seconds=60)
 """How long a new key may take to authenticate everywhere."""
+LASTING = 3
+"""How many answers in a row that no waiting mends (a 404: the verify path is wrong) end the wait: it would be the same
+minute for every secret with that path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +123,15 @@ class Promotion:
             self._let_propagate()
             audit.emit("key.verified", "success", **fields, detail="not probed: rotator:verify=skip")
             return
-        until, wait = self.flow.now() + PROPAGATION, 1.0
+        until, wait, lasting = self.flow.now() + PROPAGATION, 1.0, 0
         while True:
             probe = self.flow.context.provider.probe(value, self.spec.verify_path)
             if probe.verdict is ProbeVerdict.AUTHENTICATES:
                 audit.emit("key.verified", "success", **fields, detail=probe.detail)
                 return
+            lasting = lasting + 1 if probe.lasting else 0
             left = (until - self.flow.now()).total_seconds()
-            if left <= 0:
+            if left <= 0 or lasting >= LASTING:
                 break
             clock.sleep(min(wait, left))
             wait = min(wait * 2, 10.0)

@@ -51,16 +51,14 @@ def sweep_request(event: Any) -> SweepRequest:
 
     :raises BadEvent: it looks like one of ours with a mistake in it: ``dryRun`` must not sweep in earnest.
     """
-    if event is None:
-        return SweepRequest()
     if not isinstance(event, Mapping):
-        raise BadEvent("the event is not a JSON object", advice='Use {}, {"account": "…"} or {"dry_run": true}.')
+        return SweepRequest()  # a schedule's input may be any JSON, a text with its own placeholders for one
     if "detail-type" in event:
         return SweepRequest(scheduled=_time(event.get("time")))
     for name in event:
         if name not in _SWEEP and (meant := _nearly(str(name), _SWEEP)):
             raise BadEvent(f"the event has a field {shown(name)}", advice=f'Did you mean "{meant}"?')
-    account = text_of(event, "account") if "account" in event else None
+    account = None if event.get("account") is None else text_of(event, "account")
     return SweepRequest(account, flag_of(event, "dry_run"), _time(event.get("time")))
 
 

@@ -245,6 +245,7 @@ def test_probes(status: int, verdict: ProbeVerdict) -> None:
         probe = client_for(far.url).probe(Secret(KEY_VALUE), "/account/1/balance?x=1")
     assert probe.verdict is verdict
     assert str(status) in probe.detail
+    assert probe.lasting == (status == 404)
     assert [each.headers["authorization"] for each in far.seen] == [f"App {KEY_VALUE}"]
 
 

@@ -70,7 +70,9 @@ def record(account: str, message_id: str = "", group: str = "") -> dict[str, Any
 # ---- sweep ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("event", [SCHEDULED, {}, None, {"version": "1", "schedule": "hourly"}])
+@pytest.mark.parametrize(
+    "event", [SCHEDULED, {}, None, "<aws.scheduler.execution-id>", [], {"version": "1"}, {"account": None}]
+)
 def test_anything_from_a_scheduler_sweeps_every_account(site: Site, event: Any) -> None:
     old = [due(site, f"prod/{name}", site.account(name)) for name in ("main", "other")]
     answer = sweep(event, Context())
