@@ -42,6 +42,11 @@ class Output:
         """Whether a program reads it."""
         return self._options.json
 
+    @property
+    def is_live(self) -> bool:
+        """Whether a person watches, so that progress can be shown."""
+        return not self.is_json and _is_terminal()
+
     @cached_property
     def width(self) -> int:
         """Columns: as many as ``COLUMNS`` says, else the terminal's within reason, 80 where it is piped."""

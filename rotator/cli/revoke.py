@@ -80,6 +80,7 @@ def revoke(
     leaked = read_leaked() if leaked_key_stdin else None
 
     from rotator.cli.documents import emergency_document
+    from rotator.cli.live import watched
     from rotator.cli.revoke_report import failed, revoke_report
     from rotator.cli.revoke_text import look_parts, report_parts
     from rotator.emergency import Emergency, EmergencyReport, Strategy, Target
@@ -87,9 +88,11 @@ def revoke(
 
     output = Output(options)
     with opened(options, trigger="emergency") as app:
-        emergency = Emergency(app.services, said, incident)
+        services, live = watched(app.services, output)
+        emergency = Emergency(services, said, incident)
         if leaked is not None and not isinstance(leaked, Secret):
-            results = revoke_report(app, output, leaked, emergency, Strategy(strategy), account, confirmed=yes)
+            how = Strategy(strategy)
+            results = revoke_report(app, output, leaked, emergency, how, account, confirmed=yes, live=live)
             planned = any(result.outcome is LeakOutcome.PLANNED for result in results)
             code = _shown(output, dry_run=dry_run) if planned else 0
             return 1 if failed(results) else code
@@ -112,7 +115,7 @@ def revoke(
                 continue
             report = emergency.execute(plan)
             reports.append(report)
-            output.text(*report_parts(report, app.audit.run_id, incident))
+            output.text(*report_parts(report, app.audit.run_id, incident, live))
         if output.is_json:
             documents = [emergency_document(p, r, run) for p, r in zip(plans, reports, strict=True)]
             output.document(documents[0] if len(documents) == 1 else {"accounts": documents})

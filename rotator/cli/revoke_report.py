@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from rotator.cli.documents import emergency_document
+from rotator.cli.live import LiveSteps
 from rotator.cli.output import Output
 from rotator.cli.revoke_text import look_parts, report_parts
 from rotator.cli.words import counted, grid, key_words, shown, styled
@@ -40,8 +41,12 @@ def revoke_report(
     account: str | None,
     *,
     confirmed: bool,
+    live: LiveSteps | None = None,
 ) -> tuple[LeakResult, ...]:
-    """Look at, or end, every Infobip key of a report, and say so; what is done is said at once."""
+    """Look at, or end, every Infobip key of a report, and say so; what is done is said at once.
+
+    :param live: what says each step as it is done.
+    """
     for value in report.values:
         app.redactor.learn_value(value.reveal())
     for leak in report.leaks:
@@ -53,7 +58,7 @@ def revoke_report(
         results.append(result)
         # Before it is wrapped and cut: a place may hold a value, and half of one is not known again.
         place = shown(app.redactor.redact(result.leak.words), 300)
-        output.text("", *_parts(result, place, app.clock.now(), str(run["run_id"]), emergency.incident))
+        output.text("", *_parts(result, place, app.clock.now(), str(run["run_id"]), emergency.incident, live))
     if output.is_json:
         output.document(_document(report, results, run, confirmed=confirmed))
     if results:
@@ -78,11 +83,11 @@ def _heading(report: ScannerReport) -> str:
 
 
 def _parts(
-    result: LeakResult, place: str, now: datetime, run_id: str, incident: str | None
+    result: LeakResult, place: str, now: datetime, run_id: str, incident: str | None, live: LiveSteps | None
 ) -> Iterator[RenderableType]:
     if result.report is not None:
         yield f"{place}: {key_words(result.key_id)}"
-        yield from report_parts(result.report, run_id, incident)
+        yield from report_parts(result.report, run_id, incident, live)
     elif result.outcome is LeakOutcome.PLANNED and result.plan is not None:
         yield f"{place}: {key_words(result.key_id)}"
         yield from look_parts(result.plan, now)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from rotator.cli.live import WIDTHS, LiveSteps, step_row
 from rotator.cli.times import absolute, when
 from rotator.cli.words import counted, grid, shown, styled
 from rotator.core.text import short_id
@@ -13,7 +14,6 @@ from rotator.emergency import EmergencyPlan, EmergencyReport, Kill, Strategy
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.text import Text
 
 _CACHES: Final = "Consumers that cache the old value fail until they read it again (AWS's agent: up to 5 min)."
 
@@ -38,15 +38,16 @@ def look_parts(plan: EmergencyPlan, now: datetime) -> Iterator[RenderableType]:
         yield f"Note: {shown(note)}."
 
 
-def report_parts(report: EmergencyReport, run_id: str, incident: str | None) -> Iterator[RenderableType]:
-    """What was done in one account."""
-    rows: list[Sequence[str | Text]] = []
-    for step in report.steps:
-        named = shown(step.secret) if step.what == "promoted" or step.key_id is None else f"key {short_id(step.key_id)}"
-        done = styled(step.what, "green") if step.ok else styled(f"NOT {step.what}", "red")
-        rows.append((done, named, f"{step.after.total_seconds():.1f} s", shown(step.note)))
+def report_parts(
+    report: EmergencyReport, run_id: str, incident: str | None, live: LiveSteps | None = None
+) -> Iterator[RenderableType]:
+    """What was done in one account.
+
+    :param live: what said the steps already, as they were done.
+    """
+    rows = [step_row(step) for step in report.steps] if live is None else list(live.rest(report.steps))
     if rows:
-        yield grid(rows, (12, 34, 9))
+        yield grid(rows, WIDTHS)
     for error in report.errors:
         yield styled(shown(error), "red")
     yield " ".join(_summary(report, run_id, incident))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -75,6 +76,46 @@ def test_on_a_terminal_there_is_colour_and_logs_for_people(rig: Rig) -> None:
     plain = on_terminal(rig, "--log-format", "json", "plan", env={"NO_COLOR": "1"})
     assert "\x1b" not in plain
     assert all(len(line) <= 80 for line in plain.splitlines())
+
+
+def test_an_emergency_says_each_step_while_it_is_done_on_a_terminal_alone(rig: Rig) -> None:
+    """The kill is held up: the steps before it stand there already."""
+    keys = rig.seed()
+    old = keys["prod/sms/otp"]
+    go_on = threading.Event()
+    fault = rig.world.faults.add(Fault(FaultKind.DELAY, method="PUT", until=go_on))
+    ours, theirs = pty.openpty()
+    arguments = ["revoke", "--secret", "prod/sms/otp", "--reason", "x", "--yes"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "rotator", *arguments],
+        env=rig.environment | {"TERM": "xterm-256color", "COLUMNS": "80", "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(theirs)
+    seen = b""
+    try:
+        assert fault.entered.wait(PATIENCE)
+        while b"promoted" not in seen:
+            seen += _read(ours)
+        before = seen.decode().replace("\r\n", "\n")
+        assert re.search(r"^  created +key \w{4}…\w{4} +\d+\.\d s\n  promoted +prod/sms/otp +\d+\.\d s\n", before)
+        go_on.set()
+        while chunk := _read(ours):
+            seen += chunk
+        child.wait(PATIENCE)
+    finally:
+        go_on.set()
+        child.kill()
+        os.close(ours)
+    text = seen.decode().replace("\r\n", "\n")
+    leaks.check(text, "the terminal")
+    named = f"key {old.id[:4]}…{old.id[-4:]}"
+    assert child.returncode == 0
+    assert re.search(rf"\n  revoked       {named} +\d+\.\d s\n                {named} +proven dead: 401\n", text)
+    assert text.count("created") == text.count("promoted") == text.count("revoked") == 1
+    assert "prod/sms/otp has a new key. 1 key is dead." in text
 
 
 def on_terminal(rig: Rig, *arguments: str, env: dict[str, str] | None = None) -> str:

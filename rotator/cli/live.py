@@ -1,0 +1,90 @@
+"""An emergency step by step, while it goes on: on a terminal. What is piped says nothing before the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from rotator.cli.output import Output
+from rotator.cli.words import grid, key_words, shown, styled
+from rotator.emergency.report import Step
+
+if TYPE_CHECKING:
+    from rotator.context import Services
+    from rotator.ports import AuditSink, Clock
+
+WIDTHS: Final = (12, 34, 9)
+_NAME: Final = 24
+_STEPS: Final = {
+    ("key.created", "success"): ("created", True),
+    ("secret.promoted", "success"): ("promoted", True),
+    ("key.revoked", "success"): ("revoked", True),
+    ("rotation.failed", "failure"): ("promoted", False),
+    ("revocation.failed", "failure"): ("revoked", False),
+}
+
+
+class LiveSteps:
+    """An audit that says each step of an emergency on a terminal as soon as it is written down.
+
+    It is fed by the audit lines since these are written at the very moment, whichever room makes the change.
+    """
+
+    def __init__(self, audit: AuditSink, output: Output, clock: Clock) -> None:
+        self._audit, self._output, self._clock = audit, output, clock
+        self._begun: datetime | None = None
+        self._said: set[tuple[str, str, bool]] = set()
+
+    def emit(self, event: str, outcome: str, **fields: Any) -> None:
+        """Write one line, and say the step that it tells of."""
+        self._audit.emit(event, outcome, **fields)
+        if event == "emergency.requested":
+            self._begun, self._said = self._clock.now(), set()
+            return
+        what, ok = _STEPS.get((event, outcome), ("", False))
+        if not what or self._begun is None:
+            return
+        key_id, secret = fields.get("key_id"), str(fields.get("secret") or "")
+        step = Step(what, secret, None if what == "promoted" else key_id, self._clock.now() - self._begun, ok=ok)
+        if (said := _name(step)) not in self._said:
+            self._said.add(said)
+            self._output.text(grid([_filled(step_row(step))], WIDTHS))
+
+    def rest(self, steps: list[Step]) -> Iterator[tuple[Any, ...]]:
+        """The rows of a report that were not said yet; of those that were, what came to light afterwards."""
+        for step in steps:
+            if _name(step) not in self._said:
+                yield _filled(step_row(step))
+            elif step.note and step.ok:
+                yield _filled(("", key_words(step.key_id), "", shown(step.note)))
+
+
+def step_row(step: Step) -> tuple[Any, ...]:
+    """One step: what, of what, when, how far it is proven."""
+    named = shown(step.secret) if step.what == "promoted" or step.key_id is None else key_words(step.key_id)
+    done = styled(step.what, "green") if step.ok else styled(f"NOT {step.what}", "red")
+    return done, named, f"{step.after.total_seconds():.1f} s", shown(step.note)
+
+
+def _filled(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Each line is a table by itself: its cells are as wide as the next one's will be."""
+    done, named, after, note = row
+    if isinstance(done, str):
+        done = styled(done, "")
+    done.pad_right(max(0, WIDTHS[0] - len(done)))
+    return done, f"{named:<{_NAME}}", f"{after:<7}", note
+
+
+def watched(services: Services, output: Output) -> tuple[Services, LiveSteps | None]:
+    """The services with an audit that tells; on a terminal only."""
+    from dataclasses import replace
+
+    if not output.is_live:
+        return services, None
+    live = LiveSteps(services.audit, output, services.clock)
+    return replace(services, audit=live), live
+
+
+def _name(step: Step) -> tuple[str, str, bool]:
+    return step.what, step.secret if step.what == "promoted" else step.key_id or "", step.ok
