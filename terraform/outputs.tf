@@ -55,17 +55,18 @@ output "emergency_command" {
   value       = "aws lambda invoke --region ${local.region} --function-name ${aws_lambda_function.this["revoke"].function_name} --cli-binary-format raw-in-base64-out --cli-read-timeout 310 --payload '{\"secret_id\":\"SECRET\",\"reason\":\"WHY\",\"incident\":\"INCIDENT\",\"actor\":\"YOU\"}' /dev/stdout"
 }
 
+# It waits for longer than any function may take (900 s).
 output "plan_command" {
   description = "What a sweep would do, in numbers; the lines of its log say the rest."
-  value       = "aws lambda invoke --region ${local.region} --function-name ${aws_lambda_function.this["sweep"].function_name} --cli-binary-format raw-in-base64-out --cli-read-timeout ${var.sweep_timeout + 10} --payload '{\"dry_run\":true}' /dev/stdout"
+  value       = "aws lambda invoke --region ${local.region} --function-name ${aws_lambda_function.this["sweep"].function_name} --cli-binary-format raw-in-base64-out --cli-read-timeout 910 --payload '{\"dry_run\":true}' /dev/stdout"
 }
 
 output "mode" {
   description = "Whether scheduled sweeps change anything."
-  value = var.dry_run ? join(" ", [
-    "DRY RUN: scheduled sweeps plan and report and change nothing.",
-    "Read a plan (plan_command, or rotator plan), then set dry_run = false and apply.",
-    ]) : (
-    var.schedule_enabled ? "IN EARNEST: scheduled sweeps rotate and revoke keys (${var.schedule_expression})." : "STOPPED: the schedule is disabled; nothing is swept."
+  value = !var.schedule_enabled ? "STOPPED: the schedule is disabled; nothing is swept." : (
+    var.dry_run ? join(" ", [
+      "DRY RUN: scheduled sweeps plan and report and change nothing.",
+      "Read a plan (plan_command, or rotator plan), then set dry_run = false and apply.",
+    ]) : "IN EARNEST: scheduled sweeps rotate and revoke keys (${var.schedule_expression})."
   )
 }

@@ -28,6 +28,7 @@ TOP_LEVEL = {
     "package.json",
     "pyproject.toml",
     "rotator",
+    "serverless.reserve.js",
     "serverless.yml",
     "terraform",
     "tests",

@@ -79,6 +79,19 @@ run "stopped" {
   }
 }
 
+run "stopped_in_dry_run" {
+  command = plan
+
+  variables {
+    schedule_enabled = false
+  }
+
+  assert {
+    condition     = startswith(output.mode, "STOPPED")
+    error_message = "The outputs must not speak of scheduled sweeps where there are none."
+  }
+}
+
 run "timeouts" {
   command = plan
 

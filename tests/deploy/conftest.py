@@ -50,7 +50,7 @@ def service(folder: Path) -> dict[str, str]:
     """Lay serverless.yml, node_modules and a package out in a folder; gives the environment for osls in it."""
     if not (ROOT / "node_modules" / ".bin" / "osls").exists():
         missing("osls is not installed")
-    for name in ("serverless.yml", "package.json"):
+    for name in ("serverless.yml", "serverless.reserve.js", "package.json"):
         shutil.copy(ROOT / name, folder)
     (folder / "node_modules").symlink_to(ROOT / "node_modules")
     package(folder)

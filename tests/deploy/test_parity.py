@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from rotator.serverless.events import sweep_request
 from rotator.settings import Settings
 from tests.deploy.actions import FUNCTIONS
 from tests.deploy.cloudformation import Stack
+from tests.deploy.conftest import service
 from tests.deploy.policies import statements
 from tests.deploy.terraform import Applied
 
@@ -210,6 +215,28 @@ def test_events(both: Both) -> None:
         assert (mine["Name"], mine["EventBusName"]) == (other["name"], other["event_bus_name"])
 
 
+@pytest.mark.parametrize("dry_run", ["true", "false"])
+def test_a_schedule_that_is_off_is_said(template: dict[str, Any], dry_run: str) -> None:
+    stack = Stack(template, {"ScheduleState": "DISABLED", "DryRun": dry_run}, {})
+    assert stack.resolve(template["Outputs"]["Mode"]["Value"]) == "STOPPED: the schedule is disabled; nothing is swept."
+
+
+@pytest.mark.parametrize(
+    ("limit", "reserve", "taken"), [("40", "40", False), ("9", "8", True), ("9", "10", False)]
+)
+def test_a_reserve_that_leaves_nothing_is_refused(tmp_path: Path, limit: str, reserve: str, taken: bool) -> None:
+    """As Terraform's validation does: the functions would refuse to start, and with them the emergency's."""
+    environment = service(tmp_path)
+    params = ["--param", f"daily-limit={limit}", "--param", f"reserve={reserve}"]
+    command = ["node_modules/.bin/osls", "print", "--path", "resources.Parameters.Reserve.Default", *params]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    assert (done.returncode == 0) is taken, done.stdout + done.stderr
+    if taken:
+        assert done.stdout.strip().strip("'") == reserve
+    else:
+        assert "reserve must be less than daily-limit" in done.stdout + done.stderr
+
+
 def test_the_outputs_say_whether_anything_is_changed(both: Both) -> None:
     stack, applied = both
     outputs = {name: stack.resolve(one["Value"]) for name, one in stack.template["Outputs"].items()}
@@ -219,5 +246,9 @@ def test_the_outputs_say_whether_anything_is_changed(both: Both) -> None:
     assert theirs["mode"].startswith(word)
     assert outputs["EmergencyCommand"] == theirs["emergency_command"]
     assert outputs["PlanCommand"] == theirs["plan_command"]
+    # The client must not hang up on a function that is still at work: nor, by Lambda's limit, with a longer timeout.
+    for command, function in (("plan_command", "sweep"), ("emergency_command", "revoke")):
+        waits = int(theirs[command].split("--cli-read-timeout ")[1].split()[0])
+        assert waits > (900 if function == "sweep" else _functions(stack)[function]["Timeout"])
     payload = json.loads(theirs["emergency_command"].split("--payload '")[1].split("'")[0])
     assert {"secret_id", "reason", "incident", "actor"} == payload.keys()
