@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rotator.core.directory import Directory, Others
+from rotator.core.garbage import no_search_for_garbage
 from rotator.core.labels import CURRENT
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import AccountSnapshot, Alert, Key, Reason, Resolution, SecretEntry, Severity
@@ -59,6 +60,7 @@ class Fleet:
         return next((entry for entry in every if secret in (entry.name, entry.arn)), None)
 
 
+@no_search_for_garbage()
 def observe_fleet(store: SecretStore) -> Fleet:
     """List every tagged secret: one page a hundred, nothing per secret."""
     managements: dict[str, list[SecretEntry]] = defaultdict(list)
@@ -110,7 +112,8 @@ def management_of(fleet: Fleet, account: str) -> SecretEntry:
 
 def observe_account(store: SecretStore, provider: KeyProvider, fleet: Fleet, account: str) -> AccountSnapshot:
     """One account's snapshot: its secrets, every key at Infobip, and whose key each unlabelled value is."""
-    listing = provider.list_keys()
+    with no_search_for_garbage():
+        listing = provider.list_keys()
     secrets = fleet.managed.get(account, ())
     snapshot = AccountSnapshot(
         account=account,

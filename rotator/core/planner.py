@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from operator import attrgetter
 
@@ -12,6 +9,7 @@ from rotator.core.crowding import Candidate, relieve
 from rotator.core.decisions import LEAVE_ALONE, first
 from rotator.core.draft import Draft
 from rotator.core.durations import human_duration
+from rotator.core.garbage import no_search_for_garbage
 from rotator.core.guards import clock_skew, guard_mass_revocation, mass_missing, quota_used, within_budget
 from rotator.core.holdings import Holdings
 from rotator.core.leftovers import Leftovers
@@ -40,25 +38,8 @@ def plan_account(
     :param force: lift the guard against mass revocation.
     :param secret: plan for this one only (name or ARN); the guards still see the whole account.
     """
-    with _no_search_for_garbage():
+    with no_search_for_garbage():
         return _plan(snapshot, policy, now, force, secret)
-
-
-@contextmanager
-def _no_search_for_garbage() -> Iterator[None]:
-    """Planning makes objects by the million and no circle among them. Python would look through all of them for
-    circles, and through the whole snapshot, again and again: half of the time.
-
-    Plans that are made side by side may overlap: who finds the search switched off leaves it off, and whoever switched
-    it off switches it on again.
-    """
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def _plan(snapshot: AccountSnapshot, policy: Policy, now: datetime, force: bool, secret: str | None) -> AccountPlan:
@@ -82,6 +63,7 @@ def _plan(snapshot: AccountSnapshot, policy: Policy, now: datetime, force: bool,
     for view in views:
         SecretPlanner(common, view).plan()
     relieve(draft, snapshot, candidates, quota, policy, now)
+    candidates.clear()  # each knows who plans it, who knows them all: the circle would outlive the plan
     draft.skipped.sort(key=lambda skip: skip.secret)
     plan_orphans(draft, snapshot, holdings, policy, now, lambda owner: _proves_nothing(snapshot, owner, now))
     report_unknown(draft, holdings, now)
