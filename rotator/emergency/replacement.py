@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from rotator.audit import change
 from rotator.core.labels import key_label
@@ -17,6 +18,9 @@ from rotator.emergency.work import Work, spec_of
 from rotator.errors import Changed, LostRace, Refused, RotatorError
 from rotator.rotation import Rotation
 from rotator.telling import FAILED
+
+MOST_TRIES: Final = 3
+"""Each but the first one means that somebody else promoted a key, or put a value there, in the seconds between."""
 
 
 @dataclass
@@ -38,24 +42,50 @@ class Replacing:
         if self.work.replaced_before(entry):
             return None
         try:
-            try:
-                return self._once(entry)
-            except (Changed, LostRace):
-                # The listing may be five minutes old, or somebody was faster: look again, once.
-                fresh = self.work.fresh(entry.arn)
-                return self._once(fresh) if self._still_needed(fresh) else None
+            return self._until_won(entry)
         except RotatorError as error:
             self._failed(entry, error)
         except Exception as error:  # a mistake of ours must not keep a leaked key alive
             self._failed(entry, error)
         return None
 
-    def _still_needed(self, fresh: SecretEntry) -> bool:
-        """Not where this incident replaced it minutes ago, nor where another secret holds none of the keys any more."""
+    def _until_won(self, entry: SecretEntry) -> Kill | None:
+        """Where somebody was faster: look again, whether what they promoted is what is needed.
+
+        :raises RotatorError: nothing was promoted.
+        """
+        for left in reversed(range(MOST_TRIES)):
+            try:
+                return self._once(entry)
+            except RotatorError as error:
+                entry = self._look_after(error, entry.arn)
+                if not self.still_needed(entry):
+                    return None
+                if not left or not isinstance(error, (Changed, LostRace)):
+                    raise
+        return None
+
+    def _look_after(self, error: RotatorError, arn: str) -> SecretEntry:
+        try:
+            fresh = self.work.fresh(arn)
+        except RotatorError:
+            raise error from None
+        if isinstance(error, Changed) and self._is_main(arn):
+            # The listing was older than what consumers had when the incident began, up to five minutes.
+            self.work.condemn(kill for kill in kills_of(fresh) if not self.work.is_newer(kill))
+        return fresh
+
+    def still_needed(self, fresh: SecretEntry) -> bool:
+        """Not where this incident or another rotation replaced it meanwhile, nor where it holds no key that ends."""
         if self.work.replaced_before(fresh):
             return False
+        current = next((kill for kill in kills_of(fresh) if kill.role == CURRENT), None)
+        if current is not None and self.work.is_newer(current):
+            self.work.replaced_by_others.add(fresh.arn)
+            self.work.step("promoted", fresh.name, current.key_id, "by another rotation, which was faster")
+            return False
         dying = {kill.key_id for kill in self.work.plan.kills}
-        return self._is_main(fresh.arn) or read_lifecycle(fresh).current_key in dying
+        return self._is_main(fresh.arn) or (current is not None and current.key_id in dying)
 
     def _once(self, entry: SecretEntry) -> Kill | None:
         """:raises RotatorError: nothing was promoted; what was made is revoked, or found by the next sweep."""

@@ -69,11 +69,13 @@ class Run:
         named, secret = self.plan.named_kill, self.plan.secret
         if named is not None:
             self.killing.kill_all([named])
-        entry = None if secret is None else self._look(secret)
+        entry = None if secret is None else self._look_first(secret)
         self.killing.kill_all(self.plan.kills if entry is None else self._dying(entry))
         if self.plan.strategy is Strategy.REVOKE_ONLY:
             return
         first = [entry or listed for listed in self.plan.replaced if secret is not None and listed.arn == secret.arn]
+        if first and not self.replacing.still_needed(first[0]):
+            first = []  # a rotation was faster than this
         others = [listed for listed in self.plan.replaced if secret is None or listed.arn != secret.arn]
         self.killing.kill_all(self.replacing.replace_all((*first, *others, *self._unlabelled_holders())))
         if first and secret is not None and secret.arn not in self.work.promoted and entry is not None:
@@ -87,6 +89,12 @@ class Run:
             return self.work.fresh(secret.arn)
         except RotatorError:
             return secret
+
+    def _look_first(self, secret: SecretEntry) -> SecretEntry:
+        """The same, before anybody can have been told of the incident: what it shows, the listing was too old for."""
+        entry = self._look(secret)
+        self.work.condemn(kill for kill in kills_of(entry) if not self.work.is_newer(kill))
+        return entry
 
     def _is_current(self, kill: Kill) -> bool:
         """Whether consumers get that key after all (a rollback within the last minutes, say)."""
@@ -104,17 +112,28 @@ class Run:
         return [kill for kill in kills if not self._spared(kill, entry)]
 
     def _spared(self, kill: Kill, entry: SecretEntry) -> bool:
-        """A current key that this incident made, or that was not named and that nothing has replaced yet."""
-        if read_lifecycle(entry).current_key != kill.key_id:
-            return False
-        return self.work.replaced_before(entry) or self.plan.named not in (None, kill.key_id)
+        """What is no leak, or what consumers get and nothing has replaced: that dies only where it may be the leak.
+
+        Such a one was not named, or this incident made it, or somebody promoted it since the incident began.
+        """
+        if read_lifecycle(entry).current_key == kill.key_id:
+            others = self.work.replaced_before(entry) or self.plan.named not in (None, kill.key_id)
+            return others or kill.key_id not in self.work.condemned
+        planned = any(kill.key_id == known.key_id for known in self.plan.kills)
+        return not planned and self.work.is_newer(kill)
 
     def _say_spared(self, entry: SecretEntry) -> None:
-        current = read_lifecycle(entry).current_key
-        if self.plan.named in (None, current) or self.plan.repeated or self.work.replaced_before(entry):
+        current, work = read_lifecycle(entry).current_key, self.work
+        if current is None or self.plan.repeated or work.replaced_before(entry) or entry.arn in work.replaced_by_others:
             return
-        self.work.report.errors.append(
-            f"the current key {current} of {entry.name} was not named and stays, since nothing has replaced it"
+        if self.plan.named not in (None, current):
+            why = "was not named"
+        elif current not in work.condemned:
+            why = "was put there after this incident began"
+        else:
+            return
+        work.report.errors.append(
+            f"the current key {current} of {entry.name} {why} and stays, since nothing has replaced it"
         )
 
     def _unlabelled_holders(self) -> list[SecretEntry]:
@@ -155,5 +174,7 @@ class Run:
             return True
         if self.plan.repeated and kill.key_id not in {planned.key_id for planned in self.plan.kills}:
             return False
-        # What this very run made was superseded by somebody else's, and is not what leaked.
-        return kill.role not in (CURRENT, PENDING) and kill.version_id not in self.work.made
+        if kill.role in (CURRENT, PENDING):
+            return False
+        # What this very run made, or another rotation since, was superseded by somebody else's, and is not what leaked.
+        return kill.version_id not in self.work.made and not self.work.is_newer(kill)

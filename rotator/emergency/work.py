@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from rotator.context import AccountContext, Budget, Services
 from rotator.core.emergencies import emergency_version_id, made_for_incident
+from rotator.core.labels import parse_key_name
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import AccountSnapshot, Key, SecretEntry, Spec
 from rotator.core.secret import Secret
 from rotator.core.spec import parse_spec
 from rotator.emergency.holders import is_unlabelled, with_label
-from rotator.emergency.model import EmergencyPlan
+from rotator.emergency.model import PENDING, EmergencyPlan, Kill
 from rotator.emergency.report import EmergencyReport, Step
 from rotator.errors import KeyNotFound, RotatorError
 from rotator.observe import management_of, resolve_current
 from rotator.ports import KeyProvider
+
+JUST_BEFORE: Final = timedelta(seconds=5)
+"""Clocks tell whole seconds, and nobody reports a leak of a key that is younger than this."""
 
 
 @dataclass
@@ -31,8 +36,10 @@ class Work:
     :param unlabelled: ARNs whose current version still lacks its key label.
     :param made: version ids that were chosen in this run.
     :param promoted: ARNs that have a new key.
+    :param replaced_by_others: ARNs whose new key another rotation made, since the incident began.
     :param dead: keys that Infobip confirmed to be ended.
     :param gone: keys that Infobip says it does not have.
+    :param condemned: keys that consumers had when the incident began, or that were named: they die whatever happens.
     """
 
     services: Services
@@ -47,8 +54,10 @@ class Work:
     unlabelled: set[str] = field(default_factory=set)
     made: set[str] = field(default_factory=set)
     promoted: set[str] = field(default_factory=set)
+    replaced_by_others: set[str] = field(default_factory=set)
     dead: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
+    condemned: set[str] = field(default_factory=set)
     admitted: set[frozenset[str]] = field(default_factory=set)
     """``allowedIPs`` of keys that authenticated from here: they do not shut this machine out."""
 
@@ -56,6 +65,7 @@ class Work:
         self.keys.update(self.plan.keys)
         self.values.update(self.plan.values)
         self.unlabelled.update(self.plan.unlabelled)
+        self.condemn(self.plan.kills)
         choose = self.services.new_version_id
 
         def chosen() -> str:
@@ -80,6 +90,32 @@ class Work:
         life = read_lifecycle(entry)
         mine = self.plan.named is None or self.plan.named != life.current_key
         return mine and made_for_incident(entry.arn, self.incident, life.current_version)
+
+    def condemn(self, kills: Iterable[Kill]) -> None:
+        """These die whatever happens, but for a stored key that nobody had yet: somebody may promote it meanwhile."""
+        self.condemned |= {kill.key_id for kill in kills if kill.role != PENDING or kill.key_id == self.plan.named}
+
+    def is_newer(self, kill: Kill) -> bool:
+        """Whether a rotation, somebody else's, stored the key since the incident began: it is no leak, but what helps.
+
+        Only where its name proves that it is a rotation's. What was made by hand may be an old one that is put back.
+        """
+        if kill.key_id == self.plan.named or kill.key_id in self.condemned:
+            return False
+        try:
+            key = self.key(kill.key_id)
+            name = parse_key_name(key.name) if key is not None else None
+            own = name is not None and name.deployment == self.services.policy.deployment
+            if key is None or name is None or not own or name.version_id != kill.version_id:
+                return False
+            # AWS tells no time of its own: where this machine's clock differs from Infobip's, it is this one that errs.
+            since = self.begun + (self.provider.skew() or timedelta(0)) - JUST_BEFORE
+            if key.valid_from is not None and key.valid_from >= since:
+                return True
+            stored = self.services.store.version_dates(kill.arn).get(name.version_id)
+        except RotatorError:
+            return False
+        return stored is not None and stored >= since
 
     def context(self, *entries: SecretEntry) -> AccountContext:
         """What acting needs; without a daily budget, so that the reserve is used."""

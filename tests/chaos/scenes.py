@@ -6,12 +6,18 @@ import contextlib
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from rotator.core.labels import CURRENT, PENDING
+from rotator.audit import Trigger
+from rotator.core.emergencies import made_for_incident, made_in_emergency
+from rotator.core.labels import CURRENT, PENDING, parse_key_label, parse_key_name
+from rotator.core.lifecycle import read_lifecycle
 from rotator.emergency import Emergency, EmergencyPlan, EmergencyReport, Strategy, Target
+from rotator.errors import RotatorError
 from rotator.manual import adopt, rotate_now
+from rotator.reconcile import Reconciler
 from rotator.rollback import rollback
+from rotator.rotation.steps import Step, run_step
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import Options
 from tests.chaos.faults import Kill
@@ -23,6 +29,18 @@ NAME = "prod/sms"
 MINUTE = timedelta(minutes=1)
 
 
+class Strict(Witness):
+    """In an emergency too only the keys that there were when it began may end without a grace.
+
+    And those that are not of our own making: who stores such a one meanwhile may well put the leaked one back.
+    """
+
+    def _check_revocation(self, key_id: str, name: str, now: datetime, when: str) -> None:
+        emergency, self.emergency = self.emergency, parse_key_name(name) is None
+        super()._check_revocation(key_id, name, now, when)
+        self.emergency = emergency
+
+
 @dataclass
 class Scene:
     """One run: the world, who watches it, and where the actors stand."""
@@ -31,6 +49,20 @@ class Scene:
     witness: Witness
     stage: Stage = field(init=False)
     emergencies: list[tuple[EmergencyPlan, EmergencyReport]] = field(default_factory=list)
+    leaked: set[str] = field(default_factory=set)
+
+    def condemn(self, incident: str | None) -> None:
+        """An emergency begins: what consumers have, or had, must die. What is stored and not promoted yet may."""
+        entry = self.world.store.peek(NAME)
+        life = read_lifecycle(entry)
+        for version, labels in entry.versions.items():
+            if incident is None and made_in_emergency(entry.arn, version):
+                continue
+            if made_for_incident(entry.arn, incident, version):
+                continue
+            keys = {key_id for label in labels if (key_id := parse_key_label(label))}
+            self.world.condemned |= keys
+            self.leaked |= keys - {life.pending_key}
 
 
 Act = Callable[[Scene], object]
@@ -54,10 +86,13 @@ def roll_back(scene: Scene) -> object:
     return rollback(scene.world.reconciler(), NAME, "asked for")
 
 
-def _emergency(strategy: Strategy) -> Act:
+def _emergency(strategy: Strategy, incident: str | None = "INC-1") -> Act:
     def act(scene: Scene) -> object:
-        run = Emergency(scene.world.services(), "leaked", "INC-1")
+        scene.condemn(incident)
+        run = Emergency(scene.world.services(), "leaked", incident)
         (plan,) = run.plan(Target(secret=NAME), strategy)
+        assert plan.secret is not None
+        scene.world.condemned |= read_lifecycle(plan.secret).named  # what was promoted since the act began
         report = run.execute(plan)
         scene.emergencies.append((plan, report))
         return report
@@ -68,6 +103,8 @@ def _emergency(strategy: Strategy) -> Act:
 replace_first = _emergency(Strategy.REPLACE_FIRST)
 revoke_first = _emergency(Strategy.REVOKE_FIRST)
 revoke_only = _emergency(Strategy.REVOKE_ONLY)
+nameless = _emergency(Strategy.REPLACE_FIRST, None)
+another_incident = _emergency(Strategy.REPLACE_FIRST, "INC-2")
 
 
 def another_function(scene: Scene) -> None:
@@ -75,8 +112,7 @@ def another_function(scene: Scene) -> None:
     world, store, version = scene.world, scene.world.store, str(uuid.UUID(int=7))
 
     def begin() -> bool:
-        entry = store.peek(NAME)
-        if any(PENDING in labels and CURRENT not in labels for labels in entry.versions.values()):
+        if is_rotating(world):
             return False  # AWS refuses it
         store.start_rotation(NAME, version)
         return True
@@ -95,6 +131,39 @@ def another_function(scene: Scene) -> None:
         for step in (create, finish):
             scene.stage.stop(f"by hand {step.__name__}")
             scene.witness.by_hand(step)
+
+
+def own_steps(scene: Scene) -> None:
+    """Secrets Manager's RotateSecret with our function: four steps, all of them tried once more after a failure."""
+    world, store, token = scene.world, scene.world.store, str(uuid.UUID(int=9))
+
+    def begin() -> bool:
+        if is_rotating(world):
+            return False  # AWS refuses it
+        store.start_rotation(NAME, token)
+        return True
+
+    def cancel() -> None:
+        """What people are told to do with what is left of it; a stored key is the next sweep's."""
+        labels = store.peek(NAME).versions.get(token, frozenset())
+        if labels == {PENDING}:
+            store.label_by_hand(NAME, PENDING, None, token)
+
+    scene.stage.stop("by hand begin")
+    if not scene.witness.by_hand(begin):
+        return
+    for _ in range(2):
+        with contextlib.suppress(RotatorError):
+            for which in Step:
+                run_step(Reconciler(world.services(Trigger.SECRETSMANAGER)), NAME, token, which)
+            return
+    scene.stage.stop("by hand cancel")
+    scene.witness.by_hand(cancel)
+
+
+def is_rotating(world: World) -> bool:
+    """Whether a version is pending, in AWS's eyes."""
+    return any(PENDING in labels and CURRENT not in labels for labels in world.store.peek(NAME).versions.values())
 
 
 def suspended(*jumps: timedelta) -> Act:
@@ -207,7 +276,8 @@ class Play:
     def run(self, turns: Iterator[str]) -> tuple[str, list[str], Scene]:
         """One interleaving. Gives its order, what it broke, and the scene."""
         world = self.make()
-        witness = Witness(world, emergency=self.emergency, consumers=self.consumers, pending=False)
+        kind = Strict if self.emergency else Witness
+        witness = kind(world, emergency=self.emergency, consumers=self.consumers, pending=False)
         scene = Scene(world, witness)
         scene.stage = Stage(world, {letter: _bound(act, scene) for letter, act in self.acts.items()})
         witness.start()
@@ -232,12 +302,15 @@ def _afterwards(scene: Scene) -> list[str]:
     """Sweeps go on for three hours, and then past every grace: is everything as it should be?"""
     world, witness = scene.world, scene.witness
     broken: list[str] = []
-    for plan, report in scene.emergencies:
-        dead = {key.id for key in world.infobip.keys() if not key.enabled}
-        broken += [
-            f"key {k.key_id} lives after the emergency" for k in plan.kills if report.ok and k.key_id not in dead
-        ]
+    dead = {key.id for key in world.infobip.keys() if not key.enabled}
+    broken += [f"key {key_id} lives after the emergency" for key_id in sorted(scene.leaked - dead)]
+    broken += [f"the emergency failed: {error}" for _, report in scene.emergencies for error in report.errors]
     witness.emergency = False
+    entry = world.store.peek(NAME)
+    life = read_lifecycle(entry)
+    if made_in_emergency(entry.arn, life.current_version):
+        # Who finishes what an emergency began can't know what leaked: what it replaces ends without a grace.
+        world.condemned |= {item.key_id for item in life.retiring if item.revoke_at <= world.clock.now()}
     for _ in range(2):
         world.pass_time(HOUR)
         world.sweep()
