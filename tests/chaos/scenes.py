@@ -201,6 +201,14 @@ def in_grace() -> World:
     return world
 
 
+def masked_in_grace() -> World:
+    """Nobody can go on with somebody else's key: each has to make its own."""
+    world = masked()
+    world.sweep()
+    world.pass_time(HOUR)
+    return world
+
+
 def grace_nearly_over() -> World:
     """A minute before the end of a grace, in which nothing else is due."""
     world = World()
