@@ -187,3 +187,20 @@ def test_an_unreadable_management_secret_is_said() -> None:
     assert not report.ok
     assert any("infobip/main" in error for error in report.errors)
     assert alive(world, current)
+
+
+def test_a_label_that_can_not_be_set_keeps_no_other_key_from_being_reported() -> None:
+    """Neither ends: for each it is said that nobody will try again by himself, and what died is still proven dead."""
+    world = World()
+    old, current = in_grace(world)
+    fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=500)
+    refuse("add_label", DENIED)(world)
+    report = revoke(world)
+    assert report.replaced == (NAME,)
+    assert [(s.key_id, s.ok) for s in report.steps if s.what == "revoked"] == [(current.id, False), (old.id, False)]
+    for key in (old, current):
+        (said,) = (error for error in report.errors if key.id in error)
+        assert "NOT known to be revoked" in said
+        assert "Repeat the command" in said
+        assert "next sweep" not in said
+    assert len(world.events_named("revocation.failed", "failure")) == 2

@@ -87,6 +87,7 @@ class Rotation:
             raise Changed(
                 f"{entry.name} was given another value after version {version_id} was stored, which is retired"
             )
+        self.flow.looked = self.flow.now()
         try:
             key = self.context.provider.get_key(key_id).key
         except KeyNotFound:
@@ -104,8 +105,10 @@ class Rotation:
             creation = replace(creation, old=key)
         creation.compare(key, creation.request(version_id), version_id, resumed=True, staged=True)
         stored = self.context.services.store.read_version(entry.arn, version_id)
+        value = decode(stored.text, spec.value_field, entry.name).key
         promotion = Promotion(self.flow, entry, spec, life, key, version_id, self.emergency)
-        promotion.probe(decode(stored.text, spec.value_field, entry.name).key, staged=True)
+        promotion.probe(value, staged=True)
+        promotion.still_lives(value)
         return promotion
 
     def _look(self) -> tuple[SecretEntry, Spec, Lifecycle]:
@@ -238,6 +241,7 @@ class Rotation:
         if stored is None:
             # AWS makes a secret's very first version current by itself: it has to be proven before it is stored.
             promotion.probe(value, staged=False)
+            promotion.still_lives(value, staged=False)
         text = encode_replacement(
             stored.text if stored else None,
             spec.value_field,
@@ -253,6 +257,7 @@ class Rotation:
 
     def _resume_unstored(self, creation: Creation, life: Lifecycle, key_id: str, version_id: str) -> Promoted:
         entry = creation.entry
+        self.flow.looked = self.flow.now()
         fetched = self.context.provider.get_key(key_id)
         if fetched.value is None or not fetched.key.alive(self.flow.now()):
             raise Changed(f"key {key_id}, made for {entry.name}, can't be read any more; it is revoked as an orphan")

@@ -33,7 +33,7 @@ class Creation:
         :raises RotatorError: nothing usable was made; what was made is revoked, or an orphan with a name.
         """
         request = self.request(version_id)
-        self.flow.begun = self.flow.now()
+        self.flow.begun = self.flow.looked = self.flow.now()
         if not self.flow.context.budget.take_create():
             raise Changed(f"today's creations are used up, {self.entry.name} waits", advice="The next sweep goes on.")
         try:

@@ -29,6 +29,7 @@ class Flow:
     :param said: an operator's own words, which stand in the audit as the reason.
     :param own: whether this very run made the key: then nobody else is likely to be at work on it.
     :param begun: when the key was asked for, where this run did.
+    :param looked: when this run last asked Infobip what the key is, or asked for it.
     """
 
     context: AccountContext
@@ -36,6 +37,7 @@ class Flow:
     said: str = ""
     own: bool = False
     begun: datetime | None = None
+    looked: datetime | None = None
 
     def now(self) -> datetime:
         """The time."""

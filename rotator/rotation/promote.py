@@ -56,15 +56,15 @@ class Promotion:
     version_id: str
     emergency: bool = False
 
-    def still_lives(self, value: Secret) -> None:
-        """After ten minutes a key is checked and probed once more.
+    def still_lives(self, value: Secret, *, staged: bool = True) -> None:
+        """A key that was looked at more than ten minutes ago is checked and probed once more.
 
         :raises Changed: somebody ended it meanwhile; it was given up.
         """
-        if self.flow.begun is None or self.flow.now() - self.flow.begun <= STALE_CREATE:
+        if self.flow.looked is None or self.flow.now() - self.flow.looked <= STALE_CREATE:
             return
-        self._check_alive()
-        self.probe(value, staged=True)
+        self._check_alive(staged=staged)
+        self.probe(value, staged=staged)
 
     def outlast(self) -> None:
         """Let those act who looked before the version was stored and take its key, which is that old, for an orphan.
@@ -75,12 +75,13 @@ class Promotion:
         if made is None or self.flow.now() - made < ORPHAN_SOON:
             return
         self.flow.context.services.clock.sleep(HUNT.total_seconds())
-        self._check_alive()
+        self._check_alive(staged=True)
 
-    def _check_alive(self) -> None:
+    def _check_alive(self, *, staged: bool) -> None:
+        self.flow.looked = self.flow.now()
         fresh = self.flow.context.provider.get_key(self.key.id).key
         if not fresh.alive(self.flow.now()):
-            self.flow.give_up(self.entry, self.key.id, self.version_id, staged=True, revoke=fresh.enabled)
+            self.flow.give_up(self.entry, self.key.id, self.version_id, staged=staged, revoke=fresh.enabled)
             raise Changed(f"the new key {self.key.id} of {self.entry.name} was ended meanwhile; it was given up")
 
     def stage(self, text: Secret) -> None:

@@ -44,6 +44,7 @@ class Stepwise(Rotation):
         for key in provider.find_by_name(request.name):
             if not key.alive(self.flow.now()):
                 continue
+            self.flow.looked = self.flow.now()
             fetched = provider.get_key(key.id)
             fields = self.flow.fields(creation.entry, token, key.id)
             if fetched.value is not None:

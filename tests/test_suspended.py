@@ -1,0 +1,161 @@
+"""A process that stood still, or looked too early: what it saw then is not believed when it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from rotator.core.model import Outcome
+from rotator.manual import rotate_now
+from rotator.sandbox.faults import Fault, FaultKind
+from tests.world import DAY, HOUR, World
+
+NAME = "prod/sms"
+LIST, KEY, PROBE = "api-keys$", "api-keys/", "balance"
+PAUSE = timedelta(minutes=11)
+
+
+def due() -> World:
+    world = World()
+    world.managed(NAME, left=20 * DAY, age=70 * DAY)
+    return world
+
+
+def then(world: World, method: str, path: str, act: Callable[[], object], *, before: bool = False) -> Fault:
+    """Let something happen at the next such request."""
+    kind = FaultKind.HOOK_BEFORE if before else FaultKind.HOOK_AFTER
+    return world.infobip.faults.add(Fault(kind, method=method, path=path, hook=lambda _request, _answer: act()))
+
+
+def made(world: World) -> str:
+    """The id of the newest key."""
+    return world.infobip.keys()[-1].id
+
+
+def stood_still(world: World) -> None:
+    """Eleven minutes pass, in which somebody ends the new key."""
+    world.pass_time(PAUSE)
+    world.infobip.portal_disable(made(world))
+
+
+def rests(world: World) -> None:
+    """Consumers have a key that works, and sweeps bring it to an end."""
+    assert world.consumer_works(NAME)
+    for _ in range(3):
+        world.pass_time(HOUR)
+        sweep = world.sweep()
+    assert sweep.ok
+    assert world.consumer_works(NAME)
+    assert world.current_key(NAME).id not in {key.id for key in world.infobip.keys() if not key.enabled}
+    assert not any("AWSPENDING" in labels and "AWSCURRENT" not in labels for labels in world.labels(NAME).values())
+
+
+def test_a_new_key_is_looked_at_again_after_a_pause() -> None:
+    world = due()
+    old = world.current_key(NAME)
+    pause = then(world, "GET", PROBE, lambda: stood_still(world))
+    (result,) = world.sweep().results
+    assert pause.hits == 1
+    assert result.outcome is Outcome.DEFERRED
+    assert "was ended meanwhile" in str(result.error)
+    assert world.current_key(NAME).id == old.id
+    rests(world)
+
+
+@pytest.mark.parametrize(("killed_at", "age"), [(("GET", PROBE), HOUR), (("POST", LIST), timedelta(minutes=1))])
+def test_what_a_killed_run_left_is_looked_at_again_after_a_pause(killed_at: tuple[str, str], age: timedelta) -> None:
+    """A stored version, and a key that was not stored."""
+
+    def kill() -> None:
+        raise KeyboardInterrupt
+
+    world = due()
+    old = world.current_key(NAME)
+    killed = then(world, *killed_at, kill)
+    with pytest.raises(KeyboardInterrupt):
+        world.sweep()
+    assert killed.hits == 1
+    world.pass_time(age)
+    then(world, "GET", PROBE, lambda: stood_still(world))
+    (result,) = world.sweep().results
+    assert "was ended meanwhile" in str(result.error)
+    assert world.current_key(NAME).id == old.id
+    rests(world)
+
+
+def test_a_first_key_is_looked_at_again_before_it_is_stored() -> None:
+    """Storing it makes it current: afterwards would be too late."""
+    world = due()
+    world.store.create_secret("prod/new", world.tags(scopes="sms:manage"))
+    world.sweep(secret=NAME)
+    then(world, "GET", PROBE, lambda: stood_still(world))
+    (result,) = world.sweep(secret="prod/new").results
+    assert "was ended meanwhile" in str(result.error)
+    assert world.try_read("prod/new") is None
+    world.pass_time(HOUR)
+    world.sweep()
+    assert world.consumer_works("prod/new")
+
+
+def test_a_key_that_was_stored_late_outlasts_those_who_took_it_for_an_orphan() -> None:
+    """Another sweep looked right before it was stored; its call that ends the key arrives within the next minute."""
+    world = due()
+    old = world.current_key(NAME)
+    move = world.clock.advance
+
+    def stored_late(op: str, _secret: str) -> None:
+        if op != "stage":
+            return
+        world.store.before = None
+        move(timedelta(minutes=31))
+        arrives, key_id = world.clock.now() + timedelta(seconds=50), made(world)
+
+        def advance(by: timedelta) -> None:
+            move(by)
+            if world.clock.now() >= arrives:
+                world.infobip.portal_disable(key_id)
+
+        world.clock.advance = advance  # type: ignore[method-assign]
+
+    world.store.before = stored_late
+    (result,) = world.sweep().results
+    assert "was ended meanwhile" in str(result.error)
+    assert world.current_key(NAME).id == old.id
+    world.clock.advance = move  # type: ignore[method-assign]
+    rests(world)
+
+
+@pytest.mark.parametrize("way", ["disabled", "gone"])
+def test_an_old_key_lives_on_where_the_current_one_was_ended_after_the_listing(way: str) -> None:
+    """The listing is minutes old where an account is large: the key in use is read again, right before."""
+    world = World()
+    old = world.managed(NAME, left=200 * DAY)
+    rotate_now(world.reconciler(), NAME, "test")
+    world.pass_time(72 * HOUR)
+    current = world.current_key(NAME)
+    end = world.infobip.portal_disable if way == "disabled" else world.infobip.portal_delete
+    then(world, "GET", LIST, lambda: end(current.id))
+    (result,) = world.sweep().results
+    assert result.action.key_id == old.id
+    assert result.outcome is Outcome.FAILED
+    assert world.infobip.key(old.id).enabled
+
+
+def test_a_429_ends_the_sweep_of_that_account_and_of_no_other() -> None:
+    world = due()
+    world.managed("prod/voice", left=19 * DAY, age=70 * DAY)
+    world.managed("other/mail", account="other", left=20 * DAY, age=70 * DAY)
+    mine = world.accounts["main"]
+    ours = {"method": "POST", "path": LIST, "when": lambda request: b"prod/" in request.body}
+    throttled = world.infobip.faults.add(Fault(FaultKind.THROTTLE, **ours))
+    results = {result.action.secret: result for result in world.sweep().results}
+    assert results["prod/voice"].outcome is results[NAME].outcome is Outcome.DEFERRED
+    assert "not begun" in str(results[NAME].error)
+    assert results["other/mail"].outcome is Outcome.DONE
+    assert throttled.hits == throttled.matched == 1
+    assert world.infobip.creates_used(mine) == 0
+    world.infobip.faults.clear()
+    world.pass_time(HOUR)
+    assert all(result.outcome is Outcome.DONE for result in world.sweep().results)
