@@ -148,8 +148,8 @@ def test_a_429_ends_the_sweep_of_that_account_and_of_no_other() -> None:
     world.managed("prod/voice", left=19 * DAY, age=70 * DAY)
     world.managed("other/mail", account="other", left=20 * DAY, age=70 * DAY)
     mine = world.accounts["main"]
-    ours = {"method": "POST", "path": LIST, "when": lambda request: b"prod/" in request.body}
-    throttled = world.infobip.faults.add(Fault(FaultKind.THROTTLE, **ours))
+    throttled = Fault(FaultKind.THROTTLE, method="POST", path=LIST, when=lambda request: b"prod/" in request.body)
+    world.infobip.faults.add(throttled)
     results = {result.action.secret: result for result in world.sweep().results}
     assert results["prod/voice"].outcome is results[NAME].outcome is Outcome.DEFERRED
     assert "not begun" in str(results[NAME].error)

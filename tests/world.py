@@ -62,7 +62,8 @@ class World:
         self.clock = VirtualClock(start)
         self.infobip = InfobipWorld(self.clock, seed=seed, options=options)
         self.redactor = Redactor()
-        self.store = MemoryStore(self.clock, staleness=staleness, learn=self.redactor.learn)
+        self._learned: set[str] = set()
+        self.store = MemoryStore(self.clock, staleness=staleness, learn=self.learn)
         self.events = Events()
         self.readers: ReaderLog | None = None
         self.policy = policy or Policy()
@@ -130,13 +131,19 @@ class World:
 
     # ---- using it ---------------------------------------------------------------------------------------------------
 
+    def learn(self, text: str) -> None:
+        """Let the redactor know a secret, once: the same few come with every call."""
+        if text not in self._learned:
+            self._learned.add(text)
+            self.redactor.learn(text)
+
     def connect(self, entry: SecretEntry, text: Secret) -> KeyProvider:
         """The real client, its connections ending in the simulated Infobip."""
         credentials = parse_credentials(entry.name, text)
         return InfobipClient(
             credentials,
             self.clock,
-            learn=self.redactor.learn,
+            learn=self.learn,
             rng=random.Random(self.rng.random()),
             adapters=lambda: InProcessAdapter(self.infobip),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from rotator.errors import (
     PreconditionFailed,
@@ -15,6 +16,7 @@ from rotator.errors import (
     StoreUnavailable,
 )
 from rotator.sandbox.faults import Fault, FaultBody, FaultKind
+from rotator.sandbox.memory_store import Hook
 from rotator.sandbox.wire import Request, Response
 from tests.world import World
 
@@ -23,18 +25,23 @@ class Kill(BaseException):
     """The process is gone."""
 
 
+WRITES = frozenset({"stage", "promote", "add_label", "remove_label"})
+
+
 @dataclass(frozen=True)
 class AwsFault:
-    """At one call of Secrets Manager: raised before the effect, or after it."""
+    """At one call of Secrets Manager: raised before the effect, or after it; or, instead, time passes ahead of it."""
 
     name: str
     error: Callable[[str], BaseException]
     after: bool = False
     reads: bool = True
     writes: bool = True
+    pause: timedelta = timedelta(0)
 
-
-WRITES = frozenset({"stage", "promote", "add_label", "remove_label"})
+    def applies(self, op: str) -> bool:
+        """Whether that call can go wrong so."""
+        return self.writes if op in WRITES else self.reads
 
 
 def _lost(op: str) -> RotatorError:
@@ -103,35 +110,70 @@ def _faults() -> tuple[HttpFault, ...]:
 HTTP_FAULTS = _faults()
 
 
-def arm_aws(world: World, fault: AwsFault, index: int) -> None:
-    """Let the ``index``-th call of Secrets Manager (from 0, of those to come) go wrong."""
+SUSPENDED = timedelta(minutes=11)
+"""How long a process stands still ahead of a call: for longer than a creation may be old when it is promoted."""
+SUSPENSION = AwsFault("suspended", lambda op: Kill(), pause=SUSPENDED)
+"""For single calls only, at either far end: the two years have time pass by themselves."""
+
+
+@dataclass
+class Armed:
+    """A fault that waits for its call, and says whether that came."""
+
+    hits: Callable[[], int]
+
+
+def arm(world: World, fault: AwsFault | HttpFault, index: int, *, infobip: bool) -> Armed:
+    """Let the ``index``-th call of one far end (from 0, of those to come) go wrong."""
+    if isinstance(fault, HttpFault):
+        armed = world.infobip.faults.add(fault.make(index + 1))
+    elif infobip:
+        assert fault.pause
+        hook = _pause(world, fault.pause)
+        armed = world.infobip.faults.add(Fault(FaultKind.HOOK_BEFORE, nth=index + 1, hook=hook))
+    else:
+        return _arm_aws(world, fault, index)
+    return Armed(lambda: armed.hits)
+
+
+def _pause(world: World, pause: timedelta) -> Callable[[Request, Response | None], None]:
+    return lambda _request, _answer: world.pass_time(pause)
+
+
+def _arm_aws(world: World, fault: AwsFault, index: int) -> Armed:
     count = -1
-    hit = False
+    hits = 0
+    due = False
+    earlier_before, earlier = world.store.before, world.store.after
 
     def before(op: str, secret: str) -> None:
-        nonlocal count, hit
+        nonlocal count, hits, due
+        if earlier_before is not None:
+            earlier_before(op, secret)
         count += 1
-        applies = fault.writes if op in WRITES else fault.reads
-        hit = count == index and applies
-        if hit and not fault.after:
-            hit = False
+        if count != index or not fault.applies(op):
+            return
+        hits += 1
+        if fault.pause:
+            world.pass_time(fault.pause)
+        elif fault.after:
+            due = True
+        else:
             raise fault.error(op)
 
-    earlier = world.store.after
-
     def after(op: str, secret: str) -> None:
-        nonlocal hit
+        nonlocal due
         if earlier is not None:
             earlier(op, secret)
-        if hit and fault.after:
-            hit = False
+        if due:
+            due = False
             raise fault.error(op)
 
     world.store.before, world.store.after = before, after
+    return Armed(lambda: hits)
 
 
-def disarm(world: World, after: object) -> None:
-    """No more faults."""
-    world.store.before = None
-    world.store.after = after  # type: ignore[assignment]
+def disarm(world: World, before: Hook | None, after: Hook | None) -> None:
+    """No more faults: the hooks are those from before again."""
+    world.store.before, world.store.after = before, after
     world.infobip.faults.clear()

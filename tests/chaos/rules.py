@@ -69,7 +69,7 @@ class Watch:
             if key is not None:
                 current.add(key.id)
             if self.consumers and name not in self.world.exempt and not self.world.infobip.authenticates(value):
-                self.broken.append(f"rule 1: {name} has no working key after {when}")
+                self._not_served(name, "" if key is None else key.id, when)
         for key_id in current:
             self._was_current[key_id] = None
         for key_id, ceased in self._was_current.items():
@@ -80,11 +80,19 @@ class Watch:
             self._enabled[key.id] = key.enabled
             if before and not key.enabled and not self.world.by_portal:
                 self._check_revocation(key.id, key.name, now, when)
+        most = self.world.policy.daily_limit - (0 if self.emergency else self.world.policy.reserve)
         for account in self.world.accounts.values():
-            creates, updates = self.world.infobip.busiest_day(account)
-            most = self.world.policy.daily_limit - (0 if self.emergency else self.world.policy.reserve)
+            creates, updates = self._busiest_day(account)
             if max(creates, updates) > most:
                 self.broken.append(f"rule 7: {creates} creates and {updates} updates in a day after {when}")
+
+    def _busiest_day(self, account: str) -> tuple[int, int]:
+        """The most creates and updates that ever fell into 24 hours."""
+        return self.world.infobip.busiest_day(account)
+
+    def _not_served(self, name: str, key_id: str, when: str) -> None:
+        """A consumer of that secret gets a key that does not work (``""``: a value that is none)."""
+        self.broken.append(f"rule 1: {name} has no working key after {when}")
 
     def _check_revocation(self, key_id: str, name: str, now: datetime, when: str) -> None:
         if self.emergency or key_id in self.world.condemned:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos.faults import AWS_FAULTS, AwsFault
+from tests.chaos.faults import AwsFault
 from tests.chaos.flows import FLOWS, Flow
-from tests.chaos.kills import calls_of, disturbed
+from tests.chaos.kills import AT_AWS, at_aws, disturbed
 
 
-@pytest.mark.parametrize("fault", AWS_FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", AT_AWS, ids=lambda fault: fault.name)
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
 def test_secrets_manager(flow: Flow, fault: AwsFault) -> None:
-    broken = [text for index in range(calls_of(flow)[0]) for text in disturbed(flow, fault, index)]
+    broken = [text for index in at_aws(flow, fault) for text in disturbed(flow, fault, index, infobip=False)]
     assert not broken, "\n".join(broken[:12])

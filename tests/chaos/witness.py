@@ -105,11 +105,16 @@ class Witness(Watch):
         self._tags[entry.name], self._labels[entry.name] = dict(entry.tags), labels
 
     def _proven(self, entry: SecretEntry, when: str) -> None:
-        """Rule 2: what the rotator makes current was probed before."""
+        """What the rotator makes current was proven before."""
         current = next((version for version, labels in entry.versions.items() if CURRENT in labels), "")
         known = self._current.get(entry.name)
         self._current[entry.name] = current
-        if known in (None, current) or self.world.by_portal or entry.tags.get("rotator:verify") == "skip":
+        if known is not None and known != current and not self.world.by_portal:
+            self._check_promotion(entry, known, current, when)
+
+    def _check_promotion(self, entry: SecretEntry, known: str, current: str, when: str) -> None:
+        """Rule 2, by halves: it was probed."""
+        if entry.tags.get("rotator:verify") == "skip":
             return
         key_id = next((k for label in entry.versions[current] if (k := parse_key_label(label))), None)
         probes = [c for c in self.world.infobip.calls if key_id and c.principal.endswith(f":{key_id}") and c.effect]

@@ -1,0 +1,169 @@
+"""What comes after a fault: sweeps go on, by the hour and past every grace, and the world must come to rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from rotator.core.labels import PENDING, parse_key_name
+from rotator.core.lifecycle import read_lifecycle
+from rotator.core.model import AccountSnapshot, Key
+from rotator.core.planner import plan_account
+from rotator.reconcile import Sweep
+from rotator.sandbox.model import SimKey
+from tests.chaos.flows import Flow
+from tests.chaos.rules import api_key_in
+from tests.chaos.ten_rules import TenRules
+from tests.world import DAY, HOUR, World
+
+STEP = timedelta(hours=6)
+"""How often it is asked, within a grace, whether a sweep would do anything."""
+ALMOST = timedelta(minutes=1)
+EVERY = HOUR
+"""How often sweeps come where something is due."""
+
+
+def would_act(world: World) -> bool:
+    """Whether a sweep would do anything now: the planner's word over the true state, without the calls.
+
+    A sweep does what its plan says and nothing else, so one that has nothing to do need not be made; the tests compare
+    that with making every one.
+    """
+    return any(plan_account(_snapshot(world, name), world.policy, world.clock.now()).actions for name in world.accounts)
+
+
+def _snapshot(world: World, account: str) -> AccountSnapshot:
+    entries = (world.store.peek(name) for name in world.names())
+    mine = tuple(entry for entry in entries if entry.tags.get("rotator:account") == account)
+    keys = {key.id: _listed(key, world) for key in world.infobip.keys(world.accounts[account])}
+    return AccountSnapshot(account, world.store.peek(f"infobip/{account}"), mine, keys)
+
+
+def _listed(key: SimKey, world: World) -> Key:
+    return Key(
+        key.id,
+        key.name,
+        key.account_id,
+        key.enabled,
+        key.valid_from,
+        key.valid_to,
+        key.scopes,
+        key.permissions,
+        frozenset(key.allowed_ips),
+        frozenset(key.platform),
+        world.infobip.options.reveal,
+    )
+
+
+@dataclass
+class Aftermath:
+    """Ordinary sweeps after something went wrong.
+
+    :param every: make every sweep, also where the planner has nothing to do.
+    """
+
+    world: World
+    watch: TenRules
+    flow: Flow
+    every: bool = False
+    broken: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    sweeps: int = 0
+    _rest: datetime | None = None
+
+    def go(self) -> None:
+        """Three sweeps, after which everything that was due is done; then on past every grace."""
+        last = None
+        for _ in range(3):
+            last = self._sweep_in(HOUR)
+            self.watch.calm()
+            self._rest = self._rest or self.world.clock.now()
+        if last is not None and not self.flow.days:
+            self.broken += [f"three sweeps later: {result.error}" for result in last.results if result.error]
+            self._at_rest()
+        self._through_graces()
+        if self.flow.days:
+            self._for_days()
+            self._at_rest()
+        for time in (80 * HOUR, EVERY):
+            self._pass(time)
+        self.broken += self.watch.final(graced=True)
+
+    # ---- time -------------------------------------------------------------------------------------------------------
+
+    def _sweep_in(self, time: timedelta) -> Sweep:
+        self.world.pass_time(time)
+        self.sweeps += 1
+        with self.watch.run(scheduled=True, forced=self.flow.forced):
+            sweep = self.world.sweep(force=self.flow.forced)
+        self.said.append(repr(sweep.results))
+        self._orphans()
+        return sweep
+
+    def _until(self, at: datetime) -> None:
+        """Let time pass; a sweep is made wherever it would do something."""
+        while (left := at - self.world.clock.now()) > timedelta(0):
+            self._pass(min(STEP, left))
+
+    def _pass(self, time: timedelta) -> None:
+        self.world.pass_time(time)
+        if self.every or would_act(self.world):
+            self._sweep_in(timedelta(0))
+
+    def _through_graces(self) -> None:
+        """No key in grace dies before its time, and each has died two sweeps after it."""
+        assert self._rest is not None
+        for key_id, ceased in sorted(self.watch.in_grace().items(), key=lambda item: item[1]):
+            over = max(ceased, self._rest) + self.world.grace
+            self._until(ceased + self.world.grace - ALMOST)
+            if not self.world.infobip.key(key_id).enabled:
+                continue  # whether it was too early, the watch has said
+            self._until(over)
+            for _ in range(2):
+                self._until(self.world.clock.now() + EVERY)
+            if self.world.infobip.key(key_id).enabled and not self.flow.days:
+                self.broken.append(f"rule 3: key {key_id} lives two sweeps after the end of its grace, {over}")
+
+    def _for_days(self) -> None:
+        for _ in range(self.flow.days):
+            self._sweep_in(DAY)
+
+    # ---- what must be ------------------------------------------------------------------------------------------------
+
+    def _orphans(self) -> None:
+        """None is older than an hour."""
+        held = self._held()
+        for key in self.world.infobip.keys():
+            age = self.world.clock.now() - key.created_at
+            if self._alive(key) and key.id not in held and parse_key_name(key.name) is not None and age > HOUR:
+                self.broken.append(f"rule 6: key {key.id}, {age} old, is an orphan")
+
+    def _held(self) -> frozenset[str]:
+        entries = [self.world.store.peek(name) for name in self.world.names()]
+        return frozenset(key_id for entry in entries for key_id in read_lifecycle(entry).named)
+
+    def _alive(self, key: SimKey) -> bool:
+        return key.enabled and key.valid_to > self.world.clock.now()
+
+    def _at_rest(self) -> None:
+        """What was due is done: one living key a secret and those in grace, each labelled, and nothing left over."""
+        self.watch.look("three sweeps")
+        names: Mapping[str, SimKey | None] = {
+            name: self.world.infobip.key_of(api_key_in(self.world.try_read(name) or "")) for name in self.world.names()
+        }
+        for name, key in names.items():
+            entry = self.world.store.peek(name)
+            life = read_lifecycle(entry)
+            if key is None or not self._alive(key) or life.current_key != key.id:
+                self.broken.append(f"{name} does not hold a living key with its label")
+            elif name in self.flow.renewed and parse_key_name(key.name) is None:
+                self.broken.append(f"{name} was due, and was never rotated")
+            left = [v for v, labels in entry.versions.items() if PENDING in labels and v != life.current_version]
+            if left or life.superseded or life.stale or life.problem:
+                self.broken.append(f"{name}: its labels are not in order: AWSPENDING on {left}, {life}")
+            graced = {item.key_id for item in life.retiring}
+            others = {key.id for key in self.world.infobip.keys() if self._alive(key) and key.id in life.named}
+            if others - graced != {key.id if key else ""}:
+                self.broken.append(f"{name}: {sorted(others - graced)} live, besides those in grace")
+        self.broken += [text for text in self.watch.final(graced=False) if text not in self.watch.broken]

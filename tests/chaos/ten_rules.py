@@ -1,0 +1,303 @@
+"""The ten rules, each of them looked at after every single call.
+
+:class:`~tests.chaos.witness.Witness` sees the two far ends; this also sees in which run, after which looks and at which
+answers something was done. What an emergency may do is said here key by key, and nothing more is let pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from rotator.core.labels import CURRENT, PREVIOUS, key_label, parse_key_name, parse_retire_label
+from rotator.core.lifecycle import read_lifecycle
+from rotator.core.model import SecretEntry
+from rotator.core.spec import parse_spec
+from rotator.emergency import EmergencyReport, Strategy
+from rotator.sandbox.infobip import KEYS
+from rotator.sandbox.model import Call, SimKey
+from rotator.sandbox.wire import Request, Response
+from tests import leaks
+from tests.chaos.rules import api_key_in
+from tests.chaos.witness import Witness
+from tests.world import START
+
+STALE_CREATE = timedelta(minutes=10)
+ORPHAN_AGE = timedelta(minutes=30)
+READS = frozenset({"list_secrets", "describe", "read_current", "read_version", "version_dates", "infobip"})
+"""Calls that change nothing; at Infobip it is told by what they left."""
+MOST_AT_ONCE, MOST_OF_ALL = 5, 0.25
+"""Revocations of one sweep: a plan with more than so many, which are more than this part of the enabled keys, waits."""
+
+
+@dataclass
+class TenRules(Witness):
+    """Watches every rule that can be seen from outside.
+
+    :param secret: whose keys an emergency is to end; ``""`` where there is none.
+    :param strategy: how.
+    """
+
+    secret: str = ""
+    strategy: Strategy | None = None
+    lied: bool = False
+    """Whether Infobip answers with another key's id, so that a label may name that until it is found out."""
+    condemned: frozenset[str] = frozenset()
+    """The keys that the emergency may end without grace: what the secret held and named when it began."""
+    _acting: bool = False
+    _outage: bool = False
+    _doubtful: list[str] = field(default_factory=list)
+    _run: int = 0
+    _scheduled: bool = False
+    _forced: bool = False
+    _log: list[tuple[str, str]] = field(default_factory=list)
+    _run_log: int = 0
+    _run_calls: int = 0
+    _enabled_before: int = 0
+    _ended: int = 0
+    _ended_at: list[datetime] = field(default_factory=list)
+    _made_in: dict[str, int] = field(default_factory=dict)
+    _latest: dict[str, tuple[str, int]] = field(default_factory=dict)
+    _holder: dict[str, str] = field(default_factory=dict)
+    _models: dict[str, SimKey] = field(default_factory=dict)
+    _been_current: dict[str, set[str]] = field(default_factory=dict)
+    _read: int = 0
+    _begun: datetime = START
+    _seen: tuple[int, datetime] = (0, START)
+
+    # ---- what happens -----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Hook into both far ends."""
+        self.world.infobip.observers.append(self._asked)
+        self.world.store.before = lambda _op, _secret: self._begin()
+        super().start()
+
+    def _begin(self) -> None:
+        self._begun = self.world.clock.now()
+
+    @contextmanager
+    def run(self, *, scheduled: bool, forced: bool = False) -> Iterator[None]:
+        """One process: what it has seen, and what it has made, is its own."""
+        self._run += 1
+        self._scheduled, self._forced, self._ended = scheduled, forced, 0
+        self._run_log, self._run_calls = len(self._log), len(self.world.infobip.calls)
+        self._enabled_before = sum(1 for key in self.world.infobip.keys() if key.enabled)
+        yield
+
+    @contextmanager
+    def emergency_run(self) -> Iterator[None]:
+        """One emergency."""
+        named = read_lifecycle(self.world.store.peek(self.secret)).named
+        self.condemned = named | {key.id for key in self._holding(self.secret)}
+        self._acting = self._outage = True
+        with self.run(scheduled=False):
+            yield
+        self._acting = False
+
+    def emergency_over(self, report: EmergencyReport | None) -> None:
+        """What became of it: whether consumers may be left without a key hangs on that.
+
+        :param report: ``None`` where it was killed.
+        """
+        if report is not None and report.ok:
+            living = [key.id for key in self.world.infobip.keys() if key.enabled and key.id in self.condemned]
+            self.broken += [f"key {key_id} lives after the emergency, which says that all is well" for key_id in living]
+        replaced = report is not None and self.secret in report.replaced
+        if report is None or replaced:
+            self.broken += self._doubtful  # of a key that was replaced, or not known not to be, nobody asked for this
+        if replaced:
+            self._outage = False
+
+    def calm(self) -> None:
+        """A sweep has gone by since the emergency: whatever that left behind is mended."""
+        self._outage = False
+
+    def in_grace(self) -> dict[str, datetime]:
+        """Keys that live and were replaced, with the time of that."""
+        ceased = {key_id: at for key_id, at in self._was_current.items() if at is not None}
+        return {key_id: at for key_id, at in ceased.items() if self.world.infobip.key(key_id).enabled}
+
+    def _asked(self, request: Request, answer: Response) -> None:
+        what = f"{request.path}?name" if "name" in request.query else request.path
+        self._log.append((request.method, what if answer.status < 300 else ""))
+        if self._scheduled and request.method in ("POST", "PUT") and request.path.startswith(KEYS):
+            self._check_throttled(request)
+
+    def look(self, when: str) -> None:
+        """Everything that must hold at every moment."""
+        op, _, secret = when.partition(" ")
+        self._log.append((op, secret))
+        self._read_output(when)
+        seen = self.world.infobip.state.generation, self.world.clock.now()
+        if op in READS and seen == self._seen:
+            return  # nothing has changed since everything was looked at, and no time has passed
+        self._seen = seen
+        if self._keys and not self.world.by_portal:
+            for key in self.world.infobip.keys():
+                if key.id not in self._keys:
+                    self._check_creation(key, when)
+        super().look(when)
+        for name in self.world.names():
+            for key in self._holding(name):
+                self._holder[key.id] = name
+
+    # ---- rule 1 -----------------------------------------------------------------------------------------------------
+
+    def _not_served(self, name: str, key_id: str, when: str) -> None:
+        text = f"rule 1: {name} has no working key after {when}"
+        if name != self.secret or key_id not in self.condemned or not self._outage:
+            self.broken.append(text)
+        elif self._acting and self.strategy is Strategy.REPLACE_FIRST:
+            self._doubtful.append(text)
+
+    # ---- rule 2, and the second half of rule 6 ----------------------------------------------------------------------
+
+    def _check_promotion(self, entry: SecretEntry, known: str, current: str, when: str) -> None:
+        key = self.world.infobip.key_of(api_key_in(self.world.try_read(entry.name) or ""))
+        been = self._been_current.setdefault(entry.name, set())
+        before = self._models.get(entry.name)
+        if key is None or not (self.lied or key_label(key.id) in entry.versions[current]):
+            self.broken.append(f"rule 2: {entry.name} got a value that is not the labelled key's after {when}")
+            return
+        again = current in been
+        calls = self.world.infobip.calls[self._run_calls if again else 0 :]
+        if not (self._probed(key, calls) or entry.tags.get("rotator:verify") == "skip"):
+            self.broken.append(f"rule 2: {entry.name} got key {key.id} unproven after {when}")
+        if not again:
+            self._check_like(entry, current, key, before, when)
+            self._check_fresh(entry, key, when)
+
+    def _check_like(self, entry: SecretEntry, version: str, key: SimKey, old: SimKey | None, when: str) -> None:
+        """It is what was asked for: the old key's rights, or the tagged scopes, under the name of its version."""
+        spec, name = parse_spec(entry.tags), parse_key_name(key.name)
+        assert not isinstance(spec, tuple)
+        wrong = []
+        if name is None or name.version_id != version or not name.may_belong_to(entry.name):
+            wrong.append("name")
+        if key.scopes != (spec.scopes or (old.scopes if old else frozenset())):
+            wrong.append("scopes")
+        if old is not None:
+            fields = ("permissions", "allowed_ips", "platform", "account_id")
+            wrong += [field for field in fields if getattr(key, field) != getattr(old, field)]
+        if wrong:
+            self.broken.append(f"rule 2: {entry.name} got key {key.id}, whose {', '.join(wrong)} differ, after {when}")
+
+    def _check_fresh(self, entry: SecretEntry, key: SimKey, when: str) -> None:
+        """Of a key that was made more than ten minutes ago a check and a probe are younger than that.
+
+        Counted to the beginning of the call: how long that is on its way is nobody's to say.
+        """
+        now = self._begun
+        if now - key.created_at <= STALE_CREATE + timedelta(seconds=1):
+            return
+        lately = [call for call in self.world.infobip.calls if now - call.time <= STALE_CREATE]
+        checked = any(call.effect and call.method == "GET" and call.path == f"{KEYS}/{key.id}" for call in lately)
+        if not checked or not (self._probed(key, lately) or entry.tags.get("rotator:verify") == "skip"):
+            what = f"key {key.id}, {now - key.created_at} old and not looked at again"
+            self.broken.append(f"rule 6: {entry.name} got {what}, after {when}")
+
+    @staticmethod
+    def _probed(key: SimKey, calls: list[Call]) -> bool:
+        """A 403 is a proof as well, and a false one can't be told from a true one."""
+        told = [call for call in calls if call.path.startswith("/account/") and call.status in (200, 403)]
+        return any(call.principal.endswith(f":{key.id}") or not call.effect for call in told)
+
+    def _proven(self, entry: SecretEntry, when: str) -> None:
+        super()._proven(entry, when)
+        for key in self._holding(entry.name):
+            self._models[entry.name] = key
+        been = self._been_current.setdefault(entry.name, set())
+        for version, labels in entry.versions.items():
+            if CURRENT in labels or PREVIOUS in labels or any(map(parse_retire_label, labels)):
+                been.add(version)
+
+    # ---- rules 3 and 4, 6 and 9 -------------------------------------------------------------------------------------
+
+    def _check_revocation(self, key_id: str, name: str, now: datetime, when: str) -> None:
+        self._ended += 1
+        self._ended_at.append(now)
+        if self._scheduled and not self._forced and self._ended > max(
+            MOST_AT_ONCE, int(self._enabled_before * MOST_OF_ALL)
+        ):
+            self.broken.append(f"rule 9: {self._ended} of {self._enabled_before} keys were revoked at once, {when}")
+        ceased = self._was_current.get(key_id, now)
+        if key_id not in self.condemned:
+            super()._check_revocation(key_id, name, now, when)
+        elif ceased is None and not self._acting:
+            self.broken.append(f"rule 3: the current key {key_id} was revoked after {when}")
+        elif ceased is None and self.strategy is Strategy.REPLACE_FIRST:
+            self._doubtful.append(f"rule 3: the current key {key_id} was revoked before it was replaced, {when}")
+        if key_id in self._was_current and not self._acting:
+            self._check_looked(key_id, when)
+        if key_id not in self._was_current and key_id not in self.condemned and parse_key_name(name) is not None:
+            self._check_orphan(key_id, now, when)
+
+    def _check_looked(self, key_id: str, when: str) -> None:
+        """Right before, the secret and the key that consumers get now were looked at, after the listing."""
+        secret = self._holder.get(key_id, "")
+        current = read_lifecycle(self.world.store.peek(secret)).current_key if secret else None
+        run = self._log[self._run_log :]
+        listed = next((at for at, (method, what) in enumerate(run) if (method, what) == ("GET", KEYS)), len(run))
+        for wanted in (("describe", secret), ("GET", f"{KEYS}/{current}")):
+            if wanted not in run[listed:]:
+                what = " ".join(wanted)
+                self.broken.append(f"rule 3: key {key_id} was revoked without a fresh look ({what}) after {when}")
+
+    def _check_orphan(self, key_id: str, now: datetime, when: str) -> None:
+        """A key that was never in use is ended by the run that made it, or when that must have ended."""
+        if self._made_in.get(key_id) == self._run:
+            return
+        stored = any(key_id in read_lifecycle(self.world.store.peek(name)).named for name in self.world.names())
+        age = now - self.world.infobip.key(key_id).created_at
+        if age <= (STALE_CREATE if stored else ORPHAN_AGE):
+            self.broken.append(f"rule 6: key {key_id} was revoked by another run when it was {age} old, after {when}")
+
+    # ---- rule 5 -----------------------------------------------------------------------------------------------------
+
+    def _check_creation(self, key: SimKey, when: str) -> None:
+        self._made_in[key.id] = self._run
+        name = parse_key_name(key.name)
+        if name is None:
+            self.broken.append(f"rule 4: key {key.id} was made under a name that does not tell whose it is, {when}")
+            return
+        if any(other.name == key.name and other.id != key.id and other.enabled for other in self.world.infobip.keys()):
+            self.broken.append(f"rule 5: a second key was made under the name {key.name} after {when}")
+        before, at = self._latest.get(name.secret, ("", 0))
+        self._latest[name.secret] = key.id, len(self._log)
+        if not before or before in read_lifecycle(self.world.store.peek(name.secret)).named:
+            return
+        looks = [what for method, what in self._log[at:] if method == "GET" and what in (KEYS, f"{KEYS}?name")]
+        if not looks:
+            self.broken.append(f"rule 5: another key was made for {name.secret} without a look for the first, {when}")
+        if self.world.infobip.key(before).enabled and self.world.infobip.options.reveal:
+            self.broken.append(f"rule 5: another key was made for {name.secret}, though {before} can be read, {when}")
+
+    # ---- rule 7 -----------------------------------------------------------------------------------------------------
+
+    def _busiest_day(self, account: str) -> tuple[int, int]:
+        """An update whose answer is lost is sent again and counts twice at Infobip, which nobody can know here."""
+        creates, _ = super()._busiest_day(account)
+        now = self.world.clock.now()
+        return creates, sum(1 for at in self._ended_at if now - at < timedelta(hours=24))
+
+    def _check_throttled(self, request: Request) -> None:
+        """No change by scheduled work after a 429 that the client did not get over in the same call."""
+        calls = [call for call in self.world.infobip.calls[self._run_calls :] if not call.principal.startswith("key:")]
+        calls = [call for call in calls if not call.path.startswith("/account/")]
+        own = self._made_in.get(request.path.rpartition("/")[2]) == self._run
+        for call, after in zip(calls, (*calls[1:], None), strict=True):
+            following = (request.method, request.path) if after is None else (after.method, after.path)
+            if call.status == 429 and following != (call.method, call.path) and not own:
+                self.broken.append(f"rule 7: {request.method} {request.path} after a 429 to {call.method} {call.path}")
+                return
+
+    # ---- rule 10 ----------------------------------------------------------------------------------------------------
+
+    def _read_output(self, when: str) -> None:
+        written = self.world.stream.getvalue()
+        fresh, self._read = written[self._read :], len(written)
+        if fresh and (count := leaks.find(fresh)):
+            self.broken.append(f"rule 10: {count} secrets in the audit after {when}")
