@@ -1,27 +1,30 @@
 """Many keys that end at once, against a daily limit: which are rotated early, and which can't be rotated in time.
 
 Every sweep asks anew, from what it sees: which rotations could not be made any more if nothing were done today? These
-are *pulled forward*, and no others. The arithmetic is in :mod:`rotator.core.capacity`.
+are *pulled forward*, and no others. The arithmetic is in :mod:`rotator.core.turns` and
+:mod:`rotator.core.capacity`.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final, NamedTuple
 
-from rotator.core.capacity import HORIZON, Crowd, day_of, must_start_today, places, too_late, until
-from rotator.core.decisions import ROTATE_BLOCKED, Decision, View, first
+from rotator.core.capacity import HORIZON, day_of, places, too_late
+from rotator.core.decisions import BROKEN, ROTATE_BLOCKED, Decision, View, first, renew_at
 from rotator.core.draft import Draft
 from rotator.core.durations import human_duration
 from rotator.core.guards import DAY, MAX_SKEW
-from rotator.core.model import AccountSnapshot, Policy, Quota, Reason, Severity, Window
+from rotator.core.model import AccountSnapshot, ActionKind, Policy, Quota, Reason, Severity, Window
 from rotator.core.orphans import own_name
 from rotator.core.text import printable
-from rotator.core.times import plus
-from rotator.core.windows import is_open, openings
+from rotator.core.times import LAST, plus
+from rotator.core.turns import Kind, Limit, begin_now, crowded, turns_between
+from rotator.core.windows import openings
 
 SAFETY: Final = timedelta(days=3)
 """So long before its end a key that had to be pulled forward shall be replaced: an outage of that length costs none."""
@@ -46,9 +49,6 @@ class Candidate(NamedTuple):
     waits: Decision | None = None
     start: Callable[[Decision], None] | None = None
     leave: Callable[[Decision], None] | None = None
-
-
-_Kind = tuple[Window | None, int, bool]
 
 
 def pace_of(policy: Policy) -> timedelta:
@@ -78,21 +78,29 @@ def relieve(
     quota: Quota,
     policy: Policy,
     now: datetime,
+    *,
+    alone: bool = False,
 ) -> None:
-    """Pull forward what can't wait, leave what waits, and say what can't be done in time."""
+    """Pull forward what can't wait, leave what waits or makes room, and say what can't be done in time.
+
+    :param alone: whether only one secret's rotation is asked for, which then makes room for none.
+    """
     per_day, pace = places_a_day(snapshot, quota, policy, now), pace_of(policy)
-    near = _by_kind(_near(candidates, per_day, now, pace), now, pace)
+    clock = Clock(now, policy.sweep_every)
+    near = _by_kind(_near(candidates, per_day, now, pace), clock, pace)
+    limit = _limit(snapshot, near, _ours(quota), per_day, clock, pace, _broken(candidates))
+    asked = crowded({kind: len(members) for kind, members in near.items()}, len(candidates), limit)
     started: set[int] = set()
-    last = max((day for window, day, _ in near if window is not None), default=0)
-    opens = {window: _open_days(window, last, now, pace) for window in {kind[0] for kind in near} if window is not None}
-    unsafe = {kind: members for kind, members in near.items() if not _safe(kind, len(candidates), per_day, opens)}
-    if unsafe:
-        pulled = _to_pull(unsafe, opens, per_day, now, quota.creates_left)
-        kinds = _by_kind(candidates, now, pace) if pulled else {}
-        for candidate in pulled:
+    if asked:
+        begun = begin_now(asked, limit)
+        chosen = _pulled(near, begun, now)
+        late = Counter(day_of(shall_be_done(one), now, pace) for one in candidates if chosen and one.end is not None)
+        for candidate in chosen:
             if candidate.start is not None:
-                candidate.start(candidate.decision or _decision(candidate, kinds, per_day, now, pace))
+                candidate.start(candidate.decision or _decision(candidate, candidates, late, per_day, now, pace))
                 started.add(id(candidate))
+        if not alone:
+            _make_room(draft, near, asked, begun)
     for candidate in candidates:
         if candidate.waits is not None and candidate.leave is not None and id(candidate) not in started:
             candidate.leave(candidate.waits)
@@ -105,109 +113,152 @@ def _near(candidates: Sequence[Candidate], per_day: int, now: datetime, pace: ti
         return candidates
     day = -(-len(candidates) // per_day)
     # Days beyond the horizon are not told apart: then none of them is late enough.
-    late, in_window = (plus(now, days * pace + SAFETY) if days <= HORIZON else None for days in (day, 8 * day + 8))
+    late, in_window = (plus(now, days * pace + SAFETY) if days <= HORIZON else None for days in (day, 16 * day + 16))
 
     def is_near(candidate: Candidate) -> bool:
         spec = candidate.view.spec
         far = late if spec is None or spec.window is None else in_window
-        return candidate.end is None or far is None or candidate.end < far
+        return candidate.start is None or candidate.end is None or far is None or candidate.end < far
 
     return filter(is_near, candidates)
 
 
-def _by_kind(candidates: Iterable[Candidate], now: datetime, pace: timedelta) -> dict[_Kind, list[Candidate]]:
-    kinds: dict[_Kind, list[Candidate]] = defaultdict(list)
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The sweeps to come, by number; this one is 0."""
+
+    now: datetime
+    every: timedelta
+
+    def last_by(self, moment: datetime) -> int:
+        """The last sweep that is not after a moment."""
+        return (moment - self.now) // self.every
+
+    def first_from(self, moment: datetime) -> int:
+        """The first sweep that is not before a moment."""
+        return -((self.now - moment) // self.every)
+
+
+def shall_be_done(candidate: Candidate) -> datetime:
+    """Until when its key shall be replaced, some time before it ends."""
+    assert candidate.end is not None
+    return plus(candidate.end, -margin(candidate.view))
+
+
+def _broken(candidates: Iterable[Candidate]) -> int:
+    return sum(1 for one in candidates if one.decision is not None and one.decision.reason in BROKEN)
+
+
+def _by_kind(candidates: Iterable[Candidate], clock: Clock, pace: timedelta) -> dict[Kind, list[Candidate]]:
+    kinds: dict[Kind, list[Candidate]] = defaultdict(list)
+    span = pace // clock.every
     for candidate in candidates:
-        kinds[_kind(candidate, now, pace)].append(candidate)
+        if candidate.decision is None or candidate.decision.reason not in BROKEN:
+            kinds[_kind(candidate, clock, span)].append(candidate)
     return kinds
 
 
-def _kind(candidate: Candidate, now: datetime, pace: timedelta) -> _Kind:
-    if candidate.end is None:
-        return None, 0, True
-    window = candidate.view.spec.window if candidate.view.spec and candidate.start is not None else None
-    return window, max(0, day_of(plus(candidate.end, -margin(candidate.view)), now, pace)), candidate.start is None
+def _kind(candidate: Candidate, clock: Clock, span: int) -> Kind:
+    window = candidate.view.spec.window if candidate.view.spec else None
+    latest = end = HORIZON * span
+    if candidate.end is not None:
+        latest = max(0, min(latest, clock.last_by(shall_be_done(candidate))))
+        end = max(0, min(end, clock.first_from(candidate.end) - 1))
+    ready = 0
+    if candidate.decision is None:
+        due = renew_at(candidate.view)
+        ready = span if due is None else max(0, min(span, clock.first_from(due)))
+    return Kind(window, latest, end, ready, candidate.start is None)
 
 
-def _safe(kind: _Kind, total: int, per_day: int, opens: Mapping[Window, int]) -> bool:
-    """Whether it finds a place after today whatever all the others take, as most do: then it need not be looked at."""
-    window, day, _ = kind
-    days = day if window is None else ((opens[window] & until(day)) >> 1).bit_count()
-    return total <= per_day * days
-
-
-def _to_pull(
-    kinds: Mapping[_Kind, list[Candidate]],
-    opens: Mapping[Window, int],
+def _limit(
+    snapshot: AccountSnapshot,
+    kinds: Iterable[Kind],
+    ours: int,
     per_day: int,
-    now: datetime,
-    most: int,
-) -> list[Candidate]:
-    """What can't wait for tomorrow and is not planned yet, ``most`` of it; the ones that end first going first."""
-    order = list(kinds)
-    crowds = []
-    for window, day, due in order:
-        days = until(day)
-        if window is not None and days & opens[window]:
-            days &= opens[window]
-        crowds.append(Crowd(days, len(kinds[window, day, due]), due))
-    left = must_start_today(crowds, per_day)
-    shut = {window for window in opens if not is_open(window, now)}
-    too_narrow = [i for i, kind in enumerate(order) if left[i] and kind[0] in shut and not crowds[i].days & 1]
-    for index in too_narrow:
-        crowds[index].days = until(order[index][1])  # an end that can't wait wins over a window
-    if too_narrow:
-        left = must_start_today(crowds, per_day)
-    today = sum(left)
+    clock: Clock,
+    pace: timedelta,
+    broken: int,
+) -> Limit:
+    """The places of the sweeps to come, less what is used and what consumers in need use now."""
+    span = pace // clock.every
+    until_when: dict[Window, int] = {}
+    for kind in kinds:
+        if kind.window is not None:
+            until_when[kind.window] = max(until_when.get(kind.window, 0), kind.end)
+    opens = {window: _open_turns(window, last, clock) for window, last in until_when.items()}
+    again = [min(span, clock.first_from(plus(moment, DAY + MAX_SKEW))) for moment in made_lately(snapshot, clock.now)]
+    return Limit(per_day, span, taken(again, ours, per_day, span, broken), opens)
+
+
+def _open_turns(window: Window, last: int, clock: Clock) -> int:
+    """The sweeps at which a window is open, as a set, up to the last one."""
+    turns = 0
+    for opens, closes in openings(window, clock.now, plus(clock.now, (last + 1) * clock.every)):
+        turns |= turns_between(opens - clock.now, closes - clock.now, clock.every)
+    return turns
+
+
+def _pulled(kinds: Mapping[Kind, list[Candidate]], begun: Mapping[Kind, int], now: datetime) -> list[Candidate]:
+    """Who is pulled forward: of each kind the ones that end first."""
     chosen: list[Candidate] = []
-    for index, kind in enumerate(order):
-        window, day, _ = kind
-        # What ends today is done when it is due, unless there are more than today has places for.
-        waits_for_window = window in shut and bool(opens[window] & 1) if window is not None else False
-        if not left[index] or waits_for_window or (day == 0 and today <= per_day):
-            continue
-        members = sorted((one for one in kinds[kind] if one.start), key=_urgency)  # what is planned may have no end
-        able = (one for one in members if first(ROTATE_BLOCKED, one.view, now) is None)
-        chosen += islice(able, min(left[index], most))
-    return sorted(chosen, key=_urgency)[:most]
+    for kind, count in begun.items():
+        if not kind.due:
+            members = sorted(kinds[kind], key=_urgency)
+            able = (one for one in members if first(ROTATE_BLOCKED, one.view, now) is None)
+            chosen += islice(able, count)
+    return sorted(chosen, key=_urgency)
 
 
-def _open_days(window: Window, last: int, now: datetime, pace: timedelta) -> int:
-    """On which of the days to come, up to the last one, a window opens, as a set of days.
-
-    One opening is one day, though it may reach into the next: a place that is used in it is not free again so soon.
-    """
-    days = 0
-    for opens, closes in openings(window, now, now + (last + 1) * pace):
-        moment = opens
-        while moment < closes:
-            days |= 1 << (moment - now) // pace
-            moment += pace
-    return days
+def _make_room(
+    draft: Draft, kinds: Mapping[Kind, list[Candidate]], asked: Mapping[Kind, int], begun: Mapping[Kind, int]
+) -> None:
+    """What is due and can wait does, where the place is needed by something that can't."""
+    waiting: set[str] = set()
+    for kind in asked:
+        if kind.due and begun.get(kind, 0) < len(kinds[kind]):
+            waiting |= {one.view.entry.arn for one in sorted(kinds[kind], key=_urgency)[begun.get(kind, 0) :]}
+    if not waiting:
+        return
+    kept = []
+    for item in draft.ranked:
+        action = item[1]
+        if action.kind is ActionKind.ROTATE and action.arn in waiting:
+            detail = f"rotate ({action.reason}) waits: today's places are needed for keys that can't wait as long"
+            draft.leave(action.secret, Reason.DAILY_LIMIT, detail)
+        else:
+            kept.append(item)
+    draft.ranked = kept
 
 
 def _urgency(candidate: Candidate) -> tuple[datetime, str]:
-    assert candidate.end is not None
-    return candidate.end, candidate.view.entry.name
+    return candidate.end or LAST, candidate.view.entry.name
 
 
 def _decision(
-    candidate: Candidate, kinds: dict[_Kind, list[Candidate]], per_day: int, now: datetime, pace: timedelta
+    candidate: Candidate,
+    candidates: Sequence[Candidate],
+    late: Mapping[int, int],
+    per_day: int,
+    now: datetime,
+    pace: timedelta,
 ) -> Decision:
-    """Why this one is pulled forward: how many keys end until when, and how many can be made."""
+    """Why this one is pulled forward: how many keys end until when, and how many can be made.
+
+    :param late: how many shall be done until which day.
+    """
     assert candidate.end is not None
     left = human_duration(candidate.end - now)
-    ends = Counter[int]()
-    for (_, day, _), members in kinds.items():
-        ends[day] += len(members)
-    own = max(0, day_of(plus(candidate.end, -margin(candidate.view)), now, pace))
+    own = max(0, day_of(shall_be_done(candidate), now, pace))
     total, worst = 0, (-HORIZON * per_day - 1, 0, 0)
-    for day in sorted(ends):
-        total += ends[day]
+    for day in sorted(late):
+        total += late[day]
         if day >= own:
-            worst = max(worst, (total - per_day * day, total, day))
+            worst = max(worst, (total - per_day * max(0, day), total, day))
     _, count, day = worst
-    last = max(one.end for kind, members in kinds.items() if kind[1] <= day for one in members if one.end is not None)
+    last = max(
+        one.end for one in candidates if one.end is not None and day_of(shall_be_done(one), now, pace) <= max(0, day)
+    )
     detail = f"{left} left; {count} keys end by {last:%d %b}, {per_day} a day can be made"
     if candidate.view.spec is not None and candidate.view.spec.window is not None:
         detail += ", and its window opens too late"
@@ -232,6 +283,21 @@ def places_a_day(snapshot: AccountSnapshot, quota: Quota, policy: Policy, now: d
 
 def _ours(quota: Quota) -> int:
     return max(0, min(quota.creates_limit, quota.updates_limit) - quota.reserve)
+
+
+def taken(again: Iterable[int], ours: int, per_day: int, span: int, broken: int) -> list[int]:
+    """How many places are taken in each sweep of the first day.
+
+    :param again: of every creation that counts now, the first sweep at which it counts no more.
+    :param ours: how many scheduled work may use today; others may use some of them on the days to come.
+    :param broken: how many consumers are in need of a key, and get one before anybody else.
+    """
+    ends = Counter(again)
+    used, found = ends.total(), []
+    for turn in range(span):
+        used -= ends[turn] if turn else sum(count for at, count in ends.items() if at <= 0)
+        found.append(used + broken - (ours - per_day))
+    return found
 
 
 def made_lately(snapshot: AccountSnapshot, now: datetime) -> Iterable[datetime]:

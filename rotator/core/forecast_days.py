@@ -1,8 +1,8 @@
 """A fleet's future, sweep by sweep: what is due, what finds a place in the daily limit, what ends before its turn.
 
 Times are whole microseconds from the forecast's begin. Between two sweeps of a forecast lies a fifth of a *pace*, the
-time after which a place is used again: less where replacements are so short-lived that one of them could come due and
-end in between, and never less than between two real ones.
+time after which a place is used again: less where secrets have windows, or replacements are so short-lived that one of
+them could come due and end in between, and never less than between two real ones.
 """
 
 from __future__ import annotations
@@ -13,14 +13,20 @@ from collections import deque
 from datetime import datetime
 from typing import Final
 
-from rotator.core.crowding import made_lately, pace_of, places_a_day
-from rotator.core.forecast_crowds import MICRO, Crowds, Openings
+from rotator.core.capacity import HORIZON
+from rotator.core.crowding import made_lately, pace_of, places_a_day, taken
+from rotator.core.forecast_crowds import MICRO, Crowds, Openings, Spell
 from rotator.core.forecast_start import Member, Start
-from rotator.core.forecast_state import URGENT_MICROS, DayCount, KeyState, Missed, Places, Replacement
+from rotator.core.forecast_state import URGENT_MICROS, WITHIN, DayCount, KeyState, Missed, Places, Replacement
 from rotator.core.guards import DAY, MAX_SKEW, quota_used
 from rotator.core.model import AccountSnapshot, Policy, Window
+from rotator.core.times import plus
+from rotator.core.turns import Kind, turns_between
+from rotator.core.windows import openings
 
 SWEEPS_A_DAY: Final = 5
+HOURLY: Final = 25
+"""Where secrets have windows."""
 _A_DAY: Final = DAY // MICRO
 
 
@@ -35,7 +41,8 @@ class Simulation:
         self.most = max(0, policy.daily_limit - policy.reserve)
         self.per_day = places_a_day(snapshot, quota, policy, now)
         self._replacements = [Replacement.of(member) for member in start.members]
-        a_day = _sweeps_a_day(self._replacements, policy)
+        windowed = any(one.spec.window is not None for one in start.members)
+        a_day = _sweeps_a_day(self._replacements, policy, windowed=windowed)
         self._slot = pace_of(policy) // MICRO // a_day
         self._pace = self._slot * a_day
         # What is open between two sweeps of the forecast is found open by one of the real ones in between.
@@ -43,7 +50,8 @@ class Simulation:
         self._now = now
         windows = {one.spec.window for one in start.members} | {window for _, window in start.revocations}
         self._openings = {window: Openings(window, now) for window in windows if window is not None}
-        self._crowds = Crowds(self._slot, a_day, self._openings)
+        self._a_day = a_day
+        self._crowds = Crowds(a_day, {})
         self._creates = Places(deque(sorted(self._micro(moment) for moment in made_lately(snapshot, now))))
         ended = (key.valid_to for key in snapshot.keys.values() if not key.enabled and key.valid_to is not None)
         recent = sorted(self._micro(moment) for moment in ended if now - DAY - MAX_SKEW < moment <= now + MAX_SKEW)
@@ -66,6 +74,8 @@ class Simulation:
     def run(self, days: int) -> None:
         """Let so many days of 24 hours pass."""
         self.days = [DayCount() for _ in range(days)]
+        far = days * _A_DAY + HORIZON * self._pace
+        self._crowds.opens = {window: self._turns(window, far) for window in self._openings}
         reached = -1
         for sweep in range(-(-days * _A_DAY // self._slot)):
             now = sweep * self._slot
@@ -86,19 +96,28 @@ class Simulation:
 
     def _sweep(self, sweep: int, now: int, day: DayCount) -> None:
         self._come_due(now)
+        self._wait_again(now)
         left = self._creates.left(now, self.most if now < self._pace else self.per_day)
-        pulled = self._pull(sweep, left) if left else []
+        begun = self._crowds.begin(sweep, self.per_day, self._taken(sweep, now)) if left else None
+        pulled = self._pull(sweep, left, begun or {})
+        held: list[tuple[int, str, int]] = []
         while left and (pulled or self._ready):
             early = bool(pulled) and (not self._ready or pulled[-1] < self._ready[0])
-            number = pulled.pop()[2] if early else self._next_ready(now)
-            if number is None:
-                continue
+            entry = pulled.pop() if early else heapq.heappop(self._ready)
+            number = entry[2]
             if early:
                 self._leave_crowd(number)
+            elif self._makes_room(number, sweep, begun):
+                held.append(entry)
+                continue
+            else:
+                self._leave_due(number)
             self._rotate(number, now)
             left -= 1
             day.rotations += 1
             day.pulled_forward += early
+        for entry in held:
+            heapq.heappush(self._ready, entry)
         self._end(now)
         self._revoke(now, day)
         day.waiting, day.free = len(self._ready), left
@@ -135,28 +154,75 @@ class Simulation:
         # Without an end it comes after what can't wait, and before the rest.
         deadline = now + URGENT_MICROS if state.ends is None and not state.broken else state.ends
         heapq.heappush(self._ready, (now if deadline is None else deadline, state.member.name, number))
-        self._crowds.due[self._due_slot(state)] += 1
+        if state.broken:
+            self._crowds.broken += 1
+        else:
+            self._crowds.due[state.member.spec.window, self._spell(state)] += 1
 
-    def _due_slot(self, state: KeyState) -> int:
-        return -1 if state.ends is None or state.broken else (state.ends - state.keep) // self._slot
-
-    def _next_ready(self, now: int) -> int | None:
-        """The most urgent; ``None`` if that waits for its window, which has closed before it found a place."""
-        _, _, number = heapq.heappop(self._ready)
+    def _leave_due(self, number: int) -> None:
         state = self._states[number]
-        self._crowds.take_due(self._due_slot(state))
-        opens = self._waits_until(state, now)
-        if opens is None:
-            return number
-        heapq.heappush(self._coming, (opens, number, state.turn))
-        self._join_crowd(number)
-        return None
+        if state.broken:
+            self._crowds.broken -= 1
+        else:
+            self._crowds.take_due(state.member.spec.window, self._spell(state))
 
-    def _pull(self, sweep: int, left: int) -> list[tuple[int, str, int]]:
+    def _wait_again(self, now: int) -> None:
+        """What was due, and whose window has closed before it found a place."""
+        if not self._openings or not self._ready:
+            return
+        kept = []
+        for entry in self._ready:
+            number = entry[2]
+            state = self._states[number]
+            opens = self._waits_until(state, now)
+            if opens is None:
+                kept.append(entry)
+                continue
+            self._leave_due(number)
+            heapq.heappush(self._coming, (opens, number, state.turn))
+            self._join_crowd(number)
+        heapq.heapify(kept)
+        self._ready = kept
+
+    def _makes_room(self, number: int, sweep: int, begun: dict[Kind, int] | None) -> bool:
+        """Whether it is due and waits all the same: its place is needed for what can't wait."""
+        state = self._states[number]
+        if begun is None or state.broken:
+            return False
+        kind = self._crowds.kind(state.member.spec.window, self._spell(state), sweep, due=True)
+        if not begun.get(kind):
+            return True
+        begun[kind] -= 1
+        return False
+
+    def _spell(self, state: KeyState) -> Spell:
+        """By which sweeps it is judged, as :mod:`rotator.core.crowding` does it."""
+        far = 1 << 62
+        ready = 0 if state.due is None else -(-state.due // self._slot)
+        if state.ends is None:
+            return Spell(far, far, ready)
+        return Spell((state.ends - state.keep) // self._slot, -(-state.ends // self._slot) - 1, ready)
+
+    def _taken(self, sweep: int, now: int) -> list[int]:
+        again = [-((now - used - WITHIN) // self._slot) for used in self._creates.used]
+        found = taken(again, self.per_day, self.per_day, self._a_day, self._crowds.broken)
+        for turn in range(self._a_day - sweep):
+            found[turn] -= self.most - self.per_day
+        return found
+
+    def _turns(self, window: Window, far: int) -> int:
+        found = 0
+        for opens, closes in openings(window, self._now, plus(self._now, far * MICRO)):
+            begin, end = opens - self._now, closes - self._now + self._back * MICRO
+            found |= turns_between(begin, end, self._slot * MICRO)
+        return found
+
+    def _pull(self, sweep: int, left: int, begun: dict[Kind, int]) -> list[tuple[int, str, int]]:
         """Whom the planner would pull forward now, the ones that end first last."""
         found: list[int] = []
-        for kind, count in self._crowds.must_start(sweep, self.per_day):
-            found += self._crowds.first_of(kind, sweep, min(count, left), self._ends)
+        for kind, count in begun.items():
+            if not kind.due:
+                found += self._crowds.first_of(kind, sweep, min(count, left), self._ends)
         chosen = sorted((*self._ends[number], number) for number in found)[:left]
         return chosen[::-1]
 
@@ -241,13 +307,13 @@ class Simulation:
     def _join_crowd(self, number: int) -> None:
         state = self._states[number]
         if state.ends is not None and not state.broken:
-            self._crowds.add(number, state.ends - state.keep, state.member.spec.window)
+            self._crowds.add(number, self._spell(state), state.member.spec.window)
             state.crowded = True
 
     def _leave_crowd(self, number: int) -> None:
         state = self._states[number]
         assert state.ends is not None
-        self._crowds.remove(number, state.ends - state.keep, state.member.spec.window)
+        self._crowds.remove(number, self._spell(state), state.member.spec.window)
         state.crowded = False
 
     def _standing(self, before: DayCount) -> DayCount:
@@ -257,8 +323,10 @@ class Simulation:
         return (moment - self._now) // MICRO
 
 
-def _sweeps_a_day(replacements: list[Replacement], policy: Policy) -> int:
+def _sweeps_a_day(replacements: list[Replacement], policy: Policy, *, windowed: bool) -> int:
     pace = pace_of(policy)
     shortest = min((each.life - each.due for each in replacements), default=pace // MICRO)
     real = max(1, pace // policy.sweep_every)
+    if windowed:  # how much a window holds is a matter of its hours
+        return min(HOURLY, real)
     return min(SWEEPS_A_DAY, real) if shortest > pace // MICRO // SWEEPS_A_DAY else real

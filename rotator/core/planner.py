@@ -62,7 +62,7 @@ def _plan(snapshot: AccountSnapshot, policy: Policy, now: datetime, force: bool,
     common = Planning(draft, snapshot, holdings, now, leftovers, trusted, candidates)
     for view in views:
         SecretPlanner(common, view).plan()
-    relieve(draft, snapshot, candidates, quota, policy, now)
+    relieve(draft, snapshot, candidates, quota, policy, now, alone=secret is not None)
     candidates.clear()  # each knows who plans it, who knows them all: the circle would outlive the plan
     draft.skipped.sort(key=lambda skip: skip.secret)
     plan_orphans(draft, snapshot, holdings, policy, now, lambda owner: _proves_nothing(snapshot, owner, now))

@@ -55,6 +55,22 @@ def with_today(mask: int) -> int:
 any_days = st.integers(0, 15).map(with_today)
 until_a_day = st.integers(0, 4).map(until)
 jobs_of = st.lists(st.tuples(st.one_of(until_a_day, any_days), st.booleans()), max_size=7)
+not_today_either = st.lists(st.tuples(st.one_of(until_a_day, st.integers(1, 15)), st.booleans()), max_size=7)
+
+
+@given(not_today_either, st.integers(1, 3))
+@example([(0b011, False), (0b010, False)], 1)
+@example([(0b011, False), (0b110, False), (0b100, True)], 1)
+@settings(max_examples=600)
+def test_what_can_not_be_done_today_gets_the_place_of_one_that_can(jobs: list[Job], per_day: int) -> None:
+    """Jobs without today among their days are in, wherever a schedule has them in; and no more go today than must."""
+    crowds = crowds_of(jobs)
+    left = must_start_today(crowds, per_day)
+    lost = sum(count for count, crowd in zip(left, crowds, strict=True) if not crowd.days & 1)
+    best = least_today(jobs, per_day)
+    assert (lost == 0) == (best is not None)
+    if best is not None:
+        assert ask(jobs, per_day) == best
 
 
 @given(jobs_of, st.integers(0, 3))

@@ -10,10 +10,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from rotator.core.capacity import Crowd, must_start_today, until
-from rotator.core.crowding import _open_days
 from rotator.core.forecast import AccountForecast, forecast_account, verdict
-from rotator.core.forecast_crowds import Crowds, Openings
+from rotator.core.forecast_crowds import Openings
 from rotator.core.model import Policy, Reason
 from rotator.core.what_if import WhatIf, parse_what_if
 from rotator.core.windows import is_open, parse_window
@@ -112,36 +110,11 @@ def test_hourly_sweeps_are_close_to_a_fifth_as_many() -> None:
     assert {risk.secret for risk in told.at_risk} == set(real.missed)
 
 
-@given(
-    st.dictionaries(st.integers(0, 30), st.integers(1, 12), max_size=8),
-    st.dictionaries(st.integers(0, 30), st.integers(1, 12), max_size=4),
-    st.integers(0, 8),
-)
-@settings(deadline=None, max_examples=150)
-def test_counts_say_what_the_matching_says(ends: dict[int, int], due: dict[int, int], per_day: int) -> None:
-    crowds = Crowds(slot=1, slots_a_day=1, openings={}, due=Counter(due))
-    numbers = iter(range(1000))
-    for day, count in ends.items():
-        for _ in range(count):
-            crowds.add(next(numbers), day, None)
-    told = dict(crowds.must_start(0, per_day))
-    asked = [Crowd(until(day), count) for day, count in ends.items()]
-    left = must_start_today([*asked, *(Crowd(until(day), count, due=True) for day, count in due.items())], per_day)
-    crowded = sum(left) > per_day
-    assert told == {
-        (None, day): count for day, count in zip(ends, left, strict=False) if count and (day or crowded)
-    }
-
-
 @pytest.mark.parametrize("text", ["Mon-Fri 09:00-17:00 Europe/Zagreb", "Sun 22:00-04:00 UTC", "daily 00:00-24:00 UTC"])
 def test_openings_are_the_window_s(text: str) -> None:
     window = parse_window(text)
     openings = Openings(window, NOW)
     micro = timedelta(microseconds=1)
-    pace = 25 * HOUR
-    for begin in (0, 31, 100):
-        wanted = _open_days(window, 20, NOW + begin * HOUR, pace)
-        assert openings.days(begin * HOUR // micro, 20, pace // micro) == wanted
     for hour in (0, 5, 0, 300, *range(0, 24 * 40, 7)):
         at = hour * HOUR // micro
         assert openings.within(at, at) == is_open(window, NOW + hour * HOUR)

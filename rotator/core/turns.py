@@ -1,0 +1,220 @@
+"""Whose turn it is: how many rotations of each kind begin at this sweep, so that none of the others comes too late.
+
+Every sweep is a *turn*, counted from this one. What can be done in later turns is given places there, as late as can
+be, each only while its window is open; what is left over begins now, and what is due takes the places that nobody
+needs. A place that somebody will need later today, in a window that is shut now, is not given away.
+
+The planner asks it of the secrets of an account, the forecast of the ones that it makes up: with the same question they
+get the same answer.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+from rotator.core.capacity import Crowd, Timetable, until
+from rotator.core.model import Window
+
+_DAY_MINUTES: Final = 24 * 60
+_WEEK_MINUTES: Final = 7 * _DAY_MINUTES
+
+
+class Kind(NamedTuple):
+    """Rotations that may be done in the same turns.
+
+    :param window: in which they are to be done, if they can.
+    :param latest: the last turn in which they shall be done: some time before their keys end.
+    :param end: the last turn before their keys end.
+    :param ready: from which turn on they are due, so that they are not pulled forward then. 0 for what waits for its
+        window, or is due now.
+    :param due: whether they are done now unless somebody else needs the place.
+    """
+
+    window: Window | None
+    latest: int
+    end: int
+    ready: int
+    due: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The daily limit, as it is at this sweep.
+
+    :param per_day: how many rotations a day can be counted on.
+    :param span: how many sweeps make such a day.
+    :param taken: how many places are taken in each of its turns; less than none are more places than later.
+    :param opens: of every window, the turns in which it is open, as a set; as far ahead as anybody looks.
+    """
+
+    per_day: int
+    span: int
+    taken: Sequence[int]
+    opens: Mapping[Window, int]
+
+    def table(self) -> Timetable:
+        """An empty one."""
+        return Timetable(self.per_day, self.span, self.taken)
+
+
+def crowded(kinds: Mapping[Kind, int], total: int, limit: Limit) -> dict[Kind, int]:
+    """Those that might not find a turn after this one if all others came first, and all that are due.
+
+    Nothing at all if every one surely finds one; then all that is due may begin, and nothing else has to.
+
+    :param total: how many there are, those that are not asked about included.
+    """
+    unsafe: dict[Kind, int] = {}
+    rounds = {window: _rounds(turns, limit.span) for window, turns in limit.opens.items()}
+    for kind, count in kinds.items():
+        if kind.window is None:
+            safe = total <= limit.per_day * (kind.latest // limit.span)
+        else:
+            # Others may have taken the places so that each is in the way of two.
+            safe = 2 * total <= limit.per_day * bisect_right(rounds[kind.window], kind.latest)
+        if not safe:
+            unsafe[kind] = count
+    if not unsafe:
+        return {}
+    return unsafe | {kind: count for kind, count in kinds.items() if kind.due}
+
+
+def begin_now(kinds: Mapping[Kind, int], limit: Limit) -> dict[Kind, int]:
+    """How many of each kind begin at this sweep.
+
+    :param kinds: how many there are of each; every one that is due, and every one that may find no place later.
+    """
+    order = sorted(kinds, key=_order)
+    table = limit.table()
+    crowds = {kind: _crowd(kind, kinds[kind], limit) for kind in order}
+    table.place([crowd for crowd in crowds.values() if not crowd.days & 1])
+    table.place([crowd for crowd in crowds.values() if crowd.days & 1 and not crowd.due])
+    # An end that can't wait wins over a window.
+    outside = {
+        kind: Crowd(_whenever(kind, limit.span), crowd.unplaced, share=1.0)
+        for kind, crowd in crowds.items()
+        if crowd.unplaced and not crowd.days & 1
+    }
+    table.place(list(outside.values()))
+    table.place([crowd for crowd in crowds.values() if crowd.due])
+    left = {kind: outside.get(kind, crowd).unplaced for kind, crowd in crowds.items()}
+    if sum(left.values()) > table.room(0):
+        return _in_order(order, kinds, limit, {kind: outside.get(kind, crowd) for kind, crowd in crowds.items()})
+    for kind, count in left.items():
+        table.put(crowds[kind], 0, count)
+    for kind in sorted(order, key=lambda kind: kind.end):
+        if kind.due:
+            left[kind] += _bring_forward(table, crowds[kind])
+    return {kind: count for kind, count in left.items() if count}
+
+
+def _order(kind: Kind) -> tuple[object, ...]:
+    window = kind.window
+    shown = () if window is None else (sorted(window.days), window.start, window.end, window.zone)
+    return (*kind[1:], shown)
+
+
+def _rounds(turns: int, span: int) -> list[int]:
+    """In which turns one place can be used, one after the other, from the next day on."""
+    found: list[int] = []
+    at = span
+    while rest := turns >> at:
+        at += (rest & -rest).bit_length() - 1
+        found.append(at)
+        at += span
+    return found
+
+
+def _whenever(kind: Kind, span: int) -> int:
+    """The turns in which it may be done without regard to a window: from tomorrow on, or from when it is due."""
+    last = max(kind.latest, min(kind.ready, kind.end))
+    first = max(1, min(span, kind.ready, last))
+    return until(last) >> first << first | 1
+
+
+def _crowd(kind: Kind, count: int, limit: Limit) -> Crowd:
+    if kind.window is None:
+        turns = until(kind.latest) if kind.due else _whenever(kind, limit.span)
+        return Crowd(turns, count, kind.due, share=1.0)
+    opens = limit.opens[kind.window]
+    share = _share(kind.window)
+    if kind.due:
+        return Crowd(opens & until(kind.latest) | 1, count, due=True, share=share)
+    if opens & 1:
+        return Crowd(opens & _whenever(kind, limit.span) | 1, count, share=share)
+    turns = opens & until(kind.latest) or opens & until(kind.end)
+    return Crowd(turns, count, share=share) if turns else Crowd(_whenever(kind, limit.span), count, share=1.0)
+
+
+def _share(window: Window) -> float:
+    minutes = (window.end - window.start) % _DAY_MINUTES or _DAY_MINUTES
+    return len(window.days) * minutes / _WEEK_MINUTES
+
+
+def _bring_forward(table: Timetable, crowd: Crowd) -> int:
+    """How many of those that have places later find one now, where nobody needs it."""
+    brought = 0
+    for turn, count in sorted(crowd.placed.items()):
+        if turn:
+            table.put(crowd, turn, -count)
+            now = min(count, table.room(0))
+            if now:
+                table.put(crowd, 0, now)
+            if now < count:
+                table.put(crowd, turn, count - now)
+            brought += now
+    return brought
+
+
+def _in_order(
+    order: Sequence[Kind], kinds: Mapping[Kind, int], limit: Limit, crowds: Mapping[Kind, Crowd]
+) -> dict[Kind, int]:
+    """With more for today than there are places: whose end comes first goes first, as soon as it may."""
+    # What is not due and need not be done today has nothing to do with it.
+    early = sum(_today(crowd, limit.span) for kind, crowd in crowds.items() if not kind.due)
+    table = limit.table()
+    begun: dict[Kind, int] = {}
+
+    def begin(kind: Kind, turns: int, count: int) -> int:
+        nonlocal early
+        crowd = Crowd(turns, count)
+        if not kind.due:
+            now = Crowd(turns & 1, min(count, early))
+            table.earliest(now)
+            early -= now.count - now.unplaced
+            crowd = Crowd(turns & ~1, count - now.count + now.unplaced)
+            begun[kind] = begun.get(kind, 0) + now.count - now.unplaced
+        table.earliest(crowd)
+        begun[kind] = begun.get(kind, 0) + crowd.placed.get(0, 0)
+        return crowd.unplaced
+
+    for kind in sorted(order, key=lambda kind: (_last(kind, limit), kind.end)):
+        count = kinds[kind]
+        if kind.window is not None and not kind.due:
+            count = begin(kind, limit.opens[kind.window] & until(kind.end), count)
+        if count:
+            begin(kind, until(kind.end), count)
+    return {kind: count for kind, count in begun.items() if count}
+
+
+def _today(crowd: Crowd, span: int) -> int:
+    """How many have no turn but one of today's."""
+    return crowd.unplaced + sum(count for turn, count in crowd.placed.items() if turn < span)
+
+
+def _last(kind: Kind, limit: Limit) -> int:
+    """The last turn in which it may begin without breaking its window."""
+    if kind.window is None or kind.due:
+        return kind.end
+    opens = limit.opens[kind.window] & until(kind.end)
+    return opens.bit_length() - 1 if opens else kind.end
+
+
+def turns_between(begin: timedelta, end: timedelta, every: timedelta) -> int:
+    """The turns from ``begin`` until before ``end``, both counted from this sweep, as a set."""
+    first, last = max(0, -(-begin // every)), -(-end // every)
+    return ((1 << last - first) - 1) << first if last > first else 0
