@@ -91,7 +91,7 @@ def relieve(
     limit = _limit(snapshot, near, _ours(quota), per_day, clock, pace, _broken(candidates))
     asked = crowded({kind: len(members) for kind, members in near.items()}, len(candidates), limit)
     started: set[int] = set()
-    if asked:
+    if asked and quota.creates_left:
         begun = begin_now(asked, limit)
         chosen = _pulled(near, begun, now)
         late = Counter(day_of(shall_be_done(one), now, pace) for one in candidates if chosen and one.end is not None)

@@ -22,6 +22,7 @@ from rotator.core.windows import next_close, next_open
 MICRO: Final = timedelta(microseconds=1)
 _FAR: Final = timedelta(days=366 * 30)
 
+
 class Openings:
     """When a window is open, found once and as far as it is asked for.
 

@@ -64,6 +64,7 @@ class Simulation:
         self._retiring = [(self._micro(moment), n, window) for n, (moment, window) in enumerate(start.revocations)]
         heapq.heapify(self._retiring)
         self._retired = len(self._retiring)
+        self._orphans = start.orphans
         self._open_misses: dict[int, int] = {}
         self.days: list[DayCount] = []
         self.missed: list[Missed] = []
@@ -275,7 +276,14 @@ class Simulation:
             day.revocations += 1
         for entry in shut:
             heapq.heappush(self._retiring, entry)
-        day.overdue = self._overdue(now) if not left else 0
+        if self._orphans:
+            coming = sum(1 for due, _, _ in self._retiring if now < due <= now + self._pace)
+            ended = min(self._orphans, max(0, left - coming))
+            self._updates.used.extend([now] * ended)
+            self._orphans -= ended
+            left -= ended
+            day.revocations += ended
+        day.overdue = self._overdue(now) + self._orphans if not left or self._orphans else 0
 
     def _overdue(self, now: int) -> int:
         return sum(1 for due, _, window in self._retiring if due <= now and (not window or self._is_open(window, now)))

@@ -81,11 +81,13 @@ class Start:
     """An account as a forecast begins.
 
     :param revocations: from when on each is due, and its window.
+    :param orphans: how many keys nobody has the value of.
     """
 
     members: list[Member] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
     revocations: list[tuple[datetime, Window | None]] = field(default_factory=list)
+    orphans: int = 0
 
 
 def read_start(snapshot: AccountSnapshot, policy: Policy, now: datetime, what_if: WhatIf) -> Start:
@@ -114,7 +116,7 @@ def read_start(snapshot: AccountSnapshot, policy: Policy, now: datetime, what_if
         if view.life.pending_version is not None:
             view = _resumed(snapshot, view, start, now)
         start.members.append(_member(view, _supposed(view, what_if), now))
-    start.revocations += _orphans(snapshot, holdings, policy, now, untouched)
+    start.orphans = _orphans(snapshot, holdings, policy, now, untouched)
     start.members += more_like(start.members, what_if.more)
     return start
 
@@ -213,7 +215,7 @@ def _revocations(
 
 def _orphans(
     snapshot: AccountSnapshot, holdings: Holdings, policy: Policy, now: datetime, untouched: Iterable[str]
-) -> list[tuple[datetime, Window | None]]:
+) -> int:
     draft = Draft()
     arns = frozenset(untouched)
 
@@ -221,4 +223,4 @@ def _orphans(
         return entry.arn in arns
 
     plan_orphans(draft, snapshot, holdings, policy, now, left_alone)
-    return [(action.due_at, None) for action in draft.actions() if action.costs_update]
+    return sum(1 for action in draft.actions() if action.costs_update)

@@ -93,8 +93,12 @@ def guard_mass_revocation(draft: Draft, snapshot: AccountSnapshot, *, force: boo
         draft.skipped.append(Skip(name, Reason.MASS_REVOCATION, "its revocation waits for `rotator run --force`"))
 
 
-def within_budget(draft: Draft, actions: list[Action], quota: Quota) -> list[Action]:
-    """Cut off what today's limits do not allow; what is most urgent comes first already."""
+def within_budget(draft: Draft, actions: list[Action], quota: Quota, coming: int = 0) -> list[Action]:
+    """Cut off what today's limits do not allow; what is most urgent comes first already.
+
+    :param coming: how many revocations come due before an update that is used now can be used again: an orphan, which
+        nobody uses, takes none of theirs.
+    """
     creates, updates = quota.creates_left, quota.updates_left
     kept: list[Action] = []
     for action in actions:
@@ -104,7 +108,7 @@ def within_budget(draft: Draft, actions: list[Action], quota: Quota) -> list[Act
                 continue
             creates -= 1
         elif action.costs_update:
-            if updates <= 0:
+            if updates <= (coming if action.reason is Reason.ORPHAN else 0):
                 _over_budget(draft, action, "updates", quota.updates_limit, quota.reserve)
                 continue
             updates -= 1

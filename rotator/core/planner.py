@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from operator import attrgetter
 
-from rotator.core.crowding import Candidate, relieve
-from rotator.core.decisions import LEAVE_ALONE, first
+from rotator.core.crowding import Candidate, pace_of, relieve
+from rotator.core.decisions import LEAVE_ALONE, View, first
 from rotator.core.draft import Draft
 from rotator.core.durations import human_duration
 from rotator.core.garbage import no_search_for_garbage
@@ -16,6 +16,7 @@ from rotator.core.leftovers import Leftovers
 from rotator.core.model import (
     AccountPlan,
     AccountSnapshot,
+    Action,
     Alert,
     Policy,
     Reason,
@@ -75,7 +76,7 @@ def _plan(snapshot: AccountSnapshot, policy: Policy, now: datetime, force: bool,
         actions = [action for action in actions if action.secret in names]
         draft.skipped = [skip for skip in draft.skipped if skip.secret in names]
         draft.alerts = [alert for alert in draft.alerts if alert.secret is None or alert.secret in names]
-    actions = within_budget(draft, actions, quota)
+    actions = within_budget(draft, actions, quota, _coming(snapshot, views, actions, now + pace_of(policy), now))
     ends = [view.key.valid_to for view in views if view.key is not None and view.key.enabled and view.key.valid_to]
     return AccountPlan(
         account=snapshot.account,
@@ -91,6 +92,19 @@ def _plan(snapshot: AccountSnapshot, policy: Policy, now: datetime, force: bool,
 def _proves_nothing(snapshot: AccountSnapshot, owner: SecretEntry, now: datetime) -> bool:
     left = first(LEAVE_ALONE, make_view(snapshot, owner), now)
     return left is not None and left.reason not in (Reason.UNADOPTED, Reason.EMPTY)
+
+
+def _coming(
+    snapshot: AccountSnapshot, views: list[View], actions: list[Action], until: datetime, now: datetime
+) -> int:
+    """How many keys in grace are to be revoked until then, and not yet; nobody asks where there is no orphan."""
+    if not any(action.reason is Reason.ORPHAN for action in actions):
+        return 0
+    return sum(
+        now < item.revoke_at <= until and (key := snapshot.keys.get(item.key_id)) is not None and key.enabled
+        for view in views
+        for item in view.life.retiring
+    )
 
 
 def _report_old_credentials(draft: Draft, management: SecretEntry, now: datetime) -> None:

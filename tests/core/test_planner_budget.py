@@ -92,6 +92,16 @@ BUDGET = (
         actions=revocations(2),
         skipped=("s00 daily-limit",),
     ),
+    Case(
+        "an orphan leaves room for what comes due before the place is free again",
+        snap(
+            [secret("s", {"v2": "CURRENT key:N", "v1": "key:O retire:O:+25h", "v0": "key:P retire:P:+25h1m"})],
+            [key("N"), key("O"), key("P"), key("Y", name=own("s", "v8")), key("Z", name=own("s", "v9"))],
+        ),
+        policy=TIGHT,
+        actions=("revoke orphan s Y@v8",),
+        skipped=("s daily-limit",),
+    ),
     *(
         Case(
             f"a key revoked {when}",
