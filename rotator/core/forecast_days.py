@@ -61,7 +61,11 @@ class Simulation:
         self._coming: list[tuple[int, int, int]] = []  # due, member, turn
         self._ready: list[tuple[int, str, int]] = []  # deadline, name, member: due, and waiting for nothing but a place
         self._ending: list[tuple[int, int, int]] = []  # end, member, turn
-        self._retiring = [(self._micro(moment), n, window) for n, (moment, window) in enumerate(start.revocations)]
+        # From when on each can be revoked, when it is due, its number, its window; and those that only want a place.
+        self._retiring: list[tuple[int, int, int, Window | None]] = []
+        self._revocable: list[tuple[int, int, Window | None]] = []
+        for number, (moment, window) in enumerate(start.revocations):
+            self._retiring.append((self._micro(moment), self._micro(moment), number, window))
         heapq.heapify(self._retiring)
         self._retired = len(self._retiring)
         self._orphans = start.orphans
@@ -96,6 +100,7 @@ class Simulation:
     # ---- one sweep --------------------------------------------------------------------------------------------------
 
     def _sweep(self, sweep: int, now: int, day: DayCount) -> None:
+        self._break(now)
         self._come_due(now)
         self._wait_again(now)
         left = self._creates.left(now, self.most if now < self._pace else self.per_day)
@@ -125,11 +130,27 @@ class Simulation:
         if left:
             self._idle.append(now)
 
+    def _break(self, now: int) -> None:
+        """Keys that have ended: nothing that they would wait for matters any more."""
+        if not self._ending or self._ending[0][0] > now:
+            return
+        for end, number, turn in self._ending:
+            state = self._states[number]
+            if end > now or turn != state.turn or state.broken:
+                continue
+            if state.crowded:
+                self._leave_crowd(number)
+                heapq.heappush(self._ready, (end, state.member.name, number))
+            else:
+                self._leave_due(number)
+            state.due, state.broken = None, True
+            self._crowds.broken += 1
+
     def _come_due(self, now: int) -> None:
         while self._coming and self._coming[0][0] <= now:
             _, number, turn = heapq.heappop(self._coming)
             state = self._states[number]
-            if turn != state.turn:
+            if turn != state.turn or (state.due is None and state.broken):
                 continue
             opens = self._waits_until(state, now)
             if opens is not None:
@@ -234,7 +255,7 @@ class Simulation:
         if state.revokes:
             self._retired += 1
             due = now + self._replacements[number].grace
-            heapq.heappush(self._retiring, (due, self._retired, member.spec.window))
+            heapq.heappush(self._retiring, (due, due, self._retired, member.spec.window))
         index = self._open_misses.pop(number, None)
         if index is not None:
             missed = self.missed[index]
@@ -265,28 +286,34 @@ class Simulation:
 
     def _revoke(self, now: int, day: DayCount) -> None:
         left = self._updates.left(now, self.most if now < self._pace else self.per_day)
-        shut: list[tuple[int, int, Window | None]] = []
-        while left and self._retiring and self._retiring[0][0] <= now:
-            _, order, window = heapq.heappop(self._retiring)
+        again: list[tuple[int, int, int, Window | None]] = []
+        while self._retiring and self._retiring[0][0] <= now:
+            _, due, order, window = heapq.heappop(self._retiring)
             if window is not None and not self._is_open(window, now):
-                shut.append((self._openings[window].after(now)[0], order, window))
-                continue
+                again.append((self._openings[window].after(now)[0], due, order, window))
+            else:
+                heapq.heappush(self._revocable, (due, order, window))
+        # What has found no place waits for its window again when that has closed.
+        closed = [entry for entry in self._revocable if entry[2] is not None and not self._is_open(entry[2], now)]
+        if closed:
+            self._revocable = [entry for entry in self._revocable if entry not in closed]
+            heapq.heapify(self._revocable)
+            again += [(self._openings[entry[2]].after(now)[0], *entry) for entry in closed if entry[2] is not None]
+        for one in again:
+            heapq.heappush(self._retiring, one)
+        while left and self._revocable:
+            heapq.heappop(self._revocable)
             self._updates.used.append(now)
             left -= 1
             day.revocations += 1
-        for entry in shut:
-            heapq.heappush(self._retiring, entry)
         if self._orphans:
-            coming = sum(1 for due, _, _ in self._retiring if now < due <= now + self._pace)
+            coming = sum(1 for _, due, _, _ in self._retiring if now < due <= now + self._pace)
             ended = min(self._orphans, max(0, left - coming))
             self._updates.used.extend([now] * ended)
             self._orphans -= ended
             left -= ended
             day.revocations += ended
-        day.overdue = self._overdue(now) + self._orphans if not left or self._orphans else 0
-
-    def _overdue(self, now: int) -> int:
-        return sum(1 for due, _, window in self._retiring if due <= now and (not window or self._is_open(window, now)))
+        day.overdue = len(self._revocable) + self._orphans if not left or self._orphans else 0
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,8 @@ from typing import Final, NamedTuple
 from rotator.core.capacity import Crowd, Timetable, until
 from rotator.core.model import Window
 
+MOST_TRIES: Final = 4
+"""How often places are given anew, to those first who came away empty."""
 _DAY_MINUTES: Final = 24 * 60
 _WEEK_MINUTES: Final = 7 * _DAY_MINUTES
 
@@ -89,27 +91,53 @@ def begin_now(kinds: Mapping[Kind, int], limit: Limit) -> dict[Kind, int]:
     :param kinds: how many there are of each; every one that is due, and every one that may find no place later.
     """
     order = sorted(kinds, key=_order)
-    table = limit.table()
-    crowds = {kind: _crowd(kind, kinds[kind], limit) for kind in order}
-    table.place([crowd for crowd in crowds.values() if not crowd.days & 1])
-    table.place([crowd for crowd in crowds.values() if crowd.days & 1 and not crowd.due])
-    # An end that can't wait wins over a window.
-    outside = {
-        kind: Crowd(_whenever(kind, limit.span), crowd.unplaced, share=1.0)
-        for kind, crowd in crowds.items()
-        if crowd.unplaced and not crowd.days & 1
-    }
-    table.place(list(outside.values()))
-    table.place([crowd for crowd in crowds.values() if crowd.due])
-    left = {kind: outside.get(kind, crowd).unplaced for kind, crowd in crowds.items()}
-    if sum(left.values()) > table.room(0):
-        return _in_order(order, kinds, limit, {kind: outside.get(kind, crowd) for kind, crowd in crowds.items()})
+    tried = first = _Attempt(order, kinds, limit, ())
+    preferred: tuple[Kind, ...] = ()
+    for _ in range(MOST_TRIES):
+        if not tried.trouble:
+            break
+        preferred = (*tried.trouble, *(kind for kind in preferred if kind not in tried.trouble))
+        tried = _Attempt(order, kinds, limit, preferred)
+    if tried.trouble:
+        tried = first
+    table, crowds, left = tried.table, tried.crowds, tried.left
+    if tried.too_many:
+        return _in_order(order, kinds, limit, {kind: tried.outside.get(kind, crowd) for kind, crowd in crowds.items()})
     for kind, count in left.items():
         table.put(crowds[kind], 0, count)
     for kind in sorted(order, key=lambda kind: kind.end):
         if kind.due:
             left[kind] += _bring_forward(table, crowds[kind])
     return {kind: count for kind, count in left.items() if count}
+
+
+class _Attempt:
+    """Places for all in later turns, as far as there are any.
+
+    :param preferred: who is asked first, in this order.
+    """
+
+    def __init__(
+        self, order: Sequence[Kind], kinds: Mapping[Kind, int], limit: Limit, preferred: Sequence[Kind]
+    ) -> None:
+        self.table = limit.table()
+        self.crowds = {kind: _crowd(kind, kinds[kind], limit) for kind in order}
+        for kind in preferred:
+            self.table.place([self.crowds[kind]])
+        rest = [crowd for kind, crowd in self.crowds.items() if kind not in preferred]
+        self.table.place([crowd for crowd in rest if not crowd.days & 1])
+        self.table.place([crowd for crowd in rest if crowd.days & 1 and not crowd.due])
+        # An end that can't wait wins over a window.
+        self.outside = {
+            kind: Crowd(_whenever(kind, limit.span), crowd.unplaced, share=1.0)
+            for kind, crowd in self.crowds.items()
+            if crowd.unplaced and not crowd.days & 1
+        }
+        self.table.place(list(self.outside.values()))
+        self.table.place([crowd for crowd in rest if crowd.due])
+        self.left = {kind: self.outside.get(kind, crowd).unplaced for kind, crowd in self.crowds.items()}
+        self.too_many = sum(self.left.values()) > self.table.room(0)
+        self.trouble = [kind for kind in order if kind in self.outside or (self.too_many and self.left[kind])]
 
 
 def _order(kind: Kind) -> tuple[object, ...]:

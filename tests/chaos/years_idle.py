@@ -171,5 +171,7 @@ def _due(
     days, last = -(-total // places), plus(key.valid_to, -margin(view))
     if spec.window is None:
         return min(due), plus(last, -(days + 1) * pace_of(policy))
+    # In two openings that are a day apart a place can be used only once, and others may take the places of two.
+    days = 4 * days + 2
     begun = [opens for opens, _ in openings(spec.window, last - 9 * days * DAY, last)]
     return min(due), plus(begun[-days - 1], -2 * pace_of(policy))
