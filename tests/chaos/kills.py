@@ -71,6 +71,16 @@ def total() -> tuple[int, int, int]:
 
 def disturbed(flow: Flow, fault: AwsFault | HttpFault, index: int, *, infobip: bool) -> list[str]:
     """Run a flow with one fault, then let sweeps go on. Gives what broke; a fault that never came did, too."""
+    return played(flow, fault, index, infobip=infobip)[1]
+
+
+def played(
+    flow: Flow, fault: AwsFault | HttpFault, index: int, *, infobip: bool, every: bool = False
+) -> tuple[Aftermath, list[str]]:
+    """The same; gives how it went on, too.
+
+    :param every: make every sweep afterwards, also where there is nothing to do.
+    """
     world = flow.make()
     watch = TenRules(world, secret=SMS if flow.strategy else "", strategy=flow.strategy, pending=not flow.announced)
     watch.lied = fault.name == "wrong-id"
@@ -85,13 +95,13 @@ def disturbed(flow: Flow, fault: AwsFault | HttpFault, index: int, *, infobip: b
         watch.emergency_over(result if isinstance(result, EmergencyReport) else None)
     if isinstance(result, Sweep) and not fault.name.endswith("-6"):
         broken += others_went_on(result, fault)
-    after = Aftermath(world, watch, flow)
+    after = Aftermath(world, watch, flow, every=every)
     after.go()
     broken += (*watch.broken, *after.broken)
     if leaks.find(f"{result!r} {error!r} {error} {after.said} {world.events.sent}"):
         broken.append("rule 10: a secret in a result, an error or an event")
     where = f"{flow.name}, {fault.name} at {'Infobip' if infobip else 'Secrets Manager'}'s call {index}"
-    return [f"{where}: {text}" for text in dict.fromkeys(broken)]
+    return after, [f"{where}: {text}" for text in dict.fromkeys(broken)]
 
 
 def others_went_on(sweep: Sweep, fault: AwsFault | HttpFault) -> Iterator[str]:
