@@ -1,12 +1,13 @@
 # Everything runs in .venv, which the targets set up for themselves from the locks. PYTHON=... chooses the interpreter.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check lint typecheck package wheel deploychecks audit bench format lock setup clean
+.PHONY: help demo test years coverage check lint typecheck package wheel deploychecks audit bench format lock setup clean
 
 # In percent, branches counted; for `make coverage`.
 COVERAGE ?= 90
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+YEARS_ARGS ?=
 export PYTHON
 
 help:  ## say what there is
@@ -18,6 +19,9 @@ demo:  ## the main job, end to end, in the embedded sandbox; no account, no netw
 
 test: setup  ## every test
 	@HYPOTHESIS_PROFILE=ci .venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+years: setup  ## two simulated years, of which `make test` plays five months (five minutes; YEARS_ARGS="--seed 7")
+	@.venv/bin/python -m tests.chaos.two_years $(YEARS_ARGS)
 
 coverage: setup  ## what the tests run of the program; tracing takes as long again, so it is not a part of `make test`
 	@HYPOTHESIS_PROFILE=ci .venv/bin/python -m pytest -n auto --dist loadfile --ignore=tests/chaos --cov --cov-report=term --cov-fail-under=$(COVERAGE) $(PYTEST_ARGS)

@@ -31,7 +31,7 @@ def in_a_process(*arguments: str, **variables: str) -> subprocess.CompletedProce
 
 @pytest.mark.slow
 def test_months_of_300_secrets(capsys: pytest.CaptureFixture[str]) -> None:
-    """Five months with both outages. Two years take five minutes: ``python -m tests.chaos.two_years``."""
+    """Five months with both outages. Two years take five minutes: ``make years``."""
     done = in_a_process("--seed", "1", "--days", "150", "--outages-from", "60", "110")
     with capsys.disabled():
         print(f"\n{done.stdout}")
