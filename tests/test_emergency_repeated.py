@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from rotator.emergency import Strategy
+from rotator.audit import Trigger
+from rotator.emergency import Emergency, Strategy, Target
 from rotator.errors import StoreDenied
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import SimKey
@@ -78,6 +80,62 @@ def test_a_repeated_command_never_breaks_a_consumer_that_worked(strategy: Strate
         assert revoke(world, strategy, incident=incident).ok
         assert world.consumer_works(NAME) is (strategy is not REVOKE_ONLY)
     calm(world)
+
+
+@pytest.mark.parametrize("strategy", REPLACING)
+@pytest.mark.parametrize("by", ["secret", "old key", "old value"])
+@pytest.mark.parametrize("made_up", [False, True])
+def test_a_button_that_is_pressed_twice_makes_one_replacement(strategy: Strategy, by: str, made_up: bool) -> None:
+    world = World()
+    _, current = in_grace(world)
+    target = named(by.removeprefix("old "), current)
+    seen: list[tuple[str, int]] = []
+    for press in range(3):
+        incident = f"lambda {press}" if made_up else None
+        command = Emergency(world.services(Trigger.EMERGENCY), "leaked", incident, chosen=False if made_up else None)
+        (plan,) = command.plan(Target(**target), strategy)
+        assert command.execute(plan).ok
+        seen.append((world.current_key(NAME).id, creates(world)))
+        if press and by == "secret":
+            assert any("name it by its id" in said for said in plan.notes)
+        world.pass_time(timedelta(minutes=4))
+    assert len(set(seen)) == 1
+    assert world.consumer_works(NAME)
+    calm(world)
+
+
+@pytest.mark.parametrize("strategy", REPLACING)
+def test_a_button_that_is_pressed_twice_ends_what_was_left(strategy: Strategy) -> None:
+    world = World()
+    old, current = in_grace(world)
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="PUT", count=None, status=500))
+    assert not revoke(world, strategy).ok
+    world.infobip.faults.clear()
+    new = world.current_key(NAME)
+    report = revoke(world, strategy)
+    assert report.ok, report.errors
+    assert set(report.revoked) == {old.id, current.id}
+    assert world.current_key(NAME).id == new.id
+    calm(world)
+
+
+def test_a_button_that_is_pressed_again_later_or_for_a_key_or_for_good_is_another_emergency() -> None:
+    world = World()
+    in_grace(world)
+
+    def ends_the_current_one(strategy: Strategy = REPLACE_FIRST, **target: Any) -> bool:
+        before = world.current_key(NAME)
+        assert revoke(world, strategy, **target).ok
+        return not alive(world, before)
+
+    assert ends_the_current_one()
+    world.pass_time(timedelta(minutes=10, seconds=1))
+    assert ends_the_current_one()
+    assert ends_the_current_one(key_id=world.current_key(NAME).id, account="main")
+    assert ends_the_current_one(leaked=leaked(world.current_key(NAME)))
+    assert ends_the_current_one(incident="INC-2")
+    assert not ends_the_current_one()
+    assert ends_the_current_one(REVOKE_ONLY)
 
 
 def test_another_incident_is_another_replacement() -> None:

@@ -39,10 +39,14 @@ class Emergency:
 
     :param reason: the operator's own words; it stands in every audit line.
     :param incident: the operator's name for the incident; repeating a command with it makes no second replacement.
+    :param chosen: whether a person gave it that name; by default, if there is one.
     """
 
-    def __init__(self, services: Services, reason: str, incident: str | None = None) -> None:
+    def __init__(
+        self, services: Services, reason: str, incident: str | None = None, *, chosen: bool | None = None
+    ) -> None:
         self.reason, self.incident = reason, incident
+        self._chosen = incident is not None if chosen is None else chosen
         audit = BoundAudit(services.audit, {"reason": reason, "incident": incident})
         self._events = HeldEvents(services.events, {"reason": reason, "incident": incident})
         self.services = dataclasses.replace(services, audit=audit, events=self._events)
@@ -53,7 +57,7 @@ class Emergency:
 
         :raises RotatorError: the target is unknown, can't be named, or is provably none of ours.
         """
-        planning = Planning(self.services, self._accounts, strategy, self.incident)
+        planning = Planning(self.services, self._accounts, strategy, self.incident, self._chosen)
         try:
             return (planning.plan(target),)
         except RotatorError as error:

@@ -27,16 +27,18 @@ class Planning:
     """Plans one emergency.
 
     :param incident: the operator's name for it; a replacement that was made for it before is not made again.
+    :param chosen: whether a person gave it that name.
     """
 
     services: Services
     accounts: Accounts
     strategy: Strategy
     incident: str | None = None
+    chosen: bool = False
     _secrets: SecretPlanning = field(init=False)
 
     def __post_init__(self) -> None:
-        self._secrets = SecretPlanning(self.services, self.accounts, self.strategy, self.incident)
+        self._secrets = SecretPlanning(self.services, self.accounts, self.strategy, self.incident, self.chosen)
 
     def plan(self, target: Target) -> EmergencyPlan:
         """What would be done.
@@ -67,7 +69,7 @@ class Planning:
             if named.key_id in read_lifecycle(entry).key_ids():
                 # Consumers do not get it any more; if it is dead as well, only a command that was cut off goes on.
                 key = self._read(fleet, account, named)
-                if key.enabled or self._secrets.made_before(entry, named.key_id) is not None:
+                if key.enabled or self._secrets.made_before(fleet, entry, named.key_id) is not None:
                     return self._secrets.plan(fleet, entry, named)
                 return self._dead(fleet, account, key)
         for entry in entries:

@@ -7,9 +7,12 @@ leaked. It ends too, but only after it was replaced.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
 
 from rotator.context import Services
 from rotator.core.emergencies import made_for_incident, made_in_emergency
+from rotator.core.guards import MAX_SKEW
 from rotator.core.labels import CURRENT as CURRENT_LABEL
 from rotator.core.labels import PREVIOUS, parse_retire_label
 from rotator.core.lifecycle import Lifecycle, read_lifecycle
@@ -20,6 +23,10 @@ from rotator.emergency.holders import current_holders, is_unlabelled, kills_of, 
 from rotator.emergency.model import CURRENT, PENDING, EmergencyPlan, Kill, Strategy
 from rotator.errors import Refused, RotatorError
 from rotator.observe import Fleet, account_of, management_of, resolve_current
+
+MINUTE: Final = timedelta(minutes=1)
+RECENT: Final = 10 * MINUTE
+"""How long after an emergency made a key, a command that names no incident is taken for a repetition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +43,15 @@ class SecretPlanning:
     """Plans for one secret.
 
     :param incident: the operator's name for it; a replacement that was made for it before is not made again.
+    :param chosen: whether a person gave it that name. Without one, a command that follows within minutes of another is
+        the same button, pressed twice.
     """
 
     services: Services
     accounts: Accounts
     strategy: Strategy
     incident: str | None = None
+    chosen: bool = False
 
     def plan(
         self, fleet: Fleet, entry: SecretEntry, named: Named | None = None, current: str | None = None
@@ -59,7 +69,7 @@ class SecretPlanning:
             entry = with_label(entry, current or self._resolved(fleet, entry, account))
         life = read_lifecycle(entry)
         key_id = named.key_id if named else None
-        kills, notes, made = self._kills(entry, life, key_id)
+        kills, notes, made = self._kills(fleet, entry, life, key_id)
         wanted = self.replaces and made is None and life.current_version is not None
         known = named if named and key_id else None
         plan = EmergencyPlan(
@@ -94,15 +104,21 @@ class SecretPlanning:
         return resolution.key_id
 
     def _kills(
-        self, entry: SecretEntry, life: Lifecycle, named: str | None
+        self, fleet: Fleet, entry: SecretEntry, life: Lifecycle, named: str | None
     ) -> tuple[list[Kill], list[str], str | None]:
         """The keys that end, what to say about it, and the version that this incident made before."""
         kills = list(kills_of(entry, life))
         notes: list[str] = []
-        made = self.made_before(entry, named)
+        made = self.made_before(fleet, entry, named)
         if made is not None:
             kills = self._older(entry, life, kills, made)
-            notes.append(f"{entry.name} got a new key for incident {self.incident} before; only what is older ends")
+            if made_for_incident(entry.arn, self.incident, made):
+                notes.append(f"{entry.name} got a new key for incident {self.incident} before; only what is older ends")
+            else:
+                notes.append(
+                    f"{entry.name} got a new key in an emergency within the last {RECENT // MINUTE} minutes; only what "
+                    "is older ends; if that one leaked as well, name it by its id, or give an incident"
+                )
         elif named not in (None, life.current_key) and life.current_key is not None:
             if self.replaces:
                 notes.append(f"the current key of {entry.name} was not named; it ends once it is replaced")
@@ -113,11 +129,13 @@ class SecretPlanning:
             notes.append(f"{entry.name} has no key to end")
         return kills, notes, made
 
-    def made_before(self, entry: SecretEntry, named: str | None) -> str | None:
+    def made_before(self, fleet: Fleet, entry: SecretEntry, named: str | None) -> str | None:
         """The version that this incident made current before, unless it is that version's key that is meant now."""
         life = read_lifecycle(entry)
         if named is not None and named == life.current_key:
             return None
+        if not self.chosen and self._made_just_now(fleet, entry, life):
+            return life.current_version
         made = {
             version
             for version, labels in entry.versions.items()
@@ -126,6 +144,23 @@ class SecretPlanning:
             and (labels & {CURRENT_LABEL, PREVIOUS} or any(map(parse_retire_label, labels)))
         }
         return life.current_version if life.current_version in made else min(made, default=None)
+
+    def _made_just_now(self, fleet: Fleet, entry: SecretEntry, life: Lifecycle) -> bool:
+        """Whether an emergency put the current key there minutes ago. Asked for only where it may be so.
+
+        Who wants no key there at all is taken at their word.
+        """
+        if not self.replaces or life.current_key is None or not made_in_emergency(entry.arn, life.current_version):
+            return False
+        now = self.services.clock.now()
+        if entry.last_changed is not None and now - entry.last_changed > RECENT + MAX_SKEW:
+            return False
+        try:
+            with self.accounts.connected(fleet, account_of(entry)) as provider:
+                made = provider.get_key(life.current_key).key.valid_from
+                return made is not None and now + (provider.skew() or timedelta(0)) - made <= RECENT
+        except RotatorError:
+            return False  # then it is replaced once more, and consumers have a working key all the same
 
     def _older(self, entry: SecretEntry, life: Lifecycle, kills: list[Kill], made: str) -> list[Kill]:
         """What is left of the time before the incident's replacement."""

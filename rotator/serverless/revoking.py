@@ -92,7 +92,8 @@ def revoke(event: Any, invocation: Invocation) -> dict[str, Any]:
     actor = request.actor or invocation.caller or "lambda"
     app = invocation.start(Trigger.EMERGENCY, actor)
     incident = request.incident or (f"lambda {invocation.request_id}" if invocation.request_id else None)
-    emergency = Emergency(app.services, request.reason, incident)
+    # What a retry repeats has the same request id; a second press of the button has another, and no name of its own.
+    emergency = Emergency(app.services, request.reason, incident, chosen=request.incident is not None)
     begun = app.clock.now()
     plans = emergency.plan(Target(request.secret, request.key_id, request.account), request.strategy)
     for plan in plans:
