@@ -35,12 +35,16 @@ class EventBridge:
 
     :param bus: the event bus's name or ARN.
     :param connect: makes an ``events`` client; called once, at the first event, so that a run without any pays nothing.
+    :param timer: seconds from anywhere on, to tell a slow answer by.
     """
 
-    def __init__(self, bus: str, connect: Callable[[], Any], redactor: Redactor) -> None:
+    def __init__(
+        self, bus: str, connect: Callable[[], Any], redactor: Redactor, timer: Callable[[], float] = time.monotonic
+    ) -> None:
         self._bus = bus
         self._connect = connect
         self._redactor = redactor
+        self._timer = timer
         self._lock = threading.Lock()
         self._client: Any = None
         self._waited = 0.0
@@ -48,7 +52,7 @@ class EventBridge:
 
     def fresh(self) -> EventBridge:
         """The same bus and client for another run, which tries again what this one gave up."""
-        return EventBridge(self._bus, self._made_client, self._redactor)
+        return EventBridge(self._bus, self._made_client, self._redactor, self._timer)
 
     def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
         """Send one event; never raises, and waits for three seconds at most."""
@@ -82,17 +86,17 @@ class EventBridge:
 
         :raises Exception: it was not sent, or nobody knows.
         """
-        begun = time.monotonic()
+        begun = self._timer()
         try:
             try:
                 return _within(LONGEST, lambda: self._call(entry))
             except Exception:
                 # What fails at once may have been a kept connection that the far end closed meanwhile.
-                if time.monotonic() - begun >= SLOW:
+                if self._timer() - begun >= SLOW:
                     raise
                 return _within(LONGEST - SLOW, lambda: self._call(entry))
         finally:
-            took = time.monotonic() - begun
+            took = self._timer() - begun
             if took >= SLOW:
                 self._waited += took
                 if self._waited >= PATIENCE:
