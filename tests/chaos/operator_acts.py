@@ -92,7 +92,13 @@ ACTS: tuple[Act, ...] = (
         (Reason.NO_SCOPES, Reason.UNADOPTED, Reason.KEY_MISSING, Reason.PENDING),
         mend=op.tag(account="main"),
     ),
-    Act("change the account for good", op.tag(account=op.OTHER, scopes="sms:manage"), strands=True),
+    # Consumers move to another account only where an operator says so: it may as well be a mistake.
+    Act(
+        "change the account for good",
+        op.tag(account=op.OTHER, scopes="sms:manage"),
+        mend=op.rotate,
+        strands=True,
+    ),
     Act("remove all tags", op.remove_tags, mend=_tags_again),
     # values
     Act("put a new key", op.put_new_key, _UNADOPTED, strands=True),

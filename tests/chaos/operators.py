@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from rotator.core.labels import CURRENT, PENDING, PREVIOUS, key_label, retire_label
 from rotator.core.lifecycle import Lifecycle, read_lifecycle
 from rotator.core.model import Reason
+from rotator.manual import rotate_now
 from rotator.sandbox.model import SimKey
 from tests import leaks
 from tests.world import DAY, HOUR, World
@@ -270,6 +271,13 @@ def shorten_grace(world: World) -> None:
 
 def untag(*names: str) -> Callable[[World], object]:
     return lambda world: world.store.untag(NAME, *(f"rotator:{name}" for name in names))
+
+
+def rotate(world: World) -> None:
+    """Ask for a new key; a value that nobody adopted yet is left alone even so."""
+    if life(world).current_key is None:
+        return
+    rotate_now(world.reconciler(), NAME, "asked for")
 
 
 def later(world: World, by: timedelta = 400 * DAY) -> datetime:
