@@ -13,9 +13,11 @@ from rotator.core.model import Action, ActionKind, Key, Policy, Reason, SecretEn
 from rotator.core.planner import plan_account
 from rotator.core.spec import parse_spec
 from rotator.core.spreading import lifetime
+from rotator.core.windows import is_open, parse_window
 from tests.core.build import DAY, HOUR, NOW, SCOPES, arn_of, snap
 
 START = NOW
+NIGHTLY = "daily 20:00-01:00 UTC"
 WITHIN = 24 * HOUR + 5 * timedelta(minutes=1)
 
 
@@ -155,3 +157,52 @@ def test_a_fleet_that_grows_by_20_keys_a_day_is_told_in_time() -> None:
     assert told >= 5 * DAY
     assert days > 20
     assert fleet.busiest(fleet.made) <= 32
+
+
+def test_150_keys_with_one_expiry_date_and_one_window() -> None:
+    """Five hours a day, and a sweep in each: on most days, not on all, yesterday's places are free again by then."""
+    fleet = Fleet(Policy(daily_limit=12, reserve=2, sweep_every=5 * HOUR))
+    for number in range(150):
+        fleet.add(f"s{number:03}", START + 40 * DAY, START - 50 * DAY, rotate_before="6d", window=NIGHTLY)
+    fleet.sweep()
+    assert not fleet.made
+    fleet.run(41)
+    assert fleet.missed == {}
+    assert fleet.first_alert is None
+    assert len(fleet.made) == 150
+    assert all(is_open(parse_window(NIGHTLY), moment) for moment in fleet.made)
+    assert START + 14 * DAY < fleet.made[0] < START + 20 * DAY  # 19 days are needed, and three are for safety
+    assert fleet.busiest(fleet.made) <= 10
+
+
+def test_39_a_day_with_the_default_reserve_are_said_not_to_be_in_time() -> None:
+    fleet = Fleet(Policy(sweep_every=timedelta(hours=4, minutes=50)))
+    count = 39 * 16
+    for number in range(count):
+        left = 4 * DAY + 16 * DAY * number / count
+        fleet.add(f"s{number:04}", START + left, START + left - 20 * DAY, validity="16d", rotate_before="0.25")
+    days = 0
+    while not fleet.missed and days < 60:
+        fleet.run(1)
+        days += 1
+    assert fleet.missed
+    assert fleet.first_alert is not None
+    assert min(fleet.missed.values()) - fleet.first_alert >= 5 * DAY
+    assert fleet.busiest(fleet.made) <= 32
+
+
+def test_a_growing_fleet_with_windows_is_told_in_time_too() -> None:
+    fleet = Fleet(Policy(daily_limit=10, reserve=2, sweep_every=5 * HOUR))
+    days = 0
+    while not fleet.missed and days < 200:
+        for number in range(5):
+            window = ("daily 22:00-03:00 UTC", "Mon-Fri 09:00-17:00 UTC")[number % 2]
+            fleet.add(
+                f"d{days:03}-{number}", fleet.now + 30 * DAY, fleet.now, ours=False, validity="30d", window=window
+            )
+        fleet.run(1)
+        days += 1
+    assert fleet.first_alert is not None
+    assert fleet.missed
+    assert min(fleet.missed.values()) - fleet.first_alert >= 5 * DAY
+    assert fleet.busiest(fleet.made) <= 8
