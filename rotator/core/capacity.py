@@ -74,11 +74,11 @@ class Timetable:
         self._taken = list(taken)
         self._full = sum(1 << turn for turn, count in enumerate(self._taken) if count >= self._most)
         self._shut: int | None = None
-        self._crowds: list[Crowd] = []
         self._here: defaultdict[int, list[Crowd]] = defaultdict(list)
         self._moves: list[tuple[Crowd, int, int]] = []
         self._seen = 0
         self._steps = MOST_STEPS
+        self._gaps = False
 
     def room(self, turn: int) -> int:
         """How many more may begin in that turn."""
@@ -100,6 +100,9 @@ class Timetable:
                 amount = min(left, self.room(turn))
                 self.put(crowd, turn, amount)
                 left -= amount
+        self._gaps = self._gaps or any(crowd.share != 1 for crowd in crowds)
+        if not self._gaps:
+            return  # with all the time until their ends for each, nobody's moving makes room
         for crowd in crowds:
             left, stuck = crowd.unplaced, self._seen
             while left and self._find(crowd, 0, 0):

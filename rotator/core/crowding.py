@@ -94,10 +94,10 @@ def relieve(
     if asked and quota.creates_left:
         begun = begin_now(asked, limit)
         chosen = _pulled(near, begun, now)
-        late = Counter(day_of(shall_be_done(one), now, pace) for one in candidates if chosen and one.end is not None)
+        late = _by_day(candidates, now, pace) if chosen else {}
         for candidate in chosen:
             if candidate.start is not None:
-                candidate.start(candidate.decision or _decision(candidate, candidates, late, per_day, now, pace))
+                candidate.start(candidate.decision or _decision(candidate, late, per_day, now, pace))
                 started.add(id(candidate))
         if not alone:
             _make_room(draft, near, asked, begun)
@@ -235,31 +235,35 @@ def _urgency(candidate: Candidate) -> tuple[datetime, str]:
     return candidate.end or LAST, candidate.view.entry.name
 
 
+def _by_day(candidates: Iterable[Candidate], now: datetime, pace: timedelta) -> dict[int, tuple[int, datetime]]:
+    """How many keys shall be replaced on which day at the latest, and when the last of them ends."""
+    found: dict[int, tuple[int, datetime]] = {}
+    for one in candidates:
+        if one.end is not None:
+            day = max(0, day_of(shall_be_done(one), now, pace))
+            count, last = found.get(day, (0, one.end))
+            found[day] = count + 1, max(last, one.end)
+    return found
+
+
 def _decision(
-    candidate: Candidate,
-    candidates: Sequence[Candidate],
-    late: Mapping[int, int],
-    per_day: int,
-    now: datetime,
-    pace: timedelta,
+    candidate: Candidate, late: Mapping[int, tuple[int, datetime]], per_day: int, now: datetime, pace: timedelta
 ) -> Decision:
     """Why this one is pulled forward: how many keys end until when, and how many can be made.
 
-    :param late: how many shall be done until which day.
+    :param late: as :func:`_by_day` gives it.
     """
     assert candidate.end is not None
-    left = human_duration(candidate.end - now)
     own = max(0, day_of(shall_be_done(candidate), now, pace))
-    total, worst = 0, (-HORIZON * per_day - 1, 0, 0)
+    total, end, worst = 0, candidate.end, -HORIZON * per_day - 1
+    count, last = 1, candidate.end
     for day in sorted(late):
-        total += late[day]
-        if day >= own:
-            worst = max(worst, (total - per_day * max(0, day), total, day))
-    _, count, day = worst
-    last = max(
-        one.end for one in candidates if one.end is not None and day_of(shall_be_done(one), now, pace) <= max(0, day)
+        total, end = total + late[day][0], max(end, late[day][1])
+        if day >= own and total - per_day * day >= worst:
+            worst, count, last = total - per_day * day, total, end
+    detail = (
+        f"{human_duration(candidate.end - now)} left; {count} keys end by {last:%d %b}, {per_day} a day can be made"
     )
-    detail = f"{left} left; {count} keys end by {last:%d %b}, {per_day} a day can be made"
     if candidate.view.spec is not None and candidate.view.spec.window is not None:
         detail += ", and its window opens too late"
     return Decision(Reason.CAPACITY, detail, due_at=now, deadline=candidate.end)

@@ -94,7 +94,7 @@ def begin_now(kinds: Mapping[Kind, int], limit: Limit) -> dict[Kind, int]:
     tried = first = _Attempt(order, kinds, limit, ())
     preferred: tuple[Kind, ...] = ()
     for _ in range(MOST_TRIES):
-        if not tried.trouble:
+        if not tried.trouble or all(kind.window is None for kind in order):
             break
         preferred = (*tried.trouble, *(kind for kind in preferred if kind not in tried.trouble))
         tried = _Attempt(order, kinds, limit, preferred)
