@@ -74,12 +74,12 @@ class Aftermath:
 
     def go(self) -> None:
         """Three sweeps, after which everything that was due is done; then on past every grace."""
-        last = None
-        for _ in range(3):
-            last = self._sweep_in(HOUR)
-            self.watch.calm()
-            self._rest = self._rest or self.world.clock.now()
-        if last is not None and not self.flow.days:
+        self._sweep_in(HOUR)
+        self.watch.calm()
+        self._rest = self.world.clock.now()
+        self._pass(HOUR)
+        last = self._sweep_in(HOUR)
+        if not self.flow.days:
             self.broken += [f"three sweeps later: {result.error}" for result in last.results if result.error]
             self._at_rest()
         self._through_graces()
