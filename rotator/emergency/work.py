@@ -153,6 +153,9 @@ class Work:
             key_id = resolve_current(self.services.store, self.provider, entry).key_id
         except RotatorError:
             key_id = None
+        again = self.services.store.describe(arn)
+        if read_lifecycle(again).current_version != read_lifecycle(entry).current_version:
+            return again  # what was read is not what was looked at: somebody promoted another version in between
         if key_id is None:
             return entry
         self.unlabelled.add(arn)

@@ -58,21 +58,38 @@ class Flow:
             "reason": self.reason,
         }
 
-    def give_up(self, entry: SecretEntry, key_id: str, version_id: str, *, staged: bool, revoke: bool = True) -> None:
+    def give_up(
+        self,
+        entry: SecretEntry,
+        key_id: str,
+        version_id: str,
+        *,
+        staged: bool,
+        revoke: bool = True,
+        contested: bool = False,
+    ) -> None:
         """Revoke the new key and take its labels off, unless somebody else is, or was, at work on it.
 
         What fails here is found again by the next sweep: an unlabelled key is an orphan, a labelled one is pending.
+
+        :param contested: somebody else promoted meanwhile, so a third one may be about to finish this very version:
+            its labels go first, and with them the version, so that nobody promotes it once its key is dead.
         """
         try:
             fresh = self.context.services.store.describe(entry.arn)
             labels = fresh.versions.get(version_id, frozenset())
-            promoted = CURRENT in labels or PREVIOUS in labels or any(parse_retire_label(label) for label in labels)
+            promoted = _was_promoted(labels)
             stored_by_other = not staged and key_label(key_id) in labels
             if promoted or stored_by_other or not (self.own or self._is_stale(key_id)):
                 return
             life = read_lifecycle(fresh)
             if life.current_version is not None and life.current_key is None and self._is_new(entry, life):
                 return  # a value stored by hand meanwhile: nobody has looked yet whether it is this very key
+            if contested and staged and (self.context.budget.updates is None or self.context.budget.updates > 0):
+                self.unstage(entry, key_id, version_id)
+                staged = False
+                if _was_promoted(self.context.services.store.describe(entry.arn).versions.get(version_id, frozenset())):
+                    return  # a moment before its labels went: the next sweep finds out which key it is
             if revoke and not self.revoke_own(entry, key_id, version_id):
                 return
             if staged:
@@ -108,6 +125,10 @@ class Flow:
     def unlabel(self, entry: SecretEntry, label: str, version_id: str) -> None:
         """Take one label off."""
         unlabel(self.context, entry, label, version_id, self.reason)
+
+
+def _was_promoted(labels: frozenset[str]) -> bool:
+    return CURRENT in labels or PREVIOUS in labels or any(parse_retire_label(label) for label in labels)
 
 
 def retire_version(

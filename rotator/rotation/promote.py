@@ -214,5 +214,5 @@ class Promotion:
                             raise
         except LostRace:
             if key_label(self.key.id) in labels:
-                self.flow.give_up(self.entry, self.key.id, self.version_id, staged=True)
+                self.flow.give_up(self.entry, self.key.id, self.version_id, staged=True, contested=True)
             raise
