@@ -19,7 +19,7 @@ from rotator.core.planner import make_view
 from rotator.core.text import printable
 from rotator.errors import ConfigurationError, InternalError, RotatorError
 from rotator.observe import Fleet, observe_account, observe_fleet
-from rotator.reconcile import NO_ACCOUNT, Reconciler
+from rotator.reconcile import CHECK_ACCOUNT, NO_ACCOUNT, Reconciler
 
 _LOG = logging.getLogger(__name__)
 _MEANT: Final = frozenset({Reason.DELETED, Reason.OWNED, Reason.REPLICA, Reason.HOLD, Reason.FOREIGN_ROTATION})
@@ -78,7 +78,9 @@ def adopt_all(reconciler: Reconciler, *, account: str | None = None, dry_run: bo
     fleet = observe_fleet(reconciler.services.store)
     if account is not None and account not in fleet.accounts:
         known = ", ".join(map(printable, fleet.accounts)) or "none"
-        raise ConfigurationError(f"account {printable(account)} is not known; known are: {known}")
+        raise ConfigurationError(
+            f"account {printable(account)} is not known; known are: {known}", advice=CHECK_ACCOUNT
+        )
     found: list[Adoption] = []
     errors: list[tuple[str, str]] = []
     managed = 0

@@ -88,7 +88,11 @@ def _stop(plan: AccountPlan, view: View, now: datetime) -> None:
     """
     stop = first(LEAVE_ALONE, view, now) or first(ROTATE_BLOCKED, view, now)
     if stop is not None:
-        raise Refused(f"{view.entry.name} is not rotated: {stop.reason}: {stop.detail}")
+        mend = "Remove the tag rotator:hold" if stop.reason is Reason.HOLD else "Mend that"
+        raise Refused(
+            f"{view.entry.name} is not rotated: {stop.reason}: {stop.detail}",
+            advice=f"Nothing was changed. {mend} and repeat the command.",
+        )
     if view.key is None and not any(action.kind is ActionKind.ROTATE for action in plan.actions):
         # The key is not listed, and the plan does not take it for missing: that may be another account's list.
         doubts = [skip for skip in plan.skipped if skip.reason in (Reason.MASS_MISSING, Reason.LISTING_INCOMPLETE)]
@@ -119,7 +123,10 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
         action = Action(ActionKind.LABEL, account, entry.name, Reason.UNADOPTED, now, life.current_key, version)
         return Result(action, Outcome.DONE, None)
     if life.current_key is not None:
-        raise Refused(f"{entry.name} is under management already, with key {life.current_key}")
+        raise Refused(
+            f"{entry.name} is under management already, with key {life.current_key}",
+            advice=f"Nothing was changed. How it stands: `rotator status --secret {entry.name}`.",
+        )
     fleet = observe_fleet(services.store)
     with reconciler.connected(fleet, account) as provider:
         found = _identify(reconciler, provider, entry, key_id)

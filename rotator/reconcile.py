@@ -53,6 +53,7 @@ ENDS_THE_SWEEP = (ProviderThrottled, BadCredentials, MissingRole, SessionBusy, A
 """What makes every further action at this account pointless."""
 OUT_OF_TIME = "not begun: the process is about to end; the next sweep goes on"
 NO_ACCOUNT = "(no account)"
+CHECK_ACCOUNT = "Check its name, and the region: an account is what a tag rotator:account names."
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,13 +294,16 @@ class Reconciler:
                 )
             names = tuple(name for name in fleet.accounts if entry in fleet.managed.get(name, ()))
             if account is not None and account not in names:
-                raise ConfigurationError(f"{secret} belongs to account {names[0]}, not to {account}")
+                raise ConfigurationError(
+                    f"{secret} belongs to account {names[0]}, not to {account}",
+                    advice="Leave --account out, or correct it.",
+                )
             return names
         if account is None:
             return fleet.accounts
         if account not in fleet.accounts:
             known = ", ".join(fleet.accounts) or "none"
-            raise ConfigurationError(f"account {account} is not known; known are: {known}")
+            raise ConfigurationError(f"account {account} is not known; known are: {known}", advice=CHECK_ACCOUNT)
         return (account,)
 
     def _side_by_side(self, accounts: tuple[str, ...], work: Callable[[str], T]) -> list[T]:

@@ -15,7 +15,7 @@ _VARIABLE: Final = "_ROTATOR_COMPLETE"
 
 
 @click.command(short_help="Print the completion script of a shell.")
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=click.Choice(SHELLS), metavar="SHELL")
 @common_options
 @pass_options
 def completion(options: Options, shell: str) -> int:

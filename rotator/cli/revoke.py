@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -12,7 +12,10 @@ from rotator.cli.output import Output
 from rotator.cli.rotate import required
 from rotator.cli.session import opened
 from rotator.core.secret import Secret
-from rotator.errors import ConfigurationError
+from rotator.errors import ConfigurationError, RotatorError
+
+if TYPE_CHECKING:
+    from rotator.emergency import Emergency, EmergencyPlan
 
 STRATEGIES: Final = ("replace-first", "revoke-first", "revoke-only")
 _NOT_CONFIRMED: Final = 2
@@ -109,7 +112,7 @@ def revoke(
         reports: list[EmergencyReport | None] = []
         for plan in plans:
             if not yes:
-                looked = emergency.look(plan)
+                looked = _looked(emergency, plan)
                 output.text(*look_parts(looked, app.clock.now()))
                 reports.append(None)
                 continue
@@ -122,6 +125,19 @@ def revoke(
         if not yes:
             return _shown(output, dry_run=dry_run)
         return 0 if all(report is not None and report.ok for report in reports) else 1
+
+
+def _looked(emergency: Emergency, plan: EmergencyPlan) -> EmergencyPlan:
+    """The plan with keys as Infobip shows them.
+
+    :raises RotatorError: Infobip can't be asked; it says that nothing was done.
+    """
+    try:
+        return emergency.look(plan)
+    except RotatorError as error:
+        again = "Repeat the command; with --yes it tries in any case. Or end the key in Infobip's portal."
+        error.advice = error.advice or f"Nothing was changed. {again}"
+        raise
 
 
 def _shown(output: Output, *, dry_run: bool) -> int:

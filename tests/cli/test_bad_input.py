@@ -250,3 +250,38 @@ def test_what_a_secret_says_of_its_keys_end(rig: Rig, end: object, said: str) ->
     account, _ = rig.account("main", password=WRONG_PASSWORD)
     rig.secret("app/key", account, json.dumps({"api_key": "x", "expires_at": end}))
     assert re.search(said, " ".join(rig.run("run").out.split()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("plan --account nobody", "account nobody is not known; known are: main. Check its name"),
+        ("adopt --all --account nobody", "account nobody is not known; known are: main. Check its name"),
+        ("run --secret prod/sms/otp --account second", "to account main, not to second. Leave --account out"),
+        ("rotate prod/marketing --reason x", "Nothing was changed. Remove the tag rotator:hold and repeat"),
+        ("rotate prod/legacy --reason x", "Nothing was changed. Mend that and repeat the command."),
+        ("adopt prod/sms/otp --key-id K", "How it stands: `rotator status --secret prod/sms/otp`."),
+    ],
+)
+def test_every_refusal_says_what_to_do(
+    rig: Rig, arguments: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.seed()
+    before = rig.state()
+    for name, text in rig.environment.items():
+        monkeypatch.setenv(name, text)
+    assert main(arguments.split()) in (1, 2)
+    assert said in capsys.readouterr().err
+    assert rig.state() == before
+
+
+def test_an_emergency_that_cannot_be_looked_at_says_what_to_do(
+    rig: Rig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, _ = rig.account("main", base_url=f"http://127.0.0.1:{closed_port()}")
+    rig.secret("app/key", account)
+    for name, text in rig.environment.items():
+        monkeypatch.setenv(name, text)
+    assert main(["revoke", "--secret", "app/key", "--reason", "x"]) == 1
+    said = capsys.readouterr().err
+    assert "refused. Nothing was changed. Repeat the command; with --yes it tries in any case." in said
