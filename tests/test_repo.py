@@ -28,7 +28,6 @@ TOP_LEVEL = {
     "package.json",
     "pyproject.toml",
     "rotator",
-    "serverless.reserve.js",
     "serverless.yml",
     "terraform",
     "tests",

@@ -50,8 +50,9 @@ def service(folder: Path) -> dict[str, str]:
     """Lay serverless.yml, node_modules and a package out in a folder; gives the environment for osls in it."""
     if not (ROOT / "node_modules" / ".bin" / "osls").exists():
         missing("osls is not installed")
-    for name in ("serverless.yml", "serverless.reserve.js", "package.json"):
-        shutil.copy(ROOT / name, folder)
+    (folder / ".ci").mkdir()
+    for name in ("serverless.yml", ".ci/serverless-reserve.js", "package.json"):
+        shutil.copy(ROOT / name, folder / name)
     (folder / "node_modules").symlink_to(ROOT / "node_modules")
     package(folder)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
