@@ -6,7 +6,9 @@ get, and one revocation after its grace. Nothing fails, nobody adds, holds or re
 others created in the last week they go on creating, as the planner supposes too.
 
 Simplified: the guard against mass revocation is a person's business and stops nothing here; a revocation waits neither
-for a key that another secret holds nor for a broken current one; a secret at its limit of labels stays there.
+for a key that another secret holds nor for a broken current one; a secret at its limit of labels stays there; in a
+fleet of more than 500 secrets of which some have windows, who must be pulled forward is asked once a day, and whenever
+a window opens.
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ from rotator.core.turns import Kind, Limit, begin_now, crowded
 from rotator.core.windows import next_close, next_open
 
 MICRO: Final = timedelta(microseconds=1)
+MANY: Final = 500
+"""With more secrets than that, and windows, who must begin is asked once a day and whenever a window opens."""
 _FAR: Final = timedelta(days=366 * 30)
 
 
@@ -120,6 +122,8 @@ class Crowds:
         :param taken: as :class:`~rotator.core.turns.Limit` has it.
         """
         total = self._count + self.due.total() + self.broken
+        if self.opens and total > MANY and sweep % self.slots_a_day and not self._opening(sweep):
+            return None
         kinds: Counter[Kind] = Counter()
         for (window, spell), count in self.due.items():
             kinds[self.kind(window, spell, sweep, due=True)] += count
@@ -137,6 +141,9 @@ class Crowds:
         limit = Limit(per_day, self.slots_a_day, taken, turns)
         asked = crowded(kinds, total, limit)
         return begin_now(asked, limit) if asked else None
+
+    def _opening(self, sweep: int) -> bool:
+        return any(turns >> sweep & 1 and not turns >> sweep - 1 & 1 for turns in self.opens.values())
 
     def first_of(self, kind: Kind, sweep: int, count: int, ends: Mapping[int, tuple[int, str]]) -> list[int]:
         """The members of a kind whose keys end first.

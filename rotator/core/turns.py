@@ -21,6 +21,8 @@ from rotator.core.model import Window
 
 MOST_TRIES: Final = 4
 """How often places are given anew, to those first who came away empty."""
+MANY_KINDS: Final = 300
+"""With more kinds than that they are given once: it takes time, and there is some choice anyway."""
 _DAY_MINUTES: Final = 24 * 60
 _WEEK_MINUTES: Final = 7 * _DAY_MINUTES
 
@@ -94,7 +96,7 @@ def begin_now(kinds: Mapping[Kind, int], limit: Limit) -> dict[Kind, int]:
     tried = first = _Attempt(order, kinds, limit, ())
     preferred: tuple[Kind, ...] = ()
     for _ in range(MOST_TRIES):
-        if not tried.trouble or all(kind.window is None for kind in order):
+        if not tried.trouble or len(order) > MANY_KINDS or all(kind.window is None for kind in order):
             break
         preferred = (*tried.trouble, *(kind for kind in preferred if kind not in tried.trouble))
         tried = _Attempt(order, kinds, limit, preferred)
