@@ -19,14 +19,22 @@ from rotator.core.spec import account as account_of
 
 
 class Index(dict[str, SecretEntry | tuple[SecretEntry, ...]]):
-    """Secrets by a text that each may have several of; one secret alone, as nearly always, takes no list."""
+    """Secrets by a text that each may have several of; one secret alone, as nearly always, takes no list.
 
-    __slots__ = ()
+    :param several: the texts that lead to more than one secret.
+    """
+
+    __slots__ = ("several",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.several: Final[set[str]] = set()
 
     def add(self, text: str, entry: SecretEntry) -> None:
         """From now on the text leads to this secret too."""
         before = self.setdefault(text, entry)
         if before is not entry:
+            self.several.add(text)
             self[text] = (before, entry) if isinstance(before, SecretEntry) else (*before, entry)
 
     def alone(self, text: str, arn: str) -> bool:

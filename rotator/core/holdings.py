@@ -66,10 +66,14 @@ class Holdings:
         """Whether any label or look-up names a key."""
         return key_id in self._seen or bool(self._others.naming(key_id))
 
+    def only_in(self, entry: SecretEntry, key_id: str) -> bool:
+        """Whether it is certain at once that no other secret has to do with a key that this one's labels name."""
+        return key_id not in self._seen.several and self._others.alone(key_id, entry.arn)
+
     def others_holding(self, key_id: str, arn: str) -> tuple[str, ...]:
         """The names of other secrets whose current value is this key."""
         if self._seen.alone(key_id, arn) and self._others.alone(key_id, arn):
-            return ()  # as of nearly every key in nearly every sweep
+            return ()
         # Labels may contradict each other: whatever may be in use counts.
         found = self._besides(key_id, arn)
         return tuple(sorted(entry.name for entry, life, seen in found if key_id in _held(life, seen)))

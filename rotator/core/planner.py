@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from operator import attrgetter
 
@@ -51,8 +52,8 @@ def _plan(snapshot: AccountSnapshot, policy: Policy, now: datetime, force: bool,
         return AccountPlan(snapshot.account, quota, alerts=(alert,), error=skew, keys=len(snapshot.keys))
     draft = Draft()
     candidates: list[Candidate] = []
-    views = [make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=attrgetter("name"))]
-    holdings = Holdings.of(snapshot, views)
+    views: list[View] = []
+    holdings = Holdings.of(snapshot, _views(snapshot, views))
     leftovers = Leftovers.of(snapshot, holdings, policy, now, views)
     missing = mass_missing(views)
     if missing is not None:
@@ -87,6 +88,14 @@ def _plan(snapshot: AccountSnapshot, policy: Policy, now: datetime, force: bool,
         keys=len(snapshot.keys),
         earliest_end=min(ends, default=None),
     )
+
+
+def _views(snapshot: AccountSnapshot, seen: list[View]) -> Iterator[View]:
+    """Every secret, by name; kept in ``seen`` too, so that each is used while it is at hand."""
+    for entry in sorted(snapshot.secrets, key=attrgetter("name")):
+        view = make_view(snapshot, entry)
+        seen.append(view)
+        yield view
 
 
 def _proves_nothing(snapshot: AccountSnapshot, owner: SecretEntry, now: datetime) -> bool:

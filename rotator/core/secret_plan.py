@@ -82,7 +82,7 @@ class SecretPlanner:
         if is_quiet(view, common.now):
             assert view.key is not None
             assert view.key.valid_to is not None
-            if common.holdings.others_holding(view.key.id, view.entry.arn):
+            if not common.holdings.only_in(view.entry, view.key.id):
                 self._shared_key()
             common.candidates.append(Candidate(view, view.key.valid_to, None, None, self))
             return

@@ -68,6 +68,8 @@ def test_it_tells_what_all_labels_together_say(snapshot: AccountSnapshot) -> Non
                     holding = sorted(names[each] for each in current.get(key_id, set()) - {arn})
                     lately = sorted(names[each] for each in graced.get(key_id, set()) - {arn})
                     assert holdings.others_holding(key_id, arn) == tuple(holding)
+                    held = [each for each in seen.secrets if each.arn == arn and key_id in read_lifecycle(each).at_work]
+                    assert not (holding and any(holdings.only_in(each, key_id) for each in held))
                     assert holdings.others_in_grace(key_id, arn, NOW) == tuple(lately)
 
 
