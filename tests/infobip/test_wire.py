@@ -213,10 +213,14 @@ def test_times(text: str, time: datetime) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "2026-09-01", "2026-W36-2T10:00:00", "0001-01-01T00:00:00+01:00", "9" * 30, "2026-09-01T10:00:00+99:00"],
+    [
+        *("", "2026-09-01", "2026-W36-2T10:00:00", "0001-01-01T00:00:00+01:00", "9" * 30, "2026-09-01T10:00:00+99:00"),
+        *("2026-09-01T24:00:00", "2026-09-01T25:00:00", "2026-13-01T10:00:00", "2026-09-01T1a:00:00"),
+        *("2026-09-0\u0661T10:00:00", "2026-W36-2T10:00:00.", " 026-09-01T10:00:00"),
+    ],
 )
 def test_no_times(text: str) -> None:
-    with pytest.raises(ValueError, match=r"time|offset|range|month|hour|strictly"):
+    with pytest.raises(ValueError, match=r"time|offset|range|month|hour|strictly|isoformat"):
         parse_time(text)
 
 
