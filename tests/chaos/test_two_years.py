@@ -17,7 +17,7 @@ from tests.chaos.years_score import KINDS, Score
 from tests.world import DAY
 
 ROOT = Path(__file__).parents[2]
-SOON = (10 * DAY, 20 * DAY)
+SOON = (5 * DAY, 11 * DAY)
 
 
 def in_a_process(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -45,16 +45,16 @@ def test_months_of_300_secrets(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 def test_passing_over_what_does_nothing_changes_nothing() -> None:
-    """Thirty days with both outages, swept every time and not: the same keys, labels, values, faults and scores."""
-    quick = run(5, 30, outages_from=SOON)
-    whole = run(5, 30, outages_from=SOON, passing_over=False)
+    """Two weeks with both outages, swept every time and not: the same keys, labels, values, faults and scores."""
+    quick = run(5, 15, outages_from=SOON)
+    whole = run(5, 15, outages_from=SOON, passing_over=False)
     assert (quick.digest, quick.faults, quick.kills) == (whole.digest, whole.faults, whole.kills)
     assert (quick.rotations, quick.revocations, quick.late_by) == (whole.rotations, whole.revocations, whole.late_by)
     assert [violation.line() for violation in quick.violations] == [violation.line() for violation in whole.violations]
     assert whole.count("not idle") == 0
     assert whole.made == whole.sweeps == quick.sweeps
     assert quick.made < quick.sweeps / 2
-    assert quick.rotations > 100
+    assert quick.rotations > 50
 
 
 def test_the_same_seed_is_the_same_in_every_process() -> None:

@@ -63,14 +63,14 @@ def test_for_people_it_is_a_chart_in_80_columns_of_ascii_bars(rig: Rig) -> None:
 
 def test_suppositions_and_what_helps(rig: Rig) -> None:
     rig.seed()
-    ran = rig.run("forecast", "--what-if", "+2000", "--what-if", "validity=90d", "--days", "80")
+    ran = rig.run("forecast", "--what-if", "+1200", "--what-if", "validity=90d", "--days", "50")
     assert ran.code == 0
-    assert "supposing replacements that live 90d and 2000 more secrets" in ran.out
+    assert "supposing replacements that live 90d and 1200 more secrets" in ran.out
     assert "not-in-time" in ran.out
     assert "keys end before their turn, the first on " in ran.out
-    more = rig.run("forecast", "--what-if", "+2000", "--what-if", "limit=2000", "--days", "80", "--json").document
+    more = rig.run("forecast", "--what-if", "+1200", "--what-if", "limit=2000", "--days", "62", "--json").document
     assert {risk["reason"] for risk in more["accounts"][0]["at_risk"]} == {"hold", "misconfigured"}
-    assert more["what_if"] == ["a daily limit of 2000", "2000 more secrets"]
+    assert more["what_if"] == ["a daily limit of 2000", "1200 more secrets"]
     short = rig.run("forecast", "--what-if", "validity=2d")
     assert (short.code, short.out) == (2, "")
     assert "can't work for prod/billing/sms: rotator:grace is 1d" in short.sentence
