@@ -70,6 +70,9 @@ class Simulation:
         self._retired = len(self._retiring)
         self._orphans = start.orphans
         self._open_misses: dict[int, int] = {}
+        # Which have ended before their turn. Between two sweeps of the forecast lie real ones: what came due since the
+        # last one is taken to have been replaced by those.
+        self._late: set[int] = set()
         self.days: list[DayCount] = []
         self.missed: list[Missed] = []
         self._idle: list[int] = []
@@ -143,6 +146,9 @@ class Simulation:
                 heapq.heappush(self._ready, (end, state.member.name, number))
             else:
                 self._leave_due(number)
+            waited = state.due is not None and state.due <= now - self._slot
+            if end < now and (waited or end <= now - self._back):
+                self._late.add(number)
             state.due, state.broken = None, True
             self._crowds.broken += 1
 
@@ -260,6 +266,9 @@ class Simulation:
         if index is not None:
             missed = self.missed[index]
             self.missed[index] = Missed(missed.secret, missed.key_id, missed.ends, now)
+        elif number in self._late and state.ends is not None:
+            self.missed.append(Missed(member.name, state.key_id, state.ends, now))
+        self._late.discard(number)
         new = self._replacements[number]
         self._states[number] = KeyState(
             member,

@@ -90,8 +90,53 @@ def crowded(kinds: Mapping[Kind, int], total: int, limit: Limit) -> dict[Kind, i
 def begin_now(kinds: Mapping[Kind, int], limit: Limit) -> dict[Kind, int]:
     """How many of each kind begin at this sweep.
 
+    Windows are kept as far as they let every key be replaced before it ends: what can't wait wins over them, and no
+    place stays empty for the sake of one that is needed.
+
     :param kinds: how many there are of each; every one that is due, and every one that may find no place later.
     """
+    return _in_time(kinds, limit, _by_windows(kinds, limit))
+
+
+def _in_time(kinds: Mapping[Kind, int], limit: Limit, begun: dict[Kind, int]) -> dict[Kind, int]:
+    """The same, and what would be too late otherwise, whatever its window: what ends first goes first."""
+    missing = _left_over(kinds, limit, begun)
+    room = limit.table().room(0)
+    if not missing or not room:
+        return begun
+    needed = min(room, _left_over(kinds, limit, {}))
+    chosen: dict[Kind, int] = {}
+    if sum(begun.values()) + missing <= room:
+        chosen, needed = dict(begun), missing
+    for kind in sorted(kinds, key=_first_to_end):
+        count = min(needed, kinds[kind] - chosen.get(kind, 0))
+        if count:
+            chosen[kind] = chosen.get(kind, 0) + count
+            needed -= count
+    free = room - sum(chosen.values())
+    for kind in sorted(begun, key=_first_to_end):
+        count = min(free, begun[kind] - chosen.get(kind, 0))
+        if count > 0:
+            chosen[kind] = chosen.get(kind, 0) + count
+            free -= count
+    return chosen
+
+
+def _first_to_end(kind: Kind) -> tuple[object, ...]:
+    return kind.end, not kind.due, *_order(kind)
+
+
+def _left_over(kinds: Mapping[Kind, int], limit: Limit, begun: Mapping[Kind, int]) -> int:
+    """How many could not be done before their keys end, if no window mattered and these began now."""
+    table = limit.table()
+    if total := sum(begun.values()):
+        table.put(Crowd(1, total), 0, total)
+    rest = [Crowd(until(kind.end), count - begun.get(kind, 0), share=1.0) for kind, count in kinds.items()]
+    table.place(rest)
+    return sum(crowd.unplaced for crowd in rest)
+
+
+def _by_windows(kinds: Mapping[Kind, int], limit: Limit) -> dict[Kind, int]:
     order = sorted(kinds, key=_order)
     tried = first = _Attempt(order, kinds, limit, ())
     preferred: tuple[Kind, ...] = ()
@@ -206,7 +251,7 @@ def _in_order(
     """With more for today than there are places: whose end comes first goes first, as soon as it may."""
     # What is not due and need not be done today has nothing to do with it.
     early = sum(_today(crowd, limit.span) for kind, crowd in crowds.items() if not kind.due)
-    table = limit.table()
+    table, spare = limit.table(), limit.table().room(0)
     begun: dict[Kind, int] = {}
 
     def begin(kind: Kind, turns: int, count: int) -> int:
@@ -225,9 +270,20 @@ def _in_order(
     for kind in sorted(order, key=lambda kind: (_last(kind, limit), kind.end)):
         count = kinds[kind]
         if kind.window is not None and not kind.due:
-            count = begin(kind, limit.opens[kind.window] & until(kind.end), count)
+            turns = limit.opens[kind.window] & until(kind.end)
+            left = begin(kind, turns, count)
+            if turns & until(limit.span - 1) & ~1:
+                spare -= count - left  # kept for when its window opens, later today
+            count = left
         if count:
             begin(kind, until(kind.end), count)
+    # What waits for another turn may stand in the way of what is due now: the place would stay empty.
+    spare -= sum(begun.values())
+    for kind in sorted(order, key=_first_to_end):
+        if kind.due and spare > 0:
+            more = min(spare, kinds[kind] - begun.get(kind, 0))
+            begun[kind] = begun.get(kind, 0) + more
+            spare -= more
     return {kind: count for kind, count in begun.items() if count}
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from rotator.core.forecast import forecast_account
 from rotator.core.labels import CURRENT, key_label, key_name, retire_label
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import Action, ActionKind, Key, Policy, Reason, SecretEntry
@@ -60,14 +63,19 @@ class Fleet:
 
     def sweep(self) -> None:
         """One sweep, with what it costs counted."""
+        self._look(timedelta(0))
         plan = plan_account(snap(list(self.secrets.values()), list(self.keys.values())), self.policy, self.now)
         for action in plan.actions:
             self._do(action)
         if any(alert.kind is Reason.NOT_IN_TIME for alert in plan.alerts):
             self.first_alert = self.first_alert or self.now
+        self._look(timedelta.resolution)
+
+    def _look(self, ahead: timedelta) -> None:
+        """Whose keys have ended, before the sweep and after it: what ends this very moment it may still replace."""
         for name, entry in self.secrets.items():
             current = self.keys[read_lifecycle(entry).current_key or ""]
-            if current.valid_to is not None and current.valid_to <= self.now:
+            if current.valid_to is not None and current.valid_to < self.now + ahead:
                 self.missed.setdefault(name, self.now)
 
     def _do(self, action: Action) -> None:
@@ -206,3 +214,49 @@ def test_a_growing_fleet_with_windows_is_told_in_time_too() -> None:
     assert fleet.missed
     assert min(fleet.missed.values()) - fleet.first_alert >= 5 * DAY
     assert fleet.busiest(fleet.made) <= 8
+
+
+FRIDAYS, WEDNESDAYS, OFFICE = "Fri 09:00-11:00 UTC", "Wed 09:00-11:00 UTC", "Mon-Fri 09:00-17:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("every", "places", "crowds"),
+    [
+        (12, 8, [(30, 9.0, FRIDAYS), (20, 9.0, "")]),  # sweeps never meet the window
+        (12, 8, [(28, 8.7, FRIDAYS), (18, 8.7, "")]),
+        (1, 8, [(20, 4.3, WEDNESDAYS), (14, 4.3, "")]),
+        (6, 3, [(20, 9.0, OFFICE)]),
+        (4, 6, [(31, 14.0, WEDNESDAYS), (24, 14.0, OFFICE), (2, 2.0, NIGHTLY)]),
+        (1, 6, [(2, 3.3, OFFICE), (21, 9.0, OFFICE), (28, 14.0, FRIDAYS)]),
+        (4, 3, [(10, 3.3, "")]),  # one too many
+        (1, 6, [(38, 3.3, OFFICE)]),  # far too many
+    ],
+)
+def test_no_window_costs_a_key(every: int, places: int, crowds: list[tuple[int, float, str]]) -> None:
+    """An end that can't wait wins over it, so no more keys end than if nobody had a window; and the forecast knows."""
+    missed = []
+    for windows in (True, False):
+        begin = datetime(2026, 11, 30, 0, 5, tzinfo=UTC)
+        fleet = Fleet(Policy(daily_limit=places + 2, reserve=2, sweep_every=every * HOUR), now=begin)
+        for crowd, (count, left, window) in enumerate(crowds):
+            for number in range(count):
+                tags = {"window": window} if window and windows else {}
+                end = begin + left * DAY
+                fleet.add(f"crowd{crowd}-{number:02}", end, end - 90 * DAY, ours=False, **tags)
+        snapshot = snap(list(fleet.secrets.values()), list(fleet.keys.values()))
+        told = forecast_account(snapshot, fleet.policy, fleet.now, days=18)
+        fleet.run(18)
+        assert {risk.secret for risk in told.at_risk} == set(fleet.missed)
+        missed.append(len(fleet.missed))
+    assert missed[0] == missed[1]
+
+
+def test_what_is_due_begins_where_places_are_empty() -> None:
+    """However full the days to come are: a place that stays empty is one too few at the end."""
+    begin = datetime(2026, 11, 30, 0, 5, tzinfo=UTC)
+    fleet = Fleet(Policy(daily_limit=10, reserve=2, sweep_every=12 * HOUR), now=begin)
+    for number in range(48):
+        tags = {"window": FRIDAYS} if number < 30 else {}
+        fleet.add(f"s{number:02}", fleet.now + 9 * DAY, fleet.now - 81 * DAY, ours=False, **tags)
+    fleet.sweep()
+    assert len(fleet.made) == 8
