@@ -49,7 +49,10 @@ class Ran:
 
 @dataclass
 class Rig:
-    """One world, and the hands of an operator on it."""
+    """One world, and the hands of an operator on it.
+
+    :param age: of the keys that are made.
+    """
 
     moto: MotoServer
     server: InfobipServer
@@ -57,6 +60,7 @@ class Rig:
     clock: OffsetClock
     client: Any
     environment: dict[str, str] = field(default_factory=dict)
+    age: timedelta = timedelta(0)
 
     def __post_init__(self) -> None:
         clean = {name: text for name, text in os.environ.items() if not name.startswith(("ROTATOR_", "AWS_"))}
@@ -87,7 +91,7 @@ class Rig:
 
     def secret(self, name: str, account: SimAccount, value: str | None = "key", **tags: str) -> SimKey:
         """A managed secret with a key of its own; ``value`` says how it stands in it: ``key``, or a text to store."""
-        key = self.world.add_key(account, name)
+        key = self.world.add_key(account, name, valid_from=self.clock.now().replace(microsecond=0) - self.age)
         stored = json.dumps({"api_key": key.value}) if value == "key" else value
         named = {tag.replace("_", "-"): text for tag, text in tags.items()}
         create_managed(self.client, name, account.name, stored, key_id=key.id if value == "key" else None, tags=named)

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -102,6 +103,7 @@ def test_nothing_that_was_read_is_in_memory_afterwards(rig: Rig, tmp_path: Path,
     user.password = PASSWORD
     value = {"base_url": rig.server.url, "username": user.username, "password": PASSWORD, "auth": auth}
     rig.client.put_secret_value(SecretId="rotator/main", SecretString=json.dumps(value), VersionStages=["AWSCURRENT"])
+    rig.age = timedelta(days=1)
     old = [rig.secret(name, account) for name in ("app/due", "app/unadopted")]
     labels = rig.client.describe_secret(SecretId="app/unadopted")["VersionIdsToStages"]
     for version, stages in labels.items():
@@ -110,7 +112,7 @@ def test_nothing_that_was_read_is_in_memory_afterwards(rig: Rig, tmp_path: Path,
                 rig.client.update_secret_version_stage(
                     SecretId="app/unadopted", VersionStage=label, RemoveFromVersionId=version
                 )
-    rig.client.tag_resource(SecretId="app/due", Tags=[{"Key": "rotator:max-age", "Value": "1s"}])
+    rig.client.tag_resource(SecretId="app/due", Tags=[{"Key": "rotator:max-age", "Value": "1h"}])
     wanted = tmp_path / "wanted"
     header = base64.b64encode(f"{user.username}:{PASSWORD}".encode()).decode()
     known = [PASSWORD, header, *(str(key.value) for key in old)]
