@@ -93,6 +93,17 @@ def test_refused_with_advice_and_nothing_changed(arrange: Callable[[World], obje
     assert not world.events_named("secret.rolled_back", "attempt")
 
 
+def test_a_named_key_without_a_retire_label_gets_one_from_a_sweep() -> None:
+    """As a rollback leaves it that is killed before it moves ``AWSCURRENT``."""
+    world, old, _ = rotated()
+    _drop_retire_label(world)
+    with pytest.raises(Refused, match=f"key {old.id} of {NAME} has no retire label yet.*rotator run --secret {NAME}"):
+        rollback(world.reconciler(), NAME, "test", old.id)
+    assert world.sweep().ok
+    rollback(world.reconciler(), NAME, "test", old.id)
+    assert world.current_key(NAME).id == old.id
+
+
 def test_a_secret_without_a_value_or_without_tags() -> None:
     world = World()
     world.account()

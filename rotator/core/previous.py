@@ -124,6 +124,8 @@ def _checked(entry: SecretEntry, life: Lifecycle, item: Retiring, dates: Mapping
 def _not_in_grace(name: str, life: Lifecycle, wanted: str) -> Refused:
     if wanted == life.current_key:
         return Refused(f"key {wanted} is the current key of {name} already", advice="Nothing was changed.")
+    if any(key_id == wanted for _, key_id in life.superseded):
+        return _unretired(f"key {wanted}", name)
     there = ", ".join(item.key_id for item in life.retiring) or "none"
     return Refused(
         f"key {printable(wanted, 40)} is not in grace in {name}; in grace: {there}",
@@ -133,11 +135,15 @@ def _not_in_grace(name: str, life: Lifecycle, wanted: str) -> Refused:
 
 def _nothing(name: str, life: Lifecycle) -> Refused:
     if life.superseded:
-        return Refused(
-            f"the previous key of {name} has no retire label yet, so nobody says that it is in grace",
-            advice=f"A sweep gives it one: `rotator run --secret {name}`; then repeat the command.",
-        )
+        return _unretired("the previous key", name)
     return Refused(
         f"{name} has nothing to go back to: no key of it is in grace",
         advice=f"Make a new key instead: `rotator rotate {name}`; a revoked key never comes back.",
+    )
+
+
+def _unretired(key: str, name: str) -> Refused:
+    return Refused(
+        f"{key} of {name} has no retire label yet, so nobody says that it is in grace",
+        advice=f"A sweep gives it one: `rotator run --secret {name}`; then repeat the command.",
     )
