@@ -166,16 +166,21 @@ class Revocation:
         self._not_elsewhere(key_id)
 
     def _not_elsewhere(self, key_id: str) -> None:
-        """No unlabelled secret of another account holds the key: a copy made by hand, say.
+        """No secret whose key is not known holds the key: a copy made by hand, say.
 
-        Their values are compared here and sent nowhere; that account's own sweep gives them their labels.
+        Another account's own sweep gives it its label. One of this account was looked up at Infobip, which knew no such
+        key; that is not relied upon here. The values are compared and sent nowhere.
 
         :raises Refused: one does, or can't be read.
         """
-        unlabelled = Others.of(self.context.snapshot.others).unlabelled()
+        snapshot = self.context.snapshot
+        found = ((entry, snapshot.resolutions.get(entry.arn)) for entry in snapshot.secrets)
+        own = (entry for entry, resolution in found if resolution is not None and resolution.key_id is None)
+        mine = (entry for entry in own if entry.arn != self.action.arn)
+        unlabelled = (*mine, *Others.of(snapshot.others).unlabelled())
         if not unlabelled or self.action.version_id is None:
             return
-        store, spec = self.context.services.store, parse_spec(_tags(self.context.snapshot, self.action.arn))
+        store, spec = self.context.services.store, parse_spec(_tags(snapshot, self.action.arn))
         field = "api_key" if isinstance(spec, tuple) else spec.value_field
         stored = store.read_version(self.action.arn, self.action.version_id)
         value = decode(stored.text, field, self.action.secret).key.reveal()
@@ -188,7 +193,8 @@ class Revocation:
                 text = f"key {key_id} is not revoked: {entry.name} may hold it and can't be read: {error}"
                 raise Refused(text) from None
             if held:
-                raise Refused(f"key {key_id} is not revoked: {entry.name} of another account holds it as current")
+                where = "" if entry in snapshot.secrets else " of another account"
+                raise Refused(f"key {key_id} is not revoked: {entry.name}{where} holds it as current")
 
     def _look(self, key_id: str, current_key: str | None) -> SecretEntry:
         entry = self.context.services.store.describe(self.action.arn)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from typing import cast
 
 import pytest
 
@@ -242,3 +243,25 @@ def test_a_verify_path_that_is_wrong_is_not_waited_for(status: int, waited: bool
     assert world.infobip.authenticates(str(old.value))
     world.infobip.faults.clear()
     assert [again.outcome for again in world.sweep().results] == [Outcome.DONE]
+
+
+# ---- a copy is no outage --------------------------------------------------------------------------------------------
+
+
+def test_a_copy_that_infobip_does_not_find_by_its_value_keeps_the_key_alive() -> None:
+    """Masked values, and a filter that finds nothing: the two secrets' own values are compared before a key ends."""
+    world = World(options=Options(reveal=False))
+    old = world.managed("a/one", left=20 * DAY, age=70 * DAY)
+    assert world.sweep().ok
+    world.store.create_secret("b/copy", world.tags(), json.dumps({"api_key": old.value}))
+
+    def finds_nothing(request: Request, _answer: Response | None) -> None:
+        cast(dict[str, str], request.query)["apiKeySecret"] = "another"
+
+    world.infobip.faults.add(
+        Fault(FaultKind.HOOK_BEFORE, when=lambda each: "apiKeySecret" in each.query, hook=finds_nothing, count=None)
+    )
+    world.pass_time(80 * HOUR)
+    failed = [result for result in world.sweep().results if result.outcome is Outcome.FAILED]
+    assert "b/copy holds it as current" in str(failed[0].error)
+    assert world.infobip.authenticates(str(old.value))
