@@ -213,7 +213,7 @@ def test_sweeps_that_fail_end_nothing_and_health_follows(rig: Rig) -> None:
     rig.secret("prod/sms", account)
     with serving(rig, *SECONDLY, "--metrics-port", "0", "--json") as child:
         url = child.document()["url"]
-        child.wait_for(succeeded)
+        child.wait_for(succeeded, 2)  # the first one's success is noted when its line is written, or just after
         assert polled(f"{url}/healthz", 200).json()["last_success"] is not None
         rig.world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=401, count=None))
         answer = polled(f"{url}/healthz", 503)
