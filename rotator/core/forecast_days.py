@@ -121,10 +121,12 @@ class Simulation:
                 continue
             else:
                 self._leave_due(number)
+            # What only waited for its window is due, and none that is pulled forward.
+            due = self._states[number].due
+            day.pulled_forward += early and (due is None or due > now)
             self._rotate(number, now)
             left -= 1
             day.rotations += 1
-            day.pulled_forward += early
         for entry in held:
             heapq.heappush(self._ready, entry)
         self._end(now)
