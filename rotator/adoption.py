@@ -17,9 +17,9 @@ from rotator.core.decisions import LEAVE_ALONE, View, first
 from rotator.core.model import AccountSnapshot, Action, ActionKind, Outcome, Reason
 from rotator.core.planner import make_view
 from rotator.core.text import printable
-from rotator.errors import ConfigurationError, InternalError, RotatorError
+from rotator.errors import InternalError, RotatorError
 from rotator.observe import Fleet, observe_account, observe_fleet
-from rotator.reconcile import CHECK_ACCOUNT, NO_ACCOUNT, Reconciler
+from rotator.reconcile import NO_ACCOUNT, Reconciler
 
 _LOG = logging.getLogger(__name__)
 _MEANT: Final = frozenset({Reason.DELETED, Reason.OWNED, Reason.REPLICA, Reason.HOLD, Reason.FOREIGN_ROTATION})
@@ -76,15 +76,11 @@ def adopt_all(reconciler: Reconciler, *, account: str | None = None, dry_run: bo
     :raises RotatorError: the secrets can't be listed, or the account is not known.
     """
     fleet = observe_fleet(reconciler.services.store)
-    if account is not None and account not in fleet.accounts:
-        known = ", ".join(map(printable, fleet.accounts)) or "none"
-        raise ConfigurationError(
-            f"account {printable(account)} is not known; known are: {known}", advice=CHECK_ACCOUNT
-        )
+    accounts = fleet.chosen(account)
     found: list[Adoption] = []
     errors: list[tuple[str, str]] = []
     managed = 0
-    for name in fleet.accounts if account is None else (account,):
+    for name in accounts:
         try:
             managed += _adopt_account(reconciler, fleet, name, found, dry_run=dry_run)
         except RotatorError as error:
@@ -114,7 +110,7 @@ def _unadopted(snapshot: AccountSnapshot) -> Iterator[View]:
     """Secrets with a value whose key no label names."""
     for entry in sorted(snapshot.secrets, key=lambda entry: entry.name):
         view = make_view(snapshot, entry)
-        if view.life.current_version is not None and view.life.current_key is None:
+        if view.life.unlabelled:
             yield view
 
 

@@ -42,7 +42,7 @@ def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result
         resolutions = dict(snapshot.resolutions)
         resolutions.pop(entry.arn, None)
         life = read_lifecycle(entry)
-        if life.current_version is not None and life.current_key is None:
+        if life.unlabelled:
             resolutions[entry.arn] = resolve_current(services.store, provider, entry)
         snapshot = replace(snapshot, secrets=fresh, resolutions=resolutions)
         plan = plan_account(snapshot, services.policy, services.clock.now(), secret=entry.name)

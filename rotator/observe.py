@@ -54,6 +54,21 @@ class Fleet:
         """Every account that a tag names."""
         return tuple(sorted(self.managements.keys() | self.managed.keys()))
 
+    def chosen(self, account: str | None) -> tuple[str, ...]:
+        """The account that is meant, or every one.
+
+        :raises ConfigurationError: no tag names it.
+        """
+        if account is None:
+            return self.accounts
+        if account not in self.accounts:
+            known = ", ".join(map(printable, self.accounts)) or "none"
+            raise ConfigurationError(
+                f"account {printable(account)} is not known; known are: {known}",
+                advice="Check its name, and the region: an account is what a tag rotator:account names.",
+            )
+        return (account,)
+
     def find(self, secret: str) -> SecretEntry | None:
         """A managed secret by name or ARN."""
         every = (entry for entries in self.managed.values() for entry in entries)

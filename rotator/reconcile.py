@@ -47,13 +47,13 @@ _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 MAX_PARALLEL = 8
 GIVE_UP_AFTER = 3
-MOST_NAMED = 10
 """Actions in a row that Infobip does not answer, after which an account's sweep ends: it is down, not unlucky."""
+MOST_NAMED = 10
+"""Secrets of an account that is not known: with more, the alert is one for all of them."""
 ENDS_THE_SWEEP = (ProviderThrottled, BadCredentials, MissingRole, SessionBusy, AuditUnavailable)
 """What makes every further action at this account pointless."""
 OUT_OF_TIME = "not begun: the process is about to end; the next sweep goes on"
 NO_ACCOUNT = "(no account)"
-CHECK_ACCOUNT = "Check its name, and the region: an account is what a tag rotator:account names."
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,12 +299,7 @@ class Reconciler:
                     advice="Leave --account out, or correct it.",
                 )
             return names
-        if account is None:
-            return fleet.accounts
-        if account not in fleet.accounts:
-            known = ", ".join(fleet.accounts) or "none"
-            raise ConfigurationError(f"account {account} is not known; known are: {known}", advice=CHECK_ACCOUNT)
-        return (account,)
+        return fleet.chosen(account)
 
     def _side_by_side(self, accounts: tuple[str, ...], work: Callable[[str], T]) -> list[T]:
         if len(accounts) <= 1:

@@ -101,7 +101,7 @@ class Revocation:
     def _has_new_value(self, entry: SecretEntry, listed: SecretEntry) -> bool:
         """Whether somebody stored a value by hand since the listing: it may be the orphan's, to rescue it."""
         life = read_lifecycle(entry)
-        unlabelled = life.current_version is not None and life.current_key is None
+        unlabelled = life.unlabelled
         return unlabelled and life.current_version != read_lifecycle(listed).current_version
 
     def _holds(self, entry: SecretEntry, version_id: str, key_id: str) -> bool:

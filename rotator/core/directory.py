@@ -98,7 +98,7 @@ class Directory:
             life = read_lifecycle(entry)
             for key_id in (life.current_key,) if life.more is None and life.current_key else life.named:
                 keys.add(key_id, entry)
-            if life.current_version is not None and life.current_key is None and entry.deleted_at is None:
+            if life.unlabelled and entry.deleted_at is None:
                 unlabelled.append(entry)
         return keys, tuple(unlabelled)
 

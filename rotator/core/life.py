@@ -48,6 +48,11 @@ class Lifecycle:
     more: UnderWay | None = None
 
     @property
+    def unlabelled(self) -> bool:
+        """There is a value, and no label says whose key it is."""
+        return self.current_version is not None and self.current_key is None
+
+    @property
     def pending_version(self) -> str | None:
         """Stored by us and not yet promoted."""
         return self.more.pending_version if self.more else None

@@ -104,7 +104,7 @@ class SecretPlanner:
     def _labels(self) -> None:
         life, view = self.view.life, self.view
         assert view.spec is not None
-        if life.current_version is not None and life.current_key is None:
+        if life.unlabelled:
             detail = f"key {short_id(view.key_id or '')} found at Infobip"
             self._add(Rank.LABEL, ActionKind.LABEL, Reason.UNADOPTED, view.key_id, life.current_version, detail=detail)
         for version, label in life.stale:

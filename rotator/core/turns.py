@@ -104,22 +104,22 @@ def _in_time(kinds: Mapping[Kind, int], limit: Limit, begun: dict[Kind, int]) ->
     room = limit.table().room(0)
     if not missing or not room:
         return begun
-    needed = min(room, _left_over(kinds, limit, {}))
-    chosen: dict[Kind, int] = {}
     if sum(begun.values()) + missing <= room:
         chosen, needed = dict(begun), missing
-    for kind in sorted(kinds, key=_first_to_end):
-        count = min(needed, kinds[kind] - chosen.get(kind, 0))
-        if count:
-            chosen[kind] = chosen.get(kind, 0) + count
-            needed -= count
-    free = room - sum(chosen.values())
-    for kind in sorted(begun, key=_first_to_end):
-        count = min(free, begun[kind] - chosen.get(kind, 0))
-        if count > 0:
-            chosen[kind] = chosen.get(kind, 0) + count
-            free -= count
+    else:
+        chosen, needed = {}, min(room, _left_over(kinds, limit, {}))
+    _add(chosen, kinds, needed)
+    _add(chosen, begun, room - sum(chosen.values()))
     return chosen
+
+
+def _add(chosen: dict[Kind, int], wanted: Mapping[Kind, int], places: int) -> None:
+    """Choose so many more, what ends first first, of each kind as many as are wanted in all."""
+    for kind in sorted(wanted, key=_first_to_end):
+        more = min(places, wanted[kind] - chosen.get(kind, 0))
+        if more > 0:
+            chosen[kind] = chosen.get(kind, 0) + more
+            places -= more
 
 
 def _first_to_end(kind: Kind) -> tuple[object, ...]:
@@ -278,12 +278,7 @@ def _in_order(
         if count:
             begin(kind, until(kind.end), count)
     # What waits for another turn may stand in the way of what is due now: the place would stay empty.
-    spare -= sum(begun.values())
-    for kind in sorted(order, key=_first_to_end):
-        if kind.due and spare > 0:
-            more = min(spare, kinds[kind] - begun.get(kind, 0))
-            begun[kind] = begun.get(kind, 0) + more
-            spare -= more
+    _add(begun, {kind: kinds[kind] for kind in order if kind.due}, spare - sum(begun.values()))
     return {kind: count for kind, count in begun.items() if count}
 
 

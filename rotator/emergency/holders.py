@@ -45,8 +45,7 @@ def managed_entries(fleet: Fleet, first: str | None = None) -> list[SecretEntry]
 
 def is_unlabelled(entry: SecretEntry) -> bool:
     """Whether it has a current value that no label names the key of."""
-    life = read_lifecycle(entry)
-    return entry.deleted_at is None and life.current_version is not None and life.current_key is None
+    return entry.deleted_at is None and read_lifecycle(entry).unlabelled
 
 
 def with_label(entry: SecretEntry, key_id: str) -> SecretEntry:

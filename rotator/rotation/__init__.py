@@ -132,7 +132,7 @@ class Rotation:
             expected = (self.action.version_id, self.action.key_id)
             if (life.current_version, life.current_key) != expected:
                 raise Changed(f"{entry.name} has another current version than the plan saw")
-        elif life.current_version is not None and life.current_key is None:
+        elif life.unlabelled:
             raise Changed(f"{entry.name} has a current version that is not adopted yet")
         return entry, spec, life
 

@@ -83,7 +83,7 @@ class Flow:
             if promoted or stored_by_other or not (self.own or self._is_stale(key_id)):
                 return
             life = read_lifecycle(fresh)
-            if life.current_version is not None and life.current_key is None and self._is_new(entry, life):
+            if life.unlabelled and self._is_new(entry, life):
                 return  # a value stored by hand meanwhile: nobody has looked yet whether it is this very key
             if contested and staged and (self.context.budget.updates is None or self.context.budget.updates > 0):
                 self.unstage(entry, key_id, version_id)

@@ -144,7 +144,7 @@ class Piece:
     def _adopt(self) -> bool:
         """Label the current version with its key where that was not done or is wrong; says whether it had to."""
         life, wrong = self.view.life, self.view.mislabelled
-        unlabelled = life.current_version is not None and life.current_key is None
+        unlabelled = life.unlabelled
         if not unlabelled and wrong is None:
             return False
         action = replace(

@@ -13,7 +13,7 @@ from rotator.aws.queue import AccountQueue
 from rotator.bootstrap import App
 from rotator.core.model import AccountPlan, Outcome, Severity
 from rotator.core.text import printable
-from rotator.errors import ConfigurationError, RotatorError
+from rotator.errors import RotatorError
 from rotator.observe import observe_fleet
 from rotator.reconcile import NO_ACCOUNT, Reconciler, Sweep
 from rotator.serverless.events import QueueRecord, SweepRequest, account_in, queue_records, sweep_request
@@ -113,12 +113,7 @@ def _to_mend(plans: Iterable[AccountPlan]) -> Iterator[str]:
 def _send(app: App, url: str, request: SweepRequest) -> dict[str, Any]:
     queue = AccountQueue(make_client(app.session, "sqs"), url)
     fleet = observe_fleet(app.services.store)
-    accounts = fleet.accounts
-    if request.account is not None:
-        if request.account not in accounts:
-            known = ", ".join(accounts) or "none"
-            raise ConfigurationError(f"account {printable(request.account)} is not known; known are: {known}")
-        accounts = (request.account,)
+    accounts = fleet.chosen(request.account)
     # What names no account is in nobody's message: it is said here or never.
     stray = Reconciler(app.services).say_stray(fleet) if request.account is None else ()
     failed = queue.send(accounts, request.scheduled or app.clock.now())
