@@ -13,6 +13,10 @@ class SystemClock:
         """The time, aware, in UTC."""
         return datetime.now(UTC)
 
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary moment, by a clock that nobody sets."""
+        return time.monotonic()
+
     def sleep(self, seconds: float) -> None:
         """Wait that many seconds."""
         if seconds > 0:

@@ -63,6 +63,10 @@ class StoppableClock:
         """The inner clock's."""
         return self._inner.now()
 
+    def monotonic(self) -> float:
+        """The inner clock's."""
+        return self._inner.monotonic()
+
     def sleep(self, seconds: float) -> None:
         """Wait, in real time or as the sandbox's clock does.
 

@@ -30,6 +30,9 @@ class FixedClock:
     def now(self) -> datetime:
         return NOON
 
+    def monotonic(self) -> float:
+        return 0.0
+
     def sleep(self, seconds: float) -> None:
         raise AssertionError(f"the audit does not wait ({seconds})")
 

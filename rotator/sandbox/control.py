@@ -53,7 +53,7 @@ def control(world: InfobipWorld, request: Request) -> Response:
 
 
 def _get_clock(world: InfobipWorld, _request: Request) -> Response:
-    return json_response(200, {"now": world.clock.now().isoformat()})
+    return json_response(200, {"now": world.clock.now().isoformat(), "monotonic": world.clock.monotonic()})
 
 
 def _move_clock(world: InfobipWorld, request: Request) -> Response:

@@ -21,6 +21,7 @@ from rotator.infobip.call import Limits
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.connection import WatchedAdapter
 from rotator.infobip.credentials import AuthMethod, Credentials
+from rotator.ports import Clock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.model import Options, SimAccount
 from rotator.sandbox.server import InfobipServer
@@ -39,6 +40,9 @@ class RecordingClock:
 
     def now(self) -> datetime:
         return self.time
+
+    def monotonic(self) -> float:
+        return sum(self.sleeps)
 
     def sleep(self, seconds: float) -> None:
         self.sleeps.append(seconds)
@@ -182,7 +186,7 @@ def key(key_id: str = "K1", **more: object) -> dict[str, object]:
 
 def client_for(
     url: str,
-    clock: RecordingClock | None = None,
+    clock: Clock | None = None,
     *,
     auth: AuthMethod = AuthMethod.BASIC,
     limits: Limits | None = None,

@@ -152,10 +152,14 @@ def control(site: Site, method: str, name: str, body: object = None) -> requests
 
 
 def test_the_clock_can_be_read_and_moved(site: Site) -> None:
-    assert control(site, "GET", "clock").json() == {"now": "2026-09-01T10:00:00+00:00"}
-    assert control(site, "POST", "clock", {"advance_seconds": 86400}).json() == {"now": "2026-09-02T10:00:00+00:00"}
+    assert control(site, "GET", "clock").json() == {"now": "2026-09-01T10:00:00+00:00", "monotonic": 0}
+    assert control(site, "POST", "clock", {"advance_seconds": 86400}).json() == {
+        "now": "2026-09-02T10:00:00+00:00",
+        "monotonic": 86400,
+    }
     assert control(site, "POST", "clock", {"set": "2026-12-01T12:00:00+02:00"}).json() == {
-        "now": "2026-12-01T10:00:00+00:00"
+        "now": "2026-12-01T10:00:00+00:00",
+        "monotonic": 91 * 86400,
     }
     assert site.clock.now().isoformat() == "2026-12-01T10:00:00+00:00"
 
