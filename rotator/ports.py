@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rotator.core.model import Key, Platform, SecretEntry
 from rotator.core.readers import Reads
 from rotator.core.secret import Secret
+from rotator.errors import StoreError
 
 if TYPE_CHECKING:
     from rotator.core.metrics import Report
@@ -175,6 +176,13 @@ class SecretStore(Protocol):
 
     def read_version(self, secret_id: str, version_id: str) -> StoredValue:
         """One version's value."""
+        ...
+
+    def read_many(self, secret_ids: Sequence[str]) -> Mapping[str, Secret | StoreError]:
+        """The content behind ``AWSCURRENT`` of each, by ARN, 20 a call: a text, or a binary value as Latin-1.
+
+        An error stands for one that can't be read; one without a value is left out.
+        """
         ...
 
     def version_dates(self, secret_id: str) -> Mapping[str, datetime]:
