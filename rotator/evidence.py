@@ -7,7 +7,7 @@ An idle sweep reads no value. A plan that is about to rotate or revoke says what
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -21,7 +21,7 @@ from rotator.core.secret import Secret
 from rotator.core.spec import parse_spec
 from rotator.core.values import contains, decode
 from rotator.errors import BadSecretValue, KeyNotFound, RotatorError, SecretNotFound, StoreError
-from rotator.observe import Fleet, resolve_version, with_history
+from rotator.observe import Fleet, resolve_versions, with_history
 from rotator.ports import KeyProvider, SecretStore
 
 MOST_ROUNDS: Final = 3
@@ -83,9 +83,7 @@ class Evidence:
         """
         if questions.history and not snapshot.history:
             snapshot = with_history(self.provider, snapshot)
-        for arn, version_id in sorted(questions.versions):
-            entry = next(entry for entry in snapshot.secrets if entry.arn == arn)
-            snapshot = resolved(self.store, self.provider, snapshot, entry, version_id)
+        snapshot = resolved(self.store, self.provider, snapshot, self._wanted(snapshot, questions))
         if not questions.copies:
             return snapshot
         contents = self.values.read()
@@ -96,6 +94,10 @@ class Evidence:
             for key_id, holder in questions.copies.items()
         }
         return replace(snapshot, copies={**snapshot.copies, **copies}, unreadable=unreadable)
+
+    def _wanted(self, snapshot: AccountSnapshot, questions: Questions) -> list[tuple[SecretEntry, str]]:
+        entries = {entry.arn: entry for entry in snapshot.secrets}
+        return [(entries[arn], version_id) for arn, version_id in sorted(questions.versions)]
 
     def _holders(
         self,
@@ -166,13 +168,18 @@ def value_field(entry: SecretEntry) -> str:
 
 
 def resolved(
-    store: SecretStore, provider: KeyProvider, snapshot: AccountSnapshot, entry: SecretEntry, version_id: str
+    store: SecretStore,
+    provider: KeyProvider,
+    snapshot: AccountSnapshot,
+    wanted: Sequence[tuple[SecretEntry, str]],
 ) -> AccountSnapshot:
-    """The snapshot with the key that a version's value is found to be."""
-    current = is_current(entry, version_id)
-    found = resolve_version(store, provider, entry, None if current else version_id)
-    held = {**snapshot.held, (entry.arn, version_id): found}
-    resolutions = {**snapshot.resolutions, entry.arn: found} if current else snapshot.resolutions
+    """The snapshot with the keys that versions' values are found to be."""
+    asked = [(entry, None if is_current(entry, version) else version) for entry, version in wanted]
+    held, resolutions = dict(snapshot.held), dict(snapshot.resolutions)
+    for (entry, version), found in zip(wanted, resolve_versions(store, provider, asked), strict=True):
+        held[(entry.arn, version)] = found
+        if is_current(entry, version):
+            resolutions[entry.arn] = found
     return replace(snapshot, held=held, resolutions=resolutions)
 
 
@@ -187,7 +194,7 @@ def prove(context: AccountContext, entry: SecretEntry, version_id: str, key_id: 
     proof = Ownership(context.snapshot, deployment).proof(entry, version_id, key_id, key)
     if proof is not Proof.UNREAD:
         return proof
-    context.snapshot = resolved(context.services.store, context.provider, context.snapshot, entry, version_id)
+    context.snapshot = resolved(context.services.store, context.provider, context.snapshot, [(entry, version_id)])
     return Ownership(context.snapshot, deployment).proof(entry, version_id, key_id, key)
 
 

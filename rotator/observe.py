@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
 from rotator.core.directory import Directory, Others
 from rotator.core.garbage import no_search_for_garbage
+from rotator.core.labels import parse_key_label
 from rotator.core.life import Lifecycle
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import AccountSnapshot, Alert, Key, Reason, Resolution, SecretEntry, Severity, Spec
@@ -24,6 +25,7 @@ from rotator.errors import (
     InvalidRequest,
     KeyNotFound,
     MissingRole,
+    ProviderUnavailable,
     Refused,
     SecretNotFound,
     StoreError,
@@ -33,6 +35,8 @@ from rotator.ports import KeyProvider, SecretStore
 ABOUT_ONE_VALUE = (InvalidRequest, ContractViolation, MissingRole, KeyNotFound)
 """What Infobip may say to a question about one value, and that says nothing of the others (a filter in front of it
 refuses a URL, say): it is that secret's trouble, never its account's."""
+MOST_SILENT = 2
+"""Searches by value that Infobip does not answer, after which a sweep asks no more."""
 MOST_READS = 100
 """Keys that one sweep reads by their ids: more than a few that the list does not show is another account's list."""
 MAX_CANDIDATES = 10
@@ -161,7 +165,8 @@ def observe_account(
         snapshot = with_history(provider, snapshot)
     unread = [entry for entry in secrets if _must_be_read(entry, lives[entry.arn], snapshot)]
     # Values of other accounts' secrets are never sent to this account's Infobip.
-    resolutions = {entry.arn: resolve_version(store, provider, entry) for entry in unread}
+    found = resolve_versions(store, provider, [(entry, None) for entry in unread])
+    resolutions = {entry.arn: resolution for entry, resolution in zip(unread, found, strict=True)}
     return replace(snapshot, resolutions=resolutions, skew=provider.skew())
 
 
@@ -198,10 +203,11 @@ def _must_be_read(entry: SecretEntry, life: Lifecycle, snapshot: AccountSnapshot
 def resolve_version(
     store: SecretStore, provider: KeyProvider, entry: SecretEntry, version_id: str | None = None
 ) -> Resolution:
-    """Which key of this account a version's value is: asked of Infobip by value, then by the recorded id.
+    """Which key of this account a version's value is: searched for by value, then compared with the key of its label
+    and with the recorded one.
 
     Reads the value and forgets it. Never raises for one secret's trouble: that is the resolution's ``problem``.
-    Infobip's own troubles are raised, unless they concern this one value only.
+    Infobip's own troubles are raised, unless they concern the search by value only.
 
     :param version_id: by default the current one.
     """
@@ -219,15 +225,32 @@ def resolve_version(
         value = decode(stored.text, field, entry.name)
     except BadSecretValue as error:
         return _no_key(provider, stored.text, str(error))
+    labelled = [key_id for label in stored.labels if (key_id := parse_key_label(label)) is not None]
     recorded = recorded_key_id(stored.text)
+    problem, silent = "", False
     try:
-        found = find_key(provider, value.key, recorded)
-    except ABOUT_ONE_VALUE as error:
-        return Resolution(None, f"which key its value is can't be asked: {error}")
+        found = provider.find_by_value(value.key)
+    except (*ABOUT_ONE_VALUE, ProviderUnavailable) as error:
+        found, problem, silent = None, str(error), isinstance(error, ProviderUnavailable)
+    if found is None:
+        found = _compared(provider, value.key, dict.fromkeys((*labelled, *filter(None, (recorded,)))))
+    if found is None and problem:
+        return Resolution(None, f"which key its value is can't be asked: {problem}", silent=silent)
     if found is None:
         return _no_key(provider, stored.text, _NO_KEY, asked=value.key)
     others = others_fields(stored.text, field, found.id, found.valid_to, provider.base_url)
     return Resolution(found.id, own_fields=others)
+
+
+def resolve_versions(
+    store: SecretStore, provider: KeyProvider, wanted: Iterable[tuple[SecretEntry, str | None]]
+) -> list[Resolution]:
+    """The same for several versions; Infobip is not asked on and on where it does not answer."""
+    found: list[Resolution] = []
+    for entry, version_id in wanted:
+        silent = [resolution for resolution in found if resolution.silent]
+        found.append(silent[-1] if len(silent) >= MOST_SILENT else resolve_version(store, provider, entry, version_id))
+    return found
 
 
 def resolve_current(store: SecretStore, provider: KeyProvider, entry: SecretEntry) -> Resolution:
@@ -253,20 +276,14 @@ def _no_key(provider: KeyProvider, text: Secret, problem: str, *, asked: Secret 
     return Resolution(None, problem, known_foreign=True, holds=frozenset(key.id for key in found if key is not None))
 
 
-def find_key(provider: KeyProvider, value: Secret, recorded: str | None) -> Key | None:
-    """The key that a value belongs to, or ``None``.
-
-    :param recorded: the ``key_id`` that stands beside it, tried where Infobip does not find it by value.
-    """
-    found = provider.find_by_value(value)
-    if found is not None:
-        return found
-    if recorded is not None:
+def _compared(provider: KeyProvider, value: Secret, key_ids: Iterable[str]) -> Key | None:
+    """The first of these keys whose value Infobip shows, and which is this value."""
+    for key_id in key_ids:
         try:
-            fetched = provider.get_key(recorded)
-        except KeyNotFound:
-            fetched = None
-        if fetched is not None and fetched.value is not None and fetched.value == value:
+            fetched = provider.get_key(key_id)
+        except ABOUT_ONE_VALUE:
+            continue
+        if fetched.value is not None and fetched.value == value:
             return fetched.key
     return None
 
@@ -318,5 +335,6 @@ __all__ = [
     "require_managed",
     "resolve_current",
     "resolve_version",
+    "resolve_versions",
     "with_history",
 ]

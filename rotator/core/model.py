@@ -168,6 +168,7 @@ class Resolution:
     :param known_foreign: the value was read, and it holds none of this account's keys but those in ``holds``.
     :param holds: keys found somewhere in a value that can't be read as tagged; they count as in use.
     :param own_fields: fields that the rotator writes and that somebody else has filled with something else.
+    :param silent: Infobip did not answer the question.
     """
 
     key_id: str | None
@@ -175,6 +176,7 @@ class Resolution:
     known_foreign: bool = False
     holds: frozenset[str] = frozenset()
     own_fields: tuple[str, ...] = ()
+    silent: bool = False
 
     @property
     def unreadable(self) -> bool:
