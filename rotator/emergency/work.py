@@ -15,7 +15,7 @@ from rotator.core.model import AccountSnapshot, Key, SecretEntry, Spec
 from rotator.core.secret import Secret
 from rotator.core.spec import parse_spec
 from rotator.emergency.holders import is_unlabelled, with_label
-from rotator.emergency.model import PENDING, EmergencyPlan, Kill
+from rotator.emergency.model import PENDING, EmergencyPlan, Kill, Strategy
 from rotator.emergency.report import EmergencyReport, Step
 from rotator.errors import KeyNotFound, RotatorError
 from rotator.observe import management_of, resolve_current
@@ -87,6 +87,8 @@ class Work:
 
     def replaced_before(self, entry: SecretEntry) -> bool:
         """Whether this incident made what consumers get now, and that is not what was named this time."""
+        if self.plan.named is None and self.plan.strategy is Strategy.REVOKE_ONLY:
+            return False  # the whole secret was named, and no key is wanted in it
         life = read_lifecycle(entry)
         mine = self.plan.named is None or self.plan.named != life.current_key
         return mine and made_for_incident(entry.arn, self.incident, life.current_version)

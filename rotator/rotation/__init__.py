@@ -52,6 +52,19 @@ class Rotation:
 
         :raises RotatorError: nothing was promoted; what was made is revoked, or found by the next sweep.
         """
+        creation, life, stored = self._prepare()
+        fetched, version_id, _ = creation.make(version_id or self.context.services.new_version_id())
+        return self._store_and_promote(creation.entry, creation.spec, life, fetched, stored, version_id)
+
+    def rehearse(self) -> None:
+        """Everything that :meth:`rotate` checks before a key is created. Changes nothing.
+
+        :raises RotatorError: no replacement can be made.
+        """
+        creation, _, _ = self._prepare()
+        creation.request(self.context.services.new_version_id())
+
+    def _prepare(self) -> tuple[Creation, Lifecycle, StoredValue | None]:
         entry, spec, life = self._look()
         creation = Creation(self.flow, entry, spec, self._proven(entry, life, self._old_key()))
         stored = self._current_value(entry, life)
@@ -59,8 +72,7 @@ class Rotation:
             self.old_value = decode(stored.text, spec.value_field, entry.name).key
         self._rehearse(entry, spec, stored)
         self._is_missing(entry, spec, stored)
-        fetched, version_id, _ = creation.make(version_id or self.context.services.new_version_id())
-        return self._store_and_promote(entry, spec, life, fetched, stored, version_id)
+        return creation, life, stored
 
     def resume(self) -> Promoted:
         """Finish what a killed run began: a stored version that is not promoted, or a key that was not stored.
