@@ -15,7 +15,7 @@ from rotator.emergency.audit import BoundAudit
 from rotator.emergency.held import HeldEvents
 from rotator.emergency.model import EmergencyPlan, Kill, Strategy, Target
 from rotator.emergency.plan import Planning
-from rotator.emergency.preview import impossible_replacements
+from rotator.emergency.preview import impossible_replacements, unproven_keys
 from rotator.emergency.proof import PROOF
 from rotator.emergency.report import EmergencyReport, Step
 from rotator.emergency.run import Run
@@ -86,7 +86,8 @@ class Emergency:
             report = EmergencyReport(plan.account, plan.strategy)
             begun = self.services.clock.now()
             work = Work(self.services, provider, plan, report, self.reason, self.incident, begun)
-            return dataclasses.replace(plan, impossible=impossible_replacements(work))
+            impossible, unproven = impossible_replacements(work), unproven_keys(work)
+            return dataclasses.replace(plan, impossible=impossible, unproven=unproven)
 
     def execute(self, plan: EmergencyPlan, *, hold_events: bool = False) -> EmergencyReport:
         """Carry a plan out. Never raises for what fails on the way: that is in the report, and the killing goes on.

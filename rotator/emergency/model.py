@@ -69,6 +69,7 @@ class EmergencyPlan:
     :param repeated: this incident has made the replacement already; only keys older than that are ended.
     :param impossible: why a secret can get no new key, as a sentence for the operator, by ARN; only where it was
         checked (:meth:`~rotator.emergency.Emergency.look`).
+    :param unproven: which keys are not revoked since nothing proves whose they are, as sentences; likewise.
     """
 
     account: str
@@ -84,6 +85,7 @@ class EmergencyPlan:
     unlabelled: frozenset[str] = frozenset()
     repeated: bool = False
     impossible: Mapping[str, str] = field(default_factory=dict)
+    unproven: tuple[str, ...] = ()
 
     @property
     def replaceable(self) -> tuple[SecretEntry, ...]:
@@ -92,8 +94,8 @@ class EmergencyPlan:
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """Why the others get none."""
-        return tuple(self.impossible.values())
+        """Why the others get none, and which keys are not revoked."""
+        return (*self.impossible.values(), *self.unproven)
 
     @property
     def named_kill(self) -> Kill | None:

@@ -181,7 +181,7 @@ class SecretPlanning:
         now = self.services.clock.now()
         try:
             with self.accounts.connected(fleet, account_of(entry)) as provider:
-                found = provider.find_by_name(key_name(entry.name, self.services.policy.deployment, made))
+                found = provider.find_by_name(key_name(entry.name, entry.arn, self.services.policy.deployment, made))
                 now = self.services.clock.now() + (provider.skew() or timedelta(0))
         except ProviderError:
             found = ()

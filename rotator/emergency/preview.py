@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import SecretEntry
-from rotator.emergency.kill import Killing
+from rotator.emergency.kill import Killing, unproven_text
 from rotator.emergency.replacement import Replacing
 from rotator.emergency.work import Work
 from rotator.errors import ProviderError, RotatorError
@@ -27,6 +27,12 @@ def impossible_replacements(work: Work) -> dict[str, str]:
         except RotatorError as error:
             found[listed.arn] = _sentence(work, entry, error)
     return found
+
+
+def unproven_keys(work: Work) -> tuple[str, ...]:
+    """Which keys would not be revoked since nothing proves that they are the secret's, as sentences."""
+    killing = Killing(work)
+    return tuple(unproven_text(work, kill) for kill in work.plan.kills if not killing.is_proven(kill))
 
 
 def _sentence(work: Work, entry: SecretEntry, error: RotatorError) -> str:

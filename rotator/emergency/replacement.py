@@ -126,6 +126,7 @@ class Replacing:
             raise Refused(f"{entry.name} has no value to be replaced")
         self._check_writable(entry)
         if life.current_key is not None:
+            work.proof(Kill(life.current_key, CURRENT, entry.name, entry.arn, life.current_version))
             work.key(life.current_key)  # a rotation does not read again what is known of the old key
         action = Action(
             ActionKind.ROTATE,
