@@ -6,15 +6,25 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from rotator.core.model import AccountSnapshot, Policy, Quota, SecretEntry
 from rotator.core.secret import Secret
 from rotator.ports import AuditSink, Clock, EventSink, KeyProvider, Metrics, ReaderLog, SecretStore
 from rotator.telling import tell
 
-Connect = Callable[[SecretEntry, Secret], KeyProvider]
-"""Makes a provider from a management secret's entry and value; raises ``ConfigurationError`` for a bad value."""
+
+class Connect(Protocol):
+    """Makes a provider from a management secret's entry and value."""
+
+    def __call__(self, entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
+        """Make it.
+
+        :param emergency: where a login fails, Basic is used with the same credentials: a session that another process
+            holds must not keep a leaked key enabled.
+        :raises ConfigurationError: the value cannot be used.
+        """
+        ...
 
 
 def random_version_id() -> str:
