@@ -162,9 +162,14 @@ def lay(
 
         session.register_component("data_loader", SparingLoader())
 
-    def connect(entry: SecretEntry, text: Secret) -> KeyProvider:
-        credentials = parse_credentials(entry.name, text)
-        return InfobipClient(credentials, clock, learn=redactor.learn, unsafe_sessions=unsafe_sessions)
+    def connect(entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
+        return InfobipClient(
+            parse_credentials(entry.name, text),
+            clock,
+            learn=redactor.learn,
+            unsafe_sessions=unsafe_sessions,
+            fall_back_to_basic=emergency,
+        )
 
     return Foundation(
         settings=settings,

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from rotator.core.durations import human_duration
 from rotator.core.guards import DAY, MAX_SKEW, Slots
@@ -20,8 +20,18 @@ from rotator.telling import tell
 LONGEST_WAIT: Final = timedelta(minutes=1)
 """How long a create waits for a slot that is about to become free."""
 
-Connect = Callable[[SecretEntry, Secret], KeyProvider]
-"""Makes a provider from a management secret's entry and value; raises ``ConfigurationError`` for a bad value."""
+
+class Connect(Protocol):
+    """Makes a provider from a management secret's entry and value."""
+
+    def __call__(self, entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
+        """Make it.
+
+        :param emergency: where a login fails, Basic is used with the same credentials: a session that another process
+            holds must not keep a leaked key enabled.
+        :raises ConfigurationError: the value cannot be used.
+        """
+        ...
 
 
 def random_version_id() -> str:

@@ -48,7 +48,8 @@ class Killing:
             return
         target = work.keys.get(kill.key_id) or Key(kill.key_id, "", None, True, None, None)
         try:
-            revoke_key(work.context(), target, work.context().now(), work.fields(kill.secret, kill.version_id, kill.key_id))
+            context = work.context()
+            revoke_key(context, target, context.now(), work.fields(kill.secret, kill.version_id, kill.key_id))
         except RotatorError as error:
             gone = isinstance(error, KeyNotFound)
             if not ((gone or error.outcome_unknown) and self._is_dead(kill.key_id)):

@@ -50,6 +50,7 @@ class InfobipClient:
         so they are not learnt either.
     :param rng: jitter of the waits between attempts.
     :param unsafe_sessions: IBSSO sessions that are not bound to this machine's address.
+    :param fall_back_to_basic: where a login fails, use Basic with the same credentials (an emergency does).
     :param limits: seconds and bytes that one attempt may take.
     :param adapters: makes the ``requests`` adapters, such as those of an embedded sandbox.
     :raises ConfigurationError: the credentials cannot be used with their method.
@@ -63,6 +64,7 @@ class InfobipClient:
         learn: Callable[[str], None] = lambda _: None,
         rng: random.Random | None = None,
         unsafe_sessions: bool = False,
+        fall_back_to_basic: bool = False,
         limits: Limits | None = None,
         adapters: Callable[[], HTTPAdapter] = WatchedAdapter,
     ) -> None:
@@ -74,7 +76,14 @@ class InfobipClient:
         quick = replace(limits, read=min(limits.read, PROBE_SECONDS), total=min(limits.total, PROBE_SECONDS))
         self._consumer = self._transport.with_limits(quick)
         self._value_filter_works = False
-        self._auth = management_auth(credentials, self._transport, clock, self._known, unsafe_sessions=unsafe_sessions)
+        self._auth = management_auth(
+            credentials,
+            self._consumer if fall_back_to_basic else self._transport,  # which does not wait as long
+            clock,
+            self._known,
+            unsafe_sessions=unsafe_sessions,
+            fall_back_to_basic=fall_back_to_basic,
+        )
 
     def __repr__(self) -> str:
         return f"InfobipClient({self.base_url!r})"

@@ -20,7 +20,8 @@ DEFAULT_START: Final = datetime(2026, 9, 1, 10, 0, 0, tzinfo=UTC)
 class MovableClock(Clock, Protocol):
     """A clock that obeys; time never moves but by these calls and, for some, by itself.
 
-    ``monotonic`` counts every move forwards by ``advance`` and ``sleep`` as time that passed.
+    ``monotonic`` counts every move forwards by ``advance`` and ``sleep`` as time that passed; ``set`` is a step of the
+    wall clock alone, but for a :class:`VirtualClock`, which has no other time.
     """
 
     def advance(self, by: timedelta) -> None:
@@ -28,8 +29,7 @@ class MovableClock(Clock, Protocol):
         ...
 
     def set(self, to: datetime) -> None:
-        """Move time to that moment; ``ValueError`` where it has no offset. An :class:`OffsetClock` takes it for a step.
-        """
+        """Move time to that moment; ``ValueError`` where it has no offset."""
         ...
 
 

@@ -128,9 +128,14 @@ class DemoWorld:
         finally:
             events.unregister(name, kill)
 
-    def _connect(self, entry: SecretEntry, text: Secret) -> KeyProvider:
-        credentials = parse_credentials(entry.name, text)
-        return InfobipClient(credentials, self.clock, learn=self._redactor.learn, rng=self._numbers)
+    def _connect(self, entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
+        return InfobipClient(
+            parse_credentials(entry.name, text),
+            self.clock,
+            learn=self._redactor.learn,
+            rng=self._numbers,
+            fall_back_to_basic=emergency,
+        )
 
 
 class _Nowhere:

@@ -193,16 +193,19 @@ def client_for(
     account_id: str | None = None,
     learn: Callable[[str], None] = lambda _: None,
     unsafe_sessions: bool = False,
+    fall_back_to_basic: bool = False,
+    username: str = USER,
     adapters: Callable[[], HTTPAdapter] = WatchedAdapter,
 ) -> InfobipClient:
     """A client with the password of these tests."""
     return InfobipClient(
-        Credentials(url, USER, Secret(PASSWORD), auth, account_id),
+        Credentials(url, username, Secret(PASSWORD), auth, account_id),
         clock or RecordingClock(),
         rng=random.Random(7),
         limits=limits or Limits(connect=2, read=2, total=4),
         learn=learn,
         unsafe_sessions=unsafe_sessions,
+        fall_back_to_basic=fall_back_to_basic,
         adapters=adapters,
     )
 

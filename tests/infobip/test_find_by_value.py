@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
+
 import pytest
 
 from rotator.core.secret import Secret
-from rotator.errors import ContractViolation, ProviderUnavailable
+from rotator.errors import ContractViolation, ProviderError, ProviderUnavailable
 from rotator.infobip.client import InfobipClient
+from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import Options
 from tests.infobip.far_end import KEY_VALUE, FarEnd, client_for, key, page, reply, sandbox
 
@@ -100,3 +104,30 @@ def test_searches_at_infobip(reveal: bool, calls: int) -> None:
             assert found.id == only.id
         assert client.find_by_value(WANTED) is None
         assert len(world.calls) == calls
+
+
+@pytest.mark.parametrize("others", [0, 1, 150])
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [Fault(FaultKind.IGNORE_FILTER, param="apiKeySecret", count=None)],
+        [Fault(FaultKind.IGNORE_FILTER, param="apiKeySecret", count=None), Fault(FaultKind.MASK, count=None)],
+        [Fault(FaultKind.MASK, count=None)],
+        [Fault(FaultKind.STATUS_BEFORE, param="apiKeySecret", status=502, count=None)],
+        [Fault(FaultKind.STATUS_AFTER, param="apiKeySecret", status=500, count=None)],
+        [Fault(FaultKind.GARBAGE, param="apiKeySecret", count=None)],
+    ],
+    ids=lambda faults: "+".join(fault.kind for fault in faults),
+)
+def test_no_wrong_key_is_named_whatever_goes_wrong(faults: list[Fault], others: int) -> None:
+    with sandbox() as (server, world, account, clock):
+        wanted = [world.add_key(account, f"key {number}") for number in range(others + 1)][others // 2]
+        for fault in faults:
+            world.faults.add(replace(fault))
+        client = client_for(server.url, clock)
+        with suppress(ProviderError):
+            assert client.find_by_value(WANTED) is None
+        with suppress(ProviderError):
+            found = client.find_by_value(Secret(wanted.value))
+            assert found is not None
+            assert found.id == wanted.id

@@ -9,6 +9,7 @@ import pytest
 from rotator.infobip.listing import REACH, SIZE, list_all
 from rotator.infobip.wire import Page
 from rotator.ports import FetchedKey
+from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.model import SimAccount
 from tests.core.build import key as known_key
@@ -61,6 +62,16 @@ def test_a_filter_by_state_that_is_ignored_is_applied_here() -> None:
     assert ([each.id for each in on.keys], on.complete) == (["A", "C"], True)
     assert ([each.id for each in off.keys], off.complete) == (["B"], True)
     assert len(far.seen) == 2
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_server_that_ignores_the_state_changes_nothing(enabled: bool) -> None:
+    with sandbox() as (server, world, account, clock):
+        ids = seeded(world, account, 120, 130)
+        world.faults.add(Fault(FaultKind.IGNORE_FILTER, param="enabled", count=None))
+        listing = client_for(server.url, clock).list_keys(enabled=enabled)
+        assert listing.complete
+        assert {each.id for each in listing.keys} == (ids if enabled else {each.id for each in world.keys()} - ids)
 
 
 def test_a_list_that_shrinks_while_it_is_read_is_read_again() -> None:

@@ -98,6 +98,14 @@ def test_an_answer_without_a_date_leaves_what_was_known() -> None:
             assert client.skew() == timedelta(seconds=7)
 
 
+def test_a_server_whose_date_is_off_is_what_counts(pair: Pair) -> None:
+    pair.world.faults.add(Fault(FaultKind.DATE, seconds=-90))
+    pair.client.count_keys()
+    assert pair.client.skew() == timedelta(seconds=-90)
+    pair.client.count_keys()
+    assert pair.client.skew() == ZERO
+
+
 def test_a_probe_says_nothing_of_the_clock() -> None:
     with FarEnd([reply(200, Date="Tue, 01 Sep 2026 10:00:07 GMT")]) as far:
         client = client_for(far.url)

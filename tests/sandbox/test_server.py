@@ -192,6 +192,9 @@ def test_faults_can_be_asked_for_and_cleared(site: Site) -> None:
     assert site.call("GET", KEYS).status_code == 502
     assert control(site, "GET", "faults").json()["faults"][0]["hits"] == 1
     assert control(site, "DELETE", "faults").json() == {"faults": []}
+    control(site, "POST", "faults", {"kind": "ignore-filter", "param": "enabled", "count": None})
+    site.world.add_key(site.account)
+    assert len(site.call("GET", "/settings/2/api-keys", params={"enabled": "false"}).json()["apiKeys"]) == 1
     assert site.call("GET", KEYS).status_code == 200
 
 
