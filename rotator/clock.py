@@ -1,9 +1,18 @@
-"""The machine's own clock."""
+"""The machine's own clocks."""
 
 from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import Final
+
+_SINCE_BOOT: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
+"""Linux has it. There ``time.monotonic`` stands still while the machine is suspended; elsewhere it is what there is."""
+
+
+def uptime() -> float:
+    """Seconds since some moment in the past, by a clock that cannot be set."""
+    return time.monotonic() if _SINCE_BOOT is None else time.clock_gettime(_SINCE_BOOT)
 
 
 class SystemClock:

@@ -122,12 +122,17 @@ class Rig:
         return self.ran(child, out or "", err)
 
     def start(
-        self, *arguments: str, stdin: bool = False, env: Mapping[str, str | None] | None = None, stdout: Any = None
+        self,
+        *arguments: str,
+        stdin: bool = False,
+        env: Mapping[str, str | None] | None = None,
+        stdout: Any = None,
+        module: str = "rotator",
     ) -> subprocess.Popen[str]:
         """One command, to be steered."""
         chosen = {name: text for name, text in (self.environment | dict(env or {})).items() if text is not None}
         return subprocess.Popen(
-            [sys.executable, "-m", "rotator", *arguments],
+            [sys.executable, "-m", module, *arguments],
             env=chosen,
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE if stdout is None else stdout,
