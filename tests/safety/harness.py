@@ -1,6 +1,7 @@
 """A simulated Infobip, Secrets Manager by moto, and the rotator as its users run it.
 
-Only this file and ``conftest.py`` import ``rotator``, and of it only the command line and the sandbox.
+Nothing of ``rotator`` is imported but its command line, its Lambda handlers and the sandbox, and that in this file,
+``running.py``, ``infobip_faults.py`` and ``conftest.py`` only.
 
 A :class:`Site` has one Infobip, one clock and any number of AWS regions; a :class:`Region` has secrets and runs the
 rotator. Tests assert what Infobip and Secrets Manager hold, exit codes, ``--json`` documents and audit lines.
@@ -9,48 +10,28 @@ rotator. Tests assert what Infobip and Secrets Manager hold, exit codes, ``--jso
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-import pytest
-
-from rotator.cli import main
 from rotator.sandbox.aws import client as aws_client
 from rotator.sandbox.aws import environment
 from rotator.sandbox.clock import VirtualClock
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.model import SimAccount, SimKey, SimUser
 from rotator.sandbox.server import InfobipServer
-from rotator.sandbox.wire import Request, Response
 from tests import leaks
 from tests.safety.aws_proxy import AwsProxy
+from tests.safety.infobip_faults import InfobipFaults
+from tests.safety.running import Ran, run_command_line, run_lambda_handler
 
 __all__ = ["ADMIN_SCOPES", "DAY", "HOUR", "SCOPES", "InfobipServer", "MachineClock", "Ran", "Region", "SimKey", "Site"]
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-KEYS_PATH = r"^/settings/2/api-keys$"
 SCOPES = ("sms:manage",)
 ADMIN_SCOPES = ("account-management:manage", "sms:manage", "voice:manage")
-
-LAMBDA = """
-import json, sys
-from rotator import lambda_handlers
-given = json.load(sys.stdin)
-class Context:
-    aws_request_id = "00000000-0000-0000-0000-000000000000"
-    def get_remaining_time_in_millis(self):
-        return given["seconds_left"] * 1000
-print(json.dumps(getattr(lambda_handlers, given["handler"])(given["event"], Context())))
-"""
 
 
 class MachineClock:
@@ -73,31 +54,6 @@ class MachineClock:
         self._true.set(to - self.wrong_by)
 
 
-@dataclass(frozen=True)
-class Ran:
-    """One run of the rotator: its exit code (0 or 1 for a handler), its JSON document, its logs and audit lines."""
-
-    code: int
-    document: Any
-    lines: list[dict[str, Any]]
-    stderr: str
-
-    @property
-    def audit(self) -> list[dict[str, Any]]:
-        """The audit lines."""
-        return [line for line in self.lines if "seq" in line]
-
-    def alerts(self, kind: str | None = None, secret: str | None = None) -> list[dict[str, Any]]:
-        """The alerts of every account, of one kind or about one secret where given."""
-        every = [alert for account in self.document["accounts"] for alert in account["alerts"]]
-        of_kind = [alert for alert in every if kind in (None, alert["kind"])]
-        return [alert for alert in of_kind if secret in (None, alert["secret"])]
-
-    def results(self, kind: str, outcome: str = "done") -> list[dict[str, Any]]:
-        """The actions of one kind that had that outcome."""
-        return [each for each in self.document["results"] if (each["kind"], each["outcome"]) == (kind, outcome)]
-
-
 @dataclass(repr=False)
 class Site:
     """One Infobip, one clock, and AWS behind a proxy."""
@@ -110,6 +66,11 @@ class Site:
     moto_url: str
     proxy: AwsProxy
     environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def faults(self) -> InfobipFaults:
+        """What Infobip does wrong."""
+        return InfobipFaults(self.infobip)
 
     def advance(self, by: timedelta) -> None:
         """Let time pass, for Infobip, AWS and the rotator."""
@@ -164,41 +125,9 @@ class Site:
         """Every key that a rotator named, oldest first."""
         return [key for key in self.infobip.keys() if "/rotator:" in key.name]
 
-    def refuse_creates(self, status: int = 429) -> None:
-        """Every create is refused from now on."""
-        self.infobip.faults.add(Fault(_refusal(status), "POST", KEYS_PATH, count=None, status=status))
-
-    def refuse_value_search(self, status: int = 503) -> None:
-        """Every search by a key's value is refused from now on."""
-        search = Fault(FaultKind.STATUS_BEFORE, "GET", KEYS_PATH, when=_by_value, count=None, status=status)
-        self.infobip.faults.add(search)
-
-    def ignore_value_search(self) -> None:
-        """A search by a key's value lists every key from now on, as an Infobip that does not know the filter."""
-
-        def drop_filter(request: Request, _answer: Response | None) -> None:
-            cast(dict[str, str], request.query).pop("apiKeySecret")
-
-        hook = Fault(FaultKind.HOOK_BEFORE, "GET", KEYS_PATH, when=_by_value, count=None, hook=drop_filter)
-        self.infobip.faults.add(hook)
-
-    def before_create(self, act: Callable[[], None], nth: int = 1) -> None:
-        """Once, right before the nth create from now on: something happens."""
-        hook = Fault(FaultKind.HOOK_BEFORE, "POST", KEYS_PATH, nth=nth, hook=lambda _request, _answer: act())
-        self.infobip.faults.add(hook)
-
-    def rewrite_keys(self, change: Callable[[dict[str, Any]], None], method: str | None = None) -> None:
-        """Every key in an answer of Infobip is changed before it is sent."""
-
-        def rewrite(_request: Request, answer: Response | None) -> None:
-            if answer is not None and answer.status == 200:
-                payload = answer.json()
-                for key in payload.get("apiKeys", [payload]):
-                    change(key)
-                object.__setattr__(answer, "body", json.dumps(payload).encode())
-
-        path = r"^/settings/2/api-keys"
-        self.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, method, path, count=None, hook=rewrite))
+    def calls(self) -> list[str]:
+        """Method, path and the names of the parameters of every request that Infobip got."""
+        return [" ".join([call.method, call.path, *call.params]) for call in self.infobip.calls]
 
 
 @dataclass(repr=False)
@@ -231,10 +160,18 @@ class Region:
         every = {"rotator:role": "key", "rotator:account": account, **given}
         return str(self.aws.create_secret(Name=name, Tags=_tags(every))["ARN"])
 
-    def secret(self, name: str, *, account: str = "main", left: timedelta = 60 * DAY, **tags: str) -> SimKey:
-        """A managed secret that was adopted, and its key, made by hand for 90 days: due with less than 30 left."""
+    def secret(
+        self,
+        name: str,
+        *,
+        account: str = "main",
+        left: timedelta = 60 * DAY,
+        lifetime: timedelta = 90 * DAY,
+        **tags: str,
+    ) -> SimKey:
+        """A managed secret that was adopted, and its key, made by hand; it is due with a third of its lifetime left."""
         self.create(name, account, **tags)
-        key = self.site.key(f"by hand for {name}", left=left)
+        key = self.site.key(f"by hand for {name}", left=left, age=lifetime - left)
         self.put(name, {"api_key": key.value}, ["AWSCURRENT", f"rotator:key:{key.id}"])
         return key
 
@@ -245,7 +182,14 @@ class Region:
         text = value if isinstance(value, str | bytes) else json.dumps(value)
         stored = {"SecretBinary": text} if isinstance(text, bytes) else {"SecretString": text}
         token = {"ClientRequestToken": version} if version else {}
-        return str(self.aws.put_secret_value(SecretId=name, VersionStages=[*labels], **stored, **token)["VersionId"])
+        before = self.labels(name)
+        made = self.aws.put_secret_value(SecretId=name, VersionStages=[*labels], **stored, **token)["VersionId"]
+        # AWS moves the labels that were given; moto takes the other labels off the version that was current, too.
+        now = self.every_label(name)
+        for older, lost in ((older, every - now) for older, every in before.items()):
+            for label in lost:
+                self.aws.update_secret_version_stage(SecretId=name, VersionStage=label, MoveToVersionId=older)
+        return str(made)
 
     def recreate(self, name: str, account: str = "main", **tags: str) -> str:
         """Delete a managed secret for good and create one of the same name without a value; gives the new ARN."""
@@ -307,12 +251,7 @@ class Region:
 
     def run(self, *arguments: str) -> Ran:
         """The command line, in this process."""
-        out, err = io.StringIO(), io.StringIO()
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-            for name, text in self._environment().items():
-                patch.setenv(name, text)
-            code = main([*arguments])
-        return _ran(code, out.getvalue(), err.getvalue())
+        return run_command_line(arguments, self._environment())
 
     def sweep(self, *arguments: str) -> Ran:
         """``rotator run --json``."""
@@ -336,31 +275,10 @@ class Region:
             found.append(self.sweep())
         return found
 
-    def handler(self, name: str, event: Mapping[str, Any], seconds_left: float = 900) -> Ran:
+    def handler(self, name: str, event: Mapping[str, Any], seconds_left: int = 900) -> Ran:
         """A Lambda handler, in a process of its own; exit code 1 where it raised."""
-        clean = {each: text for each, text in os.environ.items() if not each.startswith(("AWS_", "ROTATOR_"))}
-        given = json.dumps({"handler": name, "event": event, "seconds_left": seconds_left})
-        command = [sys.executable, "-c", LAMBDA]
-        child = subprocess.run(
-            command, input=given, env=clean | self._environment(), capture_output=True, text=True, timeout=60
-        )
-        return _ran(child.returncode, child.stdout, child.stderr)
-
-
-def _ran(code: int, out: str, err: str) -> Ran:
-    leaks.check(out, "stdout")
-    leaks.check(err, "stderr")
-    lines = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
-    return Ran(code, json.loads(out) if out.startswith("{") else None, lines, err)
+        return run_lambda_handler(name, event, seconds_left, self._environment())
 
 
 def _tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": name, "Value": text} for name, text in tags.items()]
-
-
-def _by_value(request: Request) -> bool:
-    return "apiKeySecret" in request.query
-
-
-def _refusal(status: int) -> FaultKind:
-    return FaultKind.THROTTLE if status == 429 else FaultKind.STATUS_BEFORE

@@ -77,3 +77,28 @@ def test_value_of_another_secret_is_no_proof_against_it(region: Region) -> None:
     region.put("dev/api", {"api_key": victim.value}, labels)
     region.sweeps(3)
     assert region.site.works(victim)
+
+
+def test_emergency_of_a_secret_revokes_no_other_secrets_key(region: Region) -> None:
+    victim = region.secret("prod/api")
+    own = region.secret("dev/api")
+    region.put("dev/api", "any-text", ["AWSPENDING", f"rotator:key:{victim.id}"])
+    ran = region.run("revoke", "--secret", "dev/api", "--reason", "leak", "--yes", "--json")
+    assert region.site.works(victim)
+    assert not region.site.works(own)
+    assert ran.code == 1
+    assert "revoke --key-id" in str(ran.document)
+
+
+def test_rollback_promotes_no_unproven_version(region: Region) -> None:
+    victim = region.secret("prod/api")
+    region.secret("dev/api")
+    later = f"{region.site.clock.now() + DAY:%Y%m%dT%H%M%SZ}"
+    forged = [f"rotator:key:{victim.id}", f"rotator:retire:{victim.id}:{later}", "AWSPREVIOUS"]
+    region.put("dev/api", {"api_key": "any-text"}, forged)
+    before = region.current_key("dev/api").id
+    ran = region.run("rollback", "dev/api", "--reason", "test")
+    region.sweeps(3, every=DAY)
+    assert ran.code == 1
+    assert region.current_key("dev/api").id == before
+    assert region.site.works(victim)

@@ -44,7 +44,7 @@ COPIES = [copy_in_the_same_value, copy_in_another_field, copy_in_a_nested_field,
 def test_copied_key_is_not_revoked_and_is_an_alert(region: Region, copy: Callable[[Region], str]) -> None:
     key = region.secret("prod/api", left=20 * DAY)
     holder = copy(region)
-    ran = region.sweeps(6, every=DAY)[-1]
+    ran = region.sweeps(5, every=DAY)[-1]
     assert region.current_key("prod/api").id != key.id
     assert region.site.works(key), f"{holder} holds the key, and it was revoked"
     assert key.id in [alert["key_id"] for alert in ran.alerts("shared-key")]
@@ -53,7 +53,7 @@ def test_copied_key_is_not_revoked_and_is_an_alert(region: Region, copy: Callabl
 def test_key_is_revoked_once_the_copy_is_replaced(region: Region) -> None:
     key = region.secret("prod/api", left=20 * DAY)
     copy_in_another_field(region)
-    region.sweeps(6, every=DAY)
+    region.sweeps(5, every=DAY)
     other = region.current_key("prod/other")
     region.put("prod/other", {"api_key": other.value}, ["AWSCURRENT", f"rotator:key:{other.id}"])
     region.sweeps(2)
