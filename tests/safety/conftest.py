@@ -1,0 +1,57 @@
+"""One moto server for these tests; a fresh Infobip, an empty Secrets Manager and the same first moment for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from rotator.sandbox.aws import MotoServer
+from rotator.sandbox.clock import DEFAULT_START, VirtualClock
+from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.server import InfobipServer
+from tests.safety.aws_proxy import AwsProxy, aws_proxy
+from tests.safety.harness import MachineClock, Region, Site
+
+
+@pytest.fixture(scope="package")
+def aws() -> Iterator[tuple[MotoServer, AwsProxy, VirtualClock]]:
+    clock = VirtualClock()
+    with MotoServer(clock) as moto, aws_proxy(moto.url) as proxy:
+        yield moto, proxy, clock
+
+
+@pytest.fixture
+def site(aws: tuple[MotoServer, AwsProxy, VirtualClock]) -> Iterator[Site]:
+    """One Infobip without accounts, and AWS without secrets."""
+    moto, proxy, clock = aws
+    clock.set(DEFAULT_START)
+    moto.reset()
+    proxy.reset()
+    infobip, machine = InfobipWorld(clock), MachineClock(clock)
+    with InfobipServer(infobip) as server, InfobipServer(InfobipWorld(machine)) as machine_server:
+        yield Site(infobip, server.url, clock, machine, machine_server.url, moto.url, proxy)
+
+
+@pytest.fixture
+def region(site: Site) -> Region:
+    """A region with one management secret, of the account ``main``."""
+    _account, user = site.account()
+    region = site.region()
+    region.management(user)
+    return region
+
+
+@pytest.fixture
+def other_region(site: Site, region: Region) -> Region:
+    """Another region, with a management secret of the same name for the same Infobip account."""
+    other = site.region("eu-west-1")
+    other.management(next(iter(site.infobip.state.users.values())))
+    return other
+
+
+@pytest.fixture
+def other_infobip(site: Site) -> Iterator[InfobipServer]:
+    """Another Infobip account, on a host of its own, without keys."""
+    with InfobipServer(InfobipWorld(site.clock, seed=2)) as server:
+        yield server

@@ -1,0 +1,284 @@
+"""A simulated Infobip, Secrets Manager by moto, and the rotator as its users run it.
+
+Nothing of ``rotator`` is imported but its command line, its Lambda handlers and the sandbox, and that in this file,
+``running.py``, ``infobip_faults.py`` and ``conftest.py`` only.
+
+A :class:`Site` has one Infobip, one clock and any number of AWS regions; a :class:`Region` has secrets and runs the
+rotator. Tests assert what Infobip and Secrets Manager hold, exit codes, ``--json`` documents and audit lines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from rotator.sandbox.aws import client as aws_client
+from rotator.sandbox.aws import environment
+from rotator.sandbox.clock import VirtualClock
+from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.model import SimAccount, SimKey, SimUser
+from rotator.sandbox.server import InfobipServer
+from tests import leaks
+from tests.safety.aws_proxy import AwsProxy
+from tests.safety.infobip_faults import InfobipFaults
+from tests.safety.running import Ran, run_command_line, run_lambda_handler
+
+__all__ = ["ADMIN_SCOPES", "DAY", "HOUR", "SCOPES", "InfobipServer", "MachineClock", "Ran", "Region", "SimKey", "Site"]
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+SCOPES = ("sms:manage",)
+ADMIN_SCOPES = ("account-management:manage", "sms:manage", "voice:manage")
+
+
+class MachineClock:
+    """The clock of the machine that runs the rotator: Infobip's, and how far it is wrong."""
+
+    def __init__(self, true_clock: VirtualClock) -> None:
+        self._true = true_clock
+        self.wrong_by = timedelta(0)
+
+    def now(self) -> datetime:
+        return self._true.now() + self.wrong_by
+
+    def sleep(self, seconds: float) -> None:
+        self._true.sleep(seconds)
+
+    def advance(self, by: timedelta) -> None:
+        self._true.advance(by)
+
+    def set(self, to: datetime) -> None:
+        self._true.set(to - self.wrong_by)
+
+
+@dataclass(repr=False)
+class Site:
+    """One Infobip, one clock, and AWS behind a proxy."""
+
+    infobip: InfobipWorld
+    infobip_url: str
+    clock: VirtualClock
+    machine: MachineClock
+    machine_url: str
+    moto_url: str
+    proxy: AwsProxy
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def faults(self) -> InfobipFaults:
+        """What Infobip does wrong."""
+        return InfobipFaults(self.infobip)
+
+    def advance(self, by: timedelta) -> None:
+        """Let time pass, for Infobip, AWS and the rotator."""
+        self.clock.advance(by)
+
+    def region(self, name: str = "eu-central-1") -> Region:
+        """One AWS region: its secrets, and the rotator that runs there."""
+        return Region(self, name, aws_client(self.moto_url, name))
+
+    # ---- Infobip ----------------------------------------------------------------------------------------------------
+
+    def account(self, login: str = "ops") -> tuple[SimAccount, SimUser]:
+        """An Infobip account and its user."""
+        account = self.infobip.add_account(f"account of {login}")
+        return account, self.infobip.add_user(account, login)
+
+    def key(
+        self,
+        name: str,
+        *,
+        account: SimAccount | None = None,
+        left: timedelta = 60 * DAY,
+        age: timedelta | None = None,
+        begins: datetime | None = None,
+        scopes: Sequence[str] = SCOPES,
+        enabled: bool = True,
+    ) -> SimKey:
+        """A key that was made in Infobip's portal, in the first account where none is given, for 90 days in all."""
+        now = self.clock.now().replace(microsecond=0)
+        age = 90 * DAY - left if age is None else age
+        key = self.infobip.add_key(
+            account or next(iter(self.infobip.state.accounts)),
+            name,
+            scopes=scopes,
+            created_at=now - age,
+            valid_from=begins or now - age,
+            valid_to=now + left,
+            enabled=enabled,
+        )
+        leaks.register(key.value)
+        return key
+
+    def works(self, key: SimKey) -> bool:
+        """Whether a consumer that has the key's value gets in now."""
+        return self.infobip.authenticates(key.value)
+
+    def enabled(self) -> dict[str, SimKey]:
+        """Every key that is enabled, by id."""
+        return {key.id: key for key in self.infobip.keys() if key.enabled}
+
+    def rotator_keys(self) -> list[SimKey]:
+        """Every key that a rotator named, oldest first."""
+        return [key for key in self.infobip.keys() if "/rotator:" in key.name]
+
+    def calls(self) -> list[str]:
+        """Method, path and the names of the parameters of every request that Infobip got."""
+        return [" ".join([call.method, call.path, *call.params]) for call in self.infobip.calls]
+
+
+@dataclass(repr=False)
+class Region:
+    """Secrets of one AWS region, and the rotator that runs there."""
+
+    site: Site
+    name: str
+    aws: Any
+
+    # ---- Secrets Manager --------------------------------------------------------------------------------------------
+
+    def management(self, user: SimUser, account: str = "main") -> None:
+        """A management secret for the account with that name."""
+        value = self._credentials(user, self.site.infobip_url)
+        tags = _tags({"rotator:role": "management", "rotator:account": account})
+        self.aws.create_secret(Name=f"rotator/{account}", SecretString=json.dumps(value), Tags=tags)
+
+    def use_credentials(self, user: SimUser, infobip_url: str, account: str = "main") -> None:
+        """An operator stores another user's credentials in a management secret."""
+        value = self._credentials(user, infobip_url)
+        self.aws.put_secret_value(SecretId=f"rotator/{account}", SecretString=json.dumps(value))
+
+    def _credentials(self, user: SimUser, infobip_url: str) -> dict[str, str]:
+        return {"base_url": infobip_url, "username": user.username, "password": leaks.register(user.password)}
+
+    def create(self, name: str, account: str = "main", **tags: str) -> str:
+        """A managed secret without a value; gives its ARN. ``value_field="x"`` is the tag ``rotator:value-field``."""
+        given = {f"rotator:{tag.replace('_', '-')}": text for tag, text in tags.items()}
+        every = {"rotator:role": "key", "rotator:account": account, **given}
+        return str(self.aws.create_secret(Name=name, Tags=_tags(every))["ARN"])
+
+    def secret(
+        self,
+        name: str,
+        *,
+        account: str = "main",
+        left: timedelta = 60 * DAY,
+        lifetime: timedelta = 90 * DAY,
+        **tags: str,
+    ) -> SimKey:
+        """A managed secret that was adopted, and its key, made by hand; it is due with a third of its lifetime left."""
+        self.create(name, account, **tags)
+        key = self.site.key(f"by hand for {name}", left=left, age=lifetime - left)
+        self.put(name, {"api_key": key.value}, ["AWSCURRENT", f"rotator:key:{key.id}"])
+        return key
+
+    def put(
+        self, name: str, value: str | bytes | Mapping[str, str], labels: Sequence[str], version: str | None = None
+    ) -> str:
+        """Store a value with any labels, as any principal with write access can; gives the version's id."""
+        text = value if isinstance(value, str | bytes) else json.dumps(value)
+        stored = {"SecretBinary": text} if isinstance(text, bytes) else {"SecretString": text}
+        token = {"ClientRequestToken": version} if version else {}
+        before = self.labels(name)
+        made = self.aws.put_secret_value(SecretId=name, VersionStages=[*labels], **stored, **token)["VersionId"]
+        # AWS moves the labels that were given; moto takes the other labels off the version that was current, too.
+        now = self.every_label(name)
+        for older, lost in ((older, every - now) for older, every in before.items()):
+            for label in lost:
+                self.aws.update_secret_version_stage(SecretId=name, VersionStage=label, MoveToVersionId=older)
+        return str(made)
+
+    def recreate(self, name: str, account: str = "main", **tags: str) -> str:
+        """Delete a managed secret for good and create one of the same name without a value; gives the new ARN."""
+        before = self.arn(name)
+        self.aws.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+        after = self.create(name, account, **tags)
+        assert after != before
+        return after
+
+    def tag(self, name: str, **tags: str) -> None:
+        """Set tags: ``value_field="x"`` is ``rotator:value-field``."""
+        given = {f"rotator:{tag.replace('_', '-')}": text for tag, text in tags.items()}
+        self.aws.tag_resource(SecretId=name, Tags=_tags(given))
+
+    def untag(self, name: str, *tags: str) -> None:
+        """Remove tags."""
+        self.aws.untag_resource(SecretId=name, TagKeys=[*tags])
+
+    def arn(self, name: str) -> str:
+        return str(self.aws.describe_secret(SecretId=name)["ARN"])
+
+    def labels(self, name: str) -> dict[str, set[str]]:
+        """The labels by version; versions without any are left out."""
+        stages = self.aws.describe_secret(SecretId=name).get("VersionIdsToStages", {})
+        return {version: set(labels) for version, labels in stages.items() if labels}
+
+    def every_label(self, name: str) -> set[str]:
+        """The labels of all versions."""
+        return {label for labels in self.labels(name).values() for label in labels}
+
+    def current_version(self, name: str) -> str:
+        return next(version for version, labels in self.labels(name).items() if "AWSCURRENT" in labels)
+
+    def value(self, name: str) -> dict[str, Any]:
+        """What a consumer reads."""
+        read = self.aws.get_secret_value(SecretId=name, VersionStage="AWSCURRENT")["SecretString"]
+        return cast(dict[str, Any], json.loads(read))
+
+    def current_key(self, name: str, value_field: str = "api_key") -> SimKey:
+        """The key at Infobip that a consumer reads."""
+        key = self.site.infobip.key_of(self.value(name)[value_field])
+        assert key is not None
+        return key
+
+    def key_name(self, name: str, version: str, deployment: str = "default") -> str:
+        """The name that the contract gives a key of that secret and version."""
+        secret_id = hashlib.sha256(self.arn(name).encode()).hexdigest()[:10]
+        return f"{name}/rotator:{deployment}:{secret_id}:{version}"
+
+    def unreadable(self, name: str) -> None:
+        """The value of that secret cannot be read by the rotator from now on."""
+        self.site.proxy.denied.add(self.arn(name))
+
+    # ---- the rotator ------------------------------------------------------------------------------------------------
+
+    def _environment(self) -> dict[str, str]:
+        aws = environment(self.site.machine_url, self.site.proxy.url, self.name)
+        return aws | self.site.environment
+
+    def run(self, *arguments: str) -> Ran:
+        """The command line, in this process."""
+        return run_command_line(arguments, self._environment())
+
+    def sweep(self, *arguments: str) -> Ran:
+        """``rotator run --json``."""
+        return self.run("run", "--json", *arguments)
+
+    def plan(self, *arguments: str) -> Ran:
+        """``rotator plan --json``."""
+        return self.run("plan", "--json", *arguments)
+
+    def rotate(self, name: str) -> SimKey:
+        """``rotator rotate``; gives the new current key."""
+        ran = self.run("rotate", name, "--reason", "test")
+        assert ran.code == 0, ran.stderr
+        return self.current_key(name)
+
+    def sweeps(self, count: int, every: timedelta = HOUR) -> list[Ran]:
+        """That many sweeps, each after that time."""
+        found = []
+        for _ in range(count):
+            self.site.advance(every)
+            found.append(self.sweep())
+        return found
+
+    def handler(self, name: str, event: Mapping[str, Any], seconds_left: int = 900) -> Ran:
+        """A Lambda handler, in a process of its own; exit code 1 where it raised."""
+        return run_lambda_handler(name, event, seconds_left, self._environment())
+
+
+def _tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": name, "Value": text} for name, text in tags.items()]

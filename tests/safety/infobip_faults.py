@@ -1,0 +1,90 @@
+"""What the simulated Infobip can be made to do wrong, by what it is and not by how the sandbox does it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, cast
+
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.wire import Request, Response
+
+KEYS: Final = r"^/settings/2/api-keys$"
+ONE_KEY: Final = r"^/settings/2/api-keys/"
+THROTTLED: Final = 429
+
+
+@dataclass(frozen=True)
+class InfobipFaults:
+    """Faults of one Infobip; each lasts until :meth:`clear`, unless it says otherwise."""
+
+    infobip: InfobipWorld
+
+    def clear(self) -> None:
+        """Everything works again."""
+        self.infobip.faults.clear()
+
+    def refuse_creates(self, status: int = THROTTLED) -> None:
+        """Every create is refused."""
+        self._add(FaultKind.STATUS_BEFORE, "POST", KEYS, status=status)
+
+    def refuse_updates(self, status: int = THROTTLED) -> None:
+        """Every update is refused, so that no key can be revoked."""
+        self._add(FaultKind.STATUS_BEFORE, "PUT", ONE_KEY, status=status)
+
+    def refuse_value_search(self, status: int = 503) -> None:
+        """Every search by a key's value is refused."""
+        self._add(FaultKind.STATUS_BEFORE, "GET", KEYS, when=_by_value, status=status)
+
+    def ignore_value_search(self) -> None:
+        """A search by a key's value lists every key, as an Infobip does that does not know the filter."""
+
+        def drop_filter(request: Request, _answer: Response | None) -> None:
+            cast(dict[str, str], request.query).pop("apiKeySecret")
+
+        self._add(FaultKind.HOOK_BEFORE, "GET", KEYS, when=_by_value, hook=drop_filter)
+
+    def show_masks(self) -> None:
+        """Reads show a mask in the place of a key's value; only a create shows the value."""
+        self.infobip.options.reveal = False
+
+    def hide_from_lists(self) -> None:
+        """No key is listed any more; each can be read by its id."""
+        self.infobip.options.listing_delay = timedelta(days=3650)
+
+    def before_create(self, act: Callable[[], None]) -> None:
+        """Once, right before the next create: something else happens."""
+        self._add(FaultKind.HOOK_BEFORE, "POST", KEYS, count=1, hook=lambda _request, _answer: act())
+
+    def begin_new_keys_later(self, by: timedelta) -> None:
+        """Every new key begins that much after its creation, whatever was asked."""
+
+        def postpone(request: Request, _answer: Response | None) -> None:
+            begins = self.infobip.clock.now() + by
+            body = {**json.loads(request.body), "validFrom": f"{begins:%Y-%m-%dT%H:%M:%S}"}
+            object.__setattr__(request, "body", json.dumps(body).encode())
+
+        self._add(FaultKind.HOOK_BEFORE, "POST", KEYS, hook=postpone)
+
+    def show_without(self, field: str, key_id: str) -> None:
+        """Every answer leaves a field of one key out."""
+
+        def leave_out(_request: Request, answer: Response | None) -> None:
+            if answer is not None and answer.status == 200:
+                payload = answer.json()
+                for key in payload.get("apiKeys", [payload]):
+                    if key["id"] == key_id:
+                        key.pop(field, None)
+                object.__setattr__(answer, "body", json.dumps(payload).encode())
+
+        self._add(FaultKind.HOOK_AFTER, None, "^/settings/2/api-keys", hook=leave_out)
+
+    def _add(self, kind: FaultKind, method: str | None, path: str, *, count: int | None = None, **how: Any) -> None:
+        self.infobip.faults.add(Fault(kind, method, path, count=count, **how))
+
+
+def _by_value(request: Request) -> bool:
+    return "apiKeySecret" in request.query

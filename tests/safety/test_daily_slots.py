@@ -1,0 +1,21 @@
+"""A slot that was used at noon is free at noon: sweeps once a day use every slot every day."""
+
+from __future__ import annotations
+
+from tests.safety.harness import DAY, Region
+
+PER_DAY = 6
+
+
+def test_daily_sweeps_use_every_slot_every_day(region: Region) -> None:
+    names = [f"prod/api-{number:02}" for number in range(5 * PER_DAY)]
+    for name in names:
+        region.secret(name, left=6 * DAY, rotate_before="30d")
+    region.site.environment |= {"ROTATOR_DAILY_LIMIT": "8", "ROTATOR_RESERVE": "2"}
+    made = []
+    for _ in range(5):
+        before = len(region.site.rotator_keys())
+        region.sweep()
+        made.append(len(region.site.rotator_keys()) - before)
+        region.site.advance(DAY)
+    assert made == [PER_DAY] * 5

@@ -1,0 +1,56 @@
+"""ListSecrets may be five minutes old: every fresh read checks role and account again before anything changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.safety.harness import DAY, Region
+
+
+def freeze(region: Region) -> None:
+    """ListSecrets answers from now on what it answers now."""
+    region.site.proxy.freeze_listing(region.aws)
+
+
+def without_role(region: Region) -> None:
+    region.untag("prod/api", "rotator:role")
+
+
+def of_another_account(region: Region) -> None:
+    region.tag("prod/api", account="elsewhere")
+
+
+CHANGES = [without_role, of_another_account]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_secret_that_left_is_not_rotated(region: Region, change: Callable[[Region], None]) -> None:
+    key = region.secret("prod/api", left=20 * DAY)
+    freeze(region)
+    change(region)
+    region.sweep()
+    assert region.current_key("prod/api").id == key.id
+    assert region.site.rotator_keys() == []
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_secret_that_left_has_no_key_revoked(region: Region, change: Callable[[Region], None]) -> None:
+    key = region.secret("prod/api", left=20 * DAY)
+    region.rotate("prod/api")
+    region.site.advance(4 * DAY)
+    freeze(region)
+    change(region)
+    region.sweep()
+    assert region.site.works(key)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_secret_that_left_gets_no_labels(region: Region, change: Callable[[Region], None]) -> None:
+    region.create("prod/api")
+    region.put("prod/api", {"api_key": region.site.key("by hand").value}, ["AWSCURRENT"])
+    freeze(region)
+    change(region)
+    region.sweep()
+    assert region.every_label("prod/api") == {"AWSCURRENT"}

@@ -1,0 +1,55 @@
+"""Infobip keeps disabled keys for ever: an idle sweep costs the same after years, and counts what it needs to."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+from tests.safety.harness import DAY, HOUR, Region
+
+MINUTE = timedelta(minutes=1)
+
+
+def requests_of_an_idle_sweep(region: Region) -> list[str]:
+    before = len(region.site.calls())
+    ran = region.sweep()
+    assert (ran.code, ran.document["results"]) == (0, [])
+    return region.site.calls()[before:]
+
+
+def test_idle_sweep_costs_the_same_after_years(region: Region) -> None:
+    for number in range(3):
+        region.secret(f"prod/api-{number}")
+    on_day_one = requests_of_an_idle_sweep(region)
+    for number in range(250):
+        region.site.key(f"of years ago {number}", enabled=False)
+    assert requests_of_an_idle_sweep(region) == on_day_one
+
+
+def test_idle_sweep_lists_enabled_keys_only(region: Region) -> None:
+    region.secret("prod/api")
+    lists = [call for call in requests_of_an_idle_sweep(region) if call.startswith("GET /settings/2/api-keys ")]
+    assert lists
+    assert [call for call in lists if "enabled" not in call.split()] == []
+
+
+def test_disabled_key_is_not_taken_for_a_missing_one(region: Region) -> None:
+    key = region.secret("prod/api")
+    region.site.infobip.portal_disable(key.id)
+    ran = region.sweep()
+    assert [each["reason"] for each in ran.results("rotate")] == ["key-disabled"]
+
+
+def test_updates_of_today_are_counted_from_disabled_keys(region: Region) -> None:
+    """Four revocations a day: what earlier sweeps used of them shows in disabled keys only."""
+    region.secret("prod/api")
+    region.site.environment |= {"ROTATOR_DAILY_LIMIT": "6", "ROTATOR_RESERVE": "2"}
+    for _ in range(3):
+        region.site.advance(HOUR)
+        for _ in range(2):
+            name = region.key_name("prod/api", str(uuid.uuid4()))
+            region.site.key(name, age=40 * DAY)
+        region.sweep()
+    assert len([key for key in region.site.rotator_keys() if not key.enabled]) == 4
+    region.sweeps(1, every=DAY)
+    assert len([key for key in region.site.rotator_keys() if not key.enabled]) == 6
