@@ -44,6 +44,9 @@ class MachineClock:
     def now(self) -> datetime:
         return self._true.now() + self.wrong_by
 
+    def monotonic(self) -> float:
+        return self._true.monotonic()
+
     def sleep(self, seconds: float) -> None:
         self._true.sleep(seconds)
 
