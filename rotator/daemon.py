@@ -26,6 +26,7 @@ from rotator.errors import RotatorError
 from rotator.metrics_server import PrometheusMetrics
 from rotator.ports import Clock
 from rotator.reconcile import NO_ACCOUNT, Reconciler
+from rotator.redact_patterns import redact_key_values
 from rotator.serverless.sweeping import ACTOR, counts, problems
 
 DRAIN_SECONDS: Final = 8.0
@@ -137,7 +138,7 @@ class Daemon:
         account: str | None = None,
         audit_file: str | None = None,
     ) -> None:
-        self.metrics = PrometheusMetrics(foundation.settings.deployment, foundation.redactor.redact)
+        self.metrics = PrometheusMetrics(foundation.settings.deployment, redact_key_values)
         self.health = Health(schedule)
         self._foundation = foundation
         foundation.metrics = self.metrics
