@@ -29,10 +29,11 @@ class Content(StrEnum):
 CONSTANTS: Final = frozenset(str(each) for kind in (Reason, ActionKind, Outcome, Severity) for each in kind)
 """Words of plans and audit lines that also stand in sentences."""
 
-_OWN: Final = frozenset({"actor", "incident"})
+_OWN: Final = frozenset({"actor", "incident", "name", "key_name"})
+"""The names of keys at Infobip are among them: people write anything there."""
 _NAMES: Final = frozenset(
     {
-        *("account", "accounts", "secret", "secrets", "name", "names", "key_name", "deployment", "label", "labels"),
+        *("account", "accounts", "secret", "secrets", "names", "deployment", "label", "labels"),
         *("event", "outcome", "level", "trigger", "timestamp", "prev", "log", "kind", "severity", "state", "role"),
         *("strategy", "step", "what", "rolled_back_from", "next_action", "deadline", "date", "first_full_day"),
         *("unlinked_runs", "revoked", "replaced", "would_replace", "valid_from", "last_accessed", "shell", "gate"),

@@ -324,11 +324,14 @@ def test_scrub_leaves_names_ids_times_and_constants() -> None:
     assert redactor.scrub({"error": "no main-account here"}) == {"error": f"no {REDACTED} here"}
 
 
-@given(st.text(min_size=4, max_size=20), st.text(max_size=20), st.data())
+@given(
+    # Without what HTML cannot name by a number: control characters, half characters, numbers that are no character.
+    st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn", "Z"]), min_size=4, max_size=20),
+    st.text(max_size=20),
+    st.data(),
+)
 def test_no_mixture_of_escapes_hides_a_secret(secret: str, before: str, data: st.DataObject) -> None:
     """Each character in a way of its own; whole layers around that."""
-    assume(secret == secret.strip())
-    assume(all(html.unescape(f"&#{ord(each)};") == each for each in secret))  # HTML has no NUL and no half characters
     ways: list[Callable[[str], str]] = [
         lambda each: f"&#{ord(each)};",
         lambda each: f"&#x{ord(each):x};",
