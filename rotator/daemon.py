@@ -24,6 +24,7 @@ from rotator.errors import RotatorError
 from rotator.metrics_server import PrometheusMetrics
 from rotator.ports import Clock
 from rotator.reconcile import NO_ACCOUNT, Reconciler
+from rotator.redact_patterns import redact_key_values
 from rotator.serverless.sweeping import ACTOR, counts, problems
 from rotator.timetable import STEP, Clocks, Schedule, Timetable
 
@@ -171,7 +172,7 @@ class Daemon:
         clocks: Clocks | None = None,
     ) -> None:
         clocks = clocks or Clocks()
-        self.metrics = PrometheusMetrics(foundation.settings.deployment, foundation.redactor.redact)
+        self.metrics = PrometheusMetrics(foundation.settings.deployment, redact_key_values)
         self.health = Health(schedule, clocks)
         self._foundation = foundation
         foundation.metrics = self.metrics

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from traceback import clear_frames
@@ -27,6 +27,7 @@ from rotator.ports import StoredValue
 
 _T = TypeVar("_T")
 _ROLE_TAG: Final = "rotator:role"
+_ACCOUNT_TAG: Final = "rotator:account"
 _PAGE: Final = 100
 _BATCH: Final = 20
 _NO_VALUE: Final = "ResourceNotFoundException"
@@ -59,11 +60,19 @@ class SecretsManagerStore:
 
     :param client: a ``secretsmanager`` client, see :func:`rotator.aws.clients.secrets_client`.
     :param learn: called with the text of every value that is read, so that a redactor knows it.
+    :param spare: called with the names and ids of every secret that is listed, which a redactor never takes out.
     """
 
-    def __init__(self, client: Any, *, learn: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        client: Any,
+        *,
+        learn: Callable[[str], None] | None = None,
+        spare: Callable[[Iterable[str]], None] = lambda _: None,
+    ) -> None:
         self._client = client
         self._learn = learn
+        self._spare = spare
         self._attempts = threading.local()
         service = client.meta.service_model.service_id.hyphenize()
         client.meta.events.register(f"response-received.{service}.*", self._note_attempt)
@@ -76,6 +85,7 @@ class SecretsManagerStore:
             for entry in _understood(partial(_entries, page), "ListSecrets"):
                 if _ROLE_TAG in entry.tags:  # AWS matches prefixes of tag keys
                     found[entry.arn] = entry
+                    self._spare((entry.name, entry.arn, entry.tags.get(_ACCOUNT_TAG, ""), *entry.versions))
         return tuple(sorted(found.values(), key=lambda entry: (entry.name, entry.arn)))
 
     def describe(self, secret_id: str) -> SecretEntry:

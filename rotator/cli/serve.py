@@ -111,7 +111,7 @@ def _made(options: Options, schedule: Every | Cron, account: str | None) -> Daem
         log_level=options.log_level,
         clock=StoppableClock(make_clock(os.environ), stopping),
     )
-    options.redact = foundation.redactor.redact
+    options.redactor = foundation.redactor
     if isinstance(schedule, Every):  # by a crontab, ROTATOR_SWEEP_EVERY tells
         every = min(max(schedule.every, SWEEP_AT_LEAST), SWEEP_AT_MOST)
         foundation = replace(foundation, settings=replace(foundation.settings, sweep_every=every))

@@ -6,7 +6,7 @@ import contextlib
 import random
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -48,6 +48,7 @@ class InfobipClient:
 
     :param learn: called with every secret text that is used or received, for a redactor. Values in lists are not kept,
         so they are not learnt either.
+    :param spare: called with the ids of listed keys, which a redactor never takes out.
     :param rng: jitter of the waits between attempts.
     :param unsafe_sessions: IBSSO sessions that are not bound to this machine's address.
     :param fall_back_to_basic: where a login fails, use Basic with the same credentials (an emergency does).
@@ -62,6 +63,7 @@ class InfobipClient:
         clock: Clock,
         *,
         learn: Callable[[str], None] = lambda _: None,
+        spare: Callable[[Iterable[str]], None] = lambda _: None,
         rng: random.Random | None = None,
         unsafe_sessions: bool = False,
         fall_back_to_basic: bool = False,
@@ -69,6 +71,7 @@ class InfobipClient:
         adapters: Callable[[], HTTPAdapter] = WatchedAdapter,
     ) -> None:
         self._known = Known(learn)
+        self._spare = spare
         self._account = credentials.account_id
         limits = limits or Limits()
         rng = rng or random.Random()  # noqa: S311 -- jitter, nothing secret
@@ -219,7 +222,9 @@ class InfobipClient:
             params["accountId"] = self._account
         if value is not None:
             params["apiKeySecret"] = value
-        return parse_page(self._succeed(Call("GET", KEYS_PATH, params=params)))
+        page = parse_page(self._succeed(Call("GET", KEYS_PATH, params=params)))
+        self._spare(fetched.key.id for fetched in page.keys)
+        return page
 
     def _succeed(self, call: Call, key_id: str | None = None) -> Answer:
         answer = self._transport.call(call, self._auth)

@@ -13,7 +13,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from rotator.audit import Trigger
 from rotator.emergency import Emergency, EmergencyPlan, EmergencyReport, Strategy, Target
@@ -28,6 +28,8 @@ _log = logging.getLogger("rotator.lambda")
 
 class RevocationFailed(RotatorError):
     """Something is alive that should be dead, or a secret lacks its new key; the text says which."""
+
+    redacted: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
