@@ -47,7 +47,7 @@ def warnings(ran: Ran) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("strategy", ["replace-first", "revoke-first", "revoke-only"])
-def test_an_emergency_works_while_another_process_holds_the_session(rig: Rig, strategy: str) -> None:
+def test_an_emergency_works_while_the_session_is_held(rig: Rig, strategy: str) -> None:
     scene = held(rig)
     ran = scene.revoke("--secret", NAME, "--strategy", strategy)
     assert (ran.code, ran.document["errors"]) == (0, [])
@@ -90,7 +90,7 @@ def test_a_sweep_leaves_the_session_to_its_holder(rig: Rig) -> None:
     assert warnings(ran) == []
 
 
-def test_a_user_name_that_basic_cannot_send_is_told_of_the_session(rig: Rig) -> None:
+def test_a_user_name_with_a_colon_keeps_the_session_error(rig: Rig) -> None:
     scene = held(rig, username="ops:main")
     ran = scene.revoke("--secret", NAME)
     assert ran.code == 1
