@@ -13,8 +13,7 @@ from rotator.core.emergencies import made_in_emergency
 from rotator.core.labels import PREVIOUS, key_label
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import Action, ActionKind, Outcome, Reason, Result, SecretEntry, Spec
-from rotator.core.ownership import Ownership
-from rotator.errors import Changed, InternalError, ProviderThrottled, ProviderUnavailable, Refused, RotatorError
+from rotator.errors import Changed, InternalError, ProviderThrottled, ProviderUnavailable, RotatorError
 from rotator.observe import require_managed
 from rotator.revocation import Revocation
 from rotator.rotation import Promoted, Rotation, release_pending, retire_version, unlabel
@@ -138,10 +137,6 @@ def retire(context: AccountContext, action: Action) -> None:
         raise Changed(f"version {action.version_id} of {entry.name} is not superseded, or retires already")
     # What an emergency superseded was to die at once, and did not because the emergency was killed.
     hurry = made_in_emergency(entry.arn, life.current_version) and not _rolled_back_from(context, entry, action)
-    key = context.snapshot.keys.get(action.key_id)
-    deployment = context.services.policy.deployment
-    if key is not None and Ownership(context.snapshot, deployment).is_foreign(entry, key):
-        raise Refused(f"key {action.key_id} of {entry.name} is named for another secret or deployment")
     revoke_at = context.revoke_at(timedelta(0) if hurry else spec.grace)
     retire_version(context, entry, action.version_id, action.key_id, revoke_at, str(action.reason))
     if PREVIOUS in entry.versions.get(action.version_id, ()):

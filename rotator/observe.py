@@ -9,7 +9,6 @@ from itertools import chain
 
 from rotator.core.directory import Directory, Others
 from rotator.core.garbage import no_search_for_garbage
-from rotator.core.labels import parse_key_label
 from rotator.core.life import Lifecycle
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import AccountSnapshot, Alert, Key, Reason, Resolution, SecretEntry, Severity, Spec
@@ -203,8 +202,7 @@ def _must_be_read(entry: SecretEntry, life: Lifecycle, snapshot: AccountSnapshot
 def resolve_version(
     store: SecretStore, provider: KeyProvider, entry: SecretEntry, version_id: str | None = None
 ) -> Resolution:
-    """Which key of this account a version's value is: searched for by value, then compared with the key of its label
-    and with the recorded one.
+    """Which key of this account a version's value is: searched for by value, then compared with the recorded key's.
 
     Reads the value and forgets it. Never raises for one secret's trouble: that is the resolution's ``problem``.
     Infobip's own troubles are raised, unless they concern the search by value only.
@@ -225,17 +223,11 @@ def resolve_version(
         value = decode(stored.text, field, entry.name)
     except BadSecretValue as error:
         return _no_key(provider, stored.text, str(error))
-    labelled = [key_id for label in stored.labels if (key_id := parse_key_label(label)) is not None]
-    recorded = recorded_key_id(stored.text)
-    problem, silent = "", False
     try:
-        found = provider.find_by_value(value.key)
+        found = find_key(provider, value.key, recorded_key_id(stored.text))
     except (*ABOUT_ONE_VALUE, ProviderUnavailable) as error:
-        found, problem, silent = None, str(error), isinstance(error, ProviderUnavailable)
-    if found is None:
-        found = _compared(provider, value.key, dict.fromkeys((*labelled, *filter(None, (recorded,)))))
-    if found is None and problem:
-        return Resolution(None, f"which key its value is can't be asked: {problem}", silent=silent)
+        silent = isinstance(error, ProviderUnavailable)
+        return Resolution(None, f"which key its value is can't be asked: {error}", silent=silent)
     if found is None:
         return _no_key(provider, stored.text, _NO_KEY, asked=value.key)
     others = others_fields(stored.text, field, found.id, found.valid_to, provider.base_url)
@@ -276,16 +268,19 @@ def _no_key(provider: KeyProvider, text: Secret, problem: str, *, asked: Secret 
     return Resolution(None, problem, known_foreign=True, holds=frozenset(key.id for key in found if key is not None))
 
 
-def _compared(provider: KeyProvider, value: Secret, key_ids: Iterable[str]) -> Key | None:
-    """The first of these keys whose value Infobip shows, and which is this value."""
-    for key_id in key_ids:
-        try:
-            fetched = provider.get_key(key_id)
-        except ABOUT_ONE_VALUE:
-            continue
-        if fetched.value is not None and fetched.value == value:
-            return fetched.key
-    return None
+def find_key(provider: KeyProvider, value: Secret, recorded: str | None) -> Key | None:
+    """The key that a value belongs to, or ``None``.
+
+    :param recorded: the ``key_id`` that stands beside it, tried where Infobip does not find it by value.
+    """
+    found = provider.find_by_value(value, alone=True)
+    if found is not None or recorded is None:
+        return found
+    try:
+        fetched = provider.get_key(recorded)
+    except KeyNotFound:
+        return None
+    return fetched.key if fetched.value is not None and fetched.value == value else None
 
 
 def account_of(entry: SecretEntry) -> str:

@@ -114,8 +114,10 @@ class KeyProvider(Protocol):
         """The keys with exactly that name."""
         ...
 
-    def find_by_value(self, value: Secret) -> Key | None:
-        """The key that a value belongs to, proven: it is the only one in the answer. ``None`` if Infobip knows none.
+    def find_by_value(self, value: Secret, *, alone: bool = False) -> Key | None:
+        """The key that a value belongs to; ``None`` if Infobip knows none.
+
+        :param alone: as a proof of ownership: the answer must be this key alone.
 
         :raises ContractViolation: the answer proves neither.
         """

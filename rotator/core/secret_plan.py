@@ -135,6 +135,19 @@ class SecretPlanner:
         detail = f"key {view.key.id} has no expiry, so it is never rotated; tag the secret rotator:max-age, such as 90d"
         self.common.draft.alert(Reason.NO_EXPIRY, detail, view.entry.name, view.key.id)
 
+    def _own_fields(self) -> None:
+        """Fields of the value that the rotation overwrites, and that somebody else has filled."""
+        version = self.view.life.current_version
+        found = self.common.ownership.resolution(self.view.entry, version) if version is not None else None
+        if found is None or not found.own_fields:
+            return
+        names = ", ".join(found.own_fields)
+        detail = (
+            f"the rotation overwrites {names} in its value, which the rotator did not write; if consumers read them, "
+            "rename them first, or hold the secret with rotator:hold"
+        )
+        self.common.draft.alert(Reason.FIELD_OVERWRITTEN, detail, self.view.entry.name, self.view.key_id)
+
     def _proof(self, version_id: str, key_id: str) -> Proof:
         """What proves a label; what would have to be read for it is noted."""
         proof = self.common.ownership.proof(self.view.entry, version_id, key_id)
@@ -250,6 +263,7 @@ class SecretPlanner:
                 detail = f"{decision.reason}, but what its value is can't be found out: {why.problem if why else ''}"
                 self._leave(Decision(Reason.UNREADABLE, detail, severity=Severity.ERROR))
                 return
+        self._own_fields()
         soon = decision.deadline is not None and decision.deadline - self.common.now <= URGENT
         urgent = soon or decision.reason in BROKEN
         waits = self._rejected_too_often(decision, urgent=urgent)
@@ -299,10 +313,10 @@ class SecretPlanner:
         if not self._is_active(key) if key is not None else self.common.snapshot.complete:
             self._clean(item.version_id, item.key_id, key, item.revoke_at)
             return
-        if item.revoke_at > self.common.now:
-            return
         if key is not None and self.common.ownership.is_foreign(self.view.entry, key):
             self._foreign_key(key)
+            return
+        if item.revoke_at > self.common.now:
             return
         waits = self._waits_for_window(item) or self._waits_for_consumers(item)
         if waits is None and self._is_unproven(item.version_id, item.key_id):

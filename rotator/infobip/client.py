@@ -114,23 +114,25 @@ class InfobipClient:
         found = list_all(lambda query: self._page({**query, "name": name}))
         return tuple(key for key in found.keys if key.name == name)
 
-    def find_by_value(self, value: Secret) -> Key | None:
-        """The key that a value belongs to, as a proof of ownership; ``None`` if Infobip knows none.
+    def find_by_value(self, value: Secret, *, alone: bool = False) -> Key | None:
+        """The key that a value belongs to; ``None`` if Infobip knows none.
 
         A readable value in the answer is compared here. A masked one counts only if it is the whole answer and Infobip
         is known to filter by value at all, which is asked once, where it matters.
 
+        :param alone: as a proof of ownership: the answer must be one key alone.
         :raises ContractViolation: the answer holds other keys than the one asked for, or proves nothing.
         """
         self._known.add(value.reveal(), passing=True)
         answer = self._search(value)
         found = {each.key.id: each for each in answer.keys}
         possible = [each for each in found.values() if each.value is None or each.value == value]
-        if len(possible) == 1 and possible[0].value is not None:
-            return possible[0].key
         if not found and not answer.total_count:
             return None
-        if len(found) == 1 and possible and answer.total_count in (None, 1) and self._filters_by_value():
+        whole = len(found) == 1 and answer.total_count in (None, 1)
+        if len(possible) == 1 and (whole or not alone) and possible[0].value is not None:
+            return possible[0].key
+        if whole and possible and self._filters_by_value():
             return possible[0].key
         count = max(len(found), answer.total_count or 0)
         raise ContractViolation(

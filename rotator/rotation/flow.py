@@ -11,7 +11,7 @@ from rotator.core.labels import CURRENT, PENDING, PREVIOUS, key_label, parse_ret
 from rotator.core.lifecycle import Lifecycle, read_lifecycle
 from rotator.core.model import Action, SecretEntry
 from rotator.core.ownership import Ownership, Proof
-from rotator.errors import RotatorError, SecretNotFound
+from rotator.errors import Refused, RotatorError, SecretNotFound
 from rotator.telling import RETIRED, REVOKED
 
 STALE_CREATE = timedelta(minutes=10)
@@ -142,7 +142,13 @@ def _was_promoted(labels: frozenset[str]) -> bool:
 def retire_version(
     context: AccountContext, entry: SecretEntry, version_id: str, key_id: str, revoke_at: datetime, reason: str
 ) -> None:
-    """Say on a superseded version when its key is to be revoked."""
+    """Say on a superseded version when its key is to be revoked.
+
+    :raises Refused: another deployment or another secret's rotation made the key, so a sweep never revokes it.
+    """
+    key = context.snapshot.keys.get(key_id)
+    if key is not None and Ownership(context.snapshot, context.services.policy.deployment).is_foreign(entry, key):
+        raise Refused(f"key {key_id} of {entry.name} is named for another secret or deployment; it is not retired")
     fields = {"account": context.account, "secret": entry.name, "version_id": version_id, "key_id": key_id}
     with change(context.services.audit, "key.retiring", **fields, reason=reason) as out:
         context.services.store.add_label(entry.arn, retire_label(key_id, revoke_at), version_id)
