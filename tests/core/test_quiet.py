@@ -48,6 +48,7 @@ def test_most_secrets_are_quiet() -> None:
         (secret("s"), key(enabled=False)),
         (secret("s"), key(left=None)),
         (secret("s"), key(age=None)),
+        (secret("s"), key(age=-HOUR)),
         (secret("s"), key(left=-SECOND)),
         (secret("s"), key(left=-2 * DAY, age=DAY)),
         (secret("s"), key(left=33 * DAY, age=67 * DAY)),
