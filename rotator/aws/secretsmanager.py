@@ -113,7 +113,8 @@ class SecretsManagerStore:
         found: dict[str, Secret | StoreError] = {}
         for value in raw.pop("SecretValues", ()):
             read = self._content(value)
-            if read is not None:
+            # An emulator may answer with a version that is not current any more.
+            if read is not None and _CURRENT in value.get("VersionStages", ()):
                 found[str(value.get("ARN"))] = read
         missing = [arn for arn in arns if arn not in found]
         without = {str(error.get("SecretId")) for error in raw.get("Errors", ()) if error.get("ErrorCode") == _NO_VALUE}
