@@ -30,7 +30,7 @@ def proof(
     return Ownership(snap([entry], keys, held=held), "default").proof(entry, vid(version), of)
 
 
-BY_NAME = (
+BY_NAME: tuple[tuple[str, list[Key], Proof], ...] = (
     ("exactly the name of this version", [key(name=MINE)], Proof.BY_NAME),
     ("a disabled key of that name", [key(name=MINE, enabled=False)], Proof.BY_NAME),
     ("another version's name", [key(name=own("s", "v9"))], Proof.UNREAD),
@@ -55,7 +55,7 @@ def test_by_name(what: str, keys: list[Key], expected: Proof) -> None:
     assert expected.ok is (expected is Proof.BY_NAME)
 
 
-BY_VALUE = (
+BY_VALUE: tuple[tuple[str, list[Key], Resolution | str | None, Proof], ...] = (
     ("the value is this key", [key()], "K1", Proof.BY_VALUE),
     ("the value is this key, which is not listed", [], "K1", Proof.BY_VALUE),
     ("the value is another key", [key()], "K7", Proof.NONE),
@@ -156,7 +156,7 @@ def retiring(name: str, first: str = "by hand", second: str = "by hand", **more:
     return Case(name, snapshot, **more)  # type: ignore[arg-type]
 
 
-REVOCATIONS = (
+REVOCATIONS: tuple[tuple[Case, set[str], set[str]], ...] = (
     (retiring("both by name", FIRST, SECOND, actions=(REVOKED,)), set(), {"K1"}),
     (retiring("nothing is known yet", actions=(REVOKED,)), {"v1", "v2"}, {"K1"}),
     (retiring("the old one by name", FIRST, actions=(REVOKED,)), {"v2"}, {"K1"}),
@@ -235,7 +235,7 @@ def test_a_key_is_revoked_on_a_proof(case: Case, versions: set[str], copies: set
 
 SUPERSEDED = {"v2": "CURRENT key:K2", "v1": "PREVIOUS key:K1"}
 RETIRED = "retire superseded s K1@v1"
-RETIREMENTS = (
+RETIREMENTS: tuple[tuple[Case, set[str]], ...] = (
     (retiring("by name", FIRST, SECOND, versions=SUPERSEDED, actions=(RETIRED,)), set()),
     (retiring("not known yet", versions=SUPERSEDED, actions=(RETIRED,)), {"v1"}),
     (
@@ -267,7 +267,8 @@ def test_a_pending_label_without_a_proof_is_ignored() -> None:
 
 
 ROTATED = "rotate expiring s K1@v1"
-SCOPES_OF = (
+Words = tuple[str, ...]
+SCOPES_OF: tuple[tuple[str, str, Resolution | str | None, Words, Words, Words, set[str]], ...] = (
     ("by name", FIRST, None, (ROTATED,), (), (), set()),
     ("not known yet", "by hand", None, (ROTATED,), (), (), {"v1"}),
     ("by value", "by hand", "K1", (ROTATED,), (), (), set()),
