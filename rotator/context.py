@@ -89,7 +89,9 @@ class Budget:
     def of(slots: Slots, policy: Policy, now: datetime, total: int | None = None) -> Budget:
         """What the day's limits leave to scheduled work; slots that are free soon are waited for."""
         free, soon = slots.quota(policy), slots.planned(policy, now)
-        frees = sorted(at + DAY for at in slots.creates)[: soon.creates_left - free.creates_left]
+        # Where the reserve is in use, the slots that become free first are the reserve's.
+        first = max(0, free.creates_used - (policy.daily_limit - policy.reserve))
+        frees = sorted(at + DAY for at in slots.creates)[first:][: soon.creates_left - free.creates_left]
         return Budget(soon.creates_left, soon.updates_left, frees, total)
 
     @property
@@ -113,10 +115,9 @@ class Budget:
                 return None
             wait = timedelta(0)
             if self.creates <= len(self.frees):
-                wait = max(wait, self.frees[0] - now)
+                wait = max(wait, self.frees[-self.creates] - now)  # the earlier ones are taken, by others if not by us
                 if wait > LONGEST_WAIT:
                     return None
-                self.frees.pop(0)
             self.creates -= 1
             self._created += 1
             return wait
