@@ -28,7 +28,7 @@ def is_quiet(view: View, now: datetime) -> bool:
         return False
     if entry.deleted_at is not None or entry.owning_service or entry.primary_region:
         return False
-    if view.mislabelled is not None or view.unproven:
+    if view.mislabelled is not None or view.unresolved:
         return False
     left, before = end - now, spec.rotate_before
     if isinstance(before, timedelta):
