@@ -27,7 +27,6 @@ from rotator.core.leftovers import REMEMBERED, Leftovers
 from rotator.core.lifecycle import Retiring, read_lifecycle
 from rotator.core.model import AccountSnapshot, Action, ActionKind, Key, Policy, Reason, SecretEntry, Severity
 from rotator.core.ownership import Ownership, Proof
-from rotator.core.quiet import is_quiet
 from rotator.core.spec import parse_spec
 from rotator.core.text import printable, short_id
 from rotator.core.windows import is_open, next_open
@@ -84,14 +83,6 @@ class SecretPlanner:
     def plan(self) -> None:
         """Everything about this secret."""
         common, view = self.common, self.view
-        if is_quiet(view, common.now):
-            assert view.key is not None
-            assert view.key.valid_to is not None
-            if not common.holdings.only_in(view.entry, view.key.id):
-                self._shared_key()
-            self._foreign_key(view.key)
-            common.candidates.append(Candidate(view, view.key.valid_to, None, None, self))
-            return
         left = first(LEAVE_ALONE, self.view, self.common.now)
         if left is not None:
             self._leave(left)
