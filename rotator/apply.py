@@ -13,8 +13,9 @@ from rotator.core.emergencies import made_in_emergency
 from rotator.core.labels import PREVIOUS, key_label
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import Action, ActionKind, Outcome, Reason, Result, SecretEntry, Spec
-from rotator.core.spec import parse_spec
-from rotator.errors import Changed, InternalError, ProviderThrottled, Refused, RotatorError
+from rotator.core.ownership import Ownership
+from rotator.errors import Changed, InternalError, ProviderThrottled, ProviderUnavailable, Refused, RotatorError
+from rotator.observe import require_managed
 from rotator.revocation import Revocation
 from rotator.rotation import Promoted, Rotation, release_pending, retire_version, unlabel
 from rotator.telling import FAILED, ROTATED
@@ -54,6 +55,7 @@ def apply(context: AccountContext, action: Action, *, said: str = "") -> tuple[R
         new_version_id=promoted.version_id if promoted else None,
         duration=context.services.clock.now() - begin,
         new_expires_at=promoted.expires_at if promoted else None,
+        by_account=isinstance(error, (ProviderThrottled, ProviderUnavailable)),
     )
     return result, error
 
@@ -62,7 +64,7 @@ def _do(context: AccountContext, action: Action, said: str) -> Promoted | None:
     match action.kind:
         case ActionKind.ROTATE:
             return Rotation(context, action, said=said).rotate()
-        case ActionKind.RESUME | ActionKind.PROMOTE:
+        case ActionKind.RESUME:
             return Rotation(context, action).resume()
         case ActionKind.LABEL:
             label(context, action)
@@ -136,7 +138,11 @@ def retire(context: AccountContext, action: Action) -> None:
         raise Changed(f"version {action.version_id} of {entry.name} is not superseded, or retires already")
     # What an emergency superseded was to die at once, and did not because the emergency was killed.
     hurry = made_in_emergency(entry.arn, life.current_version) and not _rolled_back_from(context, entry, action)
-    revoke_at = context.services.clock.now() + (timedelta(0) if hurry else spec.grace)
+    key = context.snapshot.keys.get(action.key_id)
+    deployment = context.services.policy.deployment
+    if key is not None and Ownership(context.snapshot, deployment).is_foreign(entry, key):
+        raise Refused(f"key {action.key_id} of {entry.name} is named for another secret or deployment")
+    revoke_at = context.revoke_at(timedelta(0) if hurry else spec.grace)
     retire_version(context, entry, action.version_id, action.key_id, revoke_at, str(action.reason))
     if PREVIOUS in entry.versions.get(action.version_id, ()):
         # Whoever promoted the current version was cut off, and may have told nobody; or it was put in by hand.
@@ -154,9 +160,4 @@ def _rolled_back_from(context: AccountContext, entry: SecretEntry, action: Actio
 
 def _look(context: AccountContext, action: Action) -> tuple[SecretEntry, Spec]:
     entry = context.services.store.describe(action.arn)
-    spec = parse_spec(entry.tags)
-    if isinstance(spec, tuple):
-        raise Refused(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].mend)
-    if spec.hold is not None or entry.deleted_at is not None or spec.account != context.account:
-        raise Changed(f"{entry.name} is on hold, scheduled for deletion or moved to another account meanwhile")
-    return entry, spec
+    return entry, require_managed(entry, context.account)

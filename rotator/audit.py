@@ -188,19 +188,11 @@ class Audit:
         return {name: entry.get(name) for name in FIELDS} | extras
 
     def _redact(self, _logger: object, _method: str, entry: EventDict) -> EventDict:
-        # Key by key: `secret` is a secret's name here, and what the audit sets itself is not text from outside.
-        return {
-            (name if name in _KNOWN else self._redactor.redact(name)): (
-                value if value is None or (name in _OWN and name != "event") else self._scrubbed(name, value)
-            )
-            for name, value in entry.items()
-        }
-
-    def _scrubbed(self, name: str, value: Any) -> Any:
+        scrub = self._redactor
+        known = {name: scrub.scrub_field(name, value) for name, value in entry.items() if name in _KNOWN}
         # A field of a name that means a credential is taken out whole; the audit's own names mean none.
-        scrub = self._redactor.scrub
-        scrubbed = scrub(value) if name in _KNOWN else next(iter(scrub({name: value}).values()))
-        return cut(scrubbed) if isinstance(scrubbed, str) else scrubbed
+        extras = scrub.scrub({name: value for name, value in entry.items() if name not in _KNOWN})
+        return {name: cut(value) if isinstance(value, str) else value for name, value in (known | extras).items()}
 
     def _chain(self, _logger: object, _method: str, entry: EventDict) -> EventDict:
         return {**entry, "seq": self._seq + 1, "prev": self._prev}

@@ -1,14 +1,16 @@
 """Checks an audit file: were lines altered, taken out, doubled or put into another order?
 
-Reads the file once and keeps a few hundred bytes a run, however long the file is. What it cannot see: lines taken off
+Reads the file once and keeps a few hundred bytes a run, however long the file is. A file without a single audit line is
+not intact either: whatever it is, it is not what ``--audit-file`` wrote. What it cannot see: lines taken off
 the very end of the file, and a file that somebody rewrote as a whole. Send the lines elsewhere too, where that matters.
 """
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +29,12 @@ _LINK_WINDOW: Final = 256
 # Lines of a run that were found out of order are matched over that distance.
 _ORDER_WINDOW: Final = 64
 
+# What lines are that are not audit lines.
+_JSON: Final = "other JSON"
+_TEXT: Final = "text"
+_BINARY: Final = "binary"
+_EMPTY: Final = "nothing"
+
 _ENDS: Final = {"sweep.completed": "sweep.started", "emergency.completed": "emergency.requested"}
 
 
@@ -41,11 +49,12 @@ class ProblemKind(StrEnum):
     NOT_JSON = "not-json"
     MALFORMED = "malformed"
     CUT_OFF = "cut-off"
+    NO_AUDIT_LINES = "no-audit-lines"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong. ``line`` counts from 1; ``detail`` is a sentence."""
+    """One thing that is wrong. ``line`` counts from 1, 0 is the whole file; ``detail`` is a sentence."""
 
     line: int
     kind: ProblemKind
@@ -77,12 +86,12 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether it has audit lines and nothing is wrong."""
         return self.problem_count == 0
 
     @property
     def other_lines(self) -> int:
-        """JSON lines that are not audit lines, such as ordinary logs."""
+        """Lines that are not audit lines, such as ordinary logs."""
         return self.lines - self.audit_lines
 
 
@@ -119,6 +128,17 @@ def verify(path: Path | str) -> VerifyReport:
     return checker.report()
 
 
+def _kind_of(raw: bytes) -> str:
+    """What a line is that is not JSON; of a long one only a part was read, which may end inside of a character."""
+    if not raw.strip():
+        return _EMPTY
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(raw)
+    except UnicodeDecodeError:
+        return _BINARY
+    return _BINARY if b"\0" in raw else _TEXT
+
+
 class _Checker:
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -129,12 +149,14 @@ class _Checker:
         self._problem_count = 0
         self._line = 0
         self._audit_lines = 0
+        self._other: Counter[str] = Counter()
 
     def read(self, file: BinaryIO) -> None:
         while raw := file.readline(LONGEST_LINE):
             self._line += 1
             whole = raw.endswith(b"\n")
             if not whole and len(raw) == LONGEST_LINE:
+                self._other[_kind_of(raw)] += 1
                 self._problem(ProblemKind.NOT_JSON, f"is longer than {LONGEST_LINE} bytes and was not read")
                 while (rest := file.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
                     pass
@@ -148,6 +170,10 @@ class _Checker:
         for run_id, run in self._runs.items():
             for hole in run.holes:
                 self._missing(run_id, hole)
+        problems = sorted(self._problems, key=lambda problem: problem.line)
+        if not self._audit_lines:
+            self._problem_count += 1
+            problems.insert(0, Problem(0, ProblemKind.NO_AUDIT_LINES, f"the file {self._found_instead()}"))
         return VerifyReport(
             path=self._path,
             lines=self._line,
@@ -155,9 +181,21 @@ class _Checker:
             runs=len(self._runs),
             open_runs=tuple(run_id for run_id, run in self._runs.items() if run.is_open),
             unlinked_runs=tuple(self._unlinked),
-            problems=tuple(sorted(self._problems, key=lambda problem: problem.line)),
+            problems=tuple(problems[:MOST_PROBLEMS]),
             problem_count=self._problem_count,
         )
+
+    def _found_instead(self) -> str:
+        """What a file without an audit line holds."""
+        if not self._line:
+            return "is empty"
+        if self._other[_BINARY]:
+            return "has no audit line: it is binary"
+        kinds = []
+        for kind, count in self._other.items():
+            lines = "line" if count == 1 else "lines"
+            kinds.append(f"{count} empty {lines}" if kind == _EMPTY else f"{count} {lines} of {kind}")
+        return f"has no audit line: {', '.join(kinds)}"
 
     def _problem(self, kind: ProblemKind, detail: str, run_id: str | None = None, line: int | None = None) -> None:
         self._problem_count += 1
@@ -175,10 +213,13 @@ class _Checker:
         try:
             entry = json.loads(raw)
         except (ValueError, RecursionError):
+            self._other[_kind_of(raw)] += 1
             self._problem(ProblemKind.NOT_JSON, "is not JSON")
         else:
             if isinstance(entry, dict) and {"seq", "prev", "run_id"} & entry.keys() and "log" not in entry:
                 self._take_audit_line(entry, digest)
+            else:
+                self._other[_JSON] += 1
         self._recent.append(digest)
 
     def _take_audit_line(self, entry: dict[str, Any], digest: str) -> None:

@@ -27,6 +27,7 @@ from rotator.infobip.credentials import parse_credentials
 from rotator.log import LineStream, TextSink, configure
 from rotator.ports import Clock, EventBus, EventSink, KeyProvider, Metrics, ReaderLog, SecretStore
 from rotator.redact import Redactor
+from rotator.redact_fields import CONSTANTS
 from rotator.settings import Settings
 
 
@@ -152,7 +153,7 @@ def lay(
     """
     environ = os.environ if environ is None else environ
     settings = Settings.from_env(environ)
-    redactor = Redactor()
+    redactor = Redactor((*CONSTANTS, settings.deployment))
     lines = LineStream(stream if stream is not None else sys.stderr)
     configure(lines, redactor, level=log_level or settings.log_level, console=console)
     clock = clock or make_clock(environ)
@@ -162,9 +163,15 @@ def lay(
 
         session.register_component("data_loader", SparingLoader())
 
-    def connect(entry: SecretEntry, text: Secret) -> KeyProvider:
-        credentials = parse_credentials(entry.name, text)
-        return InfobipClient(credentials, clock, learn=redactor.learn, unsafe_sessions=unsafe_sessions)
+    def connect(entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
+        return InfobipClient(
+            parse_credentials(entry.name, text),
+            clock,
+            learn=redactor.learn,
+            spare=redactor.spare,
+            unsafe_sessions=unsafe_sessions,
+            fall_back_to_basic=emergency,
+        )
 
     return Foundation(
         settings=settings,
@@ -172,7 +179,7 @@ def lay(
         lines=lines,
         session=session,
         clock=clock,
-        store=SecretsManagerStore(secrets_client(session), learn=redactor.learn_value),
+        store=SecretsManagerStore(secrets_client(session), learn=redactor.learn_value, spare=redactor.spare),
         events=make_events(settings, session, redactor),
         connect=connect,
         console=console,

@@ -6,15 +6,32 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
 
-from rotator.core.model import AccountSnapshot, Policy, Quota, SecretEntry
+from rotator.core.durations import human_duration
+from rotator.core.guards import DAY, MAX_SKEW, Slots
+from rotator.core.model import AccountSnapshot, Policy, SecretEntry
 from rotator.core.secret import Secret
+from rotator.errors import Changed
 from rotator.ports import AuditSink, Clock, EventSink, KeyProvider, Metrics, ReaderLog, SecretStore
 from rotator.telling import tell
 
-Connect = Callable[[SecretEntry, Secret], KeyProvider]
-"""Makes a provider from a management secret's entry and value; raises ``ConfigurationError`` for a bad value."""
+LONGEST_WAIT: Final = timedelta(minutes=1)
+"""How long a create waits for a slot that is about to become free."""
+
+
+class Connect(Protocol):
+    """Makes a provider from a management secret's entry and value."""
+
+    def __call__(self, entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
+        """Make it.
+
+        :param emergency: where a login fails, Basic is used with the same credentials: a session that another process
+            holds must not keep a leaked key enabled.
+        :raises ConfigurationError: the value cannot be used.
+        """
+        ...
 
 
 def random_version_id() -> str:
@@ -51,24 +68,58 @@ class Services:
 
 @dataclass
 class Budget:
-    """What scheduled work may still do today; ``None`` is no limit (an operator's command or an emergency)."""
+    """What scheduled work may still do today; ``None`` is no limit (an operator's command or an emergency).
+
+    Accounts that turn out to be one and the same at Infobip share one. Thread safe.
+
+    :param frees: when slots of creates become free that are still taken, by Infobip's clock, in order.
+    :param total: how many keys the account had when its quota was counted: keys are never deleted, so more of them
+        than this run created since were created by others.
+    """
 
     creates: int | None = None
     updates: int | None = None
+    frees: list[datetime] = field(default_factory=list)
+    total: int | None = None
+    _created: int = 0
+    _by_others: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @staticmethod
-    def of(quota: Quota) -> Budget:
-        """What a quota leaves to scheduled work."""
-        return Budget(quota.creates_left, quota.updates_left)
+    def of(slots: Slots, policy: Policy, now: datetime, total: int | None = None) -> Budget:
+        """What the day's limits leave to scheduled work; slots that are free soon are waited for."""
+        free, soon = slots.quota(policy), slots.planned(policy, now)
+        frees = sorted(at + DAY for at in slots.creates)[: soon.creates_left - free.creates_left]
+        return Budget(soon.creates_left, soon.updates_left, frees, total)
 
-    def take_create(self) -> bool:
-        """Use one creation; false when none is left."""
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit to keep."""
+        return self.creates is not None
+
+    def take_create(self, now: datetime, total: int | None = None) -> timedelta | None:
+        """Use one create; ``None`` when none is left, else how long to wait until its slot is free.
+
+        :param total: how many keys the account has now, where that was asked.
+        """
         with self._lock:
             if self.creates is None:
-                return True
+                return timedelta(0)
+            if total is not None and self.total is not None:
+                others = max(0, total - self.total - self._created)
+                self.creates -= max(0, others - self._by_others)
+                self._by_others = max(self._by_others, others)
+            if self.creates <= 0:
+                return None
+            wait = timedelta(0)
+            if self.creates <= len(self.frees):
+                wait = max(wait, self.frees[0] - now)
+                if wait > LONGEST_WAIT:
+                    return None
+                self.frees.pop(0)
             self.creates -= 1
-            return self.creates >= 0
+            self._created += 1
+            return wait
 
     def take_update(self) -> bool:
         """Use one update; false when none is left."""
@@ -92,6 +143,31 @@ class AccountContext:
     def account(self) -> str:
         """The account's name, as its tags say it."""
         return self.snapshot.account
+
+    def now(self) -> datetime:
+        """The time by Infobip's clock, by which expiry, grace and the day's limits are measured."""
+        return self.services.clock.now() + (self.provider.skew() or timedelta(0))
+
+    def checked_now(self) -> datetime:
+        """The same, right before something is done that a wrong clock must not do.
+
+        :raises Changed: this machine's clock differs too much from Infobip's; it may have been set a moment ago.
+        """
+        skew = self.provider.skew()
+        if skew is not None and abs(skew) > MAX_SKEW:
+            raise Changed(
+                f"this machine's clock differs by {human_duration(abs(skew))} from Infobip's; nothing was changed",
+                advice="Set the clock (NTP); the next sweep goes on.",
+            )
+        return self.now()
+
+    def revoke_at(self, grace: timedelta) -> datetime:
+        """When a grace period that begins now is over.
+
+        :raises Changed: this machine's clock differs too much from Infobip's.
+        """
+        # Infobip tells whole seconds: where the clocks differ, it may be that much later there.
+        return self.checked_now() + grace + timedelta(seconds=1 if self.provider.skew() else 0)
 
     def tell(self, detail_type: str, detail: Mapping[str, Any]) -> None:
         """Tell consumers; failing to is never a failure of the work."""

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from apscheduler import events
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.base import BaseTrigger
 
 from rotator.audit import Trigger
 from rotator.bootstrap import App, Foundation
@@ -26,30 +24,22 @@ from rotator.errors import RotatorError
 from rotator.metrics_server import PrometheusMetrics
 from rotator.ports import Clock
 from rotator.reconcile import NO_ACCOUNT, Reconciler
+from rotator.redact_patterns import redact_key_values
 from rotator.serverless.sweeping import ACTOR, counts, problems
+from rotator.timetable import STEP, Clocks, Schedule, Timetable
 
 DRAIN_SECONDS: Final = 8.0
 """How long a stopping daemon waits for the call in hand; supervisors often kill after 10 s."""
 LATE: Final = timedelta(seconds=60)
+_TICK: Final = 60.0
+"""Seconds after which both clocks are read again at the latest."""
+_SAME: Final = timedelta(milliseconds=50)
 _JOB: Final = "sweep"
 _LOG = logging.getLogger("rotator.daemon")
 
 
 class Stopped(BaseException):
     """The daemon is stopping. No ``Exception``, so that nothing on the way takes it for a failure of one secret."""
-
-
-class Schedule(Protocol):
-    """When to sweep. Implemented by :mod:`rotator.cli.schedule`."""
-
-    @property
-    def trigger(self) -> BaseTrigger:
-        """A new trigger of APScheduler's, with jitter."""
-        ...
-
-    def overdue_at(self, since: datetime) -> datetime:
-        """When three sweeps should have come after ``since``."""
-        ...
 
 
 class StoppableClock:
@@ -62,6 +52,10 @@ class StoppableClock:
     def now(self) -> datetime:
         """The inner clock's."""
         return self._inner.now()
+
+    def monotonic(self) -> float:
+        """The inner clock's."""
+        return self._inner.monotonic()
 
     def sleep(self, seconds: float) -> None:
         """Wait, in real time or as the sandbox's clock does.
@@ -77,38 +71,64 @@ class StoppableClock:
 
 
 class Health:
-    """Whether sweeps succeed: unhealthy when three that should have come went by without a success."""
+    """Whether sweeps succeed: unhealthy when three that should have come went by without a success.
 
-    def __init__(self, schedule: Schedule, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    Either clock can say so. The one that cannot be set knows how much time has passed; the wall clock says whether the
+    last success was at a time that can be right, or under a clock that was wrong.
+    """
+
+    def __init__(self, schedule: Schedule, clocks: Clocks | None = None) -> None:
         self._schedule = schedule
-        self._now = now
+        self._clocks = clocks or Clocks()
         self._lock = threading.Lock()
-        self._last_success: datetime | None = None
-        self._overdue_at = schedule.overdue_at(now())
+        self._success: datetime | None = None
+        self._overdue_at, self._overdue_uptime, self._since = self._from_now()
 
     def succeeded(self) -> None:
         """A sweep ran through, and nothing failed."""
-        now = self._now()
-        overdue_at = self._schedule.overdue_at(now)
+        overdue_at, overdue_uptime, since = self._from_now()
         with self._lock:
-            self._last_success, self._overdue_at = now, overdue_at
+            self._success = self._clocks.now()
+            self._overdue_at, self._overdue_uptime, self._since = overdue_at, overdue_uptime, since
 
     def __call__(self) -> tuple[bool, dict[str, Any]]:
         """Whether all is well, and the times that this is read from."""
+        now, uptime = self._clocks.now(), self._clocks.uptime()
         with self._lock:
-            success, overdue_at = self._last_success, self._overdue_at
-        return self._now() < overdue_at, {
+            success, overdue_at, left = self._success, self._overdue_at, self._overdue_uptime - uptime
+            passed = timedelta(seconds=uptime - self._since)
+        details = {
             "last_success": None if success is None else _text(success),
-            "unhealthy_from": _text(overdue_at),
+            "unhealthy_from": _text(now + timedelta(seconds=left)),
         }
+        if left <= 0:
+            reason = f"no sweep has succeeded for {human_duration(passed)}"
+        elif success is not None and success - now > STEP:
+            reason = f"the last success lies {human_duration(success - now)} in the future: the clock was set back"
+        elif success is not None and now >= overdue_at:
+            reason = f"the last success lies {human_duration(now - success)} in the past: the clock was set forward"
+        else:
+            return True, details
+        return False, details | {"reason": reason}
+
+    def _from_now(self) -> tuple[datetime, float, float]:
+        """When it is too late for the next success, by both clocks, and the uptime now."""
+        now, uptime = self._clocks.now(), self._clocks.uptime()
+        overdue_at = self._schedule.overdue_at(now)
+        return overdue_at, uptime + (overdue_at - now).total_seconds(), uptime
 
 
 class _Scheduler(BackgroundScheduler):  # type: ignore[misc]  # APScheduler 3 has no type hints
-    """Sets ``ended`` when its loop ends, however it does: a daemon without a schedule must not go on waiting."""
+    """Goes by a timetable, and sets ``ended`` when its loop ends: a daemon without a schedule must not go on waiting.
 
-    def __init__(self, ended: threading.Event, **options: Any) -> None:
+    APScheduler waits for a time of the wall clock, for as long as that seemed to be when the wait began. So at least
+    once a minute the job gets the time that its sweep is due by the wall clock as it is now.
+    """
+
+    def __init__(self, ended: threading.Event, timetable: Timetable, **options: Any) -> None:
         super().__init__(**options)
         self._ended = ended
+        self._timetable = timetable
 
     def _main_loop(self) -> None:
         try:
@@ -118,6 +138,18 @@ class _Scheduler(BackgroundScheduler):  # type: ignore[misc]  # APScheduler 3 ha
         finally:
             self._ended.set()
 
+    def _process_jobs(self) -> float:
+        job = self.get_job(_JOB)
+        if job is not None:
+            remaining = timedelta(seconds=max(0.0, self._timetable.remaining()))
+            due = datetime.now(UTC) + remaining
+            if abs(job.next_run_time - due) > _SAME:
+                job.modify(next_run_time=due)
+        super()._process_jobs()
+        remaining_then = self._timetable.remaining()
+        # Still due: it could not be handed over. That is no reason to try without a pause.
+        return min(remaining_then, _TICK) if remaining_then > 0 else 1.0
+
 
 class Daemon:
     """Sweeps by a schedule.
@@ -126,6 +158,7 @@ class Daemon:
     :param stopping: the event that the foundation's :class:`StoppableClock` looks at.
     :param account: only this Infobip account.
     :param audit_file: every sweep appends its audit lines there as well.
+    :param clocks: by which sweeps are due and health is judged.
     """
 
     def __init__(
@@ -136,9 +169,11 @@ class Daemon:
         *,
         account: str | None = None,
         audit_file: str | None = None,
+        clocks: Clocks | None = None,
     ) -> None:
-        self.metrics = PrometheusMetrics(foundation.settings.deployment, foundation.redactor.redact)
-        self.health = Health(schedule)
+        clocks = clocks or Clocks()
+        self.metrics = PrometheusMetrics(foundation.settings.deployment, redact_key_values)
+        self.health = Health(schedule, clocks)
         self._foundation = foundation
         foundation.metrics = self.metrics
         self._schedule = schedule
@@ -148,9 +183,10 @@ class Daemon:
         self._idle = threading.Event()
         self._idle.set()
         self._ended = threading.Event()
-        self._due = datetime.now(UTC)
+        self._timetable = Timetable(schedule, clocks)
         self._scheduler = _Scheduler(
             self._ended,
+            self._timetable,
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(1)},
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
@@ -165,8 +201,10 @@ class Daemon:
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         heard = events.EVENT_JOB_SUBMITTED | events.EVENT_JOB_MAX_INSTANCES | events.EVENT_JOB_REMOVED
         self._scheduler.add_listener(self._heard, heard)
-        self._due = first or datetime.now(UTC)
-        self._scheduler.add_job(self.sweep, self._schedule.trigger, id=_JOB, name=_JOB, next_run_time=self._due)
+        if first is not None:
+            self._timetable.begin_at(first)
+        trigger, now = self._schedule.trigger, datetime.now(UTC)  # the timetable decides; see _Scheduler
+        self._scheduler.add_job(self.sweep, trigger, id=_JOB, name=_JOB, next_run_time=now)
         self._scheduler.start()
         self._ended.wait()
 
@@ -225,12 +263,10 @@ class Daemon:
             _LOG.error("the schedule has no further sweep")
             self._ended.set()
             return
-        # The event names the last of the times that have passed; the first of them is the one that was waited for.
-        job = self._scheduler.get_job(_JOB)
-        due, self._due = self._due, self._due if job is None else job.next_run_time
+        due, late = self._timetable.advance()
         if event.code == events.EVENT_JOB_MAX_INSTANCES:
             _LOG.warning("the sweep due at %s is left out: the one before it is still going on", _text(due))
-        elif (late := datetime.now(UTC) - due) > LATE:
+        elif late > LATE:
             behind = human_duration(late)
             _LOG.warning("the sweep due at %s begins %s late, once for all missed since", _text(due), behind)
 

@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from rotator.aws.clients import make_client
 from rotator.aws.configuration import configuration_error
+from rotator.aws.foreign import ForeignAnswer, call, code_of
 from rotator.bootstrap import App
 from rotator.core.durations import human_duration
 from rotator.core.guards import MAX_SKEW
@@ -87,14 +88,18 @@ def _identity(app: App) -> tuple[str, list[Check]]:
     """Who we are at AWS (``""`` where it can't be told), and how far AWS's clock is off."""
     try:
         client = make_client(app.session, "sts", attempts=2)
-        answer = client.get_caller_identity()
+        answer = call(client, "GetCallerIdentity", answered="Arn")
     except ConfigurationError as error:
         return "", [_failed("AWS", error)]
+    except ForeignAnswer as error:  # no other command needs STS
+        return "", [Check(Level.WARN, "AWS", f"{_region(app)}, {error.message}", error.advice)]
     except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", "an error"))
+        code = code_of(error)
         if "Denied" in code:
             detail = f"{_region(app)}, identity not shown (sts:GetCallerIdentity is denied, which is no harm)"
             return "", [Check(Level.OK, "AWS", detail)]
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+            return "", [Check(Level.WARN, "AWS", f"{_region(app)}, STS failed ({code})", "Try again later.")]
         mend = "Check the credentials: access key, session token, and whether they have expired."
         return "", [Check(Level.FAIL, "AWS", f"the credentials are refused ({code})", mend)]
     except BotoCoreError as error:

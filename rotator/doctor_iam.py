@@ -11,6 +11,7 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rotator.aws.clients import make_client
+from rotator.aws.foreign import ForeignAnswer, call, code_of
 from rotator.bootstrap import App
 from rotator.core.model import SecretEntry
 from rotator.core.tags import GATE_TAG
@@ -89,16 +90,22 @@ def _writes(app: App, sample: SecretEntry, caller: str) -> Iterator[IamCheck]:
         return
     try:
         client = make_client(app.session, "iam", attempts=1)
-        answer = client.simulate_principal_policy(
+        answer = call(
+            client,
+            "SimulatePrincipalPolicy",
+            answered="EvaluationResults",
             PolicySourceArn=principal,
             ActionNames=list(WRITES),
             ResourceArns=[sample.arn],
             ContextEntries=[_tag(f"{prefix}/{tag}", text) for tag, text in sample.tags.items() for prefix in _TAGS],
         )
+    except ForeignAnswer as error:
+        yield _unchecked(error.message, error.advice)
+        return
     except (ClientError, BotoCoreError, RotatorError) as error:
-        code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
-        denied = "iam:SimulatePrincipalPolicy is denied" if "Denied" in str(code) else "IAM's simulator can't be used"
-        yield _unchecked(denied)
+        code = code_of(error) if isinstance(error, ClientError) else type(error).__name__
+        failed = f"IAM's simulator can't be used ({code})"
+        yield _unchecked("iam:SimulatePrincipalPolicy is denied" if "Denied" in code else failed)
         return
     yield from _simulated(answer, sample)
 
@@ -121,9 +128,9 @@ def _tag(name: str, value: str) -> dict[str, Any]:
     return {"ContextKeyName": name, "ContextKeyValues": [value], "ContextKeyType": "string"}
 
 
-def _unchecked(why: str) -> IamCheck:
+def _unchecked(why: str, mend: str = "") -> IamCheck:
     names = " and ".join(action.partition(":")[2] for action in WRITES)
-    return IamCheck("warn", f"{names} are not checked: {why}")
+    return IamCheck("warn", f"{names} are not checked: {why}", mend)
 
 
 def principal_of(caller: str) -> str | None:

@@ -29,7 +29,8 @@
         ├── StoreUnavailable         throttled, 5xx, unreachable on a read: certainly nothing changed
         └── StoreOutcomeUnknown      a write without an answer: may or may not have happened
 
-``retryable`` says whether the next sweep may simply try again; ``outcome_unknown`` that a write may have happened.
+``retryable`` says whether the next sweep may simply try again; ``outcome_unknown`` that a write may have happened;
+``redacted`` that the message is made of parts that were redacted, each as its field asks for, and holds names and ids.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class RotatorError(Exception):
     retryable: ClassVar[bool] = False
     outcome_unknown: ClassVar[bool] = False
     default_advice: ClassVar[str] = ""
+    redacted: ClassVar[bool] = False
 
     def __init__(self, message: str, *, advice: str = "") -> None:
         super().__init__(message)

@@ -62,6 +62,5 @@ def _left(quota: Quota, budget: Budget | None) -> Quota:
         return quota
     creates = quota.creates_left - max(0, budget.creates)
     updates = quota.updates_left - max(0, budget.updates)
-    return replace(
-        quota, creates_used=quota.creates_used + creates, updates_used=quota.updates_used + updates
-    )
+    used = None if quota.updates_used is None else quota.updates_used + updates
+    return replace(quota, creates_used=quota.creates_used + creates, updates_used=used)

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from rotator.core.directory import Directory, Others
 from rotator.core.garbage import no_search_for_garbage
-from rotator.core.labels import CURRENT
+from rotator.core.labels import parse_key_label
+from rotator.core.life import Lifecycle
 from rotator.core.lifecycle import read_lifecycle
-from rotator.core.model import AccountSnapshot, Alert, Key, Reason, Resolution, SecretEntry, Severity
+from rotator.core.model import AccountSnapshot, Alert, Key, Reason, Resolution, SecretEntry, Severity, Spec
 from rotator.core.secret import Secret
 from rotator.core.spec import ACCOUNT_TAG, parse_spec, role
 from rotator.core.text import printable
-from rotator.core.values import decode, possible_keys, recorded_key_id
+from rotator.core.values import decode, others_fields, possible_keys, recorded_key_id
 from rotator.errors import (
     BadSecretValue,
+    Changed,
     ConfigurationError,
     ContractViolation,
     InvalidRequest,
     KeyNotFound,
     MissingRole,
+    ProviderUnavailable,
+    Refused,
     SecretNotFound,
     StoreError,
 )
@@ -30,6 +35,10 @@ from rotator.ports import KeyProvider, SecretStore
 ABOUT_ONE_VALUE = (InvalidRequest, ContractViolation, MissingRole, KeyNotFound)
 """What Infobip may say to a question about one value, and that says nothing of the others (a filter in front of it
 refuses a URL, say): it is that secret's trouble, never its account's."""
+MOST_SILENT = 2
+"""Searches by value that Infobip does not answer, after which a sweep asks no more."""
+MOST_READS = 100
+"""Keys that one sweep reads by their ids: more than a few that the list does not show is another account's list."""
 MAX_CANDIDATES = 10
 """Texts in one value that look like keys, and that Infobip is asked about one by one."""
 
@@ -69,10 +78,13 @@ class Fleet:
             )
         return (account,)
 
+    def every(self) -> Iterator[SecretEntry]:
+        """Every managed secret, of whatever account."""
+        return chain.from_iterable(self.managed.values())
+
     def find(self, secret: str) -> SecretEntry | None:
         """A managed secret by name or ARN."""
-        every = (entry for entries in self.managed.values() for entry in entries)
-        return next((entry for entry in every if secret in (entry.name, entry.arn)), None)
+        return next((entry for entry in self.every() if secret in (entry.name, entry.arn)), None)
 
 
 @no_search_for_garbage()
@@ -125,47 +137,86 @@ def management_of(fleet: Fleet, account: str) -> SecretEntry:
     )
 
 
-def observe_account(store: SecretStore, provider: KeyProvider, fleet: Fleet, account: str) -> AccountSnapshot:
-    """One account's snapshot: its secrets, every key at Infobip, and whose key each unlabelled value is."""
-    with no_search_for_garbage():
-        listing = provider.list_keys()
+def observe_account(
+    store: SecretStore, provider: KeyProvider, fleet: Fleet, account: str, *, history: bool = False
+) -> AccountSnapshot:
+    """One account's snapshot: its secrets, its enabled keys, and whose key each unlabelled value is.
+
+    Keys that a label names and the list does not show are read by their ids: they are disabled, or not found.
+
+    :param history: list the disabled keys too. Infobip never deletes a key, so their list only grows.
+    """
+    listing = provider.list_keys(enabled=True)
     secrets = fleet.managed.get(account, ())
+    keys = {key.id: key for key in listing.keys}
+    lives = {entry.arn: read_lifecycle(entry) for entry in secrets}
+    absent = {key_id for life in lives.values() for key_id in life.named if key_id not in keys}
+    all_read = _read_keys(provider, absent, keys)
     snapshot = AccountSnapshot(
         account=account,
         management=management_of(fleet, account),
         secrets=secrets,
-        keys={key.id: key for key in listing.keys},
+        keys=keys,
         others=Others(fleet.directory, account),
-        skew=provider.skew(),
-        complete=listing.complete,
+        complete=listing.complete and all_read,
+        history=False,
     )
-    unread = [entry for entry in secrets if _must_be_read(entry, snapshot.keys if listing.complete else None)]
-    # Values of other accounts' secrets are never sent to this account's far end; before a revocation they are compared
-    # with the key in question right here (`rotator.revocation`).
-    resolutions = {entry.arn: resolve_current(store, provider, entry) for entry in unread}
-    return replace(snapshot, resolutions=resolutions)
+    if history:
+        snapshot = with_history(provider, snapshot)
+    unread = [entry for entry in secrets if _must_be_read(entry, lives[entry.arn], snapshot)]
+    # Values of other accounts' secrets are never sent to this account's Infobip.
+    found = resolve_versions(store, provider, [(entry, None) for entry in unread])
+    resolutions = {entry.arn: resolution for entry, resolution in zip(unread, found, strict=True)}
+    return replace(snapshot, resolutions=resolutions, skew=provider.skew())
 
 
-def _must_be_read(entry: SecretEntry, keys: Mapping[str, Key] | None) -> bool:
-    """Only a value whose label does not tell its key: there is none, or it names a key that is not in ``keys``."""
-    life = read_lifecycle(entry)
+def with_history(provider: KeyProvider, snapshot: AccountSnapshot) -> AccountSnapshot:
+    """The snapshot with the disabled keys, by which today's creates and updates are counted."""
+    listing = provider.list_keys(enabled=False)
+    keys = {**{key.id: key for key in listing.keys}, **snapshot.keys}
+    whole = snapshot.complete and listing.complete
+    total = len(keys) if whole else provider.count_keys()
+    return replace(snapshot, keys=keys, history=True, history_complete=listing.complete, total=total)
+
+
+def _read_keys(provider: KeyProvider, key_ids: Collection[str], keys: dict[str, Key]) -> bool:
+    """Read keys by their ids; one that is not found is left out. Whether all of them could be told."""
+    wanted = sorted(key_ids)
+    certain = True
+    for key_id in wanted[:MOST_READS]:
+        try:
+            keys[key_id] = provider.get_key(key_id).key
+        except (KeyNotFound, InvalidRequest):
+            continue  # a label may name anything
+        except ContractViolation:
+            certain = False
+    return certain and len(wanted) <= MOST_READS
+
+
+def _must_be_read(entry: SecretEntry, life: Lifecycle, snapshot: AccountSnapshot) -> bool:
+    """Only a value whose label does not tell its key: there is none, or it names a key that is not found."""
     if life.current_version is None or entry.deleted_at is not None:
         return False
-    return life.current_key is None or (keys is not None and life.current_key not in keys)
+    return life.current_key is None or (snapshot.complete and life.current_key not in snapshot.keys)
 
 
-def resolve_current(store: SecretStore, provider: KeyProvider, entry: SecretEntry) -> Resolution:
-    """Which key of this account an unlabelled current value is: asked of Infobip by value, then by the recorded id.
+def resolve_version(
+    store: SecretStore, provider: KeyProvider, entry: SecretEntry, version_id: str | None = None
+) -> Resolution:
+    """Which key of this account a version's value is: searched for by value, then compared with the key of its label
+    and with the recorded one.
 
     Reads the value and forgets it. Never raises for one secret's trouble: that is the resolution's ``problem``.
-    Infobip's own troubles are raised, unless they concern this one value only.
+    Infobip's own troubles are raised, unless they concern the search by value only.
+
+    :param version_id: by default the current one.
     """
     parsed = parse_spec(entry.tags)
     field = "api_key" if isinstance(parsed, tuple) else parsed.value_field
     try:
-        stored = store.read_current(entry.arn)
+        stored = store.read_current(entry.arn) if version_id is None else store.read_version(entry.arn, version_id)
     except SecretNotFound:
-        return Resolution(None, "its value is gone")
+        return Resolution(None, "its value is not found", known_foreign=version_id is not None)
     except StoreError as error:
         return Resolution(None, str(error))
     except BadSecretValue as error:
@@ -174,11 +225,37 @@ def resolve_current(store: SecretStore, provider: KeyProvider, entry: SecretEntr
         value = decode(stored.text, field, entry.name)
     except BadSecretValue as error:
         return _no_key(provider, stored.text, str(error))
+    labelled = [key_id for label in stored.labels if (key_id := parse_key_label(label)) is not None]
+    recorded = recorded_key_id(stored.text)
+    problem, silent = "", False
     try:
-        found = resolve_value(provider, value.key, recorded_key_id(stored.text))
-    except ABOUT_ONE_VALUE as error:
-        return Resolution(None, f"which key its value is can't be asked: {error}")
-    return found or _no_key(provider, stored.text, _NO_KEY, asked=value.key)
+        found = provider.find_by_value(value.key)
+    except (*ABOUT_ONE_VALUE, ProviderUnavailable) as error:
+        found, problem, silent = None, str(error), isinstance(error, ProviderUnavailable)
+    if found is None:
+        found = _compared(provider, value.key, dict.fromkeys((*labelled, *filter(None, (recorded,)))))
+    if found is None and problem:
+        return Resolution(None, f"which key its value is can't be asked: {problem}", silent=silent)
+    if found is None:
+        return _no_key(provider, stored.text, _NO_KEY, asked=value.key)
+    others = others_fields(stored.text, field, found.id, found.valid_to, provider.base_url)
+    return Resolution(found.id, own_fields=others)
+
+
+def resolve_versions(
+    store: SecretStore, provider: KeyProvider, wanted: Iterable[tuple[SecretEntry, str | None]]
+) -> list[Resolution]:
+    """The same for several versions; Infobip is not asked on and on where it does not answer."""
+    found: list[Resolution] = []
+    for entry, version_id in wanted:
+        silent = [resolution for resolution in found if resolution.silent]
+        found.append(silent[-1] if len(silent) >= MOST_SILENT else resolve_version(store, provider, entry, version_id))
+    return found
+
+
+def resolve_current(store: SecretStore, provider: KeyProvider, entry: SecretEntry) -> Resolution:
+    """Which key of this account the current value is; see :func:`resolve_version`."""
+    return resolve_version(store, provider, entry)
 
 
 _NO_KEY = (
@@ -199,21 +276,15 @@ def _no_key(provider: KeyProvider, text: Secret, problem: str, *, asked: Secret 
     return Resolution(None, problem, known_foreign=True, holds=frozenset(key.id for key in found if key is not None))
 
 
-def resolve_value(provider: KeyProvider, value: Secret, recorded: str | None) -> Resolution | None:
-    """The key that a value belongs to, or ``None``.
-
-    :param recorded: the ``key_id`` that stands beside it, tried where Infobip does not find it by value.
-    """
-    found = provider.find_by_value(value)
-    if found is not None:
-        return Resolution(found.id)
-    if recorded is not None:
+def _compared(provider: KeyProvider, value: Secret, key_ids: Iterable[str]) -> Key | None:
+    """The first of these keys whose value Infobip shows, and which is this value."""
+    for key_id in key_ids:
         try:
-            fetched = provider.get_key(recorded)
-        except KeyNotFound:
-            fetched = None
-        if fetched is not None and fetched.value is not None and fetched.value == value:
-            return Resolution(fetched.key.id)
+            fetched = provider.get_key(key_id)
+        except ABOUT_ONE_VALUE:
+            continue
+        if fetched.value is not None and fetched.value == value:
+            return fetched.key
     return None
 
 
@@ -234,18 +305,36 @@ def account_of(entry: SecretEntry) -> str:
     return account
 
 
-def has_value(entry: SecretEntry) -> bool:
-    """Whether some version carries ``AWSCURRENT``."""
-    return any(CURRENT in labels for labels in entry.versions.values())
+def require_managed(entry: SecretEntry, account: str, *, despite_hold: bool = False) -> Spec:
+    """The spec of a secret that was read now, where it is still this account's to change.
+
+    :param despite_hold: an emergency does not wait for a hold.
+    :raises Changed: it is not managed any more, belongs to another account, or is scheduled for deletion.
+    :raises Refused: its tags can't be read, or it is on hold.
+    """
+    if role(entry.tags) != "key":
+        raise Changed(f"{entry.name} is not tagged rotator:role=key any more")
+    spec = parse_spec(entry.tags)
+    if isinstance(spec, tuple):
+        raise Refused(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].mend)
+    if spec.account != account:
+        raise Changed(f"{entry.name} belongs to account {spec.account} now")
+    if entry.deleted_at is not None:
+        raise Changed(f"{entry.name} is scheduled for deletion")
+    if spec.hold is not None and not despite_hold:
+        raise Refused(f'{entry.name} is on hold: "{spec.hold}"', advice="Remove the tag rotator:hold to go on.")
+    return spec
 
 
 __all__ = [
     "Fleet",
     "account_of",
-    "has_value",
     "management_of",
     "observe_account",
     "observe_fleet",
+    "require_managed",
     "resolve_current",
-    "resolve_value",
+    "resolve_version",
+    "resolve_versions",
+    "with_history",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rotator.core.model import Key, Platform, SecretEntry
 from rotator.core.readers import Reads
 from rotator.core.secret import Secret
+from rotator.errors import StoreError
 
 if TYPE_CHECKING:
     from rotator.core.metrics import Report
@@ -21,6 +22,10 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The time, aware, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary moment. Never decreases, and does not see the wall clock being set."""
         ...
 
     def sleep(self, seconds: float) -> None:
@@ -51,7 +56,10 @@ class FetchedKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyListing:
-    """All keys of an account, each once. ``complete`` is false where the pages did not add up."""
+    """The keys of an account that were asked for, each once.
+
+    ``complete`` is false where the pages did not add up, or where there are more keys than they can show.
+    """
 
     keys: tuple[Key, ...]
     complete: bool
@@ -90,8 +98,16 @@ class KeyProvider(Protocol):
         """The account that keys are made in where nothing else is asked for; ``None``: the user's own."""
         ...
 
-    def list_keys(self) -> KeyListing:
-        """Every key, without values."""
+    def list_keys(self, *, enabled: bool | None = None) -> KeyListing:
+        """Every key, without values; with ``enabled`` only those that are, or are not.
+
+        Keys are never deleted, so the disabled ones grow without limit: where one query does not reach them all they
+        are read from both ends of the list, and ``complete`` is false if that does not reach either.
+        """
+        ...
+
+    def count_keys(self) -> int | None:
+        """How many keys the account has, enabled or not, in one call; ``None`` where the answer has no count."""
         ...
 
     def find_by_name(self, name: str) -> tuple[Key, ...]:
@@ -99,7 +115,10 @@ class KeyProvider(Protocol):
         ...
 
     def find_by_value(self, value: Secret) -> Key | None:
-        """The key that a value belongs to, or ``None`` if Infobip knows none."""
+        """The key that a value belongs to, proven: it is the only one in the answer. ``None`` if Infobip knows none.
+
+        :raises ContractViolation: the answer proves neither.
+        """
         ...
 
     def get_key(self, key_id: str) -> FetchedKey:
@@ -119,7 +138,11 @@ class KeyProvider(Protocol):
         ...
 
     def skew(self) -> timedelta | None:
-        """Infobip's clock less ours, by the last answer's ``Date``; ``None`` before the first answer."""
+        """Infobip's time less our wall clock's, right now; ``None`` before the first answer with a ``Date``.
+
+        Infobip's time is the last answer's ``Date`` plus what has passed since by :meth:`Clock.monotonic`, so that a
+        step of the wall clock shows at once. Zero where the two agree as far as whole seconds can tell.
+        """
         ...
 
     def close(self) -> None:
@@ -153,6 +176,13 @@ class SecretStore(Protocol):
 
     def read_version(self, secret_id: str, version_id: str) -> StoredValue:
         """One version's value."""
+        ...
+
+    def read_many(self, secret_ids: Sequence[str]) -> Mapping[str, Secret | StoreError]:
+        """The content behind ``AWSCURRENT`` of each, by ARN, 20 a call: a text, or a binary value as Latin-1.
+
+        An error stands for one that can't be read; one without a value is left out.
+        """
         ...
 
     def version_dates(self, secret_id: str) -> Mapping[str, datetime]:

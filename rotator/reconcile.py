@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from rotator.apply import apply
 from rotator.audit_file import AuditUnavailable
 from rotator.context import AccountContext, Budget, Services
+from rotator.core.guards import slots_used
 from rotator.core.metrics import NOT_OBSERVED
 from rotator.core.model import (
     AccountPlan,
@@ -26,7 +29,7 @@ from rotator.core.model import (
     Severity,
     Skip,
 )
-from rotator.core.planner import plan_account
+from rotator.core.overdue import with_outcomes
 from rotator.errors import (
     BadCredentials,
     ConfigurationError,
@@ -37,6 +40,7 @@ from rotator.errors import (
     RotatorError,
     SessionBusy,
 )
+from rotator.evidence import CurrentValues, Evidence
 from rotator.metering import Meter
 from rotator.observe import Fleet, management_of, observe_account, observe_fleet
 from rotator.ports import KeyProvider
@@ -58,7 +62,7 @@ NO_ACCOUNT = "(no account)"
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What a sweep planned and did. ``ok``: every account could be observed, nothing failed, nothing needs mending."""
+    """What a sweep planned and did. ``ok``: every account could be observed, nothing failed, nothing is to be fixed."""
 
     plan: Plan
     results: tuple[Result, ...] = ()
@@ -75,12 +79,64 @@ class Sweep:
         A secret with a wrong tag is an alert of its own, and must not hide for weeks whether sweeps still come.
         """
         failed = any(result.outcome is Outcome.FAILED for result in self.results)
-        return not failed and all(plan.ran_through for plan in self.plan.accounts)
+        done = any(result.outcome is Outcome.DONE for result in self.results)
+        stuck = any(a.kind is Reason.OVERDUE and a.by_account for plan in self.plan.accounts for a in plan.alerts)
+        return not failed and (done or not stuck) and all(plan.ran_through for plan in self.plan.accounts)
 
 
 def plan_ok(plan: AccountPlan) -> bool:
     """Whether an account could be observed and has nothing that an operator must mend."""
     return plan.error is None and not any(alert.severity is Severity.ERROR for alert in plan.alerts)
+
+
+@dataclass
+class _Run:
+    """What the accounts of one sweep share."""
+
+    fleet: Fleet
+    values: CurrentValues
+    secret: str | None = None
+    force: bool = False
+    dry_run: bool = False
+    _budgets: dict[str, Budget] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def budget(self, plan: AccountPlan, budget: Budget) -> Budget:
+        """The day's limits of an account; two names of one account at Infobip share them."""
+        if plan.infobip_account is None:
+            return budget
+        with self._lock:
+            return self._budgets.setdefault(plan.infobip_account, budget)
+
+
+def _with_shared_accounts(plans: Sequence[AccountPlan]) -> tuple[AccountPlan, ...]:
+    """The plans, with an alert in each of those whose names stand for one account at Infobip."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for plan in plans:
+        if plan.infobip_account is not None:
+            names[plan.infobip_account].append(plan.account)
+    found = []
+    for plan in plans:
+        others = [name for name in names.get(plan.infobip_account or "", ()) if name != plan.account]
+        if others:
+            detail = (
+                f"Infobip's account {plan.infobip_account} has the names {', '.join(sorted([plan.account, *others]))} "
+                "here; they share one daily limit; tag all its secrets with one name of rotator:account"
+            )
+            alert = Alert(Reason.SHARED_ACCOUNT, detail, severity=Severity.WARNING)
+            plan = replace(plan, alerts=(*plan.alerts, alert))
+        found.append(plan)
+    return tuple(found)
+
+
+def _only(plans: Iterable[AccountPlan], kind: Reason) -> tuple[AccountPlan, ...]:
+    """The plans with the alerts of one kind only, to raise these."""
+    return tuple(replace(plan, alerts=tuple(a for a in plan.alerts if a.kind is kind)) for plan in plans)
+
+
+def _without_overdue(plan: AccountPlan) -> AccountPlan:
+    """The plan without what is overdue: that is told when it is known what this sweep did about it."""
+    return replace(plan, alerts=tuple(alert for alert in plan.alerts if alert.kind is not Reason.OVERDUE))
 
 
 class Reconciler:
@@ -98,8 +154,10 @@ class Reconciler:
         """
         fleet = observe_fleet(self.services.store)
         accounts = self._chosen(fleet, account, secret)
-        plans = self._side_by_side(accounts, lambda name: self._plan_one(fleet, name, at, secret))
-        return Plan(at or self.services.clock.now(), (*plans, *self._stray(fleet, account, secret)))
+        values = CurrentValues(self.services.store, fleet)
+        plans = self._side_by_side(accounts, lambda name: self._plan_one(fleet, values, name, at, secret))
+        planned = _with_shared_accounts(plans)
+        return Plan(at or self.services.clock.now(), (*planned, *self._stray(fleet, account, secret)))
 
     def snapshots(
         self, *, account: str | None = None, secret: str | None = None
@@ -137,12 +195,15 @@ class Reconciler:
         try:
             fleet = self._fleet(account, dry_run=dry_run)
             accounts = self._chosen(fleet, account, secret)
-            done = self._side_by_side(accounts, lambda name: self._sweep_one(fleet, name, secret, force, dry_run))
+            run = _Run(fleet, CurrentValues(self.services.store, fleet), secret, force=force, dry_run=dry_run)
+            done = self._side_by_side(accounts, lambda name: self._sweep_one(run, name))
         except RotatorError as error:
             audit.emit("sweep.completed", "failure", account=account, secret=secret, error=_text(error))
             raise
         stray = self.say_stray(fleet) if account is None and secret is None else ()
-        plan = Plan(self.services.clock.now(), (*(plan for plan, _ in done), *stray))
+        swept = _with_shared_accounts([plan for plan, _ in done])
+        self._say_alerts(_only(swept, Reason.SHARED_ACCOUNT))
+        plan = Plan(self.services.clock.now(), (*swept, *stray))
         sweep = Sweep(plan, tuple(result for _, results in done for result in results))
         failed = sum(1 for result in sweep.results if result.outcome is Outcome.FAILED)
         broken = [item.account for item in plan.accounts if item.error is not None]
@@ -175,25 +236,24 @@ class Reconciler:
                 tell(self.services.events, FAILED, account=account, reason=NOT_OBSERVED, error=_text(error))
             raise
 
-    def _sweep_one(
-        self, fleet: Fleet, account: str, secret: str | None, force: bool, dry_run: bool
-    ) -> tuple[AccountPlan, tuple[Result, ...]]:
-        meter = Meter(self.services, account)
+    def _sweep_one(self, run: _Run, account: str) -> tuple[AccountPlan, tuple[Result, ...]]:
+        meter, fleet, dry_run = Meter(self.services, account), run.fleet, run.dry_run
         try:
             with self.connected(fleet, account) as provider:
-                snapshot = observe_account(self.services.store, provider, fleet, account)
-                snapshot = with_readers(self.services, snapshot, self.services.clock.now(), secret)
-                now = self.services.clock.now()
-                plan = plan_account(snapshot, self.services.policy, now, force=force, secret=secret)
-                self._say_alerts((plan,))
+                now, snapshot, plan = self._planned(provider, run, account)
                 if plan.error is None:
                     meter.before(snapshot, plan)
                 if dry_run or plan.error is not None:
+                    self._say_alerts((plan,))
                     meter.after(plan, ())
                     self._tell_not_swept(plan, dry_run=dry_run)
                     return plan, ()
-                context = AccountContext(self.services, provider, snapshot, Budget.of(plan.quota))
+                self._say_alerts((_without_overdue(plan),))
+                budget = Budget.of(slots_used(snapshot, now), self.services.policy, now, snapshot.total)
+                context = AccountContext(self.services, provider, snapshot, run.budget(plan, budget))
                 results = tuple(self._apply_all(context, plan))
+                plan = with_outcomes(plan, results)
+                self._say_alerts(_only((plan,), Reason.OVERDUE))
                 meter.after(plan, results, context.budget)
                 return plan, results
         except RotatorError as error:
@@ -215,10 +275,10 @@ class Reconciler:
         for action in plan.actions:
             in_time = in_time and self.services.may_start()
             if not in_time:
-                yield Result(action, Outcome.DEFERRED, OUT_OF_TIME)
+                yield Result(action, Outcome.DEFERRED, OUT_OF_TIME, by_account=True)
                 continue
             if stopped is not None:
-                yield Result(action, Outcome.DEFERRED, f"not begun: {stopped.message}")
+                yield Result(action, Outcome.DEFERRED, f"not begun: {stopped.message}", by_account=True)
                 continue
             if action.secret in given_up:
                 yield Result(action, Outcome.DEFERRED, "not begun: an earlier step for this secret did not succeed")
@@ -246,13 +306,23 @@ class Reconciler:
         finally:
             provider.close()
 
-    def _plan_one(self, fleet: Fleet, account: str, at: datetime | None, secret: str | None) -> AccountPlan:
+    def _planned(
+        self, provider: KeyProvider, run: _Run, account: str, at: datetime | None = None
+    ) -> tuple[datetime, AccountSnapshot, AccountPlan]:
+        """One account, observed and planned, and by Infobip's clock when."""
+        snapshot = observe_account(self.services.store, provider, run.fleet, account)
+        now = at or self.services.clock.now() + (provider.skew() or timedelta(0))
+        snapshot = with_readers(self.services, snapshot, now, run.secret)
+        evidence = Evidence(self.services.store, provider, run.fleet, run.values)
+        snapshot, plan = evidence.plan(snapshot, self.services.policy, now, force=run.force, secret=run.secret)
+        return now, snapshot, plan
+
+    def _plan_one(
+        self, fleet: Fleet, values: CurrentValues, account: str, at: datetime | None, secret: str | None
+    ) -> AccountPlan:
         try:
             with self.connected(fleet, account) as provider:
-                snapshot = observe_account(self.services.store, provider, fleet, account)
-            now = at or self.services.clock.now()
-            snapshot = with_readers(self.services, snapshot, now, secret)
-            return plan_account(snapshot, self.services.policy, now, secret=secret)
+                return self._planned(provider, _Run(fleet, values, secret), account, at)[2]
         except RotatorError as error:
             return self._not_observed(fleet, account, error)
         except Exception as error:

@@ -12,6 +12,9 @@ REDACTED: Final = "<redacted>"
 _KEY = re.compile(r"[0-9a-f]{32}-[0-9a-f]{4,8}(?![0-9a-f])(?:-[0-9a-f]+)*", re.IGNORECASE)
 """An Infobip key, also one that was cut off in its second part or later."""
 
+_KEY_VALUE = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?:-[0-9a-f]{1,12})+", re.IGNORECASE)
+"""The same, cut off in its third part or later: more than a name of 32 digits and a suffix has."""
+
 # Every pattern begins with something rare or bounded: hostile text must not cost time that grows with its square.
 _USERINFO = re.compile(
     r"(?<=[a-z0-9+.-])://"
@@ -50,6 +53,11 @@ def _scheme(match: re.Match[str]) -> str:
             known = False
     # "basic authentication" and "app store" are English; a token has digits, mixed case or length.
     return f"{match[1]}{match[2]}{REDACTED}" if known else match[0]
+
+
+def redact_key_values(text: str) -> str:
+    """Take out what has the shape of an Infobip key's value, and nothing else: for names and ids."""
+    return _KEY_VALUE.sub(REDACTED, text)
 
 
 def redact_patterns(text: str) -> str:

@@ -1,29 +1,35 @@
-"""Ending keys whose time has come: superseded ones after their grace, and orphans. Never the key in use."""
+"""Revoking keys whose time has come: superseded ones after their grace, and orphans. Never the key in use."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from rotator.audit import change
 from rotator.context import AccountContext
 from rotator.core.consumers import not_adopted
-from rotator.core.directory import Others
-from rotator.core.holdings import Holdings
 from rotator.core.labels import key_label, parse_key_name, parse_retire_label
 from rotator.core.lifecycle import read_lifecycle
-from rotator.core.model import AccountSnapshot, Action, Key, Reason, SecretEntry
-from rotator.core.orphans import ORPHAN_AGE, stored_here
-from rotator.core.spec import parse_spec
+from rotator.core.model import Action, Key, Reason, SecretEntry
+from rotator.core.orphans import ORPHAN_AGE
+from rotator.core.ownership import Ownership
+from rotator.core.secret import Secret
+from rotator.core.spec import parse_spec, role
 from rotator.core.times import plus
-from rotator.core.values import decode
+from rotator.core.values import contains, decode
 from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, SecretNotFound, StoreError
+from rotator.evidence import prove, unproven, value_field
+from rotator.observe import require_managed
 from rotator.rotation import release_pending, unlabel
 from rotator.telling import REVOKED
 
-LOOK = timedelta(seconds=60)
-"""How old the look that proves a key to be an orphan may be. Whoever stores a key that late waits for longer."""
+LOOK: Final = timedelta(seconds=60)
+"""How old the reads that prove a key to be an orphan may be. Whoever stores a key that late waits for longer."""
+PRUNED_FROM: Final = 95
+"""Versions from which on AWS may have removed some: it keeps about 100."""
+PRUNED_AFTER: Final = timedelta(hours=24)
+"""AWS removes no version that is younger."""
 
 
 @dataclass(slots=True)
@@ -34,25 +40,30 @@ class Revocation:
     action: Action
 
     def revoke(self) -> None:
-        """Revoke a superseded key whose grace is over (or clean up after one that is dead already).
+        """Revoke a superseded key whose grace is over (or clean up after one that is not active any more).
 
         :raises RotatorError: nothing was revoked, or the answer is missing and the next sweep repeats it.
         """
-        key_id = self.action.key_id
+        key_id, version_id = self.action.key_id, self.action.version_id
         assert key_id is not None
+        assert version_id is not None
         target = self._target(key_id)
-        if self.action.reason is Reason.KEY_DEAD and target is not None and target.enabled:
-            raise Changed(f"key {key_id} was not listed, or listed as disabled, and lives: its grace goes on")
-        current_key = self._expected_current()
-        if target is not None and target.enabled:
-            self._current_works(current_key, key_id)
-        # The secret is looked at last, right before the call that ends the key.
-        entry = self._look(key_id, current_key)
-        if target is not None and target.enabled:
-            self._put(entry.name, target, self.action.version_id)
-        self._clean(entry, key_id)
-        fields = {"secret_arn": entry.arn, "secret": entry.name, "version_id": self.action.version_id, "key_id": key_id}
-        self.context.tell(REVOKED, {**fields, "reason": str(self.action.reason)})
+        active = target is not None and target.enabled and not target.expired(self._now())
+        cleaning = self.action.reason is Reason.KEY_NOT_ACTIVE
+        if cleaning and active:
+            raise Changed(f"key {key_id} was not listed, or listed as not active, and is active: its grace goes on")
+        # The secret is read last, right before the call that revokes the key.
+        if target is not None and active:
+            self._check_current(key_id)
+        entry = self._fresh(key_id)
+        if target is not None and active:
+            self._check_owner(entry, version_id, target)
+            self._check_not_in_use(entry, version_id, target)
+            self._put(entry.name, target, version_id)
+        clean_labels(self.context, entry, key_id, str(self.action.reason))
+        if not cleaning or (target is not None and not target.enabled):
+            fields = {"secret_arn": entry.arn, "secret": entry.name, "version_id": version_id, "key_id": key_id}
+            self.context.tell(REVOKED, {**fields, "reason": str(self.action.reason)})
 
     def revoke_orphan(self) -> None:
         """Revoke a key of this deployment that was made and never stored.
@@ -63,63 +74,56 @@ class Revocation:
         assert key_id is not None
         target = self._target(key_id)
         if target is None or not target.enabled:
-            raise Changed(f"key {key_id} is gone or disabled already")
+            raise Changed(f"key {key_id} is not found or disabled already")
         name = parse_key_name(target.name)
+        if self.context.snapshot.copies.get(key_id) != ():
+            raise Changed(f"key {key_id} is not revoked: the managed secrets were not searched for it")
         if name is None or name.deployment != self.context.services.policy.deployment:
             raise Refused(f"key {key_id} is not named by this deployment any more")
         if target.valid_from is None or plus(target.valid_from, ORPHAN_AGE) > self._now():
             raise Changed(f"key {key_id} is too young to be an orphan")
-        store = self.context.services.store
-        mine, others = self.context.snapshot.secrets, Others.of(self.context.snapshot.others)
-        looked = self._now()
-        for listed in (*(entry for entry in mine if name.may_belong_to(entry.name)), *others.named_like(name)):
-            arn, entry = listed.arn, store.describe(listed.arn)
-            spec = parse_spec(entry.tags)
-            if isinstance(spec, tuple) or spec.hold is not None or entry.primary_region not in (None, "", entry.region):
-                raise Changed(f"{entry.name} is left alone now, so it proves nothing about key {key_id}")
-            if self._has_new_value(entry, listed):
-                raise Changed(f"{entry.name} was given a value that was not looked into yet: it may be key {key_id}")
-            if stored_here(target, name, entry) or key_id in read_lifecycle(entry).key_ids():
-                raise Changed(f"key {key_id} is stored in {entry.name}")
-            if name.version_id in entry.versions and self._holds(entry, name.version_id, key_id):
-                raise Refused(
-                    f"key {key_id} is stored in {entry.name} under another key's label",
-                    advice=f"Take the wrong label off version {name.version_id}: the next sweep puts the right one on.",
-                )
-            if name.version_id not in entry.versions and name.version_id in store.version_dates(arn):
-                raise Refused(
-                    f"key {key_id} was stored in {entry.name}, revoked later, and enabled again by somebody",
-                    advice="If it is not needed any more, end it with `rotator revoke --key-id`.",
-                )
+        store, looked = self.context.services.store, self._now()
+        entry = store.describe(self.action.arn)
+        spec = parse_spec(entry.tags)
+        skipped = isinstance(spec, tuple) or spec.hold is not None or entry.deleted_at is not None
+        if skipped or role(entry.tags) != "key" or entry.primary_region not in (None, "", entry.region):
+            raise Changed(f"{entry.name} is skipped now, so it proves nothing about key {key_id}")
+        if not name.is_for(entry.name, entry.arn):
+            raise Refused(f"key {key_id} is not named for {entry.name} any more")
+        if self._has_new_value(entry):
+            raise Changed(f"{entry.name} was given a value that was not read yet: it may be key {key_id}")
+        if key_id in read_lifecycle(entry).key_ids():
+            raise Changed(f"key {key_id} is stored in {entry.name}")
+        versions = store.version_dates(entry.arn)
+        if name.version_id in entry.versions or name.version_id in versions:
+            raise Refused(
+                f"key {key_id} has the name of version {name.version_id} of {entry.name}, which exists: it was enabled "
+                "again, or another key was given that name",
+                advice="If it is not in use, revoke it with `rotator revoke --key-id`.",
+            )
+        if len(versions) >= PRUNED_FROM and plus(target.valid_from, PRUNED_AFTER) <= self._now():
+            raise Refused(
+                f"{entry.name} has {len(versions)} versions, so that of key {key_id} may have been removed by AWS",
+                advice="If the key is not in use, revoke it with `rotator revoke --key-id`.",
+            )
         fields = self._fields(self.action.secret, name.version_id)
         if self._now() - looked > LOOK:
-            raise Changed(f"whether key {key_id} is an orphan was looked up too long ago")
+            raise Changed(f"whether key {key_id} is an orphan was found out too long ago")
         self.context.services.audit.emit("key.orphan_found", "success", **fields)
         self._put(self.action.secret, target, name.version_id)
         self.context.tell(REVOKED, {"secret_arn": self.action.arn or None, **fields})
 
-    def _has_new_value(self, entry: SecretEntry, listed: SecretEntry) -> bool:
+    def _has_new_value(self, entry: SecretEntry) -> bool:
         """Whether somebody stored a value by hand since the listing: it may be the orphan's, to rescue it."""
         life = read_lifecycle(entry)
-        unlabelled = life.unlabelled
-        return unlabelled and life.current_version != read_lifecycle(listed).current_version
-
-    def _holds(self, entry: SecretEntry, version_id: str, key_id: str) -> bool:
-        """Whether a version's value is this key's, whatever its label says."""
-        spec = parse_spec(entry.tags)
-        field = "api_key" if isinstance(spec, tuple) else spec.value_field
-        try:
-            stored = self.context.services.store.read_version(entry.arn, version_id)
-            value = decode(stored.text, field, entry.name).key
-        except (BadSecretValue, SecretNotFound):
-            return False
-        found = self.context.provider.find_by_value(value)
-        return found is not None and found.id == key_id
+        listed = next((each for each in self.context.snapshot.secrets if each.arn == entry.arn), None)
+        before = read_lifecycle(listed).current_version if listed is not None else None
+        return life.unlabelled and life.current_version != before
 
     # ---- steps ------------------------------------------------------------------------------------------------------
 
     def _now(self) -> datetime:
-        return self.context.services.clock.now()
+        return self.context.now()
 
     def _fields(self, secret: str, version_id: str | None) -> dict[str, object]:
         return {
@@ -131,7 +135,7 @@ class Revocation:
         }
 
     def _target(self, key_id: str) -> Key | None:
-        """The key to be ended; asked for freshly where the list does not show it, or shows it as an orphan."""
+        """The key to be revoked; read now where the list does not show it, or shows it as an orphan."""
         listed = self.context.snapshot.keys.get(key_id)
         if listed is not None and self.action.reason is not Reason.ORPHAN:
             return listed
@@ -140,14 +144,18 @@ class Revocation:
         except KeyNotFound:
             return None
 
-    def _expected_current(self) -> str | None:
+    def _current_key(self) -> tuple[str | None, str | None]:
+        """The current version and its key, as the plan saw them."""
         entry = next((entry for entry in self.context.snapshot.secrets if entry.arn == self.action.arn), None)
         if entry is None:
-            return None
+            return None, None
         resolution = self.context.snapshot.resolutions.get(entry.arn)
-        return read_lifecycle(entry).current_key or (resolution.key_id if resolution else None)
+        life = read_lifecycle(entry)
+        return life.current_version, life.current_key or (resolution.key_id if resolution else None)
 
-    def _current_works(self, current_key: str | None, key_id: str) -> None:
+    def _check_current(self, key_id: str) -> None:
+        """The key that consumers get is another one, and authenticates as far as Infobip shows."""
+        _, current_key = self._current_key()
         if current_key is None or current_key == key_id:
             raise Refused(f"key {key_id} is not revoked: what {self.action.secret} holds now is not known")
         current = self.context.provider.get_key(current_key).key
@@ -156,85 +164,69 @@ class Revocation:
                 f"key {key_id} is not revoked: key {current_key}, which {self.action.secret} holds now, does not work",
                 advice="The next sweep replaces it first.",
             )
-        holdings = Holdings.of(self.context.snapshot)
-        others = holdings.others_holding(key_id, self.action.arn)
-        if others:
-            raise Refused(f"key {key_id} is not revoked: {', '.join(others)} holds it as current")
-        lately = holdings.others_in_grace(key_id, self.action.arn, self._now())
-        if lately:
-            raise Changed(f"key {key_id} is not revoked: {', '.join(lately)} held it too, its grace is not over there")
-        self._not_elsewhere(key_id)
 
-    def _not_elsewhere(self, key_id: str) -> None:
-        """No secret whose key is not known holds the key: a copy made by hand, say.
+    def _fresh(self, key_id: str) -> SecretEntry:
+        """The secret, read now, and still as the plan saw it."""
+        entry = self.context.services.store.describe(self.action.arn)
+        spec = require_managed(entry, self.context.account)
+        life = read_lifecycle(entry)
+        if life.problem is not None:
+            raise Refused(f"{entry.name}: {life.problem}")
+        version, current_key = self._current_key()
+        if life.current_key != current_key or life.current_version != version or current_key == key_id:
+            raise Changed(f"{entry.name} has another current key than the plan saw")
+        if self.action.reason is Reason.KEY_NOT_ACTIVE:
+            return entry
+        due = next((item for item in life.retiring if item.key_id == key_id), None)
+        if due is None or due.version_id != self.action.version_id or due.revoke_at > self.context.checked_now():
+            raise Changed(f"key {key_id} of {entry.name} is not due any more")
+        # A consumer that has read the new value stays one that has; the tag may have been set since the plan.
+        readers = self.context.snapshot.readers.get(entry.arn)
+        waits = not_adopted(entry, spec, life, due, self.context.snapshot.keys, readers, self._now())
+        if waits is not None:
+            raise Changed(f"{entry.name}: {waits.detail}")
+        return entry
 
-        Another account's own sweep gives it its label. One of this account was looked up at Infobip, which knew no such
-        key; that is not relied upon here. The values are compared and sent nowhere.
+    def _check_owner(self, entry: SecretEntry, version_id: str, target: Key) -> None:
+        """The labels are true: the target belongs to its version, and the current key to the current version.
+
+        :raises Refused: nothing proves it.
+        """
+        if Ownership(self.context.snapshot, self.context.services.policy.deployment).is_foreign(entry, target):
+            raise Refused(f"key {target.id} of {entry.name} is named for another secret or deployment")
+        version, key_id = self._current_key()
+        for at, key in ((version_id, target.id), (version, key_id)):
+            assert at is not None
+            assert key is not None
+            proof = prove(self.context, entry, at, key)
+            if not proof.ok:
+                raise Refused(f"key {target.id} is not revoked: {unproven(entry, at, key, proof)}")
+
+    def _check_not_in_use(self, entry: SecretEntry, version_id: str, target: Key) -> None:
+        """No managed secret holds it: all others as they were read for this sweep, this one as it is now.
 
         :raises Refused: one does, or can't be read.
         """
         snapshot = self.context.snapshot
-        found = ((entry, snapshot.resolutions.get(entry.arn)) for entry in snapshot.secrets)
-        own = (entry for entry, resolution in found if resolution is not None and resolution.key_id is None)
-        mine = (entry for entry in own if entry.arn != self.action.arn)
-        unlabelled = (*mine, *Others.of(snapshot.others).unlabelled())
-        if not unlabelled or self.action.version_id is None:
-            return
-        store, spec = self.context.services.store, parse_spec(_tags(snapshot, self.action.arn))
-        field = "api_key" if isinstance(spec, tuple) else spec.value_field
-        stored = store.read_version(self.action.arn, self.action.version_id)
-        value = decode(stored.text, field, self.action.secret).key.reveal()
-        for entry in unlabelled:
-            try:
-                held = value in store.read_current(entry.arn).text.reveal()
-            except (BadSecretValue, SecretNotFound):
-                continue
-            except StoreError as error:
-                text = f"key {key_id} is not revoked: {entry.name} may hold it and can't be read: {error}"
-                raise Refused(text) from None
-            if held:
-                where = "" if entry in snapshot.secrets else " of another account"
-                raise Refused(f"key {key_id} is not revoked: {entry.name}{where} holds it as current")
-
-    def _look(self, key_id: str, current_key: str | None) -> SecretEntry:
-        entry = self.context.services.store.describe(self.action.arn)
-        spec = parse_spec(entry.tags)
-        if isinstance(spec, tuple):
-            raise Refused(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].mend)
-        if spec.hold is not None:
-            raise Refused(f'{entry.name} is on hold: "{spec.hold}"')
-        if spec.account != self.context.account or entry.deleted_at is not None:
-            raise Changed(f"{entry.name} was moved to another account or scheduled for deletion")
-        life = read_lifecycle(entry)
-        if life.problem is not None:
-            raise Refused(f"{entry.name}: {life.problem}")
-        if life.current_key != current_key or current_key == key_id:
-            raise Changed(f"{entry.name} has another current key than the plan saw")
-        due = next((item for item in life.retiring if item.key_id == key_id), None)
-        dead = self.action.reason is Reason.KEY_DEAD
-        if due is None or (due.revoke_at > self._now() and not dead):
-            raise Changed(f"key {key_id} of {entry.name} is not due any more")
-        if not dead:
-            # A consumer that has read the new value stays one that has; the tag may have been set since the plan.
-            readers = self.context.snapshot.readers.get(entry.arn)
-            waits = not_adopted(entry, spec, life, due, self.context.snapshot.keys, readers, self._now())
-            if waits is not None:
-                raise Changed(f"{entry.name}: {waits.detail}")
-        return entry
+        found = snapshot.copies.get(target.id)
+        if found is None:
+            raise Changed(f"key {target.id} is not revoked: the managed secrets were not searched for it")
+        if found:
+            raise Refused(f"key {target.id} is not revoked: {', '.join(found)} still holds it")
+        store = self.context.services.store
+        content = store.read_many([entry.arn]).get(entry.arn)
+        try:
+            value = decode(store.read_version(entry.arn, version_id).text, value_field(entry), entry.name).key
+        except (BadSecretValue, StoreError):
+            return  # proven by name: what can't be read, or is no key, is nobody's to use
+        if isinstance(content, Secret) and contains(content, value):
+            raise Refused(f"key {target.id} is not revoked: {entry.name} still holds it")
 
     def _put(self, secret: str, target: Key, version_id: str | None) -> None:
+        now = self.context.checked_now()
         if not self.context.budget.take_update():
             raise Changed(f"today's updates are used up, key {target.id} waits", advice="The next sweep goes on.")
-        revoke_key(self.context, target, self._now(), self._fields(secret, version_id))
-
-    def _clean(self, entry: SecretEntry, key_id: str) -> None:
-        """Take the key's labels off. What is left by a crash is found as a dead key's labels by the next sweep."""
-        clean_labels(self.context, entry, key_id, str(self.action.reason))
-
-
-def _tags(snapshot: AccountSnapshot, arn: str) -> Mapping[str, str]:
-    """A secret's tags, as they were observed."""
-    return next((entry.tags for entry in snapshot.secrets if entry.arn == arn), {})
+        revoke_key(self.context, target, now, self._fields(secret, version_id))
 
 
 def revoke_key(context: AccountContext, target: Key, now: datetime, fields: dict[str, object]) -> None:

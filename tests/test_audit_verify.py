@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tracemalloc
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from rotator.audit import NO_LINE, Audit
 from rotator.audit_verify import MOST_PROBLEMS, ProblemKind, verify
+from rotator.cli import main
 from rotator.errors import ConfigurationError
 from tests.test_audit import make
 
@@ -49,10 +51,59 @@ def test_an_untouched_file_is_whole(tmp_path: Path) -> None:
     assert (report.open_runs, report.unlinked_runs, report.problems) == ((), (), ())
 
 
-def test_an_empty_file_is_whole_and_a_missing_one_is_said(tmp_path: Path) -> None:
-    (tmp_path / "a").touch()
-    assert verify(tmp_path / "a").ok
-    assert verify(tmp_path / "a").lines == 0
+LOG = json.dumps({"timestamp": "x", "level": "info", "log": "rotator", "event": "hello", "run_id": "r"}).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "detail"),
+    [
+        (b"", "is empty"),
+        (b"\n\n", "has no audit line: 2 empty lines"),
+        (b'{"level": "info"}\n[1]\n3\n', "has no audit line: 3 lines of other JSON"),
+        (LOG + b"\n", "has no audit line: 1 line of other JSON"),
+        (b"Dear all,\nhello\n", "has no audit line: 2 lines of text"),
+        (bytes(range(256)) * 40, "has no audit line: it is binary"),
+        (gzip.compress(b"{}\n" * 9), "has no audit line: it is binary"),
+        ("{}\n".encode("utf-16"), "has no audit line: it is binary"),
+        (b'{"a": 1}\nx\n', "has no audit line: 1 line of other JSON, 1 line of text"),
+        (b"\0" * 5_000_000, "has no audit line: it is binary"),
+        (b"x" * 5_000_000, "has no audit line: 1 line of text"),
+    ],
+    ids=lambda value: repr(value[:20]),
+)
+def test_a_file_without_an_audit_line_is_not_intact(tmp_path: Path, content: bytes, detail: str) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(content)
+    report = verify(path)
+    assert not report.ok
+    assert report.problems[0].kind is ProblemKind.NO_AUDIT_LINES
+    assert (report.problems[0].line, report.problems[0].detail) == (0, f"the file {detail}")
+
+
+@pytest.mark.parametrize("content", [b"", b'{"level": "info"}\n', b"hello\n", b"\x00\xff\xfe\n"], ids=repr)
+def test_the_command_calls_no_such_file_intact(
+    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(content)
+    assert main(["audit", "verify", str(path)]) == 1
+    said = capsys.readouterr().out
+    assert "is intact" not in said
+    assert "no audit line" in said or "is empty" in said
+    assert "--audit-file" in said
+    assert main(["audit", "verify", str(path), "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert (document["ok"], document["audit_lines"]) == (False, 0)
+    assert document["problems"][0]["kind"] == "no-audit-lines"
+
+
+def test_a_foreign_file_that_cant_be_read_is_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (tmp_path, tmp_path / "missing"):
+        assert main(["audit", "verify", str(path)]) == 2
+        assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_file_that_cant_be_read_is_said(tmp_path: Path) -> None:
     for path in (tmp_path / "missing", tmp_path):
         with pytest.raises(ConfigurationError, match="cannot be read"):
             verify(path)

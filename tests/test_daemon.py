@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from apscheduler.events import EVENT_JOB_EXECUTED
 
 from rotator.bootstrap import Foundation, NoEvents
 from rotator.cli.schedule import make_schedule
@@ -23,9 +24,12 @@ from rotator.daemon import Daemon, Health, StoppableClock, Stopped
 from rotator.log import LineStream, configure
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.settings import Settings
+from rotator.timetable import Schedule
+from tests.clocks import SettableClocks
 from tests.world import DAY, World
 
 PATIENCE = 60
+MORNING = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 HOURLY = make_schedule("1h", None, None, "0s")
 
 
@@ -313,18 +317,80 @@ def test_the_clock_wakes_up_to_stop() -> None:
 
 
 def test_health_turns_after_three_sweeps_without_success() -> None:
-    now = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-    health = Health(HOURLY, lambda: now)
+    clocks = SettableClocks(MORNING)
+    health = Health(HOURLY, clocks.both)
     assert health() == (True, {"last_success": None, "unhealthy_from": "2026-03-02T12:00:00Z"})
-    now += timedelta(hours=3, seconds=-1)
+    clocks.pass_time(timedelta(hours=3, seconds=-1))
     assert health()[0]
     health.succeeded()
-    now += timedelta(hours=3)
+    clocks.pass_time(timedelta(hours=3))
     well, details = health()
     assert not well
-    assert details == {"last_success": "2026-03-02T11:59:59Z", "unhealthy_from": "2026-03-02T14:59:59Z"}
+    assert details == {
+        "last_success": "2026-03-02T11:59:59Z",
+        "unhealthy_from": "2026-03-02T14:59:59Z",
+        "reason": "no sweep has succeeded for 3 h",
+    }
     health.succeeded()
     assert health()[0]
+
+
+def test_no_setting_of_the_clock_hides_that_nothing_succeeds() -> None:
+    for ahead in (timedelta(days=30), timedelta(0)):
+        clocks = SettableClocks(MORNING + ahead)
+        health = Health(HOURLY, clocks.both)
+        clocks.set_by(-ahead)
+        for _ in range(6):
+            clocks.pass_time(timedelta(minutes=31))
+            clocks.set_by(timedelta(minutes=-31))
+        assert not health()[0]
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        (-30 * DAY, "the last success lies 30 d in the future: the clock was set back"),
+        (30 * DAY, "the last success lies 30 d in the past: the clock was set forward"),
+        (timedelta(seconds=-59), None),
+        (timedelta(hours=2), None),
+    ],
+    ids=str,
+)
+def test_a_success_under_a_wrong_clock_is_none(step: timedelta, reason: str | None) -> None:
+    clocks = SettableClocks(MORNING)
+    health = Health(HOURLY, clocks.both)
+    health.succeeded()
+    clocks.set_by(step)
+    well, details = health()
+    assert (well, details.get("reason")) == (reason is None, reason)
+    health.succeeded()
+    assert health()[0]
+
+
+@pytest.mark.parametrize("step", [-30 * DAY, 30 * DAY], ids=str)
+@pytest.mark.parametrize("schedule", [HOURLY, make_schedule(None, "0 * * * *", None, "0s")], ids=str)
+def test_a_daemon_whose_clock_is_set_goes_on_sweeping(site: Site, schedule: Schedule, step: timedelta) -> None:
+    site.world.managed("prod/sms")
+    clocks = SettableClocks(MORNING)
+    daemon = site.daemon(schedule=schedule, clocks=clocks.both)
+    swept = threading.Semaphore(0)
+    daemon._scheduler.add_listener(lambda _: swept.release(), EVENT_JOB_EXECUTED)
+
+    def next_sweep(length: timedelta) -> None:
+        clocks.pass_time(length)
+        daemon._scheduler.wakeup()  # it reads the clocks every minute
+        assert swept.acquire(timeout=PATIENCE)
+
+    started(daemon)
+    next_sweep(timedelta(0))
+    clocks.set_by(step)
+    assert not daemon.health()[0]
+    next_sweep(timedelta(minutes=5))
+    assert daemon.health()[0]
+    for _ in range(3):
+        next_sweep(timedelta(hours=1))
+    assert daemon.stop(PATIENCE)
+    assert sum(map(site.finished, site.lines.kept)) == 5
 
 
 def test_sweep_after_sweep_takes_no_more_memory(site: Site) -> None:

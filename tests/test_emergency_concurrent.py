@@ -24,7 +24,7 @@ from tests.emergencies import (
     plan_for,
     revoke,
 )
-from tests.world import DAY, World
+from tests.world import DAY, HOUR, World
 
 REPLACING = [REPLACE_FIRST, REVOKE_FIRST]
 
@@ -63,8 +63,8 @@ def test_the_next_rotations_pending_key_is_not_the_incidents() -> None:
     in_grace(world)
     assert revoke(world, incident="INC-1").ok
     made = world.current_key(NAME)
-    world.store.tag(NAME, {"rotator:max-age": "2d"})
-    world.pass_time(3 * DAY)
+    world.store.tag(NAME, {"rotator:max-age": "12h"})
+    world.pass_time(20 * HOUR)
     _killed_sweep(world, "stage")
     (pending,) = (key for key in world.live_keys() if key.id != made.id)
     report = revoke(world, incident="INC-1")

@@ -66,6 +66,13 @@ def test_the_unit_starts_the_daemon_and_stops_it_as_it_wants_to_be_stopped() -> 
     assert service["RestartPreventExitStatus"] == "2"
 
 
+def test_the_unit_waits_for_the_right_time() -> None:
+    text = UNIT.read_text(encoding="utf-8")
+    for name in ("Wants", "After"):
+        (targets,) = re.findall(rf"^{name}=(.*)$", text, re.MULTILINE)
+        assert "time-sync.target" in targets.split()
+
+
 def test_the_unit_is_locked_up() -> None:
     service = dict(unit()["Service"])
     on = ("DynamicUser", "NoNewPrivileges", "PrivateDevices", "PrivateTmp", "ProtectHome", "MemoryDenyWriteExecute")

@@ -25,7 +25,7 @@ def test_a_key_that_one_listing_does_not_show_keeps_its_grace() -> None:
 
     world.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, method="GET", path="/settings/2/api-keys$", hook=mangle))
     sweep = world.sweep()
-    dead = [result for result in sweep.results if result.action.reason is Reason.KEY_DEAD]
+    dead = [result for result in sweep.results if result.action.reason is Reason.KEY_NOT_ACTIVE]
     assert [(result.action.key_id, result.outcome) for result in dead] == [(old.id, Outcome.DEFERRED)]
     assert world.infobip.authenticates(str(old.value))
     assert any(f"rotator:retire:{old.id}" in label for labels in world.labels("prod/sms").values() for label in labels)

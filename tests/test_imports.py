@@ -24,7 +24,7 @@ LAMBDA_SIDE = sorted(
     f"{'.'.join(path.parent.relative_to(ROOT).parts)}.{path.stem}".removesuffix(".__init__")
     for folder in ("rotator", "rotator/core", "rotator/infobip", "rotator/aws")
     for path in (ROOT / folder).glob("*.py")
-    if path.stem not in {"daemon", "demo", "metrics_server", "__main__"}
+    if path.stem not in {"daemon", "demo", "metrics_server", "timetable", "__main__"}
 )
 
 

@@ -39,6 +39,24 @@ FORMS: dict[str, Callable[[str], str]] = {
     "url part": lambda text: quote(text, safe=""),
     "form": quote_plus,
     "lower-case percent": lambda text: re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), quote(text, safe="")),
+    "URL, every character": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+    "URL of that": lambda text: "".join(f"%25{byte:02X}" for byte in text.encode()),
+    "JavaScript's escape": lambda text: "".join(f"%u{ord(each):04x}" for each in text),
+    "json, every character": lambda text: "".join(f"\\u{ord(each):04x}" for each in text),
+    "json, every character, in json": lambda text: json.dumps("".join(f"\\u{ord(each):04X}" for each in text)),
+    "html, every character": lambda text: "".join(f"&#{ord(each)};" for each in text),
+    "html, every character, in hex": lambda text: "".join(f"&#x{ord(each):X};" for each in text),
+    "html, every character, in a URL": lambda text: quote("".join(f"&#x{ord(each):x};" for each in text)),
+    "bytes, every character": lambda text: "".join(f"\\x{byte:02x}" for byte in text.encode()),
+    "bytes, in octal": lambda text: "".join(f"\\{byte:03o}" for byte in text.encode()),
+    "every second character": lambda text: "".join(
+        f"%{ord(each):02x}" if number % 2 and each.isascii() else each for number, each in enumerate(text)
+    ),
+    "hex": lambda text: text.encode().hex(),
+    "hex, upper case": lambda text: text.encode().hex().upper(),
+    "base64 of JSON": lambda text: base64.b64encode(json.dumps({"a": text}).encode()).decode(),
+    "base64 of a URL": lambda text: base64.b64encode(quote(text, safe="").encode()).decode(),
+    "base64 in a URL": lambda text: quote(base64.b64encode(text.encode()).decode(), safe=""),
     "base64": lambda text: base64.b64encode(text.encode()).decode(),
     "base64, no padding": lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="),
 }
@@ -154,7 +172,7 @@ def test_scrub_goes_into_everything() -> None:
             "password": 12345,
             "Authorization": ["App x"],
             "token": None,
-            "hunter2x": ("hunter2x", b"\xffhunter2x", {"hunter2x"}),
+            KEY: ("hunter2x", b"\xffhunter2x", {"hunter2x"}),
             Reason.EXPIRING: Reason.EXPIRED,
             "value": Secret("hunter2x"),
             "at": at,
@@ -252,3 +270,78 @@ def test_a_placeholder_in_a_secret_does_not_blank_that_word_everywhere() -> None
     redactor.learn_value('{"api_key": "main", "password": "correct-horse"}')
     assert redactor.redact("prod/sms of account main") == "prod/sms of account main"
     assert redactor.redact("said correct-horse") == f"said {REDACTED}"
+
+
+def test_names_win_over_learnt_values_even_in_sentences() -> None:
+    redactor = Redactor(["expiring"])
+    for text in ("prod/payments", "payments", "hunter2", "expiring"):
+        redactor.learn(text)
+    redactor.spare(["prod/payments", "main"])
+    for text in ("prod/payments: no", "(prod/payments)", "rotate prod/payments.", "s=prod/payments", "is expiring"):
+        assert redactor.redact(text) == text
+    assert redactor.redact("prod/payments2") == f"{REDACTED}2"
+    assert redactor.redact("other/payments") == f"other/{REDACTED}"
+    assert redactor.redact("main hunter2") == f"main {REDACTED}"
+    redactor.forget()  # of the names only those stay that were there from the beginning
+    for text in ("prod/payments", "expiring"):
+        redactor.learn(text)
+    assert redactor.redact("prod/payments is expiring") == f"{REDACTED} is expiring"
+
+
+def test_what_looks_random_is_taken_out_of_our_own_text_too() -> None:
+    redactor = Redactor()
+    for text in ("plain-words-only", "Tr0ub4dor&3x", "token-0123456789abcdef"):
+        redactor.learn(text)
+    shown = redactor.redact_own("plain-words-only Tr0ub4dor&3x token-0123456789abcdef")
+    assert shown == f"plain-words-only {REDACTED} {REDACTED}"
+
+
+def test_short_words_in_secrets_are_not_learnt_but_short_passwords_are() -> None:
+    redactor = Redactor()
+    redactor.learn_value("hunter2")
+    redactor.learn_value('{"password": "s3cret!", "token": "prod"}')
+    assert redactor.redact("hunter2, s3cret!, prod") == f"{REDACTED}, {REDACTED}, prod"
+
+
+def test_scrub_leaves_names_ids_times_and_constants() -> None:
+    redactor = Redactor()
+    fields = {
+        "secret": "prod/payments",
+        "key_id": "A1B2C3D4",
+        "new_version_id": "version-of-it",
+        "reason": "expiring",
+        "expires_at": "2026-12-01T10:00:00Z",
+        "until": "2026-12-01T10:00:00Z",
+        "strategy": "replace-first",
+        "revoked": ["A1B2C3D4"],
+        "results": [{"kind": "rotate", "outcome": "done", "account": "main-account", "duration_ms": 12345678}],
+    }
+    for text in ("prod/payments", "A1B2C3D4", "version-of-it", "expiring", "2026-12-01T10:00:00Z", "replace-first"):
+        redactor.learn(text)
+    for text in ("rotate", "done", "main-account", "12345678", "strategy", "results", "expires_at"):
+        redactor.learn(text)
+    assert redactor.scrub(fields) == fields
+    assert redactor.scrub({"error": "no main-account here"}) == {"error": f"no {REDACTED} here"}
+
+
+@given(
+    # Without what HTML cannot name by a number: control characters, half characters, numbers that are no character.
+    st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn", "Z"]), min_size=4, max_size=20),
+    st.text(max_size=20),
+    st.data(),
+)
+def test_no_mixture_of_escapes_hides_a_secret(secret: str, before: str, data: st.DataObject) -> None:
+    """Each character in a way of its own; whole layers around that."""
+    ways: list[Callable[[str], str]] = [
+        lambda each: f"&#{ord(each)};",
+        lambda each: f"&#x{ord(each):x};",
+        lambda each: f"\\U{ord(each):08x}",
+        lambda each: f"\\u{{{ord(each):x}}}",
+    ]
+    layers: list[Callable[[str], str]] = [quote, json.dumps, html.escape]
+    written = "".join(data.draw(st.sampled_from(ways))(each) for each in secret)
+    for _ in range(data.draw(st.integers(0, 2))):
+        written = data.draw(st.sampled_from(layers))(written)
+    redactor = Redactor()
+    redactor.learn(secret)
+    assert redactor._redact_learned(f"{before} {written}") != f"{before} {written}"

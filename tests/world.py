@@ -137,7 +137,7 @@ class World:
             self._learned.add(text)
             self.redactor.learn(text)
 
-    def connect(self, entry: SecretEntry, text: Secret) -> KeyProvider:
+    def connect(self, entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
         """The real client, its connections ending in the simulated Infobip."""
         credentials = parse_credentials(entry.name, text)
         return InfobipClient(
@@ -146,6 +146,7 @@ class World:
             learn=self.learn,
             rng=random.Random(self.rng.random()),
             adapters=lambda: InProcessAdapter(self.infobip),
+            fall_back_to_basic=emergency,
         )
 
     def services(self, trigger: Trigger = Trigger.SCHEDULE) -> Services:

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 class EventBridge:
     """An :class:`~rotator.ports.EventSink` on an event bus, for one run. Thread safe.
 
-    A detail holds names, ids and reasons, and is redacted all the same: an error's text comes from outside.
+    A detail holds names, ids and constants, which stay as they are, and text from outside, which is redacted.
 
     :param bus: the event bus's name or ARN.
     :param connect: makes an ``events`` client; called once, at the first event, so that a run without any pays nothing.

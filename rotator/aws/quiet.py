@@ -39,9 +39,10 @@ _LOUD: Final = (
 
 
 class _NoBodies(logging.Filter):
-    """Lets pass what is for people: INFO and above."""
+    """Lets pass what is for people: INFO and above, without tracebacks, which quote the answer that can't be parsed."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        record.exc_info = record.exc_text = None
         return record.levelno >= logging.INFO
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from traceback import clear_frames
@@ -15,12 +15,22 @@ from rotator.aws.aws_errors import UnreadableAnswer, may_have_happened, translat
 from rotator.core.model import SecretEntry
 from rotator.core.secret import Secret
 from rotator.core.versions import idle_versions
-from rotator.errors import BadSecretValue, PreconditionFailed, SecretNotFound, StoreRejected, StoreUnavailable
+from rotator.errors import (
+    BadSecretValue,
+    PreconditionFailed,
+    SecretNotFound,
+    StoreError,
+    StoreRejected,
+    StoreUnavailable,
+)
 from rotator.ports import StoredValue
 
 _T = TypeVar("_T")
 _ROLE_TAG: Final = "rotator:role"
+_ACCOUNT_TAG: Final = "rotator:account"
 _PAGE: Final = 100
+_BATCH: Final = 20
+_NO_VALUE: Final = "ResourceNotFoundException"
 _CURRENT: Final = "AWSCURRENT"
 _PREVIOUS_ONLY: Final = frozenset({"AWSPREVIOUS"})
 _AWS_LABELS: Final = {label: label for label in (_CURRENT, "AWSPENDING", "AWSPREVIOUS")}
@@ -32,6 +42,7 @@ _PROOF: Final = {
     "ListSecrets": "SecretList",
     "ListSecretVersionIds": "Versions",
     "GetSecretValue": "VersionId",
+    "BatchGetSecretValue": "SecretValues",
     "PutSecretValue": "VersionId",
 }
 
@@ -49,11 +60,19 @@ class SecretsManagerStore:
 
     :param client: a ``secretsmanager`` client, see :func:`rotator.aws.clients.secrets_client`.
     :param learn: called with the text of every value that is read, so that a redactor knows it.
+    :param spare: called with the names and ids of every secret that is listed, which a redactor never takes out.
     """
 
-    def __init__(self, client: Any, *, learn: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        client: Any,
+        *,
+        learn: Callable[[str], None] | None = None,
+        spare: Callable[[Iterable[str]], None] = lambda _: None,
+    ) -> None:
         self._client = client
         self._learn = learn
+        self._spare = spare
         self._attempts = threading.local()
         service = client.meta.service_model.service_id.hyphenize()
         client.meta.events.register(f"response-received.{service}.*", self._note_attempt)
@@ -66,6 +85,7 @@ class SecretsManagerStore:
             for entry in _understood(partial(_entries, page), "ListSecrets"):
                 if _ROLE_TAG in entry.tags:  # AWS matches prefixes of tag keys
                     found[entry.arn] = entry
+                    self._spare((entry.name, entry.arn, entry.tags.get(_ACCOUNT_TAG, ""), *entry.versions))
         return tuple(sorted(found.values(), key=lambda entry: (entry.name, entry.arn)))
 
     def describe(self, secret_id: str) -> SecretEntry:
@@ -81,6 +101,55 @@ class SecretsManagerStore:
     def read_version(self, secret_id: str, version_id: str) -> StoredValue:
         """One version's value; ``SecretNotFound`` where it is gone or empty, ``BadSecretValue`` where it is binary."""
         return self._read(secret_id, {"SecretId": secret_id, "VersionId": version_id})
+
+    def read_many(self, secret_ids: Sequence[str]) -> Mapping[str, Secret | StoreError]:
+        """The content behind ``AWSCURRENT`` of each, by ARN, 20 a call: a text, or a binary value as Latin-1.
+
+        An error stands for one that can't be read; one without a value is left out. Where AWS (or an emulator that
+        fails the whole batch for one secret) refuses a batch, its secrets are read one by one.
+        """
+        found: dict[str, Secret | StoreError] = {}
+        for start in range(0, len(secret_ids), _BATCH):
+            batch = secret_ids[start : start + _BATCH]
+            try:
+                found |= self._read_batch(batch)
+            except StoreError:
+                found |= {arn: content for arn in batch if (content := self._read_content(arn)) is not None}
+        return found
+
+    def _read_batch(self, arns: Sequence[str]) -> dict[str, Secret | StoreError]:
+        """:raises StoreError: the call as a whole failed."""
+        raw = self._call("BatchGetSecretValue", "", {"SecretIdList": list(arns)})
+        found: dict[str, Secret | StoreError] = {}
+        for value in raw.pop("SecretValues", ()):
+            read = self._content(value)
+            if read is not None:
+                found[str(value.get("ARN"))] = read
+        missing = [arn for arn in arns if arn not in found]
+        without = {str(error.get("SecretId")) for error in raw.get("Errors", ()) if error.get("ErrorCode") == _NO_VALUE}
+        for arn in missing:
+            if arn not in without and (content := self._read_content(arn)) is not None:
+                found[arn] = content  # by itself it says exactly what is wrong
+        return found
+
+    def _read_content(self, arn: str) -> Secret | StoreError | None:
+        try:
+            raw = self._call("GetSecretValue", arn, {"SecretId": arn, "VersionStage": _CURRENT})
+        except SecretNotFound:
+            return None
+        except StoreError as error:
+            return error
+        return self._content(raw)
+
+    def _content(self, raw: dict[str, Any]) -> Secret | None:
+        text, binary = raw.pop("SecretString", None), raw.pop("SecretBinary", None)
+        if isinstance(binary, bytes):
+            text = binary.decode("latin-1")
+        if not isinstance(text, str):
+            return None
+        if self._learn is not None:
+            self._learn(text)
+        return Secret(text)
 
     def version_dates(self, secret_id: str) -> Mapping[str, datetime]:
         """When each version that holds a value was created, in UTC; those without labels too, while AWS keeps them."""

@@ -36,7 +36,8 @@ def verify(options: Options, file: str) -> int:
     Each audit line carries the digest of the one before it, so a change
     shows. Lines cut off the very end do not: send them elsewhere as well.
 
-    Exits 0 where it is intact, 1 where it is not, 2 where it can't be read.
+    Exits 0 where it is intact, 1 where it is not or has no audit line at
+    all, 2 where it can't be read.
 
     \b
     Examples:
@@ -79,6 +80,10 @@ def _show(output: Output, report: VerifyReport) -> None:
     if report.other_lines:
         found += f", {counted(report.other_lines, 'other line')}"
     name = shown(str(report.path), 200)
+    if not report.audit_lines:
+        output.text(f"{name} is not an audit file: {shown(report.problems[0].detail)}.")
+        output.text("Name the file that --audit-file wrote. If this is it, its lines were taken out: use another copy.")
+        return
     if report.problems:
         rows = [(styled(str(each.kind), "red"), shown(each.detail)) for each in report.problems[:MOST_ROWS]]
         output.text(grid(rows, (11,)), "")

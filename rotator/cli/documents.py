@@ -144,7 +144,7 @@ def emergency_document(plan: EmergencyPlan, report: EmergencyReport | None, run:
             }
             for kill in plan.kills
         ],
-        "replaced": [entry.name for entry in plan.replaced],
+        "replaced": [entry.name for entry in plan.replaceable],
         "notes": list(plan.notes),
         "confirmed": report is not None,
         "steps": [
@@ -158,6 +158,6 @@ def emergency_document(plan: EmergencyPlan, report: EmergencyReport | None, run:
             }
             for step in (report.steps if report is not None else ())
         ],
-        "errors": list(report.errors) if report is not None else [],
+        "errors": list(report.errors if report is not None else plan.errors),
         **run,
     }

@@ -74,7 +74,7 @@ def inventory(options: Options, account: str | None, every: bool, as_csv: bool) 
         if options.json:
             output.document(inventory_document(found, broken, now))
         elif as_csv:
-            output.write(inventory_csv(found, options.redact))
+            output.write(inventory_csv(found, app.redactor.redact))
         else:
             for each in found:
                 output.text(*_parts(each, now))
@@ -83,7 +83,7 @@ def inventory(options: Options, account: str | None, every: bool, as_csv: bool) 
             output.text(_next(found, failed=bool(broken)))
         if as_csv and broken:
             said = "; ".join(f"account {shown(plan.account, 60)}: {plan.error}" for plan in broken)
-            raise Failure(options.redact(f"the list is not complete: {said}"), "`rotator doctor` looks closer.")
+            raise Failure(app.redactor.redact(f"the list is not complete: {said}"), "`rotator doctor` looks closer.")
         return 1 if broken else 0
 
 

@@ -12,6 +12,7 @@ from rotator.cli.documents import time_text
 from rotator.core.inventory import Inventory, KeyRow, SecretRow
 from rotator.core.model import AccountPlan
 from rotator.core.text import printable
+from rotator.redact_patterns import redact_key_values, redact_patterns
 
 COLUMNS: Final = (
     "account",
@@ -53,14 +54,15 @@ def inventory_csv(found: Sequence[Inventory], redact: Callable[[str], str]) -> s
 
     A cell that a spreadsheet would take for a formula gets an apostrophe in front.
 
-    :param redact: takes out of a cell what must not be seen.
+    :param redact: takes out of a detail what must not be seen; names and ids stay as they are.
     """
+    own = {"detail": redact, "key_name": redact_patterns}  # what is neither a name of ours nor an id
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     for each in found:
         for cells in _lines(each):
-            writer.writerow([_safe(cells.get(column), redact) for column in COLUMNS])
+            writer.writerow([_safe(cells.get(column), own.get(column, redact_key_values)) for column in COLUMNS])
     return buffer.getvalue()
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 import click
 
 from rotator.settings import LOG_LEVELS
+
+if TYPE_CHECKING:
+    from rotator.redact import Redactor
 
 F = TypeVar("F", bound=Callable[..., Any])
 LogFormat = Literal["json", "console"]
@@ -20,7 +23,7 @@ class Options:
     """What the command line says for every command; ``None`` where it says nothing.
 
     :param json: one JSON document on stdout instead of text for people.
-    :param redact: takes out of results what must not be seen; knows more once a command has read values.
+    :param redactor: takes out of results what must not be seen; knows more once a command has read values.
     :param said: whether that document was written already, so that an error makes no second one of it.
     :param stdout_closed: whether the caller closed stdout: what is written goes nowhere, and that is an error.
     :param unwritten: why output could not be written. It is said at the end: no work is left undone for it.
@@ -32,7 +35,7 @@ class Options:
     log_level: str | None = None
     audit_file: str | None = None
     json: bool = False
-    redact: Callable[[str], str] = str
+    redactor: Redactor | None = None
     said: bool = False
     stdout_closed: bool = False
     unwritten: OSError | ValueError | None = None

@@ -61,7 +61,9 @@ class Output:
     def document(self, fields: dict[str, Any]) -> None:
         """The one JSON document."""
         self._options.said = True
-        self.write(_harmless(json.dumps(self._redacted(fields), ensure_ascii=False, indent=2)) + "\n")
+        redactor = self._options.redactor
+        shown = fields if redactor is None else redactor.scrub(fields)
+        self.write(_harmless(json.dumps(shown, ensure_ascii=False, indent=2)) + "\n")
 
     def text(self, *parts: RenderableType) -> None:
         """Text for people, wrapped; nothing where the result is JSON."""
@@ -76,7 +78,8 @@ class Output:
         buffer.seek(0)
         buffer.truncate()
         # rich fills columns with blanks up to the right edge; nobody wants to copy them.
-        self.write(self._options.redact("".join(f"{line.rstrip()}\n" for line in drawn.splitlines())))
+        redactor, whole = self._options.redactor, "".join(f"{line.rstrip()}\n" for line in drawn.splitlines())
+        self.write(whole if redactor is None else redactor.redact_own(whole))
 
     def write(self, text: str) -> None:
         """As it is. That it could not be written is said when the command ends: a leaked key dies all the same."""
@@ -91,18 +94,6 @@ class Output:
         except (OSError, ValueError) as error:
             discard_stdout()
             self._options.unwritten = self._options.unwritten or error
-
-    def _redacted(self, value: Any) -> Any:
-        """Names of fields are our own; texts may come from anywhere."""
-        match value:
-            case str():
-                return self._options.redact(value)
-            case dict():
-                return {name: self._redacted(item) for name, item in value.items()}
-            case list():
-                return [self._redacted(item) for item in value]
-            case _:
-                return value
 
     @cached_property
     def _console(self) -> Console:

@@ -155,7 +155,7 @@ def _done_words(result: Result) -> str:
             return f"the label {shown(action.detail)} contradicted the others and is gone"
         case ActionKind.RETIRE:
             return f"{key_words(action.key_id)} retires; {shown(told(action.detail))}"
-        case ActionKind.REVOKE if action.reason is Reason.KEY_DEAD:
+        case ActionKind.REVOKE if action.reason is Reason.KEY_NOT_ACTIVE:
             return f"{key_words(action.key_id)} was dead already; its labels are gone"
         case ActionKind.REVOKE:
             return f"{key_words(action.key_id)} is revoked ({action.reason})"

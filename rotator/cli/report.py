@@ -57,7 +57,7 @@ def report(options: Options, file: str, account: str | None, audit: str | None, 
         found = [gather_account(snapshot, policy, now, days=days) for snapshot in snapshots]
         found += [AccountReport(plan) for plan in plans]
         broken = [each.plan for each in found if each.plan.error is not None]
-        page = render(Report(now, policy.deployment, tuple(found), lines, skipped), app.redactor.redact)
+        page = render(Report(now, policy.deployment, tuple(found), lines, skipped), app.redactor.redact_own)
         if target is None:
             output.write(page)
             return 1 if broken else 0

@@ -27,7 +27,7 @@ _NOT_CONFIRMED: Final = 2
 @click.option("--leaked-key-stdin", is_flag=True, help="From stdin: a value, a text, a scanner's report.")
 @click.option("--account", metavar="A", help="The Infobip account that the key belongs to.")
 @click.option("--reason", required=True, metavar="R", help="Why, in your words; it stands in the audit.")
-@click.option("--incident", metavar="I", help="Your incident's number; repeating it makes no second key.")
+@click.option("--incident", metavar="I", help="Your incident's number: for 24 hours, the same one is a retry.")
 @click.option(
     "--strategy",
     type=click.Choice(STRATEGIES),
@@ -85,7 +85,7 @@ def revoke(
     from rotator.cli.documents import emergency_document
     from rotator.cli.live import watched
     from rotator.cli.revoke_report import failed, revoke_report
-    from rotator.cli.revoke_text import look_parts, report_parts
+    from rotator.cli.revoke_text import look_parts, note_parts, report_parts
     from rotator.emergency import Emergency, EmergencyReport, Strategy, Target
     from rotator.emergency.intake import LeakOutcome
 
@@ -110,17 +110,20 @@ def revoke(
             )
         run = {"run_id": app.audit.run_id, "incident": incident}
         reports: list[EmergencyReport | None] = []
+        looked: list[EmergencyPlan] = []
         for plan in plans:
             if not yes:
-                looked = _looked(emergency, plan)
-                output.text(*look_parts(looked, app.clock.now()))
+                looked.append(_looked(emergency, plan))
+                output.text(*look_parts(looked[-1], app.clock.now()))
                 reports.append(None)
                 continue
             report = emergency.execute(plan)
             reports.append(report)
+            if not report.steps:  # why nothing was done
+                output.text(*note_parts(plan))
             output.text(*report_parts(report, app.audit.run_id, incident, live))
         if output.is_json:
-            documents = [emergency_document(p, r, run) for p, r in zip(plans, reports, strict=True)]
+            documents = [emergency_document(p, r, run) for p, r in zip(looked or plans, reports, strict=True)]
             output.document(documents[0] if len(documents) == 1 else {"accounts": documents})
         if not yes:
             return _shown(output, dry_run=dry_run)

@@ -15,12 +15,14 @@ from rotator.emergency import EmergencyPlan, EmergencyReport, Kill, Strategy
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+_LONGEST_ERROR: Final = 1200
+"""What to do stands at its end."""
 _CACHES: Final = "Consumers that cache the old value fail until they read it again (AWS's agent: up to 5 min)."
 
 
 def look_parts(plan: EmergencyPlan, now: datetime) -> Iterator[RenderableType]:
     """What ``--yes`` would do in one account."""
-    names = ", ".join(shown(entry.name) for entry in plan.replaced)
+    names = ", ".join(shown(entry.name) for entry in plan.replaceable)
     if plan.kills:
         yield f"This kills in account {shown(plan.account, 60)}, at once and without grace:"
         yield grid([(f"key {short_id(kill.key_id)}", _kill_words(plan, kill, now)) for kill in plan.kills], (16,))
@@ -32,8 +34,15 @@ def look_parts(plan: EmergencyPlan, now: datetime) -> Iterator[RenderableType]:
     elif names:
         yield f"and puts a new key into {names} afterwards (revoke-first)."
         yield "Consumers fail from the kill until the new key is there and they have read it."
-    elif any(kill.role == "current" for kill in plan.kills):
+    elif not plan.replaced and any(kill.role == "current" for kill in plan.kills):
         yield "and puts no new key in its place (revoke-only): its consumers fail until a sweep or you do."
+    for error in plan.errors:
+        yield styled(shown(error[:1].upper() + error[1:], _LONGEST_ERROR), "red")
+    yield from note_parts(plan)
+
+
+def note_parts(plan: EmergencyPlan) -> Iterator[str]:
+    """What there is to say about a plan."""
     for note in plan.notes:
         yield f"Note: {shown(note)}."
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
-from typing import Final
+from typing import ClassVar, Final
 
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
@@ -34,6 +34,7 @@ class Every:
 
     every: timedelta
     jitter: timedelta
+    by_wall_clock: ClassVar[bool] = False
 
     @property
     def trigger(self) -> BaseTrigger:
@@ -56,6 +57,7 @@ class Cron:
     zone: tzinfo
     jitter: timedelta
     text: str
+    by_wall_clock: ClassVar[bool] = True
 
     @property
     def trigger(self) -> BaseTrigger:

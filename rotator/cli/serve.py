@@ -62,8 +62,12 @@ def serve(
     with what it left. SIGTERM and Ctrl-C let the call in hand finish, begin
     no other, and end the daemon with exit code 0 within 10 seconds.
 
+    Intervals are measured by the monotonic clock. If the machine's clock is
+    set by more than a minute, a sweep follows within five minutes.
+
     /healthz answers 503 when three sweeps in a row that should have come
     did not succeed: an account could not be swept, or an action failed.
+    The same if the last success lies in the future or too far in the past.
 
     \b
     Examples:
@@ -107,7 +111,7 @@ def _made(options: Options, schedule: Every | Cron, account: str | None) -> Daem
         log_level=options.log_level,
         clock=StoppableClock(make_clock(os.environ), stopping),
     )
-    options.redact = foundation.redactor.redact
+    options.redactor = foundation.redactor
     if isinstance(schedule, Every):  # by a crontab, ROTATOR_SWEEP_EVERY tells
         every = min(max(schedule.every, SWEEP_AT_LEAST), SWEEP_AT_MOST)
         foundation = replace(foundation, settings=replace(foundation.settings, sweep_every=every))

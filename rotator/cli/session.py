@@ -37,7 +37,7 @@ def opened(options: Options, *, trigger: str | None = None) -> Iterator[App]:
         console=wants_console(options),
         log_level=options.log_level,
     )
-    options.redact = app.redactor.redact
+    options.redactor = app.redactor
     failure: Failure | None = None
     try:
         yield app

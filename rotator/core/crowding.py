@@ -16,11 +16,11 @@ from typing import Final, NamedTuple
 
 from rotator.core.capacity import HORIZON, day_of, places, too_late
 from rotator.core.decisions import BROKEN, ROTATE_BLOCKED, Decision, View, first, renew_at
-from rotator.core.draft import Draft
+from rotator.core.draft import Draft, Waiting
 from rotator.core.durations import human_duration
-from rotator.core.guards import DAY, MAX_SKEW
-from rotator.core.model import AccountSnapshot, ActionKind, Policy, Quota, Reason, Severity, Window
-from rotator.core.orphans import own_name
+from rotator.core.guards import DAY
+from rotator.core.labels import parse_key_name
+from rotator.core.model import BEGINS_WITHIN, AccountSnapshot, ActionKind, Key, Policy, Quota, Reason, Severity, Window
 from rotator.core.text import printable
 from rotator.core.times import LAST, plus
 from rotator.core.turns import Kind, Limit, begin_now, crowded, turns_between
@@ -52,9 +52,9 @@ class Candidate(NamedTuple):
 
 
 def pace_of(policy: Policy) -> timedelta:
-    """After how long the sweeps use a place again: when Infobip has surely forgotten it, and the next sweep comes."""
+    """After how long the sweeps use a place again: at the first sweep that is a day later, or more."""
     every = policy.sweep_every
-    return -(-(DAY + MAX_SKEW) // every) * every
+    return -(-DAY // every) * every
 
 
 def margin(view: View) -> timedelta:
@@ -187,7 +187,7 @@ def _limit(
         if kind.window is not None:
             until_when[kind.window] = max(until_when.get(kind.window, 0), kind.end)
     opens = {window: _open_turns(window, last, clock) for window, last in until_when.items()}
-    again = [min(span, clock.first_from(plus(moment, DAY + MAX_SKEW))) for moment in made_lately(snapshot, clock.now)]
+    again = [min(span, clock.first_from(plus(moment, DAY))) for moment in made_lately(snapshot, clock.now)]
     return Limit(per_day, span, taken(again, ours, per_day, span, broken), opens)
 
 
@@ -226,6 +226,7 @@ def _make_room(
         if action.kind is ActionKind.ROTATE and action.arn in waiting:
             detail = f"rotate ({action.reason}) waits: today's places are needed for keys that can't wait as long"
             draft.leave(action.secret, Reason.DAILY_LIMIT, detail)
+            draft.waiting[(action.arn, None)] = Waiting(Reason.DAILY_LIMIT, detail, scheduled=True)
         else:
             kept.append(item)
     draft.ranked = kept
@@ -280,9 +281,14 @@ def places_a_day(snapshot: AccountSnapshot, quota: Quota, policy: Policy, now: d
     others = sum(
         1
         for key in snapshot.keys.values()
-        if key.valid_from is not None and since < key.valid_from <= now and own_name(key, policy) is None
+        if key.valid_from is not None and since < key.valid_from <= now and not _is_ours(key, policy)
     )
     return ours - min(round(others * DAY / WEEK), ours // 2)
+
+
+def _is_ours(key: Key, policy: Policy) -> bool:
+    name = parse_key_name(key.name)
+    return name is not None and name.deployment == policy.deployment
 
 
 def _ours(quota: Quota) -> int:
@@ -306,8 +312,9 @@ def taken(again: Iterable[int], ours: int, per_day: int, span: int, broken: int)
 
 def made_lately(snapshot: AccountSnapshot, now: datetime) -> Iterable[datetime]:
     """When the creations were made that count against the daily limit now."""
-    since = now - DAY - MAX_SKEW
-    return (key.valid_from for key in snapshot.keys.values() if key.valid_from is not None and key.valid_from > since)
+    since, until = now - DAY, now + BEGINS_WITHIN
+    made = (key.valid_from for key in snapshot.keys.values())
+    return (at for at in made if at is not None and since < at <= until)
 
 
 def _say_too_late(

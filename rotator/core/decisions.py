@@ -28,7 +28,7 @@ class View:
 
     :param spec: ``None`` when the tags have problems.
     :param key_id: the key behind ``AWSCURRENT``, by label or by look-up.
-    :param mislabelled: the key that the value is found to be, where the label names one that is not listed.
+    :param mislabelled: the key that the value was found to be, where the label names another one without proof.
     :param key: that key as Infobip lists it; ``None`` if it is not listed.
     """
 
@@ -40,6 +40,12 @@ class View:
     key: Key | None
     unresolved: str = ""
     mislabelled: str | None = None
+
+    @property
+    def unproven(self) -> bool:
+        """Whether the value was read and is no key of the account, though the label names one that Infobip has."""
+        labelled = self.life.current_key is not None and self.key is not None
+        return labelled and self.mislabelled is None and bool(self.unresolved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +141,17 @@ def unadopted(view: View, now: datetime) -> Decision | None:
     return Decision(Reason.UNADOPTED, view.unresolved or "its key was not looked up", severity=Severity.ERROR)
 
 
+def unproven_label(view: View, now: datetime) -> Decision | None:
+    """A label that names a key which the value is not: whoever may write labels can set one."""
+    if not view.unproven:
+        return None
+    detail = (
+        f"the label names key {view.key_id}, and nothing proves that the value is that key: {view.unresolved}; "
+        "store the right key, or take the label off with `aws secretsmanager update-secret-version-stage`"
+    )
+    return Decision(Reason.UNPROVEN_LABEL, detail, severity=Severity.ERROR)
+
+
 def empty(view: View, now: datetime) -> Decision | None:
     """No value, and nothing says what its first key may do."""
     if view.life.current_version is not None or view.life.pending_version is not None:
@@ -154,6 +171,7 @@ LEAVE_ALONE: tuple[Predicate, ...] = (
     inconsistent,
     foreign_rotation,
     unadopted,
+    unproven_label,
     empty,
 )
 

@@ -6,13 +6,12 @@ a sweep's work would grow as accounts times secrets.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
-from itertools import chain, islice, takewhile
+from itertools import chain
 from typing import Final
 
-from rotator.core.labels import KeyName
+from rotator.core.labels import KeyName, secret_id
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import SecretEntry
 from rotator.core.spec import account as account_of
@@ -75,18 +74,10 @@ class Directory:
         """The secrets that hold a value of which no label says whose key it is."""
         return self._labels[1]
 
-    def storing(self, version_id: str) -> tuple[SecretEntry, ...]:
-        """The secrets that have a version."""
-        return self._versions.of(version_id)
-
-    def named_like(self, name: KeyName) -> tuple[SecretEntry, ...]:
-        """The secrets that a key of that name may have been made for."""
-        names, entries = self._names
-        if not name.fills():
-            return entries.of(name.secret)
-        beginning = islice(names, bisect_left(names, name.secret), None)
-        longer = takewhile(lambda text: text.startswith(name.secret), beginning)
-        return tuple(entry for text in longer if name.may_belong_to(text) for entry in entries.of(text))
+    def named(self, name: KeyName) -> SecretEntry | None:
+        """The secret that the rotator gave a key of that name to; ``None`` for a name of the older form."""
+        entry = self._by_id.get(name.secret_id) if name.secret_id is not None else None
+        return entry if entry is not None and name.is_for(entry.name, entry.arn) else None
 
     def _every(self) -> Iterator[SecretEntry]:
         return chain.from_iterable(self.managed.values())
@@ -103,12 +94,8 @@ class Directory:
         return keys, tuple(unlabelled)
 
     @cached_property
-    def _versions(self) -> Index:
-        return _index((version, entry) for entry in self._every() for version in entry.versions)
-
-    @cached_property
-    def _names(self) -> tuple[list[str], Index]:
-        return sorted({entry.name for entry in self._every()}), _index((entry.name, entry) for entry in self._every())
+    def _by_id(self) -> dict[str, SecretEntry]:
+        return {secret_id(entry.arn): entry for entry in self._every()}
 
 
 class Others(Collection[SecretEntry]):
@@ -143,13 +130,10 @@ class Others(Collection[SecretEntry]):
         """Whether it is certain at once that none of the others, but perhaps that one, names a key."""
         return not self._any or self._directory.alone(key_id, arn)
 
-    def storing(self, version_id: str) -> tuple[SecretEntry, ...]:
-        """The others that have a version."""
-        return self._without(self._directory.storing(version_id)) if self._any else ()
-
-    def named_like(self, name: KeyName) -> tuple[SecretEntry, ...]:
-        """The others that a key of that name may have been made for."""
-        return self._without(self._directory.named_like(name)) if self._any else ()
+    def named(self, name: KeyName) -> SecretEntry | None:
+        """The other that the rotator gave a key of that name to."""
+        found = self._directory.named(name) if self._any else None
+        return found if found is None or self._without((found,)) else None
 
     def unlabelled(self) -> tuple[SecretEntry, ...]:
         """The others that hold a value of which no label says whose key it is."""
@@ -159,10 +143,3 @@ class Others(Collection[SecretEntry]):
         if self._account is None or not entries:
             return entries
         return tuple(entry for entry in entries if account_of(entry.tags) != self._account)
-
-
-def _index(pairs: Iterable[tuple[str, SecretEntry]]) -> Index:
-    index = Index()
-    for text, entry in pairs:
-        index.add(text, entry)
-    return index

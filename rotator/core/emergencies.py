@@ -10,8 +10,11 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from datetime import datetime, timedelta
 from typing import Final
 
+RETRY: Final = timedelta(hours=24)
+"""How long after its replacement was created a command with the same incident is a retry."""
 _HEX: Final = re.compile(r"[0-9a-f]{32}")
 _SALT: Final = 12
 _MARK: Final = 10
@@ -45,6 +48,11 @@ def made_for_incident(arn: str, incident: str | None, version_id: str | None) ->
         return False
     text = version_id.replace("-", "")
     return text[_SALT + _MARK :] == _digest("incident", arn, text[:_SALT], incident)[:_MARK]
+
+
+def is_retry(created_at: datetime, now: datetime) -> bool:
+    """Whether a command with an incident that made a replacement then is a retry now; both times by one clock."""
+    return now - created_at <= RETRY
 
 
 def _digest(*parts: str) -> str:

@@ -37,7 +37,7 @@ class Simulation:
     """
 
     def __init__(self, snapshot: AccountSnapshot, start: Start, policy: Policy, now: datetime) -> None:
-        quota = quota_used(snapshot.keys.values(), policy, now)
+        quota = quota_used(snapshot, policy, now)
         self.most = max(0, policy.daily_limit - policy.reserve)
         self.per_day = places_a_day(snapshot, quota, policy, now)
         self._replacements = [Replacement.of(member) for member in start.members]
@@ -54,7 +54,7 @@ class Simulation:
         self._crowds = Crowds(a_day, {})
         self._creates = Places(deque(sorted(self._micro(moment) for moment in made_lately(snapshot, now))))
         ended = (key.valid_to for key in snapshot.keys.values() if not key.enabled and key.valid_to is not None)
-        recent = sorted(self._micro(moment) for moment in ended if now - DAY - MAX_SKEW < moment <= now + MAX_SKEW)
+        recent = sorted(self._micro(moment) for moment in ended if now - DAY < moment <= now + MAX_SKEW)
         self._updates = Places(deque(recent))
         self._states = [self._begin(member) for member in start.members]
         self._ends: dict[int, tuple[int, str]] = {}

@@ -13,6 +13,7 @@ from rotator.core.guards import mass_missing
 from rotator.core.holdings import Holdings
 from rotator.core.model import AccountSnapshot, Policy, Reason, SecretEntry, Spec, Window
 from rotator.core.orphans import plan_orphans
+from rotator.core.ownership import Ownership
 from rotator.core.planner import make_view
 from rotator.core.spec import parse_spec
 from rotator.core.spreading import lifetime
@@ -98,7 +99,7 @@ def read_start(snapshot: AccountSnapshot, policy: Policy, now: datetime, what_if
     start = Start()
     views = [make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=lambda entry: entry.name)]
     holdings = Holdings.of(snapshot)
-    trusted = mass_missing(views) is None and snapshot.complete
+    trusted = mass_missing(views, snapshot) is None and snapshot.complete
     untouched: set[str] = set()
     for view in views:
         alone = first(LEAVE_ALONE, view, now)
@@ -222,5 +223,5 @@ def _orphans(
     def left_alone(entry: SecretEntry) -> bool:
         return entry.arn in arns
 
-    plan_orphans(draft, snapshot, holdings, policy, now, left_alone)
+    plan_orphans(draft, snapshot, holdings, Ownership(snapshot, policy.deployment), now, left_alone)
     return sum(1 for action in draft.actions() if action.costs_update)

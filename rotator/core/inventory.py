@@ -12,7 +12,6 @@ from rotator.core.decisions import View
 from rotator.core.durations import human_duration
 from rotator.core.labels import parse_key_name
 from rotator.core.model import AccountSnapshot, Key, Policy
-from rotator.core.orphans import stored_here
 from rotator.core.planner import make_view
 
 UNUSED: Final = timedelta(days=90)
@@ -133,11 +132,11 @@ def _row(key: Key, roles: dict[str, list[_Role]], views: list[View], policy: Pol
         return KeyRow(key, KeyKind.UNKNOWN, ())
     if name.deployment != policy.deployment:
         return KeyRow(key, KeyKind.OTHER_DEPLOYMENT, (name.secret,), detail=f"of the deployment {name.deployment}")
-    owners = [view.entry for view in views if name.may_belong_to(view.entry.name)]
+    owners = [view.entry for view in views if name.is_for(view.entry.name, view.entry.arn)]
     if not owners:
         detail = "named for a secret that is not seen here, so nothing proves it unused"
-    elif any(stored_here(key, name, entry) for entry in owners):
-        detail = "was current once; enabled again, or its labels were taken off"
+    elif any(name.version_id in entry.versions for entry in owners):
+        detail = "has the name of a version that exists; enabled again, or its labels were taken off"
     else:
         detail = "made and never stored"
     return KeyRow(key, KeyKind.ORPHAN, (name.secret,), detail=detail)

@@ -5,6 +5,7 @@ What is read is what would be written: anything else with the same beginning is 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,8 @@ _MARK: Final = "/rotator:"
 _KEY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _DEPLOYMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _VERSION_ID: Final = re.compile(r"[A-Za-z0-9-]{32,64}")
+_SECRET_ID_DIGITS: Final = 10
+_SECRET_ID: Final = re.compile(r"[0-9a-f]{10}")
 _STAMP: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
 
 
@@ -83,62 +86,77 @@ def parse_retire_label(label: str) -> tuple[str, datetime] | None:
         return None
 
 
+def secret_id(arn: str) -> str:
+    """Return what stands for a secret in the names of its keys: 10 hex digits of the SHA-256 of its whole ARN.
+
+    The ARN holds partition, region, AWS account and the random suffix, so the same name in another region or account,
+    and a secret that was deleted and created again, have another id.
+    """
+    return hashlib.sha256(arn.encode("utf-8", "surrogatepass")).hexdigest()[:_SECRET_ID_DIGITS]
+
+
 @dataclass(frozen=True, slots=True)
 class KeyName:
-    """A key's name at Infobip, read: the secret's name (perhaps cut), the deployment, and the version's id."""
+    """A key's name at Infobip, parsed.
+
+    :param secret: the secret's name, perhaps cut.
+    :param secret_id: see :func:`secret_id`; ``None`` in a name of the older form, which had none.
+    """
 
     secret: str
     deployment: str
     version_id: str
+    secret_id: str | None
 
-    def fills(self, limit: int = KEY_NAME_LIMIT) -> bool:
-        """Whether it is as long as can be: then the secret's own name may be longer, and was cut."""
-        return len(self.secret) + len(_tail(self.deployment, self.version_id)) >= limit
+    def is_for(self, name: str, arn: str, limit: int = KEY_NAME_LIMIT) -> bool:
+        """Whether the rotator gives this very name to a key of that secret. Never for a name of the older form.
 
-    def may_belong_to(self, secret_name: str, limit: int = KEY_NAME_LIMIT) -> bool:
-        """Whether the rotator would have written this name for that secret: equal, or cut exactly where it cuts.
-
-        :param limit: the longest name that it writes. A cut name may belong to several secrets.
+        :param limit: the longest name that it writes.
         """
-        # A cut name fills the limit exactly: a shorter beginning of a secret's name is another secret's whole name.
-        room = limit - len(_tail(self.deployment, self.version_id))
-        return bool(secret_name) and room > 0 and self.secret == secret_name[:room]
+        if self.secret_id is None or not name:
+            return False
+        room = limit - len(_tail(self.deployment, self.secret_id, self.version_id))
+        return self.secret_id == secret_id(arn) and self.secret == name[:room]
 
 
-def key_name(secret_name: str, deployment: str, version_id: str, limit: int = KEY_NAME_LIMIT) -> str:
-    """Write ``<secret name>/rotator:<deployment>:<version id>``; the secret's name is cut where it is too long.
+def key_name(name: str, arn: str, deployment: str, version_id: str, limit: int = KEY_NAME_LIMIT) -> str:
+    """Write ``<secret name>/rotator:<deployment>:<secret id>:<version id>``; the secret's name is cut if too long.
 
+    :param name: the secret's name.
+    :param arn: the secret's ARN.
     :param version_id: 32 to 64 letters, digits and ``-``, chosen before the key is created.
     :param limit: the most characters of the result.
     :raises ValueError: a part is malformed or empty, or the limit leaves no room for the secret's name.
     """
-    if not secret_name:
+    if not name:
         raise ValueError("a key's name needs the secret's name")
     if not is_deployment(deployment):
         raise ValueError("a deployment's name has 1 to 32 letters, digits and ._- and begins with a letter or digit")
     if not _VERSION_ID.fullmatch(version_id):
         raise ValueError("a version id has 32 to 64 letters, digits and hyphens")
-    tail = _tail(deployment, version_id)
+    tail = _tail(deployment, secret_id(arn), version_id)
     if limit <= len(tail):
         raise ValueError(f"a key's name of {limit} characters leaves no room for the secret's name")
-    return secret_name[: limit - len(tail)] + tail
+    return name[: limit - len(tail)] + tail
 
 
 @lru_cache(maxsize=16384)  # an account's keys, thousands after years, have the same names in every sweep
 def parse_key_name(name: str) -> KeyName | None:
     """Return the parts of a name that a rotator wrote, or ``None``. Whose rotator it was, its deployment tells.
 
-    It is read from its end: a secret's own name may hold ``/rotator:`` as well, what follows the last one can't.
+    It is parsed from its end: a secret's own name may hold ``/rotator:`` as well, what follows the last one can't.
     """
     secret, _, rest = name.rpartition(_MARK)
-    deployment, _, version_id = rest.partition(":")
-    if not secret or not is_deployment(deployment) or not _VERSION_ID.fullmatch(version_id):
+    deployment, *ids = rest.split(":")
+    if not secret or not is_deployment(deployment) or not 1 <= len(ids) <= 2 or not _VERSION_ID.fullmatch(ids[-1]):
         return None
-    return KeyName(secret, deployment, version_id)
+    if len(ids) == 2 and not _SECRET_ID.fullmatch(ids[0]):
+        return None
+    return KeyName(secret, deployment, ids[-1], ids[0] if len(ids) == 2 else None)
 
 
-def _tail(deployment: str, version_id: str) -> str:
-    return f"{_MARK}{deployment}:{version_id}"
+def _tail(deployment: str, secret: str, version_id: str) -> str:
+    return f"{_MARK}{deployment}:{secret}:{version_id}"
 
 
 def _checked_key_id(key_id: str) -> str:

@@ -22,8 +22,8 @@ from rotator.core.emergencies import made_in_emergency
 from rotator.core.guards import MAX_REJECTED, MAX_SKEW
 from rotator.core.holdings import Holdings
 from rotator.core.labels import CURRENT, PREVIOUS, KeyName, parse_retire_label
-from rotator.core.model import AccountSnapshot, Key, Policy, SecretEntry
-from rotator.core.orphans import own_name
+from rotator.core.model import AccountSnapshot, Key, SecretEntry
+from rotator.core.ownership import Ownership
 from rotator.core.times import FIRST
 
 GIVEN_UP_WITHIN: Final = timedelta(minutes=5)
@@ -52,7 +52,7 @@ class Leftovers:
 
     @staticmethod
     def of(
-        snapshot: AccountSnapshot, holdings: Holdings, policy: Policy, now: datetime, views: Iterable[View] = ()
+        snapshot: AccountSnapshot, holdings: Holdings, ownership: Ownership, now: datetime, views: Iterable[View] = ()
     ) -> Leftovers:
         """Look through an account's keys.
 
@@ -62,12 +62,12 @@ class Leftovers:
         rejected: list[tuple[Key, KeyName]] = []
         for key in holdings.loose:
             if key.value_readable and key.alive(now) and key.valid_from is not None:
-                name = own_name(key, policy)
+                name = ownership.own_name(key)
                 if name is not None:
                     unstored.append((key, name))
         for key in snapshot.keys.values():
             if not key.enabled and _is_brief(key, now) and not holdings.names(key.id):
-                name = own_name(key, policy)
+                name = ownership.own_name(key)
                 if name is not None:
                     rejected.append((key, name))
         found = Leftovers(tuple(unstored), tuple(rejected))
@@ -100,7 +100,7 @@ class Leftovers:
         mine = [
             (key, name.version_id)
             for key, name in self.unstored
-            if name.secret == entry.name
+            if name.is_for(entry.name, entry.arn)
             and name.version_id not in entry.versions
             and (since is None or (key.valid_from or FIRST) > since)
         ]
@@ -117,7 +117,7 @@ def _is_brief(key: Key, now: datetime) -> bool:
 
 def _is_rejected(name: KeyName, entry: SecretEntry) -> bool:
     """Whether a brief key was made for a secret by scheduled work, and nothing tells that consumers ever had it."""
-    if not name.may_belong_to(entry.name) or made_in_emergency(entry.arn, name.version_id):
+    if not name.is_for(entry.name, entry.arn) or made_in_emergency(entry.arn, name.version_id):
         return False
     labels = entry.versions.get(name.version_id, frozenset())
     return CURRENT not in labels and PREVIOUS not in labels and not any(map(parse_retire_label, labels))

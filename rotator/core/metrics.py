@@ -48,7 +48,7 @@ SOON: Final = timedelta(days=7)
 AT_RISK: Final = timedelta(hours=24)
 LONGEST_LABEL: Final = 512
 """Characters of a label's value: AWS's longest name of a secret."""
-MAKES_A_KEY: Final = frozenset({ActionKind.ROTATE, ActionKind.RESUME, ActionKind.PROMOTE})
+MAKES_A_KEY: Final = frozenset({ActionKind.ROTATE, ActionKind.RESUME})
 NOT_OBSERVED: Final = "not-observed"
 """The reason of a failed sweep where no alert names one."""
 
@@ -125,7 +125,7 @@ def state_samples(
         Sample(AT_RISK_KEYS, at_risk(plan, done, now)),
         Sample(CREATES_USED, quota.creates_used),
         Sample(CREATES_LEFT, quota.creates_left),
-        Sample(UPDATES_USED, quota.updates_used),
+        *(() if quota.updates_used is None else (Sample(UPDATES_USED, quota.updates_used),)),
         Sample(UPDATES_LEFT, quota.updates_left),
     )
 

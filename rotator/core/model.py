@@ -9,13 +9,15 @@ from enum import StrEnum
 
 from rotator.core.readers import Reads, Unread
 
+BEGINS_WITHIN = timedelta(minutes=1)
+"""A key whose ``validFrom`` lies that little ahead counts as begun: clocks differ, and Infobip tells whole seconds."""
+
 
 class ActionKind(StrEnum):
     """What can be done to a secret or a key (``plan --json``: ``kind``)."""
 
     ROTATE = "rotate"
     RESUME = "resume"
-    PROMOTE = "promote"
     LABEL = "label"
     RETIRE = "retire"
     REVOKE = "revoke"
@@ -43,7 +45,7 @@ class Reason(StrEnum):
     MISLABELLED = "mislabelled"
     # revoke
     GRACE_OVER = "grace-over"
-    KEY_DEAD = "key-dead"
+    KEY_NOT_ACTIVE = "key-not-active"
     ORPHAN = "orphan"
     # left alone
     HOLD = "hold"
@@ -73,6 +75,13 @@ class Reason(StrEnum):
     OLD_CREDENTIALS = "management-credentials-old"
     NOT_IN_TIME = "not-in-time"
     LISTING_INCOMPLETE = "listing-incomplete"
+    UNPROVEN_LABEL = "unproven-label"
+    FOREIGN_KEY = "foreign-key"
+    OVERDUE = "overdue"
+    REVOCATION_LIMIT = "revocation-limit"
+    NO_EXPIRY = "no-expiry"
+    SHARED_ACCOUNT = "shared-account"
+    FIELD_OVERWRITTEN = "field-overwritten"
 
 
 class Severity(StrEnum):
@@ -115,9 +124,13 @@ class Key:
         """Whether its end has come."""
         return self.valid_to is not None and self.valid_to <= now
 
+    def begun(self, now: datetime) -> bool:
+        """Whether its ``validFrom`` has come, give or take :data:`BEGINS_WITHIN`."""
+        return self.valid_from is None or self.valid_from <= now + BEGINS_WITHIN
+
     def alive(self, now: datetime) -> bool:
-        """Whether it authenticates as far as Infobip's list tells: enabled and not expired."""
-        return self.enabled and not self.expired(now)
+        """Whether it authenticates as far as Infobip's list tells: enabled, begun and not expired."""
+        return self.enabled and self.begun(now) and not self.expired(now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +167,21 @@ class Resolution:
     :param problem: a sentence for the operator where there is none.
     :param known_foreign: the value was read, and it holds none of this account's keys but those in ``holds``.
     :param holds: keys found somewhere in a value that can't be read as tagged; they count as in use.
+    :param own_fields: fields that the rotator writes and that somebody else has filled with something else.
+    :param silent: Infobip did not answer the question.
     """
 
     key_id: str | None
     problem: str = ""
     known_foreign: bool = False
     holds: frozenset[str] = frozenset()
+    own_fields: tuple[str, ...] = ()
+    silent: bool = False
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether nothing could be found out: the value, or Infobip's answer about it, can't be read."""
+        return self.key_id is None and not self.known_foreign
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +251,12 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something a person should know or mend. ``count``: how many keys it speaks of, where it names none."""
+    """Something a person should know or fix.
+
+    :param count: how many keys it speaks of, where it names none.
+    :param by_account: whether the account as a whole is the cause, and not this one secret.
+    :param action: what is overdue.
+    """
 
     kind: Reason
     detail: str
@@ -237,15 +264,20 @@ class Alert:
     key_id: str | None = None
     severity: Severity = Severity.WARNING
     count: int = 1
+    by_account: bool = False
+    action: ActionKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """One account's daily budget: what was used in the last 24 hours, the limits, and the part kept for emergencies."""
+    """One account's daily quota: what was used in the last 24 hours, the limits, and the part kept for emergencies.
+
+    :param updates_used: ``None`` where disabled keys, which tell it, were not listed because nothing is to be done.
+    """
 
     creates_used: int
     creates_limit: int
-    updates_used: int
+    updates_used: int | None
     updates_limit: int
     reserve: int
 
@@ -257,7 +289,7 @@ class Quota:
     @property
     def updates_left(self) -> int:
         """What scheduled work may still update."""
-        return max(0, self.updates_limit - self.reserve - self.updates_used)
+        return max(0, self.updates_limit - self.reserve - (self.updates_used or 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +306,24 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Questions:
+    """What a plan needs to know beyond the listings before it may be carried out; most plans need nothing.
+
+    :param versions: ``(ARN, version id)`` whose value must be read to prove that its label is right.
+    :param copies: keys to be revoked, by id, with the ``(ARN, version id)`` that holds the value, if one does: the
+        current values of all managed secrets must be searched for them.
+    :param history: whether the disabled keys must be listed, since creates or updates are to be done.
+    """
+
+    versions: frozenset[tuple[str, str]] = frozenset()
+    copies: Mapping[str, tuple[str, str] | None] = field(default_factory=dict)
+    history: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.versions or self.copies or self.history)
+
+
+@dataclass(frozen=True, slots=True)
 class AccountSnapshot:
     """Everything that one account's decisions depend on, as it was observed.
 
@@ -281,10 +331,18 @@ class AccountSnapshot:
     :param secrets: every secret with ``rotator:role=key`` of this account, also those that will be left alone.
     :param others: managed secrets of other accounts (a copied secret may stand there and hold a key of this one); in a
         sweep a :class:`~rotator.core.directory.Others`, which all accounts' snapshots share.
-    :param keys: every key that Infobip lists, by id.
-    :param resolutions: by ARN, for current versions without a key label.
+    :param keys: by id, every enabled key that Infobip lists, every key that was read by its id because a label names it
+        and the list does not show it, and with ``history`` the disabled keys too.
+    :param resolutions: by ARN, which key a current version's value is, where that was looked up.
+    :param held: by ARN and version id, the same for other versions.
+    :param copies: by key id, the managed secrets whose current value was found to hold the key's value; a key that is
+        not in it was not searched for.
+    :param unreadable: managed secrets whose current value could not be read in that search.
     :param skew: Infobip's clock less ours, where an answer told it.
-    :param complete: whether the listing is known to hold every key.
+    :param complete: whether the listing is known to hold every enabled key.
+    :param history: whether ``keys`` holds the disabled keys too, as far as Infobip shows them.
+    :param history_complete: whether it shows all of them.
+    :param total: how many keys the account had when they were listed, disabled ones included, where that is known.
     :param readers: by ARN, who read a secret whose due revocation may have to wait for consumers.
     """
 
@@ -294,8 +352,14 @@ class AccountSnapshot:
     keys: Mapping[str, Key]
     others: Collection[SecretEntry] = ()
     resolutions: Mapping[str, Resolution] = field(default_factory=dict)
+    held: Mapping[tuple[str, str], Resolution] = field(default_factory=dict)
+    copies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
     skew: timedelta | None = None
     complete: bool = True
+    history: bool = True
+    history_complete: bool = True
+    total: int | None = None
     readers: Mapping[str, Reads | Unread] = field(default_factory=dict)
 
 
@@ -311,6 +375,8 @@ class AccountPlan:
     error: str | None = None
     keys: int = 0
     earliest_end: datetime | None = None
+    questions: Questions = Questions()
+    infobip_account: str | None = None
 
     @property
     def ran_through(self) -> bool:
@@ -343,6 +409,7 @@ class Result:
     """An action and what became of it; ``error`` is redacted text.
 
     :param new_key_id: the replacement that was promoted, if one was, and ``new_expires_at`` its end.
+    :param by_account: whether the account as a whole kept it from being done, and not this one secret.
     """
 
     action: Action
@@ -352,3 +419,4 @@ class Result:
     new_version_id: str | None = None
     duration: timedelta = timedelta(0)
     new_expires_at: datetime | None = None
+    by_account: bool = False

@@ -9,8 +9,9 @@ from rotator.core.directory import Directory, Others
 from rotator.core.draft import Draft, Rank
 from rotator.core.durations import human_duration
 from rotator.core.holdings import Holdings
-from rotator.core.labels import CURRENT, KeyName, key_label, parse_key_name
-from rotator.core.model import AccountSnapshot, Action, ActionKind, Key, Policy, Reason, SecretEntry
+from rotator.core.labels import parse_key_name
+from rotator.core.model import AccountSnapshot, Action, ActionKind, Key, Reason, SecretEntry
+from rotator.core.ownership import Ownership
 from rotator.core.text import printable
 from rotator.core.times import plus
 
@@ -19,85 +20,68 @@ ORPHAN_AGE = timedelta(minutes=30)
 REPORT_UNKNOWN = timedelta(days=14)
 
 
-def own_name(key: Key, policy: Policy) -> KeyName | None:
-    """The key's name, if this deployment gave it."""
-    name = parse_key_name(key.name)
-    return name if name is not None and name.deployment == policy.deployment else None
-
-
-def stored_here(key: Key, name: KeyName, entry: SecretEntry) -> bool:
-    """Whether a secret has the version that a key was made for, and that version is not another key's."""
-    labels = entry.versions.get(name.version_id)
-    if labels is None:
-        return False
-    others = any(label.startswith("rotator:key:") for label in labels) and key_label(key.id) not in labels
-    return not others
-
-
 def plan_orphans(
     draft: Draft,
     snapshot: AccountSnapshot,
     holdings: Holdings,
-    policy: Policy,
+    ownership: Ownership,
     now: datetime,
-    left_alone: Callable[[SecretEntry], bool],
+    is_skipped: Callable[[SecretEntry], bool],
 ) -> None:
     """Keys of this deployment whose version does not exist in the secret that their name says.
 
-    :param left_alone: whether a secret is, for whatever reason; such a one (a replica that lags behind, say) proves
+    :param is_skipped: whether a secret is, for whatever reason; such a one (a replica that lags behind, say) proves
         nothing about its keys.
     """
     own, others = Directory({"": snapshot.secrets}), Others.of(snapshot.others)
     resuming = {action.key_id for _, action in draft.ranked if action.kind is ActionKind.RESUME}
-    # Nearly every key has its secret: names are read of the others only.
+    # Nearly every key has its secret: names are parsed of the others only.
     loose = [key for key in holdings.loose if key.alive(now)]
     for key in sorted(loose, key=lambda key: key.id):
-        name = own_name(key, policy)
-        if name is None or key.id in resuming:
+        name = ownership.own_name(key)
+        if name is None or key.id in resuming or key.valid_from is None or plus(key.valid_from, ORPHAN_AGE) > now:
             continue
-        if key.valid_from is None or plus(key.valid_from, ORPHAN_AGE) > now:
-            continue
-        having = (*own.storing(name.version_id), *others.storing(name.version_id))
-        storing = sorted((entry for entry in having if stored_here(key, name, entry)), key=lambda entry: entry.name)
-        named_for = [entry for entry in storing if name.may_belong_to(entry.name)]
-        holder = next(iter((*named_for, *storing)), None)
-        if holder is not None:
-            if CURRENT not in holder.versions[name.version_id] and not left_alone(holder):
-                detail = (
-                    f"key {key.id} lives, though {holder.name} has had another one since and no label says until when: "
-                    "it was enabled again, its labels were taken off, or the secret was moved to another account; "
-                    "end it with `rotator revoke --key-id`"
-                )
-                draft.alert(Reason.KEY_REENABLED, detail, holder.name, key.id)
-            continue
-        owner = next(iter((*own.named_like(name), *others.named_like(name))), None)
+        owner = own.named(name) or others.named(name)
         if owner is None:
-            # The version may well exist in a secret that can't be seen from here: another region or AWS account that
-            # was given the same deployment name. Ending it could be an outage there, so a person decides.
-            detail = (
-                f"key {key.id} is named for {printable(name.secret)}, which is no managed secret here, so nothing "
-                "proves it unused; if it is, end it with `rotator revoke --key-id`, or give each deployment "
-                "its own ROTATOR_DEPLOYMENT"
+            _report(draft, key, f"is named for {printable(name.secret)}, and that secret is not seen here")
+        elif name.version_id in owner.versions:
+            _report(
+                draft,
+                key,
+                f"has the name of version {name.version_id} of {owner.name}, and no label of it: it was enabled again, "
+                "its labels were taken off, or another key was given its name",
+                owner,
             )
-            draft.alert(Reason.ORPHAN_UNPROVEN, detail, key_id=key.id)
-            continue
-        if left_alone(owner):
-            continue
-        draft.add(
-            Rank.ORPHAN,
-            Action(
-                ActionKind.REVOKE,
-                snapshot.account,
-                owner.name,
-                Reason.ORPHAN,
-                due_at=plus(key.valid_from, ORPHAN_AGE),
-                key_id=key.id,
-                version_id=name.version_id,
-                detail="made and never stored; nobody has its value",
-                arn=owner.arn,
-                costs_update=True,
-            ),
-        )
+        elif not is_skipped(owner):
+            draft.copies[key.id] = None
+            holders = snapshot.copies.get(key.id, ())
+            if holders:
+                _report(draft, key, f"was never stored under its own version, but {', '.join(holders)} holds it", owner)
+            else:
+                draft.add(Rank.ORPHAN, _revocation(snapshot, owner, key, name.version_id))
+
+
+def _revocation(snapshot: AccountSnapshot, owner: SecretEntry, key: Key, version_id: str) -> Action:
+    assert key.valid_from is not None
+    return Action(
+        ActionKind.REVOKE,
+        snapshot.account,
+        owner.name,
+        Reason.ORPHAN,
+        due_at=plus(key.valid_from, ORPHAN_AGE),
+        key_id=key.id,
+        version_id=version_id,
+        detail="created but never stored",
+        arn=owner.arn,
+        costs_update=True,
+    )
+
+
+def _report(draft: Draft, key: Key, what: str, owner: SecretEntry | None = None) -> None:
+    """A key that may be in use where it can't be seen from here: a person decides."""
+    kind = Reason.ORPHAN_UNPROVEN if owner is None else Reason.KEY_REENABLED
+    detail = f"key {key.id} {what}; if it is not in use, revoke it with `rotator revoke --key-id {key.id}`"
+    draft.alert(kind, detail, owner.name if owner is not None else None, key.id)
 
 
 def report_unknown(draft: Draft, holdings: Holdings, now: datetime) -> None:

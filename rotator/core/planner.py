@@ -11,7 +11,7 @@ from rotator.core.decisions import LEAVE_ALONE, View, first
 from rotator.core.draft import Draft
 from rotator.core.durations import human_duration
 from rotator.core.garbage import no_search_for_garbage
-from rotator.core.guards import clock_skew, guard_mass_revocation, mass_missing, quota_used, within_budget
+from rotator.core.guards import clock_skew, limit_revocations, mass_missing, slots_used, within_budget
 from rotator.core.holdings import Holdings
 from rotator.core.leftovers import Leftovers
 from rotator.core.model import (
@@ -25,11 +25,17 @@ from rotator.core.model import (
     Severity,
 )
 from rotator.core.orphans import plan_orphans, report_unknown
+from rotator.core.overdue import report_overdue
+from rotator.core.ownership import Ownership
 from rotator.core.secret_plan import Planning, SecretPlanner, make_view
 
 __all__ = ["make_view", "plan_account"]
 
 OLD_CREDENTIALS = timedelta(days=90)
+_HISTORY_CUT = (
+    "the account has more disabled keys than Infobip shows, so today's used creates and updates may be miscounted; "
+    "where they are, Infobip refuses with 429 and the next sweep goes on"
+)
 
 
 def plan_account(
@@ -45,7 +51,8 @@ def plan_account(
 
 
 def _plan(snapshot: AccountSnapshot, policy: Policy, now: datetime, force: bool, secret: str | None) -> AccountPlan:
-    quota = quota_used(snapshot.keys.values(), policy, now)
+    slots = slots_used(snapshot, now)
+    quota, planned = slots.quota(policy), slots.planned(policy, now)
     skew = clock_skew(snapshot)
     if skew is not None:
         alert = Alert(Reason.CLOCK_SKEW, skew, severity=Severity.ERROR)
@@ -54,30 +61,37 @@ def _plan(snapshot: AccountSnapshot, policy: Policy, now: datetime, force: bool,
     candidates: list[Candidate] = []
     views: list[View] = []
     holdings = Holdings.of(snapshot, _views(snapshot, views))
-    leftovers = Leftovers.of(snapshot, holdings, policy, now, views)
-    missing = mass_missing(views)
+    ownership = Ownership(snapshot, policy.deployment)
+    leftovers = Leftovers.of(snapshot, holdings, ownership, now, views)
+    missing = mass_missing(views, snapshot)
     if missing is not None:
         draft.alert(Reason.MASS_MISSING, missing, severity=Severity.ERROR)
     if not snapshot.complete:
         draft.alert(Reason.LISTING_INCOMPLETE, "Infobip's pages of keys did not add up; missing keys are not acted on")
     trusted = missing is None and snapshot.complete
-    common = Planning(draft, snapshot, holdings, now, leftovers, trusted, candidates)
+    if not snapshot.history_complete:
+        draft.alert(Reason.LISTING_INCOMPLETE, _HISTORY_CUT)
+    common = Planning(draft, snapshot, policy, holdings, now, leftovers, ownership, trusted, candidates)
     for view in views:
         SecretPlanner(common, view).plan()
-    relieve(draft, snapshot, candidates, quota, policy, now, alone=secret is not None)
+    relieve(draft, snapshot, candidates, planned, policy, now, alone=secret is not None)
     candidates.clear()  # each knows who plans it, who knows them all: the circle would outlive the plan
     draft.skipped.sort(key=lambda skip: skip.secret)
-    plan_orphans(draft, snapshot, holdings, policy, now, lambda owner: _proves_nothing(snapshot, owner, now))
+    plan_orphans(draft, snapshot, holdings, ownership, now, lambda owner: _proves_nothing(snapshot, owner, now))
     report_unknown(draft, holdings, now)
     _report_old_credentials(draft, snapshot.management, now)
-    guard_mass_revocation(draft, snapshot, force=force)
+    limit_revocations(draft, snapshot, now, force=force)
     actions = draft.actions()
+    names = frozenset[str]()
     if secret is not None:
-        names = {view.entry.name for view in views if secret in (view.entry.name, view.entry.arn)}
+        names = frozenset({view.entry.name for view in views if secret in (view.entry.name, view.entry.arn)})
         actions = [action for action in actions if action.secret in names]
         draft.skipped = [skip for skip in draft.skipped if skip.secret in names]
         draft.alerts = [alert for alert in draft.alerts if alert.secret is None or alert.secret in names]
-    actions = within_budget(draft, actions, quota, _coming(snapshot, views, actions, now + pace_of(policy), now))
+    actions = within_budget(draft, actions, planned, _coming(snapshot, views, actions, now + pace_of(policy), now))
+    report_overdue(draft, snapshot, views, actions, now)
+    if secret is not None:
+        draft.alerts = [alert for alert in draft.alerts if alert.secret is None or alert.secret in names]
     ends = [view.key.valid_to for view in views if view.key is not None and view.key.enabled and view.key.valid_to]
     return AccountPlan(
         account=snapshot.account,
@@ -87,6 +101,8 @@ def _plan(snapshot: AccountSnapshot, policy: Policy, now: datetime, force: bool,
         alerts=tuple(draft.alerts),
         keys=len(snapshot.keys),
         earliest_end=min(ends, default=None),
+        questions=draft.questions(actions, history=snapshot.history),
+        infobip_account=_infobip_account(snapshot),
     )
 
 
@@ -114,6 +130,12 @@ def _coming(
         for view in views
         for item in view.life.retiring
     )
+
+
+def _infobip_account(snapshot: AccountSnapshot) -> str | None:
+    """The id of the account at Infobip, which its keys carry; ``None`` where they differ, or carry none."""
+    ids = {key.account_id for key in snapshot.keys.values() if key.enabled and key.account_id is not None}
+    return ids.pop() if len(ids) == 1 else None
 
 
 def _report_old_credentials(draft: Draft, management: SecretEntry, now: datetime) -> None:

@@ -24,7 +24,7 @@ def is_quiet(view: View, now: datetime) -> bool:
     if key is None or spec is None or not key.enabled or view.life.more is not None or view.life.current_key is None:
         return False
     begin, end = key.valid_from, key.valid_to
-    if begin is None or end is None or end <= begin or spec.max_age is not None or spec.hold is not None:
+    if begin is None or end is None or end <= begin or begin > now or spec.max_age is not None or spec.hold is not None:
         return False
     if entry.deleted_at is not None or entry.owning_service or entry.primary_region or view.mislabelled is not None:
         return False

@@ -18,16 +18,18 @@ from rotator.core.decisions import (
     first,
     window_closed,
 )
-from rotator.core.draft import Draft, Rank
+from rotator.core.draft import Draft, Rank, Waiting
 from rotator.core.durations import human_duration
 from rotator.core.guards import DAY, MAX_REJECTED
 from rotator.core.holdings import Holdings
+from rotator.core.labels import parse_key_name
 from rotator.core.leftovers import REMEMBERED, Leftovers
 from rotator.core.lifecycle import Retiring, read_lifecycle
-from rotator.core.model import AccountSnapshot, Action, ActionKind, Reason, SecretEntry, Severity
+from rotator.core.model import AccountSnapshot, Action, ActionKind, Key, Policy, Reason, SecretEntry, Severity
+from rotator.core.ownership import Ownership, Proof
 from rotator.core.quiet import is_quiet
 from rotator.core.spec import parse_spec
-from rotator.core.text import short_id
+from rotator.core.text import printable, short_id
 from rotator.core.windows import is_open, next_open
 
 HOUR = timedelta(hours=1)
@@ -48,7 +50,7 @@ def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
         key_id=key_id,
         key=snapshot.keys.get(key_id) if key_id else None,
         unresolved=resolution.problem if resolution else "",
-        mislabelled=resolved if life.current_key not in (None, resolved) and key_id not in snapshot.keys else None,
+        mislabelled=resolved if resolved is not None and life.current_key not in (None, resolved) else None,
     )
 
 
@@ -62,9 +64,11 @@ class Planning:
 
     draft: Draft
     snapshot: AccountSnapshot
+    policy: Policy
     holdings: Holdings
     now: datetime
     leftovers: Leftovers
+    ownership: Ownership
     trust_missing: bool
     candidates: list[Candidate]
 
@@ -84,6 +88,7 @@ class SecretPlanner:
             assert view.key.valid_to is not None
             if not common.holdings.only_in(view.entry, view.key.id):
                 self._shared_key()
+            self._foreign_key(view.key)
             common.candidates.append(Candidate(view, view.key.valid_to, None, None, self))
             return
         left = first(LEAVE_ALONE, self.view, self.common.now)
@@ -91,15 +96,62 @@ class SecretPlanner:
             self._leave(left)
             return
         if self.view.mislabelled is not None:
-            key_id, version = self.view.mislabelled, self.view.life.current_version
-            detail = f"labelled with a key that is not at Infobip; it holds key {short_id(key_id)}"
-            self._add(Rank.LABEL, ActionKind.LABEL, Reason.MISLABELLED, key_id, version, detail=detail)
+            self._mislabelled(self.view.mislabelled)
             return
         self._labels()
         self._shared_key()
+        self._foreign_key(view.key)
+        self._no_expiry()
         self._rotation()
         for item in self.view.life.retiring:
             self._revocation(item)
+
+    def _mislabelled(self, key_id: str) -> None:
+        """The value decides: the key that it is gets the label."""
+        life, name = self.view.life, self.view.entry.name
+        detail = f"the label names key {short_id(life.current_key or '')}; the value is key {short_id(key_id)}"
+        self.common.draft.alert(Reason.UNPROVEN_LABEL, f"{detail}; the label is corrected", name, life.current_key)
+        self._add(Rank.LABEL, ActionKind.LABEL, Reason.MISLABELLED, key_id, life.current_version, detail=detail)
+
+    def _foreign_key(self, key: Key | None) -> None:
+        """A key that another deployment or another secret's rotation made is used, and never revoked by a sweep."""
+        view, common = self.view, self.common
+        if key is None or not common.ownership.is_foreign(view.entry, key):
+            return
+        name = parse_key_name(key.name)
+        assert name is not None
+        whose = f"deployment {name.deployment}" if name.deployment != common.policy.deployment else "another secret"
+        detail = (
+            f"key {key.id} is named for {whose} ({printable(key.name, limit=80)}); sweeps never revoke it; if "
+            f"it is not needed any more: `rotator revoke --key-id {key.id} --account {common.snapshot.account}`"
+        )
+        common.draft.alert(Reason.FOREIGN_KEY, detail, view.entry.name, key.id)
+
+    def _no_expiry(self) -> None:
+        """A key that never expires and has no greatest age is never rotated."""
+        view = self.view
+        if view.key is None or view.key.valid_to is not None or view.spec is None or view.spec.max_age is not None:
+            return
+        detail = f"key {view.key.id} has no expiry, so it is never rotated; tag the secret rotator:max-age, such as 90d"
+        self.common.draft.alert(Reason.NO_EXPIRY, detail, view.entry.name, view.key.id)
+
+    def _proof(self, version_id: str, key_id: str) -> Proof:
+        """What proves a label; what would have to be read for it is noted."""
+        proof = self.common.ownership.proof(self.view.entry, version_id, key_id)
+        if proof is Proof.UNREAD:
+            self.common.draft.versions.add((self.view.entry.arn, version_id))
+        return proof
+
+    def _is_unproven(self, version_id: str, key_id: str) -> bool:
+        """Whether a label is to be ignored: the value was read, and it is another key or none."""
+        if self._proof(version_id, key_id) is not Proof.NONE:
+            return False
+        detail = (
+            f"version {version_id} is labelled with key {key_id}, and its value is not that key; the label is ignored; "
+            "take it off with `aws secretsmanager update-secret-version-stage`"
+        )
+        self.common.draft.alert(Reason.UNPROVEN_LABEL, detail, self.view.entry.name, key_id, Severity.ERROR)
+        return True
 
     def _labels(self) -> None:
         life, view = self.view.life, self.view
@@ -112,8 +164,23 @@ class SecretPlanner:
         if life.current_version is None:
             return  # nothing is superseded while nothing is current
         for version, key_id in life.superseded:
-            detail = f"revoked from {self.common.now + view.spec.grace:%d %b %H:%M} UTC on"
-            self._add(Rank.RETIRE, ActionKind.RETIRE, Reason.SUPERSEDED, key_id, version, detail=detail)
+            key = self.common.snapshot.keys.get(key_id)
+            if key is not None and not self._is_active(key):
+                self._clean(version, key_id, key)
+            elif key is not None and self.common.ownership.is_foreign(view.entry, key):
+                self._foreign_key(key)
+            elif key is None or not self._is_unproven(version, key_id):
+                detail = f"revoked from {self.common.now + view.spec.grace:%d %b %H:%M} UTC on"
+                self._add(Rank.RETIRE, ActionKind.RETIRE, Reason.SUPERSEDED, key_id, version, detail=detail)
+
+    def _is_active(self, key: Key) -> bool:
+        return key.enabled and not key.expired(self.common.now)
+
+    def _clean(self, version_id: str, key_id: str, key: Key | None, due_at: datetime | None = None) -> None:
+        """Take the labels of a key off that does not authenticate any more, whoever is to thank for it."""
+        why = "is not found at Infobip" if key is None else "is disabled" if not key.enabled else "has expired"
+        detail, due = f"it {why}; its labels go", min(self.common.now, due_at or self.common.now)
+        self._add(Rank.REVOKE, ActionKind.REVOKE, Reason.KEY_NOT_ACTIVE, key_id, version_id, detail=detail, due_at=due)
 
     def _shared_key(self) -> None:
         key_id = self.view.key_id
@@ -124,7 +191,8 @@ class SecretPlanner:
 
     def _rotation(self) -> None:
         view, life = self.view, self.view.life
-        if life.pending_version is not None:
+        pending = life.pending_version
+        if pending is not None and not (life.pending_key and self._is_unproven(pending, life.pending_key)):
             detail = f"key {short_id(life.pending_key or '')} was stored and not promoted"
             end = view.key.valid_to if view.key else None
             self._add(
@@ -175,6 +243,13 @@ class SecretPlanner:
                 deadline=decision.deadline,
             )
             return
+        if life.current_version is not None and life.current_key is not None and view.key is not None:
+            proof = self._proof(life.current_version, life.current_key)
+            if proof is Proof.UNREADABLE:
+                why = self.common.ownership.resolution(view.entry, life.current_version)
+                detail = f"{decision.reason}, but what its value is can't be found out: {why.problem if why else ''}"
+                self._leave(Decision(Reason.UNREADABLE, detail, severity=Severity.ERROR))
+                return
         soon = decision.deadline is not None and decision.deadline - self.common.now <= URGENT
         urgent = soon or decision.reason in BROKEN
         waits = self._rejected_too_often(decision, urgent=urgent)
@@ -221,17 +296,18 @@ class SecretPlanner:
             return
         if key is None and self.view.key is None:
             return  # neither key is listed: the account's tag is more likely wrong than that both are gone
-        dead = not key.enabled if key is not None else self.common.snapshot.complete
-        if dead:
-            gone = "it is disabled already; its labels go" if key else "it is gone from Infobip; its labels go"
-            due = min(self.common.now, item.revoke_at)
-            self._add(
-                Rank.REVOKE, ActionKind.REVOKE, Reason.KEY_DEAD, item.key_id, item.version_id, detail=gone, due_at=due
-            )
+        if not self._is_active(key) if key is not None else self.common.snapshot.complete:
+            self._clean(item.version_id, item.key_id, key, item.revoke_at)
             return
         if item.revoke_at > self.common.now:
             return
-        blocked = self._revocation_blocked(item.key_id) or self._waits_for_consumers(item)
+        if key is not None and self.common.ownership.is_foreign(self.view.entry, key):
+            self._foreign_key(key)
+            return
+        waits = self._waits_for_window(item) or self._waits_for_consumers(item)
+        if waits is None and self._is_unproven(item.version_id, item.key_id):
+            return
+        blocked = waits or self._revocation_blocked(item)
         if blocked is not None:
             self._leave(blocked, item.key_id)
             return
@@ -250,29 +326,48 @@ class SecretPlanner:
         reason = Reason.MASS_MISSING if self.common.snapshot.complete else Reason.LISTING_INCOMPLETE
         return Decision(reason, f"key {key_id} is not listed, and the listing is not to be trusted")
 
-    def _revocation_blocked(self, key_id: str) -> Decision | None:
-        view = self.view
-        others = self.common.holdings.others_holding(key_id, view.entry.arn)
-        if others:
-            detail = f"key {key_id} is not revoked: {', '.join(others)} still holds it as current"
-            return Decision(Reason.SHARED_KEY, detail, severity=Severity.WARNING)
-        lately = self.common.holdings.others_in_grace(key_id, view.entry.arn, self.common.now)
-        if lately:
-            detail = f"key {key_id} is not revoked: {', '.join(lately)} held it too, and its grace there is not over"
-            return Decision(Reason.SHARED_KEY, detail)
-        if self.common.holdings.unknown:
-            names = ", ".join(self.common.holdings.unknown[:3])
+    def _revocation_blocked(self, item: Retiring) -> Decision | None:
+        view, key_id = self.view, item.key_id
+        proof = self.common.ownership.proof(view.entry, item.version_id, key_id)
+        if proof is Proof.UNREADABLE:
+            why = self.common.ownership.resolution(view.entry, item.version_id)
+            detail = f"key {key_id} is not revoked: nothing proves whose it is: {why.problem if why else ''}"
+            return Decision(Reason.UNREADABLE, detail, severity=Severity.ERROR)
+        holders = self._holders(item)
+        if holders:
+            return Decision(Reason.SHARED_KEY, f"key {key_id} is not revoked: {holders}", severity=Severity.WARNING)
+        unread = (*self.common.holdings.unknown, *self.common.snapshot.unreadable)
+        if unread and proof is not Proof.BY_NAME:
+            names = ", ".join(sorted(set(unread))[:3])
             detail = f"key {key_id} is not revoked: {names} can't be read and may hold it"
             return Decision(Reason.UNREADABLE, detail, severity=Severity.ERROR)
         if view.key is None or not view.key.alive(self.common.now) or view.key_id == key_id:
             detail = f"key {key_id} is not revoked: the key behind AWSCURRENT does not work"
             return Decision(Reason.BROKEN_CURRENT, detail, severity=Severity.ERROR)
-        window = view.spec.window if view.spec else None
-        if window is not None and not is_open(window, self.common.now):
-            opens = next_open(window, self.common.now)
-            detail = f"revoking key {short_id(key_id)} waits for its window, which opens {opens:%a %d %b %H:%M} UTC"
-            return Decision(Reason.WINDOW, detail)
+        if view.life.current_version is not None and view.life.current_key is not None:
+            self._proof(view.life.current_version, view.life.current_key)
         return None
+
+    def _waits_for_window(self, item: Retiring) -> Decision | None:
+        window = self.view.spec.window if self.view.spec else None
+        if window is None or is_open(window, self.common.now):
+            return None
+        opens = next_open(window, self.common.now)
+        detail = f"revoking key {short_id(item.key_id)} waits for its window, which opens {opens:%a %d %b %H:%M} UTC"
+        return Decision(Reason.WINDOW, detail)
+
+    def _holders(self, item: Retiring) -> str:
+        """Who still has a key that is due for revocation: by their values, or by labels until these were searched."""
+        common, key_id, arn = self.common, item.key_id, self.view.entry.arn
+        found = common.snapshot.copies.get(key_id)
+        if found is not None:
+            return f"{', '.join(found)} still holds it" if found else ""
+        common.draft.copies[key_id] = (arn, item.version_id)
+        others = common.holdings.others_holding(key_id, arn)
+        if others:
+            return f"{', '.join(others)} still holds it as current"
+        lately = common.holdings.others_in_grace(key_id, arn, common.now)
+        return f"{', '.join(lately)} held it too, and its grace there is not over" if lately else ""
 
     def _waits_for_consumers(self, item: Retiring) -> Decision | None:
         view, snapshot = self.view, self.common.snapshot
@@ -313,6 +408,7 @@ class SecretPlanner:
         )
 
     def _leave(self, decision: Decision, key_id: str | None = None) -> None:
+        self.common.draft.waiting[(self.view.entry.arn, key_id)] = Waiting(decision.reason, decision.detail)
         self.common.draft.leave(
             self.view.entry.name,
             decision.reason,

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from rotator.core.labels import is_key_id
 from rotator.core.secret import Secret
@@ -139,6 +140,50 @@ def _recorded(text: Secret, field: str) -> str | None:
         return None
     member = next((member for member in members if member.name == field), None)
     return None if member is None or member.value is None else member.value.reveal()
+
+
+def contains(content: Secret, key: Secret) -> bool:
+    """Return whether a key's value stands anywhere in a secret's content: in any field, at any depth. Never raises.
+
+    :param content: a text, or a binary value as Latin-1.
+    """
+    wanted, raw = key.reveal(), content.reveal()
+    if not wanted:
+        return False
+    if wanted in raw or wanted.encode("utf-16-le").decode("latin-1") in raw:
+        return True
+    try:
+        return any(wanted in text for text in _texts(json.loads(raw)))  # JSON may spell any character as an escape
+    except (ValueError, RecursionError):
+        return False
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+
+
+def others_fields(text: Secret, field: str, key_id: str, expires_at: datetime | None, base_url: str) -> tuple[str, ...]:
+    """Return the names of the rotator's own fields that a JSON value holds with another content. Never raises.
+
+    Somebody else wrote them: a rotation overwrites them, which consumers may not expect.
+    """
+    if field in RESERVED_FIELDS or not isinstance(_members(text), tuple):
+        return ()
+    wrong = [name for name in ("key_id",) if _recorded(text, name) not in (None, key_id)]
+    recorded = _recorded(text, "expires_at")
+    if recorded is not None and (expires_at is None or recorded_end(text) != expires_at.replace(microsecond=0)):
+        wrong.append("expires_at")
+    if recorded_elsewhere(text, base_url):
+        wrong.append("base_url")
+    return tuple(wrong)
 
 
 def possible_keys(text: Secret) -> tuple[Secret, ...]:

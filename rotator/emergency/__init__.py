@@ -1,7 +1,8 @@
 """Emergency revocation: who dies (``plan``), how (``run``), and what became of it (``report``).
 
 By a secret, by one of its keys, or by a leaked value. Nothing waits for a grace period, a hold or a window, and the
-daily reserve is used. Repeating a command is harmless: with an incident's name no second replacement is made.
+daily reserve is used. Repeating a command is harmless: with an incident's name no second replacement is made for 24
+hours, and after that the name is refused.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from rotator.emergency.audit import BoundAudit
 from rotator.emergency.held import HeldEvents
 from rotator.emergency.model import EmergencyPlan, Kill, Strategy, Target
 from rotator.emergency.plan import Planning
+from rotator.emergency.preview import impossible_replacements, unproven_keys
 from rotator.emergency.proof import PROOF
 from rotator.emergency.report import EmergencyReport, Step
 from rotator.emergency.run import Run
@@ -38,7 +40,7 @@ class Emergency:
     """Plans and carries out one emergency revocation.
 
     :param reason: the operator's own words; it stands in every audit line.
-    :param incident: the operator's name for the incident; repeating a command with it makes no second replacement.
+    :param incident: the operator's name for the incident; a command with the same one is a retry for 24 hours.
     :param chosen: whether a person gave it that name; by default, if there is one.
     """
 
@@ -69,6 +71,8 @@ class Emergency:
     def look(self, plan: EmergencyPlan) -> EmergencyPlan:
         """The same plan with each key as Infobip shows it now, for people to read before they say yes.
 
+        Replacements are checked as far as that changes nothing: what is impossible is said before.
+
         :raises RotatorError: Infobip can't be asked.
         """
         keys = dict(plan.keys)
@@ -78,7 +82,12 @@ class Emergency:
                     keys[kill.key_id] = provider.get_key(kill.key_id).key
                 except KeyNotFound:
                     continue
-        return dataclasses.replace(plan, keys=keys)
+            plan = dataclasses.replace(plan, keys=keys)
+            report = EmergencyReport(plan.account, plan.strategy)
+            begun = self.services.clock.now()
+            work = Work(self.services, provider, plan, report, self.reason, self.incident, begun)
+            impossible, unproven = impossible_replacements(work), unproven_keys(work)
+            return dataclasses.replace(plan, impossible=impossible, unproven=unproven)
 
     def execute(self, plan: EmergencyPlan, *, hold_events: bool = False) -> EmergencyReport:
         """Carry a plan out. Never raises for what fails on the way: that is in the report, and the killing goes on.

@@ -28,7 +28,7 @@ class Accounts:
         text = self._texts.get(entry.arn)
         if text is None:
             text = self._texts[entry.arn] = self._services.store.read_current(entry.arn).text
-        provider = self._services.connect(entry, text)
+        provider = self._services.connect(entry, text, emergency=True)
         try:
             yield provider
         finally:

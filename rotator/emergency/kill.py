@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from rotator.core.labels import parse_retire_label, retire_label
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import Key
+from rotator.core.ownership import Proof
 from rotator.emergency.model import ORPHAN, Kill
 from rotator.emergency.work import Work
 from rotator.errors import KeyNotFound, RotatorError
@@ -23,6 +24,7 @@ class Killing:
     work: Work
     failed: dict[str, tuple[Kill, str]] = field(default_factory=dict)
     gone: dict[str, Kill] = field(default_factory=dict)
+    unproven: dict[str, Kill] = field(default_factory=dict)
 
     def kill_all(self, kills: Iterable[Kill], *, again: bool = False) -> None:
         """End each key that is not known to be dead.
@@ -34,11 +36,20 @@ class Killing:
             if kill.key_id not in self.work.dead and (again or not tried):
                 self._kill(kill)
 
+    def is_proven(self, kill: Kill) -> bool:
+        """Whether a key may be revoked: it was named by the operator, or it is proven to belong to its version."""
+        named = kill.key_id == self.work.plan.named or kill.role == ORPHAN
+        return named or kill.version_id in self.work.made or self.work.proof(kill).ok
+
     def _kill(self, kill: Kill) -> None:
         work = self.work
+        if not self.is_proven(kill):
+            self.unproven[kill.key_id] = kill
+            return
         target = work.keys.get(kill.key_id) or Key(kill.key_id, "", None, True, None, None)
         try:
-            revoke_key(work.context(), target, work.now(), work.fields(kill.secret, kill.version_id, kill.key_id))
+            context = work.context()
+            revoke_key(context, target, context.now(), work.fields(kill.secret, kill.version_id, kill.key_id))
         except RotatorError as error:
             gone = isinstance(error, KeyNotFound)
             if not ((gone or error.outcome_unknown) and self._is_dead(kill.key_id)):
@@ -74,6 +85,10 @@ class Killing:
 
     def give_up(self) -> None:
         """Report every key that could not be ended, and make it due at the next sweep where that can be said."""
+        for kill in self.unproven.values():
+            if kill.key_id not in self.work.dead:
+                self.work.report.errors.append(unproven_text(self.work, kill))
+                self.work.step("revoked", kill.secret, kill.key_id, "not proven to be this secret's", ok=False)
         for kill in self.gone.values():
             self._make_due(kill)
             self.work.step("revoked", kill.secret, kill.key_id)
@@ -112,3 +127,12 @@ class Killing:
         except RotatorError:
             return False
         return True
+
+
+def unproven_text(work: Work, kill: Kill) -> str:
+    """That a key was not revoked because only a label says whose it is, and how to revoke it all the same."""
+    why = "its value can't be read" if work.proof(kill) is Proof.UNREADABLE else "its value is not that key"
+    return (
+        f"key {kill.key_id}, which a label of {kill.secret} names, is not revoked: nothing proves that it belongs to "
+        f"this secret ({why}). If it leaked: `rotator revoke --key-id {kill.key_id} --account {work.plan.account}`."
+    )

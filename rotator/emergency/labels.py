@@ -1,15 +1,39 @@
-"""Taking the labels of dead keys off. What is cut off here is done by the next sweep."""
+"""Labels in an emergency: how many a replacement needs, and taking those of dead keys off.
+
+What is cut off here is done by the next sweep.
+"""
 
 from __future__ import annotations
 
-from rotator.core.labels import PENDING
-from rotator.core.lifecycle import read_lifecycle
+from collections.abc import Collection
+from dataclasses import replace
+
+from rotator.core.labels import PENDING, key_label, parse_retire_label
+from rotator.core.lifecycle import labels_after_rotation, read_lifecycle
 from rotator.core.model import SecretEntry
 from rotator.core.values import decode
 from rotator.emergency.work import Work, spec_of
 from rotator.errors import RotatorError
 from rotator.revocation import clean_labels
 from rotator.rotation import unlabel
+
+
+def labels_needed(entry: SecretEntry) -> int:
+    """How many labels the secret carries once a replacement is promoted; an emergency sets no retire labels."""
+    life = read_lifecycle(entry)
+    return labels_after_rotation(life, entry) - len(life.superseded) - 1
+
+
+def without_keys(entry: SecretEntry, key_ids: Collection[str]) -> SecretEntry:
+    """The entry as it would be without the labels of these keys."""
+    gone = set(map(key_label, key_ids))
+
+    def stays(label: str) -> bool:
+        parsed = parse_retire_label(label)
+        return label not in gone and (parsed is None or parsed[0] not in key_ids)
+
+    versions = {version: frozenset(filter(stays, labels)) for version, labels in entry.versions.items()}
+    return replace(entry, versions=versions)
 
 
 def clean(work: Work, entry: SecretEntry) -> None:

@@ -67,6 +67,9 @@ class EmergencyPlan:
     :param values: values of keys that are known already, by id, for the proof.
     :param unlabelled: ARNs whose current version carries no key label; in the entries here it was put in.
     :param repeated: this incident has made the replacement already; only keys older than that are ended.
+    :param impossible: why a secret can get no new key, as a sentence for the operator, by ARN; only where it was
+        checked (:meth:`~rotator.emergency.Emergency.look`).
+    :param unproven: which keys are not revoked since nothing proves whose they are, as sentences; likewise.
     """
 
     account: str
@@ -81,6 +84,18 @@ class EmergencyPlan:
     values: Mapping[str, Secret] = field(default_factory=dict)
     unlabelled: frozenset[str] = frozenset()
     repeated: bool = False
+    impossible: Mapping[str, str] = field(default_factory=dict)
+    unproven: tuple[str, ...] = ()
+
+    @property
+    def replaceable(self) -> tuple[SecretEntry, ...]:
+        """The secrets that get a new key, as far as that can be known."""
+        return tuple(entry for entry in self.replaced if entry.arn not in self.impossible)
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Why the others get none, and which keys are not revoked."""
+        return (*self.impossible.values(), *self.unproven)
 
     @property
     def named_kill(self) -> Kill | None:

@@ -92,7 +92,7 @@ class Planning:
                 ),
             )
         for entry in entries:
-            if not name.may_belong_to(entry.name):
+            if not name.is_for(entry.name, entry.arn) and (name.secret_id is not None or name.secret != entry.name):
                 continue
             fresh = self.services.store.describe(entry.arn)  # the listing may be five minutes old
             stored = read_lifecycle(fresh).current_version == name.version_id

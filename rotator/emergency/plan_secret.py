@@ -7,21 +7,22 @@ leaked. It ends too, but only after it was replaced.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.context import Services
-from rotator.core.emergencies import made_for_incident, made_in_emergency
+from rotator.core.emergencies import is_retry, made_for_incident, made_in_emergency
 from rotator.core.guards import MAX_SKEW
 from rotator.core.labels import CURRENT as CURRENT_LABEL
-from rotator.core.labels import PREVIOUS, parse_retire_label
+from rotator.core.labels import PREVIOUS, key_name, parse_retire_label
 from rotator.core.lifecycle import Lifecycle, read_lifecycle
 from rotator.core.model import Key, SecretEntry
 from rotator.core.secret import Secret
+from rotator.core.text import printable
 from rotator.emergency.accounts import Accounts
 from rotator.emergency.holders import current_holders, is_unlabelled, kills_of, managed_entries, with_label
 from rotator.emergency.model import CURRENT, PENDING, EmergencyPlan, Kill, Strategy
-from rotator.errors import Refused, RotatorError
+from rotator.errors import ProviderError, Refused, RotatorError
 from rotator.observe import Fleet, account_of, management_of, resolve_current
 
 MINUTE: Final = timedelta(minutes=1)
@@ -111,6 +112,10 @@ class SecretPlanning:
         notes: list[str] = []
         made = self.made_before(fleet, entry, named)
         if made is not None:
+            self._check_retry(fleet, entry, made)
+        if named is None and not self.replaces:
+            made = None  # no key is wanted in this secret, not even the one that the incident made
+        if made is not None:
             kills = self._older(entry, life, kills, made)
             if made_for_incident(entry.arn, self.incident, made):
                 notes.append(f"{entry.name} got a new key for incident {self.incident} before; only what is older ends")
@@ -143,7 +148,46 @@ class SecretPlanning:
             # Others were stored and never promoted: by a run that was killed.
             and (labels & {CURRENT_LABEL, PREVIOUS} or any(map(parse_retire_label, labels)))
         }
-        return life.current_version if life.current_version in made else min(made, default=None)
+        if life.current_version in made:
+            return life.current_version
+        return min((version for version in made if version != life.holders.get(named or "")), default=None)
+
+    def _check_retry(self, fleet: Fleet, entry: SecretEntry, made: str) -> None:
+        """Before anything is changed: a name that is used again weeks later must not spare the current key.
+
+        :raises Refused: the incident's replacement is too old for a retry.
+        """
+        if not made_for_incident(entry.arn, self.incident, made):
+            return
+        created_at, now = self._created_at(fleet, entry, made)
+        if is_retry(created_at, now):
+            return
+        current = read_lifecycle(entry).current_key
+        by_id = f"`--key-id {current} --account {printable(account_of(entry), 60)}`" if current else "`--key-id`"
+        raise Refused(
+            f"{entry.name} got a new key for incident {printable(self.incident or '', 60)} at "
+            f"{created_at:%Y-%m-%d %H:%M} UTC, and a command with the same incident is a retry for 24 hours only",
+            advice=f"Nothing was changed. Give another incident, or name the key itself: {by_id}.",
+        )
+
+    def _created_at(self, fleet: Fleet, entry: SecretEntry, made: str) -> tuple[datetime, datetime]:
+        """When the key of a version was created, and the time now, both by Infobip's clock.
+
+        By its name, for its labels go when it is revoked. Where that tells nothing, Secrets Manager dates the version:
+        what leaked is to be revoked all the same.
+
+        :raises StoreError: neither tells.
+        """
+        now = self.services.clock.now()
+        try:
+            with self.accounts.connected(fleet, account_of(entry)) as provider:
+                found = provider.find_by_name(key_name(entry.name, entry.arn, self.services.policy.deployment, made))
+                now = self.services.clock.now() + (provider.skew() or timedelta(0))
+        except ProviderError:
+            found = ()
+        times = [key.valid_from for key in found if key.valid_from is not None]
+        at = min(times, default=None) or self.services.store.version_dates(entry.arn).get(made)
+        return at or now, now
 
     def _made_just_now(self, fleet: Fleet, entry: SecretEntry, life: Lifecycle) -> bool:
         """Whether an emergency put the current key there minutes ago. Asked for only where it may be so.

@@ -8,11 +8,11 @@ from typing import Final
 
 from rotator.audit import change
 from rotator.core.labels import key_label
-from rotator.core.lifecycle import AWS_LABELS, labels_after_rotation, read_lifecycle
+from rotator.core.lifecycle import AWS_LABELS, read_lifecycle
 from rotator.core.model import Action, ActionKind, Reason, SecretEntry
 from rotator.emergency.holders import kills_of
 from rotator.emergency.kill import Killing
-from rotator.emergency.labels import clean
+from rotator.emergency.labels import clean, labels_needed, without_keys
 from rotator.emergency.model import CURRENT, RETIRING, SUPERSEDED, Kill
 from rotator.emergency.work import Work, spec_of
 from rotator.errors import Changed, LostRace, Refused, RotatorError
@@ -87,29 +87,23 @@ class Replacing:
         dying = {kill.key_id for kill in self.work.plan.kills}
         return self._is_main(fresh.arn) or (current is not None and current.key_id in dying)
 
+    def check(self, entry: SecretEntry) -> None:
+        """Everything that is checked before a key is created. Changes nothing.
+
+        :raises RotatorError: no replacement can be made.
+        """
+        freed = {kill.key_id for kill in self._freeing(entry)}
+        self._rotation(without_keys(entry, freed) if freed else entry).rehearse()
+
     def _once(self, entry: SecretEntry) -> Kill | None:
         """:raises RotatorError: nothing was promoted; what was made is revoked, or found by the next sweep."""
         work = self.work
         entry = self._with_room(entry)
-        life = read_lifecycle(entry)
-        if life.current_version is None:
-            raise Refused(f"{entry.name} has no value to be replaced")
-        self._check_writable(entry)
-        key_id = life.current_key
-        key = work.key(key_id) if key_id is not None else None
-        if key_id is not None and entry.arn in work.unlabelled:
-            self._adopt(entry, life.current_version, key_id)
-        action = Action(
-            ActionKind.ROTATE,
-            work.plan.account,
-            entry.name,
-            Reason.EMERGENCY,
-            work.begun,
-            key_id=key_id,
-            version_id=life.current_version,
-            arn=entry.arn,
-        )
-        rotation = Rotation(work.context(entry), action, said=work.reason, emergency=True, entry=entry)
+        rotation = self._rotation(entry)
+        version_id, key_id = rotation.action.version_id, rotation.action.key_id
+        key = work.keys.get(key_id or "")
+        if version_id is not None and key_id is not None and entry.arn in work.unlabelled:
+            self._adopt(entry, version_id, key_id)
         try:
             made = rotation.rotate(work.version_id(entry.arn))
         finally:
@@ -120,10 +114,42 @@ class Replacing:
         work.step("promoted", entry.name, None)
         if key is not None and spec_of(entry).verify:
             work.admitted.add(key.allowed_ips)  # the new key has the same, and was used from here
-        return Kill(key_id, CURRENT, entry.name, entry.arn, life.current_version) if key_id is not None else None
+        return Kill(key_id, CURRENT, entry.name, entry.arn, version_id) if key_id is not None else None
+
+    def _rotation(self, entry: SecretEntry) -> Rotation:
+        """What replaces its current key; the labels are those that are there when it begins.
+
+        :raises RotatorError: what Secrets Manager shows rules a replacement out.
+        """
+        work, life = self.work, read_lifecycle(entry)
+        if life.current_version is None:
+            raise Refused(f"{entry.name} has no value to be replaced")
+        self._check_writable(entry)
+        if life.current_key is not None:
+            work.proof(Kill(life.current_key, CURRENT, entry.name, entry.arn, life.current_version))
+            work.key(life.current_key)  # a rotation does not read again what is known of the old key
+        action = Action(
+            ActionKind.ROTATE,
+            work.plan.account,
+            entry.name,
+            Reason.EMERGENCY,
+            work.begun,
+            key_id=life.current_key,
+            version_id=life.current_version,
+            arn=entry.arn,
+        )
+        return Rotation(work.context(entry), action, said=work.reason, emergency=True, entry=entry)
 
     def _check_writable(self, entry: SecretEntry) -> None:
         """Before a key is made that could not be stored."""
+        if entry.deleted_at is not None:
+            advice = "Restore it first: aws secretsmanager restore-secret."
+            raise Changed(f"{entry.name} is scheduled for deletion", advice=advice)
+        if labels_needed(entry) > AWS_LABELS:
+            raise Refused(
+                f"{entry.name} has no room for a new key's label: a secret can have {AWS_LABELS} staging labels",
+                advice="Remove staging labels that nobody needs: aws secretsmanager update-secret-version-stage.",
+            )
         if entry.primary_region and entry.primary_region != entry.region:
             advice = f"Run the command in {entry.primary_region}."
             raise Refused(f"{entry.name} is a replica of a secret in {entry.primary_region}", advice=advice)
@@ -145,12 +171,18 @@ class Replacing:
 
     def _with_room(self, entry: SecretEntry) -> SecretEntry:
         """Where the labels of keys in grace leave no room for a new one's, these end first: they end in any case."""
-        # A retire label is counted there that an emergency does not set.
-        if not self._is_main(entry.arn) or labels_after_rotation(read_lifecycle(entry), entry) - 1 <= AWS_LABELS:
+        freeing = self._freeing(entry)
+        if not freeing:
             return entry
-        self.killing.kill_all(k for k in kills_of(entry) if k.role in (RETIRING, SUPERSEDED))
+        self.killing.kill_all(freeing)
         clean(self.work, entry)
         return self.work.fresh(entry.arn)
+
+    def _freeing(self, entry: SecretEntry) -> tuple[Kill, ...]:
+        """The keys whose labels have to go before there is room for a new one's."""
+        if not self._is_main(entry.arn) or labels_needed(entry) <= AWS_LABELS:
+            return ()
+        return tuple(kill for kill in kills_of(entry) if kill.role in (RETIRING, SUPERSEDED))
 
     def _failed(self, entry: SecretEntry, error: Exception) -> None:
         work = self.work

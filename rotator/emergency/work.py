@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rotator.context import AccountContext, Budget, Services
 from rotator.core.emergencies import emergency_version_id, made_for_incident
-from rotator.core.labels import parse_key_name
+from rotator.core.labels import key_name, parse_key_name
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import AccountSnapshot, Key, SecretEntry, Spec
+from rotator.core.ownership import Proof
 from rotator.core.secret import Secret
 from rotator.core.spec import parse_spec
 from rotator.emergency.holders import is_unlabelled, with_label
-from rotator.emergency.model import PENDING, EmergencyPlan, Kill
+from rotator.emergency.model import PENDING, EmergencyPlan, Kill, Strategy
 from rotator.emergency.report import EmergencyReport, Step
 from rotator.errors import KeyNotFound, RotatorError
-from rotator.observe import management_of, resolve_current
+from rotator.observe import management_of, resolve_current, resolve_version
 from rotator.ports import KeyProvider
 
 JUST_BEFORE: Final = timedelta(seconds=5)
@@ -58,6 +59,7 @@ class Work:
     dead: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
     condemned: set[str] = field(default_factory=set)
+    _proofs: dict[tuple[str, str, str], Proof] = field(default_factory=dict)
     admitted: set[frozenset[str]] = field(default_factory=set)
     """``allowedIPs`` of keys that authenticated from here: they do not shut this machine out."""
 
@@ -87,6 +89,8 @@ class Work:
 
     def replaced_before(self, entry: SecretEntry) -> bool:
         """Whether this incident made what consumers get now, and that is not what was named this time."""
+        if self.plan.named is None and self.plan.strategy is Strategy.REVOKE_ONLY:
+            return False  # the whole secret was named, and no key is wanted in it
         life = read_lifecycle(entry)
         mine = self.plan.named is None or self.plan.named != life.current_key
         return mine and made_for_incident(entry.arn, self.incident, life.current_version)
@@ -130,6 +134,44 @@ class Work:
     def step(self, what: str, secret: str, key_id: str | None, note: str = "", *, ok: bool = True) -> None:
         """Note a step in the report."""
         self.report.steps.append(Step(what, secret, key_id, self.now() - self.begun, note, ok=ok))
+
+    def proof(self, kill: Kill) -> Proof:
+        """What proves that a key belongs to the version whose label names it; found out once.
+
+        By name, where Infobip shows it alone under the name that the version's key has; else by value.
+        """
+        known = self._proofs.get((kill.arn, kill.version_id or "", kill.key_id))
+        if known is None:
+            known = self._find_proof(kill)
+            self._proofs[(kill.arn, kill.version_id or "", kill.key_id)] = known
+        return known
+
+    def _find_proof(self, kill: Kill) -> Proof:
+        entry = next((entry for entry in self._entries() if entry.arn == kill.arn), None)
+        if entry is None or kill.version_id is None:
+            return Proof.NONE
+        try:
+            name = key_name(entry.name, entry.arn, self.services.policy.deployment, kill.version_id)
+            found = {key.id: key for key in self.provider.find_by_name(name)}
+            if kill.key_id in found:
+                self.keys.setdefault(kill.key_id, found[kill.key_id])
+                if not any(key.enabled for key in found.values() if key.id != kill.key_id):
+                    return Proof.BY_NAME
+        except (RotatorError, ValueError):
+            pass  # then its value has to tell
+        try:
+            held = resolve_version(self.services.store, self.provider, entry, kill.version_id)
+        except RotatorError:
+            return Proof.UNREADABLE
+        if held.key_id == kill.key_id:
+            return Proof.BY_VALUE
+        return Proof.UNREADABLE if held.unreadable else Proof.NONE
+
+    def _entries(self) -> Iterator[SecretEntry]:
+        if self.plan.secret is not None:
+            yield self.plan.secret
+        yield from self.plan.replaced
+        yield from self.plan.fleet.every()
 
     def key(self, key_id: str) -> Key | None:
         """A key, asked for once; ``None`` where Infobip has no such key."""

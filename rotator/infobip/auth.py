@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from abc import abstractmethod
 from base64 import b64encode
 from datetime import datetime, timedelta
-from typing import Final
+from typing import ClassVar, Final
 
 from requests import PreparedRequest
 from requests.auth import AuthBase
@@ -23,6 +24,7 @@ from rotator.infobip.transport import Transport
 from rotator.infobip.wire import parse_token
 from rotator.ports import Clock
 
+_LOG = logging.getLogger(__name__)
 SESSION_PATH: Final = "/auth/1/session"
 TOKEN_PATH: Final = "/auth/1/oauth2/token"
 SESSION_IDLE: Final = timedelta(minutes=55)
@@ -91,10 +93,25 @@ class ApiKeyAuth(HeaderAuth):
 
 
 class _TokenAuth(ManagementAuth):
-    """A header that is fetched, kept while it is good, and fetched anew after a 401."""
+    """A header that is fetched, kept while it is good, and fetched anew after a 401.
 
-    def __init__(self, credentials: Credentials, transport: Transport, clock: Clock, known: Known) -> None:
+    :param once: a login that fails is not repeated.
+    """
+
+    patience: ClassVar[Effort]
+    """How hard a login tries where there is no other way in."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        transport: Transport,
+        clock: Clock,
+        known: Known,
+        *,
+        once: bool = False,
+    ) -> None:
         known.add(credentials.password.reveal())
+        self._effort = Effort.ONCE if once else self.patience
         self._credentials = credentials
         self._transport = transport
         self._clock = clock
@@ -137,10 +154,19 @@ class IbssoAuth(_TokenAuth):
     :param unsafe: a session that is not bound to the caller's address.
     """
 
+    patience = Effort.UNLESS_DONE  # not after a lost answer: the session may be open, and would refuse the next one
+
     def __init__(
-        self, credentials: Credentials, transport: Transport, clock: Clock, known: Known, *, unsafe: bool = False
+        self,
+        credentials: Credentials,
+        transport: Transport,
+        clock: Clock,
+        known: Known,
+        *,
+        once: bool = False,
+        unsafe: bool = False,
     ) -> None:
-        super().__init__(credentials, transport, clock, known)
+        super().__init__(credentials, transport, clock, known, once=once)
         self._unsafe = unsafe
 
     def close(self) -> None:
@@ -150,8 +176,7 @@ class IbssoAuth(_TokenAuth):
 
     def _fetch(self) -> Secret:
         body = {"username": self._credentials.username, "password": self._credentials.password, "unsafe": self._unsafe}
-        # Not repeated after a lost answer: the session may be open, and would refuse the next one.
-        answer = self._transport.call(Call("POST", SESSION_PATH, body=body, effort=Effort.UNLESS_DONE))
+        answer = self._transport.call(Call("POST", SESSION_PATH, body=body, effort=self._effort))
         if not answer.ok:
             raise self._refusal(answer)
         token, _ = parse_token(answer, "token")
@@ -184,6 +209,8 @@ class IbssoAuth(_TokenAuth):
 class OAuth2Auth(_TokenAuth):
     """``Bearer``: a token by client credentials, renewed before its ``expires_in`` runs out."""
 
+    patience = Effort.PATIENT
+
     def _fetch(self) -> Secret:
         form: dict[str, str | Secret] = {
             "client_id": self._credentials.username,
@@ -191,7 +218,7 @@ class OAuth2Auth(_TokenAuth):
             "grant_type": "client_credentials",
         }
         asked = self._clock.now()
-        answer = self._transport.call(Call("POST", TOKEN_PATH, form=form))
+        answer = self._transport.call(Call("POST", TOKEN_PATH, form=form, effort=self._effort))
         if not answer.ok:
             raise self._refusal(answer)
         token, seconds = parse_token(answer, "access_token")
@@ -207,15 +234,69 @@ class OAuth2Auth(_TokenAuth):
         return BadCredentials(say(answer, self._known, problem)) if bad else refusal(answer, self._known)
 
 
+class FallbackAuth(ManagementAuth):
+    """A login as long as it works, and Basic with the same credentials from its first failure on.
+
+    For an emergency: another process that holds the session (or was killed holding it), or an endpoint that is down,
+    must not keep a leaked key enabled.
+    """
+
+    def __init__(self, login: _TokenAuth, basic: BasicAuth) -> None:
+        self._login = login
+        self._basic = basic
+        self._failure: str | None = None
+
+    def __call__(self, r: PreparedRequest) -> PreparedRequest:
+        """Put a header on: the login's, or Basic's."""
+        if self._failure is None:
+            try:
+                return self._login(r)
+            except ProviderError as error:
+                self._fall_back(error.message)
+        return self._basic(r)
+
+    def refused(self, r: PreparedRequest) -> bool:
+        """What the login gave is not renewed but left.
+
+        :raises BadCredentials: Basic was refused as well.
+        """
+        if self._failure is not None and r.headers.get("Authorization", "").startswith("Basic "):
+            raise BadCredentials(f"{self._failure}; Basic with the same credentials was answered with HTTP 401")
+        if self._failure is None:
+            self._fall_back("what the login gave was answered with HTTP 401")
+        return True
+
+    def close(self) -> None:
+        """End the session, if there is one."""
+        self._login.close()
+
+    def _fall_back(self, failure: str) -> None:
+        self._failure = failure
+        _LOG.warning("the login failed, so Basic is used with the same credentials: %s", failure)
+
+
 def management_auth(
-    credentials: Credentials, transport: Transport, clock: Clock, known: Known, *, unsafe_sessions: bool = False
+    credentials: Credentials,
+    transport: Transport,
+    clock: Clock,
+    known: Known,
+    *,
+    unsafe_sessions: bool = False,
+    fall_back_to_basic: bool = False,
 ) -> ManagementAuth:
-    """The method that the credentials ask for."""
+    """The method that the credentials ask for.
+
+    :param fall_back_to_basic: Basic follows a login that fails, unless the user name cannot be sent by it.
+    """
     if credentials.auth is AuthMethod.BASIC:
         return BasicAuth(credentials, known)
+    falls_back = fall_back_to_basic and ":" not in credentials.username
+    login: _TokenAuth
     if credentials.auth is AuthMethod.IBSSO:
-        return IbssoAuth(credentials, transport, clock, known, unsafe=unsafe_sessions)
-    return OAuth2Auth(credentials, transport, clock, known)
+        login = IbssoAuth(credentials, transport, clock, known, once=falls_back, unsafe=unsafe_sessions)
+    else:
+        login = OAuth2Auth(credentials, transport, clock, known, once=falls_back)
+    return FallbackAuth(login, BasicAuth(credentials, known)) if falls_back else login
 
 
 def _basic(credentials: Credentials, known: Known) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import random
 import re
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -47,8 +48,10 @@ class InfobipClient:
 
     :param learn: called with every secret text that is used or received, for a redactor. Values in lists are not kept,
         so they are not learnt either.
+    :param spare: called with the ids of listed keys, which a redactor never takes out.
     :param rng: jitter of the waits between attempts.
     :param unsafe_sessions: IBSSO sessions that are not bound to this machine's address.
+    :param fall_back_to_basic: where a login fails, use Basic with the same credentials (an emergency does).
     :param limits: seconds and bytes that one attempt may take.
     :param adapters: makes the ``requests`` adapters, such as those of an embedded sandbox.
     :raises ConfigurationError: the credentials cannot be used with their method.
@@ -60,19 +63,30 @@ class InfobipClient:
         clock: Clock,
         *,
         learn: Callable[[str], None] = lambda _: None,
+        spare: Callable[[Iterable[str]], None] = lambda _: None,
         rng: random.Random | None = None,
         unsafe_sessions: bool = False,
+        fall_back_to_basic: bool = False,
         limits: Limits | None = None,
         adapters: Callable[[], HTTPAdapter] = WatchedAdapter,
     ) -> None:
         self._known = Known(learn)
+        self._spare = spare
         self._account = credentials.account_id
         limits = limits or Limits()
         rng = rng or random.Random()  # noqa: S311 -- jitter, nothing secret
         self._transport = Transport(credentials.base_url, clock, rng, limits, adapters)
         quick = replace(limits, read=min(limits.read, PROBE_SECONDS), total=min(limits.total, PROBE_SECONDS))
         self._consumer = self._transport.with_limits(quick)
-        self._auth = management_auth(credentials, self._transport, clock, self._known, unsafe_sessions=unsafe_sessions)
+        self._value_filter_works = False
+        self._auth = management_auth(
+            credentials,
+            self._consumer if fall_back_to_basic else self._transport,  # which does not wait as long
+            clock,
+            self._known,
+            unsafe_sessions=unsafe_sessions,
+            fall_back_to_basic=fall_back_to_basic,
+        )
 
     def __repr__(self) -> str:
         return f"InfobipClient({self.base_url!r})"
@@ -87,9 +101,13 @@ class InfobipClient:
         """The (sub-)account that the management secret names, if it does."""
         return self._account
 
-    def list_keys(self) -> KeyListing:
-        """Every key once, without values; one call for each 100 keys."""
-        return list_all(self._page)
+    def list_keys(self, *, enabled: bool | None = None) -> KeyListing:
+        """Every key once, or only the enabled or the disabled ones, without values; one call for each 100 keys."""
+        return list_all(self._page, enabled)
+
+    def count_keys(self) -> int | None:
+        """How many keys the account has, enabled or not; ``None`` where the answer has no count."""
+        return self._page({"page": "0", "size": "1"}).total_count
 
     def find_by_name(self, name: str) -> tuple[Key, ...]:
         """The keys with exactly that name, whatever Infobip's own filter takes for alike."""
@@ -97,21 +115,27 @@ class InfobipClient:
         return tuple(key for key in found.keys if key.name == name)
 
     def find_by_value(self, value: Secret) -> Key | None:
-        """The key that a value belongs to; ``None`` if Infobip knows none.
+        """The key that a value belongs to, as a proof of ownership; ``None`` if Infobip knows none.
 
-        :raises ContractViolation: the answer holds other keys than the one asked for.
+        A readable value in the answer is compared here. A masked one counts only if it is the whole answer and Infobip
+        is known to filter by value at all, which is asked once, where it matters.
+
+        :raises ContractViolation: the answer holds other keys than the one asked for, or proves nothing.
         """
         self._known.add(value.reveal(), passing=True)
-        found = self._page({"page": "0", "size": str(SIZE)}, value).keys
-        for each in found:
-            if each.value is not None and each.value == value:
-                return each.key
-        if not found:
+        answer = self._search(value)
+        found = {each.key.id: each for each in answer.keys}
+        possible = [each for each in found.values() if each.value is None or each.value == value]
+        if len(possible) == 1 and possible[0].value is not None:
+            return possible[0].key
+        if not found and not answer.total_count:
             return None
-        if len(found) == 1 and found[0].value is None:
-            return found[0].key
+        if len(found) == 1 and possible and answer.total_count in (None, 1) and self._filters_by_value():
+            return possible[0].key
+        count = max(len(found), answer.total_count or 0)
         raise ContractViolation(
-            f"GET {KEYS_PATH} at {self._transport.host}: asked for the key of one value, and got others ({len(found)})",
+            f"GET {KEYS_PATH} at {self._transport.host}: asked for the key of one value, and the answer proves nothing "
+            f"({count} {'key' if count == 1 else 'keys'}, {len(possible)} of them possible)",
             advice="Nothing was changed. Find the key by its id.",
         )
 
@@ -170,7 +194,7 @@ class InfobipClient:
         return Probe(ProbeVerdict.INCONCLUSIVE, f"HTTP {status}", lasting=lasting)
 
     def skew(self) -> timedelta | None:
-        """Infobip's clock less ours, to a second, by the last management answer's ``Date``."""
+        """Infobip's time less our wall clock's, right now, by the last management answer's ``Date``."""
         return self._transport.skew
 
     def close(self) -> None:
@@ -179,13 +203,28 @@ class InfobipClient:
         self._transport.close()
         self._consumer.close()
 
+    def _search(self, value: Secret) -> Page:
+        return self._page({"page": "0", "size": str(SIZE)}, value)
+
+    def _filters_by_value(self) -> bool:
+        """Whether Infobip heeds the filter by value, in an account that has a key: it finds none for an invented one.
+
+        An account's only key, masked, would else be the answer to every search.
+        """
+        if not self._value_filter_works:
+            answer = self._search(Secret(f"{uuid.uuid4().hex}-{uuid.uuid4()}"))
+            self._value_filter_works = not answer.keys and not answer.total_count
+        return self._value_filter_works
+
     def _page(self, query: Mapping[str, str], value: Secret | None = None) -> Page:
         params: dict[str, str | Secret] = {**query}
         if self._account is not None:
             params["accountId"] = self._account
         if value is not None:
             params["apiKeySecret"] = value
-        return parse_page(self._succeed(Call("GET", KEYS_PATH, params=params)))
+        page = parse_page(self._succeed(Call("GET", KEYS_PATH, params=params)))
+        self._spare(fetched.key.id for fetched in page.keys)
+        return page
 
     def _succeed(self, call: Call, key_id: str | None = None) -> Answer:
         answer = self._transport.call(call, self._auth)

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote, quote_plus
 
+from rotator.redact import Redactor
+
 KEY_VALUE: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """What the value of an API key looks like."""
 
 _ANY_CASE: Final = re.compile(KEY_VALUE.pattern, re.IGNORECASE)
 _KEPT: Final = 64
+_HIDDEN: Final = "<hidden>"
 
 
 class Known:
@@ -42,10 +45,12 @@ class Known:
             self._texts.pop(old, None)
 
     def scrub(self, text: str) -> str:
-        """The text without any known secret, and without anything that has the shape of a key value."""
+        """The text without any known secret, however it is escaped, and without what has the shape of a key value."""
+        redactor = Redactor()  # made anew, since it can't forget single texts; a server refuses little
         for known in sorted(self._texts, key=len, reverse=True):
-            text = text.replace(known, "<hidden>")
-        return _ANY_CASE.sub("<hidden>", text)
+            text = text.replace(known, _HIDDEN)
+            redactor.learn(known)
+        return _ANY_CASE.sub(_HIDDEN, redactor.hide(text, _HIDDEN))
 
 
 def printable(text: str, limit: int = 200) -> str:

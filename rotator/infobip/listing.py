@@ -18,27 +18,43 @@ Fetch = Callable[[Mapping[str, str]], Page]
 """Gets one page by its query."""
 
 
-def list_all(fetch: Fetch) -> KeyListing:
+def list_all(fetch: Fetch, enabled: bool | None = None) -> KeyListing:
     """Every key once. Where the pages do not add up (keys came or went meanwhile), they are all read once again.
 
     ``complete`` is false when they did not add up again, or there are more keys than the pages can show.
+
+    :param enabled: only the enabled or only the disabled ones, whatever Infobip makes of that filter.
     """
-    listing = _list_once(fetch)
-    return listing if listing.complete else _list_once(fetch)
+    listing, out_of_reach = _list_once(fetch, enabled)
+    if not listing.complete and not out_of_reach:
+        listing, _ = _list_once(fetch, enabled)
+    if enabled is None:
+        return listing
+    return KeyListing(tuple(key for key in listing.keys if key.enabled is enabled), listing.complete)
 
 
-def _list_once(fetch: Fetch) -> KeyListing:
+def _list_once(fetch: Fetch, enabled: bool | None) -> tuple[KeyListing, bool]:
+    """The listing, and whether there are more keys than the pages can show, so that another one shows no more."""
+    if enabled is not None:
+        return _from_both_ends(fetch, enabled)
     whole = _Walk(fetch, {})
     if whole.total is None or whole.total <= REACH:
-        return KeyListing(tuple(whole.keys.values()), whole.adds_up)
+        return KeyListing(tuple(whole.keys.values()), whole.adds_up), False
     # Too many for one query: the enabled and the disabled ones, each from both ends.
-    found = dict(whole.keys)
-    for enabled in ("true", "false"):
-        part = _Walk(fetch, {"enabled": enabled})
-        found |= part.keys
-        if not part.adds_up:
-            found |= _Walk(fetch, {"enabled": enabled, "orderDirection": "desc"}).keys
-    return KeyListing(tuple(found.values()), len(found) == whole.total)
+    parts = [_from_both_ends(fetch, each) for each in (True, False)]
+    found = whole.keys | {key.id: key for listing, _ in parts for key in listing.keys}
+    return KeyListing(tuple(found.values()), len(found) == whole.total), any(beyond for _, beyond in parts)
+
+
+def _from_both_ends(fetch: Fetch, enabled: bool) -> tuple[KeyListing, bool]:
+    query = {"enabled": "true" if enabled else "false"}
+    walk = _Walk(fetch, query)
+    if walk.total is None or walk.total <= REACH:
+        return KeyListing(tuple(walk.keys.values()), walk.adds_up), False
+    back = _Walk(fetch, {**query, "orderDirection": "desc"})
+    found = walk.keys | back.keys
+    steady = not walk.shrank and not back.shrank and walk.total == back.total
+    return KeyListing(tuple(found.values()), steady and len(found) == back.total), walk.total > 2 * REACH
 
 
 class _Walk:
@@ -46,16 +62,21 @@ class _Walk:
 
     They end when all keys that are counted were seen, at an empty page, at a page with nothing new (the far end does
     not page at all), after the last page that can be asked for, and at the first if the count is out of reach.
+
+    ``shrank``: a key left the list meanwhile (it was disabled, say), and may have drawn another one onto a page that
+    had been read: one that was seen twice would hide it from the count.
     """
 
     def __init__(self, fetch: Fetch, query: Mapping[str, str]) -> None:
         self.keys: dict[str, Key] = {}
         self.total: int | None = None
+        self.shrank = False
         self._ended = False
         for number in range(LAST_PAGE + 1):
             page = fetch({**query, "page": str(number), "size": str(SIZE)})
             seen = len(self.keys)
             self.keys |= {each.key.id: each.key for each in page.keys}
+            self.shrank = self.shrank or (page.total_count or 0) < (self.total or 0)
             self.total = page.total_count
             self._ended = not page.keys
             counted = self.total is not None and len(self.keys) >= self.total
@@ -67,4 +88,4 @@ class _Walk:
     @property
     def adds_up(self) -> bool:
         """Whether as many keys were seen as are counted; where nothing is counted, whether the end was reached."""
-        return self._ended if self.total is None else len(self.keys) == self.total
+        return self._ended if self.total is None else len(self.keys) == self.total and not self.shrank

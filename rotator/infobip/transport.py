@@ -11,7 +11,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import Final
@@ -37,14 +37,26 @@ HEADERS: Final = {
     "Accept": "application/json",
     "Accept-Encoding": "identity",  # nothing here is worth compressing; a compressed answer is still read, bounded
 }
+NO_STEP: Final = timedelta(seconds=0.5)
+"""Wall clock and monotonic clock differ by less than that between two readings without anyone having set the clock."""
 _CHUNK: Final = 64 * 1024
 _FAILURES: Final = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """When an answer began to arrive, by both of our clocks, and how many seconds it took."""
+
+    wall: datetime
+    monotonic: float
+    trip: float
 
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
     raw: BaseHTTPResponse
     body: bytes | None = field(repr=False)
+    at: _Moment
 
     @property
     def maybe_done(self) -> bool:
@@ -74,7 +86,7 @@ class Transport:
     ) -> None:
         self.base_url = base_url
         self.host = urlsplit(base_url).netloc
-        self.skew: timedelta | None = None
+        self._dated: tuple[timedelta, _Moment] | None = None  # the last Date less our clock, and when it came
         self._clock = clock
         self._rng = rng
         self._limits = limits
@@ -87,8 +99,19 @@ class Transport:
     def with_limits(self, limits: Limits) -> Transport:
         """Another one to the same far end, with connections of its own and other limits."""
         other = copy.copy(self)
-        other.skew, other._limits, other._pooled = None, limits, self._adapters()
+        other._dated, other._limits, other._pooled = None, limits, self._adapters()
         return other
+
+    @property
+    def skew(self) -> timedelta | None:
+        """The far end's time less our wall clock's, right now; ``None`` before the first answer with a date."""
+        dated = self._dated
+        if dated is None:
+            return None
+        skew, at = dated
+        passed = timedelta(seconds=self._clock.monotonic() - at.monotonic)
+        step = self._clock.now() - at.wall - passed
+        return skew if abs(step) < NO_STEP else skew - step
 
     def call(self, call: Call, auth: Authorizer | None = None) -> Answer:
         """Make a call, again where its effort allows, and once more after a 401 that ``auth`` can mend.
@@ -127,7 +150,7 @@ class Transport:
             outcome = self._attempt(adapter, call, request)
             if isinstance(outcome, _Reply):
                 if call.read_body:
-                    self._see_date(outcome.raw)
+                    self._see_date(outcome)
                 if outcome.raw.status == 401 and auth is not None and not renewed:
                     renewed = True
                     if auth.refused(request):
@@ -150,6 +173,7 @@ class Transport:
 
     def _attempt(self, adapter: HTTPAdapter, call: Call, request: requests.PreparedRequest) -> _Reply | _Lost:
         limits = self._limits
+        sent = self._clock.monotonic()
         with Exchange(limits.total) as exchange:
             try:
                 response = adapter.send(
@@ -159,10 +183,12 @@ class Transport:
                     verify=self._verify,
                     proxies=self._proxies,
                 )
+                came = self._clock.monotonic()
+                at = _Moment(self._clock.now(), came, came - sent)
                 raw: BaseHTTPResponse = response.raw
                 body = _read(raw, limits.body, wanted=call.read_body)
                 if not exchange.overdue:  # a body without a length ends quietly when it is cut
-                    return _Reply(raw, body)
+                    return _Reply(raw, body, at)
                 what = "timed out"
             except _FAILURES as error:
                 what = "timed out" if exchange.overdue else describe(error)
@@ -207,12 +233,16 @@ class Transport:
             maybe_done=maybe_done,
         )
 
-    def _see_date(self, raw: BaseHTTPResponse) -> None:
+    def _see_date(self, reply: _Reply) -> None:
         try:
-            date = parsedate_to_datetime(raw.headers.get("Date") or "")
-            self.skew = (date if date.tzinfo else date.replace(tzinfo=UTC)) - self._clock.now()
+            date = parsedate_to_datetime(reply.raw.headers.get("Date") or "")
+            skew = (date if date.tzinfo else date.replace(tzinfo=UTC)) - reply.at.wall
         except (ValueError, TypeError, OverflowError, IndexError):
-            pass  # an answer without a readable date says nothing about the clock
+            return  # an answer without a readable date says nothing about the clock
+        # The date is cut to whole seconds, and written before the answer came: up to so much of it is no difference.
+        if -timedelta(seconds=1 + reply.at.trip) < skew <= timedelta(0):
+            skew = timedelta(0)
+        self._dated = skew, reply.at
 
 
 def _prepare(base_url: str, call: Call) -> requests.PreparedRequest | None:

@@ -133,7 +133,7 @@ class Switch:
         proof, version, key_id = self.proof, self.life.current_version, self.life.current_key
         assert version is not None
         assert key_id is not None
-        until = proof.context.services.clock.now() + proof.spec.grace
+        until = proof.context.now() + proof.spec.grace
         if until.microsecond:
             until = until.replace(microsecond=0) + timedelta(seconds=1)  # as the label says it, which holds no parts
         retired: datetime | None = until

@@ -15,9 +15,10 @@ from rotator.core.labels import PENDING
 from rotator.core.lifecycle import Lifecycle, read_lifecycle
 from rotator.core.model import Action, ActionKind, Key, Reason, SecretEntry, Spec
 from rotator.core.secret import Secret
-from rotator.core.spec import parse_spec
 from rotator.core.values import decode, encode_replacement, recorded_elsewhere
 from rotator.errors import Changed, KeyNotFound, Refused, ReplacementRejected
+from rotator.evidence import prove, unproven
+from rotator.observe import require_managed
 from rotator.ports import FetchedKey, ProbeVerdict, StoredValue
 from rotator.rotation.create import Creation, differing_fields
 from rotator.rotation.flow import Flow, release_pending, retire_version, unlabel
@@ -51,15 +52,27 @@ class Rotation:
 
         :raises RotatorError: nothing was promoted; what was made is revoked, or found by the next sweep.
         """
+        creation, life, stored = self._prepare()
+        fetched, version_id, _ = creation.make(version_id or self.context.services.new_version_id())
+        return self._store_and_promote(creation.entry, creation.spec, life, fetched, stored, version_id)
+
+    def rehearse(self) -> None:
+        """Everything that :meth:`rotate` checks before a key is created. Changes nothing.
+
+        :raises RotatorError: no replacement can be made.
+        """
+        creation, _, _ = self._prepare()
+        creation.request(self.context.services.new_version_id())
+
+    def _prepare(self) -> tuple[Creation, Lifecycle, StoredValue | None]:
         entry, spec, life = self._look()
-        creation = Creation(self.flow, entry, spec, self._old_key())
+        creation = Creation(self.flow, entry, spec, self._proven(entry, life, self._old_key()))
         stored = self._current_value(entry, life)
         if stored is not None:
             self.old_value = decode(stored.text, spec.value_field, entry.name).key
         self._rehearse(entry, spec, stored)
         self._is_missing(entry, spec, stored)
-        fetched, version_id, _ = creation.make(version_id or self.context.services.new_version_id())
-        return self._store_and_promote(entry, spec, life, fetched, stored, version_id)
+        return creation, life, stored
 
     def resume(self) -> Promoted:
         """Finish what a killed run began: a stored version that is not promoted, or a key that was not stored.
@@ -70,7 +83,7 @@ class Rotation:
         key_id, version_id = self.action.key_id, self.action.version_id
         assert key_id is not None
         assert version_id is not None
-        creation = Creation(self.flow, entry, spec, self._old_key(life))
+        creation = Creation(self.flow, entry, spec, self._proven(entry, life, self._old_key(life)))
         if version_id not in entry.versions:
             return self._resume_unstored(creation, life, key_id, version_id)
         return self._check_stored(creation, life, key_id, version_id).finish()
@@ -95,6 +108,9 @@ class Rotation:
             raise Changed(
                 f"key {key_id} of the pending version of {entry.name} is gone; its labels were removed"
             ) from None
+        proof = prove(self.context, entry, version_id, key_id, key)
+        if not proof.ok:
+            raise Refused(f"{unproven(entry, version_id, key_id, proof)}; it is not promoted")
         if not key.alive(self.flow.now()):
             self.flow.give_up(entry, key_id, version_id, staged=True, revoke=key.enabled)
             raise Changed(
@@ -114,15 +130,7 @@ class Rotation:
     def _look(self) -> tuple[SecretEntry, Spec, Lifecycle]:
         """A fresh look: is everything still as the plan saw it?"""
         entry = self.entry or self.context.services.store.describe(self.action.arn or self.action.secret)
-        spec = parse_spec(entry.tags)
-        if isinstance(spec, tuple):
-            raise Refused(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].mend)
-        if spec.account != self.context.account:
-            raise Changed(f"{entry.name} belongs to account {spec.account} now")
-        if entry.deleted_at is not None:
-            raise Changed(f"{entry.name} is scheduled for deletion")
-        if spec.hold is not None and not self.emergency:
-            raise Refused(f'{entry.name} is on hold: "{spec.hold}"', advice="Remove the tag rotator:hold to go on.")
+        spec = require_managed(entry, self.context.account, despite_hold=self.emergency)
         life = read_lifecycle(entry)
         if life.problem is not None:
             raise Refused(f"{entry.name}: {life.problem}")
@@ -135,6 +143,25 @@ class Rotation:
         elif life.unlabelled:
             raise Changed(f"{entry.name} has a current version that is not adopted yet")
         return entry, spec, life
+
+    def _proven(self, entry: SecretEntry, life: Lifecycle, old: Key | None) -> Key | None:
+        """The old key, whose rights the replacement gets, where it is proven to be what the secret holds.
+
+        An emergency goes on without it, by the tagged scopes.
+
+        :raises Refused: nothing proves it.
+        """
+        if old is None or life.current_version is None:
+            return old
+        proof = prove(self.context, entry, life.current_version, old.id, old)
+        if proof.ok:
+            return old
+        if self.emergency:
+            return None
+        raise Refused(
+            f"{entry.name} is not rotated: {unproven(entry, life.current_version, old.id, proof)}",
+            advice="Nothing was changed. Store the right key, or take the label off; then the next sweep goes on.",
+        )
 
     def _old_key(self, life: Lifecycle | None = None) -> Key | None:
         """The key to be replaced, read now: what was changed since the listing goes for its replacement too.

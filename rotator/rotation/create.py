@@ -34,8 +34,8 @@ class Creation:
         """
         request = self.request(version_id)
         self.flow.begun = self.flow.looked = self.flow.now()
-        if not self.flow.context.budget.take_create():
-            raise Changed(f"today's creations are used up, {self.entry.name} waits", advice="The next sweep goes on.")
+        if not self._take_slot():
+            raise Changed(f"today's creates are used up, {self.entry.name} waits", advice="The next sweep goes on.")
         try:
             fetched = self._create(request, version_id)
         except OutcomeUnknown as error:
@@ -43,6 +43,17 @@ class Creation:
         self.flow.own = True
         self.compare(fetched.key, request, version_id)
         return fetched, version_id, request
+
+    def _take_slot(self) -> bool:
+        """Use one create of the day's limit; waits for one that is about to become free. False where none is left."""
+        context = self.flow.context
+        if not context.budget.limited:
+            return True
+        wait = context.budget.take_create(context.now(), context.provider.count_keys())
+        if wait is None:
+            return False
+        context.services.clock.sleep(wait.total_seconds())
+        return True
 
     def request(self, version_id: str) -> KeyRequest:
         """What the replacement shall be: the old key's rights, or the tagged scopes.
@@ -59,7 +70,7 @@ class Creation:
                 advice="Tag the secret rotator:scopes.",
             )
         return KeyRequest(
-            name=key_name(self.entry.name, self.flow.context.services.policy.deployment, version_id),
+            name=key_name(self.entry.name, self.entry.arn, self.flow.context.services.policy.deployment, version_id),
             valid_to=(self.flow.now() + lifetime(self.spec, self.entry.name)).replace(microsecond=0),
             scopes=scopes,
             permissions=frozenset() if platform or self.old is None else self.old.permissions or frozenset(),
@@ -105,7 +116,7 @@ class Creation:
                 return fetched, version_id, request
         for key in found:
             self.flow.revoke_own(self.entry, key.id, version_id)
-        if not self.flow.context.budget.take_create():
+        if not self._take_slot():
             raise error
         version_id = self.flow.context.services.new_version_id()
         request = self.request(version_id)
@@ -114,8 +125,15 @@ class Creation:
     def compare(
         self, key: Key, request: KeyRequest, version_id: str, *, resumed: bool = False, staged: bool = False
     ) -> None:
-        """Field by field: a replacement that may do more, or less, is never promoted."""
+        """Field by field: a replacement that may do more, or less, is never promoted.
+
+        :param staged: it is stored and was proven to belong to its version, so its name may be another one.
+        """
         differences = differing_fields(key, request, compare_end=not resumed)
+        if staged and "name" in differences:
+            differences.remove("name")
+        if not key.begun(self.flow.now()):
+            differences.append("validFrom")
         if not key.enabled:
             differences.append("enabled")
         if not differences:

@@ -10,6 +10,7 @@ from rotator.context import AccountContext
 from rotator.core.labels import CURRENT, PENDING, PREVIOUS, key_label, parse_retire_label, retire_label
 from rotator.core.lifecycle import Lifecycle, read_lifecycle
 from rotator.core.model import Action, SecretEntry
+from rotator.core.ownership import Ownership, Proof
 from rotator.errors import RotatorError, SecretNotFound
 from rotator.telling import RETIRED, REVOKED
 
@@ -41,7 +42,7 @@ class Flow:
 
     def now(self) -> datetime:
         """The time."""
-        return self.context.services.clock.now()
+        return self.context.now()
 
     @property
     def reason(self) -> str:
@@ -90,12 +91,19 @@ class Flow:
                 staged = False
                 if _was_promoted(self.context.services.store.describe(entry.arn).versions.get(version_id, frozenset())):
                     return  # a moment before its labels went: the next sweep finds out which key it is
+            if not (self.own or self._is_ours(fresh, version_id, key_id)):
+                revoke = False  # somebody else made it: it only loses the labels that it got here
             if revoke and not self.revoke_own(entry, key_id, version_id):
                 return
             if staged:
                 self.unstage(entry, key_id, version_id)
         except RotatorError:
             return  # said in the audit by `change`
+
+    def _is_ours(self, entry: SecretEntry, version_id: str, key_id: str) -> bool:
+        """Whether a rotation of this very version made the key: its name says so."""
+        ownership = Ownership(self.context.snapshot, self.context.services.policy.deployment)
+        return ownership.proof(entry, version_id, key_id) is Proof.BY_NAME
 
     def _is_new(self, entry: SecretEntry, life: Lifecycle) -> bool:
         """Whether the current version is another one than this rotation began with."""

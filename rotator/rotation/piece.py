@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
 from rotator.apply import apply
 from rotator.context import AccountContext, Budget
 from rotator.core.decisions import LEAVE_ALONE, ROTATE_BLOCKED, View, first
-from rotator.core.guards import clock_skew, mass_missing, quota_used
+from rotator.core.guards import clock_skew, mass_missing, slots_used
 from rotator.core.labels import PENDING
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import AccountSnapshot, Action, ActionKind, Key, Reason, SecretEntry
@@ -48,8 +49,10 @@ class Piece:
         with reconciler.connected(fleet, account) as provider:
             listing = provider.list_keys()
             keys = {key.id: key for key in listing.keys}
-            now = services.clock.now()
-            budget = Budget.of(quota_used(listing.keys, services.policy, now))
+            counted = AccountSnapshot(account, management, (), keys)
+            now = services.clock.now() + (provider.skew() or timedelta(0))
+            total = len(keys) if listing.complete else provider.count_keys()
+            budget = Budget.of(slots_used(counted, now), services.policy, now, total)
             for _ in range(_MOST_ROUNDS):
                 seen = _without_pending(entry, token)
                 life = read_lifecycle(seen)
@@ -129,7 +132,7 @@ class Piece:
         """The same rules as in a sweep: hold, wrong tags, replica, contradicting labels, no scopes for a first key."""
         snapshot = self.context.snapshot
         views = [make_view(snapshot, entry) for entry in snapshot.secrets]
-        wrong = clock_skew(snapshot) or (mass_missing(views) if self.view.key is None else None)
+        wrong = clock_skew(snapshot) or (mass_missing(views, snapshot) if self.view.key is None else None)
         if wrong is not None:
             raise Refused(f"{self.entry.name} is not rotated: {wrong}")
         left = first(LEAVE_ALONE, self.view, self.context.services.clock.now())

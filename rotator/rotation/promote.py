@@ -176,7 +176,7 @@ class Promotion:
             with contextlib.suppress(RotatorError):
                 # A sweep finishes an emergency that was killed: there is no grace in those.
                 hurry = made_in_emergency(self.entry.arn, self.version_id)
-                revoke_at = self.flow.now() + (timedelta(0) if hurry else self.spec.grace)
+                revoke_at = self.flow.context.revoke_at(timedelta(0) if hurry else self.spec.grace)
                 retire_version(
                     self.flow.context,
                     self.entry,

@@ -14,7 +14,7 @@ class Stepwise(Rotation):
     def create(self, token: str) -> str:
         """Make the key (or find the one that an earlier attempt made) and store it. Gives its id."""
         entry, spec, life = self._look()
-        creation = Creation(self.flow, entry, spec, self._old_key())
+        creation = Creation(self.flow, entry, spec, self._proven(entry, life, self._old_key()))
         stored = self._current_value(entry, life)
         self._rehearse(entry, spec, stored)
         fetched = self._earlier(creation, token)
@@ -26,14 +26,16 @@ class Stepwise(Rotation):
     def rehearse(self) -> None:
         """Everything that comes before a key is made."""
         entry, spec, life = self._look()
-        Creation(self.flow, entry, spec, self._old_key()).request(self.context.services.new_version_id())
+        old = self._proven(entry, life, self._old_key())
+        Creation(self.flow, entry, spec, old).request(self.context.services.new_version_id())
         self._rehearse(entry, spec, self._current_value(entry, life))
 
     def check(self, key_id: str, token: str, *, finish: bool) -> None:
         """Compare and probe what was stored, and promote it if ``finish``."""
         entry, spec, life = self._look()
         self.flow.own = True  # the token says so: nobody else makes keys for it
-        promotion = self._check_stored(Creation(self.flow, entry, spec, self._old_key()), life, key_id, token)
+        old = self._proven(entry, life, self._old_key())
+        promotion = self._check_stored(Creation(self.flow, entry, spec, old), life, key_id, token)
         if finish:
             promotion.finish()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
 from rotator.sandbox.faults import Fault, FaultBody, FaultKind
+from rotator.sandbox.keys_api import mask
 from rotator.sandbox.wire import Drop, DropKind, ErrorStyle, Refusal, Request, Response, error_response
 
 BEFORE: Final[dict[FaultKind, Callable[[Fault, Request, ErrorStyle], Response | Drop]]] = {
@@ -32,9 +33,22 @@ AFTER: Final[dict[FaultKind, Callable[[Fault, Request, ErrorStyle, Response], Re
         a, body=a.body[: len(a.body) // 2], declared_length=max(1, len(a.body))
     ),
     FaultKind.HUGE: lambda f, _r, _s, a: replace(a, body=b'{"padding": "' + b"x" * max(0, f.size - 15) + b'"}'),
-    FaultKind.WRONG_ID: lambda _f, _r, _s, a: _wrong_id(a),
+    FaultKind.WRONG_ID: lambda _f, _r, _s, a: _changed(a, "id", lambda text: text[::-1]),
 }
 """Answers in the place of the true one, by kind, once the effect has happened."""
+
+
+def without_filters(request: Request, faults: Iterable[Fault]) -> Request:
+    """The request as it is handled where filters are ignored."""
+    ignored = {fault.param for fault in faults if fault.kind is FaultKind.IGNORE_FILTER}
+    if not ignored:
+        return request
+    return replace(request, query={name: text for name, text in request.query.items() if name not in ignored})
+
+
+def masked(answer: Response) -> Response:
+    """The same answer with the values of its keys masked; as it was where it holds none."""
+    return _changed(answer, "apiKeySecret", mask)
 
 
 def _error(fault: Fault, request: Request, style: ErrorStyle, status: int) -> Response:
@@ -56,14 +70,14 @@ def _error(fault: Fault, request: Request, style: ErrorStyle, status: int) -> Re
             return error_response(Refusal(status, "simulated fault", headers=headers), request.path, chosen)
 
 
-def _wrong_id(answer: Response) -> Response:
-    """The same answer with the ids of its keys turned round; as it was where it holds none."""
+def _changed(answer: Response, field: str, change: Callable[[str], str]) -> Response:
+    """The same answer with one field of its keys changed; as it was where it holds none."""
     try:
         payload = answer.json()
     except ValueError:
         return answer
     keys = payload.get("apiKeys", [payload]) if isinstance(payload, dict) else []
     for key in keys:
-        if isinstance(key.get("id"), str):
-            key["id"] = key["id"][::-1]
+        if isinstance(key.get(field), str):
+            key[field] = change(key[field])
     return replace(answer, body=json.dumps(payload).encode())

@@ -18,7 +18,11 @@ DEFAULT_START: Final = datetime(2026, 9, 1, 10, 0, 0, tzinfo=UTC)
 
 @runtime_checkable
 class MovableClock(Clock, Protocol):
-    """A clock that obeys; time never moves but by these calls and, for some, by itself."""
+    """A clock that obeys; time never moves but by these calls and, for some, by itself.
+
+    ``monotonic`` counts every move forwards by ``advance`` and ``sleep`` as time that passed; ``set`` is a step of the
+    wall clock alone, but for a :class:`VirtualClock`, which has no other time.
+    """
 
     def advance(self, by: timedelta) -> None:
         """Move time by that much, backwards where it is negative."""
@@ -44,11 +48,17 @@ class VirtualClock:
     def __init__(self, start: datetime | None = None) -> None:
         self._lock = threading.Lock()
         self._now = _utc(start or DEFAULT_START)
+        self._passed = timedelta(0)
 
     def now(self) -> datetime:
         """The time, aware, in UTC."""
         with self._lock:
             return self._now
+
+    def monotonic(self) -> float:
+        """Seconds by which time was moved forwards, ``set`` included: this clock has no other time to go by."""
+        with self._lock:
+            return self._passed.total_seconds()
 
     def sleep(self, seconds: float) -> None:
         """Move time by ``seconds``, at once; negative ones are ignored, as a sleep can't go back."""
@@ -58,13 +68,17 @@ class VirtualClock:
     def advance(self, by: timedelta) -> None:
         """Move time by that much."""
         with self._lock:
-            self._now += by
+            self._move(self._now + by)
 
     def set(self, to: datetime) -> None:
         """Move time to that moment."""
         moment = _utc(to)
         with self._lock:
-            self._now = moment
+            self._move(moment)
+
+    def _move(self, to: datetime) -> None:
+        self._passed += max(to - self._now, timedelta(0))
+        self._now = to
 
 
 class OffsetClock:
@@ -77,11 +91,17 @@ class OffsetClock:
         self._base: Clock = base or SystemClock()
         self._lock = threading.Lock()
         self._offset = offset
+        self._passed = timedelta(0)
 
     def now(self) -> datetime:
         """The time, aware, in UTC."""
         with self._lock:
             return self._base.now() + self._offset
+
+    def monotonic(self) -> float:
+        """The other clock's, plus the seconds by which the offset was advanced; ``set`` is a step that it ignores."""
+        with self._lock:
+            return self._base.monotonic() + self._passed.total_seconds()
 
     def sleep(self, seconds: float) -> None:
         """Move the offset by ``seconds``, at once."""
@@ -92,9 +112,10 @@ class OffsetClock:
         """Move the offset by that much."""
         with self._lock:
             self._offset += by
+            self._passed += max(by, timedelta(0))
 
     def set(self, to: datetime) -> None:
-        """Choose the offset so that it is that moment now."""
+        """Choose the offset so that it is that moment now: a step of the wall clock, in which no time passes."""
         moment = _utc(to)
         with self._lock:
             self._offset = moment - self._base.now()
@@ -118,7 +139,11 @@ class RemoteClock:
 
     def now(self) -> datetime:
         """The sandbox's time, aware, in UTC; ``ConfigurationError`` where no sandbox answers."""
-        return self._call(None)
+        return self._call(None)[0]
+
+    def monotonic(self) -> float:
+        """Seconds that passed by the sandbox's clock; ``ConfigurationError`` where no sandbox answers."""
+        return self._call(None)[1]
 
     def sleep(self, seconds: float) -> None:
         """Let that many of the sandbox's seconds pass, at once."""
@@ -133,14 +158,15 @@ class RemoteClock:
         """Move the sandbox's time to that moment."""
         self._call({"set": _utc(to).isoformat()})
 
-    def _call(self, body: dict[str, object] | None) -> datetime:
+    def _call(self, body: dict[str, object] | None) -> tuple[datetime, float]:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310 - the scheme was checked
         # An empty ProxyHandler: a loopback address is never reached through a proxy, whatever the environment says.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=self.TIMEOUT_SECONDS) as answer:
-                return datetime.fromisoformat(str(json.load(answer)["now"])).astimezone(UTC)
+                told = json.load(answer)
+                return datetime.fromisoformat(str(told["now"])).astimezone(UTC), float(told["monotonic"])
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise ConfigurationError(
                 f"No sandbox tells the time at {self._url} ({type(e).__name__}).",

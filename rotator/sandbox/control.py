@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rotator.errors import ConfigurationError
 from rotator.sandbox.clock import MovableClock
-from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.faults import HOOKS, Fault, FaultKind
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.wire import Request, Response, json_response
 
@@ -18,6 +18,7 @@ PREFIX: Final = "/sandbox/"
 _FAULT_FIELDS: Final = {
     "method": str,
     "path": str,
+    "param": str | None,
     "nth": int,
     "count": int | None,
     "chance": float | int,
@@ -53,7 +54,7 @@ def control(world: InfobipWorld, request: Request) -> Response:
 
 
 def _get_clock(world: InfobipWorld, _request: Request) -> Response:
-    return json_response(200, {"now": world.clock.now().isoformat()})
+    return json_response(200, {"now": world.clock.now().isoformat(), "monotonic": world.clock.monotonic()})
 
 
 def _move_clock(world: InfobipWorld, request: Request) -> Response:
@@ -78,7 +79,15 @@ def _move_clock(world: InfobipWorld, request: Request) -> Response:
 
 def _get_faults(world: InfobipWorld, _request: Request) -> Response:
     shown = [
-        {"kind": f.kind, "method": f.method, "path": f.path, "nth": f.nth, "count": f.count, "hits": f.hits}
+        {
+            "kind": f.kind,
+            "method": f.method,
+            "path": f.path,
+            "param": f.param,
+            "nth": f.nth,
+            "count": f.count,
+            "hits": f.hits,
+        }
         for f in world.faults.all()
     ]
     return json_response(200, {"faults": shown})
@@ -87,7 +96,7 @@ def _get_faults(world: InfobipWorld, _request: Request) -> Response:
 def _add_fault(world: InfobipWorld, request: Request) -> Response:
     fields = _object(request)
     kind = fields.pop("kind", None)
-    kinds = [k.value for k in FaultKind if k not in (FaultKind.HOOK_BEFORE, FaultKind.HOOK_AFTER)]
+    kinds = [k.value for k in FaultKind if k not in HOOKS]
     if kind not in kinds:
         raise _Bad(f"kind must be one of {', '.join(kinds)}")
     for name, value in fields.items():

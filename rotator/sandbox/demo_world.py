@@ -23,6 +23,7 @@ from rotator.infobip.credentials import parse_credentials
 from rotator.ports import KeyProvider
 from rotator.reconcile import Reconciler
 from rotator.redact import Redactor
+from rotator.redact_fields import CONSTANTS
 from rotator.sandbox.aws import DUMMY_CREDENTIALS, REGION
 from rotator.sandbox.clock import VirtualClock
 from rotator.sandbox.fleet import Fleet
@@ -52,7 +53,7 @@ class DemoWorld:
         self.clock = VirtualClock(START)
         self.sandbox = Sandbox(clock=self.clock, world_seed=seed)
         self._numbers = random.Random(seed)  # noqa: S311 - a simulation that can be repeated
-        self._redactor = Redactor()
+        self._redactor = Redactor(CONSTANTS)
         self._stack = contextlib.ExitStack()
         self._rotator_client: Any = None
         self.operator: Any = None
@@ -95,8 +96,9 @@ class DemoWorld:
             run_id=str(uuid.uuid4()),  # not by the seed: an audit file may hold two demos
             audit_file=self.audit_file,
         )
+        redactor = self._redactor
         services = Services(
-            store=SecretsManagerStore(self._rotator_client, learn=self._redactor.learn),
+            store=SecretsManagerStore(self._rotator_client, learn=redactor.learn_value, spare=redactor.spare),
             connect=self._connect,
             audit=audit,
             events=NoEvents(),
@@ -128,9 +130,15 @@ class DemoWorld:
         finally:
             events.unregister(name, kill)
 
-    def _connect(self, entry: SecretEntry, text: Secret) -> KeyProvider:
-        credentials = parse_credentials(entry.name, text)
-        return InfobipClient(credentials, self.clock, learn=self._redactor.learn, rng=self._numbers)
+    def _connect(self, entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
+        return InfobipClient(
+            parse_credentials(entry.name, text),
+            self.clock,
+            learn=self._redactor.learn,
+            spare=self._redactor.spare,
+            rng=self._numbers,
+            fall_back_to_basic=emergency,
+        )
 
 
 class _Nowhere:

@@ -47,6 +47,12 @@ class FaultKind(StrEnum):
     """The right answer with another ``id`` in it, after the effect."""
     DELAY = "delay"
     """The answer is sent ``seconds`` later by the world's clock, and not before ``until`` is set."""
+    IGNORE_FILTER = "ignore-filter"
+    """The request is handled as if the query parameter ``param`` were not in it."""
+    MASK = "mask"
+    """Values of keys in the answer are masked."""
+    DATE = "date"
+    """The ``Date`` header is ``seconds`` off."""
     HOOK_BEFORE = "hook-before"
     """``hook`` is called before the effect; what it raises goes to the caller's thread (in process)."""
     HOOK_AFTER = "hook-after"
@@ -65,7 +71,8 @@ class FaultBody(StrEnum):
 
 
 Hook = Callable[[Request, Response | None], None]
-_PASSING: Final = frozenset({FaultKind.DELAY, FaultKind.HOOK_BEFORE, FaultKind.HOOK_AFTER})
+HOOKS: Final = frozenset({FaultKind.HOOK_BEFORE, FaultKind.HOOK_AFTER})
+_PASSING: Final = HOOKS | {FaultKind.DELAY, FaultKind.IGNORE_FILTER, FaultKind.MASK, FaultKind.DATE}
 
 
 @dataclass(slots=True, eq=False)
@@ -75,13 +82,14 @@ class Fault:
     :param kind: what goes wrong.
     :param method: only requests with this method; any when ``None``.
     :param path: a regular expression that is searched for in the path.
+    :param param: only requests with this query parameter; any when ``None``. The one that ``ignore-filter`` ignores.
     :param when: a predicate over the whole request.
     :param nth: the first matching request that is hit, from 1.
     :param count: how many are hit from there on; ``None`` is all.
     :param chance: of those, what fraction (0..1) is hit, by the world's own random numbers.
     :param status: for ``status-*`` and ``redirect``; 302 where a redirect was given no 3xx.
     :param body: for ``status-*`` and ``throttle``.
-    :param seconds: for ``delay`` and ``late``.
+    :param seconds: for ``delay``, ``late`` and ``date`` (there also negative).
     :param until: for ``delay``: an event that is waited for.
     :param entered: set when a ``delay`` begins, so that a test knows.
     :param location: for ``redirect``.
@@ -93,6 +101,7 @@ class Fault:
     kind: FaultKind
     method: str | None = None
     path: str = ""
+    param: str | None = None
     when: Callable[[Request], bool] | None = None
     nth: int = 1
     count: int | None = 1
@@ -118,14 +127,17 @@ class Fault:
             raise ConfigurationError(f"The fault's path {self.path!r} is not a regular expression.") from None
         if self.nth < 1 or (self.count is not None and self.count < 1):
             raise ConfigurationError("A fault's nth and count start at 1.", advice="A count of null is for ever.")
-        if self.kind in (FaultKind.HOOK_BEFORE, FaultKind.HOOK_AFTER) and self.hook is None:
+        if self.kind in HOOKS and self.hook is None:
             raise ConfigurationError(f"A fault of kind {self.kind} needs a hook.")
+        if self.kind is FaultKind.IGNORE_FILTER and self.param is None:
+            raise ConfigurationError(f"A fault of kind {self.kind} needs a param.", advice="Name the filter.")
 
     def matches(self, request: Request) -> bool:
         """Whether the request is of the sort that this fault is for."""
         return (
             (self.method is None or self.method.upper() == request.method)
             and re.search(self.path, request.path) is not None
+            and (self.param is None or self.param in request.query)
             and (self.when is None or self.when(request))
         )
 
@@ -165,7 +177,7 @@ class Faults:
             return tuple(self._faults)
 
     def pick(self, request: Request) -> Sequence[Fault]:
-        """Those that hit this request: any number of delays and hooks, and at most one of the others."""
+        """Those that hit this request: any number that leave an answer standing, and at most one of the others."""
         picked: list[Fault] = []
         with self._lock:
             ended = False

@@ -12,7 +12,7 @@ from typing import Final
 
 from rotator.ports import Clock
 from rotator.sandbox import auth, keys_api
-from rotator.sandbox.breakage import AFTER, BEFORE
+from rotator.sandbox.breakage import AFTER, BEFORE, masked, without_filters
 from rotator.sandbox.direct import DirectAccess
 from rotator.sandbox.faults import Fault, FaultKind, Faults
 from rotator.sandbox.model import Call, Options
@@ -109,20 +109,23 @@ class InfobipWorld(DirectAccess):
                     self._late.append((self.clock.now() + timedelta(seconds=breaking.seconds), request))
             answer = BEFORE[breaking.kind](breaking, request, self.options.error_style)
         else:
-            true_answer = self._effect(request, trace)
+            true_answer = self._effect(without_filters(request, faults), trace)
             self._observe(request, true_answer)
             for fault in faults:
                 if fault.kind is FaultKind.HOOK_AFTER and fault.hook is not None:
                     fault.hook(request, true_answer)
-            answer = true_answer
+            shown = masked(true_answer) if any(fault.kind is FaultKind.MASK for fault in faults) else true_answer
+            answer = shown
             if breaking is not None:
-                answer = AFTER[breaking.kind](breaking, request, self.options.error_style, true_answer)
+                answer = AFTER[breaking.kind](breaking, request, self.options.error_style, shown)
         return self._finish(answer, faults)
 
     def _finish(self, answer: Response | Drop, faults: Sequence[Fault]) -> Response | Drop:
         """Delay and date the answer."""
-        delay = 0.0
+        delay = shift = 0.0
         for fault in faults:
+            if fault.kind is FaultKind.DATE:
+                shift += fault.seconds
             if fault.kind is FaultKind.DELAY:
                 delay += fault.seconds
                 fault.entered.set()
@@ -130,7 +133,7 @@ class InfobipWorld(DirectAccess):
                     fault.until.wait()
         if isinstance(answer, Drop):
             return answer
-        date = format_datetime(self.clock.now(), usegmt=True)
+        date = format_datetime(self.clock.now() + timedelta(seconds=shift), usegmt=True)
         return replace(answer, headers={**answer.headers, "Date": date}, delay=answer.delay + delay)
 
     def _effect(self, request: Request, trace: _Trace) -> Response:

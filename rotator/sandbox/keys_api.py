@@ -157,7 +157,7 @@ def render(key: SimKey, *, reveal: bool) -> dict[str, Any]:
     """A key as the wire shows it; a linked key has ``platform`` in the place of permissions and scopes."""
     shown: dict[str, Any] = {
         "id": key.id,
-        "apiKeySecret": key.value if reveal else "*" * 8 + key.value[-4:],
+        "apiKeySecret": key.value if reveal else mask(key.value),
         "accountId": key.account_id,
         "name": key.name,
         "allowedIPs": list(key.allowed_ips),
@@ -171,6 +171,11 @@ def render(key: SimKey, *, reveal: bool) -> dict[str, Any]:
         shown["permissions"] = sorted(key.permissions)
         shown["scopeGuids"] = sorted(key.scopes)
     return shown
+
+
+def mask(value: str) -> str:
+    """A value as it is shown where values are not."""
+    return "*" * 8 + value[-4:]
 
 
 def _render_link(key_id: str, link: Platform) -> dict[str, str]:

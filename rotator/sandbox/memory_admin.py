@@ -79,7 +79,7 @@ class MemoryAdmin:
         with self._changing(name) as record:
             self._check_writable(record)
             text = Secret(value) if isinstance(value, str) else None
-            record.put(chosen, text, (CURRENT,), self._clock.now(), binary=text is None)
+            record.put(chosen, text, (CURRENT,), self._clock.now(), binary=value if isinstance(value, bytes) else None)
         return chosen
 
     def label_by_hand(self, name: str, label: str, version_id: str | None, remove_from: str | None = None) -> None:
@@ -174,7 +174,7 @@ class MemoryAdmin:
         _check_not_deleted(record)
         version_id = record.labels.get(label_or_version, label_or_version)
         version = record.versions.get(version_id)
-        if version is None or (version.text is None and not version.binary):
+        if version is None or (version.text is None and version.binary is None):
             raise SecretNotFound(f"{record.name}: there is no value for {label_or_version}")
         self._check_kms(record, "kms:Decrypt")
         return version_id, version

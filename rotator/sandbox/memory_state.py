@@ -33,7 +33,7 @@ class Version:
 
     created: datetime
     text: Secret | None
-    binary: bool = False
+    binary: bytes | None = None
     unlabelled_since: datetime | None = None
 
 
@@ -79,7 +79,7 @@ class Record:
         labels: Iterable[str],
         now: datetime,
         *,
-        binary: bool = False,
+        binary: bytes | None = None,
         first_is_current: bool = True,
     ) -> None:
         """``PutSecretValue``; with neither text nor binary, the empty version that ``RotateSecret`` makes.
@@ -93,7 +93,7 @@ class Record:
         if text is not None and self.limits and not 1 <= len(text.reveal().encode()) <= MAX_VALUE:
             raise StoreRejected(f"{self.name}: a value has 1 to 65,536 bytes; nothing was stored")
         there = self.versions.get(version_id)
-        if there is not None and (there.text is not None or there.binary):
+        if there is not None and (there.text is not None or there.binary is not None):
             if there.text is None or text is None or there.text != text:
                 raise PreconditionFailed(
                     f"{self.name}: the version id is taken by another value; nothing was stored",
@@ -101,7 +101,7 @@ class Record:
                 )
             return
         after = dict(self.labels)
-        if first_is_current and not self.versions and (text is not None or binary):
+        if first_is_current and not self.versions and (text is not None or binary is not None):
             wanted = (*wanted, CURRENT)
         for label in wanted:
             _attach(after, label, version_id)

@@ -6,14 +6,21 @@ a test stops, delays or loses any single call, and lets somebody else act betwee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from rotator.core.model import SecretEntry
 from rotator.core.secret import Secret
-from rotator.errors import BadSecretValue, PreconditionFailed, SecretNotFound, StoreRejected, StoreUnavailable
+from rotator.errors import (
+    BadSecretValue,
+    PreconditionFailed,
+    SecretNotFound,
+    StoreError,
+    StoreRejected,
+    StoreUnavailable,
+)
 from rotator.ports import Clock, StoredValue
 from rotator.sandbox.memory_admin import MemoryAdmin
 from rotator.sandbox.memory_state import CURRENT, MAX_LABELS, Record
@@ -22,6 +29,7 @@ Hook = Callable[[str, str], None]
 _T = TypeVar("_T")
 _ROLE_TAG: Final = "rotator:role"
 _SECOND: Final = timedelta(seconds=1)
+_BATCH: Final = 20
 
 
 class MemoryStore(MemoryAdmin):
@@ -93,6 +101,23 @@ class MemoryStore(MemoryAdmin):
             result = self._read(self._find(secret_id), version_id)
         return self._done("read_version", secret_id, result)
 
+    def read_many(self, secret_ids: Sequence[str]) -> Mapping[str, Secret | StoreError]:
+        """The content behind ``AWSCURRENT`` of each, by ARN; an error stands for one that can't be read."""
+        found: dict[str, Secret | StoreError] = {}
+        for start in range(0, len(secret_ids), _BATCH):
+            with self._call("read_many", ""):
+                for secret_id in secret_ids[start : start + _BATCH]:
+                    try:
+                        record = self._find(secret_id)
+                        _, version = self._value(record, CURRENT)
+                        binary = (version.binary or b"").decode("latin-1")
+                        found[record.arn] = version.text or Secret(binary)
+                    except SecretNotFound:
+                        continue
+                    except StoreError as error:
+                        found[secret_id] = error
+        return self._done("read_many", "", found)
+
     def version_dates(self, secret_id: str) -> Mapping[str, datetime]:
         """When each version that holds a value was created; those without labels too, while they are kept."""
         with self._call("version_dates", secret_id):
@@ -100,7 +125,7 @@ class MemoryStore(MemoryAdmin):
             result = {
                 version_id: version.created
                 for version_id, version in record.versions.items()
-                if version.text is not None or version.binary
+                if version.text is not None or version.binary is not None
             }
         return self._done("version_dates", secret_id, result)
 

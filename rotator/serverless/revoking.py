@@ -13,7 +13,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from rotator.audit import Trigger
 from rotator.emergency import Emergency, EmergencyPlan, EmergencyReport, Strategy, Target
@@ -28,6 +28,8 @@ _log = logging.getLogger("rotator.lambda")
 
 class RevocationFailed(RotatorError):
     """Something is alive that should be dead, or a secret lacks its new key; the text says which."""
+
+    redacted: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +104,16 @@ def revoke(event: Any, invocation: Invocation) -> dict[str, Any]:
                 f"{request.secret} belongs to account {plan.account}, not to {request.account}",
                 advice='Nothing was changed. Leave "account" out, or correct it.',
             )
+    if request.dry_run:
+        plans = tuple(emergency.look(plan) for plan in plans)
     reports = [] if request.dry_run else [emergency.execute(plan) for plan in plans]
+    errors = [error for done in (plans if request.dry_run else reports) for error in done.errors]
     answer: dict[str, Any] = {
-        "ok": all(report.ok for report in reports),
+        "ok": not errors,
         "dry_run": request.dry_run,
         "revoked": [key_id for report in reports for key_id in report.revoked],
         "replaced": [name for report in reports for name in report.replaced],
-        "errors": [error for report in reports for error in report.errors],
+        "errors": errors,
         "notes": [note for plan in plans for note in plan.notes],
         "seconds": round((app.clock.now() - begun).total_seconds(), 3),
         "run_id": app.audit.run_id,
@@ -117,12 +122,12 @@ def revoke(event: Any, invocation: Invocation) -> dict[str, Any]:
         "strategy": str(request.strategy),
         "accounts": [plan.account for plan in plans],
         "planned": [item for plan in plans for item in _planned(plan)],
-        "would_replace": [entry.name for plan in plans for entry in plan.replaced] if request.dry_run else [],
+        "would_replace": [entry.name for plan in plans for entry in plan.replaceable] if request.dry_run else [],
         "steps": [item for report in reports for item in _steps(report)],
     }
     answer = dict(app.redactor.scrub(answer))
     _log.info("revocation: %s", "planned only" if request.dry_run else "done" if answer["ok"] else "not complete")
-    if not answer["ok"]:
+    if not answer["ok"] and not request.dry_run:
         raise RevocationFailed(f"NOT COMPLETE: {'; '.join(answer['errors'])}. Report: {json.dumps(answer)}")
     return answer
 

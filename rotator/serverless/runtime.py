@@ -13,7 +13,7 @@ from typing import Any, Final
 from rotator.audit import Trigger
 from rotator.bootstrap import App, Foundation, lay
 from rotator.errors import RotatorError
-from rotator.redact_patterns import redact_patterns
+from rotator.redact_patterns import redact_key_values, redact_patterns
 
 ENOUGH_SECONDS: Final = 60.0
 """With less time left no rotation is begun: it takes seconds, and up to a minute where a new key spreads slowly."""
@@ -84,7 +84,7 @@ def foundation() -> Foundation:
             if namespace is not None:
                 from rotator.aws.embedded_metrics import EmbeddedMetrics  # for the functions that sweep only
 
-                made.metrics = EmbeddedMetrics(namespace, made.settings.deployment, made.redactor.redact)
+                made.metrics = EmbeddedMetrics(namespace, made.settings.deployment, redact_key_values)
             _kept.append(made)
         return _kept[0]
 
@@ -133,5 +133,6 @@ def guarded(work: Callable[[Any, Invocation], dict[str, Any]], event: Any, conte
 
 def _redacted(error: RotatorError, invocation: Invocation) -> RotatorError:
     failure = type(error).__new__(type(error))
-    RotatorError.__init__(failure, invocation.redact(error.message), advice=invocation.redact(error.advice))
+    redact = redact_patterns if error.redacted else invocation.redact
+    RotatorError.__init__(failure, redact(error.message), advice=redact(error.advice))
     return failure

@@ -93,7 +93,7 @@ def sweep(far_end: FarEnd) -> None:
     """The rotator's own, with everything but a connection."""
     redactor = Redactor()
 
-    def connect(entry: SecretEntry, text: Secret) -> KeyProvider:
+    def connect(entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
         account = int(entry.name.rpartition("/")[2])
         credentials = parse_credentials(entry.name, text)
         return InfobipClient(

@@ -180,13 +180,14 @@ class Enterprise:
         def new_id() -> str:
             return str(uuid.UUID(int=chance.getrandbits(128), version=4))
 
-        def connect(entry: SecretEntry, text: Secret) -> KeyProvider:
+        def connect(entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
             return InfobipClient(
                 parse_credentials(entry.name, text),
                 self.clock,
                 learn=self.redactor.learn,
                 rng=random.Random(chance.random()),
                 adapters=lambda: InProcessAdapter(self.far[account]),
+                fall_back_to_basic=emergency,
             )
 
         audit = Audit(

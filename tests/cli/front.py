@@ -31,12 +31,14 @@ class Front:
     :param behind: moto's URL.
     :param denied: operations of Secrets Manager, and ``GetCallerIdentity`` or ``SimulatePrincipalPolicy``.
     :param decisions: what the simulator says, by action.
+    :param pages: what something that is not AWS answers in its place, by operation: status, body and content type.
     :param asked: parameters of each call of the simulator.
     """
 
     behind: str
     denied: set[str] = field(default_factory=set)
     decisions: dict[str, str] = field(default_factory=dict)
+    pages: dict[str, tuple[int, bytes, str]] = field(default_factory=dict)
     asked: list[dict[str, list[str]]] = field(default_factory=list)
     url: str = ""
 
@@ -50,6 +52,8 @@ class Front:
             return self._pass_on(headers, body)
         fields = parse_qs(body.decode())
         action = fields["Action"][0]
+        if action in self.pages:
+            return self.pages[action]
         if action in self.denied:
             return 403, _DENIED.encode(), "text/xml"
         if action == "GetCallerIdentity":

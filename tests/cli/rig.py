@@ -80,13 +80,17 @@ class Rig:
         return dict(fleet.keys)
 
     def account(self, name: str, **management: str) -> tuple[SimAccount, SimUser]:
-        """An account with a user and a management secret; ``management`` may give another base_url or password."""
+        """An account with a user and a management secret.
+
+        ``management`` may give another base_url, username, password or auth.
+        """
         account = self.world.add_account(name)
-        user = self.world.add_user(account, f"ops-{name}")
+        user = self.world.add_user(account, management.get("username", f"ops-{name}"))
         leaks.register(user.password)
         password = leaks.register(management.get("password", user.password))
         url = management.get("base_url", self.server.url)
-        create_management(self.client, name, base_url=url, username=user.username, password=password)
+        auth = management.get("auth", "basic")
+        create_management(self.client, name, base_url=url, username=user.username, password=password, auth=auth)
         return account, user
 
     def secret(self, name: str, account: SimAccount, value: str | None = "key", **tags: str) -> SimKey:
@@ -118,12 +122,17 @@ class Rig:
         return self.ran(child, out or "", err)
 
     def start(
-        self, *arguments: str, stdin: bool = False, env: Mapping[str, str | None] | None = None, stdout: Any = None
+        self,
+        *arguments: str,
+        stdin: bool = False,
+        env: Mapping[str, str | None] | None = None,
+        stdout: Any = None,
+        module: str = "rotator",
     ) -> subprocess.Popen[str]:
         """One command, to be steered."""
         chosen = {name: text for name, text in (self.environment | dict(env or {})).items() if text is not None}
         return subprocess.Popen(
-            [sys.executable, "-m", "rotator", *arguments],
+            [sys.executable, "-m", module, *arguments],
             env=chosen,
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE if stdout is None else stdout,

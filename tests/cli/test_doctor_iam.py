@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +95,100 @@ def test_what_may_not_be_asked_is_said_to_be_unchecked(front: Front, capsys: pyt
     code, checks = examined(capsys)
     assert code == 0
     assert "identity not shown" in of(checks, "AWS", "ok")[0]
+
+
+HTML = b"<html><body><p>Sign in<br></body></html>"
+BODIES = {
+    "html": HTML,
+    "xhtml": b"<html><body>Sign in</body></html>",
+    "empty": b"",
+    "foreign-xml": b"<Foo><Bar>1</Bar></Foo>",
+    "foreign-error": b"<Error><Code>Blocked</Code></Error>",
+    "json": b'{"error": "blocked"}',
+    "binary": bytes(range(256)),
+    "half-an-answer": b"""<R><GetCallerIdentityResult><Arn/></GetCallerIdentityResult>
+<SimulatePrincipalPolicyResult><EvaluationResults/></SimulatePrincipalPolicyResult></R>""",
+}
+
+PAGES = [(200, name) for name in BODIES] + [(status, name) for status in (302, 403, 502) for name in ("html", "empty")]
+
+
+@pytest.mark.parametrize(("status", "body"), PAGES)
+def test_what_is_not_sts_is_a_warning_that_names_it(
+    front: Front, capsys: pytest.CaptureFixture[str], status: int, body: str
+) -> None:
+    front.pages["GetCallerIdentity"] = (status, BODIES[body], "text/html")
+    code = main(["doctor", "--json"])
+    captured = capsys.readouterr()
+    checks = json.loads(captured.out)["checks"]
+    (check,) = [check for check in checks if check["subject"] == "AWS"]
+    assert (code, check["level"]) == (0, "warn")
+    answered = f"{front.url} answered GetCallerIdentity with HTTP {status} (text/html), which is not an answer of STS"
+    assert answered in check["detail"]
+    assert "AWS_ENDPOINT_URL_STS" in check["mend"]
+    assert "proxy" in check["mend"]
+    assert "bug" not in captured.err
+    assert of(checks, "IAM", "warn") == [
+        "PutSecretValue and UpdateSecretVersionStage are not checked: who is calling can't be asked about"
+    ]
+
+
+@pytest.mark.parametrize(("status", "body"), PAGES)
+def test_what_is_not_iam_is_a_warning_that_names_it(
+    front: Front, capsys: pytest.CaptureFixture[str], status: int, body: str
+) -> None:
+    front.pages["SimulatePrincipalPolicy"] = (status, BODIES[body], "text/html")
+    code, checks = examined(capsys)
+    (check,) = [check for check in checks if (check["subject"], check["level"]) == ("IAM", "warn")]
+    assert code == 0
+    assert "are not checked: " in check["detail"]
+    answered = f"{front.url} answered SimulatePrincipalPolicy with HTTP {status} (text/html), which is not an answer of"
+    assert f"{answered} IAM" in check["detail"]
+    assert "AWS_ENDPOINT_URL_IAM" in check["mend"]
+    assert of(checks, "IAM", "fail") == []
+
+
+def test_a_page_from_sts_alone_is_shown_to_people(
+    front: Front, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Front(front.behind, pages={"GetCallerIdentity": (200, HTML, "text/html; \x1b[2Jx")})
+    with serve_front(page):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", page.url)
+        assert main(["doctor"]) == 0
+    said = capsys.readouterr()
+    assert "is not an answer of STS" in " ".join(said.out.split())
+    assert "\x1b" not in said.out
+    assert "Sign in" not in said.out
+    assert "bug" not in said.out + said.err
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_a_page_where_sts_lends_the_role_is_no_bug(
+    front: Front, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, body: str
+) -> None:
+    front.pages["AssumeRoleWithWebIdentity"] = (200, BODIES[body], "text/html")
+    (tmp_path / "token").write_text("a token")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/rotator")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    code = main(["doctor", "--json"])
+    captured = capsys.readouterr()
+    checks = json.loads(captured.out)["checks"]
+    assert code == 1
+    assert "Traceback" not in captured.err
+    assert "Sign in" not in captured.err
+    assert of(checks, "AWS", "fail") + of(checks, "AWS", "warn")
+    assert of(checks, "Secrets", "fail")
+
+
+def test_an_sts_that_is_down_does_not_accuse_the_credentials(front: Front, capsys: pytest.CaptureFixture[str]) -> None:
+    down = b"<ErrorResponse><Error><Code>ServiceUnavailable</Code><Message>x</Message></Error></ErrorResponse>"
+    front.pages["GetCallerIdentity"] = (503, down, "text/xml")
+    code, checks = examined(capsys)
+    assert code == 0
+    assert "STS failed (ServiceUnavailable)" in of(checks, "AWS", "warn")[0]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from rotator.cli import main
 from rotator.sandbox.faults import Fault, FaultKind
 from tests import leaks
 from tests.cli.rig import PATIENCE, Rig
+from tests.stepped import set_off
 
 SECONDLY = ("serve", "--every", "1s", "--jitter", "0s")
 CREATE = {"method": "POST", "path": "/settings/2/api-keys"}
@@ -90,8 +93,8 @@ class Child:
 
 
 @contextlib.contextmanager
-def serving(rig: Rig, *arguments: str, **environment: str | None) -> Iterator[Child]:
-    process = rig.start(*(arguments or SECONDLY), env=environment)
+def serving(rig: Rig, *arguments: str, module: str = "rotator", **environment: str | None) -> Iterator[Child]:
+    process = rig.start(*(arguments or SECONDLY), env=environment, module=module)
     child = Child(process)
     try:
         yield child
@@ -225,6 +228,24 @@ def test_sweeps_that_fail_end_nothing_and_health_follows(rig: Rig) -> None:
         assert 'rotator_key_ready{account="main",deployment="default",secret="prod/sms"} 1.0' in text  # as last seen
         rig.world.faults.clear()
         polled(f"{url}/healthz", 200)
+        assert child.end() == 0
+
+
+def test_a_clock_that_is_set_right_stops_no_sweep(rig: Rig, tmp_path: Path) -> None:
+    account, _ = rig.account("main")
+    rig.secret("prod/sms", account)
+    file = tmp_path / "offset"
+    set_off(file, timedelta(days=30))
+    command = (*SECONDLY, "--metrics-port", "0", "--json")
+    with serving(rig, *command, module="tests.stepped", STEPPED_FILE=str(file)) as child:
+        url = child.document()["url"]
+        child.wait_for(succeeded, 2)
+        polled(f"{url}/healthz", 200)
+        set_off(file, timedelta(0))
+        child.wait_for(lambda line: line["event"].startswith("this machine's clock was set back by 30 d"))
+        child.wait_for(succeeded, sum(map(succeeded, child.lines)) + 2)
+        answer = polled(f"{url}/healthz", 200).json()
+        assert datetime.fromisoformat(answer["last_success"]) < datetime.now(UTC) + timedelta(minutes=1)
         assert child.end() == 0
 
 

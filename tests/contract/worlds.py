@@ -30,6 +30,9 @@ class StillClock:
     def now(self) -> datetime:
         return self.time
 
+    def monotonic(self) -> float:
+        return 0.0
+
     def sleep(self, seconds: float) -> None:
         raise AssertionError(f"nothing here sleeps ({seconds} s)")
 

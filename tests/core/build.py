@@ -139,7 +139,7 @@ def key(
 
 def own(secret_name: str, version: str, deployment: str = "default") -> str:
     """The name that the rotator gives to a key that it makes for a secret's version."""
-    return key_name(secret_name, deployment, vid(version))
+    return key_name(secret_name, arn_of(secret_name), deployment, vid(version))
 
 
 def snap(

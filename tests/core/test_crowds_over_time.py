@@ -41,7 +41,7 @@ class Fleet:
 
     def add(self, name: str, end: datetime, begin: datetime, *, ours: bool = True, **tags: str) -> None:
         """A secret whose key a former sweep made, or somebody else."""
-        named_so = key_name(name, self.policy.deployment, "0" * 32) if ours else "made by hand"
+        named_so = key_name(name, arn_of(name), self.policy.deployment, "0" * 32) if ours else "made by hand"
         key_id, version = self._make(named_so, begin, end)
         named = {f"rotator:{tag.replace('_', '-')}": value for tag, value in tags.items()}
         labels = frozenset({CURRENT, key_label(key_id)})
@@ -87,7 +87,7 @@ class Fleet:
             assert life.current_version is not None
             assert life.current_key is not None
             number = next(self._numbers)
-            name = key_name(entry.name, self.policy.deployment, f"{number:032x}")
+            name = key_name(entry.name, entry.arn, self.policy.deployment, f"{number:032x}")
             key_id, version = self._make(name, self.now, self.now + lifetime(spec, entry.name))
             old = entry.versions[life.current_version] - {CURRENT}
             retiring = retire_label(life.current_key, self.now + spec.grace)

@@ -81,7 +81,7 @@ BUDGET = (
             revoking(3, 6, secret("t", {"v2": "CURRENT key:N00", "v1": "key:gone retire:gone:-1d", "v0": "key:O9"})),
         ),
         policy=TIGHT,
-        actions=("retire superseded t O9@v0", "revoke key-dead t gone@v1", *revocations(2)),
+        actions=("retire superseded t O9@v0", "revoke key-not-active t gone@v1", *revocations(2)),
         skipped=("s02 daily-limit",),
         alerts=("warning shared-key s00 N00", "warning shared-key t N00"),
     ),

@@ -50,7 +50,7 @@ MASS_REVOCATION = (
     Case(
         "dead keys cost nothing and do not count",
         revoking(5, 10, secret("t", {"v2": "CURRENT key:N00", "v1": "key:gone retire:gone:-1d"})),
-        actions=(*revocations(5)[:0], "revoke key-dead t gone@v1", *revocations(5)),
+        actions=(*revocations(5)[:0], "revoke key-not-active t gone@v1", *revocations(5)),
         alerts=("warning shared-key s00 N00", "warning shared-key t N00"),
     ),
     Case(
@@ -134,7 +134,7 @@ MASS_MISSING = (
                 "T2": key("T2", left=9 * DAY),
             },
         ),
-        actions=("revoke grace-over t T1@v1", "revoke key-dead t T0@v0", "rotate expiring t T2@v2"),
+        actions=("revoke grace-over t T1@v1", "revoke key-not-active t T0@v0", "rotate expiring t T2@v2"),
         skipped=tuple(f"s{n:02} mass-missing" for n in range(6)),
         alerts=("error mass-missing - -",),
     ),

@@ -35,7 +35,7 @@ from tests.core.test_planner_worlds import NAMES, in_use, labelled, messy, polic
 def ends(plan: AccountPlan) -> Iterable[tuple[str, str, Reason]]:
     """The keys that a plan would disable: ``(secret, key, reason)``."""
     for action in plan.actions:
-        if action.kind is ActionKind.REVOKE and action.reason is not Reason.KEY_DEAD:
+        if action.kind is ActionKind.REVOKE and action.reason is not Reason.KEY_NOT_ACTIVE:
             assert action.key_id is not None
             yield action.secret, action.key_id, action.reason
 
@@ -104,7 +104,7 @@ def nothing_is_revoked_unless_the_current_key_works(snapshot: AccountSnapshot, p
 @rule
 def only_dead_keys_are_called_dead_and_they_cost_nothing(snapshot: AccountSnapshot, policy: Policy) -> None:
     for action in plan_account(snapshot, policy, NOW).actions:
-        dead = action.reason is Reason.KEY_DEAD
+        dead = action.reason is Reason.KEY_NOT_ACTIVE
         assert action.costs_update is (action.kind is ActionKind.REVOKE and not dead)
         if dead:
             assert action.key_id is not None

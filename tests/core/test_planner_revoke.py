@@ -59,20 +59,20 @@ TIME = (
 )
 
 DEAD = (
-    one("disabled by somebody: its labels go at once", DUE, [key(enabled=False), key("K2")], "revoke key-dead s K1@v1"),
+    one("disabled by somebody: its labels go at once", DUE, [key(enabled=False), key("K2")], "revoke key-not-active s K1@v1"),
     one(
         "disabled within its grace: its labels go at once",
         {**DUE, "v1": "PREVIOUS key:K1 retire:K1:+9d"},
         [key(enabled=False), key("K2")],
-        "revoke key-dead s K1@v1",
+        "revoke key-not-active s K1@v1",
     ),
-    one("gone from Infobip", DUE, [key("K2")], "revoke key-dead s K1@v1"),
+    one("gone from Infobip", DUE, [key("K2")], "revoke key-not-active s K1@v1"),
     one(
         "its labels go whatever the window and however broken the current key",
         DUE,
         [key(enabled=False), key("K2", enabled=False)],
         "rotate key-disabled s K2@v2",
-        "revoke key-dead s K1@v1",
+        "revoke key-not-active s K1@v1",
         window="Mon 08:00-09:00 UTC",
     ),
     Case(

@@ -125,7 +125,7 @@ CUT_OFF = key(enabled=False)
 
 def emergency(name: str, seed: str) -> str:
     """The name of a key that an emergency made."""
-    return key_name(name, "default", emergency_version_id(arn_of(name), None, seed))
+    return key_name(name, arn_of(name), "default", emergency_version_id(arn_of(name), None, seed))
 
 
 def brief(key_id: str, ago: timedelta, name: str = "s", version: str | None = None) -> Key:

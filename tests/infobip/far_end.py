@@ -21,6 +21,7 @@ from rotator.infobip.call import Limits
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.connection import WatchedAdapter
 from rotator.infobip.credentials import AuthMethod, Credentials
+from rotator.ports import Clock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.model import Options, SimAccount
 from rotator.sandbox.server import InfobipServer
@@ -39,6 +40,9 @@ class RecordingClock:
 
     def now(self) -> datetime:
         return self.time
+
+    def monotonic(self) -> float:
+        return sum(self.sleeps)
 
     def sleep(self, seconds: float) -> None:
         self.sleeps.append(seconds)
@@ -182,23 +186,26 @@ def key(key_id: str = "K1", **more: object) -> dict[str, object]:
 
 def client_for(
     url: str,
-    clock: RecordingClock | None = None,
+    clock: Clock | None = None,
     *,
     auth: AuthMethod = AuthMethod.BASIC,
     limits: Limits | None = None,
     account_id: str | None = None,
     learn: Callable[[str], None] = lambda _: None,
     unsafe_sessions: bool = False,
+    fall_back_to_basic: bool = False,
+    username: str = USER,
     adapters: Callable[[], HTTPAdapter] = WatchedAdapter,
 ) -> InfobipClient:
     """A client with the password of these tests."""
     return InfobipClient(
-        Credentials(url, USER, Secret(PASSWORD), auth, account_id),
+        Credentials(url, username, Secret(PASSWORD), auth, account_id),
         clock or RecordingClock(),
         rng=random.Random(7),
         limits=limits or Limits(connect=2, read=2, total=4),
         learn=learn,
         unsafe_sessions=unsafe_sessions,
+        fall_back_to_basic=fall_back_to_basic,
         adapters=adapters,
     )
 

@@ -104,6 +104,28 @@ def test_no_secret_gets_out(auth: AuthMethod, number: int, caplog: pytest.LogCap
     assert [secret for secret in HELD[auth] if secret in text] == []
 
 
+ENCODINGS: dict[str, Callable[[str], str]] = {
+    "percent": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
+    "twice": lambda text: quote("".join(f"%{byte:02X}" for byte in text.encode())),
+    "unicode escapes": lambda text: "".join(f"\\u{ord(each):04x}" for each in text),
+    "decimal entities": lambda text: "".join(f"&#{ord(each)};" for each in text),
+    "hexadecimal entities": lambda text: "".join(f"&#x{ord(each):x};" for each in text),
+    "hex": lambda text: text.encode().hex(),
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("status", [400, 401, 403, 429, 500])
+def test_a_password_quoted_in_an_encoding_is_hidden(encoding: str, status: int) -> None:
+    echo = ENCODINGS[encoding](PASSWORD)
+    answer = reply(status, {"errorCode": "E", "description": f"not allowed: {echo}!"})
+    with FarEnd([answer]) as far, pytest.raises(RotatorError) as caught:
+        client_for(far.url).list_keys()
+    assert "not allowed: <hidden>!" in str(caught.value)
+    assert echo not in told(caught.value)
+
+
 def test_urllib3_still_logs_without_the_query(caplog: pytest.LogCaptureFixture) -> None:
     for name in ("", "urllib3", "urllib3.connectionpool"):  # whatever another test has set
         caplog.set_level(logging.DEBUG, logger=name)

@@ -85,6 +85,20 @@ def test_a_secret_in_a_detail_is_taken_out(site: Site, taken: Taken) -> None:
     assert told["detail"] == {"error": "refused <redacted>", "secret": "prod/sms"}
 
 
+def test_a_common_value_blanks_nothing_in_an_event(site: Site, taken: Taken) -> None:
+    account = site.account()
+    site.secret("prod/sms", account, left=5 * DAY, age=85 * DAY)
+    foundation = runtime.foundation()
+    for text in ("prod/sms", site.arn("prod/sms"), account.name, "expiring", "secret", "key_id", "detail-type"):
+        foundation.redactor.learn(text)
+    sweep({}, Context())
+    told = taken()
+    assert {event["detail"]["secret"] for event in told} == {"prod/sms"}
+    assert {tuple(event["resources"]) for event in told} == {(site.arn("prod/sms"),)}
+    assert {event["detail"]["account"] for event in told} == {account.name}
+    assert "<redacted>" not in json.dumps(told)
+
+
 @pytest.mark.parametrize("wrong", ["no answer", "no client"])
 def test_an_event_that_is_lost_is_logged_and_stops_nothing(
     site: Site, monkeypatch: pytest.MonkeyPatch, lines: Callable[[], list[dict[str, Any]]], wrong: str

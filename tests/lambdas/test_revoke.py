@@ -11,6 +11,7 @@ import pytest
 from rotator.errors import RotatorError
 from rotator.lambda_handlers import revoke, sweep
 from rotator.sandbox.faults import Fault, FaultKind
+from rotator.serverless import runtime
 from rotator.serverless.revoking import RevocationFailed
 from tests.lambdas.site import DAY, Context, Site
 
@@ -90,6 +91,21 @@ def test_what_stays_alive_is_raised_with_the_whole_report(site: Site) -> None:
     done = revoke({"secret_id": NAME, "reason": REASON, "incident": "INC-1"}, Context())
     assert done["revoked"] == [old.id]
     assert site.world.creates_used(account) == 1
+
+
+@pytest.mark.parametrize("word", ["replaced", "strategy", "replace-first", NAME, "INC-2026-1", "planned"])
+def test_a_common_value_leaves_the_report_of_a_failure_whole(site: Site, word: str) -> None:
+    account = site.account()
+    old = site.secret(NAME, account)
+    site.world.faults.add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
+    runtime.foundation().redactor.learn(word)
+    with pytest.raises(RevocationFailed) as caught:
+        revoke({"secret_id": NAME, "reason": REASON, "incident": "INC-2026-1"}, Context())
+    report = json.loads(str(caught.value).partition(" Report: ")[2])
+    assert report["strategy"] == "replace-first"
+    assert report["replaced"] == [NAME]
+    assert report["incident"] == "INC-2026-1"
+    assert [each["key_id"] for each in report["planned"]] == [old.id]
 
 
 def test_a_hold_does_not_stop_it(site: Site) -> None:

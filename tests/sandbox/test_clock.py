@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from rotator.clock import SystemClock
 from rotator.errors import ConfigurationError
 from rotator.sandbox.clock import DEFAULT_START, MovableClock, OffsetClock, RemoteClock, VirtualClock
 from tests.sandbox.conftest import Site
@@ -46,6 +47,32 @@ def test_an_offset_clock_goes_by_the_machine_by_default() -> None:
     assert before <= now <= datetime.now(UTC)
 
 
+def test_monotonic_time_is_what_passed_and_never_decreases() -> None:
+    clock = VirtualClock()
+    clock.sleep(90)
+    clock.advance(timedelta(days=-1))
+    clock.set(DEFAULT_START)
+    clock.sleep(0.5)
+    assert clock.monotonic() == 90 + 86400 - 90 + 0.5
+
+
+def test_a_step_of_an_offset_clock_is_no_time_that_passed() -> None:
+    base = VirtualClock()
+    clock = OffsetClock(base, timedelta(minutes=-7))
+    clock.set(DEFAULT_START + timedelta(days=30))
+    assert clock.monotonic() == 0
+    clock.set(DEFAULT_START)
+    base.advance(timedelta(hours=1))
+    clock.sleep(60)
+    clock.advance(timedelta(seconds=-30))
+    assert clock.monotonic() == 3660
+
+
+def test_the_machines_monotonic_time_passes() -> None:
+    before = SystemClock().monotonic()
+    assert before <= OffsetClock().monotonic() <= SystemClock().monotonic()
+
+
 def test_both_can_be_moved() -> None:
     assert isinstance(VirtualClock(), MovableClock)
     assert isinstance(OffsetClock(), MovableClock)
@@ -73,6 +100,7 @@ def test_a_remote_clock_shows_and_moves_the_sandbox(site: Site) -> None:
     remote.sleep(0)
     remote.advance(timedelta(days=2))
     assert site.clock.now() == remote.now() == DEFAULT_START + timedelta(days=2, hours=1)
+    assert site.clock.monotonic() == remote.monotonic() == 49 * 3600
     remote.set(DEFAULT_START)
     assert site.clock.now() == DEFAULT_START
 

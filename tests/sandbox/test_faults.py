@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -135,6 +136,52 @@ def test_another_id_than_the_right_one(site: Site, call: Caller) -> None:
     assert site.call("DELETE", SESSION, f"IBSSO {token}").content == b""
 
 
+def test_a_filter_can_be_ignored(site: Site) -> None:
+    on, off = site.world.add_key(site.account), site.world.add_key(site.account, enabled=False)
+
+    def found(**params: str) -> set[str]:
+        return {key["id"] for key in site.call("GET", KEYS, params=params).json()["apiKeys"]}
+
+    site.world.faults.add(Fault(FaultKind.IGNORE_FILTER, param="apiKeySecret", count=None))
+    assert found(apiKeySecret=on.value) == {on.id, off.id}
+    assert found(apiKeySecret=on.value, enabled="false") == {off.id}
+    site.world.faults.add(Fault(FaultKind.IGNORE_FILTER, param="enabled", count=None))
+    assert found(apiKeySecret=on.value, enabled="false") == found(enabled="true") == {on.id, off.id}
+    assert site.world.calls[0].params == ("apiKeySecret",)
+
+
+def test_values_can_be_masked_for_some_requests(site: Site) -> None:
+    key = site.world.add_key(site.account)
+    site.world.faults.add(Fault(FaultKind.MASK, param="apiKeySecret", count=None))
+    (found,) = site.call("GET", KEYS, params={"apiKeySecret": key.value}).json()["apiKeys"]
+    assert found["apiKeySecret"] == "********" + key.value[-4:]
+    assert site.call("GET", KEYS).json()["apiKeys"][0]["apiKeySecret"] == key.value
+    assert site.call("GET", f"{KEYS}/{key.id}").json()["apiKeySecret"] == key.value
+
+
+def test_searches_alone_can_fail(site: Site) -> None:
+    key = site.world.add_key(site.account)
+    site.world.faults.add(Fault(FaultKind.STATUS_BEFORE, param="apiKeySecret", status=503, count=None))
+    assert site.call("GET", KEYS, params={"apiKeySecret": key.value}).status_code == 503
+    assert site.call("GET", KEYS).status_code == 200
+
+
+@pytest.mark.parametrize("seconds", [90, -3600])
+def test_the_date_of_answers_can_be_off(site: Site, call: Caller, seconds: int) -> None:
+    site.world.faults.add(Fault(FaultKind.DATE, seconds=seconds))
+    shown = [parsedate_to_datetime(call().headers["Date"]) for _ in range(2)]
+    assert shown == [site.clock.now() + timedelta(seconds=seconds), site.clock.now()]
+
+
+def test_faults_that_leave_an_answer_standing_add_up(site: Site) -> None:
+    site.world.add_key(site.account)
+    for kind in (FaultKind.IGNORE_FILTER, FaultKind.MASK, FaultKind.DATE, FaultKind.DELAY):
+        site.world.faults.add(Fault(kind, param="apiKeySecret", seconds=5))
+    answer = site.call("GET", KEYS, params={"apiKeySecret": "x"})
+    assert [key["apiKeySecret"][:8] for key in answer.json()["apiKeys"]] == ["********"]
+    assert parsedate_to_datetime(answer.headers["Date"]) == site.clock.now()  # 5 s ahead, and sent 5 s later
+
+
 def test_a_delay_moves_the_clock(site: Site, call: Caller) -> None:
     start = site.clock.now()
     site.world.faults.add(Fault(FaultKind.DELAY, seconds=3))
@@ -252,6 +299,7 @@ def test_hooks_see_the_request_and_the_answer(site: Site) -> None:
         lambda: Fault(FaultKind.REFUSE, nth=0),
         lambda: Fault(FaultKind.REFUSE, count=0),
         lambda: Fault(FaultKind.HOOK_AFTER),
+        lambda: Fault(FaultKind.IGNORE_FILTER),
     ],
 )
 def test_a_fault_that_cannot_be(make: Callable[[], Fault]) -> None:

@@ -152,10 +152,14 @@ def control(site: Site, method: str, name: str, body: object = None) -> requests
 
 
 def test_the_clock_can_be_read_and_moved(site: Site) -> None:
-    assert control(site, "GET", "clock").json() == {"now": "2026-09-01T10:00:00+00:00"}
-    assert control(site, "POST", "clock", {"advance_seconds": 86400}).json() == {"now": "2026-09-02T10:00:00+00:00"}
+    assert control(site, "GET", "clock").json() == {"now": "2026-09-01T10:00:00+00:00", "monotonic": 0}
+    assert control(site, "POST", "clock", {"advance_seconds": 86400}).json() == {
+        "now": "2026-09-02T10:00:00+00:00",
+        "monotonic": 86400,
+    }
     assert control(site, "POST", "clock", {"set": "2026-12-01T12:00:00+02:00"}).json() == {
-        "now": "2026-12-01T10:00:00+00:00"
+        "now": "2026-12-01T10:00:00+00:00",
+        "monotonic": 91 * 86400,
     }
     assert site.clock.now().isoformat() == "2026-12-01T10:00:00+00:00"
 
@@ -188,6 +192,9 @@ def test_faults_can_be_asked_for_and_cleared(site: Site) -> None:
     assert site.call("GET", KEYS).status_code == 502
     assert control(site, "GET", "faults").json()["faults"][0]["hits"] == 1
     assert control(site, "DELETE", "faults").json() == {"faults": []}
+    control(site, "POST", "faults", {"kind": "ignore-filter", "param": "enabled", "count": None})
+    site.world.add_key(site.account)
+    assert len(site.call("GET", "/settings/2/api-keys", params={"enabled": "false"}).json()["apiKeys"]) == 1
     assert site.call("GET", KEYS).status_code == 200
 
 

@@ -1,0 +1,46 @@
+"""What a plan promises, checked before anybody confirms it: by the checks of its execution, up to the first change."""
+
+from __future__ import annotations
+
+from rotator.core.lifecycle import read_lifecycle
+from rotator.core.model import SecretEntry
+from rotator.emergency.kill import Killing, unproven_text
+from rotator.emergency.replacement import Replacing
+from rotator.emergency.work import Work
+from rotator.errors import ProviderError, RotatorError
+
+
+def impossible_replacements(work: Work) -> dict[str, str]:
+    """Why secrets of the plan can get no new key, and what that means, as sentences by ARN. Changes nothing.
+
+    :raises ProviderError: Infobip can't be asked.
+    """
+    replacing = Replacing(work, Killing(work))
+    found: dict[str, str] = {}
+    for listed in work.plan.replaced:
+        entry = listed
+        try:
+            entry = work.fresh(listed.arn)
+            replacing.check(entry)
+        except ProviderError:
+            raise
+        except RotatorError as error:
+            found[listed.arn] = _sentence(work, entry, error)
+    return found
+
+
+def unproven_keys(work: Work) -> tuple[str, ...]:
+    """Which keys would not be revoked since nothing proves that they are the secret's, as sentences."""
+    killing = Killing(work)
+    return tuple(unproven_text(work, kill) for kill in work.plan.kills if not killing.is_proven(kill))
+
+
+def _sentence(work: Work, entry: SecretEntry, error: RotatorError) -> str:
+    why = str(error).removeprefix(f"{entry.name}: ")
+    stop = "" if why.endswith((".", "!", "?")) else "."
+    current, secret, named = read_lifecycle(entry).current_key, work.plan.secret, work.plan.named
+    then = "If you go on, its current key is revoked all the same, and its consumers fail until it has a new one."
+    if secret is not None and secret.arn == entry.arn and named not in (None, current):
+        then = f"If you go on, its current key {current} was not named and stays; its other keys are revoked."
+    way_out = "Fix this first, or use the strategy revoke-only on purpose."
+    return f"no replacement can be made for {entry.name}: {why}{stop} {then} {way_out}"

@@ -1,0 +1,117 @@
+"""A secret whose value is a common text: it never blanks what the rotator writes about names, ids and constants."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+
+from rotator.audit import AuditOutcome
+from rotator.cli import main
+from rotator.redact import REDACTED
+from tests.cli.rig import Rig
+
+_FREE: Final = {"error", "detail"}
+_EVENT: Final = re.compile(r"[a-z]+\.[a-z_]+")
+
+
+@pytest.fixture
+def values(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A fleet of one key that is due, beside secrets whose values are words that every line is made of; by secret."""
+    for name, text in rig.environment.items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.setenv("ROTATOR_DEPLOYMENT", "deployment-blue")
+    rig.age = timedelta(days=80)
+    account, _ = rig.account("main-account")
+    key = rig.secret("prod/payments", account, max_age="60d")
+    words = ["alert.raised", "prod/payments", "success", "main-account", "deployment-blue", "due_at", "unadopted"]
+    words += [key.id, "generated_at", "broken-current", "misconfigured", "2026-12-01T10:00:00Z"]
+    found = {f"odd/{number}": word for number, word in enumerate(words)}
+    for name, word in found.items():
+        rig.secret(name, account, value=word)
+    return found
+
+
+def texts(value: Any, name: str = "") -> list[tuple[str, str]]:
+    """Every text of a document, and the names of its fields, with the name of the field that it stands in."""
+    match value:
+        case str():
+            return [(name, value)]
+        case dict():
+            return [("", key) for key in value] + [each for key, item in value.items() for each in texts(item, key)]
+        case list():
+            return [each for item in value for each in texts(item, name)]
+        case _:
+            return []
+
+
+def document_of(capsys: pytest.CaptureFixture[str], *command: str) -> tuple[Any, list[dict[str, Any]]]:
+    """One command's JSON document and its audit lines."""
+    assert main([*command, "--json", "--log-format", "json"]) in (0, 1)
+    out, err = capsys.readouterr()
+    lines = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+    return json.loads(out), [line for line in lines if "run_id" in line]
+
+
+def test_a_sweep_over_common_values_is_intact(
+    rig: Rig, values: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    document, lines = document_of(capsys, "run")
+    assert [text for name, text in texts(document) if REDACTED in text and name not in _FREE] == []
+    for line in lines:
+        assert _EVENT.fullmatch(line["event"])
+        assert line["outcome"] in list(AuditOutcome)
+        assert line["deployment"] == "deployment-blue"
+        assert [text for name, text in texts(line) if REDACTED in text and name not in _FREE] == []
+    assert {line["secret"] for line in lines if line["event"] == "alert.raised"} == set(values)
+    assert {line["account"] for line in lines if line["secret"]} == {"main-account"}
+    (promoted,) = [
+        line for line in lines if (line["event"], line["outcome"]) == ("secret.promoted", "success")
+    ]
+    assert promoted["secret"] == "prod/payments"
+    assert {each["secret"] for each in document["results"] if each["outcome"] == "done"} == {"prod/payments"}
+    (account,) = document["accounts"]
+    assert {each["secret"] for each in account["alerts"]} == set(values)
+
+
+def test_names_and_ids_stay_in_sentences_too(
+    rig: Rig, values: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names win, wherever the value of another secret says the same."""
+    document, lines = document_of(capsys, "run")
+    for name, text in (*texts(document), *texts(lines)):
+        assert REDACTED not in text, f"{name}: {text}"
+
+
+@pytest.mark.parametrize("command", ["plan", "status", "forecast", "inventory", "doctor"])
+def test_what_only_reads_is_intact(
+    rig: Rig, values: dict[str, str], capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    document, _ = document_of(capsys, command)
+    assert [text for name, text in texts(document) if REDACTED in text and name not in _FREE] == []
+
+
+def test_text_for_people_keeps_its_words(
+    rig: Rig, values: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (["plan"], ["status"], ["inventory"], ["inventory", "--csv"], ["run"]):
+        main(command)
+        out, _ = capsys.readouterr()
+        assert "prod/payments" in out
+        assert REDACTED not in out
+
+
+def test_an_emergency_is_told_whole(
+    rig: Rig, values: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["plan", "--json"])
+    capsys.readouterr()
+    command = ["revoke", "--secret", "prod/payments", "--reason", "leaked", "--incident", "INC-1", "--yes"]
+    document, lines = document_of(capsys, *command)
+    assert [text for name, text in texts(document) if REDACTED in text and name not in _FREE] == []
+    assert all(_EVENT.fullmatch(line["event"]) for line in lines)
+    assert {line["incident"] for line in lines} == {"INC-1"}
+    assert REDACTED not in json.dumps(lines)

@@ -1,0 +1,133 @@
+"""A search by value is a proof of ownership: whatever Infobip makes of its own filter, no wrong key is named."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+
+from rotator.core.secret import Secret
+from rotator.errors import ContractViolation, ProviderError, ProviderUnavailable
+from rotator.infobip.client import InfobipClient
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.model import Options
+from tests.infobip.far_end import KEY_VALUE, FarEnd, client_for, key, page, reply, sandbox
+
+OTHER = KEY_VALUE.replace("0123", "ffff")
+MASK = "********5555"
+WANTED = Secret(KEY_VALUE)
+
+
+def found_by(client: InfobipClient) -> str | None:
+    found = client.find_by_value(WANTED)
+    return None if found is None else found.id
+
+
+@pytest.mark.parametrize(
+    ("keys", "total"),
+    [
+        ([key("A")], 1),
+        ([key("A")], 250),  # the filter is ignored, but the value is there to be compared
+        ([key("A"), key("B", apiKeySecret=OTHER)], 2),
+        ([key("A"), key("A")], 2),
+    ],
+)
+def test_a_readable_value_that_is_equal_names_its_key(keys: list[dict[str, object]], total: int) -> None:
+    with FarEnd([reply(200, page(*keys, total=total))]) as far:
+        assert found_by(client_for(far.url)) == "A"
+    assert len(far.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "total"),
+    [
+        ([key("A", apiKeySecret=OTHER)], 1),
+        ([key("A"), key("B")], 2),
+        ([key("A"), key("B", apiKeySecret=MASK)], 2),
+        ([key("A", apiKeySecret=OTHER), key("B", apiKeySecret=MASK)], 2),
+        ([key("A", apiKeySecret=MASK), key("B", apiKeySecret=MASK)], 2),
+        ([key("A", apiKeySecret=MASK)], 2),
+        ([key("A", apiKeySecret=MASK)], 0),
+        ([key("A", apiKeySecret=None)], 2),
+        ([], 1),
+    ],
+)
+def test_an_answer_that_is_not_one_possible_key_proves_nothing(keys: list[dict[str, object]], total: int) -> None:
+    with (
+        FarEnd([reply(200, page(*keys, total=total))]) as far,
+        pytest.raises(ContractViolation, match="proves nothing"),
+    ):
+        found_by(client_for(far.url))
+    assert len(far.seen) == 1
+
+
+def test_no_key_is_an_answer() -> None:
+    with FarEnd([reply(200, page())]) as far:
+        assert found_by(client_for(far.url)) is None
+
+
+@pytest.mark.parametrize("shown", [MASK, None, "", KEY_VALUE.upper()])
+def test_an_only_key_that_answers_every_search_is_not_named(shown: str | None) -> None:
+    with FarEnd([reply(200, page(key("A", apiKeySecret=shown)))]) as far:
+        client = client_for(far.url)
+        for _ in range(2):
+            with pytest.raises(ContractViolation, match="proves nothing"):
+                found_by(client)
+    assert len(far.seen) == 4
+
+
+def test_an_only_key_is_named_where_the_filter_is_known_to_work() -> None:
+    masked = reply(200, page(key("A", apiKeySecret=MASK)))
+    with FarEnd([masked, reply(200, page()), masked]) as far:
+        client = client_for(far.url)
+        assert found_by(client) == "A"
+        assert found_by(client) == "A"
+    assert len(far.seen) == 3  # it was asked once whether the filter works
+    invented = far.seen[1].line.partition("apiKeySecret=")[2].partition(" ")[0]
+    assert invented not in ("", KEY_VALUE)
+
+
+def test_the_question_whether_the_filter_works_may_fail() -> None:
+    with FarEnd([reply(200, page(key("A", apiKeySecret=MASK))), reply(503)]) as far, pytest.raises(ProviderUnavailable):
+        found_by(client_for(far.url))
+
+
+@pytest.mark.parametrize(("reveal", "calls"), [(True, 3), (False, 4)])
+def test_searches_at_infobip(reveal: bool, calls: int) -> None:
+    with sandbox(Options(reveal=reveal)) as (server, world, account, clock):
+        only = world.add_key(account, "only")
+        client = client_for(server.url, clock)
+        for _ in range(2):
+            found = client.find_by_value(Secret(only.value))
+            assert found is not None
+            assert found.id == only.id
+        assert client.find_by_value(WANTED) is None
+        assert len(world.calls) == calls
+
+
+@pytest.mark.parametrize("others", [0, 1, 150])
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [Fault(FaultKind.IGNORE_FILTER, param="apiKeySecret", count=None)],
+        [Fault(FaultKind.IGNORE_FILTER, param="apiKeySecret", count=None), Fault(FaultKind.MASK, count=None)],
+        [Fault(FaultKind.MASK, count=None)],
+        [Fault(FaultKind.STATUS_BEFORE, param="apiKeySecret", status=502, count=None)],
+        [Fault(FaultKind.STATUS_AFTER, param="apiKeySecret", status=500, count=None)],
+        [Fault(FaultKind.GARBAGE, param="apiKeySecret", count=None)],
+    ],
+    ids=lambda faults: "+".join(fault.kind for fault in faults),
+)
+def test_no_wrong_key_is_named_whatever_goes_wrong(faults: list[Fault], others: int) -> None:
+    with sandbox() as (server, world, account, clock):
+        wanted = [world.add_key(account, f"key {number}") for number in range(others + 1)][others // 2]
+        for fault in faults:
+            world.faults.add(replace(fault))
+        client = client_for(server.url, clock)
+        with suppress(ProviderError):
+            assert client.find_by_value(WANTED) is None
+        with suppress(ProviderError):
+            found = client.find_by_value(Secret(wanted.value))
+            assert found is not None
+            assert found.id == wanted.id

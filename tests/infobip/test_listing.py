@@ -1,0 +1,152 @@
+"""Listing keys by state, and counting them, in accounts whose disabled keys only ever grow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from rotator.infobip.listing import REACH, SIZE, list_all
+from rotator.infobip.wire import Page
+from rotator.ports import FetchedKey
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.model import SimAccount
+from tests.core.build import key as known_key
+from tests.infobip.far_end import FarEnd, client_for, key, page, reply, sandbox
+
+
+def seeded(world: InfobipWorld, account: SimAccount, enabled: int, disabled: int) -> set[str]:
+    """The ids of the enabled keys."""
+    for number in range(disabled):
+        world.add_key(account, f"old {number}", enabled=False)
+    return {world.add_key(account, f"key {number}").id for number in range(enabled)}
+
+
+@pytest.mark.parametrize(("enabled", "disabled"), [(0, 0), (3, 250), (250, 3)])
+def test_enabled_and_disabled_keys_are_listed_apart(enabled: int, disabled: int) -> None:
+    with sandbox() as (server, world, account, clock):
+        ids = seeded(world, account, enabled, disabled)
+        client = client_for(server.url, clock)
+        on, off = client.list_keys(enabled=True), client.list_keys(enabled=False)
+        assert (on.complete, off.complete) == (True, True)
+        assert {each.id for each in on.keys} == ids
+        assert {each.id for each in off.keys} == {each.id for each in world.keys()} - ids
+
+
+def test_listing_enabled_keys_costs_what_they_cost_alone() -> None:
+    with sandbox() as (server, world, account, clock):
+        seeded(world, account, 5, 500)
+        client_for(server.url, clock).list_keys(enabled=True)
+        assert [call.params for call in world.calls] == [("enabled", "page", "size")]
+
+
+def test_listings_by_state_name_the_account() -> None:
+    with FarEnd([reply(200, page())]) as far:
+        client = client_for(far.url, account_id="SUB")
+        client.list_keys(enabled=True)
+        client.list_keys(enabled=False)
+        client.count_keys()
+    assert [each.line.split()[1].partition("?")[2] for each in far.seen] == [
+        "enabled=true&page=0&size=100&accountId=SUB",
+        "enabled=false&page=0&size=100&accountId=SUB",
+        "page=0&size=1&accountId=SUB",
+    ]
+
+
+def test_a_filter_by_state_that_is_ignored_is_applied_here() -> None:
+    answer = page(key("A"), key("B", enabled=False), key("C"))
+    with FarEnd([reply(200, answer)]) as far:
+        client = client_for(far.url)
+        on, off = client.list_keys(enabled=True), client.list_keys(enabled=False)
+    assert ([each.id for each in on.keys], on.complete) == (["A", "C"], True)
+    assert ([each.id for each in off.keys], off.complete) == (["B"], True)
+    assert len(far.seen) == 2
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_server_that_ignores_the_state_changes_nothing(enabled: bool) -> None:
+    with sandbox() as (server, world, account, clock):
+        ids = seeded(world, account, 120, 130)
+        world.faults.add(Fault(FaultKind.IGNORE_FILTER, param="enabled", count=None))
+        listing = client_for(server.url, clock).list_keys(enabled=enabled)
+        assert listing.complete
+        assert {each.id for each in listing.keys} == (ids if enabled else {each.id for each in world.keys()} - ids)
+
+
+def test_a_list_that_shrinks_while_it_is_read_is_read_again() -> None:
+    # A was disabled between the two pages: B moved onto the first, unseen, and A is counted in its place.
+    first, second = page(key("A"), total=3, pages=2), page(key("C"), total=2, pages=2)
+    again = page(key("B"), key("C"))
+    with FarEnd([reply(200, first), reply(200, second), reply(200, again)]) as far:
+        listing = client_for(far.url).list_keys(enabled=True)
+    assert ({each.id for each in listing.keys}, listing.complete) == ({"B", "C"}, True)
+
+
+@pytest.mark.parametrize(
+    ("paging", "count"), [({"totalCount": 12}, 12), ({"totalCount": 0}, 0), ({}, None), ({"totalCount": None}, None)]
+)
+def test_keys_are_counted_in_one_call(paging: dict[str, object], count: int | None) -> None:
+    with FarEnd([reply(200, {"apiKeys": [key()], "paging": paging})]) as far:
+        assert client_for(far.url).count_keys() == count
+    assert len(far.seen) == 1
+
+
+def test_the_count_is_of_all_keys() -> None:
+    with sandbox() as (server, world, account, clock):
+        seeded(world, account, 2, 3)
+        assert client_for(server.url, clock).count_keys() == 5
+
+
+def fetch_from(
+    enabled: int, disabled: int, *, ignored: bool = False
+) -> tuple[Callable[[Mapping[str, str]], Page], list[int]]:
+    """Pages of that many keys, as Infobip cuts them; how many were asked for is in the list.
+
+    More keys than a server would hold in the time of a test.
+    """
+    on = [FetchedKey(known_key(f"on{number:06}"), None) for number in range(enabled)]
+    off = [FetchedKey(known_key(f"off{number:06}", enabled=False), None) for number in range(disabled)]
+    asked: list[int] = []
+
+    def fetch(query: Mapping[str, str]) -> Page:
+        asked.append(int(query["page"]))
+        state = None if ignored else query.get("enabled")
+        found = {"true": on, "false": off, None: on + off}[state]
+        if query.get("orderDirection") == "desc":
+            found = found[::-1]
+        start = int(query["page"]) * SIZE
+        return Page(tuple(found[start : start + SIZE]), len(found), -(-len(found) // SIZE))
+
+    return fetch, asked
+
+
+@pytest.mark.parametrize(
+    ("disabled", "complete"), [(REACH, True), (REACH + 1, True), (2 * REACH, True), (2 * REACH + 1, False)]
+)
+def test_disabled_keys_are_read_from_both_ends(disabled: int, complete: bool) -> None:
+    fetch, asked = fetch_from(7, disabled)
+    listing = list_all(fetch, enabled=False)
+    assert (len(listing.keys), listing.complete) == (min(disabled, 2 * REACH), complete)
+    assert len(asked) == (101 if disabled <= REACH else 202)
+
+
+@pytest.mark.parametrize(("disabled", "complete"), [(2 * REACH, True), (2 * REACH + 1, False)])
+def test_a_whole_listing_knows_what_it_did_not_reach(disabled: int, complete: bool) -> None:
+    fetch, asked = fetch_from(7, disabled)
+    listing = list_all(fetch)
+    assert (len(listing.keys), listing.complete) == (7 + min(disabled, 2 * REACH), complete)
+    assert len(asked) == 1 + 1 + 202
+
+
+def test_enabled_keys_are_found_however_many_are_disabled() -> None:
+    fetch, asked = fetch_from(7, 3 * REACH)
+    listing = list_all(fetch, enabled=True)
+    assert (len(listing.keys), listing.complete, len(asked)) == (7, True, 1)
+
+
+def test_an_ignored_filter_hides_no_key_that_is_out_of_reach() -> None:
+    fetch, _ = fetch_from(7, 3 * REACH, ignored=True)
+    listing = list_all(fetch, enabled=True)
+    assert not listing.complete
+    assert all(each.enabled for each in listing.keys)

@@ -1,0 +1,113 @@
+"""How far our wall clock is off Infobip's: judged by every answer, and right now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from rotator.core.secret import Secret
+from rotator.errors import MissingRole
+from rotator.infobip.client import InfobipClient
+from rotator.sandbox.clock import OffsetClock, VirtualClock
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.server import InfobipServer
+from tests.infobip.far_end import KEY_VALUE, PASSWORD, USER, FarEnd, client_for, key, reply
+
+ZERO = timedelta(0)
+
+
+class Pair:
+    """Infobip's clock, ours, and a client; ours can be wrong."""
+
+    def __init__(self, server: InfobipServer, world: InfobipWorld, true: VirtualClock) -> None:
+        self.world, self.true, self.ours = world, true, OffsetClock(true)
+        self.client: InfobipClient = client_for(server.url, self.ours)
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    true = VirtualClock()
+    world = InfobipWorld(true)
+    world.add_user(world.add_account(), USER, PASSWORD)
+    with InfobipServer(world) as server:
+        pair = Pair(server, world, true)
+        yield pair
+        pair.client.close()
+
+
+@pytest.mark.parametrize("step", [timedelta(hours=72), timedelta(minutes=-10), timedelta(seconds=2)])
+def test_a_step_after_the_last_answer_shows_at_once(pair: Pair, step: timedelta) -> None:
+    pair.client.count_keys()
+    pair.true.advance(timedelta(minutes=5))
+    assert pair.client.skew() == ZERO
+    pair.ours.set(pair.ours.now() + step)
+    assert pair.client.skew() == -step
+    pair.true.advance(timedelta(hours=1))
+    assert pair.client.skew() == -step
+    pair.client.count_keys()
+    assert pair.client.skew() == -step
+    pair.ours.set(pair.true.now())
+    assert pair.client.skew() == ZERO
+
+
+def test_time_that_passes_is_no_skew(pair: Pair) -> None:
+    pair.client.count_keys()
+    pair.true.advance(timedelta(days=400, microseconds=123457))
+    assert pair.client.skew() == ZERO
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.999999])
+def test_whole_seconds_are_no_skew(pair: Pair, fraction: float) -> None:
+    pair.true.advance(timedelta(seconds=fraction))
+    pair.client.count_keys()
+    assert pair.client.skew() == ZERO
+
+
+def test_what_whole_seconds_cannot_hide_is_skew(pair: Pair) -> None:
+    pair.true.advance(timedelta(seconds=0.5))
+    for ours, skew in ((timedelta(seconds=-0.75), 0.25), (timedelta(seconds=0.5), -1.0)):
+        pair.ours.set(pair.true.now() + ours)
+        pair.client.count_keys()
+        assert pair.client.skew() == timedelta(seconds=skew)
+
+
+def test_an_answer_that_took_long_is_no_skew(pair: Pair) -> None:
+    pair.world.faults.add(Fault(FaultKind.DELAY, seconds=9))
+    pair.client.count_keys()
+    assert pair.client.skew() == ZERO
+
+
+def test_every_answer_counts_a_refusal_too(pair: Pair) -> None:
+    pair.client.count_keys()
+    pair.ours.set(pair.ours.now() - timedelta(hours=1))
+    pair.world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=403))
+    with pytest.raises(MissingRole):
+        pair.client.count_keys()
+    assert pair.client.skew() == timedelta(hours=1)
+
+
+def test_an_answer_without_a_date_leaves_what_was_known() -> None:
+    dated = reply(200, key(), Date="Tue, 01 Sep 2026 10:00:07 GMT")
+    with FarEnd([dated, reply(200, key(), Date="soon"), reply(200, key())]) as far:
+        client = client_for(far.url)
+        for _ in range(3):
+            client.get_key("K1")
+            assert client.skew() == timedelta(seconds=7)
+
+
+def test_a_server_whose_date_is_off_is_what_counts(pair: Pair) -> None:
+    pair.world.faults.add(Fault(FaultKind.DATE, seconds=-90))
+    pair.client.count_keys()
+    assert pair.client.skew() == timedelta(seconds=-90)
+    pair.client.count_keys()
+    assert pair.client.skew() == ZERO
+
+
+def test_a_probe_says_nothing_of_the_clock() -> None:
+    with FarEnd([reply(200, Date="Tue, 01 Sep 2026 10:00:07 GMT")]) as far:
+        client = client_for(far.url)
+        client.probe(Secret(KEY_VALUE), "/")
+        assert client.skew() is None

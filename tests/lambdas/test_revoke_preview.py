@@ -1,0 +1,144 @@
+"""``revoke`` with ``dry_run`` promises no replacement that can't be made: it runs the checks of the execution."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rotator.lambda_handlers import revoke
+from rotator.sandbox.model import SimKey
+from rotator.serverless.revoking import RevocationFailed
+from tests.lambdas.site import Context, Site
+
+NAME = "prod/sms"
+REASON = "pasted in a ticket"
+
+
+def _store(site: Site, key: SimKey, fields: dict[str, Any]) -> None:
+    labels = ["AWSCURRENT", f"rotator:key:{key.id}"]
+    site.client.put_secret_value(SecretId=NAME, SecretString=json.dumps(fields), VersionStages=labels)
+
+
+def _tag(name: str, value: str) -> Callable[[Site, SimKey], None]:
+    return lambda site, _: site.client.tag_resource(SecretId=NAME, Tags=[{"Key": name, "Value": value}])
+
+
+def _fill_labels(site: Site, _: SimKey) -> None:
+    """To 20, none of which a revocation would remove; moto keeps no limit."""
+    version, labels = next((v, labels) for v, labels in site.labels(NAME).items() if "AWSCURRENT" in labels)
+    for number in range(20 - sum(map(len, site.labels(NAME).values()))):
+        site.client.update_secret_version_stage(SecretId=NAME, VersionStage=f"own-{number}", MoveToVersionId=version)
+    assert sum(map(len, site.labels(NAME).values())) == 20
+    assert len(labels) < 20
+
+
+def _replicate(site: Site, key: SimKey) -> None:
+    """The secret is a replica of one in another region, with the same labels."""
+    site.client.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
+    tags = [{"Key": "rotator:role", "Value": "key"}, {"Key": "rotator:account", "Value": "main"}]
+    primary = replace(site, region="us-east-1").aws("secretsmanager")
+    primary.create_secret(Name=NAME, Tags=tags, AddReplicaRegions=[{"Region": site.region}])
+    labels = ["AWSCURRENT", f"rotator:key:{key.id}"]
+    primary.put_secret_value(SecretId=NAME, SecretString=json.dumps({"api_key": key.value}), VersionStages=labels)
+
+
+WAYS: dict[str, tuple[Callable[[Site, SimKey], object], str]] = {
+    "a tag can't be read": (_tag("rotator:grace", "soon"), "rotator:grace"),
+    "the scopes are not known": (lambda site, key: site.world.portal_rescope(key.id, ()), "rotator:scopes"),
+    "the labels are full": (_fill_labels, "20 staging labels"),
+    "too large": (lambda site, key: _store(site, key, {"api_key": key.value, "pad": "x" * 65_430}), "64 KiB"),
+    "no such field": (lambda site, key: _store(site, key, {"other": key.value}), "has no field"),
+    "not text": (lambda site, key: _store(site, key, {"api_key": None}), "something else than text"),
+    "pending deletion": (lambda site, _: site.client.delete_secret(SecretId=NAME), "scheduled for deletion"),
+    "a replica": (_replicate, "replica of a secret in us-east-1"),
+    "owned by a service": (_tag("aws:secretsmanager:owningService", "rds"), "managed by rds"),
+}
+
+
+@pytest.mark.parametrize("strategy", ["replace-first", "revoke-first"])
+@pytest.mark.parametrize("way", WAYS)
+def test_an_impossible_replacement_is_not_promised(site: Site, way: str, strategy: str) -> None:
+    arrange, why = WAYS[way]
+    key = site.secret(NAME, site.account())
+    arrange(site, key)
+    before = site.state()
+    event = {"secret_id": NAME, "reason": REASON, "strategy": strategy}
+    answer = revoke({**event, "dry_run": True}, Context())
+    assert site.state() == before
+    assert (answer["ok"], answer["dry_run"], answer["would_replace"]) == (False, True, [])
+    assert [planned["key_id"] for planned in answer["planned"]] == [key.id]
+    (error,) = answer["errors"]
+    assert error.startswith(f"no replacement can be made for {NAME}: ")
+    assert why in error
+    assert "its consumers fail" in error
+    assert "revoke-only" in error
+    # The execution says the same, and revokes the key all the same.
+    with pytest.raises(RevocationFailed) as caught:
+        revoke(event, Context())
+    report = json.loads(str(caught.value).partition(" Report: ")[2])
+    assert any(why in each for each in report["errors"])
+    assert key.id in report["revoked"]
+    assert not site.world.authenticates(key.value)
+    assert [each.id for each in site.world.keys() if each.enabled] == []
+
+
+def test_revoke_only_promises_nothing_and_checks_nothing(site: Site) -> None:
+    site.secret(NAME, site.account(), grace="soon")
+    event = {"secret_id": NAME, "reason": REASON, "strategy": "revoke-only", "dry_run": True}
+    answer = revoke(event, Context())
+    assert (answer["ok"], answer["errors"], answer["would_replace"]) == (True, [], [])
+
+
+def test_labels_that_the_revocation_frees_are_no_obstacle(site: Site) -> None:
+    account = site.account()
+    first = site.secret(NAME, account)
+    for number in range(7):
+        old = site.world.add_key(account, f"old {number}")
+        labels = [f"rotator:key:{old.id}", f"rotator:retire:{old.id}:20991231T000000Z"]
+        site.client.put_secret_value(SecretId=NAME, SecretString=json.dumps({"n": number}), VersionStages=labels)
+    _fill_labels(site, first)
+    event = {"secret_id": NAME, "reason": REASON}
+    answer = revoke({**event, "dry_run": True}, Context())
+    assert (answer["ok"], answer["errors"], answer["would_replace"]) == (True, [], [NAME])
+    assert revoke(event, Context())["replaced"] == [NAME]
+    assert site.consumer_works(NAME)
+
+
+def test_a_copy_that_can_get_no_key_is_named(site: Site) -> None:
+    account = site.account()
+    key = site.secret(NAME, account)
+    site.secret("prod/copy", account, grace="soon")
+    labels = ["AWSCURRENT", f"rotator:key:{key.id}"]
+    site.client.put_secret_value(
+        SecretId="prod/copy", SecretString=json.dumps({"api_key": key.value}), VersionStages=labels
+    )
+    answer = revoke({"secret_id": NAME, "reason": REASON, "dry_run": True}, Context())
+    assert (answer["ok"], answer["would_replace"]) == (False, [NAME])
+    (error,) = answer["errors"]
+    assert "prod/copy" in error
+    assert "rotator:grace" in error
+
+
+def test_a_current_key_that_is_spared_is_not_called_down(site: Site) -> None:
+    account = site.account()
+    old = site.secret(NAME, account)
+    new = site.world.add_key(account, "the current one")
+    version, _ = site.current(NAME)
+    _store(site, new, {"api_key": new.value})
+    site.client.update_secret_version_stage(  # moto lost it
+        SecretId=NAME, VersionStage=f"rotator:key:{old.id}", MoveToVersionId=version
+    )
+    _tag("rotator:grace", "soon")(site, old)
+    event = {"key_id": old.id, "account": "main", "reason": REASON}
+    answer = revoke({**event, "dry_run": True}, Context())
+    (error,) = answer["errors"]
+    assert f"its current key {new.id} was not named and stays" in error
+    assert "consumers fail" not in error
+    with pytest.raises(RevocationFailed):
+        revoke(event, Context())
+    assert site.consumer_works(NAME)
+    assert not site.world.authenticates(old.value)
