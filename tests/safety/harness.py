@@ -45,9 +45,6 @@ class MachineClock(OffsetClock):
         """The machine's clock is set; no time passes."""
         self.set(self._true.now() + by)
 
-    def monotonic(self) -> float:
-        return self._true.monotonic()
-
     def sleep(self, seconds: float) -> None:
         self._true.sleep(seconds)
 
