@@ -31,8 +31,13 @@ def impossible_replacements(work: Work) -> dict[str, str]:
 
 def unproven_keys(work: Work) -> tuple[str, ...]:
     """Which keys would not be revoked since nothing proves that they are the secret's, as sentences."""
-    killing = Killing(work)
-    return tuple(unproven_text(work, kill) for kill in work.plan.kills if not killing.is_proven(kill))
+    killing, found = Killing(work), []
+    for kill in work.plan.kills:
+        key = work.plan.keys.get(kill.key_id)
+        missing = killing.missing_proof(kill) if key is not None and key.enabled else None
+        if missing is not None:
+            found.append(unproven_text(work, kill, missing))
+    return tuple(found)
 
 
 def _sentence(work: Work, entry: SecretEntry, error: RotatorError) -> str:
