@@ -14,8 +14,8 @@ from rotator.sandbox.faults import Fault, FaultKind
 from tests.emergencies import (
     CREATE,
     DENIED,
-    NAME,
     LIST,
+    NAME,
     PROBE,
     READ,
     REPLACE_FIRST,

@@ -276,9 +276,7 @@ def test_replace_first_revokes_with_its_ninth_call(rotated: bool, by: str, asked
     ],
 )
 @pytest.mark.parametrize("strategy", [REVOKE_FIRST, REVOKE_ONLY])
-def test_revoke_first_revokes_with_its_fifth_call(
-    strategy: Strategy, rotated: bool, by: str, look: list[str]
-) -> None:
+def test_revoke_first_revokes_with_its_fifth_call(strategy: Strategy, rotated: bool, by: str, look: list[str]) -> None:
     """The seventh where a key of a named secret was created by hand; with no proof, the third or fourth."""
     world = _fleet(rotated=rotated)
     key = world.current_key(NAME)

@@ -158,9 +158,9 @@ class Work:
             searched = known is None or known.name == name
             found = {key.id: key for key in self.provider.find_by_name(name)} if searched else {}
             self.keys.update(found)  # a namesake too: a rotation asks once more
-            if kill.key_id in found:
-                if not any(key.enabled for key in found.values() if key.id != kill.key_id):
-                    return Proof.BY_NAME
+            namesakes = any(key.enabled for key in found.values() if key.id != kill.key_id)
+            if kill.key_id in found and not namesakes:
+                return Proof.BY_NAME
         except (RotatorError, ValueError):
             pass  # then its value has to tell
         try:
