@@ -159,6 +159,27 @@ def test_an_unproven_key_in_grace_is_due_at_the_next_sweep() -> None:
     assert alive(world, current)
 
 
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_a_wrong_label_does_not_protect_the_current_key(strategy: Strategy) -> None:
+    """Whoever may write labels must not be able to send an emergency to another secret's key."""
+    world = World()
+    other = world.managed("prod/other")
+    key = world.managed(NAME, scopes=["sms:manage"])
+    world.store.tag(NAME, {"rotator:scopes": "sms:manage"})
+    version = next(iter(world.labels(NAME)))
+    world.store.label_by_hand(NAME, f"rotator:key:{key.id}", None, version)
+    world.store.label_by_hand(NAME, f"rotator:key:{other.id}", version)
+    report = revoke(world, strategy)
+    assert not alive(world, key)
+    assert alive(world, other)
+    assert world.consumer_works("prod/other")
+    assert world.consumer_works(NAME) is (strategy is not REVOKE_ONLY)
+    assert report.revoked == (key.id,)
+    (error,) = report.errors
+    assert f"key {other.id}, which a label of {NAME} names, is not revoked" in error
+    assert f"its value is key {key.id}, which is revoked" in error
+
+
 def test_a_key_in_another_field_of_the_leaked_value_is_revoked() -> None:
     """``rotator:value-field`` was changed: the labelled key is what the old field holds, and leaked with the rest."""
     world = World()

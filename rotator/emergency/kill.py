@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rotator.core.labels import parse_retire_label, retire_label
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import Key
 from rotator.core.ownership import Proof
-from rotator.emergency.model import ORPHAN, Kill
+from rotator.emergency.model import CURRENT, ORPHAN, Kill
 from rotator.emergency.work import Work
 from rotator.errors import KeyNotFound, RotatorError
 from rotator.revocation import revoke_key
@@ -53,6 +53,7 @@ class Killing:
         missing = self.missing_proof(kill)
         if missing is not None:
             self._leave_unproven(kill, missing)
+            self._kill_held(kill)
             return
         self.unproven.pop(kill.key_id, None)
         target = work.keys.get(kill.key_id) or Key(kill.key_id, "", None, True, None, None)
@@ -84,9 +85,10 @@ class Killing:
     def _leave_unproven(self, kill: Kill, proof: Proof) -> None:
         """Nothing is left to do where the key is disabled already (by another run of this incident, say)."""
         work = self.work
+        first, _ = self.unproven.get(kill.key_id, (kill, proof))  # its role before it was replaced
         try:
             if work.provider.get_key(kill.key_id).key.enabled:
-                self.unproven[kill.key_id] = (kill, proof)
+                self.unproven[kill.key_id] = (first, proof)
                 return
         except KeyNotFound:
             self.unproven.pop(kill.key_id, None)
@@ -94,11 +96,17 @@ class Killing:
             work.gone.add(kill.key_id)
             return
         except RotatorError:
-            self.unproven[kill.key_id] = (kill, proof)
+            self.unproven[kill.key_id] = (first, proof)
             return
         self.unproven.pop(kill.key_id, None)
         work.dead.add(kill.key_id)
         work.step("revoked", kill.secret, kill.key_id)
+
+    def _kill_held(self, kill: Kill) -> None:
+        """What consumers have is the key that their value is, whatever a wrong label says."""
+        held = self.work.held.get((kill.arn, kill.version_id or ""))
+        if kill.role == CURRENT and held is not None and held.key_id not in (None, kill.key_id, *self.work.dead):
+            self._kill(replace(kill, key_id=held.key_id))
 
     def _is_dead(self, key_id: str) -> bool:
         """After a lost or doubtful answer: what Infobip shows."""
@@ -161,7 +169,10 @@ class Killing:
 
 def unproven_text(work: Work, kill: Kill, proof: Proof) -> str:
     """That a key is not revoked because only a label says whose it is, and how to revoke it all the same."""
+    held = work.held.get((kill.arn, kill.version_id or ""))
     why = "its value can't be read or searched for" if proof is Proof.UNREADABLE else "its value is not that key"
+    if held is not None and held.key_id is not None:
+        why = f"its value is key {held.key_id}" + (", which is revoked" if kill.role == CURRENT else "")
     return (
         f"key {kill.key_id}, which a label of {kill.secret} names, is not revoked: nothing proves that it belongs to "
         f"this secret ({why}). If it leaked: `rotator revoke --key-id {kill.key_id} --account {work.plan.account}`."
