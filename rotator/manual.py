@@ -93,9 +93,10 @@ def _stop(plan: AccountPlan, view: View, now: datetime) -> None:
             f"{view.entry.name} is not rotated: {stop.reason}: {stop.detail}",
             advice=f"Nothing was changed. {mend} and repeat the command.",
         )
-    if view.key is None and not any(action.kind is ActionKind.ROTATE for action in plan.actions):
-        # The key is not listed, and the plan does not take it for missing: that may be another account's list.
-        doubts = [skip for skip in plan.skipped if skip.reason in (Reason.MASS_MISSING, Reason.LISTING_INCOMPLETE)]
+    if view.key is None:
+        # A list that is not complete does not tell that the key is not found. Where it is complete and shows none of
+        # the account's keys (``mass-missing``), this command is the way out.
+        doubts = [skip for skip in plan.skipped if skip.reason is Reason.LISTING_INCOMPLETE]
         if doubts:
             raise Refused(f"{view.entry.name} is not rotated: {doubts[0].reason}: {doubts[0].detail}")
 

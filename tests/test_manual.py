@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rotator.core.model import Outcome
+from rotator.core.model import Outcome, Reason
 from rotator.errors import Refused
 from rotator.manual import rotate_now
 from tests.world import DAY, HOUR, World
@@ -51,13 +51,24 @@ def test_unknown_scopes_do_so_even_where_nothing_is_due() -> None:
     assert world.infobip.keys() == keys
 
 
-def test_a_listing_that_lacks_every_key_does() -> None:
-    """That is another account's list, and a new key would be another account's as well."""
+def test_a_listing_that_lacks_every_key_does_not() -> None:
+    """It stops sweeps, for it may be another account's list; this command is the way out that their alert names."""
     world = World()
     names = [f"prod/{number}" for number in range(4)]
     for name in names:
         world.infobip.portal_delete(world.managed(name, left=200 * DAY, scopes=("sms:manage",)).id)
         world.store.tag(name, world.tags(scopes="sms:manage"))
-    with pytest.raises(Refused, match="mass-missing"):
-        rotate_now(world.reconciler(), names[0], "test")
+    sweep = world.sweep()
+    assert {skip.reason for skip in sweep.plan.accounts[0].skipped} == {Reason.MASS_MISSING}
+    (result,) = rotate_now(world.reconciler(), names[0], "the account is right")
+    assert (result.action.reason, result.outcome) == (Reason.REQUESTED, Outcome.DONE)
+    assert world.consumer_works(names[0])
+    assert len(world.infobip.keys()) == 1
+
+
+def test_neither_does_it_move_a_secret_without_tagged_scopes() -> None:
+    world = World()
+    world.infobip.portal_delete(world.managed(NAME).id)
+    with pytest.raises(Refused, match=r"no-scopes: .*tag rotator:scopes"):
+        rotate_now(world.reconciler(), NAME, "test")
     assert world.infobip.keys() == ()

@@ -85,7 +85,7 @@ class Reason(StrEnum):
 
 
 class Severity(StrEnum):
-    """An ``error`` makes a sweep fail in part (exit 1); a ``warning`` is only said."""
+    """An ``error`` is to be fixed, and one about a whole account fails its sweep; a ``warning`` is only reported."""
 
     WARNING = "warning"
     ERROR = "error"
