@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -89,7 +89,9 @@ class Budget:
     def of(slots: Slots, policy: Policy, now: datetime, total: int | None = None) -> Budget:
         """What the day's limits leave to scheduled work; slots that are free soon are waited for."""
         free, soon = slots.quota(policy), slots.planned(policy, now)
-        frees = sorted(at + DAY for at in slots.creates)[: soon.creates_left - free.creates_left]
+        # Where the reserve is in use, the slots that become free first are the reserve's.
+        first = max(0, free.creates_used - (policy.daily_limit - policy.reserve))
+        frees = sorted(at + DAY for at in slots.creates)[first:][: soon.creates_left - free.creates_left]
         return Budget(soon.creates_left, soon.updates_left, frees, total)
 
     @property
@@ -113,10 +115,9 @@ class Budget:
                 return None
             wait = timedelta(0)
             if self.creates <= len(self.frees):
-                wait = max(wait, self.frees[0] - now)
+                wait = max(wait, self.frees[-self.creates] - now)  # the earlier ones are taken, by others if not by us
                 if wait > LONGEST_WAIT:
                     return None
-                self.frees.pop(0)
             self.creates -= 1
             self._created += 1
             return wait
@@ -130,14 +131,38 @@ class Budget:
             return self.updates >= 0
 
 
+@dataclass(frozen=True)
+class InfobipClock:
+    """Infobip's clock, by which expiry, grace and the day's limits are measured: this machine's, and its skew."""
+
+    clock: Clock
+    provider: KeyProvider
+
+    def now(self) -> datetime:
+        """The time, aware, in UTC."""
+        return self.clock.now() + (self.provider.skew() or timedelta(0))
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary moment."""
+        return self.clock.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait that many seconds."""
+        self.clock.sleep(seconds)
+
+
 @dataclass
 class AccountContext:
-    """One account, while it is being worked on."""
+    """One account, while it is being worked on. The clock of its services is Infobip's."""
 
     services: Services
     provider: KeyProvider
     snapshot: AccountSnapshot
     budget: Budget
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.services.clock, InfobipClock):
+            self.services = replace(self.services, clock=InfobipClock(self.services.clock, self.provider))
 
     @property
     def account(self) -> str:
@@ -145,8 +170,8 @@ class AccountContext:
         return self.snapshot.account
 
     def now(self) -> datetime:
-        """The time by Infobip's clock, by which expiry, grace and the day's limits are measured."""
-        return self.services.clock.now() + (self.provider.skew() or timedelta(0))
+        """The time by Infobip's clock."""
+        return self.services.clock.now()
 
     def checked_now(self) -> datetime:
         """The same, right before something is done that a wrong clock must not do.

@@ -26,7 +26,9 @@ def is_quiet(view: View, now: datetime) -> bool:
     begin, end = key.valid_from, key.valid_to
     if begin is None or end is None or end <= begin or begin > now or spec.max_age is not None or spec.hold is not None:
         return False
-    if entry.deleted_at is not None or entry.owning_service or entry.primary_region or view.mislabelled is not None:
+    if entry.deleted_at is not None or entry.owning_service or entry.primary_region:
+        return False
+    if view.mislabelled is not None or view.unproven:
         return False
     left, before = end - now, spec.rotate_before
     if isinstance(before, timedelta):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from rotator.core.decisions import LEAVE_ALONE, ROTATE_WHEN, first
-from rotator.core.model import AccountSnapshot, Key, SecretEntry
+from rotator.core.model import AccountSnapshot, Key, Resolution, SecretEntry
 from rotator.core.quiet import is_quiet
 from rotator.core.secret_plan import make_view
 from tests.core.build import DAY, HOUR, NOW, SECOND, key, secret, snap
@@ -32,6 +32,7 @@ def test_the_policy_has_nothing_to_say_of_what_is_quiet(snapshot: AccountSnapsho
                 assert (life.pending_version, life.superseded, life.retiring, life.stale) == (None, (), (), ())
                 assert life.current_key == view.key_id is not None
                 assert view.mislabelled is None
+                assert not view.unproven
 
 
 def test_most_secrets_are_quiet() -> None:
@@ -48,6 +49,7 @@ def test_most_secrets_are_quiet() -> None:
         (secret("s"), key(enabled=False)),
         (secret("s"), key(left=None)),
         (secret("s"), key(age=None)),
+        (secret("s"), key(age=-HOUR)),
         (secret("s"), key(left=-SECOND)),
         (secret("s"), key(left=-2 * DAY, age=DAY)),
         (secret("s"), key(left=33 * DAY, age=67 * DAY)),
@@ -75,3 +77,13 @@ def test_it_ends_no_later_than_the_policy_says() -> None:
     due = life * 0.67
     assert quiet(secret("s"), its_key, due - HOUR)
     assert not quiet(secret("s"), its_key, due)
+
+
+@pytest.mark.parametrize(
+    "found", [Resolution("K2"), Resolution(None, "no key", known_foreign=True), Resolution(None, "can't be read")]
+)
+def test_a_value_that_is_not_the_labelled_key_is_not_quiet(found: Resolution) -> None:
+    snapshot = snap([secret("s")], [key(), key("K2")], resolved={"s": found})
+    assert not is_quiet(make_view(snapshot, snapshot.secrets[0]), NOW)
+    proven = snap([secret("s")], [key()], resolved={"s": Resolution("K1")})
+    assert is_quiet(make_view(proven, proven.secrets[0]), NOW)
