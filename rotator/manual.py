@@ -94,8 +94,8 @@ def _stop(plan: AccountPlan, view: View, now: datetime) -> None:
             advice=f"Nothing was changed. {mend} and repeat the command.",
         )
     if view.key is None and not any(action.kind is ActionKind.ROTATE for action in plan.actions):
-        # The key is not listed, and the plan does not take it for missing: that may be another account's list.
-        doubts = [skip for skip in plan.skipped if skip.reason in (Reason.MASS_MISSING, Reason.LISTING_INCOMPLETE)]
+        # Many keys not found at once (`mass-missing`) stops sweeps only: this command is the way out that it names.
+        doubts = [skip for skip in plan.skipped if skip.reason is Reason.LISTING_INCOMPLETE]
         if doubts:
             raise Refused(f"{view.entry.name} is not rotated: {doubts[0].reason}: {doubts[0].detail}")
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rotator.core.model import Outcome
+from rotator.core.model import Outcome, Reason
 from rotator.errors import Refused
 from rotator.manual import rotate_now
 from tests.world import DAY, HOUR, World
@@ -51,13 +51,17 @@ def test_unknown_scopes_do_so_even_where_nothing_is_due() -> None:
     assert world.infobip.keys() == keys
 
 
-def test_a_listing_that_lacks_every_key_does() -> None:
-    """That is another account's list, and a new key would be another account's as well."""
+def test_a_listing_that_lacks_every_key_stops_only_sweeps() -> None:
+    """It looks like another account's list; the alert names this command as the way out."""
     world = World()
     names = [f"prod/{number}" for number in range(4)]
     for name in names:
         world.infobip.portal_delete(world.managed(name, left=200 * DAY, scopes=("sms:manage",)).id)
         world.store.tag(name, world.tags(scopes="sms:manage"))
-    with pytest.raises(Refused, match="mass-missing"):
-        rotate_now(world.reconciler(), names[0], "test")
+    sweep = world.sweep()
     assert world.infobip.keys() == ()
+    (alert,) = [alert for plan in sweep.plan.accounts for alert in plan.alerts if alert.kind is Reason.MASS_MISSING]
+    assert "`rotator rotate SECRET`" in alert.detail
+    rotate_now(world.reconciler(), names[0], "test")
+    assert world.consumer_works(names[0])
+    assert len(world.infobip.keys()) == 1
