@@ -7,7 +7,7 @@ which answers something was done. What an emergency may do is listed here key by
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ from rotator.sandbox.wire import Request, Response
 from tests import leaks
 from tests.chaos.observer import Observer
 from tests.chaos.overdue_truth import unreported
-from tests.chaos.ownership_truth import current_content, holds, named_for
+from tests.chaos.ownership_truth import contents, current_content, holds, labelled_and_proven, named_for
 from tests.chaos.rules import api_key_in
 from tests.world import START
 
@@ -66,6 +66,7 @@ class ElevenRules(Observer):
     _made_in: dict[str, int] = field(default_factory=dict)
     _latest: dict[str, tuple[str, int]] = field(default_factory=dict)
     _holder: dict[str, str] = field(default_factory=dict)
+    _ever_in: dict[str, set[str]] = field(default_factory=dict)
     _models: dict[str, SimKey] = field(default_factory=dict)
     _been_current: dict[str, set[str]] = field(default_factory=dict)
     _read: int = 0
@@ -98,18 +99,19 @@ class ElevenRules(Observer):
         if scheduled:
             self._check_order(due)
 
-    def swept(self, sweep: Sweep, begun: datetime) -> None:
+    def swept(self, sweep: Sweep, begun: datetime, names: Collection[str] | None = None) -> None:
         """A sweep was made: rule 10, by its result.
 
         :param begun: when it began.
+        :param names: the secrets to be checked; by default all.
         """
-        self.broken += unreported(self.world, sweep, begun)
+        self.broken += unreported(self.world, sweep, begun, self.world.names() if names is None else names)
 
     @contextmanager
     def emergency_run(self) -> Iterator[None]:
         """One emergency."""
-        named = read_lifecycle(self.world.store.peek(self.secret)).named
-        self.condemned = named | {key.id for key in self._holding(self.secret)}
+        proven = labelled_and_proven(self.world, self.secret)
+        self.condemned = frozenset(proven) | {key.id for key in self._holding(self.secret)}
         self._acting = self._outage = True
         with self.run(scheduled=False):
             yield
@@ -157,10 +159,20 @@ class ElevenRules(Observer):
             for key in self.world.infobip.keys():
                 if key.id not in self._keys:
                     self._check_creation(key, when)
+        for name in self.world.names():
+            self._note_keys(name)
         super().look(when)
         for name in self.world.names():
             for key in self._holding(name):
                 self._holder[key.id] = name
+
+    def _note_keys(self, name: str) -> None:
+        """Which keys a secret holds, in any version."""
+        known = self._ever_in.setdefault(name, set())
+        for text in contents(self.world, name).values():
+            key = self.world.infobip.key_of(api_key_in(text.reveal()))
+            if key is not None:
+                known.add(key.id)
 
     # ---- rule 1 -----------------------------------------------------------------------------------------------------
 
@@ -319,6 +331,19 @@ class ElevenRules(Observer):
         if secret is None:
             self.broken.append(f"rule 4: key {key.id} was made under a name that does not tell whose it is, {when}")
             return
+        self._check_scopes(key, secret, when)
+        self._check_sequence(key, secret, when)
+
+    def _check_scopes(self, key: SimKey, secret: str, when: str) -> None:
+        """Scopes are the tags', or those of a key that the secret really held: a label alone passes none on."""
+        spec = parse_spec(self.world.store.peek(secret).tags)
+        if not isinstance(spec, tuple) and spec.scopes and key.scopes == spec.scopes:
+            return
+        if all(self.world.infobip.key(each).scopes != key.scopes for each in self._ever_in.get(secret, ())):
+            self.broken.append(f"rule 4: key {key.id} was made for {secret} with scopes that no key of its had, {when}")
+
+    def _check_sequence(self, key: SimKey, secret: str, when: str) -> None:
+        """Rule 5: no second key under a name, and none before the first was searched for."""
         if any(other.name == key.name and other.id != key.id and other.enabled for other in self.world.infobip.keys()):
             self.broken.append(f"rule 5: a second key was made under the name {key.name} after {when}")
         before, at = self._latest.get(secret, ("", 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 
 from rotator.core.labels import parse_retire_label
@@ -34,14 +34,14 @@ def rotation_due(spec: Spec, key: SimKey) -> datetime:
     return due if spec.max_age is None else min(due, key.valid_from + spec.max_age)
 
 
-def unreported(world: World, sweep: Sweep, begun: datetime) -> Iterator[str]:
+def unreported(world: World, sweep: Sweep, begun: datetime, names: Collection[str]) -> Iterator[str]:
     """What was overdue when a sweep began, still is, and is no alert in the sweep's result."""
     for plan in sweep.plan.accounts:
         if plan.error is not None:
             if sweep.ok:
                 yield f"rule 10: account {plan.account} was not observed, and the sweep says that all is well"
             continue
-        for name in world.names():
+        for name in names:
             entry = world.store.peek(name)
             spec = parse_spec(entry.tags)
             if not isinstance(spec, tuple) and spec.account == plan.account and spec.hold is None:

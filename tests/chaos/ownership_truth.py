@@ -47,7 +47,7 @@ def current_content(world: World, name: str) -> Secret | None:
 
 def holds(content: Secret | None, key: SimKey) -> bool:
     """Whether a key's value stands anywhere in a content."""
-    return content is not None and key.value is not None and contains(content, Secret(str(key.value)))
+    return content is not None and contains(content, Secret(str(key.value)))
 
 
 def labelled_and_proven(world: World, name: str) -> Iterator[str]:
