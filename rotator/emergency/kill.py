@@ -44,7 +44,8 @@ class Killing:
     def _kill(self, kill: Kill) -> None:
         work = self.work
         if not self.is_proven(kill):
-            self.unproven[kill.key_id] = kill
+            if not self._needs_no_proof(kill):
+                self.unproven[kill.key_id] = kill
             return
         target = work.keys.get(kill.key_id) or Key(kill.key_id, "", None, True, None, None)
         try:
@@ -80,6 +81,25 @@ class Killing:
             return True
         except RotatorError:
             return False
+
+    def _needs_no_proof(self, kill: Kill) -> bool:
+        """Whether a key is disabled already, or not found: another emergency or a sweep was faster.
+
+        It may have taken off the labels, and with them the version, by which the key would have been proven.
+        """
+        work = self.work
+        try:
+            if work.provider.get_key(kill.key_id).key.enabled:
+                return False
+        except KeyNotFound:
+            self.gone[kill.key_id] = kill
+            work.gone.add(kill.key_id)
+            return True
+        except RotatorError:
+            return False
+        work.dead.add(kill.key_id)
+        work.step("revoked", kill.secret, kill.key_id)
+        return True
 
     # ---- what stays alive -------------------------------------------------------------------------------------------
 
