@@ -350,7 +350,7 @@ class SecretPlanner:
         holders = self._holders(item)
         if holders:
             return Decision(Reason.SHARED_KEY, f"key {key_id} is not revoked: {holders}", severity=Severity.WARNING)
-        unread = (*self.common.holdings.unknown, *self.common.snapshot.unreadable)
+        unread = self._unread(key_id)
         if unread and proof is not Proof.BY_NAME:
             names = ", ".join(sorted(set(unread))[:3])
             detail = f"key {key_id} is not revoked: {names} can't be read and may hold it"
@@ -361,6 +361,16 @@ class SecretPlanner:
         if view.life.current_version is not None and view.life.current_key is not None:
             self._proof(view.life.current_version, view.life.current_key)
         return None
+
+    def _unread(self, key_id: str) -> tuple[str, ...]:
+        """The secrets that may hold a key, because their values can't be read.
+
+        A value that was searched for the key does not count, whatever else can't be told about it.
+        """
+        snapshot = self.common.snapshot
+        if key_id in snapshot.copies:
+            return snapshot.unreadable
+        return (*self.common.holdings.unknown, *snapshot.unreadable)
 
     def _waits_for_window(self, item: Retiring) -> Decision | None:
         window = self.view.spec.window if self.view.spec else None
