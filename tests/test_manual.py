@@ -60,6 +60,8 @@ def test_a_listing_that_lacks_every_key_does_not() -> None:
         world.store.tag(name, world.tags(scopes="sms:manage"))
     sweep = world.sweep()
     assert {skip.reason for skip in sweep.plan.accounts[0].skipped} == {Reason.MASS_MISSING}
+    (alert,) = [alert for plan in sweep.plan.accounts for alert in plan.alerts if alert.kind is Reason.MASS_MISSING]
+    assert "`rotator rotate SECRET`" in alert.detail
     (result,) = rotate_now(world.reconciler(), names[0], "the account is right")
     assert (result.action.reason, result.outcome) == (Reason.REQUESTED, Outcome.DONE)
     assert world.consumer_works(names[0])

@@ -344,7 +344,7 @@ class SecretPlanner:
         holders = self._holders(item)
         if holders:
             return Decision(Reason.SHARED_KEY, f"key {key_id} is not revoked: {holders}", severity=Severity.WARNING)
-        unread = (*self.common.holdings.unknown, *self.common.snapshot.unreadable)
+        unread = self._unread(key_id)
         if unread and proof is not Proof.BY_NAME:
             names = ", ".join(sorted(set(unread))[:3])
             detail = f"key {key_id} is not revoked: {names} can't be read and may hold it"
@@ -358,6 +358,16 @@ class SecretPlanner:
                 detail = f"key {key_id} is not revoked: what the current value is can't be found out: {view.unresolved}"
                 return Decision(Reason.UNREADABLE, detail, severity=Severity.ERROR)
         return None
+
+    def _unread(self, key_id: str) -> tuple[str, ...]:
+        """The secrets that may hold a key, because their values can't be read.
+
+        A value that was searched for the key does not count, whatever else can't be told about it.
+        """
+        snapshot = self.common.snapshot
+        if key_id in snapshot.copies:
+            return snapshot.unreadable
+        return (*self.common.holdings.unknown, *snapshot.unreadable)
 
     def _waits_for_window(self, item: Retiring) -> Decision | None:
         window = self.view.spec.window if self.view.spec else None

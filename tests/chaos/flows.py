@@ -33,7 +33,6 @@ class Flow:
     :param renewed: secrets that must have another key than their first one within three sweeps, by it or by those.
     :param strategy: of the emergency, where it is one; all are about :data:`SMS`.
     :param scheduled: whether it is a sweep, which the limits of scheduled work bind.
-    :param forced: the sweeps that follow are told ``--force``, as the operator would who read the plan.
     :param announced: Secrets Manager has put ``AWSPENDING`` on a version by itself, which the flow may take off.
     :param days: how many it takes, instead of three sweeps, to get everything done.
     """
@@ -44,7 +43,6 @@ class Flow:
     renewed: tuple[str, ...] = (SMS,)
     strategy: Strategy | None = None
     scheduled: bool = False
-    forced: bool = False
     announced: bool = False
     days: int = 0
 
@@ -194,7 +192,7 @@ def _no_room() -> World:
 
 
 def _many_at_once() -> World:
-    """More revocations are due than a sweep makes without being told so."""
+    """More revocations are due than one sweep makes."""
     world = World()
     world.managed(SMS, left=200 * DAY)
     now, last = world.clock.now(), world.store.consumer_read(SMS)
@@ -252,7 +250,7 @@ FLOWS = (
     Flow("orphan clean-up", _orphan, _sweep, scheduled=True),
     Flow("retirement", _superseded, _sweep, renewed=(), scheduled=True),
     Flow("revocation", _grace_over, _sweep, scheduled=True),
-    Flow("revocation of many", _many_at_once, _sweep, renewed=(), scheduled=True, forced=True),
+    Flow("revocation of many", _many_at_once, _sweep, renewed=(), scheduled=True),
     Flow("rotate by hand", _due, lambda world: rotate_now(world.reconciler(), SMS, "test")),
     Flow("rollback", _in_grace_for_long, _rollback, renewed=()),
     Flow("rollback to a key that is due", _in_grace, _rollback),

@@ -13,10 +13,10 @@ from rotator.core.model import Outcome
 from rotator.emergency import EmergencyReport
 from rotator.reconcile import Sweep
 from tests import leaks
-from tests.chaos.aftermath import Aftermath
+from tests.chaos.convergence import Convergence
+from tests.chaos.eleven_rules import ElevenRules
 from tests.chaos.faults import AWS_FAULTS, HTTP_FAULTS, SUSPENSION, AwsFault, HttpFault, arm, disarm
 from tests.chaos.flows import FLOWS, SMS, Flow, run
-from tests.chaos.ten_rules import TenRules
 
 AT_AWS: tuple[AwsFault, ...] = (*AWS_FAULTS, SUSPENSION)
 AT_INFOBIP: tuple[AwsFault | HttpFault, ...] = (*HTTP_FAULTS, SUSPENSION)
@@ -76,13 +76,13 @@ def disturbed(flow: Flow, fault: AwsFault | HttpFault, index: int, *, infobip: b
 
 def played(
     flow: Flow, fault: AwsFault | HttpFault, index: int, *, infobip: bool, every: bool = False
-) -> tuple[Aftermath, list[str]]:
+) -> tuple[Convergence, list[str]]:
     """The same; gives how it went on, too.
 
     :param every: make every sweep afterwards, also where there is nothing to do.
     """
     world = flow.make()
-    watch = TenRules(world, secret=SMS if flow.strategy else "", strategy=flow.strategy, pending=not flow.announced)
+    watch = ElevenRules(world, secret=SMS if flow.strategy else "", strategy=flow.strategy, pending=not flow.announced)
     watch.lied = fault.name == "wrong-id"
     watch.start()
     calm = world.store.before, world.store.after
@@ -95,11 +95,11 @@ def played(
         watch.emergency_over(result if isinstance(result, EmergencyReport) else None)
     if isinstance(result, Sweep) and not fault.name.endswith("-6"):
         broken += others_went_on(result, fault)
-    after = Aftermath(world, watch, flow, every=every)
+    after = Convergence(world, watch, flow, every=every)
     after.go()
     broken += (*watch.broken, *after.broken)
     if leaks.find(f"{result!r} {error!r} {error} {after.said} {world.events.sent}"):
-        broken.append("rule 10: a secret in a result, an error or an event")
+        broken.append("rule 11: a secret in a result, an error or an event")
     where = f"{flow.name}, {fault.name} at {'Infobip' if infobip else 'Secrets Manager'}'s call {index}"
     return after, [f"{where}: {text}" for text in dict.fromkeys(broken)]
 

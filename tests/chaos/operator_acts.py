@@ -32,12 +32,19 @@ def _keys(which: str, pick: object) -> tuple[Act, ...]:
         act("disable and enable", op.off_and_on),
         act("prolong", lambda w, k: w.infobip.portal_prolong(k, op.later(w))),
         act("rename", lambda w, k: w.infobip.portal_rename(k, "somebody's key")),
+        act("give a name of the older form to", lambda w, k: w.infobip.portal_rename(k, op.older_name(w))),
+        act(
+            "give another deployment's name to",
+            lambda w, k: w.infobip.portal_rename(k, op.foreign_name(w)),
+            (Reason.FOREIGN_KEY, Reason.UNADOPTED, Reason.PENDING),
+            strands=True,
+        ),
         act("rescope", lambda w, k: w.infobip.portal_rescope(k, ("sms:manage", "voice:manage"))),
         act("restrict", lambda w, k: w.infobip.portal_restrict(k, ("10.0.0.0/8",)), mend=_open if current else None),
         act(
             "delete",
             lambda w, k: w.infobip.portal_delete(k),
-            (Reason.NO_SCOPES, Reason.PENDING, Reason.UNADOPTED),
+            (Reason.MASS_MISSING, Reason.NO_SCOPES, Reason.PENDING, Reason.UNADOPTED),
             mend=_scopes if current else None,
         ),
     )
@@ -51,6 +58,8 @@ def _scopes(world: World) -> None:
     world.store.tag(NAME, world.tags(scopes="sms:manage"))
     if op.life(world).current_key is None:
         op.put_new_key(world)
+    elif not world.consumer_works(NAME):
+        op.rotate(world)  # the only secret here: every sweep takes its key's absence for another account's list
 
 
 def _open(world: World) -> None:
@@ -89,7 +98,7 @@ ACTS: tuple[Act, ...] = (
     Act(
         "change the account",
         op.tag(account=op.OTHER),
-        (Reason.NO_SCOPES, Reason.UNADOPTED, Reason.KEY_MISSING, Reason.PENDING),
+        (Reason.MASS_MISSING, Reason.UNADOPTED),
         mend=op.tag(account="main"),
     ),
     # Consumers move to another account only where an operator says so: it may as well be a mistake.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotator.core.labels import CURRENT, PENDING, PREVIOUS, key_label, retire_label
+from rotator.core.labels import CURRENT, PENDING, PREVIOUS, key_label, key_name, retire_label
 from rotator.core.lifecycle import Lifecycle, read_lifecycle
 from rotator.core.model import Reason
 from rotator.manual import rotate_now
@@ -227,6 +227,15 @@ def revoked_key(world: World) -> str:
     if not found:
         raise NotNow
     return found[0]
+
+
+def older_name(world: World) -> str:
+    """As this deployment named keys before names held a digest of the ARN."""
+    return f"{NAME}/rotator:default:{world.new_id()}"
+
+
+def foreign_name(world: World) -> str:
+    return key_name(NAME, world.store.peek(NAME).arn, "another", world.new_id())
 
 
 def off_and_on(world: World, key_id: str) -> None:

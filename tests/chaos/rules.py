@@ -6,10 +6,11 @@ import json
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from rotator.core.labels import parse_key_label, parse_key_name, parse_retire_label
+from rotator.core.labels import parse_key_label, parse_retire_label
 from rotator.core.spec import parse_spec
 from rotator.sandbox.memory_store import Hook
 from tests import leaks
+from tests.chaos.ownership_truth import is_foreign, named_for
 from tests.world import World
 
 GRACE = timedelta(hours=72)
@@ -97,13 +98,15 @@ class Watch:
     def _check_revocation(self, key_id: str, name: str, now: datetime, when: str) -> None:
         if self.emergency or key_id in self.world.condemned:
             return
+        if is_foreign(self.world, name):
+            self.broken.append(f"rule 4: key {key_id}, named for another deployment or ARN, was revoked {when}")
         if key_id in self._was_current:
             ceased = self._was_current[key_id]
             if ceased is None:
                 self.broken.append(f"rule 3: the current key {key_id} was revoked after {when}")
             elif now - ceased < self.world.grace:
                 self.broken.append(f"rule 3: key {key_id} was revoked {now - ceased} after it was replaced, {when}")
-        elif parse_key_name(name) is None and key_id not in self.world.ours:
+        elif named_for(self.world, name) is None and key_id not in self.world.ours:
             self.broken.append(f"rule 4: key {key_id}, which is not ours, was revoked after {when}")
 
     def final(self, *, graced: bool) -> list[str]:
@@ -126,7 +129,7 @@ class Watch:
                         held.add(key_id)
         for key in self.world.infobip.keys():
             alive = key.enabled and key.valid_to > now
-            given = parse_key_name(key.name)
+            given = named_for(self.world, key.name)
             if not alive or key.id in held or (given is None and key.id not in self.world.ours):
                 continue
             if key.id in retiring and not graced:
@@ -135,5 +138,5 @@ class Watch:
                 continue
             found.append(f"key {key.id} ({key.name}) lives and nobody holds it")
         if count := leaks.find(self.world.stream.getvalue()):
-            found.append(f"rule 10: {count} secrets in the audit")
+            found.append(f"rule 11: {count} secrets in the audit")
         return found

@@ -22,14 +22,14 @@ from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import Options
 from tests.chaos.faults import Kill
 from tests.chaos.interleave import Stage
-from tests.chaos.witness import Witness
+from tests.chaos.observer import Observer
 from tests.world import DAY, HOUR, World
 
 NAME = "prod/sms"
 MINUTE = timedelta(minutes=1)
 
 
-class Strict(Witness):
+class Strict(Observer):
     """In an emergency too only the keys that there were when it began may end without a grace.
 
     And those that are not of our own making: who stores such a one meanwhile may well put the leaked one back.
@@ -46,7 +46,7 @@ class Scene:
     """One run: the world, who watches it, and where the actors stand."""
 
     world: World
-    witness: Witness
+    observer: Observer
     stage: Stage = field(init=False)
     emergencies: list[tuple[EmergencyPlan, EmergencyReport]] = field(default_factory=list)
     leaked: set[str] = field(default_factory=set)
@@ -127,10 +127,10 @@ def another_function(scene: Scene) -> None:
         store.label_by_hand(NAME, CURRENT, version, current)
 
     scene.stage.stop("by hand begin")
-    if scene.witness.by_hand(begin):
+    if scene.observer.by_hand(begin):
         for step in (create, finish):
             scene.stage.stop(f"by hand {step.__name__}")
-            scene.witness.by_hand(step)
+            scene.observer.by_hand(step)
 
 
 def own_steps(scene: Scene) -> None:
@@ -150,7 +150,7 @@ def own_steps(scene: Scene) -> None:
             store.label_by_hand(NAME, PENDING, None, token)
 
     scene.stage.stop("by hand begin")
-    if not scene.witness.by_hand(begin):
+    if not scene.observer.by_hand(begin):
         return
     for _ in range(2):
         with contextlib.suppress(RotatorError):
@@ -158,7 +158,7 @@ def own_steps(scene: Scene) -> None:
                 run_step(Reconciler(world.services(Trigger.SECRETSMANAGER)), NAME, token, which)
             return
     scene.stage.stop("by hand cancel")
-    scene.witness.by_hand(cancel)
+    scene.observer.by_hand(cancel)
 
 
 def is_rotating(world: World) -> bool:
@@ -284,11 +284,11 @@ class Play:
     def run(self, turns: Iterator[str]) -> tuple[str, list[str], Scene]:
         """One interleaving. Gives its order, what it broke, and the scene."""
         world = self.make()
-        kind = Strict if self.emergency else Witness
-        witness = kind(world, emergency=self.emergency, consumers=self.consumers, pending=False)
-        scene = Scene(world, witness)
+        kind = Strict if self.emergency else Observer
+        observer = kind(world, emergency=self.emergency, consumers=self.consumers, pending=False)
+        scene = Scene(world, observer)
         scene.stage = Stage(world, {letter: _bound(act, scene) for letter, act in self.acts.items()})
-        witness.start()
+        observer.start()
         scene.stage.play(turns)
         order = scene.stage.order
         return order, [f"{self.name}, order {order!r}: {text}" for text in _afterwards(scene)], scene
@@ -308,12 +308,12 @@ def _bound(act: Act, scene: Scene) -> Callable[[], object]:
 
 def _afterwards(scene: Scene) -> list[str]:
     """Sweeps go on for three hours, and then past every grace: is everything as it should be?"""
-    world, witness = scene.world, scene.witness
+    world, observer = scene.world, scene.observer
     broken: list[str] = []
     dead = {key.id for key in world.infobip.keys() if not key.enabled}
     broken += [f"key {key_id} lives after the emergency" for key_id in sorted(scene.leaked - dead)]
     broken += [f"the emergency failed: {error}" for _, report in scene.emergencies for error in report.errors]
-    witness.emergency = False
+    observer.emergency = False
     entry = world.store.peek(NAME)
     life = read_lifecycle(entry)
     if made_in_emergency(entry.arn, life.current_version):
@@ -324,14 +324,14 @@ def _afterwards(scene: Scene) -> list[str]:
         world.sweep()
     world.pass_time(HOUR)
     last = world.sweep()
-    witness.consumers = True
-    witness.look("three sweeps")
+    observer.consumers = True
+    observer.look("three sweeps")
     broken += [f"three hours later: {result.error}" for result in last.results if result.error]
-    broken += witness.final(graced=False)
+    broken += observer.final(graced=False)
     for _ in range(2):
         world.pass_time(80 * HOUR)
         world.sweep()
     held = world.current_key(NAME)
     if not held.enabled:
         broken.append("the key that consumers get is disabled")
-    return list(dict.fromkeys((*broken, *witness.final(graced=True))))
+    return list(dict.fromkeys((*broken, *observer.final(graced=True))))

@@ -9,10 +9,10 @@ import pytest
 
 from rotator.core.model import Outcome
 from tests.chaos import scenes
+from tests.chaos.observer import Observer
 from tests.chaos.operator_acts import ACTS
 from tests.chaos.operators import NAME, OTHER, Act, NotNow
 from tests.chaos.rules import api_key_in
-from tests.chaos.witness import Witness
 from tests.world import HOUR, World
 
 MINUTE = timedelta(minutes=1)
@@ -49,11 +49,11 @@ def after(act: Act, make: Callable[[], World]) -> list[str]:
     """Let somebody do it, then let sweeps go on past every grace. Gives what broke."""
     world = make()
     world.account(OTHER)
-    witness = Witness(world)
-    witness.start()
+    observer = Observer(world)
+    observer.start()
     world.pass_time(5 * MINUTE)
     world.exempt.add(NAME)
-    with witness.hands():
+    with observer.hands():
         act.do(world)
     if not _broken_by_hand(world):
         world.exempt.discard(NAME)  # what the operator did not break must never break
@@ -66,7 +66,7 @@ def after(act: Act, make: Callable[[], World]) -> list[str]:
         world.pass_time(HOUR)
         world.sweep()
     if act.mend is not None:
-        with witness.hands():
+        with observer.hands():
             act.mend(world)
         world.pass_time(10 * MINUTE)
         world.sweep()
@@ -75,8 +75,8 @@ def after(act: Act, make: Callable[[], World]) -> list[str]:
         world.pass_time(80 * HOUR)
         last = [str(item.error) for item in world.sweep().results if item.outcome is Outcome.FAILED]
     world.exempt.discard(NAME)
-    witness.look("the end")
-    found += [*last, *witness.final(graced=True)]
+    observer.look("the end")
+    found += [*last, *observer.final(graced=True)]
     return [f"{act.name}: {text}" for text in found if not (act.strands and "nobody holds it" in text)]
 
 

@@ -112,6 +112,8 @@ UNADOPTED = Play(
     consumers=False,
 )
 FOUND = (
+    # One revokes a key, and takes off the labels by which the other would prove whose it is:
+    (next(play for play in EMERGENCIES if play.name == "one emergency twice"), "aabbaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbb"),
     (THREE[1], "aaaaaaaabcccccccccccccaaacbbbbbaaccbbbbbbbaaaa"),  # one finishes what another gives up
     (UNADOPTED, "bbbbbbbbcccccbaaaaaacccccccccccccbaaaaaaaaaaaaaaaaaaaac"),  # what is read is not what was looked at
 )

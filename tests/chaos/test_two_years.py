@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rotator.core.labels import key_name
 from rotator.core.model import Policy
 from tests.chaos.faults import AWS_FAULTS
 from tests.chaos.two_years import RATE, Simulation, run
@@ -93,9 +94,8 @@ def spoil(simulation: Simulation, hour: int) -> None:
         alfa.portal_disable(key.id)
     if hour == 31:
         alfa.options.daily_updates = 0
-        alfa.add_key(
-            world.ids["alfa"], f"alfa/service-09/rotator:default:{world.new_id()}", created_at=world.clock.now()
-        )
+        name = key_name("alfa/service-09", world.store.peek("alfa/service-09").arn, "default", world.new_id())
+        alfa.add_key(world.ids["alfa"], name, created_at=world.clock.now())
     if hour == 100:
         world.stream.write(f'{{"event": "made up", "detail": "{next(iter(alfa.keys())).value}"}}\n')
     if hour == 40:

@@ -1,5 +1,7 @@
 """Two years in minutes: 300 secrets in three accounts, an hourly sweep of each, faults, outages, and people.
 
+Nobody uses ``--force``: what a sweep leaves for the next one, later sweeps do by themselves.
+
 The reconciler, the client and its HTTP stack are the real ones; both far ends are the sandbox's. Run it by hand with
 ``python -m tests.chaos.two_years --seed 7``: the same seed is the same two years.
 
@@ -16,7 +18,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from rotator.core.model import Outcome, Reason, Severity
+from rotator.core.model import Outcome, Severity
 from rotator.errors import RotatorError
 from rotator.reconcile import Sweep
 from tests.chaos.faults import Kill
@@ -32,6 +34,8 @@ RATE = 1 / 50
 MOST_CREATES, MOST_UPDATES = 32, 40
 """In 24 hours. Creates: the limit less the reserve. An update whose answer is lost is sent again and counts twice at
 Infobip, which nobody can know here: so updates may take of the reserve, and only the limit is held against them."""
+CALM = 6
+"""Hourly sweeps without faults at the end."""
 STUCK = 4
 """Undisturbed sweeps of an account in a row that are not in order: something is stuck."""
 
@@ -48,7 +52,6 @@ class Simulation:
         self._passing_over = passing_over
         self._infobip_from, self._aws_from = (START + after for after in outages_from)
         self.idle = Idle(self.world, self.ledger)
-        self._force: set[str] = set()
         self._bad = dict.fromkeys(ACCOUNTS, 0)
         self._releases: dict[str, datetime] = {}
         self._account = ""
@@ -150,20 +153,21 @@ class Simulation:
         for trouble in self.world.trouble.values():
             trouble.calm = True
         self.world.set_outages(Outages())
-        for _ in range(6):
+        for _ in range(CALM):
             self.world.clock.advance(HOUR)
             for account in ACCOUNTS:
                 self._sweep(account)
         self._daily()
         self.ledger.orphans(older=timedelta(0))
         self.ledger.left_over()
+        self.ledger.in_grace_too_long(CALM * HOUR)
 
     # ---- sweeps -----------------------------------------------------------------------------------------------------
 
     def _sweep(self, account: str) -> None:
         self.score.sweeps += 1
         world, trouble = self.world, self.world.trouble[account]
-        quiet = self.idle.next_sweep(account) if account not in self._force else None
+        quiet = self.idle.next_sweep(account)
         if quiet is not None and self._passing_over:
             trouble.pass_over(quiet.calls)
             return
@@ -184,9 +188,6 @@ class Simulation:
         if plan is not None and plan.error is None and not disturbed:
             self.ledger.swept(plan, begun)
         self._judge(account, sweep, error, disturbed=disturbed)
-        self._force.discard(account)
-        if plan is not None and any(alert.kind is Reason.MASS_REVOCATION for alert in plan.alerts):
-            self._force.add(account)  # a person looks at the plan and says that it is right
         worked = sweep is None or sweep.results or changed or plan is None or plan.error is not None
         if quiet is not None and (worked or calls != quiet.calls):
             self.ledger.say("not idle", account, "", f"a sweep that would have been passed over made {calls} calls")
@@ -200,7 +201,7 @@ class Simulation:
     def _run_sweep(self, account: str) -> tuple[Sweep | None, BaseException | None]:
         with contextlib.suppress(Kill):
             try:
-                return self.world.reconciler(account).sweep(account=account, force=account in self._force), None
+                return self.world.reconciler(account).sweep(account=account), None
             except RotatorError as error:
                 return None, error
         return None, None

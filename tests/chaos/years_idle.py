@@ -54,6 +54,7 @@ class Idle:
         self._quiet: dict[str, Quiet] = {}
         self._changed = dict.fromkeys(ACCOUNTS, START - DAY)
         self._besides_pages: dict[str, int] = {}
+        self._enabled: dict[str, tuple[int, int]] = {}
         self._due: dict[str, tuple[SecretEntry, SimKey | None, datetime, datetime]] = {}
 
     def changed(self, account: str) -> None:
@@ -111,7 +112,13 @@ class Idle:
         return bool(plan_account(snapshot, world.policy, now).actions)
 
     def _pages(self, account: str) -> int:
-        return max(1, -(-len(self.world.far[account].state.by_account[self.world.ids[account]]) // 100))
+        """The pages of enabled keys: an idle sweep lists no others."""
+        state = self.world.far[account].state
+        generation, count = self._enabled.get(account, (-1, 0))
+        if generation != state.generation:
+            count = sum(1 for key in state.by_account[self.world.ids[account]].values() if key.enabled)
+            self._enabled[account] = state.generation, count
+        return max(1, -(-count // 100))
 
     def _settled(self, account: str) -> datetime:
         """From when on listings show what an account's sweep depends on."""
@@ -132,13 +139,16 @@ class Idle:
         entry = self.ledger.entries[name]
         keys = self.world.far[account].state.keys
         key = keys.get(self.ledger.current.get(name, ""))
+        expiries = []
         for item in read_lifecycle(entry).retiring:
             if item.key_id not in keys or not keys[item.key_id].enabled:
-                return now, now  # a key that is dead already loses its labels at once
+                return now, now  # a disabled key loses its labels at once, and so does an expired one
+            expiries.append(keys[item.key_id].valid_to)
         known = self._due.get(name)
         if known is not None and known[0] is entry and known[1] is key and known[2] > now:
             return known[2:]
         due, crowd = _due(entry, key, now, total, self.world.policy)
+        due = min((due, *expiries))
         self._due[name] = entry, key, due, crowd
         return due, crowd
 

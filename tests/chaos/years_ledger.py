@@ -21,7 +21,7 @@ KEY = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re
 HEX = "[0-9a-fA-F]"
 TAIL = re.compile(rf"-(?<={HEX}{{32}}-){HEX}{{8}}(?:-{HEX}{{4}}){{3}}-{HEX}{{12}}")
 """A key by all but its first 32 letters, looked at after its first hyphen: hyphens are found many times faster."""
-WAITS = frozenset({Reason.HOLD, Reason.WINDOW, Reason.DAILY_LIMIT, Reason.MASS_REVOCATION})
+WAITS = frozenset({Reason.HOLD, Reason.WINDOW, Reason.DAILY_LIMIT, Reason.REVOCATION_LIMIT})
 """Why a revocation that is due may wait, by the contract."""
 SWEEPS_LATE = 2
 ORPHAN_LATE = timedelta(hours=24)
@@ -122,7 +122,7 @@ class Ledger:
         if key is None or key.id == before:
             return
         self.current[name] = key.id
-        self.rotations += parse_key_name(key.name) is not None
+        self.rotations += self._is_ours(key)
         if before is not None:
             self._ceased[before] = (self.world.clock.now(), name)
 
@@ -156,7 +156,7 @@ class Ledger:
 
     def _key_changed(self, account: str, key: SimKey) -> None:
         if key.enabled:
-            if parse_key_name(key.name) is not None:
+            if self._is_ours(key):
                 self._alive[account][key.id] = key
             return
         self._alive[account].pop(key.id, None)
@@ -182,7 +182,7 @@ class Ledger:
                 )
             elif label is not None and now < label.at:
                 self.say("revoked early", secret, key.id, f"before {label.at}, which its label says")
-        elif parse_key_name(key.name) is None:
+        elif not self._is_ours(key):
             self.say("revoked early", secret, key.id, "it is none of the rotator's")
         if label is not None and not label.waited and not self.world.outages.touch(now, longer=timedelta(days=4)):
             self.late_by.append(now - label.at)
@@ -218,6 +218,20 @@ class Ledger:
         held = held.union(*(self._named.get(name, frozenset()) for name in self.world.names(account)))
         return [key for key_id, key in sorted(self._alive[account].items()) if key_id not in held]
 
+    def in_grace_too_long(self, calm: timedelta) -> None:
+        """At the end: keys whose grace period was over before the sweeps without faults began, and are enabled.
+
+        A quarter of the account's keys a sweep is more than these sweeps have to revoke; only a hold or a closed window
+        is a reason to wait. (``revoked late`` lets the daily limit be one as well, and counts sweeps.)
+
+        :param calm: how long those sweeps took.
+        """
+        now = self.world.clock.now()
+        for key_id, item in sorted(self.retiring.items()):
+            tags = self.entries[item.secret].tags
+            if item.at <= now - calm and not {"rotator:hold", "rotator:window"} & tags.keys():
+                self.say("revoked late", item.secret, key_id, f"its grace period was over at {item.at}")
+
     def left_over(self) -> None:
         """What a rotation that was cut off leaves on a secret, and the sweeps after it should have put right."""
         for name, entry in self.entries.items():
@@ -225,6 +239,13 @@ class Ledger:
             wrong = life.pending_version or life.superseded or life.stale or life.problem
             if wrong and "rotator:hold" not in entry.tags:
                 self.say("left over", name, "", f"its labels say {wrong}")
+
+    def _is_ours(self, key: SimKey) -> bool:
+        """Whether its name is one that this deployment gives to a key of a secret that exists."""
+        name = parse_key_name(key.name)
+        if name is None or name.deployment != self.world.policy.deployment or name.secret not in self.entries:
+            return False
+        return name.is_for(name.secret, self.entries[name.secret].arn)
 
     def _free(self, key: SimKey) -> bool:
         name = parse_key_name(key.name)

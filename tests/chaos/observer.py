@@ -1,4 +1,4 @@
-"""A watcher that also sees whose hand it was: what people and other programs own must never change by ours."""
+"""Watches the rules, and who changed something: the rotator never changes what people and other programs own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from rotator.core.labels import CURRENT, PENDING, PREVIOUS, parse_key_label, parse_key_name, parse_retire_label
-from rotator.core.lifecycle import read_lifecycle
+from rotator.core.labels import CURRENT, PENDING, PREVIOUS, parse_key_label, parse_retire_label
 from rotator.core.model import SecretEntry
 from rotator.sandbox.model import SimKey
+from tests.chaos.ownership_truth import labelled_and_proven, named_for
 from tests.chaos.rules import Watch
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ def _texts(text: str) -> Iterator[str]:
 
 
 @dataclass
-class Witness(Watch):
+class Observer(Watch):
     """Watches the rules, and that nothing of others changes but by :meth:`by_hand`.
 
     :param pending: whether another rotation's ``AWSPENDING`` must be left (not where both begin at the same moment).
@@ -74,7 +74,7 @@ class Witness(Watch):
     def look(self, when: str) -> None:
         """Everything that must hold at every moment."""
         for name in self.world.names():
-            self.world.ours |= read_lifecycle(self.world.store.peek(name)).named  # a label proves it, whatever its name
+            self.world.ours |= set(labelled_and_proven(self.world, name))
         super().look(when)
         for name in self.world.names():
             entry = self.world.store.peek(name)
@@ -83,8 +83,8 @@ class Witness(Watch):
             self._held |= {key.id for key in self._holding(name)}  # a managed secret's keys are ours to end
         for key in self.world.infobip.keys():
             known = self._keys.get(key.id)
-            foreign = parse_key_name(key.name) is None and key.id not in self.world.ours | self._held
-            if known is not None and known != key and foreign and not self.world.by_portal:
+            changed = known is not None and known != key and not self.world.by_portal
+            if changed and key.id not in self.world.ours | self._held and named_for(self.world, key.name) is None:
                 self.broken.append(f"rule 4: key {key.id}, which is not ours, was changed after {when}")
             self._keys[key.id] = key
 

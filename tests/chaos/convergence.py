@@ -1,4 +1,4 @@
-"""What comes after a fault: sweeps go on, by the hour and past every grace, and the world must come to rest."""
+"""After a fault: sweeps go on, by the hour and past every grace, and the world must converge."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from rotator.core.labels import PENDING, parse_key_name
+from rotator.core.labels import PENDING
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import AccountSnapshot, Key
 from rotator.core.planner import plan_account
 from rotator.reconcile import Sweep
 from rotator.sandbox.model import SimKey
+from tests.chaos.eleven_rules import ElevenRules
 from tests.chaos.flows import Flow
+from tests.chaos.ownership_truth import named_for
 from tests.chaos.rules import api_key_in
-from tests.chaos.ten_rules import TenRules
 from tests.world import DAY, HOUR, World
 
 STEP = timedelta(hours=6)
@@ -57,14 +58,14 @@ def _listed(key: SimKey, world: World) -> Key:
 
 
 @dataclass
-class Aftermath:
+class Convergence:
     """Ordinary sweeps after something went wrong.
 
     :param every: make every sweep, also where the planner has nothing to do.
     """
 
     world: World
-    watch: TenRules
+    watch: ElevenRules
     flow: Flow
     every: bool = False
     broken: list[str] = field(default_factory=list)
@@ -95,8 +96,10 @@ class Aftermath:
     def _sweep_in(self, time: timedelta) -> Sweep:
         self.world.pass_time(time)
         self.sweeps += 1
-        with self.watch.run(scheduled=True, forced=self.flow.forced):
-            sweep = self.world.sweep(force=self.flow.forced)
+        begun = self.world.clock.now()
+        with self.watch.run(scheduled=True):
+            sweep = self.world.sweep()
+        self.watch.swept(sweep, begun)
         self.said.append(repr(sweep.results))
         self._orphans()
         return sweep
@@ -112,7 +115,7 @@ class Aftermath:
             self._sweep_in(timedelta(0))
 
     def _through_graces(self) -> None:
-        """No key in grace dies before its time, and each has died two sweeps after it."""
+        """No key in grace is revoked before its time, and each is revoked two sweeps after it."""
         assert self._rest is not None
         for key_id, ceased in sorted(self.watch.in_grace().items(), key=lambda item: item[1]):
             over = max(ceased, self._rest) + self.world.grace
@@ -123,7 +126,7 @@ class Aftermath:
             for _ in range(2):
                 self._until(self.world.clock.now() + EVERY)
             if self.world.infobip.key(key_id).enabled and not self.flow.days:
-                self.broken.append(f"rule 3: key {key_id} lives two sweeps after the end of its grace, {over}")
+                self.broken.append(f"rule 3: key {key_id} is enabled two sweeps after its grace period, {over}")
 
     def _for_days(self) -> None:
         for _ in range(self.flow.days):
@@ -136,7 +139,7 @@ class Aftermath:
         held = self._held()
         for key in self.world.infobip.keys():
             age = self.world.clock.now() - key.created_at
-            if self._alive(key) and key.id not in held and parse_key_name(key.name) is not None and age > HOUR:
+            if self._alive(key) and key.id not in held and named_for(self.world, key.name) is not None and age > HOUR:
                 self.broken.append(f"rule 6: key {key.id}, {age} old, is an orphan")
 
     def _held(self) -> frozenset[str]:
@@ -157,7 +160,7 @@ class Aftermath:
             life = read_lifecycle(entry)
             if key is None or not self._alive(key) or life.current_key != key.id:
                 self.broken.append(f"{name} does not hold a living key with its label")
-            elif name in self.flow.renewed and parse_key_name(key.name) is None:
+            elif name in self.flow.renewed and named_for(self.world, key.name) != name:
                 self.broken.append(f"{name} was due, and was never rotated")
             left = [v for v, labels in entry.versions.items() if PENDING in labels and v != life.current_version]
             if left or life.superseded or life.stale or life.problem:

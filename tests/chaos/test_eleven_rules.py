@@ -18,11 +18,11 @@ from rotator.infobip.client import InfobipClient
 from rotator.ports import KeyRequest
 from rotator.sandbox.faults import Fault, FaultKind
 from tests import leaks
-from tests.chaos.aftermath import Aftermath
+from tests.chaos.convergence import Convergence
+from tests.chaos.eleven_rules import ElevenRules
 from tests.chaos.faults import AWS_FAULTS, HTTP_FAULTS
 from tests.chaos.flows import FLOWS, SMS, VOICE, Flow
 from tests.chaos.kills import at_aws, at_infobip, played
-from tests.chaos.ten_rules import TenRules
 from tests.world import DAY, HOUR, World
 
 MINUTE = timedelta(minutes=1)
@@ -40,7 +40,7 @@ class Hand:
         self.version = world.new_id()
 
     def create(self, version: str = "", scopes: tuple[str, ...] = ("sms:manage",)) -> tuple[str, Secret]:
-        name = key_name(SMS, "default", version or self.version)
+        name = key_name(SMS, self.store.peek(SMS).arn, "default", version or self.version)
         made = self.client.create_key(KeyRequest(name, self.world.clock.now() + 90 * DAY, frozenset(scopes)))
         assert made.value is not None
         return made.key.id, made.value
@@ -117,7 +117,7 @@ def ends_what_another_run_makes(hand: Hand) -> None:
 def leaves_an_orphan(hand: Hand) -> None:
     hand.world.infobip.options.reveal = False
     hand.create("0" * 8 + hand.world.new_id()[8:])
-    hand.world.policy = replace(hand.world.policy, deployment="another")  # whose sweeps leave it
+    hand.world.policy = replace(hand.world.policy, daily_limit=8)  # sweeps have no update left for it
 
 
 def goes_on_after_a_429(hand: Hand) -> None:
@@ -139,7 +139,10 @@ def ends_too_many(hand: Hand) -> None:
     for _ in range(6):
         hand.client.list_keys()
         made.append(hand.create(hand.world.new_id())[0])
-        hand.end(made[-1])
+    hand.world.pass_time(HOUR)
+    with RUNS[-1].run(scheduled=True):
+        for key_id in made:
+            hand.end(key_id)
 
 
 def writes_a_secret(hand: Hand) -> None:
@@ -158,7 +161,7 @@ def announces_for_good(hand: Hand) -> None:
     hand.store.start_rotation(SMS, hand.world.new_id())
 
 
-RUNS: list[TenRules] = []
+RUNS: list[ElevenRules] = []
 
 
 def fresh() -> World:
@@ -171,7 +174,7 @@ def fresh() -> World:
 def after(act: Callable[[Hand], None], **settings: object) -> str:
     """What is found when that was done in a scheduled run, and sweeps went on."""
     world = fresh()
-    watch = TenRules(world, **settings)  # type: ignore[arg-type]
+    watch = ElevenRules(world, **settings)  # type: ignore[arg-type]
     RUNS[:] = [watch]
     watch.start()
     with watch.emergency_run() if watch.secret else watch.run(scheduled=True):
@@ -179,7 +182,7 @@ def after(act: Callable[[Hand], None], **settings: object) -> str:
     if watch.secret:
         watch.emergency_over(None)
     world.infobip.faults.clear()
-    rest = Aftermath(world, watch, Flow("spoilt", fresh, act))  # type: ignore[arg-type]
+    rest = Convergence(world, watch, Flow("spoilt", fresh, act))  # type: ignore[arg-type]
     rest.go()
     return "\n".join((*watch.broken, *rest.broken))
 
@@ -192,18 +195,18 @@ def after(act: Callable[[Hand], None], **settings: object) -> str:
         (lambda hand: hand.rotate(probe=False), "rule 2: prod/sms got key"),
         (lambda hand: hand.rotate(scopes="voice:manage"), "whose scopes differ"),
         (ends_the_old_key_early, "2 days, 23:00:00 after it was replaced"),
-        (ends_the_old_key_blindly, "without a fresh look (GET"),
+        (ends_the_old_key_blindly, "without a fresh read (GET"),
         (ends_another_key, "rule 4: key"),
-        (creates_twice, "without a look for the first"),
+        (creates_twice, "without a search for the first"),
         (creates_under_one_name, "rule 5: a second key was made under the name"),
-        (lambda hand: hand.rotate(pause=11 * MINUTE), "not looked at again"),
+        (lambda hand: hand.rotate(pause=11 * MINUTE), "not read again"),
         (ends_what_another_run_makes, "by another run when it was 0:20:00 old"),
         (leaves_an_orphan, "is an orphan"),
         (creates_too_many, "rule 7: 33 creates"),
         (goes_on_after_a_429, "after a 429"),
         (ends_too_many, "rule 9: 6 of"),
-        (writes_a_secret, "rule 10: 1 secrets"),
-        (retires_for_good, "lives two sweeps after the end of its grace"),
+        (writes_a_secret, "rule 11: 1 secrets"),
+        (retires_for_good, "is enabled two sweeps after its grace period"),
         (announces_for_good, "AWSPENDING is left"),
         (announces_for_good, "prod/sms was due, and was never rotated"),
     ],

@@ -1,12 +1,13 @@
-"""The ten rules, each of them looked at after every single call.
+"""The eleven rules of the contract, each of them checked after every single call.
 
-:class:`~tests.chaos.witness.Witness` sees the two far ends; this also sees in which run, after which looks and at which
-answers something was done. What an emergency may do is said here key by key, and nothing more is let pass.
+:class:`~tests.chaos.observer.Observer` sees the two servers; this also sees in which run, after which reads and at
+which answers something was done. What an emergency may do is listed here key by key, and nothing more is allowed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,27 +15,31 @@ from datetime import datetime, timedelta
 from rotator.core.labels import CURRENT, PREVIOUS, key_label, parse_key_name, parse_retire_label
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import SecretEntry
+from rotator.core.secret import Secret
 from rotator.core.spec import parse_spec
 from rotator.emergency import EmergencyReport, Strategy
+from rotator.reconcile import Sweep
 from rotator.sandbox.infobip import KEYS
 from rotator.sandbox.model import Call, SimKey
 from rotator.sandbox.wire import Request, Response
 from tests import leaks
+from tests.chaos.observer import Observer
+from tests.chaos.overdue_truth import unreported
+from tests.chaos.ownership_truth import contents, current_content, holds, labelled_and_proven, named_for
 from tests.chaos.rules import api_key_in
-from tests.chaos.witness import Witness
 from tests.world import START
 
 STALE_CREATE = timedelta(minutes=10)
 ORPHAN_AGE = timedelta(minutes=30)
-READS = frozenset({"list_secrets", "describe", "read_current", "read_version", "version_dates", "infobip"})
+READS = frozenset({"list_secrets", "describe", "read_current", "read_version", "read_many", "version_dates", "infobip"})
 """Calls that change nothing; at Infobip it is told by what they left."""
 MOST_AT_ONCE, MOST_OF_ALL = 5, 0.25
-"""Revocations of one sweep: a plan with more than so many, which are more than this part of the enabled keys, waits."""
+"""Revocations of one sweep: so many, or this part of the account's enabled, unexpired keys if that is more."""
 
 
 @dataclass
-class TenRules(Witness):
-    """Watches every rule that can be seen from outside.
+class ElevenRules(Observer):
+    """Watches every rule that shows from outside.
 
     :param secret: whose keys an emergency is to end; ``""`` where there is none.
     :param strategy: how.
@@ -51,16 +56,17 @@ class TenRules(Witness):
     _doubtful: list[str] = field(default_factory=list)
     _run: int = 0
     _scheduled: bool = False
-    _forced: bool = False
     _log: list[tuple[str, str]] = field(default_factory=list)
     _run_log: int = 0
     _run_calls: int = 0
-    _enabled_before: int = 0
-    _ended: int = 0
-    _ended_at: list[datetime] = field(default_factory=list)
+    _active_before: dict[str, str] = field(default_factory=dict)
+    _contents_before: dict[str, Secret | None] = field(default_factory=dict)
+    _revoked: list[tuple[datetime | None, str]] = field(default_factory=list)
+    _revoked_at: list[datetime] = field(default_factory=list)
     _made_in: dict[str, int] = field(default_factory=dict)
     _latest: dict[str, tuple[str, int]] = field(default_factory=dict)
     _holder: dict[str, str] = field(default_factory=dict)
+    _ever_in: dict[str, set[str]] = field(default_factory=dict)
     _models: dict[str, SimKey] = field(default_factory=dict)
     _been_current: dict[str, set[str]] = field(default_factory=dict)
     _read: int = 0
@@ -79,19 +85,33 @@ class TenRules(Witness):
         self._begun = self.world.clock.now()
 
     @contextmanager
-    def run(self, *, scheduled: bool, forced: bool = False) -> Iterator[None]:
-        """One process: what it has seen, and what it has made, is its own."""
+    def run(self, *, scheduled: bool) -> Iterator[None]:
+        """One process: what it has read, and what it has made, is its own."""
         self._run += 1
-        self._scheduled, self._forced, self._ended = scheduled, forced, 0
+        self._scheduled, self._revoked = scheduled, []
         self._run_log, self._run_calls = len(self._log), len(self.world.infobip.calls)
-        self._enabled_before = sum(1 for key in self.world.infobip.keys() if key.enabled)
+        now = self.world.clock.now()
+        keys = [key for key in self.world.infobip.keys() if key.enabled and key.valid_to > now]
+        self._active_before = {key.id: key.account_id for key in keys}
+        self._contents_before = {name: current_content(self.world, name) for name in self.world.names()}
+        due = dict(self._due())
         yield
+        if scheduled:
+            self._check_order(due)
+
+    def swept(self, sweep: Sweep, begun: datetime, names: Collection[str] | None = None) -> None:
+        """A sweep was made: rule 10, by its result.
+
+        :param begun: when it began.
+        :param names: the secrets to be checked; by default all.
+        """
+        self.broken += unreported(self.world, sweep, begun, self.world.names() if names is None else names)
 
     @contextmanager
     def emergency_run(self) -> Iterator[None]:
         """One emergency."""
-        named = read_lifecycle(self.world.store.peek(self.secret)).named
-        self.condemned = named | {key.id for key in self._holding(self.secret)}
+        proven = labelled_and_proven(self.world, self.secret)
+        self.condemned = frozenset(proven) | {key.id for key in self._holding(self.secret)}
         self._acting = self._outage = True
         with self.run(scheduled=False):
             yield
@@ -112,7 +132,7 @@ class TenRules(Witness):
             self._outage = False
 
     def calm(self) -> None:
-        """A sweep has gone by since the emergency: whatever that left behind is mended."""
+        """A sweep was made since the emergency: it has fixed whatever that left."""
         self._outage = False
 
     def in_grace(self) -> dict[str, datetime]:
@@ -139,10 +159,20 @@ class TenRules(Witness):
             for key in self.world.infobip.keys():
                 if key.id not in self._keys:
                     self._check_creation(key, when)
+        for name in self.world.names():
+            self._note_keys(name)
         super().look(when)
         for name in self.world.names():
             for key in self._holding(name):
                 self._holder[key.id] = name
+
+    def _note_keys(self, name: str) -> None:
+        """Which keys a secret holds, in any version."""
+        known = self._ever_in.setdefault(name, set())
+        for text in contents(self.world, name).values():
+            key = self.world.infobip.key_of(api_key_in(text.reveal()))
+            if key is not None:
+                known.add(key.id)
 
     # ---- rule 1 -----------------------------------------------------------------------------------------------------
 
@@ -175,7 +205,7 @@ class TenRules(Witness):
         spec, name = parse_spec(entry.tags), parse_key_name(key.name)
         assert not isinstance(spec, tuple)
         wrong = []
-        if name is None or name.version_id != version or not name.may_belong_to(entry.name):
+        if name is None or name.version_id != version or named_for(self.world, key.name) != entry.name:
             wrong.append("name")
         if key.scopes != (spec.scopes or (old.scopes if old else frozenset())):
             wrong.append("scopes")
@@ -196,7 +226,7 @@ class TenRules(Witness):
         lately = [call for call in self.world.infobip.calls if now - call.time <= STALE_CREATE]
         checked = any(call.effect and call.method == "GET" and call.path == f"{KEYS}/{key.id}" for call in lately)
         if not checked or not (self._probed(key, lately) or entry.tags.get("rotator:verify") == "skip"):
-            what = f"key {key.id}, {now - key.created_at} old and not looked at again"
+            what = f"key {key.id}, {now - key.created_at} old and not read again"
             self.broken.append(f"rule 6: {entry.name} got {what}, after {when}")
 
     @staticmethod
@@ -217,12 +247,9 @@ class TenRules(Witness):
     # ---- rules 3 and 4, 6 and 9 -------------------------------------------------------------------------------------
 
     def _check_revocation(self, key_id: str, name: str, now: datetime, when: str) -> None:
-        self._ended += 1
-        self._ended_at.append(now)
-        if self._scheduled and not self._forced and self._ended > max(
-            MOST_AT_ONCE, int(self._enabled_before * MOST_OF_ALL)
-        ):
-            self.broken.append(f"rule 9: {self._ended} of {self._enabled_before} keys were revoked at once, {when}")
+        self._revoked_at.append(now)
+        if self._scheduled and key_id in self._active_before:  # not what the sweep itself made and rejected
+            self._check_share(key_id, when)
         ceased = self._was_current.get(key_id, now)
         if key_id not in self.condemned:
             super()._check_revocation(key_id, name, now, when)
@@ -230,13 +257,54 @@ class TenRules(Witness):
             self.broken.append(f"rule 3: the current key {key_id} was revoked after {when}")
         elif ceased is None and self.strategy is Strategy.REPLACE_FIRST:
             self._doubtful.append(f"rule 3: the current key {key_id} was revoked before it was replaced, {when}")
-        if key_id in self._was_current and not self._acting:
-            self._check_looked(key_id, when)
-        if key_id not in self._was_current and key_id not in self.condemned and parse_key_name(name) is not None:
+        if not self._acting:
+            self._check_copies(key_id, when)
+            if key_id in self._was_current:
+                self._check_fresh_reads(key_id, when)
+        if key_id not in self._was_current and key_id not in self.condemned and named_for(self.world, name) is not None:
             self._check_orphan(key_id, now, when)
 
-    def _check_looked(self, key_id: str, when: str) -> None:
-        """Right before, the secret and the key that consumers get now were looked at, after the listing."""
+    def _check_share(self, key_id: str, when: str) -> None:
+        """Rule 9: a quarter of the account's keys, or five."""
+        at = next((at for due, at in self._due() if due == key_id), None)
+        self._revoked.append((at, key_id))
+        account = self._active_before[key_id]
+        count = Counter(self._active_before[each] for _, each in self._revoked)[account]
+        if count > self._most(account):
+            total = Counter(self._active_before.values())[account]
+            self.broken.append(f"rule 9: {count} of {total} keys were revoked at once, {when}")
+
+    def _most(self, account: str) -> int:
+        return max(MOST_AT_ONCE, int(Counter(self._active_before.values())[account] * MOST_OF_ALL))
+
+    def _due(self) -> Iterator[tuple[str, datetime]]:
+        """The enabled keys whose grace is over, with the time."""
+        now = self.world.clock.now()
+        for name in self.world.names():
+            for item in read_lifecycle(self.world.store.peek(name)).retiring:
+                if item.revoke_at <= now:
+                    yield item.key_id, item.revoke_at
+
+    def _check_order(self, due: dict[str, datetime]) -> None:
+        """Rule 9: where a sweep left some for the next one, it revoked the longest overdue."""
+        revoked = [at for at, _ in self._revoked if at is not None]
+        accounts = Counter(self._active_before[key_id] for _, key_id in self._revoked)
+        for key_id, at in due.items():
+            account = self._active_before.get(key_id)
+            if account is None or accounts[account] < self._most(account) or not revoked:
+                continue
+            if self.world.infobip.key(key_id).enabled and at < max(revoked):
+                self.broken.append(f"rule 9: key {key_id}, due since {at}, waits, though a sweep revoked later ones")
+
+    def _check_copies(self, key_id: str, when: str) -> None:
+        """Rule 3: no managed secret holds it in ``AWSCURRENT``, in any field or in binary form, since the run began."""
+        key = self.world.infobip.key(key_id)
+        for name, before in self._contents_before.items():
+            if holds(before, key) and name in self.world.names() and holds(current_content(self.world, name), key):
+                self.broken.append(f"rule 3: key {key_id} was revoked while {name} holds it, after {when}")
+
+    def _check_fresh_reads(self, key_id: str, when: str) -> None:
+        """Rule 3: right before, the secret and the key that consumers get now were read, after the listing."""
         secret = self._holder.get(key_id, "")
         current = read_lifecycle(self.world.store.peek(secret)).current_key if secret else None
         run = self._log[self._run_log :]
@@ -244,10 +312,10 @@ class TenRules(Witness):
         for wanted in (("describe", secret), ("GET", f"{KEYS}/{current}")):
             if wanted not in run[listed:]:
                 what = " ".join(wanted)
-                self.broken.append(f"rule 3: key {key_id} was revoked without a fresh look ({what}) after {when}")
+                self.broken.append(f"rule 3: key {key_id} was revoked without a fresh read ({what}) after {when}")
 
     def _check_orphan(self, key_id: str, now: datetime, when: str) -> None:
-        """A key that was never in use is ended by the run that made it, or when that must have ended."""
+        """Rule 6: a key that was never in use is revoked by the run that made it, or when that must have finished."""
         if self._made_in.get(key_id) == self._run:
             return
         stored = any(key_id in read_lifecycle(self.world.store.peek(name)).named for name in self.world.names())
@@ -259,21 +327,34 @@ class TenRules(Witness):
 
     def _check_creation(self, key: SimKey, when: str) -> None:
         self._made_in[key.id] = self._run
-        name = parse_key_name(key.name)
-        if name is None:
+        secret = named_for(self.world, key.name)
+        if secret is None:
             self.broken.append(f"rule 4: key {key.id} was made under a name that does not tell whose it is, {when}")
             return
+        self._check_scopes(key, secret, when)
+        self._check_sequence(key, secret, when)
+
+    def _check_scopes(self, key: SimKey, secret: str, when: str) -> None:
+        """Scopes are the tags', or those of a key that the secret really held: a label alone passes none on."""
+        spec = parse_spec(self.world.store.peek(secret).tags)
+        if not isinstance(spec, tuple) and spec.scopes and key.scopes == spec.scopes:
+            return
+        if all(self.world.infobip.key(each).scopes != key.scopes for each in self._ever_in.get(secret, ())):
+            self.broken.append(f"rule 4: key {key.id} was made for {secret} with scopes that no key of its had, {when}")
+
+    def _check_sequence(self, key: SimKey, secret: str, when: str) -> None:
+        """Rule 5: no second key under a name, and none before the first was searched for."""
         if any(other.name == key.name and other.id != key.id and other.enabled for other in self.world.infobip.keys()):
             self.broken.append(f"rule 5: a second key was made under the name {key.name} after {when}")
-        before, at = self._latest.get(name.secret, ("", 0))
-        self._latest[name.secret] = key.id, len(self._log)
-        if not before or before in read_lifecycle(self.world.store.peek(name.secret)).named:
+        before, at = self._latest.get(secret, ("", 0))
+        self._latest[secret] = key.id, len(self._log)
+        if not before or before in read_lifecycle(self.world.store.peek(secret)).named:
             return
         looks = [what for method, what in self._log[at:] if method == "GET" and what in (KEYS, f"{KEYS}?name")]
         if not looks:
-            self.broken.append(f"rule 5: another key was made for {name.secret} without a look for the first, {when}")
+            self.broken.append(f"rule 5: another key was made for {secret} without a search for the first, {when}")
         if self.world.infobip.key(before).enabled and self.world.infobip.options.reveal:
-            self.broken.append(f"rule 5: another key was made for {name.secret}, though {before} can be read, {when}")
+            self.broken.append(f"rule 5: another key was made for {secret}, though {before} can be read, {when}")
 
     # ---- rule 7 -----------------------------------------------------------------------------------------------------
 
@@ -281,7 +362,7 @@ class TenRules(Witness):
         """An update whose answer is lost is sent again and counts twice at Infobip, which nobody can know here."""
         creates, _ = super()._busiest_day(account)
         now = self.world.clock.now()
-        return creates, sum(1 for at in self._ended_at if now - at < timedelta(hours=24))
+        return creates, sum(1 for at in self._revoked_at if now - at < timedelta(hours=24))
 
     def _check_throttled(self, request: Request) -> None:
         """No change by scheduled work after a 429 that the client did not get over in the same call."""
@@ -295,10 +376,10 @@ class TenRules(Witness):
                 self.broken.append(f"rule 7: {request.method} {request.path} after a 429 to {call.method} {call.path}")
                 return
 
-    # ---- rule 10 ----------------------------------------------------------------------------------------------------
+    # ---- rule 11 ----------------------------------------------------------------------------------------------------
 
     def _read_output(self, when: str) -> None:
         written = self.world.stream.getvalue()
         fresh, self._read = written[self._read :], len(written)
         if fresh and (count := leaks.find(fresh)):
-            self.broken.append(f"rule 10: {count} secrets in the audit after {when}")
+            self.broken.append(f"rule 11: {count} secrets in the audit after {when}")

@@ -1,0 +1,328 @@
+"""Runs in which a label writer forges something between two calls, and what must hold whatever it forges.
+
+Run every forgery at every call of every run by hand with ``python -m tests.chaos.forged_runs`` (half an hour).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+
+from rotator.audit import Trigger
+from rotator.core.lifecycle import read_lifecycle
+from rotator.core.model import SecretEntry
+from rotator.emergency import Emergency, EmergencyReport, Strategy, Target
+from rotator.errors import RotatorError
+from rotator.manual import rotate_now
+from rotator.reconcile import Reconciler
+from rotator.rollback import rollback
+from rotator.rotation.steps import Step, run_step
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.model import Options, SimKey
+from rotator.sandbox.wire import Request, Response
+from tests.chaos.eleven_rules import ElevenRules
+from tests.chaos.faults import Kill
+from tests.chaos.flows import TOKEN
+from tests.chaos.label_writer import DISABLED, FORGERIES, UNMANAGED, LabelWriter, forge
+from tests.chaos.ownership_truth import named_for
+from tests.world import DAY, HOUR, World
+
+SMS, VOICE, PUSH, OURS, DUE = "prod/sms", "prod/voice", "prod/push", "dev/a", "dev/b"
+"""A key in grace, a due rotation, a pending version; and two secrets that the label writer may write, one due."""
+PROTECTED = (SMS, VOICE, PUSH)
+WRITABLE = frozenset({OURS, DUE})
+
+
+@dataclass
+class ForgeryRules(ElevenRules):
+    """The eleven rules for everybody but the label writer: what becomes of its own secrets' keys is its own affair."""
+
+    writable: frozenset[str] = WRITABLE
+
+    def _is_writers(self, key: SimKey) -> bool:
+        """Whether a key was made for a secret that it may write, and no other secret ever had it."""
+        mine = named_for(self.world, key.name) in self.writable
+        mine = mine or any(self.world.first_keys[name].id == key.id for name in self.writable)
+        return mine and self._holder.get(key.id, next(iter(self.writable))) in self.writable
+
+    def _not_served(self, name: str, key_id: str, when: str) -> None:
+        if name not in self.writable:
+            super()._not_served(name, key_id, when)
+
+    def _check_promotion(self, entry: SecretEntry, known: str, current: str, when: str) -> None:
+        if entry.name not in self.writable:
+            super()._check_promotion(entry, known, current, when)
+
+    def _check_revocation(self, key_id: str, name: str, now: datetime, when: str) -> None:
+        if self._is_writers(self.world.infobip.key(key_id)):
+            if self._scheduled and key_id in self._active_before:
+                self._check_share(key_id, when)
+            return
+        super()._check_revocation(key_id, name, now, when)
+
+    def _check_sequence(self, key: SimKey, secret: str, when: str) -> None:
+        if secret not in self.writable:
+            super()._check_sequence(key, secret, when)
+
+    def _check_order(self, due: dict[str, datetime]) -> None:
+        """Retire labels that were forged are due since whenever it likes."""
+
+
+def make(options: Options | None = None, grace_over: bool = True) -> World:
+    """The world, before anything is forged."""
+    world = World(options=options)
+    world.managed(SMS, left=200 * DAY)
+    world.managed(OURS, left=200 * DAY)
+    account, begin = world.accounts["main"], world.clock.now() - 30 * DAY
+    world.infobip.add_key(account, UNMANAGED, scopes=("voice:manage",), valid_from=begin)
+    admin = world.infobip.add_key(account, DISABLED, scopes=("account-management:manage",), valid_from=begin)
+    world.infobip.portal_disable(admin.id)
+    rotate_now(world.reconciler(), SMS, "test")
+    rotate_now(world.reconciler(), OURS, "test")
+    world.pass_time(71 * HOUR if grace_over else HOUR)
+    world.managed(PUSH, left=20 * DAY, age=70 * DAY)
+    _kill_at_probe(world)
+    world.pass_time(HOUR)
+    world.managed(VOICE, left=20 * DAY, age=70 * DAY)
+    world.managed(DUE, left=21 * DAY, age=69 * DAY)
+    world.exempt |= WRITABLE
+    return world
+
+
+def _kill_at_probe(world: World) -> None:
+    def kill(_request: object, _answer: object) -> None:
+        raise Kill
+
+    fault = world.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, method="GET", path="balance", hook=kill))
+    with contextlib.suppress(Kill):
+        world.sweep()
+    assert fault.hits == 1
+    world.infobip.faults.clear()
+
+
+@dataclass(frozen=True)
+class Run:
+    """What happens while something is forged.
+
+    :param secret: that an emergency is about.
+    """
+
+    name: str
+    act: Callable[[World], object]
+    make: Callable[[], World] = make
+    secret: str = ""
+    strategy: Strategy | None = None
+    scheduled: bool = False
+
+
+def _sweep(world: World) -> object:
+    return world.sweep()
+
+
+def _steps(world: World) -> object:
+    """Secrets Manager's own rotation, each step once more where it failed."""
+    for step in Step:
+        for last in (False, True):
+            try:
+                run_step(Reconciler(world.services(Trigger.SECRETSMANAGER)), VOICE, TOKEN, step)
+                break
+            except RotatorError:
+                if last:
+                    raise
+    return None
+
+
+def _announced() -> World:
+    world = make()
+    world.store.start_rotation(VOICE, TOKEN)
+    return world
+
+
+def _emergency(secret: str, strategy: Strategy) -> Callable[[World], object]:
+    def act(world: World) -> object:
+        emergency = Emergency(world.services(), "leaked", "INC-1")
+        (plan,) = emergency.plan(Target(secret=secret), strategy)
+        return emergency.execute(plan)
+
+    return act
+
+
+def _in_emergency(secret: str, strategy: Strategy) -> Run:
+    name = f"{strategy} of {secret}"
+    return Run(name, _emergency(secret, strategy), secret=secret, strategy=strategy)
+
+
+RUNS = (
+    Run("sweep", _sweep, scheduled=True),
+    Run("sweep, masked values", _sweep, lambda: make(Options(reveal=False)), scheduled=True),
+    Run("sweep in grace", _sweep, lambda: make(grace_over=False), scheduled=True),
+    Run("rotation of a protected secret", lambda world: rotate_now(world.reconciler(), VOICE, "test")),
+    Run("rotation of the writer's secret", lambda world: rotate_now(world.reconciler(), DUE, "test")),
+    Run("four steps", _steps, _announced),
+    Run(
+        "rollback of a protected secret",
+        lambda world: rollback(world.reconciler(), SMS, "test"),
+        lambda: make(grace_over=False),
+    ),
+    Run(
+        "rollback of the writer's secret",
+        lambda world: rollback(world.reconciler(), OURS, "test"),
+        lambda: make(grace_over=False),
+    ),
+    *(_in_emergency(secret, strategy) for secret in (SMS, OURS) for strategy in Strategy),
+)
+
+
+@dataclass
+class Interruption:
+    """Lets something happen ahead of one call, to Secrets Manager or to Infobip, counted from 0 over both."""
+
+    world: World
+    index: int
+    act: Callable[[], None]
+    calls: int = 0
+    _fault: Fault = field(init=False)
+
+    def __post_init__(self) -> None:
+        earlier = self.world.store.before
+
+        def before(op: str, secret: str) -> None:
+            if earlier is not None:
+                earlier(op, secret)
+            self._count()
+
+        def before_http(_request: Request, _answer: Response | None) -> None:
+            self._count()
+
+        self._earlier, self.world.store.before = earlier, before
+        self._fault = self.world.infobip.faults.add(Fault(FaultKind.HOOK_BEFORE, count=None, hook=before_http))
+
+    def _count(self) -> None:
+        self.calls += 1
+        if self.calls == self.index + 1:
+            self.act()
+
+    def over(self) -> None:
+        """The run is over."""
+        self.world.store.before = self._earlier
+        self.world.infobip.faults.clear()
+
+
+@cache
+def calls_of(run: Run) -> int:
+    """How many calls the run makes where nothing is forged."""
+    world = run.make()
+    counted = Interruption(world, -1, lambda: None)
+    run.act(world)
+    return counted.calls
+
+
+def forged(run: Run, secret: str, forgery: str, index: int) -> list[str]:
+    """Forge something ahead of a call, and again after each of the sweeps that follow. Gives what broke."""
+    return played(run, [(index, secret, forgery)])
+
+
+def played(run: Run, forgeries: list[tuple[int, str, str]]) -> list[str]:
+    """The same with several: ``(call, secret, forgery)``. Those at a call that does not come are forged afterwards."""
+    world = run.make()
+    rules = ForgeryRules(world, secret=run.secret, strategy=run.strategy, pending=False)
+    rules.start()
+    interruptions = [
+        Interruption(world, index, _forger(world, rules, secret, forgery)) for index, secret, forgery in forgeries
+    ]
+    report = None
+    process = rules.emergency_run() if run.strategy else rules.run(scheduled=run.scheduled)
+    with process, contextlib.suppress(RotatorError):
+        report = run.act(world)
+    for interruption in reversed(interruptions):
+        interruption.over()
+    if run.strategy:
+        rules.emergency_over(report if isinstance(report, EmergencyReport) and run.secret in PROTECTED else None)
+        if run.secret in PROTECTED:
+            rules.broken += _alive(world, rules.condemned)
+    _sweeps(world, rules, forgeries)
+    rules.broken += _final(world, rules)
+    where = f"{run.name}, {', '.join(f'{name} on {secret} at call {index}' for index, secret, name in forgeries)}"
+    return [f"{where}: {text}" for text in dict.fromkeys(rules.broken)]
+
+
+def _forger(world: World, rules: ForgeryRules, secret: str, forgery: str) -> Callable[[], None]:
+    def act() -> None:
+        with rules.hands():
+            forge(LabelWriter(world, secret, SMS if secret == OURS else PUSH), forgery)
+
+    return act
+
+
+def _alive(world: World, condemned: frozenset[str]) -> Iterator[str]:
+    """An emergency that names a protected secret revokes its keys, whatever labels another secret has."""
+    for key_id in sorted(condemned):
+        if world.infobip.key(key_id).enabled:
+            yield f"key {key_id} is enabled after the emergency"
+
+
+def _sweeps(world: World, rules: ForgeryRules, forgeries: list[tuple[int, str, str]]) -> None:
+    """Three hours, then past every grace period; the label writer goes on."""
+    for time in (HOUR, HOUR, HOUR, 80 * HOUR, HOUR, 80 * HOUR, HOUR):
+        world.pass_time(time)
+        begun = world.clock.now()
+        with rules.run(scheduled=True):
+            sweep = world.sweep()
+        rules.calm()
+        rules.swept(sweep, begun, PROTECTED)
+        for _, secret, forgery in forgeries:
+            _forger(world, rules, secret, forgery)()
+
+
+def _final(world: World, rules: ForgeryRules) -> Iterator[str]:
+    """The protected secrets hold a working key each, the only one; what nobody manages is as it was."""
+    now = world.clock.now()
+    enabled = {key.id: key for key in world.infobip.keys() if key.enabled and key.valid_to > now}
+    for name in PROTECTED:
+        key, life = world.current_key(name), read_lifecycle(world.store.peek(name))
+        stopped = name == rules.secret and rules.strategy is Strategy.REVOKE_ONLY
+        if key.id not in enabled and not stopped:
+            yield f"{name} holds no working key at the end"
+        if life.more is not None and not stopped:
+            yield f"{name}: its labels are not in order at the end: {life}"
+        mine = {each for each, key in enabled.items() if named_for(world, key.name) == name}
+        mine |= enabled.keys() & {world.first_keys[name].id}
+        if mine - {key.id}:
+            yield f"{name}: {sorted(mine - {key.id})} are enabled at the end, besides its current key"
+    if named_for(world, world.current_key(VOICE).name) != VOICE:
+        yield f"{VOICE} was due, and was never rotated"
+    for key in world.infobip.keys():
+        if (key.name == UNMANAGED and not key.enabled) or (key.name == DISABLED and key.enabled):
+            yield f"rule 4: key {key.id} ({key.name}), which nobody manages, was changed"
+
+
+def every(step: int = 1, first: int = 0) -> Iterator[tuple[Run, str, str, int]]:
+    """Every forgery at every call of every run, or each ``step``-th of these."""
+    number = -first
+    for run in RUNS:
+        for secret in sorted(WRITABLE):
+            for forgery in FORGERIES:
+                for index in range(calls_of(run)):
+                    if number % step == 0:
+                        yield run, secret, forgery, index
+                    number += 1
+
+
+def main() -> int:
+    """Run all of it."""
+    runs, broken = 0, 0
+    for run, secret, forgery, index in every():
+        runs += 1
+        for text in forged(run, secret, forgery, index):
+            broken += 1
+            print(text)
+    print(f"{runs} runs, {broken} times a rule was broken")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
