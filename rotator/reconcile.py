@@ -9,12 +9,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
 from rotator.apply import apply
 from rotator.audit_file import AuditUnavailable
-from rotator.context import AccountContext, Budget, Services
+from rotator.context import AccountContext, Budget, InfobipClock, Services
 from rotator.core.guards import slots_used
 from rotator.core.metrics import NOT_OBSERVED
 from rotator.core.model import (
@@ -160,9 +160,12 @@ class Reconciler:
         return Plan(at or self.services.clock.now(), (*planned, *self._stray(fleet, account, secret)))
 
     def snapshots(
-        self, *, account: str | None = None, secret: str | None = None
+        self, *, account: str | None = None, secret: str | None = None, history: bool = False
     ) -> tuple[tuple[AccountSnapshot, ...], tuple[AccountPlan, ...]]:
-        """Every account's snapshot, and a plan with ``error`` for each account that can't be observed."""
+        """Every account's snapshot, and a plan with ``error`` for each account that can't be observed.
+
+        :param history: with the disabled keys too.
+        """
         fleet = observe_fleet(self.services.store)
         good: list[AccountSnapshot] = []
         bad: list[AccountPlan] = []
@@ -170,7 +173,7 @@ class Reconciler:
         def look(name: str) -> AccountSnapshot | AccountPlan:
             try:
                 with self.connected(fleet, name) as provider:
-                    return observe_account(self.services.store, provider, fleet, name)
+                    return observe_account(self.services.store, provider, fleet, name, history=history)
             except RotatorError as error:
                 return self._not_observed(fleet, name, error)
 
@@ -311,7 +314,7 @@ class Reconciler:
     ) -> tuple[datetime, AccountSnapshot, AccountPlan]:
         """One account, observed and planned, and by Infobip's clock when."""
         snapshot = observe_account(self.services.store, provider, run.fleet, account)
-        now = at or self.services.clock.now() + (provider.skew() or timedelta(0))
+        now = at or InfobipClock(self.services.clock, provider).now()
         snapshot = with_readers(self.services, snapshot, now, run.secret)
         evidence = Evidence(self.services.store, provider, run.fleet, run.values)
         snapshot, plan = evidence.plan(snapshot, self.services.policy, now, force=run.force, secret=run.secret)

@@ -14,7 +14,6 @@ from botocore import xform_name
 from rotator.aws.aws_errors import UnreadableAnswer, may_have_happened, translate
 from rotator.core.model import SecretEntry
 from rotator.core.secret import Secret
-from rotator.core.versions import idle_versions
 from rotator.errors import (
     BadSecretValue,
     PreconditionFailed,
@@ -326,7 +325,7 @@ def _tags(pairs: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
 
 def _versions(versions: Mapping[str, list[str]]) -> Mapping[str, frozenset[str]]:
     """Versions that carry labels, and which; AWS's own labels, which nearly every version has, are kept once."""
-    return idle_versions(versions) or {version: _labels(labels) for version, labels in versions.items() if labels}
+    return {version: _labels(labels) for version, labels in versions.items() if labels}
 
 
 def _labels(labels: list[str]) -> frozenset[str]:

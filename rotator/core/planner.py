@@ -10,7 +10,6 @@ from rotator.core.crowding import Candidate, pace_of, relieve
 from rotator.core.decisions import LEAVE_ALONE, View, first
 from rotator.core.draft import Draft
 from rotator.core.durations import human_duration
-from rotator.core.garbage import no_search_for_garbage
 from rotator.core.guards import clock_skew, limit_revocations, mass_missing, slots_used, within_budget
 from rotator.core.holdings import Holdings
 from rotator.core.leftovers import Leftovers
@@ -46,11 +45,6 @@ def plan_account(
     :param force: lift the guard against mass revocation.
     :param secret: plan for this one only (name or ARN); the guards still see the whole account.
     """
-    with no_search_for_garbage():
-        return _plan(snapshot, policy, now, force, secret)
-
-
-def _plan(snapshot: AccountSnapshot, policy: Policy, now: datetime, force: bool, secret: str | None) -> AccountPlan:
     slots = slots_used(snapshot, now)
     quota, planned = slots.quota(policy), slots.planned(policy, now)
     skew = clock_skew(snapshot)

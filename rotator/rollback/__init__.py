@@ -21,7 +21,7 @@ from rotator.errors import KeyNotFound, Refused, StoreError
 from rotator.observe import account_of, management_of, observe_fleet
 from rotator.ports import KeyProvider
 from rotator.reconcile import Reconciler
-from rotator.rollback.proof import Proof, refuse_left_alone
+from rotator.rollback.proof import Previous, refuse_left_alone
 from rotator.rollback.switch import Switch
 
 __all__ = ["RolledBack", "rollback"]
@@ -87,9 +87,9 @@ def rollback(reconciler: Reconciler, secret: str, reason: str, key_id: str | Non
             return _already(snapshot, entry, newer, services.clock.now())
         item = previous_key(entry, life, dates, key_id)
         context = AccountContext(services, provider, snapshot, Budget())
-        proof = Proof(context, entry, spec, item, reason)
+        proof = Previous(context, entry, spec, item, reason)
         retired_until = Switch(proof, life).carry_out()
-        now = services.clock.now()
+        now = context.now()
         after = replace(make_view(snapshot, entry), key_id=proof.key.id, key=proof.key)
         due = first(ROTATE_WHEN, after, now)
         return RolledBack(

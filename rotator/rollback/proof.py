@@ -10,12 +10,14 @@ from rotator.context import AccountContext
 from rotator.core.decisions import LEAVE_ALONE, View, first
 from rotator.core.lifecycle import Retiring
 from rotator.core.model import Key, SecretEntry, Spec
+from rotator.core.ownership import Proof
 from rotator.core.previous import check_usable
 from rotator.core.secret import Secret
 from rotator.core.tags import RESERVED_FIELDS
 from rotator.core.text import printable
 from rotator.core.values import changed_fields, decode
 from rotator.errors import BadSecretValue, KeyNotFound, ProviderUnavailable, Refused, StoreError
+from rotator.evidence import prove
 from rotator.ports import ProbeVerdict
 
 
@@ -50,7 +52,7 @@ def refuse_left_alone(view: View, now: datetime) -> Spec:
 
 
 @dataclass(slots=True)
-class Proof:
+class Previous:
     """That one key in grace works: by Infobip's word, and by using it once.
 
     :param item: the superseded version to go back to.
@@ -77,9 +79,9 @@ class Proof:
         stored = self.context.services.store.read_version(self.entry.arn, self.item.version_id)
         value = decode(stored.text, self.spec.value_field, self.entry.name).key
         self._compare(stored.text)
-        found = self.context.provider.find_by_value(value)
-        if found is not None and found.id != self.item.key_id:
-            raise self._mislabelled(f"holds key {found.id}")
+        proof = prove(self.context, self.entry, self.item.version_id, self.item.key_id)
+        if proof is Proof.NONE:
+            raise self._mislabelled("holds another value")
         return value
 
     def _compare(self, text: Secret) -> None:

@@ -24,8 +24,9 @@ from rotator.core.model import SecretEntry
 from rotator.core.planner import make_view
 from rotator.core.text import printable
 from rotator.errors import Changed, LostRace, Refused, RotatorError, StoreError
+from rotator.observe import require_managed
 from rotator.revocation import LOOK
-from rotator.rollback.proof import Proof, refuse_left_alone
+from rotator.rollback.proof import Previous, refuse_left_alone
 from rotator.rotation import retire_version, unlabel
 from rotator.rotation.flow import HUNT
 from rotator.telling import ROTATED
@@ -42,7 +43,7 @@ class Switch:
     :param life: the secret's labels when it was looked at first.
     """
 
-    proof: Proof
+    proof: Previous
     life: Lifecycle
 
     def carry_out(self) -> datetime | None:
@@ -96,6 +97,7 @@ class Switch:
         """
         context, item = self.proof.context, self.proof.item
         fresh = context.services.store.describe(self.proof.entry.arn)
+        require_managed(fresh, context.account)
         life, name = read_lifecycle(fresh), printable(self.proof.entry.name)
         if (life.current_version, life.current_key) != (self.life.current_version, self.life.current_key):
             raise Changed(f"{name} was given another current version meanwhile", advice=_REPEAT)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Final
 
 from rotator.apply import apply
-from rotator.context import AccountContext, Budget
+from rotator.context import AccountContext, Budget, InfobipClock
 from rotator.core.decisions import LEAVE_ALONE, ROTATE_BLOCKED, View, first
 from rotator.core.guards import clock_skew, mass_missing, slots_used
 from rotator.core.labels import PENDING
@@ -50,7 +49,7 @@ class Piece:
             listing = provider.list_keys()
             keys = {key.id: key for key in listing.keys}
             counted = AccountSnapshot(account, management, (), keys)
-            now = services.clock.now() + (provider.skew() or timedelta(0))
+            now = InfobipClock(services.clock, provider).now()
             total = len(keys) if listing.complete else provider.count_keys()
             budget = Budget.of(slots_used(counted, now), services.policy, now, total)
             for _ in range(_MOST_ROUNDS):

@@ -111,7 +111,10 @@ class MemoryStore(MemoryAdmin):
                         record = self._find(secret_id)
                         _, version = self._value(record, CURRENT)
                         binary = (version.binary or b"").decode("latin-1")
-                        found[record.arn] = version.text or Secret(binary)
+                        content = version.text or Secret(binary)
+                        if self._learn is not None:
+                            self._learn(content.reveal())
+                        found[record.arn] = content
                     except SecretNotFound:
                         continue
                     except StoreError as error:

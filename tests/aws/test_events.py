@@ -115,9 +115,7 @@ def test_what_fails_at_once_is_tried_a_second_time(
     assert lost(caplog) == []
 
 
-def test_what_fails_twice_is_not_tried_again(
-    aws: FakeAws, bus: EventBridge, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_fails_twice_is_not_tried_again(aws: FakeAws, bus: EventBridge, caplog: pytest.LogCaptureFixture) -> None:
     aws.answers = [error("AccessDeniedException", "no identity-based policy allows events:PutEvents")]
     send(bus, 5)
     assert len(aws.requests) == 2

@@ -263,3 +263,48 @@ def test_a_replica_is_read_but_not_written(world: World) -> None:
     assert world.store.read_current(arn).text == Secret(OLD)
     with pytest.raises(StoreRejected, match="replica"):
         world.store.stage(arn, new_version(), Secret(NEW), ("AWSPENDING",))
+
+
+def test_many_values_are_read_at_once_by_arn(world: World) -> None:
+    arns = [world.create(f"s{number:02}", f"value-{number:02}") for number in range(45)]
+    found = world.store.read_many(arns)
+    assert {arn: revealed(found[arn]) for arn in arns} == {arn: f"value-{n:02}" for n, arn in enumerate(arns)}
+    assert set(found) == set(arns)
+    assert sorted(set(world.learned)) == sorted(f"value-{number:02}" for number in range(45))
+    assert world.store.read_many([]) == {}
+
+
+def test_a_binary_value_among_many_is_read_byte_by_byte(world: World) -> None:
+    arns = [world.create("a", OLD), world.create("b", OLD)]
+    world.put_binary("b")
+    found = world.store.read_many(arns)
+    assert [revealed(found[arn]) for arn in arns] == [OLD, "\x00\x01"]
+
+
+def test_one_without_a_value_is_left_out_of_many(world: World) -> None:
+    empty, full = world.create("a"), world.create("b", OLD)
+    gone = full.replace("secret:b", "secret:gone")
+    found = world.store.read_many([empty, full, gone])
+    assert {arn: revealed(content) for arn, content in found.items()} == {full: OLD}
+
+
+def test_one_that_can_not_be_read_stops_none_of_many(world: World) -> None:
+    arns = [world.create(f"s{number:02}", f"value-{number:02}") for number in range(25)]
+    world.delete("s07")
+    found = world.store.read_many(arns)
+    assert isinstance(found[arns[7]], StoreRejected)
+    assert "s07" in str(found[arns[7]])
+    assert sum(isinstance(content, Secret) for content in found.values()) == 24
+
+
+def test_many_are_read_as_they_are_current(world: World) -> None:
+    old, new = staged(world)
+    arn = world.store.describe("prod/sms").arn
+    assert revealed(world.store.read_many([arn])[arn]) == OLD
+    world.store.promote("prod/sms", new, old)
+    assert revealed(world.store.read_many([arn])[arn]) == NEW
+
+
+def revealed(content: object) -> str:
+    assert isinstance(content, Secret)
+    return content.reveal()

@@ -21,6 +21,7 @@ from rotator.core.model import (
     Key,
     Platform,
     Policy,
+    Reason,
     Resolution,
     SecretEntry,
     Skip,
@@ -148,13 +149,17 @@ def snap(
     *,
     others: Iterable[SecretEntry] = (),
     resolved: Mapping[str, Resolution | str] | None = None,
+    held: Mapping[tuple[str, str], Resolution | str] | None = None,
+    copies: Mapping[str, tuple[str, ...]] | None = None,
     skew: timedelta | None = None,
     complete: bool = True,
     password_age: timedelta | None = None,
 ) -> AccountSnapshot:
     """A snapshot.
 
-    :param resolved: secret names to what reading their unlabelled value gave; a text is the key that was found.
+    :param resolved: secret names to what reading their current value gave; a text is the key that was found.
+    :param held: the same for other versions, by secret name and short version name.
+    :param copies: by key, the secrets whose values were found to hold it, where they were searched.
     :param password_age: since when the management secret has not changed; ``None`` is not known.
     """
     management = SecretEntry(
@@ -165,6 +170,7 @@ def snap(
         last_changed=None if password_age is None else NOW - password_age,
     )
     found = {name: Resolution(it) if isinstance(it, str) else it for name, it in (resolved or {}).items()}
+    older = {at: Resolution(it) if isinstance(it, str) else it for at, it in (held or {}).items()}
     return AccountSnapshot(
         account=ACCOUNT,
         management=management,
@@ -172,6 +178,8 @@ def snap(
         keys={each.id: each for each in keys},
         others=tuple(others),
         resolutions={arn_of(name): resolution for name, resolution in found.items()},
+        held={(arn_of(name), vid(version)): resolution for (name, version), resolution in older.items()},
+        copies=copies or {},
         skew=skew,
         complete=complete,
     )
@@ -199,6 +207,8 @@ class Case:
     :param actions: in order, as :func:`say_action` says them.
     :param skipped: as :func:`say_skip` says them, in any order.
     :param alerts: as :func:`say_alert` says them, in any order.
+    :param overdue: as ``secret key``: what is long due, in any order. By default it is not compared: most rows are
+        about something else, their keys are due since whenever it suits them, and a property tells what is overdue.
     """
 
     name: str
@@ -210,6 +220,7 @@ class Case:
     secret: str | None = None
     policy: Policy = field(default=POLICY)
     now: datetime = NOW
+    overdue: tuple[str, ...] | None = None
 
     def plan(self) -> AccountPlan:
         """Plan it."""
@@ -221,10 +232,14 @@ class Case:
         said = (
             [say_action(action) for action in plan.actions],
             sorted(say_skip(skip) for skip in plan.skipped),
-            sorted(say_alert(alert) for alert in plan.alerts),
+            sorted(say_alert(alert) for alert in plan.alerts if alert.kind is not Reason.OVERDUE),
         )
         wanted = (list(self.actions), sorted(self.skipped), sorted(self.alerts))
         assert said == wanted, f"\nplanned: {said}\nwanted:  {wanted}"
+        if self.overdue is not None:
+            assert sorted(say_alert(alert) for alert in plan.alerts if alert.kind is Reason.OVERDUE) == sorted(
+                f"error overdue {late}" for late in self.overdue
+            )
         assert all(skip.detail for skip in plan.skipped), "whatever is left alone says why"
         assert all(alert.detail for alert in plan.alerts), "whatever is an alert says of what"
         return plan

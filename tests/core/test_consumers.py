@@ -63,8 +63,16 @@ CASES = (
     Case("the log lags behind the promotion", gated(reads(until=PROMOTED - SECOND)), (), WAITS, SAYS),
     Case("the grace is not over", gated(None, {**DUE, "v1": "PREVIOUS key:K1 retire:K1:+1s"})),
     Case("a hold stands", gated(None, hold="x"), (), ("s hold",)),
-    Case("the key is disabled already", gated(None, keys=(key(enabled=False), BOTH[1])), ("revoke key-not-active s K1@v1",)),
-    Case("its own end has come", gated(reads(BEFORE), keys=(key(left=0 * DAY), BOTH[1])), REVOKED),
+    Case(
+        "the key is disabled already",
+        gated(None, keys=(key(enabled=False), BOTH[1])),
+        ("revoke key-not-active s K1@v1",),
+    ),
+    Case(
+        "it has expired",
+        gated(reads(BEFORE), keys=(key(left=0 * DAY), BOTH[1])),
+        ("revoke key-not-active s K1@v1",),
+    ),
     Case("its own end is near", gated(reads(BEFORE), keys=(key(left=SECOND), BOTH[1])), (), WAITS, SAYS),
     Case(
         "a further grace is over",

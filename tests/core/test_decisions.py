@@ -43,6 +43,7 @@ def test_the_order_of_the_policy() -> None:
         "inconsistent",
         "foreign_rotation",
         "unadopted",
+        "unproven_label",
         "empty",
     ]
     assert [predicate.__name__ for predicate in ROTATE_WHEN] == [

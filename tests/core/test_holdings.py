@@ -8,12 +8,12 @@ from hypothesis import given
 
 from rotator.core.directory import Directory, Others
 from rotator.core.holdings import Holdings
-from rotator.core.labels import KeyName
+from rotator.core.labels import KeyName, key_name, parse_key_name, secret_id
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import AccountSnapshot, Policy, SecretEntry
 from rotator.core.planner import plan_account
 from rotator.core.secret_plan import make_view
-from tests.core.build import NOW, own, secret, snap, vid
+from tests.core.build import NOW, arn_of, secret, snap, vid
 from tests.core.test_planner_worlds import KEYS, messy, policies, tidy
 
 Told = dict[str, set[str]]
@@ -81,21 +81,24 @@ def test_a_plan_is_the_same_whoever_shares_what_it_looks_up(snapshot: AccountSna
 LONG = "x" * 300
 
 
-def test_secrets_are_found_by_a_keys_name() -> None:
-    entries = tuple(secret(name) for name in ("a", "a/b", "a", LONG, LONG + "y", "z"))
+def test_a_secret_is_found_by_a_keys_name() -> None:
+    entries = tuple(secret(name) for name in ("a", "a/b", LONG, LONG + "y", "z"))
     others = Others.of(entries)
 
-    def found(of: str) -> list[str]:
-        text = own(of, "v1")
-        name = KeyName(text.removesuffix(f"/rotator:default:{vid('v1')}"), "default", vid("v1"))
-        expected = sorted(entry.name for entry in entries if name.may_belong_to(entry.name))
-        assert sorted(entry.name for entry in others.named_like(name)) == expected
-        return expected
+    def found(name: str, id_of: str | None = None) -> str | None:
+        parsed = parse_key_name(key_name(name, arn_of(id_of or name), "default", vid("v1")))
+        assert parsed is not None
+        entry = others.named(parsed)
+        return entry.name if entry is not None else None
 
-    assert found("a") == ["a", "a"]
-    assert found("a/b") == ["a/b"]
-    assert found("b") == []
-    assert found(LONG) == [LONG, LONG + "y"]  # a name that was cut may be any of theirs
+    assert found("a") == "a"
+    assert found("a/b") == "a/b"
+    assert found("b") is None
+    assert found("a", "a/b") is None  # another secret's id
+    assert found(LONG) == LONG  # a name that is cut is told by its id
+    assert found(LONG + "y") == LONG + "y"
+    assert others.named(KeyName("a", "default", vid("v1"), None)) is None  # the older form tells no id
+    assert others.named(KeyName("a", "default", vid("v1"), "0" * 10)) is None
 
 
 def test_the_others_are_those_of_other_accounts() -> None:
@@ -108,13 +111,15 @@ def test_the_others_are_those_of_other_accounts() -> None:
     assert theirs in others
     assert mine not in others
     assert others.naming("K1") == (theirs,)
-    assert others.storing(vid("v1")) == (theirs,)
+    assert others.named(KeyName("t", "default", vid("v9"), secret_id(theirs.arn))) == theirs
+    assert others.named(KeyName("m", "default", vid("v9"), secret_id(mine.arn))) is None
     assert others.unlabelled() == (bare,)
     assert others.alone("K2", mine.arn)
     assert not others.alone("K1", mine.arn)
     alone = Others(Directory({"main": (mine,)}), "main")
     assert [*alone] == []
-    assert alone.naming("K1") == alone.storing(vid("v1")) == alone.unlabelled() == ()
+    assert alone.naming("K1") == alone.unlabelled() == ()
+    assert alone.named(KeyName("m", "default", vid("v1"), secret_id(mine.arn))) is None
     assert alone.alone("K1", mine.arn)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from rotator.cli.inventory_files import COLUMNS, inventory_csv, inventory_document
 from rotator.core.inventory import Inventory, KeyKind, KeyRow, SecretKind, take_inventory
+from rotator.core.labels import key_name
 from rotator.core.model import AccountSnapshot
 from rotator.manual import rotate_now
 from rotator.sandbox.faults import Fault, FaultKind
@@ -22,7 +23,7 @@ VERSION = "7a1c2f30-9b1d-4e0f-8a52-0123456789ab"
 
 
 def look(world: World) -> AccountSnapshot:
-    (snapshot,), _ = world.reconciler().snapshots(account="main")
+    (snapshot,), _ = world.reconciler().snapshots(account="main", history=True)
     return snapshot
 
 
@@ -42,7 +43,8 @@ def test_whose_each_key_is() -> None:
     plain = world.managed("prod/plain", adopted=False)
     hand = world.infobip.add_key(world.accounts["main"], "made by hand")
     other = world.infobip.add_key(world.accounts["main"], f"prod/sms/rotator:stage:{VERSION}")
-    orphan = world.infobip.add_key(world.accounts["main"], f"prod/sms/rotator:default:{VERSION}")
+    arn = world.store.peek("prod/sms").arn
+    orphan = world.infobip.add_key(world.accounts["main"], key_name("prod/sms", arn, "default", VERSION))
     stray = world.infobip.add_key(world.accounts["main"], f"prod/gone/rotator:default:{VERSION}")
     dead = world.infobip.add_key(world.accounts["main"], "dead")
     world.infobip.portal_disable(dead.id)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import string
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -18,10 +19,13 @@ from rotator.core.labels import (
     parse_key_name,
     parse_retire_label,
     retire_label,
+    secret_id,
 )
 
 KEY = "573711510E1C002E29679B12C7CB48AE"
 VERSION = "6f1c0f3e-6d8b-4b5c-9a43-0e0a2a3b1c4d"
+ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/sms/otp-AbCdEf"
+ID = "2e9325279d"
 ALNUM = string.ascii_letters + string.digits
 
 key_ids = st.text(ALNUM + "_-", min_size=1, max_size=128)
@@ -136,49 +140,87 @@ def test_a_retire_label_needs_a_time_that_can_be_told() -> None:
         retire_label(KEY, datetime.max.replace(tzinfo=UTC))
 
 
+def test_the_id_of_a_secret_is_of_its_whole_arn() -> None:
+    assert secret_id(ARN) == hashlib.sha256(ARN.encode()).hexdigest()[:10] == ID
+
+
+@pytest.mark.parametrize(
+    ("what", "other"),
+    [
+        ("the region", ARN.replace("eu-central-1", "eu-west-1")),
+        ("the partition", ARN.replace(":aws:", ":aws-cn:")),
+        ("the AWS account", ARN.replace("123456789012", "210987654321")),
+        ("the random suffix, after it was created again", ARN.replace("AbCdEf", "GhIjKl")),
+        ("nothing that can be encoded", ARN + "\ud800"),
+    ],
+)
+def test_a_secret_of_the_same_name_has_another_id(what: str, other: str) -> None:
+    name = parse_key_name(key_name("prod/sms/otp", ARN, "default", VERSION))
+    assert name is not None
+    assert name.is_for("prod/sms/otp", ARN), what
+    assert secret_id(other) != secret_id(ARN)
+    assert not name.is_for("prod/sms/otp", other)
+
+
 def test_key_name() -> None:
-    name = key_name("prod/sms/otp", "default", VERSION)
-    assert name == f"prod/sms/otp/rotator:default:{VERSION}"
-    assert parse_key_name(name) == KeyName("prod/sms/otp", "default", VERSION)
+    name = key_name("prod/sms/otp", ARN, "default", VERSION)
+    assert name == f"prod/sms/otp/rotator:default:{ID}:{VERSION}"
+    assert parse_key_name(name) == KeyName("prod/sms/otp", "default", VERSION, ID)
 
 
-@given(secret_names | tricky_names, deployments, version_ids, st.integers(107, 400))
+def test_a_key_name_of_the_older_form_is_for_no_secret() -> None:
+    """It tells no ARN: who holds such a key is proven by its value alone."""
+    name = parse_key_name(f"prod/sms/otp/rotator:default:{VERSION}")
+    assert name == KeyName("prod/sms/otp", "default", VERSION, None)
+    assert not name.is_for("prod/sms/otp", ARN)
+
+
+@given(secret_names | tricky_names, deployments, version_ids, st.integers(118, 400))
 def test_key_names_are_read_back(secret: str, deployment: str, version_id: str, limit: int) -> None:
-    name = key_name(secret, deployment, version_id, limit)
+    name = key_name(secret, ARN, deployment, version_id, limit)
     assert len(name) <= limit
-    assert name.endswith(f"/rotator:{deployment}:{version_id}")
+    assert name.endswith(f"/rotator:{deployment}:{ID}:{version_id}")
     parsed = parse_key_name(name)
     assert parsed is not None
-    assert (parsed.deployment, parsed.version_id) == (deployment, version_id)
+    assert (parsed.deployment, parsed.version_id, parsed.secret_id) == (deployment, version_id, ID)
     assert secret.startswith(parsed.secret)
     assert parsed.secret == secret or len(name) == limit
-    assert parsed.may_belong_to(secret, limit)
+    assert parsed.is_for(secret, ARN, limit)
 
 
 @given(st.text() | tricky_names)
 def test_what_parses_as_a_key_name_is_what_would_be_written(name: str) -> None:
     parsed = parse_key_name(name)
-    assert parsed is None or key_name(parsed.secret, parsed.deployment, parsed.version_id, len(name)) == name
+    if parsed is None:
+        return
+    ids = parsed.version_id if parsed.secret_id is None else f"{parsed.secret_id}:{parsed.version_id}"
+    assert name == f"{parsed.secret}/rotator:{parsed.deployment}:{ids}"
+    written = key_name(parsed.secret, ARN, parsed.deployment, parsed.version_id, limit=len(name) + 11)
+    assert written == f"{parsed.secret}/rotator:{parsed.deployment}:{ID}:{parsed.version_id}"
 
 
 @given(secret_names, secret_names, version_ids)
-def test_a_name_belongs_where_it_would_be_written_and_nowhere_else(one: str, other: str, version_id: str) -> None:
-    parsed = parse_key_name(key_name(one, "default", version_id))
+def test_a_name_is_for_the_secret_it_would_be_written_for(one: str, other: str, version_id: str) -> None:
+    parsed = parse_key_name(key_name(one, ARN, "default", version_id))
     assert parsed is not None
-    same = key_name(one, "default", version_id) == key_name(other, "default", version_id)
-    assert parsed.may_belong_to(other) is same
+    same = key_name(one, ARN, "default", version_id) == key_name(other, ARN, "default", version_id)
+    assert parsed.is_for(other, ARN) is same
 
 
 def test_a_shorter_beginning_is_another_secret() -> None:
-    room = KEY_NAME_LIMIT - len(f"/rotator:default:{VERSION}")
-    assert not KeyName("prod/sms", "default", VERSION).may_belong_to("prod/sms/otp")
-    assert not KeyName("prod/sms/otp", "default", VERSION).may_belong_to("prod/sms")
-    assert not KeyName("prod/sms", "default", VERSION).may_belong_to("")
-    assert KeyName("x" * room, "default", VERSION).may_belong_to("x" * room)
-    assert KeyName("x" * room, "default", VERSION).may_belong_to("x" * room + "more")
-    assert not KeyName("x" * (room - 1), "default", VERSION).may_belong_to("x" * room)
-    assert not KeyName("x" * (room - 1), "default", VERSION).may_belong_to("x" * room + "more")
-    assert not KeyName("x" * (room + 1), "default", VERSION).may_belong_to("x" * (room + 1))
+    room = KEY_NAME_LIMIT - len(f"/rotator:default:{ID}:{VERSION}")
+
+    def is_for(secret: str, other: str) -> bool:
+        return KeyName(secret, "default", VERSION, ID).is_for(other, ARN)
+
+    assert not is_for("prod/sms", "prod/sms/otp")
+    assert not is_for("prod/sms/otp", "prod/sms")
+    assert not is_for("prod/sms", "")
+    assert is_for("x" * room, "x" * room)
+    assert is_for("x" * room, "x" * room + "more")
+    assert not is_for("x" * (room - 1), "x" * room)
+    assert not is_for("x" * (room - 1), "x" * room + "more")
+    assert not is_for("x" * (room + 1), "x" * (room + 1))
 
 
 @pytest.mark.parametrize(
@@ -192,6 +234,12 @@ def test_a_shorter_beginning_is_another_secret() -> None:
         f"prod/rotator:default:{VERSION[:31]}",
         f"prod/rotator:default:{'a' * 65}",
         f"prod/rotator:default:{VERSION}:x",
+        f"prod/rotator:default:{ID}:{VERSION}:x",
+        f"prod/rotator:default:{ID}",
+        f"prod/rotator:default:{ID[:9]}:{VERSION}",
+        f"prod/rotator:default:{ID}0:{VERSION}",
+        f"prod/rotator:default:{ID.upper()}:{VERSION}",
+        f"prod/rotator:default::{VERSION}",
         f"prod/rotator::{VERSION}",
         f"prod/rotator:-x:{VERSION}",
         f"prod/rotator:{'d' * 33}:{VERSION}",
@@ -212,16 +260,16 @@ def test_other_names_are_no_key_names(name: str) -> None:
         ("prod", "a:b", VERSION, 255, "deployment"),
         ("prod", "default", "short", 255, "version id"),
         ("prod", "default", VERSION + "/", 255, "version id"),
-        ("prod", "default", VERSION, len(f"/rotator:default:{VERSION}"), "no room"),
+        ("prod", "default", VERSION, len(f"/rotator:default:{ID}:{VERSION}"), "no room"),
     ],
 )
 def test_key_name_refuses(secret: str, deployment: str, version_id: str, limit: int, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        key_name(secret, deployment, version_id, limit)
+        key_name(secret, ARN, deployment, version_id, limit)
 
 
 def test_the_longest_tail_leaves_room_for_a_name_that_tells_something() -> None:
-    name = key_name("x" * 512, "d" * 32, "a" * 64)
+    name = key_name("x" * 512, ARN, "d" * 32, "a" * 64)
     assert len(name) == KEY_NAME_LIMIT
-    assert name.startswith("x" * 149 + "/rotator:")
+    assert name.startswith("x" * 138 + "/rotator:")
     assert is_deployment("d" * 32)

@@ -26,6 +26,8 @@ def not_due(name: str, left: timedelta, **tags: str) -> Case:
 
 
 SHUT = "Mon 08:00-09:00 UTC"
+OTHER = secret("other", {"v1": "CURRENT key:O"})
+"""Its key ``O`` is found, so that the account is the right one."""
 
 WHEN = (
     Case("a young key needs nothing", snap([secret("s")], [key()])),
@@ -44,7 +46,11 @@ WHEN = (
         "a key without validFrom: a second before",
         snap([secret("s", validity="40d", rotate_before="0.25")], [key(left=10 * DAY + SECOND, age=None)]),
     ),
-    Case("a key without validTo never expires", snap([secret("s")], [key(left=None, age=5000 * DAY)])),
+    Case(
+        "a key without validTo never expires, which is a warning",
+        snap([secret("s")], [key(left=None, age=5000 * DAY)]),
+        alerts=("warning no-expiry s K1",),
+    ),
     Case("a key without any time", snap([secret("s", max_age="30d")], [key(left=None, age=None)])),
     due("a second before its end it is expiring", SECOND),
     Case("at its end it is expired", snap([secret("s")], [lived(0 * DAY)]), actions=("rotate expired s K1@v1",)),
@@ -71,8 +77,8 @@ WHEN = (
         actions=("rotate key-disabled s K1@v1",),
     ),
     Case(
-        "not listed by Infobip",
-        snap([secret("s", scopes="sms:manage")]),
+        "not found at Infobip, while another one is",
+        snap([secret("s", scopes="sms:manage"), OTHER], [key("O")]),
         actions=("rotate key-missing s K1@v1",),
     ),
     Case(
@@ -142,7 +148,10 @@ WHEN = (
     *(
         Case(
             f"made and not stored, {why}: goes on with it",
-            snap([secret("s", versions, scopes="a")], [key("K2", age=MINUTE, name=own("s", "v2"), readable=True)]),
+            snap(
+                [secret("s", versions, scopes="a"), OTHER],
+                [key("O"), key("K2", age=MINUTE, name=own("s", "v2"), readable=True)],
+            ),
             actions=(f"resume {reason} s K2@v2",),
         )
         for why, versions, reason in (
@@ -157,6 +166,7 @@ WHEN = (
             [lived(DAY), key("K2", age=MINUTE, name=own("s", "v2"), readable=True)],
         ),
         actions=("rotate expiring s K1@v1",),
+        alerts=("warning foreign-key t K2",),
     ),
     Case(
         "made and not stored, but before the current key: an orphan",
@@ -189,8 +199,8 @@ def test_an_old_key_is_due_by_its_age_and_must_be_done_by_its_end() -> None:
 
 
 def test_a_broken_key_is_due_at_once() -> None:
-    for broken in (key(enabled=False), key("K9")):
-        (action,) = planned(broken, scopes="a")
+    for found in ([key(enabled=False), key("O")], [key("O")]):
+        (action,) = Case("", snap([secret("s", scopes="a"), OTHER], found)).plan().actions
         assert (action.due_at, action.deadline) == (NOW, NOW)
 
 

@@ -28,48 +28,91 @@ def revocations(count: int) -> tuple[str, ...]:
     return tuple(f"revoke grace-over s{number:02} O{number:02}@v1" for number in range(count))
 
 
-def guarded(count: int) -> tuple[str, ...]:
-    return tuple(f"s{number:02} mass-revocation" for number in range(count))
+def longest_due(snapshot: AccountSnapshot, *names: str) -> AccountSnapshot:
+    """The same, where the keys of these secrets are due longer than the rest, the first one longest."""
+    versions = {
+        name: {"v2": f"CURRENT key:N{name[1:]}", "v1": f"PREVIOUS key:O{name[1:]} retire:O{name[1:]}:-{hours}h"}
+        for name, hours in zip(names, range(20, 0, -1), strict=False)
+    }
+    secrets = (
+        secret(entry.name, versions[entry.name]) if entry.name in versions else entry for entry in snapshot.secrets
+    )
+    return replace(snapshot, secrets=tuple(secrets))
+
+
+def with_orphans(snapshot: AccountSnapshot, count: int) -> AccountSnapshot:
+    """The same, with keys that were created for ``s00`` and never stored."""
+    orphans = {f"Z{n}": key(f"Z{n}", name=own("s00", f"z{n}")) for n in range(count)}
+    return replace(snapshot, keys={**snapshot.keys, **orphans})
 
 
 MASS = "error mass-revocation - -"
 MASS_REVOCATION = (
     Case("5 of 10: no more than 5 are never too many", revoking(5, 10), actions=revocations(5)),
     Case("6 of 24: a quarter", revoking(6, 24), actions=revocations(6)),
-    Case("6 of 23: more than a quarter", revoking(6, 23), skipped=guarded(6), alerts=(MASS,)),
+    Case(
+        "6 of 23: more than a quarter, so one waits for the next sweep",
+        revoking(6, 23),
+        actions=revocations(5),
+        skipped=("s05 revocation-limit",),
+        alerts=(),
+    ),
+    Case(
+        "the longest overdue go first",
+        longest_due(revoking(7, 23), "s06", "s03"),
+        actions=("revoke grace-over s06 O06@v1", "revoke grace-over s03 O03@v1", *revocations(3)),
+        skipped=("s04 revocation-limit", "s05 revocation-limit"),
+    ),
     Case("6 of 12, forced", revoking(6, 12), actions=revocations(6), force=True),
     Case(
-        "orphans count, and wait too",
-        replace(
-            revoking(5, 16),
-            keys={**revoking(5, 16).keys, "Z": key("Z", name=own("s00", "v8"))},
-        ),
-        skipped=(*guarded(5), "s00 mass-revocation")[1:],
+        "an orphan counts, and goes after what is due: it waits for the next sweep",
+        with_orphans(revoking(5, 16), 1),
+        actions=revocations(5),
+    ),
+    Case(
+        "orphans get what is left of the limit",
+        with_orphans(revoking(4, 16), 2),
+        actions=(*revocations(4), "revoke orphan s00 Z0@z0"),
+    ),
+    Case(
+        "more orphans than a sweep may revoke: none of them, and what is due goes on",
+        with_orphans(revoking(2, 12), 6),
+        actions=revocations(2),
+        skipped=("s00 mass-revocation",),
         alerts=(MASS,),
+    ),
+    Case(
+        "more orphans than a sweep may revoke, forced",
+        with_orphans(revoking(2, 12), 6),
+        force=True,
+        actions=(*revocations(2), *(f"revoke orphan s00 Z{n}@z{n}" for n in range(6))),
     ),
     Case(
         "dead keys cost nothing and do not count",
         revoking(5, 10, secret("t", {"v2": "CURRENT key:N00", "v1": "key:gone retire:gone:-1d"})),
-        actions=(*revocations(5)[:0], "revoke key-not-active t gone@v1", *revocations(5)),
+        actions=("revoke key-not-active t gone@v1", *revocations(5)),
         alerts=("warning shared-key s00 N00", "warning shared-key t N00"),
     ),
     Case(
-        "nothing at all is revoked then, the dead ones' labels neither; the rest goes on",
+        "the limit is for revocations only: the rest goes on",
         revoking(
             6,
             23,
             secret("t", {"v2": "CURRENT key:off", "v1": "key:gone retire:gone:-1d", "v0": "PREVIOUS key:X00"}),
         ),
-        actions=("retire superseded t X00@v0", "rotate key-disabled t off@v2"),
-        skipped=guarded(6),
-        alerts=(MASS,),
+        actions=(
+            "retire superseded t X00@v0",
+            "rotate key-disabled t off@v2",
+            "revoke key-not-active t gone@v1",
+            *revocations(5),
+        ),
+        skipped=("s05 revocation-limit",),
     ),
     Case(
         "--secret does not hide how many there are",
         revoking(6, 23),
-        secret="s03",
-        skipped=("s03 mass-revocation",),
-        alerts=(MASS,),
+        secret="s05",
+        skipped=("s05 revocation-limit",),
     ),
 )
 
@@ -138,7 +181,13 @@ MASS_MISSING = (
         skipped=tuple(f"s{n:02} mass-missing" for n in range(6)),
         alerts=("error mass-missing - -",),
     ),
-    Case("all of two: accidents happen", missing(2, 2), actions=missing_rotations(2)),
+    Case(
+        "the only one: another account's list",
+        missing(1, 1),
+        skipped=("s00 mass-missing",),
+        alerts=("error mass-missing - -",),
+    ),
+    Case("one of two: accidents happen", missing(1, 2), actions=missing_rotations(1)),
 )
 
 SKEW = "error clock-skew - -"
@@ -170,11 +219,13 @@ def test_a_wrong_clock_is_the_accounts_error(skew: timedelta, words: str) -> Non
 
 def test_nothing_is_forced_that_nobody_asks_to_force() -> None:
     assert plan_account(revoking(6, 23), POLICY, NOW) == plan_account(revoking(6, 23), POLICY, NOW, force=False)
-    assert plan_account(revoking(6, 23), POLICY, NOW).actions == ()
+    assert len(plan_account(revoking(6, 23), POLICY, NOW).actions) == 5
 
 
 def test_the_guards_say_how_many_of_how_many() -> None:
-    (alert,) = Case("", revoking(6, 23)).plan().alerts
-    assert alert.detail.startswith("6 of 23 enabled keys would be revoked at once, more than 25%")
+    (alert,) = Case("", with_orphans(revoking(2, 12), 6)).plan().alerts
+    assert alert.detail.startswith("6 of 18 active keys look like orphans, more than a sweep may revoke (5)")
     (alert,) = Case("", missing(6, 23)).plan().alerts
-    assert alert.detail.startswith("6 of 23 managed keys are not listed")
+    assert alert.detail.startswith("6 of 23 managed keys are not found at Infobip")
+    (skip,) = Case("", revoking(6, 23)).plan().skipped
+    assert skip.detail == "revoking key O05 waits for the next sweep: one sweep revokes 5 keys at most"

@@ -68,6 +68,7 @@ BLOCKED = (
         secret("t", {"v1": "CURRENT key:gone"}),
         resolved={"t": "K1"},
         actions=("label mislabelled t K1@v1",),
+        alerts=("warning unproven-label t gone",),
     ),
     kept(
         "another secret holds it in a value that can't be read as tagged",
@@ -103,6 +104,7 @@ BLOCKED = (
         secret("t", {"v2": "CURRENT key:T2", "v1": "PREVIOUS key:K1 retire:K1:+1d"}),
         keys=[key("T2")],
         skipped=("s shared-key",),
+        alerts=("warning shared-key s K1",),
     ),
     with_due(
         "another secret held it too, and its grace there is over this second: whoever comes first",
@@ -115,6 +117,7 @@ BLOCKED = (
         secret("t", {"v2": "CURRENT key:T2", "v1": "PREVIOUS key:K1 retire:K1:+1s"}),
         keys=[key("T2")],
         skipped=("s shared-key",),
+        alerts=("warning shared-key s K1",),
     ),
     with_due(
         "another secret held it too, and no label says yet until when its grace is",
@@ -122,11 +125,13 @@ BLOCKED = (
         keys=[key("T2")],
         actions=("retire superseded t K1@v1",),
         skipped=("s shared-key",),
+        alerts=("warning shared-key s K1",),
     ),
     with_due(
         "a secret of another account held it too",
         others=[secret("t", {"v2": "CURRENT key:T2", "v1": "PREVIOUS key:K1 retire:K1:+1d"}, account="other")],
         skipped=("s shared-key",),
+        alerts=("warning shared-key s K1",),
     ),
     with_due(
         "a secret of another account that nobody asked about",

@@ -73,21 +73,38 @@ ADOPTION = (
         alerts=("error unadopted s -",),
     ),
     Case(
-        "labelled with a key that is not listed, while its value is another one: mended before anything else",
+        "labelled with a key that is not found, while its value is another one: corrected before anything else",
         snap(
             [secret("s", {"v1": "CURRENT key:K9", "v0": "PREVIOUS key:K0 retire:K0:-1d"}, scopes="a")],
             [key(left=DAY), key("K0")],
             resolved={"s": "K1"},
         ),
         actions=("label mislabelled s K1@v1",),
+        alerts=("warning unproven-label s K9",),
     ),
     Case(
-        "labelled with a key that is listed: its value is not asked for",
+        "labelled with a key that is found, while its value is another one: the value decides",
         snap([secret("s", {"v1": "CURRENT key:K9"})], [key(), key("K9")], resolved={"s": "K1"}),
+        actions=("label mislabelled s K1@v1",),
+        alerts=("warning unproven-label s K9",),
     ),
     Case(
-        "labelled with a key that is not listed, and its value is that key",
-        snap([secret("s", {"v1": "CURRENT key:K9"}, scopes="a")], resolved={"s": "K9"}),
+        "labelled with a key that is found, while its value is no key: skipped",
+        snap(
+            [secret("s", {"v1": "CURRENT key:K1", "v0": "PREVIOUS key:K0 retire:K0:-1h"})],
+            [key(left=DAY), key("K0")],
+            resolved={"s": Resolution(None, "its value is no key", known_foreign=True)},
+        ),
+        skipped=("s unproven-label",),
+        alerts=("error unproven-label s K1",),
+    ),
+    Case(
+        "labelled with a key that is not found, and its value is that key",
+        snap(
+            [secret("s", {"v1": "CURRENT key:K9"}, scopes="a"), secret("t", {"v1": "CURRENT key:T"})],
+            [key("T")],
+            resolved={"s": "K9"},
+        ),
         actions=("rotate key-missing s K9@v1",),
     ),
 )
@@ -111,7 +128,7 @@ SUPERSEDED = (
         actions=("retire superseded s K1@v2", "retire superseded s K2@v1"),
     ),
     Case(
-        "even a superseded key that does not live any more: its labels go by the same way",
+        "a superseded key that is not found: it gets a retire label first, in case the list is wrong",
         snap([secret("s", {"v2": "CURRENT key:K2", "v1": "PREVIOUS key:K1"})], [key("K2")]),
         actions=("retire superseded s K1@v1",),
     ),

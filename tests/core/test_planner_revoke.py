@@ -24,7 +24,12 @@ TIME = (
     one("the moment its grace is over", {**DUE, "v1": "PREVIOUS key:K1 retire:K1:+0s"}, BOTH, REVOKED),
     one("long after its grace was over", {**DUE, "v1": "PREVIOUS key:K1 retire:K1:-900d"}, BOTH, REVOKED),
     one("without the key's own label, its retire label is enough", {**DUE, "v1": "retire:K1:-1h"}, BOTH, REVOKED),
-    one("its end has come, it is still enabled", DUE, [key(left=-DAY), key("K2")], REVOKED),
+    one(
+        "expired, and still enabled: only its labels go",
+        DUE,
+        [key(left=-DAY), key("K2")],
+        "revoke key-not-active s K1@v1",
+    ),
     one(
         "two retire labels: the later one counts",
         {**DUE, "v1": "PREVIOUS key:K1 retire:K1:-1h retire:K1:+1s"},
@@ -59,7 +64,12 @@ TIME = (
 )
 
 DEAD = (
-    one("disabled by somebody: its labels go at once", DUE, [key(enabled=False), key("K2")], "revoke key-not-active s K1@v1"),
+    one(
+        "disabled by somebody: its labels go at once",
+        DUE,
+        [key(enabled=False), key("K2")],
+        "revoke key-not-active s K1@v1",
+    ),
     one(
         "disabled within its grace: its labels go at once",
         {**DUE, "v1": "PREVIOUS key:K1 retire:K1:+9d"},
@@ -76,9 +86,15 @@ DEAD = (
         window="Mon 08:00-09:00 UTC",
     ),
     Case(
-        "neither it nor the key in use is listed: that may be another account's list, and its labels stay",
-        snap([secret("s", DUE, scopes="a")]),
+        "neither it nor the key in use is found: that may be another account's list, and its labels stay",
+        snap([secret("s", DUE, scopes="a"), secret("t", {"v1": "CURRENT key:T"})], [key("T")]),
         actions=("rotate key-missing s K2@v2",),
+    ),
+    Case(
+        "no key of the account is found: another account's list, and nothing is done by it",
+        snap([secret("s", DUE, scopes="a")]),
+        skipped=("s mass-missing", "s mass-missing"),
+        alerts=("error mass-missing - -",),
     ),
     Case(
         "not listed by a listing that does not add up: not taken for gone",

@@ -11,7 +11,7 @@ from rotator.core.emergencies import emergency_version_id
 from rotator.core.labels import key_name
 from rotator.core.model import Key
 from tests.core.build import DAY, HOUR, MINUTE, NOW, PLATFORM, SECOND, Case, arn_of, key, own, secret, snap
-from tests.core.test_planner import due, lived
+from tests.core.test_planner import OTHER, due, lived
 
 SHUT = "Mon 08:00-09:00 UTC"
 """Shut since this very second, open again in 7 days less an hour."""
@@ -43,8 +43,8 @@ WAITS = (
         actions=("rotate expiring s K1@v1",),
     ),
     Case(
-        "not listed, and no tag says what it could do",
-        snap([secret("s")]),
+        "not found, and no tag says what it could do",
+        snap([secret("s"), OTHER], [key("O")]),
         skipped=("s no-scopes",),
         alerts=("error no-scopes s K1",),
     ),
@@ -261,7 +261,7 @@ BROKEN = (
         snap(
             [secret("s", {"v1": "CURRENT key:K1", "v9": "key:R3"})], [CUT_OFF, *(brief(f"R{n}", M) for n in range(4))]
         ),
-        actions=("retire superseded s R3@v9", "rotate key-disabled s K1@v1"),
+        actions=("rotate key-disabled s K1@v1", "revoke key-not-active s R3@v9"),
     ),
     broken(
         "a rejection from the future does not count",
@@ -331,7 +331,11 @@ WINDOWS = (
         actions=("rotate max-age s K1@v1",),
     ),
     *(
-        Case(f"{why}: waits for no window", snap([secret("s", window=SHUT, scopes="a")], keys), actions=(action,))
+        Case(
+            f"{why}: waits for no window",
+            snap([secret("s", window=SHUT, scopes="a"), OTHER], [*keys, key("O")]),
+            actions=(action,),
+        )
         for why, keys, action in (
             ("expired", [lived(0 * DAY)], "rotate expired s K1@v1"),
             ("disabled", [key(enabled=False)], "rotate key-disabled s K1@v1"),

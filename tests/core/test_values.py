@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from rotator.core import values
 from rotator.core.secret import Secret
-from rotator.core.values import changed_fields, decode, encode_replacement, possible_keys, recorded_key_id
+from rotator.core.values import (
+    changed_fields,
+    contains,
+    decode,
+    encode_replacement,
+    others_fields,
+    possible_keys,
+    recorded_key_id,
+)
 from rotator.errors import BadSecretValue
 
 OLD = "0123456789abcdef0123456789abcdef-11111111-2222-3333-4444-555555555555"
@@ -209,3 +217,92 @@ def test_keys_are_found_where_a_value_cannot_be_read(text: str, keys: list[str])
 def test_fields_that_differ_are_named_and_never_shown(one: str, other: str, names: tuple[str, ...]) -> None:
     assert changed_fields(Secret(one), Secret(other)) == names
     assert changed_fields(Secret(other), Secret(one)) == names
+
+
+# ---- who holds a key ------------------------------------------------------------------------------------------------
+
+ESCAPED = "".join(f"\\u{ord(letter):04x}" for letter in OLD)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        OLD,
+        f"{OLD}\n",
+        f"export API_KEY={OLD}; export X=1",
+        f'{{"api_key": "{OLD}"}}',
+        f'{{"api_key": "{NEW}", "old_key": "{OLD}"}}',
+        f'{{"a": {{"b": [1, {{"c": "App {OLD}"}}]}}}}',
+        f'{{"{OLD}": 1}}',
+        f'["{OLD}"]',
+        f'{{"a": "{ESCAPED}"}}',
+        f'{{"{ESCAPED}": 1}}',
+        f'{{"a": "broken {OLD}',
+        OLD.encode("utf-16-le").decode("latin-1"),
+        "\x00\x01\xff" + OLD + "\x00",
+        "\xff\xfe" + OLD.encode("utf-16-le").decode("latin-1"),
+        f'{{"a": "{OLD}", "a": "{NEW}"}}',
+    ],
+)
+def test_a_key_is_found_wherever_it_stands(content: str) -> None:
+    assert contains(Secret(content), Secret(OLD))
+    assert not contains(Secret(content.replace(OLD, "x")), Secret(NEW + "0"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", NEW, f'{{"api_key": "{NEW}"}}', OLD[:-1], OLD[1:], f'{{"a": "{OLD[:30]}", "b": "{OLD[30:]}"}}', "[" * 100_000],
+)
+def test_another_value_holds_it_not(content: str) -> None:
+    assert not contains(Secret(content), Secret(OLD))
+
+
+def test_no_key_stands_nowhere() -> None:
+    assert not contains(Secret(OLD), Secret(""))
+    assert not contains(Secret(""), Secret(""))
+
+
+@given(json_values, st.text(min_size=1))
+def test_what_stands_in_a_json_value_is_found_however_it_is_spelt(around: Any, wanted: str) -> None:
+    for ascii_only in (True, False):
+        assert contains(Secret(json.dumps([around, {"k": wanted}], ensure_ascii=ascii_only)), Secret(wanted))
+        assert contains(Secret(json.dumps({wanted: around}, ensure_ascii=ascii_only)), Secret(wanted))
+
+
+# ---- fields that somebody else filled -------------------------------------------------------------------------------
+
+STAMP = "2026-12-01T10:00:00Z"
+OTHERS: tuple[tuple[str, dict[str, Any], tuple[str, ...]], ...] = (
+    ("as the rotator wrote it", {"key_id": KEY_ID, "expires_at": STAMP, "base_url": URL}, ()),
+    ("none of them", {}, ()),
+    ("the same URL, spelt otherwise", {"base_url": URL.upper() + "/"}, ()),
+    ("the same moment, in another zone", {"expires_at": "2026-12-01T11:00:00+01:00"}, ()),
+    ("another key id", {"key_id": "shop-7"}, ("key_id",)),
+    ("another time", {"expires_at": "2027-01-01T00:00:00Z"}, ("expires_at",)),
+    ("something that is no time", {"expires_at": "never"}, ("expires_at",)),
+    ("another URL", {"base_url": "https://proxy.example.com"}, ("base_url",)),
+    ("all of them", {"key_id": "a", "expires_at": "b", "base_url": "c"}, ("key_id", "expires_at", "base_url")),
+    ("null in all of them", {"key_id": None, "expires_at": None, "base_url": None}, ()),
+)
+
+
+@pytest.mark.parametrize(("what", "more", "expected"), OTHERS, ids=[row[0] for row in OTHERS])
+def test_fields_that_somebody_else_filled_are_named(what: str, more: dict[str, Any], expected: tuple[str, ...]) -> None:
+    text = Secret(json.dumps({"api_key": OLD, **more}))
+    assert others_fields(text, "api_key", KEY_ID, END, URL) == expected
+    assert others_fields(text, "api_key", KEY_ID, END.replace(microsecond=7), URL) == expected
+
+
+def test_a_time_in_the_value_of_a_key_that_never_expires() -> None:
+    text = Secret(json.dumps({"api_key": OLD, "expires_at": STAMP}))
+    assert others_fields(text, "api_key", KEY_ID, None, URL) == ("expires_at",)
+
+
+@pytest.mark.parametrize("text", ["", OLD, "[1]", '{"key_id": "x"', '{"key_id": "x", "key_id": "y"}'])
+def test_what_is_no_object_has_no_such_fields(text: str) -> None:
+    assert others_fields(Secret(text), "api_key", KEY_ID, END, URL) in ((), ("key_id",))
+
+
+def test_the_keys_own_field_is_not_somebody_elses() -> None:
+    text = Secret(json.dumps({"key_id": OLD}))
+    assert others_fields(text, "key_id", KEY_ID, END, URL) == ()
