@@ -111,13 +111,16 @@ class SecretsManagerStore:
         for start in range(0, len(secret_ids), _BATCH):
             batch = secret_ids[start : start + _BATCH]
             try:
-                found |= self._read_batch(batch)
+                found |= self.read_batch(batch)
             except StoreError:
                 found |= {arn: content for arn in batch if (content := self._read_content(arn)) is not None}
         return found
 
-    def _read_batch(self, arns: Sequence[str]) -> dict[str, Secret | StoreError]:
-        """:raises StoreError: the call as a whole failed."""
+    def read_batch(self, arns: Sequence[str]) -> dict[str, Secret | StoreError]:
+        """The same for 20 at most, in one call.
+
+        :raises StoreError: the call as a whole failed.
+        """
         raw = self._call("BatchGetSecretValue", "", {"SecretIdList": list(arns)})
         found: dict[str, Secret | StoreError] = {}
         for value in raw.pop("SecretValues", ()):
