@@ -167,7 +167,7 @@ class Slots:
         A rotation that can't be done in time takes no slot from the others.
 
         :param expiries: the last sweep for each, sorted.
-        :param started: how many others start in this sweep; then none of these does. ``None``: this sweep is still open.
+        :param started: how many others start in this sweep, if none of these does; ``None``: these may start in it.
         :returns: indices into ``expiries``.
         """
         free, ahead = list(self.today[: self.a_day]), self.broken
@@ -306,12 +306,14 @@ class _Schedule:
         self._taken = [0] * (self._sweeps + slots.period)
         for sweep in range(slots.period):
             self._taken[sweep] = sum(free > sweep for free in slots.today) + slots.broken - only_today
-        self._opened = {one.window: self._open_sweeps(one.window) for one in rotations if one.window is not None}
+        windows = {one.window for one in rotations if one.window is not None}
+        self._opened = {window: self._open_sweeps(window) for window in windows}
 
     def start_now(self) -> list[_Rotation]:
         """Those that start in this sweep, the earliest expiry first."""
         due = [one for one in self._rotations if one.due]
-        needed, closed = [], []
+        needed: list[_Rotation] = []
+        closed: list[_Rotation] = []
         for one in self._assign(one for one in self._rotations if not one.due):
             (needed if self._is_open(one.window, 0) else closed).append(one)
         needed += self._assign(closed, windows=False)
@@ -366,12 +368,9 @@ class _Schedule:
                     if not queue:
                         del waiting[window]
                 self._take(sweep, room - free)
-            if not waiting:
-                sweep = min(sweep - 1, pending[-1][0]) if pending else 0
-            elif free <= 0:
-                sweep = self._full_from(sweep) - self._slots.period
-            else:
-                sweep -= 1
+            sweep = max(0, self._full_from(sweep) - self._slots.period if free <= 0 else sweep - 1)
+            coming = [self._last_open(window, sweep) for window in waiting]
+            sweep = max([*coming, min(sweep, pending[-1][0])] if pending else coming, default=0)
         unassigned += [entry[-1] for entry in pending]
         return unassigned + [entry[-1] for queue in waiting.values() for entry in queue]
 
@@ -404,6 +403,10 @@ class _Schedule:
             return True
         opened = self._opened[window]
         return opened[sweep] > (opened[sweep - 1] if sweep else 0)
+
+    def _last_open(self, window: Window | None, sweep: int) -> int:
+        """The last sweep up to that one at which a window is open; 0 if there is none after this sweep."""
+        return sweep if window is None else bisect_left(self._opened[window], self._opened[window][sweep])
 
     def _left(self, sweep: int) -> Callable[[Window | None], int]:
         """How many sweeps before that one a window has."""
@@ -446,8 +449,8 @@ def _early(rotations: Sequence[_Rotation], slots: Slots) -> Callable[[_Rotation]
         assert expires_at is not None
         _, _, count, until = tightest[bisect_left(by_last, (one.last, expires_at))]
         detail = (
-            f"{human_duration(expires_at - slots.now)} left; {count} keys expire by {until:%d %b}, and the quota allows "
-            f"{slots.a_day} a day"
+            f"{human_duration(expires_at - slots.now)} left; {count} keys expire by {until:%d %b}, "
+            f"and the quota allows {slots.a_day} a day"
         )
         if one.window is not None:
             detail += "; its window opens too late"
