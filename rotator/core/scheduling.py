@@ -318,7 +318,13 @@ class _Schedule:
             (needed if self._is_open(one.window, 0) else closed).append(one)
         needed += self._assign(closed, windows=False)
         room = self._room(0)
-        needed = [one for one in needed if one.able] + self._assign(due)
+        needed += self._assign(due)
+        if len(needed) > room:  # too many: what has to start later today need not wait for it to be due
+            today = {one for one in self._rotations if one.last < self._slots.period}.difference(needed)
+            can_start = {one for one in today if self._is_open(one.window, 0)}
+            needed += can_start
+            room = max(room, self._slots.free_now - len(today - can_start))
+        needed = [one for one in needed if one.able]
         chosen = sorted(needed, key=_rank)[:room]
         can_wait = set(due).difference(needed)
         chosen += sorted(can_wait, key=_rank)[: room - len(chosen)]
