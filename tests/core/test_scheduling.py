@@ -158,7 +158,7 @@ def test_a_due_rotation_waits_for_its_window_if_there_is_time() -> None:
     assert [(skip.secret, skip.reason) for skip in plan.skipped] == [(name, Reason.WINDOW) for name in names(3, "due")]
 
 
-# ---- not in time -------------------------------------------------------------------------------------------------------
+# ---- not in time -----------------------------------------------------------------------------------------------------
 
 
 def test_what_can_not_be_done_in_time_is_an_alert_now() -> None:
@@ -206,7 +206,7 @@ def test_a_first_key_without_a_slot_is_no_alert() -> None:
     assert late(planned(([secret("x", {}, scopes="sms:manage")], made))) is None
 
 
-# ---- slots and times --------------------------------------------------------------------------------------------------
+# ---- slots and times ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

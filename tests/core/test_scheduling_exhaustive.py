@@ -138,7 +138,7 @@ def test_a_due_rotation_waits_for_a_window_later_today() -> None:
 
 
 def test_what_expires_first_goes_first_before_it_is_due() -> None:
-    """Two slots are left today: one key expires today, and is due in some hours; two that expire later must go today, too."""
+    """Two slots are left today: one key expires today and is due in some hours; two that expire later must go too."""
     fleet = Fleet(Policy(daily_limit=3, reserve=0))
     fleet.add("made", NOW + 60 * DAY, NOW - HOUR)
     fleet.add("soon", NOW + 20 * HOUR, NOW - 60 * DAY, rotate_before="12h", grace="1h")

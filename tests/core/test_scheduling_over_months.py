@@ -183,7 +183,7 @@ def test_150_keys_with_one_expiry_date_and_one_window() -> None:
     assert fleet.busiest(fleet.made) <= 10
 
 
-def test_39_a_day_with_the_default_reserve_are_said_not_to_be_in_time() -> None:
+def test_39_a_day_with_the_default_reserve_raise_the_alert() -> None:
     fleet = Fleet(Policy(sweep_every=timedelta(hours=4, minutes=50)))
     count = 39 * 16
     for number in range(count):
