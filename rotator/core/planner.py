@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from operator import attrgetter
 
-from rotator.core.crowding import Candidate, pace_of, relieve
 from rotator.core.decisions import LEAVE_ALONE, View, first
 from rotator.core.draft import Draft
 from rotator.core.durations import human_duration
@@ -26,6 +25,7 @@ from rotator.core.model import (
 from rotator.core.orphans import plan_orphans, report_unknown
 from rotator.core.overdue import report_overdue
 from rotator.core.ownership import Ownership
+from rotator.core.scheduling import Candidate, quota_window, schedule
 from rotator.core.secret_plan import Planning, SecretPlanner, make_view
 
 __all__ = ["make_view", "plan_account"]
@@ -68,7 +68,7 @@ def plan_account(
     common = Planning(draft, snapshot, policy, holdings, now, leftovers, ownership, trusted, candidates)
     for view in views:
         SecretPlanner(common, view).plan()
-    relieve(draft, snapshot, candidates, planned, policy, now, alone=secret is not None)
+    schedule(draft, snapshot, candidates, planned, policy, now, alone=secret is not None)
     candidates.clear()  # each knows who plans it, who knows them all: the circle would outlive the plan
     draft.skipped.sort(key=lambda skip: skip.secret)
     plan_orphans(draft, snapshot, holdings, ownership, now, lambda owner: _proves_nothing(snapshot, owner, now))
@@ -82,7 +82,7 @@ def plan_account(
         actions = [action for action in actions if action.secret in names]
         draft.skipped = [skip for skip in draft.skipped if skip.secret in names]
         draft.alerts = [alert for alert in draft.alerts if alert.secret is None or alert.secret in names]
-    actions = within_budget(draft, actions, planned, _coming(snapshot, views, actions, now + pace_of(policy), now))
+    actions = within_budget(draft, actions, planned, _coming(snapshot, views, actions, now + quota_window(policy), now))
     report_overdue(draft, snapshot, views, actions, now)
     if secret is not None:
         draft.alerts = [alert for alert in draft.alerts if alert.secret is None or alert.secret in names]
@@ -113,9 +113,7 @@ def _proves_nothing(snapshot: AccountSnapshot, owner: SecretEntry, now: datetime
     return left is not None and left.reason not in (Reason.UNADOPTED, Reason.EMPTY)
 
 
-def _coming(
-    snapshot: AccountSnapshot, views: list[View], actions: list[Action], until: datetime, now: datetime
-) -> int:
+def _coming(snapshot: AccountSnapshot, views: list[View], actions: list[Action], until: datetime, now: datetime) -> int:
     """How many keys in grace are to be revoked until then, and not yet; nobody asks where there is no orphan."""
     if not any(action.reason is Reason.ORPHAN for action in actions):
         return 0

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.core.consumers import not_adopted
-from rotator.core.crowding import Candidate
 from rotator.core.decisions import (
     BROKEN,
     LEAVE_ALONE,
@@ -27,6 +26,7 @@ from rotator.core.leftovers import REMEMBERED, Leftovers
 from rotator.core.lifecycle import Retiring, read_lifecycle
 from rotator.core.model import AccountSnapshot, Action, ActionKind, Key, Policy, Reason, SecretEntry, Severity
 from rotator.core.ownership import Ownership, Proof
+from rotator.core.scheduling import Candidate
 from rotator.core.spec import parse_spec
 from rotator.core.text import printable, short_id
 from rotator.core.windows import is_open, next_open
