@@ -141,13 +141,11 @@ def lay(
     stream: TextSink | None = None,
     environ: Mapping[str, str] | None = None,
     unsafe_sessions: bool = False,
-    sparing: bool = False,
     clock: Clock | None = None,
 ) -> Foundation:
     """Read the settings, send the logs to ``stream`` (stderr), and make the clients.
 
     :param unsafe_sessions: IBSSO sessions that are not bound to an address, for callers whose address changes.
-    :param sparing: read no more of botocore's data than the rotator's own clients need, for a faster start.
     :param clock: what :func:`make_clock` gives where not given.
     :raises ConfigurationError: settings, region or credentials can't be used.
     """
@@ -158,11 +156,6 @@ def lay(
     configure(lines, redactor, level=log_level or settings.log_level, console=console)
     clock = clock or make_clock(environ)
     session = make_session(region, profile)
-    if sparing:
-        from rotator.aws.loader import SparingLoader
-
-        session.register_component("data_loader", SparingLoader())
-
     def connect(entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
         return InfobipClient(
             parse_credentials(entry.name, text),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from rotator.core.durations import human_duration
-from rotator.core.guards import DAY, MAX_SKEW, Slots
+from rotator.core.guards import DAY, MAX_SKEW, SOON, Slots
 from rotator.core.model import AccountSnapshot, Policy, SecretEntry
 from rotator.core.secret import Secret
 from rotator.errors import Changed
@@ -67,19 +67,53 @@ class Services:
 
 
 @dataclass
+class Limit:
+    """What scheduled work may still take of one of the day's limits.
+
+    :param left: slots, those that are free soon included.
+    :param frees: when these become free, by Infobip's clock, in order.
+    :param taken: what was taken so far.
+    """
+
+    left: int
+    frees: list[datetime] = field(default_factory=list)
+    taken: int = 0
+
+    @staticmethod
+    def of(used: Sequence[datetime], most: int, now: datetime) -> Limit:
+        """What is left of ``most`` slots a day; each is free a day after it was used."""
+        free = [at + DAY for at in used]
+        left = max(0, most - sum(1 for at in free if at > now + SOON))
+        # Where the reserve is in use, the slots that become free first are the reserve's.
+        frees = sorted(at for at in free if now < at)[max(0, len(free) - most) :]
+        return Limit(left, [at for at in frees if at <= now + SOON])
+
+    def take(self, now: datetime) -> timedelta | None:
+        """Use a slot; ``None`` when none is left, else how long to wait until it is free."""
+        if self.left <= 0:
+            return None
+        wait = timedelta(0)
+        if self.left <= len(self.frees):
+            wait = max(wait, self.frees[-self.left] - now)  # the earlier ones are taken, by others if not by us
+        if wait > LONGEST_WAIT:
+            return None
+        self.left -= 1
+        self.taken += 1
+        return wait
+
+
+@dataclass
 class Budget:
     """What scheduled work may still do today; ``None`` is no limit (an operator's command or an emergency).
 
     Accounts that turn out to be one and the same at Infobip share one. Thread safe.
 
-    :param frees: when slots of creates become free that are still taken, by Infobip's clock, in order.
     :param total: how many keys the account had when its quota was counted: keys are never deleted, so more of them
         than this run created since were created by others.
     """
 
-    creates: int | None = None
-    updates: int | None = None
-    frees: list[datetime] = field(default_factory=list)
+    creates: Limit | None = None
+    updates: Limit | None = None
     total: int | None = None
     _created: int = 0
     _by_others: int = 0
@@ -88,16 +122,8 @@ class Budget:
     @staticmethod
     def of(slots: Slots, policy: Policy, now: datetime, total: int | None = None) -> Budget:
         """What the day's limits leave to scheduled work; slots that are free soon are waited for."""
-        free, soon = slots.quota(policy), slots.planned(policy, now)
-        # Where the reserve is in use, the slots that become free first are the reserve's.
-        first = max(0, free.creates_used - (policy.daily_limit - policy.reserve))
-        frees = sorted(at + DAY for at in slots.creates)[first:][: soon.creates_left - free.creates_left]
-        return Budget(soon.creates_left, soon.updates_left, frees, total)
-
-    @property
-    def limited(self) -> bool:
-        """Whether there is a limit to keep."""
-        return self.creates is not None
+        most = policy.daily_limit - policy.reserve
+        return Budget(Limit.of(slots.creates, most, now), Limit.of(slots.updates or (), most, now), total)
 
     def take_create(self, now: datetime, total: int | None = None) -> timedelta | None:
         """Use one create; ``None`` when none is left, else how long to wait until its slot is free.
@@ -109,26 +135,20 @@ class Budget:
                 return timedelta(0)
             if total is not None and self.total is not None:
                 others = max(0, total - self.total - self._created)
-                self.creates -= max(0, others - self._by_others)
+                self.creates.left -= max(0, others - self._by_others)
                 self._by_others = max(self._by_others, others)
-            if self.creates <= 0:
-                return None
-            wait = timedelta(0)
-            if self.creates <= len(self.frees):
-                wait = max(wait, self.frees[-self.creates] - now)  # the earlier ones are taken, by others if not by us
-                if wait > LONGEST_WAIT:
-                    return None
-            self.creates -= 1
-            self._created += 1
+            wait = self.creates.take(now)
+            self._created += wait is not None
             return wait
 
-    def take_update(self) -> bool:
-        """Use one update; false when none is left."""
+    def has_update(self) -> bool:
+        """Whether an update is left."""
+        return self.updates is None or self.updates.left > 0
+
+    def take_update(self, now: datetime) -> timedelta | None:
+        """Use one update; ``None`` when none is left, else how long to wait until its slot is free."""
         with self._lock:
-            if self.updates is None:
-                return True
-            self.updates -= 1
-            return self.updates >= 0
+            return timedelta(0) if self.updates is None else self.updates.take(now)
 
 
 @dataclass(frozen=True)
@@ -185,6 +205,23 @@ class AccountContext:
                 advice="Set the clock (NTP); the next sweep goes on.",
             )
         return self.now()
+
+    def use_create(self) -> bool:
+        """Use one create of the day's limit, once its slot is free; false where none is left.
+
+        :raises ProviderError: what others created meanwhile can't be asked.
+        """
+        total = self.provider.count_keys() if self.budget.creates is not None else None
+        return self._wait(self.budget.take_create(self.now(), total))
+
+    def use_update(self) -> bool:
+        """Use one update of the day's limit, once its slot is free; false where none is left."""
+        return self._wait(self.budget.take_update(self.now()))
+
+    def _wait(self, length: timedelta | None) -> bool:
+        if length is not None:
+            self.services.clock.sleep(length.total_seconds())
+        return length is not None
 
     def revoke_at(self, grace: timedelta) -> datetime:
         """When a grace period that begins now is over.

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rotator.aws.clients import make_client
+from rotator.aws.clients import make_client, secrets_client
 from rotator.aws.foreign import ForeignAnswer, call, code_of
+from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.bootstrap import App
 from rotator.core.model import SecretEntry
 from rotator.core.tags import GATE_TAG
@@ -55,6 +56,11 @@ def iam_checks(app: App, sample: SecretEntry | None, caller: str) -> Iterator[Ia
             worked.append(action.partition(":")[2])
         else:
             yield failure
+    unbatched = _batches(app, sample)
+    if unbatched is None:
+        worked.append("BatchGetSecretValue")
+    else:
+        yield unbatched
     yield IamCheck("ok", f"{', '.join(worked)} work on {sample.name}")
     yield from _writes(app, sample, caller)
 
@@ -79,6 +85,18 @@ def _try(action: str, attempt: Callable[[str], object], sample: SecretEntry) -> 
         return None  # allowed; what is in it is the tags' and the plan's matter
     except RotatorError as error:
         return IamCheck("fail", f"{action} failed on {sample.name}: {error.message}", error.advice)
+    return None
+
+
+def _batches(app: App, sample: SecretEntry) -> IamCheck | None:
+    """Whether secrets may be read 20 a call. Where they may not, sweeps read them one by one: nothing fails."""
+    try:
+        # The store of the services reads one by one where a batch is refused, and would not show it.
+        SecretsManagerStore(secrets_client(app.session)).read_batch([sample.arn])
+    except RotatorError as error:
+        denied = f"{error.action} is denied" if isinstance(error, StoreDenied) else error.message
+        detail = f"{denied}: a sweep that revokes a key reads every managed secret, and would do so one by one"
+        return IamCheck("warn", detail, error.advice)
     return None
 
 

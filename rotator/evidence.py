@@ -6,8 +6,9 @@ An idle sweep reads no value. A plan that is about to rotate or revoke says what
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -84,6 +85,7 @@ class Evidence:
         if questions.history and not snapshot.history:
             snapshot = with_history(self.provider, snapshot)
         snapshot = resolved(self.store, self.provider, snapshot, self._wanted(snapshot, questions))
+        snapshot = self._with_versions(snapshot, questions.histories)
         if not questions.copies:
             return snapshot
         contents = self.values.read()
@@ -94,6 +96,14 @@ class Evidence:
             for key_id, holder in questions.copies.items()
         }
         return replace(snapshot, copies={**snapshot.copies, **copies}, unreadable=unreadable)
+
+    def _with_versions(self, snapshot: AccountSnapshot, arns: Collection[str]) -> AccountSnapshot:
+        """Where they can't be listed nothing is noted: then a revocation is refused when it comes to it."""
+        found = dict(snapshot.versions)
+        for arn in sorted(arns):
+            with contextlib.suppress(StoreError):
+                found[arn] = frozenset(self.store.version_dates(arn))
+        return replace(snapshot, versions=found)
 
     def _wanted(self, snapshot: AccountSnapshot, questions: Questions) -> list[tuple[SecretEntry, str]]:
         entries = {entry.arn: entry for entry in snapshot.secrets}

@@ -93,8 +93,9 @@ def _stop(plan: AccountPlan, view: View, now: datetime) -> None:
             f"{view.entry.name} is not rotated: {stop.reason}: {stop.detail}",
             advice=f"Nothing was changed. {mend} and repeat the command.",
         )
-    if view.key is None and not any(action.kind is ActionKind.ROTATE for action in plan.actions):
-        # Many keys not found at once (`mass-missing`) stops sweeps only: this command is the way out that it names.
+    if view.key is None:
+        # A list that is not complete does not tell that the key is not found. Where it is complete and shows none of
+        # the account's keys (``mass-missing``), this command is the way out.
         doubts = [skip for skip in plan.skipped if skip.reason is Reason.LISTING_INCOMPLETE]
         if doubts:
             raise Refused(f"{view.entry.name} is not rotated: {doubts[0].reason}: {doubts[0].detail}")

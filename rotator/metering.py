@@ -60,7 +60,5 @@ def _left(quota: Quota, budget: Budget | None) -> Quota:
     """The quota after the work; a budget without a limit tells nothing."""
     if budget is None or budget.creates is None or budget.updates is None:
         return quota
-    creates = quota.creates_left - max(0, budget.creates)
-    updates = quota.updates_left - max(0, budget.updates)
-    used = None if quota.updates_used is None else quota.updates_used + updates
-    return replace(quota, creates_used=quota.creates_used + creates, updates_used=used)
+    used = None if quota.updates_used is None else quota.updates_used + budget.updates.taken
+    return replace(quota, creates_used=quota.creates_used + budget.creates.taken, updates_used=used)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from rotator.core.directory import Directory, Others
-from rotator.core.garbage import no_search_for_garbage
 from rotator.core.life import Lifecycle
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import AccountSnapshot, Alert, Key, Reason, Resolution, SecretEntry, Severity, Spec
@@ -86,7 +85,6 @@ class Fleet:
         return next((entry for entry in self.every() if secret in (entry.name, entry.arn)), None)
 
 
-@no_search_for_garbage()
 def observe_fleet(store: SecretStore) -> Fleet:
     """List every tagged secret: one page a hundred, nothing per secret."""
     managements: dict[str, list[SecretEntry]] = defaultdict(list)

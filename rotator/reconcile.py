@@ -69,12 +69,12 @@ class Sweep:
 
     @property
     def ok(self) -> bool:
-        """Whether the exit code is 0."""
+        """Whether it succeeded and leaves nothing to be fixed."""
         return self.succeeded and all(plan_ok(plan) for plan in self.plan.accounts)
 
     @property
     def succeeded(self) -> bool:
-        """Whether it counts where somebody watches that sweeps succeed: it ran through, and nothing failed.
+        """Whether the exit code is 0, and a monitor of sweeps is content: it ran through, and nothing failed.
 
         A secret with a wrong tag is an alert of its own, and must not hide for weeks whether sweeps still come.
         """

@@ -12,7 +12,7 @@ from rotator.core.consumers import not_adopted
 from rotator.core.labels import key_label, parse_key_name, parse_retire_label
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import Action, Key, Reason, SecretEntry
-from rotator.core.orphans import ORPHAN_AGE
+from rotator.core.orphans import ORPHAN_AGE, PRUNED_AFTER, PRUNED_FROM
 from rotator.core.ownership import Ownership
 from rotator.core.secret import Secret
 from rotator.core.spec import parse_spec, role
@@ -26,10 +26,6 @@ from rotator.telling import REVOKED
 
 LOOK: Final = timedelta(seconds=60)
 """How old the reads that prove a key to be an orphan may be. Whoever stores a key that late waits for longer."""
-PRUNED_FROM: Final = 95
-"""Versions from which on AWS may have removed some: it keeps about 100."""
-PRUNED_AFTER: Final = timedelta(hours=24)
-"""AWS removes no version that is younger."""
 
 
 @dataclass(slots=True)
@@ -223,10 +219,10 @@ class Revocation:
             raise Refused(f"key {target.id} is not revoked: {entry.name} still holds it")
 
     def _put(self, secret: str, target: Key, version_id: str | None) -> None:
-        now = self.context.checked_now()
-        if not self.context.budget.take_update():
+        self.context.checked_now()
+        if not self.context.use_update():
             raise Changed(f"today's updates are used up, key {target.id} waits", advice="The next sweep goes on.")
-        revoke_key(self.context, target, now, self._fields(secret, version_id))
+        revoke_key(self.context, target, self._now(), self._fields(secret, version_id))
 
 
 def revoke_key(context: AccountContext, target: Key, now: datetime, fields: dict[str, object]) -> None:

@@ -69,6 +69,18 @@ locals {
         threshold   = 1
         missing     = "notBreaching"
       }
+      rotations-overdue = {
+        description = "A rotation was due a day ago, or a tenth of the key's lifetime if that is shorter, and has not happened. Run rotator plan: its overdue alert says why."
+        namespace   = var.metric_namespace
+        metric      = "rotator_rotations_overdue"
+        dimensions  = local.own
+        statistic   = "Maximum"
+        period      = 3600
+        periods     = 1
+        comparison  = "GreaterThanOrEqualToThreshold"
+        threshold   = 1
+        missing     = "notBreaching"
+      }
       budget-exhausted = {
         description = "An account's daily limit leaves nothing for scheduled rotations. Run rotator forecast: it says what can't be rotated in time."
         namespace   = var.metric_namespace

@@ -10,9 +10,10 @@ locals {
       metrics = [[var.metric_namespace, "rotator_problems", "deployment", var.deployment, { stat = "Sum" }]]
     },
     {
-      title = "Keys with less than 7 days; revocations overdue"
+      title = "Keys with less than 7 days; rotations and revocations overdue"
       metrics = [
         [var.metric_namespace, "rotator_keys_expiring_7d", "deployment", var.deployment, { stat = "Maximum" }],
+        [var.metric_namespace, "rotator_rotations_overdue", "deployment", var.deployment, { stat = "Maximum" }],
         [var.metric_namespace, "rotator_revocations_overdue", "deployment", var.deployment, { stat = "Maximum" }],
       ]
     },

@@ -17,20 +17,21 @@ locals {
     "secretsmanager:UpdateSecretVersionStage",
   ]
 
+  # sweeps: it observes whole accounts and plans what is revoked.
   permissions = {
     # In dry-run it plans, which reads; in earnest it only sends. It never changes a secret.
     sweep = {
       key_actions = ["secretsmanager:GetSecretValue"]
       kms_actions = ["kms:Decrypt"]
       events      = false
-      trail       = true
+      sweeps      = true
       queue       = { sid = "SendAccounts", actions = ["sqs:SendMessage"] }
     }
     worker = {
       key_actions = local.change
       kms_actions = ["kms:Decrypt", "kms:GenerateDataKey"]
       events      = true
-      trail       = true
+      sweeps      = true
       queue = {
         sid     = "ReceiveAccounts"
         actions = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
@@ -40,14 +41,14 @@ locals {
       key_actions = local.change
       kms_actions = ["kms:Decrypt", "kms:GenerateDataKey"]
       events      = true
-      trail       = false
+      sweeps      = false
       queue       = null
     }
     rotation = {
       key_actions = local.change
       kms_actions = ["kms:Decrypt", "kms:GenerateDataKey"]
       events      = true
-      trail       = false
+      sweeps      = false
       queue       = null
     }
   }

@@ -1,8 +1,8 @@
 data "aws_iam_policy_document" "function" {
   for_each = local.permissions
 
-  #checkov:skip=CKV_AWS_111:Writing is narrowed by the tag rotator:role; ListSecrets and X-Ray know no resources
-  #checkov:skip=CKV_AWS_356:ListSecrets, LookupEvents and X-Ray know no resources, so that AWS takes nothing but * for them
+  #checkov:skip=CKV_AWS_111:Writing is narrowed by the tag rotator:role; ListSecrets, BatchGetSecretValue and X-Ray know no resources
+  #checkov:skip=CKV_AWS_356:ListSecrets, BatchGetSecretValue, LookupEvents and X-Ray know no resources, so that AWS takes nothing but * for them
   #checkov:skip=CKV_AWS_108:Reading secrets is what it is for; narrowed by the tag rotator:role
 
   statement {
@@ -35,6 +35,17 @@ data "aws_iam_policy_document" "function" {
     }
   }
 
+  # AWS supports no resource for it; each secret in a batch needs GetSecretValue as well.
+  dynamic "statement" {
+    for_each = each.value.sweeps ? [true] : []
+
+    content {
+      sid       = "ReadBatches"
+      actions   = ["secretsmanager:BatchGetSecretValue"]
+      resources = ["*"]
+    }
+  }
+
   dynamic "statement" {
     for_each = length(var.secret_kms_key_arns) == 0 ? [] : [each.value.kms_actions]
 
@@ -52,7 +63,7 @@ data "aws_iam_policy_document" "function" {
   }
 
   dynamic "statement" {
-    for_each = each.value.trail && var.adoption_gate ? [true] : []
+    for_each = each.value.sweeps && var.adoption_gate ? [true] : []
 
     content {
       sid       = "ReadTrail"

@@ -23,6 +23,7 @@ REPLACE_FIRST, REVOKE_FIRST, REVOKE_ONLY = Strategy.REPLACE_FIRST, Strategy.REVO
 
 
 CREATE, READ, UPDATE, PROBE = ("POST", "api-keys$"), ("GET", "api-keys/."), ("PUT", "api-keys/."), ("GET", "balance")
+LIST = ("GET", "api-keys$")
 """Method and path of a fault."""
 DENIED = StoreDenied("AccessDenied on prod/sms", action="secretsmanager:PutSecretValue")
 

@@ -105,7 +105,7 @@ def test_a_pending_key_that_can_not_be_ended_is_never_promoted() -> None:
     assert not alive(world, pending)
 
 
-@pytest.mark.parametrize("at", ["GET key", "POST keys", "stage", "probe"])
+@pytest.mark.parametrize("at", ["GET keys", "POST keys", "stage", "probe"])
 def test_a_value_that_somebody_stores_meanwhile_is_replaced_too(at: str) -> None:
     world = World()
     _, current = in_grace(world)

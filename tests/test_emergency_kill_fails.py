@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.core.labels import key_name
 from rotator.core.model import ActionKind, Reason
 from rotator.emergency import Strategy
 from rotator.sandbox.faults import FaultKind
@@ -116,7 +117,8 @@ def test_a_current_key_that_can_not_be_killed_is_not_left_to_a_sweep_that_would_
 def test_an_orphan_that_can_not_be_killed_is_reported() -> None:
     world = World()
     world.managed(NAME)
-    orphan = world.infobip.add_key(world.accounts["main"], f"{NAME}/rotator:default:{world.new_id()}")
+    name = key_name(NAME, world.store.peek(NAME).arn, "default", world.new_id())
+    orphan = world.infobip.add_key(world.accounts["main"], name)
     fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=500)
     report = revoke(world, key_id=orphan.id, account="main")
     assert not report.ok

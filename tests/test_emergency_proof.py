@@ -147,7 +147,7 @@ def test_a_key_that_infobip_denies_to_have_and_that_still_works_is_an_error_and_
 
 def test_a_value_that_can_not_be_read_is_said() -> None:
     world = World(options=Options(reveal=False))
-    old, current = in_grace(world)
+    old, current = in_grace(world, rotated=True)
     version = next(v for v, labels in world.labels(NAME).items() if f"rotator:key:{old.id}" in labels)
 
     def before(operation: str, _: str) -> None:

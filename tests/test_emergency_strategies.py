@@ -224,34 +224,61 @@ def test_a_full_set_of_labels_makes_room_for_the_new_key_by_ending_the_old_ones_
 # ---- calls ----------------------------------------------------------------------------------------------------------
 
 
-def _fleet() -> World:
+def _fleet(*, rotated: bool) -> World:
+    """A hundred secrets; the one concerned holds a key that the rotator, or a person, created."""
     world = World()
     for number in range(98):
         world.managed(f"fleet/{number:03}", age=10 * DAY)
-    in_grace(world)
+    if rotated:
+        in_grace(world)
+    else:
+        world.managed(NAME)
     return world
 
 
-@pytest.mark.parametrize("by", ["secret", "key", "value"])
-def test_replace_first_kills_with_its_ninth_call_at_the_latest(by: str) -> None:
-    world = _fleet()
+BY_NAME = ["GET keys"]
+BY_VALUE = ["GET keys", "read_version", "GET keys by apiKeySecret"]
+NAMED = ["GET keys by apiKeySecret"]
+
+
+@pytest.mark.parametrize(
+    ("rotated", "by", "asked", "calls"),
+    [
+        (True, "secret", BY_NAME, 9),
+        (True, "key", BY_NAME, 9),
+        (True, "value", [*NAMED, *BY_NAME], 10),
+        (False, "secret", [*BY_VALUE, "GET key"], 12),
+        (False, "key", [*BY_VALUE, "GET key"], 12),
+        (False, "value", [*NAMED, *BY_VALUE[1:]], 11),
+    ],
+)
+def test_replace_first_revokes_with_its_ninth_call(rotated: bool, by: str, asked: list[str], calls: int) -> None:
+    """Where the rotator created the key: it is proven by name. A key created by hand is proven by its value."""
+    world = _fleet(rotated=rotated)
     key = world.current_key(NAME)
     with Tape(world) as tape:
         assert revoke(world, incident="INC-7", **named(by, key)).ok
-    first = ["list_secrets", "read_current"]
-    asked = ["GET keys by apiKeySecret"] if by == "value" else ["GET key"]
-    rest = ["read_current", "POST keys", "stage", "probe", "promote", "PUT key"]
-    assert tape.until_kill() == [*first, *asked, *rest]
-    assert len(tape.until_kill()) == 9
+    first, rest = ["list_secrets", "read_current"], ["read_current", "POST keys", "stage", "probe", "promote"]
+    assert tape.until_kill() == [*first, *asked, *rest, "PUT key"]
+    assert len(tape.until_kill()) == calls
     assert not alive(world, key)
 
 
 @pytest.mark.parametrize(
-    ("by", "look"), [("secret", ["describe"]), ("key", []), ("value", ["GET keys by apiKeySecret"])]
+    ("rotated", "by", "look"),
+    [
+        (True, "secret", ["describe", *BY_NAME]),
+        (False, "secret", ["describe", *BY_VALUE]),
+        (True, "key", []),
+        (False, "key", []),
+        (True, "value", NAMED),
+        (False, "value", NAMED),
+    ],
 )
 @pytest.mark.parametrize("strategy", [REVOKE_FIRST, REVOKE_ONLY])
-def test_revoke_first_makes_three_calls_at_most_before_the_kill(strategy: Strategy, by: str, look: list[str]) -> None:
-    world = _fleet()
+def test_revoke_first_revokes_with_its_fifth_call(strategy: Strategy, rotated: bool, by: str, look: list[str]) -> None:
+    """The seventh where a key of a named secret was created by hand; with no proof, the third or fourth."""
+    world = _fleet(rotated=rotated)
     key = world.current_key(NAME)
     with Tape(world) as tape:
         assert revoke(world, strategy, **named(by, key)).ok

@@ -10,10 +10,11 @@ import pytest
 
 from rotator.core.model import Outcome, Policy, Reason
 from rotator.core.secret import Secret
+from rotator.errors import Refused
 from rotator.manual import rotate_now
 from rotator.reconcile import NO_ACCOUNT
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.model import Options
+from rotator.sandbox.model import Options, SimAccount
 from rotator.sandbox.wire import Request, Response
 from tests import leaks
 from tests.world import DAY, HOUR, World
@@ -55,7 +56,7 @@ def test_while_it_is_not_known_what_a_secret_holds_no_key_is_ended() -> None:
 
 def test_a_text_that_is_too_long_for_a_key_is_not_sent_to_infobip() -> None:
     world = World()
-    world.managed("a/expiring", left=2 * DAY, age=88 * DAY)
+    world.managed("a/expiring", left=2 * DAY, age=88 * DAY, rotated=True)
     world.store.create_secret("b/keystore", world.tags(), leaks.register("A" * 5000))
     sweep = world.sweep()
     assert [(result.action.secret, result.outcome) for result in sweep.results] == [("a/expiring", Outcome.DONE)]
@@ -100,7 +101,7 @@ def test_a_value_full_of_keys_may_hold_any_key() -> None:
 # ---- the management secret names another account --------------------------------------------------------------------
 
 
-def _other_credentials(world: World, base_url: str = "https://sandbox.invalid") -> None:
+def _other_credentials(world: World, base_url: str = "https://sandbox.invalid") -> SimAccount:
     other = world.infobip.add_account("other")
     user = world.infobip.add_user(other, "other-user", leaks.register("pass-word-654321"))
     value = {"base_url": base_url, "username": user.username, "password": user.password}
@@ -108,15 +109,17 @@ def _other_credentials(world: World, base_url: str = "https://sandbox.invalid") 
     after = world.new_id()
     world.store.stage("infobip/main", after, Secret(json.dumps(value)), ("AWSPENDING",))
     world.store.promote("infobip/main", after, before)
+    return other
 
 
 def test_a_key_that_works_is_not_missing_whatever_the_listing_says() -> None:
     world = World()
     old = world.managed("a/one")
     world.store.tag("a/one", {"rotator:scopes": "sms:manage"})
-    _other_credentials(world)
-    sweep = world.sweep()
-    (result,) = sweep.results
+    other = _other_credentials(world)
+    found = world.infobip.add_key(other.id, "by hand", scopes=["sms:manage"])  # so that not all are missing
+    world.store.create_secret("b/moved", world.tags(), json.dumps({"api_key": leaks.register(str(found.value))}))
+    (result,) = (result for result in world.sweep().results if result.action.secret == "a/one")
     assert (result.action.reason, result.outcome) == (Reason.KEY_MISSING, Outcome.FAILED)
     assert result.error is not None
     assert "another account's" in result.error
@@ -125,23 +128,49 @@ def test_a_key_that_works_is_not_missing_whatever_the_listing_says() -> None:
     assert not [key for key in world.infobip.keys() if "rotator:" in key.name]
 
 
-def test_a_value_that_was_stored_for_another_address_is_not_moved() -> None:
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_none_of_the_keys_found_is_another_account(elsewhere: bool) -> None:
+    """From one key on: nothing is moved there by a sweep. An operator who means it says so."""
     world = World()
-    old = world.managed("a/one", extra={"base_url": "https://elsewhere.api.infobip.com"})
+    old = world.managed("a/one", extra={"base_url": "https://elsewhere.api.infobip.com"} if elsewhere else None)
     world.store.tag("a/one", {"rotator:scopes": "sms:manage"})
     world.infobip.portal_disable(old.id)
     _other_credentials(world)
-    (result,) = world.sweep().results
-    assert (result.action.reason, result.outcome) == (Reason.KEY_MISSING, Outcome.FAILED)
+    sweep = world.sweep()
+    assert sweep.results == ()
+    (plan,) = sweep.plan.accounts
+    assert [(skip.secret, skip.reason) for skip in plan.skipped] == [("a/one", Reason.MASS_MISSING)]
+    assert any("`rotator rotate SECRET`" in alert.detail for alert in plan.alerts)
     assert world.current_value("a/one") == old.value
-    # An operator who means it says so.
     assert [result.outcome for result in rotate_now(world.reconciler(), "a/one", "moved")] == [Outcome.DONE]
     assert world.consumer_works("a/one")
+    assert world.sweep().ok
+
+
+def test_a_list_that_is_not_complete_proves_no_key_missing() -> None:
+    world = World()
+    world.managed("a/one", scopes=["sms:manage"])
+    world.store.tag("a/one", {"rotator:scopes": "sms:manage"})
+    _other_credentials(world)
+
+    def mangle(_request: Request, answer: Response | None) -> None:
+        assert answer is not None
+        body = json.loads(answer.body)
+        body["paging"]["totalCount"] += 1
+        object.__setattr__(answer, "body", json.dumps(body).encode())
+
+    world.infobip.faults.add(
+        Fault(FaultKind.HOOK_AFTER, method="GET", path="/settings/2/api-keys$", hook=mangle, count=None)
+    )
+    with pytest.raises(Refused, match="listing-incomplete"):
+        rotate_now(world.reconciler(), "a/one", "moved")
+    assert not [key for key in world.infobip.keys() if "rotator:" in key.name]
 
 
 def test_a_key_that_is_gone_and_does_not_work_is_replaced() -> None:
     world = World()
     old = world.managed("a/one")
+    world.managed("b/other")  # whose key is found: it is this account
     world.store.tag("a/one", {"rotator:scopes": "sms:manage"})
     world.infobip.portal_delete(old.id)
     assert world.sweep().ok
@@ -152,9 +181,9 @@ def test_a_key_that_is_gone_and_does_not_work_is_replaced() -> None:
 
 
 @pytest.mark.parametrize("refuse", [False, True])
-@pytest.mark.parametrize("left", [20 * DAY, HOUR])
-def test_every_revocation_counts_against_the_day(refuse: bool, left: timedelta) -> None:
-    """Keys whose end had passed before they were ended, and ends that Infobip does not take."""
+@pytest.mark.parametrize(("left", "updates"), [(20 * DAY, 32), (HOUR, 0)])
+def test_every_revocation_counts_against_the_day(refuse: bool, left: timedelta, updates: int) -> None:
+    """An expiry that Infobip does not take does not hide a revocation. Keys that expired by themselves need none."""
     world = World(options=Options(refuse_past_end=refuse, daily_creates=None), policy=Policy(daily_limit=200))
     for number in range(60):
         world.managed(f"s/{number:02}", left=left, age=70 * DAY)
@@ -164,7 +193,8 @@ def test_every_revocation_counts_against_the_day(refuse: bool, left: timedelta) 
     for _ in range(3):
         world.sweep(force=True)
         world.pass_time(HOUR)
-    assert world.infobip.updates_used(world.accounts["main"]) == 32
+    assert world.infobip.updates_used(world.accounts["main"]) == updates
+    assert len(world.live_keys()) == 60 + (28 if updates else 0)
 
 
 # ---- sub-accounts ---------------------------------------------------------------------------------------------------
@@ -249,9 +279,9 @@ def test_a_verify_path_that_is_wrong_is_not_waited_for(status: int, waited: bool
 
 
 def test_a_copy_that_infobip_does_not_find_by_its_value_keeps_the_key_alive() -> None:
-    """Masked values, and a filter that finds nothing: the two secrets' own values are compared before a key ends."""
+    """Masked values, and a filter that finds nothing: the two secrets' own values are compared."""
     world = World(options=Options(reveal=False))
-    old = world.managed("a/one", left=20 * DAY, age=70 * DAY)
+    old = world.managed("a/one", left=20 * DAY, age=70 * DAY, rotated=True)
     assert world.sweep().ok
     world.store.create_secret("b/copy", world.tags(), json.dumps({"api_key": old.value}))
 
@@ -262,6 +292,7 @@ def test_a_copy_that_infobip_does_not_find_by_its_value_keeps_the_key_alive() ->
         Fault(FaultKind.HOOK_BEFORE, when=lambda each: "apiKeySecret" in each.query, hook=finds_nothing, count=None)
     )
     world.pass_time(80 * HOUR)
-    failed = [result for result in world.sweep().results if result.outcome is Outcome.FAILED]
-    assert "b/copy holds it as current" in str(failed[0].error)
+    skipped = world.sweep().plan.accounts[0].skipped
+    (detail,) = (skip.detail for skip in skipped if (skip.secret, skip.reason) == ("a/one", Reason.SHARED_KEY))
+    assert "b/copy still holds it" in detail
     assert world.infobip.authenticates(str(old.value))

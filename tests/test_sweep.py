@@ -147,15 +147,17 @@ def test_an_unknown_secret_or_account_is_refused() -> None:
 
 def test_a_copy_in_another_account_keeps_its_key_alive_and_its_value_is_sent_nowhere() -> None:
     world = World()
-    old = world.managed("prod/sms", left=5 * DAY)
+    old = world.managed("prod/sms", left=5 * DAY, rotated=True)
     world.sweep()
     world.account("other")
     world.store.create_secret("copy", world.tags("other"), json.dumps({"api_key": old.value}))
     world.pass_time(73 * HOUR)
     world.infobip.calls.clear()
     sweep = world.sweep(account="main")
-    assert [(r.action.reason, r.outcome) for r in sweep.results] == [(Reason.GRACE_OVER, Outcome.FAILED)]
-    assert "copy of another account" in (sweep.results[0].error or "")
+    assert sweep.results == ()
+    (skip,) = sweep.plan.accounts[0].skipped
+    assert (skip.secret, skip.reason) == ("prod/sms", Reason.SHARED_KEY)
+    assert "copy still holds it" in skip.detail
     assert world.infobip.authenticates(old.value)
     assert all("apiKeySecret" not in str(call) for call in world.infobip.calls)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from rotator.audit import Audit, Trigger
 from rotator.context import Services
+from rotator.core.labels import key_name
 from rotator.core.model import Policy, SecretEntry
 from rotator.core.secret import Secret
 from rotator.errors import RotatorError
@@ -105,18 +106,25 @@ class World:
         plain: bool = False,
         extra: Mapping[str, Any] | None = None,
         adopted: bool = True,
+        rotated: bool = False,
         **tags: str,
     ) -> SimKey:
-        """A managed secret that holds a key made by hand. Underscores in tag names stand for dashes."""
+        """A managed secret that holds a key created by hand. Underscores in tag names stand for dashes.
+
+        :param rotated: the rotator created the key: it is proven by its name.
+        """
         if account not in self.accounts:
             self.account(account)
         now = self.clock.now()
+        version_id = self.new_id() if rotated else str(uuid.uuid4())
+        arn = self.store.create_secret(name, self.tags(account, **tags))
+        title = key_name(name, arn, self.policy.deployment, version_id) if rotated else f"by hand: {name}"
         key = self.infobip.add_key(
-            self.accounts[account], f"by hand: {name}", scopes=scopes, valid_from=now - age, valid_to=now + left
+            self.accounts[account], title, scopes=scopes, valid_from=now - age, valid_to=now + left
         )
         value = leaks.register(str(key.value))
         text = value if plain else json.dumps({**(extra or {}), "api_key": value})
-        self.store.create_secret(name, self.tags(account, **tags), text)
+        self.store.put_value_by_hand(name, text, version_id)
         if adopted:
             version = next(iter(self.store.peek(name).versions))
             self.store.label_by_hand(name, f"rotator:key:{key.id}", version)

@@ -187,9 +187,11 @@ def _denied(where: str, operation: str, message: str) -> StoreDenied:
     action = f"secretsmanager:{operation}"
     because = _BECAUSE.search(message)
     reason = f" because {because[1].strip()}" if because and operation not in _CARRIES_A_VALUE else ""
+    # AWS supports no resource and no tag for a batch: GetSecretValue, which each secret in it needs, has them.
+    on = 'with Resource "*"' if operation == "BatchGetSecretValue" else "on this secret or by its tag rotator:role"
     return StoreDenied(
         f"{where}{action} is denied{reason}; nothing was changed",
-        advice=f"Grant {action} to the rotator's role, on this secret or by its tag rotator:role; look at the secret's "
+        advice=f"Grant {action} to the rotator's role, {on}; look at the secret's "
         "resource policy, the VPC endpoint's policy and the organisation's too. Check the name as well: where rights "
         "depend on tags, AWS denies what does not exist.",
         action=action,

@@ -16,8 +16,8 @@ import botocore.session
 from botocore.utils import parse_timestamp
 
 from rotator import __version__
+from rotator.aws.botocore_logging import hush_botocore
 from rotator.aws.configuration import configuration_error
-from rotator.aws.quiet import hush_botocore
 from rotator.errors import ConfigurationError
 
 CONNECT_TIMEOUT: Final = 5.0

@@ -14,7 +14,6 @@ from botocore import xform_name
 from rotator.aws.aws_errors import UnreadableAnswer, may_have_happened, translate
 from rotator.core.model import SecretEntry
 from rotator.core.secret import Secret
-from rotator.core.versions import idle_versions
 from rotator.errors import (
     BadSecretValue,
     PreconditionFailed,
@@ -112,13 +111,16 @@ class SecretsManagerStore:
         for start in range(0, len(secret_ids), _BATCH):
             batch = secret_ids[start : start + _BATCH]
             try:
-                found |= self._read_batch(batch)
+                found |= self.read_batch(batch)
             except StoreError:
                 found |= {arn: content for arn in batch if (content := self._read_content(arn)) is not None}
         return found
 
-    def _read_batch(self, arns: Sequence[str]) -> dict[str, Secret | StoreError]:
-        """:raises StoreError: the call as a whole failed."""
+    def read_batch(self, arns: Sequence[str]) -> dict[str, Secret | StoreError]:
+        """The same for 20 at most, in one call.
+
+        :raises StoreError: the call as a whole failed.
+        """
         raw = self._call("BatchGetSecretValue", "", {"SecretIdList": list(arns)})
         found: dict[str, Secret | StoreError] = {}
         for value in raw.pop("SecretValues", ()):
@@ -323,7 +325,7 @@ def _tags(pairs: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
 
 def _versions(versions: Mapping[str, list[str]]) -> Mapping[str, frozenset[str]]:
     """Versions that carry labels, and which; AWS's own labels, which nearly every version has, are kept once."""
-    return idle_versions(versions) or {version: _labels(labels) for version, labels in versions.items() if labels}
+    return {version: _labels(labels) for version, labels in versions.items() if labels}
 
 
 def _labels(labels: list[str]) -> frozenset[str]:

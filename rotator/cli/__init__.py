@@ -13,7 +13,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :param arguments: what follows the program's name; ``sys.argv`` by default.
     :returns: 0 done, 1 something failed, 2 usage or configuration, 3 ``plan --exit-code`` with work to do,
-        130 and 143 where a signal ended it.
+        4 with no work but something to fix, 130 and 143 where a signal ended it.
     """
     try:
         import click  # noqa: F401 - only whether it is there

@@ -82,7 +82,7 @@ def cli() -> None:
 
     \b
     Exit codes: 0 done, 1 something failed, 2 usage or configuration,
-    3 `plan --exit-code` found work to do.
+    3 `plan --exit-code` found work to do, 4 no work but something to fix.
 
     \b
     Examples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
 
 import click
 
@@ -10,16 +11,18 @@ from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output
 from rotator.cli.session import opened
 from rotator.core.durations import MAX_DURATION, parse_duration
+from rotator.core.model import Plan, Severity
 from rotator.errors import ConfigurationError
 
-WORK_TO_DO = 3
+WORK_TO_DO: Final = 3
+SOMETHING_TO_FIX: Final = 4
 
 
 @click.command(short_help="Show what a sweep would do. Changes nothing.")
 @click.option("--account", metavar="A", help="Only this Infobip account.")
 @click.option("--secret", metavar="S", help="Only this secret (name or ARN).")
 @click.option("--at", metavar="TIME", help="As of then: +14d, 2026-12-01T10:00 (in UTC), 2026-12-01T10:00+01:00.")
-@click.option("--exit-code", is_flag=True, help="Exit 3 where there is work to do.")
+@click.option("--exit-code", is_flag=True, help="Exit 3: there is work to do; 4: no work, but something to fix.")
 @common_options
 @pass_options
 def plan(options: Options, account: str | None, secret: str | None, at: str | None, exit_code: bool) -> int:
@@ -28,17 +31,18 @@ def plan(options: Options, account: str | None, secret: str | None, at: str | No
     Looks at tags and staging labels in Secrets Manager and at the keys at
     Infobip, and decides as `rotator run` does. Changes nothing.
 
-    Exits 1 where an account can't be observed or something needs mending.
+    Exits 1 where an account can't be observed or has an error as a whole.
 
     \b
     Examples:
       rotator plan
       rotator plan --secret prod/sms/otp
       rotator plan --at +14d            what will be due in two weeks
-      rotator plan --json --exit-code   for a pipeline: 3 is "work to do"
+      rotator plan --json --exit-code   for a pipeline: 3 is "work to do",
+                                        4 "no work, but something to fix"
     """
     from rotator.cli.documents import plan_document
-    from rotator.cli.plan_text import all_ok, plan_parts, plan_summary
+    from rotator.cli.plan_text import plan_parts, plan_summary
     from rotator.reconcile import Reconciler
 
     output = Output(options)
@@ -54,10 +58,21 @@ def plan(options: Options, account: str | None, secret: str | None, at: str | No
                 output.text("No secret is tagged rotator:role here. Check region and account: `rotator doctor`.")
             else:
                 output.text(plan_summary(found.accounts), "Nothing was changed: `rotator run` does this.")
-        if not all_ok(found.accounts):
-            return 1
-        work = any(part.actions for part in found.accounts)
-        return WORK_TO_DO if exit_code and work else 0
+        return _code(found) if exit_code or not _observed(found) else 0
+
+
+def _observed(found: Plan) -> bool:
+    return all(part.ran_through for part in found.accounts)
+
+
+def _code(found: Plan) -> int:
+    """For ``--exit-code``: what is worst."""
+    if not _observed(found):
+        return 1
+    if any(part.actions for part in found.accounts):
+        return WORK_TO_DO
+    fix = any(alert.severity is Severity.ERROR for part in found.accounts for alert in part.alerts)
+    return SOMETHING_TO_FIX if fix else 0
 
 
 def parse_moment(text: str, now: datetime) -> datetime:

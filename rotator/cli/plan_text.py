@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from rotator.cli.times import absolute, told
 from rotator.cli.words import counted, grid, key_words, shown, styled
 from rotator.core.model import AccountPlan, Action, ActionKind, Alert, Outcome, Reason, Result, Severity, Skip
-from rotator.reconcile import NO_ACCOUNT, plan_ok
+from rotator.reconcile import NO_ACCOUNT
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -122,7 +122,7 @@ def nothing_of(plans: Sequence[AccountPlan], words: str) -> list[str]:
 
 
 def to_mend(plans: Sequence[AccountPlan], done: str = "observed") -> list[str]:
-    """Why the exit code is 1, in a few words; empty where it is not."""
+    """What a person has to fix, in a few words."""
     broken = sum(1 for plan in plans if plan.error is not None)
     mend = sum(1 for plan in plans if plan.error is None for a in plan.alerts if a.severity is Severity.ERROR)
     parts = [f"{counted(mend, 'thing')} to mend"] if mend else []
@@ -130,11 +130,6 @@ def to_mend(plans: Sequence[AccountPlan], done: str = "observed") -> list[str]:
     if broken:
         parts.append(f"{broken} of {accounts} accounts not {done}")
     return parts
-
-
-def all_ok(plans: Sequence[AccountPlan]) -> bool:
-    """Whether every account could be observed and nothing needs mending."""
-    return all(plan_ok(plan) for plan in plans)
 
 
 def result_row(result: Result) -> Sequence[str | Text]:

@@ -36,7 +36,8 @@ def run(options: Options, account: str | None, secret: str | None, force: bool, 
     stops the others. Whatever is interrupted or fails is found and finished
     by the next sweep, so run it as often as you like (hourly is usual).
 
-    Exits 1 where anything failed, could not be observed, or needs mending.
+    Exits 1 where an action failed, or an account could not be swept or has an
+    error as a whole. What is to be fixed in single secrets is listed, exit 0.
 
     \b
     Examples:
@@ -65,7 +66,7 @@ def run(options: Options, account: str | None, secret: str | None, force: bool, 
                 # An audit file that fails half-way ends a sweep too, and then something may have been changed before.
                 output.text(*_account_parts(plan, mine, nothing + left.get(plan.account, AGAIN)))
             output.text(*_summary(done))
-        return 0 if done.ok else 1
+        return 0 if done.succeeded else 1
 
 
 def _show_dry(output: Output, done: Sweep) -> None:

@@ -28,6 +28,7 @@ class View:
 
     :param spec: ``None`` when the tags have problems.
     :param key_id: the key behind ``AWSCURRENT``, by label or by look-up.
+    :param unreadable: what the current value is can't be found out now.
     :param mislabelled: the key that the value was found to be, where the label names another one without proof.
     :param key: that key as Infobip lists it; ``None`` if it is not listed.
     """
@@ -40,12 +41,13 @@ class View:
     key: Key | None
     unresolved: str = ""
     mislabelled: str | None = None
+    unreadable: bool = False
 
     @property
     def unproven(self) -> bool:
         """Whether the value was read and is no key of the account, though the label names one that Infobip has."""
         labelled = self.life.current_key is not None and self.key is not None
-        return labelled and self.mislabelled is None and bool(self.unresolved)
+        return labelled and self.mislabelled is None and bool(self.unresolved) and not self.unreadable
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ class Draft:
     waiting: dict[tuple[str, str | None], Waiting] = field(default_factory=dict)
     versions: set[tuple[str, str]] = field(default_factory=set)
     copies: dict[str, tuple[str, str] | None] = field(default_factory=dict)
+    histories: set[str] = field(default_factory=set)
 
     def add(self, rank: Rank, action: Action) -> None:
         """An action, to be done in the order of its rank, then of its deadline (or due time), then of names."""
@@ -82,6 +83,7 @@ class Draft:
         return Questions(
             versions=frozenset(pair for pair in self.versions if pair[0] in arns),
             copies=self.copies,
+            histories=frozenset(self.histories),
             history=not history and any(uses_quota(action) for action in actions),
         )
 

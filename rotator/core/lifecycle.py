@@ -7,14 +7,11 @@ carries ``AWSPREVIOUS`` or a retire label was current once and is never mistaken
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
 
 from rotator.core.labels import CURRENT, PENDING, PREVIOUS, parse_key_label, parse_retire_label
 from rotator.core.life import Lifecycle, Retiring, UnderWay
 from rotator.core.model import SecretEntry
-from rotator.core.versions import IdleVersions
 
 __all__ = [
     "AWS_LABELS",
@@ -23,8 +20,6 @@ __all__ = [
     "Retiring",
     "UnderWay",
     "labels_after_rotation",
-    "read_any",
-    "read_idle",
     "read_lifecycle",
 ]
 
@@ -32,47 +27,18 @@ AWS_LABELS = 20
 """Labels that AWS allows a secret."""
 MAX_LABELS = AWS_LABELS - 2
 """Labels that a rotation may leave on a secret; AWS allows 20, two stay free for a rescue by hand."""
-_AT_WORK: Final = frozenset({CURRENT, PENDING})
-_BEFORE: Final = frozenset({PREVIOUS})
 
 
 def read_lifecycle(entry: SecretEntry, resolved_key: str | None = None) -> Lifecycle:
-    """Read a secret's labels.
+    """Read a secret's labels; the rules of :class:`Lifecycle` stand in :func:`_read`.
 
     :param resolved_key: the key that an unlabelled current version was found to hold, if it was looked up.
     """
-    # Most secrets are idle, and sweeps read a million of them: what they look like is read without sorting anything.
-    if type(entry.versions) is IdleVersions:
-        return entry.versions.life
-    return read_idle(entry.versions) or read_any(tuple(entry.versions.items()), resolved_key)
-
-
-def read_idle(versions: Mapping[str, frozenset[str]]) -> Lifecycle | None:
-    """Read the labels of a secret of which nothing is under way; ``None`` where they are not as simple as that.
-
-    One current version with its key's label, ``AWSPENDING`` perhaps still on it, and beside it nothing but
-    ``AWSPREVIOUS``. :func:`read_any` says the same of these, more slowly.
-    """
-    if type(versions) is IdleVersions:
-        return versions.life
-    current_version = key_id = None
-    count = 0
-    for version, labels in versions.items():
-        count += len(labels)
-        if CURRENT in labels:
-            rest = labels - _AT_WORK
-            if current_version is not None or len(rest) != 1:
-                return None
-            current_version = version
-            key_id = parse_key_label(*rest)
-        elif labels != _BEFORE:
-            return None
-    return Lifecycle(current_version, key_id, count) if current_version and key_id is not None else None
+    return _read(tuple(entry.versions.items()), resolved_key)
 
 
 @lru_cache(maxsize=4096)  # every sweep reads a secret's labels several times, and they rarely change
-def read_any(versions: tuple[tuple[str, frozenset[str]], ...], resolved_key: str | None) -> Lifecycle:
-    """Read a secret's labels, whatever they are; the rules of :class:`Lifecycle` stand here."""
+def _read(versions: tuple[tuple[str, frozenset[str]], ...], resolved_key: str | None) -> Lifecycle:
     ordered = sorted(versions, key=lambda item: item[0])
     keys: dict[str, str] = {}
     retire: list[Retiring] = []

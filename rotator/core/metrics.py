@@ -202,9 +202,7 @@ def _after(state: SecretState, done: list[Result]) -> SecretState:
     return state
 
 
-def _of_secret(
-    state: SecretState, snapshot: AccountSnapshot, done: list[Result], now: datetime
-) -> Iterator[Sample]:
+def _of_secret(state: SecretState, snapshot: AccountSnapshot, done: list[Result], now: datetime) -> Iterator[Sample]:
     labels = (printable(state.secret, LONGEST_LABEL),)
     if state.expires_at is not None:
         yield Sample(EXPIRATION, state.expires_at.timestamp(), labels)

@@ -85,7 +85,7 @@ class Reason(StrEnum):
 
 
 class Severity(StrEnum):
-    """An ``error`` makes a sweep fail in part (exit 1); a ``warning`` is only said."""
+    """An ``error`` is to be fixed, and one about a whole account fails its sweep; a ``warning`` is only reported."""
 
     WARNING = "warning"
     ERROR = "error"
@@ -312,15 +312,17 @@ class Questions:
     :param versions: ``(ARN, version id)`` whose value must be read to prove that its label is right.
     :param copies: keys to be revoked, by id, with the ``(ARN, version id)`` that holds the value, if one does: the
         current values of all managed secrets must be searched for them.
+    :param histories: ARNs whose versions must be listed, deprecated ones included.
     :param history: whether the disabled keys must be listed, since creates or updates are to be done.
     """
 
     versions: frozenset[tuple[str, str]] = frozenset()
     copies: Mapping[str, tuple[str, str] | None] = field(default_factory=dict)
+    histories: frozenset[str] = frozenset()
     history: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.versions or self.copies or self.history)
+        return bool(self.versions or self.copies or self.histories or self.history)
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +339,7 @@ class AccountSnapshot:
     :param held: by ARN and version id, the same for other versions.
     :param copies: by key id, the managed secrets whose current value was found to hold the key's value; a key that is
         not in it was not searched for.
+    :param versions: by ARN, every version id that AWS still has, deprecated ones included, where that was asked.
     :param unreadable: managed secrets whose current value could not be read in that search.
     :param skew: Infobip's clock less ours, where an answer told it.
     :param complete: whether the listing is known to hold every enabled key.
@@ -354,6 +357,7 @@ class AccountSnapshot:
     resolutions: Mapping[str, Resolution] = field(default_factory=dict)
     held: Mapping[tuple[str, str], Resolution] = field(default_factory=dict)
     copies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    versions: Mapping[str, frozenset[str]] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
     skew: timedelta | None = None
     complete: bool = True

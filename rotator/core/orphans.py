@@ -17,6 +17,10 @@ from rotator.core.times import plus
 
 ORPHAN_AGE = timedelta(minutes=30)
 """Younger ones may belong to a run that is still at it."""
+PRUNED_FROM = 95
+"""Versions from which on AWS may have removed some: it keeps about 100."""
+PRUNED_AFTER = timedelta(hours=24)
+"""AWS removes no version that is younger."""
 REPORT_UNKNOWN = timedelta(days=14)
 
 
@@ -42,7 +46,9 @@ def plan_orphans(
         if name is None or key.id in resuming or key.valid_from is None or plus(key.valid_from, ORPHAN_AGE) > now:
             continue
         owner = own.named(name) or others.named(name)
-        if owner is None:
+        if name.secret_id is None:
+            _report(draft, key, f"has a name of the older form for {printable(name.secret)}, which proves nothing")
+        elif owner is None:
             _report(draft, key, f"is named for {printable(name.secret)}, and that secret is not seen here")
         elif name.version_id in owner.versions:
             _report(
@@ -54,11 +60,26 @@ def plan_orphans(
             )
         elif not is_skipped(owner):
             draft.copies[key.id] = None
-            holders = snapshot.copies.get(key.id, ())
-            if holders:
-                _report(draft, key, f"was never stored under its own version, but {', '.join(holders)} holds it", owner)
+            draft.histories.add(owner.arn)
+            doubt = _doubt(snapshot, owner, key, name.version_id, now)
+            if doubt:
+                _report(draft, key, doubt, owner)
             else:
                 draft.add(Rank.ORPHAN, _revocation(snapshot, owner, key, name.version_id))
+
+
+def _doubt(snapshot: AccountSnapshot, owner: SecretEntry, key: Key, version_id: str, now: datetime) -> str:
+    """Why a key may not be an orphan after all, by what was read since it was found; ``""`` if nothing says so."""
+    holders = snapshot.copies.get(key.id, ())
+    if holders:
+        return f"was never stored under its own version, but {', '.join(holders)} holds it"
+    versions = snapshot.versions.get(owner.arn, frozenset())
+    if version_id in versions:
+        return f"has the name of version {version_id} of {owner.name}, which is deprecated: it was enabled again"
+    made = key.valid_from
+    if len(versions) >= PRUNED_FROM and made is not None and plus(made, PRUNED_AFTER) <= now:
+        return f"may have been stored in {owner.name}: AWS keeps about 100 versions, and {len(versions)} are there"
+    return ""
 
 
 def _revocation(snapshot: AccountSnapshot, owner: SecretEntry, key: Key, version_id: str) -> Action:

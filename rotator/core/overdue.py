@@ -76,7 +76,7 @@ def report_overdue(
         for late in overdue(snapshot, view, now):
             arn = view.entry.arn
             planned = arn in rotating if late.key_id is None else (arn, late.key_id) in revoking
-            waits = draft.waiting.get((arn, late.key_id)) or draft.waiting.get((arn, None))
+            waits = draft.waiting.get((arn, late.key_id))
             if not planned and waits is None:
                 continue  # a label that is ignored, or a key that a sweep never revokes: an alert of its own
             cause = None if planned else waits

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from operator import attrgetter
 
-from rotator.core.crowding import Candidate, pace_of, relieve
 from rotator.core.decisions import LEAVE_ALONE, View, first
 from rotator.core.draft import Draft
 from rotator.core.durations import human_duration
-from rotator.core.garbage import no_search_for_garbage
 from rotator.core.guards import clock_skew, limit_revocations, mass_missing, slots_used, within_budget
 from rotator.core.holdings import Holdings
 from rotator.core.leftovers import Leftovers
@@ -27,6 +25,7 @@ from rotator.core.model import (
 from rotator.core.orphans import plan_orphans, report_unknown
 from rotator.core.overdue import report_overdue
 from rotator.core.ownership import Ownership
+from rotator.core.scheduling import Candidate, quota_window, schedule
 from rotator.core.secret_plan import Planning, SecretPlanner, make_view
 
 __all__ = ["make_view", "plan_account"]
@@ -46,11 +45,6 @@ def plan_account(
     :param force: lift the guard against mass revocation.
     :param secret: plan for this one only (name or ARN); the guards still see the whole account.
     """
-    with no_search_for_garbage():
-        return _plan(snapshot, policy, now, force, secret)
-
-
-def _plan(snapshot: AccountSnapshot, policy: Policy, now: datetime, force: bool, secret: str | None) -> AccountPlan:
     slots = slots_used(snapshot, now)
     quota, planned = slots.quota(policy), slots.planned(policy, now)
     skew = clock_skew(snapshot)
@@ -74,7 +68,7 @@ def _plan(snapshot: AccountSnapshot, policy: Policy, now: datetime, force: bool,
     common = Planning(draft, snapshot, policy, holdings, now, leftovers, ownership, trusted, candidates)
     for view in views:
         SecretPlanner(common, view).plan()
-    relieve(draft, snapshot, candidates, planned, policy, now, alone=secret is not None)
+    schedule(draft, snapshot, candidates, planned, policy, now, alone=secret is not None)
     candidates.clear()  # each knows who plans it, who knows them all: the circle would outlive the plan
     draft.skipped.sort(key=lambda skip: skip.secret)
     plan_orphans(draft, snapshot, holdings, ownership, now, lambda owner: _proves_nothing(snapshot, owner, now))
@@ -88,7 +82,7 @@ def _plan(snapshot: AccountSnapshot, policy: Policy, now: datetime, force: bool,
         actions = [action for action in actions if action.secret in names]
         draft.skipped = [skip for skip in draft.skipped if skip.secret in names]
         draft.alerts = [alert for alert in draft.alerts if alert.secret is None or alert.secret in names]
-    actions = within_budget(draft, actions, planned, _coming(snapshot, views, actions, now + pace_of(policy), now))
+    actions = within_budget(draft, actions, planned, _coming(snapshot, views, actions, now + quota_window(policy), now))
     report_overdue(draft, snapshot, views, actions, now)
     if secret is not None:
         draft.alerts = [alert for alert in draft.alerts if alert.secret is None or alert.secret in names]
@@ -119,9 +113,7 @@ def _proves_nothing(snapshot: AccountSnapshot, owner: SecretEntry, now: datetime
     return left is not None and left.reason not in (Reason.UNADOPTED, Reason.EMPTY)
 
 
-def _coming(
-    snapshot: AccountSnapshot, views: list[View], actions: list[Action], until: datetime, now: datetime
-) -> int:
+def _coming(snapshot: AccountSnapshot, views: list[View], actions: list[Action], until: datetime, now: datetime) -> int:
     """How many keys in grace are to be revoked until then, and not yet; nobody asks where there is no orphan."""
     if not any(action.reason is Reason.ORPHAN for action in actions):
         return 0

@@ -41,9 +41,7 @@ def previous_key(
     return _checked(entry, life, chosen, dates)
 
 
-def rolled_back_from(
-    life: Lifecycle, keys: Mapping[str, Key], dates: Mapping[str, datetime]
-) -> tuple[str, str] | None:
+def rolled_back_from(life: Lifecycle, keys: Mapping[str, Key], dates: Mapping[str, datetime]) -> tuple[str, str] | None:
     """The newest version (and its key) that is newer than the current one: where there is one, somebody went back.
 
     A command that is given again, for its answer was lost, is known by it: it must neither undo itself nor go back one

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.core.consumers import not_adopted
-from rotator.core.crowding import Candidate
 from rotator.core.decisions import (
     BROKEN,
     LEAVE_ALONE,
@@ -27,7 +26,7 @@ from rotator.core.leftovers import REMEMBERED, Leftovers
 from rotator.core.lifecycle import Retiring, read_lifecycle
 from rotator.core.model import AccountSnapshot, Action, ActionKind, Key, Policy, Reason, SecretEntry, Severity
 from rotator.core.ownership import Ownership, Proof
-from rotator.core.quiet import is_quiet
+from rotator.core.scheduling import Candidate
 from rotator.core.spec import parse_spec
 from rotator.core.text import printable, short_id
 from rotator.core.windows import is_open, next_open
@@ -50,6 +49,7 @@ def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
         key_id=key_id,
         key=snapshot.keys.get(key_id) if key_id else None,
         unresolved=resolution.problem if resolution else "",
+        unreadable=resolution.unreadable if resolution else False,
         mislabelled=resolved if resolved is not None and life.current_key not in (None, resolved) else None,
     )
 
@@ -83,17 +83,11 @@ class SecretPlanner:
     def plan(self) -> None:
         """Everything about this secret."""
         common, view = self.common, self.view
-        if is_quiet(view, common.now):
-            assert view.key is not None
-            assert view.key.valid_to is not None
-            if not common.holdings.only_in(view.entry, view.key.id):
-                self._shared_key()
-            self._foreign_key(view.key)
-            common.candidates.append(Candidate(view, view.key.valid_to, None, None, self))
-            return
         left = first(LEAVE_ALONE, self.view, self.common.now)
         if left is not None:
             self._leave(left)
+            for item in view.life.retiring:
+                common.draft.waiting[(view.entry.arn, item.key_id)] = Waiting(left.reason, left.detail)
             return
         if self.view.mislabelled is not None:
             self._mislabelled(self.view.mislabelled)
@@ -359,7 +353,10 @@ class SecretPlanner:
             detail = f"key {key_id} is not revoked: the key behind AWSCURRENT does not work"
             return Decision(Reason.BROKEN_CURRENT, detail, severity=Severity.ERROR)
         if view.life.current_version is not None and view.life.current_key is not None:
-            self._proof(view.life.current_version, view.life.current_key)
+            current = self._proof(view.life.current_version, view.life.current_key)
+            if current is Proof.UNREADABLE:
+                detail = f"key {key_id} is not revoked: what the current value is can't be found out: {view.unresolved}"
+                return Decision(Reason.UNREADABLE, detail, severity=Severity.ERROR)
         return None
 
     def _unread(self, key_id: str) -> tuple[str, ...]:

@@ -69,9 +69,7 @@ def _managed(view: View) -> bool:
     return entry.deleted_at is None and not entry.owning_service and not replica
 
 
-def _state(
-    account: str, view: View, actions: tuple[Action, ...], now: datetime, ended: frozenset[str]
-) -> SecretState:
+def _state(account: str, view: View, actions: tuple[Action, ...], now: datetime, ended: frozenset[str]) -> SecretState:
     hold = view.spec.hold if view.spec else None
     key = view.key
     expires = key.valid_to if key else None

@@ -62,12 +62,6 @@ def parse_window(text: str) -> Window:
     return Window(frozenset(numbers), start, end, zone)
 
 
-def format_window(window: Window) -> str:
-    """Write a window so that :func:`parse_window` reads the same: days in a row as a range, all as ``daily``."""
-    times = f"{window.start // 60:02}:{window.start % 60:02}-{window.end // 60:02}:{window.end % 60:02}"
-    return f"{_format_days(window.days)} {times} {window.zone}"
-
-
 def is_open(window: Window, now: datetime) -> bool:
     """Whether it is open at ``now`` (aware).
 
@@ -201,20 +195,6 @@ def _day_range(token: str) -> set[int] | None:
         return None
     first, last = names.index(ends[0]), names.index(ends[-1])
     return {(first + step) % len(DAYS) for step in range((last - first) % len(DAYS) + 1)}
-
-
-def _format_days(days: frozenset[int]) -> str:
-    if len(days) == len(DAYS):
-        return "daily"
-    runs = []
-    for day in sorted(days):
-        if (day - 1) % len(DAYS) in days:
-            continue
-        last = day
-        while (last + 1) % len(DAYS) in days:
-            last = (last + 1) % len(DAYS)
-        runs.append(DAYS[day] if last == day else f"{DAYS[day]}-{DAYS[last]}")
-    return " ".join(runs)
 
 
 def _zone(name: str) -> tzinfo | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rotator.core.labels import parse_retire_label, retire_label
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import Key
 from rotator.core.ownership import Proof
-from rotator.emergency.model import ORPHAN, Kill
+from rotator.emergency.model import CURRENT, ORPHAN, Kill
 from rotator.emergency.work import Work
 from rotator.errors import KeyNotFound, RotatorError
 from rotator.revocation import revoke_key
@@ -24,29 +24,38 @@ class Killing:
     work: Work
     failed: dict[str, tuple[Kill, str]] = field(default_factory=dict)
     gone: dict[str, Kill] = field(default_factory=dict)
-    unproven: dict[str, Kill] = field(default_factory=dict)
+    unproven: dict[str, tuple[Kill, Proof]] = field(default_factory=dict)
 
     def kill_all(self, kills: Iterable[Kill], *, again: bool = False) -> None:
         """End each key that is not known to be dead.
 
-        :param again: also those that could not be ended, or found, before; the clean-up tries them once more.
+        :param again: also those that could not be ended, found or proven before; the clean-up tries them once more.
         """
         for kill in kills:
-            tried = kill.key_id in self.failed or kill.key_id in self.gone
+            tried = kill.key_id in {*self.failed, *self.gone, *self.unproven}
             if kill.key_id not in self.work.dead and (again or not tried):
                 self._kill(kill)
 
-    def is_proven(self, kill: Kill) -> bool:
-        """Whether a key may be revoked: it was named by the operator, or it is proven to belong to its version."""
+    def missing_proof(self, kill: Kill) -> Proof | None:
+        """Why a key may not be revoked; ``None`` where it is proven to belong to its version, or needs no proof."""
         named = kill.key_id == self.work.plan.named or kill.role == ORPHAN
-        return named or kill.version_id in self.work.made or self.work.proof(kill).ok
+        if named or kill.version_id in self.work.made:
+            return None
+        proof = self.work.proof(kill)
+        return None if proof.ok else proof
+
+    def left(self) -> set[str]:
+        """The keys that were tried and may still be enabled."""
+        return {*self.failed, *self.unproven}
 
     def _kill(self, kill: Kill) -> None:
         work = self.work
-        if not self.is_proven(kill):
-            if not self._needs_no_proof(kill):
-                self.unproven[kill.key_id] = kill
+        missing = self.missing_proof(kill)
+        if missing is not None:
+            self._leave_unproven(kill, missing)
+            self._kill_held(kill)
             return
+        self.unproven.pop(kill.key_id, None)
         target = work.keys.get(kill.key_id) or Key(kill.key_id, "", None, True, None, None)
         try:
             context = work.context()
@@ -73,6 +82,33 @@ class Killing:
         detail = {"secret_arn": kill.arn or None, **work.fields(kill.secret, kill.version_id, kill.key_id)}
         work.context().tell(REVOKED, detail)
 
+    def _leave_unproven(self, kill: Kill, proof: Proof) -> None:
+        """Nothing is left to do where the key is disabled already (by another run of this incident, say)."""
+        work = self.work
+        first, _ = self.unproven.get(kill.key_id, (kill, proof))  # its role before it was replaced
+        try:
+            if work.provider.get_key(kill.key_id).key.enabled:
+                self.unproven[kill.key_id] = (first, proof)
+                return
+        except KeyNotFound:
+            self.unproven.pop(kill.key_id, None)
+            self.gone[kill.key_id] = kill
+            work.gone.add(kill.key_id)
+            return
+        except RotatorError:
+            self.unproven[kill.key_id] = (first, proof)
+            return
+        self.unproven.pop(kill.key_id, None)
+        work.dead.add(kill.key_id)
+        work.step("revoked", kill.secret, kill.key_id)
+
+    def _kill_held(self, kill: Kill) -> None:
+        """What consumers have is the key that their value is, whatever a wrong label says."""
+        held = self.work.held.get((kill.arn, kill.version_id or ""))
+        key_id = held.key_id if held is not None else None
+        if kill.role == CURRENT and key_id is not None and key_id != kill.key_id and key_id not in self.work.dead:
+            self._kill(replace(kill, key_id=key_id))
+
     def _is_dead(self, key_id: str) -> bool:
         """After a lost or doubtful answer: what Infobip shows."""
         try:
@@ -82,33 +118,16 @@ class Killing:
         except RotatorError:
             return False
 
-    def _needs_no_proof(self, kill: Kill) -> bool:
-        """Whether a key is disabled already, or not found: another emergency or a sweep was faster.
-
-        It may have taken off the labels, and with them the version, by which the key would have been proven.
-        """
-        work = self.work
-        try:
-            if work.provider.get_key(kill.key_id).key.enabled:
-                return False
-        except KeyNotFound:
-            self.gone[kill.key_id] = kill
-            work.gone.add(kill.key_id)
-            return True
-        except RotatorError:
-            return False
-        work.dead.add(kill.key_id)
-        work.step("revoked", kill.secret, kill.key_id)
-        return True
-
     # ---- what stays alive -------------------------------------------------------------------------------------------
 
     def give_up(self) -> None:
         """Report every key that could not be ended, and make it due at the next sweep where that can be said."""
-        for kill in self.unproven.values():
-            if kill.key_id not in self.work.dead:
-                self.work.report.errors.append(unproven_text(self.work, kill))
-                self.work.step("revoked", kill.secret, kill.key_id, "not proven to be this secret's", ok=False)
+        for kill, proof in self.unproven.values():
+            text = unproven_text(self.work, kill, proof)
+            # A sweep revokes it on a proof only, so a label that is wrong does no harm.
+            due = proof is Proof.UNREADABLE and self._make_due(kill)
+            self.work.report.errors.append(f"{text} The next sweep tries again." if due else text)
+            self.work.step("revoked", kill.secret, kill.key_id, "not proven to be this secret's", ok=False)
         for kill in self.gone.values():
             self._make_due(kill)
             self.work.step("revoked", kill.secret, kill.key_id)
@@ -149,9 +168,12 @@ class Killing:
         return True
 
 
-def unproven_text(work: Work, kill: Kill) -> str:
-    """That a key was not revoked because only a label says whose it is, and how to revoke it all the same."""
-    why = "its value can't be read" if work.proof(kill) is Proof.UNREADABLE else "its value is not that key"
+def unproven_text(work: Work, kill: Kill, proof: Proof) -> str:
+    """That a key is not revoked because only a label says whose it is, and how to revoke it all the same."""
+    held = work.held.get((kill.arn, kill.version_id or ""))
+    why = "its value can't be read or searched for" if proof is Proof.UNREADABLE else "its value is not that key"
+    if held is not None and held.key_id is not None:
+        why = f"its value is key {held.key_id}" + (", which is revoked" if kill.role == CURRENT else "")
     return (
         f"key {kill.key_id}, which a label of {kill.secret} names, is not revoked: nothing proves that it belongs to "
         f"this secret ({why}). If it leaked: `rotator revoke --key-id {kill.key_id} --account {work.plan.account}`."

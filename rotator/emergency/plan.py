@@ -14,7 +14,7 @@ from rotator.emergency.accounts import Accounts
 from rotator.emergency.holders import holds_value, is_unlabelled, managed_entries
 from rotator.emergency.model import ORPHAN, EmergencyPlan, Kill, Strategy, Target
 from rotator.emergency.plan_secret import Named, SecretPlanning
-from rotator.errors import ConfigurationError, KeyNotFound, Refused, RotatorError
+from rotator.errors import ConfigurationError, KeyNotFound, ProviderError, Refused, RotatorError
 from rotator.observe import Fleet, management_of, observe_fleet, resolve_current
 
 
@@ -68,7 +68,10 @@ class Planning:
         for entry in entries:
             if named.key_id in read_lifecycle(entry).key_ids():
                 # Consumers do not get it any more; if it is dead as well, only a command that was cut off goes on.
-                key = self._read(fleet, account, named)
+                try:
+                    key = self._read(fleet, account, named)
+                except ProviderError:
+                    return self._secrets.plan(fleet, entry, named)  # it may be enabled
                 if key.enabled or self._secrets.made_before(fleet, entry, named.key_id) is not None:
                     return self._secrets.plan(fleet, entry, named)
                 return self._dead(fleet, account, key)

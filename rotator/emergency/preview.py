@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import SecretEntry
+from rotator.emergency.holders import kills_of
 from rotator.emergency.kill import Killing, unproven_text
+from rotator.emergency.model import CURRENT
 from rotator.emergency.replacement import Replacing
 from rotator.emergency.work import Work
 from rotator.errors import ProviderError, RotatorError
@@ -31,8 +33,13 @@ def impossible_replacements(work: Work) -> dict[str, str]:
 
 def unproven_keys(work: Work) -> tuple[str, ...]:
     """Which keys would not be revoked since nothing proves that they are the secret's, as sentences."""
-    killing = Killing(work)
-    return tuple(unproven_text(work, kill) for kill in work.plan.kills if not killing.is_proven(kill))
+    killing, found = Killing(work), []
+    for kill in work.plan.kills:
+        key = work.plan.keys.get(kill.key_id)
+        missing = killing.missing_proof(kill) if key is not None and key.enabled else None
+        if missing is not None:
+            found.append(unproven_text(work, kill, missing))
+    return tuple(found)
 
 
 def _sentence(work: Work, entry: SecretEntry, error: RotatorError) -> str:
@@ -40,7 +47,10 @@ def _sentence(work: Work, entry: SecretEntry, error: RotatorError) -> str:
     stop = "" if why.endswith((".", "!", "?")) else "."
     current, secret, named = read_lifecycle(entry).current_key, work.plan.secret, work.plan.named
     then = "If you go on, its current key is revoked all the same, and its consumers fail until it has a new one."
-    if secret is not None and secret.arn == entry.arn and named not in (None, current):
+    kill = next((kill for kill in kills_of(entry) if kill.role == CURRENT), None)
+    if kill is not None and Killing(work).missing_proof(kill) is not None:
+        then = "If you go on, its current key stays as well."
+    elif secret is not None and secret.arn == entry.arn and named not in (None, current):
         then = f"If you go on, its current key {current} was not named and stays; its other keys are revoked."
     way_out = "Fix this first, or use the strategy revoke-only on purpose."
     return f"no replacement can be made for {entry.name}: {why}{stop} {then} {way_out}"

@@ -92,7 +92,7 @@ class Replacing:
 
         :raises RotatorError: no replacement can be made.
         """
-        freed = {kill.key_id for kill in self._freeing(entry)}
+        freed = {kill.key_id for kill in self._freeing(entry) if self.killing.missing_proof(kill) is None}
         self._rotation(without_keys(entry, freed) if freed else entry).rehearse()
 
     def _once(self, entry: SecretEntry) -> Kill | None:

@@ -170,7 +170,7 @@ class Run:
                 self.work.report.errors.append(left)
 
     def _left(self, kill: Kill) -> bool:
-        if kill.key_id in self.killing.failed:
+        if kill.key_id in self.killing.left():
             return True
         if self.plan.repeated and kill.key_id not in {planned.key_id for planned in self.plan.kills}:
             return False

@@ -11,7 +11,7 @@ from rotator.context import AccountContext, Budget, Services
 from rotator.core.emergencies import emergency_version_id, made_for_incident
 from rotator.core.labels import key_name, parse_key_name
 from rotator.core.lifecycle import read_lifecycle
-from rotator.core.model import AccountSnapshot, Key, SecretEntry, Spec
+from rotator.core.model import AccountSnapshot, Key, Resolution, SecretEntry, Spec
 from rotator.core.ownership import Proof
 from rotator.core.secret import Secret
 from rotator.core.spec import parse_spec
@@ -34,6 +34,7 @@ class Work:
     :param begun: when it began.
     :param keys: keys as Infobip showed them.
     :param values: values of keys that end, for the proof. Never shown.
+    :param held: which key the value of a version was found to be, by the secret's ARN and the version id.
     :param unlabelled: ARNs whose current version still lacks its key label.
     :param made: version ids that were chosen in this run.
     :param promoted: ARNs that have a new key.
@@ -52,6 +53,7 @@ class Work:
     begun: datetime
     keys: dict[str, Key] = field(default_factory=dict)
     values: dict[str, Secret] = field(default_factory=dict)
+    held: dict[tuple[str, str], Resolution] = field(default_factory=dict)
     unlabelled: set[str] = field(default_factory=set)
     made: set[str] = field(default_factory=set)
     promoted: set[str] = field(default_factory=set)
@@ -124,7 +126,7 @@ class Work:
     def context(self, *entries: SecretEntry) -> AccountContext:
         """What acting needs; without a daily budget, so that the reserve is used."""
         management = management_of(self.plan.fleet, self.plan.account)
-        snapshot = AccountSnapshot(self.plan.account, management, entries, dict(self.keys))
+        snapshot = AccountSnapshot(self.plan.account, management, entries, dict(self.keys), held=dict(self.held))
         return AccountContext(self.services, self.provider, snapshot, Budget())
 
     def fields(self, secret: str, version_id: str | None, key_id: str | None) -> dict[str, Any]:
@@ -136,14 +138,14 @@ class Work:
         self.report.steps.append(Step(what, secret, key_id, self.now() - self.begun, note, ok=ok))
 
     def proof(self, kill: Kill) -> Proof:
-        """What proves that a key belongs to the version whose label names it; found out once.
+        """What proves that a key belongs to the version whose label names it; found out once, if it can be.
 
         By name, where Infobip shows it alone under the name that the version's key has; else by value.
         """
-        known = self._proofs.get((kill.arn, kill.version_id or "", kill.key_id))
-        if known is None:
-            known = self._find_proof(kill)
-            self._proofs[(kill.arn, kill.version_id or "", kill.key_id)] = known
+        about = (kill.arn, kill.version_id or "", kill.key_id)
+        known = self._proofs.get(about) or self._find_proof(kill)
+        if known is not Proof.UNREADABLE:  # it may be readable a moment later
+            self._proofs[about] = known
         return known
 
     def _find_proof(self, kill: Kill) -> Proof:
@@ -152,18 +154,22 @@ class Work:
             return Proof.NONE
         try:
             name = key_name(entry.name, entry.arn, self.services.policy.deployment, kill.version_id)
-            found = {key.id: key for key in self.provider.find_by_name(name)}
-            if kill.key_id in found:
-                self.keys.setdefault(kill.key_id, found[kill.key_id])
-                if not any(key.enabled for key in found.values() if key.id != kill.key_id):
-                    return Proof.BY_NAME
+            known = self.keys.get(kill.key_id)
+            searched = known is None or known.name == name
+            found = {key.id: key for key in self.provider.find_by_name(name)} if searched else {}
+            self.keys.update(found)  # a namesake too: a rotation asks once more
+            namesakes = any(key.enabled for key in found.values() if key.id != kill.key_id)
+            if kill.key_id in found and not namesakes:
+                return Proof.BY_NAME
         except (RotatorError, ValueError):
             pass  # then its value has to tell
         try:
             held = resolve_version(self.services.store, self.provider, entry, kill.version_id)
         except RotatorError:
             return Proof.UNREADABLE
-        if held.key_id == kill.key_id:
+        if not held.unreadable:
+            self.held[(entry.arn, kill.version_id)] = held
+        if kill.key_id == held.key_id or kill.key_id in held.holds:  # in another field: it leaked with the rest
             return Proof.BY_VALUE
         return Proof.UNREADABLE if held.unreadable else Proof.NONE
 

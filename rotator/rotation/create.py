@@ -34,7 +34,7 @@ class Creation:
         """
         request = self.request(version_id)
         self.flow.begun = self.flow.looked = self.flow.now()
-        if not self._take_slot():
+        if not self.flow.context.use_create():
             raise Changed(f"today's creates are used up, {self.entry.name} waits", advice="The next sweep goes on.")
         try:
             fetched = self._create(request, version_id)
@@ -43,17 +43,6 @@ class Creation:
         self.flow.own = True
         self.compare(fetched.key, request, version_id)
         return fetched, version_id, request
-
-    def _take_slot(self) -> bool:
-        """Use one create of the day's limit; waits for one that is about to become free. False where none is left."""
-        context = self.flow.context
-        if not context.budget.limited:
-            return True
-        wait = context.budget.take_create(context.now(), context.provider.count_keys())
-        if wait is None:
-            return False
-        context.services.clock.sleep(wait.total_seconds())
-        return True
 
     def request(self, version_id: str) -> KeyRequest:
         """What the replacement shall be: the old key's rights, or the tagged scopes.
@@ -116,7 +105,7 @@ class Creation:
                 return fetched, version_id, request
         for key in found:
             self.flow.revoke_own(self.entry, key.id, version_id)
-        if not self._take_slot():
+        if not self.flow.context.use_create():
             raise error
         version_id = self.flow.context.services.new_version_id()
         request = self.request(version_id)

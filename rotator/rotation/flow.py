@@ -86,7 +86,7 @@ class Flow:
             life = read_lifecycle(fresh)
             if life.unlabelled and self._is_new(entry, life):
                 return  # a value stored by hand meanwhile: nobody has looked yet whether it is this very key
-            if contested and staged and (self.context.budget.updates is None or self.context.budget.updates > 0):
+            if contested and staged and self.context.budget.has_update():
                 self.unstage(entry, key_id, version_id)
                 staged = False
                 if _was_promoted(self.context.services.store.describe(entry.arn).versions.get(version_id, frozenset())):
@@ -117,7 +117,7 @@ class Flow:
 
     def revoke_own(self, entry: SecretEntry, key_id: str, version_id: str) -> bool:
         """Revoke a key that was made for this secret and never promoted; false where today's updates are used up."""
-        if not self.context.budget.take_update():
+        if not self.context.use_update():
             return False
         with change(self.context.services.audit, "key.revoked", **self.fields(entry, version_id, key_id)):
             self.context.provider.revoke_key(key_id, self.now())

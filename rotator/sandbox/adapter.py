@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPResponse
 from urllib3.connection import HTTPConnection
@@ -42,13 +41,6 @@ def divert(adapter: HTTPAdapter, world: InfobipWorld, *, remote_ip: str = "127.0
     pool: Any = partial(_Pool, world, remote_ip)  # not a class made here: an adapter is made for nearly every call
     adapter.poolmanager.clear()
     adapter.poolmanager.pool_classes_by_scheme = {"http": pool, "https": pool}
-
-
-def divert_session(session: requests.Session, world: InfobipWorld, *, remote_ip: str = "127.0.0.1") -> None:
-    """The same for every adapter that is mounted on a session."""
-    for adapter in session.adapters.values():
-        if isinstance(adapter, HTTPAdapter):
-            divert(adapter, world, remote_ip=remote_ip)
 
 
 class _Pool(HTTPConnectionPool):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import threading
 from collections.abc import Callable
@@ -79,7 +78,7 @@ def foundation() -> Foundation:
     with _lock:
         if not _kept:
             # A Lambda's address changes, so an IBSSO session can't be bound to one.
-            made = lay(unsafe_sessions=True, sparing=True)
+            made = lay(unsafe_sessions=True)
             namespace = made.settings.metric_namespace
             if namespace is not None:
                 from rotator.aws.embedded_metrics import EmbeddedMetrics  # for the functions that sweep only
@@ -96,15 +95,9 @@ def forget() -> None:
 
 
 def warm_up() -> None:
-    """Make the clients while the runtime starts, which is fast and not yet timed; never raises.
-
-    Garbage is collected from then on, and never looked for among what was made until then.
-    """
+    """Make the clients while the runtime starts, which is fast and not yet timed; never raises."""
     with contextlib.suppress(Exception):  # said by the first call, which tries again; here it would look like a crash
         foundation()
-    if not gc.isenabled():
-        gc.freeze()
-        gc.enable()
 
 
 def guarded(work: Callable[[Any, Invocation], dict[str, Any]], event: Any, context: Any) -> dict[str, Any]:

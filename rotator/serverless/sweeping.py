@@ -55,8 +55,9 @@ def sweep(event: Any, invocation: Invocation) -> dict[str, Any]:
 def worker(event: Any, invocation: Invocation) -> dict[str, Any]:
     """Sweep the account of each message; gives those that SQS shall deliver again.
 
-    A message fails where its account could not be swept or an action failed. What only a person can mend (a wrong tag)
-    is an alert and not a failure here: to deliver the message again would not mend it.
+    A message fails where its account could not be swept, an action failed, or nothing was done though something is
+    overdue because of the account. What only a person can fix (a wrong tag) is an alert and not a failure here: to
+    deliver the message again would not fix it.
 
     :raises BadEvent: this is no event of SQS.
     """
@@ -146,6 +147,8 @@ def _swept(app: App, record: QueueRecord, swept: set[str]) -> bool:
     _log.log(level, "sweep finished", extra={"account": account, "problems": said, **counts(done)})
     if any(plan.error for plan in done.plan.accounts) or any(r.outcome is Outcome.FAILED for r in done.results):
         return False
+    if not done.succeeded and all(plan.ran_through for plan in done.plan.accounts):
+        return False  # nothing was done, and something is overdue: there may be more time at the next delivery
     swept.add(account)
     return True
 

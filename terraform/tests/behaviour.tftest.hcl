@@ -134,7 +134,8 @@ run "alarms" {
 
   assert {
     condition = toset(keys(aws_cloudwatch_metric_alarm.this)) == toset([
-      "no-sweep", "problems", "dead-letters", "keys-expiring", "revocations-overdue", "budget-exhausted",
+      "no-sweep", "problems", "dead-letters", "keys-expiring", "rotations-overdue", "revocations-overdue",
+      "budget-exhausted",
       "sweep-errors", "worker-errors", "revoke-errors", "rotation-errors",
     ])
     error_message = "An alarm is missing."

@@ -36,8 +36,8 @@ run "plain" {
       for name, policy in data.aws_iam_policy_document.function :
       name => [for statement in jsondecode(policy.json).Statement : statement.Sid]
       }) == jsonencode({
-      sweep    = ["FindSecrets", "ReadManagement", "ManagedSecrets", "SendAccounts", "WriteLogs"]
-      worker   = ["FindSecrets", "ReadManagement", "ManagedSecrets", "ReceiveAccounts", "WriteLogs"]
+      sweep    = ["FindSecrets", "ReadManagement", "ManagedSecrets", "ReadBatches", "SendAccounts", "WriteLogs"]
+      worker   = ["FindSecrets", "ReadManagement", "ManagedSecrets", "ReadBatches", "ReceiveAccounts", "WriteLogs"]
       revoke   = ["FindSecrets", "ReadManagement", "ManagedSecrets", "WriteLogs"]
       rotation = ["FindSecrets", "ReadManagement", "ManagedSecrets", "WriteLogs"]
     })
@@ -69,14 +69,30 @@ run "plain" {
     error_message = "Changing a managed secret takes these five actions and no other."
   }
 
-  # Only listing takes any resource; everything else is this AWS account's, this region's, and narrowed further.
+  # Only listing and reading in batches take any resource; everything else is this AWS account's, this region's, and
+  # narrowed further.
   assert {
     condition = toset(flatten([
       for policy in data.aws_iam_policy_document.function : [
         for statement in jsondecode(policy.json).Statement : statement.Sid if statement.Resource == "*"
       ]
-    ])) == toset(["FindSecrets"])
+    ])) == toset(["FindSecrets", "ReadBatches"])
     error_message = "A statement takes any resource."
+  }
+
+  # A batch reads nothing that the role may not read one by one: the statement has this one action.
+  assert {
+    condition = jsonencode({
+      for name, policy in data.aws_iam_policy_document.function : name => flatten([
+        for statement in jsondecode(policy.json).Statement : statement.Action if statement.Sid == "ReadBatches"
+      ])
+      }) == jsonencode({
+      sweep    = ["secretsmanager:BatchGetSecretValue"]
+      worker   = ["secretsmanager:BatchGetSecretValue"]
+      revoke   = []
+      rotation = []
+    })
+    error_message = "Secrets are read in batches by what sweeps, and by nothing else."
   }
 
   assert {

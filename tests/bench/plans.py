@@ -11,7 +11,6 @@ from typing import Any
 
 from rotator.core.model import AccountSnapshot, Key, Policy, SecretEntry
 from rotator.core.planner import plan_account
-from rotator.core.versions import idle_versions
 
 NOW = datetime(2026, 11, 20, 10, tzinfo=UTC)
 LIFE = timedelta(days=90)
@@ -43,13 +42,10 @@ def fleet(count: int) -> AccountSnapshot:
         name = f"prod/service-{index:07}/infobip"
         end = NOW + timedelta(days=30) + timedelta(days=60) * (index + 1) / count
         keys[key_id] = Key(key_id, f"{name}/rotator:default:{version}", "A", True, end - LIFE, end, SCOPES)
-        versions = idle_versions(  # as the store gives them
-            {
-                version: ["AWSCURRENT", "AWSPENDING", f"rotator:key:{key_id}"],
-                f"{index:08x}-0000-4000-8000-00000000000a": ["AWSPREVIOUS"],
-            }
-        )
-        assert versions is not None
+        versions = {
+            version: frozenset(("AWSCURRENT", "AWSPENDING", f"rotator:key:{key_id}")),
+            f"{index:08x}-0000-4000-8000-00000000000a": frozenset(("AWSPREVIOUS",)),
+        }
         arn = f"arn:aws:secretsmanager:eu-central-1:123456789012:secret:{name}-AbCdEf"
         secrets.append(SecretEntry(arn, name, TAGS, versions))
     return AccountSnapshot("main", SecretEntry("arn:management", "infobip/main", {}, {}), tuple(secrets), keys)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from rotator.core.crowding import margin, pace_of
 from rotator.core.decisions import ROTATE_WHEN, View, first, renew_at, window_closed
 from rotator.core.lifecycle import read_lifecycle
 from rotator.core.model import AccountSnapshot, Key, Policy, SecretEntry
 from rotator.core.planner import plan_account
+from rotator.core.scheduling import margin, quota_window
 from rotator.core.spec import parse_spec
 from rotator.core.times import plus
 from rotator.core.windows import is_open, next_open, openings
@@ -176,12 +176,12 @@ def _due(
         due.append(renew_at(view) or NEVER)
     else:
         due.append(now if window_closed(view, decision, now) is None else min(opens, key.valid_to))
-    # Whoever has so many places left finds one after today whatever the others take (crowding does not look at it).
-    places = (policy.daily_limit - policy.reserve) // 2  # what others make takes places too, at most so many
-    days, last = -(-total // places), plus(key.valid_to, -margin(view))
+    # With so many slots left there is one after today whatever the others use: scheduling leaves it out.
+    slots = (policy.daily_limit - policy.reserve) // 2  # what others create uses slots too, at most so many
+    days, last = -(-total // slots), plus(key.valid_to, -margin(view))
     if spec.window is None:
-        return min(due), plus(last, -(days + 1) * pace_of(policy))
-    # In two openings that are a day apart a place can be used only once, and others may take the places of two.
+        return min(due), plus(last, -(days + 1) * quota_window(policy))
+    # In two openings less than a day apart a slot can be used only once, and others may use the slots of two.
     days = 4 * days + 2
     begun = [opens for opens, _ in openings(spec.window, last - 9 * days * DAY, last)]
-    return min(due), plus(begun[-days - 1], -2 * pace_of(policy))
+    return min(due), plus(begun[-days - 1], -2 * quota_window(policy))

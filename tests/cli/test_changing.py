@@ -56,10 +56,21 @@ def test_run_for_people_names_what_failed(rig: Rig) -> None:
     assert "`rotator status`" in words
 
 
+def test_run_that_leaves_something_to_fix_is_done(rig: Rig) -> None:
+    """A wrong tag of one secret must not hide, sweep by sweep, whether the others are rotated."""
+    rig.seed()
+    ran = rig.run("run")
+    words = " ".join(ran.out.split())
+    assert (ran.code, "1 thing to mend" in words, "failed" in words) == (0, True, False)
+    assert "prod/legacy misconfigured" in words
+    assert rig.run("run", "--secret", "prod/legacy", "--json").code == 0
+
+
 def test_dry_run_changes_nothing(rig: Rig) -> None:
     rig.seed()
     before = rig.state()
     asked = rig.run("run", "--dry-run")
+    assert asked.code == 0
     assert "nothing was changed" in asked.out
     assert "3 to rotate" in asked.out
     by_setting = rig.run("run", "--json", env={"ROTATOR_DRY_RUN": "true"})

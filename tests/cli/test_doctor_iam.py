@@ -42,7 +42,7 @@ def test_all_is_well(front: Front, capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert of(checks, "AWS", "ok") == ["eu-central-1, role rotator-sweep"]
     assert of(checks, "IAM", "ok") == [
-        "ListSecrets, DescribeSecret, GetSecretValue, ListSecretVersionIds work on app/key",
+        "ListSecrets, DescribeSecret, GetSecretValue, ListSecretVersionIds, BatchGetSecretValue work on app/key",
         "PutSecretValue, UpdateSecretVersionStage allowed on app/key (by IAM's simulator)",
     ]
     (asked,) = front.asked
@@ -58,6 +58,20 @@ def test_a_read_that_is_denied_is_named(front: Front, capsys: pytest.CaptureFixt
     assert code == 1
     (failed,) = of(checks, "IAM", "fail")
     assert f"secretsmanager:{operation} is denied on app/key" in failed
+
+
+def test_reading_in_batches_that_is_denied_is_a_warning(front: Front, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sweeps go on without it, at a call for each secret."""
+    front.denied = {"BatchGetSecretValue"}
+    code, checks = examined(capsys)
+    assert code == 0
+    (check,) = [check for check in checks if (check["subject"], check["level"]) == ("IAM", "warn")]
+    assert "secretsmanager:BatchGetSecretValue is denied" in check["detail"]
+    assert "one by one" in check["detail"]
+    assert 'Resource "*"' in check["mend"]
+    assert of(checks, "IAM", "ok")[0] == (
+        "ListSecrets, DescribeSecret, GetSecretValue, ListSecretVersionIds work on app/key"
+    )
 
 
 def test_values_that_may_not_be_read(front: Front, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ def test_plan_json_is_the_contract_key_by_key(rig: Rig) -> None:
     keys = rig.seed()
     before = rig.state()
     ran = rig.run("plan", "--json")
-    assert ran.code == 1  # prod/legacy has a tag that can't be read
+    assert ran.code == 0  # prod/legacy has a tag that can't be read, which is an alert of its own
     assert ran.err == ""
     assert ran.document.keys() == {"generated_at", "accounts"}
     assert TIME.fullmatch(ran.document["generated_at"])
@@ -50,9 +50,12 @@ def test_plan_json_is_the_contract_key_by_key(rig: Rig) -> None:
         ("prod/legacy", "misconfigured"),
     }
     assert all(skip.keys() == {"secret", "reason", "detail"} for skip in account["skipped"])
-    (alert,) = account["alerts"]
-    assert {"kind", "secret", "key_id", "detail"} <= alert.keys()
-    assert (alert["kind"], alert["secret"]) == ("misconfigured", "prod/legacy")
+    assert all({"kind", "secret", "key_id", "detail"} <= alert.keys() for alert in account["alerts"])
+    assert {(alert["kind"], alert["secret"]) for alert in account["alerts"]} == {
+        ("misconfigured", "prod/legacy"),
+        ("overdue", "prod/sms/otp"),  # nobody swept here for weeks
+        ("overdue", "prod/email/news"),
+    }
     assert rig.state() == before
 
 
@@ -85,6 +88,31 @@ def test_plan_narrowed_moved_and_with_an_exit_code(rig: Rig) -> None:
     nothing = rig.run("plan", "--secret", "prod/billing/sms", "--exit-code")
     assert nothing.code == 0
     assert "Nothing to do" in nothing.out
+
+
+def test_plan_exit_codes(rig: Rig) -> None:
+    """3 there is work to do, 4 there is none but something to fix; without ``--exit-code`` that is no failure."""
+    rig.seed()
+    only = ("--secret", "prod/legacy")  # a tag of it can't be read
+    assert rig.run("plan", "--exit-code").code == 3
+    assert rig.run("plan").code == 0
+    assert rig.run("plan", *only, "--exit-code").code == 4
+    assert rig.run("plan", *only).code == 0
+    rig.account("locked", password="not-the-password-1")
+    ran = rig.run("plan", "--exit-code")
+    assert (ran.code, "1 of 2 accounts not observed" in " ".join(ran.out.split())) == (1, True)
+    assert rig.run("plan").code == 1
+
+
+def test_plan_fails_on_an_error_of_the_account(rig: Rig) -> None:
+    account, _ = rig.account("main")
+    for number in range(2):
+        rig.world.portal_delete(rig.secret(f"app/{number}", account).id)
+    for options in ((), ("--exit-code",)):
+        ran = rig.run("plan", "--json", *options)
+        assert ran.code == 1
+        assert [alert["kind"] for alert in ran.document["accounts"][0]["alerts"]] == ["mass-missing"]
+    assert rig.run("run").code == 1
 
 
 @pytest.mark.parametrize("at", ["soon", "+3x", "9999-12-31T23:59:59Z", "2026-13-01", "+9999999d", "-3d"])

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.context import LONGEST_WAIT, Budget
+from rotator.context import LONGEST_WAIT, Budget, Limit
 from rotator.core.guards import Slots
 from rotator.core.model import Policy
 from tests.core.build import DAY, HOUR, MINUTE, NOW, SECOND
@@ -34,9 +34,9 @@ def taken(found: Budget, most: int = 9) -> int:
 
 def test_without_a_limit_there_is_always_a_slot() -> None:
     free = Budget()
-    assert not free.limited
+    assert free.creates is None
     assert [free.take_create(NOW, 1000) for _ in range(50)] == [AT_ONCE] * 50
-    assert all(free.take_update() for _ in range(50))
+    assert all(free.take_update(NOW) is not None for _ in range(50))
 
 
 @pytest.mark.parametrize(
@@ -51,20 +51,20 @@ def test_without_a_limit_there_is_always_a_slot() -> None:
 )
 def test_what_the_day_leaves(ago: tuple[timedelta, ...], creates: int) -> None:
     found = budget(*ago)
-    assert found.limited
+    assert found.creates is not None
     assert taken(found) == creates
     assert found.take_create(NOW) is None
 
 
 def test_updates_are_counted_for_themselves() -> None:
     found = Budget.of(Slots((), (NOW - HOUR,) * 3), FIVE, NOW)
-    assert [found.take_update() for _ in range(4)] == [True, True, False, False]
+    assert [found.take_update(NOW) is not None for _ in range(4)] == [True, True, False, False]
     assert taken(found) == 5
 
 
 def test_updates_that_nobody_has_counted_are_free() -> None:
     found = Budget.of(Slots((), None), FIVE, NOW)
-    assert [found.take_update() for _ in range(6)] == [True] * 5 + [False]
+    assert [found.take_update(NOW) is not None for _ in range(6)] == [True] * 5 + [False]
 
 
 def test_a_slot_that_is_about_to_be_free_is_waited_for() -> None:
@@ -132,8 +132,8 @@ def test_others_take_the_slots_that_are_free_first() -> None:
 
 
 def test_accounts_that_share_one_never_take_more_than_there_is() -> None:
-    found = Budget(200, 200)
+    found = Budget(Limit(200), Limit(200))
     with ThreadPoolExecutor(8) as pool:
         creates = [*pool.map(lambda _: found.take_create(NOW) is not None, range(400))]
-        updates = [*pool.map(lambda _: found.take_update(), range(400))]
+        updates = [*pool.map(lambda _: found.take_update(NOW) is not None, range(400))]
     assert (sum(creates), sum(updates)) == (200, 200)

@@ -17,7 +17,7 @@ from rotator.core.what_if import WhatIf, parse_what_if
 from rotator.core.windows import is_open, parse_window
 from rotator.errors import ConfigurationError
 from tests.core.build import DAY, HOUR, MINUTE, NOW, key, own, secret, snap, tagged
-from tests.core.test_crowds_over_time import START, Fleet
+from tests.core.test_scheduling_over_months import START, Fleet
 
 TAGS: tuple[dict[str, str], ...] = (
     {},

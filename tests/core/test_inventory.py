@@ -23,7 +23,7 @@ VERSION = "7a1c2f30-9b1d-4e0f-8a52-0123456789ab"
 
 
 def look(world: World) -> AccountSnapshot:
-    (snapshot,), _ = world.reconciler().snapshots(account="main")
+    (snapshot,), _ = world.reconciler().snapshots(account="main", history=True)
     return snapshot
 
 

@@ -24,12 +24,14 @@ _CHANGE: Final = _READ | {
     ("secretsmanager:UpdateSecretVersionStage", KEY),
     ("events:PutEvents", BUS),
 }
+# Before a key is revoked, every managed secret is searched for it; a plan does the same.
+_BATCH: Final = {("secretsmanager:BatchGetSecretValue", ANY)}
 # Where a secret's tag asks for it: plans look too.
 _TRAIL: Final = {("cloudtrail:LookupEvents", ANY)}
 
 CALLED: Final[dict[str, frozenset[tuple[str, str]]]] = {
-    "sweep": frozenset(_READ | _TRAIL | {("sqs:SendMessage", QUEUE)}),
-    "worker": frozenset(_CHANGE | _TRAIL),
+    "sweep": frozenset(_READ | _BATCH | _TRAIL | {("sqs:SendMessage", QUEUE)}),
+    "worker": frozenset(_CHANGE | _BATCH | _TRAIL),
     "revoke": frozenset(_CHANGE),
     "rotation": frozenset(_CHANGE),
 }

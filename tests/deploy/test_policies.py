@@ -11,6 +11,7 @@ from tests.deploy.terraform import Applied
 
 UNNARROWED = {
     "secretsmanager:ListSecrets",
+    "secretsmanager:BatchGetSecretValue",
     "cloudtrail:LookupEvents",
     "xray:PutTelemetryRecords",
     "xray:PutTraceSegments",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rotator.core.labels import key_label, retire_label
+from rotator.core.labels import key_label, key_name, retire_label
 from rotator.lambda_handlers import revoke, rotation, sweep, worker
 from rotator.sandbox.aws import MotoServer
 from rotator.sandbox.clock import OffsetClock
@@ -46,9 +46,9 @@ def message(account: str) -> dict[str, Any]:
     return {"Records": [found]}
 
 
-def superseded(site: Site, name: str, account: Any) -> None:
-    """A secret whose old key's grace is over since a minute, with the tag that makes its revocation wait."""
-    old = site.secret(name, account, grace="1h", gate="adoption")
+def superseded(site: Site, name: str, account: Any, **tags: Any) -> None:
+    """A secret whose old key's grace is over since a minute."""
+    old = site.secret(name, account, grace="1h", **tags)
     new = site.world.add_key(account, f"by hand: {name}, new", scopes=("sms:manage",))
     leaks.register(new.value)
     version = site.current(name)[0]
@@ -61,7 +61,8 @@ def superseded(site: Site, name: str, account: Any) -> None:
 def test_sweep(site: Site, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     account = site.account()
     due(site, "prod/sms", account, adopted=False)
-    superseded(site, "prod/gated", account)
+    superseded(site, "prod/gated", account, gate="adoption")
+    superseded(site, "prod/old", account)
     queue = site.aws("sqs").create_queue(QueueName="accounts.fifo", Attributes={"FifoQueue": "true"})
     monkeypatch.setenv("ROTATOR_QUEUE_URL", queue["QueueUrl"])
     runtime.forget()
@@ -74,9 +75,9 @@ def test_sweep(site: Site, record: Record, monkeypatch: pytest.MonkeyPatch) -> N
 def test_worker(site: Site, record: Record) -> None:
     account = site.account()
     due(site, "prod/sms", account, grace="1h")
-    superseded(site, "prod/gated", account)
+    superseded(site, "prod/gated", account, gate="adoption")
     site.secret("prod/adopt", account, adopted=False)
-    orphan = f"prod/sms/rotator:default:{uuid.uuid4()}"
+    orphan = key_name("prod/sms", site.arn("prod/sms"), "default", str(uuid.uuid4()))
     with record() as calls:
         assert worker(message("main"), Context()) == {"batchItemFailures": []}
         key = site.world.add_key(account, orphan, scopes=("sms:manage",), valid_from=site.clock.now())

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rotator.core.labels import key_name
 from rotator.lambda_handlers import revoke
 from rotator.sandbox.model import SimKey
 from rotator.serverless.revoking import RevocationFailed
@@ -46,14 +47,20 @@ def _replicate(site: Site, key: SimKey) -> None:
     primary.put_secret_value(SecretId=NAME, SecretString=json.dumps({"api_key": key.value}), VersionStages=labels)
 
 
+def _delete(site: Site, key: SimKey) -> None:
+    """Its values can't be read any more; the key is one that the rotator created, and proven by its name."""
+    version, _ = site.current(NAME)
+    site.world.portal_rename(key.id, key_name(NAME, site.arn(NAME), "default", version))
+    site.client.delete_secret(SecretId=NAME)
+
+
 WAYS: dict[str, tuple[Callable[[Site, SimKey], object], str]] = {
     "a tag can't be read": (_tag("rotator:grace", "soon"), "rotator:grace"),
     "the scopes are not known": (lambda site, key: site.world.portal_rescope(key.id, ()), "rotator:scopes"),
     "the labels are full": (_fill_labels, "20 staging labels"),
     "too large": (lambda site, key: _store(site, key, {"api_key": key.value, "pad": "x" * 65_430}), "64 KiB"),
     "no such field": (lambda site, key: _store(site, key, {"other": key.value}), "has no field"),
-    "not text": (lambda site, key: _store(site, key, {"api_key": None}), "something else than text"),
-    "pending deletion": (lambda site, _: site.client.delete_secret(SecretId=NAME), "scheduled for deletion"),
+    "pending deletion": (_delete, "scheduled for deletion"),
     "a replica": (_replicate, "replica of a secret in us-east-1"),
     "owned by a service": (_tag("aws:secretsmanager:owningService", "rds"), "managed by rds"),
 }
@@ -86,6 +93,42 @@ def test_an_impossible_replacement_is_not_promised(site: Site, way: str, strateg
     assert [each.id for each in site.world.keys() if each.enabled] == []
 
 
+UNPROVEN: dict[str, tuple[Callable[[Site, SimKey], object], str]] = {
+    "not text": (lambda site, key: _store(site, key, {"api_key": None}), "something else than text"),
+    "another value": (lambda site, key: _store(site, key, {"api_key": "a" * 32}), "its value is not that key"),
+    "pending deletion": (lambda site, _: site.client.delete_secret(SecretId=NAME), "scheduled for deletion"),
+}
+
+
+@pytest.mark.parametrize("strategy", ["replace-first", "revoke-first", "revoke-only"])
+@pytest.mark.parametrize("way", UNPROVEN)
+def test_a_key_that_nothing_proves_is_announced(site: Site, way: str, strategy: str) -> None:
+    """Only a label says that it is the secret's: it stays, and both answers name the command that revokes it."""
+    arrange, why = UNPROVEN[way]
+    key = site.secret(NAME, site.account())
+    arrange(site, key)
+    before = site.state()
+    event = {"secret_id": NAME, "reason": REASON, "strategy": strategy}
+    answer = revoke({**event, "dry_run": True}, Context())
+    assert site.state() == before
+    assert (answer["ok"], answer["would_replace"]) == (False, [])
+    unproven = f"key {key.id}, which a label of {NAME} names, is not revoked: nothing proves"
+    command = f"`rotator revoke --key-id {key.id} --account main`"
+    (error,) = (each for each in answer["errors"] if each.startswith(unproven))
+    assert command in error
+    assert any(why in each for each in answer["errors"]) or strategy == "revoke-only"
+    assert not any("revoked all the same" in each for each in answer["errors"])
+    with pytest.raises(RevocationFailed) as caught:
+        revoke(event, Context())
+    report = json.loads(str(caught.value).partition(" Report: ")[2])
+    (error,) = (each for each in report["errors"] if each.startswith(unproven))
+    assert command in error
+    assert report["revoked"] == []
+    assert site.world.authenticates(key.value)
+    revoke({"key_id": key.id, "account": "main", "reason": REASON, "strategy": "revoke-only"}, Context())
+    assert not site.world.authenticates(key.value)
+
+
 def test_revoke_only_promises_nothing_and_checks_nothing(site: Site) -> None:
     site.secret(NAME, site.account(), grace="soon")
     event = {"secret_id": NAME, "reason": REASON, "strategy": "revoke-only", "dry_run": True}
@@ -99,13 +142,28 @@ def test_labels_that_the_revocation_frees_are_no_obstacle(site: Site) -> None:
     for number in range(7):
         old = site.world.add_key(account, f"old {number}")
         labels = [f"rotator:key:{old.id}", f"rotator:retire:{old.id}:20991231T000000Z"]
-        site.client.put_secret_value(SecretId=NAME, SecretString=json.dumps({"n": number}), VersionStages=labels)
+        value = json.dumps({"api_key": old.value})
+        site.client.put_secret_value(SecretId=NAME, SecretString=value, VersionStages=labels)
     _fill_labels(site, first)
     event = {"secret_id": NAME, "reason": REASON}
     answer = revoke({**event, "dry_run": True}, Context())
     assert (answer["ok"], answer["errors"], answer["would_replace"]) == (True, [], [NAME])
     assert revoke(event, Context())["replaced"] == [NAME]
     assert site.consumer_works(NAME)
+
+
+def test_labels_of_unproven_keys_are_not_freed(site: Site) -> None:
+    account = site.account()
+    first = site.secret(NAME, account)
+    for number in range(7):
+        other = site.world.add_key(account, f"of another secret {number}")
+        labels = [f"rotator:key:{other.id}", f"rotator:retire:{other.id}:20991231T000000Z"]
+        value = json.dumps({"n": number})
+        site.client.put_secret_value(SecretId=NAME, SecretString=value, VersionStages=labels)
+    _fill_labels(site, first)
+    answer = revoke({"secret_id": NAME, "reason": REASON, "dry_run": True}, Context())
+    assert (answer["ok"], answer["would_replace"]) == (False, [])
+    assert any("20 staging labels" in each for each in answer["errors"])
 
 
 def test_a_copy_that_can_get_no_key_is_named(site: Site) -> None:

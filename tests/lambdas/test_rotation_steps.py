@@ -65,7 +65,7 @@ def test_four_steps_rotate_and_the_sweep_revokes() -> None:
         f"key {new.id} works",
         f"key {new.id} is current",
     ]
-    assert new.name == key_name(NAME, "default", token)
+    assert new.name == key_name(NAME, world.store.peek(NAME).arn, "default", token)
     assert json.loads(world.store.consumer_read(NAME))["sender"] == "Example"
     # As AWS asks for it: AWSPENDING is never taken off by a call of its own.
     assert world.labels(NAME)[token] == {"AWSCURRENT", "AWSPENDING", f"rotator:key:{new.id}"}
@@ -224,7 +224,7 @@ def test_a_lost_answer_to_the_creation_makes_one_key_under_the_token() -> None:
         world.infobip.faults.add(Fault(FaultKind.DROP_AFTER, "POST", KEYS))
         for which in EVERY:
             step(world, token, which)
-        assert world.current_key(NAME).name == key_name(NAME, "default", token)
+        assert world.current_key(NAME).name == key_name(NAME, world.store.peek(NAME).arn, "default", token)
         assert len(world.live_keys()) == 2
         calm(world, old, token)
 

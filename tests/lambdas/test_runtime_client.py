@@ -245,7 +245,7 @@ def test_rotation(site: Site, lambdas: Lambdas) -> None:
 
 
 def test_little_time_left(site: Site, lambdas: Lambdas) -> None:
-    due(site, "prod/sms", site.account())
+    site.secret("prod/sms", site.account(), left=29.5 * DAY, age=60.5 * DAY)  # due, and not overdue
     before = site.state()
     outcome = lambdas.start("sweep").invoke({}, seconds=50)
     assert (outcome.kind, outcome.document["deferred"], outcome.document["done"]) == ("response", 1, 0)

@@ -31,7 +31,11 @@ SCHEDULED = {
 
 
 def due(site: Site, name: str, account: Any, **settings: Any) -> Any:
-    return site.secret(name, account, left=5 * DAY, age=85 * DAY, **settings)
+    return site.secret(name, account, **({"left": 5 * DAY, "age": 85 * DAY} | settings))
+
+
+LATELY: dict[str, Any] = {"left": 29.5 * DAY, "age": 60.5 * DAY}
+"""Due since a few hours, so that it is not overdue yet."""
 
 
 def queue(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
@@ -174,12 +178,33 @@ def test_secrets_manager_out_of_reach_is_an_error_and_the_next_call_works(
 
 
 def test_with_little_time_left_nothing_is_begun(site: Site) -> None:
-    due(site, "prod/main", site.account())
+    due(site, "prod/main", site.account(), **LATELY)
     before = site.state()
     answer = sweep({}, Context(left=59.9))
     assert (answer["planned"], answer["done"], answer["deferred"]) == (1, 0, 1)
     assert site.state() == before
 
+
+def test_no_time_for_what_is_overdue_is_a_failure(site: Site) -> None:
+    """A listing so slow that every call ends before it acts must not count as a success for ever."""
+    due(site, "prod/main", site.account())
+    before = site.state()
+    with pytest.raises(SweepFailed, match=r"prod/main: overdue: .*the process is about to end"):
+        sweep({}, Context(left=59.9))
+    assert site.state() == before
+    assert sweep({}, Context())["done"] == 1
+
+
+def test_a_message_for_an_overdue_account_is_kept(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    take = queue(site, monkeypatch)
+    due(site, "prod/main", site.account())
+    sweep({}, Context())
+    event = {"Records": take()}
+    message = event["Records"][0]["messageId"]
+    failed = {"batchItemFailures": [{"itemIdentifier": message}]}
+    # Time enough to begin the account, and none to begin an action.
+    assert worker(event, Context(left=[300, 59])) == failed
+    assert worker(event, Context()) == {"batchItemFailures": []}
 
 def test_when_time_runs_short_the_rest_is_deferred(site: Site) -> None:
     account = site.account()

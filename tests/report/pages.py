@@ -8,7 +8,7 @@ from dataclasses import replace
 from rotator.core.model import Policy
 from rotator.report import AccountReport, Report, gather_account
 from tests.core.build import DAY, HOUR, snap, tagged
-from tests.core.test_crowds_over_time import START, Fleet
+from tests.core.test_scheduling_over_months import START, Fleet
 
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=alert(1)>\"'&\x1b[31m\u202e`"
 TAGS: tuple[dict[str, str], ...] = (

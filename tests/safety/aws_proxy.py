@@ -46,31 +46,30 @@ class AwsProxy:
             return 200, JSON, json.dumps({"SecretList": self.listing[region]}).encode()
         if operation == "GetSecretValue" and self._is_denied(json.loads(body)["SecretId"]):
             return 400, JSON, json.dumps(DENIED).encode()
-        if operation == "BatchGetSecretValue" and self.denied:
-            return self._batch(method, path, headers, json.loads(body))
+        if operation == "BatchGetSecretValue":
+            return self._batch(path, headers, json.loads(body)["SecretIdList"])
         return self._forward(method, path, headers, body)
 
     def _is_denied(self, secret_id: str) -> bool:
         return any(secret_id == arn or f":secret:{secret_id}-" in arn for arn in self.denied)
 
-    def _batch(
-        self, method: str, path: str, headers: dict[str, str], request: dict[str, Any]
-    ) -> tuple[int, str, bytes]:
-        """As AWS does: what is denied stands among the errors, the others are answered."""
-        asked = request.get("SecretIdList", [])
-        denied = [each for each in asked if self._is_denied(each)]
-        errors = [{"SecretId": each, "ErrorCode": DENIED["__type"], "Message": DENIED["Message"]} for each in denied]
-        if asked and len(denied) == len(asked):
-            return 200, JSON, json.dumps({"SecretValues": [], "Errors": errors}).encode()
-        if asked:
-            request["SecretIdList"] = [each for each in asked if each not in denied]
-        status, kind, body = self._forward(method, path, headers, json.dumps(request).encode())
-        if status == 200:
-            answer = json.loads(body)
-            answer["SecretValues"] = [each for each in answer["SecretValues"] if not self._is_denied(each["ARN"])]
-            answer["Errors"] = [*answer.get("Errors", []), *errors]
-            body = json.dumps(answer).encode()
-        return status, kind, body
+    def _batch(self, path: str, headers: dict[str, str], secret_ids: list[str]) -> tuple[int, str, bytes]:
+        """As AWS does: current values, with what cannot be read among the errors.
+
+        moto gives values that are not current any more, and fails the whole batch for one secret without a value.
+        """
+        values, errors = [], []
+        one = {**headers, "X-Amz-Target": "secretsmanager.GetSecretValue"}
+        for secret_id in secret_ids:
+            body = json.dumps({"SecretId": secret_id, "VersionStage": "AWSCURRENT"}).encode()
+            status, _kind, text = self.answer("POST", path, one, body)
+            answer = json.loads(text)
+            if status == 200:
+                values.append(answer)
+            else:
+                error = {"ErrorCode": answer["__type"], "Message": answer.get("Message") or answer.get("message")}
+                errors.append({"SecretId": secret_id, **error})
+        return 200, JSON, json.dumps({"SecretValues": values, "Errors": errors}).encode()
 
     def _forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, str, bytes]:
         connection = http.client.HTTPConnection(self._moto.hostname or "", self._moto.port or 0, timeout=30)

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from rotator.sandbox.aws import client as aws_client
 from rotator.sandbox.aws import environment
-from rotator.sandbox.clock import VirtualClock
+from rotator.sandbox.clock import OffsetClock, VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.model import SimAccount, SimKey, SimUser
 from rotator.sandbox.server import InfobipServer
@@ -34,27 +34,22 @@ SCOPES = ("sms:manage",)
 ADMIN_SCOPES = ("account-management:manage", "sms:manage", "voice:manage")
 
 
-class MachineClock:
-    """The clock of the machine that runs the rotator: Infobip's, and how far it is wrong."""
+class MachineClock(OffsetClock):
+    """The clock of the machine that runs the rotator: Infobip's, and how far it is wrong. Time passes for both."""
 
     def __init__(self, true_clock: VirtualClock) -> None:
+        super().__init__(true_clock)
         self._true = true_clock
-        self.wrong_by = timedelta(0)
 
-    def now(self) -> datetime:
-        return self._true.now() + self.wrong_by
-
-    def monotonic(self) -> float:
-        return self._true.monotonic()
+    def be_wrong_by(self, by: timedelta) -> None:
+        """The machine's clock is set; no time passes."""
+        self.set(self._true.now() + by)
 
     def sleep(self, seconds: float) -> None:
         self._true.sleep(seconds)
 
     def advance(self, by: timedelta) -> None:
         self._true.advance(by)
-
-    def set(self, to: datetime) -> None:
-        self._true.set(to - self.wrong_by)
 
 
 @dataclass(repr=False)

@@ -16,12 +16,9 @@ def test_clock_step_during_a_sweep_shortens_no_grace(region: Region, step: timed
     """The machine's clock is set back between the listing and the label that says when the old key is revoked."""
     old = region.secret("prod/api", left=20 * DAY)
 
-    def set_back() -> None:
-        region.site.machine.wrong_by = step
-
-    region.site.faults.before_create(set_back)
+    region.site.faults.before_create(lambda: region.site.machine.be_wrong_by(step))
     region.sweep()
-    region.site.machine.wrong_by = timedelta(0)
+    region.site.machine.be_wrong_by(timedelta(0))
     region.sweeps(3, every=23 * HOUR)
     assert region.site.works(old), "revoked before its grace period of 72 h was over"
     region.sweeps(4, every=DAY)
@@ -32,7 +29,7 @@ def test_clock_far_ahead_revokes_nothing(region: Region) -> None:
     old = region.secret("prod/api", left=20 * DAY)
     region.sweep()
     region.site.advance(DAY)
-    region.site.machine.wrong_by = 60 * HOUR
+    region.site.machine.be_wrong_by(60 * HOUR)
     ran = region.sweep()
     assert region.site.works(old)
     assert ran.code == 1
@@ -40,10 +37,10 @@ def test_clock_far_ahead_revokes_nothing(region: Region) -> None:
 
 def test_two_wrong_clocks_shorten_no_grace(region: Region) -> None:
     """One machine's clock is four minutes behind and writes the label, another's is four minutes ahead and revokes."""
-    region.site.machine.wrong_by = -4 * MINUTE
+    region.site.machine.be_wrong_by(-4 * MINUTE)
     old = region.secret("prod/api", left=20 * DAY, grace="1h")
     region.sweep()
-    region.site.machine.wrong_by = 4 * MINUTE
+    region.site.machine.be_wrong_by(4 * MINUTE)
     region.sweeps(1, every=59 * MINUTE)
     assert region.site.works(old), "revoked before its grace period of 1 h was over"
     region.sweeps(1, every=2 * MINUTE)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from tests.safety.harness import DAY, Region
 
-PER_DAY = 6
+PER_DAY, DAYS = 5, 4
 
 
 def test_daily_sweeps_use_every_slot_every_day(region: Region) -> None:
-    names = [f"prod/api-{number:02}" for number in range(5 * PER_DAY)]
+    names = [f"prod/api-{number:02}" for number in range(DAYS * PER_DAY)]
     for name in names:
-        region.secret(name, left=6 * DAY, rotate_before="30d")
-    region.site.environment |= {"ROTATOR_DAILY_LIMIT": "8", "ROTATOR_RESERVE": "2"}
+        region.secret(name, left=5 * DAY, rotate_before="30d")
+    region.site.environment |= {"ROTATOR_DAILY_LIMIT": "7", "ROTATOR_RESERVE": "2"}
     made = []
-    for _ in range(5):
+    for _ in range(DAYS):
         before = len(region.site.rotator_keys())
         region.sweep()
         made.append(len(region.site.rotator_keys()) - before)
         region.site.advance(DAY)
-    assert made == [PER_DAY] * 5
+    assert made == [PER_DAY] * DAYS

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import pytest
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from rotator.sandbox.adapter import InProcessAdapter, divert_session
+from rotator.sandbox.adapter import InProcessAdapter
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import MANAGE_ACCOUNT
 from tests.sandbox.conftest import BALANCE, KEYS, Site
@@ -55,13 +54,3 @@ def test_a_refused_connection_is_known_not_to_have_been_made(site: Site) -> None
     site.world.faults.add(Fault(FaultKind.DROP_BEFORE))
     with pytest.raises(requests.ConnectionError, match="aborted"):
         session.get(BASE + BALANCE, timeout=5)
-
-
-def test_a_session_with_adapters_of_its_own_can_be_diverted(site: Site) -> None:
-    session = requests.Session()
-    session.mount(BASE, HTTPAdapter(max_retries=Retry(total=1, status_forcelist=[500], backoff_factor=0)))
-    divert_session(session, site.world, remote_ip="192.0.2.7")
-    site.world.faults.add(Fault(FaultKind.STATUS_BEFORE))
-    assert session.get(BASE + BALANCE, timeout=5).status_code == 401
-    assert session.get("http://elsewhere.example/nothing", timeout=5).status_code == 401
-    assert {call.remote_ip for call in site.world.calls} == {"192.0.2.7"}

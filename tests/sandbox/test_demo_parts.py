@@ -74,7 +74,8 @@ class TestTheReferee:
         assert court.score.early_revocations == early
 
     def test_a_key_of_the_rotators_that_nobody_holds_is_an_orphan(self, court: Court) -> None:
-        name = key_name("prod/sms/otp", "default", "0" * 32)
+        arn = court.world.sandbox.client().describe_secret(SecretId="prod/sms/otp")["ARN"]
+        name = key_name("prod/sms/otp", arn, "default", "0" * 32)
         court.world.sandbox.world.add_key(court.world.fleet.account, name)
         court.world.clock.advance(timedelta(hours=1))
         court.referee.finish()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rotator.core.labels import secret_id
 from rotator.core.model import Reason
 from rotator.core.secret import Secret
 from rotator.errors import ProviderError
@@ -25,6 +26,15 @@ DUE: dict[str, Any] = {"left": 25 * DAY, "age": 65 * DAY}
 VERSION = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
+def _id_of_x() -> str:
+    """What stands for ``prod/x`` in its keys' names, where it is the first managed secret of a lying world."""
+    world, _ = lying_world()
+    return secret_id(world.store.create_secret("prod/x"))
+
+
+X = _id_of_x()
+
+
 def is_create(request: Request) -> bool:
     return request.method == "POST" and request.path.endswith("/api-keys")
 
@@ -34,22 +44,27 @@ def test_keys_with_names_like_ours_are_left_unless_the_name_and_the_secret_prove
     world, liar = lying_world()
     world.managed("prod/x")
     world.managed("prod/held", hold="audit")
+    x, held = X, secret_id(world.store.peek("prod/held").arn)
     names = [
-        f"prod/x/rotator:other:{VERSION}",
-        f"prod/y/rotator:default:{VERSION}",
-        f"prod/held/rotator:default:{VERSION}",
-        f"prod/x/rotator:default:{VERSION}\n",
-        f"prod/x/rotator:default:{VERSION} ",
-        f"prod/x/ROTATOR:default:{VERSION}",
-        f"prod/x/rotator:default :{VERSION}",
-        f"prod/x\x00/rotator:default:{VERSION}",
-        f"prod/x/rotator:default:{VERSION[:31]}",
-        f"/rotator:default:{VERSION}",
+        f"prod/x/rotator:default:{VERSION}",  # the older form of name: only reported
+        f"prod/x/rotator:other:{x}:{VERSION}",
+        f"prod/y/rotator:default:{x}:{VERSION}",
+        f"prod/x/rotator:default:{held}:{VERSION}",
+        f"prod/x/rotator:default:{'0' * 10}:{VERSION}",  # the same name in another region or account
+        f"prod/x/rotator:default:{x.upper()}:{VERSION}",
+        f"prod/held/rotator:default:{held}:{VERSION}",
+        f"prod/x/rotator:default:{x}:{VERSION}\n",
+        f"prod/x/rotator:default:{x}:{VERSION} ",
+        f"prod/x/ROTATOR:default:{x}:{VERSION}",
+        f"prod/x/rotator:default :{x}:{VERSION}",
+        f"prod/x\x00/rotator:default:{x}:{VERSION}",
+        f"prod/x/rotator:default:{x}:{VERSION[:31]}",
+        f"/rotator:default:{x}:{VERSION}",
         *(text for text in HOSTILE if text and text.isascii()),
     ]
     account = world.accounts["main"]
     kept = [liar.add_key(account, name, valid_from=START - DAY) for name in names]
-    orphan = liar.add_key(account, f"prod/x/rotator:default:{VERSION}", valid_from=START - HOUR)
+    orphan = liar.add_key(account, f"prod/x/rotator:default:{x}:{VERSION}", valid_from=START - HOUR)
     for _ in range(3):
         world.sweep()
         world.pass_time(DAY)
@@ -62,7 +77,7 @@ def foreign_keys(request: Request, answer: Any) -> Any:
     """Another account's keys in our list, old and named as ours would be."""
     if "apiKeys" in answer:
         for number in range(3):
-            named = {"id": f"FOREIGN{number}", "name": f"prod/x/rotator:default:{VERSION[:-1]}{number}"}
+            named = {"id": f"FOREIGN{number}", "name": f"prod/x/rotator:default:{X}:{VERSION[:-1]}{number}"}
             more = {"enabled": True, "validFrom": "2025-01-01T00:00:00", "accountId": "EVIL"}
             answer["apiKeys"].append({**named, **more})
         answer["paging"]["totalCount"] = len(answer["apiKeys"])

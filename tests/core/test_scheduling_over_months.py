@@ -183,7 +183,7 @@ def test_150_keys_with_one_expiry_date_and_one_window() -> None:
     assert fleet.busiest(fleet.made) <= 10
 
 
-def test_39_a_day_with_the_default_reserve_are_said_not_to_be_in_time() -> None:
+def test_39_a_day_with_the_default_reserve_raise_the_alert() -> None:
     fleet = Fleet(Policy(sweep_every=timedelta(hours=4, minutes=50)))
     count = 39 * 16
     for number in range(count):
@@ -260,3 +260,16 @@ def test_what_is_due_begins_where_places_are_empty() -> None:
         fleet.add(f"s{number:02}", fleet.now + 9 * DAY, fleet.now - 81 * DAY, ours=False, **tags)
     fleet.sweep()
     assert len(fleet.made) == 8
+
+
+def test_windows_that_open_now_leave_slots_to_what_expires_first() -> None:
+    """Three slots a day, and twelve keys that need them all: a window that is open is no reason to go first."""
+    fleet = Fleet(Policy(daily_limit=5, reserve=2, sweep_every=2 * HOUR), now=datetime(2026, 3, 6, 5, tzinfo=UTC))
+    for number in range(8):
+        end = fleet.now + 85 * HOUR + 55 * timedelta(minutes=1)
+        fleet.add(f"office{number}", end, end - 90 * DAY, ours=False, rotate_before="1d", window=OFFICE)
+    for number in range(4):
+        end = fleet.now + (94 + 3 * number) * HOUR
+        fleet.add(f"nightly{number}", end, end - 90 * DAY, ours=False, rotate_before="10d", window=NIGHTLY)
+    fleet.run(6)
+    assert fleet.missed == {}

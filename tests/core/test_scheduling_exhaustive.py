@@ -13,7 +13,7 @@ from rotator.core.model import Policy, Reason
 from rotator.core.planner import plan_account
 from rotator.core.windows import is_open, parse_window
 from tests.core.build import DAY, HOUR, MINUTE, NOW, snap
-from tests.core.test_crowds_over_time import Fleet
+from tests.core.test_scheduling_over_months import Fleet
 
 LIFE = 60 * DAY
 WINDOWS = (
@@ -26,13 +26,13 @@ WINDOWS = (
     "Sat Sun 00:00-24:00 UTC",
 )
 EVERY = DAY + 5 * MINUTE
-"""Sweeps as far apart as places are used again: what a sweep may do says nothing of the next one."""
+"""Sweeps as far apart as slots are used again: what a sweep does takes no slot from the next one."""
 LAST = 8
 
 
 @dataclass(frozen=True)
 class Job:
-    """A secret: the last sweep before its key ends, how many sweeps before that it is due, and its window."""
+    """A secret: the last sweep before its key expires, how many sweeps before that it is due, and its window."""
 
     last: int
     before: int
@@ -40,7 +40,7 @@ class Job:
     hold: bool = False
 
     @property
-    def turns(self) -> list[int]:
+    def sweeps(self) -> list[int]:
         """The sweeps at which it may be done."""
         window = None if self.window is None else parse_window(self.window)
         return [at for at in range(self.last + 1) if window is None or is_open(window, NOW + at * EVERY)]
@@ -50,11 +50,11 @@ class Job:
         return self.last <= self.before
 
 
-def least_today(jobs: list[Job], places: int) -> int | None:
-    """By trying every schedule: how few that are not due begin today; ``None`` if somebody comes too late in each."""
+def least_today(jobs: list[Job], slots: int) -> int | None:
+    """By trying every schedule: how few that are not due begin today; ``None`` if each misses an expiry."""
     used: Counter[int] = Counter()
     best: list[int | None] = [None]
-    order = sorted((job for job in jobs if not job.hold), key=lambda job: len(job.turns))
+    order = sorted((job for job in jobs if not job.hold), key=lambda job: len(job.sweeps))
 
     def go(index: int, cost: int) -> None:
         if best[0] is not None and cost >= best[0]:
@@ -62,8 +62,8 @@ def least_today(jobs: list[Job], places: int) -> int | None:
         if index == len(order):
             best[0] = cost
             return
-        for at in reversed(order[index].turns):
-            if used[at] < places:
+        for at in reversed(order[index].sweeps):
+            if used[at] < slots:
                 used[at] += 1
                 go(index + 1, cost + (at == 0 and not order[index].due))
                 used[at] -= 1
@@ -72,11 +72,11 @@ def least_today(jobs: list[Job], places: int) -> int | None:
     return best[0]
 
 
-def fleet_of(jobs: list[Job], places: int, every: timedelta = EVERY) -> Fleet:
-    """The account. Its keys end a little after the last sweep; they need no time to spare but seconds."""
-    fleet = Fleet(Policy(daily_limit=places, reserve=0, sweep_every=every))
+def fleet_of(jobs: list[Job], slots: int, every: timedelta = EVERY) -> Fleet:
+    """The account. Its keys expire a little after the last sweep, with seconds to spare."""
+    fleet = Fleet(Policy(daily_limit=slots, reserve=0, sweep_every=every))
     for number, job in enumerate(jobs):
-        # So long before its end a key of a crowd is to be replaced is half of what ``rotate_before`` asks for.
+        # A key is to be replaced half as long before its expiry as ``rotate_before`` asks for.
         end = NOW + job.last * every + (job.before * every + 4 * HOUR) / 2 + MINUTE
         tags = {} if job.window is None else {"window": job.window}
         if job.hold:
@@ -104,9 +104,9 @@ jobs_of = st.lists(
 @example([Job(0, 0, None), Job(4, 0, None), Job(4, 0, "Mon 08:00-12:00 UTC")], 2)
 @example([Job(7, 0, "Mon 08:00-12:00 UTC")] * 4 + [Job(2, 0, None)] * 4, 2)
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
-def test_where_there_is_a_schedule_nothing_ends_and_no_more_go_today_than_must(jobs: list[Job], places: int) -> None:
-    best = least_today(jobs, places)
-    fleet = fleet_of(jobs, places)
+def test_no_expiry_is_missed_and_no_more_are_early_than_must(jobs: list[Job], slots: int) -> None:
+    best = least_today(jobs, slots)
+    fleet = fleet_of(jobs, slots)
     if best is None:
         return
     plan = plan_account(snap(list(fleet.secrets.values()), list(fleet.keys.values())), fleet.policy, NOW)
@@ -117,11 +117,11 @@ def test_where_there_is_a_schedule_nothing_ends_and_no_more_go_today_than_must(j
         held = {f"s{number}" for number, job in enumerate(jobs) if job.hold}
         assert not set(fleet.missed) - held, (at, jobs)
         fleet.now += EVERY
-    assert fleet.busiest(fleet.made) <= places
+    assert fleet.busiest(fleet.made) <= slots
 
 
-def test_what_is_due_and_can_wait_makes_room_for_a_window_that_opens_later_today() -> None:
-    """One place a day, and a key whose window opens in an hour, for the last time."""
+def test_a_due_rotation_waits_for_a_window_later_today() -> None:
+    """One slot a day, and a key whose window opens in an hour, for the last time."""
     fleet = Fleet(Policy(daily_limit=1, reserve=0))
     fleet.add("a-due", NOW + 20 * DAY, NOW - 40 * DAY, rotate_before="25d")
     fleet.add("b-window", NOW + 5 * DAY, NOW - 55 * DAY, rotate_before="4d", window="Mon 10:00-11:00 UTC")
@@ -129,16 +129,16 @@ def test_what_is_due_and_can_wait_makes_room_for_a_window_that_opens_later_today
     assert plan.actions == ()
     (skip,) = plan.skipped
     assert (skip.secret, skip.reason) == ("a-due", Reason.DAILY_LIMIT)
-    assert skip.detail == "rotate (expiring) waits: today's places are needed for keys that can't wait as long"
+    assert skip.detail == "rotate (expiring) waits for a slot: today's are needed for keys that can't wait as long"
     fleet.run(3)
-    assert fleet.made == [NOW + HOUR, NOW + 26 * HOUR]
-    # Who asks for one secret only gets the place.
+    assert fleet.made == [NOW + HOUR, NOW + 25 * HOUR]
+    # Where one secret only is asked for, it gets the slot.
     alone = plan_account(snap(list(fleet.secrets.values())), fleet.policy, NOW, secret="a-due")
     assert [action.secret for action in alone.actions] == []
 
 
-def test_who_ends_first_goes_first_though_it_is_not_due_yet() -> None:
-    """Two places are left today: one ends today, and is due in some hours; two that end later must go today, too."""
+def test_what_expires_first_goes_first_before_it_is_due() -> None:
+    """Two slots are left today: one key expires today and is due in some hours; two that expire later must go too."""
     fleet = Fleet(Policy(daily_limit=3, reserve=0))
     fleet.add("made", NOW + 60 * DAY, NOW - HOUR)
     fleet.add("soon", NOW + 20 * HOUR, NOW - 60 * DAY, rotate_before="12h", grace="1h")
@@ -146,4 +146,4 @@ def test_who_ends_first_goes_first_though_it_is_not_due_yet() -> None:
         fleet.add(f"late{number}", NOW + 70 * HOUR, NOW - 60 * DAY, rotate_before="12h", grace="1h")
     fleet.run(5)
     assert "soon" not in fleet.missed
-    assert len(fleet.missed) == 1  # there is one place too few
+    assert len(fleet.missed) == 1  # there is one slot too few
