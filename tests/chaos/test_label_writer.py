@@ -1,0 +1,96 @@
+"""A label writer forges labels and values between any two calls: nobody else's keys, consumers or revocations suffer.
+
+Every forgery at every call is ``python -m tests.chaos.forged_runs`` (`make forgeries`); here it is a sample of these.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from rotator.core.model import Reason, Severity
+from rotator.core.ownership import Ownership, Proof
+from rotator.reconcile import Sweep
+from tests.chaos.forged_runs import OURS, RUNS, SMS, WRITABLE, Run, calls_of, every, forged, make, played
+from tests.chaos.label_writer import FORGERIES, LabelWriter
+from tests.world import DAY, HOUR
+
+SAMPLE = 211
+"""One of so many is run: a prime, so that the sample goes through all calls and forgeries."""
+EXAMPLES = 25
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_nothing_is_forged_and_the_run_is_in_order(run: Run) -> None:
+    assert played(run, []) == []
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_a_forgery_at_any_call(run: Run) -> None:
+    cases = [case for case in every(SAMPLE) if case[0] is run]
+    broken = [text for case in cases for text in forged(*case)]
+    assert len(cases) >= 10
+    assert not broken, "\n".join(broken[:12])
+
+
+FOUND = (
+    # The value is not known to be any key, and the search for the victim's key in it tells that it is not that:
+    ("sweep in grace", OURS, "many_that_look_like_keys", 25),
+)
+"""Forgeries that broke a rule once."""
+
+
+@pytest.mark.parametrize(("name", "secret", "forgery", "index"), FOUND)
+def test_forgeries_that_broke_a_rule_once(name: str, secret: str, forgery: str, index: int) -> None:
+    run = next(run for run in RUNS if run.name == name)
+    assert forged(run, secret, forgery, index) == []
+
+
+def test_several_forgeries_one_after_another() -> None:
+    one = st.tuples(st.integers(0, 60), st.sampled_from(sorted(WRITABLE)), st.sampled_from(sorted(FORGERIES)))
+
+    @settings(
+        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, phases=[Phase.generate, Phase.shrink]
+    )
+    @given(st.sampled_from(RUNS), st.lists(one, min_size=2, max_size=4))
+    def holds(run: Run, forgeries: list[tuple[int, str, str]]) -> None:
+        broken = played(run, [(index % calls_of(run), *rest) for index, *rest in forgeries])  # type: ignore[misc]
+        assert not broken, "\n".join(broken[:12])
+
+    holds()
+
+
+def alerts(sweep: Sweep, secret: str) -> set[tuple[Reason, Severity]]:
+    """The alerts about a secret."""
+    return {(alert.kind, alert.severity) for plan in sweep.plan.accounts for alert in plan.alerts if alert.secret == secret}
+
+
+def test_a_copied_value_defers_a_revocation_and_is_reported() -> None:
+    """It is all that the contract lets a label writer do to others, and it takes the right to read them."""
+    world = make()
+    old, writer = world.first_keys[SMS], LabelWriter(world, OURS, SMS)
+    writer.put(str(old.value), "AWSCURRENT")
+    for _ in range(3):
+        world.pass_time(HOUR)
+        sweep = world.sweep()
+    assert world.infobip.key(old.id).enabled
+    assert Reason.SHARED_KEY in {kind for kind, _ in alerts(sweep, SMS)} | {s.reason for s in sweep.plan.accounts[0].skipped}
+    world.pass_time(DAY)
+    assert (Reason.OVERDUE, Severity.ERROR) in alerts(world.sweep(), SMS)
+    writer.put("changeme", "AWSCURRENT")
+    world.pass_time(HOUR)
+    world.sweep()
+    assert not world.infobip.key(old.id).enabled
+    assert world.consumer_works(SMS)
+
+
+def test_it_notices_a_label_that_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ownership, "proof", lambda *_: Proof.BY_NAME)
+    run = RUNS[0]
+    texts = [
+        text
+        for name in ("retired_text of unmanaged", "pending_text of victims_current", "current_text of disabled_admin")
+        for text in forged(run, OURS, name, 0)
+    ]
+    assert any("rule 4" in text for text in texts), texts
