@@ -105,8 +105,9 @@ class Killing:
     def _kill_held(self, kill: Kill) -> None:
         """What consumers have is the key that their value is, whatever a wrong label says."""
         held = self.work.held.get((kill.arn, kill.version_id or ""))
-        if kill.role == CURRENT and held is not None and held.key_id not in (None, kill.key_id, *self.work.dead):
-            self._kill(replace(kill, key_id=held.key_id))
+        key_id = held.key_id if held is not None else None
+        if kill.role == CURRENT and key_id is not None and key_id not in (kill.key_id, *self.work.dead):
+            self._kill(replace(kill, key_id=key_id))
 
     def _is_dead(self, key_id: str) -> bool:
         """After a lost or doubtful answer: what Infobip shows."""

@@ -56,7 +56,8 @@ def worker(event: Any, invocation: Invocation) -> dict[str, Any]:
     """Sweep the account of each message; gives those that SQS shall deliver again.
 
     A message fails where its account could not be swept, an action failed, or nothing was done though something is
-    overdue because of the account. What only a person can mend (a wrong tag) is an alert and not a failure here: to deliver the message again would not mend it.
+    overdue because of the account. What only a person can mend (a wrong tag) is an alert and not a failure here: to
+    deliver the message again would not mend it.
 
     :raises BadEvent: this is no event of SQS.
     """
