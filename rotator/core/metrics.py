@@ -1,8 +1,8 @@
 """What is measured of an account, as samples under the same names for Prometheus and for CloudWatch. Pure.
 
 Gauges tell how things are. Counters come as increments: what this sweep adds. A key that the same sweep is about to
-replace or to end is no reason to wake anybody, so before the work ``rotator_keys_expiring_7d`` and
-``rotator_revocations_overdue`` leave out what is planned, and after it what was done.
+replace or to revoke is no reason to wake anybody, so before the work ``rotator_keys_expiring_7d``,
+``rotator_revocations_overdue`` and ``rotator_rotations_overdue`` leave out what is planned, and after it what was done.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from rotator.core.metric_families import (
     READY,
     REVOCATIONS,
     ROTATIONS,
+    ROTATIONS_OVERDUE,
     UPDATES_LEFT,
     UPDATES_USED,
     Family,
@@ -122,6 +123,7 @@ def state_samples(
         *(Sample(KEYS, by_state[state], (str(state),)) for state in State),
         Sample(EXPIRING, expiring),
         Sample(OVERDUE, overdue),
+        Sample(ROTATIONS_OVERDUE, _rotations_overdue(plan, handled)),
         Sample(AT_RISK_KEYS, at_risk(plan, done, now)),
         Sample(CREATES_USED, quota.creates_used),
         Sample(CREATES_LEFT, quota.creates_left),
@@ -202,7 +204,14 @@ def _after(state: SecretState, done: list[Result]) -> SecretState:
     return state
 
 
-def _of_secret(state: SecretState, snapshot: AccountSnapshot, done: list[Result], now: datetime) -> Iterator[Sample]:
+def _rotations_overdue(plan: AccountPlan, handled: list[Action]) -> int:
+    late = {alert.secret for alert in plan.alerts if alert.kind is Reason.OVERDUE and alert.action is ActionKind.ROTATE}
+    return len(late - {action.secret for action in handled if action.kind in MAKES_A_KEY})
+
+
+def _of_secret(
+    state: SecretState, snapshot: AccountSnapshot, done: list[Result], now: datetime
+) -> Iterator[Sample]:
     labels = (printable(state.secret, LONGEST_LABEL),)
     if state.expires_at is not None:
         yield Sample(EXPIRATION, state.expires_at.timestamp(), labels)
