@@ -91,6 +91,7 @@ _ROTATED_FOR: Final = (
 )
 _REVOKED_FOR: Final = (Reason.GRACE_OVER, Reason.ORPHAN)
 # Where nothing is due yet, few days left are how a short-lived key is meant to be.
+_ON_PURPOSE: Final = frozenset({Reason.NOT_ADOPTED, Reason.REVOCATION_LIMIT})
 _NOT_DUE: Final = frozenset({State.OK, State.RETIRING})
 
 
@@ -112,7 +113,7 @@ def state_samples(
     waiting = {skip.secret for skip in plan.skipped if skip.reason is Reason.WINDOW}
     expiring = sum(1 for each in seen if _expiring(each, handled, now) and each.secret not in waiting)
     # What waits for consumers does so on purpose, and not for long.
-    patient = waiting | {skip.secret for skip in plan.skipped if skip.reason is Reason.NOT_ADOPTED}
+    patient = waiting | {skip.secret for skip in plan.skipped if skip.reason in _ON_PURPOSE}
     overdue = sum(
         _overdue(each, snapshot, handled, now) for each in seen if each.hold is None and each.secret not in patient
     )

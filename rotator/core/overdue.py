@@ -35,7 +35,7 @@ _ON_PURPOSE: Final = frozenset(
     {Reason.HOLD, Reason.WINDOW, Reason.NOT_ADOPTED, Reason.DELETED, Reason.OWNED, Reason.REPLICA}
 )
 BY_ACCOUNT: Final = frozenset({Reason.LISTING_INCOMPLETE, Reason.MASS_MISSING, Reason.CLOCK_SKEW})
-NOT_DONE: Final = "earlier sweeps did not do it"
+NOT_DONE: Final = "no sweep has done it so far"
 
 
 class Overdue(NamedTuple):
