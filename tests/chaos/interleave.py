@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from rotator.errors import RotatorError
 from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.memory_store import MemoryStore
 from rotator.sandbox.wire import Request, Response
 from tests.world import World
 
@@ -55,10 +56,14 @@ class Stage:
     """Where actors are interleaved.
 
     :param acts: by letter.
+    :param stores: Secrets Managers beside the world's own, of other regions.
     """
 
-    def __init__(self, world: World, acts: dict[str, Callable[[], object]]) -> None:
+    def __init__(
+        self, world: World, acts: dict[str, Callable[[], object]], stores: tuple[MemoryStore, ...] = ()
+    ) -> None:
         self.world = world
+        self._stores = (world.store, *stores)
         self.actors = {letter: Actor(letter, act) for letter, act in acts.items()}
         self.trace: list[str] = []
         self._baton = threading.Semaphore(0)
@@ -130,11 +135,13 @@ class Stage:
         def before_http(request: Request, _answer: Response | None) -> None:
             self.stop(f"{request.method} {request.path.rsplit('/', 2)[-1]}")
 
-        self.world.store.before = lambda op, secret: self.stop(f"{op} {secret}")
+        for store in self._stores:
+            store.before = lambda op, secret: self.stop(f"{op} {secret}")
         self._fault = self.world.infobip.faults.add(Fault(FaultKind.HOOK_BEFORE, count=None, hook=before_http))
 
     def _unhook(self) -> None:
-        self.world.store.before = None
+        for store in self._stores:
+            store.before = None
         self.world.infobip.faults.clear()
 
 

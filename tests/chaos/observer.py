@@ -83,7 +83,7 @@ class Observer(Watch):
             self._held |= {key.id for key in self._holding(name)}  # a managed secret's keys are ours to end
         for key in self.world.infobip.keys():
             known = self._keys.get(key.id)
-            changed = known is not None and known != key and not self.world.by_portal
+            changed = known is not None and known != key and not self.world.by_portal and self._concerns(key)
             if changed and key.id not in self.world.ours | self._held and named_for(self.world, key.name) is None:
                 self.broken.append(f"rule 4: key {key.id}, which is not ours, was changed after {when}")
             self._keys[key.id] = key

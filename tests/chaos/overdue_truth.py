@@ -35,7 +35,11 @@ def rotation_due(spec: Spec, key: SimKey) -> datetime:
 
 
 def unreported(world: World, sweep: Sweep, begun: datetime, names: Collection[str]) -> Iterator[str]:
-    """What was overdue when a sweep began, still is, and is no alert in the sweep's result."""
+    """What was overdue when a sweep began, still is, and is no alert in the sweep's result.
+
+    A sweep that corrects a wrong label reports that instead; the next one rotates.
+    """
+    corrected = {result.action.secret for result in sweep.results if result.action.reason is Reason.MISLABELLED}
     for plan in sweep.plan.accounts:
         if plan.error is not None:
             if sweep.ok:
@@ -45,6 +49,8 @@ def unreported(world: World, sweep: Sweep, begun: datetime, names: Collection[st
             entry = world.store.peek(name)
             spec = parse_spec(entry.tags)
             if not isinstance(spec, tuple) and spec.account == plan.account and spec.hold is None:
+                if name in corrected:
+                    continue
                 yield from _of_secret(world, plan, entry, spec, begun)
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from rotator.core.labels import parse_key_label, parse_retire_label
 from rotator.core.spec import parse_spec
 from rotator.sandbox.memory_store import Hook
+from rotator.sandbox.model import SimKey
 from tests import leaks
 from tests.chaos.ownership_truth import is_foreign, named_for
 from tests.world import World
@@ -79,13 +80,17 @@ class Watch:
         for key in self.world.infobip.keys():
             before = self._enabled.get(key.id, key.enabled)
             self._enabled[key.id] = key.enabled
-            if before and not key.enabled and not self.world.by_portal:
+            if before and not key.enabled and not self.world.by_portal and self._concerns(key):
                 self._check_revocation(key.id, key.name, now, when)
         most = self.world.policy.daily_limit - (0 if self.emergency else self.world.policy.reserve)
         for account in self.world.accounts.values():
             creates, updates = self._busiest_day(account)
             if max(creates, updates) > most:
                 self.broken.append(f"rule 7: {creates} creates and {updates} updates in a day after {when}")
+
+    def _concerns(self, key: SimKey) -> bool:
+        """Whether what becomes of a key is for this watcher to judge."""
+        return True
 
     def _busiest_day(self, account: str) -> tuple[int, int]:
         """The most creates and updates that ever fell into 24 hours."""

@@ -225,7 +225,7 @@ class Simulation:
     def _result(self, days: int) -> Score:
         world, ledger, score = self.world, self.ledger, self.score
         for account, far in world.far.items():
-            creates, updates = far.busiest_day(world.ids[account])
+            creates, updates = (_busiest(log[world.ids[account]]) for log in (far.state.creates, far.state.updates))
             score.most_creates, score.most_updates = max(score.most_creates, creates), max(score.most_updates, updates)
             if creates > MOST_CREATES or updates > MOST_UPDATES:
                 ledger.say("over the limit", account, "", f"{creates} creates and {updates} updates within 24 hours")
@@ -255,6 +255,12 @@ def run(
     :param meddle: called every simulated hour with its number, ahead of the sweeps, to spoil what should be noticed.
     """
     return Simulation(seed, passing_over=passing_over, rate=rate, outages_from=outages_from).run(days, meddle)
+
+
+def _busiest(times: list[datetime]) -> int:
+    """The most calls within 24 hours, by Infobip's clock, which tells whole seconds."""
+    whole = [at.replace(microsecond=0) for at in times]
+    return max((sum(1 for at in whole[n:] if at - first < DAY) for n, first in enumerate(whole)), default=0)
 
 
 def _why(sweep: Sweep | None, error: BaseException | None) -> str:
