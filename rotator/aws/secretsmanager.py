@@ -113,7 +113,8 @@ class SecretsManagerStore:
         found: dict[str, Secret | StoreError] = {}
         for value in raw.pop("SecretValues", ()):
             read = self._content(value)
-            if read is not None:
+            # An emulator may give another version than the current one; that one is read by itself below.
+            if read is not None and _CURRENT in value.get("VersionStages", ()):
                 found[str(value.get("ARN"))] = read
         missing = [arn for arn in arns if arn not in found]
         without = {str(error.get("SecretId")) for error in raw.get("Errors", ()) if error.get("ErrorCode") == _NO_VALUE}
