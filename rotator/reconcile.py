@@ -160,9 +160,12 @@ class Reconciler:
         return Plan(at or self.services.clock.now(), (*planned, *self._stray(fleet, account, secret)))
 
     def snapshots(
-        self, *, account: str | None = None, secret: str | None = None
+        self, *, account: str | None = None, secret: str | None = None, history: bool = False
     ) -> tuple[tuple[AccountSnapshot, ...], tuple[AccountPlan, ...]]:
-        """Every account's snapshot, and a plan with ``error`` for each account that can't be observed."""
+        """Every account's snapshot, and a plan with ``error`` for each account that can't be observed.
+
+        :param history: list the disabled keys too.
+        """
         fleet = observe_fleet(self.services.store)
         good: list[AccountSnapshot] = []
         bad: list[AccountPlan] = []
@@ -170,7 +173,7 @@ class Reconciler:
         def look(name: str) -> AccountSnapshot | AccountPlan:
             try:
                 with self.connected(fleet, name) as provider:
-                    return observe_account(self.services.store, provider, fleet, name)
+                    return observe_account(self.services.store, provider, fleet, name, history=history)
             except RotatorError as error:
                 return self._not_observed(fleet, name, error)
 

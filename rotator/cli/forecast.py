@@ -61,7 +61,7 @@ def forecast(options: Options, account: str | None, days: int, suppositions: Seq
         policy = app.services.policy
         supposed.policy(policy)  # what can't be is said before anything is asked
         now = app.clock.now()
-        snapshots, plans = Reconciler(app.services).snapshots(account=account)
+        snapshots, plans = Reconciler(app.services).snapshots(account=account, history=True)
         found = [forecast_account(each, policy, now, days=days, what_if=supposed) for each in snapshots]
         broken = [(plan.account, plan.error) for plan in plans if plan.error is not None]
         broken += [(each.account, each.error) for each in found if each.error is not None]

@@ -68,7 +68,7 @@ def inventory(options: Options, account: str | None, every: bool, as_csv: bool) 
     output = Output(options)
     with opened(options) as app:
         now = app.clock.now()
-        snapshots, plans = Reconciler(app.services).snapshots(account=account)
+        snapshots, plans = Reconciler(app.services).snapshots(account=account, history=True)
         found = [take_inventory(snapshot, app.services.policy, now, disabled=every) for snapshot in snapshots]
         broken = [plan for plan in plans if plan.error is not None]
         if options.json:

@@ -53,7 +53,7 @@ def report(options: Options, file: str, account: str | None, audit: str | None, 
     with opened(options) as app:
         now = app.clock.now()
         policy = app.services.policy
-        snapshots, plans = Reconciler(app.services).snapshots(account=account)
+        snapshots, plans = Reconciler(app.services).snapshots(account=account, history=True)
         found = [gather_account(snapshot, policy, now, days=days) for snapshot in snapshots]
         found += [AccountReport(plan) for plan in plans]
         broken = [each.plan for each in found if each.plan.error is not None]
