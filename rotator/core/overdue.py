@@ -70,6 +70,7 @@ def report_overdue(
     draft: Draft, snapshot: AccountSnapshot, views: Sequence[View], actions: Sequence[Action], now: datetime
 ) -> None:
     """One alert for each thing that is overdue, with the cause."""
+    new = {a.arn for a in actions if a.reason is Reason.UNADOPTED}
     rotating = {a.arn for a in actions if a.kind in (ActionKind.ROTATE, ActionKind.RESUME)}
     revoking = {(a.arn, a.key_id) for a in actions if a.kind is ActionKind.REVOKE}
     for view in views:
@@ -77,8 +78,8 @@ def report_overdue(
             arn = view.entry.arn
             planned = arn in rotating if late.key_id is None else (arn, late.key_id) in revoking
             waits = draft.waiting.get((arn, late.key_id))
-            if not planned and waits is None:
-                continue  # a label that is ignored, or a key that a sweep never revokes: an alert of its own
+            if (planned and arn in new) or (not planned and waits is None):
+                continue  # no sweep could have done it; a label that is ignored, or a key that a sweep never revokes: an alert of its own
             cause = None if planned else waits
             if cause is not None and (cause.reason in _ON_PURPOSE or _has_slot(cause, late, now)):
                 continue
