@@ -164,11 +164,7 @@ class Reconciler:
     ) -> tuple[tuple[AccountSnapshot, ...], tuple[AccountPlan, ...]]:
         """Every account's snapshot, and a plan with ``error`` for each account that can't be observed.
 
-<<<<<<< HEAD
         :param history: with the disabled keys too.
-=======
-        :param history: list the disabled keys too.
->>>>>>> toptests
         """
         fleet = observe_fleet(self.services.store)
         good: list[AccountSnapshot] = []
@@ -221,7 +217,7 @@ class Reconciler:
             "success" if sweep.succeeded else "failure",
             account=account,
             secret=secret,
-            error="; ".join(problems) or (None if sweep.succeeded else "work is overdue or an account has errors, see alerts"),
+            error="; ".join(problems) or (None if sweep.succeeded else "an account has errors, see its alerts"),
             actions=len(sweep.results),
             to_mend=sum(_errors(plan) for plan in plan.accounts),
             dry_run=dry_run,

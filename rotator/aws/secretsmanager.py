@@ -125,11 +125,7 @@ class SecretsManagerStore:
         found: dict[str, Secret | StoreError] = {}
         for value in raw.pop("SecretValues", ()):
             read = self._content(value)
-<<<<<<< HEAD
             # Not every emulator of AWS agrees on the stage that is read where none can be named.
-=======
-            # An emulator may give another version than the current one; that one is read by itself below.
->>>>>>> toptests
             if read is not None and _CURRENT in value.get("VersionStages", ()):
                 found[str(value.get("ARN"))] = read
         missing = [arn for arn in arns if arn not in found]

@@ -63,11 +63,7 @@ def forecast(options: Options, account: str | None, days: int, assumptions: Sequ
         assumed.policy(policy)  # what can't be assumed is an error before anything is read
         now = app.clock.now()
         snapshots, plans = Reconciler(app.services).snapshots(account=account, history=True)
-<<<<<<< HEAD
         found = [forecast_account(each, policy, now, days=days, what_if=assumed) for each in snapshots]
-=======
-        found = [forecast_account(each, policy, now, days=days, what_if=supposed) for each in snapshots]
->>>>>>> toptests
         broken = [(plan.account, plan.error) for plan in plans if plan.error is not None]
         broken += [(each.account, each.error) for each in found if each.error is not None]
         found = [each for each in found if each.error is None]

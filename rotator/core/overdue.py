@@ -79,7 +79,8 @@ def report_overdue(
             planned = arn in rotating if late.key_id is None else (arn, late.key_id) in revoking
             waits = draft.waiting.get((arn, late.key_id))
             if (planned and arn in new) or (not planned and waits is None):
-                continue  # no sweep could have done it; a label that is ignored, or a key that a sweep never revokes: an alert of its own
+                # No sweep could have done it; or a label that is ignored, or a foreign key: an alert of its own.
+                continue
             cause = None if planned else waits
             if cause is not None and (cause.reason in _ON_PURPOSE or _has_slot(cause, late, now)):
                 continue
