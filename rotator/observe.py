@@ -179,11 +179,15 @@ def with_history(provider: KeyProvider, snapshot: AccountSnapshot) -> AccountSna
 
 
 def _read_keys(provider: KeyProvider, wanted: Sequence[str], keys: dict[str, Key]) -> bool:
-    """Read keys by their ids; one that is not found is left out. Whether all of them could be told."""
+    """Read keys by their ids; one that is not found is left out.
+
+    :returns: whether the list is borne out: all of them could be read, and none is enabled that it does not show.
+    """
     certain = True
     for key_id in wanted[:MOST_READS]:
         try:
             keys[key_id] = provider.get_key(key_id).key
+            certain = certain and not keys[key_id].enabled
         except (KeyNotFound, InvalidRequest):
             continue  # a label may name anything
         except ContractViolation:

@@ -91,7 +91,7 @@ def report_overdue(
                 view.entry.name,
                 late.key_id or view.key_id,
                 Severity.ERROR,
-                by_account=cause is not None and cause.reason in BY_ACCOUNT,
+                by_account=cause is not None and (cause.reason in BY_ACCOUNT or not snapshot.complete),
                 action=ActionKind.ROTATE if late.key_id is None else ActionKind.REVOKE,
             )
 
