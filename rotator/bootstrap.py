@@ -13,22 +13,23 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from rotator.audit import Audit, Trigger
+from rotator.access_log import Reads
 from rotator.aws.clients import make_client, make_session, secrets_client
 from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.clock import SystemClock
-from rotator.context import Connect, Services, always
-from rotator.core.model import SecretEntry
-from rotator.core.readers import Reads
-from rotator.core.secret import Secret
+from rotator.engine.context import Connect, Services, always
 from rotator.errors import ConfigurationError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
-from rotator.log import LineStream, TextSink, configure
-from rotator.ports import Clock, EventBus, EventSink, KeyProvider, Metrics, ReaderLog, SecretStore
-from rotator.redact import Redactor
-from rotator.redact_fields import CONSTANTS
+from rotator.model import SecretEntry
+from rotator.ports import Clock, EventBus, EventSink, KeyProvider, ReaderLog, SecretStore
+from rotator.redaction.fields import CONSTANTS
+from rotator.redaction.redactor import Redactor
+from rotator.secret import Secret
 from rotator.settings import Settings
+from rotator.telemetry.audit import Audit, Trigger
+from rotator.telemetry.logs import LineStream, TextSink, configure
+from rotator.telemetry.metrics import Metrics
 
 
 class NoEvents:
@@ -215,7 +216,7 @@ def make_events(settings: Settings, session: Any, redactor: Redactor) -> EventBu
     """The event bus that the settings name, or nothing. No client is made before the first event."""
     if settings.event_bus is None:
         return NoEvents()
-    from rotator.aws.events import ATTEMPTS, CONNECT_TIMEOUT, READ_TIMEOUT, EventBridge
+    from rotator.aws.eventbridge import ATTEMPTS, CONNECT_TIMEOUT, READ_TIMEOUT, EventBridge
 
     def client() -> Any:
         return make_client(
@@ -249,7 +250,7 @@ def make_clock(environ: Mapping[str, str]) -> Clock:
             advice="Unset it: it is for trying things out.",
         )
     try:
-        from rotator.sandbox.clock import RemoteClock  # never in production; the Lambda's package has no sandbox
+        from rotator.remote_clock import RemoteClock  # never in production
     except ImportError:
         raise ConfigurationError("ROTATOR_SANDBOX_URL is set where there is no sandbox", advice="Unset it.") from None
     return RemoteClock(url)

@@ -16,16 +16,16 @@ from apscheduler import events
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from rotator.audit import Trigger
 from rotator.bootstrap import App, Foundation
 from rotator.clock import SystemClock
-from rotator.core.durations import human_duration
+from rotator.durations import human_duration
+from rotator.engine.reconcile import NO_ACCOUNT, Reconciler
+from rotator.engine.sweep_summary import ACTOR, counts, problems
 from rotator.errors import RotatorError
 from rotator.metrics_server import PrometheusMetrics
 from rotator.ports import Clock
-from rotator.reconcile import NO_ACCOUNT, Reconciler
-from rotator.redact_patterns import redact_key_values
-from rotator.serverless.sweeping import ACTOR, counts, problems
+from rotator.redaction.patterns import redact_key_values
+from rotator.telemetry.audit import Trigger
 from rotator.timetable import STEP, Clocks, Schedule, Timetable
 
 DRAIN_SECONDS: Final = 8.0

@@ -9,37 +9,37 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from rotator.serverless.runtime import guarded, warm_up
+from rotator.lambda_.runtime import guarded, warm_up
 
 __all__ = ["revoke", "rotation", "sweep", "worker"]
 
 
 def sweep(event: Any, context: Any) -> dict[str, Any]:
-    """Scheduled: sweep in place, or send one message an account to the queue. See ``serverless.sweeping.sweep``."""
-    from rotator.serverless import sweeping
+    """Scheduled: sweep in place, or send one message an account to the queue. See ``lambda_.sweep_handlers.sweep``."""
+    from rotator.lambda_ import sweep_handlers
 
-    return guarded(sweeping.sweep, event, context)
+    return guarded(sweep_handlers.sweep, event, context)
 
 
 def worker(event: Any, context: Any) -> dict[str, Any]:
-    """SQS: sweep the accounts of a batch of messages. See ``serverless.sweeping.worker``."""
-    from rotator.serverless import sweeping
+    """SQS: sweep the accounts of a batch of messages. See ``lambda_.sweep_handlers.worker``."""
+    from rotator.lambda_ import sweep_handlers
 
-    return guarded(sweeping.worker, event, context)
+    return guarded(sweep_handlers.worker, event, context)
 
 
 def revoke(event: Any, context: Any) -> dict[str, Any]:
-    """By hand: an emergency revocation. See ``serverless.revoking.revoke``."""
-    from rotator.serverless import revoking
+    """By hand: an emergency revocation. See ``lambda_.revoke_handler.revoke``."""
+    from rotator.lambda_ import revoke_handler
 
-    return guarded(revoking.revoke, event, context)
+    return guarded(revoke_handler.revoke, event, context)
 
 
 def rotation(event: Any, context: Any) -> dict[str, Any]:
-    """Secrets Manager: one of the four steps of a rotation. See ``serverless.rotating.rotate``."""
-    from rotator.serverless import rotating
+    """Secrets Manager: one of the four steps of a rotation. See ``lambda_.rotation_handler.rotate``."""
+    from rotator.lambda_ import rotation_handler
 
-    return guarded(rotating.rotate, event, context)
+    return guarded(rotation_handler.rotate, event, context)
 
 
 if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:

@@ -15,10 +15,10 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from rotator.core.metric_families import FAMILIES, Family, Kind
-from rotator.core.metrics import Report
-from rotator.core.text import printable
 from rotator.errors import ConfigurationError
+from rotator.telemetry.metric_families import FAMILIES, Family, Kind
+from rotator.telemetry.metrics import Report
+from rotator.text import printable
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

@@ -6,15 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from rotator.core.model import Key, Platform, SecretEntry
-from rotator.core.readers import Reads
-from rotator.core.secret import Secret
+from rotator.access_log import Reads
 from rotator.errors import StoreError
-
-if TYPE_CHECKING:
-    from rotator.core.metrics import Report
+from rotator.model import Key, Platform, SecretEntry
+from rotator.secret import Secret
 
 
 class Clock(Protocol):
@@ -237,12 +234,4 @@ class EventBus(EventSink, Protocol):
 
     def fresh(self) -> EventSink:
         """A sink for one run."""
-        ...
-
-
-class Metrics(Protocol):
-    """Where measurements go (Prometheus, CloudWatch). Called by several threads at once."""
-
-    def publish(self, report: Report) -> None:
-        """Take what is known of one account. What it raises is logged and stops nothing."""
         ...

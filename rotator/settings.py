@@ -10,10 +10,10 @@ from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
-from rotator.core.durations import parse_duration
-from rotator.core.model import Policy
+from rotator.durations import parse_duration
 from rotator.errors import ConfigurationError
-from rotator.redact_patterns import redact_patterns
+from rotator.model import Policy
+from rotator.redaction.patterns import redact_patterns
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 PREFIX: Final = "ROTATOR_"

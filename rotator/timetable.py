@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from apscheduler.triggers.base import BaseTrigger
 
 from rotator.clock import SystemClock, uptime
-from rotator.core.durations import human_duration
+from rotator.durations import human_duration
 
 STEP: Final = timedelta(seconds=60)
 """A wall clock that differs by more from the time that has passed was set; less is how clocks go."""

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from rotator.audit import Trigger
-from rotator.core.labels import parse_key_label, parse_retire_label
-from rotator.core.secret import Secret
-from rotator.emergency import Emergency, EmergencyPlan, EmergencyReport, Strategy, Target
+from rotator.engine.emergency import Emergency, EmergencyPlan, EmergencyReport, Strategy, Target
 from rotator.errors import StoreDenied
+from rotator.policy.labels import parse_key_label, parse_retire_label
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import SimKey
 from rotator.sandbox.wire import Request, Response
+from rotator.secret import Secret
+from rotator.telemetry.audit import Trigger
 from tests.world import DAY, HOUR, World
 
 NAME = "prod/sms"

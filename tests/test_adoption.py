@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rotator.adoption import Adopted, Adoptions, adopt_all
+from rotator.engine.adopt_all import Adopted, Adoptions, adopt_all
 from rotator.errors import ConfigurationError, StoreDenied
 from rotator.sandbox.model import Options
 from rotator.sandbox.wire import Request

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.audit import EVENTS, FIELDS, NO_LINE, Audit, AuditUnavailable, Trigger, change
-from rotator.audit_verify import verify
 from rotator.errors import BadCredentials, ConfigurationError, MissingRole, OutcomeUnknown, Refused, StoreDenied
 from rotator.ports import AuditSink
-from rotator.redact import REDACTED, Redactor
-from rotator.redact_patterns import SENSITIVE_NAME
+from rotator.redaction.patterns import SENSITIVE_NAME
+from rotator.redaction.redactor import REDACTED, Redactor
+from rotator.telemetry.audit import EVENTS, FIELDS, NO_LINE, Audit, AuditUnavailable, Trigger, change
+from rotator.telemetry.audit_verify import verify
 
 ROOT = Path(__file__).parent.parent
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
@@ -277,9 +277,9 @@ class TestStream:
         program = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-from rotator.audit import Audit
+from rotator.telemetry.audit import Audit
 from rotator.clock import SystemClock
-from rotator.redact import Redactor
+from rotator.redaction.redactor import Redactor
 audit = Audit(sys.stderr, deployment="d", actor="a", trigger="manual", redactor=Redactor(), clock=SystemClock(),
               audit_file={str(path)!r})
 sys.stdin.readline()

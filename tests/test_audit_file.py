@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from rotator.audit import Audit, AuditUnavailable, change
-from rotator.audit_verify import verify
 from rotator.errors import ConfigurationError
+from rotator.telemetry.audit import Audit, AuditUnavailable, change
+from rotator.telemetry.audit_verify import verify
 from tests.test_audit import lines, make
 
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rotator.audit import NO_LINE, Audit
-from rotator.audit_verify import MOST_PROBLEMS, ProblemKind, verify
 from rotator.cli import main
 from rotator.errors import ConfigurationError
+from rotator.telemetry.audit import NO_LINE, Audit
+from rotator.telemetry.audit_verify import MOST_PROBLEMS, ProblemKind, verify
 from tests.test_audit import make
 
 Edit = Callable[[list[bytes]], list[bytes]]

@@ -19,11 +19,11 @@ from apscheduler.events import EVENT_JOB_EXECUTED
 from rotator.bootstrap import Foundation, NoEvents
 from rotator.cli.schedule import make_schedule
 from rotator.clock import SystemClock
-from rotator.core.metric_families import EXPIRATION, LAST_SUCCESS
 from rotator.daemon import Daemon, Health, StoppableClock, Stopped
-from rotator.log import LineStream, configure
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.settings import Settings
+from rotator.telemetry.logs import LineStream, configure
+from rotator.telemetry.metric_families import EXPIRATION, LAST_SUCCESS
 from rotator.timetable import Schedule
 from tests.clocks import SettableClocks
 from tests.world import DAY, World

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from rotator.core.secret import Secret
-from rotator.emergency import Strategy, Target
+from rotator.engine.emergency import Strategy, Target
 from rotator.errors import ConfigurationError, Refused, RotatorError, SecretNotFound
 from rotator.sandbox.model import SimKey
+from rotator.secret import Secret
 from tests import leaks
 from tests.emergencies import (
     NAME,

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.emergencies import emergency_version_id, made_for_incident, made_in_emergency
-from rotator.emergency import Strategy
+from rotator.engine.emergency import Strategy
+from rotator.policy.emergency_ids import emergency_version_id, made_for_incident, made_in_emergency
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import Options
 from tests import leaks

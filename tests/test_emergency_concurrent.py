@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.emergencies import made_for_incident
-from rotator.emergency import Strategy
+from rotator.engine.emergency import Strategy
+from rotator.policy.emergency_ids import made_for_incident
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import SimKey
 from tests.emergencies import (

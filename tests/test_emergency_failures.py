@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.model import ActionKind, Outcome
-from rotator.emergency import Strategy
+from rotator.engine.emergency import Strategy
 from rotator.errors import StoreUnavailable
+from rotator.model import ActionKind, Outcome
 from rotator.sandbox.faults import Fault, FaultKind
 from tests.emergencies import (
     CREATE,

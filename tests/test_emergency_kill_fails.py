@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.labels import key_name
-from rotator.core.model import ActionKind, Reason
-from rotator.emergency import Strategy
+from rotator.engine.emergency import Strategy
+from rotator.model import ActionKind, Reason
+from rotator.policy.labels import key_name
 from rotator.sandbox.faults import FaultKind
 from rotator.sandbox.model import Options
 from tests.emergencies import (

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from rotator.core.emergencies import made_in_emergency
-from rotator.emergency import Strategy
+from rotator.engine.emergency import Strategy
+from rotator.policy.emergency_ids import made_in_emergency
 from rotator.sandbox.model import Options, SimKey
 from tests import leaks
 from tests.emergencies import (

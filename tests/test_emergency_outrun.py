@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from rotator.emergency import EmergencyReport, Strategy
-from rotator.manual import rotate_now
+from rotator.engine.emergency import EmergencyReport, Strategy
+from rotator.engine.manual import rotate_now
 from rotator.sandbox.faults import FaultKind
 from rotator.sandbox.model import Options, SimKey
 from tests.emergencies import (

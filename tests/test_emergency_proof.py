@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.emergency import PROOF, Strategy
+from rotator.engine.emergency import PROOF, Strategy
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import Options
 from tests.emergencies import NAME, REVOKE_ONLY, Tape, alive, calm, in_grace, revoke

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from rotator.audit import Trigger
-from rotator.emergency import Emergency, Strategy, Target
+from rotator.engine.emergency import Emergency, Strategy, Target
 from rotator.errors import StoreDenied
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import SimKey
+from rotator.telemetry.audit import Trigger
 from tests.emergencies import (
     NAME,
     REPLACE_FIRST,

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.model import Reason
-from rotator.emergency import Strategy
+from rotator.engine.emergency import Strategy
+from rotator.model import Reason
 from tests.emergencies import (
     NAME,
     REPLACE_FIRST,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from rotator.core.labels import key_name
-from rotator.emergency import Strategy
+from rotator.engine.emergency import Strategy
 from rotator.errors import KeyNotFound, Refused
+from rotator.policy.labels import key_name
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import Options, SimKey
 from tests.emergencies import (

@@ -7,16 +7,16 @@ from collections import Counter
 
 import pytest
 
-from rotator.audit import Trigger
-from rotator.context import AccountContext, Budget
-from rotator.core.model import AccountPlan, AccountSnapshot, Reason
-from rotator.core.ownership import Proof
+from rotator.engine.context import AccountContext, Budget
+from rotator.engine.evidence import MOST_ROUNDS, CurrentValues, Evidence, prove, unproven, value_field
+from rotator.engine.manual import rotate_now
+from rotator.engine.observe import Fleet, management_of, observe_account, observe_fleet
 from rotator.errors import StoreError
-from rotator.evidence import MOST_ROUNDS, CurrentValues, Evidence, prove, unproven, value_field
-from rotator.manual import rotate_now
-from rotator.observe import Fleet, management_of, observe_account, observe_fleet
+from rotator.model import AccountPlan, AccountSnapshot, Reason
+from rotator.policy.ownership import Proof
 from rotator.ports import KeyProvider
 from rotator.sandbox.faults import Fault, FaultKind
+from rotator.telemetry.audit import Trigger
 from tests.world import DAY, HOUR, World
 
 

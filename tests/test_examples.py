@@ -15,8 +15,8 @@ import click
 import pytest
 
 from rotator.cli.app import cli
-from rotator.core.metric_families import FAMILIES
 from rotator.settings import Settings
+from rotator.telemetry.metric_families import FAMILIES
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"

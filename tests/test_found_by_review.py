@@ -8,14 +8,14 @@ from typing import cast
 
 import pytest
 
-from rotator.core.model import Outcome, Policy, Reason
-from rotator.core.secret import Secret
+from rotator.engine.manual import rotate_now
+from rotator.engine.reconcile import NO_ACCOUNT
 from rotator.errors import Refused
-from rotator.manual import rotate_now
-from rotator.reconcile import NO_ACCOUNT
+from rotator.model import Outcome, Policy, Reason
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import Options, SimAccount
 from rotator.sandbox.wire import Request, Response
+from rotator.secret import Secret
 from tests import leaks
 from tests.world import DAY, HOUR, World
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from rotator.consumers import look
-from rotator.core.model import ActionKind, Outcome, Reason
-from rotator.emergency import Emergency, Strategy, Target
+from rotator.engine.consumers import look
+from rotator.engine.emergency import Emergency, Strategy, Target
+from rotator.engine.readers import LOOK_FOR, with_readers
+from rotator.engine.reconcile import Sweep
 from rotator.errors import ConfigurationError, ReadersUnknown, SecretNotFound
-from rotator.readers import LOOK_FOR, with_readers
-from rotator.reconcile import Sweep
+from rotator.model import ActionKind, Outcome, Reason
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import SimKey
 from tests.reader_log import LAG, MemoryLog, role

@@ -118,10 +118,10 @@ def test_what_a_lambda_loads_is_little() -> None:
 def test_the_json_path_of_the_audit_loads_little() -> None:
     code = """
 import io
-from rotator.audit import Audit
+from rotator.telemetry.audit import Audit
 from rotator.clock import SystemClock
-from rotator.log import LineStream, configure
-from rotator.redact import Redactor
+from rotator.telemetry.logs import LineStream, configure
+from rotator.redaction.redactor import Redactor
 stream = LineStream(io.StringIO())
 configure(stream, Redactor())
 audit = Audit(stream, deployment="d", actor="a", trigger="manual", redactor=Redactor(), clock=SystemClock())
@@ -160,5 +160,5 @@ def test_the_version_is_one() -> None:
 
 
 def test_cloudtrail_is_loaded_for_a_tagged_secret_only() -> None:
-    code = "import rotator.lambda_handlers, rotator.bootstrap, rotator.serverless.sweeping, rotator.cli.app"
+    code = "import rotator.lambda_handlers, rotator.bootstrap, rotator.lambda_.sweep_handlers, rotator.cli.app"
     assert not [name for name in loaded_by(code) if "cloudtrail" in name]

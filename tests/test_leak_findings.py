@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.core.secret import Secret
-from rotator.emergency.findings import MOST_KEYS, MOST_PLACES, Place, ScannerReport, Unreadable, read_report
-from rotator.emergency.leaked_text import read_leaks
+from rotator.engine.emergency.findings import MOST_KEYS, MOST_PLACES, Place, ScannerReport, Unreadable, read_report
+from rotator.engine.emergency.leaked_text import read_leaks
+from rotator.secret import Secret
 from tests import leaks
 
 KEY = leaks.register("0123456789abcdef0123456789abcdef-11111111-2222-3333-4444-555555555555")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from rotator.audit import Trigger
-from rotator.core.secret import Secret
-from rotator.emergency import Emergency, Strategy
-from rotator.emergency.findings import Leak, Place
-from rotator.emergency.intake import Intake, LeakOutcome, LeakResult
+from rotator.engine.emergency import Emergency, Strategy
+from rotator.engine.emergency.findings import Leak, Place
+from rotator.engine.emergency.intake import Intake, LeakOutcome, LeakResult
 from rotator.sandbox.faults import FaultKind
 from rotator.sandbox.model import SimKey
 from rotator.sandbox.wire import Request
+from rotator.secret import Secret
+from rotator.telemetry.audit import Trigger
 from tests import leaks
 from tests.emergencies import alive, calm, fault, in_grace
 from tests.world import World

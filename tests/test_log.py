@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from rotator.errors import ConfigurationError
-from rotator.log import LineStream, configure
-from rotator.redact import REDACTED, Redactor
+from rotator.redaction.redactor import REDACTED, Redactor
+from rotator.telemetry.logs import LineStream, configure
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from rotator.core.model import Outcome, Reason
+from rotator.engine.manual import rotate_now
 from rotator.errors import Refused
-from rotator.manual import rotate_now
+from rotator.model import Outcome, Reason
 from tests.world import DAY, HOUR, World
 
 NAME = "prod/sms"

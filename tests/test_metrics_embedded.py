@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from rotator.aws.embedded_metrics import MOST_SECRETS, EmbeddedMetrics
-from rotator.core.metric_families import EXPIRATION, FAMILIES, READY, ROTATIONS
-from rotator.core.metrics import Report, Sample, no_counts, state_samples, sweep_samples
-from rotator.core.model import SecretEntry
-from rotator.core.planner import plan_account
-from rotator.redact import Redactor
-from tests.core.build import DAY, NOW, POLICY, key, secret, snap
+from rotator.model import SecretEntry
+from rotator.policy.planner import plan_account
+from rotator.redaction.redactor import Redactor
+from rotator.telemetry.cloudwatch import MOST_SECRETS, EmbeddedMetrics
+from rotator.telemetry.metric_families import EXPIRATION, FAMILIES, READY, ROTATIONS
+from rotator.telemetry.metrics import Report, Sample, no_counts, state_samples, sweep_samples
+from tests.policy.build import DAY, NOW, POLICY, key, secret, snap
 
 ROOT = Path(__file__).parent.parent
 COUNTED_BY_FILTERS = {"rotator_sweeps_succeeded", "rotator_problems"}

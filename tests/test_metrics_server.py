@@ -12,12 +12,12 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from rotator.core.metric_families import EXPIRATION, FAMILIES, LAST_SUCCESS, READY, ROTATIONS
-from rotator.core.metrics import Report, Sample
 from rotator.errors import ConfigurationError
 from rotator.metrics_server import MetricsServer, PrometheusMetrics
-from rotator.redact import Redactor
-from tests.core.build import NOW
+from rotator.redaction.redactor import Redactor
+from rotator.telemetry.metric_families import EXPIRATION, FAMILIES, LAST_SUCCESS, READY, ROTATIONS
+from rotator.telemetry.metrics import Report, Sample
+from tests.policy.build import NOW
 
 
 class Site:

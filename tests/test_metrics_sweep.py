@@ -8,7 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.metric_families import (
+from rotator.engine.reconcile import Reconciler, Sweep
+from rotator.infobip.client import InfobipClient
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.telemetry.metric_families import (
     CREATES_LEFT,
     CREATES_USED,
     DURATION,
@@ -22,10 +25,7 @@ from rotator.core.metric_families import (
     UPDATES_USED,
     Family,
 )
-from rotator.core.metrics import Report
-from rotator.infobip.client import InfobipClient
-from rotator.reconcile import Reconciler, Sweep
-from rotator.sandbox.faults import Fault, FaultKind
+from rotator.telemetry.metrics import Report
 from tests.world import DAY, HOUR, World
 
 
@@ -169,7 +169,7 @@ def test_metrics_that_fail_stop_nothing(caplog: pytest.LogCaptureFixture) -> Non
     services.metrics = Broken()
     with caplog.at_level(logging.WARNING):
         assert Reconciler(services).sweep().ok
-    assert [record.getMessage() for record in caplog.records if record.name == "rotator.metering"] == [
+    assert [record.getMessage() for record in caplog.records if record.name == "rotator.engine.measure"] == [
         "metrics of account main were not published: OSError"
     ] * 2
     assert world.consumer_works("prod/sms")

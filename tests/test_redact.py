@@ -15,9 +15,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rotator.core.model import Reason
-from rotator.core.secret import Secret
-from rotator.redact import REDACTED, Redactor
+from rotator.model import Reason
+from rotator.redaction.redactor import REDACTED, Redactor
+from rotator.secret import Secret
 
 KEY = "-".join(("0123456789abcdef" * 2, "01234567", "0123", "4567", "89ab", "0123456789ab"))
 PASSWORD = 'pä"ss\\w/o r+d&<1>%'

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rotator.redact_patterns import REDACTED, redact_patterns
+from rotator.redaction.patterns import REDACTED, redact_patterns
 
 KEY = "-".join(("0123456789abcdef" * 2, "01234567", "0123", "4567", "89ab", "0123456789ab"))
 

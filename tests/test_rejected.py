@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from rotator.core.model import Reason
-from rotator.manual import rotate_now
+from rotator.engine.manual import rotate_now
+from rotator.model import Reason
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import Options
 from tests.emergencies import NAME, PROBE, REVOKE_ONLY, Tape, calm, fault, named, revoke

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from rotator.core.labels import PENDING, parse_retire_label
-from rotator.core.lifecycle import read_lifecycle
-from rotator.core.model import Reason
-from rotator.emergency import Strategy
+from rotator.engine.emergency import Strategy
+from rotator.engine.manual import rotate_now
+from rotator.engine.rollback import RolledBack, rollback
 from rotator.errors import Refused, RotatorError, SecretNotFound, StoreDenied
-from rotator.manual import rotate_now
-from rotator.rollback import RolledBack, rollback
+from rotator.model import Reason
+from rotator.policy.labels import PENDING, parse_retire_label
+from rotator.policy.lifecycle import read_lifecycle
 from rotator.sandbox.model import SimKey
 from tests import leaks
 from tests.emergencies import calm, revoke

@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.labels import parse_retire_label
-from rotator.core.lifecycle import read_lifecycle
-from rotator.emergency import Strategy
+from rotator.engine.emergency import Strategy
+from rotator.engine.manual import rotate_now
+from rotator.engine.rollback import rollback
 from rotator.errors import ConfigurationError, ProviderUnavailable, Refused, SecretNotFound
-from rotator.manual import rotate_now
-from rotator.rollback import rollback
+from rotator.policy.labels import parse_retire_label
+from rotator.policy.lifecycle import read_lifecycle
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import SimKey
 from tests.emergencies import revoke

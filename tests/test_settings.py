@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.core.model import Policy
 from rotator.errors import ConfigurationError
+from rotator.model import Policy
 from rotator.settings import Settings
 
 KEY = "-".join(("0123456789abcdef" * 2, "01234567", "0123", "4567", "89ab", "0123456789ab"))

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.model import Outcome
-from rotator.manual import rotate_now
+from rotator.engine.manual import rotate_now
+from rotator.model import Outcome
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.wire import Request, Response
 from tests.world import DAY, HOUR, World

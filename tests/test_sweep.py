@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.model import ActionKind, Outcome, Reason
 from rotator.errors import ConfigurationError
+from rotator.model import ActionKind, Outcome, Reason
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import Options
 from tests.world import DAY, HOUR, World

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from rotator.core.labels import key_name
-from rotator.core.model import SecretEntry
-from rotator.reconcile import Sweep
+from rotator.engine.reconcile import Sweep
+from rotator.model import SecretEntry
+from rotator.policy.labels import key_name
 from tests.world import World
 
 SECRETS = 48

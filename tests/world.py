@@ -11,22 +11,22 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rotator.audit import Audit, Trigger
-from rotator.context import Services
-from rotator.core.labels import key_name
-from rotator.core.model import Policy, SecretEntry
-from rotator.core.secret import Secret
+from rotator.engine.context import Services
+from rotator.engine.reconcile import Reconciler, Sweep
 from rotator.errors import RotatorError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
+from rotator.model import Policy, SecretEntry
+from rotator.policy.labels import key_name
 from rotator.ports import KeyProvider, ReaderLog
-from rotator.reconcile import Reconciler, Sweep
-from rotator.redact import Redactor
+from rotator.redaction.redactor import Redactor
 from rotator.sandbox.adapter import InProcessAdapter
 from rotator.sandbox.clock import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.memory_store import MemoryStore
 from rotator.sandbox.model import Options, SimKey
+from rotator.secret import Secret
+from rotator.telemetry.audit import Audit, Trigger
 from tests import leaks
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

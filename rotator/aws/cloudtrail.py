@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from botocore import exceptions as boto
 
+from rotator.access_log import Read, Reads
 from rotator.aws.cloudtrail_events import READ, Unreadable, is_read, names_of, read_of, time_of
 from rotator.aws.configuration import configuration_error
-from rotator.core.model import SecretEntry
-from rotator.core.readers import Read, Reads
 from rotator.errors import ReadersUnknown, RotatorError
+from rotator.model import SecretEntry
 from rotator.ports import Clock
 
 ACTION: Final = "cloudtrail:LookupEvents"

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from rotator.core.labels import CURRENT, PENDING
-from rotator.core.model import SecretEntry
-from rotator.core.readers import Read
+from rotator.access_log import Read
+from rotator.model import SecretEntry
+from rotator.policy.labels import CURRENT, PENDING
 
 READ: Final = "GetSecretValue"
 UNKNOWN: Final = "unknown"

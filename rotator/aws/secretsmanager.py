@@ -12,8 +12,6 @@ from typing import Any, Final, TypeVar
 from botocore import xform_name
 
 from rotator.aws.aws_errors import UnreadableAnswer, may_have_happened, translate
-from rotator.core.model import SecretEntry
-from rotator.core.secret import Secret
 from rotator.errors import (
     BadSecretValue,
     PreconditionFailed,
@@ -22,7 +20,9 @@ from rotator.errors import (
     StoreRejected,
     StoreUnavailable,
 )
+from rotator.model import SecretEntry
 from rotator.ports import StoredValue
+from rotator.secret import Secret
 
 _T = TypeVar("_T")
 _ROLE_TAG: Final = "rotator:role"

@@ -12,14 +12,14 @@ from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output
 from rotator.cli.rotate import show_results
 from rotator.cli.session import opened
-from rotator.core.text import printable
 from rotator.errors import ConfigurationError
+from rotator.text import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-    from rotator.adoption import Adoptions
+    from rotator.engine.adopt_all import Adoptions
 
 _STYLES: Final = {"adopted": "green", "would-adopt": "cyan", "failed": "red"}
 
@@ -52,9 +52,9 @@ def adopt(
       rotator adopt --all --dry-run
     """
     _check(secret, key_id, account, every=every, dry_run=dry_run)
-    from rotator.adoption import adopt_all
-    from rotator.manual import adopt as take
-    from rotator.reconcile import Reconciler
+    from rotator.engine.adopt_all import adopt_all
+    from rotator.engine.manual import adopt as take
+    from rotator.engine.reconcile import Reconciler
 
     output = Output(options)
     with opened(options) as app:
@@ -94,7 +94,7 @@ def adoptions_document(done: Adoptions, *, dry_run: bool) -> dict[str, Any]:
 
 def adoption_parts(done: Adoptions, *, dry_run: bool) -> Iterator[RenderableType]:
     """One line a secret, each account that could not be looked at, and the count."""
-    from rotator.cli.words import counted, grid, key_words, shown, styled
+    from rotator.render.words import counted, grid, key_words, shown, styled
 
     rows: list[Sequence[str | Text]] = [
         (

@@ -10,7 +10,7 @@ from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output
 
 if TYPE_CHECKING:
-    from rotator.audit_verify import VerifyReport
+    from rotator.telemetry.audit_verify import VerifyReport
 
 _MOST_RUNS: Final = 5
 
@@ -44,7 +44,7 @@ def verify(options: Options, file: str) -> int:
       rotator audit verify audit.jsonl
       rotator audit verify audit.jsonl --json
     """
-    from rotator.audit_verify import verify as check
+    from rotator.telemetry.audit_verify import verify as check
 
     report = check(file)
     output = Output(options)
@@ -74,7 +74,7 @@ def _document(report: VerifyReport) -> dict[str, object]:
 
 def _show(output: Output, report: VerifyReport) -> None:
     from rotator.cli.plan_text import MOST_ROWS
-    from rotator.cli.words import counted, grid, shown, styled
+    from rotator.render.words import counted, grid, shown, styled
 
     found = f"{counted(report.audit_lines, 'audit line')} of {counted(report.runs, 'run')}"
     if report.other_lines:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-    from rotator.consumers import Consumers
-    from rotator.core.consumers import Consumer
+    from rotator.engine.consumers import Consumers
+    from rotator.policy.gate import Consumer
 
 MOST_ROWS: Final = 60
 MOST_DAYS: Final = 90
@@ -57,8 +57,8 @@ def consumers(options: Options, secret: str, days: int) -> int:
       rotator consumers prod/sms/otp --days 60
       rotator consumers prod/sms/otp --json | jq '.consumers[].principal'
     """
-    from rotator.consumers import look
-    from rotator.reconcile import Reconciler
+    from rotator.engine.consumers import look
+    from rotator.engine.reconcile import Reconciler
 
     output = Output(options)
     with opened(options) as app:
@@ -107,8 +107,8 @@ def consumers_document(found: Consumers, days: int) -> dict[str, Any]:
 
 def consumers_parts(found: Consumers, days: int, now: datetime) -> Iterator[RenderableType]:
     """Who, then what it means and what to do."""
-    from rotator.cli.times import absolute, told, when
-    from rotator.cli.words import grid, key_words, shown, styled
+    from rotator.render.local_time import absolute, told, when
+    from rotator.render.words import grid, key_words, shown, styled
 
     name = shown(found.entry.name)
     if found.retiring is None:
@@ -133,7 +133,7 @@ def consumers_parts(found: Consumers, days: int, now: datetime) -> Iterator[Rend
 
 
 def _heads(found: Consumers, now: datetime) -> Sequence[str]:
-    from rotator.cli.times import zone
+    from rotator.render.local_time import zone
 
     if found.retiring is None:
         return "principal", f"last read ({zone(now)})", ""
@@ -141,9 +141,9 @@ def _heads(found: Consumers, now: datetime) -> Sequence[str]:
 
 
 def _rows(found: Consumers, now: datetime) -> Iterator[Sequence[str | Text]]:
-    from rotator.cli.times import brief
-    from rotator.cli.words import styled
-    from rotator.core.consumers import principal_words
+    from rotator.policy.gate import principal_words
+    from rotator.render.local_time import brief
+    from rotator.render.words import styled
 
     for each in found.found[:MOST_ROWS]:
         who = principal_words(each.principal, found.entry.arn)
@@ -161,8 +161,8 @@ def _rows(found: Consumers, now: datetime) -> Iterator[Sequence[str | Text]]:
 
 
 def _meaning(found: Consumers, days: int, now: datetime) -> Iterator[RenderableType]:
-    from rotator.cli.times import when
-    from rotator.cli.words import counted, key_words, shown
+    from rotator.render.local_time import when
+    from rotator.render.words import counted, key_words, shown
 
     if found.retiring is None:
         return

@@ -14,7 +14,7 @@ from rotator.cli.session import opened
 from rotator.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from rotator.doctor import Check
+    from rotator.cli.doctor_checks import Check
 
 
 @click.command(short_help="Check everything, and say how to mend it.")
@@ -34,7 +34,7 @@ def doctor(options: Options) -> int:
       rotator doctor
       rotator doctor --json | jq '.checks[] | select(.level == "fail")'
     """
-    from rotator.doctor import Level, examine, unusable
+    from rotator.cli.doctor_checks import Level, examine, unusable
 
     output = Output(options)
     checks: list[Check] = []
@@ -66,7 +66,7 @@ def doctor(options: Options) -> int:
 def _show(output: Output, checks: Iterable[Check]) -> None:
     if output.is_json:
         return
-    from rotator.cli.words import grid, shown, styled
+    from rotator.render.words import grid, shown, styled
 
     colours = {"ok": "green", "warn": "yellow", "fail": "red"}
     for check in checks:
@@ -77,7 +77,7 @@ def _show(output: Output, checks: Iterable[Check]) -> None:
 
 
 def _summary(failed: int, warnings: int) -> str:
-    from rotator.cli.words import counted
+    from rotator.render.words import counted
 
     more = f" {counted(warnings, 'warning')}." if warnings else ""
     if failed:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rotator.core.model import AccountPlan, Action, Alert, Plan, Result, Skip
-from rotator.core.states import SecretState
+from rotator.model import AccountPlan, Action, Alert, Plan, Result, Skip
+from rotator.policy.status import SecretState
 
 if TYPE_CHECKING:
-    from rotator.emergency import EmergencyPlan, EmergencyReport
+    from rotator.engine.emergency import EmergencyPlan, EmergencyReport
 
 Document = dict[str, Any]
 

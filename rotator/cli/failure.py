@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from rotator.errors import ConfigurationError, RotatorError
-from rotator.redact import redact_patterns
+from rotator.redaction.redactor import redact_patterns
 
 FAILED: Final = 1
 USAGE: Final = 2

@@ -50,11 +50,11 @@ def forecast(options: Options, account: str | None, days: int, assumptions: Sequ
     """
     from rotator.cli.forecast_text import forecast_document, forecast_parts, next_command
     from rotator.cli.plan_text import unobserved
-    from rotator.cli.times import told
-    from rotator.cli.words import shown, styled
-    from rotator.core.forecast import forecast_account
-    from rotator.core.what_if import parse_what_if
-    from rotator.reconcile import Reconciler
+    from rotator.engine.reconcile import Reconciler
+    from rotator.policy.forecast import forecast_account
+    from rotator.policy.what_if import parse_what_if
+    from rotator.render.local_time import told
+    from rotator.render.words import shown, styled
 
     output = Output(options)
     assumed = parse_what_if(assumptions)

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from rotator.cli.documents import time_text
-from rotator.cli.times import brief, day
-from rotator.cli.words import counted, grid, shown, styled
-from rotator.core.durations import human_duration
-from rotator.core.forecast import AccountForecast, AtRisk, ForecastDay, spans, verdict
-from rotator.core.model import Reason
-from rotator.core.what_if import WhatIf
+from rotator.durations import human_duration
+from rotator.model import Reason
+from rotator.policy.forecast import AccountForecast, AtRisk, ForecastDay, spans, verdict
+from rotator.policy.what_if import WhatIf
+from rotator.render.local_time import brief, day
+from rotator.render.words import counted, grid, shown, styled
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult

@@ -13,8 +13,8 @@ from rotator.cli.failure import Failure
 from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output
 from rotator.cli.session import opened
-from rotator.core.inventory import Inventory, KeyKind, KeyRow
 from rotator.errors import ConfigurationError
+from rotator.policy.key_inventory import Inventory, KeyKind, KeyRow
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -61,9 +61,9 @@ def inventory(options: Options, account: str | None, every: bool, as_csv: bool) 
         raise ConfigurationError("--csv and --json exclude each other", advice="Give one of the two.")
     from rotator.cli.inventory_files import inventory_csv, inventory_document
     from rotator.cli.plan_text import unobserved
-    from rotator.cli.words import shown, styled
-    from rotator.core.inventory import take_inventory
-    from rotator.reconcile import Reconciler
+    from rotator.engine.reconcile import Reconciler
+    from rotator.policy.key_inventory import take_inventory
+    from rotator.render.words import shown, styled
 
     output = Output(options)
     with opened(options) as app:
@@ -88,8 +88,8 @@ def inventory(options: Options, account: str | None, every: bool, as_csv: bool) 
 
 
 def _parts(found: Inventory, now: datetime) -> Iterator[RenderableType]:
-    from rotator.cli.times import zone
-    from rotator.cli.words import counted, grid, shown, styled
+    from rotator.render.local_time import zone
+    from rotator.render.words import counted, grid, shown, styled
 
     counts = Counter(row.kind for row in found.keys)
     kinds = ", ".join(f"{counts[kind]} {kind}" for kind in KeyKind if counts[kind])
@@ -112,9 +112,9 @@ def _parts(found: Inventory, now: datetime) -> Iterator[RenderableType]:
 
 
 def _row(row: KeyRow, now: datetime) -> Sequence[str | Text]:
-    from rotator.cli.times import brief
-    from rotator.cli.words import shown, styled
-    from rotator.core.text import short_id
+    from rotator.render.local_time import brief
+    from rotator.render.words import shown, styled
+    from rotator.text import short_id
 
     ends = brief(row.key.valid_to, now) if row.key.enabled else "disabled"
     words = [", ".join(shown(name, 120) for name in row.secrets)] if row.secrets else []

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from rotator.cli.documents import time_text
-from rotator.core.inventory import Inventory, KeyRow, SecretRow
-from rotator.core.model import AccountPlan
-from rotator.core.text import printable
-from rotator.redact_patterns import redact_key_values, redact_patterns
+from rotator.model import AccountPlan
+from rotator.policy.key_inventory import Inventory, KeyRow, SecretRow
+from rotator.redaction.patterns import redact_key_values, redact_patterns
+from rotator.text import printable
 
 COLUMNS: Final = (
     "account",

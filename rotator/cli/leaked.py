@@ -6,11 +6,11 @@ import codecs
 import sys
 from typing import TYPE_CHECKING, Final
 
-from rotator.core.secret import Secret
 from rotator.errors import ConfigurationError
+from rotator.secret import Secret
 
 if TYPE_CHECKING:
-    from rotator.emergency.findings import ScannerReport
+    from rotator.engine.emergency.findings import ScannerReport
 
 MOST_STDIN: Final = 10_000_000
 MOST_VALUE: Final = 65_536
@@ -40,8 +40,8 @@ def read_leaked() -> Secret | ScannerReport:
 
 def _stdin() -> Secret | ScannerReport | ConfigurationError:
     """What stdin holds. Does not raise: it stands open in this frame, which a traceback would keep."""
-    from rotator.emergency.findings import Unreadable
-    from rotator.emergency.leaked_text import read_leaks
+    from rotator.engine.emergency.findings import Unreadable
+    from rotator.engine.emergency.leaked_text import read_leaks
 
     raw = sys.stdin.buffer.read(MOST_STDIN + 1)
     if len(raw) > MOST_STDIN:

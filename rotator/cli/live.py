@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from rotator.cli.output import Output
-from rotator.cli.words import grid, key_words, shown, styled
-from rotator.emergency.report import Step
+from rotator.engine.emergency.report import Step
+from rotator.render.words import grid, key_words, shown, styled
 
 if TYPE_CHECKING:
-    from rotator.context import Services
+    from rotator.engine.context import Services
     from rotator.ports import AuditSink, Clock
 
 WIDTHS: Final = (12, 34, 9)

@@ -12,7 +12,7 @@ import click
 from rotator.settings import LOG_LEVELS
 
 if TYPE_CHECKING:
-    from rotator.redact import Redactor
+    from rotator.redaction.redactor import Redactor
 
 F = TypeVar("F", bound=Callable[..., Any])
 LogFormat = Literal["json", "console"]

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rotator.cli.failure import Failure
 from rotator.cli.options import Options
-from rotator.cli.times import told
-from rotator.core.text import printable
+from rotator.render.local_time import told
+from rotator.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

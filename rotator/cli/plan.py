@@ -10,9 +10,9 @@ import click
 from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output
 from rotator.cli.session import opened
-from rotator.core.durations import MAX_DURATION, parse_duration
-from rotator.core.model import Plan, Severity
+from rotator.durations import MAX_DURATION, parse_duration
 from rotator.errors import ConfigurationError
+from rotator.model import Plan, Severity
 
 WORK_TO_DO: Final = 3
 SOMETHING_TO_FIX: Final = 4
@@ -43,7 +43,7 @@ def plan(options: Options, account: str | None, secret: str | None, at: str | No
     """
     from rotator.cli.documents import plan_document
     from rotator.cli.plan_text import plan_parts, plan_summary
-    from rotator.reconcile import Reconciler
+    from rotator.engine.reconcile import Reconciler
 
     output = Output(options)
     with opened(options) as app:

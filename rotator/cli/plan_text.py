@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from rotator.cli.times import absolute, told
-from rotator.cli.words import counted, grid, key_words, shown, styled
-from rotator.core.model import AccountPlan, Action, ActionKind, Alert, Outcome, Reason, Result, Severity, Skip
-from rotator.reconcile import NO_ACCOUNT
+from rotator.engine.reconcile import NO_ACCOUNT
+from rotator.model import AccountPlan, Action, ActionKind, Alert, Outcome, Reason, Result, Severity, Skip
+from rotator.render.local_time import absolute, told
+from rotator.render.words import counted, grid, key_words, shown, styled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -16,10 +16,10 @@ import click
 from rotator.cli.failure import Failure, bug, failure_of
 from rotator.cli.options import Options
 from rotator.cli.output import discard_stdout, say_failure, unwritten
-from rotator.core.secret import Secret
-from rotator.core.values import possible_keys
 from rotator.errors import RotatorError
-from rotator.redact import redact_patterns
+from rotator.policy.values import possible_keys
+from rotator.redaction.redactor import redact_patterns
+from rotator.secret import Secret
 
 INTERRUPTED: Final = "interrupted; nothing is lost, the next sweep goes on"
 _USAGE: Final = 2

@@ -39,8 +39,8 @@ def report(options: Options, file: str, account: str | None, audit: str | None, 
       rotator report -o report.html --audit audit.jsonl --days 180
       rotator report -o - --account main > main.html
     """
-    from rotator.cli.words import counted, shown
-    from rotator.reconcile import Reconciler
+    from rotator.engine.reconcile import Reconciler
+    from rotator.render.words import counted, shown
     from rotator.report import AccountReport, Report, gather_account, render
     from rotator.report.audit_tail import read_tail
     from rotator.report.write import check_target, write_page

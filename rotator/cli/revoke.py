@@ -11,11 +11,11 @@ from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output
 from rotator.cli.rotate import required
 from rotator.cli.session import opened
-from rotator.core.secret import Secret
 from rotator.errors import ConfigurationError, RotatorError
+from rotator.secret import Secret
 
 if TYPE_CHECKING:
-    from rotator.emergency import Emergency, EmergencyPlan
+    from rotator.engine.emergency import Emergency, EmergencyPlan
 
 STRATEGIES: Final = ("replace-first", "revoke-first", "revoke-only")
 _NOT_CONFIRMED: Final = 2
@@ -86,8 +86,8 @@ def revoke(
     from rotator.cli.live import watched
     from rotator.cli.revoke_report import failed, revoke_report
     from rotator.cli.revoke_text import look_parts, note_parts, report_parts
-    from rotator.emergency import Emergency, EmergencyReport, Strategy, Target
-    from rotator.emergency.intake import LeakOutcome
+    from rotator.engine.emergency import Emergency, EmergencyReport, Strategy, Target
+    from rotator.engine.emergency.intake import LeakOutcome
 
     output = Output(options)
     with opened(options, trigger="emergency") as app:

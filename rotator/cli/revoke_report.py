@@ -11,10 +11,10 @@ from rotator.cli.documents import emergency_document
 from rotator.cli.live import LiveSteps
 from rotator.cli.output import Output
 from rotator.cli.revoke_text import look_parts, report_parts
-from rotator.cli.words import counted, grid, key_words, shown, styled
-from rotator.emergency import Emergency, Strategy
-from rotator.emergency.findings import Place, ScannerReport
-from rotator.emergency.intake import Intake, LeakOutcome, LeakResult
+from rotator.engine.emergency import Emergency, Strategy
+from rotator.engine.emergency.findings import Place, ScannerReport
+from rotator.engine.emergency.intake import Intake, LeakOutcome, LeakResult
+from rotator.render.words import counted, grid, key_words, shown, styled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from rotator.cli.live import WIDTHS, LiveSteps, step_row
-from rotator.cli.times import absolute, when
-from rotator.cli.words import counted, grid, shown, styled
-from rotator.core.text import short_id
-from rotator.emergency import EmergencyPlan, EmergencyReport, Kill, Strategy
+from rotator.engine.emergency import EmergencyPlan, EmergencyReport, Kill, Strategy
+from rotator.render.local_time import absolute, when
+from rotator.render.words import counted, grid, shown, styled
+from rotator.text import short_id
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -16,7 +16,7 @@ from rotator.cli.session import opened
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from rotator.rollback import RolledBack
+    from rotator.engine.rollback import RolledBack
 
 
 @click.command(short_help="Make the previous key current again.")
@@ -44,8 +44,8 @@ def rollback(options: Options, secret: str, reason: str, key_id: str | None) -> 
       rotator rollback prod/sms/otp --reason OPS-123 \\
           --key-id 57370A1B2C3D4E5F60718293A4B548AE
     """
-    from rotator.reconcile import Reconciler
-    from rotator.rollback import rollback as go_back
+    from rotator.engine.reconcile import Reconciler
+    from rotator.engine.rollback import rollback as go_back
 
     said = required("--reason", reason)
     output = Output(options)
@@ -87,8 +87,8 @@ def rollback_document(done: RolledBack) -> dict[str, Any]:
 
 
 def _already_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
-    from rotator.cli.times import when
-    from rotator.cli.words import grid, key_words, shown
+    from rotator.render.local_time import when
+    from rotator.render.words import grid, key_words, shown
 
     name = shown(done.secret)
     yield f"{name} is rolled back already: nothing was changed."
@@ -101,8 +101,8 @@ def _already_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
 
 def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
     """What was done, and what comes next."""
-    from rotator.cli.times import told, when
-    from rotator.cli.words import grid, key_words, shown, styled
+    from rotator.render.local_time import told, when
+    from rotator.render.words import grid, key_words, shown, styled
 
     name = shown(done.secret)
     if done.already:

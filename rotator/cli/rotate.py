@@ -10,9 +10,9 @@ from rotator.cli.failure import Failure
 from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output
 from rotator.cli.session import opened
-from rotator.core.model import ActionKind, Outcome, Result
-from rotator.core.text import printable
 from rotator.errors import ConfigurationError
+from rotator.model import ActionKind, Outcome, Result
+from rotator.text import printable
 
 
 @click.command(short_help="Rotate one secret now.")
@@ -32,8 +32,8 @@ def rotate(options: Options, secret: str, reason: str) -> int:
       rotator rotate prod/sms/otp --reason "new vendor contract"
       rotator rotate prod/sms/otp --reason OPS-123 --json
     """
-    from rotator.manual import rotate_now
-    from rotator.reconcile import Reconciler
+    from rotator.engine.manual import rotate_now
+    from rotator.engine.reconcile import Reconciler
 
     said = required("--reason", reason)
     output = Output(options)
@@ -59,7 +59,7 @@ def show_results(output: Output, results: Sequence[Result], advice: str) -> int:
     """
     from rotator.cli.documents import result_document
     from rotator.cli.plan_text import bounded, result_row
-    from rotator.cli.words import shown
+    from rotator.render.words import shown
 
     changing = [result for result in results if result.action.kind is not ActionKind.LABEL] or list(results)
     last = changing[-1] if changing else None

@@ -12,10 +12,10 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from rotator.core.durations import format_duration, parse_duration
-from rotator.core.text import printable, quoted
-from rotator.core.windows import time_zone
+from rotator.durations import format_duration, parse_duration
 from rotator.errors import ConfigurationError
+from rotator.policy.windows import time_zone
+from rotator.text import printable, quoted
 
 DEFAULT_EVERY: Final = timedelta(hours=1)
 LONGEST_EVERY: Final = timedelta(days=31)

@@ -97,11 +97,11 @@ def serve(
 
 
 def _made(options: Options, schedule: Every | Cron, account: str | None) -> Daemon:
-    from rotator.audit import Trigger
     from rotator.bootstrap import lay, make_clock
     from rotator.cli.schedule import Every
     from rotator.daemon import Daemon, StoppableClock
     from rotator.settings import SWEEP_AT_LEAST, SWEEP_AT_MOST
+    from rotator.telemetry.audit import Trigger
 
     stopping = threading.Event()
     foundation = lay(

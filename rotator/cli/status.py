@@ -12,8 +12,8 @@ import click
 from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output
 from rotator.cli.session import opened
-from rotator.core.model import ActionKind
-from rotator.core.states import SecretState, State
+from rotator.model import ActionKind
+from rotator.policy.status import SecretState, State
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -69,10 +69,10 @@ def status(options: Options, account: str | None, secret: str | None) -> int:
     """
     from rotator.cli.documents import status_document
     from rotator.cli.plan_text import unobserved
-    from rotator.cli.times import told
-    from rotator.cli.words import shown, styled
-    from rotator.manual import status as look
-    from rotator.reconcile import Reconciler
+    from rotator.engine.manual import status as look
+    from rotator.engine.reconcile import Reconciler
+    from rotator.render.local_time import told
+    from rotator.render.words import shown, styled
 
     output = Output(options)
     with opened(options) as app:
@@ -99,8 +99,8 @@ def _counts(states: Sequence[SecretState]) -> str:
 
 
 def _table(states: Sequence[SecretState], now: datetime) -> Iterator[RenderableType]:
-    from rotator.cli.times import zone
-    from rotator.cli.words import grid
+    from rotator.render.local_time import zone
+    from rotator.render.words import grid
 
     far = datetime.max.replace(tzinfo=now.tzinfo)
     order = sorted(states, key=lambda s: (_ORDER.index(s.state), s.expires_at or far, s.secret))
@@ -115,8 +115,8 @@ def _table(states: Sequence[SecretState], now: datetime) -> Iterator[RenderableT
 
 
 def _rows(state: SecretState, now: datetime) -> Iterator[Sequence[str | Text]]:
-    from rotator.cli.times import brief
-    from rotator.cli.words import key_words, shown, styled
+    from rotator.render.local_time import brief
+    from rotator.render.words import key_words, shown, styled
 
     ends = "no key" if state.version_id is None else brief(state.expires_at, now)
     following = _next(state, now)
@@ -130,8 +130,8 @@ def _rows(state: SecretState, now: datetime) -> Iterator[Sequence[str | Text]]:
 
 
 def _next(state: SecretState, now: datetime) -> str:
-    from rotator.cli.times import brief
-    from rotator.cli.words import key_words, shown
+    from rotator.render.local_time import brief
+    from rotator.render.words import key_words, shown
 
     due = any(each.revoke_at <= now for each in state.retiring)
     if state.next_action is ActionKind.REVOKE and state.dead and not due:

@@ -11,13 +11,13 @@ import click
 from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output
 from rotator.cli.session import opened
-from rotator.core.model import AccountPlan, Outcome, Result
+from rotator.model import AccountPlan, Outcome, Result
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from rotator.bootstrap import App
-    from rotator.reconcile import Sweep
+    from rotator.engine.reconcile import Sweep
 
 _READ_FIRST: Final = (Outcome.FAILED, Outcome.DEFERRED, Outcome.DONE)
 
@@ -48,7 +48,7 @@ def run(options: Options, account: str | None, secret: str | None, force: bool, 
     """
     from rotator.cli.documents import sweep_document
     from rotator.cli.unreached import AGAIN
-    from rotator.reconcile import Reconciler
+    from rotator.engine.reconcile import Reconciler
 
     output = Output(options)
     with opened(options) as app:
@@ -80,7 +80,7 @@ def _show_dry(output: Output, done: Sweep) -> None:
 def _left(app: App, done: Sweep) -> Mapping[str, str]:
     """What is to be said of accounts that could not be swept."""
     from rotator.cli.unreached import what_is_left
-    from rotator.reconcile import NO_ACCOUNT
+    from rotator.engine.reconcile import NO_ACCOUNT
 
     broken = [plan.account for plan in done.plan.accounts if plan.error is not None and plan.account != NO_ACCOUNT]
     return what_is_left(app.services.store, broken, app.clock.now()) if broken else {}
@@ -88,8 +88,8 @@ def _left(app: App, done: Sweep) -> Mapping[str, str]:
 
 def _account_parts(plan: AccountPlan, results: Sequence[Result], then: str) -> Iterator[RenderableType]:
     from rotator.cli.plan_text import bounded, heading, left_alone, result_row, unobserved
-    from rotator.cli.words import styled
-    from rotator.reconcile import NO_ACCOUNT
+    from rotator.engine.reconcile import NO_ACCOUNT
+    from rotator.render.words import styled
 
     yield styled(heading(plan), "bold")
     if plan.error is not None:

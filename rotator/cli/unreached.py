@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from rotator.cli.times import when
-from rotator.cli.words import counted, shown
-from rotator.core.values import recorded_end
+from rotator.engine.observe import observe_fleet
 from rotator.errors import RotatorError
-from rotator.observe import observe_fleet
+from rotator.policy.values import recorded_end
+from rotator.render.local_time import when
+from rotator.render.words import counted, shown
 
 if TYPE_CHECKING:
-    from rotator.core.model import SecretEntry
+    from rotator.model import SecretEntry
     from rotator.ports import SecretStore
 
 MOST_SECRETS: Final = 500

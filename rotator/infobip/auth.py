@@ -13,16 +13,16 @@ from typing import ClassVar, Final
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
-from rotator.core.secret import Secret
 from rotator.errors import BadCredentials, ConfigurationError, InvalidRequest, ProviderError, SessionBusy
 from rotator.infobip.call import Answer, Call
 from rotator.infobip.credentials import AuthMethod, Credentials
+from rotator.infobip.http_errors import Problem, read_problem, refusal, say
 from rotator.infobip.known import Known
-from rotator.infobip.refusal import Problem, read_problem, refusal, say
 from rotator.infobip.retry import Effort
 from rotator.infobip.transport import Transport
 from rotator.infobip.wire import parse_token
 from rotator.ports import Clock
+from rotator.secret import Secret
 
 _LOG = logging.getLogger(__name__)
 SESSION_PATH: Final = "/auth/1/session"

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import requests
 
-from rotator.core.secret import Secret
 from rotator.infobip.retry import Effort
+from rotator.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,6 @@ from typing import Final
 
 from requests.adapters import HTTPAdapter
 
-from rotator.core.model import Key
-from rotator.core.secret import Secret
 from rotator.errors import (
     ContractViolation,
     InvalidRequest,
@@ -27,13 +25,15 @@ from rotator.infobip.auth import ApiKeyAuth, management_auth
 from rotator.infobip.call import Answer, Call, Limits
 from rotator.infobip.connection import WatchedAdapter
 from rotator.infobip.credentials import Credentials
+from rotator.infobip.http_errors import refusal
 from rotator.infobip.known import KEY_VALUE, Known, printable
 from rotator.infobip.listing import SIZE, list_all
-from rotator.infobip.refusal import refusal
 from rotator.infobip.retry import Effort
 from rotator.infobip.transport import Transport
 from rotator.infobip.wire import KEY_ID, Page, create_body, parse_created, parse_key, parse_page, revoke_body
+from rotator.model import Key
 from rotator.ports import Clock, FetchedKey, KeyListing, KeyRequest, Probe, ProbeVerdict
+from rotator.secret import Secret
 
 KEYS_PATH: Final = "/settings/2/api-keys"
 PROBE_SECONDS: Final = 10.0

@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from rotator.core.secret import Secret
 from rotator.errors import ConfigurationError
+from rotator.secret import Secret
 
 
 class AuthMethod(StrEnum):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote, quote_plus
 
-from rotator.redact import Redactor
+from rotator.redaction.redactor import Redactor
 
 KEY_VALUE: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """What the value of an API key looks like."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from rotator.core.model import Key
 from rotator.infobip.wire import Page
+from rotator.model import Key
 from rotator.ports import KeyListing
 
 SIZE: Final = 100

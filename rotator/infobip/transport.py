@@ -24,13 +24,13 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProtocolError
 
 from rotator import __version__
-from rotator.core.secret import Secret
 from rotator.errors import ContractViolation, InvalidRequest, OutcomeUnknown, ProviderUnavailable
 from rotator.infobip.call import Answer, Authorizer, Call, Limits, effort_text
 from rotator.infobip.connection import Exchange, WatchedAdapter, ca_bundle
-from rotator.infobip.failure import describe, never_connected
+from rotator.infobip.connection_errors import describe, never_connected
 from rotator.infobip.retry import LONGEST_ASKED_WAIT, Effort, PatientRetry, retry_after
 from rotator.ports import Clock
+from rotator.secret import Secret
 
 HEADERS: Final = {
     "User-Agent": f"infobip-key-rotator/{__version__}",

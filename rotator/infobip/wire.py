@@ -10,13 +10,13 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
-from rotator.core.model import Key, Platform
-from rotator.core.secret import Secret
 from rotator.errors import ContractViolation
 from rotator.infobip.call import Answer
 from rotator.infobip.known import KEY_VALUE, printable
-from rotator.infobip.times import format_time, parse_time
+from rotator.infobip.wire_times import format_time, parse_time
+from rotator.model import Key, Platform
 from rotator.ports import FetchedKey, KeyRequest
+from rotator.secret import Secret
 
 KEY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 """Ids go into URLs and staging labels, so nothing else is taken for one."""

@@ -8,8 +8,8 @@ import stat
 from pathlib import Path
 from typing import Any, Final
 
-from rotator.core.text import printable
 from rotator.errors import ConfigurationError
+from rotator.text import printable
 
 MOST_LINES: Final = 200
 _MOST_BYTES: Final = 4_000_000

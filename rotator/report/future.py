@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from rotator.cli.times import brief, day, local, zone
-from rotator.cli.words import counted
-from rotator.core.durations import human_duration
-from rotator.core.forecast import AccountForecast, AtRisk, ForecastDay, spans, verdict
+from rotator.durations import human_duration
+from rotator.policy.forecast import AccountForecast, AtRisk, ForecastDay, spans, verdict
+from rotator.render.local_time import brief, day, local, zone
+from rotator.render.words import counted
 from rotator.report.markup import Markup, join, table, tag
 
 MOST_COLUMNS: Final = 100

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from rotator.core.decisions import renew_at
-from rotator.core.forecast import AccountForecast, forecast_account
-from rotator.core.model import AccountPlan, AccountSnapshot, Policy
-from rotator.core.planner import make_view, plan_account
-from rotator.core.states import SecretState, State, states
-from rotator.core.times import plus
+from rotator.model import AccountPlan, AccountSnapshot, Policy
+from rotator.policy.forecast import AccountForecast, forecast_account
+from rotator.policy.moments import plus
+from rotator.policy.planner import make_view, plan_account
+from rotator.policy.rules import renew_at
+from rotator.policy.status import SecretState, State, states
 
 # What needs a person comes first.
 _ORDER: Final = (

@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from rotator import __version__
-from rotator.cli.times import day, local, told, zone
-from rotator.cli.words import counted
-from rotator.core.model import AccountPlan, Reason, Severity, Skip
-from rotator.core.states import State
-from rotator.core.text import short_id
+from rotator.model import AccountPlan, Reason, Severity, Skip
+from rotator.policy.status import State
+from rotator.render.local_time import day, local, told, zone
+from rotator.render.words import counted
 from rotator.report.future import future, judgement
 from rotator.report.gather import AccountReport, Report
 from rotator.report.markup import Markup, join, redacting, table, tag, text
 from rotator.report.style import STYLE
 from rotator.report.timeline import Axis, timeline
+from rotator.text import short_id
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 FIRST_NAMES: Final = 5

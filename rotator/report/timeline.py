@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from rotator.cli.times import brief
-from rotator.core.model import ActionKind
-from rotator.core.states import State
-from rotator.core.text import short_id
+from rotator.model import ActionKind
+from rotator.policy.status import State
+from rotator.render.local_time import brief
 from rotator.report.gather import SecretRow
 from rotator.report.markup import Markup, join, tag
+from rotator.text import short_id
 
 PAST: Final = timedelta(days=30)
 _BAD: Final = frozenset({State.EXPIRED, State.BROKEN, State.MISCONFIGURED})

@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from rotator.core.text import printable
 from rotator.errors import ConfigurationError, RotatorError
+from rotator.text import printable
 
 _NEW_MODE: Final = 0o600
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import threading
-import urllib.error
-import urllib.request
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, runtime_checkable
 
 from rotator.clock import SystemClock
-from rotator.errors import ConfigurationError
 from rotator.ports import Clock
 
 DEFAULT_START: Final = datetime(2026, 9, 1, 10, 0, 0, tzinfo=UTC)
@@ -119,56 +115,3 @@ class OffsetClock:
         moment = _utc(to)
         with self._lock:
             self._offset = moment - self._base.now()
-
-
-class RemoteClock:
-    """The clock of a running sandbox, asked over its control endpoint; ``sleep`` moves it.
-
-    :param url: the simulated Infobip's base URL; the sandbox listens on a loopback address only.
-    """
-
-    TIMEOUT_SECONDS: Final = 5.0
-
-    def __init__(self, url: str) -> None:
-        if not url.startswith("http://"):
-            raise ConfigurationError(
-                "The sandbox's address does not start with http://.",
-                advice="Copy ROTATOR_SANDBOX_URL from what `rotator sandbox` printed, or unset it.",
-            )
-        self._url = url.rstrip("/") + "/sandbox/clock"
-
-    def now(self) -> datetime:
-        """The sandbox's time, aware, in UTC; ``ConfigurationError`` where no sandbox answers."""
-        return self._call(None)[0]
-
-    def monotonic(self) -> float:
-        """Seconds that passed by the sandbox's clock; ``ConfigurationError`` where no sandbox answers."""
-        return self._call(None)[1]
-
-    def sleep(self, seconds: float) -> None:
-        """Let that many of the sandbox's seconds pass, at once."""
-        if seconds > 0:
-            self._call({"advance_seconds": seconds})
-
-    def advance(self, by: timedelta) -> None:
-        """Move the sandbox's time by that much."""
-        self._call({"advance_seconds": by.total_seconds()})
-
-    def set(self, to: datetime) -> None:
-        """Move the sandbox's time to that moment."""
-        self._call({"set": _utc(to).isoformat()})
-
-    def _call(self, body: dict[str, object] | None) -> tuple[datetime, float]:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310 - the scheme was checked
-        # An empty ProxyHandler: a loopback address is never reached through a proxy, whatever the environment says.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=self.TIMEOUT_SECONDS) as answer:
-                told = json.load(answer)
-                return datetime.fromisoformat(str(told["now"])).astimezone(UTC), float(told["monotonic"])
-        except (OSError, ValueError, KeyError, TypeError) as e:
-            raise ConfigurationError(
-                f"No sandbox tells the time at {self._url} ({type(e).__name__}).",
-                advice="Start `rotator sandbox` and use the environment that it prints, or unset ROTATOR_SANDBOX_URL.",
-            ) from None

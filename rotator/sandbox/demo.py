@@ -11,14 +11,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rotator.audit import Trigger
-from rotator.audit_verify import VerifyReport, verify
-from rotator.core.states import SecretState
-from rotator.manual import status
+from rotator.engine.manual import status
+from rotator.policy.status import SecretState
 from rotator.sandbox.demo_score import Referee, Score
 from rotator.sandbox.demo_show import Narrator
 from rotator.sandbox.demo_story import DAYS, Story
 from rotator.sandbox.demo_world import DemoWorld
+from rotator.telemetry.audit import Trigger
+from rotator.telemetry.audit_verify import VerifyReport, verify
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import requests
 
-from rotator.core.labels import parse_key_label, parse_key_name, parse_retire_label
-from rotator.core.spec import parse_spec
+from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
+from rotator.policy.spec import parse_spec
 from rotator.ports import Clock, SecretStore
 from rotator.sandbox.aws import consumer_value
 from rotator.sandbox.demo_world import POLICY

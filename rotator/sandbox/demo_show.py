@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from rotator.audit_verify import VerifyReport
-from rotator.core.states import SecretState
-from rotator.core.text import printable
+from rotator.policy.status import SecretState
 from rotator.sandbox.demo_score import Score
 from rotator.sandbox.demo_world import START
+from rotator.telemetry.audit_verify import VerifyReport
+from rotator.text import printable
 
 WIDTH: Final = 80
 _VERB: Final = 11

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
-from rotator.audit import Trigger
-from rotator.core.secret import Secret
-from rotator.core.text import short_id
-from rotator.emergency import Emergency, Strategy, Target
+from rotator.engine.emergency import Emergency, Strategy, Target
 from rotator.sandbox.aws import consumer_value
 from rotator.sandbox.demo_score import Referee, Score
 from rotator.sandbox.demo_show import Narrator
 from rotator.sandbox.demo_sweep import HOUR, Sweeper
 from rotator.sandbox.demo_world import START, DemoWorld
 from rotator.sandbox.faults import Fault, FaultKind
+from rotator.secret import Secret
+from rotator.telemetry.audit import Trigger
+from rotator.text import short_id
 
 DAYS: Final = 120
 CREATES: Final = "/settings/2/api-keys$"

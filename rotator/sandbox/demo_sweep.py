@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, Final
 
-from rotator.core.model import AccountPlan, ActionKind, Alert, Outcome, Reason, Result
-from rotator.core.text import short_id
+from rotator.model import AccountPlan, ActionKind, Alert, Outcome, Reason, Result
 from rotator.sandbox.demo_score import Referee, Score
 from rotator.sandbox.demo_show import Narrator
 from rotator.sandbox.demo_world import DemoWorld, Killed
+from rotator.text import short_id
 
 HOUR: Final = timedelta(hours=1)
 

@@ -12,22 +12,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from rotator.audit import Audit, Trigger
 from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.bootstrap import NoEvents
-from rotator.context import Services
-from rotator.core.model import Policy, SecretEntry
-from rotator.core.secret import Secret
+from rotator.engine.context import Services
+from rotator.engine.reconcile import Reconciler
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
+from rotator.model import Policy, SecretEntry
 from rotator.ports import KeyProvider
-from rotator.reconcile import Reconciler
-from rotator.redact import Redactor
-from rotator.redact_fields import CONSTANTS
+from rotator.redaction.fields import CONSTANTS
+from rotator.redaction.redactor import Redactor
 from rotator.sandbox.aws import DUMMY_CREDENTIALS, REGION
 from rotator.sandbox.clock import VirtualClock
 from rotator.sandbox.fleet import Fleet
 from rotator.sandbox.run import Sandbox
+from rotator.secret import Secret
+from rotator.telemetry.audit import Audit, Trigger
 
 START: Final = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 """A Sunday, nine days before the example fleet's audit freeze ends."""

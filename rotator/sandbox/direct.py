@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from rotator.core.model import Platform
+from rotator.model import Platform
 from rotator.ports import Clock
 from rotator.sandbox.keys_api import DEFAULT_LIFETIME
 from rotator.sandbox.model import DEFAULT_SCOPES, Role, SimAccount, SimKey, SimUser

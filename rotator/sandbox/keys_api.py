@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from rotator.core.model import Platform
+from rotator.model import Platform
 from rotator.sandbox.auth import Principal
 from rotator.sandbox.model import NameFilter, SimKey, SimUser
 from rotator.sandbox.query import Query

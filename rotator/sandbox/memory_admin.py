@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
-from rotator.core.model import SecretEntry
-from rotator.core.secret import Secret
 from rotator.errors import SecretNotFound, StoreDenied, StoreRejected
+from rotator.model import SecretEntry
 from rotator.ports import Clock
 from rotator.sandbox.memory_state import CURRENT, PENDING, Record, Version, check_name, check_tags
+from rotator.secret import Secret
 
 _LONGEST_STALENESS: Final = timedelta(minutes=5)  # API reference, "ListSecrets"
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from rotator.core.model import SecretEntry
-from rotator.core.secret import Secret
 from rotator.errors import PreconditionFailed, SecretNotFound, StoreRejected
+from rotator.model import SecretEntry
+from rotator.secret import Secret
 
 CURRENT: Final = "AWSCURRENT"
 PREVIOUS: Final = "AWSPREVIOUS"

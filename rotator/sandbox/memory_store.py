@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
-from rotator.core.model import SecretEntry
-from rotator.core.secret import Secret
 from rotator.errors import (
     BadSecretValue,
     PreconditionFailed,
@@ -21,9 +19,11 @@ from rotator.errors import (
     StoreRejected,
     StoreUnavailable,
 )
+from rotator.model import SecretEntry
 from rotator.ports import Clock, StoredValue
 from rotator.sandbox.memory_admin import MemoryAdmin
 from rotator.sandbox.memory_state import CURRENT, MAX_LABELS, Record
+from rotator.secret import Secret
 
 Hook = Callable[[str, str], None]
 _T = TypeVar("_T")

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from rotator.core.model import Platform
+from rotator.model import Platform
 from rotator.sandbox.wire import ErrorStyle
 
 MANAGE_ACCOUNT: Final = "account-management:manage"

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from rotator.core.model import Platform
+from rotator.model import Platform
 from rotator.ports import Clock
 from rotator.sandbox.model import Options, Session, SimAccount, SimKey, SimUser, Token
 from rotator.sandbox.wire import Response

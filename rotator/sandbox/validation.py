@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from rotator.core.model import Platform
+from rotator.model import Platform
 from rotator.sandbox.auth import json_object
 from rotator.sandbox.model import ip_range
 from rotator.sandbox.wire import Refusal, Request, Violation

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
+from rotator.access_log import Read
 from rotator.aws.clients import make_client, make_session
 from rotator.aws.cloudtrail import ACTION, LAG, LOOK_FOR, PACE, CloudTrail
 from rotator.aws.cloudtrail_events import Unreadable, names_of, principal_of, read_of
-from rotator.core.model import SecretEntry
-from rotator.core.readers import Read
 from rotator.errors import ConfigurationError, ReadersUnknown, RotatorError
+from rotator.model import SecretEntry
 from rotator.sandbox.clock import VirtualClock
 from tests.aws.fake_aws import Answer, FakeAws, Handler, drop, error, error_by_header, half, ok, text
-from tests.core.build import arn_of, secret, vid
+from tests.policy.build import arn_of, secret, vid
 
 NOW = datetime(2026, 9, 1, 10, 0, tzinfo=UTC)
 SINCE = NOW - timedelta(days=20)

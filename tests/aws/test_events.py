@@ -11,8 +11,8 @@ import pytest
 
 from rotator.aws import events
 from rotator.aws.clients import make_client, make_session
-from rotator.aws.events import ATTEMPTS, CONNECT_TIMEOUT, LONGEST, READ_TIMEOUT, EventBridge
-from rotator.redact import Redactor
+from rotator.aws.eventbridge import ATTEMPTS, CONNECT_TIMEOUT, LONGEST, READ_TIMEOUT, EventBridge
+from rotator.redaction.redactor import Redactor
 from tests import leaks
 from tests.aws.fake_aws import Answer, FakeAws, drop, error, hang, ok, text
 
@@ -64,7 +64,7 @@ def send(bus: EventBridge, count: int = 1) -> float:
 
 
 def lost(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "rotator.aws.events"]
+    return [record.getMessage() for record in caplog.records if record.name == "rotator.aws.eventbridge"]
 
 
 def test_a_silent_bus_is_waited_for_once_in_a_run(
@@ -76,7 +76,7 @@ def test_a_silent_bus_is_waited_for_once_in_a_run(
     said = lost(caplog)
     assert len(said) == 50
     assert "not tried" in said[1]
-    details = [vars(record)["detail"] for record in caplog.records if record.name == "rotator.aws.events"]
+    details = [vars(record)["detail"] for record in caplog.records if record.name == "rotator.aws.eventbridge"]
     assert details == [{**DETAIL, "number": number} for number in range(50)]
 
 
@@ -154,7 +154,7 @@ def test_a_lost_event_is_redacted_in_the_log(caplog: pytest.LogCaptureFixture) -
         raise RuntimeError("a-password-that-was-read")
 
     EventBridge("rotations", connect, redactor).send("Rotation Failed", {"error": "refused a-password-that-was-read"})
-    (record,) = [record for record in caplog.records if record.name == "rotator.aws.events"]
+    (record,) = [record for record in caplog.records if record.name == "rotator.aws.eventbridge"]
     assert vars(record)["detail"] == {"error": "refused <redacted>"}
     assert "a-password" not in record.getMessage()
 
@@ -168,5 +168,5 @@ def test_warnings_are_what_is_logged(aws: FakeAws, bus: EventBridge, caplog: pyt
     aws.answers = [ok(FailedEntryCount=1, Entries=[{"ErrorCode": "InternalFailure"}])]
     send(bus, 2)
     assert len(aws.requests) == 2  # an answer, and a fast one: the next may be taken
-    levels = {record.levelno for record in caplog.records if record.name == "rotator.aws.events"}
+    levels = {record.levelno for record in caplog.records if record.name == "rotator.aws.eventbridge"}
     assert levels == {logging.WARNING}

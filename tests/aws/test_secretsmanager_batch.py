@@ -7,8 +7,8 @@ import base64
 import pytest
 
 from rotator.aws.secretsmanager import SecretsManagerStore
-from rotator.core.secret import Secret
 from rotator.errors import StoreDenied, StoreError, StoreUnavailable
+from rotator.secret import Secret
 from tests.aws.fake_aws import FakeAws, drop, error, ok
 
 V1 = "1" * 32

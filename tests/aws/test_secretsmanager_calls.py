@@ -10,8 +10,8 @@ from moto.server import ThreadedMotoServer
 
 from rotator.aws.clients import make_session, secrets_client
 from rotator.aws.secretsmanager import SecretsManagerStore
-from rotator.core.secret import Secret
 from rotator.errors import StoreUnavailable
+from rotator.secret import Secret
 from tests.aws.fake_aws import FakeAws, drop, ok
 
 V1, V2 = "1" * 32, "2" * 32

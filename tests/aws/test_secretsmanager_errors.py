@@ -11,7 +11,6 @@ from botocore.exceptions import NoCredentialsError
 
 from rotator.aws.aws_errors import translate
 from rotator.aws.secretsmanager import SecretsManagerStore
-from rotator.core.secret import Secret
 from rotator.errors import (
     BadSecretValue,
     ConfigurationError,
@@ -24,6 +23,7 @@ from rotator.errors import (
     StoreRejected,
     StoreUnavailable,
 )
+from rotator.secret import Secret
 from tests.aws.conftest import StoreMaker
 from tests.aws.fake_aws import Answer, FakeAws, drop, error, error_by_header, half, hang, ok, text
 

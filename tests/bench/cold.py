@@ -18,7 +18,7 @@ FLOOR = "import boto3, requests"
 # What the runtime does before the first event, and what the first event needs before its first call.
 READY = """
 import rotator.lambda_handlers
-from rotator.serverless.runtime import foundation
+from rotator.lambda_.runtime import foundation
 foundation().start(trigger="schedule", actor="bench").audit.emit("sweep.started", "attempt")
 import requests
 requests.Session()

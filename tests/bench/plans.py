@@ -9,8 +9,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rotator.core.model import AccountSnapshot, Key, Policy, SecretEntry
-from rotator.core.planner import plan_account
+from rotator.model import AccountSnapshot, Key, Policy, SecretEntry
+from rotator.policy.planner import plan_account
 
 NOW = datetime(2026, 11, 20, 10, tzinfo=UTC)
 LIFE = timedelta(days=90)

@@ -13,16 +13,16 @@ from typing import Any
 
 import requests
 
-from rotator.audit import Audit, Trigger
 from rotator.aws.secretsmanager import SecretsManagerStore
-from rotator.context import Services
-from rotator.core.model import Policy, SecretEntry
-from rotator.core.secret import Secret
+from rotator.engine.context import Services
+from rotator.engine.reconcile import Reconciler
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
+from rotator.model import Policy, SecretEntry
 from rotator.ports import KeyProvider
-from rotator.reconcile import Reconciler
-from rotator.redact import Redactor
+from rotator.redaction.redactor import Redactor
+from rotator.secret import Secret
+from rotator.telemetry.audit import Audit, Trigger
 from tests.bench.far_end import PAGE, PER_ACCOUNT, FarEnd
 
 SAMPLE = 200

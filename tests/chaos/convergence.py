@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from rotator.core.labels import PENDING
-from rotator.core.lifecycle import read_lifecycle
-from rotator.core.model import AccountSnapshot, Key
-from rotator.core.planner import plan_account
-from rotator.reconcile import Sweep
+from rotator.engine.reconcile import Sweep
+from rotator.model import AccountSnapshot, Key
+from rotator.policy.labels import PENDING
+from rotator.policy.lifecycle import read_lifecycle
+from rotator.policy.planner import plan_account
 from rotator.sandbox.model import SimKey
 from tests.chaos.eleven_rules import ElevenRules
 from tests.chaos.flows import Flow

@@ -12,16 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from rotator.core.labels import CURRENT, PREVIOUS, key_label, parse_key_name, parse_retire_label
-from rotator.core.lifecycle import read_lifecycle
-from rotator.core.model import SecretEntry
-from rotator.core.secret import Secret
-from rotator.core.spec import parse_spec
-from rotator.emergency import EmergencyReport, Strategy
-from rotator.reconcile import Sweep
+from rotator.engine.emergency import EmergencyReport, Strategy
+from rotator.engine.reconcile import Sweep
+from rotator.model import SecretEntry
+from rotator.policy.labels import CURRENT, PREVIOUS, key_label, parse_key_name, parse_retire_label
+from rotator.policy.lifecycle import read_lifecycle
+from rotator.policy.spec import parse_spec
 from rotator.sandbox.infobip import KEYS
 from rotator.sandbox.model import Call, SimKey
 from rotator.sandbox.wire import Request, Response
+from rotator.secret import Secret
 from tests import leaks
 from tests.chaos.observer import Observer
 from tests.chaos.overdue_truth import unreported

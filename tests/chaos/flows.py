@@ -7,17 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from rotator.audit import Trigger
-from rotator.core.labels import key_label, retire_label
-from rotator.core.model import Policy
-from rotator.emergency import Emergency, Strategy, Target
+from rotator.engine.emergency import Emergency, Strategy, Target
+from rotator.engine.manual import adopt, rotate_now
+from rotator.engine.reconcile import Reconciler
+from rotator.engine.rollback import rollback
+from rotator.engine.rotation.steps import Step, run_step
 from rotator.errors import RotatorError
-from rotator.manual import adopt, rotate_now
-from rotator.reconcile import Reconciler
-from rotator.rollback import rollback
-from rotator.rotation.steps import Step, run_step
+from rotator.model import Policy
+from rotator.policy.labels import key_label, retire_label
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import Options
+from rotator.telemetry.audit import Trigger
 from tests.chaos.faults import Kill
 from tests.world import DAY, HOUR, World
 

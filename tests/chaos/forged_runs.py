@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 
-from rotator.audit import Trigger
-from rotator.core.lifecycle import read_lifecycle
-from rotator.core.model import SecretEntry
-from rotator.emergency import Emergency, EmergencyReport, Strategy, Target
+from rotator.engine.emergency import Emergency, EmergencyReport, Strategy, Target
+from rotator.engine.manual import rotate_now
+from rotator.engine.reconcile import Reconciler
+from rotator.engine.rollback import rollback
+from rotator.engine.rotation.steps import Step, run_step
 from rotator.errors import RotatorError
-from rotator.manual import rotate_now
-from rotator.reconcile import Reconciler
-from rotator.rollback import rollback
-from rotator.rotation.steps import Step, run_step
+from rotator.model import SecretEntry
+from rotator.policy.lifecycle import read_lifecycle
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import Options, SimKey
 from rotator.sandbox.wire import Request, Response
+from rotator.telemetry.audit import Trigger
 from tests.chaos.eleven_rules import ElevenRules
 from tests.chaos.faults import Kill
 from tests.chaos.flows import TOKEN

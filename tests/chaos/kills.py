@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from rotator.core.model import Outcome
-from rotator.emergency import EmergencyReport
-from rotator.reconcile import Sweep
+from rotator.engine.emergency import EmergencyReport
+from rotator.engine.reconcile import Sweep
+from rotator.model import Outcome
 from tests import leaks
 from tests.chaos.convergence import Convergence
 from tests.chaos.eleven_rules import ElevenRules

@@ -11,11 +11,19 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rotator.core.labels import CURRENT, PENDING, PREVIOUS, key_label, parse_key_label, parse_retire_label, retire_label
-from rotator.core.lifecycle import Lifecycle, read_lifecycle
-from rotator.core.secret import Secret
 from rotator.errors import RotatorError
+from rotator.policy.labels import (
+    CURRENT,
+    PENDING,
+    PREVIOUS,
+    key_label,
+    parse_key_label,
+    parse_retire_label,
+    retire_label,
+)
+from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.sandbox.model import SimKey
+from rotator.secret import Secret
 from tests.chaos.ownership_truth import contents
 from tests.world import DAY, World
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from rotator.core.labels import CURRENT, PENDING, PREVIOUS, parse_key_label, parse_retire_label
-from rotator.core.model import SecretEntry
+from rotator.model import SecretEntry
+from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, parse_key_label, parse_retire_label
 from rotator.sandbox.model import SimKey
 from tests.chaos.ownership_truth import labelled_and_proven, named_for
 from tests.chaos.rules import Watch

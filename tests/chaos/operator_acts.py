@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rotator.core.model import Reason
+from rotator.model import Reason
 from tests.chaos import operators as op
 from tests.chaos.operators import NAME, Act
 from tests.world import World

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotator.core.labels import CURRENT, PENDING, PREVIOUS, key_label, key_name, retire_label
-from rotator.core.lifecycle import Lifecycle, read_lifecycle
-from rotator.core.model import Reason
-from rotator.manual import rotate_now
+from rotator.engine.manual import rotate_now
+from rotator.model import Reason
+from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label, key_name, retire_label
+from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.sandbox.model import SimKey
 from tests import leaks
 from tests.world import DAY, HOUR, World

@@ -6,10 +6,10 @@ import json
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 
-from rotator.core.labels import parse_retire_label
-from rotator.core.model import AccountPlan, Reason, SecretEntry, Severity, Spec
-from rotator.core.spec import parse_spec
-from rotator.reconcile import Sweep
+from rotator.engine.reconcile import Sweep
+from rotator.model import AccountPlan, Reason, SecretEntry, Severity, Spec
+from rotator.policy.labels import parse_retire_label
+from rotator.policy.spec import parse_spec
 from rotator.sandbox.model import SimKey
 from tests.chaos.ownership_truth import is_foreign, labelled_and_proven
 from tests.world import World

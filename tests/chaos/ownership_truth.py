@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rotator.core.labels import parse_key_label, parse_key_name
-from rotator.core.secret import Secret
-from rotator.core.values import contains
+from rotator.policy.labels import parse_key_label, parse_key_name
+from rotator.policy.values import contains
 from rotator.sandbox.model import SimKey
+from rotator.secret import Secret
 from tests.world import World
 
 

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from rotator.core.labels import parse_key_label, parse_retire_label
-from rotator.core.spec import parse_spec
+from rotator.policy.labels import parse_key_label, parse_retire_label
+from rotator.policy.spec import parse_spec
 from rotator.sandbox.memory_store import Hook
 from rotator.sandbox.model import SimKey
 from tests import leaks

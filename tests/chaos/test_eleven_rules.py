@@ -10,13 +10,13 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.labels import key_label, key_name, retire_label
-from rotator.core.secret import Secret
-from rotator.emergency import Strategy
+from rotator.engine.emergency import Strategy
 from rotator.errors import ProviderThrottled
 from rotator.infobip.client import InfobipClient
+from rotator.policy.labels import key_label, key_name, retire_label
 from rotator.ports import KeyRequest
 from rotator.sandbox.faults import Fault, FaultKind
+from rotator.secret import Secret
 from tests import leaks
 from tests.chaos.convergence import Convergence
 from tests.chaos.eleven_rules import ElevenRules

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from rotator.core.model import Reason, Severity
-from rotator.core.ownership import Ownership, Proof
-from rotator.reconcile import Sweep
+from rotator.engine.reconcile import Sweep
+from rotator.model import Reason, Severity
+from rotator.policy.ownership import Ownership, Proof
 from tests.chaos.forged_runs import OURS, RUNS, SMS, WRITABLE, Run, calls_of, every, forged, make, played
 from tests.chaos.label_writer import FORGERIES, LabelWriter
 from tests.world import DAY, HOUR

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.model import Outcome
+from rotator.model import Outcome
 from tests.chaos import scenes
 from tests.chaos.observer import Observer
 from tests.chaos.operator_acts import ACTS

@@ -8,11 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.labels import parse_key_name
-from rotator.emergency import Emergency, Strategy, Target
+from rotator.engine.emergency import Emergency, Strategy, Target
+from rotator.engine.manual import rotate_now
+from rotator.engine.rollback import rollback
 from rotator.errors import RotatorError
-from rotator.manual import rotate_now
-from rotator.rollback import rollback
+from rotator.policy.labels import parse_key_name
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import Options
 from tests.chaos.faults import Kill

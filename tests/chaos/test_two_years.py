@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rotator.core.labels import key_name
-from rotator.core.model import Policy
+from rotator.model import Policy
+from rotator.policy.labels import key_name
 from tests.chaos.faults import AWS_FAULTS
 from tests.chaos.two_years import RATE, Simulation, run
 from tests.chaos.years_faults import INFOBIP_FAULTS, Chance

@@ -18,9 +18,9 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from rotator.core.model import Outcome, Severity
+from rotator.engine.reconcile import Sweep
 from rotator.errors import RotatorError
-from rotator.reconcile import Sweep
+from rotator.model import Outcome, Severity
 from tests.chaos.faults import Kill
 from tests.chaos.years_faults import Outages
 from tests.chaos.years_idle import Idle

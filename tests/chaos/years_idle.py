@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from rotator.core.decisions import ROTATE_WHEN, View, first, renew_at, window_closed
-from rotator.core.lifecycle import read_lifecycle
-from rotator.core.model import AccountSnapshot, Key, Policy, SecretEntry
-from rotator.core.planner import plan_account
-from rotator.core.scheduling import margin, quota_window
-from rotator.core.spec import parse_spec
-from rotator.core.times import plus
-from rotator.core.windows import is_open, next_open, openings
+from rotator.model import AccountSnapshot, Key, Policy, SecretEntry
+from rotator.policy.lifecycle import read_lifecycle
+from rotator.policy.moments import plus
+from rotator.policy.planner import plan_account
+from rotator.policy.rules import ROTATE_WHEN, View, first, renew_at, window_closed
+from rotator.policy.scheduling import margin, quota_window
+from rotator.policy.spec import parse_spec
+from rotator.policy.windows import is_open, next_open, openings
 from rotator.sandbox.model import SimKey
 from tests.chaos.years_ledger import Ledger
 from tests.chaos.years_world import ACCOUNTS, START, Enterprise

@@ -8,10 +8,10 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from rotator.core.labels import parse_key_label, parse_key_name, parse_retire_label
-from rotator.core.lifecycle import read_lifecycle
-from rotator.core.model import AccountPlan, Reason, SecretEntry
-from rotator.core.spec import parse_spec
+from rotator.model import AccountPlan, Reason, SecretEntry
+from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
+from rotator.policy.lifecycle import read_lifecycle
+from rotator.policy.spec import parse_spec
 from rotator.sandbox import state
 from rotator.sandbox.model import SimKey
 from tests.chaos.years_world import Enterprise

@@ -9,21 +9,21 @@ import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from rotator.audit import Audit, Trigger
-from rotator.context import Services
-from rotator.core.model import Policy, SecretEntry
-from rotator.core.secret import Secret
+from rotator.engine.context import Services
+from rotator.engine.reconcile import Reconciler
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
+from rotator.model import Policy, SecretEntry
 from rotator.ports import KeyProvider
-from rotator.reconcile import Reconciler
-from rotator.redact import Redactor
+from rotator.redaction.redactor import Redactor
 from rotator.sandbox.adapter import InProcessAdapter
 from rotator.sandbox.clock import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.memory_store import MemoryStore
 from rotator.sandbox.model import NameFilter, Options, SimKey
 from rotator.sandbox.wire import ErrorStyle
+from rotator.secret import Secret
+from rotator.telemetry.audit import Audit, Trigger
 from tests.chaos.years_faults import Chance, ChanceFaults, Outages, Trouble
 from tests.world import DAY, Events
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import pytest
 
-from rotator.audit import AuditOutcome
 from rotator.cli import main
-from rotator.redact import REDACTED
+from rotator.redaction.redactor import REDACTED
+from rotator.telemetry.audit import AuditOutcome
 from tests.cli.rig import Rig
 
 _FREE: Final = {"error", "detail"}

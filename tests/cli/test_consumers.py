@@ -157,7 +157,7 @@ def test_names_from_outside_are_shown_harmless() -> None:
     from rich.console import Console
 
     from rotator.cli.consumers import consumers_document, consumers_parts
-    from rotator.consumers import look
+    from rotator.engine.consumers import look
     from tests.reader_log import MemoryLog
     from tests.world import World
 

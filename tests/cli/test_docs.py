@@ -12,11 +12,11 @@ from pathlib import Path
 import click
 import pytest
 
-from rotator.audit import EVENTS, FIELDS
 from rotator.cli import main
 from rotator.cli.app import cli
-from rotator.core.tags import KNOWN_TAGS
+from rotator.policy.tags import KNOWN_TAGS
 from rotator.settings import Settings
+from rotator.telemetry.audit import EVENTS, FIELDS
 from tests.cli.rig import Rig
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rotator.cli import main
-from rotator.doctor_iam import principal_of
+from rotator.cli.doctor_iam import principal_of
 from tests.cli.front import Front, serve_front
 from tests.cli.rig import Rig
 

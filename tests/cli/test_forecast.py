@@ -8,10 +8,10 @@ import pytest
 
 from rotator.cli import main
 from rotator.cli.forecast_text import BAR, MOST_LINES
-from rotator.core.forecast import forecast_account, spans
-from rotator.core.model import Policy
+from rotator.model import Policy
+from rotator.policy.forecast import forecast_account, spans
 from tests.cli.rig import Rig
-from tests.core.build import NOW, snap
+from tests.policy.build import NOW, snap
 
 
 def test_json_is_the_contract_key_by_key(rig: Rig) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from rotator.cli import leaked
-from rotator.core.secret import Secret
 from rotator.sandbox.model import SimKey
+from rotator.secret import Secret
 from tests import leaks
 from tests.cli.rig import Ran, Rig
 

@@ -17,8 +17,8 @@ import pytest
 from rotator.cli import main
 from rotator.cli.app import cli
 from rotator.cli.plan_text import MOST_ROWS, bounded
-from rotator.cli.times import brief, told, when
-from rotator.cli.words import shown
+from rotator.render.local_time import brief, told, when
+from rotator.render.words import shown
 from tests import leaks
 from tests.world import START
 

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.secret import Secret
 from rotator.errors import (
     PreconditionFailed,
     SecretNotFound,
@@ -17,6 +16,7 @@ from rotator.errors import (
     StoreUnavailable,
 )
 from rotator.sandbox.memory_store import MemoryStore
+from rotator.secret import Secret
 from tests.contract.worlds import KEY_TAGS, StillClock, new_version
 
 NAME = "prod/sms"

@@ -8,10 +8,10 @@ from datetime import UTC, timedelta
 
 import pytest
 
-from rotator.core.model import SecretEntry
-from rotator.core.secret import Secret
 from rotator.errors import BadSecretValue, PreconditionFailed, SecretNotFound, StoreRejected
+from rotator.model import SecretEntry
 from rotator.ports import SecretStore
+from rotator.secret import Secret
 from tests.contract.worlds import KEY_TAGS, PRIMARY_REGION, World, new_version
 
 LABEL = "rotator:key:5737AB"

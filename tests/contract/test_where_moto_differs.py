@@ -12,8 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 from moto.secretsmanager.models import secretsmanager_backends
 
-from rotator.core.secret import Secret
 from rotator.errors import PreconditionFailed, SecretNotFound, StoreOutcomeUnknown, StoreRejected
+from rotator.secret import Secret
 from tests.contract.test_store_contract import LABEL, NEW, OLD, staged
 from tests.contract.worlds import MemoryWorld, MotoWorld, new_version
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from rotator.aws.events import SOURCE
-from rotator.emergency import Strategy
+from rotator.aws.eventbridge import SOURCE
+from rotator.engine.emergency import Strategy
 from rotator.sandbox.faults import FaultKind
-from rotator.telling import EMERGENCY, FAILED, FIELDS, ROTATED
+from rotator.telemetry.consumer_events import EMERGENCY, FAILED, FIELDS, ROTATED
 from tests.deploy.cloudformation import Stack
 from tests.deploy.conftest import PSEUDO, ROOT, missing
 from tests.emergencies import CREATE, NAME, fault, revoke

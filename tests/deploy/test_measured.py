@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from rotator.aws.embedded_metrics import EmbeddedMetrics
 from rotator.settings import Settings
+from rotator.telemetry.cloudwatch import EmbeddedMetrics
 from tests.deploy.actions import FUNCTIONS
 from tests.deploy.cloudformation import Stack
 from tests.deploy.terraform import Applied

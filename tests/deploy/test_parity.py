@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rotator.serverless.events import sweep_request
+from rotator.lambda_.requests import sweep_request
 from rotator.settings import Settings
 from tests.deploy.actions import FUNCTIONS
 from tests.deploy.cloudformation import Stack

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from rotator.core.tags import KNOWN_TAGS
+from rotator.policy.tags import KNOWN_TAGS
 from tests.infobip.far_end import KEY_VALUE, key
 
 HOSTILE: Final = (

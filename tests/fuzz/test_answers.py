@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotator.core.secret import Secret
 from rotator.errors import OutcomeUnknown, ProviderError
 from rotator.infobip.call import Limits
 from rotator.infobip.client import InfobipClient
@@ -19,6 +18,7 @@ from rotator.sandbox.adapter import InProcessAdapter
 from rotator.sandbox.clock import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.wire import Drop, DropKind, Request, Response
+from rotator.secret import Secret
 from tests.fuzz.outside import BODIES, TEXTS, result_of
 from tests.infobip.far_end import KEY_VALUE, PASSWORD, USER, FarEnd, client_for, raw
 from tests.world import START

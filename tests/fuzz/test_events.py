@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from rotator import lambda_handlers
 from rotator.errors import ConfigurationError, RotatorError
-from rotator.serverless.events import account_in, queue_records, sweep_request
-from rotator.serverless.revoking import revoke_request
-from rotator.serverless.rotating import rotation_request
+from rotator.lambda_.requests import account_in, queue_records, sweep_request
+from rotator.lambda_.revoke_handler import revoke_request
+from rotator.lambda_.rotation_handler import rotation_request
 from tests.fuzz.outside import JSON, TEXTS, result_of
 from tests.infobip.far_end import KEY_VALUE
 from tests.lambdas.conftest import Moto, made, moto

@@ -8,14 +8,14 @@ from functools import partial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotator.core.labels import parse_key_label, parse_key_name, parse_retire_label
-from rotator.core.lifecycle import read_lifecycle
-from rotator.core.model import AccountSnapshot, ActionKind, Key, Policy, Reason, SecretEntry
-from rotator.core.planner import plan_account
-from rotator.core.spec import account, parse_spec, role
-from rotator.core.states import states
+from rotator.engine.observe import account_of, management_of, observe_fleet
 from rotator.errors import RotatorError
-from rotator.observe import account_of, management_of, observe_fleet
+from rotator.model import AccountSnapshot, ActionKind, Key, Policy, Reason, SecretEntry
+from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
+from rotator.policy.lifecycle import read_lifecycle
+from rotator.policy.planner import plan_account
+from rotator.policy.spec import account, parse_spec, role
+from rotator.policy.status import states
 from rotator.sandbox.clock import VirtualClock
 from rotator.sandbox.memory_store import MemoryStore
 from tests.fuzz.outside import KEY_NAMES, LABELS, TAGS, TEXTS, VERSIONS, result_of

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from rotator.aws.clients import make_session, secrets_client
 from rotator.aws.secretsmanager import SecretsManagerStore
-from rotator.core.secret import Secret
 from rotator.errors import ConfigurationError, RotatorError
+from rotator.secret import Secret
 from tests.aws.fake_aws import FakeAws, serve, text
 from tests.fuzz.outside import JSON, LABELS, TAGS, TEXTS, result_of
 from tests.infobip.far_end import KEY_VALUE

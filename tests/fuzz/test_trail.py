@@ -10,11 +10,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rotator.access_log import Read, Reads
 from rotator.aws.cloudtrail_events import Unreadable, read_of
-from rotator.core.planner import plan_account
-from rotator.core.readers import Read, Reads
-from tests.core.build import DAY, NOW, POLICY, arn_of, key, secret, snap
+from rotator.policy.planner import plan_account
 from tests.fuzz.outside import JSON, TEXTS
+from tests.policy.build import DAY, NOW, POLICY, arn_of, key, secret, snap
 
 SECRET = secret("s", {"v2": "CURRENT key:K2", "v1": "PREVIOUS key:K1 retire:K1:-1h"}, gate="adoption")
 NAMES = st.sampled_from(["s", arn_of("s"), arn_of("s")[:-7]])

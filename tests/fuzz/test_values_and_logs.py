@@ -9,16 +9,16 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotator.audit import Audit
 from rotator.clock import SystemClock
-from rotator.core.secret import Secret
-from rotator.core.values import decode, encode_replacement, possible_keys, recorded_key_id
 from rotator.errors import BadSecretValue, ConfigurationError, ProviderError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
-from rotator.redact import Redactor
+from rotator.policy.values import decode, encode_replacement, possible_keys, recorded_key_id
+from rotator.redaction.redactor import Redactor
 from rotator.sandbox.adapter import InProcessAdapter
 from rotator.sandbox.wire import Response
+from rotator.secret import Secret
+from rotator.telemetry.audit import Audit
 from tests.fuzz.outside import HOSTILE, JSON, SCALARS, TEXTS, result_of
 from tests.fuzz.test_answers import Saying
 from tests.infobip.far_end import KEY_VALUE

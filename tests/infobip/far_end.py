@@ -16,7 +16,6 @@ from typing import Self
 
 from requests.adapters import HTTPAdapter
 
-from rotator.core.secret import Secret
 from rotator.infobip.call import Limits
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.connection import WatchedAdapter
@@ -25,6 +24,7 @@ from rotator.ports import Clock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.model import Options, SimAccount
 from rotator.sandbox.server import InfobipServer
+from rotator.secret import Secret
 
 PASSWORD = "pa:ss wörd/€+%"
 USER = "rötator"

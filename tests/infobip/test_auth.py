@@ -7,7 +7,6 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from rotator.core.secret import Secret
 from rotator.errors import (
     BadCredentials,
     ConfigurationError,
@@ -25,6 +24,7 @@ from rotator.infobip.credentials import AuthMethod, Credentials
 from rotator.infobip.known import Known
 from rotator.ports import KeyRequest
 from rotator.sandbox.model import Options
+from rotator.secret import Secret
 from tests.infobip.far_end import PASSWORD, USER, FarEnd, RecordingClock, client_for, drop, key, page, reply, sandbox
 
 SESSION = "/auth/1/session"

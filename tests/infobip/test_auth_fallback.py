@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from rotator.core.secret import Secret
 from rotator.errors import BadCredentials, SessionBusy
 from rotator.infobip.call import Limits
 from rotator.infobip.credentials import AuthMethod
 from rotator.ports import KeyRequest
+from rotator.secret import Secret
 from tests.infobip.far_end import (
     PASSWORD,
     USER,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.core.secret import Secret
 from rotator.errors import ConfigurationError
 from rotator.infobip.credentials import AuthMethod, Credentials, parse_credentials
+from rotator.secret import Secret
 
 GOOD = {"base_url": "https://abc123.api.infobip.com", "username": "ops", "password": "hunter2:ü"}
 

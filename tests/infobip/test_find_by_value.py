@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from rotator.core.secret import Secret
 from rotator.errors import ContractViolation, ProviderError, ProviderUnavailable
 from rotator.infobip.client import InfobipClient
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import Options
+from rotator.secret import Secret
 from tests.infobip.far_end import KEY_VALUE, FarEnd, client_for, key, page, reply, sandbox
 
 OTHER = KEY_VALUE.replace("0123", "ffff")

@@ -12,8 +12,8 @@ from rotator.ports import FetchedKey
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.model import SimAccount
-from tests.core.build import key as known_key
 from tests.infobip.far_end import FarEnd, client_for, key, page, reply, sandbox
+from tests.policy.build import key as known_key
 
 
 def seeded(world: InfobipWorld, account: SimAccount, enabled: int, disabled: int) -> set[str]:

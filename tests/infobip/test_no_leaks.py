@@ -10,11 +10,11 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from rotator.core.secret import Secret
 from rotator.errors import RotatorError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import AuthMethod
 from rotator.ports import KeyRequest
+from rotator.secret import Secret
 from tests.infobip.far_end import (
     KEY_VALUE,
     PASSWORD,

@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 
 from rotator.infobip.call import Answer
+from rotator.infobip.http_errors import read_problem, refusal
 from rotator.infobip.known import Known
-from rotator.infobip.refusal import read_problem, refusal
 from tests.infobip.far_end import KEY_VALUE
 
 WHERE = "GET /x at host"

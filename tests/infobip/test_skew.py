@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.secret import Secret
 from rotator.errors import MissingRole
 from rotator.infobip.client import InfobipClient
 from rotator.sandbox.clock import OffsetClock, VirtualClock
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
+from rotator.secret import Secret
 from tests.infobip.far_end import KEY_VALUE, PASSWORD, USER, FarEnd, client_for, key, reply
 
 ZERO = timedelta(0)

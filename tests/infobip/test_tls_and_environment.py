@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from rotator.core.secret import Secret
 from rotator.errors import (
     ConfigurationError,
     ProviderUnavailable,
 )
 from rotator.ports import KeyRequest
+from rotator.secret import Secret
 from tests.infobip.certificates import certificate
 from tests.infobip.far_end import (
     KEY_VALUE,

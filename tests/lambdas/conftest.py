@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from rotator.lambda_ import runtime
 from rotator.sandbox.aws import MotoServer, environment
 from rotator.sandbox.clock import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
-from rotator.serverless import runtime
 from tests.lambdas.site import Site
 
 

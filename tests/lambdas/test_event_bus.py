@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from rotator.aws import events as aws_events
-from rotator.aws.events import EventBridge
+from rotator.aws.eventbridge import EventBridge
 from rotator.bootstrap import lay
+from rotator.lambda_ import runtime
 from rotator.lambda_handlers import revoke, rotation, sweep
-from rotator.redact import Redactor
-from rotator.serverless import runtime
+from rotator.redaction.redactor import Redactor
 from tests import leaks
 from tests.aws.fake_aws import FakeAws, hang, ok, serve
 from tests.lambdas.site import DAY, Context, Site
@@ -111,7 +111,7 @@ def test_an_event_that_is_lost_is_logged_and_stops_nothing(
     runtime.forget()
     site.secret("prod/sms", site.account(), left=5 * DAY, age=85 * DAY)
     assert sweep({}, Context())["done"] == 1
-    said = [line for line in lines() if line.get("log") == "rotator.aws.events"]
+    said = [line for line in lines() if line.get("log") == "rotator.aws.eventbridge"]
     assert len(said) == 2
     assert 'the event "API Key Rotated"' in said[0]["event"]
 
@@ -131,7 +131,7 @@ def test_an_event_that_eventbridge_does_not_take_is_logged(
         server.shutdown()
         server.server_close()
     assert fake.operations == ["PutEvents"]
-    (said,) = [line["event"] for line in lines() if line.get("log") == "rotator.aws.events"]
+    (said,) = [line["event"] for line in lines() if line.get("log") == "rotator.aws.eventbridge"]
     assert "refused by EventBridge" in said
 
 
@@ -164,7 +164,7 @@ def test_no_kill_waits_for_a_silent_bus(site: Site, silent: FakeAws, lines: Call
     answer = revoke(event, Context())
     assert answer["ok"]
     assert alive == [1]  # one event is tried, when only the new key is left
-    lost = [line for line in lines() if line.get("log") == "rotator.aws.events"]
+    lost = [line for line in lines() if line.get("log") == "rotator.aws.eventbridge"]
     assert [line["detail"]["key_id"] for line in lost] == [
         answer["revoked"][0],
         site.current("prod/sms")[1]["key_id"],

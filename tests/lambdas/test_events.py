@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from rotator import lambda_handlers
-from rotator.serverless import runtime
-from rotator.serverless.events import BadEvent
+from rotator.lambda_ import runtime
+from rotator.lambda_.requests import BadEvent
 from tests import leaks
 from tests.lambdas.conftest import Moto, made
 from tests.lambdas.site import DAY, Context, Site

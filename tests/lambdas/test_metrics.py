@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from rotator.lambda_ import runtime
 from rotator.lambda_handlers import sweep, worker
-from rotator.serverless import runtime
 from tests.lambdas.site import DAY, Context, Site
 
 

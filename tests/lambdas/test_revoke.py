@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from rotator.errors import RotatorError
+from rotator.lambda_ import runtime
+from rotator.lambda_.revoke_handler import RevocationFailed
 from rotator.lambda_handlers import revoke, sweep
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.serverless import runtime
-from rotator.serverless.revoking import RevocationFailed
 from tests.lambdas.site import DAY, Context, Site
 
 NAME = "prod/sms"

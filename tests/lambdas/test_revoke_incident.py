@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from rotator.errors import RotatorError
+from rotator.lambda_.revoke_handler import RevocationFailed
 from rotator.lambda_handlers import revoke
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.serverless.revoking import RevocationFailed
 from tests.lambdas.site import Context, Site
 
 NAME = "prod/sms"

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from rotator.core.labels import key_name
+from rotator.lambda_.revoke_handler import RevocationFailed
 from rotator.lambda_handlers import revoke
+from rotator.policy.labels import key_name
 from rotator.sandbox.model import SimKey
-from rotator.serverless.revoking import RevocationFailed
 from tests.lambdas.site import Context, Site
 
 NAME = "prod/sms"

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from rotator.audit import Trigger
-from rotator.core.labels import key_name
-from rotator.core.model import Policy
+from rotator.engine.reconcile import Reconciler
+from rotator.engine.rotation.steps import ALREADY_CURRENT, Step, run_step
 from rotator.errors import Changed, ConfigurationError, Refused, ReplacementRejected, RotatorError
-from rotator.reconcile import Reconciler
-from rotator.rotation.steps import ALREADY_CURRENT, Step, run_step
+from rotator.model import Policy
+from rotator.policy.labels import key_name
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.model import SimKey
 from rotator.sandbox.wire import Request, Response
+from rotator.telemetry.audit import Trigger
 from tests.world import DAY, HOUR, World
 
 NAME = "prod/sms"

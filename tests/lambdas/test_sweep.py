@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from rotator.errors import BadCredentials, ConfigurationError
+from rotator.lambda_ import runtime
+from rotator.lambda_.sweep_handlers import SweepFailed
 from rotator.lambda_handlers import sweep, worker
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.serverless import runtime
-from rotator.serverless.sweeping import SweepFailed
 from tests.lambdas.site import DAY, Context, Site
 
 Lines = Callable[[], list[dict[str, Any]]]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from rotator.core.model import Policy
+from rotator.model import Policy
 from rotator.report import AccountReport, Report, gather_account
-from tests.core.build import DAY, HOUR, snap, tagged
-from tests.core.test_scheduling_over_months import START, Fleet
+from tests.policy.build import DAY, HOUR, snap, tagged
+from tests.policy.test_scheduling_over_months import START, Fleet
 
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=alert(1)>\"'&\x1b[31m\u202e`"
 TAGS: tuple[dict[str, str], ...] = (

@@ -11,13 +11,13 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.core.forecast import verdict
-from rotator.core.model import AccountPlan, Alert, Quota, Reason, Severity
+from rotator.model import AccountPlan, Alert, Quota, Reason, Severity
+from rotator.policy.forecast import verdict
 from rotator.report import AccountReport, Report, render
 from rotator.report.markup import Markup, join, redacting, tag, text
 from rotator.report.page import MOST_ROWS, POLICY
 from rotator.report.timeline import Axis
-from tests.core.build import DAY, NOW
+from tests.policy.build import DAY, NOW
 from tests.report.pages import HOSTILE, report
 
 EMPTY = Report(NOW, "default", ())

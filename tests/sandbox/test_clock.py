@@ -7,7 +7,8 @@ import pytest
 
 from rotator.clock import SystemClock
 from rotator.errors import ConfigurationError
-from rotator.sandbox.clock import DEFAULT_START, MovableClock, OffsetClock, RemoteClock, VirtualClock
+from rotator.remote_clock import RemoteClock
+from rotator.sandbox.clock import DEFAULT_START, MovableClock, OffsetClock, VirtualClock
 from tests.sandbox.conftest import Site
 
 

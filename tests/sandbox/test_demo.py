@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from rotator.audit_verify import verify
 from rotator.sandbox.demo import run_demo
 from rotator.sandbox.demo_score import KILLS
 from rotator.sandbox.demo_show import WIDTH
 from rotator.sandbox.demo_story import INCIDENT
 from rotator.sandbox.state import value_observers
+from rotator.telemetry.audit_verify import verify
 from tests import leaks
 
 BOGUS = {

@@ -10,7 +10,7 @@ import pytest
 import requests
 from rich.console import Console
 
-from rotator.core.labels import key_name
+from rotator.policy.labels import key_name
 from rotator.sandbox.demo_score import KILLS, Referee, Score
 from rotator.sandbox.demo_show import WIDTH, Narrator
 from rotator.sandbox.demo_sweep import Sweeper

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.model import Platform
+from rotator.model import Platform
 from rotator.sandbox.clock import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.model import DEFAULT_SCOPES, Options, Role, SimKey

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rotator.core.model import Platform
+from rotator.model import Platform
 from rotator.sandbox.model import DEFAULT_SCOPES, NameFilter
 from tests.sandbox.conftest import KEYS, Site, violations
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rotator.audit import NO_LINE
-from rotator.audit_verify import verify
 from rotator.cli import main
 from rotator.errors import ConfigurationError
+from rotator.telemetry.audit import NO_LINE
+from rotator.telemetry.audit_verify import verify
 from tests.fuzz.outside import HOSTILE, JSON, TEXTS
 from tests.test_audit import make
 

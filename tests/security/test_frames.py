@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from rotator.audit import Trigger
-from rotator.core.secret import Secret
-from rotator.emergency import Emergency, Strategy, Target
+from rotator.engine.emergency import Emergency, Strategy, Target
+from rotator.engine.manual import adopt, rotate_now
 from rotator.errors import ConfigurationError, RotatorError
-from rotator.manual import adopt, rotate_now
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.wire import Request, Response
+from rotator.secret import Secret
+from rotator.telemetry.audit import Trigger
 from tests import leaks
 from tests.aws.conftest import aws, aws_server, clean_env, clients, credentials, make_store, store
 from tests.aws.fake_aws import Answer, FakeAws, drop, error, ok, text
@@ -174,7 +174,7 @@ def test_no_traceback_shows_what_came_by_stdin(stdin: Callable[[bytes], None], a
 @pytest.mark.parametrize("text", ["{}\n", '[{{"password": "{}"}},\n'])
 def test_no_traceback_shows_keys_that_are_too_many(stdin: Callable[[bytes], None], text: str) -> None:
     from rotator.cli.leaked import read_leaked
-    from rotator.emergency.findings import MOST_KEYS
+    from rotator.engine.emergency.findings import MOST_KEYS
 
     keys = [f"{number:032x}{KEY_VALUE[32:]}" for number in range(MOST_KEYS + 1)]
     stdin("".join(text.format(key) for key in keys).encode())

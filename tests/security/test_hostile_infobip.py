@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from rotator.core.labels import secret_id
-from rotator.core.model import Reason
-from rotator.core.secret import Secret
 from rotator.errors import ProviderError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import AuthMethod
+from rotator.model import Reason
+from rotator.policy.labels import secret_id
 from rotator.ports import KeyRequest
 from rotator.sandbox.wire import Request
+from rotator.secret import Secret
 from tests.fuzz.outside import HOSTILE, result_of
 from tests.infobip.far_end import KEY_VALUE, FarEnd, client_for, reply
 from tests.security.lying import Lie, keys_in, lying_world

@@ -1,0 +1,220 @@
+"""Looks whether everything is there that a sweep needs, without changing anything, and says how to mend what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from rotator.aws.clients import make_client
+from rotator.aws.configuration import configuration_error
+from rotator.aws.foreign_answers import ForeignAnswer, call, code_of
+from rotator.bootstrap import App
+from rotator.cli.doctor_iam import gate_check, iam_checks
+from rotator.durations import human_duration
+from rotator.engine.observe import Fleet, management_of, observe_fleet
+from rotator.errors import ConfigurationError, ProviderUnavailable, RotatorError
+from rotator.infobip.credentials import parse_credentials
+from rotator.model import SecretEntry, Severity
+from rotator.policy.guards import MAX_SKEW
+from rotator.policy.planner import OLD_CREDENTIALS
+from rotator.policy.spec import parse_spec
+
+NOTABLE_SKEW: Final = timedelta(seconds=30)
+MOST_SECRETS: Final = 20
+"""Secrets with mistakes in their tags that are named; the rest is counted."""
+_METHODS: Final = {"basic": "Basic", "ibsso": "IBSSO", "oauth2": "OAuth 2.0"}
+
+
+class Level(StrEnum):
+    """How bad it is; only ``fail`` counts for the exit code."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line: what was looked at, what was found, and what to do about it (empty where nothing)."""
+
+    level: Level
+    subject: str
+    detail: str
+    mend: str = ""
+
+
+def unusable(error: ConfigurationError) -> Check:
+    """The one line where not even the settings can be used."""
+    return Check(Level.FAIL, "Settings", error.message, error.advice)
+
+
+def examine(app: App) -> Iterator[Check]:
+    """Every check, one after the other; what hangs on a failed one is left out. Raises nothing of the far ends."""
+    yield from _settings(app)
+    arn, checks = _identity(app)
+    yield from checks
+    try:
+        fleet = observe_fleet(app.services.store)
+    except RotatorError as error:
+        yield _failed("Secrets", error)
+        return
+    yield from _tags(fleet)
+    for check in iam_checks(app, _sample(fleet), arn):
+        yield Check(Level(check.level), "IAM", check.detail, check.mend)
+    gated = _gated(fleet)
+    if gated is not None:
+        found = gate_check(app, gated)
+        yield Check(Level(found.level), "CloudTrail", found.detail, found.mend)
+    for account in fleet.accounts:
+        yield from _account(app, fleet, account)
+
+
+def _settings(app: App) -> Iterator[Check]:
+    settings = app.settings
+    limits = f"{settings.daily_limit} creates a day, {settings.reserve} kept for emergencies"
+    said = f"deployment {settings.deployment}, {limits}"
+    yield Check(Level.OK, "Settings", said)
+    if settings.dry_run:
+        yield Check(Level.WARN, "Settings", "ROTATOR_DRY_RUN is set: sweeps change nothing", "Unset it to rotate keys.")
+
+
+def _identity(app: App) -> tuple[str, list[Check]]:
+    """Who we are at AWS (``""`` where it can't be told), and how far AWS's clock is off."""
+    try:
+        client = make_client(app.session, "sts", attempts=2)
+        answer = call(client, "GetCallerIdentity", answered="Arn")
+    except ConfigurationError as error:
+        return "", [_failed("AWS", error)]
+    except ForeignAnswer as error:  # no other command needs STS
+        return "", [Check(Level.WARN, "AWS", f"{_region(app)}, {error.message}", error.advice)]
+    except ClientError as error:
+        code = code_of(error)
+        if "Denied" in code:
+            detail = f"{_region(app)}, identity not shown (sts:GetCallerIdentity is denied, which is no harm)"
+            return "", [Check(Level.OK, "AWS", detail)]
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+            return "", [Check(Level.WARN, "AWS", f"{_region(app)}, STS failed ({code})", "Try again later.")]
+        mend = "Check the credentials: access key, session token, and whether they have expired."
+        return "", [Check(Level.FAIL, "AWS", f"the credentials are refused ({code})", mend)]
+    except BotoCoreError as error:
+        known = configuration_error(error)
+        if known is not None:
+            return "", [_failed("AWS", known)]
+        # A network without a way to STS is common, and no other command needs it.
+        return "", [Check(Level.WARN, "AWS", f"{_region(app)}, STS did not answer ({type(error).__name__})")]
+    arn = str(answer.get("Arn", ""))
+    checks = [Check(Level.OK, "AWS", f"{_region(app)}, {_who(arn)}")]
+    skew = _aws_skew(answer)
+    if skew is not None and abs(skew) > NOTABLE_SKEW:
+        checks.append(_clock("AWS", skew))
+    return arn, checks
+
+
+def _region(app: App) -> str:
+    return str(app.session.get_config_variable("region") or "no region")
+
+
+def _who(arn: str) -> str:
+    kind, _, rest = arn.rpartition(":")[2].partition("/")
+    name = rest.partition("/")[0]
+    return f"{'role' if kind == 'assumed-role' else kind} {name}".strip() or "unknown identity"
+
+
+def _aws_skew(answer: dict[str, Any]) -> timedelta | None:
+    try:
+        date = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return None if date.tzinfo is None else date - datetime.now(UTC)  # AWS signs by the machine's own clock
+
+
+def _tags(fleet: Fleet) -> Iterator[Check]:
+    managed = [entry for entries in fleet.managed.values() for entry in entries if entry.deleted_at is None]
+    managements = sum(len(entries) for entries in fleet.managements.values())
+    parsed = [(entry.name, parse_spec(entry.tags)) for entry in managed]
+    wrong = [(name, problem) for name, spec in parsed if isinstance(spec, tuple) for problem in spec]
+    stray = [alert for alert in fleet.alerts if alert.severity is Severity.ERROR]
+    mistakes = len({name for name, _ in wrong} | {alert.secret for alert in stray})
+    found = f"{managements} management, {len(managed)} managed, {mistakes or 'none'} with a mistake"
+    if not managed and not managements:
+        mend = "Tag them rotator:role and rotator:account, or check the region and the account."
+        yield Check(Level.FAIL, "Secrets", "no secret is tagged rotator:role here", mend)
+        return
+    yield Check(Level.OK, "Secrets", found)  # each mistake has a line of its own
+    lines = [Check(Level.FAIL, "Tags", f"{name}: {each.tag} {each.detail}", each.mend) for name, each in wrong]
+    lines += [Check(Level.FAIL, "Tags", f"{alert.secret}: {alert.detail}") for alert in stray]
+    yield from lines[:MOST_SECRETS]
+    if len(lines) > MOST_SECRETS:
+        yield Check(Level.FAIL, "Tags", f"and {len(lines) - MOST_SECRETS} more", "See `rotator plan --json`.")
+
+
+def _sample(fleet: Fleet) -> SecretEntry | None:
+    """A managed secret to try reading on: one with a value, if there is one."""
+    every = [entry for entries in fleet.managed.values() for entry in entries if entry.deleted_at is None]
+    return next((entry for entry in every if entry.versions), every[0] if every else None)
+
+
+def _gated(fleet: Fleet) -> SecretEntry | None:
+    """A managed secret whose revocations wait for consumers."""
+    every = [entry for entries in fleet.managed.values() for entry in entries if entry.deleted_at is None]
+    return next((e for e in every if not isinstance(spec := parse_spec(e.tags), tuple) and spec.gate), None)
+
+
+def _account(app: App, fleet: Fleet, account: str) -> Iterator[Check]:
+    subject = f"Infobip {account}"
+    try:
+        entry = management_of(fleet, account)
+        text = app.services.store.read_current(entry.arn).text
+        credentials = parse_credentials(entry.name, text)
+        provider = app.services.connect(entry, text)
+    except RotatorError as error:
+        yield _failed(subject, error)
+        return
+    try:
+        listing = provider.list_keys()
+        skew = provider.skew()
+    except ProviderUnavailable as error:
+        mend = error.advice or f"Check base_url in {entry.name}, and name resolution, proxy and firewall here."
+        yield Check(Level.FAIL, subject, error.message, mend)
+        return
+    except RotatorError as error:
+        yield _failed(subject, error)
+        return
+    finally:
+        provider.close()
+    method = _METHODS[credentials.auth]
+    yield Check(Level.OK, subject, f"{method}, user {credentials.username}, may list {len(listing.keys)} keys")
+    if not listing.complete:
+        mend = "Run it again; where it stays so, tell Infobip's support."
+        yield Check(Level.WARN, subject, "its pages of keys did not add up", mend)
+    yield from _password(app, subject, entry)
+    yield _clock(subject, skew) if skew is not None else Check(Level.WARN, "Clock", f"{subject} tells no time")
+
+
+def _password(app: App, subject: str, entry: SecretEntry) -> Iterator[Check]:
+    if entry.last_changed is None:
+        return
+    age = app.clock.now() - entry.last_changed
+    if age > OLD_CREDENTIALS:
+        mend = f"Change it at Infobip, then in {entry.name}."
+        yield Check(Level.WARN, subject, f"management password is {age.days} days old", mend)
+
+
+def _clock(where: str, skew: timedelta) -> Check:
+    distance = abs(skew)
+    if distance <= NOTABLE_SKEW:
+        return Check(Level.OK, "Clock", f"{human_duration(distance)} off {where}'s")
+    direction = "behind" if skew > timedelta(0) else "ahead of"
+    level = Level.FAIL if distance > MAX_SKEW else Level.WARN
+    detail = f"this machine's clock is {human_duration(distance)} {direction} {where}"
+    return Check(level, "Clock", detail, "Set the clock (NTP); beyond 5 minutes nothing is rotated.")
+
+
+def _failed(subject: str, error: RotatorError) -> Check:
+    return Check(Level.FAIL, subject, error.message, error.advice)

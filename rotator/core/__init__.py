@@ -1,1 +1,0 @@
-"""The decisions: standard library only, no I/O, no clock, no logging."""

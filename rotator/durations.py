@@ -1,0 +1,88 @@
+"""Lengths of time as operators write and read them."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Final
+
+from rotator.text import Unreadable
+
+MAX_DURATION: Final = timedelta(days=3650)
+_SECONDS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+# ASCII digits only: \d would also take the digits of other scripts.
+_SHAPE: Final = re.compile(r"(?:[0-9]+[smhdw])+")
+_TERM: Final = re.compile(r"([0-9]+)([smhdw])")
+_MOST_DIGITS: Final = 12
+_MEND: Final = "write one such as 90s, 15m, 72h, 14d, 2w or 1d12h"
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read ``90s``, ``15m``, ``72h``, ``14d``, ``2w`` or a sum such as ``1d12h``, each unit at most once.
+
+    :raises ValueError: (an :class:`~rotator.text.Unreadable`) it is not that, or longer than 3650 days.
+    """
+    if not _SHAPE.fullmatch(text):
+        raise Unreadable(text, "is not a duration", _hint(text))
+    terms = [(number.lstrip("0") or "0", unit) for number, unit in _TERM.findall(text)]
+    units = [unit for _, unit in terms]
+    twice = next((unit for unit in units if units.count(unit) > 1), None)
+    if twice is not None:
+        raise Unreadable(text, f"has the unit {twice} twice", "add the two up")
+    # The digits are counted first: int() itself fails on thousands of them, and timedelta() on too large a number.
+    too_long = any(len(number) > _MOST_DIGITS for number, _ in terms)
+    seconds = 0 if too_long else sum(int(number) * _SECONDS[unit] for number, unit in terms)
+    if too_long or seconds > MAX_DURATION.total_seconds():
+        raise Unreadable(text, f"is longer than {MAX_DURATION.days} days", f"write at most {MAX_DURATION.days}d")
+    return timedelta(seconds=seconds)
+
+
+def format_duration(length: timedelta) -> str:
+    """Write a length so that :func:`parse_duration` reads the same: ``90d``, ``1d12h``, ``0s``, largest unit first.
+
+    Days are the largest unit written, since ``90d`` says more than ``12w6d``. Parts of a second are dropped.
+
+    :raises ValueError: the length is negative.
+    """
+    if length < timedelta(0):
+        raise ValueError("a negative length has no written form")
+    rest = length.days * _SECONDS["d"] + length.seconds
+    text = ""
+    for unit in "dhms":
+        count, rest = divmod(rest, _SECONDS[unit])
+        if count:
+            text += f"{count}{unit}"
+    return text or "0s"
+
+
+def human_duration(length: timedelta) -> str:
+    """Write a length for people, rounded towards zero: ``4 d``, ``1 d 5 h``, ``3 h 20 min``, ``12 s``, ``0.4 s``.
+
+    From two days on only days are told; below ten minutes seconds are told too; below ten seconds, tenths.
+    """
+    sign = "-" if length < timedelta(0) else ""
+    length = abs(length)
+    hours, rest = divmod(length.seconds, _SECONDS["h"])
+    minutes, seconds = divmod(rest, _SECONDS["m"])
+    if length.days >= 2:
+        told = [(length.days, "d")]
+    elif length.days:
+        told = [(length.days, "d"), (hours, "h")]
+    elif hours:
+        told = [(hours, "h"), (minutes, "min")]
+    elif minutes >= 10:
+        told = [(minutes, "min")]
+    elif minutes:
+        told = [(minutes, "min"), (seconds, "s")]
+    else:
+        tenths = length.microseconds // 100_000
+        text = f"{seconds}.{tenths} s" if tenths and seconds < 10 else f"{seconds} s"
+        return text if text == "0 s" else sign + text
+    return sign + " ".join(f"{count} {unit}" for count, unit in told if count)
+
+
+def _hint(text: str) -> str:
+    """Return what to write instead; a bare number only lacks its unit."""
+    if re.fullmatch(r"[0-9]{1,4}", text):
+        return f"say the unit, such as {text}d for days or {text}h for hours"
+    return _MEND

@@ -1,0 +1,1 @@
+"""Observing, deciding and acting: the only code that changes anything."""

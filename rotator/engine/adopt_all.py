@@ -1,0 +1,138 @@
+"""Taking every tagged secret under management at once, as a sweep does, with a reason where that can't be.
+
+One list of keys an account, and one look-up for each value whose key no label names.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from rotator.engine.apply import apply
+from rotator.engine.context import AccountContext, Budget
+from rotator.engine.observe import Fleet, observe_account, observe_fleet
+from rotator.engine.reconcile import NO_ACCOUNT, Reconciler
+from rotator.errors import InternalError, RotatorError
+from rotator.model import AccountSnapshot, Action, ActionKind, Outcome, Reason
+from rotator.policy.planner import make_view
+from rotator.policy.rules import LEAVE_ALONE, View, first
+from rotator.text import printable
+
+_LOG = logging.getLogger(__name__)
+_MEANT: Final = frozenset({Reason.DELETED, Reason.OWNED, Reason.REPLICA, Reason.HOLD, Reason.FOREIGN_ROTATION})
+"""Somebody's wish, or a state that passes: left alone, and no failure."""
+
+
+class Adopted(StrEnum):
+    """What became of one secret."""
+
+    ADOPTED = "adopted"
+    WOULD_ADOPT = "would-adopt"
+    LEFT_ALONE = "left-alone"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """One secret that nobody had adopted yet.
+
+    :param key_id: the key that its value is, where that is known.
+    :param detail: why it was not adopted, and what to do; ``""`` where it was.
+    """
+
+    account: str
+    secret: str
+    outcome: Adopted
+    key_id: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Adoptions:
+    """What became of all of them.
+
+    :param managed: how many secrets were under management already.
+    :param errors: ``(account, sentence)`` for each account that could not be looked at.
+    """
+
+    adoptions: tuple[Adoption, ...]
+    managed: int
+    errors: tuple[tuple[str, str], ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed."""
+        return not self.errors and all(each.outcome is not Adopted.FAILED for each in self.adoptions)
+
+
+def adopt_all(reconciler: Reconciler, *, account: str | None = None, dry_run: bool = False) -> Adoptions:
+    """Adopt every tagged secret whose key Infobip can tell by its value.
+
+    :param account: only this one's.
+    :param dry_run: only say what would be done.
+    :raises RotatorError: the secrets can't be listed, or the account is not known.
+    """
+    fleet = observe_fleet(reconciler.services.store)
+    accounts = fleet.chosen(account)
+    found: list[Adoption] = []
+    errors: list[tuple[str, str]] = []
+    managed = 0
+    for name in accounts:
+        try:
+            managed += _adopt_account(reconciler, fleet, name, found, dry_run=dry_run)
+        except RotatorError as error:
+            errors.append((name, str(error)))
+        except Exception as error:  # one account's failure never stops another's, not even by a bug
+            _LOG.debug("unexpected", exc_info=error)
+            errors.append((name, str(InternalError.of(error, f"account {printable(name)}"))))
+    if account is None:
+        found += [Adoption(NO_ACCOUNT, a.secret or "", Adopted.FAILED, detail=a.detail) for a in fleet.alerts]
+    return Adoptions(tuple(found), managed, tuple(errors))
+
+
+def _adopt_account(
+    reconciler: Reconciler, fleet: Fleet, account: str, found: list[Adoption], *, dry_run: bool
+) -> int:
+    """Adopt one account's; what became of each goes into ``found`` at once. Gives how many were adopted before."""
+    services = reconciler.services
+    with reconciler.connected(fleet, account) as provider:
+        snapshot = observe_account(services.store, provider, fleet, account)
+        context = AccountContext(services, provider, snapshot, Budget())
+        for view in _unadopted(snapshot):
+            found.append(_adopt(context, view, dry_run=dry_run))
+    return sum(1 for entry in snapshot.secrets if make_view(snapshot, entry).life.current_key is not None)
+
+
+def _unadopted(snapshot: AccountSnapshot) -> Iterator[View]:
+    """Secrets with a value whose key no label names."""
+    for entry in sorted(snapshot.secrets, key=lambda entry: entry.name):
+        view = make_view(snapshot, entry)
+        if view.life.unlabelled:
+            yield view
+
+
+def _adopt(context: AccountContext, view: View, *, dry_run: bool) -> Adoption:
+    account, name, now = context.account, view.entry.name, context.services.clock.now()
+    left = first(LEAVE_ALONE, view, now)
+    if left is not None:
+        outcome = Adopted.LEFT_ALONE if left.reason in _MEANT else Adopted.FAILED
+        return Adoption(account, name, outcome, view.key_id, f"{left.reason}: {left.detail}")
+    if dry_run:
+        return Adoption(account, name, Adopted.WOULD_ADOPT, view.key_id)
+    action = Action(
+        ActionKind.LABEL,
+        account,
+        name,
+        Reason.UNADOPTED,
+        now,
+        key_id=view.key_id,
+        version_id=view.life.current_version,
+        arn=view.entry.arn,
+    )
+    result, _ = apply(context, action)
+    if result.outcome is Outcome.DONE:
+        return Adoption(account, name, Adopted.ADOPTED, view.key_id)
+    return Adoption(account, name, Adopted.FAILED, view.key_id, result.error or "")

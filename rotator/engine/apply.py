@@ -1,0 +1,158 @@
+"""The only way in which a plan changes anything: one action in, one result out. Everything re-reads before it acts."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from datetime import timedelta
+
+from rotator.engine.context import AccountContext
+from rotator.engine.observe import require_managed
+from rotator.engine.revoke import Revocation
+from rotator.engine.rotation import Promoted, Rotation, release_pending, retire_version, unlabel
+from rotator.errors import Changed, InternalError, ProviderThrottled, ProviderUnavailable, RotatorError
+from rotator.model import Action, ActionKind, Outcome, Reason, Result, SecretEntry, Spec
+from rotator.policy.emergency_ids import made_in_emergency
+from rotator.policy.labels import PREVIOUS, key_label
+from rotator.policy.lifecycle import read_lifecycle
+from rotator.telemetry.audit import change
+from rotator.telemetry.audit_file import AuditUnavailable
+from rotator.telemetry.consumer_events import FAILED, ROTATED
+
+_LOG = logging.getLogger(__name__)
+
+
+def apply(context: AccountContext, action: Action, *, said: str = "") -> tuple[Result, RotatorError | None]:
+    """Do one action. Never raises for what can go wrong with one secret: that is the result.
+
+    :param said: an operator's own words, which stand in the audit as the reason.
+
+    The error is given beside it, for the sweep to see whether going on makes sense. A throttled
+    account and a changed world are ``deferred``: nothing is lost, the next sweep goes on.
+    """
+    begin = context.services.clock.now()
+    promoted: Promoted | None = None
+    outcome = Outcome.DONE
+    error: RotatorError | None = None
+    try:
+        promoted = _do(context, action, said)
+    except (ProviderThrottled, Changed) as caught:
+        outcome, error = Outcome.DEFERRED, caught
+    except RotatorError as caught:
+        outcome, error = Outcome.FAILED, caught
+    except Exception as caught:  # one secret's failure never stops another's, not even by a bug
+        _LOG.debug("unexpected", exc_info=caught)
+        outcome, error = Outcome.FAILED, InternalError.of(caught, f"the {action.kind} of {action.secret}")
+    if error is not None and outcome is Outcome.FAILED and not isinstance(error, AuditUnavailable):
+        with suppress(AuditUnavailable):  # what was done stays done, and the next intent fails loudly
+            _say_failed(context, action, error)
+    result = Result(
+        action=action,
+        outcome=outcome,
+        error=None if error is None else str(error),
+        new_key_id=promoted.key_id if promoted else None,
+        new_version_id=promoted.version_id if promoted else None,
+        duration=context.services.clock.now() - begin,
+        new_expires_at=promoted.expires_at if promoted else None,
+        by_account=isinstance(error, (ProviderThrottled, ProviderUnavailable)),
+    )
+    return result, error
+
+
+def _do(context: AccountContext, action: Action, said: str) -> Promoted | None:
+    match action.kind:
+        case ActionKind.ROTATE:
+            return Rotation(context, action, said=said).rotate()
+        case ActionKind.RESUME:
+            return Rotation(context, action).resume()
+        case ActionKind.LABEL:
+            label(context, action)
+        case ActionKind.RETIRE:
+            retire(context, action)
+        case ActionKind.REVOKE if action.reason is Reason.ORPHAN:
+            Revocation(context, action).revoke_orphan()
+        case ActionKind.REVOKE:
+            Revocation(context, action).revoke()
+    return None
+
+
+def _say_failed(context: AccountContext, action: Action, error: RotatorError) -> None:
+    event = "revocation.failed" if action.kind is ActionKind.REVOKE else "rotation.failed"
+    text = f"{type(error).__name__}: {error}"
+    context.services.audit.emit(
+        event,
+        "failure",
+        account=action.account,
+        secret=action.secret,
+        version_id=action.version_id,
+        key_id=action.key_id,
+        reason=str(action.reason),
+        error=text,
+    )
+    if event == "rotation.failed":
+        detail = {"secret_arn": action.arn, "secret": action.secret, "version_id": action.version_id}
+        context.tell(FAILED, {**detail, "key_id": action.key_id, "reason": str(action.reason), "error": text})
+
+
+def label(context: AccountContext, action: Action) -> None:
+    """Put the key's label on an adopted current version, or take a label off that contradicts the rest."""
+    store = context.services.store
+    entry, _ = _look(context, action)
+    assert action.version_id is not None
+    if action.reason is Reason.STALE_LABEL:
+        if action.detail not in entry.versions.get(action.version_id, frozenset()):
+            return  # an adoption in the same sweep took it along
+        if (action.version_id, action.detail) not in read_lifecycle(entry, action.key_id).stale:
+            raise Changed(f"the label {action.detail} of {entry.name} is not stale any more")
+        unlabel(context, entry, action.detail, action.version_id, str(action.reason))
+        return
+    assert action.key_id is not None
+    life = read_lifecycle(entry)
+    wrong = life.current_key if action.reason is Reason.MISLABELLED else None
+    if life.current_version != action.version_id or life.current_key != wrong or wrong == action.key_id:
+        raise Changed(f"{entry.name} has another current version than the plan saw")
+    if wrong is not None:
+        # Cut off after this, the version has no label, and the next sweep adopts it.
+        unlabel(context, entry, key_label(wrong), action.version_id, str(action.reason))
+    holder = life.holders.get(action.key_id)
+    if holder not in (None, action.version_id):
+        release_pending(context, entry, holder, str(action.reason))
+    fields = {
+        "account": context.account,
+        "secret": entry.name,
+        "version_id": action.version_id,
+        "key_id": action.key_id,
+    }
+    with change(context.services.audit, "key.adopted", **fields, reason=str(action.reason)):
+        store.add_label(entry.arn, key_label(action.key_id), action.version_id, remove_from=holder)
+
+
+def retire(context: AccountContext, action: Action) -> None:
+    """Give a superseded version its retire label: from now on the full grace, whatever went before."""
+    assert action.version_id is not None
+    assert action.key_id is not None
+    entry, spec = _look(context, action)
+    life = read_lifecycle(entry)
+    if (action.version_id, action.key_id) not in life.superseded or life.current_key is None:
+        raise Changed(f"version {action.version_id} of {entry.name} is not superseded, or retires already")
+    # What an emergency superseded was to die at once, and did not because the emergency was killed.
+    hurry = made_in_emergency(entry.arn, life.current_version) and not _rolled_back_from(context, entry, action)
+    revoke_at = context.revoke_at(timedelta(0) if hurry else spec.grace)
+    retire_version(context, entry, action.version_id, action.key_id, revoke_at, str(action.reason))
+    if PREVIOUS in entry.versions.get(action.version_id, ()):
+        # Whoever promoted the current version was cut off, and may have told nobody; or it was put in by hand.
+        current = {"version_id": life.current_version, "key_id": life.current_key, "reason": str(action.reason)}
+        context.tell(ROTATED, {"secret": entry.name, "secret_arn": entry.arn, **current})
+
+
+def _rolled_back_from(context: AccountContext, entry: SecretEntry, action: Action) -> bool:
+    """Whether the superseded version was made after the current one: a rollback left it, and its grace is whole."""
+    dates = context.services.store.version_dates(entry.arn)
+    current, left = dates.get(read_lifecycle(entry).current_version or ""), dates.get(action.version_id or "")
+    # Emulators date versions by the moment of asking: only a real distance tells.
+    return current is not None and left is not None and left - current > timedelta(seconds=1)
+
+
+def _look(context: AccountContext, action: Action) -> tuple[SecretEntry, Spec]:
+    entry = context.services.store.describe(action.arn)
+    return entry, require_managed(entry, context.account)

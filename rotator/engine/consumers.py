@@ -1,0 +1,96 @@
+"""Who reads a secret, and who has not read it since its key was replaced: what ``rotator consumers`` says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from rotator.engine.observe import account_of
+from rotator.engine.readers import read_log
+from rotator.engine.reconcile import Reconciler
+from rotator.errors import ConfigurationError, RotatorError
+from rotator.model import Key, SecretEntry, Spec
+from rotator.policy.gate import LOOK_BACK, Consumer, consumers, gap_in, promoted_at, waits_until
+from rotator.policy.lifecycle import Retiring, read_lifecycle
+from rotator.policy.moments import plus
+from rotator.policy.spec import parse_spec
+
+
+@dataclass(frozen=True, slots=True)
+class Consumers:
+    """Who reads a secret, and who has not read it since its value was replaced.
+
+    :param retiring: the key that was replaced last and is in its grace; ``None``: there is none, nothing to wait for.
+    :param promoted: when it was replaced; ``None`` without ``retiring``.
+    :param limit: until when the tag ``rotator:gate`` makes, or would make, its revocation wait at most.
+    :param since: from when on reads are shown.
+    :param until: up to when the log is known.
+    :param gap: why somebody may be missing, as a clause; ``""`` where nobody is.
+    """
+
+    account: str
+    entry: SecretEntry
+    spec: Spec
+    retiring: Retiring | None
+    promoted: datetime | None
+    limit: datetime | None
+    since: datetime
+    until: datetime
+    gap: str
+    found: tuple[Consumer, ...]
+
+    @property
+    def waited_for(self) -> tuple[Consumer, ...]:
+        """Who used the old value and has not read the new one; nobody where nothing was replaced."""
+        return tuple(each for each in self.found if each.waited_for) if self.retiring is not None else ()
+
+
+def look(reconciler: Reconciler, secret: str, look_back: timedelta = LOOK_BACK) -> Consumers:
+    """Who reads one managed secret.
+
+    Infobip is asked for its keys too, by which the promotion is told a little better; it need not answer.
+
+    :raises ReadersUnknown: the log can't be read.
+    :raises RotatorError: the secret is unknown, not managed or misconfigured.
+    """
+    services = reconciler.services
+    entry = services.store.describe(secret)
+    account = account_of(entry)
+    spec = parse_spec(entry.tags)
+    if isinstance(spec, tuple):
+        raise ConfigurationError(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].mend)
+    life = read_lifecycle(entry)
+    now = services.clock.now()
+    keys: Mapping[str, Key] = {}
+    retiring: Retiring | None = None
+    promoted: datetime | None = None
+    if life.retiring:
+        keys = _keys(reconciler, account, entry)
+        graced = [(promoted_at(item, life, keys, spec.grace), item) for item in life.retiring]
+        promoted, retiring = max(graced, key=lambda pair: pair[0])
+    # Without a promotion everything counts as before it, up to this moment.
+    split = promoted or now
+    reads = read_log(services, entry, plus(split, -look_back))
+    return Consumers(
+        account=account,
+        entry=entry,
+        spec=spec,
+        retiring=retiring,
+        promoted=promoted,
+        limit=None if retiring is None else waits_until(retiring, keys.get(retiring.key_id), spec.grace),
+        since=max(reads.since, plus(split, -look_back)),
+        until=reads.until,
+        # Without one there is no moment after which the log must be known.
+        gap=gap_in(reads if promoted is not None else replace(reads, until=split), split, look_back),
+        found=consumers(reads, plus(split, timedelta(seconds=1)) if promoted is None else split, look_back),
+    )
+
+
+def _keys(reconciler: Reconciler, account: str, entry: SecretEntry) -> Mapping[str, Key]:
+    """The keys that Infobip lists; none where it, or the listing of secrets, does not answer."""
+    try:
+        snapshots, _ = reconciler.snapshots(account=account, secret=entry.arn)
+    except RotatorError:
+        return {}
+    return snapshots[0].keys if snapshots else {}

@@ -1,0 +1,237 @@
+"""What acting on one account needs: its ports, its settings, and what is left of its daily budget."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+
+from rotator.durations import human_duration
+from rotator.errors import Changed
+from rotator.model import AccountSnapshot, Policy, SecretEntry
+from rotator.policy.guards import DAY, MAX_SKEW, SOON, Slots
+from rotator.ports import AuditSink, Clock, EventSink, KeyProvider, ReaderLog, SecretStore
+from rotator.secret import Secret
+from rotator.telemetry.consumer_events import tell
+from rotator.telemetry.metrics import Metrics
+
+LONGEST_WAIT: Final = timedelta(minutes=1)
+"""How long a create waits for a slot that is about to become free."""
+
+
+class Connect(Protocol):
+    """Makes a provider from a management secret's entry and value."""
+
+    def __call__(self, entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
+        """Make it.
+
+        :param emergency: where a login fails, Basic is used with the same credentials: a session that another process
+            holds must not keep a leaked key enabled.
+        :raises ConfigurationError: the value cannot be used.
+        """
+        ...
+
+
+def random_version_id() -> str:
+    """A version id (``ClientRequestToken``): a UUID, as AWS's SDKs choose it."""
+    return str(uuid.uuid4())
+
+
+def always() -> bool:
+    """There is time enough."""
+    return True
+
+
+@dataclass
+class Services:
+    """What every account shares.
+
+    :param new_version_id: chooses version ids; passed in, so that a simulation is reproducible.
+    :param may_start: whether a sweep may begin one more action; false where the process will soon be stopped.
+    :param metrics: where sweeps are measured, if anywhere.
+    :param readers: tells who read a secret; asked only for secrets with the tag ``rotator:gate``.
+    """
+
+    store: SecretStore
+    connect: Connect
+    audit: AuditSink
+    events: EventSink
+    clock: Clock
+    policy: Policy
+    new_version_id: Callable[[], str] = random_version_id
+    may_start: Callable[[], bool] = always
+    metrics: Metrics | None = None
+    readers: ReaderLog | None = None
+
+
+@dataclass
+class Limit:
+    """What scheduled work may still take of one of the day's limits.
+
+    :param left: slots, those that are free soon included.
+    :param frees: when these become free, by Infobip's clock, in order.
+    :param taken: what was taken so far.
+    """
+
+    left: int
+    frees: list[datetime] = field(default_factory=list)
+    taken: int = 0
+
+    @staticmethod
+    def of(used: Sequence[datetime], most: int, now: datetime) -> Limit:
+        """What is left of ``most`` slots a day; each is free a day after it was used."""
+        free = [at + DAY for at in used]
+        left = max(0, most - sum(1 for at in free if at > now + SOON))
+        # Where the reserve is in use, the slots that become free first are the reserve's.
+        frees = sorted(at for at in free if now < at)[max(0, len(free) - most) :]
+        return Limit(left, [at for at in frees if at <= now + SOON])
+
+    def take(self, now: datetime) -> timedelta | None:
+        """Use a slot; ``None`` when none is left, else how long to wait until it is free."""
+        if self.left <= 0:
+            return None
+        wait = timedelta(0)
+        if self.left <= len(self.frees):
+            wait = max(wait, self.frees[-self.left] - now)  # the earlier ones are taken, by others if not by us
+        if wait > LONGEST_WAIT:
+            return None
+        self.left -= 1
+        self.taken += 1
+        return wait
+
+
+@dataclass
+class Budget:
+    """What scheduled work may still do today; ``None`` is no limit (an operator's command or an emergency).
+
+    Accounts that turn out to be one and the same at Infobip share one. Thread safe.
+
+    :param total: how many keys the account had when its quota was counted: keys are never deleted, so more of them
+        than this run created since were created by others.
+    """
+
+    creates: Limit | None = None
+    updates: Limit | None = None
+    total: int | None = None
+    _created: int = 0
+    _by_others: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @staticmethod
+    def of(slots: Slots, policy: Policy, now: datetime, total: int | None = None) -> Budget:
+        """What the day's limits leave to scheduled work; slots that are free soon are waited for."""
+        most = policy.daily_limit - policy.reserve
+        return Budget(Limit.of(slots.creates, most, now), Limit.of(slots.updates or (), most, now), total)
+
+    def take_create(self, now: datetime, total: int | None = None) -> timedelta | None:
+        """Use one create; ``None`` when none is left, else how long to wait until its slot is free.
+
+        :param total: how many keys the account has now, where that was asked.
+        """
+        with self._lock:
+            if self.creates is None:
+                return timedelta(0)
+            if total is not None and self.total is not None:
+                others = max(0, total - self.total - self._created)
+                self.creates.left -= max(0, others - self._by_others)
+                self._by_others = max(self._by_others, others)
+            wait = self.creates.take(now)
+            self._created += wait is not None
+            return wait
+
+    def has_update(self) -> bool:
+        """Whether an update is left."""
+        return self.updates is None or self.updates.left > 0
+
+    def take_update(self, now: datetime) -> timedelta | None:
+        """Use one update; ``None`` when none is left, else how long to wait until its slot is free."""
+        with self._lock:
+            return timedelta(0) if self.updates is None else self.updates.take(now)
+
+
+@dataclass(frozen=True)
+class InfobipClock:
+    """Infobip's clock, by which expiry, grace and the day's limits are measured: this machine's, and its skew."""
+
+    clock: Clock
+    provider: KeyProvider
+
+    def now(self) -> datetime:
+        """The time, aware, in UTC."""
+        return self.clock.now() + (self.provider.skew() or timedelta(0))
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary moment."""
+        return self.clock.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait that many seconds."""
+        self.clock.sleep(seconds)
+
+
+@dataclass
+class AccountContext:
+    """One account, while it is being worked on. The clock of its services is Infobip's."""
+
+    services: Services
+    provider: KeyProvider
+    snapshot: AccountSnapshot
+    budget: Budget
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.services.clock, InfobipClock):
+            self.services = replace(self.services, clock=InfobipClock(self.services.clock, self.provider))
+
+    @property
+    def account(self) -> str:
+        """The account's name, as its tags say it."""
+        return self.snapshot.account
+
+    def now(self) -> datetime:
+        """The time by Infobip's clock."""
+        return self.services.clock.now()
+
+    def checked_now(self) -> datetime:
+        """The same, right before something is done that a wrong clock must not do.
+
+        :raises Changed: this machine's clock differs too much from Infobip's; it may have been set a moment ago.
+        """
+        skew = self.provider.skew()
+        if skew is not None and abs(skew) > MAX_SKEW:
+            raise Changed(
+                f"this machine's clock differs by {human_duration(abs(skew))} from Infobip's; nothing was changed",
+                advice="Set the clock (NTP); the next sweep goes on.",
+            )
+        return self.now()
+
+    def use_create(self) -> bool:
+        """Use one create of the day's limit, once its slot is free; false where none is left.
+
+        :raises ProviderError: what others created meanwhile can't be asked.
+        """
+        total = self.provider.count_keys() if self.budget.creates is not None else None
+        return self._wait(self.budget.take_create(self.now(), total))
+
+    def use_update(self) -> bool:
+        """Use one update of the day's limit, once its slot is free; false where none is left."""
+        return self._wait(self.budget.take_update(self.now()))
+
+    def _wait(self, length: timedelta | None) -> bool:
+        if length is not None:
+            self.services.clock.sleep(length.total_seconds())
+        return length is not None
+
+    def revoke_at(self, grace: timedelta) -> datetime:
+        """When a grace period that begins now is over.
+
+        :raises Changed: this machine's clock differs too much from Infobip's.
+        """
+        # Infobip tells whole seconds: where the clocks differ, it may be that much later there.
+        return self.checked_now() + grace + timedelta(seconds=1 if self.provider.skew() else 0)
+
+    def tell(self, detail_type: str, detail: Mapping[str, Any]) -> None:
+        """Tell consumers; failing to is never a failure of the work."""
+        tell(self.services.events, detail_type, **{"account": self.account, **detail})

@@ -1,0 +1,234 @@
+"""What the rooms of one emergency share while it is carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from rotator.engine.context import AccountContext, Budget, Services
+from rotator.engine.emergency.holders import is_unlabelled, with_label
+from rotator.engine.emergency.model import PENDING, EmergencyPlan, Kill, Strategy
+from rotator.engine.emergency.report import EmergencyReport, Step
+from rotator.engine.evidence import value_field
+from rotator.engine.observe import management_of, resolve_current, resolve_version
+from rotator.errors import KeyNotFound, RotatorError
+from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry, Spec
+from rotator.policy.emergency_ids import emergency_version_id, made_for_incident
+from rotator.policy.labels import key_name, parse_key_name
+from rotator.policy.lifecycle import read_lifecycle
+from rotator.policy.ownership import Proof
+from rotator.policy.spec import parse_spec
+from rotator.policy.values import decode
+from rotator.ports import KeyProvider
+from rotator.secret import Secret
+
+JUST_BEFORE: Final = timedelta(seconds=5)
+"""Clocks tell whole seconds, and nobody reports a leak of a key that is younger than this."""
+
+
+@dataclass
+class Work:
+    """One plan, being carried out.
+
+    :param reason: the operator's own words.
+    :param begun: when it began.
+    :param keys: keys as Infobip showed them.
+    :param values: values of keys that end, for the proof. Never shown.
+    :param held: which key the value of a version was found to be, by the secret's ARN and the version id.
+    :param unlabelled: ARNs whose current version still lacks its key label.
+    :param made: version ids that were chosen in this run.
+    :param promoted: ARNs that have a new key.
+    :param replaced_by_others: ARNs whose new key another rotation made, since the incident began.
+    :param dead: keys that Infobip confirmed to be ended.
+    :param gone: keys that Infobip says it does not have.
+    :param condemned: keys that consumers had when the incident began, or that were named: they die whatever happens.
+    """
+
+    services: Services
+    provider: KeyProvider
+    plan: EmergencyPlan
+    report: EmergencyReport
+    reason: str
+    incident: str | None
+    begun: datetime
+    keys: dict[str, Key] = field(default_factory=dict)
+    values: dict[str, Secret] = field(default_factory=dict)
+    held: dict[tuple[str, str], Resolution] = field(default_factory=dict)
+    unlabelled: set[str] = field(default_factory=set)
+    made: set[str] = field(default_factory=set)
+    promoted: set[str] = field(default_factory=set)
+    replaced_by_others: set[str] = field(default_factory=set)
+    dead: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    condemned: set[str] = field(default_factory=set)
+    _proofs: dict[tuple[str, str, str], Proof] = field(default_factory=dict)
+    admitted: set[frozenset[str]] = field(default_factory=set)
+    """``allowedIPs`` of keys that authenticated from here: they do not shut this machine out."""
+
+    def __post_init__(self) -> None:
+        self.keys.update(self.plan.keys)
+        self.values.update(self.plan.values)
+        self.unlabelled.update(self.plan.unlabelled)
+        self.condemn(self.plan.kills)
+        choose = self.services.new_version_id
+
+        def chosen() -> str:
+            version_id = choose()
+            self.made.add(version_id)
+            return version_id
+
+        self.services = replace(self.services, new_version_id=chosen)
+
+    def now(self) -> datetime:
+        """The time."""
+        return self.services.clock.now()
+
+    def version_id(self, arn: str) -> str:
+        """A version id for a replacement, which says later that this incident made it."""
+        version_id = emergency_version_id(arn, self.incident, self.services.new_version_id())
+        self.made.add(version_id)
+        return version_id
+
+    def replaced_before(self, entry: SecretEntry) -> bool:
+        """Whether this incident made what consumers get now, and that is not what was named this time."""
+        if self.plan.named is None and self.plan.strategy is Strategy.REVOKE_ONLY:
+            return False  # the whole secret was named, and no key is wanted in it
+        life = read_lifecycle(entry)
+        mine = self.plan.named is None or self.plan.named != life.current_key
+        return mine and made_for_incident(entry.arn, self.incident, life.current_version)
+
+    def condemn(self, kills: Iterable[Kill]) -> None:
+        """These die whatever happens, but for a stored key that nobody had yet: somebody may promote it meanwhile."""
+        self.condemned |= {kill.key_id for kill in kills if kill.role != PENDING or kill.key_id == self.plan.named}
+
+    def is_newer(self, kill: Kill) -> bool:
+        """Whether a rotation, somebody else's, stored the key since the incident began: it is no leak, but what helps.
+
+        Only where its name proves that it is a rotation's. What was made by hand may be an old one that is put back.
+        """
+        if kill.key_id == self.plan.named or kill.key_id in self.condemned:
+            return False
+        try:
+            key = self.key(kill.key_id)
+            name = parse_key_name(key.name) if key is not None else None
+            own = name is not None and name.deployment == self.services.policy.deployment
+            if key is None or name is None or not own or name.version_id != kill.version_id:
+                return False
+            # AWS tells no time of its own: where this machine's clock differs from Infobip's, it is this one that errs.
+            since = self.begun + (self.provider.skew() or timedelta(0)) - JUST_BEFORE
+            if key.valid_from is not None and key.valid_from >= since:
+                return True
+            stored = self.services.store.version_dates(kill.arn).get(name.version_id)
+        except RotatorError:
+            return False
+        return stored is not None and stored >= since
+
+    def context(self, *entries: SecretEntry) -> AccountContext:
+        """What acting needs; without a daily budget, so that the reserve is used."""
+        management = management_of(self.plan.fleet, self.plan.account)
+        snapshot = AccountSnapshot(self.plan.account, management, entries, dict(self.keys), held=dict(self.held))
+        return AccountContext(self.services, self.provider, snapshot, Budget())
+
+    def fields(self, secret: str, version_id: str | None, key_id: str | None) -> dict[str, Any]:
+        """Audit fields; the reason and the incident are bound to every line."""
+        return {"account": self.plan.account, "secret": secret, "version_id": version_id, "key_id": key_id}
+
+    def step(self, what: str, secret: str, key_id: str | None, note: str = "", *, ok: bool = True) -> None:
+        """Note a step in the report."""
+        self.report.steps.append(Step(what, secret, key_id, self.now() - self.begun, note, ok=ok))
+
+    def proof(self, kill: Kill) -> Proof:
+        """What proves that a key belongs to the version whose label names it; found out once, if it can be.
+
+        By name, where Infobip shows it alone under the name that the version's key has; else by value.
+        """
+        about = (kill.arn, kill.version_id or "", kill.key_id)
+        known = self._proofs.get(about) or self._find_proof(kill)
+        if known is not Proof.UNREADABLE:  # it may be readable a moment later
+            self._proofs[about] = known
+        return known
+
+    def _find_proof(self, kill: Kill) -> Proof:
+        entry = next((entry for entry in self._entries() if entry.arn == kill.arn), None)
+        if entry is None or kill.version_id is None:
+            return Proof.NONE
+        try:
+            name = key_name(entry.name, entry.arn, self.services.policy.deployment, kill.version_id)
+            known = self.keys.get(kill.key_id)
+            searched = known is None or known.name == name
+            found = {key.id: key for key in self.provider.find_by_name(name)} if searched else {}
+            self.keys.update(found)  # a namesake too: a rotation asks once more
+            namesakes = any(key.enabled for key in found.values() if key.id != kill.key_id)
+            if kill.key_id in found and not namesakes:
+                return Proof.BY_NAME
+        except (RotatorError, ValueError):
+            pass  # then its value has to tell
+        try:
+            held = resolve_version(self.services.store, self.provider, entry, kill.version_id)
+        except RotatorError:
+            return Proof.UNREADABLE
+        if not held.unreadable:
+            self.held[(entry.arn, kill.version_id)] = held
+        if kill.key_id == held.key_id or kill.key_id in held.holds:  # in another field: it leaked with the rest
+            return Proof.BY_VALUE
+        if held.unreadable and self._has_value(entry, kill):
+            self.held[(entry.arn, kill.version_id)] = Resolution(kill.key_id)
+            return Proof.BY_VALUE
+        return Proof.UNREADABLE if held.unreadable else Proof.NONE
+
+    def _has_value(self, entry: SecretEntry, kill: Kill) -> bool:
+        """Whether Infobip shows the labelled key with the very value of its version, where a search is not answered.
+
+        A leaked key must not stay enabled because the search by value fails.
+        """
+        assert kill.version_id is not None
+        try:
+            stored = self.services.store.read_version(entry.arn, kill.version_id)
+            value = decode(stored.text, value_field(entry), entry.name).key
+            return self.provider.get_key(kill.key_id).value == value
+        except RotatorError:
+            return False
+
+    def _entries(self) -> Iterator[SecretEntry]:
+        if self.plan.secret is not None:
+            yield self.plan.secret
+        yield from self.plan.replaced
+        yield from self.plan.fleet.every()
+
+    def key(self, key_id: str) -> Key | None:
+        """A key, asked for once; ``None`` where Infobip has no such key."""
+        if key_id not in self.keys:
+            try:
+                self.keys[key_id] = self.provider.get_key(key_id).key
+            except KeyNotFound:
+                return None
+        return self.keys[key_id]
+
+    def fresh(self, arn: str) -> SecretEntry:
+        """A secret as it is now; an unlabelled current value's key is looked up, and its label put in.
+
+        :raises StoreError: it can't be described.
+        """
+        entry = self.services.store.describe(arn)
+        self.unlabelled.discard(arn)
+        if not is_unlabelled(entry):
+            return entry
+        try:
+            key_id = resolve_current(self.services.store, self.provider, entry).key_id
+        except RotatorError:
+            key_id = None
+        again = self.services.store.describe(arn)
+        if read_lifecycle(again).current_version != read_lifecycle(entry).current_version:
+            return again  # what was read is not what was looked at: somebody promoted another version in between
+        if key_id is None:
+            return entry
+        self.unlabelled.add(arn)
+        return with_label(entry, key_id)
+
+
+def spec_of(entry: SecretEntry | None) -> Spec:
+    """A secret's spec, or the defaults where there is none that can be read."""
+    parsed = parse_spec(entry.tags) if entry is not None else ()
+    return Spec(account="") if isinstance(parsed, tuple) else parsed

@@ -1,0 +1,191 @@
+"""What an operator asks for by hand beside sweeps and emergencies: rotate one secret now, adopt one, see states."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from rotator.engine.apply import apply
+from rotator.engine.context import AccountContext, Budget
+from rotator.engine.observe import account_of, observe_account, observe_fleet, resolve_current
+from rotator.engine.reconcile import Reconciler
+from rotator.errors import ConfigurationError, KeyNotFound, Refused
+from rotator.model import AccountPlan, Action, ActionKind, Outcome, Reason, Result, SecretEntry
+from rotator.policy.lifecycle import read_lifecycle
+from rotator.policy.planner import make_view, plan_account
+from rotator.policy.rules import LEAVE_ALONE, ROTATE_BLOCKED, View, first
+from rotator.policy.spec import parse_spec
+from rotator.policy.status import SecretState, states
+from rotator.policy.values import decode
+from rotator.ports import KeyProvider, ProbeVerdict
+from rotator.secret import Secret
+
+
+def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result, ...]:
+    """Rotate one secret now, whatever its expiry says; uses the daily reserve.
+
+    An unlabelled current version is adopted first, a pending one is finished instead of making another key.
+
+    :param reason: the operator's own words, for the audit.
+    :raises RotatorError: the secret is unknown, not managed, on hold or misconfigured; nothing was changed.
+    """
+    services = reconciler.services
+    entry = services.store.describe(secret)
+    account = account_of(entry)
+    fleet = observe_fleet(services.store)
+    with reconciler.connected(fleet, account) as provider:
+        snapshot = observe_account(services.store, provider, fleet, account)
+        # What was just described is newer than the listing.
+        fresh = tuple(entry if listed.arn == entry.arn else listed for listed in snapshot.secrets)
+        if entry.arn not in {listed.arn for listed in snapshot.secrets}:
+            fresh = (*fresh, entry)
+        resolutions = dict(snapshot.resolutions)
+        resolutions.pop(entry.arn, None)
+        life = read_lifecycle(entry)
+        if life.unlabelled:
+            resolutions[entry.arn] = resolve_current(services.store, provider, entry)
+        snapshot = replace(snapshot, secrets=fresh, resolutions=resolutions)
+        plan = plan_account(snapshot, services.policy, services.clock.now(), secret=entry.name)
+        if plan.error is not None:
+            raise Refused(plan.error)
+        return tuple(_carry_out(AccountContext(services, provider, snapshot, Budget()), plan, entry, reason))
+
+
+def _carry_out(context: AccountContext, plan: AccountPlan, entry: SecretEntry, reason: str) -> list[Result]:
+    before = [a for a in plan.actions if a.kind in (ActionKind.LABEL, ActionKind.RESUME)]
+    view = make_view(context.snapshot, entry)
+    results: list[Result] = []
+    for action in before:
+        result, error = apply(context, action)
+        results.append(result)
+        if error is not None:
+            return results
+    if any(action.kind is ActionKind.RESUME for action in before):
+        return results
+    now = context.services.clock.now()
+    _stop(plan, view, now)
+    first_one = view.life.current_version is None
+    action = Action(
+        ActionKind.ROTATE,
+        context.account,
+        entry.name,
+        Reason.FIRST_KEY if first_one else Reason.REQUESTED,
+        now,
+        key_id=view.key_id,
+        version_id=view.life.current_version,
+        deadline=view.key.valid_to if view.key else None,
+        detail=reason,
+        arn=entry.arn,
+    )
+    result, _ = apply(context, action, said=reason)
+    return [*results, result]
+
+
+def _stop(plan: AccountPlan, view: View, now: datetime) -> None:
+    """What stands against a new key; not what only keeps an old one from being revoked, and no window or limit.
+
+    :raises Refused: something does; nothing was changed.
+    """
+    stop = first(LEAVE_ALONE, view, now) or first(ROTATE_BLOCKED, view, now)
+    if stop is not None:
+        mend = "Remove the tag rotator:hold" if stop.reason is Reason.HOLD else "Mend that"
+        raise Refused(
+            f"{view.entry.name} is not rotated: {stop.reason}: {stop.detail}",
+            advice=f"Nothing was changed. {mend} and repeat the command.",
+        )
+    if view.key is None:
+        # A list that is not complete does not tell that the key is not found. Where it is complete and shows none of
+        # the account's keys (``mass-missing``), this command is the way out.
+        doubts = [skip for skip in plan.skipped if skip.reason is Reason.LISTING_INCOMPLETE]
+        if doubts:
+            raise Refused(f"{view.entry.name} is not rotated: {doubts[0].reason}: {doubts[0].detail}")
+
+
+def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Result:
+    """Take an existing key and secret under management: label the current version with its key.
+
+    :param key_id: the operator's word for which key it is, where Infobip can't tell by the value.
+    :raises RotatorError: not managed, no value, or the value is not that key; nothing was changed.
+    """
+    services = reconciler.services
+    entry = services.store.describe(secret)
+    account = account_of(entry)
+    spec = parse_spec(entry.tags)
+    if isinstance(spec, tuple):
+        raise Refused(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].mend)
+    life = read_lifecycle(entry)
+    if life.current_version is None:
+        raise Refused(
+            f"{entry.name} has no value to adopt",
+            advice="Store the key in it, or tag it rotator:scopes and the next sweep makes its first key.",
+        )
+    if life.current_key is not None and key_id in (None, life.current_key):
+        now, version = services.clock.now(), life.current_version
+        action = Action(ActionKind.LABEL, account, entry.name, Reason.UNADOPTED, now, life.current_key, version)
+        return Result(action, Outcome.DONE, None)
+    if life.current_key is not None:
+        raise Refused(
+            f"{entry.name} is under management already, with key {life.current_key}",
+            advice=f"Nothing was changed. How it stands: `rotator status --secret {entry.name}`.",
+        )
+    fleet = observe_fleet(services.store)
+    with reconciler.connected(fleet, account) as provider:
+        found = _identify(reconciler, provider, entry, key_id)
+        snapshot = observe_account(services.store, provider, fleet, account)
+        context = AccountContext(services, provider, snapshot, Budget())
+        action = Action(
+            ActionKind.LABEL,
+            account,
+            entry.name,
+            Reason.UNADOPTED,
+            services.clock.now(),
+            key_id=found,
+            version_id=life.current_version,
+            arn=entry.arn,
+        )
+        result, _ = apply(context, action)
+        return result
+
+
+def _identify(reconciler: Reconciler, provider: KeyProvider, entry: SecretEntry, key_id: str | None) -> str:
+    resolution = resolve_current(reconciler.services.store, provider, entry)
+    if key_id is None:
+        if resolution.key_id is None:
+            raise Refused(f"{entry.name}: {resolution.problem}")
+        return resolution.key_id
+    if resolution.key_id is not None and resolution.key_id != key_id:
+        raise Refused(f"{entry.name} holds key {resolution.key_id}, not {key_id}")
+    try:
+        fetched = provider.get_key(key_id)
+    except KeyNotFound:
+        raise Refused(f"Infobip's account has no key {key_id}", advice="Check the id and the account's tag.") from None
+    value = _value(reconciler, entry)
+    if fetched.value is not None and fetched.value != value:
+        raise Refused(f"the value of {entry.name} is not key {key_id}")
+    probe = provider.probe(value, "/account/1/balance")
+    if resolution.key_id is None and probe.verdict is not ProbeVerdict.AUTHENTICATES:
+        raise Refused(f"the value of {entry.name} does not authenticate ({probe.detail}), so it can't be key {key_id}")
+    return key_id
+
+
+def _value(reconciler: Reconciler, entry: SecretEntry) -> Secret:
+    spec = parse_spec(entry.tags)
+    if isinstance(spec, tuple):
+        raise ConfigurationError(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].mend)
+    return decode(reconciler.services.store.read_current(entry.arn).text, spec.value_field, entry.name).key
+
+
+def status(
+    reconciler: Reconciler, *, account: str | None = None, secret: str | None = None
+) -> tuple[tuple[SecretState, ...], tuple[AccountPlan, ...]]:
+    """Every managed secret's state, and a plan with ``error`` for each account that can't be observed."""
+    snapshots, broken = reconciler.snapshots(account=account, secret=secret)
+    now = reconciler.services.clock.now()
+    found: list[SecretState] = []
+    for snapshot in snapshots:
+        plan = plan_account(snapshot, reconciler.services.policy, now)
+        arns = {entry.name: entry.arn for entry in snapshot.secrets}
+        every = states(snapshot, plan.actions, now, plan.alerts)
+        found += [state for state in every if secret in (None, state.secret, arns.get(state.secret))]
+    return tuple(found), broken
+

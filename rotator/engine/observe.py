@@ -1,0 +1,338 @@
+"""Gathering: what stands in Secrets Manager and at Infobip, without a call per secret and without keeping values."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from rotator.errors import (
+    BadSecretValue,
+    Changed,
+    ConfigurationError,
+    ContractViolation,
+    InvalidRequest,
+    KeyNotFound,
+    MissingRole,
+    ProviderUnavailable,
+    Refused,
+    SecretNotFound,
+    StoreError,
+)
+from rotator.model import AccountSnapshot, Alert, Key, Reason, Resolution, SecretEntry, Severity, Spec
+from rotator.policy.directory import Directory, Others
+from rotator.policy.life import Lifecycle
+from rotator.policy.lifecycle import read_lifecycle
+from rotator.policy.spec import ACCOUNT_TAG, parse_spec, role
+from rotator.policy.values import decode, others_fields, possible_keys, recorded_key_id
+from rotator.ports import KeyProvider, SecretStore
+from rotator.secret import Secret
+from rotator.text import printable
+
+ABOUT_ONE_VALUE = (InvalidRequest, ContractViolation, MissingRole, KeyNotFound)
+"""What Infobip may say to a question about one value, and that says nothing of the others (a filter in front of it
+refuses a URL, say): it is that secret's trouble, never its account's."""
+MOST_SILENT = 2
+"""Searches by value that Infobip does not answer, after which a sweep asks no more."""
+MOST_READS = 100
+"""Keys that one sweep reads by their ids: more than a few that the list does not show is another account's list."""
+MAX_CANDIDATES = 10
+"""Texts in one value that look like keys, and that Infobip is asked about one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Every tagged secret, sorted by what it is.
+
+    :param managements: by account; more than one is a mistake to be reported.
+    :param managed: by account.
+    :param alerts: secrets whose role or account can't be made out.
+    :param directory: the managed ones, to be found by their keys, versions and names.
+    """
+
+    managements: dict[str, tuple[SecretEntry, ...]]
+    managed: dict[str, tuple[SecretEntry, ...]]
+    alerts: tuple[Alert, ...]
+    directory: Directory
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """Every account that a tag names."""
+        return tuple(sorted(self.managements.keys() | self.managed.keys()))
+
+    def chosen(self, account: str | None) -> tuple[str, ...]:
+        """The account that is meant, or every one.
+
+        :raises ConfigurationError: no tag names it.
+        """
+        if account is None:
+            return self.accounts
+        if account not in self.accounts:
+            known = ", ".join(map(printable, self.accounts)) or "none"
+            raise ConfigurationError(
+                f"account {printable(account)} is not known; known are: {known}",
+                advice="Check its name, and the region: an account is what a tag rotator:account names.",
+            )
+        return (account,)
+
+    def every(self) -> Iterator[SecretEntry]:
+        """Every managed secret, of whatever account."""
+        return chain.from_iterable(self.managed.values())
+
+    def find(self, secret: str) -> SecretEntry | None:
+        """A managed secret by name or ARN."""
+        return next((entry for entry in self.every() if secret in (entry.name, entry.arn)), None)
+
+
+def observe_fleet(store: SecretStore) -> Fleet:
+    """List every tagged secret: one page a hundred, nothing per secret."""
+    managements: dict[str, list[SecretEntry]] = defaultdict(list)
+    managed: dict[str, list[SecretEntry]] = defaultdict(list)
+    alerts: list[Alert] = []
+    for entry in store.list_secrets():
+        account = entry.tags.get(ACCOUNT_TAG, "").strip()
+        match role(entry.tags):
+            case "management" if account:
+                if entry.deleted_at is None:
+                    managements[account].append(entry)
+            case "key" if account:
+                managed[account].append(entry)
+            case "management" | "key":
+                detail = f"the tag {ACCOUNT_TAG} is missing; set it to the account's name"
+                alerts.append(Alert(Reason.MISCONFIGURED, detail, entry.name, severity=Severity.ERROR))
+            case other:
+                detail = f"the tag rotator:role is {printable(str(other), limit=40)!r}; write key or management"
+                alerts.append(Alert(Reason.MISCONFIGURED, detail, entry.name, severity=Severity.ERROR))
+    by_account = {name: tuple(entries) for name, entries in managed.items()}
+    return Fleet(
+        {name: tuple(entries) for name, entries in managements.items()},
+        by_account,
+        tuple(alerts),
+        Directory(by_account).gather(),
+    )
+
+
+def management_of(fleet: Fleet, account: str) -> SecretEntry:
+    """The account's one management secret.
+
+    :raises ConfigurationError: there is none, or more than one.
+    """
+    found = fleet.managements.get(account, ())
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise ConfigurationError(
+            f"account {printable(account)} has no management secret",
+            advice="Tag the secret with its credentials rotator:role=management and "
+            f"rotator:account={printable(account)}.",
+        )
+    names = ", ".join(sorted(entry.name for entry in found))
+    raise ConfigurationError(
+        f"account {printable(account)} has {len(found)} management secrets: {names}",
+        advice="Leave the tag rotator:role=management on one of them.",
+    )
+
+
+def observe_account(
+    store: SecretStore, provider: KeyProvider, fleet: Fleet, account: str, *, history: bool = False
+) -> AccountSnapshot:
+    """One account's snapshot: its secrets, its enabled keys, and whose key each unlabelled value is.
+
+    Keys that a label names and the list does not show are read by their ids: they are disabled, or not found.
+
+    :param history: list the disabled keys too. Infobip never deletes a key, so their list only grows.
+    """
+    listing = provider.list_keys(enabled=True)
+    secrets = fleet.managed.get(account, ())
+    keys = {key.id: key for key in listing.keys}
+    lives = {entry.arn: read_lifecycle(entry) for entry in secrets}
+    current = {life.current_key for life in lives.values() if life.current_key not in keys} - {None}
+    absent = {key_id for life in lives.values() for key_id in life.named if key_id not in keys}
+    # What consumers have comes first: any number of other labels may name anything.
+    all_read = _read_keys(provider, [*sorted(filter(None, current)), *sorted(absent - current)], keys)
+    snapshot = AccountSnapshot(
+        account=account,
+        management=management_of(fleet, account),
+        secrets=secrets,
+        keys=keys,
+        others=Others(fleet.directory, account),
+        complete=listing.complete and all_read,
+        history=False,
+    )
+    if history:
+        snapshot = with_history(provider, snapshot)
+    unread = [entry for entry in secrets if _must_be_read(entry, lives[entry.arn], snapshot)]
+    # Values of other accounts' secrets are never sent to this account's Infobip.
+    found = resolve_versions(store, provider, [(entry, None) for entry in unread])
+    resolutions = {entry.arn: resolution for entry, resolution in zip(unread, found, strict=True)}
+    return replace(snapshot, resolutions=resolutions, skew=provider.skew())
+
+
+def with_history(provider: KeyProvider, snapshot: AccountSnapshot) -> AccountSnapshot:
+    """The snapshot with the disabled keys, by which today's creates and updates are counted."""
+    listing = provider.list_keys(enabled=False)
+    keys = {**{key.id: key for key in listing.keys}, **snapshot.keys}
+    whole = snapshot.complete and listing.complete
+    total = len(keys) if whole else provider.count_keys()
+    return replace(snapshot, keys=keys, history=True, history_complete=listing.complete, total=total)
+
+
+def _read_keys(provider: KeyProvider, wanted: Sequence[str], keys: dict[str, Key]) -> bool:
+    """Read keys by their ids; one that is not found is left out.
+
+    :returns: whether the list is borne out: all of them could be read, and none is enabled that it does not show.
+    """
+    certain = True
+    for key_id in wanted[:MOST_READS]:
+        try:
+            keys[key_id] = provider.get_key(key_id).key
+            certain = certain and not keys[key_id].enabled
+        except (KeyNotFound, InvalidRequest):
+            continue  # a label may name anything
+        except ContractViolation:
+            certain = False
+    return certain and len(wanted) <= MOST_READS
+
+
+def _must_be_read(entry: SecretEntry, life: Lifecycle, snapshot: AccountSnapshot) -> bool:
+    """Only a value whose label does not tell its key: there is none, or it names a key that is not found."""
+    if life.current_version is None or entry.deleted_at is not None:
+        return False
+    return life.current_key is None or (snapshot.complete and life.current_key not in snapshot.keys)
+
+
+def resolve_version(
+    store: SecretStore, provider: KeyProvider, entry: SecretEntry, version_id: str | None = None
+) -> Resolution:
+    """Which key of this account a version's value is: searched for by value, then compared with the recorded key's.
+
+    Reads the value and forgets it. Never raises for one secret's trouble: that is the resolution's ``problem``.
+    Infobip's own troubles are raised, unless they concern the search by value only.
+
+    :param version_id: by default the current one.
+    """
+    parsed = parse_spec(entry.tags)
+    field = "api_key" if isinstance(parsed, tuple) else parsed.value_field
+    try:
+        stored = store.read_current(entry.arn) if version_id is None else store.read_version(entry.arn, version_id)
+    except SecretNotFound:
+        return Resolution(None, "its value is not found", known_foreign=version_id is not None)
+    except StoreError as error:
+        return Resolution(None, str(error))
+    except BadSecretValue as error:
+        return Resolution(None, str(error), known_foreign=True)
+    try:
+        value = decode(stored.text, field, entry.name)
+    except BadSecretValue as error:
+        return _no_key(provider, stored.text, str(error))
+    try:
+        found = find_key(provider, value.key, recorded_key_id(stored.text))
+    except (*ABOUT_ONE_VALUE, ProviderUnavailable) as error:
+        silent = isinstance(error, ProviderUnavailable)
+        return Resolution(None, f"which key its value is can't be asked: {error}", silent=silent)
+    if found is None:
+        return _no_key(provider, stored.text, _NO_KEY, asked=value.key)
+    others = others_fields(stored.text, field, found.id, found.valid_to, provider.base_url)
+    return Resolution(found.id, own_fields=others)
+
+
+def resolve_versions(
+    store: SecretStore, provider: KeyProvider, wanted: Iterable[tuple[SecretEntry, str | None]]
+) -> list[Resolution]:
+    """The same for several versions; Infobip is not asked on and on where it does not answer."""
+    found: list[Resolution] = []
+    for entry, version_id in wanted:
+        silent = [resolution for resolution in found if resolution.silent]
+        found.append(silent[-1] if len(silent) >= MOST_SILENT else resolve_version(store, provider, entry, version_id))
+    return found
+
+
+def resolve_current(store: SecretStore, provider: KeyProvider, entry: SecretEntry) -> Resolution:
+    """Which key of this account the current value is; see :func:`resolve_version`."""
+    return resolve_version(store, provider, entry)
+
+
+_NO_KEY = (
+    "its value is no key of this Infobip account; store one that is, correct rotator:account, or name it with "
+    "`rotator adopt --key-id`"
+)
+
+
+def _no_key(provider: KeyProvider, text: Secret, problem: str, *, asked: Secret | None = None) -> Resolution:
+    """For a value that is no key as tagged: it may hold one somewhere, which then must not be revoked."""
+    candidates = [candidate for candidate in possible_keys(text) if candidate != asked]
+    if len(candidates) > MAX_CANDIDATES:
+        return Resolution(None, problem)  # it may hold any key
+    try:
+        found = [provider.find_by_value(candidate) for candidate in candidates]
+    except ABOUT_ONE_VALUE:
+        return Resolution(None, problem)
+    return Resolution(None, problem, known_foreign=True, holds=frozenset(key.id for key in found if key is not None))
+
+
+def find_key(provider: KeyProvider, value: Secret, recorded: str | None) -> Key | None:
+    """The key that a value belongs to, or ``None``.
+
+    :param recorded: the ``key_id`` that stands beside it, tried where Infobip does not find it by value.
+    """
+    found = provider.find_by_value(value, alone=True)
+    if found is not None or recorded is None:
+        return found
+    try:
+        fetched = provider.get_key(recorded)
+    except KeyNotFound:
+        return None
+    return fetched.key if fetched.value is not None and fetched.value == value else None
+
+
+def account_of(entry: SecretEntry) -> str:
+    """The account that a managed secret belongs to.
+
+    :raises ConfigurationError: it is not tagged as managed.
+    """
+    account = entry.tags.get(ACCOUNT_TAG, "").strip()
+    if role(entry.tags) != "key" or not account:
+        raise ConfigurationError(
+            f"{printable(entry.name)} is not managed",
+            advice=(
+                "Tag it: aws secretsmanager tag-resource --secret-id "
+                f"{printable(entry.name)} --tags Key=rotator:role,Value=key Key=rotator:account,Value=<account>."
+            ),
+        )
+    return account
+
+
+def require_managed(entry: SecretEntry, account: str, *, despite_hold: bool = False) -> Spec:
+    """The spec of a secret that was read now, where it is still this account's to change.
+
+    :param despite_hold: an emergency does not wait for a hold.
+    :raises Changed: it is not managed any more, belongs to another account, or is scheduled for deletion.
+    :raises Refused: its tags can't be read, or it is on hold.
+    """
+    if role(entry.tags) != "key":
+        raise Changed(f"{entry.name} is not tagged rotator:role=key any more")
+    spec = parse_spec(entry.tags)
+    if isinstance(spec, tuple):
+        raise Refused(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].mend)
+    if spec.account != account:
+        raise Changed(f"{entry.name} belongs to account {spec.account} now")
+    if entry.deleted_at is not None:
+        raise Changed(f"{entry.name} is scheduled for deletion")
+    if spec.hold is not None and not despite_hold:
+        raise Refused(f'{entry.name} is on hold: "{spec.hold}"', advice="Remove the tag rotator:hold to go on.")
+    return spec
+
+
+__all__ = [
+    "Fleet",
+    "account_of",
+    "management_of",
+    "observe_account",
+    "observe_fleet",
+    "require_managed",
+    "resolve_current",
+    "resolve_version",
+    "resolve_versions",
+    "with_history",
+]

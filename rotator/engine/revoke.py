@@ -1,0 +1,252 @@
+"""Revoking keys whose time has come: superseded ones after their grace, and orphans. Never the key in use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from rotator.engine.context import AccountContext
+from rotator.engine.evidence import prove, unproven, value_field
+from rotator.engine.observe import require_managed
+from rotator.engine.rotation import release_pending, unlabel
+from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, SecretNotFound, StoreError
+from rotator.model import Action, Key, Reason, SecretEntry
+from rotator.policy.gate import not_adopted
+from rotator.policy.labels import key_label, parse_key_name, parse_retire_label
+from rotator.policy.lifecycle import read_lifecycle
+from rotator.policy.moments import plus
+from rotator.policy.orphans import ORPHAN_AGE, PRUNED_AFTER, PRUNED_FROM
+from rotator.policy.ownership import Ownership
+from rotator.policy.spec import parse_spec, role
+from rotator.policy.values import contains, decode
+from rotator.secret import Secret
+from rotator.telemetry.audit import change
+from rotator.telemetry.consumer_events import REVOKED
+
+LOOK: Final = timedelta(seconds=60)
+"""How old the reads that prove a key to be an orphan may be. Whoever stores a key that late waits for longer."""
+
+
+@dataclass(slots=True)
+class Revocation:
+    """One key's end."""
+
+    context: AccountContext
+    action: Action
+
+    def revoke(self) -> None:
+        """Revoke a superseded key whose grace is over (or clean up after one that is not active any more).
+
+        :raises RotatorError: nothing was revoked, or the answer is missing and the next sweep repeats it.
+        """
+        key_id, version_id = self.action.key_id, self.action.version_id
+        assert key_id is not None
+        assert version_id is not None
+        target = self._target(key_id)
+        active = target is not None and target.enabled and not target.expired(self._now())
+        cleaning = self.action.reason is Reason.KEY_NOT_ACTIVE
+        if cleaning and active:
+            raise Changed(f"key {key_id} was not listed, or listed as not active, and is active: its grace goes on")
+        # The secret is read last, right before the call that revokes the key.
+        if target is not None and active:
+            self._check_current(key_id)
+        entry = self._fresh(key_id)
+        if target is not None and active:
+            self._check_owner(entry, version_id, target)
+            self._check_not_in_use(entry, version_id, target)
+            self._put(entry.name, target, version_id)
+        clean_labels(self.context, entry, key_id, str(self.action.reason))
+        if not cleaning or (target is not None and not target.enabled):
+            fields = {"secret_arn": entry.arn, "secret": entry.name, "version_id": version_id, "key_id": key_id}
+            self.context.tell(REVOKED, {**fields, "reason": str(self.action.reason)})
+
+    def revoke_orphan(self) -> None:
+        """Revoke a key of this deployment that was made and never stored.
+
+        :raises RotatorError: it is no orphan after all, or can't be proven to be one; nothing was changed.
+        """
+        key_id = self.action.key_id
+        assert key_id is not None
+        target = self._target(key_id)
+        if target is None or not target.enabled:
+            raise Changed(f"key {key_id} is not found or disabled already")
+        name = parse_key_name(target.name)
+        if self.context.snapshot.copies.get(key_id) != ():
+            raise Changed(f"key {key_id} is not revoked: the managed secrets were not searched for it")
+        if name is None or name.deployment != self.context.services.policy.deployment:
+            raise Refused(f"key {key_id} is not named by this deployment any more")
+        if target.valid_from is None or plus(target.valid_from, ORPHAN_AGE) > self._now():
+            raise Changed(f"key {key_id} is too young to be an orphan")
+        store, looked = self.context.services.store, self._now()
+        entry = store.describe(self.action.arn)
+        spec = parse_spec(entry.tags)
+        skipped = isinstance(spec, tuple) or spec.hold is not None or entry.deleted_at is not None
+        if skipped or role(entry.tags) != "key" or entry.primary_region not in (None, "", entry.region):
+            raise Changed(f"{entry.name} is skipped now, so it proves nothing about key {key_id}")
+        if not name.is_for(entry.name, entry.arn):
+            raise Refused(f"key {key_id} is not named for {entry.name} any more")
+        if self._has_new_value(entry):
+            raise Changed(f"{entry.name} was given a value that was not read yet: it may be key {key_id}")
+        if key_id in read_lifecycle(entry).key_ids():
+            raise Changed(f"key {key_id} is stored in {entry.name}")
+        versions = store.version_dates(entry.arn)
+        if name.version_id in entry.versions or name.version_id in versions:
+            raise Refused(
+                f"key {key_id} has the name of version {name.version_id} of {entry.name}, which exists: it was enabled "
+                "again, or another key was given that name",
+                advice="If it is not in use, revoke it with `rotator revoke --key-id`.",
+            )
+        if len(versions) >= PRUNED_FROM and plus(target.valid_from, PRUNED_AFTER) <= self._now():
+            raise Refused(
+                f"{entry.name} has {len(versions)} versions, so that of key {key_id} may have been removed by AWS",
+                advice="If the key is not in use, revoke it with `rotator revoke --key-id`.",
+            )
+        fields = self._fields(self.action.secret, name.version_id)
+        if self._now() - looked > LOOK:
+            raise Changed(f"whether key {key_id} is an orphan was found out too long ago")
+        self.context.services.audit.emit("key.orphan_found", "success", **fields)
+        self._put(self.action.secret, target, name.version_id)
+        self.context.tell(REVOKED, {"secret_arn": self.action.arn or None, **fields})
+
+    def _has_new_value(self, entry: SecretEntry) -> bool:
+        """Whether somebody stored a value by hand since the listing: it may be the orphan's, to rescue it."""
+        life = read_lifecycle(entry)
+        listed = next((each for each in self.context.snapshot.secrets if each.arn == entry.arn), None)
+        before = read_lifecycle(listed).current_version if listed is not None else None
+        return life.unlabelled and life.current_version != before
+
+    # ---- steps ------------------------------------------------------------------------------------------------------
+
+    def _now(self) -> datetime:
+        return self.context.now()
+
+    def _fields(self, secret: str, version_id: str | None) -> dict[str, object]:
+        return {
+            "account": self.context.account,
+            "secret": secret,
+            "version_id": version_id,
+            "key_id": self.action.key_id,
+            "reason": str(self.action.reason),
+        }
+
+    def _target(self, key_id: str) -> Key | None:
+        """The key to be revoked; read now where the list does not show it, or shows it as an orphan."""
+        listed = self.context.snapshot.keys.get(key_id)
+        if listed is not None and self.action.reason is not Reason.ORPHAN:
+            return listed
+        try:
+            return self.context.provider.get_key(key_id).key
+        except KeyNotFound:
+            return None
+
+    def _current_key(self) -> tuple[str | None, str | None]:
+        """The current version and its key, as the plan saw them."""
+        entry = next((entry for entry in self.context.snapshot.secrets if entry.arn == self.action.arn), None)
+        if entry is None:
+            return None, None
+        resolution = self.context.snapshot.resolutions.get(entry.arn)
+        life = read_lifecycle(entry)
+        return life.current_version, life.current_key or (resolution.key_id if resolution else None)
+
+    def _check_current(self, key_id: str) -> None:
+        """The key that consumers get is another one, and authenticates as far as Infobip shows."""
+        _, current_key = self._current_key()
+        if current_key is None or current_key == key_id:
+            raise Refused(f"key {key_id} is not revoked: what {self.action.secret} holds now is not known")
+        current = self.context.provider.get_key(current_key).key
+        if not current.alive(self._now()):
+            raise Refused(
+                f"key {key_id} is not revoked: key {current_key}, which {self.action.secret} holds now, does not work",
+                advice="The next sweep replaces it first.",
+            )
+
+    def _fresh(self, key_id: str) -> SecretEntry:
+        """The secret, read now, and still as the plan saw it."""
+        entry = self.context.services.store.describe(self.action.arn)
+        spec = require_managed(entry, self.context.account)
+        life = read_lifecycle(entry)
+        if life.problem is not None:
+            raise Refused(f"{entry.name}: {life.problem}")
+        version, current_key = self._current_key()
+        if life.current_key != current_key or life.current_version != version or current_key == key_id:
+            raise Changed(f"{entry.name} has another current key than the plan saw")
+        if self.action.reason is Reason.KEY_NOT_ACTIVE:
+            return entry
+        due = next((item for item in life.retiring if item.key_id == key_id), None)
+        if due is None or due.version_id != self.action.version_id or due.revoke_at > self.context.checked_now():
+            raise Changed(f"key {key_id} of {entry.name} is not due any more")
+        # A consumer that has read the new value stays one that has; the tag may have been set since the plan.
+        readers = self.context.snapshot.readers.get(entry.arn)
+        waits = not_adopted(entry, spec, life, due, self.context.snapshot.keys, readers, self._now())
+        if waits is not None:
+            raise Changed(f"{entry.name}: {waits.detail}")
+        return entry
+
+    def _check_owner(self, entry: SecretEntry, version_id: str, target: Key) -> None:
+        """The labels are true: the target belongs to its version, and the current key to the current version.
+
+        :raises Refused: nothing proves it.
+        """
+        if Ownership(self.context.snapshot, self.context.services.policy.deployment).is_foreign(entry, target):
+            raise Refused(f"key {target.id} of {entry.name} is named for another secret or deployment")
+        version, key_id = self._current_key()
+        for at, key in ((version_id, target.id), (version, key_id)):
+            assert at is not None
+            assert key is not None
+            proof = prove(self.context, entry, at, key)
+            if not proof.ok:
+                raise Refused(f"key {target.id} is not revoked: {unproven(entry, at, key, proof)}")
+
+    def _check_not_in_use(self, entry: SecretEntry, version_id: str, target: Key) -> None:
+        """No managed secret holds it: all others as they were read for this sweep, this one as it is now.
+
+        :raises Refused: one does, or can't be read.
+        """
+        snapshot = self.context.snapshot
+        found = snapshot.copies.get(target.id)
+        if found is None:
+            raise Changed(f"key {target.id} is not revoked: the managed secrets were not searched for it")
+        if found:
+            raise Refused(f"key {target.id} is not revoked: {', '.join(found)} still holds it")
+        store = self.context.services.store
+        content = store.read_many([entry.arn]).get(entry.arn)
+        try:
+            value = decode(store.read_version(entry.arn, version_id).text, value_field(entry), entry.name).key
+        except (BadSecretValue, StoreError):
+            return  # proven by name: what can't be read, or is no key, is nobody's to use
+        if isinstance(content, Secret) and contains(content, value):
+            raise Refused(f"key {target.id} is not revoked: {entry.name} still holds it")
+
+    def _put(self, secret: str, target: Key, version_id: str | None) -> None:
+        self.context.checked_now()
+        if not self.context.use_update():
+            raise Changed(f"today's updates are used up, key {target.id} waits", advice="The next sweep goes on.")
+        revoke_key(self.context, target, self._now(), self._fields(secret, version_id))
+
+
+def revoke_key(context: AccountContext, target: Key, now: datetime, fields: dict[str, object]) -> None:
+    """The call that ends a key, in the audit. Its end is set too: by it the next sweep counts today's updates.
+
+    That goes for a key whose end had passed before as well: the call counts against Infobip's limit, so it must show.
+    """
+    end = now.replace(microsecond=0)
+    if target.valid_from is not None and end <= target.valid_from:
+        end = target.valid_from + timedelta(seconds=1)
+    with change(context.services.audit, "key.revoked", **fields):
+        context.provider.revoke_key(target.id, end)
+
+
+def clean_labels(context: AccountContext, entry: SecretEntry, key_id: str, reason: str) -> None:
+    """Remove every label that names a key from a secret."""
+    for version, labels in sorted(entry.versions.items()):
+        if key_label(key_id) in labels:
+            release_pending(context, entry, version, reason)
+        ours = sorted(label for label in labels if (parsed := parse_retire_label(label)) and parsed[0] == key_id)
+        if key_label(key_id) in labels:
+            ours.append(key_label(key_id))
+        for label in ours:
+            try:
+                unlabel(context, entry, label, version, reason)
+            except SecretNotFound:
+                return

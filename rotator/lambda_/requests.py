@@ -1,0 +1,143 @@
+"""Events, read strictly: what is not understood is refused before anything is done, and never shown in full."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from rotator.errors import ConfigurationError
+from rotator.redaction.patterns import redact_patterns
+from rotator.text import printable
+
+_SWEEP: Final = ("account", "dry_run")
+_LONGEST: Final = {"reason": 1000, "incident": 200, "actor": 200}
+_LONGEST_NAME: Final = 2048
+
+
+class BadEvent(ConfigurationError):
+    """An event that can't be understood; nothing was changed."""
+
+    def __init__(self, message: str, *, advice: str = "") -> None:
+        super().__init__(f"{message}; nothing was changed", advice=advice)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRequest:
+    """What ``sweep`` is asked for. ``scheduled``: when the scheduler meant it to run, where it says so."""
+
+    account: str | None = None
+    dry_run: bool = False
+    scheduled: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRecord:
+    """One message. ``group`` is its message group; ``body`` is read by :func:`account_in`."""
+
+    message_id: str
+    group: str
+    body: Any
+
+
+def sweep_request(event: Any) -> SweepRequest:
+    """Anything from a scheduler, or ``{"account": …}`` and ``{"dry_run": true}``.
+
+    An EventBridge event has an ``account`` too, which is AWS's and not Infobip's.
+
+    :raises BadEvent: it looks like one of ours with a mistake in it: ``dryRun`` must not sweep in earnest.
+    """
+    if not isinstance(event, Mapping):
+        return SweepRequest()  # a schedule's input may be any JSON, a text with its own placeholders for one
+    if "detail-type" in event:
+        return SweepRequest(scheduled=_time(event.get("time")))
+    for name in event:
+        if name not in _SWEEP and (meant := _nearly(str(name), _SWEEP)):
+            raise BadEvent(f"the event has a field {shown(name)}", advice=f'Did you mean "{meant}"?')
+    account = None if event.get("account") is None else text_of(event, "account")
+    return SweepRequest(account, flag_of(event, "dry_run"), _time(event.get("time")))
+
+
+def queue_records(event: Any) -> tuple[QueueRecord, ...]:
+    """The messages of an SQS event.
+
+    :raises BadEvent: it is none. A message that can't be read is not refused here: it fails by itself.
+    """
+    records = event.get("Records") if isinstance(event, Mapping) else None
+    if not isinstance(records, Sequence) or isinstance(records, str):
+        raise BadEvent("the event is not one of SQS's", advice='It needs "Records", each with "messageId" and "body".')
+    found = []
+    for record in records:
+        message_id = record.get("messageId") if isinstance(record, Mapping) else None
+        if not isinstance(message_id, str) or not message_id or record.get("eventSource", "aws:sqs") != "aws:sqs":
+            raise BadEvent("a record of the event is not one of SQS's", advice="Let only SQS call this function.")
+        attributes = record.get("attributes")
+        group = attributes.get("MessageGroupId") if isinstance(attributes, Mapping) else None
+        found.append(QueueRecord(message_id, str(group or ""), record.get("body")))
+    return tuple(found)
+
+
+def account_in(record: QueueRecord) -> str:
+    """The account that a message asks to sweep.
+
+    :raises BadEvent: its body is not ``{"account": "…"}``.
+    """
+    try:
+        body = json.loads(record.body)
+    except (TypeError, ValueError, RecursionError):
+        body = None
+    if not isinstance(body, Mapping) or set(body) != {"account"}:
+        raise BadEvent(
+            f'message {printable(record.message_id, limit=60)} is not {{"account": "…"}}',
+            advice="Only the sweep function should send to this queue.",
+        )
+    return text_of(body, "account")
+
+
+def text_of(event: Mapping[str, Any], name: str) -> str:
+    """A field that must be a text with something in it.
+
+    :raises BadEvent: it is not, or it is too long.
+    """
+    value = event.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise BadEvent(f'"{name}" is missing or is not a text', advice=f'Set "{name}" to a text that is not empty.')
+    longest = _LONGEST.get(name, _LONGEST_NAME)
+    if len(value) > longest:
+        raise BadEvent(f'"{name}" has {len(value)} characters', advice=f"Use {longest} at most.")
+    return value.strip()
+
+
+def flag_of(event: Mapping[str, Any], name: str) -> bool:
+    """A field that is true, or false, or absent.
+
+    :raises BadEvent: it is something else; ``"true"`` in quotes is.
+    """
+    value = event.get(name, False)
+    if not isinstance(value, bool):
+        raise BadEvent(f'"{name}" is neither true nor false', advice="Write it without quotes.")
+    return value
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return None if moment.tzinfo is None else moment
+
+
+def _nearly(name: str, known: Sequence[str]) -> str | None:
+    plain = re.sub(r"[^a-z]", "", name.lower())
+    squeezed = {re.sub(r"[^a-z]", "", word): word for word in known}
+    close = difflib.get_close_matches(plain, list(squeezed), n=1, cutoff=0.75)
+    return squeezed[close[0]] if close else None
+
+
+def shown(name: object) -> str:
+    """A name from outside, redacted and cut: somebody may have put a credential there."""
+    return f'"{printable(redact_patterns(str(name)), limit=40)}"'

@@ -1,0 +1,150 @@
+"""The handler ``revoke``: an emergency revocation, asked for by a person or by an incident's automation.
+
+What it answers when something stays alive was decided for a tired person at a terminal: ``aws lambda invoke`` prints
+``FunctionError`` only where the function raised, and ends with status 0 in any case. So whatever is not completely done
+is raised, as one sentence that begins with what is *not* done, followed by the whole report as JSON; alarms on the
+function's errors see it, and Lambda repeats an asynchronous call by itself. That is safe: where the event names no
+incident, the request's id (the same at each repetition) stands for one, so that no second replacement is made.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from rotator.engine.emergency import Emergency, EmergencyPlan, EmergencyReport, Strategy, Target
+from rotator.errors import ConfigurationError, RotatorError
+from rotator.lambda_.requests import BadEvent, flag_of, shown, text_of
+from rotator.lambda_.runtime import Invocation
+from rotator.redaction.patterns import redact_patterns
+from rotator.telemetry.audit import Trigger
+
+_REVOKE: Final = ("secret_id", "key_id", "account", "reason", "incident", "strategy", "actor", "dry_run")
+_log = logging.getLogger("rotator.lambda")
+
+
+class RevocationFailed(RotatorError):
+    """Something is alive that should be dead, or a secret lacks its new key; the text says which."""
+
+    redacted: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeRequest:
+    """What ``revoke`` is asked for: a whole secret, or one key of an account."""
+
+    reason: str
+    secret: str | None = None
+    key_id: str | None = None
+    account: str | None = None
+    incident: str | None = None
+    strategy: Strategy = Strategy.REPLACE_FIRST
+    actor: str | None = None
+    dry_run: bool = False
+
+
+def revoke_request(event: Any) -> RevokeRequest:
+    """``{"secret_id" | "key_id" + "account", "reason", "incident", "strategy", "actor", "dry_run"}``.
+
+    :raises BadEvent: a field is missing, unknown or unusable.
+    """
+    if not isinstance(event, Mapping):
+        raise BadEvent("the event is not a JSON object", advice='It needs "secret_id" or "key_id", and "reason".')
+    unknown = [name for name in event if name not in _REVOKE]
+    if unknown:
+        names = ", ".join(shown(name) for name in unknown[:5])
+        known = f"Known are {', '.join(_REVOKE)}."
+        advice = f"{known} A leaked value is never put into an event: `rotator revoke --leaked-key-stdin`."
+        raise BadEvent(f"the event has unknown fields: {names}", advice=advice)
+    given = {name: text_of(event, name) for name in _REVOKE if name != "dry_run" and event.get(name) is not None}
+    if ("secret_id" in given) == ("key_id" in given):
+        raise BadEvent("the event does not say what to revoke", advice='Give one of "secret_id" and "key_id".')
+    if "key_id" in given and "account" not in given:
+        raise BadEvent('"key_id" needs "account"', advice="Name the Infobip account that the key belongs to.")
+    if "reason" not in given:
+        raise BadEvent('"reason" is missing', advice="Say why, in your own words: it stands in the audit.")
+    for name in ("secret_id", "key_id", "account"):
+        if name in given and redact_patterns(given[name]) != given[name]:
+            advice = "Treat it as leaked. Use the key's id; for a value there is `rotator revoke --leaked-key-stdin`."
+            raise BadEvent(f'"{name}" looks like a credential and not like a name or an id', advice=advice)
+    strategy = given.get("strategy", Strategy.REPLACE_FIRST.value)
+    if strategy not in list(Strategy):
+        raise BadEvent(f'"strategy" is {shown(strategy)}', advice=f"Use one of {', '.join(Strategy)}.")
+    return RevokeRequest(
+        reason=given["reason"],
+        secret=given.get("secret_id"),
+        key_id=given.get("key_id"),
+        account=given.get("account"),
+        incident=given.get("incident"),
+        strategy=Strategy(strategy),
+        actor=given.get("actor"),
+        dry_run=flag_of(event, "dry_run"),
+    )
+
+
+def revoke(event: Any, invocation: Invocation) -> dict[str, Any]:
+    """Carry out what the event asks for; gives the report.
+
+    :raises RotatorError: nothing was done, or not everything (:class:`RevocationFailed`, with the report in its text).
+    """
+    request = revoke_request(event)
+    actor = request.actor or invocation.caller or "lambda"
+    app = invocation.start(Trigger.EMERGENCY, actor)
+    incident = request.incident or (f"lambda {invocation.request_id}" if invocation.request_id else None)
+    # What a retry repeats has the same request id; a second press of the button has another, and no name of its own.
+    emergency = Emergency(app.services, request.reason, incident, chosen=request.incident is not None)
+    begun = app.clock.now()
+    plans = emergency.plan(Target(request.secret, request.key_id, request.account), request.strategy)
+    for plan in plans:
+        if request.account not in (None, plan.account):
+            raise ConfigurationError(
+                f"{request.secret} belongs to account {plan.account}, not to {request.account}",
+                advice='Nothing was changed. Leave "account" out, or correct it.',
+            )
+    if request.dry_run:
+        plans = tuple(emergency.look(plan) for plan in plans)
+    reports = [] if request.dry_run else [emergency.execute(plan) for plan in plans]
+    errors = [error for done in (plans if request.dry_run else reports) for error in done.errors]
+    answer: dict[str, Any] = {
+        "ok": not errors,
+        "dry_run": request.dry_run,
+        "revoked": [key_id for report in reports for key_id in report.revoked],
+        "replaced": [name for report in reports for name in report.replaced],
+        "errors": errors,
+        "notes": [note for plan in plans for note in plan.notes],
+        "seconds": round((app.clock.now() - begun).total_seconds(), 3),
+        "run_id": app.audit.run_id,
+        "incident": incident,
+        "actor": actor,
+        "strategy": str(request.strategy),
+        "accounts": [plan.account for plan in plans],
+        "planned": [item for plan in plans for item in _planned(plan)],
+        "would_replace": [entry.name for plan in plans for entry in plan.replaceable] if request.dry_run else [],
+        "steps": [item for report in reports for item in _steps(report)],
+    }
+    answer = dict(app.redactor.scrub(answer))
+    _log.info("revocation: %s", "planned only" if request.dry_run else "done" if answer["ok"] else "not complete")
+    if not answer["ok"] and not request.dry_run:
+        raise RevocationFailed(f"NOT COMPLETE: {'; '.join(answer['errors'])}. Report: {json.dumps(answer)}")
+    return answer
+
+
+def _planned(plan: EmergencyPlan) -> list[dict[str, Any]]:
+    return [{"key_id": kill.key_id, "role": kill.role, "secret_id": kill.secret} for kill in plan.kills]
+
+
+def _steps(report: EmergencyReport) -> list[dict[str, Any]]:
+    return [
+        {
+            "what": step.what,
+            "secret_id": step.secret,
+            "key_id": step.key_id,
+            "seconds": round(step.after.total_seconds(), 3),
+            "note": step.note or None,
+            "ok": step.ok,
+        }
+        for step in report.steps
+    ]

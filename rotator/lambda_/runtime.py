@@ -1,0 +1,131 @@
+"""One invocation: clients that outlive it, an audit of its own, time that runs out, errors that tell nothing secret."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from rotator.bootstrap import App, Foundation, lay
+from rotator.errors import RotatorError
+from rotator.redaction.patterns import redact_key_values, redact_patterns
+from rotator.telemetry.audit import Trigger
+
+ENOUGH_SECONDS: Final = 60.0
+"""With less time left no rotation is begun: it takes seconds, and up to a minute where a new key spreads slowly."""
+
+_log = logging.getLogger("rotator.lambda")
+_lock = threading.Lock()
+_kept: list[Foundation] = []
+
+
+@dataclass(slots=True)
+class Invocation:
+    """One call of a handler, and what the runtime says about it. Without a context time never runs out."""
+
+    context: Any = None
+    app: App | None = field(default=None, init=False)
+
+    def start(self, trigger: Trigger, actor: str) -> App:
+        """The configured program, with an audit of its own for this call.
+
+        :raises ConfigurationError: settings, region or credentials can't be used.
+        """
+        self.app = foundation().start(trigger=trigger, actor=actor, may_start=self.may_start)
+        if self.request_id:
+            _log.info("run %s is request %s", self.app.audit.run_id, self.request_id)
+        return self.app
+
+    def seconds_left(self) -> float:
+        """Seconds until the runtime stops this process."""
+        remaining = getattr(self.context, "get_remaining_time_in_millis", None)
+        return float("inf") if remaining is None else float(remaining()) / 1000
+
+    def may_start(self) -> bool:
+        """Whether there is time for one more rotation."""
+        return self.seconds_left() >= ENOUGH_SECONDS
+
+    @property
+    def request_id(self) -> str | None:
+        """The same for every attempt that Lambda makes at one asynchronous event."""
+        return getattr(self.context, "aws_request_id", None) or None
+
+    @property
+    def caller(self) -> str | None:
+        """Who calls, as far as the runtime knows: a Cognito identity. Who called by IAM, only CloudTrail tells."""
+        identity = getattr(self.context, "identity", None)
+        return getattr(identity, "cognito_identity_id", None) or None
+
+    def redact(self, text: str) -> str:
+        """Text without what this call has learnt to be secret."""
+        return redact_patterns(text) if self.app is None else self.app.redactor.redact(text)
+
+    def close(self) -> None:
+        """Forget what was learnt."""
+        app, self.app = self.app, None
+        if app is not None:
+            app.close()
+
+
+def foundation() -> Foundation:
+    """Settings, AWS session and clients: made once in a process's life.
+
+    :raises ConfigurationError: they can't be made; the next call tries again.
+    """
+    with _lock:
+        if not _kept:
+            # A Lambda's address changes, so an IBSSO session can't be bound to one.
+            made = lay(unsafe_sessions=True)
+            namespace = made.settings.metric_namespace
+            if namespace is not None:
+                from rotator.telemetry.cloudwatch import EmbeddedMetrics  # for the functions that sweep only
+
+                made.metrics = EmbeddedMetrics(namespace, made.settings.deployment, redact_key_values)
+            _kept.append(made)
+        return _kept[0]
+
+
+def forget() -> None:
+    """Make everything anew at the next call: for tests, whose environment changes."""
+    with _lock:
+        _kept.clear()
+
+
+def warm_up() -> None:
+    """Make the clients while the runtime starts, which is fast and not yet timed; never raises."""
+    with contextlib.suppress(Exception):  # said by the first call, which tries again; here it would look like a crash
+        foundation()
+
+
+def guarded(work: Callable[[Any, Invocation], dict[str, Any]], event: Any, context: Any) -> dict[str, Any]:
+    """Do one call's work, and forget its secrets.
+
+    Whatever is raised inside comes out as an error with a redacted text and without a cause or a context: the runtime
+    prints the text and the trace of it.
+
+    :raises RotatorError: of the class that was raised inside.
+    """
+    invocation = Invocation(context)
+    try:
+        return work(event, invocation)
+    except RotatorError as error:
+        failure = _redacted(error, invocation)
+        _log.error("%s: %s", type(error).__name__, failure, extra={"class": type(error).__name__})
+    except Exception as error:  # a mistake of ours
+        text = invocation.redact(f"{type(error).__name__}: {error}")[:500]
+        failure = RotatorError(f"this is a bug in rotator: {text}", advice="The next sweep goes on; report the trace.")
+        if invocation.app is not None:  # only then do logs pass the redaction
+            _log.exception("a bug in rotator")
+    finally:
+        invocation.close()
+    raise failure  # here, where nothing is being handled: no other error hangs on it
+
+
+def _redacted(error: RotatorError, invocation: Invocation) -> RotatorError:
+    failure = type(error).__new__(type(error))
+    redact = redact_patterns if error.redacted else invocation.redact
+    RotatorError.__init__(failure, redact(error.message), advice=redact(error.advice))
+    return failure

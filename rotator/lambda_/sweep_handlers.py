@@ -1,0 +1,127 @@
+"""The handlers ``sweep`` and ``worker``: the scheduled work, in place or spread over a queue by account."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from rotator.aws.clients import make_client
+from rotator.aws.sqs import AccountQueue
+from rotator.bootstrap import App
+from rotator.engine.observe import observe_fleet
+from rotator.engine.reconcile import Reconciler
+from rotator.engine.sweep_summary import ACTOR, counts, errors_of, problems
+from rotator.errors import RotatorError
+from rotator.lambda_.requests import QueueRecord, SweepRequest, account_in, queue_records, sweep_request
+from rotator.lambda_.runtime import Invocation
+from rotator.model import Outcome
+from rotator.telemetry.audit import Trigger
+from rotator.text import printable
+
+_MOST_PROBLEMS: Final = 5
+_LONGEST_PROBLEM: Final = 240
+_log = logging.getLogger("rotator.lambda")
+
+
+class SweepFailed(RotatorError):
+    """A sweep that failed in part; what could be done was done, and the next sweep goes on."""
+
+
+def sweep(event: Any, invocation: Invocation) -> dict[str, Any]:
+    """Sweep every account (or the one named), or send each to the queue. Gives counts.
+
+    A dry run is always done in place, since it is the answer that is wanted. What only a person can mend (a wrong tag)
+    is an alert, and stands among the answer's ``problems``.
+
+    :raises SweepFailed: at the end, so that the function's errors are counted and an alarm sees it.
+    :raises RotatorError: nothing was begun.
+    """
+    request = sweep_request(event)
+    app = invocation.start(Trigger.SCHEDULE, ACTOR)
+    dry_run = request.dry_run or app.settings.dry_run
+    if app.settings.queue_url is not None and not dry_run:
+        return _send(app, app.settings.queue_url, request)
+    done = Reconciler(app.services).sweep(account=request.account, dry_run=dry_run)
+    said = list(problems(done))
+    answer = {"run_id": app.audit.run_id, "dry_run": dry_run, **counts(done), "problems": _first(said)}
+    _log.log(logging.ERROR if said else logging.INFO, "sweep finished", extra={**answer, "problems": said})
+    if not done.succeeded:
+        raise SweepFailed(f"the sweep failed in part: {_short(said)}")
+    return dict(app.redactor.scrub(answer))
+
+
+def worker(event: Any, invocation: Invocation) -> dict[str, Any]:
+    """Sweep the account of each message; gives those that SQS shall deliver again.
+
+    A message fails where its account could not be swept, an action failed, or nothing was done though something is
+    overdue because of the account. What only a person can fix (a wrong tag) is an alert and not a failure here: to
+    deliver the message again would not fix it.
+
+    :raises BadEvent: this is no event of SQS.
+    """
+    records = queue_records(event)
+    app = invocation.start(Trigger.SCHEDULE, ACTOR)
+    failed: list[QueueRecord] = []
+    groups: set[str] = set()
+    swept: set[str] = set()
+    for record in records:
+        # In a FIFO queue, what comes after a failed message of the same group has to wait for it.
+        if not invocation.may_start() or (record.group and record.group in groups):
+            _log.warning("message %s is deferred", printable(record.message_id, limit=60))
+            failed.append(record)
+        elif not _swept(app, record, swept):
+            failed.append(record)
+            groups.add(record.group)
+    return {"batchItemFailures": [{"itemIdentifier": record.message_id} for record in failed]}
+
+
+def _send(app: App, url: str, request: SweepRequest) -> dict[str, Any]:
+    queue = AccountQueue(make_client(app.session, "sqs"), url)
+    fleet = observe_fleet(app.services.store)
+    accounts = fleet.chosen(request.account)
+    # What names no account is in nobody's message: it is said here or never.
+    stray = Reconciler(app.services).say_stray(fleet) if request.account is None else ()
+    failed = queue.send(accounts, request.scheduled or app.clock.now())
+    sent = len(accounts) - len(failed)
+    mend = list(errors_of(stray))
+    answer = {"run_id": app.audit.run_id, "dry_run": False, "accounts": len(accounts), "sent": sent}
+    answer |= {"alerts": sum(len(plan.alerts) for plan in stray), "problems": _first(mend)}
+    _log.log(logging.ERROR if mend else logging.INFO, "accounts sent to the queue", extra={**answer, "problems": mend})
+    if failed:
+        said = [f"account {account} was not sent to the queue: {why}" for account, why in sorted(failed.items())]
+        raise SweepFailed(f"{len(failed)} of {len(accounts)} accounts are not swept: {_short(said)}")
+    return dict(app.redactor.scrub(answer))
+
+
+def _swept(app: App, record: QueueRecord, swept: set[str]) -> bool:
+    """Sweep one message's account, unless this call did already. Says whether it went well; never raises."""
+    try:
+        account = account_in(record)
+        if account in swept:
+            return True
+        done = Reconciler(app.services).sweep(account=account, dry_run=app.settings.dry_run)
+    except RotatorError as error:
+        _log.error("message %s failed: %s", printable(record.message_id, limit=60), error)
+        return False
+    except Exception:  # a mistake of ours in one account's sweep never stops another's
+        _log.exception("a bug in rotator; message %s failed", printable(record.message_id, limit=60))
+        return False
+    said = list(problems(done))
+    level = logging.ERROR if said else logging.INFO
+    _log.log(level, "sweep finished", extra={"account": account, "problems": said, **counts(done)})
+    if any(plan.error for plan in done.plan.accounts) or any(r.outcome is Outcome.FAILED for r in done.results):
+        return False
+    if not done.succeeded and all(plan.ran_through for plan in done.plan.accounts):
+        return False  # nothing was done, and something is overdue: there may be more time at the next delivery
+    swept.add(account)
+    return True
+
+
+def _first(said: list[str]) -> list[str]:
+    return [text if len(text) <= _LONGEST_PROBLEM else f"{text[:_LONGEST_PROBLEM]}…" for text in said[:_MOST_PROBLEMS]]
+
+
+def _short(said: list[str]) -> str:
+    shown = _first(said)
+    more = len(said) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more, see the log" if more else "")

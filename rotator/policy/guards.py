@@ -1,0 +1,166 @@
+"""What a sweep may not do however right each single action looks: too many at once, or more than a day allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rotator.durations import human_duration
+from rotator.model import (
+    BEGINS_WITHIN,
+    AccountSnapshot,
+    Action,
+    ActionKind,
+    Policy,
+    Quota,
+    Reason,
+    Severity,
+    Skip,
+)
+from rotator.policy.draft import Draft, Waiting
+from rotator.policy.rules import View
+
+DAY = timedelta(hours=24)
+MAX_SKEW = timedelta(minutes=5)
+"""Beyond this, expiry and grace can't be judged. AWS refuses requests at the same distance."""
+MAX_REJECTED = 4
+"""Replacements for one secret that may be rejected in 24 hours: more would use up what others need to be rotated."""
+GUARD_SHARE = 0.25
+GUARD_COUNT = 5
+SOON = timedelta(minutes=10)
+"""A slot that is free within this is planned with: a daily sweep would else find yesterday's slots not yet free, each
+by the seconds or minutes that yesterday's sweep took to get to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """When creates and updates of the last 24 hours were made, by Infobip's clock; each slot is free a day later."""
+
+    creates: tuple[datetime, ...]
+    updates: tuple[datetime, ...] | None
+
+    def quota(self, policy: Policy) -> Quota:
+        """The same as numbers."""
+        updates = None if self.updates is None else len(self.updates)
+        return Quota(len(self.creates), policy.daily_limit, updates, policy.daily_limit, policy.reserve)
+
+    def planned(self, policy: Policy, now: datetime) -> Quota:
+        """What a sweep that begins now can count on: slots that are free soon are free when it gets to them."""
+        since = now + SOON - DAY
+        creates = sum(1 for at in self.creates if at > since)
+        updates = None if self.updates is None else sum(1 for at in self.updates if at > since)
+        return Quota(creates, policy.daily_limit, updates, policy.daily_limit, policy.reserve)
+
+
+def slots_used(snapshot: AccountSnapshot, now: datetime) -> Slots:
+    """What the keys themselves tell of the last 24 hours.
+
+    A create shows in ``validFrom``, though not one that lies ahead: such a key was created with that date. A revocation
+    by this program shows in the expiry that it sets on a disabled key.
+
+    :param now: by Infobip's clock.
+    """
+    since, until = now - DAY, now + BEGINS_WITHIN
+    creates: list[datetime] = []
+    updates: list[datetime] = []
+    for key in snapshot.keys.values():
+        if key.valid_from is not None and since < key.valid_from <= until:
+            creates.append(key.valid_from)
+        if not key.enabled and key.valid_to is not None and since < key.valid_to <= until:
+            updates.append(key.valid_to)
+    return Slots(tuple(sorted(creates)), tuple(sorted(updates)) if snapshot.history else None)
+
+
+def quota_used(snapshot: AccountSnapshot, policy: Policy, now: datetime) -> Quota:
+    """What was used of the day's limits, as numbers; see :func:`slots_used`."""
+    return slots_used(snapshot, now).quota(policy)
+
+
+def clock_skew(snapshot: AccountSnapshot) -> str | None:
+    """What is wrong with this machine's clock, if it is too far from Infobip's."""
+    if snapshot.skew is None or abs(snapshot.skew) <= MAX_SKEW:
+        return None
+    direction = "behind" if snapshot.skew > timedelta(0) else "ahead of"
+    return (
+        f"this machine's clock is {human_duration(abs(snapshot.skew))} {direction} Infobip's; expiry and grace can't "
+        "be judged by it, so nothing is done; set the clock (NTP)"
+    )
+
+
+def mass_missing(views: list[View], snapshot: AccountSnapshot) -> str | None:
+    """Many keys not found at once is a wrong account or a broken listing, not many accidents."""
+    missing = sum(1 for view in views if view.key is None and view.key_id is not None)
+    if not missing:
+        return None
+    labelled = sum(1 for view in views if view.key_id is not None)
+    none_found = not any(key_id in snapshot.keys for view in views for key_id in view.life.named | {view.key_id})
+    if not none_found and (missing <= GUARD_COUNT or missing <= GUARD_SHARE * labelled):
+        return None
+    return (
+        f"{missing} of {labelled} managed keys are not found at Infobip; that looks like another account or a broken "
+        "answer, so no key is replaced for being missing; check the management secret's base_url and account_id; if "
+        "the account is right, `rotator rotate SECRET` gives a secret a new key"
+    )
+
+
+def limit_revocations(draft: Draft, snapshot: AccountSnapshot, now: datetime, *, force: bool) -> None:
+    """Spread revocations over sweeps; block orphans that are too many to be accidents.
+
+    One sweep revokes at most a quarter of the account's active keys, or ``GUARD_COUNT`` if that is more: revocations
+    after grace first, the longest overdue first, then orphans.
+
+    :param force: lift the limit.
+    """
+    revoking = sorted((item for item in draft.ranked if item[1].costs_update), key=lambda item: item[1].due_at)
+    active = sum(1 for key in snapshot.keys.values() if key.alive(now))
+    limit = max(GUARD_COUNT, int(GUARD_SHARE * active))
+    if force or len(revoking) <= limit:
+        return
+    orphans = [item for item in revoking if item[1].reason is Reason.ORPHAN]
+    due = [item for item in revoking if item[1].reason is not Reason.ORPHAN]
+    for item in due[limit:]:
+        action = item[1]
+        detail = f"revoking key {action.key_id} waits for the next sweep: one sweep revokes {limit} keys at most"
+        draft.leave(action.secret, Reason.REVOCATION_LIMIT, detail)
+        draft.waiting[(action.arn, action.key_id)] = Waiting(Reason.REVOCATION_LIMIT, detail)
+        draft.ranked.remove(item)
+    if len(orphans) > limit:
+        detail = (
+            f"{len(orphans)} of {active} active keys look like orphans, more than a sweep may revoke ({limit}); none "
+            "is revoked; check the plan, then `rotator run --force` if it is right"
+        )
+        draft.alert(Reason.MASS_REVOCATION, detail, severity=Severity.ERROR)
+        for name in sorted({action.secret for _, action in orphans}):
+            draft.skipped.append(Skip(name, Reason.MASS_REVOCATION, "its orphans wait for `rotator run --force`"))
+    for item in orphans if len(orphans) > limit else orphans[max(0, limit - len(due)) :]:
+        draft.ranked.remove(item)
+
+
+def within_budget(draft: Draft, actions: list[Action], quota: Quota, coming: int = 0) -> list[Action]:
+    """Cut off what today's limits do not allow; what is most urgent comes first already.
+
+    :param coming: how many revocations come due before an update that is used now can be used again: an orphan, which
+        nobody uses, takes none of theirs.
+    """
+    creates, updates = quota.creates_left, quota.updates_left
+    kept: list[Action] = []
+    for action in actions:
+        if action.kind is ActionKind.ROTATE:
+            if creates <= 0:
+                _over_budget(draft, action, "creates", quota.creates_limit, quota.reserve)
+                continue
+            creates -= 1
+        elif action.costs_update:
+            if updates <= (coming if action.reason is Reason.ORPHAN else 0):
+                _over_budget(draft, action, "updates", quota.updates_limit, quota.reserve)
+                continue
+            updates -= 1
+        kept.append(action)
+    return kept
+
+
+def _over_budget(draft: Draft, action: Action, what: str, limit: int, reserve: int) -> None:
+    detail = f"{action.kind} ({action.reason}) waits: today's {limit} {what} less {reserve} in reserve are used up"
+    draft.leave(action.secret, Reason.DAILY_LIMIT, detail)
+    key_id = None if action.kind is ActionKind.ROTATE else action.key_id
+    draft.waiting[(action.arn, key_id)] = Waiting(Reason.DAILY_LIMIT, detail, scheduled=key_id is None)

@@ -1,0 +1,101 @@
+"""Does this key belong to this version, and what proves it? Pure.
+
+A staging label is a hint: whoever may write a secret may set one. Scopes are inherited, and keys are revoked, only on a
+proof. By *name*: Infobip shows the key under exactly the name that the rotator gives for this ARN, this deployment and
+this version id, and no other enabled key has that name. By *value*: the version's value was read, and Infobip knows
+exactly one key with that value, this one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+
+from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry
+from rotator.policy.labels import KeyName, key_name, parse_key_name
+
+
+class Proof(StrEnum):
+    """What is known of a key and the version whose label names it."""
+
+    BY_NAME = "by-name"
+    BY_VALUE = "by-value"
+    UNREAD = "unread"
+    """Not by name, and the value was not read yet."""
+    UNREADABLE = "unreadable"
+    """Not by name, and the value, or Infobip's answer about it, can't be read now."""
+    NONE = "none"
+    """Not by name, and the value was read and is not this key's: the label is wrong."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it proves that the key belongs to the version."""
+        return self in (Proof.BY_NAME, Proof.BY_VALUE)
+
+
+class Ownership:
+    """Answers for one account's snapshot.
+
+    :param deployment: this deployment's name.
+    """
+
+    def __init__(self, snapshot: AccountSnapshot, deployment: str) -> None:
+        self._snapshot = snapshot
+        self._deployment = deployment
+        self._names: Counter[str] | None = None
+
+    def proof(self, entry: SecretEntry, version_id: str, key_id: str, key: Key | None = None) -> Proof:
+        """What is known of a key that a version's label names.
+
+        :param key: the key as Infobip showed it last; by default as the snapshot has it.
+        """
+        key = key or self._snapshot.keys.get(key_id)
+        if key is not None and self._by_name(entry, version_id, key):
+            return Proof.BY_NAME
+        found = self.resolution(entry, version_id)
+        if found is None:
+            return Proof.UNREAD
+        if found.key_id == key_id:
+            return Proof.BY_VALUE
+        return Proof.UNREADABLE if found.unreadable else Proof.NONE
+
+    def resolution(self, entry: SecretEntry, version_id: str) -> Resolution | None:
+        """Which key a version's value was found to be, if it was read."""
+        held = self._snapshot.held.get((entry.arn, version_id))
+        if held is not None:
+            return held
+        found = self._snapshot.resolutions.get(entry.arn)
+        return found if found is not None and is_current(entry, version_id) else None
+
+    def is_foreign(self, entry: SecretEntry, key: Key) -> bool:
+        """Whether a key's name says that another deployment, or another secret's rotation, made it."""
+        name = parse_key_name(key.name)
+        if name is None or name.secret_id is None:
+            return False
+        return name.deployment != self._deployment or not name.is_for(entry.name, entry.arn)
+
+    def own_name(self, key: Key) -> KeyName | None:
+        """The key's name, if this deployment gave it."""
+        name = parse_key_name(key.name)
+        return name if name is not None and name.deployment == self._deployment else None
+
+    def _by_name(self, entry: SecretEntry, version_id: str, key: Key) -> bool:
+        if not key.name.endswith(version_id) or not version_id:
+            return False
+        try:
+            expected = key_name(entry.name, entry.arn, self._deployment, version_id)
+        except ValueError:
+            return False
+        return key.name == expected and not self._has_namesake(key)
+
+    def _has_namesake(self, key: Key) -> bool:
+        if self._names is None:
+            self._names = Counter(each.name for each in self._snapshot.keys.values() if each.enabled)
+        listed = self._snapshot.keys.get(key.id)
+        itself = listed is not None and listed.enabled and listed.name == key.name
+        return self._names[key.name] > itself
+
+
+def is_current(entry: SecretEntry, version_id: str) -> bool:
+    """Whether a version carries ``AWSCURRENT``."""
+    return "AWSCURRENT" in entry.versions.get(version_id, ())

@@ -1,0 +1,137 @@
+"""From a snapshot and a moment to a plan. Pure: no I/O, no clock, no logging."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from operator import attrgetter
+
+from rotator.durations import human_duration
+from rotator.model import (
+    AccountPlan,
+    AccountSnapshot,
+    Action,
+    Alert,
+    Policy,
+    Reason,
+    SecretEntry,
+    Severity,
+)
+from rotator.policy.draft import Draft
+from rotator.policy.failed_attempts import Leftovers
+from rotator.policy.guards import clock_skew, limit_revocations, mass_missing, slots_used, within_budget
+from rotator.policy.holdings import Holdings
+from rotator.policy.orphans import plan_orphans, report_unknown
+from rotator.policy.overdue import report_overdue
+from rotator.policy.ownership import Ownership
+from rotator.policy.rules import LEAVE_ALONE, View, first
+from rotator.policy.scheduling import Candidate, quota_window, schedule
+from rotator.policy.secret_planner import Planning, SecretPlanner, make_view
+
+__all__ = ["make_view", "plan_account"]
+
+OLD_CREDENTIALS = timedelta(days=90)
+_HISTORY_CUT = (
+    "the account has more disabled keys than Infobip shows, so today's used creates and updates may be miscounted; "
+    "where they are, Infobip refuses with 429 and the next sweep goes on"
+)
+
+
+def plan_account(
+    snapshot: AccountSnapshot, policy: Policy, now: datetime, *, force: bool = False, secret: str | None = None
+) -> AccountPlan:
+    """What a sweep of one account would do at ``now``.
+
+    :param force: lift the guard against mass revocation.
+    :param secret: plan for this one only (name or ARN); the guards still see the whole account.
+    """
+    slots = slots_used(snapshot, now)
+    quota, planned = slots.quota(policy), slots.planned(policy, now)
+    skew = clock_skew(snapshot)
+    if skew is not None:
+        alert = Alert(Reason.CLOCK_SKEW, skew, severity=Severity.ERROR)
+        return AccountPlan(snapshot.account, quota, alerts=(alert,), error=skew, keys=len(snapshot.keys))
+    draft = Draft()
+    candidates: list[Candidate] = []
+    views: list[View] = []
+    holdings = Holdings.of(snapshot, _views(snapshot, views))
+    ownership = Ownership(snapshot, policy.deployment)
+    leftovers = Leftovers.of(snapshot, holdings, ownership, now, views)
+    missing = mass_missing(views, snapshot)
+    if missing is not None:
+        draft.alert(Reason.MASS_MISSING, missing, severity=Severity.ERROR)
+    if not snapshot.complete:
+        draft.alert(Reason.LISTING_INCOMPLETE, "Infobip's pages of keys did not add up; missing keys are not acted on")
+    trusted = missing is None and snapshot.complete
+    if not snapshot.history_complete:
+        draft.alert(Reason.LISTING_INCOMPLETE, _HISTORY_CUT)
+    common = Planning(draft, snapshot, policy, holdings, now, leftovers, ownership, trusted, candidates)
+    for view in views:
+        SecretPlanner(common, view).plan()
+    schedule(draft, snapshot, candidates, planned, policy, now, alone=secret is not None)
+    candidates.clear()  # each knows who plans it, who knows them all: the circle would outlive the plan
+    draft.skipped.sort(key=lambda skip: skip.secret)
+    plan_orphans(draft, snapshot, holdings, ownership, now, lambda owner: _proves_nothing(snapshot, owner, now))
+    report_unknown(draft, holdings, now)
+    _report_old_credentials(draft, snapshot.management, now)
+    limit_revocations(draft, snapshot, now, force=force)
+    actions = draft.actions()
+    names = frozenset[str]()
+    if secret is not None:
+        names = frozenset({view.entry.name for view in views if secret in (view.entry.name, view.entry.arn)})
+        actions = [action for action in actions if action.secret in names]
+        draft.skipped = [skip for skip in draft.skipped if skip.secret in names]
+        draft.alerts = [alert for alert in draft.alerts if alert.secret is None or alert.secret in names]
+    actions = within_budget(draft, actions, planned, _coming(snapshot, views, actions, now + quota_window(policy), now))
+    report_overdue(draft, snapshot, views, actions, now)
+    if secret is not None:
+        draft.alerts = [alert for alert in draft.alerts if alert.secret is None or alert.secret in names]
+    ends = [view.key.valid_to for view in views if view.key is not None and view.key.enabled and view.key.valid_to]
+    return AccountPlan(
+        account=snapshot.account,
+        quota=quota,
+        actions=tuple(actions),
+        skipped=tuple(draft.skipped),
+        alerts=tuple(draft.alerts),
+        keys=len(snapshot.keys),
+        earliest_end=min(ends, default=None),
+        questions=draft.questions(actions, history=snapshot.history),
+        infobip_account=_infobip_account(snapshot),
+    )
+
+
+def _views(snapshot: AccountSnapshot, seen: list[View]) -> Iterator[View]:
+    """Every secret, by name; kept in ``seen`` too, so that each is used while it is at hand."""
+    for entry in sorted(snapshot.secrets, key=attrgetter("name")):
+        view = make_view(snapshot, entry)
+        seen.append(view)
+        yield view
+
+
+def _proves_nothing(snapshot: AccountSnapshot, owner: SecretEntry, now: datetime) -> bool:
+    left = first(LEAVE_ALONE, make_view(snapshot, owner), now)
+    return left is not None and left.reason not in (Reason.UNADOPTED, Reason.EMPTY)
+
+
+def _coming(snapshot: AccountSnapshot, views: list[View], actions: list[Action], until: datetime, now: datetime) -> int:
+    """How many keys in grace are to be revoked until then, and not yet; nobody asks where there is no orphan."""
+    if not any(action.reason is Reason.ORPHAN for action in actions):
+        return 0
+    return sum(
+        now < item.revoke_at <= until and (key := snapshot.keys.get(item.key_id)) is not None and key.enabled
+        for view in views
+        for item in view.life.retiring
+    )
+
+
+def _infobip_account(snapshot: AccountSnapshot) -> str | None:
+    """The id of the account at Infobip, which its keys carry; ``None`` where they differ, or carry none."""
+    ids = {key.account_id for key in snapshot.keys.values() if key.enabled and key.account_id is not None}
+    return ids.pop() if len(ids) == 1 else None
+
+
+def _report_old_credentials(draft: Draft, management: SecretEntry, now: datetime) -> None:
+    if management.last_changed is not None and now - management.last_changed > OLD_CREDENTIALS:
+        age = human_duration(now - management.last_changed)
+        detail = f"the management password has not changed for {age}; change it at Infobip and in this secret"
+        draft.alert(Reason.OLD_CREDENTIALS, detail, management.name)

@@ -1,0 +1,147 @@
+"""Which key in grace a rollback goes back to. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from rotator.errors import Refused
+from rotator.model import Key, SecretEntry
+from rotator.policy.emergency_ids import made_in_emergency
+from rotator.policy.labels import PREVIOUS
+from rotator.policy.lifecycle import Lifecycle, Retiring
+from rotator.policy.moments import FIRST, LAST
+from rotator.text import printable
+
+LEAST_LEFT = timedelta(hours=1)
+"""A key that ends within this is no way back: consumers would be without one before anybody has slept."""
+
+
+def previous_key(
+    entry: SecretEntry,
+    life: Lifecycle,
+    dates: Mapping[str, datetime],
+    wanted: str | None = None,
+) -> Retiring:
+    """The superseded version to go back to: the one asked for, else the one that was current last.
+
+    :param dates: when versions were made; needed where an emergency made one (see :func:`emergency_versions`).
+    :param wanted: the key id that the operator named.
+    :raises Refused: there is none; the message says what there is, the advice what to do.
+    """
+    name = printable(entry.name)
+    if wanted is not None:
+        named = next((item for item in life.retiring if item.key_id == wanted), None)
+        if named is None:
+            raise _not_in_grace(name, life, wanted)
+        return _checked(entry, life, named, dates)
+    if not life.retiring:
+        raise _nothing(name, life)
+    chosen = max(life.retiring, key=lambda item: (PREVIOUS in entry.versions.get(item.version_id, ()), item.revoke_at))
+    return _checked(entry, life, chosen, dates)
+
+
+def rolled_back_from(life: Lifecycle, keys: Mapping[str, Key], dates: Mapping[str, datetime]) -> tuple[str, str] | None:
+    """The newest version (and its key) that is newer than the current one: where there is one, somebody went back.
+
+    A command that is given again, for its answer was lost, is known by it: it must neither undo itself nor go back one
+    key further, to one that nobody asked for.
+
+    :param keys: the secret's keys as Infobip shows them now, by id; one that is gone is not in it.
+    :param dates: when versions were made, as far as that is known.
+    """
+    if life.current_version is None:
+        return None
+    left = [*life.superseded, *((item.version_id, item.key_id) for item in life.retiring)]
+    newer = [each for each in left if _newer(each, (life.current_version, life.current_key or ""), keys, dates)]
+
+    def age(each: tuple[str, str]) -> tuple[datetime, datetime]:
+        key = keys.get(each[1])
+        made = key.valid_from if key is not None else None
+        return dates.get(each[0], FIRST), made or FIRST
+
+    return max(newer, key=age, default=None)
+
+
+def check_usable(entry: SecretEntry, item: Retiring, key: Key | None, now: datetime) -> Key:
+    """The key, where consumers could live with it.
+
+    :raises Refused: it is gone, disabled or expired, or ends within an hour.
+    """
+    name, advice = printable(entry.name), f"Make a new key instead: `rotator rotate {printable(entry.name)}`."
+    if key is None:
+        raise Refused(f"{name} can't go back to key {item.key_id}: Infobip does not list it any more", advice=advice)
+    if not key.enabled:
+        raise Refused(f"{name} can't go back to key {key.id}: it is disabled", advice=advice)
+    if key.expired(now):
+        raise Refused(f"{name} can't go back to key {key.id}: it ended {key.valid_to:%d %b %H:%M} UTC", advice=advice)
+    if key.valid_to is not None and key.valid_to - now < LEAST_LEFT:
+        ends = f"it ends {key.valid_to:%d %b %H:%M} UTC, within an hour"
+        raise Refused(f"{name} can't go back to key {key.id}: {ends}", advice=advice)
+    return key
+
+
+def emergency_versions(entry: SecretEntry) -> tuple[str, ...]:
+    """The labelled versions that an emergency made: what is older was meant to die, and may have leaked."""
+    return tuple(sorted(version for version in entry.versions if made_in_emergency(entry.arn, version)))
+
+
+def _newer(
+    one: tuple[str, str], other: tuple[str, str], keys: Mapping[str, Key], dates: Mapping[str, datetime]
+) -> bool:
+    """Whether a version was made after another one; by its key's beginning where its own date does not tell."""
+    stored, before = dates.get(one[0]), dates.get(other[0])
+    # Emulators date versions by the moment of asking: only a real distance tells.
+    if stored is not None and before is not None and abs(stored - before) > timedelta(seconds=1):
+        return stored > before
+    key, current = keys.get(one[1]), keys.get(other[1])
+    if key is None or current is None or key.valid_from is None or current.valid_from is None:
+        return False
+    return key.valid_from > current.valid_from
+
+
+def _checked(entry: SecretEntry, life: Lifecycle, item: Retiring, dates: Mapping[str, datetime]) -> Retiring:
+    """The version, if its label says that it holds the key, and no emergency has replaced it."""
+    if life.holders.get(item.key_id) != item.version_id:
+        raise Refused(
+            f"{printable(entry.name)} can't go back to key {item.key_id}: no label says which version holds it",
+            advice=f"Make a new key instead: `rotator rotate {printable(entry.name)}`.",
+        )
+    made = dates.get(item.version_id)
+    for version in emergency_versions(entry):
+        # A version whose date is not known counts as older: better no way back than one to a leaked key.
+        if version != item.version_id and (made is None or made <= dates.get(version, LAST)):
+            raise Refused(
+                f"{printable(entry.name)} can't go back to key {item.key_id}: an emergency revocation replaced it, so "
+                "it may be in the wrong hands",
+                advice=f"Make a new key instead: `rotator rotate {printable(entry.name)}`.",
+            )
+    return item
+
+
+def _not_in_grace(name: str, life: Lifecycle, wanted: str) -> Refused:
+    if wanted == life.current_key:
+        return Refused(f"key {wanted} is the current key of {name} already", advice="Nothing was changed.")
+    if any(key_id == wanted for _, key_id in life.superseded):
+        return _unretired(f"key {wanted}", name)
+    there = ", ".join(item.key_id for item in life.retiring) or "none"
+    return Refused(
+        f"key {printable(wanted, 40)} is not in grace in {name}; in grace: {there}",
+        advice=f"What there is: `rotator status --secret {name}`.",
+    )
+
+
+def _nothing(name: str, life: Lifecycle) -> Refused:
+    if life.superseded:
+        return _unretired("the previous key", name)
+    return Refused(
+        f"{name} has nothing to go back to: no key of it is in grace",
+        advice=f"Make a new key instead: `rotator rotate {name}`; a revoked key never comes back.",
+    )
+
+
+def _unretired(key: str, name: str) -> Refused:
+    return Refused(
+        f"{key} of {name} has no retire label yet, so nobody says that it is in grace",
+        advice=f"A sweep gives it one: `rotator run --secret {name}`; then repeat the command.",
+    )

@@ -1,0 +1,318 @@
+"""The policy, as ordered lists of tiny predicates. Read top-down, it is the specification.
+
+Each takes a :class:`View` of one secret and the time, and returns a :class:`Decision` or ``None``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rotator.durations import human_duration
+from rotator.model import Key, Reason, SecretEntry, Severity, Spec
+from rotator.policy.lifecycle import AWS_LABELS, MAX_LABELS, Lifecycle, labels_after_rotation
+from rotator.policy.moments import plus
+from rotator.policy.spec import TagProblem
+from rotator.policy.windows import is_open, next_open
+
+URGENT = timedelta(hours=24)
+"""A key with less than this left (or less than a tenth of its life, for short-lived keys) can't wait for a window."""
+WARN_HELD = timedelta(days=7)
+"""A key with less than this left is worth a warning though the operator said stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One managed secret, seen together with its key.
+
+    :param spec: ``None`` when the tags have problems.
+    :param key_id: the key behind ``AWSCURRENT``, by label or by look-up.
+    :param unreadable: what the current value is can't be found out now.
+    :param mislabelled: the key that the value was found to be, where the label names another one without proof.
+    :param key: that key as Infobip lists it; ``None`` if it is not listed.
+    """
+
+    entry: SecretEntry
+    spec: Spec | None
+    problems: tuple[TagProblem, ...]
+    life: Lifecycle
+    key_id: str | None
+    key: Key | None
+    unresolved: str = ""
+    mislabelled: str | None = None
+    unreadable: bool = False
+
+    @property
+    def unproven(self) -> bool:
+        """Whether the value was read and is no key of the account, though the label names one that Infobip has."""
+        labelled = self.life.current_key is not None and self.key is not None
+        return labelled and self.mislabelled is None and bool(self.unresolved) and not self.unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Why. ``due_at``/``deadline`` where it is about time; ``severity`` where it is worth an alert."""
+
+    reason: Reason
+    detail: str
+    due_at: datetime | None = None
+    deadline: datetime | None = None
+    severity: Severity | None = None
+
+
+Predicate = Callable[[View, datetime], Decision | None]
+
+
+def first(predicates: tuple[Predicate, ...], view: View, now: datetime) -> Decision | None:
+    """The first predicate's decision that has one."""
+    for predicate in predicates:
+        decision = predicate(view, now)
+        if decision is not None:
+            return decision
+    return None
+
+
+# ---- left alone -----------------------------------------------------------------------------------------------------
+
+
+def pending_deletion(view: View, now: datetime) -> Decision | None:
+    """Scheduled for deletion: nothing can be read or written."""
+    if view.entry.deleted_at is None:
+        return None
+    return Decision(Reason.DELETED, "the secret is scheduled for deletion; restore it or let it go")
+
+
+def owned_by_service(view: View, now: datetime) -> Decision | None:
+    """Another AWS service manages it."""
+    if not view.entry.owning_service:
+        return None
+    return Decision(Reason.OWNED, f"the secret is managed by {view.entry.owning_service}")
+
+
+def replica(view: View, now: datetime) -> Decision | None:
+    """A replica follows its primary; only the primary can be written."""
+    primary = view.entry.primary_region
+    if not primary or primary == view.entry.region:
+        return None
+    return Decision(Reason.REPLICA, f"a replica; its primary in {primary} is what gets rotated")
+
+
+def misconfigured(view: View, now: datetime) -> Decision | None:
+    """Tags that can't be read or can't work."""
+    if view.spec is not None:
+        return None
+    detail = "; ".join(f"{problem.tag} {problem.detail}; {problem.mend}" for problem in view.problems)
+    return Decision(Reason.MISCONFIGURED, detail, severity=Severity.ERROR)
+
+
+def held(view: View, now: datetime) -> Decision | None:
+    """The operator said stop. Where the key is about to end, that is said too: nobody else will remember."""
+    if view.spec is None or view.spec.hold is None:
+        return None
+    due, end = renew_at(view), view.key.valid_to if view.key is not None else None
+    if due is None or due > now or end is None or end - now > WARN_HELD:
+        return Decision(Reason.HOLD, f'"{view.spec.hold}"')
+    when = f"ended {human_duration(now - end)} ago" if end <= now else f"ends in {human_duration(end - now)}"
+    detail = f'"{view.spec.hold}"; its key {when}, and is rotated only when the tag is removed'
+    return Decision(Reason.HOLD, detail, severity=Severity.WARNING)
+
+
+def inconsistent(view: View, now: datetime) -> Decision | None:
+    """Labels that contradict each other: better nothing than a guess."""
+    if view.life.problem is None:
+        return None
+    detail = f"{view.life.problem}; look at it with `aws secretsmanager describe-secret` and take the wrong label off"
+    return Decision(Reason.INCONSISTENT, detail, severity=Severity.ERROR)
+
+
+def foreign_rotation(view: View, now: datetime) -> Decision | None:
+    """Another rotation function has a version pending."""
+    if not view.life.foreign_pending:
+        return None
+    due = renew_at(view)
+    late = due is not None and due <= now
+    detail = "another rotation has an AWSPENDING version; it goes on when that is finished or its label is removed"
+    return Decision(Reason.FOREIGN_ROTATION, detail, severity=Severity.ERROR if late else None)
+
+
+def unadopted(view: View, now: datetime) -> Decision | None:
+    """A value whose key nobody could name."""
+    if view.life.current_version is None or view.key_id is not None:
+        return None
+    return Decision(Reason.UNADOPTED, view.unresolved or "its key was not looked up", severity=Severity.ERROR)
+
+
+def unproven_label(view: View, now: datetime) -> Decision | None:
+    """A label that names a key which the value is not: whoever may write labels can set one."""
+    if not view.unproven:
+        return None
+    detail = (
+        f"the label names key {view.key_id}, and nothing proves that the value is that key: {view.unresolved}; "
+        "store the right key, or take the label off with `aws secretsmanager update-secret-version-stage`"
+    )
+    return Decision(Reason.UNPROVEN_LABEL, detail, severity=Severity.ERROR)
+
+
+def empty(view: View, now: datetime) -> Decision | None:
+    """No value, and nothing says what its first key may do."""
+    if view.life.current_version is not None or view.life.pending_version is not None:
+        return None
+    if view.spec is None or view.spec.scopes:
+        return None
+    detail = "the secret has no value; tag it rotator:scopes to say what its first key may do, or store a key in it"
+    return Decision(Reason.EMPTY, detail, severity=Severity.ERROR)
+
+
+LEAVE_ALONE: tuple[Predicate, ...] = (
+    pending_deletion,
+    owned_by_service,
+    replica,
+    misconfigured,
+    held,
+    inconsistent,
+    foreign_rotation,
+    unadopted,
+    unproven_label,
+    empty,
+)
+
+# ---- rotate ---------------------------------------------------------------------------------------------------------
+
+
+def expires_by(view: View) -> datetime | None:
+    """When the current key's end makes a rotation due."""
+    if view.spec is None or view.key is None or view.key.valid_to is None:
+        return None
+    before = view.spec.rotate_before
+    if isinstance(before, timedelta):
+        return plus(view.key.valid_to, -before)
+    begin = view.key.valid_from or plus(view.key.valid_to, -view.spec.validity)
+    return plus(view.key.valid_to, -(view.key.valid_to - begin) * before)
+
+
+def too_old_by(view: View) -> datetime | None:
+    """When the current key's age makes a rotation due."""
+    if view.spec is None or view.spec.max_age is None or view.key is None or view.key.valid_from is None:
+        return None
+    return plus(view.key.valid_from, view.spec.max_age)
+
+
+def renew_at(view: View) -> datetime | None:
+    """When the next rotation is due, or ``None`` if never."""
+    return min((at for at in (expires_by(view), too_old_by(view)) if at is not None), default=None)
+
+
+def first_key(view: View, now: datetime) -> Decision | None:
+    """No value yet."""
+    if view.life.current_version is not None:
+        return None
+    return Decision(Reason.FIRST_KEY, "the secret has no value yet", due_at=now)
+
+
+def key_missing(view: View, now: datetime) -> Decision | None:
+    """Infobip does not list the key that the label behind ``AWSCURRENT`` names.
+
+    A key that was just found by its value and is not listed was made after the listing: it is there.
+    """
+    if view.key is not None or view.life.current_key is None:
+        return None
+    return Decision(Reason.KEY_MISSING, "Infobip does not list the key behind AWSCURRENT", due_at=now, deadline=now)
+
+
+def key_disabled(view: View, now: datetime) -> Decision | None:
+    """Somebody disabled the key behind ``AWSCURRENT``."""
+    if view.key is None or view.key.enabled:
+        return None
+    return Decision(Reason.KEY_DISABLED, "the key behind AWSCURRENT is disabled", due_at=now, deadline=now)
+
+
+def expired(view: View, now: datetime) -> Decision | None:
+    """Too late, but better late."""
+    if view.key is None or view.key.valid_to is None or view.key.valid_to > now:
+        return None
+    ago = human_duration(now - view.key.valid_to)
+    return Decision(Reason.EXPIRED, f"ended {ago} ago", due_at=expires_by(view), deadline=view.key.valid_to)
+
+
+def expiring(view: View, now: datetime) -> Decision | None:
+    """The fraction or length of ``rotator:rotate-before`` is left."""
+    due = expires_by(view)
+    if due is None or due > now or view.key is None or view.key.valid_to is None:
+        return None
+    left = human_duration(view.key.valid_to - now)
+    return Decision(Reason.EXPIRING, f"{left} left", due_at=due, deadline=view.key.valid_to)
+
+
+def too_old(view: View, now: datetime) -> Decision | None:
+    """Older than ``rotator:max-age``."""
+    due = too_old_by(view)
+    if due is None or due > now or view.key is None or view.key.valid_from is None:
+        return None
+    age = human_duration(now - view.key.valid_from)
+    return Decision(Reason.MAX_AGE, f"{age} old", due_at=due, deadline=view.key.valid_to)
+
+
+ROTATE_WHEN: tuple[Predicate, ...] = (first_key, key_missing, key_disabled, expired, expiring, too_old)
+
+BROKEN = frozenset({Reason.FIRST_KEY, Reason.KEY_MISSING, Reason.KEY_DISABLED, Reason.EXPIRED})
+"""Reasons with which a consumer has no working key: these wait for nothing."""
+
+# ---- what keeps a due rotation waiting ------------------------------------------------------------------------------
+
+
+def scopes_unknown(view: View, now: datetime) -> Decision | None:
+    """Infobip would hand out every scope of the user."""
+    assert view.spec is not None
+    if view.key is not None and view.key.platform:
+        if not view.spec.scopes:
+            return None
+        detail = "the key is linked to CPaaS X applications, which excludes scopes; remove the tag rotator:scopes"
+        return Decision(Reason.MISCONFIGURED, detail, severity=Severity.ERROR)
+    if view.spec.scopes or (view.key is not None and view.key.scopes):
+        return None
+    what = "is not at Infobip" if view.key is None else "shows no scopes"
+    detail = f"the old key {what}, and a key made without scopes would get every scope; tag rotator:scopes"
+    return Decision(Reason.NO_SCOPES, detail, severity=Severity.ERROR)
+
+
+def labels_full(view: View, now: datetime) -> Decision | None:
+    """AWS allows 20 labels a secret.
+
+    The last two are for a rescue. By hand, or where the current key does not work: then nothing in grace is revoked
+    either, and a rotation that waited for that would wait for ever.
+    """
+    count = labels_after_rotation(view.life, view.entry)
+    most = MAX_LABELS if view.key is not None and view.key.alive(now) else AWS_LABELS
+    if count <= most:
+        return None
+    detail = f"it would carry {count} staging labels of {most} at most; it waits until keys in grace are revoked"
+    return Decision(Reason.LABEL_LIMIT, detail, severity=Severity.ERROR)
+
+
+ROTATE_BLOCKED: tuple[Predicate, ...] = (scopes_unknown, labels_full)
+
+
+def skipped(view: View, now: datetime) -> Reason | None:
+    """Why sweeps don't rotate a secret, whether it is due or not; ``None`` if they do."""
+    decision = first((*LEAVE_ALONE, *ROTATE_BLOCKED), view, now)
+    return None if decision is None else decision.reason
+
+
+def window_closed(view: View, decision: Decision, now: datetime) -> Decision | None:
+    """Outside of the window, unless waiting for it would cut it too fine."""
+    window = view.spec.window if view.spec else None
+    if window is None or decision.reason in BROKEN or is_open(window, now):
+        return None
+    opens = next_open(window, now)
+    if decision.deadline is not None and opens > latest_start(view, decision.deadline):
+        return None
+    return Decision(Reason.WINDOW, f"{decision.reason}; waits for its window, which opens {opens:%a %d %b %H:%M} UTC")
+
+
+def latest_start(view: View, deadline: datetime) -> datetime:
+    """The last moment at which a rotation should begin, whatever the window says."""
+    key = view.key
+    if key is not None and key.valid_from is not None and key.valid_to is not None:
+        return plus(deadline, -min(URGENT, (key.valid_to - key.valid_from) / 10))
+    return plus(deadline, -URGENT)

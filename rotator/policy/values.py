@@ -1,0 +1,342 @@
+"""Secret values: where the key stands in them, and how its replacement is put in.
+
+A JSON value is never written anew from its parsed form: the fields that change are spliced into the text as it stands,
+so that order, spacing and the spelling of numbers in every other field stay as they were. No message holds any part of
+a value, and no error leaves a frame, or has a cause or context, that holds one in the open.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, NoReturn
+
+from rotator.errors import BadSecretValue
+from rotator.policy.labels import is_key_id
+from rotator.policy.tags import RESERVED_FIELDS
+from rotator.secret import Secret
+from rotator.text import printable, quoted
+
+MAX_BYTES: Final = 65_536
+"""The most that Secrets Manager stores, in bytes of UTF-8."""
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
+# What can stand in a header as it is (an HTTP client would quote anything else in its error), and in a URL: Infobip's
+# keys have 69 characters, and a server that is asked about a text of thousands refuses the whole request.
+_KEY: Final = re.compile(r"[\x21-\x7e]+")
+_MOST: Final = 512
+_KEY_SHAPE: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_FIELD_MEND: Final = "Put the key into that field, or name the right one with the tag rotator:value-field."
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedValue:
+    """A secret's value, read.
+
+    :param key: the API key, without white space around it.
+    :param is_json: whether it stood in a JSON object; else it was the whole text.
+    :param fields: the names of the object's fields, in their order.
+    """
+
+    key: Secret
+    is_json: bool
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Member:
+    """One field of a JSON object and where its value stands in the text; ``value`` only if it is a text."""
+
+    name: str
+    begin: int
+    end: int
+    value: Secret | None
+    is_null: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """What is wrong with a value, as a clause after the secret's name, and the mend as a sentence."""
+
+    what: str
+    mend: str
+
+
+def decode(text: Secret, field: str, secret_name: str) -> DecodedValue:
+    """Read a secret's value: the field of a JSON object, or a text that is not JSON, which is the key itself.
+
+    :raises BadSecretValue: broken JSON, JSON that is not an object, a field named twice, a field that is missing or
+        holds anything but a key, an empty value, or a key with characters that no key has.
+    """
+    found = _find(text, field)
+    if isinstance(found, _Fault):
+        raise _error(secret_name, found)
+    return found
+
+
+def encode_replacement(
+    old: Secret | None,
+    field: str,
+    *,
+    key: Secret,
+    key_id: str,
+    expires_at: datetime | None,
+    base_url: str,
+    secret_name: str = "",
+) -> Secret:
+    """Write the value that follows ``old``: the same, with another key.
+
+    A plain value stays plain. A JSON object keeps every other field as it is, and gets ``field``, ``key_id``,
+    ``expires_at`` (``2026-12-01T10:00:00Z``, whole seconds, rounded down; ``null`` for ``None``) and ``base_url``: in
+    their places where they are there, else at its end. Without ``old`` it is a new JSON object.
+
+    :param expires_at: aware.
+    :raises BadSecretValue: the key or its id is malformed, ``old`` is broken JSON or has no such field (an empty
+        or ``null`` one will do), or the result is larger than 64 KiB.
+    :raises ValueError: ``field`` is one of the other three, or ``expires_at`` is naive.
+    """
+    if field in RESERVED_FIELDS:
+        raise ValueError("the key can't stand in a field that the rotator writes itself")
+    if not is_key_id(key_id) or not key or _wrong_with(key):
+        # From outside, as the old value is, so it is that error too and concerns this secret alone.
+        fault = _Fault("can't be written: the new key or its id is malformed", "Look at the newest key at Infobip.")
+        raise _error(secret_name, fault)
+    if expires_at is not None and expires_at.tzinfo is None:
+        raise ValueError("a replacement needs an end with a zone")
+    end = None if expires_at is None else _stamp(expires_at)
+    changes: dict[str, Secret | str | None] = {field: key, "key_id": key_id, "expires_at": end, "base_url": base_url}
+    result = _replace(old, field, key, changes)
+    if isinstance(result, _Fault):
+        raise _error(secret_name, result)
+    return result
+
+
+def recorded_key_id(text: Secret) -> str | None:
+    """Return the well-formed ``key_id`` that a JSON value records, or ``None``. Never raises."""
+    key_id = _recorded(text, "key_id")
+    return key_id if key_id is not None and is_key_id(key_id) else None
+
+
+def recorded_end(text: Secret) -> datetime | None:
+    """Return the time that a JSON value records as ``expires_at``, in UTC, or ``None``. Never raises."""
+    try:
+        end = datetime.fromisoformat(_recorded(text, "expires_at") or "")
+        return end.astimezone(UTC) if end.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def recorded_elsewhere(text: Secret, base_url: str) -> bool:
+    """Whether a JSON value records another ``base_url`` than this one. Never raises."""
+    recorded = _recorded(text, "base_url")
+    return recorded is not None and recorded.rstrip("/").casefold() != base_url.rstrip("/").casefold()
+
+
+def _recorded(text: Secret, field: str) -> str | None:
+    members = _members(text)
+    if not isinstance(members, tuple):
+        return None
+    member = next((member for member in members if member.name == field), None)
+    return None if member is None or member.value is None else member.value.reveal()
+
+
+def contains(content: Secret, key: Secret) -> bool:
+    """Return whether a key's value stands anywhere in a secret's content: in any field, at any depth. Never raises.
+
+    :param content: a text, or a binary value as Latin-1.
+    """
+    wanted, raw = key.reveal(), content.reveal()
+    if not wanted:
+        return False
+    if wanted in raw or wanted.encode("utf-16-le").decode("latin-1") in raw:
+        return True
+    try:
+        return any(wanted in text for text in _texts(json.loads(raw)))  # JSON may spell any character as an escape
+    except (ValueError, RecursionError):
+        return False
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+
+
+def others_fields(text: Secret, field: str, key_id: str, expires_at: datetime | None, base_url: str) -> tuple[str, ...]:
+    """Return the names of the rotator's own fields that a JSON value holds with another content. Never raises.
+
+    Somebody else wrote them: a rotation overwrites them, which consumers may not expect.
+    """
+    if field in RESERVED_FIELDS or not isinstance(_members(text), tuple):
+        return ()
+    wrong = [name for name in ("key_id",) if _recorded(text, name) not in (None, key_id)]
+    recorded = _recorded(text, "expires_at")
+    if recorded is not None and (expires_at is None or recorded_end(text) != expires_at.replace(microsecond=0)):
+        wrong.append("expires_at")
+    if recorded_elsewhere(text, base_url):
+        wrong.append("base_url")
+    return tuple(wrong)
+
+
+def possible_keys(text: Secret) -> tuple[Secret, ...]:
+    """Return everything in a value that has the shape of an Infobip key, each once, in any kind of text. Never raises.
+
+    It is for values that :func:`decode` refuses. Only that shape: whoever asks Infobip about what is found must not
+    show it the other secrets that may stand there.
+    """
+    return tuple(Secret(found) for found in dict.fromkeys(_KEY_SHAPE.findall(text.reveal())))
+
+
+def changed_fields(one: Secret, other: Secret) -> tuple[str, ...]:
+    """Return the names of fields in which two JSON objects differ, sorted; none for other texts. Never raises."""
+    found = [_members(text) for text in (one, other)]
+    spelt = [
+        {member.name: text.reveal()[member.begin : member.end] for member in members}
+        for text, members in zip((one, other), found, strict=True)
+        if isinstance(members, tuple)
+    ]
+    if len(spelt) < len(found):
+        return ()
+    first, second = spelt
+    return tuple(sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name)))
+
+
+def _find(text: Secret, field: str) -> DecodedValue | _Fault:
+    members = _members(text)
+    if isinstance(members, _Fault):
+        return members
+    if members is None:
+        plain = Secret(text.reveal().strip())
+        if not plain:
+            return _Fault("is empty", "Store an API key in it.")
+        wrong = _wrong_with(plain)
+        if wrong:
+            return _Fault(f"is no JSON, and {wrong}", "Store an API key in it.")
+        return DecodedValue(plain, is_json=False)
+    member = next((member for member in members if member.name == field), None)
+    if member is None:
+        return _Fault(f"has no field {quoted(field)}", _FIELD_MEND)
+    if member.value is None:
+        return _Fault(f"holds something else than text in its field {quoted(field)}", _FIELD_MEND)
+    key = Secret(member.value.reveal().strip())
+    if not key:
+        return _Fault(f"has an empty field {quoted(field)}", _FIELD_MEND)
+    wrong = _wrong_with(key)
+    if wrong:
+        return _Fault(f"{wrong} in its field {quoted(field)}", _FIELD_MEND)
+    return DecodedValue(key, is_json=True, fields=tuple(member.name for member in members))
+
+
+def _replace(old: Secret | None, field: str, key: Secret, changes: dict[str, Secret | str | None]) -> Secret | _Fault:
+    if old is None:
+        written = ", ".join(f"{json.dumps(name)}: {_json(value)}" for name, value in changes.items())
+        return _bounded(f"{{{written}}}")
+    members = _members(old)
+    if isinstance(members, _Fault):
+        return members
+    if members is None:
+        return _bounded(key.reveal())
+    by_name = {member.name: member for member in members}
+    target = by_name.get(field)
+    if target is None:
+        return _Fault(f"has no field {quoted(field)}", _FIELD_MEND)
+    if target.value is None and not target.is_null:
+        return _Fault(f"holds something else than text in its field {quoted(field)}", _FIELD_MEND)
+    text = old.reveal()
+    opening = text.index("{") + 1
+    lead = _SPACE.match(text, opening)
+    space = (lead.group() if lead else "") or " "
+    added = "".join(
+        f",{space}{json.dumps(name)}: {_json(value)}" for name, value in changes.items() if name not in by_name
+    )
+    last = members[-1].end
+    text = text[:last] + added + text[last:]
+    for member in reversed(members):  # from the end, so that earlier places stay true
+        if member.name in changes:
+            text = text[: member.begin] + _json(changes[member.name]) + text[member.end :]
+    return _bounded(text)
+
+
+def _bounded(text: str) -> Secret | _Fault:
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        return _Fault("would be larger than the 64 KiB that AWS stores", "Move other fields into another secret.")
+    return Secret(text)
+
+
+def _json(value: Secret | str | None) -> str:
+    return json.dumps(value.reveal() if isinstance(value, Secret) else value)
+
+
+def _members(text: Secret) -> tuple[_Member, ...] | _Fault | None:
+    """Return a JSON object's fields in order, ``None`` for a text that is not JSON, or what is wrong with it."""
+    raw = text.reveal()
+    try:
+        _DECODER.decode(raw)
+    except (_NotJson, RecursionError):
+        return _Fault("holds NaN, Infinity, or JSON nested too deeply", "Write JSON that every reader understands.")
+    except ValueError:
+        # Half an object is no key: taking it for one would send it to Infobip, and lose the other fields.
+        if raw.lstrip().startswith(("{", "[", '"')):
+            return _Fault("is broken JSON", "Mend the JSON, or store the bare key.")
+        return None
+    members = []
+    place = _after_space(raw, 0)
+    if raw[place] != "{":
+        return _Fault("is JSON, but not an object", "Store a JSON object, or the bare key.")
+    place = _after_space(raw, place + 1)
+    while raw[place] != "}":
+        name, place = _DECODER.raw_decode(raw, place)
+        begin = _after_space(raw, _after_space(raw, place) + 1)  # over the colon
+        value, end = _DECODER.raw_decode(raw, begin)
+        members.append(_Member(name, begin, end, Secret(value) if isinstance(value, str) else None, value is None))
+        place = _after_space(raw, end)
+        if raw[place] == ",":
+            place = _after_space(raw, place + 1)
+    if len({member.name for member in members}) < len(members):
+        return _Fault("names a field twice", "Remove one of the two.")
+    return tuple(members)
+
+
+def _after_space(raw: str, place: int) -> int:
+    match = _SPACE.match(raw, place)
+    return match.end() if match else place
+
+
+def _stamp(at: datetime) -> str:
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+
+
+def _wrong_with(key: Secret) -> str:
+    """Why a text can't be an API key, as a clause; ``""`` if it can."""
+    if _KEY.fullmatch(key.reveal()) is None:
+        return "holds characters that no API key has"
+    return f"holds more than the {_MOST} characters that an API key may have" if len(key.reveal()) > _MOST else ""
+
+
+def _error(secret_name: str, fault: _Fault) -> BadSecretValue:
+    name = printable(secret_name) if secret_name else "the secret"
+    return BadSecretValue(f"The value of {name} {fault.what}.", advice=fault.mend)
+
+
+class _NotJson(Exception):
+    """NaN or Infinity, which Python's decoder takes and no other does."""
+
+
+def _refuse(_: str) -> NoReturn:
+    raise _NotJson
+
+
+def _any_number(_: str) -> int:
+    return 0
+
+
+# Numbers are only skipped: to convert one with thousands of digits fails, or takes long.
+_DECODER: Final = json.JSONDecoder(parse_int=_any_number, parse_float=_any_number, parse_constant=_refuse)

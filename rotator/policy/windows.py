@@ -1,0 +1,225 @@
+"""Weekly windows: ``Mon-Fri 09:00-17:00 Europe/Zagreb``.
+
+A window is open whenever a wall clock in its zone shows a time within it, on the day on which it began. So where clocks
+are put forward it opens with the first minute that is shown, and an hour that is shown twice counts twice.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import zoneinfo
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+from typing import Final
+
+from rotator.model import Window
+from rotator.text import Unreadable
+
+DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MEND: Final = "write days, hours and a time zone, such as Mon-Fri 09:00-17:00 Europe/Zagreb or daily 22:00-04:00 UTC"
+_HOURS: Final = re.compile(r"([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
+# No dot, no leading slash: a zone's name is looked up as a file below the zone database.
+_ZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(?:/[A-Za-z0-9_+-]{1,32}){0,2}")
+# In the database's directory, but either the machine's own setting or clocks that count leap seconds.
+_NO_ZONE: Final = re.compile(r"(?:posix|right)/.*|localtime|posixrules|Factory")
+_DAY_MINUTES: Final = 24 * 60
+# No zone has ever changed its clock twice within so short a time; each stretch is searched for one change.
+_STRETCH: Final = timedelta(hours=6)
+_SECOND: Final = timedelta(seconds=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MONTH: Final = timedelta(days=28)
+# A week is not enough: the hours may fall into a gap, or the day may have been left out (Samoa, 30 December 2011).
+_HORIZON: Final = timedelta(days=30)
+
+
+def parse_window(text: str) -> Window:
+    """Read days (``Mon``, ``Mon-Fri``, ``Fri-Mon``, several of them, or ``daily``), hours and a time zone.
+
+    An end that is not after the start is on the next day; ``24:00`` is allowed as an end.
+
+    :raises ValueError: (an :class:`~rotator.text.Unreadable`) with a sentence that says how to write it.
+    """
+    days, hours, zone = _split(text)
+    numbers: set[int] = set()
+    for token in days:
+        found = _day_range(token)
+        if found is None:
+            raise Unreadable(token, "is not a day or a range of days", "write Mon, Mon-Fri or daily")
+        numbers |= found
+    match = _HOURS.fullmatch(hours)
+    if match is None:
+        raise Unreadable(hours, "is not a span of hours", "write it with four digits each, such as 09:00-17:00")
+    start_hour, start_minute, end_hour, end_minute = (int(group) for group in match.groups())
+    start, end = start_hour * 60 + start_minute, end_hour * 60 + end_minute
+    if start_minute > 59 or end_minute > 59 or start >= _DAY_MINUTES or end > _DAY_MINUTES:
+        raise Unreadable(hours, "is not a span of hours", "use 00:00 to 23:59, and 24:00 only as an end")
+    if start == end:
+        raise Unreadable(hours, "is empty or a whole day", "write 00:00-24:00 for the whole day")
+    if _zone(zone) is None:
+        raise Unreadable(zone, "is not a time zone", _zone_hint(zone))
+    return Window(frozenset(numbers), start, end, zone)
+
+
+def is_open(window: Window, now: datetime) -> bool:
+    """Whether it is open at ``now`` (aware).
+
+    :raises ValueError: ``now`` is naive, or the window's zone is unknown on this machine.
+    """
+    return _shows(window, _utc(now).astimezone(time_zone(window.zone)).replace(tzinfo=None))
+
+
+def next_open(window: Window, now: datetime) -> datetime:
+    """Return the first moment from ``now`` (aware) on at which it is open, in UTC; ``now`` itself if it is.
+
+    :raises ValueError: ``now`` is naive, the zone is unknown on this machine, or the window never opens (none that was
+        parsed).
+    """
+    opens = _first(window, now, wanted=True)
+    if opens is None:
+        raise ValueError("a window without days or hours never opens")
+    return opens
+
+
+def next_close(window: Window, now: datetime) -> datetime | None:
+    """Return the first moment from ``now`` (aware) on at which it is shut, in UTC: ``now`` itself if it is.
+
+    ``None`` for a window that never shuts. For the end of the next opening, ask with what ``next_open`` returned.
+
+    :raises ValueError: ``now`` is naive, or the zone is unknown on this machine.
+    """
+    return _first(window, now, wanted=False)
+
+
+def openings(window: Window, begin: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Yield when it opens and shuts (UTC) from ``begin`` until before ``end`` (both aware), cut off at these two.
+
+    Kept by months, so that whoever asks every hour for the year to come gets it at once.
+
+    :raises ValueError: as :func:`next_open`.
+    """
+    begin, end = _utc(begin), _utc(end)
+    pending: tuple[datetime, datetime] | None = None
+    for month in range((begin - _EPOCH) // _MONTH, (end - _EPOCH) // _MONTH + 1):
+        for opens, closes in _openings_in(window, month):
+            if pending is not None and pending[1] == opens:
+                pending = pending[0], closes
+                continue
+            if pending is not None and pending[1] > begin and pending[0] < end:
+                yield max(pending[0], begin), min(pending[1], end)
+            pending = opens, closes
+    if pending is not None and pending[1] > begin and pending[0] < end:
+        yield max(pending[0], begin), min(pending[1], end)
+
+
+@lru_cache(maxsize=512)
+def _openings_in(window: Window, month: int) -> tuple[tuple[datetime, datetime], ...]:
+    begin = _EPOCH + month * _MONTH
+    end = begin + _MONTH
+    found: list[tuple[datetime, datetime]] = []
+    while begin < end and (opens := next_open(window, begin)) < end:
+        begin = min(next_close(window, opens) or end, end)
+        found.append((opens, begin))
+    return tuple(found)
+
+
+def _first(window: Window, now: datetime, *, wanted: bool) -> datetime | None:
+    """Look through the stretches of constant offset; within one, only start and end can change the answer."""
+    for begin, end, offset in _stretches(time_zone(window.zone), _utc(now)):
+        wall, wall_end = ((at + offset).replace(tzinfo=None) for at in (begin, end))
+        midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
+        points = [wall]
+        for day in (midnight, midnight + timedelta(days=1)):
+            points += [day + timedelta(minutes=minutes) for minutes in sorted((window.start, window.end))]
+        for point in points:
+            if wall <= point < wall_end and _shows(window, point) is wanted:
+                return begin + (point - wall)
+    return None
+
+
+def _stretches(zone: tzinfo, begin: datetime) -> Iterator[tuple[datetime, datetime, timedelta]]:
+    """Yield ``(begin, end, offset)`` in UTC, as far as is searched: at most six hours each with one offset."""
+    horizon = begin + _HORIZON
+    while begin < horizon:
+        end = begin + _STRETCH
+        offset = _offset(zone, begin)
+        if _offset(zone, end) != offset:
+            low, high = begin, end
+            while high - low > _SECOND:
+                middle = low + (high - low) // 2
+                low, high = (middle, high) if _offset(zone, middle) == offset else (low, middle)
+            # Clocks are changed on whole seconds: the one in (low, high] is exact.
+            end = high.replace(microsecond=0)
+        yield begin, end, offset
+        begin = end
+
+
+def _utc(now: datetime) -> datetime:
+    if now.tzinfo is None:
+        raise ValueError("a window needs a time with a zone")
+    return now.astimezone(UTC)
+
+
+def _offset(zone: tzinfo, at: datetime) -> timedelta:
+    return at.astimezone(zone).utcoffset() or timedelta(0)
+
+
+def _shows(window: Window, wall: datetime) -> bool:
+    """Whether a wall clock that shows ``wall`` (naive) is within the window."""
+    minute = wall.hour * 60 + wall.minute
+    today = wall.weekday() in window.days
+    if window.start <= window.end:
+        return today and window.start <= minute < window.end
+    yesterday = (wall.weekday() - 1) % len(DAYS) in window.days
+    return (today and minute >= window.start) or (yesterday and minute < window.end)
+
+
+def _split(text: str) -> tuple[list[str], str, str]:
+    """Return the days, the hours and the zone, as far as their number and order tell."""
+    tokens = text.split(" ")
+    if len(tokens) < 3 or not all(tokens):
+        raise Unreadable(text, "is not a window", _MEND)
+    if ":" not in tokens[-2]:
+        fault = "has no time zone at its end" if ":" in tokens[-1] else "has no hours before its time zone"
+        raise Unreadable(text, fault, _MEND)
+    return tokens[:-2], tokens[-2], tokens[-1]
+
+
+def _day_range(token: str) -> set[int] | None:
+    if token.lower() == "daily":
+        return set(range(len(DAYS)))
+    names = [name.lower() for name in DAYS]
+    ends = token.lower().split("-")
+    if len(ends) > 2 or any(end not in names for end in ends):
+        return None
+    first, last = names.index(ends[0]), names.index(ends[-1])
+    return {(first + step) % len(DAYS) for step in range((last - first) % len(DAYS) + 1)}
+
+
+def _zone(name: str) -> tzinfo | None:
+    if not _ZONE.fullmatch(name) or _NO_ZONE.fullmatch(name):
+        return None
+    if name == "UTC":
+        return UTC  # works on a machine without a zone database, too
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # OSError: the name of a directory, such as Europe
+        return None
+
+
+def time_zone(name: str) -> tzinfo:
+    """The zone of that name.
+
+    :raises ValueError: (an :class:`~rotator.text.Unreadable`) there is none on this machine.
+    """
+    zone = _zone(name)
+    if zone is None:
+        raise Unreadable(name, "is not a time zone", _zone_hint(name))
+    return zone
+
+
+def _zone_hint(name: str) -> str:
+    lower = {zone.lower(): zone for zone in zoneinfo.available_timezones()}
+    near = difflib.get_close_matches(name[:64].lower(), lower, n=1, cutoff=0.75)
+    return f"did you mean {lower[near[0]]}?" if near else "write a name such as Europe/Zagreb or UTC"

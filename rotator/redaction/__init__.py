@@ -1,0 +1,1 @@
+"""Keeping secret values out of whatever leaves the process."""

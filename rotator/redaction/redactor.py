@@ -1,0 +1,292 @@
+"""Takes secrets out of texts: values that were learnt, and what is shaped like a credential.
+
+What is searched for depends on where a text comes from (:class:`~rotator.redaction.fields.Content`). A learnt value may
+be any text, ``success`` or another secret's name among them: names, ids and constants are therefore never searched for it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Set
+from datetime import date, timedelta
+from enum import Enum
+from typing import Any, Final
+from urllib.parse import quote
+
+from rotator.redaction.decoding import Back, Span, views
+from rotator.redaction.fields import Content, content_of, is_constant
+from rotator.redaction.patterns import REDACTED, SENSITIVE_NAME, redact_key_values, redact_patterns
+from rotator.secret import Secret
+
+__all__ = ["REDACTED", "SHORTEST", "Redactor", "redact_patterns"]
+
+SHORTEST: Final = 4
+"""Texts shorter than this many characters are not learnt: they would damage everything."""
+
+WORD: Final = 8
+"""Shorter values of letters alone, found in secrets, are words and not credentials: Infobip's passwords are longer."""
+_DEEPEST: Final = 24
+_JSON_LARGEST: Final = 1_000_000
+
+_PLAIN_TEXT = re.compile(r"[A-Za-z0-9_.-]*")
+_PLAIN_NAME = re.compile(r".*(?:id|_at|name|user|host|url|uri|email|region|auth)", re.IGNORECASE)
+_RANDOM = re.compile(r"(?!.*://|arn:|\d{4}-\d\d-\d\d)(?=.*[0-9])(?=.*[A-Za-z])\S{16,}", re.DOTALL)
+_MIXED = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])(?=.*[^\w\s./:@=-])\S{10,}", re.DOTALL)
+
+_NAME_CHARACTER = re.compile(r"[A-Za-z0-9]")
+_LONGEST_NAME: Final = 512
+_MOST_EDGES: Final = 8
+
+
+class Redactor:
+    """Knows secrets by their hashes only, so that a dump of it gives nothing away. Thread safe.
+
+    A text is looked up at each of its positions by the hash of four characters, and only where those are known by the
+    lengths that begin so: thousands of learnt values cost a line nothing.
+
+    :param constants: words of the program and names that stay for its life; see :meth:`spare`.
+    """
+
+    def __init__(self, constants: Iterable[str] = ()) -> None:
+        self._constants = frozenset(constants)
+        self._lock = threading.Lock()
+        # By the first characters' hash the lengths, and by a whole text's hash whether it looks random.
+        self._known: tuple[dict[int, tuple[int, ...]], dict[int, bool]] = ({}, {})
+        self._names = set(self._constants)
+
+    def __repr__(self) -> str:
+        return f"<Redactor of {len(self._known[1])} texts>"
+
+    def learn(self, text: str) -> None:
+        """From now on take out ``text``, however it is escaped or encoded.
+
+        Of a JSON object also its fields that are named or look like credentials; not its ids, URLs and plain words.
+        Shorter than :data:`SHORTEST` characters is ignored.
+        """
+        self._add(text)
+        for leaf in _sensitive_leaves(text):
+            if not _is_word(leaf):
+                self._add(leaf)
+
+    def learn_value(self, text: str) -> None:
+        """As :meth:`learn`, for what was found in a secret: a placeholder such as ``prod`` that somebody stored there
+        is no credential, and taking it out would blank that word in every sentence.
+        """
+        if not _is_word(text):
+            self.learn(text)
+
+    def spare(self, names: Iterable[str]) -> None:
+        """Never take out these names and ids, where they stand as a whole, even if a learnt value says the same."""
+        self._names.update(names)
+
+    def forget(self) -> None:
+        """Drop everything learnt, at the end of a sweep. Patterns stay."""
+        with self._lock:
+            self._known = ({}, {})
+            self._names = set(self._constants)
+
+    def redact(self, text: str) -> str:
+        """Untrusted text with ``<redacted>`` for every learnt value and everything shaped like a credential."""
+        return redact_patterns(self._redact_learned(text))
+
+    def redact_own(self, text: str) -> str:
+        """The same for text that the rotator wrote itself: of the learnt values only those that look random, since the
+        others may be words of it.
+        """
+        return redact_patterns(self._redact_learned(text, only_random=True))
+
+    def hide(self, text: str, mark: str) -> str:
+        """Untrusted text with ``mark`` for every learnt value."""
+        return self._redact_learned(text, mark=mark)
+
+    def scrub(self, value: Any) -> Any:
+        """A copy that JSON can hold, redacted as the names of its fields say; what stands in no field is untrusted.
+
+        Values whose name says that they are credentials are taken out whole. ``secret`` as a name is left: in this
+        program it names a secret and never holds one.
+        """
+        return self._scrub(value, Content.UNTRUSTED, 0)
+
+    def scrub_field(self, name: str, value: Any) -> Any:
+        """The value of one field, redacted as its name says."""
+        return self._scrub(value, content_of(name), 0)
+
+    def _add(self, text: str) -> None:
+        random = bool(_RANDOM.fullmatch(text.strip()) or _MIXED.fullmatch(text.strip()))
+        with self._lock:
+            lengths, digests = self._known
+            for form in {form for form in _forms(text) if len(form) >= SHORTEST}:
+                digest, start = hash(form), hash(form[:SHORTEST])
+                digests[digest] = random or digests.get(digest, False)
+                seen = lengths.get(start, ())
+                if len(form) not in seen:
+                    lengths[start] = tuple(sorted((*seen, len(form)), reverse=True))
+
+    def _redact_learned(self, text: str, *, only_random: bool = False, mark: str = REDACTED) -> str:
+        if not self._known[1]:
+            return text
+        spans = sorted(span for view, back in views(text) for span in self._spans(view, back, only_random))
+        if not spans:
+            return text
+        parts: list[str] = []
+        done = 0  # up to here the text is in parts, or was taken out
+        begin, end = spans[0]
+        for first, last in spans[1:]:
+            if first > end:
+                parts += (text[done:begin], mark)
+                done, begin = end, first
+            end = max(end, last)
+        parts += (text[done:begin], mark, text[end:])
+        return "".join(parts)
+
+    def _spans(self, text: str, back: Back, only_random: bool) -> Iterator[Span]:
+        """Where learnt values stand in a view of a text, as places in the text itself."""
+        lengths, digests = self._known
+        starts = [at for at in range(len(text) - SHORTEST + 1) if hash(text[at : at + SHORTEST]) in lengths]
+        for at in starts:
+            for length in lengths[hash(text[at : at + SHORTEST])]:
+                end = at + length
+                random = digests.get(hash(text[at:end])) if end <= len(text) else None
+                if random is not None and (random or not only_random) and not self._is_name(text, at, end):
+                    yield back(at, end)
+                    break
+
+    def _is_name(self, text: str, begin: int, end: int) -> bool:
+        """Whether a place is, or is a part of, a known name that stands there as a whole."""
+        lefts = _edges(text, range(begin, max(-1, begin - _LONGEST_NAME), -1))
+        rights = _edges(text, range(end, min(len(text), end + _LONGEST_NAME) + 1))
+        return any(text[left:right] in self._names for left in lefts for right in rights)
+
+    def _text(self, text: str, content: Content) -> str:
+        if content is Content.NAME or is_constant(text):
+            return redact_key_values(text)
+        return self.redact_own(text) if content is Content.OWN else self.redact(text)
+
+    def _scrub(self, value: Any, content: Content, depth: int) -> Any:
+        if depth > _DEEPEST:
+            return "<too deep>"
+        match value:
+            case None | bool():
+                return value
+            case Enum():
+                return self._scrub(value.value, Content.NAME, depth + 1)
+            case str():
+                return self._text(value, content)
+            case int():
+                text = str(value)
+                own = content is not Content.UNTRUSTED or len(text) < WORD
+                return value if own or self._redact_learned(text) == text else REDACTED
+            case float():
+                return value if math.isfinite(value) else str(value)
+            case Secret():
+                return Secret.HIDDEN
+            case date():
+                return value.isoformat().replace("+00:00", "Z")
+            case timedelta():
+                return value.total_seconds()
+            case bytes() | bytearray() | memoryview():
+                return self._text(bytes(value).decode(errors="backslashreplace"), content)
+            case BaseException():
+                return self.redact(f"{type(value).__name__}: {value}")
+            case Mapping():
+                return dict(self._items(value, depth))
+            case list() | tuple():
+                return [self._scrub(item, content, depth + 1) for item in value]
+            case Set():
+                return sorted((self._scrub(item, content, depth + 1) for item in value), key=str)
+            case _:
+                return self._text(str(value), content)
+
+    def _items(self, value: Mapping[Any, Any], depth: int) -> Iterator[tuple[str, Any]]:
+        for name, item in value.items():
+            text = str(name.value if isinstance(name, Enum) else name)
+            shown = self.redact_own(text)  # a name of ours never looks random
+            if SENSITIVE_NAME.fullmatch(text) and item not in (None, "", b"") and not isinstance(item, bool):
+                yield shown, REDACTED
+            else:
+                yield shown, self._scrub(item, content_of(text), depth + 1)
+
+
+def _is_word(text: str) -> bool:
+    return len(text) < WORD and text.isalpha()
+
+
+def _inside_word(text: str, at: int) -> bool:
+    """Whether a name can't begin or end at a place, because a word goes on there."""
+    if not 0 < at < len(text):
+        return False
+    return bool(_NAME_CHARACTER.match(text[at - 1]) and _NAME_CHARACTER.match(text[at]))
+
+
+def _edges(text: str, places: range) -> list[int]:
+    """The first places where a name may begin or end."""
+    found: list[int] = []
+    for at in places:
+        if not _inside_word(text, at):
+            found.append(at)
+            if len(found) == _MOST_EDGES:
+                break
+    return found
+
+
+def _forms(text: str) -> Iterator[str]:
+    """What to look for in the views of a text: the secret itself, what it is when it is decoded as they are, with the
+    blanks of a URL's form, its UTF-8 as Latin-1, and what is no matter of escapes: base64 and hexadecimal digits.
+    """
+    for stripped in {text, text.strip()}:
+        if len(stripped) < SHORTEST:
+            continue
+        raw = stripped.encode(errors="surrogatepass")
+        yield raw.hex()
+        yield raw.hex().upper()
+        yield from _base64_forms(raw)
+        if _PLAIN_TEXT.fullmatch(stripped):  # as most keys and tokens are: no escape is in them
+            yield stripped
+            continue
+        for escaped in (json.dumps(stripped)[1:-1], quote(raw, safe="")):
+            yield from _base64_forms(escaped.encode())
+        for read in (stripped, raw.decode("latin-1")):
+            for form, _ in views(read):
+                yield form
+                yield form.replace(" ", "+")
+
+
+def _base64_forms(raw: bytes) -> Iterator[str]:
+    """Base64 of the bytes alone, and of the bytes inside something longer (``user:password``) at each alignment."""
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        whole = encode(raw).decode()
+        yield whole
+        yield whole.rstrip("=")
+        for shift in (0, 1, 2):
+            # Characters that also hold bits of what stands before or after are left out.
+            first = math.ceil(shift * 8 / 6)
+            last = (shift + len(raw)) * 8 // 6
+            core = encode(b"\0" * shift + raw).decode()[first:last]
+            if len(core) >= 8:
+                yield core
+
+
+def _sensitive_leaves(text: str) -> Iterator[str]:
+    if not text.lstrip().startswith("{") or len(text) > _JSON_LARGEST:
+        return
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    pending: list[tuple[str, Any]] = [("", document)]
+    while pending:
+        name, value = pending.pop()
+        if isinstance(value, dict):
+            pending.extend(value.items())
+        elif isinstance(value, list):
+            pending.extend((name, item) for item in value)
+        elif isinstance(value, str) and (
+            SENSITIVE_NAME.fullmatch(name)
+            or name.lower() == "secret"
+            or (not _PLAIN_NAME.fullmatch(name) and _RANDOM.fullmatch(value))
+        ):
+            yield value

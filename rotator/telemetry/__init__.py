@@ -1,0 +1,1 @@
+"""Audit lines, logs, metrics and events to consumers."""

@@ -1,0 +1,119 @@
+"""Metrics for CloudWatch in its embedded metric format: lines that Lambda's log takes up, without a call or a right.
+
+What is counted costs money for each name with its dimensions, so not everything that Prometheus sees is written here:
+
+- gauges of an account stand under ``deployment``, and under ``deployment, account``;
+- counters too, and by their labels; increments of 0 are left out;
+- ``rotator_keys`` is written by state for the states that there are;
+- the two gauges of a secret are written where its key has less than 30 days left or is not ready, for 200 at most.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from rotator.telemetry.logs import LineStream, TextSink
+from rotator.telemetry.metric_families import EXPIRATION, READY, Family, Kind
+from rotator.telemetry.metrics import Report, Sample
+from rotator.text import printable
+
+NEAR: Final = timedelta(days=30)
+MOST_SECRETS: Final = 200
+"""Secrets of one account that are written one by one: a whole fleet that is not ready must not become a bill."""
+LONGEST_DIMENSION: Final = 1024
+_EMPTY: Final = "-"
+
+
+class EmbeddedMetrics:
+    """Writes one account's report as JSON lines. Implements ``Metrics``; thread safe.
+
+    :param namespace: CloudWatch's, where the alarms look.
+    :param redact: takes out of names what must not be seen.
+    :param stream: standard output as it is at each report where not given.
+    """
+
+    def __init__(
+        self, namespace: str, deployment: str, redact: Callable[[str], str], stream: TextSink | None = None
+    ) -> None:
+        self._namespace = namespace
+        self._deployment = deployment
+        self._redact = redact
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def publish(self, report: Report) -> None:
+        """Write it."""
+        samples = [sample for sample in (*(report.state or ()), *report.sweep, *report.counts) if _worth(sample)]
+        lines = [
+            self._line(report, chosen, rolled_up)
+            for chosen, rolled_up in (*_groups(samples), *_of_secrets(samples, report.at))
+        ]
+        with self._lock:  # lines of one report stay together
+            out = LineStream(self._stream if self._stream is not None else sys.stdout)
+            for line in lines:
+                out.write_line(line)
+
+    def _line(self, report: Report, samples: Sequence[Sample], rolled_up: bool) -> str:
+        labels = dict(zip(samples[0].family.labels, samples[0].labels, strict=True))
+        names = {"deployment": self._deployment, "account": report.account, **labels}
+        sets = [["deployment"], ["deployment", "account"]] if rolled_up else []
+        if labels:
+            sets.append(list(names))
+        metrics = [{"Name": sample.family.name, "Unit": _unit(sample.family)} for sample in samples]
+        fields: dict[str, Any] = {
+            "_aws": {
+                "Timestamp": round(report.at.timestamp() * 1000),
+                "CloudWatchMetrics": [{"Namespace": self._namespace, "Dimensions": sets, "Metrics": metrics}],
+            },
+            **{name: self._dimension(text) for name, text in names.items()},
+            **{sample.family.name: sample.value for sample in samples},
+        }
+        return json.dumps(fields, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+    def _dimension(self, text: str) -> str:
+        """As CloudWatch takes it: ASCII, no control characters, not blank, at most 1024 characters."""
+        plain = printable(self._redact(text), LONGEST_DIMENSION).encode("ascii", "backslashreplace").decode()
+        return plain.strip()[:LONGEST_DIMENSION] or _EMPTY
+
+
+def _worth(sample: Sample) -> bool:
+    """Whether it says something; CloudWatch needs no zeros where nothing happened or there is nothing."""
+    return sample.value != 0 or not (sample.family.kind is Kind.COUNTER or "state" in sample.family.labels)
+
+
+def _groups(samples: list[Sample]) -> Iterator[tuple[list[Sample], bool]]:
+    """Samples that share a line, and whether their sum or maximum over everything makes sense."""
+    plain = [sample for sample in samples if not sample.family.labels]
+    if plain:
+        yield plain, True
+    for sample in samples:
+        if sample.family.labels and "secret" not in sample.family.labels:
+            yield [sample], sample.family.kind is Kind.COUNTER
+
+
+def _of_secrets(samples: list[Sample], now: datetime) -> Iterator[tuple[list[Sample], bool]]:
+    """The secrets that somebody may have to look after, the most urgent first."""
+    by_secret: dict[str, dict[str, Sample]] = defaultdict(dict)
+    for sample in samples:
+        if "secret" in sample.family.labels:
+            by_secret[sample.labels[0]][sample.family.name] = sample
+    urgent = []
+    for name, found in by_secret.items():
+        end = found[EXPIRATION.name].value if EXPIRATION.name in found else float("inf")
+        ready = READY.name not in found or found[READY.name].value > 0
+        if not ready or end < (now + NEAR).timestamp():
+            urgent.append((ready, end, name))
+    for _, _, name in sorted(urgent)[:MOST_SECRETS]:
+        yield list(by_secret[name].values()), False
+
+
+def _unit(family: Family) -> str:
+    if family.name.endswith("_timestamp_seconds") or family is READY:
+        return "None"
+    return "Seconds" if family.name.endswith("_seconds") else "Count"

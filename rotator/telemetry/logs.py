@@ -1,0 +1,176 @@
+"""Ordinary logs: the standard library's logging, through one handler that redacts, as JSON lines or for a terminal.
+
+The standard library's and not structlog's loggers, because botocore, urllib3 and APScheduler log there: what they say
+passes the same redaction. A log line has a ``log`` field, which an audit line never has.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from rotator.errors import ConfigurationError
+from rotator.redaction.redactor import Redactor
+
+LONGEST: Final = 8_192
+"""Longer texts are cut, after they were redacted: a far end's answer must not flood the logs."""
+
+_STANDARD_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# At level debug these print whole requests and answers, secret values among them. Redaction is the second line only.
+_TALKATIVE: Final = ("botocore", "boto3", "urllib3", "requests", "s3transfer", "werkzeug", "apscheduler")
+
+Renderer = Callable[[dict[str, Any]], str]
+
+
+class TextSink(Protocol):
+    """The part of a text stream that is used here."""
+
+    def write(self, text: str, /) -> object:
+        """Take a text."""
+        ...
+
+    def flush(self) -> None:
+        """Hand it on."""
+        ...
+
+
+class LineStream:
+    """A stream to which whole lines are written. A reader that went away (``rotator run 2>&1 | head``) is no error."""
+
+    def __init__(self, stream: TextSink) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person reads it."""
+        isatty = getattr(self._stream, "isatty", None)
+        try:
+            return bool(isatty and isatty())
+        except ValueError:  # closed
+            return False
+
+    def write_line(self, line: str) -> None:
+        """Write one line in one call, and flush; never raises for what became of the stream."""
+        with self._lock:
+            try:
+                self._stream.write(line + "\n")
+                self._stream.flush()
+            except BrokenPipeError:
+                self._discard()
+            except (OSError, ValueError):
+                # A full disk or a closed stream behind stderr: the work goes on; the audit file, if there is one,
+                # is what a run may not go on without.
+                return
+
+    def _discard(self) -> None:
+        """Point the stream to nowhere, or the interpreter would fail on it again at exit (status 120)."""
+        try:
+            target = self._stream.fileno()  # type: ignore[attr-defined]  # StringIO and the like have none
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+        except (OSError, AttributeError, ValueError):
+            return
+        os.dup2(nowhere, target)
+        os.close(nowhere)
+
+
+def render_json(fields: dict[str, Any]) -> str:
+    """One line of pure ASCII: control characters and Unicode line ends are escaped; no value can forge a line."""
+    line = json.dumps(fields, ensure_ascii=True, allow_nan=False, default=str, separators=(", ", ": "))
+    return line.replace("\x7f", "\\u007f")  # the one control character that is ASCII and that JSON leaves as it is
+
+
+def console_renderer(*, colors: bool) -> Renderer:
+    """For a person: structlog's renderer, loaded only here (with rich it would double a Lambda's cold start)."""
+    from structlog.dev import ConsoleRenderer
+
+    renderer = ConsoleRenderer(colors=colors, pad_event_to=24)
+
+    def render(fields: dict[str, Any]) -> str:
+        shown = {name: _visible(value) for name, value in fields.items() if value is not None}
+        return str(renderer(None, "", shown))
+
+    return render
+
+
+def wants_color(stream: LineStream) -> bool:
+    """A terminal, and nobody said otherwise (``NO_COLOR``)."""
+    return stream.is_terminal and not os.environ.get("NO_COLOR")
+
+
+def _visible(value: Any) -> Any:
+    """Text without what could move a cursor or begin a line of its own."""
+    if not isinstance(value, str):
+        return value
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+
+
+class _Formatter(logging.Formatter):
+    """A record as fields: ``timestamp``, ``level``, ``log`` (the logger), ``event`` (the message), then the extras."""
+
+    def __init__(self, redactor: Redactor, render: Renderer) -> None:
+        super().__init__()
+        self._redactor = redactor
+        self._render = render
+
+    def format(self, record: logging.LogRecord) -> str:
+        try:
+            message = record.getMessage()
+        except Exception as error:  # noqa: BLE001, RUF100 - a wrong format string must not end the work, nor print its arguments
+            message = f"(a log message that could not be formatted: {type(error).__name__})"
+        at = datetime.fromtimestamp(record.created, UTC)
+        fields: dict[str, Any] = {
+            "timestamp": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "log": record.name,
+            "event": self._text(message),
+        }
+        extras = {name: value for name, value in vars(record).items() if name not in _STANDARD_FIELDS}
+        fields |= {name: value for name, value in self._redactor.scrub(extras).items() if name not in fields}
+        if record.exc_info:
+            fields["exception"] = self._text(self.formatException(record.exc_info))
+        return self._render(fields)
+
+    def _text(self, text: str) -> str:
+        return cut(self._redactor.redact(text))
+
+
+def cut(text: str) -> str:
+    """The text, or its first :data:`LONGEST` characters and a word about the rest. Redact before."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text) - LONGEST} more characters)"
+
+
+class _Handler(logging.Handler):
+    def __init__(self, stream: LineStream) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._stream.write_line(self.format(record))
+
+
+def configure(stream: LineStream, redactor: Redactor, *, level: str = "info", console: bool = False) -> None:
+    """Send every log of the process to ``stream``. May be called again; the last call holds.
+
+    Handlers that somebody else put on the root logger (a Lambda's runtime does) are taken off: they do not redact.
+
+    :param level: a level's name, in any case.
+    :param console: for a terminal instead of JSON lines.
+    :raises ConfigurationError: where the level is not one.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ConfigurationError(f'"{level[:20]}" is not a log level', advice="Use debug, info, warning or error.")
+    handler = _Handler(stream)
+    handler.setFormatter(_Formatter(redactor, console_renderer(colors=wants_color(stream)) if console else render_json))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(number)
+    logging.captureWarnings(True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))

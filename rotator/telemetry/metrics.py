@@ -1,0 +1,241 @@
+"""What is measured of an account, as samples under the same names for Prometheus and for CloudWatch. Pure.
+
+Gauges tell how things are. Counters come as increments: what this sweep adds. A key that the same sweep is about to
+replace or to revoke is no reason to wake anybody, so before the work ``rotator_keys_expiring_7d``,
+``rotator_revocations_overdue`` and ``rotator_rotations_overdue`` leave out what is planned, and after it what was done.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from rotator.model import (
+    AccountPlan,
+    AccountSnapshot,
+    Action,
+    ActionKind,
+    Outcome,
+    Quota,
+    Reason,
+    Result,
+)
+from rotator.policy.status import SecretState, State, states
+from rotator.telemetry.metric_families import (
+    AT_RISK_KEYS,
+    CREATES_LEFT,
+    CREATES_USED,
+    DURATION,
+    EXPIRATION,
+    EXPIRING,
+    FAILURES,
+    KEYS,
+    LAST_SUCCESS,
+    OVERDUE,
+    READY,
+    REVOCATIONS,
+    ROTATIONS,
+    ROTATIONS_OVERDUE,
+    UPDATES_LEFT,
+    UPDATES_USED,
+    Family,
+)
+from rotator.text import printable
+
+SOON: Final = timedelta(days=7)
+AT_RISK: Final = timedelta(hours=24)
+LONGEST_LABEL: Final = 512
+"""Characters of a label's value: AWS's longest name of a secret."""
+MAKES_A_KEY: Final = frozenset({ActionKind.ROTATE, ActionKind.RESUME})
+NOT_OBSERVED: Final = "not-observed"
+"""The reason of a failed sweep where no alert names one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value; ``labels`` are the values of its family's labels, fit for a terminal."""
+
+    family: Family
+    value: float
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is published of one account at one moment.
+
+    :param state: every gauge of how the account stands, replacing those before; ``None`` where it was not observed.
+    :param sweep: gauges about the sweep itself; one that is not there keeps its value.
+    :param counts: increments; those of 0 only make a series known.
+    """
+
+    account: str
+    at: datetime
+    state: tuple[Sample, ...] | None = None
+    sweep: tuple[Sample, ...] = ()
+    counts: tuple[Sample, ...] = ()
+
+
+class Metrics(Protocol):
+    """Where measurements go (Prometheus, CloudWatch). Called by several threads at once."""
+
+    def publish(self, report: Report) -> None:
+        """Take what is known of one account. What it raises is logged and stops nothing."""
+        ...
+
+
+_ROTATED_FOR: Final = (
+    Reason.FIRST_KEY,
+    Reason.KEY_MISSING,
+    Reason.KEY_DISABLED,
+    Reason.EXPIRED,
+    Reason.EXPIRING,
+    Reason.MAX_AGE,
+    Reason.CAPACITY,
+    Reason.PENDING,
+)
+_REVOKED_FOR: Final = (Reason.GRACE_OVER, Reason.ORPHAN)
+# Where nothing is due yet, few days left are how a short-lived key is meant to be.
+_ON_PURPOSE: Final = frozenset({Reason.NOT_ADOPTED, Reason.REVOCATION_LIMIT})
+_NOT_DUE: Final = frozenset({State.OK, State.RETIRING})
+
+
+def state_samples(
+    snapshot: AccountSnapshot,
+    plan: AccountPlan,
+    now: datetime,
+    results: tuple[Result, ...] | None = None,
+    quota: Quota | None = None,
+) -> tuple[Sample, ...]:
+    """How an account stands, every gauge of it.
+
+    :param results: what became of the plan, which the snapshot is older than; ``None`` before the work.
+    :param quota: the plan's own where not given.
+    """
+    done = [result for result in results or () if result.outcome is Outcome.DONE]
+    handled = [result.action for result in done] if results is not None else list(plan.actions)
+    seen = [_after(state, done) for state in states(snapshot, plan.actions, now)]
+    waiting = {skip.secret for skip in plan.skipped if skip.reason is Reason.WINDOW}
+    expiring = sum(1 for each in seen if _expiring(each, handled, now) and each.secret not in waiting)
+    # What waits for consumers does so on purpose, and not for long.
+    patient = waiting | {skip.secret for skip in plan.skipped if skip.reason in _ON_PURPOSE}
+    overdue = sum(
+        _overdue(each, snapshot, handled, now) for each in seen if each.hold is None and each.secret not in patient
+    )
+    by_state = Counter(each.state for each in seen)
+    quota = quota or plan.quota
+    return (
+        *(sample for each in seen for sample in _of_secret(each, snapshot, done, now)),
+        *(Sample(KEYS, by_state[state], (str(state),)) for state in State),
+        Sample(EXPIRING, expiring),
+        Sample(OVERDUE, overdue),
+        Sample(ROTATIONS_OVERDUE, _rotations_overdue(plan, handled)),
+        Sample(AT_RISK_KEYS, at_risk(plan, done, now)),
+        Sample(CREATES_USED, quota.creates_used),
+        Sample(CREATES_LEFT, quota.creates_left),
+        *(() if quota.updates_used is None else (Sample(UPDATES_USED, quota.updates_used),)),
+        Sample(UPDATES_LEFT, quota.updates_left),
+    )
+
+
+def at_risk(plan: AccountPlan, done: Iterable[Result], now: datetime) -> int:
+    """How many keys may end before they are replaced; read from the plan alone."""
+    late = [alert for alert in plan.alerts if alert.kind is Reason.NOT_IN_TIME]
+    named = {alert.secret for alert in late if alert.secret is not None}
+    named |= {
+        action.secret
+        for action in plan.actions
+        if action.kind in MAKES_A_KEY and action.deadline is not None and action.deadline - now <= AT_RISK
+    }
+    named -= {result.action.secret for result in done if result.action.kind in MAKES_A_KEY}
+    # One alert speaks of all that find no place; those are not among the actions.
+    return len(named) + sum(alert.count for alert in late if alert.secret is None)
+
+
+def sweep_samples(ok: bool, begun: datetime, now: datetime) -> tuple[Sample, ...]:
+    """How long an account's sweep took and, where it went well, when that was."""
+    duration = Sample(DURATION, max(0.0, (now - begun).total_seconds()))
+    return (duration, Sample(LAST_SUCCESS, now.timestamp())) if ok else (duration,)
+
+
+def count_samples(plan: AccountPlan, results: tuple[Result, ...]) -> tuple[Sample, ...]:
+    """What a sweep of one account adds to the counters."""
+    found: Counter[tuple[Family, tuple[str, ...]]] = Counter()
+    if plan.error is not None:
+        reason = str(plan.alerts[0].kind) if plan.alerts else NOT_OBSERVED
+        found[FAILURES, ("sweep", reason)] += 1
+    for result in results:
+        action = result.action
+        reason = str(action.reason)
+        if result.outcome is Outcome.FAILED:
+            found[FAILURES, (str(action.kind), reason)] += 1
+        elif result.outcome is Outcome.DONE and result.new_key_id is not None:
+            found[ROTATIONS, (reason,)] += 1
+        elif result.outcome is Outcome.DONE and action.kind is ActionKind.REVOKE and action.reason in _REVOKED_FOR:
+            found[REVOCATIONS, (reason,)] += 1
+    return tuple(Sample(family, count, labels) for (family, labels), count in found.items())
+
+
+def no_counts() -> tuple[Sample, ...]:
+    """Increments of 0, so that a counter is known before it first grows: its first step is seen as one."""
+    return (
+        *(Sample(ROTATIONS, 0, (str(reason),)) for reason in _ROTATED_FOR),
+        *(Sample(REVOCATIONS, 0, (str(reason),)) for reason in _REVOKED_FOR),
+        *(Sample(FAILURES, 0, (str(ActionKind.ROTATE), str(reason))) for reason in _ROTATED_FOR),
+        *(Sample(FAILURES, 0, (str(ActionKind.REVOKE), str(reason))) for reason in _REVOKED_FOR),
+        Sample(FAILURES, 0, ("sweep", NOT_OBSERVED)),
+    )
+
+
+def _after(state: SecretState, done: list[Result]) -> SecretState:
+    """Where a secret stands now that something was done to it."""
+    for result in done:
+        action = result.action
+        if action.secret != state.secret:
+            continue
+        if result.new_key_id is not None:
+            superseded = state.key_id is not None
+            state = replace(
+                state,
+                state=State.HELD if state.hold is not None else State.RETIRING if superseded else State.OK,
+                key_id=result.new_key_id,
+                expires_at=result.new_expires_at,
+            )
+        elif action.kind is ActionKind.REVOKE:
+            left = tuple(item for item in state.retiring if item.key_id != action.key_id)
+            over = state.state is State.RETIRING and not left
+            state = replace(state, retiring=left, state=State.OK if over else state.state)
+        elif action.kind is ActionKind.LABEL and state.state is State.UNADOPTED:
+            state = replace(state, state=State.OK)
+    return state
+
+
+def _rotations_overdue(plan: AccountPlan, handled: list[Action]) -> int:
+    late = {alert.secret for alert in plan.alerts if alert.kind is Reason.OVERDUE and alert.action is ActionKind.ROTATE}
+    return len(late - {action.secret for action in handled if action.kind in MAKES_A_KEY})
+
+
+def _of_secret(
+    state: SecretState, snapshot: AccountSnapshot, done: list[Result], now: datetime
+) -> Iterator[Sample]:
+    labels = (printable(state.secret, LONGEST_LABEL),)
+    if state.expires_at is not None:
+        yield Sample(EXPIRATION, state.expires_at.timestamp(), labels)
+    key = snapshot.keys.get(state.key_id) if state.key_id is not None else None
+    new = any(result.new_key_id == state.key_id for result in done if result.new_key_id is not None)
+    yield Sample(READY, float(new or (key is not None and key.alive(now))), labels)
+
+
+def _expiring(state: SecretState, handled: list[Action], now: datetime) -> bool:
+    if state.expires_at is None or state.expires_at - now >= SOON or state.state in _NOT_DUE:
+        return False
+    return not any(action.secret == state.secret and action.kind in MAKES_A_KEY for action in handled)
+
+
+def _overdue(state: SecretState, snapshot: AccountSnapshot, handled: list[Action], now: datetime) -> int:
+    ended = {action.key_id for action in handled if action.kind is ActionKind.REVOKE and action.secret == state.secret}
+    alive = (snapshot.keys.get(item.key_id) for item in state.retiring if item.revoke_at <= now)
+    return sum(1 for key in alive if key is not None and key.alive(now) and key.id not in ended)

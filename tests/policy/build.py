@@ -1,0 +1,248 @@
+"""Short words for snapshots and for what a plan says of them, so that a table of cases can be read.
+
+Everything is relative to :data:`NOW` (a Monday, 09:00 UTC). Versions and keys have short names (``v1``, ``K1``); a
+version's name stands for a whole version id, which :func:`vid` writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from rotator.durations import parse_duration
+from rotator.model import (
+    AccountPlan,
+    AccountSnapshot,
+    Action,
+    Alert,
+    Key,
+    Platform,
+    Policy,
+    Reason,
+    Resolution,
+    SecretEntry,
+    Skip,
+)
+from rotator.policy.labels import key_label, key_name, retire_label
+from rotator.policy.planner import plan_account
+
+NOW: Final = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+SECOND: Final = timedelta(seconds=1)
+MINUTE: Final = timedelta(minutes=1)
+HOUR: Final = timedelta(hours=1)
+DAY: Final = timedelta(days=1)
+REGION: Final = "eu-central-1"
+POLICY: Final = Policy()
+SCOPES: Final = frozenset({"sms:manage"})
+PLATFORM: Final = frozenset({Platform("app")})
+ACCOUNT: Final = "main"
+_VERSION_TAIL: Final = "-0000-4000-8000-000000000000"
+
+
+def vid(name: str) -> str:
+    """A whole version id for a short name of at most 8 letters and digits."""
+    return name.rjust(8, "0") + _VERSION_TAIL
+
+
+def short(version_id: str | None) -> str:
+    """The short name again; ``-`` for none."""
+    return "-" if version_id is None else version_id.removesuffix(_VERSION_TAIL).lstrip("0")
+
+
+def at(offset: str) -> datetime:
+    """A moment as ``+3d``, ``-1h30m`` or ``+0s`` from :data:`NOW`."""
+    length = parse_duration(offset[1:])
+    return NOW + length if offset[0] == "+" else NOW - length
+
+
+def labels(text: str) -> frozenset[str]:
+    """Staging labels out of words: ``CURRENT PREVIOUS PENDING key:K1 retire:K1:+3d``, and any other as it is."""
+    return frozenset(_label(word) for word in text.split())
+
+
+def _label(word: str) -> str:
+    kind, _, rest = word.partition(":")
+    if word in ("CURRENT", "PREVIOUS", "PENDING"):
+        return f"AWS{word}"
+    if kind == "key":
+        return key_label(rest)
+    if kind == "retire":
+        key_id, _, offset = rest.partition(":")
+        return retire_label(key_id, at(offset))
+    return word
+
+
+def arn_of(name: str, region: str = REGION) -> str:
+    """The ARN of a secret."""
+    return f"arn:aws:secretsmanager:{region}:123456789012:secret:{name}-AbCdEf"
+
+
+def secret(
+    name: str,
+    versions: Mapping[str, str] | None = None,
+    *,
+    account: str = ACCOUNT,
+    owner: str | None = None,
+    primary: str | None = None,
+    deleted: datetime | None = None,
+    **tags: str,
+) -> SecretEntry:
+    """A managed secret; without ``versions`` it holds key ``K1`` in version ``v1``.
+
+    :param versions: short version names to labels as :func:`labels` reads them.
+    :param tags: tag names without ``rotator:``, underscores for dashes.
+    """
+    versions = {"v1": "CURRENT key:K1"} if versions is None else versions
+    entry = SecretEntry(
+        arn=arn_of(name),
+        name=name,
+        tags={"rotator:role": "key", "rotator:account": account},
+        versions={vid(version): labels(words) for version, words in versions.items()},
+        owning_service=owner,
+        primary_region=primary,
+        deleted_at=deleted,
+    )
+    return tagged(entry, tags)
+
+
+def tagged(entry: SecretEntry, tags: Mapping[str, str]) -> SecretEntry:
+    """The same secret with more tags, named as for :func:`secret`."""
+    named = {f"rotator:{tag.replace('_', '-')}": value for tag, value in tags.items()}
+    return replace(entry, tags={**entry.tags, **named})
+
+
+def key(
+    key_id: str = "K1",
+    *,
+    left: timedelta | None = 300 * DAY,
+    age: timedelta | None = 65 * DAY,
+    name: str = "made by hand",
+    enabled: bool = True,
+    scopes: frozenset[str] | None = SCOPES,
+    platform: frozenset[Platform] = frozenset(),
+    readable: bool = False,
+) -> Key:
+    """A key that is ``age`` old and has ``left`` to live; ``None`` is a key without such a time."""
+    return Key(
+        id=key_id,
+        name=name,
+        account_id=None,
+        enabled=enabled,
+        valid_from=None if age is None else NOW - age,
+        valid_to=None if left is None else NOW + left,
+        scopes=scopes,
+        platform=platform,
+        value_readable=readable,
+    )
+
+
+def own(secret_name: str, version: str, deployment: str = "default") -> str:
+    """The name that the rotator gives to a key that it makes for a secret's version."""
+    return key_name(secret_name, arn_of(secret_name), deployment, vid(version))
+
+
+def snap(
+    secrets: Iterable[SecretEntry] = (),
+    keys: Iterable[Key] = (),
+    *,
+    others: Iterable[SecretEntry] = (),
+    resolved: Mapping[str, Resolution | str] | None = None,
+    held: Mapping[tuple[str, str], Resolution | str] | None = None,
+    copies: Mapping[str, tuple[str, ...]] | None = None,
+    skew: timedelta | None = None,
+    complete: bool = True,
+    password_age: timedelta | None = None,
+) -> AccountSnapshot:
+    """A snapshot.
+
+    :param resolved: secret names to what reading their current value gave; a text is the key that was found.
+    :param held: the same for other versions, by secret name and short version name.
+    :param copies: by key, the secrets whose values were found to hold it, where they were searched.
+    :param password_age: since when the management secret has not changed; ``None`` is not known.
+    """
+    management = SecretEntry(
+        arn=arn_of("infobip"),
+        name="infobip",
+        tags={"rotator:role": "management", "rotator:account": ACCOUNT},
+        versions={vid("m1"): labels("CURRENT")},
+        last_changed=None if password_age is None else NOW - password_age,
+    )
+    found = {name: Resolution(it) if isinstance(it, str) else it for name, it in (resolved or {}).items()}
+    older = {at: Resolution(it) if isinstance(it, str) else it for at, it in (held or {}).items()}
+    return AccountSnapshot(
+        account=ACCOUNT,
+        management=management,
+        secrets=tuple(secrets),
+        keys={each.id: each for each in keys},
+        others=tuple(others),
+        resolutions={arn_of(name): resolution for name, resolution in found.items()},
+        held={(arn_of(name), vid(version)): resolution for (name, version), resolution in older.items()},
+        copies=copies or {},
+        skew=skew,
+        complete=complete,
+    )
+
+
+def say_action(action: Action) -> str:
+    """``kind reason secret key@version``."""
+    return f"{action.kind} {action.reason} {action.secret} {action.key_id or '-'}@{short(action.version_id)}"
+
+
+def say_skip(skip: Skip) -> str:
+    """``secret reason``."""
+    return f"{skip.secret} {skip.reason}"
+
+
+def say_alert(alert: Alert) -> str:
+    """``severity kind secret key``."""
+    return f"{alert.severity} {alert.kind} {alert.secret or '-'} {alert.key_id or '-'}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of a table: a snapshot, and everything that the plan must say of it: nothing more, nothing less.
+
+    :param actions: in order, as :func:`say_action` says them.
+    :param skipped: as :func:`say_skip` says them, in any order.
+    :param alerts: as :func:`say_alert` says them, in any order.
+    :param overdue: as ``secret key``: what is long due, in any order. By default it is not compared: most rows are
+        about something else, their keys are due since whenever it suits them, and a property tells what is overdue.
+    """
+
+    name: str
+    snapshot: AccountSnapshot
+    actions: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    alerts: tuple[str, ...] = ()
+    force: bool = False
+    secret: str | None = None
+    policy: Policy = field(default=POLICY)
+    now: datetime = NOW
+    overdue: tuple[str, ...] | None = None
+
+    def plan(self) -> AccountPlan:
+        """Plan it."""
+        return plan_account(self.snapshot, self.policy, self.now, force=self.force, secret=self.secret)
+
+    def check(self) -> AccountPlan:
+        """Plan it and compare; gives the plan for a closer look."""
+        plan = self.plan()
+        said = (
+            [say_action(action) for action in plan.actions],
+            sorted(say_skip(skip) for skip in plan.skipped),
+            sorted(say_alert(alert) for alert in plan.alerts if alert.kind is not Reason.OVERDUE),
+        )
+        wanted = (list(self.actions), sorted(self.skipped), sorted(self.alerts))
+        assert said == wanted, f"\nplanned: {said}\nwanted:  {wanted}"
+        if self.overdue is not None:
+            assert sorted(say_alert(alert) for alert in plan.alerts if alert.kind is Reason.OVERDUE) == sorted(
+                f"error overdue {late}" for late in self.overdue
+            )
+        assert all(skip.detail for skip in plan.skipped), "whatever is left alone says why"
+        assert all(alert.detail for alert in plan.alerts), "whatever is an alert says of what"
+        return plan
+
+    def __str__(self) -> str:
+        return self.name

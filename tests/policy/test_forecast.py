@@ -1,0 +1,331 @@
+"""The forecast against months that the real planner decides, sweep by sweep, and what can be supposed."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+
+from rotator.errors import ConfigurationError
+from rotator.model import Policy, Reason
+from rotator.policy.forecast import AccountForecast, forecast_account, verdict
+from rotator.policy.what_if import WhatIf, parse_what_if
+from rotator.policy.windows import is_open, parse_window
+from tests.policy.build import DAY, HOUR, MINUTE, NOW, key, own, secret, snap, tagged
+from tests.policy.test_scheduling_over_months import START, Fleet
+
+TAGS: tuple[dict[str, str], ...] = (
+    {},
+    {"rotate_before": "5d"},
+    {"rotate_before": "2d", "validity": "20d"},
+    {"max_age": "15d"},
+    {"validity": "12d"},
+    {"window": "Mon-Fri 09:00-17:00 Europe/Zagreb"},
+    {"window": "Sun 01:00-09:00 UTC", "validity": "40d", "rotate_before": "10d"},
+    {"window": "daily 22:00-03:00 UTC", "rotate_before": "2d"},
+    {"window": "Mon Thu 04:00-11:00 Europe/Zagreb", "rotate_before": "2d"},
+)
+WITHOUT_WINDOWS = 5
+# A failing fleet is printed as it is: to make it smaller takes minutes, since every step is a month of real plans.
+QUICK = settings(
+    deadline=None,
+    max_examples=15,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
+FEW = settings(QUICK, max_examples=6)
+Ages = list[tuple[int, int, int]]
+
+
+def ages(tags: int, most: int) -> st.SearchStrategy[Ages]:
+    """Secrets: the hours until their keys end, the days that their keys live, and which tags they have."""
+    one = st.tuples(st.integers(1, 400), st.integers(17, 60), st.integers(0, tags - 1))
+    return st.lists(one, min_size=1, max_size=most)
+
+
+def fleet_of(found: Ages, places: int, every: timedelta = 5 * HOUR) -> Fleet:
+    """A fleet with so many places a day. A forecast's sweeps are as far apart as those of five hours."""
+    fleet = Fleet(Policy(daily_limit=places + 2, reserve=2, sweep_every=every))
+    for number, (left, life, tags) in enumerate(found):
+        end = START + left * HOUR
+        name = f"s{number:02}"
+        fleet.add(name, end, end - life * DAY)
+        fleet.secrets[name] = tagged(fleet.secrets[name], TAGS[tags])
+    return fleet
+
+
+def forecast(fleet: Fleet, days: int, what_if: WhatIf | None = None) -> AccountForecast:
+    snapshot = snap(list(fleet.secrets.values()), list(fleet.keys.values()))
+    return forecast_account(snapshot, fleet.policy, fleet.now, days=days, what_if=what_if)
+
+
+def lived(fleet: Fleet, days: int) -> Fleet:
+    """The same fleet, so many days later."""
+    other = copy.deepcopy(fleet)
+    other.run(days)
+    return other
+
+
+def by_day(moments: list[datetime], days: int) -> list[int]:
+    counts = Counter((moment - START) // DAY for moment in moments)
+    return [counts[day] for day in range(days)]
+
+
+# ---- against the planner --------------------------------------------------------------------------------------------
+
+
+@QUICK
+@given(ages(WITHOUT_WINDOWS, 30), st.integers(1, 5))
+@example([(1, 17, 0)] * 3, 1)  # more have ended than there are places
+def test_it_is_what_sweeps_do_that_the_planner_decides(found: Ages, places: int) -> None:
+    """To the rotation and the revocation, on every day, with the same pulled forward and the same keys missed."""
+    fleet = fleet_of(found, places)
+    told, real = forecast(fleet, 30), lived(fleet, 30)
+    assert [day.rotations for day in told.days] == by_day(real.made, 30)
+    assert [day.revocations for day in told.days] == by_day(real.ended, 30)
+    assert sum(day.scheduled_early for day in told.days) == real.reasons[Reason.CAPACITY]
+    assert {risk.secret for risk in told.at_risk} == set(real.missed)
+    assert all(day.rotations <= places and day.revocations <= places for day in told.days)
+
+
+@FEW
+@given(ages(len(TAGS), 12), st.integers(1, 4))
+@example([(200 + number % 3, 30, 7) for number in range(12)], 2)  # a crowd in a narrow window: half of what days hold
+@example([(150, 30, 7)] * 4 + [(160, 30, 8)] * 4 + [(170, 30, 1)] * 4, 1)  # more than there are places, in three crowds
+def test_with_windows_it_is_that_too(found: Ages, places: int) -> None:
+    """To the rotation, on every day, with the same keys missed."""
+    fleet = fleet_of(found, places)
+    told, real = forecast(fleet, 25), lived(fleet, 25)
+    assert [day.rotations for day in told.days] == by_day(real.made, 25)
+    assert [day.revocations for day in told.days] == by_day(real.ended, 25)
+    assert sum(day.scheduled_early for day in told.days) == real.reasons[Reason.CAPACITY]
+    assert {risk.secret for risk in told.at_risk} == set(real.missed)
+    assert all(day.rotations <= places and day.revocations <= places for day in told.days)
+
+
+@pytest.mark.parametrize("window", ["daily 22:00-23:00 UTC", "Sun 01:00-05:00 UTC"])
+def test_a_crowd_with_a_narrow_window_swept_by_the_hour(window: str) -> None:
+    """Its window holds less than a day's places: those of yesterday's opening are not free again when it opens."""
+    fleet = Fleet(Policy(daily_limit=5, reserve=1))
+    for number in range(14):
+        fleet.add(f"s{number:03}", START + 18 * DAY, START - 42 * DAY, rotate_before="4d", window=window)
+    told, real = forecast(fleet, 20), lived(fleet, 20)
+    assert real.missed == {}
+    assert told.at_risk == ()
+    assert real.first_alert is None
+    assert [day.rotations for day in told.days] == by_day(real.made, 20)
+    # Six openings of a week's window are more than there are: the others go before, whatever their window says.
+    outside = [moment for moment in real.made if not is_open(parse_window(window), moment)]
+    assert (len(outside) == 0) == window.startswith("daily")
+
+
+def test_hourly_sweeps_are_close_to_a_fifth_as_many() -> None:
+    """A forecast looks every five hours where sweeps come every hour: each rotation is at most so much later."""
+    fleet = fleet_of([(10 * number, 30, number % WITHOUT_WINDOWS) for number in range(1, 25)], 3, HOUR)
+    told, real = forecast(fleet, 16), lived(fleet, 16)
+    assert abs(sum(day.rotations for day in told.days) - len(real.made)) <= 3
+    assert {risk.secret for risk in told.at_risk} == set(real.missed)
+
+
+# ---- what it says ---------------------------------------------------------------------------------------------------
+
+
+def test_a_crowd_is_scheduled_early_and_nothing_is_at_risk() -> None:
+    fleet = Fleet(Policy(daily_limit=12, reserve=2))
+    for number in range(120):
+        fleet.add(f"s{number:03}", START + 20 * DAY, START - 70 * DAY, rotate_before="5d")
+    found = forecast(fleet, 30)
+    assert sum(day.rotations for day in found.days) == 120
+    assert sum(day.scheduled_early for day in found.days) > 60
+    assert found.at_risk == ()
+    assert verdict(found) == "Every key is replaced before it expires."
+    assert found.first_full_day is not None
+    assert found.first_full_day > START + 3 * DAY  # no earlier than needed
+    # Each rotation has its revocation 72 hours later, but for the keys that have expired by then.
+    assert sum(day.revocations for day in found.days) == 110
+    assert found.per_day == 10
+
+
+def test_too_many_are_told_with_the_last_free_place_and_their_turn() -> None:
+    fleet = Fleet(Policy(daily_limit=12, reserve=2))
+    for number in range(250):
+        fleet.add(f"s{number:03}", START + 20 * DAY, START - 70 * DAY, rotate_before="5d")
+    found = forecast(fleet, 40)
+    assert {risk.reason for risk in found.at_risk} == {Reason.NOT_IN_TIME}
+    assert 45 <= len(found.at_risk) <= 60
+    for risk in found.at_risk:
+        assert risk.expires_at == START + 20 * DAY
+        assert risk.too_late_from == START  # there never was a place to spare
+        assert risk.replaced_at is not None
+        assert START + 20 * DAY < risk.replaced_at < START + 30 * DAY
+    late = f"{len(found.at_risk)} keys expire before they are replaced, the first on 22 Mar. A higher"
+    assert verdict(found).startswith(late)
+    assert max(day.waiting for day in found.days) > 40
+    assert forecast(fleet, 40, WhatIf(limit=1000)).at_risk == ()
+
+
+def test_what_is_left_alone_is_at_risk_with_its_reason_and_no_limit_helps() -> None:
+    names = ("held", "legacy", "bare", "full", "fine")
+    soon = {name: key(f"K{name}", left=10 * DAY, age=80 * DAY) for name in names}
+    soon["bare"] = key("Kbare", left=11 * DAY, age=79 * DAY, scopes=None)
+    full = {f"v{number}": f"key:KO{number} retire:KO{number}:+11d" for number in range(2, 10)}
+    entries = [
+        tagged(secret("held", {"v1": "CURRENT key:Kheld"}), {"hold": "audit"}),
+        tagged(secret("legacy", {"v1": "CURRENT key:Klegacy"}), {"grace": "soon"}),
+        secret("bare", {"v1": "CURRENT key:Kbare"}),
+        secret("full", {"v1": "CURRENT key:Kfull", **full}),
+        secret("fine", {"v1": "CURRENT key:Kfine"}),
+        secret("gone", {"v1": "CURRENT key:Kfar"}, deleted=NOW),
+        tagged(secret("later", {"v1": "CURRENT key:Klater"}), {"hold": "audit"}),
+        tagged(secret("past", {"v1": "CURRENT key:Kpast"}), {"hold": "audit"}),
+    ]
+    in_grace = [key(f"KO{number}", left=20 * DAY) for number in range(2, 10)]
+    keys = [*soon.values(), *in_grace, key("Kfar", left=DAY), key("Klater", left=31 * DAY), key("Kpast", left=-DAY)]
+    snapshot = snap(entries, keys)
+    found = forecast_account(snapshot, Policy(), NOW, days=30, what_if=WhatIf(limit=1000))
+    assert {(risk.secret, str(risk.reason)) for risk in found.at_risk} == {
+        ("held", "hold"),
+        ("legacy", "misconfigured"),
+        ("bare", "no-scopes"),
+        ("full", "label-limit"),
+    }
+    assert all(risk.too_late_from > NOW + 9 * DAY for risk in found.at_risk)
+    assert found.secrets == 1
+    assert "4 keys expire in secrets that are skipped, the first on 12 Mar: `rotator plan`" in verdict(found)
+
+
+def test_what_is_broken_and_finds_no_place_today_is_at_risk_now() -> None:
+    entries = [secret(f"s{number}", {"v1": f"CURRENT key:K{number}"}) for number in range(5)]
+    keys = [key(f"K{number}", left=-DAY) for number in range(5)]
+    found = forecast_account(snap(entries, keys), Policy(daily_limit=5, reserve=2), NOW, days=5)
+    assert [day.rotations for day in found.days] == [3, 2, 0, 0, 0]
+    assert [risk.secret for risk in found.at_risk] == ["s3", "s4"]
+    assert all(risk.expires_at == NOW - DAY for risk in found.at_risk)
+
+
+def test_what_was_used_today_and_what_others_use_counts() -> None:
+    entries = [secret(f"s{number}", {"v1": f"CURRENT key:K{number}"}) for number in range(8)]
+    keys = [key(f"K{number}", left=5 * DAY, age=85 * DAY) for number in range(8)]
+    mine = [key(f"M{number}", age=30 * MINUTE, name=own(f"m{number}", "v1"), enabled=False) for number in range(3)]
+    policy = Policy(daily_limit=6, reserve=2)
+    found = forecast_account(snap(entries, [*keys, *mine]), policy, NOW, days=6)
+    assert [day.rotations for day in found.days[:3]] == [1, 4, 3]
+    by_hand = [key(f"H{number}", left=300 * DAY, age=2 * DAY) for number in range(14)]
+    found = forecast_account(snap(entries, [*keys, *by_hand]), policy, NOW, days=6)
+    assert found.per_day == 2
+    assert [day.rotations for day in found.days] == [4, 2, 2, 0, 0, 0]
+
+
+def test_retiring_keys_and_orphans_cost_updates_and_wait_for_places() -> None:
+    retiring = {f"v{number}": f"key:K{number} retire:K{number}:+{number}h" for number in range(2, 6)}
+    dead = {"v6": "key:K6 retire:K6:+1h"}
+    entries = [secret("s", {"v1": "CURRENT key:K1", **retiring, **dead})]
+    keys = [key(f"K{number}") for number in range(1, 6)]
+    keys += [key("K6", enabled=False), key("KO", age=HOUR, name=own("s", "v9"))]
+    found = forecast_account(snap(entries, keys), Policy(daily_limit=4, reserve=2), NOW, days=4)
+    assert [day.revocations for day in found.days] == [2, 2, 1, 0]
+    assert [day.overdue for day in found.days] == [3, 1, 0, 0]
+    held = [tagged(entries[0], {"hold": "x"})]
+    found = forecast_account(snap(held, keys), Policy(), NOW, days=4)
+    assert sum(day.revocations for day in found.days) == 0
+
+
+def test_sweeps_once_in_several_days_and_no_secret_at_all() -> None:
+    fleet = fleet_of([(100, 30, 0), (300, 30, 0)], 3, 4 * DAY)
+    assert sum(day.rotations for day in forecast(fleet, 30).days) == len(lived(fleet, 30).made)
+    daily = fleet_of([(300, 30, 1)] * 9, 1, DAY)  # a slot that was used is used again by the next sweep
+    told, real = forecast(daily, 30), lived(daily, 30)
+    assert [day.rotations for day in told.days] == by_day(real.made, 30)
+    assert {risk.secret for risk in told.at_risk} == set(real.missed) == set()
+    empty = forecast_account(snap(), Policy(), NOW, days=1)
+    assert (len(empty.days), empty.days[0].free, empty.first_full_day) == (1, 32, None)
+
+
+def test_keys_that_live_for_hours_are_looked_at_more_often() -> None:
+    short = {"validity": "6h", "grace": "1h", "rotate_before": "0.33"}
+    entry = tagged(secret("s", {"v1": "CURRENT key:K1"}), short)
+    found = forecast_account(snap([entry], [key("K1", left=HOUR, age=5 * HOUR)]), Policy(), NOW, days=4)
+    assert found.at_risk == ()
+    assert sum(day.rotations for day in found.days) >= 20
+
+
+def test_a_clock_that_is_wrong_says_nothing_of_the_future() -> None:
+    found = forecast_account(snap(skew=10 * MINUTE), Policy(), NOW)
+    assert found.error is not None
+    assert found.days == ()
+
+
+def test_times_from_outside_that_are_no_times() -> None:
+    never = [NOW.max.replace(tzinfo=NOW.tzinfo), NOW.min.replace(tzinfo=NOW.tzinfo)]
+    entries = [secret(f"s{number}", {"v1": f"CURRENT key:K{number}"}) for number in range(2)]
+    keys = [
+        key(f"K{number}").__class__(f"K{number}", "n", None, True, never[1], end, frozenset({"a"}))
+        for number, end in enumerate(never)
+    ]
+    found = forecast_account(snap(entries, keys), Policy(), NOW, days=400)
+    assert len(found.days) == 400
+
+
+# ---- what can be supposed -------------------------------------------------------------------------------------------
+
+
+def test_more_secrets_are_like_the_present_ones() -> None:
+    fleet = fleet_of([(24 * number, 30, 0) for number in range(1, 11)], 50)
+    plain, more = forecast(fleet, 12), forecast(fleet, 12, WhatIf(more=30))
+    assert more.secrets == 40
+    assert [day.rotations for day in more.days[1:]] == [4 * day.rotations for day in plain.days[1:]]
+    assert forecast_account(snap(), Policy(), NOW, days=3, what_if=WhatIf(more=30)).secrets == 0
+
+
+def test_a_shorter_validity_means_more_rotations() -> None:
+    fleet = fleet_of([(24 * number, 30, 0) for number in range(1, 11)], 20)
+    plain, short = forecast(fleet, 60), forecast(fleet, 60, WhatIf(validity=12 * DAY))
+    assert sum(day.rotations for day in short.days) > 3 * sum(day.rotations for day in plain.days)
+    tight = fleet_of([(24, 30, 1)], 20)
+    with pytest.raises(ConfigurationError, match=r"can't work for s00: rotator:rotate-before is 5d.*write `"):
+        forecast(tight, 10, WhatIf(validity=4 * DAY))
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["limit=0"], "whole number from 1"),
+        (["limit=1e3"], "whole number"),
+        (["limit=-3"], "whole number"),
+        (["limit=٤٠"], "whole number"),
+        (["limit="], "whole number"),
+        (["+0"], "whole number from 1"),
+        (["+99999999999999"], "whole number"),
+        (["reserve=x"], "whole number from 0"),
+        (["validity=soon"], "is not a duration"),
+        (["validity=1s"], "too short"),
+        (["validity"], "is not a duration"),
+        (["grace=1d"], "can't be assumed"),
+        ([""], "can't be assumed"),
+        (["\x1b[2J\n"], r"\x1b[2J"),
+        (["limit=9", "LIMIT=10"], "given twice"),
+    ],
+)
+def test_what_can_not_be_supposed(texts: list[str], said: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_what_if(texts)
+    assert said in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_suppositions_are_read_and_said() -> None:
+    found = parse_what_if(["limit=100", " Reserve = 4", "validity=4w", "+200"])
+    assert found == WhatIf(100, 4, 28 * DAY, 200)
+    assert found.words() == (
+        "a daily limit of 100",
+        "a reserve of 4",
+        "replacements valid for 28d",
+        "200 more secrets",
+    )
+    assert not parse_what_if([])
+    with pytest.raises(ConfigurationError, match="leave nothing"):
+        WhatIf(limit=8).policy(Policy())

@@ -1,0 +1,140 @@
+"""Staging labels, read as one life cycle."""
+
+from __future__ import annotations
+
+import pytest
+
+from rotator.policy.lifecycle import MAX_LABELS, Lifecycle, Retiring, labels_after_rotation, read_lifecycle
+from tests.policy.build import at, secret, short, vid
+
+
+def read(versions: dict[str, str], resolved: str | None = None) -> Lifecycle:
+    return read_lifecycle(secret("s", versions), resolved)
+
+
+def pairs(found: tuple[tuple[str, str], ...]) -> list[str]:
+    return [f"{short(version)} {what}" for version, what in found]
+
+
+def test_a_secret_without_a_value() -> None:
+    life = read({})
+    assert (life.current_version, life.current_key, life.pending_version, life.pending_key) == (None, None, None, None)
+    assert (life.superseded, life.retiring, life.stale, life.problem, life.label_count) == ((), (), (), None, 0)
+    assert not life.foreign_pending
+    assert life.key_ids() == frozenset()
+
+
+def test_a_secret_in_the_middle_of_its_life() -> None:
+    life = read(
+        {
+            "v4": "PENDING key:K4",
+            "v3": "CURRENT key:K3",
+            "v2": "PREVIOUS key:K2 retire:K2:+1d",
+            "v1": "key:K1",
+            "v0": "retire:K0:-1d",
+        }
+    )
+    assert (life.current_version, life.current_key) == (vid("v3"), "K3")
+    assert (life.pending_version, life.pending_key) == (vid("v4"), "K4")
+    assert life.retiring == (Retiring(vid("v0"), "K0", at("-1d")), Retiring(vid("v2"), "K2", at("+1d")))
+    assert pairs(life.superseded) == ["v1 K1"]
+    assert life.stale == ()
+    assert life.label_count == 9
+    assert life.key_ids() == {"K0", "K1", "K2", "K3", "K4"}
+    assert life.holders == {"K1": vid("v1"), "K2": vid("v2"), "K3": vid("v3"), "K4": vid("v4")}
+
+
+@pytest.mark.parametrize(
+    ("versions", "problem"),
+    [
+        ({"v1": "CURRENT", "v2": "CURRENT"}, "2 versions carry AWSCURRENT"),
+        ({"v1": "CURRENT key:K1 key:K2"}, f"version {vid('v1')} carries the labels of two keys"),
+        ({"v1": "CURRENT key:K1", "v2": "key:K1"}, "key K1 is labelled on two versions"),
+        ({"v1": "PENDING key:K1", "v2": "PENDING key:K2"}, "two versions carry AWSPENDING"),
+        ({"v1": "CURRENT PENDING key:K1", "v2": "PENDING key:K2"}, None),
+        ({"v1": "PREVIOUS PENDING key:K1", "v2": "PENDING key:K2"}, None),
+        ({"v1": "CURRENT key:K1", "v2": "PREVIOUS"}, None),
+    ],
+)
+def test_labels_that_can_not_be(versions: dict[str, str], problem: str | None) -> None:
+    assert read(versions).problem == problem
+
+
+@pytest.mark.parametrize(
+    ("pending", "ours", "foreign", "stale"),
+    [
+        ("PENDING key:K2", "v2", False, []),
+        ("PENDING", None, True, []),
+        ("PENDING x", None, True, []),
+        ("PENDING PREVIOUS", None, False, []),
+        ("PENDING PREVIOUS key:K2", None, False, ["v2 AWSPENDING"]),
+        ("PENDING retire:K9:+1d", None, False, []),
+        ("PENDING key:K2 retire:K2:+1d", None, False, ["v2 AWSPENDING"]),
+        ("key:K2", None, False, []),
+    ],
+)
+def test_whose_a_pending_version_is(pending: str, ours: str | None, foreign: bool, stale: list[str]) -> None:
+    life = read({"v1": "CURRENT key:K1", "v2": pending})
+    assert life.pending_version == (None if ours is None else vid(ours))
+    assert life.pending_key == (None if ours is None else "K2")
+    assert life.foreign_pending is foreign
+    assert pairs(life.stale) == stale
+
+
+@pytest.mark.parametrize(
+    ("versions", "resolved", "stale"),
+    [
+        ({"v1": "CURRENT key:K1 retire:K1:-1d"}, None, ["v1 rotator:retire:K1:20260301T090000Z"]),
+        ({"v1": "CURRENT key:K1", "v0": "retire:K1:-1d"}, None, ["v0 rotator:retire:K1:20260301T090000Z"]),
+        ({"v1": "CURRENT", "v0": "key:K1 retire:K1:-1d"}, "K1", ["v0 rotator:retire:K1:20260301T090000Z"]),
+        ({"v1": "CURRENT", "v0": "key:K1 retire:K1:-1d"}, "K2", []),
+        ({"v1": "CURRENT", "v0": "key:K1 retire:K1:-1d"}, None, []),
+        ({"v1": "PENDING key:K1", "v0": "retire:K1:-1d"}, None, ["v0 rotator:retire:K1:20260301T090000Z"]),
+        ({"v1": "CURRENT key:K1 retire:K2:-1d"}, None, []),
+    ],
+)
+def test_a_key_in_use_does_not_retire(versions: dict[str, str], resolved: str | None, stale: list[str]) -> None:
+    life = read(versions, resolved)
+    assert pairs(life.stale) == stale
+    assert not life.retiring if stale else life.retiring
+
+
+def test_the_later_of_two_retire_labels_counts() -> None:
+    for first, second in (("+1d", "-1d"), ("-1d", "+1d")):
+        life = read({"v9": "CURRENT key:K9", "v1": f"key:K1 retire:K1:{first}", "v2": f"retire:K1:{second}"})
+        assert [item.revoke_at for item in life.retiring] == [at("+1d")]
+
+
+def test_what_the_current_value_was_found_to_hold_is_not_superseded() -> None:
+    versions = {"v2": "CURRENT", "v1": "PREVIOUS key:K1"}
+    assert read(versions, "K1").superseded == ()
+    assert pairs(read(versions, "K2").superseded) == ["v1 K1"]
+    assert read(versions, "K2").current_key is None
+
+
+def test_the_order_of_versions_means_nothing() -> None:
+    versions = {"v3": "CURRENT key:K3", "v2": "PREVIOUS key:K2", "v1": "key:K1 retire:K1:+1d", "v0": "key:K0"}
+    assert read(versions) == read(dict(reversed(versions.items())))
+
+
+@pytest.mark.parametrize(
+    ("versions", "after"),
+    [
+        ({}, 3),
+        ({"v1": "CURRENT PENDING key:K1"}, 6),
+        ({"v1": "CURRENT key:K1"}, 6),
+        ({"v1": "CURRENT"}, 6),
+        ({"v2": "CURRENT PENDING key:K2", "v1": "PREVIOUS"}, 6),
+        ({"v2": "CURRENT PENDING key:K2", "v1": "PREVIOUS key:K1 retire:K1:+1d"}, 8),
+        ({"v2": "CURRENT PENDING key:K2 mine"}, 7),
+        ({"v2": "PREVIOUS"}, 4),
+    ],
+)
+def test_how_many_labels_a_rotation_leaves(versions: dict[str, str], after: int) -> None:
+    """The new key's, the old one's retire label, the old key's own where it had none, and AWS's three."""
+    entry = secret("s", versions)
+    assert labels_after_rotation(read_lifecycle(entry), entry) == after
+
+
+def test_two_of_the_twenty_labels_stay_free() -> None:
+    assert MAX_LABELS == 18
