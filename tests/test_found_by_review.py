@@ -13,8 +13,8 @@ from rotator.engine.reconcile import NO_ACCOUNT
 from rotator.errors import Refused
 from rotator.model import Outcome, Policy, Reason
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.model import Options, SimAccount
-from rotator.sandbox.wire import Request, Response
+from rotator.sandbox.json_bodies import Request, Response
+from rotator.sandbox.records import Options, SimAccount
 from rotator.secret import Secret
 from tests import leaks
 from tests.world import DAY, HOUR, World

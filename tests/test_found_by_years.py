@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.model import Options
-from rotator.sandbox.wire import Request, Response
+from rotator.sandbox.json_bodies import Request, Response
+from rotator.sandbox.records import Options
 from tests.world import DAY, HOUR, World
 
 

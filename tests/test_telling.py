@@ -10,12 +10,12 @@ import pytest
 
 from rotator.engine.emergency import Strategy, Target
 from rotator.engine.emergency.findings import Leak, Place
-from rotator.engine.emergency.intake import Intake
+from rotator.engine.emergency.leak_intake import Intake
 from rotator.engine.rollback import rollback
 from rotator.errors import StoreUnavailable
 from rotator.infobip.client import InfobipClient
 from rotator.sandbox.faults import FaultKind
-from rotator.sandbox.model import Options
+from rotator.sandbox.records import Options
 from rotator.telemetry.consumer_events import FIELDS
 from tests.emergencies import CREATE, NAME, UPDATE, Killed, emergency, fault, in_grace, leaked, revoke
 from tests.world import DAY, HOUR, World

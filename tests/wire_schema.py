@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.wire import Request, Response
+from rotator.sandbox.json_bodies import Request, Response
 
 DESCRIPTION = Path(__file__).resolve().parents[1] / ".." / "shared" / "infobip" / "openapi.json"
 

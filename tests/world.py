@@ -21,10 +21,10 @@ from rotator.policy.labels import key_name
 from rotator.ports import KeyProvider, ReaderLog
 from rotator.redaction.redactor import Redactor
 from rotator.sandbox.adapter import InProcessAdapter
-from rotator.sandbox.clock import VirtualClock
+from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.memory_store import MemoryStore
-from rotator.sandbox.model import Options, SimKey
+from rotator.sandbox.records import Options, SimKey
 from rotator.secret import Secret
 from rotator.telemetry.audit import Audit, Trigger
 from tests import leaks

@@ -11,7 +11,7 @@ from rotator.cli.adopt import adopt
 from rotator.cli.audit import audit
 from rotator.cli.completion import completion
 from rotator.cli.consumers import consumers
-from rotator.cli.diagnose import doctor
+from rotator.cli.doctor import doctor
 from rotator.cli.forecast import forecast
 from rotator.cli.inventory import inventory
 from rotator.cli.options import global_options

@@ -87,7 +87,7 @@ def revoke(
     from rotator.cli.revoke_report import failed, revoke_report
     from rotator.cli.revoke_text import look_parts, note_parts, report_parts
     from rotator.engine.emergency import Emergency, EmergencyReport, Strategy, Target
-    from rotator.engine.emergency.intake import LeakOutcome
+    from rotator.engine.emergency.leak_intake import LeakOutcome
 
     output = Output(options)
     with opened(options, trigger="emergency") as app:

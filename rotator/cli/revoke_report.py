@@ -13,7 +13,7 @@ from rotator.cli.output import Output
 from rotator.cli.revoke_text import look_parts, report_parts
 from rotator.engine.emergency import Emergency, Strategy
 from rotator.engine.emergency.findings import Place, ScannerReport
-from rotator.engine.emergency.intake import Intake, LeakOutcome, LeakResult
+from rotator.engine.emergency.leak_intake import Intake, LeakOutcome, LeakResult
 from rotator.render.words import counted, grid, key_words, shown, styled
 
 if TYPE_CHECKING:

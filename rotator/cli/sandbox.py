@@ -13,7 +13,7 @@ from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output, make_console
 
 if TYPE_CHECKING:
-    from rotator.sandbox.run import Sandbox
+    from rotator.sandbox.launcher import Sandbox
 
 
 @click.command(short_help="Watch the whole job, time-lapsed, in a sandbox.")
@@ -56,7 +56,7 @@ def sandbox(options: Options, port: int | None) -> int:
       rotator plan                      what it printed, then this
     """
     from rotator.cli.process import Interrupted
-    from rotator.sandbox.run import environment_text, serve_sandbox
+    from rotator.sandbox.launcher import environment_text, serve_sandbox
 
     output = Output(options)
 

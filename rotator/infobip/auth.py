@@ -17,7 +17,7 @@ from rotator.errors import BadCredentials, ConfigurationError, InvalidRequest, P
 from rotator.infobip.call import Answer, Call
 from rotator.infobip.credentials import AuthMethod, Credentials
 from rotator.infobip.http_errors import Problem, read_problem, refusal, say
-from rotator.infobip.known import Known
+from rotator.infobip.known_secrets import Known
 from rotator.infobip.retry import Effort
 from rotator.infobip.transport import Transport
 from rotator.infobip.wire import parse_token

@@ -26,7 +26,7 @@ from rotator.infobip.call import Answer, Call, Limits
 from rotator.infobip.connection import WatchedAdapter
 from rotator.infobip.credentials import Credentials
 from rotator.infobip.http_errors import refusal
-from rotator.infobip.known import KEY_VALUE, Known, printable
+from rotator.infobip.known_secrets import KEY_VALUE, Known, printable
 from rotator.infobip.listing import SIZE, list_all
 from rotator.infobip.retry import Effort
 from rotator.infobip.transport import Transport

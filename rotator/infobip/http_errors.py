@@ -18,7 +18,7 @@ from rotator.errors import (
     ProviderUnavailable,
 )
 from rotator.infobip.call import Answer
-from rotator.infobip.known import Known, printable
+from rotator.infobip.known_secrets import Known, printable
 
 _MOST: Final = 10
 _XML: Final = re.compile(r"<(messageId|errorCode|text|description|error)>\s*([^<]{1,500})</\1>")

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from rotator.errors import ContractViolation
 from rotator.infobip.call import Answer
-from rotator.infobip.known import KEY_VALUE, printable
+from rotator.infobip.known_secrets import KEY_VALUE, printable
 from rotator.infobip.wire_times import format_time, parse_time
 from rotator.model import Key, Platform
 from rotator.ports import FetchedKey, KeyRequest

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rotator.engine.reconcile import Reconciler
-from rotator.engine.rotation.steps import Step, run_step
+from rotator.engine.rotation.four_steps import Step, run_step
 from rotator.lambda_.requests import BadEvent, shown, text_of
 from rotator.lambda_.runtime import Invocation
 from rotator.telemetry.audit import Trigger

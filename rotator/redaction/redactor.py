@@ -1,7 +1,7 @@
 """Takes secrets out of texts: values that were learnt, and what is shaped like a credential.
 
 What is searched for depends on where a text comes from (:class:`~rotator.redaction.fields.Content`). A learnt value may
-be any text, ``success`` or another secret's name among them: names, ids and constants are therefore never searched for it.
+be any text, ``success`` or another secret's name among them, so names, ids and constants are never searched for it.
 """
 
 from __future__ import annotations

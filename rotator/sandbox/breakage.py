@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Final
 
 from rotator.sandbox.faults import Fault, FaultBody, FaultKind
+from rotator.sandbox.json_bodies import Drop, DropKind, ErrorStyle, Refusal, Request, Response, error_response
 from rotator.sandbox.keys_api import mask
-from rotator.sandbox.wire import Drop, DropKind, ErrorStyle, Refusal, Request, Response, error_response
 
 BEFORE: Final[dict[FaultKind, Callable[[Fault, Request, ErrorStyle], Response | Drop]]] = {
     FaultKind.REFUSE: lambda _f, _r, _s: Drop(DropKind.REFUSED),

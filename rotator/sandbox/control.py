@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rotator.errors import ConfigurationError
-from rotator.sandbox.clock import MovableClock
+from rotator.sandbox.clocks import MovableClock
 from rotator.sandbox.faults import HOOKS, Fault, FaultKind
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.wire import Request, Response, json_response
+from rotator.sandbox.json_bodies import Request, Response, json_response
 
 PREFIX: Final = "/sandbox/"
 _FAULT_FIELDS: Final = {

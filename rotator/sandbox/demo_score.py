@@ -16,8 +16,8 @@ from rotator.ports import Clock, SecretStore
 from rotator.sandbox.aws import consumer_value
 from rotator.sandbox.demo_world import POLICY
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.model import SimAccount
-from rotator.sandbox.wire import Request, Response
+from rotator.sandbox.json_bodies import Request, Response
+from rotator.sandbox.records import SimAccount
 
 BALANCE: Final = "/account/1/balance"
 SECONDS: Final = 10

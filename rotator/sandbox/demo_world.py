@@ -23,9 +23,9 @@ from rotator.ports import KeyProvider
 from rotator.redaction.fields import CONSTANTS
 from rotator.redaction.redactor import Redactor
 from rotator.sandbox.aws import DUMMY_CREDENTIALS, REGION
-from rotator.sandbox.clock import VirtualClock
+from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.fleet import Fleet
-from rotator.sandbox.run import Sandbox
+from rotator.sandbox.launcher import Sandbox
 from rotator.secret import Secret
 from rotator.telemetry.audit import Audit, Trigger
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from rotator.model import Platform
 from rotator.ports import Clock
 from rotator.sandbox.keys_api import DEFAULT_LIFETIME
-from rotator.sandbox.model import DEFAULT_SCOPES, Role, SimAccount, SimKey, SimUser
+from rotator.sandbox.records import DEFAULT_SCOPES, Role, SimAccount, SimKey, SimUser
 from rotator.sandbox.state import State, told, unlinked
 
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from rotator.errors import ConfigurationError
-from rotator.sandbox.wire import Request, Response
+from rotator.sandbox.json_bodies import Request, Response
 
 
 class FaultKind(StrEnum):

@@ -11,13 +11,14 @@ from email.utils import format_datetime
 from typing import Final
 
 from rotator.ports import Clock
-from rotator.sandbox import auth, keys_api
+from rotator.sandbox import authentication as auth
+from rotator.sandbox import keys_api
 from rotator.sandbox.breakage import AFTER, BEFORE, masked, without_filters
 from rotator.sandbox.direct import DirectAccess
 from rotator.sandbox.faults import Fault, FaultKind, Faults
-from rotator.sandbox.model import Call, Options
+from rotator.sandbox.json_bodies import Drop, Refusal, Request, Response, error_response, json_response
+from rotator.sandbox.records import Call, Options
 from rotator.sandbox.state import State
-from rotator.sandbox.wire import Drop, Refusal, Request, Response, error_response, json_response
 
 __all__ = ["InfobipWorld", "Observer"]
 

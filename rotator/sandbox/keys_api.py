@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rotator.model import Platform
-from rotator.sandbox.auth import Principal
-from rotator.sandbox.model import NameFilter, SimKey, SimUser
+from rotator.sandbox.authentication import Principal
+from rotator.sandbox.json_bodies import JSON_HEADERS, Refusal, Request, Response, Violation, json_response
 from rotator.sandbox.query import Query
+from rotator.sandbox.records import NameFilter, SimKey, SimUser
 from rotator.sandbox.state import State, unlinked
 from rotator.sandbox.validation import KeyFields, check_times, parse_fields
-from rotator.sandbox.wire import JSON_HEADERS, Refusal, Request, Response, Violation, json_response
 
 DEFAULT_LIFETIME: Final = timedelta(days=365)
 MAX_PAGE: Final = 100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rotator.sandbox.wire import Refusal, Violation
+from rotator.sandbox.json_bodies import Refusal, Violation
 
 
 class Query:

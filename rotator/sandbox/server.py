@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 from rotator.sandbox.adapter import InProcessAdapter
 from rotator.sandbox.control import PREFIX, control
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.wire import Drop, DropKind, Request, Response
+from rotator.sandbox.json_bodies import Drop, DropKind, Request, Response
 
 __all__ = ["InProcessAdapter", "InfobipServer"]
 

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 
 from rotator.model import Platform
 from rotator.ports import Clock
-from rotator.sandbox.model import Options, Session, SimAccount, SimKey, SimUser, Token
-from rotator.sandbox.wire import Response
+from rotator.sandbox.json_bodies import Response
+from rotator.sandbox.records import Options, Session, SimAccount, SimKey, SimUser, Token
 
 DAY = timedelta(hours=24)
 

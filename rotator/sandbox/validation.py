@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from rotator.model import Platform
-from rotator.sandbox.auth import json_object
-from rotator.sandbox.model import ip_range
-from rotator.sandbox.wire import Refusal, Request, Violation
+from rotator.sandbox.authentication import json_object
+from rotator.sandbox.json_bodies import Refusal, Request, Violation
+from rotator.sandbox.records import ip_range
 
 PERMISSIONS: Final = frozenset({"PUBLIC_API", "2FA_CLIENT", "WEB_SDK"})
 ACTIONS: Final = frozenset({"FILL", "FORCE"})

@@ -17,7 +17,7 @@ from rotator.aws.cloudtrail import ACTION, LAG, LOOK_FOR, PACE, CloudTrail
 from rotator.aws.cloudtrail_events import Unreadable, names_of, principal_of, read_of
 from rotator.errors import ConfigurationError, ReadersUnknown, RotatorError
 from rotator.model import SecretEntry
-from rotator.sandbox.clock import VirtualClock
+from rotator.sandbox.clocks import VirtualClock
 from tests.aws.fake_aws import Answer, FakeAws, Handler, drop, error, error_by_header, half, ok, text
 from tests.policy.build import arn_of, secret, vid
 

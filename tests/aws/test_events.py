@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rotator.aws import events
+from rotator.aws import eventbridge as events
 from rotator.aws.clients import make_client, make_session
 from rotator.aws.eventbridge import ATTEMPTS, CONNECT_TIMEOUT, LONGEST, READ_TIMEOUT, EventBridge
 from rotator.redaction.redactor import Redactor

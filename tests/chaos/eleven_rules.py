@@ -19,8 +19,8 @@ from rotator.policy.labels import CURRENT, PREVIOUS, key_label, parse_key_name, 
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.spec import parse_spec
 from rotator.sandbox.infobip import KEYS
-from rotator.sandbox.model import Call, SimKey
-from rotator.sandbox.wire import Request, Response
+from rotator.sandbox.json_bodies import Request, Response
+from rotator.sandbox.records import Call, SimKey
 from rotator.secret import Secret
 from tests import leaks
 from tests.chaos.observer import Observer

@@ -16,8 +16,8 @@ from rotator.errors import (
     StoreUnavailable,
 )
 from rotator.sandbox.faults import Fault, FaultBody, FaultKind
+from rotator.sandbox.json_bodies import Request, Response
 from rotator.sandbox.memory_store import Hook
-from rotator.sandbox.wire import Request, Response
 from tests.world import World
 
 

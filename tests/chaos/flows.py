@@ -11,12 +11,12 @@ from rotator.engine.emergency import Emergency, Strategy, Target
 from rotator.engine.manual import adopt, rotate_now
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rollback import rollback
-from rotator.engine.rotation.steps import Step, run_step
+from rotator.engine.rotation.four_steps import Step, run_step
 from rotator.errors import RotatorError
 from rotator.model import Policy
 from rotator.policy.labels import key_label, retire_label
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.model import Options
+from rotator.sandbox.records import Options
 from rotator.telemetry.audit import Trigger
 from tests.chaos.faults import Kill
 from tests.world import DAY, HOUR, World

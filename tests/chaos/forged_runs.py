@@ -16,13 +16,13 @@ from rotator.engine.emergency import Emergency, EmergencyReport, Strategy, Targe
 from rotator.engine.manual import rotate_now
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rollback import rollback
-from rotator.engine.rotation.steps import Step, run_step
+from rotator.engine.rotation.four_steps import Step, run_step
 from rotator.errors import RotatorError
 from rotator.model import SecretEntry
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.model import Options, SimKey
-from rotator.sandbox.wire import Request, Response
+from rotator.sandbox.json_bodies import Request, Response
+from rotator.sandbox.records import Options, SimKey
 from rotator.telemetry.audit import Trigger
 from tests.chaos.eleven_rules import ElevenRules
 from tests.chaos.faults import Kill

@@ -12,13 +12,13 @@ from rotator.engine.emergency import Emergency, EmergencyPlan, EmergencyReport, 
 from rotator.engine.manual import adopt, rotate_now
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rollback import rollback
-from rotator.engine.rotation.steps import Step, run_step
+from rotator.engine.rotation.four_steps import Step, run_step
 from rotator.errors import RotatorError
 from rotator.policy.emergency_ids import made_for_incident, made_in_emergency
 from rotator.policy.labels import CURRENT, PENDING, parse_key_label, parse_key_name
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.model import Options
+from rotator.sandbox.records import Options
 from rotator.telemetry.audit import Trigger
 from tests.chaos.faults import Kill
 from tests.chaos.interleave import Stage

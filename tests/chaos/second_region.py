@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from rotator.sandbox.infobip import KEYS
 from rotator.sandbox.memory_store import MemoryStore
-from rotator.sandbox.model import SimKey
+from rotator.sandbox.records import SimKey
 from tests import leaks
 from tests.chaos.observer import Observer
 from tests.chaos.ownership_truth import named_for

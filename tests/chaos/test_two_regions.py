@@ -14,7 +14,7 @@ from rotator.engine.rollback import rollback
 from rotator.errors import RotatorError
 from rotator.policy.labels import parse_key_name
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.model import Options
+from rotator.sandbox.records import Options
 from tests.chaos.faults import Kill
 from tests.chaos.interleave import Stage, two_switches
 from tests.chaos.second_region import SecondRegion, TwoRegions
@@ -183,7 +183,7 @@ def test_in_turn_for_weeks(aws_account: str) -> None:
 def test_names_without_the_arn_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As they were once: each region takes the other's current keys for orphans."""
     for module in ("labels", "directory"):
-        monkeypatch.setattr(f"rotator.core.{module}.secret_id", lambda _arn: "0123456789")
+        monkeypatch.setattr(f"rotator.policy.{module}.secret_id", lambda _arn: "0123456789")
     both = grace_over()
     for _ in range(3):
         both.first.pass_time(HOUR)

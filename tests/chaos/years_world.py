@@ -17,11 +17,11 @@ from rotator.model import Policy, SecretEntry
 from rotator.ports import KeyProvider
 from rotator.redaction.redactor import Redactor
 from rotator.sandbox.adapter import InProcessAdapter
-from rotator.sandbox.clock import VirtualClock
+from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.json_bodies import ErrorStyle
 from rotator.sandbox.memory_store import MemoryStore
-from rotator.sandbox.model import NameFilter, Options, SimKey
-from rotator.sandbox.wire import ErrorStyle
+from rotator.sandbox.records import NameFilter, Options, SimKey
 from rotator.secret import Secret
 from rotator.telemetry.audit import Audit, Trigger
 from tests.chaos.years_faults import Chance, ChanceFaults, Outages, Trouble

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from rotator.sandbox.aws import MotoServer
-from rotator.sandbox.clock import OffsetClock
+from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from tests.cli.rig import Rig

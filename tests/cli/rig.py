@@ -13,10 +13,10 @@ from datetime import timedelta
 from typing import Any
 
 from rotator.sandbox.aws import MotoServer, create_managed, create_management, environment
-from rotator.sandbox.clock import OffsetClock
+from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.fleet import seed
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.model import SimAccount, SimKey, SimUser
+from rotator.sandbox.records import SimAccount, SimKey, SimUser
 from rotator.sandbox.server import InfobipServer
 from tests import leaks
 

@@ -12,9 +12,9 @@ import pytest
 
 from rotator.cli import main
 from rotator.sandbox.aws import create_managed, create_management
-from rotator.sandbox.clock import OffsetClock
+from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.model import Role
+from rotator.sandbox.records import Role
 from rotator.sandbox.server import InfobipServer
 from tests import leaks
 from tests.cli.rig import Ran, Rig

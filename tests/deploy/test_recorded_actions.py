@@ -15,7 +15,7 @@ from rotator.lambda_ import runtime
 from rotator.lambda_handlers import revoke, rotation, sweep, worker
 from rotator.policy.labels import key_label, key_name, retire_label
 from rotator.sandbox.aws import MotoServer
-from rotator.sandbox.clock import OffsetClock
+from rotator.sandbox.clocks import OffsetClock
 from tests import leaks
 from tests.deploy.actions import CALLED
 from tests.deploy.recording import recording

@@ -22,7 +22,7 @@ from rotator.infobip.connection import WatchedAdapter
 from rotator.infobip.credentials import AuthMethod, Credentials
 from rotator.ports import Clock
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.model import Options, SimAccount
+from rotator.sandbox.records import Options, SimAccount
 from rotator.sandbox.server import InfobipServer
 from rotator.secret import Secret
 

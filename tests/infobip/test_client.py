@@ -10,7 +10,7 @@ from rotator.infobip.connection import WatchedAdapter
 from rotator.ports import KeyProvider, KeyRequest, ProbeVerdict
 from rotator.sandbox.adapter import divert
 from rotator.sandbox.faults import Fault, FaultBody, FaultKind
-from rotator.sandbox.model import NameFilter, Options, Role
+from rotator.sandbox.records import NameFilter, Options, Role
 from rotator.secret import Secret
 from tests.infobip.far_end import KEY_VALUE, FarEnd, client_for, drop, key, page, reply, sandbox
 

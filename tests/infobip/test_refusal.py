@@ -4,7 +4,7 @@ import json
 
 from rotator.infobip.call import Answer
 from rotator.infobip.http_errors import read_problem, refusal
-from rotator.infobip.known import Known
+from rotator.infobip.known_secrets import Known
 from tests.infobip.far_end import KEY_VALUE
 
 WHERE = "GET /x at host"

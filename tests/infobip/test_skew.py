@@ -9,7 +9,7 @@ import pytest
 
 from rotator.errors import MissingRole
 from rotator.infobip.client import InfobipClient
-from rotator.sandbox.clock import OffsetClock, VirtualClock
+from rotator.sandbox.clocks import OffsetClock, VirtualClock
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rotator.errors import ContractViolation
 from rotator.infobip.call import Answer
 from rotator.infobip.http_errors import refusal
-from rotator.infobip.known import Known
+from rotator.infobip.known_secrets import Known
 from rotator.infobip.wire import parse_created, parse_key, parse_page, parse_token
 from tests.infobip.far_end import KEY_VALUE, key
 

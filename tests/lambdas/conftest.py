@@ -13,7 +13,7 @@ import pytest
 
 from rotator.lambda_ import runtime
 from rotator.sandbox.aws import MotoServer, environment
-from rotator.sandbox.clock import OffsetClock
+from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from tests.lambdas.site import Site

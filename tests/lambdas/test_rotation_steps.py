@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from rotator.engine.reconcile import Reconciler
-from rotator.engine.rotation.steps import ALREADY_CURRENT, Step, run_step
+from rotator.engine.rotation.four_steps import ALREADY_CURRENT, Step, run_step
 from rotator.errors import Changed, ConfigurationError, Refused, ReplacementRejected, RotatorError
 from rotator.model import Policy
 from rotator.policy.labels import key_name
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.model import SimKey
-from rotator.sandbox.wire import Request, Response
+from rotator.sandbox.json_bodies import Request, Response
+from rotator.sandbox.records import SimKey
 from rotator.telemetry.audit import Trigger
 from tests.world import DAY, HOUR, World
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.core import values
+from rotator.policy import values
 from rotator.errors import BadSecretValue
 from rotator.policy.values import (
     changed_fields,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from rotator.sandbox.aws import MotoServer
-from rotator.sandbox.clock import DEFAULT_START, VirtualClock
+from rotator.sandbox.clocks import DEFAULT_START, VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from tests.safety.aws_proxy import AwsProxy, aws_proxy

@@ -18,9 +18,9 @@ from typing import Any, cast
 
 from rotator.sandbox.aws import client as aws_client
 from rotator.sandbox.aws import environment
-from rotator.sandbox.clock import OffsetClock, VirtualClock
+from rotator.sandbox.clocks import OffsetClock, VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.model import SimAccount, SimKey, SimUser
+from rotator.sandbox.records import SimAccount, SimKey, SimUser
 from rotator.sandbox.server import InfobipServer
 from tests import leaks
 from tests.safety.aws_proxy import AwsProxy

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.wire import Request, Response
+from rotator.sandbox.json_bodies import Request, Response
 
 KEYS: Final = r"^/settings/2/api-keys$"
 ONE_KEY: Final = r"^/settings/2/api-keys/"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import requests
 
-from rotator.sandbox.clock import VirtualClock
+from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.model import SimAccount, SimUser
+from rotator.sandbox.records import SimAccount, SimUser
 from rotator.sandbox.server import InfobipServer
 from tests.wire_schema import watch
 

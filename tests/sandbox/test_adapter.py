@@ -6,7 +6,7 @@ from urllib3.util import Retry
 
 from rotator.sandbox.adapter import InProcessAdapter
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.model import MANAGE_ACCOUNT
+from rotator.sandbox.records import MANAGE_ACCOUNT
 from tests.sandbox.conftest import BALANCE, KEYS, Site
 
 BASE = "https://abc123.api.example"

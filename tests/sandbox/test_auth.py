@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.sandbox.model import MANAGE_ACCOUNT, Role
-from rotator.sandbox.wire import ErrorStyle, Request, Response
+from rotator.sandbox.json_bodies import ErrorStyle, Request, Response
+from rotator.sandbox.records import MANAGE_ACCOUNT, Role
 from tests.sandbox.conftest import BALANCE, KEYS, SESSION, TOKEN, Site
 
 

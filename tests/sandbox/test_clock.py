@@ -8,7 +8,7 @@ import pytest
 from rotator.clock import SystemClock
 from rotator.errors import ConfigurationError
 from rotator.remote_clock import RemoteClock
-from rotator.sandbox.clock import DEFAULT_START, MovableClock, OffsetClock, VirtualClock
+from rotator.sandbox.clocks import DEFAULT_START, MovableClock, OffsetClock, VirtualClock
 from tests.sandbox.conftest import Site
 
 

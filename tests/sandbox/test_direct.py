@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from rotator.model import Platform
-from rotator.sandbox.clock import VirtualClock
+from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.model import DEFAULT_SCOPES, Options, Role, SimKey
+from rotator.sandbox.records import DEFAULT_SCOPES, Options, Role, SimKey
 from rotator.sandbox.state import value_observers
 from tests.sandbox.conftest import KEYS, Site
 

@@ -15,9 +15,9 @@ import requests
 from rotator.errors import ConfigurationError
 from rotator.remote_clock import RemoteClock
 from rotator.sandbox.aws import MotoServer, consumer_value, create_managed, create_management
-from rotator.sandbox.clock import DEFAULT_START, OffsetClock, VirtualClock
+from rotator.sandbox.clocks import DEFAULT_START, OffsetClock, VirtualClock
 from rotator.sandbox.fleet import EXAMPLES, FOREIGN_KEY
-from rotator.sandbox.run import Sandbox, environment_text, serve_sandbox
+from rotator.sandbox.launcher import Sandbox, environment_text, serve_sandbox
 from tests.sandbox.conftest import KEYS
 from tests.wire_schema import watch
 

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from rotator.sandbox.clock import VirtualClock
+from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.json_bodies import Request, Response
 from rotator.sandbox.server import InfobipServer
-from rotator.sandbox.wire import Request, Response
 from tests.sandbox.conftest import KEYS, Site
 
 

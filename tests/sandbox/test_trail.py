@@ -14,7 +14,7 @@ from rotator.aws.clients import make_client, make_session
 from rotator.aws.cloudtrail import CloudTrail
 from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.sandbox.aws import MotoServer, create_managed, environment
-from rotator.sandbox.clock import VirtualClock
+from rotator.sandbox.clocks import VirtualClock
 
 NOW = datetime(2026, 9, 1, 10, 0, tzinfo=UTC)
 NAME = "prod/sms"

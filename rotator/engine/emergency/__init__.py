@@ -11,15 +11,15 @@ import dataclasses
 
 from rotator.engine.context import Services
 from rotator.engine.emergency.accounts import Accounts
-from rotator.engine.emergency.audit import BoundAudit
-from rotator.engine.emergency.held import HeldEvents
-from rotator.engine.emergency.model import EmergencyPlan, Kill, Strategy, Target
+from rotator.engine.emergency.bound_audit import BoundAudit
+from rotator.engine.emergency.execution import Run
+from rotator.engine.emergency.held_events import HeldEvents
+from rotator.engine.emergency.incident import Work
+from rotator.engine.emergency.outcome import EmergencyReport, Step
 from rotator.engine.emergency.plan import Planning
 from rotator.engine.emergency.preview import impossible_replacements, unproven_keys
-from rotator.engine.emergency.proof import PROOF
-from rotator.engine.emergency.report import EmergencyReport, Step
-from rotator.engine.emergency.run import Run
-from rotator.engine.emergency.work import Work
+from rotator.engine.emergency.targets import EmergencyPlan, Kill, Strategy, Target
+from rotator.engine.emergency.verification import PROOF
 from rotator.errors import KeyNotFound, RotatorError
 from rotator.telemetry.consumer_events import EMERGENCY, tell
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from rotator.engine.emergency.model import CURRENT, PENDING, RETIRING, SUPERSEDED, Kill
+from rotator.engine.emergency.targets import CURRENT, PENDING, RETIRING, SUPERSEDED, Kill
 from rotator.engine.observe import Fleet
 from rotator.errors import BadSecretValue
 from rotator.model import SecretEntry

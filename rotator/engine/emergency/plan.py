@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from rotator.engine.context import Services
 from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.holders import holds_value, is_unlabelled, managed_entries
-from rotator.engine.emergency.model import ORPHAN, EmergencyPlan, Kill, Strategy, Target
 from rotator.engine.emergency.plan_secret import Named, SecretPlanning
+from rotator.engine.emergency.targets import ORPHAN, EmergencyPlan, Kill, Strategy, Target
 from rotator.engine.observe import Fleet, management_of, observe_fleet, resolve_current
 from rotator.errors import ConfigurationError, KeyNotFound, ProviderError, Refused, RotatorError
 from rotator.model import Key, SecretEntry

@@ -13,7 +13,7 @@ from typing import Final
 from rotator.engine.context import Services
 from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.holders import current_holders, is_unlabelled, kills_of, managed_entries, with_label
-from rotator.engine.emergency.model import CURRENT, PENDING, EmergencyPlan, Kill, Strategy
+from rotator.engine.emergency.targets import CURRENT, PENDING, EmergencyPlan, Kill, Strategy
 from rotator.engine.observe import Fleet, account_of, management_of, resolve_current
 from rotator.errors import ProviderError, Refused, RotatorError
 from rotator.model import Key, SecretEntry

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rotator.engine.emergency.holders import kills_of
-from rotator.engine.emergency.kill import Killing, unproven_text
-from rotator.engine.emergency.model import CURRENT
+from rotator.engine.emergency.incident import Work
 from rotator.engine.emergency.replacement import Replacing
-from rotator.engine.emergency.work import Work
+from rotator.engine.emergency.revocations import Killing, unproven_text
+from rotator.engine.emergency.targets import CURRENT
 from rotator.errors import ProviderError, RotatorError
 from rotator.model import SecretEntry
 from rotator.policy.lifecycle import read_lifecycle

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from rotator.engine.emergency.holders import kills_of
-from rotator.engine.emergency.kill import Killing
-from rotator.engine.emergency.labels import clean, labels_needed, without_keys
-from rotator.engine.emergency.model import CURRENT, RETIRING, SUPERSEDED, Kill
-from rotator.engine.emergency.work import Work, spec_of
+from rotator.engine.emergency.incident import Work, spec_of
+from rotator.engine.emergency.label_cleanup import clean, labels_needed, without_keys
+from rotator.engine.emergency.revocations import Killing
+from rotator.engine.emergency.targets import CURRENT, RETIRING, SUPERSEDED, Kill
 from rotator.engine.rotation import Rotation
 from rotator.errors import Changed, LostRace, Refused, RotatorError
 from rotator.model import Action, ActionKind, Reason, SecretEntry

@@ -20,7 +20,7 @@ from rotator.engine.observe import require_managed
 from rotator.engine.revoke import LOOK
 from rotator.engine.rollback.previous_key import Previous, refuse_left_alone
 from rotator.engine.rotation import retire_version, unlabel
-from rotator.engine.rotation.flow import HUNT
+from rotator.engine.rotation.give_up import HUNT
 from rotator.errors import Changed, LostRace, Refused, RotatorError, StoreError
 from rotator.model import SecretEntry
 from rotator.policy.guards import MAX_SKEW

@@ -14,7 +14,7 @@ from rotator.engine.context import AccountContext
 from rotator.engine.evidence import prove, unproven
 from rotator.engine.observe import require_managed
 from rotator.engine.rotation.create import Creation, differing_fields
-from rotator.engine.rotation.flow import Flow, release_pending, retire_version, unlabel
+from rotator.engine.rotation.give_up import Flow, release_pending, retire_version, unlabel
 from rotator.engine.rotation.promote import Promoted, Promotion
 from rotator.errors import Changed, KeyNotFound, Refused, ReplacementRejected
 from rotator.model import Action, ActionKind, Key, Reason, SecretEntry, Spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from rotator.engine.rotation.flow import Flow
+from rotator.engine.rotation.give_up import Flow
 from rotator.errors import Changed, OutcomeUnknown, ProviderError, Refused, ReplacementRejected
 from rotator.model import Key, SecretEntry, Spec
 from rotator.policy.labels import key_name

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotator.engine.rotation.flow import HUNT, ORPHAN_SOON, STALE_CREATE, Flow, retire_version
+from rotator.engine.rotation.give_up import HUNT, ORPHAN_SOON, STALE_CREATE, Flow, retire_version
 from rotator.errors import (
     Changed,
     LostRace,

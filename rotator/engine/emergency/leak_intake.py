@@ -9,9 +9,9 @@ from enum import StrEnum
 
 from rotator.engine.emergency import Emergency
 from rotator.engine.emergency.findings import Leak
-from rotator.engine.emergency.model import EmergencyPlan, Strategy, Target
+from rotator.engine.emergency.outcome import EmergencyReport
 from rotator.engine.emergency.plan import UnknownValue
-from rotator.engine.emergency.report import EmergencyReport
+from rotator.engine.emergency.targets import EmergencyPlan, Strategy, Target
 from rotator.errors import ConfigurationError, InternalError, RotatorError
 from rotator.telemetry.audit_file import AuditUnavailable
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from rotator.engine.emergency.report import Step
-from rotator.engine.emergency.work import Work, spec_of
+from rotator.engine.emergency.incident import Work, spec_of
+from rotator.engine.emergency.outcome import Step
 from rotator.errors import KeyNotFound, RotatorError
 from rotator.model import SecretEntry
 from rotator.ports import FetchedKey, Probe, ProbeVerdict

@@ -11,10 +11,10 @@ from typing import Any, Self
 
 from rotator.errors import ConfigurationError
 from rotator.sandbox.aws import MotoServer, environment
-from rotator.sandbox.clock import MovableClock, OffsetClock
+from rotator.sandbox.clocks import MovableClock, OffsetClock
 from rotator.sandbox.fleet import Fleet, seed
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.model import Options
+from rotator.sandbox.records import Options
 from rotator.sandbox.server import InfobipServer
 
 __all__ = ["Sandbox", "environment_text", "seed", "serve_sandbox"]

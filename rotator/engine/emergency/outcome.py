@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from rotator.engine.emergency.model import Strategy
+from rotator.engine.emergency.targets import Strategy
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from rotator.engine.emergency.model import CURRENT, ORPHAN, Kill
-from rotator.engine.emergency.work import Work
+from rotator.engine.emergency.incident import Work
+from rotator.engine.emergency.targets import CURRENT, ORPHAN, Kill
 from rotator.engine.revoke import revoke_key
 from rotator.engine.rotation import retire_version, unlabel
 from rotator.errors import KeyNotFound, RotatorError

@@ -20,7 +20,7 @@ from enum import StrEnum
 from typing import Final
 
 from rotator.engine.reconcile import Reconciler
-from rotator.engine.rotation.piece import Piece
+from rotator.engine.rotation.step_context import Piece
 from rotator.errors import Refused, RotatorError
 from rotator.model import Reason, SecretEntry
 from rotator.policy.labels import CURRENT, PENDING

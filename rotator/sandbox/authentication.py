@@ -11,9 +11,9 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import parse_qs
 
-from rotator.sandbox.model import Role, Session, SimKey, SimUser, Token
+from rotator.sandbox.json_bodies import Refusal, Request, Response, Violation, json_response
+from rotator.sandbox.records import Role, Session, SimKey, SimUser, Token
 from rotator.sandbox.state import State
-from rotator.sandbox.wire import Refusal, Request, Response, Violation, json_response
 
 
 class Method(StrEnum):

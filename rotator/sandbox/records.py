@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from rotator.model import Platform
-from rotator.sandbox.wire import ErrorStyle
+from rotator.sandbox.json_bodies import ErrorStyle
 
 MANAGE_ACCOUNT: Final = "account-management:manage"
 DEFAULT_SCOPES: Final = frozenset(

@@ -1,4 +1,4 @@
-"""What one of Secrets Manager's steps works with, and what it does; see :mod:`rotator.engine.rotation.steps`."""
+"""What one of Secrets Manager's steps works with, and what it does; see :mod:`rotator.engine.rotation.four_steps`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget, InfobipClock
 from rotator.engine.observe import account_of, management_of, observe_fleet, resolve_current
 from rotator.engine.reconcile import Reconciler
-from rotator.engine.rotation.stepwise import Stepwise
+from rotator.engine.rotation.step_rotation import Stepwise
 from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, SecretNotFound
 from rotator.model import AccountSnapshot, Action, ActionKind, Key, Reason, SecretEntry
 from rotator.policy.guards import clock_skew, mass_missing, slots_used

@@ -12,12 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rotator.engine.emergency.holders import is_unlabelled, kills_of, with_label
-from rotator.engine.emergency.kill import Killing
-from rotator.engine.emergency.labels import clean
-from rotator.engine.emergency.model import CURRENT, ORPHAN, PENDING, EmergencyPlan, Kill, Strategy
-from rotator.engine.emergency.proof import prove
+from rotator.engine.emergency.incident import Work
+from rotator.engine.emergency.label_cleanup import clean
 from rotator.engine.emergency.replacement import Replacing
-from rotator.engine.emergency.work import Work
+from rotator.engine.emergency.revocations import Killing
+from rotator.engine.emergency.targets import CURRENT, ORPHAN, PENDING, EmergencyPlan, Kill, Strategy
+from rotator.engine.emergency.verification import prove
 from rotator.engine.observe import resolve_current
 from rotator.errors import RotatorError
 from rotator.model import SecretEntry

@@ -1,4 +1,4 @@
-"""A rotation that stops where one of Secrets Manager's steps ends; see :mod:`rotator.engine.rotation.steps`."""
+"""A rotation that stops where one of Secrets Manager's steps ends; see :mod:`rotator.engine.rotation.four_steps`."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.emergency.holders import is_unlabelled, with_label
-from rotator.engine.emergency.model import PENDING, EmergencyPlan, Kill, Strategy
-from rotator.engine.emergency.report import EmergencyReport, Step
+from rotator.engine.emergency.outcome import EmergencyReport, Step
+from rotator.engine.emergency.targets import PENDING, EmergencyPlan, Kill, Strategy
 from rotator.engine.evidence import value_field
 from rotator.engine.observe import management_of, resolve_current, resolve_version
 from rotator.errors import KeyNotFound, RotatorError

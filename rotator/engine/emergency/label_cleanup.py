@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from rotator.engine.emergency.work import Work, spec_of
+from rotator.engine.emergency.incident import Work, spec_of
 from rotator.engine.revoke import clean_labels
 from rotator.engine.rotation import unlabel
 from rotator.errors import RotatorError
