@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rotator.aws import events as aws_events
+from rotator.aws import eventbridge as aws_events
 from rotator.aws.eventbridge import EventBridge
 from rotator.bootstrap import lay
 from rotator.lambda_ import runtime
