@@ -18,7 +18,7 @@ from tests.chaos.forged_runs import OURS, RUNS, SMS, VOICE, WRITABLE, Run, calls
 from tests.chaos.label_writer import FORGERIES, LabelWriter
 from tests.world import DAY, HOUR, World
 
-SAMPLE = 211
+SAMPLE = 419
 """One of so many is run: a prime, so that the sample goes through all calls and forgeries."""
 EXAMPLES = 25
 
@@ -32,7 +32,7 @@ def test_nothing_is_forged_and_the_run_is_in_order(run: Run) -> None:
 def test_a_forgery_at_any_call(run: Run) -> None:
     cases = [case for case in every(SAMPLE) if case[0] is run]
     broken = [text for case in cases for text in forged(*case)]
-    assert len(cases) >= 10
+    assert len(cases) >= 5
     assert not broken, "\n".join(broken[:12])
 
 
