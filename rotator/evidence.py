@@ -144,8 +144,10 @@ class Evidence:
         for version_id in {life.holders.get(key_id), *(i.version_id for i in life.retiring if i.key_id == key_id)}:
             if version_id is None or version_id in over:
                 continue
-            if value is None or isinstance(contents.get(entry.arn), StoreError):
+            if value is None:
                 return True
+            if isinstance(contents.get(entry.arn), StoreError):
+                continue  # that it can't be read is noted beside
             if is_current(entry, version_id):
                 continue  # its content was searched
             try:

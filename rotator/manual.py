@@ -185,6 +185,7 @@ def status(
     for snapshot in snapshots:
         plan = plan_account(snapshot, reconciler.services.policy, now)
         arns = {entry.name: entry.arn for entry in snapshot.secrets}
-        found += [s for s in states(snapshot, plan.actions, now) if secret in (None, s.secret, arns.get(s.secret))]
+        every = states(snapshot, plan.actions, now, plan.alerts)
+        found += [state for state in every if secret in (None, state.secret, arns.get(state.secret))]
     return tuple(found), broken
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -147,8 +147,10 @@ def observe_account(
     secrets = fleet.managed.get(account, ())
     keys = {key.id: key for key in listing.keys}
     lives = {entry.arn: read_lifecycle(entry) for entry in secrets}
+    current = {life.current_key for life in lives.values() if life.current_key not in keys} - {None}
     absent = {key_id for life in lives.values() for key_id in life.named if key_id not in keys}
-    all_read = _read_keys(provider, absent, keys)
+    # What consumers have comes first: any number of other labels may name anything.
+    all_read = _read_keys(provider, [*sorted(filter(None, current)), *sorted(absent - current)], keys)
     snapshot = AccountSnapshot(
         account=account,
         management=management_of(fleet, account),
@@ -176,13 +178,16 @@ def with_history(provider: KeyProvider, snapshot: AccountSnapshot) -> AccountSna
     return replace(snapshot, keys=keys, history=True, history_complete=listing.complete, total=total)
 
 
-def _read_keys(provider: KeyProvider, key_ids: Collection[str], keys: dict[str, Key]) -> bool:
-    """Read keys by their ids; one that is not found is left out. Whether all of them could be told."""
-    wanted = sorted(key_ids)
+def _read_keys(provider: KeyProvider, wanted: Sequence[str], keys: dict[str, Key]) -> bool:
+    """Read keys by their ids; one that is not found is left out.
+
+    :returns: whether the list is borne out: all of them could be read, and none is enabled that it does not show.
+    """
     certain = True
     for key_id in wanted[:MOST_READS]:
         try:
             keys[key_id] = provider.get_key(key_id).key
+            certain = certain and not keys[key_id].enabled
         except (KeyNotFound, InvalidRequest):
             continue  # a label may name anything
         except ContractViolation:

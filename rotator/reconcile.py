@@ -217,7 +217,7 @@ class Reconciler:
             "success" if sweep.succeeded else "failure",
             account=account,
             secret=secret,
-            error="; ".join(problems) or (None if sweep.succeeded else "an account needs mending, see the alerts"),
+            error="; ".join(problems) or (None if sweep.succeeded else "an account has errors, see its alerts"),
             actions=len(sweep.results),
             to_mend=sum(_errors(plan) for plan in plan.accounts),
             dry_run=dry_run,

@@ -63,7 +63,7 @@ LOG = json.dumps({"timestamp": "x", "level": "info", "log": "rotator", "event": 
         (LOG + b"\n", "has no audit line: 1 line of other JSON"),
         (b"Dear all,\nhello\n", "has no audit line: 2 lines of text"),
         (bytes(range(256)) * 40, "has no audit line: it is binary"),
-        (gzip.compress(b"{}\n" * 9), "has no audit line: it is binary"),
+        (gzip.compress(b"{}\n" * 9, mtime=0), "has no audit line: it is binary"),
         ("{}\n".encode("utf-16"), "has no audit line: it is binary"),
         (b'{"a": 1}\nx\n', "has no audit line: 1 line of other JSON, 1 line of text"),
         (b"\0" * 5_000_000, "has no audit line: it is binary"),

@@ -18,6 +18,7 @@ from rotator.core.metric_families import (
     LAST_SUCCESS,
     OVERDUE,
     ROTATIONS,
+    ROTATIONS_OVERDUE,
     UPDATES_USED,
     Family,
 )
@@ -107,6 +108,21 @@ def test_a_dry_run_tells_what_it_leaves() -> None:
     assert kept.of(OVERDUE) == [{(): 0}, {(): 1}]
     kept, _ = swept(world)
     assert kept.of(OVERDUE) == [{(): 0}, {(): 0}]
+
+
+def test_a_rotation_that_is_overdue_counts_until_it_is_done() -> None:
+    """What this sweep is about to do wakes nobody; what it could not do does, and what waits on purpose never."""
+    world = World()
+    world.managed("prod/late", left=5 * DAY, age=85 * DAY)
+    world.managed("prod/lately", left=29.5 * DAY, age=60.5 * DAY)
+    world.managed("prod/held", left=5 * DAY, age=85 * DAY, hold="freeze")
+    world.managed("prod/closed", left=10 * DAY, age=80 * DAY, window="Sun 01:00-02:00 UTC")
+    world.infobip.faults.add(Fault(FaultKind.THROTTLE, method="POST", path="api-keys", count=None))
+    kept, _ = swept(world)
+    assert kept.of(ROTATIONS_OVERDUE) == [{(): 0}, {(): 1}]
+    world.infobip.faults.clear()
+    kept, _ = swept(world)
+    assert kept.of(ROTATIONS_OVERDUE) == [{(): 0}, {(): 0}]
 
 
 def test_a_failed_action_is_counted_and_the_sweep_is_no_success() -> None:

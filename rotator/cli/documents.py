@@ -123,6 +123,7 @@ def state_document(state: SecretState) -> Document:
         "next_action_at": time_text(state.next_action_at),
         "retiring": [{"key_id": item.key_id, "revoke_at": time_text(item.revoke_at)} for item in state.retiring],
         "hold": state.hold,
+        "overdue": state.overdue,
     }
 
 

@@ -11,8 +11,7 @@ from rotator.cli.documents import time_text
 from rotator.cli.times import brief, day
 from rotator.cli.words import counted, grid, shown, styled
 from rotator.core.durations import human_duration
-from rotator.core.forecast import AccountForecast, AtRisk, verdict
-from rotator.core.forecast_spans import Span, spans
+from rotator.core.forecast import AccountForecast, AtRisk, ForecastDay, spans, verdict
 from rotator.core.model import Reason
 from rotator.core.what_if import WhatIf
 
@@ -27,15 +26,15 @@ _WIDTH: Final = BAR + 45
 _SOON: Final = timedelta(hours=1)
 
 
-def forecast_parts(found: AccountForecast, now: datetime, supposed: WhatIf) -> Iterator[RenderableType]:
+def forecast_parts(found: AccountForecast, now: datetime, assumed: WhatIf) -> Iterator[RenderableType]:
     """One account."""
     used = f"{found.limit} a day less {found.reserve} for emergencies"
     others = found.limit - found.reserve - found.per_day
     if others > 0:
         used += f", and less {others} that others create"
     yield styled(f"{shown(found.account, 60)} · {counted(found.secrets, 'secret')} · {used}", "bold")
-    if supposed:
-        yield f"supposing {' and '.join(supposed.words())}"
+    if assumed:
+        yield f"assuming {' and '.join(assumed.words())}"
     yield ""
     yield _Chart(found)
     yield ""
@@ -50,7 +49,7 @@ def forecast_parts(found: AccountForecast, now: datetime, supposed: WhatIf) -> I
 
 @dataclass(frozen=True)
 class _Chart:
-    """The days as bars, or, where there is no room for them, a line each."""
+    """The days as bars, or, on a narrow terminal, a line each."""
 
     found: AccountForecast
 
@@ -64,14 +63,14 @@ def _listed(found: AccountForecast) -> Iterator[RenderableType]:
     for line in lines:
         counts = (
             (line.rotations, "made"),
-            (line.pulled_forward, "of them pulled forward"),
+            (line.scheduled_early, "of them scheduled early"),
             (line.revocations, "revoked"),
             (line.waiting, "waiting"),
             (line.overdue, "overdue"),
         )
-        said = ", ".join(f"{count} {what}" for count, what in counts if count)
-        if said:
-            rows.append((f"{name} {day(line.begin)}", said))
+        text = ", ".join(f"{count} {what}" for count, what in counts if count)
+        if text:
+            rows.append((f"{name} {day(line.date)}", text))
     yield grid(rows, (16,)) if rows else "  nothing in these days"
     yield f"  at most {found.per_day} rotations a day"
 
@@ -81,20 +80,20 @@ def _chart(found: AccountForecast) -> Iterator[RenderableType]:
     yield f"  {name:<10} {'rotations':<{BAR + 1}} made revoked waiting overdue"
     most = max(1, *(max(_allowed(found, line), line.rotations) for line in lines))
     for line in lines:
-        begin = f"{day(line.begin):>6}"
+        begin = f"{day(line.date):>6}"
         numbers = f"{line.rotations:>5} {line.revocations:>7} {line.waiting or '':>7} {line.overdue or '':>7}"
         yield f"  {begin:<10} {_bar(found, line, most)} {numbers}"
-    yield "  # due   + pulled forward, later would be too late   | what the limit allows"
+    yield "  # due   + scheduled early, later would be too late   | what the limit allows"
 
 
-def _allowed(found: AccountForecast, line: Span) -> int:
+def _allowed(found: AccountForecast, line: ForecastDay) -> int:
     return found.per_day * line.days
 
 
-def _bar(found: AccountForecast, line: Span, most: int) -> str:
+def _bar(found: AccountForecast, line: ForecastDay, most: int) -> str:
     """The rotations, to scale; whatever there is shows as one sign at least."""
-    due = line.rotations - line.pulled_forward
-    drawn = "#" * _scaled(due, most) + "+" * _scaled(line.pulled_forward, most)
+    due = line.rotations - line.scheduled_early
+    drawn = "#" * _scaled(due, most) + "+" * _scaled(line.scheduled_early, most)
     mark = _scaled(_allowed(found, line), most)
     drawn = f"{drawn[:BAR]:<{BAR + 1}}"
     return f"{drawn[:mark]}|{drawn[mark + 1 :]}"
@@ -105,9 +104,9 @@ def _scaled(number: int, most: int) -> int:
 
 
 def _at_risk(risks: Sequence[AtRisk], now: datetime) -> Iterator[RenderableType]:
-    yield "ends before its turn"
+    yield "Keys that expire before they are replaced"
     rows: list[Sequence[str | Text]] = [
-        (shown(risk.secret), styled(str(risk.reason), "red"), f"ends {brief(risk.ends_at, now)}; {_help(risk, now)}")
+        (shown(risk.secret), styled(str(risk.reason), "red"), f"{brief(risk.expires_at, now)}; {_help(risk, now)}")
         for risk in risks[:MOST_AT_RISK]
     ]
     yield grid(rows, (24, 14))
@@ -116,27 +115,27 @@ def _at_risk(risks: Sequence[AtRisk], now: datetime) -> Iterator[RenderableType]
 
 
 def _help(risk: AtRisk, now: datetime) -> str:
-    places = risk.too_late_from - now >= _SOON
-    early = f"the last free place before is on {brief(risk.too_late_from, now)}" if places else ""
+    unused = risk.too_late_from - now >= _SOON
+    early = f"the last free slot before is on {brief(risk.too_late_from, now)}" if unused else ""
     if risk.reason is not Reason.NOT_IN_TIME:
-        return early or "no place is free before"
+        return early or "no slot is free before"
     if risk.replaced_at is None:
-        return "no place for it in these days"
-    return f"its turn comes {human_duration(risk.replaced_at - risk.ends_at)} later"
+        return "no slot for it in these days"
+    return f"replaced {human_duration(risk.replaced_at - risk.expires_at)} later"
 
 
-def next_command(found: Sequence[AccountForecast], *, failed: bool, supposed: bool) -> str:
+def next_command(found: Sequence[AccountForecast], *, failed: bool, assumed: bool) -> str:
     """What to do with it."""
     if failed:
-        return "What is wrong and how to mend it: `rotator doctor`."
+        return "What is wrong and how to fix it: `rotator doctor`."
     if not found:
         return "No secret is tagged rotator:role here. Check region and account: `rotator doctor`."
     late = any(risk.reason is Reason.NOT_IN_TIME for each in found for risk in each.at_risk)
-    if late and not supposed:
+    if late and not assumed:
         limit = 2 * max(each.limit for each in found)
         return f"Whether a higher limit would do: `rotator forecast --what-if limit={limit}`."
     if late:
-        return "Supposed so, keys still end before their turn. What else can be supposed: `rotator forecast --help`."
+        return "Keys would still expire before they are replaced. What else can be assumed: `rotator forecast --help`."
     return "What the next sweep does: `rotator plan`."
 
 
@@ -144,12 +143,12 @@ def next_command(found: Sequence[AccountForecast], *, failed: bool, supposed: bo
 
 
 def forecast_document(
-    found: Sequence[AccountForecast], broken: Sequence[tuple[str, str | None]], now: datetime, supposed: WhatIf
+    found: Sequence[AccountForecast], broken: Sequence[tuple[str, str | None]], now: datetime, assumed: WhatIf
 ) -> dict[str, Any]:
     """``forecast --json``; ``what_if`` and ``errors`` only where there is something to say."""
     document: dict[str, Any] = {"generated_at": time_text(now), "accounts": [_account(each) for each in found]}
-    if supposed:
-        document["what_if"] = list(supposed.words())
+    if assumed:
+        document["what_if"] = list(assumed.words())
     if broken:
         document["errors"] = [{"account": name, "error": error} for name, error in broken]
     return document
@@ -166,7 +165,7 @@ def _account(found: AccountForecast) -> dict[str, Any]:
             {
                 "date": _date(day.date),
                 "rotations": day.rotations,
-                "pulled_forward": day.pulled_forward,
+                "scheduled_early": day.scheduled_early,
                 "revocations": day.revocations,
                 "waiting": day.waiting,
                 "overdue": day.overdue,
@@ -179,7 +178,7 @@ def _account(found: AccountForecast) -> dict[str, Any]:
             {
                 "secret": risk.secret,
                 "key_id": risk.key_id,
-                "ends_at": time_text(risk.ends_at),
+                "expires_at": time_text(risk.expires_at),
                 "reason": str(risk.reason),
                 "too_late_from": time_text(risk.too_late_from),
                 "replaced_at": time_text(risk.replaced_at),

@@ -56,7 +56,8 @@ def status(options: Options, account: str | None, secret: str | None) -> int:
     \b
     States: ok, due, rotating, retiring (an old key lives on in its grace),
     expired, broken (the key is disabled or gone), held, empty (no value),
-    unadopted (no label yet), misconfigured (tags).
+    unadopted (no label yet), misconfigured (tags). OVERDUE: a rotation or
+    revocation has not happened a day after it was due; `rotator plan` says why.
 
     Exits 1 where an account can't be observed.
 
@@ -118,7 +119,10 @@ def _rows(state: SecretState, now: datetime) -> Iterator[Sequence[str | Text]]:
     from rotator.cli.words import key_words, shown, styled
 
     ends = "no key" if state.version_id is None else brief(state.expires_at, now)
-    yield shown(state.secret), styled(str(state.state), _STYLES.get(state.state, "")), ends, _next(state, now)
+    following = _next(state, now)
+    if state.overdue:
+        following = f"OVERDUE: {following}"
+    yield shown(state.secret), styled(str(state.state), _STYLES.get(state.state, "")), ends, following
     for item in state.retiring:
         at = f"revoked {brief(item.revoke_at, now)}" if item.revoke_at > now else "its revocation is due"
         if state.next_action is not ActionKind.REVOKE or item.revoke_at != state.next_action_at:

@@ -293,6 +293,12 @@ def labels_full(view: View, now: datetime) -> Decision | None:
 ROTATE_BLOCKED: tuple[Predicate, ...] = (scopes_unknown, labels_full)
 
 
+def skipped(view: View, now: datetime) -> Reason | None:
+    """Why sweeps don't rotate a secret, whether it is due or not; ``None`` if they do."""
+    decision = first((*LEAVE_ALONE, *ROTATE_BLOCKED), view, now)
+    return None if decision is None else decision.reason
+
+
 def window_closed(view: View, decision: Decision, now: datetime) -> Decision | None:
     """Outside of the window, unless waiting for it would cut it too fine."""
     window = view.spec.window if view.spec else None

@@ -1,68 +1,78 @@
-"""The future of a fleet under its daily limit: what is rotated on which day, and which keys end before their turn.
+"""What the coming days bring under the daily limit: the planner, stepped forward over a simulated account.
 
-It is the planner's own policy, played forward with counts: every rotation that is due, the ones that are pulled forward
-because they could not be made later, windows, the earliest end first, each replacement with the lifetime that it would
-get, and one revocation after its grace. Nothing fails, nobody adds, holds or revokes anything in the meantime; what
-others created in the last week they go on creating, as the planner supposes too.
+Windows, grace periods, holds, the label limit, the limit of revocations a sweep and the order of what waits for a slot
+are what they are in sweeps, because the planner decides here too. What others created in the last week they go on
+creating, as it assumes.
 
-Simplified: the guard against mass revocation is a person's business and stops nothing here; a revocation waits neither
-for a key that another secret holds nor for a broken current one; a secret at its limit of labels stays there; in a
-fleet of more than 500 secrets of which some have windows, who must be pulled forward is asked once a day, and whenever
-a window opens.
+Not every sweep is simulated: a day has a few parts, and what its sweeps would do the last one of each part does. See
+:meth:`_Forecast._next`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import reduce
 from typing import Final
 
-from rotator.core.forecast_days import Simulation
-from rotator.core.forecast_start import read_start
-from rotator.core.forecast_state import DayCount
-from rotator.core.guards import clock_skew
-from rotator.core.model import AccountSnapshot, Policy, Reason
+from rotator.core.decisions import View, skipped
+from rotator.core.guards import SOON, clock_skew, slots_used
+from rotator.core.model import AccountPlan, AccountSnapshot, ActionKind, Policy, Reason
+from rotator.core.scheduling import slots_a_day
+from rotator.core.simulation import SimulatedAccount
+from rotator.core.times import plus
 from rotator.core.what_if import WhatIf
+from rotator.core.windows import openings
 
-MOST_DAYS: Final = 400
-_MICRO: Final = timedelta(microseconds=1)
+PARTS: Final = 5
+"""Of a day, where there is no reason for more or fewer."""
+WORK: Final = 100_000
+"""Secrets times parts of days that are simulated: with more secrets, or more days, a day has fewer parts."""
+SHARE: Final = 20
+"""No part is longer than this share of the shortest validity."""
 _DAY: Final = timedelta(days=1)
+_TICK: Final = timedelta.resolution
+_SPANS: Final = ((1, "day"), (7, "week of"), (14, "2 weeks of"))
+_NOT_OURS: Final = frozenset({Reason.DELETED, Reason.OWNED, Reason.REPLICA})
+_WAITS_FOR_SLOT: Final = frozenset({Reason.DAILY_LIMIT, Reason.REVOCATION_LIMIT})
 
 
 @dataclass(frozen=True, slots=True)
 class ForecastDay:
-    """24 hours, beginning at ``date``; the first day begins now.
+    """24 hours from ``date`` on, the first day begins now; or several such ``days`` as one line of a chart.
 
-    :param rotations: of which ``pulled_forward`` before they are due.
-    :param waiting: due rotations that had found no place when the day was over.
-    :param overdue: revocations whose time had come and that had found no place.
-    :param free: places of the daily limit that scheduled work could still have used at its end.
+    :param rotations: of which ``scheduled_early`` before they are due.
+    :param waiting: due rotations that had no slot when the day was over.
+    :param overdue: revocations whose time had come and that had no slot when the day was over.
+    :param free: slots that scheduled work could still have used then.
     """
 
     date: datetime
-    rotations: int
-    pulled_forward: int
-    revocations: int
-    waiting: int
-    overdue: int
-    free: int
+    rotations: int = 0
+    scheduled_early: int = 0
+    revocations: int = 0
+    waiting: int = 0
+    overdue: int = 0
+    free: int = 0
+    days: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class AtRisk:
-    """A key that ends before it is replaced.
+    """A key that expires before it is replaced.
 
-    :param key_id: ``None`` for a replacement that is yet to be made.
-    :param reason: ``not-in-time`` where there is no place for it, else why its secret is left alone.
-    :param too_late_from: when the last place before its end was left unused: from then on only the reserve or a higher
-        limit helps. The time of the forecast where there is none.
-    :param replaced_at: when it gets its turn after all; ``None``: not within the forecast.
+    :param key_id: ``None`` for a replacement that is yet to be created.
+    :param reason: ``not-in-time`` where there is no slot for it, else why its secret is skipped.
+    :param too_late_from: when the last slot before its expiry was left unused: from then on only the reserve or a
+        higher limit helps. The time of the forecast where there is none.
+    :param replaced_at: when it is replaced after all; ``None``: not within the forecast.
     """
 
     secret: str
     key_id: str | None
-    ends_at: datetime
+    expires_at: datetime
     reason: Reason
     too_late_from: datetime
     replaced_at: datetime | None = None
@@ -74,10 +84,10 @@ class AccountForecast:
 
     :param limit: creates, and updates, a day.
     :param per_day: how many of them scheduled work can count on: less the reserve, and less what others create.
-    :param secrets: how many are rotated in their turn.
-    :param first_full_day: the first on whose end no place was free.
-    :param at_risk: sorted by their ends.
-    :param error: why nothing can be said.
+    :param secrets: how many are rotated by sweeps.
+    :param first_full_day: the first at the end of which no slot was free.
+    :param at_risk: sorted by expiry.
+    :param error: why there is no forecast.
     """
 
     account: str
@@ -94,77 +104,225 @@ class AccountForecast:
 def forecast_account(
     snapshot: AccountSnapshot, policy: Policy, now: datetime, *, days: int = 90, what_if: WhatIf | None = None
 ) -> AccountForecast:
-    """Look so many days ahead.
+    """Forecast so many days.
 
-    :param days: 1 to :data:`MOST_DAYS`.
-    :raises ConfigurationError: what is supposed can't work.
+    :param days: 1 to 400.
+    :raises ConfigurationError: what is assumed can't work.
     """
-    supposed = what_if or WhatIf()
-    policy = supposed.policy(policy)
+    what_if = what_if or WhatIf()
+    policy = what_if.policy(policy)
     skew = clock_skew(snapshot)
     if skew is not None:
         return AccountForecast(snapshot.account, policy.daily_limit, policy.reserve, 0, 0, error=skew)
-    start = read_start(snapshot, policy, now, supposed)
-    run = Simulation(snapshot, start, policy, now)
-    run.run(days)
-    end = now + days * _DAY
-
-    def at_risk(secret: str, key_id: str | None, ends: datetime, reason: Reason, replaced: int | None) -> AtRisk:
-        too_late = now + run.too_late_from((ends - now) // _MICRO) * _MICRO
-        return AtRisk(secret, key_id, ends, reason, too_late, None if replaced is None else now + replaced * _MICRO)
-
-    risks = [
-        at_risk(each.secret, each.key_id, now + each.ends * _MICRO, Reason.NOT_IN_TIME, each.replaced)
-        for each in run.missed
-    ]
-    risks += [
-        at_risk(left.secret, left.key_id, left.ends, left.reason, None) for left in start.left if now < left.ends < end
-    ]
-    found = tuple(_day(now, number, count) for number, count in enumerate(run.days))
+    run = _Forecast(what_if.snapshot(snapshot, policy, now), policy, now, snapshot.keys.keys())
+    found = tuple(run.days(days))
     return AccountForecast(
         account=snapshot.account,
         limit=policy.daily_limit,
         reserve=policy.reserve,
         per_day=run.per_day,
-        secrets=len(start.members),
+        secrets=run.secrets,
         days=found,
         first_full_day=next((day.date for day in found if day.free == 0), None),
-        at_risk=tuple(sorted(risks, key=lambda risk: (risk.ends_at, risk.secret))),
+        at_risk=tuple(sorted(run.at_risk, key=lambda risk: (risk.expires_at, risk.secret))),
     )
 
 
+class _Forecast:
+    """Steps through one account's future, once.
+
+    :param snapshot: with what is assumed.
+    :param known: the ids of the keys that exist.
+    """
+
+    def __init__(self, snapshot: AccountSnapshot, policy: Policy, now: datetime, known: Collection[str]) -> None:
+        self._account = SimulatedAccount(snapshot, policy)
+        self._policy = policy
+        self._begin = self._now = now
+        self._known = known
+        views = list(self._account.views())
+        specs = [view.spec for view in views if view.spec is not None]
+        self._shortest = min((spec.validity for spec in specs), default=SHARE * _DAY)
+        self._windows = {spec.window for spec in specs if spec.window is not None}
+        self._expiries = {view.entry.arn: self._expiry(view) for view in views}
+        self._late: dict[str, int] = {}
+        self._unused: list[datetime] = []
+        self.secrets = sum(skipped(view, now) is None for view in views)
+        self.per_day = slots_a_day(snapshot, slots_used(snapshot, now).quota(policy), policy, now)
+        self.at_risk: list[AtRisk] = []
+
+    def days(self, number: int) -> Iterator[ForecastDay]:
+        """Let so many days of 24 hours pass."""
+        end = plus(self._begin, number * _DAY)
+        affordable = WORK // (number * max(1, len(self._expiries)))
+        parts = max(1, min(PARTS, affordable), -(-SHARE * _DAY // self._shortest))
+        apart = self._policy.sweep_every if parts >= PARTS else _DAY / parts
+        day, rotated = ForecastDay(self._begin), self._begin
+        while self._now < end:
+            while day.date + _DAY <= self._now:  # sweeps may be further apart than a day
+                yield day
+                day = _following(day)
+                used_by_others = self._policy.daily_limit - self._policy.reserve - self.per_day
+                self._account.let_others_create(used_by_others, day.date)
+            plan = self._sweep()
+            rotations = [action for action in plan.actions if action.kind is ActionKind.ROTATE]
+            free = max(0, plan.quota.creates_left - len(rotations))
+            if free:
+                self._unused.append(self._now)
+            if rotations:
+                rotated = self._now
+            is_short = any(skip.reason in _WAITS_FOR_SLOT for skip in plan.skipped)
+            then = self._next(parts, free=free)
+            if is_short or any(action.reason is Reason.CAPACITY for action in rotations):
+                then = min(then, self._next_slot(apart, self._now if free else rotated, free=free))
+            is_last = then >= day.date + _DAY
+            waiting, overdue = self._account.waiting(self._now) if is_short and is_last else (0, 0)
+            day = replace(
+                day,
+                rotations=day.rotations + len(rotations),
+                scheduled_early=day.scheduled_early + sum(each.reason is Reason.CAPACITY for each in rotations),
+                revocations=day.revocations + sum(action.costs_update for action in plan.actions),
+                waiting=waiting,
+                overdue=overdue,
+                free=free,
+            )
+            self._now = then
+        self._note_expired(end - _TICK)
+        while day.date < end:
+            yield day
+            day = _following(day)
+
+    def _sweep(self) -> AccountPlan:
+        if self._now > self._begin:
+            self._note_expired(self._now - _TICK)
+        plan = self._account.sweep(self._now)
+        for action in plan.actions:
+            if action.kind not in (ActionKind.ROTATE, ActionKind.RESUME, ActionKind.LABEL):
+                continue
+            replaced = action.kind is not ActionKind.LABEL
+            if replaced or self._expiries[action.arn] is not None:
+                self._expiries[action.arn] = self._expiry(self._account.view(action.arn))
+            late = self._late.pop(action.arn, None) if replaced else None
+            if late is not None:
+                self.at_risk[late] = replace(self.at_risk[late], replaced_at=self._now)
+        self._note_expired(self._now)
+        return plan
+
+    # ---- which sweep is next ----------------------------------------------------------------------------------------
+
+    def _next(self, parts: int, *, free: int) -> datetime:
+        """The sweep that is simulated next: the last one before something would be too late.
+
+        That is the end of the part of the day, the closing of a window, or the expiry of a key, if there is a slot for
+        it now. What happens in an earlier sweep of the same part happens on the same day.
+
+        :param parts: of a day.
+        """
+        every, part = self._policy.sweep_every, _DAY / parts
+
+        def last_before(moment: datetime) -> datetime:
+            return self._begin + (moment - _TICK - self._begin) // every * every
+
+        soonest = self._now + every
+        latest = last_before(self._begin + ((soonest - self._begin) // part + 1) * part)
+        sweeps = [latest]
+        if free:
+            expiring = min((at for at in self._expiries.values() if at is not None and soonest <= at), default=latest)
+            sweeps.append(last_before(expiring + _TICK))
+        for window in self._windows:
+            found = ((opens, last_before(closes)) for opens, closes in openings(window, soonest, latest + every))
+            sweeps += (last for opens, last in found if opens <= last)
+        return min(sweeps)
+
+    def _next_slot(self, apart: timedelta, since: datetime, *, free: int) -> datetime:
+        """The next sweep that has a slot, where work waits for one or is scheduled early.
+
+        :param apart: how far it is from ``since``, at least.
+        """
+        every = self._policy.sweep_every
+        moments = [since + apart, self._now + every]
+        if not free:
+            slots = slots_used(self._account.snapshot(), self._now)
+            again = (at + _DAY - SOON for at in (*slots.creates, *(slots.updates or ())))
+            moments.append(min((at for at in again if at > self._now), default=self._now))
+        return self._begin - (self._begin - max(moments)) // every * every
+
+    # ---- what expires -----------------------------------------------------------------------------------------------
+
+    def _expiry(self, view: View) -> datetime | None:
+        """When consumers have no working key any more; a disabled key is none now."""
+        if view.key is None:
+            return None
+        return view.key.valid_to if view.key.enabled else self._now
+
+    def _note_expired(self, until: datetime) -> None:
+        """Keys that have expired by then and are not replaced."""
+        expired = [(arn, at) for arn, at in self._expiries.items() if at is not None and at <= until]
+        for arn, expires_at in expired:
+            self._expiries[arn] = None
+            view = self._account.view(arn)
+            reason = skipped(view, plus(expires_at, -_TICK))
+            worked = view.key is not None and view.key.enabled and expires_at > self._begin
+            if reason in _NOT_OURS or (reason is not None and not worked):
+                continue
+            unused = bisect_left(self._unused, expires_at)
+            too_late_from = self._unused[unused - 1] if unused else self._begin
+            key_id = view.key_id if view.key_id in self._known else None
+            self._late[arn] = len(self.at_risk)
+            reason = reason or Reason.NOT_IN_TIME
+            self.at_risk.append(AtRisk(view.entry.name, key_id, expires_at, reason, too_late_from))
+
+
+def _following(day: ForecastDay) -> ForecastDay:
+    """The next day, as it is if no sweep comes on it."""
+    return replace(day, date=day.date + _DAY, rotations=0, scheduled_early=0, revocations=0)
+
+
+# ---- for people -----------------------------------------------------------------------------------------------------
+
+
 def verdict(found: AccountForecast) -> str:
-    """In a few sentences: whether any key ends before its turn, the first, and what helps."""
+    """In a few sentences: whether any key expires before it is replaced, the first, and what helps."""
     if not found.at_risk:
-        return "No key ends before its turn."
+        return "Every key is replaced before it expires."
     late = [risk for risk in found.at_risk if risk.reason is Reason.NOT_IN_TIME]
-    alone = [risk for risk in found.at_risk if risk.reason is not Reason.NOT_IN_TIME]
-    said = []
+    others = [risk for risk in found.at_risk if risk.reason is not Reason.NOT_IN_TIME]
+    sentences = []
     if late:
-        said.append(
-            f"{_how_many(late, 'before its turn', 'before their turn')}. "
+        sentences.append(
+            f"{_how_many(late, 'before it is replaced', 'before they are replaced')}. "
             "A higher limit, a smaller reserve or a longer rotator:validity helps: try each with --what-if."
         )
-    if alone:
-        counted = _how_many(alone, "in a secret that is left alone", "in secrets that are left alone")
-        said.append(f"{counted}: `rotator plan` says how to mend that.")
-    return " ".join(said)
+    if others:
+        counted = _how_many(others, "in a secret that is skipped", "in secrets that are skipped")
+        sentences.append(f"{counted}: `rotator plan` says what to fix.")
+    return " ".join(sentences)
 
 
 def _how_many(risks: Sequence[AtRisk], one: str, many: str) -> str:
-    begin = f"{risks[0].ends_at.day} {risks[0].ends_at:%b}"
+    begin = f"{risks[0].expires_at.day} {risks[0].expires_at:%b}"
     if len(risks) == 1:
-        return f"1 key ends {one}, on {begin}"
-    return f"{len(risks)} keys end {many}, the first on {begin}"
+        return f"1 key expires {one}, on {begin}"
+    return f"{len(risks)} keys expire {many}, the first on {begin}"
 
 
-def _day(now: datetime, number: int, count: DayCount) -> ForecastDay:
+def spans(days: Sequence[ForecastDay], lines: int) -> tuple[str, list[ForecastDay]]:
+    """What a line of a chart is, and the lines: at most so many, each a day, or some days taken together.
+
+    ``waiting``, ``overdue`` and ``free`` are the worst of them.
+    """
+    length, name = next((span for span in _SPANS if len(days) <= lines * span[0]), _SPANS[-1])
+    return name, [reduce(_together, days[at : at + length]) for at in range(0, len(days), length)]
+
+
+def _together(first: ForecastDay, other: ForecastDay) -> ForecastDay:
     return ForecastDay(
-        now + number * _DAY,
-        count.rotations,
-        count.pulled_forward,
-        count.revocations,
-        count.waiting,
-        count.overdue,
-        count.free,
+        first.date,
+        rotations=first.rotations + other.rotations,
+        scheduled_early=first.scheduled_early + other.scheduled_early,
+        revocations=first.revocations + other.revocations,
+        waiting=max(first.waiting, other.waiting),
+        overdue=max(first.overdue, other.overdue),
+        free=min(first.free, other.free),
+        days=first.days + other.days,
     )

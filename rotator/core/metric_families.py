@@ -44,6 +44,12 @@ OVERDUE: Final = Family(
     Kind.GAUGE,
     "Old keys that live on although their grace is over; without those that wait for a hold or a window.",
 )
+ROTATIONS_OVERDUE: Final = Family(
+    "rotator_rotations_overdue",
+    Kind.GAUGE,
+    "Rotations that have not happened a day (or a tenth of the key's lifetime) after they were due; without those that "
+    "wait for a hold, a window or their slot.",
+)
 AT_RISK_KEYS: Final = Family(
     "rotator_keys_at_risk",
     Kind.GAUGE,
@@ -74,6 +80,7 @@ FAMILIES: Final = (
     KEYS,
     EXPIRING,
     OVERDUE,
+    ROTATIONS_OVERDUE,
     AT_RISK_KEYS,
     CREATES_USED,
     CREATES_LEFT,

@@ -1,8 +1,8 @@
 """What is measured of an account, as samples under the same names for Prometheus and for CloudWatch. Pure.
 
 Gauges tell how things are. Counters come as increments: what this sweep adds. A key that the same sweep is about to
-replace or to end is no reason to wake anybody, so before the work ``rotator_keys_expiring_7d`` and
-``rotator_revocations_overdue`` leave out what is planned, and after it what was done.
+replace or to revoke is no reason to wake anybody, so before the work ``rotator_keys_expiring_7d``,
+``rotator_revocations_overdue`` and ``rotator_rotations_overdue`` leave out what is planned, and after it what was done.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from rotator.core.metric_families import (
     READY,
     REVOCATIONS,
     ROTATIONS,
+    ROTATIONS_OVERDUE,
     UPDATES_LEFT,
     UPDATES_USED,
     Family,
@@ -90,6 +91,7 @@ _ROTATED_FOR: Final = (
 )
 _REVOKED_FOR: Final = (Reason.GRACE_OVER, Reason.ORPHAN)
 # Where nothing is due yet, few days left are how a short-lived key is meant to be.
+_ON_PURPOSE: Final = frozenset({Reason.NOT_ADOPTED, Reason.REVOCATION_LIMIT})
 _NOT_DUE: Final = frozenset({State.OK, State.RETIRING})
 
 
@@ -111,7 +113,7 @@ def state_samples(
     waiting = {skip.secret for skip in plan.skipped if skip.reason is Reason.WINDOW}
     expiring = sum(1 for each in seen if _expiring(each, handled, now) and each.secret not in waiting)
     # What waits for consumers does so on purpose, and not for long.
-    patient = waiting | {skip.secret for skip in plan.skipped if skip.reason is Reason.NOT_ADOPTED}
+    patient = waiting | {skip.secret for skip in plan.skipped if skip.reason in _ON_PURPOSE}
     overdue = sum(
         _overdue(each, snapshot, handled, now) for each in seen if each.hold is None and each.secret not in patient
     )
@@ -122,6 +124,7 @@ def state_samples(
         *(Sample(KEYS, by_state[state], (str(state),)) for state in State),
         Sample(EXPIRING, expiring),
         Sample(OVERDUE, overdue),
+        Sample(ROTATIONS_OVERDUE, _rotations_overdue(plan, handled)),
         Sample(AT_RISK_KEYS, at_risk(plan, done, now)),
         Sample(CREATES_USED, quota.creates_used),
         Sample(CREATES_LEFT, quota.creates_left),
@@ -202,7 +205,14 @@ def _after(state: SecretState, done: list[Result]) -> SecretState:
     return state
 
 
-def _of_secret(state: SecretState, snapshot: AccountSnapshot, done: list[Result], now: datetime) -> Iterator[Sample]:
+def _rotations_overdue(plan: AccountPlan, handled: list[Action]) -> int:
+    late = {alert.secret for alert in plan.alerts if alert.kind is Reason.OVERDUE and alert.action is ActionKind.ROTATE}
+    return len(late - {action.secret for action in handled if action.kind in MAKES_A_KEY})
+
+
+def _of_secret(
+    state: SecretState, snapshot: AccountSnapshot, done: list[Result], now: datetime
+) -> Iterator[Sample]:
     labels = (printable(state.secret, LONGEST_LABEL),)
     if state.expires_at is not None:
         yield Sample(EXPIRATION, state.expires_at.timestamp(), labels)

@@ -38,6 +38,7 @@ def plan_orphans(
         nothing about its keys.
     """
     own, others = Directory({"": snapshot.secrets}), Others.of(snapshot.others)
+    account = printable(snapshot.account, limit=60)
     resuming = {action.key_id for _, action in draft.ranked if action.kind is ActionKind.RESUME}
     # Nearly every key has its secret: names are parsed of the others only.
     loose = [key for key in holdings.loose if key.alive(now)]
@@ -47,12 +48,14 @@ def plan_orphans(
             continue
         owner = own.named(name) or others.named(name)
         if name.secret_id is None:
-            _report(draft, key, f"has a name of the older form for {printable(name.secret)}, which proves nothing")
+            what = f"has a name of the older form for {printable(name.secret)}, which proves nothing"
+            _report(draft, account, key, what)
         elif owner is None:
-            _report(draft, key, f"is named for {printable(name.secret)}, and that secret is not seen here")
+            _report(draft, account, key, f"is named for {printable(name.secret)}, and that secret is not seen here")
         elif name.version_id in owner.versions:
             _report(
                 draft,
+                account,
                 key,
                 f"has the name of version {name.version_id} of {owner.name}, and no label of it: it was enabled again, "
                 "its labels were taken off, or another key was given its name",
@@ -63,7 +66,7 @@ def plan_orphans(
             draft.histories.add(owner.arn)
             doubt = _doubt(snapshot, owner, key, name.version_id, now)
             if doubt:
-                _report(draft, key, doubt, owner)
+                _report(draft, account, key, doubt, owner)
             else:
                 draft.add(Rank.ORPHAN, _revocation(snapshot, owner, key, name.version_id))
 
@@ -98,10 +101,11 @@ def _revocation(snapshot: AccountSnapshot, owner: SecretEntry, key: Key, version
     )
 
 
-def _report(draft: Draft, key: Key, what: str, owner: SecretEntry | None = None) -> None:
+def _report(draft: Draft, account: str, key: Key, what: str, owner: SecretEntry | None = None) -> None:
     """A key that may be in use where it can't be seen from here: a person decides."""
     kind = Reason.ORPHAN_UNPROVEN if owner is None else Reason.KEY_REENABLED
-    detail = f"key {key.id} {what}; if it is not in use, revoke it with `rotator revoke --key-id {key.id}`"
+    command = f"`rotator revoke --key-id {key.id} --account {account} --reason ...`"
+    detail = f"key {key.id} {what}; if it is not in use, revoke it: {command}"
     draft.alert(kind, detail, owner.name if owner is not None else None, key.id)
 
 

@@ -35,7 +35,7 @@ _ON_PURPOSE: Final = frozenset(
     {Reason.HOLD, Reason.WINDOW, Reason.NOT_ADOPTED, Reason.DELETED, Reason.OWNED, Reason.REPLICA}
 )
 BY_ACCOUNT: Final = frozenset({Reason.LISTING_INCOMPLETE, Reason.MASS_MISSING, Reason.CLOCK_SKEW})
-NOT_DONE: Final = "earlier sweeps did not do it"
+NOT_DONE: Final = "no sweep has done it so far"
 
 
 class Overdue(NamedTuple):
@@ -70,6 +70,7 @@ def report_overdue(
     draft: Draft, snapshot: AccountSnapshot, views: Sequence[View], actions: Sequence[Action], now: datetime
 ) -> None:
     """One alert for each thing that is overdue, with the cause."""
+    new = {a.arn for a in actions if a.reason is Reason.UNADOPTED}
     rotating = {a.arn for a in actions if a.kind in (ActionKind.ROTATE, ActionKind.RESUME)}
     revoking = {(a.arn, a.key_id) for a in actions if a.kind is ActionKind.REVOKE}
     for view in views:
@@ -77,8 +78,9 @@ def report_overdue(
             arn = view.entry.arn
             planned = arn in rotating if late.key_id is None else (arn, late.key_id) in revoking
             waits = draft.waiting.get((arn, late.key_id))
-            if not planned and waits is None:
-                continue  # a label that is ignored, or a key that a sweep never revokes: an alert of its own
+            if (planned and arn in new) or (not planned and waits is None):
+                # No sweep could have done it; or a label that is ignored, or a foreign key: an alert of its own.
+                continue
             cause = None if planned else waits
             if cause is not None and (cause.reason in _ON_PURPOSE or _has_slot(cause, late, now)):
                 continue
@@ -89,7 +91,7 @@ def report_overdue(
                 view.entry.name,
                 late.key_id or view.key_id,
                 Severity.ERROR,
-                by_account=cause is not None and cause.reason in BY_ACCOUNT,
+                by_account=cause is not None and (cause.reason in BY_ACCOUNT or not snapshot.complete),
                 action=ActionKind.ROTATE if late.key_id is None else ActionKind.REVOKE,
             )
 

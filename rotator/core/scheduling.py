@@ -83,10 +83,10 @@ def schedule(
     if quota.creates_left and any(one.start is not None for one in near):
         rotations = _rotations(near, slots)
         chosen = _Schedule(slots, rotations).start_now()
-        early = _early(rotations, slots)
+        demand = _demand(rotations, slots) if any(not one.due for one in chosen) else ""
         for one in chosen:
             if one.candidate.start is not None:
-                one.candidate.start(one.candidate.decision or early(one))
+                one.candidate.start(one.candidate.decision or _early(one, demand, now))
                 started.add(id(one.candidate))
         if not alone:
             _postpone(draft, [one.candidate for one in rotations if one.due and one not in chosen])
@@ -339,7 +339,7 @@ class _Schedule:
 
         def is_enough(urgent: int) -> bool:
             started = set(start(urgent))
-            others = [one.expiry for one in self._rotations if one not in started]
+            others = [one.expiry for one in able if one not in started]
             return not self._slots.too_late(others, len(started))
 
         if is_enough(0):
@@ -438,31 +438,22 @@ def _rank(one: _Rotation) -> int:
 # ---- what is told ---------------------------------------------------------------------------------------------------
 
 
-def _early(rotations: Sequence[_Rotation], slots: Slots) -> Callable[[_Rotation], Decision]:
-    """Why a rotation is scheduled early: how many keys expire until when, and how many the quota allows."""
-    tightest: list[tuple[int, int, int, datetime]] = []  # by last sweep: how many more than slots, how many, until when
-    by_last = sorted((one.last, one.candidate.expires_at) for one in rotations if one.candidate.expires_at is not None)
-    until = slots.now
-    for count, (last, expires_at) in enumerate(by_last, 1):
-        until = max(until, expires_at)
-        tightest.append((count - slots.a_day * (last // slots.period), last, count, until))
-    for index in range(len(tightest) - 2, -1, -1):
-        if tightest[index][0] <= tightest[index + 1][0]:
-            tightest[index] = tightest[index + 1]
+def _demand(rotations: Iterable[_Rotation], slots: Slots) -> str:
+    """Why rotations are scheduled early: how many keys expire until when, and how many the quota allows."""
+    dated = sorted((one.last, one.candidate.expires_at) for one in rotations if one.candidate.expires_at is not None)
+    excess = [count - slots.a_day * (last // slots.period) for count, (last, _) in enumerate(dated, 1)]
+    count = len(excess) - excess[::-1].index(max(excess))
+    until = max(expires_at for _, expires_at in dated[:count])
+    return f"{count} keys expire by {until:%d %b}, and the quota allows {slots.a_day} a day"
 
-    def decision(one: _Rotation) -> Decision:
-        expires_at = one.candidate.expires_at
-        assert expires_at is not None
-        _, _, count, until = tightest[bisect_left(by_last, (one.last, expires_at))]
-        detail = (
-            f"{human_duration(expires_at - slots.now)} left; {count} keys expire by {until:%d %b}, "
-            f"and the quota allows {slots.a_day} a day"
-        )
-        if one.window is not None:
-            detail += "; its window opens too late"
-        return Decision(Reason.CAPACITY, detail, due_at=slots.now, deadline=expires_at)
 
-    return decision
+def _early(one: _Rotation, demand: str, now: datetime) -> Decision:
+    expires_at = one.candidate.expires_at
+    assert expires_at is not None
+    detail = f"{human_duration(expires_at - now)} left; {demand}"
+    if one.window is not None:
+        detail += "; its window opens too late"
+    return Decision(Reason.CAPACITY, detail, due_at=now, deadline=expires_at)
 
 
 def _postpone(draft: Draft, candidates: Iterable[Candidate]) -> None:

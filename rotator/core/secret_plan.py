@@ -115,9 +115,11 @@ class SecretPlanner:
         name = parse_key_name(key.name)
         assert name is not None
         whose = f"deployment {name.deployment}" if name.deployment != common.policy.deployment else "another secret"
+        when = "once it is replaced and not needed" if key.id == view.key_id else "if it is not needed any more"
+        command = f"rotator revoke --key-id {key.id} --account {common.snapshot.account} --strategy revoke-only"
         detail = (
-            f"key {key.id} is named for {whose} ({printable(key.name, limit=80)}); sweeps never revoke it; if "
-            f"it is not needed any more: `rotator revoke --key-id {key.id} --account {common.snapshot.account}`"
+            f"key {key.id} is named for {whose} ({printable(key.name, limit=80)}); sweeps never revoke it; {when}: "
+            f"`{command} --reason ...`"
         )
         common.draft.alert(Reason.FOREIGN_KEY, detail, view.entry.name, key.id)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from rotator.core.decisions import BROKEN, ROTATE_WHEN, View, first, renew_at
 from rotator.core.lifecycle import Retiring
-from rotator.core.model import AccountSnapshot, Action, ActionKind, Reason
+from rotator.core.model import AccountSnapshot, Action, ActionKind, Alert, Reason
 from rotator.core.planner import make_view
 from rotator.core.times import LAST, plus
 from rotator.core.windows import next_open
@@ -37,6 +38,8 @@ class SecretState:
 
     :param retiring: old keys that live on in their grace.
     :param dead: old keys that are disabled, and of which only labels are left.
+    :param overdue: whether its rotation, or the revocation of an old key, should have been done a while ago: the plan
+        has the alert ``overdue``, which says why.
     """
 
     account: str
@@ -51,16 +54,22 @@ class SecretState:
     retiring: tuple[Retiring, ...]
     hold: str | None
     dead: tuple[str, ...] = ()
+    overdue: bool = False
 
 
-def states(snapshot: AccountSnapshot, actions: tuple[Action, ...], now: datetime) -> tuple[SecretState, ...]:
+def states(
+    snapshot: AccountSnapshot, actions: tuple[Action, ...], now: datetime, alerts: Iterable[Alert] = ()
+) -> tuple[SecretState, ...]:
     """Every secret of an account that is ours to manage (no replicas, none pending deletion or owned by a service).
 
     :param actions: the plan's, which say what a sweep would do now.
+    :param alerts: the plan's, which say what is overdue.
     """
+    late = frozenset(alert.secret for alert in alerts if alert.kind is Reason.OVERDUE)
     views = (make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=lambda entry: entry.name))
     ended = frozenset(key.id for key in snapshot.keys.values() if not key.enabled)
-    return tuple(_state(snapshot.account, view, actions, now, ended) for view in views if _managed(view))
+    found = (_state(snapshot.account, view, actions, now, ended) for view in views if _managed(view))
+    return tuple(replace(state, overdue=True) if state.secret in late else state for state in found)
 
 
 def _managed(view: View) -> bool:

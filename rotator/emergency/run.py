@@ -1,9 +1,10 @@
 """How a plan is carried out: what comes first, and what is looked at again before it is believed.
 
-``replace-first`` lists, reads the management secret, reads the key, reads the value, creates, stores, probes, promotes
-and then kills: nine calls. Promotion compares and swaps, so the listing needs no second look unless that fails.
-``revoke-first`` and ``revoke-only`` list, read the management secret, look at the secret, kill: four; where a key was
-named, its kill does not wait for the look.
+``replace-first`` lists, reads the management secret, proves the key by its name, reads the value, creates, stores,
+probes, promotes and then revokes: nine calls. Promotion compares and swaps, so the listing needs no second look unless
+that fails. ``revoke-first`` and ``revoke-only`` list, read the management secret, describe the secret, prove, revoke:
+five; a key that was named needs no proof and does not wait for the secret: three. A key that was created by hand is
+proven by its value: two calls more, and one to know its rights where it is replaced.
 """
 
 from __future__ import annotations

@@ -15,10 +15,12 @@ from rotator.core.model import AccountSnapshot, Key, Resolution, SecretEntry, Sp
 from rotator.core.ownership import Proof
 from rotator.core.secret import Secret
 from rotator.core.spec import parse_spec
+from rotator.core.values import decode
 from rotator.emergency.holders import is_unlabelled, with_label
 from rotator.emergency.model import PENDING, EmergencyPlan, Kill, Strategy
 from rotator.emergency.report import EmergencyReport, Step
 from rotator.errors import KeyNotFound, RotatorError
+from rotator.evidence import value_field
 from rotator.observe import management_of, resolve_current, resolve_version
 from rotator.ports import KeyProvider
 
@@ -171,7 +173,23 @@ class Work:
             self.held[(entry.arn, kill.version_id)] = held
         if kill.key_id == held.key_id or kill.key_id in held.holds:  # in another field: it leaked with the rest
             return Proof.BY_VALUE
+        if held.unreadable and self._has_value(entry, kill):
+            self.held[(entry.arn, kill.version_id)] = Resolution(kill.key_id)
+            return Proof.BY_VALUE
         return Proof.UNREADABLE if held.unreadable else Proof.NONE
+
+    def _has_value(self, entry: SecretEntry, kill: Kill) -> bool:
+        """Whether Infobip shows the labelled key with the very value of its version, where a search is not answered.
+
+        A leaked key must not stay enabled because the search by value fails.
+        """
+        assert kill.version_id is not None
+        try:
+            stored = self.services.store.read_version(entry.arn, kill.version_id)
+            value = decode(stored.text, value_field(entry), entry.name).key
+            return self.provider.get_key(kill.key_id).value == value
+        except RotatorError:
+            return False
 
     def _entries(self) -> Iterator[SecretEntry]:
         if self.plan.secret is not None:

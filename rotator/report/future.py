@@ -8,8 +8,7 @@ from typing import Final
 from rotator.cli.times import brief, day, local, zone
 from rotator.cli.words import counted
 from rotator.core.durations import human_duration
-from rotator.core.forecast import AccountForecast, AtRisk, verdict
-from rotator.core.forecast_spans import Span, spans
+from rotator.core.forecast import AccountForecast, AtRisk, ForecastDay, spans, verdict
 from rotator.report.markup import Markup, join, table, tag
 
 MOST_COLUMNS: Final = 100
@@ -17,7 +16,7 @@ MOST_AT_RISK: Final = 100
 
 
 def judgement(found: AccountForecast | None, to_mend: int) -> Markup:
-    """What a reader wants to know first: is there anything to mend, does any key end before its turn.
+    """What a reader wants to know first: is there anything to mend, does any key expire before it is replaced.
 
     :param to_mend: how many things are.
     """
@@ -47,7 +46,7 @@ def _columns(found: AccountForecast) -> Markup:
     limit = tag("span", f"at most {allowed} a {_unit(name)}")
     columns = [_column(line, top) for line in lines]
     line = tag("div", limit, class_="limit", style=f"bottom:{round(100 * allowed / top, 1)}%")
-    first, last = lines[0].begin, lines[-1].begin
+    first, last = lines[0].date, lines[-1].date
     chart = tag(
         "div",
         *columns,
@@ -60,11 +59,11 @@ def _columns(found: AccountForecast) -> Markup:
     keys = tag(
         "div",
         tag("span", tag("i", class_="swatch d"), "rotations that are due"),
-        tag("span", tag("i", class_="swatch p"), "pulled forward, later would be too late"),
+        tag("span", tag("i", class_="swatch p"), "scheduled early, later would be too late"),
         class_="legend",
     )
     busy = [line for line in lines if line.rotations or line.revocations or line.waiting or line.overdue]
-    heads = (name, "rotations", "pulled forward", "revocations", "waiting", "overdue")
+    heads = (name, "rotations", "scheduled early", "revocations", "waiting", "overdue")
     numbers = table(heads, (_numbers(each) for each in busy))
     more = tag("details", tag("summary", f"the numbers ({counted(len(busy), 'line')}; all others are 0)"), numbers)
     return join([chart, ends, keys, more] if busy else [chart, ends, keys])
@@ -78,35 +77,35 @@ def _unit(name: str) -> str:
     return {"day": "day", "week of": "week"}.get(name, "fortnight")
 
 
-def _column(line: Span, top: float) -> Markup:
-    due = line.rotations - line.pulled_forward
+def _column(line: ForecastDay, top: float) -> Markup:
+    due = line.rotations - line.scheduled_early
     parts = [
         tag("i", class_=sign, style=f"height:{round(100 * count / top, 2)}%;min-height:3px")
-        for sign, count in (("p", line.pulled_forward), ("d", due))
+        for sign, count in (("p", line.scheduled_early), ("d", due))
         if count
     ]
-    said = f"{counted(line.rotations, 'rotation')}, {line.pulled_forward} pulled forward"
-    return tag("i", *parts, title=f"{day(line.begin)}: {said}")
+    said = f"{counted(line.rotations, 'rotation')}, {line.scheduled_early} scheduled early"
+    return tag("i", *parts, title=f"{day(line.date)}: {said}")
 
 
-def _numbers(line: Span) -> tuple[str, ...]:
-    counts = (line.rotations, line.pulled_forward, line.revocations, line.waiting, line.overdue)
-    return _date(line.begin), *(str(count) for count in counts)
+def _numbers(line: ForecastDay) -> tuple[str, ...]:
+    counts = (line.rotations, line.scheduled_early, line.revocations, line.waiting, line.overdue)
+    return _date(line.date), *(str(count) for count in counts)
 
 
 def _at_risk(found: AccountForecast) -> Markup:
     now = found.days[0].date
     shown = found.at_risk[:MOST_AT_RISK]
-    rows = ((risk.secret, str(risk.reason), brief(risk.ends_at, now), _turn(risk)) for risk in shown)
-    heads = ("secret", "why", f"ends ({zone(now)})", "then")
-    parts = [tag("h3", "Keys that end before their turn"), table(heads, rows, class_="risks")]
+    rows = ((risk.secret, str(risk.reason), brief(risk.expires_at, now), _replaced(risk)) for risk in shown)
+    heads = ("secret", "why", f"expires ({zone(now)})", "then")
+    parts = [tag("h3", "Keys that expire before they are replaced"), table(heads, rows, class_="risks")]
     if len(found.at_risk) > MOST_AT_RISK:
         more = len(found.at_risk) - MOST_AT_RISK
         parts.append(tag("p", f"… and {more} more; `rotator forecast --json` has them all", class_="soft"))
     return join(parts)
 
 
-def _turn(risk: AtRisk) -> str:
+def _replaced(risk: AtRisk) -> str:
     if risk.replaced_at is None:
         return "not replaced in these days"
-    return f"replaced {human_duration(risk.replaced_at - risk.ends_at)} after its end"
+    return f"replaced {human_duration(risk.replaced_at - risk.expires_at)} after its expiry"

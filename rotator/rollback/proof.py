@@ -80,8 +80,9 @@ class Previous:
         value = decode(stored.text, self.spec.value_field, self.entry.name).key
         self._compare(stored.text)
         proof = prove(self.context, self.entry, self.item.version_id, self.item.key_id)
-        if proof is Proof.NONE:
-            raise self._mislabelled("holds another value")
+        if proof is Proof.NONE and self.item.key_id in self.context.snapshot.keys:
+            held = self.context.snapshot.held[(self.entry.arn, self.item.version_id)].key_id
+            raise self._mislabelled(f"holds key {held}" if held else "holds another value")
         return value
 
     def _compare(self, text: Secret) -> None:

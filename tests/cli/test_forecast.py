@@ -8,8 +8,7 @@ import pytest
 
 from rotator.cli import main
 from rotator.cli.forecast_text import BAR, MOST_LINES
-from rotator.core.forecast import forecast_account
-from rotator.core.forecast_spans import spans
+from rotator.core.forecast import forecast_account, spans
 from rotator.core.model import Policy
 from tests.cli.rig import Rig
 from tests.core.build import NOW, snap
@@ -25,7 +24,7 @@ def test_json_is_the_contract_key_by_key(rig: Rig) -> None:
     assert {"account", "limit", "reserve", "days", "first_full_day", "at_risk"} <= account.keys()
     assert (account["account"], account["limit"], account["reserve"], account["secrets"]) == ("main", 40, 8, 6)
     assert len(account["days"]) == 60
-    named = {"date", "rotations", "pulled_forward", "revocations", "waiting", "overdue", "free"}
+    named = {"date", "rotations", "scheduled_early", "revocations", "waiting", "overdue", "free"}
     assert all(day.keys() == named for day in account["days"])
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\d", day["date"]) for day in account["days"])
     # Due now: prod/new, prod/email/news, prod/sms/otp; prod/whatsapp/bot, whose window opens in half a day.
@@ -34,9 +33,9 @@ def test_json_is_the_contract_key_by_key(rig: Rig) -> None:
         ("prod/marketing", "hold"),
         ("prod/legacy", "misconfigured"),
     }
-    assert {"secret", "key_id", "ends_at", "reason"} <= account["at_risk"][0].keys()
+    assert {"secret", "key_id", "expires_at", "reason"} <= account["at_risk"][0].keys()
     assert account["at_risk"][0]["key_id"] == keys["prod/marketing"].id
-    assert account["at_risk"][0]["ends_at"] == f"{keys['prod/marketing'].valid_to:%Y-%m-%dT%H:%M:%SZ}"
+    assert account["at_risk"][0]["expires_at"] == f"{keys['prod/marketing'].valid_to:%Y-%m-%dT%H:%M:%SZ}"
     assert rig.state() == before
 
 
@@ -56,21 +55,23 @@ def test_for_people_it_is_a_chart_in_80_columns_of_ascii_bars(rig: Rig) -> None:
         assert "\x1b" not in ran.out
     ran = rig.run("forecast")
     words = " ".join(ran.out.split())
-    assert "prod/marketing hold ends" in words
+    assert "prod/marketing hold " in words
     assert "No day is full." in words
     assert ran.out.endswith("`rotator plan`.\n")
 
 
 def test_suppositions_and_what_helps(rig: Rig) -> None:
     rig.seed()
-    ran = rig.run("forecast", "--what-if", "+1200", "--what-if", "validity=90d", "--days", "50")
+    few = ("--what-if", "limit=12", "--what-if", "reserve=2")
+    ran = rig.run("forecast", *few, "--what-if", "+300", "--what-if", "validity=90d", "--days", "50")
     assert ran.code == 0
-    assert "supposing replacements that live 90d and 1200 more secrets" in ran.out
+    text = " ".join(ran.out.split())
+    assert "assuming a daily limit of 12 and a reserve of 2 and replacements valid for 90d and 300 more secrets" in text
     assert "not-in-time" in ran.out
-    assert "keys end before their turn, the first on " in ran.out
-    more = rig.run("forecast", "--what-if", "+1200", "--what-if", "limit=2000", "--days", "62", "--json").document
+    assert "keys expire before they are replaced, the first on " in ran.out
+    more = rig.run("forecast", "--what-if", "+300", "--what-if", "limit=500", "--days", "62", "--json").document
     assert {risk["reason"] for risk in more["accounts"][0]["at_risk"]} == {"hold", "misconfigured"}
-    assert more["what_if"] == ["a daily limit of 2000", "1200 more secrets"]
+    assert more["what_if"] == ["a daily limit of 500", "300 more secrets"]
     short = rig.run("forecast", "--what-if", "validity=2d")
     assert (short.code, short.out) == (2, "")
     assert "can't work for prod/billing/sms: rotator:grace is 1d" in short.sentence
@@ -104,7 +105,8 @@ def test_accounts_hostile_names_and_one_that_does_not_answer(rig: Rig) -> None:
         (["--days", "401"], "401 is not in the range"),
         (["--days", "many"], "many"),
         (["--what-if", "limit"], "whole number"),
-        (["--what-if", "more"], "nothing that can be supposed"),
+        (["--what-if", "+2001"], "from 1 to 2000"),
+        (["--what-if", "more"], "can't be assumed"),
         (["main"], "main"),
     ],
     ids=" ".join,

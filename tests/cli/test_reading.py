@@ -140,6 +140,7 @@ def test_status_json_is_the_contract_key_by_key(rig: Rig) -> None:
         "next_action_at",
         "retiring",
         "hold",
+        "overdue",
     }
     secrets = {each["secret"]: each for each in ran.document["secrets"]}
     assert all(each.keys() == fields for each in secrets.values())
@@ -153,6 +154,7 @@ def test_status_json_is_the_contract_key_by_key(rig: Rig) -> None:
         "prod/legacy": "misconfigured",
         "prod/new": "empty",
     }
+    assert {name for name, each in secrets.items() if each["overdue"]} == {"prod/sms/otp", "prod/email/news"}
     assert secrets["prod/marketing"]["hold"] == "audit freeze until 1 Dec"
     billing = secrets["prod/billing/sms"]
     assert billing["key_id"] == keys["prod/billing/sms"].id
@@ -164,6 +166,10 @@ def test_status_json_is_the_contract_key_by_key(rig: Rig) -> None:
 
 def test_status_for_people_after_a_rotation(rig: Rig) -> None:
     keys = rig.seed()
+    before = rig.run("status")
+    assert fits(before.out)
+    late = {line.split()[0] for line in before.out.splitlines() if "OVERDUE: " in line}
+    assert late == {"prod/sms/otp", "prod/email/news"}
     assert rig.run("rotate", "prod/sms/otp", "--reason", "test").code == 0
     ran = rig.run("status", "--account", "main")
     assert ran.code == 0
@@ -171,6 +177,7 @@ def test_status_for_people_after_a_rotation(rig: Rig) -> None:
     old = keys["prod/sms/otp"].id
     line = next(line for line in ran.out.splitlines() if line.lstrip().startswith("prod/sms/otp"))
     assert "retiring" in line
+    assert "OVERDUE" not in line
     assert f"revoke key {old[:4]}…{old[-4:]}" in line
     assert old not in ran.out
     document = rig.run("status", "--secret", "prod/sms/otp", "--json").document

@@ -252,4 +252,4 @@ def test_an_orphan_is_searched_for_in_all_values_before_it_goes() -> None:
     held = snap([S, secret("t", {"v1": "CURRENT key:T"})], [key(), key("T"), orphan()], copies={"Z": ("t",)})
     (alert,) = Case("", held).plan().alerts
     assert "t holds it" in alert.detail
-    assert "`rotator revoke --key-id Z`" in alert.detail
+    assert "`rotator revoke --key-id Z --account main --reason ...`" in alert.detail

@@ -218,7 +218,7 @@ def test_the_cause_is_told() -> None:
     assert alert.detail.startswith("its rotation was due 9 d ago: the old key shows no scopes")
     assert (alert.action, alert.by_account) == (ActionKind.ROTATE, False)
     (alert,) = overdue(revocation("", "-2d").plan())
-    assert alert.detail == "the revocation of key K1 was due 2 d ago: earlier sweeps did not do it"
+    assert alert.detail == "the revocation of key K1 was due 2 d ago: no sweep has done it so far"
     assert (alert.action, alert.by_account) == (ActionKind.REVOKE, False)
 
 
@@ -246,7 +246,7 @@ def test_what_got_done_is_no_alert(revoke: bool) -> None:
 @pytest.mark.parametrize(("by_account", "outcome"), [(True, Outcome.DEFERRED), (False, Outcome.FAILED)])
 def test_what_kept_it_is_the_cause(by_account: bool, outcome: Outcome) -> None:
     (alert,) = after(outcome, "429 Too Many Requests", by_account=by_account)
-    assert alert.detail.endswith("earlier sweeps did not do it; this sweep: 429 Too Many Requests")
+    assert alert.detail.endswith("no sweep has done it so far; this sweep: 429 Too Many Requests")
     assert alert.by_account is by_account
     (alert,) = after(outcome)
     assert alert.detail.endswith(f"this sweep: {outcome}")

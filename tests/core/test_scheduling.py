@@ -91,6 +91,12 @@ def test_held_takes_no_slot_and_blocked_is_not_scheduled_early() -> None:
     assert early(planned((entries, keys))) == ["s001"]
 
 
+def test_a_blocked_key_that_is_lost_makes_no_other_early() -> None:
+    entries, keys = group(1, 30 * MINUTE, "a", rotate_before="10m", grace="1h")
+    keys[0] = key("Ka000", left=30 * MINUTE, age=90 * DAY, scopes=frozenset())
+    assert early(planned((entries, keys), group(9, 3 * DAY, rotate_before="1d"))) == []
+
+
 def test_slots_that_were_used_today_are_not_used_twice() -> None:
     made = [key(f"N{n}", left=90 * DAY, age=HOUR) for n in range(8)]
     plan = planned(group(75, LEFT), ([], made))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -37,7 +36,7 @@ class Fleet:
     reasons: Counter[str] = field(default_factory=Counter)
     made: list[datetime] = field(default_factory=list)
     ended: list[datetime] = field(default_factory=list)
-    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+    _number: int = 0
 
     def add(self, name: str, end: datetime, begin: datetime, *, ours: bool = True, **tags: str) -> None:
         """A secret whose key a former sweep made, or somebody else."""
@@ -49,7 +48,8 @@ class Fleet:
         self.secrets[name] = SecretEntry(arn_of(name), name, tags_of, {version: labels})
 
     def _make(self, name: str, begin: datetime, end: datetime) -> tuple[str, str]:
-        number = next(self._numbers)
+        number = self._number
+        self._number += 1
         key_id, version = f"{number:032X}", f"{number:032x}"
         self.keys[key_id] = Key(key_id, name, None, True, begin, end, SCOPES)
         return key_id, version
@@ -60,6 +60,7 @@ class Fleet:
         while self.now < until:
             self.sweep()
             self.now += self.policy.sweep_every
+        self._look(timedelta(0))
 
     def sweep(self) -> None:
         """One sweep, with what it costs counted."""
@@ -86,8 +87,8 @@ class Fleet:
             life = read_lifecycle(entry)
             assert life.current_version is not None
             assert life.current_key is not None
-            number = next(self._numbers)
-            name = key_name(entry.name, entry.arn, self.policy.deployment, f"{number:032x}")
+            version = f"{self._number:032x}"
+            name = key_name(entry.name, entry.arn, self.policy.deployment, version)
             key_id, version = self._make(name, self.now, self.now + lifetime(spec, entry.name))
             old = entry.versions[life.current_version] - {CURRENT}
             retiring = retire_label(life.current_key, self.now + spec.grace)
@@ -99,10 +100,10 @@ class Fleet:
         else:
             assert action.kind is ActionKind.REVOKE
             assert action.version_id is not None
-            if action.costs_update:
+            if action.costs_update:  # else the key has expired, and only its labels go
                 self.ended.append(self.now)
-            # What was revoked is dropped where it can't matter any more, so that the fleet does not grow for ever.
-            self.keys[action.key_id or ""] = replace(self.keys[action.key_id or ""], enabled=False, valid_to=self.now)
+                key = self.keys[action.key_id or ""]
+                self.keys[key.id] = replace(key, enabled=False, valid_to=self.now)
             left = {version: labels for version, labels in entry.versions.items() if version != action.version_id}
             self.secrets[action.secret] = replace(entry, versions=left)
 

@@ -176,7 +176,8 @@ def test_the_verdict_comes_first_and_equal_alerts_are_one_line() -> None:
     plan = replace(account.plan, alerts=alerts, skipped=())
     page = render(Report(NOW, "default", (replace(account, plan=plan),)))
     said = Reader(page).said
-    assert re.search(r"main 221 things to mend\. No key ends before its turn\. No day is full\. 3 secrets", said)
+    verdict = r"main 221 things to mend\. Every key is replaced before it expires\. No day is full\. 3 secrets"
+    assert re.search(verdict, said)
     mend = said[said.index("To mend") : said.index("To know")]
     assert mend.count("write 72h") == mend.count("write 90d") == 1
     assert "220: prod/s-000<b> , prod/s-001<b>" in mend.replace(">,", "> ,")
@@ -190,5 +191,5 @@ def test_the_verdict_comes_first_and_equal_alerts_are_one_line() -> None:
 def test_a_fleet_in_which_all_is_well_says_so_first() -> None:
     page = render(report(3))
     said = Reader(page).said
-    assert said.index("Nothing to mend. No key ends before its turn.") < said.index("3 secrets")
+    assert said.index("Nothing to mend. Every key is replaced before it expires.") < said.index("3 secrets")
     assert 'class="verdict"' in page

@@ -1,0 +1,159 @@
+"""An account whose sweeps are simulated: the planner's actions change its secrets and keys as successful sweeps do.
+
+Nothing fails, operators change nothing in the meantime, every ownership proof that a plan asks for is there, and
+consumers read the new value in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Final
+
+from rotator.core.decisions import View
+from rotator.core.labels import CURRENT, PENDING, PREVIOUS, key_label, key_name, parse_key_label, retire_label
+from rotator.core.model import AccountPlan, AccountSnapshot, Action, ActionKind, Key, Policy, Reason, SecretEntry
+from rotator.core.planner import make_view, plan_account
+from rotator.core.spreading import lifetime
+from rotator.core.tags import GATE_TAG
+from rotator.core.times import plus
+
+_REMEMBERED: Final = timedelta(days=8)
+"""A key that nothing names any more counts for the quota for a day, and for what others create for a week."""
+
+
+class SimulatedAccount:
+    """One account, as it is and as sweeps change it.
+
+    :param snapshot: is left as it is.
+    """
+
+    def __init__(self, snapshot: AccountSnapshot, policy: Policy) -> None:
+        self._policy = policy
+        self._entries = {entry.arn: _without_gate(entry) for entry in snapshot.secrets}
+        self._keys = dict(snapshot.keys)
+        self._resolutions = dict(snapshot.resolutions)
+        self._observed = snapshot
+        self._numbers = count(1)
+        self._obsolete: list[tuple[datetime, str]] = []
+
+    def snapshot(self) -> AccountSnapshot:
+        """The account as a sweep would observe it now."""
+        return replace(
+            self._observed,
+            secrets=tuple(self._entries.values()),
+            keys=self._keys,
+            resolutions=self._resolutions,
+            history=True,
+            history_complete=True,
+        )
+
+    def views(self) -> Iterator[View]:
+        """Every secret."""
+        snapshot = self.snapshot()
+        return (make_view(snapshot, entry) for entry in self._entries.values())
+
+    def view(self, arn: str) -> View:
+        """One secret."""
+        return make_view(self.snapshot(), self._entries[arn])
+
+    def sweep(self, now: datetime) -> AccountPlan:
+        """Do what a sweep plans at that time, and return the plan."""
+        plan = plan_account(self.snapshot(), self._policy, now)
+        for action in plan.actions:
+            self._apply(action, now)
+        return plan
+
+    def waiting(self, now: datetime) -> tuple[int, int]:
+        """How many rotations, and how many revocations, are due and wait for nothing but a slot."""
+        unlimited = replace(self._policy, daily_limit=2 * len(self._keys), reserve=0)
+        actions = plan_account(self.snapshot(), unlimited, now, force=True).actions
+        rotations = sum(action.kind is ActionKind.ROTATE for action in actions)
+        return rotations, sum(action.costs_update for action in actions)
+
+    def let_others_create(self, number: int, now: datetime) -> None:
+        """Keys of others, which use slots; and obsolete ones are forgotten, so that the account does not grow."""
+        while self._obsolete and self._obsolete[0][0] < now - _REMEMBERED:
+            self._keys.pop(self._obsolete.pop(0)[1], None)
+        for _ in range(number):
+            key_id = f"others-{next(self._numbers)}"
+            self._keys[key_id] = Key(key_id, "created by others", None, True, now, None)
+            self._obsolete.append((now, key_id))
+
+    # ---- actions ----------------------------------------------------------------------------------------------------
+
+    def _apply(self, action: Action, now: datetime) -> None:
+        if action.kind is ActionKind.REVOKE:
+            self._revoke(action, now)
+        if action.arn not in self._entries:
+            return  # an orphan that is named for a secret of another account
+        view, version, key_id = self.view(action.arn), action.version_id or "", action.key_id or ""
+        labels = view.entry.versions.get(version, frozenset())
+        if action.kind is ActionKind.ROTATE:
+            self._rotate(view, now)
+        elif action.kind is ActionKind.RESUME:
+            key = self._keys.get(key_id)
+            if key is not None and key.alive(now):
+                self._promote(view, version, key, now)
+            else:  # the failed attempt is given up
+                self._label(view.entry, {version: frozenset()})
+        elif action.kind is ActionKind.RETIRE:
+            self._label(view.entry, {version: labels | {_retire(view, key_id, now)}})
+        elif action.kind is ActionKind.REVOKE:
+            self._label(view.entry, {version: frozenset(label for label in labels if key_id not in label.split(":"))})
+        elif action.reason is Reason.STALE_LABEL:
+            self._label(view.entry, {version: labels - {label for at, label in view.life.stale if at == version}})
+        else:
+            others = {label for label in labels if parse_key_label(label) is None}
+            self._label(view.entry, {version: frozenset({*others, key_label(key_id)})})
+            self._resolutions.pop(action.arn, None)
+
+    def _rotate(self, view: View, now: datetime) -> None:
+        entry, spec, old = view.entry, view.spec, view.key
+        assert spec is not None
+        version = f"simulated-{next(self._numbers):032}"
+        key = Key(
+            id=version,
+            name=key_name(entry.name, entry.arn, self._policy.deployment, version),
+            account_id=None,
+            enabled=True,
+            valid_from=now,
+            valid_to=plus(now, lifetime(spec, entry.name)),
+            scopes=spec.scopes or (old.scopes if old else None),
+            platform=old.platform if old else frozenset(),
+        )
+        self._promote(view, version, key, now)
+
+    def _promote(self, view: View, version: str, key: Key, now: datetime) -> None:
+        """Make a version current, and retire the one that was."""
+        self._keys[key.id] = key
+        versions = {each: labels - {CURRENT, PENDING, PREVIOUS} for each, labels in view.entry.versions.items()}
+        old = view.life.current_version
+        if old is not None:
+            versions[old] |= {PREVIOUS} if view.key_id is None else {PREVIOUS, _retire(view, view.key_id, now)}
+        versions[version] = frozenset({CURRENT, PENDING, key_label(key.id)})
+        self._label(view.entry, versions)
+        self._resolutions.pop(view.entry.arn, None)
+
+    def _revoke(self, action: Action, now: datetime) -> None:
+        key = self._keys.get(action.key_id or "")
+        if key is not None:
+            self._obsolete.append((now, key.id))
+            if action.costs_update:  # else it does not authenticate any more, and only its labels go
+                self._keys[key.id] = replace(key, enabled=False, valid_to=now)
+
+    def _label(self, entry: SecretEntry, changed: Mapping[str, frozenset[str]]) -> None:
+        versions = {version: labels for version, labels in {**entry.versions, **changed}.items() if labels}
+        self._entries[entry.arn] = replace(entry, versions=versions)
+
+
+def _retire(view: View, key_id: str, now: datetime) -> str:
+    assert view.spec is not None
+    return retire_label(key_id, plus(now, view.spec.grace))
+
+
+def _without_gate(entry: SecretEntry) -> SecretEntry:
+    tags = {tag: value for tag, value in entry.tags.items() if tag != GATE_TAG}
+    return replace(entry, tags=tags) if GATE_TAG in entry.tags else entry
