@@ -1,7 +1,7 @@
 # Everything runs in .venv, which the targets set up for themselves from the locks. PYTHON=... chooses the interpreter.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test years coverage check lint typecheck package wheel deploychecks audit bench format lock setup clean
+.PHONY: help demo test years forgeries coverage check lint typecheck package wheel deploychecks audit bench format lock setup clean
 
 # In percent, branches counted; for `make coverage`.
 COVERAGE ?= 95
@@ -22,6 +22,9 @@ test: setup  ## every test
 
 years: setup  ## two simulated years, of which `make test` plays five months (five minutes; YEARS_ARGS="--seed 7")
 	@.venv/bin/python -m tests.chaos.two_years $(YEARS_ARGS)
+
+forgeries: setup  ## every forgery of a label writer at every call, of which `make test` tries a sample (an hour)
+	@.venv/bin/python -m tests.chaos.forged_runs
 
 coverage: setup  ## what the tests run of the program; tracing takes as long again, so it is not a part of `make test`
 	@HYPOTHESIS_PROFILE=ci .venv/bin/python -m pytest -n auto --dist loadfile --ignore=tests/chaos --cov --cov-report=term --cov-fail-under=$(COVERAGE) $(PYTEST_ARGS)

@@ -19,7 +19,8 @@ class Rank(IntEnum):
     ROTATE_URGENT = 3
     REVOKE = 4
     ROTATE = 5
-    ORPHAN = 6
+    ROTATE_AGAIN = 6
+    ORPHAN = 7
 
 
 class Waiting(NamedTuple):

@@ -19,9 +19,9 @@ from typing import Final
 
 from rotator.model import AccountSnapshot, Key, SecretEntry
 from rotator.policy.emergency_ids import made_in_emergency
-from rotator.policy.guards import MAX_REJECTED, MAX_SKEW
+from rotator.policy.guards import DAY, MAX_REJECTED, MAX_SKEW
 from rotator.policy.holdings import Holdings
-from rotator.policy.labels import CURRENT, PREVIOUS, KeyName, parse_retire_label
+from rotator.policy.labels import CURRENT, PREVIOUS, KeyName, parse_retire_label, secret_id
 from rotator.policy.moments import FIRST
 from rotator.policy.ownership import Ownership
 from rotator.policy.rules import View
@@ -49,6 +49,8 @@ class Leftovers:
     unstored: tuple[tuple[Key, KeyName], ...]
     rejected: tuple[tuple[Key, KeyName], ...]
     crowd: int = 0
+    today: frozenset[str] = frozenset()
+    """What stands for the secrets, in the names of their keys, for which keys were created in the last 24 hours."""
 
     @staticmethod
     def of(
@@ -60,21 +62,30 @@ class Leftovers:
         """
         unstored: list[tuple[Key, KeyName]] = []
         rejected: list[tuple[Key, KeyName]] = []
+        today: set[str] = set()
         for key in holdings.loose:
             if key.value_readable and key.alive(now) and key.valid_from is not None:
                 name = ownership.own_name(key)
                 if name is not None:
                     unstored.append((key, name))
         for key in snapshot.keys.values():
+            if key.valid_from is not None and now - DAY < key.valid_from <= now:
+                name = ownership.own_name(key)
+                if name is not None and name.secret_id is not None:
+                    today.add(name.secret_id)
             if not key.enabled and _is_brief(key, now) and not holdings.names(key.id):
                 name = ownership.own_name(key)
                 if name is not None:
                     rejected.append((key, name))
-        found = Leftovers(tuple(unstored), tuple(rejected))
+        found = Leftovers(tuple(unstored), tuple(rejected), today=frozenset(today))
         often = Counter(name.secret for _, name in rejected)
         if max(often.values(), default=0) >= MAX_REJECTED:  # nearly never: nobody's names are compared for nothing
             found = replace(found, crowd=sum(len(found.rejected_for(view, now)) >= MAX_REJECTED for view in views))
         return found
+
+    def created_today(self, entry: SecretEntry) -> bool:
+        """Whether a key was created for a secret in the last 24 hours, whatever became of it."""
+        return bool(self.today) and secret_id(entry.arn) in self.today
 
     def rejected_for(self, view: View, now: datetime) -> tuple[datetime, ...]:
         """When the replacements for a secret were made that were rejected lately, in order."""

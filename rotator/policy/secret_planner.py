@@ -266,8 +266,12 @@ class SecretPlanner:
         if waits is not None:
             self._leave(waits)
             return
+        rank = Rank.ROTATE_URGENT if urgent else Rank.ROTATE
+        if self.common.leftovers.created_today(view.entry):
+            # Whoever may write one secret can make it need a new key again and again: others' creates go first.
+            rank = Rank.ROTATE_AGAIN
         self._add(
-            Rank.ROTATE_URGENT if urgent else Rank.ROTATE,
+            rank,
             ActionKind.ROTATE,
             decision.reason,
             view.key_id,

@@ -1,1 +1,1 @@
-"""The ten rules, held against a kill or a fault at every single call."""
+"""The eleven rules, checked at every single call: under faults, kills, forged labels, in two regions."""

@@ -225,7 +225,8 @@ class Simulation:
     def _result(self, days: int) -> Score:
         world, ledger, score = self.world, self.ledger, self.score
         for account, far in world.far.items():
-            creates, updates = (_busiest(log[world.ids[account]]) for log in (far.state.creates, far.state.updates))
+            logs = (far.state.creates, far.state.updates)
+            creates, updates = (_busiest(log.get(world.ids[account], [])) for log in logs)
             score.most_creates, score.most_updates = max(score.most_creates, creates), max(score.most_updates, updates)
             if creates > MOST_CREATES or updates > MOST_UPDATES:
                 ledger.say("over the limit", account, "", f"{creates} creates and {updates} updates within 24 hours")

@@ -261,7 +261,7 @@ BROKEN = (
         snap(
             [secret("s", {"v1": "CURRENT key:K1", "v9": "key:R3"})], [CUT_OFF, *(brief(f"R{n}", M) for n in range(4))]
         ),
-        actions=("rotate key-disabled s K1@v1", "revoke key-not-active s R3@v9"),
+        actions=("revoke key-not-active s R3@v9", "rotate key-disabled s K1@v1"),  # it was given keys today already
     ),
     broken(
         "a rejection from the future does not count",

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.policy import values
 from rotator.errors import BadSecretValue
+from rotator.policy import values
 from rotator.policy.values import (
     changed_fields,
     contains,
