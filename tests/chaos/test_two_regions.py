@@ -183,7 +183,7 @@ def test_in_turn_for_weeks(aws_account: str) -> None:
 def test_names_without_the_arn_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As they were once: each region takes the other's current keys for orphans."""
     for module in ("labels", "directory"):
-        monkeypatch.setattr(f"rotator.core.{module}.secret_id", lambda arn: f"{len(arn.split(':')[-1]):010x}")
+        monkeypatch.setattr(f"rotator.policy.{module}.secret_id", lambda arn: f"{len(arn.split(':')[-1]):010x}")
     both = TwoRegions(*regions(Options(reveal=False)))
     for _ in range(3):
         both.first.sweep()
