@@ -88,6 +88,38 @@ def test_policy_does_no_input_or_output(path: Path) -> None:
     assert not {name.partition(".")[0] for name in imported(path)} & impure
 
 
+LAYERS = (
+    {"__main__"},
+    {"cli", "lambda_handlers"},
+    {"lambda_", "daemon", "sandbox"},
+    {"timetable", "metrics_server"},
+    {"report"},
+    {"render"},
+    {"bootstrap"},
+    {"engine"},
+    {"telemetry"},
+    {"infobip", "aws"},
+    {"policy"},
+    {"remote_clock", "settings"},
+    {"ports", "redaction"},
+    {"model", "clock"},
+    {"durations"},
+    {"errors", "secret", "text", "access_log", "__init__"},
+)
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+
+
+def test_no_import_goes_upwards() -> None:
+    upwards = []
+    for path in (ROOT / "rotator").rglob("*.py"):
+        top = path.relative_to(ROOT / "rotator").parts[0].removesuffix(".py")
+        for name in imported(path):
+            other = name.split(".")[1] if name.startswith("rotator.") else top
+            if other != top and RANK[other] <= RANK[top]:
+                upwards.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not upwards
+
+
 def test_policy_loads_without_any_installed_package() -> None:
     names = [f"rotator.policy.{path.stem}" for path in POLICY if path.stem != "__init__"]
     # -S leaves site-packages out altogether: what is not the standard library's cannot be found.
