@@ -55,7 +55,7 @@ wheel: setup  ## the wheel can be built and holds what it should
 	@.venv/bin/python -m zipfile -l dist/*.whl | grep -q 'rotator/py.typed' || { echo 'the wheel lacks rotator/py.typed' >&2; exit 1; }
 	@! .venv/bin/python -m zipfile -l dist/*.whl | grep -E '^tests/' || { echo 'the wheel holds tests' >&2; exit 1; }
 
-format: setup  ## sort imports and mend what ruff can mend
+format: setup  ## sort imports and fix what ruff can fix
 	@.venv/bin/python -m ruff check --fix .
 
 lock: setup  ## choose the newest versions anew, for every Python and platform (needs a package index)

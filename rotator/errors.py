@@ -64,7 +64,7 @@ class RotatorError(Exception):
 
 
 def _sentence(advice: str) -> str:
-    """With a capital where it begins with a plain word: a tag's mend stands after a semicolon elsewhere."""
+    """With a capital where it begins with a plain word: a tag's fix stands after a semicolon elsewhere."""
     word = advice.partition(" ")[0]
     return advice[:1].upper() + advice[1:] if word.isalpha() and word.islower() else advice
 

@@ -47,7 +47,7 @@ class Reason(StrEnum):
     GRACE_OVER = "grace-over"
     KEY_NOT_ACTIVE = "key-not-active"
     ORPHAN = "orphan"
-    # left alone
+    # skipped
     HOLD = "hold"
     MISCONFIGURED = "misconfigured"
     EMPTY = "empty"
@@ -242,7 +242,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A secret (or one of its actions) that is left alone, and why."""
+    """A secret (or one of its actions) that is skipped, and why."""
 
     secret: str
     reason: Reason
@@ -330,7 +330,7 @@ class AccountSnapshot:
     """Everything that one account's decisions depend on, as it was observed.
 
     :param management: the management secret's entry.
-    :param secrets: every secret with ``rotator:role=key`` of this account, also those that will be left alone.
+    :param secrets: every secret with ``rotator:role=key`` of this account, also those that will be skipped.
     :param others: managed secrets of other accounts (a copied secret may stand there and hold a key of this one); in a
         sweep a :class:`~rotator.policy.directory.Others`, which all accounts' snapshots share.
     :param keys: by id, every enabled key that Infobip lists, every key that was read by its id because a label names it
@@ -369,7 +369,7 @@ class AccountSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class AccountPlan:
-    """What a sweep of one account would do, in order, and what it leaves alone. ``error``: it could not be observed."""
+    """What a sweep of one account would do, in order, and what it skips. ``error``: it could not be observed."""
 
     account: str
     quota: Quota
@@ -386,7 +386,7 @@ class AccountPlan:
     def ran_through(self) -> bool:
         """Whether a sweep by it goes as far as it can: it was observed, and no error concerns the account as a whole.
 
-        What has to be mended in a single secret is an alert, and keeps no other secret from anything.
+        What has to be fixed in a single secret is an alert, and keeps no other secret from anything.
         """
         wide = (alert for alert in self.alerts if alert.secret is None)
         return self.error is None and not any(alert.severity is Severity.ERROR for alert in wide)

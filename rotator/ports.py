@@ -74,7 +74,7 @@ class ProbeVerdict(StrEnum):
 class Probe:
     """One probe: the verdict, and what was seen (``HTTP 401``, ``timed out``).
 
-    :param lasting: it is the path's fault, which waiting does not mend.
+    :param lasting: it is the path's fault, which waiting does not fix.
     """
 
     verdict: ProbeVerdict

@@ -65,7 +65,7 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read the settings; an empty or blank variable counts as one that is not set.
 
-        :raises ConfigurationError: naming every variable that cannot be used, what is wrong and the mend.
+        :raises ConfigurationError: naming every variable that cannot be used, what is wrong and the fix.
         """
         reader = _Reader(environ)
         settings = cls(
@@ -103,11 +103,11 @@ class _Reader:
     def text(self, name: str) -> str:
         return self._environ.get(PREFIX + name, "").strip()
 
-    def _problem(self, name: str, wrong: str, mend: str, *, shown: bool = True) -> None:
+    def _problem(self, name: str, wrong: str, fix: str, *, shown: bool = True) -> None:
         # Somebody may have put a credential into the wrong variable: show little, and never a key.
         value = redact_patterns(self.text(name))
         value = f' "{value[:40]}…"' if len(value) > 40 else f' "{value}"'
-        self.problems.append(f"{PREFIX}{name}{value if shown else ''} {wrong}: {mend}")
+        self.problems.append(f"{PREFIX}{name}{value if shown else ''} {wrong}: {fix}")
 
     def deployment(self, default: str) -> str:
         text = self.text("DEPLOYMENT")
@@ -155,8 +155,8 @@ class _Reader:
             usable = False
         if not usable:
             # Not shown: what is wrong with it may be the credentials in it.
-            mend = "use the queue's URL as SQS gives it, such as https://sqs.eu-central-1.amazonaws.com/123456789012/rotator"
-            self._problem("QUEUE_URL", "is not the URL of a queue", mend, shown=False)
+            fix = "use the queue's URL as SQS gives it, such as https://sqs.eu-central-1.amazonaws.com/123456789012/rotator"
+            self._problem("QUEUE_URL", "is not the URL of a queue", fix, shown=False)
             return None
         return text
 

@@ -15,14 +15,14 @@ class Unreadable(ValueError):
 
     :param text: what was written, or the part of it that is wrong; it is made printable and cut in the message.
     :param fault: what is wrong with it, as a verb phrase: ``is not a duration``.
-    :param mend: what to write instead, as an imperative: ``write one such as 72h``.
+    :param fix: what to write instead, as an imperative: ``write one such as 72h``.
     """
 
-    def __init__(self, text: str, fault: str, mend: str) -> None:
-        super().__init__(f"{quoted(text)} {fault}; {mend}")
+    def __init__(self, text: str, fault: str, fix: str) -> None:
+        super().__init__(f"{quoted(text)} {fault}; {fix}")
         self.text = text
         self.fault = fault
-        self.mend = mend
+        self.fix = fix
 
 
 def printable(text: str, limit: int = DEFAULT_LIMIT) -> str:

@@ -22,7 +22,7 @@ locals {
         missing     = "breaching"
       }
       problems = {
-        description = "A rotation or revocation failed, or a secret needs mending. Search the logs for alert.raised, rotation.failed and revocation.failed; run rotator plan."
+        description = "A rotation or revocation failed, or a secret needs fixing. Search the logs for alert.raised, rotation.failed and revocation.failed; run rotator plan."
         namespace   = var.metric_namespace
         metric      = "rotator_problems"
         dimensions  = local.own
@@ -34,7 +34,7 @@ locals {
         missing     = "notBreaching"
       }
       dead-letters = {
-        description = "An account could not be swept, several times in a row. Read the worker's log, mend the cause, then purge the dead-letter queue: the next sweep sends the account again."
+        description = "An account could not be swept, several times in a row. Read the worker's log, fix the cause, then purge the dead-letter queue: the next sweep sends the account again."
         namespace   = "AWS/SQS"
         metric      = "ApproximateNumberOfMessagesVisible"
         dimensions  = { QueueName = aws_sqs_queue.dead.name }

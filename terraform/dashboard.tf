@@ -6,7 +6,7 @@ locals {
       metrics = [[var.metric_namespace, "rotator_sweeps_succeeded", "deployment", var.deployment, { stat = "Sum" }]]
     },
     {
-      title   = "Problems (failed rotations and revocations, secrets to mend)"
+      title   = "Problems (failed rotations and revocations, secrets to fix)"
       metrics = [[var.metric_namespace, "rotator_problems", "deployment", var.deployment, { stat = "Sum" }]]
     },
     {

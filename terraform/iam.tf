@@ -19,7 +19,7 @@ locals {
 
   # sweeps: it observes whole accounts and plans what is revoked.
   permissions = {
-    # In dry-run it plans, which reads; in earnest it only sends. It never changes a secret.
+    # In dry-run it plans, which reads; live it only sends. It never changes a secret.
     sweep = {
       key_actions = ["secretsmanager:GetSecretValue"]
       kms_actions = ["kms:Decrypt"]

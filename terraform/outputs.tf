@@ -67,6 +67,6 @@ output "mode" {
     var.dry_run ? join(" ", [
       "DRY RUN: scheduled sweeps plan and report and change nothing.",
       "Read a plan (plan_command, or rotator plan), then set dry_run = false and apply.",
-    ]) : "IN EARNEST: scheduled sweeps rotate and revoke keys (${var.schedule_expression})."
+    ]) : "LIVE: scheduled sweeps rotate and revoke keys (${var.schedule_expression})."
   )
 }

@@ -25,7 +25,7 @@ variable "deployment" {
 }
 
 variable "dry_run" {
-  description = "Scheduled sweeps plan and report and change nothing. Set it to false once a plan has been read. Emergency revocations and rotations that Secrets Manager asks for are always in earnest."
+  description = "Scheduled sweeps plan and report and change nothing. Set it to false once a plan has been read. Emergency revocations and rotations that Secrets Manager asks for are always live."
   type        = bool
   default     = true
   nullable    = false

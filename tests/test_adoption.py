@@ -36,7 +36,7 @@ def test_each_is_adopted_or_told_why_not() -> None:
     world = fleet()
     done = adopt_all(world.reconciler())
     assert outcomes(done) == {
-        "prod/held": "left-alone",
+        "prod/held": "skipped",
         "prod/json": "adopted",
         "prod/no-field": "failed",
         "prod/plain": "adopted",

@@ -227,7 +227,7 @@ class TestChange:
             (OutcomeUnknown("no answer"), "failure", "OutcomeUnknown: no answer"),
             (StoreDenied("no", action="x"), "denied", "StoreDenied: no"),
             (MissingRole("no role", advice="Get one."), "denied", "MissingRole: no role. Get one."),
-            (BadCredentials("bad", advice="Mend."), "denied", "BadCredentials: bad. Mend."),
+            (BadCredentials("bad", advice="Fix."), "denied", "BadCredentials: bad. Fix."),
             (Refused("hold"), "denied", "Refused: hold"),
             (KeyboardInterrupt("App secret-key-12"), "failure", "interrupted"),
             (SystemExit(3), "failure", "interrupted"),

@@ -155,7 +155,7 @@ def test_a_secret_that_needs_mending_is_said_and_hides_no_success(site: Site) ->
     assert daemon.health()[1]["last_success"] is not None
     assert [*samples(daemon)[LAST_SUCCESS.name].values()] != []
     (completed,) = (line for line in site.lines.kept if line["event"] == "sweep.completed")
-    assert (completed["outcome"], completed["to_mend"]) == ("success", 2)
+    assert (completed["outcome"], completed["to_fix"]) == ("success", 2)
 
 
 @pytest.mark.parametrize("way", ["credentials", "a listing that fails", "keys that are missing", "a failed action"])

@@ -150,7 +150,7 @@ def test_the_new_key_lives_on_where_somebody_stores_another_one_right_after_it()
     calm(world)
 
 
-def test_a_secret_that_was_listed_with_the_same_key_and_has_another_one_by_now_is_left_alone() -> None:
+def test_a_secret_that_was_listed_with_the_same_key_and_has_another_one_by_now_is_skipped_rows() -> None:
     world = World(staleness=timedelta(minutes=5))
     key = world.managed(NAME)
     world.managed("prod/copy")

@@ -192,7 +192,7 @@ def test_an_unreadable_management_secret_is_said() -> None:
 
 
 def test_a_label_that_can_not_be_set_keeps_no_other_key_from_being_reported() -> None:
-    """Neither ends: for each it is said that nobody will try again by himself, and what died is still proven dead."""
+    """Neither ends: for each it is said that nobody will try again by himself, and what died is still verified."""
     world = World()
     old, current = in_grace(world)
     fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=500)

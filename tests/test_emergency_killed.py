@@ -121,7 +121,7 @@ def test_killed_anywhere_and_repeated_the_command_finishes_its_job(
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(("strategy", "by", "adopted"), CASES)
-def test_killed_anywhere_and_left_alone_the_sweeps_hold_the_rules(
+def test_killed_anywhere_and_skipped_rows_the_sweeps_hold_the_rules(
     strategy: Strategy, by: str, adopted: bool, when: str
 ) -> None:
     for call in range(1, length(strategy, by, adopted) + 1):

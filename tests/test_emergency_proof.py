@@ -28,7 +28,7 @@ def notes(world: World, strategy: Strategy = Strategy.REPLACE_FIRST) -> list[str
 def test_every_key_is_tried_whether_infobip_shows_values_or_not(strategy: Strategy, reveal: bool) -> None:
     world = World(options=Options(reveal=reveal))
     in_grace(world)
-    assert notes(world, strategy) == ["proven dead: 401"] * 2
+    assert notes(world, strategy) == ["verified: 401"] * 2
     calm(world)
 
 
@@ -38,7 +38,7 @@ def test_the_proof_waits_until_the_revocation_shows() -> None:
     begun = world.clock.now()
     report = revoke(world)
     assert report.ok, report.errors
-    assert {step.note for step in report.steps if step.what == "revoked"} == {"proven dead: 401"}
+    assert {step.note for step in report.steps if step.what == "revoked"} == {"verified: 401"}
     assert not alive(world, current)
     assert timedelta(seconds=20) <= world.clock.now() - begun <= PROOF * 2
 
@@ -67,14 +67,15 @@ def test_a_probe_that_tells_nothing_proves_nothing(status: int) -> None:
     )
     found = notes(world)
     assert len(found) == 2
-    assert all(f"HTTP {status}" in note and note.startswith("not proven: Infobip shows it disabled") for note in found)
+    assert all(f"HTTP {status}" in note for note in found)
+    assert all(note.startswith("not verified: Infobip shows it disabled") for note in found)
 
 
 def test_the_secrets_own_path_is_used() -> None:
     world = World()
     world.managed(NAME, verify_path="/sms/3/logs")
     with Tape(world) as tape:
-        assert notes(world) == ["proven dead: 401"]
+        assert notes(world) == ["verified: 401"]
     paths = [call.path for call in world.infobip.calls if call.principal == "" or call.principal.startswith("key:")]
     assert set(paths[-2:]) == {"/sms/3/logs"}
     assert tape.calls.count("probe") == 2
@@ -87,7 +88,7 @@ def test_a_401_from_an_address_that_is_not_allowed_proves_nothing(strategy: Stra
     world.infobip.portal_restrict(key.id, [ELSEWHERE])
     assert world.infobip.authenticates(key.value, "203.0.113.5")
     (note,) = notes(world, strategy)
-    assert note.startswith("not proven: Infobip shows it disabled")
+    assert note.startswith("not verified: Infobip shows it disabled")
     assert "allowedIPs" in note
     assert not world.infobip.authenticates(key.value, "203.0.113.5")
 
@@ -95,7 +96,7 @@ def test_a_401_from_an_address_that_is_not_allowed_proves_nothing(strategy: Stra
 def test_a_secret_that_is_not_verified_is_still_proven_where_its_key_is_not_restricted() -> None:
     world = World()
     world.managed(NAME, verify="skip")
-    assert notes(world) == ["proven dead: 401"]
+    assert notes(world) == ["verified: 401"]
 
 
 def test_where_the_restrictions_are_not_known_the_operators_skip_counts() -> None:
@@ -105,14 +106,14 @@ def test_where_the_restrictions_are_not_known_the_operators_skip_counts() -> Non
         Fault(FaultKind.STATUS_BEFORE, method="GET", path="api-keys/", nth=2, count=None, status=500)
     )
     (note,) = notes(world)
-    assert note.startswith("not proven: Infobip confirmed it")
+    assert note.startswith("not verified: Infobip confirmed it")
 
 
 def test_a_401_from_an_address_that_was_let_in_before_is_a_proof() -> None:
     world = World()
     key = world.managed(NAME)
     world.infobip.portal_restrict(key.id, [HERE])
-    assert notes(world) == ["proven dead: 401"]  # the replacement has the same allowedIPs, and got in from here
+    assert notes(world) == ["verified: 401"]  # the replacement has the same allowedIPs, and got in from here
 
 
 def test_a_401_proves_nothing_where_nobody_knows_whether_this_address_is_allowed() -> None:
@@ -127,7 +128,7 @@ def test_a_key_that_is_gone_needs_no_proof() -> None:
     world = World()
     old, _ = in_grace(world)
     world.infobip.portal_delete(old.id)
-    assert notes(world) == ["proven dead: 401", "proven dead: 401; Infobip has no such key any more"]
+    assert notes(world) == ["verified: 401", "verified: 401; Infobip has no such key any more"]
     calm(world)
 
 
@@ -158,8 +159,8 @@ def test_a_value_that_can_not_be_read_is_said() -> None:
     report = revoke(world)
     assert report.ok
     noted = {step.key_id: step.note for step in report.steps if step.what == "revoked"}
-    assert noted[current.id] == "proven dead: 401"
-    assert noted[old.id] == "not proven: Infobip shows it disabled, but its value can't be read to try it"
+    assert noted[current.id] == "verified: 401"
+    assert noted[old.id] == "not verified: Infobip shows it disabled, but its value can't be read to try it"
     assert version not in {v for v, labels in world.labels(NAME).items() if f"rotator:key:{old.id}" in labels}
 
 
@@ -169,14 +170,14 @@ def test_infobip_failing_after_the_kill_is_no_failure_of_the_kill() -> None:
     world.infobip.faults.add(
         Fault(FaultKind.STATUS_BEFORE, method="GET", path="api-keys/", nth=2, count=None, status=500)
     )
-    assert notes(world) == ["proven dead: 401"]
+    assert notes(world) == ["verified: 401"]
     assert not alive(world, key)
 
 
 def test_a_plain_value_is_used_for_the_proof() -> None:
     world = World()
     world.managed(NAME, plain=True)
-    assert notes(world, REVOKE_ONLY) == ["proven dead: 401"]
+    assert notes(world, REVOKE_ONLY) == ["verified: 401"]
 
 
 def test_a_value_in_another_field_is_used_for_the_proof() -> None:
@@ -184,4 +185,4 @@ def test_a_value_in_another_field_is_used_for_the_proof() -> None:
     world.account()
     key = world.infobip.add_key(world.accounts["main"], "by hand")
     world.store.create_secret(NAME, world.tags(value_field="token"), json.dumps({"token": key.value}))
-    assert notes(world, REVOKE_ONLY) == ["proven dead: 401"]
+    assert notes(world, REVOKE_ONLY) == ["verified: 401"]

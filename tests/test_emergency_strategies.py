@@ -44,8 +44,8 @@ def test_replace_first_keeps_the_consumer_working_at_every_moment_and_kills_ever
     assert [(step.what, step.key_id, step.note) for step in report.steps] == [
         ("created", new.id, ""),
         ("promoted", None, ""),
-        ("revoked", current.id, "proven dead: 401"),
-        ("revoked", old.id, "proven dead: 401"),
+        ("revoked", current.id, "verified: 401"),
+        ("revoked", old.id, "verified: 401"),
     ]
     assert names_of(world) == {new.id}
     assert world.sweep().results == ()
@@ -86,7 +86,7 @@ def test_revoke_only_leaves_a_dead_key_that_the_next_sweep_replaces() -> None:
     report = revoke(world, REVOKE_ONLY)
     assert report.ok
     assert not report.replaced
-    assert [step.note for step in report.steps] == ["proven dead: 401"] * 2
+    assert [step.note for step in report.steps] == ["verified: 401"] * 2
     assert not alive(world, old)
     assert not world.consumer_works(NAME)
     assert names_of(world) == {current.id}  # so that the next sweep knows what it replaces

@@ -232,7 +232,7 @@ def test_a_first_key_in_the_wrong_account_is_rejected() -> None:
     assert world.current_key("s/new").account_id == sub.id
 
 
-# ---- what is left alone is named ------------------------------------------------------------------------------------
+# ---- what is skipped is named ------------------------------------------------------------------------------------
 
 
 def test_secrets_of_an_account_that_is_not_known_are_named() -> None:
@@ -261,7 +261,7 @@ def test_secrets_of_an_account_that_is_not_known_are_named() -> None:
     assert (len(crowd.skipped), [alert.secret for alert in crowd.alerts]) == (22, [None])
 
 
-# ---- a minute is not waited for what no waiting mends ---------------------------------------------------------------
+# ---- a minute is not waited for what no waiting fixes ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("status", "waited"), [(404, False), (500, True)])

@@ -170,7 +170,7 @@ def test_a_command_that_was_killed_is_repeated_and_goes_no_key_further(moment: s
 def test_after_a_new_rotation_it_is_a_rollback_of_its_own() -> None:
     world, old, _ = rotated()
     back(world)
-    rotate_now(world.reconciler(), NAME, "mended")
+    rotate_now(world.reconciler(), NAME, "fixed")
     done = back(world)
     assert (done.key_id, done.already) == (old.id, False)
 

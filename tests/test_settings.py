@@ -70,7 +70,7 @@ def test_dry_run_words(text: str, dry: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "mend"),
+    ("name", "value", "fix"),
     [
         ("DEPLOYMENT", "a:b", "1 to 32 letters"),
         ("DEPLOYMENT", "-a", "1 to 32 letters"),
@@ -95,11 +95,11 @@ def test_dry_run_words(text: str, dry: bool) -> None:
         ("METRIC_NAMESPACE", "AWS/Keys", "not beginning with AWS/"),
     ],
 )
-def test_a_bad_value_is_named_with_its_mend(name: str, value: str, mend: str) -> None:
+def test_a_bad_value_is_named_with_its_fix(name: str, value: str, fix: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_env({f"ROTATOR_{name}": value})
     assert f"ROTATOR_{name}" in str(caught.value)
-    assert mend in str(caught.value)
+    assert fix in str(caught.value)
 
 
 def test_the_default_reserve_is_named_as_the_default() -> None:

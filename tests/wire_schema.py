@@ -109,14 +109,14 @@ def _mended(node: Any) -> Any:
         return [_mended(item) for item in node]
     if not isinstance(node, dict):
         return node
-    mended = {name: _mended(value) for name, value in node.items()}
-    if mended.get("type") == "array":
-        mended.pop("enum", None)  # meant for the items, which have it too: no list can equal a word
-    if mended.get("format") == "date-time":
-        mended["pattern"] = _TIME
-    if mended.get("type") == "object" and "properties" in mended and "allOf" not in mended:
-        mended.setdefault("additionalProperties", False)
-    return mended
+    fixed = {name: _mended(value) for name, value in node.items()}
+    if fixed.get("type") == "array":
+        fixed.pop("enum", None)  # meant for the items, which have it too: no list can equal a word
+    if fixed.get("format") == "date-time":
+        fixed["pattern"] = _TIME
+    if fixed.get("type") == "object" and "properties" in fixed and "allOf" not in fixed:
+        fixed.setdefault("additionalProperties", False)
+    return fixed
 
 
 def _operation(method: str, path: str) -> dict[str, Any] | None:

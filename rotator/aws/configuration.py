@@ -8,7 +8,7 @@ from rotator.errors import ConfigurationError
 
 
 def configuration_error(error: Exception) -> ConfigurationError | None:
-    """The same with the mend, for botocore's errors about credentials, region and files; ``None`` for any other."""
+    """The same with the fix, for botocore's errors about credentials, region and files; ``None`` for any other."""
     if isinstance(error, boto.NoCredentialsError):
         return ConfigurationError(
             "no AWS credentials were found",
@@ -28,7 +28,7 @@ def configuration_error(error: Exception) -> ConfigurationError | None:
     if isinstance(error, boto.InvalidRegionError):
         return ConfigurationError(str(error), advice="A region looks like eu-central-1: check AWS_REGION and --region.")
     if isinstance(error, boto.ConfigParseError | boto.ConfigNotFound | boto.InvalidConfigError):
-        return ConfigurationError(f"the AWS configuration cannot be read ({type(error).__name__})", advice="Mend it.")
+        return ConfigurationError(f"the AWS configuration cannot be read ({type(error).__name__})", advice="Fix it.")
     if isinstance(
         error, boto.CredentialRetrievalError | boto.TokenRetrievalError | boto.SSOError | boto.MetadataRetrievalError
     ):

@@ -113,12 +113,12 @@ def adoption_parts(done: Adoptions, *, dry_run: bool) -> Iterator[RenderableType
     counts = Counter(str(each.outcome) for each in done.adoptions)
     parts = [f"{counts['would-adopt']} would be adopted" if dry_run else f"{counts['adopted']} adopted"]
     parts += [f"{counts['failed']} failed"] if counts["failed"] else []
-    parts += [f"{counts['left-alone']} left alone"] if counts["left-alone"] else []
+    parts += [f"{counts['skipped']} skipped"] if counts["skipped"] else []
     parts += [f"{counted(len(done.errors), 'account')} not looked at"] if done.errors else []
     yield f"{', '.join(parts)}; {counted(done.managed, 'secret')} under management already."
     if dry_run:
         yield "Nothing was changed."
-    yield "What comes next: `rotator plan`." if done.ok else "Mend what failed and repeat it; `rotator doctor` helps."
+    yield "What comes next: `rotator plan`." if done.ok else "Fix what failed and repeat it; `rotator doctor` helps."
 
 
 def _check(secret: str | None, key_id: str | None, account: str | None, *, every: bool, dry_run: bool) -> None:

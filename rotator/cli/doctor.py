@@ -1,4 +1,4 @@
-"""``rotator doctor``: what is wrong, and how to mend it."""
+"""``rotator doctor``: what is wrong, and how to fix it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rotator.cli.doctor_checks import Check
 
 
-@click.command(short_help="Check everything, and say how to mend it.")
+@click.command(short_help="Check everything, and say how to fix it.")
 @common_options
 @pass_options
 def doctor(options: Options) -> int:
@@ -51,7 +51,7 @@ def doctor(options: Options) -> int:
         output.document(
             {
                 "checks": [
-                    {"level": str(c.level), "subject": c.subject, "detail": c.detail, "mend": c.mend or None}
+                    {"level": str(c.level), "subject": c.subject, "detail": c.detail, "fix": c.fix or None}
                     for c in checks
                 ],
                 "failed": counts[Level.FAIL],
@@ -70,7 +70,7 @@ def _show(output: Output, checks: Iterable[Check]) -> None:
 
     colours = {"ok": "green", "warn": "yellow", "fail": "red"}
     for check in checks:
-        said = shown(check.detail) + (f"\n→ {shown(check.mend)}" if check.mend else "")
+        said = shown(check.detail) + (f"\n→ {shown(check.fix)}" if check.fix else "")
         name = shown(check.subject, 60)
         level = styled(f"{check.level:<4}", colours[check.level])
         output.text(grid([(level, f"{name:<16}", said)], (4, 20), indent=1))
@@ -81,5 +81,5 @@ def _summary(failed: int, warnings: int) -> str:
 
     more = f" {counted(warnings, 'warning')}." if warnings else ""
     if failed:
-        return f"{counted(failed, 'thing')} to mend.{more}"
-    return f"Nothing to mend.{more} What a sweep would do: `rotator plan`."
+        return f"{counted(failed, 'error')}.{more}"
+    return f"No errors.{more} What a sweep would do: `rotator plan`."

@@ -1,4 +1,4 @@
-"""Looks whether everything is there that a sweep needs, without changing anything, and says how to mend what is not."""
+"""Looks whether everything is there that a sweep needs, without changing anything, and says how to fix what is not."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Check:
     level: Level
     subject: str
     detail: str
-    mend: str = ""
+    fix: str = ""
 
 
 def unusable(error: ConfigurationError) -> Check:
@@ -66,11 +66,11 @@ def examine(app: App) -> Iterator[Check]:
         return
     yield from _tags(fleet)
     for check in iam_checks(app, _sample(fleet), arn):
-        yield Check(Level(check.level), "IAM", check.detail, check.mend)
+        yield Check(Level(check.level), "IAM", check.detail, check.fix)
     gated = _gated(fleet)
     if gated is not None:
         found = gate_check(app, gated)
-        yield Check(Level(found.level), "CloudTrail", found.detail, found.mend)
+        yield Check(Level(found.level), "CloudTrail", found.detail, found.fix)
     for account in fleet.accounts:
         yield from _account(app, fleet, account)
 
@@ -100,8 +100,8 @@ def _identity(app: App) -> tuple[str, list[Check]]:
             return "", [Check(Level.OK, "AWS", detail)]
         if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
             return "", [Check(Level.WARN, "AWS", f"{_region(app)}, STS failed ({code})", "Try again later.")]
-        mend = "Check the credentials: access key, session token, and whether they have expired."
-        return "", [Check(Level.FAIL, "AWS", f"the credentials are refused ({code})", mend)]
+        fix = "Check the credentials: access key, session token, and whether they have expired."
+        return "", [Check(Level.FAIL, "AWS", f"the credentials are refused ({code})", fix)]
     except BotoCoreError as error:
         known = configuration_error(error)
         if known is not None:
@@ -143,11 +143,11 @@ def _tags(fleet: Fleet) -> Iterator[Check]:
     mistakes = len({name for name, _ in wrong} | {alert.secret for alert in stray})
     found = f"{managements} management, {len(managed)} managed, {mistakes or 'none'} with a mistake"
     if not managed and not managements:
-        mend = "Tag them rotator:role and rotator:account, or check the region and the account."
-        yield Check(Level.FAIL, "Secrets", "no secret is tagged rotator:role here", mend)
+        fix = "Tag them rotator:role and rotator:account, or check the region and the account."
+        yield Check(Level.FAIL, "Secrets", "no secret is tagged rotator:role here", fix)
         return
     yield Check(Level.OK, "Secrets", found)  # each mistake has a line of its own
-    lines = [Check(Level.FAIL, "Tags", f"{name}: {each.tag} {each.detail}", each.mend) for name, each in wrong]
+    lines = [Check(Level.FAIL, "Tags", f"{name}: {each.tag} {each.detail}", each.fix) for name, each in wrong]
     lines += [Check(Level.FAIL, "Tags", f"{alert.secret}: {alert.detail}") for alert in stray]
     yield from lines[:MOST_SECRETS]
     if len(lines) > MOST_SECRETS:
@@ -180,8 +180,8 @@ def _account(app: App, fleet: Fleet, account: str) -> Iterator[Check]:
         listing = provider.list_keys()
         skew = provider.skew()
     except ProviderUnavailable as error:
-        mend = error.advice or f"Check base_url in {entry.name}, and name resolution, proxy and firewall here."
-        yield Check(Level.FAIL, subject, error.message, mend)
+        fix = error.advice or f"Check base_url in {entry.name}, and name resolution, proxy and firewall here."
+        yield Check(Level.FAIL, subject, error.message, fix)
         return
     except RotatorError as error:
         yield _failed(subject, error)
@@ -191,8 +191,8 @@ def _account(app: App, fleet: Fleet, account: str) -> Iterator[Check]:
     method = _METHODS[credentials.auth]
     yield Check(Level.OK, subject, f"{method}, user {credentials.username}, may list {len(listing.keys)} keys")
     if not listing.complete:
-        mend = "Run it again; where it stays so, tell Infobip's support."
-        yield Check(Level.WARN, subject, "its pages of keys did not add up", mend)
+        fix = "Run it again; where it stays so, tell Infobip's support."
+        yield Check(Level.WARN, subject, "its pages of keys did not add up", fix)
     yield from _password(app, subject, entry)
     yield _clock(subject, skew) if skew is not None else Check(Level.WARN, "Clock", f"{subject} tells no time")
 
@@ -202,8 +202,8 @@ def _password(app: App, subject: str, entry: SecretEntry) -> Iterator[Check]:
         return
     age = app.clock.now() - entry.last_changed
     if age > OLD_CREDENTIALS:
-        mend = f"Change it at Infobip, then in {entry.name}."
-        yield Check(Level.WARN, subject, f"management password is {age.days} days old", mend)
+        fix = f"Change it at Infobip, then in {entry.name}."
+        yield Check(Level.WARN, subject, f"management password is {age.days} days old", fix)
 
 
 def _clock(where: str, skew: timedelta) -> Check:

@@ -32,7 +32,7 @@ class IamCheck:
 
     level: str
     detail: str
-    mend: str = ""
+    fix: str = ""
 
 
 def iam_checks(app: App, sample: SecretEntry | None, caller: str) -> Iterator[IamCheck]:
@@ -146,9 +146,9 @@ def _tag(name: str, value: str) -> dict[str, Any]:
     return {"ContextKeyName": name, "ContextKeyValues": [value], "ContextKeyType": "string"}
 
 
-def _unchecked(why: str, mend: str = "") -> IamCheck:
+def _unchecked(why: str, fix: str = "") -> IamCheck:
     names = " and ".join(action.partition(":")[2] for action in WRITES)
-    return IamCheck("warn", f"{names} are not checked: {why}", mend)
+    return IamCheck("warn", f"{names} are not checked: {why}", fix)
 
 
 def principal_of(caller: str) -> str | None:

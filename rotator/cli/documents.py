@@ -85,12 +85,12 @@ def result_document(result: Result) -> Document:
 
 
 def skip_document(skip: Skip) -> Document:
-    """One secret that is left alone."""
+    """One secret that is skipped."""
     return {"secret": skip.secret, "reason": str(skip.reason), "detail": skip.detail}
 
 
 def alert_document(alert: Alert) -> Document:
-    """One thing to know or to mend."""
+    """One thing to know or to fix."""
     return {
         "kind": str(alert.kind),
         "secret": alert.secret,

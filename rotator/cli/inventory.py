@@ -135,7 +135,7 @@ def _short(kind: str) -> str:
 
 def _next(found: Sequence[Inventory], *, failed: bool) -> str:
     if failed:
-        return "What is wrong and how to mend it: `rotator doctor`."
+        return "What is wrong and how to fix it: `rotator doctor`."
     if any(row.kind is KeyKind.UNKNOWN for each in found for row in each.keys):
         return "An unknown key whose secret is tagged comes under management by `rotator adopt`."
     return "What the next sweep does: `rotator plan`."

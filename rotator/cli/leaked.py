@@ -55,7 +55,7 @@ def _stdin() -> Secret | ScannerReport | ConfigurationError:
         return ConfigurationError("stdin is empty", advice=_PIPE)
     report = read_leaks(Secret(text))
     if isinstance(report, Unreadable):
-        return ConfigurationError(report.what, advice=report.mend)
+        return ConfigurationError(report.what, advice=report.fix)
     if report.findings is not None or len(report.leaks) > 1:
         return report
     if report.leaks:

@@ -26,7 +26,7 @@ SOMETHING_TO_FIX: Final = 4
 @common_options
 @pass_options
 def plan(options: Options, account: str | None, secret: str | None, at: str | None, exit_code: bool) -> int:
-    """Show what a sweep would do, and every secret that it leaves alone.
+    """Show what a sweep would do, and every secret that it skips.
 
     Looks at tags and staging labels in Secrets Manager and at the keys at
     Infobip, and decides as `rotator run` does. Changes nothing.

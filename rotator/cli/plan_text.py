@@ -48,7 +48,7 @@ def plan_parts(plan: AccountPlan, now: datetime) -> Iterator[RenderableType]:
         yield from bounded(rows, (7, _NAME, _REASON))
     elif plan.account != NO_ACCOUNT:
         yield "  nothing to do"
-    yield from left_alone(plan)
+    yield from skipped_rows(plan)
     yield ""
 
 
@@ -61,7 +61,7 @@ def unobserved(plan: AccountPlan, what: str = "not observed", then: str = "") ->
     stop = "" if text.endswith((".", "!", "?")) else "."
     rows = [(styled(what, "red"), f"{text}{stop} {then}".rstrip())]
     if plan.skipped:
-        rows.append((styled("left alone", ""), _names([skip.secret for skip in plan.skipped])))
+        rows.append((styled("skipped", ""), _names([skip.secret for skip in plan.skipped])))
     yield grid(rows, (12,))
     yield ""
 
@@ -71,15 +71,15 @@ def _names(names: Sequence[str]) -> str:
     return ", ".join(shown(name) for name in names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def left_alone(plan: AccountPlan) -> Iterator[RenderableType]:
+def skipped_rows(plan: AccountPlan) -> Iterator[RenderableType]:
     """What is not touched, and what a person should know; a secret that is both is said once."""
     errors = [alert for alert in plan.alerts if alert.severity is Severity.ERROR]
     waiting = _only_left(plan)
     said = {(skip.secret, skip.reason) for skip in waiting}
     warnings = [a for a in plan.alerts if a.severity is Severity.WARNING and (a.secret, a.kind) not in said]
     tables: tuple[tuple[str, list[Sequence[str | Text]]], ...] = (
-        ("left alone", [(shown(skip.secret), str(skip.reason), _left_words(skip)) for skip in waiting]),
-        ("to mend, and left alone until then", [_alert_row(plan, alert, "red") for alert in errors]),
+        ("skipped", [(shown(skip.secret), str(skip.reason), _left_words(skip)) for skip in waiting]),
+        ("errors (skipped until fixed)", [_alert_row(plan, alert, "red") for alert in errors]),
         ("to know", [_alert_row(plan, alert, "yellow") for alert in warnings]),
     )
     for title, rows in tables:
@@ -94,9 +94,9 @@ def _left_words(skip: Skip) -> str:
 
 
 def _only_left(plan: AccountPlan) -> list[Skip]:
-    """Left alone without anything being wrong."""
-    mend = {(alert.secret, alert.kind) for alert in plan.alerts if alert.severity is Severity.ERROR}
-    return [skip for skip in plan.skipped if (skip.secret, skip.reason) not in mend]
+    """Skipped without anything being wrong."""
+    fix = {(alert.secret, alert.kind) for alert in plan.alerts if alert.severity is Severity.ERROR}
+    return [skip for skip in plan.skipped if (skip.secret, skip.reason) not in fix]
 
 
 def bounded(rows: Sequence[Sequence[str | Text]], limits: Sequence[int]) -> Iterator[RenderableType]:
@@ -107,13 +107,13 @@ def bounded(rows: Sequence[Sequence[str | Text]], limits: Sequence[int]) -> Iter
 
 
 def plan_summary(plans: Sequence[AccountPlan]) -> str:
-    """``2 to rotate, 1 to revoke, 2 left alone``, then what can't go on."""
+    """``2 to rotate, 1 to revoke, 2 skipped``, then what can't go on."""
     kinds = Counter(action.kind for plan in plans for action in plan.actions)
     parts = [f"{kinds[kind]} to {kind}" for kind in ActionKind if kinds[kind]] or nothing_of(plans, "Nothing to do")
     skipped = len({(plan.account, skip.secret) for plan in plans for skip in _only_left(plan)})
     if skipped:
-        parts.append(f"{skipped} left alone")
-    return ", ".join(parts + to_mend(plans)) + "."
+        parts.append(f"{skipped} skipped")
+    return ", ".join(parts + to_fix(plans)) + "."
 
 
 def nothing_of(plans: Sequence[AccountPlan], words: str) -> list[str]:
@@ -121,11 +121,11 @@ def nothing_of(plans: Sequence[AccountPlan], words: str) -> list[str]:
     return [words] if any(plan.error is None for plan in plans) else []
 
 
-def to_mend(plans: Sequence[AccountPlan], done: str = "observed") -> list[str]:
+def to_fix(plans: Sequence[AccountPlan], done: str = "observed") -> list[str]:
     """What a person has to fix, in a few words."""
     broken = sum(1 for plan in plans if plan.error is not None)
-    mend = sum(1 for plan in plans if plan.error is None for a in plan.alerts if a.severity is Severity.ERROR)
-    parts = [f"{counted(mend, 'thing')} to mend"] if mend else []
+    fix = sum(1 for plan in plans if plan.error is None for a in plan.alerts if a.severity is Severity.ERROR)
+    parts = [counted(fix, "error")] if fix else []
     accounts = sum(1 for plan in plans if plan.account != NO_ACCOUNT)
     if broken:
         parts.append(f"{broken} of {accounts} accounts not {done}")

@@ -101,7 +101,7 @@ def _summary(results: Sequence[LeakResult]) -> str:
     parts = [f"{counts[outcome]} {_WORDS[outcome]}" for outcome in LeakOutcome if counts[outcome]]
     advice = ""
     if counts[LeakOutcome.FAILED]:
-        advice = " Mend what is said above and repeat the command, or end them in Infobip's portal."
+        advice = " Fix what is said above and repeat the command, or end them in Infobip's portal."
     elif counts[LeakOutcome.NOT_OURS]:
         advice = " Who knows whose the others are should end them in Infobip's portal."
     return f"{counted(len(results), 'leaked key')}: {', '.join(parts)}.{advice}"

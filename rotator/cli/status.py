@@ -139,7 +139,7 @@ def _next(state: SecretState, now: datetime) -> str:
     if state.hold is not None:
         return f'on hold: "{shown(state.hold, 120)}"'
     if state.state is State.MISCONFIGURED:
-        return "nothing until its tags are mended"
+        return "nothing until its tags are fixed"
     if state.next_action is None:
         return "nothing; why: `rotator plan`" if state.state in (State.UNADOPTED, State.EMPTY) else "nothing"
     if state.next_action_at is None:
@@ -155,7 +155,7 @@ def _next(state: SecretState, now: datetime) -> str:
 
 def _next_command(states: Sequence[SecretState], *, failed: bool) -> str:
     if failed:
-        return "What is wrong and how to mend it: `rotator doctor`."
+        return "What is wrong and how to fix it: `rotator doctor`."
     if not states:
         return "No managed secret here. Check region and account: `rotator doctor`."
     wrong = (State.EXPIRED, State.BROKEN, State.MISCONFIGURED, State.UNADOPTED, State.EMPTY, State.DUE)

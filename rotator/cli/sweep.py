@@ -87,7 +87,7 @@ def _left(app: App, done: Sweep) -> Mapping[str, str]:
 
 
 def _account_parts(plan: AccountPlan, results: Sequence[Result], then: str) -> Iterator[RenderableType]:
-    from rotator.cli.plan_text import bounded, heading, left_alone, result_row, unobserved
+    from rotator.cli.plan_text import bounded, heading, result_row, skipped_rows, unobserved
     from rotator.engine.reconcile import NO_ACCOUNT
     from rotator.render.words import styled
 
@@ -101,12 +101,12 @@ def _account_parts(plan: AccountPlan, results: Sequence[Result], then: str) -> I
         yield from bounded([result_row(result) for result in order], (8, 7, 30))
     elif plan.account != NO_ACCOUNT:
         yield "  nothing was due"
-    yield from left_alone(plan)
+    yield from skipped_rows(plan)
     yield ""
 
 
 def _summary(done: Sweep) -> Iterator[str]:
-    from rotator.cli.plan_text import nothing_of, to_mend
+    from rotator.cli.plan_text import nothing_of, to_fix
 
     plans = done.plan.accounts
     if not plans:
@@ -115,12 +115,12 @@ def _summary(done: Sweep) -> Iterator[str]:
     outcomes = Counter(result.outcome for result in done.results)
     parts = [f"{outcomes[outcome]} {outcome}" for outcome in Outcome if outcomes[outcome]]
     parts = parts or nothing_of(plans, "Nothing was due")
-    yield ", ".join(parts + to_mend(plans, "swept")) + "."
+    yield ", ".join(parts + to_fix(plans, "swept")) + "."
     if any(plan.error is not None for plan in plans):
-        yield "What is wrong and how to mend it: `rotator doctor`."
+        yield "What is wrong and how to fix it: `rotator doctor`."
     elif outcomes[Outcome.FAILED] or outcomes[Outcome.DEFERRED]:
         yield "The next sweep goes on with it. How it looks now: `rotator status`."
     elif not done.ok:
-        yield "Mend what is listed above. What a sweep would do then: `rotator plan`."
+        yield "Fix what is listed above. What a sweep would do then: `rotator plan`."
     else:
         yield "What comes next, and when: `rotator status`."

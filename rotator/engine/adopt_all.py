@@ -18,12 +18,12 @@ from rotator.engine.reconcile import NO_ACCOUNT, Reconciler
 from rotator.errors import InternalError, RotatorError
 from rotator.model import AccountSnapshot, Action, ActionKind, Outcome, Reason
 from rotator.policy.planner import make_view
-from rotator.policy.rules import LEAVE_ALONE, View, first
+from rotator.policy.rules import SKIP_WHEN, View, first
 from rotator.text import printable
 
 _LOG = logging.getLogger(__name__)
 _MEANT: Final = frozenset({Reason.DELETED, Reason.OWNED, Reason.REPLICA, Reason.HOLD, Reason.FOREIGN_ROTATION})
-"""Somebody's wish, or a state that passes: left alone, and no failure."""
+"""Somebody's wish, or a state that passes: skipped, and no failure."""
 
 
 class Adopted(StrEnum):
@@ -31,7 +31,7 @@ class Adopted(StrEnum):
 
     ADOPTED = "adopted"
     WOULD_ADOPT = "would-adopt"
-    LEFT_ALONE = "left-alone"
+    SKIPPED = "skipped"
     FAILED = "failed"
 
 
@@ -116,9 +116,9 @@ def _unadopted(snapshot: AccountSnapshot) -> Iterator[View]:
 
 def _adopt(context: AccountContext, view: View, *, dry_run: bool) -> Adoption:
     account, name, now = context.account, view.entry.name, context.services.clock.now()
-    left = first(LEAVE_ALONE, view, now)
+    left = first(SKIP_WHEN, view, now)
     if left is not None:
-        outcome = Adopted.LEFT_ALONE if left.reason in _MEANT else Adopted.FAILED
+        outcome = Adopted.SKIPPED if left.reason in _MEANT else Adopted.FAILED
         return Adoption(account, name, outcome, view.key_id, f"{left.reason}: {left.detail}")
     if dry_run:
         return Adoption(account, name, Adopted.WOULD_ADOPT, view.key_id)

@@ -59,7 +59,7 @@ def look(reconciler: Reconciler, secret: str, look_back: timedelta = LOOK_BACK) 
     account = account_of(entry)
     spec = parse_spec(entry.tags)
     if isinstance(spec, tuple):
-        raise ConfigurationError(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].mend)
+        raise ConfigurationError(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].fix)
     life = read_lifecycle(entry)
     now = services.clock.now()
     keys: Mapping[str, Key] = {}

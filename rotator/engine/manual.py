@@ -13,7 +13,7 @@ from rotator.errors import ConfigurationError, KeyNotFound, Refused
 from rotator.model import AccountPlan, Action, ActionKind, Outcome, Reason, Result, SecretEntry
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import make_view, plan_account
-from rotator.policy.rules import LEAVE_ALONE, ROTATE_BLOCKED, View, first
+from rotator.policy.rules import ROTATE_BLOCKED, SKIP_WHEN, View, first
 from rotator.policy.spec import parse_spec
 from rotator.policy.status import SecretState, states
 from rotator.policy.values import decode
@@ -86,12 +86,12 @@ def _stop(plan: AccountPlan, view: View, now: datetime) -> None:
 
     :raises Refused: something does; nothing was changed.
     """
-    stop = first(LEAVE_ALONE, view, now) or first(ROTATE_BLOCKED, view, now)
+    stop = first(SKIP_WHEN, view, now) or first(ROTATE_BLOCKED, view, now)
     if stop is not None:
-        mend = "Remove the tag rotator:hold" if stop.reason is Reason.HOLD else "Mend that"
+        fix = "Remove the tag rotator:hold" if stop.reason is Reason.HOLD else "Fix that"
         raise Refused(
             f"{view.entry.name} is not rotated: {stop.reason}: {stop.detail}",
-            advice=f"Nothing was changed. {mend} and repeat the command.",
+            advice=f"Nothing was changed. {fix} and repeat the command.",
         )
     if view.key is None:
         # A list that is not complete does not tell that the key is not found. Where it is complete and shows none of
@@ -112,7 +112,7 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
     account = account_of(entry)
     spec = parse_spec(entry.tags)
     if isinstance(spec, tuple):
-        raise Refused(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].mend)
+        raise Refused(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].fix)
     life = read_lifecycle(entry)
     if life.current_version is None:
         raise Refused(
@@ -171,7 +171,7 @@ def _identify(reconciler: Reconciler, provider: KeyProvider, entry: SecretEntry,
 def _value(reconciler: Reconciler, entry: SecretEntry) -> Secret:
     spec = parse_spec(entry.tags)
     if isinstance(spec, tuple):
-        raise ConfigurationError(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].mend)
+        raise ConfigurationError(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].fix)
     return decode(reconciler.services.store.read_current(entry.arn).text, spec.value_field, entry.name).key
 
 

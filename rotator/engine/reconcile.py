@@ -85,7 +85,7 @@ class Sweep:
 
 
 def plan_ok(plan: AccountPlan) -> bool:
-    """Whether an account could be observed and has nothing that an operator must mend."""
+    """Whether an account could be observed and has nothing that an operator must fix."""
     return plan.error is None and not any(alert.severity is Severity.ERROR for alert in plan.alerts)
 
 
@@ -219,7 +219,7 @@ class Reconciler:
             secret=secret,
             error="; ".join(problems) or (None if sweep.succeeded else "an account has errors, see its alerts"),
             actions=len(sweep.results),
-            to_mend=sum(_errors(plan) for plan in plan.accounts),
+            to_fix=sum(_errors(plan) for plan in plan.accounts),
             dry_run=dry_run,
         )
         return sweep

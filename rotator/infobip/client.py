@@ -163,7 +163,7 @@ class InfobipClient:
     def revoke_key(self, key_id: str, end: datetime | None) -> None:
         """Disable a key, and set its end to ``end`` (whole seconds). Safe to repeat.
 
-        Where Infobip refuses an end that has passed, it is set a little later, and left alone if that is refused too:
+        Where Infobip refuses an end that has passed, it is set a little later, and skipped if that is refused too:
         that the end is refused must not keep a key alive.
 
         :raises OutcomeUnknown: it was sent and may have happened, and could not be confirmed.

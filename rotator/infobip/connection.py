@@ -175,7 +175,7 @@ def ca_bundle() -> str | bool:
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if path := os.environ.get(name):
             if not os.path.exists(path):
-                raise ConfigurationError(f"{name} names {path!r}, which does not exist", advice="Mend it or unset it.")
+                raise ConfigurationError(f"{name} names {path!r}, which does not exist", advice="Fix it or unset it.")
             return path
     return True
 

@@ -42,18 +42,18 @@ def parse_credentials(secret_name: str, text: Secret) -> Credentials:
 
     :param secret_name: for messages.
     :param text: the secret's whole value.
-    :raises ConfigurationError: naming secret, field, what is wrong and how to mend it; never a part of the value.
+    :raises ConfigurationError: naming secret, field, what is wrong and how to fix it; never a part of the value.
     """
     try:
         return _credentials(_object(text))
     except _Wrong as wrong:
-        problem, mend = wrong.args
+        problem, fix = wrong.args
     # Raised here, without a cause: the frames that held the value are gone.
-    raise ConfigurationError(f"management secret {secret_name!r}: {problem}", advice=mend)
+    raise ConfigurationError(f"management secret {secret_name!r}: {problem}", advice=fix)
 
 
 class _Wrong(Exception):
-    """Carries (problem, mend) up to the function that raises in earnest."""
+    """Carries (problem, fix) up to the function that raises live."""
 
 
 def _object(text: Secret) -> dict[str, Any]:
@@ -103,24 +103,24 @@ def _text(value: dict[str, Any], field: str, default: str | None = None) -> str:
 
 
 def _base_url(text: str) -> str:
-    mend = "Write the account's own URL, such as https://xxxxxx.api.infobip.com."
+    fix = "Write the account's own URL, such as https://xxxxxx.api.infobip.com."
     scheme, separator, rest = text.partition("://")
     if not separator or scheme.lower() not in ("http", "https"):
-        raise _Wrong("the field base_url does not begin with https://", mend)
+        raise _Wrong("the field base_url does not begin with https://", fix)
     for mark, part in (("@", "a user or password"), ("?", "a query"), ("#", "a fragment")):
         if mark in rest:
-            raise _Wrong(f"the field base_url holds {part} (a {mark!r})", mend)
+            raise _Wrong(f"the field base_url holds {part} (a {mark!r})", fix)
     netloc, _, path = rest.partition("/")
     if path:
-        raise _Wrong("the field base_url holds a path", mend)
+        raise _Wrong("the field base_url holds a path", fix)
     match = _NETLOC.fullmatch(netloc)
     if match is None or int(match["port"] or 1) not in range(1, 65536):
-        raise _Wrong("the field base_url holds no valid host and port", mend)
+        raise _Wrong("the field base_url holds no valid host and port", fix)
     try:
         url = urlsplit(f"{scheme.lower()}://{netloc.lower()}")
         host = url.hostname or ""
     except ValueError:
-        raise _Wrong("the field base_url holds no valid host and port", mend) from None
+        raise _Wrong("the field base_url holds no valid host and port", fix) from None
     if url.scheme == "http" and not _loopback(host):
         raise _Wrong(f"the field base_url is http:// to {host}, where the password could be read", "Use https.")
     return url.geturl()

@@ -114,7 +114,7 @@ class Transport:
         return skew if abs(step) < NO_STEP else skew - step
 
     def call(self, call: Call, auth: Authorizer | None = None) -> Answer:
-        """Make a call, again where its effort allows, and once more after a 401 that ``auth`` can mend.
+        """Make a call, again where its effort allows, and once more after a 401 that ``auth`` can fix.
 
         :raises ProviderUnavailable: no answer; for a write, certainly nothing was sent.
         :raises OutcomeUnknown: a write that was sent and not answered, or not in a way that says yes or no.

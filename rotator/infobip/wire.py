@@ -35,7 +35,7 @@ class Page:
 
 
 class _Broken(Exception):
-    """Carries a message up to the function that raises in earnest."""
+    """Carries a message up to the function that raises live."""
 
 
 def parse_key(answer: Answer, *, expected_id: str | None = None) -> FetchedKey:

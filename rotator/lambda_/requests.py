@@ -49,7 +49,7 @@ def sweep_request(event: Any) -> SweepRequest:
 
     An EventBridge event has an ``account`` too, which is AWS's and not Infobip's.
 
-    :raises BadEvent: it looks like one of ours with a mistake in it: ``dryRun`` must not sweep in earnest.
+    :raises BadEvent: it looks like one of ours with a mistake in it: ``dryRun`` must not sweep live.
     """
     if not isinstance(event, Mapping):
         return SweepRequest()  # a schedule's input may be any JSON, a text with its own placeholders for one

@@ -30,7 +30,7 @@ class SweepFailed(RotatorError):
 def sweep(event: Any, invocation: Invocation) -> dict[str, Any]:
     """Sweep every account (or the one named), or send each to the queue. Gives counts.
 
-    A dry run is always done in place, since it is the answer that is wanted. What only a person can mend (a wrong tag)
+    A dry run is always done in place, since it is the answer that is wanted. What only a person can fix (a wrong tag)
     is an alert, and stands among the answer's ``problems``.
 
     :raises SweepFailed: at the end, so that the function's errors are counted and an alarm sees it.
@@ -83,10 +83,10 @@ def _send(app: App, url: str, request: SweepRequest) -> dict[str, Any]:
     stray = Reconciler(app.services).say_stray(fleet) if request.account is None else ()
     failed = queue.send(accounts, request.scheduled or app.clock.now())
     sent = len(accounts) - len(failed)
-    mend = list(errors_of(stray))
+    fix = list(errors_of(stray))
     answer = {"run_id": app.audit.run_id, "dry_run": False, "accounts": len(accounts), "sent": sent}
-    answer |= {"alerts": sum(len(plan.alerts) for plan in stray), "problems": _first(mend)}
-    _log.log(logging.ERROR if mend else logging.INFO, "accounts sent to the queue", extra={**answer, "problems": mend})
+    answer |= {"alerts": sum(len(plan.alerts) for plan in stray), "problems": _first(fix)}
+    _log.log(logging.ERROR if fix else logging.INFO, "accounts sent to the queue", extra={**answer, "problems": fix})
     if failed:
         said = [f"account {account} was not sent to the queue: {why}" for account, why in sorted(failed.items())]
         raise SweepFailed(f"{len(failed)} of {len(accounts)} accounts are not swept: {_short(said)}")

@@ -53,7 +53,7 @@ class Draft:
     def leave(
         self, secret: str, reason: Reason, detail: str, *, key_id: str | None = None, severity: Severity | None = None
     ) -> None:
-        """A secret, or one of its actions, that is left alone; with a severity it is an alert too."""
+        """A secret, or one of its actions, that is skipped; with a severity it is an alert too."""
         self.skipped.append(Skip(secret, reason, detail))
         if severity is not None:
             self.alert(reason, detail, secret, key_id, severity)

@@ -84,7 +84,7 @@ class Lifecycle:
 
     @property
     def problem(self) -> str | None:
-        """Labels that can't be; such a secret is left alone."""
+        """Labels that can't be; such a secret is skipped."""
         return self.more.problem if self.more else None
 
     @property

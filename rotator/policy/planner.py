@@ -24,7 +24,7 @@ from rotator.policy.holdings import Holdings
 from rotator.policy.orphans import plan_orphans, report_unknown
 from rotator.policy.overdue import report_overdue
 from rotator.policy.ownership import Ownership
-from rotator.policy.rules import LEAVE_ALONE, View, first
+from rotator.policy.rules import SKIP_WHEN, View, first
 from rotator.policy.scheduling import Candidate, quota_window, schedule
 from rotator.policy.secret_planner import Planning, SecretPlanner, make_view
 
@@ -109,7 +109,7 @@ def _views(snapshot: AccountSnapshot, seen: list[View]) -> Iterator[View]:
 
 
 def _proves_nothing(snapshot: AccountSnapshot, owner: SecretEntry, now: datetime) -> bool:
-    left = first(LEAVE_ALONE, make_view(snapshot, owner), now)
+    left = first(SKIP_WHEN, make_view(snapshot, owner), now)
     return left is not None and left.reason not in (Reason.UNADOPTED, Reason.EMPTY)
 
 

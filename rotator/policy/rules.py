@@ -73,7 +73,7 @@ def first(predicates: tuple[Predicate, ...], view: View, now: datetime) -> Decis
     return None
 
 
-# ---- left alone -----------------------------------------------------------------------------------------------------
+# ---- skipped -----------------------------------------------------------------------------------------------------
 
 
 def pending_deletion(view: View, now: datetime) -> Decision | None:
@@ -102,7 +102,7 @@ def misconfigured(view: View, now: datetime) -> Decision | None:
     """Tags that can't be read or can't work."""
     if view.spec is not None:
         return None
-    detail = "; ".join(f"{problem.tag} {problem.detail}; {problem.mend}" for problem in view.problems)
+    detail = "; ".join(f"{problem.tag} {problem.detail}; {problem.fix}" for problem in view.problems)
     return Decision(Reason.MISCONFIGURED, detail, severity=Severity.ERROR)
 
 
@@ -164,7 +164,7 @@ def empty(view: View, now: datetime) -> Decision | None:
     return Decision(Reason.EMPTY, detail, severity=Severity.ERROR)
 
 
-LEAVE_ALONE: tuple[Predicate, ...] = (
+SKIP_WHEN: tuple[Predicate, ...] = (
     pending_deletion,
     owned_by_service,
     replica,
@@ -295,7 +295,7 @@ ROTATE_BLOCKED: tuple[Predicate, ...] = (scopes_unknown, labels_full)
 
 def skipped(view: View, now: datetime) -> Reason | None:
     """Why sweeps don't rotate a secret, whether it is due or not; ``None`` if they do."""
-    decision = first((*LEAVE_ALONE, *ROTATE_BLOCKED), view, now)
+    decision = first((*SKIP_WHEN, *ROTATE_BLOCKED), view, now)
     return None if decision is None else decision.reason
 
 

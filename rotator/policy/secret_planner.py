@@ -17,9 +17,9 @@ from rotator.policy.lifecycle import Retiring, read_lifecycle
 from rotator.policy.ownership import Ownership, Proof
 from rotator.policy.rules import (
     BROKEN,
-    LEAVE_ALONE,
     ROTATE_BLOCKED,
     ROTATE_WHEN,
+    SKIP_WHEN,
     URGENT,
     Decision,
     View,
@@ -83,7 +83,7 @@ class SecretPlanner:
     def plan(self) -> None:
         """Everything about this secret."""
         common, view = self.common, self.view
-        left = first(LEAVE_ALONE, self.view, self.common.now)
+        left = first(SKIP_WHEN, self.view, self.common.now)
         if left is not None:
             self._leave(left)
             for item in view.life.retiring:
@@ -297,7 +297,7 @@ class SecretPlanner:
                 return None
             again = f"it is tried again from {retry_at:%d %b %H:%M} UTC on"
         detail = (
-            f"{decision.reason}, but {count} replacements were rejected within {within // HOUR} hours; {again}; mend "
+            f"{decision.reason}, but {count} replacements were rejected within {within // HOUR} hours; {again}; fix "
             "what the failed rotations say, then `rotator rotate`"
         )
         return Decision(Reason.DAILY_LIMIT, detail, severity=Severity.ERROR)

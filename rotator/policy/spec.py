@@ -60,15 +60,15 @@ class TagProblem:
 
     :param tag: the tag to change, made printable.
     :param detail: what is wrong, to be read after the tag's name: ``is "soon", which is not a duration``.
-    :param mend: what to do, as an imperative; where it holds a value to write, that stands in backticks.
+    :param fix: what to do, as an imperative; where it holds a value to write, that stands in backticks.
     """
 
     tag: str
     detail: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
-        return f"{self.tag} {self.detail}; {self.mend}"
+        return f"{self.tag} {self.detail}; {self.fix}"
 
 
 def role(tags: Mapping[str, str]) -> str | None:
@@ -111,8 +111,8 @@ def _parse(items: tuple[tuple[str, str], ...]) -> Spec | tuple[TagProblem, ...]:
     least = timedelta(0) if short else MIN_GRACE
     readable = not {BEFORE_TAG, VALIDITY_TAG, SHORT_GRACE_TAG} & {problem.tag for problem in reader.problems}
     if grace is not None and grace < least:
-        mend = f"write at least `{format_duration(least)}`, or set {SHORT_GRACE_TAG}=true if no consumer caches"
-        reader.say(GRACE_TAG, f"is {format_duration(grace)}, shorter than consumers may cache a value", mend)
+        fix = f"write at least `{format_duration(least)}`, or set {SHORT_GRACE_TAG}=true if no consumer caches"
+        reader.say(GRACE_TAG, f"is {format_duration(grace)}, shorter than consumers may cache a value", fix)
         grace = None
     if readable:
         grace = _check_times(reader, before, validity, grace, least)
@@ -142,8 +142,8 @@ class _Reader:
         self.tags = tags
         self.problems: list[TagProblem] = []
 
-    def say(self, tag: str, detail: str, mend: str) -> None:
-        self.problems.append(TagProblem(printable(tag, 128), detail, mend))
+    def say(self, tag: str, detail: str, fix: str) -> None:
+        self.problems.append(TagProblem(printable(tag, 128), detail, fix))
 
     def read(self, tag: str, parse: Callable[[str], T], default: T) -> T:
         """Parse a tag; without it, or where it can't be read (which is noted), return the default."""
@@ -154,7 +154,7 @@ class _Reader:
             return parse(text)
         except Unreadable as error:
             verb = "is" if error.text == text else "holds"
-            self.say(tag, f"{verb} {quoted(error.text)}, which {error.fault}", error.mend)
+            self.say(tag, f"{verb} {quoted(error.text)}, which {error.fault}", error.fix)
         return default
 
 
@@ -163,7 +163,7 @@ def _check_times(
 ) -> timedelta:
     """Check that a replacement can be rotated in its turn, and its grace fits into what is left of it then.
 
-    Each mend's value supposes that the mends before it were done, so that all of them together work.
+    Each fix's value supposes that the fixes before it were done, so that all of them together work.
 
     :param grace: what the tag says; ``None`` without it: then the default is cut to what fits.
     """
@@ -182,14 +182,14 @@ def _check_times(
         detail = f"leaves {human_duration(left)} of a replacement's life, less than the shortest grace"
         before = _working_before(validity, least)
         left = _left(before, validity)
-        mend = f"write `{_written(before)}`, lengthen {VALIDITY_TAG}, or {allow} if no consumer caches"
-        reader.say(BEFORE_TAG, detail, mend)
+        fix = f"write `{_written(before)}`, lengthen {VALIDITY_TAG}, or {allow} if no consumer caches"
+        reader.say(BEFORE_TAG, detail, fix)
     if grace is None:
         return min(_DEFAULTS.grace, left)
     if grace > left:
         detail = f"is {format_duration(grace)}, but a replacement is rotated with {format_duration(left)} left"
-        mend = f"write at most `{format_duration(left)}`, or raise {BEFORE_TAG} or {VALIDITY_TAG}"
-        reader.say(GRACE_TAG, detail, mend)
+        fix = f"write at most `{format_duration(left)}`, or raise {BEFORE_TAG} or {VALIDITY_TAG}"
+        reader.say(GRACE_TAG, detail, fix)
     return grace
 
 
@@ -214,8 +214,8 @@ def _check_names(reader: _Reader) -> None:
         if not tag.strip().lower().startswith(PREFIX) or tag in KNOWN_TAGS or _MORE_SCOPES.fullmatch(tag):
             continue
         near = difflib.get_close_matches(tag.strip().lower()[:128], KNOWN_TAGS, n=1, cutoff=0.7)
-        mend = f"did you mean {near[0]}?" if near else f"remove it; the tags are {', '.join(KNOWN_TAGS)}"
-        reader.say(tag, "is not a tag that the rotator knows", mend)
+        fix = f"did you mean {near[0]}?" if near else f"remove it; the tags are {', '.join(KNOWN_TAGS)}"
+        reader.say(tag, "is not a tag that the rotator knows", fix)
 
 
 def _read_scopes(reader: _Reader) -> frozenset[str] | None:
@@ -227,8 +227,8 @@ def _read_scopes(reader: _Reader) -> frozenset[str] | None:
     for place, number in enumerate(sorted(present), 1):
         if number != place:
             missing = SCOPES_TAG if place == 1 else f"{SCOPES_TAG}-{place}"
-            mend = f"add {missing}, or number the tags without a gap"
-            reader.say(present[number], f"goes on from {missing}, which is missing", mend)
+            fix = f"add {missing}, or number the tags without a gap"
+            reader.say(present[number], f"goes on from {missing}, which is missing", fix)
             break
         scopes |= reader.read(present[number], read_scopes, _NONE)
     return scopes or None

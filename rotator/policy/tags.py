@@ -52,16 +52,16 @@ def read_scopes(text: str) -> frozenset[str]:
         raise Unreadable(text, "names no scope", "write the scopes, or remove the tag to keep the old key's")
     for scope in scopes:
         if not _SCOPE.fullmatch(scope):
-            mend = "write scopes of letters, digits and : . _ / -, with spaces between them"
-            raise Unreadable(scope, "is not a scope", mend)
+            fix = "write scopes of letters, digits and : . _ / -, with spaces between them"
+            raise Unreadable(scope, "is not a scope", fix)
     return frozenset(scopes)
 
 
 def read_account(text: str) -> str:
     """Read an account's name."""
     if not _ACCOUNT.fullmatch(text):
-        mend = "write the management secret's account: at most 128 letters, digits, spaces and . _ @ / + = -"
-        raise Unreadable(text, "is not an account's name", mend)
+        fix = "write the management secret's account: at most 128 letters, digits, spaces and . _ @ / + = -"
+        raise Unreadable(text, "is not an account's name", fix)
     return text
 
 
@@ -77,8 +77,8 @@ def read_before(text: str) -> float | timedelta:
     except Unreadable as error:
         if text.isdigit() or error.fault != "is not a duration":
             raise
-        mend = "write a fraction such as 0.33, or a duration such as 14d"
-        raise Unreadable(text, "is neither a fraction nor a duration", mend) from None
+        fix = "write a fraction such as 0.33, or a duration such as 14d"
+        raise Unreadable(text, "is neither a fraction nor a duration", fix) from None
 
 
 def read_length(text: str) -> timedelta:
@@ -93,8 +93,8 @@ def read_validity(text: str) -> timedelta:
     """Read a lifetime of at least 10 minutes."""
     length = parse_duration(text)
     if length < MIN_VALIDITY:
-        mend = f"write at least {format_duration(MIN_VALIDITY)}"
-        raise Unreadable(text, "is too short for a key to be put to use", mend)
+        fix = f"write at least {format_duration(MIN_VALIDITY)}"
+        raise Unreadable(text, "is too short for a key to be put to use", fix)
     return length
 
 
@@ -122,6 +122,6 @@ def read_path(text: str) -> str:
     """Read a path that can be put behind any host without changing what host it is."""
     segments = text.split("/")[1:]
     if not _PATH.fullmatch(text) or {".", ".."} & set(segments) or "" in segments[:-1]:
-        mend = "write a path such as /account/1/balance: letters, digits and / _ . = + - after one slash"
-        raise Unreadable(text, "is not a path that the probe may ask for", mend)
+        fix = "write a path such as /account/1/balance: letters, digits and / _ . = + - after one slash"
+        raise Unreadable(text, "is not a path that the probe may ask for", fix)
     return text

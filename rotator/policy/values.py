@@ -28,7 +28,7 @@ _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _KEY: Final = re.compile(r"[\x21-\x7e]+")
 _MOST: Final = 512
 _KEY_SHAPE: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_FIELD_MEND: Final = "Put the key into that field, or name the right one with the tag rotator:value-field."
+_FIELD_FIX: Final = "Put the key into that field, or name the right one with the tag rotator:value-field."
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,10 @@ class _Member:
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """What is wrong with a value, as a clause after the secret's name, and the mend as a sentence."""
+    """What is wrong with a value, as a clause after the secret's name, and the fix as a sentence."""
 
     what: str
-    mend: str
+    fix: str
 
 
 def decode(text: Secret, field: str, secret_name: str) -> DecodedValue:
@@ -223,15 +223,15 @@ def _find(text: Secret, field: str) -> DecodedValue | _Fault:
         return DecodedValue(plain, is_json=False)
     member = next((member for member in members if member.name == field), None)
     if member is None:
-        return _Fault(f"has no field {quoted(field)}", _FIELD_MEND)
+        return _Fault(f"has no field {quoted(field)}", _FIELD_FIX)
     if member.value is None:
-        return _Fault(f"holds something else than text in its field {quoted(field)}", _FIELD_MEND)
+        return _Fault(f"holds something else than text in its field {quoted(field)}", _FIELD_FIX)
     key = Secret(member.value.reveal().strip())
     if not key:
-        return _Fault(f"has an empty field {quoted(field)}", _FIELD_MEND)
+        return _Fault(f"has an empty field {quoted(field)}", _FIELD_FIX)
     wrong = _wrong_with(key)
     if wrong:
-        return _Fault(f"{wrong} in its field {quoted(field)}", _FIELD_MEND)
+        return _Fault(f"{wrong} in its field {quoted(field)}", _FIELD_FIX)
     return DecodedValue(key, is_json=True, fields=tuple(member.name for member in members))
 
 
@@ -247,9 +247,9 @@ def _replace(old: Secret | None, field: str, key: Secret, changes: dict[str, Sec
     by_name = {member.name: member for member in members}
     target = by_name.get(field)
     if target is None:
-        return _Fault(f"has no field {quoted(field)}", _FIELD_MEND)
+        return _Fault(f"has no field {quoted(field)}", _FIELD_FIX)
     if target.value is None and not target.is_null:
-        return _Fault(f"holds something else than text in its field {quoted(field)}", _FIELD_MEND)
+        return _Fault(f"holds something else than text in its field {quoted(field)}", _FIELD_FIX)
     text = old.reveal()
     opening = text.index("{") + 1
     lead = _SPACE.match(text, opening)
@@ -285,7 +285,7 @@ def _members(text: Secret) -> tuple[_Member, ...] | _Fault | None:
     except ValueError:
         # Half an object is no key: taking it for one would send it to Infobip, and lose the other fields.
         if raw.lstrip().startswith(("{", "[", '"')):
-            return _Fault("is broken JSON", "Mend the JSON, or store the bare key.")
+            return _Fault("is broken JSON", "Fix the JSON, or store the bare key.")
         return None
     members = []
     place = _after_space(raw, 0)
@@ -323,7 +323,7 @@ def _wrong_with(key: Secret) -> str:
 
 def _error(secret_name: str, fault: _Fault) -> BadSecretValue:
     name = printable(secret_name) if secret_name else "the secret"
-    return BadSecretValue(f"The value of {name} {fault.what}.", advice=fault.mend)
+    return BadSecretValue(f"The value of {name} {fault.what}.", advice=fault.fix)
 
 
 class _NotJson(Exception):

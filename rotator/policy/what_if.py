@@ -143,7 +143,7 @@ def parse_what_if(texts: Iterable[str]) -> WhatIf:
             try:
                 found = replace(found, validity=read_validity(value))
             except Unreadable as error:
-                raise _unreadable(text, error.fault, f"{error.mend[:1].upper()}{error.mend[1:]}.") from None
+                raise _unreadable(text, error.fault, f"{error.fix[:1].upper()}{error.fix[1:]}.") from None
         else:
             raise _unreadable(text, "can't be assumed", _FIX)
     return found

@@ -15,19 +15,19 @@ MOST_COLUMNS: Final = 100
 MOST_AT_RISK: Final = 100
 
 
-def judgement(found: AccountForecast | None, to_mend: int) -> Markup:
-    """What a reader wants to know first: is there anything to mend, does any key expire before it is replaced.
+def judgement(found: AccountForecast | None, to_fix: int) -> Markup:
+    """What a reader wants to know first: is there anyerror, does any key expire before it is replaced.
 
-    :param to_mend: how many things are.
+    :param to_fix: how many things are.
     """
-    said = [f"{counted(to_mend, 'thing')} to mend." if to_mend else "Nothing to mend."]
+    said = [f"{counted(to_fix, 'error')}." if to_fix else "No errors."]
     soft = []
     if found is not None:
         said.append(verdict(found))
         full = found.first_full_day
         soft.append("No day is full." if full is None else f"The first full day is {_date(full)}.")
     parts = [tag("p", tag("b", " ".join(said))), *(tag("p", words, class_="soft") for words in soft)]
-    bad = to_mend or (found is not None and found.at_risk)
+    bad = to_fix or (found is not None and found.at_risk)
     return tag("div", *parts, class_="verdict bad" if bad else "verdict")
 
 

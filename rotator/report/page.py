@@ -21,7 +21,7 @@ from rotator.text import short_id
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 FIRST_NAMES: Final = 5
 MOST_ROWS: Final = 200
-"""Of a table of alerts or of secrets that are left alone."""
+"""Of a table of alerts or of secrets that are skipped."""
 
 
 def render(report: Report, redact: Callable[[str], str] = str) -> str:
@@ -63,12 +63,12 @@ def _account(each: AccountReport, report: Report) -> Markup:
     parts: list[Markup] = [tag("h2", plan.account)]
     if plan.error is not None:
         said = tag("p", tag("b", "Not observed: "), plan.error)
-        mend = tag("p", "What is wrong, and how to mend it: `rotator doctor`.", class_="soft")
-        parts.append(tag("div", said, mend, class_="verdict bad"))
+        fix = tag("p", "What is wrong, and how to fix it: `rotator doctor`.", class_="soft")
+        parts.append(tag("div", said, fix, class_="verdict bad"))
         return tag("section", *parts)
     forecast = each.forecast if each.forecast is not None and each.forecast.error is None else None
     errors = sum(alert.severity is Severity.ERROR for alert in plan.alerts)
-    parts += [judgement(forecast, errors), _tiles(each), *_to_mend(plan)]
+    parts += [judgement(forecast, errors), _tiles(each), *_to_fix(plan)]
     if forecast is not None:
         days = len(forecast.days)
         parts += [tag("h3", f"The next {counted(days, 'day')}"), future(forecast)]
@@ -87,9 +87,9 @@ def _tiles(each: AccountReport) -> Markup:
     return tag("div", *(tag("div", tag("b", number), name, class_="tile") for name, number in tiles), class_="tiles")
 
 
-def _to_mend(plan: AccountPlan) -> list[Markup]:
+def _to_fix(plan: AccountPlan) -> list[Markup]:
     parts: list[Markup] = []
-    for title, severity in (("To mend", Severity.ERROR), ("To know", Severity.WARNING)):
+    for title, severity in (("To fix", Severity.ERROR), ("To know", Severity.WARNING)):
         alerts = [alert for alert in plan.alerts if alert.severity is severity]
         rows = [
             (each.secret or (short_id(each.key_id) if each.key_id else plan.account), str(each.kind), told(each.detail))
@@ -99,7 +99,7 @@ def _to_mend(plan: AccountPlan) -> list[Markup]:
     said = {(alert.secret, alert.kind) for alert in plan.alerts}
     left = [skip for skip in plan.skipped if (skip.secret, skip.reason) not in said]
     skips = [(skip.secret, str(skip.reason), _left_words(skip)) for skip in left]
-    return parts + _table("Left alone", ("secret", "why", "in words"), skips)
+    return parts + _table("Skipped", ("secret", "why", "in words"), skips)
 
 
 def _left_words(skip: Skip) -> str:

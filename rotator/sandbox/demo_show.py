@@ -32,7 +32,7 @@ _STYLES: Final = {
     "revoked": "cyan",
     "retiring": "cyan",
     "waits": "yellow",
-    "left alone": "yellow",
+    "skipped": "yellow",
     "deferred": "yellow",
     "throttled": "yellow",
     "alert": "yellow",

@@ -16,12 +16,12 @@ HOUR: Final = timedelta(hours=1)
 
 
 class Sweeper:
-    """Sweeps, and remembers what was told already: a secret that is left alone every day is news once."""
+    """Sweeps, and remembers what was told already: a secret that is skipped every day is news once."""
 
     def __init__(self, world: DemoWorld, referee: Referee, score: Score, narrator: Narrator) -> None:
         self._world, self._referee, self._score, self._narrator = world, referee, score, narrator
         self._unfinished: set[str] = set()
-        self._left_alone: set[tuple[str, Reason]] = set()
+        self._skipped_rows: set[tuple[str, Reason]] = set()
         self._alerts: set[tuple[Reason, str | None]] = set()
         self._deferred: set[str] = set()
 
@@ -41,7 +41,7 @@ class Sweeper:
             if result.outcome is not Outcome.DEFERRED or result.action.secret not in self._deferred:
                 self._tell_result(result)
         self._deferred = {r.action.secret for r in sweep.results if r.outcome is Outcome.DEFERRED}
-        self._tell_left_alone(sweep.plan.accounts)
+        self._tell_skipped(sweep.plan.accounts)
         self._referee.step(changed=bool(sweep.results))
 
     def due(self) -> list[str]:
@@ -100,24 +100,24 @@ class Sweeper:
             case ActionKind.REVOKE, _:
                 self.tell("revoked", action.secret, f"key {old}, its grace is over")
 
-    def _tell_left_alone(self, plans: Iterable[AccountPlan]) -> None:
+    def _tell_skipped(self, plans: Iterable[AccountPlan]) -> None:
         """What is new since the last sweep."""
-        left_alone: set[tuple[str, Reason]] = set()
+        skipped_rows: set[tuple[str, Reason]] = set()
         for plan in plans:
             if plan.error is not None:
                 self.tell("not swept", plan.account, "nothing was changed")
                 continue
             for skip in plan.skipped:
-                left_alone.add((skip.secret, skip.reason))
-                if (skip.secret, skip.reason) not in self._left_alone:
-                    verb = "waits" if skip.reason is Reason.WINDOW else "left alone"
+                skipped_rows.add((skip.secret, skip.reason))
+                if (skip.secret, skip.reason) not in self._skipped_rows:
+                    verb = "waits" if skip.reason is Reason.WINDOW else "skipped"
                     detail = skip.detail.rpartition("waits for ")[2]
                     self.tell(verb, skip.secret, f"{'for' if verb == 'waits' else str(skip.reason) + ':'} {detail}")
             told = {(skip.reason, skip.secret) for skip in plan.skipped}
             for alert in plan.alerts:
                 if (alert.kind, alert.secret) not in told:
                     self._alert(alert)
-        self._left_alone = left_alone
+        self._skipped_rows = skipped_rows
 
     def _alert(self, alert: Alert) -> None:
         if (alert.kind, alert.secret) in self._alerts:

@@ -18,7 +18,7 @@ _CHUNK: Final = 65_536
 class AuditUnavailable(RotatorError):
     """The audit file did not take a line. Nothing may be changed that cannot be written down."""
 
-    default_advice = "Nothing is changed without its audit line: make room or mend the file, then run again."
+    default_advice = "Nothing is changed without its audit line: make room or fix the file, then run again."
 
 
 class AuditFile:

@@ -63,7 +63,7 @@ DURATION: Final = Family("rotator_sweep_duration_seconds", Kind.GAUGE, "How long
 LAST_SUCCESS: Final = Family(
     "rotator_sweep_last_success_timestamp_seconds",
     Kind.GAUGE,
-    "When a sweep of the account last ran through with nothing failed; a secret to be mended is no failure.",
+    "When a sweep of the account last ran through with nothing failed; a secret to be fixed is no failure.",
 )
 ROTATIONS: Final = Family("rotator_rotations_total", Kind.COUNTER, "New keys that were put in place.", ("reason",))
 REVOCATIONS: Final = Family("rotator_revocations_total", Kind.COUNTER, "Keys that sweeps revoked.", ("reason",))

@@ -60,7 +60,7 @@ run "in_earnest" {
   }
 
   assert {
-    condition     = startswith(output.mode, "IN EARNEST")
+    condition     = startswith(output.mode, "LIVE")
     error_message = "The outputs must say that keys are rotated."
   }
 }

@@ -1,4 +1,4 @@
-"""Sessions and clients: what is missing on the machine is said with its mend."""
+"""Sessions and clients: what is missing on the machine is said with its fix."""
 
 from __future__ import annotations
 

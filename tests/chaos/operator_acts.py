@@ -1,4 +1,4 @@
-"""The table of what operators do, what the next plan says of it, and what mends it."""
+"""The table of what operators do, what the next plan says of it, and what fixes it."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def _keys(which: str, pick: object) -> tuple[Act, ...]:
             strands=True,
         ),
         act("rescope", lambda w, k: w.infobip.portal_rescope(k, ("sms:manage", "voice:manage"))),
-        act("restrict", lambda w, k: w.infobip.portal_restrict(k, ("10.0.0.0/8",)), mend=_open if current else None),
+        act("restrict", lambda w, k: w.infobip.portal_restrict(k, ("10.0.0.0/8",)), fix=_open if current else None),
         act(
             "delete",
             lambda w, k: w.infobip.portal_delete(k),
             (Reason.MASS_MISSING, Reason.NO_SCOPES, Reason.PENDING, Reason.UNADOPTED),
-            mend=_scopes if current else None,
+            fix=_scopes if current else None,
         ),
     )
 
@@ -83,32 +83,32 @@ ACTS: tuple[Act, ...] = (
     Act("shorten the grace", op.shorten_grace),
     Act("lengthen the grace", op.tag(grace="10d")),
     Act("change the scopes", op.tag(scopes="sms:manage voice:manage")),
-    Act("rotate earlier", op.tag(rotate_before="0.97"), mend=op.untag("rotate-before")),
-    Act("misspell a duration", op.tag(grace="soon"), (Reason.MISCONFIGURED,), "rotator:grace", mend=op.untag("grace")),
-    Act("hold", op.tag(hold="audit freeze"), (Reason.HOLD,), "audit freeze", mend=op.untag("hold")),
+    Act("rotate earlier", op.tag(rotate_before="0.97"), fix=op.untag("rotate-before")),
+    Act("misspell a duration", op.tag(grace="soon"), (Reason.MISCONFIGURED,), "rotator:grace", fix=op.untag("grace")),
+    Act("hold", op.tag(hold="audit freeze"), (Reason.HOLD,), "audit freeze", fix=op.untag("hold")),
     Act("wait for consumers, whom nobody can see", op.tag(gate="adoption")),
-    Act("limit the age", op.tag(max_age="1d"), mend=op.untag("max-age")),
+    Act("limit the age", op.tag(max_age="1d"), fix=op.untag("max-age")),
     Act(
         "change to an account without credentials",
         op.tag(account="nowhere"),
         (Reason.UNKNOWN_ACCOUNT,),
         "rotator:role=management",
-        mend=op.tag(account="main"),
+        fix=op.tag(account="main"),
     ),
     Act(
         "change the account",
         op.tag(account=op.OTHER),
         (Reason.MASS_MISSING, Reason.UNADOPTED),
-        mend=op.tag(account="main"),
+        fix=op.tag(account="main"),
     ),
     # Consumers move to another account only where an operator says so: it may as well be a mistake.
     Act(
         "change the account for good",
         op.tag(account=op.OTHER, scopes="sms:manage"),
-        mend=op.rotate,
+        fix=op.rotate,
         strands=True,
     ),
-    Act("remove all tags", op.remove_tags, mend=_tags_again),
+    Act("remove all tags", op.remove_tags, fix=_tags_again),
     # values
     Act("put a new key", op.put_new_key, _UNADOPTED, strands=True),
     Act("put two new keys", op.put_new_keys, _UNADOPTED, strands=True),
@@ -117,19 +117,19 @@ ACTS: tuple[Act, ...] = (
     Act("put a new key and the old one again", op.put_there_and_back, _UNADOPTED),
     Act("put the retiring key", op.put_retiring, _UNADOPTED),
     Act("put the pending key", op.put_pending, _UNADOPTED),
-    Act("put rubbish", lambda w: op.put(w, "changeme!"), _UNADOPTED, "no key of this", mend=_right_value, strands=True),
-    Act("put broken JSON", lambda w: op.put(w, '{"api_key": '), _UNADOPTED, "JSON", mend=_right_value, strands=True),
+    Act("put rubbish", lambda w: op.put(w, "changeme!"), _UNADOPTED, "no key of this", fix=_right_value, strands=True),
+    Act("put broken JSON", lambda w: op.put(w, '{"api_key": '), _UNADOPTED, "JSON", fix=_right_value, strands=True),
     Act(
         "put JSON without the field",
         lambda w: op.put(w, '{"a": 1}'),
         _UNADOPTED,
         "api_key",
-        mend=_right_value,
+        fix=_right_value,
         strands=True,
     ),
-    Act("put another account's key", op.put_foreign, _UNADOPTED, "rotator:account", mend=_right_value, strands=True),
+    Act("put another account's key", op.put_foreign, _UNADOPTED, "rotator:account", fix=_right_value, strands=True),
     # the secret
-    Act("delete", lambda w: w.store.delete(NAME), (Reason.DELETED,), "restore", mend=_restore),
+    Act("delete", lambda w: w.store.delete(NAME), (Reason.DELETED,), "restore", fix=_restore),
     Act("delete and restore", op.delete_and_restore),
     Act("make it again", op.make_again, _UNADOPTED, strands=True),
     Act(
@@ -156,19 +156,19 @@ ACTS: tuple[Act, ...] = (
         lambda w: op.start_rotation(w, value=False),
         (Reason.FOREIGN_ROTATION,),
         "AWSPENDING",
-        mend=_drop_pending,
+        fix=_drop_pending,
     ),
     Act(
         "store in a rotation and leave it",
         lambda w: op.start_rotation(w, value=True),
         (Reason.FOREIGN_ROTATION,),
         "AWSPENDING",
-        mend=_drop_pending,
+        fix=_drop_pending,
     ),
     Act("rotate by another function", op.whole_rotation, _UNADOPTED, strands=True),
     # credentials
     Act("change the password", op.new_password),
-    Act("change the password only at Infobip", lambda w: op.new_password(w, stored=False), mend=op.store_password),
+    Act("change the password only at Infobip", lambda w: op.new_password(w, stored=False), fix=op.store_password),
     # labels
     Act("move AWSCURRENT back", op.current_to_previous),
     Act("remove the key's label", op.drop_key_label, _UNADOPTED),
@@ -180,12 +180,12 @@ ACTS: tuple[Act, ...] = (
         "move the key's label to the previous version",
         op.key_label_to_previous,
         (Reason.INCONSISTENT, Reason.UNADOPTED),
-        mend=op.drop_key_label,
+        fix=op.drop_key_label,
     ),
     Act(
         "put the previous key's label on the current version",
         op.swap_key_labels,
-        mend=op.unswap_key_labels,
+        fix=op.unswap_key_labels,
         strands=True,
     ),
     Act("put a retire label on the current version", op.retire_current),

@@ -1,4 +1,4 @@
-"""What people do to a managed secret and its keys, by hand and by other programs: each act, and what mends it."""
+"""What people do to a managed secret and its keys, by hand and by other programs: each act, and what fixes it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Act:
 
     :param sees: reasons of which the next plan names at least one (in an action, a skip or an alert); none: any plan.
     :param says: what stands in the alert or skip with that reason.
-    :param mend: what the operator does about it, after which everything converges; ``None``: nothing is needed.
+    :param fix: what the operator does about it, after which everything converges; ``None``: nothing is needed.
     :param strands: keys may be left alive that nothing proves to be ours.
     """
 
@@ -38,7 +38,7 @@ class Act:
     do: Callable[[World], object]
     sees: tuple[Reason, ...] = ()
     says: str = ""
-    mend: Callable[[World], object] | None = None
+    fix: Callable[[World], object] | None = None
     strands: bool = False
 
 
@@ -283,7 +283,7 @@ def untag(*names: str) -> Callable[[World], object]:
 
 
 def rotate(world: World) -> None:
-    """Ask for a new key; a value that nobody adopted yet is left alone even so."""
+    """Ask for a new key; a value that nobody adopted yet is skipped even so."""
     if life(world).current_key is None:
         return
     rotate_now(world.reconciler(), NAME, "asked for")

@@ -65,9 +65,9 @@ def after(act: Act, make: Callable[[], World]) -> list[str]:
     for _ in range(3):
         world.pass_time(HOUR)
         world.sweep()
-    if act.mend is not None:
+    if act.fix is not None:
         with observer.hands():
-            act.mend(world)
+            act.fix(world)
         world.pass_time(10 * MINUTE)
         world.sweep()
     last = []

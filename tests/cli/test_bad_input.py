@@ -1,4 +1,4 @@
-"""Everything that users and far ends do wrong: one sentence with the name and the mend, and nothing is changed."""
+"""Everything that users and far ends do wrong: one sentence with the name and the fix, and nothing is changed."""
 
 from __future__ import annotations
 
@@ -115,14 +115,14 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("arrange", "names", "mend"), BAD, ids=[case[0].__name__ for case in BAD])
-def test_one_sentence_with_the_name_and_the_mend(
+@pytest.mark.parametrize(("arrange", "names", "fix"), BAD, ids=[case[0].__name__ for case in BAD])
+def test_one_sentence_with_the_name_and_the_fix(
     rig: Rig,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     arrange: Callable[[Rig], None],
     names: str,
-    mend: str,
+    fix: str,
 ) -> None:
     arrange(rig)
     before = rig.state()
@@ -133,7 +133,7 @@ def test_one_sentence_with_the_name_and_the_mend(
     ran = Ran(code, *capsys.readouterr())
     assert ran.code in (1, 2)
     assert re.search(names, ran.sentence)
-    assert re.search(mend, ran.sentence)
+    assert re.search(fix, ran.sentence)
     assert ran.sentence.startswith("rotator: ")
     assert not re.search(r"[.!?] [a-z]+ ", ran.sentence)
     assert len(ran.sentence.splitlines()) == 1
@@ -259,7 +259,7 @@ def test_what_a_secret_says_of_its_keys_end(rig: Rig, end: object, said: str) ->
         ("adopt --all --account nobody", "account nobody is not known; known are: main. Check its name"),
         ("run --secret prod/sms/otp --account second", "to account main, not to second. Leave --account out"),
         ("rotate prod/marketing --reason x", "Nothing was changed. Remove the tag rotator:hold and repeat"),
-        ("rotate prod/legacy --reason x", "Nothing was changed. Mend that and repeat the command."),
+        ("rotate prod/legacy --reason x", "Nothing was changed. Fix that and repeat the command."),
         ("adopt prod/sms/otp --key-id K", "How it stands: `rotator status --secret prod/sms/otp`."),
     ],
 )

@@ -51,7 +51,7 @@ def test_run_for_people_names_what_failed(rig: Rig) -> None:
     assert all(len(line) <= 80 for line in ran.out.splitlines())
     words = " ".join(ran.out.split())
     assert "failed rotate prod/new" in words
-    assert "Account Manager" in words  # the mend
+    assert "Account Manager" in words  # the fix
     assert "1 failed" in words
     assert "`rotator status`" in words
 
@@ -61,7 +61,7 @@ def test_run_that_leaves_something_to_fix_is_done(rig: Rig) -> None:
     rig.seed()
     ran = rig.run("run")
     words = " ".join(ran.out.split())
-    assert (ran.code, "1 thing to mend" in words, "failed" in words) == (0, True, False)
+    assert (ran.code, "1 error" in words, "failed" in words) == (0, True, False)
     assert "prod/legacy misconfigured" in words
     assert rig.run("run", "--secret", "prod/legacy", "--json").code == 0
 

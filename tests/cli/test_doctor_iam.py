@@ -68,7 +68,7 @@ def test_reading_in_batches_that_is_denied_is_a_warning(front: Front, capsys: py
     (check,) = [check for check in checks if (check["subject"], check["level"]) == ("IAM", "warn")]
     assert "secretsmanager:BatchGetSecretValue is denied" in check["detail"]
     assert "one by one" in check["detail"]
-    assert 'Resource "*"' in check["mend"]
+    assert 'Resource "*"' in check["fix"]
     assert of(checks, "IAM", "ok")[0] == (
         "ListSecrets, DescribeSecret, GetSecretValue, ListSecretVersionIds work on app/key"
     )
@@ -139,8 +139,8 @@ def test_what_is_not_sts_is_a_warning_that_names_it(
     assert (code, check["level"]) == (0, "warn")
     answered = f"{front.url} answered GetCallerIdentity with HTTP {status} (text/html), which is not an answer of STS"
     assert answered in check["detail"]
-    assert "AWS_ENDPOINT_URL_STS" in check["mend"]
-    assert "proxy" in check["mend"]
+    assert "AWS_ENDPOINT_URL_STS" in check["fix"]
+    assert "proxy" in check["fix"]
     assert "bug" not in captured.err
     assert of(checks, "IAM", "warn") == [
         "PutSecretValue and UpdateSecretVersionStage are not checked: who is calling can't be asked about"
@@ -158,7 +158,7 @@ def test_what_is_not_iam_is_a_warning_that_names_it(
     assert "are not checked: " in check["detail"]
     answered = f"{front.url} answered SimulatePrincipalPolicy with HTTP {status} (text/html), which is not an answer of"
     assert f"{answered} IAM" in check["detail"]
-    assert "AWS_ENDPOINT_URL_IAM" in check["mend"]
+    assert "AWS_ENDPOINT_URL_IAM" in check["fix"]
     assert of(checks, "IAM", "fail") == []
 
 
@@ -231,4 +231,4 @@ def test_who_reads_is_looked_up_where_a_tag_needs_it(
     (check,) = [check for check in checks if check["subject"] == "CloudTrail"]
     assert (code, check["level"]) == (0, "warn" if denied else "ok")
     assert "cloudtrail:LookupEvents" in check["detail"]
-    assert ("Grant cloudtrail:LookupEvents" in str(check["mend"])) is denied
+    assert ("Grant cloudtrail:LookupEvents" in str(check["fix"])) is denied

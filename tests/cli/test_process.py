@@ -113,7 +113,7 @@ def test_an_emergency_says_each_step_while_it_is_done_on_a_terminal_alone(rig: R
     leaks.check(text, "the terminal")
     named = f"key {old.id[:4]}…{old.id[-4:]}"
     assert child.returncode == 0
-    assert re.search(rf"\n  revoked       {named} +\d+\.\d s\n                {named} +proven dead: 401\n", text)
+    assert re.search(rf"\n  revoked       {named} +\d+\.\d s\n                {named} +verified: 401\n", text)
     assert text.count("created") == text.count("promoted") == text.count("revoked") == 1
     assert "prod/sms/otp has a new key. 1 key is dead." in text
 

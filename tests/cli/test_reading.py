@@ -188,7 +188,7 @@ def test_status_for_people_after_a_rotation(rig: Rig) -> None:
     assert TIME.fullmatch(retiring["revoke_at"])
 
 
-def test_doctor_names_what_to_mend(rig: Rig) -> None:
+def test_doctor_names_what_to_fix(rig: Rig) -> None:
     rig.seed()
     before = rig.state()
     ran = rig.run("doctor")
@@ -199,13 +199,13 @@ def test_doctor_names_what_to_mend(rig: Rig) -> None:
     assert "→ write one such as 90s" in ran.out
     assert "not\n" not in ran.sentence
     assert re.search("are not +checked", " ".join(ran.out.split()))  # honest about permissions to write
-    assert ran.out.splitlines()[-1].startswith("1 thing to mend.")
+    assert ran.out.splitlines()[-1].startswith("1 error.")
     rig.client.untag_resource(SecretId="prod/legacy", TagKeys=["rotator:grace"])
-    mended = rig.run("--json", "doctor")
-    assert mended.code == 0
-    assert mended.document.keys() == {"checks", "failed", "warnings"}
-    assert all(check.keys() == {"level", "subject", "detail", "mend"} for check in mended.document["checks"])
-    assert {check["subject"] for check in mended.document["checks"]} >= {"Settings", "AWS", "Secrets", "IAM", "Clock"}
+    fixed = rig.run("--json", "doctor")
+    assert fixed.code == 0
+    assert fixed.document.keys() == {"checks", "failed", "warnings"}
+    assert all(check.keys() == {"level", "subject", "detail", "fix"} for check in fixed.document["checks"])
+    assert {check["subject"] for check in fixed.document["checks"]} >= {"Settings", "AWS", "Secrets", "IAM", "Clock"}
     assert rig.state() == before
 
 

@@ -32,15 +32,15 @@ def _environment(stack: Stack, function: str) -> dict[str, str]:
 
 
 def _swept(settings: Settings) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Metric lines and audit lines of a sweep with a success, of one that fails and of one with a secret to mend."""
+    """Metric lines and audit lines of a sweep with a success, of one that fails and of one with a secret to fix."""
     out = io.StringIO()
     assert settings.metric_namespace is not None
     metrics = EmbeddedMetrics(settings.metric_namespace, settings.deployment, str, out)
     world = with_policy(World(), deployment=settings.deployment)
     world.managed("prod/sms", left=5 * DAY, age=85 * DAY)
-    for mended in (True, False):
-        if not mended:
-            world.managed("prod/mend", grace="soon")
+    for fixed in (True, False):
+        if not fixed:
+            world.managed("prod/fix", grace="soon")
         reconciler = world.reconciler()
         reconciler.services.metrics = metrics
         assert reconciler.sweep().succeeded

@@ -241,7 +241,7 @@ def test_the_outputs_say_whether_anything_is_changed(both: Both) -> None:
     stack, applied = both
     outputs = {name: stack.resolve(one["Value"]) for name, one in stack.template["Outputs"].items()}
     theirs = applied.outputs()
-    word = "IN EARNEST" if stack.parameters.get("DryRun") == "false" else "DRY RUN"
+    word = "LIVE" if stack.parameters.get("DryRun") == "false" else "DRY RUN"
     assert outputs["Mode"].startswith(word)
     assert theirs["mode"].startswith(word)
     assert outputs["EmergencyCommand"] == theirs["emergency_command"]

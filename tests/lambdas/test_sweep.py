@@ -153,7 +153,7 @@ def test_a_secret_that_needs_mending_is_a_problem_and_no_failure(site: Site, lin
     (said,) = [line for line in found if line["event"] == "sweep finished"]
     assert (said["level"], said["problems"]) == ("error", [problem])
     (completed,) = [line for line in found if line["event"] == "sweep.completed"]  # what the alarm no-sweep counts
-    assert (completed["outcome"], completed["to_mend"], completed["error"]) == ("success", 1, None)
+    assert (completed["outcome"], completed["to_fix"], completed["error"]) == ("success", 1, None)
     assert [line["outcome"] for line in found if line["event"] == "alert.raised"] == ["failure"]  # and `problems`
 
 

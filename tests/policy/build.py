@@ -240,7 +240,7 @@ class Case:
             assert sorted(say_alert(alert) for alert in plan.alerts if alert.kind is Reason.OVERDUE) == sorted(
                 f"error overdue {late}" for late in self.overdue
             )
-        assert all(skip.detail for skip in plan.skipped), "whatever is left alone says why"
+        assert all(skip.detail for skip in plan.skipped), "whatever is skipped says why"
         assert all(alert.detail for alert in plan.alerts), "whatever is an alert says of what"
         return plan
 

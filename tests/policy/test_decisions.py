@@ -11,9 +11,9 @@ from rotator.policy import rules as decisions
 from rotator.policy.planner import make_view
 from rotator.policy.rules import (
     BROKEN,
-    LEAVE_ALONE,
     ROTATE_BLOCKED,
     ROTATE_WHEN,
+    SKIP_WHEN,
     Decision,
     View,
     expires_by,
@@ -34,7 +34,7 @@ def look(one: Key | None = None, **tags: str) -> View:
 
 def test_the_order_of_the_policy() -> None:
     """Which of several reasons is said is part of what people rely on."""
-    assert [predicate.__name__ for predicate in LEAVE_ALONE] == [
+    assert [predicate.__name__ for predicate in SKIP_WHEN] == [
         "pending_deletion",
         "owned_by_service",
         "replica",
@@ -140,7 +140,7 @@ def test_a_view_knows_its_key_by_label_or_by_look_up() -> None:
 
 
 def test_what_needs_mending_is_an_error_and_what_is_wanted_is_not() -> None:
-    assert [predicate(look(key(), grace="soon", hold="x"), NOW) is None for predicate in LEAVE_ALONE].count(False) == 1
+    assert [predicate(look(key(), grace="soon", hold="x"), NOW) is None for predicate in SKIP_WHEN].count(False) == 1
     broken = decisions.misconfigured(look(key(), grace="soon"), NOW)
     held = decisions.held(look(key(), hold="x"), NOW)
     assert broken is not None

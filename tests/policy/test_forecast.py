@@ -82,7 +82,7 @@ def by_day(moments: list[datetime], days: int) -> list[int]:
 @given(ages(WITHOUT_WINDOWS, 30), st.integers(1, 5))
 @example([(1, 17, 0)] * 3, 1)  # more have ended than there are places
 def test_it_is_what_sweeps_do_that_the_planner_decides(found: Ages, places: int) -> None:
-    """To the rotation and the revocation, on every day, with the same pulled forward and the same keys missed."""
+    """To the rotation and the revocation, on every day, with the same scheduled early and the same keys missed."""
     fleet = fleet_of(found, places)
     told, real = forecast(fleet, 30), lived(fleet, 30)
     assert [day.rotations for day in told.days] == by_day(real.made, 30)
@@ -168,7 +168,7 @@ def test_too_many_are_told_with_the_last_free_place_and_their_turn() -> None:
     assert forecast(fleet, 40, WhatIf(limit=1000)).at_risk == ()
 
 
-def test_what_is_left_alone_is_at_risk_with_its_reason_and_no_limit_helps() -> None:
+def test_what_is_skipped_rows_is_at_risk_with_its_reason_and_no_limit_helps() -> None:
     names = ("held", "legacy", "bare", "full", "fine")
     soon = {name: key(f"K{name}", left=10 * DAY, age=80 * DAY) for name in names}
     soon["bare"] = key("Kbare", left=11 * DAY, age=79 * DAY, scopes=None)

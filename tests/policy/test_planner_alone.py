@@ -1,4 +1,4 @@
-"""What is left alone, each with its reason, and that nothing at all is planned for it."""
+"""What is skipped, each with its reason, and that nothing at all is planned for it."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ FOREIGN = (
 
 
 @pytest.mark.parametrize("case", [*ALONE, *FINE, *FOREIGN], ids=str)
-def test_left_alone(case: Case) -> None:
+def test_skipped_rows(case: Case) -> None:
     case.check()
 
 
@@ -142,7 +142,7 @@ def test_one_broken_secret_does_not_stop_the_others() -> None:
     ).check()
 
 
-def test_what_is_wrong_with_every_tag_is_said_with_its_mend() -> None:
+def test_what_is_wrong_with_every_tag_is_said_with_its_fix() -> None:
     (skip,) = Case("", snap([secret("s", grace="soon", validity="x")], [key()])).plan().skipped
     assert 'rotator:validity is "x", which is not a duration; write one such as' in skip.detail
     assert 'rotator:grace is "soon", which is not a duration; write one such as' in skip.detail

@@ -1,4 +1,4 @@
-"""What can not be trusted proves nothing: a wrong list, contradicting labels, secrets left alone, impossible times."""
+"""What can not be trusted proves nothing: a wrong list, contradicting labels, secrets skipped, impossible times."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_retiring_key_of_such_a_list_is_left_when_its_time_has_come() -> None:
     ],
     ids=["replica", "owned", "misconfigured", "foreign rotation", "inconsistent labels"],
 )
-def test_a_secret_that_is_left_alone_proves_no_orphan(entry: SecretEntry) -> None:
+def test_a_secret_that_is_skipped_rows_proves_no_orphan(entry: SecretEntry) -> None:
     """A replica that lags behind its primary does not have the primary's newest version: its key is no orphan."""
     assert Case("", snap([entry], [key(), ORPHAN])).plan().actions == ()
 
@@ -135,7 +135,7 @@ def test_a_secret_whose_consumers_have_a_dead_key_is_not_called_rotating() -> No
             assert state.state is word
 
 
-def test_nothing_is_next_for_a_secret_that_is_left_alone() -> None:
+def test_nothing_is_next_for_a_secret_that_is_skipped_rows() -> None:
     for entry in (secret("s", {"v1": "CURRENT key:K1 key:K2"}), secret("s", {"v1": "CURRENT key:K1", "x": "PENDING"})):
         (state,) = states(snap([entry], [key()]), (), NOW)
         assert (state.next_action, state.next_action_at) == (None, None)

@@ -230,7 +230,7 @@ SHARED = (
         alerts=("warning shared-key s K1",),
     ),
     Case(
-        "a secret that is left alone is not told that it shares",
+        "a secret that is skipped is not told that it shares",
         snap([secret("s"), secret("t", hold="x")], [key()]),
         skipped=("t hold",),
         alerts=("warning shared-key s K1",),

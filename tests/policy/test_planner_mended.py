@@ -1,4 +1,4 @@
-"""What was found by trying to break the plan, and mended: each test states the behaviour that is right."""
+"""What was found by trying to break the plan, and fixed: each test states the behaviour that is right."""
 
 from __future__ import annotations
 

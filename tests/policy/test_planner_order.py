@@ -52,7 +52,7 @@ ORDER = (
     Case("one secret only, by name", EVERYTHING, secret="v", actions=("revoke grace-over v V1@v1",)),
     Case("one secret only, by ARN", EVERYTHING, secret=arn_of("v"), actions=("revoke grace-over v V1@v1",)),
     Case("one secret only, its orphans too", EVERYTHING, secret="t", actions=("revoke orphan t A1@v8",)),
-    Case("one secret only, that is left alone", EVERYTHING, secret=arn_of("held"), skipped=("held hold",)),
+    Case("one secret only, that is skipped", EVERYTHING, secret=arn_of("held"), skipped=("held hold",)),
     Case("a part of a name names nothing", EVERYTHING, secret="u"),
     Case(
         "one secret only: the whole day's places are its own",

@@ -204,7 +204,7 @@ ON_PURPOSE = {Reason.HOLD, Reason.WINDOW, Reason.NOT_ADOPTED, Reason.DELETED, Re
 
 
 @rule
-def what_is_left_alone_is_left_alone(snapshot: AccountSnapshot, policy: Policy) -> None:
+def what_is_skipped_rows_is_skipped_rows(snapshot: AccountSnapshot, policy: Policy) -> None:
     plan = plan_account(snapshot, policy, NOW, force=True)
     if plan.error is not None:
         return
@@ -246,7 +246,7 @@ def the_order_of_what_was_observed_means_nothing(snapshot: AccountSnapshot, poli
 def once_its_labels_are_set_right_there_are_none_to_set(snapshot: AccountSnapshot, policy: Policy) -> None:
     """A sweep's labelling leaves nothing of the kind to the next one: nothing flaps."""
     world = replace(snapshot, skew=None)
-    for _ in range(2):  # a label that names a wrong key is mended before anything else is looked at
+    for _ in range(2):  # a label that names a wrong key is fixed before anything else is looked at
         world = replace(world, secrets=relabelled(world, plan_account(world, policy, NOW)))
     assert [say_action(action) for action in plan_account(world, policy, NOW).actions if action.kind in LABELLING] == []
 

@@ -120,7 +120,7 @@ def test_values(tags: dict[str, str], field: str, value: object) -> None:
         ({"grace": "72h", "rotate_before": "0.02"}, "rotated with 1d19h12m left"),
     ],
 )
-def test_times_that_cannot_work_together_are_said_with_a_mend(tags: dict[str, str], sentence: str) -> None:
+def test_times_that_cannot_work_together_are_said_with_a_fix(tags: dict[str, str], sentence: str) -> None:
     found = problems(**tags)
     assert len(found) == 1, found
     assert sentence in str(found[0])
@@ -130,7 +130,7 @@ def test_tags_with_odd_case_or_space_are_not_lost() -> None:
     for tag in ("Rotator:hold", " rotator:hold", "ROTATOR:HOLD", "rotator:hold "):
         parsed = parse_spec(MAIN | {tag: "x"})
         assert isinstance(parsed, tuple)
-        assert [problem.mend for problem in parsed] == ["did you mean rotator:hold?"]
+        assert [problem.fix for problem in parsed] == ["did you mean rotator:hold?"]
 
 
 def test_a_missing_account_is_said() -> None:
@@ -191,13 +191,13 @@ times = st.fixed_dictionaries(
 def test_mends_of_times_that_cannot_work_do_work(tags: dict[str, str]) -> None:
     parsed = parse_spec(MAIN | tags)
     if isinstance(parsed, tuple):
-        values = {problem.tag: re.search(r"`([^`]+)`", problem.mend) for problem in parsed}
+        values = {problem.tag: re.search(r"`([^`]+)`", problem.fix) for problem in parsed}
         if not all(values.values()):  # a value that is wrong by itself
             assert all(tags[problem.tag] in ("0s", "5m") for problem in parsed if not values[problem.tag])
             return
-        mended = MAIN | tags | {tag: match[1] for tag, match in values.items() if match}
-        parsed = parse_spec(mended)
-        assert isinstance(parsed, Spec), (mended, parsed)
+        fixed = MAIN | tags | {tag: match[1] for tag, match in values.items() if match}
+        parsed = parse_spec(fixed)
+        assert isinstance(parsed, Spec), (fixed, parsed)
     before = parsed.rotate_before
     left = before if isinstance(before, timedelta) else parsed.validity * before
     assert left < parsed.validity
@@ -239,7 +239,7 @@ def test_no_tags_make_it_raise(tags: dict[str, str]) -> None:
         assert ("rotator:hold" in tags) == (parsed.hold is not None)
     else:
         assert parsed
-        assert all(str(problem).isprintable() and problem.detail and problem.mend for problem in parsed)
+        assert all(str(problem).isprintable() and problem.detail and problem.fix for problem in parsed)
     role(tags)
     account(tags)
 

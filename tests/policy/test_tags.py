@@ -90,7 +90,7 @@ def problems(**tags: str) -> tuple[TagProblem, ...]:
         ({"": "x"}, "is not a tag that the rotator knows"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_mend(tags: dict[str, str], sentence: str) -> None:
+def test_what_is_wrong_is_said_with_its_fix(tags: dict[str, str], sentence: str) -> None:
     found = problems(**tags)
     assert len(found) == 1, found
     assert sentence in str(found[0])

@@ -89,5 +89,5 @@ def test_unreadable_reads_as_a_sentence_and_keeps_its_parts() -> None:
     error = Unreadable("so\non", "is not a duration", "write one such as 72h")
     assert isinstance(error, ValueError)
     assert str(error) == '"so\\non" is not a duration; write one such as 72h'
-    assert (error.text, error.fault, error.mend) == ("so\non", "is not a duration", "write one such as 72h")
+    assert (error.text, error.fault, error.fix) == ("so\non", "is not a duration", "write one such as 72h")
     assert len(quoted("x" * 500)) == 62

@@ -176,20 +176,20 @@ def test_the_verdict_comes_first_and_equal_alerts_are_one_line() -> None:
     plan = replace(account.plan, alerts=alerts, skipped=())
     page = render(Report(NOW, "default", (replace(account, plan=plan),)))
     said = Reader(page).said
-    verdict = r"main 221 things to mend\. Every key is replaced before it expires\. No day is full\. 3 secrets"
+    verdict = r"main 221 errors\. Every key is replaced before it expires\. No day is full\. 3 secrets"
     assert re.search(verdict, said)
-    mend = said[said.index("To mend") : said.index("To know")]
-    assert mend.count("write 72h") == mend.count("write 90d") == 1
-    assert "220: prod/s-000<b> , prod/s-001<b>" in mend.replace(">,", "> ,")
-    assert "and 215 more" in mend
-    assert "prod/s-199<b>" in mend
-    assert "prod/s-200<b>" not in mend
-    assert "… and 20 more" in mend
+    fix = said[said.index("To fix") : said.index("To know")]
+    assert fix.count("write 72h") == fix.count("write 90d") == 1
+    assert "220: prod/s-000<b> , prod/s-001<b>" in fix.replace(">,", "> ,")
+    assert "and 215 more" in fix
+    assert "prod/s-199<b>" in fix
+    assert "prod/s-200<b>" not in fix
+    assert "… and 20 more" in fix
     assert 'class="verdict bad"' in page
 
 
 def test_a_fleet_in_which_all_is_well_says_so_first() -> None:
     page = render(report(3))
     said = Reader(page).said
-    assert said.index("Nothing to mend. Every key is replaced before it expires.") < said.index("3 secrets")
+    assert said.index("No errors. Every key is replaced before it expires.") < said.index("3 secrets")
     assert 'class="verdict"' in page

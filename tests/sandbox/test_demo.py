@@ -173,7 +173,7 @@ class TestTheScreen:
         [
             r"day 0 +22 Nov  first key  prod/new +key \w{4}…\w{4} for an empty secret",
             r"day 0 +22 Nov  adopted    prod/voice/alerts +key \w{4}…\w{4}, found by its value",
-            r"day 0 +22 Nov  left alone prod/marketing +hold: \"audit freeze until 1 Dec\"",
+            r"day 0 +22 Nov  skipped prod/marketing +hold: \"audit freeze until 1 Dec\"",
             r"day 21 +13 Dec  KILLED     prod/billing/sms ",
             r"day 21 +13 Dec  recovered  prod/billing/sms ",
             r"day 41 +02 Jan  throttled  Infobip ",
@@ -184,7 +184,7 @@ class TestTheScreen:
             r"day 69 +30 Jan  lost       prod/marketing ",
             r"day 75 +05 Feb  operator   prod/whatsapp/bot +stores key \w{4}…\w{4} by hand",
             r"day 83 +13 Feb  revoked    prod/email/news +key \w{4}…\w{4}, an orphan",
-            r"day 100 +02 Mar  revoked    prod/sms/otp +key \w{4}…\w{4}  proven dead: 401",
+            r"day 100 +02 Mar  revoked    prod/sms/otp +key \w{4}…\w{4}  verified: 401",
             r"day 100 +02 Mar  refused    prod/sms/otp +1 call ",
         ],
     )

@@ -65,7 +65,7 @@ KNOWN = {"requests": ["PYSEC-2018-28"]}
     ("told", "code", "says"),
     [
         (KNOWN, 0, "no known vulnerability"),
-        (KNOWN | {"rich": ["PYSEC-7"]}, 1, "rich 14.0.0: PYSEC-7, mended in 9.9"),
+        (KNOWN | {"rich": ["PYSEC-7"]}, 1, "rich 14.0.0: PYSEC-7, fixed in 9.9"),
         (KNOWN | {"unknown": ["rich"]}, 0, "1 packages checked, 1 not known to the service"),
         (KNOWN | {"unknown": ["rich"], "click": ["PYSEC-8"]}, 1, "VULNERABLE"),
         (KNOWN | {"fail_later": True}, 0, "the service stopped answering"),

@@ -146,7 +146,7 @@ def test_no_lie_takes_a_working_key_from_a_consumer_or_touches_a_foreign_one(lie
     for _ in range(10):
         world.sweep()
         world.pass_time(DAY)
-    # What piled up meanwhile may be too much to be ended at once without a person's word; nothing else is left to mend.
+    # What piled up meanwhile may be too much to be ended at once without a person's word; nothing else is left to fix.
     alerts = {alert.kind for plan in world.sweep().plan.accounts for alert in plan.alerts}
     assert alerts <= {Reason.MASS_REVOCATION, Reason.UNKNOWN_KEY_EXPIRING, Reason.KEY_REENABLED}
     assert all(world.consumer_works(name) for name in ("prod/x", "prod/y", "prod/z"))

@@ -83,13 +83,13 @@ class ScannerReport:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What is wrong with a report, as a sentence without a full stop, and the mend.
+    """What is wrong with a report, as a sentence without a full stop, and the fix.
 
     :param foreign: whether it may be something else than a report: a text that merely begins as one.
     """
 
     what: str
-    mend: str
+    fix: str
     foreign: bool = False
 
 

@@ -149,7 +149,7 @@ class Planning:
         if errors:
             raise Refused(
                 f"not every account could be asked for the leaked key: {'; '.join(errors)}",
-                advice="Nothing was changed. Mend that and repeat the command, or end the key in Infobip's portal.",
+                advice="Nothing was changed. Fix that and repeat the command, or end the key in Infobip's portal.",
             )
         raise UnknownValue(
             f"the leaked value is no key of these accounts: {', '.join(accounts) or 'none'}",

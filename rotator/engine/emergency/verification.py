@@ -35,7 +35,7 @@ def _proven(work: Work, step: Step, key_id: str, until: datetime) -> Step:
         shown = "Infobip has no such key any more"
     value = work.values.get(key_id) or (fetched.value if fetched is not None else None)
     if value is None:
-        return replace(step, note=f"not proven: {shown}, but its value can't be read to try it")
+        return replace(step, note=f"not verified: {shown}, but its value can't be read to try it")
     probe = _probed(work, value, spec.verify_path, until)
     if probe.verdict is ProbeVerdict.AUTHENTICATES:
         work.report.errors.append(
@@ -44,13 +44,13 @@ def _proven(work: Work, step: Step, key_id: str, until: datetime) -> Step:
         )
         return replace(step, note="still authenticates", ok=False)
     if probe.verdict is ProbeVerdict.INCONCLUSIVE:
-        return replace(step, note=f"not proven: {shown}, and the probe told nothing ({probe.detail})")
+        return replace(step, note=f"not verified: {shown}, and the probe told nothing ({probe.detail})")
     allowed = fetched.key.allowed_ips if fetched is not None else None
     shut_out = not spec.verify if allowed is None else bool(allowed) and allowed not in work.admitted
     if shut_out:
         # From an address that is not allowed, a living key is refused as well.
-        return replace(step, note=f"not proven: {shown}; its allowedIPs may refuse a probe from here in any case")
-    return replace(step, note="proven dead: 401" if key_id not in work.gone else f"proven dead: 401; {shown}")
+        return replace(step, note=f"not verified: {shown}; its allowedIPs may refuse a probe from here in any case")
+    return replace(step, note="verified: 401" if key_id not in work.gone else f"verified: 401; {shown}")
 
 
 def _probed(work: Work, value: Secret, path: str, until: datetime) -> Probe:

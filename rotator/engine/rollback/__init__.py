@@ -12,7 +12,7 @@ from datetime import datetime
 from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.observe import account_of, management_of, observe_fleet
 from rotator.engine.reconcile import Reconciler
-from rotator.engine.rollback.previous_key import Previous, refuse_left_alone
+from rotator.engine.rollback.previous_key import Previous, refuse_if_skipped
 from rotator.engine.rollback.switch import Switch
 from rotator.errors import KeyNotFound, Refused, StoreError
 from rotator.model import AccountSnapshot, Key, SecretEntry
@@ -74,7 +74,7 @@ def rollback(reconciler: Reconciler, secret: str, reason: str, key_id: str | Non
     fleet = observe_fleet(services.store)
     alone = AccountSnapshot(account, management_of(fleet, account), (entry,), {})
     view = make_view(alone, entry)
-    spec = refuse_left_alone(view, services.clock.now())
+    spec = refuse_if_skipped(view, services.clock.now())
     with reconciler.connected(fleet, account) as provider:
         keys = _keys(provider, life)
         snapshot = replace(alone, keys=keys, skew=provider.skew())

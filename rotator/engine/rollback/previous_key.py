@@ -13,7 +13,7 @@ from rotator.model import Key, SecretEntry, Spec
 from rotator.policy.lifecycle import Retiring
 from rotator.policy.ownership import Proof
 from rotator.policy.rollback_target import check_usable
-from rotator.policy.rules import LEAVE_ALONE, View, first
+from rotator.policy.rules import SKIP_WHEN, View, first
 from rotator.policy.tags import RESERVED_FIELDS
 from rotator.policy.values import changed_fields, decode
 from rotator.ports import ProbeVerdict
@@ -21,7 +21,7 @@ from rotator.secret import Secret
 from rotator.text import printable
 
 
-def refuse_left_alone(view: View, now: datetime) -> Spec:
+def refuse_if_skipped(view: View, now: datetime) -> Spec:
     """The secret's spec, where nothing stands against a rollback.
 
     :raises Refused: something does: it is held, misconfigured, being rotated, not adopted, or not ours to change.
@@ -39,7 +39,7 @@ def refuse_left_alone(view: View, now: datetime) -> Spec:
             f"nobody knows yet which key {name} holds now, so it can't be retired",
             advice=f"Take it under management first: `rotator adopt {name}`.",
         )
-    left = first(LEAVE_ALONE, view, now)
+    left = first(SKIP_WHEN, view, now)
     if left is not None:
         raise Refused(f"{name} is not rolled back: {left.reason}: {left.detail}")
     if life.pending_version is not None:
@@ -47,7 +47,7 @@ def refuse_left_alone(view: View, now: datetime) -> Spec:
             f"a rotation of {name} is not finished: key {life.pending_key} is stored and not promoted",
             advice=f"Finish it with `rotator run --secret {name}`, then roll back.",
         )
-    assert view.spec is not None  # misconfigured ones are left alone
+    assert view.spec is not None  # misconfigured ones are skipped
     return view.spec
 
 

@@ -18,7 +18,7 @@ from typing import Final
 from rotator.durations import human_duration
 from rotator.engine.observe import require_managed
 from rotator.engine.revoke import LOOK
-from rotator.engine.rollback.previous_key import Previous, refuse_left_alone
+from rotator.engine.rollback.previous_key import Previous, refuse_if_skipped
 from rotator.engine.rotation import retire_version, unlabel
 from rotator.engine.rotation.give_up import HUNT
 from rotator.errors import Changed, LostRace, Refused, RotatorError, StoreError
@@ -103,7 +103,7 @@ class Switch:
             raise Changed(f"{name} was given another current version meanwhile", advice=_REPEAT)
         if life.holders.get(item.key_id) != item.version_id:
             raise Changed(f"the label of key {item.key_id} in {name} went meanwhile", advice=_REPEAT)
-        refuse_left_alone(make_view(context.snapshot, fresh), context.services.clock.now())
+        refuse_if_skipped(make_view(context.snapshot, fresh), context.services.clock.now())
         return fresh
 
     def _promote(self) -> None:

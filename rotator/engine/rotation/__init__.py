@@ -289,7 +289,7 @@ class Rotation:
         if fetched.value is None or not fetched.key.alive(self.flow.now()):
             raise Changed(f"key {key_id}, made for {entry.name}, can't be read any more; it is revoked as an orphan")
         if version_id in self.context.services.store.version_dates(entry.arn):
-            raise Changed(f"key {key_id} was stored in {entry.name} once and enabled again by somebody: left alone")
+            raise Changed(f"key {key_id} was stored in {entry.name} once and enabled again by somebody: skipped")
         stored = self._current_value(entry, life)
         creation.compare(fetched.key, creation.request(version_id), version_id, resumed=True)
         return self._store_and_promote(entry, creation.spec, life, fetched, stored, version_id)

@@ -160,7 +160,7 @@ def retire_version(
 def release_pending(context: AccountContext, entry: SecretEntry, version_id: str | None, reason: str) -> None:
     """Take ``AWSPENDING`` off a version that is about to lose its key's label, unless it is current.
 
-    Without that label it would be another function's rotation in progress, and the secret be left alone for ever.
+    Without that label it would be another function's rotation in progress, and the secret be skipped for ever.
     """
     labels = entry.versions.get(version_id or "", frozenset())
     if version_id is not None and PENDING in labels and CURRENT not in labels:

@@ -28,7 +28,7 @@ from rotator.telemetry.consumer_events import ROTATED
 PROPAGATION = timedelta(seconds=60)
 """How long a new key may take to authenticate everywhere."""
 LASTING = 3
-"""How many answers in a row that no waiting mends (a 404: the verify path is wrong) end the wait: it would be the same
+"""How many answers in a row that no waiting fixes (a 404: the verify path is wrong) end the wait: it would be the same
 minute for every secret with that path."""
 
 

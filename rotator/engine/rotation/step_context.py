@@ -18,7 +18,7 @@ from rotator.policy.guards import clock_skew, mass_missing, slots_used
 from rotator.policy.labels import PENDING
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import make_view
-from rotator.policy.rules import LEAVE_ALONE, ROTATE_BLOCKED, View, first
+from rotator.policy.rules import ROTATE_BLOCKED, SKIP_WHEN, View, first
 from rotator.ports import KeyProvider
 
 _MOST_ROUNDS: Final = 3
@@ -39,7 +39,7 @@ class Piece:
     def opened(cls, reconciler: Reconciler, entry: SecretEntry, token: str) -> Iterator[Piece]:
         """Connect, look, and adopt the current version if nobody has yet.
 
-        :raises Refused: the secret is one that sweeps leave alone, or this machine's clock is wrong.
+        :raises Refused: the secret is one that sweeps skip, or this machine's clock is wrong.
         """
         services = replace(reconciler.services, new_version_id=lambda: token)
         account = account_of(entry)
@@ -65,7 +65,7 @@ class Piece:
                     snapshot = replace(snapshot, resolutions={seen.arn: resolution})
                 context = AccountContext(services, provider, snapshot, budget)
                 piece = cls(context, entry, make_view(snapshot, seen), token)
-                piece._stop_if_left_alone()
+                piece._stop_if_skipped()
                 if not piece._adopt():
                     yield piece
                     return
@@ -127,14 +127,14 @@ class Piece:
             arn=self.entry.arn,
         )
 
-    def _stop_if_left_alone(self) -> None:
+    def _stop_if_skipped(self) -> None:
         """The same rules as in a sweep: hold, wrong tags, replica, contradicting labels, no scopes for a first key."""
         snapshot = self.context.snapshot
         views = [make_view(snapshot, entry) for entry in snapshot.secrets]
         wrong = clock_skew(snapshot) or (mass_missing(views, snapshot) if self.view.key is None else None)
         if wrong is not None:
             raise Refused(f"{self.entry.name} is not rotated: {wrong}")
-        left = first(LEAVE_ALONE, self.view, self.context.services.clock.now())
+        left = first(SKIP_WHEN, self.view, self.context.services.clock.now())
         if left is not None:
             raise Refused(f"{self.entry.name} is not rotated: {left.reason}: {left.detail}")
 

@@ -10,7 +10,7 @@ resource "aws_secretsmanager_secret" "management" {
   tags        = merge(local.tags, { "rotator:role" = "management", "rotator:account" = "main" })
 }
 
-# An empty secret: the first sweep in earnest makes a key with these scopes and stores it.
+# An empty secret: the first sweep live makes a key with these scopes and stores it.
 resource "aws_secretsmanager_secret" "sms" {
   #checkov:skip=CKV2_AWS_57:The rotator's schedule rotates it
 
