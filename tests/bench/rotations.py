@@ -15,7 +15,7 @@ def calls_of_a_rotation() -> dict[str, Any]:
     world = World()
     world.managed("idle", age=10 * DAY)
     idle = _calls(world)
-    world.managed("due", left=20 * DAY, age=70 * DAY)
+    world.managed("due", left=20 * DAY, age=70 * DAY, rotated=True)
     rotation = _calls(world) - idle
     world.pass_time(GRACE)
     grace_over = _calls(world) - idle

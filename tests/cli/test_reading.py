@@ -53,8 +53,7 @@ def test_plan_json_is_the_contract_key_by_key(rig: Rig) -> None:
     assert all({"kind", "secret", "key_id", "detail"} <= alert.keys() for alert in account["alerts"])
     assert {(alert["kind"], alert["secret"]) for alert in account["alerts"]} == {
         ("misconfigured", "prod/legacy"),
-        ("overdue", "prod/sms/otp"),  # nobody swept here for weeks
-        ("overdue", "prod/email/news"),
+        ("overdue", "prod/sms/otp"),  # no sweep ran here for weeks
     }
     assert rig.state() == before
 
@@ -154,7 +153,7 @@ def test_status_json_is_the_contract_key_by_key(rig: Rig) -> None:
         "prod/legacy": "misconfigured",
         "prod/new": "empty",
     }
-    assert {name for name, each in secrets.items() if each["overdue"]} == {"prod/sms/otp", "prod/email/news"}
+    assert {name for name, each in secrets.items() if each["overdue"]} == {"prod/sms/otp"}
     assert secrets["prod/marketing"]["hold"] == "audit freeze until 1 Dec"
     billing = secrets["prod/billing/sms"]
     assert billing["key_id"] == keys["prod/billing/sms"].id
@@ -169,7 +168,7 @@ def test_status_for_people_after_a_rotation(rig: Rig) -> None:
     before = rig.run("status")
     assert fits(before.out)
     late = {line.split()[0] for line in before.out.splitlines() if "OVERDUE: " in line}
-    assert late == {"prod/sms/otp", "prod/email/news"}
+    assert late == {"prod/sms/otp"}
     assert rig.run("rotate", "prod/sms/otp", "--reason", "test").code == 0
     ran = rig.run("status", "--account", "main")
     assert ran.code == 0
