@@ -120,7 +120,7 @@ def test_an_orphan_of_this_deployment_is_ended(by: str, reveal: bool) -> None:
     assert report.ok
     assert report.revoked == (orphan.id,)
     proven = by == "value" or reveal
-    assert report.steps[0].note.startswith("verified" if proven else "not proven")
+    assert report.steps[0].note.startswith("verified" if proven else "not verified")
     assert not alive(world, orphan)
     assert world.consumer_works(NAME)
     assert world.current_key(NAME).id == world.first_keys[NAME].id

@@ -197,6 +197,7 @@ def what_is_long_due_is_told(snapshot: AccountSnapshot, policy: Policy) -> None:
                 skipped & ON_PURPOSE
                 or (Reason.DAILY_LIMIT in skipped and not view.key.expired(NOW))
                 or view.mislabelled
+                or view.life.unlabelled  # new here: no sweep could have done it
             )
 
 

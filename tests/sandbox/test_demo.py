@@ -173,7 +173,7 @@ class TestTheScreen:
         [
             r"day 0 +22 Nov  first key  prod/new +key \w{4}…\w{4} for an empty secret",
             r"day 0 +22 Nov  adopted    prod/voice/alerts +key \w{4}…\w{4}, found by its value",
-            r"day 0 +22 Nov  skipped prod/marketing +hold: \"audit freeze until 1 Dec\"",
+            r"day 0 +22 Nov  skipped +prod/marketing +hold: \"audit freeze until 1 Dec\"",
             r"day 21 +13 Dec  KILLED     prod/billing/sms ",
             r"day 21 +13 Dec  recovered  prod/billing/sms ",
             r"day 41 +02 Jan  throttled  Infobip ",

@@ -118,7 +118,8 @@ def test_what_makes_a_score_good(score: Score, ok: bool) -> None:
 
 
 class TestTheNarrator:
-    def test_a_terminal_gets_a_bar_with_the_date(self) -> None:
+    def test_a_terminal_gets_a_bar_with_the_date(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TERM", "xterm")  # rich draws no bar on a dumb one
         screen = io.StringIO()
         with Narrator(Console(file=screen, force_terminal=True, width=WIDTH), 120) as narrator:
             narrator.day(31, START + timedelta(days=31))
