@@ -96,6 +96,7 @@ class SecretPlanner:
         self._shared_key()
         self._foreign_key(view.key)
         self._no_expiry()
+        self._not_begun()
         self._rotation()
         for item in self.view.life.retiring:
             self._revocation(item)
@@ -122,6 +123,15 @@ class SecretPlanner:
             f"`{command} --reason ...`"
         )
         common.draft.alert(Reason.FOREIGN_KEY, detail, view.entry.name, key.id)
+
+    def _not_begun(self) -> None:
+        """A key that is not valid yet: consumers are refused until it is."""
+        view, now = self.view, self.common.now
+        if view.key is None or view.key.begun(now) or view.key.valid_from is None:
+            return
+        when = f"{view.key.valid_from:%d %b %H:%M} UTC"
+        detail = f"key {view.key.id} is valid from {when} only, and consumers are refused until then; store another key"
+        self.common.draft.alert(Reason.KEY_NOT_ACTIVE, detail, view.entry.name, view.key.id, Severity.ERROR)
 
     def _no_expiry(self) -> None:
         """A key that never expires and has no greatest age is never rotated."""

@@ -102,3 +102,17 @@ def test_rollback_promotes_no_unproven_version(region: Region) -> None:
     assert ran.code == 1
     assert region.current_key("dev/api").id == before
     assert region.site.works(victim)
+
+
+def test_forged_newer_version_does_not_stop_a_rollback(region: Region) -> None:
+    """A label of any younger key would look like a rollback that was done before."""
+    old = region.secret("prod/api", left=20 * DAY)
+    region.sweep()
+    region.site.advance(DAY)
+    younger = region.site.key("younger", age=HOUR)
+    later = f"{region.site.clock.now() + 9 * DAY:%Y%m%dT%H%M%SZ}"
+    region.put("prod/api", "any-text", [f"rotator:key:{younger.id}", f"rotator:retire:{younger.id}:{later}"])
+    ran = region.run("rollback", "prod/api", "--reason", "test")
+    assert ran.code == 0
+    assert region.current_key("prod/api").id == old.id
+    assert region.site.works(younger)

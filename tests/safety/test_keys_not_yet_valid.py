@@ -33,3 +33,11 @@ def test_replacement_that_begins_later_is_not_promoted(region: Region) -> None:
     assert ran.code == 1
     assert [each["secret"] for each in ran.results("rotate", "failed")] == ["prod/api"]
     assert [key for key in region.site.rotator_keys() if key.enabled] == []
+
+
+def test_current_key_that_begins_later_is_an_error(region: Region) -> None:
+    region.secret("prod/api")
+    later = region.site.key("begins later", begins=region.site.clock.now() + 10 * DAY)
+    region.put("prod/api", {"api_key": later.value}, ["AWSCURRENT", f"rotator:key:{later.id}"])
+    (alert,) = region.plan().alerts("key-not-active", "prod/api")
+    assert (alert["key_id"], alert["severity"]) == (later.id, "error")

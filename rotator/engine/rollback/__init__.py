@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rotator.engine.context import AccountContext, Budget, Services
+from rotator.engine.evidence import prove
 from rotator.engine.observe import account_of, management_of, observe_fleet
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rollback.previous_key import Previous, refuse_if_skipped
@@ -18,6 +19,7 @@ from rotator.errors import KeyNotFound, Refused, StoreError
 from rotator.model import AccountSnapshot, Key, SecretEntry
 from rotator.policy.guards import clock_skew
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
+from rotator.policy.ownership import Proof
 from rotator.policy.planner import make_view
 from rotator.policy.rollback_target import emergency_versions, previous_key, rolled_back_from
 from rotator.policy.rules import ROTATE_WHEN, Decision, first, renew_at, window_closed
@@ -81,12 +83,14 @@ def rollback(reconciler: Reconciler, secret: str, reason: str, key_id: str | Non
         wrong = clock_skew(snapshot)
         if wrong is not None:
             raise Refused(f"{printable(entry.name)} is not rolled back: {wrong}")
+        context = AccountContext(services, provider, snapshot, Budget())
+        if key_id in (None, life.current_key):  # a key that was named is refused by what its version holds
+            life = _proven(context, entry, life)
         dates = _dates(services, entry)
         newer = rolled_back_from(life, keys, dates)
         if newer is not None and key_id in (None, life.current_key):
             return _already(snapshot, entry, newer, services.clock.now())
         item = previous_key(entry, life, dates, key_id)
-        context = AccountContext(services, provider, snapshot, Budget())
         proof = Previous(context, entry, spec, item, reason)
         retired_until = Switch(proof, life).carry_out()
         now = context.now()
@@ -106,6 +110,21 @@ def rollback(reconciler: Reconciler, secret: str, reason: str, key_id: str | Non
             next_due=renew_at(after),
             changed_fields=proof.changed,
         )
+
+
+def _proven(context: AccountContext, entry: SecretEntry, life: Lifecycle) -> Lifecycle:
+    """The labels without those that name a key which their version's value is not: whoever may write one can forge it.
+
+    :raises ProviderError: Infobip can't be asked.
+    """
+    if life.more is None:
+        return life
+    found = context.snapshot.keys
+    left = [*life.superseded, *((item.version_id, item.key_id) for item in life.retiring)]
+    wrong = {pair for pair in left if pair[1] in found and prove(context, entry, *pair) is Proof.NONE}
+    superseded = tuple(pair for pair in life.superseded if pair not in wrong)
+    retiring = tuple(item for item in life.retiring if (item.version_id, item.key_id) not in wrong)
+    return replace(life, more=replace(life.more, superseded=superseded, retiring=retiring))
 
 
 def _already(snapshot: AccountSnapshot, entry: SecretEntry, newer: tuple[str, str], now: datetime) -> RolledBack:
