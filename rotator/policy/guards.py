@@ -25,8 +25,12 @@ MAX_SKEW = timedelta(minutes=5)
 """Beyond this, expiry and grace can't be judged. AWS refuses requests at the same distance."""
 MAX_REJECTED = 4
 """Replacements for one secret that may be rejected in 24 hours: more would use up what others need to be rotated."""
-GUARD_SHARE = 0.25
-GUARD_COUNT = 5
+REVOKE_SHARE = 0.25
+REVOKE_AT_LEAST = 5
+"""One sweep revokes at most that share of an account's active keys, or that many if that is more."""
+MISSING_SHARE = 0.25
+MISSING_COUNT = 5
+"""More managed keys than both that are not found at Infobip are another account's list, not accidents."""
 SOON = timedelta(minutes=10)
 """A slot that is free within this is planned with: a daily sweep would else find yesterday's slots not yet free, each
 by the seconds or minutes that yesterday's sweep took to get to it."""
@@ -94,7 +98,7 @@ def mass_missing(views: list[View], snapshot: AccountSnapshot) -> str | None:
         return None
     labelled = sum(1 for view in views if view.key_id is not None)
     none_found = not any(key_id in snapshot.keys for view in views for key_id in view.life.named | {view.key_id})
-    if not none_found and (missing <= GUARD_COUNT or missing <= GUARD_SHARE * labelled):
+    if not none_found and (missing <= MISSING_COUNT or missing <= MISSING_SHARE * labelled):
         return None
     return (
         f"{missing} of {labelled} managed keys are not found at Infobip; that looks like another account or a broken "
@@ -106,14 +110,14 @@ def mass_missing(views: list[View], snapshot: AccountSnapshot) -> str | None:
 def limit_revocations(draft: Draft, snapshot: AccountSnapshot, now: datetime, *, force: bool) -> None:
     """Spread revocations over sweeps; block orphans that are too many to be accidents.
 
-    One sweep revokes at most a quarter of the account's active keys, or ``GUARD_COUNT`` if that is more: revocations
+    One sweep revokes at most a quarter of the account's active keys, or ``REVOKE_AT_LEAST`` if that is more: revocations
     after grace first, the longest overdue first, then orphans.
 
     :param force: lift the limit.
     """
     revoking = sorted((item for item in draft.ranked if item[1].costs_update), key=lambda item: item[1].due_at)
     active = sum(1 for key in snapshot.keys.values() if key.alive(now))
-    limit = max(GUARD_COUNT, int(GUARD_SHARE * active))
+    limit = max(REVOKE_AT_LEAST, int(REVOKE_SHARE * active))
     if force or len(revoking) <= limit:
         return
     orphans = [item for item in revoking if item[1].reason is Reason.ORPHAN]

@@ -29,7 +29,7 @@ from rotator.policy.draft import Draft, Waiting
 from rotator.policy.moments import plus
 from rotator.policy.rules import View, renew_at
 
-ALLOWED: Final = timedelta(days=1)
+ALLOWED_DELAY: Final = timedelta(days=1)
 _SHARE: Final = 10
 _ON_PURPOSE: Final = frozenset(
     {Reason.HOLD, Reason.WINDOW, Reason.NOT_ADOPTED, Reason.DELETED, Reason.OWNED, Reason.REPLICA}
@@ -49,8 +49,8 @@ class Overdue(NamedTuple):
 def allowed_delay(key: Key | None) -> timedelta:
     """How late something about a key may be: a day, or a tenth of its lifetime if that is shorter."""
     if key is None or key.valid_from is None or key.valid_to is None:
-        return ALLOWED
-    return max(timedelta(0), min(ALLOWED, (key.valid_to - key.valid_from) / _SHARE))
+        return ALLOWED_DELAY
+    return max(timedelta(0), min(ALLOWED_DELAY, (key.valid_to - key.valid_from) / _SHARE))
 
 
 def overdue(snapshot: AccountSnapshot, view: View, now: datetime) -> Iterator[Overdue]:

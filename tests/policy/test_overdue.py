@@ -20,7 +20,7 @@ from rotator.model import (
     Result,
     Severity,
 )
-from rotator.policy.overdue import ALLOWED, allowed_delay, with_outcomes
+from rotator.policy.overdue import ALLOWED_DELAY, allowed_delay, with_outcomes
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, SECOND, Case, key, own, secret, snap, tagged
 from tests.policy.test_planner_guards import revoking
 
@@ -42,7 +42,7 @@ def overdue(plan: AccountPlan) -> list[Alert]:
 @pytest.mark.parametrize(
     ("one", "expected"),
     [
-        (None, ALLOWED),
+        (None, ALLOWED_DELAY),
         (key(left=50 * DAY, age=50 * DAY), DAY),
         (key(left=5 * DAY, age=5 * DAY), DAY),
         (key(left=2 * DAY, age=3 * DAY), 12 * HOUR),
