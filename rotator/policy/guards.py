@@ -110,8 +110,8 @@ def mass_missing(views: list[View], snapshot: AccountSnapshot) -> str | None:
 def limit_revocations(draft: Draft, snapshot: AccountSnapshot, now: datetime, *, force: bool) -> None:
     """Spread revocations over sweeps; block orphans that are too many to be accidents.
 
-    One sweep revokes at most a quarter of the account's active keys, or ``REVOKE_AT_LEAST`` if that is more: revocations
-    after grace first, the longest overdue first, then orphans.
+    One sweep revokes at most a quarter of the account's active keys, or ``REVOKE_AT_LEAST`` if that is more:
+    revocations after grace first, the longest overdue first, then orphans.
 
     :param force: lift the limit.
     """
