@@ -134,7 +134,7 @@ def _row(key: Key, roles: dict[str, list[_Role]], views: list[View], policy: Pol
         return KeyRow(key, KeyKind.OTHER_DEPLOYMENT, (name.secret,), detail=f"of the deployment {name.deployment}")
     owners = [view.entry for view in views if name.is_for(view.entry.name, view.entry.arn)]
     if not owners:
-        detail = "named for a secret that is not seen here, so nothing proves it unused"
+        detail = "named for an ARN that is not seen here, so nothing proves it unused"
     elif any(name.version_id in entry.versions for entry in owners):
         detail = "has the name of a version that exists; enabled again, or its labels were taken off"
     else:

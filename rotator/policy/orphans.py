@@ -51,7 +51,9 @@ def plan_orphans(
             what = f"has a name of the older form for {printable(name.secret)}, which proves nothing"
             _report(draft, account, key, what)
         elif owner is None:
-            _report(draft, account, key, f"is named for {printable(name.secret)}, and that secret is not seen here")
+            # Its name may well be seen here, with another ARN.
+            where = "an ARN that is not seen here: of another region or AWS account, where it may be in use, or deleted"
+            _report(draft, account, key, f"is named for {printable(name.secret)} of {where}")
         elif name.version_id in owner.versions:
             _report(
                 draft,

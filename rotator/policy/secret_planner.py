@@ -125,13 +125,13 @@ class SecretPlanner:
         common.draft.alert(Reason.FOREIGN_KEY, detail, view.entry.name, key.id)
 
     def _not_begun(self) -> None:
-        """A key that is not valid yet: consumers are refused until it is."""
-        view, now = self.view, self.common.now
-        if view.key is None or view.key.begun(now) or view.key.valid_from is None:
+        """A key that is not valid yet: consumers are refused until it is. A disabled one is replaced at once."""
+        key = self.view.key
+        if key is None or not key.enabled or key.begun(self.common.now):
             return
-        when = f"{view.key.valid_from:%d %b %H:%M} UTC"
-        detail = f"key {view.key.id} is valid from {when} only, and consumers are refused until then; store another key"
-        self.common.draft.alert(Reason.KEY_NOT_ACTIVE, detail, view.entry.name, view.key.id, Severity.ERROR)
+        when = f"{key.valid_from:%d %b %H:%M} UTC"
+        detail = f"key {key.id} is valid from {when} only, and consumers are refused until then; store another key"
+        self.common.draft.alert(Reason.KEY_NOT_ACTIVE, detail, self.view.entry.name, key.id, Severity.ERROR)
 
     def _no_expiry(self) -> None:
         """A key that never expires and has no greatest age is never rotated."""

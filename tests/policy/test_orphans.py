@@ -244,6 +244,14 @@ def test_outside_text_in_an_alert_is_printable() -> None:
         assert alert.detail.isprintable()
 
 
+def test_a_key_for_a_secret_of_the_same_name_elsewhere_is_not_called_unused() -> None:
+    """The other region's sweep finds it in use: the alert must not tell the reader that ``s`` is missing here."""
+    elsewhere = orphan(name=key_name("s", arn_of("s", "eu-west-1"), "default", vid("v8")))
+    (alert,) = row("", elsewhere).plan().alerts
+    assert "is named for s of an ARN that is not seen here: of another region or AWS account" in alert.detail
+    assert "where it may be in use" in alert.detail
+
+
 def test_an_orphan_is_searched_for_in_all_values_before_it_goes() -> None:
     """Somebody may have put its value into a secret by hand; which one, no label says."""
     plan = row("", orphan(), orphan("Y", "v9", valid_from=NOW)).plan()
