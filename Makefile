@@ -52,8 +52,9 @@ bench: setup  ## cold start, sweeps, planner: ratios and counts (BENCH_ARGS="--s
 wheel: setup  ## the wheel can be built and holds what it should
 	@rm -f dist/*.whl
 	@.venv/bin/python -m hatchling build -t wheel >/dev/null 2>&1 || .venv/bin/python -m hatchling build -t wheel
-	@.venv/bin/python -m zipfile -l dist/*.whl | grep -q 'rotator/py.typed' || { echo 'the wheel lacks rotator/py.typed' >&2; exit 1; }
-	@! .venv/bin/python -m zipfile -l dist/*.whl | grep -E '^tests/' || { echo 'the wheel holds tests' >&2; exit 1; }
+	@.venv/bin/python -m zipfile -l dist/*.whl >dist/wheel-files.txt
+	@grep -q 'rotator/py.typed' dist/wheel-files.txt || { echo 'the wheel lacks rotator/py.typed' >&2; exit 1; }
+	@! grep -E '^tests/' dist/wheel-files.txt || { echo 'the wheel holds tests' >&2; exit 1; }
 
 format: setup  ## sort imports and fix what ruff can fix
 	@.venv/bin/python -m ruff check --fix .
