@@ -24,7 +24,7 @@ from rotator.sandbox.adapter import InProcessAdapter
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.memory_store import MemoryStore
-from rotator.sandbox.records import Options, SimKey
+from rotator.sandbox.records import Options, SimKey, SimUser
 from rotator.secret import Secret
 from rotator.telemetry.audit import Audit, Trigger
 from tests import leaks
@@ -85,6 +85,11 @@ class World:
         account = self.infobip.add_account(name)
         user = self.infobip.add_user(account, f"user-{name}", password)
         self.accounts[name] = account.id
+        self.store_management_secret(name, user, auth)
+        return account.id
+
+    def store_management_secret(self, name: str, user: SimUser, auth: str) -> None:
+        """The management secret by which this world's rotator finds an account."""
         value = {
             "base_url": "https://sandbox.invalid",
             "username": user.username,
@@ -93,7 +98,6 @@ class World:
         }
         tags = {"rotator:role": "management", "rotator:account": name}
         self.store.create_secret(f"infobip/{name}", tags, json.dumps(value))
-        return account.id
 
     def managed(
         self,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from rotator.sandbox.infobip import KEYS
 from rotator.sandbox.memory_store import MemoryStore
 from rotator.sandbox.records import SimKey
-from tests import leaks
 from tests.chaos.observer import Observer
 from tests.chaos.ownership_truth import named_for
 from tests.world import World
@@ -31,14 +29,7 @@ class SecondRegion(World):
         account = self.infobip.state.accounts[self._first.accounts[name]]
         user = self.infobip.add_user(account, f"second-{name}", password)
         self.accounts[name] = account.id
-        value = {
-            "base_url": "https://sandbox.invalid",
-            "username": user.username,
-            "password": leaks.register(str(user.password)),
-            "auth": auth,
-        }
-        tags = {"rotator:role": "management", "rotator:account": name}
-        self.store.create_secret(f"infobip/{name}", tags, json.dumps(value))
+        self.store_management_secret(name, user, auth)
         return account.id
 
 
