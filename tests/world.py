@@ -20,14 +20,14 @@ from rotator.model import Policy, SecretEntry
 from rotator.policy.labels import key_name
 from rotator.ports import KeyProvider, ReaderLog
 from rotator.redaction.redactor import Redactor
-from rotator.sandbox.adapter import InProcessAdapter
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.memory_store import MemoryStore
 from rotator.sandbox.records import Options, SimKey, SimUser
 from rotator.secret import Secret
 from rotator.telemetry.audit import Audit, Trigger
 from tests import leaks
+from tests.doubles.in_process import InProcessAdapter
+from tests.doubles.memory_store import MemoryStore
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 DAY = timedelta(days=1)

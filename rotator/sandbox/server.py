@@ -12,12 +12,11 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from rotator.sandbox.adapter import InProcessAdapter
 from rotator.sandbox.control import PREFIX, control
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.json_bodies import Drop, DropKind, Request, Response
 
-__all__ = ["InProcessAdapter", "InfobipServer"]
+__all__ = ["InfobipServer"]
 
 MAX_BODY: Final = 1_000_000
 LOOPBACK: Final = "127.0.0.1"

@@ -21,10 +21,10 @@ from botocore.compat import HTTPHeaders
 from botocore.config import Config
 
 from rotator.aws.clients import make_session, secrets_client
-from rotator.sandbox.adapter import InProcessAdapter
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.json_bodies import Drop, Request, Response, json_response
+from tests.doubles.in_process import InProcessAdapter
 
 NOW: Final = datetime(2026, 11, 20, 10, tzinfo=UTC)
 PER_ACCOUNT: Final = 2500

@@ -17,7 +17,7 @@ from rotator.errors import (
 )
 from rotator.sandbox.faults import Fault, FaultBody, FaultKind
 from rotator.sandbox.json_bodies import Request, Response
-from rotator.sandbox.memory_store import Hook
+from tests.doubles.memory_store import Hook
 from tests.world import World
 
 

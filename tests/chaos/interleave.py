@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from rotator.errors import RotatorError
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.json_bodies import Request, Response
-from rotator.sandbox.memory_store import MemoryStore
+from tests.doubles.memory_store import MemoryStore
 from tests.world import World
 
 PATIENCE = 60.0

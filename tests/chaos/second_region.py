@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from rotator.sandbox.infobip import KEYS
-from rotator.sandbox.memory_store import MemoryStore
 from rotator.sandbox.records import SimKey
 from tests.chaos.observer import Observer
 from tests.chaos.ownership_truth import named_for
+from tests.doubles.memory_store import MemoryStore
 from tests.world import World
 
 REGION, AWS_ACCOUNT = "us-east-1", "210987654321"

@@ -16,15 +16,15 @@ from rotator.infobip.credentials import parse_credentials
 from rotator.model import Policy, SecretEntry
 from rotator.ports import KeyProvider
 from rotator.redaction.redactor import Redactor
-from rotator.sandbox.adapter import InProcessAdapter
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.json_bodies import ErrorStyle
-from rotator.sandbox.memory_store import MemoryStore
 from rotator.sandbox.records import NameFilter, Options, SimKey
 from rotator.secret import Secret
 from rotator.telemetry.audit import Audit, Trigger
 from tests.chaos.years_faults import Chance, ChanceFaults, Outages, Trouble
+from tests.doubles.in_process import InProcessAdapter
+from tests.doubles.memory_store import MemoryStore
 from tests.world import DAY, Events
 
 START = datetime(2026, 3, 2, 0, 0, tzinfo=UTC)

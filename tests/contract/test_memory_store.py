@@ -15,9 +15,9 @@ from rotator.errors import (
     StoreRejected,
     StoreUnavailable,
 )
-from rotator.sandbox.memory_store import MemoryStore
 from rotator.secret import Secret
 from tests.contract.worlds import KEY_TAGS, StillClock, new_version
+from tests.doubles.memory_store import MemoryStore
 
 NAME = "prod/sms"
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.ports import SecretStore
-from rotator.sandbox.memory_store import MemoryStore
+from tests.doubles.memory_store import MemoryStore
 
 REGION = "eu-central-1"
 PRIMARY_REGION = "us-east-1"

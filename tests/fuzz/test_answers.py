@@ -14,11 +14,11 @@ from rotator.infobip.call import Limits
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import AuthMethod, Credentials
 from rotator.ports import KeyRequest
-from rotator.sandbox.adapter import InProcessAdapter
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.json_bodies import Drop, DropKind, Request, Response
 from rotator.secret import Secret
+from tests.doubles.in_process import InProcessAdapter
 from tests.fuzz.outside import BODIES, TEXTS, result_of
 from tests.infobip.far_end import KEY_VALUE, PASSWORD, USER, FarEnd, client_for, raw
 from tests.world import START

@@ -17,7 +17,7 @@ from rotator.policy.planner import plan_account
 from rotator.policy.spec import account, parse_spec, role
 from rotator.policy.status import states
 from rotator.sandbox.clocks import VirtualClock
-from rotator.sandbox.memory_store import MemoryStore
+from tests.doubles.memory_store import MemoryStore
 from tests.fuzz.outside import KEY_NAMES, LABELS, TAGS, TEXTS, VERSIONS, result_of
 from tests.world import START
 

@@ -8,10 +8,10 @@ import pytest
 from rotator.errors import ContractViolation, InvalidRequest, KeyNotFound, MissingRole, OutcomeUnknown
 from rotator.infobip.connection import WatchedAdapter
 from rotator.ports import KeyProvider, KeyRequest, ProbeVerdict
-from rotator.sandbox.adapter import divert
 from rotator.sandbox.faults import Fault, FaultBody, FaultKind
 from rotator.sandbox.records import NameFilter, Options, Role
 from rotator.secret import Secret
+from tests.doubles.in_process import divert
 from tests.infobip.far_end import KEY_VALUE, FarEnd, client_for, drop, key, page, reply, sandbox
 
 END = datetime(2026, 12, 1, tzinfo=UTC)

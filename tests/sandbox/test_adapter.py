@@ -4,9 +4,9 @@ import pytest
 import requests
 from urllib3.util import Retry
 
-from rotator.sandbox.adapter import InProcessAdapter
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.records import MANAGE_ACCOUNT
+from tests.doubles.in_process import InProcessAdapter
 from tests.sandbox.conftest import BALANCE, KEYS, Site
 
 BASE = "https://abc123.api.example"

@@ -21,9 +21,9 @@ from rotator.errors import (
 )
 from rotator.model import SecretEntry
 from rotator.ports import Clock, StoredValue
-from rotator.sandbox.memory_admin import MemoryAdmin
-from rotator.sandbox.memory_state import CURRENT, MAX_LABELS, Record
 from rotator.secret import Secret
+from tests.doubles.memory_admin import MemoryAdmin
+from tests.doubles.memory_secret import CURRENT, MAX_LABELS, Record
 
 Hook = Callable[[str, str], None]
 _T = TypeVar("_T")

@@ -14,8 +14,8 @@ from typing import Final
 from rotator.errors import SecretNotFound, StoreDenied, StoreRejected
 from rotator.model import SecretEntry
 from rotator.ports import Clock
-from rotator.sandbox.memory_state import CURRENT, PENDING, Record, Version, check_name, check_tags
 from rotator.secret import Secret
+from tests.doubles.memory_secret import CURRENT, PENDING, Record, Version, check_name, check_tags
 
 _LONGEST_STALENESS: Final = timedelta(minutes=5)  # API reference, "ListSecrets"
 
