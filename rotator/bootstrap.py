@@ -133,7 +133,7 @@ class Foundation:
         return App(self.settings, services, self.redactor, audit, self.session, self.clock)
 
 
-def lay(
+def prepare(
     *,
     region: str | None = None,
     profile: str | None = None,
@@ -200,7 +200,7 @@ def build(
     :param unsafe_sessions: IBSSO sessions that are not bound to an address, for callers whose address changes.
     :raises ConfigurationError: settings, region, credentials or the audit file can't be used.
     """
-    foundation = lay(
+    foundation = prepare(
         region=region,
         profile=profile,
         console=console,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rotator.engine.consumers import look
+from rotator.engine.consumers import read_consumers
 from rotator.engine.emergency import Emergency, Strategy, Target
 from rotator.engine.readers import LOOK_FOR, with_readers
 from rotator.engine.reconcile import Sweep
@@ -219,7 +219,7 @@ def test_an_emergency_waits_for_nobody() -> None:
 def test_who_has_not_read_it_since() -> None:
     world, _, old = world_with()
     world.pass_time(HOUR)
-    found = look(world.reconciler(), NAME)
+    found = read_consumers(world.reconciler(), NAME)
     promoted = world.clock.now() - 2 * HOUR
     assert found.retiring is not None
     assert (found.retiring.key_id, found.promoted) == (old.id, promoted)
@@ -241,14 +241,14 @@ def test_without_a_key_in_grace_it_says_who_reads() -> None:
     world.pass_time(15 * DAY)
     log.read(NAME, "billing")
     world.pass_time(HOUR)
-    found = look(world.reconciler(), NAME)
+    found = read_consumers(world.reconciler(), NAME)
     assert found.retiring is None
     assert found.waited_for == ()
     assert [each.principal for each in found.found] == [role("billing")]
-    found = look(world.reconciler(), NAME, 60 * DAY)
+    found = read_consumers(world.reconciler(), NAME, 60 * DAY)
     assert (len(found.found), found.gap) == (2, "")
     log.cut = world.clock.now() - DAY
-    found = look(world.reconciler(), NAME)
+    found = read_consumers(world.reconciler(), NAME)
     assert found.since == log.cut
     assert found.gap == f"reads before {log.cut:%d %b %H:%M} UTC are not known"
 
@@ -258,7 +258,7 @@ def test_infobip_need_not_answer() -> None:
     world.pass_time(HOUR)
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, count=None))
     assert world.reconciler().plan().accounts[0].error is not None
-    assert [each.principal for each in look(world.reconciler(), NAME).waited_for] == [role("billing")]
+    assert [each.principal for each in read_consumers(world.reconciler(), NAME).waited_for] == [role("billing")]
 
 
 def test_a_secret_that_is_not_listed_yet_is_looked_at_all_the_same() -> None:
@@ -270,21 +270,21 @@ def test_a_secret_that_is_not_listed_yet_is_looked_at_all_the_same() -> None:
     world.store.staleness = timedelta(minutes=5)
     with pytest.raises(ConfigurationError):
         world.reconciler().plan(secret=NAME)
-    assert [each.principal for each in look(world.reconciler(), NAME).waited_for] == [role("billing")]
+    assert [each.principal for each in read_consumers(world.reconciler(), NAME).waited_for] == [role("billing")]
 
 
 def test_what_can_t_be_told_is_an_error() -> None:
     world, log, _ = world_with()
     log.failure = DENIED
     with pytest.raises(ReadersUnknown, match="LookupEvents is denied"):
-        look(world.reconciler(), NAME)
+        read_consumers(world.reconciler(), NAME)
     with pytest.raises(SecretNotFound):
-        look(world.reconciler(), "nowhere")
+        read_consumers(world.reconciler(), "nowhere")
     with pytest.raises(ConfigurationError, match="is not managed"):
-        look(world.reconciler(), "infobip/main")
+        read_consumers(world.reconciler(), "infobip/main")
     world.managed("wrong", grace="soon")
     with pytest.raises(ConfigurationError, match="rotator:grace"):
-        look(world.reconciler(), "wrong")
+        read_consumers(world.reconciler(), "wrong")
     world.readers = None
     with pytest.raises(ReadersUnknown, match="no log"):
-        look(world.reconciler(), NAME)
+        read_consumers(world.reconciler(), NAME)

@@ -57,12 +57,12 @@ def consumers(options: Options, secret: str, days: int) -> int:
       rotator consumers prod/sms/otp --days 60
       rotator consumers prod/sms/otp --json | jq '.consumers[].principal'
     """
-    from rotator.engine.consumers import look
+    from rotator.engine.consumers import read_consumers
     from rotator.engine.reconcile import Reconciler
 
     output = Output(options)
     with opened(options) as app:
-        found = look(Reconciler(app.services), secret, timedelta(days=days))
+        found = read_consumers(Reconciler(app.services), secret, timedelta(days=days))
         if output.is_json:
             output.document(consumers_document(found, days))
         else:

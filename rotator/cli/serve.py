@@ -97,14 +97,14 @@ def serve(
 
 
 def _made(options: Options, schedule: Every | Cron, account: str | None) -> Daemon:
-    from rotator.bootstrap import lay, make_clock
+    from rotator.bootstrap import make_clock, prepare
     from rotator.cli.schedule import Every
     from rotator.daemon import Daemon, StoppableClock
     from rotator.settings import SWEEP_AT_LEAST, SWEEP_AT_MOST
     from rotator.telemetry.audit import Trigger
 
     stopping = threading.Event()
-    foundation = lay(
+    foundation = prepare(
         region=options.region,
         profile=options.profile,
         console=wants_console(options),

@@ -22,10 +22,10 @@ from rotator.telemetry.consumer_events import FAILED, ROTATED
 _LOG = logging.getLogger(__name__)
 
 
-def apply(context: AccountContext, action: Action, *, said: str = "") -> tuple[Result, RotatorError | None]:
+def apply(context: AccountContext, action: Action, *, audit_reason: str = "") -> tuple[Result, RotatorError | None]:
     """Do one action. Never raises for what can go wrong with one secret: that is the result.
 
-    :param said: an operator's own words, which stand in the audit as the reason.
+    :param audit_reason: an operator's own words, which stand in the audit as the reason.
 
     The error is given beside it, for the sweep to see whether going on makes sense. A throttled
     account and a changed world are ``deferred``: nothing is lost, the next sweep goes on.
@@ -35,7 +35,7 @@ def apply(context: AccountContext, action: Action, *, said: str = "") -> tuple[R
     outcome = Outcome.DONE
     error: RotatorError | None = None
     try:
-        promoted = _do(context, action, said)
+        promoted = _do(context, action, audit_reason)
     except (ProviderThrottled, Changed) as caught:
         outcome, error = Outcome.DEFERRED, caught
     except RotatorError as caught:
@@ -59,10 +59,10 @@ def apply(context: AccountContext, action: Action, *, said: str = "") -> tuple[R
     return result, error
 
 
-def _do(context: AccountContext, action: Action, said: str) -> Promoted | None:
+def _do(context: AccountContext, action: Action, audit_reason: str) -> Promoted | None:
     match action.kind:
         case ActionKind.ROTATE:
-            return Rotation(context, action, said=said).rotate()
+            return Rotation(context, action, audit_reason=audit_reason).rotate()
         case ActionKind.RESUME:
             return Rotation(context, action).resume()
         case ActionKind.LABEL:
@@ -91,7 +91,7 @@ def _say_failed(context: AccountContext, action: Action, error: RotatorError) ->
     )
     if event == "rotation.failed":
         detail = {"secret_arn": action.arn, "secret": action.secret, "version_id": action.version_id}
-        context.tell(FAILED, {**detail, "key_id": action.key_id, "reason": str(action.reason), "error": text})
+        context.publish(FAILED, {**detail, "key_id": action.key_id, "reason": str(action.reason), "error": text})
 
 
 def label(context: AccountContext, action: Action) -> None:
@@ -142,7 +142,7 @@ def retire(context: AccountContext, action: Action) -> None:
     if PREVIOUS in entry.versions.get(action.version_id, ()):
         # Whoever promoted the current version was cut off, and may have told nobody; or it was put in by hand.
         current = {"version_id": life.current_version, "key_id": life.current_key, "reason": str(action.reason)}
-        context.tell(ROTATED, {"secret": entry.name, "secret_arn": entry.arn, **current})
+        context.publish(ROTATED, {"secret": entry.name, "secret_arn": entry.arn, **current})
 
 
 def _rolled_back_from(context: AccountContext, entry: SecretEntry, action: Action) -> bool:

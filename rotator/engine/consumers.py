@@ -46,7 +46,7 @@ class Consumers:
         return tuple(each for each in self.found if each.waited_for) if self.retiring is not None else ()
 
 
-def look(reconciler: Reconciler, secret: str, look_back: timedelta = LOOK_BACK) -> Consumers:
+def read_consumers(reconciler: Reconciler, secret: str, look_back: timedelta = LOOK_BACK) -> Consumers:
     """Who reads one managed secret.
 
     Infobip is asked for its keys too, by which the promotion is told a little better; it need not answer.

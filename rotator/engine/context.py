@@ -15,7 +15,7 @@ from rotator.model import AccountSnapshot, Policy, SecretEntry
 from rotator.policy.guards import DAY, MAX_SKEW, SOON, Slots
 from rotator.ports import AuditSink, Clock, EventSink, KeyProvider, ReaderLog, SecretStore
 from rotator.secret import Secret
-from rotator.telemetry.consumer_events import tell
+from rotator.telemetry.consumer_events import publish
 from rotator.telemetry.metrics import Metrics
 
 LONGEST_WAIT: Final = timedelta(minutes=1)
@@ -232,6 +232,6 @@ class AccountContext:
         # Infobip tells whole seconds: where the clocks differ, it may be that much later there.
         return self.checked_now() + grace + timedelta(seconds=1 if self.provider.skew() else 0)
 
-    def tell(self, detail_type: str, detail: Mapping[str, Any]) -> None:
-        """Tell consumers; failing to is never a failure of the work."""
-        tell(self.services.events, detail_type, **{"account": self.account, **detail})
+    def publish(self, detail_type: str, detail: Mapping[str, Any]) -> None:
+        """Send consumers an event; failing to is never a failure of the work."""
+        publish(self.services.events, detail_type, **{"account": self.account, **detail})

@@ -77,7 +77,7 @@ def _carry_out(context: AccountContext, plan: AccountPlan, entry: SecretEntry, r
         detail=reason,
         arn=entry.arn,
     )
-    result, _ = apply(context, action, said=reason)
+    result, _ = apply(context, action, audit_reason=reason)
     return [*results, result]
 
 

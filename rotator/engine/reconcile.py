@@ -44,7 +44,7 @@ from rotator.policy.guards import slots_used
 from rotator.policy.overdue import with_outcomes
 from rotator.ports import KeyProvider
 from rotator.telemetry.audit_file import AuditUnavailable
-from rotator.telemetry.consumer_events import FAILED, tell
+from rotator.telemetry.consumer_events import FAILED, publish
 from rotator.telemetry.metrics import NOT_OBSERVED
 
 _LOG = logging.getLogger(__name__)
@@ -236,7 +236,7 @@ class Reconciler:
             return observe_fleet(self.services.store)
         except RotatorError as error:
             if not dry_run:
-                tell(self.services.events, FAILED, account=account, reason=NOT_OBSERVED, error=_text(error))
+                publish(self.services.events, FAILED, account=account, reason=NOT_OBSERVED, error=_text(error))
             raise
 
     def _sweep_one(self, run: _Run, account: str) -> tuple[AccountPlan, tuple[Result, ...]]:
@@ -393,7 +393,7 @@ class Reconciler:
     def _tell_not_swept(self, plan: AccountPlan, *, dry_run: bool) -> None:
         if plan.error is not None and not dry_run:
             reason = str(plan.alerts[0].kind) if plan.alerts else NOT_OBSERVED
-            tell(self.services.events, FAILED, account=plan.account, reason=reason, error=plan.error)
+            publish(self.services.events, FAILED, account=plan.account, reason=reason, error=plan.error)
 
 
 def _errors(plan: AccountPlan) -> int:

@@ -24,7 +24,7 @@ from rotator.secret import Secret
 from rotator.telemetry.audit import change
 from rotator.telemetry.consumer_events import REVOKED
 
-LOOK: Final = timedelta(seconds=60)
+MAX_CHECK_AGE: Final = timedelta(seconds=60)
 """How old the reads that prove a key to be an orphan may be. Whoever stores a key that late waits for longer."""
 
 
@@ -59,7 +59,7 @@ class Revocation:
         clean_labels(self.context, entry, key_id, str(self.action.reason))
         if not cleaning or (target is not None and not target.enabled):
             fields = {"secret_arn": entry.arn, "secret": entry.name, "version_id": version_id, "key_id": key_id}
-            self.context.tell(REVOKED, {**fields, "reason": str(self.action.reason)})
+            self.context.publish(REVOKED, {**fields, "reason": str(self.action.reason)})
 
     def revoke_orphan(self) -> None:
         """Revoke a key of this deployment that was made and never stored.
@@ -103,11 +103,11 @@ class Revocation:
                 advice="If the key is not in use, revoke it with `rotator revoke --key-id`.",
             )
         fields = self._fields(self.action.secret, name.version_id)
-        if self._now() - looked > LOOK:
+        if self._now() - looked > MAX_CHECK_AGE:
             raise Changed(f"whether key {key_id} is an orphan was found out too long ago")
         self.context.services.audit.emit("key.orphan_found", "success", **fields)
         self._put(self.action.secret, target, name.version_id)
-        self.context.tell(REVOKED, {"secret_arn": self.action.arn or None, **fields})
+        self.context.publish(REVOKED, {"secret_arn": self.action.arn or None, **fields})
 
     def _has_new_value(self, entry: SecretEntry) -> bool:
         """Whether somebody stored a value by hand since the listing: it may be the orphan's, to rescue it."""

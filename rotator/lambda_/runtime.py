@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from rotator.bootstrap import App, Foundation, lay
+from rotator.bootstrap import App, Foundation, prepare
 from rotator.errors import RotatorError
 from rotator.redaction.patterns import redact_key_values, redact_patterns
 from rotator.telemetry.audit import Trigger
@@ -78,7 +78,7 @@ def foundation() -> Foundation:
     with _lock:
         if not _kept:
             # A Lambda's address changes, so an IBSSO session can't be bound to one.
-            made = lay(unsafe_sessions=True)
+            made = prepare(unsafe_sessions=True)
             namespace = made.settings.metric_namespace
             if namespace is not None:
                 from rotator.telemetry.cloudwatch import EmbeddedMetrics  # for the functions that sweep only

@@ -15,7 +15,7 @@ EMERGENCY: Final = "Emergency Revocation"
 FIELDS: Final = ("account", "secret", "secret_arn", "version_id", "key_id", "reason", "incident")
 
 
-def tell(events: EventSink, detail_type: str, **fields: Any) -> None:
+def publish(events: EventSink, detail_type: str, **fields: Any) -> None:
     """Send one event; failing to is never a failure of the work.
 
     :param fields: what is known of :data:`FIELDS`, and what this kind of event has beside them.

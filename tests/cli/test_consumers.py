@@ -157,7 +157,7 @@ def test_names_from_outside_are_shown_harmless() -> None:
     from rich.console import Console
 
     from rotator.cli.consumers import consumers_document, consumers_parts
-    from rotator.engine.consumers import look
+    from rotator.engine.consumers import read_consumers
     from tests.reader_log import MemoryLog
     from tests.world import World
 
@@ -169,7 +169,7 @@ def test_names_from_outside_are_shown_harmless() -> None:
     world.pass_time(HOUR)
     world.sweep()
     world.pass_time(HOUR)
-    found = look(world.reconciler(), NAME)
+    found = read_consumers(world.reconciler(), NAME)
     stream = io.StringIO()
     console = Console(file=stream, width=80, markup=False, highlight=False, emoji=False)
     for part in consumers_parts(found, 14, world.clock.now()):

@@ -10,7 +10,7 @@ import pytest
 
 from rotator.aws import eventbridge as aws_events
 from rotator.aws.eventbridge import EventBridge
-from rotator.bootstrap import lay
+from rotator.bootstrap import prepare
 from rotator.lambda_ import runtime
 from rotator.lambda_handlers import revoke, rotation, sweep
 from rotator.redaction.redactor import Redactor
@@ -189,4 +189,4 @@ def test_no_client_is_made_where_no_bus_is_named_or_nothing_is_told(site: Site) 
     made: list[int] = []
     EventBridge(BUS, lambda: made.append(1), Redactor())
     assert made == []
-    assert type(lay().events).__name__ == "NoEvents"
+    assert type(prepare().events).__name__ == "NoEvents"

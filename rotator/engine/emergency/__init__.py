@@ -21,7 +21,7 @@ from rotator.engine.emergency.preview import impossible_replacements, unproven_k
 from rotator.engine.emergency.targets import EmergencyPlan, Kill, Strategy, Target
 from rotator.engine.emergency.verification import PROOF
 from rotator.errors import KeyNotFound, RotatorError
-from rotator.telemetry.consumer_events import EMERGENCY, tell
+from rotator.telemetry.consumer_events import EMERGENCY, publish
 
 __all__ = [
     "PROOF",
@@ -126,7 +126,7 @@ class Emergency:
         error = "; ".join(report.errors) or None
         audit.emit("emergency.completed", outcome, **said, error=error, **done, duration_ms=duration)
         told = {**said, **_leaked(plan), **done, "strategy": str(plan.strategy), "outcome": outcome, "error": error}
-        tell(self.services.events, EMERGENCY, **told)
+        publish(self.services.events, EMERGENCY, **told)
         return report
 
 

@@ -138,7 +138,7 @@ class Replacing:
             version_id=life.current_version,
             arn=entry.arn,
         )
-        return Rotation(work.context(entry), action, said=work.reason, emergency=True, entry=entry)
+        return Rotation(work.context(entry), action, audit_reason=work.reason, emergency=True, entry=entry)
 
     def _check_writable(self, entry: SecretEntry) -> None:
         """Before a key is made that could not be stored."""
@@ -193,4 +193,4 @@ class Replacing:
         fields = work.fields(entry.name, life.current_version, life.current_key)
         said = f"{type(error).__name__}: {text}"
         work.services.audit.emit("rotation.failed", "failure", **fields, error=said)
-        work.context().tell(FAILED, {"secret_arn": entry.arn, **fields, "error": said})
+        work.context().publish(FAILED, {"secret_arn": entry.arn, **fields, "error": said})

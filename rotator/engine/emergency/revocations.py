@@ -80,7 +80,7 @@ class Killing:
         work.dead.add(kill.key_id)
         work.step("revoked", kill.secret, kill.key_id)
         detail = {"secret_arn": kill.arn or None, **work.fields(kill.secret, kill.version_id, kill.key_id)}
-        work.context().tell(REVOKED, detail)
+        work.context().publish(REVOKED, detail)
 
     def _leave_unproven(self, kill: Kill, proof: Proof) -> None:
         """Nothing is left to do where the key is disabled already (by another run of this incident, say)."""

@@ -17,10 +17,10 @@ from typing import Final
 
 from rotator.durations import human_duration
 from rotator.engine.observe import require_managed
-from rotator.engine.revoke import LOOK
+from rotator.engine.revoke import MAX_CHECK_AGE
 from rotator.engine.rollback.previous_key import Previous, refuse_if_skipped
 from rotator.engine.rotation import retire_version, unlabel
-from rotator.engine.rotation.give_up import HUNT
+from rotator.engine.rotation.give_up import REVOKE_IN_FLIGHT
 from rotator.errors import Changed, LostRace, Refused, RotatorError, StoreError
 from rotator.model import SecretEntry
 from rotator.policy.guards import MAX_SKEW
@@ -66,8 +66,8 @@ class Switch:
         self._take_pending()
         self._take_retire_labels(proof.entry)
         if hurried:
-            clock.sleep(HUNT.total_seconds())
-        if hurried or clock.now() - proof.proven_at > LOOK:
+            clock.sleep(REVOKE_IN_FLIGHT.total_seconds())
+        if hurried or clock.now() - proof.proven_at > MAX_CHECK_AGE:
             proof.prove(value)
         fresh = self._look_again()
         self._promote()
@@ -140,7 +140,7 @@ class Switch:
             until = until.replace(microsecond=0) + timedelta(seconds=1)  # as the label says it, which holds no parts
         retired: datetime | None = until
         # Before the retire label: cut off here, the next sweep tells it once more.
-        proof.context.tell(ROTATED, {"secret_arn": proof.entry.arn, **proof.fields(), "rolled_back_from": key_id})
+        proof.context.publish(ROTATED, {"secret_arn": proof.entry.arn, **proof.fields(), "rolled_back_from": key_id})
         try:
             retire_version(proof.context, proof.entry, version, key_id, until, proof.said)
         except RotatorError:

@@ -31,21 +31,21 @@ __all__ = ["Promoted", "Rotation", "differing_fields", "release_pending", "retir
 class Rotation:
     """One secret's rotation, from a fresh look at it to the old version's retire label.
 
-    :param said: an operator's own words, which stand in the audit as the reason.
+    :param audit_reason: an operator's own words, which stand in the audit as the reason.
     :param emergency: a hold does not stop it, and no retire label is set (the old key dies at once).
     :param entry: what was just seen of the secret, where every call counts; promotion compares and swaps in any case.
     """
 
     context: AccountContext
     action: Action
-    said: str = ""
+    audit_reason: str = ""
     emergency: bool = False
     entry: SecretEntry | None = None
     old_value: Secret | None = field(default=None, init=False)
     flow: Flow = field(init=False)
 
     def __post_init__(self) -> None:
-        self.flow = Flow(self.context, self.action, self.said)
+        self.flow = Flow(self.context, self.action, self.audit_reason)
 
     def rotate(self, version_id: str | None = None) -> Promoted:
         """Replace the current key.

@@ -25,7 +25,7 @@ from rotator.errors import Refused, RotatorError
 from rotator.model import Reason, SecretEntry
 from rotator.policy.labels import CURRENT, PENDING
 from rotator.policy.spec import ACCOUNT_TAG
-from rotator.telemetry.consumer_events import FAILED, tell
+from rotator.telemetry.consumer_events import FAILED, publish
 
 ALREADY_CURRENT: Final = "already current"
 
@@ -71,7 +71,7 @@ def run_step(reconciler: Reconciler, secret: str, token: str, step: Step) -> str
         outcome = "denied" if isinstance(error, Refused) else "failure"
         services.audit.emit("rotation.failed", outcome, account=account, **fields, error=said, step=str(step))
         arn = entry.arn if entry is not None else None
-        tell(services.events, FAILED, account=account, secret_arn=arn, **fields, error=said)
+        publish(services.events, FAILED, account=account, secret_arn=arn, **fields, error=said)
         raise
 
 

@@ -19,7 +19,7 @@ STALE_CREATE = timedelta(minutes=10)
 
 ORPHAN_SOON = timedelta(minutes=25)
 """Before a key is this old nobody takes it for an orphan (they do at 30 minutes), even with clocks that differ."""
-HUNT = timedelta(seconds=90)
+REVOKE_IN_FLIGHT = timedelta(seconds=90)
 """How long after a version was stored its key may still be ended by somebody who looked before (a minute at most)."""
 
 
@@ -27,7 +27,7 @@ HUNT = timedelta(seconds=90)
 class Flow:
     """One rotation under way.
 
-    :param said: an operator's own words, which stand in the audit as the reason.
+    :param audit_reason: an operator's own words, which stand in the audit as the reason.
     :param own: whether this very run made the key: then nobody else is likely to be at work on it.
     :param begun: when the key was asked for, where this run did.
     :param looked: when this run last asked Infobip what the key is, or asked for it.
@@ -35,7 +35,7 @@ class Flow:
 
     context: AccountContext
     action: Action
-    said: str = ""
+    audit_reason: str = ""
     own: bool = False
     begun: datetime | None = None
     looked: datetime | None = None
@@ -47,7 +47,7 @@ class Flow:
     @property
     def reason(self) -> str:
         """What the audit says."""
-        return self.said or str(self.action.reason)
+        return self.audit_reason or str(self.action.reason)
 
     def fields(self, entry: SecretEntry, version_id: str | None, key_id: str | None) -> dict[str, object]:
         """The audit fields of this rotation."""
@@ -121,7 +121,7 @@ class Flow:
             return False
         with change(self.context.services.audit, "key.revoked", **self.fields(entry, version_id, key_id)):
             self.context.provider.revoke_key(key_id, self.now())
-        self.context.tell(REVOKED, {"secret_arn": entry.arn, **self.fields(entry, version_id, key_id)})
+        self.context.publish(REVOKED, {"secret_arn": entry.arn, **self.fields(entry, version_id, key_id)})
         return True
 
     def unstage(self, entry: SecretEntry, key_id: str, version_id: str) -> None:
@@ -154,7 +154,7 @@ def retire_version(
         context.services.store.add_label(entry.arn, retire_label(key_id, revoke_at), version_id)
         out["revoke_at"] = revoke_at.strftime("%Y-%m-%dT%H:%M:%SZ")
     told = {**fields, "secret_arn": entry.arn, "reason": reason, "revoke_at": out["revoke_at"]}
-    context.tell(RETIRED, told)
+    context.publish(RETIRED, told)
 
 
 def release_pending(context: AccountContext, entry: SecretEntry, version_id: str | None, reason: str) -> None:

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotator.engine.rotation.give_up import HUNT, ORPHAN_SOON, STALE_CREATE, Flow, retire_version
+from rotator.engine.rotation.give_up import ORPHAN_SOON, REVOKE_IN_FLIGHT, STALE_CREATE, Flow, retire_version
 from rotator.errors import (
     Changed,
     LostRace,
@@ -74,7 +74,7 @@ class Promotion:
         made = self.flow.begun or self.key.valid_from
         if made is None or self.flow.now() - made < ORPHAN_SOON:
             return
-        self.flow.context.services.clock.sleep(HUNT.total_seconds())
+        self.flow.context.services.clock.sleep(REVOKE_IN_FLIGHT.total_seconds())
         self._check_alive(staged=True)
 
     def _check_alive(self, *, staged: bool) -> None:
@@ -169,7 +169,7 @@ class Promotion:
         self._promote()
         # Before the retire label: where this is cut off, the sweep that finds no such label tells it once more.
         told = {"secret_arn": self.entry.arn, **self.flow.fields(self.entry, self.version_id, self.key.id)}
-        self.flow.context.tell(ROTATED, told)
+        self.flow.context.publish(ROTATED, told)
         if self.life.current_version is not None and self.life.current_key is not None and not self.emergency:
             # The rotation is done. A superseded version without a retire label gets one from the next sweep, which can
             # only make its grace longer.
