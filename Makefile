@@ -31,8 +31,9 @@ coverage: setup  ## what the tests run of the program; tracing takes as long aga
 
 check: lint typecheck wheel package deploychecks audit test  ## what CI checks
 
-lint: setup  ## ruff
+lint: setup  ## ruff, and the layers (import-linter)
 	@.venv/bin/python -m ruff check .
+	@.venv/bin/lint-imports --no-cache --no-logo
 
 typecheck: setup  ## mypy, strictly
 	@.venv/bin/python -m mypy
