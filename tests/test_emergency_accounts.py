@@ -109,6 +109,6 @@ def test_looking_shows_each_key_as_it_is() -> None:
     world.infobip.portal_delete(old.id)
     command = emergency(world)
     (plan,) = command.plan(Target(secret=NAME), REPLACE_FIRST)
-    looked = command.look(plan)
+    looked = command.preview(plan)
     assert set(looked.keys) == {current.id}
     assert looked.keys[current.id].valid_from == current.valid_from

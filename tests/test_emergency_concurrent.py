@@ -50,7 +50,7 @@ def test_a_key_that_a_killed_run_stored_and_did_not_promote_dies_too(strategy: S
     (pending,) = set(world.infobip.keys()) - {current}
     world.pass_time(timedelta(minutes=20))
     plan = plan_for(world, strategy, secret=NAME)
-    assert (pending.id, "pending") in [(kill.key_id, kill.role) for kill in plan.kills]
+    assert (pending.id, "pending") in [(revocation.key_id, revocation.role) for revocation in plan.revocations]
     report = revoke(world, strategy)
     assert report.ok, report.errors
     assert not alive(world, current)

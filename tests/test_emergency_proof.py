@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.engine.emergency import PROOF, Strategy
+from rotator.engine.emergency import VERIFY_TIMEOUT, Strategy
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.records import Options
 from tests.emergencies import NAME, REVOKE_ONLY, Tape, alive, calm, in_grace, revoke
@@ -40,7 +40,7 @@ def test_the_proof_waits_until_the_revocation_shows() -> None:
     assert report.ok, report.errors
     assert {step.note for step in report.steps if step.what == "revoked"} == {"verified: 401"}
     assert not alive(world, current)
-    assert timedelta(seconds=20) <= world.clock.now() - begun <= PROOF * 2
+    assert timedelta(seconds=20) <= world.clock.now() - begun <= VERIFY_TIMEOUT * 2
 
 
 def test_a_key_that_goes_on_working_is_an_error() -> None:
@@ -53,7 +53,7 @@ def test_a_key_that_goes_on_working_is_an_error() -> None:
     assert any(current.id in error and "STILL authenticates" in error for error in report.errors)
     assert report.revoked == ()
     assert {(step.note, step.ok) for step in report.steps} == {("still authenticates", False)}
-    assert world.clock.now() - begun == PROOF  # all keys share the patience
+    assert world.clock.now() - begun == VERIFY_TIMEOUT  # all keys share the patience
     world.pass_time(timedelta(minutes=20))
     assert not alive(world, current)
 

@@ -58,8 +58,11 @@ def test_a_plan_is_only_read_and_says_who_dies(strategy: Strategy) -> None:
     old, current = in_grace(world)
     before = world.labels(NAME)
     plan = plan_for(world, strategy, secret=NAME)
-    assert [(kill.key_id, kill.role) for kill in plan.kills] == [(current.id, "current"), (old.id, "retiring")]
-    assert plan.kills[1].revoke_at is not None
+    assert [(revocation.key_id, revocation.role) for revocation in plan.revocations] == [
+        (current.id, "current"),
+        (old.id, "retiring"),
+    ]
+    assert plan.revocations[1].revoke_at is not None
     assert [entry.name for entry in plan.replaced] == ([] if strategy is REVOKE_ONLY else [NAME])
     assert world.labels(NAME) == before
     assert not [

@@ -73,7 +73,7 @@ def test_revoke_only_of_a_key_in_grace_leaves_the_current_one(by: str) -> None:
     world = World()
     old, current = in_grace(world)
     plan = plan_for(world, REVOKE_ONLY, **target(by, old))
-    assert [kill.key_id for kill in plan.kills] == [old.id]
+    assert [revocation.key_id for revocation in plan.revocations] == [old.id]
     assert any("stays" in note for note in plan.notes)
     report = revoke(world, REVOKE_ONLY, **target(by, old))
     assert (report.ok, report.revoked) == (True, (old.id,))
@@ -185,4 +185,4 @@ def test_a_key_by_its_name_in_a_secret_that_can_not_be_read_is_still_known_as_cu
     world.store.label_by_hand(NAME, f"rotator:key:{current.id}", None, version)
     world.store.deny_kms(NAME)
     plan = plan_for(world, key_id=current.id, account="main")
-    assert [(kill.key_id, kill.role) for kill in plan.kills] == [(current.id, "current")]
+    assert [(revocation.key_id, revocation.role) for revocation in plan.revocations] == [(current.id, "current")]

@@ -8,12 +8,12 @@ from collections import Counter
 import pytest
 
 from rotator.engine.context import AccountContext, Budget
-from rotator.engine.evidence import MOST_ROUNDS, CurrentValues, Evidence, prove, unproven, value_field
+from rotator.engine.evidence import MOST_ROUNDS, CurrentValues, Evidence, ownership_proof, unproven, value_field
 from rotator.engine.manual import rotate_now
 from rotator.engine.observe import Fleet, management_of, observe_account, observe_fleet
 from rotator.errors import StoreError
 from rotator.model import AccountPlan, AccountSnapshot, Reason
-from rotator.policy.ownership import Proof
+from rotator.policy.ownership import OwnershipProof
 from rotator.ports import KeyProvider
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.telemetry.audit import Trigger
@@ -284,14 +284,14 @@ def test_a_proof_is_read_once() -> None:
     entry = world.store.describe("prod/sms")
     (version,) = entry.versions
     world.store.calls.clear()
-    assert prove(found, entry, version, one.id) is Proof.BY_VALUE
-    assert prove(found, entry, version, one.id) is Proof.BY_VALUE
-    assert prove(found, entry, version, "0" * 32) is Proof.NONE
+    assert ownership_proof(found, entry, version, one.id) is OwnershipProof.BY_VALUE
+    assert ownership_proof(found, entry, version, one.id) is OwnershipProof.BY_VALUE
+    assert ownership_proof(found, entry, version, "0" * 32) is OwnershipProof.NONE
     assert [method for method, _ in world.store.calls] == ["read_current"]
 
 
-@pytest.mark.parametrize(("denied", "expected"), [(True, Proof.UNREADABLE), (False, Proof.NONE)])
-def test_what_is_no_proof_says_why(denied: bool, expected: Proof) -> None:
+@pytest.mark.parametrize(("denied", "expected"), [(True, OwnershipProof.UNREADABLE), (False, OwnershipProof.NONE)])
+def test_what_is_no_proof_says_why(denied: bool, expected: OwnershipProof) -> None:
     world = World()
     world.managed("prod/sms")
     other = world.managed("other")
@@ -299,7 +299,7 @@ def test_what_is_no_proof_says_why(denied: bool, expected: Proof) -> None:
     world.store.deny_kms("prod/sms", denied)
     entry = world.store.describe("prod/sms")
     (version,) = entry.versions
-    proof = prove(found, entry, version, other.id)
+    proof = ownership_proof(found, entry, version, other.id)
     assert proof is expected
     words = unproven(entry, version, other.id, proof)
     assert ("can't be read now" in words) is denied

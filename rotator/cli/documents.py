@@ -137,13 +137,13 @@ def emergency_document(plan: EmergencyPlan, report: EmergencyReport | None, run:
         "strategy": str(plan.strategy),
         "kills": [
             {
-                "key_id": kill.key_id,
-                "role": kill.role,
-                "secret": kill.secret,
-                "version_id": kill.version_id,
-                "revoke_at": time_text(kill.revoke_at),
+                "key_id": revocation.key_id,
+                "role": revocation.role,
+                "secret": revocation.secret,
+                "version_id": revocation.version_id,
+                "revoke_at": time_text(revocation.revoke_at),
             }
-            for kill in plan.kills
+            for revocation in plan.revocations
         ],
         "replaced": [entry.name for entry in plan.replaceable],
         "notes": list(plan.notes),

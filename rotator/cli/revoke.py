@@ -21,7 +21,7 @@ STRATEGIES: Final = ("replace-first", "revoke-first", "revoke-only")
 _NOT_CONFIRMED: Final = 2
 
 
-@click.command(short_help="Kill leaked keys at once.")
+@click.command(short_help="Revocation leaked keys at once.")
 @click.option("--secret", metavar="S", help="Every key of this secret (name or ARN).")
 @click.option("--key-id", metavar="K", help="Every key of the secret that holds it; needs --account.")
 @click.option("--leaked-key-stdin", is_flag=True, help="From stdin: a value, a text, a scanner's report.")
@@ -51,7 +51,7 @@ def revoke(
     yes: bool,
     dry_run: bool,
 ) -> int:
-    """Kill keys at once and without grace: a leak, an incident.
+    """Revocation keys at once and without grace: a leak, an incident.
 
     replace-first puts a new key in place and then kills; consumers that cache
     the old value fail until they read again. revoke-first kills before the
@@ -136,7 +136,7 @@ def _looked(emergency: Emergency, plan: EmergencyPlan) -> EmergencyPlan:
     :raises RotatorError: Infobip can't be asked; it says that nothing was done.
     """
     try:
-        return emergency.look(plan)
+        return emergency.preview(plan)
     except RotatorError as error:
         again = "Repeat the command; with --yes it tries in any case. Or end the key in Infobip's portal."
         error.advice = error.advice or f"Nothing was changed. {again}"

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from rotator.cli.live import WIDTHS, LiveSteps, step_row
-from rotator.engine.emergency import EmergencyPlan, EmergencyReport, Kill, Strategy
+from rotator.engine.emergency import EmergencyPlan, EmergencyReport, Revocation, Strategy
 from rotator.render.local_time import absolute, when
 from rotator.render.words import counted, grid, shown, styled
 from rotator.text import short_id
@@ -23,9 +23,15 @@ _CACHES: Final = "Consumers that cache the old value fail until they read it aga
 def look_parts(plan: EmergencyPlan, now: datetime) -> Iterator[RenderableType]:
     """What ``--yes`` would do in one account."""
     names = ", ".join(shown(entry.name) for entry in plan.replaceable)
-    if plan.kills:
+    if plan.revocations:
         yield f"This kills in account {shown(plan.account, 60)}, at once and without grace:"
-        yield grid([(f"key {short_id(kill.key_id)}", _kill_words(plan, kill, now)) for kill in plan.kills], (16,))
+        yield grid(
+            [
+                (f"key {short_id(revocation.key_id)}", _revocation_words(plan, revocation, now))
+                for revocation in plan.revocations
+            ],
+            (16,),
+        )
     else:
         yield f"This kills no key of account {shown(plan.account, 60)}."
     if names and plan.strategy is Strategy.REPLACE_FIRST:
@@ -34,7 +40,7 @@ def look_parts(plan: EmergencyPlan, now: datetime) -> Iterator[RenderableType]:
     elif names:
         yield f"and puts a new key into {names} afterwards (revoke-first)."
         yield "Consumers fail from the kill until the new key is there and they have read it."
-    elif not plan.replaced and any(kill.role == "current" for kill in plan.kills):
+    elif not plan.replaced and any(revocation.role == "current" for revocation in plan.revocations):
         yield "and puts no new key in its place (revoke-only): its consumers fail until a sweep or you do."
     for error in plan.errors:
         yield styled(shown(error[:1].upper() + error[1:], _LONGEST_ERROR), "red")
@@ -62,20 +68,20 @@ def report_parts(
     yield " ".join(_summary(report, run_id, incident))
 
 
-def _kill_words(plan: EmergencyPlan, kill: Kill, now: datetime) -> str:
-    key = plan.keys.get(kill.key_id)
-    parts = [kill.role]
+def _revocation_words(plan: EmergencyPlan, revocation: Revocation, now: datetime) -> str:
+    key = plan.keys.get(revocation.key_id)
+    parts = [revocation.role]
     if key is None:
         parts.append("not at Infobip any more")
     elif not key.enabled:
         parts.append("disabled already")
-    elif kill.role == "current" and key.valid_from is not None:
+    elif revocation.role == "current" and key.valid_from is not None:
         parts.append(f"in use since {absolute(key.valid_from, now)}")
-    if kill.revoke_at is not None:
-        parts.append(f"would have been revoked {when(kill.revoke_at, now)}")
-    holders = {entry.name for entry in plan.replaced} | {other.secret for other in plan.kills}
-    if len(holders) > 1 and kill.secret:
-        parts.append(f"of {shown(kill.secret)}")
+    if revocation.revoke_at is not None:
+        parts.append(f"would have been revoked {when(revocation.revoke_at, now)}")
+    holders = {entry.name for entry in plan.replaced} | {other.secret for other in plan.revocations}
+    if len(holders) > 1 and revocation.secret:
+        parts.append(f"of {shown(revocation.secret)}")
     return ", ".join(parts)
 
 

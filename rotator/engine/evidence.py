@@ -18,7 +18,7 @@ from rotator.engine.observe import Fleet, resolve_versions, with_history
 from rotator.errors import BadSecretValue, KeyNotFound, RotatorError, SecretNotFound, StoreError
 from rotator.model import AccountPlan, AccountSnapshot, Key, Policy, Questions, SecretEntry
 from rotator.policy.lifecycle import read_lifecycle
-from rotator.policy.ownership import Ownership, Proof, is_current
+from rotator.policy.ownership import Ownership, OwnershipProof, is_current
 from rotator.policy.planner import plan_account
 from rotator.policy.spec import parse_spec
 from rotator.policy.values import contains, decode
@@ -195,7 +195,9 @@ def resolved(
     return replace(snapshot, held=held, resolutions=resolutions)
 
 
-def prove(context: AccountContext, entry: SecretEntry, version_id: str, key_id: str, key: Key | None = None) -> Proof:
+def ownership_proof(
+    context: AccountContext, entry: SecretEntry, version_id: str, key_id: str, key: Key | None = None
+) -> OwnershipProof:
     """Does this key belong to this version, and what proves it? Every change that needs to know asks here.
 
     :param entry: the secret, read now.
@@ -204,17 +206,17 @@ def prove(context: AccountContext, entry: SecretEntry, version_id: str, key_id: 
     """
     deployment = context.services.policy.deployment
     proof = Ownership(context.snapshot, deployment).proof(entry, version_id, key_id, key)
-    if proof is not Proof.UNREAD:
+    if proof is not OwnershipProof.UNREAD:
         return proof
     context.snapshot = resolved(context.services.store, context.provider, context.snapshot, [(entry, version_id)])
     return Ownership(context.snapshot, deployment).proof(entry, version_id, key_id, key)
 
 
-def unproven(entry: SecretEntry, version_id: str, key_id: str, proof: Proof) -> str:
+def unproven(entry: SecretEntry, version_id: str, key_id: str, proof: OwnershipProof) -> str:
     """Why a key is not taken for a version's, as a clause."""
-    if proof is Proof.UNREADABLE:
+    if proof is OwnershipProof.UNREADABLE:
         return f"whether version {version_id} of {entry.name} holds key {key_id} can't be read now"
     return f"version {version_id} of {entry.name} is labelled with key {key_id}, and its value is not that key"
 
 
-__all__ = ["CurrentValues", "Evidence", "prove", "resolved", "unproven", "value_field"]
+__all__ = ["CurrentValues", "Evidence", "ownership_proof", "resolved", "unproven", "value_field"]

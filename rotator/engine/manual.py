@@ -188,4 +188,3 @@ def status(
         every = states(snapshot, plan.actions, now, plan.alerts)
         found += [state for state in every if secret in (None, state.secret, arns.get(state.secret))]
     return tuple(found), broken
-

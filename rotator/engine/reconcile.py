@@ -389,7 +389,6 @@ class Reconciler:
             if plan.error is not None and not plan.alerts:
                 self.services.audit.emit("rotation.failed", "failure", account=plan.account, error=plan.error)
 
-
     def _tell_not_swept(self, plan: AccountPlan, *, dry_run: bool) -> None:
         if plan.error is not None and not dry_run:
             reason = str(plan.alerts[0].kind) if plan.alerts else NOT_OBSERVED

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.engine.context import AccountContext
-from rotator.engine.evidence import prove, unproven, value_field
+from rotator.engine.evidence import ownership_proof, unproven, value_field
 from rotator.engine.observe import require_managed
 from rotator.engine.rotation import release_pending, unlabel
 from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, SecretNotFound, StoreError
@@ -194,7 +194,7 @@ class Revocation:
         for at, key in ((version_id, target.id), (version, key_id)):
             assert at is not None
             assert key is not None
-            proof = prove(self.context, entry, at, key)
+            proof = ownership_proof(self.context, entry, at, key)
             if not proof.ok:
                 raise Refused(f"key {target.id} is not revoked: {unproven(entry, at, key, proof)}")
 

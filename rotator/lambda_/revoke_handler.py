@@ -105,7 +105,7 @@ def revoke(event: Any, invocation: Invocation) -> dict[str, Any]:
                 advice='Nothing was changed. Leave "account" out, or correct it.',
             )
     if request.dry_run:
-        plans = tuple(emergency.look(plan) for plan in plans)
+        plans = tuple(emergency.preview(plan) for plan in plans)
     reports = [] if request.dry_run else [emergency.execute(plan) for plan in plans]
     errors = [error for done in (plans if request.dry_run else reports) for error in done.errors]
     answer: dict[str, Any] = {
@@ -133,7 +133,10 @@ def revoke(event: Any, invocation: Invocation) -> dict[str, Any]:
 
 
 def _planned(plan: EmergencyPlan) -> list[dict[str, Any]]:
-    return [{"key_id": kill.key_id, "role": kill.role, "secret_id": kill.secret} for kill in plan.kills]
+    return [
+        {"key_id": revocation.key_id, "role": revocation.role, "secret_id": revocation.secret}
+        for revocation in plan.revocations
+    ]
 
 
 def _steps(report: EmergencyReport) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry
 from rotator.policy.labels import KeyName, key_name, parse_key_name
 
 
-class Proof(StrEnum):
+class OwnershipProof(StrEnum):
     """What is known of a key and the version whose label names it."""
 
     BY_NAME = "by-name"
@@ -30,7 +30,7 @@ class Proof(StrEnum):
     @property
     def ok(self) -> bool:
         """Whether it proves that the key belongs to the version."""
-        return self in (Proof.BY_NAME, Proof.BY_VALUE)
+        return self in (OwnershipProof.BY_NAME, OwnershipProof.BY_VALUE)
 
 
 class Ownership:
@@ -44,20 +44,20 @@ class Ownership:
         self._deployment = deployment
         self._names: Counter[str] | None = None
 
-    def proof(self, entry: SecretEntry, version_id: str, key_id: str, key: Key | None = None) -> Proof:
+    def proof(self, entry: SecretEntry, version_id: str, key_id: str, key: Key | None = None) -> OwnershipProof:
         """What is known of a key that a version's label names.
 
         :param key: the key as Infobip showed it last; by default as the snapshot has it.
         """
         key = key or self._snapshot.keys.get(key_id)
         if key is not None and self._by_name(entry, version_id, key):
-            return Proof.BY_NAME
+            return OwnershipProof.BY_NAME
         found = self.resolution(entry, version_id)
         if found is None:
-            return Proof.UNREAD
+            return OwnershipProof.UNREAD
         if found.key_id == key_id:
-            return Proof.BY_VALUE
-        return Proof.UNREADABLE if found.unreadable else Proof.NONE
+            return OwnershipProof.BY_VALUE
+        return OwnershipProof.UNREADABLE if found.unreadable else OwnershipProof.NONE
 
     def resolution(self, entry: SecretEntry, version_id: str) -> Resolution | None:
         """Which key a version's value was found to be, if it was read."""

@@ -14,7 +14,7 @@ from rotator.policy.guards import DAY, MAX_REJECTED
 from rotator.policy.holdings import Holdings
 from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import Retiring, read_lifecycle
-from rotator.policy.ownership import Ownership, Proof
+from rotator.policy.ownership import Ownership, OwnershipProof
 from rotator.policy.rules import (
     BROKEN,
     ROTATE_BLOCKED,
@@ -154,16 +154,16 @@ class SecretPlanner:
         )
         self.common.draft.alert(Reason.FIELD_OVERWRITTEN, detail, self.view.entry.name, self.view.key_id)
 
-    def _proof(self, version_id: str, key_id: str) -> Proof:
+    def _proof(self, version_id: str, key_id: str) -> OwnershipProof:
         """What proves a label; what would have to be read for it is noted."""
         proof = self.common.ownership.proof(self.view.entry, version_id, key_id)
-        if proof is Proof.UNREAD:
+        if proof is OwnershipProof.UNREAD:
             self.common.draft.versions.add((self.view.entry.arn, version_id))
         return proof
 
     def _is_unproven(self, version_id: str, key_id: str) -> bool:
         """Whether a label is to be ignored: the value was read, and it is another key or none."""
-        if self._proof(version_id, key_id) is not Proof.NONE:
+        if self._proof(version_id, key_id) is not OwnershipProof.NONE:
             return False
         detail = (
             f"version {version_id} is labelled with key {key_id}, and its value is not that key; the label is ignored; "
@@ -264,7 +264,7 @@ class SecretPlanner:
             return
         if life.current_version is not None and life.current_key is not None and view.key is not None:
             proof = self._proof(life.current_version, life.current_key)
-            if proof is Proof.UNREADABLE:
+            if proof is OwnershipProof.UNREADABLE:
                 why = self.common.ownership.resolution(view.entry, life.current_version)
                 detail = f"{decision.reason}, but what its value is can't be found out: {why.problem if why else ''}"
                 self._leave(Decision(Reason.UNREADABLE, detail, severity=Severity.ERROR))
@@ -353,7 +353,7 @@ class SecretPlanner:
     def _revocation_blocked(self, item: Retiring) -> Decision | None:
         view, key_id = self.view, item.key_id
         proof = self.common.ownership.proof(view.entry, item.version_id, key_id)
-        if proof is Proof.UNREADABLE:
+        if proof is OwnershipProof.UNREADABLE:
             why = self.common.ownership.resolution(view.entry, item.version_id)
             detail = f"key {key_id} is not revoked: nothing proves whose it is: {why.problem if why else ''}"
             return Decision(Reason.UNREADABLE, detail, severity=Severity.ERROR)
@@ -361,7 +361,7 @@ class SecretPlanner:
         if holders:
             return Decision(Reason.SHARED_KEY, f"key {key_id} is not revoked: {holders}", severity=Severity.WARNING)
         unread = self._unread(key_id)
-        if unread and proof is not Proof.BY_NAME:
+        if unread and proof is not OwnershipProof.BY_NAME:
             names = ", ".join(sorted(set(unread))[:3])
             detail = f"key {key_id} is not revoked: {names} can't be read and may hold it"
             return Decision(Reason.UNREADABLE, detail, severity=Severity.ERROR)
@@ -370,7 +370,7 @@ class SecretPlanner:
             return Decision(Reason.BROKEN_CURRENT, detail, severity=Severity.ERROR)
         if view.life.current_version is not None and view.life.current_key is not None:
             current = self._proof(view.life.current_version, view.life.current_key)
-            if current is Proof.UNREADABLE:
+            if current is OwnershipProof.UNREADABLE:
                 detail = f"key {key_id} is not revoked: what the current value is can't be found out: {view.unresolved}"
                 return Decision(Reason.UNREADABLE, detail, severity=Severity.ERROR)
         return None

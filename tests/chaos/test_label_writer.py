@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rotator.engine.reconcile import Sweep
 from rotator.model import Policy, Reason, Severity
 from rotator.policy.labels import key_label
-from rotator.policy.ownership import Ownership, Proof
+from rotator.policy.ownership import Ownership, OwnershipProof
 from rotator.sandbox.records import Options
 from tests.chaos.forged_runs import OURS, RUNS, SMS, VOICE, WRITABLE, Run, calls_of, every, forged, make, played
 from tests.chaos.label_writer import FORGERIES, LabelWriter
@@ -112,7 +112,7 @@ def test_keys_that_one_writer_needs_starve_nobody() -> None:
 
 
 def test_it_notices_a_label_that_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Ownership, "proof", lambda *_: Proof.BY_NAME)
+    monkeypatch.setattr(Ownership, "proof", lambda *_: OwnershipProof.BY_NAME)
     run = RUNS[0]
     texts = [
         text

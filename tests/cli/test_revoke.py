@@ -34,16 +34,14 @@ def test_without_yes_it_is_shown_and_nothing_happens(rig: Rig) -> None:
     document = rig.run("revoke", "--secret", "prod/sms/otp", "--reason", "x", "--json").document
     assert document.keys() == FIELDS
     assert (document["confirmed"], document["steps"]) == (False, [])
-    assert [(kill["key_id"], kill["role"]) for kill in document["kills"]] == [(otp, "current")]
+    assert [(revocation["key_id"], revocation["role"]) for revocation in document["kills"]] == [(otp, "current")]
     assert rig.state() == before
 
 
 def test_with_yes_the_old_key_is_dead_and_the_new_one_works(rig: Rig) -> None:
     keys = rig.seed()
     old = keys["prod/sms/otp"]
-    ran = rig.run(
-        "revoke", "--secret", "prod/sms/otp", "--reason", "leak", "--incident", "INC-4711", "--yes", "--json"
-    )
+    ran = rig.run("revoke", "--secret", "prod/sms/otp", "--reason", "leak", "--incident", "INC-4711", "--yes", "--json")
     assert ran.code == 0
     document = ran.document
     assert document.keys() == FIELDS

@@ -8,7 +8,7 @@ import pytest
 
 from rotator.model import Key, Resolution, SecretEntry
 from rotator.policy.labels import key_name
-from rotator.policy.ownership import Ownership, Proof, is_current
+from rotator.policy.ownership import Ownership, OwnershipProof, is_current
 from tests.policy.build import DAY, Case, arn_of, key, own, secret, snap, vid
 
 S = secret("s", {"v2": "CURRENT key:K2", "v1": "PREVIOUS key:K1"})
@@ -21,7 +21,7 @@ OLDER = f"s/rotator:default:{vid('v1')}"
 
 def proof(
     *keys: Key, value: Resolution | str | None = None, version: str = "v1", of: str = "K1", entry: SecretEntry = S
-) -> Proof:
+) -> OwnershipProof:
     """What proves that a key is what a version of ``s`` holds.
 
     :param value: what reading the version's value gave, if it was read.
@@ -30,51 +30,64 @@ def proof(
     return Ownership(snap([entry], keys, held=held), "default").proof(entry, vid(version), of)
 
 
-BY_NAME: tuple[tuple[str, list[Key], Proof], ...] = (
-    ("exactly the name of this version", [key(name=MINE)], Proof.BY_NAME),
-    ("a disabled key of that name", [key(name=MINE, enabled=False)], Proof.BY_NAME),
-    ("another version's name", [key(name=own("s", "v9"))], Proof.UNREAD),
-    ("another secret's name", [key(name=own("t", "v1"))], Proof.UNREAD),
-    ("another deployment's name", [key(name=own("s", "v1", "blue"))], Proof.UNREAD),
-    ("the name of the same secret in another region", [key(name=ELSEWHERE)], Proof.UNREAD),
-    ("a name of the older form", [key(name=OLDER)], Proof.UNREAD),
-    ("the name with something behind it", [key(name=MINE + " ")], Proof.UNREAD),
-    ("the name with something before it", [key(name="x" + MINE)], Proof.UNREAD),
-    ("only the version id", [key(name=vid("v1"))], Proof.UNREAD),
-    ("no name", [key(name="")], Proof.UNREAD),
-    ("a second enabled key of that name", [key(name=MINE), key("K7", name=MINE)], Proof.UNREAD),
-    ("a second key of that name, disabled", [key(name=MINE), key("K7", name=MINE, enabled=False)], Proof.BY_NAME),
-    ("disabled, and an enabled one of that name", [key(name=MINE, enabled=False), key("K7", name=MINE)], Proof.UNREAD),
-    ("not found", [], Proof.UNREAD),
+BY_NAME: tuple[tuple[str, list[Key], OwnershipProof], ...] = (
+    ("exactly the name of this version", [key(name=MINE)], OwnershipProof.BY_NAME),
+    ("a disabled key of that name", [key(name=MINE, enabled=False)], OwnershipProof.BY_NAME),
+    ("another version's name", [key(name=own("s", "v9"))], OwnershipProof.UNREAD),
+    ("another secret's name", [key(name=own("t", "v1"))], OwnershipProof.UNREAD),
+    ("another deployment's name", [key(name=own("s", "v1", "blue"))], OwnershipProof.UNREAD),
+    ("the name of the same secret in another region", [key(name=ELSEWHERE)], OwnershipProof.UNREAD),
+    ("a name of the older form", [key(name=OLDER)], OwnershipProof.UNREAD),
+    ("the name with something behind it", [key(name=MINE + " ")], OwnershipProof.UNREAD),
+    ("the name with something before it", [key(name="x" + MINE)], OwnershipProof.UNREAD),
+    ("only the version id", [key(name=vid("v1"))], OwnershipProof.UNREAD),
+    ("no name", [key(name="")], OwnershipProof.UNREAD),
+    ("a second enabled key of that name", [key(name=MINE), key("K7", name=MINE)], OwnershipProof.UNREAD),
+    (
+        "a second key of that name, disabled",
+        [key(name=MINE), key("K7", name=MINE, enabled=False)],
+        OwnershipProof.BY_NAME,
+    ),
+    (
+        "disabled, and an enabled one of that name",
+        [key(name=MINE, enabled=False), key("K7", name=MINE)],
+        OwnershipProof.UNREAD,
+    ),
+    ("not found", [], OwnershipProof.UNREAD),
 )
 
 
 @pytest.mark.parametrize(("what", "keys", "expected"), BY_NAME, ids=[row[0] for row in BY_NAME])
-def test_by_name(what: str, keys: list[Key], expected: Proof) -> None:
+def test_by_name(what: str, keys: list[Key], expected: OwnershipProof) -> None:
     assert proof(*keys) is expected
-    assert expected.ok is (expected is Proof.BY_NAME)
+    assert expected.ok is (expected is OwnershipProof.BY_NAME)
 
 
-BY_VALUE: tuple[tuple[str, list[Key], Resolution | str | None, Proof], ...] = (
-    ("the value is this key", [key()], "K1", Proof.BY_VALUE),
-    ("the value is this key, which is not listed", [], "K1", Proof.BY_VALUE),
-    ("the value is another key", [key()], "K7", Proof.NONE),
-    ("the value is no key", [key()], NO_KEY, Proof.NONE),
-    ("the value can't be read", [key()], DENIED, Proof.UNREADABLE),
-    ("the value was not read", [key()], None, Proof.UNREAD),
-    ("the value is another key, and the name is right", [key(name=MINE)], "K7", Proof.BY_NAME),
-    ("the value can't be read, and the name is right", [key(name=MINE)], DENIED, Proof.BY_NAME),
-    ("two of that name, and the value is this one", [key(name=MINE), key("K7", name=MINE)], "K1", Proof.BY_VALUE),
-    ("two of that name, and the value is the other", [key(name=MINE), key("K7", name=MINE)], "K7", Proof.NONE),
-    ("a name of the older form, and the value", [key(name=OLDER)], "K1", Proof.BY_VALUE),
-    ("another secret's name, and the value", [key(name=own("t", "v1"))], "K1", Proof.BY_VALUE),
+BY_VALUE: tuple[tuple[str, list[Key], Resolution | str | None, OwnershipProof], ...] = (
+    ("the value is this key", [key()], "K1", OwnershipProof.BY_VALUE),
+    ("the value is this key, which is not listed", [], "K1", OwnershipProof.BY_VALUE),
+    ("the value is another key", [key()], "K7", OwnershipProof.NONE),
+    ("the value is no key", [key()], NO_KEY, OwnershipProof.NONE),
+    ("the value can't be read", [key()], DENIED, OwnershipProof.UNREADABLE),
+    ("the value was not read", [key()], None, OwnershipProof.UNREAD),
+    ("the value is another key, and the name is right", [key(name=MINE)], "K7", OwnershipProof.BY_NAME),
+    ("the value can't be read, and the name is right", [key(name=MINE)], DENIED, OwnershipProof.BY_NAME),
+    (
+        "two of that name, and the value is this one",
+        [key(name=MINE), key("K7", name=MINE)],
+        "K1",
+        OwnershipProof.BY_VALUE,
+    ),
+    ("two of that name, and the value is the other", [key(name=MINE), key("K7", name=MINE)], "K7", OwnershipProof.NONE),
+    ("a name of the older form, and the value", [key(name=OLDER)], "K1", OwnershipProof.BY_VALUE),
+    ("another secret's name, and the value", [key(name=own("t", "v1"))], "K1", OwnershipProof.BY_VALUE),
 )
 
 
 @pytest.mark.parametrize(("what", "keys", "value", "expected"), BY_VALUE, ids=[row[0] for row in BY_VALUE])
-def test_by_value(what: str, keys: list[Key], value: Resolution | str | None, expected: Proof) -> None:
+def test_by_value(what: str, keys: list[Key], value: Resolution | str | None, expected: OwnershipProof) -> None:
     assert proof(*keys, value=value) is expected
-    assert expected.ok is (expected in (Proof.BY_NAME, Proof.BY_VALUE))
+    assert expected.ok is (expected in (OwnershipProof.BY_NAME, OwnershipProof.BY_VALUE))
 
 
 def test_what_the_current_value_is_says_nothing_of_another_version() -> None:
@@ -83,26 +96,29 @@ def test_what_the_current_value_is_says_nothing_of_another_version() -> None:
     assert is_current(S, vid("v2"))
     assert not is_current(S, vid("v1"))
     assert not is_current(S, "no version")
-    assert ownership.proof(S, vid("v2"), "K2") is Proof.BY_VALUE
-    assert ownership.proof(S, vid("v2"), "K1") is Proof.NONE
-    assert ownership.proof(S, vid("v1"), "K2") is Proof.UNREAD
+    assert ownership.proof(S, vid("v2"), "K2") is OwnershipProof.BY_VALUE
+    assert ownership.proof(S, vid("v2"), "K1") is OwnershipProof.NONE
+    assert ownership.proof(S, vid("v1"), "K2") is OwnershipProof.UNREAD
     assert ownership.resolution(S, vid("v1")) is None
 
 
 def test_the_key_as_it_was_read_last_counts() -> None:
     """It was renamed in the portal after the listing, or was not listed."""
     listed = snap([S], [key(name=MINE)])
-    assert Ownership(listed, "default").proof(S, vid("v1"), "K1", key(name="renamed")) is Proof.UNREAD
-    assert Ownership(snap([S]), "default").proof(S, vid("v1"), "K1", key(name=MINE)) is Proof.BY_NAME
+    assert Ownership(listed, "default").proof(S, vid("v1"), "K1", key(name="renamed")) is OwnershipProof.UNREAD
+    assert Ownership(snap([S]), "default").proof(S, vid("v1"), "K1", key(name=MINE)) is OwnershipProof.BY_NAME
     namesake = snap([S], [key("K7", name=MINE)])
-    assert Ownership(namesake, "default").proof(S, vid("v1"), "K1", key(name=MINE)) is Proof.UNREAD
+    assert Ownership(namesake, "default").proof(S, vid("v1"), "K1", key(name=MINE)) is OwnershipProof.UNREAD
 
 
 def test_a_name_that_can_not_be_written_proves_nothing() -> None:
     nameless, odd = replace(S, name=""), replace(S, versions={"v1": S.versions[vid("v1")]})
-    assert proof(key(name=f"/rotator:default:{vid('v1')}"), entry=nameless) is Proof.UNREAD
-    assert Ownership(snap([odd], [key(name="s/rotator:default:v1")]), "default").proof(odd, "v1", "K1") is Proof.UNREAD
-    assert Ownership(snap([S], [key(name="")]), "default").proof(S, "", "K1") is Proof.UNREAD
+    assert proof(key(name=f"/rotator:default:{vid('v1')}"), entry=nameless) is OwnershipProof.UNREAD
+    assert (
+        Ownership(snap([odd], [key(name="s/rotator:default:v1")]), "default").proof(odd, "v1", "K1")
+        is OwnershipProof.UNREAD
+    )
+    assert Ownership(snap([S], [key(name="")]), "default").proof(S, "", "K1") is OwnershipProof.UNREAD
 
 
 @pytest.mark.parametrize(

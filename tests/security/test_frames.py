@@ -77,7 +77,7 @@ def test_no_frame_shows_a_value_at_any_call(auth: str, reveal: bool) -> None:
     for target in (Target(secret="prod/plain"), Target(leaked=Secret(leaked))):
         emergency = Emergency(world.services(Trigger.EMERGENCY), "leak", "INC-1")
         for plan in emergency.plan(target, Strategy.REPLACE_FIRST):
-            assert emergency.execute(emergency.look(plan)).ok
+            assert emergency.execute(emergency.preview(plan)).ok
     assert watch.looks > 100
     assert watch.leaks == set()
 

@@ -18,18 +18,18 @@ from rotator.engine.emergency.incident import Work
 from rotator.engine.emergency.outcome import EmergencyReport, Step
 from rotator.engine.emergency.plan import Planning
 from rotator.engine.emergency.preview import impossible_replacements, unproven_keys
-from rotator.engine.emergency.targets import EmergencyPlan, Kill, Strategy, Target
-from rotator.engine.emergency.verification import PROOF
+from rotator.engine.emergency.targets import EmergencyPlan, Revocation, Strategy, Target
+from rotator.engine.emergency.verification import VERIFY_TIMEOUT
 from rotator.errors import KeyNotFound, RotatorError
 from rotator.telemetry.consumer_events import EMERGENCY, publish
 
 __all__ = [
-    "PROOF",
+    "VERIFY_TIMEOUT",
     "BoundAudit",
     "Emergency",
     "EmergencyPlan",
     "EmergencyReport",
-    "Kill",
+    "Revocation",
     "Step",
     "Strategy",
     "Target",
@@ -68,7 +68,7 @@ class Emergency:
             self.services.audit.emit("emergency.completed", "denied", **said, error=error)
             raise
 
-    def look(self, plan: EmergencyPlan) -> EmergencyPlan:
+    def preview(self, plan: EmergencyPlan) -> EmergencyPlan:
         """The same plan with each key as Infobip shows it now, for people to read before they say yes.
 
         Replacements are checked as far as that changes nothing: what is impossible is said before.
@@ -77,9 +77,9 @@ class Emergency:
         """
         keys = dict(plan.keys)
         with self._accounts.connected(plan.fleet, plan.account) as provider:
-            for kill in plan.kills:
+            for revocation in plan.revocations:
                 try:
-                    keys[kill.key_id] = provider.get_key(kill.key_id).key
+                    keys[revocation.key_id] = provider.get_key(revocation.key_id).key
                 except KeyNotFound:
                     continue
             plan = dataclasses.replace(plan, keys=keys)
@@ -109,10 +109,10 @@ class Emergency:
         audit, clock = self.services.audit, self.services.clock
         report = EmergencyReport(plan.account, plan.strategy)
         begun = clock.now()
-        secret = plan.secret.name if plan.secret else plan.kills[0].secret if plan.kills else None
+        secret = plan.secret.name if plan.secret else plan.revocations[0].secret if plan.revocations else None
         said = {"account": plan.account, "secret": secret, "key_id": plan.named}
         audit.emit("emergency.requested", "attempt", **said, strategy=str(plan.strategy))
-        if plan.kills or plan.replaced:
+        if plan.revocations or plan.replaced:
             try:
                 with self._accounts.connected(plan.fleet, plan.account) as provider:
                     Run(Work(self.services, provider, plan, report, self.reason, self.incident, begun)).execute()
@@ -132,7 +132,7 @@ class Emergency:
 
 def _leaked(plan: EmergencyPlan) -> dict[str, str | None]:
     """For the event: the key that was named, or else the one that was current, and where it stood."""
-    kill = plan.named_kill or (plan.kills[0] if plan.kills else None)
-    arn = plan.secret.arn if plan.secret else kill.arn if kill else None
-    key_id = kill.key_id if kill else plan.named
-    return {"secret_arn": arn or None, "version_id": kill.version_id if kill else None, "key_id": key_id}
+    revocation = plan.named_revocation or (plan.revocations[0] if plan.revocations else None)
+    arn = plan.secret.arn if plan.secret else revocation.arn if revocation else None
+    key_id = revocation.key_id if revocation else plan.named
+    return {"secret_arn": arn or None, "version_id": revocation.version_id if revocation else None, "key_id": key_id}

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rotator.engine.emergency.holders import is_unlabelled, kills_of, with_label
+from rotator.engine.emergency.holders import is_unlabelled, revocations_of, with_label
 from rotator.engine.emergency.incident import Work
 from rotator.engine.emergency.label_cleanup import clean
-from rotator.engine.emergency.replacement import Replacing
-from rotator.engine.emergency.revocations import Killing
-from rotator.engine.emergency.targets import CURRENT, ORPHAN, PENDING, EmergencyPlan, Kill, Strategy
-from rotator.engine.emergency.verification import prove
+from rotator.engine.emergency.replacement import Replacer
+from rotator.engine.emergency.revocations import Revoker
+from rotator.engine.emergency.targets import CURRENT, ORPHAN, PENDING, EmergencyPlan, Revocation, Strategy
+from rotator.engine.emergency.verification import verify_revoked
 from rotator.engine.observe import resolve_current
 from rotator.errors import RotatorError
 from rotator.model import SecretEntry
@@ -29,12 +29,12 @@ class Run:
     """One plan's carrying out. Never raises for what fails on the way: that is in the report."""
 
     work: Work
-    killing: Killing = field(init=False)
-    replacing: Replacing = field(init=False)
+    revoker: Revoker = field(init=False)
+    replacer: Replacer = field(init=False)
 
     def __post_init__(self) -> None:
-        self.killing = Killing(self.work)
-        self.replacing = Replacing(self.work, self.killing)
+        self.revoker = Revoker(self.work)
+        self.replacer = Replacer(self.work, self.revoker)
 
     @property
     def plan(self) -> EmergencyPlan:
@@ -48,37 +48,37 @@ class Run:
         else:
             self._revoke_first()
         self._clean_up()
-        self.killing.give_up()
-        prove(self.work)
+        self.revoker.give_up()
+        verify_revoked(self.work)
 
     # ---- the strategies ---------------------------------------------------------------------------------------------
 
     def _replace_first(self) -> None:
-        named = self.plan.named_kill
+        named = self.plan.named_revocation
         if named is not None and named.role != CURRENT and not self._is_current(named):
-            self.killing.kill_all([named])  # no consumer gets it any more: nothing to wait for
-        held = self.replacing.replace_all(self.plan.replaced)
+            self.revoker.revoke_all([named])  # no consumer gets it any more: nothing to wait for
+        held = self.replacer.replace_all(self.plan.replaced)
         secret = self.plan.secret
         if secret is None or secret.arn in self.work.promoted:
-            self.killing.kill_all((*held, *self.plan.kills))
+            self.revoker.revoke_all((*held, *self.plan.revocations))
             return
         entry = self._look(secret)
-        self.killing.kill_all(self._dying(entry))
+        self.revoker.revoke_all(self._to_revoke(entry))
         self._say_spared(entry)
 
     def _revoke_first(self) -> None:
-        named, secret = self.plan.named_kill, self.plan.secret
+        named, secret = self.plan.named_revocation, self.plan.secret
         if named is not None:
-            self.killing.kill_all([named])
+            self.revoker.revoke_all([named])
         entry = None if secret is None else self._look_first(secret)
-        self.killing.kill_all(self.plan.kills if entry is None else self._dying(entry))
+        self.revoker.revoke_all(self.plan.revocations if entry is None else self._to_revoke(entry))
         if self.plan.strategy is Strategy.REVOKE_ONLY:
             return
         first = [entry or listed for listed in self.plan.replaced if secret is not None and listed.arn == secret.arn]
-        if first and not self.replacing.still_needed(first[0]):
+        if first and not self.replacer.still_needed(first[0]):
             first = []  # a rotation was faster than this
         others = [listed for listed in self.plan.replaced if secret is None or listed.arn != secret.arn]
-        self.killing.kill_all(self.replacing.replace_all((*first, *others, *self._unlabelled_holders())))
+        self.revoker.revoke_all(self.replacer.replace_all((*first, *others, *self._unlabelled_holders())))
         if first and secret is not None and secret.arn not in self.work.promoted and entry is not None:
             self._say_spared(entry)
 
@@ -94,34 +94,42 @@ class Run:
     def _look_first(self, secret: SecretEntry) -> SecretEntry:
         """The same, before anybody can have been told of the incident: what it shows, the listing was too old for."""
         entry = self._look(secret)
-        self.work.condemn(kill for kill in kills_of(entry) if not self.work.is_newer(kill))
+        self.work.mark_compromised(
+            revocation for revocation in revocations_of(entry) if not self.work.is_newer(revocation)
+        )
         return entry
 
-    def _is_current(self, kill: Kill) -> bool:
+    def _is_current(self, revocation: Revocation) -> bool:
         """Whether consumers get that key after all (a rollback within the last minutes, say)."""
         if self.plan.secret is None:
             return False
-        return read_lifecycle(self._look(self.plan.secret)).current_key == kill.key_id
+        return read_lifecycle(self._look(self.plan.secret)).current_key == revocation.key_id
 
-    def _dying(self, entry: SecretEntry) -> list[Kill]:
+    def _to_revoke(self, entry: SecretEntry) -> list[Revocation]:
         """The keys that end by a fresh look, and those that only the listing knew."""
-        planned = {kill.key_id for kill in self.plan.kills}
-        fresh = [kill for kill in kills_of(entry) if not self.plan.repeated or kill.key_id in planned]
-        fresh = [kill for kill in fresh if not (kill.role == PENDING and kill.version_id in self.work.made)]
-        seen = {kill.key_id for kill in kills_of(entry)}
-        kills = fresh + [kill for kill in self.plan.kills if kill.key_id not in seen]
-        return [kill for kill in kills if not self._spared(kill, entry)]
+        planned = {revocation.key_id for revocation in self.plan.revocations}
+        fresh = [
+            revocation for revocation in revocations_of(entry) if not self.plan.repeated or revocation.key_id in planned
+        ]
+        fresh = [
+            revocation
+            for revocation in fresh
+            if not (revocation.role == PENDING and revocation.version_id in self.work.made)
+        ]
+        seen = {revocation.key_id for revocation in revocations_of(entry)}
+        revocations = fresh + [revocation for revocation in self.plan.revocations if revocation.key_id not in seen]
+        return [revocation for revocation in revocations if not self._spared(revocation, entry)]
 
-    def _spared(self, kill: Kill, entry: SecretEntry) -> bool:
+    def _spared(self, revocation: Revocation, entry: SecretEntry) -> bool:
         """What is no leak, or what consumers get and nothing has replaced: that dies only where it may be the leak.
 
         Such a one was not named, or this incident made it, or somebody promoted it since the incident began.
         """
-        if read_lifecycle(entry).current_key == kill.key_id:
-            others = self.work.replaced_before(entry) or self.plan.named not in (None, kill.key_id)
-            return others or kill.key_id not in self.work.condemned
-        planned = any(kill.key_id == known.key_id for known in self.plan.kills)
-        return not planned and self.work.is_newer(kill)
+        if read_lifecycle(entry).current_key == revocation.key_id:
+            others = self.work.replaced_before(entry) or self.plan.named not in (None, revocation.key_id)
+            return others or revocation.key_id not in self.work.compromised
+        planned = any(revocation.key_id == known.key_id for known in self.plan.revocations)
+        return not planned and self.work.is_newer(revocation)
 
     def _say_spared(self, entry: SecretEntry) -> None:
         current, work = read_lifecycle(entry).current_key, self.work
@@ -129,7 +137,7 @@ class Run:
             return
         if self.plan.named not in (None, current):
             why = "was not named"
-        elif current not in work.condemned:
+        elif current not in work.compromised:
             why = "was put there after this incident began"
         else:
             return
@@ -142,13 +150,13 @@ class Run:
         work, found = self.work, []
         main = self.plan.secret.arn if self.plan.secret else None
         for listed in self.plan.fleet.managed.get(self.plan.account, ()):
-            if listed.arn == main or not is_unlabelled(listed) or not work.dead:
+            if listed.arn == main or not is_unlabelled(listed) or not work.revoked:
                 continue
             try:
                 key_id = resolve_current(work.services.store, work.provider, listed).key_id
             except RotatorError:
                 continue
-            if key_id is not None and key_id in work.dead:
+            if key_id is not None and key_id in work.revoked:
                 work.unlabelled.add(listed.arn)
                 found.append(with_label(listed, key_id))
         return found
@@ -156,26 +164,30 @@ class Run:
     # ---- afterwards -------------------------------------------------------------------------------------------------
 
     def _clean_up(self) -> None:
-        """Kill what the listing did not show and what failed once, and take the dead keys' labels off."""
+        """Revoke what the listing did not show and what failed once, and take the dead keys' labels off."""
         main = self.plan.secret.arn if self.plan.secret else None
         names = {entry.arn: entry.name for entry in (self.plan.secret, *self.plan.replaced) if entry is not None}
-        self.killing.kill_all([kill for kill, _ in self.killing.failed.values() if kill.role == ORPHAN], again=True)
+        self.revoker.revoke_all(
+            [revocation for revocation, _ in self.revoker.failed.values() if revocation.role == ORPHAN], again=True
+        )
         for arn, name in names.items():
             try:
                 entry = self.work.services.store.describe(arn)
                 if arn == main:
-                    self.killing.kill_all([kill for kill in kills_of(entry) if self._left(kill)], again=True)
+                    self.revoker.revoke_all(
+                        [revocation for revocation in revocations_of(entry) if self._left(revocation)], again=True
+                    )
                 clean(self.work, entry)
             except RotatorError as error:
                 left = f"the labels of {name} were not cleaned, the next sweep does it: {error}"
                 self.work.report.errors.append(left)
 
-    def _left(self, kill: Kill) -> bool:
-        if kill.key_id in self.killing.left():
+    def _left(self, revocation: Revocation) -> bool:
+        if revocation.key_id in self.revoker.left():
             return True
-        if self.plan.repeated and kill.key_id not in {planned.key_id for planned in self.plan.kills}:
+        if self.plan.repeated and revocation.key_id not in {planned.key_id for planned in self.plan.revocations}:
             return False
-        if kill.role in (CURRENT, PENDING):
+        if revocation.role in (CURRENT, PENDING):
             return False
         # What this very run made, or another rotation since, was superseded by somebody else's, and is not what leaked.
-        return kill.version_id not in self.work.made and not self.work.is_newer(kill)
+        return revocation.version_id not in self.work.made and not self.work.is_newer(revocation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from rotator.engine.emergency.targets import CURRENT, PENDING, RETIRING, SUPERSEDED, Kill
+from rotator.engine.emergency.targets import CURRENT, PENDING, RETIRING, SUPERSEDED, Revocation
 from rotator.engine.observe import Fleet
 from rotator.errors import BadSecretValue
 from rotator.model import SecretEntry
@@ -17,24 +17,24 @@ from rotator.ports import SecretStore
 from rotator.secret import Secret
 
 
-def kills_of(entry: SecretEntry, life: Lifecycle | None = None) -> Iterator[Kill]:
+def revocations_of(entry: SecretEntry, life: Lifecycle | None = None) -> Iterator[Revocation]:
     """Every key that a secret's labels name: the current one first, each once."""
     life = life or read_lifecycle(entry)
     seen: set[str] = set()
     if life.current_key is not None:
         seen.add(life.current_key)
-        yield Kill(life.current_key, CURRENT, entry.name, entry.arn, life.current_version)
+        yield Revocation(life.current_key, CURRENT, entry.name, entry.arn, life.current_version)
     for item in life.retiring:
         if item.key_id not in seen:
             seen.add(item.key_id)
-            yield Kill(item.key_id, RETIRING, entry.name, entry.arn, item.version_id, item.revoke_at)
+            yield Revocation(item.key_id, RETIRING, entry.name, entry.arn, item.version_id, item.revoke_at)
     # Stored and never promoted: nobody needs it, and whoever could read the secret could read it as well.
     if life.pending_key is not None and life.pending_key not in seen:
         seen.add(life.pending_key)
-        yield Kill(life.pending_key, PENDING, entry.name, entry.arn, life.pending_version)
+        yield Revocation(life.pending_key, PENDING, entry.name, entry.arn, life.pending_version)
     for key_id, version in sorted(life.holders.items()):
         if key_id not in seen:
-            yield Kill(key_id, SUPERSEDED, entry.name, entry.arn, version)
+            yield Revocation(key_id, SUPERSEDED, entry.name, entry.arn, version)
 
 
 def managed_entries(fleet: Fleet, first: str | None = None) -> list[SecretEntry]:

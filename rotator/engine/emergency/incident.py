@@ -10,7 +10,7 @@ from typing import Any, Final
 from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.emergency.holders import is_unlabelled, with_label
 from rotator.engine.emergency.outcome import EmergencyReport, Step
-from rotator.engine.emergency.targets import PENDING, EmergencyPlan, Kill, Strategy
+from rotator.engine.emergency.targets import PENDING, EmergencyPlan, Revocation, Strategy
 from rotator.engine.evidence import value_field
 from rotator.engine.observe import management_of, resolve_current, resolve_version
 from rotator.errors import KeyNotFound, RotatorError
@@ -18,7 +18,7 @@ from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry, Spec
 from rotator.policy.emergency_ids import emergency_version_id, made_for_incident
 from rotator.policy.labels import key_name, parse_key_name
 from rotator.policy.lifecycle import read_lifecycle
-from rotator.policy.ownership import Proof
+from rotator.policy.ownership import OwnershipProof
 from rotator.policy.spec import parse_spec
 from rotator.policy.values import decode
 from rotator.ports import KeyProvider
@@ -41,9 +41,9 @@ class Work:
     :param made: version ids that were chosen in this run.
     :param promoted: ARNs that have a new key.
     :param replaced_by_others: ARNs whose new key another rotation made, since the incident began.
-    :param dead: keys that Infobip confirmed to be ended.
-    :param gone: keys that Infobip says it does not have.
-    :param condemned: keys that consumers had when the incident began, or that were named: they die whatever happens.
+    :param revoked: keys that Infobip confirmed to be ended.
+    :param not_found: keys that Infobip says it does not have.
+    :param compromised: keys that consumers had when the incident began, or that were named: they die whatever happens.
     """
 
     services: Services
@@ -60,10 +60,10 @@ class Work:
     made: set[str] = field(default_factory=set)
     promoted: set[str] = field(default_factory=set)
     replaced_by_others: set[str] = field(default_factory=set)
-    dead: set[str] = field(default_factory=set)
-    gone: set[str] = field(default_factory=set)
-    condemned: set[str] = field(default_factory=set)
-    _proofs: dict[tuple[str, str, str], Proof] = field(default_factory=dict)
+    revoked: set[str] = field(default_factory=set)
+    not_found: set[str] = field(default_factory=set)
+    compromised: set[str] = field(default_factory=set)
+    _proofs: dict[tuple[str, str, str], OwnershipProof] = field(default_factory=dict)
     admitted: set[frozenset[str]] = field(default_factory=set)
     """``allowedIPs`` of keys that authenticated from here: they do not shut this machine out."""
 
@@ -71,7 +71,7 @@ class Work:
         self.keys.update(self.plan.keys)
         self.values.update(self.plan.values)
         self.unlabelled.update(self.plan.unlabelled)
-        self.condemn(self.plan.kills)
+        self.mark_compromised(self.plan.revocations)
         choose = self.services.new_version_id
 
         def chosen() -> str:
@@ -99,28 +99,32 @@ class Work:
         mine = self.plan.named is None or self.plan.named != life.current_key
         return mine and made_for_incident(entry.arn, self.incident, life.current_version)
 
-    def condemn(self, kills: Iterable[Kill]) -> None:
+    def mark_compromised(self, revocations: Iterable[Revocation]) -> None:
         """These die whatever happens, but for a stored key that nobody had yet: somebody may promote it meanwhile."""
-        self.condemned |= {kill.key_id for kill in kills if kill.role != PENDING or kill.key_id == self.plan.named}
+        self.compromised |= {
+            revocation.key_id
+            for revocation in revocations
+            if revocation.role != PENDING or revocation.key_id == self.plan.named
+        }
 
-    def is_newer(self, kill: Kill) -> bool:
+    def is_newer(self, revocation: Revocation) -> bool:
         """Whether a rotation, somebody else's, stored the key since the incident began: it is no leak, but what helps.
 
         Only where its name proves that it is a rotation's. What was made by hand may be an old one that is put back.
         """
-        if kill.key_id == self.plan.named or kill.key_id in self.condemned:
+        if revocation.key_id == self.plan.named or revocation.key_id in self.compromised:
             return False
         try:
-            key = self.key(kill.key_id)
+            key = self.key(revocation.key_id)
             name = parse_key_name(key.name) if key is not None else None
             own = name is not None and name.deployment == self.services.policy.deployment
-            if key is None or name is None or not own or name.version_id != kill.version_id:
+            if key is None or name is None or not own or name.version_id != revocation.version_id:
                 return False
             # AWS tells no time of its own: where this machine's clock differs from Infobip's, it is this one that errs.
             since = self.begun + (self.provider.skew() or timedelta(0)) - JUST_BEFORE
             if key.valid_from is not None and key.valid_from >= since:
                 return True
-            stored = self.services.store.version_dates(kill.arn).get(name.version_id)
+            stored = self.services.store.version_dates(revocation.arn).get(name.version_id)
         except RotatorError:
             return False
         return stored is not None and stored >= since
@@ -139,55 +143,57 @@ class Work:
         """Note a step in the report."""
         self.report.steps.append(Step(what, secret, key_id, self.now() - self.begun, note, ok=ok))
 
-    def proof(self, kill: Kill) -> Proof:
+    def proof(self, revocation: Revocation) -> OwnershipProof:
         """What proves that a key belongs to the version whose label names it; found out once, if it can be.
 
         By name, where Infobip shows it alone under the name that the version's key has; else by value.
         """
-        about = (kill.arn, kill.version_id or "", kill.key_id)
-        known = self._proofs.get(about) or self._find_proof(kill)
-        if known is not Proof.UNREADABLE:  # it may be readable a moment later
+        about = (revocation.arn, revocation.version_id or "", revocation.key_id)
+        known = self._proofs.get(about) or self._find_proof(revocation)
+        if known is not OwnershipProof.UNREADABLE:  # it may be readable a moment later
             self._proofs[about] = known
         return known
 
-    def _find_proof(self, kill: Kill) -> Proof:
-        entry = next((entry for entry in self._entries() if entry.arn == kill.arn), None)
-        if entry is None or kill.version_id is None:
-            return Proof.NONE
+    def _find_proof(self, revocation: Revocation) -> OwnershipProof:
+        entry = next((entry for entry in self._entries() if entry.arn == revocation.arn), None)
+        if entry is None or revocation.version_id is None:
+            return OwnershipProof.NONE
         try:
-            name = key_name(entry.name, entry.arn, self.services.policy.deployment, kill.version_id)
-            known = self.keys.get(kill.key_id)
+            name = key_name(entry.name, entry.arn, self.services.policy.deployment, revocation.version_id)
+            known = self.keys.get(revocation.key_id)
             searched = known is None or known.name == name
             found = {key.id: key for key in self.provider.find_by_name(name)} if searched else {}
             self.keys.update(found)  # a namesake too: a rotation asks once more
-            namesakes = any(key.enabled for key in found.values() if key.id != kill.key_id)
-            if kill.key_id in found and not namesakes:
-                return Proof.BY_NAME
+            namesakes = any(key.enabled for key in found.values() if key.id != revocation.key_id)
+            if revocation.key_id in found and not namesakes:
+                return OwnershipProof.BY_NAME
         except (RotatorError, ValueError):
             pass  # then its value has to tell
         try:
-            held = resolve_version(self.services.store, self.provider, entry, kill.version_id)
+            held = resolve_version(self.services.store, self.provider, entry, revocation.version_id)
         except RotatorError:
-            return Proof.UNREADABLE
+            return OwnershipProof.UNREADABLE
         if not held.unreadable:
-            self.held[(entry.arn, kill.version_id)] = held
-        if kill.key_id == held.key_id or kill.key_id in held.holds:  # in another field: it leaked with the rest
-            return Proof.BY_VALUE
-        if held.unreadable and self._has_value(entry, kill):
-            self.held[(entry.arn, kill.version_id)] = Resolution(kill.key_id)
-            return Proof.BY_VALUE
-        return Proof.UNREADABLE if held.unreadable else Proof.NONE
+            self.held[(entry.arn, revocation.version_id)] = held
+        if (
+            revocation.key_id == held.key_id or revocation.key_id in held.holds
+        ):  # in another field: it leaked with the rest
+            return OwnershipProof.BY_VALUE
+        if held.unreadable and self._has_value(entry, revocation):
+            self.held[(entry.arn, revocation.version_id)] = Resolution(revocation.key_id)
+            return OwnershipProof.BY_VALUE
+        return OwnershipProof.UNREADABLE if held.unreadable else OwnershipProof.NONE
 
-    def _has_value(self, entry: SecretEntry, kill: Kill) -> bool:
+    def _has_value(self, entry: SecretEntry, revocation: Revocation) -> bool:
         """Whether Infobip shows the labelled key with the very value of its version, where a search is not answered.
 
         A leaked key must not stay enabled because the search by value fails.
         """
-        assert kill.version_id is not None
+        assert revocation.version_id is not None
         try:
-            stored = self.services.store.read_version(entry.arn, kill.version_id)
+            stored = self.services.store.read_version(entry.arn, revocation.version_id)
             value = decode(stored.text, value_field(entry), entry.name).key
-            return self.provider.get_key(kill.key_id).value == value
+            return self.provider.get_key(revocation.key_id).value == value
         except RotatorError:
             return False
 

@@ -45,11 +45,11 @@ def clean(work: Work, entry: SecretEntry) -> None:
     :raises RotatorError: not all labels were taken off.
     """
     life = read_lifecycle(entry)
-    for key_id in sorted((work.dead | work.gone) & life.key_ids()):
+    for key_id in sorted((work.revoked | work.not_found) & life.key_ids()):
         version = life.holders.get(key_id)
         if version is not None and key_id not in work.values:
             _remember(work, entry, version, key_id)
-        if key_id in work.dead and key_id != life.current_key:
+        if key_id in work.revoked and key_id != life.current_key:
             if version is not None and PENDING in entry.versions.get(version, frozenset()):
                 # First: AWSPENDING on a version without a key's label would be another function's rotation.
                 unlabel(work.context(), entry, PENDING, version, work.reason)

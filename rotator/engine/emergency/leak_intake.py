@@ -101,14 +101,14 @@ class Intake:
     def _one(self, leak: Leak, plan: EmergencyPlan, *, confirmed: bool) -> LeakResult:
         if plan.named in self._ending:
             return LeakResult(leak, LeakOutcome.COVERED, plan, detail="it ends with another key of this report")
-        if not plan.kills and not plan.replaced:
+        if not plan.revocations and not plan.replaced:
             return LeakResult(leak, LeakOutcome.DEAD, plan, detail="; ".join(plan.notes))
         if not confirmed:
             try:
-                plan = self.emergency.look(plan)
+                plan = self.emergency.preview(plan)
             except RotatorError as error:
                 return LeakResult(leak, LeakOutcome.FAILED, plan, detail=str(error))
-            self._ending |= {kill.key_id for kill in plan.kills}
+            self._ending |= {revocation.key_id for revocation in plan.revocations}
             return LeakResult(leak, LeakOutcome.PLANNED, plan)
         report = self.emergency.execute(plan, hold_events=True)
         self._ending |= set(report.revoked)

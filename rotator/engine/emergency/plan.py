@@ -8,7 +8,7 @@ from rotator.engine.context import Services
 from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.holders import holds_value, is_unlabelled, managed_entries
 from rotator.engine.emergency.plan_secret import Named, SecretPlanning
-from rotator.engine.emergency.targets import ORPHAN, EmergencyPlan, Kill, Strategy, Target
+from rotator.engine.emergency.targets import ORPHAN, EmergencyPlan, Revocation, Strategy, Target
 from rotator.engine.observe import Fleet, management_of, observe_fleet, resolve_current
 from rotator.errors import ConfigurationError, KeyNotFound, ProviderError, Refused, RotatorError
 from rotator.model import Key, SecretEntry
@@ -74,7 +74,7 @@ class Planning:
                     return self._secrets.plan(fleet, entry, named)  # it may be enabled
                 if key.enabled or self._secrets.made_before(fleet, entry, named.key_id) is not None:
                     return self._secrets.plan(fleet, entry, named)
-                return self._dead(fleet, account, key)
+                return self._disabled_already(fleet, account, key)
         for entry in entries:
             if is_unlabelled(entry) and self._is_current_in(fleet, account, entry, named):
                 return self._secrets.plan(fleet, entry, named, named.key_id)
@@ -84,7 +84,7 @@ class Planning:
         """A key that no listed label names: stored minutes ago, ours only by its own name, or not ours."""
         key = self._read(fleet, account, named)
         if not key.enabled:
-            return self._dead(fleet, account, key)
+            return self._disabled_already(fleet, account, key)
         name = parse_key_name(key.name)
         if name is None or name.deployment != self.services.policy.deployment:
             raise Refused(
@@ -103,9 +103,11 @@ class Planning:
                 return self._secrets.plan(fleet, fresh, named, key.id)
             if key.id in read_lifecycle(fresh).key_ids():
                 return self._secrets.plan(fleet, fresh, named)
-        kill = Kill(key.id, ORPHAN, name.secret, "", name.version_id)
+        revocation = Revocation(key.id, ORPHAN, name.secret, "", name.version_id)
         values = {} if named.value is None else {key.id: named.value}
-        return EmergencyPlan(account, self.strategy, (kill,), (), fleet, {key.id: key}, named=key.id, values=values)
+        return EmergencyPlan(
+            account, self.strategy, (revocation,), (), fleet, {key.id: key}, named=key.id, values=values
+        )
 
     def _is_current_in(self, fleet: Fleet, account: str, entry: SecretEntry, named: Named) -> bool:
         try:
@@ -128,7 +130,7 @@ class Planning:
                     advice="Nothing was changed. Check the id and the account.",
                 ) from None
 
-    def _dead(self, fleet: Fleet, account: str, key: Key) -> EmergencyPlan:
+    def _disabled_already(self, fleet: Fleet, account: str, key: Key) -> EmergencyPlan:
         note = f"key {key.id} is dead already"
         return EmergencyPlan(account, self.strategy, (), (), fleet, {key.id: key}, notes=(note,), named=key.id)
 

@@ -12,8 +12,8 @@ from typing import Final
 
 from rotator.engine.context import Services
 from rotator.engine.emergency.accounts import Accounts
-from rotator.engine.emergency.holders import current_holders, is_unlabelled, kills_of, managed_entries, with_label
-from rotator.engine.emergency.targets import CURRENT, PENDING, EmergencyPlan, Kill, Strategy
+from rotator.engine.emergency.holders import current_holders, is_unlabelled, managed_entries, revocations_of, with_label
+from rotator.engine.emergency.targets import CURRENT, PENDING, EmergencyPlan, Revocation, Strategy
 from rotator.engine.observe import Fleet, account_of, management_of, resolve_current
 from rotator.errors import ProviderError, Refused, RotatorError
 from rotator.model import Key, SecretEntry
@@ -70,13 +70,13 @@ class SecretPlanning:
             entry = with_label(entry, current or self._resolved(fleet, entry, account))
         life = read_lifecycle(entry)
         key_id = named.key_id if named else None
-        kills, notes, made = self._kills(fleet, entry, life, key_id)
+        revocations, notes, made = self._revocations(fleet, entry, life, key_id)
         wanted = self.replaces and made is None and life.current_version is not None
         known = named if named and key_id else None
         plan = EmergencyPlan(
             account,
             self.strategy,
-            tuple(sorted(kills, key=lambda kill: kill.key_id != key_id)),
+            tuple(sorted(revocations, key=lambda revocation: revocation.key_id != key_id)),
             (entry,) if wanted else (),
             fleet,
             keys={known.key_id: known.key} if known and known.key else {},
@@ -104,11 +104,11 @@ class SecretPlanning:
             )
         return resolution.key_id
 
-    def _kills(
+    def _revocations(
         self, fleet: Fleet, entry: SecretEntry, life: Lifecycle, named: str | None
-    ) -> tuple[list[Kill], list[str], str | None]:
+    ) -> tuple[list[Revocation], list[str], str | None]:
         """The keys that end, what to say about it, and the version that this incident made before."""
-        kills = list(kills_of(entry, life))
+        revocations = list(revocations_of(entry, life))
         notes: list[str] = []
         made = self.made_before(fleet, entry, named)
         if made is not None:
@@ -116,7 +116,7 @@ class SecretPlanning:
         if named is None and not self.replaces:
             made = None  # no key is wanted in this secret, not even the one that the incident made
         if made is not None:
-            kills = self._older(entry, life, kills, made)
+            revocations = self._older(entry, life, revocations, made)
             if made_for_incident(entry.arn, self.incident, made):
                 notes.append(f"{entry.name} got a new key for incident {self.incident} before; only what is older ends")
             else:
@@ -128,11 +128,11 @@ class SecretPlanning:
             if self.replaces:
                 notes.append(f"the current key of {entry.name} was not named; it ends once it is replaced")
             else:
-                kills = [kill for kill in kills if kill.role != CURRENT]
+                revocations = [revocation for revocation in revocations if revocation.role != CURRENT]
                 notes.append(f"the current key of {entry.name} was not named and stays; name the secret to end it too")
-        if not kills:
+        if not revocations:
             notes.append(f"{entry.name} has no key to end")
-        return kills, notes, made
+        return revocations, notes, made
 
     def made_before(self, fleet: Fleet, entry: SecretEntry, named: str | None) -> str | None:
         """The version that this incident made current before, unless it is that version's key that is meant now."""
@@ -206,26 +206,36 @@ class SecretPlanning:
         except RotatorError:
             return False  # then it is replaced once more, and consumers have a working key all the same
 
-    def _older(self, entry: SecretEntry, life: Lifecycle, kills: list[Kill], made: str) -> list[Kill]:
+    def _older(self, entry: SecretEntry, life: Lifecycle, revocations: list[Revocation], made: str) -> list[Revocation]:
         """What is left of the time before the incident's replacement."""
-        kills = [kill for kill in kills if kill.role != CURRENT and kill.version_id != made]
+        revocations = [
+            revocation for revocation in revocations if revocation.role != CURRENT and revocation.version_id != made
+        ]
         if life.current_version == made:
             # A pending version that no emergency made is the next rotation's.
-            return [kill for kill in kills if kill.role != PENDING or made_in_emergency(entry.arn, kill.version_id)]
+            return [
+                revocation
+                for revocation in revocations
+                if revocation.role != PENDING or made_in_emergency(entry.arn, revocation.version_id)
+            ]
         dates = self.services.store.version_dates(entry.arn)
         at = dates.get(made)
         if at is None:
             return []
-        return [kill for kill in kills if kill.version_id and dates.get(kill.version_id, at) < at]
+        return [
+            revocation
+            for revocation in revocations
+            if revocation.version_id and dates.get(revocation.version_id, at) < at
+        ]
 
     # ---- other secrets ----------------------------------------------------------------------------------------------
 
     def _with_sharing(self, plan: EmergencyPlan) -> EmergencyPlan:
         """Other secrets that hold a key that ends: they are replaced as well, or it is said that they break."""
         arn = plan.secret.arn if plan.secret else ""
-        dying = {kill.key_id for kill in plan.kills}
-        sharing = current_holders(managed_entries(plan.fleet, plan.account), dying, arn)
-        found, notes = self._unlabelled_sharing(plan, dying, arn)
+        revoking = {revocation.key_id for revocation in plan.revocations}
+        sharing = current_holders(managed_entries(plan.fleet, plan.account), revoking, arn)
+        found, notes = self._unlabelled_sharing(plan, revoking, arn)
         mine: list[SecretEntry] = []
         for other in (*sharing, *found):
             owner = account_of(other)
@@ -244,11 +254,11 @@ class SecretPlanning:
         )
 
     def _unlabelled_sharing(
-        self, plan: EmergencyPlan, dying: set[str], arn: str
+        self, plan: EmergencyPlan, revoking: set[str], arn: str
     ) -> tuple[list[SecretEntry], list[str]]:
         """Secrets that nobody adopted yet (a copy, say). Only asked for where consumers come first: it takes calls."""
         blank = [e for e in managed_entries(plan.fleet, plan.account) if e.arn != arn and is_unlabelled(e)]
-        if not blank or not dying or self.strategy is not Strategy.REPLACE_FIRST:
+        if not blank or not revoking or self.strategy is not Strategy.REPLACE_FIRST:
             return [], []
         found: list[SecretEntry] = []
         notes: list[str] = []
@@ -259,6 +269,6 @@ class SecretPlanning:
                 except RotatorError as error:
                     notes.append(f"whether {entry.name} holds a key that ends is not known: {error.message}")
                     continue
-                if resolution.key_id in dying and resolution.key_id is not None:
+                if resolution.key_id in revoking and resolution.key_id is not None:
                     found.append(with_label(entry, resolution.key_id))
         return found, notes

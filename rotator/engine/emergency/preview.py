@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rotator.engine.emergency.holders import kills_of
+from rotator.engine.emergency.holders import revocations_of
 from rotator.engine.emergency.incident import Work
-from rotator.engine.emergency.replacement import Replacing
-from rotator.engine.emergency.revocations import Killing, unproven_text
+from rotator.engine.emergency.replacement import Replacer
+from rotator.engine.emergency.revocations import Revoker, unproven_text
 from rotator.engine.emergency.targets import CURRENT
 from rotator.errors import ProviderError, RotatorError
 from rotator.model import SecretEntry
@@ -17,7 +17,7 @@ def impossible_replacements(work: Work) -> dict[str, str]:
 
     :raises ProviderError: Infobip can't be asked.
     """
-    replacing = Replacing(work, Killing(work))
+    replacing = Replacer(work, Revoker(work))
     found: dict[str, str] = {}
     for listed in work.plan.replaced:
         entry = listed
@@ -33,12 +33,12 @@ def impossible_replacements(work: Work) -> dict[str, str]:
 
 def unproven_keys(work: Work) -> tuple[str, ...]:
     """Which keys would not be revoked since nothing proves that they are the secret's, as sentences."""
-    killing, found = Killing(work), []
-    for kill in work.plan.kills:
-        key = work.plan.keys.get(kill.key_id)
-        missing = killing.missing_proof(kill) if key is not None and key.enabled else None
+    revoker, found = Revoker(work), []
+    for revocation in work.plan.revocations:
+        key = work.plan.keys.get(revocation.key_id)
+        missing = revoker.missing_proof(revocation) if key is not None and key.enabled else None
         if missing is not None:
-            found.append(unproven_text(work, kill, missing))
+            found.append(unproven_text(work, revocation, missing))
     return tuple(found)
 
 
@@ -47,8 +47,8 @@ def _sentence(work: Work, entry: SecretEntry, error: RotatorError) -> str:
     stop = "" if why.endswith((".", "!", "?")) else "."
     current, secret, named = read_lifecycle(entry).current_key, work.plan.secret, work.plan.named
     then = "If you go on, its current key is revoked all the same, and its consumers fail until it has a new one."
-    kill = next((kill for kill in kills_of(entry) if kill.role == CURRENT), None)
-    if kill is not None and Killing(work).missing_proof(kill) is not None:
+    revocation = next((revocation for revocation in revocations_of(entry) if revocation.role == CURRENT), None)
+    if revocation is not None and Revoker(work).missing_proof(revocation) is not None:
         then = "If you go on, its current key stays as well."
     elif secret is not None and secret.arn == entry.arn and named not in (None, current):
         then = f"If you go on, its current key {current} was not named and stays; its other keys are revoked."

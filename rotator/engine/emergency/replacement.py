@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from rotator.engine.emergency.holders import kills_of
+from rotator.engine.emergency.holders import revocations_of
 from rotator.engine.emergency.incident import Work, spec_of
 from rotator.engine.emergency.label_cleanup import clean, labels_needed, without_keys
-from rotator.engine.emergency.revocations import Killing
-from rotator.engine.emergency.targets import CURRENT, RETIRING, SUPERSEDED, Kill
+from rotator.engine.emergency.revocations import Revoker
+from rotator.engine.emergency.targets import CURRENT, RETIRING, SUPERSEDED, Revocation
 from rotator.engine.rotation import Rotation
 from rotator.errors import Changed, LostRace, Refused, RotatorError
 from rotator.model import Action, ActionKind, Reason, SecretEntry
@@ -24,21 +24,21 @@ MOST_TRIES: Final = 3
 
 
 @dataclass
-class Replacing:
+class Replacer:
     """Replaces the current keys of secrets. What fails is in the report, and never keeps a key alive."""
 
     work: Work
-    killing: Killing
+    revoker: Revoker
 
-    def replace_all(self, entries: Iterable[SecretEntry]) -> tuple[Kill, ...]:
+    def replace_all(self, entries: Iterable[SecretEntry]) -> tuple[Revocation, ...]:
         """Give each secret a new key. Returns the key that the secret concerned held until then."""
-        held = [kill for entry in entries if (kill := self._replace(entry)) is not None]
-        return tuple(kill for kill in held if self._is_main(kill.arn))
+        held = [revocation for entry in entries if (revocation := self._replace(entry)) is not None]
+        return tuple(revocation for revocation in held if self._is_main(revocation.arn))
 
     def _is_main(self, arn: str) -> bool:
         return self.work.plan.secret is not None and self.work.plan.secret.arn == arn
 
-    def _replace(self, entry: SecretEntry) -> Kill | None:
+    def _replace(self, entry: SecretEntry) -> Revocation | None:
         if self.work.replaced_before(entry):
             return None
         try:
@@ -49,7 +49,7 @@ class Replacing:
             self._failed(entry, error)
         return None
 
-    def _until_won(self, entry: SecretEntry) -> Kill | None:
+    def _until_won(self, entry: SecretEntry) -> Revocation | None:
         """Where somebody was faster: look again, whether what they promoted is what is needed.
 
         :raises RotatorError: nothing was promoted.
@@ -72,30 +72,34 @@ class Replacing:
             raise error from None
         if isinstance(error, Changed) and self._is_main(arn):
             # The listing was older than what consumers had when the incident began, up to five minutes.
-            self.work.condemn(kill for kill in kills_of(fresh) if not self.work.is_newer(kill))
+            self.work.mark_compromised(
+                revocation for revocation in revocations_of(fresh) if not self.work.is_newer(revocation)
+            )
         return fresh
 
     def still_needed(self, fresh: SecretEntry) -> bool:
         """Not where this incident or another rotation replaced it meanwhile, nor where it holds no key that ends."""
         if self.work.replaced_before(fresh):
             return False
-        current = next((kill for kill in kills_of(fresh) if kill.role == CURRENT), None)
+        current = next((revocation for revocation in revocations_of(fresh) if revocation.role == CURRENT), None)
         if current is not None and self.work.is_newer(current):
             self.work.replaced_by_others.add(fresh.arn)
             self.work.step("promoted", fresh.name, current.key_id, "by another rotation, which was faster")
             return False
-        dying = {kill.key_id for kill in self.work.plan.kills}
-        return self._is_main(fresh.arn) or (current is not None and current.key_id in dying)
+        revoking = {revocation.key_id for revocation in self.work.plan.revocations}
+        return self._is_main(fresh.arn) or (current is not None and current.key_id in revoking)
 
     def check(self, entry: SecretEntry) -> None:
         """Everything that is checked before a key is created. Changes nothing.
 
         :raises RotatorError: no replacement can be made.
         """
-        freed = {kill.key_id for kill in self._freeing(entry) if self.killing.missing_proof(kill) is None}
+        freed = {
+            revocation.key_id for revocation in self._freeing(entry) if self.revoker.missing_proof(revocation) is None
+        }
         self._rotation(without_keys(entry, freed) if freed else entry).rehearse()
 
-    def _once(self, entry: SecretEntry) -> Kill | None:
+    def _once(self, entry: SecretEntry) -> Revocation | None:
         """:raises RotatorError: nothing was promoted; what was made is revoked, or found by the next sweep."""
         work = self.work
         entry = self._with_room(entry)
@@ -114,7 +118,7 @@ class Replacing:
         work.step("promoted", entry.name, None)
         if key is not None and spec_of(entry).verify:
             work.admitted.add(key.allowed_ips)  # the new key has the same, and was used from here
-        return Kill(key_id, CURRENT, entry.name, entry.arn, version_id) if key_id is not None else None
+        return Revocation(key_id, CURRENT, entry.name, entry.arn, version_id) if key_id is not None else None
 
     def _rotation(self, entry: SecretEntry) -> Rotation:
         """What replaces its current key; the labels are those that are there when it begins.
@@ -126,7 +130,7 @@ class Replacing:
             raise Refused(f"{entry.name} has no value to be replaced")
         self._check_writable(entry)
         if life.current_key is not None:
-            work.proof(Kill(life.current_key, CURRENT, entry.name, entry.arn, life.current_version))
+            work.proof(Revocation(life.current_key, CURRENT, entry.name, entry.arn, life.current_version))
             work.key(life.current_key)  # a rotation does not read again what is known of the old key
         action = Action(
             ActionKind.ROTATE,
@@ -174,15 +178,15 @@ class Replacing:
         freeing = self._freeing(entry)
         if not freeing:
             return entry
-        self.killing.kill_all(freeing)
+        self.revoker.revoke_all(freeing)
         clean(self.work, entry)
         return self.work.fresh(entry.arn)
 
-    def _freeing(self, entry: SecretEntry) -> tuple[Kill, ...]:
+    def _freeing(self, entry: SecretEntry) -> tuple[Revocation, ...]:
         """The keys whose labels have to go before there is room for a new one's."""
         if not self._is_main(entry.arn) or labels_needed(entry) <= AWS_LABELS:
             return ()
-        return tuple(kill for kill in kills_of(entry) if kill.role in (RETIRING, SUPERSEDED))
+        return tuple(revocation for revocation in revocations_of(entry) if revocation.role in (RETIRING, SUPERSEDED))
 
     def _failed(self, entry: SecretEntry, error: Exception) -> None:
         work = self.work

@@ -38,7 +38,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Kill:
+class Revocation:
     """A key that will be ended.
 
     :param role: ``current``, ``retiring``, ``superseded``, ``pending`` or ``orphan``.
@@ -58,7 +58,7 @@ class Kill:
 class EmergencyPlan:
     """Everything that ``--yes`` would do in one account.
 
-    :param kills: the keys that end, the one that was named (or else the current one) first.
+    :param revocations: the keys that end, the one that was named (or else the current one) first.
     :param replaced: the secrets that get a new key: the one concerned, and others that hold a key that ends.
     :param keys: keys as Infobip showed them, by id, as far as they were asked for.
     :param notes: sentences for the operator, without a full stop.
@@ -68,13 +68,13 @@ class EmergencyPlan:
     :param unlabelled: ARNs whose current version carries no key label; in the entries here it was put in.
     :param repeated: this incident has made the replacement already; only keys older than that are ended.
     :param impossible: why a secret can get no new key, as a sentence for the operator, by ARN; only where it was
-        checked (:meth:`~rotator.engine.emergency.Emergency.look`).
+        checked (:meth:`~rotator.engine.emergency.Emergency.preview`).
     :param unproven: which keys are not revoked since nothing proves whose they are, as sentences; likewise.
     """
 
     account: str
     strategy: Strategy
-    kills: tuple[Kill, ...]
+    revocations: tuple[Revocation, ...]
     replaced: tuple[SecretEntry, ...]
     fleet: Fleet
     keys: Mapping[str, Key] = field(default_factory=dict)
@@ -98,6 +98,6 @@ class EmergencyPlan:
         return (*self.impossible.values(), *self.unproven)
 
     @property
-    def named_kill(self) -> Kill | None:
+    def named_revocation(self) -> Revocation | None:
         """The named key, if it is among those that end."""
-        return next((kill for kill in self.kills if kill.key_id == self.named), None)
+        return next((revocation for revocation in self.revocations if revocation.key_id == self.named), None)

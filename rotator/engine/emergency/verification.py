@@ -13,25 +13,25 @@ from rotator.model import SecretEntry
 from rotator.ports import FetchedKey, Probe, ProbeVerdict
 from rotator.secret import Secret
 
-PROOF: Final = timedelta(seconds=60)
+VERIFY_TIMEOUT: Final = timedelta(seconds=60)
 """How long a revocation may take to show everywhere."""
 LONGEST_WAIT: Final = 8.0
 
 
-def prove(work: Work) -> None:
+def verify_revoked(work: Work) -> None:
     """Complete the report: each revoked key's note says how far it is proven to be dead."""
-    until = work.now() + PROOF
+    until = work.now() + VERIFY_TIMEOUT
     for position, step in enumerate(work.report.steps):
         if step.what == "revoked" and step.ok and step.key_id is not None:
-            work.report.steps[position] = _proven(work, step, step.key_id, until)
+            work.report.steps[position] = _verified(work, step, step.key_id, until)
 
 
-def _proven(work: Work, step: Step, key_id: str, until: datetime) -> Step:
+def _verified(work: Work, step: Step, key_id: str, until: datetime) -> Step:
     entry = _entry(work, step.secret)
     spec = spec_of(entry)
     fetched = _fetched(work, key_id)
     shown = "Infobip shows it disabled" if fetched is not None and not fetched.key.enabled else "Infobip confirmed it"
-    if key_id in work.gone:
+    if key_id in work.not_found:
         shown = "Infobip has no such key any more"
     value = work.values.get(key_id) or (fetched.value if fetched is not None else None)
     if value is None:
@@ -39,8 +39,8 @@ def _proven(work: Work, step: Step, key_id: str, until: datetime) -> Step:
     probe = _probed(work, value, spec.verify_path, until)
     if probe.verdict is ProbeVerdict.AUTHENTICATES:
         work.report.errors.append(
-            f"key {key_id} of {step.secret} STILL authenticates after {PROOF.seconds} s, though {shown}. Look at it in "
-            "Infobip's portal, and repeat the command."
+            f"key {key_id} of {step.secret} STILL authenticates after {VERIFY_TIMEOUT.seconds} s, though {shown}. "
+            "Check it in Infobip's portal, and repeat the command."
         )
         return replace(step, note="still authenticates", ok=False)
     if probe.verdict is ProbeVerdict.INCONCLUSIVE:
@@ -50,7 +50,7 @@ def _proven(work: Work, step: Step, key_id: str, until: datetime) -> Step:
     if shut_out:
         # From an address that is not allowed, a living key is refused as well.
         return replace(step, note=f"not verified: {shown}; its allowedIPs may refuse a probe from here in any case")
-    return replace(step, note="verified: 401" if key_id not in work.gone else f"verified: 401; {shown}")
+    return replace(step, note="verified: 401" if key_id not in work.not_found else f"verified: 401; {shown}")
 
 
 def _probed(work: Work, value: Secret, path: str, until: datetime) -> Probe:

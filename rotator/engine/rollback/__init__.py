@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rotator.engine.context import AccountContext, Budget, Services
-from rotator.engine.evidence import prove
+from rotator.engine.evidence import ownership_proof
 from rotator.engine.observe import account_of, management_of, observe_fleet
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rollback.previous_key import Previous, refuse_if_skipped
@@ -19,7 +19,7 @@ from rotator.errors import KeyNotFound, Refused, StoreError
 from rotator.model import AccountSnapshot, Key, SecretEntry
 from rotator.policy.guards import clock_skew
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
-from rotator.policy.ownership import Proof
+from rotator.policy.ownership import OwnershipProof
 from rotator.policy.planner import make_view
 from rotator.policy.rollback_target import emergency_versions, previous_key, rolled_back_from
 from rotator.policy.rules import ROTATE_WHEN, Decision, first, renew_at, window_closed
@@ -121,7 +121,9 @@ def _proven(context: AccountContext, entry: SecretEntry, life: Lifecycle) -> Lif
         return life
     found = context.snapshot.keys
     left = [*life.superseded, *((item.version_id, item.key_id) for item in life.retiring)]
-    wrong = {pair for pair in left if pair[1] in found and prove(context, entry, *pair) is Proof.NONE}
+    wrong = {
+        pair for pair in left if pair[1] in found and ownership_proof(context, entry, *pair) is OwnershipProof.NONE
+    }
     superseded = tuple(pair for pair in life.superseded if pair not in wrong)
     retiring = tuple(item for item in life.retiring if (item.version_id, item.key_id) not in wrong)
     return replace(life, more=replace(life.more, superseded=superseded, retiring=retiring))

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from rotator.engine.context import AccountContext
-from rotator.engine.evidence import prove
+from rotator.engine.evidence import ownership_proof
 from rotator.errors import BadSecretValue, KeyNotFound, ProviderUnavailable, Refused, StoreError
 from rotator.model import Key, SecretEntry, Spec
 from rotator.policy.lifecycle import Retiring
-from rotator.policy.ownership import Proof
+from rotator.policy.ownership import OwnershipProof
 from rotator.policy.rollback_target import check_usable
 from rotator.policy.rules import SKIP_WHEN, View, first
 from rotator.policy.tags import RESERVED_FIELDS
@@ -56,9 +56,9 @@ class Previous:
     """That one key in grace works: by Infobip's word, and by using it once.
 
     :param item: the superseded version to go back to.
-    :param said: the operator's own words.
+    :param audit_reason: the operator's own words.
     :param key: as Infobip showed it last.
-    :param proven_at: when that was.
+    :param verified_at: when that was.
     :param changed: the names of fields, beside the key's own, in which its value differs from the current one.
     """
 
@@ -66,9 +66,9 @@ class Previous:
     entry: SecretEntry
     spec: Spec
     item: Retiring
-    said: str
+    audit_reason: str
     key: Key = field(init=False)
-    proven_at: datetime = field(init=False)
+    verified_at: datetime = field(init=False)
     changed: tuple[str, ...] = field(default=(), init=False)
 
     def value(self) -> Secret:
@@ -79,8 +79,8 @@ class Previous:
         stored = self.context.services.store.read_version(self.entry.arn, self.item.version_id)
         value = decode(stored.text, self.spec.value_field, self.entry.name).key
         self._compare(stored.text)
-        proof = prove(self.context, self.entry, self.item.version_id, self.item.key_id)
-        if proof is Proof.NONE and self.item.key_id in self.context.snapshot.keys:
+        proof = ownership_proof(self.context, self.entry, self.item.version_id, self.item.key_id)
+        if proof is OwnershipProof.NONE and self.item.key_id in self.context.snapshot.keys:
             held = self.context.snapshot.held[(self.entry.arn, self.item.version_id)].key_id
             raise self._mislabelled(f"holds key {held}" if held else "holds another value")
         return value
@@ -92,7 +92,7 @@ class Previous:
             own = {self.spec.value_field, *RESERVED_FIELDS}
             self.changed = tuple(name for name in changed_fields(text, current) if name not in own)
 
-    def prove(self, value: Secret) -> None:
+    def verify(self, value: Secret) -> None:
         """The key is enabled, lives long enough, and authenticates.
 
         :raises RotatorError: it does not, or that can't be told.
@@ -106,7 +106,7 @@ class Previous:
         key = check_usable(self.entry, self.item, fetched.key if fetched else None, now)
         if fetched is not None and fetched.value is not None and fetched.value != value:
             raise self._mislabelled("holds another value")
-        self.key, self.proven_at = key, now
+        self.key, self.verified_at = key, now
         audit, fields = self.context.services.audit, self.fields()
         if not self.spec.verify:
             audit.emit("key.verified", "success", **fields, detail="not probed: rotator:verify=skip")
@@ -133,7 +133,7 @@ class Previous:
             "secret": self.entry.name,
             "version_id": self.item.version_id,
             "key_id": self.item.key_id,
-            "reason": self.said,
+            "reason": self.audit_reason,
         }
 
     def _mislabelled(self, what: str) -> Refused:

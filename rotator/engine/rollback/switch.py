@@ -62,13 +62,13 @@ class Switch:
             )
         hurried = left < NEARLY_OVER
         value = proof.value()
-        proof.prove(value)
+        proof.verify(value)
         self._take_pending()
         self._take_retire_labels(proof.entry)
         if hurried:
             clock.sleep(REVOKE_IN_FLIGHT.total_seconds())
-        if hurried or clock.now() - proof.proven_at > MAX_CHECK_AGE:
-            proof.prove(value)
+        if hurried or clock.now() - proof.verified_at > MAX_CHECK_AGE:
+            proof.verify(value)
         fresh = self._look_again()
         self._promote()
         return self._afterwards(fresh)
@@ -142,7 +142,7 @@ class Switch:
         # Before the retire label: cut off here, the next sweep tells it once more.
         proof.context.publish(ROTATED, {"secret_arn": proof.entry.arn, **proof.fields(), "rolled_back_from": key_id})
         try:
-            retire_version(proof.context, proof.entry, version, key_id, until, proof.said)
+            retire_version(proof.context, proof.entry, version, key_id, until, proof.audit_reason)
         except RotatorError:
             retired = None
         with contextlib.suppress(RotatorError):  # a stale label, which every sweep takes off
@@ -150,4 +150,4 @@ class Switch:
         return retired
 
     def _unlabel(self, label: str, version: str) -> None:
-        unlabel(self.proof.context, self.proof.entry, label, version, self.proof.said)
+        unlabel(self.proof.context, self.proof.entry, label, version, self.proof.audit_reason)

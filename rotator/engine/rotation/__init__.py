@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from rotator.engine.context import AccountContext
-from rotator.engine.evidence import prove, unproven
+from rotator.engine.evidence import ownership_proof, unproven
 from rotator.engine.observe import require_managed
 from rotator.engine.rotation.create import Creation, differing_fields
 from rotator.engine.rotation.give_up import Flow, release_pending, retire_version, unlabel
@@ -108,7 +108,7 @@ class Rotation:
             raise Changed(
                 f"key {key_id} of the pending version of {entry.name} is gone; its labels were removed"
             ) from None
-        proof = prove(self.context, entry, version_id, key_id, key)
+        proof = ownership_proof(self.context, entry, version_id, key_id, key)
         if not proof.ok:
             raise Refused(f"{unproven(entry, version_id, key_id, proof)}; it is not promoted")
         if not key.alive(self.flow.now()):
@@ -153,7 +153,7 @@ class Rotation:
         """
         if old is None or life.current_version is None:
             return old
-        proof = prove(self.context, entry, life.current_version, old.id, old)
+        proof = ownership_proof(self.context, entry, life.current_version, old.id, old)
         if proof.ok:
             return old
         if self.emergency:

@@ -10,7 +10,7 @@ from rotator.errors import Refused, RotatorError, SecretNotFound
 from rotator.model import Action, SecretEntry
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label, parse_retire_label, retire_label
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
-from rotator.policy.ownership import Ownership, Proof
+from rotator.policy.ownership import Ownership, OwnershipProof
 from rotator.telemetry.audit import change
 from rotator.telemetry.consumer_events import RETIRED, REVOKED
 
@@ -103,7 +103,7 @@ class Flow:
     def _is_ours(self, entry: SecretEntry, version_id: str, key_id: str) -> bool:
         """Whether a rotation of this very version made the key: its name says so."""
         ownership = Ownership(self.context.snapshot, self.context.services.policy.deployment)
-        return ownership.proof(entry, version_id, key_id) is Proof.BY_NAME
+        return ownership.proof(entry, version_id, key_id) is OwnershipProof.BY_NAME
 
     def _is_new(self, entry: SecretEntry, life: Lifecycle) -> bool:
         """Whether the current version is another one than this rotation began with."""
