@@ -10,9 +10,9 @@ from typing import Any
 from rotator.engine.emergency import Emergency, EmergencyPlan, EmergencyReport, Strategy, Target
 from rotator.errors import StoreDenied
 from rotator.policy.labels import parse_key_label, parse_retire_label
+from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.json_bodies import Request, Response
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from rotator.secret import Secret
 from rotator.telemetry.audit import Trigger
 from tests.world import DAY, HOUR, World

@@ -8,8 +8,8 @@ import pytest
 
 from rotator.engine.adopt_all import Adopted, Adoptions, adopt_all
 from rotator.errors import ConfigurationError, StoreDenied
-from rotator.sandbox.json_bodies import Request
-from rotator.sandbox.records import Options
+from rotator.sandbox.exchange import Request
+from rotator.sandbox.state import Options
 from tests import leaks
 from tests.world import DAY, World
 

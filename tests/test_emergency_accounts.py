@@ -9,7 +9,7 @@ import pytest
 
 from rotator.engine.emergency import Strategy, Target
 from rotator.errors import ConfigurationError, Refused, RotatorError, SecretNotFound
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from rotator.secret import Secret
 from tests import leaks
 from tests.emergencies import (

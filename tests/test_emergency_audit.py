@@ -11,7 +11,7 @@ import pytest
 from rotator.engine.emergency import Strategy
 from rotator.policy.emergency_ids import emergency_version_id, made_for_incident, made_in_emergency
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.records import Options
+from rotator.sandbox.state import Options
 from tests import leaks
 from tests.emergencies import NAME, REASON, REPLACE_FIRST, REVOKE_ONLY, Tape, in_grace, leaked, plan_for, revoke
 from tests.world import World

@@ -10,7 +10,7 @@ import pytest
 from rotator.engine.emergency import Strategy
 from rotator.policy.emergency_ids import made_for_incident
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from tests.emergencies import (
     NAME,
     REPLACE_FIRST,

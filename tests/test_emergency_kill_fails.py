@@ -10,7 +10,7 @@ from rotator.engine.emergency import Strategy
 from rotator.model import ActionKind, Reason
 from rotator.policy.labels import key_name
 from rotator.sandbox.faults import FaultKind
-from rotator.sandbox.records import Options
+from rotator.sandbox.state import Options
 from tests.emergencies import (
     CREATE,
     DENIED,

@@ -11,7 +11,7 @@ import pytest
 
 from rotator.engine.emergency import Strategy
 from rotator.policy.emergency_ids import made_in_emergency
-from rotator.sandbox.records import Options, SimKey
+from rotator.sandbox.state import Options, SimKey
 from tests import leaks
 from tests.emergencies import (
     NAME,

@@ -10,7 +10,7 @@ import pytest
 from rotator.engine.emergency import EmergencyReport, Strategy
 from rotator.engine.manual import rotate_now
 from rotator.sandbox.faults import FaultKind
-from rotator.sandbox.records import Options, SimKey
+from rotator.sandbox.state import Options, SimKey
 from tests.emergencies import (
     CREATE,
     NAME,

@@ -9,7 +9,7 @@ import pytest
 
 from rotator.engine.emergency import VERIFY_TIMEOUT, Strategy
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.records import Options
+from rotator.sandbox.state import Options
 from tests.emergencies import NAME, REVOKE_ONLY, Tape, alive, calm, in_grace, revoke
 from tests.world import World
 

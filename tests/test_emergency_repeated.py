@@ -11,7 +11,7 @@ import pytest
 from rotator.engine.emergency import Emergency, Strategy, Target
 from rotator.errors import StoreDenied
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from rotator.telemetry.audit import Trigger
 from tests.emergencies import (
     NAME,

@@ -11,7 +11,7 @@ from rotator.engine.emergency import Strategy
 from rotator.errors import KeyNotFound, Refused
 from rotator.policy.labels import key_name
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.records import Options, SimKey
+from rotator.sandbox.state import Options, SimKey
 from tests.emergencies import (
     NAME,
     REPLACE_FIRST,

@@ -12,9 +12,9 @@ from rotator.engine.manual import rotate_now
 from rotator.engine.reconcile import NO_ACCOUNT
 from rotator.errors import Refused
 from rotator.model import Outcome, Policy, Reason
+from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.json_bodies import Request, Response
-from rotator.sandbox.records import Options, SimAccount
+from rotator.sandbox.state import Options, SimAccount
 from rotator.secret import Secret
 from tests import leaks
 from tests.world import DAY, HOUR, World

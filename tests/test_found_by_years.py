@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.json_bodies import Request, Response
-from rotator.sandbox.records import Options
+from rotator.sandbox.state import Options
 from tests.world import DAY, HOUR, World
 
 

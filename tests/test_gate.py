@@ -15,7 +15,7 @@ from rotator.engine.reconcile import Sweep
 from rotator.errors import ConfigurationError, ReadersUnknown, SecretNotFound
 from rotator.model import ActionKind, Outcome, Reason
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from tests.reader_log import LAG, MemoryLog, role
 from tests.world import DAY, HOUR, World
 

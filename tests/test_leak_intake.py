@@ -7,9 +7,9 @@ import pytest
 from rotator.engine.emergency import Emergency, Strategy
 from rotator.engine.emergency.findings import Leak, Place
 from rotator.engine.emergency.leak_intake import Intake, LeakOutcome, LeakResult
+from rotator.sandbox.exchange import Request
 from rotator.sandbox.faults import FaultKind
-from rotator.sandbox.json_bodies import Request
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from rotator.secret import Secret
 from rotator.telemetry.audit import Trigger
 from tests import leaks

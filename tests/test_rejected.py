@@ -10,7 +10,7 @@ import pytest
 from rotator.engine.manual import rotate_now
 from rotator.model import Reason
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.records import Options
+from rotator.sandbox.state import Options
 from tests.emergencies import NAME, PROBE, REVOKE_ONLY, Tape, calm, fault, named, revoke
 from tests.world import DAY, HOUR, START, World
 

@@ -14,7 +14,7 @@ from rotator.errors import Refused, RotatorError, SecretNotFound, StoreDenied
 from rotator.model import Reason
 from rotator.policy.labels import PENDING, parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from tests import leaks
 from tests.emergencies import calm, revoke
 from tests.world import DAY, HOUR, World

@@ -14,7 +14,7 @@ from rotator.errors import ConfigurationError, ProviderUnavailable, Refused, Sec
 from rotator.policy.labels import parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from tests.emergencies import revoke
 from tests.test_rollback import MINUTE, NAME, back, rotated
 from tests.world import HOUR, World

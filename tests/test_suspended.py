@@ -9,8 +9,8 @@ import pytest
 
 from rotator.engine.manual import rotate_now
 from rotator.model import Outcome
+from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.json_bodies import Request, Response
 from tests.world import DAY, HOUR, World
 
 NAME = "prod/sms"

@@ -10,7 +10,7 @@ import pytest
 from rotator.errors import ConfigurationError
 from rotator.model import ActionKind, Outcome, Reason
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.records import Options
+from rotator.sandbox.state import Options
 from tests.world import DAY, HOUR, World
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.json_bodies import Request, Response
 
 DESCRIPTION = Path(__file__).resolve().parents[1] / ".." / "shared" / "infobip" / "openapi.json"
 

@@ -22,7 +22,7 @@ from rotator.ports import KeyProvider, ReaderLog
 from rotator.redaction.redactor import Redactor
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.records import Options, SimKey, SimUser
+from rotator.sandbox.state import Options, SimKey, SimUser
 from rotator.secret import Secret
 from rotator.telemetry.audit import Audit, Trigger
 from tests import leaks

@@ -5,19 +5,22 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import json
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Final
 from urllib.parse import parse_qs
 
-from rotator.sandbox.json_bodies import Refusal, Request, Response, Violation, json_response
-from rotator.sandbox.records import Role, Session, SimKey, SimUser, Token
-from rotator.sandbox.state import State
+from rotator.sandbox.exchange import Refusal, Request, Response, json_response
+from rotator.sandbox.state import Role, Session, SimKey, SimUser, State, Token
+from rotator.sandbox.validation import Reader
+
+INVALID: Final = "Invalid login details"
+TOKEN_LIFETIME: Final = timedelta(hours=1)
 
 
 class Method(StrEnum):
-    """How somebody authenticated."""
+    """How a caller authenticated."""
 
     BASIC = "basic"
     IBSSO = "ibsso"
@@ -27,7 +30,7 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who authenticated: a user, or an API key."""
+    """A caller who authenticated: a user, or an API key."""
 
     method: Method
     account_id: str
@@ -42,26 +45,23 @@ class Principal:
         return f"{self.method}:{who}"
 
 
-INVALID = "Invalid login details"
-
-
 def authenticate(state: State, request: Request) -> Principal:
-    """Who sent it. :class:`Refusal` 401 for everybody that can't be known, without saying which part was wrong."""
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    match scheme.lower():
+    """Who sent it. :class:`Refusal` 401 for a caller that is not known, the same whichever part was wrong."""
+    scheme, credentials = _credentials(request)
+    match scheme:
         case "basic":
-            return _user(Method.BASIC, _basic(state, credentials))
+            return _principal(Method.BASIC, _basic(state, credentials))
         case "ibsso":
-            return _user(Method.IBSSO, state.users[_session(state, credentials, request.remote_ip).username])
+            return _principal(Method.IBSSO, state.users[_session(state, credentials, request.remote_ip).username])
         case "bearer":
-            return _user(Method.OAUTH2, _bearer(state, credentials))
+            token = state.tokens.get(credentials)
+            if token is not None and state.clock.now() < token.expires_at:
+                return _principal(Method.OAUTH2, state.users[token.username])
         case "app":
             key = state.effective(credentials)
-            if key is None or not key.works(state.clock.now(), request.remote_ip):
-                raise Refusal(401, INVALID)
-            return Principal(Method.API_KEY, key.account_id, key.scopes, key=key)
-        case _:
-            raise Refusal(401, INVALID)
+            if key is not None and key.works(state.clock.now(), request.remote_ip):
+                return Principal(Method.API_KEY, key.account_id, key.scopes, key=key)
+    raise Refusal(401, INVALID)
 
 
 def require_manager(principal: Principal, api_key_refusal: int) -> SimUser:
@@ -75,31 +75,26 @@ def require_manager(principal: Principal, api_key_refusal: int) -> SimUser:
 
 def create_session(state: State, request: Request) -> Response:
     """``POST /auth/1/session``; a second one is refused while one is alive."""
-    fields = json_object(request)
-    username, password, unsafe = fields.get("username"), fields.get("password"), fields.get("unsafe", False)
-    violations = [
-        Violation(name, "must be a text that is not empty")
-        for name, value in (("username", username), ("password", password))
-        if not isinstance(value, str) or not value
-    ]
-    if not isinstance(unsafe, bool | None):
-        violations.append(Violation("unsafe", "must be true or false"))
-    if violations:
-        raise Refusal(400, "Request cannot be processed", tuple(violations))
+    fields = request.json_object()
+    reader = Reader(fields)
+    unsafe = reader.flag("unsafe")
+    username, password = fields.get("username"), fields.get("password")
+    for name, value in (("username", username), ("password", password)):
+        if not isinstance(value, str) or not value:
+            reader.wrong(name, "must be a text that is not empty")
+    reader.check()
     user = _check_password(state, str(username), str(password))
-    now = state.clock.now()
-    alive = [s for s in state.sessions.values() if s.username == user.username and _alive(state, s)]
-    if alive:
+    if any(s.username == user.username and _is_alive(state, s) for s in state.sessions.values()):
         raise Refusal(state.options.session_busy_status, "A session exists already; destroy it first")
-    session = Session(state.new_token(), user.username, request.remote_ip, bool(unsafe), now)
+    session = Session(state.new_token(), user.username, request.remote_ip, bool(unsafe), state.clock.now())
     state.sessions[session.token] = session
     return json_response(200, {"token": session.token})
 
 
 def destroy_session(state: State, request: Request) -> Response:
     """``DELETE /auth/1/session``; only a session can end itself."""
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "ibsso":
+    scheme, credentials = _credentials(request)
+    if scheme != "ibsso":
         raise Refusal(401, INVALID)
     del state.sessions[_session(state, credentials, request.remote_ip).token]
     return Response(200)
@@ -107,7 +102,7 @@ def destroy_session(state: State, request: Request) -> Response:
 
 def create_token(state: State, request: Request) -> Response:
     """``POST /auth/1/oauth2/token``, form-encoded."""
-    require_media_type(request, "application/x-www-form-urlencoded")
+    request.require_media_type("application/x-www-form-urlencoded")
     try:
         form = {name: values[0] for name, values in parse_qs(request.body.decode(), strict_parsing=True).items()}
     except ValueError:
@@ -117,32 +112,18 @@ def create_token(state: State, request: Request) -> Response:
     if form.get("grant_type") != "client_credentials":
         raise Refusal(400, "unsupported_grant_type")
     user = _check_password(state, form["client_id"], form["client_secret"])
-    lifetime = state.options.token_lifetime
-    token = Token(state.new_token(), user.username, state.clock.now() + lifetime)
+    token = Token(state.new_token(), user.username, state.clock.now() + TOKEN_LIFETIME)
     state.tokens[token.token] = token
-    payload = {"access_token": token.token, "expires_in": int(lifetime.total_seconds()), "token_type": "Bearer"}
-    return json_response(200, payload)
+    seconds = int(TOKEN_LIFETIME.total_seconds())
+    return json_response(200, {"access_token": token.token, "expires_in": seconds, "token_type": "Bearer"})
 
 
-def require_media_type(request: Request, wanted: str) -> None:
-    """:class:`Refusal` 415 where the body is declared to be something else."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != wanted:
-        raise Refusal(415, f"The body must be {wanted}")
+def _credentials(request: Request) -> tuple[str, str]:
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    return scheme.lower(), credentials
 
 
-def json_object(request: Request) -> dict[str, Any]:
-    """The body as a JSON object. :class:`Refusal` 415 or 400 where it is none."""
-    require_media_type(request, "application/json")
-    try:
-        fields = json.loads(request.body)
-    except (ValueError, RecursionError):
-        raise Refusal(400, "The body is not JSON") from None
-    if not isinstance(fields, dict):
-        raise Refusal(400, "The body is not a JSON object")
-    return fields
-
-
-def _user(method: Method, user: SimUser) -> Principal:
+def _principal(method: Method, user: SimUser) -> Principal:
     return Principal(method, user.account_id, user.scopes, user=user)
 
 
@@ -162,20 +143,13 @@ def _check_password(state: State, username: str, password: str) -> SimUser:
     return user
 
 
-def _alive(state: State, session: Session) -> bool:
+def _is_alive(state: State, session: Session) -> bool:
     return state.clock.now() - session.last_used < state.options.session_idle
 
 
 def _session(state: State, token: str, ip: str) -> Session:
     session = state.sessions.get(token)
-    if session is None or not _alive(state, session) or (session.ip != ip and not session.unsafe):
+    if session is None or not _is_alive(state, session) or (session.ip != ip and not session.unsafe):
         raise Refusal(401, INVALID)
     session.last_used = state.clock.now()
     return session
-
-
-def _bearer(state: State, credentials: str) -> SimUser:
-    token = state.tokens.get(credentials)
-    if token is None or state.clock.now() >= token.expires_at:
-        raise Refusal(401, INVALID)
-    return state.users[token.username]

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from rotator.errors import ConfigurationError
 from rotator.sandbox.clocks import MovableClock
+from rotator.sandbox.exchange import Request, Response, json_response
 from rotator.sandbox.faults import HOOKS, Fault, FaultKind
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.json_bodies import Request, Response, json_response
 
 PREFIX: Final = "/sandbox/"
 _FAULT_FIELDS: Final = {

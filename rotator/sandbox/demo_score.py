@@ -15,9 +15,9 @@ from rotator.policy.spec import parse_spec
 from rotator.ports import Clock, SecretStore
 from rotator.sandbox.aws import consumer_value
 from rotator.sandbox.demo_world import POLICY
+from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.json_bodies import Request, Response
-from rotator.sandbox.records import SimAccount
+from rotator.sandbox.state import SimAccount
 
 BALANCE: Final = "/account/1/balance"
 SECONDS: Final = 10

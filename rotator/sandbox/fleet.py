@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rotator.sandbox.aws import create_managed, create_management
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.records import MANAGE_ACCOUNT, SimAccount, SimKey, SimUser
+from rotator.sandbox.state import MANAGE_ACCOUNT, SimAccount, SimKey, SimUser
 
 ACCOUNT: Final = "main"
 FOREIGN_KEY: Final = "made by hand in the portal"

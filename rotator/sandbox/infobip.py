@@ -1,30 +1,36 @@
-"""The simulated Infobip, without sockets: a request in, an answer (or none) out."""
+"""The simulated Infobip, independent of any connection: a request in, an answer (or none) out."""
 
 from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Final
 
+from rotator.model import Platform
 from rotator.ports import Clock
 from rotator.sandbox import authentication as auth
 from rotator.sandbox import keys_api
-from rotator.sandbox.breakage import AFTER, BEFORE, masked, without_filters
-from rotator.sandbox.direct import DirectAccess
-from rotator.sandbox.faults import Fault, FaultKind, Faults
-from rotator.sandbox.json_bodies import Drop, Refusal, Request, Response, error_response, json_response
-from rotator.sandbox.records import Call, Options
-from rotator.sandbox.state import State
-
-__all__ = ["InfobipWorld", "Observer"]
+from rotator.sandbox.exchange import Drop, Refusal, Request, Response, error_response, json_response
+from rotator.sandbox.faults import AFTER, BEFORE, Fault, FaultKind, Faults, masked, without_filters
+from rotator.sandbox.state import (
+    DAY,
+    DEFAULT_SCOPES,
+    Call,
+    Options,
+    Role,
+    SimAccount,
+    SimKey,
+    SimUser,
+    State,
+    announced,
+    default_permissions,
+)
 
 KEYS: Final = "/settings/2/api-keys"
-SESSION: Final = "/auth/1/session"
-TOKEN: Final = "/auth/1/oauth2/token"
 
 Observer = Callable[[Request, Response], None]
 
@@ -37,7 +43,7 @@ class _Trace:
     effect: bool = False
 
 
-class InfobipWorld(DirectAccess):
+class InfobipWorld:
     """Accounts, users and keys, and the API over them. Thread safe.
 
     :param clock: Infobip's own clock.
@@ -61,15 +67,16 @@ class InfobipWorld(DirectAccess):
         self.failures: list[Exception] = []
         self._late: list[tuple[datetime, Request]] = []
 
+    # ---- the API ----------------------------------------------------------------------------------------------------
+
     def handle(self, request: Request) -> Response | Drop:
         """Answer a request. Raises nothing but what a fault's hook raises."""
         trace = _Trace()
         answer: Response | Drop | None = None
         try:
             answer = self._handle(request, trace)
-        finally:  # also where a hook kills the caller's thread
-            status = answer.status if isinstance(answer, Response) else None
-            self._log(request, trace, status)
+        finally:  # also where a hook ends the caller's thread
+            self._log(request, trace, answer.status if isinstance(answer, Response) else None)
         return answer
 
     @property
@@ -90,7 +97,7 @@ class InfobipWorld(DirectAccess):
             self._log(request, trace, None)
 
     def check(self) -> None:
-        """``ExceptionGroup`` of what observers raised and of the simulation's own mistakes, each said once."""
+        """``ExceptionGroup`` of what observers raised and of the simulation's own mistakes, each reported once."""
         with self.lock:
             failures, self.failures = self.failures, []
         if failures:
@@ -99,9 +106,7 @@ class InfobipWorld(DirectAccess):
     def _handle(self, request: Request, trace: _Trace) -> Response | Drop:
         self.settle()
         faults = self.faults.pick(request)
-        for fault in faults:
-            if fault.kind is FaultKind.HOOK_BEFORE and fault.hook is not None:
-                fault.hook(request, None)
+        _call_hooks(FaultKind.HOOK_BEFORE, faults, request, None)
         breaking = next((f for f in faults if f.kind in BEFORE or f.kind in AFTER), None)
         answer: Response | Drop
         if breaking is not None and breaking.kind in BEFORE:
@@ -112,9 +117,7 @@ class InfobipWorld(DirectAccess):
         else:
             true_answer = self._effect(without_filters(request, faults), trace)
             self._observe(request, true_answer)
-            for fault in faults:
-                if fault.kind is FaultKind.HOOK_AFTER and fault.hook is not None:
-                    fault.hook(request, true_answer)
+            _call_hooks(FaultKind.HOOK_AFTER, faults, request, true_answer)
             shown = masked(true_answer) if any(fault.kind is FaultKind.MASK for fault in faults) else true_answer
             answer = shown
             if breaking is not None:
@@ -150,16 +153,17 @@ class InfobipWorld(DirectAccess):
 
     def _route(self, request: Request, trace: _Trace) -> Response:
         state, path, method = self.state, request.path, request.method
-        if path == SESSION and method == "POST":
-            self._throttle("session", request.remote_ip)
-            return auth.create_session(state, request)
-        if path == SESSION and method == "DELETE":
-            return auth.destroy_session(state, request)
-        if path == TOKEN and method == "POST":
-            self._throttle("token", request.remote_ip)
-            return auth.create_token(state, request)
-        if path in (SESSION, TOKEN):
-            raise Refusal(405, "Method not allowed")
+        match path, method:
+            case "/auth/1/session", "POST":
+                self._throttle("session", request.remote_ip)
+                return auth.create_session(state, request)
+            case "/auth/1/session", "DELETE":
+                return auth.destroy_session(state, request)
+            case "/auth/1/oauth2/token", "POST":
+                self._throttle("token", request.remote_ip)
+                return auth.create_token(state, request)
+            case ("/auth/1/session" | "/auth/1/oauth2/token"), _:
+                raise Refusal(405, "Method not allowed")
         principal = auth.authenticate(state, request)
         trace.principal = principal.label
         if path == KEYS or path.startswith(KEYS + "/"):
@@ -175,11 +179,11 @@ class InfobipWorld(DirectAccess):
             case "GET", False:
                 return keys_api.list_keys(state, user, request)
             case "POST", False:
-                return keys_api.create_key(state, principal, user, request)
+                return keys_api.create_key(state, user, request)
             case "GET", True:
                 return keys_api.get_key(state, user, key_id)
             case "PUT", True:
-                return keys_api.update_key(state, principal, user, key_id, request)
+                return keys_api.update_key(state, user, key_id, request)
             case _:
                 raise Refusal(405, "Method not allowed")
 
@@ -191,14 +195,12 @@ class InfobipWorld(DirectAccess):
             raise Refusal(405, "Method not allowed")
         if scope not in principal.scopes:
             raise Refusal(403, f"The scope {scope} is missing")
-        if request.path == "/account/1/balance":
-            return json_response(200, {"balance": 47.79, "currency": "EUR"})
-        return json_response(200, {"results": []})
+        balance = request.path == "/account/1/balance"
+        return json_response(200, {"balance": 47.79, "currency": "EUR"} if balance else {"results": []})
 
     def _throttle(self, operation: str, who: str) -> None:
         if self.state.too_fast(operation, who):
-            headers = {"Retry-After": "1"} if self.options.retry_after else {}
-            raise Refusal(429, "Too many requests", headers=headers)
+            raise Refusal(429, "Too many requests", headers={"Retry-After": "1"} if self.options.retry_after else {})
 
     def _observe(self, request: Request, answer: Response) -> None:
         for observer in tuple(self.observers):
@@ -220,3 +222,164 @@ class InfobipWorld(DirectAccess):
         )
         with self.lock:
             self.calls.append(call)
+
+    # ---- without HTTP: what exists, and an operator's clicks in the portal ------------------------------------------
+    # Nothing here counts against a limit. ``KeyError`` for an account or key that does not exist.
+
+    def add_account(
+        self, name: str = "main", *, account_id: str | None = None, parent: str | None = None
+    ) -> SimAccount:
+        """A new account; ``parent`` is the main account's id for a sub-account."""
+        with self.lock:
+            account = SimAccount(account_id or self.state.new_id(), name, parent)
+            self.state.accounts[account.id] = account
+            return account
+
+    def add_user(
+        self,
+        account: SimAccount | str,
+        username: str = "rotator",
+        password: str | None = None,
+        *,
+        role: Role = Role.ACCOUNT_MANAGER,
+        scopes: Iterable[str] = DEFAULT_SCOPES,
+    ) -> SimUser:
+        """A new user; a password is made up where none is given."""
+        with self.lock:
+            secret = announced(password) if password is not None else self.state.new_token()
+            user = SimUser(username, secret, self._account_id(account), role, frozenset(scopes))
+            self.state.users[username] = user
+            return user
+
+    def add_key(
+        self,
+        account: SimAccount | str,
+        name: str = "a key",
+        *,
+        value: str | None = None,
+        scopes: Iterable[str] = ("sms:manage",),
+        valid_from: datetime | None = None,
+        valid_to: datetime | None = None,
+        created_at: datetime | None = None,
+        permissions: Iterable[str] | None = None,
+        platform: Iterable[Platform] = (),
+        allowed_ips: Iterable[str] = (),
+        enabled: bool = True,
+    ) -> SimKey:
+        """A key that was made in the portal; it works at once, by default for a year from now."""
+        with self.lock:
+            now = self.clock.now().replace(microsecond=0)
+            links = tuple(platform)
+            key = SimKey(
+                id=self.state.new_id(),
+                value=announced(value) if value is not None else self.state.new_value(),
+                account_id=self._account_id(account),
+                name=name,
+                created_at=created_at or min(valid_from or now, now),
+                valid_from=valid_from or created_at or now,
+                valid_to=valid_to or now + keys_api.DEFAULT_LIFETIME,
+                enabled=enabled,
+                scopes=frozenset() if links else frozenset(scopes),
+                permissions=default_permissions(links) if permissions is None else frozenset(permissions),
+                allowed_ips=tuple(allowed_ips),
+                platform=links,
+            )
+            return self.state.store(key, at_once=True)
+
+    def keys(self, account: SimAccount | str | None = None) -> tuple[SimKey, ...]:
+        """Every key of an account (or of all), oldest first."""
+        self.settle()
+        with self.lock:
+            if account is None:
+                return tuple(self.state.keys.values())
+            return tuple(self.state.by_account.get(self._account_id(account), {}).values())
+
+    def key(self, key_id: str) -> SimKey:
+        """One key as it is now."""
+        self.settle()
+        with self.lock:
+            return self.state.keys[key_id]
+
+    def key_of(self, value: str) -> SimKey | None:
+        """The key with that value."""
+        self.settle()
+        with self.lock:
+            key_id = self.state.by_value.get(value)
+            return None if key_id is None else self.state.keys[key_id]
+
+    def authenticates(self, value: str, ip: str = "127.0.0.1") -> bool:
+        """Whether a consumer at that address gets in with that value now. Not logged, and no fault hits it."""
+        self.settle()
+        with self.lock:
+            key = self.state.effective(value)
+            return key is not None and key.works(self.clock.now(), ip)
+
+    def portal_disable(self, key_id: str) -> SimKey:
+        """An operator disables a key."""
+        return self._change(key_id, enabled=False)
+
+    def portal_enable(self, key_id: str) -> SimKey:
+        """An operator enables a key."""
+        return self._change(key_id, enabled=True)
+
+    def portal_prolong(self, key_id: str, valid_to: datetime) -> SimKey:
+        """An operator changes a key's expiry."""
+        return self._change(key_id, valid_to=valid_to)
+
+    def portal_rename(self, key_id: str, name: str) -> SimKey:
+        """An operator renames a key."""
+        return self._change(key_id, name=name)
+
+    def portal_rescope(self, key_id: str, scopes: Iterable[str]) -> SimKey:
+        """An operator gives a key other scopes."""
+        return self._change(key_id, scopes=frozenset(scopes))
+
+    def portal_restrict(self, key_id: str, allowed_ips: Iterable[str]) -> SimKey:
+        """An operator restricts a key to addresses."""
+        return self._change(key_id, allowed_ips=tuple(allowed_ips))
+
+    def portal_delete(self, key_id: str) -> None:
+        """A key is deleted, as the API can't but the portal may."""
+        self.settle()
+        with self.lock:
+            self.state.forget(key_id)
+
+    def creates_used(self, account: SimAccount | str) -> int:
+        """Successful creates of an account's users in the last 24 hours."""
+        with self.lock:
+            return self.state.used(self.state.creates, self._account_id(account))
+
+    def updates_used(self, account: SimAccount | str) -> int:
+        """Successful updates of an account's users in the last 24 hours."""
+        with self.lock:
+            return self.state.used(self.state.updates, self._account_id(account))
+
+    def busiest_day(self, account: SimAccount | str) -> tuple[int, int]:
+        """The most creates and the most updates that ever fell into 24 hours."""
+        with self.lock:
+            account_id = self._account_id(account)
+            return _busiest(self.state.creates.get(account_id, [])), _busiest(self.state.updates.get(account_id, []))
+
+    def _change(self, key_id: str, **changes: object) -> SimKey:
+        self.settle()
+        with self.lock:
+            return self.state.store(replace(self.state.keys[key_id], **changes))  # type: ignore[arg-type]  # by name
+
+    def _account_id(self, account: SimAccount | str) -> str:
+        account_id = account.id if isinstance(account, SimAccount) else account
+        return self.state.accounts[account_id].id
+
+
+def _call_hooks(kind: FaultKind, faults: Sequence[Fault], request: Request, answer: Response | None) -> None:
+    for fault in faults:
+        if fault.kind is kind and fault.hook is not None:
+            fault.hook(request, answer)
+
+
+def _busiest(times: list[datetime]) -> int:
+    most = first = 0
+    for last, moment in enumerate(times):
+        while times[first] <= moment - DAY:
+            first += 1
+        most = max(most, last - first + 1)
+    return most

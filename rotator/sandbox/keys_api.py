@@ -10,12 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rotator.model import Platform
-from rotator.sandbox.authentication import Principal
-from rotator.sandbox.json_bodies import JSON_HEADERS, Refusal, Request, Response, Violation, json_response
-from rotator.sandbox.query import Query
-from rotator.sandbox.records import NameFilter, SimKey, SimUser
-from rotator.sandbox.state import State, unlinked
-from rotator.sandbox.validation import KeyFields, check_times, parse_fields
+from rotator.sandbox.exchange import JSON_HEADERS, Refusal, Request, Response, Violation, json_response
+from rotator.sandbox.state import NameFilter, SimKey, SimUser, State, default_permissions
+from rotator.sandbox.validation import KeyFields, Reader, check_times, parse_fields
 
 DEFAULT_LIFETIME: Final = timedelta(days=365)
 MAX_PAGE: Final = 100
@@ -47,7 +44,7 @@ def list_keys(state: State, user: SimUser, request: Request) -> Response:
 
 
 def _list_keys(state: State, user: SimUser, request: Request) -> Response:
-    query = Query(request.query)
+    query = Reader(request.query)
     page = query.number("page", 0, 0, MAX_PAGE)
     size = query.number("size", MAX_SIZE, 1, MAX_SIZE)
     order = query.choice("orderBy", tuple(_ORDER)) or "id"
@@ -89,15 +86,15 @@ def _rendered(state: State, key: SimKey) -> str:
     return text
 
 
-def create_key(state: State, principal: Principal, user: SimUser, request: Request) -> Response:
-    """``POST /settings/2/api-keys``. What was not said is generous: a year, and every scope of the user."""
-    _within_day(state, state.creates, principal.account_id, state.options.daily_creates)
-    fields = parse_fields(request, name_limit=state.options.name_limit, name_required=True)
+def create_key(state: State, user: SimUser, request: Request) -> Response:
+    """``POST /settings/2/api-keys``. The defaults are generous: a year, and every scope of the user."""
+    _within_day(state, state.creates, user.account_id, state.options.daily_creates)
+    fields = parse_fields(request, name_required=True)
     account_id = _account(state, user, fields.account_id)
     now = state.clock.now().replace(microsecond=0)
     valid_from = fields.valid_from or now
     if valid_from < now:
-        raise Refusal(400, "Request cannot be processed", (Violation("validFrom", "must not be in the past"),))
+        raise Refusal(400, violations=(Violation("validFrom", "must not be in the past"),))
     valid_to = fields.valid_to or now + DEFAULT_LIFETIME
     check_times(valid_from, valid_to, now)
     platform = fields.platform or ()
@@ -114,12 +111,12 @@ def create_key(state: State, principal: Principal, user: SimUser, request: Reque
         valid_from=valid_from,
         valid_to=valid_to,
         scopes=scopes,
-        permissions=fields.permissions or unlinked(platform),
+        permissions=fields.permissions or default_permissions(platform),
         allowed_ips=fields.allowed_ips or (),
         platform=platform,
     )
     state.store(key)
-    state.count(state.creates, principal.account_id)
+    state.count(state.creates, user.account_id)
     return json_response(200, render(key, reveal=True))
 
 
@@ -128,16 +125,16 @@ def get_key(state: State, user: SimUser, key_id: str) -> Response:
     return json_response(200, render(_find(state, user, key_id), reveal=state.options.reveal))
 
 
-def update_key(state: State, principal: Principal, user: SimUser, key_id: str, request: Request) -> Response:
+def update_key(state: State, user: SimUser, key_id: str, request: Request) -> Response:
     """``PUT /settings/2/api-keys/{id}``: what is left out stays, an empty list clears."""
     key = _find(state, user, key_id)
-    _within_day(state, state.updates, principal.account_id, state.options.daily_updates)
-    fields = parse_fields(request, name_limit=state.options.name_limit, name_required=False)
+    _within_day(state, state.updates, user.account_id, state.options.daily_updates)
+    fields = parse_fields(request, name_required=False)
     if fields.account_id is not None and fields.account_id != key.account_id:
         raise _not_found()
     now = state.clock.now()
     if state.options.refuse_past_end and fields.valid_to is not None and fields.valid_to <= now:
-        raise Refusal(400, "Request cannot be processed", (Violation("validTo", "must not be in the past"),))
+        raise Refusal(400, violations=(Violation("validTo", "must not be in the past"),))
     changed = replace(
         _apply_grants(state, user, key, fields),
         name=key.name if fields.name is None else fields.name,
@@ -149,7 +146,7 @@ def update_key(state: State, principal: Principal, user: SimUser, key_id: str, r
     if fields.valid_from is not None or fields.valid_to is not None:
         check_times(changed.valid_from, changed.valid_to, changed.created_at)
     state.store(changed)
-    state.count(state.updates, principal.account_id)
+    state.count(state.updates, user.account_id)
     return json_response(200, render(changed, reveal=state.options.reveal))
 
 
@@ -196,14 +193,14 @@ def _apply_grants(state: State, user: SimUser, key: SimKey, fields: KeyFields) -
     linked = bool(key.platform) and fields.platform is None
     if linked and (fields.permissions or fields.scopes):
         violation = Violation("platform", "the key is linked to applications; unlink it first")
-        raise Refusal(400, "Request cannot be processed", (violation,))
+        raise Refusal(400, violations=(violation,))
     if linked:
         return key
     permissions = key.permissions if fields.permissions is None else fields.permissions
     return replace(
         key,
         platform=(),
-        permissions=permissions or unlinked(()),
+        permissions=permissions or default_permissions(()),
         scopes=key.scopes if fields.scopes is None else fields.scopes,
     )
 
@@ -222,7 +219,7 @@ def _find(state: State, user: SimUser, key_id: str) -> SimKey:
     if key is None:
         raise _not_found()
     if key.account_id != user.account_id and state.accounts[key.account_id].parent != user.account_id:
-        raise _not_found()  # whether somebody else has such a key is nobody's business
+        raise _not_found()  # which keys other accounts have is not shown
     return key
 
 
@@ -233,7 +230,7 @@ def _not_found() -> Refusal:
 def _check_platform_account(state: State, user: SimUser, account_id: str, platform: tuple[Platform, ...]) -> None:
     if platform and (account_id != user.account_id or state.accounts[account_id].parent is not None):
         violation = Violation("platform", "only keys of the user's own main account can be linked")
-        raise Refusal(400, "Request cannot be processed", (violation,))
+        raise Refusal(400, violations=(violation,))
 
 
 def _within_day(state: State, log: dict[str, list[datetime]], account_id: str, limit: int | None) -> None:

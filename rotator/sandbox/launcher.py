@@ -14,8 +14,8 @@ from rotator.sandbox.aws import MotoServer, environment
 from rotator.sandbox.clocks import MovableClock, OffsetClock
 from rotator.sandbox.fleet import Fleet, seed
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.records import Options
 from rotator.sandbox.server import InfobipServer
+from rotator.sandbox.state import Options
 
 __all__ = ["Sandbox", "environment_text", "seed", "serve_sandbox"]
 

@@ -13,8 +13,8 @@ from typing import Any, Final, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from rotator.sandbox.control import PREFIX, control
+from rotator.sandbox.exchange import Drop, DropKind, Request, Response
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.json_bodies import Drop, DropKind, Request, Response
 
 __all__ = ["InfobipServer"]
 

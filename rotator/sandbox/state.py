@@ -1,22 +1,183 @@
-"""The simulated Infobip's memory: what exists, what was when, and how much of a day is used up."""
+"""What the simulated Infobip knows: accounts, users, keys and their past, sessions, used quota, and its options."""
 
 from __future__ import annotations
 
 import bisect
+import ipaddress
 import random
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
 
 from rotator.model import Platform
 from rotator.ports import Clock
-from rotator.sandbox.json_bodies import Response
-from rotator.sandbox.records import Options, Session, SimAccount, SimKey, SimUser, Token
+from rotator.sandbox.exchange import ErrorStyle, Response
 
-DAY = timedelta(hours=24)
+DAY: Final = timedelta(hours=24)
+MANAGE_ACCOUNT: Final = "account-management:manage"
+DEFAULT_SCOPES: Final = frozenset(
+    {
+        MANAGE_ACCOUNT,
+        "2fa:manage",
+        "email:manage",
+        "message:send",
+        "numbers:manage",
+        "sms:manage",
+        "sms:message:send",
+        "voice:manage",
+        "whatsapp:manage",
+        "whatsapp:message:send",
+    }
+)
 
 value_observers: list[Callable[[str], None]] = []
-"""Called with every secret text that any world makes, so that a test run can look for leaks of them."""
+"""Called with every secret text that any world makes, so that a test run can search its output for them."""
+
+
+class Role(StrEnum):
+    """A user's role; only the first two may manage keys."""
+
+    ACCOUNT_MANAGER = "account-manager"
+    INTEGRATIONS_MANAGER = "integrations-manager"
+    NONE = "none"
+
+
+class NameFilter(StrEnum):
+    """How the undocumented ``name`` filter compares."""
+
+    EXACT = "exact"
+    CONTAINS = "contains"
+
+
+@dataclass(slots=True)
+class Options:
+    """How this world behaves where Infobip's documents leave it open, or where a test wants it worse.
+
+    :param reveal: reads return the real value; else a mask.
+    :param error_style: the shape of errors.
+    :param propagation: how long a new key, or a change, takes to matter for authentication.
+    :param listing_delay: how long a new key takes to show in listings (it can be read by id at once).
+    :param daily_creates: successful creates an account in 24 rolling hours; ``None`` is without limit.
+    :param daily_updates: successful updates an account in 24 rolling hours; ``None`` is without limit.
+    :param per_second: requests an operation and account in one second; ``None`` is without limit.
+    :param retry_after: a 429 says how long to wait.
+    :param name_filter: how the ``name`` filter compares.
+    :param empty_scopes_get_all: an empty list of scopes in a create is as good as none: all scopes of the user.
+    :param refuse_past_end: an update with a ``validTo`` that has passed is refused.
+    :param api_key_refusal: status with which management operations refuse a good API key (401 or 403).
+    :param session_busy_status: status with which a second session is refused.
+    :param session_idle: after how much idleness a session ends.
+    :param resources: paths that an API key can GET, with the scope that each needs.
+    """
+
+    reveal: bool = True
+    error_style: ErrorStyle = ErrorStyle.DOCUMENTED
+    propagation: timedelta = timedelta(0)
+    listing_delay: timedelta = timedelta(0)
+    daily_creates: int | None = 40
+    daily_updates: int | None = 40
+    per_second: int | None = None
+    retry_after: bool = False
+    name_filter: NameFilter = NameFilter.EXACT
+    empty_scopes_get_all: bool = True
+    refuse_past_end: bool = False
+    api_key_refusal: int = 401
+    session_busy_status: int = 400
+    session_idle: timedelta = timedelta(minutes=60)
+    resources: dict[str, str] = field(
+        default_factory=lambda: {"/account/1/balance": MANAGE_ACCOUNT, "/sms/3/logs": "sms:manage"}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SimAccount:
+    """An account; ``parent`` is the main account's id for a sub-account."""
+
+    id: str
+    name: str
+    parent: str | None = None
+
+
+@dataclass(slots=True)
+class SimUser:
+    """A user who can log in. ``scopes`` are what keys get that are created without any."""
+
+    username: str
+    password: str = field(repr=False)
+    account_id: str = ""
+    role: Role = Role.ACCOUNT_MANAGER
+    scopes: frozenset[str] = DEFAULT_SCOPES
+
+
+@dataclass(frozen=True, slots=True)
+class SimKey:
+    """An API key, as it is at one moment; ``repr`` hides the value. Times are aware, in UTC, whole seconds."""
+
+    id: str
+    value: str = field(repr=False)
+    account_id: str
+    name: str
+    created_at: datetime
+    valid_from: datetime
+    valid_to: datetime
+    enabled: bool = True
+    scopes: frozenset[str] = frozenset()
+    permissions: frozenset[str] = frozenset({"PUBLIC_API"})
+    allowed_ips: tuple[str, ...] = ()
+    platform: tuple[Platform, ...] = ()
+
+    def works(self, now: datetime, ip: str) -> bool:
+        """Whether it authenticates from that address at that moment; an empty ``allowed_ips`` admits every address."""
+        if not self.enabled or not self.valid_from <= now < self.valid_to:
+            return False
+        if not self.allowed_ips:
+            return True
+        address = ipaddress.ip_address(ip)
+        ranges = map(ip_range, self.allowed_ips)
+        return any(v == address.version and first <= int(address) <= last for v, first, last in ranges)
+
+
+@dataclass(slots=True)
+class Session:
+    """An IBSSO session."""
+
+    token: str = field(repr=False)
+    username: str
+    ip: str
+    unsafe: bool
+    last_used: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An OAuth2 access token."""
+
+    token: str = field(repr=False)
+    username: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request in the world's log: no values, no query values, no headers.
+
+    :param status: what was sent, or ``None`` where nothing was.
+    :param principal: who it was, such as ``basic:ops`` or ``key:5737…``; ``""`` where unknown.
+    :param params: names of the query's parameters.
+    :param effect: whether the request reached the world's state, whatever was answered.
+    """
+
+    time: datetime
+    method: str
+    path: str
+    status: int | None
+    principal: str
+    remote_ip: str
+    params: tuple[str, ...] = ()
+    effect: bool = True
 
 
 class State:
@@ -35,7 +196,6 @@ class State:
         self.tokens: dict[str, Token] = {}
         self.creates: dict[str, list[datetime]] = {}
         self.updates: dict[str, list[datetime]] = {}
-        self.recent: dict[tuple[str, str], list[datetime]] = {}
         self.observers: list[Callable[[SimKey], None]] = []
         """Called with each key that was made or changed, as it is then."""
         self.generation = 0
@@ -44,6 +204,7 @@ class State:
         self.pages: dict[tuple[object, ...], tuple[int, Response]] = {}
         self._tokens = random.Random(f"tokens {seed}")  # noqa: S311 - of their own: a login must not change later keys
         self._history: dict[str, list[tuple[datetime, SimKey]]] = {}
+        self._last_second: dict[tuple[str, str], list[datetime]] = {}
 
     def new_id(self) -> str:
         """32 upper-case hex digits, in no order of time."""
@@ -52,27 +213,26 @@ class State:
     def new_value(self) -> str:
         """A key's value: 32 hex digits, a dash, a UUID."""
         tail = uuid.UUID(int=self.rng.getrandbits(128), version=4)
-        return told(f"{self.rng.getrandbits(128):032x}-{tail}")
+        return announced(f"{self.rng.getrandbits(128):032x}-{tail}")
 
     def new_token(self) -> str:
         """A session's or OAuth2 token."""
-        return told(str(uuid.UUID(int=self._tokens.getrandbits(128), version=4)))
+        return announced(str(uuid.UUID(int=self._tokens.getrandbits(128), version=4)))
 
     def store(self, key: SimKey, *, at_once: bool = False) -> SimKey:
-        """Put a new or changed key in place; for authentication it matters after the propagation time."""
+        """Store a new or changed key; for authentication it matters after the propagation time."""
         effective = self.clock.now() + (timedelta(0) if at_once else self.options.propagation)
         self.keys[key.id] = key
         self.by_account.setdefault(key.account_id, {})[key.id] = key
         self.by_value[key.value] = key.id
-        history = self._history.setdefault(key.id, [])
-        history.append((effective, key))
+        self._history.setdefault(key.id, []).append((effective, key))
         self.generation += 1
         for observer in tuple(self.observers):
             observer(key)
         return key
 
     def forget(self, key_id: str) -> None:
-        """A key is gone, for authentication too."""
+        """Remove a key, for authentication too."""
         self.generation += 1
         key = self.keys.pop(key_id)
         self.rendered.pop(key_id, None)
@@ -94,7 +254,8 @@ class State:
 
     def used(self, log: dict[str, list[datetime]], account_id: str) -> int:
         """How many of ``log`` (creates or updates) fall into the last 24 hours."""
-        return self._recent(log.get(account_id, []), DAY)
+        times, now = log.get(account_id, []), self.clock.now()
+        return bisect.bisect_right(times, now) - bisect.bisect_right(times, now - DAY)
 
     def count(self, log: dict[str, list[datetime]], account_id: str) -> None:
         """Add one to ``log``, now."""
@@ -110,26 +271,36 @@ class State:
         limit = self.options.per_second
         if limit is None:
             return False
-        times = self.recent.setdefault((operation, account_id), [])
-        now = self.clock.now()
+        times, now = self._last_second.setdefault((operation, account_id), []), self.clock.now()
         times[:] = [t for t in times if now - timedelta(seconds=1) < t <= now]
         if len(times) >= limit:
             return True
         times.append(now)
         return False
 
-    def _recent(self, times: list[datetime], span: timedelta) -> int:
-        now = self.clock.now()
-        return bisect.bisect_right(times, now) - bisect.bisect_right(times, now - span)
 
-
-def told(value: str) -> str:
-    """Tell every observer of secret texts about one, and give it back."""
+def announced(value: str) -> str:
+    """Report a secret text to every observer of them, and return it."""
     for observer in tuple(value_observers):
         observer(value)
     return value
 
 
-def unlinked(platform: tuple[Platform, ...]) -> frozenset[str]:
+def default_permissions(platform: tuple[Platform, ...]) -> frozenset[str]:
     """The permissions that a key has by default: none while it is linked to applications."""
     return frozenset() if platform else frozenset({"PUBLIC_API"})
+
+
+def ip_range(text: str) -> tuple[int, int, int]:
+    """IP version, first and last address of ``1.2.3.4``, ``1.2.3.0/24`` or ``1.2.3.4-1.2.3.9``.
+
+    ``ValueError`` for anything else.
+    """
+    first, dash, last = text.partition("-")
+    if dash:
+        low, high = ipaddress.ip_address(first.strip()), ipaddress.ip_address(last.strip())
+        if low.version != high.version or int(low) > int(high):
+            raise ValueError("not a range of addresses")
+        return low.version, int(low), int(high)
+    network = ipaddress.ip_network(text, strict=False)
+    return network.version, int(network[0]), int(network[-1])

@@ -1,46 +1,63 @@
-"""What a create or an update may say: the body of a request, checked and parsed, or every violation at once."""
+"""What a listing, a create or an update may ask for: parsed, or refused with every violation at once."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from rotator.model import Platform
-from rotator.sandbox.authentication import json_object
-from rotator.sandbox.json_bodies import Refusal, Request, Violation
-from rotator.sandbox.records import ip_range
+from rotator.sandbox.exchange import Refusal, Request, Violation
+from rotator.sandbox.state import ip_range
 
+NAME_LIMIT: Final = 255
 PERMISSIONS: Final = frozenset({"PUBLIC_API", "2FA_CLIENT", "WEB_SDK"})
 ACTIONS: Final = frozenset({"FILL", "FORCE"})
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFields:
-    """The fields of a create or an update. ``None`` is left out (or ``null``); an empty collection was sent so."""
+class Reader:
+    """Reads typed values out of a query or an untyped object, and collects what is wrong with them.
 
-    account_id: str | None = None
-    name: str | None = None
-    enabled: bool | None = None
-    valid_from: datetime | None = None
-    valid_to: datetime | None = None
-    scopes: frozenset[str] | None = None
-    permissions: frozenset[str] | None = None
-    allowed_ips: tuple[str, ...] | None = None
-    platform: tuple[Platform, ...] | None = None
+    Each method returns ``None`` (or the default) for what is left out, and for what is wrong.
+    """
 
-
-class _Reader:
-    """Reads typed fields out of an untyped object and collects what is wrong with them."""
-
-    def __init__(self, fields: dict[str, Any]) -> None:
+    def __init__(self, fields: Mapping[str, Any]) -> None:
         self._fields = fields
         self.violations: list[Violation] = []
 
+    def check(self) -> None:
+        """:class:`Refusal` 400 if anything was wrong."""
+        if self.violations:
+            raise Refusal(400, violations=tuple(self.violations))
+
     def wrong(self, name: str, text: str) -> None:
+        """Add a violation."""
         self.violations.append(Violation(name, text))
 
+    def number(self, name: str, default: int, low: int, high: int) -> int:
+        """A query's whole number within bounds."""
+        text = self._fields.get(name)
+        if text is None:
+            return default
+        if not text.isascii() or not text.isdigit() or len(text) > 9 or not low <= int(text) <= high:
+            self.wrong(name, f"must be a whole number from {low} to {high}")
+            return default
+        return int(text)
+
+    def choice(self, name: str, allowed: tuple[str, ...]) -> str | None:
+        """A query's word out of a few, in any case."""
+        text = self._fields.get(name)
+        if text is None:
+            return None
+        found = next((choice for choice in allowed if choice.lower() == text.lower()), None)
+        if found is None:
+            self.wrong(name, f"must be one of {', '.join(allowed)}")
+        return found
+
     def text(self, name: str, limit: int | None = None) -> str | None:
+        """A text that is not blank."""
         value = self._fields.get(name)
         if value is None:
             return None
@@ -52,6 +69,7 @@ class _Reader:
         return value
 
     def flag(self, name: str) -> bool | None:
+        """True or false."""
         value = self._fields.get(name)
         if value is not None and not isinstance(value, bool):
             self.wrong(name, "must be true or false")
@@ -59,15 +77,21 @@ class _Reader:
         return value
 
     def time(self, name: str) -> datetime | None:
+        """A time in UTC without an offset, cut to whole seconds."""
         value = self._fields.get(name)
         if value is None:
             return None
-        moment = parse_time(value)
-        if moment is None:
+        moment = None
+        if isinstance(value, str) and len(value) >= len("2026-09-01T10:00:00") and value[10] == "T":
+            with contextlib.suppress(ValueError):
+                moment = datetime.fromisoformat(value)
+        if moment is None or moment.tzinfo is not None:
             self.wrong(name, "must be a time in UTC without an offset, such as 2026-09-01T10:00:00")
-        return moment
+            return None
+        return moment.replace(microsecond=0, tzinfo=UTC)
 
     def texts(self, name: str) -> tuple[str, ...] | None:
+        """A list of texts that are not blank."""
         value = self._fields.get(name)
         if value is None:
             return None
@@ -77,6 +101,7 @@ class _Reader:
         return tuple(value)
 
     def unique(self, name: str) -> frozenset[str] | None:
+        """A list of texts of which none stands twice."""
         values = self.texts(name)
         if values is None:
             return None
@@ -85,6 +110,7 @@ class _Reader:
         return frozenset(values)
 
     def platform(self, name: str) -> tuple[Platform, ...] | None:
+        """Links to applications and entities."""
         value = self._fields.get(name)
         if value is None:
             return None
@@ -93,7 +119,7 @@ class _Reader:
             return None
         links = []
         for index, item in enumerate(value):
-            inner = _Reader(item)
+            inner = Reader(item)
             application, entity, action = inner.text("applicationId"), inner.text("entityId"), inner.text("action")
             if application is None and not inner.violations:
                 inner.wrong("applicationId", "is required")
@@ -104,27 +130,31 @@ class _Reader:
         return tuple(links)
 
 
-def parse_time(value: object) -> datetime | None:
-    """A time in UTC written without an offset, cut to whole seconds; ``None`` for anything else."""
-    if not isinstance(value, str) or len(value) < len("2026-09-01T10:00:00") or value[10] != "T":
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return None if moment.tzinfo is not None else moment.replace(microsecond=0, tzinfo=UTC)
+@dataclass(frozen=True, slots=True)
+class KeyFields:
+    """The fields of a create or an update. ``None`` is left out (or ``null``); an empty collection was sent so."""
+
+    account_id: str | None
+    name: str | None
+    enabled: bool | None
+    valid_from: datetime | None
+    valid_to: datetime | None
+    scopes: frozenset[str] | None
+    permissions: frozenset[str] | None
+    allowed_ips: tuple[str, ...] | None
+    platform: tuple[Platform, ...] | None
 
 
-def parse_fields(request: Request, *, name_limit: int, name_required: bool) -> KeyFields:
+def parse_fields(request: Request, *, name_required: bool) -> KeyFields:
     """The body's fields. :class:`Refusal` 400 with every violation, or 415.
 
     Conflicts that depend on the key as it is are the caller's to see.
     """
-    fields = json_object(request)
-    reader = _Reader(fields)
+    fields = request.json_object()
+    reader = Reader(fields)
     parsed = KeyFields(
         account_id=reader.text("accountId"),
-        name=reader.text("name", name_limit),
+        name=reader.text("name", NAME_LIMIT),
         enabled=reader.flag("enabled"),
         valid_from=reader.time("validFrom"),
         valid_to=reader.time("validTo"),
@@ -142,27 +172,19 @@ def parse_fields(request: Request, *, name_limit: int, name_required: bool) -> K
     if parsed.platform and (parsed.permissions or parsed.scopes):
         reader.wrong("platform", "excludes permissions and scopeGuids")
     for ip in parsed.allowed_ips or ():
-        if not _is_range(ip):
+        try:
+            ip_range(ip)
+        except ValueError:
             reader.wrong("allowedIPs", "must hold addresses or ranges of them")
-    if reader.violations:
-        raise Refusal(400, "Request cannot be processed", tuple(reader.violations))
+    reader.check()
     return parsed
 
 
 def check_times(valid_from: datetime, valid_to: datetime, created_at: datetime) -> None:
-    """:class:`Refusal` 400 where a key would end before it begins, or before it was created."""
-    violations = []
+    """:class:`Refusal` 400 where a key would expire before it begins, or before it was created."""
+    reader = Reader({})
     if valid_to < valid_from:
-        violations.append(Violation("validTo", "must not be earlier than validFrom"))
+        reader.wrong("validTo", "must not be earlier than validFrom")
     if valid_to < created_at:
-        violations.append(Violation("validTo", "must not be earlier than the creation"))
-    if violations:
-        raise Refusal(400, "Request cannot be processed", tuple(violations))
-
-
-def _is_range(text: str) -> bool:
-    try:
-        ip_range(text)
-    except ValueError:
-        return False
-    return True
+        reader.wrong("validTo", "must not be earlier than the creation")
+    reader.check()

@@ -22,8 +22,8 @@ from botocore.config import Config
 
 from rotator.aws.clients import make_session, secrets_client
 from rotator.sandbox.clocks import VirtualClock
+from rotator.sandbox.exchange import Drop, Request, Response, json_response
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.json_bodies import Drop, Request, Response, json_response
 from tests.doubles.in_process import InProcessAdapter
 
 NOW: Final = datetime(2026, 11, 20, 10, tzinfo=UTC)

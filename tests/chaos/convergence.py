@@ -11,7 +11,7 @@ from rotator.model import AccountSnapshot, Key
 from rotator.policy.labels import PENDING
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_account
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from tests.chaos.eleven_rules import ElevenRules
 from tests.chaos.flows import Flow
 from tests.chaos.ownership_truth import named_for

@@ -18,9 +18,9 @@ from rotator.model import SecretEntry
 from rotator.policy.labels import CURRENT, PREVIOUS, key_label, parse_key_name, parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.spec import parse_spec
+from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.infobip import KEYS
-from rotator.sandbox.json_bodies import Request, Response
-from rotator.sandbox.records import Call, SimKey
+from rotator.sandbox.state import Call, SimKey
 from rotator.secret import Secret
 from tests import leaks
 from tests.chaos.observer import Observer

@@ -15,8 +15,8 @@ from rotator.errors import (
     StoreRejected,
     StoreUnavailable,
 )
+from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.faults import Fault, FaultBody, FaultKind
-from rotator.sandbox.json_bodies import Request, Response
 from tests.doubles.memory_store import Hook
 from tests.world import World
 

@@ -16,7 +16,7 @@ from rotator.errors import RotatorError
 from rotator.model import Policy
 from rotator.policy.labels import key_label, retire_label
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.records import Options
+from rotator.sandbox.state import Options
 from rotator.telemetry.audit import Trigger
 from tests.chaos.faults import Kill
 from tests.world import DAY, HOUR, World

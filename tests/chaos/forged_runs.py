@@ -20,9 +20,9 @@ from rotator.engine.rotation.four_steps import Step, run_step
 from rotator.errors import RotatorError
 from rotator.model import SecretEntry
 from rotator.policy.lifecycle import read_lifecycle
+from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.json_bodies import Request, Response
-from rotator.sandbox.records import Options, SimKey
+from rotator.sandbox.state import Options, SimKey
 from rotator.telemetry.audit import Trigger
 from tests.chaos.eleven_rules import ElevenRules
 from tests.chaos.faults import Kill

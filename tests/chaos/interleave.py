@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from rotator.errors import RotatorError
+from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.json_bodies import Request, Response
 from tests.doubles.memory_store import MemoryStore
 from tests.world import World
 

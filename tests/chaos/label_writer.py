@@ -22,7 +22,7 @@ from rotator.policy.labels import (
     retire_label,
 )
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from rotator.secret import Secret
 from tests.chaos.ownership_truth import contents
 from tests.world import DAY, World

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from rotator.model import SecretEntry
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, parse_key_label, parse_retire_label
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from tests.chaos.ownership_truth import labelled_and_proven, named_for
 from tests.chaos.rules import Watch
 

@@ -11,7 +11,7 @@ from rotator.engine.manual import rotate_now
 from rotator.model import Reason
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label, key_name, retire_label
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from tests import leaks
 from tests.world import DAY, HOUR, World
 

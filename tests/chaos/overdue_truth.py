@@ -10,7 +10,7 @@ from rotator.engine.reconcile import Sweep
 from rotator.model import AccountPlan, Reason, SecretEntry, Severity, Spec
 from rotator.policy.labels import parse_retire_label
 from rotator.policy.spec import parse_spec
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from tests.chaos.ownership_truth import is_foreign, labelled_and_proven
 from tests.world import World
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from rotator.policy.labels import parse_key_label, parse_key_name
 from rotator.policy.values import contains
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from rotator.secret import Secret
 from tests.world import World
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from rotator.policy.labels import parse_key_label, parse_retire_label
 from rotator.policy.spec import parse_spec
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from tests import leaks
 from tests.chaos.ownership_truth import is_foreign, named_for
 from tests.doubles.memory_store import Hook

@@ -18,7 +18,7 @@ from rotator.policy.emergency_ids import made_for_incident, made_in_emergency
 from rotator.policy.labels import CURRENT, PENDING, parse_key_label, parse_key_name
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.records import Options
+from rotator.sandbox.state import Options
 from rotator.telemetry.audit import Trigger
 from tests.chaos.faults import Kill
 from tests.chaos.interleave import Stage

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from rotator.sandbox.infobip import KEYS
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from tests.chaos.observer import Observer
 from tests.chaos.ownership_truth import named_for
 from tests.doubles.memory_store import MemoryStore

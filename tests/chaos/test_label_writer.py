@@ -13,7 +13,7 @@ from rotator.engine.reconcile import Sweep
 from rotator.model import Policy, Reason, Severity
 from rotator.policy.labels import key_label
 from rotator.policy.ownership import Ownership, OwnershipProof
-from rotator.sandbox.records import Options
+from rotator.sandbox.state import Options
 from tests.chaos.forged_runs import OURS, RUNS, SMS, VOICE, WRITABLE, Run, calls_of, every, forged, make, played
 from tests.chaos.label_writer import FORGERIES, LabelWriter
 from tests.world import DAY, HOUR, World

@@ -14,7 +14,7 @@ from rotator.engine.rollback import rollback
 from rotator.errors import RotatorError
 from rotator.policy.labels import parse_key_name
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.records import Options
+from rotator.sandbox.state import Options
 from tests.chaos.faults import Kill
 from tests.chaos.interleave import Stage, two_switches
 from tests.chaos.second_region import SecondRegion, TwoRegions

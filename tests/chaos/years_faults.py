@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rotator.errors import RotatorError, StoreOutcomeUnknown, StoreUnavailable
+from rotator.sandbox.exchange import Request
 from rotator.sandbox.faults import Fault, FaultBody, FaultKind, Faults
-from rotator.sandbox.json_bodies import Request
 from tests.chaos.faults import AWS_FAULTS, HTTP_FAULTS, WRITES, AwsFault, Kill
 
 PROBE = "/account/"

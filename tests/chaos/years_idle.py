@@ -18,7 +18,7 @@ from rotator.policy.rules import ROTATE_WHEN, View, first, renew_at, window_clos
 from rotator.policy.scheduling import margin, quota_window
 from rotator.policy.spec import parse_spec
 from rotator.policy.windows import is_open, next_open, openings
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from tests.chaos.years_ledger import Ledger
 from tests.chaos.years_world import ACCOUNTS, START, Enterprise
 from tests.world import DAY

@@ -13,7 +13,7 @@ from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.spec import parse_spec
 from rotator.sandbox import state
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from tests.chaos.years_world import Enterprise
 
 CURRENT = "AWSCURRENT"

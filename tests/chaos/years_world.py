@@ -17,9 +17,9 @@ from rotator.model import Policy, SecretEntry
 from rotator.ports import KeyProvider
 from rotator.redaction.redactor import Redactor
 from rotator.sandbox.clocks import VirtualClock
+from rotator.sandbox.exchange import ErrorStyle
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.json_bodies import ErrorStyle
-from rotator.sandbox.records import NameFilter, Options, SimKey
+from rotator.sandbox.state import NameFilter, Options, SimKey
 from rotator.secret import Secret
 from rotator.telemetry.audit import Audit, Trigger
 from tests.chaos.years_faults import Chance, ChanceFaults, Outages, Trouble

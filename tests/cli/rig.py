@@ -16,8 +16,8 @@ from rotator.sandbox.aws import MotoServer, create_managed, create_management, e
 from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.fleet import seed
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.records import SimAccount, SimKey, SimUser
 from rotator.sandbox.server import InfobipServer
+from rotator.sandbox.state import SimAccount, SimKey, SimUser
 from tests import leaks
 
 PATIENCE = 60

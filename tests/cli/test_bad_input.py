@@ -14,8 +14,8 @@ from rotator.cli import main
 from rotator.sandbox.aws import create_managed, create_management
 from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.records import Role
 from rotator.sandbox.server import InfobipServer
+from rotator.sandbox.state import Role
 from tests import leaks
 from tests.cli.rig import Ran, Rig
 from tests.cli.test_reading import fits

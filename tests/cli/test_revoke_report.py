@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rotator.cli import leaked
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from rotator.secret import Secret
 from tests import leaks
 from tests.cli.rig import Ran, Rig

@@ -11,7 +11,7 @@ import requests
 
 from rotator.sandbox.aws import consumer_value
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from tests.cli.rig import Ran, Rig
 
 NAME = "prod/sms"

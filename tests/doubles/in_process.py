@@ -16,8 +16,8 @@ from urllib3 import HTTPConnectionPool, HTTPResponse
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import NewConnectionError
 
+from rotator.sandbox.exchange import Drop, DropKind, Request, Response
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.json_bodies import Drop, DropKind, Request, Response
 
 _TLS_SETTINGS = ("key_file", "cert_file", "cert_reqs", "ca_certs", "ca_cert_dir", "ca_cert_data", "key_password")
 _TLS_PREFIXES = ("ssl_", "assert_", "server_hostname")

@@ -15,8 +15,8 @@ from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import AuthMethod, Credentials
 from rotator.ports import KeyRequest
 from rotator.sandbox.clocks import VirtualClock
+from rotator.sandbox.exchange import Drop, DropKind, Request, Response
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.json_bodies import Drop, DropKind, Request, Response
 from rotator.secret import Secret
 from tests.doubles.in_process import InProcessAdapter
 from tests.fuzz.outside import BODIES, TEXTS, result_of

@@ -15,7 +15,7 @@ from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
 from rotator.policy.values import decode, encode_replacement, possible_keys, recorded_key_id
 from rotator.redaction.redactor import Redactor
-from rotator.sandbox.json_bodies import Response
+from rotator.sandbox.exchange import Response
 from rotator.secret import Secret
 from rotator.telemetry.audit import Audit
 from tests.doubles.in_process import InProcessAdapter

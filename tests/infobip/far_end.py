@@ -22,8 +22,8 @@ from rotator.infobip.connection import WatchedAdapter
 from rotator.infobip.credentials import AuthMethod, Credentials
 from rotator.ports import Clock
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.records import Options, SimAccount
 from rotator.sandbox.server import InfobipServer
+from rotator.sandbox.state import Options, SimAccount
 from rotator.secret import Secret
 
 PASSWORD = "pa:ss wörd/€+%"

@@ -23,7 +23,7 @@ from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import AuthMethod, Credentials
 from rotator.infobip.known_secrets import Known
 from rotator.ports import KeyRequest
-from rotator.sandbox.records import Options
+from rotator.sandbox.state import Options
 from rotator.secret import Secret
 from tests.infobip.far_end import PASSWORD, USER, FarEnd, RecordingClock, client_for, drop, key, page, reply, sandbox
 

@@ -9,7 +9,7 @@ from rotator.errors import ContractViolation, InvalidRequest, KeyNotFound, Missi
 from rotator.infobip.connection import WatchedAdapter
 from rotator.ports import KeyProvider, KeyRequest, ProbeVerdict
 from rotator.sandbox.faults import Fault, FaultBody, FaultKind
-from rotator.sandbox.records import NameFilter, Options, Role
+from rotator.sandbox.state import NameFilter, Options, Role
 from rotator.secret import Secret
 from tests.doubles.in_process import divert
 from tests.infobip.far_end import KEY_VALUE, FarEnd, client_for, drop, key, page, reply, sandbox

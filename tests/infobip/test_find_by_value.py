@@ -10,7 +10,7 @@ import pytest
 from rotator.errors import ContractViolation, ProviderError, ProviderUnavailable
 from rotator.infobip.client import InfobipClient
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.records import Options
+from rotator.sandbox.state import Options
 from rotator.secret import Secret
 from tests.infobip.far_end import KEY_VALUE, FarEnd, client_for, key, page, reply, sandbox
 

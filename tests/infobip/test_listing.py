@@ -11,7 +11,7 @@ from rotator.infobip.wire import Page
 from rotator.ports import FetchedKey
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.records import SimAccount
+from rotator.sandbox.state import SimAccount
 from tests.infobip.far_end import FarEnd, client_for, key, page, reply, sandbox
 from tests.policy.build import key as known_key
 

@@ -14,7 +14,7 @@ import boto3
 from rotator.sandbox.aws import create_managed, create_management
 from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.records import SimAccount, SimKey
+from rotator.sandbox.state import SimAccount, SimKey
 from tests import leaks
 
 NOWHERE = "arn:aws:lambda:eu-central-1:123456789012:function:nowhere"

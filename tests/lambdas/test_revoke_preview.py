@@ -12,7 +12,7 @@ import pytest
 from rotator.lambda_.revoke_handler import RevocationFailed
 from rotator.lambda_handlers import revoke
 from rotator.policy.labels import key_name
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from tests.lambdas.site import Context, Site
 
 NAME = "prod/sms"

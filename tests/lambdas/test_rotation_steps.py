@@ -14,9 +14,9 @@ from rotator.engine.rotation.four_steps import ALREADY_CURRENT, Step, run_step
 from rotator.errors import Changed, ConfigurationError, Refused, ReplacementRejected, RotatorError
 from rotator.model import Policy
 from rotator.policy.labels import key_name
+from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.json_bodies import Request, Response
-from rotator.sandbox.records import SimKey
+from rotator.sandbox.state import SimKey
 from rotator.telemetry.audit import Trigger
 from tests.world import DAY, HOUR, World
 

@@ -20,8 +20,8 @@ from rotator.sandbox.aws import client as aws_client
 from rotator.sandbox.aws import environment
 from rotator.sandbox.clocks import OffsetClock, VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.records import SimAccount, SimKey, SimUser
 from rotator.sandbox.server import InfobipServer
+from rotator.sandbox.state import SimAccount, SimKey, SimUser
 from tests import leaks
 from tests.safety.aws_proxy import AwsProxy
 from tests.safety.infobip_faults import InfobipFaults

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, cast
 
+from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.json_bodies import Request, Response
 
 KEYS: Final = r"^/settings/2/api-keys$"
 ONE_KEY: Final = r"^/settings/2/api-keys/"

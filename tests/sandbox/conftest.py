@@ -10,8 +10,8 @@ import requests
 
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.records import SimAccount, SimUser
 from rotator.sandbox.server import InfobipServer
+from rotator.sandbox.state import SimAccount, SimUser
 from tests.wire_schema import watch
 
 KEYS = "/settings/2/api-keys"

@@ -5,7 +5,7 @@ import requests
 from urllib3.util import Retry
 
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.records import MANAGE_ACCOUNT
+from rotator.sandbox.state import MANAGE_ACCOUNT
 from tests.doubles.in_process import InProcessAdapter
 from tests.sandbox.conftest import BALANCE, KEYS, Site
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.sandbox.json_bodies import ErrorStyle, Request, Response
-from rotator.sandbox.records import MANAGE_ACCOUNT, Role
+from rotator.sandbox.exchange import ErrorStyle, Request, Response
+from rotator.sandbox.state import MANAGE_ACCOUNT, Role
 from tests.sandbox.conftest import BALANCE, KEYS, SESSION, TOKEN, Site
 
 
@@ -195,9 +195,3 @@ def test_shapes_of_errors(site: Site, style: ErrorStyle, path: str, field: str) 
     answer = site.call("GET", path, "App nonsense")
     assert answer.status_code == 401
     assert field in answer.json()
-
-
-def test_sessions_can_be_lost(site: Site) -> None:
-    token = session_token(site)
-    site.world.end_sessions()
-    assert site.call("GET", KEYS, f"IBSSO {token}").status_code == 401

@@ -8,8 +8,7 @@ import pytest
 from rotator.model import Platform
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.records import DEFAULT_SCOPES, Options, Role, SimKey
-from rotator.sandbox.state import value_observers
+from rotator.sandbox.state import DEFAULT_SCOPES, Options, Role, SimKey, value_observers
 from tests.sandbox.conftest import KEYS, Site
 
 

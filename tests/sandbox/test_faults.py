@@ -12,9 +12,9 @@ import requests
 
 from rotator.errors import ConfigurationError
 from rotator.sandbox.clocks import VirtualClock
+from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.faults import Fault, FaultBody, FaultKind
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.json_bodies import Request, Response
 from tests.doubles.in_process import InProcessAdapter
 from tests.sandbox.conftest import KEYS, SESSION, Site
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rotator.model import Platform
-from rotator.sandbox.records import DEFAULT_SCOPES, NameFilter
+from rotator.sandbox.state import DEFAULT_SCOPES, NameFilter
 from tests.sandbox.conftest import KEYS, Site, violations
 
 VALUE = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -10,9 +10,9 @@ import pytest
 import requests
 
 from rotator.sandbox.clocks import VirtualClock
+from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.json_bodies import Request, Response
 from rotator.sandbox.server import InfobipServer
 from tests.sandbox.conftest import KEYS, Site
 

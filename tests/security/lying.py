@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from rotator.sandbox.exchange import Drop, Request, Response
 from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.json_bodies import Drop, Request, Response
 from tests.world import World
 
 Lie = Callable[[Request, Any], Any]

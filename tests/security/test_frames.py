@@ -14,8 +14,8 @@ import pytest
 from rotator.engine.emergency import Emergency, Strategy, Target
 from rotator.engine.manual import adopt, rotate_now
 from rotator.errors import ConfigurationError, RotatorError
+from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.json_bodies import Request, Response
 from rotator.secret import Secret
 from rotator.telemetry.audit import Trigger
 from tests import leaks

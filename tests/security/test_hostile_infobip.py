@@ -15,7 +15,7 @@ from rotator.infobip.credentials import AuthMethod
 from rotator.model import Reason
 from rotator.policy.labels import secret_id
 from rotator.ports import KeyRequest
-from rotator.sandbox.json_bodies import Request
+from rotator.sandbox.exchange import Request
 from rotator.secret import Secret
 from tests.fuzz.outside import HOSTILE, result_of
 from tests.infobip.far_end import KEY_VALUE, FarEnd, client_for, reply

@@ -1,4 +1,4 @@
-"""Requests, answers and errors as the simulated Infobip sees and says them, without sockets."""
+"""Requests, answers and errors of the simulated Infobip, independent of any connection."""
 
 from __future__ import annotations
 
@@ -36,12 +36,28 @@ class Request:
     body: bytes = field(default=b"", repr=False)
     remote_ip: str = "127.0.0.1"
 
+    def require_media_type(self, wanted: str) -> None:
+        """:class:`Refusal` 415 where the body is declared to be something else."""
+        if self.headers.get("content-type", "").partition(";")[0].strip().lower() != wanted:
+            raise Refusal(415, f"The body must be {wanted}")
+
+    def json_object(self) -> dict[str, Any]:
+        """The body as a JSON object; else :class:`Refusal` 415 or 400."""
+        self.require_media_type("application/json")
+        try:
+            fields = json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise Refusal(400, "The body is not valid JSON") from None
+        if not isinstance(fields, dict):
+            raise Refusal(400, "The body is not a JSON object")
+        return fields
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
     """One answer. ``repr`` hides the body.
 
-    :param declared_length: what ``Content-Length`` says, where it differs from the truth (a truncated body).
+    :param declared_length: the value of ``Content-Length``, where it is not the real length (a truncated body).
     :param delay: seconds of the world's clock that pass before the answer is sent.
     """
 
@@ -50,6 +66,11 @@ class Response:
     body: bytes = field(default=b"", repr=False)
     declared_length: int | None = None
     delay: float = 0.0
+
+    @property
+    def content_length(self) -> int:
+        """What ``Content-Length`` says."""
+        return len(self.body) if self.declared_length is None else self.declared_length
 
     def json(self) -> Any:
         """The body, parsed; ``ValueError`` where it is not JSON."""
@@ -71,16 +92,12 @@ class Violation(NamedTuple):
 
 
 class Refusal(Exception):
-    """The simulated Infobip says no.
-
-    :param status: the HTTP status.
-    :param text: what is wrong, never with a secret value.
-    """
+    """Answered as an error. Its text never holds a secret value."""
 
     def __init__(
         self,
         status: int,
-        text: str,
+        text: str = "Request cannot be processed",
         violations: tuple[Violation, ...] = (),
         *,
         headers: Mapping[str, str] | None = None,
@@ -114,40 +131,33 @@ _MESSAGE_IDS: Final = {
 _TOKEN_PATH: Final = "/auth/1/oauth2/token"
 
 
-def json_response(status: int, payload: object) -> Response:
+def json_response(status: int, payload: object, headers: Mapping[str, str] | None = None) -> Response:
     """An answer that holds ``payload`` as JSON."""
-    return Response(status, dict(JSON_HEADERS), json.dumps(payload, ensure_ascii=False).encode())
+    return Response(status, {**JSON_HEADERS, **(headers or {})}, json.dumps(payload, ensure_ascii=False).encode())
 
 
 def error_response(refusal: Refusal, path: str, style: ErrorStyle) -> Response:
     """An error in the shape asked for; the token endpoint adds ``error`` to the older one."""
-    current = style is ErrorStyle.CURRENT or (style is ErrorStyle.DOCUMENTED and path.startswith("/settings/"))
-    payload = _current(refusal) if current else _older(refusal, with_error=path == _TOKEN_PATH)
-    answer = json_response(refusal.status, payload)
-    return Response(answer.status, {**answer.headers, **refusal.headers}, answer.body)
-
-
-def _current(refusal: Refusal) -> dict[str, object]:
-    return {
-        "errorCode": f"E{refusal.status}",
-        "description": refusal.text,
-        "action": _ACTIONS.get(refusal.status, "Repeat the request later."),
-        "violations": [{"property": v.property, "violation": v.violation} for v in refusal.violations],
-        "resources": [],
-    }
-
-
-def _older(refusal: Refusal, *, with_error: bool) -> dict[str, object]:
-    details: dict[str, object] = {
-        "messageId": _MESSAGE_IDS.get(refusal.status, "GENERAL_ERROR"),
-        "text": refusal.text,
-    }
-    if refusal.violations:
-        by_property: dict[str, list[str]] = {}
-        for v in refusal.violations:
-            by_property.setdefault(v.property, []).append(v.violation)
-        details["validationErrors"] = by_property
-    payload: dict[str, object] = {"requestError": {"serviceException": details}}
-    if with_error:
-        payload["error"] = refusal.text
-    return payload
+    payload: dict[str, object]
+    if style is ErrorStyle.CURRENT or (style is ErrorStyle.DOCUMENTED and path.startswith("/settings/")):
+        payload = {
+            "errorCode": f"E{refusal.status}",
+            "description": refusal.text,
+            "action": _ACTIONS.get(refusal.status, "Repeat the request later."),
+            "violations": [v._asdict() for v in refusal.violations],
+            "resources": [],
+        }
+    else:
+        details: dict[str, object] = {
+            "messageId": _MESSAGE_IDS.get(refusal.status, "GENERAL_ERROR"),
+            "text": refusal.text,
+        }
+        if refusal.violations:
+            by_property: dict[str, list[str]] = {}
+            for v in refusal.violations:
+                by_property.setdefault(v.property, []).append(v.violation)
+            details["validationErrors"] = by_property
+        payload = {"requestError": {"serviceException": details}}
+        if path == _TOKEN_PATH:
+            payload["error"] = refusal.text
+    return json_response(refusal.status, payload, refusal.headers)
