@@ -7,9 +7,9 @@ from contextlib import suppress
 from datetime import timedelta
 
 from rotator.engine.context import AccountContext
-from rotator.engine.observe import require_managed
 from rotator.engine.revoke import Revocation
-from rotator.engine.rotation import Promoted, Rotation, release_pending, retire_version, unlabel
+from rotator.engine.rotation import Promoted, Rotation
+from rotator.engine.secret_changes import release_pending, require_managed, retire_version, unlabel
 from rotator.errors import Changed, InternalError, ProviderThrottled, ProviderUnavailable, RotatorError
 from rotator.model import Action, ActionKind, Outcome, Reason, Result, SecretEntry, Spec
 from rotator.policy.emergency_ids import made_in_emergency

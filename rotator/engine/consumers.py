@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from rotator.engine.observe import account_of
 from rotator.engine.readers import read_log
 from rotator.engine.reconcile import Reconciler
+from rotator.engine.secret_changes import account_of
 from rotator.errors import ConfigurationError, RotatorError
 from rotator.model import Key, SecretEntry, Spec
 from rotator.policy.gate import LOOK_BACK, Consumer, consumers, gap_in, promoted_at, waits_until

@@ -7,8 +7,9 @@ from datetime import datetime
 
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget
-from rotator.engine.observe import account_of, observe_account, observe_fleet, resolve_current
+from rotator.engine.observe import observe_account, observe_fleet, resolve_version
 from rotator.engine.reconcile import Reconciler
+from rotator.engine.secret_changes import account_of
 from rotator.errors import ConfigurationError, KeyNotFound, Refused
 from rotator.model import AccountPlan, Action, ActionKind, Outcome, Reason, Result, SecretEntry
 from rotator.policy.lifecycle import read_lifecycle
@@ -43,7 +44,7 @@ def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result
         resolutions.pop(entry.arn, None)
         life = read_lifecycle(entry)
         if life.unlabelled:
-            resolutions[entry.arn] = resolve_current(services.store, provider, entry)
+            resolutions[entry.arn] = resolve_version(services.store, provider, entry)
         snapshot = replace(snapshot, secrets=fresh, resolutions=resolutions)
         plan = plan_account(snapshot, services.policy, services.clock.now(), secret=entry.name)
         if plan.error is not None:
@@ -148,7 +149,7 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
 
 
 def _identify(reconciler: Reconciler, provider: KeyProvider, entry: SecretEntry, key_id: str | None) -> str:
-    resolution = resolve_current(reconciler.services.store, provider, entry)
+    resolution = resolve_version(reconciler.services.store, provider, entry)
     if key_id is None:
         if resolution.key_id is None:
             raise Refused(f"{entry.name}: {resolution.problem}")

@@ -9,18 +9,16 @@ from itertools import chain
 
 from rotator.errors import (
     BadSecretValue,
-    Changed,
     ConfigurationError,
     ContractViolation,
     InvalidRequest,
     KeyNotFound,
     MissingRole,
     ProviderUnavailable,
-    Refused,
     SecretNotFound,
     StoreError,
 )
-from rotator.model import AccountSnapshot, Alert, Key, Reason, Resolution, SecretEntry, Severity, Spec
+from rotator.model import AccountSnapshot, Alert, Key, Reason, Resolution, SecretEntry, Severity
 from rotator.policy.directory import Directory, Others
 from rotator.policy.life import Lifecycle
 from rotator.policy.lifecycle import read_lifecycle
@@ -248,11 +246,6 @@ def resolve_versions(
     return found
 
 
-def resolve_current(store: SecretStore, provider: KeyProvider, entry: SecretEntry) -> Resolution:
-    """Which key of this account the current value is; see :func:`resolve_version`."""
-    return resolve_version(store, provider, entry)
-
-
 _NO_KEY = (
     "its value is no key of this Infobip account; store one that is, correct rotator:account, or name it with "
     "`rotator adopt --key-id`"
@@ -284,55 +277,3 @@ def find_key(provider: KeyProvider, value: Secret, recorded: str | None) -> Key 
     except KeyNotFound:
         return None
     return fetched.key if fetched.value is not None and fetched.value == value else None
-
-
-def account_of(entry: SecretEntry) -> str:
-    """The account that a managed secret belongs to.
-
-    :raises ConfigurationError: it is not tagged as managed.
-    """
-    account = entry.tags.get(ACCOUNT_TAG, "").strip()
-    if role(entry.tags) != "key" or not account:
-        raise ConfigurationError(
-            f"{printable(entry.name)} is not managed",
-            advice=(
-                "Tag it: aws secretsmanager tag-resource --secret-id "
-                f"{printable(entry.name)} --tags Key=rotator:role,Value=key Key=rotator:account,Value=<account>."
-            ),
-        )
-    return account
-
-
-def require_managed(entry: SecretEntry, account: str, *, despite_hold: bool = False) -> Spec:
-    """The spec of a secret that was read now, where it is still this account's to change.
-
-    :param despite_hold: an emergency does not wait for a hold.
-    :raises Changed: it is not managed any more, belongs to another account, or is scheduled for deletion.
-    :raises Refused: its tags can't be read, or it is on hold.
-    """
-    if role(entry.tags) != "key":
-        raise Changed(f"{entry.name} is not tagged rotator:role=key any more")
-    spec = parse_spec(entry.tags)
-    if isinstance(spec, tuple):
-        raise Refused(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].fix)
-    if spec.account != account:
-        raise Changed(f"{entry.name} belongs to account {spec.account} now")
-    if entry.deleted_at is not None:
-        raise Changed(f"{entry.name} is scheduled for deletion")
-    if spec.hold is not None and not despite_hold:
-        raise Refused(f'{entry.name} is on hold: "{spec.hold}"', advice="Remove the tag rotator:hold to go on.")
-    return spec
-
-
-__all__ = [
-    "Fleet",
-    "account_of",
-    "management_of",
-    "observe_account",
-    "observe_fleet",
-    "require_managed",
-    "resolve_current",
-    "resolve_version",
-    "resolve_versions",
-    "with_history",
-]

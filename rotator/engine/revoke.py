@@ -8,12 +8,11 @@ from typing import Final
 
 from rotator.engine.context import AccountContext
 from rotator.engine.evidence import ownership_proof, unproven, value_field
-from rotator.engine.observe import require_managed
-from rotator.engine.rotation import release_pending, unlabel
-from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, SecretNotFound, StoreError
+from rotator.engine.secret_changes import clean_labels, require_managed
+from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, StoreError
 from rotator.model import Action, Key, Reason, SecretEntry
 from rotator.policy.gate import not_adopted
-from rotator.policy.labels import key_label, parse_key_name, parse_retire_label
+from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.moments import plus
 from rotator.policy.orphans import ORPHAN_AGE, PRUNED_AFTER, PRUNED_FROM
@@ -235,18 +234,3 @@ def revoke_key(context: AccountContext, target: Key, now: datetime, fields: dict
         end = target.valid_from + timedelta(seconds=1)
     with change(context.services.audit, "key.revoked", **fields):
         context.provider.revoke_key(target.id, end)
-
-
-def clean_labels(context: AccountContext, entry: SecretEntry, key_id: str, reason: str) -> None:
-    """Remove every label that names a key from a secret."""
-    for version, labels in sorted(entry.versions.items()):
-        if key_label(key_id) in labels:
-            release_pending(context, entry, version, reason)
-        ours = sorted(label for label in labels if (parsed := parse_retire_label(label)) and parsed[0] == key_id)
-        if key_label(key_id) in labels:
-            ours.append(key_label(key_id))
-        for label in ours:
-            try:
-                unlabel(context, entry, label, version, reason)
-            except SecretNotFound:
-                return

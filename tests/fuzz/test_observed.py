@@ -8,7 +8,8 @@ from functools import partial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotator.engine.observe import account_of, management_of, observe_fleet
+from rotator.engine.observe import management_of, observe_fleet
+from rotator.engine.secret_changes import account_of
 from rotator.errors import RotatorError
 from rotator.model import AccountSnapshot, ActionKind, Key, Policy, Reason, SecretEntry
 from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label

@@ -18,7 +18,7 @@ from rotator.engine.emergency.replacement import Replacer
 from rotator.engine.emergency.revocations import Revoker
 from rotator.engine.emergency.targets import CURRENT, ORPHAN, PENDING, EmergencyPlan, Revocation, Strategy
 from rotator.engine.emergency.verification import verify_revoked
-from rotator.engine.observe import resolve_current
+from rotator.engine.observe import resolve_version
 from rotator.errors import RotatorError
 from rotator.model import SecretEntry
 from rotator.policy.lifecycle import read_lifecycle
@@ -153,7 +153,7 @@ class Run:
             if listed.arn == main or not is_unlabelled(listed) or not work.revoked:
                 continue
             try:
-                key_id = resolve_current(work.services.store, work.provider, listed).key_id
+                key_id = resolve_version(work.services.store, work.provider, listed).key_id
             except RotatorError:
                 continue
             if key_id is not None and key_id in work.revoked:

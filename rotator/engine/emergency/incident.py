@@ -12,7 +12,7 @@ from rotator.engine.emergency.holders import is_unlabelled, with_label
 from rotator.engine.emergency.outcome import EmergencyReport, Step
 from rotator.engine.emergency.targets import PENDING, EmergencyPlan, Revocation, Strategy
 from rotator.engine.evidence import value_field
-from rotator.engine.observe import management_of, resolve_current, resolve_version
+from rotator.engine.observe import management_of, resolve_version
 from rotator.errors import KeyNotFound, RotatorError
 from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry, Spec
 from rotator.policy.emergency_ids import emergency_version_id, made_for_incident
@@ -222,7 +222,7 @@ class Work:
         if not is_unlabelled(entry):
             return entry
         try:
-            key_id = resolve_current(self.services.store, self.provider, entry).key_id
+            key_id = resolve_version(self.services.store, self.provider, entry).key_id
         except RotatorError:
             key_id = None
         again = self.services.store.describe(arn)

@@ -9,8 +9,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from rotator.engine.emergency.incident import Work, spec_of
-from rotator.engine.revoke import clean_labels
-from rotator.engine.rotation import unlabel
+from rotator.engine.secret_changes import clean_labels, unlabel
 from rotator.errors import RotatorError
 from rotator.model import SecretEntry
 from rotator.policy.labels import PENDING, key_label, parse_retire_label

@@ -9,7 +9,7 @@ from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.holders import holds_value, is_unlabelled, managed_entries
 from rotator.engine.emergency.plan_secret import Named, SecretPlanning
 from rotator.engine.emergency.targets import ORPHAN, EmergencyPlan, Revocation, Strategy, Target
-from rotator.engine.observe import Fleet, management_of, observe_fleet, resolve_current
+from rotator.engine.observe import Fleet, management_of, observe_fleet, resolve_version
 from rotator.errors import ConfigurationError, KeyNotFound, ProviderError, Refused, RotatorError
 from rotator.model import Key, SecretEntry
 from rotator.policy.labels import parse_key_name
@@ -114,7 +114,7 @@ class Planning:
             if named.value is not None:
                 return holds_value(self.services.store, entry, named.value)
             with self.accounts.connected(fleet, account) as provider:
-                return resolve_current(self.services.store, provider, entry).key_id == named.key_id
+                return resolve_version(self.services.store, provider, entry).key_id == named.key_id
         except RotatorError:
             return False  # one secret that can't be read must not protect a key: the others, or its name, may prove it
 

@@ -14,7 +14,8 @@ from rotator.engine.context import Services
 from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.holders import current_holders, is_unlabelled, managed_entries, revocations_of, with_label
 from rotator.engine.emergency.targets import CURRENT, PENDING, EmergencyPlan, Revocation, Strategy
-from rotator.engine.observe import Fleet, account_of, management_of, resolve_current
+from rotator.engine.observe import Fleet, management_of, resolve_version
+from rotator.engine.secret_changes import account_of
 from rotator.errors import ProviderError, Refused, RotatorError
 from rotator.model import Key, SecretEntry
 from rotator.policy.emergency_ids import is_retry, made_for_incident, made_in_emergency
@@ -96,7 +97,7 @@ class SecretPlanning:
 
     def _resolved(self, fleet: Fleet, entry: SecretEntry, account: str) -> str:
         with self.accounts.connected(fleet, account) as provider:
-            resolution = resolve_current(self.services.store, provider, entry)
+            resolution = resolve_version(self.services.store, provider, entry)
         if resolution.key_id is None:
             raise Refused(
                 f"the key of {entry.name} can't be named: {resolution.problem}",
@@ -265,7 +266,7 @@ class SecretPlanning:
         with self.accounts.connected(plan.fleet, plan.account) as provider:
             for entry in blank:
                 try:
-                    resolution = resolve_current(self.services.store, provider, entry)
+                    resolution = resolve_version(self.services.store, provider, entry)
                 except RotatorError as error:
                     notes.append(f"whether {entry.name} holds a key that ends is not known: {error.message}")
                     continue

@@ -97,7 +97,7 @@ class Replacer:
         freed = {
             revocation.key_id for revocation in self._freeing(entry) if self.revoker.missing_proof(revocation) is None
         }
-        self._rotation(without_keys(entry, freed) if freed else entry).rehearse()
+        self._rotation(without_keys(entry, freed) if freed else entry).check()
 
     def _once(self, entry: SecretEntry) -> Revocation | None:
         """:raises RotatorError: nothing was promoted; what was made is revoked, or found by the next sweep."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from rotator.engine.emergency.incident import Work
 from rotator.engine.emergency.targets import CURRENT, ORPHAN, Revocation
 from rotator.engine.revoke import revoke_key
-from rotator.engine.rotation import retire_version, unlabel
+from rotator.engine.secret_changes import retire_version, unlabel
 from rotator.errors import KeyNotFound, RotatorError
 from rotator.model import Key
 from rotator.policy.labels import parse_retire_label, retire_label

@@ -11,10 +11,11 @@ from datetime import datetime
 
 from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.evidence import ownership_proof
-from rotator.engine.observe import account_of, management_of, observe_fleet
+from rotator.engine.observe import management_of, observe_fleet
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rollback.previous_key import Previous, refuse_if_skipped
 from rotator.engine.rollback.switch import Switch
+from rotator.engine.secret_changes import account_of
 from rotator.errors import KeyNotFound, Refused, StoreError
 from rotator.model import AccountSnapshot, Key, SecretEntry
 from rotator.policy.guards import clock_skew

@@ -16,12 +16,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.durations import human_duration
-from rotator.engine.observe import require_managed
 from rotator.engine.revoke import MAX_CHECK_AGE
 from rotator.engine.rollback.previous_key import Previous, refuse_if_skipped
-from rotator.engine.rotation import retire_version, unlabel
-from rotator.engine.rotation.give_up import REVOKE_IN_FLIGHT
-from rotator.errors import Changed, LostRace, Refused, RotatorError, StoreError
+from rotator.engine.rotation.promote import REVOKE_IN_FLIGHT
+from rotator.engine.secret_changes import move_current, require_managed, retire_version, unlabel
+from rotator.errors import Changed, Refused, RotatorError
 from rotator.model import SecretEntry
 from rotator.policy.guards import MAX_SKEW
 from rotator.policy.labels import PENDING, parse_retire_label
@@ -111,24 +110,10 @@ class Switch:
 
         :raises RotatorError: consumers get what they got before (or, after a lost answer, perhaps the previous key).
         """
-        store, arn, item = self.proof.context.services.store, self.proof.entry.arn, self.proof.item
+        store, item = self.proof.context.services.store, self.proof.item
         audit, before = self.proof.context.services.audit, self.life.current_version
         with change(audit, "secret.rolled_back", **self.proof.fields(), from_key_id=self.life.current_key):
-            for last in (False, True):
-                try:
-                    store.promote(arn, item.version_id, before)
-                    return
-                except StoreError as error:
-                    if not (error.outcome_unknown or error.retryable):
-                        raise
-                    now_current = read_lifecycle(store.describe(arn)).current_version
-                    if now_current == item.version_id:
-                        return
-                    if now_current != before:
-                        text = f"{printable(self.proof.entry.name)} was given another current version meanwhile"
-                        raise LostRace(text, advice=_REPEAT) from None
-                    if last:
-                        raise
+            move_current(store, self.proof.entry, item.version_id, before, advice=_REPEAT)
 
     def _afterwards(self, fresh: SecretEntry) -> datetime | None:
         """Tell consumers, retire the newer version. The rollback is done: what fails here is left to the next sweep."""

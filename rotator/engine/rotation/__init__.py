@@ -1,39 +1,40 @@
-"""Rotation: version id first, create, compare, store, probe, promote, retire. Every step can be the last one.
+"""Rotation: choose a version id, create, compare, store, probe, promote, retire. Every step can be the last one.
 
-What a crash leaves behind, and who finds it: a key without a version (named for it, so an orphan); a stored version
-that is not promoted (pending, resumed by the next sweep); a superseded version without a retire label (labelled by
-the next sweep).
+Read top-down: :class:`Rotation` is the order of the steps; ``create`` and ``promote`` are the steps, with what a crash
+leaves and how it is finished in each one's docstring; ``attempt`` is what they share, and giving up. ``four_steps`` is
+the same rotation in the pieces that Secrets Manager calls.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from rotator.engine.context import AccountContext
 from rotator.engine.evidence import ownership_proof, unproven
-from rotator.engine.observe import require_managed
-from rotator.engine.rotation.create import Creation, differing_fields
-from rotator.engine.rotation.give_up import Flow, release_pending, retire_version, unlabel
-from rotator.engine.rotation.promote import Promoted, Promotion
+from rotator.engine.rotation.attempt import Attempt
+from rotator.engine.rotation.create import compare, key_request, make_key
+from rotator.engine.rotation.promote import Promoted, check_again_if_stale, probe, promote, stage
+from rotator.engine.secret_changes import require_as_planned, unlabel
 from rotator.errors import Changed, KeyNotFound, Refused, ReplacementRejected
-from rotator.model import Action, ActionKind, Key, Reason, SecretEntry, Spec
+from rotator.model import Action, ActionKind, Key, Reason, SecretEntry
 from rotator.policy.labels import PENDING
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.values import decode, encode_replacement, recorded_elsewhere
 from rotator.ports import FetchedKey, ProbeVerdict, StoredValue
 from rotator.secret import Secret
 
-__all__ = ["Promoted", "Rotation", "differing_fields", "release_pending", "retire_version", "unlabel"]
+__all__ = ["Promoted", "Rotation"]
 
 
 @dataclass(slots=True)
 class Rotation:
-    """One secret's rotation, from a fresh look at it to the old version's retire label.
+    """One secret's rotation, from reading it again to the old version's retire label.
 
     :param audit_reason: an operator's own words, which stand in the audit as the reason.
-    :param emergency: a hold does not stop it, and no retire label is set (the old key dies at once).
-    :param entry: what was just seen of the secret, where every call counts; promotion compares and swaps in any case.
+    :param emergency: a hold does not stop it, and no retire label is set: the old key is about to be revoked.
+    :param entry: what was just read of the secret, where every call counts; promotion compares and swaps in any case.
+    :param old_value: the old key's value, once it was read.
     """
 
     context: AccountContext
@@ -42,107 +43,79 @@ class Rotation:
     emergency: bool = False
     entry: SecretEntry | None = None
     old_value: Secret | None = field(default=None, init=False)
-    flow: Flow = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.flow = Flow(self.context, self.action, self.audit_reason)
 
     def rotate(self, version_id: str | None = None) -> Promoted:
         """Replace the current key.
 
         :raises RotatorError: nothing was promoted; what was made is revoked, or found by the next sweep.
         """
-        creation, life, stored = self._prepare()
-        fetched, version_id, _ = creation.make(version_id or self.context.services.new_version_id())
-        return self._store_and_promote(creation.entry, creation.spec, life, fetched, stored, version_id)
+        attempt, stored = self.prepare(version_id or self.context.services.new_version_id())
+        return self._store_and_promote(attempt, make_key(attempt), stored)
 
-    def rehearse(self) -> None:
+    def check(self) -> None:
         """Everything that :meth:`rotate` checks before a key is created. Changes nothing.
 
         :raises RotatorError: no replacement can be made.
         """
-        creation, _, _ = self._prepare()
-        creation.request(self.context.services.new_version_id())
-
-    def _prepare(self) -> tuple[Creation, Lifecycle, StoredValue | None]:
-        entry, spec, life = self._look()
-        creation = Creation(self.flow, entry, spec, self._proven(entry, life, self._old_key()))
-        stored = self._current_value(entry, life)
-        if stored is not None:
-            self.old_value = decode(stored.text, spec.value_field, entry.name).key
-        self._rehearse(entry, spec, stored)
-        self._is_missing(entry, spec, stored)
-        return creation, life, stored
+        attempt, _ = self.prepare(self.context.services.new_version_id())
+        key_request(attempt)
 
     def resume(self) -> Promoted:
-        """Finish what a killed run began: a stored version that is not promoted, or a key that was not stored.
+        """Finish what an interrupted run began: a stored version that is not promoted, or a key that was not stored.
 
-        :raises RotatorError: it can't be finished; what was made is revoked and its labels go.
+        :raises RotatorError: it can't be finished; what was made is revoked and its labels are removed.
         """
-        entry, spec, life = self._look()
         key_id, version_id = self.action.key_id, self.action.version_id
         assert key_id is not None
         assert version_id is not None
-        creation = Creation(self.flow, entry, spec, self._proven(entry, life, self._old_key(life)))
-        if version_id not in entry.versions:
-            return self._resume_unstored(creation, life, key_id, version_id)
-        return self._check_stored(creation, life, key_id, version_id).finish()
+        attempt = self.begin(version_id)
+        if version_id in attempt.entry.versions:
+            return promote(attempt, self.check_stored(attempt, key_id))
+        return self._resume_unstored(attempt, key_id)
 
-    # ---- parts ------------------------------------------------------------------------------------------------------
+    # ---- before a key is made ---------------------------------------------------------------------------------------
 
-    def _check_stored(self, creation: Creation, life: Lifecycle, key_id: str, version_id: str) -> Promotion:
-        """A stored version, compared and probed: what is left to do is to promote it."""
-        entry, spec = creation.entry, creation.spec
-        if life.pending_version != version_id or life.pending_key != key_id:
-            raise Changed(f"{entry.name}: version {version_id} is not pending any more")
-        if self._is_older_than_current(entry, life, version_id):
-            self.flow.unlabel(entry, PENDING, version_id)
-            raise Changed(
-                f"{entry.name} was given another value after version {version_id} was stored, which is retired"
-            )
-        self.flow.looked = self.flow.now()
-        try:
-            key = self.context.provider.get_key(key_id).key
-        except KeyNotFound:
-            self.flow.unstage(entry, key_id, version_id)
-            raise Changed(
-                f"key {key_id} of the pending version of {entry.name} is gone; its labels were removed"
-            ) from None
-        proof = ownership_proof(self.context, entry, version_id, key_id, key)
-        if not proof.ok:
-            raise Refused(f"{unproven(entry, version_id, key_id, proof)}; it is not promoted")
-        if not key.alive(self.flow.now()):
-            self.flow.give_up(entry, key_id, version_id, staged=True, revoke=key.enabled)
-            raise Changed(
-                f"key {key_id} of the pending version of {entry.name} does not live any more; it was given up"
-            )
-        if creation.old is None and not spec.scopes:
-            # It was compared before it was stored, and what it was compared with is gone: nothing better is left.
-            creation = replace(creation, old=key)
-        creation.compare(key, creation.request(version_id), version_id, resumed=True, staged=True)
-        stored = self.context.services.store.read_version(entry.arn, version_id)
-        value = decode(stored.text, spec.value_field, entry.name).key
-        promotion = Promotion(self.flow, entry, spec, life, key, version_id, self.emergency)
-        promotion.probe(value, staged=True)
-        promotion.still_lives(value)
-        return promotion
+    def begin(self, version_id: str) -> Attempt:
+        """Read the secret and its current key again: is everything still as the plan saw it?
 
-    def _look(self) -> tuple[SecretEntry, Spec, Lifecycle]:
-        """A fresh look: is everything still as the plan saw it?"""
-        entry = self.entry or self.context.services.store.describe(self.action.arn or self.action.secret)
-        spec = require_managed(entry, self.context.account, despite_hold=self.emergency)
+        :raises RotatorError: it is not, or nothing proves that the key is the secret's; nothing was changed.
+        """
+        context, action = self.context, self.action
+        entry = self.entry or context.services.store.describe(action.arn or action.secret)
         life = read_lifecycle(entry)
-        if life.problem is not None:
-            raise Refused(f"{entry.name}: {life.problem}")
+        planned = (action.version_id, action.key_id)
+        if action.kind is ActionKind.RESUME:
+            planned = (life.current_version, life.current_key)
+        spec, life = require_as_planned(context, entry, *planned, despite_hold=self.emergency)
         if life.foreign_pending and not self.emergency:
             raise Changed(f"{entry.name}: another rotation is in progress")
-        if self.action.kind is ActionKind.ROTATE:
-            expected = (self.action.version_id, self.action.key_id)
-            if (life.current_version, life.current_key) != expected:
-                raise Changed(f"{entry.name} has another current version than the plan saw")
-        elif life.unlabelled:
+        if action.kind is ActionKind.RESUME and life.unlabelled:
             raise Changed(f"{entry.name} has a current version that is not adopted yet")
-        return entry, spec, life
+        old = self._proven(entry, life, self._old_key(life.current_key))
+        reason = self.audit_reason or str(action.reason)
+        return Attempt(context, entry, spec, life, old, version_id, reason, self.emergency)
+
+    def _old_key(self, key_id: str | None) -> Key | None:
+        """The key to be replaced, read now: what was changed since the listing goes for its replacement too.
+
+        :raises Changed: it is not as the plan saw it.
+        """
+        if key_id is None:
+            return None
+        listed = self.context.snapshot.keys.get(key_id)
+        if self.entry is not None and listed is not None:
+            return listed  # it was read a moment ago, too
+        rotating = self.action.kind is ActionKind.ROTATE
+        broken = self.action.reason in (Reason.KEY_MISSING, Reason.KEY_DISABLED)
+        try:
+            fresh = self.context.provider.get_key(key_id).key
+        except KeyNotFound:
+            if broken or not rotating or listed is None:
+                return None
+            raise Changed(f"key {key_id} was listed by Infobip and is not found now") from None
+        if broken and rotating and fresh.alive(self.context.now()):
+            raise Changed(f"key {key_id} works again")
+        return fresh
 
     def _proven(self, entry: SecretEntry, life: Lifecycle, old: Key | None) -> Key | None:
         """The old key, whose rights the replacement gets, where it is proven to be what the secret holds.
@@ -163,141 +136,150 @@ class Rotation:
             advice="Nothing was changed. Store the right key, or take the label off; then the next sweep goes on.",
         )
 
-    def _old_key(self, life: Lifecycle | None = None) -> Key | None:
-        """The key to be replaced, read now: what was changed since the listing goes for its replacement too.
+    def prepare(self, version_id: str) -> tuple[Attempt, StoredValue | None]:
+        """What a rotation needs before a key is made for it; and the current value, if there is one.
 
-        :raises Changed: it is not as the plan saw it.
+        :raises RotatorError: no replacement can be made; nothing was changed.
         """
-        key_id = self.action.key_id
-        if self.action.kind is ActionKind.RESUME:
-            entry = next((e for e in self.context.snapshot.secrets if e.arn == self.action.arn), None)
-            life = life or (read_lifecycle(entry) if entry else None)
-            key_id = life.current_key if life else None
-        if key_id is None:
-            return None
-        listed = self.context.snapshot.keys.get(key_id)
-        if self.entry is not None and listed is not None:
-            return listed  # in an emergency every call counts, and it was read a moment ago
-        broken = self.action.reason in (Reason.KEY_MISSING, Reason.KEY_DISABLED)
-        try:
-            fresh = self.context.provider.get_key(key_id).key
-        except KeyNotFound:
-            if broken or self.action.kind is ActionKind.RESUME or listed is None:
-                return None
-            raise Changed(f"key {key_id} is gone from Infobip since it was listed") from None
-        if broken and self.action.kind is ActionKind.ROTATE and fresh.alive(self.flow.now()):
-            raise Changed(f"key {key_id} works again")
-        return fresh
+        attempt = self.begin(version_id)
+        stored = self._current_value(attempt)
+        if stored is not None:
+            self.old_value = decode(stored.text, attempt.spec.value_field, attempt.entry.name).key
+        # Whether a replacement fits into the value, by one of the same length.
+        expires_at = attempt.now() + attempt.spec.validity
+        _encoded(attempt, stored, Secret("0" * 69), "0" * 32, expires_at)
+        if self.action.reason is Reason.KEY_MISSING and stored is not None and self.old_value is not None:
+            self._check_missing(attempt, stored, self.old_value)
+        return attempt, stored
 
-    def _current_value(self, entry: SecretEntry, life: Lifecycle) -> StoredValue | None:
-        if life.current_version is None:
+    def _current_value(self, attempt: Attempt) -> StoredValue | None:
+        if attempt.life.current_version is None:
             return None
-        stored = self.context.services.store.read_current(entry.arn)
-        if stored.version_id != life.current_version:
-            raise Changed(f"{entry.name} was given another value meanwhile")
+        stored = self.context.services.store.read_current(attempt.entry.arn)
+        if stored.version_id != attempt.life.current_version:
+            raise Changed(f"{attempt.entry.name} was given another value meanwhile")
         return stored
 
-    def _is_missing(self, entry: SecretEntry, spec: Spec, stored: StoredValue | None) -> None:
-        """Whether a key that Infobip does not list is gone, rather than another account's.
+    def _check_missing(self, attempt: Attempt, stored: StoredValue, value: Secret) -> None:
+        """Whether a key that Infobip does not list is another account's.
 
         The management secret may have been given other credentials: consumers must not be moved there for it.
 
         :raises Refused: it works, or was stored for another address.
         """
-        if self.action.reason is not Reason.KEY_MISSING or stored is None or self.old_value is None:
-            return
-        probe = self.context.provider.probe(self.old_value, spec.verify_path)
+        probed = self.context.provider.probe(value, attempt.spec.verify_path)
         elsewhere = recorded_elsewhere(stored.text, self.context.provider.base_url)
-        if probe.verdict is not ProbeVerdict.AUTHENTICATES and not elsewhere:
+        if probed.verdict is not ProbeVerdict.AUTHENTICATES and not elsewhere:
             return
-        what = "was stored for another base_url" if elsewhere else f"works ({probe.detail})"
+        what = "was stored for another base_url" if elsewhere else f"works ({probed.detail})"
         raise Refused(
-            f"key {self.action.key_id} of {entry.name} is not listed by Infobip's account {self.context.account}, and "
-            f"{what}: it looks like another account's",
+            f"key {self.action.key_id} of {attempt.entry.name} is not listed by Infobip's account "
+            f"{self.context.account}, and {what}: it seems to be another account's",
             advice="Correct the management secret or the tag rotator:account. If meant, `rotator rotate` moves it.",
         )
 
-    def _rehearse(self, entry: SecretEntry, spec: Spec, stored: StoredValue | None) -> None:
-        """Whether a replacement fits into the value, before a key is made for it.
+    # ---- from a key to a current version ----------------------------------------------------------------------------
 
-        :raises BadSecretValue: it has no such field, or would be too large.
-        """
-        encode_replacement(
-            stored.text if stored else None,
-            spec.value_field,
-            key=Secret("0" * 69),
-            key_id="0" * 32,
-            expires_at=self.flow.now() + spec.validity,
-            base_url=self.context.provider.base_url,
-            secret_name=entry.name,
-        )
-
-    def _store_and_promote(
-        self,
-        entry: SecretEntry,
-        spec: Spec,
-        life: Lifecycle,
-        fetched: FetchedKey,
-        stored: StoredValue | None,
-        version_id: str,
-    ) -> Promoted:
-        promotion, value = self._store(entry, spec, life, fetched, stored, version_id)
+    def _store_and_promote(self, attempt: Attempt, fetched: FetchedKey, stored: StoredValue | None) -> Promoted:
+        value = self.store(attempt, fetched, stored)
         if stored is not None:
-            promotion.probe(value, staged=True)
-        promotion.still_lives(value)
-        return promotion.finish()
+            probe(attempt, fetched.key, value)
+        check_again_if_stale(attempt, fetched.key, value)
+        return promote(attempt, fetched.key)
 
-    def _store(
-        self,
-        entry: SecretEntry,
-        spec: Spec,
-        life: Lifecycle,
-        fetched: FetchedKey,
-        stored: StoredValue | None,
-        version_id: str,
-    ) -> tuple[Promotion, Secret]:
-        """Store a made key as a pending version; what is left to do is to probe and to promote it."""
+    def store(self, attempt: Attempt, fetched: FetchedKey, stored: StoredValue | None) -> Secret:
+        """Store a new key as a pending version; what is left to do is to probe and to promote it.
+
+        :param stored: the current value, whose other fields stay.
+        :raises RotatorError: it is not stored; the key was given up.
+        """
         key, value = fetched.key, fetched.value
         if value is None:
             # An answer without the value: whatever it is, a consumer could not use it.
             value = self.context.provider.get_key(key.id).value
         if value is None:
-            self.flow.give_up(entry, key.id, version_id, staged=False)
-            raise ReplacementRejected(f"Infobip did not tell the value of the new key {key.id}; it was revoked")
-        promotion = Promotion(self.flow, entry, spec, life, key, version_id, self.emergency)
+            attempt.give_up(key.id)
+            raise ReplacementRejected(f"Infobip did not show the value of the new key {key.id}; it was revoked")
         if stored is None:
-            # AWS makes a secret's very first version current by itself: it has to be proven before it is stored.
-            promotion.probe(value, staged=False)
-            promotion.still_lives(value, staged=False)
-        text = encode_replacement(
-            stored.text if stored else None,
-            spec.value_field,
-            key=value,
-            key_id=key.id,
-            expires_at=key.valid_to,
-            base_url=self.context.provider.base_url,
-            secret_name=entry.name,
-        )
-        promotion.stage(text)
-        promotion.outlast()
-        return promotion, value
+            # AWS makes a secret's very first version current by itself: it has to be probed before it is stored.
+            probe(attempt, key, value)
+            check_again_if_stale(attempt, key, value)
+        stage(attempt, key, _encoded(attempt, stored, value, key.id, key.valid_to))
+        return value
 
-    def _resume_unstored(self, creation: Creation, life: Lifecycle, key_id: str, version_id: str) -> Promoted:
-        entry = creation.entry
-        self.flow.looked = self.flow.now()
+    def _resume_unstored(self, attempt: Attempt, key_id: str) -> Promoted:
+        """A key whose run was interrupted before it was stored: its value can still be read."""
+        entry = attempt.entry
+        attempt.checked_at = attempt.now()
         fetched = self.context.provider.get_key(key_id)
-        if fetched.value is None or not fetched.key.alive(self.flow.now()):
+        if fetched.value is None or not fetched.key.alive(attempt.now()):
             raise Changed(f"key {key_id}, made for {entry.name}, can't be read any more; it is revoked as an orphan")
-        if version_id in self.context.services.store.version_dates(entry.arn):
-            raise Changed(f"key {key_id} was stored in {entry.name} once and enabled again by somebody: skipped")
-        stored = self._current_value(entry, life)
-        creation.compare(fetched.key, creation.request(version_id), version_id, resumed=True)
-        return self._store_and_promote(entry, creation.spec, life, fetched, stored, version_id)
+        if attempt.version_id in self.context.services.store.version_dates(entry.arn):
+            raise Changed(f"key {key_id} was stored in {entry.name} once and was enabled again: skipped")
+        stored = self._current_value(attempt)
+        compare(attempt, fetched.key, key_request(attempt), resumed=True)
+        return self._store_and_promote(attempt, fetched, stored)
 
-    def _is_older_than_current(self, entry: SecretEntry, life: Lifecycle, version_id: str) -> bool:
-        if life.current_version is None:
+    def check_stored(self, attempt: Attempt, key_id: str) -> Key:
+        """Compare and probe a stored version's key: what is left to do is to promote it.
+
+        :raises RotatorError: it is not promoted: it stays pending for the next sweep, or was given up.
+        """
+        entry, spec, life, version_id = attempt.entry, attempt.spec, attempt.life, attempt.version_id
+        attempt.staged = True
+        if (life.pending_version, life.pending_key) != (version_id, key_id):
+            raise Changed(f"{entry.name}: version {version_id} is not pending any more")
+        if self._is_older_than_current(attempt):
+            unlabel(self.context, entry, PENDING, version_id, attempt.reason)
+            raise Changed(
+                f"{entry.name} was given another value after version {version_id} was stored, which is retired"
+            )
+        attempt.checked_at = attempt.now()
+        try:
+            key = self.context.provider.get_key(key_id).key
+        except KeyNotFound:
+            attempt.unstage(key_id)
+            raise Changed(
+                f"key {key_id} of the pending version of {entry.name} is not found; its labels were removed"
+            ) from None
+        proof = ownership_proof(self.context, entry, version_id, key_id, key)
+        if not proof.ok:
+            raise Refused(f"{unproven(entry, version_id, key_id, proof)}; it is not promoted")
+        if not key.alive(attempt.now()):
+            attempt.give_up(key_id, revoke=key.enabled)
+            raise Changed(f"key {key_id} of the pending version of {entry.name} is not active any more: given up")
+        if attempt.old is None and not spec.scopes:
+            # It was compared before it was stored, and what it was compared with is not found: nothing better is left.
+            attempt = replace(attempt, old=key)
+        compare(attempt, key, key_request(attempt), resumed=True)
+        stored = self.context.services.store.read_version(entry.arn, version_id)
+        value = decode(stored.text, spec.value_field, entry.name).key
+        probe(attempt, key, value)
+        check_again_if_stale(attempt, key, value)
+        return key
+
+    def _is_older_than_current(self, attempt: Attempt) -> bool:
+        if attempt.life.current_version is None:
             return False
-        dates = self.context.services.store.version_dates(entry.arn)
-        current, pending = dates.get(life.current_version), dates.get(version_id)
-        # Emulators date versions by the moment of asking: only a real distance tells.
+        dates = self.context.services.store.version_dates(attempt.entry.arn)
+        current, pending = dates.get(attempt.life.current_version), dates.get(attempt.version_id)
+        # Emulators date versions by the moment of asking: only a real distance counts.
         return current is not None and pending is not None and current - pending > timedelta(seconds=1)
+
+
+def _encoded(
+    attempt: Attempt, stored: StoredValue | None, value: Secret, key_id: str, expires_at: datetime | None
+) -> Secret:
+    """The new value: the current one with another key in it.
+
+    :raises BadSecretValue: it has no such field, or would be too large.
+    """
+    return encode_replacement(
+        stored.text if stored else None,
+        attempt.spec.value_field,
+        key=value,
+        key_id=key_id,
+        expires_at=expires_at,
+        base_url=attempt.context.provider.base_url,
+        secret_name=attempt.entry.name,
+    )

@@ -16,18 +16,35 @@ After ``createSecret`` the version is one like a sweep's: if no further step com
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from rotator.engine.apply import apply
+from rotator.engine.context import AccountContext, Budget, InfobipClock
+from rotator.engine.observe import management_of, observe_fleet, resolve_version
 from rotator.engine.reconcile import Reconciler
-from rotator.engine.rotation.step_context import Piece
-from rotator.errors import Refused, RotatorError
-from rotator.model import Reason, SecretEntry
+from rotator.engine.rotation import Rotation
+from rotator.engine.rotation.attempt import Attempt
+from rotator.engine.rotation.create import compare, key_request, make_key
+from rotator.engine.rotation.promote import promote
+from rotator.engine.secret_changes import account_of
+from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, RotatorError, SecretNotFound
+from rotator.model import AccountSnapshot, Action, ActionKind, Reason, SecretEntry
+from rotator.policy.guards import clock_skew, mass_missing, slots_used
 from rotator.policy.labels import CURRENT, PENDING
+from rotator.policy.lifecycle import read_lifecycle
+from rotator.policy.planner import make_view
+from rotator.policy.rules import ROTATE_BLOCKED, SKIP_WHEN, Predicate, View, first
 from rotator.policy.spec import ACCOUNT_TAG
+from rotator.ports import FetchedKey
 from rotator.telemetry.consumer_events import FAILED, publish
 
 ALREADY_CURRENT: Final = "already current"
+MAX_ROUNDS: Final = 3
+"""How often a secret is read whose current version has to be labelled first."""
 
 
 class Step(StrEnum):
@@ -50,37 +67,36 @@ def run_step(reconciler: Reconciler, secret: str, token: str, step: Step) -> str
     entry: SecretEntry | None = None
     try:
         entry = services.store.describe(secret)
-        labels = _staged(entry, token)
-        if CURRENT in labels:
+        if CURRENT in _labels_of(entry, token):
             return ALREADY_CURRENT
         if step is Step.SET:
             return "nothing to do: Infobip knows the key already"
-        with Piece.opened(reconciler, entry, token) as piece:
+        with _opened(reconciler, entry, token) as work:
             match step:
                 case Step.CREATE:
-                    return piece.create()
+                    return work.create()
                 case Step.TEST:
-                    return piece.test()
+                    return work.test()
                 case Step.FINISH:
-                    return piece.finish()
+                    return work.finish()
     except RotatorError as error:
         name = entry.name if entry is not None else secret
         fields = {"secret": name, "version_id": token, "reason": str(Reason.REQUESTED)}
         account = entry.tags.get(ACCOUNT_TAG) if entry is not None else None
-        said = f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {error}"
         outcome = "denied" if isinstance(error, Refused) else "failure"
-        services.audit.emit("rotation.failed", outcome, account=account, **fields, error=said, step=str(step))
+        services.audit.emit("rotation.failed", outcome, account=account, **fields, error=text, step=str(step))
         arn = entry.arn if entry is not None else None
-        publish(services.events, FAILED, account=account, secret_arn=arn, **fields, error=said)
+        publish(services.events, FAILED, account=account, secret_arn=arn, **fields, error=text)
         raise
 
 
-def _staged(entry: SecretEntry, token: str) -> frozenset[str]:
+def _labels_of(entry: SecretEntry, token: str) -> frozenset[str]:
     """The token's labels.
 
     :raises Refused: Secrets Manager did not begin a rotation to this version.
     """
-    # As the rotation functions that AWS publishes do it: not said is not off; the labels below decide.
+    # As the rotation functions that AWS publishes do it: not known is not off; the labels below decide.
     if entry.rotation_enabled is False:
         raise Refused(
             f"{entry.name} is not enabled for rotation by Secrets Manager",
@@ -98,3 +114,182 @@ def _staged(entry: SecretEntry, token: str) -> frozenset[str]:
             advice="Another rotation has begun, or this one was cancelled; start one with rotate-secret.",
         )
     return labels
+
+
+@contextlib.contextmanager
+def _opened(reconciler: Reconciler, entry: SecretEntry, token: str) -> Iterator[StepWork]:
+    """Connect, read the account's keys, and adopt the current version if that was not done.
+
+    :raises Refused: the secret is one that sweeps skip, or this machine's clock is wrong.
+    """
+    services = replace(reconciler.services, new_version_id=lambda: token)
+    account = account_of(entry)
+    fleet = observe_fleet(services.store)
+    management = management_of(fleet, account)
+    with reconciler.connected(fleet, account) as provider:
+        listing = provider.list_keys()
+        keys = {key.id: key for key in listing.keys}
+        now = InfobipClock(services.clock, provider).now()
+        total = len(keys) if listing.complete else provider.count_keys()
+        budget = Budget.of(slots_used(AccountSnapshot(account, management, (), keys), now), services.policy, now, total)
+        for _ in range(MAX_ROUNDS):
+            seen = _without_pending(entry, token)
+            life = read_lifecycle(seen)
+            if life.current_key is not None and life.current_key not in keys:
+                # The listing lacks it, and its rights are what the replacement gets.
+                with contextlib.suppress(KeyNotFound):
+                    keys[life.current_key] = provider.get_key(life.current_key).key
+            others = tuple(other for other in fleet.managed.get(account, ()) if other.arn != seen.arn)
+            snapshot = AccountSnapshot(
+                account, management, (seen, *others), keys, skew=provider.skew(), complete=listing.complete
+            )
+            if life.current_version is not None and life.current_key not in keys:
+                resolution = resolve_version(services.store, provider, seen)
+                snapshot = replace(snapshot, resolutions={seen.arn: resolution})
+            context = AccountContext(services, provider, snapshot, budget)
+            work = StepWork(context, entry, make_view(snapshot, seen), token)
+            work.refuse_if_skipped()
+            if not work.adopt():
+                yield work
+                return
+            entry = services.store.describe(entry.arn)
+    raise Changed(f"{entry.name} is being changed by another process")
+
+
+def _without_pending(entry: SecretEntry, token: str) -> SecretEntry:
+    """The secret as it was before Secrets Manager announced the token: that is this very rotation, not another's.
+
+    A version that holds a key of ours is left as it is.
+    """
+    if read_lifecycle(entry).pending_version == token:
+        return entry
+    versions = {version: labels for version, labels in entry.versions.items() if version != token}
+    rest = entry.versions.get(token, frozenset()) - {PENDING}
+    return replace(entry, versions={**versions, token: rest} if rest else versions)
+
+
+@dataclass(slots=True)
+class StepWork:
+    """What one step works with: the secret as it was just read, its account's keys, and today's budget."""
+
+    context: AccountContext
+    entry: SecretEntry
+    view: View
+    token: str
+
+    def create(self) -> str:
+        """``createSecret``."""
+        if read_lifecycle(self.entry).pending_key is not None:
+            return "stored before"
+        rotation = self._rotation_of_empty_version()
+        attempt, stored = rotation.prepare(self.token)
+        fetched = self._earlier_key(attempt) or make_key(attempt)
+        rotation.store(attempt, fetched, stored)
+        return f"key {fetched.key.id} was stored"
+
+    def test(self) -> str:
+        """``testSecret``."""
+        if read_lifecycle(self.entry).pending_key is None:
+            self._rotation_of_empty_version().check()
+            return "the configuration works; no key was made"
+        return f"key {self._check_stored(promoting=False)} works"
+
+    def finish(self) -> str:
+        """``finishSecret``."""
+        if read_lifecycle(self.entry).pending_key is None:
+            self._check_empty()
+            raise Refused(
+                f"version {self.token} of {self.entry.name} is empty: createSecret has not been done",
+                advice="Start the rotation again: aws secretsmanager rotate-secret.",
+            )
+        return f"key {self._check_stored(promoting=True)} is current"
+
+    def _rotation_of_empty_version(self) -> Rotation:
+        """:raises Refused: the token's version holds something, or the rotation is blocked."""
+        self._check_empty()
+        self._refuse_by(ROTATE_BLOCKED)
+        action = self._action(ActionKind.ROTATE, self.view.key_id, self.view.life.current_version)
+        return Rotation(self.context, action, entry=_without_pending(self.entry, self.token))
+
+    def _check_stored(self, *, promoting: bool) -> str:
+        key_id = read_lifecycle(self.entry).pending_key
+        assert key_id is not None
+        rotation = Rotation(self.context, self._action(ActionKind.RESUME, key_id, self.token), entry=self.entry)
+        attempt = rotation.begin(self.token)
+        attempt.own = True  # the token says so: no other process makes keys for it
+        key = rotation.check_stored(attempt, key_id)
+        if promoting:
+            promote(attempt, key)
+        return key_id
+
+    def _earlier_key(self, attempt: Attempt) -> FetchedKey | None:
+        """The key of an attempt that was interrupted: adopted where its value can be read, else revoked."""
+        attempt.own = True
+        provider, audit, request = self.context.provider, self.context.services.audit, key_request(attempt)
+        for key in provider.find_by_name(request.name):
+            if not key.alive(attempt.now()):
+                continue
+            attempt.checked_at = attempt.now()
+            fetched = provider.get_key(key.id)
+            if fetched.value is not None:
+                compare(attempt, fetched.key, request, resumed=True)
+                audit.emit("key.created", "success", **attempt.fields(key.id), detail="found by its name")
+                return fetched
+            detail = "an earlier attempt's; its value can't be read"
+            audit.emit("key.orphan_found", "success", **attempt.fields(key.id), detail=detail)
+            if not attempt.revoke_own(key.id):
+                raise Changed(f"today's updates are used up, {self.entry.name} waits")
+        return None
+
+    def _action(self, kind: ActionKind, key_id: str | None, version_id: str | None) -> Action:
+        return Action(
+            kind,
+            self.context.account,
+            self.entry.name,
+            Reason.REQUESTED,
+            self.context.services.clock.now(),
+            key_id=key_id,
+            version_id=version_id,
+            arn=self.entry.arn,
+        )
+
+    def refuse_if_skipped(self) -> None:
+        """The same rules as in a sweep: hold, wrong tags, replica, contradicting labels, no scopes for a first key."""
+        snapshot = self.context.snapshot
+        views = [make_view(snapshot, entry) for entry in snapshot.secrets]
+        wrong = clock_skew(snapshot) or (mass_missing(views, snapshot) if self.view.key is None else None)
+        if wrong is not None:
+            raise Refused(f"{self.entry.name} is not rotated: {wrong}")
+        self._refuse_by(SKIP_WHEN)
+
+    def _refuse_by(self, rules: tuple[Predicate, ...]) -> None:
+        found = first(rules, self.view, self.context.services.clock.now())
+        if found is not None:
+            raise Refused(f"{self.entry.name} is not rotated: {found.reason}: {found.detail}")
+
+    def adopt(self) -> bool:
+        """Label the current version with its key where that was not done or is wrong; gives whether it had to."""
+        life, wrong = self.view.life, self.view.mislabelled
+        if not life.unlabelled and wrong is None:
+            return False
+        action = self._action(ActionKind.LABEL, wrong or self.view.key_id, life.current_version)
+        reason = Reason.UNADOPTED if life.unlabelled else Reason.MISLABELLED
+        _, error = apply(self.context, replace(action, reason=reason))
+        if error is not None:
+            raise error
+        return True
+
+    def _check_empty(self) -> None:
+        """The token's version holds nothing that another program stored.
+
+        :raises Refused: it does; it is neither overwritten nor promoted.
+        """
+        with contextlib.suppress(BadSecretValue):
+            try:
+                self.context.services.store.read_version(self.entry.arn, self.token)
+            except SecretNotFound:
+                return
+        raise Refused(
+            f"version {self.token} of {self.entry.name} holds a value that this program did not store",
+            advice="Take AWSPENDING off it (aws secretsmanager update-secret-version-stage) and rotate again.",
+        )

@@ -1,4 +1,4 @@
-"""Bringing a made key to consumers: store, prove, promote by compare-and-swap, retire the old version."""
+"""Bringing a new key to consumers: store, probe, promote by compare-and-swap, retire the old version."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import contextlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotator.engine.rotation.give_up import ORPHAN_SOON, REVOKE_IN_FLIGHT, STALE_CREATE, Flow, retire_version
+from rotator.engine.rotation.attempt import STALE_CREATE, Attempt
+from rotator.engine.secret_changes import move_current, retire_version
 from rotator.errors import (
     Changed,
     LostRace,
@@ -16,10 +17,9 @@ from rotator.errors import (
     RotatorError,
     StoreError,
 )
-from rotator.model import Key, SecretEntry, Spec
+from rotator.model import Key
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.labels import PENDING, key_label
-from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.ports import ProbeVerdict
 from rotator.secret import Secret
 from rotator.telemetry.audit import change
@@ -27,9 +27,13 @@ from rotator.telemetry.consumer_events import ROTATED
 
 PROPAGATION = timedelta(seconds=60)
 """How long a new key may take to authenticate everywhere."""
-LASTING = 3
+MAX_LASTING = 3
 """How many answers in a row that no waiting fixes (a 404: the verify path is wrong) end the wait: it would be the same
 minute for every secret with that path."""
+ALMOST_ORPHAN = timedelta(minutes=25)
+"""Before a key is this old no run takes it for an orphan (they do at 30 minutes), even with clocks that differ."""
+REVOKE_IN_FLIGHT = timedelta(seconds=90)
+"""How long after a version was stored its key may still be revoked by a run whose check is a minute old at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,178 +45,123 @@ class Promoted:
     expires_at: datetime | None
 
 
-@dataclass(slots=True)
-class Promotion:
-    """Brings one key under one version id into one secret.
+def stage(attempt: Attempt, key: Key, text: Secret) -> None:
+    """Store the value under its version id, ``AWSPENDING`` and the key's label in one call.
 
-    :param emergency: no retire label is set: the old key is about to be killed.
+    After a crash here the next sweep finds a pending version, checks and probes it again, and promotes it.
+
+    :raises StoreError: it is not stored, and the key was given up.
+    :raises Changed: the key was revoked meanwhile; it was given up.
     """
+    store, arn, version_id = attempt.context.services.store, attempt.entry.arn, attempt.version_id
+    labels = (PENDING, key_label(key.id))
+    try:
+        with change(attempt.context.services.audit, "secret.staged", **attempt.fields(key.id)):
+            try:
+                store.stage(arn, version_id, text, labels)
+            except StoreError as error:
+                if not (error.outcome_unknown or error.retryable) or isinstance(error, PreconditionFailed):
+                    raise
+                if key_label(key.id) not in store.describe(arn).versions.get(version_id, frozenset()):
+                    # The same token and the same value: storing it twice is storing it once.
+                    store.stage(arn, version_id, text, labels)
+    except RotatorError:
+        attempt.give_up(key.id)
+        raise
+    attempt.staged = True
+    # A run that read the secret before may take a key that is this old for an orphan, and be about to revoke it.
+    made = attempt.asked_at or key.valid_from
+    if made is not None and attempt.now() - made >= ALMOST_ORPHAN:
+        attempt.context.services.clock.sleep(REVOKE_IN_FLIGHT.total_seconds())
+        _check_active(attempt, key)
 
-    flow: Flow
-    entry: SecretEntry
-    spec: Spec
-    life: Lifecycle
-    key: Key
-    version_id: str
-    emergency: bool = False
 
-    def still_lives(self, value: Secret, *, staged: bool = True) -> None:
-        """A key that was looked at more than ten minutes ago is checked and probed once more.
+def check_again_if_stale(attempt: Attempt, key: Key, value: Secret) -> None:
+    """A key that was checked more than ten minutes ago is checked and probed once more.
 
-        :raises Changed: somebody ended it meanwhile; it was given up.
-        """
-        if self.flow.looked is None or self.flow.now() - self.flow.looked <= STALE_CREATE:
-            return
-        self._check_alive(staged=staged)
-        self.probe(value, staged=staged)
+    :raises Changed: it was revoked meanwhile; it was given up.
+    """
+    if attempt.checked_at is not None and attempt.now() - attempt.checked_at > STALE_CREATE:
+        _check_active(attempt, key)
+        probe(attempt, key, value)
 
-    def outlast(self) -> None:
-        """Let those act who looked before the version was stored and take its key, which is that old, for an orphan.
 
-        :raises Changed: they ended it; it was given up.
-        """
-        made = self.flow.begun or self.key.valid_from
-        if made is None or self.flow.now() - made < ORPHAN_SOON:
-            return
-        self.flow.context.services.clock.sleep(REVOKE_IN_FLIGHT.total_seconds())
-        self._check_alive(staged=True)
+def _check_active(attempt: Attempt, key: Key) -> None:
+    attempt.checked_at = attempt.now()
+    fresh = attempt.context.provider.get_key(key.id).key
+    if not fresh.alive(attempt.now()):
+        attempt.give_up(key.id, revoke=fresh.enabled)
+        raise Changed(f"the new key {key.id} of {attempt.entry.name} was revoked meanwhile; it was given up")
 
-    def _check_alive(self, *, staged: bool) -> None:
-        self.flow.looked = self.flow.now()
-        fresh = self.flow.context.provider.get_key(self.key.id).key
-        if not fresh.alive(self.flow.now()):
-            self.flow.give_up(self.entry, self.key.id, self.version_id, staged=staged, revoke=fresh.enabled)
-            raise Changed(f"the new key {self.key.id} of {self.entry.name} was ended meanwhile; it was given up")
 
-    def stage(self, text: Secret) -> None:
-        """Store the value under its version id, ``AWSPENDING`` and the key's label in one call.
+def probe(attempt: Attempt, key: Key, value: Secret) -> None:
+    """Use the key once, for as long as it may take to propagate.
 
-        :raises StoreError: it is not stored, and the key was given up.
-        """
-        store = self.flow.context.services.store
-        labels = (PENDING, key_label(self.key.id))
-        try:
-            with change(
-                self.flow.context.services.audit,
-                "secret.staged",
-                **self.flow.fields(self.entry, self.version_id, self.key.id),
-            ):
-                try:
-                    store.stage(self.entry.arn, self.version_id, text, labels)
-                except StoreError as error:
-                    if not (error.outcome_unknown or error.retryable) or isinstance(error, PreconditionFailed):
-                        raise
-                    if key_label(self.key.id) not in store.describe(self.entry.arn).versions.get(
-                        self.version_id, frozenset()
-                    ):
-                        # The same token and the same value: storing it twice is storing it once.
-                        store.stage(self.entry.arn, self.version_id, text, labels)
-        except RotatorError:
-            # Not given up while somebody else may have stored the very same key: `give_up` looks first.
-            self.flow.give_up(self.entry, self.key.id, self.version_id, staged=False)
-            raise
+    After a crash here the version is still pending: the next sweep goes on with it.
 
-    def probe(self, value: Secret, *, staged: bool) -> None:
-        """Use the key once, with patience for propagation.
-
-        :raises ReplacementRejected: 401 to the end; the key is revoked.
-        :raises ProviderUnavailable: no verdict; the version stays pending for the next sweep.
-        """
-        audit, clock = self.flow.context.services.audit, self.flow.context.services.clock
-        fields = self.flow.fields(self.entry, self.version_id, self.key.id)
-        if not self.spec.verify:
-            self._let_propagate()
-            audit.emit("key.verified", "success", **fields, detail="not probed: rotator:verify=skip")
-            return
-        until, wait, lasting = self.flow.now() + PROPAGATION, 1.0, 0
-        while True:
-            probe = self.flow.context.provider.probe(value, self.spec.verify_path)
-            if probe.verdict is ProbeVerdict.AUTHENTICATES:
-                audit.emit("key.verified", "success", **fields, detail=probe.detail)
-                return
-            lasting = lasting + 1 if probe.lasting else 0
-            left = (until - self.flow.now()).total_seconds()
-            if left <= 0 or lasting >= LASTING:
-                break
-            clock.sleep(min(wait, left))
-            wait = min(wait * 2, 10.0)
-        if probe.verdict is ProbeVerdict.INCONCLUSIVE:
-            audit.emit("key.verified", "failure", **fields, error=f"ProviderUnavailable: {probe.detail}")
-            if not staged:
-                self.flow.give_up(self.entry, self.key.id, self.version_id, staged=False)
-            raise ProviderUnavailable(
-                f"{self.entry.name}: whether the new key {self.key.id} works can't be told: {probe.detail} at "
-                f"{self.spec.verify_path}",
-                advice="The old key stays current and the next sweep goes on; check rotator:verify-path if this stays.",
-            )
-        advice = "Check the verify path and the key's rights."
-        if self.key.allowed_ips:
-            advice = "Its allowedIPs may shut the rotator out: tag the secret rotator:verify=skip if that is meant."
-        audit.emit("key.rejected", "failure", **fields, error=f"ReplacementRejected: {probe.detail}")
-        self.flow.give_up(self.entry, self.key.id, self.version_id, staged=staged)
-        raise ReplacementRejected(
-            f"the new key {self.key.id} for {self.entry.name} does not authenticate ({probe.detail}); it was revoked",
-            advice=advice,
-        )
-
-    def _let_propagate(self) -> None:
-        """Nothing will tell when a key that can't be probed works everywhere: it is given the time that it may take."""
-        since = self.flow.begun or self.key.valid_from
+    :raises ReplacementRejected: 401 to the last; the key is revoked.
+    :raises ProviderUnavailable: no verdict; a stored version stays pending for the next sweep.
+    """
+    audit, clock, spec = attempt.context.services.audit, attempt.context.services.clock, attempt.spec
+    fields, name = attempt.fields(key.id), attempt.entry.name
+    if not spec.verify:
+        # When a key that can't be probed works everywhere is not known: it gets the time that this may take.
+        since = attempt.asked_at or key.valid_from
         if since is not None:
-            self.flow.context.services.clock.sleep((since + PROPAGATION - self.flow.now()).total_seconds())
+            clock.sleep((since + PROPAGATION - attempt.now()).total_seconds())
+        audit.emit("key.verified", "success", **fields, detail="not probed: rotator:verify=skip")
+        return
+    until, wait, lasting = attempt.now() + PROPAGATION, 1.0, 0
+    while True:
+        found = attempt.context.provider.probe(value, spec.verify_path)
+        if found.verdict is ProbeVerdict.AUTHENTICATES:
+            audit.emit("key.verified", "success", **fields, detail=found.detail)
+            return
+        lasting = lasting + 1 if found.lasting else 0
+        left = (until - attempt.now()).total_seconds()
+        if left <= 0 or lasting >= MAX_LASTING:
+            break
+        clock.sleep(min(wait, left))
+        wait = min(wait * 2, 10.0)
+    if found.verdict is ProbeVerdict.INCONCLUSIVE:
+        audit.emit("key.verified", "failure", **fields, error=f"ProviderUnavailable: {found.detail}")
+        if not attempt.staged:
+            attempt.give_up(key.id)
+        raise ProviderUnavailable(
+            f"{name}: whether the new key {key.id} works is not known: {found.detail} at {spec.verify_path}",
+            advice="The old key stays current and the next sweep goes on; check rotator:verify-path if this stays.",
+        )
+    advice = "Check the verify path and the key's rights."
+    if key.allowed_ips:
+        advice = "Its allowedIPs may shut the rotator out: tag the secret rotator:verify=skip if that is meant."
+    audit.emit("key.rejected", "failure", **fields, error=f"ReplacementRejected: {found.detail}")
+    attempt.give_up(key.id)
+    raise ReplacementRejected(
+        f"the new key {key.id} for {name} does not authenticate ({found.detail}); it was revoked", advice=advice
+    )
 
-    def finish(self) -> Promoted:
-        """Promote, tell consumers, retire the old version.
 
-        :raises RotatorError: not promoted; the version stays pending for the next sweep, or was given up.
-        """
-        self._promote()
-        # Before the retire label: where this is cut off, the sweep that finds no such label tells it once more.
-        told = {"secret_arn": self.entry.arn, **self.flow.fields(self.entry, self.version_id, self.key.id)}
-        self.flow.context.publish(ROTATED, told)
-        if self.life.current_version is not None and self.life.current_key is not None and not self.emergency:
-            # The rotation is done. A superseded version without a retire label gets one from the next sweep, which can
-            # only make its grace longer.
-            with contextlib.suppress(RotatorError):
-                # A sweep finishes an emergency that was killed: there is no grace in those.
-                hurry = made_in_emergency(self.entry.arn, self.version_id)
-                revoke_at = self.flow.context.revoke_at(timedelta(0) if hurry else self.spec.grace)
-                retire_version(
-                    self.flow.context,
-                    self.entry,
-                    self.life.current_version,
-                    self.life.current_key,
-                    revoke_at,
-                    self.flow.reason,
-                )
-        return Promoted(self.key.id, self.version_id, self.key.valid_to)
+def promote(attempt: Attempt, key: Key) -> Promoted:
+    """Move ``AWSCURRENT``, tell consumers by an event, retire the old version.
 
-    def _promote(self) -> None:
-        store = self.flow.context.services.store
-        labels: frozenset[str] = frozenset()
-        try:
-            with change(
-                self.flow.context.services.audit,
-                "secret.promoted",
-                **self.flow.fields(self.entry, self.version_id, self.key.id),
-            ):
-                for last in (False, True):
-                    try:
-                        store.promote(self.entry.arn, self.version_id, self.life.current_version)
-                        return
-                    except StoreError as error:
-                        if not (error.outcome_unknown or error.retryable):
-                            raise
-                        fresh = store.describe(self.entry.arn)
-                        now_current = read_lifecycle(fresh).current_version
-                        if now_current == self.version_id:
-                            return
-                        if now_current != self.life.current_version:
-                            labels = fresh.versions.get(self.version_id, labels)
-                            raise LostRace(f"{self.entry.name} was given another current version meanwhile") from None
-                        if last:
-                            raise
-        except LostRace:
-            if key_label(self.key.id) in labels:
-                self.flow.give_up(self.entry, self.key.id, self.version_id, staged=True, contested=True)
-            raise
+    After a crash behind the move the old version is superseded and has no retire label: the next sweep sends the event
+    again and sets the label, with the full grace period.
+
+    :raises RotatorError: not promoted; the version stays pending for the next sweep, or was given up.
+    """
+    context, entry, life = attempt.context, attempt.entry, attempt.life
+    try:
+        with change(context.services.audit, "secret.promoted", **attempt.fields(key.id)):
+            move_current(context.services.store, entry, attempt.version_id, life.current_version)
+    except LostRace:
+        attempt.give_up(key.id, contested=True)
+        raise
+    context.publish(ROTATED, {"secret_arn": entry.arn, **attempt.fields(key.id)})
+    if life.current_version is not None and life.current_key is not None and not attempt.emergency:
+        # The rotation is done: what fails here is done by the next sweep, and can only make the grace period longer.
+        with contextlib.suppress(RotatorError):
+            # A sweep may finish an emergency that was interrupted; those have no grace period.
+            emergency = made_in_emergency(entry.arn, attempt.version_id)
+            revoke_at = context.revoke_at(timedelta(0) if emergency else attempt.spec.grace)
+            retire_version(context, entry, life.current_version, life.current_key, revoke_at, attempt.reason)
+    return Promoted(key.id, attempt.version_id, key.valid_to)

@@ -1,0 +1,128 @@
+"""One attempt at a replacement: what is known of it, how it is audited, and how it is given up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rotator.engine.context import AccountContext
+from rotator.engine.secret_changes import unlabel
+from rotator.errors import RotatorError
+from rotator.model import Key, SecretEntry, Spec
+from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label, parse_retire_label
+from rotator.policy.lifecycle import Lifecycle, read_lifecycle
+from rotator.policy.ownership import Ownership, OwnershipProof
+from rotator.telemetry.audit import change
+from rotator.telemetry.consumer_events import REVOKED
+
+STALE_CREATE = timedelta(minutes=10)
+"""A create older than this is checked and probed again before it is promoted; the run that made it must have ended."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt at a replacement for one secret's key.
+
+    :param entry: the secret as it was read when the attempt began; ``spec`` are its tags, ``life`` its labels.
+    :param old: the key to be replaced, whose rights the replacement gets.
+    :param version_id: the version that the replacement is made for.
+    :param emergency: a hold does not stop it, and no retire label is set: the old key is about to be revoked.
+    :param own: whether this very run made the key: then no other process is likely to work on it.
+    :param staged: whether the replacement is stored in its version.
+    :param asked_at: when this run asked for the key, where it did.
+    :param checked_at: when this run last asked Infobip what the key is, or asked for it.
+    """
+
+    context: AccountContext
+    entry: SecretEntry
+    spec: Spec
+    life: Lifecycle
+    old: Key | None
+    version_id: str
+    reason: str
+    emergency: bool = False
+    own: bool = False
+    staged: bool = False
+    asked_at: datetime | None = None
+    checked_at: datetime | None = None
+
+    def now(self) -> datetime:
+        """The time by Infobip's clock."""
+        return self.context.now()
+
+    def fields(self, key_id: str | None) -> dict[str, object]:
+        """The audit fields of this attempt."""
+        return {
+            "account": self.context.account,
+            "secret": self.entry.name,
+            "version_id": self.version_id,
+            "key_id": key_id,
+            "reason": self.reason,
+        }
+
+    def give_up(self, key_id: str, *, revoke: bool = True, contested: bool = False) -> None:
+        """Revoke the new key and take its labels off, unless another process works, or worked, on it.
+
+        What fails here is found again by the next sweep: an unlabelled key is an orphan, a labelled one is pending.
+
+        :param contested: another process promoted another version meanwhile, so a third one may be about to finish
+            this one: its labels go first, and with them the version, so that it is not promoted with a revoked key.
+        """
+        try:
+            fresh = self.context.services.store.describe(self.entry.arn)
+            labels = fresh.versions.get(self.version_id, frozenset())
+            labelled = key_label(key_id) in labels
+            stored_by_another = labelled and not self.staged
+            if _was_promoted(labels) or stored_by_another or not (self.own or self._is_stale(key_id)):
+                return
+            life = read_lifecycle(fresh)
+            if life.unlabelled and life.current_version != self.life.current_version:
+                return  # a value stored by hand meanwhile: it may be this very key, which is not known yet
+            if contested and not labelled:
+                return
+            unstage = self.staged
+            if contested and self.context.budget.has_update():
+                self.unstage(key_id)
+                unstage = False
+                if _was_promoted(self._labels_now()):
+                    return  # a moment before its labels went: the next sweep finds out which key it is
+            # A key that another process made only loses the labels that it got here.
+            ours = self.own or self._proven_by_name(fresh, key_id)
+            if revoke and ours and not self.revoke_own(key_id):
+                return
+            if unstage:
+                self.unstage(key_id)
+        except RotatorError:
+            return  # `change` has written it to the audit
+
+    def revoke_own(self, key_id: str) -> bool:
+        """Revoke a key that was made for this secret and never promoted; false where today's updates are used up."""
+        if not self.context.use_update():
+            return False
+        with change(self.context.services.audit, "key.revoked", **self.fields(key_id)):
+            self.context.provider.revoke_key(key_id, self.now())
+        self.context.publish(REVOKED, {"secret_arn": self.entry.arn, **self.fields(key_id)})
+        return True
+
+    def unstage(self, key_id: str) -> None:
+        """Take the labels off a version that will not be promoted."""
+        # AWSPENDING first: interrupted after it, this is a superseded version with a key that does not work.
+        for label in (PENDING, key_label(key_id)):
+            unlabel(self.context, self.entry, label, self.version_id, self.reason)
+
+    def _labels_now(self) -> frozenset[str]:
+        return self.context.services.store.describe(self.entry.arn).versions.get(self.version_id, frozenset())
+
+    def _proven_by_name(self, entry: SecretEntry, key_id: str) -> bool:
+        ownership = Ownership(self.context.snapshot, self.context.services.policy.deployment)
+        return ownership.proof(entry, self.version_id, key_id) is OwnershipProof.BY_NAME
+
+    def _is_stale(self, key_id: str) -> bool:
+        """Whether the run that made a key must have ended: ten minutes are more than any rotation takes."""
+        key = self.context.snapshot.keys.get(key_id)
+        made = key.valid_from if key is not None else None
+        return made is None or self.now() - made > STALE_CREATE
+
+
+def _was_promoted(labels: frozenset[str]) -> bool:
+    return CURRENT in labels or PREVIOUS in labels or any(parse_retire_label(label) for label in labels)

@@ -1,0 +1,152 @@
+"""What every change of a secret shares: the re-check before it, the compare-and-swap, and its staging labels."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rotator.engine.context import AccountContext
+from rotator.errors import Changed, ConfigurationError, LostRace, Refused, SecretNotFound, StoreError
+from rotator.model import SecretEntry, Spec
+from rotator.policy.labels import CURRENT, PENDING, key_label, parse_retire_label, retire_label
+from rotator.policy.lifecycle import Lifecycle, read_lifecycle
+from rotator.policy.ownership import Ownership
+from rotator.policy.spec import ACCOUNT_TAG, parse_spec, role
+from rotator.ports import SecretStore
+from rotator.telemetry.audit import change
+from rotator.telemetry.consumer_events import RETIRED
+from rotator.text import printable
+
+
+def account_of(entry: SecretEntry) -> str:
+    """The account that a managed secret belongs to.
+
+    :raises ConfigurationError: it is not tagged as managed.
+    """
+    account = entry.tags.get(ACCOUNT_TAG, "").strip()
+    if role(entry.tags) != "key" or not account:
+        raise ConfigurationError(
+            f"{printable(entry.name)} is not managed",
+            advice=(
+                "Tag it: aws secretsmanager tag-resource --secret-id "
+                f"{printable(entry.name)} --tags Key=rotator:role,Value=key Key=rotator:account,Value=<account>."
+            ),
+        )
+    return account
+
+
+def require_managed(entry: SecretEntry, account: str, *, despite_hold: bool = False) -> Spec:
+    """The spec of a secret that was read now, where it is still this account's to change.
+
+    :param despite_hold: an emergency does not wait for a hold.
+    :raises Changed: it is not managed any more, belongs to another account, or is scheduled for deletion.
+    :raises Refused: its tags can't be read, or it is on hold.
+    """
+    if role(entry.tags) != "key":
+        raise Changed(f"{entry.name} is not tagged rotator:role=key any more")
+    spec = parse_spec(entry.tags)
+    if isinstance(spec, tuple):
+        raise Refused(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].fix)
+    if spec.account != account:
+        raise Changed(f"{entry.name} belongs to account {spec.account} now")
+    if entry.deleted_at is not None:
+        raise Changed(f"{entry.name} is scheduled for deletion")
+    if spec.hold is not None and not despite_hold:
+        raise Refused(f'{entry.name} is on hold: "{spec.hold}"', advice="Remove the tag rotator:hold to go on.")
+    return spec
+
+
+def require_as_planned(
+    context: AccountContext,
+    entry: SecretEntry,
+    version_id: str | None,
+    key_id: str | None,
+    *,
+    despite_hold: bool = False,
+    advice: str = "",
+) -> tuple[Spec, Lifecycle]:
+    """The spec and the labels of a secret that was read now, where it still holds what the plan saw.
+
+    :param version_id: the current version in the plan, and ``key_id`` its key.
+    :raises Changed: it holds something else, or is not to be changed any more; see :func:`require_managed`.
+    :raises Refused: its tags or labels contradict each other, or it is on hold.
+    """
+    spec = require_managed(entry, context.account, despite_hold=despite_hold)
+    life = read_lifecycle(entry)
+    if life.problem is not None:
+        raise Refused(f"{entry.name}: {life.problem}")
+    if (life.current_version, life.current_key) != (version_id, key_id):
+        raise Changed(f"{entry.name} has another current version than the plan saw", advice=advice)
+    return spec, life
+
+
+def move_current(
+    store: SecretStore, entry: SecretEntry, to_version: str, from_version: str | None, *, advice: str = ""
+) -> None:
+    """Move ``AWSCURRENT`` by compare-and-swap; once more where the answer was lost or AWS could not answer.
+
+    :raises LostRace: another process made another version current.
+    :raises StoreError: it did not move, or whether it did is not known.
+    """
+    for last in (False, True):
+        try:
+            store.promote(entry.arn, to_version, from_version)
+            return
+        except StoreError as error:
+            if not (error.outcome_unknown or error.retryable):
+                raise
+            current = read_lifecycle(store.describe(entry.arn)).current_version
+            if current == to_version:
+                return
+            if current != from_version:
+                text = f"{entry.name} was given another current version meanwhile"
+                raise LostRace(text, advice=advice) from None
+            if last:
+                raise
+
+
+def retire_version(
+    context: AccountContext, entry: SecretEntry, version_id: str, key_id: str, revoke_at: datetime, reason: str
+) -> None:
+    """Label a superseded version with the time from which its key is to be revoked.
+
+    :raises Refused: another deployment or another secret's rotation made the key, so a sweep never revokes it.
+    """
+    key = context.snapshot.keys.get(key_id)
+    if key is not None and Ownership(context.snapshot, context.services.policy.deployment).is_foreign(entry, key):
+        raise Refused(f"key {key_id} of {entry.name} is named for another secret or deployment; it is not retired")
+    fields = {"account": context.account, "secret": entry.name, "version_id": version_id, "key_id": key_id}
+    with change(context.services.audit, "key.retiring", **fields, reason=reason) as out:
+        context.services.store.add_label(entry.arn, retire_label(key_id, revoke_at), version_id)
+        out["revoke_at"] = revoke_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    context.publish(RETIRED, {**fields, "secret_arn": entry.arn, "reason": reason, "revoke_at": out["revoke_at"]})
+
+
+def unlabel(context: AccountContext, entry: SecretEntry, label: str, version_id: str, reason: str) -> None:
+    """Take a label off, in the audit; one that is not there any more is no error."""
+    fields = {"account": context.account, "secret": entry.name, "version_id": version_id, "reason": reason}
+    with change(context.services.audit, "secret.unlabelled", **fields, label=label):
+        try:
+            context.services.store.remove_label(entry.arn, label, version_id)
+        except SecretNotFound:
+            return
+
+
+def release_pending(context: AccountContext, entry: SecretEntry, version_id: str | None, reason: str) -> None:
+    """Take ``AWSPENDING`` off a version that is about to lose its key's label, unless it is current.
+
+    Without that label it would be another function's rotation in progress, and the secret be skipped for ever.
+    """
+    labels = entry.versions.get(version_id or "", frozenset())
+    if version_id is not None and PENDING in labels and CURRENT not in labels:
+        unlabel(context, entry, PENDING, version_id, reason)
+
+
+def clean_labels(context: AccountContext, entry: SecretEntry, key_id: str, reason: str) -> None:
+    """Remove every label that names a key from a secret."""
+    for version, labels in sorted(entry.versions.items()):
+        if key_label(key_id) in labels:
+            release_pending(context, entry, version, reason)
+        for label in sorted(label for label in labels if (parsed := parse_retire_label(label)) and parsed[0] == key_id):
+            unlabel(context, entry, label, version, reason)
+        if key_label(key_id) in labels:
+            unlabel(context, entry, key_label(key_id), version, reason)
