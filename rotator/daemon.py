@@ -1,22 +1,23 @@
-"""The daemon: one sweep after the other by a schedule (APScheduler 3), until it is told to stop.
+"""The daemon: one sweep after the other by a schedule (APScheduler 3), until it is stopped.
 
 The main thread only waits, so that a signal finds it holding nothing; sweeps run in the one thread of the scheduler's
-pool. Told to stop, a sweep begins no further action, the call in hand is finished, and waits between calls end at once.
+pool. After a stop a sweep begins no further action, the call in hand is finished, and waits between calls end at once.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from apscheduler import events
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
 
-from rotator.bootstrap import App, Foundation
+from rotator.bootstrap import Foundation
 from rotator.clock import SystemClock
 from rotator.durations import human_duration
 from rotator.engine.reconcile import NO_ACCOUNT, Reconciler
@@ -29,7 +30,7 @@ from rotator.telemetry.audit import Trigger
 from rotator.timetable import STEP, Clocks, Schedule, Timetable
 
 DRAIN_SECONDS: Final = 8.0
-"""How long a stopping daemon waits for the call in hand; supervisors often kill after 10 s."""
+"""How long a stopping daemon waits for the call in hand; supervisors often kill a process after 10 s."""
 LATE: Final = timedelta(seconds=60)
 _TICK: Final = 60.0
 """Seconds after which both clocks are read again at the latest."""
@@ -118,7 +119,18 @@ class Health:
         return overdue_at, uptime + (overdue_at - now).total_seconds(), uptime
 
 
-class _Scheduler(BackgroundScheduler):  # type: ignore[misc]  # APScheduler 3 has no type hints
+class _Trigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no type hints
+    """A schedule, in APScheduler's terms."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:  # noqa: ARG002
+        """The next time; the timetable corrects it before it comes."""
+        return self._schedule.after(now)
+
+
+class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
     """Goes by a timetable, and sets ``ended`` when its loop ends: a daemon without a schedule must not go on waiting.
 
     APScheduler waits for a time of the wall clock, for as long as that seemed to be when the wait began. So at least
@@ -155,7 +167,7 @@ class Daemon:
     """Sweeps by a schedule.
 
     :param foundation: made with ``clock``; its metrics are set here.
-    :param stopping: the event that the foundation's :class:`StoppableClock` looks at.
+    :param stopping: the event that the foundation's :class:`StoppableClock` waits for.
     :param account: only this Infobip account.
     :param audit_file: every sweep appends its audit lines there as well.
     :param clocks: by which sweeps are due and health is judged.
@@ -193,18 +205,17 @@ class Daemon:
         )
 
     def run(self, first: datetime | None = None) -> None:
-        """Sweep now (or at ``first``) and then by the schedule. Returns only where the schedule has ended by itself.
+        """Sweep now (or at ``first``) and then by the schedule. Returns only where the schedule broke off.
 
         :raises BaseException: what a signal handler raises; call :meth:`stop` then.
         """
-        # What it says of jobs is said by `_heard`, in words of sweeps.
+        # What it logs of jobs, `_begun` logs in words of sweeps.
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
-        heard = events.EVENT_JOB_SUBMITTED | events.EVENT_JOB_MAX_INSTANCES | events.EVENT_JOB_REMOVED
-        self._scheduler.add_listener(self._heard, heard)
+        self._scheduler.add_listener(self._begun, events.EVENT_JOB_SUBMITTED | events.EVENT_JOB_MAX_INSTANCES)
         if first is not None:
             self._timetable.begin_at(first)
-        trigger, now = self._schedule.trigger, datetime.now(UTC)  # the timetable decides; see _Scheduler
-        self._scheduler.add_job(self.sweep, trigger, id=_JOB, name=_JOB, next_run_time=now)
+        now = datetime.now(UTC)
+        self._scheduler.add_job(self.sweep, _Trigger(self._schedule), id=_JOB, name=_JOB, next_run_time=now)
         self._scheduler.start()
         self._ended.wait()
 
@@ -219,50 +230,40 @@ class Daemon:
         """One sweep, with an audit of its own. Never raises."""
         self._idle.clear()
         try:
-            if not self._stopping.is_set():
-                self._sweep()
-        except Stopped:
-            _LOG.info("the sweep was cut short; nothing is lost, the next one goes on")
-        except RotatorError as error:
-            _LOG.error("the sweep failed: %s", error)
-        except Exception:
-            _LOG.exception("a bug in rotator; the next sweep goes on")
+            # The run is closed last: errors are logged while the redactor still knows what the sweep has read.
+            with ExitStack() as run:
+                try:
+                    if not self._stopping.is_set():
+                        self._sweep(run)
+                except Stopped:
+                    _LOG.info("the sweep was cut short; nothing is lost, the next one goes on")
+                except RotatorError as error:
+                    _LOG.error("the sweep failed: %s", error)
+                except Exception:
+                    _LOG.exception("a bug in rotator; the next sweep goes on")
         finally:
             self._idle.set()
 
-    def _sweep(self) -> None:
+    def _sweep(self, run: ExitStack) -> None:
         app = self._foundation.start(
             trigger=Trigger.SCHEDULE,
             actor=ACTOR,
             audit_file=self._audit_file,
             may_start=lambda: not self._stopping.is_set(),
         )
-        try:
-            self._sweep_as(app)
-        except RotatorError as error:  # said while what was learnt is still taken out of it
-            _LOG.error("the sweep failed: %s", error)
-        except Exception:
-            _LOG.exception("a bug in rotator; the next sweep goes on")
-        finally:
-            app.close()
-
-    def _sweep_as(self, app: App) -> None:
+        run.callback(app.close)
         done = Reconciler(app.services).sweep(account=self._account, dry_run=app.settings.dry_run)
-        said = list(problems(done))
         level = logging.INFO if done.ok else logging.ERROR
-        extra = {"run_id": app.audit.run_id, "dry_run": app.settings.dry_run, "problems": said, **counts(done)}
+        run_id, dry_run = app.audit.run_id, app.settings.dry_run
+        extra = {"run_id": run_id, "dry_run": dry_run, "problems": list(problems(done)), **counts(done)}
         _LOG.log(level, "sweep finished", extra=extra)
         if self._account is None:
             self.metrics.keep_only(plan.account for plan in done.plan.accounts if plan.account != NO_ACCOUNT)
         if done.succeeded:
             self.health.succeeded()
 
-    def _heard(self, event: events.JobEvent) -> None:
-        """Say what the schedule does with a sweep beside starting it in time."""
-        if event.code == events.EVENT_JOB_REMOVED:
-            _LOG.error("the schedule has no further sweep")
-            self._ended.set()
-            return
+    def _begun(self, event: events.JobEvent) -> None:
+        """Set the time of the next sweep; log that this one is late, or left out."""
         due, late = self._timetable.advance()
         if event.code == events.EVENT_JOB_MAX_INSTANCES:
             _LOG.warning("the sweep due at %s is left out: the one before it is still going on", _text(due))

@@ -1,4 +1,4 @@
-"""When the daemon's next sweep is due, whatever happens to this machine's clock meanwhile.
+"""When the daemon sweeps: what ``--every`` or ``--cron`` ask for, whatever happens to this machine's clock meanwhile.
 
 Time that passes is measured by a clock that cannot be set; ``--cron`` names times of the wall clock, which can. Where
 the wall clock was set, the last sweep worked by a wrong time and the next one may be far away by the right one: so a
@@ -10,37 +10,133 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final, Protocol
+from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import islice, pairwise
+from secrets import SystemRandom
+from typing import ClassVar, Final
 
-from apscheduler.triggers.base import BaseTrigger
+from cronsim import CronSim, CronSimError
 
 from rotator.clock import SystemClock, uptime
-from rotator.durations import human_duration
+from rotator.durations import format_duration, human_duration, parse_duration
+from rotator.errors import ConfigurationError
+from rotator.policy.windows import time_zone
+from rotator.settings import SWEEP_AT_LEAST, SWEEP_AT_MOST
+from rotator.text import quoted
 
+DEFAULT_EVERY: Final = timedelta(hours=1)
+MOST_JITTER: Final = timedelta(minutes=5)
+UNHEALTHY_AFTER: Final = 3
 STEP: Final = timedelta(seconds=60)
 """A wall clock that differs by more from the time that has passed was set; less is how clocks go."""
 SOON: Final = timedelta(minutes=5)
 """After the last sweep began, where the clock was set since."""
+_LONGEST_CRON: Final = 200
+_EXAMPLE: Final = 'Use five fields such as "0 * * * *" (hourly) or "30 6 * * mon-fri".'
 _LOG = logging.getLogger("rotator.daemon")
 
 
-class Schedule(Protocol):
-    """When to sweep. Implemented by :mod:`rotator.cli.schedule`."""
+@dataclass(frozen=True)
+class Every:
+    """A sweep each ``every``, and up to ``jitter`` later, counted from the one before."""
 
-    @property
-    def trigger(self) -> BaseTrigger:
-        """A new trigger of APScheduler's, with jitter."""
-        ...
+    every: timedelta
+    jitter: timedelta
+    by_wall_clock: ClassVar[bool] = False
 
-    @property
-    def by_wall_clock(self) -> bool:
-        """Whether it names times of day, and not only the time between two sweeps."""
-        ...
+    def after(self, moment: datetime) -> datetime:
+        """The next time, without jitter."""
+        return moment + self.every
 
     def overdue_at(self, since: datetime) -> datetime:
         """When three sweeps should have come after ``since``."""
-        ...
+        return since + UNHEALTHY_AFTER * (self.every + self.jitter)
+
+    def __str__(self) -> str:
+        return f"every {format_duration(self.every)}"
+
+
+@dataclass(frozen=True)
+class Cron:
+    """Sweeps by a crontab's five fields, read in a zone as cron reads them, and up to ``jitter`` later."""
+
+    expression: str
+    zone: tzinfo
+    jitter: timedelta
+    by_wall_clock: ClassVar[bool] = True
+
+    def after(self, moment: datetime) -> datetime:
+        """The next time, without jitter."""
+        return next(CronSim(self.expression, moment.astimezone(self.zone))).astimezone(UTC)
+
+    def overdue_at(self, since: datetime) -> datetime:
+        """When three sweeps should have come after ``since``."""
+        for _ in range(UNHEALTHY_AFTER):
+            since = self.after(since)
+        return since + self.jitter
+
+    def __str__(self) -> str:
+        return f'cron "{self.expression}" {self.zone}'
+
+
+Schedule = Every | Cron
+
+
+def make_schedule(every: str | None, cron: str | None, zone: str | None, jitter: str | None) -> Schedule:
+    """What ``--every``, ``--cron``, ``--timezone`` and ``--jitter`` say; hourly where they say nothing.
+
+    :raises ConfigurationError: one can't be read, or they contradict each other.
+    """
+    if every is not None and cron is not None:
+        raise ConfigurationError("--every and --cron exclude each other", advice="Give one of them.")
+    if cron is None and zone is not None:
+        raise ConfigurationError("--timezone needs --cron", advice="An interval is the same in every time zone.")
+    late = None if jitter is None else _duration("--jitter", jitter)
+    if cron is not None:
+        return _cron(cron, zone or "UTC", late)
+    length = DEFAULT_EVERY if every is None else _duration("--every", every)
+    if not SWEEP_AT_LEAST <= length <= SWEEP_AT_MOST:
+        raise ConfigurationError(f"--every {quoted(every or '')} is no useful interval", advice="Use 1m to 1d.")
+    return Every(length, _jitter(late, length))
+
+
+def _duration(option: str, text: str) -> timedelta:
+    try:
+        return parse_duration(text.strip())
+    except ValueError as error:
+        raise ConfigurationError(f"{option}: {error}") from None
+
+
+def _jitter(wanted: timedelta | None, interval: timedelta) -> timedelta:
+    """As wanted, else a tenth of the interval and 5 minutes at most; whole seconds."""
+    if wanted is None:
+        return min(timedelta(seconds=interval // timedelta(seconds=10)), MOST_JITTER)
+    if wanted >= interval:
+        raise ConfigurationError(
+            f"--jitter {format_duration(wanted)} is not shorter than the time between two sweeps "
+            f"({format_duration(interval)})",
+            advice="Use a tenth of it.",
+        )
+    return wanted
+
+
+def _cron(text: str, zone: str, jitter: timedelta | None) -> Cron:
+    fields = text.lower().split()
+    if len(fields) != 5 or len(text) > _LONGEST_CRON:
+        raise ConfigurationError(f"--cron {quoted(text)} has not five fields", advice=_EXAMPLE)
+    try:
+        where = time_zone(zone)
+    except ValueError as error:
+        raise ConfigurationError(f"--timezone: {error}") from None
+    expression = " ".join(fields)
+    try:
+        times = [at.astimezone(UTC) for at in islice(CronSim(expression, datetime.now(where)), 5)]
+    except CronSimError as error:
+        problem = str(error).lower()  # "Bad hour"
+        raise ConfigurationError(f"--cron {quoted(text)} can't be read: {problem}", advice=_EXAMPLE) from None
+    if len(times) < 5:
+        raise ConfigurationError(f"--cron {quoted(text)} names a day that never comes", advice=_EXAMPLE)
+    return Cron(expression, where, _jitter(jitter, min(later - sooner for sooner, later in pairwise(times))))
 
 
 @dataclass(frozen=True)
@@ -59,8 +155,7 @@ class Timetable:
     """When the next sweep is due: the first one at once. For one thread."""
 
     def __init__(self, schedule: Schedule, clocks: Clocks) -> None:
-        self._trigger = schedule.trigger
-        self._by_wall_clock = schedule.by_wall_clock
+        self._schedule = schedule
         self._clocks = clocks
         self._due = self._last = clocks.uptime()
         self._offset = self._measured()
@@ -77,7 +172,7 @@ class Timetable:
             self._offset = offset
             self._due = min(self._due, max(now, self._last + SOON.total_seconds()))
             self._log_step(timedelta(seconds=step), self._due - now)
-        elif self._by_wall_clock:
+        elif self._schedule.by_wall_clock:
             self._offset = offset
             self._due -= step
         return self._due - now
@@ -88,11 +183,10 @@ class Timetable:
         late = timedelta(seconds=now - self._due)
         due = wall - late
         # One that comes a few milliseconds early must not find its own time once more.
-        since = max(wall, due)
-        following = self._trigger.get_next_fire_time(since, since)
+        following = self._schedule.after(max(wall, due))
+        jitter = SystemRandom().uniform(0, self._schedule.jitter.total_seconds())
         self._last = now
-        if following is not None:  # else the scheduler ends, which uses the same trigger
-            self._due = now + (following - wall).total_seconds()
+        self._due = now + (following - wall).total_seconds() + jitter
         return due, late
 
     def _measured(self) -> float:

@@ -17,14 +17,13 @@ import pytest
 from apscheduler.events import EVENT_JOB_EXECUTED
 
 from rotator.bootstrap import Foundation, NoEvents
-from rotator.cli.schedule import make_schedule
 from rotator.clock import SystemClock
 from rotator.daemon import Daemon, Health, StoppableClock, Stopped
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.settings import Settings
 from rotator.telemetry.logs import LineStream, configure
 from rotator.telemetry.metric_families import EXPIRATION, LAST_SUCCESS
-from rotator.timetable import Schedule
+from rotator.timetable import Schedule, make_schedule
 from tests.clocks import SettableClocks
 from tests.world import DAY, World
 
@@ -216,17 +215,6 @@ def test_a_late_sweep_is_done_once_and_said(site: Site) -> None:
     site.lines.wait_for(site.finished)
     assert daemon.stop(PATIENCE)
     assert sum(map(site.finished, site.lines.kept)) == 1
-
-
-def test_a_schedule_that_ends_ends_the_daemon_and_says_so(site: Site) -> None:
-    daemon = site.daemon()
-    thread = started(daemon)
-    site.lines.wait_for(site.finished)
-    daemon._scheduler.remove_job("sweep")  # as APScheduler does where a trigger gives no further time
-    thread.join(PATIENCE)
-    assert not thread.is_alive()
-    assert any("no further sweep" in line["event"] for line in site.lines.kept)
-    assert daemon.stop(PATIENCE)
 
 
 def test_a_schedule_that_breaks_ends_the_daemon_and_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

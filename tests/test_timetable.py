@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotator.cli.schedule import Cron, Every, make_schedule
 from rotator.clock import uptime
-from rotator.timetable import SOON, STEP, Timetable
+from rotator.timetable import SOON, STEP, Schedule, Timetable, make_schedule
 from tests.clocks import SettableClocks
 
 START = datetime(2026, 3, 2, 9, 10, tzinfo=UTC)
@@ -26,7 +26,7 @@ BOTH = pytest.mark.parametrize("schedule", [HOURLY, ON_THE_HOUR], ids=str)
 class Loop:
     """What the scheduler does with a timetable, and when sweeps began: by the wall clock, and since the start."""
 
-    def __init__(self, schedule: Every | Cron, wall: datetime = START) -> None:
+    def __init__(self, schedule: Schedule, wall: datetime = START) -> None:
         self.clocks = SettableClocks(wall)
         self.timetable = Timetable(schedule, self.clocks.both)
         self.begun: list[datetime] = []
@@ -62,16 +62,32 @@ def test_the_first_is_due_at_once_and_then_by_the_schedule() -> None:
     assert loop.begun == [START, START + 50 * MINUTE, START + 110 * MINUTE]
 
 
+def test_an_interval_is_never_shorter_and_at_most_its_jitter_longer() -> None:
+    loop = Loop(make_schedule("1h", None, None, "3m"))
+    loop.run(200 * HOUR)
+    gaps = [later - sooner for sooner, later in pairwise(loop.after)]
+    assert all(HOUR <= gap <= HOUR + 3 * MINUTE for gap in gaps)
+    assert len(set(gaps)) > 100  # replicas don't march in step
+
+
+def test_a_cron_with_jitter_keeps_its_beat() -> None:
+    loop = Loop(make_schedule(None, "0 * * * *", None, "10m"))
+    loop.run(50 * HOUR)
+    hours = [moment.replace(minute=0, second=0, microsecond=0) for moment in loop.begun]
+    assert hours == [START.replace(minute=0) + n * HOUR for n in range(len(hours))]
+    assert all(moment.minute <= 10 for moment in loop.begun)
+
+
 @pytest.mark.parametrize("step", [-30 * DAY, -2 * HOUR, 2 * HOUR, 30 * DAY, 20_000 * DAY], ids=str)
 @BOTH
-def test_a_clock_that_is_set_neither_stops_nor_repeats_sweeps(schedule: Every | Cron, step: timedelta) -> None:
+def test_a_clock_that_is_set_neither_stops_nor_repeats_sweeps(schedule: Schedule, step: timedelta) -> None:
     loop = Loop(schedule)
     loop.run(15 * MINUTE)
     loop.clocks.set_by(step)
     loop.run(DAY)
     assert 24 <= len(loop.begun) - 1 <= 26
     assert loop.after[1] == 15 * MINUTE  # what was done under the wrong clock is done again
-    assert all(later - sooner <= HOUR for sooner, later in zip(loop.after, loop.after[1:], strict=False))
+    assert all(later - sooner <= HOUR for sooner, later in pairwise(loop.after))
     if schedule is ON_THE_HOUR:
         assert {at.minute for at in loop.begun[2:]} == {0}
 
@@ -87,11 +103,11 @@ def test_a_daily_cron_goes_by_the_right_clock_at_once(step: timedelta) -> None:
 
 
 @BOTH
-def test_a_clock_that_is_set_again_and_again_is_no_storm(schedule: Every | Cron) -> None:
+def test_a_clock_that_is_set_again_and_again_is_no_storm(schedule: Schedule) -> None:
     loop = Loop(schedule)
     steps = iter([HOUR, -HOUR] * 10_000)
     loop.run(6 * HOUR, lambda: loop.clocks.set_by(next(steps)))
-    gaps = [later - sooner for sooner, later in zip(loop.after, loop.after[1:], strict=False)]
+    gaps = [later - sooner for sooner, later in pairwise(loop.after)]
     assert min(gaps) >= SOON - SECOND
     assert max(gaps) <= HOUR
 
@@ -139,13 +155,13 @@ def test_a_late_one_says_by_how_much() -> None:
     st.lists(st.tuples(st.integers(0, 90), st.integers(-(10**7), 10**7)), max_size=8),
     st.sampled_from([HOURLY, ON_THE_HOUR, make_schedule("1h", None, None, "5m")]),
 )
-def test_however_it_is_set_a_sweep_comes_in_time(acts: list[tuple[int, int]], schedule: Every | Cron) -> None:
+def test_however_it_is_set_a_sweep_comes_in_time(acts: list[tuple[int, int]], schedule: Schedule) -> None:
     loop = Loop(schedule)
     for minutes, seconds in acts:
         loop.run(minutes * MINUTE)
         loop.clocks.set_by(timedelta(seconds=seconds))
     loop.run(3 * HOUR)
-    gaps = [later - sooner for sooner, later in zip(loop.after, loop.after[1:], strict=False)]
+    gaps = [later - sooner for sooner, later in pairwise(loop.after)]
     # A small step back is followed by no sweep: it makes one of a cron later by as much.
     assert max(gaps) <= HOUR + 5 * MINUTE + len(acts) * STEP
     # Each step may bring one sweep by itself and one time of a cron once more.

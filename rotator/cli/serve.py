@@ -18,15 +18,15 @@ from rotator.cli.process import Interrupted
 from rotator.cli.session import wants_console
 
 if TYPE_CHECKING:
-    from rotator.cli.schedule import Cron, Every
     from rotator.daemon import Daemon
+    from rotator.timetable import Schedule
 
 END_SECONDS: Final = 9.5
 _LOG = logging.getLogger("rotator.daemon")
 
 
 @click.command(short_help="Keep sweeping, as a daemon.")
-@click.option("--every", metavar="D", help="Sweep each 30m, 1h, … from start (default: 1h).")
+@click.option("--every", metavar="D", help="Sweep each 30m, 1h, … from start (default: 1h; 1m to 1d).")
 @click.option("--cron", metavar="EXPR", help='Sweep by a crontab\'s five fields: "0 * * * *".')
 @click.option("--timezone", metavar="Z", help="The time zone of --cron (default: UTC).")
 @click.option("--jitter", metavar="D", help="Begin up to D later (default: a tenth, at most 5m).")
@@ -77,31 +77,30 @@ def serve(
     """
     daemon: Daemon | None = None
     try:
-        from rotator.cli.schedule import make_schedule  # it takes a while, and a signal may come meanwhile
+        from rotator.timetable import make_schedule
 
         schedule = make_schedule(every, cron, timezone, jitter)
-        daemon = _made(options, schedule, account)
+        daemon = _make_daemon(options, schedule, account)
         _announce(options, daemon, schedule, metrics_address, metrics_port)
         daemon.run()
     except Interrupted as caught:
         if daemon is None:
             return 0
-        _end_at_last()
+        _exit_in_time()
         _LOG.info("stopping by signal %d; no further action is begun", caught.number)
         if not daemon.stop():
-            _end_hanging()
+            _exit_while_a_call_hangs()
         _LOG.info("stopped")
         return 0
     daemon.stop()
-    return 1  # the schedule ended by itself, which was said; a supervisor starts it again
+    return 1  # the schedule broke off, which was logged; a supervisor starts the daemon again
 
 
-def _made(options: Options, schedule: Every | Cron, account: str | None) -> Daemon:
+def _make_daemon(options: Options, schedule: Schedule, account: str | None) -> Daemon:
     from rotator.bootstrap import make_clock, prepare
-    from rotator.cli.schedule import Every
     from rotator.daemon import Daemon, StoppableClock
-    from rotator.settings import SWEEP_AT_LEAST, SWEEP_AT_MOST
     from rotator.telemetry.audit import Trigger
+    from rotator.timetable import Every
 
     stopping = threading.Event()
     foundation = prepare(
@@ -112,16 +111,15 @@ def _made(options: Options, schedule: Every | Cron, account: str | None) -> Daem
         clock=StoppableClock(make_clock(os.environ), stopping),
     )
     options.redactor = foundation.redactor
-    if isinstance(schedule, Every):  # by a crontab, ROTATOR_SWEEP_EVERY tells
-        every = min(max(schedule.every, SWEEP_AT_LEAST), SWEEP_AT_MOST)
-        foundation = replace(foundation, settings=replace(foundation.settings, sweep_every=every))
-    # A file that can't be written is said now, and not by every sweep.
+    if isinstance(schedule, Every):  # else ROTATOR_SWEEP_EVERY stays
+        foundation = replace(foundation, settings=replace(foundation.settings, sweep_every=schedule.every))
+    # A file that can't be written is an error now, and not in every sweep.
     foundation.start(trigger=Trigger.SCHEDULE, actor="", audit_file=options.audit_file).close()
     return Daemon(foundation, schedule, stopping, account=account, audit_file=options.audit_file)
 
 
 def _announce(
-    options: Options, daemon: Daemon, schedule: Every | Cron, address: str, port: int | None
+    options: Options, daemon: Daemon, schedule: Schedule, address: str, port: int | None
 ) -> None:
     """Open the port where one is wanted, and say what runs."""
     url = None
@@ -137,15 +135,15 @@ def _announce(
     output.text(f"Sweeping {schedule}.{where} Ctrl-C ends it.")
 
 
-def _end_at_last() -> None:
-    """See to it that the process ends in time whatever hangs, be it that nobody reads stderr any more."""
+def _exit_in_time() -> None:
+    """End the process in time whatever hangs, even where stderr is a full pipe that nothing reads."""
     timer = threading.Timer(END_SECONDS, os._exit, (0,))
     timer.daemon = True
     timer.start()
 
 
-def _end_hanging() -> NoReturn:
-    """End although a call hangs: its thread can't be ended, and the interpreter would wait for it."""
+def _exit_while_a_call_hangs() -> NoReturn:
+    """Exit although a call hangs: its thread can't be stopped, and the interpreter would wait for it."""
     _LOG.warning("a call is still without an answer; the next sweep finds out what became of it")
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):

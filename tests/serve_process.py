@@ -1,6 +1,6 @@
-"""``rotator`` as a process whose wall clock is set while it runs: off by the seconds that stand in a file.
+"""``rotator`` as a process that may sweep each second, and whose wall clock is set while it runs, by a file.
 
-It stands in for ``date --set``, which needs the machine. The monotonic clock goes on as it is, as it does there.
+The file stands in for ``date --set``, which needs the machine. The monotonic clock goes on as it is, as it does there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
-FILE = "STEPPED_FILE"
+FILE = "CLOCK_OFFSET_FILE"
 READS_THE_CLOCK = ("rotator.clock", "rotator.daemon", "rotator.timetable", "apscheduler.schedulers.base")
 
 
@@ -31,7 +31,9 @@ class Stepped(datetime):
 
 
 if __name__ == "__main__":
-    for name in READS_THE_CLOCK:
+    timetable = importlib.import_module("rotator.timetable")
+    timetable.SWEEP_AT_LEAST = timedelta(seconds=1)  # type: ignore[attr-defined]
+    for name in READS_THE_CLOCK if FILE in os.environ else ():
         module = importlib.import_module(name)
         if hasattr(module, "datetime"):
             module.datetime = Stepped  # type: ignore[attr-defined]
