@@ -23,7 +23,7 @@ from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
 from rotator.model import SecretEntry
 from rotator.ports import Clock, EventBus, EventSink, KeyProvider, ReaderLog, SecretStore
-from rotator.redaction.fields import CONSTANTS
+from rotator.redaction.patterns import CONSTANTS
 from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
 from rotator.settings import Settings

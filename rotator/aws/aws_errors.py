@@ -4,8 +4,8 @@ Two questions decide everything. Did AWS answer, and with which code? And for a 
 botocore's own retries included, have been carried out? Only if none can is a write's failure called certain; a refusal
 that follows a lost answer says nothing, because it may be the refusal of our own, already successful, change.
 
-A message names the secret and the action. It never quotes what AWS said about a call that carried a value, nor what
-botocore says about parameters: both can repeat the value.
+A message names the secret and the action. It never quotes AWS's message about a call that carried a value, nor
+botocore's about parameters: both can repeat the value.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from botocore import exceptions as boto
 
-from rotator.aws.configuration import configuration_error
 from rotator.errors import (
+    ConfigurationError,
     PreconditionFailed,
     RotatorError,
     SecretNotFound,
@@ -33,33 +33,33 @@ _KMS_ACTION: Final = {"PutSecretValue": "kms:GenerateDataKey", "GetSecretValue":
 _EXPIRED: Final = frozenset({"ExpiredTokenException", "ExpiredToken", "TokenRefreshRequired"})
 _CLOCK: Final = frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"})
 _CREDENTIALS: Final = frozenset(
-    {
+    [
         "UnrecognizedClientException",
         "InvalidClientTokenId",
         "InvalidAccessKeyId",
         "InvalidSignatureException",
+        "OptInRequired",
         "SignatureDoesNotMatch",
         "IncompleteSignature",
         "IncompleteSignatureException",
         "MissingAuthenticationToken",
         "MissingAuthenticationTokenException",
-        "OptInRequired",
         "SubscriptionRequiredException",
-    }
+    ]
 )
 _THROTTLED: Final = frozenset(
-    {
+    [
         "Throttling",
         "ThrottlingException",
         "ThrottledException",
         "RequestThrottled",
         "RequestThrottledException",
+        "SlowDown",
         "TooManyRequestsException",
         "RequestLimitExceeded",
         "BandwidthLimitExceeded",
-        "SlowDown",
         "PriorRequestNotComplete",
-    }
+    ]
 )
 _SERVER: Final = frozenset({"InternalServiceError", "InternalServerError", "InternalFailure", "ServiceUnavailable"})
 # InvalidParameterException is how UpdateSecretVersionStage refuses a compare-and-swap. These texts mean something else.
@@ -72,6 +72,38 @@ _PARAMETER: Final = re.compile(r"parameter (?:in input: \")?([A-Z]\w+)")
 
 class UnreadableAnswer(Exception):
     """A success by its status, whose body is not what Secrets Manager answers."""
+
+
+def configuration_error(error: Exception) -> ConfigurationError | None:
+    """The same with the fix, for botocore's errors about credentials, region and files; ``None`` for any other."""
+    if isinstance(error, boto.NoCredentialsError):
+        return ConfigurationError(
+            "no AWS credentials were found",
+            advice="Set AWS_PROFILE, pass --profile, or run where a role is attached (Lambda, ECS, EC2).",
+        )
+    if isinstance(error, boto.PartialCredentialsError):
+        return ConfigurationError(
+            "the AWS credentials are incomplete",
+            advice="Set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or neither and use a profile or role.",
+        )
+    if isinstance(error, boto.ProfileNotFound):
+        return ConfigurationError(
+            str(error), advice="Check --profile and AWS_PROFILE against ~/.aws/config, or unset them."
+        )
+    if isinstance(error, boto.NoRegionError):
+        return ConfigurationError("no AWS region is set", advice="Set AWS_REGION or pass --region.")
+    if isinstance(error, boto.InvalidRegionError):
+        return ConfigurationError(str(error), advice="A region looks like eu-central-1: check AWS_REGION and --region.")
+    if isinstance(error, boto.ConfigParseError | boto.ConfigNotFound | boto.InvalidConfigError):
+        return ConfigurationError(f"the AWS configuration cannot be read ({type(error).__name__})", advice="Fix it.")
+    if isinstance(
+        error, boto.CredentialRetrievalError | boto.TokenRetrievalError | boto.SSOError | boto.MetadataRetrievalError
+    ):
+        return ConfigurationError(
+            f"AWS credentials could not be fetched ({type(error).__name__})",
+            advice="Log in again (aws sso login), or check the credential process or role that the profile names.",
+        )
+    return None
 
 
 def may_have_happened(parsed: Any, exception: Exception | None) -> bool:
@@ -170,10 +202,10 @@ def _invalid(where: str, operation: str, code: str, message: str) -> RotatorErro
         if not _NOT_ABOUT_LABELS.search(message):
             return PreconditionFailed(
                 f"{where}the staging label is not where it was expected; nothing was changed",
-                advice="Somebody else changed this secret: the next sweep looks again.",
+                advice="Another process changed this secret; the next sweep reads it again.",
             )
-    said = "" if operation in _CARRIES_A_VALUE or not message else f": {' '.join(message.split())[:200]}"
-    return StoreRejected(f"{where}{operation} was refused by AWS ({code}{said}); nothing was changed")
+    detail = "" if operation in _CARRIES_A_VALUE or not message else f": {' '.join(message.split())[:200]}"
+    return StoreRejected(f"{where}{operation} was refused by AWS ({code}{detail}); nothing was changed")
 
 
 def _not_found(where: str, operation: str) -> SecretNotFound:
@@ -191,7 +223,7 @@ def _denied(where: str, operation: str, message: str) -> StoreDenied:
     on = 'with Resource "*"' if operation == "BatchGetSecretValue" else "on this secret or by its tag rotator:role"
     return StoreDenied(
         f"{where}{action} is denied{reason}; nothing was changed",
-        advice=f"Grant {action} to the rotator's role, {on}; look at the secret's "
+        advice=f"Grant {action} to the rotator's role, {on}; check the secret's "
         "resource policy, the VPC endpoint's policy and the organisation's too. Check the name as well: where rights "
         "depend on tags, AWS denies what does not exist.",
         action=action,
@@ -212,7 +244,7 @@ def _credentials(where: str, operation: str, code: str, message: str) -> StoreDe
     if code in _EXPIRED:
         what, advice = "the AWS session has expired", "Log in again, or let the role's credentials be renewed."
     elif code in _CLOCK or re.search(r"signature expired|not yet current", message, re.IGNORECASE):
-        what, advice = "AWS says that this machine's clock is wrong", "Set the clock (NTP); AWS allows 5 minutes."
+        what, advice = "this machine's clock is wrong according to AWS", "Set the clock (NTP); AWS allows 5 minutes."
     else:
         what = "AWS does not accept the credentials"
         advice = "Check the access key, its secret, and that region and account are enabled."
@@ -226,7 +258,7 @@ def _credentials(where: str, operation: str, code: str, message: str) -> StoreDe
 def _unknown(where: str, operation: str, what: str) -> StoreOutcomeUnknown:
     return StoreOutcomeUnknown(
         f"{where}{operation} may or may not have happened ({what})",
-        advice="The next sweep reads the secret afresh and goes on from what it finds.",
+        advice="The next sweep reads the secret again and continues from there.",
     )
 
 
@@ -234,9 +266,7 @@ def _answer(response: Any) -> tuple[dict[str, Any], int]:
     """The error and the HTTP status of a parsed response; an empty error and 0 where there is none."""
     error, metadata = dict(response.get("Error") or {}), response.get("ResponseMetadata") or {}
     by_header = str((metadata.get("HTTPHeaders") or {}).get("x-amzn-errortype", ""))
-    if (
-        by_header and str(error.get("Code", "")).isdigit()
-    ):  # botocore looks in the body only, and falls back to the status
+    if by_header and str(error.get("Code", "")).isdigit():  # botocore reads the body only, else takes the status
         error["Code"] = by_header.partition(":")[0].rpartition("#")[2]
     return error, int(metadata.get("HTTPStatusCode") or 0)
 
@@ -251,17 +281,13 @@ def _never_sent(error: Exception) -> bool:
 
 
 def _what(error: Exception) -> str:
-    """A short name for a transport failure, without the text of it, which may be anything."""
-    if isinstance(error, UnreadableAnswer):
-        return "what came is no answer of Secrets Manager"
-    if isinstance(error, boto.ReadTimeoutError):
-        return "read timed out"
-    if isinstance(error, boto.ConnectTimeoutError):
-        return "connect timed out"
-    if isinstance(error, boto.EndpointConnectionError):
-        return "cannot connect"
-    if isinstance(error, boto.SSLError):
-        return "TLS failed"
-    if isinstance(error, boto.ConnectionClosedError):
-        return "connection closed"
-    return type(error).__name__
+    """A short name for a transport failure, without its text, which may be anything."""
+    names: tuple[tuple[type[Exception], str], ...] = (
+        (UnreadableAnswer, "the answer is not one of Secrets Manager"),
+        (boto.ReadTimeoutError, "read timed out"),
+        (boto.ConnectTimeoutError, "connect timed out"),
+        (boto.EndpointConnectionError, "cannot connect"),
+        (boto.SSLError, "TLS failed"),
+        (boto.ConnectionClosedError, "connection closed"),
+    )
+    return next((name for kind, name in names if isinstance(error, kind)), type(error).__name__)

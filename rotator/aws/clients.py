@@ -1,11 +1,16 @@
-"""Makes AWS sessions and clients: the one place that knows timeouts, retries and where credentials come from.
+"""Makes AWS sessions and clients: timeouts, retries, where credentials come from, and what botocore may log.
 
 botocore's own session is used rather than boto3's: the clients are the same, and a Lambda's cold start is shorter.
 The SDK's variables are honoured, ``AWS_ENDPOINT_URL`` (and ``AWS_ENDPOINT_URL_<SERVICE>``) included.
+
+At DEBUG botocore logs bodies, signed headers and the answers of a proxy or an IMDS: secret values and session tokens.
+A level is no protection, since a host application or ``logging.config`` may set another one later; a filter on the very
+loggers that write these things stays, and acts before any handler does.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,13 +21,49 @@ import botocore.session
 from botocore.utils import parse_timestamp
 
 from rotator import __version__
-from rotator.aws.botocore_logging import hush_botocore
-from rotator.aws.configuration import configuration_error
+from rotator.aws.aws_errors import configuration_error
 from rotator.errors import ConfigurationError
 
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 20.0
 ATTEMPTS: Final = 4
+# Every module of botocore that logs parameters, bodies, headers, or errors with them in their text.
+_LOGGERS: Final = [
+    "auth",
+    "awsrequest",
+    "client",
+    "credentials",
+    "crt.auth",
+    "discovery",
+    "endpoint",
+    "endpoint_provider",
+    "handlers",
+    "history",
+    "hooks",
+    "httpchecksum",
+    "httpsession",
+    "monitoring",
+    "parsers",
+    "regions",
+    "retries.special",
+    "retries.standard",
+    "retryhandler",
+    "signers",
+    "tokens",
+    "utils",
+    "waiter",
+]
+
+
+class _NoBodies(logging.Filter):
+    """Passes what is for people: INFO and above, without tracebacks, which quote the answer that cannot be parsed."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.exc_info = record.exc_text = None
+        return record.levelno >= logging.INFO
+
+
+_NO_BODIES: Final = _NoBodies()  # one, since a logger takes the same filter only once
 
 
 def make_session(region: str | None = None, profile: str | None = None) -> botocore.session.Session:
@@ -32,7 +73,7 @@ def make_session(region: str | None = None, profile: str | None = None) -> botoc
 
     :raises ConfigurationError: unknown profile, or an unreadable AWS configuration file.
     """
-    hush_botocore()
+    _filter_logs()
     session = botocore.session.Session(profile=profile or None)
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_read_time)
     chosen = region or os.environ.get("AWS_REGION")
@@ -61,7 +102,7 @@ def make_client(
     :param connect_timeout: seconds; ``read_timeout`` too, for each attempt.
     :raises ConfigurationError: no region, no credentials, or an endpoint URL that is none.
     """
-    hush_botocore()  # the session may be another's
+    _filter_logs()  # the session may be another's
     config = botocore.config.Config(
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
@@ -70,7 +111,7 @@ def make_client(
     )
     try:
         if session.get_credentials() is None:
-            raise botocore.exceptions.NoCredentialsError  # said in the same words as when a call finds out
+            raise botocore.exceptions.NoCredentialsError  # the same message as when a call finds out
         return session.create_client(service, config=config)
     except (botocore.exceptions.BotoCoreError, ValueError) as error:
         failure = _configuration(error, session)
@@ -88,6 +129,11 @@ def secrets_client(
     return make_client(
         session, "secretsmanager", attempts=attempts, connect_timeout=connect_timeout, read_timeout=read_timeout
     )
+
+
+def _filter_logs() -> None:
+    for module in _LOGGERS:
+        logging.getLogger(f"botocore.{module}").addFilter(_NO_BODIES)
 
 
 def _read_time(value: Any) -> datetime:

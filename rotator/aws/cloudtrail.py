@@ -2,25 +2,30 @@
 
 The history is there without any trail, for this AWS account and region: reads of a replica in another region are not in
 it. ``LookupEvents`` takes one attribute a call. ``ResourceName`` is an exact match of how the caller named the secret,
-so each of its names is looked up. Should that show no read at all, not even one of the rotator's own, then it proves
-nothing, and every secret's reads are looked through (``EventName``), as far as that goes.
+so each of its names is searched for. If that shows no read at all, not even the rotator's own, it is no evidence,
+and every secret's reads are searched (``EventName``), as far as that goes. ``BatchGetSecretValue`` needs nothing of its
+own: AWS writes a ``GetSecretValue`` event for each secret in it as well.
+
+Everything in an event is untrusted input.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from botocore import exceptions as boto
 
 from rotator.access_log import Read, Reads
-from rotator.aws.cloudtrail_events import READ, Unreadable, is_read, names_of, read_of, time_of
-from rotator.aws.configuration import configuration_error
+from rotator.aws.aws_errors import configuration_error
 from rotator.errors import ReadersUnknown, RotatorError
 from rotator.model import SecretEntry
+from rotator.policy.labels import CURRENT, PENDING
 from rotator.ports import Clock
 
 ACTION: Final = "cloudtrail:LookupEvents"
@@ -35,6 +40,14 @@ LOOK_FOR: Final = timedelta(seconds=60)
 LAG: Final = timedelta(minutes=15)
 """How long AWS says that an event may take to appear."""
 HISTORY: Final = timedelta(days=90)
+READ: Final = "GetSecretValue"
+UNKNOWN: Final = "unknown"
+_LONGEST_PRINCIPAL: Final = 512
+_SOURCE: Final = "secretsmanager.amazonaws.com"
+# As rotator.aws.clients sets it: "Botocore/1.40 … rotator/0.3.0".
+_OURS: Final = re.compile(r"(?:^|[\s\[])rotator/\d")
+_SESSION: Final = re.compile(r"arn:(?P<partition>[a-z0-9-]+):sts::(?P<account>\d{12}):assumed-role/(?P<role>.+)/[^/]+")
+_TAIL: Final = re.compile(r"-[A-Za-z0-9]{6}")
 _PAGE: Final = 50
 _DENIED: Final = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized")
 _THROTTLED: Final = ("Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded")
@@ -191,3 +204,113 @@ def _failure(error: Exception) -> RotatorError:
 
 def _unknown(what: str) -> ReadersUnknown:
     return ReadersUnknown(what, advice="Ask again later; check network, VPC endpoint and region.")
+
+
+class Unreadable(ValueError):
+    """An event that is not made as documented: it may have been a read."""
+
+
+def names_of(secret: SecretEntry) -> tuple[str, ...]:
+    """How a caller may name a secret: by ARN, by name, by ARN without the six characters that AWS put to its end."""
+    partial = secret.arn[:-7] if _TAIL.fullmatch(secret.arn[-7:]) else secret.arn
+    return tuple(dict.fromkeys((secret.arn, secret.name, partial)))
+
+
+def is_read(event: Mapping[str, Any]) -> bool:
+    """Whether an event of ``LookupEvents`` is a read of some secret's value, refused or not."""
+    return event.get("EventName") == READ
+
+
+def read_of(event: Mapping[str, Any], secret: SecretEntry) -> Read | None:
+    """The read that an event of ``LookupEvents`` tells of.
+
+    :returns: ``None`` where it is no read of this secret, was refused, was the rotator's own, or asked for
+        ``AWSPENDING`` (which only rotations do).
+    :raises Unreadable: it can't be made out.
+    """
+    if not is_read(event):
+        return None
+    record = _record(event.get("CloudTrailEvent"))
+    if record.get("errorCode") or record.get("eventSource", _SOURCE) != _SOURCE:
+        return None
+    asked = record.get("requestParameters")
+    asked = asked if isinstance(asked, Mapping) else {}
+    if not _means(asked.get("secretId"), event, secret) or _OURS.search(_text(record.get("userAgent"))):
+        return None
+    if asked.get("versionStage") == PENDING:
+        return None
+    return Read(principal_of(record.get("userIdentity")), time_of(event, record), _is_current(asked, secret))
+
+
+def principal_of(identity: Any) -> str:
+    """Who, without the name of a session: a session is one process of a consumer, and another one reads next time."""
+    if not isinstance(identity, Mapping):
+        return UNKNOWN
+    arn = _text(identity.get("arn"))
+    context = identity.get("sessionContext")
+    issuer = context.get("sessionIssuer") if isinstance(context, Mapping) else None
+    issued_by = _text(issuer.get("arn")) if isinstance(issuer, Mapping) else ""
+    session = _SESSION.fullmatch(arn)
+    kind = _text(identity.get("type"))
+    if issued_by:
+        found = issued_by
+    elif session is not None:
+        found = f"arn:{session['partition']}:iam::{session['account']}:role/{session['role']}"
+    elif kind == "AWSService":
+        found = _text(identity.get("invokedBy")) or arn
+    else:
+        # A principal of another AWS account has no ARN here, but its unique id, with the session's name after a colon.
+        unique = _text(identity.get("principalId")).partition(":")[0]
+        number = _text(identity.get("accountId"))
+        found = arn or " ".join(part for part in (unique, f"of account {number}" if number else "") if part)
+    return (found or _text(identity.get("userName")) or kind or UNKNOWN)[:_LONGEST_PRINCIPAL]
+
+
+def _record(text: Any) -> Mapping[str, Any]:
+    try:
+        record = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        raise Unreadable from None
+    if not isinstance(record, Mapping):
+        raise Unreadable
+    return record
+
+
+def _means(secret_id: Any, event: Mapping[str, Any], secret: SecretEntry) -> bool:
+    """Whether that is the secret; where the request does not say which, what CloudTrail itself lists counts."""
+    names = names_of(secret)
+    if isinstance(secret_id, str):
+        return secret_id in names
+    resources = event.get("Resources")
+    listed = resources if isinstance(resources, list) else []
+    return any(isinstance(each, Mapping) and each.get("ResourceName") in names for each in listed)
+
+
+def _is_current(asked: Mapping[str, Any], secret: SecretEntry) -> bool:
+    version = asked.get("versionId")
+    if isinstance(version, str) and version:
+        return CURRENT in secret.versions.get(version, frozenset())
+    return asked.get("versionStage") in (None, "", CURRENT)
+
+
+def time_of(event: Mapping[str, Any], record: Mapping[str, Any]) -> datetime:
+    """When an event was, in UTC; by its record where the answer itself does not say.
+
+    :raises Unreadable: neither does.
+    """
+    moment = event.get("EventTime")
+    if not isinstance(moment, datetime):
+        try:
+            moment = datetime.fromisoformat(_text(record.get("eventTime")))
+        except ValueError:
+            raise Unreadable from None
+    if moment.tzinfo is None:
+        raise Unreadable
+    try:
+        return moment.astimezone(UTC)
+    except (OverflowError, ValueError):
+        raise Unreadable from None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

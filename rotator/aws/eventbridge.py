@@ -1,7 +1,7 @@
-"""Tells consumers over EventBridge: rotated, retired, failed, revoked. What can't be sent is logged, never raised.
+"""Events for consumers, over EventBridge: rotated, retired, failed, revoked. A failure is logged, never raised.
 
-Nobody waits long for it: a call that hangs is left to itself after three seconds, and after a failure or several slow
-answers a run asks no more. What is not sent then stands in the log, whole, to be sent by hand where it matters.
+A run never waits long for it: a call that hangs is abandoned after three seconds, and after a failure or several slow
+answers the run sends no more. What was not sent is in the log, whole, to be sent by hand where it matters.
 """
 
 from __future__ import annotations

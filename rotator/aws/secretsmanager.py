@@ -31,13 +31,11 @@ _PAGE: Final = 100
 _BATCH: Final = 20
 _NO_VALUE: Final = "ResourceNotFoundException"
 _CURRENT: Final = "AWSCURRENT"
-_PREVIOUS_ONLY: Final = frozenset({"AWSPREVIOUS"})
-_AWS_LABELS: Final = {label: label for label in (_CURRENT, "AWSPENDING", "AWSPREVIOUS")}
-# What code raises that takes an answer apart which is not made as documented.
+# What parsing raises where an answer does not have the documented form.
 _MISSHAPEN: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, OSError)
 # What an answer must hold. botocore takes any 200 for a success, the web page of a proxy and half an answer included:
-# an empty listing would then be a fact, and a write that never reached AWS would be done.
-_PROOF: Final = {
+# an empty listing would then be a fact, and a write that never reached AWS would count as done.
+_REQUIRED_FIELD: Final = {
     "ListSecrets": "SecretList",
     "ListSecretVersionIds": "Versions",
     "GetSecretValue": "VersionId",
@@ -52,7 +50,7 @@ class SecretsManagerStore:
     botocore repeats a call by itself where that may help. Repeating ``PutSecretValue`` is harmless (the version id is
     its idempotency token). A repeated ``UpdateSecretVersionStage`` whose first answer was lost is refused, because its
     own change is already there: that comes out as :class:`~rotator.errors.StoreOutcomeUnknown`, never as a lost race.
-    After it, and after :class:`~rotator.errors.PreconditionFailed`, :meth:`describe` afresh and go by what it says.
+    After it, and after :class:`~rotator.errors.PreconditionFailed`, call :meth:`describe` and decide again.
 
     Every method raises :class:`~rotator.errors.StoreError`, or :class:`~rotator.errors.ConfigurationError` where the
     machine has no usable AWS credentials.
@@ -98,7 +96,7 @@ class SecretsManagerStore:
         return self._read(secret_id, {"SecretId": secret_id, "VersionStage": _CURRENT})
 
     def read_version(self, secret_id: str, version_id: str) -> StoredValue:
-        """One version's value; ``SecretNotFound`` where it is gone or empty, ``BadSecretValue`` where it is binary."""
+        """One version's value; ``SecretNotFound`` where there is none, ``BadSecretValue`` where it is binary."""
         return self._read(secret_id, {"SecretId": secret_id, "VersionId": version_id})
 
     def read_many(self, secret_ids: Sequence[str]) -> Mapping[str, Secret | StoreError]:
@@ -132,7 +130,7 @@ class SecretsManagerStore:
         without = {str(error.get("SecretId")) for error in raw.get("Errors", ()) if error.get("ErrorCode") == _NO_VALUE}
         for arn in missing:
             if arn not in without and (content := self._read_content(arn)) is not None:
-                found[arn] = content  # by itself it says exactly what is wrong
+                found[arn] = content  # a read of one secret names exactly what is wrong
         return found
 
     def _read_content(self, arn: str) -> Secret | StoreError | None:
@@ -194,13 +192,13 @@ class SecretsManagerStore:
         self._move(secret_id, label, version_id, remove_from)
 
     def remove_label(self, secret_id: str, label: str, version_id: str) -> None:
-        """Take a label off a version; that label or version is gone already is not an error."""
+        """Take a label off a version; no error where the version does not exist or does not have it."""
         try:
             self._move(secret_id, label, None, version_id)
             return
         except (PreconditionFailed, SecretNotFound, StoreRejected) as error:
             refusal = error
-        # What AWS says about an absent label is not documented, so look rather than trust a text.
+        # AWS's message about an absent label is not documented, so describe the secret rather than parse it.
         if label in self.describe(secret_id).versions.get(version_id, frozenset()):
             raise refusal
 
@@ -215,7 +213,7 @@ class SecretsManagerStore:
     def _read(self, secret_id: str, request: Mapping[str, Any]) -> StoredValue:
         raw = self._call("GetSecretValue", secret_id, request)
         text = raw.pop("SecretString", None)
-        raw.pop("SecretBinary", None)  # an error's traceback keeps this frame: what it can't use must not stand in it
+        raw.pop("SecretBinary", None)  # an error's traceback keeps this frame, and must not keep the value
         if not isinstance(text, str):
             raise BadSecretValue(
                 f"{secret_id}: the value of version {raw.get('VersionId', '?')} is binary or absent",
@@ -236,7 +234,7 @@ class SecretsManagerStore:
             if not token:
                 return
             if token in seen:
-                raise StoreUnavailable(f"{operation} repeats a page; the listing was given up, nothing was changed")
+                raise StoreUnavailable(f"{operation} repeats a page; the listing was stopped, nothing was changed")
             seen.add(token)
 
     def _call(
@@ -244,28 +242,28 @@ class SecretsManagerStore:
     ) -> dict[str, Any]:
         outcome = self._attempt(operation, secret_id, request, write=write)
         if isinstance(outcome, Exception):
-            # Raised here, where no value stands open, and without botocore's error, whose text may repeat one.
+            # Raised here, where no value is in the frame, and without botocore's error, whose text may repeat one.
             raise outcome
         return outcome
 
     def _attempt(
         self, operation: str, secret_id: str, request: Mapping[str, Any], *, write: bool
     ) -> dict[str, Any] | Exception:
-        """The answer, or the error to be raised. Does not raise: values stand open in this frame."""
+        """The answer, or the error to be raised. Does not raise: values are in plain text in this frame."""
         self._attempts.lost = False
         try:
-            opened = {name: each.reveal() if isinstance(each, Secret) else each for name, each in request.items()}
-            answer: dict[str, Any] = getattr(self._client, xform_name(operation))(**opened)
-            if _PROOF.get(operation, "ARN") not in answer:
+            plain = {name: each.reveal() if isinstance(each, Secret) else each for name, each in request.items()}
+            answer: dict[str, Any] = getattr(self._client, xform_name(operation))(**plain)
+            if _REQUIRED_FIELD.get(operation, "ARN") not in answer:
                 raise UnreadableAnswer
             return answer
         except Exception as error:
             lost = self._attempts.lost
             failure = translate(error, operation, secret_id, write=write, lost_attempt=lost)
-            if failure is None and isinstance(error, _MISSHAPEN):  # botocore's parser stumbled: no UTF-8, wrong types
+            if failure is None and isinstance(error, _MISSHAPEN):  # botocore's parser failed: not UTF-8, wrong types
                 failure = translate(UnreadableAnswer(), operation, secret_id, write=write, lost_attempt=lost)
             if failure is None:
-                clear_frames(error.__traceback__)  # a bug: its lines are worth having, what stood in its frames is not
+                clear_frames(error.__traceback__)  # a bug: its lines are worth having, the values in its frames are not
                 return error
             return failure
 
@@ -277,9 +275,9 @@ class SecretsManagerStore:
 
 
 def _understood(read: Callable[[], _T], operation: str, secret_id: str = "") -> _T:
-    """What ``read`` makes of an answer; one that is not made as documented must not end a whole sweep.
+    """What ``read`` makes of an answer; one without the documented form must not end a whole sweep.
 
-    :raises StoreUnavailable: it is not.
+    :raises StoreUnavailable: it has another form.
     """
     try:
         return read()
@@ -306,14 +304,14 @@ def _entry(raw: Mapping[str, Any], versions: Mapping[str, list[str]] | None) -> 
     return SecretEntry(
         arn=str(raw["ARN"]),
         name=str(raw["Name"]),
-        tags=_tags(tuple([(tag["Key"], tag.get("Value", "")) for tag in raw.get("Tags") or ()])),
-        versions=_versions(versions or {}),
+        tags=_tags(tuple((tag["Key"], tag.get("Value", "")) for tag in raw.get("Tags") or ())),
+        versions={version: frozenset(labels) for version, labels in (versions or {}).items() if labels},
         owning_service=raw.get("OwningService"),
         primary_region=raw.get("PrimaryRegion"),
         deleted_at=_utc(raw.get("DeletedDate")),
         rotation_enabled=raw.get("RotationEnabled"),
         last_changed=_utc(raw.get("LastChangedDate")),
-        last_accessed=_day(_utc(raw.get("LastAccessedDate"))),
+        last_accessed=_utc(raw.get("LastAccessedDate")),
     )
 
 
@@ -323,24 +321,6 @@ def _tags(pairs: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
     return dict(pairs)
 
 
-def _versions(versions: Mapping[str, list[str]]) -> Mapping[str, frozenset[str]]:
-    """Versions that carry labels, and which; AWS's own labels, which nearly every version has, are kept once."""
-    return {version: _labels(labels) for version, labels in versions.items() if labels}
-
-
-def _labels(labels: list[str]) -> frozenset[str]:
-    return _PREVIOUS_ONLY if labels == ["AWSPREVIOUS"] else frozenset(map(_label, labels))
-
-
-def _label(label: str) -> str:
-    return _AWS_LABELS.get(label, label)
-
-
 def _utc(when: datetime | None) -> datetime | None:
-    """Local time, as botocore gives it where nobody tells it how to read times, as UTC."""
+    """As UTC: botocore gives local time unless its session has another way to read times."""
     return when if when is None or when.tzinfo is UTC else when.astimezone(UTC)
-
-
-@lru_cache(maxsize=4096)  # days: thousands of secrets were read last on the same few
-def _day(when: datetime | None) -> datetime | None:
-    return when

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from botocore import exceptions as boto
 
-from rotator.aws.configuration import configuration_error
+from rotator.aws.aws_errors import configuration_error
 from rotator.errors import ConfigurationError
 
 BATCH: Final = 10

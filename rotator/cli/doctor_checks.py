@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from rotator.aws.aws_errors import configuration_error
 from rotator.aws.clients import make_client
-from rotator.aws.configuration import configuration_error
-from rotator.aws.foreign_answers import ForeignAnswer, call, code_of
+from rotator.aws.xml_services import ForeignAnswer, call, code_of
 from rotator.bootstrap import App
 from rotator.cli.doctor_iam import gate_check, iam_checks
 from rotator.durations import human_duration

@@ -11,8 +11,8 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rotator.aws.clients import make_client, secrets_client
-from rotator.aws.foreign_answers import ForeignAnswer, call, code_of
 from rotator.aws.secretsmanager import SecretsManagerStore
+from rotator.aws.xml_services import ForeignAnswer, call, code_of
 from rotator.bootstrap import App
 from rotator.engine.readers import read_log
 from rotator.errors import BadSecretValue, RotatorError, SecretNotFound, StoreDenied

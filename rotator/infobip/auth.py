@@ -14,12 +14,9 @@ from requests import PreparedRequest
 from requests.auth import AuthBase
 
 from rotator.errors import BadCredentials, ConfigurationError, InvalidRequest, ProviderError, SessionBusy
-from rotator.infobip.call import Answer, Call
 from rotator.infobip.credentials import AuthMethod, Credentials
-from rotator.infobip.http_errors import Problem, read_problem, refusal, say
-from rotator.infobip.known_secrets import Known
-from rotator.infobip.retry import Effort
-from rotator.infobip.transport import Transport
+from rotator.infobip.http import Answer, Call, Effort, Transport
+from rotator.infobip.http_errors import KnownSecrets, Problem, message_of, read_problem, refusal
 from rotator.infobip.wire import parse_token
 from rotator.ports import Clock
 from rotator.secret import Secret
@@ -71,7 +68,7 @@ class BasicAuth(HeaderAuth):
     :raises ConfigurationError: a user name with ``:`` cannot be sent this way.
     """
 
-    def __init__(self, credentials: Credentials, known: Known) -> None:
+    def __init__(self, credentials: Credentials, known: KnownSecrets) -> None:
         if ":" in credentials.username:
             raise ConfigurationError(
                 "management credentials: the user name holds a ':', which Basic cannot send",
@@ -106,7 +103,7 @@ class _TokenAuth(ManagementAuth):
         credentials: Credentials,
         transport: Transport,
         clock: Clock,
-        known: Known,
+        known: KnownSecrets,
         *,
         once: bool = False,
     ) -> None:
@@ -161,7 +158,7 @@ class IbssoAuth(_TokenAuth):
         credentials: Credentials,
         transport: Transport,
         clock: Clock,
-        known: Known,
+        known: KnownSecrets,
         *,
         once: bool = False,
         unsafe: bool = False,
@@ -180,12 +177,12 @@ class IbssoAuth(_TokenAuth):
         if not answer.ok:
             raise self._refusal(answer)
         token, _ = parse_token(answer, "token")
-        self._known.add(token.reveal(), passing=True)
+        self._known.add(token.reveal())
         return Secret(f"IBSSO {token.reveal()}")
 
     def _refusal(self, answer: Answer) -> ProviderError:
         problem = read_problem(answer.body)
-        message = say(answer, self._known, problem)
+        message = message_of(answer, self._known, problem)
         if answer.status == 403 or _names_credentials(problem):
             return BadCredentials(message)
         error = refusal(answer, self._known)
@@ -222,7 +219,7 @@ class OAuth2Auth(_TokenAuth):
         if not answer.ok:
             raise self._refusal(answer)
         token, seconds = parse_token(answer, "access_token")
-        self._known.add(token.reveal(), passing=True)
+        self._known.add(token.reveal())
         life = min(timedelta(seconds=min(seconds, 10**6)), LONGEST_TOKEN) if seconds is not None else LONGEST_TOKEN
         self._good_until = asked + life - min(timedelta(seconds=60), life / 10)
         return Secret(f"Bearer {token.reveal()}")
@@ -231,7 +228,7 @@ class OAuth2Auth(_TokenAuth):
         problem = read_problem(answer.body)
         named = _names_credentials(problem) or (problem.error and problem.error not in _NOT_CREDENTIALS)
         bad = answer.status == 403 or (answer.status == 400 and named)
-        return BadCredentials(say(answer, self._known, problem)) if bad else refusal(answer, self._known)
+        return BadCredentials(message_of(answer, self._known, problem)) if bad else refusal(answer, self._known)
 
 
 class FallbackAuth(ManagementAuth):
@@ -279,7 +276,7 @@ def management_auth(
     credentials: Credentials,
     transport: Transport,
     clock: Clock,
-    known: Known,
+    known: KnownSecrets,
     *,
     unsafe_sessions: bool = False,
     fall_back_to_basic: bool = False,
@@ -299,7 +296,7 @@ def management_auth(
     return FallbackAuth(login, BasicAuth(credentials, known)) if falls_back else login
 
 
-def _basic(credentials: Credentials, known: Known) -> str:
+def _basic(credentials: Credentials, known: KnownSecrets) -> str:
     password = credentials.password.reveal()
     encoded = b64encode(f"{credentials.username}:{password}".encode()).decode()
     known.add(password)

@@ -22,18 +22,16 @@ from rotator.errors import (
     ProviderUnavailable,
 )
 from rotator.infobip.auth import ApiKeyAuth, management_auth
-from rotator.infobip.call import Answer, Call, Limits
-from rotator.infobip.connection import WatchedAdapter
+from rotator.infobip.connection import DeadlineAdapter
 from rotator.infobip.credentials import Credentials
-from rotator.infobip.http_errors import refusal
-from rotator.infobip.known_secrets import KEY_VALUE, Known, printable
+from rotator.infobip.http import Answer, Call, Effort, Limits, Transport
+from rotator.infobip.http_errors import KnownSecrets, refusal
 from rotator.infobip.listing import SIZE, list_all
-from rotator.infobip.retry import Effort
-from rotator.infobip.transport import Transport
-from rotator.infobip.wire import KEY_ID, Page, create_body, parse_created, parse_key, parse_page, revoke_body
+from rotator.infobip.wire import KEY_ID, KEY_VALUE, Page, create_body, parse_created, parse_key, parse_page, revoke_body
 from rotator.model import Key
 from rotator.ports import Clock, FetchedKey, KeyListing, KeyRequest, Probe, ProbeVerdict
 from rotator.secret import Secret
+from rotator.text import quoted
 
 KEYS_PATH: Final = "/settings/2/api-keys"
 PROBE_SECONDS: Final = 10.0
@@ -68,9 +66,9 @@ class InfobipClient:
         unsafe_sessions: bool = False,
         fall_back_to_basic: bool = False,
         limits: Limits | None = None,
-        adapters: Callable[[], HTTPAdapter] = WatchedAdapter,
+        adapters: Callable[[], HTTPAdapter] = DeadlineAdapter,
     ) -> None:
-        self._known = Known(learn)
+        self._known = KnownSecrets(learn)
         self._spare = spare
         self._account = credentials.account_id
         limits = limits or Limits()
@@ -123,7 +121,7 @@ class InfobipClient:
         :param alone: as a proof of ownership: the answer must be one key alone.
         :raises ContractViolation: the answer holds other keys than the one asked for, or proves nothing.
         """
-        self._known.add(value.reveal(), passing=True)
+        self._known.add(value.reveal())
         answer = self._search(value)
         found = {each.key.id: each for each in answer.keys}
         possible = [each for each in found.values() if each.value is None or each.value == value]
@@ -154,10 +152,9 @@ class InfobipClient:
         created = self._create(create_body(request, self._account))
         if isinstance(created, FetchedKey):
             return created
-        name = printable(request.name, 300)
         raise OutcomeUnknown(
-            f"{created}; it is not known whether the key {name!r} was made",
-            advice="Look for a key of that name before another one is made.",
+            f"{created}; it is not known whether the key {quoted(request.name, 300)} was created",
+            advice="Search for a key of that name before creating another one.",
         )
 
     def revoke_key(self, key_id: str, end: datetime | None) -> None:
@@ -169,7 +166,7 @@ class InfobipClient:
         :raises OutcomeUnknown: it was sent and may have happened, and could not be confirmed.
         :raises ContractViolation: the answer says that the key is still enabled.
         """
-        for tried in (() if end is None else (end, end + LATER)):
+        for tried in () if end is None else (end, end + LATER):
             with contextlib.suppress(InvalidRequest):
                 self._disable(key_id, tried)
                 return
@@ -179,7 +176,7 @@ class InfobipClient:
         """Use a key once, with nothing but the key: one attempt of at most 10 seconds."""
         if not _PROBE_PATH.fullmatch(path):
             return Probe(ProbeVerdict.INCONCLUSIVE, "not probed: the path is not one of this host", lasting=True)
-        self._known.add(value.reveal(), passing=True)
+        self._known.add(value.reveal())
         try:
             auth = ApiKeyAuth(value)
         except ValueError:
@@ -280,7 +277,7 @@ class InfobipClient:
 
     def _learnt(self, fetched: FetchedKey) -> FetchedKey:
         if fetched.value is not None:
-            self._known.add(fetched.value.reveal(), passing=True)
+            self._known.add(fetched.value.reveal())
         return fetched
 
 
@@ -291,5 +288,5 @@ def _key_path(key_id: str) -> str:
             advice="Treat it as leaked, and name the key by its id.",
         )
     if not KEY_ID.fullmatch(key_id):
-        raise InvalidRequest(f"{printable(key_id, 40)!r} is not the id of a key; nothing was sent")
+        raise InvalidRequest(f"{quoted(key_id, 40)} is not the id of a key; nothing was sent")
     return f"{KEYS_PATH}/{key_id}"

@@ -1,26 +1,30 @@
-"""Connections that know whether a request has left, and that can be cut when an answer takes too long.
+"""Connections with a deadline, that know whether a request has left.
 
-Whether a create may have happened hangs on one fact that no exception of ``requests`` tells: was anything of it
+Whether a create may have happened depends on one fact that no exception of ``requests`` holds: was anything of it
 sent? A refused connection, an unknown host, a failed TLS handshake say no; everything after the first byte says maybe.
 """
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import os
 import re
 import socket
 import ssl
-import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
 from contextvars import ContextVar
+from http.client import HTTPResponse
 from types import TracebackType
 from typing import Any, Final
 
+import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, DecodeError, LocationParseError, ProxyError, ReadTimeoutError
 from urllib3.util.ssl_ import create_urllib3_context
 
 from rotator.errors import ConfigurationError
@@ -29,130 +33,105 @@ from rotator.errors import ConfigurationError
 class Exchange:
     """One attempt on the wire; while it is entered, the connections of this thread report to it.
 
-    :param seconds: after so long the connection is cut, whether the far end is still sending or not.
+    :param seconds: the deadline, counted from entering: no later byte is waited for, however slowly the server sends.
 
     ``sent`` starts out true, so that a connection of an unknown kind errs on the side of "it may have happened".
     """
 
     def __init__(self, seconds: float) -> None:
         self.sent = True
-        self.overdue = False
-        self.ends = 0.0
         self._seconds = seconds
-        self._socket: object = None
 
     def __enter__(self) -> Exchange:
         self._token = _current.set(self)
-        self.ends = time.monotonic() + self._seconds
-        _watchdog.watch(self)
+        self._ends = time.monotonic() + self._seconds
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        _watchdog.release(self)
-        self._socket = None
         _current.reset(self._token)
 
-    def connecting(self) -> None:
-        """A new connection is being made: nothing of the request is out."""
-        self.sent = False
+    def seconds_left(self) -> float:
+        """Seconds until the deadline.
 
-    def sending(self, sock: object) -> None:
-        """The first byte of the request is about to leave."""
-        self.sent = True
-        self._socket = sock
-        if self.overdue:
+        :raises TimeoutError: it has passed.
+        """
+        left = self._ends - time.monotonic()
+        if left <= 0:
             raise TimeoutError
-
-    def cut(self) -> None:
-        """The time is up (called by the watchdog's thread)."""
-        self.overdue = True
-        sock = self._socket
-        if isinstance(sock, socket.socket):
-            with suppress(OSError):
-                # Not SSLSocket's own shutdown: it would pull the TLS state from under the thread that is reading.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        return left
 
 
-class _Watchdog:
-    """Cuts exchanges that take too long: one thread for all, since a timer of its own would cost more than a call."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._running: dict[int, Exchange] = {}
-        self._wakes: float | None = None
-        self._thread: threading.Thread | None = None
-
-    def watch(self, exchange: Exchange) -> None:
-        """Cut it when its time is up, unless it is released before."""
-        with self._condition:
-            self._running[id(exchange)] = exchange
-            if self._thread is None or not self._thread.is_alive():  # also after a fork, which copies no threads
-                self._thread = threading.Thread(target=self._watch, name="infobip-watchdog", daemon=True)
-                self._thread.start()
-            elif self._wakes is None or exchange.ends < self._wakes:
-                self._condition.notify()
-
-    def release(self, exchange: Exchange) -> None:
-        """It is over. The thread is not told: it looks again when it wakes."""
-        with self._condition:
-            self._running.pop(id(exchange), None)
-
-    def _watch(self) -> None:
-        while True:
-            with self._condition:
-                now = time.monotonic()
-                overdue = [each for each in self._running.values() if each.ends <= now]
-                for each in overdue:
-                    del self._running[id(each)]
-                self._wakes = min((each.ends for each in self._running.values()), default=None)
-                if not overdue:
-                    self._condition.wait(None if self._wakes is None else self._wakes - now)
-            for each in overdue:
-                each.cut()
-
-
-_watchdog: Final = _Watchdog()
 _current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 
-class _Watched(HTTPConnection):
+def _note_sent(sent: bool) -> None:
+    if (exchange := _current.get()) is not None:
+        exchange.sent = sent
+
+
+class _DeadlineReader(io.RawIOBase):
+    """Reads a socket, and waits for each part until the exchange's deadline at most."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, exchange: Exchange) -> None:
+        self._raw, self._sock, self._exchange = raw, sock, exchange
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left, timeout = self._exchange.seconds_left(), self._sock.gettimeout()
+        self._sock.settimeout(left if timeout is None else min(left, timeout))
+        read: int | None = self._raw.readinto(buffer)
+        return read
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        if (exchange := _current.get()) is not None:
+            self.fp: Any = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock, exchange))
+
+
+class _Connection(HTTPConnection):
+    response_class = _Response
+
     def connect(self) -> None:
-        exchange = _current.get()
-        if exchange is None:
-            super().connect()
-            return
-        exchange.connecting()
+        _note_sent(False)
         try:
             super().connect()
         finally:
-            exchange.connecting()  # what a proxy was asked on the way was not the request
+            _note_sent(False)  # the CONNECT to a proxy on the way was not the request
 
     def send(self, data: Any) -> None:
         if self.sock is None and self.auto_open:
             self.connect()
-        exchange = _current.get()
-        if exchange is not None:
-            exchange.sending(self.sock)
+        if (exchange := _current.get()) is not None:
+            _note_sent(True)
+            self.sock.settimeout(exchange.seconds_left())
         super().send(data)
 
 
-class _WatchedTLS(_Watched, HTTPSConnection):
+class _TLSConnection(_Connection, HTTPSConnection):
     pass
 
 
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Watched
+    ConnectionCls = _Connection
 
 
-class _PoolTLS(HTTPSConnectionPool):
-    ConnectionCls = _WatchedTLS
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
 
 
-_POOLS: Final = {"http": _Pool, "https": _PoolTLS}
+_POOLS: Final = {"http": _Pool, "https": _TLSPool}
 
 
-class WatchedAdapter(HTTPAdapter):
-    """Sends requests over watched connections, with TLS 1.2 or newer. Certificates are verified as ``verify`` says."""
+class DeadlineAdapter(HTTPAdapter):
+    """Sends requests over these connections, with TLS 1.2 or newer. Certificates are verified as ``verify`` says."""
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **pool_kwargs: Any) -> None:
         """Build the pools (called by ``requests``)."""
@@ -184,6 +163,53 @@ def _tls() -> ssl.SSLContext:
     return create_urllib3_context(ssl_minimum_version=ssl.TLSVersion.TLSv1_2, cert_reqs=ssl.CERT_REQUIRED)
 
 
+_REASONS: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...]] = (
+    ((ProxyError, requests.exceptions.ProxyError), "the proxy (from the environment) refused or failed"),
+    (socket.gaierror, "the host name cannot be resolved"),
+    ((TimeoutError, ReadTimeoutError, requests.Timeout), "timed out"),
+    (DecodeError, "the answer's compression is broken"),
+    ((LocationParseError, requests.exceptions.InvalidURL), "the address cannot be used"),
+    (ssl.SSLError, "TLS failed"),
+    (ConnectionRefusedError, "connection refused"),
+    (ConnectionError, "the connection was closed before an answer was complete"),
+)
+
+
+def describe(error: BaseException) -> str:
+    """A short reason such as ``connection refused``. Never the error's own text: it quotes URLs with their queries."""
+    chain = tuple(_chain(error))
+    for each in chain:
+        if isinstance(each, ssl.SSLCertVerificationError):
+            return f"the server's certificate is not valid ({each.verify_message})"
+    for kinds, reason in _REASONS:
+        for each in chain:
+            if isinstance(each, kinds):
+                return f"{reason} ({each.reason or 'connection closed'})" if isinstance(each, ssl.SSLError) else reason
+    for each in chain:
+        if isinstance(each, OSError) and each.errno in errno.errorcode:
+            return os.strerror(each.errno or 0).lower()
+    return "the connection or the answer broke off"
+
+
+def never_connected(error: BaseException) -> bool:
+    """Whether the error can only come before a connection: then nothing was sent."""
+    before = (ConnectTimeoutError, LocationParseError, requests.exceptions.InvalidURL)
+    return any(isinstance(each, before) for each in _chain(error))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what is inside it, outermost first: causes, urllib3's ``reason``, and exceptions among ``args``."""
+    seen: set[int] = set()
+    pending: list[object] = [error]
+    while pending:
+        each = pending.pop(0)
+        if not isinstance(each, BaseException) or id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        pending += [each.__cause__, each.__context__, getattr(each, "reason", None), *each.args]
+
+
 class _NoQueries(logging.Filter):
     """Keeps queries out of urllib3's log: at debug level it writes whole URLs, and a search by value has it in one."""
 
@@ -198,6 +224,4 @@ class _NoQueries(logging.Filter):
 
 
 for _name in ("connection", "connectionpool", "poolmanager", "response", "util.retry"):
-    _logger = logging.getLogger(f"urllib3.{_name}")
-    if not any(isinstance(each, _NoQueries) for each in _logger.filters):
-        _logger.addFilter(_NoQueries())
+    logging.getLogger(f"urllib3.{_name}").addFilter(_NoQueries())

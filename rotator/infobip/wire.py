@@ -6,22 +6,24 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from rotator.errors import ContractViolation
-from rotator.infobip.call import Answer
-from rotator.infobip.known_secrets import KEY_VALUE, printable
-from rotator.infobip.wire_times import format_time, parse_time
+from rotator.infobip.http import Answer
 from rotator.model import Key, Platform
 from rotator.ports import FetchedKey, KeyRequest
 from rotator.secret import Secret
+from rotator.text import quoted
 
+KEY_VALUE: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""The shape of an API key's value."""
 KEY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 """Ids go into URLs and staging labels, so nothing else is taken for one."""
 
 _VALUE: Final = re.compile(r"[!-)+-~]{1,1024}")  # printable ASCII (it becomes a header) and no '*' (that is a mask)
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d(?!\d)", re.ASCII)
 T = TypeVar("T")
 
 
@@ -168,24 +170,16 @@ def _described(fields: dict[str, Any], real: bool) -> Key:
     return Key(
         id=key_id,
         name=_characters(name),
-        account_id=_kept_once(_string(fields, "accountId", place)),
+        account_id=_string(fields, "accountId", place),
         enabled=enabled,
         valid_from=_time(fields, "validFrom", place),
         valid_to=_time(fields, "validTo", place),
         scopes=_strings(fields, "scopeGuids", place),
         permissions=_strings(fields, "permissions", place),
-        allowed_ips=_strings(fields, "allowedIPs", place) or _NO_STRINGS,
+        allowed_ips=_strings(fields, "allowedIPs", place) or frozenset(),
         platform=_platform(fields, place),
         value_readable=real,
     )
-
-
-_NO_STRINGS: Final[frozenset[str]] = frozenset()
-
-
-@lru_cache(maxsize=1024)  # thousands of keys are one account's
-def _kept_once(text: str | None) -> str | None:
-    return text
 
 
 def _expected(found: FetchedKey, key_id: str | None) -> FetchedKey:
@@ -223,18 +217,14 @@ def _strings(fields: dict[str, Any], field: str, place: str) -> frozenset[str] |
     values = fields.get(field)
     if values is None:
         return None
-    try:
-        found = _set_of(tuple(values)) if isinstance(values, list) else None
-    except TypeError:  # a list or an object among them
-        found = None
-    if found is None:
+    if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
         raise _Broken(f"{place}: {field} is not a list of strings")
-    return found
+    return _set_of(tuple(values))
 
 
 @lru_cache(maxsize=1024)  # thousands of keys have the same few sets of scopes, and one is kept of each
-def _set_of(values: tuple[Any, ...]) -> frozenset[str] | None:
-    return frozenset(map(_characters, values)) if all(isinstance(each, str) for each in values) else None
+def _set_of(values: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(_characters, values))
 
 
 def _time(fields: dict[str, Any], field: str, place: str) -> datetime | None:
@@ -242,7 +232,7 @@ def _time(fields: dict[str, Any], field: str, place: str) -> datetime | None:
     try:
         return None if text is None else parse_time(text)
     except ValueError:
-        raise _Broken(f"{place}: {field} is not a time ({printable(text or '', 40)!r})") from None
+        raise _Broken(f"{place}: {field} is not a time ({quoted(text or '', 40)})") from None
 
 
 def _platform(fields: dict[str, Any], place: str) -> frozenset[Platform]:
@@ -270,3 +260,22 @@ def _platform_json(link: Platform) -> dict[str, str]:
 def _characters(text: str) -> str:
     """The text with lone surrogates replaced: they can be in JSON, and would make every later print or encode fail."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def format_time(time: datetime) -> str:
+    """UTC, whole seconds, without an offset. ``ValueError`` for a naive time, which would be ambiguous."""
+    if time.tzinfo is None:
+        raise ValueError("a time without an offset")
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+
+
+def parse_time(text: str) -> datetime:
+    """A time; without an offset it is UTC. ``ValueError`` if it is none."""
+    # `fromisoformat` also takes weeks and bare dates, and newer Pythons read the 24th hour as the next day's first.
+    if not _TIME.match(text):
+        raise ValueError("not a time")
+    time = datetime.fromisoformat(text)
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time out of range") from None

@@ -1,25 +1,37 @@
 """Takes secrets out of texts: values that were learnt, and what is shaped like a credential.
 
-What is searched for depends on where a text comes from (:class:`~rotator.redaction.fields.Content`). A learnt value may
-be any text, ``success`` or another secret's name among them, so names, ids and constants are never searched for it.
+What is searched for depends on where a text comes from (:class:`~rotator.redaction.patterns.Content`). A learnt value
+may be any text, ``success`` or another secret's name among them, so names, ids and constants are not searched for it.
+
+Instead of a list of the ways in which a secret can be written, a text is decoded (escapes of URLs, JSON, HTML and
+programming languages), as often as it holds escapes, and each result is searched. What is found is mapped back to the
+text as it was written.
 """
 
 from __future__ import annotations
 
 import base64
+import html
 import json
 import math
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Set
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from datetime import date, timedelta
 from enum import Enum
 from typing import Any, Final
 from urllib.parse import quote
 
-from rotator.redaction.decoding import Back, Span, views
-from rotator.redaction.fields import Content, content_of, is_constant
-from rotator.redaction.patterns import REDACTED, SENSITIVE_NAME, redact_key_values, redact_patterns
+from rotator.redaction.patterns import (
+    REDACTED,
+    SENSITIVE_NAME,
+    Content,
+    content_of,
+    is_constant,
+    redact_key_values,
+    redact_patterns,
+)
 from rotator.secret import Secret
 
 __all__ = ["REDACTED", "SHORTEST", "Redactor", "redact_patterns"]
@@ -40,6 +52,22 @@ _MIXED = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])(?=.*[^\w\s./:@=-])\S{10,
 _NAME_CHARACTER = re.compile(r"[A-Za-z0-9]")
 _LONGEST_NAME: Final = 512
 _MOST_EDGES: Final = 8
+
+_DECODINGS: Final = 4
+"""How many times a text is decoded: JSON in JSON, a URL in a URL, and something around it."""
+
+_Span = tuple[int, int]
+_Back = Callable[[int, int], _Span]
+
+_HEX: Final = "[0-9a-fA-F]"
+_ESCAPE: Final = re.compile(
+    rf"%u({_HEX}{{4}})|%({_HEX}{{2}})"
+    rf"|\\u([dD][89abAB]{_HEX}{{2}})\\u([dD][c-fC-F]{_HEX}{{2}})|\\u({_HEX}{{4}})|\\u\{{({_HEX}{{1,6}})\}}"
+    rf"|\\U({_HEX}{{8}})|\\x({_HEX}{{2}})|\\([0-3][0-7]{{2}})|\\([\"'\\/bfnrt])"
+    r"|(&(?:\#[0-9]{1,8}|\#[xX][0-9a-fA-F]{1,7}|[a-zA-Z][a-zA-Z0-9]{1,31});)"
+)
+_SHORT: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_LAST_CODE: Final = 0x10FFFF
 
 
 class Redactor:
@@ -99,10 +127,6 @@ class Redactor:
         """
         return redact_patterns(self._redact_learned(text, only_random=True))
 
-    def hide(self, text: str, mark: str) -> str:
-        """Untrusted text with ``mark`` for every learnt value."""
-        return self._redact_learned(text, mark=mark)
-
     def scrub(self, value: Any) -> Any:
         """A copy that JSON can hold, redacted as the names of its fields say; what stands in no field is untrusted.
 
@@ -126,10 +150,10 @@ class Redactor:
                 if len(form) not in seen:
                     lengths[start] = tuple(sorted((*seen, len(form)), reverse=True))
 
-    def _redact_learned(self, text: str, *, only_random: bool = False, mark: str = REDACTED) -> str:
+    def _redact_learned(self, text: str, *, only_random: bool = False) -> str:
         if not self._known[1]:
             return text
-        spans = sorted(span for view, back in views(text) for span in self._spans(view, back, only_random))
+        spans = sorted(span for view, back in _views(text) for span in self._spans(view, back, only_random))
         if not spans:
             return text
         parts: list[str] = []
@@ -137,13 +161,13 @@ class Redactor:
         begin, end = spans[0]
         for first, last in spans[1:]:
             if first > end:
-                parts += (text[done:begin], mark)
+                parts += (text[done:begin], REDACTED)
                 done, begin = end, first
             end = max(end, last)
-        parts += (text[done:begin], mark, text[end:])
+        parts += (text[done:begin], REDACTED, text[end:])
         return "".join(parts)
 
-    def _spans(self, text: str, back: Back, only_random: bool) -> Iterator[Span]:
+    def _spans(self, text: str, back: _Back, only_random: bool) -> Iterator[_Span]:
         """Where learnt values stand in a view of a text, as places in the text itself."""
         lengths, digests = self._known
         starts = [at for at in range(len(text) - SHORTEST + 1) if hash(text[at : at + SHORTEST]) in lengths]
@@ -250,7 +274,7 @@ def _forms(text: str) -> Iterator[str]:
         for escaped in (json.dumps(stripped)[1:-1], quote(raw, safe="")):
             yield from _base64_forms(escaped.encode())
         for read in (stripped, raw.decode("latin-1")):
-            for form, _ in views(read):
+            for form, _ in _views(read):
                 yield form
                 yield form.replace(" ", "+")
 
@@ -290,3 +314,80 @@ def _sensitive_leaves(text: str) -> Iterator[str]:
             or (not _PLAIN_NAME.fullmatch(name) and _RANDOM.fullmatch(value))
         ):
             yield value
+
+
+def _views(text: str) -> Iterator[tuple[str, _Back]]:
+    """The text, and what it becomes decoded once, twice and so on; each with the way back to places in ``text``.
+
+    A byte (``%C3``) becomes the character of that number, so that what is looked for in a view has to be there in
+    UTF-8 as Latin-1 too. A place that covers a part of an escape is mapped to the whole escape.
+    """
+    back: _Back = _same
+    yield text, back
+    for _ in range(_DECODINGS):
+        if "%" not in text and "\\" not in text and "&" not in text:
+            return
+        decoded = _decoded(text)
+        if decoded is None:
+            return
+        text, pieces = decoded
+        back = _way_back(pieces, back)
+        yield text, back
+
+
+def _same(begin: int, end: int) -> _Span:
+    return begin, end
+
+
+def _decoded(text: str) -> tuple[str, list[tuple[int, int, int, int]]] | None:
+    """The text decoded once, and its escapes: where each begins and ends decoded, and as written."""
+    parts: list[str] = []
+    pieces: list[tuple[int, int, int, int]] = []
+    done = length = 0
+    for match in _ESCAPE.finditer(text):
+        character = _character(match)
+        if character is None:
+            continue
+        begin, end = match.span()
+        parts += (text[done:begin], character)
+        length += begin - done
+        pieces.append((length, length + len(character), begin, end))
+        length += len(character)
+        done = end
+    if not pieces:
+        return None
+    parts.append(text[done:])
+    return "".join(parts), pieces
+
+
+def _character(match: re.Match[str]) -> str | None:
+    percent_u, percent, high, low, unit, braces, long, byte, octal, short, entity = match.groups()
+    if entity is not None:
+        text = html.unescape(entity)
+        return None if text == entity else text
+    if short is not None:
+        return _SHORT.get(short, short)
+    if octal is not None:
+        return chr(int(octal, 8))
+    if high is not None:
+        return chr(0x10000 + ((int(high, 16) - 0xD800) << 10) + int(low, 16) - 0xDC00)
+    code = int(percent_u or percent or unit or braces or long or byte, 16)
+    return chr(code) if code <= _LAST_CODE else None
+
+
+def _way_back(pieces: list[tuple[int, int, int, int]], before: _Back) -> _Back:
+    begins = [piece[0] for piece in pieces]
+
+    def back(begin: int, end: int) -> _Span:
+        first, last = begin, end
+        at = bisect_right(begins, begin) - 1
+        if at >= 0:
+            _, decoded_end, written, written_end = pieces[at]
+            first = written if begin < decoded_end else written_end + begin - decoded_end
+        at = bisect_right(begins, end - 1) - 1
+        if at >= 0:
+            _, decoded_end, _, written_end = pieces[at]
+            last = written_end if end <= decoded_end else written_end + end - decoded_end
+        return before(first, last)
+
+    return back

@@ -20,7 +20,7 @@ from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
 from rotator.model import Policy, SecretEntry
 from rotator.ports import KeyProvider
-from rotator.redaction.fields import CONSTANTS
+from rotator.redaction.patterns import CONSTANTS
 from rotator.redaction.redactor import Redactor
 from rotator.sandbox.aws import DUMMY_CREDENTIALS, REGION
 from rotator.sandbox.clocks import VirtualClock

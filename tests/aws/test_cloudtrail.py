@@ -13,8 +13,7 @@ import pytest
 
 from rotator.access_log import Read
 from rotator.aws.clients import make_client, make_session
-from rotator.aws.cloudtrail import ACTION, LAG, LOOK_FOR, PACE, CloudTrail
-from rotator.aws.cloudtrail_events import Unreadable, names_of, principal_of, read_of
+from rotator.aws.cloudtrail import ACTION, LAG, LOOK_FOR, PACE, CloudTrail, Unreadable, names_of, principal_of, read_of
 from rotator.errors import ConfigurationError, ReadersUnknown, RotatorError
 from rotator.model import SecretEntry
 from rotator.sandbox.clocks import VirtualClock

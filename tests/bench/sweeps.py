@@ -23,7 +23,7 @@ from rotator.ports import KeyProvider
 from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
 from rotator.telemetry.audit import Audit, Trigger
-from tests.bench.far_end import PAGE, PER_ACCOUNT, FarEnd
+from tests.bench.synthetic_fleet import PAGE, PER_ACCOUNT, SyntheticFleet
 
 SAMPLE = 200
 """Secrets that the typical script is measured on; its figures are scaled, as each costs the same."""
@@ -40,14 +40,14 @@ def idle_sweeps(sizes: list[int], rounds: int, say: Callable[[str], None]) -> li
 
 def _row(count: int, rounds: int) -> dict[str, Any]:
     sample = min(count, SAMPLE)
-    works = {"sweep": sweep, "paging": paging, "script": lambda far_end: script(far_end, sample)}
+    works = {"sweep": sweep, "paging": paging, "script": lambda fleet: script(fleet, sample)}
     took: dict[str, list[float]] = {name: [] for name in works}
     calls: dict[str, dict[str, int]] = {}
     for _ in range(rounds):  # side by side: what else the machine does falls upon all alike
         for name, work in works.items():
-            far_end = FarEnd(count)
-            took[name].append(cpu_of(work, far_end))
-            calls[name] = dict(far_end.calls)
+            fleet = SyntheticFleet(count)
+            took[name].append(cpu_of(work, fleet))
+            calls[name] = dict(fleet.calls)
     seconds = {name: statistics.median(times) for name, times in took.items()}
     scale = count / sample
     script_calls = {name: round(number * scale) for name, number in calls["script"].items()}
@@ -63,24 +63,24 @@ def _row(count: int, rounds: int) -> dict[str, Any]:
         "cpu_to_paging": statistics.median(a / b for a, b in zip(took["sweep"], took["paging"], strict=True)),
         "cpu_to_script": seconds["sweep"] / (seconds["script"] * scale),
         "script_sample": sample,
-        "peak_bytes": peak_of(sweep, FarEnd(count)),
+        "peak_bytes": peak_of(sweep, SyntheticFleet(count)),
     }
 
 
-def cpu_of(work: Callable[[FarEnd], None], far_end: FarEnd) -> float:
+def cpu_of(work: Callable[[SyntheticFleet], None], fleet: SyntheticFleet) -> float:
     """The processor time of all threads, in seconds."""
     gc.collect()
     begun = time.process_time()
-    work(far_end)
+    work(fleet)
     return time.process_time() - begun
 
 
-def peak_of(work: Callable[[FarEnd], None], far_end: FarEnd) -> int:
+def peak_of(work: Callable[[SyntheticFleet], None], fleet: SyntheticFleet) -> int:
     """The most memory that Python held at once for it, in bytes."""
     gc.collect()
     tracemalloc.start()
     try:
-        work(far_end)
+        work(fleet)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -89,7 +89,7 @@ def peak_of(work: Callable[[FarEnd], None], far_end: FarEnd) -> int:
 # ---- what is compared -----------------------------------------------------------------------------------------------
 
 
-def sweep(far_end: FarEnd) -> None:
+def sweep(fleet: SyntheticFleet) -> None:
     """The rotator's own, with everything but a connection."""
     redactor = Redactor()
 
@@ -97,7 +97,7 @@ def sweep(far_end: FarEnd) -> None:
         account = int(entry.name.rpartition("/")[2])
         credentials = parse_credentials(entry.name, text)
         return InfobipClient(
-            credentials, far_end.clock, learn=redactor.learn, adapters=lambda: far_end.infobip(account)
+            credentials, fleet.clock, learn=redactor.learn, adapters=lambda: fleet.infobip(account)
         )
 
     audit = Audit(
@@ -106,47 +106,47 @@ def sweep(far_end: FarEnd) -> None:
         actor="bench",
         trigger=Trigger.SCHEDULE,
         redactor=redactor,
-        clock=far_end.clock,
+        clock=fleet.clock,
     )
-    store = SecretsManagerStore(far_end.own_client(), learn=redactor.learn_value)
-    services = Services(store, connect, audit, _NoEvents(), far_end.clock, Policy())
+    store = SecretsManagerStore(fleet.own_client(), learn=redactor.learn_value)
+    services = Services(store, connect, audit, _NoEvents(), fleet.clock, Policy())
     done = Reconciler(services).sweep()
     swept = sum(plan.keys for plan in done.plan.accounts)
-    if not done.ok or done.results or swept != far_end.count:
-        raise AssertionError(f"not an idle sweep of {far_end.count}: {swept} keys, {done.plan.accounts[0].alerts}")
+    if not done.ok or done.results or swept != fleet.count:
+        raise AssertionError(f"not an idle sweep of {fleet.count}: {swept} keys, {done.plan.accounts[0].alerts}")
 
 
-def paging(far_end: FarEnd) -> None:
+def paging(fleet: SyntheticFleet) -> None:
     """Both lists read to their ends, parsed and thrown away."""
-    client, token = far_end.client(), ""
+    client, token = fleet.client(), ""
     while True:
         more = {"NextToken": token} if token else {}
         page = client.list_secrets(MaxResults=PAGE, IncludePlannedDeletion=True, **more)
         token = page.get("NextToken", "")
         if not token:
             break
-    for account in range(far_end.accounts):
-        session, number, pages = _session(far_end, account), 0, 1
+    for account in range(fleet.accounts):
+        session, number, pages = _session(fleet, account), 0, 1
         while number < pages:
             query = {"page": str(number), "size": str(PAGE)}
             answer = session.get("https://a.invalid/settings/2/api-keys", params=query, timeout=9)
             pages, number = json.loads(answer.content)["paging"]["totalPages"], number + 1
 
 
-def script(far_end: FarEnd, secrets: int) -> None:
+def script(fleet: SyntheticFleet, secrets: int) -> None:
     """The loop that is usually written: describe each secret, read its value, ask for its key."""
-    client, session = far_end.client(), _session(far_end, 0)
+    client, session = fleet.client(), _session(fleet, 0)
     for index in range(secrets):
         name = f"prod/service-{index:06}/infobip"
         client.describe_secret(SecretId=name)
         json.loads(client.get_secret_value(SecretId=name)["SecretString"])
-        session.get(f"https://a.invalid/settings/2/api-keys/{far_end.key_id(index)}", timeout=9).json()
+        session.get(f"https://a.invalid/settings/2/api-keys/{fleet.key_id(index)}", timeout=9).json()
 
 
-def _session(far_end: FarEnd, account: int) -> requests.Session:
+def _session(fleet: SyntheticFleet, account: int) -> requests.Session:
     session = requests.Session()
     session.trust_env = False
-    session.mount("https://", far_end.infobip(account))
+    session.mount("https://", fleet.infobip(account))
     return session
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.bench.far_end import FarEnd
 from tests.bench.sweeps import peak_of, script, sweep
+from tests.bench.synthetic_fleet import SyntheticFleet
 
 ROOT = Path(__file__).parent.parent.parent
 MOST_A_SECRET = 3_072
@@ -86,12 +86,12 @@ def test_figures_that_can_not_be_written_are_said(tmp_path: Path) -> None:
 
 
 def test_the_far_end_answers_the_script() -> None:
-    far_end = FarEnd(3)
-    script(far_end, 3)
-    assert far_end.calls == {"DescribeSecret": 3, "GetSecretValue": 3, "GET key": 3}
+    fleet = SyntheticFleet(3)
+    script(fleet, 3)
+    assert fleet.calls == {"DescribeSecret": 3, "GetSecretValue": 3, "GET key": 3}
 
 
 def test_what_a_sweep_holds_grows_little_with_the_secrets() -> None:
-    sweep(FarEnd(100))  # what is loaded once is not counted
-    few, many = (peak_of(sweep, FarEnd(count)) for count in (2_000, 4_000))
+    sweep(SyntheticFleet(100))  # what is loaded once is not counted
+    few, many = (peak_of(sweep, SyntheticFleet(count)) for count in (2_000, 4_000))
     assert (many - few) / 2_000 < MOST_A_SECRET

@@ -9,13 +9,13 @@ from typing import Any, Final
 from hypothesis import strategies as st
 
 from rotator.policy.tags import KNOWN_TAGS
-from tests.infobip.far_end import KEY_VALUE, key
+from tests.infobip.fake_server import KEY_VALUE, key
 
 HOSTILE: Final = (
     "\x1b[2J\x1b]0;owned\x07",
     "a\x9b31mb\u202egnp.exe\u2028c\x00\x7f",
     "<script>alert(1)</script><img src=x onerror=alert(1)>",
-    "=HYPERLINK(\"http://a.invalid\")",
+    '=HYPERLINK("http://a.invalid")',
     "[bold red]x[/bold red]",
     "%s%n{0}{x.__class__}",
     "../../etc/passwd",

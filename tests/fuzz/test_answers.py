@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rotator.errors import OutcomeUnknown, ProviderError
-from rotator.infobip.call import Limits
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import AuthMethod, Credentials
+from rotator.infobip.http import Limits
 from rotator.ports import KeyRequest
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.exchange import Drop, DropKind, Request, Response
@@ -20,7 +20,7 @@ from rotator.sandbox.infobip import InfobipWorld
 from rotator.secret import Secret
 from tests.doubles.in_process import InProcessAdapter
 from tests.fuzz.outside import BODIES, TEXTS, result_of
-from tests.infobip.far_end import KEY_VALUE, PASSWORD, USER, FarEnd, client_for, raw
+from tests.infobip.fake_server import KEY_VALUE, PASSWORD, USER, FakeServer, client_for, raw
 from tests.world import START
 
 CALLS: dict[str, Callable[[InfobipClient], object]] = {
@@ -104,16 +104,16 @@ RAW = st.builds(lambda head, rest: head + rest, st.sampled_from(HEADS), st.binar
 
 
 @pytest.fixture(scope="module")
-def far() -> Iterator[FarEnd]:
-    with FarEnd() as made:
+def server() -> Iterator[FakeServer]:
+    with FakeServer() as made:
         yield made
 
 
 @settings(max_examples=40)
 @given(data=RAW, name=st.sampled_from(["get", "create", "probe"]))
-def test_bytes_that_are_no_http_are_an_error_of_the_tree(far: FarEnd, data: bytes, name: str) -> None:
-    far.script = [raw(data)]
-    client = client_for(far.url)
+def test_bytes_that_are_no_http_are_an_error_of_the_tree(server: FakeServer, data: bytes, name: str) -> None:
+    server.script = [raw(data)]
+    client = client_for(server.url)
     _, error = result_of(lambda: CALLS[name](client), ProviderError)
     client.close()
     if error is not None:

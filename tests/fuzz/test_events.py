@@ -17,7 +17,7 @@ from rotator.lambda_.requests import account_in, queue_records, sweep_request
 from rotator.lambda_.revoke_handler import revoke_request
 from rotator.lambda_.rotation_handler import rotation_request
 from tests.fuzz.outside import JSON, TEXTS, result_of
-from tests.infobip.far_end import KEY_VALUE
+from tests.infobip.fake_server import KEY_VALUE
 from tests.lambdas.conftest import Moto, made, moto
 from tests.lambdas.site import Context, Site
 

@@ -22,8 +22,10 @@ from tests.doubles.memory_store import MemoryStore
 from tests.fuzz.outside import KEY_NAMES, LABELS, TAGS, TEXTS, VERSIONS, result_of
 from tests.world import START
 
-TIMES = st.none() | st.sampled_from([START, START - timedelta(days=80), START + timedelta(days=5)]) | st.just(
-    datetime.max.replace(tzinfo=START.tzinfo)
+TIMES = (
+    st.none()
+    | st.sampled_from([START, START - timedelta(days=80), START + timedelta(days=5)])
+    | st.just(datetime.max.replace(tzinfo=START.tzinfo))
 )
 MANAGED = st.builds(lambda tags: {"rotator:role": "key", "rotator:account": "main", **tags}, TAGS)
 ENTRIES = st.builds(

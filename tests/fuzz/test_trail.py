@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.access_log import Read, Reads
-from rotator.aws.cloudtrail_events import Unreadable, read_of
+from rotator.aws.cloudtrail import Unreadable, read_of
 from rotator.policy.planner import plan_account
 from tests.fuzz.outside import JSON, TEXTS
 from tests.policy.build import DAY, NOW, POLICY, arn_of, key, secret, snap

@@ -21,18 +21,29 @@ from rotator.errors import (
 from rotator.infobip.auth import BasicAuth
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import AuthMethod, Credentials
-from rotator.infobip.known_secrets import Known
+from rotator.infobip.http_errors import KnownSecrets
 from rotator.ports import KeyRequest
 from rotator.sandbox.state import Options
 from rotator.secret import Secret
-from tests.infobip.far_end import PASSWORD, USER, FarEnd, RecordingClock, client_for, drop, key, page, reply, sandbox
+from tests.infobip.fake_server import (
+    PASSWORD,
+    USER,
+    FakeServer,
+    RecordingClock,
+    client_for,
+    drop,
+    key,
+    page,
+    reply,
+    sandbox,
+)
 
 SESSION = "/auth/1/session"
 TOKEN = "/auth/1/oauth2/token"
 
 
-def lines(far: FarEnd) -> list[str]:
-    return [each.line.rpartition(" ")[0] for each in far.seen]
+def lines(server: FakeServer) -> list[str]:
+    return [each.line.rpartition(" ")[0] for each in server.seen]
 
 
 def token(value: str = "T1", **more: object) -> dict[str, object]:
@@ -70,9 +81,9 @@ def test_a_wrong_password_is_bad_credentials(auth: AuthMethod) -> None:
 
 def test_basic_sends_utf8() -> None:
     learned: list[str] = []
-    with FarEnd([reply(200, key())]) as far:
-        client_for(far.url, learn=learned.append).get_key("K1")
-    scheme, _, encoded = far.seen[0].headers["authorization"].partition(" ")
+    with FakeServer([reply(200, key())]) as server:
+        client_for(server.url, learn=learned.append).get_key("K1")
+    scheme, _, encoded = server.seen[0].headers["authorization"].partition(" ")
     assert scheme == "Basic"
     assert base64.b64decode(encoded).decode() == f"{USER}:{PASSWORD}"
     assert {PASSWORD, encoded} <= set(learned)
@@ -80,31 +91,31 @@ def test_basic_sends_utf8() -> None:
 
 def test_basic_refuses_a_colon_in_the_name() -> None:
     with pytest.raises(ConfigurationError, match="':'"):
-        BasicAuth(Credentials("https://x", "a:b", Secret("p")), Known(lambda _: None))
+        BasicAuth(Credentials("https://x", "a:b", Secret("p")), KnownSecrets(lambda _: None))
 
 
 def test_basic_is_not_repeated_after_a_401() -> None:
-    with FarEnd([reply(401)]) as far, pytest.raises(BadCredentials):
-        client_for(far.url).get_key("K1")
-    assert len(far.seen) == 1
+    with FakeServer([reply(401)]) as server, pytest.raises(BadCredentials):
+        client_for(server.url).get_key("K1")
+    assert len(server.seen) == 1
 
 
 def test_a_session_is_made_once_and_destroyed_at_the_end() -> None:
-    with FarEnd([reply(200, {"token": "T1"}), reply(200, key()), reply(200, key()), reply(200)]) as far:
-        client = client_for(far.url, auth=AuthMethod.IBSSO, unsafe_sessions=True)
+    with FakeServer([reply(200, {"token": "T1"}), reply(200, key()), reply(200, key()), reply(200)]) as server:
+        client = client_for(server.url, auth=AuthMethod.IBSSO, unsafe_sessions=True)
         client.get_key("K1")
         client.get_key("K1")
         client.close()
         client.close()
-    assert lines(far) == [
+    assert lines(server) == [
         f"POST {SESSION}",
         "GET /settings/2/api-keys/K1",
         "GET /settings/2/api-keys/K1",
         f"DELETE {SESSION}",
     ]
-    assert far.seen[0].json() == {"username": USER, "password": PASSWORD, "unsafe": True}
-    assert "authorization" not in far.seen[0].headers
-    assert {each.headers["authorization"] for each in far.seen[1:]} == {"IBSSO T1"}
+    assert server.seen[0].json() == {"username": USER, "password": PASSWORD, "unsafe": True}
+    assert "authorization" not in server.seen[0].headers
+    assert {each.headers["authorization"] for each in server.seen[1:]} == {"IBSSO T1"}
 
 
 def test_an_idle_session_is_replaced_in_time_and_a_used_one_lives_on() -> None:
@@ -167,48 +178,48 @@ def test_a_session_left_by_a_killed_run_is_said(status: int) -> None:
     ],
 )
 def test_refused_sessions(status: int, body: object, kind: type[ProviderError]) -> None:
-    with FarEnd([reply(status, body)]) as far, pytest.raises(ProviderError) as caught:
-        client_for(far.url, auth=AuthMethod.IBSSO).create_key(KeyRequest("n", RecordingClock().now()))
+    with FakeServer([reply(status, body)]) as server, pytest.raises(ProviderError) as caught:
+        client_for(server.url, auth=AuthMethod.IBSSO).create_key(KeyRequest("n", RecordingClock().now()))
     assert type(caught.value) is kind
-    assert len(far.seen) == 1
+    assert len(server.seen) == 1
 
 
 def test_a_lost_answer_to_a_login_is_not_repeated_and_not_a_create_in_doubt() -> None:
-    with FarEnd([drop]) as far, pytest.raises(ProviderUnavailable):
-        client_for(far.url, auth=AuthMethod.IBSSO).create_key(KeyRequest("n", RecordingClock().now()))
-    assert lines(far) == [f"POST {SESSION}"]
+    with FakeServer([drop]) as server, pytest.raises(ProviderUnavailable):
+        client_for(server.url, auth=AuthMethod.IBSSO).create_key(KeyRequest("n", RecordingClock().now()))
+    assert lines(server) == [f"POST {SESSION}"]
 
 
 def test_a_throttled_login_is_repeated() -> None:
     clock = RecordingClock()
-    with FarEnd([reply(429, Retry_After="3"), reply(200, {"token": "T1"}), reply(200, key())]) as far:
-        client_for(far.url, clock, auth=AuthMethod.IBSSO).get_key("K1")
+    with FakeServer([reply(429, Retry_After="3"), reply(200, {"token": "T1"}), reply(200, key())]) as server:
+        client_for(server.url, clock, auth=AuthMethod.IBSSO).get_key("K1")
     assert clock.sleeps == [3]
-    with FarEnd([reply(429, Retry_After="99")]) as far, pytest.raises(ProviderThrottled):
-        client_for(far.url, auth=AuthMethod.IBSSO).get_key("K1")
+    with FakeServer([reply(429, Retry_After="99")]) as server, pytest.raises(ProviderThrottled):
+        client_for(server.url, auth=AuthMethod.IBSSO).get_key("K1")
 
 
 def test_a_token_is_asked_for_by_form_and_renewed_before_it_ends() -> None:
     learned: list[str] = []
     clock = RecordingClock()
-    with FarEnd(
+    with FakeServer(
         [reply(200, token("T1")), reply(200, key()), reply(200, key()), reply(200, token("T2")), reply(200, key())]
-    ) as far:
-        client = client_for(far.url, clock, auth=AuthMethod.OAUTH2, learn=learned.append)
+    ) as server:
+        client = client_for(server.url, clock, auth=AuthMethod.OAUTH2, learn=learned.append)
         client.get_key("K1")
         clock.time += timedelta(seconds=3539)
         client.get_key("K1")
         clock.time += timedelta(seconds=1)  # 60 s before the end
         client.get_key("K1")
-    assert [each.headers.get("authorization") for each in far.seen] == [
+    assert [each.headers.get("authorization") for each in server.seen] == [
         None,
         "Bearer T1",
         "Bearer T1",
         None,
         "Bearer T2",
     ]
-    assert far.seen[0].headers["content-type"] == "application/x-www-form-urlencoded"
-    assert parse_qs(far.seen[0].body.decode()) == {
+    assert server.seen[0].headers["content-type"] == "application/x-www-form-urlencoded"
+    assert parse_qs(server.seen[0].body.decode()) == {
         "client_id": [USER],
         "client_secret": [PASSWORD],
         "grant_type": ["client_credentials"],
@@ -218,28 +229,28 @@ def test_a_token_is_asked_for_by_form_and_renewed_before_it_ends() -> None:
 
 def test_a_short_lived_token_has_a_tenth_as_its_margin() -> None:
     clock = RecordingClock()
-    with FarEnd(
+    with FakeServer(
         [reply(200, token(expires_in=100)), *[reply(200, key())] * 2, reply(200, token("T2")), reply(200, key())]
-    ) as far:
-        client = client_for(far.url, clock, auth=AuthMethod.OAUTH2)
+    ) as server:
+        client = client_for(server.url, clock, auth=AuthMethod.OAUTH2)
         client.get_key("K1")
         clock.time += timedelta(seconds=89)
         client.get_key("K1")
         clock.time += timedelta(seconds=1)
         client.get_key("K1")
-    assert far.seen[-1].headers["authorization"] == "Bearer T2"
+    assert server.seen[-1].headers["authorization"] == "Bearer T2"
 
 
 def test_a_token_that_is_refused_is_renewed_once() -> None:
-    with FarEnd([reply(200, token("T1")), reply(401), reply(200, token("T2")), reply(200, key())]) as far:
-        client_for(far.url, auth=AuthMethod.OAUTH2).get_key("K1")
-    assert far.seen[-1].headers["authorization"] == "Bearer T2"
+    with FakeServer([reply(200, token("T1")), reply(401), reply(200, token("T2")), reply(200, key())]) as server:
+        client_for(server.url, auth=AuthMethod.OAUTH2).get_key("K1")
+    assert server.seen[-1].headers["authorization"] == "Bearer T2"
     with (
-        FarEnd([reply(200, token()), reply(401), reply(200, token()), reply(401)]) as far,
+        FakeServer([reply(200, token()), reply(401), reply(200, token()), reply(401)]) as server,
         pytest.raises(BadCredentials),
     ):
-        client_for(far.url, auth=AuthMethod.OAUTH2).get_key("K1")
-    assert len(far.seen) == 4
+        client_for(server.url, auth=AuthMethod.OAUTH2).get_key("K1")
+    assert len(server.seen) == 4
 
 
 @pytest.mark.parametrize(
@@ -258,16 +269,16 @@ def test_a_token_that_is_refused_is_renewed_once() -> None:
     ],
 )
 def test_refused_tokens(status: int, body: object, kind: type[ProviderError]) -> None:
-    with FarEnd([reply(status, body)]) as far, pytest.raises(ProviderError) as caught:
-        client_for(far.url, auth=AuthMethod.OAUTH2).create_key(KeyRequest("n", RecordingClock().now()))
+    with FakeServer([reply(status, body)]) as server, pytest.raises(ProviderError) as caught:
+        client_for(server.url, auth=AuthMethod.OAUTH2).create_key(KeyRequest("n", RecordingClock().now()))
     assert type(caught.value) is kind
-    assert {each.split()[1] for each in lines(far)} == {TOKEN}
+    assert {each.split()[1] for each in lines(server)} == {TOKEN}
 
 
 def test_a_create_in_doubt_stays_in_doubt_with_tokens_too() -> None:
-    with FarEnd([reply(200, token()), drop]) as far, pytest.raises(OutcomeUnknown):
-        client_for(far.url, auth=AuthMethod.OAUTH2).create_key(KeyRequest("n", RecordingClock().now()))
-    assert len(far.seen) == 2
+    with FakeServer([reply(200, token()), drop]) as server, pytest.raises(OutcomeUnknown):
+        client_for(server.url, auth=AuthMethod.OAUTH2).create_key(KeyRequest("n", RecordingClock().now()))
+    assert len(server.seen) == 2
 
 
 def test_threads_share_one_session() -> None:
@@ -290,8 +301,8 @@ def test_threads_share_one_session() -> None:
 
 
 def test_closing_never_raises() -> None:
-    with FarEnd([reply(200, {"token": "T1"}), reply(200, page()), drop]) as far:
-        client = client_for(far.url, auth=AuthMethod.IBSSO)
+    with FakeServer([reply(200, {"token": "T1"}), reply(200, page()), drop]) as server:
+        client = client_for(server.url, auth=AuthMethod.IBSSO)
         client.list_keys()
         client.close()
-    assert lines(far)[-1] == f"DELETE {SESSION}"
+    assert lines(server)[-1] == f"DELETE {SESSION}"

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from rotator.errors import BadCredentials, SessionBusy
-from rotator.infobip.call import Limits
 from rotator.infobip.credentials import AuthMethod
+from rotator.infobip.http import Limits
 from rotator.ports import KeyRequest
 from rotator.secret import Secret
-from tests.infobip.far_end import (
+from tests.infobip.fake_server import (
     PASSWORD,
     USER,
-    FarEnd,
+    FakeServer,
     RecordingClock,
     Reply,
     client_for,
@@ -32,8 +32,8 @@ GOOD = reply(200, key())
 LOGINS = [AuthMethod.IBSSO, AuthMethod.OAUTH2]
 
 
-def schemes(far: FarEnd) -> list[str]:
-    return [each.headers.get("authorization", "login").partition(" ")[0] for each in far.seen]
+def schemes(server: FakeServer) -> list[str]:
+    return [each.headers.get("authorization", "login").partition(" ")[0] for each in server.seen]
 
 
 @pytest.mark.parametrize("auth", LOGINS)
@@ -55,12 +55,12 @@ def schemes(far: FarEnd) -> list[str]:
 )
 def test_whatever_fails_a_login_basic_follows(auth: AuthMethod, failure: Reply, caplog: Any) -> None:
     clock = RecordingClock()
-    with FarEnd([failure, GOOD]) as far:
-        client = client_for(far.url, clock, auth=auth, fall_back_to_basic=True)
+    with FakeServer([failure, GOOD]) as server:
+        client = client_for(server.url, clock, auth=auth, fall_back_to_basic=True)
         with caplog.at_level(logging.WARNING, "rotator.infobip.auth"):
             client.get_key("K1")
             client.get_key("K1")
-    assert schemes(far) == ["login", "Basic", "Basic"]
+    assert schemes(server) == ["login", "Basic", "Basic"]
     assert clock.sleeps == []  # nobody waits for a login to recover
     (warning,) = caplog.messages
     assert "Basic is used with the same credentials" in warning
@@ -68,12 +68,12 @@ def test_whatever_fails_a_login_basic_follows(auth: AuthMethod, failure: Reply, 
 
 
 def test_a_login_that_hangs_is_cut_and_basic_follows() -> None:
-    far = FarEnd()
-    far.script = [silence(far.stopping), GOOD]
-    with far:
+    server = FakeServer()
+    server.script = [silence(server.stopping), GOOD]
+    with server:
         limits = Limits(connect=1, read=0.2, total=0.3)
-        client_for(far.url, auth=AuthMethod.IBSSO, limits=limits, fall_back_to_basic=True).get_key("K1")
-    assert schemes(far) == ["login", "Basic"]
+        client_for(server.url, auth=AuthMethod.IBSSO, limits=limits, fall_back_to_basic=True).get_key("K1")
+    assert schemes(server) == ["login", "Basic"]
 
 
 @pytest.mark.parametrize("auth", LOGINS)
@@ -100,28 +100,28 @@ def test_a_session_that_is_refused_is_left_for_basic() -> None:
 
 def test_both_failures_are_told_where_basic_is_refused_too() -> None:
     busy = {"requestError": {"serviceException": {"text": "A session exists already"}}}
-    with FarEnd([reply(400, busy), reply(401)]) as far, pytest.raises(BadCredentials) as caught:
-        client_for(far.url, auth=AuthMethod.IBSSO, fall_back_to_basic=True).get_key("K1")
+    with FakeServer([reply(400, busy), reply(401)]) as server, pytest.raises(BadCredentials) as caught:
+        client_for(server.url, auth=AuthMethod.IBSSO, fall_back_to_basic=True).get_key("K1")
     assert "A session exists already" in caught.value.message
     assert "Basic with the same credentials was answered with HTTP 401" in caught.value.message
-    assert schemes(far) == ["login", "Basic"]
+    assert schemes(server) == ["login", "Basic"]
 
 
 def test_a_user_name_that_basic_cannot_send_keeps_its_error() -> None:
     busy = reply(400, {"requestError": {"serviceException": {"text": "A session exists already"}}})
-    with FarEnd([busy]) as far, pytest.raises(SessionBusy):
-        client_for(far.url, auth=AuthMethod.IBSSO, fall_back_to_basic=True, username="a:b").get_key("K1")
-    assert len(far.seen) == 1
+    with FakeServer([busy]) as server, pytest.raises(SessionBusy):
+        client_for(server.url, auth=AuthMethod.IBSSO, fall_back_to_basic=True, username="a:b").get_key("K1")
+    assert len(server.seen) == 1
 
 
 @pytest.mark.parametrize("auth", LOGINS)
 def test_scheduled_work_never_falls_back(auth: AuthMethod) -> None:
-    with FarEnd([reply(403), reply(200, page())]) as far, pytest.raises(BadCredentials):
-        client_for(far.url, auth=auth).list_keys()
-    assert schemes(far) == ["login"]
+    with FakeServer([reply(403), reply(200, page())]) as server, pytest.raises(BadCredentials):
+        client_for(server.url, auth=auth).list_keys()
+    assert schemes(server) == ["login"]
 
 
 def test_basic_credentials_need_no_login() -> None:
-    with FarEnd([reply(200, page())]) as far:
-        assert client_for(far.url, fall_back_to_basic=True).find_by_value(Secret("x")) is None
-    assert schemes(far) == ["Basic"]
+    with FakeServer([reply(200, page())]) as server:
+        assert client_for(server.url, fall_back_to_basic=True).find_by_value(Secret("x")) is None
+    assert schemes(server) == ["Basic"]

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rotator.errors import ContractViolation, InvalidRequest, KeyNotFound, MissingRole, OutcomeUnknown
-from rotator.infobip.connection import WatchedAdapter
+from rotator.infobip.connection import DeadlineAdapter
 from rotator.ports import KeyProvider, KeyRequest, ProbeVerdict
 from rotator.sandbox.faults import Fault, FaultBody, FaultKind
 from rotator.sandbox.state import NameFilter, Options, Role
 from rotator.secret import Secret
 from tests.doubles.in_process import divert
-from tests.infobip.far_end import KEY_VALUE, FarEnd, client_for, drop, key, page, reply, sandbox
+from tests.infobip.fake_server import KEY_VALUE, FakeServer, client_for, drop, key, page, reply, sandbox
 
 END = datetime(2026, 12, 1, tzinfo=UTC)
 REQUEST = KeyRequest("a/rotator:default:v1", END, frozenset({"sms:manage"}))
@@ -36,53 +36,59 @@ def test_listing_takes_one_call_for_each_hundred_keys(keys: int, calls: int) -> 
 
 
 def test_listing_and_creating_name_the_account() -> None:
-    with FarEnd([reply(200, page()), reply(200, key())]) as far:
-        client = client_for(far.url, account_id="SUB/1")
+    with FakeServer([reply(200, page()), reply(200, key())]) as server:
+        client = client_for(server.url, account_id="SUB/1")
         client.list_keys()
         client.create_key(REQUEST)
-    assert far.seen[0].line.split()[1] == "/settings/2/api-keys?page=0&size=100&accountId=SUB%2F1"
-    assert json.loads(far.seen[1].body)["accountId"] == "SUB/1"
+    assert server.seen[0].line.split()[1] == "/settings/2/api-keys?page=0&size=100&accountId=SUB%2F1"
+    assert json.loads(server.seen[1].body)["accountId"] == "SUB/1"
 
 
 def test_a_listing_that_does_not_add_up_is_read_again() -> None:
-    with FarEnd([reply(200, page(key("A"), total=2)), reply(200, page()), reply(200, page(key("A"), key("B")))]) as far:
-        listing = client_for(far.url).list_keys()
+    with FakeServer(
+        [reply(200, page(key("A"), total=2)), reply(200, page()), reply(200, page(key("A"), key("B")))]
+    ) as server:
+        listing = client_for(server.url).list_keys()
     assert (len(listing.keys), listing.complete) == (2, True)
-    with FarEnd([reply(200, page(key("A"), total=2)), reply(200, page())] * 2) as far:
-        listing = client_for(far.url).list_keys()
+    with FakeServer([reply(200, page(key("A"), total=2)), reply(200, page())] * 2) as server:
+        listing = client_for(server.url).list_keys()
     assert ([each.id for each in listing.keys], listing.complete) == (["A"], False)
-    assert len(far.seen) == 4
+    assert len(server.seen) == 4
 
 
 def test_keys_that_move_between_pages_are_there_once() -> None:
     first, second = page(key("A"), key("B"), total=3, pages=2), page(key("B"), key("C"), total=3, pages=2)
-    with FarEnd([reply(200, first), reply(200, second)]) as far:
-        listing = client_for(far.url).list_keys()
+    with FakeServer([reply(200, first), reply(200, second)]) as server:
+        listing = client_for(server.url).list_keys()
     assert (sorted(each.id for each in listing.keys), listing.complete) == (["A", "B", "C"], True)
 
 
 def test_a_far_end_that_does_not_page_at_all_ends() -> None:
-    with FarEnd([reply(200, page(key("A"), total=5000))]) as far:
-        assert not client_for(far.url).list_keys().complete
-    assert len(far.seen) == 4
+    with FakeServer([reply(200, page(key("A"), total=5000))]) as server:
+        assert not client_for(server.url).list_keys().complete
+    assert len(server.seen) == 4
 
 
 def test_a_count_that_is_too_low_for_the_pages_is_not_believed() -> None:
-    with FarEnd([reply(200, page(key("A"), total=1, pages=2)), reply(200, page(key("B"), total=2, pages=2))]) as far:
-        assert client_for(far.url).list_keys().complete
-    assert len(far.seen) == 2
+    with FakeServer(
+        [reply(200, page(key("A"), total=1, pages=2)), reply(200, page(key("B"), total=2, pages=2))]
+    ) as server:
+        assert client_for(server.url).list_keys().complete
+    assert len(server.seen) == 2
 
 
 def test_without_counts_the_pages_are_read_to_their_end() -> None:
-    with FarEnd([reply(200, {"apiKeys": [key("A")], "paging": {}}), reply(200, {"apiKeys": [], "paging": {}})]) as far:
-        listing = client_for(far.url).list_keys()
+    with FakeServer(
+        [reply(200, {"apiKeys": [key("A")], "paging": {}}), reply(200, {"apiKeys": [], "paging": {}})]
+    ) as server:
+        listing = client_for(server.url).list_keys()
     assert (len(listing.keys), listing.complete) == (1, True)
 
 
 def test_one_malformed_key_refuses_the_whole_list() -> None:
     broken = page(key("A"), {**key("B"), "enabled": None})
-    with FarEnd([reply(200, broken)]) as far, pytest.raises(ContractViolation, match=r"apiKeys\[1\] \(B\)"):
-        client_for(far.url).list_keys()
+    with FakeServer([reply(200, broken)]) as server, pytest.raises(ContractViolation, match=r"apiKeys\[1\] \(B\)"):
+        client_for(server.url).list_keys()
 
 
 @pytest.mark.slow
@@ -118,13 +124,13 @@ def test_a_value_leads_to_its_key(reveal: bool) -> None:
 
 def test_a_filter_that_is_ignored_leads_to_no_wrong_key() -> None:
     other = KEY_VALUE.replace("0123", "ffff")
-    with FarEnd([reply(200, page(key("A", apiKeySecret=other), key("B")))]) as far:
-        found = client_for(far.url).find_by_value(Secret(KEY_VALUE))
+    with FakeServer([reply(200, page(key("A", apiKeySecret=other), key("B")))]) as server:
+        found = client_for(server.url).find_by_value(Secret(KEY_VALUE))
         assert found is not None
         assert found.id == "B"
     for keys in ([key("A", apiKeySecret=other)], [key("A", apiKeySecret="***"), key("B", apiKeySecret="***")]):
-        with FarEnd([reply(200, page(*keys))]) as far, pytest.raises(ContractViolation):
-            client_for(far.url).find_by_value(Secret(KEY_VALUE))
+        with FakeServer([reply(200, page(*keys))]) as server, pytest.raises(ContractViolation):
+            client_for(server.url).find_by_value(Secret(KEY_VALUE))
 
 
 def test_a_key_is_read_by_its_id() -> None:
@@ -143,11 +149,11 @@ def test_a_key_is_read_by_its_id() -> None:
 
 @pytest.mark.parametrize("key_id", ["", "a/b", "../x", "a?b", "a b", "x" * 129])
 def test_what_is_no_id_never_gets_into_a_url(key_id: str) -> None:
-    with FarEnd([reply(200, key())]) as far:
-        for call in (client_for(far.url).get_key, lambda each: client_for(far.url).revoke_key(each, None)):
+    with FakeServer([reply(200, key())]) as server:
+        for call in (client_for(server.url).get_key, lambda each: client_for(server.url).revoke_key(each, None)):
             with pytest.raises(InvalidRequest, match="nothing was sent"):
                 call(key_id)
-    assert far.seen == []
+    assert server.seen == []
 
 
 def test_another_key_than_asked_for_is_refused() -> None:
@@ -159,8 +165,8 @@ def test_another_key_than_asked_for_is_refused() -> None:
 
 
 def test_a_created_key_without_a_value_is_told_as_such() -> None:
-    with FarEnd([reply(200, key(apiKeySecret="********"))]) as far:
-        made = client_for(far.url).create_key(REQUEST)
+    with FakeServer([reply(200, key(apiKeySecret="********"))]) as server:
+        made = client_for(server.url).create_key(REQUEST)
     assert (made.key.id, made.value) == ("K1", None)
 
 
@@ -219,12 +225,12 @@ def test_a_refused_end_does_not_keep_a_key_alive() -> None:
         {"enabled": False},
     ]
     for refused in (1, 2):
-        with FarEnd([*([reply(400, refusal)] * refused), reply(200, key(enabled=False))]) as far:
-            client_for(far.url).revoke_key("K1", END)
-        assert [each.json() for each in far.seen] == tried[: refused + 1]
-    with FarEnd([reply(400)]) as far, pytest.raises(InvalidRequest):
-        client_for(far.url).revoke_key("K1", None)
-    assert len(far.seen) == 1
+        with FakeServer([*([reply(400, refusal)] * refused), reply(200, key(enabled=False))]) as server:
+            client_for(server.url).revoke_key("K1", END)
+        assert [each.json() for each in server.seen] == tried[: refused + 1]
+    with FakeServer([reply(400)]) as server, pytest.raises(InvalidRequest):
+        client_for(server.url).revoke_key("K1", None)
+    assert len(server.seen) == 1
 
 
 @pytest.mark.parametrize(
@@ -241,46 +247,46 @@ def test_a_refused_end_does_not_keep_a_key_alive() -> None:
     ],
 )
 def test_probes(status: int, verdict: ProbeVerdict) -> None:
-    with FarEnd([reply(status, b"x" * 1000, Location="http://127.0.0.1:1/")]) as far:
-        probe = client_for(far.url).probe(Secret(KEY_VALUE), "/account/1/balance?x=1")
+    with FakeServer([reply(status, b"x" * 1000, Location="http://127.0.0.1:1/")]) as server:
+        probe = client_for(server.url).probe(Secret(KEY_VALUE), "/account/1/balance?x=1")
     assert probe.verdict is verdict
     assert str(status) in probe.detail
     assert probe.lasting == (status == 404)
-    assert [each.headers["authorization"] for each in far.seen] == [f"App {KEY_VALUE}"]
+    assert [each.headers["authorization"] for each in server.seen] == [f"App {KEY_VALUE}"]
 
 
 def test_a_probe_reads_no_body() -> None:
-    with FarEnd([lambda sock: sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n")]) as far:
-        assert client_for(far.url).probe(Secret(KEY_VALUE), "/").verdict is ProbeVerdict.AUTHENTICATES
+    with FakeServer([lambda sock: sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n")]) as server:
+        assert client_for(server.url).probe(Secret(KEY_VALUE), "/").verdict is ProbeVerdict.AUTHENTICATES
 
 
 def test_a_probe_never_raises() -> None:
-    with FarEnd([drop]) as far:
-        client = client_for(far.url)
+    with FakeServer([drop]) as server:
+        client = client_for(server.url)
         assert client.probe(Secret(KEY_VALUE), "/a").verdict is ProbeVerdict.INCONCLUSIVE
-        sent = len(far.seen)
+        sent = len(server.seen)
         for path in ("", "a", "@evil.example/", "//a b", "/a#b", "/a\\b", "/ü", "/a\r\nX: y", "http://evil.example/"):
             assert client.probe(Secret(KEY_VALUE), path).verdict is ProbeVerdict.INCONCLUSIVE
         for value in ("", "a b", "ü", "a\r\nX: y"):
             probe = client.probe(Secret(value), "/a")
             assert probe.verdict is ProbeVerdict.INCONCLUSIVE
             assert not value or value not in probe.detail
-        assert (sent, len(far.seen)) == (1, 1)
+        assert (sent, len(server.seen)) == (1, 1)
     assert client.probe(Secret(KEY_VALUE), "/a").detail.endswith("connection refused")
 
 
 def test_a_probe_leaves_the_host_of_a_path_with_two_slashes() -> None:
-    with FarEnd([reply(200)]) as far:
-        client_for(far.url).probe(Secret(KEY_VALUE), "//evil.example/x")
-    assert far.seen[0].headers["host"] == far.host
+    with FakeServer([reply(200)]) as server:
+        client_for(server.url).probe(Secret(KEY_VALUE), "//evil.example/x")
+    assert server.seen[0].headers["host"] == server.host
 
 
 def test_it_works_over_an_embedded_sandbox() -> None:
     with sandbox() as (_, world, account, clock):
         world.add_key(account)
 
-        def adapter() -> WatchedAdapter:
-            made = WatchedAdapter()
+        def adapter() -> DeadlineAdapter:
+            made = DeadlineAdapter()
             divert(made, world)
             return made
 

@@ -12,7 +12,7 @@ from rotator.infobip.client import InfobipClient
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import Options
 from rotator.secret import Secret
-from tests.infobip.far_end import KEY_VALUE, FarEnd, client_for, key, page, reply, sandbox
+from tests.infobip.fake_server import KEY_VALUE, FakeServer, client_for, key, page, reply, sandbox
 
 OTHER = KEY_VALUE.replace("0123", "ffff")
 MASK = "********5555"
@@ -34,9 +34,9 @@ def found_by(client: InfobipClient) -> str | None:
     ],
 )
 def test_a_readable_value_that_is_equal_names_its_key(keys: list[dict[str, object]], total: int) -> None:
-    with FarEnd([reply(200, page(*keys, total=total))]) as far:
-        assert found_by(client_for(far.url)) == "A"
-    assert len(far.seen) == 1
+    with FakeServer([reply(200, page(*keys, total=total))]) as server:
+        assert found_by(client_for(server.url)) == "A"
+    assert len(server.seen) == 1
 
 
 @pytest.mark.parametrize(
@@ -55,42 +55,45 @@ def test_a_readable_value_that_is_equal_names_its_key(keys: list[dict[str, objec
 )
 def test_an_answer_that_is_not_one_possible_key_proves_nothing(keys: list[dict[str, object]], total: int) -> None:
     with (
-        FarEnd([reply(200, page(*keys, total=total))]) as far,
+        FakeServer([reply(200, page(*keys, total=total))]) as server,
         pytest.raises(ContractViolation, match="proves nothing"),
     ):
-        found_by(client_for(far.url))
-    assert len(far.seen) == 1
+        found_by(client_for(server.url))
+    assert len(server.seen) == 1
 
 
 def test_no_key_is_an_answer() -> None:
-    with FarEnd([reply(200, page())]) as far:
-        assert found_by(client_for(far.url)) is None
+    with FakeServer([reply(200, page())]) as server:
+        assert found_by(client_for(server.url)) is None
 
 
 @pytest.mark.parametrize("shown", [MASK, None, "", KEY_VALUE.upper()])
 def test_an_only_key_that_answers_every_search_is_not_named(shown: str | None) -> None:
-    with FarEnd([reply(200, page(key("A", apiKeySecret=shown)))]) as far:
-        client = client_for(far.url)
+    with FakeServer([reply(200, page(key("A", apiKeySecret=shown)))]) as server:
+        client = client_for(server.url)
         for _ in range(2):
             with pytest.raises(ContractViolation, match="proves nothing"):
                 found_by(client)
-    assert len(far.seen) == 4
+    assert len(server.seen) == 4
 
 
 def test_an_only_key_is_named_where_the_filter_is_known_to_work() -> None:
     masked = reply(200, page(key("A", apiKeySecret=MASK)))
-    with FarEnd([masked, reply(200, page()), masked]) as far:
-        client = client_for(far.url)
+    with FakeServer([masked, reply(200, page()), masked]) as server:
+        client = client_for(server.url)
         assert found_by(client) == "A"
         assert found_by(client) == "A"
-    assert len(far.seen) == 3  # it was asked once whether the filter works
-    invented = far.seen[1].line.partition("apiKeySecret=")[2].partition(" ")[0]
+    assert len(server.seen) == 3  # it was asked once whether the filter works
+    invented = server.seen[1].line.partition("apiKeySecret=")[2].partition(" ")[0]
     assert invented not in ("", KEY_VALUE)
 
 
 def test_the_question_whether_the_filter_works_may_fail() -> None:
-    with FarEnd([reply(200, page(key("A", apiKeySecret=MASK))), reply(503)]) as far, pytest.raises(ProviderUnavailable):
-        found_by(client_for(far.url))
+    with (
+        FakeServer([reply(200, page(key("A", apiKeySecret=MASK))), reply(503)]) as server,
+        pytest.raises(ProviderUnavailable),
+    ):
+        found_by(client_for(server.url))
 
 
 @pytest.mark.parametrize(("reveal", "calls"), [(True, 3), (False, 4)])

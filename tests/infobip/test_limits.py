@@ -13,10 +13,10 @@ from rotator.errors import (
     OutcomeUnknown,
     ProviderUnavailable,
 )
-from rotator.infobip.call import Limits
+from rotator.infobip.http import Limits
 from rotator.ports import KeyRequest
-from tests.infobip.far_end import (
-    FarEnd,
+from tests.infobip.fake_server import (
+    FakeServer,
     Reply,
     client_for,
     endless,
@@ -31,47 +31,50 @@ GOOD = reply(200, key())
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed(status: int) -> None:
-    with FarEnd([GOOD]) as other, FarEnd([reply(status, b"", Location=f"{other.url}/x")]) as far:
+    with FakeServer([GOOD]) as other, FakeServer([reply(status, b"", Location=f"{other.url}/x")]) as server:
         with pytest.raises(ContractViolation, match="redirect"):
-            client_for(far.url).get_key("K1")
+            client_for(server.url).get_key("K1")
         with pytest.raises(ContractViolation, match="redirect"):
-            client_for(far.url).revoke_key("K1", None)
-        assert len(far.seen) == 2
+            client_for(server.url).revoke_key("K1", None)
+        assert len(server.seen) == 2
         assert other.connections == 0
 
 
 def test_bodies_are_bounded() -> None:
-    with FarEnd([reply(200, b"[" + b" " * 6_000_000)]) as far, pytest.raises(ContractViolation, match="bytes"):
-        client_for(far.url).get_key("K1")
+    with FakeServer([reply(200, b"[" + b" " * 6_000_000)]) as server, pytest.raises(ContractViolation, match="bytes"):
+        client_for(server.url).get_key("K1")
 
 
 def test_bodies_without_an_end_are_bounded() -> None:
-    far = FarEnd()
-    far.script = [endless(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65536, 0, far.stopping)]
-    with far, pytest.raises(ContractViolation, match="bytes"):
-        client_for(far.url).get_key("K1")
+    server = FakeServer()
+    server.script = [endless(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65536, 0, server.stopping)]
+    with server, pytest.raises(ContractViolation, match="bytes"):
+        client_for(server.url).get_key("K1")
 
 
 def test_packed_bodies_are_bounded_as_they_unpack() -> None:
     bomb = gzip.compress(b" " * 50_000_000)
-    with FarEnd([reply(200, bomb, Content_Encoding="gzip")]) as far, pytest.raises(ContractViolation, match="bytes"):
-        client_for(far.url).get_key("K1")
+    with (
+        FakeServer([reply(200, bomb, Content_Encoding="gzip")]) as server,
+        pytest.raises(ContractViolation, match="bytes"),
+    ):
+        client_for(server.url).get_key("K1")
 
 
 def test_a_packed_answer_is_read() -> None:
     packed = gzip.compress(b'{"id": "K1", "name": "n", "enabled": true}')
-    with FarEnd([reply(200, packed, Content_Encoding="gzip")]) as far:
-        assert client_for(far.url).get_key("K1").key.enabled
-    assert far.seen[0].headers["accept-encoding"] == "identity"
+    with FakeServer([reply(200, packed, Content_Encoding="gzip")]) as server:
+        assert client_for(server.url).get_key("K1").key.enabled
+    assert server.seen[0].headers["accept-encoding"] == "identity"
 
 
 def test_a_huge_error_page_is_still_that_error() -> None:
-    with FarEnd([reply(403, b"x" * 6_000_000)]) as far, pytest.raises(MissingRole):
-        client_for(far.url).get_key("K1")
+    with FakeServer([reply(403, b"x" * 6_000_000)]) as server, pytest.raises(MissingRole):
+        client_for(server.url).get_key("K1")
 
 
-def drip(first: bytes, far: FarEnd) -> Reply:
-    return endless(first, b" ", 0.05, far.stopping)
+def drip(first: bytes, server: FakeServer) -> Reply:
+    return endless(first, b" ", 0.05, server.stopping)
 
 
 @pytest.mark.parametrize(
@@ -79,14 +82,14 @@ def drip(first: bytes, far: FarEnd) -> Reply:
     [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"],
 )
 def test_an_answer_that_drips_is_cut_off(first: bytes) -> None:
-    far = FarEnd()
-    far.script = [drip(first, far)]
-    with far, pytest.raises(OutcomeUnknown, match="timed out"):
-        client_for(far.url, limits=Limits(connect=1, read=1, total=0.4)).create_key(REQUEST)
+    server = FakeServer()
+    server.script = [drip(first, server)]
+    with server, pytest.raises(OutcomeUnknown, match="timed out"):
+        client_for(server.url, limits=Limits(connect=1, read=1, total=0.4)).create_key(REQUEST)
 
 
 def test_silence_times_out() -> None:
-    far = FarEnd()
-    far.script = [silence(far.stopping)]
-    with far, pytest.raises(ProviderUnavailable, match=r"4 tries.*timed out"):
-        client_for(far.url, limits=Limits(connect=1, read=0.1, total=5)).get_key("K1")
+    server = FakeServer()
+    server.script = [silence(server.stopping)]
+    with server, pytest.raises(ProviderUnavailable, match=r"4 tries.*timed out"):
+        client_for(server.url, limits=Limits(connect=1, read=0.1, total=5)).get_key("K1")

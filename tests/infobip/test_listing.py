@@ -12,7 +12,7 @@ from rotator.ports import FetchedKey
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.state import SimAccount
-from tests.infobip.far_end import FarEnd, client_for, key, page, reply, sandbox
+from tests.infobip.fake_server import FakeServer, client_for, key, page, reply, sandbox
 from tests.policy.build import key as known_key
 
 
@@ -42,12 +42,12 @@ def test_listing_enabled_keys_costs_what_they_cost_alone() -> None:
 
 
 def test_listings_by_state_name_the_account() -> None:
-    with FarEnd([reply(200, page())]) as far:
-        client = client_for(far.url, account_id="SUB")
+    with FakeServer([reply(200, page())]) as server:
+        client = client_for(server.url, account_id="SUB")
         client.list_keys(enabled=True)
         client.list_keys(enabled=False)
         client.count_keys()
-    assert [each.line.split()[1].partition("?")[2] for each in far.seen] == [
+    assert [each.line.split()[1].partition("?")[2] for each in server.seen] == [
         "enabled=true&page=0&size=100&accountId=SUB",
         "enabled=false&page=0&size=100&accountId=SUB",
         "page=0&size=1&accountId=SUB",
@@ -56,12 +56,12 @@ def test_listings_by_state_name_the_account() -> None:
 
 def test_a_filter_by_state_that_is_ignored_is_applied_here() -> None:
     answer = page(key("A"), key("B", enabled=False), key("C"))
-    with FarEnd([reply(200, answer)]) as far:
-        client = client_for(far.url)
+    with FakeServer([reply(200, answer)]) as server:
+        client = client_for(server.url)
         on, off = client.list_keys(enabled=True), client.list_keys(enabled=False)
     assert ([each.id for each in on.keys], on.complete) == (["A", "C"], True)
     assert ([each.id for each in off.keys], off.complete) == (["B"], True)
-    assert len(far.seen) == 2
+    assert len(server.seen) == 2
 
 
 @pytest.mark.parametrize("enabled", [True, False])
@@ -78,8 +78,8 @@ def test_a_list_that_shrinks_while_it_is_read_is_read_again() -> None:
     # A was disabled between the two pages: B moved onto the first, unseen, and A is counted in its place.
     first, second = page(key("A"), total=3, pages=2), page(key("C"), total=2, pages=2)
     again = page(key("B"), key("C"))
-    with FarEnd([reply(200, first), reply(200, second), reply(200, again)]) as far:
-        listing = client_for(far.url).list_keys(enabled=True)
+    with FakeServer([reply(200, first), reply(200, second), reply(200, again)]) as server:
+        listing = client_for(server.url).list_keys(enabled=True)
     assert ({each.id for each in listing.keys}, listing.complete) == ({"B", "C"}, True)
 
 
@@ -87,9 +87,9 @@ def test_a_list_that_shrinks_while_it_is_read_is_read_again() -> None:
     ("paging", "count"), [({"totalCount": 12}, 12), ({"totalCount": 0}, 0), ({}, None), ({"totalCount": None}, None)]
 )
 def test_keys_are_counted_in_one_call(paging: dict[str, object], count: int | None) -> None:
-    with FarEnd([reply(200, {"apiKeys": [key()], "paging": paging})]) as far:
-        assert client_for(far.url).count_keys() == count
-    assert len(far.seen) == 1
+    with FakeServer([reply(200, {"apiKeys": [key()], "paging": paging})]) as server:
+        assert client_for(server.url).count_keys() == count
+    assert len(server.seen) == 1
 
 
 def test_the_count_is_of_all_keys() -> None:

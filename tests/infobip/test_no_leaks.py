@@ -15,11 +15,11 @@ from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import AuthMethod
 from rotator.ports import KeyRequest
 from rotator.secret import Secret
-from tests.infobip.far_end import (
+from tests.infobip.fake_server import (
     KEY_VALUE,
     PASSWORD,
     USER,
-    FarEnd,
+    FakeServer,
     RecordingClock,
     Reply,
     client_for,
@@ -92,8 +92,8 @@ def test_no_secret_gets_out(auth: AuthMethod, number: int, caplog: pytest.LogCap
         # At the call itself, where all is known that is quoted; and at the login, where there is no token yet.
         at_call, at_login = failures(" ".join(sorted(HELD[auth])))[number], failures(" ".join(sorted(SECRETS)))[number]
         for script in ([*LOGIN[auth], at_call], [at_login]):
-            with FarEnd(script) as far:
-                client = client_for(far.url, auth=auth)
+            with FakeServer(script) as server:
+                client = client_for(server.url, auth=auth)
                 try:
                     shown.append(repr(call(client)))
                 except RotatorError as error:
@@ -120,17 +120,17 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
 def test_a_password_quoted_in_an_encoding_is_hidden(encoding: str, status: int) -> None:
     echo = ENCODINGS[encoding](PASSWORD)
     answer = reply(status, {"errorCode": "E", "description": f"not allowed: {echo}!"})
-    with FarEnd([answer]) as far, pytest.raises(RotatorError) as caught:
-        client_for(far.url).list_keys()
-    assert "not allowed: <hidden>!" in str(caught.value)
+    with FakeServer([answer]) as server, pytest.raises(RotatorError) as caught:
+        client_for(server.url).list_keys()
+    assert "not allowed: <redacted>!" in str(caught.value)
     assert echo not in told(caught.value)
 
 
 def test_urllib3_still_logs_without_the_query(caplog: pytest.LogCaptureFixture) -> None:
     for name in ("", "urllib3", "urllib3.connectionpool"):  # whatever another test has set
         caplog.set_level(logging.DEBUG, logger=name)
-    with FarEnd([reply(200, page())]) as far:
-        client_for(far.url).find_by_value(Secret(KEY_VALUE))
+    with FakeServer([reply(200, page())]) as server:
+        client_for(server.url).find_by_value(Secret(KEY_VALUE))
     assert "GET /settings/2/api-keys?<hidden>" in caplog.text
     assert KEY_VALUE not in caplog.text
 
@@ -138,8 +138,8 @@ def test_urllib3_still_logs_without_the_query(caplog: pytest.LogCaptureFixture) 
 def test_every_secret_is_learnt() -> None:
     for auth in AuthMethod:
         learned: list[str] = []
-        with FarEnd([*LOGIN[auth], reply(200, key())]) as far:
-            client_for(far.url, auth=auth, learn=learned.append).get_key("K1")
-        assert {PASSWORD, quote_plus(PASSWORD), KEY_VALUE} <= set(learned)
+        with FakeServer([*LOGIN[auth], reply(200, key())]) as server:
+            client_for(server.url, auth=auth, learn=learned.append).get_key("K1")
+        assert {PASSWORD, KEY_VALUE} <= set(learned)
         assert (TOKEN in learned) == (auth is not AuthMethod.BASIC)
         assert len(learned) == len(set(learned))

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import json
 
-from rotator.infobip.call import Answer
-from rotator.infobip.http_errors import read_problem, refusal
-from rotator.infobip.known_secrets import Known
-from tests.infobip.far_end import KEY_VALUE
+from rotator.infobip.http import Answer
+from rotator.infobip.http_errors import KnownSecrets, read_problem, refusal
+from tests.infobip.fake_server import KEY_VALUE
 
 WHERE = "GET /x at host"
 
@@ -31,7 +30,7 @@ def test_both_shapes_of_errors() -> None:
 
 
 def test_an_error_that_quotes_secrets_is_cleaned() -> None:
-    known = Known(lambda _: None)
+    known = KnownSecrets(lambda _: None)
     known.add("p w")
     said = str(refusal(answer({"description": f"bad p w or p+w\x1b[31m {KEY_VALUE.upper()}\n"}, 400), known))
     assert "p w" not in said
@@ -39,11 +38,3 @@ def test_an_error_that_quotes_secrets_is_cleaned() -> None:
     assert KEY_VALUE.upper() not in said
     assert "\x1b" not in said
     assert "\\x1b[31m" in said
-
-
-def test_tokens_are_forgotten_in_the_end_and_passwords_never() -> None:
-    known = Known(lambda _: None)
-    known.add("the-password")
-    for number in range(1000):
-        known.add(f"token-{number}-", passing=True)
-    assert known.scrub("the-password token-0- token-999-") == "<hidden> token-0- <hidden>"

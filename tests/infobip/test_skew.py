@@ -1,4 +1,4 @@
-"""How far our wall clock is off Infobip's: judged by every answer, and right now."""
+"""How server our wall clock is off Infobip's: judged by every answer, and right now."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from rotator.secret import Secret
-from tests.infobip.far_end import KEY_VALUE, PASSWORD, USER, FarEnd, client_for, key, reply
+from tests.infobip.fake_server import KEY_VALUE, PASSWORD, USER, FakeServer, client_for, key, reply
 
 ZERO = timedelta(0)
 
@@ -91,8 +91,8 @@ def test_every_answer_counts_a_refusal_too(pair: Pair) -> None:
 
 def test_an_answer_without_a_date_leaves_what_was_known() -> None:
     dated = reply(200, key(), Date="Tue, 01 Sep 2026 10:00:07 GMT")
-    with FarEnd([dated, reply(200, key(), Date="soon"), reply(200, key())]) as far:
-        client = client_for(far.url)
+    with FakeServer([dated, reply(200, key(), Date="soon"), reply(200, key())]) as server:
+        client = client_for(server.url)
         for _ in range(3):
             client.get_key("K1")
             assert client.skew() == timedelta(seconds=7)
@@ -107,7 +107,7 @@ def test_a_server_whose_date_is_off_is_what_counts(pair: Pair) -> None:
 
 
 def test_a_probe_says_nothing_of_the_clock() -> None:
-    with FarEnd([reply(200, Date="Tue, 01 Sep 2026 10:00:07 GMT")]) as far:
-        client = client_for(far.url)
+    with FakeServer([reply(200, Date="Tue, 01 Sep 2026 10:00:07 GMT")]) as server:
+        client = client_for(server.url)
         client.probe(Secret(KEY_VALUE), "/")
         assert client.skew() is None

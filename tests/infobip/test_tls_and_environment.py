@@ -15,9 +15,9 @@ from rotator.errors import (
 from rotator.ports import KeyRequest
 from rotator.secret import Secret
 from tests.infobip.certificates import certificate
-from tests.infobip.far_end import (
+from tests.infobip.fake_server import (
     KEY_VALUE,
-    FarEnd,
+    FakeServer,
     client_for,
     key,
     page,
@@ -32,14 +32,14 @@ def test_tls_is_verified_against_the_bundle_that_the_environment_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context, bundle = certificate(tmp_path)
-    with FarEnd([GOOD], tls=context) as far:
+    with FakeServer([GOOD], tls=context) as server:
         with pytest.raises(ProviderUnavailable, match="certificate is not valid"):
-            client_for(far.url).get_key("K1")
+            client_for(server.url).get_key("K1")
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
-        assert client_for(far.url).get_key("K1").key.id == "K1"
-        assert client_for(far.url).create_key(REQUEST).key.id == "K1"
+        assert client_for(server.url).get_key("K1").key.id == "K1"
+        assert client_for(server.url).create_key(REQUEST).key.id == "K1"
         with pytest.raises(ProviderUnavailable, match="certificate is not valid"):  # it is for 127.0.0.1 only
-            client_for(far.url.replace("127.0.0.1", "localhost")).get_key("K1")
+            client_for(server.url.replace("127.0.0.1", "localhost")).get_key("K1")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "nothing"))
     with pytest.raises(ConfigurationError, match="REQUESTS_CA_BUNDLE"):
         client_for("https://127.0.0.1")
@@ -51,12 +51,12 @@ def test_old_tls_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
-    with FarEnd([GOOD], tls=context) as far, pytest.raises(ProviderUnavailable, match="TLS failed"):
-        client_for(far.url).get_key("K1")
+    with FakeServer([GOOD], tls=context) as server, pytest.raises(ProviderUnavailable, match="TLS failed"):
+        client_for(server.url).get_key("K1")
 
 
 def test_https_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    with FarEnd([reply(407)]) as proxy:
+    with FakeServer([reply(407)]) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:PROXYPASS@{proxy.host}")
         monkeypatch.delenv("NO_PROXY", raising=False)
         with pytest.raises(ProviderUnavailable, match=r"proxy.*nothing was sent") as caught:
@@ -68,10 +68,10 @@ def test_https_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.Mon
 
 
 def test_plain_http_to_loopback_never_goes_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    with FarEnd([GOOD]) as proxy, FarEnd([GOOD]) as far:
+    with FakeServer([GOOD]) as proxy, FakeServer([GOOD]) as server:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)
-        client_for(far.url).get_key("K1")
+        client_for(server.url).get_key("K1")
         assert proxy.connections == 0
 
 
@@ -79,22 +79,22 @@ def test_netrc_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login evil password evil\ndefault login evil password evil\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    with FarEnd([reply(200, page())]) as far:
-        client = client_for(far.url)
+    with FakeServer([reply(200, page())]) as server:
+        client = client_for(server.url)
         client.list_keys()
         client.probe(Secret(KEY_VALUE), "/account/1/balance")
-    schemes = [each.headers["authorization"].partition(" ")[0] for each in far.seen]
+    schemes = [each.headers["authorization"].partition(" ")[0] for each in server.seen]
     assert schemes == ["Basic", "App"]
-    assert len(set(far.seen[0].headers["authorization"].split())) == 2
+    assert len(set(server.seen[0].headers["authorization"].split())) == 2
 
 
 def test_cookies_are_not_kept() -> None:
-    with FarEnd([reply(200, key(), Set_Cookie="s=1; Path=/")]) as far:
-        client = client_for(far.url)
+    with FakeServer([reply(200, key(), Set_Cookie="s=1; Path=/")]) as server:
+        client = client_for(server.url)
         client.get_key("K1")
         client.get_key("K1")
-    assert all("cookie" not in each.headers for each in far.seen)
-    assert all(each.headers["user-agent"].startswith("infobip-key-rotator/") for each in far.seen)
+    assert all("cookie" not in each.headers for each in server.seen)
+    assert all(each.headers["user-agent"].startswith("infobip-key-rotator/") for each in server.seen)
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,8 @@ def test_cookies_are_not_kept() -> None:
     ],
 )
 def test_skew(date: str, skew: int | None) -> None:
-    with FarEnd([reply(200, key(), Date=date)]) as far:
-        client = client_for(far.url)
+    with FakeServer([reply(200, key(), Date=date)]) as server:
+        client = client_for(server.url)
         assert client.skew() is None
         client.get_key("K1")
     assert client.skew() == (None if skew is None else timedelta(seconds=skew))

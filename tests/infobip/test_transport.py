@@ -21,11 +21,11 @@ from rotator.errors import (
     ProviderThrottled,
     ProviderUnavailable,
 )
-from rotator.infobip.call import Limits
+from rotator.infobip.http import Limits
 from rotator.ports import KeyRequest
 from tests.infobip.certificates import certificate
-from tests.infobip.far_end import (
-    FarEnd,
+from tests.infobip.fake_server import (
+    FakeServer,
     RecordingClock,
     Reply,
     client_for,
@@ -52,13 +52,13 @@ def reset(sock: socket.socket) -> None:
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_a_read_is_repeated_three_times_with_growing_waits(status: int) -> None:
     clock = RecordingClock()
-    with FarEnd([reply(status)]) as far, pytest.raises(ProviderError) as caught:
-        client_for(far.url, clock).get_key("K1")
+    with FakeServer([reply(status)]) as server, pytest.raises(ProviderError) as caught:
+        client_for(server.url, clock).get_key("K1")
     assert isinstance(caught.value, ProviderThrottled if status == 429 else ProviderUnavailable)
-    assert len(far.seen) == 4
+    assert len(server.seen) == 4
     first, second, third = clock.sleeps
     assert 0.5 <= first <= 1 <= second <= 2 <= third <= 4
-    assert f"GET /settings/2/api-keys/K1 at {far.host}: HTTP {status}" in str(caught.value)
+    assert f"GET /settings/2/api-keys/K1 at {server.host}: HTTP {status}" in str(caught.value)
     assert f"(4 tries in {sum(clock.sleeps):.0f} s)" in str(caught.value)
 
 
@@ -67,34 +67,34 @@ def test_a_read_is_repeated_three_times_with_growing_waits(status: int) -> None:
 )
 def test_a_read_that_succeeds_at_last(failure: Reply) -> None:
     clock = RecordingClock()
-    with FarEnd([failure, failure, GOOD]) as far:
-        assert client_for(far.url, clock).get_key("K1").key.id == "K1"
-    assert len(far.seen) == 3
+    with FakeServer([failure, failure, GOOD]) as server:
+        assert client_for(server.url, clock).get_key("K1").key.id == "K1"
+    assert len(server.seen) == 3
     assert len(clock.sleeps) == 2
 
 
 def test_retry_after_is_honoured_up_to_thirty_seconds() -> None:
     clock = RecordingClock()
     date = format_datetime(clock.now() + timedelta(seconds=30 + 17), usegmt=True)
-    with FarEnd([reply(429, Retry_After="30"), reply(503, Retry_After=date), GOOD]) as far:
-        client_for(far.url, clock).get_key("K1")
+    with FakeServer([reply(429, Retry_After="30"), reply(503, Retry_After=date), GOOD]) as server:
+        client_for(server.url, clock).get_key("K1")
     assert clock.sleeps == [30, 17]
 
 
 @pytest.mark.parametrize("header", ["31", "3600", "999999999"])
 def test_a_longer_retry_after_ends_the_call_at_once(header: str) -> None:
     clock = RecordingClock()
-    with FarEnd([reply(429, Retry_After=header)]) as far, pytest.raises(ProviderThrottled) as caught:
-        client_for(far.url, clock).get_key("K1")
+    with FakeServer([reply(429, Retry_After=header)]) as server, pytest.raises(ProviderThrottled) as caught:
+        client_for(server.url, clock).get_key("K1")
     assert caught.value.retry_after == timedelta(seconds=int(header))
-    assert (len(far.seen), clock.sleeps) == (1, [])
+    assert (len(server.seen), clock.sleeps) == (1, [])
 
 
 @pytest.mark.parametrize("header", ["soon", "-5", "9" * 5000, "1.5", "Mon, 99 Foo 2026 10:00:00 GMT", ""])
 def test_a_senseless_retry_after_is_ignored(header: str) -> None:
     clock = RecordingClock()
-    with FarEnd([reply(429, Retry_After=header), GOOD]) as far:
-        client_for(far.url, clock).get_key("K1")
+    with FakeServer([reply(429, Retry_After=header), GOOD]) as server:
+        client_for(server.url, clock).get_key("K1")
     assert 0.5 <= clock.sleeps[0] <= 1
 
 
@@ -119,9 +119,9 @@ def test_a_senseless_retry_after_is_ignored(header: str) -> None:
 )
 def test_a_create_is_sent_once_and_its_outcome_is_unknown(failure: Reply) -> None:
     clock = RecordingClock()
-    with FarEnd([failure]) as far, pytest.raises(OutcomeUnknown, match="rotator:default:v1") as caught:
-        client_for(far.url, clock).create_key(REQUEST)
-    assert (len(far.seen), clock.sleeps) == (1, [])
+    with FakeServer([failure]) as server, pytest.raises(OutcomeUnknown, match="rotator:default:v1") as caught:
+        client_for(server.url, clock).create_key(REQUEST)
+    assert (len(server.seen), clock.sleeps) == (1, [])
     assert caught.value.__context__ is None
 
 
@@ -140,13 +140,15 @@ def test_a_create_is_sent_once_and_its_outcome_is_unknown(failure: Reply) -> Non
 def test_a_create_that_is_refused_certainly_did_not_happen(status: int, kind: type[ProviderError]) -> None:
     clock = RecordingClock()
     with (
-        FarEnd([reply(status, {"errorCode": "E", "violations": [{"property": "name", "violation": "long"}]})]) as far,
+        FakeServer(
+            [reply(status, {"errorCode": "E", "violations": [{"property": "name", "violation": "long"}]})]
+        ) as server,
         pytest.raises(kind) as caught,
     ):
-        client_for(far.url, clock).create_key(REQUEST)
+        client_for(server.url, clock).create_key(REQUEST)
     assert not caught.value.outcome_unknown
     assert "name: long" in str(caught.value)
-    assert (len(far.seen), clock.sleeps) == (1, [])
+    assert (len(server.seen), clock.sleeps) == (1, [])
 
 
 def test_a_create_that_never_got_a_connection_certainly_did_not_happen() -> None:
@@ -158,17 +160,17 @@ def test_a_create_that_never_got_a_connection_certainly_did_not_happen() -> None
 
 def test_a_create_over_a_failed_handshake_certainly_did_not_happen(tmp_path: Path) -> None:
     with (
-        FarEnd([GOOD], tls=certificate(tmp_path)[0]) as far,
+        FakeServer([GOOD], tls=certificate(tmp_path)[0]) as server,
         pytest.raises(ProviderUnavailable, match=r"certificate.*nothing was sent"),
     ):
-        client_for(far.url).create_key(REQUEST)
-    assert far.seen == []
+        client_for(server.url).create_key(REQUEST)
+    assert server.seen == []
 
 
 @pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 no TLS here\r\n\r\n"])
 def test_a_create_to_something_that_speaks_no_tls_certainly_did_not_happen(greeting: bytes) -> None:
-    with FarEnd([raw(greeting)]) as far, pytest.raises(ProviderUnavailable, match="nothing was sent"):
-        client_for(far.url.replace("http:", "https:"), limits=Limits(1, 1, 2)).create_key(REQUEST)
+    with FakeServer([raw(greeting)]) as server, pytest.raises(ProviderUnavailable, match="nothing was sent"):
+        client_for(server.url.replace("http:", "https:"), limits=Limits(1, 1, 2)).create_key(REQUEST)
 
 
 def test_a_create_after_a_kept_connection_was_closed_goes_through() -> None:
@@ -176,45 +178,45 @@ def test_a_create_after_a_kept_connection_was_closed_goes_through() -> None:
         GOOD(sock)
         sock.shutdown(socket.SHUT_RDWR)
 
-    with FarEnd([answer_and_close]) as far:
-        client = client_for(far.url)
+    with FakeServer([answer_and_close]) as server:
+        client = client_for(server.url)
         client.get_key("K1")
         assert client.create_key(REQUEST).key.id == "K1"
         assert client.create_key(REQUEST).key.id == "K1"
-    assert far.connections == 3
+    assert server.connections == 3
 
 
 def test_kept_connections_are_used_again_for_reads() -> None:
-    with FarEnd([GOOD]) as far:
-        client = client_for(far.url)
+    with FakeServer([GOOD]) as server:
+        client = client_for(server.url)
         for _ in range(3):
             client.get_key("K1")
-    assert far.connections == 1
+    assert server.connections == 1
 
 
 def test_a_revocation_is_repeated_and_then_in_doubt() -> None:
     clock = RecordingClock()
-    with FarEnd([drop]) as far, pytest.raises(OutcomeUnknown):
-        client_for(far.url, clock).revoke_key("K1", None)
-    assert len(far.seen) == 4
-    with FarEnd([reply(503)]) as far, pytest.raises(OutcomeUnknown, match="K1"):
-        client_for(far.url).revoke_key("K1", None)
-    with FarEnd([drop, reply(429, Retry_After="99")]) as far, pytest.raises(OutcomeUnknown):
-        client_for(far.url).revoke_key("K1", None)
-    with FarEnd([reply(429, Retry_After="99")]) as far, pytest.raises(ProviderThrottled):
-        client_for(far.url).revoke_key("K1", None)
+    with FakeServer([drop]) as server, pytest.raises(OutcomeUnknown):
+        client_for(server.url, clock).revoke_key("K1", None)
+    assert len(server.seen) == 4
+    with FakeServer([reply(503)]) as server, pytest.raises(OutcomeUnknown, match="K1"):
+        client_for(server.url).revoke_key("K1", None)
+    with FakeServer([drop, reply(429, Retry_After="99")]) as server, pytest.raises(OutcomeUnknown):
+        client_for(server.url).revoke_key("K1", None)
+    with FakeServer([reply(429, Retry_After="99")]) as server, pytest.raises(ProviderThrottled):
+        client_for(server.url).revoke_key("K1", None)
     with pytest.raises(ProviderUnavailable, match="nothing was sent"):
         client_for(closed_port()).revoke_key("K1", None)
 
 
 def test_a_revocation_without_a_readable_answer_is_looked_up() -> None:
     off = {**key(), "enabled": False}
-    with FarEnd([reply(200, b"<html>ok</html>"), reply(200, off)]) as far:
-        client_for(far.url).revoke_key("K1", None)
-    assert [each.line.split()[0] for each in far.seen] == ["PUT", "GET"]
-    with FarEnd([reply(204), GOOD]) as far, pytest.raises(ContractViolation, match="still enabled"):
-        client_for(far.url).revoke_key("K1", None)
-    with FarEnd([reply(200, b"<html>ok</html>")]) as far, pytest.raises(OutcomeUnknown):
-        client_for(far.url).revoke_key("K1", None)
-    with FarEnd([reply(404)]) as far, pytest.raises(KeyNotFound):
-        client_for(far.url).revoke_key("K1", None)
+    with FakeServer([reply(200, b"<html>ok</html>"), reply(200, off)]) as server:
+        client_for(server.url).revoke_key("K1", None)
+    assert [each.line.split()[0] for each in server.seen] == ["PUT", "GET"]
+    with FakeServer([reply(204), GOOD]) as server, pytest.raises(ContractViolation, match="still enabled"):
+        client_for(server.url).revoke_key("K1", None)
+    with FakeServer([reply(200, b"<html>ok</html>")]) as server, pytest.raises(OutcomeUnknown):
+        client_for(server.url).revoke_key("K1", None)
+    with FakeServer([reply(404)]) as server, pytest.raises(KeyNotFound):
+        client_for(server.url).revoke_key("K1", None)

@@ -8,13 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.errors import ContractViolation
-from rotator.infobip.call import Answer
-from rotator.infobip.wire import create_body, parse_created, parse_key, parse_page, parse_token, revoke_body
-from rotator.infobip.wire_times import format_time, parse_time
+from rotator.infobip.http import Answer
+from rotator.infobip.wire import (
+    create_body,
+    format_time,
+    parse_created,
+    parse_key,
+    parse_page,
+    parse_time,
+    parse_token,
+    revoke_body,
+)
 from rotator.model import Key, Platform
 from rotator.ports import KeyRequest
 from rotator.secret import Secret
-from tests.infobip.far_end import KEY_VALUE, key, page
+from tests.infobip.fake_server import KEY_VALUE, key, page
 
 WHERE = "GET /x at host"
 

@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.errors import ContractViolation
-from rotator.infobip.call import Answer
-from rotator.infobip.http_errors import refusal
-from rotator.infobip.known_secrets import Known
+from rotator.infobip.http import Answer
+from rotator.infobip.http_errors import KnownSecrets, refusal
 from rotator.infobip.wire import parse_created, parse_key, parse_page, parse_token
-from tests.infobip.far_end import KEY_VALUE, key
+from tests.infobip.fake_server import KEY_VALUE, key
 
 WHERE = "GET /x at host"
 
@@ -52,4 +51,4 @@ def test_any_answer_is_read_or_refused(body: object, parse: Callable[[Answer], o
 
 @given(JSON | st.binary(), st.integers(100, 999))
 def test_any_refusal_is_an_error_of_the_tree(body: object, status: int) -> None:
-    assert str(refusal(answer(body, status), Known(lambda _: None), key_id="K")).isprintable()
+    assert str(refusal(answer(body, status), KnownSecrets(lambda _: None), key_id="K")).isprintable()

@@ -22,7 +22,7 @@ from tests import leaks
 from tests.aws.conftest import aws, aws_server, clean_env, clients, credentials, make_store, store
 from tests.aws.fake_aws import Answer, FakeAws, drop, error, ok, text
 from tests.fuzz.outside import result_of
-from tests.infobip.far_end import KEY_VALUE
+from tests.infobip.fake_server import KEY_VALUE
 from tests.security.frames import own_frames, shown, told
 from tests.world import DAY, HOUR, World
 

@@ -18,7 +18,7 @@ from rotator.ports import KeyRequest
 from rotator.sandbox.exchange import Request
 from rotator.secret import Secret
 from tests.fuzz.outside import HOSTILE, result_of
-from tests.infobip.far_end import KEY_VALUE, FarEnd, client_for, reply
+from tests.infobip.fake_server import KEY_VALUE, FakeServer, client_for, reply
 from tests.security.lying import Lie, keys_in, lying_world
 from tests.world import DAY, HOUR, START
 
@@ -208,15 +208,16 @@ CALLS: dict[str, Callable[[InfobipClient], object]] = {
 @pytest.mark.parametrize("auth", list(AuthMethod))
 def test_a_redirect_takes_nothing_to_another_host(auth: AuthMethod) -> None:
     """Neither the call's credentials nor a login's, whatever is called, however it is redirected."""
-    with FarEnd([reply(200, {"token": "T" * 20, "access_token": "T" * 20})]) as other:
+    with FakeServer([reply(200, {"token": "T" * 20, "access_token": "T" * 20})]) as other:
         for status in (301, 302, 303, 307, 308):
-            with FarEnd([reply(status, b"", Location=f"{other.url}/take", Refresh=f"0; url={other.url}/take")]) as far:
+            redirect = reply(status, b"", Location=f"{other.url}/take", Refresh=f"0; url={other.url}/take")
+            with FakeServer([redirect]) as server:
                 for call in CALLS.values():
-                    client = client_for(far.url, auth=auth)
+                    client = client_for(server.url, auth=auth)
                     _, error = result_of(partial(call, client), ProviderError)
                     assert other.url not in str(error)
                     client.close()
-                assert far.seen
+                assert server.seen
         assert other.connections == 0
 
 

@@ -22,7 +22,7 @@ HOSTILE: Final = (
     "=HYPERLINK()",
     "[bold red]x[/bold red]",
     "{0}%s%n",
-    "forged\n{\"event\": \"key.revoked\"}",
+    'forged\n{"event": "key.revoked"}',
     "x" * 200,
 )
 """Escapes for terminals, in seven bits and in eight, and text that runs backwards; HTML, a formula, a second line."""
@@ -33,7 +33,7 @@ ACTING: Final = re.compile(
 
 
 def arrange(rig: Rig) -> None:
-    """A fleet in which everything that a stranger may write is hostile, as far as the emulated AWS takes it."""
+    """A fleet in which everything that a stranger may write is hostile, as server as the emulated AWS takes it."""
     account, _ = rig.account("main")
     now = datetime.now(UTC)
     rig.secret("app/fine", account)
@@ -93,8 +93,6 @@ def test_json_still_says_what_stands_there(capsys: pytest.CaptureFixture[str]) -
     main(["status", "--json"])
     names = {each["secret"] for each in json.loads(capsys.readouterr().out)["secrets"]}
     assert {f"{text}-{number}" for number, text in enumerate(HOSTILE)} <= names
-
-
 
 
 def test_an_argument_that_is_no_utf8_is_an_argument(

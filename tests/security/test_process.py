@@ -18,7 +18,7 @@ from rotator.sandbox.faults import Fault, FaultKind
 from tests import leaks
 from tests.cli.conftest import moto, rig
 from tests.cli.rig import Rig
-from tests.infobip.far_end import KEY_VALUE
+from tests.infobip.fake_server import KEY_VALUE
 
 __all__ = ["moto", "rig"]
 

@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 from rich.pretty import pretty_repr
 
-from rotator.infobip.call import Answer, Call
 from rotator.infobip.credentials import parse_credentials
+from rotator.infobip.http import Answer, Call
 from rotator.infobip.wire import parse_created
 from rotator.model import Key
 from rotator.policy.values import decode
 from rotator.ports import FetchedKey, StoredValue
 from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
-from tests.infobip.far_end import KEY_VALUE, PASSWORD, key
+from tests.infobip.fake_server import KEY_VALUE, PASSWORD, key
 
 MANAGEMENT = json.dumps({"base_url": "https://a.invalid", "username": "u", "password": PASSWORD})
 HOLDERS: dict[str, Callable[[], object]] = {

@@ -16,10 +16,10 @@ from typing import Self
 
 from requests.adapters import HTTPAdapter
 
-from rotator.infobip.call import Limits
 from rotator.infobip.client import InfobipClient
-from rotator.infobip.connection import WatchedAdapter
+from rotator.infobip.connection import DeadlineAdapter
 from rotator.infobip.credentials import AuthMethod, Credentials
+from rotator.infobip.http import Limits
 from rotator.ports import Clock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
@@ -65,7 +65,7 @@ class Seen:
 
 
 @dataclass
-class FarEnd:
+class FakeServer:
     """Each request gets the next reply of the script, the last one again and again."""
 
     script: list[Reply] = field(default_factory=list)
@@ -195,7 +195,7 @@ def client_for(
     unsafe_sessions: bool = False,
     fall_back_to_basic: bool = False,
     username: str = USER,
-    adapters: Callable[[], HTTPAdapter] = WatchedAdapter,
+    adapters: Callable[[], HTTPAdapter] = DeadlineAdapter,
 ) -> InfobipClient:
     """A client with the password of these tests."""
     return InfobipClient(

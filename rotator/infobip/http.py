@@ -1,7 +1,8 @@
 """One HTTP call to Infobip: bounded in time and size, never redirected, repeated only where that is safe.
 
-It works on a ``requests`` adapter rather than a ``Session``: a session would look into ``.netrc``, keep cookies, and
-read the body of a redirect without bounds even when told not to follow it.
+It works on a ``requests`` adapter rather than a ``Session``: a session would read ``.netrc``, keep cookies, and read
+the body of a redirect without bounds even where it does not follow it. The retries are a loop of its own, since
+urllib3's ``Retry`` waits by the machine's clock and knows the method, not whether the request was sent.
 """
 
 from __future__ import annotations
@@ -9,26 +10,25 @@ from __future__ import annotations
 import copy
 import json
 import random
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from enum import Enum
 from http.client import HTTPException
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import clear_cache, urlsplit  # type: ignore[attr-defined]  # the first is not in typeshed
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProtocolError
+from urllib3.exceptions import HTTPError
 
 from rotator import __version__
 from rotator.errors import ContractViolation, InvalidRequest, OutcomeUnknown, ProviderUnavailable
-from rotator.infobip.call import Answer, Authorizer, Call, Limits, effort_text
-from rotator.infobip.connection import Exchange, WatchedAdapter, ca_bundle
-from rotator.infobip.connection_errors import describe, never_connected
-from rotator.infobip.retry import LONGEST_ASKED_WAIT, Effort, PatientRetry, retry_after
+from rotator.infobip.connection import DeadlineAdapter, Exchange, ca_bundle, describe, never_connected
 from rotator.ports import Clock
 from rotator.secret import Secret
 
@@ -37,10 +37,86 @@ HEADERS: Final = {
     "Accept": "application/json",
     "Accept-Encoding": "identity",  # nothing here is worth compressing; a compressed answer is still read, bounded
 }
+ATTEMPTS: Final = 4
+LONGEST_BACKOFF: Final = 8.0
+LONGEST_RETRY_AFTER: Final = 30.0
+"""Seconds; a longer ``Retry-After`` ends the call at once."""
 NO_STEP: Final = timedelta(seconds=0.5)
 """Wall clock and monotonic clock differ by less than that between two readings without anyone having set the clock."""
 _CHUNK: Final = 64 * 1024
 _FAILURES: Final = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
+
+
+class Effort(Enum):
+    """How hard a call tries. The value is the statuses after which it is repeated."""
+
+    PATIENT = frozenset({429, 500, 502, 503, 504})
+    """Safe to repeat: also after a lost answer."""
+    UNLESS_DONE = frozenset({429})
+    """Again only where the server certainly did nothing: no connection, or throttled."""
+    ONCE = frozenset[int]()
+    """One attempt, whatever its outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds to connect, between two reads, and for one whole attempt; bytes of a body, unpacked."""
+
+    connect: float = 5.0
+    read: float = 20.0
+    total: float = 30.0
+    body: int = 5 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call to be made. Secrets in ``params``, ``body`` and ``form`` stay wrapped until the bytes are made.
+
+    ``write``: a lost answer is an ``OutcomeUnknown``. ``read_body`` false: the status is all that is wanted.
+    """
+
+    method: str
+    path: str
+    params: Mapping[str, str | Secret] = field(default_factory=dict)
+    body: Mapping[str, object] | None = None
+    form: Mapping[str, str | Secret] | None = None
+    effort: Effort = Effort.PATIENT
+    write: bool = False
+    read_body: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, whatever the status. The body stays out of ``repr``: it may hold secrets.
+
+    ``where`` is method, path and host, for messages; ``retry_after`` is what the server asked for.
+    ``maybe_done``: an earlier attempt of the same call went out and got no clear answer.
+    """
+
+    where: str
+    status: int
+    body: bytes = field(default=b"", repr=False)
+    retry_after: timedelta | None = None
+    tries: int = 1
+    seconds: float = 0.0
+    maybe_done: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is a 2xx."""
+        return 200 <= self.status < 300
+
+
+class Authorizer(Protocol):
+    """What the transport needs of an authentication method."""
+
+    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Put the header on."""
+        ...
+
+    def refused(self, r: requests.PreparedRequest) -> bool:
+        """It was answered with 401: drop what is out of date, and say whether another attempt makes sense."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +141,7 @@ class _Reply:
 
 @dataclass(frozen=True, slots=True)
 class _Lost:
-    what: str
+    reason: str
     maybe_done: bool
 
 
@@ -82,7 +158,7 @@ class Transport:
         clock: Clock,
         rng: random.Random,
         limits: Limits,
-        adapters: Callable[[], HTTPAdapter] = WatchedAdapter,
+        adapters: Callable[[], HTTPAdapter] = DeadlineAdapter,
     ) -> None:
         self.base_url = base_url
         self.host = urlsplit(base_url).netloc
@@ -92,19 +168,19 @@ class Transport:
         self._limits = limits
         self._adapters = adapters
         self._pooled = adapters()
-        # Read here, since without a Session nobody else does. Plain http is loopback only: a proxy has no part in it.
+        # Read here, since there is no Session to do it. Plain http is loopback only and never goes through a proxy.
         self._proxies = dict(get_environ_proxies(base_url)) if base_url.startswith("https:") else {}
         self._verify = ca_bundle()
 
     def with_limits(self, limits: Limits) -> Transport:
-        """Another one to the same far end, with connections of its own and other limits."""
+        """Another one to the same server, with connections of its own and other limits."""
         other = copy.copy(self)
         other._dated, other._limits, other._pooled = None, limits, self._adapters()
         return other
 
     @property
     def skew(self) -> timedelta | None:
-        """The far end's time less our wall clock's, right now; ``None`` before the first answer with a date."""
+        """The server's time less our wall clock's, right now; ``None`` before the first answer with a date."""
         dated = self._dated
         if dated is None:
             return None
@@ -121,7 +197,7 @@ class Transport:
         :raises ContractViolation: a redirect, or an answer that is too large.
         :raises InvalidRequest: what was asked cannot be put on the wire; nothing was sent.
         """
-        # A kept connection may have been closed by the far end: harmless where a call is repeated, and elsewhere a
+        # A kept connection may have been closed by the server: harmless where a call is repeated, and elsewhere a
         # needless doubt whether it has happened. So only patient calls use kept connections.
         adapter = self._pooled if call.effort is Effort.PATIENT else self._adapters()
         try:
@@ -137,43 +213,55 @@ class Transport:
         self._pooled.close()
 
     def _repeat(self, adapter: HTTPAdapter, call: Call, auth: Authorizer | None) -> Answer:
-        where = f"{call.method} {call.path.partition('?')[0]} at {self.host}"
-        retry = PatientRetry.of(call.effort, self._clock, self._rng)
-        begun, tries, renewed, maybe_done = self._clock.now(), 0, False, False
+        where = f"{call.method} {call.path.partition('?')[0]}"
+        begun, tries, renewals, maybe_done = self._clock.now(), 0, 0, False
         while True:
             request = _prepare(self.base_url, call)
             if request is None:
-                raise InvalidRequest(f"{where}: the request cannot be put on the wire; nothing was sent")
+                raise InvalidRequest(f"{where} at {self.host}: the request cannot be sent as HTTP; nothing was sent")
             if auth is not None:
                 auth(request)
             tries += 1
             outcome = self._attempt(adapter, call, request)
-            if isinstance(outcome, _Reply):
-                if call.read_body:
-                    self._see_date(outcome)
-                if outcome.raw.status == 401 and auth is not None and not renewed:
-                    renewed = True
-                    if auth.refused(request):
-                        continue
-            left = self._again(retry, call, outcome)
-            if left is None:
+            if isinstance(outcome, _Reply) and call.read_body:
+                self._note_date(outcome)
+            if isinstance(outcome, _Reply) and outcome.raw.status == 401 and auth is not None and not renewals:
+                renewals = 1
+                if auth.refused(request):
+                    continue
+            wait = self._wait(call.effort, outcome, tries - renewals)
+            if wait is None:
                 break
-            retry = left
             maybe_done = maybe_done or outcome.maybe_done
-            retry.sleep(outcome.raw if isinstance(outcome, _Reply) else None)
+            self._clock.sleep(wait)
         seconds = max(0.0, (self._clock.now() - begun).total_seconds())
         if isinstance(outcome, _Reply):
-            return self._answer(call, outcome, where, tries, seconds, maybe_done)
-        effort = effort_text(tries, seconds).strip(" ()")
-        asked = where.partition(" at ")[0] + (f", {effort}" if effort else "")
-        message = f"Infobip did not answer at {self.base_url} ({asked}): {outcome.what}"
+            return self._answer(call, outcome, f"{where} at {self.host}", tries, seconds, maybe_done)
+        repeated = f", {tries} tries in {seconds:.0f} s" if tries > 1 else ""
+        message = f"Infobip did not answer at {self.base_url} ({where}{repeated}): {outcome.reason}"
         if call.write and (outcome.maybe_done or maybe_done):
             raise OutcomeUnknown(f"{message}, after the request was sent")
         raise ProviderUnavailable(message + ("; nothing was sent" if call.write else ""))
 
+    def _wait(self, effort: Effort, outcome: _Reply | _Lost, attempts: int) -> float | None:
+        """Seconds to wait before the next attempt (as ``Retry-After`` says, else exponential); ``None``: there is none.
+
+        :param attempts: how many there were, those after renewed credentials not counted.
+        """
+        if effort is Effort.ONCE or attempts >= ATTEMPTS:
+            return None
+        asked = None
+        if isinstance(outcome, _Reply):
+            asked = retry_after(outcome.raw.headers.get("Retry-After"), self._clock)
+            if outcome.raw.status not in effort.value or (asked or 0) > LONGEST_RETRY_AFTER:
+                return None
+        elif outcome.maybe_done and effort is not Effort.PATIENT:
+            return None
+        return asked or min(LONGEST_BACKOFF, 2.0 ** (attempts - 1)) * (0.5 + 0.5 * self._rng.random())
+
     def _attempt(self, adapter: HTTPAdapter, call: Call, request: requests.PreparedRequest) -> _Reply | _Lost:
         limits = self._limits
-        sent = self._clock.monotonic()
+        started = self._clock.monotonic()
         with Exchange(limits.total) as exchange:
             try:
                 response = adapter.send(
@@ -183,70 +271,59 @@ class Transport:
                     verify=self._verify,
                     proxies=self._proxies,
                 )
-                came = self._clock.monotonic()
-                at = _Moment(self._clock.now(), came, came - sent)
+                arrived = self._clock.monotonic()
+                at = _Moment(self._clock.now(), arrived, arrived - started)
                 raw: BaseHTTPResponse = response.raw
-                body = _read(raw, limits.body, wanted=call.read_body)
-                if not exchange.overdue:  # a body without a length ends quietly when it is cut
-                    return _Reply(raw, body, at)
-                what = "timed out"
+                return _Reply(raw, _read(raw, limits.body, wanted=call.read_body), at)
             except _FAILURES as error:
-                what = "timed out" if exchange.overdue else describe(error)
-                if never_connected(error):
-                    exchange.connecting()
-        return _Lost(what, exchange.sent)
-
-    def _again(self, retry: PatientRetry, call: Call, outcome: _Reply | _Lost) -> PatientRetry | None:
-        """The retries that are left if another attempt is due, else ``None``."""
-        try:
-            if isinstance(outcome, _Lost):
-                error = ProtocolError(outcome.what) if outcome.maybe_done else ConnectTimeoutError(outcome.what)
-                return retry.increment(call.method, call.path, error=error)
-            if not retry.is_retry("", outcome.raw.status):
-                return None
-            if (retry.get_retry_after(outcome.raw) or 0) > LONGEST_ASKED_WAIT:
-                return None
-            return retry.increment(call.method, call.path, response=outcome.raw)
-        except HTTPError:  # urllib3's way to say that none is left
-            return None
+                return _Lost(describe(error), maybe_done=exchange.sent and not never_connected(error))
 
     def _answer(self, call: Call, reply: _Reply, where: str, tries: int, seconds: float, maybe_done: bool) -> Answer:
         raw = reply.raw
-        senseless, advice = "", ""
+        wrong, advice = "", ""
         if 300 <= raw.status < 400:
-            senseless = "a redirect, which is never followed"
+            wrong = "a redirect, which is never followed"
             advice = "Check base_url in the management secret, and proxies on the way."
         elif reply.body is None and raw.status < 400:
-            senseless = f"with more than {self._limits.body} bytes, not read"
-        if senseless:
+            wrong = f"with more than {self._limits.body} bytes, not read"
+        if wrong:
             # It says neither yes nor no. What can be repeated is none the worse for it; a create is in doubt.
             kind = OutcomeUnknown if call.write and call.effort is Effort.ONCE else ContractViolation
-            raise kind(f"{where}: HTTP {raw.status}, {senseless}", advice=advice)
-        wait = retry_after(raw.headers.get("Retry-After"), self._clock)
-        return Answer(
-            where=where,
-            status=raw.status,
-            body=reply.body or b"",
-            retry_after=None if wait is None else timedelta(seconds=wait),
-            tries=tries,
-            seconds=seconds,
-            maybe_done=maybe_done,
-        )
+            raise kind(f"{where}: HTTP {raw.status}, {wrong}", advice=advice)
+        asked = retry_after(raw.headers.get("Retry-After"), self._clock)
+        wait = None if asked is None else timedelta(seconds=asked)
+        return Answer(where, raw.status, reply.body or b"", wait, tries, seconds, maybe_done)
 
-    def _see_date(self, reply: _Reply) -> None:
-        try:
-            date = parsedate_to_datetime(reply.raw.headers.get("Date") or "")
-            skew = (date if date.tzinfo else date.replace(tzinfo=UTC)) - reply.at.wall
-        except (ValueError, TypeError, OverflowError, IndexError):
-            return  # an answer without a readable date says nothing about the clock
+    def _note_date(self, reply: _Reply) -> None:
+        date = _http_date(reply.raw.headers.get("Date") or "")
+        if date is None:
+            return
+        skew = date - reply.at.wall
         # The date is cut to whole seconds, and written before the answer came: up to so much of it is no difference.
         if -timedelta(seconds=1 + reply.at.trip) < skew <= timedelta(0):
             skew = timedelta(0)
         self._dated = skew, reply.at
 
 
+def retry_after(header: str | None, clock: Clock) -> float | None:
+    """The seconds of a ``Retry-After`` header (a number or a date), never negative; ``None`` for nonsense."""
+    text = (header or "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
+        return float(text)
+    date = _http_date(text)
+    return None if date is None else max(0.0, (date - clock.now()).total_seconds())
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
 def _prepare(base_url: str, call: Call) -> requests.PreparedRequest | None:
-    """The request; ``None`` where it cannot be put on the wire. Does not raise: secrets stand open in this frame."""
+    """The request; ``None`` where HTTP cannot carry it. Does not raise: secrets are in plain text in this frame."""
     try:
         body, headers = None, dict(HEADERS)
         if call.body is not None:

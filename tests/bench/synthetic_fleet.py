@@ -34,7 +34,7 @@ DAY: Final = timedelta(days=1)
 _bases = itertools.count()
 
 
-class FarEnd:
+class SyntheticFleet:
     """``count`` managed secrets and their keys, none of which needs anything. ``calls`` counts by operation.
 
     :param count: managed secrets; every :data:`PER_ACCOUNT` of them share an Infobip account and management secret.
@@ -159,20 +159,20 @@ class FarEnd:
 class _Account(InfobipWorld):
     """One account's keys. Nothing of the simulated Infobip is used but that adapters can end in it."""
 
-    def __init__(self, far_end: FarEnd, number: int) -> None:
-        super().__init__(far_end.clock)
-        self._far_end = far_end
-        self._indices = range(number * PER_ACCOUNT, min(far_end.count, (number + 1) * PER_ACCOUNT))
+    def __init__(self, fleet: SyntheticFleet, number: int) -> None:
+        super().__init__(fleet.clock)
+        self._fleet = fleet
+        self._indices = range(number * PER_ACCOUNT, min(fleet.count, (number + 1) * PER_ACCOUNT))
 
     def handle(self, request: Request) -> Response | Drop:
         """A page of keys, or one key."""
         key_id = request.path.removeprefix("/settings/2/api-keys").strip("/")
         if key_id:
-            self._far_end.called("GET key")
-            return json_response(200, self._far_end.key(self._far_end.index_of(key_id)))
-        self._far_end.called("GET keys")
+            self._fleet.called("GET key")
+            return json_response(200, self._fleet.key(self._fleet.index_of(key_id)))
+        self._fleet.called("GET keys")
         page, size = int(request.query["page"]), int(request.query["size"])
-        keys = [self._far_end.key(index) for index in self._indices[page * size : (page + 1) * size]]
+        keys = [self._fleet.key(index) for index in self._indices[page * size : (page + 1) * size]]
         pages = -(-len(self._indices) // size)
         paging = {"page": page, "size": size, "totalPages": pages, "totalCount": len(self._indices)}
         return json_response(200, {"apiKeys": keys, "paging": paging})
