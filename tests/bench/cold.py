@@ -38,6 +38,7 @@ def cold_start(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="rotator-bench-") as folder:
         archive = Path(folder) / "rotator-lambda.zip"
         command = [sys.executable, str(SCRIPT), "--output", str(archive)]
+        command += [] if python else ["--without-byte-code"]
         built = subprocess.run(command, capture_output=True, text=True, check=False, env=clean_environment())
         if built.returncode != 0:
             say(f"it can't be built: {(built.stderr.strip().splitlines() or ['no reason given'])[-1]}")

@@ -124,9 +124,29 @@ def test_boto3_can_be_bundled(tmp_path: Path) -> None:
     assert loaded.startswith(str(task))
 
 
-def test_a_python_that_does_not_run_is_said(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match=r"PYTHON313=/none/python is not a CPython 3\.13"):
-        build(tmp_path / "a.zip", PYTHON313="/none/python")
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"PYTHON313": "/none/python"}, r"PYTHON313=/none/python is not a CPython 3\.13"),
+        ({"PATH": "", "HOME": "/none", "PYENV_ROOT": "/none", "UV_PYTHON_INSTALL_DIR": "/none"}, "Nothing was built"),
+    ],
+    ids=["named", "none"],
+)
+def test_without_the_lambdas_python_nothing_is_built(
+    tmp_path: Path, variables: dict[str, str], message: str
+) -> None:
+    if sys.version_info[:2] == (3, 13) and "PATH" in variables:
+        pytest.skip("this Python is the Lambda's")
+    target = tmp_path / "a.zip"
+    with pytest.raises(AssertionError, match=message):
+        build(target, WITHOUT_BYTE_CODE="", **variables)
+    assert not target.exists()
+
+
+def test_a_zip_without_byte_code_is_asked_for(tmp_path: Path) -> None:
+    assert "WITHOUT byte code" in build(tmp_path / "a.zip", "--without-byte-code", PATH="", HOME="/none")
+    with zipfile.ZipFile(tmp_path / "a.zip") as opened:
+        assert not any(name.endswith(".pyc") for name in opened.namelist())
 
 
 # ---- unpacked -------------------------------------------------------------------------------------------------------

@@ -1,10 +1,9 @@
-"""``.ci/audit-deps``: a found vulnerability fails, a missing network does not, and what was not checked is said."""
+"""``.ci/audit-deps``: a found vulnerability fails, a missing network does not, and what was not checked is reported."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -20,21 +19,21 @@ SCRIPT = Path(__file__).parent.parent.parent / ".ci" / "audit-deps"
 LOCK = "click==8.2.0 --hash=sha256:" + "0" * 64 + "\nrich==14.0.0 --hash=sha256:" + "1" * 64 + "\n"
 
 # Speaks as pip-audit does, of what a file beside it says: {"requests": ["PYSEC-1"], ...}, or {"fail": true}.
-STAND_IN = """\
+FAKE_PIP_AUDIT = """\
 import json, pathlib, sys
-told = json.loads(pathlib.Path(__file__).with_name("told.json").read_text())
+answers = json.loads(pathlib.Path(__file__).with_name("answers.json").read_text())
 options = dict(zip(sys.argv[1:], sys.argv[2:]))
-if told.get("fail") or (told.get("fail_later") and "known" not in options["--requirement"]):
+if answers.get("fail") or (answers.get("fail_later") and "known" not in options["--requirement"]):
     sys.exit("no network")
 found = []
 for line in pathlib.Path(options["--requirement"]).read_text().splitlines():
     name, version = line.split(" ")[0].split("==")
-    if name in told.get("unknown", ()):
+    if name in answers.get("unknown", ()):
         found.append({"name": name, "skip_reason": "not found"})
         continue
-    vulns = [{"id": one, "fix_versions": ["9.9"], "aliases": []} for one in told.get(name, ())]
+    vulns = [{"id": one, "fix_versions": ["9.9"], "aliases": []} for one in answers.get(name, ())]
     found.append({"name": name, "version": version, "vulns": vulns})
-pathlib.Path(options["--output"]).write_text(told.get("answer") or json.dumps({"dependencies": found, "fixes": []}))
+pathlib.Path(options["--output"]).write_text(answers.get("answer") or json.dumps({"dependencies": found, "fixes": []}))
 sys.exit(any(each.get("vulns") for each in found))
 """
 
@@ -62,7 +61,7 @@ KNOWN = {"requests": ["PYSEC-2018-28"]}
 
 
 @pytest.mark.parametrize(
-    ("told", "code", "says"),
+    ("answers", "code", "message"),
     [
         (KNOWN, 0, "no known vulnerability"),
         (KNOWN | {"rich": ["PYSEC-7"]}, 1, "rich 14.0.0: PYSEC-7, fixed in 9.9"),
@@ -75,21 +74,23 @@ KNOWN = {"requests": ["PYSEC-2018-28"]}
         (KNOWN | {"answer": "<html>"}, 0, "can't be read"),
     ],
 )
-def test_what_it_makes_of_an_answer(tmp_path: Path, lock: Path, told: dict[str, object], code: int, says: str) -> None:
+def test_what_it_makes_of_an_answer(
+    tmp_path: Path, lock: Path, answers: dict[str, object], code: int, message: str
+) -> None:
     program = tmp_path / "pip-audit"
-    program.write_text(f"#!{sys.executable}\n{STAND_IN}", encoding="utf-8")
+    program.write_text(f"#!{sys.executable}\n{FAKE_PIP_AUDIT}", encoding="utf-8")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    (tmp_path / "told.json").write_text(json.dumps(told), encoding="utf-8")
-    found, said = run(lock, PIP_AUDIT=str(program))
-    assert (found, says in said) == (code, True), said
+    (tmp_path / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
+    found, output = run(lock, PIP_AUDIT=str(program))
+    assert (found, message in output) == (code, True), output
     # Never both: that all is well, and that something was not looked at.
-    assert not ("no known vulnerability" in said and "not checked" in said)
+    assert not ("no known vulnerability" in output and "not checked" in output)
 
 
-def test_without_the_program_it_says_so(lock: Path) -> None:
-    found, said = run(lock, PIP_AUDIT=str(lock.parent / "none"))
+def test_without_the_program_it_reports_that(lock: Path) -> None:
+    found, output = run(lock, PIP_AUDIT=str(lock.parent / "none"))
     assert found == 0
-    assert "not checked" in said
+    assert "not checked" in output
 
 
 class Service(BaseHTTPRequestHandler):
@@ -126,13 +127,13 @@ def service(*known: str) -> Iterator[str]:
         server.server_close()
 
 
-@pytest.mark.skipif(shutil.which("pip-audit") is None, reason="pip-audit is not installed")
 def test_with_pip_audit_itself(lock: Path) -> None:
     with service("requests", "click") as url:
-        found, said = run(lock, AUDIT_OSV_URL=url)
-        assert (found, "click 8.2.0: PYSEC-1" in said) == (1, True), said
-    found, said = run(lock, AUDIT_OSV_URL="http://127.0.0.1:1/")
-    assert (found, "not checked: no vulnerability service" in said) == (0, True), said
+        found, output = run(lock, AUDIT_OSV_URL=url)
+        assert (found, "click 8.2.0: PYSEC-1" in output) == (1, True), output
+    # A build that names its service relies on an answer.
+    found, output = run(lock, AUDIT_OSV_URL="http://127.0.0.1:1/")
+    assert (found, "not checked: no vulnerability service" in output) == (1, True), output
 
 
 def test_the_static_check_is_on() -> None:
