@@ -20,8 +20,8 @@ from apscheduler.triggers.base import BaseTrigger
 from rotator.bootstrap import Foundation
 from rotator.clock import SystemClock
 from rotator.durations import human_duration
-from rotator.engine.reconcile import NO_ACCOUNT, Reconciler
-from rotator.engine.sweep_summary import ACTOR, counts, problems
+from rotator.engine.reconcile import Reconciler
+from rotator.engine.sweep import ACTOR, NO_ACCOUNT, counts, problems
 from rotator.errors import RotatorError
 from rotator.metrics_server import PrometheusMetrics
 from rotator.ports import Clock

@@ -8,9 +8,9 @@ from collections import Counter
 import pytest
 
 from rotator.engine.context import AccountContext, Budget
-from rotator.engine.evidence import MOST_ROUNDS, CurrentValues, Evidence, ownership_proof, unproven, value_field
+from rotator.engine.evidence import MAX_ROUNDS, CurrentValues, Evidence, ownership_proof, unproven
 from rotator.engine.manual import rotate_now
-from rotator.engine.observe import Fleet, management_of, observe_account, observe_fleet
+from rotator.engine.observe import Fleet, management_of, observe_account, observe_fleet, value_field
 from rotator.errors import StoreError
 from rotator.model import AccountPlan, AccountSnapshot, Reason
 from rotator.policy.ownership import OwnershipProof
@@ -264,7 +264,7 @@ def test_it_is_planned_anew_a_few_times_at_most() -> None:
     for number in range(12):
         world.managed(f"s{number:02}", left=DAY + number * HOUR, age=89 * DAY)
     looked = Looked(world)
-    assert MOST_ROUNDS == 3
+    assert MAX_ROUNDS == 3
     assert not looked.plan.questions
     assert looked.reads["read_current"] == 12
 

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from rotator.engine.manual import rotate_now
-from rotator.engine.reconcile import NO_ACCOUNT
+from rotator.engine.sweep import NO_ACCOUNT
 from rotator.errors import Refused
 from rotator.model import Outcome, Policy, Reason
 from rotator.sandbox.exchange import Request, Response

@@ -10,8 +10,8 @@ import pytest
 
 from rotator.engine.consumers import read_consumers
 from rotator.engine.emergency import Emergency, Strategy, Target
-from rotator.engine.readers import LOOK_FOR, with_readers
-from rotator.engine.reconcile import Sweep
+from rotator.engine.evidence import MAX_LOG_TIME, with_readers
+from rotator.engine.sweep import Sweep
 from rotator.errors import ConfigurationError, ReadersUnknown, SecretNotFound
 from rotator.model import ActionKind, Outcome, Reason
 from rotator.sandbox.faults import Fault, FaultKind
@@ -161,7 +161,7 @@ def test_a_slow_log_does_not_use_up_a_sweep_and_the_longest_due_is_first() -> No
     class Slow(MemoryLog):
         def reads(self, *args: Any) -> Any:
             answer = super().reads(*args)
-            self.clock.sleep(LOOK_FOR.total_seconds() + 1)
+            self.clock.sleep(MAX_LOG_TIME.total_seconds() + 1)
             return answer
 
     slow = Slow(world.clock)

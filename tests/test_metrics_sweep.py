@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.engine.reconcile import Reconciler, Sweep
+from rotator.engine.reconcile import Reconciler
+from rotator.engine.sweep import Sweep
 from rotator.infobip.client import InfobipClient
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.telemetry.metric_families import (
@@ -169,7 +170,7 @@ def test_metrics_that_fail_stop_nothing(caplog: pytest.LogCaptureFixture) -> Non
     services.metrics = Broken()
     with caplog.at_level(logging.WARNING):
         assert Reconciler(services).sweep().ok
-    assert [record.getMessage() for record in caplog.records if record.name == "rotator.engine.measure"] == [
+    assert [record.getMessage() for record in caplog.records if record.name == "rotator.engine.sweep"] == [
         "metrics of account main were not published: OSError"
     ] * 2
     assert world.consumer_works("prod/sms")

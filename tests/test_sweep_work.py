@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rotator.engine.reconcile import Sweep
+from rotator.engine.sweep import Sweep
 from rotator.model import SecretEntry
 from rotator.policy.labels import key_name
 from tests.world import World

@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rotator.engine.context import Services
-from rotator.engine.reconcile import Reconciler, Sweep
+from rotator.engine.reconcile import Reconciler
+from rotator.engine.sweep import Sweep
 from rotator.errors import RotatorError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials

@@ -14,7 +14,7 @@ from rotator.aws.clients import make_client, secrets_client
 from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.aws.xml_services import ForeignAnswer, call, code_of
 from rotator.bootstrap import App
-from rotator.engine.readers import read_log
+from rotator.engine.evidence import read_log
 from rotator.errors import BadSecretValue, RotatorError, SecretNotFound, StoreDenied
 from rotator.model import SecretEntry
 from rotator.policy.tags import GATE_TAG

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from rotator.engine.reconcile import NO_ACCOUNT
+from rotator.engine.sweep import NO_ACCOUNT
 from rotator.model import AccountPlan, Action, ActionKind, Alert, Outcome, Reason, Result, Severity, Skip
 from rotator.render.local_time import absolute, told
 from rotator.render.words import counted, grid, key_words, shown, styled

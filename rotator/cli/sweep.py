@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from rotator.bootstrap import App
-    from rotator.engine.reconcile import Sweep
+    from rotator.engine.sweep import Sweep
 
 _READ_FIRST: Final = (Outcome.FAILED, Outcome.DEFERRED, Outcome.DONE)
 
@@ -80,7 +80,7 @@ def _show_dry(output: Output, done: Sweep) -> None:
 def _left(app: App, done: Sweep) -> Mapping[str, str]:
     """What is to be said of accounts that could not be swept."""
     from rotator.cli.unreached import what_is_left
-    from rotator.engine.reconcile import NO_ACCOUNT
+    from rotator.engine.sweep import NO_ACCOUNT
 
     broken = [plan.account for plan in done.plan.accounts if plan.error is not None and plan.account != NO_ACCOUNT]
     return what_is_left(app.services.store, broken, app.clock.now()) if broken else {}
@@ -88,7 +88,7 @@ def _left(app: App, done: Sweep) -> Mapping[str, str]:
 
 def _account_parts(plan: AccountPlan, results: Sequence[Result], then: str) -> Iterator[RenderableType]:
     from rotator.cli.plan_text import bounded, heading, result_row, skipped_rows, unobserved
-    from rotator.engine.reconcile import NO_ACCOUNT
+    from rotator.engine.sweep import NO_ACCOUNT
     from rotator.render.words import styled
 
     yield styled(heading(plan), "bold")

@@ -14,7 +14,8 @@ from typing import Final
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget
 from rotator.engine.observe import Fleet, observe_account, observe_fleet
-from rotator.engine.reconcile import NO_ACCOUNT, Reconciler
+from rotator.engine.reconcile import Reconciler
+from rotator.engine.sweep import NO_ACCOUNT
 from rotator.errors import InternalError, RotatorError
 from rotator.model import AccountSnapshot, Action, ActionKind, Outcome, Reason
 from rotator.policy.planner import make_view

@@ -45,7 +45,7 @@ def apply(context: AccountContext, action: Action, *, audit_reason: str = "") ->
         outcome, error = Outcome.FAILED, InternalError.of(caught, f"the {action.kind} of {action.secret}")
     if error is not None and outcome is Outcome.FAILED and not isinstance(error, AuditUnavailable):
         with suppress(AuditUnavailable):  # what was done stays done, and the next intent fails loudly
-            _say_failed(context, action, error)
+            _report_failed(context, action, error)
     result = Result(
         action=action,
         outcome=outcome,
@@ -76,7 +76,7 @@ def _do(context: AccountContext, action: Action, audit_reason: str) -> Promoted 
     return None
 
 
-def _say_failed(context: AccountContext, action: Action, error: RotatorError) -> None:
+def _report_failed(context: AccountContext, action: Action, error: RotatorError) -> None:
     event = "revocation.failed" if action.kind is ActionKind.REVOKE else "rotation.failed"
     text = f"{type(error).__name__}: {error}"
     context.services.audit.emit(
@@ -97,7 +97,7 @@ def _say_failed(context: AccountContext, action: Action, error: RotatorError) ->
 def label(context: AccountContext, action: Action) -> None:
     """Put the key's label on an adopted current version, or take a label off that contradicts the rest."""
     store = context.services.store
-    entry, _ = _look(context, action)
+    entry, _ = _read_again(context, action)
     assert action.version_id is not None
     if action.reason is Reason.STALE_LABEL:
         if action.detail not in entry.versions.get(action.version_id, frozenset()):
@@ -131,16 +131,16 @@ def retire(context: AccountContext, action: Action) -> None:
     """Give a superseded version its retire label: from now on the full grace, whatever went before."""
     assert action.version_id is not None
     assert action.key_id is not None
-    entry, spec = _look(context, action)
+    entry, spec = _read_again(context, action)
     life = read_lifecycle(entry)
     if (action.version_id, action.key_id) not in life.superseded or life.current_key is None:
         raise Changed(f"version {action.version_id} of {entry.name} is not superseded, or retires already")
-    # What an emergency superseded was to die at once, and did not because the emergency was killed.
-    hurry = made_in_emergency(entry.arn, life.current_version) and not _rolled_back_from(context, entry, action)
-    revoke_at = context.revoke_at(timedelta(0) if hurry else spec.grace)
+    # An emergency that was interrupted superseded it without revoking it: it has no grace period.
+    emergency = made_in_emergency(entry.arn, life.current_version) and not _rolled_back_from(context, entry, action)
+    revoke_at = context.revoke_at(timedelta(0) if emergency else spec.grace)
     retire_version(context, entry, action.version_id, action.key_id, revoke_at, str(action.reason))
     if PREVIOUS in entry.versions.get(action.version_id, ()):
-        # Whoever promoted the current version was cut off, and may have told nobody; or it was put in by hand.
+        # The run that promoted the current version was interrupted, maybe before its event; or it was stored by hand.
         current = {"version_id": life.current_version, "key_id": life.current_key, "reason": str(action.reason)}
         context.publish(ROTATED, {"secret": entry.name, "secret_arn": entry.arn, **current})
 
@@ -149,10 +149,10 @@ def _rolled_back_from(context: AccountContext, entry: SecretEntry, action: Actio
     """Whether the superseded version was made after the current one: a rollback left it, and its grace is whole."""
     dates = context.services.store.version_dates(entry.arn)
     current, left = dates.get(read_lifecycle(entry).current_version or ""), dates.get(action.version_id or "")
-    # Emulators date versions by the moment of asking: only a real distance tells.
+    # Emulators date versions by the moment of asking: only a real distance counts.
     return current is not None and left is not None and left - current > timedelta(seconds=1)
 
 
-def _look(context: AccountContext, action: Action) -> tuple[SecretEntry, Spec]:
+def _read_again(context: AccountContext, action: Action) -> tuple[SecretEntry, Spec]:
     entry = context.services.store.describe(action.arn)
     return entry, require_managed(entry, context.account)

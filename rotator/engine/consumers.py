@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from rotator.engine.readers import read_log
+from rotator.engine.evidence import read_log
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import account_of
 from rotator.errors import ConfigurationError, RotatorError
@@ -26,7 +26,7 @@ class Consumers:
     :param limit: until when the tag ``rotator:gate`` makes, or would make, its revocation wait at most.
     :param since: from when on reads are shown.
     :param until: up to when the log is known.
-    :param gap: why somebody may be missing, as a clause; ``""`` where nobody is.
+    :param gap: why a consumer may be missing, as a clause; ``""`` where none is.
     """
 
     account: str
@@ -42,14 +42,14 @@ class Consumers:
 
     @property
     def waited_for(self) -> tuple[Consumer, ...]:
-        """Who used the old value and has not read the new one; nobody where nothing was replaced."""
+        """Consumers that used the old value and have not read the new one; none where nothing was replaced."""
         return tuple(each for each in self.found if each.waited_for) if self.retiring is not None else ()
 
 
 def read_consumers(reconciler: Reconciler, secret: str, look_back: timedelta = LOOK_BACK) -> Consumers:
     """Who reads one managed secret.
 
-    Infobip is asked for its keys too, by which the promotion is told a little better; it need not answer.
+    Infobip is asked for its keys too, which date the promotion a little better; it need not answer.
 
     :raises ReadersUnknown: the log can't be read.
     :raises RotatorError: the secret is unknown, not managed or misconfigured.

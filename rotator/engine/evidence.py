@@ -1,4 +1,4 @@
-"""What proves whose key a version holds, and who else holds a key: read only where a plan asks for it.
+"""Ownership proofs, which other secrets hold a key, and who read a secret: found out only where a plan needs it.
 
 An idle sweep reads no value. A plan that is about to rotate or revoke says what it needs to know
 (:class:`~rotator.model.Questions`); what is found out here goes into the snapshot, and the plan is made again.
@@ -8,25 +8,32 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from rotator.engine.context import AccountContext
-from rotator.engine.observe import Fleet, resolve_versions, with_history
-from rotator.errors import BadSecretValue, KeyNotFound, RotatorError, SecretNotFound, StoreError
+from rotator.access_log import Reads, Unread
+from rotator.engine.context import AccountContext, Services
+from rotator.engine.observe import Fleet, resolve_versions, value_field, with_history
+from rotator.errors import BadSecretValue, KeyNotFound, ReadersUnknown, RotatorError, SecretNotFound, StoreError
 from rotator.model import AccountPlan, AccountSnapshot, Key, Policy, Questions, SecretEntry
+from rotator.policy.gate import LOOK_BACK, gate_until, promoted_at
 from rotator.policy.lifecycle import read_lifecycle
+from rotator.policy.moments import plus
 from rotator.policy.ownership import Ownership, OwnershipProof, is_current
 from rotator.policy.planner import plan_account
 from rotator.policy.spec import parse_spec
+from rotator.policy.tags import GATE_TAG
 from rotator.policy.values import contains, decode
+from rotator.policy.windows import is_open
 from rotator.ports import KeyProvider, SecretStore
 from rotator.secret import Secret
 
-MOST_ROUNDS: Final = 3
-"""How often a plan is made again because of what was found out: a rotation that is refused makes room for another."""
+MAX_ROUNDS: Final = 3
+"""How often a plan is made again because of what was found out: a refused rotation leaves its slot to another."""
+MAX_LOG_TIME: Final = timedelta(minutes=2)
+"""How long one account's sweep may read the access log. The next sweep reads what is left."""
 
 
 @dataclass
@@ -65,12 +72,12 @@ class Evidence:
         force: bool = False,
         secret: str | None = None,
     ) -> tuple[AccountSnapshot, AccountPlan]:
-        """What a sweep would do, proven as far as it can be, and the snapshot that it rests on.
+        """What a sweep would do, with all the ownership proofs that can be had, and the snapshot it is based on.
 
-        :raises ProviderError: Infobip can't be asked.
+        :raises ProviderError: Infobip does not answer.
         """
         plan = plan_account(snapshot, policy, now, force=force, secret=secret)
-        for _ in range(MOST_ROUNDS):
+        for _ in range(MAX_ROUNDS):
             if not plan.questions or plan.error is not None:
                 break
             snapshot = self.answer(snapshot, plan.questions, now)
@@ -80,12 +87,19 @@ class Evidence:
     def answer(self, snapshot: AccountSnapshot, questions: Questions, now: datetime) -> AccountSnapshot:
         """The snapshot with what was asked for.
 
-        :raises ProviderError: Infobip can't be asked.
+        :raises ProviderError: Infobip does not answer.
         """
         if questions.history and not snapshot.history:
             snapshot = with_history(self.provider, snapshot)
-        snapshot = resolved(self.store, self.provider, snapshot, self._wanted(snapshot, questions))
-        snapshot = self._with_versions(snapshot, questions.histories)
+        entries = {entry.arn: entry for entry in snapshot.secrets}
+        wanted = [(entries[arn], version_id) for arn, version_id in sorted(questions.versions)]
+        snapshot = resolved(self.store, self.provider, snapshot, wanted)
+        versions = dict(snapshot.versions)
+        for arn in sorted(questions.histories):
+            # Where they can't be listed nothing is noted, and the revocation is refused before it is made.
+            with contextlib.suppress(StoreError):
+                versions[arn] = frozenset(self.store.version_dates(arn))
+        snapshot = replace(snapshot, versions=versions)
         if not questions.copies:
             return snapshot
         contents = self.values.read()
@@ -96,18 +110,6 @@ class Evidence:
             for key_id, holder in questions.copies.items()
         }
         return replace(snapshot, copies={**snapshot.copies, **copies}, unreadable=unreadable)
-
-    def _with_versions(self, snapshot: AccountSnapshot, arns: Collection[str]) -> AccountSnapshot:
-        """Where they can't be listed nothing is noted: then a revocation is refused when it comes to it."""
-        found = dict(snapshot.versions)
-        for arn in sorted(arns):
-            with contextlib.suppress(StoreError):
-                found[arn] = frozenset(self.store.version_dates(arn))
-        return replace(snapshot, versions=found)
-
-    def _wanted(self, snapshot: AccountSnapshot, questions: Questions) -> list[tuple[SecretEntry, str]]:
-        entries = {entry.arn: entry for entry in snapshot.secrets}
-        return [(entries[arn], version_id) for arn, version_id in sorted(questions.versions)]
 
     def _holders(
         self,
@@ -138,7 +140,7 @@ class Evidence:
         contents: Mapping[str, Secret | StoreError],
         now: datetime,
     ) -> bool:
-        """Whether another secret's label that names a key is true, as far as that can be told; else it counts."""
+        """Whether another secret's label that names a key is true; it counts where that can't be found out."""
         life = read_lifecycle(entry)
         over = {item.version_id for item in life.retiring if item.key_id == key_id and item.revoke_at <= now}
         for version_id in {life.holders.get(key_id), *(i.version_id for i in life.retiring if i.key_id == key_id)}:
@@ -147,7 +149,7 @@ class Evidence:
             if value is None:
                 return True
             if isinstance(contents.get(entry.arn), StoreError):
-                continue  # that it can't be read is noted beside
+                continue  # the snapshot notes that it can't be read
             if is_current(entry, version_id):
                 continue  # its content was searched
             try:
@@ -173,12 +175,6 @@ class Evidence:
             return None
 
 
-def value_field(entry: SecretEntry) -> str:
-    """The field of a JSON value that holds a secret's key, by its tags."""
-    spec = parse_spec(entry.tags)
-    return "api_key" if isinstance(spec, tuple) else spec.value_field
-
-
 def resolved(
     store: SecretStore,
     provider: KeyProvider,
@@ -198,11 +194,11 @@ def resolved(
 def ownership_proof(
     context: AccountContext, entry: SecretEntry, version_id: str, key_id: str, key: Key | None = None
 ) -> OwnershipProof:
-    """Does this key belong to this version, and what proves it? Every change that needs to know asks here.
+    """The proof that a key belongs to a version; its value is read where the name proves nothing.
 
     :param entry: the secret, read now.
     :param key: the key as Infobip showed it last; by default as the snapshot has it.
-    :raises ProviderError: Infobip can't be asked.
+    :raises ProviderError: Infobip does not answer.
     """
     deployment = context.services.policy.deployment
     proof = Ownership(context.snapshot, deployment).proof(entry, version_id, key_id, key)
@@ -219,4 +215,62 @@ def unproven(entry: SecretEntry, version_id: str, key_id: str, proof: OwnershipP
     return f"version {version_id} of {entry.name} is labelled with key {key_id}, and its value is not that key"
 
 
-__all__ = ["CurrentValues", "Evidence", "ownership_proof", "resolved", "unproven", "value_field"]
+# ---- who read a secret ----------------------------------------------------------------------------------------------
+
+
+def with_readers(
+    services: Services, snapshot: AccountSnapshot, now: datetime, secret: str | None = None
+) -> AccountSnapshot:
+    """The snapshot, with who read each secret whose revocation is due and may have to wait for consumers.
+
+    Never raises: what can't be read is noted in the snapshot, and goes for the other secrets too.
+
+    :param secret: for this one only (name or ARN).
+    """
+    wanted = _gated(snapshot, now, secret)
+    if not wanted:
+        return snapshot
+    begun = services.clock.now()
+    found: dict[str, Reads | Unread] = {}
+    failed: Unread | None = None
+    for entry, since in wanted:
+        if failed is None:
+            if services.clock.now() - begun > MAX_LOG_TIME or not services.may_start():
+                break
+            try:
+                found[entry.arn] = read_log(services, entry, since)
+                continue
+            except RotatorError as error:
+                failed = Unread(str(error))
+        found[entry.arn] = failed
+    return replace(snapshot, readers=found)
+
+
+def read_log(services: Services, entry: SecretEntry, since: datetime) -> Reads:
+    """Who read one secret.
+
+    :raises ReadersUnknown: there is no access log, or it can't be read.
+    """
+    if services.readers is None:
+        raise ReadersUnknown("no log of reads is configured")
+    return services.readers.reads(entry, since)
+
+
+def _gated(snapshot: AccountSnapshot, now: datetime, secret: str | None) -> list[tuple[SecretEntry, datetime]]:
+    """Secrets with a revocation that is due and gated, the longest overdue first; and from when on reads matter."""
+    wanted: list[tuple[datetime, SecretEntry, datetime]] = []
+    for entry in snapshot.secrets:
+        if GATE_TAG not in entry.tags or secret not in (None, entry.name, entry.arn) or entry.deleted_at is not None:
+            continue
+        spec = parse_spec(entry.tags)
+        if isinstance(spec, tuple) or not spec.gate or spec.hold is not None:
+            continue
+        if spec.window is not None and not is_open(spec.window, now):
+            continue  # it waits for that first
+        life, keys = read_lifecycle(entry), snapshot.keys
+        due = [item for item in life.retiring if gate_until(entry, spec, life, item, keys, now) is not None]
+        if due:
+            first = min(promoted_at(item, life, keys, spec.grace) for item in due)
+            wanted.append((min(item.revoke_at for item in due), entry, plus(first, -LOOK_BACK)))
+    wanted.sort(key=lambda item: (item[0], item[1].arn))
+    return [(entry, since) for _, entry, since in wanted]

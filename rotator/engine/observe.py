@@ -1,4 +1,4 @@
-"""Gathering: what stands in Secrets Manager and at Infobip, without a call per secret and without keeping values."""
+"""Observing: what Secrets Manager and Infobip hold, without a call per secret and without keeping values."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from rotator.secret import Secret
 from rotator.text import printable
 
 ABOUT_ONE_VALUE = (InvalidRequest, ContractViolation, MissingRole, KeyNotFound)
-"""What Infobip may say to a question about one value, and that says nothing of the others (a filter in front of it
-refuses a URL, say): it is that secret's trouble, never its account's."""
-MOST_SILENT = 2
+"""What Infobip may answer to a question about one value, and that says nothing of the others (a filter in front of it
+refuses a URL, for example): it concerns that secret, never its account."""
+MAX_SILENT = 2
 """Searches by value that Infobip does not answer, after which a sweep asks no more."""
-MOST_READS = 100
+MAX_READS = 100
 """Keys that one sweep reads by their ids: more than a few that the list does not show is another account's list."""
 MAX_CANDIDATES = 10
-"""Texts in one value that look like keys, and that Infobip is asked about one by one."""
+"""Texts in one value that may be keys, and that Infobip is asked about one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class Fleet:
 
     :param managements: by account; more than one is a mistake to be reported.
     :param managed: by account.
-    :param alerts: secrets whose role or account can't be made out.
-    :param directory: the managed ones, to be found by their keys, versions and names.
+    :param alerts: secrets whose tags name no role or no account.
+    :param directory: the managed ones, indexed by their keys, versions and names.
     """
 
     managements: dict[str, tuple[SecretEntry, ...]]
@@ -59,11 +59,26 @@ class Fleet:
         """Every account that a tag names."""
         return tuple(sorted(self.managements.keys() | self.managed.keys()))
 
-    def chosen(self, account: str | None) -> tuple[str, ...]:
-        """The account that is meant, or every one.
+    def chosen(self, account: str | None, secret: str | None = None) -> tuple[str, ...]:
+        """The account that is named, or that of the secret that is named, or every one.
 
-        :raises ConfigurationError: no tag names it.
+        :param secret: a managed secret's name or ARN.
+        :raises ConfigurationError: no tag names the account, or the secret is not one of it.
         """
+        if secret is not None:
+            entry = self.find(secret)
+            if entry is None:
+                raise ConfigurationError(
+                    f"{secret} is no managed secret here",
+                    advice="Check its name and the region, and that it is tagged rotator:role=key and rotator:account.",
+                )
+            names = tuple(name for name in self.accounts if entry in self.managed.get(name, ()))
+            if account is not None and account not in names:
+                raise ConfigurationError(
+                    f"{secret} belongs to account {names[0]}, not to {account}",
+                    advice="Leave --account out, or correct it.",
+                )
+            return names
         if account is None:
             return self.accounts
         if account not in self.accounts:
@@ -96,11 +111,10 @@ def observe_fleet(store: SecretStore) -> Fleet:
                     managements[account].append(entry)
             case "key" if account:
                 managed[account].append(entry)
-            case "management" | "key":
-                detail = f"the tag {ACCOUNT_TAG} is missing; set it to the account's name"
-                alerts.append(Alert(Reason.MISCONFIGURED, detail, entry.name, severity=Severity.ERROR))
             case other:
                 detail = f"the tag rotator:role is {printable(str(other), limit=40)!r}; write key or management"
+                if other in ("management", "key"):
+                    detail = f"the tag {ACCOUNT_TAG} is missing; set it to the account's name"
                 alerts.append(Alert(Reason.MISCONFIGURED, detail, entry.name, severity=Severity.ERROR))
     by_account = {name: tuple(entries) for name, entries in managed.items()}
     return Fleet(
@@ -179,22 +193,22 @@ def with_history(provider: KeyProvider, snapshot: AccountSnapshot) -> AccountSna
 def _read_keys(provider: KeyProvider, wanted: Sequence[str], keys: dict[str, Key]) -> bool:
     """Read keys by their ids; one that is not found is left out.
 
-    :returns: whether the list is borne out: all of them could be read, and none is enabled that it does not show.
+    :returns: whether this agrees with the list: all of them could be read, and none of them is enabled.
     """
-    certain = True
-    for key_id in wanted[:MOST_READS]:
+    agrees = True
+    for key_id in wanted[:MAX_READS]:
         try:
             keys[key_id] = provider.get_key(key_id).key
-            certain = certain and not keys[key_id].enabled
+            agrees = agrees and not keys[key_id].enabled
         except (KeyNotFound, InvalidRequest):
             continue  # a label may name anything
         except ContractViolation:
-            certain = False
-    return certain and len(wanted) <= MOST_READS
+            agrees = False
+    return agrees and len(wanted) <= MAX_READS
 
 
 def _must_be_read(entry: SecretEntry, life: Lifecycle, snapshot: AccountSnapshot) -> bool:
-    """Only a value whose label does not tell its key: there is none, or it names a key that is not found."""
+    """Whether the current version's key is not known by its label: there is none, or it names a key not found."""
     if life.current_version is None or entry.deleted_at is not None:
         return False
     return life.current_key is None or (snapshot.complete and life.current_key not in snapshot.keys)
@@ -205,13 +219,12 @@ def resolve_version(
 ) -> Resolution:
     """Which key of this account a version's value is: searched for by value, then compared with the recorded key's.
 
-    Reads the value and forgets it. Never raises for one secret's trouble: that is the resolution's ``problem``.
-    Infobip's own troubles are raised, unless they concern the search by value only.
+    Reads the value and forgets it. What goes wrong with one secret is not raised: it is the resolution's ``problem``.
+    Infobip's own errors are raised, unless they concern the search by value only.
 
     :param version_id: by default the current one.
     """
-    parsed = parse_spec(entry.tags)
-    field = "api_key" if isinstance(parsed, tuple) else parsed.value_field
+    field = value_field(entry)
     try:
         stored = store.read_current(entry.arn) if version_id is None else store.read_version(entry.arn, version_id)
     except SecretNotFound:
@@ -225,10 +238,10 @@ def resolve_version(
     except BadSecretValue as error:
         return _no_key(provider, stored.text, str(error))
     try:
-        found = find_key(provider, value.key, recorded_key_id(stored.text))
+        found = _find_key(provider, value.key, recorded_key_id(stored.text))
     except (*ABOUT_ONE_VALUE, ProviderUnavailable) as error:
         silent = isinstance(error, ProviderUnavailable)
-        return Resolution(None, f"which key its value is can't be asked: {error}", silent=silent)
+        return Resolution(None, f"which key its value is can't be found out: {error}", silent=silent)
     if found is None:
         return _no_key(provider, stored.text, _NO_KEY, asked=value.key)
     others = others_fields(stored.text, field, found.id, found.valid_to, provider.base_url)
@@ -238,11 +251,11 @@ def resolve_version(
 def resolve_versions(
     store: SecretStore, provider: KeyProvider, wanted: Iterable[tuple[SecretEntry, str | None]]
 ) -> list[Resolution]:
-    """The same for several versions; Infobip is not asked on and on where it does not answer."""
+    """The same for several versions; an Infobip that does not answer is not asked for each."""
     found: list[Resolution] = []
     for entry, version_id in wanted:
         silent = [resolution for resolution in found if resolution.silent]
-        found.append(silent[-1] if len(silent) >= MOST_SILENT else resolve_version(store, provider, entry, version_id))
+        found.append(silent[-1] if len(silent) >= MAX_SILENT else resolve_version(store, provider, entry, version_id))
     return found
 
 
@@ -253,7 +266,7 @@ _NO_KEY = (
 
 
 def _no_key(provider: KeyProvider, text: Secret, problem: str, *, asked: Secret | None = None) -> Resolution:
-    """For a value that is no key as tagged: it may hold one somewhere, which then must not be revoked."""
+    """For a value that is no key as tagged: it may hold one in another field, which then must not be revoked."""
     candidates = [candidate for candidate in possible_keys(text) if candidate != asked]
     if len(candidates) > MAX_CANDIDATES:
         return Resolution(None, problem)  # it may hold any key
@@ -264,10 +277,10 @@ def _no_key(provider: KeyProvider, text: Secret, problem: str, *, asked: Secret 
     return Resolution(None, problem, known_foreign=True, holds=frozenset(key.id for key in found if key is not None))
 
 
-def find_key(provider: KeyProvider, value: Secret, recorded: str | None) -> Key | None:
+def _find_key(provider: KeyProvider, value: Secret, recorded: str | None) -> Key | None:
     """The key that a value belongs to, or ``None``.
 
-    :param recorded: the ``key_id`` that stands beside it, tried where Infobip does not find it by value.
+    :param recorded: the ``key_id`` stored beside it, tried where Infobip does not find it by value.
     """
     found = provider.find_by_value(value, alone=True)
     if found is not None or recorded is None:
@@ -277,3 +290,9 @@ def find_key(provider: KeyProvider, value: Secret, recorded: str | None) -> Key 
     except KeyNotFound:
         return None
     return fetched.key if fetched.value is not None and fetched.value == value else None
+
+
+def value_field(entry: SecretEntry) -> str:
+    """The field of a JSON value that holds a secret's key, by its tags."""
+    spec = parse_spec(entry.tags)
+    return "api_key" if isinstance(spec, tuple) else spec.value_field

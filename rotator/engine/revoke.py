@@ -1,4 +1,4 @@
-"""Revoking keys whose time has come: superseded ones after their grace, and orphans. Never the key in use."""
+"""Revoking superseded keys whose grace period is over, and orphans. Never the key in use."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.engine.context import AccountContext
-from rotator.engine.evidence import ownership_proof, unproven, value_field
-from rotator.engine.secret_changes import clean_labels, require_managed
+from rotator.engine.evidence import ownership_proof, unproven
+from rotator.engine.observe import value_field
+from rotator.engine.secret_changes import clean_labels, require_as_planned
 from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, StoreError
 from rotator.model import Action, Key, Reason, SecretEntry
 from rotator.policy.gate import not_adopted
@@ -24,12 +25,12 @@ from rotator.telemetry.audit import change
 from rotator.telemetry.consumer_events import REVOKED
 
 MAX_CHECK_AGE: Final = timedelta(seconds=60)
-"""How old the reads that prove a key to be an orphan may be. Whoever stores a key that late waits for longer."""
+"""How old the reads that show a key to be an orphan may be. A run that stores such an old key waits for longer."""
 
 
 @dataclass(slots=True)
 class Revocation:
-    """One key's end."""
+    """One key's revocation."""
 
     context: AccountContext
     action: Action
@@ -48,9 +49,9 @@ class Revocation:
         if cleaning and active:
             raise Changed(f"key {key_id} was not listed, or listed as not active, and is active: its grace goes on")
         # The secret is read last, right before the call that revokes the key.
-        if target is not None and active:
+        if active:
             self._check_current(key_id)
-        entry = self._fresh(key_id)
+        entry = self._read_again(key_id)
         if target is not None and active:
             self._check_owner(entry, version_id, target)
             self._check_not_in_use(entry, version_id, target)
@@ -63,7 +64,7 @@ class Revocation:
     def revoke_orphan(self) -> None:
         """Revoke a key of this deployment that was made and never stored.
 
-        :raises RotatorError: it is no orphan after all, or can't be proven to be one; nothing was changed.
+        :raises RotatorError: it is no orphan after all, or may not be one; nothing was changed.
         """
         key_id = self.action.key_id
         assert key_id is not None
@@ -77,12 +78,12 @@ class Revocation:
             raise Refused(f"key {key_id} is not named by this deployment any more")
         if target.valid_from is None or plus(target.valid_from, ORPHAN_AGE) > self._now():
             raise Changed(f"key {key_id} is too young to be an orphan")
-        store, looked = self.context.services.store, self._now()
+        store, checked_at = self.context.services.store, self._now()
         entry = store.describe(self.action.arn)
         spec = parse_spec(entry.tags)
         skipped = isinstance(spec, tuple) or spec.hold is not None or entry.deleted_at is not None
         if skipped or role(entry.tags) != "key" or entry.primary_region not in (None, "", entry.region):
-            raise Changed(f"{entry.name} is skipped now, so it proves nothing about key {key_id}")
+            raise Changed(f"{entry.name} is skipped now, so whether key {key_id} is an orphan is not known")
         if not name.is_for(entry.name, entry.arn):
             raise Refused(f"key {key_id} is not named for {entry.name} any more")
         if self._has_new_value(entry):
@@ -102,16 +103,15 @@ class Revocation:
                 advice="If the key is not in use, revoke it with `rotator revoke --key-id`.",
             )
         fields = self._fields(self.action.secret, name.version_id)
-        if self._now() - looked > MAX_CHECK_AGE:
+        if self._now() - checked_at > MAX_CHECK_AGE:
             raise Changed(f"whether key {key_id} is an orphan was found out too long ago")
         self.context.services.audit.emit("key.orphan_found", "success", **fields)
         self._put(self.action.secret, target, name.version_id)
         self.context.publish(REVOKED, {"secret_arn": self.action.arn or None, **fields})
 
     def _has_new_value(self, entry: SecretEntry) -> bool:
-        """Whether somebody stored a value by hand since the listing: it may be the orphan's, to rescue it."""
-        life = read_lifecycle(entry)
-        listed = next((each for each in self.context.snapshot.secrets if each.arn == entry.arn), None)
+        """Whether a value was stored by hand since the listing: it may be the orphan's, to rescue it."""
+        life, listed = read_lifecycle(entry), self._planned_entry()
         before = read_lifecycle(listed).current_version if listed is not None else None
         return life.unlabelled and life.current_version != before
 
@@ -139,18 +139,21 @@ class Revocation:
         except KeyNotFound:
             return None
 
-    def _current_key(self) -> tuple[str | None, str | None]:
+    def _current(self) -> tuple[str | None, str | None]:
         """The current version and its key, as the plan saw them."""
-        entry = next((entry for entry in self.context.snapshot.secrets if entry.arn == self.action.arn), None)
+        entry = self._planned_entry()
         if entry is None:
             return None, None
         resolution = self.context.snapshot.resolutions.get(entry.arn)
         life = read_lifecycle(entry)
         return life.current_version, life.current_key or (resolution.key_id if resolution else None)
 
+    def _planned_entry(self) -> SecretEntry | None:
+        return next((entry for entry in self.context.snapshot.secrets if entry.arn == self.action.arn), None)
+
     def _check_current(self, key_id: str) -> None:
         """The key that consumers get is another one, and authenticates as far as Infobip shows."""
-        _, current_key = self._current_key()
+        _, current_key = self._current()
         if current_key is None or current_key == key_id:
             raise Refused(f"key {key_id} is not revoked: what {self.action.secret} holds now is not known")
         current = self.context.provider.get_key(current_key).key
@@ -160,16 +163,13 @@ class Revocation:
                 advice="The next sweep replaces it first.",
             )
 
-    def _fresh(self, key_id: str) -> SecretEntry:
+    def _read_again(self, key_id: str) -> SecretEntry:
         """The secret, read now, and still as the plan saw it."""
         entry = self.context.services.store.describe(self.action.arn)
-        spec = require_managed(entry, self.context.account)
-        life = read_lifecycle(entry)
-        if life.problem is not None:
-            raise Refused(f"{entry.name}: {life.problem}")
-        version, current_key = self._current_key()
-        if life.current_key != current_key or life.current_version != version or current_key == key_id:
-            raise Changed(f"{entry.name} has another current key than the plan saw")
+        version, current_key = self._current()
+        spec, life = require_as_planned(self.context, entry, version, current_key)
+        if current_key == key_id:
+            raise Changed(f"key {key_id} is the current one of {entry.name}")
         if self.action.reason is Reason.KEY_NOT_ACTIVE:
             return entry
         due = next((item for item in life.retiring if item.key_id == key_id), None)
@@ -189,7 +189,7 @@ class Revocation:
         """
         if Ownership(self.context.snapshot, self.context.services.policy.deployment).is_foreign(entry, target):
             raise Refused(f"key {target.id} of {entry.name} is named for another secret or deployment")
-        version, key_id = self._current_key()
+        version, key_id = self._current()
         for at, key in ((version_id, target.id), (version, key_id)):
             assert at is not None
             assert key is not None
@@ -213,7 +213,7 @@ class Revocation:
         try:
             value = decode(store.read_version(entry.arn, version_id).text, value_field(entry), entry.name).key
         except (BadSecretValue, StoreError):
-            return  # proven by name: what can't be read, or is no key, is nobody's to use
+            return  # proven by name: what can't be read, or is no key, is not in use
         if isinstance(content, Secret) and contains(content, value):
             raise Refused(f"key {target.id} is not revoked: {entry.name} still holds it")
 
@@ -225,12 +225,12 @@ class Revocation:
 
 
 def revoke_key(context: AccountContext, target: Key, now: datetime, fields: dict[str, object]) -> None:
-    """The call that ends a key, in the audit. Its end is set too: by it the next sweep counts today's updates.
+    """The call that revokes a key, in the audit. Its expiry is set too: by it the next sweep counts today's updates.
 
-    That goes for a key whose end had passed before as well: the call counts against Infobip's limit, so it must show.
+    Also where the key had expired before: the call counts against Infobip's limit, so it must show.
     """
-    end = now.replace(microsecond=0)
-    if target.valid_from is not None and end <= target.valid_from:
-        end = target.valid_from + timedelta(seconds=1)
+    expiry = now.replace(microsecond=0)
+    if target.valid_from is not None and expiry <= target.valid_from:
+        expiry = target.valid_from + timedelta(seconds=1)
     with change(context.services.audit, "key.revoked", **fields):
-        context.provider.revoke_key(target.id, end)
+        context.provider.revoke_key(target.id, expiry)

@@ -10,7 +10,7 @@ from rotator.aws.sqs import AccountQueue
 from rotator.bootstrap import App
 from rotator.engine.observe import observe_fleet
 from rotator.engine.reconcile import Reconciler
-from rotator.engine.sweep_summary import ACTOR, counts, errors_of, problems
+from rotator.engine.sweep import ACTOR, counts, errors_of, problems
 from rotator.errors import RotatorError
 from rotator.lambda_.requests import QueueRecord, SweepRequest, account_in, queue_records, sweep_request
 from rotator.lambda_.runtime import Invocation
@@ -80,7 +80,7 @@ def _send(app: App, url: str, request: SweepRequest) -> dict[str, Any]:
     fleet = observe_fleet(app.services.store)
     accounts = fleet.chosen(request.account)
     # What names no account is in nobody's message: it is said here or never.
-    stray = Reconciler(app.services).say_stray(fleet) if request.account is None else ()
+    stray = Reconciler(app.services).raise_stray(fleet) if request.account is None else ()
     failed = queue.send(accounts, request.scheduled or app.clock.now())
     sent = len(accounts) - len(failed)
     fix = list(errors_of(stray))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from rotator.engine.reconcile import Sweep
+from rotator.engine.sweep import Sweep
 from rotator.model import AccountSnapshot, Key
 from rotator.policy.labels import PENDING
 from rotator.policy.lifecycle import read_lifecycle

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rotator.engine.emergency import EmergencyReport, Strategy
-from rotator.engine.reconcile import Sweep
+from rotator.engine.sweep import Sweep
 from rotator.model import SecretEntry
 from rotator.policy.labels import CURRENT, PREVIOUS, key_label, parse_key_name, parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from rotator.engine.emergency import EmergencyReport
-from rotator.engine.reconcile import Sweep
+from rotator.engine.sweep import Sweep
 from rotator.model import Outcome
 from tests import leaks
 from tests.chaos.convergence import Convergence

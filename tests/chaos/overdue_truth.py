@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 
-from rotator.engine.reconcile import Sweep
+from rotator.engine.sweep import Sweep
 from rotator.model import AccountPlan, Reason, SecretEntry, Severity, Spec
 from rotator.policy.labels import parse_retire_label
 from rotator.policy.spec import parse_spec

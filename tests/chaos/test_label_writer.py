@@ -9,7 +9,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from rotator.engine.reconcile import Sweep
+from rotator.engine.sweep import Sweep
 from rotator.model import Policy, Reason, Severity
 from rotator.policy.labels import key_label
 from rotator.policy.ownership import Ownership, OwnershipProof

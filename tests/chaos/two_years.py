@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from rotator.engine.reconcile import Sweep
+from rotator.engine.sweep import Sweep
 from rotator.errors import RotatorError
 from rotator.model import Outcome, Severity
 from tests.chaos.faults import Kill

@@ -11,8 +11,7 @@ from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.emergency.holders import is_unlabelled, with_label
 from rotator.engine.emergency.outcome import EmergencyReport, Step
 from rotator.engine.emergency.targets import PENDING, EmergencyPlan, Revocation, Strategy
-from rotator.engine.evidence import value_field
-from rotator.engine.observe import management_of, resolve_version
+from rotator.engine.observe import management_of, resolve_version, value_field
 from rotator.errors import KeyNotFound, RotatorError
 from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry, Spec
 from rotator.policy.emergency_ids import emergency_version_id, made_for_incident

@@ -1,0 +1,133 @@
+"""A sweep's result: whether it succeeded, its numbers and sentences for logs and answers, and its metrics."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from rotator.engine.context import Budget, Services
+from rotator.model import AccountPlan, AccountSnapshot, Alert, Outcome, Plan, Quota, Reason, Result, Severity
+from rotator.telemetry.metrics import Report, count_samples, no_counts, state_samples, sweep_samples
+
+_LOG = logging.getLogger(__name__)
+ACTOR: Final = "scheduler"
+"""Who acts in the audit where no person does."""
+NO_ACCOUNT: Final = "(no account)"
+"""The account under which secrets are shown whose tags name none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What a sweep planned and did."""
+
+    plan: Plan
+    results: tuple[Result, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether it succeeded and leaves nothing to be fixed."""
+        return self.succeeded and not any(map(errors_in, self.plan.accounts))
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the exit code is 0, and a monitor of sweeps is content: every account was swept, and nothing failed.
+
+        A secret with a wrong tag is an alert of its own, and must not hide for weeks whether sweeps still come.
+        """
+        failed = any(result.outcome is Outcome.FAILED for result in self.results)
+        done = any(result.outcome is Outcome.DONE for result in self.results)
+        stuck = any(a.kind is Reason.OVERDUE and a.by_account for plan in self.plan.accounts for a in plan.alerts)
+        return not failed and (done or not stuck) and all(plan.ran_through for plan in self.plan.accounts)
+
+
+def errors_in(plan: AccountPlan) -> tuple[Alert, ...]:
+    """An account's alerts that an operator must fix."""
+    return tuple(alert for alert in plan.alerts if alert.severity is Severity.ERROR)
+
+
+def counts(done: Sweep) -> dict[str, int]:
+    """A sweep in numbers. ``planned`` are all actions; what became of them is ``done``, ``failed`` and ``deferred``."""
+    plans = [plan for plan in done.plan.accounts if plan.account != NO_ACCOUNT]
+    outcomes = Counter(result.outcome for result in done.results)
+    return {
+        "accounts": len(plans),
+        "accounts_failed": sum(1 for plan in plans if plan.error is not None),
+        "planned": sum(len(plan.actions) for plan in plans),
+        "done": outcomes[Outcome.DONE],
+        "failed": outcomes[Outcome.FAILED],
+        "deferred": outcomes[Outcome.DEFERRED],
+        "skipped": sum(len(plan.skipped) for plan in plans),
+        "alerts": sum(len(plan.alerts) for plan in done.plan.accounts),
+    }
+
+
+def problems(done: Sweep) -> Iterator[str]:
+    """What failed, and what is to be fixed, in sentences."""
+    for plan in done.plan.accounts:
+        if plan.error is not None:
+            yield f"account {plan.account} was not swept: {plan.error}"
+    for result in done.results:
+        if result.outcome is Outcome.FAILED:
+            yield f"{result.action.kind} of {result.action.secret} failed: {result.error}"
+    yield from errors_of(done.plan.accounts)
+
+
+def errors_of(plans: Iterable[AccountPlan]) -> Iterator[str]:
+    """What is to be fixed, by a sentence each."""
+    for plan in plans:
+        for alert in errors_in(plan) if plan.error is None else ():
+            yield f"{alert.secret or plan.account}: {alert.kind}: {alert.detail}"
+
+
+class Meter:
+    """Measures one account's sweep, if the services have metrics; never raises."""
+
+    def __init__(self, services: Services, account: str) -> None:
+        self._metrics = services.metrics
+        self._clock = services.clock
+        self._account = account
+        self._snapshot: AccountSnapshot | None = None
+        self._begun = self._clock.now() if self._metrics is not None else None
+
+    def before(self, snapshot: AccountSnapshot, plan: AccountPlan) -> None:
+        """The account was observed and planned; nothing was changed yet."""
+        self._snapshot = snapshot
+
+        def report(now: datetime) -> Report:
+            return Report(self._account, now, state_samples(snapshot, plan, now), counts=no_counts())
+
+        self._publish(report)
+
+    def after(self, plan: AccountPlan, results: tuple[Result, ...], budget: Budget | None = None) -> None:
+        """The work is over. ``budget`` is what the work left of the plan's."""
+
+        def report(now: datetime) -> Report:
+            state = None
+            if self._snapshot is not None and plan.error is None:
+                state = state_samples(self._snapshot, plan, now, results, _left(plan.quota, budget))
+            failed = any(result.outcome is Outcome.FAILED for result in results)
+            sweep = sweep_samples(plan.ran_through and not failed, self._begun or now, now)
+            return Report(self._account, now, state, sweep, count_samples(plan, results))
+
+        self._publish(report)
+
+    def _publish(self, report: Callable[[datetime], Report]) -> None:
+        if self._metrics is None:
+            return
+        try:
+            self._metrics.publish(report(self._clock.now()))
+        except Exception as error:  # what measures must not stop what it measures
+            _LOG.warning("metrics of account %s were not published: %s", self._account, type(error).__name__)
+            _LOG.debug("unexpected", exc_info=error)
+
+
+def _left(quota: Quota, budget: Budget | None) -> Quota:
+    """The quota after the work, where the budget has limits."""
+    if budget is None or budget.creates is None or budget.updates is None:
+        return quota
+    used = None if quota.updates_used is None else quota.updates_used + budget.updates.taken
+    return replace(quota, creates_used=quota.creates_used + budget.creates.taken, updates_used=used)
