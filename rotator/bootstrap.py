@@ -157,6 +157,7 @@ def prepare(
     configure(lines, redactor, level=log_level or settings.log_level, console=console)
     clock = clock or make_clock(environ)
     session = make_session(region, profile)
+
     def connect(entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
         return InfobipClient(
             parse_credentials(entry.name, text),

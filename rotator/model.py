@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from rotator.access_log import Reads, Unread
+from rotator.message import NO_MESSAGE, Message
 
 BEGINS_WITHIN = timedelta(minutes=1)
 """A key whose ``validFrom`` lies that little ahead counts as begun: clocks differ, and Infobip tells whole seconds."""
@@ -225,6 +226,7 @@ class Action:
     :param due_at: since when it is due.
     :param deadline: when it is too late (the old key's end), if there is such a time.
     :param costs_update: whether a ``revoke`` needs a call that counts against the daily limit.
+    :param label: the staging label that contradicts the others, where that is what goes.
     """
 
     kind: ActionKind
@@ -235,9 +237,15 @@ class Action:
     key_id: str | None = None
     version_id: str | None = None
     deadline: datetime | None = None
-    detail: str = ""
+    message: Message = NO_MESSAGE
     arn: str = ""
     costs_update: bool = False
+    label: str | None = None
+
+    @property
+    def detail(self) -> str:
+        """The message as programs read it."""
+        return str(self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +254,12 @@ class Skip:
 
     secret: str
     reason: Reason
-    detail: str
+    message: Message
+
+    @property
+    def detail(self) -> str:
+        """The message as programs read it."""
+        return str(self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,13 +272,18 @@ class Alert:
     """
 
     kind: Reason
-    detail: str
+    message: Message
     secret: str | None = None
     key_id: str | None = None
     severity: Severity = Severity.WARNING
     count: int = 1
     by_account: bool = False
     action: ActionKind | None = None
+
+    @property
+    def detail(self) -> str:
+        """The message as programs read it."""
+        return str(self.message)
 
 
 @dataclass(frozen=True, slots=True)

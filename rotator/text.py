@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 ELLIPSIS: Final = "…"
@@ -54,6 +55,13 @@ def printable(text: str, limit: int = DEFAULT_LIMIT) -> str:
 def quoted(text: str, limit: int = 60) -> str:
     """Return :func:`printable` ``text`` in double quotes, for use inside of a sentence."""
     return f'"{printable(text, limit)}"'
+
+
+def some_of(texts: Iterable[str], most: int) -> str:
+    """The first few of some texts, and how many more there are: ``a, b, c and 4 more``."""
+    every = list(texts)
+    shown = ", ".join(every[:most])
+    return shown if len(every) <= most else f"{shown} and {len(every) - most} more"
 
 
 def short_id(identifier: str) -> str:

@@ -115,7 +115,7 @@ def _block(lines: Lines, indent: int) -> tuple[Any, Lines]:
         assert at == indent, f"indentation: {text}"
         if text.startswith("- "):
             inner = [(at + 2, text[2:]), *lines[1:]]
-            if re.match(r'[\w./-]+:( |$)', text[2:]):
+            if re.match(r"[\w./-]+:( |$)", text[2:]):
                 item, lines = _block(inner, at + 2)
             else:
                 item, lines = _scalar(text[2:]), lines[1:]

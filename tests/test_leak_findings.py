@@ -163,11 +163,15 @@ def test_rubbish_is_read_or_refused_and_never_repeated(text: str) -> None:
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(KEY),
-        lambda inner: st.lists(inner, max_size=4)
-        | st.dictionaries(
-            st.sampled_from(["secret", "Secret", "Raw", "RuleID", "SourceMetadata", "Data", "File", "StartLine", "x"]),
-            inner,
-            max_size=5,
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["secret", "Secret", "Raw", "RuleID", "SourceMetadata", "Data", "File", "StartLine", "x"]
+                ),
+                inner,
+                max_size=5,
+            )
         ),
         max_leaves=20,
     )

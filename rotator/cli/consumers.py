@@ -90,7 +90,7 @@ def consumers_document(found: Consumers, days: int) -> dict[str, Any]:
         "days": days,
         "known_from": time_text(found.since),
         "known_until": time_text(found.until),
-        "gap": found.gap or None,
+        "gap": None if found.gap is None else str(found.gap),
         "consumers": [
             {
                 "principal": each.principal,
@@ -107,7 +107,7 @@ def consumers_document(found: Consumers, days: int) -> dict[str, Any]:
 
 def consumers_parts(found: Consumers, days: int, now: datetime) -> Iterator[RenderableType]:
     """Who, then what it means and what to do."""
-    from rotator.render.local_time import absolute, told, when
+    from rotator.render.local_time import absolute, when
     from rotator.render.words import grid, key_words, shown, styled
 
     name = shown(found.entry.name)
@@ -124,8 +124,8 @@ def consumers_parts(found: Consumers, days: int, now: datetime) -> Iterator[Rend
         yield "  nobody"
     yield ""
     yield from _meaning(found, days, now)
-    if found.gap:
-        yield styled(f"Somebody may be missing: {shown(told(found.gap))}.", "yellow")
+    if found.gap is not None:
+        yield styled(f"Somebody may be missing: {shown(found.gap)}.", "yellow")
     lag = f"CloudTrail lags: reads after {absolute(found.until, now)} may be missing."
     yield f"{lag} It shows this AWS account and region only."
     if found.retiring is None:

@@ -53,7 +53,6 @@ def forecast(options: Options, account: str | None, days: int, assumptions: Sequ
     from rotator.engine.reconcile import Reconciler
     from rotator.policy.forecast import forecast_account
     from rotator.policy.what_if import parse_what_if
-    from rotator.render.local_time import told
     from rotator.render.words import shown, styled
 
     output = Output(options)
@@ -77,6 +76,6 @@ def forecast(options: Options, account: str | None, days: int, assumptions: Sequ
         for name, error in broken[len([plan for plan in plans if plan.error is not None]) :]:
             output.text(f"{shown(name, 60)}: {shown(error or '')}", "")
         for alert in (alert for plan in plans if plan.error is None for alert in plan.alerts):
-            output.text(f"{shown(alert.secret or '')}: {shown(told(alert.detail))}")
+            output.text(f"{shown(alert.secret or '')}: {shown(alert.message)}")
         output.text(next_command(found, failed=bool(broken), assumed=bool(assumed)))
         return 1 if broken else 0

@@ -43,7 +43,7 @@ def forecast_parts(found: AccountForecast, now: datetime, assumed: WhatIf) -> It
         yield ""
     full = found.first_full_day
     yield "No day is full." if full is None else f"The first full day is {day(full)}."
-    yield verdict(found)
+    yield shown(verdict(found))
     yield ""
 
 
@@ -185,7 +185,7 @@ def _account(found: AccountForecast) -> dict[str, Any]:
             }
             for risk in found.at_risk
         ],
-        "verdict": verdict(found),
+        "verdict": str(verdict(found)),
     }
 
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rotator.cli.failure import Failure
 from rotator.cli.options import Options
-from rotator.render.local_time import told
 from rotator.text import printable
 
 if TYPE_CHECKING:
@@ -159,7 +158,7 @@ def say_failure(failure: Failure, options: Options) -> int:
     else:
         if debug:
             _to_stderr("\n".join(printable(part, _LONGEST) for part in failure.trace.splitlines()))
-        _to_stderr("rotator: " + printable(told(failure.sentence), _LONGEST))
+        _to_stderr("rotator: " + printable(failure.sentence, _LONGEST))
     return failure.code
 
 

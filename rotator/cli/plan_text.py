@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from rotator.engine.sweep import NO_ACCOUNT
 from rotator.model import AccountPlan, Action, ActionKind, Alert, Outcome, Reason, Result, Severity, Skip
-from rotator.render.local_time import absolute, told
+from rotator.render.local_time import absolute
 from rotator.render.words import counted, grid, key_words, shown, styled
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def unobserved(plan: AccountPlan, what: str = "not observed", then: str = "") ->
 
     :param then: what was left as it was, and what comes next.
     """
-    text = shown(told(plan.error or ""))
+    text = shown(plan.error or "")
     stop = "" if text.endswith((".", "!", "?")) else "."
     rows = [(styled(what, "red"), f"{text}{stop} {then}".rstrip())]
     if plan.skipped:
@@ -78,7 +78,7 @@ def skipped_rows(plan: AccountPlan) -> Iterator[RenderableType]:
     said = {(skip.secret, skip.reason) for skip in waiting}
     warnings = [a for a in plan.alerts if a.severity is Severity.WARNING and (a.secret, a.kind) not in said]
     tables: tuple[tuple[str, list[Sequence[str | Text]]], ...] = (
-        ("skipped", [(shown(skip.secret), str(skip.reason), _left_words(skip)) for skip in waiting]),
+        ("skipped", [(shown(skip.secret), str(skip.reason), shown(skip.message)) for skip in waiting]),
         ("errors (skipped until fixed)", [_alert_row(plan, alert, "red") for alert in errors]),
         ("to know", [_alert_row(plan, alert, "yellow") for alert in warnings]),
     )
@@ -87,10 +87,6 @@ def skipped_rows(plan: AccountPlan) -> Iterator[RenderableType]:
             yield ""
             yield title
             yield from bounded(rows, (_NAME, 20))
-
-
-def _left_words(skip: Skip) -> str:
-    return shown(skip.detail if skip.reason is Reason.HOLD else told(skip.detail))  # a hold's words are the operator's
 
 
 def _only_left(plan: AccountPlan) -> list[Skip]:
@@ -137,7 +133,7 @@ def result_row(result: Result) -> Sequence[str | Text]:
     action = result.action
     outcome = styled(str(result.outcome), _SIGNS[result.outcome])
     if result.error is not None:
-        return outcome, str(action.kind), shown(action.secret), shown(told(result.error))
+        return outcome, str(action.kind), shown(action.secret), shown(result.error)
     return outcome, str(action.kind), shown(action.secret), _done_words(result)
 
 
@@ -147,9 +143,9 @@ def _done_words(result: Result) -> str:
         case ActionKind.LABEL if action.reason is Reason.UNADOPTED:
             return f"{key_words(action.key_id)} is under management now"
         case ActionKind.LABEL:
-            return f"the label {shown(action.detail)} contradicted the others and is gone"
+            return f"the label {shown(action.message)} contradicted the others and is gone"
         case ActionKind.RETIRE:
-            return f"{key_words(action.key_id)} retires; {shown(told(action.detail))}"
+            return f"{key_words(action.key_id)} retires; {shown(action.message)}"
         case ActionKind.REVOKE if action.reason is Reason.KEY_NOT_ACTIVE:
             return f"{key_words(action.key_id)} was dead already; its labels are gone"
         case ActionKind.REVOKE:
@@ -162,7 +158,7 @@ def _done_words(result: Result) -> str:
 
 
 def _action_row(action: Action, now: datetime) -> Sequence[str | Text]:
-    detail = shown(told(action.detail))
+    detail = shown(action.message)
     if action.key_id is not None and action.kind is ActionKind.REVOKE and key_words(action.key_id) not in detail:
         detail = f"{key_words(action.key_id)}, {detail}" if detail else key_words(action.key_id)
     if action.deadline is not None and action.reason in _ENDING:
@@ -174,4 +170,4 @@ def _action_row(action: Action, now: datetime) -> Sequence[str | Text]:
 
 def _alert_row(plan: AccountPlan, alert: Alert, style: str) -> Sequence[str | Text]:
     named = shown(alert.secret) if alert.secret else key_words(alert.key_id) if alert.key_id else shown(plan.account)
-    return named, styled(str(alert.kind), style), shown(told(alert.detail))
+    return named, styled(str(alert.kind), style), shown(alert.message)

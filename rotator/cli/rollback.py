@@ -101,7 +101,7 @@ def _already_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
 
 def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
     """What was done, and what comes next."""
-    from rotator.render.local_time import told, when
+    from rotator.render.local_time import when
     from rotator.render.words import grid, key_words, shown, styled
 
     name = shown(done.secret)
@@ -128,8 +128,8 @@ def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
         return
     begin = "the next sweep replaces it" if done.waits is None else "a sweep replaces it once its window opens"
     if done.waits is not None:
-        begin += f" ({shown(told(done.waits.detail))})"
-    yield f"{key_words(done.key_id)} is due for rotation ({done.due.reason}, {shown(told(done.due.detail))}): {begin}."
+        begin += f" ({shown(done.waits.message)})"
+    yield f"{key_words(done.key_id)} is due for rotation ({done.due.reason}, {shown(done.due.message)}): {begin}."
     yield "To keep it, tag the secret before that:"
     yield f"  aws secretsmanager tag-resource --secret-id {name} \\"
     yield "    --tags Key=rotator:hold,Value=rolled-back"

@@ -71,7 +71,6 @@ def status(options: Options, account: str | None, secret: str | None) -> int:
     from rotator.cli.plan_text import unobserved
     from rotator.engine.manual import status as look
     from rotator.engine.reconcile import Reconciler
-    from rotator.render.local_time import told
     from rotator.render.words import shown, styled
 
     output = Output(options)
@@ -88,7 +87,7 @@ def status(options: Options, account: str | None, secret: str | None) -> int:
                 output.text(styled(shown(plan.account, 60), "bold"), *unobserved(plan))
             stray = [alert for plan in broken if plan.error is None for alert in plan.alerts]
             for alert in stray:
-                output.text(f"{shown(alert.secret or '')}: {shown(told(alert.detail))}")
+                output.text(f"{shown(alert.secret or '')}: {shown(alert.message)}")
             output.text(_next_command(found, failed=bool(broken)))
         return 1 if any(plan.error is not None for plan in broken) else 0
 

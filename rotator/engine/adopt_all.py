@@ -94,9 +94,7 @@ def adopt_all(reconciler: Reconciler, *, account: str | None = None, dry_run: bo
     return Adoptions(tuple(found), managed, tuple(errors))
 
 
-def _adopt_account(
-    reconciler: Reconciler, fleet: Fleet, account: str, found: list[Adoption], *, dry_run: bool
-) -> int:
+def _adopt_account(reconciler: Reconciler, fleet: Fleet, account: str, found: list[Adoption], *, dry_run: bool) -> int:
     """Adopt one account's; what became of each goes into ``found`` at once. Gives how many were adopted before."""
     services = reconciler.services
     with reconciler.connected(fleet, account) as provider:

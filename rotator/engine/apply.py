@@ -100,11 +100,12 @@ def label(context: AccountContext, action: Action) -> None:
     entry, _ = _read_again(context, action)
     assert action.version_id is not None
     if action.reason is Reason.STALE_LABEL:
-        if action.detail not in entry.versions.get(action.version_id, frozenset()):
+        assert action.label is not None
+        if action.label not in entry.versions.get(action.version_id, frozenset()):
             return  # an adoption in the same sweep took it along
-        if (action.version_id, action.detail) not in read_lifecycle(entry, action.key_id).stale:
-            raise Changed(f"the label {action.detail} of {entry.name} is not stale any more")
-        unlabel(context, entry, action.detail, action.version_id, str(action.reason))
+        if (action.version_id, action.label) not in read_lifecycle(entry, action.key_id).stale:
+            raise Changed(f"the label {action.label} of {entry.name} is not stale any more")
+        unlabel(context, entry, action.label, action.version_id, str(action.reason))
         return
     assert action.key_id is not None
     life = read_lifecycle(entry)

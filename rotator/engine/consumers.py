@@ -10,6 +10,7 @@ from rotator.engine.evidence import read_log
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import account_of
 from rotator.errors import ConfigurationError, RotatorError
+from rotator.message import Message
 from rotator.model import Key, SecretEntry, Spec
 from rotator.policy.gate import LOOK_BACK, Consumer, consumers, gap_in, promoted_at, waits_until
 from rotator.policy.lifecycle import Retiring, read_lifecycle
@@ -26,7 +27,7 @@ class Consumers:
     :param limit: until when the tag ``rotator:gate`` makes, or would make, its revocation wait at most.
     :param since: from when on reads are shown.
     :param until: up to when the log is known.
-    :param gap: why a consumer may be missing, as a clause; ``""`` where none is.
+    :param gap: why a consumer may be missing, as a clause; ``None`` where none is.
     """
 
     account: str
@@ -37,7 +38,7 @@ class Consumers:
     limit: datetime | None
     since: datetime
     until: datetime
-    gap: str
+    gap: Message | None
     found: tuple[Consumer, ...]
 
     @property

@@ -11,6 +11,7 @@ from rotator.engine.observe import observe_account, observe_fleet, resolve_versi
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import account_of
 from rotator.errors import ConfigurationError, KeyNotFound, Refused
+from rotator.message import Message
 from rotator.model import AccountPlan, Action, ActionKind, Outcome, Reason, Result, SecretEntry
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import make_view, plan_account
@@ -75,7 +76,7 @@ def _carry_out(context: AccountContext, plan: AccountPlan, entry: SecretEntry, r
         key_id=view.key_id,
         version_id=view.life.current_version,
         deadline=view.key.valid_to if view.key else None,
-        detail=reason,
+        message=Message.text(reason),
         arn=entry.arn,
     )
     result, _ = apply(context, action, audit_reason=reason)

@@ -18,6 +18,7 @@ from rotator.errors import (
     SecretNotFound,
     StoreError,
 )
+from rotator.message import Message
 from rotator.model import AccountSnapshot, Alert, Key, Reason, Resolution, SecretEntry, Severity
 from rotator.policy.directory import Directory, Others
 from rotator.policy.life import Lifecycle
@@ -26,7 +27,7 @@ from rotator.policy.spec import ACCOUNT_TAG, parse_spec, role
 from rotator.policy.values import decode, others_fields, possible_keys, recorded_key_id
 from rotator.ports import KeyProvider, SecretStore
 from rotator.secret import Secret
-from rotator.text import printable
+from rotator.text import printable, quoted
 
 ABOUT_ONE_VALUE = (InvalidRequest, ContractViolation, MissingRole, KeyNotFound)
 """What Infobip may answer to a question about one value, and that says nothing of the others (a filter in front of it
@@ -112,10 +113,12 @@ def observe_fleet(store: SecretStore) -> Fleet:
             case "key" if account:
                 managed[account].append(entry)
             case other:
-                detail = f"the tag rotator:role is {printable(str(other), limit=40)!r}; write key or management"
+                message = Message.of(
+                    "the tag rotator:role is {role}; write key or management", role=quoted(str(other), 40)
+                )
                 if other in ("management", "key"):
-                    detail = f"the tag {ACCOUNT_TAG} is missing; set it to the account's name"
-                alerts.append(Alert(Reason.MISCONFIGURED, detail, entry.name, severity=Severity.ERROR))
+                    message = Message(f"the tag {ACCOUNT_TAG} is missing; set it to the account's name")
+                alerts.append(Alert(Reason.MISCONFIGURED, message, entry.name, severity=Severity.ERROR))
     by_account = {name: tuple(entries) for name, entries in managed.items()}
     return Fleet(
         {name: tuple(entries) for name, entries in managements.items()},

@@ -27,6 +27,7 @@ from rotator.errors import (
     RotatorError,
     SessionBusy,
 )
+from rotator.message import Message
 from rotator.model import (
     AccountPlan,
     AccountSnapshot,
@@ -287,15 +288,15 @@ class Reconciler:
         # Most often it is one secret's tag that is misspelt, so the secrets are named; not thousands of them, though.
         names = sorted(entry.name for entry in fleet.managed.get(account, ()))
         named = names if 0 < len(names) <= MAX_NAMED else [None]
-        alerts = tuple(Alert(reason, str(error), name, severity=Severity.ERROR) for name in named)
-        skipped = tuple(Skip(name, reason, str(error)) for name in names)
+        alerts = tuple(Alert(reason, Message.text(error), name, severity=Severity.ERROR) for name in named)
+        skipped = tuple(Skip(name, reason, Message.text(error)) for name in names)
         return AccountPlan(account, self._unused_quota(), skipped=skipped, alerts=alerts, error=str(error))
 
     def _stray(self, fleet: Fleet, account: str | None, secret: str | None) -> tuple[AccountPlan, ...]:
         """Secrets that name no account: shown under an account of their own."""
         if not fleet.alerts or account is not None or secret is not None:
             return ()
-        skipped = tuple(Skip(alert.secret or "", alert.kind, alert.detail) for alert in fleet.alerts)
+        skipped = tuple(Skip(alert.secret or "", alert.kind, alert.message) for alert in fleet.alerts)
         return (AccountPlan(NO_ACCOUNT, self._unused_quota(), skipped=skipped, alerts=fleet.alerts),)
 
     def _unused_quota(self) -> Quota:
@@ -319,11 +320,13 @@ def _with_shared_accounts(plans: Sequence[AccountPlan]) -> tuple[AccountPlan, ..
     for plan in plans:
         sharing = sorted(names.get(plan.infobip_account or "", ()))
         if len(sharing) > 1:
-            detail = (
-                f"Infobip's account {plan.infobip_account} has the names {', '.join(sharing)} here; they share one "
-                "daily limit; tag all its secrets with one name of rotator:account"
+            message = Message.of(
+                "Infobip's account {id} has the names {names} here; they share one daily limit; tag all its secrets "
+                "with one name of rotator:account",
+                id=plan.infobip_account,
+                names=", ".join(sharing),
             )
-            plan = replace(plan, alerts=(*plan.alerts, Alert(Reason.SHARED_ACCOUNT, detail)))
+            plan = replace(plan, alerts=(*plan.alerts, Alert(Reason.SHARED_ACCOUNT, message)))
         found.append(plan)
     return tuple(found)
 

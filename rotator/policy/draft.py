@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import NamedTuple
 
+from rotator.message import Message
 from rotator.model import Action, ActionKind, Alert, Questions, Reason, Severity, Skip
 
 
@@ -27,7 +28,7 @@ class Waiting(NamedTuple):
     """Why something that is due is not planned. ``scheduled``: it only waits for a slot of the day's limit."""
 
     reason: Reason
-    detail: str
+    message: Message
     scheduled: bool = False
 
 
@@ -50,18 +51,24 @@ class Draft:
         """An action, to be done in the order of its rank, then of its deadline (or due time), then of names."""
         self.ranked.append((rank, action))
 
-    def leave(
-        self, secret: str, reason: Reason, detail: str, *, key_id: str | None = None, severity: Severity | None = None
+    def skip(
+        self,
+        secret: str,
+        reason: Reason,
+        message: Message,
+        *,
+        key_id: str | None = None,
+        severity: Severity | None = None,
     ) -> None:
         """A secret, or one of its actions, that is skipped; with a severity it is an alert too."""
-        self.skipped.append(Skip(secret, reason, detail))
+        self.skipped.append(Skip(secret, reason, message))
         if severity is not None:
-            self.alert(reason, detail, secret, key_id, severity)
+            self.alert(reason, message, secret, key_id, severity)
 
     def alert(
         self,
         kind: Reason,
-        detail: str,
+        message: Message,
         secret: str | None = None,
         key_id: str | None = None,
         severity: Severity = Severity.WARNING,
@@ -71,7 +78,7 @@ class Draft:
         action: ActionKind | None = None,
     ) -> None:
         """Something that a person should know or fix; each once."""
-        alert = Alert(kind, detail, secret, key_id, severity, count, by_account, action)
+        alert = Alert(kind, message, secret, key_id, severity, count, by_account, action)
         if alert not in self.alerts:
             self.alerts.append(alert)
 

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from functools import reduce
 from typing import Final
 
+from rotator.message import Message
 from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Policy, Reason
 from rotator.policy.guards import SOON, clock_skew, slots_used
 from rotator.policy.moments import plus
@@ -113,7 +114,7 @@ def forecast_account(
     policy = what_if.policy(policy)
     skew = clock_skew(snapshot)
     if skew is not None:
-        return AccountForecast(snapshot.account, policy.daily_limit, policy.reserve, 0, 0, error=skew)
+        return AccountForecast(snapshot.account, policy.daily_limit, policy.reserve, 0, 0, error=str(skew))
     run = _Forecast(what_if.snapshot(snapshot, policy, now), policy, now, snapshot.keys.keys())
     found = tuple(run.days(days))
     return AccountForecast(
@@ -281,29 +282,32 @@ def _following(day: ForecastDay) -> ForecastDay:
 # ---- for people -----------------------------------------------------------------------------------------------------
 
 
-def verdict(found: AccountForecast) -> str:
+def verdict(found: AccountForecast) -> Message:
     """In a few sentences: whether any key expires before it is replaced, the first, and what helps."""
     if not found.at_risk:
-        return "Every key is replaced before it expires."
+        return Message("Every key is replaced before it expires.")
     late = [risk for risk in found.at_risk if risk.reason is Reason.NOT_IN_TIME]
     others = [risk for risk in found.at_risk if risk.reason is not Reason.NOT_IN_TIME]
     sentences = []
     if late:
         sentences.append(
-            f"{_how_many(late, 'before it is replaced', 'before they are replaced')}. "
-            "A higher limit, a smaller reserve or a longer rotator:validity helps: try each with --what-if."
+            Message.of(
+                "{count}. A higher limit, a smaller reserve or a longer rotator:validity helps: try each with "
+                "--what-if.",
+                count=_how_many(late, "before it is replaced", "before they are replaced"),
+            )
         )
     if others:
         counted = _how_many(others, "in a secret that is skipped", "in secrets that are skipped")
-        sentences.append(f"{counted}: `rotator plan` says what to fix.")
-    return " ".join(sentences)
+        sentences.append(Message.of("{count}: `rotator plan` says what to fix.", count=counted))
+    return Message.join(sentences)
 
 
-def _how_many(risks: Sequence[AtRisk], one: str, many: str) -> str:
-    begin = f"{risks[0].expires_at.day} {risks[0].expires_at:%b}"
+def _how_many(risks: Sequence[AtRisk], one: str, many: str) -> Message:
+    first = risks[0].expires_at
     if len(risks) == 1:
-        return f"1 key expires {one}, on {begin}"
-    return f"{len(risks)} keys expire {many}, the first on {begin}"
+        return Message.of(f"1 key expires {one}, on {{first:%d %b}}", first=first)
+    return Message.of(f"{{count}} keys expire {many}, the first on {{first:%d %b}}", count=len(risks), first=first)
 
 
 def spans(days: Sequence[ForecastDay], lines: int) -> tuple[str, list[ForecastDay]]:

@@ -16,12 +16,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.access_log import Reads, Unread
+from rotator.message import KeyId, Message
 from rotator.model import Key, Reason, SecretEntry, Severity, Spec
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.lifecycle import Lifecycle, Retiring
 from rotator.policy.moments import plus
 from rotator.policy.rules import Decision
-from rotator.text import printable, short_id
+from rotator.text import printable, some_of
 
 LOOK_BACK: Final = timedelta(days=14)
 """How long before the promotion a read makes a consumer."""
@@ -122,41 +123,41 @@ def not_adopted(
     limit = gate_until(entry, spec, life, item, keys, now)
     if limit is None:
         return None
-    last = f"at the latest until {limit:%d %b %H:%M} UTC"
-    key = f"key {short_id(item.key_id)}"
+
+    def waits(template: str, severity: Severity | None = Severity.WARNING, **values: object) -> Decision:
+        message = Message.of(template, key=KeyId(item.key_id), limit=limit, **values)
+        return Decision(Reason.NOT_ADOPTED, message, deadline=limit, severity=severity)
+
     if readers is None:
-        detail = f"{key} waits, {last}: who still uses it was not looked up this time"
-        return Decision(Reason.NOT_ADOPTED, detail, deadline=limit)
+        return waits("key {key} waits, at the latest until {limit}: the access log was not read this time", None)
     promoted = promoted_at(item, life, keys, spec.grace)
     if isinstance(readers, Unread):
         problem = printable(readers.problem, _LONGEST_PROBLEM)
-        detail = f"{key} waits, {last}: who still uses it can't be told: {problem}"
-        return Decision(Reason.NOT_ADOPTED, detail, deadline=limit, severity=Severity.WARNING)
+        return waits("key {key} waits, at the latest until {limit}: who still uses it is not known: {gap}", gap=problem)
     waited_for = [each for each in consumers(readers, promoted) if each.waited_for]
     if waited_for:
         have = "has" if len(waited_for) == 1 else "have"
-        names = _names([principal_words(each.principal, entry.arn) for each in waited_for])
-        detail = f"{key} waits for {names}, which {have} not read the new value; {last}"
-        return Decision(Reason.NOT_ADOPTED, detail, deadline=limit, severity=Severity.WARNING)
+        names = some_of((principal_words(each.principal, entry.arn) for each in waited_for), _NAMED)
+        template = "key {key} waits for {names}, which {have} not read the new value; at the latest until {limit}"
+        return waits(template, names=names, have=have)
     gap = gap_in(readers, promoted)
-    if gap:
-        detail = f"{key} waits, {last}: who still uses it is not wholly known: {gap}"
-        return Decision(Reason.NOT_ADOPTED, detail, deadline=limit, severity=Severity.WARNING)
+    if gap is not None:
+        return waits("key {key} waits, at the latest until {limit}: not every reader may be known: {gap}", gap=gap)
     return None
 
 
-def gap_in(reads: Reads, promoted: datetime, look_back: timedelta = LOOK_BACK) -> str:
-    """Why a consumer may be missing from an answer, as a clause; ``""`` where none can be.
+def gap_in(reads: Reads, promoted: datetime, look_back: timedelta = LOOK_BACK) -> Message | None:
+    """Why a consumer may be missing from an answer, as a clause; ``None`` where none can be.
 
     Reads since the promotion may be missing without harm: whoever made them is only waited for a little longer.
     """
     if reads.gap:
-        return reads.gap
+        return Message.text(reads.gap)
     if reads.since > plus(promoted, -look_back):
-        return f"reads before {reads.since:%d %b %H:%M} UTC are not known"
+        return Message.of("reads before {since} are not known", since=reads.since)
     if reads.until < promoted:
-        return f"reads after {reads.until:%d %b %H:%M} UTC are not known yet"
-    return ""
+        return Message.of("reads after {until} are not known yet", until=reads.until)
+    return None
 
 
 def principal_words(principal: str, arn: str) -> str:
@@ -169,9 +170,3 @@ def principal_words(principal: str, arn: str) -> str:
         return printable(principal, _LONGEST_NAME)
     number, name = found[1], printable(found[2], _LONGEST_NAME)
     return name if number == "".join(arn.split(":")[4:5]) else f"{name} of account {number}"
-
-
-def _names(words: list[str]) -> str:
-    shown = words[:_NAMED]
-    more = len(words) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotator.durations import human_duration
+from rotator.message import KeyId, Message
 from rotator.model import (
     BEGINS_WITHIN,
     AccountSnapshot,
@@ -15,7 +15,6 @@ from rotator.model import (
     Quota,
     Reason,
     Severity,
-    Skip,
 )
 from rotator.policy.draft import Draft, Waiting
 from rotator.policy.rules import View
@@ -80,18 +79,20 @@ def quota_used(snapshot: AccountSnapshot, policy: Policy, now: datetime) -> Quot
     return slots_used(snapshot, now).quota(policy)
 
 
-def clock_skew(snapshot: AccountSnapshot) -> str | None:
+def clock_skew(snapshot: AccountSnapshot) -> Message | None:
     """What is wrong with this machine's clock, if it is too far from Infobip's."""
     if snapshot.skew is None or abs(snapshot.skew) <= MAX_SKEW:
         return None
     direction = "behind" if snapshot.skew > timedelta(0) else "ahead of"
-    return (
-        f"this machine's clock is {human_duration(abs(snapshot.skew))} {direction} Infobip's; expiry and grace can't "
-        "be judged by it, so nothing is done; set the clock (NTP)"
+    return Message.of(
+        "this machine's clock is {skew} {direction} Infobip's; expiry and grace can't be judged by it, so nothing is "
+        "done; set the clock (NTP)",
+        skew=abs(snapshot.skew),
+        direction=direction,
     )
 
 
-def mass_missing(views: list[View], snapshot: AccountSnapshot) -> str | None:
+def mass_missing(views: list[View], snapshot: AccountSnapshot) -> Message | None:
     """Many keys not found at once is a wrong account or a broken listing, not many accidents."""
     missing = sum(1 for view in views if view.key is None and view.key_id is not None)
     if not missing:
@@ -100,10 +101,12 @@ def mass_missing(views: list[View], snapshot: AccountSnapshot) -> str | None:
     none_found = not any(key_id in snapshot.keys for view in views for key_id in view.life.named | {view.key_id})
     if not none_found and (missing <= MISSING_COUNT or missing <= MISSING_SHARE * labelled):
         return None
-    return (
-        f"{missing} of {labelled} managed keys are not found at Infobip; that looks like another account or a broken "
+    return Message.of(
+        "{missing} of {labelled} managed keys are not found at Infobip; that indicates another account or a broken "
         "answer, so no key is replaced for being missing; check the management secret's base_url and account_id; if "
-        "the account is right, `rotator rotate SECRET` gives a secret a new key"
+        "the account is right, `rotator rotate SECRET` gives a secret a new key",
+        missing=missing,
+        labelled=labelled,
     )
 
 
@@ -124,18 +127,25 @@ def limit_revocations(draft: Draft, snapshot: AccountSnapshot, now: datetime, *,
     due = [item for item in revoking if item[1].reason is not Reason.ORPHAN]
     for item in due[limit:]:
         action = item[1]
-        detail = f"revoking key {action.key_id} waits for the next sweep: one sweep revokes {limit} keys at most"
-        draft.leave(action.secret, Reason.REVOCATION_LIMIT, detail)
-        draft.waiting[(action.arn, action.key_id)] = Waiting(Reason.REVOCATION_LIMIT, detail)
+        message = Message.of(
+            "revoking key {key} waits for the next sweep: one sweep revokes {limit} keys at most",
+            key=KeyId(action.key_id or ""),
+            limit=limit,
+        )
+        draft.skip(action.secret, Reason.REVOCATION_LIMIT, message)
+        draft.waiting[(action.arn, action.key_id)] = Waiting(Reason.REVOCATION_LIMIT, message)
         draft.ranked.remove(item)
     if len(orphans) > limit:
-        detail = (
-            f"{len(orphans)} of {active} active keys look like orphans, more than a sweep may revoke ({limit}); none "
-            "is revoked; check the plan, then `rotator run --force` if it is right"
+        message = Message.of(
+            "{orphans} of {active} active keys appear to be orphans, more than a sweep may revoke ({limit}); none is "
+            "revoked; check the plan, then `rotator run --force` if it is right",
+            orphans=len(orphans),
+            active=active,
+            limit=limit,
         )
-        draft.alert(Reason.MASS_REVOCATION, detail, severity=Severity.ERROR)
+        draft.alert(Reason.MASS_REVOCATION, message, severity=Severity.ERROR)
         for name in sorted({action.secret for _, action in orphans}):
-            draft.skipped.append(Skip(name, Reason.MASS_REVOCATION, "its orphans wait for `rotator run --force`"))
+            draft.skip(name, Reason.MASS_REVOCATION, Message("its orphans wait for `rotator run --force`"))
     for item in orphans if len(orphans) > limit else orphans[max(0, limit - len(due)) :]:
         draft.ranked.remove(item)
 
@@ -164,7 +174,14 @@ def within_budget(draft: Draft, actions: list[Action], quota: Quota, coming: int
 
 
 def _over_budget(draft: Draft, action: Action, what: str, limit: int, reserve: int) -> None:
-    detail = f"{action.kind} ({action.reason}) waits: today's {limit} {what} less {reserve} in reserve are used up"
-    draft.leave(action.secret, Reason.DAILY_LIMIT, detail)
+    message = Message.of(
+        "{kind} ({reason}) waits: today's {limit} {what} less {reserve} in reserve are used up",
+        kind=action.kind,
+        reason=action.reason,
+        limit=limit,
+        what=what,
+        reserve=reserve,
+    )
+    draft.skip(action.secret, Reason.DAILY_LIMIT, message)
     key_id = None if action.kind is ActionKind.ROTATE else action.key_id
-    draft.waiting[(action.arn, key_id)] = Waiting(Reason.DAILY_LIMIT, detail, scheduled=key_id is None)
+    draft.waiting[(action.arn, key_id)] = Waiting(Reason.DAILY_LIMIT, message, scheduled=key_id is None)

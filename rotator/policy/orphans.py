@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from rotator.durations import human_duration
+from rotator.message import KeyId, Message
 from rotator.model import AccountSnapshot, Action, ActionKind, Key, Reason, SecretEntry
 from rotator.policy.directory import Directory, Others
 from rotator.policy.draft import Draft, Rank
@@ -13,7 +13,7 @@ from rotator.policy.holdings import Holdings
 from rotator.policy.labels import parse_key_name
 from rotator.policy.moments import plus
 from rotator.policy.ownership import Ownership
-from rotator.text import printable
+from rotator.text import printable, quoted
 
 ORPHAN_AGE = timedelta(minutes=30)
 """Younger ones may belong to a run that is still at it."""
@@ -97,7 +97,7 @@ def _revocation(snapshot: AccountSnapshot, owner: SecretEntry, key: Key, version
         due_at=plus(key.valid_from, ORPHAN_AGE),
         key_id=key.id,
         version_id=version_id,
-        detail="created but never stored",
+        message=Message("created but never stored"),
         arn=owner.arn,
         costs_update=True,
     )
@@ -106,9 +106,15 @@ def _revocation(snapshot: AccountSnapshot, owner: SecretEntry, key: Key, version
 def _report(draft: Draft, account: str, key: Key, what: str, owner: SecretEntry | None = None) -> None:
     """A key that may be in use where it can't be seen from here: a person decides."""
     kind = Reason.ORPHAN_UNPROVEN if owner is None else Reason.KEY_REENABLED
-    command = f"`rotator revoke --key-id {key.id} --account {account} --reason ...`"
-    detail = f"key {key.id} {what}; if it is not in use, revoke it: {command}"
-    draft.alert(kind, detail, owner.name if owner is not None else None, key.id)
+    message = Message.of(
+        "key {key} {what}; if it is not in use, revoke it: `rotator revoke --key-id {id} --account {account} --reason "
+        "...`",
+        key=KeyId(key.id),
+        what=what,
+        id=key.id,
+        account=account,
+    )
+    draft.alert(kind, message, owner.name if owner is not None else None, key.id)
 
 
 def report_unknown(draft: Draft, holdings: Holdings, now: datetime) -> None:
@@ -119,8 +125,11 @@ def report_unknown(draft: Draft, holdings: Holdings, now: datetime) -> None:
             continue
         left = key.valid_to - now
         if left <= REPORT_UNKNOWN:
-            detail = (
-                f'key {key.id} "{printable(key.name, limit=60)}" ends in {human_duration(left)} and no managed secret '
-                "holds it; `rotator adopt` takes it under management"
+            message = Message.of(
+                "key {key} {name} expires in {left} and no managed secret holds it; `rotator adopt` takes it under "
+                "management",
+                key=KeyId(key.id),
+                name=quoted(key.name),
+                left=left,
             )
-            draft.alert(Reason.UNKNOWN_KEY_EXPIRING, detail, key_id=key.id)
+            draft.alert(Reason.UNKNOWN_KEY_EXPIRING, message, key_id=key.id)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from rotator.durations import human_duration
+from rotator.message import KeyId, Message
 from rotator.model import (
     AccountPlan,
     AccountSnapshot,
@@ -35,7 +35,7 @@ _ON_PURPOSE: Final = frozenset(
     {Reason.HOLD, Reason.WINDOW, Reason.NOT_ADOPTED, Reason.DELETED, Reason.OWNED, Reason.REPLICA}
 )
 BY_ACCOUNT: Final = frozenset({Reason.LISTING_INCOMPLETE, Reason.MASS_MISSING, Reason.CLOCK_SKEW})
-NOT_DONE: Final = "no sweep has done it so far"
+NOT_DONE: Final = Message("no sweep has done it so far")
 
 
 class Overdue(NamedTuple):
@@ -84,10 +84,15 @@ def report_overdue(
             cause = None if planned else waits
             if cause is not None and (cause.reason in _ON_PURPOSE or _has_slot(cause, late, now)):
                 continue
-            what = "its rotation" if late.key_id is None else f"the revocation of key {late.key_id}"
+            what = "its rotation" if late.key_id is None else "the revocation of key {key}"
             draft.alert(
                 Reason.OVERDUE,
-                f"{what} was due {human_duration(now - late.due_at)} ago: {cause.detail if cause else NOT_DONE}",
+                Message.of(
+                    what + " was due {late} ago: {cause}",
+                    key=KeyId(late.key_id or ""),
+                    late=now - late.due_at,
+                    cause=cause.message if cause else NOT_DONE,
+                ),
                 view.entry.name,
                 late.key_id or view.key_id,
                 Severity.ERROR,
@@ -104,8 +109,9 @@ def with_outcomes(plan: AccountPlan, results: Sequence[Result]) -> AccountPlan:
         if result is None:
             alerts.append(alert)
         elif result.outcome is not Outcome.DONE:
-            detail = f"{alert.detail}; this sweep: {result.error or result.outcome}"
-            alerts.append(replace(alert, detail=detail, by_account=alert.by_account or result.by_account))
+            error = result.error or result.outcome
+            message = Message.of("{overdue}; this sweep: {error}", overdue=alert.message, error=error)
+            alerts.append(replace(alert, message=message, by_account=alert.by_account or result.by_account))
     return replace(plan, alerts=tuple(alerts))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from operator import attrgetter
 
-from rotator.durations import human_duration
+from rotator.message import Message
 from rotator.model import (
     AccountPlan,
     AccountSnapshot,
@@ -31,6 +31,7 @@ from rotator.policy.secret_planner import Planning, SecretPlanner, make_view
 __all__ = ["make_view", "plan_account"]
 
 OLD_CREDENTIALS = timedelta(days=90)
+_PAGES = "Infobip's pages of keys did not add up; missing keys are not acted on"
 _HISTORY_CUT = (
     "the account has more disabled keys than Infobip shows, so today's used creates and updates may be miscounted; "
     "where they are, Infobip refuses with 429 and the next sweep goes on"
@@ -50,7 +51,7 @@ def plan_account(
     skew = clock_skew(snapshot)
     if skew is not None:
         alert = Alert(Reason.CLOCK_SKEW, skew, severity=Severity.ERROR)
-        return AccountPlan(snapshot.account, quota, alerts=(alert,), error=skew, keys=len(snapshot.keys))
+        return AccountPlan(snapshot.account, quota, alerts=(alert,), error=str(skew), keys=len(snapshot.keys))
     draft = Draft()
     candidates: list[Candidate] = []
     views: list[View] = []
@@ -61,10 +62,10 @@ def plan_account(
     if missing is not None:
         draft.alert(Reason.MASS_MISSING, missing, severity=Severity.ERROR)
     if not snapshot.complete:
-        draft.alert(Reason.LISTING_INCOMPLETE, "Infobip's pages of keys did not add up; missing keys are not acted on")
+        draft.alert(Reason.LISTING_INCOMPLETE, Message(_PAGES))
     trusted = missing is None and snapshot.complete
     if not snapshot.history_complete:
-        draft.alert(Reason.LISTING_INCOMPLETE, _HISTORY_CUT)
+        draft.alert(Reason.LISTING_INCOMPLETE, Message(_HISTORY_CUT))
     common = Planning(draft, snapshot, policy, holdings, now, leftovers, ownership, trusted, candidates)
     for view in views:
         SecretPlanner(common, view).plan()
@@ -132,6 +133,8 @@ def _infobip_account(snapshot: AccountSnapshot) -> str | None:
 
 def _report_old_credentials(draft: Draft, management: SecretEntry, now: datetime) -> None:
     if management.last_changed is not None and now - management.last_changed > OLD_CREDENTIALS:
-        age = human_duration(now - management.last_changed)
-        detail = f"the management password has not changed for {age}; change it at Infobip and in this secret"
-        draft.alert(Reason.OLD_CREDENTIALS, detail, management.name)
+        message = Message.of(
+            "the management password has not changed for {age}; change it at Infobip and in this secret",
+            age=now - management.last_changed,
+        )
+        draft.alert(Reason.OLD_CREDENTIALS, message, management.name)

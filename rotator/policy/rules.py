@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotator.durations import human_duration
+from rotator.message import KeyId, Message
 from rotator.model import Key, Reason, SecretEntry, Severity, Spec
 from rotator.policy.lifecycle import AWS_LABELS, MAX_LABELS, Lifecycle, labels_after_rotation
 from rotator.policy.moments import plus
@@ -55,10 +55,15 @@ class Decision:
     """Why. ``due_at``/``deadline`` where it is about time; ``severity`` where it is worth an alert."""
 
     reason: Reason
-    detail: str
+    message: Message
     due_at: datetime | None = None
     deadline: datetime | None = None
     severity: Severity | None = None
+
+    @property
+    def detail(self) -> str:
+        """The message as programs read it."""
+        return str(self.message)
 
 
 Predicate = Callable[[View, datetime], Decision | None]
@@ -80,14 +85,14 @@ def pending_deletion(view: View, now: datetime) -> Decision | None:
     """Scheduled for deletion: nothing can be read or written."""
     if view.entry.deleted_at is None:
         return None
-    return Decision(Reason.DELETED, "the secret is scheduled for deletion; restore it or let it go")
+    return Decision(Reason.DELETED, Message("the secret is scheduled for deletion; restore it or let it go"))
 
 
 def owned_by_service(view: View, now: datetime) -> Decision | None:
     """Another AWS service manages it."""
     if not view.entry.owning_service:
         return None
-    return Decision(Reason.OWNED, f"the secret is managed by {view.entry.owning_service}")
+    return Decision(Reason.OWNED, Message.of("the secret is managed by {service}", service=view.entry.owning_service))
 
 
 def replica(view: View, now: datetime) -> Decision | None:
@@ -95,15 +100,16 @@ def replica(view: View, now: datetime) -> Decision | None:
     primary = view.entry.primary_region
     if not primary or primary == view.entry.region:
         return None
-    return Decision(Reason.REPLICA, f"a replica; its primary in {primary} is what gets rotated")
+    message = Message.of("a replica; its primary in {region} is what gets rotated", region=primary)
+    return Decision(Reason.REPLICA, message)
 
 
 def misconfigured(view: View, now: datetime) -> Decision | None:
     """Tags that can't be read or can't work."""
     if view.spec is not None:
         return None
-    detail = "; ".join(f"{problem.tag} {problem.detail}; {problem.fix}" for problem in view.problems)
-    return Decision(Reason.MISCONFIGURED, detail, severity=Severity.ERROR)
+    message = Message.text("; ".join(map(str, view.problems)))
+    return Decision(Reason.MISCONFIGURED, message, severity=Severity.ERROR)
 
 
 def held(view: View, now: datetime) -> Decision | None:
@@ -112,18 +118,21 @@ def held(view: View, now: datetime) -> Decision | None:
         return None
     due, end = renew_at(view), view.key.valid_to if view.key is not None else None
     if due is None or due > now or end is None or end - now > WARN_HELD:
-        return Decision(Reason.HOLD, f'"{view.spec.hold}"')
-    when = f"ended {human_duration(now - end)} ago" if end <= now else f"ends in {human_duration(end - now)}"
-    detail = f'"{view.spec.hold}"; its key {when}, and is rotated only when the tag is removed'
-    return Decision(Reason.HOLD, detail, severity=Severity.WARNING)
+        return Decision(Reason.HOLD, Message.of('"{hold}"', hold=view.spec.hold))
+    template = '"{hold}"; its key ' + ("expired {time} ago" if end <= now else "expires in {time}")
+    template += ", and is rotated only when the tag is removed"
+    message = Message.of(template, hold=view.spec.hold, time=abs(end - now))
+    return Decision(Reason.HOLD, message, severity=Severity.WARNING)
 
 
 def inconsistent(view: View, now: datetime) -> Decision | None:
     """Labels that contradict each other: better nothing than a guess."""
     if view.life.problem is None:
         return None
-    detail = f"{view.life.problem}; look at it with `aws secretsmanager describe-secret` and take the wrong label off"
-    return Decision(Reason.INCONSISTENT, detail, severity=Severity.ERROR)
+    message = Message.of(
+        "{problem}; see `aws secretsmanager describe-secret`, and remove the wrong label", problem=view.life.problem
+    )
+    return Decision(Reason.INCONSISTENT, message, severity=Severity.ERROR)
 
 
 def foreign_rotation(view: View, now: datetime) -> Decision | None:
@@ -132,26 +141,29 @@ def foreign_rotation(view: View, now: datetime) -> Decision | None:
         return None
     due = renew_at(view)
     late = due is not None and due <= now
-    detail = "another rotation has an AWSPENDING version; it goes on when that is finished or its label is removed"
-    return Decision(Reason.FOREIGN_ROTATION, detail, severity=Severity.ERROR if late else None)
+    message = Message("another rotation has an AWSPENDING version; finish it, or remove that label")
+    return Decision(Reason.FOREIGN_ROTATION, message, severity=Severity.ERROR if late else None)
 
 
 def unadopted(view: View, now: datetime) -> Decision | None:
     """A value whose key nobody could name."""
     if view.life.current_version is None or view.key_id is not None:
         return None
-    return Decision(Reason.UNADOPTED, view.unresolved or "its key was not looked up", severity=Severity.ERROR)
+    message = Message.text(view.unresolved or "which key its value is was not checked")
+    return Decision(Reason.UNADOPTED, message, severity=Severity.ERROR)
 
 
 def unproven_label(view: View, now: datetime) -> Decision | None:
     """A label that names a key which the value is not: whoever may write labels can set one."""
     if not view.unproven:
         return None
-    detail = (
-        f"the label names key {view.key_id}, and nothing proves that the value is that key: {view.unresolved}; "
-        "store the right key, or take the label off with `aws secretsmanager update-secret-version-stage`"
+    message = Message.of(
+        "the label names key {key}, and nothing proves that the value is that key: {problem}; store the right key, or "
+        "remove the label with `aws secretsmanager update-secret-version-stage`",
+        key=KeyId(view.key_id or ""),
+        problem=view.unresolved,
     )
-    return Decision(Reason.UNPROVEN_LABEL, detail, severity=Severity.ERROR)
+    return Decision(Reason.UNPROVEN_LABEL, message, severity=Severity.ERROR)
 
 
 def empty(view: View, now: datetime) -> Decision | None:
@@ -160,8 +172,8 @@ def empty(view: View, now: datetime) -> Decision | None:
         return None
     if view.spec is None or view.spec.scopes:
         return None
-    detail = "the secret has no value; tag it rotator:scopes to say what its first key may do, or store a key in it"
-    return Decision(Reason.EMPTY, detail, severity=Severity.ERROR)
+    message = Message("the secret has no value; tag it rotator:scopes for its first key's scopes, or store a key in it")
+    return Decision(Reason.EMPTY, message, severity=Severity.ERROR)
 
 
 SKIP_WHEN: tuple[Predicate, ...] = (
@@ -207,7 +219,7 @@ def first_key(view: View, now: datetime) -> Decision | None:
     """No value yet."""
     if view.life.current_version is not None:
         return None
-    return Decision(Reason.FIRST_KEY, "the secret has no value yet", due_at=now)
+    return Decision(Reason.FIRST_KEY, Message("the secret has no value yet"), due_at=now)
 
 
 def key_missing(view: View, now: datetime) -> Decision | None:
@@ -217,22 +229,23 @@ def key_missing(view: View, now: datetime) -> Decision | None:
     """
     if view.key is not None or view.life.current_key is None:
         return None
-    return Decision(Reason.KEY_MISSING, "Infobip does not list the key behind AWSCURRENT", due_at=now, deadline=now)
+    message = Message("Infobip does not list the key behind AWSCURRENT")
+    return Decision(Reason.KEY_MISSING, message, due_at=now, deadline=now)
 
 
 def key_disabled(view: View, now: datetime) -> Decision | None:
     """Somebody disabled the key behind ``AWSCURRENT``."""
     if view.key is None or view.key.enabled:
         return None
-    return Decision(Reason.KEY_DISABLED, "the key behind AWSCURRENT is disabled", due_at=now, deadline=now)
+    return Decision(Reason.KEY_DISABLED, Message("the key behind AWSCURRENT is disabled"), due_at=now, deadline=now)
 
 
 def expired(view: View, now: datetime) -> Decision | None:
     """Too late, but better late."""
     if view.key is None or view.key.valid_to is None or view.key.valid_to > now:
         return None
-    ago = human_duration(now - view.key.valid_to)
-    return Decision(Reason.EXPIRED, f"ended {ago} ago", due_at=expires_by(view), deadline=view.key.valid_to)
+    message = Message.of("expired {time} ago", time=now - view.key.valid_to)
+    return Decision(Reason.EXPIRED, message, due_at=expires_by(view), deadline=view.key.valid_to)
 
 
 def expiring(view: View, now: datetime) -> Decision | None:
@@ -240,8 +253,8 @@ def expiring(view: View, now: datetime) -> Decision | None:
     due = expires_by(view)
     if due is None or due > now or view.key is None or view.key.valid_to is None:
         return None
-    left = human_duration(view.key.valid_to - now)
-    return Decision(Reason.EXPIRING, f"{left} left", due_at=due, deadline=view.key.valid_to)
+    message = Message.of("{left} left", left=view.key.valid_to - now)
+    return Decision(Reason.EXPIRING, message, due_at=due, deadline=view.key.valid_to)
 
 
 def too_old(view: View, now: datetime) -> Decision | None:
@@ -249,8 +262,8 @@ def too_old(view: View, now: datetime) -> Decision | None:
     due = too_old_by(view)
     if due is None or due > now or view.key is None or view.key.valid_from is None:
         return None
-    age = human_duration(now - view.key.valid_from)
-    return Decision(Reason.MAX_AGE, f"{age} old", due_at=due, deadline=view.key.valid_to)
+    message = Message.of("{age} old", age=now - view.key.valid_from)
+    return Decision(Reason.MAX_AGE, message, due_at=due, deadline=view.key.valid_to)
 
 
 ROTATE_WHEN: tuple[Predicate, ...] = (first_key, key_missing, key_disabled, expired, expiring, too_old)
@@ -267,13 +280,13 @@ def scopes_unknown(view: View, now: datetime) -> Decision | None:
     if view.key is not None and view.key.platform:
         if not view.spec.scopes:
             return None
-        detail = "the key is linked to CPaaS X applications, which excludes scopes; remove the tag rotator:scopes"
-        return Decision(Reason.MISCONFIGURED, detail, severity=Severity.ERROR)
+        message = Message("the key is linked to CPaaS X applications, which excludes scopes; remove rotator:scopes")
+        return Decision(Reason.MISCONFIGURED, message, severity=Severity.ERROR)
     if view.spec.scopes or (view.key is not None and view.key.scopes):
         return None
     what = "is not at Infobip" if view.key is None else "shows no scopes"
-    detail = f"the old key {what}, and a key made without scopes would get every scope; tag rotator:scopes"
-    return Decision(Reason.NO_SCOPES, detail, severity=Severity.ERROR)
+    message = Message(f"the old key {what}, and a key made without scopes would get every scope; tag rotator:scopes")
+    return Decision(Reason.NO_SCOPES, message, severity=Severity.ERROR)
 
 
 def labels_full(view: View, now: datetime) -> Decision | None:
@@ -286,8 +299,12 @@ def labels_full(view: View, now: datetime) -> Decision | None:
     most = MAX_LABELS if view.key is not None and view.key.alive(now) else AWS_LABELS
     if count <= most:
         return None
-    detail = f"it would carry {count} staging labels of {most} at most; it waits until keys in grace are revoked"
-    return Decision(Reason.LABEL_LIMIT, detail, severity=Severity.ERROR)
+    message = Message.of(
+        "it would carry {count} staging labels of {most} at most; it waits until keys in grace are revoked",
+        count=count,
+        most=most,
+    )
+    return Decision(Reason.LABEL_LIMIT, message, severity=Severity.ERROR)
 
 
 ROTATE_BLOCKED: tuple[Predicate, ...] = (scopes_unknown, labels_full)
@@ -307,7 +324,10 @@ def window_closed(view: View, decision: Decision, now: datetime) -> Decision | N
     opens = next_open(window, now)
     if decision.deadline is not None and opens > latest_start(view, decision.deadline):
         return None
-    return Decision(Reason.WINDOW, f"{decision.reason}; waits for its window, which opens {opens:%a %d %b %H:%M} UTC")
+    message = Message.of(
+        "{reason}; waits for its window, which opens {opens:%a} {opens}", reason=decision.reason, opens=opens
+    )
+    return Decision(Reason.WINDOW, message)
 
 
 def latest_start(view: View, deadline: datetime) -> datetime:

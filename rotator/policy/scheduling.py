@@ -21,7 +21,7 @@ from itertools import accumulate
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from rotator.durations import human_duration
+from rotator.message import Message
 from rotator.model import BEGINS_WITHIN, AccountSnapshot, ActionKind, Key, Policy, Quota, Reason, Severity, Window
 from rotator.policy.draft import Draft, Waiting
 from rotator.policy.guards import DAY, SOON
@@ -29,7 +29,7 @@ from rotator.policy.labels import parse_key_name
 from rotator.policy.moments import LAST, plus
 from rotator.policy.rules import BROKEN, ROTATE_BLOCKED, Decision, View, first, renew_at
 from rotator.policy.windows import openings
-from rotator.text import printable
+from rotator.text import printable, some_of
 
 HORIZON: Final = 400
 """How many days are scheduled: Infobip's keys expire within a year unless an operator chose otherwise."""
@@ -83,7 +83,7 @@ def schedule(
     if quota.creates_left and any(one.start is not None for one in near):
         rotations = _rotations(near, slots)
         chosen = _Schedule(slots, rotations).start_now()
-        demand = _demand(rotations, slots) if any(not one.due for one in chosen) else ""
+        demand = _demand(rotations, slots) if any(not one.due for one in chosen) else Message()
         for one in chosen:
             if one.candidate.start is not None:
                 one.candidate.start(one.candidate.decision or _early(one, demand, now))
@@ -438,22 +438,26 @@ def _rank(one: _Rotation) -> int:
 # ---- what is told ---------------------------------------------------------------------------------------------------
 
 
-def _demand(rotations: Iterable[_Rotation], slots: Slots) -> str:
+def _demand(rotations: Iterable[_Rotation], slots: Slots) -> Message:
     """Why rotations are scheduled early: how many keys expire until when, and how many the quota allows."""
     dated = sorted((one.last, one.candidate.expires_at) for one in rotations if one.candidate.expires_at is not None)
     excess = [count - slots.a_day * (last // slots.period) for count, (last, _) in enumerate(dated, 1)]
     count = len(excess) - excess[::-1].index(max(excess))
     until = max(expires_at for _, expires_at in dated[:count])
-    return f"{count} keys expire by {until:%d %b}, and the quota allows {slots.a_day} a day"
+    return Message.of(
+        "{count} keys expire by {until:%d %b}, and the quota allows {a_day} a day",
+        count=count,
+        until=until,
+        a_day=slots.a_day,
+    )
 
 
-def _early(one: _Rotation, demand: str, now: datetime) -> Decision:
+def _early(one: _Rotation, demand: Message, now: datetime) -> Decision:
     expires_at = one.candidate.expires_at
     assert expires_at is not None
-    detail = f"{human_duration(expires_at - now)} left; {demand}"
-    if one.window is not None:
-        detail += "; its window opens too late"
-    return Decision(Reason.CAPACITY, detail, due_at=now, deadline=expires_at)
+    template = "{left} left; {demand}" + ("; its window opens too late" if one.window is not None else "")
+    message = Message.of(template, left=expires_at - now, demand=demand)
+    return Decision(Reason.CAPACITY, message, due_at=now, deadline=expires_at)
 
 
 def _postpone(draft: Draft, candidates: Iterable[Candidate]) -> None:
@@ -461,9 +465,12 @@ def _postpone(draft: Draft, candidates: Iterable[Candidate]) -> None:
     arns = {one.view.entry.arn for one in candidates}
     for item in [item for item in draft.ranked if item[1].kind is ActionKind.ROTATE and item[1].arn in arns]:
         action = item[1]
-        detail = f"rotate ({action.reason}) waits for a slot: today's are needed for keys that can't wait as long"
-        draft.leave(action.secret, Reason.DAILY_LIMIT, detail)
-        draft.waiting[(action.arn, None)] = Waiting(Reason.DAILY_LIMIT, detail, scheduled=True)
+        message = Message.of(
+            "rotate ({reason}) waits for a slot: today's are needed for keys that can't wait as long",
+            reason=action.reason,
+        )
+        draft.skip(action.secret, Reason.DAILY_LIMIT, message)
+        draft.waiting[(action.arn, None)] = Waiting(Reason.DAILY_LIMIT, message, scheduled=True)
         draft.ranked.remove(item)
 
 
@@ -476,19 +483,21 @@ def _alert_not_in_time(draft: Draft, candidates: Iterable[Candidate], near: Iter
     late += [alive[index] for index in slots.too_late(expiries)]
     if not late:
         return
-    names = ", ".join(printable(one.view.entry.name, limit=60) for one in late[:MAX_NAMES])
-    more = f" and {len(late) - MAX_NAMES} more" if len(late) > MAX_NAMES else ""
-    what = "1 key expires" if len(late) == 1 else f"{len(late)} keys expire"
-    begins = f"from {late[0].expires_at:%d %b %H:%M} UTC on" if late[0].expires_at else "some do not work already"
-    detail = (
-        f"{what} before daily quota is available ({slots.a_day} slots a day), {begins}: {names}{more}; "
-        "`rotator rotate` uses the reserve; have Infobip raise the limit (ROTATOR_DAILY_LIMIT), keep less in reserve "
-        "(ROTATOR_RESERVE), or give replacements a longer life (rotator:validity)"
+    message = Message.of(
+        ("1 key expires" if len(late) == 1 else "{count} keys expire")
+        + " before daily quota is available ({a_day} slots a day), "
+        + ("from {first} on" if late[0].expires_at else "some do not work already")
+        + ": {names}; `rotator rotate` uses the reserve; have Infobip raise the limit (ROTATOR_DAILY_LIMIT), keep less "
+        "in reserve (ROTATOR_RESERVE), or give replacements a longer life (rotator:validity)",
+        count=len(late),
+        a_day=slots.a_day,
+        first=late[0].expires_at,
+        names=some_of((printable(one.view.entry.name, limit=60) for one in late), MAX_NAMES),
     )
     one = late[0] if len(late) == 1 else None
     draft.alert(
         Reason.NOT_IN_TIME,
-        detail,
+        message,
         one.view.entry.name if one else None,
         one.view.key_id if one else None,
         Severity.ERROR,

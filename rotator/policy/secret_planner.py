@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotator.durations import human_duration
+from rotator.message import KeyId, Message
 from rotator.model import AccountSnapshot, Action, ActionKind, Key, Policy, Reason, SecretEntry, Severity
 from rotator.policy.draft import Draft, Rank, Waiting
 from rotator.policy.failed_attempts import REMEMBERED, Leftovers
@@ -29,7 +29,7 @@ from rotator.policy.rules import (
 from rotator.policy.scheduling import Candidate
 from rotator.policy.spec import parse_spec
 from rotator.policy.windows import is_open, next_open
-from rotator.text import printable, short_id
+from rotator.text import printable, some_of
 
 HOUR = timedelta(hours=1)
 
@@ -87,7 +87,7 @@ class SecretPlanner:
         if left is not None:
             self._leave(left)
             for item in view.life.retiring:
-                common.draft.waiting[(view.entry.arn, item.key_id)] = Waiting(left.reason, left.detail)
+                common.draft.waiting[(view.entry.arn, item.key_id)] = Waiting(left.reason, left.message)
             return
         if self.view.mislabelled is not None:
             self._mislabelled(self.view.mislabelled)
@@ -104,9 +104,11 @@ class SecretPlanner:
     def _mislabelled(self, key_id: str) -> None:
         """The value decides: the key that it is gets the label."""
         life, name = self.view.life, self.view.entry.name
-        detail = f"the label names key {short_id(life.current_key or '')}; the value is key {short_id(key_id)}"
-        self.common.draft.alert(Reason.UNPROVEN_LABEL, f"{detail}; the label is corrected", name, life.current_key)
-        self._add(Rank.LABEL, ActionKind.LABEL, Reason.MISLABELLED, key_id, life.current_version, detail=detail)
+        template = "the label names key {labelled}; the value is key {key}"
+        message = Message.of(template, labelled=KeyId(life.current_key or ""), key=KeyId(key_id))
+        alert = Message(f"{template}; the label is corrected", message.values)
+        self.common.draft.alert(Reason.UNPROVEN_LABEL, alert, name, life.current_key)
+        self._add(Rank.LABEL, ActionKind.LABEL, Reason.MISLABELLED, key_id, life.current_version, message)
 
     def _foreign_key(self, key: Key | None) -> None:
         """A key that another deployment or another secret's rotation made is used, and never revoked by a sweep."""
@@ -115,31 +117,40 @@ class SecretPlanner:
             return
         name = parse_key_name(key.name)
         assert name is not None
-        whose = f"deployment {name.deployment}" if name.deployment != common.policy.deployment else "another secret"
-        when = "once it is replaced and not needed" if key.id == view.key_id else "if it is not needed any more"
-        command = f"rotator revoke --key-id {key.id} --account {common.snapshot.account} --strategy revoke-only"
-        detail = (
-            f"key {key.id} is named for {whose} ({printable(key.name, limit=80)}); sweeps never revoke it; {when}: "
-            f"`{command} --reason ...`"
+        message = Message.of(
+            "key {key} is named for {owner} ({name}); sweeps never revoke it; {when}: `rotator revoke --key-id {id} "
+            "--account {account} --strategy revoke-only --reason ...`",
+            key=KeyId(key.id),
+            owner=f"deployment {name.deployment}" if name.deployment != common.policy.deployment else "another secret",
+            name=printable(key.name, limit=80),
+            when="once it is replaced and not needed" if key.id == view.key_id else "if it is not needed any more",
+            id=key.id,
+            account=common.snapshot.account,
         )
-        common.draft.alert(Reason.FOREIGN_KEY, detail, view.entry.name, key.id)
+        common.draft.alert(Reason.FOREIGN_KEY, message, view.entry.name, key.id)
 
     def _not_begun(self) -> None:
         """A key that is not valid yet: consumers are refused until it is. A disabled one is replaced at once."""
         key = self.view.key
         if key is None or not key.enabled or key.begun(self.common.now):
             return
-        when = f"{key.valid_from:%d %b %H:%M} UTC"
-        detail = f"key {key.id} is valid from {when} only, and consumers are refused until then; store another key"
-        self.common.draft.alert(Reason.KEY_NOT_ACTIVE, detail, self.view.entry.name, key.id, Severity.ERROR)
+        message = Message.of(
+            "key {key} is valid from {start} only, and consumers are refused until then; store another key",
+            key=KeyId(key.id),
+            start=key.valid_from,
+        )
+        self.common.draft.alert(Reason.KEY_NOT_ACTIVE, message, self.view.entry.name, key.id, Severity.ERROR)
 
     def _no_expiry(self) -> None:
         """A key that never expires and has no greatest age is never rotated."""
         view = self.view
         if view.key is None or view.key.valid_to is not None or view.spec is None or view.spec.max_age is not None:
             return
-        detail = f"key {view.key.id} has no expiry, so it is never rotated; tag the secret rotator:max-age, such as 90d"
-        self.common.draft.alert(Reason.NO_EXPIRY, detail, view.entry.name, view.key.id)
+        message = Message.of(
+            "key {key} has no expiry, so it is never rotated; tag the secret rotator:max-age, such as 90d",
+            key=KeyId(view.key.id),
+        )
+        self.common.draft.alert(Reason.NO_EXPIRY, message, view.entry.name, view.key.id)
 
     def _own_fields(self) -> None:
         """Fields of the value that the rotation overwrites, and that somebody else has filled."""
@@ -147,12 +158,12 @@ class SecretPlanner:
         found = self.common.ownership.resolution(self.view.entry, version) if version is not None else None
         if found is None or not found.own_fields:
             return
-        names = ", ".join(found.own_fields)
-        detail = (
-            f"the rotation overwrites {names} in its value, which the rotator did not write; if consumers read them, "
-            "rename them first, or hold the secret with rotator:hold"
+        message = Message.of(
+            "the rotation overwrites {fields} in its value, which the rotator did not write; if consumers read them, "
+            "rename them first, or hold the secret with rotator:hold",
+            fields=", ".join(found.own_fields),
         )
-        self.common.draft.alert(Reason.FIELD_OVERWRITTEN, detail, self.view.entry.name, self.view.key_id)
+        self.common.draft.alert(Reason.FIELD_OVERWRITTEN, message, self.view.entry.name, self.view.key_id)
 
     def _proof(self, version_id: str, key_id: str) -> OwnershipProof:
         """What proves a label; what would have to be read for it is noted."""
@@ -165,21 +176,24 @@ class SecretPlanner:
         """Whether a label is to be ignored: the value was read, and it is another key or none."""
         if self._proof(version_id, key_id) is not OwnershipProof.NONE:
             return False
-        detail = (
-            f"version {version_id} is labelled with key {key_id}, and its value is not that key; the label is ignored; "
-            "take it off with `aws secretsmanager update-secret-version-stage`"
+        message = Message.of(
+            "version {version} is labelled with key {key}, and its value is not that key; the label is ignored; remove "
+            "it with `aws secretsmanager update-secret-version-stage`",
+            version=KeyId(version_id),
+            key=KeyId(key_id),
         )
-        self.common.draft.alert(Reason.UNPROVEN_LABEL, detail, self.view.entry.name, key_id, Severity.ERROR)
+        self.common.draft.alert(Reason.UNPROVEN_LABEL, message, self.view.entry.name, key_id, Severity.ERROR)
         return True
 
     def _labels(self) -> None:
         life, view = self.view.life, self.view
         assert view.spec is not None
         if life.unlabelled:
-            detail = f"key {short_id(view.key_id or '')} found at Infobip"
-            self._add(Rank.LABEL, ActionKind.LABEL, Reason.UNADOPTED, view.key_id, life.current_version, detail=detail)
+            message = Message.of("key {key} found at Infobip", key=KeyId(view.key_id or ""))
+            self._add(Rank.LABEL, ActionKind.LABEL, Reason.UNADOPTED, view.key_id, life.current_version, message)
         for version, label in life.stale:
-            self._add(Rank.LABEL, ActionKind.LABEL, Reason.STALE_LABEL, view.key_id, version, detail=label)
+            message = Message.text(label)
+            self._add(Rank.LABEL, ActionKind.LABEL, Reason.STALE_LABEL, view.key_id, version, message, label=label)
         if life.current_version is None:
             return  # nothing is superseded while nothing is current
         for version, key_id in life.superseded:
@@ -189,8 +203,8 @@ class SecretPlanner:
             elif key is not None and self.common.ownership.is_foreign(view.entry, key):
                 self._foreign_key(key)
             elif key is None or not self._is_unproven(version, key_id):
-                detail = f"revoked from {self.common.now + view.spec.grace:%d %b %H:%M} UTC on"
-                self._add(Rank.RETIRE, ActionKind.RETIRE, Reason.SUPERSEDED, key_id, version, detail=detail)
+                message = Message.of("revoked from {time} on", time=self.common.now + view.spec.grace)
+                self._add(Rank.RETIRE, ActionKind.RETIRE, Reason.SUPERSEDED, key_id, version, message)
 
     def _is_active(self, key: Key) -> bool:
         return key.enabled and not key.expired(self.common.now)
@@ -198,21 +212,24 @@ class SecretPlanner:
     def _clean(self, version_id: str, key_id: str, key: Key | None, due_at: datetime | None = None) -> None:
         """Take the labels of a key off that does not authenticate any more, whoever is to thank for it."""
         why = "is not found at Infobip" if key is None else "is disabled" if not key.enabled else "has expired"
-        detail, due = f"it {why}; its labels go", min(self.common.now, due_at or self.common.now)
-        self._add(Rank.REVOKE, ActionKind.REVOKE, Reason.KEY_NOT_ACTIVE, key_id, version_id, detail=detail, due_at=due)
+        message, due = Message(f"it {why}; its labels go"), min(self.common.now, due_at or self.common.now)
+        self._add(Rank.REVOKE, ActionKind.REVOKE, Reason.KEY_NOT_ACTIVE, key_id, version_id, message, due_at=due)
 
     def _shared_key(self) -> None:
         key_id = self.view.key_id
         others = self.common.holdings.others_holding(key_id, self.view.entry.arn) if key_id else ()
         if others:
-            detail = f"{', '.join(others)} holds the same key; give each secret a key of its own: `rotator rotate` does"
-            self.common.draft.alert(Reason.SHARED_KEY, detail, self.view.entry.name, key_id)
+            message = Message.of(
+                "{names} holds the same key; give each secret a key of its own: `rotator rotate` does",
+                names=", ".join(others),
+            )
+            self.common.draft.alert(Reason.SHARED_KEY, message, self.view.entry.name, key_id)
 
     def _rotation(self) -> None:
         view, life = self.view, self.view.life
         pending = life.pending_version
         if pending is not None and not (life.pending_key and self._is_unproven(pending, life.pending_key)):
-            detail = f"key {short_id(life.pending_key or '')} was stored and not promoted"
+            message = Message.of("key {key} was stored and not promoted", key=KeyId(life.pending_key or ""))
             end = view.key.valid_to if view.key else None
             self._add(
                 Rank.RESUME,
@@ -220,7 +237,7 @@ class SecretPlanner:
                 Reason.PENDING,
                 life.pending_key,
                 life.pending_version,
-                detail=detail,
+                message,
                 deadline=end,
             )
             return
@@ -258,7 +275,7 @@ class SecretPlanner:
                 decision.reason,
                 key.id,
                 version_id,
-                detail=f"key {short_id(key.id)} was made and not stored",
+                Message.of("key {key} was created and not stored", key=KeyId(key.id)),
                 deadline=decision.deadline,
             )
             return
@@ -266,8 +283,12 @@ class SecretPlanner:
             proof = self._proof(life.current_version, life.current_key)
             if proof is OwnershipProof.UNREADABLE:
                 why = self.common.ownership.resolution(view.entry, life.current_version)
-                detail = f"{decision.reason}, but what its value is can't be found out: {why.problem if why else ''}"
-                self._leave(Decision(Reason.UNREADABLE, detail, severity=Severity.ERROR))
+                message = Message.of(
+                    "{reason}, but which key its value is is not known: {problem}",
+                    reason=decision.reason,
+                    problem=why.problem if why else "",
+                )
+                self._leave(Decision(Reason.UNREADABLE, message, severity=Severity.ERROR))
                 return
         self._own_fields()
         soon = decision.deadline is not None and decision.deadline - self.common.now <= URGENT
@@ -286,7 +307,7 @@ class SecretPlanner:
             decision.reason,
             view.key_id,
             life.current_version,
-            detail=decision.detail,
+            decision.message,
             due_at=decision.due_at,
             deadline=decision.deadline,
         )
@@ -297,7 +318,7 @@ class SecretPlanner:
         :param urgent: consumers have no working key, or will have none in a day.
         """
         rejected = self.common.leftovers.rejected_for(self.view, self.common.now)
-        within, again = REMEMBERED if urgent else DAY, "it is tried again when they are older"
+        within, again = REMEMBERED if urgent else DAY, Message("it is tried again when they are older")
         count = sum(1 for made in rejected if made > self.common.now - within)
         if count < MAX_REJECTED:
             return None
@@ -305,12 +326,16 @@ class SecretPlanner:
             retry_at = self.common.leftovers.retry_at(rejected)
             if retry_at <= self.common.now:
                 return None
-            again = f"it is tried again from {retry_at:%d %b %H:%M} UTC on"
-        detail = (
-            f"{decision.reason}, but {count} replacements were rejected within {within // HOUR} hours; {again}; fix "
-            "what the failed rotations say, then `rotator rotate`"
+            again = Message.of("it is tried again from {retry_at} on", retry_at=retry_at)
+        message = Message.of(
+            "{reason}, but {count} replacements were rejected within {hours} hours; {again}; fix what the failed "
+            "rotations say, then `rotator rotate`",
+            reason=decision.reason,
+            count=count,
+            hours=within // HOUR,
+            again=again,
         )
-        return Decision(Reason.DAILY_LIMIT, detail, severity=Severity.ERROR)
+        return Decision(Reason.DAILY_LIMIT, message, severity=Severity.ERROR)
 
     def _revocation(self, item: Retiring) -> None:
         key = self.common.snapshot.keys.get(item.key_id)
@@ -341,38 +366,43 @@ class SecretPlanner:
             Reason.GRACE_OVER,
             item.key_id,
             item.version_id,
-            detail=f"grace ended {human_duration(self.common.now - item.revoke_at)} ago",
+            Message.of("grace period over for {time}", time=self.common.now - item.revoke_at),
             due_at=item.revoke_at,
             costs_update=True,
         )
 
     def _not_listed(self, key_id: str | None) -> Decision:
         reason = Reason.MASS_MISSING if self.common.snapshot.complete else Reason.LISTING_INCOMPLETE
-        return Decision(reason, f"key {key_id} is not listed, and the listing is not to be trusted")
+        return Decision(
+            reason, Message.of("key {key} is not listed, and the listing is not reliable", key=KeyId(key_id or ""))
+        )
 
     def _revocation_blocked(self, item: Retiring) -> Decision | None:
         view, key_id = self.view, item.key_id
+
+        def refused(reason: Reason, why: str, severity: Severity = Severity.ERROR, **values: object) -> Decision:
+            message = Message.of(f"key {{key}} is not revoked: {why}", key=KeyId(key_id), **values)
+            return Decision(reason, message, severity=severity)
+
         proof = self.common.ownership.proof(view.entry, item.version_id, key_id)
         if proof is OwnershipProof.UNREADABLE:
             why = self.common.ownership.resolution(view.entry, item.version_id)
-            detail = f"key {key_id} is not revoked: nothing proves whose it is: {why.problem if why else ''}"
-            return Decision(Reason.UNREADABLE, detail, severity=Severity.ERROR)
+            problem = why.problem if why else ""
+            return refused(Reason.UNREADABLE, "nothing proves whose it is: {problem}", problem=problem)
         holders = self._holders(item)
         if holders:
-            return Decision(Reason.SHARED_KEY, f"key {key_id} is not revoked: {holders}", severity=Severity.WARNING)
+            return refused(Reason.SHARED_KEY, "{holders}", Severity.WARNING, holders=holders)
         unread = self._unread(key_id)
         if unread and proof is not OwnershipProof.BY_NAME:
-            names = ", ".join(sorted(set(unread))[:3])
-            detail = f"key {key_id} is not revoked: {names} can't be read and may hold it"
-            return Decision(Reason.UNREADABLE, detail, severity=Severity.ERROR)
+            names = some_of(sorted(set(unread)), 3)
+            return refused(Reason.UNREADABLE, "{names} can't be read and may hold it", names=names)
         if view.key is None or not view.key.alive(self.common.now) or view.key_id == key_id:
-            detail = f"key {key_id} is not revoked: the key behind AWSCURRENT does not work"
-            return Decision(Reason.BROKEN_CURRENT, detail, severity=Severity.ERROR)
+            return refused(Reason.BROKEN_CURRENT, "the key behind AWSCURRENT does not work")
         if view.life.current_version is not None and view.life.current_key is not None:
             current = self._proof(view.life.current_version, view.life.current_key)
             if current is OwnershipProof.UNREADABLE:
-                detail = f"key {key_id} is not revoked: what the current value is can't be found out: {view.unresolved}"
-                return Decision(Reason.UNREADABLE, detail, severity=Severity.ERROR)
+                why_not = "which key the current value is is not known: {problem}"
+                return refused(Reason.UNREADABLE, why_not, problem=view.unresolved)
         return None
 
     def _unread(self, key_id: str) -> tuple[str, ...]:
@@ -390,8 +420,12 @@ class SecretPlanner:
         if window is None or is_open(window, self.common.now):
             return None
         opens = next_open(window, self.common.now)
-        detail = f"revoking key {short_id(item.key_id)} waits for its window, which opens {opens:%a %d %b %H:%M} UTC"
-        return Decision(Reason.WINDOW, detail)
+        message = Message.of(
+            "revoking key {key} waits for its window, which opens {opens:%a} {opens}",
+            key=KeyId(item.key_id),
+            opens=opens,
+        )
+        return Decision(Reason.WINDOW, message)
 
     def _holders(self, item: Retiring) -> str:
         """Who still has a key that is due for revocation: by their values, or by labels until these were searched."""
@@ -420,8 +454,9 @@ class SecretPlanner:
         reason: Reason,
         key_id: str | None,
         version_id: str | None,
+        message: Message,
         *,
-        detail: str = "",
+        label: str | None = None,
         due_at: datetime | None = None,
         deadline: datetime | None = None,
         costs_update: bool = False,
@@ -438,18 +473,19 @@ class SecretPlanner:
                 key_id=key_id,
                 version_id=version_id,
                 deadline=deadline,
-                detail=detail,
+                message=message,
+                label=label,
                 arn=entry.arn,
                 costs_update=costs_update,
             ),
         )
 
     def _leave(self, decision: Decision, key_id: str | None = None) -> None:
-        self.common.draft.waiting[(self.view.entry.arn, key_id)] = Waiting(decision.reason, decision.detail)
-        self.common.draft.leave(
+        self.common.draft.waiting[(self.view.entry.arn, key_id)] = Waiting(decision.reason, decision.message)
+        self.common.draft.skip(
             self.view.entry.name,
             decision.reason,
-            decision.detail,
+            decision.message,
             key_id=key_id or self.view.key_id,
             severity=decision.severity,
         )

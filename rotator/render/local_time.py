@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from rotator.durations import human_duration
+from rotator.message import KeyId, Message, Renderer
+from rotator.text import short_id
 
 _YEARS: Final = 300
 """So many days away, the year is told and the hour is not."""
 _LONGEST_NAME: Final = 5
-_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-# As the planner's sentences have it: `28 Feb 09:00 UTC`, `Fri 28 Feb 09:00 UTC`.
-_UTC_TIME: Final = re.compile(
-    r"\b(?:(?P<weekday>Mon|Tue|Wed|Thu|Fri|Sat|Sun) )?(?P<day>\d\d) "
-    rf"(?P<month>{'|'.join(_MONTHS)}) (?P<hour>\d\d):(?P<minute>\d\d) UTC\b"
-)
 
 
 def local(moment: datetime) -> datetime:
     """The same moment in this machine's zone (``TZ``); in UTC where its clock does not reach so far."""
     try:
         return moment.astimezone()
-    except (OverflowError, OSError, ValueError):  # the far end's "never": year 1, or 9999
+    except (OverflowError, OSError, ValueError):  # Infobip's "never": year 1, or 9999
         return moment.astimezone(UTC)
 
 
@@ -85,24 +79,17 @@ def brief(moment: datetime | None, now: datetime) -> str:
     return f"{date} ({human_duration(distance)}{' ago' if moment < now else ''})"
 
 
-def told(text: str) -> str:
-    """A sentence of the planner's with its times in the local zone."""
-    return _UTC_TIME.sub(_moved, text)
+class _LocalRenderer(Renderer):
+    def time(self, moment: datetime, format_spec: str) -> str:
+        return f"{local(moment):{format_spec}}" if format_spec else f"{clock(moment)} {zone(moment)}"
+
+    def key_id(self, key_id: KeyId) -> str:
+        return short_id(key_id)
 
 
-def _moved(found: re.Match[str]) -> str:
-    """The year is not told: it is the nearest that has such a day of the week."""
-    now = datetime.now(UTC)
-    month = _MONTHS.index(found["month"]) + 1
-    date, hour, minute = (int(found[name]) for name in ("day", "hour", "minute"))
-    possible = []
-    for year in range(now.year - 6, now.year + 7):
-        with suppress(ValueError):  # 29 Feb, or nothing of the planner's
-            moment = datetime(year, month, date, hour, minute, tzinfo=UTC)
-            if found["weekday"] in (None, f"{moment:%a}"):
-                possible.append(moment)
-    if not possible:
-        return found[0]
-    nearest = min(possible, key=lambda each: abs(each - now))
-    weekday = f"{local(nearest):%a} " if found["weekday"] else ""
-    return f"{weekday}{clock(nearest)} {zone(nearest)}"
+_FOR_PEOPLE: Final = _LocalRenderer()
+
+
+def local_text(message: Message) -> str:
+    """A message as people read it: local times, short ids."""
+    return _FOR_PEOPLE.render(message)

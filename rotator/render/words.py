@@ -6,7 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from rotator.message import Message
 from rotator.redaction.patterns import redact_patterns
+from rotator.render.local_time import local_text
 from rotator.text import printable, short_id
 
 if TYPE_CHECKING:
@@ -24,13 +26,16 @@ _ARN: Final = re.compile(
 )
 
 
-def shown(text: str, limit: int = LONGEST) -> str:
-    """Text from outside, fit for a terminal: ids cut to their ends, a secret's ARN to its name.
+def shown(text: str | Message, limit: int = LONGEST) -> str:
+    """Untrusted input, fit for a terminal: ids cut to their ends, a secret's ARN to its name.
 
     What has a credential's shape goes first: its parts look like ids, and would be left cut to their ends.
+    A command in backticks is to be copied: its ids stay whole.
     """
-    text = _ARN.sub(r"\1", redact_patterns(text))
-    return printable(_ID.sub(lambda match: short_id(match[0]), text), limit)
+    text = _ARN.sub(r"\1", redact_patterns(local_text(text) if isinstance(text, Message) else text))
+    parts = text.split("`")
+    parts[::2] = [_ID.sub(lambda match: short_id(match[0]), part) for part in parts[::2]]
+    return printable("`".join(parts), limit)
 
 
 def key_words(key_id: str | None) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from rotator.durations import human_duration
 from rotator.policy.forecast import AccountForecast, AtRisk, ForecastDay, spans, verdict
-from rotator.render.local_time import brief, day, local, zone
+from rotator.render.local_time import brief, day, local, local_text, zone
 from rotator.render.words import counted
 from rotator.report.markup import Markup, join, table, tag
 
@@ -23,7 +23,7 @@ def judgement(found: AccountForecast | None, to_fix: int) -> Markup:
     said = [f"{counted(to_fix, 'error')}." if to_fix else "No errors."]
     soft = []
     if found is not None:
-        said.append(verdict(found))
+        said.append(local_text(verdict(found)))
         full = found.first_full_day
         soft.append("No day is full." if full is None else f"The first full day is {_date(full)}.")
     parts = [tag("p", tag("b", " ".join(said))), *(tag("p", words, class_="soft") for words in soft)]

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from rotator import __version__
-from rotator.model import AccountPlan, Reason, Severity, Skip
+from rotator.model import AccountPlan, Severity
 from rotator.policy.status import State
-from rotator.render.local_time import day, local, told, zone
+from rotator.render.local_time import day, local, local_text, zone
 from rotator.render.words import counted
 from rotator.report.future import future, judgement
 from rotator.report.gather import AccountReport, Report
@@ -92,18 +92,18 @@ def _to_fix(plan: AccountPlan) -> list[Markup]:
     for title, severity in (("To fix", Severity.ERROR), ("To know", Severity.WARNING)):
         alerts = [alert for alert in plan.alerts if alert.severity is severity]
         rows = [
-            (each.secret or (short_id(each.key_id) if each.key_id else plan.account), str(each.kind), told(each.detail))
+            (
+                each.secret or (short_id(each.key_id) if each.key_id else plan.account),
+                str(each.kind),
+                local_text(each.message),
+            )
             for each in alerts
         ]
         parts += _table(title, ("secret or key", "what", "and what to do"), rows)
     said = {(alert.secret, alert.kind) for alert in plan.alerts}
     left = [skip for skip in plan.skipped if (skip.secret, skip.reason) not in said]
-    skips = [(skip.secret, str(skip.reason), _left_words(skip)) for skip in left]
+    skips = [(skip.secret, str(skip.reason), local_text(skip.message)) for skip in left]
     return parts + _table("Skipped", ("secret", "why", "in words"), skips)
-
-
-def _left_words(skip: Skip) -> str:
-    return skip.detail if skip.reason is Reason.HOLD else told(skip.detail)  # a hold's words are the operator's
 
 
 def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Markup]:

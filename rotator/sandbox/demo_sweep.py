@@ -111,8 +111,7 @@ class Sweeper:
                 skipped_rows.add((skip.secret, skip.reason))
                 if (skip.secret, skip.reason) not in self._skipped_rows:
                     verb = "waits" if skip.reason is Reason.WINDOW else "skipped"
-                    detail = skip.detail.rpartition("waits for ")[2]
-                    self.tell(verb, skip.secret, f"{'for' if verb == 'waits' else str(skip.reason) + ':'} {detail}")
+                    self.tell(verb, skip.secret, f"{skip.reason}: {skip.detail}")
             told = {(skip.reason, skip.secret) for skip in plan.skipped}
             for alert in plan.alerts:
                 if (alert.kind, alert.secret) not in told:

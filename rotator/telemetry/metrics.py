@@ -218,9 +218,7 @@ def _rotations_overdue(plan: AccountPlan, handled: list[Action]) -> int:
     return len(late - {action.secret for action in handled if action.kind in MAKES_A_KEY})
 
 
-def _of_secret(
-    state: SecretState, snapshot: AccountSnapshot, done: list[Result], now: datetime
-) -> Iterator[Sample]:
+def _of_secret(state: SecretState, snapshot: AccountSnapshot, done: list[Result], now: datetime) -> Iterator[Sample]:
     labels = (printable(state.secret, LONGEST_LABEL),)
     if state.expires_at is not None:
         yield Sample(EXPIRATION, state.expires_at.timestamp(), labels)

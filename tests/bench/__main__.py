@@ -1,7 +1,7 @@
 """What it costs, as ratios and counts that hold on any machine: one table, and the same as JSON.
 
-    make bench                                    # some minutes
-    python -m tests.bench --sweeps 100 --plans 1000 --cold 1 --json build/bench.json
+make bench                                    # some minutes
+python -m tests.bench --sweeps 100 --plans 1000 --cold 1 --json build/bench.json
 """
 
 from __future__ import annotations

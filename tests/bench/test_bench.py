@@ -64,9 +64,9 @@ def test_the_figures(measured: tuple[str, dict[str, Any]]) -> None:
 def test_the_table(measured: tuple[str, dict[str, Any]]) -> None:
     rows = [line.split("|") for line in measured[0].splitlines()]
     assert {len(cells) for cells in rows} == {5}  # as Markdown reads it
-    assert [
-        line for line in measured[0].splitlines() if "250 secrets: calls" in line
-    ] == ["| idle sweep of 250 secrets: calls, and a typical script's | 7 and 750 | 2 a hundred |"]
+    assert [line for line in measured[0].splitlines() if "250 secrets: calls" in line] == [
+        "| idle sweep of 250 secrets: calls, and a typical script's | 7 and 750 | 2 a hundred |"
+    ]
 
 
 @pytest.mark.parametrize("options", [["--sweeps", "0"], ["--plans", "many"], ["--cold", "x"]])

@@ -68,9 +68,7 @@ def test_a_sweep_over_common_values_is_intact(
         assert [text for name, text in texts(line) if REDACTED in text and name not in _FREE] == []
     assert {line["secret"] for line in lines if line["event"] == "alert.raised"} == set(values)
     assert {line["account"] for line in lines if line["secret"]} == {"main-account"}
-    (promoted,) = [
-        line for line in lines if (line["event"], line["outcome"]) == ("secret.promoted", "success")
-    ]
+    (promoted,) = [line for line in lines if (line["event"], line["outcome"]) == ("secret.promoted", "success")]
     assert promoted["secret"] == "prod/payments"
     assert {each["secret"] for each in document["results"] if each["outcome"] == "done"} == {"prod/payments"}
     (account,) = document["accounts"]
@@ -94,9 +92,7 @@ def test_what_only_reads_is_intact(
     assert [text for name, text in texts(document) if REDACTED in text and name not in _FREE] == []
 
 
-def test_text_for_people_keeps_its_words(
-    rig: Rig, values: dict[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_text_for_people_keeps_its_words(rig: Rig, values: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     for command in (["plan"], ["status"], ["inventory"], ["inventory", "--csv"], ["run"]):
         main(command)
         out, _ = capsys.readouterr()
@@ -104,9 +100,7 @@ def test_text_for_people_keeps_its_words(
         assert REDACTED not in out
 
 
-def test_an_emergency_is_told_whole(
-    rig: Rig, values: dict[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_emergency_is_told_whole(rig: Rig, values: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     main(["plan", "--json"])
     capsys.readouterr()
     command = ["revoke", "--secret", "prod/payments", "--reason", "leaked", "--incident", "INC-1", "--yes"]

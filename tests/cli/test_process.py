@@ -21,9 +21,7 @@ from tests.cli.rig import PATIENCE, Rig
 def test_a_signal_ends_a_sweep_in_one_sentence(rig: Rig, number: signal.Signals, code: int) -> None:
     rig.seed()
     go_on = threading.Event()
-    fault = rig.world.faults.add(
-        Fault(FaultKind.DELAY, method="POST", path="/settings/2/api-keys", until=go_on)
-    )
+    fault = rig.world.faults.add(Fault(FaultKind.DELAY, method="POST", path="/settings/2/api-keys", until=go_on))
     child = rig.start("run")
     try:
         assert fault.entered.wait(PATIENCE)  # a create is on its way
@@ -207,9 +205,12 @@ def test_a_closed_stdout_is_said_and_is_no_bug(rig: Rig, arguments: str) -> None
     command = ["sh", "-c", f'exec "$0" -m rotator {arguments} >&-', sys.executable]
     done = subprocess.run(command, env=rig.environment, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
     assert done.returncode == 1
-    assert done.stderr.strip().endswith(
-        "the output could not be written (it is closed). What was done is done; `rotator status` shows it."
-    ) or '"event": "the output could not be written (it is closed). What was done is done;' in done.stderr
+    assert (
+        done.stderr.strip().endswith(
+            "the output could not be written (it is closed). What was done is done; `rotator status` shows it."
+        )
+        or '"event": "the output could not be written (it is closed). What was done is done;' in done.stderr
+    )
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -37,7 +37,7 @@ def test_to_stdout_and_as_json(rig: Rig, tmp_path: Path) -> None:
     rig.seed()
     ran = rig.run("report", "-o", "-")
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.startswith("<!doctype html>\n<html lang=\"en\">")
+    assert ran.out.startswith('<!doctype html>\n<html lang="en">')
     assert ran.out.endswith("</html>\n")
     file = tmp_path / "page.html"
     document = rig.run("report", "-o", str(file), "--json").document

@@ -82,9 +82,7 @@ def _counted(stack: Stack, lines: list[dict[str, Any]]) -> set[Metric]:
 @pytest.mark.parametrize("function", ["sweep", "worker"])
 def test_what_alarms_and_dashboard_read_is_written(both: Both, function: str) -> None:
     stack, applied = both
-    settings = Settings.from_env(
-        {**_environment(stack, function), "ROTATOR_QUEUE_URL": "https://sqs.invalid/1/q.fifo"}
-    )
+    settings = Settings.from_env({**_environment(stack, function), "ROTATOR_QUEUE_URL": "https://sqs.invalid/1/q.fifo"})
     lines, audit = _swept(settings)
     there = _written(lines) | _counted(stack, audit)
     read: set[Metric] = set()

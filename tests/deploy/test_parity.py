@@ -221,9 +221,7 @@ def test_a_schedule_that_is_off_is_said(template: dict[str, Any], dry_run: str) 
     assert stack.resolve(template["Outputs"]["Mode"]["Value"]) == "STOPPED: the schedule is disabled; nothing is swept."
 
 
-@pytest.mark.parametrize(
-    ("limit", "reserve", "taken"), [("40", "40", False), ("9", "8", True), ("9", "10", False)]
-)
+@pytest.mark.parametrize(("limit", "reserve", "taken"), [("40", "40", False), ("9", "8", True), ("9", "10", False)])
 def test_a_reserve_that_leaves_nothing_is_refused(tmp_path: Path, limit: str, reserve: str, taken: bool) -> None:
     """As Terraform's validation does: the functions would refuse to start, and with them the emergency's."""
     environment = service(tmp_path)

@@ -38,9 +38,7 @@ def test_metrics_stand_on_stdout(
     assert [line["rotator_rotations_total"] for line in lines if "reason" in line] == [1]
 
 
-def test_without_a_namespace_nothing_is_measured(
-    site: Site, answer: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_a_namespace_nothing_is_measured(site: Site, answer: Any, capsys: pytest.CaptureFixture[str]) -> None:
     site.secret("prod/sms", site.account(), left=5 * DAY, age=85 * DAY)
     answer()
     assert capsys.readouterr().out == ""

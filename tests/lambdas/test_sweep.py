@@ -206,6 +206,7 @@ def test_a_message_for_an_overdue_account_is_kept(site: Site, monkeypatch: pytes
     assert worker(event, Context(left=[300, 59])) == failed
     assert worker(event, Context()) == {"batchItemFailures": []}
 
+
 def test_when_time_runs_short_the_rest_is_deferred(site: Site) -> None:
     account = site.account()
     for number in range(4):

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.message import Message
 from rotator.model import AccountSnapshot, Key, Reason, Severity
 from rotator.policy import rules as decisions
 from rotator.policy.planner import make_view
@@ -61,7 +62,9 @@ def test_the_order_of_the_policy() -> None:
 def test_first_takes_the_first_that_has_something_to_say() -> None:
     view = look(key(enabled=False, left=-DAY))
     said = first(ROTATE_WHEN, view, NOW)
-    assert said == Decision(Reason.KEY_DISABLED, "the key behind AWSCURRENT is disabled", due_at=NOW, deadline=NOW)
+    assert said == Decision(
+        Reason.KEY_DISABLED, Message("the key behind AWSCURRENT is disabled"), due_at=NOW, deadline=NOW
+    )
     assert first(ROTATE_WHEN, look(key()), NOW) is None
     assert first((), view, NOW) is None
 
@@ -121,13 +124,13 @@ def test_without_a_known_life_a_rotation_starts_a_day_before_the_end() -> None:
 def test_a_window_keeps_only_what_can_wait() -> None:
     view = look(key(), window="Mon 08:00-09:00 UTC")
     for reason in (Reason.EXPIRING, Reason.MAX_AGE):
-        waits = window_closed(view, Decision(reason, "", deadline=at("+100d")), NOW)
+        waits = window_closed(view, Decision(reason, Message(), deadline=at("+100d")), NOW)
         assert waits is not None
         assert (waits.reason, waits.severity) == (Reason.WINDOW, None)
         assert waits.detail == f"{reason}; waits for its window, which opens Mon 09 Mar 08:00 UTC"
     for reason in BROKEN:
-        assert window_closed(view, Decision(reason, "", deadline=at("+100d")), NOW) is None
-    assert window_closed(look(key()), Decision(Reason.EXPIRING, ""), NOW) is None
+        assert window_closed(view, Decision(reason, Message(), deadline=at("+100d")), NOW) is None
+    assert window_closed(look(key()), Decision(Reason.EXPIRING, Message()), NOW) is None
 
 
 def test_a_view_knows_its_key_by_label_or_by_look_up() -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.message import Message
 from rotator.model import AccountPlan, AccountSnapshot, Alert, Outcome, Policy, Quota, Reason, Result, Severity
 from rotator.policy.planner import plan_account
 from rotator.policy.status import State
@@ -143,7 +144,7 @@ def test_at_risk_are_late_alerts_and_keys_that_end_within_a_day_until_they_are_r
     made = after(snapshot, Outcome.DONE, new_key_id="K9", new_expires_at=NOW + 90 * DAY)
     assert values(made, AT_RISK_KEYS) == {(): 0}
     assert values(after(snapshot, Outcome.FAILED), AT_RISK_KEYS) == {(): 1}
-    late = Alert(Reason.NOT_IN_TIME, "no place", "c", "K3", Severity.ERROR)
+    late = Alert(Reason.NOT_IN_TIME, Message("no slot"), "c", "K3", Severity.ERROR)
     plan = replace(planned(snapshot), alerts=(late, late))
     assert values(state_samples(snapshot, plan, NOW), AT_RISK_KEYS) == {(): 2}
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.message import Message
 from rotator.model import (
     AccountPlan,
     Action,
@@ -266,7 +267,7 @@ def test_another_action_says_nothing_of_it() -> None:
 
 
 def test_an_alert_of_another_kind_stays() -> None:
-    alert = Alert(Reason.NO_EXPIRY, "x", "s", "K1")
+    alert = Alert(Reason.NO_EXPIRY, Message("x"), "s", "K1")
     plan = replace(rotation("", 9 * DAY).plan(), alerts=(alert,))
     done = [Result(action, Outcome.DONE) for action in plan.actions]
     assert with_outcomes(plan, done).alerts == (alert,)

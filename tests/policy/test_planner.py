@@ -190,7 +190,7 @@ def test_a_rotation_says_since_when_it_is_due_and_until_when_it_must_be_done() -
 
 def test_an_expired_key_was_due_before_its_end() -> None:
     (action,) = planned(lived(-DAY), rotate_before="14d")
-    assert (action.due_at, action.deadline, action.detail) == (at("-15d"), at("-1d"), "ended 1 d ago")
+    assert (action.due_at, action.deadline, action.detail) == (at("-15d"), at("-1d"), "expired 1 d ago")
 
 
 def test_an_old_key_is_due_by_its_age_and_must_be_done_by_its_end() -> None:

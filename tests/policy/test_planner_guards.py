@@ -224,7 +224,7 @@ def test_nothing_is_forced_that_nobody_asks_to_force() -> None:
 
 def test_the_guards_say_how_many_of_how_many() -> None:
     (alert,) = Case("", with_orphans(revoking(2, 12), 6)).plan().alerts
-    assert alert.detail.startswith("6 of 18 active keys look like orphans, more than a sweep may revoke (5)")
+    assert alert.detail.startswith("6 of 18 active keys appear to be orphans, more than a sweep may revoke (5)")
     (alert,) = Case("", missing(6, 23)).plan().alerts
     assert alert.detail.startswith("6 of 23 managed keys are not found at Infobip")
     (skip,) = Case("", revoking(6, 23)).plan().skipped

@@ -118,7 +118,7 @@ def test_revocation(case: Case) -> None:
 def test_a_revocation_is_due_since_its_grace_ended_and_costs_an_update() -> None:
     (action,) = Case("", snap([secret("s", DUE)], BOTH)).plan().actions
     assert (action.due_at, action.deadline, action.costs_update) == (at("-1h"), None, True)
-    assert action.detail == "grace ended 1 h ago"
+    assert action.detail == "grace period over for 1 h"
 
 
 @pytest.mark.parametrize(("retire", "due"), [("-1h", NOW - HOUR), ("+1h", NOW)])

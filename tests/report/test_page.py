@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rotator.message import Message
 from rotator.model import AccountPlan, Alert, Quota, Reason, Severity
 from rotator.policy.forecast import verdict
 from rotator.report import AccountReport, Report, render
@@ -96,7 +97,7 @@ def test_it_says_what_there_is() -> None:
     read = Reader(render(given))
     assert f"{len(account.rows)} secrets" in read.said
     assert "of 40 creates used today 8 for emergencies" in read.said
-    assert verdict(account.forecast).replace("`", "") in re.sub(r"\s+([:.])", r"\1", read.said).replace(" :", ":")
+    assert str(verdict(account.forecast)).replace("`", "") in re.sub(r"\s+([:.])", r"\1", read.said).replace(" :", ":")
     assert read.elements["li"] == len(account.rows) + 1
     for row in account.rows[:5]:
         assert row.state.state in read.said
@@ -165,7 +166,7 @@ def test_what_must_not_be_seen_is_taken_out_of_texts_alone() -> None:
 
 
 def alert(name: str | None, detail: str, severity: Severity = Severity.ERROR) -> Alert:
-    return Alert(Reason.MISCONFIGURED, detail, name, severity=severity)
+    return Alert(Reason.MISCONFIGURED, Message(detail), name, severity=severity)
 
 
 def test_the_verdict_comes_first_and_equal_alerts_are_one_line() -> None:
