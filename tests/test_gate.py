@@ -136,7 +136,7 @@ def test_an_answer_that_was_cut_makes_it_wait_as_long() -> None:
     world.pass_time(GRACE)
     log.cut = world.clock.now() - GRACE
     (said,) = waits(world.sweep())
-    assert "not wholly known: reads before 02 Mar 11:00 UTC are not known" in said
+    assert "not every reader may be known: reads before 02 Mar 11:00 UTC are not known" in said
     world.pass_time(GRACE)
     assert revoked(world.sweep())
 
@@ -169,7 +169,7 @@ def test_a_slow_log_does_not_use_up_a_sweep_and_the_longest_due_is_first() -> No
     world.readers = slow
     said = waits(world.sweep())
     assert [name for name, _ in slow.asked] == [NAME]
-    assert sum("was not looked up this time" in text for text in said) == 1
+    assert sum("the access log was not read this time" in text for text in said) == 1
 
 
 def test_a_process_that_is_about_to_end_asks_nothing() -> None:
@@ -200,7 +200,7 @@ def test_a_tag_that_is_set_between_the_plan_and_the_act_counts() -> None:
     world.store.tag(NAME, {"rotator:gate": "adoption"})
     (result,) = world.sweep().results
     assert result.outcome is Outcome.DEFERRED
-    assert "was not looked up this time" in str(result.error)
+    assert "the access log was not read this time" in str(result.error)
     assert world.infobip.authenticates(old.value)
 
 
