@@ -15,17 +15,17 @@ __all__ = ["revoke", "rotation", "sweep", "worker"]
 
 
 def sweep(event: Any, context: Any) -> dict[str, Any]:
-    """Scheduled: sweep in place, or send one message an account to the queue. See ``lambda_.sweep_handlers.sweep``."""
-    from rotator.lambda_ import sweep_handlers
+    """Scheduled: sweep in place, or send one message an account to the queue. See ``lambda_.handlers.sweep``."""
+    from rotator.lambda_ import handlers
 
-    return guarded(sweep_handlers.sweep, event, context)
+    return guarded(handlers.sweep, event, context)
 
 
 def worker(event: Any, context: Any) -> dict[str, Any]:
-    """SQS: sweep the accounts of a batch of messages. See ``lambda_.sweep_handlers.worker``."""
-    from rotator.lambda_ import sweep_handlers
+    """SQS: sweep the accounts of a batch of messages. See ``lambda_.handlers.worker``."""
+    from rotator.lambda_ import handlers
 
-    return guarded(sweep_handlers.worker, event, context)
+    return guarded(handlers.worker, event, context)
 
 
 def revoke(event: Any, context: Any) -> dict[str, Any]:
@@ -36,10 +36,10 @@ def revoke(event: Any, context: Any) -> dict[str, Any]:
 
 
 def rotation(event: Any, context: Any) -> dict[str, Any]:
-    """Secrets Manager: one of the four steps of a rotation. See ``lambda_.rotation_handler.rotate``."""
-    from rotator.lambda_ import rotation_handler
+    """Secrets Manager: one of the four steps of a rotation. See ``lambda_.handlers.rotate``."""
+    from rotator.lambda_ import handlers
 
-    return guarded(rotation_handler.rotate, event, context)
+    return guarded(handlers.rotate, event, context)
 
 
 if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:

@@ -1,16 +1,17 @@
 # One message an account. FIFO: messages of one account (one group) are never worked on side by side.
 
 locals {
-  # Six times the worker's timeout, as AWS asks for: a message must not come back while it is still being worked on.
-  visibility_timeout = 6 * var.worker_timeout
+  # The worker's timeout and a minute: a message does not come back while it is worked on, and a failed account is tried
+  # again, then a dead letter, before the next scheduled sweep, whose message would wait behind it.
+  visibility_timeout = var.worker_timeout + 60
 }
 
 resource "aws_sqs_queue" "accounts" {
   name                       = "${var.name}-accounts.fifo"
   fifo_queue                 = true
   visibility_timeout_seconds = local.visibility_timeout
-  # What nobody worked on for so long is stale: later sweeps have sent the same account again.
-  message_retention_seconds = (var.max_receive_count + 2) * local.visibility_timeout
+  # A message that waited for so long is stale: later sweeps have sent the same account again.
+  message_retention_seconds = 14400
   # Messages are names of accounts, so that SQS's own encryption is enough and no role needs a key.
   sqs_managed_sse_enabled = true
   tags                    = var.tags

@@ -24,7 +24,7 @@ variable "sweep_timeout" {
 }
 
 variable "worker_timeout" {
-  description = "Seconds that one account's sweep may take. No rotation is begun in the last 60. The queue's visibility timeout is six times this."
+  description = "Seconds that one account's sweep may take. No rotation is begun in the last 60. The queue's visibility timeout is a minute longer."
   type        = number
   default     = 600
   nullable    = false

@@ -126,5 +126,5 @@ def test_the_version_is_one() -> None:
 
 
 def test_cloudtrail_is_loaded_for_a_tagged_secret_only() -> None:
-    code = "import rotator.lambda_handlers, rotator.bootstrap, rotator.lambda_.sweep_handlers, rotator.cli.app"
+    code = "import rotator.lambda_handlers, rotator.bootstrap, rotator.lambda_.handlers, rotator.cli.app"
     assert not [name for name in loaded_by(code) if "cloudtrail" in name]

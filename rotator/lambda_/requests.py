@@ -28,7 +28,7 @@ class BadEvent(ConfigurationError):
 
 @dataclass(frozen=True, slots=True)
 class SweepRequest:
-    """What ``sweep`` is asked for. ``scheduled``: when the scheduler meant it to run, where it says so."""
+    """What ``sweep`` is asked for. ``scheduled``: the scheduler's time for it, where the event has one."""
 
     account: str | None = None
     dry_run: bool = False
@@ -139,5 +139,5 @@ def _nearly(name: str, known: Sequence[str]) -> str | None:
 
 
 def shown(name: object) -> str:
-    """A name from outside, redacted and cut: somebody may have put a credential there."""
+    """Untrusted input, redacted and cut: it may be a credential."""
     return f'"{printable(redact_patterns(str(name)), limit=40)}"'

@@ -1,4 +1,4 @@
-"""One invocation: clients that outlive it, an audit of its own, time that runs out, errors that tell nothing secret."""
+"""One invocation: clients that outlive it, an audit of its own, a time limit, errors without secrets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _kept: list[Foundation] = []
 
 @dataclass(slots=True)
 class Invocation:
-    """One call of a handler, and what the runtime says about it. Without a context time never runs out."""
+    """One call of a handler, and what the runtime knows about it. Without a context there is no time limit."""
 
     context: Any = None
     app: App | None = field(default=None, init=False)
@@ -55,7 +55,7 @@ class Invocation:
 
     @property
     def caller(self) -> str | None:
-        """Who calls, as far as the runtime knows: a Cognito identity. Who called by IAM, only CloudTrail tells."""
+        """Who calls, as far as the runtime knows: a Cognito identity. A caller by IAM is in CloudTrail only."""
         identity = getattr(self.context, "identity", None)
         return getattr(identity, "cognito_identity_id", None) or None
 
@@ -89,22 +89,22 @@ def foundation() -> Foundation:
 
 
 def forget() -> None:
-    """Make everything anew at the next call: for tests, whose environment changes."""
+    """Make everything again at the next call: for tests, whose environment changes."""
     with _lock:
         _kept.clear()
 
 
 def warm_up() -> None:
     """Make the clients while the runtime starts, which is fast and not yet timed; never raises."""
-    with contextlib.suppress(Exception):  # said by the first call, which tries again; here it would look like a crash
+    with contextlib.suppress(Exception):  # the first call tries again and fails with it; here it would be a crash
         foundation()
 
 
 def guarded(work: Callable[[Any, Invocation], dict[str, Any]], event: Any, context: Any) -> dict[str, Any]:
     """Do one call's work, and forget its secrets.
 
-    Whatever is raised inside comes out as an error with a redacted text and without a cause or a context: the runtime
-    prints the text and the trace of it.
+    What is raised inside comes out as an error with a redacted text and without a cause or a context: the runtime
+    prints its text and its trace.
 
     :raises RotatorError: of the class that was raised inside.
     """

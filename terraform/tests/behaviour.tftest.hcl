@@ -101,8 +101,8 @@ run "timeouts" {
   }
 
   assert {
-    condition     = aws_sqs_queue.accounts.visibility_timeout_seconds >= 6 * aws_lambda_function.this["worker"].timeout
-    error_message = "The queue's visibility timeout must be at least six times the worker's."
+    condition     = aws_sqs_queue.accounts.visibility_timeout_seconds > aws_lambda_function.this["worker"].timeout
+    error_message = "The queue's visibility timeout must be longer than the worker's timeout."
   }
 
   assert {

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from rotator import lambda_handlers
 from rotator.errors import ConfigurationError, RotatorError
+from rotator.lambda_.handlers import rotation_request
 from rotator.lambda_.requests import account_in, queue_records, sweep_request
 from rotator.lambda_.revoke_handler import revoke_request
-from rotator.lambda_.rotation_handler import rotation_request
 from tests.fuzz.outside import JSON, TEXTS, result_of
 from tests.infobip.fake_server import KEY_VALUE
 from tests.lambdas.conftest import Moto, made, moto
@@ -62,7 +62,7 @@ def test_any_event_is_read_or_refused(event: Any) -> None:
     for read in (sweep_request, revoke_request, rotation_request, queue_records):
         found, error = result_of(partial(read, event), ConfigurationError)
         errors.append(error)
-        for record in found if isinstance(found, tuple) else ():
+        for record in found if read is queue_records and isinstance(found, tuple) else ():
             errors.append(result_of(partial(account_in, record), ConfigurationError)[1])
     for error in errors:
         assert str(error).isprintable()

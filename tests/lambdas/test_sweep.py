@@ -11,7 +11,7 @@ import pytest
 
 from rotator.errors import BadCredentials, ConfigurationError
 from rotator.lambda_ import runtime
-from rotator.lambda_.sweep_handlers import SweepFailed
+from rotator.lambda_.handlers import SweepFailed
 from rotator.lambda_handlers import sweep, worker
 from rotator.sandbox.faults import Fault, FaultKind
 from tests.lambdas.site import DAY, Context, Site

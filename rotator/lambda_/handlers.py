@@ -1,0 +1,167 @@
+"""The handlers ``sweep``, ``worker`` and ``rotation``: the scheduled work, and Secrets Manager's own rotation."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rotator.aws.clients import make_client
+from rotator.aws.sqs import AccountQueue
+from rotator.bootstrap import App
+from rotator.engine.observe import observe_fleet
+from rotator.engine.reconcile import Reconciler
+from rotator.engine.rotation.four_steps import Step, run_step
+from rotator.engine.sweep import ACTOR, counts, errors_of, problems
+from rotator.errors import RotatorError
+from rotator.lambda_.requests import (
+    BadEvent,
+    QueueRecord,
+    SweepRequest,
+    account_in,
+    queue_records,
+    shown,
+    sweep_request,
+    text_of,
+)
+from rotator.lambda_.runtime import Invocation
+from rotator.model import Outcome
+from rotator.telemetry.audit import Trigger
+from rotator.text import printable
+
+MAX_PROBLEMS: Final = 5
+MAX_PROBLEM_LENGTH: Final = 240
+_TOKEN: Final = re.compile(r"[A-Za-z0-9-]{32,64}")
+_log = logging.getLogger("rotator.lambda")
+
+
+class SweepFailed(RotatorError):
+    """A sweep that failed in part; what could be done was done, and the next sweep goes on."""
+
+
+def sweep(event: Any, invocation: Invocation) -> dict[str, Any]:
+    """Sweep every account (or the one named), or send each to the queue. Gives counts.
+
+    A dry run is always done in place, since its plan is the answer. What only a person can fix (a wrong tag) is an
+    alert, and one of the answer's ``problems``.
+
+    :raises SweepFailed: at the end, so that the function's errors are counted and an alarm is raised.
+    :raises RotatorError: nothing was begun.
+    """
+    request = sweep_request(event)
+    app = invocation.start(Trigger.SCHEDULE, ACTOR)
+    dry_run = request.dry_run or app.settings.dry_run
+    if app.settings.queue_url is not None and not dry_run:
+        return _send(app, app.settings.queue_url, request)
+    done = Reconciler(app.services).sweep(account=request.account, dry_run=dry_run)
+    found = list(problems(done))
+    answer = {"run_id": app.audit.run_id, "dry_run": dry_run, **counts(done), "problems": _first(found)}
+    _log.log(logging.ERROR if found else logging.INFO, "sweep finished", extra={**answer, "problems": found})
+    if not done.succeeded:
+        raise SweepFailed(f"the sweep failed in part: {_short(found)}")
+    return dict(app.redactor.scrub(answer))
+
+
+def _send(app: App, url: str, request: SweepRequest) -> dict[str, Any]:
+    queue = AccountQueue(make_client(app.session, "sqs"), url)
+    fleet = observe_fleet(app.services.store)
+    accounts = fleet.chosen(request.account)
+    # Secrets that name no account are in no message: their alerts are raised here or never.
+    stray = Reconciler(app.services).raise_stray(fleet) if request.account is None else ()
+    failed = queue.send(accounts, request.scheduled or app.clock.now())
+    sent = len(accounts) - len(failed)
+    fix = list(errors_of(stray))
+    answer = {"run_id": app.audit.run_id, "dry_run": False, "accounts": len(accounts), "sent": sent}
+    answer |= {"alerts": sum(len(plan.alerts) for plan in stray), "problems": _first(fix)}
+    _log.log(logging.ERROR if fix else logging.INFO, "accounts sent to the queue", extra={**answer, "problems": fix})
+    if failed:
+        lost = [f"account {account} was not sent to the queue: {why}" for account, why in sorted(failed.items())]
+        raise SweepFailed(f"{len(failed)} of {len(accounts)} accounts are not swept: {_short(lost)}")
+    return dict(app.redactor.scrub(answer))
+
+
+def worker(event: Any, invocation: Invocation) -> dict[str, Any]:
+    """Sweep the account of each message; gives those that SQS shall deliver again.
+
+    A message fails where its account could not be swept, an action failed, or nothing was done though something is
+    overdue because of the account. What only a person can fix (a wrong tag) is an alert and not a failure here: to
+    deliver the message again would not fix it.
+
+    :raises BadEvent: this is no event of SQS.
+    """
+    records = queue_records(event)
+    app = invocation.start(Trigger.SCHEDULE, ACTOR)
+    failed: list[QueueRecord] = []
+    groups: set[str] = set()
+    swept: set[str] = set()
+    for record in records:
+        # In a FIFO queue, what comes after a failed message of the same group has to wait for it.
+        if not invocation.may_start() or (record.group and record.group in groups):
+            _log.warning("message %s is deferred", printable(record.message_id, limit=60))
+            failed.append(record)
+        elif not _swept(app, record, swept):
+            failed.append(record)
+            groups.add(record.group)
+    return {"batchItemFailures": [{"itemIdentifier": record.message_id} for record in failed]}
+
+
+def _swept(app: App, record: QueueRecord, swept: set[str]) -> bool:
+    """Sweep one message's account, unless this call did already. Gives whether it succeeded; never raises."""
+    try:
+        account = account_in(record)
+        if account in swept:
+            return True
+        done = Reconciler(app.services).sweep(account=account, dry_run=app.settings.dry_run)
+    except RotatorError as error:
+        _log.error("message %s failed: %s", printable(record.message_id, limit=60), error)
+        return False
+    except Exception:  # a bug in one account's sweep never stops another's
+        _log.exception("a bug in rotator; message %s failed", printable(record.message_id, limit=60))
+        return False
+    found = list(problems(done))
+    level = logging.ERROR if found else logging.INFO
+    _log.log(level, "sweep finished", extra={"account": account, "problems": found, **counts(done)})
+    if any(plan.error for plan in done.plan.accounts) or any(r.outcome is Outcome.FAILED for r in done.results):
+        return False
+    if not done.succeeded and all(plan.ran_through for plan in done.plan.accounts):
+        return False  # nothing was done, and something is overdue: there may be more time at the next delivery
+    swept.add(account)
+    return True
+
+
+def rotation_request(event: Any) -> tuple[str, str, Step]:
+    """Secret, token and step of ``{"SecretId", "ClientRequestToken", "Step"}``; AWS adds other fields in time.
+
+    :raises BadEvent: one is missing or unusable.
+    """
+    if not isinstance(event, Mapping):
+        raise BadEvent("the event is not one of Secrets Manager's", advice="This function is called by rotate-secret.")
+    secret, token, step = (text_of(event, name) for name in ("SecretId", "ClientRequestToken", "Step"))
+    if not _TOKEN.fullmatch(token):
+        raise BadEvent('"ClientRequestToken" is no version id', advice="It has 32 to 64 letters, digits and hyphens.")
+    if step not in list(Step):
+        raise BadEvent(f'"Step" is {shown(step)}', advice=f"Secrets Manager knows {', '.join(Step)}.")
+    return secret, token, Step(step)
+
+
+def rotate(event: Any, invocation: Invocation) -> dict[str, Any]:
+    """One of the four steps. Secrets Manager does not read the answer; a person who tries it does.
+
+    :raises RotatorError: refused or failed; Secrets Manager shows the text and tries again later.
+    """
+    secret, token, step = rotation_request(event)
+    app = invocation.start(Trigger.SECRETSMANAGER, "secretsmanager")
+    done = run_step(Reconciler(app.services), secret, token, step)
+    _log.info("%s: %s", step, done)
+    return {"step": str(step), "version_id": token, "done": done, "run_id": app.audit.run_id}
+
+
+def _first(found: list[str]) -> list[str]:
+    limit = MAX_PROBLEM_LENGTH
+    return [text if len(text) <= limit else f"{text[:limit]}…" for text in found[:MAX_PROBLEMS]]
+
+
+def _short(found: list[str]) -> str:
+    more = len(found) - MAX_PROBLEMS
+    return "; ".join(_first(found)) + (f"; and {more} more, see the log" if more > 0 else "")
