@@ -160,7 +160,7 @@ def prepare(
 
     def connect(entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
         return InfobipClient(
-            parse_credentials(entry.name, text),
+            parse_credentials(entry.name, text, settings.allowed_hosts),
             clock,
             learn=redactor.learn,
             spare=redactor.spare,

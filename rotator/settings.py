@@ -26,6 +26,8 @@ _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _EVENT_BUS: Final = re.compile(
     r"[A-Za-z0-9._/-]{1,256}|arn:[a-z0-9-]+:events:[a-z0-9-]+:[0-9]{12}:event-bus/[A-Za-z0-9._/-]{1,256}"
 )
+# A name, or `*.` and a domain; never `*` alone.
+_ALLOWED_HOST: Final = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _METRIC_NAMESPACE: Final = re.compile(r"[A-Za-z0-9._/#-]{1,255}")
 SWEEP_AT_LEAST: Final = timedelta(minutes=1)
 SWEEP_AT_MOST: Final = timedelta(days=1)
@@ -44,6 +46,7 @@ class Settings:
     :param log_level: one of :data:`LOG_LEVELS`.
     :param metric_namespace: CloudWatch's, for what Lambda functions measure; ``None``: they measure nothing.
     :param sweep_every: how often sweeps come; how soon a place in the daily limit is used again depends on it.
+    :param allowed_hosts: hosts, ``*.example.com`` included, that a management secret may name beside Infobip's.
     """
 
     deployment: str = "default"
@@ -55,6 +58,7 @@ class Settings:
     log_level: str = "info"
     metric_namespace: str | None = None
     sweep_every: timedelta = timedelta(hours=1)
+    allowed_hosts: tuple[str, ...] = ()
 
     @property
     def policy(self) -> Policy:
@@ -78,6 +82,7 @@ class Settings:
             log_level=reader.log_level(cls.log_level),
             metric_namespace=reader.metric_namespace(),
             sweep_every=reader.sweep_every(cls.sweep_every),
+            allowed_hosts=reader.allowed_hosts(),
         )
         if not reader.bad_numbers and settings.reserve >= settings.daily_limit:
             default = "" if reader.text("RESERVE") else " (its default)"
@@ -166,6 +171,14 @@ class _Reader:
             self._problem("EVENT_BUS", "is not an event bus", "use its name or its ARN")
             return None
         return text or None
+
+    def allowed_hosts(self) -> tuple[str, ...]:
+        hosts = tuple(host.strip().lower() for host in self.text("ALLOWED_HOSTS").split(",") if host.strip())
+        if not all(map(_ALLOWED_HOST.fullmatch, hosts)):
+            fix = "write names without scheme or port, separated by commas, such as proxy.example.com,*.example.org"
+            self._problem("ALLOWED_HOSTS", "is not a list of hosts", fix)
+            return ()
+        return hosts
 
     def metric_namespace(self) -> str | None:
         text = self.text("METRIC_NAMESPACE")

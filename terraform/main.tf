@@ -17,6 +17,7 @@ locals {
       ROTATOR_LOG_LEVEL   = var.log_level
     },
     var.event_bus_name == null ? {} : { ROTATOR_EVENT_BUS = var.event_bus_name },
+    length(var.allowed_hosts) == 0 ? {} : { ROTATOR_ALLOWED_HOSTS = join(",", var.allowed_hosts) },
   )
 
   sweeping = {

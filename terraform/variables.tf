@@ -92,6 +92,18 @@ variable "schedule_enabled" {
   nullable    = false
 }
 
+variable "allowed_hosts" {
+  description = "Hosts, *.example.com included, that a management secret's base_url may name beside *.api.infobip.com (ROTATOR_ALLOWED_HOSTS). The password and keys are sent there."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for host in var.allowed_hosts : can(regex("^(\\*\\.)?[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", host))])
+    error_message = "allowed_hosts holds host names without scheme or port, with *. in front for a whole domain."
+  }
+}
+
 variable "event_bus_name" {
   description = "Event bus of this AWS account and region that is told of rotations (ROTATOR_EVENT_BUS), such as \"default\". Null: no events."
   type        = string

@@ -89,7 +89,7 @@ def test_an_account_that_does_not_answer_stops_no_other() -> None:
     world = World()
     world.managed("prod/a", account="first", adopted=False)
     world.managed("prod/b", account="second", adopted=False)
-    broken = {"base_url": "https://sandbox.invalid", "username": "user-first", "password": "not-the-password"}
+    broken = {"base_url": "https://sandbox.api.infobip.com", "username": "user-first", "password": "not-the-password"}
     world.store.put_value_by_hand("infobip/first", json.dumps(broken))
     done = adopt_all(world.reconciler())
     assert [account for account, _ in done.errors] == ["first"]

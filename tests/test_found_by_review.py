@@ -107,7 +107,7 @@ def test_a_value_full_of_keys_is_searched_for_the_key(copied: bool) -> None:
 # ---- the management secret names another account --------------------------------------------------------------------
 
 
-def _other_credentials(world: World, base_url: str = "https://sandbox.invalid") -> SimAccount:
+def _other_credentials(world: World, base_url: str = "https://sandbox.api.infobip.com") -> SimAccount:
     other = world.infobip.add_account("other")
     user = world.infobip.add_user(other, "other-user", leaks.register("pass-word-654321"))
     value = {"base_url": base_url, "username": user.username, "password": user.password}
@@ -212,7 +212,7 @@ def test_a_first_key_in_the_wrong_account_is_rejected() -> None:
     sub = world.infobip.add_account("sub", parent=parent.id)
     user = world.infobip.add_user(parent, "boss", leaks.register("pass-word-123456"))
     world.accounts["main"] = sub.id
-    value = {"base_url": "https://sandbox.invalid", "username": user.username, "password": user.password}
+    value = {"base_url": "https://sandbox.api.infobip.com", "username": user.username, "password": user.password}
     tags = {"rotator:role": "management", "rotator:account": "main"}
     world.store.create_secret("infobip/main", tags, json.dumps({**value, "account_id": sub.id}))
     world.store.create_secret("s/new", world.tags("main", scopes="sms:manage"), None)

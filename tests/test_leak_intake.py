@@ -107,7 +107,7 @@ def test_one_that_fails_stops_no_other() -> None:
 
 def test_an_account_that_cannot_be_asked_leaves_a_value_undecided() -> None:
     world, one, two = two_secrets()
-    world.store.put_value_by_hand("infobip/second", '{"base_url": "https://sandbox.invalid"}')
+    world.store.put_value_by_hand("infobip/second", '{"base_url": "https://sandbox.api.infobip.com"}')
     results = go(world, one, two)
     assert outcomes(results) == [LeakOutcome.ENDED, LeakOutcome.FAILED]
     assert "second" in results[1].detail

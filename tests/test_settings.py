@@ -31,6 +31,7 @@ def test_every_variable_is_read() -> None:
             "ROTATOR_LOG_LEVEL": "DEBUG",
             "ROTATOR_METRIC_NAMESPACE": "Keys/Prod",
             "ROTATOR_SWEEP_EVERY": "15m",
+            "ROTATOR_ALLOWED_HOSTS": " Proxy.example.com, *.example.org,",
             "UNRELATED": "x",
             "ROTATOR_SOMETHING_ELSE": "x",
         }
@@ -45,6 +46,7 @@ def test_every_variable_is_read() -> None:
         log_level="debug",
         metric_namespace="Keys/Prod",
         sweep_every=timedelta(minutes=15),
+        allowed_hosts=("proxy.example.com", "*.example.org"),
     )
     assert settings.policy == Policy("blue-1", 100, 0, timedelta(minutes=15))
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -91,6 +93,10 @@ def test_dry_run_words(text: str, dry: bool) -> None:
         ("EVENT_BUS", "a bus", "its name or its ARN"),
         ("DRY_RUN", "maybe", "true or false"),
         ("LOG_LEVEL", "loud", "debug, info, warning"),
+        ("ALLOWED_HOSTS", "*", "names without scheme"),
+        ("ALLOWED_HOSTS", "https://proxy.example.com", "names without scheme"),
+        ("ALLOWED_HOSTS", "proxy.example.com:8443", "names without scheme"),
+        ("ALLOWED_HOSTS", "proxy.*.example.com", "names without scheme"),
         ("METRIC_NAMESPACE", "my keys", "letters, digits"),
         ("METRIC_NAMESPACE", "AWS/Keys", "not beginning with AWS/"),
     ],

@@ -32,7 +32,7 @@ def test_a_key_lives_through_adoption_rotation_grace_and_revocation() -> None:
         "api_key": new.value,
         "key_id": new.id,
         "expires_at": new.valid_to.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "base_url": "https://sandbox.invalid",
+        "base_url": "https://sandbox.api.infobip.com",
     }
     assert new.name.startswith("prod/sms/rotator:default:")
     version = new.name.rpartition(":")[2]

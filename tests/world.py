@@ -92,7 +92,7 @@ class World:
     def store_management_secret(self, name: str, user: SimUser, auth: str) -> None:
         """The management secret by which this world's rotator finds an account."""
         value = {
-            "base_url": "https://sandbox.invalid",
+            "base_url": "https://sandbox.api.infobip.com",
             "username": user.username,
             "password": leaks.register(str(user.password)),
             "auth": auth,

@@ -171,7 +171,7 @@ def _account(app: App, fleet: Fleet, account: str) -> Iterator[Check]:
     try:
         entry = management_of(fleet, account)
         text = app.services.store.read_current(entry.arn).text
-        credentials = parse_credentials(entry.name, text)
+        credentials = parse_credentials(entry.name, text, app.settings.allowed_hosts)
         provider = app.services.connect(entry, text)
     except RotatorError as error:
         yield _failed(subject, error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -34,18 +35,21 @@ class Credentials:
 
 
 _SHAPE: Final = 'a JSON object such as {"base_url": "https://…", "username": "…", "password": "…"}'
+INFOBIP_HOSTS: Final = "*.api.infobip.com"
 _NETLOC: Final = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
 
 
-def parse_credentials(secret_name: str, text: Secret) -> Credentials:
+def parse_credentials(secret_name: str, text: Secret, allowed_hosts: Sequence[str] = ()) -> Credentials:
     """Read the value of a management secret.
 
     :param secret_name: for messages.
     :param text: the secret's whole value.
+    :param allowed_hosts: hosts, ``*.example.com`` included, that ``base_url`` may name beside Infobip's and loopback.
+        Whoever can write the secret must not be able to have passwords and keys sent anywhere else.
     :raises ConfigurationError: naming secret, field, what is wrong and how to fix it; never a part of the value.
     """
     try:
-        return _credentials(_object(text))
+        return _credentials(_object(text), allowed_hosts)
     except _Wrong as wrong:
         problem, fix = wrong.args
     # Raised here, without a cause: the frames that held the value are gone.
@@ -66,7 +70,7 @@ def _object(text: Secret) -> dict[str, Any]:
     return value
 
 
-def _credentials(value: dict[str, Any]) -> Credentials:
+def _credentials(value: dict[str, Any], allowed_hosts: Sequence[str]) -> Credentials:
     username = _text(value, "username")
     password = _text(value, "password")
     try:
@@ -77,7 +81,7 @@ def _credentials(value: dict[str, Any]) -> Credentials:
         raise _Wrong("the field username holds a ':', which Basic cannot send", "Use another user, or auth ibsso.")
     account_id = _text(value, "account_id", default="")
     return Credentials(
-        base_url=_base_url(_text(value, "base_url")),
+        base_url=_base_url(_text(value, "base_url"), allowed_hosts),
         username=username,
         password=Secret(password),
         auth=auth,
@@ -102,7 +106,7 @@ def _text(value: dict[str, Any], field: str, default: str | None = None) -> str:
     return text
 
 
-def _base_url(text: str) -> str:
+def _base_url(text: str, allowed_hosts: Sequence[str]) -> str:
     fix = "Write the account's own URL, such as https://xxxxxx.api.infobip.com."
     scheme, separator, rest = text.partition("://")
     if not separator or scheme.lower() not in ("http", "https"):
@@ -121,9 +125,20 @@ def _base_url(text: str) -> str:
         host = url.hostname or ""
     except ValueError:
         raise _Wrong("the field base_url holds no valid host and port", fix) from None
-    if url.scheme == "http" and not _loopback(host):
+    if _loopback(host):
+        return url.geturl()
+    if url.scheme == "http":
         raise _Wrong(f"the field base_url is http:// to {host}, where the password could be read", "Use https.")
+    if not any(_matches(host, allowed) for allowed in (INFOBIP_HOSTS, *allowed_hosts)):
+        raise _Wrong(
+            f"the field base_url names the host {host}, which is not {INFOBIP_HOSTS}; nothing was sent to it",
+            f"{fix} If this host may receive the password and keys, add it to ROTATOR_ALLOWED_HOSTS.",
+        )
     return url.geturl()
+
+
+def _matches(host: str, allowed: str) -> bool:
+    return host.endswith(allowed[1:]) if allowed.startswith("*.") else host == allowed
 
 
 def _loopback(host: str) -> bool:

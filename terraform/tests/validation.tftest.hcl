@@ -117,6 +117,26 @@ run "schedule_expression_2" {
   expect_failures = [var.schedule_expression]
 }
 
+run "allowed_hosts_1" {
+  command = plan
+
+  variables {
+    allowed_hosts = ["*"]
+  }
+
+  expect_failures = [var.allowed_hosts]
+}
+
+run "allowed_hosts_2" {
+  command = plan
+
+  variables {
+    allowed_hosts = ["proxy.example.com", "https://proxy.example.com"]
+  }
+
+  expect_failures = [var.allowed_hosts]
+}
+
 run "event_bus_name" {
   command = plan
 

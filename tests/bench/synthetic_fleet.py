@@ -144,7 +144,8 @@ class SyntheticFleet:
             else:
                 account = int(asked["SecretId"].rpartition("infobip/")[2].partition("-")[0])
                 index = self.count + account
-                value = {"base_url": f"https://{account:06}.api.invalid", "username": "ops", "password": "never sent"}
+                url = f"https://{account:06}.api.infobip.com"
+                value = {"base_url": url, "username": "ops", "password": "never sent"}
             answer = {**self.secret(index), "VersionId": version_of(self._base + index)}
             answer["SecretString"] = json.dumps(value)
         body = json.dumps(answer).encode()

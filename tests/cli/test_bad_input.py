@@ -98,6 +98,11 @@ def plain_http(rig: Rig) -> None:
     rig.secret("app/key", account)
 
 
+def foreign_host(rig: Rig) -> None:
+    account, _ = rig.account("main", base_url="https://abc.api.infobip.com.evil.example")
+    rig.secret("app/key", account)
+
+
 BAD = [
     (unknown, r"app/key", r"[Cc]heck"),
     (untagged, r"app/key is not managed", r"rotator:role"),
@@ -112,6 +117,7 @@ BAD = [
     (missing_role, r"403|role", r"Account Manager"),
     (unreachable, r"127\.0\.0\.1:\d+.*refused", r"`rotator doctor`"),
     (plain_http, r"rotator/main.*http://", r"https"),
+    (foreign_host, r"rotator/main.*infobip\.com\.evil\.example", r"ROTATOR_ALLOWED_HOSTS"),
 ]
 
 

@@ -21,7 +21,14 @@ STAGE = "dev"
 NAME = f"infobip-key-rotator-{STAGE}"
 BUS = "default"
 KMS_KEYS = ["arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"]
-ALL_ON = {"EventBus": BUS, "SecretKmsKeys": KMS_KEYS[0], "Xray": "true", "AdoptionGate": "true", "DryRun": "false"}
+ALL_ON = {
+    "AllowedHosts": "proxy.example.com,*.example.org",
+    "EventBus": BUS,
+    "SecretKmsKeys": KMS_KEYS[0],
+    "Xray": "true",
+    "AdoptionGate": "true",
+    "DryRun": "false",
+}
 """The parameters of the template with which every optional part is there; :func:`all_on` is terraform's side of it."""
 
 
@@ -87,7 +94,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def all_on() -> dict[str, Any]:
     """Terraform variables with which every optional part is there."""
     options = {"xray": True, "adoption_gate": True, "dry_run": False}
-    return {"event_bus_name": BUS, "secret_kms_key_arns": KMS_KEYS, **options}
+    hosts = ALL_ON["AllowedHosts"].split(",")
+    return {"event_bus_name": BUS, "secret_kms_key_arns": KMS_KEYS, "allowed_hosts": hosts, **options}
 
 
 @pytest.fixture(scope="session")

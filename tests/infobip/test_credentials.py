@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -14,13 +15,14 @@ from rotator.secret import Secret
 GOOD = {"base_url": "https://abc123.api.infobip.com", "username": "ops", "password": "hunter2:ü"}
 
 
-def parse(value: object) -> Credentials:
-    return parse_credentials("infobip/main", Secret(value if isinstance(value, str) else json.dumps(value)))
+def parse(value: object, allowed_hosts: Sequence[str] = ()) -> Credentials:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return parse_credentials("infobip/main", Secret(text), allowed_hosts)
 
 
-def problem(value: object) -> str:
+def problem(value: object, allowed_hosts: Sequence[str] = ()) -> str:
     with pytest.raises(ConfigurationError) as caught:
-        parse(value)
+        parse(value, allowed_hosts)
     assert "infobip/main" in caught.value.message
     assert caught.value.advice
     assert caught.value.__cause__ is None
@@ -92,6 +94,40 @@ def test_bad_base_urls_are_said_without_showing_them(text: str, says: str) -> No
     assert says in said
     assert "base_url" in said
     assert "SESAME" not in said
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("evil.example", []),
+        ("api.infobip.com", []),
+        ("xapi.infobip.com", []),
+        ("abc.api.infobip.com.evil.example", []),
+        ("abc.api.infobip.com.", []),
+        ("10.0.0.1", []),
+        ("proxy.example.com", ["example.com"]),
+        ("example.com", ["*.example.com"]),
+        ("evilexample.com", ["*.example.com", "proxy.example.com"]),
+    ],
+)
+def test_a_host_that_is_not_allowed_is_refused(host: str, allowed: list[str]) -> None:
+    message = problem({**GOOD, "base_url": f"https://{host}"}, allowed)
+    assert f"names the host {host}, which is not *.api.infobip.com; nothing was sent" in message
+    assert "ROTATOR_ALLOWED_HOSTS" in message
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("https://a.b.api.infobip.com", []),
+        ("https://localhost:8443", []),
+        ("https://proxy.example.com:8443", ["other.example", "proxy.example.com"]),
+        ("https://a.b.example.com", ["*.example.com"]),
+        ("https://10.0.0.1", ["10.0.0.1"]),
+    ],
+)
+def test_a_host_that_is_allowed(url: str, allowed: list[str]) -> None:
+    assert parse({**GOOD, "base_url": url}, allowed).base_url == url
 
 
 @pytest.mark.parametrize("field", ["base_url", "username", "password"])

@@ -26,7 +26,7 @@ from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
 from tests.infobip.fake_server import KEY_VALUE, PASSWORD, key
 
-MANAGEMENT = json.dumps({"base_url": "https://a.invalid", "username": "u", "password": PASSWORD})
+MANAGEMENT = json.dumps({"base_url": "https://a.api.infobip.com", "username": "u", "password": PASSWORD})
 HOLDERS: dict[str, Callable[[], object]] = {
     "secret": lambda: Secret(KEY_VALUE),
     "in a list": lambda: [Secret(KEY_VALUE), {"a": (Secret(KEY_VALUE),)}],
