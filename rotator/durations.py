@@ -1,13 +1,16 @@
-"""Lengths of time as operators write and read them."""
+"""Durations as operators write and read them, and arithmetic with times from outside."""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from rotator.text import Unreadable
 
+FIRST: Final = datetime.min.replace(tzinfo=UTC)
+LAST: Final = datetime.max.replace(tzinfo=UTC)
+"""Times from outside may be Infobip's "never": year 1, or 9999."""
 MAX_DURATION: Final = timedelta(days=3650)
 _SECONDS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 # ASCII digits only: \d would also take the digits of other scripts.
@@ -86,3 +89,11 @@ def _hint(text: str) -> str:
     if re.fullmatch(r"[0-9]{1,4}", text):
         return f"say the unit, such as {text}d for days or {text}h for hours"
     return _MEND
+
+
+def plus(moment: datetime, by: timedelta) -> datetime:
+    """``moment + by``, or the first or last moment that there is."""
+    try:
+        return moment + by
+    except OverflowError:
+        return LAST if by > timedelta(0) else FIRST

@@ -350,7 +350,7 @@ class AccountSnapshot:
     :param management: the management secret's entry.
     :param secrets: every secret with ``rotator:role=key`` of this account, also those that will be skipped.
     :param others: managed secrets of other accounts (a copied secret may stand there and hold a key of this one); in a
-        sweep a :class:`~rotator.policy.directory.Others`, which all accounts' snapshots share.
+        sweep a :class:`~rotator.policy.holdings.Others`, which all accounts' snapshots share.
     :param keys: by id, every enabled key that Infobip lists, every key that was read by its id because a label names it
         and the list does not show it, and with ``history`` the disabled keys too.
     :param resolutions: by ARN, which key a current version's value is, where that was looked up.

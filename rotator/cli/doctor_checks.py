@@ -23,7 +23,7 @@ from rotator.infobip.credentials import parse_credentials
 from rotator.model import SecretEntry, Severity
 from rotator.policy.guards import MAX_SKEW
 from rotator.policy.planner import OLD_CREDENTIALS
-from rotator.policy.spec import parse_spec
+from rotator.policy.tags import parse_spec
 
 NOTABLE_SKEW: Final = timedelta(seconds=30)
 MOST_SECRETS: Final = 20

@@ -52,7 +52,7 @@ def forecast(options: Options, account: str | None, days: int, assumptions: Sequ
     from rotator.cli.plan_text import unobserved
     from rotator.engine.reconcile import Reconciler
     from rotator.policy.forecast import forecast_account
-    from rotator.policy.what_if import parse_what_if
+    from rotator.policy.simulation import parse_what_if
     from rotator.render.words import shown, styled
 
     output = Output(options)

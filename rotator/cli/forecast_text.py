@@ -11,7 +11,7 @@ from rotator.cli.documents import time_text
 from rotator.durations import human_duration
 from rotator.model import Reason
 from rotator.policy.forecast import AccountForecast, AtRisk, ForecastDay, spans, verdict
-from rotator.policy.what_if import WhatIf
+from rotator.policy.simulation import WhatIf
 from rotator.render.local_time import brief, day
 from rotator.render.words import counted, grid, shown, styled
 

@@ -14,7 +14,7 @@ from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output
 from rotator.cli.session import opened
 from rotator.errors import ConfigurationError
-from rotator.policy.key_inventory import Inventory, KeyKind, KeyRow
+from rotator.policy.status import Inventory, KeyKind, KeyRow
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -62,7 +62,7 @@ def inventory(options: Options, account: str | None, every: bool, as_csv: bool) 
     from rotator.cli.inventory_files import inventory_csv, inventory_document
     from rotator.cli.plan_text import unobserved
     from rotator.engine.reconcile import Reconciler
-    from rotator.policy.key_inventory import take_inventory
+    from rotator.policy.status import take_inventory
     from rotator.render.words import shown, styled
 
     output = Output(options)

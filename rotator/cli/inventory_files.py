@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rotator.cli.documents import time_text
 from rotator.model import AccountPlan
-from rotator.policy.key_inventory import Inventory, KeyRow, SecretRow
+from rotator.policy.status import Inventory, KeyRow, SecretRow
 from rotator.redaction.patterns import redact_key_values, redact_patterns
 from rotator.text import printable
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from rotator.durations import plus
 from rotator.engine.evidence import read_log
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import account_of
@@ -14,8 +15,7 @@ from rotator.message import Message
 from rotator.model import Key, SecretEntry, Spec
 from rotator.policy.gate import LOOK_BACK, Consumer, consumers, gap_in, promoted_at, waits_until
 from rotator.policy.lifecycle import Retiring, read_lifecycle
-from rotator.policy.moments import plus
-from rotator.policy.spec import parse_spec
+from rotator.policy.tags import parse_spec
 
 
 @dataclass(frozen=True, slots=True)

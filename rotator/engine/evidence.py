@@ -14,17 +14,16 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.access_log import Reads, Unread
+from rotator.durations import plus
 from rotator.engine.context import AccountContext, Services
 from rotator.engine.observe import Fleet, resolve_versions, value_field, with_history
 from rotator.errors import BadSecretValue, KeyNotFound, ReadersUnknown, RotatorError, SecretNotFound, StoreError
 from rotator.model import AccountPlan, AccountSnapshot, Key, Policy, Questions, SecretEntry
 from rotator.policy.gate import LOOK_BACK, gate_until, promoted_at
 from rotator.policy.lifecycle import read_lifecycle
-from rotator.policy.moments import plus
 from rotator.policy.ownership import Ownership, OwnershipProof, is_current
 from rotator.policy.planner import plan_account
-from rotator.policy.spec import parse_spec
-from rotator.policy.tags import GATE_TAG
+from rotator.policy.tags import GATE_TAG, parse_spec
 from rotator.policy.values import contains, decode
 from rotator.policy.windows import is_open
 from rotator.ports import KeyProvider, SecretStore

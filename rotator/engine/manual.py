@@ -16,8 +16,8 @@ from rotator.model import AccountPlan, Action, ActionKind, Outcome, Reason, Resu
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import make_view, plan_account
 from rotator.policy.rules import ROTATE_BLOCKED, SKIP_WHEN, View, first
-from rotator.policy.spec import parse_spec
 from rotator.policy.status import SecretState, states
+from rotator.policy.tags import parse_spec
 from rotator.policy.values import decode
 from rotator.ports import KeyProvider, ProbeVerdict
 from rotator.secret import Secret

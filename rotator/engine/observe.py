@@ -20,10 +20,9 @@ from rotator.errors import (
 )
 from rotator.message import Message
 from rotator.model import AccountSnapshot, Alert, Key, Reason, Resolution, SecretEntry, Severity
-from rotator.policy.directory import Directory, Others
-from rotator.policy.life import Lifecycle
-from rotator.policy.lifecycle import read_lifecycle
-from rotator.policy.spec import ACCOUNT_TAG, parse_spec, role
+from rotator.policy.holdings import Directory, Others
+from rotator.policy.lifecycle import Lifecycle, read_lifecycle
+from rotator.policy.tags import ACCOUNT_TAG, parse_spec, role
 from rotator.policy.values import decode, others_fields, possible_keys, recorded_key_id
 from rotator.ports import KeyProvider, SecretStore
 from rotator.secret import Secret

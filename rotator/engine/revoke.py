@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from rotator.durations import plus
 from rotator.engine.context import AccountContext
 from rotator.engine.evidence import ownership_proof, unproven
 from rotator.engine.observe import value_field
@@ -15,10 +16,9 @@ from rotator.model import Action, Key, Reason, SecretEntry
 from rotator.policy.gate import not_adopted
 from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import read_lifecycle
-from rotator.policy.moments import plus
 from rotator.policy.orphans import ORPHAN_AGE, PRUNED_AFTER, PRUNED_FROM
 from rotator.policy.ownership import Ownership
-from rotator.policy.spec import parse_spec, role
+from rotator.policy.tags import parse_spec, role
 from rotator.policy.values import contains, decode
 from rotator.secret import Secret
 from rotator.telemetry.audit import change

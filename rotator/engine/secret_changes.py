@@ -10,7 +10,7 @@ from rotator.model import SecretEntry, Spec
 from rotator.policy.labels import CURRENT, PENDING, key_label, parse_retire_label, retire_label
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.ownership import Ownership
-from rotator.policy.spec import ACCOUNT_TAG, parse_spec, role
+from rotator.policy.tags import ACCOUNT_TAG, parse_spec, role
 from rotator.ports import SecretStore
 from rotator.telemetry.audit import change
 from rotator.telemetry.consumer_events import RETIRED

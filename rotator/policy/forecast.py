@@ -17,14 +17,13 @@ from datetime import datetime, timedelta
 from functools import reduce
 from typing import Final
 
+from rotator.durations import plus
 from rotator.message import Message
 from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Policy, Reason
 from rotator.policy.guards import SOON, clock_skew, slots_used
-from rotator.policy.moments import plus
 from rotator.policy.rules import View, skipped
 from rotator.policy.scheduling import slots_a_day
-from rotator.policy.simulation import SimulatedAccount
-from rotator.policy.what_if import WhatIf
+from rotator.policy.simulation import SimulatedAccount, WhatIf
 from rotator.policy.windows import openings
 
 PARTS: Final = 5

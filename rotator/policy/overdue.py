@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+from rotator.durations import plus
 from rotator.message import KeyId, Message
 from rotator.model import (
     AccountPlan,
@@ -26,7 +27,6 @@ from rotator.model import (
     Severity,
 )
 from rotator.policy.draft import Draft, Waiting
-from rotator.policy.moments import plus
 from rotator.policy.rules import View, renew_at
 
 ALLOWED_DELAY: Final = timedelta(days=1)

@@ -18,10 +18,9 @@ from rotator.model import (
     Severity,
 )
 from rotator.policy.draft import Draft
-from rotator.policy.failed_attempts import Leftovers
 from rotator.policy.guards import clock_skew, limit_revocations, mass_missing, slots_used, within_budget
 from rotator.policy.holdings import Holdings
-from rotator.policy.orphans import plan_orphans, report_unknown
+from rotator.policy.orphans import FailedAttempts, plan_orphans, report_unknown
 from rotator.policy.overdue import report_overdue
 from rotator.policy.ownership import Ownership
 from rotator.policy.rules import SKIP_WHEN, View, first
@@ -57,7 +56,7 @@ def plan_account(
     views: list[View] = []
     holdings = Holdings.of(snapshot, _views(snapshot, views))
     ownership = Ownership(snapshot, policy.deployment)
-    leftovers = Leftovers.of(snapshot, holdings, ownership, now, views)
+    attempts = FailedAttempts.of(snapshot, holdings, ownership, now, views)
     missing = mass_missing(views, snapshot)
     if missing is not None:
         draft.alert(Reason.MASS_MISSING, missing, severity=Severity.ERROR)
@@ -66,7 +65,7 @@ def plan_account(
     trusted = missing is None and snapshot.complete
     if not snapshot.history_complete:
         draft.alert(Reason.LISTING_INCOMPLETE, Message(_HISTORY_CUT))
-    common = Planning(draft, snapshot, policy, holdings, now, leftovers, ownership, trusted, candidates)
+    common = Planning(draft, snapshot, policy, holdings, now, attempts, ownership, trusted, candidates)
     for view in views:
         SecretPlanner(common, view).plan()
     schedule(draft, snapshot, candidates, planned, policy, now, alone=secret is not None)

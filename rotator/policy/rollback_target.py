@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from rotator.durations import FIRST, LAST
 from rotator.errors import Refused
 from rotator.model import Key, SecretEntry
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.labels import PREVIOUS
 from rotator.policy.lifecycle import Lifecycle, Retiring
-from rotator.policy.moments import FIRST, LAST
 from rotator.text import printable
 
 LEAST_LEFT = timedelta(hours=1)

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from rotator.durations import plus
 from rotator.message import KeyId, Message
 from rotator.model import Key, Reason, SecretEntry, Severity, Spec
 from rotator.policy.lifecycle import AWS_LABELS, MAX_LABELS, Lifecycle, labels_after_rotation
-from rotator.policy.moments import plus
-from rotator.policy.spec import TagProblem
+from rotator.policy.tags import TagProblem
 from rotator.policy.windows import is_open, next_open
 
 URGENT = timedelta(hours=24)

@@ -21,12 +21,12 @@ from itertools import accumulate
 from operator import itemgetter
 from typing import Final, NamedTuple
 
+from rotator.durations import LAST, plus
 from rotator.message import Message
 from rotator.model import BEGINS_WITHIN, AccountSnapshot, ActionKind, Key, Policy, Quota, Reason, Severity, Window
 from rotator.policy.draft import Draft, Waiting
 from rotator.policy.guards import DAY, SOON
 from rotator.policy.labels import parse_key_name
-from rotator.policy.moments import LAST, plus
 from rotator.policy.rules import BROKEN, ROTATE_BLOCKED, Decision, View, first, renew_at
 from rotator.policy.windows import openings
 from rotator.text import printable, some_of

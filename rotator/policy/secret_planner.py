@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from rotator.message import KeyId, Message
 from rotator.model import AccountSnapshot, Action, ActionKind, Key, Policy, Reason, SecretEntry, Severity
 from rotator.policy.draft import Draft, Rank, Waiting
-from rotator.policy.failed_attempts import REMEMBERED, Leftovers
 from rotator.policy.gate import not_adopted
 from rotator.policy.guards import DAY, MAX_REJECTED
 from rotator.policy.holdings import Holdings
 from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import Retiring, read_lifecycle
+from rotator.policy.orphans import REMEMBERED, FailedAttempts
 from rotator.policy.ownership import Ownership, OwnershipProof
 from rotator.policy.rules import (
     BROKEN,
@@ -27,7 +27,7 @@ from rotator.policy.rules import (
     window_closed,
 )
 from rotator.policy.scheduling import Candidate
-from rotator.policy.spec import parse_spec
+from rotator.policy.tags import parse_spec
 from rotator.policy.windows import is_open, next_open
 from rotator.text import printable, some_of
 
@@ -67,7 +67,7 @@ class Planning:
     policy: Policy
     holdings: Holdings
     now: datetime
-    leftovers: Leftovers
+    attempts: FailedAttempts
     ownership: Ownership
     trust_missing: bool
     candidates: list[Candidate]
@@ -266,9 +266,9 @@ class SecretPlanner:
     def __call__(self, decision: Decision) -> None:
         """Plan the rotation (now, or when the daily limit wants it early), or finish what a killed run left of one."""
         view, life = self.view, self.view.life
-        left_over = self.common.leftovers.unstored_for(view.entry, view.key.valid_from if view.key else None)
-        if left_over is not None:
-            key, version_id = left_over
+        unstored = self.common.attempts.unstored_for(view.entry, view.key.valid_from if view.key else None)
+        if unstored is not None:
+            key, version_id = unstored
             self._add(
                 Rank.RESUME,
                 ActionKind.RESUME,
@@ -298,7 +298,7 @@ class SecretPlanner:
             self._leave(waits)
             return
         rank = Rank.ROTATE_URGENT if urgent else Rank.ROTATE
-        if self.common.leftovers.created_today(view.entry):
+        if self.common.attempts.created_today(view.entry):
             # Whoever may write one secret can make it need a new key again and again: others' creates go first.
             rank = Rank.ROTATE_AGAIN
         self._add(
@@ -317,13 +317,13 @@ class SecretPlanner:
 
         :param urgent: consumers have no working key, or will have none in a day.
         """
-        rejected = self.common.leftovers.rejected_for(self.view, self.common.now)
+        rejected = self.common.attempts.rejected_for(self.view, self.common.now)
         within, again = REMEMBERED if urgent else DAY, Message("it is tried again when they are older")
         count = sum(1 for made in rejected if made > self.common.now - within)
         if count < MAX_REJECTED:
             return None
         if urgent:
-            retry_at = self.common.leftovers.retry_at(rejected)
+            retry_at = self.common.attempts.retry_at(rejected)
             if retry_at <= self.common.now:
                 return None
             again = Message.of("it is tried again from {retry_at} on", retry_at=retry_at)

@@ -1,15 +1,18 @@
-"""What ``rotator status`` says of each managed secret. Pure."""
+"""What ``rotator status`` shows of each managed secret, and ``rotator inventory`` of each key. Pure."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
-from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Reason
+from rotator.durations import LAST, human_duration, plus
+from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Key, Policy, Reason
+from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import Retiring
-from rotator.policy.moments import LAST, plus
 from rotator.policy.planner import make_view
 from rotator.policy.rules import BROKEN, ROTATE_WHEN, View, first, renew_at
 from rotator.policy.windows import next_open
@@ -143,3 +146,152 @@ def _next(view: View, mine: list[Action], now: datetime) -> tuple[ActionKind | N
         return None, None
     at, kind = min(coming)
     return kind, at
+
+
+UNUSED: Final = timedelta(days=90)
+"""A secret that nobody read for this long is called unused. The rotator reads it too, when it rotates."""
+
+
+class KeyKind(StrEnum):
+    """Whose key it is; the first that fits, in this order."""
+
+    CURRENT = "current"
+    PENDING = "pending"
+    RETIRING = "retiring"
+    ORPHAN = "orphan"
+    OTHER_DEPLOYMENT = "other-deployment"
+    UNKNOWN = "unknown"
+
+
+class SecretKind(StrEnum):
+    """What is the matter with a secret."""
+
+    UNKNOWN_KEY = "secret-unknown-key"
+    KEY_MISSING = "secret-key-missing"
+    UNUSED = "secret-unused"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """One key.
+
+    :param secrets: the managed secrets that hold it, or, for a key by name only, the one that it is named for.
+    :param revoke_at: for a key in grace, when it is to be revoked, where a label says so already.
+    """
+
+    key: Key
+    kind: KeyKind
+    secrets: tuple[str, ...]
+    revoke_at: datetime | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRow:
+    """One secret that somebody should look at; ``last_accessed`` to the day, where the store tells it."""
+
+    secret: str
+    kind: SecretKind
+    detail: str
+    key_id: str | None = None
+    last_accessed: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """One account's.
+
+    :param hidden: how many disabled keys were left out.
+    :param complete: whether Infobip's list is known to hold every key.
+    """
+
+    account: str
+    keys: tuple[KeyRow, ...]
+    secrets: tuple[SecretRow, ...]
+    hidden: int
+    complete: bool
+
+
+def take_inventory(snapshot: AccountSnapshot, policy: Policy, now: datetime, *, disabled: bool = False) -> Inventory:
+    """Say of every key whose it is, and which secrets somebody should look at.
+
+    :param disabled: with the keys that are disabled.
+    """
+    views = [make_view(snapshot, entry) for entry in (*snapshot.secrets, *snapshot.others)]
+    roles = _roles(snapshot, views)
+    shown = [key for key in snapshot.keys.values() if key.enabled or disabled]
+    rows = sorted((_row(key, roles, views, policy) for key in shown), key=_order)
+    mine = views[: len(snapshot.secrets)]
+    notes = [note for view in sorted(mine, key=lambda view: view.entry.name) for note in _notes(snapshot, view, now)]
+    return Inventory(snapshot.account, tuple(rows), tuple(notes), len(snapshot.keys) - len(shown), snapshot.complete)
+
+
+_Role = tuple[KeyKind, str, datetime | None]
+
+
+def _roles(snapshot: AccountSnapshot, views: list[View]) -> dict[str, list[_Role]]:
+    """Key id to what it is in each secret that holds it."""
+    roles: dict[str, list[_Role]] = defaultdict(list)
+    for view in views:
+        name, life = view.entry.name, view.life
+        resolution = snapshot.resolutions.get(view.entry.arn)
+        current = life.at_work | (resolution.holds if resolution else frozenset())
+        if view.key_id is not None:
+            current |= {view.key_id}
+        if view.mislabelled is not None:
+            current |= {view.mislabelled}
+        for key_id in sorted(current):
+            roles[key_id].append((KeyKind.CURRENT, name, None))
+        if life.pending_key is not None:
+            roles[life.pending_key].append((KeyKind.PENDING, name, None))
+        for item in life.retiring:
+            roles[item.key_id].append((KeyKind.RETIRING, name, item.revoke_at))
+        for _, key_id in life.superseded:
+            roles[key_id].append((KeyKind.RETIRING, name, None))
+    return roles
+
+
+def _row(key: Key, roles: dict[str, list[_Role]], views: list[View], policy: Policy) -> KeyRow:
+    held = roles.get(key.id, [])
+    if held:
+        kind = min((role[0] for role in held), key=list(KeyKind).index)
+        secrets = tuple(dict.fromkeys(name for role, name, _ in held if role is kind))
+        ends = [at for role, _, at in held if role is kind and at is not None]
+        if kind is KeyKind.RETIRING and not key.enabled:  # ended before its time: by an emergency, or at Infobip
+            return KeyRow(key, kind, secrets, None, "dead already; its labels go at the next sweep")
+        detail = "held by several secrets; give each a key of its own" if len(secrets) > 1 else ""
+        return KeyRow(key, kind, secrets, max(ends, default=None), detail)
+    name = parse_key_name(key.name)
+    if name is None:
+        return KeyRow(key, KeyKind.UNKNOWN, ())
+    if name.deployment != policy.deployment:
+        return KeyRow(key, KeyKind.OTHER_DEPLOYMENT, (name.secret,), detail=f"of the deployment {name.deployment}")
+    owners = [view.entry for view in views if name.is_for(view.entry.name, view.entry.arn)]
+    if not owners:
+        detail = "named for an ARN that is not seen here, so nothing proves it unused"
+    elif any(name.version_id in entry.versions for entry in owners):
+        detail = "has the name of a version that exists; enabled again, or its labels were taken off"
+    else:
+        detail = "made and never stored"
+    return KeyRow(key, KeyKind.ORPHAN, (name.secret,), detail=detail)
+
+
+def _notes(snapshot: AccountSnapshot, view: View, now: datetime) -> list[SecretRow]:
+    entry, life = view.entry, view.life
+    if entry.deleted_at is not None or life.current_version is None:
+        return []
+    read, notes = entry.last_accessed, []
+    if view.key_id is None:
+        detail = view.unresolved or "its key was not looked up"
+        notes.append(SecretRow(entry.name, SecretKind.UNKNOWN_KEY, detail, None, read))
+    elif view.key is None and life.current_key is not None and snapshot.complete:
+        detail = "Infobip does not list the key that its label names"
+        notes.append(SecretRow(entry.name, SecretKind.KEY_MISSING, detail, view.key_id, read))
+    if read is not None and now - read > UNUSED:
+        detail = f"nobody has read it for {human_duration(now - read)}"
+        notes.append(SecretRow(entry.name, SecretKind.UNUSED, detail, view.key_id, read))
+    return notes
+
+
+def _order(row: KeyRow) -> tuple[int, tuple[str, ...], str]:
+    return list(KeyKind).index(row.kind), row.secrets, row.key.id

@@ -1,17 +1,23 @@
-"""The tags' names, and how each one's value is parsed. What they mean together is in :mod:`rotator.policy.spec`.
+"""The tags of a managed secret: their names, how each is read, and what they mean together.
 
 Every reader takes a tag's text, trimmed, and raises :class:`~rotator.text.Unreadable`.
 """
 
 from __future__ import annotations
 
+import difflib
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from functools import lru_cache
+from typing import Final, TypeVar
 
-from rotator.durations import format_duration, parse_duration
-from rotator.text import Unreadable
+from rotator.durations import format_duration, human_duration, parse_duration
+from rotator.model import Spec
+from rotator.policy.windows import parse_window
+from rotator.text import Unreadable, printable, quoted
 
 PREFIX: Final = "rotator:"
 ROLE_TAG: Final = "rotator:role"
@@ -125,3 +131,199 @@ def read_path(text: str) -> str:
         fix = "write a path such as /account/1/balance: letters, digits and / _ . = + - after one slash"
         raise Unreadable(text, "is not a path that the probe may ask for", fix)
     return text
+
+
+__all__ = ["ACCOUNT_TAG", "HOLD_TAG", "NO_REASON", "ROLE_TAG", "TagProblem", "account", "parse_spec", "role"]
+
+T = TypeVar("T")
+
+NO_REASON: Final = "no reason given"
+"""What ``Spec.hold`` says for an empty tag, so that nobody takes it for no hold."""
+_DEFAULTS: Final = Spec(account="")
+_NONE: Final[frozenset[str]] = frozenset()
+_MORE_SCOPES: Final = re.compile(re.escape(SCOPES_TAG) + r"-([2-9]|[1-9][0-9])")
+
+
+@dataclass(frozen=True, slots=True)
+class TagProblem:
+    """One thing that is wrong with a tag.
+
+    :param tag: the tag to change, made printable.
+    :param detail: what is wrong, to be read after the tag's name: ``is "soon", which is not a duration``.
+    :param fix: what to do, as an imperative; where it holds a value to write, that stands in backticks.
+    """
+
+    tag: str
+    detail: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.tag} {self.detail}; {self.fix}"
+
+
+def role(tags: Mapping[str, str]) -> str | None:
+    """Return what ``rotator:role`` says (``key``, ``management``, or something else), or ``None`` without the tag."""
+    return _trimmed(tags, ROLE_TAG)
+
+
+def account(tags: Mapping[str, str]) -> str | None:
+    """Return the account's name as :func:`parse_spec` reads it, unchecked, or ``None`` without the tag."""
+    return _trimmed(tags, ACCOUNT_TAG)
+
+
+def parse_spec(tags: Mapping[str, str]) -> Spec | tuple[TagProblem, ...]:
+    """Read a managed secret's tags: the spec, or all problems (at least one, in the order of the contract's table).
+
+    Tags outside of ``rotator:`` are not looked at. Never raises.
+    """
+    return _parse(tuple(tags.items()))
+
+
+@lru_cache(maxsize=4096)  # every sweep reads every secret's tags several times, and they rarely change
+def _parse(items: tuple[tuple[str, str], ...]) -> Spec | tuple[TagProblem, ...]:
+    tags = dict(items)
+    reader = _Reader(tags)
+    name = reader.read(ACCOUNT_TAG, read_account, "")
+    if ACCOUNT_TAG not in tags:
+        reader.say(ACCOUNT_TAG, "is missing", "tag the secret with the name of its Infobip account")
+    before = reader.read(BEFORE_TAG, read_before, _DEFAULTS.rotate_before)
+    max_age = reader.read(MAX_AGE_TAG, read_length, None)
+    validity = reader.read(VALIDITY_TAG, read_validity, _DEFAULTS.validity)
+    grace = reader.read(GRACE_TAG, parse_duration, None)
+    short = reader.read(SHORT_GRACE_TAG, one_of("true", "false"), "false") == "true"
+    scopes = _read_scopes(reader)
+    field = reader.read(FIELD_TAG, read_field, _DEFAULTS.value_field)
+    verify = reader.read(VERIFY_TAG, one_of("probe", "skip"), "probe") == "probe"
+    path = reader.read(PATH_TAG, read_path, _DEFAULTS.verify_path)
+    window = reader.read(WINDOW_TAG, parse_window, None)
+    gate = reader.read(GATE_TAG, one_of("adoption"), None) is not None
+    _check_names(reader)
+    least = timedelta(0) if short else MIN_GRACE
+    readable = not {BEFORE_TAG, VALIDITY_TAG, SHORT_GRACE_TAG} & {problem.tag for problem in reader.problems}
+    if grace is not None and grace < least:
+        fix = f"write at least `{format_duration(least)}`, or set {SHORT_GRACE_TAG}=true if no consumer caches"
+        reader.say(GRACE_TAG, f"is {format_duration(grace)}, shorter than consumers may cache a value", fix)
+        grace = None
+    if readable:
+        grace = _check_times(reader, before, validity, grace, least)
+    if reader.problems:
+        return tuple(reader.problems)
+    return Spec(
+        account=name,
+        rotate_before=before,
+        max_age=max_age,
+        validity=validity,
+        grace=_DEFAULTS.grace if grace is None else grace,
+        scopes=scopes,
+        value_field=field,
+        verify=verify,
+        verify_path=path,
+        window=window,
+        # Whatever stands there means "stop": it is shown, but nothing in it can be a mistake.
+        hold=printable(tags[HOLD_TAG].strip(), 256) or NO_REASON if HOLD_TAG in tags else None,
+        gate=gate,
+    )
+
+
+class _Reader:
+    """Reads tag by tag and gathers what is wrong."""
+
+    def __init__(self, tags: Mapping[str, str]) -> None:
+        self.tags = tags
+        self.problems: list[TagProblem] = []
+
+    def say(self, tag: str, detail: str, fix: str) -> None:
+        self.problems.append(TagProblem(printable(tag, 128), detail, fix))
+
+    def read(self, tag: str, parse: Callable[[str], T], default: T) -> T:
+        """Parse a tag; without it, or where it can't be read (which is noted), return the default."""
+        text = _trimmed(self.tags, tag)
+        if text is None:
+            return default
+        try:
+            return parse(text)
+        except Unreadable as error:
+            verb = "is" if error.text == text else "holds"
+            self.say(tag, f"{verb} {quoted(error.text)}, which {error.fault}", error.fix)
+        return default
+
+
+def _check_times(
+    reader: _Reader, before: float | timedelta, validity: timedelta, grace: timedelta | None, least: timedelta
+) -> timedelta:
+    """Check that a replacement can be rotated in its turn, and its grace fits into what is left of it then.
+
+    Each fix's value supposes that the fixes before it were done, so that all of them together work.
+
+    :param grace: what the tag says; ``None`` without it: then the default is cut to what fits.
+    """
+    allow = f"set {SHORT_GRACE_TAG}=true"
+    if validity <= least:
+        detail = f"gives a replacement {human_duration(validity)}, no longer than the shortest grace"
+        validity = _DEFAULTS.validity
+        reader.say(VALIDITY_TAG, detail, f"write `{format_duration(validity)}`, or {allow} if no consumer caches")
+    if isinstance(before, timedelta) and before >= validity:
+        lives = f"a replacement lives {format_duration(validity)}, so it would be due at once"
+        detail = f"is {format_duration(before)}, but {lives}"
+        before = _working_before(validity, least)
+        reader.say(BEFORE_TAG, detail, f"write `{_written(before)}`, or lengthen {VALIDITY_TAG}")
+    left = _left(before, validity)
+    if left < least:
+        detail = f"leaves {human_duration(left)} of a replacement's life, less than the shortest grace"
+        before = _working_before(validity, least)
+        left = _left(before, validity)
+        fix = f"write `{_written(before)}`, lengthen {VALIDITY_TAG}, or {allow} if no consumer caches"
+        reader.say(BEFORE_TAG, detail, fix)
+    if grace is None:
+        return min(_DEFAULTS.grace, left)
+    if grace > left:
+        detail = f"is {format_duration(grace)}, but a replacement is rotated with {format_duration(left)} left"
+        fix = f"write at most `{format_duration(left)}`, or raise {BEFORE_TAG} or {VALIDITY_TAG}"
+        reader.say(GRACE_TAG, detail, fix)
+    return grace
+
+
+def _left(before: float | timedelta, validity: timedelta) -> timedelta:
+    """What is left of a replacement when it is rotated, in whole seconds."""
+    length = before if isinstance(before, timedelta) else validity * before
+    return timedelta(seconds=math.floor(length.total_seconds()))
+
+
+def _working_before(validity: timedelta, least: timedelta) -> float | timedelta:
+    default = _DEFAULTS.rotate_before
+    return default if _left(default, validity) >= least else least
+
+
+def _written(before: float | timedelta) -> str:
+    return format_duration(before) if isinstance(before, timedelta) else str(before)
+
+
+def _check_names(reader: _Reader) -> None:
+    """A misspelt tag would be silently without effect: a hold that does not hold."""
+    for tag in sorted(reader.tags):
+        if not tag.strip().lower().startswith(PREFIX) or tag in KNOWN_TAGS or _MORE_SCOPES.fullmatch(tag):
+            continue
+        near = difflib.get_close_matches(tag.strip().lower()[:128], KNOWN_TAGS, n=1, cutoff=0.7)
+        fix = f"did you mean {near[0]}?" if near else f"remove it; the tags are {', '.join(KNOWN_TAGS)}"
+        reader.say(tag, "is not a tag that the rotator knows", fix)
+
+
+def _read_scopes(reader: _Reader) -> frozenset[str] | None:
+    """Join ``rotator:scopes``, ``-2``, ``-3`` and so on; with a gap in between, some may have got lost."""
+    present = {int(match[1]): tag for tag in reader.tags if (match := _MORE_SCOPES.fullmatch(tag))}
+    if SCOPES_TAG in reader.tags:
+        present[1] = SCOPES_TAG
+    scopes = _NONE
+    for place, number in enumerate(sorted(present), 1):
+        if number != place:
+            missing = SCOPES_TAG if place == 1 else f"{SCOPES_TAG}-{place}"
+            fix = f"add {missing}, or number the tags without a gap"
+            reader.say(present[number], f"goes on from {missing}, which is missing", fix)
+            break
+        scopes |= reader.read(present[number], read_scopes, _NONE)
+    return scopes or None
+
+
+def _trimmed(tags: Mapping[str, str], tag: str) -> str | None:
+    text = tags.get(tag)
+    return None if text is None else text.strip()

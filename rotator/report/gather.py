@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from rotator.durations import plus
 from rotator.model import AccountPlan, AccountSnapshot, Policy
 from rotator.policy.forecast import AccountForecast, forecast_account
-from rotator.policy.moments import plus
 from rotator.policy.planner import make_view, plan_account
 from rotator.policy.rules import renew_at
 from rotator.policy.status import SecretState, State, states

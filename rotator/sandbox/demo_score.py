@@ -11,7 +11,7 @@ from typing import Any, Final
 import requests
 
 from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
-from rotator.policy.spec import parse_spec
+from rotator.policy.tags import parse_spec
 from rotator.ports import Clock, SecretStore
 from rotator.sandbox.aws import consumer_value
 from rotator.sandbox.demo_world import POLICY

@@ -17,7 +17,7 @@ from rotator.engine.sweep import Sweep
 from rotator.model import SecretEntry
 from rotator.policy.labels import CURRENT, PREVIOUS, key_label, parse_key_name, parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
-from rotator.policy.spec import parse_spec
+from rotator.policy.tags import parse_spec
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.infobip import KEYS
 from rotator.sandbox.state import Call, SimKey

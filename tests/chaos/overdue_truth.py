@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from rotator.engine.sweep import Sweep
 from rotator.model import AccountPlan, Reason, SecretEntry, Severity, Spec
 from rotator.policy.labels import parse_retire_label
-from rotator.policy.spec import parse_spec
+from rotator.policy.tags import parse_spec
 from rotator.sandbox.state import SimKey
 from tests.chaos.ownership_truth import is_foreign, labelled_and_proven
 from tests.world import World

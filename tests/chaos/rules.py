@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rotator.policy.labels import parse_key_label, parse_retire_label
-from rotator.policy.spec import parse_spec
+from rotator.policy.tags import parse_spec
 from rotator.sandbox.state import SimKey
 from tests import leaks
 from tests.chaos.ownership_truth import is_foreign, named_for

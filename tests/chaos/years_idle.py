@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
+from rotator.durations import plus
 from rotator.model import AccountSnapshot, Key, Policy, SecretEntry
 from rotator.policy.lifecycle import read_lifecycle
-from rotator.policy.moments import plus
 from rotator.policy.planner import plan_account
 from rotator.policy.rules import ROTATE_WHEN, View, first, renew_at, window_closed
 from rotator.policy.scheduling import margin, quota_window
-from rotator.policy.spec import parse_spec
+from rotator.policy.tags import parse_spec
 from rotator.policy.windows import is_open, next_open, openings
 from rotator.sandbox.state import SimKey
 from tests.chaos.years_ledger import Ledger

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from rotator.model import AccountPlan, Reason, SecretEntry
 from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
-from rotator.policy.spec import parse_spec
+from rotator.policy.tags import parse_spec
 from rotator.sandbox import state
 from rotator.sandbox.state import SimKey
 from tests.chaos.years_world import Enterprise

@@ -15,8 +15,8 @@ from rotator.model import AccountSnapshot, ActionKind, Key, Policy, Reason, Secr
 from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_account
-from rotator.policy.spec import account, parse_spec, role
 from rotator.policy.status import states
+from rotator.policy.tags import account, parse_spec, role
 from rotator.sandbox.clocks import VirtualClock
 from tests.doubles.memory_store import MemoryStore
 from tests.fuzz.outside import KEY_NAMES, LABELS, TAGS, TEXTS, VERSIONS, result_of

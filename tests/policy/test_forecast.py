@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rotator.errors import ConfigurationError
 from rotator.model import Policy, Reason
 from rotator.policy.forecast import AccountForecast, forecast_account, verdict
-from rotator.policy.what_if import WhatIf, parse_what_if
+from rotator.policy.simulation import WhatIf, parse_what_if
 from rotator.policy.windows import is_open, parse_window
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, key, own, secret, snap, tagged
 from tests.policy.test_scheduling_over_months import START, Fleet

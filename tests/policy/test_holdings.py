@@ -7,8 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 
 from rotator.model import AccountSnapshot, Policy, SecretEntry
-from rotator.policy.directory import Directory, Others
-from rotator.policy.holdings import Holdings
+from rotator.policy.holdings import Directory, Holdings, Others
 from rotator.policy.labels import KeyName, key_name, parse_key_name, secret_id
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_account

@@ -13,8 +13,8 @@ import pytest
 from rotator.cli.inventory_files import COLUMNS, inventory_csv, inventory_document
 from rotator.engine.manual import rotate_now
 from rotator.model import AccountSnapshot
-from rotator.policy.key_inventory import Inventory, KeyKind, KeyRow, SecretKind, take_inventory
 from rotator.policy.labels import key_name
+from rotator.policy.status import Inventory, KeyKind, KeyRow, SecretKind, take_inventory
 from rotator.sandbox.faults import Fault, FaultKind
 from tests.chaos.faults import Kill
 from tests.world import DAY, HOUR, World

@@ -29,7 +29,7 @@ from rotator.policy.labels import (
 )
 from rotator.policy.planner import make_view, plan_account
 from rotator.policy.rules import renew_at
-from rotator.policy.spec import parse_spec
+from rotator.policy.tags import parse_spec
 from tests.policy.build import (
     DAY,
     HOUR,

@@ -11,10 +11,9 @@ import pytest
 from rotator.model import Action, ActionKind, Key, Policy, Reason, SecretEntry
 from rotator.policy.forecast import forecast_account
 from rotator.policy.labels import CURRENT, key_label, key_name, retire_label
-from rotator.policy.lifecycle import read_lifecycle
+from rotator.policy.lifecycle import lifetime, read_lifecycle
 from rotator.policy.planner import plan_account
-from rotator.policy.spec import parse_spec
-from rotator.policy.validity import lifetime
+from rotator.policy.tags import parse_spec
 from rotator.policy.windows import is_open, parse_window
 from tests.policy.build import DAY, HOUR, NOW, SCOPES, arn_of, snap
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from rotator.durations import format_duration
 from rotator.model import Spec, Window
-from rotator.policy.spec import NO_REASON, TagProblem, account, parse_spec, role
-from rotator.policy.tags import KNOWN_TAGS
+from rotator.policy.tags import KNOWN_TAGS, NO_REASON, TagProblem, account, parse_spec, role
 
 MAIN = {"rotator:role": "key", "rotator:account": "main"}
 

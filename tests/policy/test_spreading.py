@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.model import Spec
-from rotator.policy.spec import parse_spec
-from rotator.policy.validity import lifetime, share
+from rotator.policy.lifecycle import lifetime, share
+from rotator.policy.tags import parse_spec
 from tests.policy.build import DAY, HOUR, SECOND
 
 

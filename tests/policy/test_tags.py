@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rotator.policy.spec import TagProblem, parse_spec
+from rotator.policy.tags import TagProblem, parse_spec
 
 MAIN = {"rotator:role": "key", "rotator:account": "main"}
 

@@ -11,7 +11,7 @@ from rotator.errors import BadSecretValue
 from rotator.model import SecretEntry
 from rotator.policy.labels import key_label
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
-from rotator.policy.spec import parse_spec
+from rotator.policy.tags import parse_spec
 from rotator.policy.values import decode
 from rotator.ports import SecretStore
 from rotator.secret import Secret

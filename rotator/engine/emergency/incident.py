@@ -18,7 +18,7 @@ from rotator.policy.emergency_ids import emergency_version_id, made_for_incident
 from rotator.policy.labels import key_name, parse_key_name
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.ownership import OwnershipProof
-from rotator.policy.spec import parse_spec
+from rotator.policy.tags import parse_spec
 from rotator.policy.values import decode
 from rotator.ports import KeyProvider
 from rotator.secret import Secret

@@ -8,7 +8,7 @@ from rotator.engine.rotation.attempt import Attempt
 from rotator.errors import Changed, OutcomeUnknown, ProviderError, Refused, ReplacementRejected
 from rotator.model import Key
 from rotator.policy.labels import key_name
-from rotator.policy.validity import lifetime
+from rotator.policy.lifecycle import lifetime
 from rotator.ports import FetchedKey, KeyRequest
 from rotator.telemetry.audit import change
 

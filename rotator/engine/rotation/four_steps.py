@@ -38,7 +38,7 @@ from rotator.policy.labels import CURRENT, PENDING
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import make_view
 from rotator.policy.rules import ROTATE_BLOCKED, SKIP_WHEN, Predicate, View, first
-from rotator.policy.spec import ACCOUNT_TAG
+from rotator.policy.tags import ACCOUNT_TAG
 from rotator.ports import FetchedKey
 from rotator.telemetry.consumer_events import FAILED, publish
 
