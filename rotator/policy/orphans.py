@@ -41,7 +41,7 @@ class FailedAttempts:
 
     - a key that a label still names, or whose version was current once, was promoted;
     - the version id of a key that an emergency created says so: no sweep asked for it, and none would ask again for it;
-    - what is older than the current key, or was created within minutes of it, was followed by a success, or lost to one.
+    - what is older than the current key, or as old within minutes, was followed by a success, or lost to one.
 
     :param unstored: alive, and their value can still be read.
     :param rejected: made in the last days and ended within minutes, and named by no label: perhaps rejected.
