@@ -1,4 +1,4 @@
-"""One moto server a session; a fresh simulated Infobip, and an empty Secrets Manager, for each test."""
+"""One moto server a module; a fresh simulated Infobip, and an empty Secrets Manager, for each test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rotator.sandbox.aws import MotoServer
 from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
-from tests.cli.rig import Rig
+from tests.cli.local_stack import Stack
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +22,10 @@ def moto() -> Iterator[tuple[MotoServer, OffsetClock]]:
 
 
 @pytest.fixture
-def rig(moto: tuple[MotoServer, OffsetClock]) -> Iterator[Rig]:
+def stack(moto: tuple[MotoServer, OffsetClock]) -> Iterator[Stack]:
     server, clock = moto
     clock.set(datetime.now(UTC))
     server.reset()
     world = InfobipWorld(clock)
     with InfobipServer(world) as infobip:
-        yield Rig(server, infobip, world, clock, server.client())
+        yield Stack(server, infobip, world, clock, server.client())

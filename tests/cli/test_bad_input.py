@@ -17,7 +17,7 @@ from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from rotator.sandbox.state import Role
 from tests import leaks
-from tests.cli.rig import Ran, Rig
+from tests.cli.local_stack import Ran, Stack
 from tests.cli.test_reading import fits
 
 WRONG_PASSWORD = "wrong-Passw0rd-7731"
@@ -29,73 +29,78 @@ def closed_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def unknown(rig: Rig) -> None:
-    rig.account("main")
+def unknown(stack: Stack) -> None:
+    stack.account("main")
 
 
-def untagged(rig: Rig) -> None:
-    rig.account("main")
-    rig.client.create_secret(Name="app/key", SecretString="{}")
+def untagged(stack: Stack) -> None:
+    stack.account("main")
+    stack.client.create_secret(Name="app/key", SecretString="{}")
 
 
-def binary(rig: Rig) -> None:
-    account, _ = rig.account("main")
-    rig.secret("app/key", account, None)
-    rig.client.put_secret_value(SecretId="app/key", SecretBinary=b"\x00\xff")
+def binary(stack: Stack) -> None:
+    account, _ = stack.account("main")
+    stack.secret("app/key", account, None)
+    stack.client.put_secret_value(SecretId="app/key", SecretBinary=b"\x00\xff")
 
 
-def no_field(rig: Rig) -> None:
-    account, _ = rig.account("main")
-    rig.secret("app/key", account, json.dumps({"token": leaks.register("some-Other-Token-9921")}))
+def no_field(stack: Stack) -> None:
+    account, _ = stack.account("main")
+    stack.secret("app/key", account, json.dumps({"token": leaks.register("some-Other-Token-9921")}))
 
 
-def wrong_type(rig: Rig) -> None:
-    account, _ = rig.account("main")
-    rig.secret("app/key", account, json.dumps({"api_key": ["a", "list"]}))
+def wrong_type(stack: Stack) -> None:
+    account, _ = stack.account("main")
+    stack.secret("app/key", account, json.dumps({"api_key": ["a", "list"]}))
 
 
-def unparsable_tags(rig: Rig) -> None:
-    account, _ = rig.account("main")
-    rig.secret("app/key", account, grace="soon")
+def unparsable_tags(stack: Stack) -> None:
+    account, _ = stack.account("main")
+    stack.secret("app/key", account, grace="soon")
 
 
-def unworkable_tags(rig: Rig) -> None:
-    account, _ = rig.account("main")
-    rig.secret("app/key", account, validity="2d", grace="72h")
+def unworkable_tags(stack: Stack) -> None:
+    account, _ = stack.account("main")
+    stack.secret("app/key", account, validity="2d", grace="72h")
 
 
-def unknown_account(rig: Rig) -> None:
-    account = rig.world.add_account("nobody")
-    rig.secret("app/key", account)
+def unknown_account(stack: Stack) -> None:
+    account = stack.world.add_account("nobody")
+    stack.secret("app/key", account)
 
 
-def duplicate_management(rig: Rig) -> None:
-    account, user = rig.account("main")
-    rig.secret("app/key", account)
+def duplicate_management(stack: Stack) -> None:
+    account, user = stack.account("main")
+    stack.secret("app/key", account)
     create_management(
-        rig.client, "main", base_url=rig.server.url, username=user.username, password=user.password, name="rotator/copy"
+        stack.client,
+        "main",
+        base_url=stack.server.url,
+        username=user.username,
+        password=user.password,
+        name="rotator/copy",
     )
 
 
-def wrong_password(rig: Rig) -> None:
-    account, _ = rig.account("main", password=WRONG_PASSWORD)
-    rig.secret("app/key", account)
+def wrong_password(stack: Stack) -> None:
+    account, _ = stack.account("main", password=WRONG_PASSWORD)
+    stack.secret("app/key", account)
 
 
-def missing_role(rig: Rig) -> None:
-    account, user = rig.account("main")
+def missing_role(stack: Stack) -> None:
+    account, user = stack.account("main")
     user.role = Role.NONE
-    rig.secret("app/key", account)
+    stack.secret("app/key", account)
 
 
-def unreachable(rig: Rig) -> None:
-    account, _ = rig.account("main", base_url=f"http://127.0.0.1:{closed_port()}")
-    rig.secret("app/key", account)
+def unreachable(stack: Stack) -> None:
+    account, _ = stack.account("main", base_url=f"http://127.0.0.1:{closed_port()}")
+    stack.secret("app/key", account)
 
 
-def plain_http(rig: Rig) -> None:
-    account, _ = rig.account("main", base_url="http://abc.api.infobip.example")
-    rig.secret("app/key", account)
+def plain_http(stack: Stack) -> None:
+    account, _ = stack.account("main", base_url="http://abc.api.infobip.example")
+    stack.secret("app/key", account)
 
 
 def foreign_host(rig: Rig) -> None:
@@ -123,16 +128,16 @@ BAD = [
 
 @pytest.mark.parametrize(("arrange", "names", "fix"), BAD, ids=[case[0].__name__ for case in BAD])
 def test_one_sentence_with_the_name_and_the_fix(
-    rig: Rig,
+    stack: Stack,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    arrange: Callable[[Rig], None],
+    arrange: Callable[[Stack], None],
     names: str,
     fix: str,
 ) -> None:
-    arrange(rig)
-    before = rig.state()
-    for name, text in rig.environment.items():
+    arrange(stack)
+    before = stack.state()
+    for name, text in stack.environment.items():
         monkeypatch.setenv(name, text)
     # In this process: the same program without its start, which would be most of the time that this takes.
     code = main(["rotate", "app/key", "--reason", "test"])
@@ -144,32 +149,32 @@ def test_one_sentence_with_the_name_and_the_fix(
     assert not re.search(r"[.!?] [a-z]+ ", ran.sentence)
     assert len(ran.sentence.splitlines()) == 1
     assert not re.search(r"\b[A-Z][a-z]+[A-Z]\w+(?:Error|Exception)\b|ConfigurationError|Refused:", ran.sentence)
-    assert rig.state() == before
+    assert stack.state() == before
 
 
-def all_at_once(rig: Rig) -> None:
+def all_at_once(stack: Stack) -> None:
     """Every mistake in one fleet, beside one account in which all is well."""
-    good, _ = rig.account("good")
-    rig.secret("good/fine", good)
-    rig.secret("good/binary", good, None)
-    rig.client.put_secret_value(SecretId="good/binary", SecretBinary=b"\x00\xff")
-    rig.secret("good/no-field", good, json.dumps({"token": "x"}))
-    rig.secret("good/tags", good, grace="soon")
+    good, _ = stack.account("good")
+    stack.secret("good/fine", good)
+    stack.secret("good/binary", good, None)
+    stack.client.put_secret_value(SecretId="good/binary", SecretBinary=b"\x00\xff")
+    stack.secret("good/no-field", good, json.dumps({"token": "x"}))
+    stack.secret("good/tags", good, grace="soon")
     for name, more in (
         ("locked", {"password": WRONG_PASSWORD}),
         ("away", {"base_url": f"http://127.0.0.1:{closed_port()}"}),
         ("plain", {"base_url": "http://abc.api.infobip.example"}),
     ):
-        account, _ = rig.account(name, **more)
-        rig.secret(f"{name}/key", account)
-    create_managed(rig.client, "lost/key", "nobody", "x")
-    rig.client.create_secret(Name="odd/role", Tags=[{"Key": "rotator:role", "Value": "keys"}])
+        account, _ = stack.account(name, **more)
+        stack.secret(f"{name}/key", account)
+    create_managed(stack.client, "lost/key", "nobody", "x")
+    stack.client.create_secret(Name="odd/role", Tags=[{"Key": "rotator:role", "Value": "keys"}])
 
 
-def test_a_sweep_over_all_of_it_names_each_and_changes_nothing(rig: Rig) -> None:
-    all_at_once(rig)
-    before = rig.state()
-    ran = rig.run("run", "--json")
+def test_a_sweep_over_all_of_it_names_each_and_changes_nothing(stack: Stack) -> None:
+    all_at_once(stack)
+    before = stack.state()
+    ran = stack.run("run", "--json")
     assert ran.code == 1
     accounts = {each["account"]: each for each in ran.document["accounts"]}
     assert {name for name, each in accounts.items() if "error" in each} == {"locked", "away", "plain", "nobody"}
@@ -178,59 +183,59 @@ def test_a_sweep_over_all_of_it_names_each_and_changes_nothing(rig: Rig) -> None
     assert alerts >= {("good/binary", "unadopted"), ("good/no-field", "unadopted"), ("good/tags", "misconfigured")}
     assert "good/fine" not in {skip["secret"] for skip in accounts["good"]["skipped"]}
     assert any(alert["secret"] == "odd/role" for alert in accounts["(no account)"]["alerts"])
-    assert rig.state() == before
+    assert stack.state() == before
 
-    people = rig.run("plan")
+    people = stack.run("plan")
     assert people.code == 1
     assert all(len(line) <= 80 for line in people.out.splitlines())
     for name in ("locked", "away", "plain", "nobody", "good/binary", "good/no-field", "good/tags", "odd/role"):
         assert name in people.out
     assert "4 of 5 accounts not observed" in people.out
 
-    status = rig.run("status", "--json")
+    status = stack.run("status", "--json")
     assert status.code == 1
     assert {each["account"] for each in status.document["errors"]} == {"locked", "away", "plain", "nobody"}
 
-    doctor = rig.run("doctor", "--json")
+    doctor = stack.run("doctor", "--json")
     assert doctor.code == 1
     failed = {check["subject"] for check in doctor.document["checks"] if check["level"] == "fail"}
     assert failed >= {"Infobip locked", "Infobip away", "Infobip plain", "Infobip nobody", "Tags"}
-    assert rig.state() == before
+    assert stack.state() == before
 
 
-def test_a_clock_that_is_off_by_an_hour(rig: Rig) -> None:
+def test_a_clock_that_is_off_by_an_hour(stack: Stack) -> None:
     with InfobipServer(InfobipWorld(OffsetClock(offset=timedelta(hours=1)))) as ahead:
         account = ahead.world.add_account("main")
         user = ahead.world.add_user(account)
         leaks.register(user.password)
-        create_management(rig.client, "main", base_url=ahead.url, username=user.username, password=user.password)
+        create_management(stack.client, "main", base_url=ahead.url, username=user.username, password=user.password)
         key = ahead.world.add_key(account, "app/key")
-        create_managed(rig.client, "app/key", "main", key.value, key_id=key.id)
+        create_managed(stack.client, "app/key", "main", key.value, key_id=key.id)
         own_clock = {"ROTATOR_SANDBOX_URL": None}
-        plan = rig.run("plan", "--json", env=own_clock)
+        plan = stack.run("plan", "--json", env=own_clock)
         assert plan.code == 1
         (found,) = plan.document["accounts"]
         assert "clock" in found["error"]
         assert found["alerts"][0]["kind"] == "clock-skew"
-        rotate = rig.run("rotate", "app/key", "--reason", "x", env=own_clock)
+        rotate = stack.run("rotate", "app/key", "--reason", "x", env=own_clock)
         assert rotate.code == 1
         assert re.search(r"clock is .* behind Infobip's", rotate.sentence)
-        doctor = rig.run("doctor", env=own_clock)
+        doctor = stack.run("doctor", env=own_clock)
         assert doctor.code == 1
         assert re.search(r"fail +Clock", doctor.out)
         assert len(ahead.world.keys()) == 1
 
 
-def test_infobip_does_not_answer(rig: Rig) -> None:
+def test_infobip_does_not_answer(stack: Stack) -> None:
     """What happened, to what, what was left as it was, how long that may last, and what to do."""
-    account, _ = rig.account("main", base_url=f"http://127.0.0.1:{closed_port()}")
-    rig.secret("app/plain", account, "a-key-that-is-no-json")
-    ends = [rig.clock.now() + timedelta(days=days, minutes=1) for days in (9, 4)]
+    account, _ = stack.account("main", base_url=f"http://127.0.0.1:{closed_port()}")
+    stack.secret("app/plain", account, "a-key-that-is-no-json")
+    ends = [stack.clock.now() + timedelta(days=days, minutes=1) for days in (9, 4)]
     for number, end in enumerate(ends):
         value = json.dumps({"api_key": "x", "expires_at": f"{end:%Y-%m-%dT%H:%M:%SZ}"})
-        rig.secret(f"app/{number}", account, value)
-    before = rig.state()
-    ran = rig.run("run")
+        stack.secret(f"app/{number}", account, value)
+    before = stack.state()
+    ran = stack.run("run")
     words = " ".join(ran.out.split())
     assert ran.code == 1
     assert fits(ran.out)
@@ -240,7 +245,7 @@ def test_infobip_does_not_answer(rig: Rig) -> None:
         rf"{ends[1].day} {ends[1]:%b %H:%M} UTC \(in 4 d\); the next sweep tries again\. 1 of 1 accounts not swept\. ",
         words,
     )
-    assert rig.state() == before
+    assert stack.state() == before
 
 
 @pytest.mark.parametrize(
@@ -252,10 +257,10 @@ def test_infobip_does_not_answer(rig: Rig) -> None:
         (["soon"], r"Nothing was changed\. The next sweep tries again\."),
     ],
 )
-def test_what_a_secret_says_of_its_keys_end(rig: Rig, end: object, said: str) -> None:
-    account, _ = rig.account("main", password=WRONG_PASSWORD)
-    rig.secret("app/key", account, json.dumps({"api_key": "x", "expires_at": end}))
-    assert re.search(said, " ".join(rig.run("run").out.split()))
+def test_what_a_secret_says_of_its_keys_end(stack: Stack, end: object, said: str) -> None:
+    account, _ = stack.account("main", password=WRONG_PASSWORD)
+    stack.secret("app/key", account, json.dumps({"api_key": "x", "expires_at": end}))
+    assert re.search(said, " ".join(stack.run("run").out.split()))
 
 
 @pytest.mark.parametrize(
@@ -270,23 +275,23 @@ def test_what_a_secret_says_of_its_keys_end(rig: Rig, end: object, said: str) ->
     ],
 )
 def test_every_refusal_says_what_to_do(
-    rig: Rig, arguments: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    stack: Stack, arguments: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rig.seed()
-    before = rig.state()
-    for name, text in rig.environment.items():
+    stack.seed()
+    before = stack.state()
+    for name, text in stack.environment.items():
         monkeypatch.setenv(name, text)
     assert main(arguments.split()) in (1, 2)
     assert said in capsys.readouterr().err
-    assert rig.state() == before
+    assert stack.state() == before
 
 
 def test_an_emergency_that_cannot_be_looked_at_says_what_to_do(
-    rig: Rig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    stack: Stack, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    account, _ = rig.account("main", base_url=f"http://127.0.0.1:{closed_port()}")
-    rig.secret("app/key", account)
-    for name, text in rig.environment.items():
+    account, _ = stack.account("main", base_url=f"http://127.0.0.1:{closed_port()}")
+    stack.secret("app/key", account)
+    for name, text in stack.environment.items():
         monkeypatch.setenv(name, text)
     assert main(["revoke", "--secret", "app/key", "--reason", "x"]) == 1
     said = capsys.readouterr().err

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from rotator.sandbox.aws import consumer_value
 from rotator.sandbox.faults import Fault, FaultKind
-from tests.cli.rig import Rig
+from tests.cli.local_stack import Stack
 
 RESULT = {"kind", "secret", "key_id", "reason", "due_at", "deadline", "version_id", "detail", "outcome", "error"}
 
 
-def test_run_does_what_plan_said_and_leaves_an_intact_audit(rig: Rig, tmp_path: Path) -> None:
-    keys = rig.seed()
-    rig.client.untag_resource(SecretId="prod/legacy", TagKeys=["rotator:grace"])
-    planned = rig.run("plan", "--json").document["accounts"][0]["actions"]
+def test_run_does_what_plan_said_and_leaves_an_intact_audit(stack: Stack, tmp_path: Path) -> None:
+    keys = stack.seed()
+    stack.client.untag_resource(SecretId="prod/legacy", TagKeys=["rotator:grace"])
+    planned = stack.run("plan", "--json").document["accounts"][0]["actions"]
     file = tmp_path / "audit.jsonl"
-    ran = rig.run("run", "--json", "--audit-file", str(file), env={"ROTATOR_TRIGGER": "schedule"})
+    ran = stack.run("run", "--json", "--audit-file", str(file), env={"ROTATOR_TRIGGER": "schedule"})
     assert ran.code == 0
     (account,) = ran.document["accounts"]
     assert account.keys() == {"account", "quota", "actions", "skipped", "alerts", "results"}
@@ -27,26 +27,26 @@ def test_run_does_what_plan_said_and_leaves_an_intact_audit(rig: Rig, tmp_path: 
     assert all(r["outcome"] == "done" and r["error"] is None for r in results)
     assert all(r.keys() - {"new_key_id", "new_version_id"} == RESULT for r in results)
     otp = next(r for r in results if r["secret"] == "prod/sms/otp")
-    value = json.loads(consumer_value(rig.client, "prod/sms/otp"))
+    value = json.loads(consumer_value(stack.client, "prod/sms/otp"))
     assert value["key_id"] == otp["new_key_id"] != keys["prod/sms/otp"].id
-    assert rig.world.authenticates(value["api_key"])
+    assert stack.world.authenticates(value["api_key"])
     assert ran.document["results"] == [{"account": "main", **r} for r in results]
     # stderr: nothing but JSON lines, the audit among them, the same as in the file
     audit = [line for line in ran.lines if "seq" in line]
     assert len(ran.lines) == len(ran.err.splitlines())
     assert [json.loads(line) for line in file.read_text().splitlines()] == audit
     assert {line["trigger"] for line in audit} == {"schedule"}
-    intact = rig.run("audit", "verify", str(file))
+    intact = stack.run("audit", "verify", str(file))
     assert intact.code == 0
     assert "is intact: " in " ".join(intact.out.split())
-    again = rig.run("run", "--secret", "prod/sms/otp")
+    again = stack.run("run", "--secret", "prod/sms/otp")
     assert (again.code, "nothing was due" in again.out) == (0, True)
 
 
-def test_run_for_people_names_what_failed(rig: Rig) -> None:
-    rig.seed()
-    rig.world.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", path="/settings/2/api-keys", status=403))
-    ran = rig.run("run")
+def test_run_for_people_names_what_failed(stack: Stack) -> None:
+    stack.seed()
+    stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", path="/settings/2/api-keys", status=403))
+    ran = stack.run("run")
     assert ran.code == 1
     assert all(len(line) <= 80 for line in ran.out.splitlines())
     words = " ".join(ran.out.split())
@@ -56,110 +56,110 @@ def test_run_for_people_names_what_failed(rig: Rig) -> None:
     assert "`rotator status`" in words
 
 
-def test_run_that_leaves_something_to_fix_is_done(rig: Rig) -> None:
+def test_run_that_leaves_something_to_fix_is_done(stack: Stack) -> None:
     """A wrong tag of one secret must not hide, sweep by sweep, whether the others are rotated."""
-    rig.seed()
-    ran = rig.run("run")
+    stack.seed()
+    ran = stack.run("run")
     words = " ".join(ran.out.split())
     assert (ran.code, "1 error" in words, "failed" in words) == (0, True, False)
     assert "prod/legacy misconfigured" in words
-    assert rig.run("run", "--secret", "prod/legacy", "--json").code == 0
+    assert stack.run("run", "--secret", "prod/legacy", "--json").code == 0
 
 
-def test_dry_run_changes_nothing(rig: Rig) -> None:
-    rig.seed()
-    before = rig.state()
-    asked = rig.run("run", "--dry-run")
+def test_dry_run_changes_nothing(stack: Stack) -> None:
+    stack.seed()
+    before = stack.state()
+    asked = stack.run("run", "--dry-run")
     assert asked.code == 0
     assert "nothing was changed" in asked.out
     assert "3 to rotate" in asked.out
-    by_setting = rig.run("run", "--json", env={"ROTATOR_DRY_RUN": "true"})
+    by_setting = stack.run("run", "--json", env={"ROTATOR_DRY_RUN": "true"})
     assert by_setting.document["results"] == []
     assert by_setting.document["accounts"][0]["actions"]
-    assert rig.state() == before
+    assert stack.state() == before
 
 
-def test_rotate_adopts_first_and_says_which_key_is_in_use(rig: Rig) -> None:
-    keys = rig.seed()
-    ran = rig.run("rotate", "prod/voice/alerts", "--reason", "vendor left", "--json")
+def test_rotate_adopts_first_and_says_which_key_is_in_use(stack: Stack) -> None:
+    keys = stack.seed()
+    ran = stack.run("rotate", "prod/voice/alerts", "--reason", "vendor left", "--json")
     assert ran.code == 0
     assert [r["kind"] for r in ran.document["results"]] == ["label", "rotate"]
     new = ran.document["results"][1]["new_key_id"]
-    assert consumer_value(rig.client, "prod/voice/alerts") == rig.world.key(new).value
-    assert rig.world.authenticates(keys["prod/voice/alerts"].value)  # its grace has only begun
+    assert consumer_value(stack.client, "prod/voice/alerts") == stack.world.key(new).value
+    assert stack.world.authenticates(keys["prod/voice/alerts"].value)  # its grace has only begun
     audit = [line for line in ran.lines if line["event"] == "secret.promoted" and line["outcome"] == "success"]
     assert (audit[0]["trigger"], audit[0]["reason"]) == ("manual", "vendor left")
 
 
-def test_rotate_that_is_put_off_is_a_failure_with_its_sentence(rig: Rig) -> None:
-    rig.seed()
-    rig.world.faults.add(Fault(FaultKind.THROTTLE, method="POST", path="/settings/2/api-keys", count=None))
-    ran = rig.run("rotate", "prod/sms/otp", "--reason", "test")
+def test_rotate_that_is_put_off_is_a_failure_with_its_sentence(stack: Stack) -> None:
+    stack.seed()
+    stack.world.faults.add(Fault(FaultKind.THROTTLE, method="POST", path="/settings/2/api-keys", count=None))
+    ran = stack.run("rotate", "prod/sms/otp", "--reason", "test")
     assert ran.code == 1
     assert "prod/sms/otp was put off" in ran.sentence
     assert "deferred" in ran.out
 
 
-def test_adopt_and_adopt_again(rig: Rig) -> None:
-    keys = rig.seed()
+def test_adopt_and_adopt_again(stack: Stack) -> None:
+    keys = stack.seed()
     key_id = keys["prod/voice/alerts"].id
-    wrong = rig.run("adopt", "prod/voice/alerts", "--key-id", keys["prod/sms/otp"].id)
+    wrong = stack.run("adopt", "prod/voice/alerts", "--key-id", keys["prod/sms/otp"].id)
     assert wrong.code == 1
     assert "prod/voice/alerts" in wrong.sentence
-    done = rig.run("adopt", "prod/voice/alerts", "--key-id", key_id)
+    done = stack.run("adopt", "prod/voice/alerts", "--key-id", key_id)
     assert (done.code, "under management" in done.out) == (0, True)
-    versions = rig.client.describe_secret(SecretId="prod/voice/alerts")["VersionIdsToStages"]
+    versions = stack.client.describe_secret(SecretId="prod/voice/alerts")["VersionIdsToStages"]
     assert any(f"rotator:key:{key_id}" in labels for labels in versions.values())
-    before = rig.state()
-    assert rig.run("adopt", "prod/voice/alerts").code == 0
-    assert rig.state() == before
+    before = stack.state()
+    assert stack.run("adopt", "prod/voice/alerts").code == 0
+    assert stack.state() == before
 
 
-def test_an_audit_file_that_was_tampered_with(rig: Rig, tmp_path: Path) -> None:
-    rig.seed()
+def test_an_audit_file_that_was_tampered_with(stack: Stack, tmp_path: Path) -> None:
+    stack.seed()
     file = tmp_path / "audit.jsonl"
-    assert rig.run("--audit-file", str(file), "rotate", "prod/sms/otp", "--reason", "test").code == 0
+    assert stack.run("--audit-file", str(file), "rotate", "prod/sms/otp", "--reason", "test").code == 0
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join([*lines[:2], *lines[3:]]))
-    ran = rig.run("audit", "verify", str(file), "--json")
+    ran = stack.run("audit", "verify", str(file), "--json")
     assert ran.code == 1
     assert ran.document["ok"] is False
     assert {problem["kind"] for problem in ran.document["problems"]} >= {"missing"}
     assert all(problem["line"] > 0 for problem in ran.document["problems"])
-    told = rig.run("audit", "verify", str(file))
+    told = stack.run("audit", "verify", str(file))
     words = " ".join(told.out.split())
     assert (told.code, "is NOT intact" in words, "line 3" in words) == (1, True, True)
 
 
-def test_rollback_says_what_is_current_and_what_comes_next(rig: Rig) -> None:
-    keys = rig.seed()
+def test_rollback_says_what_is_current_and_what_comes_next(stack: Stack) -> None:
+    keys = stack.seed()
     old = keys["prod/sms/otp"]
-    assert rig.run("rotate", "prod/sms/otp", "--reason", "test").code == 0
-    ran = rig.run("rollback", "prod/sms/otp", "--reason", "a scope is missing")
+    assert stack.run("rotate", "prod/sms/otp", "--reason", "test").code == 0
+    ran = stack.run("rollback", "prod/sms/otp", "--reason", "a scope is missing")
     assert ran.code == 0
     assert all(len(line) <= 80 for line in ran.out.splitlines())
     words = " ".join(ran.out.split())
     assert f"key {old.id[:4]}…{old.id[-4:]} current again" in words
     assert "is due for rotation (expiring, " in words  # four days are left
     assert "rotator:hold" in words
-    assert json.loads(consumer_value(rig.client, "prod/sms/otp"))["api_key"] == old.value
+    assert json.loads(consumer_value(stack.client, "prod/sms/otp"))["api_key"] == old.value
     (line,) = [line for line in ran.lines if line["event"] == "secret.rolled_back" and line["outcome"] == "success"]
     assert (line["reason"], line["trigger"]) == ("a scope is missing", "manual")
-    before = rig.state()
-    again = rig.run("rollback", "prod/sms/otp", "--reason", "again")
+    before = stack.state()
+    again = stack.run("rollback", "prod/sms/otp", "--reason", "again")
     assert (again.code, "rolled back already: nothing was changed" in again.out) == (0, True)
-    assert rig.state() == before
+    assert stack.state() == before
     # What it offers can be copied.
     newer = shlex.split(again.out.partition("name it: ")[2])
     assert newer[:4] == ["rotator", "rollback", "prod/sms/otp", "--key-id"]
-    assert rig.run(*newer[1:]).code == 0
-    assert json.loads(consumer_value(rig.client, "prod/sms/otp"))["key_id"] == newer[4]
+    assert stack.run(*newer[1:]).code == 0
+    assert json.loads(consumer_value(stack.client, "prod/sms/otp"))["key_id"] == newer[4]
 
 
-def test_rollback_as_json(rig: Rig) -> None:
-    keys = rig.seed()
-    rig.run("rotate", "prod/billing/sms", "--reason", "test")
-    document = rig.run("rollback", "prod/billing/sms", "--reason", "test", "--json").document
+def test_rollback_as_json(stack: Stack) -> None:
+    keys = stack.seed()
+    stack.run("rotate", "prod/billing/sms", "--reason", "test")
+    document = stack.run("rollback", "prod/billing/sms", "--reason", "test", "--json").document
     assert document.keys() == {
         "account", "secret", "key_id", "version_id", "expires_at",
         "retired", "due", "next_rotation_at", "changed_fields", "already",
@@ -168,6 +168,6 @@ def test_rollback_as_json(rig: Rig) -> None:
     assert document["due"] is None
     assert document["already"] is False
     stamp = document["retired"]["revoke_at"].replace("-", "").replace(":", "")
-    versions = rig.client.describe_secret(SecretId="prod/billing/sms")["VersionIdsToStages"]
+    versions = stack.client.describe_secret(SecretId="prod/billing/sms")["VersionIdsToStages"]
     assert f"rotator:retire:{document['retired']['key_id']}:{stamp}" in versions[document["retired"]["version_id"]]
     assert "AWSCURRENT" in versions[document["version_id"]]

@@ -12,26 +12,26 @@ import pytest
 from rotator.cli import main
 from rotator.redaction.redactor import REDACTED
 from rotator.telemetry.audit import AuditOutcome
-from tests.cli.rig import Rig
+from tests.cli.local_stack import Stack
 
 _FREE: Final = {"error", "detail"}
 _EVENT: Final = re.compile(r"[a-z]+\.[a-z_]+")
 
 
 @pytest.fixture
-def values(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def values(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A fleet of one key that is due, beside secrets whose values are words that every line is made of; by secret."""
-    for name, text in rig.environment.items():
+    for name, text in stack.environment.items():
         monkeypatch.setenv(name, text)
     monkeypatch.setenv("ROTATOR_DEPLOYMENT", "deployment-blue")
-    rig.age = timedelta(days=80)
-    account, _ = rig.account("main-account")
-    key = rig.secret("prod/payments", account, max_age="60d")
+    stack.age = timedelta(days=80)
+    account, _ = stack.account("main-account")
+    key = stack.secret("prod/payments", account, max_age="60d")
     words = ["alert.raised", "prod/payments", "success", "main-account", "deployment-blue", "due_at", "unadopted"]
     words += [key.id, "generated_at", "broken-current", "misconfigured", "2026-12-01T10:00:00Z"]
     found = {f"odd/{number}": word for number, word in enumerate(words)}
     for name, word in found.items():
-        rig.secret(name, account, value=word)
+        stack.secret(name, account, value=word)
     return found
 
 
@@ -57,7 +57,7 @@ def document_of(capsys: pytest.CaptureFixture[str], *command: str) -> tuple[Any,
 
 
 def test_a_sweep_over_common_values_is_intact(
-    rig: Rig, values: dict[str, str], capsys: pytest.CaptureFixture[str]
+    stack: Stack, values: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     document, lines = document_of(capsys, "run")
     assert [text for name, text in texts(document) if REDACTED in text and name not in _FREE] == []
@@ -76,7 +76,7 @@ def test_a_sweep_over_common_values_is_intact(
 
 
 def test_names_and_ids_stay_in_sentences_too(
-    rig: Rig, values: dict[str, str], capsys: pytest.CaptureFixture[str]
+    stack: Stack, values: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Names win, wherever the value of another secret says the same."""
     document, lines = document_of(capsys, "run")
@@ -86,13 +86,13 @@ def test_names_and_ids_stay_in_sentences_too(
 
 @pytest.mark.parametrize("command", ["plan", "status", "forecast", "inventory", "doctor"])
 def test_what_only_reads_is_intact(
-    rig: Rig, values: dict[str, str], capsys: pytest.CaptureFixture[str], command: str
+    stack: Stack, values: dict[str, str], capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     document, _ = document_of(capsys, command)
     assert [text for name, text in texts(document) if REDACTED in text and name not in _FREE] == []
 
 
-def test_text_for_people_keeps_its_words(rig: Rig, values: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_output_keeps_its_words(stack: Stack, values: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     for command in (["plan"], ["status"], ["inventory"], ["inventory", "--csv"], ["run"]):
         main(command)
         out, _ = capsys.readouterr()
@@ -100,7 +100,7 @@ def test_text_for_people_keeps_its_words(rig: Rig, values: dict[str, str], capsy
         assert REDACTED not in out
 
 
-def test_an_emergency_is_told_whole(rig: Rig, values: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_emergency_is_told_whole(stack: Stack, values: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     main(["plan", "--json"])
     capsys.readouterr()
     command = ["revoke", "--secret", "prod/payments", "--reason", "leaked", "--incident", "INC-1", "--yes"]

@@ -12,18 +12,18 @@ import pytest
 from rotator.cli.options import Options
 from tests import leaks
 from tests.aws.fake_aws import FakeAws, error, serve
-from tests.cli.rig import Rig
+from tests.cli.local_stack import Stack
 
 NAME = "prod/sms/otp"
 HOUR = timedelta(hours=1)
 HOSTILE = 'x"><script>\x1b[2J'
 
 
-def read(rig: Rig, user: str, **which: str) -> None:
+def read(stack: Stack, user: str, **which: str) -> None:
     """A consumer reads the secret; its access key is its name."""
     made: Any = boto3.client(
         "secretsmanager",
-        endpoint_url=rig.moto.url,
+        endpoint_url=stack.moto.url,
         region_name="eu-central-1",
         aws_access_key_id=user,
         aws_secret_access_key="x",
@@ -32,24 +32,24 @@ def read(rig: Rig, user: str, **which: str) -> None:
 
 
 @pytest.fixture
-def replaced(rig: Rig) -> Rig:
+def replaced(stack: Stack) -> Stack:
     """billing, sms and a hostile one read it, then its key was replaced, then sms read it and somebody new."""
-    account, _ = rig.account("main")
-    rig.secret(NAME, account, gate="adoption")
+    account, _ = stack.account("main")
+    stack.secret(NAME, account, gate="adoption")
     for user in ("billing", "sms", HOSTILE.replace("\x1b", "?")):
-        read(rig, user)
-    rig.clock.advance(HOUR)
-    assert rig.run("rotate", NAME, "--reason", "test").code == 0
-    for key in rig.world.keys():
+        read(stack, user)
+    stack.clock.advance(HOUR)
+    assert stack.run("rotate", NAME, "--reason", "test").code == 0
+    for key in stack.world.keys():
         leaks.register(key.value)
-    rig.clock.advance(HOUR)
-    read(rig, "sms")
-    read(rig, "new")
-    read(rig, "billing", VersionStage="AWSPREVIOUS")
-    return rig
+    stack.clock.advance(HOUR)
+    read(stack, "sms")
+    read(stack, "new")
+    read(stack, "billing", VersionStage="AWSPREVIOUS")
+    return stack
 
 
-def test_for_people(replaced: Rig) -> None:
+def test_for_people(replaced: Stack) -> None:
     ran = replaced.run("consumers", NAME)
     assert ran.code == 0
     assert max(len(line) for line in ran.out.splitlines()) <= 80
@@ -68,7 +68,7 @@ def test_for_people(replaced: Rig) -> None:
     assert "user/testing" not in ran.out
 
 
-def test_as_json(replaced: Rig) -> None:
+def test_as_json(replaced: Stack) -> None:
     ran = replaced.run("consumers", NAME, "--json")
     assert ran.code == 0
     found = ran.document
@@ -86,7 +86,7 @@ def test_as_json(replaced: Rig) -> None:
     assert billing["last_read_since"] is None
 
 
-def test_run_waits_and_then_does_not(replaced: Rig) -> None:
+def test_run_waits_and_then_does_not(replaced: Stack) -> None:
     replaced.clock.advance(timedelta(hours=72))
     ran = replaced.run("run", "--json")
     (account,) = ran.document["accounts"]
@@ -101,24 +101,24 @@ def test_run_waits_and_then_does_not(replaced: Rig) -> None:
     assert "no key in grace, nothing to wait for" in ran.out
 
 
-def test_without_anybody(rig: Rig) -> None:
-    account, _ = rig.account("main")
-    rig.secret(NAME, account)
-    ran = rig.run("consumers", NAME)
+def test_without_anybody(stack: Stack) -> None:
+    account, _ = stack.account("main")
+    stack.secret(NAME, account)
+    ran = stack.run("consumers", NAME)
     assert ran.code == 0
     assert "nobody" in ran.out
     assert ran.sentence == ""
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_a_missing_permission_is_named(rig: Rig, as_json: bool) -> None:
-    account, _ = rig.account("main")
-    rig.secret(NAME, account)
+def test_a_missing_permission_is_named(stack: Stack, as_json: bool) -> None:
+    account, _ = stack.account("main")
+    stack.secret(NAME, account)
     fake = FakeAws([error("AccessDeniedException", "User is not authorized")])
     server = serve(fake)
     try:
         env = {"AWS_ENDPOINT_URL_CLOUDTRAIL": fake.url}
-        ran = rig.run("consumers", NAME, *(["--json"] if as_json else []), env=env)
+        ran = stack.run("consumers", NAME, *(["--json"] if as_json else []), env=env)
     finally:
         server.shutdown()
         server.server_close()
@@ -140,10 +140,10 @@ def test_a_missing_permission_is_named(rig: Rig, as_json: bool) -> None:
         (("",), 1, ""),
     ],
 )
-def test_rubbish_is_answered_in_a_sentence(rig: Rig, arguments: tuple[str, ...], code: int, says: str) -> None:
-    account, _ = rig.account("main")
-    rig.secret(NAME, account)
-    ran = rig.run("consumers", *arguments)
+def test_rubbish_is_answered_in_a_sentence(stack: Stack, arguments: tuple[str, ...], code: int, says: str) -> None:
+    account, _ = stack.account("main")
+    stack.secret(NAME, account)
+    ran = stack.run("consumers", *arguments)
     assert ran.code == code
     assert says in ran.sentence
     assert ran.sentence.isprintable()

@@ -17,7 +17,7 @@ from rotator.cli.app import cli
 from rotator.policy.tags import KNOWN_TAGS
 from rotator.settings import Settings
 from rotator.telemetry.audit import EVENTS, FIELDS
-from tests.cli.rig import Rig
+from tests.cli.local_stack import Stack
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -99,13 +99,13 @@ def test_most_commands_are_run() -> None:
 
 @pytest.mark.parametrize("command", runnable())
 def test_every_command_in_a_document_does_what_it_is_there_for(
-    rig: Rig, command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+    stack: Stack, command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Over the example fleet without its one mistake, and after what the document says came before."""
-    keys = rig.seed()
-    rig.client.untag_resource(SecretId="prod/legacy", TagKeys=["rotator:grace"])
+    keys = stack.seed()
+    stack.client.untag_resource(SecretId="prod/legacy", TagKeys=["rotator:grace"])
     monkeypatch.chdir(tmp_path)
-    for name, text in rig.environment.items():
+    for name, text in stack.environment.items():
         if name.startswith(("AWS_", "ROTATOR_")):
             monkeypatch.setenv(name, text)
     words = [word.removeprefix("/var/log/rotator/") for word in shlex.split(command)[1:]]

@@ -11,18 +11,18 @@ import pytest
 
 from rotator.cli import main
 from rotator.cli.doctor_iam import principal_of
-from tests.cli.front import Front, serve_front
-from tests.cli.rig import Rig
+from tests.cli.denying_proxy import DenyingProxy, serve_proxy
+from tests.cli.local_stack import Stack
 
 ALLOWED = {"secretsmanager:PutSecretValue": "allowed", "secretsmanager:UpdateSecretVersionStage": "allowed"}
 
 
 @pytest.fixture
-def front(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
-    account, _ = rig.account("main")
-    rig.secret("app/key", account)
-    with serve_front(Front(rig.moto.url, decisions=dict(ALLOWED))) as made:
-        for name, text in rig.environment.items():
+def proxy(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[DenyingProxy]:
+    account, _ = stack.account("main")
+    stack.secret("app/key", account)
+    with serve_proxy(DenyingProxy(stack.moto.url, decisions=dict(ALLOWED))) as made:
+        for name, text in stack.environment.items():
             monkeypatch.setenv(name, text)
         monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
         yield made
@@ -37,7 +37,7 @@ def of(checks: list[dict[str, Any]], subject: str, level: str) -> list[str]:
     return [check["detail"] for check in checks if (check["subject"], check["level"]) == (subject, level)]
 
 
-def test_all_is_well(front: Front, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_is_well(proxy: DenyingProxy, capsys: pytest.CaptureFixture[str]) -> None:
     code, checks = examined(capsys)
     assert code == 0
     assert of(checks, "AWS", "ok") == ["eu-central-1, role rotator-sweep"]
@@ -45,24 +45,24 @@ def test_all_is_well(front: Front, capsys: pytest.CaptureFixture[str]) -> None:
         "ListSecrets, DescribeSecret, GetSecretValue, ListSecretVersionIds, BatchGetSecretValue work on app/key",
         "PutSecretValue, UpdateSecretVersionStage allowed on app/key (by IAM's simulator)",
     ]
-    (asked,) = front.asked
+    (asked,) = proxy.asked
     assert asked["PolicySourceArn"] == ["arn:aws:iam::123456789012:role/rotator-sweep"]
     names = {text for name, (text, *_) in asked.items() if name.endswith("ContextKeyName")}
     assert "secretsmanager:ResourceTag/rotator:role" in names
 
 
 @pytest.mark.parametrize("operation", ["DescribeSecret", "ListSecretVersionIds"])
-def test_a_read_that_is_denied_is_named(front: Front, capsys: pytest.CaptureFixture[str], operation: str) -> None:
-    front.denied = {operation}
+def test_a_denied_read_is_named(proxy: DenyingProxy, capsys: pytest.CaptureFixture[str], operation: str) -> None:
+    proxy.denied = {operation}
     code, checks = examined(capsys)
     assert code == 1
     (failed,) = of(checks, "IAM", "fail")
     assert f"secretsmanager:{operation} is denied on app/key" in failed
 
 
-def test_reading_in_batches_that_is_denied_is_a_warning(front: Front, capsys: pytest.CaptureFixture[str]) -> None:
+def test_denied_batch_reads_are_a_warning(proxy: DenyingProxy, capsys: pytest.CaptureFixture[str]) -> None:
     """Sweeps go on without it, at a call for each secret."""
-    front.denied = {"BatchGetSecretValue"}
+    proxy.denied = {"BatchGetSecretValue"}
     code, checks = examined(capsys)
     assert code == 0
     (check,) = [check for check in checks if (check["subject"], check["level"]) == ("IAM", "warn")]
@@ -74,23 +74,23 @@ def test_reading_in_batches_that_is_denied_is_a_warning(front: Front, capsys: py
     )
 
 
-def test_values_that_may_not_be_read(front: Front, capsys: pytest.CaptureFixture[str]) -> None:
-    front.denied = {"GetSecretValue"}
+def test_values_that_may_not_be_read(proxy: DenyingProxy, capsys: pytest.CaptureFixture[str]) -> None:
+    proxy.denied = {"GetSecretValue"}
     code, checks = examined(capsys)
     assert code == 1
     assert "GetSecretValue" in of(checks, "IAM", "fail")[0]
     assert of(checks, "Infobip main", "fail")
 
 
-def test_listing_denied_ends_it(front: Front, capsys: pytest.CaptureFixture[str]) -> None:
-    front.denied = {"ListSecrets"}
+def test_listing_denied_ends_it(proxy: DenyingProxy, capsys: pytest.CaptureFixture[str]) -> None:
+    proxy.denied = {"ListSecrets"}
     code, checks = examined(capsys)
     assert code == 1
     assert "ListSecrets" in of(checks, "Secrets", "fail")[0]
 
 
-def test_a_write_that_the_simulator_denies(front: Front, capsys: pytest.CaptureFixture[str]) -> None:
-    front.decisions["secretsmanager:UpdateSecretVersionStage"] = "implicitDeny"
+def test_a_write_that_the_simulator_denies(proxy: DenyingProxy, capsys: pytest.CaptureFixture[str]) -> None:
+    proxy.decisions["secretsmanager:UpdateSecretVersionStage"] = "implicitDeny"
     code, checks = examined(capsys)
     assert code == 1
     assert of(checks, "IAM", "fail") == [
@@ -98,14 +98,14 @@ def test_a_write_that_the_simulator_denies(front: Front, capsys: pytest.CaptureF
     ]
 
 
-def test_what_may_not_be_asked_is_said_to_be_unchecked(front: Front, capsys: pytest.CaptureFixture[str]) -> None:
-    front.denied = {"SimulatePrincipalPolicy"}
+def test_what_can_not_be_asked_is_unchecked(proxy: DenyingProxy, capsys: pytest.CaptureFixture[str]) -> None:
+    proxy.denied = {"SimulatePrincipalPolicy"}
     code, checks = examined(capsys)
     assert code == 0
     assert of(checks, "IAM", "warn") == [
         "PutSecretValue and UpdateSecretVersionStage are not checked: iam:SimulatePrincipalPolicy is denied"
     ]
-    front.denied = {"GetCallerIdentity"}
+    proxy.denied = {"GetCallerIdentity"}
     code, checks = examined(capsys)
     assert code == 0
     assert "identity not shown" in of(checks, "AWS", "ok")[0]
@@ -129,15 +129,15 @@ PAGES = [(200, name) for name in BODIES] + [(status, name) for status in (302, 4
 
 @pytest.mark.parametrize(("status", "body"), PAGES)
 def test_what_is_not_sts_is_a_warning_that_names_it(
-    front: Front, capsys: pytest.CaptureFixture[str], status: int, body: str
+    proxy: DenyingProxy, capsys: pytest.CaptureFixture[str], status: int, body: str
 ) -> None:
-    front.pages["GetCallerIdentity"] = (status, BODIES[body], "text/html")
+    proxy.pages["GetCallerIdentity"] = (status, BODIES[body], "text/html")
     code = main(["doctor", "--json"])
     captured = capsys.readouterr()
     checks = json.loads(captured.out)["checks"]
     (check,) = [check for check in checks if check["subject"] == "AWS"]
     assert (code, check["level"]) == (0, "warn")
-    answered = f"{front.url} answered GetCallerIdentity with HTTP {status} (text/html), which is not an answer of STS"
+    answered = f"{proxy.url} answered GetCallerIdentity with HTTP {status} (text/html), which is not an answer of STS"
     assert answered in check["detail"]
     assert "AWS_ENDPOINT_URL_STS" in check["fix"]
     assert "proxy" in check["fix"]
@@ -149,24 +149,24 @@ def test_what_is_not_sts_is_a_warning_that_names_it(
 
 @pytest.mark.parametrize(("status", "body"), PAGES)
 def test_what_is_not_iam_is_a_warning_that_names_it(
-    front: Front, capsys: pytest.CaptureFixture[str], status: int, body: str
+    proxy: DenyingProxy, capsys: pytest.CaptureFixture[str], status: int, body: str
 ) -> None:
-    front.pages["SimulatePrincipalPolicy"] = (status, BODIES[body], "text/html")
+    proxy.pages["SimulatePrincipalPolicy"] = (status, BODIES[body], "text/html")
     code, checks = examined(capsys)
     (check,) = [check for check in checks if (check["subject"], check["level"]) == ("IAM", "warn")]
     assert code == 0
     assert "are not checked: " in check["detail"]
-    answered = f"{front.url} answered SimulatePrincipalPolicy with HTTP {status} (text/html), which is not an answer of"
+    answered = f"{proxy.url} answered SimulatePrincipalPolicy with HTTP {status} (text/html), which is not an answer of"
     assert f"{answered} IAM" in check["detail"]
     assert "AWS_ENDPOINT_URL_IAM" in check["fix"]
     assert of(checks, "IAM", "fail") == []
 
 
 def test_a_page_from_sts_alone_is_shown_to_people(
-    front: Front, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    proxy: DenyingProxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = Front(front.behind, pages={"GetCallerIdentity": (200, HTML, "text/html; \x1b[2Jx")})
-    with serve_front(page):
+    page = DenyingProxy(proxy.behind, pages={"GetCallerIdentity": (200, HTML, "text/html; \x1b[2Jx")})
+    with serve_proxy(page):
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", page.url)
         assert main(["doctor"]) == 0
     said = capsys.readouterr()
@@ -178,9 +178,9 @@ def test_a_page_from_sts_alone_is_shown_to_people(
 
 @pytest.mark.parametrize("body", BODIES)
 def test_a_page_where_sts_lends_the_role_is_no_bug(
-    front: Front, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, body: str
+    proxy: DenyingProxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, body: str
 ) -> None:
-    front.pages["AssumeRoleWithWebIdentity"] = (200, BODIES[body], "text/html")
+    proxy.pages["AssumeRoleWithWebIdentity"] = (200, BODIES[body], "text/html")
     (tmp_path / "token").write_text("a token")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
@@ -197,9 +197,9 @@ def test_a_page_where_sts_lends_the_role_is_no_bug(
     assert of(checks, "Secrets", "fail")
 
 
-def test_an_sts_that_is_down_does_not_accuse_the_credentials(front: Front, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_sts_outage_does_not_accuse_the_credentials(proxy: DenyingProxy, capsys: pytest.CaptureFixture[str]) -> None:
     down = b"<ErrorResponse><Error><Code>ServiceUnavailable</Code><Message>x</Message></Error></ErrorResponse>"
-    front.pages["GetCallerIdentity"] = (503, down, "text/xml")
+    proxy.pages["GetCallerIdentity"] = (503, down, "text/xml")
     code, checks = examined(capsys)
     assert code == 0
     assert "STS failed (ServiceUnavailable)" in of(checks, "AWS", "warn")[0]
@@ -221,12 +221,12 @@ def test_whom_the_simulator_can_be_asked_about(caller: str, principal: str | Non
 
 @pytest.mark.parametrize("denied", [True, False])
 def test_who_reads_is_looked_up_where_a_tag_needs_it(
-    rig: Rig, front: Front, capsys: pytest.CaptureFixture[str], denied: bool
+    stack: Stack, proxy: DenyingProxy, capsys: pytest.CaptureFixture[str], denied: bool
 ) -> None:
     _, checks = examined(capsys)
     assert not [check for check in checks if check["subject"] == "CloudTrail"]
-    rig.client.tag_resource(SecretId="app/key", Tags=[{"Key": "rotator:gate", "Value": "adoption"}])
-    front.denied = {"LookupEvents"} if denied else set()
+    stack.client.tag_resource(SecretId="app/key", Tags=[{"Key": "rotator:gate", "Value": "adoption"}])
+    proxy.denied = {"LookupEvents"} if denied else set()
     code, checks = examined(capsys)
     (check,) = [check for check in checks if check["subject"] == "CloudTrail"]
     assert (code, check["level"]) == (0, "warn" if denied else "ok")

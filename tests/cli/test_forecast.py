@@ -10,14 +10,14 @@ from rotator.cli import main
 from rotator.cli.forecast_text import BAR, MOST_LINES
 from rotator.model import Policy
 from rotator.policy.forecast import forecast_account, spans
-from tests.cli.rig import Rig
+from tests.cli.local_stack import Stack
 from tests.policy.build import NOW, snap
 
 
-def test_json_is_the_contract_key_by_key(rig: Rig) -> None:
-    keys = rig.seed()
-    before = rig.state()
-    ran = rig.run("forecast", "--days", "60", "--json")
+def test_json_is_the_contract_key_by_key(stack: Stack) -> None:
+    keys = stack.seed()
+    before = stack.state()
+    ran = stack.run("forecast", "--days", "60", "--json")
     assert (ran.code, ran.err) == (0, "")
     assert ran.document.keys() == {"generated_at", "accounts"}
     (account,) = ran.document["accounts"]
@@ -36,13 +36,13 @@ def test_json_is_the_contract_key_by_key(rig: Rig) -> None:
     assert {"secret", "key_id", "expires_at", "reason"} <= account["at_risk"][0].keys()
     assert account["at_risk"][0]["key_id"] == keys["prod/marketing"].id
     assert account["at_risk"][0]["expires_at"] == f"{keys['prod/marketing'].valid_to:%Y-%m-%dT%H:%M:%SZ}"
-    assert rig.state() == before
+    assert stack.state() == before
 
 
-def test_for_people_it_is_a_chart_in_80_columns_of_ascii_bars(rig: Rig) -> None:
-    rig.seed()
+def test_for_people_it_is_a_chart_in_80_columns_of_ascii_bars(stack: Stack) -> None:
+    stack.seed()
     for days, begins in (("20", "  day "), ("90", "  week of "), ("400", "  2 weeks of ")):
-        ran = rig.run("forecast", "--days", days)
+        ran = stack.run("forecast", "--days", days)
         assert ran.code == 0
         lines = ran.out.splitlines()
         assert lines[0] == "main · 6 secrets · 40 a day less 8 for emergencies"
@@ -53,49 +53,49 @@ def test_for_people_it_is_a_chart_in_80_columns_of_ascii_bars(rig: Rig) -> None:
         assert all("|" in bar and bar.isascii() for bar in bars)
         assert "#" in bars[0]
         assert "\x1b" not in ran.out
-    ran = rig.run("forecast")
+    ran = stack.run("forecast")
     words = " ".join(ran.out.split())
     assert "prod/marketing hold " in words
     assert "No day is full." in words
     assert ran.out.endswith("`rotator plan`.\n")
 
 
-def test_suppositions_and_what_helps(rig: Rig) -> None:
-    rig.seed()
+def test_suppositions_and_what_helps(stack: Stack) -> None:
+    stack.seed()
     few = ("--what-if", "limit=12", "--what-if", "reserve=2")
-    ran = rig.run("forecast", *few, "--what-if", "+300", "--what-if", "validity=90d", "--days", "50")
+    ran = stack.run("forecast", *few, "--what-if", "+300", "--what-if", "validity=90d", "--days", "50")
     assert ran.code == 0
     text = " ".join(ran.out.split())
     assert "assuming a daily limit of 12 and a reserve of 2 and replacements valid for 90d and 300 more secrets" in text
     assert "not-in-time" in ran.out
     assert "keys expire before they are replaced, the first on " in ran.out
-    more = rig.run("forecast", "--what-if", "+300", "--what-if", "limit=500", "--days", "62", "--json").document
+    more = stack.run("forecast", "--what-if", "+300", "--what-if", "limit=500", "--days", "62", "--json").document
     assert {risk["reason"] for risk in more["accounts"][0]["at_risk"]} == {"hold", "misconfigured"}
     assert more["what_if"] == ["a daily limit of 500", "300 more secrets"]
-    short = rig.run("forecast", "--what-if", "validity=2d")
+    short = stack.run("forecast", "--what-if", "validity=2d")
     assert (short.code, short.out) == (2, "")
     assert "can't work for prod/billing/sms: rotator:grace is 1d" in short.sentence
-    low = rig.run("forecast", "--json", "--what-if", "reserve=40")
+    low = stack.run("forecast", "--json", "--what-if", "reserve=40")
     assert low.code == 2
     assert "nothing for scheduled rotations" in low.document["error"]["message"]
 
 
-def test_accounts_hostile_names_and_one_that_does_not_answer(rig: Rig) -> None:
-    first, _ = rig.account("main")
-    rig.secret("prod/held", first, hold="=cmd()")
-    rig.account("second", password="not-the-password")
-    rig.account("third")
-    told = rig.run("forecast", "--days", "5")
+def test_accounts_hostile_names_and_one_that_does_not_answer(stack: Stack) -> None:
+    first, _ = stack.account("main")
+    stack.secret("prod/held", first, hold="=cmd()")
+    stack.account("second", password="not-the-password")
+    stack.account("third")
+    told = stack.run("forecast", "--days", "5")
     assert told.code == 1
     assert "second\n  not observed" in told.out
     assert "third · 0 secrets" in told.out
     assert told.out.endswith("`rotator doctor`.\n")
-    document = rig.run("forecast", "--days", "5", "--json")
+    document = stack.run("forecast", "--days", "5", "--json")
     assert document.code == 1
     assert [error["account"] for error in document.document["errors"]] == ["second"]
     assert [each["account"] for each in document.document["accounts"]] == ["main", "third"]
-    assert rig.run("forecast", "--account", "third").code == 0
-    assert rig.run("forecast", "--account", "fourth").code == 2
+    assert stack.run("forecast", "--account", "third").code == 0
+    assert stack.run("forecast", "--account", "fourth").code == 2
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ import pytest
 from rotator.cli import main
 from rotator.sandbox.aws import create_managed
 from tests import leaks
-from tests.cli.rig import Rig
+from tests.cli.local_stack import Stack
 
 
-def test_every_key_and_whose_it_is(rig: Rig) -> None:
-    keys = rig.seed()
-    before = rig.state()
-    ran = rig.run("inventory")
+def test_every_key_and_whose_it_is(stack: Stack) -> None:
+    keys = stack.seed()
+    before = stack.state()
+    ran = stack.run("inventory")
     assert ran.code == 0
     assert all(len(line) <= 80 for line in ran.out.splitlines())
     assert "main · 8 keys: 7 current, 1 unknown" in ran.out
@@ -25,69 +25,69 @@ def test_every_key_and_whose_it_is(rig: Rig) -> None:
     assert f"{otp[:4]}…{otp[-4:]} current" in words
     assert 'named "made by hand in the portal"' in words
     assert "secrets to look at" not in words
-    (account,) = rig.run("inventory", "--json").document["accounts"]
-    table = rig.run("inventory", "--csv")
+    (account,) = stack.run("inventory", "--json").document["accounts"]
+    table = stack.run("inventory", "--csv")
     rows = list(csv.DictReader(io.StringIO(table.out, newline=""), strict=True))
     assert all(line.startswith('"') and line.endswith('"') for line in table.out.splitlines())
     assert [row["key_id"] for row in rows] == [key["key_id"] for key in account["keys"]]
     assert {key["kind"] for key in account["keys"]} == {"current", "unknown"}
-    assert rig.state() == before
+    assert stack.state() == before
 
 
-def test_disabled_keys_on_request_and_hostile_names_in_every_form(rig: Rig) -> None:
-    account, _ = rig.account("main")
-    world = rig.world
+def test_disabled_keys_on_request_and_hostile_names_in_every_form(stack: Stack) -> None:
+    account, _ = stack.account("main")
+    world = stack.world
     hostile = world.add_key(account, '=HYPERLINK("http://x")\x1b[2J\u202e')
     dead = world.add_key(account, "dead")
     world.portal_disable(dead.id)
-    assert "1 disabled not shown (--all)" in rig.run("inventory").out
+    assert "1 disabled not shown (--all)" in stack.run("inventory").out
     for arguments in ((), ("--all",), ("--csv", "--all"), ("--json", "--all")):
-        ran = rig.run("inventory", *arguments)
+        ran = stack.run("inventory", *arguments)
         assert ran.code == 0
         assert "\x1b" not in ran.out
         assert "\u202e" not in ran.out
-    rows = csv.DictReader(io.StringIO(rig.run("inventory", "--csv", "--all").out, newline=""), strict=True)
+    rows = csv.DictReader(io.StringIO(stack.run("inventory", "--csv", "--all").out, newline=""), strict=True)
     found = {row["key_id"]: row for row in rows}
     assert found[hostile.id]["key_name"].startswith("'=HYPERLINK")
     assert found[dead.id]["enabled"] == "no"
 
 
-def test_a_secret_that_holds_no_key_and_an_account_that_does_not_answer(rig: Rig) -> None:
-    rig.account("main")
-    create_managed(rig.client, "prod/rubbish", "main", leaks.register("no-such-key-anywhere"))
-    rig.account("second", password="not-the-password")
-    told = rig.run("inventory")
+def test_a_secret_that_holds_no_key_and_an_account_that_does_not_answer(stack: Stack) -> None:
+    stack.account("main")
+    create_managed(stack.client, "prod/rubbish", "main", leaks.register("no-such-key-anywhere"))
+    stack.account("second", password="not-the-password")
+    told = stack.run("inventory")
     assert told.code == 1
     words = " ".join(told.out.split())
     assert "prod/rubbish unknown-key" in words
     assert "second not observed" in words
-    document = rig.run("inventory", "--json").document
+    document = stack.run("inventory", "--json").document
     assert [error["account"] for error in document["errors"]] == ["second"]
-    table = rig.run("inventory", "--csv")
+    table = stack.run("inventory", "--csv")
     assert (table.code, "the list is not complete" in table.sentence) == (1, True)
     assert "secret-unknown-key" in table.out
-    only = rig.run("inventory", "--account", "main")
+    only = stack.run("inventory", "--account", "main")
     assert only.code == 0
-    assert rig.run("inventory", "--account", "third").code == 2
+    assert stack.run("inventory", "--account", "third").code == 2
 
 
-def test_adopt_all_says_a_line_for_each_and_fails_for_what_it_could_not(rig: Rig) -> None:
-    keys = rig.seed()
-    before = rig.state()
-    dry = rig.run("adopt", "--all", "--dry-run")
+def test_adopt_all_says_a_line_for_each_and_fails_for_what_it_could_not(stack: Stack) -> None:
+    keys = stack.seed()
+    before = stack.state()
+    dry = stack.run("adopt", "--all", "--dry-run")
     assert (dry.code, "2 would be adopted" in dry.out, "Nothing was changed" in dry.out) == (0, True, True)
-    assert "2 would be adopted" in rig.run("adopt", "--all", env={"ROTATOR_DRY_RUN": "true"}).out
-    assert rig.state() == before
-    create_managed(rig.client, "prod/rubbish", "main", leaks.register("no-such-key-anywhere"))
-    ran = rig.run("adopt", "--all")
+    assert "2 would be adopted" in stack.run("adopt", "--all", env={"ROTATOR_DRY_RUN": "true"}).out
+    assert stack.state() == before
+    create_managed(stack.client, "prod/rubbish", "main", leaks.register("no-such-key-anywhere"))
+    ran = stack.run("adopt", "--all")
     assert ran.code == 1
     assert all(len(line) <= 80 for line in ran.out.splitlines())
     words = " ".join(ran.out.split())
     assert "failed prod/rubbish" in words
     assert "2 adopted, 1 failed" in words
-    versions = rig.client.describe_secret(SecretId="prod/voice/alerts")["VersionIdsToStages"]
+    versions = stack.client.describe_secret(SecretId="prod/voice/alerts")["VersionIdsToStages"]
     assert any(f"rotator:key:{keys['prod/voice/alerts'].id}" in labels for labels in versions.values())
-    (failed,) = rig.run("adopt", "--all", "--json").document["adoptions"]
+    (failed,) = stack.run("adopt", "--all", "--json").document["adoptions"]
     assert (failed["secret"], failed["outcome"]) == ("prod/rubbish", "failed")
 
 

@@ -14,49 +14,51 @@ import pytest
 
 from rotator.sandbox.faults import Fault, FaultKind
 from tests import leaks
-from tests.cli.rig import PATIENCE, Rig
+from tests.cli.local_stack import PATIENCE, Stack
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"])
-def test_a_signal_ends_a_sweep_in_one_sentence(rig: Rig, number: signal.Signals, code: int) -> None:
-    rig.seed()
+def test_a_signal_ends_a_sweep_in_one_sentence(stack: Stack, number: signal.Signals, code: int) -> None:
+    stack.seed()
     go_on = threading.Event()
-    fault = rig.world.faults.add(Fault(FaultKind.DELAY, method="POST", path="/settings/2/api-keys", until=go_on))
-    child = rig.start("run")
+    fault = stack.world.faults.add(Fault(FaultKind.DELAY, method="POST", path="/settings/2/api-keys", until=go_on))
+    child = stack.start("run")
     try:
         assert fault.entered.wait(PATIENCE)  # a create is on its way
         child.send_signal(number)
         out, err = child.communicate(timeout=PATIENCE)
     finally:
         go_on.set()
-    ran = rig.ran(child, out, err)
+    ran = stack.ran(child, out, err)
     assert ran.code == code
     assert ran.sentence == "rotator: interrupted; nothing is lost, the next sweep goes on"
     unfinished = [line for line in ran.lines if line.get("event") == "key.created" and line["outcome"] == "failure"]
     assert unfinished[0]["error"] == "interrupted"
 
 
-def test_a_reader_that_went_away_is_no_error(rig: Rig) -> None:
-    rig.seed()
+def test_a_reader_that_went_away_is_no_error(stack: Stack) -> None:
+    stack.seed()
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        ran = rig.run("status", stdout=writing)
+        child = stack.start("status", stdout=writing)
     finally:
         os.close(writing)
+    ran = stack.ran(child, "", child.communicate(timeout=PATIENCE)[1])
     assert (ran.code, ran.err) == (0, "")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_output_that_nothing_takes_is_said(rig: Rig) -> None:
+def test_output_that_nothing_takes_is_said(stack: Stack) -> None:
     with open("/dev/full", "w") as full:
-        ran = rig.run("status", "--json", stdout=full)
+        child = stack.start("status", "--json", stdout=full)
+    ran = stack.ran(child, "", child.communicate(timeout=PATIENCE)[1])
     assert ran.code == 1
     assert "could not be written" in ran.err
 
 
-def test_errors_are_one_document_and_stderr_stays_json(rig: Rig) -> None:
-    ran = rig.run("rotate", "prod/none", "--reason", "x", "--json")
+def test_errors_are_one_document_and_stderr_stays_json(stack: Stack) -> None:
+    ran = stack.run("rotate", "prod/none", "--reason", "x", "--json")
     assert ran.code == 1
     assert ran.document.keys() == {"error"}
     assert ran.document["error"].keys() == {"message", "advice"}
@@ -65,28 +67,28 @@ def test_errors_are_one_document_and_stderr_stays_json(rig: Rig) -> None:
     assert ran.lines[0]["level"] == "error"
 
 
-def test_on_a_terminal_there_is_colour_and_logs_for_people(rig: Rig) -> None:
-    rig.seed()
-    text = on_terminal(rig, "run")
+def test_on_a_terminal_there_is_colour_and_logs_for_people(stack: Stack) -> None:
+    stack.seed()
+    text = on_terminal(stack, "run")
     assert "\x1b[" in text
     assert '"seq"' not in text
     assert "sweep.completed" in text
-    plain = on_terminal(rig, "--log-format", "json", "plan", env={"NO_COLOR": "1"})
+    plain = on_terminal(stack, "--log-format", "json", "plan", env={"NO_COLOR": "1"})
     assert "\x1b" not in plain
     assert all(len(line) <= 80 for line in plain.splitlines())
 
 
-def test_an_emergency_says_each_step_while_it_is_done_on_a_terminal_alone(rig: Rig) -> None:
+def test_an_emergency_says_each_step_while_it_is_done_on_a_terminal_alone(stack: Stack) -> None:
     """The kill is held up: the steps before it stand there already."""
-    keys = rig.seed()
+    keys = stack.seed()
     old = keys["prod/sms/otp"]
     go_on = threading.Event()
-    fault = rig.world.faults.add(Fault(FaultKind.DELAY, method="PUT", until=go_on))
+    fault = stack.world.faults.add(Fault(FaultKind.DELAY, method="PUT", until=go_on))
     ours, theirs = pty.openpty()
     arguments = ["revoke", "--secret", "prod/sms/otp", "--reason", "x", "--yes"]
     child = subprocess.Popen(
         [sys.executable, "-m", "rotator", *arguments],
-        env=rig.environment | {"TERM": "xterm-256color", "COLUMNS": "80", "NO_COLOR": "1"},
+        env=stack.environment | {"TERM": "xterm-256color", "COLUMNS": "80", "NO_COLOR": "1"},
         stdin=subprocess.DEVNULL,
         stdout=theirs,
         stderr=subprocess.DEVNULL,
@@ -116,12 +118,12 @@ def test_an_emergency_says_each_step_while_it_is_done_on_a_terminal_alone(rig: R
     assert "prod/sms/otp has a new key. 1 key is dead." in text
 
 
-def on_terminal(rig: Rig, *arguments: str, env: dict[str, str] | None = None) -> str:
+def on_terminal(stack: Stack, *arguments: str, env: dict[str, str] | None = None) -> str:
     """Run with all three streams on a terminal of 80 columns."""
     ours, theirs = pty.openpty()
     child = subprocess.Popen(
         [sys.executable, "-m", "rotator", *arguments],
-        env=rig.environment | {"TERM": "xterm-256color", "COLUMNS": "80"} | (env or {}),
+        env=stack.environment | {"TERM": "xterm-256color", "COLUMNS": "80"} | (env or {}),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -147,20 +149,20 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-def test_a_leaked_key_is_not_read_from_a_terminal(rig: Rig) -> None:
-    text = on_terminal(rig, "revoke", "--leaked-key-stdin", "--reason", "x")
+def test_a_leaked_key_is_not_read_from_a_terminal(stack: Stack) -> None:
+    text = on_terminal(stack, "revoke", "--leaked-key-stdin", "--reason", "x")
     assert "does not read from a terminal" in text
 
 
-def test_the_sandbox_prints_an_environment_that_works(rig: Rig) -> None:
-    child = rig.start("sandbox", env=dict.fromkeys(name for name in rig.environment if name.startswith("AWS_")))
+def test_the_sandbox_prints_an_environment_that_works(stack: Stack) -> None:
+    child = stack.start("sandbox", env=dict.fromkeys(name for name in stack.environment if name.startswith("AWS_")))
     try:
         assert child.stdout is not None
         exported = dict(
             child.stdout.readline().strip().removeprefix("export ").split("=", 1) for _ in range(len(_PRINTED))
         )
         assert set(exported) == _PRINTED
-        plan = rig.run("plan", "--json", env={name: text.strip("'") for name, text in exported.items()})
+        plan = stack.run("plan", "--json", env={name: text.strip("'") for name, text in exported.items()})
         actions = {(action["kind"], action["secret"]) for action in plan.document["accounts"][0]["actions"]}
         # In office hours, and only then, there is also prod/whatsapp/bot.
         assert actions - {("rotate", "prod/whatsapp/bot")} == {
@@ -192,18 +194,18 @@ _PRINTED = {
 }
 
 
-def test_without_a_stderr_the_work_is_done_all_the_same(rig: Rig) -> None:
-    rig.seed()
+def test_without_a_stderr_the_work_is_done_all_the_same(stack: Stack) -> None:
+    stack.seed()
     command = ["sh", "-c", 'exec "$0" -m rotator run --json 2>&-', sys.executable]
-    done = subprocess.run(command, env=rig.environment, stdout=subprocess.PIPE, text=True, timeout=PATIENCE)
+    done = subprocess.run(command, env=stack.environment, stdout=subprocess.PIPE, text=True, timeout=PATIENCE)
     leaks.check(done.stdout, "stdout")
     assert '"outcome": "done"' in done.stdout
 
 
 @pytest.mark.parametrize("arguments", ["status", "inventory --csv", "plan --json", "report -o -"])
-def test_a_closed_stdout_is_said_and_is_no_bug(rig: Rig, arguments: str) -> None:
+def test_a_closed_stdout_is_said_and_is_no_bug(stack: Stack, arguments: str) -> None:
     command = ["sh", "-c", f'exec "$0" -m rotator {arguments} >&-', sys.executable]
-    done = subprocess.run(command, env=rig.environment, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
+    done = subprocess.run(command, env=stack.environment, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
     assert done.returncode == 1
     assert (
         done.stderr.strip().endswith(
@@ -215,13 +217,13 @@ def test_a_closed_stdout_is_said_and_is_no_bug(rig: Rig, arguments: str) -> None
 
 
 @pytest.mark.parametrize("out", [">&-", "> /dev/full"])
-def test_every_leaked_key_ends_though_nothing_takes_the_output(rig: Rig, out: str) -> None:
-    keys = rig.seed()
+def test_every_leaked_key_ends_though_nothing_takes_the_output(stack: Stack, out: str) -> None:
+    keys = stack.seed()
     otp, billing = keys["prod/sms/otp"], keys["prod/billing/sms"]
     command = ["sh", "-c", f'exec "$0" -m rotator revoke --leaked-key-stdin --reason x --yes {out}', sys.executable]
     done = subprocess.run(
         command,
-        env=rig.environment,
+        env=stack.environment,
         input=f"A={otp.value}\nB={billing.value}\n",
         stderr=subprocess.PIPE,
         text=True,
@@ -229,5 +231,5 @@ def test_every_leaked_key_ends_though_nothing_takes_the_output(rig: Rig, out: st
     )
     leaks.check(done.stderr, "stderr")
     assert (done.returncode, "could not be written" in done.stderr) == (1, True)
-    assert not rig.world.authenticates(otp.value)
-    assert not rig.world.authenticates(billing.value)
+    assert not stack.world.authenticates(otp.value)
+    assert not stack.world.authenticates(billing.value)

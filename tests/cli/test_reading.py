@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from rotator.cli import main
-from tests.cli.rig import Rig
+from tests.cli.local_stack import Stack
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
@@ -17,10 +17,10 @@ def fits(text: str) -> bool:
     return all(len(line) <= 80 for line in text.splitlines())
 
 
-def test_plan_json_is_the_contract_key_by_key(rig: Rig) -> None:
-    keys = rig.seed()
-    before = rig.state()
-    ran = rig.run("plan", "--json")
+def test_plan_json_is_the_contract_key_by_key(stack: Stack) -> None:
+    keys = stack.seed()
+    before = stack.state()
+    ran = stack.run("plan", "--json")
     assert ran.code == 0  # prod/legacy has a tag that can't be read, which is an alert of its own
     assert ran.err == ""
     assert ran.document.keys() == {"generated_at", "accounts"}
@@ -55,12 +55,12 @@ def test_plan_json_is_the_contract_key_by_key(rig: Rig) -> None:
         ("misconfigured", "prod/legacy"),
         ("overdue", "prod/sms/otp"),  # no sweep ran here for weeks
     }
-    assert rig.state() == before
+    assert stack.state() == before
 
 
-def test_plan_for_people_is_plain_when_piped(rig: Rig) -> None:
-    keys = rig.seed()
-    ran = rig.run("plan")
+def test_plan_for_people_is_plain_when_piped(stack: Stack) -> None:
+    keys = stack.seed()
+    ran = stack.run("plan")
     assert fits(ran.out)
     assert "\x1b" not in ran.out
     assert not re.search("[\u2500-\u257f]", ran.out)  # box drawing
@@ -74,57 +74,57 @@ def test_plan_for_people_is_plain_when_piped(rig: Rig) -> None:
     assert all(key.id not in ran.out for key in keys.values())
 
 
-def test_plan_narrowed_moved_and_with_an_exit_code(rig: Rig) -> None:
-    rig.seed()
-    one = rig.run("plan", "--secret", "prod/sms/otp", "--json", "--exit-code")
+def test_plan_narrowed_moved_and_with_an_exit_code(stack: Stack) -> None:
+    stack.seed()
+    one = stack.run("plan", "--secret", "prod/sms/otp", "--json", "--exit-code")
     actions = one.document["accounts"][0]["actions"]
     assert {action["secret"] for action in actions} == {"prod/sms/otp"}
-    rig.client.untag_resource(SecretId="prod/legacy", TagKeys=["rotator:grace"])
-    due = rig.run("plan", "--secret", "prod/billing/sms", "--at", "+45d", "--exit-code", "--json")
+    stack.client.untag_resource(SecretId="prod/legacy", TagKeys=["rotator:grace"])
+    due = stack.run("plan", "--secret", "prod/billing/sms", "--at", "+45d", "--exit-code", "--json")
     assert due.code == 3
-    later = datetime.fromisoformat(due.document["generated_at"]) - rig.clock.now()
+    later = datetime.fromisoformat(due.document["generated_at"]) - stack.clock.now()
     assert 44 <= later.days <= 45
-    nothing = rig.run("plan", "--secret", "prod/billing/sms", "--exit-code")
+    nothing = stack.run("plan", "--secret", "prod/billing/sms", "--exit-code")
     assert nothing.code == 0
     assert "Nothing to do" in nothing.out
 
 
-def test_plan_exit_codes(rig: Rig) -> None:
+def test_plan_exit_codes(stack: Stack) -> None:
     """3 there is work to do, 4 there is none but something to fix; without ``--exit-code`` that is no failure."""
-    rig.seed()
+    stack.seed()
     only = ("--secret", "prod/legacy")  # a tag of it can't be read
-    assert rig.run("plan", "--exit-code").code == 3
-    assert rig.run("plan").code == 0
-    assert rig.run("plan", *only, "--exit-code").code == 4
-    assert rig.run("plan", *only).code == 0
-    rig.account("locked", password="not-the-password-1")
-    ran = rig.run("plan", "--exit-code")
+    assert stack.run("plan", "--exit-code").code == 3
+    assert stack.run("plan").code == 0
+    assert stack.run("plan", *only, "--exit-code").code == 4
+    assert stack.run("plan", *only).code == 0
+    stack.account("locked", password="not-the-password-1")
+    ran = stack.run("plan", "--exit-code")
     assert (ran.code, "1 of 2 accounts not observed" in " ".join(ran.out.split())) == (1, True)
-    assert rig.run("plan").code == 1
+    assert stack.run("plan").code == 1
 
 
-def test_plan_fails_on_an_error_of_the_account(rig: Rig) -> None:
-    account, _ = rig.account("main")
+def test_plan_fails_on_an_error_of_the_account(stack: Stack) -> None:
+    account, _ = stack.account("main")
     for number in range(2):
-        rig.world.portal_delete(rig.secret(f"app/{number}", account).id)
+        stack.world.portal_delete(stack.secret(f"app/{number}", account).id)
     for options in ((), ("--exit-code",)):
-        ran = rig.run("plan", "--json", *options)
+        ran = stack.run("plan", "--json", *options)
         assert ran.code == 1
         assert [alert["kind"] for alert in ran.document["accounts"][0]["alerts"]] == ["mass-missing"]
-    assert rig.run("run").code == 1
+    assert stack.run("run").code == 1
 
 
 @pytest.mark.parametrize("at", ["soon", "+3x", "9999-12-31T23:59:59Z", "2026-13-01", "+9999999d", "-3d"])
-def test_a_time_that_is_none_or_beyond_any_key(rig: Rig, at: str) -> None:
-    ran = rig.run("plan", f"--at={at}")
+def test_a_time_that_is_none_or_beyond_any_key(stack: Stack, at: str) -> None:
+    ran = stack.run("plan", f"--at={at}")
     assert ran.code == 2
     assert "--at" in ran.err
     assert "Traceback" not in ran.err
 
 
-def test_status_json_is_the_contract_key_by_key(rig: Rig) -> None:
-    keys = rig.seed()
-    ran = rig.run("status", "--json")
+def test_status_json_is_the_contract_key_by_key(stack: Stack) -> None:
+    keys = stack.seed()
+    ran = stack.run("status", "--json")
     assert (ran.code, ran.err) == (0, "")
     assert ran.document.keys() == {"secrets"}
     fields = {
@@ -163,14 +163,14 @@ def test_status_json_is_the_contract_key_by_key(rig: Rig) -> None:
     assert secrets["prod/new"]["key_id"] is None
 
 
-def test_status_for_people_after_a_rotation(rig: Rig) -> None:
-    keys = rig.seed()
-    before = rig.run("status")
+def test_status_for_people_after_a_rotation(stack: Stack) -> None:
+    keys = stack.seed()
+    before = stack.run("status")
     assert fits(before.out)
     late = {line.split()[0] for line in before.out.splitlines() if "OVERDUE: " in line}
     assert late == {"prod/sms/otp"}
-    assert rig.run("rotate", "prod/sms/otp", "--reason", "test").code == 0
-    ran = rig.run("status", "--account", "main")
+    assert stack.run("rotate", "prod/sms/otp", "--reason", "test").code == 0
+    ran = stack.run("status", "--account", "main")
     assert ran.code == 0
     assert fits(ran.out)
     old = keys["prod/sms/otp"].id
@@ -179,7 +179,7 @@ def test_status_for_people_after_a_rotation(rig: Rig) -> None:
     assert "OVERDUE" not in line
     assert f"revoke key {old[:4]}…{old[-4:]}" in line
     assert old not in ran.out
-    document = rig.run("status", "--secret", "prod/sms/otp", "--json").document
+    document = stack.run("status", "--secret", "prod/sms/otp", "--json").document
     (only,) = document["secrets"]
     (retiring,) = only["retiring"]
     assert retiring.keys() == {"key_id", "revoke_at"}
@@ -187,10 +187,10 @@ def test_status_for_people_after_a_rotation(rig: Rig) -> None:
     assert TIME.fullmatch(retiring["revoke_at"])
 
 
-def test_doctor_names_what_to_fix(rig: Rig) -> None:
-    rig.seed()
-    before = rig.state()
-    ran = rig.run("doctor")
+def test_doctor_names_what_to_fix(stack: Stack) -> None:
+    stack.seed()
+    before = stack.state()
+    ran = stack.run("doctor")
     assert ran.code == 1
     assert fits(ran.out)
     assert re.search(r"^ ok +Infobip main +Basic, user ops-rotator", ran.out, re.MULTILINE)
@@ -199,45 +199,45 @@ def test_doctor_names_what_to_fix(rig: Rig) -> None:
     assert "not\n" not in ran.sentence
     assert re.search("are not +checked", " ".join(ran.out.split()))  # honest about permissions to write
     assert ran.out.splitlines()[-1].startswith("1 error.")
-    rig.client.untag_resource(SecretId="prod/legacy", TagKeys=["rotator:grace"])
-    fixed = rig.run("--json", "doctor")
+    stack.client.untag_resource(SecretId="prod/legacy", TagKeys=["rotator:grace"])
+    fixed = stack.run("--json", "doctor")
     assert fixed.code == 0
     assert fixed.document.keys() == {"checks", "failed", "warnings"}
     assert all(check.keys() == {"level", "subject", "detail", "fix"} for check in fixed.document["checks"])
     assert {check["subject"] for check in fixed.document["checks"]} >= {"Settings", "AWS", "Secrets", "IAM", "Clock"}
-    assert rig.state() == before
+    assert stack.state() == before
 
 
-def test_doctor_says_what_is_wrong_with_settings(rig: Rig) -> None:
-    ran = rig.run("doctor", "--json", env={"ROTATOR_DAILY_LIMIT": "many", "ROTATOR_DEPLOYMNT": "x"})
+def test_doctor_says_what_is_wrong_with_settings(stack: Stack) -> None:
+    ran = stack.run("doctor", "--json", env={"ROTATOR_DAILY_LIMIT": "many", "ROTATOR_DEPLOYMNT": "x"})
     assert ran.code == 1
     (check,) = ran.document["checks"]
     assert (check["level"], check["subject"]) == ("fail", "Settings")
     assert "ROTATOR_DAILY_LIMIT" in check["detail"]
     assert "did you mean ROTATOR_DEPLOYMENT" in check["detail"]
-    assert rig.run("plan", env={"ROTATOR_DAILY_LIMIT": "many"}).code == 2
+    assert stack.run("plan", env={"ROTATOR_DAILY_LIMIT": "many"}).code == 2
 
 
-def test_people_get_their_own_zone_and_programs_utc(rig: Rig) -> None:
-    rig.seed()
+def test_people_get_their_own_zone_and_programs_utc(stack: Stack) -> None:
+    stack.seed()
     there = {"TZ": "America/Bogota"}  # five hours behind all the year
-    people, programs = rig.run("plan", env=there), rig.run("plan", "--json", env=there)
+    people, programs = stack.run("plan", env=there), stack.run("plan", "--json", env=there)
     (account,) = programs.document["accounts"]
     (otp,) = [each for each in account["actions"] if (each["kind"], each["secret"]) == ("rotate", "prod/sms/otp")]
     assert TIME.fullmatch(otp["deadline"])
     local = datetime.fromisoformat(otp["deadline"]) - timedelta(hours=5)
     assert f"ends {local.day} {local:%b %H:%M} -05:00" in people.out
     assert "UTC" not in people.out.replace("UTC'", "")
-    assert "key ends (-05:00)" in rig.run("status", env=there).out
+    assert "key ends (-05:00)" in stack.run("status", env=there).out
 
 
 @pytest.mark.parametrize("columns", ["44"])
 def test_where_there_is_no_room_for_columns_a_row_is_a_block(
-    rig: Rig, columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    stack: Stack, columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``COLUMNS`` says how wide, piped or not."""
-    keys = rig.seed()
-    for name, text in rig.environment.items():
+    keys = stack.seed()
+    for name, text in stack.environment.items():
         monkeypatch.setenv(name, text)
     monkeypatch.setenv("COLUMNS", columns)
     said = {}
@@ -256,8 +256,8 @@ def test_where_there_is_no_room_for_columns_a_row_is_a_block(
     assert "|" not in said["forecast"]
 
 
-def test_columns_may_be_more_than_a_terminal_has(rig: Rig) -> None:
-    rig.seed()
-    wide = rig.run("doctor", env={"COLUMNS": "300"}).out
+def test_columns_may_be_more_than_a_terminal_has(stack: Stack) -> None:
+    stack.seed()
+    wide = stack.run("doctor", env={"COLUMNS": "300"}).out
     assert max(len(line) for line in wide.splitlines()) > 80
-    assert fits(rig.run("doctor", env={"COLUMNS": "many"}).out)
+    assert fits(stack.run("doctor", env={"COLUMNS": "many"}).out)

@@ -9,16 +9,16 @@ import pytest
 
 from rotator.cli import main
 from tests import leaks
-from tests.cli.rig import Rig
+from tests.cli.local_stack import Stack
 
 
-def test_a_page_of_the_fleet_with_its_audit(rig: Rig, tmp_path: Path) -> None:
-    keys = rig.seed()
+def test_a_page_of_the_fleet_with_its_audit(stack: Stack, tmp_path: Path) -> None:
+    keys = stack.seed()
     audit = tmp_path / "audit.jsonl"
-    assert rig.run("rotate", "prod/sms/otp", "--reason", "test", "--audit-file", str(audit)).code == 0
-    before = rig.state()
+    assert stack.run("rotate", "prod/sms/otp", "--reason", "test", "--audit-file", str(audit)).code == 0
+    before = stack.state()
     file = tmp_path / "report.html"
-    ran = rig.run("report", "-o", str(file), "--audit", str(audit), "--days", "30")
+    ran = stack.run("report", "-o", str(file), "--audit", str(audit), "--days", "30")
     assert (ran.code, ran.err) == (0, "")
     words = " ".join(ran.out.split())
     assert re.search(r"Wrote .*: 8 secrets, \d+ kB\. Open it in a browser\.$", words)
@@ -30,28 +30,28 @@ def test_a_page_of_the_fleet_with_its_audit(rig: Rig, tmp_path: Path) -> None:
     assert "key.created" in page
     assert "The next 30 days" in page
     assert all(key.id not in page for key in keys.values())
-    assert rig.state() == before
+    assert stack.state() == before
 
 
-def test_to_stdout_and_as_json(rig: Rig, tmp_path: Path) -> None:
-    rig.seed()
-    ran = rig.run("report", "-o", "-")
+def test_to_stdout_and_as_json(stack: Stack, tmp_path: Path) -> None:
+    stack.seed()
+    ran = stack.run("report", "-o", "-")
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith('<!doctype html>\n<html lang="en">')
     assert ran.out.endswith("</html>\n")
     file = tmp_path / "page.html"
-    document = rig.run("report", "-o", str(file), "--json").document
+    document = stack.run("report", "-o", str(file), "--json").document
     assert document == {"file": str(file), "bytes": file.stat().st_size, "accounts": 1, "secrets": 8}
 
 
-def test_an_account_that_does_not_answer_stands_in_the_page(rig: Rig, tmp_path: Path) -> None:
-    rig.account("second", password="not-the-password")
+def test_an_account_that_does_not_answer_stands_in_the_page(stack: Stack, tmp_path: Path) -> None:
+    stack.account("second", password="not-the-password")
     file = tmp_path / "page.html"
-    ran = rig.run("report", "-o", str(file))
+    ran = stack.run("report", "-o", str(file))
     assert ran.code == 1
     assert "second is not in it" in ran.out
     assert "Not observed:" in file.read_text(encoding="utf-8")
-    ran = rig.run("report", "-o", str(file), "--json")
+    ran = stack.run("report", "-o", str(file), "--json")
     assert ran.code == 1
     assert [error["account"] for error in ran.document["errors"]] == ["second"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from rotator.sandbox.aws import consumer_value
-from tests.cli.rig import Rig
+from tests.cli.local_stack import Stack
 
 FIELDS = {
     "account",
@@ -21,27 +21,28 @@ FIELDS = {
 }
 
 
-def test_without_yes_it_is_shown_and_nothing_happens(rig: Rig) -> None:
-    keys = rig.seed()
-    before = rig.state()
+def test_without_yes_it_is_shown_and_nothing_happens(stack: Stack) -> None:
+    keys = stack.seed()
+    before = stack.state()
     otp = keys["prod/sms/otp"].id
-    ran = rig.run("revoke", "--secret", "prod/sms/otp", "--reason", "pasted in a ticket")
+    ran = stack.run("revoke", "--secret", "prod/sms/otp", "--reason", "pasted in a ticket")
     assert ran.code == 2
     assert all(len(line) <= 80 for line in ran.out.splitlines())
     assert f"key {otp[:4]}…{otp[-4:]}  current, in use since" in ran.out
     assert "puts a new key into prod/sms/otp first (replace-first)" in ran.out
     assert ran.out.endswith("Add --yes to do it.\n")
-    document = rig.run("revoke", "--secret", "prod/sms/otp", "--reason", "x", "--json").document
+    document = stack.run("revoke", "--secret", "prod/sms/otp", "--reason", "x", "--json").document
     assert document.keys() == FIELDS
     assert (document["confirmed"], document["steps"]) == (False, [])
     assert [(revocation["key_id"], revocation["role"]) for revocation in document["kills"]] == [(otp, "current")]
-    assert rig.state() == before
+    assert stack.state() == before
 
 
-def test_with_yes_the_old_key_is_dead_and_the_new_one_works(rig: Rig) -> None:
-    keys = rig.seed()
+def test_with_yes_the_old_key_is_dead_and_the_new_one_works(stack: Stack) -> None:
+    keys = stack.seed()
     old = keys["prod/sms/otp"]
-    ran = rig.run("revoke", "--secret", "prod/sms/otp", "--reason", "leak", "--incident", "INC-4711", "--yes", "--json")
+    options = ("--reason", "leak", "--incident", "INC-4711", "--yes", "--json")
+    ran = stack.run("revoke", "--secret", "prod/sms/otp", *options)
     assert ran.code == 0
     document = ran.document
     assert document.keys() == FIELDS
@@ -53,51 +54,51 @@ def test_with_yes_the_old_key_is_dead_and_the_new_one_works(rig: Rig) -> None:
     assert [step["what"] for step in steps] == ["created", "promoted", "revoked"]
     assert steps[-1]["key_id"] == old.id
     assert "401" in steps[-1]["note"]
-    assert not rig.world.authenticates(old.value)
-    assert rig.world.authenticates(json.loads(consumer_value(rig.client, "prod/sms/otp"))["api_key"])
+    assert not stack.world.authenticates(old.value)
+    assert stack.world.authenticates(json.loads(consumer_value(stack.client, "prod/sms/otp"))["api_key"])
     audit = [line for line in ran.lines if "seq" in line]
     assert {line["trigger"] for line in audit} == {"emergency"}
     assert {line["run_id"] for line in audit} == {document["run_id"]}
     assert {line["incident"] for line in audit} == {"INC-4711"}
 
 
-def test_a_leaked_value_comes_by_stdin_and_is_never_said(rig: Rig) -> None:
-    keys = rig.seed()
+def test_a_leaked_value_comes_by_stdin_and_is_never_said(stack: Stack) -> None:
+    keys = stack.seed()
     leaked = keys["prod/billing/sms"]
-    ran = rig.run("revoke", "--leaked-key-stdin", "--reason", "leak", "--yes", stdin=f"  {leaked.value}\n")
+    ran = stack.run("revoke", "--leaked-key-stdin", "--reason", "leak", "--yes", stdin=f"  {leaked.value}\n")
     assert ran.code == 0
-    assert not rig.world.authenticates(leaked.value)
+    assert not stack.world.authenticates(leaked.value)
     assert f"revoked   key {leaked.id[:4]}…{leaked.id[-4:]}" in ran.out
     assert "prod/billing/sms has a new key. 1 key is dead. Recorded as run" in " ".join(ran.out.split())
 
 
-def test_one_key_without_a_replacement(rig: Rig) -> None:
-    keys = rig.seed()
+def test_one_key_without_a_replacement(stack: Stack) -> None:
+    keys = stack.seed()
     key = keys["prod/sms/otp"]
     by_key = ("revoke", "--key-id", key.id, "--account", "main", "--reason", "x", "--strategy", "revoke-only")
-    ran = rig.run(*by_key, "--yes")
-    assert (ran.code, rig.world.authenticates(key.value)) == (0, False)
+    ran = stack.run(*by_key, "--yes")
+    assert (ran.code, stack.world.authenticates(key.value)) == (0, False)
     assert "created" not in ran.out
 
 
-def test_a_key_that_is_not_ours_is_not_killed(rig: Rig) -> None:
-    rig.seed()
-    foreign = next(key for key in rig.world.keys() if key.name == "made by hand in the portal")
-    before = rig.state()
-    ran = rig.run("revoke", "--key-id", foreign.id, "--account", "main", "--reason", "x", "--yes")
+def test_a_key_that_is_not_ours_is_not_killed(stack: Stack) -> None:
+    stack.seed()
+    foreign = next(key for key in stack.world.keys() if key.name == "made by hand in the portal")
+    before = stack.state()
+    ran = stack.run("revoke", "--key-id", foreign.id, "--account", "main", "--reason", "x", "--yes")
     assert ran.code == 1
     assert "not managed here" in ran.sentence
     assert "portal" in ran.sentence
-    assert rig.state() == before
+    assert stack.state() == before
 
 
-def test_dry_run_shows_the_same_and_is_no_failure(rig: Rig) -> None:
-    rig.seed()
-    before = rig.state()
+def test_dry_run_shows_the_same_and_is_no_failure(stack: Stack) -> None:
+    stack.seed()
+    before = stack.state()
     asked = ("revoke", "--secret", "prod/sms/otp", "--reason", "leak")
-    shown = rig.run(*asked)
-    dry = rig.run(*asked, "--dry-run")
+    shown = stack.run(*asked)
+    dry = stack.run(*asked, "--dry-run")
     assert (shown.code, dry.code) == (2, 0)
     assert dry.out.splitlines()[:-1] == shown.out.splitlines()[:-1]
-    assert rig.run(*asked, "--dry-run", "--yes").code == 2
-    assert rig.state() == before
+    assert stack.run(*asked, "--dry-run", "--yes").code == 2
+    assert stack.state() == before

@@ -12,7 +12,7 @@ import requests
 from rotator.sandbox.aws import consumer_value
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import SimKey
-from tests.cli.rig import Ran, Rig
+from tests.cli.local_stack import Ran, Stack
 
 NAME = "prod/sms"
 SESSION, TOKEN = "/auth/1/session", "/auth/1/oauth2/token"
@@ -22,24 +22,24 @@ SESSION, TOKEN = "/auth/1/session", "/auth/1/oauth2/token"
 class Scene:
     """One secret in an account whose session another process holds."""
 
-    rig: Rig
+    stack: Stack
     key: SimKey
     session: str
 
     def revoke(self, *target: str, stdin: str | None = None) -> Ran:
-        return self.rig.run("revoke", *target, "--reason", "leak", "--yes", "--json", stdin=stdin)
+        return self.stack.run("revoke", *target, "--reason", "leak", "--yes", "--json", stdin=stdin)
 
     def current_works(self) -> bool:
-        return self.rig.world.authenticates(json.loads(consumer_value(self.rig.client, NAME))["api_key"])
+        return self.stack.world.authenticates(json.loads(consumer_value(self.stack.client, NAME))["api_key"])
 
 
-def held(rig: Rig, auth: str = "ibsso", **management: str) -> Scene:
+def held(stack: Stack, auth: str = "ibsso", **management: str) -> Scene:
     """The scene, with a session that was opened and not closed."""
-    account, user = rig.account("main", auth=auth, **management)
-    key = rig.secret(NAME, account)
+    account, user = stack.account("main", auth=auth, **management)
+    key = stack.secret(NAME, account)
     login = {"username": user.username, "password": user.password, "unsafe": False}
-    opened = requests.post(rig.server.url + SESSION, json=login, timeout=10)
-    return Scene(rig, key, opened.json()["token"])
+    opened = requests.post(stack.server.url + SESSION, json=login, timeout=10)
+    return Scene(stack, key, opened.json()["token"])
 
 
 def warnings(ran: Ran) -> list[dict[str, Any]]:
@@ -47,21 +47,21 @@ def warnings(ran: Ran) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("strategy", ["replace-first", "revoke-first", "revoke-only"])
-def test_an_emergency_works_while_the_session_is_held(rig: Rig, strategy: str) -> None:
-    scene = held(rig)
+def test_an_emergency_works_while_the_session_is_held(stack: Stack, strategy: str) -> None:
+    scene = held(stack)
     ran = scene.revoke("--secret", NAME, "--strategy", strategy)
     assert (ran.code, ran.document["errors"]) == (0, [])
-    assert not rig.world.authenticates(scene.key.value)
+    assert not stack.world.authenticates(scene.key.value)
     assert scene.current_works() == (strategy != "revoke-only")
-    assert scene.session in rig.world.state.sessions  # the other process goes on
+    assert scene.session in stack.world.state.sessions  # the other process goes on
     assert len(warnings(ran)) >= 1
 
 
-def test_a_leaked_value_is_searched_for_without_a_session_too(rig: Rig) -> None:
-    scene = held(rig)
+def test_a_leaked_value_is_searched_for_without_a_session_too(stack: Stack) -> None:
+    scene = held(stack)
     ran = scene.revoke("--leaked-key-stdin", stdin=f"{scene.key.value}\n")
     assert (ran.code, ran.document["errors"]) == (0, [])
-    assert not rig.world.authenticates(scene.key.value)
+    assert not stack.world.authenticates(scene.key.value)
     assert scene.current_works()
 
 
@@ -73,26 +73,28 @@ def test_a_leaked_value_is_searched_for_without_a_session_too(rig: Rig) -> None:
         ("oauth2", TOKEN, FaultKind.STATUS_BEFORE),
     ],
 )
-def test_an_emergency_works_while_the_login_endpoint_is_down(rig: Rig, auth: str, path: str, kind: FaultKind) -> None:
-    scene = held(rig, auth)
-    rig.world.faults.add(Fault(kind, path=path, status=503, count=None))
+def test_an_emergency_works_while_the_login_endpoint_is_down(
+    stack: Stack, auth: str, path: str, kind: FaultKind
+) -> None:
+    scene = held(stack, auth)
+    stack.world.faults.add(Fault(kind, path=path, status=503, count=None))
     ran = scene.revoke("--secret", NAME)
     assert (ran.code, ran.document["errors"]) == (0, [])
-    assert not rig.world.authenticates(scene.key.value)
+    assert not stack.world.authenticates(scene.key.value)
     assert scene.current_works()
 
 
-def test_a_sweep_leaves_the_session_to_its_holder(rig: Rig) -> None:
-    held(rig)
-    ran = rig.run("run", "--json")
+def test_a_sweep_leaves_the_session_to_its_holder(stack: Stack) -> None:
+    held(stack)
+    ran = stack.run("run", "--json")
     assert ran.code == 1
     assert "an earlier session of this user seems to be open still" in ran.err
     assert warnings(ran) == []
 
 
-def test_a_user_name_with_a_colon_keeps_the_session_error(rig: Rig) -> None:
-    scene = held(rig, username="ops:main")
+def test_a_user_name_with_a_colon_keeps_the_session_error(stack: Stack) -> None:
+    scene = held(stack, username="ops:main")
     ran = scene.revoke("--secret", NAME)
     assert ran.code == 1
     assert "an earlier session of this user seems to be open still" in ran.out
-    assert rig.world.authenticates(scene.key.value)
+    assert stack.world.authenticates(scene.key.value)

@@ -23,7 +23,7 @@ import requests
 from rotator.cli import main
 from rotator.sandbox.faults import Fault, FaultKind
 from tests import leaks
-from tests.cli.rig import PATIENCE, Rig
+from tests.cli.local_stack import PATIENCE, Stack
 from tests.serve_process import FILE, set_off
 
 SECONDLY = ("serve", "--every", "1s", "--jitter", "0s")
@@ -93,8 +93,8 @@ class Child:
 
 
 @contextlib.contextmanager
-def serving(rig: Rig, *arguments: str, **environment: str | None) -> Iterator[Child]:
-    process = rig.start(*(arguments or SECONDLY), env=environment, module="tests.serve_process")
+def serving(stack: Stack, *arguments: str, **environment: str | None) -> Iterator[Child]:
+    process = stack.start(*(arguments or SECONDLY), env=environment, module="tests.serve_process")
     child = Child(process)
     try:
         yield child
@@ -121,27 +121,29 @@ def polled(url: str, status: int) -> requests.Response:
     raise AssertionError(f"no answer {status} from {url}")
 
 
-def test_the_schedule_fires_and_each_sweep_is_a_run_of_its_own(rig: Rig, tmp_path: Any) -> None:
-    account, _ = rig.account("main")
-    rig.secret("prod/sms", account)
+def test_the_schedule_fires_and_each_sweep_is_a_run_of_its_own(stack: Stack, tmp_path: Any) -> None:
+    account, _ = stack.account("main")
+    stack.secret("prod/sms", account)
     file = tmp_path / "audit.jsonl"
-    with serving(rig, *SECONDLY, "--audit-file", str(file)) as child:
+    with serving(stack, *SECONDLY, "--audit-file", str(file)) as child:
         runs = [line["run_id"] for line in child.wait_for(succeeded, 3)]
         assert child.end() == 0
     assert len(set(runs)) == len(runs)
     assert child.plain == []
-    assert rig.run("audit", "verify", str(file)).code == 0
+    assert stack.run("audit", "verify", str(file)).code == 0
     recorded = [json.loads(line) for line in file.read_text().splitlines()]
     assert {line["trigger"] for line in recorded} == {"schedule"}
     assert {line["run_id"] for line in recorded if line["event"] == "sweep.completed"} >= set(runs[:2])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["term", "ctrl-c"])
-def test_a_signal_in_mid_sweep_finishes_the_call_in_hand_and_begins_no_other(rig: Rig, number: signal.Signals) -> None:
-    rig.seed()
+def test_a_signal_in_mid_sweep_finishes_the_call_in_hand_and_begins_no_other(
+    stack: Stack, number: signal.Signals
+) -> None:
+    stack.seed()
     go_on = threading.Event()
-    fault = rig.world.faults.add(Fault(FaultKind.DELAY, until=go_on, **CREATE))  # type: ignore[arg-type]
-    with serving(rig, "serve") as child:
+    fault = stack.world.faults.add(Fault(FaultKind.DELAY, until=go_on, **CREATE))  # type: ignore[arg-type]
+    with serving(stack, "serve") as child:
         try:
             assert fault.entered.wait(PATIENCE)
             child.process.send_signal(number)
@@ -156,26 +158,26 @@ def test_a_signal_in_mid_sweep_finishes_the_call_in_hand_and_begins_no_other(rig
     assert line["deferred"] > 0
     assert child.lines[-1]["event"] == "stopped"
     # What was left is the next sweep's.
-    assert not any(result["outcome"] == "failed" for result in rig.run("run", "--json").document["results"])
+    assert not any(result["outcome"] == "failed" for result in stack.run("run", "--json").document["results"])
 
 
-def test_a_call_that_hangs_does_not_keep_the_process(rig: Rig) -> None:
-    account, _ = rig.account("main")
-    rig.secret("prod/sms", account, None, scopes="sms:manage")
+def test_a_call_that_hangs_does_not_keep_the_process(stack: Stack) -> None:
+    account, _ = stack.account("main")
+    stack.secret("prod/sms", account, None, scopes="sms:manage")
     go_on = threading.Event()
-    fault = rig.world.faults.add(Fault(FaultKind.DELAY, until=go_on, **CREATE))  # type: ignore[arg-type]
-    with serving(rig, "serve") as child:
+    fault = stack.world.faults.add(Fault(FaultKind.DELAY, until=go_on, **CREATE))  # type: ignore[arg-type]
+    with serving(stack, "serve") as child:
         try:
             assert fault.entered.wait(PATIENCE)
             assert child.end() == 0
             assert "without an answer" in child.lines[-1]["event"]
         finally:
             go_on.set()
-    assert rig.run("run").code == 0
+    assert stack.run("run").code == 0
 
 
-def test_logs_that_nobody_takes_do_not_keep_the_process(rig: Rig) -> None:
-    rig.account("main")
+def test_logs_that_nobody_takes_do_not_keep_the_process(stack: Stack) -> None:
+    stack.account("main")
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with contextlib.suppress(BlockingIOError):
@@ -183,7 +185,7 @@ def test_logs_that_nobody_takes_do_not_keep_the_process(rig: Rig) -> None:
             os.write(writing, b"x" * 4096)
     os.set_blocking(writing, True)
     command = [sys.executable, "-m", "rotator", "serve"]
-    child = subprocess.Popen(command, env=rig.environment, stdout=subprocess.PIPE, stderr=writing, text=True)
+    child = subprocess.Popen(command, env=stack.environment, stdout=subprocess.PIPE, stderr=writing, text=True)
     try:
         assert child.stdout is not None
         assert child.stdout.readline().startswith("Sweeping every 1h.")
@@ -197,12 +199,12 @@ def test_logs_that_nobody_takes_do_not_keep_the_process(rig: Rig) -> None:
         os.close(writing)
 
 
-def test_a_wait_between_two_tries_ends_at_once(rig: Rig) -> None:
-    account, _ = rig.account("main")
-    rig.secret("prod/sms", account)
-    fault = rig.world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=503, retry_after="30", count=None))
+def test_a_wait_between_two_tries_ends_at_once(stack: Stack) -> None:
+    account, _ = stack.account("main")
+    stack.secret("prod/sms", account)
+    fault = stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=503, retry_after="30", count=None))
     # Without the sandbox's clock, waits are real.
-    with serving(rig, "serve", "--log-level", "debug", ROTATOR_SANDBOX_URL=None) as child:
+    with serving(stack, "serve", "--log-level", "debug", ROTATOR_SANDBOX_URL=None) as child:
         until = time.monotonic() + PATIENCE
         while not fault.hits and time.monotonic() < until:
             assert child.process.poll() is None
@@ -211,14 +213,14 @@ def test_a_wait_between_two_tries_ends_at_once(rig: Rig) -> None:
     assert child.lines[-1]["event"] == "stopped"  # and not that a call hangs
 
 
-def test_sweeps_that_fail_end_nothing_and_health_follows(rig: Rig) -> None:
-    account, _ = rig.account("main")
-    rig.secret("prod/sms", account)
-    with serving(rig, *SECONDLY, "--metrics-port", "0", "--json") as child:
+def test_sweeps_that_fail_end_nothing_and_health_follows(stack: Stack) -> None:
+    account, _ = stack.account("main")
+    stack.secret("prod/sms", account)
+    with serving(stack, *SECONDLY, "--metrics-port", "0", "--json") as child:
         url = child.document()["url"]
         child.wait_for(succeeded, 2)  # the first one's success is noted when its line is written, or just after
         assert polled(f"{url}/healthz", 200).json()["last_success"] is not None
-        rig.world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=401, count=None))
+        stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=401, count=None))
         answer = polled(f"{url}/healthz", 503)
         assert answer.json()["status"] == "unhealthy"
         text = requests.get(f"{url}/metrics", timeout=PATIENCE).text
@@ -226,18 +228,18 @@ def test_sweeps_that_fail_end_nothing_and_health_follows(rig: Rig) -> None:
         assert f"{failures} 0.0" not in text
         assert failures in text
         assert 'rotator_key_ready{account="main",deployment="default",secret="prod/sms"} 1.0' in text  # as last seen
-        rig.world.faults.clear()
+        stack.world.faults.clear()
         polled(f"{url}/healthz", 200)
         assert child.end() == 0
 
 
-def test_a_clock_that_is_set_right_stops_no_sweep(rig: Rig, tmp_path: Path) -> None:
-    account, _ = rig.account("main")
-    rig.secret("prod/sms", account)
+def test_a_clock_that_is_set_right_stops_no_sweep(stack: Stack, tmp_path: Path) -> None:
+    account, _ = stack.account("main")
+    stack.secret("prod/sms", account)
     file = tmp_path / "offset"
     set_off(file, timedelta(days=30))
     command = (*SECONDLY, "--metrics-port", "0", "--json")
-    with serving(rig, *command, **{FILE: str(file)}) as child:
+    with serving(stack, *command, **{FILE: str(file)}) as child:
         url = child.document()["url"]
         child.wait_for(succeeded, 2)
         polled(f"{url}/healthz", 200)
@@ -249,21 +251,21 @@ def test_a_clock_that_is_set_right_stops_no_sweep(rig: Rig, tmp_path: Path) -> N
         assert child.end() == 0
 
 
-def test_an_aws_that_is_not_there_ends_nothing(rig: Rig) -> None:
+def test_an_aws_that_is_not_there_ends_nothing(stack: Stack) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    with serving(rig, *SECONDLY, AWS_ENDPOINT_URL=nowhere, AWS_MAX_ATTEMPTS="1") as child:
+    with serving(stack, *SECONDLY, AWS_ENDPOINT_URL=nowhere, AWS_MAX_ATTEMPTS="1") as child:
         child.wait_for(lambda line: line["event"].startswith("the sweep failed: "), 2)
         assert child.end() == 0
 
 
-def test_metrics_are_there_from_the_start_and_after_a_rotation(rig: Rig) -> None:
-    account, _ = rig.account("main")
-    rig.secret("prod/sms", account, None, scopes="sms:manage")
+def test_metrics_are_there_from_the_start_and_after_a_rotation(stack: Stack) -> None:
+    account, _ = stack.account("main")
+    stack.secret("prod/sms", account, None, scopes="sms:manage")
     go_on = threading.Event()
-    fault = rig.world.faults.add(Fault(FaultKind.DELAY, until=go_on, **CREATE))  # type: ignore[arg-type]
+    fault = stack.world.faults.add(Fault(FaultKind.DELAY, until=go_on, **CREATE))  # type: ignore[arg-type]
     rotations = 'rotator_rotations_total{account="main",deployment="default",reason="first-key"}'
-    with serving(rig, "serve", "--metrics-port", "0", "--json") as child:
+    with serving(stack, "serve", "--metrics-port", "0", "--json") as child:
         url = child.document()["url"]
         try:
             assert fault.entered.wait(PATIENCE)  # the work has begun
@@ -281,12 +283,12 @@ def test_metrics_are_there_from_the_start_and_after_a_rotation(rig: Rig) -> None
     leaks.check(after, "/metrics")
 
 
-def test_a_sweep_that_takes_long_is_not_overtaken(rig: Rig) -> None:
-    account, _ = rig.account("main")
-    rig.secret("prod/sms", account, None, scopes="sms:manage")
+def test_a_sweep_that_takes_long_is_not_overtaken(stack: Stack) -> None:
+    account, _ = stack.account("main")
+    stack.secret("prod/sms", account, None, scopes="sms:manage")
     go_on = threading.Event()
-    rig.world.faults.add(Fault(FaultKind.DELAY, until=go_on, **CREATE))  # type: ignore[arg-type]
-    with serving(rig) as child:
+    stack.world.faults.add(Fault(FaultKind.DELAY, until=go_on, **CREATE))  # type: ignore[arg-type]
+    with serving(stack) as child:
         try:
             child.wait_for(lambda line: "is left out" in line["event"], 2)
             assert sum(line["event"] == "sweep.started" for line in child.lines) == 1
@@ -297,9 +299,9 @@ def test_a_sweep_that_takes_long_is_not_overtaken(rig: Rig) -> None:
     assert not [line for line in child.lines if line.get("log", "").startswith("apscheduler")]
 
 
-def test_nothing_else_is_on_stdout(rig: Rig) -> None:
-    rig.account("main")
-    with serving(rig, "serve", "--metrics-port", "0") as child:
+def test_nothing_else_is_on_stdout(stack: Stack) -> None:
+    stack.account("main")
+    with serving(stack, "serve", "--metrics-port", "0") as child:
         child.wait_for(finished)
         assert child.end() == 0
         assert child.process.stdout is not None

@@ -11,10 +11,10 @@ import pytest
 
 from rotator.cli import main
 from tests import leaks
-from tests.cli.conftest import moto, rig
-from tests.cli.rig import Rig
+from tests.cli.conftest import moto, stack
+from tests.cli.local_stack import Stack
 
-__all__ = ["moto", "rig"]
+__all__ = ["moto", "stack"]
 
 HOSTILE: Final = (
     "\x1b[2J\x1b]0;owned\x07 a\x9b31m\u202egnp\u2028c\x7f",
@@ -32,26 +32,26 @@ ACTING: Final = re.compile(
 )
 
 
-def arrange(rig: Rig) -> None:
+def arrange(stack: Stack) -> None:
     """A fleet in which everything that a stranger may write is hostile, as server as the emulated AWS takes it."""
-    account, _ = rig.account("main")
+    account, _ = stack.account("main")
     now = datetime.now(UTC)
-    rig.secret("app/fine", account)
+    stack.secret("app/fine", account)
     for number, text in enumerate(HOSTILE):
         for tag in ("grace", "hold", f"unknown{number}"):
-            rig.secret(f"app/{tag}-{number}", account, **{tag: text})
-        rig.secret(f"{text}-{number}", account)
+            stack.secret(f"app/{tag}-{number}", account, **{tag: text})
+        stack.secret(f"{text}-{number}", account)
         tags = [{"Key": "rotator:role", "Value": "key"}, {"Key": "rotator:account", "Value": text}]
-        rig.client.create_secret(Name=f"app/account-{number}", SecretString="{}", Tags=tags)
-        rig.client.create_secret(Name=f"app/role-{number}", Tags=[{"Key": "rotator:role", "Value": text}])
+        stack.client.create_secret(Name=f"app/account-{number}", SecretString="{}", Tags=tags)
+        stack.client.create_secret(Name=f"app/role-{number}", Tags=[{"Key": "rotator:role", "Value": text}])
         for name in (text, f"app/fine/rotator:default:{'a' * 36}{text}"):
-            rig.world.add_key(account, name, valid_from=now - timedelta(days=99), valid_to=now + timedelta(days=3))
+            stack.world.add_key(account, name, valid_from=now - timedelta(days=99), valid_to=now + timedelta(days=3))
 
 
 @pytest.fixture
-def _world(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    arrange(rig)
-    for name, text in rig.environment.items():
+def _world(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrange(stack)
+    for name, text in stack.environment.items():
         monkeypatch.setenv(name, text)
 
 
@@ -96,22 +96,22 @@ def test_json_still_says_what_stands_there(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_an_argument_that_is_no_utf8_is_an_argument(
-    rig: Rig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    stack: Stack, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Python hands such bytes over as half characters, which break whatever encodes them, once it is too late."""
-    for name, text in rig.environment.items():
+    for name, text in stack.environment.items():
         monkeypatch.setenv(name, text)
-    account, _ = rig.account("main")
-    key = rig.secret("app/key", account)
+    account, _ = stack.account("main")
+    key = stack.secret("app/key", account)
     odd = b"INC-\xff".decode(errors="surrogateescape")
     emergency = ["revoke", "--secret", "app/key", "--reason", odd, "--incident", odd, "--yes"]
     assert main(emergency) == 0
-    assert not rig.world.authenticates(key.value)
-    value = rig.client.get_secret_value(SecretId="app/key", VersionStage="AWSCURRENT")["SecretString"]
+    assert not stack.world.authenticates(key.value)
+    value = stack.client.get_secret_value(SecretId="app/key", VersionStage="AWSCURRENT")["SecretString"]
     new = leaks.register(json.loads(value)["api_key"])
-    assert rig.world.authenticates(new)
+    assert stack.world.authenticates(new)
     assert main(emergency) == 0  # the incident is known again, so that no second key is made
-    assert rig.world.authenticates(new)
+    assert stack.world.authenticates(new)
     for command in (["plan", "--account", odd], ["rotate", odd, "--reason", "r"], ["audit", "verify", odd]):
         assert main(command) in (1, 2)
     out, err = capsys.readouterr()

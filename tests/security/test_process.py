@@ -16,11 +16,11 @@ import pytest
 from rotator.cli.app import cli
 from rotator.sandbox.faults import Fault, FaultKind
 from tests import leaks
-from tests.cli.conftest import moto, rig
-from tests.cli.rig import Rig
+from tests.cli.conftest import moto, stack
+from tests.cli.local_stack import Stack
 from tests.infobip.fake_server import KEY_VALUE
 
-__all__ = ["moto", "rig"]
+__all__ = ["moto", "stack"]
 
 ROOT = Path(__file__).parent.parent.parent
 PASSWORD = "Correct-Horse-Battery-9!"
@@ -70,14 +70,14 @@ def test_a_value_as_an_argument_is_refused_before_anything_is_done(
     assert KEY_VALUE[:12] not in said.lower()
 
 
-def test_the_process_list_shows_no_value_while_it_works(rig: Rig) -> None:
+def test_the_process_list_shows_no_value_while_it_works(stack: Stack) -> None:
     """The child is held in the middle of an emergency, and its arguments and environment are read as others can."""
-    account, user = rig.account("main", password=PASSWORD)
+    account, user = stack.account("main", password=PASSWORD)
     user.password = PASSWORD
-    key = rig.secret("app/key", account)
+    key = stack.secret("app/key", account)
     held = Fault(FaultKind.DELAY, method="PUT", until=threading.Event())
-    rig.world.faults.add(held)
-    child = rig.start("revoke", "--leaked-key-stdin", "--reason", "leak", "--yes", stdin=True)
+    stack.world.faults.add(held)
+    child = stack.start("revoke", "--leaked-key-stdin", "--reason", "leak", "--yes", stdin=True)
     try:
         assert child.stdin is not None
         child.stdin.write(leaks.register(str(key.value)))
@@ -89,30 +89,30 @@ def test_the_process_list_shows_no_value_while_it_works(rig: Rig) -> None:
         assert held.until is not None
         held.until.set()
         out, err = child.communicate(timeout=60)
-    rig.ran(child, out, err)
+    stack.ran(child, out, err)
     assert b"--leaked-key-stdin" in seen
     for value in (str(key.value), PASSWORD):
         assert value.encode() not in seen
-    assert not rig.world.authenticates(str(key.value))
+    assert not stack.world.authenticates(str(key.value))
 
 
 @pytest.mark.parametrize("auth", ["basic", "oauth2"])
-def test_nothing_that_was_read_is_in_memory_afterwards(rig: Rig, tmp_path: Path, auth: str) -> None:
+def test_nothing_that_was_read_is_in_memory_afterwards(stack: Stack, tmp_path: Path, auth: str) -> None:
     """After a sweep that reads and stores values no living object of the process holds one, in any of its forms."""
-    account, user = rig.account("main", password=PASSWORD)
+    account, user = stack.account("main", password=PASSWORD)
     user.password = PASSWORD
-    value = {"base_url": rig.server.url, "username": user.username, "password": PASSWORD, "auth": auth}
-    rig.client.put_secret_value(SecretId="rotator/main", SecretString=json.dumps(value), VersionStages=["AWSCURRENT"])
-    rig.age = timedelta(days=1)
-    old = [rig.secret(name, account) for name in ("app/due", "app/unadopted")]
-    labels = rig.client.describe_secret(SecretId="app/unadopted")["VersionIdsToStages"]
+    value = {"base_url": stack.server.url, "username": user.username, "password": PASSWORD, "auth": auth}
+    stack.client.put_secret_value(SecretId="rotator/main", SecretString=json.dumps(value), VersionStages=["AWSCURRENT"])
+    stack.age = timedelta(days=1)
+    old = [stack.secret(name, account) for name in ("app/due", "app/unadopted")]
+    labels = stack.client.describe_secret(SecretId="app/unadopted")["VersionIdsToStages"]
     for version, stages in labels.items():
         for label in stages:
             if label.startswith("rotator:"):
-                rig.client.update_secret_version_stage(
+                stack.client.update_secret_version_stage(
                     SecretId="app/unadopted", VersionStage=label, RemoveFromVersionId=version
                 )
-    rig.client.tag_resource(SecretId="app/due", Tags=[{"Key": "rotator:max-age", "Value": "1h"}])
+    stack.client.tag_resource(SecretId="app/due", Tags=[{"Key": "rotator:max-age", "Value": "1h"}])
     wanted = tmp_path / "wanted"
     header = base64.b64encode(f"{user.username}:{PASSWORD}".encode()).decode()
     known = [PASSWORD, header, *(str(key.value) for key in old)]
@@ -121,7 +121,7 @@ def test_nothing_that_was_read_is_in_memory_afterwards(rig: Rig, tmp_path: Path,
     program = ROOT / "tests" / "security" / "remains.py"
     child = subprocess.run(
         [sys.executable, str(program), str(wanted), "run", "--json"],
-        env=rig.environment | {"PYTHONPATH": str(ROOT)},
+        env=stack.environment | {"PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
         capture_output=True,
         text=True,

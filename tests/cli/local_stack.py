@@ -1,17 +1,21 @@
-"""The command line as its users run it: a child process, the simulated Infobip over HTTP, Secrets Manager by moto."""
+"""The command line over a local stack: the simulated Infobip over HTTP, and Secrets Manager by moto."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
+from rotator.cli import main
 from rotator.sandbox.aws import MotoServer, create_managed, create_management, environment
 from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.fleet import seed
@@ -25,7 +29,7 @@ PATIENCE = 60
 
 @dataclass(frozen=True)
 class Ran:
-    """What a child process said, and how it ended."""
+    """What a command wrote, and its exit code."""
 
     code: int
     out: str
@@ -48,8 +52,8 @@ class Ran:
 
 
 @dataclass
-class Rig:
-    """One world, and the hands of an operator on it.
+class Stack:
+    """Infobip, Secrets Manager, and the command line against them.
 
     :param age: of the keys that are made.
     """
@@ -113,13 +117,23 @@ class Rig:
 
     # ---- what is done -----------------------------------------------------------------------------------------------
 
-    def run(
-        self, *arguments: str, stdin: str | None = None, env: Mapping[str, str | None] | None = None, stdout: Any = None
-    ) -> Ran:
-        """One command to its end; whatever it says is searched for secrets."""
-        child = self.start(*arguments, stdin=stdin is not None, env=env, stdout=stdout)
-        out, err = child.communicate(stdin, timeout=PATIENCE)
-        return self.ran(child, out or "", err)
+    def run(self, *arguments: str, stdin: str | None = None, env: Mapping[str, str | None] | None = None) -> Ran:
+        """One command to its end, in this process; its output is searched for secret values."""
+        streams = [io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8") for text in (stdin or "", "", "")]
+        before = sys.stdin, sys.stdout, sys.stderr
+        with patch.dict(os.environ, self._chosen(env), clear=True):
+            time.tzset()
+            sys.stdin, sys.stdout, sys.stderr = streams
+            try:
+                code = main(arguments)
+            finally:
+                sys.stdin, sys.stdout, sys.stderr = before
+        time.tzset()
+        out, err = (stream.detach().getvalue().decode() for stream in streams[1:])
+        return checked(code, out, err)
+
+    def _chosen(self, env: Mapping[str, str | None] | None) -> dict[str, str]:
+        return {name: text for name, text in (self.environment | dict(env or {})).items() if text is not None}
 
     def start(
         self,
@@ -129,11 +143,10 @@ class Rig:
         stdout: Any = None,
         module: str = "rotator",
     ) -> subprocess.Popen[str]:
-        """One command, to be steered."""
-        chosen = {name: text for name, text in (self.environment | dict(env or {})).items() if text is not None}
+        """A child process, where a process is what is tested; see :meth:`ran`."""
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
-            env=chosen,
+            env=self._chosen(env),
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE if stdout is None else stdout,
             stderr=subprocess.PIPE,
@@ -144,8 +157,13 @@ class Rig:
         )
 
     def ran(self, child: subprocess.Popen[str], out: str, err: str) -> Ran:
-        """A child that has ended."""
-        leaks.check(out, "stdout")
-        leaks.check(err, "stderr")
-        assert "Traceback" not in err
-        return Ran(child.returncode, out, err)
+        """A child that has exited."""
+        return checked(child.returncode, out, err)
+
+
+def checked(code: int, out: str, err: str) -> Ran:
+    """The output, which holds no secret value and no traceback."""
+    leaks.check(out, "stdout")
+    leaks.check(err, "stderr")
+    assert "Traceback" not in err
+    return Ran(code, out, err)

@@ -1,4 +1,4 @@
-"""An AWS in front of moto that says no: operations are denied, and STS and IAM answer as for a role."""
+"""A proxy before moto that denies: operations are denied, and STS and IAM answer as for a role."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MEMBER = """<member><EvalActionName>{action}</EvalActionName><EvalResourceName>
 
 
 @dataclass
-class Front:
+class DenyingProxy:
     """What is denied.
 
     :param behind: moto's URL.
@@ -75,15 +75,15 @@ class Front:
 
 
 @contextmanager
-def serve_front(front: Front) -> Iterator[Front]:
-    """Listen on a free port, which ``front.url`` names."""
+def serve_proxy(proxy: DenyingProxy) -> Iterator[DenyingProxy]:
+    """Listen on a free port, which ``proxy.url`` names."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            status, text, kind = front.answer(self.headers.get("X-Amz-Target", ""), dict(self.headers), body)
+            status, text, kind = proxy.answer(self.headers.get("X-Amz-Target", ""), dict(self.headers), body)
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(text)))
@@ -95,11 +95,11 @@ def serve_front(front: Front) -> Iterator[Front]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    front.url = f"http://127.0.0.1:{server.server_port}"
+    proxy.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        yield front
+        yield proxy
     finally:
         server.shutdown()
         server.server_close()
