@@ -5,16 +5,19 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import re
 import socket
 import threading
 import urllib.request
+import uuid
+from collections import deque
 from collections.abc import Mapping
 from types import SimpleNamespace, TracebackType
 from typing import Any, Final, Self
 
+from rotator.clock import SystemClock
 from rotator.errors import ConfigurationError
 from rotator.ports import Clock
-from rotator.sandbox.trail import Trail
 
 REGION: Final = "eu-central-1"
 DUMMY_CREDENTIALS: Final = {
@@ -23,10 +26,13 @@ DUMMY_CREDENTIALS: Final = {
     "AWS_SESSION_TOKEN": "testing",
 }
 LOOPBACK: Final = "127.0.0.1"
+AWS_ACCOUNT: Final = "123456789012"  # moto's
+SIGNED_BY: Final = re.compile(r"Credential=([^/]+)/")
+TRAIL_ATTRIBUTES: Final = {"ResourceName", "EventName"}
 
 
 class MotoServer:
-    """A context manager: Secrets Manager at ``url`` while it lasts, empty at the start, and who read what there.
+    """A context manager: Secrets Manager at ``url`` while it lasts, empty at the start, and its readers in CloudTrail.
 
     moto keeps its state once a process: two servers at a time hold the same secrets.
 
@@ -57,7 +63,7 @@ class MotoServer:
         except ImportError:
             raise ConfigurationError(
                 "The sandbox needs moto, which is not installed.",
-                advice="Run pip install 'infobip-key-rotator[sandbox]'.",
+                advice="Install it from a clone of the repository: pip install '.[cli,sandbox]'.",
             ) from None
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line on stderr for every request
         # moto's own threaded server listens in its thread: with a port that is taken, its start never ends.
@@ -69,7 +75,7 @@ class MotoServer:
         self._port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="moto", daemon=True)
         if self._clock is not None:
-            # moto reads time.time() in this module for every date that it gives out, and knows no other way to be told.
+            # moto reads time.time() in this module for every date that it gives out; it takes no clock.
             self._models, self._time = models, models.time
             models.time = SimpleNamespace(time=lambda clock=self._clock: clock.now().timestamp())
         self._trail.start()
@@ -77,7 +83,7 @@ class MotoServer:
         self.reset()
 
     def stop(self) -> None:
-        """Stop it and give moto its clock back."""
+        """Stop it and restore moto's clock."""
         server, self._server = self._server, None
         if server is not None:
             server.shutdown()
@@ -88,7 +94,7 @@ class MotoServer:
         self._trail.stop()
 
     def reset(self) -> None:
-        """Empty it: no secrets, and nobody has read one."""
+        """Empty it: no secrets, and no reads of them."""
         self._trail.reset()
         request = urllib.request.Request(f"{self.url}/moto-api/reset", data=b"", method="POST")  # noqa: S310 - loopback
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -107,8 +113,102 @@ class MotoServer:
         self.stop()
 
 
+class Trail:
+    """CloudTrail's event history, as far as reads of secrets go: moto has none.
+
+    Records what moto's Secrets Manager is asked, and answers ``LookupEvents``, from :meth:`start` to :meth:`stop`. It
+    holds names and times, no values. A reader is known by the access key, since there are no roles here: the key id
+    ``billing`` is the user ``billing``. Unlike AWS's, this history does not lag.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._events: deque[dict[str, Any]] = deque(maxlen=10_000)
+        self._lock = threading.Lock()
+        self._undo: list[tuple[Any, str, Any]] = []
+
+    def start(self) -> None:
+        """Replace two of moto's operations; ``ImportError`` without moto."""
+        secrets = importlib.import_module("moto.secretsmanager.responses").SecretsManagerResponse
+        trail = importlib.import_module("moto.cloudtrail.responses").CloudTrailResponse
+        original = secrets.get_secret_value
+
+        def get_secret_value(response: Any) -> Any:
+            try:
+                answer = original(response)
+            except Exception as error:
+                self._record(response, type(error).__name__)
+                raise
+            self._record(response, None)
+            return answer
+
+        def lookup_events(response: Any) -> str:
+            return json.dumps(self._look_up(response))
+
+        before = vars(trail).get("lookup_events")  # another server's in this process, perhaps
+        self._undo = [(secrets, "get_secret_value", original), (trail, "lookup_events", before)]
+        secrets.get_secret_value, trail.lookup_events = get_secret_value, lookup_events
+
+    def stop(self) -> None:
+        """Restore moto's own operations."""
+        undo, self._undo = self._undo, []
+        for owner, name, original in undo:
+            if original is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, original)
+
+    def reset(self) -> None:
+        """Remove every event."""
+        with self._lock:
+            self._events.clear()
+
+    def _record(self, response: Any, error: str | None) -> None:
+        asked = {name: response._get_param(name) for name in ("SecretId", "VersionId", "VersionStage")}
+        signed = SIGNED_BY.search(str(response.headers.get("Authorization", "")))
+        user = "unknown" if signed is None else signed[1]
+        parameters = {name[0].lower() + name[1:]: text for name, text in asked.items() if text is not None}
+        record: dict[str, Any] = {
+            "eventVersion": "1.11",
+            "userIdentity": {"type": "IAMUser", "arn": f"arn:aws:iam::{AWS_ACCOUNT}:user/{user}", "userName": user},
+            "eventSource": "secretsmanager.amazonaws.com",
+            "eventName": "GetSecretValue",
+            "awsRegion": response.region,
+            "userAgent": str(response.headers.get("User-Agent", "")),
+            "requestParameters": parameters,
+            "responseElements": None,
+            "readOnly": True,
+        }
+        if error is not None:
+            record["errorCode"] = error
+        event = {
+            "EventId": str(uuid.uuid4()),
+            "EventName": "GetSecretValue",
+            "EventTime": self._clock.now().timestamp(),
+            "Username": user,
+            "Resources": [{"ResourceType": "AWS::SecretsManager::Secret", "ResourceName": asked["SecretId"]}],
+            "CloudTrailEvent": json.dumps(record),
+        }
+        with self._lock:
+            self._events.append(event)
+
+    def _look_up(self, response: Any) -> dict[str, Any]:
+        """The newest first, a page at a time; the token is how many came before."""
+        (wanted,) = response._get_param("LookupAttributes") or [{}]
+        key, value = wanted.get("AttributeKey"), wanted.get("AttributeValue")
+        begin = float(response._get_param("StartTime") or 0)
+        size, skip = int(response._get_param("MaxResults") or 50), int(response._get_param("NextToken") or 0)
+        with self._lock:
+            events = [event for event in reversed(self._events) if event["EventTime"] >= begin]
+        if key in TRAIL_ATTRIBUTES:
+            named = key == "ResourceName"
+            events = [e for e in events if (e["Resources"][0]["ResourceName"] if named else e["EventName"]) == value]
+        page = {"Events": events[skip : skip + size]}
+        return page | ({"NextToken": str(skip + size)} if skip + size < len(events) else {})
+
+
 def client(url: str, region: str = REGION) -> Any:
-    """A boto3 Secrets Manager client for an endpoint; it never looks for real credentials."""
+    """A boto3 Secrets Manager client for an endpoint; it never uses real credentials."""
     import boto3
     from botocore.config import Config
 
@@ -168,7 +268,7 @@ def create_managed(
 
 
 def consumer_value(client: Any, name: str) -> str:
-    """What a consumer reads; with the label said, since moto gives an old version without it."""
+    """What a consumer reads; the label is named, since without it moto returns an old version."""
     return str(client.get_secret_value(SecretId=name, VersionStage="AWSCURRENT")["SecretString"])
 
 

@@ -36,7 +36,7 @@ def _utc(moment: datetime) -> datetime:
 
 
 class VirtualClock:
-    """Time that stands still until somebody moves it; ``sleep`` moves it instead of waiting.
+    """Time that stands still until it is moved; ``sleep`` moves it instead of waiting.
 
     :param start: the first moment, aware; a fixed one by default, so that runs can be repeated.
     """

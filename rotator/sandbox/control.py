@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from rotator.errors import ConfigurationError
 from rotator.sandbox.clocks import MovableClock
-from rotator.sandbox.exchange import Request, Response, json_response
+from rotator.sandbox.exchange import Refusal, Request, Response, json_response
 from rotator.sandbox.faults import HOOKS, Fault, FaultKind
 from rotator.sandbox.infobip import InfobipWorld
 
@@ -31,10 +30,6 @@ _FAULT_FIELDS: Final = {
 }
 
 
-class _Bad(Exception):
-    """The caller's mistake, as a sentence."""
-
-
 def control(world: InfobipWorld, request: Request) -> Response:
     """Answer a control request; only for callers on this machine who name it by a loopback address.
 
@@ -49,8 +44,8 @@ def control(world: InfobipWorld, request: Request) -> Response:
         return json_response(404, {"error": "no such control", "known": known})
     try:
         return handler(world, request)
-    except _Bad as e:
-        return json_response(400, {"error": str(e)})
+    except Refusal as e:
+        return json_response(e.status, {"error": e.text})
 
 
 def _get_clock(world: InfobipWorld, _request: Request) -> Response:
@@ -59,53 +54,43 @@ def _get_clock(world: InfobipWorld, _request: Request) -> Response:
 
 def _move_clock(world: InfobipWorld, request: Request) -> Response:
     if not isinstance(world.clock, MovableClock):
-        raise _Bad("this sandbox's clock can't be moved")
-    match _object(request):
+        raise Refusal(400, "this sandbox's clock can't be moved")
+    match request.json_object():
         case {"advance_seconds": int() | float() as seconds, **rest} if not rest and not isinstance(seconds, bool):
             try:
                 world.clock.advance(timedelta(seconds=seconds))
             except (OverflowError, ValueError):
-                raise _Bad("advance_seconds is too large") from None
+                raise Refusal(400, "advance_seconds is too large") from None
         case {"set": str() as text, **rest} if not rest:
             try:
                 world.clock.set(datetime.fromisoformat(text))
             except (OverflowError, ValueError):
-                raise _Bad("set must be a time with its offset, such as 2026-12-01T10:00:00+00:00") from None
+                raise Refusal(400, "set must be a time with its offset, such as 2026-12-01T10:00:00+00:00") from None
         case _:
-            raise _Bad('send {"advance_seconds": 3600} or {"set": "2026-12-01T10:00:00+00:00"}')
+            raise Refusal(400, 'send {"advance_seconds": 3600} or {"set": "2026-12-01T10:00:00+00:00"}')
     world.settle()
     return _get_clock(world, request)
 
 
 def _get_faults(world: InfobipWorld, _request: Request) -> Response:
-    shown = [
-        {
-            "kind": f.kind,
-            "method": f.method,
-            "path": f.path,
-            "param": f.param,
-            "nth": f.nth,
-            "count": f.count,
-            "hits": f.hits,
-        }
-        for f in world.faults.all()
-    ]
-    return json_response(200, {"faults": shown})
+    names = ("kind", "method", "path", "param", "nth", "count", "hits")
+    return json_response(200, {"faults": [{name: getattr(f, name) for name in names} for f in world.faults.all()]})
 
 
 def _add_fault(world: InfobipWorld, request: Request) -> Response:
-    fields = _object(request)
+    fields = request.json_object()
     kind = fields.pop("kind", None)
     kinds = [k.value for k in FaultKind if k not in HOOKS]
     if kind not in kinds:
-        raise _Bad(f"kind must be one of {', '.join(kinds)}")
+        raise Refusal(400, f"kind must be one of {', '.join(kinds)}")
     for name, value in fields.items():
         if name not in _FAULT_FIELDS or not isinstance(value, _FAULT_FIELDS[name]) or isinstance(value, bool):
-            raise _Bad(f"{name!r} is no field of a fault, or is of the wrong type; known: {', '.join(_FAULT_FIELDS)}")
+            known = ", ".join(_FAULT_FIELDS)
+            raise Refusal(400, f"{name!r} is no field of a fault, or is of the wrong type; known: {known}")
     try:
         world.faults.add(Fault(kind=kind, **fields))
     except (ValueError, ConfigurationError) as e:
-        raise _Bad(str(e)) from None
+        raise Refusal(400, str(e)) from None
     return _get_faults(world, request)
 
 
@@ -149,18 +134,6 @@ _ROUTES: Final[dict[tuple[str, str], Callable[[InfobipWorld, Request], Response]
     ("GET", "keys"): _get_keys,
     ("GET", "calls"): _get_calls,
 }
-
-
-def _object(request: Request) -> dict[str, Any]:
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise _Bad("send Content-Type: application/json")
-    try:
-        fields = json.loads(request.body)
-    except (ValueError, RecursionError):
-        raise _Bad("the body is not JSON") from None
-    if not isinstance(fields, dict):
-        raise _Bad("the body is not a JSON object")
-    return fields
 
 
 def _is_loopback(text: str) -> bool:

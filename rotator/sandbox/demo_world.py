@@ -24,8 +24,7 @@ from rotator.redaction.patterns import CONSTANTS
 from rotator.redaction.redactor import Redactor
 from rotator.sandbox.aws import DUMMY_CREDENTIALS, REGION
 from rotator.sandbox.clocks import VirtualClock
-from rotator.sandbox.fleet import Fleet
-from rotator.sandbox.launcher import Sandbox
+from rotator.sandbox.launcher import Fleet, Sandbox
 from rotator.secret import Secret
 from rotator.telemetry.audit import Audit, Trigger
 
@@ -75,7 +74,6 @@ class DemoWorld:
     @property
     def fleet(self) -> Fleet:
         """What was seeded."""
-        assert self.sandbox.fleet is not None
         return self.sandbox.fleet
 
     @property

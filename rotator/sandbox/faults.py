@@ -61,6 +61,22 @@ class FaultKind(StrEnum):
     """``hook`` is called with the answer, after the effect."""
 
 
+HOOKS: Final = frozenset({FaultKind.HOOK_BEFORE, FaultKind.HOOK_AFTER})
+PASSING: Final = HOOKS | {FaultKind.DELAY, FaultKind.IGNORE_FILTER, FaultKind.MASK, FaultKind.DATE}
+"""What leaves an answer standing: any number of these may hit one request, and at most one of the others."""
+NO_EFFECT: Final = frozenset(
+    {
+        FaultKind.REFUSE,
+        FaultKind.DROP_BEFORE,
+        FaultKind.HANG_BEFORE,
+        FaultKind.LATE,
+        FaultKind.STATUS_BEFORE,
+        FaultKind.THROTTLE,
+        FaultKind.REDIRECT,
+    }
+)
+
+
 class FaultBody(StrEnum):
     """The body of an error."""
 
@@ -73,8 +89,6 @@ class FaultBody(StrEnum):
 
 
 Hook = Callable[[Request, Response | None], None]
-HOOKS: Final = frozenset({FaultKind.HOOK_BEFORE, FaultKind.HOOK_AFTER})
-_PASSING: Final = HOOKS | {FaultKind.DELAY, FaultKind.IGNORE_FILTER, FaultKind.MASK, FaultKind.DATE}
 
 
 @dataclass(slots=True, eq=False)
@@ -163,7 +177,7 @@ class Faults:
         self._faults: list[Fault] = []
 
     def add(self, fault: Fault) -> Fault:
-        """Ask for a fault; give it back, so that ``fault.hits`` can be read."""
+        """Add a fault, and return it, so that ``fault.hits`` can be read."""
         with self._lock:
             self._faults.append(fault)
         return fault
@@ -179,43 +193,45 @@ class Faults:
             return tuple(self._faults)
 
     def pick(self, request: Request) -> Sequence[Fault]:
-        """Those that hit this request: any number that leave an answer standing, and at most one of the others."""
+        """Those that hit this request."""
         picked: list[Fault] = []
         with self._lock:
             ended = False
             for fault in self._faults:
-                passing = fault.kind in _PASSING
+                passing = fault.kind in PASSING
                 if (passing or not ended) and fault.matches(request) and fault.due(self._rng):
                     picked.append(fault)
                     ended = ended or not passing
         return picked
 
 
-BEFORE: Final[dict[FaultKind, Callable[[Fault, Request, ErrorStyle], Response | Drop]]] = {
-    FaultKind.REFUSE: lambda _f, _r, _s: Drop(DropKind.REFUSED),
-    FaultKind.DROP_BEFORE: lambda _f, _r, _s: Drop(DropKind.CLOSED),
-    FaultKind.HANG_BEFORE: lambda _f, _r, _s: Drop(DropKind.HANG),
-    FaultKind.LATE: lambda _f, _r, _s: Drop(DropKind.HANG),
-    FaultKind.STATUS_BEFORE: lambda f, r, s: _error(f, r, s, f.status),
-    FaultKind.THROTTLE: lambda f, r, s: _error(f, r, s, 429),
-    FaultKind.REDIRECT: lambda f, _r, _s: Response(
-        f.status if 300 <= f.status < 400 else 302, {"Location": f.location, "Content-Type": "text/html"}
-    ),
-}
-"""Answers in the place of the effect, by kind."""
-
-AFTER: Final[dict[FaultKind, Callable[[Fault, Request, ErrorStyle, Response], Response | Drop]]] = {
-    FaultKind.DROP_AFTER: lambda _f, _r, _s, _a: Drop(DropKind.CLOSED),
-    FaultKind.HANG_AFTER: lambda _f, _r, _s, _a: Drop(DropKind.HANG),
-    FaultKind.STATUS_AFTER: lambda f, r, s, _a: _error(f, r, s, f.status),
-    FaultKind.GARBAGE: lambda _f, _r, _s, a: replace(a, body=b'{"apiKeys": [{"id": \x00\xff'),
-    FaultKind.TRUNCATE: lambda _f, _r, _s, a: replace(
-        a, body=a.body[: len(a.body) // 2], declared_length=max(1, len(a.body))
-    ),
-    FaultKind.HUGE: lambda f, _r, _s, a: replace(a, body=b'{"padding": "' + b"x" * max(0, f.size - 15) + b'"}'),
-    FaultKind.WRONG_ID: lambda _f, _r, _s, a: _changed(a, "id", lambda text: text[::-1]),
-}
-"""Answers in the place of the true one, by kind, once the effect has happened."""
+def spoil(fault: Fault, request: Request, answer: Response | None, style: ErrorStyle) -> Response | Drop:
+    """What the caller gets in place of ``answer``, which is ``None`` where the request had no effect."""
+    match fault.kind:
+        case FaultKind.REFUSE:
+            return Drop(DropKind.REFUSED)
+        case FaultKind.DROP_BEFORE | FaultKind.DROP_AFTER:
+            return Drop(DropKind.CLOSED)
+        case FaultKind.HANG_BEFORE | FaultKind.HANG_AFTER | FaultKind.LATE:
+            return Drop(DropKind.HANG)
+        case FaultKind.STATUS_BEFORE | FaultKind.STATUS_AFTER:
+            return _error(fault, request, style, fault.status)
+        case FaultKind.THROTTLE:
+            return _error(fault, request, style, 429)
+        case FaultKind.REDIRECT:
+            status = fault.status if 300 <= fault.status < 400 else 302
+            return Response(status, {"Location": fault.location, "Content-Type": "text/html"})
+    assert answer is not None
+    match fault.kind:
+        case FaultKind.GARBAGE:
+            return replace(answer, body=b'{"apiKeys": [{"id": \x00\xff')
+        case FaultKind.TRUNCATE:
+            return replace(answer, body=answer.body[: len(answer.body) // 2], declared_length=max(1, len(answer.body)))
+        case FaultKind.HUGE:
+            return replace(answer, body=b'{"padding": "' + b"x" * max(0, fault.size - 15) + b'"}')
+        case FaultKind.WRONG_ID:
+            return _changed(answer, "id", lambda text: text[::-1])
+    return answer
 
 
 def without_filters(request: Request, faults: Iterable[Fault]) -> Request:

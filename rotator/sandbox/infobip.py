@@ -15,7 +15,7 @@ from rotator.ports import Clock
 from rotator.sandbox import authentication as auth
 from rotator.sandbox import keys_api
 from rotator.sandbox.exchange import Drop, Refusal, Request, Response, error_response, json_response
-from rotator.sandbox.faults import AFTER, BEFORE, Fault, FaultKind, Faults, masked, without_filters
+from rotator.sandbox.faults import NO_EFFECT, PASSING, Fault, FaultKind, Faults, masked, spoil, without_filters
 from rotator.sandbox.state import (
     DAY,
     DEFAULT_SCOPES,
@@ -107,22 +107,21 @@ class InfobipWorld:
         self.settle()
         faults = self.faults.pick(request)
         _call_hooks(FaultKind.HOOK_BEFORE, faults, request, None)
-        breaking = next((f for f in faults if f.kind in BEFORE or f.kind in AFTER), None)
-        answer: Response | Drop
-        if breaking is not None and breaking.kind in BEFORE:
-            if breaking.kind is FaultKind.LATE:
-                with self.lock:
-                    self._late.append((self.clock.now() + timedelta(seconds=breaking.seconds), request))
-            answer = BEFORE[breaking.kind](breaking, request, self.options.error_style)
-        else:
+        breaking = next((fault for fault in faults if fault.kind not in PASSING), None)
+        true_answer: Response | None = None
+        if breaking is None or breaking.kind not in NO_EFFECT:
             true_answer = self._effect(without_filters(request, faults), trace)
             self._observe(request, true_answer)
             _call_hooks(FaultKind.HOOK_AFTER, faults, request, true_answer)
-            shown = masked(true_answer) if any(fault.kind is FaultKind.MASK for fault in faults) else true_answer
-            answer = shown
-            if breaking is not None:
-                answer = AFTER[breaking.kind](breaking, request, self.options.error_style, shown)
-        return self._finish(answer, faults)
+            if any(fault.kind is FaultKind.MASK for fault in faults):
+                true_answer = masked(true_answer)
+        elif breaking.kind is FaultKind.LATE:
+            with self.lock:
+                self._late.append((self.clock.now() + timedelta(seconds=breaking.seconds), request))
+        if breaking is None:
+            assert true_answer is not None
+            return self._finish(true_answer, faults)
+        return self._finish(spoil(breaking, request, true_answer, self.options.error_style), faults)
 
     def _finish(self, answer: Response | Drop, faults: Sequence[Fault]) -> Response | Drop:
         """Delay and date the answer."""

@@ -16,8 +16,6 @@ from rotator.sandbox.control import PREFIX, control
 from rotator.sandbox.exchange import Drop, DropKind, Request, Response
 from rotator.sandbox.infobip import InfobipWorld
 
-__all__ = ["InfobipServer"]
-
 MAX_BODY: Final = 1_000_000
 LOOPBACK: Final = "127.0.0.1"
 
@@ -63,7 +61,7 @@ class InfobipServer:
 
     @contextlib.contextmanager
     def refused(self) -> Iterator[None]:
-        """While it lasts, connections are refused, as by a far end that is down; then it listens again."""
+        """While it lasts, connections are refused, as by a server that is down; then it listens again."""
         self.stop()
         try:
             yield
@@ -121,26 +119,6 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     server: _Server
 
-    def do_GET(self) -> None:
-        """Answer a GET."""
-        self._answer()
-
-    def do_POST(self) -> None:
-        """Answer a POST."""
-        self._answer()
-
-    def do_PUT(self) -> None:
-        """Answer a PUT."""
-        self._answer()
-
-    def do_DELETE(self) -> None:
-        """Answer a DELETE."""
-        self._answer()
-
-    def do_PATCH(self) -> None:
-        """Answer a PATCH, which nothing takes."""
-        self._answer()
-
     def _answer(self) -> None:
         body = self._body()
         if body is None:
@@ -159,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             answer = self.server.world.handle(request)
-        except BaseException:  # whatever a hook raises, SystemExit too, is a dead connection to the client
+        except BaseException:  # whatever a hook raises, SystemExit too, is a closed connection to the client
             self.close_connection = True
             return
         if isinstance(answer, Drop):
@@ -168,6 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.delay > 0:
             self.server.world.clock.sleep(answer.delay)
         self._send(answer)
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _answer  # noqa: N815 - the names that http.server calls
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: a request line may hold a key's value in its query."""
@@ -181,14 +161,13 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(length))
 
     def _send(self, answer: Response) -> None:
-        declared = len(answer.body) if answer.declared_length is None else answer.declared_length
         self.send_response_only(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(declared))
+        self.send_header("Content-Length", str(answer.content_length))
         self.end_headers()
         self.wfile.write(answer.body)
-        if declared != len(answer.body):
+        if answer.content_length != len(answer.body):
             self.close_connection = True
         self.wfile.flush()
 

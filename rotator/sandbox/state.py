@@ -14,7 +14,7 @@ from typing import Final
 
 from rotator.model import Platform
 from rotator.ports import Clock
-from rotator.sandbox.exchange import ErrorStyle, Response
+from rotator.sandbox.exchange import ErrorStyle
 
 DAY: Final = timedelta(hours=24)
 MANAGE_ACCOUNT: Final = "account-management:manage"
@@ -200,8 +200,6 @@ class State:
         """Called with each key that was made or changed, as it is then."""
         self.generation = 0
         """Grows with each change of a key: what was computed from all of them is good for as long as it stays."""
-        self.rendered: dict[str, tuple[SimKey, bool, str]] = {}
-        self.pages: dict[tuple[object, ...], tuple[int, Response]] = {}
         self._tokens = random.Random(f"tokens {seed}")  # noqa: S311 - of their own: a login must not change later keys
         self._history: dict[str, list[tuple[datetime, SimKey]]] = {}
         self._last_second: dict[tuple[str, str], list[datetime]] = {}
@@ -235,7 +233,6 @@ class State:
         """Remove a key, for authentication too."""
         self.generation += 1
         key = self.keys.pop(key_id)
-        self.rendered.pop(key_id, None)
         del self.by_account[key.account_id][key_id], self.by_value[key.value], self._history[key_id]
 
     def effective(self, value: str) -> SimKey | None:

@@ -18,8 +18,8 @@ from unittest.mock import patch
 from rotator.cli import main
 from rotator.sandbox.aws import MotoServer, create_managed, create_management, environment
 from rotator.sandbox.clocks import OffsetClock
-from rotator.sandbox.fleet import seed
 from rotator.sandbox.infobip import InfobipWorld
+from rotator.sandbox.launcher import seed
 from rotator.sandbox.server import InfobipServer
 from rotator.sandbox.state import SimAccount, SimKey, SimUser
 from tests import leaks

@@ -16,8 +16,7 @@ from rotator.errors import ConfigurationError
 from rotator.remote_clock import RemoteClock
 from rotator.sandbox.aws import MotoServer, consumer_value, create_managed, create_management
 from rotator.sandbox.clocks import DEFAULT_START, OffsetClock, VirtualClock
-from rotator.sandbox.fleet import EXAMPLES, FOREIGN_KEY
-from rotator.sandbox.launcher import Sandbox, environment_text, serve_sandbox
+from rotator.sandbox.launcher import EXAMPLES, FOREIGN_KEY, Sandbox, environment_text, serve_sandbox
 from tests.sandbox.conftest import KEYS
 from tests.wire_schema import watch
 
@@ -43,7 +42,6 @@ def test_the_management_secret_opens_infobip(sandbox: Sandbox) -> None:
 
 
 def test_every_consumer_of_the_fleet_gets_in(sandbox: Sandbox) -> None:
-    assert sandbox.fleet is not None
     for example in EXAMPLES:
         if example.age is None:
             continue
@@ -58,7 +56,6 @@ def test_every_consumer_of_the_fleet_gets_in(sandbox: Sandbox) -> None:
 
 
 def test_labels_and_tags_of_the_fleet(sandbox: Sandbox) -> None:
-    assert sandbox.fleet is not None
     listed = {entry["Name"]: entry for entry in sandbox.client().list_secrets(MaxResults=100)["SecretList"]}
     assert set(listed) >= {e.name for e in EXAMPLES} | {"rotator/main"}
     assert tags(listed["rotator/main"]) == {"rotator:role": "management", "rotator:account": "main"}
@@ -159,13 +156,6 @@ def test_a_port_that_is_taken_is_said_so(server: int) -> None:
 def test_a_port_that_cannot_be_is_said_so() -> None:
     with pytest.raises(ConfigurationError, match="70000"):
         serve_sandbox(70000, threading.Event(), ready=lambda _sandbox: pytest.fail("not ready"))
-
-
-def test_a_sandbox_may_be_empty() -> None:
-    with Sandbox(clock=VirtualClock(), seeded=False) as sandbox:
-        assert sandbox.fleet is None
-        assert sandbox.world.keys() == ()
-        assert sandbox.client().list_secrets()["SecretList"] == []
 
 
 def test_without_moto_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -247,6 +247,6 @@ def test_control_says_what_it_knows(site: Site) -> None:
     assert answer.status_code == 404
     assert "POST /sandbox/clock" in answer.json()["known"]
     plain = site.session.post(f"{site.server.url}/sandbox/clock", data=json.dumps({"advance_seconds": 1}), timeout=10)
-    assert plain.status_code == 400
+    assert plain.status_code == 415
     broken = {"data": b"{", "headers": {"Content-Type": "application/json"}}
     assert site.session.post(f"{site.server.url}/sandbox/clock", timeout=10, **broken).status_code == 400  # type: ignore[arg-type]
