@@ -103,9 +103,9 @@ def plain_http(stack: Stack) -> None:
     stack.secret("app/key", account)
 
 
-def foreign_host(rig: Rig) -> None:
-    account, _ = rig.account("main", base_url="https://abc.api.infobip.com.evil.example")
-    rig.secret("app/key", account)
+def foreign_host(stack: Stack) -> None:
+    account, _ = stack.account("main", base_url="https://abc.api.infobip.com.evil.example")
+    stack.secret("app/key", account)
 
 
 BAD = [
