@@ -1,19 +1,38 @@
-"""What every test has: a search for leaked secrets, no way to a real account, and logging as it was before."""
+"""What every test has: a tier, a search for leaked secrets, no way to a real account, and logging as it was before."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import leaks
 from tests.leaks import pytest_runtest_makereport
+from tests.tools import NEEDS
 
 __all__ = ["pytest_runtest_makereport"]
+
+TESTS = Path(__file__).parent
+# The tiers by directory or file; single tests are marked where they stand.
+# `make quick` leaves out both, `make test` the chaos runs.
+CHAOS = ("chaos",)
+SLOW = (
+    "bench",
+    "cli/test_process.py",
+    "cli/test_serve.py",
+    "deploy",
+    "fuzz",
+    "lambdas",
+    "safety",
+    "sandbox",
+    "security",
+)
 
 # `ci` is the same at every run: a failure there is the change's and not chance's. `dev` goes on looking.
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
@@ -37,6 +56,24 @@ os.environ |= {
     "NO_PROXY": "127.0.0.1,localhost",
     "no_proxy": "127.0.0.1,localhost",
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        path = item.path.relative_to(TESTS).as_posix()
+        if path.startswith(CHAOS):
+            item.add_marker(pytest.mark.chaos)
+        elif path.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tools for want of which tests were skipped."""
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())]
+    missing = Counter(reason.partition(NEEDS)[2] for reason in reasons if NEEDS in reason)
+    if missing:
+        listed = ", ".join(f"{name} ({count})" for name, count in missing.items())
+        terminalreporter.write_line(f"skipped for want of {listed}: `make tools` says how to get them")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator
 from configparser import ConfigParser
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import pytest
 
 from rotator.cli.app import cli
 from rotator.settings import Settings
 from rotator.telemetry.metric_families import FAMILIES
+from tests.tools import require
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
@@ -82,7 +81,7 @@ def test_the_unit_is_locked_up() -> None:
     assert service["LimitCORE"] == "0"
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+@require("systemd-analyze")
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     text = re.sub(r"/opt/rotator/bin/rotator", "/bin/true", UNIT.read_text(encoding="utf-8"))
     (tmp_path / "rotator.service").write_text(text)

@@ -19,6 +19,7 @@ TOP_LEVEL = {
     ".gitattributes",
     ".gitignore",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "LICENSE",
     "Makefile",
     "README.md",
@@ -131,4 +132,4 @@ def test_ci_runs_the_tests_last() -> None:
         if line and not line.startswith("#")
     ]
     assert commands[0] == "set -euo pipefail"
-    assert commands[-1].endswith("make --no-print-directory test")
+    assert commands[-1].endswith("make --no-print-directory alltests")

@@ -32,11 +32,11 @@ ALL_ON = {
 """The parameters of the template with which every optional part is there; :func:`all_on` is terraform's side of it."""
 
 
-def missing(what: str) -> None:
+def missing(tool: str) -> None:
     """Skip; but fail in CI, which sets the tools up before: there a skip would hide that something is not tested."""
     if os.environ.get("CI") and shutil.which("npm"):
-        pytest.fail(f"{what}: .ci/deploy-checks has to run before the tests")
-    pytest.skip(f"{what}: run .ci/deploy-tools")
+        pytest.fail(f"{tool} is missing: .ci/deploy-checks has to run before the tests")
+    pytest.skip(f"needs {tool}")
 
 
 def once(folder: Path, name: str, make: Callable[[Path], None]) -> Path:
@@ -56,7 +56,7 @@ def once(folder: Path, name: str, make: Callable[[Path], None]) -> Path:
 def service(folder: Path) -> dict[str, str]:
     """Lay serverless.yml, node_modules and a package out in a folder; gives the environment for osls in it."""
     if not (ROOT / "node_modules" / ".bin" / "osls").exists():
-        missing("osls is not installed")
+        missing("osls")
     (folder / ".ci").mkdir()
     for name in ("serverless.yml", ".ci/serverless-reserve.js", "package.json"):
         shutil.copy(ROOT / name, folder / name)
@@ -103,7 +103,7 @@ def terraform(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Applied]:
     """The module applied with its defaults (``plain``) and with everything on (``full``)."""
     command = offline_terraform()
     if command is None:
-        pytest.skip("terraform that needs no network is not on this machine")
+        pytest.skip("needs terraform without a network")
 
     def make(folder: Path) -> None:
         path = package(folder)

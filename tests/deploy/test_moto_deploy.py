@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 def endpoint() -> Iterator[str]:
     """A moto server that knows CloudFormation; it tells its port on stderr."""
     if not MOTO.exists():
-        missing("moto with CloudFormation is not installed")
+        missing("moto with CloudFormation")
     process = subprocess.Popen([MOTO, "-u", "-c", _SERVE], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     try:
         assert process.stderr is not None

@@ -17,7 +17,7 @@ from tests.lambdas.site import DAY, Site
 
 FORBIDDEN = {"rich", "click", "typer", "apscheduler", "pydantic", "moto", "prometheus_client", "flask", "httpx"}
 OURS = ("certifi", "charset_normalizer", "idna", "requests", "rotator", "structlog", "tzdata", "urllib3")
-needs_313 = pytest.mark.skipif(python313() is None, reason="no CPython 3.13 is here: name one with PYTHON313")
+needs_313 = pytest.mark.skipif(python313() is None, reason="needs Python 3.13")
 
 
 @pytest.fixture(scope="module")

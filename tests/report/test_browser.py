@@ -15,10 +15,11 @@ import pytest
 
 from rotator.report import render
 from tests.report.pages import report
+from tests.tools import require
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
-    pytest.mark.skipif(BROWSER is None, reason="needs Debian's chromium"),
+    require("chromium"),
     pytest.mark.slow,
 ]
 PATIENCE = 120

@@ -1,0 +1,74 @@
+"""What some tests need beside Python packages, and how to get it: ``make tools``. Without it they are skipped."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.terraform import offline_terraform
+from tests.lambdas.package import python313
+
+ROOT = Path(__file__).parents[1]
+NEEDS = "needs "
+"""How the reason of such a skip begins; the tool's name follows."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """Something outside of the project.
+
+    :param found: whether it is here.
+    :param get: how to get it.
+    """
+
+    found: Callable[[], bool]
+    get: str
+
+
+TOOLS = {
+    "chromium": Tool(
+        lambda: any(map(shutil.which, ("chromium", "chromium-browser"))), "Debian, Ubuntu: apt-get install chromium"
+    ),
+    "systemd-analyze": Tool(
+        lambda: shutil.which("systemd-analyze") is not None, "Debian, Ubuntu: apt-get install systemd"
+    ),
+    "osls": Tool(
+        (ROOT / "node_modules" / ".bin" / "osls").exists, "install Node.js and npm, then run .ci/deploy-tools"
+    ),
+    "moto with CloudFormation": Tool(
+        (ROOT / "build" / "deploy-tools" / "bin" / "moto_server").exists, "run .ci/deploy-tools"
+    ),
+    "terraform without a network": Tool(
+        lambda: offline_terraform() is not None,
+        "install terraform, and name a command by TERRAFORM_OFFLINE that runs it with a mirror of the AWS provider",
+    ),
+    "Python 3.13": Tool(
+        lambda: python313() is not None,
+        "uv python install 3.13, or pyenv install 3.13; PYTHON313 names one elsewhere",
+    ),
+    "Infobip's public description": Tool(
+        (ROOT.parent / "shared" / "infobip" / "openapi.json").is_file, "it is not published with this project"
+    ),
+}
+
+
+def require(name: str) -> pytest.MarkDecorator:
+    """Skip the test where that tool is missing."""
+    return pytest.mark.skipif(not TOOLS[name].found(), reason=f"{NEEDS}{name}")
+
+
+def main() -> int:
+    """List them."""
+    width = max(map(len, TOOLS))
+    for name, tool in TOOLS.items():
+        print(f"{name:{width}}  {'ok' if tool.found() else f'missing: {tool.get}'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
