@@ -74,9 +74,9 @@ class World:
         self.accounts: dict[str, str] = {}
         self.first_keys: dict[str, SimKey] = {}
         self.ours: set[str] = set()
-        self.condemned: set[str] = set()
+        self.emergency_keys: set[str] = set()
         self.exempt: set[str] = set()
-        self.by_portal = False
+        self.by_operator = False
         self.grace = timedelta(hours=72)
 
     # ---- making it --------------------------------------------------------------------------------------------------

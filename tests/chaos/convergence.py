@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rotator.engine.sweep import Sweep
-from rotator.model import AccountSnapshot, Key
+from rotator.model import AccountSnapshot
 from rotator.policy.labels import PENDING
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_account
 from rotator.sandbox.state import SimKey
 from tests.chaos.eleven_rules import ElevenRules
 from tests.chaos.flows import Flow
-from tests.chaos.ownership_truth import named_for
-from tests.chaos.rules import api_key_in
+from tests.chaos.truth import api_key_in, as_listed, named_for
 from tests.world import DAY, HOUR, World
 
 STEP = timedelta(hours=6)
@@ -26,7 +25,7 @@ EVERY = HOUR
 
 
 def would_act(world: World) -> bool:
-    """Whether a sweep would do anything now: the planner's word over the true state, without the calls.
+    """Whether a sweep would do anything now: what the planner says of the true state, without the calls.
 
     A sweep does what its plan says and nothing else, so one that has nothing to do need not be made; the tests compare
     that with making every one.
@@ -37,24 +36,9 @@ def would_act(world: World) -> bool:
 def _snapshot(world: World, account: str) -> AccountSnapshot:
     entries = (world.store.peek(name) for name in world.names())
     mine = tuple(entry for entry in entries if entry.tags.get("rotator:account") == account)
-    keys = {key.id: _listed(key, world) for key in world.infobip.keys(world.accounts[account])}
+    reveal = world.infobip.options.reveal
+    keys = {key.id: as_listed(key, reveal=reveal) for key in world.infobip.keys(world.accounts[account])}
     return AccountSnapshot(account, world.store.peek(f"infobip/{account}"), mine, keys)
-
-
-def _listed(key: SimKey, world: World) -> Key:
-    return Key(
-        key.id,
-        key.name,
-        key.account_id,
-        key.enabled,
-        key.valid_from,
-        key.valid_to,
-        key.scopes,
-        key.permissions,
-        frozenset(key.allowed_ips),
-        frozenset(key.platform),
-        world.infobip.options.reveal,
-    )
 
 
 @dataclass
@@ -65,18 +49,18 @@ class Convergence:
     """
 
     world: World
-    watch: ElevenRules
+    rules: ElevenRules
     flow: Flow
     every: bool = False
     broken: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    results: list[str] = field(default_factory=list)
     sweeps: int = 0
     _rest: datetime | None = None
 
     def go(self) -> None:
         """Three sweeps, after which everything that was due is done; then on past every grace."""
         self._sweep_in(HOUR)
-        self.watch.calm()
+        self.rules.swept_after_emergency()
         self._rest = self.world.clock.now()
         self._pass(HOUR)
         last = self._sweep_in(HOUR)
@@ -89,7 +73,7 @@ class Convergence:
             self._at_rest()
         for time in (80 * HOUR, EVERY):
             self._pass(time)
-        self.broken += self.watch.final(graced=True)
+        self.broken += self.rules.final(after_grace=True)
 
     # ---- time -------------------------------------------------------------------------------------------------------
 
@@ -97,10 +81,10 @@ class Convergence:
         self.world.pass_time(time)
         self.sweeps += 1
         begun = self.world.clock.now()
-        with self.watch.run(scheduled=True):
+        with self.rules.run(scheduled=True):
             sweep = self.world.sweep()
-        self.watch.swept(sweep, begun)
-        self.said.append(repr(sweep.results))
+        self.rules.swept(sweep, begun)
+        self.results.append(repr(sweep.results))
         self._orphans()
         return sweep
 
@@ -117,11 +101,11 @@ class Convergence:
     def _through_graces(self) -> None:
         """No key in grace is revoked before its time, and each is revoked two sweeps after it."""
         assert self._rest is not None
-        for key_id, ceased in sorted(self.watch.in_grace().items(), key=lambda item: item[1]):
-            over = max(ceased, self._rest) + self.world.grace
-            self._until(ceased + self.world.grace - ALMOST)
+        for key_id, replaced_at in sorted(self.rules.in_grace().items(), key=lambda item: item[1]):
+            over = max(replaced_at, self._rest) + self.world.grace
+            self._until(replaced_at + self.world.grace - ALMOST)
             if not self.world.infobip.key(key_id).enabled:
-                continue  # whether it was too early, the watch has said
+                continue  # whether it was too early is for the rules
             self._until(over)
             for _ in range(2):
                 self._until(self.world.clock.now() + EVERY)
@@ -139,34 +123,34 @@ class Convergence:
         held = self._held()
         for key in self.world.infobip.keys():
             age = self.world.clock.now() - key.created_at
-            if self._alive(key) and key.id not in held and named_for(self.world, key.name) is not None and age > HOUR:
+            if self._works(key) and key.id not in held and named_for(self.world, key.name) is not None and age > HOUR:
                 self.broken.append(f"rule 6: key {key.id}, {age} old, is an orphan")
 
     def _held(self) -> frozenset[str]:
         entries = [self.world.store.peek(name) for name in self.world.names()]
         return frozenset(key_id for entry in entries for key_id in read_lifecycle(entry).named)
 
-    def _alive(self, key: SimKey) -> bool:
+    def _works(self, key: SimKey) -> bool:
         return key.enabled and key.valid_to > self.world.clock.now()
 
     def _at_rest(self) -> None:
-        """What was due is done: one living key a secret and those in grace, each labelled, and nothing left over."""
-        self.watch.look("three sweeps")
+        """What was due is done: one working key a secret and those in grace, each labelled, and nothing unfinished."""
+        self.rules.check("three sweeps")
         names: Mapping[str, SimKey | None] = {
-            name: self.world.infobip.key_of(api_key_in(self.world.try_read(name) or "")) for name in self.world.names()
+            name: self.world.infobip.key_of(api_key_in(self.world.try_read(name))) for name in self.world.names()
         }
         for name, key in names.items():
             entry = self.world.store.peek(name)
             life = read_lifecycle(entry)
-            if key is None or not self._alive(key) or life.current_key != key.id:
-                self.broken.append(f"{name} does not hold a living key with its label")
+            if key is None or not self._works(key) or life.current_key != key.id:
+                self.broken.append(f"{name} does not hold a working key with its label")
             elif name in self.flow.renewed and named_for(self.world, key.name) != name:
                 self.broken.append(f"{name} was due, and was never rotated")
             left = [v for v, labels in entry.versions.items() if PENDING in labels and v != life.current_version]
             if left or life.superseded or life.stale or life.problem:
                 self.broken.append(f"{name}: its labels are not in order: AWSPENDING on {left}, {life}")
             graced = {item.key_id for item in life.retiring}
-            others = {key.id for key in self.world.infobip.keys() if self._alive(key) and key.id in life.named}
+            others = {key.id for key in self.world.infobip.keys() if self._works(key) and key.id in life.named}
             if others - graced != {key.id if key else ""}:
-                self.broken.append(f"{name}: {sorted(others - graced)} live, besides those in grace")
-        self.broken += [text for text in self.watch.final(graced=False) if text not in self.watch.broken]
+                self.broken.append(f"{name}: {sorted(others - graced)} are enabled, besides those in grace")
+        self.broken += [text for text in self.rules.final(after_grace=False) if text not in self.rules.broken]

@@ -1,7 +1,7 @@
-"""The eleven rules of the contract, each of them checked after every single call.
+"""All of the contract's eleven rules, where one process is at work at a time: checked after every single call.
 
-:class:`~tests.chaos.observer.Observer` sees the two servers; this also sees in which run, after which reads and at
-which answers something was done. What an emergency may do is listed here key by key, and nothing more is allowed.
+:class:`~tests.chaos.rules.Rules` sees the two servers; this also sees in which run, after which reads and at which
+answers something was done. What an emergency may do is listed here key by key, and nothing more is allowed.
 """
 
 from __future__ import annotations
@@ -23,43 +23,41 @@ from rotator.sandbox.infobip import KEYS
 from rotator.sandbox.state import Call, SimKey
 from rotator.secret import Secret
 from tests import leaks
-from tests.chaos.observer import Observer
-from tests.chaos.overdue_truth import unreported
-from tests.chaos.ownership_truth import contents, current_content, holds, labelled_and_proven, named_for
-from tests.chaos.rules import api_key_in
+from tests.chaos.rules import Rules
+from tests.chaos.truth import api_key_in, contents, current_content, holds, labelled_and_proven, named_for, unreported
 from tests.world import START
 
 STALE_CREATE = timedelta(minutes=10)
 ORPHAN_AGE = timedelta(minutes=30)
 READS = frozenset({"list_secrets", "describe", "read_current", "read_version", "read_many", "version_dates", "infobip"})
-"""Calls that change nothing; at Infobip it is told by what they left."""
+"""Calls that change nothing; at Infobip the server's generation shows whether they did."""
 MOST_AT_ONCE, MOST_OF_ALL = 5, 0.25
 """Revocations of one sweep: so many, or this part of the account's enabled, unexpired keys if that is more."""
 
 
 @dataclass
-class ElevenRules(Observer):
-    """Watches every rule that shows from outside.
+class ElevenRules(Rules):
+    """Checks every rule that shows from outside.
 
-    :param secret: whose keys an emergency is to end; ``""`` where there is none.
-    :param strategy: how.
+    :param secret: whose keys an emergency is to revoke; ``""`` where there is none.
+    :param strategy: of that emergency.
+    :param wrong_ids: Infobip answers with another key's id, so that a label may name that until it is found out.
     """
 
     secret: str = ""
     strategy: Strategy | None = None
-    lied: bool = False
-    """Whether Infobip answers with another key's id, so that a label may name that until it is found out."""
-    condemned: frozenset[str] = frozenset()
-    """The keys that the emergency may end without grace: what the secret held and named when it began."""
-    _acting: bool = False
-    _outage: bool = False
-    _doubtful: list[str] = field(default_factory=list)
+    wrong_ids: bool = False
+    emergency_keys: frozenset[str] = frozenset()
+    """The keys that the emergency may revoke without grace: what the secret held and named when it began."""
+    _in_emergency: bool = False
+    _outage_allowed: bool = False
+    _broken_if_replaced: list[str] = field(default_factory=list)
     _run: int = 0
     _scheduled: bool = False
     _log: list[tuple[str, str]] = field(default_factory=list)
     _run_log: int = 0
     _run_calls: int = 0
-    _active_before: dict[str, str] = field(default_factory=dict)
+    _enabled_before: dict[str, str] = field(default_factory=dict)
     _contents_before: dict[str, Secret | None] = field(default_factory=dict)
     _revoked: list[tuple[datetime | None, str]] = field(default_factory=list)
     _revoked_at: list[datetime] = field(default_factory=list)
@@ -68,7 +66,7 @@ class ElevenRules(Observer):
     _holder: dict[str, str] = field(default_factory=dict)
     _ever_in: dict[str, set[str]] = field(default_factory=dict)
     _models: dict[str, SimKey] = field(default_factory=dict)
-    _been_current: dict[str, set[str]] = field(default_factory=dict)
+    _ever_current: dict[str, set[str]] = field(default_factory=dict)
     _read: int = 0
     _begun: datetime = START
     _seen: tuple[int, datetime] = (0, START)
@@ -76,8 +74,8 @@ class ElevenRules(Observer):
     # ---- what happens -----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Hook into both far ends."""
-        self.world.infobip.observers.append(self._asked)
+        """Hook into both servers."""
+        self.world.infobip.observers.append(self._answered)
         self.world.store.before = lambda _op, _secret: self._begin()
         super().start()
 
@@ -92,7 +90,7 @@ class ElevenRules(Observer):
         self._run_log, self._run_calls = len(self._log), len(self.world.infobip.calls)
         now = self.world.clock.now()
         keys = [key for key in self.world.infobip.keys() if key.enabled and key.valid_to > now]
-        self._active_before = {key.id: key.account_id for key in keys}
+        self._enabled_before = {key.id: key.account_id for key in keys}
         self._contents_before = {name: current_content(self.world, name) for name in self.world.names()}
         due = dict(self._due())
         yield
@@ -111,57 +109,57 @@ class ElevenRules(Observer):
     def emergency_run(self) -> Iterator[None]:
         """One emergency."""
         proven = labelled_and_proven(self.world, self.secret)
-        self.condemned = frozenset(proven) | {key.id for key in self._holding(self.secret)}
-        self._acting = self._outage = True
+        self.emergency_keys = frozenset(proven) | {key.id for key in self._holding(self.secret)}
+        self._in_emergency = self._outage_allowed = True
         with self.run(scheduled=False):
             yield
-        self._acting = False
+        self._in_emergency = False
 
     def emergency_over(self, report: EmergencyReport | None) -> None:
-        """What became of it: whether consumers may be left without a key hangs on that.
+        """Its result: whether consumers may be left without a key depends on that.
 
         :param report: ``None`` where it was killed.
         """
         if report is not None and report.ok:
-            living = [key.id for key in self.world.infobip.keys() if key.enabled and key.id in self.condemned]
-            self.broken += [f"key {key_id} lives after the emergency, which says that all is well" for key_id in living]
+            enabled = [key.id for key in self.world.infobip.keys() if key.enabled and key.id in self.emergency_keys]
+            self.broken += [f"key {key_id} is enabled after an emergency that reports success" for key_id in enabled]
         replaced = report is not None and self.secret in report.replaced
-        if report is None or replaced:
-            self.broken += self._doubtful  # of a key that was replaced, or not known not to be, nobody asked for this
+        if report is None or replaced:  # an outage was asked for only where no replacement could be created
+            self.broken += self._broken_if_replaced
         if replaced:
-            self._outage = False
+            self._outage_allowed = False
 
-    def calm(self) -> None:
-        """A sweep was made since the emergency: it has fixed whatever that left."""
-        self._outage = False
+    def swept_after_emergency(self) -> None:
+        """A sweep was made since the emergency: consumers have a working key again."""
+        self._outage_allowed = False
 
     def in_grace(self) -> dict[str, datetime]:
-        """Keys that live and were replaced, with the time of that."""
-        ceased = {key_id: at for key_id, at in self._was_current.items() if at is not None}
-        return {key_id: at for key_id, at in ceased.items() if self.world.infobip.key(key_id).enabled}
+        """Keys that are enabled and were replaced, with the time of that."""
+        replaced = {key_id: at for key_id, at in self._was_current.items() if at is not None}
+        return {key_id: at for key_id, at in replaced.items() if self.world.infobip.key(key_id).enabled}
 
-    def _asked(self, request: Request, answer: Response) -> None:
+    def _answered(self, request: Request, answer: Response) -> None:
         what = f"{request.path}?name" if "name" in request.query else request.path
         self._log.append((request.method, what if answer.status < 300 else ""))
         if self._scheduled and request.method in ("POST", "PUT") and request.path.startswith(KEYS):
             self._check_throttled(request)
 
-    def look(self, when: str) -> None:
+    def check(self, when: str) -> None:
         """Everything that must hold at every moment."""
         op, _, secret = when.partition(" ")
         self._log.append((op, secret))
         self._read_output(when)
         seen = self.world.infobip.state.generation, self.world.clock.now()
         if op in READS and seen == self._seen:
-            return  # nothing has changed since everything was looked at, and no time has passed
+            return  # nothing has changed since the last check, and no time has passed
         self._seen = seen
-        if self._keys and not self.world.by_portal:
+        if self._keys and not self.world.by_operator:
             for key in self.world.infobip.keys():
                 if key.id not in self._keys:
                     self._check_creation(key, when)
         for name in self.world.names():
             self._note_keys(name)
-        super().look(when)
+        super().check(when)
         for name in self.world.names():
             for key in self._holding(name):
                 self._holder[key.id] = name
@@ -178,24 +176,24 @@ class ElevenRules(Observer):
 
     def _not_served(self, name: str, key_id: str, when: str) -> None:
         text = f"rule 1: {name} has no working key after {when}"
-        if name != self.secret or key_id not in self.condemned or not self._outage:
+        if name != self.secret or key_id not in self.emergency_keys or not self._outage_allowed:
             self.broken.append(text)
-        elif self._acting and self.strategy is Strategy.REPLACE_FIRST:
-            self._doubtful.append(text)
+        elif self._in_emergency and self.strategy is Strategy.REPLACE_FIRST:
+            self._broken_if_replaced.append(text)
 
     # ---- rule 2, and the second half of rule 6 ----------------------------------------------------------------------
 
-    def _check_promotion(self, entry: SecretEntry, known: str, current: str, when: str) -> None:
-        key = self.world.infobip.key_of(api_key_in(self.world.try_read(entry.name) or ""))
-        been = self._been_current.setdefault(entry.name, set())
+    def _check_promotion(self, entry: SecretEntry, current: str, when: str) -> None:
+        key = self.world.infobip.key_of(api_key_in(self.world.try_read(entry.name)))
+        been = self._ever_current.setdefault(entry.name, set())
         before = self._models.get(entry.name)
-        if key is None or not (self.lied or key_label(key.id) in entry.versions[current]):
+        if key is None or not (self.wrong_ids or key_label(key.id) in entry.versions[current]):
             self.broken.append(f"rule 2: {entry.name} got a value that is not the labelled key's after {when}")
             return
         again = current in been
         calls = self.world.infobip.calls[self._run_calls if again else 0 :]
         if not (self._probed(key, calls) or entry.tags.get("rotator:verify") == "skip"):
-            self.broken.append(f"rule 2: {entry.name} got key {key.id} unproven after {when}")
+            self.broken.append(f"rule 2: {entry.name} got key {key.id}, which was not verified, after {when}")
         if not again:
             self._check_like(entry, current, key, before, when)
             self._check_fresh(entry, key, when)
@@ -218,7 +216,7 @@ class ElevenRules(Observer):
     def _check_fresh(self, entry: SecretEntry, key: SimKey, when: str) -> None:
         """Of a key that was made more than ten minutes ago a check and a probe are younger than that.
 
-        Counted to the beginning of the call: how long that is on its way is nobody's to say.
+        Counted to the start of the call: its own duration is not known before.
         """
         now = self._begun
         if now - key.created_at <= STALE_CREATE + timedelta(seconds=1):
@@ -231,15 +229,15 @@ class ElevenRules(Observer):
 
     @staticmethod
     def _probed(key: SimKey, calls: list[Call]) -> bool:
-        """A 403 is a proof as well, and a false one can't be told from a true one."""
-        told = [call for call in calls if call.path.startswith("/account/") and call.status in (200, 403)]
-        return any(call.principal.endswith(f":{key.id}") or not call.effect for call in told)
+        """A 403 authenticates as well, and a false one can't be distinguished from a true one."""
+        probes = [call for call in calls if call.path.startswith("/account/") and call.status in (200, 403)]
+        return any(call.principal.endswith(f":{key.id}") or not call.effect for call in probes)
 
-    def _proven(self, entry: SecretEntry, when: str) -> None:
-        super()._proven(entry, when)
+    def _check_current(self, entry: SecretEntry, when: str) -> None:
+        super()._check_current(entry, when)
         for key in self._holding(entry.name):
             self._models[entry.name] = key
-        been = self._been_current.setdefault(entry.name, set())
+        been = self._ever_current.setdefault(entry.name, set())
         for version, labels in entry.versions.items():
             if CURRENT in labels or PREVIOUS in labels or any(map(parse_retire_label, labels)):
                 been.add(version)
@@ -248,34 +246,35 @@ class ElevenRules(Observer):
 
     def _check_revocation(self, key_id: str, name: str, now: datetime, when: str) -> None:
         self._revoked_at.append(now)
-        if self._scheduled and key_id in self._active_before:  # not what the sweep itself made and rejected
+        if self._scheduled and key_id in self._enabled_before:  # not what the sweep itself made and rejected
             self._check_share(key_id, when)
-        ceased = self._was_current.get(key_id, now)
-        if key_id not in self.condemned:
+        current = self._was_current.get(key_id, now) is None
+        if key_id not in self.emergency_keys:
             super()._check_revocation(key_id, name, now, when)
-        elif ceased is None and not self._acting:
-            self.broken.append(f"rule 3: the current key {key_id} was revoked after {when}")
-        elif ceased is None and self.strategy is Strategy.REPLACE_FIRST:
-            self._doubtful.append(f"rule 3: the current key {key_id} was revoked before it was replaced, {when}")
-        if not self._acting:
+        elif current and not self._in_emergency:
+            self.broken.append(f"rule 3: key {key_id} was revoked, it is the current key, after {when}")
+        elif current and self.strategy is Strategy.REPLACE_FIRST:
+            self._broken_if_replaced.append(f"rule 3: key {key_id} was revoked before it was replaced, {when}")
+        if not self._in_emergency:
             self._check_copies(key_id, when)
             if key_id in self._was_current:
                 self._check_fresh_reads(key_id, when)
-        if key_id not in self._was_current and key_id not in self.condemned and named_for(self.world, name) is not None:
+        never_used = key_id not in self._was_current and key_id not in self.emergency_keys
+        if never_used and named_for(self.world, name) is not None:
             self._check_orphan(key_id, now, when)
 
     def _check_share(self, key_id: str, when: str) -> None:
         """Rule 9: a quarter of the account's keys, or five."""
         at = next((at for due, at in self._due() if due == key_id), None)
         self._revoked.append((at, key_id))
-        account = self._active_before[key_id]
-        count = Counter(self._active_before[each] for _, each in self._revoked)[account]
+        account = self._enabled_before[key_id]
+        count = Counter(self._enabled_before[each] for _, each in self._revoked)[account]
         if count > self._most(account):
-            total = Counter(self._active_before.values())[account]
+            total = Counter(self._enabled_before.values())[account]
             self.broken.append(f"rule 9: {count} of {total} keys were revoked at once, {when}")
 
     def _most(self, account: str) -> int:
-        return max(MOST_AT_ONCE, int(Counter(self._active_before.values())[account] * MOST_OF_ALL))
+        return max(MOST_AT_ONCE, int(Counter(self._enabled_before.values())[account] * MOST_OF_ALL))
 
     def _due(self) -> Iterator[tuple[str, datetime]]:
         """The enabled keys whose grace is over, with the time."""
@@ -288,9 +287,9 @@ class ElevenRules(Observer):
     def _check_order(self, due: dict[str, datetime]) -> None:
         """Rule 9: where a sweep left some for the next one, it revoked the longest overdue."""
         revoked = [at for at, _ in self._revoked if at is not None]
-        accounts = Counter(self._active_before[key_id] for _, key_id in self._revoked)
+        accounts = Counter(self._enabled_before[key_id] for _, key_id in self._revoked)
         for key_id, at in due.items():
-            account = self._active_before.get(key_id)
+            account = self._enabled_before.get(key_id)
             if account is None or accounts[account] < self._most(account) or not revoked:
                 continue
             if self.world.infobip.key(key_id).enabled and at < max(revoked):
@@ -329,7 +328,7 @@ class ElevenRules(Observer):
         self._made_in[key.id] = self._run
         secret = named_for(self.world, key.name)
         if secret is None:
-            self.broken.append(f"rule 4: key {key.id} was made under a name that does not tell whose it is, {when}")
+            self.broken.append(f"rule 4: key {key.id} was made under a name that names no secret here, {when}")
             return
         self._check_scopes(key, secret, when)
         self._check_sequence(key, secret, when)
@@ -350,8 +349,8 @@ class ElevenRules(Observer):
         self._latest[secret] = key.id, len(self._log)
         if not before or before in read_lifecycle(self.world.store.peek(secret)).named:
             return
-        looks = [what for method, what in self._log[at:] if method == "GET" and what in (KEYS, f"{KEYS}?name")]
-        if not looks:
+        searches = [what for method, what in self._log[at:] if method == "GET" and what in (KEYS, f"{KEYS}?name")]
+        if not searches:
             self.broken.append(f"rule 5: another key was made for {secret} without a search for the first, {when}")
         if self.world.infobip.key(before).enabled and self.world.infobip.options.reveal:
             self.broken.append(f"rule 5: another key was made for {secret}, though {before} can be read, {when}")
@@ -359,7 +358,7 @@ class ElevenRules(Observer):
     # ---- rule 7 -----------------------------------------------------------------------------------------------------
 
     def _busiest_day(self, account: str) -> tuple[int, int]:
-        """An update whose answer is lost is sent again and counts twice at Infobip, which nobody can know here."""
+        """An update whose answer is lost is sent again and counts twice at Infobip, which the client cannot know."""
         creates, _ = super()._busiest_day(account)
         now = self.world.clock.now()
         return creates, sum(1 for at in self._revoked_at if now - at < timedelta(hours=24))

@@ -22,7 +22,7 @@ from tests.world import World
 
 
 class Kill(BaseException):
-    """The process is gone."""
+    """The process was killed."""
 
 
 WRITES = frozenset({"stage", "promote", "add_label", "remove_label"})
@@ -30,7 +30,7 @@ WRITES = frozenset({"stage", "promote", "add_label", "remove_label"})
 
 @dataclass(frozen=True)
 class AwsFault:
-    """At one call of Secrets Manager: raised before the effect, or after it; or, instead, time passes ahead of it."""
+    """At one call of Secrets Manager: raised before the effect, or after it; or, instead, time passes before it."""
 
     name: str
     error: Callable[[str], BaseException]

@@ -1,27 +1,42 @@
-"""The flows that are disturbed: each a world, something that happens in it, and what must have come of it."""
+"""The flows in which something goes wrong: each a world, what happens in it, and what the result must be."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from rotator.engine.emergency import Emergency, Strategy, Target
+from rotator.engine.emergency import Strategy
 from rotator.engine.manual import adopt, rotate_now
-from rotator.engine.reconcile import Reconciler
 from rotator.engine.rollback import rollback
-from rotator.engine.rotation.four_steps import Step, run_step
 from rotator.errors import RotatorError
 from rotator.model import Policy
 from rotator.policy.labels import key_label, retire_label
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import Options
-from rotator.telemetry.audit import Trigger
 from tests.chaos.faults import Kill
+from tests.chaos.worlds import (
+    CREATE,
+    MINUTE,
+    PROBE,
+    SMS,
+    TOKEN,
+    VOICE,
+    Act,
+    due,
+    emergency,
+    four_steps,
+    killed_at,
+    roll_back,
+    rotate,
+    rotated_by_hand,
+    sweep,
+    swept,
+)
 from tests.world import DAY, HOUR, World
 
-SMS, VOICE, NEW = "prod/sms", "prod/voice", "prod/new"
+NEW = "prod/new"
+TRIES = 8
+"""How often Secrets Manager calls a step that fails: for longer than any fault here lasts."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +47,14 @@ class Flow:
     :param act: what is disturbed.
     :param renewed: secrets that must have another key than their first one within three sweeps, by it or by those.
     :param strategy: of the emergency, where it is one; all are about :data:`SMS`.
-    :param scheduled: whether it is a sweep, which the limits of scheduled work bind.
+    :param scheduled: whether it is a sweep, to which the limits of scheduled work apply.
     :param announced: Secrets Manager has put ``AWSPENDING`` on a version by itself, which the flow may take off.
     :param days: how many it takes, instead of three sweeps, to get everything done.
     """
 
     name: str
     make: Callable[[], World]
-    act: Callable[[World], object]
+    act: Act
     renewed: tuple[str, ...] = (SMS,)
     strategy: Strategy | None = None
     scheduled: bool = False
@@ -47,24 +62,8 @@ class Flow:
     days: int = 0
 
 
-def _sweep(world: World) -> object:
-    return world.sweep()
-
-
-def _due(options: Options | None = None, auth: str = "basic") -> World:
-    world = World(options=options)
-    world.account(auth=auth)
-    world.managed(SMS, left=20 * DAY, age=70 * DAY)
-    world.managed(VOICE, left=200 * DAY)
-    return world
-
-
-def _masked() -> World:
-    return _due(Options(reveal=False))
-
-
 def _slow() -> World:
-    return _due(Options(reveal=False, propagation=timedelta(seconds=20)))
+    return due(Options(reveal=False, propagation=timedelta(seconds=20)))
 
 
 def _unadopted() -> World:
@@ -81,91 +80,19 @@ def _first_key() -> World:
     return world
 
 
-def _killed_at(world: World, method: str, path: str) -> World:
-    def kill(_request: object, _answer: object) -> None:
-        raise Kill
-
-    fault = world.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, method=method, path=path, hook=kill))
-    with contextlib.suppress(Kill):
-        world.sweep()
-    assert fault.hits == 1
-    world.infobip.faults.clear()
-    return world
-
-
-def _pending() -> World:
-    world = _killed_at(_due(), "GET", "balance")
-    world.pass_time(HOUR)
-    return world
-
-
-def _unstored() -> World:
-    world = _killed_at(_due(), "POST", "api-keys")
-    world.pass_time(timedelta(minutes=1))
-    return world
-
-
-def _orphan() -> World:
-    world = _killed_at(_masked(), "POST", "api-keys")
-    world.pass_time(HOUR)
-    return world
-
-
 def _superseded() -> World:
-    world = _due()
+    world = due()
     key = world.infobip.add_key(world.accounts["main"], "another", valid_to=world.clock.now() + 300 * DAY)
     world.ours.add(key.id)
     world.store.put_value_by_hand(SMS, str(key.value))
     return world
 
 
-def _grace_over() -> World:
-    world = _due()
-    world.sweep()
-    world.pass_time(72 * HOUR)
-    return world
-
-
-def _emergency(strategy: Strategy) -> Callable[[World], object]:
-    def act(world: World) -> object:
-        emergency = Emergency(world.services(), "leaked", "INC-1")
-        (plan,) = emergency.plan(Target(secret=SMS), strategy)
-        return emergency.execute(plan)
-
-    return act
-
-
-def _in_grace() -> World:
-    world = _due()
-    world.sweep()
-    world.pass_time(HOUR)
-    return world
-
-
-def _in_grace_for_long() -> World:
-    """A key that was not due was replaced by hand: after a rollback nothing is."""
-    world = World()
-    world.managed(SMS, left=200 * DAY)
-    rotate_now(world.reconciler(), SMS, "test")
-    world.pass_time(HOUR)
-    return world
-
-
-def _grace_nearly_over() -> World:
-    world = _in_grace_for_long()
-    world.pass_time(71 * HOUR - timedelta(minutes=1))
-    return world
-
-
 def _rolled_back() -> World:
-    world = _in_grace_for_long()
-    rollback(world.reconciler(), SMS, "test")
+    world = rotated_by_hand(HOUR)
+    roll_back(world)
     world.pass_time(HOUR)
     return world
-
-
-def _rollback(world: World) -> object:
-    return rollback(world.reconciler(), SMS, "test")
 
 
 def _forward(world: World) -> object:
@@ -183,7 +110,7 @@ def _both() -> World:
     return world
 
 
-def _no_room() -> World:
+def _one_slot() -> World:
     """Two are due, and today's limit, less the reserve, allows one creation and one revocation."""
     world = World(policy=Policy(daily_limit=2, reserve=1))
     world.managed(SMS, left=20 * DAY, age=70 * DAY)
@@ -209,61 +136,47 @@ def _many_at_once() -> World:
 
 
 def _announced() -> World:
-    world = _due()
+    world = due()
     world.store.start_rotation(SMS, TOKEN)
     return world
 
 
-TOKEN = "5ec2e75a-0000-4000-8000-000000000001"
-TRIES = 8
-"""How often Secrets Manager calls a step that fails: for longer than any fault here lasts."""
-
-
-def _by_secrets_manager(world: World) -> object:
-    """Its four steps, each of them again where it failed or its process died."""
-    for step in Step:
-        for again in reversed(range(TRIES)):
-            try:
-                run_step(Reconciler(world.services(Trigger.SECRETSMANAGER)), SMS, TOKEN, step)
-                break
-            except (Kill, RotatorError):
-                if not again:
-                    raise
-                world.pass_time(timedelta(minutes=1))
-    return None
+def _by_secrets_manager(world: World) -> None:
+    four_steps(world, SMS, tries=TRIES, pause=MINUTE)
 
 
 FLOWS = (
-    Flow("rotation", _due, _sweep, scheduled=True),
-    Flow("rotation, masked reads", _masked, _sweep, scheduled=True),
-    Flow("rotation, slow propagation", _slow, _sweep, scheduled=True),
-    Flow("rotation, IBSSO", lambda: _due(auth="ibsso"), _sweep, scheduled=True),
-    Flow("rotation, OAuth 2.0", lambda: _due(auth="oauth2"), _sweep, scheduled=True),
+    Flow("rotation", due, sweep, scheduled=True),
+    Flow("rotation, masked reads", lambda: due(Options(reveal=False)), sweep, scheduled=True),
+    Flow("rotation, slow propagation", _slow, sweep, scheduled=True),
+    Flow("rotation, IBSSO", lambda: due(auth="ibsso"), sweep, scheduled=True),
+    Flow("rotation, OAuth 2.0", lambda: due(auth="oauth2"), sweep, scheduled=True),
     Flow("rotation by Secrets Manager", _announced, _by_secrets_manager, announced=True),
-    Flow("rotation and revocation", _both, _sweep, renewed=(SMS, VOICE), scheduled=True),
-    Flow("rotation at the daily limit", _no_room, _sweep, renewed=(SMS, VOICE), scheduled=True, days=6),
-    Flow("adoption", _unadopted, _sweep, scheduled=True),
+    Flow("rotation and revocation", _both, sweep, renewed=(SMS, VOICE), scheduled=True),
+    Flow("rotation at the daily limit", _one_slot, sweep, renewed=(SMS, VOICE), scheduled=True, days=6),
+    Flow("adoption", _unadopted, sweep, scheduled=True),
     Flow("adoption by hand", _unadopted, lambda world: adopt(world.reconciler(), SMS)),
-    Flow("first key", _first_key, _sweep, renewed=(NEW,), scheduled=True),
-    Flow("resume of a stored version", _pending, _sweep, scheduled=True),
-    Flow("resume of an unstored key", _unstored, _sweep, scheduled=True),
-    Flow("orphan clean-up", _orphan, _sweep, scheduled=True),
-    Flow("retirement", _superseded, _sweep, renewed=(), scheduled=True),
-    Flow("revocation", _grace_over, _sweep, scheduled=True),
-    Flow("revocation of many", _many_at_once, _sweep, renewed=(), scheduled=True),
-    Flow("rotate by hand", _due, lambda world: rotate_now(world.reconciler(), SMS, "test")),
-    Flow("rollback", _in_grace_for_long, _rollback, renewed=()),
-    Flow("rollback to a key that is due", _in_grace, _rollback),
-    Flow("rollback at the end of the grace", _grace_nearly_over, _rollback, renewed=()),
+    Flow("first key", _first_key, sweep, renewed=(NEW,), scheduled=True),
+    Flow("resume of a stored version", lambda: killed_at(due(), PROBE, HOUR), sweep, scheduled=True),
+    Flow("resume of an unstored key", lambda: killed_at(due(), CREATE, MINUTE), sweep, scheduled=True),
+    Flow("orphan clean-up", lambda: killed_at(due(Options(reveal=False)), CREATE, HOUR), sweep, scheduled=True),
+    Flow("retirement", _superseded, sweep, renewed=(), scheduled=True),
+    Flow("revocation", lambda: swept(due(), 72 * HOUR), sweep, scheduled=True),
+    Flow("revocation of many", _many_at_once, sweep, renewed=(), scheduled=True),
+    Flow("rotate by hand", due, rotate),
+    Flow("rollback", lambda: rotated_by_hand(HOUR), roll_back, renewed=()),
+    Flow("rollback to a key that is due", lambda: swept(due(), HOUR), roll_back),
+    Flow("rollback at the end of the grace", lambda: rotated_by_hand(72 * HOUR - MINUTE), roll_back, renewed=()),
     Flow("rollback and forward again", _rolled_back, _forward, renewed=()),
-    Flow("emergency replace-first", _in_grace, _emergency(Strategy.REPLACE_FIRST), strategy=Strategy.REPLACE_FIRST),
-    Flow("emergency revoke-first", _in_grace, _emergency(Strategy.REVOKE_FIRST), strategy=Strategy.REVOKE_FIRST),
-    Flow("emergency revoke-only", _in_grace, _emergency(Strategy.REVOKE_ONLY), strategy=Strategy.REVOKE_ONLY),
+    *(
+        Flow(f"emergency {strategy}", lambda: swept(due(), HOUR), emergency(strategy), strategy=strategy)
+        for strategy in Strategy
+    ),
 )
 
 
 def run(flow: Flow, world: World) -> tuple[object, BaseException | None]:
-    """Let it happen: what it gave, or the kill or the error of the tree that came of it."""
+    """Let it happen: its result, or the kill or the project's own error that it ended with."""
     try:
         return flow.act(world), None
     except (Kill, RotatorError) as error:

@@ -12,34 +12,30 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 
-from rotator.engine.emergency import Emergency, EmergencyReport, Strategy, Target
+from rotator.engine.emergency import EmergencyReport, Strategy
 from rotator.engine.manual import rotate_now
-from rotator.engine.reconcile import Reconciler
 from rotator.engine.rollback import rollback
-from rotator.engine.rotation.four_steps import Step, run_step
 from rotator.errors import RotatorError
 from rotator.model import SecretEntry
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import Options, SimKey
-from rotator.telemetry.audit import Trigger
 from tests.chaos.eleven_rules import ElevenRules
-from tests.chaos.faults import Kill
-from tests.chaos.flows import TOKEN
 from tests.chaos.label_writer import DISABLED, FORGERIES, UNMANAGED, LabelWriter, forge
-from tests.chaos.ownership_truth import named_for
+from tests.chaos.truth import named_for
+from tests.chaos.worlds import PROBE, SMS, TOKEN, VOICE, emergency, four_steps, killed_at, sweep
 from tests.world import DAY, HOUR, World
 
-SMS, VOICE, PUSH, OURS, DUE = "prod/sms", "prod/voice", "prod/push", "dev/a", "dev/b"
-"""A key in grace, a due rotation, a pending version; and two secrets that the label writer may write, one due."""
+PUSH, OURS, DUE = "prod/push", "dev/a", "dev/b"
+"""A pending version, beside SMS, a key in grace, and VOICE, a due rotation; and two that the label writer may write."""
 PROTECTED = (SMS, VOICE, PUSH)
 WRITABLE = frozenset({OURS, DUE})
 
 
 @dataclass
 class ForgeryRules(ElevenRules):
-    """The eleven rules for everybody but the label writer: what becomes of its own secrets' keys is its own affair."""
+    """The eleven rules for all but the label writer's own secrets: what happens to their keys is its own affair."""
 
     writable: frozenset[str] = WRITABLE
 
@@ -53,13 +49,13 @@ class ForgeryRules(ElevenRules):
         if name not in self.writable:
             super()._not_served(name, key_id, when)
 
-    def _check_promotion(self, entry: SecretEntry, known: str, current: str, when: str) -> None:
+    def _check_promotion(self, entry: SecretEntry, current: str, when: str) -> None:
         if entry.name not in self.writable:
-            super()._check_promotion(entry, known, current, when)
+            super()._check_promotion(entry, current, when)
 
     def _check_revocation(self, key_id: str, name: str, now: datetime, when: str) -> None:
         if self._is_writers(self.world.infobip.key(key_id)):
-            if self._scheduled and key_id in self._active_before:
+            if self._scheduled and key_id in self._enabled_before:
                 self._check_share(key_id, when)
             return
         super()._check_revocation(key_id, name, now, when)
@@ -85,23 +81,11 @@ def make(options: Options | None = None, grace_over: bool = True) -> World:
     rotate_now(world.reconciler(), OURS, "test")
     world.pass_time(71 * HOUR if grace_over else HOUR)
     world.managed(PUSH, left=20 * DAY, age=70 * DAY)
-    _kill_at_probe(world)
-    world.pass_time(HOUR)
+    killed_at(world, PROBE, HOUR)
     world.managed(VOICE, left=20 * DAY, age=70 * DAY)
     world.managed(DUE, left=21 * DAY, age=69 * DAY)
     world.exempt |= WRITABLE
     return world
-
-
-def _kill_at_probe(world: World) -> None:
-    def kill(_request: object, _answer: object) -> None:
-        raise Kill
-
-    fault = world.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, method="GET", path="balance", hook=kill))
-    with contextlib.suppress(Kill):
-        world.sweep()
-    assert fault.hits == 1
-    world.infobip.faults.clear()
 
 
 @dataclass(frozen=True)
@@ -119,50 +103,24 @@ class Run:
     scheduled: bool = False
 
 
-def _sweep(world: World) -> object:
-    return world.sweep()
-
-
-def _steps(world: World) -> object:
-    """Secrets Manager's own rotation, each step once more where it failed."""
-    for step in Step:
-        for last in (False, True):
-            try:
-                run_step(Reconciler(world.services(Trigger.SECRETSMANAGER)), VOICE, TOKEN, step)
-                break
-            except RotatorError:
-                if last:
-                    raise
-    return None
-
-
 def _announced() -> World:
     world = make()
     world.store.start_rotation(VOICE, TOKEN)
     return world
 
 
-def _emergency(secret: str, strategy: Strategy) -> Callable[[World], object]:
-    def act(world: World) -> object:
-        emergency = Emergency(world.services(), "leaked", "INC-1")
-        (plan,) = emergency.plan(Target(secret=secret), strategy)
-        return emergency.execute(plan)
-
-    return act
-
-
 def _in_emergency(secret: str, strategy: Strategy) -> Run:
     name = f"{strategy} of {secret}"
-    return Run(name, _emergency(secret, strategy), secret=secret, strategy=strategy)
+    return Run(name, emergency(strategy, secret), secret=secret, strategy=strategy)
 
 
 RUNS = (
-    Run("sweep", _sweep, scheduled=True),
-    Run("sweep, masked values", _sweep, lambda: make(Options(reveal=False)), scheduled=True),
-    Run("sweep in grace", _sweep, lambda: make(grace_over=False), scheduled=True),
+    Run("sweep", sweep, scheduled=True),
+    Run("sweep, masked values", sweep, lambda: make(Options(reveal=False)), scheduled=True),
+    Run("sweep in grace", sweep, lambda: make(grace_over=False), scheduled=True),
     Run("rotation of a protected secret", lambda world: rotate_now(world.reconciler(), VOICE, "test")),
     Run("rotation of the writer's secret", lambda world: rotate_now(world.reconciler(), DUE, "test")),
-    Run("four steps", _steps, _announced),
+    Run("four steps", lambda world: four_steps(world, VOICE, tries=2), _announced),
     Run(
         "rollback of a protected secret",
         lambda world: rollback(world.reconciler(), SMS, "test"),
@@ -179,7 +137,7 @@ RUNS = (
 
 @dataclass
 class Interruption:
-    """Lets something happen ahead of one call, to Secrets Manager or to Infobip, counted from 0 over both."""
+    """Lets something happen before one call, to Secrets Manager or to Infobip, counted from 0 over both."""
 
     world: World
     index: int
@@ -222,12 +180,12 @@ def calls_of(run: Run) -> int:
 
 
 def forged(run: Run, secret: str, forgery: str, index: int) -> list[str]:
-    """Forge something ahead of a call, and again after each of the sweeps that follow. Gives what broke."""
+    """Forge something before a call, and again after each of the sweeps that follow. Gives what broke."""
     return played(run, [(index, secret, forgery)])
 
 
 def played(run: Run, forgeries: list[tuple[int, str, str]]) -> list[str]:
-    """The same with several: ``(call, secret, forgery)``. Those at a call that does not come are forged afterwards."""
+    """The same with several: ``(call, secret, forgery)``. Those at a call that never comes happen afterwards."""
     world = run.make()
     rules = ForgeryRules(world, secret=run.secret, strategy=run.strategy, pending=False)
     rules.start()
@@ -243,7 +201,7 @@ def played(run: Run, forgeries: list[tuple[int, str, str]]) -> list[str]:
     if run.strategy:
         rules.emergency_over(report if isinstance(report, EmergencyReport) and run.secret in PROTECTED else None)
         if run.secret in PROTECTED:
-            rules.broken += _alive(world, rules.condemned)
+            rules.broken += _enabled_of(world, rules.emergency_keys)
     _sweeps(world, rules, forgeries)
     rules.broken += _final(world, rules)
     where = f"{run.name}, {', '.join(f'{name} on {secret} at call {index}' for index, secret, name in forgeries)}"
@@ -252,15 +210,15 @@ def played(run: Run, forgeries: list[tuple[int, str, str]]) -> list[str]:
 
 def _forger(world: World, rules: ForgeryRules, secret: str, forgery: str) -> Callable[[], None]:
     def act() -> None:
-        with rules.hands():
+        with rules.operator():
             forge(LabelWriter(world, secret, SMS if secret == OURS else PUSH), forgery)
 
     return act
 
 
-def _alive(world: World, condemned: frozenset[str]) -> Iterator[str]:
+def _enabled_of(world: World, emergency_keys: frozenset[str]) -> Iterator[str]:
     """An emergency that names a protected secret revokes its keys, whatever labels another secret has."""
-    for key_id in sorted(condemned):
+    for key_id in sorted(emergency_keys):
         if world.infobip.key(key_id).enabled:
             yield f"key {key_id} is enabled after the emergency"
 
@@ -272,14 +230,14 @@ def _sweeps(world: World, rules: ForgeryRules, forgeries: list[tuple[int, str, s
         begun = world.clock.now()
         with rules.run(scheduled=True):
             sweep = world.sweep()
-        rules.calm()
+        rules.swept_after_emergency()
         rules.swept(sweep, begun, PROTECTED)
         for _, secret, forgery in forgeries:
             _forger(world, rules, secret, forgery)()
 
 
 def _final(world: World, rules: ForgeryRules) -> Iterator[str]:
-    """The protected secrets hold a working key each, the only one; what nobody manages is as it was."""
+    """The protected secrets hold a working key each, the only one; unmanaged keys are as they were."""
     now = world.clock.now()
     enabled = {key.id: key for key in world.infobip.keys() if key.enabled and key.valid_to > now}
     for name in PROTECTED:
@@ -297,7 +255,7 @@ def _final(world: World, rules: ForgeryRules) -> Iterator[str]:
         yield f"{VOICE} was due, and was never rotated"
     for key in world.infobip.keys():
         if (key.name == UNMANAGED and not key.enabled) or (key.name == DISABLED and key.enabled):
-            yield f"rule 4: key {key.id} ({key.name}), which nobody manages, was changed"
+            yield f"rule 4: key {key.id} ({key.name}), which is unmanaged, was changed"
 
 
 def every(step: int = 1, first: int = 0) -> Iterator[tuple[Run, str, str, int]]:

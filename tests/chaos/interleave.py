@@ -1,12 +1,11 @@
-"""Several actors on one world, interleaved call by call by whoever chooses the order: chance, or every possibility.
+"""Several actors on one world, interleaved call by call: in a random order, or in every possible one.
 
-Each actor has a thread of its own that stops before every call, to Secrets Manager or to Infobip, until it is given the
-next turn. Only one thread runs at any moment, so the order alone decides what happens, and an order can be replayed.
+Each actor has a thread of its own that stops before every call, to Secrets Manager or to Infobip, until the order lets
+it go on. Only one thread runs at any moment, so the order alone decides what happens, and an order can be replayed.
 An order is a text with one letter a call: ``aaabba`` lets actor ``a`` make three calls, then ``b`` two, then ``a`` one;
-what is still unfinished at its end runs to its end, actor by actor.
+at its end the unfinished actors run to their ends, one by one.
 
-Time is the world's and stands still but for an actor's own waiting: to the others it jumps, as it does for somebody
-whose process was suspended.
+Time is the world's and stands still but for an actor's own waiting: to the others it jumps, as for a suspended process.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from rotator.sandbox.faults import Fault, FaultKind
 from tests.doubles.memory_store import MemoryStore
 from tests.world import World
 
-PATIENCE = 60.0
-"""Real seconds after which an actor that neither stops nor ends is taken for dead. Nothing ever waits that long."""
+TIMEOUT = 60.0
+"""Real seconds after which an actor that neither stops nor ends counts as stuck. Nothing ever waits that long."""
 MOST_CALLS = 500
 WRITES = frozenset({"stage", "promote", "add_label", "remove_label", "POST", "PUT", "DELETE", "by hand"})
 
@@ -35,15 +34,15 @@ class Stuck(Exception):
 class Actor:
     """One of those who act at the same time.
 
-    :param coming: the call that it stands before; ``"begin"`` at first.
+    :param next_call: the call that it stops before; ``"begin"`` at first.
     :param made: the calls that it made.
-    :param error: how it ended, where it ended by an error of the tree (which is allowed).
-    :param crash: how it ended otherwise (which is not).
+    :param error: the project's own error that it ended with (which is allowed).
+    :param crash: any other exception that it ended with (which is not).
     """
 
     letter: str
     act: Callable[[], object]
-    coming: str = "begin"
+    next_call: str = "begin"
     made: list[str] = field(default_factory=list)
     done: bool = False
     result: object = None
@@ -52,8 +51,8 @@ class Actor:
     go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
 
-class Stage:
-    """Where actors are interleaved.
+class Interleaver:
+    """Lets actors make one call after another.
 
     :param acts: by letter.
     :param stores: Secrets Managers beside the world's own, of other regions.
@@ -66,7 +65,7 @@ class Stage:
         self._stores = (world.store, *stores)
         self.actors = {letter: Actor(letter, act) for letter, act in acts.items()}
         self.trace: list[str] = []
-        self._baton = threading.Semaphore(0)
+        self._stopped = threading.Semaphore(0)
         self._threads: dict[int, Actor] = {}
 
     @property
@@ -78,22 +77,22 @@ class Stage:
         """The letters of those that still have something to do."""
         return [letter for letter, actor in self.actors.items() if not actor.done]
 
-    def play(self, turns: Iterator[str]) -> None:
-        """Give turns until everybody is done.
+    def run(self, order: Iterator[str]) -> None:
+        """Let the actors make their calls until all are done.
 
-        :param turns: whose call is next; the finished are passed over. At its end the actors finish one by one.
-        :raises Stuck: an actor waits for something else than its turn.
+        :param order: whose call is next; the finished are skipped. At its end the actors finish one by one.
+        :raises Stuck: an actor waits for something else than the order.
         """
         self._hook()
         threads = [threading.Thread(target=self._run, args=(actor,), daemon=True) for actor in self.actors.values()]
         for thread in threads:
             thread.start()
-            self._wait()  # until it stands before its first call
+            self._wait()  # until it stops before its first call
         while waiting := self.unfinished():
-            letter = next((turn for turn in turns if turn in waiting), waiting[0])
+            letter = next((letter for letter in order if letter in waiting), waiting[0])
             self._step(self.actors[letter])
         for thread in threads:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
         self._unhook()
         for actor in self.actors.values():
             if actor.crash is not None:
@@ -101,13 +100,13 @@ class Stage:
 
     def _step(self, actor: Actor) -> None:
         self.trace.append(actor.letter)
-        actor.made.append(actor.coming)
+        actor.made.append(actor.next_call)
         actor.go.release()
         self._wait()
 
     def _wait(self) -> None:
-        if not self._baton.acquire(timeout=PATIENCE):
-            raise Stuck(f"after {self.order}: {[(a.letter, a.coming) for a in self.actors.values() if not a.done]}")
+        if not self._stopped.acquire(timeout=TIMEOUT):
+            raise Stuck(f"after {self.order}: {[(a.letter, a.next_call) for a in self.actors.values() if not a.done]}")
 
     def _run(self, actor: Actor) -> None:
         self._threads[threading.get_ident()] = actor
@@ -119,16 +118,16 @@ class Stage:
         except BaseException as crash:
             actor.crash = crash
         actor.done = True
-        self._baton.release()
+        self._stopped.release()
 
     def stop(self, call: str) -> None:
-        """Called by an actor before a call: wait for the next turn. Anybody else goes on at once."""
+        """Called by an actor before a call: wait until the order lets it. Any other thread goes on at once."""
         actor = self._threads.get(threading.get_ident())
         if actor is None:
             return
-        actor.coming = call
-        self._baton.release()
-        if not actor.go.acquire(timeout=PATIENCE):
+        actor.next_call = call
+        self._stopped.release()
+        if not actor.go.acquire(timeout=TIMEOUT):
             raise Stuck(f"{actor.letter} waits before {call}")
 
     def _hook(self) -> None:
@@ -146,7 +145,7 @@ class Stage:
 
 
 def writes(call: str) -> bool:
-    """Whether a call changes anything: two calls that only read may as well be in the other order."""
+    """Whether a call changes anything: two calls that only read may be in either order."""
     return call.split(" ")[0] in WRITES
 
 
@@ -159,7 +158,7 @@ class Switches:
     i: int
     j: int
 
-    def turns(self) -> Iterator[str]:
+    def order(self) -> Iterator[str]:
         """The order as far as it is forced."""
         yield from self.first * self.i
         yield from self.second * self.j
@@ -167,7 +166,7 @@ class Switches:
 
 
 def two_switches(calls: dict[str, list[str]], *, alike: bool = False) -> Iterator[Switches]:
-    """Every interleaving of a pair of actors in which one is interrupted once, and the other then once in its turn.
+    """Every interleaving of a pair of actors in which one is interrupted once, and then the other once.
 
     Left out are those that differ from another one only in the order of calls that do not change anything.
 
@@ -182,7 +181,7 @@ def two_switches(calls: dict[str, list[str]], *, alike: bool = False) -> Iterato
             for j in range(1, len(theirs) + 1):
                 last = j == len(theirs)
                 if not last and not rest_writes:
-                    continue  # the second may as well go on: the first only looks from here on
+                    continue  # the second may as well go on: the first only reads from here on
                 if not any(map(writes, theirs[:j])) and not writes(mine[i]):
-                    continue  # the second only looked: it may as well do so later, before the first's next write
+                    continue  # the second only read: it may do so later, before the first's next write
                 yield Switches(first, second, i, j)

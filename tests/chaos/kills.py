@@ -16,11 +16,12 @@ from tests import leaks
 from tests.chaos.convergence import Convergence
 from tests.chaos.eleven_rules import ElevenRules
 from tests.chaos.faults import AWS_FAULTS, HTTP_FAULTS, SUSPENSION, AwsFault, HttpFault, arm, disarm
-from tests.chaos.flows import FLOWS, SMS, Flow, run
+from tests.chaos.flows import FLOWS, Flow, run
+from tests.chaos.worlds import SMS
 
 AT_AWS: tuple[AwsFault, ...] = (*AWS_FAULTS, SUSPENSION)
 AT_INFOBIP: tuple[AwsFault | HttpFault, ...] = (*HTTP_FAULTS, SUSPENSION)
-STOPPERS = ("throttled", "401", "403")
+ACCOUNT_FAULTS = ("throttled", "401", "403")
 """Faults at Infobip that end an account's sweep, as they concern all of its secrets."""
 
 
@@ -51,7 +52,7 @@ def at_aws(flow: Flow, fault: AwsFault) -> list[int]:
 def at_infobip(flow: Flow, fault: AwsFault | HttpFault) -> list[int]:
     """The calls of Infobip that can go wrong so.
 
-    A 403 to a probe is the proof that a key authenticates. Where new keys are slow, a false one can't be told from a
+    A 403 to a probe shows that a key authenticates. Where new keys are slow, a false one can't be distinguished from a
     true one; six in a row from any call on reach the probe.
     """
     paths = calls_of(flow).infobip
@@ -69,36 +70,31 @@ def total() -> tuple[int, int, int]:
     return hits, sum(len(calls_of(flow).aws) + len(calls_of(flow).infobip) for flow in FLOWS), len(FLOWS)
 
 
-def disturbed(flow: Flow, fault: AwsFault | HttpFault, index: int, *, infobip: bool) -> list[str]:
-    """Run a flow with one fault, then let sweeps go on. Gives what broke; a fault that never came did, too."""
-    return played(flow, fault, index, infobip=infobip)[1]
-
-
-def played(
+def disturbed(
     flow: Flow, fault: AwsFault | HttpFault, index: int, *, infobip: bool, every: bool = False
 ) -> tuple[Convergence, list[str]]:
-    """The same; gives how it went on, too.
+    """Run a flow with one fault, then let sweeps go on. Gives these, and what broke; a fault that never came did, too.
 
     :param every: make every sweep afterwards, also where there is nothing to do.
     """
     world = flow.make()
-    watch = ElevenRules(world, secret=SMS if flow.strategy else "", strategy=flow.strategy, pending=not flow.announced)
-    watch.lied = fault.name == "wrong-id"
-    watch.start()
-    calm = world.store.before, world.store.after
+    rules = ElevenRules(world, secret=SMS if flow.strategy else "", strategy=flow.strategy, pending=not flow.announced)
+    rules.wrong_ids = fault.name == "wrong-id"
+    rules.start()
+    hooks = world.store.before, world.store.after
     armed = arm(world, fault, index, infobip=infobip)
-    with watch.emergency_run() if flow.strategy else watch.run(scheduled=flow.scheduled):
+    with rules.emergency_run() if flow.strategy else rules.run(scheduled=flow.scheduled):
         result, error = run(flow, world)
-    disarm(world, *calm)
+    disarm(world, *hooks)
     broken = [] if armed.hits() else ["the fault did not come"]
     if flow.strategy:
-        watch.emergency_over(result if isinstance(result, EmergencyReport) else None)
+        rules.emergency_over(result if isinstance(result, EmergencyReport) else None)
     if isinstance(result, Sweep) and not fault.name.endswith("-6"):
         broken += others_went_on(result, fault)
-    after = Convergence(world, watch, flow, every=every)
+    after = Convergence(world, rules, flow, every=every)
     after.go()
-    broken += (*watch.broken, *after.broken)
-    if leaks.find(f"{result!r} {error!r} {error} {after.said} {world.events.sent}"):
+    broken += (*rules.broken, *after.broken)
+    if leaks.find(f"{result!r} {error!r} {error} {after.results} {world.events.sent}"):
         broken.append("rule 11: a secret in a result, an error or an event")
     where = f"{flow.name}, {fault.name} at {'Infobip' if infobip else 'Secrets Manager'}'s call {index}"
     return after, [f"{where}: {text}" for text in dict.fromkeys(broken)]
@@ -108,7 +104,7 @@ def others_went_on(sweep: Sweep, fault: AwsFault | HttpFault) -> Iterator[str]:
     """Rule 8: one secret's failure stops no other's, unless Infobip says that it concerns them all."""
     failed = {result.action.secret for result in sweep.results if result.outcome is not Outcome.DONE}
     not_seen = [plan.error for plan in sweep.plan.accounts if plan.error is not None]
-    if len(failed) > 1 and not fault.name.startswith(STOPPERS):
+    if len(failed) > 1 and not fault.name.startswith(ACCOUNT_FAULTS):
         yield f"rule 8: {', '.join(sorted(failed))} were not done by one fault"
     if (failed or not_seen) and sweep.ok and any(result.outcome is Outcome.FAILED for result in sweep.results):
-        yield "rule 8: the sweep says that it is in order, and it failed in part"
+        yield "rule 8: the sweep reports success, and it failed in part"

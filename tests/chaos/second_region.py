@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from rotator.sandbox.infobip import KEYS
 from rotator.sandbox.state import SimKey
-from tests.chaos.observer import Observer
-from tests.chaos.ownership_truth import named_for
+from tests.chaos.rules import Rules
+from tests.chaos.truth import named_for
 from tests.doubles.memory_store import MemoryStore
 from tests.world import World
 
@@ -39,18 +39,18 @@ def belongs_to(world: World, key: SimKey) -> bool:
 
 
 @dataclass
-class RegionRules(Observer):
+class RegionRules(Rules):
     """The rules for one of two regions: what the other does with its own keys is for the other's rules."""
 
     other: World = field(kw_only=True)
 
-    def _concerns(self, key: SimKey) -> bool:
-        return not belongs_to(self.other, key)
+    def _is_judged(self, key: SimKey) -> bool:
+        return super()._is_judged(key) and not belongs_to(self.other, key)
 
 
 @dataclass
 class TwoRegions:
-    """Both, each watched by its own rules, and neither may change a key of the other's."""
+    """Both, each with its own rules, and neither may change a key of the other's."""
 
     first: World
     second: SecondRegion
@@ -66,7 +66,7 @@ class TwoRegions:
         for rules in self.rules:
             rules.start()
 
-    def trespasses(self) -> Iterator[str]:
+    def wrong_changes(self) -> Iterator[str]:
         """Changes of a key by the user of the region that it does not belong to."""
         for call in self.first.infobip.calls[self._watched_from :]:
             key_id = call.path.removeprefix(f"{KEYS}/")
@@ -74,11 +74,11 @@ class TwoRegions:
                 continue
             second = "second-" in call.principal
             if not belongs_to(self.second if second else self.first, self.first.infobip.key(key_id)):
-                yield f"key {key_id} was changed by the {'second' if second else 'first'} region, whose it is not"
+                yield f"key {key_id} was changed by the {'second' if second else 'first'} region, and is not its own"
 
-    def broken(self, *, graced: bool) -> list[str]:
+    def broken(self, *, after_grace: bool) -> list[str]:
         """What broke so far, and what is not as it should be now."""
-        found = list(self.trespasses())
+        found = list(self.wrong_changes())
         for where, rules in zip(("first", "second"), self.rules, strict=True):
-            found += [f"{where} region: {text}" for text in rules.final(graced=graced)]
+            found += [f"{where} region: {text}" for text in rules.final(after_grace=after_grace)]
         return list(dict.fromkeys(found))

@@ -1,4 +1,4 @@
-"""A label writer forges labels and values between any two calls: nobody else's keys, consumers or revocations suffer.
+"""A label writer forges labels and values between any two calls: others' keys, consumers and revocations are unharmed.
 
 Every forgery at every call is ``python -m tests.chaos.forged_runs`` (`make forgeries`); here it is a sample of these.
 """
@@ -14,8 +14,9 @@ from rotator.model import Policy, Reason, Severity
 from rotator.policy.labels import key_label
 from rotator.policy.ownership import Ownership, OwnershipProof
 from rotator.sandbox.state import Options
-from tests.chaos.forged_runs import OURS, RUNS, SMS, VOICE, WRITABLE, Run, calls_of, every, forged, make, played
+from tests.chaos.forged_runs import OURS, RUNS, WRITABLE, Run, calls_of, every, forged, make, played
 from tests.chaos.label_writer import FORGERIES, LabelWriter
+from tests.chaos.worlds import SMS, VOICE
 from tests.world import DAY, HOUR, World
 
 SAMPLE = 419
@@ -24,7 +25,7 @@ EXAMPLES = 25
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
-def test_nothing_is_forged_and_the_run_is_in_order(run: Run) -> None:
+def test_without_a_forgery_the_run_breaks_no_rule(run: Run) -> None:
     assert played(run, []) == []
 
 
@@ -37,7 +38,7 @@ def test_a_forgery_at_any_call(run: Run) -> None:
 
 
 FOUND = (
-    # The value is not known to be any key, and the search for the victim's key in it tells that it is not that:
+    # The value is not known to be any key, and the search for the victim's key shows that it is not that one:
     ("sweep in grace", OURS, "many_that_look_like_keys", 25),
 )
 """Forgeries that broke a rule once."""
@@ -91,7 +92,7 @@ def test_a_copied_value_defers_a_revocation_and_is_reported() -> None:
     assert world.consumer_works(SMS)
 
 
-def test_keys_that_one_writer_needs_starve_nobody() -> None:
+def test_keys_that_one_writer_needs_starve_no_other() -> None:
     """It puts its secrets' old, disabled keys back every hour, so that new ones are created until none are left."""
     world = World(options=Options(reveal=False), policy=Policy(daily_limit=12, reserve=4))
     world.managed(VOICE, left=2 * DAY + 6 * HOUR, age=26 * DAY, rotate_before="2d")

@@ -8,20 +8,27 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.engine.emergency import Emergency, Strategy, Target
-from rotator.engine.manual import rotate_now
-from rotator.engine.rollback import rollback
+from rotator.engine.emergency import Strategy
 from rotator.errors import RotatorError
 from rotator.policy.labels import parse_key_name
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import Options
-from tests.chaos.faults import Kill
-from tests.chaos.interleave import Stage, two_switches
+from tests.chaos.interleave import Interleaver, two_switches
 from tests.chaos.second_region import SecondRegion, TwoRegions
+from tests.chaos.worlds import (
+    CREATE,
+    MINUTE,
+    PROBE,
+    SMS,
+    VOICE,
+    Act,
+    emergency,
+    kill_sweep_at,
+    roll_back,
+    rotate,
+    sweep,
+)
 from tests.world import DAY, HOUR, World
 
-SMS, VOICE = "prod/sms", "prod/voice"
-Act = Callable[[World], object]
 EVERY = 5
 """One of so many orders is tried."""
 
@@ -37,84 +44,53 @@ def regions(options: Options | None = None) -> tuple[World, SecondRegion]:
     return first, second
 
 
-def killed(world: World, method: str, path: str) -> None:
-    """A sweep that dies right after a request."""
-
-    def kill(_request: object, _answer: object) -> None:
-        raise Kill
-
-    world.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, method=method, path=path, hook=kill))
-    with contextlib.suppress(Kill):
-        world.sweep()
-    world.infobip.faults.clear()
-
-
 def due() -> TwoRegions:
     return TwoRegions(*regions())
 
 
-def grace_over() -> TwoRegions:
+def swept(ago: timedelta) -> TwoRegions:
     first, second = regions()
     first.sweep()
     second.sweep()
-    first.pass_time(72 * HOUR)
+    first.pass_time(ago)
+    return TwoRegions(first, second)
+
+
+def killed(request: tuple[str, str], ago: timedelta, options: Options | None = None) -> TwoRegions:
+    """A sweep of each was killed right after a request."""
+    first, second = regions(options)
+    for world in (first, second):
+        assert kill_sweep_at(world, request) == 1
+    first.pass_time(ago)
     return TwoRegions(first, second)
 
 
 def orphans() -> TwoRegions:
-    """Each has a key that was made and never stored, old enough to be revoked by its own region."""
-    first, second = regions(Options(reveal=False))
-    killed(first, "POST", "api-keys")
-    killed(second, "POST", "api-keys")
-    first.pass_time(HOUR)
-    return TwoRegions(first, second)
+    """Each has a key that was created and never stored, old enough to be revoked by its own region."""
+    return killed(CREATE, HOUR, Options(reveal=False))
 
 
 def unstored() -> TwoRegions:
     """The same, and their values can be read: each region goes on with its own."""
-    first, second = regions()
-    killed(first, "POST", "api-keys")
-    killed(second, "POST", "api-keys")
-    first.pass_time(timedelta(minutes=1))
-    return TwoRegions(first, second)
+    return killed(CREATE, MINUTE)
 
 
 def pending() -> TwoRegions:
-    first, second = regions()
-    killed(first, "GET", "balance")
-    killed(second, "GET", "balance")
-    first.pass_time(HOUR)
-    return TwoRegions(first, second)
+    return killed(PROBE, HOUR)
 
 
 def in_grace() -> TwoRegions:
-    first, second = regions()
-    first.sweep()
-    second.sweep()
-    first.pass_time(HOUR)
-    return TwoRegions(first, second)
+    return swept(HOUR)
 
 
-def sweep(world: World) -> object:
-    return world.sweep()
+def grace_over() -> TwoRegions:
+    return swept(72 * HOUR)
 
 
-def rotate(world: World) -> object:
-    return rotate_now(world.reconciler(), SMS, "test")
+revoke = emergency(Strategy.REPLACE_FIRST)
+"""Of the first region's secret; the second has one of the same name."""
 
-
-def roll_back(world: World) -> object:
-    return rollback(world.reconciler(), SMS, "test")
-
-
-def emergency(world: World) -> object:
-    """Of the first region's secret; the second has one of the same name."""
-    run = Emergency(world.services(), "leaked", "INC-1")
-    (plan,) = run.plan(Target(secret=SMS), Strategy.REPLACE_FIRST)
-    return run.execute(plan)
-
-
-PLAYS: tuple[tuple[str, Callable[[], TwoRegions], Act, Act], ...] = (
+CASES: tuple[tuple[str, Callable[[], TwoRegions], Act, Act], ...] = (
     ("sweeps, due", due, sweep, sweep),
     ("sweeps, grace over", grace_over, sweep, sweep),
     ("sweeps, orphans", orphans, sweep, sweep),
@@ -122,38 +98,38 @@ PLAYS: tuple[tuple[str, Callable[[], TwoRegions], Act, Act], ...] = (
     ("sweeps, pending", pending, sweep, sweep),
     ("rotate and sweep", grace_over, rotate, sweep),
     ("rollback and sweep", in_grace, roll_back, sweep),
-    ("emergency and sweep", in_grace, emergency, sweep),
+    ("emergency and sweep", in_grace, revoke, sweep),
 )
 
 
-def play(both: TwoRegions, one: Act, other: Act, turns: str | list[str]) -> tuple[Stage, list[str]]:
+def interleave(both: TwoRegions, one: Act, other: Act, order: str | list[str]) -> tuple[Interleaver, list[str]]:
     """One interleaving, and sweeps of both past every grace period. Gives what broke."""
     acts = {"a": lambda: one(both.first), "b": lambda: other(both.second)}
-    stage = Stage(both.first, acts, (both.second.store,))
-    both.rules[0].emergency = one is emergency
-    stage.play(iter(turns))
+    actors = Interleaver(both.first, acts, (both.second.store,))
+    both.rules[0].emergency = one is revoke
+    actors.run(iter(order))
     both.rules[0].emergency = False
     for time in (HOUR, HOUR, 80 * HOUR, HOUR, HOUR):
         both.first.pass_time(time)
         both.first.sweep()
         both.second.sweep()
-    return stage, both.broken(graced=True)
+    return actors, both.broken(after_grace=True)
 
 
-@pytest.mark.parametrize(("name", "make", "one", "other"), PLAYS, ids=[name for name, *_ in PLAYS])
+@pytest.mark.parametrize(("name", "make", "one", "other"), CASES, ids=[name for name, *_ in CASES])
 def test_both_at_once(name: str, make: Callable[[], TwoRegions], one: Act, other: Act) -> None:
-    alone, _ = play(make(), one, other, "")
+    alone, _ = interleave(make(), one, other, "")
     calls = {letter: actor.made for letter, actor in alone.actors.items()}
     broken: list[str] = []
     for number, switches in enumerate(two_switches(calls, alike=one is other)):
         if number % EVERY == 0:
-            _, found = play(make(), one, other, list(switches.turns()))
+            _, found = interleave(make(), one, other, list(switches.order()))
             broken += [f"{name}, {switches}: {text}" for text in found]
     assert not broken, "\n".join(broken[:12])
 
 
 @pytest.mark.parametrize("aws_account", ["123456789012", "210987654321"])
-def test_in_turn_for_weeks(aws_account: str) -> None:
+def test_alternately_for_weeks(aws_account: str) -> None:
     """Swept alternately through rotations, graces and killed runs: in another region, and in another AWS account."""
     first = World()
     first.account()
@@ -168,10 +144,10 @@ def test_in_turn_for_weeks(aws_account: str) -> None:
         first.pass_time(3 * HOUR)
         for world in (first, second):
             if number % 40 == 7:
-                killed(world, "POST", "api-keys")
+                kill_sweep_at(world, CREATE)
             with contextlib.suppress(RotatorError):
                 world.sweep()
-    assert both.broken(graced=False) == []
+    assert both.broken(after_grace=False) == []
     for world in (first, second):
         for name in world.names():
             given = parse_key_name(world.current_key(name).name)
@@ -181,7 +157,7 @@ def test_in_turn_for_weeks(aws_account: str) -> None:
 
 
 def test_names_without_the_arn_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As they were once: each region takes the other's current keys for orphans."""
+    """As they once were: each region takes the other's current keys for orphans."""
     for module in ("labels", "directory"):
         monkeypatch.setattr(f"rotator.policy.{module}.secret_id", lambda arn: f"{len(arn.split(':')[-1]):010x}")
     both = TwoRegions(*regions(Options(reveal=False)))
@@ -189,5 +165,5 @@ def test_names_without_the_arn_would_be_noticed(monkeypatch: pytest.MonkeyPatch)
         both.first.sweep()
         both.second.sweep()
         both.first.pass_time(HOUR)
-    broken = both.broken(graced=False)
+    broken = both.broken(after_grace=False)
     assert any("rule 1" in text for text in broken), broken

@@ -14,7 +14,7 @@ from rotator.policy.labels import key_name
 from tests.chaos.faults import AWS_FAULTS
 from tests.chaos.two_years import RATE, Simulation, run
 from tests.chaos.years_faults import INFOBIP_FAULTS, Chance
-from tests.chaos.years_score import KINDS, Score
+from tests.chaos.years_ledger import KINDS, Score
 from tests.world import DAY
 
 ROOT = Path(__file__).parents[2]
@@ -45,10 +45,10 @@ def test_months_of_300_secrets(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
-def test_passing_over_what_does_nothing_changes_nothing() -> None:
+def test_skipping_idle_sweeps_changes_nothing() -> None:
     """Two weeks with both outages, swept every time and not: the same keys, labels, values, faults and scores."""
     quick = run(5, 15, outages_from=SOON)
-    whole = run(5, 15, outages_from=SOON, passing_over=False)
+    whole = run(5, 15, outages_from=SOON, skip_idle=False)
     assert (quick.digest, quick.faults, quick.kills) == (whole.digest, whole.faults, whole.kills)
     assert (quick.rotations, quick.revocations, quick.late_by) == (whole.rotations, whole.revocations, whole.late_by)
     assert [violation.line() for violation in quick.violations] == [violation.line() for violation in whole.violations]
@@ -71,8 +71,8 @@ def test_gaps_between_faults_are_as_if_each_call_were_drawn_for() -> None:
     hits = []
     for number in range(2000):
         hits.append(made.hit())
-        if passed.calm_for(1) and number % 3:
-            passed.pass_over(1)
+        if passed.none_for(1) and number % 3:
+            passed.skip(1)
             assert not hits[-1]
         else:
             assert passed.hit() is hits[-1]
@@ -84,7 +84,7 @@ def test_gaps_between_faults_are_as_if_each_call_were_drawn_for() -> None:
 
 def spoil(simulation: Simulation, hour: int) -> None:
     """One thing of each sort that must not happen, as if the rotator had done it."""
-    world, alfa, bravo = simulation.world, simulation.world.far["alfa"], simulation.world.far["bravo"]
+    world, alfa, bravo = simulation.world, simulation.world.infobip["alfa"], simulation.world.infobip["bravo"]
     if hour == 2:
         world.store.put_value_by_hand("charlie/service-07", '{"api_key": "nonsense"}', world.new_id())
         simulation.touched("charlie/service-07")
@@ -105,7 +105,7 @@ def spoil(simulation: Simulation, hour: int) -> None:
 @pytest.fixture(scope="module")
 def spoilt() -> Score:
     """Six days in which everything went wrong that may."""
-    return run(9, 6, rate=0.001, meddle=spoil)
+    return run(9, 6, rate=0.001, interfere=spoil)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_it_notices(spoilt: Score, kind: str, secret: str, detail: str) -> None:
     assert any(each.secret.startswith(secret) and detail in each.detail for each in found), spoilt.report()
 
 
-def test_a_report_says_where_to_look(spoilt: Score) -> None:
+def test_a_report_names_the_seed_and_the_audit_lines(spoilt: Score) -> None:
     report = spoilt.report()
     assert "FAILED with seed 9" in report
     assert '"event": "sweep.started"' in report
@@ -135,10 +135,10 @@ def test_it_notices_more_creates_than_a_day_allows() -> None:
     def allow(simulation: Simulation, hour: int) -> None:
         world = simulation.world
         world.policy = Policy(daily_limit=90)
-        world.far["alfa"].options.daily_creates = None
+        world.infobip["alfa"].options.daily_creates = None
         if hour == 30:
             for name in list(world.names("alfa"))[:50]:
                 world.store.tag(name, {"rotator:max-age": "1d"})
                 simulation.touched(name)
 
-    assert run(2, 3, meddle=allow, rate=0.001).count("over the limit")
+    assert run(2, 3, interfere=allow, rate=0.001).count("over the limit")

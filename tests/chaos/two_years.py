@@ -1,11 +1,11 @@
 """Two years in minutes: 300 secrets in three accounts, an hourly sweep of each, faults, outages, and people.
 
-Nobody uses ``--force``: what a sweep leaves for the next one, later sweeps do by themselves.
+``--force`` is never used: what a sweep leaves for the next one, later sweeps do by themselves.
 
-The reconciler, the client and its HTTP stack are the real ones; both far ends are the sandbox's. Run it by hand with
+The reconciler, the client and its HTTP stack are the real ones; both servers are the sandbox's. Run it by hand with
 ``python -m tests.chaos.two_years --seed 7``: the same seed is the same two years.
 
-Sweeps that provably do nothing are passed over (see ``years_idle``); the tests compare that with sweeping every time.
+Sweeps that do nothing for certain are skipped (see ``years_idle``); the tests compare that with sweeping every time.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from rotator.model import Outcome, Severity
 from tests.chaos.faults import Kill
 from tests.chaos.years_faults import Outages
 from tests.chaos.years_idle import Idle
-from tests.chaos.years_ledger import Ledger
-from tests.chaos.years_score import Score
+from tests.chaos.years_ledger import Ledger, Score
 from tests.chaos.years_world import ACCOUNTS, CLEARED, START, Enterprise
 from tests.world import DAY, HOUR
 
@@ -33,8 +32,8 @@ RATE = 1 / 50
 """How many calls go wrong."""
 MOST_CREATES, MOST_UPDATES = 32, 40
 """In 24 hours. Creates: the limit less the reserve. An update whose answer is lost is sent again and counts twice at
-Infobip, which nobody can know here: so updates may take of the reserve, and only the limit is held against them."""
-CALM = 6
+Infobip, which the client cannot know: so updates may take of the reserve, and only the limit is held against them."""
+WITHOUT_FAULTS = 6
 """Hourly sweeps without faults at the end."""
 STUCK = 4
 """Undisturbed sweeps of an account in a row that are not in order: something is stuck."""
@@ -43,36 +42,34 @@ STUCK = 4
 class Simulation:
     """One enterprise, swept every hour. See :func:`run`."""
 
-    def __init__(
-        self, seed: int, *, passing_over: bool, rate: float, outages_from: tuple[timedelta, timedelta]
-    ) -> None:
+    def __init__(self, seed: int, *, skip_idle: bool, rate: float, outages_from: tuple[timedelta, timedelta]) -> None:
         self.world = Enterprise(seed, rate)
         self.ledger = Ledger(self.world)
         self.score = Score(seed, 0)
-        self._passing_over = passing_over
+        self._skip_idle = skip_idle
         self._infobip_from, self._aws_from = (START + after for after in outages_from)
         self.idle = Idle(self.world, self.ledger)
         self._bad = dict.fromkeys(ACCOUNTS, 0)
         self._releases: dict[str, datetime] = {}
         self._account = ""
-        self.world.store.before = lambda op, _secret: self.world.trouble[self._account].before(op)
+        self.world.store.before = lambda op, _secret: self.world.faults[self._account].before(op)
         self.world.store.after = self._after
 
     def _after(self, op: str, secret: str) -> None:
         if op in ("stage", "promote", "add_label", "remove_label"):
             self.touched(secret)
-        self.world.trouble[self._account].after()
+        self.world.faults[self._account].after()
 
     def touched(self, secret: str) -> None:
         """A secret has changed."""
         account = secret.partition("/")[0]
         if account in ACCOUNTS:
-            self.ledger.look(account, secret)
+            self.ledger.secret_changed(account, secret)
             self.idle.changed(account)
 
     # ---- time -------------------------------------------------------------------------------------------------------
 
-    def run(self, days: int, meddle: Callable[[Simulation, int], None] | None) -> Score:
+    def run(self, days: int, interfere: Callable[[Simulation, int], None] | None) -> Score:
         """Let that many days pass, and a few hours without faults at the end."""
         begun, cpu = time.monotonic(), time.process_time()
         clock = self.world.clock
@@ -84,17 +81,17 @@ class Simulation:
                     continue
                 clock.set(max(due, clock.now()))
                 self._people(hour)
-                if meddle is not None:
-                    meddle(self, hour)
+                if interfere is not None:
+                    interfere(self, hour)
                 self._outages()
                 for account in ACCOUNTS:
                     self._sweep(account)
-                if self.world.people.random() < 1 / 24:  # somebody runs it by hand, while listings are stale
+                if self.world.people.random() < 1 / 24:  # an operator runs it by hand, while listings are stale
                     clock.advance(timedelta(minutes=2))
                     self._sweep(self.world.people.choice(list(ACCOUNTS)))
                 if hour % 24 == 23:
                     self._daily()
-            self._calm_end()
+            self._end_without_faults()
         finally:
             self.ledger.close()
         self.score.seconds, self.score.cpu = time.monotonic() - begun, time.process_time() - cpu
@@ -129,18 +126,18 @@ class Simulation:
                 self.world.hold(name, False)
                 self.touched(name)
         if rng.random() < 0.3 / 24:
-            account, name = self._anybody()
-            key = self.world.far[account].key(self.ledger.current[name])
+            account, name = self._any_secret()
+            key = self.world.infobip[account].key(self.ledger.current[name])
             if name not in self._releases and key.valid_to - now > 20 * DAY:
                 self._releases[name] = now + rng.randrange(8, 150) * HOUR
                 self.world.hold(name, True)
                 self.touched(name)
         if rng.random() < 0.1 / 24:
-            account, name = self._anybody()
+            account, name = self._any_secret()
             self.world.new_value(account, name)
             self.touched(name)
 
-    def _anybody(self) -> tuple[str, str]:
+    def _any_secret(self) -> tuple[str, str]:
         account = self.world.people.choice(list(ACCOUNTS))
         return account, f"{account}/service-{self.world.people.randrange(60):02}"
 
@@ -149,39 +146,39 @@ class Simulation:
             self.ledger.serve(account)
         self.ledger.orphans()
 
-    def _calm_end(self) -> None:
-        for trouble in self.world.trouble.values():
-            trouble.calm = True
+    def _end_without_faults(self) -> None:
+        for faults in self.world.faults.values():
+            faults.off = True
         self.world.set_outages(Outages())
-        for _ in range(CALM):
+        for _ in range(WITHOUT_FAULTS):
             self.world.clock.advance(HOUR)
             for account in ACCOUNTS:
                 self._sweep(account)
         self._daily()
         self.ledger.orphans(older=timedelta(0))
-        self.ledger.left_over()
-        self.ledger.in_grace_too_long(CALM * HOUR)
+        self.ledger.unfinished()
+        self.ledger.in_grace_too_long(WITHOUT_FAULTS * HOUR)
 
     # ---- sweeps -----------------------------------------------------------------------------------------------------
 
     def _sweep(self, account: str) -> None:
         self.score.sweeps += 1
-        world, trouble = self.world, self.world.trouble[account]
-        quiet = self.idle.next_sweep(account)
-        if quiet is not None and self._passing_over:
-            trouble.pass_over(quiet.calls)
+        world, faults = self.world, self.world.faults[account]
+        idle = self.idle.next_sweep(account)
+        if idle is not None and self._skip_idle:
+            faults.skip(idle.calls)
             return
         self.score.made += 1
         begun = world.clock.now()
         self.ledger.touched.clear()
-        generation = world.far[account].state.generation
+        generation = world.infobip[account].state.generation
         self._account = account
-        trouble.begin()
+        faults.begin()
         sweep, error = self._run_sweep(account)
-        calls, disturbed = trouble.calls, trouble.faults > 0 or world.outages.touch(begun)
-        trouble.end()
-        self.score.kills += trouble.dead
-        changed = world.far[account].state.generation != generation
+        calls, disturbed = faults.calls, faults.hits > 0 or world.outages.touch(begun)
+        faults.end()
+        self.score.kills += faults.killed
+        changed = world.infobip[account].state.generation != generation
         self._read(sweep, error)
         self.ledger.serve(account, self.ledger.touched)
         plan = sweep.plan.accounts[0] if sweep is not None else None
@@ -189,14 +186,14 @@ class Simulation:
             self.ledger.swept(plan, begun)
         self._judge(account, sweep, error, disturbed=disturbed)
         worked = sweep is None or sweep.results or changed or plan is None or plan.error is not None
-        if quiet is not None and (worked or calls != quiet.calls):
-            self.ledger.say("not idle", account, "", f"a sweep that would have been passed over made {calls} calls")
+        if idle is not None and (worked or calls != idle.calls):
+            self.ledger.violated("not idle", account, "", f"a sweep that would have been skipped made {calls} calls")
         if not worked and not disturbed:
             self.idle.learn(account, begun, calls)
-        self.idle.look(account)
+        self.idle.update(account)
         world.store.calls.clear()
-        world.far[account].calls.clear()
-        world.far[account].check()
+        world.infobip[account].calls.clear()
+        world.infobip[account].check()
 
     def _run_sweep(self, account: str) -> tuple[Sweep | None, BaseException | None]:
         with contextlib.suppress(Kill):
@@ -218,20 +215,24 @@ class Simulation:
             return
         self._bad[account] = 0 if sweep is not None and sweep.ok else self._bad[account] + 1
         if self._bad[account] == STUCK:
-            self.ledger.say("stuck", account, "", f"{STUCK} undisturbed sweeps were not in order; {_why(sweep, error)}")
+            self.ledger.violated(
+                "stuck", account, "", f"{STUCK} undisturbed sweeps were not in order; {_why(sweep, error)}"
+            )
 
     # ---- the end ----------------------------------------------------------------------------------------------------
 
     def _result(self, days: int) -> Score:
         world, ledger, score = self.world, self.ledger, self.score
-        for account, far in world.far.items():
-            logs = (far.state.creates, far.state.updates)
+        for account, infobip in world.infobip.items():
+            logs = (infobip.state.creates, infobip.state.updates)
             creates, updates = (_busiest(log.get(world.ids[account], [])) for log in logs)
             score.most_creates, score.most_updates = max(score.most_creates, creates), max(score.most_updates, updates)
             if creates > MOST_CREATES or updates > MOST_UPDATES:
-                ledger.say("over the limit", account, "", f"{creates} creates and {updates} updates within 24 hours")
-            score.keys += len(far.keys())
-            score.faults += world.trouble[account].kinds
+                ledger.violated(
+                    "over the limit", account, "", f"{creates} creates and {updates} updates within 24 hours"
+                )
+            score.keys += len(infobip.keys())
+            score.faults += world.faults[account].kinds
         score.days = days
         score.rotations, score.revocations = ledger.rotations, ledger.revocations
         score.late_by, score.violations, score.most_labels = ledger.late_by, ledger.violations, ledger.most_labels
@@ -243,23 +244,23 @@ def run(
     seed: int,
     days: int = 730,
     *,
-    passing_over: bool = True,
+    skip_idle: bool = True,
     rate: float = RATE,
     outages_from: tuple[timedelta, timedelta] = (180 * DAY, 400 * DAY),
-    meddle: Callable[[Simulation, int], None] | None = None,
+    interfere: Callable[[Simulation, int], None] | None = None,
 ) -> Score:
-    """Simulate that many days and say what came of it.
+    """Simulate that many days and give the result.
 
-    :param passing_over: pass over sweeps that provably do nothing; false: sweep every time.
+    :param skip_idle: pass over sweeps that provably do nothing; false: sweep every time.
     :param rate: of calls that go wrong, 0..1.
     :param outages_from: after how long Infobip (for 3 days) and AWS (for 12 hours) may go down.
-    :param meddle: called every simulated hour with its number, ahead of the sweeps, to spoil what should be noticed.
+    :param interfere: called every simulated hour with its number, ahead of the sweeps, to spoil what should be noticed.
     """
-    return Simulation(seed, passing_over=passing_over, rate=rate, outages_from=outages_from).run(days, meddle)
+    return Simulation(seed, skip_idle=skip_idle, rate=rate, outages_from=outages_from).run(days, interfere)
 
 
 def _busiest(times: list[datetime]) -> int:
-    """The most calls within 24 hours, by Infobip's clock, which tells whole seconds."""
+    """The most calls within 24 hours, by Infobip's clock, which shows whole seconds."""
     whole = [at.replace(microsecond=0) for at in times]
     return max((sum(1 for at in whole[n:] if at - first < DAY) for n, first in enumerate(whole)), default=0)
 
@@ -274,14 +275,14 @@ def _why(sweep: Sweep | None, error: BaseException | None) -> str:
 
 
 def _digest(world: Enterprise) -> str:
-    """Everything that both far ends hold, in a few letters."""
+    """Everything that both servers hold, in a few letters."""
     parts: list[str] = []
-    for account, far in world.far.items():
+    for account, infobip in world.infobip.items():
         for name in world.names(account):
             entry = world.store.peek(name)
             versions = [(version, sorted(labels)) for version, labels in sorted(entry.versions.items())]
             parts.append(f"{name} {sorted(entry.tags.items())} {versions}")
-        parts += [f"{key.id} {key.value} {key.name} {key.enabled} {key.valid_to}" for key in far.keys()]
+        parts += [f"{key.id} {key.value} {key.name} {key.enabled} {key.valid_to}" for key in infobip.keys()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -290,7 +291,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.two_years", description="Simulate two years.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--days", type=int, default=730)
-    parser.add_argument("--every", action="store_true", help="sweep every time, also where it provably does nothing")
+    parser.add_argument("--every", action="store_true", help="sweep every time, also where it does nothing for certain")
     parser.add_argument(
         "--outages-from",
         type=int,
@@ -301,7 +302,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     chosen = parser.parse_args(arguments)
     infobip, aws = (day * DAY for day in chosen.outages_from)
-    score = run(chosen.seed, chosen.days, passing_over=not chosen.every, outages_from=(infobip, aws))
+    score = run(chosen.seed, chosen.days, skip_idle=not chosen.every, outages_from=(infobip, aws))
     print(score.report())
     return 1 if score.violations else 0
 

@@ -1,4 +1,4 @@
-"""Chance: one call in fifty goes wrong, the process is killed now and then, and both far ends have an outage."""
+"""Chance: one call in fifty goes wrong, the process is killed now and then, and both servers have an outage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGE = 6 * 1024 * 1024
 
 
 def _more_faults() -> tuple[tuple[str, Callable[[int], Fault]], ...]:
-    """What the harness of single faults has no use for: slowness, and 403, which it can't tell from a good probe."""
+    """What the harness of single faults has no use for: slowness, and 403, which it can't distinguish from a good probe."""
     return (
         ("slow", lambda nth: Fault(FaultKind.DELAY, nth=nth, seconds=8.0)),
         ("too-slow", lambda nth: Fault(FaultKind.DELAY, nth=nth, seconds=45.0)),
@@ -38,7 +38,7 @@ DOWN = (
 
 
 class Chance:
-    """When the next fault comes, counted in calls, so that calls that are not made can be passed over.
+    """When the next fault comes, counted in calls, so that calls that are not made can be skipped.
 
     :param rate: of 0..1, how many calls go wrong; gaps are geometric, as if each call were drawn for.
     """
@@ -59,19 +59,19 @@ class Chance:
         self._gap = self._draw()
         return True
 
-    def calm_for(self, calls: int) -> bool:
+    def none_for(self, calls: int) -> bool:
         """Whether that many calls will go well."""
         return self._gap >= calls
 
-    def pass_over(self, calls: int) -> None:
+    def skip(self, calls: int) -> None:
         """Count calls that were not made."""
-        assert self.calm_for(calls)
+        assert self.none_for(calls)
         self._gap -= calls
 
 
 @dataclass(frozen=True)
 class Outages:
-    """When the far ends are down: ``(from, to)``, or ``None`` for not at all."""
+    """When the servers are down: ``(from, to)``, or ``None`` for not at all."""
 
     infobip: tuple[datetime, datetime] | None = None
     aws: tuple[datetime, datetime] | None = None
@@ -91,48 +91,48 @@ class Outages:
 
 
 @dataclass
-class Trouble:
+class AccountFaults:
     """What goes wrong for one account. Nothing does before :meth:`begin` and after :meth:`end` of a sweep.
 
-    :param calm: no faults by chance.
-    :param slow_keys: new keys take a while to work, so that a false 403 to a probe could not be told from a true one.
+    :param off: no faults by chance.
+    :param slow_keys: new keys take a while to work, so that a false 403 to a probe could not be distinguished from a true one.
     """
 
     chance: Chance
     now: Callable[[], datetime]
     outages: Outages = field(default_factory=Outages)
-    calm: bool = False
+    off: bool = False
     slow_keys: bool = False
     kinds: Counter[str] = field(default_factory=Counter)
     calls: int = 0
-    faults: int = 0
-    dead: bool = False
+    hits: int = 0
+    killed: bool = False
     _on: bool = False
     _going_on: Fault | None = None
     _lost: BaseException | None = None
 
     def begin(self) -> None:
         """A sweep begins."""
-        self._on, self.dead, self.faults, self.calls = True, False, 0, 0
+        self._on, self.killed, self.hits, self.calls = True, False, 0, 0
 
     def end(self) -> None:
-        """It is over, or dead. A fault that goes on ends with it."""
+        """It is over, or was killed. A fault that goes on ends with it."""
         self._on, self._going_on, self._lost = False, None, None
 
     def none_within(self, calls: int) -> bool:
         """Whether the next so many calls go well by chance."""
-        return self.calm or self.chance.calm_for(calls)
+        return self.off or self.chance.none_for(calls)
 
-    def pass_over(self, calls: int) -> None:
+    def skip(self, calls: int) -> None:
         """Count calls that were not made."""
-        if not self.calm:
-            self.chance.pass_over(calls)
+        if not self.off:
+            self.chance.skip(calls)
 
     # ---- Secrets Manager --------------------------------------------------------------------------------------------
 
     def before(self, op: str) -> None:
         """Ahead of a call; raises what goes wrong before the effect."""
-        self._living()
+        self._count_call()
         if self.outages.aws_down(self.now()):
             raise StoreOutcomeUnknown("outage") if op in WRITES else StoreUnavailable("outage")
         if not self._hit():
@@ -154,14 +154,14 @@ class Trouble:
         error = fault.error(op)
         if isinstance(error, RotatorError):
             return error
-        self.dead = True
+        self.killed = True
         return error
 
     # ---- Infobip ----------------------------------------------------------------------------------------------------
 
     def faults_of(self, request: Request) -> Sequence[Fault]:
         """What hits a request."""
-        self._living()
+        self._count_call()
         if self.outages.infobip_down(self.now()):
             return (self.chance.rng.choice(DOWN),)
         going_on = self._going_on
@@ -174,33 +174,33 @@ class Trouble:
         name, make = self.chance.rng.choice([f for f in INFOBIP_FAULTS if not (blind and f[0].startswith("403"))])
         self._count(f"infobip {name}")
         fault = make(1)
-        self.dead = name.startswith("killed")
+        self.killed = name.startswith("killed")
         assert fault.due(self.chance.rng)
         self._going_on = fault
         return (fault,)
 
     # ---- both -------------------------------------------------------------------------------------------------------
 
-    def _living(self) -> None:
+    def _count_call(self) -> None:
         self.calls += 1
-        if self.dead:
+        if self.killed:
             raise Kill  # whatever is done on the way out of a killed process was never done
 
     def _hit(self) -> bool:
-        return self._on and not self.calm and self.chance.hit()
+        return self._on and not self.off and self.chance.hit()
 
     def _count(self, name: str) -> None:
-        self.faults += 1
+        self.hits += 1
         self.kinds[name] += 1
 
 
 class ChanceFaults(Faults):
-    """The faults of one account's far end."""
+    """The faults of one account's server."""
 
-    def __init__(self, trouble: Trouble) -> None:
-        super().__init__(trouble.chance.rng)
-        self._trouble = trouble
+    def __init__(self, faults: AccountFaults) -> None:
+        super().__init__(faults.chance.rng)
+        self._of_account = faults
 
     def pick(self, request: Request) -> Sequence[Fault]:
         """What hits this request."""
-        return self._trouble.faults_of(request)
+        return self._of_account.faults_of(request)

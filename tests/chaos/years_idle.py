@@ -1,6 +1,6 @@
 """Which sweeps do nothing, and so need not be made.
 
-A sweep is *passed over* where nothing at either far end has changed since nothing was to be done, no time has come that
+A sweep is *skipped* where nothing at either server has changed since nothing was to be done, no time has come that
 the planner waits for, and no fault is drawn for any of the calls that it would make.
 """
 
@@ -29,20 +29,20 @@ NEVER = START + 10_000 * DAY
 
 
 @dataclass(frozen=True)
-class Quiet:
+class IdleAccount:
     """An account with nothing to do, as long as nothing changes.
 
     :param calls: that a sweep of it makes.
     :param since: before, listings may show something else.
     :param until: when time gives it something to do.
-    :param crowd_from: from when on the planner has to be asked whether the daily limit makes it begin early.
+    :param early_from: from when on the planner has to be asked whether the daily limit makes it begin early.
     """
 
     calls: int
     generation: int
     since: datetime
     until: datetime
-    crowd_from: datetime
+    early_from: datetime
 
 
 class Idle:
@@ -51,7 +51,7 @@ class Idle:
     def __init__(self, world: Enterprise, ledger: Ledger) -> None:
         self.world = world
         self.ledger = ledger
-        self._quiet: dict[str, Quiet] = {}
+        self._known: dict[str, IdleAccount] = {}
         self._changed = dict.fromkeys(ACCOUNTS, START - DAY)
         self._besides_pages: dict[str, int] = {}
         self._enabled: dict[str, tuple[int, int]] = {}
@@ -60,60 +60,60 @@ class Idle:
     def changed(self, account: str) -> None:
         """Something in Secrets Manager was changed that belongs to an account."""
         self._changed[account] = self.world.clock.now()
-        self._quiet.pop(account, None)
+        self._known.pop(account, None)
 
-    def next_sweep(self, account: str) -> Quiet | None:
+    def next_sweep(self, account: str) -> IdleAccount | None:
         """What the next sweep is, if it does nothing; ``None`` if it may do something."""
         world, now = self.world, self.world.clock.now()
-        quiet = self._quiet.get(account)
-        if quiet is None or not quiet.since <= now < quiet.until or not self._as_it_was(account, quiet):
+        idle = self._known.get(account)
+        if idle is None or not idle.since <= now < idle.until or not self._as_it_was(account, idle):
             return None
-        if world.outages.touch(now) or not world.trouble[account].none_within(quiet.calls):
+        if world.outages.touch(now) or not world.faults[account].none_within(idle.calls):
             return None
-        if now >= quiet.crowd_from and self._would_begin_early(account, now):
+        if now >= idle.early_from and self._would_begin_early(account, now):
             return None
-        return quiet
+        return idle
 
     def learn(self, account: str, begun: datetime, calls: int) -> None:
         """An undisturbed sweep that began then did nothing, and made so many calls."""
         if begun >= self._settled(account) and not self.ledger.unlabelled[account]:
             self._besides_pages[account] = calls - self._pages(account)
 
-    def look(self, account: str) -> None:
-        """After a sweep: what of the next one?"""
-        quiet = self._quiet.get(account)
-        if quiet is None or self.world.clock.now() >= quiet.until or not self._as_it_was(account, quiet):
+    def update(self, account: str) -> None:
+        """After a sweep: whether the next one does nothing."""
+        idle = self._known.get(account)
+        if idle is None or self.world.clock.now() >= idle.until or not self._as_it_was(account, idle):
             self._remember(account)
 
-    def _as_it_was(self, account: str, quiet: Quiet) -> bool:
+    def _as_it_was(self, account: str, idle: IdleAccount) -> bool:
         """Whether a kill or a fault left nothing behind at Infobip; a change of a secret drops the record itself."""
-        far = self.world.far[account]
-        used = max((session.last_used for session in far.state.sessions.values()), default=START)
-        open_session = self.world.clock.now() - used < far.options.session_idle and bool(far.state.sessions)
-        return quiet.generation == far.state.generation and not far.late and not open_session
+        infobip = self.world.infobip[account]
+        used = max((session.last_used for session in infobip.state.sessions.values()), default=START)
+        open_session = self.world.clock.now() - used < infobip.options.session_idle and bool(infobip.state.sessions)
+        return idle.generation == infobip.state.generation and not infobip.late and not open_session
 
     def _remember(self, account: str) -> None:
-        self._quiet.pop(account, None)
+        self._known.pop(account, None)
         if self.ledger.unlabelled[account] or account not in self._besides_pages:
             return  # a sweep makes calls of its own for those
         now = self.world.clock.now()
-        until, crowd_from = self._next_due(account, now)
+        until, early_from = self._next_due(account, now)
         if until > now:
             calls = self._besides_pages[account] + self._pages(account)
-            generation = self.world.far[account].state.generation
-            self._quiet[account] = Quiet(calls, generation, self._settled(account), until, crowd_from)
+            generation = self.world.infobip[account].state.generation
+            self._known[account] = IdleAccount(calls, generation, self._settled(account), until, early_from)
 
     def _would_begin_early(self, account: str, now: datetime) -> bool:
         """What the planner says over the true state."""
         world = self.world
-        keys = {key.id: _as_listed(key) for key in world.far[account].keys(world.ids[account])}
+        keys = {key.id: _hashable(key) for key in world.infobip[account].keys(world.ids[account])}
         entries = tuple(self.ledger.entries[name] for name in world.names(account))
         snapshot = AccountSnapshot(account, world.store.peek(f"infobip/{account}"), entries, keys)
         return bool(plan_account(snapshot, world.policy, now).actions)
 
     def _pages(self, account: str) -> int:
         """The pages of enabled keys: an idle sweep lists no others."""
-        state = self.world.far[account].state
+        state = self.world.infobip[account].state
         generation, count = self._enabled.get(account, (-1, 0))
         if generation != state.generation:
             count = sum(1 for key in state.by_account[self.world.ids[account]].values() if key.enabled)
@@ -133,11 +133,11 @@ class Idle:
             return now, now
         names = list(self.world.names(account))
         dues = [self._secret_due(account, name, now, len(names)) for name in names]
-        return min(due for due, _ in dues), min(crowd for _, crowd in dues)
+        return min(due for due, _ in dues), min(early for _, early in dues)
 
     def _secret_due(self, account: str, name: str, now: datetime, total: int) -> tuple[datetime, datetime]:
         entry = self.ledger.entries[name]
-        keys = self.world.far[account].state.keys
+        keys = self.world.infobip[account].state.keys
         key = keys.get(self.ledger.current.get(name, ""))
         expiries = []
         for item in read_lifecycle(entry).retiring:
@@ -147,14 +147,15 @@ class Idle:
         known = self._due.get(name)
         if known is not None and known[0] is entry and known[1] is key and known[2] > now:
             return known[2:]
-        due, crowd = _due(entry, key, now, total, self.world.policy)
+        due, early = _due(entry, key, now, total, self.world.policy)
         due = min((due, *expiries))
-        self._due[name] = entry, key, due, crowd
-        return due, crowd
+        self._due[name] = entry, key, due, early
+        return due, early
 
 
 @lru_cache(maxsize=16384)
-def _as_listed(key: SimKey) -> Key:
+def _hashable(key: SimKey) -> Key:
+    """As it is listed, but for its permissions: the planner's caches need a hash."""
     return Key(key.id, key.name, key.account_id, key.enabled, key.valid_from, key.valid_to, key.scopes)
 
 
@@ -168,7 +169,7 @@ def _due(
         return NEVER, NEVER
     if key is None or not key.enabled or life.pending_version or life.superseded or life.stale or life.problem:
         return now, now
-    view = View(entry, spec, (), life, key.id, _as_listed(key))
+    view = View(entry, spec, (), life, key.id, _hashable(key))
     opens = now if spec.window is None or is_open(spec.window, now) else next_open(spec.window, now)
     due = [opens if item.revoke_at <= now else item.revoke_at for item in life.retiring]
     decision = first(ROTATE_WHEN, view, now)

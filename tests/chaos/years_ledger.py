@@ -1,10 +1,9 @@
-"""What really happened, seen from outside: who was served, which key died when, and whether that was right."""
+"""What really happened, seen from outside: who was served, which key was revoked when, and whether that was right."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,17 +13,32 @@ from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.tags import parse_spec
 from rotator.sandbox import state
 from rotator.sandbox.state import SimKey
+from tests.chaos.truth import api_key_in, revoked_too_early
 from tests.chaos.years_world import Enterprise
+from tests.world import HOUR
 
 CURRENT = "AWSCURRENT"
 KEY = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 HEX = "[0-9a-fA-F]"
 TAIL = re.compile(rf"-(?<={HEX}{{32}}-){HEX}{{8}}(?:-{HEX}{{4}}){{3}}-{HEX}{{12}}")
-"""A key by all but its first 32 letters, looked at after its first hyphen: hyphens are found many times faster."""
+"""A key by all but its first 32 letters, matched from its first hyphen: hyphens are found many times faster."""
 WAITS = frozenset({Reason.HOLD, Reason.WINDOW, Reason.DAILY_LIMIT, Reason.REVOCATION_LIMIT})
 """Why a revocation that is due may wait, by the contract."""
 SWEEPS_LATE = 2
 ORPHAN_LATE = timedelta(hours=24)
+KINDS = (
+    "consumer failure",
+    "revoked early",
+    "revoked late",
+    "orphan",
+    "unfinished",
+    "over the limit",
+    "secret in output",
+    "stuck",
+)
+"""What must not happen, and is counted."""
+SHOWN = 10
+"""Violations that a report shows."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +53,75 @@ class Violation:
     audit: tuple[str, ...]
 
     def line(self) -> str:
-        """It, in one line."""
+        """It, on one line."""
         return f"{self.kind} at {self.at:%Y-%m-%d %H:%M:%S}: {self.secret}, key {self.key_id}: {self.detail}"
 
     def __str__(self) -> str:
         return "\n".join((self.line(), "the last audit lines:", *(f"    {line}" for line in self.audit)))
+
+
+@dataclass
+class Score:
+    """The result. ``violations`` is empty where every promise was kept."""
+
+    seed: int
+    days: int
+    sweeps: int = 0
+    made: int = 0
+    missed: int = 0
+    kills: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    rotations: int = 0
+    revocations: int = 0
+    late_by: list[timedelta] = field(default_factory=list)
+    most_creates: int = 0
+    most_updates: int = 0
+    most_labels: int = 0
+    keys: int = 0
+    violations: list[Violation] = field(default_factory=list)
+    digest: str = ""
+    seconds: float = 0.0
+    cpu: float = 0.0
+
+    def count(self, kind: str) -> int:
+        """How many violations of one kind there are."""
+        return sum(1 for violation in self.violations if violation.kind == kind)
+
+    def table(self) -> str:
+        """The score for people."""
+        late = sorted(self.late_by)
+        middle, most = (late[len(late) // 2], late[-1]) if late else (timedelta(0), timedelta(0))
+        by_end = {end: sum(n for name, n in self.faults.items() if name.startswith(end)) for end in ("infobip", "aws")}
+        rows: list[tuple[str, object]] = [
+            ("simulated", f"{self.days} days, seed {self.seed}, in {self.seconds:.0f} s ({self.cpu:.0f} s of a core)"),
+            (
+                "sweeps of an account",
+                f"{self.sweeps}, of which {self.made} made and {self.sweeps - self.made} skipped",
+            ),
+            ("faults", f"{by_end['infobip']} at Infobip, {by_end['aws']} at AWS, of {len(self.faults)} kinds"),
+            ("kills", self.kills),
+            ("rotations", self.rotations),
+            ("revocations", self.revocations),
+            (
+                "revoked after end of grace",
+                f"median {middle / HOUR:.1f} h, at most {most / HOUR:.1f} h, faults included",
+            ),
+            ("most creates a day", self.most_creates),
+            ("most updates a day", self.most_updates),
+            ("most labels on a secret", self.most_labels),
+            ("keys at Infobip at the end", self.keys),
+            ("end state", self.digest),
+            *((f"{kind}", self.count(kind)) for kind in KINDS),
+        ]
+        return "\n".join(f"{name:<28}  {value}" for name, value in rows)
+
+    def report(self) -> str:
+        """The table; where something was violated, the seed and the first of it."""
+        if not self.violations:
+            return self.table()
+        first = min(self.violations, key=lambda violation: violation.at)
+        others = "\n".join(violation.line() for violation in self.violations[:SHOWN])
+        return f"{self.table()}\n\nFAILED with seed {self.seed}, {len(self.violations)} times:\n{others}\n\n{first}"
 
 
 @dataclass
@@ -59,7 +137,7 @@ class Retiring:
 
 @dataclass
 class Ledger:
-    """Watches an enterprise from the first moment on."""
+    """Follows an enterprise from the first moment on."""
 
     world: Enterprise
     violations: list[Violation] = field(default_factory=list)
@@ -74,31 +152,31 @@ class Ledger:
     touched: set[str] = field(default_factory=set)
     unlabelled: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     entries: dict[str, SecretEntry] = field(default_factory=dict)
-    _ceased: dict[str, tuple[datetime, str]] = field(default_factory=dict)
-    _dead: set[str] = field(default_factory=set)
-    _alive: dict[str, dict[str, SimKey]] = field(default_factory=lambda: defaultdict(dict))
+    _replaced: dict[str, tuple[datetime, str]] = field(default_factory=dict)
+    _revoked: set[str] = field(default_factory=set)
+    _enabled: dict[str, dict[str, SimKey]] = field(default_factory=lambda: defaultdict(dict))
     _named: dict[str, frozenset[str]] = field(default_factory=dict)
     _secrets: deque[str] = field(default_factory=lambda: deque(maxlen=40))
     _orphans: dict[str, dict[str, datetime]] = field(default_factory=lambda: defaultdict(dict))
 
     def __post_init__(self) -> None:
-        for account, far in self.world.far.items():
-            self._secrets.append(str(far.state.users[f"ops-{account}"].password))
-            far.state.observers.append(lambda key, account=account: self._key_changed(account, key))  # type: ignore[misc]
+        for account, infobip in self.world.infobip.items():
+            self._secrets.append(str(infobip.state.users[f"ops-{account}"].password))
+            infobip.state.observers.append(lambda key, account=account: self._key_changed(account, key))  # type: ignore[misc]
             for name in self.world.names(account):
-                self.look(account, name)
+                self.secret_changed(account, name)
         state.value_observers.append(self._secret_made)
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop following."""
         state.value_observers.remove(self._secret_made)
 
     def _secret_made(self, text: str) -> None:
         if not KEY.fullmatch(text):  # those are found by their shape
             self._secrets.append(text)
 
-    def say(self, kind: str, secret: str, key_id: str, detail: str) -> None:
-        """Something went wrong."""
+    def violated(self, kind: str, secret: str, key_id: str, detail: str) -> None:
+        """Record that something went wrong."""
         audit = tuple([*self.last_lines, *self.world.stream.getvalue().splitlines()][-20:])
         self.violations.append(Violation(kind, self.world.clock.now(), secret, key_id, detail, audit))
 
@@ -108,7 +186,7 @@ class Ledger:
 
     # ---- secrets ----------------------------------------------------------------------------------------------------
 
-    def look(self, account: str, name: str) -> None:
+    def secret_changed(self, account: str, name: str) -> None:
         """A secret was changed: whose key is current now, which ones retire."""
         entry = self.world.store.peek(name)
         self.touched.add(name)
@@ -117,14 +195,14 @@ class Ledger:
         life = read_lifecycle(entry)
         unlabelled = self.unlabelled[account]
         (unlabelled.add if life.current_version and not life.current_key else unlabelled.discard)(name)
-        key = self.world.far[account].key_of(self.value(name)) if _has_value(entry) else None
+        key = self.world.infobip[account].key_of(self.value(name)) if _has_value(entry) else None
         before = self.current.get(name)
         if key is None or key.id == before:
             return
         self.current[name] = key.id
         self.rotations += self._is_ours(key)
         if before is not None:
-            self._ceased[before] = (self.world.clock.now(), name)
+            self._replaced[before] = (self.world.clock.now(), name)
 
     def _labels(self, account: str, name: str, entry: SecretEntry) -> None:
         named: set[str] = set()
@@ -135,7 +213,7 @@ class Ledger:
         for key_id, at in sorted(retire):
             named.add(key_id)
             known = self.retiring.get(key_id)
-            if key_id not in self._dead and (known is None or known.at < at):
+            if key_id not in self._revoked and (known is None or known.at < at):
                 self.retiring[key_id] = Retiring(account, name, at)
         for key_id in self._named.get(name, frozenset()) - named:
             self.retiring.pop(key_id, None)
@@ -143,47 +221,44 @@ class Ledger:
 
     def value(self, name: str) -> str:
         """The key that a consumer finds."""
-        text = self.world.store.consumer_read(name)
-        return str(json.loads(text)["api_key"]) if text.startswith("{") else text
+        return api_key_in(self.world.store.consumer_read(name))
 
     def serve(self, account: str, names: set[str] | None = None) -> None:
         """Every consumer (or those of some secrets) reads its secret and uses the key."""
         for name in sorted(names) if names is not None else self.world.names(account):
-            if name in self.current and not self.world.far[account].authenticates(self.value(name)):
-                self.say("consumer failure", name, self.current[name], "the key behind AWSCURRENT does not work")
+            if name in self.current and not self.world.infobip[account].authenticates(self.value(name)):
+                self.violated("consumer failure", name, self.current[name], "the key behind AWSCURRENT does not work")
 
     # ---- keys -------------------------------------------------------------------------------------------------------
 
     def _key_changed(self, account: str, key: SimKey) -> None:
         if key.enabled:
             if self._is_ours(key):
-                self._alive[account][key.id] = key
+                self._enabled[account][key.id] = key
             return
-        self._alive[account].pop(key.id, None)
-        if key.id in self._dead:
+        self._enabled[account].pop(key.id, None)
+        if key.id in self._revoked:
             return
-        self._dead.add(key.id)
+        self._revoked.add(key.id)
         if self.world.by_hand:
             return
         now = self.world.clock.now()
         self.revocations += 1
         holders = [name for name in self.world.names(account) if self.current.get(name) == key.id]
         self.touched.update(holders)
-        ceased, secret = self._ceased.get(key.id, (None, holders[0] if holders else ""))
+        replaced_at, secret = self._replaced.get(key.id, (None, holders[0] if holders else ""))
         label = self.retiring.pop(key.id, None)
-        if holders:
-            self.say("revoked early", secret, key.id, "it is the key behind AWSCURRENT")
-        elif ceased is not None:
+        wrong = ""
+        if holders or replaced_at is not None:
             spec = parse_spec(self.world.store.peek(secret).tags)
             assert not isinstance(spec, tuple)
-            if now - ceased < spec.grace:
-                self.say(
-                    "revoked early", secret, key.id, f"{now - ceased} after it was replaced, grace is {spec.grace}"
-                )
-            elif label is not None and now < label.at:
-                self.say("revoked early", secret, key.id, f"before {label.at}, which its label says")
+            wrong = revoked_too_early(current=bool(holders), replaced_at=replaced_at, grace=spec.grace, now=now)
+            if not wrong and label is not None and now < label.at:
+                wrong = f"before {label.at}, which its label says"
         elif not self._is_ours(key):
-            self.say("revoked early", secret, key.id, "it is none of the rotator's")
+            wrong = "it is none of the rotator's"
+        if wrong:
+            self.violated("revoked early", secret, key.id, wrong)
         if label is not None and not label.waited and not self.world.outages.touch(now, longer=timedelta(days=4)):
             self.late_by.append(now - label.at)
 
@@ -198,47 +273,47 @@ class Ledger:
                 continue
             item.chances += 1
             if item.chances == SWEEPS_LATE:
-                detail = f"still alive after {SWEEPS_LATE} undisturbed sweeps; due at {item.at}"
-                self.say("revoked late", item.secret, key_id, detail)
+                detail = f"still enabled after {SWEEPS_LATE} undisturbed sweeps; due at {item.at}"
+                self.violated("revoked late", item.secret, key_id, detail)
 
     def orphans(self, *, older: timedelta = ORPHAN_LATE) -> None:
-        """Living keys of the rotator's that no secret holds."""
+        """Working keys of the rotator's that no secret holds."""
         now = self.world.clock.now()
-        for account in self.world.far:
+        for account in self.world.infobip:
             unheld = [key for key in self.unheld(account) if key.valid_to > now]
             self._orphans[account] = {key.id: self._orphans[account].get(key.id, now) for key in unheld}
             for key in unheld:
                 old = now - (self._orphans[account][key.id] if older else key.created_at) > older
                 if old and not self.world.outages.touch(now, longer=older) and self._free(key):
-                    self.say("orphan", key.name, key.id, f"made {key.created_at}, held by no secret")
+                    self.violated("orphan", key.name, key.id, f"made {key.created_at}, held by no secret")
 
     def unheld(self, account: str) -> list[SimKey]:
         """Enabled keys of the rotator's that no secret's value or label names."""
         held = {self.current.get(name, "") for name in self.world.names(account)}
         held = held.union(*(self._named.get(name, frozenset()) for name in self.world.names(account)))
-        return [key for key_id, key in sorted(self._alive[account].items()) if key_id not in held]
+        return [key for key_id, key in sorted(self._enabled[account].items()) if key_id not in held]
 
-    def in_grace_too_long(self, calm: timedelta) -> None:
+    def in_grace_too_long(self, no_faults: timedelta) -> None:
         """At the end: keys whose grace period was over before the sweeps without faults began, and are enabled.
 
         A quarter of the account's keys a sweep is more than these sweeps have to revoke; only a hold or a closed window
         is a reason to wait. (``revoked late`` lets the daily limit be one as well, and counts sweeps.)
 
-        :param calm: how long those sweeps took.
+        :param no_faults: how long those sweeps took.
         """
         now = self.world.clock.now()
         for key_id, item in sorted(self.retiring.items()):
             tags = self.entries[item.secret].tags
-            if item.at <= now - calm and not {"rotator:hold", "rotator:window"} & tags.keys():
-                self.say("revoked late", item.secret, key_id, f"its grace period was over at {item.at}")
+            if item.at <= now - no_faults and not {"rotator:hold", "rotator:window"} & tags.keys():
+                self.violated("revoked late", item.secret, key_id, f"its grace period was over at {item.at}")
 
-    def left_over(self) -> None:
-        """What a rotation that was cut off leaves on a secret, and the sweeps after it should have put right."""
+    def unfinished(self) -> None:
+        """What an interrupted rotation leaves on a secret, and the sweeps after it should have fixed."""
         for name, entry in self.entries.items():
             life = read_lifecycle(entry)
             wrong = life.pending_version or life.superseded or life.stale or life.problem
             if wrong and "rotator:hold" not in entry.tags:
-                self.say("left over", name, "", f"its labels say {wrong}")
+                self.violated("unfinished", name, "", f"its labels say {wrong}")
 
     def _is_ours(self, key: SimKey) -> bool:
         """Whether its name is one that this deployment gives to a key of a secret that exists."""
@@ -254,7 +329,7 @@ class Ledger:
     # ---- output -----------------------------------------------------------------------------------------------------
 
     def read_output(self, *texts: str) -> None:
-        """Look for secrets in everything that was written since the last time."""
+        """Search everything that was written since the last time for secrets."""
         written = self.world.stream.getvalue()
         self.world.stream.seek(0)
         self.world.stream.truncate()
@@ -265,7 +340,7 @@ class Ledger:
         if found:
             self.leaks += found
             self.last_lines.clear()  # it must not be shown by the report that says so
-            self.say("secret in output", "", "", f"{found} secrets in what was written")
+            self.violated("secret in output", "", "", f"{found} secrets in what was written")
 
 
 def _has_value(entry: SecretEntry) -> bool:

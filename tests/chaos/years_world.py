@@ -1,4 +1,4 @@
-"""The simulated enterprise: 300 secrets in three Infobip accounts, and the people who look after them."""
+"""The simulated enterprise: 300 secrets in three Infobip accounts, and the people who operate them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.state import NameFilter, Options, SimKey
 from rotator.secret import Secret
 from rotator.telemetry.audit import Audit, Trigger
-from tests.chaos.years_faults import Chance, ChanceFaults, Outages, Trouble
+from tests.chaos.years_faults import AccountFaults, Chance, ChanceFaults, Outages
 from tests.doubles.in_process import InProcessAdapter
 from tests.doubles.memory_store import MemoryStore
 from tests.world import DAY, Events
@@ -78,9 +78,9 @@ class Enterprise:
         self.events = Events()
         self.stream = io.StringIO()
         self.outages = Outages()
-        self.far: dict[str, InfobipWorld] = {}
+        self.infobip: dict[str, InfobipWorld] = {}
         self.ids: dict[str, str] = {}
-        self.trouble: dict[str, Trouble] = {}
+        self.faults: dict[str, AccountFaults] = {}
         self.by_hand = False
         for name, (auth, options) in ACCOUNTS.items():
             self._account(name, auth, options, rate)
@@ -90,13 +90,13 @@ class Enterprise:
     # ---- making it --------------------------------------------------------------------------------------------------
 
     def _account(self, name: str, auth: str, options: Options, rate: float) -> None:
-        far = InfobipWorld(self.clock, seed=self.rng.getrandbits(32), options=options)
-        trouble = Trouble(Chance(f"{self.seed} {name}", rate), self.clock.now, slow_keys=bool(options.propagation))
-        far.faults = ChanceFaults(trouble)
-        self.far[name], self.trouble[name] = far, trouble
-        account = far.add_account(name)
+        infobip = InfobipWorld(self.clock, seed=self.rng.getrandbits(32), options=options)
+        faults = AccountFaults(Chance(f"{self.seed} {name}", rate), self.clock.now, slow_keys=bool(options.propagation))
+        infobip.faults = ChanceFaults(faults)
+        self.infobip[name], self.faults[name] = infobip, faults
+        account = infobip.add_account(name)
         self.ids[name] = account.id
-        user = far.add_user(account, f"ops-{name}")
+        user = infobip.add_user(account, f"ops-{name}")
         value = self._credentials(name, auth, str(user.password))
         tags = {"rotator:role": "management", "rotator:account": name}
         self.store.create_secret(f"infobip/{name}", tags, value, self.new_id())
@@ -129,7 +129,7 @@ class Enterprise:
         """A key made in the portal."""
         begin = begin.replace(microsecond=0)
         scopes = self.rng.sample(SCOPES, 2)
-        return self.far[account].add_key(
+        return self.infobip[account].add_key(
             self.ids[account], name, scopes=scopes, valid_from=begin, valid_to=begin + life
         )
 
@@ -141,27 +141,27 @@ class Enterprise:
 
     def new_password(self, account: str) -> None:
         """The management password is changed, at Infobip and in the secret."""
-        user = self.far[account].state.users[f"ops-{account}"]
-        user.password = self.far[account].state.new_token()
+        user = self.infobip[account].state.users[f"ops-{account}"]
+        user.password = self.infobip[account].state.new_token()
         value = self._credentials(account, ACCOUNTS[account][0], user.password)
         self.store.put_value_by_hand(f"infobip/{account}", value, self.new_id())
 
     def new_value(self, account: str, name: str) -> None:
-        """Somebody makes a key in the portal and stores it by hand."""
+        """An operator makes a key in the portal and stores it by hand."""
         key = self.make_key(account, f"by hand again: {name}", self.clock.now(), 90 * DAY)
         text = self.store.consumer_read(name)
         value = json.dumps({**json.loads(text), "api_key": key.value}) if text.startswith("{") else key.value
         self.store.put_value_by_hand(name, value, self.new_id())
 
     def clear_up(self, account: str) -> None:
-        """Somebody deletes keys in the portal that ended, or were revoked, more than two months ago."""
+        """An operator deletes keys in the portal that ended, or were revoked, more than two months ago."""
         old = self.clock.now() - 60 * DAY
-        for key in self.far[account].keys(self.ids[account]):
+        for key in self.infobip[account].keys(self.ids[account]):
             if key.valid_to < old:
-                self.far[account].portal_delete(key.id)
+                self.infobip[account].portal_delete(key.id)
 
     def hold(self, name: str, held: bool) -> None:
-        """Somebody says stop, or go on."""
+        """An operator stops rotations, or lets them go on."""
         if held:
             self.store.tag(name, {"rotator:hold": "audit freeze"})
         else:
@@ -186,7 +186,7 @@ class Enterprise:
                 self.clock,
                 learn=self.redactor.learn,
                 rng=random.Random(chance.random()),
-                adapters=lambda: InProcessAdapter(self.far[account]),
+                adapters=lambda: InProcessAdapter(self.infobip[account]),
                 fall_back_to_basic=emergency,
             )
 
@@ -206,7 +206,7 @@ class Enterprise:
         return (f"{account}/service-{number:02}" for number in range(SECRETS_EACH))
 
     def set_outages(self, outages: Outages) -> None:
-        """From now on known to all far ends."""
+        """From now on known to all servers."""
         self.outages = outages
-        for trouble in self.trouble.values():
-            trouble.outages = outages
+        for faults in self.faults.values():
+            faults.outages = outages

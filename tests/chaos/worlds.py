@@ -1,0 +1,120 @@
+"""The worlds in which something goes wrong, and what happens in them: shared by all harnesses here."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from datetime import timedelta
+
+from rotator.engine.emergency import Emergency, EmergencyReport, Strategy, Target
+from rotator.engine.manual import rotate_now
+from rotator.engine.reconcile import Reconciler
+from rotator.engine.rollback import rollback
+from rotator.engine.rotation.four_steps import Step, run_step
+from rotator.engine.sweep import Sweep
+from rotator.errors import RotatorError
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.state import Options
+from rotator.telemetry.audit import Trigger
+from tests.chaos.faults import Kill
+from tests.world import DAY, World
+
+SMS, VOICE = "prod/sms", "prod/voice"
+MINUTE = timedelta(minutes=1)
+CREATE, PROBE = ("POST", "api-keys"), ("GET", "balance")
+"""Requests after which a process is killed."""
+TOKEN = "5ec2e75a-0000-4000-8000-000000000001"
+
+# ---- worlds ---------------------------------------------------------------------------------------------------------
+
+
+def alone(options: Options | None = None, *, adopted: bool = True) -> World:
+    """One secret, whose key is due."""
+    world = World(options=options)
+    world.managed(SMS, left=20 * DAY, age=70 * DAY, adopted=adopted)
+    return world
+
+
+def due(options: Options | None = None, *, auth: str = "basic") -> World:
+    """A key that is due, and one that is not."""
+    world = World(options=options)
+    world.account(auth=auth)
+    world.managed(SMS, left=20 * DAY, age=70 * DAY)
+    world.managed(VOICE, left=200 * DAY)
+    return world
+
+
+def swept(world: World, ago: timedelta) -> World:
+    """It was swept some time ago: a key that was due is in grace."""
+    world.sweep()
+    world.pass_time(ago)
+    return world
+
+
+def rotated_by_hand(ago: timedelta) -> World:
+    """The only key was not due and was replaced by hand: after a rollback none is due."""
+    world = World()
+    world.managed(SMS, left=200 * DAY)
+    rotate_now(world.reconciler(), SMS, "test")
+    world.pass_time(ago)
+    return world
+
+
+def kill_sweep_at(world: World, request: tuple[str, str]) -> int:
+    """A sweep that is killed right after a request. Gives how often that request came."""
+
+    def kill(_request: object, _answer: object) -> None:
+        raise Kill
+
+    method, path = request
+    fault = world.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, method=method, path=path, hook=kill))
+    with contextlib.suppress(Kill):
+        world.sweep()
+    world.infobip.faults.clear()
+    return fault.hits
+
+
+def killed_at(world: World, request: tuple[str, str], ago: timedelta) -> World:
+    """A sweep was killed right after a request, some time ago."""
+    assert kill_sweep_at(world, request) == 1
+    world.pass_time(ago)
+    return world
+
+
+# ---- what happens ---------------------------------------------------------------------------------------------------
+
+Act = Callable[[World], object]
+
+
+def sweep(world: World) -> Sweep:
+    return world.sweep()
+
+
+def rotate(world: World) -> object:
+    return rotate_now(world.reconciler(), SMS, "test")
+
+
+def roll_back(world: World) -> object:
+    return rollback(world.reconciler(), SMS, "test")
+
+
+def emergency(strategy: Strategy, secret: str = SMS) -> Act:
+    def act(world: World) -> EmergencyReport:
+        run = Emergency(world.services(), "leaked", "INC-1")
+        (plan,) = run.plan(Target(secret=secret), strategy)
+        return run.execute(plan)
+
+    return act
+
+
+def four_steps(world: World, secret: str, *, tries: int, pause: timedelta = timedelta(0)) -> None:
+    """Secrets Manager's own rotation by our function: each step again where it failed or its process was killed."""
+    for step in Step:
+        for left in reversed(range(tries)):
+            try:
+                run_step(Reconciler(world.services(Trigger.SECRETSMANAGER)), secret, TOKEN, step)
+                break
+            except (Kill, RotatorError):
+                if not left:
+                    raise
+                world.pass_time(pause)
