@@ -20,7 +20,7 @@ LARGE = 6 * 1024 * 1024
 
 
 def _more_faults() -> tuple[tuple[str, Callable[[int], Fault]], ...]:
-    """What the harness of single faults has no use for: slowness, and 403, which it can't distinguish from a good probe."""
+    """What the harness of single faults does not use: slowness, and a 403, which may as well be a good probe's."""
     return (
         ("slow", lambda nth: Fault(FaultKind.DELAY, nth=nth, seconds=8.0)),
         ("too-slow", lambda nth: Fault(FaultKind.DELAY, nth=nth, seconds=45.0)),
@@ -95,7 +95,7 @@ class AccountFaults:
     """What goes wrong for one account. Nothing does before :meth:`begin` and after :meth:`end` of a sweep.
 
     :param off: no faults by chance.
-    :param slow_keys: new keys take a while to work, so that a false 403 to a probe could not be distinguished from a true one.
+    :param slow_keys: new keys take a while to work, so that a false 403 to a probe looks like a true one.
     """
 
     chance: Chance
