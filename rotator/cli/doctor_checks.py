@@ -23,7 +23,7 @@ from rotator.infobip.credentials import parse_credentials
 from rotator.model import SecretEntry, Severity
 from rotator.policy.guards import MAX_SKEW
 from rotator.policy.planner import OLD_CREDENTIALS
-from rotator.policy.tags import parse_spec
+from rotator.policy.tags import spec_or_none, tag_problems
 
 NOTABLE_SKEW: Final = timedelta(seconds=30)
 MOST_SECRETS: Final = 20
@@ -137,8 +137,7 @@ def _aws_skew(answer: dict[str, Any]) -> timedelta | None:
 def _tags(fleet: Fleet) -> Iterator[Check]:
     managed = [entry for entries in fleet.managed.values() for entry in entries if entry.deleted_at is None]
     managements = sum(len(entries) for entries in fleet.managements.values())
-    parsed = [(entry.name, parse_spec(entry.tags)) for entry in managed]
-    wrong = [(name, problem) for name, spec in parsed if isinstance(spec, tuple) for problem in spec]
+    wrong = [(entry.name, problem) for entry in managed for problem in tag_problems(entry.tags)]
     stray = [alert for alert in fleet.alerts if alert.severity is Severity.ERROR]
     mistakes = len({name for name, _ in wrong} | {alert.secret for alert in stray})
     found = f"{managements} management, {len(managed)} managed, {mistakes or 'none'} with a mistake"
@@ -163,7 +162,7 @@ def _sample(fleet: Fleet) -> SecretEntry | None:
 def _gated(fleet: Fleet) -> SecretEntry | None:
     """A managed secret whose revocations wait for consumers."""
     every = [entry for entries in fleet.managed.values() for entry in entries if entry.deleted_at is None]
-    return next((e for e in every if not isinstance(spec := parse_spec(e.tags), tuple) and spec.gate), None)
+    return next((e for e in every if (spec := spec_or_none(e.tags)) is not None and spec.gate), None)
 
 
 def _account(app: App, fleet: Fleet, account: str) -> Iterator[Check]:

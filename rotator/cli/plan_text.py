@@ -11,6 +11,7 @@ from rotator.engine.sweep import NO_ACCOUNT
 from rotator.model import AccountPlan, Action, ActionKind, Alert, Outcome, Reason, Result, Severity, Skip
 from rotator.render.local_time import absolute
 from rotator.render.words import counted, grid, key_words, shown, styled
+from rotator.text import some_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -61,14 +62,9 @@ def unobserved(plan: AccountPlan, what: str = "not observed", then: str = "") ->
     stop = "" if text.endswith((".", "!", "?")) else "."
     rows = [(styled(what, "red"), f"{text}{stop} {then}".rstrip())]
     if plan.skipped:
-        rows.append((styled("skipped", ""), _names([skip.secret for skip in plan.skipped])))
+        rows.append((styled("skipped", ""), some_of((shown(skip.secret) for skip in plan.skipped), _MOST_NAMES)))
     yield grid(rows, (12,))
     yield ""
-
-
-def _names(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMES
-    return ", ".join(shown(name) for name in names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def skipped_rows(plan: AccountPlan) -> Iterator[RenderableType]:

@@ -10,7 +10,7 @@ from rotator.durations import plus
 from rotator.engine.evidence import read_log
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import account_of
-from rotator.errors import ConfigurationError, RotatorError
+from rotator.errors import RotatorError
 from rotator.message import Message
 from rotator.model import Key, SecretEntry, Spec
 from rotator.policy.gate import LOOK_BACK, Consumer, consumers, gap_in, promoted_at, waits_until
@@ -58,9 +58,7 @@ def read_consumers(reconciler: Reconciler, secret: str, look_back: timedelta = L
     services = reconciler.services
     entry = services.store.describe(secret)
     account = account_of(entry)
-    spec = parse_spec(entry.tags)
-    if isinstance(spec, tuple):
-        raise ConfigurationError(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].fix)
+    spec = parse_spec(entry.tags, entry.name)
     life = read_lifecycle(entry)
     now = services.clock.now()
     keys: Mapping[str, Key] = {}

@@ -23,7 +23,7 @@ from rotator.policy.gate import LOOK_BACK, gate_until, promoted_at
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.ownership import Ownership, OwnershipProof, is_current
 from rotator.policy.planner import plan_account
-from rotator.policy.tags import GATE_TAG, parse_spec
+from rotator.policy.tags import GATE_TAG, spec_or_none
 from rotator.policy.values import contains, decode
 from rotator.policy.windows import is_open
 from rotator.ports import KeyProvider, SecretStore
@@ -261,8 +261,8 @@ def _gated(snapshot: AccountSnapshot, now: datetime, secret: str | None) -> list
     for entry in snapshot.secrets:
         if GATE_TAG not in entry.tags or secret not in (None, entry.name, entry.arn) or entry.deleted_at is not None:
             continue
-        spec = parse_spec(entry.tags)
-        if isinstance(spec, tuple) or not spec.gate or spec.hold is not None:
+        spec = spec_or_none(entry.tags)
+        if spec is None or not spec.gate or spec.hold is not None:
             continue
         if spec.window is not None and not is_open(spec.window, now):
             continue  # it waits for that first

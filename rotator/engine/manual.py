@@ -10,7 +10,7 @@ from rotator.engine.context import AccountContext, Budget
 from rotator.engine.observe import observe_account, observe_fleet, resolve_version
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import account_of
-from rotator.errors import ConfigurationError, KeyNotFound, Refused
+from rotator.errors import KeyNotFound, Refused
 from rotator.message import Message
 from rotator.model import AccountPlan, Action, ActionKind, Outcome, Reason, Result, SecretEntry
 from rotator.policy.lifecycle import read_lifecycle
@@ -112,9 +112,7 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
     services = reconciler.services
     entry = services.store.describe(secret)
     account = account_of(entry)
-    spec = parse_spec(entry.tags)
-    if isinstance(spec, tuple):
-        raise Refused(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].fix)
+    parse_spec(entry.tags, entry.name)  # invalid tags are refused
     life = read_lifecycle(entry)
     if life.current_version is None:
         raise Refused(
@@ -171,9 +169,7 @@ def _identify(reconciler: Reconciler, provider: KeyProvider, entry: SecretEntry,
 
 
 def _value(reconciler: Reconciler, entry: SecretEntry) -> Secret:
-    spec = parse_spec(entry.tags)
-    if isinstance(spec, tuple):
-        raise ConfigurationError(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].fix)
+    spec = parse_spec(entry.tags, entry.name)
     return decode(reconciler.services.store.read_current(entry.arn).text, spec.value_field, entry.name).key
 
 

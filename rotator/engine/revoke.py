@@ -18,7 +18,7 @@ from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.orphans import ORPHAN_AGE, PRUNED_AFTER, PRUNED_FROM
 from rotator.policy.ownership import Ownership
-from rotator.policy.tags import parse_spec, role
+from rotator.policy.tags import role, spec_or_none
 from rotator.policy.values import contains, decode
 from rotator.secret import Secret
 from rotator.telemetry.audit import change
@@ -80,8 +80,8 @@ class Revocation:
             raise Changed(f"key {key_id} is too young to be an orphan")
         store, checked_at = self.context.services.store, self._now()
         entry = store.describe(self.action.arn)
-        spec = parse_spec(entry.tags)
-        skipped = isinstance(spec, tuple) or spec.hold is not None or entry.deleted_at is not None
+        spec = spec_or_none(entry.tags)
+        skipped = spec is None or spec.hold is not None or entry.deleted_at is not None
         if skipped or role(entry.tags) != "key" or entry.primary_region not in (None, "", entry.region):
             raise Changed(f"{entry.name} is skipped now, so whether key {key_id} is an orphan is not known")
         if not name.is_for(entry.name, entry.arn):

@@ -43,9 +43,7 @@ def require_managed(entry: SecretEntry, account: str, *, despite_hold: bool = Fa
     """
     if role(entry.tags) != "key":
         raise Changed(f"{entry.name} is not tagged rotator:role=key any more")
-    spec = parse_spec(entry.tags)
-    if isinstance(spec, tuple):
-        raise Refused(f"{entry.name}: {spec[0].tag} {spec[0].detail}", advice=spec[0].fix)
+    spec = parse_spec(entry.tags, entry.name)
     if spec.account != account:
         raise Changed(f"{entry.name} belongs to account {spec.account} now")
     if entry.deleted_at is not None:

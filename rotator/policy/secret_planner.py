@@ -27,7 +27,7 @@ from rotator.policy.rules import (
     window_closed,
 )
 from rotator.policy.scheduling import Candidate
-from rotator.policy.tags import parse_spec
+from rotator.policy.tags import spec_or_none, tag_problems
 from rotator.policy.windows import is_open, next_open
 from rotator.text import printable, some_of
 
@@ -39,12 +39,12 @@ def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
     resolution = snapshot.resolutions.get(entry.arn) if snapshot.resolutions else None
     resolved = resolution.key_id if resolution else None
     life = read_lifecycle(entry, resolved)
-    parsed = parse_spec(entry.tags)
+    spec = spec_or_none(entry.tags)
     key_id = life.current_key or resolved
     return View(
         entry=entry,
-        spec=None if isinstance(parsed, tuple) else parsed,
-        problems=parsed if isinstance(parsed, tuple) else (),
+        spec=spec,
+        problems=() if spec is not None else tag_problems(entry.tags),
         life=life,
         key_id=key_id,
         key=snapshot.keys.get(key_id) if key_id else None,

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Final, TypeVar
 
 from rotator.durations import format_duration, human_duration, parse_duration
+from rotator.errors import Refused
 from rotator.model import Spec
 from rotator.policy.windows import parse_window
 from rotator.text import Unreadable, printable, quoted
@@ -133,8 +134,6 @@ def read_path(text: str) -> str:
     return text
 
 
-__all__ = ["ACCOUNT_TAG", "HOLD_TAG", "NO_REASON", "ROLE_TAG", "TagProblem", "account", "parse_spec", "role"]
-
 T = TypeVar("T")
 
 NO_REASON: Final = "no reason given"
@@ -161,6 +160,17 @@ class TagProblem:
         return f"{self.tag} {self.detail}; {self.fix}"
 
 
+class InvalidTags(Refused):
+    """A managed secret's tags cannot be read, or cannot work together; the message has the first problem.
+
+    :param problems: all of them, at least one, in the order of the contract's table.
+    """
+
+    def __init__(self, secret: str, problems: tuple[TagProblem, ...]) -> None:
+        super().__init__(f"{secret}: {problems[0].tag} {problems[0].detail}", advice=problems[0].fix)
+        self.problems = problems
+
+
 def role(tags: Mapping[str, str]) -> str | None:
     """Return what ``rotator:role`` says (``key``, ``management``, or something else), or ``None`` without the tag."""
     return _trimmed(tags, ROLE_TAG)
@@ -171,12 +181,33 @@ def account(tags: Mapping[str, str]) -> str | None:
     return _trimmed(tags, ACCOUNT_TAG)
 
 
-def parse_spec(tags: Mapping[str, str]) -> Spec | tuple[TagProblem, ...]:
-    """Read a managed secret's tags: the spec, or all problems (at least one, in the order of the contract's table).
+def parse_spec(tags: Mapping[str, str], secret: str = "the secret") -> Spec:
+    """Read a managed secret's tags; those outside of ``rotator:`` are ignored.
 
-    Tags outside of ``rotator:`` are not looked at. Never raises.
+    :param secret: its name, for the message.
+    :raises InvalidTags: with every problem.
     """
-    return _parse(tuple(tags.items()))
+    parsed = _parse(tuple(tags.items()))
+    if isinstance(parsed, Spec):
+        return parsed
+    raise InvalidTags(secret, parsed)
+
+
+def spec_or_none(tags: Mapping[str, str]) -> Spec | None:
+    """The same; ``None`` where the tags are invalid."""
+    try:
+        return parse_spec(tags)
+    except InvalidTags:
+        return None
+
+
+def tag_problems(tags: Mapping[str, str]) -> tuple[TagProblem, ...]:
+    """Everything that is wrong with the tags."""
+    try:
+        parse_spec(tags)
+    except InvalidTags as invalid:
+        return invalid.problems
+    return ()
 
 
 @lru_cache(maxsize=4096)  # every sweep reads every secret's tags several times, and they rarely change

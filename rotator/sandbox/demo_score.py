@@ -11,7 +11,7 @@ from typing import Any, Final
 import requests
 
 from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
-from rotator.policy.tags import parse_spec
+from rotator.policy.tags import spec_or_none
 from rotator.ports import Clock, SecretStore
 from rotator.sandbox.aws import consumer_value
 from rotator.sandbox.demo_world import POLICY
@@ -164,8 +164,8 @@ class Referee:
     def _note_labels(self) -> None:
         self._named = set()
         for entry in self._store.list_secrets():
-            spec = parse_spec(entry.tags)
-            if not isinstance(spec, tuple):
+            spec = spec_or_none(entry.tags)
+            if spec is not None:
                 self._grace[entry.name] = spec.grace
             for label in (label for labels in entry.versions.values() for label in labels):
                 if retire := parse_retire_label(label):

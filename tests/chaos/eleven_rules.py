@@ -17,7 +17,7 @@ from rotator.engine.sweep import Sweep
 from rotator.model import SecretEntry
 from rotator.policy.labels import CURRENT, PREVIOUS, key_label, parse_key_name, parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
-from rotator.policy.tags import parse_spec
+from rotator.policy.tags import parse_spec, spec_or_none
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.infobip import KEYS
 from rotator.sandbox.state import Call, SimKey
@@ -201,7 +201,6 @@ class ElevenRules(Rules):
     def _check_like(self, entry: SecretEntry, version: str, key: SimKey, old: SimKey | None, when: str) -> None:
         """It is what was asked for: the old key's rights, or the tagged scopes, under the name of its version."""
         spec, name = parse_spec(entry.tags), parse_key_name(key.name)
-        assert not isinstance(spec, tuple)
         wrong = []
         if name is None or name.version_id != version or named_for(self.world, key.name) != entry.name:
             wrong.append("name")
@@ -335,8 +334,8 @@ class ElevenRules(Rules):
 
     def _check_scopes(self, key: SimKey, secret: str, when: str) -> None:
         """Scopes are the tags', or those of a key that the secret really held: a label alone passes none on."""
-        spec = parse_spec(self.world.store.peek(secret).tags)
-        if not isinstance(spec, tuple) and spec.scopes and key.scopes == spec.scopes:
+        spec = spec_or_none(self.world.store.peek(secret).tags)
+        if spec is not None and spec.scopes and key.scopes == spec.scopes:
             return
         if all(self.world.infobip.key(each).scopes != key.scopes for each in self._ever_in.get(secret, ())):
             self.broken.append(f"rule 4: key {key.id} was made for {secret} with scopes that no key of its had, {when}")

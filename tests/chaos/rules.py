@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from rotator.model import SecretEntry
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, parse_key_label, parse_retire_label
-from rotator.policy.tags import parse_spec
+from rotator.policy.tags import spec_or_none
 from rotator.sandbox.state import SimKey
 from tests import leaks
 from tests.chaos.truth import api_key_in, is_foreign, labelled_and_proven, named_for, revoked_too_early
@@ -208,7 +208,7 @@ class Rules:
         retiring: set[str] = set()
         for name in self.world.names():
             entry = self.world.store.peek(name)
-            if isinstance(parse_spec(entry.tags), tuple):
+            if spec_or_none(entry.tags) is None:
                 continue
             for version, labels in entry.versions.items():
                 if PENDING in labels and CURRENT not in labels:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from rotator.engine.sweep import Sweep
 from rotator.model import AccountPlan, Key, Reason, SecretEntry, Severity, Spec
 from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
-from rotator.policy.tags import parse_spec
+from rotator.policy.tags import spec_or_none
 from rotator.policy.values import contains
 from rotator.sandbox.state import SimKey
 from rotator.secret import Secret
@@ -147,8 +147,8 @@ def unreported(world: World, sweep: Sweep, begun: datetime, names: Collection[st
             continue
         for name in set(names) - corrected:
             entry = world.store.peek(name)
-            spec = parse_spec(entry.tags)
-            if not isinstance(spec, tuple) and spec.account == plan.account and spec.hold is None:
+            spec = spec_or_none(entry.tags)
+            if spec is not None and spec.account == plan.account and spec.hold is None:
                 yield from _unreported_of(world, plan, entry, spec, begun)
 
 

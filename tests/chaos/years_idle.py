@@ -16,7 +16,7 @@ from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_account
 from rotator.policy.rules import ROTATE_WHEN, View, first, renew_at, window_closed
 from rotator.policy.scheduling import margin, quota_window
-from rotator.policy.tags import parse_spec
+from rotator.policy.tags import spec_or_none
 from rotator.policy.windows import is_open, next_open, openings
 from rotator.sandbox.state import SimKey
 from tests.chaos.years_ledger import Ledger
@@ -162,8 +162,8 @@ def _hashable(key: SimKey) -> Key:
 def _due(
     entry: SecretEntry, key: SimKey | None, now: datetime, total: int, policy: Policy
 ) -> tuple[datetime, datetime]:
-    spec, life = parse_spec(entry.tags), read_lifecycle(entry)
-    if isinstance(spec, tuple):
+    spec, life = spec_or_none(entry.tags), read_lifecycle(entry)
+    if spec is None:
         return now, now
     if spec.hold is not None:
         return NEVER, NEVER

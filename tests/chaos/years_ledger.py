@@ -251,7 +251,6 @@ class Ledger:
         wrong = ""
         if holders or replaced_at is not None:
             spec = parse_spec(self.world.store.peek(secret).tags)
-            assert not isinstance(spec, tuple)
             wrong = revoked_too_early(current=bool(holders), replaced_at=replaced_at, grace=spec.grace, now=now)
             if not wrong and label is not None and now < label.at:
                 wrong = f"before {label.at}, which its label says"

@@ -16,7 +16,7 @@ from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_account
 from rotator.policy.status import states
-from rotator.policy.tags import account, parse_spec, role
+from rotator.policy.tags import account, role, spec_or_none, tag_problems
 from rotator.sandbox.clocks import VirtualClock
 from tests.doubles.memory_store import MemoryStore
 from tests.fuzz.outside import KEY_NAMES, LABELS, TAGS, TEXTS, VERSIONS, result_of
@@ -66,12 +66,11 @@ def test_any_key_name_is_read_or_left(name: str) -> None:
 
 @given(TAGS)
 def test_any_tags_are_read_or_explained(tags: dict[str, str]) -> None:
-    spec = parse_spec(tags)
+    spec, problems = spec_or_none(tags), tag_problems(tags)
     assert role(tags) == tags.get("rotator:role", "").strip() or role(tags) is None
     assert account(tags) is None or "rotator:account" in tags
-    if isinstance(spec, tuple):
-        assert spec
-        assert all(str(problem).isprintable() for problem in spec)
+    assert (spec is None) == bool(problems)
+    assert all(str(problem).isprintable() for problem in problems)
 
 
 @settings(max_examples=60)

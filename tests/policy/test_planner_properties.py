@@ -17,7 +17,6 @@ from rotator.model import (
     Reason,
     SecretEntry,
     Severity,
-    Spec,
 )
 from rotator.policy.labels import (
     key_label,
@@ -29,7 +28,7 @@ from rotator.policy.labels import (
 )
 from rotator.policy.planner import make_view, plan_account
 from rotator.policy.rules import renew_at
-from rotator.policy.tags import parse_spec
+from rotator.policy.tags import spec_or_none
 from tests.policy.build import (
     DAY,
     HOUR,
@@ -182,8 +181,8 @@ def what_is_long_due_is_told(snapshot: AccountSnapshot, policy: Policy) -> None:
     told = {(alert.secret, alert.key_id) for alert in plan.alerts if alert.kind is Reason.OVERDUE}
     assert all(alert.severity is Severity.ERROR for alert in plan.alerts if alert.kind is Reason.OVERDUE)
     for entry in snapshot.secrets:
-        spec, view = parse_spec(entry.tags), make_view(snapshot, entry)
-        if isinstance(spec, tuple) or view.key is None:
+        spec, view = spec_or_none(entry.tags), make_view(snapshot, entry)
+        if spec is None or view.key is None:
             continue
         due, end, begin = renew_at(view), view.key.valid_to, view.key.valid_from
         life = end - begin if end is not None and begin is not None else None
@@ -210,9 +209,9 @@ def what_is_skipped_rows_is_skipped_rows(snapshot: AccountSnapshot, policy: Poli
     if plan.error is not None:
         return
     for entry in snapshot.secrets:
-        spec = parse_spec(entry.tags)
-        held = isinstance(spec, Spec) and spec.hold is not None
-        foreign = isinstance(spec, tuple) or bool(entry.owning_service) or entry.primary_region == "us-east-1"
+        spec = spec_or_none(entry.tags)
+        held = spec is not None and spec.hold is not None
+        foreign = spec is None or bool(entry.owning_service) or entry.primary_region == "us-east-1"
         if held or foreign or entry.deleted_at is not None:
             planned = [action for action in plan.actions if action.secret == entry.name]
             assert not planned

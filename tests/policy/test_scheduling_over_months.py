@@ -82,7 +82,6 @@ class Fleet:
         entry = self.secrets[action.secret]
         if action.kind is ActionKind.ROTATE:
             spec = parse_spec(entry.tags)
-            assert not isinstance(spec, tuple)
             life = read_lifecycle(entry)
             assert life.current_version is not None
             assert life.current_key is not None

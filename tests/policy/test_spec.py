@@ -9,23 +9,30 @@ from hypothesis import strategies as st
 
 from rotator.durations import format_duration
 from rotator.model import Spec, Window
-from rotator.policy.tags import KNOWN_TAGS, NO_REASON, TagProblem, account, parse_spec, role
+from rotator.policy.tags import (
+    KNOWN_TAGS,
+    NO_REASON,
+    InvalidTags,
+    TagProblem,
+    account,
+    parse_spec,
+    role,
+    spec_or_none,
+    tag_problems,
+)
 
 MAIN = {"rotator:role": "key", "rotator:account": "main"}
 
 
 def spec(**tags: str) -> Spec:
     """The spec that tags give; `_` in names stands for `-`."""
-    parsed = parse_spec(MAIN | {f"rotator:{name.replace('_', '-')}": value for name, value in tags.items()})
-    assert isinstance(parsed, Spec), parsed
-    return parsed
+    return parse_spec(MAIN | {f"rotator:{name.replace('_', '-')}": value for name, value in tags.items()})
 
 
 def problems(**tags: str) -> tuple[TagProblem, ...]:
-    parsed = parse_spec(MAIN | {f"rotator:{name.replace('_', '-')}": value for name, value in tags.items()})
-    assert isinstance(parsed, tuple), parsed
-    assert parsed
-    return parsed
+    found = tag_problems(MAIN | {f"rotator:{name.replace('_', '-')}": value for name, value in tags.items()})
+    assert found
+    return found
 
 
 def test_defaults() -> None:
@@ -127,17 +134,20 @@ def test_times_that_cannot_work_together_are_said_with_a_fix(tags: dict[str, str
 
 def test_tags_with_odd_case_or_space_are_not_lost() -> None:
     for tag in ("Rotator:hold", " rotator:hold", "ROTATOR:HOLD", "rotator:hold "):
-        parsed = parse_spec(MAIN | {tag: "x"})
-        assert isinstance(parsed, tuple)
-        assert [problem.fix for problem in parsed] == ["did you mean rotator:hold?"]
+        assert [problem.fix for problem in tag_problems(MAIN | {tag: "x"})] == ["did you mean rotator:hold?"]
 
 
 def test_a_missing_account_is_said() -> None:
-    parsed = parse_spec({"rotator:role": "key"})
-    assert isinstance(parsed, tuple)
-    assert [str(problem) for problem in parsed] == [
+    with pytest.raises(InvalidTags) as caught:
+        parse_spec({"rotator:role": "key"}, "app/key")
+    assert [str(problem) for problem in caught.value.problems] == [
         "rotator:account is missing; tag the secret with the name of its Infobip account"
     ]
+    assert (caught.value.message, caught.value.advice) == (
+        "app/key: rotator:account is missing",
+        "Tag the secret with the name of its Infobip account",
+    )
+    assert spec_or_none({"rotator:role": "key"}) is None
 
 
 def test_all_problems_are_said() -> None:
@@ -187,16 +197,13 @@ times = st.fixed_dictionaries(
 @settings(max_examples=400)
 @example({"rotator:validity": "1h", "rotator:rotate-before": "90d", "rotator:grace": "3650d"})
 @example({"rotator:validity": "2h", "rotator:rotate-before": "5m", "rotator:grace": "3h"})
-def test_mends_of_times_that_cannot_work_do_work(tags: dict[str, str]) -> None:
-    parsed = parse_spec(MAIN | tags)
-    if isinstance(parsed, tuple):
-        values = {problem.tag: re.search(r"`([^`]+)`", problem.fix) for problem in parsed}
-        if not all(values.values()):  # a value that is wrong by itself
-            assert all(tags[problem.tag] in ("0s", "5m") for problem in parsed if not values[problem.tag])
-            return
-        fixed = MAIN | tags | {tag: match[1] for tag, match in values.items() if match}
-        parsed = parse_spec(fixed)
-        assert isinstance(parsed, Spec), (fixed, parsed)
+def test_the_fixes_of_times_that_cannot_work_do_work(tags: dict[str, str]) -> None:
+    found = tag_problems(MAIN | tags)
+    values = {problem.tag: re.search(r"`([^`]+)`", problem.fix) for problem in found}
+    if not all(values.values()):  # a value that is wrong by itself
+        assert all(tags[problem.tag] in ("0s", "5m") for problem in found if not values[problem.tag])
+        return
+    parsed = parse_spec(MAIN | tags | {tag: match[1] for tag, match in values.items() if match})
     before = parsed.rotate_before
     left = before if isinstance(before, timedelta) else parsed.validity * before
     assert left < parsed.validity
@@ -207,14 +214,11 @@ def test_mends_of_times_that_cannot_work_do_work(tags: dict[str, str]) -> None:
 @given(st.integers(4, 3650), st.integers(73, 2000))
 def test_lengths_are_read_as_written(days: int, hours: int) -> None:
     validity, before = timedelta(days=days), timedelta(hours=hours)
-    parsed = parse_spec(
-        MAIN | {"rotator:validity": format_duration(validity), "rotator:rotate-before": format_duration(before)}
-    )
+    tags = MAIN | {"rotator:validity": format_duration(validity), "rotator:rotate-before": format_duration(before)}
     if before >= validity:
-        assert isinstance(parsed, tuple)
-        assert [problem.tag for problem in parsed] == ["rotator:rotate-before"]
+        assert [problem.tag for problem in tag_problems(tags)] == ["rotator:rotate-before"]
     else:
-        assert parsed == Spec("main", rotate_before=before, validity=validity)
+        assert parse_spec(tags) == Spec("main", rotate_before=before, validity=validity)
 
 
 wild = st.text(st.characters(codec=None), max_size=40)
@@ -232,19 +236,17 @@ tag_values = (
 @given(st.dictionaries(tag_names, tag_values, max_size=8))
 @settings(max_examples=200)
 def test_no_tags_make_it_raise(tags: dict[str, str]) -> None:
-    parsed = parse_spec(tags)
-    if isinstance(parsed, Spec):
+    parsed = spec_or_none(tags)
+    if parsed is not None:
         assert parsed.hold is None or (parsed.hold and parsed.hold.isprintable())
         assert ("rotator:hold" in tags) == (parsed.hold is not None)
     else:
-        assert parsed
-        assert all(str(problem).isprintable() and problem.detail and problem.fix for problem in parsed)
+        assert all(str(problem).isprintable() and problem.detail and problem.fix for problem in tag_problems(tags))
     role(tags)
     account(tags)
 
 
 def test_problems_stay_readable_whatever_the_tags_hold() -> None:
-    parsed = parse_spec({"rotator:" + "x" * 5000: "y", "rotator:account": "\x1b" * 9000, "rotator:window": "M" * 9000})
-    assert isinstance(parsed, tuple)
-    assert len(parsed) == 3
-    assert all(len(str(problem)) < 500 for problem in parsed)
+    found = tag_problems({"rotator:" + "x" * 5000: "y", "rotator:account": "\x1b" * 9000, "rotator:window": "M" * 9000})
+    assert len(found) == 3
+    assert all(len(str(problem)) < 500 for problem in found)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from rotator.policy.tags import TagProblem, parse_spec
+from rotator.policy.tags import TagProblem, tag_problems
 
 MAIN = {"rotator:role": "key", "rotator:account": "main"}
 
 
 def problems(**tags: str) -> tuple[TagProblem, ...]:
-    parsed = parse_spec(MAIN | {f"rotator:{name.replace('_', '-')}": value for name, value in tags.items()})
-    assert isinstance(parsed, tuple), parsed
-    assert parsed
-    return parsed
+    found = tag_problems(MAIN | {f"rotator:{name.replace('_', '-')}": value for name, value in tags.items()})
+    assert found
+    return found
 
 
 @pytest.mark.parametrize(

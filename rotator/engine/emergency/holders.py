@@ -11,7 +11,7 @@ from rotator.errors import BadSecretValue
 from rotator.model import SecretEntry
 from rotator.policy.labels import key_label
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
-from rotator.policy.tags import parse_spec
+from rotator.policy.tags import spec_or_none
 from rotator.policy.values import decode
 from rotator.ports import SecretStore
 from rotator.secret import Secret
@@ -69,8 +69,8 @@ def holds_value(store: SecretStore, entry: SecretEntry, value: Secret) -> bool:
 
     :raises StoreError: it can't be read.
     """
-    spec = parse_spec(entry.tags)
-    field = "api_key" if isinstance(spec, tuple) else spec.value_field
+    spec = spec_or_none(entry.tags)
+    field = "api_key" if spec is None else spec.value_field
     try:
         return decode(store.read_current(entry.arn).text, field, entry.name).key == value
     except BadSecretValue:

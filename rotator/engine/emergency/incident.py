@@ -18,7 +18,7 @@ from rotator.policy.emergency_ids import emergency_version_id, made_for_incident
 from rotator.policy.labels import key_name, parse_key_name
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.ownership import OwnershipProof
-from rotator.policy.tags import parse_spec
+from rotator.policy.tags import spec_or_none
 from rotator.policy.values import decode
 from rotator.ports import KeyProvider
 from rotator.secret import Secret
@@ -235,5 +235,5 @@ class Work:
 
 def spec_of(entry: SecretEntry | None) -> Spec:
     """A secret's spec, or the defaults where there is none that can be read."""
-    parsed = parse_spec(entry.tags) if entry is not None else ()
-    return Spec(account="") if isinstance(parsed, tuple) else parsed
+    spec = spec_or_none(entry.tags) if entry is not None else None
+    return spec or Spec(account="")
