@@ -7,22 +7,22 @@
     ├── Refused                      a rule forbids it (hold, guard, not provably ours): nothing changed
     ├── BadSecretValue               a stored value that cannot be read as asked
     ├── ReplacementRejected          a new key is not what was asked for, or does not authenticate
-    ├── LostRace                     somebody else promoted first: the own key is given up
-    ├── Changed                      the world is no longer what the plan saw: the next sweep decides anew
-    ├── ReadersUnknown               who read a secret can't be found out (the action that is missing is named)
-    ├── InternalError                a mistake in this program: it ends one secret's or account's work, not the others'
+    ├── LostRace                     another process promoted first: the own key is given up
+    ├── Changed                      the world is no longer what the plan saw: the next sweep decides again
+    ├── ReadersUnknown               the readers of a secret are unknown (a missing IAM action is named)
+    ├── InternalError                a bug in this program: it ends one secret's or account's work, not the others'
     ├── ProviderError                Infobip
     │   ├── BadCredentials           401: the management credentials are refused
     │   ├── MissingRole              403: the credentials are good, a role or scope is missing
-    │   ├── SessionBusy              an IBSSO session that somebody left behind refuses a new one
+    │   ├── SessionBusy              an IBSSO session that is still open refuses a new one
     │   ├── KeyNotFound              404
     │   ├── InvalidRequest           400 and other 4xx, with the violations: certainly not done
     │   ├── ProviderThrottled        429, and for how long: certainly not done
     │   ├── ProviderUnavailable      a read (or a revocation) that got no answer after its retries
     │   ├── OutcomeUnknown           a write without a readable answer: may or may not have happened
-    │   └── ContractViolation        an answer that can't be: not JSON, wrong type, wrong id, redirect, too large
+    │   └── ContractViolation        an answer that breaks the API: not JSON, wrong type, wrong id, redirect, too large
     └── StoreError                   AWS Secrets Manager
-        ├── StoreDenied              IAM or KMS says no (the action is named)
+        ├── StoreDenied              IAM or KMS denies it (the action is named)
         ├── SecretNotFound           no such secret or version
         ├── PreconditionFailed       compare-and-swap lost, or a token used with another value
         ├── StoreRejected            invalid request or state (pending deletion, limit): certainly not done
@@ -30,7 +30,7 @@
         └── StoreOutcomeUnknown      a write without an answer: may or may not have happened
 
 ``retryable`` says whether the next sweep may simply try again; ``outcome_unknown`` that a write may have happened;
-``redacted`` that the message is made of parts that were redacted, each as its field asks for, and holds names and ids.
+``redacted`` that each part of the message was redacted already, as its field requires, so names and ids stay.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class ReplacementRejected(RotatorError):
 
 
 class LostRace(RotatorError):
-    """Somebody else promoted another version meanwhile."""
+    """Another process promoted another version meanwhile."""
 
     retryable = True
 
@@ -100,7 +100,7 @@ class Changed(RotatorError):
 
 
 class ReadersUnknown(RotatorError):
-    """Who read a secret can't be found out.
+    """The readers of a secret are unknown.
 
     :param action: the IAM action that is missing, where that is why.
     """
@@ -113,13 +113,13 @@ class ReadersUnknown(RotatorError):
 
 
 class InternalError(RotatorError):
-    """A mistake in this program, held back so that it stops one secret or account and not all of them."""
+    """A bug in this program, caught so that it stops one secret or account and not all of them."""
 
     default_advice = "This is a bug in rotator: report it, with the log at level debug. The next sweep tries again."
 
     @classmethod
     def of(cls, error: Exception, what: str) -> InternalError:
-        """Name the mistake without its text, which may quote anything."""
+        """Name the bug without its text, which may quote anything."""
         return cls(f"{what} was stopped by an unexpected {type(error).__name__}")
 
 
@@ -143,7 +143,7 @@ class SessionBusy(ProviderError):
     """An IBSSO session that is still open elsewhere refuses a new one (for up to 60 idle minutes)."""
 
     retryable = True
-    default_advice = "It ends by itself after at most 60 idle minutes; the next sweep goes on. Basic has no sessions."
+    default_advice = "It expires after at most 60 idle minutes; the next sweep continues. Basic has no sessions."
 
 
 class KeyNotFound(ProviderError):
@@ -151,9 +151,9 @@ class KeyNotFound(ProviderError):
 
 
 class InvalidRequest(ProviderError):
-    """A 4xx that says the request is wrong: certainly nothing was done.
+    """A 4xx that refuses the request: certainly nothing was done.
 
-    :param violations: ``(property, what is wrong with it)`` as Infobip says it.
+    :param violations: ``(property, what is wrong with it)`` in Infobip's words.
     """
 
     def __init__(self, message: str, *, advice: str = "", violations: tuple[tuple[str, str], ...] = ()) -> None:
@@ -164,7 +164,7 @@ class InvalidRequest(ProviderError):
 class ProviderThrottled(ProviderError):
     """429: certainly nothing was done.
 
-    :param retry_after: how long Infobip asks to wait, where it says so.
+    :param retry_after: how long Infobip asks to wait, if it does.
     """
 
     retryable = True

@@ -1,4 +1,4 @@
-"""A value that must not be seen."""
+"""A value that must not be shown."""
 
 from __future__ import annotations
 

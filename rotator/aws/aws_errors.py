@@ -32,34 +32,15 @@ _KMS: Final = frozenset({"DecryptionFailure", "EncryptionFailure"})
 _KMS_ACTION: Final = {"PutSecretValue": "kms:GenerateDataKey", "GetSecretValue": "kms:Decrypt"}
 _EXPIRED: Final = frozenset({"ExpiredTokenException", "ExpiredToken", "TokenRefreshRequired"})
 _CLOCK: Final = frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"})
-_CREDENTIALS: Final = frozenset(
-    [
-        "UnrecognizedClientException",
-        "InvalidClientTokenId",
-        "InvalidAccessKeyId",
-        "InvalidSignatureException",
-        "OptInRequired",
-        "SignatureDoesNotMatch",
-        "IncompleteSignature",
-        "IncompleteSignatureException",
-        "MissingAuthenticationToken",
-        "MissingAuthenticationTokenException",
-        "SubscriptionRequiredException",
-    ]
+_CREDENTIALS: Final = (
+    *("UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId", "InvalidSignatureException"),
+    *("OptInRequired", "SignatureDoesNotMatch", "IncompleteSignature", "IncompleteSignatureException"),
+    *("MissingAuthenticationToken", "MissingAuthenticationTokenException", "SubscriptionRequiredException"),
 )
-_THROTTLED: Final = frozenset(
-    [
-        "Throttling",
-        "ThrottlingException",
-        "ThrottledException",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "SlowDown",
-        "TooManyRequestsException",
-        "RequestLimitExceeded",
-        "BandwidthLimitExceeded",
-        "PriorRequestNotComplete",
-    ]
+_THROTTLED: Final = (
+    *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException"),
+    *("SlowDown", "TooManyRequestsException", "RequestLimitExceeded", "BandwidthLimitExceeded"),
+    "PriorRequestNotComplete",
 )
 _SERVER: Final = frozenset({"InternalServiceError", "InternalServerError", "InternalFailure", "ServiceUnavailable"})
 # InvalidParameterException is how UpdateSecretVersionStage refuses a compare-and-swap. These texts mean something else.
@@ -162,7 +143,7 @@ def _from_answer(
         return _unknown(where, operation, code or f"HTTP {status}")
     if code in _KMS or (code in _DENIED and "kms" in message.lower()):
         return _kms_denied(where, operation, code)
-    if code in _EXPIRED | _CLOCK | _CREDENTIALS:
+    if code in (*_EXPIRED, *_CLOCK, *_CREDENTIALS):
         return _credentials(where, operation, code, message)
     if code in _DENIED or (status == 403 and code.isdigit()):
         return _denied(where, operation, message)

@@ -28,31 +28,11 @@ CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 20.0
 ATTEMPTS: Final = 4
 # Every module of botocore that logs parameters, bodies, headers, or errors with them in their text.
-_LOGGERS: Final = [
-    "auth",
-    "awsrequest",
-    "client",
-    "credentials",
-    "crt.auth",
-    "discovery",
-    "endpoint",
-    "endpoint_provider",
-    "handlers",
-    "history",
-    "hooks",
-    "httpchecksum",
-    "httpsession",
-    "monitoring",
-    "parsers",
-    "regions",
-    "retries.special",
-    "retries.standard",
-    "retryhandler",
-    "signers",
-    "tokens",
-    "utils",
-    "waiter",
-]
+_LOGGERS: Final = (
+    *("auth", "awsrequest", "client", "credentials", "crt.auth", "discovery", "endpoint", "endpoint_provider"),
+    *("handlers", "history", "hooks", "httpchecksum", "httpsession", "monitoring", "parsers", "regions"),
+    *("retries.special", "retries.standard", "retryhandler", "signers", "tokens", "utils", "waiter"),
+)
 
 
 class _NoBodies(logging.Filter):

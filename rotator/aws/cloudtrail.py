@@ -32,13 +32,13 @@ ACTION: Final = "cloudtrail:LookupEvents"
 ATTEMPTS: Final = 4
 READ_TIMEOUT: Final = 10.0
 PAGES: Final = 40
-"""Pages of one look-up, 50 events each: at AWS's pace 20 seconds."""
-PACE: Final = timedelta(milliseconds=550)
-"""Between two calls; AWS allows two a second, to everybody in the AWS account and region together."""
-LOOK_FOR: Final = timedelta(seconds=60)
-"""How long one secret's look-ups may take, where AWS is slow: what is left is cut off."""
+"""Pages of one look-up, 50 events each: 20 seconds at AWS's rate limit."""
+INTERVAL: Final = timedelta(milliseconds=550)
+"""Between two calls; AWS allows two a second to all callers in an AWS account and region together."""
+LONGEST_SEARCH: Final = timedelta(seconds=60)
+"""How long one secret's look-ups may take; where AWS is slow, older events are left out."""
 LAG: Final = timedelta(minutes=15)
-"""How long AWS says that an event may take to appear."""
+"""How long an event may take to appear, according to AWS."""
 HISTORY: Final = timedelta(days=90)
 READ: Final = "GetSecretValue"
 UNKNOWN: Final = "unknown"
@@ -54,7 +54,7 @@ _THROTTLED: Final = ("Throttling", "ThrottlingException", "TooManyRequestsExcept
 
 
 class CloudTrail:
-    """The log over HTTP. Thread safe; calls are made one after another, at AWS's pace.
+    """The log over HTTP. Thread safe; calls are made one after another, at AWS's rate limit.
 
     :param client: a ``cloudtrail`` client, see :func:`rotator.aws.clients.make_client`.
     :param pages: the most pages of one look-up.
@@ -96,14 +96,14 @@ class CloudTrail:
 
         :raises RotatorError: see :meth:`reads`.
         """
-        asked: dict[str, Any] = {
+        query: dict[str, Any] = {
             "LookupAttributes": [{"AttributeKey": attribute, "AttributeValue": value}],
             "StartTime": begin,
             "MaxResults": _PAGE,
         }
         seen: set[str] = set()
         while True:
-            page = self._call(asked)
+            page = self._call(query)
             yield page
             token = page.get("NextToken")
             if not token:
@@ -111,25 +111,25 @@ class CloudTrail:
             if token in seen:
                 raise ReadersUnknown("CloudTrail repeats a page", advice="Ask again later.")
             seen.add(token)
-            asked["NextToken"] = token
+            query["NextToken"] = token
 
-    def _call(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-        self._keep_pace()
+    def _call(self, query: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._wait_for_interval()
         try:
-            answer = self._client.lookup_events(**asked)
+            answer = self._client.lookup_events(**query)
             if isinstance(answer, Mapping) and isinstance(answer.get("Events"), list):
                 return answer
-            failure: RotatorError = _unknown("what came is no answer of CloudTrail")
-        except Exception as error:  # a log that can't be read makes a revocation wait, it ends no sweep
+            failure: RotatorError = _unknown("the answer is not one of CloudTrail")
+        except Exception as error:  # an unreadable log makes a revocation wait, and must not end a sweep
             failure = _failure(error)
         raise failure
 
-    def _keep_pace(self) -> None:
+    def _wait_for_interval(self) -> None:
         with self._lock:
             now = self._clock.now()
             if self._next is not None and now < self._next:
                 self._clock.sleep((self._next - now).total_seconds())
-            self._next = self._clock.now() + PACE
+            self._next = self._clock.now() + INTERVAL
 
 
 class _Search:
@@ -138,9 +138,9 @@ class _Search:
     def __init__(self, secret: SecretEntry, begin: datetime, now: datetime) -> None:
         self._secret = secret
         self._unreadable = 0
-        self._looked_at: set[str] = set()
+        self._seen_ids: set[str] = set()
         self.since = begin
-        self.end = now + LOOK_FOR
+        self.end = now + LONGEST_SEARCH
         self._now = now
         self.seen = False
         self.found: dict[int, Read] = {}
@@ -151,7 +151,7 @@ class _Search:
         if not self._unreadable:
             return ""
         events = "1 event" if self._unreadable == 1 else f"{self._unreadable} events"
-        return f"{events} of CloudTrail could not be made out"
+        return f"{events} of CloudTrail could not be read"
 
     def take(self, page: Mapping[str, Any]) -> None:
         """Add a page; an event that comes twice, by two names, counts once."""
@@ -161,9 +161,9 @@ class _Search:
                 continue
             event_id = event.get("EventId")
             if isinstance(event_id, str):
-                if event_id in self._looked_at:
+                if event_id in self._seen_ids:
                     continue
-                self._looked_at.add(event_id)
+                self._seen_ids.add(event_id)
             self.seen = self.seen or is_read(event)
             try:
                 read = read_of(event, self._secret)
@@ -174,12 +174,12 @@ class _Search:
                 self.found[len(self.found)] = read
 
     def cut(self, page: Mapping[str, Any]) -> None:
-        """Nothing older than this page's events will be looked at."""
+        """Nothing older than this page's events is read."""
         known: list[datetime] = []
         for event in page["Events"]:
             with suppress(Unreadable):
                 known.append(time_of(event if isinstance(event, Mapping) else {}, {}))
-        # A page without events tells no time: then nothing is known to be whole.
+        # A page without events has no time: then nothing is known to be complete.
         self.since = max(self.since, min(known, default=self._now))
 
 
@@ -207,7 +207,7 @@ def _unknown(what: str) -> ReadersUnknown:
 
 
 class Unreadable(ValueError):
-    """An event that is not made as documented: it may have been a read."""
+    """An event that does not have the documented form: it may have been a read."""
 
 
 def names_of(secret: SecretEntry) -> tuple[str, ...]:
@@ -222,28 +222,28 @@ def is_read(event: Mapping[str, Any]) -> bool:
 
 
 def read_of(event: Mapping[str, Any], secret: SecretEntry) -> Read | None:
-    """The read that an event of ``LookupEvents`` tells of.
+    """The read that an event of ``LookupEvents`` records.
 
     :returns: ``None`` where it is no read of this secret, was refused, was the rotator's own, or asked for
         ``AWSPENDING`` (which only rotations do).
-    :raises Unreadable: it can't be made out.
+    :raises Unreadable: it cannot be read.
     """
     if not is_read(event):
         return None
     record = _record(event.get("CloudTrailEvent"))
     if record.get("errorCode") or record.get("eventSource", _SOURCE) != _SOURCE:
         return None
-    asked = record.get("requestParameters")
-    asked = asked if isinstance(asked, Mapping) else {}
-    if not _means(asked.get("secretId"), event, secret) or _OURS.search(_text(record.get("userAgent"))):
+    parameters = record.get("requestParameters")
+    parameters = parameters if isinstance(parameters, Mapping) else {}
+    if not _means(parameters.get("secretId"), event, secret) or _OURS.search(_text(record.get("userAgent"))):
         return None
-    if asked.get("versionStage") == PENDING:
+    if parameters.get("versionStage") == PENDING:
         return None
-    return Read(principal_of(record.get("userIdentity")), time_of(event, record), _is_current(asked, secret))
+    return Read(principal_of(record.get("userIdentity")), time_of(event, record), _is_current(parameters, secret))
 
 
 def principal_of(identity: Any) -> str:
-    """Who, without the name of a session: a session is one process of a consumer, and another one reads next time."""
+    """Who read, without the session's name: a session is one process of a consumer, and the next read has another."""
     if not isinstance(identity, Mapping):
         return UNKNOWN
     arn = _text(identity.get("arn"))
@@ -277,7 +277,7 @@ def _record(text: Any) -> Mapping[str, Any]:
 
 
 def _means(secret_id: Any, event: Mapping[str, Any], secret: SecretEntry) -> bool:
-    """Whether that is the secret; where the request does not say which, what CloudTrail itself lists counts."""
+    """Whether that is the secret; by CloudTrail's own list where the request names none."""
     names = names_of(secret)
     if isinstance(secret_id, str):
         return secret_id in names
@@ -286,11 +286,11 @@ def _means(secret_id: Any, event: Mapping[str, Any], secret: SecretEntry) -> boo
     return any(isinstance(each, Mapping) and each.get("ResourceName") in names for each in listed)
 
 
-def _is_current(asked: Mapping[str, Any], secret: SecretEntry) -> bool:
-    version = asked.get("versionId")
+def _is_current(parameters: Mapping[str, Any], secret: SecretEntry) -> bool:
+    version = parameters.get("versionId")
     if isinstance(version, str) and version:
         return CURRENT in secret.versions.get(version, frozenset())
-    return asked.get("versionStage") in (None, "", CURRENT)
+    return parameters.get("versionStage") in (None, "", CURRENT)
 
 
 def time_of(event: Mapping[str, Any], record: Mapping[str, Any]) -> datetime:

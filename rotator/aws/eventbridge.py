@@ -31,11 +31,11 @@ _log = logging.getLogger(__name__)
 class EventBridge:
     """An :class:`~rotator.ports.EventSink` on an event bus, for one run. Thread safe.
 
-    A detail holds names, ids and constants, which stay as they are, and text from outside, which is redacted.
+    A detail holds names, ids and constants, which stay as they are, and untrusted input, which is redacted.
 
     :param bus: the event bus's name or ARN.
     :param connect: makes an ``events`` client; called once, at the first event, so that a run without any pays nothing.
-    :param timer: seconds from anywhere on, to tell a slow answer by.
+    :param timer: monotonic seconds, by which an answer is slow.
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class EventBridge:
         self._lock = threading.Lock()
         self._client: Any = None
         self._waited = 0.0
-        self._given_up = ""
+        self._stopped_because = ""
 
     def fresh(self) -> EventBridge:
-        """The same bus and client for another run, which tries again what this one gave up."""
+        """The same bus and client for another run, which sends again where this one stopped."""
         return EventBridge(self._bus, self._made_client, self._redactor, self._timer)
 
     def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
@@ -59,17 +59,17 @@ class EventBridge:
         scrubbed: dict[str, Any] = {}
         try:
             scrubbed = dict(self._redactor.scrub(dict(detail)))
-            if self._given_up:
-                self._say_lost(detail_type, scrubbed, f"not tried: {self._given_up}")
+            if self._stopped_because:
+                self._log_lost(detail_type, scrubbed, f"not tried: {self._stopped_because}")
                 return
             refused = self._put(self._entry(detail_type, scrubbed))
-        except Exception as error:  # whatever it is: the work that the event tells of is done already
+        except Exception as error:  # of any kind: the work that the event is about is done already
             why = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
-            self._given_up = f"an earlier event of this run was lost, {why}"
-            self._say_lost(detail_type, scrubbed, why)
+            self._stopped_because = f"an earlier event of this run was lost, {why}"
+            self._log_lost(detail_type, scrubbed, why)
             return
         if refused:
-            self._say_lost(detail_type, scrubbed, "refused by EventBridge")
+            self._log_lost(detail_type, scrubbed, "refused by EventBridge")
 
     def _entry(self, detail_type: str, scrubbed: Mapping[str, Any]) -> dict[str, Any]:
         entry = {
@@ -84,14 +84,14 @@ class EventBridge:
     def _put(self, entry: dict[str, Any]) -> int:
         """How many entries were refused.
 
-        :raises Exception: it was not sent, or nobody knows.
+        :raises Exception: it was not sent, or may not have been.
         """
         begun = self._timer()
         try:
             try:
                 return _within(LONGEST, lambda: self._call(entry))
             except Exception:
-                # What fails at once may have been a kept connection that the far end closed meanwhile.
+                # A failure at once may come from a kept connection that the server closed meanwhile.
                 if self._timer() - begun >= SLOW:
                     raise
                 return _within(LONGEST - SLOW, lambda: self._call(entry))
@@ -100,7 +100,7 @@ class EventBridge:
             if took >= SLOW:
                 self._waited += took
                 if self._waited >= PATIENCE:
-                    self._given_up = "EventBridge answers too slowly"
+                    self._stopped_because = "EventBridge answers too slowly"
 
     def _call(self, entry: dict[str, Any]) -> int:
         return int(self._made_client().put_events(Entries=[entry]).get("FailedEntryCount", 0))
@@ -111,7 +111,7 @@ class EventBridge:
                 self._client = self._connect()
             return self._client
 
-    def _say_lost(self, detail_type: str, detail: Mapping[str, Any], why: str) -> None:
+    def _log_lost(self, detail_type: str, detail: Mapping[str, Any], why: str) -> None:
         _log.warning(
             'the event "%s" was not sent to %s (%s); check that the bus exists and that events:PutEvents is allowed',
             detail_type,
@@ -122,16 +122,16 @@ class EventBridge:
 
 
 def _within(seconds: float, call: Callable[[], int]) -> int:
-    """A call's result, if there is one in time; else the call is left to end by itself.
+    """A call's result, if there is one in time; else the call is abandoned.
 
-    :raises TimeoutError: it goes on, and nobody waits for it.
+    :raises TimeoutError: it goes on in its thread.
     """
     outcome: list[int | Exception] = []
 
     def run() -> None:
         try:
             outcome.append(call())
-        except Exception as error:  # it is raised where somebody waits
+        except Exception as error:  # raised below, in the calling thread
             outcome.append(error)
 
     thread = threading.Thread(target=run, name="event", daemon=True)

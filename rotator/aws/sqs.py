@@ -45,7 +45,7 @@ class AccountQueue:
     def send(self, accounts: Sequence[str], minute: datetime) -> dict[str, str]:
         """Send one message an account. SQS drops a second one for the same minute (for five minutes).
 
-        :param minute: when this sweep was scheduled; its seconds don't count.
+        :param minute: when this sweep was scheduled; its seconds do not count.
         :returns: the accounts that were not sent, and why; the others were.
         """
         failed: dict[str, str] = {}
@@ -92,5 +92,5 @@ def _why(error: Exception) -> str:
     if isinstance(error, boto.ClientError):
         code = str(error.response.get("Error", {}).get("Code", "")) or "refused"
         hint = " (check ROTATOR_QUEUE_URL and sqs:SendMessage)" if code in _PERMANENT else ""
-        return f"SQS said {code}{hint}"
+        return f"SQS answered {code}{hint}"
     return f"SQS did not answer ({type(error).__name__})"

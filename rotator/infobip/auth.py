@@ -25,28 +25,28 @@ _LOG = logging.getLogger(__name__)
 SESSION_PATH: Final = "/auth/1/session"
 TOKEN_PATH: Final = "/auth/1/oauth2/token"
 SESSION_IDLE: Final = timedelta(minutes=55)
-"""A session dies after 60 idle minutes; this much earlier it is no longer trusted."""
+"""A session expires after 60 idle minutes; it is replaced this much earlier."""
 LONGEST_TOKEN: Final = timedelta(days=1)
-"""A token is never kept longer, whatever its ``expires_in`` says."""
+"""A token is never kept longer, whatever its ``expires_in``."""
 
 _NO_SESSION: Final = frozenset({404, 405, 408, 413, 415, 425})
-"""Refusals of a login that can't come from an open session: wrong address, wrong size, wrong moment."""
+"""Refusals of a login that cannot come from an open session: wrong address, wrong size, wrong moment."""
 _NOT_CREDENTIALS: Final = frozenset({"invalid_request", "unsupported_grant_type", "invalid_scope"})
 
 
 class ManagementAuth(AuthBase):
-    """What the transport asks of every method. Thread safe."""
+    """The base of every method. Thread safe."""
 
     @abstractmethod
     def __call__(self, r: PreparedRequest) -> PreparedRequest:
-        """Put the ``Authorization`` header on; may log in first, and raise what a login raises."""
+        """Set the ``Authorization`` header; may log in first, and raise what a login raises."""
 
     def refused(self, r: PreparedRequest) -> bool:  # noqa: ARG002 -- a fixed header is what it was
         """The request was answered with 401: whether another attempt makes sense."""
         return False
 
     def close(self) -> None:
-        """End what is open at the far end. Never raises."""
+        """End what is open at the server. Never raises."""
         return
 
 
@@ -57,7 +57,7 @@ class HeaderAuth(ManagementAuth):
         self._header = Secret(header)
 
     def __call__(self, r: PreparedRequest) -> PreparedRequest:
-        """Put the header on."""
+        """Set the header."""
         r.headers["Authorization"] = self._header.reveal()
         return r
 
@@ -78,19 +78,19 @@ class BasicAuth(HeaderAuth):
 
 
 class ApiKeyAuth(HeaderAuth):
-    """``App``: only to see whether a key works; management calls do not accept it.
+    """``App``: a consumer's, for the probe; management calls do not accept it.
 
-    :raises ValueError: the value cannot stand in a header.
+    :raises ValueError: a header cannot hold the value.
     """
 
     def __init__(self, value: Secret) -> None:
         if not re.fullmatch(r"[!-~]+", value.reveal()):
-            raise ValueError("the value cannot stand in a header")
+            raise ValueError("a header cannot hold the value")
         super().__init__(f"App {value.reveal()}")
 
 
 class _TokenAuth(ManagementAuth):
-    """A header that is fetched, kept while it is good, and fetched anew after a 401.
+    """A header that is fetched, kept while it is good, and fetched again after a 401.
 
     :param once: a login that fails is not repeated.
     """
@@ -118,7 +118,7 @@ class _TokenAuth(ManagementAuth):
         self._good_until: datetime | None = None
 
     def __call__(self, r: PreparedRequest) -> PreparedRequest:
-        """Put the header on, fetching it first where there is none or its time is nearly over."""
+        """Set the header, fetching it first where there is none or its time is nearly over."""
         with self._lock:
             if self._good_until is not None and self._clock.now() >= self._good_until:
                 self._drop()
@@ -167,7 +167,7 @@ class IbssoAuth(_TokenAuth):
         self._unsafe = unsafe
 
     def close(self) -> None:
-        """Destroy the session. What fails here ends by itself after 60 idle minutes."""
+        """Destroy the session; where that fails it expires after 60 idle minutes."""
         with self._lock:
             self._drop()
 
@@ -200,7 +200,7 @@ class IbssoAuth(_TokenAuth):
                 call = Call("DELETE", SESSION_PATH, effort=Effort.UNLESS_DONE)
                 self._transport.call(call, HeaderAuth(header.reveal()))
             except ProviderError:
-                return  # it is gone already, or ends by itself
+                return  # it does not exist any more, or expires
 
 
 class OAuth2Auth(_TokenAuth):
@@ -214,14 +214,14 @@ class OAuth2Auth(_TokenAuth):
             "client_secret": self._credentials.password,
             "grant_type": "client_credentials",
         }
-        asked = self._clock.now()
+        requested_at = self._clock.now()
         answer = self._transport.call(Call("POST", TOKEN_PATH, form=form, effort=self._effort))
         if not answer.ok:
             raise self._refusal(answer)
         token, seconds = parse_token(answer, "access_token")
         self._known.add(token.reveal())
         life = min(timedelta(seconds=min(seconds, 10**6)), LONGEST_TOKEN) if seconds is not None else LONGEST_TOKEN
-        self._good_until = asked + life - min(timedelta(seconds=60), life / 10)
+        self._good_until = requested_at + life - min(timedelta(seconds=60), life / 10)
         return Secret(f"Bearer {token.reveal()}")
 
     def _refusal(self, answer: Answer) -> ProviderError:
@@ -234,7 +234,7 @@ class OAuth2Auth(_TokenAuth):
 class FallbackAuth(ManagementAuth):
     """A login as long as it works, and Basic with the same credentials from its first failure on.
 
-    For an emergency: another process that holds the session (or was killed holding it), or an endpoint that is down,
+    For an emergency: a session that another process holds (or held when it was killed), or an endpoint that is down,
     must not keep a leaked key enabled.
     """
 
@@ -244,7 +244,7 @@ class FallbackAuth(ManagementAuth):
         self._failure: str | None = None
 
     def __call__(self, r: PreparedRequest) -> PreparedRequest:
-        """Put a header on: the login's, or Basic's."""
+        """Set a header: the login's, or Basic's."""
         if self._failure is None:
             try:
                 return self._login(r)
@@ -253,14 +253,14 @@ class FallbackAuth(ManagementAuth):
         return self._basic(r)
 
     def refused(self, r: PreparedRequest) -> bool:
-        """What the login gave is not renewed but left.
+        """The login's header is not renewed: Basic is used from now on.
 
         :raises BadCredentials: Basic was refused as well.
         """
         if self._failure is not None and r.headers.get("Authorization", "").startswith("Basic "):
             raise BadCredentials(f"{self._failure}; Basic with the same credentials was answered with HTTP 401")
         if self._failure is None:
-            self._fall_back("what the login gave was answered with HTTP 401")
+            self._fall_back("the header from the login was answered with HTTP 401")
         return True
 
     def close(self) -> None:

@@ -36,8 +36,8 @@ from rotator.text import quoted
 KEYS_PATH: Final = "/settings/2/api-keys"
 PROBE_SECONDS: Final = 10.0
 LATER: Final = timedelta(minutes=5)
-"""What clocks may differ by: an end that much later has not passed by Infobip's clock either."""
-_PASSING: Final = frozenset({407, 408, 421, 425, 429})  # of 4xx: what may pass
+"""How far clocks may differ: an expiry that much later has not passed by Infobip's clock either."""
+_TEMPORARY: Final = frozenset({407, 408, 421, 425, 429})  # of 4xx: what may pass
 _PROBE_PATH: Final = re.compile(r"/[!-\"$-\[\]-~]*")  # printable ASCII but '#' and '\': nothing can leave the host
 
 
@@ -79,7 +79,7 @@ class InfobipClient:
         self._value_filter_works = False
         self._auth = management_auth(
             credentials,
-            self._consumer if fall_back_to_basic else self._transport,  # which does not wait as long
+            self._consumer if fall_back_to_basic else self._transport,  # the consumer's waits less
             clock,
             self._known,
             unsafe_sessions=unsafe_sessions,
@@ -108,7 +108,7 @@ class InfobipClient:
         return self._page({"page": "0", "size": "1"}).total_count
 
     def find_by_name(self, name: str) -> tuple[Key, ...]:
-        """The keys with exactly that name, whatever Infobip's own filter takes for alike."""
+        """The keys with exactly that name, whatever else Infobip's own filter matches."""
         found = list_all(lambda query: self._page({**query, "name": name}))
         return tuple(key for key in found.keys if key.name == name)
 
@@ -119,7 +119,7 @@ class InfobipClient:
         is known to filter by value at all, which is asked once, where it matters.
 
         :param alone: as a proof of ownership: the answer must be one key alone.
-        :raises ContractViolation: the answer holds other keys than the one asked for, or proves nothing.
+        :raises ContractViolation: the answer holds other keys than the one asked for, or is inconclusive.
         """
         self._known.add(value.reveal())
         answer = self._search(value)
@@ -134,7 +134,7 @@ class InfobipClient:
             return possible[0].key
         count = max(len(found), answer.total_count or 0)
         raise ContractViolation(
-            f"GET {KEYS_PATH} at {self._transport.host}: asked for the key of one value, and the answer proves nothing "
+            f"GET {KEYS_PATH} at {self._transport.host}: searched for the key of one value; the answer is inconclusive "
             f"({count} {'key' if count == 1 else 'keys'}, {len(possible)} of them possible)",
             advice="Nothing was changed. Find the key by its id.",
         )
@@ -147,7 +147,7 @@ class InfobipClient:
     def create_key(self, request: KeyRequest) -> FetchedKey:
         """Create a key: sent once. ``value`` is ``None`` where Infobip shows a mask even then.
 
-        :raises OutcomeUnknown: no readable answer, or one that says neither yes nor no: look for the name.
+        :raises OutcomeUnknown: no readable answer, or one that means neither yes nor no: search for the name.
         """
         created = self._create(create_body(request, self._account))
         if isinstance(created, FetchedKey):
@@ -158,10 +158,10 @@ class InfobipClient:
         )
 
     def revoke_key(self, key_id: str, end: datetime | None) -> None:
-        """Disable a key, and set its end to ``end`` (whole seconds). Safe to repeat.
+        """Disable a key, and set its expiry to ``end`` (whole seconds). Safe to repeat.
 
-        Where Infobip refuses an end that has passed, it is set a little later, and skipped if that is refused too:
-        that the end is refused must not keep a key alive.
+        Where Infobip refuses an expiry that has passed, a slightly later one is sent, and none if that is refused too:
+        the refusal must not keep a key enabled.
 
         :raises OutcomeUnknown: it was sent and may have happened, and could not be confirmed.
         :raises ContractViolation: the answer says that the key is still enabled.
@@ -180,7 +180,7 @@ class InfobipClient:
         try:
             auth = ApiKeyAuth(value)
         except ValueError:
-            return Probe(ProbeVerdict.INCONCLUSIVE, "not probed: the value cannot stand in a header")
+            return Probe(ProbeVerdict.INCONCLUSIVE, "not probed: a header cannot hold the value")
         try:
             status = self._consumer.call(Call("GET", path, effort=Effort.ONCE, read_body=False), auth).status
         except ProviderError as error:
@@ -189,7 +189,7 @@ class InfobipClient:
             return Probe(ProbeVerdict.AUTHENTICATES, f"HTTP {status}")
         if status == 401:
             return Probe(ProbeVerdict.REJECTED, f"HTTP {status}")
-        lasting = 400 <= status < 500 and status not in _PASSING
+        lasting = 400 <= status < 500 and status not in _TEMPORARY
         return Probe(ProbeVerdict.INCONCLUSIVE, f"HTTP {status}", lasting=lasting)
 
     def skew(self) -> timedelta | None:
@@ -260,7 +260,7 @@ class InfobipClient:
         if self._confirm(answer, key_id).enabled:
             raise ContractViolation(
                 f"{answer.where}: HTTP {answer.status}, but the key {key_id} is still enabled",
-                advice="Disable it in Infobip's web interface if it must be dead now; the next sweep tries again.",
+                advice="If it must be disabled now, do so in Infobip's web interface; the next sweep tries again.",
             )
 
     def _confirm(self, answer: Answer, key_id: str) -> Key:
@@ -282,9 +282,9 @@ class InfobipClient:
 
 
 def _key_path(key_id: str) -> str:
-    if KEY_VALUE.search(key_id.lower()):  # a value would be a good id by its characters, and end up in a URL
+    if KEY_VALUE.search(key_id.lower()):  # by its characters a value could be an id, and would get into a URL
         raise InvalidRequest(
-            "what was given as the id of a key is the value of one; nothing was sent",
+            "the given key id is the value of a key; nothing was sent",
             advice="Treat it as leaked, and name the key by its id.",
         )
     if not KEY_ID.fullmatch(key_id):

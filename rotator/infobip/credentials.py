@@ -1,4 +1,4 @@
-"""The management secret's value, read strictly. No part of it but names of fields gets into an error."""
+"""The management secret's value, read strictly. Of the value only field names and the host get into an error."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ def parse_credentials(secret_name: str, text: Secret, allowed_hosts: Sequence[st
     :param secret_name: for messages.
     :param text: the secret's whole value.
     :param allowed_hosts: hosts, ``*.example.com`` included, that ``base_url`` may name beside Infobip's and loopback.
-        Whoever can write the secret must not be able to have passwords and keys sent anywhere else.
+        Write access to the secret must not be enough to have passwords and keys sent anywhere else.
     :raises ConfigurationError: naming secret, field, what is wrong and how to fix it; never a part of the value.
     """
     try:
         return _credentials(_object(text), allowed_hosts)
     except _Wrong as wrong:
         problem, fix = wrong.args
-    # Raised here, without a cause: the frames that held the value are gone.
+    # Raised here, without a cause, so that the frames that held the value are not part of it.
     raise ConfigurationError(f"management secret {secret_name!r}: {problem}", advice=fix)
 
 
 class _Wrong(Exception):
-    """Carries (problem, fix) up to the function that raises live."""
+    """Carries (problem, fix) up to the function that raises."""
 
 
 def _object(text: Secret) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _text(value: dict[str, Any], field: str, default: str | None = None) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise _Wrong(f"the field {field} holds half a surrogate pair", "Store it anew.") from None
+        raise _Wrong(f"the field {field} holds half a surrogate pair", "Store it again.") from None
     return text
 
 

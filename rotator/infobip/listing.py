@@ -1,4 +1,4 @@
-"""Reading all pages of a list that may change meanwhile, and whose own counts are not taken at their word."""
+"""Reads all pages of a list that may change meanwhile, and whose own counts are not trusted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Fetch = Callable[[Mapping[str, str]], Page]
 
 
 def list_all(fetch: Fetch, enabled: bool | None = None) -> KeyListing:
-    """Every key once. Where the pages do not add up (keys came or went meanwhile), they are all read once again.
+    """Every key once. Where the pages do not add up (keys came or went meanwhile), they are all read again once.
 
     ``complete`` is false when they did not add up again, or there are more keys than the pages can show.
 
@@ -60,11 +60,11 @@ def _from_both_ends(fetch: Fetch, enabled: bool) -> tuple[KeyListing, bool]:
 class _Walk:
     """The pages of one query, read in order until they end.
 
-    They end when all keys that are counted were seen, at an empty page, at a page with nothing new (the far end does
-    not page at all), after the last page that can be asked for, and at the first if the count is out of reach.
+    They end when all keys that are counted were seen, at an empty page, at a page with nothing new (the server does not
+    page at all), after the last page that can be requested, and at the first if the count is out of reach.
 
-    ``shrank``: a key left the list meanwhile (it was disabled, say), and may have drawn another one onto a page that
-    had been read: one that was seen twice would hide it from the count.
+    ``shrank``: a key left the list meanwhile (it was disabled, say), and another one may have moved onto a page that
+    had been read already: one that was seen twice would hide it from the count.
     """
 
     def __init__(self, fetch: Fetch, query: Mapping[str, str]) -> None:

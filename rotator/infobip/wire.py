@@ -1,4 +1,4 @@
-"""Infobip's formats: answers to the model, requests to JSON. Strict: what makes no sense is refused as a whole."""
+"""Infobip's formats: answers to the model, requests to JSON. Strict: a malformed answer is refused as a whole."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rotator.text import quoted
 KEY_VALUE: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """The shape of an API key's value."""
 KEY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
-"""Ids go into URLs and staging labels, so nothing else is taken for one."""
+"""Ids go into URLs and staging labels, so nothing else is accepted."""
 
 _VALUE: Final = re.compile(r"[!-)+-~]{1,1024}")  # printable ASCII (it becomes a header) and no '*' (that is a mask)
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d(?!\d)", re.ASCII)
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of keys, with what the answer says about the whole; ``None`` where it does not say."""
+    """One page of keys, with the counts of the whole list; ``None`` where the answer has none."""
 
     keys: tuple[FetchedKey, ...]
     total_count: int | None
@@ -37,7 +37,7 @@ class Page:
 
 
 class _Broken(Exception):
-    """Carries a message up to the function that raises live."""
+    """Carries a message up to the function that raises."""
 
 
 def parse_key(answer: Answer, *, expected_id: str | None = None) -> FetchedKey:
@@ -96,7 +96,7 @@ def _parse(answer: Answer, shape: Callable[[Any], T]) -> T:
         return shape(_json(answer.body))
     except _Broken as broken:
         message = str(broken)
-    # Raised here, without a cause: the frames that held the answer, values included, are gone.
+    # Raised here, without a cause, so that the frames that held the answer, values included, are not part of it.
     raise ContractViolation(f"{answer.where}: HTTP {answer.status}, {message}")
 
 
@@ -114,7 +114,7 @@ def _json(body: bytes) -> Any:
 
 
 def media(body: bytes) -> str:
-    """What a body that is not JSON looks like, in a word or two."""
+    """What a body is that is not JSON, in a word or two."""
     head = body[:200].lstrip().lower()
     if head.startswith((b"<!doctype html", b"<html")):
         return "an HTML page"
@@ -155,7 +155,7 @@ def _key(data: Any, place: str, shape: re.Pattern[str] = KEY_VALUE) -> FetchedKe
 
 
 def _described(fields: dict[str, Any], real: bool) -> Key:
-    """The key without its value; what is said of it in an error is what follows its place.
+    """The key without its value; the message of an error continues after the key's path.
 
     :param real: whether its value is readable.
     """

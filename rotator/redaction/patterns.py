@@ -35,7 +35,7 @@ _HEADER = re.compile(
     re.IGNORECASE,
 )
 _SCHEME = re.compile(r"\b(basic|bearer|ibsso|app)(\s+|%20|\+)([A-Za-z0-9._~+/=%-]{4,})", re.IGNORECASE)
-_LOOKS_RANDOM = re.compile(r"[0-9=_+/%~]|[a-z][A-Z]|^[A-Z]{4}|\w\.\w+\.\w|.{20}")
+_RANDOM_TOKEN = re.compile(r"[0-9=_+/%~]|[a-z][A-Z]|^[A-Z]{4}|\w\.\w+\.\w|.{20}")
 _NAMES: Final = (
     r"(?:(?:password|passwd|passphrase|client[_-]?secret|secret[_-]?access[_-]?key|private[_-]?key"
     r"|api[_-]?key|api[_-]?key[_-]?secret|(?:access|session|refresh|auth|id)[_-]?token)|(?<![\w-])token)"
@@ -52,7 +52,7 @@ SENSITIVE_NAME: Final = re.compile(rf"[\w.-]*(?:{_NAMES}|authorization)", re.IGN
 
 def _scheme(match: re.Match[str]) -> str:
     token = match[3]
-    known = _LOOKS_RANDOM.search(token) is not None
+    known = _RANDOM_TOKEN.search(token) is not None
     if not known and match[1].lower() == "basic":
         try:
             known = b":" in base64.b64decode(token, validate=True)
@@ -87,10 +87,10 @@ class Content(StrEnum):
     """Names, ids, times and constants: only what has the shape of an Infobip key's value is taken out."""
 
     OWN = "own"
-    """Text that the rotator or its operator wrote: credentials by their shape, and learnt values that look random."""
+    """Text that the rotator or its operator wrote: credentials by their shape, and random learnt values."""
 
     UNTRUSTED = "untrusted"
-    """What a server, an exception or a library wrote, or quotes: every learnt value, in every way of writing it."""
+    """What a server, an exception or a library wrote, or quotes: every learnt value, in every encoding."""
 
 
 CONSTANTS: Final = frozenset(str(each) for kind in (Reason, ActionKind, Outcome, Severity) for each in kind)
@@ -113,7 +113,7 @@ _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]
 
 
 def content_of(field: str) -> Content:
-    """What stands in a field of that name."""
+    """What a field of that name holds."""
     if field in _OWN_FIELDS:
         return Content.OWN
     if field in _NAME_FIELDS or field.endswith(_NAME_SUFFIXES) or field.startswith("last_read"):

@@ -73,8 +73,8 @@ _LAST_CODE: Final = 0x10FFFF
 class Redactor:
     """Knows secrets by their hashes only, so that a dump of it gives nothing away. Thread safe.
 
-    A text is looked up at each of its positions by the hash of four characters, and only where those are known by the
-    lengths that begin so: thousands of learnt values cost a line nothing.
+    Each position of a text is searched by the hash of four characters, and only where those are known by the lengths
+    that begin so: thousands of learnt values cost a line nothing.
 
     :param constants: words of the program and names that stay for its life; see :meth:`spare`.
     """
@@ -82,7 +82,7 @@ class Redactor:
     def __init__(self, constants: Iterable[str] = ()) -> None:
         self._constants = frozenset(constants)
         self._lock = threading.Lock()
-        # By the first characters' hash the lengths, and by a whole text's hash whether it looks random.
+        # By the first characters' hash the lengths, and by a whole text's hash whether it is random.
         self._known: tuple[dict[int, tuple[int, ...]], dict[int, bool]] = ({}, {})
         self._names = set(self._constants)
 
@@ -101,14 +101,14 @@ class Redactor:
                 self._add(leaf)
 
     def learn_value(self, text: str) -> None:
-        """As :meth:`learn`, for what was found in a secret: a placeholder such as ``prod`` that somebody stored there
-        is no credential, and taking it out would blank that word in every sentence.
+        """As :meth:`learn`, for what was found in a secret: a placeholder such as ``prod`` is no credential, and taking
+        it out would blank that word in every sentence.
         """
         if not _is_word(text):
             self.learn(text)
 
     def spare(self, names: Iterable[str]) -> None:
-        """Never take out these names and ids, where they stand as a whole, even if a learnt value says the same."""
+        """Never take out these names and ids, where they stand as a whole, even if a learnt value is the same."""
         self._names.update(names)
 
     def forget(self) -> None:
@@ -122,21 +122,21 @@ class Redactor:
         return redact_patterns(self._redact_learned(text))
 
     def redact_own(self, text: str) -> str:
-        """The same for text that the rotator wrote itself: of the learnt values only those that look random, since the
-        others may be words of it.
+        """The same for text that the rotator wrote itself: of the learnt values only the random ones, since the others
+        may be words of it.
         """
         return redact_patterns(self._redact_learned(text, only_random=True))
 
     def scrub(self, value: Any) -> Any:
-        """A copy that JSON can hold, redacted as the names of its fields say; what stands in no field is untrusted.
+        """A copy that JSON can hold, each field redacted by its name; a value in no field is untrusted.
 
-        Values whose name says that they are credentials are taken out whole. ``secret`` as a name is left: in this
-        program it names a secret and never holds one.
+        Values of fields named like credentials are taken out whole, but not ``secret``: in this program it names a
+        secret and never holds one.
         """
         return self._scrub(value, Content.UNTRUSTED, 0)
 
     def scrub_field(self, name: str, value: Any) -> Any:
-        """The value of one field, redacted as its name says."""
+        """The value of one field, redacted by its name."""
         return self._scrub(value, content_of(name), 0)
 
     def _add(self, text: str) -> None:
@@ -228,7 +228,7 @@ class Redactor:
     def _items(self, value: Mapping[Any, Any], depth: int) -> Iterator[tuple[str, Any]]:
         for name, item in value.items():
             text = str(name.value if isinstance(name, Enum) else name)
-            shown = self.redact_own(text)  # a name of ours never looks random
+            shown = self.redact_own(text)  # a name of ours is never random
             if SENSITIVE_NAME.fullmatch(text) and item not in (None, "", b"") and not isinstance(item, bool):
                 yield shown, REDACTED
             else:
@@ -258,7 +258,7 @@ def _edges(text: str, places: range) -> list[int]:
 
 
 def _forms(text: str) -> Iterator[str]:
-    """What to look for in the views of a text: the secret itself, what it is when it is decoded as they are, with the
+    """What to search the views of a text for: the secret itself, what it is when it is decoded as they are, with the
     blanks of a URL's form, its UTF-8 as Latin-1, and what is no matter of escapes: base64 and hexadecimal digits.
     """
     for stripped in {text, text.strip()}:
@@ -319,8 +319,8 @@ def _sensitive_leaves(text: str) -> Iterator[str]:
 def _views(text: str) -> Iterator[tuple[str, _Back]]:
     """The text, and what it becomes decoded once, twice and so on; each with the way back to places in ``text``.
 
-    A byte (``%C3``) becomes the character of that number, so that what is looked for in a view has to be there in
-    UTF-8 as Latin-1 too. A place that covers a part of an escape is mapped to the whole escape.
+    A byte (``%C3``) becomes the character of that number, so that a text is searched for as UTF-8 read as
+    Latin-1 too. A place that covers a part of an escape is mapped to the whole escape.
     """
     back: _Back = _same
     yield text, back

@@ -13,7 +13,17 @@ import pytest
 
 from rotator.access_log import Read
 from rotator.aws.clients import make_client, make_session
-from rotator.aws.cloudtrail import ACTION, LAG, LOOK_FOR, PACE, CloudTrail, Unreadable, names_of, principal_of, read_of
+from rotator.aws.cloudtrail import (
+    ACTION,
+    INTERVAL,
+    LAG,
+    LONGEST_SEARCH,
+    CloudTrail,
+    Unreadable,
+    names_of,
+    principal_of,
+    read_of,
+)
 from rotator.errors import ConfigurationError, ReadersUnknown, RotatorError
 from rotator.model import SecretEntry
 from rotator.sandbox.clocks import VirtualClock
@@ -97,7 +107,7 @@ def test_every_name_of_the_secret_is_asked_for_at_aws_s_pace(aws: FakeAws, trail
     assert {(parameters["StartTime"], parameters["MaxResults"]) for _, parameters in aws.requests} == {
         (SINCE.timestamp(), 50)
     }
-    assert clock.now() - NOW == 2 * PACE
+    assert clock.now() - NOW == 2 * INTERVAL
     assert [read.principal for read in found.reads] == [ROLE]
     assert (found.since, found.until, found.gap) == (SINCE, NOW - LAG, "")
 
@@ -142,7 +152,7 @@ def test_what_is_cut_is_said_and_what_is_older_is_not_known(aws: FakeAws, creden
 
 def test_a_slow_log_is_cut_too(aws: FakeAws, trail: CloudTrail) -> None:
     def slow(handler: Handler) -> None:
-        trail._clock.sleep(LOOK_FOR.total_seconds())
+        trail._clock.sleep(LONGEST_SEARCH.total_seconds())
         page(event(), token=str(len(aws.requests)))(handler)
 
     aws.answers = [slow]
@@ -170,7 +180,7 @@ def test_two_at_a_time_keep_the_pace_together(aws: FakeAws, trail: CloudTrail) -
     for thread in threads:
         thread.join(30)
     assert len(aws.requests) == 12
-    assert trail._clock.now() - NOW >= 11 * PACE
+    assert trail._clock.now() - NOW >= 11 * INTERVAL
 
 
 # ---- what goes wrong ------------------------------------------------------------------------------------------------
@@ -202,10 +212,10 @@ BROKEN: dict[str, tuple[Answer, str]] = {
     "a hostile code": (error("\x1b[31m"), "refused cloudtrail:LookupEvents (400)"),
     "not JSON": (text(200), "CloudTrail"),
     "not an object": (text(200, b"[]"), "CloudTrail"),
-    "no events": (ok(), "no answer of CloudTrail"),
+    "no events": (ok(), "not one of CloudTrail"),
     "events of a wrong kind": (ok(Events="x"), "CloudTrail"),
     "reset": (drop, "ConnectionClosedError"),
-    "half an answer": (half, "no answer of CloudTrail"),
+    "half an answer": (half, "not one of CloudTrail"),
 }
 
 
@@ -240,7 +250,7 @@ def test_events_that_are_none_make_a_gap(aws: FakeAws, trail: CloudTrail) -> Non
     aws.answers = [answer]
     found = trail.reads(SECRET, SINCE)
     assert found.reads
-    assert "3 events of CloudTrail could not be made out" in found.gap
+    assert "3 events of CloudTrail could not be read" in found.gap
 
 
 # ---- what an event says ---------------------------------------------------------------------------------------------

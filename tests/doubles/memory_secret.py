@@ -124,7 +124,7 @@ class Record:
         if from_version != at and not (from_version is None and at == to_version):
             raise PreconditionFailed(
                 f"{self.name}: the staging label is not where it was expected; nothing was changed",
-                advice="Somebody else changed this secret: the next sweep looks again.",
+                advice="Another process changed this secret; the next sweep reads it again.",
             )
         after = dict(self.labels)
         if to_version is None:
