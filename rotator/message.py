@@ -1,7 +1,7 @@
 """What decisions say to people: a template and its values, rendered once, where the text leaves the program.
 
 ``str()`` renders a message as programs need it (JSON, logs, audit lines, errors): times in UTC, key ids whole.
-:mod:`rotator.render.words` renders it for a terminal or a page: local times, short ids.
+:mod:`rotator.render` renders it for a terminal or a page: local times, short ids.
 """
 
 from __future__ import annotations

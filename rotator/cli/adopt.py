@@ -94,7 +94,7 @@ def adoptions_document(done: Adoptions, *, dry_run: bool) -> dict[str, Any]:
 
 def adoption_parts(done: Adoptions, *, dry_run: bool) -> Iterator[RenderableType]:
     """One line a secret, each account that could not be looked at, and the count."""
-    from rotator.render.words import counted, grid, key_words, shown, styled
+    from rotator.render import Grid, counted, key_words, shown, styled
 
     rows: list[Sequence[str | Text]] = [
         (
@@ -105,9 +105,9 @@ def adoption_parts(done: Adoptions, *, dry_run: bool) -> Iterator[RenderableType
         for each in done.adoptions
     ]
     if rows:
-        yield grid(rows, (11, 30))
+        yield Grid(rows, (11, 30))
     for account, error in done.errors:
-        yield grid([(styled("failed", "red"), f"account {shown(account, 60)}: {shown(error)}")], (11,))
+        yield Grid([(styled("failed", "red"), f"account {shown(account, 60)}: {shown(error)}")], (11,))
     if rows or done.errors:
         yield ""
     counts = Counter(str(each.outcome) for each in done.adoptions)

@@ -74,7 +74,7 @@ def _document(report: VerifyReport) -> dict[str, object]:
 
 def _show(output: Output, report: VerifyReport) -> None:
     from rotator.cli.plan_text import MOST_ROWS
-    from rotator.render.words import counted, grid, shown, styled
+    from rotator.render import Grid, counted, shown, styled
 
     found = f"{counted(report.audit_lines, 'audit line')} of {counted(report.runs, 'run')}"
     if report.other_lines:
@@ -86,7 +86,7 @@ def _show(output: Output, report: VerifyReport) -> None:
         return
     if report.problems:
         rows = [(styled(str(each.kind), "red"), shown(each.detail)) for each in report.problems[:MOST_ROWS]]
-        output.text(grid(rows, (11,)), "")
+        output.text(Grid(rows, (11,)), "")
     if report.problem_count > MOST_ROWS:
         output.text(f"  … and {report.problem_count - MOST_ROWS} more; --json has more of them", "")
     if report.open_runs:

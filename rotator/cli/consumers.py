@@ -107,8 +107,7 @@ def consumers_document(found: Consumers, days: int) -> dict[str, Any]:
 
 def consumers_parts(found: Consumers, days: int, now: datetime) -> Iterator[RenderableType]:
     """Who, then what it means and what to do."""
-    from rotator.render.local_time import absolute, when
-    from rotator.render.words import grid, key_words, shown, styled
+    from rotator.render import Grid, absolute, key_words, shown, styled, when
 
     name = shown(found.entry.name)
     if found.retiring is None:
@@ -117,7 +116,7 @@ def consumers_parts(found: Consumers, days: int, now: datetime) -> Iterator[Rend
         yield styled(f"{name} · {key_words(found.retiring.key_id)} was replaced {when(found.promoted, now)}", "bold")
     yield ""
     if found.found:
-        yield grid(list(_rows(found, now)), (_PRINCIPAL, _TIME), heads=_heads(found, now))
+        yield Grid(list(_rows(found, now)), (_PRINCIPAL, _TIME), heads=_heads(found, now))
         if len(found.found) > MOST_ROWS:
             yield f"  … and {len(found.found) - MOST_ROWS} more; --json has them all"
     else:
@@ -133,7 +132,7 @@ def consumers_parts(found: Consumers, days: int, now: datetime) -> Iterator[Rend
 
 
 def _heads(found: Consumers, now: datetime) -> Sequence[str]:
-    from rotator.render.local_time import zone
+    from rotator.render import zone
 
     if found.retiring is None:
         return "principal", f"last read ({zone(now)})", ""
@@ -142,8 +141,7 @@ def _heads(found: Consumers, now: datetime) -> Sequence[str]:
 
 def _rows(found: Consumers, now: datetime) -> Iterator[Sequence[str | Text]]:
     from rotator.policy.gate import principal_words
-    from rotator.render.local_time import brief
-    from rotator.render.words import styled
+    from rotator.render import brief, styled
 
     for each in found.found[:MOST_ROWS]:
         who = principal_words(each.principal, found.entry.arn)
@@ -161,8 +159,7 @@ def _rows(found: Consumers, now: datetime) -> Iterator[Sequence[str | Text]]:
 
 
 def _meaning(found: Consumers, days: int, now: datetime) -> Iterator[RenderableType]:
-    from rotator.render.local_time import when
-    from rotator.render.words import counted, key_words, shown
+    from rotator.render import counted, key_words, shown, when
 
     if found.retiring is None:
         return

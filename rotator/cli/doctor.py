@@ -66,18 +66,18 @@ def doctor(options: Options) -> int:
 def _show(output: Output, checks: Iterable[Check]) -> None:
     if output.is_json:
         return
-    from rotator.render.words import grid, shown, styled
+    from rotator.render import Grid, shown, styled
 
     colours = {"ok": "green", "warn": "yellow", "fail": "red"}
     for check in checks:
         said = shown(check.detail) + (f"\n→ {shown(check.fix)}" if check.fix else "")
         name = shown(check.subject, 60)
         level = styled(f"{check.level:<4}", colours[check.level])
-        output.text(grid([(level, f"{name:<16}", said)], (4, 20), indent=1))
+        output.text(Grid([(level, f"{name:<16}", said)], (4, 20), indent=1))
 
 
 def _summary(failed: int, warnings: int) -> str:
-    from rotator.render.words import counted
+    from rotator.render import counted
 
     more = f" {counted(warnings, 'warning')}." if warnings else ""
     if failed:

@@ -53,7 +53,7 @@ def forecast(options: Options, account: str | None, days: int, assumptions: Sequ
     from rotator.engine.reconcile import Reconciler
     from rotator.policy.forecast import forecast_account
     from rotator.policy.simulation import parse_what_if
-    from rotator.render.words import shown, styled
+    from rotator.render import shown, styled
 
     output = Output(options)
     assumed = parse_what_if(assumptions)

@@ -12,8 +12,7 @@ from rotator.durations import human_duration
 from rotator.model import Reason
 from rotator.policy.forecast import AccountForecast, AtRisk, ForecastDay, spans, verdict
 from rotator.policy.simulation import WhatIf
-from rotator.render.local_time import brief, day
-from rotator.render.words import counted, grid, shown, styled
+from rotator.render import Grid, brief, counted, day, shown, styled
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -71,7 +70,7 @@ def _listed(found: AccountForecast) -> Iterator[RenderableType]:
         text = ", ".join(f"{count} {what}" for count, what in counts if count)
         if text:
             rows.append((f"{name} {day(line.date)}", text))
-    yield grid(rows, (16,)) if rows else "  nothing in these days"
+    yield Grid(rows, (16,)) if rows else "  nothing in these days"
     yield f"  at most {found.per_day} rotations a day"
 
 
@@ -109,7 +108,7 @@ def _at_risk(risks: Sequence[AtRisk], now: datetime) -> Iterator[RenderableType]
         (shown(risk.secret), styled(str(risk.reason), "red"), f"{brief(risk.expires_at, now)}; {_help(risk, now)}")
         for risk in risks[:MOST_AT_RISK]
     ]
-    yield grid(rows, (24, 14))
+    yield Grid(rows, (24, 14))
     if len(risks) > MOST_AT_RISK:
         yield f"  … and {len(risks) - MOST_AT_RISK} more; --json has them all"
 

@@ -63,7 +63,7 @@ def inventory(options: Options, account: str | None, every: bool, as_csv: bool) 
     from rotator.cli.plan_text import unobserved
     from rotator.engine.reconcile import Reconciler
     from rotator.policy.status import take_inventory
-    from rotator.render.words import shown, styled
+    from rotator.render import shown, styled
 
     output = Output(options)
     with opened(options) as app:
@@ -88,8 +88,7 @@ def inventory(options: Options, account: str | None, every: bool, as_csv: bool) 
 
 
 def _parts(found: Inventory, now: datetime) -> Iterator[RenderableType]:
-    from rotator.render.local_time import zone
-    from rotator.render.words import counted, grid, shown, styled
+    from rotator.render import Grid, counted, shown, styled, zone
 
     counts = Counter(row.kind for row in found.keys)
     kinds = ", ".join(f"{counts[kind]} {kind}" for kind in KeyKind if counts[kind])
@@ -101,20 +100,18 @@ def _parts(found: Inventory, now: datetime) -> Iterator[RenderableType]:
     yield ""
     if found.keys:
         rows = [_row(row, now) for row in found.keys[:MOST_KEYS]]
-        yield grid(rows, (9, 16, 21), heads=("key", "kind", f"ends ({zone(now)})", "secret"))
+        yield Grid(rows, (9, 16, 21), heads=("key", "kind", f"ends ({zone(now)})", "secret"))
         if len(found.keys) > MOST_KEYS:
             yield f"  … and {len(found.keys) - MOST_KEYS} more; --csv and --json have them all"
         yield ""
     if found.secrets:
         yield "secrets to look at"
-        yield grid([(shown(note.secret), _short(note.kind), shown(note.detail)) for note in found.secrets], (24, 12))
+        yield Grid([(shown(note.secret), _short(note.kind), shown(note.detail)) for note in found.secrets], (24, 12))
         yield ""
 
 
 def _row(row: KeyRow, now: datetime) -> Sequence[str | Text]:
-    from rotator.render.local_time import brief
-    from rotator.render.words import shown, styled
-    from rotator.text import short_id
+    from rotator.render import brief, short_id, shown, styled
 
     ends = brief(row.key.valid_to, now) if row.key.enabled else "disabled"
     words = [", ".join(shown(name, 120) for name in row.secrets)] if row.secrets else []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rotator.cli.output import Output
 from rotator.engine.emergency.outcome import Step
-from rotator.render.words import grid, key_words, shown, styled
+from rotator.render import Grid, key_words, shown, styled
 
 if TYPE_CHECKING:
     from rotator.engine.context import Services
@@ -49,7 +49,7 @@ class LiveSteps:
         step = Step(what, secret, None if what == "promoted" else key_id, self._clock.now() - self._begun, ok=ok)
         if (said := _name(step)) not in self._said:
             self._said.add(said)
-            self._output.text(grid([_filled(step_row(step))], WIDTHS))
+            self._output.text(Grid([_filled(step_row(step))], WIDTHS))
 
     def rest(self, steps: list[Step]) -> Iterator[tuple[Any, ...]]:
         """The rows of a report that were not said yet; of those that were, what came to light afterwards."""

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from rotator.engine.sweep import NO_ACCOUNT
 from rotator.model import AccountPlan, Action, ActionKind, Alert, Outcome, Reason, Result, Severity, Skip
-from rotator.render.local_time import absolute
-from rotator.render.words import counted, grid, key_words, shown, styled
+from rotator.render import Grid, absolute, counted, key_words, shown, styled
 from rotator.text import some_of
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def unobserved(plan: AccountPlan, what: str = "not observed", then: str = "") ->
     rows = [(styled(what, "red"), f"{text}{stop} {then}".rstrip())]
     if plan.skipped:
         rows.append((styled("skipped", ""), some_of((shown(skip.secret) for skip in plan.skipped), _MOST_NAMES)))
-    yield grid(rows, (12,))
+    yield Grid(rows, (12,))
     yield ""
 
 
@@ -93,7 +92,7 @@ def _only_left(plan: AccountPlan) -> list[Skip]:
 
 def bounded(rows: Sequence[Sequence[str | Text]], limits: Sequence[int]) -> Iterator[RenderableType]:
     """A table of at most :data:`MOST_ROWS` rows, and a word about the rest."""
-    yield grid(rows[:MOST_ROWS], limits)
+    yield Grid(rows[:MOST_ROWS], limits)
     if len(rows) > MOST_ROWS:
         yield f"  … and {len(rows) - MOST_ROWS} more; --json has them all, --secret NAME shows one"
 

@@ -40,7 +40,7 @@ def report(options: Options, file: str, account: str | None, audit: str | None, 
       rotator report -o - --account main > main.html
     """
     from rotator.engine.reconcile import Reconciler
-    from rotator.render.words import counted, shown
+    from rotator.render import counted, shown
     from rotator.report import AccountReport, Report, gather_account, render
     from rotator.report.audit_tail import read_tail
     from rotator.report.write import check_target, write_page

@@ -14,7 +14,7 @@ from rotator.cli.revoke_text import look_parts, report_parts
 from rotator.engine.emergency import Emergency, Strategy
 from rotator.engine.emergency.findings import Place, ScannerReport
 from rotator.engine.emergency.leak_intake import Intake, LeakOutcome, LeakResult
-from rotator.render.words import counted, grid, key_words, shown, styled
+from rotator.render import Grid, counted, key_words, shown, styled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -93,7 +93,7 @@ def _parts(
         yield from look_parts(result.plan, now)
     else:
         yield styled(f"{place}: {_WORDS[result.outcome]}", _STYLES.get(result.outcome, ""))
-        yield grid([(shown(result.detail),)], ())
+        yield Grid([(shown(result.detail),)], ())
 
 
 def _summary(results: Sequence[LeakResult]) -> str:

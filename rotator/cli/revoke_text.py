@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from rotator.cli.live import WIDTHS, LiveSteps, step_row
 from rotator.engine.emergency import EmergencyPlan, EmergencyReport, Revocation, Strategy
-from rotator.render.local_time import absolute, when
-from rotator.render.words import counted, grid, shown, styled
+from rotator.render import Grid, absolute, counted, shown, styled, when
 from rotator.text import short_id
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def look_parts(plan: EmergencyPlan, now: datetime) -> Iterator[RenderableType]:
     names = ", ".join(shown(entry.name) for entry in plan.replaceable)
     if plan.revocations:
         yield f"This kills in account {shown(plan.account, 60)}, at once and without grace:"
-        yield grid(
+        yield Grid(
             [
                 (f"key {short_id(revocation.key_id)}", _revocation_words(plan, revocation, now))
                 for revocation in plan.revocations
@@ -62,7 +61,7 @@ def report_parts(
     """
     rows = [step_row(step) for step in report.steps] if live is None else list(live.rest(report.steps))
     if rows:
-        yield grid(rows, WIDTHS)
+        yield Grid(rows, WIDTHS)
     for error in report.errors:
         yield styled(shown(error), "red")
     yield " ".join(_summary(report, run_id, incident))

@@ -87,12 +87,11 @@ def rollback_document(done: RolledBack) -> dict[str, Any]:
 
 
 def _already_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
-    from rotator.render.local_time import when
-    from rotator.render.words import grid, key_words, shown
+    from rotator.render import Grid, key_words, shown, when
 
     name = shown(done.secret)
     yield f"{name} is rolled back already: nothing was changed."
-    yield grid([(key_words(done.key_id), f"current, ends {when(done.expires_at, now)}")], (16,))
+    yield Grid([(key_words(done.key_id), f"current, ends {when(done.expires_at, now)}")], (16,))
     for key_id in done.others:
         yield f"If you mean key {key_id}, name it: rotator rollback {name} --key-id {key_id} --reason R"
     if not done.others:
@@ -101,8 +100,7 @@ def _already_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
 
 def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
     """What was done, and what comes next."""
-    from rotator.render.local_time import when
-    from rotator.render.words import grid, key_words, shown, styled
+    from rotator.render import Grid, key_words, shown, styled, when
 
     name = shown(done.secret)
     if done.already:
@@ -116,7 +114,7 @@ def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
         (key_words(done.retired_key_id), until),
     ]
     yield f"{name} is rolled back."
-    yield grid(rows, (16,))
+    yield Grid(rows, (16,))
     yield "Consumers that cache the newer value go on with it: it works until then."
     if done.changed_fields:
         fields = ", ".join(shown(name, 60) for name in done.changed_fields)

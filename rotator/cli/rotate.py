@@ -59,7 +59,7 @@ def show_results(output: Output, results: Sequence[Result], advice: str) -> int:
     """
     from rotator.cli.documents import result_document
     from rotator.cli.plan_text import bounded, result_row
-    from rotator.render.words import shown
+    from rotator.render import shown
 
     changing = [result for result in results if result.action.kind is not ActionKind.LABEL] or list(results)
     last = changing[-1] if changing else None

@@ -71,7 +71,7 @@ def status(options: Options, account: str | None, secret: str | None) -> int:
     from rotator.cli.plan_text import unobserved
     from rotator.engine.manual import status as look
     from rotator.engine.reconcile import Reconciler
-    from rotator.render.words import shown, styled
+    from rotator.render import shown, styled
 
     output = Output(options)
     with opened(options) as app:
@@ -98,8 +98,7 @@ def _counts(states: Sequence[SecretState]) -> str:
 
 
 def _table(states: Sequence[SecretState], now: datetime) -> Iterator[RenderableType]:
-    from rotator.render.local_time import zone
-    from rotator.render.words import grid
+    from rotator.render import Grid, zone
 
     far = datetime.max.replace(tzinfo=now.tzinfo)
     order = sorted(states, key=lambda s: (_ORDER.index(s.state), s.expires_at or far, s.secret))
@@ -107,15 +106,14 @@ def _table(states: Sequence[SecretState], now: datetime) -> Iterator[RenderableT
     for state in order[:MOST_SECRETS]:
         rows += _rows(state, now)
     yield ""
-    yield grid(rows, (24, 13, 21), heads=("secret", "state", f"key ends ({zone(now)})", "next"))
+    yield Grid(rows, (24, 13, 21), heads=("secret", "state", f"key ends ({zone(now)})", "next"))
     if len(order) > MOST_SECRETS:
         yield f"  … and {len(order) - MOST_SECRETS} more; --json has them all, --secret NAME shows one"
     yield ""
 
 
 def _rows(state: SecretState, now: datetime) -> Iterator[Sequence[str | Text]]:
-    from rotator.render.local_time import brief
-    from rotator.render.words import key_words, shown, styled
+    from rotator.render import brief, key_words, shown, styled
 
     ends = "no key" if state.version_id is None else brief(state.expires_at, now)
     following = _next(state, now)
@@ -129,8 +127,7 @@ def _rows(state: SecretState, now: datetime) -> Iterator[Sequence[str | Text]]:
 
 
 def _next(state: SecretState, now: datetime) -> str:
-    from rotator.render.local_time import brief
-    from rotator.render.words import key_words, shown
+    from rotator.render import brief, key_words, shown
 
     due = any(each.revoke_at <= now for each in state.retiring)
     if state.next_action is ActionKind.REVOKE and state.dead and not due:

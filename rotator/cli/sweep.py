@@ -89,7 +89,7 @@ def _left(app: App, done: Sweep) -> Mapping[str, str]:
 def _account_parts(plan: AccountPlan, results: Sequence[Result], then: str) -> Iterator[RenderableType]:
     from rotator.cli.plan_text import bounded, heading, result_row, skipped_rows, unobserved
     from rotator.engine.sweep import NO_ACCOUNT
-    from rotator.render.words import styled
+    from rotator.render import styled
 
     yield styled(heading(plan), "bold")
     if plan.error is not None:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 from rotator.engine.observe import observe_fleet
 from rotator.errors import RotatorError
 from rotator.policy.values import recorded_end
-from rotator.render.local_time import when
-from rotator.render.words import counted, shown
+from rotator.render import counted, shown, when
 
 if TYPE_CHECKING:
     from rotator.model import SecretEntry

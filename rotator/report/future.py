@@ -7,8 +7,7 @@ from typing import Final
 
 from rotator.durations import human_duration
 from rotator.policy.forecast import AccountForecast, AtRisk, ForecastDay, spans, verdict
-from rotator.render.local_time import brief, day, local, local_text, zone
-from rotator.render.words import counted
+from rotator.render import brief, counted, day, local, local_text, zone
 from rotator.report.markup import Markup, join, table, tag
 
 MOST_COLUMNS: Final = 100

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-from rotator.render.words import shown
+from rotator.render import shown
 
 LONGEST: Final = 600
 _SPOKEN: Final = frozenset({"title", "aria_label"})

@@ -9,8 +9,7 @@ from typing import Any, Final
 from rotator import __version__
 from rotator.model import AccountPlan, Severity
 from rotator.policy.status import State
-from rotator.render.local_time import day, local, local_text, zone
-from rotator.render.words import counted
+from rotator.render import counted, day, local, local_text, zone
 from rotator.report.future import future, judgement
 from rotator.report.gather import AccountReport, Report
 from rotator.report.markup import Markup, join, redacting, table, tag, text

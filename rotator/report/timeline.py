@@ -9,7 +9,7 @@ from typing import Final
 
 from rotator.model import ActionKind
 from rotator.policy.status import State
-from rotator.render.local_time import brief
+from rotator.render import brief
 from rotator.report.gather import SecretRow
 from rotator.report.markup import Markup, join, tag
 from rotator.text import short_id

@@ -18,8 +18,7 @@ from rotator.cli import main
 from rotator.cli.app import cli
 from rotator.cli.plan_text import MOST_ROWS, bounded
 from rotator.message import Message
-from rotator.render.local_time import brief, local_text, when
-from rotator.render.words import shown
+from rotator.render import brief, local_text, shown, when
 from tests import leaks
 from tests.world import START
 

@@ -1,0 +1,236 @@
+"""How times, ids, untrusted input and tables look to people.
+
+Times are in the zone of the reader's machine, which is named; programs get UTC, see :mod:`rotator.cli.documents`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from rich.cells import cell_len
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from rotator import text as plain
+from rotator.durations import human_duration
+from rotator.message import KeyId, Message, Renderer
+from rotator.redaction.patterns import redact_patterns
+from rotator.text import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+
+# ---- times -----------------------------------------------------------------------------------------------------------
+
+_YEARS: Final = 300
+"""From so many days on, a date has its year, and no hour."""
+_LONGEST_NAME: Final = 5
+
+
+def local(moment: datetime) -> datetime:
+    """The same moment in this machine's zone (``TZ``); in UTC where its clock does not reach so far."""
+    try:
+        return moment.astimezone()
+    except (OverflowError, OSError, ValueError):  # Infobip's "never": year 1, or 9999
+        return moment.astimezone(UTC)
+
+
+def zone(moment: datetime) -> str:
+    """The zone's name at that moment: ``CET``, or its offset, ``+05:30``, where its name is none or a long one."""
+    there = local(moment)
+    name = there.tzname() or ""
+    if name and len(name) <= _LONGEST_NAME and name.isascii() and name.isalpha():
+        return name
+    text = f"{there:%z}"[:5]
+    return f"{text[:3]}:{text[3:]}"
+
+
+def day(moment: datetime, now: datetime | None = None) -> str:
+    """``7 Nov``; where it is far from ``now``, with the year."""
+    there = local(moment)
+    far = now is not None and abs((moment - now).days) >= _YEARS
+    return f"{there.day} {there:%b}{f' {there.year:04}' if far else ''}"
+
+
+def clock(moment: datetime) -> str:
+    """``7 Nov 10:00``, where a heading names the zone."""
+    there = local(moment)
+    return f"{there.day} {there:%b %H:%M}"
+
+
+def absolute(moment: datetime, now: datetime) -> str:
+    """``27 Nov 10:00 CET``; with the year, and without the hour, where it is far away."""
+    if abs((moment - now).days) >= _YEARS:
+        return day(moment, now)
+    return f"{clock(moment)} {zone(moment)}"
+
+
+def when(moment: datetime | None, now: datetime) -> str:
+    """Both times together: ``27 Nov 10:00 CET (in 4 d)``, ``20 Nov 10:00 CET (3 d ago)``."""
+    if moment is None:
+        return "unknown"
+    distance = moment - now
+    relative = f"{human_duration(-distance)} ago" if moment < now else f"in {human_duration(distance)}"
+    return f"{absolute(moment, now)} ({relative})"
+
+
+def brief(moment: datetime | None, now: datetime) -> str:
+    """Both times in a column's width: ``22 Jan (59 d)``, and below two days with the hour: ``24 Nov 10:00 (9 h)``.
+
+    The zone is today's, which the column's heading names; another one (clocks change in between) is named.
+    """
+    if moment is None:
+        return "unknown"
+    distance = abs(moment - now)
+    if distance.days >= 2:
+        date = day(moment, now)
+    else:
+        date = clock(moment) if zone(moment) == zone(now) else absolute(moment, now)
+    if distance.days < 2:
+        distance = timedelta(hours=distance // timedelta(hours=1)) or distance
+    return f"{date} ({human_duration(distance)}{' ago' if moment < now else ''})"
+
+
+class _LocalRenderer(Renderer):
+    def time(self, moment: datetime, format_spec: str) -> str:
+        return f"{local(moment):{format_spec}}" if format_spec else f"{clock(moment)} {zone(moment)}"
+
+    def key_id(self, key_id: KeyId) -> str:
+        return short_id(key_id)
+
+
+_FOR_PEOPLE: Final = _LocalRenderer()
+
+
+def local_text(message: Message) -> str:
+    """A message as people read it: local times, short ids."""
+    return _FOR_PEOPLE.render(message)
+
+
+# ---- ids and untrusted input -----------------------------------------------------------------------------------------
+
+LONGEST: Final = 600
+_WIDE: Final[ContextVar[bool]] = ContextVar("wide", default=False)
+# Key ids and version ids: hexadecimal in one piece, or a UUID.
+_ID: Final = re.compile(
+    r"(?<![0-9A-Za-z])(?:[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})(?![0-9A-Za-z])"
+)
+# A secret's ARN says no more than its name but for the six characters that AWS put to its end.
+_ARN: Final = re.compile(
+    r"arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:([A-Za-z0-9/_+=.@-]+)-[A-Za-z0-9]{6}\b"
+)
+
+
+@contextmanager
+def whole_ids(wide: bool) -> Iterator[None]:
+    """Inside of it ids are not shortened, where that was asked for by ``--wide``."""
+    token = _WIDE.set(wide)
+    try:
+        yield
+    finally:
+        _WIDE.reset(token)
+
+
+def short_id(identifier: str) -> str:
+    """``5737…48AE``, or the whole id with ``--wide``."""
+    return printable(identifier) if _WIDE.get() else plain.short_id(identifier)
+
+
+def shown(text: str | Message, limit: int = LONGEST) -> str:
+    """Untrusted input, fit for a terminal: ids cut to their ends, a secret's ARN to its name.
+
+    What has a credential's shape goes first: its parts look like ids, and would be left cut to their ends.
+    A command in backticks is to be copied: its ids stay whole.
+    """
+    text = _ARN.sub(r"\1", redact_patterns(local_text(text) if isinstance(text, Message) else text))
+    parts = text.split("`")
+    parts[::2] = [_ID.sub(lambda match: short_id(match[0]), part) for part in parts[::2]]
+    return printable("`".join(parts), limit)
+
+
+def key_words(key_id: str | None) -> str:
+    """``key 5737…48AE``."""
+    return "no key" if key_id is None else f"key {short_id(key_id)}"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """``1 key``, ``2 keys``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+# ---- tables ----------------------------------------------------------------------------------------------------------
+
+NARROW: Final = 60
+"""Below so many columns each row is a block."""
+_ROOMY: Final = 80
+_LONGEST_WORD: Final = 24
+"""A longer one, such as an address, may be broken."""
+_DEEPER: Final = 2
+_BETWEEN: Final = "  "
+
+
+def styled(text: str, style: str) -> Text:
+    """Text with a colour, which only ever repeats what the words say."""
+    return Text(text, style=style)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Rows of cells without lines, or, where columns would be too narrow, one block a row. The last cell says most.
+
+    :param limits: the most characters of each column but the last; what is longer goes on in the next line, whole.
+    :param heads: what the columns hold; in blocks it stands before each cell but the first. Empty: that is plain.
+    """
+
+    rows: Sequence[Sequence[str | Text]]
+    limits: Sequence[int]
+    heads: Sequence[str] = ()
+    indent: int = 2
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What rich asks for, with the width that there is."""
+        rows = [self.heads, *self.rows] if self.heads else self.rows
+        widths = [
+            max(1, min(limit, max((cell_len(str(row[column])) for row in rows), default=1)))
+            for column, limit in enumerate(self.limits)
+        ]
+        last = options.max_width - self.indent - sum(width + len(_BETWEEN) for width in widths)
+        if options.max_width < NARROW or (options.max_width < _ROOMY and last < self._longest_word()):
+            yield from self._blocks()
+        else:
+            yield self._table(rows, widths)
+
+    def _longest_word(self) -> int:
+        lengths = (cell_len(word) for row in self.rows for word in str(row[-1]).split())
+        return max((length for length in lengths if length <= _LONGEST_WORD), default=1)
+
+    def _table(self, rows: Sequence[Sequence[str | Text]], widths: Sequence[int]) -> RenderableType:
+        table = Table.grid(padding=(0, len(_BETWEEN), 0, 0), pad_edge=False)
+        for width in widths:
+            table.add_column(width=width, overflow="fold")
+        table.add_column(overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        return Padding(table, (0, 0, 0, self.indent), expand=False)
+
+    def _blocks(self) -> Iterator[RenderableType]:
+        """The short cells in a line, the last one below it; under headings each cell but the first in a line."""
+        for row in self.rows:
+            cells = [cell.copy() if isinstance(cell, Text) else Text(cell.strip()) for cell in row]
+            for cell in cells:
+                cell.rstrip()  # it may be filled up to its column's width
+            if self.heads:
+                named = [(head, cell) for head, cell in zip(self.heads[1:], cells[1:], strict=True) if cell]
+                first, below = cells[:1], [Text(f"{head}: ") + cell for head, cell in named]
+            else:
+                first, below = cells[:-1], cells[-1:]
+            line = Text(_BETWEEN).join(cell for cell in first if cell)
+            parts = [(line, self.indent), *((part, self.indent + (_DEEPER if first else 0)) for part in below)]
+            yield from (Padding(part, (0, 0, 0, indent), expand=False) for part, indent in parts if part)

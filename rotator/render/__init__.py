@@ -1,1 +1,0 @@
-"""Words and times for people."""
