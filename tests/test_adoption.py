@@ -1,4 +1,4 @@
-"""``adopt --all``: every secret whose key Infobip can tell, and a reason for each that it can't."""
+"""``adopt --all``: every secret whose key Infobip knows by its value, and a reason for each other one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def fleet() -> World:
     return world
 
 
-def test_each_is_adopted_or_told_why_not() -> None:
+def test_each_secret_is_adopted_or_has_a_reason() -> None:
     world = fleet()
     done = adopt_all(world.reconciler())
     assert outcomes(done) == {
@@ -57,7 +57,7 @@ def test_each_is_adopted_or_told_why_not() -> None:
     assert (again.managed, "prod/json" in outcomes(again)) == (3, False)
 
 
-def test_one_list_of_keys_an_account() -> None:
+def test_keys_are_listed_once_an_account() -> None:
     world = fleet()
     world.managed("prod/other", account="second", adopted=False)
     asked: list[Request] = []
@@ -67,7 +67,7 @@ def test_one_list_of_keys_an_account() -> None:
     assert len([request for request in lists if "apiKeySecret" not in request.query]) == 2
 
 
-def test_a_dry_run_changes_nothing() -> None:
+def test_dry_run_changes_nothing() -> None:
     world = fleet()
     before = {name: world.labels(name) for name in world.names()}
     done = adopt_all(world.reconciler(), dry_run=True)
@@ -76,7 +76,7 @@ def test_a_dry_run_changes_nothing() -> None:
     assert world.lines() == []
 
 
-def test_only_one_account_and_one_that_is_not_known() -> None:
+def test_one_account_and_an_unknown_one() -> None:
     world = fleet()
     world.managed("prod/other", account="second", adopted=False)
     done = adopt_all(world.reconciler(), account="second")
@@ -85,7 +85,7 @@ def test_only_one_account_and_one_that_is_not_known() -> None:
         adopt_all(world.reconciler(), account="\x1b[2Jthird")
 
 
-def test_an_account_that_does_not_answer_stops_no_other() -> None:
+def test_failed_account_does_not_stop_another() -> None:
     world = World()
     world.managed("prod/a", account="first", adopted=False)
     world.managed("prod/b", account="second", adopted=False)
@@ -96,7 +96,7 @@ def test_an_account_that_does_not_answer_stops_no_other() -> None:
     assert (outcomes(done), done.ok) == ({"prod/b": "adopted"}, False)
 
 
-def test_a_label_that_cannot_be_written_fails_for_that_secret_alone() -> None:
+def test_failed_label_fails_its_secret_only() -> None:
     world = fleet()
 
     def before(operation: str, name: str) -> None:
@@ -108,7 +108,7 @@ def test_a_label_that_cannot_be_written_fails_for_that_secret_alone() -> None:
     assert (outcomes(done)["prod/json"], outcomes(done)["prod/plain"]) == ("failed", "adopted")
 
 
-def test_a_secret_without_an_account_is_told_of() -> None:
+def test_secret_without_an_account_is_reported() -> None:
     world = World()
     world.managed("prod/a")
     world.store.create_secret("prod/stray", {"rotator:role": "key"}, "x")
@@ -117,7 +117,7 @@ def test_a_secret_without_an_account_is_told_of() -> None:
     assert "rotator:account" in stray.detail
 
 
-def test_masked_reads_are_told_by_the_value_all_the_same() -> None:
+def test_masked_keys_are_adopted_by_their_value() -> None:
     world = World(options=Options(reveal=False))
     world.managed("prod/a", left=20 * DAY, adopted=False)
     assert outcomes(adopt_all(world.reconciler())) == {"prod/a": "adopted"}

@@ -1,4 +1,4 @@
-"""``rotator:gate=adoption`` in sweeps: a revocation waits for consumers, says so, and never for ever."""
+"""``rotator:gate=adoption`` in sweeps: a revocation waits for consumers, reports it, and does not wait for ever."""
 
 from __future__ import annotations
 
@@ -54,26 +54,26 @@ def revoked(sweep: Sweep) -> bool:
     ]
 
 
-def test_it_waits_for_who_has_not_read_the_new_value_and_no_longer() -> None:
+def test_revocation_waits_until_every_consumer_has_read() -> None:
     world, log, old = world_with(gate="adoption")
     world.pass_time(GRACE - HOUR - SECOND)
-    assert waits(world.sweep()) == []  # its grace: nothing is looked up
+    assert waits(world.sweep()) == []  # its grace period: the log is not read
     assert log.asked == []
     world.pass_time(SECOND)
-    (said,) = waits(world.sweep())
-    assert "waits for role/billing, which has not read the new value; at the latest until 08 Mar 10:00 UTC" in said
+    (detail,) = waits(world.sweep())
+    assert "waits for role/billing, which has not read the new value; at the latest until 08 Mar 10:00 UTC" in detail
     alerts = [line for line in world.events_named("alert.raised") if line["reason"] == "not-adopted"]
     assert [(line["secret"], line["key_id"], line["level"]) for line in alerts] == [(NAME, old.id, "warning")]
     assert world.infobip.authenticates(old.value)
     log.read(NAME, "billing")
-    (said,) = waits(world.sweep())  # the log lags
+    (detail,) = waits(world.sweep())  # the log lags
     world.pass_time(LAG)
     assert revoked(world.sweep())
     assert not world.infobip.authenticates(old.value)
     assert world.consumer_works(NAME)
 
 
-def test_it_waits_for_a_further_grace_at_most() -> None:
+def test_revocation_waits_for_a_further_grace_at_most() -> None:
     world, _, old = world_with(gate="adoption")
     world.pass_time(2 * GRACE - HOUR - SECOND)
     assert len(waits(world.sweep())) == 1
@@ -82,7 +82,7 @@ def test_it_waits_for_a_further_grace_at_most() -> None:
     assert not world.infobip.authenticates(old.value)
 
 
-def test_it_never_waits_past_the_old_key_s_end() -> None:
+def test_revocation_never_waits_past_the_expiry() -> None:
     world = World()
     log = MemoryLog(world.clock)
     world.readers = log
@@ -91,15 +91,15 @@ def test_it_never_waits_past_the_old_key_s_end() -> None:
     world.pass_time(HOUR)
     world.sweep()
     world.pass_time(GRACE)
-    (said,) = waits(world.sweep())
-    assert old.valid_to.strftime("until %d %b %H:%M UTC") in said
+    (detail,) = waits(world.sweep())
+    assert old.valid_to.strftime("until %d %b %H:%M UTC") in detail
     world.pass_time(old.valid_to - world.clock.now())
     (result,) = world.sweep().results  # it expired: its labels go, without an update at Infobip
     assert (result.action.reason, result.action.key_id) == (Reason.KEY_NOT_ACTIVE, old.id)
     assert result.outcome is Outcome.DONE
 
 
-def test_everybody_has_read_it() -> None:
+def test_revocation_where_every_consumer_has_read() -> None:
     world, log, _ = world_with(gate="adoption")
     log.read(NAME, "billing")
     world.pass_time(GRACE)
@@ -108,7 +108,7 @@ def test_everybody_has_read_it() -> None:
     assert (name, since) == (NAME, world.clock.now() - GRACE - HOUR - 14 * DAY)
 
 
-def test_without_the_tag_nobody_is_asked() -> None:
+def test_without_the_tag_the_log_is_not_read() -> None:
     world, log, _ = world_with()
     world.pass_time(GRACE)
     assert revoked(world.sweep())
@@ -116,13 +116,13 @@ def test_without_the_tag_nobody_is_asked() -> None:
 
 
 @pytest.mark.parametrize("log", [True, False])
-def test_what_can_t_be_read_makes_it_wait_as_long_and_warns(log: bool) -> None:
+def test_unreadable_log_waits_as_long_and_warns(log: bool) -> None:
     world, readers, old = world_with(log=log, gate="adoption")
     readers.failure = DENIED
     world.pass_time(GRACE)
     sweep = world.sweep()
-    (said,) = waits(sweep)
-    assert ("cloudtrail:LookupEvents is denied" if log else "no log of reads is configured") in said
+    (detail,) = waits(sweep)
+    assert ("cloudtrail:LookupEvents is denied" if log else "no log of reads is configured") in detail
     assert sweep.ok  # a warning
     assert [line["reason"] for line in world.events_named("alert.raised")] == ["not-adopted"]
     world.pass_time(GRACE)
@@ -130,18 +130,18 @@ def test_what_can_t_be_read_makes_it_wait_as_long_and_warns(log: bool) -> None:
     assert not world.infobip.authenticates(old.value)
 
 
-def test_an_answer_that_was_cut_makes_it_wait_as_long() -> None:
+def test_incomplete_log_waits_as_long() -> None:
     world, log, _ = world_with(gate="adoption")
     log.read(NAME, "billing")
     world.pass_time(GRACE)
     log.cut = world.clock.now() - GRACE
-    (said,) = waits(world.sweep())
-    assert "not every reader may be known: reads before 02 Mar 11:00 UTC are not known" in said
+    (detail,) = waits(world.sweep())
+    assert "not every reader may be known: reads before 02 Mar 11:00 UTC are not known" in detail
     world.pass_time(GRACE)
     assert revoked(world.sweep())
 
 
-def test_one_that_is_denied_is_not_asked_for_each_secret() -> None:
+def test_denied_log_is_not_read_for_each_secret() -> None:
     world, log, _ = world_with(gate="adoption")
     for number in range(3):
         world.managed(f"more/{number}", left=20 * DAY, age=70 * DAY, gate="adoption")
@@ -152,7 +152,7 @@ def test_one_that_is_denied_is_not_asked_for_each_secret() -> None:
     assert len(log.asked) == 1
 
 
-def test_a_slow_log_does_not_use_up_a_sweep_and_the_longest_due_is_first() -> None:
+def test_slow_log_does_not_use_up_a_sweep() -> None:
     world, log, _ = world_with(gate="adoption")
     world.managed("later", left=20 * DAY, age=70 * DAY, gate="adoption")
     world.sweep()
@@ -167,12 +167,12 @@ def test_a_slow_log_does_not_use_up_a_sweep_and_the_longest_due_is_first() -> No
     slow = Slow(world.clock)
     slow._reads = log._reads
     world.readers = slow
-    said = waits(world.sweep())
+    details = waits(world.sweep())
     assert [name for name, _ in slow.asked] == [NAME]
-    assert sum("the access log was not read this time" in text for text in said) == 1
+    assert sum("the access log was not read this time" in text for text in details) == 1
 
 
-def test_a_process_that_is_about_to_end_asks_nothing() -> None:
+def test_process_about_to_end_does_not_read_the_log() -> None:
     world, log, _ = world_with(gate="adoption")
     world.pass_time(GRACE)
     services = replace(world.services(), may_start=lambda: False)
@@ -181,7 +181,7 @@ def test_a_process_that_is_about_to_end_asks_nothing() -> None:
     assert log.asked == []
 
 
-def test_plan_says_it_too_and_for_one_secret_asks_for_that_one() -> None:
+def test_plan_of_one_secret_reads_its_log_only() -> None:
     world, log, _ = world_with(gate="adoption")
     world.managed("other", left=20 * DAY, age=70 * DAY, gate="adoption")
     world.sweep()
@@ -193,7 +193,7 @@ def test_plan_says_it_too_and_for_one_secret_asks_for_that_one() -> None:
     assert {action.secret for action in plan.actions if action.kind is ActionKind.REVOKE} == {NAME, "other"}
 
 
-def test_a_tag_that_is_set_between_the_plan_and_the_act_counts() -> None:
+def test_tag_set_after_the_plan_counts() -> None:
     world, _, old = world_with()
     world.pass_time(GRACE)
     world.store.staleness = timedelta(minutes=5)  # the listing's; a description is fresh
@@ -204,7 +204,7 @@ def test_a_tag_that_is_set_between_the_plan_and_the_act_counts() -> None:
     assert world.infobip.authenticates(old.value)
 
 
-def test_an_emergency_waits_for_nobody() -> None:
+def test_emergency_does_not_wait() -> None:
     world, log, old = world_with(gate="adoption")
     emergency = Emergency(world.services(), "leaked", "INC-1")
     for plan in emergency.plan(Target(NAME), Strategy.REPLACE_FIRST):
@@ -216,7 +216,7 @@ def test_an_emergency_waits_for_nobody() -> None:
 # ---- rotator consumers ----------------------------------------------------------------------------------------------
 
 
-def test_who_has_not_read_it_since() -> None:
+def test_consumers_that_have_not_read_since() -> None:
     world, _, old = world_with()
     world.pass_time(HOUR)
     found = read_consumers(world.reconciler(), NAME)
@@ -232,7 +232,7 @@ def test_who_has_not_read_it_since() -> None:
     assert (found.gap, found.until) == (None, world.clock.now() - LAG)
 
 
-def test_without_a_key_in_grace_it_says_who_reads() -> None:
+def test_consumers_without_a_key_in_grace() -> None:
     world = World()
     log = MemoryLog(world.clock)
     world.readers = log
@@ -253,7 +253,7 @@ def test_without_a_key_in_grace_it_says_who_reads() -> None:
     assert str(found.gap) == f"reads before {log.cut:%d %b %H:%M} UTC are not known"
 
 
-def test_infobip_need_not_answer() -> None:
+def test_consumers_without_an_answer_of_infobip() -> None:
     world, _, _ = world_with()
     world.pass_time(HOUR)
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, count=None))
@@ -261,7 +261,7 @@ def test_infobip_need_not_answer() -> None:
     assert [each.principal for each in read_consumers(world.reconciler(), NAME).waited_for] == [role("billing")]
 
 
-def test_a_secret_that_is_not_listed_yet_is_looked_at_all_the_same() -> None:
+def test_consumers_of_a_secret_that_is_not_listed_yet() -> None:
     world, _, _ = world_with()
     tags = dict(world.store.peek(NAME).tags)
     world.store.untag(NAME, *tags)
@@ -273,7 +273,7 @@ def test_a_secret_that_is_not_listed_yet_is_looked_at_all_the_same() -> None:
     assert [each.principal for each in read_consumers(world.reconciler(), NAME).waited_for] == [role("billing")]
 
 
-def test_what_can_t_be_told_is_an_error() -> None:
+def test_unknown_consumers_are_an_error() -> None:
     world, log, _ = world_with()
     log.failure = DENIED
     with pytest.raises(ReadersUnknown, match="LookupEvents is denied"):

@@ -1,20 +1,27 @@
-"""The main job over the strict store and the real client: adoption, rotation, grace, revocation."""
+"""The main job over the strict store and the real client: adoption, rotation, grace, revocation, and what it costs."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from rotator.engine.sweep import NO_ACCOUNT, Sweep
 from rotator.errors import ConfigurationError
-from rotator.model import ActionKind, Outcome, Reason
+from rotator.model import ActionKind, Outcome, Policy, Reason, SecretEntry
+from rotator.policy.labels import key_name
+from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import Options
 from tests.world import DAY, HOUR, World
 
 
-def test_a_key_lives_through_adoption_rotation_grace_and_revocation() -> None:
+def test_adoption_rotation_grace_and_revocation_of_a_key() -> None:
     world = World()
     old = world.managed("prod/sms", adopted=False, left=20 * DAY, age=70 * DAY, extra={"note": "a", "n": 1.5})
     sweep = world.sweep()
@@ -58,7 +65,7 @@ def test_a_key_lives_through_adoption_rotation_grace_and_revocation() -> None:
     assert world.sweep().results == ()
 
 
-def test_a_plain_value_stays_plain_and_a_first_key_is_made_as_json() -> None:
+def test_plain_value_stays_plain_and_first_key_is_json() -> None:
     world = World()
     world.managed("plain", plain=True, left=5 * DAY)
     world.store.create_secret("empty", world.tags(scopes="sms:manage voice:manage"))
@@ -70,59 +77,7 @@ def test_a_plain_value_stays_plain_and_a_first_key_is_made_as_json() -> None:
     assert world.sweep().results == ()
 
 
-def test_what_needs_nothing_costs_one_page_a_hundred_and_reads_no_value() -> None:
-    world = World()
-    for number in range(250):
-        world.managed(f"s{number:04}", age=10 * DAY)
-    world.store.calls.clear()
-    world.infobip.calls.clear()
-    assert world.sweep().results == ()
-    assert world.store.calls == [("list_secrets", ""), ("read_current", world.store.calls[1][1])]
-    assert "infobip/main" in world.store.calls[1][1]
-    assert len(world.infobip.calls) == 3
-
-
-@pytest.mark.parametrize("reveal", [True, False])
-def test_a_creation_without_an_answer_is_never_blindly_repeated(reveal: bool) -> None:
-    world = World(options=Options(reveal=reveal))
-    world.managed("prod/sms", left=5 * DAY)
-    fault = world.infobip.faults.add(Fault(FaultKind.DROP_AFTER, method="POST"))
-    assert world.sweep().ok
-    assert fault.hits == 1
-    assert world.consumer_works("prod/sms")
-    made = [key for key in world.infobip.keys() if "rotator:default" in key.name]
-    assert [key.enabled for key in made] == ([True] if reveal else [False, True])
-    assert len({key.name for key in made}) == len(made)
-
-
-def test_a_creation_that_certainly_failed_is_not_repeated_in_the_same_sweep() -> None:
-    world = World()
-    world.managed("prod/sms", left=5 * DAY)
-    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", status=500))
-    sweep = world.sweep()
-    assert [r.outcome for r in sweep.results] == [Outcome.FAILED]
-    assert len([call for call in world.infobip.calls if call.method == "POST"]) == 1
-    assert world.sweep().ok
-
-
-def test_a_replacement_with_more_scopes_is_revoked_and_never_promoted() -> None:
-    world = World()
-    old = world.managed("prod/sms", left=5 * DAY)
-
-    def lie(_request: object, answer: object) -> None:
-        body = json.loads(answer.body)  # type: ignore[attr-defined]
-        body["scopeGuids"].append("voice:manage")
-        object.__setattr__(answer, "body", json.dumps(body).encode())
-
-    world.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, method="POST", hook=lie))
-    sweep = world.sweep()
-    assert [r.outcome for r in sweep.results] == [Outcome.FAILED]
-    assert "scopeGuids" in (sweep.results[0].error or "")
-    assert world.current_key("prod/sms").id == old.id
-    assert [key.enabled for key in world.infobip.keys() if "rotator" in key.name] == [False]
-
-
-def test_one_broken_secret_does_not_stop_the_others() -> None:
+def test_broken_secret_does_not_stop_the_others() -> None:
     world = World()
     world.managed("a/bad", left=5 * DAY, grace="soon")
     world.managed("b/good", left=5 * DAY)
@@ -137,7 +92,23 @@ def test_one_broken_secret_does_not_stop_the_others() -> None:
     }
 
 
-def test_an_unknown_secret_or_account_is_refused() -> None:
+def test_bug_at_one_secret_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.managed("a", left=5 * DAY)
+    world.managed("b", left=6 * DAY)
+
+    def fail_to_store(op: str, secret: str) -> None:
+        if op == "stage" and (secret == "a" or ":secret:a-" in secret):
+            raise ZeroDivisionError("not expected")
+
+    monkeypatch.setattr(world.store, "before", fail_to_store)
+    sweep = world.sweep()
+    assert [(r.action.secret, r.outcome) for r in sweep.results] == [("a", Outcome.FAILED), ("b", Outcome.DONE)]
+    assert "ZeroDivisionError" in (sweep.results[0].error or "")
+    assert world.consumer_works("a")
+
+
+def test_unknown_secret_or_account_is_refused() -> None:
     world = World()
     world.managed("a")
     for options in ({"secret": "nope"}, {"account": "nope"}):
@@ -145,34 +116,148 @@ def test_an_unknown_secret_or_account_is_refused() -> None:
             world.sweep(**options)
 
 
-def test_a_copy_in_another_account_keeps_its_key_alive_and_its_value_is_sent_nowhere() -> None:
+def test_secrets_of_an_unknown_account_are_named() -> None:
     world = World()
-    old = world.managed("prod/sms", left=5 * DAY, rotated=True)
+    world.managed("a/right")
+    for name in ("b/typo", "c/typo"):
+        world.store.create_secret(name, world.tags() | {"rotator:account": "mian"}, "{}")
+    for name in ("d/nowhere", "e/odd"):
+        tags = world.tags() | {"rotator:account" if name == "d/nowhere" else "rotator:role": ""}
+        world.store.create_secret(name, tags, "{}")
+    plans = {plan.account: plan for plan in world.sweep().plan.accounts}
+    unknown, nowhere = plans["mian"], plans[NO_ACCOUNT]
+    assert [(skip.secret, skip.reason) for skip in unknown.skipped] == [
+        ("b/typo", Reason.UNKNOWN_ACCOUNT),
+        ("c/typo", Reason.UNKNOWN_ACCOUNT),
+    ]
+    assert [(alert.secret, alert.kind) for alert in unknown.alerts] == [
+        ("b/typo", Reason.UNKNOWN_ACCOUNT),
+        ("c/typo", Reason.UNKNOWN_ACCOUNT),
+    ]
+    for shown in (nowhere.skipped, nowhere.alerts):
+        assert [item.secret for item in shown] == ["d/nowhere", "e/odd"]
+    for number in range(20):
+        world.store.create_secret(f"f/{number}", world.tags() | {"rotator:account": "mian"}, "{}")
+    many = next(plan for plan in world.sweep().plan.accounts if plan.account == "mian")
+    assert (len(many.skipped), [alert.secret for alert in many.alerts]) == (22, [None])
+
+
+@pytest.mark.parametrize("refuse", [False, True])
+@pytest.mark.parametrize(("left", "updates"), [(20 * DAY, 32), (HOUR, 0)])
+def test_every_revocation_counts_against_the_day(refuse: bool, left: timedelta, updates: int) -> None:
+    """An expiry that Infobip does not take does not hide a revocation. Keys that expired by themselves need none."""
+    world = World(options=Options(refuse_past_end=refuse, daily_creates=None), policy=Policy(daily_limit=200))
+    for number in range(60):
+        world.managed(f"s/{number:02}", left=left, age=70 * DAY)
     world.sweep()
-    world.account("other")
-    world.store.create_secret("copy", world.tags("other"), json.dumps({"api_key": old.value}))
-    world.pass_time(73 * HOUR)
-    world.infobip.calls.clear()
-    sweep = world.sweep(account="main")
-    assert sweep.results == ()
-    (skip,) = sweep.plan.accounts[0].skipped
-    assert (skip.secret, skip.reason) == ("prod/sms", Reason.SHARED_KEY)
-    assert "copy still holds it" in skip.detail
-    assert world.infobip.authenticates(old.value)
-    assert all("apiKeySecret" not in str(call) for call in world.infobip.calls)
+    world.policy = Policy()
+    world.pass_time(4 * DAY)
+    for _ in range(3):
+        world.sweep(force=True)
+        world.pass_time(HOUR)
+    assert world.infobip.updates_used(world.accounts["main"]) == updates
+    assert len(world.live_keys()) == 60 + (28 if updates else 0)
 
 
-def test_a_bug_at_one_secret_stops_neither_the_others_nor_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_that_one_listing_lacks_keeps_its_grace() -> None:
     world = World()
-    world.managed("a", left=5 * DAY)
-    world.managed("b", left=6 * DAY)
+    for number in range(8):
+        world.managed(f"s/{number}", left=200 * DAY, age=10 * DAY)
+    old = world.managed("prod/sms", left=20 * DAY, age=70 * DAY)
+    world.sweep()
+    world.pass_time(HOUR)
 
-    def stumble(op: str, secret: str) -> None:
-        if op == "stage" and (secret == "a" or ":secret:a-" in secret):
-            raise ZeroDivisionError("what nobody thought of")
+    def leave_out(_request: Request, answer: Response | None) -> None:
+        assert answer is not None
+        object.__setattr__(answer, "body", answer.body.replace(old.id.encode(), old.id[::-1].encode()))
 
-    monkeypatch.setattr(world.store, "before", stumble)
-    sweep = world.sweep()
-    assert [(r.action.secret, r.outcome) for r in sweep.results] == [("a", Outcome.FAILED), ("b", Outcome.DONE)]
-    assert "ZeroDivisionError" in (sweep.results[0].error or "")
-    assert world.consumer_works("a")
+    world.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, method="GET", path="/settings/2/api-keys$", hook=leave_out))
+    assert world.sweep().results == ()  # it was read by its id
+    assert world.infobip.authenticates(str(old.value))
+    assert any(f"rotator:retire:{old.id}" in label for labels in world.labels("prod/sms").values() for label in labels)
+    world.pass_time(72 * HOUR)
+    assert world.sweep().ok
+    assert not world.infobip.authenticates(str(old.value))
+
+
+# ---- what a sweep costs ----------------------------------------------------------------------------------------------
+
+
+def test_idle_sweep_lists_pages_and_reads_no_value() -> None:
+    world = World()
+    for number in range(250):
+        world.managed(f"s{number:04}", age=10 * DAY)
+    world.store.calls.clear()
+    world.infobip.calls.clear()
+    assert world.sweep().results == ()
+    assert world.store.calls == [("list_secrets", ""), ("read_current", world.store.calls[1][1])]
+    assert "infobip/main" in world.store.calls[1][1]
+    assert len(world.infobip.calls) == 3
+
+
+def test_labelled_values_of_other_accounts_are_not_read() -> None:
+    world = World()
+    world.managed("a", account="one")
+    world.managed("b", account="two")
+    world.managed("c", account="two", adopted=False)
+    world.store.calls.clear()
+    world.sweep(account="one")
+    read = [secret for operation, secret in world.store.calls if operation == "read_current"]
+    assert read[0] == "infobip/one"
+    assert "b" not in read
+
+
+SECRETS = 48
+READS_A_SECRET = 12
+"""How often its labels may be read: when it is listed, observed, planned, and for all accounts."""
+
+
+class Watched(Mapping[str, Any]):
+    """A mapping that counts its reads."""
+
+    def __init__(self, real: Mapping[str, Any], name: str, seen: Counter[str]) -> None:
+        self._real, self._name, self._seen = real, name, seen
+
+    def __getitem__(self, key: str) -> Any:
+        self._seen[self._name] += 1
+        return self._real[key]
+
+    def __iter__(self) -> Iterator[str]:
+        self._seen[self._name] += 1
+        return iter(self._real)
+
+    def __len__(self) -> int:
+        return len(self._real)
+
+
+def label_reads(accounts: int, monkeypatch: pytest.MonkeyPatch, *, orphans: bool) -> tuple[Counter[str], Sweep]:
+    """A sweep of ``SECRETS`` secrets in so many accounts: how often the labels of each were read."""
+    world, seen = World(), Counter[str]()
+    for number in range(SECRETS):
+        world.managed(f"s{number:02}", account=f"a{number % accounts}")
+    if orphans:  # keys that any secret may hold are searched for everywhere
+        now = world.clock.now()
+        for number in range(accounts):
+            secret = f"s{number:02}"
+            name = key_name(secret, world.store.peek(secret).arn, "default", f"{number:036}")
+            made = now - timedelta(minutes=31)
+            world.infobip.add_key(world.accounts[f"a{number}"], name, valid_from=made, valid_to=now + timedelta(days=9))
+    listed = world.store.list_secrets
+
+    def watched() -> tuple[SecretEntry, ...]:
+        return tuple(replace(each, versions=Watched(each.versions, each.name, seen)) for each in listed())
+
+    monkeypatch.setattr(world.store, "list_secrets", watched)
+    return seen, world.sweep(dry_run=True)
+
+
+@pytest.mark.parametrize("orphans", [False, True])
+def test_no_account_reads_the_labels_of_all_the_others(monkeypatch: pytest.MonkeyPatch, orphans: bool) -> None:
+    few, sweep = label_reads(2, monkeypatch, orphans=orphans)
+    assert sum(len(plan.actions) for plan in sweep.plan.accounts) == 2 * orphans
+    many, sweep = label_reads(24, monkeypatch, orphans=orphans)
+    assert sum(len(plan.actions) for plan in sweep.plan.accounts) == 24 * orphans
+    assert len(many) == len(few) == SECRETS
+    # A plan that revokes is made again, with what was asked.
+    assert max(many.values()) <= READS_A_SECRET * (1 + orphans)
+    assert sum(many.values()) <= sum(few.values()) + 24 * READS_A_SECRET * orphans

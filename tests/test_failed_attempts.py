@@ -1,4 +1,4 @@
-"""Replacements that were rejected, and keys that only look like it: who waits, for how long, and what it costs."""
+"""Replacements that were rejected, and keys that only seem so: what waits, for how long, and what it costs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def creates(world: World) -> int:
 
 
 @pytest.mark.parametrize("by", ["secret", "key", "value"])
-def test_keys_that_an_emergency_ended_minutes_after_they_were_promoted_hold_nothing_back(by: str) -> None:
+def test_keys_revoked_by_emergencies_delay_nothing(by: str) -> None:
     world = World()
     world.managed(NAME)
     for _ in range(6):
@@ -36,7 +36,7 @@ def test_keys_that_an_emergency_ended_minutes_after_they_were_promoted_hold_noth
     calm(world)
 
 
-def test_keys_that_lost_a_race_hold_nothing_back() -> None:
+def test_keys_that_lost_a_race_delay_nothing() -> None:
     world = World(options=Options(reveal=False))  # or the faster one would go on with the slower one's key
     world.managed(NAME, left=200 * DAY)
     racing: list[int] = []
@@ -77,7 +77,7 @@ def _rejecting(names: tuple[str, ...]) -> World:
     return world
 
 
-def test_a_secret_without_a_working_key_is_tried_again_with_growing_pauses_and_comes_back_soon() -> None:
+def test_secret_without_a_working_key_is_retried_with_backoff() -> None:
     world = _rejecting((NAME,))
     for _ in range(72):
         world.sweep()
@@ -93,7 +93,7 @@ def test_a_secret_without_a_working_key_is_tried_again_with_growing_pauses_and_c
     assert world.consumer_works(NAME)
 
 
-def test_many_such_secrets_leave_the_day_to_others() -> None:
+def test_many_such_secrets_leave_quota_to_others() -> None:
     names = tuple(f"prod/{number}" for number in range(8))
     world = _rejecting(names)
     world.sweep()
@@ -105,7 +105,7 @@ def test_many_such_secrets_leave_the_day_to_others() -> None:
     assert creates(world) <= world.policy.daily_limit // 2
 
 
-def test_a_due_secret_that_works_waits_for_a_day() -> None:
+def test_due_secret_that_works_waits_for_a_day() -> None:
     world = World()
     world.managed(NAME, left=20 * DAY, age=70 * DAY)
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="GET", path="balance", count=None, status=401))
