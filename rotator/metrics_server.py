@@ -17,8 +17,7 @@ from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.registry import Collector
 
 from rotator.errors import ConfigurationError
-from rotator.telemetry.metric_families import FAMILIES, Family, Kind
-from rotator.telemetry.metrics import Report, Sample
+from rotator.telemetry.metrics import FAMILIES, Family, Report, Sample
 from rotator.text import printable
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ class PrometheusMetrics(Collector):
 
 
 def _metric(family: Family) -> CounterMetricFamily | GaugeMetricFamily:
-    make = CounterMetricFamily if family.kind is Kind.COUNTER else GaugeMetricFamily
+    make = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
     return make(family.name, family.help, labels=("deployment", "account", *family.labels))
 
 

@@ -22,7 +22,7 @@ from rotator.daemon import Daemon, Health, StoppableClock, Stopped
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.settings import Settings
 from rotator.telemetry.logs import LineStream, configure
-from rotator.telemetry.metric_families import EXPIRATION, LAST_SUCCESS
+from rotator.telemetry.metrics import EXPIRATION, LAST_SUCCESS
 from rotator.timetable import Schedule, make_schedule
 from tests.clocks import SettableClocks
 from tests.world import DAY, World

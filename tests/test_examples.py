@@ -14,7 +14,7 @@ import click
 
 from rotator.cli.app import cli
 from rotator.settings import Settings
-from rotator.telemetry.metric_families import FAMILIES
+from rotator.telemetry.metrics import FAMILIES
 from tests.tools import require
 
 ROOT = Path(__file__).parent.parent

@@ -16,8 +16,17 @@ from rotator.model import SecretEntry
 from rotator.policy.planner import plan_account
 from rotator.redaction.redactor import Redactor
 from rotator.telemetry.cloudwatch import MOST_SECRETS, EmbeddedMetrics
-from rotator.telemetry.metric_families import EXPIRATION, FAMILIES, READY, ROTATIONS
-from rotator.telemetry.metrics import Report, Sample, no_counts, state_samples, sweep_samples
+from rotator.telemetry.metrics import (
+    EXPIRATION,
+    FAMILIES,
+    READY,
+    ROTATIONS,
+    Report,
+    Sample,
+    no_counts,
+    state_samples,
+    sweep_samples,
+)
 from tests.policy.build import DAY, NOW, POLICY, key, secret, snap
 
 ROOT = Path(__file__).parent.parent

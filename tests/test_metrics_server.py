@@ -15,8 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rotator.errors import ConfigurationError
 from rotator.metrics_server import MetricsServer, PrometheusMetrics
 from rotator.redaction.redactor import Redactor
-from rotator.telemetry.metric_families import EXPIRATION, FAMILIES, LAST_SUCCESS, READY, ROTATIONS
-from rotator.telemetry.metrics import Report, Sample
+from rotator.telemetry.metrics import EXPIRATION, FAMILIES, LAST_SUCCESS, READY, ROTATIONS, Report, Sample
 from tests.policy.build import NOW
 
 

@@ -12,7 +12,7 @@ from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import Sweep
 from rotator.infobip.client import InfobipClient
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.telemetry.metric_families import (
+from rotator.telemetry.metrics import (
     CREATES_LEFT,
     CREATES_USED,
     DURATION,
@@ -25,8 +25,8 @@ from rotator.telemetry.metric_families import (
     ROTATIONS_OVERDUE,
     UPDATES_USED,
     Family,
+    Report,
 )
-from rotator.telemetry.metrics import Report
 from tests.world import DAY, HOUR, World
 
 

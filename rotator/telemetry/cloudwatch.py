@@ -19,8 +19,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rotator.telemetry.logs import LineStream, TextSink
-from rotator.telemetry.metric_families import EXPIRATION, READY, Family, Kind
-from rotator.telemetry.metrics import Report, Sample
+from rotator.telemetry.metrics import EXPIRATION, READY, Family, Report, Sample
 from rotator.text import printable
 
 NEAR: Final = timedelta(days=30)
@@ -33,7 +32,7 @@ _EMPTY: Final = "-"
 class EmbeddedMetrics:
     """Writes one account's report as JSON lines. Implements ``Metrics``; thread safe.
 
-    :param namespace: CloudWatch's, where the alarms look.
+    :param namespace: CloudWatch's, which the alarms name.
     :param redact: takes out of names what must not be seen.
     :param stream: standard output as it is at each report where not given.
     """
@@ -84,7 +83,7 @@ class EmbeddedMetrics:
 
 def _worth(sample: Sample) -> bool:
     """Whether it says something; CloudWatch needs no zeros where nothing happened or there is nothing."""
-    return sample.value != 0 or not (sample.family.kind is Kind.COUNTER or "state" in sample.family.labels)
+    return sample.value != 0 or not (sample.family.kind == "counter" or "state" in sample.family.labels)
 
 
 def _groups(samples: list[Sample]) -> Iterator[tuple[list[Sample], bool]]:
@@ -94,11 +93,11 @@ def _groups(samples: list[Sample]) -> Iterator[tuple[list[Sample], bool]]:
         yield plain, True
     for sample in samples:
         if sample.family.labels and "secret" not in sample.family.labels:
-            yield [sample], sample.family.kind is Kind.COUNTER
+            yield [sample], sample.family.kind == "counter"
 
 
 def _of_secrets(samples: list[Sample], now: datetime) -> Iterator[tuple[list[Sample], bool]]:
-    """The secrets that somebody may have to look after, the most urgent first."""
+    """The secrets that may need attention, the most urgent first."""
     by_secret: dict[str, dict[str, Sample]] = defaultdict(dict)
     for sample in samples:
         if "secret" in sample.family.labels:

@@ -1,7 +1,7 @@
 """What is measured of an account, as samples under the same names for Prometheus and for CloudWatch. Pure.
 
-Gauges tell how things are. Counters come as increments: what this sweep adds. A key that the same sweep is about to
-replace or to revoke is no reason to wake anybody, so before the work ``rotator_keys_expiring_7d``,
+Gauges show a state. Counters come as increments: what this sweep adds. A key that the same sweep is about to replace or
+to revoke is no reason to wake a person, so before the work ``rotator_keys_expiring_7d``,
 ``rotator_revocations_overdue`` and ``rotator_rotations_overdue`` leave out what is planned, and after it what was done.
 """
 
@@ -11,39 +11,72 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
-from rotator.model import (
-    AccountPlan,
-    AccountSnapshot,
-    Action,
-    ActionKind,
-    Outcome,
-    Quota,
-    Reason,
-    Result,
-)
+from rotator.model import AccountPlan, AccountSnapshot, Action, ActionKind, Outcome, Quota, Reason, Result
 from rotator.policy.status import SecretState, State, states
-from rotator.telemetry.metric_families import (
-    AT_RISK_KEYS,
-    CREATES_LEFT,
-    CREATES_USED,
-    DURATION,
-    EXPIRATION,
-    EXPIRING,
-    FAILURES,
-    KEYS,
-    LAST_SUCCESS,
-    OVERDUE,
-    READY,
-    REVOCATIONS,
-    ROTATIONS,
-    ROTATIONS_OVERDUE,
-    UPDATES_LEFT,
-    UPDATES_USED,
-    Family,
-)
 from rotator.text import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric: its name, what it means, and its labels beside ``deployment`` and ``account``."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> Literal["counter", "gauge"]:
+        """Increments of a counter are added up; a gauge's last value holds."""
+        return "counter" if self.name.endswith("_total") else "gauge"
+
+
+EXPIRATION: Final = Family(
+    "rotator_key_expiration_timestamp_seconds", "When the key behind AWSCURRENT expires.", ("secret",)
+)
+READY: Final = Family(
+    "rotator_key_ready",
+    "1 where Infobip lists the key behind AWSCURRENT as enabled and not expired, else 0.",
+    ("secret",),
+)
+KEYS: Final = Family("rotator_keys", "Managed secrets by the state in `rotator status`.", ("state",))
+EXPIRING: Final = Family(
+    "rotator_keys_expiring_7d",
+    "Keys with less than 7 days left whose replacement is due, or held back, and not made.",
+)
+OVERDUE: Final = Family(
+    "rotator_revocations_overdue",
+    "Old keys that live on although their grace is over; without those that wait for a hold or a window.",
+)
+ROTATIONS_OVERDUE: Final = Family(
+    "rotator_rotations_overdue",
+    "Rotations that have not happened a day (or a tenth of the key's lifetime) after they were due; without those that "
+    "wait for a hold, a window or their slot.",
+)
+AT_RISK_KEYS: Final = Family(
+    "rotator_keys_at_risk",
+    "Keys that will not be replaced in time, or that expire within 24 hours and are not replaced yet.",
+)
+CREATES_USED: Final = Family("rotator_creates_used", "Creates that the last 24 hours have seen.")
+CREATES_LEFT: Final = Family("rotator_creates_left", "Creates left to scheduled work, the reserve kept.")
+UPDATES_USED: Final = Family("rotator_updates_used", "Updates that the last 24 hours have seen.")
+UPDATES_LEFT: Final = Family("rotator_updates_left", "Updates left to scheduled work, the reserve kept.")
+DURATION: Final = Family("rotator_sweep_duration_seconds", "How long the last sweep of the account took.")
+LAST_SUCCESS: Final = Family(
+    "rotator_sweep_last_success_timestamp_seconds",
+    "When a sweep of the account last ran through with nothing failed; a secret to be fixed is no failure.",
+)
+ROTATIONS: Final = Family("rotator_rotations_total", "New keys that were put in place.", ("reason",))
+REVOCATIONS: Final = Family("rotator_revocations_total", "Keys that sweeps revoked.", ("reason",))
+FAILURES: Final = Family(
+    "rotator_failures_total",
+    'Actions that failed, and as action "sweep" accounts that could not be swept.',
+    ("action", "reason"),
+)
+
+FAMILIES: Final = tuple(value for value in list(globals().values()) if isinstance(value, Family))
+"""Every metric, in the order in which they are defined."""
 
 SOON: Final = timedelta(days=7)
 AT_RISK: Final = timedelta(hours=24)

@@ -12,8 +12,7 @@ from rotator.model import AccountSnapshot, Key, Result
 from rotator.policy.emergency_ids import emergency_version_id
 from rotator.policy.gate import consumers, gap_in, principal_words, promoted_at, waits_until
 from rotator.policy.lifecycle import Retiring, read_lifecycle
-from rotator.telemetry.metric_families import OVERDUE
-from rotator.telemetry.metrics import state_samples
+from rotator.telemetry.metrics import OVERDUE, state_samples
 from tests.policy.build import DAY, HOUR, NOW, SECOND, Case, arn_of, at, key, secret, snap, tagged
 
 GRACE = 72 * HOUR
