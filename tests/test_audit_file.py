@@ -75,7 +75,7 @@ class TestFile:
         with full, pytest.raises(AuditUnavailable, match=r"audit\.jsonl") as caught, change(audit, "key.revoked"):
             changed = True
         assert not changed
-        assert "make room" in str(caught.value)
+        assert "free disk space" in str(caught.value)
         assert path.read_bytes() == before
         # Where there is room again, the chain goes on as if nothing had been tried.
         audit.emit("sweep.completed", "failure")

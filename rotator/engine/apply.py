@@ -15,8 +15,7 @@ from rotator.model import Action, ActionKind, Outcome, Reason, Result, SecretEnt
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.labels import PREVIOUS, key_label
 from rotator.policy.lifecycle import read_lifecycle
-from rotator.telemetry.audit import change
-from rotator.telemetry.audit_file import AuditUnavailable
+from rotator.telemetry.audit import AuditUnavailable, change
 from rotator.telemetry.consumer_events import FAILED, ROTATED
 
 _LOG = logging.getLogger(__name__)

@@ -43,7 +43,7 @@ from rotator.model import (
 from rotator.policy.guards import slots_used
 from rotator.policy.overdue import with_outcomes
 from rotator.ports import KeyProvider
-from rotator.telemetry.audit_file import AuditUnavailable
+from rotator.telemetry.audit import AuditUnavailable
 from rotator.telemetry.consumer_events import FAILED, publish
 from rotator.telemetry.metrics import NOT_OBSERVED
 

@@ -1,12 +1,16 @@
 """The audit trail: one redacted JSON object a line, each with the digest of the one before it in its run.
 
 A structlog logger with a chain of processors of its own: stamp, bind, redact, chain, render. Only what structlog's core
-needs is imported here; its renderer for terminals is loaded where there is one.
+needs is imported here; its renderer for terminals is loaded where there is one. The audit file takes whole lines only,
+from any number of processes at once.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
+import stat
 import threading
 import time
 import uuid
@@ -18,13 +22,10 @@ from typing import Any, Final
 
 import structlog
 
-from rotator.errors import BadCredentials, ConfigurationError, MissingRole, Refused, StoreDenied
+from rotator.errors import BadCredentials, ConfigurationError, MissingRole, Refused, RotatorError, StoreDenied
 from rotator.ports import AuditSink, Clock
 from rotator.redaction.redactor import Redactor
-from rotator.telemetry.audit_file import AuditFile, AuditUnavailable
 from rotator.telemetry.logs import LineStream, TextSink, console_renderer, cut, render_json, wants_color
-
-__all__ = ["EVENTS", "FIELDS", "NO_LINE", "Audit", "AuditOutcome", "AuditUnavailable", "Trigger", "change"]
 
 NO_LINE: Final = "0" * 64
 """``prev`` of a line that no line comes before."""
@@ -72,6 +73,7 @@ EVENTS: Final = frozenset(
     }
 )
 
+_CHUNK: Final = 65_536
 _KNOWN: Final = frozenset(FIELDS)
 _OWN: Final = frozenset({"timestamp", "level", "event", "outcome", "run_id", "seq", "prev", "deployment", "trigger"})
 _DENIED: Final = (StoreDenied, MissingRole, BadCredentials, Refused)
@@ -79,8 +81,88 @@ _DENIED: Final = (StoreDenied, MissingRole, BadCredentials, Refused)
 EventDict = MutableMapping[str, Any]
 
 
+class AuditUnavailable(RotatorError):
+    """The audit file did not take a line. Nothing may be changed that cannot be written down."""
+
+    default_advice = "Nothing is changed without its audit line: free disk space or fix the file, then run again."
+
+
+class AuditFile:
+    """Opened for appending, made with mode 0600 where it does not exist.
+
+    :raises ConfigurationError: where it cannot be opened, or is not a regular file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK  # non-blocking: it may be a FIFO
+        try:
+            self._fd = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise ConfigurationError(
+                f"The audit file {path} cannot be written: {error.strerror}",
+                advice="Nothing was started. Name a file in a directory that exists and can be written.",
+            ) from None
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            os.close(self._fd)
+            raise ConfigurationError(
+                f"The audit file {path} is not a regular file", advice="Nothing was started. Name a file to append to."
+            )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes that write audit lines waiting: each line is written after one that is whole.
+
+        :raises AuditUnavailable: where the file cannot be locked, read or written.
+        """
+        if self._fd < 0:
+            raise AuditUnavailable(f"The audit file {self._path} is closed")
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+        except OSError as error:
+            raise AuditUnavailable(f"The audit file {self._path} takes no lines: {error.strerror}") from None
+
+    def last_line(self) -> bytes | None:
+        """The exact bytes of the last line, without its end; ``None`` in an empty file. Call it locked."""
+        end = os.fstat(self._fd).st_size
+        if end == 0:
+            return None
+        end -= os.pread(self._fd, 1, end - 1) == b"\n"
+        tail = b""
+        begin = end
+        while begin > 0 and b"\n" not in tail:
+            size = min(_CHUNK, begin)
+            begin -= size
+            tail = os.pread(self._fd, size, begin) + tail
+        return tail.rpartition(b"\n")[2]
+
+    def append(self, line: bytes) -> None:
+        """Write a line and its end in one call; a part of a line does not stay. Call it locked.
+
+        :raises AuditUnavailable: where only a part of it would fit.
+        """
+        before = os.fstat(self._fd).st_size
+        # A writer that was killed, or another program, may have left half a line: it must not swallow this one.
+        torn = before > 0 and os.pread(self._fd, 1, before - 1) != b"\n"
+        data = (b"\n" if torn else b"") + line + b"\n"
+        written = os.write(self._fd, data)
+        if written < len(data):
+            os.ftruncate(self._fd, before)
+            raise AuditUnavailable(f"The audit file {self._path} took only a part of a line: the disk is full")
+
+    def close(self) -> None:
+        """Close it; harmless when done twice."""
+        fd, self._fd = self._fd, -1  # a closed number may soon belong to another file
+        if fd >= 0:
+            os.close(fd)
+
+
 class AuditOutcome(StrEnum):
-    """What a line says of a change: that it will be tried, or what became of it."""
+    """Whether a change is about to be tried, or what became of it."""
 
     ATTEMPT = "attempt"
     SUCCESS = "success"
@@ -100,7 +182,7 @@ class Trigger(StrEnum):
 class Audit:
     """One run's audit lines, to a stream and, where wanted, to a file. Implements ``AuditSink``; thread safe.
 
-    :param stream: where lines go for people and log collectors; that nobody reads it any more is no error.
+    :param stream: where lines go for people and log collectors; a closed one is no error.
     :param actor: who started the run (a user, a role's ARN, ``scheduler``).
     :param run_id: must not have been used before; made up where not given.
     :param audit_file: a file that is appended to; a run never changes anything that it could not write down there.
@@ -148,9 +230,9 @@ class Audit:
         """
         if own := _OWN & fields.keys():
             raise ValueError(f"audit lines set {', '.join(sorted(own))} themselves")
-        said = str(AuditOutcome(outcome))
+        outcome = str(AuditOutcome(outcome))
         with self._lock:  # timestamps, numbers and digests are in the order of the lines
-            self._lines.write(event, outcome=said, **fields)
+            self._lines.write(event, outcome=outcome, **fields)
 
     def write(self, **entry: Any) -> None:
         """What structlog's chain ends in: render one line and write it. Not to be called by others."""
@@ -219,10 +301,10 @@ def change(audit: AuditSink, event: str, **fields: Any) -> Iterator[dict[str, An
     except BaseException as error:
         interrupted = not isinstance(error, Exception)
         outcome = AuditOutcome.DENIED if isinstance(error, _DENIED) else AuditOutcome.FAILURE
-        said = {**fields, **result, "error": "interrupted" if interrupted else error, "duration_ms": _since(begun)}
+        fields |= {**result, "error": "interrupted" if interrupted else error, "duration_ms": _since(begun)}
         # The change's own error is what the caller decides by; the next intent fails if the file still takes nothing.
         with suppress(AuditUnavailable):
-            audit.emit(event, outcome, **said)
+            audit.emit(event, outcome, **fields)
         raise
     audit.emit(event, AuditOutcome.SUCCESS, **{**fields, **result, "duration_ms": _since(begun)})
 

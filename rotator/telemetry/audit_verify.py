@@ -2,7 +2,7 @@
 
 Reads the file once and keeps a few hundred bytes a run, however long the file is. A file without a single audit line is
 not intact either: whatever it is, it is not what ``--audit-file`` wrote. What it cannot see: lines taken off
-the very end of the file, and a file that somebody rewrote as a whole. Send the lines elsewhere too, where that matters.
+the very end of the file, and a file that was rewritten as a whole. Send the lines elsewhere too, where that matters.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MOST_PROBLEMS: Final = 1_000
 """Further problems are only counted."""
 
 # A run's first line is linked to the file's last line at that moment. Programs that append without the rotator's lock
-# may get lines in between; that many are looked back on.
+# may get lines in between; this is how many lines before it are searched.
 _LINK_WINDOW: Final = 256
 # Lines of a run that were found out of order are matched over that distance.
 _ORDER_WINDOW: Final = 64

@@ -1,4 +1,4 @@
-"""What consumers and people are told of: each event has the same fields, and ``None`` where one does not apply."""
+"""Events for consumers and people: each has the same fields, and ``None`` where one does not apply."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Ordinary logs: the standard library's logging, through one handler that redacts, as JSON lines or for a terminal.
 
-The standard library's and not structlog's loggers, because botocore, urllib3 and APScheduler log there: what they say
-passes the same redaction. A log line has a ``log`` field, which an audit line never has.
+The standard library's and not structlog's loggers, because botocore, urllib3 and APScheduler log there: their
+messages pass the same redaction. A log line has a ``log`` field, which an audit line never has.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rotator.errors import ConfigurationError
 from rotator.redaction.redactor import Redactor
 
 LONGEST: Final = 8_192
-"""Longer texts are cut, after they were redacted: a far end's answer must not flood the logs."""
+"""Longer texts are cut, after they were redacted: a server's answer must not flood the logs."""
 
 _STANDARD_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # At level debug these print whole requests and answers, secret values among them. Redaction is the second line only.
@@ -99,7 +99,7 @@ def console_renderer(*, colors: bool) -> Renderer:
 
 
 def wants_color(stream: LineStream) -> bool:
-    """A terminal, and nobody said otherwise (``NO_COLOR``)."""
+    """A terminal, unless ``NO_COLOR`` is set."""
     return stream.is_terminal and not os.environ.get("NO_COLOR")
 
 
@@ -157,7 +157,7 @@ class _Handler(logging.Handler):
 def configure(stream: LineStream, redactor: Redactor, *, level: str = "info", console: bool = False) -> None:
     """Send every log of the process to ``stream``. May be called again; the last call holds.
 
-    Handlers that somebody else put on the root logger (a Lambda's runtime does) are taken off: they do not redact.
+    Other handlers on the root logger (a Lambda's runtime has one) are taken off: they do not redact.
 
     :param level: a level's name, in any case.
     :param console: for a terminal instead of JSON lines.

@@ -13,7 +13,7 @@ from rotator.engine.emergency.outcome import EmergencyReport
 from rotator.engine.emergency.plan import UnknownValue
 from rotator.engine.emergency.targets import EmergencyPlan, Strategy, Target
 from rotator.errors import ConfigurationError, InternalError, RotatorError
-from rotator.telemetry.audit_file import AuditUnavailable
+from rotator.telemetry.audit import AuditUnavailable
 
 _LOG = logging.getLogger(__name__)
 
