@@ -19,25 +19,25 @@ from rotator.sandbox.clocks import OffsetClock
 from tests import leaks
 from tests.deploy.actions import CALLED
 from tests.deploy.recording import recording
-from tests.lambdas.conftest import moto, site
-from tests.lambdas.site import DAY, Context, Site
+from tests.lambdas.conftest import moto, stack
+from tests.lambdas.lambda_stack import DAY, Context, LambdaStack
 
-__all__ = ["moto", "site"]
+__all__ = ["moto", "stack"]
 
 Record = Callable[[], Any]
 
 
 @pytest.fixture
-def record(site: Site, moto: tuple[MotoServer, OffsetClock], tmp_path: Path) -> Iterator[Record]:
+def record(stack: LambdaStack, moto: tuple[MotoServer, OffsetClock], tmp_path: Path) -> Iterator[Record]:
     """An event bus is configured; gives what records."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("ROTATOR_EVENT_BUS", "default")
         runtime.forget()
-        yield lambda: recording(site.client, tmp_path)
+        yield lambda: recording(stack.client, tmp_path)
 
 
-def due(site: Site, name: str, account: Any, **tags: Any) -> Any:
-    return site.secret(name, account, left=5 * DAY, age=85 * DAY, **tags)
+def due(stack: LambdaStack, name: str, account: Any, **tags: Any) -> Any:
+    return stack.secret(name, account, left=5 * DAY, age=85 * DAY, **tags)
 
 
 def message(account: str) -> dict[str, Any]:
@@ -46,24 +46,24 @@ def message(account: str) -> dict[str, Any]:
     return {"Records": [found]}
 
 
-def superseded(site: Site, name: str, account: Any, **tags: Any) -> None:
+def superseded(stack: LambdaStack, name: str, account: Any, **tags: Any) -> None:
     """A secret whose old key's grace is over since a minute."""
-    old = site.secret(name, account, grace="1h", **tags)
-    new = site.world.add_key(account, f"by hand: {name}, new", scopes=("sms:manage",))
+    old = stack.secret(name, account, grace="1h", **tags)
+    new = stack.world.add_key(account, f"by hand: {name}, new", scopes=("sms:manage",))
     leaks.register(new.value)
-    version = site.current(name)[0]
+    version = stack.current(name)[0]
     text, labels = json.dumps({"api_key": new.value}), ["AWSCURRENT", key_label(new.id)]
-    site.client.put_secret_value(SecretId=name, SecretString=text, VersionStages=labels)
-    due = retire_label(old.id, site.clock.now() - timedelta(minutes=1))
-    site.client.update_secret_version_stage(SecretId=name, VersionStage=due, MoveToVersionId=version)
+    stack.client.put_secret_value(SecretId=name, SecretString=text, VersionStages=labels)
+    due = retire_label(old.id, stack.clock.now() - timedelta(minutes=1))
+    stack.client.update_secret_version_stage(SecretId=name, VersionStage=due, MoveToVersionId=version)
 
 
-def test_sweep(site: Site, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
-    account = site.account()
-    due(site, "prod/sms", account, adopted=False)
-    superseded(site, "prod/gated", account, gate="adoption")
-    superseded(site, "prod/old", account)
-    queue = site.aws("sqs").create_queue(QueueName="accounts.fifo", Attributes={"FifoQueue": "true"})
+def test_sweep(stack: LambdaStack, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = stack.account()
+    due(stack, "prod/sms", account, adopted=False)
+    superseded(stack, "prod/gated", account, gate="adoption")
+    superseded(stack, "prod/old", account)
+    queue = stack.aws("sqs").create_queue(QueueName="accounts.fifo", Attributes={"FifoQueue": "true"})
     monkeypatch.setenv("ROTATOR_QUEUE_URL", queue["QueueUrl"])
     runtime.forget()
     with record() as calls:
@@ -72,25 +72,25 @@ def test_sweep(site: Site, record: Record, monkeypatch: pytest.MonkeyPatch) -> N
     assert calls == CALLED["sweep"]
 
 
-def test_worker(site: Site, record: Record) -> None:
-    account = site.account()
-    due(site, "prod/sms", account, grace="1h")
-    superseded(site, "prod/gated", account, gate="adoption")
-    site.secret("prod/adopt", account, adopted=False)
-    orphan = key_name("prod/sms", site.arn("prod/sms"), "default", str(uuid.uuid4()))
+def test_worker(stack: LambdaStack, record: Record) -> None:
+    account = stack.account()
+    due(stack, "prod/sms", account, grace="1h")
+    superseded(stack, "prod/gated", account, gate="adoption")
+    stack.secret("prod/adopt", account, adopted=False)
+    orphan = key_name("prod/sms", stack.arn("prod/sms"), "default", str(uuid.uuid4()))
     with record() as calls:
         assert worker(message("main"), Context()) == {"batchItemFailures": []}
-        key = site.world.add_key(account, orphan, scopes=("sms:manage",), valid_from=site.clock.now())
-        site.clock.advance(DAY)
+        key = stack.world.add_key(account, orphan, scopes=("sms:manage",), valid_from=stack.clock.now())
+        stack.clock.advance(DAY)
         assert worker(message("main"), Context()) == {"batchItemFailures": []}
-    assert not site.world.key(key.id).enabled
+    assert not stack.world.key(key.id).enabled
     assert calls == CALLED["worker"]
 
 
-def test_revoke(site: Site, record: Record) -> None:
-    account = site.account()
-    site.secret("prod/sms", account)
-    site.secret("prod/unadopted", account, adopted=False)
+def test_revoke(stack: LambdaStack, record: Record) -> None:
+    account = stack.account()
+    stack.secret("prod/sms", account)
+    stack.secret("prod/unadopted", account, adopted=False)
     event = {"secret_id": "prod/sms", "reason": "leaked", "incident": "INC-1"}
     with record() as calls:
         assert revoke(event, Context())["ok"]
@@ -101,12 +101,12 @@ def test_revoke(site: Site, record: Record) -> None:
     assert calls | more == CALLED["revoke"]
 
 
-def test_rotation(site: Site, record: Record) -> None:
-    due(site, "prod/sms", site.account())
-    token = site.start_rotation("prod/sms")
-    event = {"SecretId": site.arn("prod/sms"), "ClientRequestToken": token}
+def test_rotation(stack: LambdaStack, record: Record) -> None:
+    due(stack, "prod/sms", stack.account())
+    token = stack.start_rotation("prod/sms")
+    event = {"SecretId": stack.arn("prod/sms"), "ClientRequestToken": token}
     with record() as calls:
         for step in ("createSecret", "setSecret", "testSecret", "finishSecret"):
             rotation({**event, "Step": step}, Context())
-    assert "AWSCURRENT" in site.labels("prod/sms")[token]
+    assert "AWSCURRENT" in stack.labels("prod/sms")[token]
     assert calls == CALLED["rotation"]

@@ -19,7 +19,7 @@ from rotator.lambda_.revoke_handler import revoke_request
 from tests.fuzz.outside import JSON, TEXTS, result_of
 from tests.infobip.fake_server import KEY_VALUE
 from tests.lambdas.conftest import Moto, made, moto
-from tests.lambdas.site import Context, Site
+from tests.lambdas.lambda_stack import Context, LambdaStack
 
 __all__ = ["moto"]
 
@@ -70,7 +70,7 @@ def test_any_event_is_read_or_refused(event: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def site(moto: Moto) -> Iterator[Site]:
+def stack(moto: Moto) -> Iterator[LambdaStack]:
     with pytest.MonkeyPatch.context() as monkeypatch, made(moto, monkeypatch) as made_site:
         made_site.secret("prod/sms", made_site.account())
         yield made_site
@@ -79,7 +79,7 @@ def site(moto: Moto) -> Iterator[Site]:
 @pytest.mark.parametrize("name", sorted(EVENTS))
 @settings(max_examples=25)
 @given(data=st.data())
-def test_any_call_of_a_handler_gives_json_or_an_error_of_the_tree(site: Site, name: str, data: st.DataObject) -> None:
+def test_any_event_gives_json_or_an_error_of_the_tree(stack: LambdaStack, name: str, data: st.DataObject) -> None:
     event = data.draw(EVENTS[name] | JSON, label="event")
     answer, error = result_of(lambda: getattr(lambda_handlers, name)(event, Context()), RotatorError)
     json.dumps(answer)
@@ -88,4 +88,4 @@ def test_any_call_of_a_handler_gives_json_or_an_error_of_the_tree(site: Site, na
         assert error.__cause__ is None
         assert error.__context__ is None
         assert KEY_VALUE not in str(error)
-    assert site.consumer_works("prod/sms")
+    assert stack.consumer_works("prod/sms")

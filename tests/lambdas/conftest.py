@@ -16,7 +16,7 @@ from rotator.sandbox.aws import MotoServer, environment
 from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
-from tests.lambdas.site import Site
+from tests.lambdas.lambda_stack import LambdaStack
 
 
 @dataclass
@@ -36,13 +36,13 @@ def moto() -> Iterator[Moto]:
 
 
 @pytest.fixture
-def site(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def stack(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[LambdaStack]:
     with made(moto, monkeypatch) as fresh:
         yield fresh
 
 
 @contextmanager
-def made(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def made(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[LambdaStack]:
     """Everything, for as long as the environment that ``monkeypatch`` sets."""
     moto.clock.set(datetime.now(UTC))
     moto.server.reset()
@@ -51,7 +51,7 @@ def made(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         for name, value in environment(infobip.url, moto.server.url).items():
             monkeypatch.setenv(name, value)
         runtime.forget()
-        yield Site(moto.server.url, infobip.url, world, moto.clock, moto.client)
+        yield LambdaStack(moto.server.url, infobip.url, world, moto.clock, moto.client)
         runtime.forget()
 
 

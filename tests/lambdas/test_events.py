@@ -12,7 +12,7 @@ from rotator.lambda_ import runtime
 from rotator.lambda_.requests import BadEvent
 from tests import leaks
 from tests.lambdas.conftest import Moto, made
-from tests.lambdas.site import DAY, Context, Site
+from tests.lambdas.lambda_stack import DAY, Context, LambdaStack
 
 VALUE = leaks.register("0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef")
 TOKEN = "51f72378-6a5d-5dc7-8fd8-29e4319f482a"
@@ -64,11 +64,11 @@ BAD: list[tuple[str, Any, str]] = [
 
 
 @pytest.fixture(scope="module")
-def standing(moto: Moto) -> Iterator[Site]:
-    """One site for every bad event: they change nothing."""
-    with pytest.MonkeyPatch.context() as monkeypatch, made(moto, monkeypatch) as site:
-        site.secret("prod/sms", site.account(), left=5 * DAY, age=85 * DAY)
-        yield site
+def standing(moto: Moto) -> Iterator[LambdaStack]:
+    """One stack for every bad event: they change nothing."""
+    with pytest.MonkeyPatch.context() as monkeypatch, made(moto, monkeypatch) as stack:
+        stack.secret("prod/sms", stack.account(), left=5 * DAY, age=85 * DAY)
+        yield stack
 
 
 @pytest.fixture
@@ -77,35 +77,37 @@ def _log_of_this_test() -> None:
 
 
 @pytest.mark.usefixtures("_log_of_this_test")
-@pytest.mark.parametrize(("handler", "event", "said"), BAD)
-def test_a_bad_event(standing: Site, handler: str, event: Any, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    site, before = standing, standing.state()
+@pytest.mark.parametrize(("handler", "event", "text"), BAD)
+def test_bad_event_changes_nothing(
+    standing: LambdaStack, handler: str, event: Any, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack, before = standing, standing.state()
     with pytest.raises(BadEvent) as caught:
         getattr(lambda_handlers, handler)(event, Context())
-    assert said in str(caught.value)
+    assert text in str(caught.value)
     assert "nothing was changed" in str(caught.value)
     assert VALUE not in str(caught.value)
     assert VALUE not in capsys.readouterr().err
-    assert site.state() == before
-    assert site.world.calls == []
+    assert stack.state() == before
+    assert stack.world.calls == []
 
 
 @pytest.mark.parametrize(
     "body", [None, "", "main", "[]", "{}", '{"account": 1}', '{"account": ""}', '{"account": "main", "dry_run": true}']
 )
-def test_a_message_that_cannot_be_read_fails_by_itself(standing: Site, body: Any) -> None:
+def test_unreadable_message_fails_by_itself(standing: LambdaStack, body: Any) -> None:
     before = standing.state()
     answer = lambda_handlers.worker({"Records": [RECORD | {"body": body}]}, Context())
     assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
     assert standing.state() == before
 
 
-def test_a_batch_without_messages(standing: Site) -> None:
+def test_batch_without_messages(standing: LambdaStack) -> None:
     assert lambda_handlers.worker({"Records": []}, Context()) == {"batchItemFailures": []}
 
 
-def test_a_bug_is_said_to_be_one_and_its_text_is_redacted(
-    site: Site, lines: Callable[[], list[dict[str, Any]]]
+def test_bug_is_reported_with_a_redacted_text(
+    stack: LambdaStack, lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
     class Broken(dict[str, Any]):
         def __iter__(self) -> Any:
@@ -116,16 +118,16 @@ def test_a_bug_is_said_to_be_one_and_its_text_is_redacted(
     assert caught.value.__context__ is None
 
 
-def test_what_the_rotation_handler_answers(site: Site) -> None:
-    site.secret("prod/sms", site.account())
-    token = site.start_rotation("prod/sms")
-    event = {"SecretId": site.arn("prod/sms"), "ClientRequestToken": token, "RotationToken": "new in AWS"}
+def test_answers_of_the_rotation_handler(stack: LambdaStack) -> None:
+    stack.secret("prod/sms", stack.account())
+    token = stack.start_rotation("prod/sms")
+    event = {"SecretId": stack.arn("prod/sms"), "ClientRequestToken": token, "RotationToken": "new in AWS"}
     answer: dict[str, object] = {}
     for step in ("createSecret", "setSecret", "testSecret", "finishSecret", "finishSecret"):
         answer = lambda_handlers.rotation(event | {"Step": step}, Context())
         assert (answer["step"], answer["version_id"]) == (step, token)
     assert answer["done"] == "already current"
-    version, value = site.current("prod/sms")
+    version, value = stack.current("prod/sms")
     assert version == token
     assert value["sender"] == "Example"
-    assert site.consumer_works("prod/sms")
+    assert stack.consumer_works("prod/sms")

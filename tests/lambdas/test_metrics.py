@@ -9,7 +9,7 @@ import pytest
 
 from rotator.lambda_ import runtime
 from rotator.lambda_handlers import sweep, worker
-from tests.lambdas.site import DAY, Context, Site
+from tests.lambdas.lambda_stack import DAY, Context, LambdaStack
 
 
 @pytest.fixture(params=["sweep", "worker"])
@@ -20,13 +20,13 @@ def answer(request: pytest.FixtureRequest) -> Any:
     return calls[request.param]
 
 
-def test_metrics_stand_on_stdout(
-    site: Site, answer: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_metrics_are_on_stdout(
+    stack: LambdaStack, answer: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ROTATOR_METRIC_NAMESPACE", "Keys")
     monkeypatch.setenv("ROTATOR_DEPLOYMENT", "blue")
     runtime.forget()
-    site.secret("prod/sms", site.account(), left=5 * DAY, age=85 * DAY)
+    stack.secret("prod/sms", stack.account(), left=5 * DAY, age=85 * DAY)
     answer()
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     plain = [line for line in lines if "rotator_creates_left" in line]
@@ -38,7 +38,7 @@ def test_metrics_stand_on_stdout(
     assert [line["rotator_rotations_total"] for line in lines if "reason" in line] == [1]
 
 
-def test_without_a_namespace_nothing_is_measured(site: Site, answer: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    site.secret("prod/sms", site.account(), left=5 * DAY, age=85 * DAY)
+def test_no_namespace_no_metrics(stack: LambdaStack, answer: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    stack.secret("prod/sms", stack.account(), left=5 * DAY, age=85 * DAY)
     answer()
     assert capsys.readouterr().out == ""

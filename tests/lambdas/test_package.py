@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.lambdas.lambda_stack import DAY, LambdaStack
 from tests.lambdas.package import RUNTIME, build, clean_environment, lambda_site, python313, unpack
-from tests.lambdas.site import DAY, Site
 
 FORBIDDEN = {"rich", "click", "typer", "apscheduler", "pydantic", "moto", "prometheus_client", "flask", "httpx"}
 OURS = ("certifi", "charset_normalizer", "idna", "requests", "rotator", "structlog", "tzdata", "urllib3")
@@ -54,7 +54,7 @@ def test_two_builds_are_equal(archive: tuple[Path, str], tmp_path: Path) -> None
     assert said.splitlines()[-1] == archive[1].splitlines()[-1]
 
 
-def test_it_says_how_large_it_is(archive: tuple[Path, str]) -> None:
+def test_size_is_reported(archive: tuple[Path, str]) -> None:
     size = archive[0].stat().st_size
     assert f"{size:,} bytes" in archive[1]
     assert size < 4_000_000
@@ -84,7 +84,7 @@ def test_what_is_not_in_it(names: list[str]) -> None:
     assert [name for name in names if "__pycache__" in name and not name.endswith(".cpython-313.pyc")] == []
 
 
-def test_each_package_says_whose_it_is(names: list[str]) -> None:
+def test_each_package_has_its_license(names: list[str]) -> None:
     for top in set(OURS) - {"rotator"}:
         about = [name for name in names if name.startswith(f"{top}-") and ".dist-info/" in name]
         assert any(name.endswith("/METADATA") for name in about)
@@ -174,30 +174,30 @@ print(json.dumps([answer, sorted(sys.modules)]))
 """
 
 
-def called(site: Site, python: str, task: Path, beside: Path, handler: str, event: Any) -> tuple[Any, set[str]]:
+def called(stack: LambdaStack, python: str, task: Path, beside: Path, handler: str, event: Any) -> tuple[Any, set[str]]:
     """A handler's answer, and every module that was loaded then."""
     code = CALLED.format(task=str(task), handler=handler, event=event)
-    out = ran(python, code, task, beside, **environment(site))
+    out = ran(python, code, task, beside, **environment(stack))
     answer, modules = json.loads(out)
     return answer, set(modules)
 
 
-def environment(site: Site) -> dict[str, str]:
+def environment(stack: LambdaStack) -> dict[str, str]:
     return {
-        "AWS_ENDPOINT_URL": site.aws_url,
+        "AWS_ENDPOINT_URL": stack.aws_url,
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_REGION": site.region,
+        "AWS_REGION": stack.region,
         "AWS_LAMBDA_FUNCTION_NAME": "rotator",
         "NO_PROXY": "127.0.0.1",
     }
 
 
 @pytest.mark.parametrize("beside", ["the runtime's packages", "all packages"])
-def test_a_handler_loads_nothing_heavy(site: Site, task: Path, runtime: Path, beside: str) -> None:
-    site.secret("prod/sms", site.account(), left=5 * DAY, age=85 * DAY)
+def test_a_handler_loads_nothing_heavy(stack: LambdaStack, task: Path, runtime: Path, beside: str) -> None:
+    stack.secret("prod/sms", stack.account(), left=5 * DAY, age=85 * DAY)
     place = runtime if beside == "the runtime's packages" else Path(pytest.__file__).parent.parent
-    answer, modules = called(site, sys.executable, task, place, "sweep", {})
+    answer, modules = called(stack, sys.executable, task, place, "sweep", {})
     assert answer["done"] == 1
     loaded = {name.partition(".")[0] for name in modules}
     # structlog loads rich where it is installed; in a Lambda it is not.
@@ -207,16 +207,16 @@ def test_a_handler_loads_nothing_heavy(site: Site, task: Path, runtime: Path, be
 
 
 @needs_313
-def test_on_the_lambdas_python_it_is_the_byte_code_that_runs(
-    site: Site, archive: tuple[Path, str], tmp_path: Path, runtime: Path
+def test_byte_code_runs_on_the_lambdas_python(
+    stack: LambdaStack, archive: tuple[Path, str], tmp_path: Path, runtime: Path
 ) -> None:
     python = python313()
     assert python is not None
     task = unpack(archive[0], tmp_path / "task")
     for source in task.rglob("*.py"):
         source.write_text("raise SystemExit('the source was run')", encoding="utf-8")
-    site.secret("prod/sms", site.account(), left=5 * DAY, age=85 * DAY)
-    answer, modules = called(site, python, task, runtime, "sweep", {})
+    stack.secret("prod/sms", stack.account(), left=5 * DAY, age=85 * DAY)
+    answer, modules = called(stack, python, task, runtime, "sweep", {})
     assert answer["done"] == 1
     assert "structlog" in modules
-    assert site.consumer_works("prod/sms")
+    assert stack.consumer_works("prod/sms")

@@ -19,8 +19,8 @@ import pytest
 
 from rotator.sandbox.faults import Fault, FaultKind
 from tests import leaks
+from tests.lambdas.lambda_stack import DAY, LambdaStack
 from tests.lambdas.package import CLIENT, RUNTIME, build, clean_environment, lambda_site, unpack
-from tests.lambdas.site import DAY, Site
 
 pytest.importorskip("awslambdaric", reason="AWS's runtime client is not installed (it is Linux's only)")
 PATIENCE = 60
@@ -143,16 +143,16 @@ class Function:
 class Lambdas:
     """Starts functions, and ends them after the test."""
 
-    def __init__(self, task: Path, runtime: Path, site: Site) -> None:
-        self.task, self.runtime, self.site = task, runtime, site
+    def __init__(self, task: Path, runtime: Path, stack: LambdaStack) -> None:
+        self.task, self.runtime, self.stack = task, runtime, stack
         self.started: list[Function] = []
 
     def start(self, handler: str, **variables: str) -> Function:
         environment = {
-            "AWS_ENDPOINT_URL": self.site.aws_url,
+            "AWS_ENDPOINT_URL": self.stack.aws_url,
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_REGION": self.site.region,
+            "AWS_REGION": self.stack.region,
             "NO_PROXY": "127.0.0.1",
             **variables,
         }
@@ -169,28 +169,28 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def lambdas(places: tuple[Path, Path], site: Site) -> Iterator[Lambdas]:
-    made = Lambdas(*places, site)
+def lambdas(places: tuple[Path, Path], stack: LambdaStack) -> Iterator[Lambdas]:
+    made = Lambdas(*places, stack)
     yield made
     for function in made.started:
         if function.process.poll() is None:
             function.end()
 
 
-def due(site: Site, name: str, account: Any) -> Any:
-    return site.secret(name, account, left=5 * DAY, age=85 * DAY)
+def due(stack: LambdaStack, name: str, account: Any) -> Any:
+    return stack.secret(name, account, left=5 * DAY, age=85 * DAY)
 
 
-def test_sweep_twice_in_one_process_then_an_error(site: Site, lambdas: Lambdas) -> None:
-    due(site, "prod/sms", site.account())
+def test_two_sweeps_in_one_process_then_an_error(stack: LambdaStack, lambdas: Lambdas) -> None:
+    due(stack, "prod/sms", stack.account())
     function = lambdas.start("sweep")
     first = function.invoke({"detail-type": "Scheduled Event", "account": "123456789012"})
     assert (first.kind, first.document["done"]) == ("response", 1)
-    assert site.consumer_works("prod/sms")
-    assert site.current("prod/sms")[1]["key_id"]
+    assert stack.consumer_works("prod/sms")
+    assert stack.current("prod/sms")[1]["key_id"]
     again = function.invoke({})
     assert (again.kind, again.document["planned"]) == ("response", 0)
-    site.world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=401, count=None))
+    stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=401, count=None))
     failed = function.invoke({})
     assert failed.kind == "error"
     assert failed.document["errorType"] == "SweepFailed"
@@ -204,9 +204,9 @@ def test_sweep_twice_in_one_process_then_an_error(site: Site, lambdas: Lambdas) 
     assert "During handling of the above exception" not in log
 
 
-def test_worker_after_sweep_by_a_queue(site: Site, lambdas: Lambdas) -> None:
-    due(site, "prod/sms", site.account())
-    sqs = site.aws("sqs")
+def test_worker_after_sweep_by_a_queue(stack: LambdaStack, lambdas: Lambdas) -> None:
+    due(stack, "prod/sms", stack.account())
+    sqs = stack.aws("sqs")
     url = sqs.create_queue(QueueName="sweeps.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
     sent = lambdas.start("sweep", ROTATOR_QUEUE_URL=url).invoke({"time": "2026-03-02T09:00:00Z"})
     assert (sent.kind, sent.document["sent"]) == ("response", 1)
@@ -215,64 +215,64 @@ def test_worker_after_sweep_by_a_queue(site: Site, lambdas: Lambdas) -> None:
     broken = record | {"messageId": "2", "body": "?", "attributes": {}}
     done = lambdas.start("worker").invoke({"Records": [record, broken]})
     assert done == Outcome("response", {"batchItemFailures": [{"itemIdentifier": "2"}]})
-    assert site.current("prod/sms")[1]["key_id"]
+    assert stack.current("prod/sms")[1]["key_id"]
 
 
-def test_revoke(site: Site, lambdas: Lambdas) -> None:
-    account = site.account()
-    key = site.secret("prod/sms", account)
+def test_revoke(stack: LambdaStack, lambdas: Lambdas) -> None:
+    account = stack.account()
+    key = stack.secret("prod/sms", account)
     function = lambdas.start("revoke")
     done = function.invoke({"secret_id": "prod/sms", "reason": "pasted in a ticket", "incident": "INC-1"})
     assert (done.kind, done.document["ok"], done.document["revoked"]) == ("response", True, [key.id])
-    assert site.consumer_works("prod/sms")
-    site.world.faults.add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=403, count=None))
+    assert stack.consumer_works("prod/sms")
+    stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=403, count=None))
     failed = function.invoke({"secret_id": "prod/sms", "reason": "again", "incident": "INC-2"})
     assert (failed.kind, failed.document["errorType"]) == ("error", "RevocationFailed")
     assert failed.document["errorMessage"].startswith("NOT COMPLETE")
 
 
-def test_rotation(site: Site, lambdas: Lambdas) -> None:
-    site.secret("prod/sms", site.account())
-    token = site.start_rotation("prod/sms")
+def test_rotation(stack: LambdaStack, lambdas: Lambdas) -> None:
+    stack.secret("prod/sms", stack.account())
+    token = stack.start_rotation("prod/sms")
     function = lambdas.start("rotation")
-    event = {"SecretId": site.arn("prod/sms"), "ClientRequestToken": token}
+    event = {"SecretId": stack.arn("prod/sms"), "ClientRequestToken": token}
     for step in ("createSecret", "setSecret", "testSecret", "finishSecret"):
         assert function.invoke(event | {"Step": step}).kind == "response"
-    assert site.current("prod/sms")[0] == token
-    assert site.consumer_works("prod/sms")
+    assert stack.current("prod/sms")[0] == token
+    assert stack.consumer_works("prod/sms")
     refused = function.invoke(event | {"ClientRequestToken": str(uuid.uuid4()), "Step": "createSecret"})
     assert (refused.kind, refused.document["errorType"]) == ("error", "Refused")
 
 
-def test_little_time_left(site: Site, lambdas: Lambdas) -> None:
-    site.secret("prod/sms", site.account(), left=29.5 * DAY, age=60.5 * DAY)  # due, and not overdue
-    before = site.state()
+def test_little_time_left(stack: LambdaStack, lambdas: Lambdas) -> None:
+    stack.secret("prod/sms", stack.account(), left=29.5 * DAY, age=60.5 * DAY)  # due, and not overdue
+    before = stack.state()
     outcome = lambdas.start("sweep").invoke({}, seconds=50)
     assert (outcome.kind, outcome.document["deferred"], outcome.document["done"]) == ("response", 1, 0)
-    assert site.state() == before
+    assert stack.state() == before
 
 
-def test_a_function_that_was_stopped_at_its_time_limit_is_continued_by_the_next(site: Site, lambdas: Lambdas) -> None:
-    account = site.account()
-    old = due(site, "prod/sms", account)
+def test_function_stopped_at_its_time_limit_is_continued(stack: LambdaStack, lambdas: Lambdas) -> None:
+    account = stack.account()
+    old = due(stack, "prod/sms", account)
     released = threading.Event()
-    hang = site.world.faults.add(Fault(FaultKind.DELAY, "POST", "/settings/2/api-keys", until=released))
+    hang = stack.world.faults.add(Fault(FaultKind.DELAY, "POST", "/settings/2/api-keys", until=released))
     function = lambdas.start("sweep")
     function.send({})
     assert hang.entered.wait(PATIENCE)  # the creation is being made
     function.end()  # as Lambda does: nothing can be cleaned up
     released.set()
-    assert site.current("prod/sms")[1]["api_key"] == old.value
-    assert site.consumer_works("prod/sms")
+    assert stack.current("prod/sms")[1]["api_key"] == old.value
+    assert stack.consumer_works("prod/sms")
     done = lambdas.start("sweep").invoke({})
     assert done.kind == "response", done.document
-    assert site.consumer_works("prod/sms")
-    assert site.current("prod/sms")[1]["key_id"] != old.id
-    assert site.world.creates_used(account) <= 2
+    assert stack.consumer_works("prod/sms")
+    assert stack.current("prod/sms")[1]["key_id"] != old.id
+    assert stack.world.creates_used(account) <= 2
 
 
-def test_a_mistake_in_the_settings_is_the_answer_and_no_crash(site: Site, lambdas: Lambdas) -> None:
-    site.account()
+def test_wrong_setting_is_the_answer_and_no_crash(stack: LambdaStack, lambdas: Lambdas) -> None:
+    stack.account()
     outcome = lambdas.start("sweep", ROTATOR_RESERVE="many").invoke({})
     assert (outcome.kind, outcome.document["errorType"]) == ("error", "ConfigurationError")
     assert "ROTATOR_RESERVE" in outcome.document["errorMessage"]

@@ -35,8 +35,8 @@ class Context:
 
 
 @dataclass
-class Site:
-    """One world, and hands on it."""
+class LambdaStack:
+    """A simulated Infobip, Secrets Manager by moto, and what tests do with them."""
 
     aws_url: str
     infobip_url: str

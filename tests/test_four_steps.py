@@ -1,4 +1,4 @@
-"""The four steps on a store as strict as AWS documents it: twice, killed at every call, two tokens, refused."""
+"""The four steps on a store as strict as AWS documents it: twice, interrupted at every call, two tokens, refused."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ class Killed(BaseException):
     """``kill -9``: nothing may catch it."""
 
 
+def all_steps(world: World, token: str) -> list[str]:
+    return [step(world, token, which) for which in EVERY]
+
+
 def step(world: World, token: str, which: Step, name: str = NAME) -> str:
     return run_step(Reconciler(world.services(Trigger.SECRETSMANAGER)), name, token, which)
 
@@ -39,7 +43,7 @@ def begun(world: World, **settings: Any) -> tuple[SimKey, str]:
     return old, world.store.start_rotation(NAME, world.new_id())
 
 
-def calm(world: World, old: SimKey, token: str) -> None:
+def assert_finished(world: World, old: SimKey, token: str) -> None:
     """What must be true at the end, once sweeps and the grace period are over."""
     for _ in range(2):
         world.pass_time(HOUR)
@@ -57,9 +61,9 @@ def calm(world: World, old: SimKey, token: str) -> None:
 def test_four_steps_rotate_and_the_sweep_revokes() -> None:
     world = World()
     old, token = begun(world, left=60 * DAY, age=30 * DAY, extra={"sender": "Example"})
-    said = [step(world, token, which) for which in EVERY]
+    answers = all_steps(world, token)
     new = world.current_key(NAME)
-    assert said == [
+    assert answers == [
         f"key {new.id} was stored",
         "nothing to do: Infobip knows the key already",
         f"key {new.id} works",
@@ -74,7 +78,7 @@ def test_four_steps_rotate_and_the_sweep_revokes() -> None:
     assert {line["trigger"] for line in world.lines()} == {"secretsmanager"}
     assert world.infobip.authenticates(str(old.value))
     assert ("API Key Rotated", new.id) in [(kind, detail.get("key_id")) for kind, detail in world.events.sent]
-    calm(world, old, token)
+    assert_finished(world, old, token)
     assert world.infobip.creates_used(world.accounts["main"]) <= 1
 
 
@@ -86,7 +90,7 @@ def test_every_step_may_come_twice() -> None:
         step(world, token, which)
     assert step(world, token, Step.CREATE) == ALREADY_CURRENT
     assert world.infobip.creates_used(world.accounts["main"]) == 1
-    calm(world, old, token)
+    assert_finished(world, old, token)
 
 
 def test_the_old_key_stays_current_until_the_last_step() -> None:
@@ -99,7 +103,7 @@ def test_the_old_key_stays_current_until_the_last_step() -> None:
     assert world.current_key(NAME).id != old.id
 
 
-def test_finish_alone_does_not_trust_that_the_test_was_made() -> None:
+def test_finish_does_not_trust_that_the_test_was_made() -> None:
     world = World()
     old, token = begun(world)
     step(world, token, Step.CREATE)
@@ -174,62 +178,67 @@ def test_killed_at_every_call(which: Step, after: bool, reveal: bool, by_sweep: 
         else:
             for again in EVERY:
                 step(world, token, again)
-        calm(world, old, token)
+        assert_finished(world, old, token)
 
 
-def test_that_rotation_is_switched_on_may_not_be_said_yet() -> None:
+def test_rotation_may_not_be_shown_as_enabled_yet() -> None:
     world = World()
     old, token = begun(world)
     world.store._records[NAME].rotation_enabled = None
     for which in (Step.TEST, *EVERY):
         step(world, token, which)
-    calm(world, old, token)
+    assert_finished(world, old, token)
     with pytest.raises(Refused, match="has no staging label"):
         step(world, world.new_id(), Step.CREATE)
 
 
-def test_an_earlier_attempts_key_is_adopted() -> None:
-    world = World()
-    old, token = begun(world)
-    world.store.before = lambda method, _: _kill_at(method, "stage")
+def killed_before_storing(world: World, token: str, old: SimKey) -> SimKey:
+    """``createSecret`` made a key and was killed before it was stored; gives the key."""
+
+    def kill(method: str, _: str) -> None:
+        if method == "stage":
+            raise Killed
+
+    world.store.before = kill
     with pytest.raises(Killed):
         step(world, token, Step.CREATE)
     world.store.before = None
     (made,) = (key for key in world.live_keys() if key.id != old.id)
+    return made
+
+
+def test_key_of_an_earlier_attempt_is_adopted() -> None:
+    world = World()
+    old, token = begun(world)
+    made = killed_before_storing(world, token, old)
     assert step(world, token, Step.CREATE) == f"key {made.id} was stored"
     assert world.infobip.creates_used(world.accounts["main"]) == 1
 
 
-def test_an_earlier_attempts_key_that_cannot_be_read_is_revoked_and_another_made() -> None:
+def test_unreadable_key_of_an_earlier_attempt_is_revoked() -> None:
     world = World()
     world.infobip.options.reveal = False
     old, token = begun(world)
-    world.store.before = lambda method, _: _kill_at(method, "stage")
-    with pytest.raises(Killed):
-        step(world, token, Step.CREATE)
-    world.store.before = None
-    (lost,) = (key for key in world.live_keys() if key.id != old.id)
-    for which in EVERY:
-        step(world, token, which)
+    lost = killed_before_storing(world, token, old)
+    all_steps(world, token)
     assert not world.infobip.key(lost.id).enabled
     assert world.current_key(NAME).id not in (old.id, lost.id)
-    calm(world, old, token)
+    assert_finished(world, old, token)
 
 
-def test_a_lost_answer_to_the_creation_makes_one_key_under_the_token() -> None:
+def test_lost_answer_makes_one_key_under_the_token() -> None:
     for reveal in (True, False):
         world = World()
         world.infobip.options.reveal = reveal
         old, token = begun(world)
         world.infobip.faults.add(Fault(FaultKind.DROP_AFTER, "POST", KEYS))
-        for which in EVERY:
-            step(world, token, which)
+        all_steps(world, token)
         assert world.current_key(NAME).name == key_name(NAME, world.store.peek(NAME).arn, "default", token)
         assert len(world.live_keys()) == 2
-        calm(world, old, token)
+        assert_finished(world, old, token)
 
 
-def test_a_second_token_ends_the_first_one() -> None:
+def test_second_token_replaces_the_first_one() -> None:
     world = World()
     old, first = begun(world)
     step(world, first, Step.CREATE)
@@ -243,11 +252,11 @@ def test_a_second_token_ends_the_first_one() -> None:
     assert world.current_key(NAME).name.endswith(second)
     with pytest.raises(Refused):
         step(world, first, Step.FINISH)
-    calm(world, old, second)
+    assert_finished(world, old, second)
     assert not world.infobip.key(abandoned.id).enabled
 
 
-def test_a_value_that_was_stored_by_hand_meanwhile_is_not_replaced() -> None:
+def test_value_stored_by_hand_meanwhile_is_not_replaced() -> None:
     world = World()
     _old, token = begun(world)
     step(world, token, Step.CREATE)
@@ -259,27 +268,25 @@ def test_a_value_that_was_stored_by_hand_meanwhile_is_not_replaced() -> None:
     assert world.current_key(NAME).id == by_hand.id
 
 
-def test_the_first_key_of_a_secret_without_a_value() -> None:
+def test_first_key_of_a_secret_without_a_value() -> None:
     world = World()
     world.account()
     world.store.create_secret(NAME, world.tags(scopes="sms:manage"))
     token = world.store.start_rotation(NAME, world.new_id())
-    for which in EVERY:
-        step(world, token, which)
+    all_steps(world, token)
     assert world.consumer_works(NAME)
     assert len(world.live_keys()) == 1
 
 
-def test_a_secret_that_nobody_adopted_is_adopted_first() -> None:
+def test_unadopted_secret_is_adopted_first() -> None:
     world = World()
     old, token = begun(world, adopted=False)
-    for which in EVERY:
-        step(world, token, which)
+    all_steps(world, token)
     assert world.events_named("key.adopted")
-    calm(world, old, token)
+    assert_finished(world, old, token)
 
 
-def test_switching_rotation_on_without_rotating_tests_the_configuration() -> None:
+def test_enabling_rotation_only_tests_the_configuration() -> None:
     world = World()
     old, token = begun(world)
     assert step(world, token, Step.TEST) == "the configuration works; no key was made"
@@ -289,59 +296,43 @@ def test_switching_rotation_on_without_rotating_tests_the_configuration() -> Non
         step(world, token, Step.TEST)
 
 
-def hold(world: World, token: str) -> None:
-    world.store.tag(NAME, {"rotator:hold": "audit freeze"})
+def tagged(tag: str, text: str) -> Callable[[World, str], None]:
+    return lambda world, token: world.store.tag(NAME, {tag: text})
 
 
-def wrong_tag(world: World, token: str) -> None:
-    world.store.tag(NAME, {"rotator:grace": "soon"})
+REFUSALS: dict[str, tuple[Callable[[World, str], Any], type[RotatorError], str]] = {
+    "hold": (tagged("rotator:hold", "audit freeze"), Refused, "hold"),
+    "wrong tag": (tagged("rotator:grace", "soon"), Refused, "rotator:grace"),
+    "unmanaged": (lambda world, _: world.store.untag(NAME, "rotator:role"), ConfigurationError, "not managed"),
+    "unknown account": (tagged("rotator:account", "other"), ConfigurationError, "other has no management secret"),
+    "no scopes": (lambda world, _: world.infobip.portal_rescope(world.first_keys[NAME].id, ()), Refused, "no-scopes"),
+    "foreign value": (
+        lambda world, token: world.store.start_rotation(NAME, token, "the value of another program"),
+        Refused,
+        "holds a value that this program did not store",
+    ),
+    "rotation off": (
+        lambda world, _: setattr(world.store._records[NAME], "rotation_enabled", False),
+        Refused,
+        "is not enabled for rotation",
+    ),
+    "unstaged": (
+        lambda world, token: world.store.label_by_hand(NAME, "AWSPENDING", None, token),
+        Refused,
+        "has no staging label",
+    ),
+}
 
 
-def not_managed(world: World, token: str) -> None:
-    world.store.untag(NAME, "rotator:role")
-
-
-def no_such_account(world: World, token: str) -> None:
-    world.store.tag(NAME, {"rotator:account": "other"})
-
-
-def no_scopes(world: World, token: str) -> None:
-    world.infobip.portal_rescope(world.first_keys[NAME].id, ())
-
-
-def foreign_value(world: World, token: str) -> None:
-    world.store.start_rotation(NAME, token, "somebody else's value")
-
-
-def not_enabled(world: World, token: str) -> None:
-    world.store._records[NAME].rotation_enabled = False
-
-
-def unstaged(world: World, token: str) -> None:
-    world.store.label_by_hand(NAME, "AWSPENDING", None, token)
-
-
-REFUSALS: list[tuple[Callable[[World, str], None], type[RotatorError], str]] = [
-    (hold, Refused, "hold"),
-    (wrong_tag, Refused, "rotator:grace"),
-    (not_managed, ConfigurationError, "not managed"),
-    (no_such_account, ConfigurationError, "other has no management secret"),
-    (no_scopes, Refused, "no-scopes"),
-    (foreign_value, Refused, "holds a value that this program did not store"),
-    (not_enabled, Refused, "is not enabled for rotation"),
-    (unstaged, Refused, "has no staging label"),
-]
-
-
-@pytest.mark.parametrize(("spoil", "kind", "said"), REFUSALS, ids=[item[0].__name__ for item in REFUSALS])
-def test_a_refused_rotation_changes_nothing(
-    spoil: Callable[[World, str], None], kind: type[RotatorError], said: str
+@pytest.mark.parametrize(("change", "kind", "text"), REFUSALS.values(), ids=REFUSALS)
+def test_refused_rotation_changes_nothing(
+    change: Callable[[World, str], Any], kind: type[RotatorError], text: str
 ) -> None:
     world = World()
     _old, token = begun(world)
-    spoil(world, token)
+    change(world, token)
     before = (world.labels(NAME), world.live_keys())
-    with pytest.raises(kind, match=said):
+    with pytest.raises(kind, match=text):
         step(world, token, Step.CREATE)
     assert (world.labels(NAME), world.live_keys()) == before
     (line,) = world.events_named("rotation.failed", "denied" if kind is Refused else "failure")
@@ -357,7 +348,7 @@ def test_finish_refuses_a_version_that_was_never_stored() -> None:
     assert world.current_key(NAME).id == old.id
 
 
-def test_a_hold_between_the_steps_stops_the_promotion() -> None:
+def test_hold_between_the_steps_stops_the_promotion() -> None:
     world = World()
     old, token = begun(world)
     step(world, token, Step.CREATE)
@@ -367,10 +358,10 @@ def test_a_hold_between_the_steps_stops_the_promotion() -> None:
     assert world.current_key(NAME).id == old.id
     world.store.untag(NAME, "rotator:hold")
     step(world, token, Step.FINISH)
-    calm(world, old, token)
+    assert_finished(world, old, token)
 
 
-def test_a_key_that_does_not_authenticate_is_given_up() -> None:
+def test_key_that_does_not_authenticate_is_given_up() -> None:
     world = World()
     old, token = begun(world)
     step(world, token, Step.CREATE)
@@ -383,7 +374,7 @@ def test_a_key_that_does_not_authenticate_is_given_up() -> None:
         step(world, token, Step.FINISH)
 
 
-def test_it_leaves_the_reserve_for_emergencies() -> None:
+def test_steps_leave_the_reserve_for_emergencies() -> None:
     world = World(policy=Policy(daily_limit=3, reserve=2))
     old, token = begun(world)
     world.infobip.add_key(world.accounts["main"], "made today")
@@ -394,7 +385,7 @@ def test_it_leaves_the_reserve_for_emergencies() -> None:
     step(world, token, Step.CREATE)
 
 
-def test_many_missing_keys_are_a_wrong_account_and_not_a_reason() -> None:
+def test_many_missing_keys_are_a_wrong_account() -> None:
     world = World()
     old, token = begun(world)
     for number in range(7):
@@ -406,7 +397,7 @@ def test_many_missing_keys_are_a_wrong_account_and_not_a_reason() -> None:
         step(world, token, Step.CREATE)
 
 
-def test_a_sweep_leaves_it_alone_before_the_first_step_and_finishes_it_after() -> None:
+def test_sweep_skips_an_empty_version_and_finishes_a_stored_one() -> None:
     world = World()
     old, token = begun(world, left=5 * DAY, age=85 * DAY)
     world.sweep()
@@ -416,9 +407,4 @@ def test_a_sweep_leaves_it_alone_before_the_first_step_and_finishes_it_after() -
     assert world.current_key(NAME).name.endswith(token)
     assert step(world, token, Step.TEST) == ALREADY_CURRENT
     assert step(world, token, Step.FINISH) == ALREADY_CURRENT
-    calm(world, old, token)
-
-
-def _kill_at(method: str, wanted: str) -> None:
-    if method == wanted:
-        raise Killed
+    assert_finished(world, old, token)
