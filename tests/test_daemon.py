@@ -1,4 +1,4 @@
-"""The daemon in this process, over a world in memory: what ends it, what does not, and what it says."""
+"""The daemon in this process, over a world in memory: what stops it, what does not, and what it logs."""
 
 from __future__ import annotations
 
@@ -11,29 +11,34 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from apscheduler.events import EVENT_JOB_EXECUTED
 
 from rotator.bootstrap import Foundation, NoEvents
 from rotator.clock import SystemClock
 from rotator.daemon import Daemon, Health, StoppableClock, Stopped
+from rotator.metrics_server import MetricsServer
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.settings import Settings
+from rotator.telemetry.audit_verify import verify
 from rotator.telemetry.logs import LineStream, configure
 from rotator.telemetry.metrics import EXPIRATION, LAST_SUCCESS
-from rotator.timetable import Schedule, make_schedule
+from rotator.timetable import Every, Schedule, make_schedule
 from tests.clocks import SettableClocks
 from tests.world import DAY, World
 
 PATIENCE = 60
 MORNING = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 HOURLY = make_schedule("1h", None, None, "0s")
+SECONDLY = Every(timedelta(seconds=1), timedelta(0))
 
 
 class Lines(io.TextIOBase):
-    """What is written, line by line; somebody can wait for one."""
+    """What is written, line by line; a test can wait for one."""
 
     def __init__(self) -> None:
         self.kept: list[dict[str, Any]] = []
@@ -54,7 +59,7 @@ class Lines(io.TextIOBase):
             return [line for line in self.kept if found(line)]
 
 
-class Site:
+class Setup:
     """A world, a foundation on it, and a daemon."""
 
     def __init__(self) -> None:
@@ -82,8 +87,8 @@ class Site:
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
-    made = Site()
+def setup() -> Iterator[Setup]:
+    made = Setup()
     yield made
     made.stopping.set()
 
@@ -98,68 +103,117 @@ def samples(daemon: Daemon) -> dict[str, dict[tuple[str, ...], float]]:
     return {m.name: {tuple(s.labels.values()): s.value for s in m.samples} for m in daemon.metrics.collect()}
 
 
-def test_each_sweep_is_a_run_of_its_own(site: Site) -> None:
-    site.world.managed("prod/sms", left=5 * DAY)
-    daemon = site.daemon()
-    daemon.sweep()
-    daemon.sweep()
-    first, second = (line for line in site.lines.kept if line["event"] == "sweep.started")
+def test_each_sweep_is_a_run_of_its_own(setup: Setup, tmp_path: Path) -> None:
+    setup.world.managed("prod/sms", left=5 * DAY)
+    file = tmp_path / "audit.jsonl"
+    daemon = setup.daemon(schedule=SECONDLY, audit_file=str(file))
+    started(daemon)
+    first, second = setup.lines.wait_for(setup.finished, 2)[:2]
+    assert daemon.stop(PATIENCE)
+    assert (first["done"], second["done"]) == (1, 0)
+    assert setup.world.consumer_works("prod/sms")
+    assert verify(file).ok
+    begun = [line for line in map(json.loads, file.read_text().splitlines()) if line["event"] == "sweep.started"]
+    assert [line["run_id"] for line in begun][:2] == [first["run_id"], second["run_id"]]
     assert first["run_id"] != second["run_id"]
-    assert [line["seq"] for line in (first, second)] == [1, 1]
-    assert (first["trigger"], first["actor"]) == ("schedule", "scheduler")
-    one, two = (line for line in site.lines.kept if site.finished(line))
-    assert (one["run_id"], one["done"], two["done"]) == (first["run_id"], 1, 0)
-    assert site.world.consumer_works("prod/sms")
+    assert {(line["seq"], line["trigger"], line["actor"]) for line in begun} == {(1, "schedule", "scheduler")}
+
+
+def test_a_sweep_that_takes_long_is_not_overtaken(setup: Setup) -> None:
+    setup.world.managed("prod/sms", left=5 * DAY)
+    go_on = threading.Event()
+    fault = setup.world.infobip.faults.add(Fault(FaultKind.DELAY, method="POST", until=go_on))
+    daemon = setup.daemon(schedule=SECONDLY)
+    started(daemon)
+    assert fault.entered.wait(PATIENCE)
+    setup.lines.wait_for(lambda line: "is left out" in line["event"], 2)
+    assert sum(line["event"] == "sweep.started" for line in setup.lines.kept) == 1
+    go_on.set()
+    setup.lines.wait_for(setup.finished, 2)
+    assert daemon.stop(PATIENCE)
+    assert not [line for line in setup.lines.kept if line.get("log", "").startswith("apscheduler")]
+
+
+def test_the_port_follows_the_sweeps(setup: Setup) -> None:
+    setup.world.managed("prod/sms", left=5 * DAY)
+    clocks = SettableClocks(MORNING)
+    daemon = setup.daemon(clocks=clocks.both)
+    server = MetricsServer("127.0.0.1", 0, daemon.metrics, daemon.health)
+    ready = 'rotator_key_ready{account="main",deployment="default",secret="prod/sms"} 1.0'
+    failures = 'rotator_failures_total{account="main",action="sweep",deployment="default",reason="not-observed"}'
+    try:
+
+        def get(path: str) -> requests.Response:
+            return requests.get(server.url + path, timeout=PATIENCE)
+
+        daemon.sweep()
+        text = get("/metrics").text
+        assert ready in text
+        assert 'rotator_rotations_total{account="main",deployment="default",reason="expiring"} 1.0' in text
+        assert f"{failures} 0.0" in text
+        assert get("/healthz").json()["last_success"] == "2026-03-02T09:00:00Z"
+        setup.world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, status=401, count=None))
+        daemon.sweep()
+        clocks.pass_time(timedelta(hours=3))
+        text = get("/metrics").text
+        assert ready in text  # as last observed
+        assert f"{failures} 1.0" in text
+        assert get("/healthz").status_code == 503
+        setup.world.infobip.faults.clear()
+        daemon.sweep()
+        assert get("/healthz").status_code == 200
+    finally:
+        server.close()
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("x"), OSError("x"), RecursionError()], ids=repr)
 def test_a_sweep_that_fails_by_a_bug_ends_nothing(
-    site: Site, error: Exception, monkeypatch: pytest.MonkeyPatch
+    setup: Setup, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site.world.managed("prod/sms")
-    daemon = site.daemon()
+    setup.world.managed("prod/sms")
+    daemon = setup.daemon()
 
     def broken(op: str, secret: str) -> None:
         if op == "list_secrets":
             raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(site.world.store, "before", broken)
+        patched.setattr(setup.world.store, "before", broken)
         daemon.sweep()
     assert daemon.health()[1]["last_success"] is None
-    assert any("a bug in rotator" in line["event"] for line in site.lines.kept)
+    assert any("a bug in rotator" in line["event"] for line in setup.lines.kept)
     daemon.sweep()
     assert daemon.health()[1]["last_success"] is not None
 
 
-def test_an_audit_file_that_takes_nothing_fails_that_sweep_only(site: Site, tmp_path: Any) -> None:
+def test_an_audit_file_that_takes_nothing_fails_that_sweep_only(setup: Setup, tmp_path: Any) -> None:
     folder = tmp_path / "audit"
-    daemon = site.daemon(audit_file=str(folder / "lines.jsonl"))
+    daemon = setup.daemon(audit_file=str(folder / "lines.jsonl"))
     daemon.sweep()
-    assert any(line["event"].startswith("the sweep failed: ") for line in site.lines.kept)
+    assert any(line["event"].startswith("the sweep failed: ") for line in setup.lines.kept)
     folder.mkdir()
     daemon.sweep()
     assert daemon.health()[1]["last_success"] is not None
     assert "sweep.completed" in (folder / "lines.jsonl").read_text()
 
 
-def test_a_secret_that_needs_mending_is_said_and_hides_no_success(site: Site) -> None:
-    site.world.managed("prod/sms", grace="soon")
-    site.world.managed("prod/due", left=5 * DAY, age=85 * DAY)
-    site.world.store.create_secret("prod/nobodys", {"rotator:role": "key"}, "{}")
-    daemon = site.daemon()
+def test_a_secret_to_fix_is_logged_and_hides_no_success(setup: Setup) -> None:
+    setup.world.managed("prod/sms", grace="soon")
+    setup.world.managed("prod/due", left=5 * DAY, age=85 * DAY)
+    setup.world.store.create_secret("prod/without-account", {"rotator:role": "key"}, "{}")
+    daemon = setup.daemon()
     daemon.sweep()
-    (line,) = (line for line in site.lines.kept if site.finished(line))
+    (line,) = (line for line in setup.lines.kept if setup.finished(line))
     assert (line["level"], len(line["problems"]), line["done"]) == ("error", 2, 1)
     assert daemon.health()[1]["last_success"] is not None
     assert [*samples(daemon)[LAST_SUCCESS.name].values()] != []
-    (completed,) = (line for line in site.lines.kept if line["event"] == "sweep.completed")
+    (completed,) = (line for line in setup.lines.kept if line["event"] == "sweep.completed")
     assert (completed["outcome"], completed["to_fix"]) == ("success", 2)
 
 
 @pytest.mark.parametrize("way", ["credentials", "a listing that fails", "keys that are missing", "a failed action"])
-def test_what_keeps_a_sweep_from_its_work_is_no_success(site: Site, way: str) -> None:
-    world = site.world
+def test_what_keeps_a_sweep_from_its_work_is_no_success(setup: Setup, way: str) -> None:
+    world = setup.world
     for number in range(6):
         world.managed(f"prod/{number}", left=5 * DAY, age=85 * DAY)
     if way == "credentials":
@@ -171,54 +225,54 @@ def test_what_keeps_a_sweep_from_its_work_is_no_success(site: Site, way: str) ->
             world.infobip.portal_delete(key.id)
     else:
         world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", path="api-keys", status=400))
-    daemon = site.daemon()
+    daemon = setup.daemon()
     daemon.sweep()
     assert daemon.health()[1]["last_success"] is None
     assert samples(daemon)[LAST_SUCCESS.name] == {}
-    assert [line["outcome"] for line in site.lines.kept if line["event"] == "sweep.completed"] == ["failure"]
+    assert [line["outcome"] for line in setup.lines.kept if line["event"] == "sweep.completed"] == ["failure"]
 
 
-def test_an_account_that_is_gone_is_forgotten_by_the_metrics(site: Site) -> None:
-    site.world.managed("a", account="main")
-    site.world.managed("b", account="other")
-    daemon = site.daemon()
+def test_the_metrics_forget_an_account_that_is_gone(setup: Setup) -> None:
+    setup.world.managed("a", account="main")
+    setup.world.managed("b", account="other")
+    daemon = setup.daemon()
     daemon.sweep()
     assert set(samples(daemon)[EXPIRATION.name]) == {("default", "main", "a"), ("default", "other", "b")}
     for name in ("b", "infobip/other"):
-        site.world.store.force_delete(name)
+        setup.world.store.force_delete(name)
     daemon.sweep()
     assert set(samples(daemon)[EXPIRATION.name]) == {("default", "main", "a")}
 
 
-def test_one_account_only_forgets_no_other(site: Site) -> None:
-    site.world.managed("a", account="main")
-    site.world.managed("b", account="other")
-    daemon = site.daemon(account="main")
+def test_one_account_only_forgets_no_other(setup: Setup) -> None:
+    setup.world.managed("a", account="main")
+    setup.world.managed("b", account="other")
+    daemon = setup.daemon(account="main")
     daemon.sweep()
     assert set(samples(daemon)[EXPIRATION.name]) == {("default", "main", "a")}
 
 
-def test_a_dry_run_changes_nothing(site: Site) -> None:
-    site.world.managed("prod/sms", left=5 * DAY)
-    site.foundation.settings = replace(site.foundation.settings, dry_run=True)
-    before = site.world.labels("prod/sms")
-    site.daemon().sweep()
-    assert site.world.labels("prod/sms") == before
+def test_a_dry_run_changes_nothing(setup: Setup) -> None:
+    setup.world.managed("prod/sms", left=5 * DAY)
+    setup.foundation.settings = replace(setup.foundation.settings, dry_run=True)
+    before = setup.world.labels("prod/sms")
+    setup.daemon().sweep()
+    assert setup.world.labels("prod/sms") == before
 
 
-def test_a_late_sweep_is_done_once_and_said(site: Site) -> None:
-    site.world.managed("prod/sms")
-    daemon = site.daemon(schedule=make_schedule("10m", None, None, "0s"))
+def test_a_late_sweep_is_done_once_and_logged(setup: Setup) -> None:
+    setup.world.managed("prod/sms")
+    daemon = setup.daemon(schedule=make_schedule("10m", None, None, "0s"))
     started(daemon, datetime.now(UTC) - timedelta(hours=3))
-    (late,) = site.lines.wait_for(lambda line: line["event"].startswith("the sweep due at"))
+    (late,) = setup.lines.wait_for(lambda line: line["event"].startswith("the sweep due at"))
     assert "begins 3 h late, once for all missed since" in late["event"]
-    site.lines.wait_for(site.finished)
+    setup.lines.wait_for(setup.finished)
     assert daemon.stop(PATIENCE)
-    assert sum(map(site.finished, site.lines.kept)) == 1
+    assert sum(map(setup.finished, setup.lines.kept)) == 1
 
 
-def test_a_schedule_that_breaks_ends_the_daemon_and_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    daemon = site.daemon()
+def test_a_schedule_that_breaks_off_ends_the_daemon(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = setup.daemon()
 
     def broken() -> float:
         raise OSError("no more threads")
@@ -227,60 +281,60 @@ def test_a_schedule_that_breaks_ends_the_daemon_and_says_so(site: Site, monkeypa
     thread = started(daemon)
     thread.join(PATIENCE)
     assert not thread.is_alive()
-    assert any(line["event"] == "the schedule broke off: OSError" for line in site.lines.kept)
+    assert any(line["event"] == "the schedule broke off: OSError" for line in setup.lines.kept)
 
 
-def test_a_stop_in_mid_sweep_finishes_the_action_and_begins_no_other(site: Site) -> None:
+def test_a_stop_finishes_the_action_and_begins_no_other(setup: Setup) -> None:
     for name in ("a", "b", "c"):
-        site.world.managed(name, left=5 * DAY)
+        setup.world.managed(name, left=5 * DAY)
     go_on = threading.Event()
-    fault = site.world.infobip.faults.add(Fault(FaultKind.DELAY, method="POST", until=go_on))
-    daemon = site.daemon()
+    fault = setup.world.infobip.faults.add(Fault(FaultKind.DELAY, method="POST", until=go_on))
+    daemon = setup.daemon()
     started(daemon)
     assert fault.entered.wait(PATIENCE)
     assert not daemon.stop(0)
     go_on.set()
     assert daemon.stop(PATIENCE)
-    (line,) = site.lines.wait_for(site.finished)
+    (line,) = setup.lines.wait_for(setup.finished)
     assert (line["done"], line["deferred"], line["failed"]) == (1, 2, 0)
-    assert len([call for call in site.world.infobip.calls if call.method == "POST"]) == 1
-    assert all(site.world.consumer_works(name) for name in ("a", "b", "c"))
+    assert len([call for call in setup.world.infobip.calls if call.method == "POST"]) == 1
+    assert all(setup.world.consumer_works(name) for name in ("a", "b", "c"))
 
 
-def test_a_stop_ends_a_wait_between_two_calls_and_the_next_sweep_goes_on(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+def test_a_stop_ends_a_wait_and_the_next_sweep_goes_on(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site.world.managed("a", left=5 * DAY)
-    site.world.managed("b", account="other", left=5 * DAY)
-    site.world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, status=503, nth=1, count=1))
-    daemon = site.daemon()
+    setup.world.managed("a", left=5 * DAY)
+    setup.world.managed("b", account="other", left=5 * DAY)
+    setup.world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, status=503, nth=1, count=1))
+    daemon = setup.daemon()
     waits: list[float] = []
 
     def stop_while_waiting(seconds: float) -> None:
         waits.append(seconds)
-        site.stopping.set()
+        setup.stopping.set()
 
-    clock = site.world.clock
+    clock = setup.world.clock
     monkeypatch.setattr(clock, "sleep", stop_while_waiting)
     with monkeypatch.context() as patched:
-        patched.setattr(site.world, "clock", site.foundation.clock)  # as the composition root hands it to the clients
+        patched.setattr(setup.world, "clock", setup.foundation.clock)  # as the composition root hands it to the clients
         daemon.sweep()
     assert len(waits) == 1
-    assert any("cut short" in line["event"] for line in site.lines.kept)
+    assert any("cut short" in line["event"] for line in setup.lines.kept)
     daemon.sweep()  # stopping: nothing
-    assert sum(line["event"] == "sweep.started" for line in site.lines.kept) == 1
-    assert site.world.sweep().ok
-    assert all(site.world.consumer_works(name) for name in ("a", "b"))
+    assert sum(line["event"] == "sweep.started" for line in setup.lines.kept) == 1
+    assert setup.world.sweep().ok
+    assert all(setup.world.consumer_works(name) for name in ("a", "b"))
 
 
-def test_a_stop_before_the_first_sweep(site: Site) -> None:
-    daemon = site.daemon()
+def test_a_stop_before_the_first_sweep(setup: Setup) -> None:
+    daemon = setup.daemon()
     thread = started(daemon, datetime.now(UTC) + timedelta(hours=1))
     assert daemon.stop(PATIENCE)  # the scheduler may not even have begun
     daemon._ended.set()
     thread.join(PATIENCE)
     assert daemon.stop(PATIENCE)  # twice is no harm
-    assert not any(site.finished(line) for line in site.lines.kept)
+    assert not any(setup.finished(line) for line in setup.lines.kept)
 
 
 def test_the_clock_wakes_up_to_stop() -> None:
@@ -357,10 +411,10 @@ def test_a_success_under_a_wrong_clock_is_none(step: timedelta, reason: str | No
 
 @pytest.mark.parametrize("step", [-30 * DAY, 30 * DAY], ids=str)
 @pytest.mark.parametrize("schedule", [HOURLY, make_schedule(None, "0 * * * *", None, "0s")], ids=str)
-def test_a_daemon_whose_clock_is_set_goes_on_sweeping(site: Site, schedule: Schedule, step: timedelta) -> None:
-    site.world.managed("prod/sms")
+def test_a_daemon_whose_clock_is_set_goes_on_sweeping(setup: Setup, schedule: Schedule, step: timedelta) -> None:
+    setup.world.managed("prod/sms")
     clocks = SettableClocks(MORNING)
-    daemon = site.daemon(schedule=schedule, clocks=clocks.both)
+    daemon = setup.daemon(schedule=schedule, clocks=clocks.both)
     swept = threading.Semaphore(0)
     daemon._scheduler.add_listener(lambda _: swept.release(), EVENT_JOB_EXECUTED)
 
@@ -378,22 +432,22 @@ def test_a_daemon_whose_clock_is_set_goes_on_sweeping(site: Site, schedule: Sche
     for _ in range(3):
         next_sweep(timedelta(hours=1))
     assert daemon.stop(PATIENCE)
-    assert sum(map(site.finished, site.lines.kept)) == 5
+    assert sum(map(setup.finished, setup.lines.kept)) == 5
 
 
-def test_sweep_after_sweep_takes_no_more_memory(site: Site) -> None:
+def test_sweep_after_sweep_takes_no_more_memory(setup: Setup) -> None:
     for number in range(10):
-        site.world.managed(f"s{number}", age=10 * DAY)
-    site.lines.forgetful = True
+        setup.world.managed(f"s{number}", age=10 * DAY)
+    setup.lines.forgetful = True
     logging.getLogger().setLevel(logging.ERROR)
-    daemon = site.daemon()
+    daemon = setup.daemon()
 
     def sweeps(count: int) -> int:
         for _ in range(count):
             daemon.sweep()
-            # What the simulated far ends remember is not the daemon's.
-            site.world.infobip.calls.clear()
-            site.world.store.calls.clear()
+            # What the simulated servers remember is not the daemon's.
+            setup.world.infobip.calls.clear()
+            setup.world.store.calls.clear()
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 

@@ -141,11 +141,10 @@ class Stack:
         stdin: bool = False,
         env: Mapping[str, str | None] | None = None,
         stdout: Any = None,
-        module: str = "rotator",
     ) -> subprocess.Popen[str]:
         """A child process, where a process is what is tested; see :meth:`ran`."""
         return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [sys.executable, "-m", "rotator", *arguments],
             env=self._chosen(env),
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE if stdout is None else stdout,
