@@ -36,7 +36,7 @@ def test_keeps_it():
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-def test_a_test_that_shows_a_secret_fails_without_showing_it_again(tmp_path: Path, workers: str) -> None:
+def test_a_test_that_shows_a_secret_fails_without_showing_it(tmp_path: Path, workers: str) -> None:
     suite = tmp_path / "test_suite.py"
     suite.write_text(SUITE.replace("{key}", KEY))
     command = [

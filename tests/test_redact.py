@@ -82,7 +82,7 @@ def test_a_learned_value_is_taken_out_in_every_form(form: str, secret: str) -> N
 
 
 @pytest.mark.parametrize("user", ["u", "us", "use", "user", "längerer"])
-def test_a_learned_password_is_taken_out_of_base64_of_something_longer(user: str) -> None:
+def test_a_password_is_redacted_in_base64_of_a_longer_text(user: str) -> None:
     redactor = Redactor()
     redactor.learn("correct-horse-battery")
     encoded = base64.b64encode(f"{user}:correct-horse-battery:x".encode()).decode()
@@ -199,7 +199,7 @@ def test_scrub_goes_into_everything() -> None:
     assert "hunter2x" not in json.dumps(scrubbed)
 
 
-def test_scrub_of_numbers_and_of_what_contains_itself() -> None:
+def test_scrub_of_numbers_and_of_a_loop() -> None:
     redactor = Redactor()
     redactor.learn("1234567890")
     assert redactor.scrub([1234567890, 1234567891]) == [REDACTED, 1234567891]
@@ -225,7 +225,7 @@ def test_a_traceback_with_a_learned_value_is_cleaned() -> None:
     assert f"ValueError: it was {REDACTED}" in shown
 
 
-def test_ten_thousand_learned_values_cost_a_line_nothing() -> None:
+def test_ten_thousand_learned_values_do_not_slow_a_line_down() -> None:
     redactor = Redactor()
     for number in range(10_000):
         redactor.learn(f'{{"api_key": "{number:032x}-01234567-0123-4567-89ab-{number:012x}", "key_id": "{number}"}}')
@@ -264,7 +264,7 @@ def test_threads_may_learn_forget_and_redact_at_once() -> None:
     assert not failures
 
 
-def test_a_placeholder_in_a_secret_does_not_blank_that_word_everywhere() -> None:
+def test_a_placeholder_in_a_secret_is_not_redacted() -> None:
     redactor = Redactor()
     redactor.learn_value("prod")
     redactor.learn_value('{"api_key": "main", "password": "correct-horse"}')
@@ -288,7 +288,7 @@ def test_names_win_over_learnt_values_even_in_sentences() -> None:
     assert redactor.redact("prod/payments is expiring") == f"{REDACTED} is expiring"
 
 
-def test_what_looks_random_is_taken_out_of_our_own_text_too() -> None:
+def test_random_values_are_redacted_in_our_own_text_too() -> None:
     redactor = Redactor()
     for text in ("plain-words-only", "Tr0ub4dor&3x", "token-0123456789abcdef"):
         redactor.learn(text)
@@ -296,7 +296,7 @@ def test_what_looks_random_is_taken_out_of_our_own_text_too() -> None:
     assert shown == f"plain-words-only {REDACTED} {REDACTED}"
 
 
-def test_short_words_in_secrets_are_not_learnt_but_short_passwords_are() -> None:
+def test_short_passwords_are_learnt_but_short_words_are_not() -> None:
     redactor = Redactor()
     redactor.learn_value("hunter2")
     redactor.learn_value('{"password": "s3cret!", "token": "prod"}')

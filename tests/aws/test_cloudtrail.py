@@ -118,14 +118,14 @@ def test_an_event_that_is_found_by_two_names_counts_once(aws: FakeAws, trail: Cl
     assert len(trail.reads(SECRET, SINCE).reads) == 2
 
 
-def test_no_read_at_all_by_name_proves_nothing(aws: FakeAws, trail: CloudTrail) -> None:
+def test_without_any_read_by_name_all_reads_are_searched(aws: FakeAws, trail: CloudTrail) -> None:
     aws.answers = [page(event(name="PutSecretValue")), page(), page(), page(event(), event(record("other")))]
     assert [read.principal for read in trail.reads(SECRET, SINCE).reads] == [ROLE]
     (attribute,) = aws.requests[3][1]["LookupAttributes"]
     assert attribute == {"AttributeKey": "EventName", "AttributeValue": "GetSecretValue"}
 
 
-def test_one_s_own_read_proves_that_names_work(aws: FakeAws, trail: CloudTrail) -> None:
+def test_an_own_read_shows_that_names_work(aws: FakeAws, trail: CloudTrail) -> None:
     own = record(userAgent="Botocore/1.40.0 ua/2.1 rotator/0.3.0")
     aws.answers = [page(event(own)), page(), page(), page(event())]
     assert trail.reads(SECRET, SINCE).reads == ()
@@ -138,7 +138,7 @@ def test_pages_are_followed_even_if_one_is_empty(aws: FakeAws, trail: CloudTrail
     assert [parameters.get("NextToken") for _, parameters in aws.requests] == [None, "a", "b", None, None]
 
 
-def test_what_is_cut_is_said_and_what_is_older_is_not_known(aws: FakeAws, credentials: pytest.MonkeyPatch) -> None:
+def test_reads_older_than_the_last_page_are_unknown(aws: FakeAws, credentials: pytest.MonkeyPatch) -> None:
     oldest = NOW - timedelta(days=3)
     aws.answers = [page(event(), token="a"), page(event(at=oldest), token="b"), page()]
     found = made(aws, credentials, pages=2).reads(SECRET, SINCE)
@@ -230,7 +230,7 @@ def test_without_an_answer_nothing_is_known(aws: FakeAws, trail: CloudTrail, ans
     assert failure.retryable
 
 
-def test_no_credentials_are_said_as_such(aws: FakeAws, credentials: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_a_configuration_error(aws: FakeAws, credentials: pytest.MonkeyPatch) -> None:
     trail = made(aws, credentials)
 
     def lost(**_: Any) -> None:
@@ -318,7 +318,7 @@ def test_who_calls_itself_nearly_like_us_is_a_consumer() -> None:
     assert parsed(record(userAgent="rotator/alpha")) is not None
 
 
-def test_where_the_request_is_not_told_the_listed_resources_count() -> None:
+def test_listed_resources_count_where_the_request_is_absent() -> None:
     listed = {"Resources": [{"ResourceType": "AWS::SecretsManager::Secret", "ResourceName": ARN}]}
     assert parsed(record(requestParameters=None), **listed) is not None
     assert parsed(record("other"), **listed) is None

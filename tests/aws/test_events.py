@@ -91,7 +91,7 @@ def test_the_next_run_tries_again(aws: FakeAws, timed: EventBridge, monkeypatch:
     assert aws.operations == ["PutEvents"] * 3
 
 
-def test_nobody_waits_for_a_name_that_does_not_resolve_or_for_credentials(
+def test_a_slow_connect_is_abandoned_after_three_seconds(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What no timeout of a client's covers."""

@@ -218,7 +218,7 @@ def test_a_write_that_never_left_did_nothing(make_store: StoreMaker) -> None:
     assert "AWS_ENDPOINT_URL" in failure.advice
 
 
-def test_a_refusal_after_a_lost_answer_proves_nothing(aws: FakeAws, make_store: StoreMaker) -> None:
+def test_a_refusal_after_a_lost_answer_is_unknown(aws: FakeAws, make_store: StoreMaker) -> None:
     """The first attempt may have moved the label, and botocore's second is refused because of that."""
     aws.answers = [drop, error("InvalidParameterException", WRONG_FROM)]
     assert isinstance(fails(lambda: WRITES["UpdateSecretVersionStage"](make_store(attempts=2))), StoreOutcomeUnknown)
@@ -230,7 +230,7 @@ def test_a_refusal_after_throttling_is_a_refusal(aws: FakeAws, make_store: Store
     assert isinstance(fails(lambda: WRITES["UpdateSecretVersionStage"](make_store(attempts=2))), PreconditionFailed)
 
 
-def test_credentials_that_end_after_a_lost_answer_prove_nothing_either(aws: FakeAws, make_store: StoreMaker) -> None:
+def test_credentials_that_expire_after_a_lost_answer(aws: FakeAws, make_store: StoreMaker) -> None:
     aws.answers = [drop, error("ExpiredTokenException")]
     assert isinstance(fails(lambda: WRITES["PutSecretValue"](make_store(attempts=2))), StoreOutcomeUnknown)
     lost = translate(NoCredentialsError(), "PutSecretValue", NAME, write=True, lost_attempt=True)
@@ -252,12 +252,12 @@ def test_staging_is_repeated_by_botocore_under_the_same_token(aws: FakeAws, make
 
 
 @pytest.mark.parametrize("code", ["InvalidParameterException", "ValidationException", "InvalidRequestException"])
-def test_what_aws_says_about_a_value_is_not_repeated(aws: FakeAws, store: SecretsManagerStore, code: str) -> None:
+def test_awss_message_about_a_value_is_not_repeated(aws: FakeAws, store: SecretsManagerStore, code: str) -> None:
     aws.answers = [error(code, f"Value '{VALUE}' at 'secretString' failed to satisfy constraint")]
     assert code in str(fails(lambda: WRITES["PutSecretValue"](store)))
 
 
-def test_what_botocore_says_about_a_value_is_not_repeated(aws: FakeAws, store: SecretsManagerStore) -> None:
+def test_botocores_message_about_a_value_is_not_repeated(aws: FakeAws, store: SecretsManagerStore) -> None:
     failure = fails(lambda: store.stage(NAME, VALUE[:10], Secret(VALUE), ("AWSPENDING",)))
     assert isinstance(failure, StoreRejected)
     assert "ClientRequestToken" in str(failure)
@@ -266,7 +266,7 @@ def test_what_botocore_says_about_a_value_is_not_repeated(aws: FakeAws, store: S
     assert aws.requests == []
 
 
-def test_a_label_that_is_gone_is_looked_for_not_read_out_of_a_text(aws: FakeAws, store: SecretsManagerStore) -> None:
+def test_an_absent_label_is_found_by_describing_the_secret(aws: FakeAws, store: SecretsManagerStore) -> None:
     described = ok(ARN="arn", Name=NAME, VersionIdsToStages={V1: ["AWSCURRENT"], V2: ["x"]})
     aws.answers = [error("InvalidParameterException", "words that nobody knows"), described]
     store.remove_label(NAME, "x", V1)

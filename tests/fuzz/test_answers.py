@@ -19,7 +19,7 @@ from rotator.sandbox.exchange import Drop, DropKind, Request, Response
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.secret import Secret
 from tests.doubles.in_process import InProcessAdapter
-from tests.fuzz.outside import BODIES, TEXTS, result_of
+from tests.fuzz.strategies import BODIES, TEXTS, result_of
 from tests.infobip.fake_server import KEY_VALUE, PASSWORD, USER, FakeServer, client_for, raw
 from tests.world import START
 
@@ -123,7 +123,7 @@ def test_bytes_that_are_no_http_are_an_error_of_the_tree(server: FakeServer, dat
 
 @settings(max_examples=60)
 @given(TEXTS, TEXTS)
-def test_no_argument_gets_out_of_its_place(key_id: str, path: str) -> None:
+def test_no_argument_changes_the_path_around_it(key_id: str, path: str) -> None:
     """An id stays one segment of the path and a probe's path stays a path, or nothing is sent at all."""
     world = Saying([Response(404)])
     client = client_of(world, AuthMethod.BASIC)

@@ -16,7 +16,7 @@ from rotator.errors import ConfigurationError, RotatorError
 from rotator.lambda_.handlers import rotation_request
 from rotator.lambda_.requests import account_in, queue_records, sweep_request
 from rotator.lambda_.revoke_handler import revoke_request
-from tests.fuzz.outside import JSON, TEXTS, result_of
+from tests.fuzz.strategies import JSON, TEXTS, result_of
 from tests.infobip.fake_server import KEY_VALUE
 from tests.lambdas.conftest import Moto, made, moto
 from tests.lambdas.lambda_stack import Context, LambdaStack

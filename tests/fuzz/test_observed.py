@@ -19,7 +19,7 @@ from rotator.policy.status import states
 from rotator.policy.tags import account, role, spec_or_none, tag_problems
 from rotator.sandbox.clocks import VirtualClock
 from tests.doubles.memory_store import MemoryStore
-from tests.fuzz.outside import KEY_NAMES, LABELS, TAGS, TEXTS, VERSIONS, result_of
+from tests.fuzz.strategies import KEY_NAMES, LABELS, TAGS, TEXTS, VERSIONS, result_of
 from tests.world import START
 
 TIMES = (

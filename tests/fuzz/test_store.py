@@ -14,7 +14,7 @@ from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.errors import ConfigurationError, RotatorError
 from rotator.secret import Secret
 from tests.aws.fake_aws import FakeAws, serve, text
-from tests.fuzz.outside import JSON, LABELS, TAGS, TEXTS, result_of
+from tests.fuzz.strategies import JSON, LABELS, TAGS, TEXTS, result_of
 from tests.infobip.fake_server import KEY_VALUE
 
 VERSION = "a" * 32

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rotator.access_log import Read, Reads
 from rotator.aws.cloudtrail import Unreadable, read_of
 from rotator.policy.planner import plan_account
-from tests.fuzz.outside import JSON, TEXTS
+from tests.fuzz.strategies import JSON, TEXTS
 from tests.policy.build import DAY, NOW, POLICY, arn_of, key, secret, snap
 
 SECRET = secret("s", {"v2": "CURRENT key:K2", "v1": "PREVIOUS key:K1 retire:K1:-1h"}, gate="adoption")

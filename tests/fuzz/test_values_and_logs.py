@@ -19,7 +19,7 @@ from rotator.sandbox.exchange import Response
 from rotator.secret import Secret
 from rotator.telemetry.audit import Audit
 from tests.doubles.in_process import InProcessAdapter
-from tests.fuzz.outside import HOSTILE, JSON, SCALARS, TEXTS, result_of
+from tests.fuzz.strategies import HOSTILE, JSON, SCALARS, TEXTS, result_of
 from tests.fuzz.test_answers import Saying
 from tests.infobip.fake_server import KEY_VALUE
 from tests.world import START
@@ -72,7 +72,7 @@ CREDENTIALS = st.dictionaries(
     )
     | JSON
 )
-def test_any_management_secret_gives_a_client_that_works_or_a_configuration_error(value: Any) -> None:
+def test_any_management_secret_gives_a_client_or_an_error(value: Any) -> None:
     world = Saying([Response(401)])
 
     def used() -> None:

@@ -118,7 +118,7 @@ def test_a_session_is_made_once_and_destroyed_at_the_end() -> None:
     assert {each.headers["authorization"] for each in server.seen[1:]} == {"IBSSO T1"}
 
 
-def test_an_idle_session_is_replaced_in_time_and_a_used_one_lives_on() -> None:
+def test_an_idle_session_is_replaced_and_a_used_one_is_kept() -> None:
     with sandbox() as (server, world, _, clock):
         client = client_for(server.url, clock, auth=AuthMethod.IBSSO)
         for _ in range(4):
@@ -136,7 +136,7 @@ def test_an_idle_session_is_replaced_in_time_and_a_used_one_lives_on() -> None:
         assert world.state.sessions == {}
 
 
-def test_a_session_that_ended_over_there_is_remade_once_even_for_a_create() -> None:
+def test_an_expired_session_is_replaced_once_even_for_a_create() -> None:
     with sandbox() as (server, world, account, clock):
         client = client_for(server.url, clock, auth=AuthMethod.IBSSO)
         client.list_keys()
@@ -152,7 +152,7 @@ def test_a_session_that_ended_over_there_is_remade_once_even_for_a_create() -> N
 
 
 @pytest.mark.parametrize("status", [400, 409])
-def test_a_session_left_by_a_killed_run_is_said(status: int) -> None:
+def test_an_open_session_of_a_killed_run_is_reported(status: int) -> None:
     with sandbox(Options(session_busy_status=status)) as (server, _, _, clock):
         client_for(server.url, clock, auth=AuthMethod.IBSSO).list_keys()  # and never closed
         with pytest.raises(SessionBusy, match="60 idle minutes"):
@@ -184,7 +184,7 @@ def test_refused_sessions(status: int, body: object, kind: type[ProviderError]) 
     assert len(server.seen) == 1
 
 
-def test_a_lost_answer_to_a_login_is_not_repeated_and_not_a_create_in_doubt() -> None:
+def test_a_lost_login_answer_is_no_create_in_doubt() -> None:
     with FakeServer([drop]) as server, pytest.raises(ProviderUnavailable):
         client_for(server.url, auth=AuthMethod.IBSSO).create_key(KeyRequest("n", RecordingClock().now()))
     assert lines(server) == [f"POST {SESSION}"]

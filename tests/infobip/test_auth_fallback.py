@@ -53,7 +53,7 @@ def schemes(server: FakeServer) -> list[str]:
         drop,
     ],
 )
-def test_whatever_fails_a_login_basic_follows(auth: AuthMethod, failure: Reply, caplog: Any) -> None:
+def test_basic_follows_any_failed_login(auth: AuthMethod, failure: Reply, caplog: Any) -> None:
     clock = RecordingClock()
     with FakeServer([failure, GOOD]) as server:
         client = client_for(server.url, clock, auth=auth, fall_back_to_basic=True)
@@ -98,7 +98,7 @@ def test_a_session_that_is_refused_is_left_for_basic() -> None:
         assert len(world.state.sessions) == 1
 
 
-def test_both_failures_are_told_where_basic_is_refused_too() -> None:
+def test_both_failures_are_reported_where_basic_is_refused_too() -> None:
     busy = {"requestError": {"serviceException": {"text": "A session exists already"}}}
     with FakeServer([reply(400, busy), reply(401)]) as server, pytest.raises(BadCredentials) as caught:
         client_for(server.url, auth=AuthMethod.IBSSO, fall_back_to_basic=True).get_key("K1")

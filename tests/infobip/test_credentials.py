@@ -89,7 +89,7 @@ def test_good_base_urls(text: str, base_url: str) -> None:
         ("http://2130706433", "http://"),
     ],
 )
-def test_bad_base_urls_are_said_without_showing_them(text: str, says: str) -> None:
+def test_bad_base_urls_are_reported_without_their_secrets(text: str, says: str) -> None:
     said = problem({**GOOD, "base_url": text})
     assert says in said
     assert "base_url" in said

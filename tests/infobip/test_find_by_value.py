@@ -53,7 +53,7 @@ def test_a_readable_value_that_is_equal_names_its_key(keys: list[dict[str, objec
         ([], 1),
     ],
 )
-def test_an_answer_that_is_not_one_possible_key_proves_nothing(keys: list[dict[str, object]], total: int) -> None:
+def test_an_answer_that_is_not_one_possible_key_is_inconclusive(keys: list[dict[str, object]], total: int) -> None:
     with (
         FakeServer([reply(200, page(*keys, total=total))]) as server,
         pytest.raises(ContractViolation, match="inconclusive"),

@@ -1,4 +1,4 @@
-"""Listing keys by state, and counting them, in accounts whose disabled keys only ever grow."""
+"""Listing keys, by state or all, and counting them, in accounts whose disabled keys only ever grow."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from rotator.errors import ContractViolation
 from rotator.infobip.listing import REACH, SIZE, list_all
 from rotator.infobip.wire import Page
 from rotator.ports import FetchedKey
@@ -21,6 +22,64 @@ def seeded(world: InfobipWorld, account: SimAccount, enabled: int, disabled: int
     for number in range(disabled):
         world.add_key(account, f"old {number}", enabled=False)
     return {world.add_key(account, f"key {number}").id for number in range(enabled)}
+
+
+@pytest.mark.parametrize(("keys", "calls"), [(0, 1), (1, 1), (99, 1), (100, 1), (101, 2), (200, 2), (201, 3), (450, 5)])
+def test_listing_takes_one_call_for_each_hundred_keys(keys: int, calls: int) -> None:
+    with sandbox() as (server, world, account, clock):
+        made = {world.add_key(account, f"key {number}").id for number in range(keys)}
+        listing = client_for(server.url, clock).list_keys()
+        assert listing.complete
+        assert len(listing.keys) == keys
+        assert {each.id for each in listing.keys} == made
+        assert [call.params for call in world.calls] == [("page", "size")] * calls
+
+
+def test_a_listing_that_does_not_add_up_is_read_again() -> None:
+    with FakeServer(
+        [reply(200, page(key("A"), total=2)), reply(200, page()), reply(200, page(key("A"), key("B")))]
+    ) as server:
+        listing = client_for(server.url).list_keys()
+    assert (len(listing.keys), listing.complete) == (2, True)
+    with FakeServer([reply(200, page(key("A"), total=2)), reply(200, page())] * 2) as server:
+        listing = client_for(server.url).list_keys()
+    assert ([each.id for each in listing.keys], listing.complete) == (["A"], False)
+    assert len(server.seen) == 4
+
+
+def test_keys_that_move_between_pages_are_listed_once() -> None:
+    first, second = page(key("A"), key("B"), total=3, pages=2), page(key("B"), key("C"), total=3, pages=2)
+    with FakeServer([reply(200, first), reply(200, second)]) as server:
+        listing = client_for(server.url).list_keys()
+    assert (sorted(each.id for each in listing.keys), listing.complete) == (["A", "B", "C"], True)
+
+
+def test_a_server_that_does_not_page_at_all() -> None:
+    with FakeServer([reply(200, page(key("A"), total=5000))]) as server:
+        assert not client_for(server.url).list_keys().complete
+    assert len(server.seen) == 4
+
+
+def test_a_count_that_is_too_low_for_the_pages_is_not_trusted() -> None:
+    with FakeServer(
+        [reply(200, page(key("A"), total=1, pages=2)), reply(200, page(key("B"), total=2, pages=2))]
+    ) as server:
+        assert client_for(server.url).list_keys().complete
+    assert len(server.seen) == 2
+
+
+def test_without_counts_the_pages_are_read_to_their_end() -> None:
+    with FakeServer(
+        [reply(200, {"apiKeys": [key("A")], "paging": {}}), reply(200, {"apiKeys": [], "paging": {}})]
+    ) as server:
+        listing = client_for(server.url).list_keys()
+    assert (len(listing.keys), listing.complete) == (1, True)
+
+
+def test_one_malformed_key_refuses_the_whole_list() -> None:
+    broken = page(key("A"), {**key("B"), "enabled": None})
+    with FakeServer([reply(200, broken)]) as server, pytest.raises(ContractViolation, match=r"apiKeys\[1\] \(B\)"):
+        client_for(server.url).list_keys()
 
 
 @pytest.mark.parametrize(("enabled", "disabled"), [(0, 0), (3, 250), (250, 3)])
@@ -52,16 +111,6 @@ def test_listings_by_state_name_the_account() -> None:
         "enabled=false&page=0&size=100&accountId=SUB",
         "page=0&size=1&accountId=SUB",
     ]
-
-
-def test_a_filter_by_state_that_is_ignored_is_applied_here() -> None:
-    answer = page(key("A"), key("B", enabled=False), key("C"))
-    with FakeServer([reply(200, answer)]) as server:
-        client = client_for(server.url)
-        on, off = client.list_keys(enabled=True), client.list_keys(enabled=False)
-    assert ([each.id for each in on.keys], on.complete) == (["A", "C"], True)
-    assert ([each.id for each in off.keys], off.complete) == (["B"], True)
-    assert len(server.seen) == 2
 
 
 @pytest.mark.parametrize("enabled", [True, False])

@@ -1,4 +1,4 @@
-"""How server our wall clock is off Infobip's: judged by every answer, and right now."""
+"""How far our wall clock is off Infobip's: judged by every answer, and right now."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_server_whose_date_is_off_is_what_counts(pair: Pair) -> None:
     assert pair.client.skew() == ZERO
 
 
-def test_a_probe_says_nothing_of_the_clock() -> None:
+def test_a_probe_does_not_set_the_skew() -> None:
     with FakeServer([reply(200, Date="Tue, 01 Sep 2026 10:00:07 GMT")]) as server:
         client = client_for(server.url)
         client.probe(Secret(KEY_VALUE), "/")

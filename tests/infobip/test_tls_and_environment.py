@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -28,9 +28,7 @@ REQUEST = KeyRequest("a/rotator:default:v1", datetime(2026, 12, 1, tzinfo=UTC), 
 GOOD = reply(200, key())
 
 
-def test_tls_is_verified_against_the_bundle_that_the_environment_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tls_is_verified_against_the_environments_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context, bundle = certificate(tmp_path)
     with FakeServer([GOOD], tls=context) as server:
         with pytest.raises(ProviderUnavailable, match="certificate is not valid"):
@@ -95,21 +93,3 @@ def test_cookies_are_not_kept() -> None:
         client.get_key("K1")
     assert all("cookie" not in each.headers for each in server.seen)
     assert all(each.headers["user-agent"].startswith("infobip-key-rotator/") for each in server.seen)
-
-
-@pytest.mark.parametrize(
-    ("date", "skew"),
-    [
-        ("Tue, 01 Sep 2026 10:00:07 GMT", 7),
-        ("Tue, 01 Sep 2026 09:00:00 +0000", -3600),
-        ("nonsense", None),
-        ("", None),
-        ("Tue, 01 Sep 9999999 10:00:00 GMT", None),
-    ],
-)
-def test_skew(date: str, skew: int | None) -> None:
-    with FakeServer([reply(200, key(), Date=date)]) as server:
-        client = client_for(server.url)
-        assert client.skew() is None
-        client.get_key("K1")
-    assert client.skew() == (None if skew is None else timedelta(seconds=skew))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rotator.errors import ContractViolation
 from rotator.infobip.http import Answer
+from rotator.infobip.http_errors import KnownSecrets, read_problem, refusal
 from rotator.infobip.wire import (
     create_body,
     format_time,
@@ -75,7 +76,7 @@ def test_a_whole_key() -> None:
     )
 
 
-def test_not_said_is_not_empty() -> None:
+def test_an_absent_field_is_not_an_empty_one() -> None:
     bare = parse_key(answer({"id": "K", "name": "", "enabled": False})).key
     assert (bare.scopes, bare.permissions, bare.valid_to, bare.value_readable) == (None, None, None, False)
     assert parse_key(answer(key(scopeGuids=[], permissions=[]))).key.scopes == frozenset()
@@ -294,29 +295,28 @@ def test_malformed_tokens(change: dict[str, object]) -> None:
         parse_token(answer({**good, **change}), "t")
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"enabled": 1}, "enabled"),
-        ({"name": None}, "no name"),
-        ({"scopeGuids": [["a"]]}, "scopeGuids is not a list of strings"),
-        ({"scopeGuids": {"a": 1}}, "scopeGuids is not a list of strings"),
-        ({"allowedIPs": [1]}, "allowedIPs is not a list of strings"),
-    ],
-)
-def test_a_key_that_was_read_before_is_looked_at_as_strictly(change: dict[str, object], message: str) -> None:
-    before = {"id": "SEEN1", "name": "n", "enabled": True, "scopeGuids": ["a"], "allowedIPs": []}
-    assert parse_key(answer(before)).key.enabled
-    assert message in refused({**before, **change})
+def test_both_shapes_of_errors() -> None:
+    current = read_problem(
+        b'{"errorCode":"E400","description":"Bad","action":"-","resources":[],"violations":[{"property":"name","violation":"long"}]}'
+    )
+    assert (current.code, current.text, current.violations) == ("E400", "Bad", (("name", "long"),))
+    older = read_problem(
+        b'{"requestError":{"serviceException":{"messageId":"BAD","text":"Bad","validationErrors":{"name":["long","odd"]}}},"error":"invalid_client"}'
+    )
+    assert (older.code, older.text, older.error) == ("BAD", "Bad", "invalid_client")
+    assert older.violations == (("name", "long"), ("name", "odd"))
+    xml = read_problem(
+        b"<requestError><serviceException><messageId>UNAUTHORIZED</messageId><text>No</text></serviceException></requestError>"
+    )
+    assert (xml.code, xml.text) == ("UNAUTHORIZED", "No")
 
 
-def test_a_key_that_has_changed_since_it_was_read_is_read_anew() -> None:
-    before = {"id": "SEEN2", "name": "n", "enabled": True, "validTo": "2027-09-01T10:00:00", "apiKeySecret": KEY_VALUE}
-    first, same = parse_key(answer(before)), parse_key(answer(before))
-    assert first.key == same.key
-    assert first.value == same.value == Secret(KEY_VALUE)
-    ended = parse_key(answer({**before, "enabled": False, "validTo": "2026-09-01T10:00:00"})).key
-    assert (ended.enabled, ended.valid_to) == (False, datetime(2026, 9, 1, 10, tzinfo=UTC))
-    masked = parse_key(answer({**before, "apiKeySecret": "0123********"}))
-    assert (masked.value, masked.key.value_readable) == (None, False)
-    assert parse_key(answer(before)).key == first.key
+def test_an_error_that_quotes_secrets_is_cleaned() -> None:
+    known = KnownSecrets(lambda _: None)
+    known.add("p w")
+    said = str(refusal(answer({"description": f"bad p w or p+w\x1b[31m {KEY_VALUE.upper()}\n"}, 400), known))
+    assert "p w" not in said
+    assert "p+w" not in said
+    assert KEY_VALUE.upper() not in said
+    assert "\x1b" not in said
+    assert "\\x1b[31m" in said

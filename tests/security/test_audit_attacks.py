@@ -17,7 +17,7 @@ from rotator.cli import main
 from rotator.errors import ConfigurationError
 from rotator.telemetry.audit import NO_LINE
 from rotator.telemetry.audit_verify import verify
-from tests.fuzz.outside import HOSTILE, JSON, TEXTS
+from tests.fuzz.strategies import HOSTILE, JSON, TEXTS
 from tests.test_audit import make
 
 RUNS = (4, 3, 5)
@@ -99,9 +99,7 @@ def rechained(rows: list[bytes], begin: int, end: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("end", range(2, sum(RUNS) - 1))
-def test_a_line_taken_out_by_somebody_who_knows_the_chain_shows_until_all_that_follows_is_made_anew(
-    tmp_path: Path, end: int
-) -> None:
+def test_a_removed_line_shows_until_all_that_follows_is_forged(tmp_path: Path, end: int) -> None:
     rows = write(tmp_path / "a")
     del rows[1]
     assert not verify(put(tmp_path / "a", rechained(rows, 1, end))).ok
@@ -157,7 +155,7 @@ def test_any_file_gives_a_report(tmp_path: Path, lines: list[bytes], end: bytes)
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])
-def test_what_is_said_of_a_hostile_file_is_fit_to_be_read(
+def test_the_report_on_a_hostile_file_is_printable(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], form: list[str]
 ) -> None:
     path = tmp_path / "any"
@@ -169,7 +167,7 @@ def test_what_is_said_of_a_hostile_file_is_fit_to_be_read(
     assert all(char.isprintable() or char == "\n" for char in out + err)
 
 
-def test_a_file_that_can_not_be_read_is_said(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_a_configuration_error(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none", tmp_path / ("x" * 300)):
         with pytest.raises(ConfigurationError, match="cannot be read"):
             verify(path)

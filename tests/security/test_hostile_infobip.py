@@ -17,9 +17,9 @@ from rotator.policy.labels import secret_id
 from rotator.ports import KeyRequest
 from rotator.sandbox.exchange import Request
 from rotator.secret import Secret
-from tests.fuzz.outside import HOSTILE, result_of
+from tests.fuzz.strategies import HOSTILE, result_of
 from tests.infobip.fake_server import KEY_VALUE, FakeServer, client_for, reply
-from tests.security.lying import Lie, keys_in, lying_world
+from tests.security.altered_answers import Alter, altered_world, keys_in
 from tests.world import DAY, HOUR, START
 
 DUE: dict[str, Any] = {"left": 25 * DAY, "age": 65 * DAY}
@@ -28,7 +28,7 @@ VERSION = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 def _id_of_x() -> str:
     """What stands for ``prod/x`` in its keys' names, where it is the first managed secret of a lying world."""
-    world, _ = lying_world()
+    world, _ = altered_world()
     return secret_id(world.store.create_secret("prod/x"))
 
 
@@ -39,9 +39,9 @@ def is_create(request: Request) -> bool:
     return request.method == "POST" and request.path.endswith("/api-keys")
 
 
-def test_keys_with_names_like_ours_are_left_unless_the_name_and_the_secret_prove_it() -> None:
+def test_a_name_like_ours_alone_does_not_make_an_orphan() -> None:
     """Names can be given to a key by whoever may make keys; only a version that provably was not stored is a proof."""
-    world, liar = lying_world()
+    world, infobip = altered_world()
     world.managed("prod/x")
     world.managed("prod/held", hold="audit")
     x, held = X, secret_id(world.store.peek("prod/held").arn)
@@ -63,12 +63,12 @@ def test_keys_with_names_like_ours_are_left_unless_the_name_and_the_secret_prove
         *(text for text in HOSTILE if text and text.isascii()),
     ]
     account = world.accounts["main"]
-    kept = [liar.add_key(account, name, valid_from=START - DAY) for name in names]
-    orphan = liar.add_key(account, f"prod/x/rotator:default:{x}:{VERSION}", valid_from=START - HOUR)
+    kept = [infobip.add_key(account, name, valid_from=START - DAY) for name in names]
+    orphan = infobip.add_key(account, f"prod/x/rotator:default:{x}:{VERSION}", valid_from=START - HOUR)
     for _ in range(3):
         world.sweep()
         world.pass_time(DAY)
-    assert liar.puts == {orphan.id}
+    assert infobip.puts == {orphan.id}
     assert {key.id for key in kept} <= {key.id for key in world.live_keys()}
     assert world.consumer_works("prod/x")
 
@@ -126,23 +126,23 @@ def always_the_same(request: Request, answer: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "lie", [foreign_keys, other_id, other_name, all_disabled, all_ended, none_at_all, always_the_same]
+    "alter", [foreign_keys, other_id, other_name, all_disabled, all_ended, none_at_all, always_the_same]
 )
-def test_no_lie_takes_a_working_key_from_a_consumer_or_touches_a_foreign_one(lie: Lie) -> None:
+def test_no_wrong_answer_breaks_a_consumer_or_a_foreign_key(alter: Alter) -> None:
     """Through sweeps over a week, long enough for every grace period to be over."""
-    world, liar = lying_world()
+    world, infobip = altered_world()
     for name in ("prod/x", "prod/y"):
         world.managed(name, **DUE)
     world.managed("prod/z", adopted=False)
-    foreign = liar.add_key(world.accounts["main"], "by hand, of nobody here")
-    liar.lie = lie
+    foreign = infobip.add_key(world.accounts["main"], "by hand, of nobody here")
+    infobip.alter = alter
     for _ in range(8):
         world.sweep()
         for name in ("prod/x", "prod/y", "prod/z"):
             assert world.consumer_works(name)
         world.pass_time(DAY)
-    assert not liar.puts & {"FOREIGN0", "FOREIGN1", "FOREIGN2", foreign.id}
-    liar.lie = None  # and when it tells the truth again, all is well again
+    assert not infobip.puts & {"FOREIGN0", "FOREIGN1", "FOREIGN2", foreign.id}
+    infobip.alter = None  # and when it tells the truth again, all is well again
     for _ in range(10):
         world.sweep()
         world.pass_time(DAY)
@@ -167,26 +167,26 @@ def test_no_lie_takes_a_working_key_from_a_consumer_or_touches_a_foreign_one(lie
     ],
     ids=lambda field: next(iter(field)),
 )
-def test_a_new_key_that_is_not_what_was_asked_is_never_promoted(field: dict[str, Any]) -> None:
-    world, liar = lying_world()
+def test_a_replacement_that_differs_is_never_promoted(field: dict[str, Any]) -> None:
+    world, infobip = altered_world()
     old = world.managed("prod/x", **DUE)
-    liar.lie = lambda request, answer: {**answer, **field} if is_create(request) else answer
+    infobip.alter = lambda request, answer: {**answer, **field} if is_create(request) else answer
     world.sweep()
     assert world.current_key("prod/x").id == old.id
     (rejected,) = world.events_named("key.rejected", "failure")
-    made = {key.id for key in liar.keys(world.accounts["main"])} - {old.id}
+    made = {key.id for key in infobip.keys(world.accounts["main"])} - {old.id}
     assert made == {rejected["key_id"]}
     assert made.isdisjoint(key.id for key in world.live_keys())
 
 
-def test_a_create_that_answers_with_another_key_does_not_bring_that_key_into_the_secret() -> None:
-    world, liar = lying_world()
+def test_another_key_in_a_creates_answer_is_not_stored() -> None:
+    world, infobip = altered_world()
     world.managed("prod/x", **DUE)
     other = world.managed("prod/other")
     entry = {"id": other.id, "apiKeySecret": other.value}
-    liar.lie = lambda request, answer: {**answer, **entry} if is_create(request) else answer
+    infobip.alter = lambda request, answer: {**answer, **entry} if is_create(request) else answer
     world.sweep()
-    liar.lie = None
+    infobip.alter = None
     for _ in range(8):
         world.sweep()
         world.pass_time(DAY)
@@ -227,17 +227,17 @@ def made_long_ago(request: Request, answer: Any) -> Any:
     return answer
 
 
-def test_a_lie_about_ages_ends_no_grace_early() -> None:
+def test_a_wrong_age_does_not_shorten_a_grace_period() -> None:
     """By the keys' ages the replacement would be an orphan and the old one long past its time."""
-    world, liar = lying_world()
+    world, infobip = altered_world()
     old = world.managed("prod/x", **DUE)
     world.sweep()
-    liar.lie = made_long_ago
+    infobip.alter = made_long_ago
     world.pass_time(71 * HOUR)
     world.sweep()
     assert old.id in {key.id for key in world.live_keys()}
-    assert liar.puts == set()
+    assert infobip.puts == set()
     world.pass_time(HOUR + timedelta(seconds=1))
     world.sweep()
-    assert liar.puts == {old.id}
+    assert infobip.puts == {old.id}
     assert world.consumer_works("prod/x")

@@ -88,7 +88,7 @@ def test_nothing_that_acts_upon_a_terminal_is_printed(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.usefixtures("_world")
-def test_json_still_says_what_stands_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_keeps_the_exact_text(capsys: pytest.CaptureFixture[str]) -> None:
     """Escaped is not lost: a program that reads the document gets the very name."""
     main(["status", "--json"])
     names = {each["secret"] for each in json.loads(capsys.readouterr().out)["secrets"]}

@@ -57,7 +57,7 @@ def test_no_option_takes_a_secret() -> None:
         ["--profile", KEY_VALUE, "plan", "--json"],
     ],
 )
-def test_a_value_as_an_argument_is_refused_before_anything_is_done(
+def test_a_value_as_an_argument_is_refused_at_once(
     arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would get into requests, and by them into AWS's own trail."""
@@ -97,7 +97,7 @@ def test_the_process_list_shows_no_value_while_it_works(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("auth", ["basic", "oauth2"])
-def test_nothing_that_was_read_is_in_memory_afterwards(stack: Stack, tmp_path: Path, auth: str) -> None:
+def test_no_value_is_in_memory_afterwards(stack: Stack, tmp_path: Path, auth: str) -> None:
     """After a sweep that reads and stores values no living object of the process holds one, in any of its forms."""
     account, user = stack.account("main", password=PASSWORD)
     user.password = PASSWORD
@@ -118,7 +118,7 @@ def test_nothing_that_was_read_is_in_memory_afterwards(stack: Stack, tmp_path: P
     known = [PASSWORD, header, *(str(key.value) for key in old)]
     # The control comes last: something that the process certainly holds.
     wanted.write_text("\n".join(text[::-1] for text in [*known, "leaked-key-stdin"]), encoding="utf-8")
-    program = ROOT / "tests" / "security" / "remains.py"
+    program = ROOT / "tests" / "security" / "run_and_search_memory.py"
     child = subprocess.run(
         [sys.executable, str(program), str(wanted), "run", "--json"],
         env=stack.environment | {"PYTHONPATH": str(ROOT)},

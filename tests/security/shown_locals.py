@@ -41,7 +41,7 @@ def shown(frame: FrameType) -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}\n{dict(frame.f_locals)!r}"
 
 
-def told(error: BaseException) -> str:
+def as_shown(error: BaseException) -> str:
     """An error as the most talkative handlers show it: rich and structlog with all locals, and the library's own."""
     screen = io.StringIO()
     pretty = Traceback.from_exception(

@@ -1,7 +1,8 @@
-"""What the client does when the far end misbehaves: real sockets, real waits only where a time limit is the subject."""
+"""The client against a server that misbehaves: repeats, lost answers, sizes and time limits, over real sockets."""
 
 from __future__ import annotations
 
+import gzip
 import socket
 import struct
 from datetime import UTC, datetime, timedelta
@@ -30,9 +31,11 @@ from tests.infobip.fake_server import (
     Reply,
     client_for,
     drop,
+    endless,
     key,
     raw,
     reply,
+    silence,
 )
 
 REQUEST = KeyRequest("a/rotator:default:v1", datetime(2026, 12, 1, tzinfo=UTC), frozenset({"sms:manage"}))
@@ -151,14 +154,14 @@ def test_a_create_that_is_refused_certainly_did_not_happen(status: int, kind: ty
     assert (len(server.seen), clock.sleeps) == (1, [])
 
 
-def test_a_create_that_never_got_a_connection_certainly_did_not_happen() -> None:
+def test_a_create_without_a_connection_did_not_happen() -> None:
     with pytest.raises(ProviderUnavailable, match="connection refused; nothing was sent"):
         client_for(closed_port()).create_key(REQUEST)
     with pytest.raises(ProviderUnavailable, match="cannot be resolved; nothing was sent"):
         client_for("https://nowhere.invalid").create_key(REQUEST)
 
 
-def test_a_create_over_a_failed_handshake_certainly_did_not_happen(tmp_path: Path) -> None:
+def test_a_create_over_a_failed_handshake_did_not_happen(tmp_path: Path) -> None:
     with (
         FakeServer([GOOD], tls=certificate(tmp_path)[0]) as server,
         pytest.raises(ProviderUnavailable, match=r"certificate.*nothing was sent"),
@@ -168,7 +171,7 @@ def test_a_create_over_a_failed_handshake_certainly_did_not_happen(tmp_path: Pat
 
 
 @pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 no TLS here\r\n\r\n"])
-def test_a_create_to_something_that_speaks_no_tls_certainly_did_not_happen(greeting: bytes) -> None:
+def test_a_create_to_a_server_without_tls_did_not_happen(greeting: bytes) -> None:
     with FakeServer([raw(greeting)]) as server, pytest.raises(ProviderUnavailable, match="nothing was sent"):
         client_for(server.url.replace("http:", "https:"), limits=Limits(1, 1, 2)).create_key(REQUEST)
 
@@ -209,7 +212,7 @@ def test_a_revocation_is_repeated_and_then_in_doubt() -> None:
         client_for(closed_port()).revoke_key("K1", None)
 
 
-def test_a_revocation_without_a_readable_answer_is_looked_up() -> None:
+def test_a_revocation_without_a_readable_answer_is_read_back() -> None:
     off = {**key(), "enabled": False}
     with FakeServer([reply(200, b"<html>ok</html>"), reply(200, off)]) as server:
         client_for(server.url).revoke_key("K1", None)
@@ -220,3 +223,58 @@ def test_a_revocation_without_a_readable_answer_is_looked_up() -> None:
         client_for(server.url).revoke_key("K1", None)
     with FakeServer([reply(404)]) as server, pytest.raises(KeyNotFound):
         client_for(server.url).revoke_key("K1", None)
+
+
+def test_bodies_are_bounded() -> None:
+    with FakeServer([reply(200, b"[" + b" " * 6_000_000)]) as server, pytest.raises(ContractViolation, match="bytes"):
+        client_for(server.url).get_key("K1")
+
+
+def test_bodies_without_an_end_are_bounded() -> None:
+    server = FakeServer()
+    server.script = [endless(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65536, 0, server.stopping)]
+    with server, pytest.raises(ContractViolation, match="bytes"):
+        client_for(server.url).get_key("K1")
+
+
+def test_packed_bodies_are_bounded_as_they_unpack() -> None:
+    bomb = gzip.compress(b" " * 50_000_000)
+    with (
+        FakeServer([reply(200, bomb, Content_Encoding="gzip")]) as server,
+        pytest.raises(ContractViolation, match="bytes"),
+    ):
+        client_for(server.url).get_key("K1")
+
+
+def test_a_packed_answer_is_read() -> None:
+    packed = gzip.compress(b'{"id": "K1", "name": "n", "enabled": true}')
+    with FakeServer([reply(200, packed, Content_Encoding="gzip")]) as server:
+        assert client_for(server.url).get_key("K1").key.enabled
+    assert server.seen[0].headers["accept-encoding"] == "identity"
+
+
+def test_a_huge_error_page_is_still_that_error() -> None:
+    with FakeServer([reply(403, b"x" * 6_000_000)]) as server, pytest.raises(MissingRole):
+        client_for(server.url).get_key("K1")
+
+
+def drip(first: bytes, server: FakeServer) -> Reply:
+    return endless(first, b" ", 0.05, server.stopping)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"],
+)
+def test_an_answer_that_drips_is_cut_off(first: bytes) -> None:
+    server = FakeServer()
+    server.script = [drip(first, server)]
+    with server, pytest.raises(OutcomeUnknown, match="timed out"):
+        client_for(server.url, limits=Limits(connect=1, read=1, total=0.4)).create_key(REQUEST)
+
+
+def test_silence_times_out() -> None:
+    server = FakeServer()
+    server.script = [silence(server.stopping)]
+    with server, pytest.raises(ProviderUnavailable, match=r"4 tries.*timed out"):
+        client_for(server.url, limits=Limits(connect=1, read=0.1, total=5)).get_key("K1")

@@ -11,20 +11,20 @@ from rotator.sandbox.exchange import Drop, Request, Response
 from rotator.sandbox.infobip import InfobipWorld
 from tests.world import World
 
-Lie = Callable[[Request, Any], Any]
+Alter = Callable[[Request, Any], Any]
 """Gets a request and the parsed true answer; gives what is answered instead."""
 
 
-class Lying(InfobipWorld):
-    """The simulated Infobip; its good answers pass through ``lie``."""
+class AlteredInfobip(InfobipWorld):
+    """The simulated Infobip; its good answers pass through ``alter``."""
 
-    lie: Lie | None = None
+    alter: Alter | None = None
 
     def handle(self, request: Request) -> Response | Drop:
         answer = super().handle(request)
-        if self.lie is None or isinstance(answer, Drop) or answer.status >= 300 or not answer.body:
+        if self.alter is None or isinstance(answer, Drop) or answer.status >= 300 or not answer.body:
             return answer
-        return replace(answer, body=json.dumps(self.lie(request, answer.json())).encode())
+        return replace(answer, body=json.dumps(self.alter(request, answer.json())).encode())
 
     @property
     def puts(self) -> set[str]:
@@ -32,13 +32,13 @@ class Lying(InfobipWorld):
         return {call.path.rpartition("/")[2] for call in self.calls if call.method == "PUT"}
 
 
-def lying_world(**options: Any) -> tuple[World, Lying]:
-    """A world whose Infobip tells the truth until it is given a lie."""
+def altered_world(**options: Any) -> tuple[World, AlteredInfobip]:
+    """A world whose Infobip tells the truth until it is given a alter."""
     world = World(**options)
-    liar = Lying(world.clock)
-    world.infobip = liar
+    infobip = AlteredInfobip(world.clock)
+    world.infobip = infobip
     world.account("main")
-    return world, liar
+    return world, infobip
 
 
 def keys_in(answer: Any) -> list[dict[str, Any]]:

@@ -21,9 +21,9 @@ from rotator.telemetry.audit import Trigger
 from tests import leaks
 from tests.aws.conftest import aws, aws_server, clean_env, clients, credentials, make_store, store
 from tests.aws.fake_aws import Answer, FakeAws, drop, error, ok, text
-from tests.fuzz.outside import result_of
+from tests.fuzz.strategies import result_of
 from tests.infobip.fake_server import KEY_VALUE
-from tests.security.frames import own_frames, shown, told
+from tests.security.shown_locals import as_shown, own_frames, shown
 from tests.world import DAY, HOUR, World
 
 __all__ = ["aws", "aws_server", "clean_env", "clients", "credentials", "make_store", "store"]
@@ -32,25 +32,25 @@ VERSION = "a" * 32
 PASSWORD = "Correct-Horse-Battery-9!"
 
 
-class Watch:
+class FrameWatch:
     """Looks into every frame of the program at each call of a far end, and at each audit line."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.looks = 0
+        self.dumps = 0
         self.leaks: set[str] = set()
         world.store.before = world.store.after = self._at_store
         for kind in (FaultKind.HOOK_BEFORE, FaultKind.HOOK_AFTER):
             world.infobip.faults.add(Fault(kind, count=None, hook=self._at_infobip))
 
     def _at_store(self, method: str, secret: str) -> None:
-        self.look()
+        self.dump()
 
     def _at_infobip(self, request: Request, response: Response | None) -> None:
-        self.look()
+        self.dump()
 
-    def look(self) -> None:
-        self.looks += 1
+    def dump(self) -> None:
+        self.dumps += 1
         values = {str(key.value) for key in self.world.infobip.keys()} | {PASSWORD}
         for frame in own_frames(sys._getframe(1)):
             locals_shown = shown(frame)
@@ -59,7 +59,7 @@ class Watch:
 
 
 @pytest.mark.parametrize(("auth", "reveal"), [("basic", True), ("ibsso", False), ("oauth2", True)])
-def test_no_frame_shows_a_value_at_any_call(auth: str, reveal: bool) -> None:
+def test_no_frame_holds_a_value_at_any_call(auth: str, reveal: bool) -> None:
     """A key's whole life, an emergency and a leaked value: at each call of a far end every frame is dumped."""
     world = World()
     world.infobip.options.reveal = reveal
@@ -68,7 +68,7 @@ def test_no_frame_shows_a_value_at_any_call(auth: str, reveal: bool) -> None:
     world.managed("prod/plain", plain=True, left=5 * DAY, age=85 * DAY)
     world.managed("prod/json", left=5 * DAY, age=85 * DAY, extra={"other": 1})
     leaked = world.current_value("prod/new")
-    watch = Watch(world)
+    watch = FrameWatch(world)
     world.sweep()
     world.pass_time(80 * HOUR)
     world.sweep()
@@ -78,19 +78,19 @@ def test_no_frame_shows_a_value_at_any_call(auth: str, reveal: bool) -> None:
         emergency = Emergency(world.services(Trigger.EMERGENCY), "leak", "INC-1")
         for plan in emergency.plan(target, Strategy.REPLACE_FIRST):
             assert emergency.execute(emergency.preview(plan)).ok
-    assert watch.looks > 100
+    assert watch.dumps > 100
     assert watch.leaks == set()
 
 
-def test_the_watch_sees_a_value_that_stands_open() -> None:
+def test_the_watch_finds_a_value_in_plain_text() -> None:
     """The test above can fail: a frame of the program that holds a value in the open is found."""
     world = World()
     world.managed("prod/x")
-    watch = Watch(world)
+    watch = FrameWatch(world)
     namespace: dict[str, Any] = {}
-    source = "def careless(value, look):\n    opened = value.reveal()\n    look()\n"
+    source = "def careless(value, dump):\n    opened = value.reveal()\n    dump()\n"
     exec(compile(source, str(Secret.__init__.__code__.co_filename), "exec"), namespace)  # noqa: S102 - a frame of its own
-    namespace["careless"](Secret(world.current_value("prod/x")), watch.look)
+    namespace["careless"](Secret(world.current_value("prod/x")), watch.dump)
     assert len(watch.leaks) == 1
 
 
@@ -121,7 +121,7 @@ def test_no_traceback_of_the_store_shows_a_value(aws: FakeAws, store: Any, numbe
         _, caught = result_of(call, RotatorError)
         if caught is not None:
             raised += 1
-            assert KEY_VALUE not in told(caught)
+            assert KEY_VALUE not in as_shown(caught)
             assert caught.__context__ is None
     assert raised >= 3
 
@@ -130,7 +130,7 @@ def test_a_traceback_with_locals_is_searched_at_all() -> None:
     """The search can fail: a value in a frame outside of the tests is found."""
     with pytest.raises(ValueError, match="delimiter") as caught:
         json.loads(f'{{"{KEY_VALUE}"')
-    assert KEY_VALUE in told(caught.value)
+    assert KEY_VALUE in as_shown(caught.value)
 
 
 class Pipe:
@@ -168,7 +168,7 @@ def test_no_traceback_shows_what_came_by_stdin(stdin: Callable[[bytes], None], a
     stdin(f"{around[0]}{part}{around[1]}".encode())
     with pytest.raises(ConfigurationError) as caught:
         read_leaked()
-    assert part not in told(caught.value)
+    assert part not in as_shown(caught.value)
 
 
 @pytest.mark.parametrize("text", ["{}\n", '[{{"password": "{}"}},\n'])
@@ -180,4 +180,4 @@ def test_no_traceback_shows_keys_that_are_too_many(stdin: Callable[[bytes], None
     stdin("".join(text.format(key) for key in keys).encode())
     with pytest.raises(ConfigurationError, match="more than") as caught:
         read_leaked()
-    assert KEY_VALUE[32:] not in told(caught.value)
+    assert KEY_VALUE[32:] not in as_shown(caught.value)
