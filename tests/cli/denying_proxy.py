@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
+
+from tests.post_server import JSON, forward, serve_posts
 
 ROLE = "arn:aws:sts::123456789012:assumed-role/rotator-sweep/session"
 _IDENTITY = """<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
@@ -42,14 +40,14 @@ class DenyingProxy:
     asked: list[dict[str, list[str]]] = field(default_factory=list)
     url: str = ""
 
-    def answer(self, target: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes, str]:
+    def answer(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes, str]:
         """Status, body and content type."""
-        if target:
-            operation = target.rpartition(".")[2]
-            if operation in self.denied:
-                said = {"__type": "AccessDeniedException", "Message": "is not authorized to perform"}
-                return 400, json.dumps(said).encode(), "application/x-amz-json-1.1"
-            return self._pass_on(headers, body)
+        operation = headers.get("X-Amz-Target", "").rpartition(".")[2]
+        if operation in self.denied:
+            denial = {"__type": "AccessDeniedException", "Message": "is not authorized to perform"}
+            return 400, json.dumps(denial).encode(), JSON
+        if operation:
+            return forward(self.behind, path, headers, body)
         fields = parse_qs(body.decode())
         action = fields["Action"][0]
         if action in self.pages:
@@ -62,44 +60,9 @@ class DenyingProxy:
         members = "".join(_MEMBER.format(action=name, decision=text) for name, text in self.decisions.items())
         return 200, _SIMULATED.format(members=members).encode(), "text/xml"
 
-    def _pass_on(self, headers: dict[str, str], body: bytes) -> tuple[int, bytes, str]:
-        kept = {name: text for name, text in headers.items() if name.lower() not in ("host", "content-length")}
-        request = urllib.request.Request(self.behind, data=body, headers=kept, method="POST")  # noqa: S310 - loopback
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=30) as response:
-                return response.status, response.read(), "application/x-amz-json-1.1"
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read(), "application/x-amz-json-1.1"
-
 
 @contextmanager
 def serve_proxy(proxy: DenyingProxy) -> Iterator[DenyingProxy]:
     """Listen on a free port, which ``proxy.url`` names."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            status, text, kind = proxy.answer(self.headers.get("X-Amz-Target", ""), dict(self.headers), body)
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    proxy.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with serve_posts(proxy.answer) as proxy.url:
         yield proxy
-    finally:
-        server.shutdown()
-        server.server_close()
