@@ -11,7 +11,7 @@ from rotator.sandbox.clocks import DEFAULT_START, VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from tests.safety.aws_proxy import AwsProxy, aws_proxy
-from tests.safety.harness import MachineClock, Region, Site
+from tests.safety.harness import MachineClock, Region, System
 
 
 @pytest.fixture(scope="package")
@@ -22,7 +22,7 @@ def aws() -> Iterator[tuple[MotoServer, AwsProxy, VirtualClock]]:
 
 
 @pytest.fixture
-def site(aws: tuple[MotoServer, AwsProxy, VirtualClock]) -> Iterator[Site]:
+def system(aws: tuple[MotoServer, AwsProxy, VirtualClock]) -> Iterator[System]:
     """One Infobip without accounts, and AWS without secrets."""
     moto, proxy, clock = aws
     clock.set(DEFAULT_START)
@@ -30,28 +30,28 @@ def site(aws: tuple[MotoServer, AwsProxy, VirtualClock]) -> Iterator[Site]:
     proxy.reset()
     infobip, machine = InfobipWorld(clock), MachineClock(clock)
     with InfobipServer(infobip) as server, InfobipServer(InfobipWorld(machine)) as machine_server:
-        yield Site(infobip, server.url, clock, machine, machine_server.url, moto.url, proxy)
+        yield System(infobip, server.url, clock, machine, machine_server.url, moto.url, proxy)
 
 
 @pytest.fixture
-def region(site: Site) -> Region:
+def region(system: System) -> Region:
     """A region with one management secret, of the account ``main``."""
-    _account, user = site.account()
-    region = site.region()
+    _account, user = system.account()
+    region = system.region()
     region.management(user)
     return region
 
 
 @pytest.fixture
-def other_region(site: Site, region: Region) -> Region:
+def other_region(system: System, region: Region) -> Region:
     """Another region, with a management secret of the same name for the same Infobip account."""
-    other = site.region("eu-west-1")
-    other.management(next(iter(site.infobip.state.users.values())))
+    other = system.region("eu-west-1")
+    other.management(next(iter(system.infobip.state.users.values())))
     return other
 
 
 @pytest.fixture
-def other_infobip(site: Site) -> Iterator[InfobipServer]:
+def other_infobip(system: System) -> Iterator[InfobipServer]:
     """Another Infobip account, on a host of its own, without keys."""
-    with InfobipServer(InfobipWorld(site.clock, seed=2)) as server:
+    with InfobipServer(InfobipWorld(system.clock, seed=2)) as server:
         yield server

@@ -3,7 +3,7 @@
 Nothing of ``rotator`` is imported but its command line, its Lambda handlers and the sandbox, and that in this file,
 ``running.py``, ``infobip_faults.py`` and ``conftest.py`` only.
 
-A :class:`Site` has one Infobip, one clock and any number of AWS regions; a :class:`Region` has secrets and runs the
+A :class:`System` has one Infobip, one clock and any number of AWS regions; a :class:`Region` has secrets and runs the
 rotator. Tests assert what Infobip and Secrets Manager hold, exit codes, ``--json`` documents and audit lines.
 """
 
@@ -27,7 +27,18 @@ from tests.safety.aws_proxy import AwsProxy
 from tests.safety.infobip_faults import InfobipFaults
 from tests.safety.running import Ran, run_command_line, run_lambda_handler
 
-__all__ = ["ADMIN_SCOPES", "DAY", "HOUR", "SCOPES", "InfobipServer", "MachineClock", "Ran", "Region", "SimKey", "Site"]
+__all__ = [
+    "ADMIN_SCOPES",
+    "DAY",
+    "HOUR",
+    "SCOPES",
+    "InfobipServer",
+    "MachineClock",
+    "Ran",
+    "Region",
+    "SimKey",
+    "System",
+]
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 SCOPES = ("sms:manage",)
@@ -53,7 +64,7 @@ class MachineClock(OffsetClock):
 
 
 @dataclass(repr=False)
-class Site:
+class System:
     """One Infobip, one clock, and AWS behind a proxy."""
 
     infobip: InfobipWorld
@@ -132,7 +143,7 @@ class Site:
 class Region:
     """Secrets of one AWS region, and the rotator that runs there."""
 
-    site: Site
+    system: System
     name: str
     aws: Any
 
@@ -140,7 +151,7 @@ class Region:
 
     def management(self, user: SimUser, account: str = "main") -> None:
         """A management secret for the account with that name."""
-        value = self._credentials(user, self.site.infobip_url)
+        value = self._credentials(user, self.system.infobip_url)
         tags = _tags({"rotator:role": "management", "rotator:account": account})
         self.aws.create_secret(Name=f"rotator/{account}", SecretString=json.dumps(value), Tags=tags)
 
@@ -169,7 +180,7 @@ class Region:
     ) -> SimKey:
         """A managed secret that was adopted, and its key, made by hand; it is due with a third of its lifetime left."""
         self.create(name, account, **tags)
-        key = self.site.key(f"by hand for {name}", left=left, age=lifetime - left)
+        key = self.system.key(f"by hand for {name}", left=left, age=lifetime - left)
         self.put(name, {"api_key": key.value}, ["AWSCURRENT", f"rotator:key:{key.id}"])
         return key
 
@@ -228,7 +239,7 @@ class Region:
 
     def current_key(self, name: str, value_field: str = "api_key") -> SimKey:
         """The key at Infobip that a consumer reads."""
-        key = self.site.infobip.key_of(self.value(name)[value_field])
+        key = self.system.infobip.key_of(self.value(name)[value_field])
         assert key is not None
         return key
 
@@ -239,13 +250,13 @@ class Region:
 
     def unreadable(self, name: str) -> None:
         """The value of that secret cannot be read by the rotator from now on."""
-        self.site.proxy.denied.add(self.arn(name))
+        self.system.proxy.denied.add(self.arn(name))
 
     # ---- the rotator ------------------------------------------------------------------------------------------------
 
     def _environment(self) -> dict[str, str]:
-        aws = environment(self.site.machine_url, self.site.proxy.url, self.name)
-        return aws | self.site.environment
+        aws = environment(self.system.machine_url, self.system.proxy.url, self.name)
+        return aws | self.system.environment
 
     def run(self, *arguments: str) -> Ran:
         """The command line, in this process."""
@@ -269,7 +280,7 @@ class Region:
         """That many sweeps, each after that time."""
         found = []
         for _ in range(count):
-            self.site.advance(every)
+            self.system.advance(every)
             found.append(self.sweep())
         return found
 

@@ -27,18 +27,18 @@ def test_credentials_of_another_account_move_no_consumer(
 def test_disabled_key_is_not_taken_for_another_account(region: Region) -> None:
     """A key that can be read by its id is this account's, disabled or not: it is replaced."""
     key = region.secret("prod/api")
-    region.site.infobip.portal_disable(key.id)
+    region.system.infobip.portal_disable(key.id)
     region.sweep()
-    assert region.site.works(region.current_key("prod/api"))
+    assert region.system.works(region.current_key("prod/api"))
 
 
 def test_two_names_of_one_account_share_its_quota(region: Region) -> None:
-    region.management(next(iter(region.site.infobip.state.users.values())), account="second")
+    region.management(next(iter(region.system.infobip.state.users.values())), account="second")
     for number in range(4):
         region.secret(f"prod/first-{number}", left=20 * DAY)
         region.secret(f"prod/second-{number}", account="second", left=20 * DAY)
-    region.site.environment |= {"ROTATOR_DAILY_LIMIT": "6", "ROTATOR_RESERVE": "2"}
+    region.system.environment |= {"ROTATOR_DAILY_LIMIT": "6", "ROTATOR_RESERVE": "2"}
     ran = region.sweep()
-    assert len(region.site.rotator_keys()) <= 4, "more creates than the limit less the reserve"
+    assert len(region.system.rotator_keys()) <= 4, "more creates than the limit less the reserve"
     alerts = [json.dumps([account["account"], *account["alerts"]]) for account in ran.document["accounts"]]
     assert any("main" in text and "second" in text for text in alerts), "no alert says that two names are one account"

@@ -16,32 +16,32 @@ def test_clock_step_during_a_sweep_shortens_no_grace(region: Region, step: timed
     """The machine's clock is set back between the listing and the label that says when the old key is revoked."""
     old = region.secret("prod/api", left=20 * DAY)
 
-    region.site.faults.before_create(lambda: region.site.machine.be_wrong_by(step))
+    region.system.faults.before_create(lambda: region.system.machine.be_wrong_by(step))
     region.sweep()
-    region.site.machine.be_wrong_by(timedelta(0))
+    region.system.machine.be_wrong_by(timedelta(0))
     region.sweeps(3, every=23 * HOUR)
-    assert region.site.works(old), "revoked before its grace period of 72 h was over"
+    assert region.system.works(old), "revoked before its grace period of 72 h was over"
     region.sweeps(4, every=DAY)
-    assert not region.site.works(old)
+    assert not region.system.works(old)
 
 
 def test_clock_far_ahead_revokes_nothing(region: Region) -> None:
     old = region.secret("prod/api", left=20 * DAY)
     region.sweep()
-    region.site.advance(DAY)
-    region.site.machine.be_wrong_by(60 * HOUR)
+    region.system.advance(DAY)
+    region.system.machine.be_wrong_by(60 * HOUR)
     ran = region.sweep()
-    assert region.site.works(old)
+    assert region.system.works(old)
     assert ran.code == 1
 
 
 def test_two_wrong_clocks_shorten_no_grace(region: Region) -> None:
     """One machine's clock is four minutes behind and writes the label, another's is four minutes ahead and revokes."""
-    region.site.machine.be_wrong_by(-4 * MINUTE)
+    region.system.machine.be_wrong_by(-4 * MINUTE)
     old = region.secret("prod/api", left=20 * DAY, grace="1h")
     region.sweep()
-    region.site.machine.be_wrong_by(4 * MINUTE)
+    region.system.machine.be_wrong_by(4 * MINUTE)
     region.sweeps(1, every=59 * MINUTE)
-    assert region.site.works(old), "revoked before its grace period of 1 h was over"
+    assert region.system.works(old), "revoked before its grace period of 1 h was over"
     region.sweeps(1, every=2 * MINUTE)
-    assert not region.site.works(old)
+    assert not region.system.works(old)

@@ -11,11 +11,11 @@ def test_daily_sweeps_use_every_slot_every_day(region: Region) -> None:
     names = [f"prod/api-{number:02}" for number in range(DAYS * PER_DAY)]
     for name in names:
         region.secret(name, left=5 * DAY, rotate_before="30d")
-    region.site.environment |= {"ROTATOR_DAILY_LIMIT": "7", "ROTATOR_RESERVE": "2"}
+    region.system.environment |= {"ROTATOR_DAILY_LIMIT": "7", "ROTATOR_RESERVE": "2"}
     made = []
     for _ in range(DAYS):
-        before = len(region.site.rotator_keys())
+        before = len(region.system.rotator_keys())
         region.sweep()
-        made.append(len(region.site.rotator_keys()) - before)
-        region.site.advance(DAY)
+        made.append(len(region.system.rotator_keys()) - before)
+        region.system.advance(DAY)
     assert made == [PER_DAY] * DAYS

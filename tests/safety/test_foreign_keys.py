@@ -18,7 +18,7 @@ def replaced_foreign_key(region: Region, name: str, *, labelled: bool = True) ->
     region.create("prod/api")
     version = str(uuid.uuid4())
     secret_id = region.key_name("prod/api", version).split(":")[-2]
-    key = region.site.key(name.format(secret_id=secret_id, version=version), left=20 * DAY)
+    key = region.system.key(name.format(secret_id=secret_id, version=version), left=20 * DAY)
     labels = [f"rotator:key:{key.id}"] if labelled else []
     region.put("prod/api", {"api_key": key.value}, ["AWSCURRENT", *labels], version)
     region.sweeps(2)
@@ -32,7 +32,7 @@ def test_foreign_key_is_replaced_with_its_scopes_and_not_revoked(region: Region,
     key = replaced_foreign_key(region, name, labelled=labelled)
     assert region.current_key("prod/api").scopes == key.scopes
     region.sweeps(6, every=DAY)
-    assert region.site.works(key)
+    assert region.system.works(key)
     assert not [label for label in region.every_label("prod/api") if label.startswith("rotator:retire:")]
 
 
@@ -48,14 +48,14 @@ def test_foreign_key_can_be_revoked_by_its_id(region: Region) -> None:
     key = replaced_foreign_key(region, OTHER_DEPLOYMENT)
     ran = region.run("revoke", "--key-id", key.id, "--account", "main", "--reason", "unused", "--yes")
     assert ran.code == 0
-    assert not region.site.works(key)
-    assert region.site.works(region.current_key("prod/api"))
+    assert not region.system.works(key)
+    assert region.system.works(region.current_key("prod/api"))
 
 
 def test_foreign_key_without_a_secret_is_not_revoked(region: Region) -> None:
     region.secret("prod/api")
     version = str(uuid.uuid4())
-    keys = [region.site.key(region.key_name("prod/api", version, "blue"), age=DAY)]
-    keys += [region.site.key(OTHER_ARN.format(version=version), age=DAY)]
+    keys = [region.system.key(region.key_name("prod/api", version, "blue"), age=DAY)]
+    keys += [region.system.key(OTHER_ARN.format(version=version), age=DAY)]
     region.sweeps(2)
-    assert [region.site.works(key) for key in keys] == [True, True]
+    assert [region.system.works(key) for key in keys] == [True, True]

@@ -13,7 +13,7 @@ def test_pending_label_revokes_no_other_secrets_key(region: Region) -> None:
     region.put("dev/api", "any-text", ["AWSPENDING", f"rotator:key:{victim.id}"])
     ran = region.sweep()
     region.sweeps(3)
-    assert region.site.works(victim)
+    assert region.system.works(victim)
     assert {alert["secret"] for alert in ran.alerts("unproven-label")} == {"dev/api"}
 
 
@@ -22,49 +22,49 @@ def test_rotation_goes_on_beside_a_forged_pending_label(region: Region) -> None:
     due = region.secret("dev/api", left=20 * DAY)
     region.put("dev/api", "any-text", ["AWSPENDING", f"rotator:key:{victim.id}"])
     region.sweeps(3)
-    assert region.site.works(victim)
+    assert region.system.works(victim)
     assert region.current_key("dev/api").id not in (due.id, victim.id)
 
 
 @pytest.mark.parametrize("text", ["any-text", '{"api_key": "any-text"}'])
 def test_forged_current_label_inherits_no_scopes(region: Region, text: str) -> None:
-    admin = region.site.key("admin", scopes=ADMIN_SCOPES, enabled=False)
+    admin = region.system.key("admin", scopes=ADMIN_SCOPES, enabled=False)
     region.secret("dev/api")
     region.put("dev/api", text, ["AWSCURRENT", f"rotator:key:{admin.id}"])
     ran = region.sweep()
     region.sweeps(2)
-    assert [key.id for key in region.site.enabled().values() if key.scopes != frozenset(SCOPES)] == []
+    assert [key.id for key in region.system.enabled().values() if key.scopes != frozenset(SCOPES)] == []
     assert {alert["secret"] for alert in ran.alerts("unproven-label")} == {"dev/api"}
 
 
 def test_scopes_of_a_live_admin_key_are_not_inherited(region: Region) -> None:
-    region.site.key("admin", scopes=ADMIN_SCOPES, left=20 * DAY)
-    admin = region.site.key("admin of today", scopes=ADMIN_SCOPES, left=20 * DAY)
+    region.system.key("admin", scopes=ADMIN_SCOPES, left=20 * DAY)
+    admin = region.system.key("admin of today", scopes=ADMIN_SCOPES, left=20 * DAY)
     region.secret("dev/api")
     region.put("dev/api", "any-text", ["AWSCURRENT", f"rotator:key:{admin.id}"])
     region.sweeps(2)
-    assert [key for key in region.site.rotator_keys() if key.scopes != frozenset(SCOPES)] == []
-    assert region.site.works(admin)
+    assert [key for key in region.system.rotator_keys() if key.scopes != frozenset(SCOPES)] == []
+    assert region.system.works(admin)
 
 
 def test_retire_label_revokes_no_unmanaged_key(region: Region) -> None:
-    unmanaged = region.site.key("of another team")
+    unmanaged = region.system.key("of another team")
     region.secret("dev/api")
-    past = f"{region.site.clock.now() - DAY:%Y%m%dT%H%M%SZ}"
+    past = f"{region.system.clock.now() - DAY:%Y%m%dT%H%M%SZ}"
     region.put("dev/api", "any-text", [f"rotator:key:{unmanaged.id}", f"rotator:retire:{unmanaged.id}:{past}"])
     ran = region.sweep()
     region.sweeps(2)
-    assert region.site.works(unmanaged)
+    assert region.system.works(unmanaged)
     assert {alert["secret"] for alert in ran.alerts("unproven-label")} == {"dev/api"}
 
 
 def test_superseded_label_revokes_no_unmanaged_key(region: Region) -> None:
     """Without a retire label the sweep would write one, and revoke after the grace period."""
-    unmanaged = region.site.key("of another team")
+    unmanaged = region.system.key("of another team")
     region.secret("dev/api")
     region.put("dev/api", "any-text", [f"rotator:key:{unmanaged.id}"])
     region.sweeps(3, every=25 * HOUR)
-    assert region.site.works(unmanaged)
+    assert region.system.works(unmanaged)
     assert not [label for label in region.every_label("dev/api") if label.startswith("rotator:retire:")]
 
 
@@ -72,11 +72,11 @@ def test_value_of_another_secret_is_no_proof_against_it(region: Region) -> None:
     """A principal that may also read the victim's value can store it: the victim still holds its key as current."""
     victim = region.secret("prod/api")
     region.secret("dev/api")
-    past = f"{region.site.clock.now() - DAY:%Y%m%dT%H%M%SZ}"
+    past = f"{region.system.clock.now() - DAY:%Y%m%dT%H%M%SZ}"
     labels = [f"rotator:key:{victim.id}", f"rotator:retire:{victim.id}:{past}"]
     region.put("dev/api", {"api_key": victim.value}, labels)
     region.sweeps(3)
-    assert region.site.works(victim)
+    assert region.system.works(victim)
 
 
 def test_emergency_of_a_secret_revokes_no_other_secrets_key(region: Region) -> None:
@@ -84,8 +84,8 @@ def test_emergency_of_a_secret_revokes_no_other_secrets_key(region: Region) -> N
     own = region.secret("dev/api")
     region.put("dev/api", "any-text", ["AWSPENDING", f"rotator:key:{victim.id}"])
     ran = region.run("revoke", "--secret", "dev/api", "--reason", "leak", "--yes", "--json")
-    assert region.site.works(victim)
-    assert not region.site.works(own)
+    assert region.system.works(victim)
+    assert not region.system.works(own)
     assert ran.code == 1
     assert "revoke --key-id" in str(ran.document)
 
@@ -93,7 +93,7 @@ def test_emergency_of_a_secret_revokes_no_other_secrets_key(region: Region) -> N
 def test_rollback_promotes_no_unproven_version(region: Region) -> None:
     victim = region.secret("prod/api")
     region.secret("dev/api")
-    later = f"{region.site.clock.now() + DAY:%Y%m%dT%H%M%SZ}"
+    later = f"{region.system.clock.now() + DAY:%Y%m%dT%H%M%SZ}"
     forged = [f"rotator:key:{victim.id}", f"rotator:retire:{victim.id}:{later}", "AWSPREVIOUS"]
     region.put("dev/api", {"api_key": "any-text"}, forged)
     before = region.current_key("dev/api").id
@@ -101,18 +101,18 @@ def test_rollback_promotes_no_unproven_version(region: Region) -> None:
     region.sweeps(3, every=DAY)
     assert ran.code == 1
     assert region.current_key("dev/api").id == before
-    assert region.site.works(victim)
+    assert region.system.works(victim)
 
 
 def test_forged_newer_version_does_not_stop_a_rollback(region: Region) -> None:
     """A label of any younger key would look like a rollback that was done before."""
     old = region.secret("prod/api", left=20 * DAY)
     region.sweep()
-    region.site.advance(DAY)
-    younger = region.site.key("younger", age=HOUR)
-    later = f"{region.site.clock.now() + 9 * DAY:%Y%m%dT%H%M%SZ}"
+    region.system.advance(DAY)
+    younger = region.system.key("younger", age=HOUR)
+    later = f"{region.system.clock.now() + 9 * DAY:%Y%m%dT%H%M%SZ}"
     region.put("prod/api", "any-text", [f"rotator:key:{younger.id}", f"rotator:retire:{younger.id}:{later}"])
     ran = region.run("rollback", "prod/api", "--reason", "test")
     assert ran.code == 0
     assert region.current_key("prod/api").id == old.id
-    assert region.site.works(younger)
+    assert region.system.works(younger)

@@ -21,29 +21,29 @@ def test_second_key_of_the_same_name_is_not_revoked(region: Region) -> None:
     region.secret("prod/api", left=20 * DAY)
     region.sweep()
     made = region.current_key("prod/api")
-    by_hand = region.site.key(made.name)
+    by_hand = region.system.key(made.name)
     region.sweeps(3)
-    assert region.site.works(by_hand)
-    assert region.site.works(made)
+    assert region.system.works(by_hand)
+    assert region.system.works(made)
 
 
 def test_key_with_a_namesake_is_revoked_by_value(region: Region) -> None:
     region.secret("prod/api", left=20 * DAY)
     made = region.rotate("prod/api")
-    by_hand = region.site.key(made.name)
+    by_hand = region.system.key(made.name)
     region.rotate("prod/api")
     region.sweeps(5, every=DAY)
-    assert not region.site.works(made)
-    assert region.site.works(by_hand)
+    assert not region.system.works(made)
+    assert region.system.works(by_hand)
 
 
 def test_orphan_is_still_revoked(region: Region) -> None:
     """A key made for a version that was never stored, by its name in the current form."""
     region.secret("prod/api")
     name = region.key_name("prod/api", "00000000-1111-2222-3333-444444444444")
-    orphan = region.site.key(name, age=40 * MINUTE)
+    orphan = region.system.key(name, age=40 * MINUTE)
     region.sweep()
-    assert not region.site.works(orphan)
+    assert not region.system.works(orphan)
 
 
 OTHER_VERSION = "rotator:default:00000000-1111-2222-3333-444444444444"
@@ -54,9 +54,9 @@ def test_renamed_key_works_on_and_is_revoked_by_value(region: Region, new_name: 
     """An operator renames a live key in the portal; by its value it still belongs to its version."""
     region.secret("prod/api", left=20 * DAY)
     made = region.rotate("prod/api")
-    region.site.infobip.portal_rename(made.id, new_name)
+    region.system.infobip.portal_rename(made.id, new_name)
     region.sweeps(3)
-    assert region.site.works(made)
+    assert region.system.works(made)
     region.rotate("prod/api")
     region.sweeps(5, every=DAY)
-    assert not region.site.works(made)
+    assert not region.system.works(made)

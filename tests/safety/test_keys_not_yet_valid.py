@@ -7,37 +7,37 @@ from tests.safety.harness import DAY, Region
 
 def test_no_working_key_is_revoked_for_one_that_begins_later(region: Region) -> None:
     old = region.secret("prod/api")
-    later = region.site.key("begins later", begins=region.site.clock.now() + 10 * DAY)
+    later = region.system.key("begins later", begins=region.system.clock.now() + 10 * DAY)
     region.put("prod/api", {"api_key": later.value}, ["AWSCURRENT", f"rotator:key:{later.id}"])
     for _ in range(9):
-        region.site.advance(DAY)
+        region.system.advance(DAY)
         region.sweep()
-        working = region.site.works(old) or region.site.works(region.current_key("prod/api"))
+        working = region.system.works(old) or region.system.works(region.current_key("prod/api"))
         assert working, "the last working key was revoked"
 
 
 def test_keys_that_begin_later_use_up_no_quota(region: Region) -> None:
     old = region.secret("prod/api", left=20 * DAY)
     for number in range(4):
-        region.site.key(f"begins later {number}", begins=region.site.clock.now() + 5 * DAY)
-    region.site.environment |= {"ROTATOR_DAILY_LIMIT": "6", "ROTATOR_RESERVE": "2"}
+        region.system.key(f"begins later {number}", begins=region.system.clock.now() + 5 * DAY)
+    region.system.environment |= {"ROTATOR_DAILY_LIMIT": "6", "ROTATOR_RESERVE": "2"}
     region.sweep()
     assert region.current_key("prod/api").id != old.id
 
 
 def test_replacement_that_begins_later_is_not_promoted(region: Region) -> None:
     old = region.secret("prod/api", left=20 * DAY, verify="skip")
-    region.site.faults.begin_new_keys_later(2 * DAY)
+    region.system.faults.begin_new_keys_later(2 * DAY)
     ran = region.sweep()
     assert region.current_key("prod/api").id == old.id
     assert ran.code == 1
     assert [each["secret"] for each in ran.results("rotate", "failed")] == ["prod/api"]
-    assert [key for key in region.site.rotator_keys() if key.enabled] == []
+    assert [key for key in region.system.rotator_keys() if key.enabled] == []
 
 
 def test_current_key_that_begins_later_is_an_error(region: Region) -> None:
     region.secret("prod/api")
-    later = region.site.key("begins later", begins=region.site.clock.now() + 10 * DAY)
+    later = region.system.key("begins later", begins=region.system.clock.now() + 10 * DAY)
     region.put("prod/api", {"api_key": later.value}, ["AWSCURRENT", f"rotator:key:{later.id}"])
     (alert,) = region.plan().alerts("key-not-active", "prod/api")
     assert (alert["key_id"], alert["severity"]) == (later.id, "error")

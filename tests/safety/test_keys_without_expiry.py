@@ -12,11 +12,11 @@ def warnings(region: Region) -> list[str]:
 def test_key_without_expiry_and_max_age_is_a_warning(region: Region) -> None:
     key = region.secret("prod/api")
     region.secret("prod/other")
-    region.site.faults.show_without("validTo", key.id)
+    region.system.faults.show_without("validTo", key.id)
     assert warnings(region) == ["prod/api"]
 
 
 def test_key_without_expiry_and_with_max_age_is_none(region: Region) -> None:
     key = region.secret("prod/api", max_age="180d")
-    region.site.faults.show_without("validTo", key.id)
+    region.system.faults.show_without("validTo", key.id)
     assert warnings(region) == []

@@ -25,7 +25,7 @@ def overdue_errors(ran: Ran) -> list[str]:
 
 def test_refused_creates_become_overdue_after_a_day(region: Region) -> None:
     due_now(region)
-    region.site.faults.refuse_creates(429)
+    region.system.faults.refuse_creates(429)
     ran = sweep_after(region, HOUR, 11 * HOUR, 11 * HOUR)
     assert [(each.code, overdue_errors(each)) for each in ran] == [(0, [])] * 3
     late = region.sweeps(1, every=2 * HOUR)[0]
@@ -36,23 +36,23 @@ def test_refused_creates_become_overdue_after_a_day(region: Region) -> None:
 
 def test_plan_shows_what_is_overdue(region: Region) -> None:
     due_now(region)
-    region.site.advance(25 * HOUR)
+    region.system.advance(25 * HOUR)
     assert overdue_errors(region.plan()) == ["prod/api"]
 
 
 def test_overdue_ends_with_the_rotation(region: Region) -> None:
     due_now(region)
-    region.site.faults.refuse_creates(429)
-    region.site.advance(25 * HOUR)
+    region.system.faults.refuse_creates(429)
+    region.system.advance(25 * HOUR)
     assert overdue_errors(region.sweep()) == ["prod/api"]
-    region.site.faults.clear()
+    region.system.faults.clear()
     ran = sweep_after(region, HOUR, HOUR)[-1]
     assert (ran.code, overdue_errors(ran)) == (0, [])
 
 
 def test_short_lived_key_is_overdue_after_a_tenth_of_its_life(region: Region) -> None:
     region.secret("prod/api", left=20 * HOUR, lifetime=50 * HOUR, rotate_before="20h", validity="50h", grace="1h")
-    region.site.faults.refuse_creates(429)
+    region.system.faults.refuse_creates(429)
     ran = sweep_after(region, 4 * HOUR, 2 * HOUR)
     assert [(each.code, overdue_errors(each)) for each in ran] == [(0, []), (1, ["prod/api"])]
 
@@ -61,25 +61,25 @@ def test_unlisted_key_is_rotated_or_reported(region: Region) -> None:
     """Infobip shows the key by its id and leaves it out of its list."""
     due_now(region)
     before = region.current_key("prod/api").id
-    region.site.faults.hide_from_lists()
+    region.system.faults.hide_from_lists()
     ran = sweep_after(region, *[5 * HOUR] * 5)[-1]
     rotated = region.current_key("prod/api").id != before
     assert rotated or (ran.code, overdue_errors(ran)) == (1, ["prod/api"])
-    assert region.site.works(region.current_key("prod/api"))
+    assert region.system.works(region.current_key("prod/api"))
 
 
 def test_lambda_without_time_to_act_fails_once_overdue(region: Region) -> None:
     due_now(region)
-    region.site.advance(HOUR)
+    region.system.advance(HOUR)
     assert region.handler("sweep", {}, seconds_left=5).code == 0
-    region.site.advance(DAY)
+    region.system.advance(DAY)
     assert region.handler("sweep", {}, seconds_left=5).code == 1
 
 
 def test_refused_revocation_becomes_overdue(region: Region) -> None:
     old = region.secret("prod/api", left=20 * DAY)
     region.sweep()
-    region.site.faults.refuse_updates(429)
+    region.system.faults.refuse_updates(429)
     ran = sweep_after(region, 73 * HOUR, 22 * HOUR, 2 * HOUR)
     assert [(each.code, overdue_errors(each)) for each in ran] == [(0, []), (0, []), (1, ["prod/api"])]
     assert [alert["key_id"] for alert in ran[-1].alerts("overdue")] == [old.id]
@@ -89,6 +89,6 @@ def test_refused_revocation_becomes_overdue(region: Region) -> None:
 def test_what_an_operator_postponed_is_not_overdue(region: Region, tags: dict[str, str]) -> None:
     due_now(region)
     region.tag("prod/api", **tags)
-    region.site.faults.refuse_creates(429)
+    region.system.faults.refuse_creates(429)
     ran = sweep_after(region, HOUR, 25 * HOUR)
     assert [(each.code, overdue_errors(each)) for each in ran] == [(0, []), (0, [])]

@@ -19,7 +19,7 @@ def warned_fields(region: Region) -> list[str]:
 @pytest.mark.parametrize(("field", "text"), OWN_FIELDS)
 def test_field_that_will_be_replaced_is_a_warning(region: Region, field: str, text: str, adopted: bool) -> None:
     region.create("prod/api")
-    key = region.site.key("by hand", left=20 * DAY)
+    key = region.system.key("by hand", left=20 * DAY)
     labels = [f"rotator:key:{key.id}"] if adopted else []
     region.put("prod/api", {"api_key": key.value, field: text}, ["AWSCURRENT", *labels])
     assert field in warned_fields(region)
@@ -28,5 +28,5 @@ def test_field_that_will_be_replaced_is_a_warning(region: Region, field: str, te
 def test_fields_written_by_the_rotator_are_none(region: Region) -> None:
     region.secret("prod/api", left=20 * DAY)
     region.rotate("prod/api")
-    region.site.advance(70 * DAY)
+    region.system.advance(70 * DAY)
     assert warned_fields(region) == []

@@ -12,7 +12,7 @@ def test_recreated_secrets_key_is_no_orphan(region: Region) -> None:
     live = region.rotate("prod/api")
     region.recreate("prod/api")
     region.sweeps(3)
-    assert region.site.works(live), "consumers still use it: the value is not back yet"
+    assert region.system.works(live), "consumers still use it: the value is not back yet"
 
 
 def test_recreated_secret_keeps_its_key_once_the_value_is_back(region: Region) -> None:
@@ -21,7 +21,7 @@ def test_recreated_secret_keeps_its_key_once_the_value_is_back(region: Region) -
     region.recreate("prod/api")
     region.put("prod/api", {"api_key": live.value}, ["AWSCURRENT"])
     region.sweeps(3)
-    assert region.site.works(live)
+    assert region.system.works(live)
     assert region.current_key("prod/api").id == live.id
 
 
@@ -34,7 +34,7 @@ def test_foreign_key_of_a_recreated_secret_is_not_revoked(region: Region) -> Non
     region.sweep()
     region.rotate("prod/api")
     ran = region.sweeps(5, every=DAY)[-1]
-    assert region.site.works(live)
+    assert region.system.works(live)
     assert not [label for label in region.every_label("prod/api") if label.startswith(f"rotator:retire:{live.id}")]
     assert any("rotator revoke --key-id" in alert["detail"] for alert in ran.alerts("foreign-key", "prod/api"))
 
@@ -51,11 +51,11 @@ def test_promoted_replica_revokes_no_keys_of_the_source(region: Region, other_re
     region.secret("prod/api", left=20 * DAY)
     in_use = region.rotate("prod/api")
     promote_replica(region, other_region, "prod/api")
-    region.site.environment["ROTATOR_DEPLOYMENT"] = "recovery"
+    region.system.environment["ROTATOR_DEPLOYMENT"] = "recovery"
     other_region.sweep()
     other_region.rotate("prod/api")
     other_region.sweeps(5, every=DAY)
-    assert region.site.works(in_use), "the first deployment's consumers use it"
+    assert region.system.works(in_use), "the first deployment's consumers use it"
     assert region.current_key("prod/api").id == in_use.id
 
 
@@ -64,7 +64,7 @@ def test_promoted_replica_leaves_grace_periods_to_the_source(region: Region, oth
     first = region.rotate("prod/api")
     region.rotate("prod/api")
     promote_replica(region, other_region, "prod/api")
-    region.site.environment["ROTATOR_DEPLOYMENT"] = "recovery"
+    region.system.environment["ROTATOR_DEPLOYMENT"] = "recovery"
     ran = other_region.sweeps(12, every=DAY)[-1]
-    assert region.site.works(first), "its own deployment has not swept, and it is not the other's"
+    assert region.system.works(first), "its own deployment has not swept, and it is not the other's"
     assert first.id in [alert["key_id"] for alert in ran.alerts("foreign-key")]

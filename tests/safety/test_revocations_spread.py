@@ -19,9 +19,9 @@ def rotated_fleet(region: Region, count: int, prefix: str = "prod/api") -> list[
 
 def sweep_within_limit(region: Region) -> set[str]:
     """One sweep; gives the ids of the keys that it revoked, at most a quarter of those enabled or five."""
-    before = region.site.enabled()
+    before = region.system.enabled()
     region.sweep()
-    revoked = before.keys() - region.site.enabled().keys()
+    revoked = before.keys() - region.system.enabled().keys()
     assert len(revoked) <= max(5, len(before) // 4)
     return revoked
 
@@ -30,48 +30,48 @@ def orphans(region: Region, count: int) -> list[SimKey]:
     """Keys that were made for versions that no secret has."""
     region.secret("prod/api")
     names = [region.key_name("prod/api", str(uuid.uuid4())) for _ in range(count)]
-    return [region.site.key(name, age=40 * MINUTE) for name in names]
+    return [region.system.key(name, age=40 * MINUTE) for name in names]
 
 
 def test_fleet_rotated_by_one_sweep_loses_its_old_keys(region: Region) -> None:
     old = set(rotated_fleet(region, 10))
     for _ in range(4):
-        region.site.advance(HOUR)
+        region.system.advance(HOUR)
         sweep_within_limit(region)
-    assert not old & region.site.enabled().keys(), "revocations were postponed without anything being wrong"
+    assert not old & region.system.enabled().keys(), "revocations were postponed without anything being wrong"
 
 
 def test_longest_overdue_key_is_revoked_first(region: Region) -> None:
     first = set(rotated_fleet(region, 6, "prod/z-first"))
-    region.site.advance(30 * MINUTE)
+    region.system.advance(30 * MINUTE)
     second = set(rotated_fleet(region, 6, "prod/a-second"))
-    region.site.advance(2 * HOUR)
+    region.system.advance(2 * HOUR)
     revoked = sweep_within_limit(region)
     assert revoked, "nothing was revoked"
     assert revoked <= first
     for _ in range(3):
-        region.site.advance(HOUR)
+        region.system.advance(HOUR)
         sweep_within_limit(region)
-    assert not (first | second) & region.site.enabled().keys()
+    assert not (first | second) & region.system.enabled().keys()
 
 
 def test_many_orphans_are_an_alert_and_none_is_revoked(region: Region) -> None:
     made = orphans(region, 10)
     ran = region.sweep()
     region.sweeps(2)
-    assert all(region.site.works(key) for key in made)
+    assert all(region.system.works(key) for key in made)
     assert ran.alerts("mass-revocation")
 
 
 def test_many_orphans_are_revoked_with_force(region: Region) -> None:
     made = orphans(region, 10)
     region.sweep("--force")
-    assert not [key for key in made if region.site.works(key)]
+    assert not [key for key in made if region.system.works(key)]
 
 
 def test_many_orphans_do_not_block_grace_over_revocations(region: Region) -> None:
     old = set(rotated_fleet(region, 3))
     made = orphans(region, 10)
     region.sweeps(2)
-    assert not old & region.site.enabled().keys()
-    assert all(region.site.works(key) for key in made)
+    assert not old & region.system.enabled().keys()
+    assert all(region.system.works(key) for key in made)

@@ -11,7 +11,7 @@ def test_live_key_of_the_other_region_is_no_orphan(region: Region, other_region:
     region.sweep()
     made = region.current_key("prod/api")
     other_region.sweeps(3)
-    assert region.site.works(made)
+    assert region.system.works(made)
 
 
 def test_new_key_of_the_other_region_is_not_stored(region: Region, other_region: Region) -> None:
@@ -26,19 +26,19 @@ def test_each_region_revokes_its_own_old_keys(region: Region, other_region: Regi
     regions = (region, other_region)
     old = [each.secret("prod/api", left=20 * DAY) for each in regions]
     for _ in range(6):
-        region.site.advance(DAY)
+        region.system.advance(DAY)
         for each in regions:
             each.sweep()
-    assert [region.site.works(key) for key in old] == [False, False]
-    assert [region.site.works(each.current_key("prod/api")) for each in regions] == [True, True]
+    assert [region.system.works(key) for key in old] == [False, False]
+    assert [region.system.works(each.current_key("prod/api")) for each in regions] == [True, True]
 
 
 def test_orphan_of_one_region_is_only_revoked_there(region: Region, other_region: Region) -> None:
     for each in (region, other_region):
         each.secret("prod/api")
     name = region.key_name("prod/api", "00000000-1111-2222-3333-444444444444")
-    orphan = region.site.key(name, age=HOUR)
+    orphan = region.system.key(name, age=HOUR)
     other_region.sweep()
-    assert region.site.works(orphan)
+    assert region.system.works(orphan)
     region.sweep()
-    assert not region.site.works(orphan)
+    assert not region.system.works(orphan)

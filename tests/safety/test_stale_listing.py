@@ -11,7 +11,7 @@ from tests.safety.harness import DAY, Region
 
 def freeze(region: Region) -> None:
     """ListSecrets answers from now on what it answers now."""
-    region.site.proxy.freeze_listing(region.aws)
+    region.system.proxy.freeze_listing(region.aws)
 
 
 def without_role(region: Region) -> None:
@@ -32,24 +32,24 @@ def test_secret_that_left_is_not_rotated(region: Region, change: Callable[[Regio
     change(region)
     region.sweep()
     assert region.current_key("prod/api").id == key.id
-    assert region.site.rotator_keys() == []
+    assert region.system.rotator_keys() == []
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_secret_that_left_has_no_key_revoked(region: Region, change: Callable[[Region], None]) -> None:
     key = region.secret("prod/api", left=20 * DAY)
     region.rotate("prod/api")
-    region.site.advance(4 * DAY)
+    region.system.advance(4 * DAY)
     freeze(region)
     change(region)
     region.sweep()
-    assert region.site.works(key)
+    assert region.system.works(key)
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_secret_that_left_gets_no_labels(region: Region, change: Callable[[Region], None]) -> None:
     region.create("prod/api")
-    region.put("prod/api", {"api_key": region.site.key("by hand").value}, ["AWSCURRENT"])
+    region.put("prod/api", {"api_key": region.system.key("by hand").value}, ["AWSCURRENT"])
     freeze(region)
     change(region)
     region.sweep()

@@ -13,7 +13,7 @@ def two_old_keys(region: Region, *, labelled: bool) -> tuple[str, str]:
     by_name = region.rotate("prod/api")
     region.rotate("prod/api")
     region.create("prod/locked")
-    locked = region.site.key("locked")
+    locked = region.system.key("locked")
     labels = [f"rotator:key:{locked.id}"] if labelled else []
     region.put("prod/locked", {"api_key": locked.value}, ["AWSCURRENT", *labels])
     region.unreadable("prod/locked")
@@ -24,14 +24,14 @@ def two_old_keys(region: Region, *, labelled: bool) -> tuple[str, str]:
 def test_key_proven_by_name_is_revoked_all_the_same(region: Region, labelled: bool) -> None:
     _by_hand, by_name = two_old_keys(region, labelled=labelled)
     region.sweeps(5, every=DAY)
-    assert by_name not in region.site.enabled()
+    assert by_name not in region.system.enabled()
 
 
 @pytest.mark.parametrize("labelled", [True, False])
 def test_key_proven_by_value_waits_and_is_overdue(region: Region, labelled: bool) -> None:
     by_hand, _by_name = two_old_keys(region, labelled=labelled)
     ran = region.sweeps(5, every=DAY)[-1]
-    assert by_hand in region.site.enabled(), "the secret that cannot be read may hold it"
+    assert by_hand in region.system.enabled(), "the secret that cannot be read may hold it"
     overdue = [alert for alert in ran.alerts("overdue", "prod/api") if alert["key_id"] == by_hand]
     assert [alert["severity"] for alert in overdue] == ["error"]
     assert "prod/locked" in overdue[0]["detail"]
@@ -40,9 +40,9 @@ def test_key_proven_by_value_waits_and_is_overdue(region: Region, labelled: bool
 def test_key_proven_by_value_is_revoked_once_all_is_readable(region: Region) -> None:
     by_hand, _by_name = two_old_keys(region, labelled=False)
     region.sweeps(5, every=DAY)
-    region.site.proxy.denied.clear()
+    region.system.proxy.denied.clear()
     ran = region.sweeps(2)[-1]
-    assert by_hand not in region.site.enabled()
+    assert by_hand not in region.system.enabled()
     assert ran.alerts("overdue") == []
 
 
@@ -50,7 +50,7 @@ def test_rotations_of_other_secrets_go_on(region: Region) -> None:
     """Labels of keys that cannot be revoked would fill the secret up."""
     two_old_keys(region, labelled=False)
     for _ in range(7):
-        region.site.advance(4 * DAY)
+        region.system.advance(4 * DAY)
         region.sweep()
         region.rotate("prod/api")
     assert len(region.every_label("prod/api")) <= 10

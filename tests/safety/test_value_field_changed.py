@@ -10,8 +10,8 @@ from tests.safety.harness import DAY, Region
 def two_keys(region: Region, left: timedelta = 80 * DAY) -> None:
     """A secret that was adopted with the key in ``old`` (due soon), and whose tag names the field ``new`` now."""
     region.create("prod/api", value_field="old")
-    old = region.site.key("old", left=20 * DAY)
-    new = region.site.key("new", left=left)
+    old = region.system.key("old", left=20 * DAY)
+    new = region.system.key("new", left=left)
     region.put("prod/api", {"old": old.value, "new": new.value}, ["AWSCURRENT", f"rotator:key:{old.id}"])
     region.tag("prod/api", value_field="new")
 
@@ -21,7 +21,7 @@ def test_key_in_the_old_field_is_not_revoked(region: Region) -> None:
     old = region.current_key("prod/api", "old")
     region.sweeps(5, every=DAY)
     assert region.current_key("prod/api", "old").id == old.id
-    assert region.site.works(old)
+    assert region.system.works(old)
 
 
 def test_key_in_the_new_field_is_adopted(region: Region) -> None:
@@ -38,6 +38,6 @@ def test_key_in_the_new_field_gets_its_grace_period(region: Region) -> None:
     new = region.current_key("prod/api", "new")
     region.sweeps(2)
     assert region.current_key("prod/api", "new").id != new.id
-    assert region.site.works(new)
+    assert region.system.works(new)
     region.sweeps(5, every=DAY)
-    assert not region.site.works(new), "the replaced key was forgotten and lives on"
+    assert not region.system.works(new), "the replaced key was forgotten and lives on"

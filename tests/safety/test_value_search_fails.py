@@ -10,15 +10,15 @@ from tests.safety.harness import DAY, Region
 
 
 def ignored(region: Region) -> None:
-    region.site.faults.ignore_value_search()
+    region.system.faults.ignore_value_search()
 
 
 def refused(region: Region) -> None:
-    region.site.faults.refuse_value_search(503)
+    region.system.faults.refuse_value_search(503)
 
 
 def masked(region: Region) -> None:
-    region.site.faults.show_masks()
+    region.system.faults.show_masks()
 
 
 def masked_and_ignored(region: Region) -> None:
@@ -42,12 +42,12 @@ def test_keys_named_by_the_rotator_are_rotated_and_revoked(region: Region, fault
     first = region.rotate("prod/api")
     region.sweeps(4, every=DAY)
     fault(region)
-    region.site.advance(70 * DAY)
+    region.system.advance(70 * DAY)
     region.sweep()
     assert region.current_key("prod/api").id != first.id
     region.sweeps(4, every=DAY)
-    assert not region.site.works(first)
-    assert region.site.works(region.current_key("prod/api"))
+    assert not region.system.works(first)
+    assert region.system.works(region.current_key("prod/api"))
 
 
 @pytest.mark.parametrize("fault", NO_PROOF_BY_VALUE)
@@ -56,7 +56,7 @@ def test_key_made_by_hand_is_not_revoked_without_proof(region: Region, fault: Ca
     region.rotate("prod/api")
     fault(region)
     region.sweeps(5, every=DAY)
-    assert region.site.works(by_hand)
+    assert region.system.works(by_hand)
 
 
 def test_key_made_by_hand_is_revoked_though_masked(region: Region) -> None:
@@ -64,7 +64,7 @@ def test_key_made_by_hand_is_revoked_though_masked(region: Region) -> None:
     by_hand = region.secret("prod/api", left=20 * DAY)
     region.sweeps(5, every=DAY)
     assert region.current_key("prod/api").id != by_hand.id
-    assert not region.site.works(by_hand)
+    assert not region.system.works(by_hand)
 
 
 @pytest.mark.parametrize("fault", NO_PROOF_BY_VALUE)
@@ -72,21 +72,21 @@ def test_consumer_of_an_unproven_key_is_not_moved_to_other_scopes(
     region: Region, fault: Callable[[Region], None]
 ) -> None:
     key = region.secret("prod/api", left=20 * DAY)
-    region.site.key("admin", scopes=("account-management:manage",))
+    region.system.key("admin", scopes=("account-management:manage",))
     fault(region)
     region.sweeps(3)
-    assert [made for made in region.site.rotator_keys() if made.scopes != key.scopes] == []
-    assert region.site.works(key)
+    assert [made for made in region.system.rotator_keys() if made.scopes != key.scopes] == []
+    assert region.system.works(key)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_forged_labels_stay_without_effect(region: Region, fault: Callable[[Region], None]) -> None:
     victim = region.secret("prod/api")
-    unmanaged = region.site.key("of another team")
+    unmanaged = region.system.key("of another team")
     region.secret("dev/api")
     fault(region)
-    past = f"{region.site.clock.now() - DAY:%Y%m%dT%H%M%SZ}"
+    past = f"{region.system.clock.now() - DAY:%Y%m%dT%H%M%SZ}"
     region.put("dev/api", "any-text", ["AWSPENDING", f"rotator:key:{victim.id}"])
     region.put("dev/api", "any-text", [f"rotator:key:{unmanaged.id}", f"rotator:retire:{unmanaged.id}:{past}"])
     region.sweeps(3)
-    assert (region.site.works(victim), region.site.works(unmanaged)) == (True, True)
+    assert (region.system.works(victim), region.system.works(unmanaged)) == (True, True)

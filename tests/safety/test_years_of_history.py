@@ -11,10 +11,10 @@ MINUTE = timedelta(minutes=1)
 
 
 def requests_of_an_idle_sweep(region: Region) -> list[str]:
-    before = len(region.site.calls())
+    before = len(region.system.calls())
     ran = region.sweep()
     assert (ran.code, ran.document["results"]) == (0, [])
-    return region.site.calls()[before:]
+    return region.system.calls()[before:]
 
 
 def test_idle_sweep_costs_the_same_after_years(region: Region) -> None:
@@ -22,7 +22,7 @@ def test_idle_sweep_costs_the_same_after_years(region: Region) -> None:
         region.secret(f"prod/api-{number}")
     on_day_one = requests_of_an_idle_sweep(region)
     for number in range(250):
-        region.site.key(f"of years ago {number}", enabled=False)
+        region.system.key(f"of years ago {number}", enabled=False)
     assert requests_of_an_idle_sweep(region) == on_day_one
 
 
@@ -35,7 +35,7 @@ def test_idle_sweep_lists_enabled_keys_only(region: Region) -> None:
 
 def test_disabled_key_is_not_taken_for_a_missing_one(region: Region) -> None:
     key = region.secret("prod/api")
-    region.site.infobip.portal_disable(key.id)
+    region.system.infobip.portal_disable(key.id)
     ran = region.sweep()
     assert [each["reason"] for each in ran.results("rotate")] == ["key-disabled"]
 
@@ -43,13 +43,13 @@ def test_disabled_key_is_not_taken_for_a_missing_one(region: Region) -> None:
 def test_updates_of_today_are_counted_from_disabled_keys(region: Region) -> None:
     """Four revocations a day: what earlier sweeps used of them shows in disabled keys only."""
     region.secret("prod/api")
-    region.site.environment |= {"ROTATOR_DAILY_LIMIT": "6", "ROTATOR_RESERVE": "2"}
+    region.system.environment |= {"ROTATOR_DAILY_LIMIT": "6", "ROTATOR_RESERVE": "2"}
     for _ in range(3):
-        region.site.advance(HOUR)
+        region.system.advance(HOUR)
         for _ in range(2):
             name = region.key_name("prod/api", str(uuid.uuid4()))
-            region.site.key(name, age=40 * DAY)
+            region.system.key(name, age=40 * DAY)
         region.sweep()
-    assert len([key for key in region.site.rotator_keys() if not key.enabled]) == 4
+    assert len([key for key in region.system.rotator_keys() if not key.enabled]) == 4
     region.sweeps(1, every=DAY)
-    assert len([key for key in region.site.rotator_keys() if not key.enabled]) == 6
+    assert len([key for key in region.system.rotator_keys() if not key.enabled]) == 6
