@@ -17,7 +17,14 @@ _SECONDS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _SHAPE: Final = re.compile(r"(?:[0-9]+[smhdw])+")
 _TERM: Final = re.compile(r"([0-9]+)([smhdw])")
 _MOST_DIGITS: Final = 12
-_MEND: Final = "write one such as 90s, 15m, 72h, 14d, 2w or 1d12h"
+_ROUNDED_TO: Final = (
+    (timedelta(0), timedelta(milliseconds=100)),
+    (timedelta(seconds=10), timedelta(seconds=1)),
+    (timedelta(minutes=10), timedelta(minutes=1)),
+    (timedelta(hours=10), timedelta(hours=1)),
+    (timedelta(days=2), timedelta(days=1)),
+)
+_FIX: Final = "write one such as 90s, 15m, 72h, 14d, 2w or 1d12h"
 
 
 def parse_duration(text: str) -> timedelta:
@@ -59,36 +66,28 @@ def format_duration(length: timedelta) -> str:
 
 
 def human_duration(length: timedelta) -> str:
-    """Write a length for people, rounded towards zero: ``4 d``, ``1 d 5 h``, ``3 h 20 min``, ``12 s``, ``0.4 s``.
+    """Write a length for people, rounded: ``4 d``, ``1 d 5 h``, ``3 h 20 min``, ``12 s``, ``0.4 s``.
 
-    From two days on only days are told; below ten minutes seconds are told too; below ten seconds, tenths.
+    It is rounded to tenths of a second, from 10 s on to seconds, from 10 min on to minutes, from 10 h on to hours and
+    from 2 d on to days.
     """
-    sign = "-" if length < timedelta(0) else ""
-    length = abs(length)
-    hours, rest = divmod(length.seconds, _SECONDS["h"])
+    rounded = abs(length)
+    for least, unit in _ROUNDED_TO:
+        if rounded >= least:
+            rounded = (rounded + unit / 2) // unit * unit
+    hours, rest = divmod(rounded.seconds, _SECONDS["h"])
     minutes, seconds = divmod(rest, _SECONDS["m"])
-    if length.days >= 2:
-        told = [(length.days, "d")]
-    elif length.days:
-        told = [(length.days, "d"), (hours, "h")]
-    elif hours:
-        told = [(hours, "h"), (minutes, "min")]
-    elif minutes >= 10:
-        told = [(minutes, "min")]
-    elif minutes:
-        told = [(minutes, "min"), (seconds, "s")]
-    else:
-        tenths = length.microseconds // 100_000
-        text = f"{seconds}.{tenths} s" if tenths and seconds < 10 else f"{seconds} s"
-        return text if text == "0 s" else sign + text
-    return sign + " ".join(f"{count} {unit}" for count, unit in told if count)
+    second = f"{seconds}.{rounded.microseconds // 100_000}" if rounded.microseconds else str(seconds)
+    units = [(str(rounded.days), "d"), (str(hours), "h"), (str(minutes), "min"), (second, "s")]
+    text = " ".join(f"{count} {unit}" for count, unit in units if count != "0") or "0 s"
+    return text if length >= timedelta(0) or not rounded else f"-{text}"
 
 
 def _hint(text: str) -> str:
     """Return what to write instead; a bare number only lacks its unit."""
     if re.fullmatch(r"[0-9]{1,4}", text):
         return f"say the unit, such as {text}d for days or {text}h for hours"
-    return _MEND
+    return _FIX
 
 
 def plus(moment: datetime, by: timedelta) -> datetime:

@@ -94,7 +94,7 @@ def brief(moment: datetime | None, now: datetime) -> str:
     else:
         date = clock(moment) if zone(moment) == zone(now) else absolute(moment, now)
     if distance.days < 2:
-        distance = timedelta(hours=distance // timedelta(hours=1)) or distance
+        distance = timedelta(hours=round(distance / timedelta(hours=1))) or distance
     return f"{date} ({human_duration(distance)}{' ago' if moment < now else ''})"
 
 

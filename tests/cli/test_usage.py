@@ -157,7 +157,7 @@ def test_words_for_people() -> None:
     assert when(START + 4 * day, START) == "6 Mar 09:00 UTC (in 4 d)"
     assert when(START - 3 * day, START) == "27 Feb 09:00 UTC (3 d ago)"
     assert brief(START + 4 * day, START) == "6 Mar (4 d)"
-    assert brief(START + timedelta(hours=23, minutes=59), START) == "3 Mar 08:59 (23 h)"
+    assert brief(START + timedelta(hours=23, minutes=59), START) == "3 Mar 08:59 (1 d)"
     assert brief(START + 400 * day, START) == "6 Apr 2027 (400 d)"
     assert brief(START - 2 * day, START) == "28 Feb (2 d ago)"
     assert brief(None, START) == "unknown"
