@@ -88,7 +88,7 @@ class Revocation:
             raise Refused(f"key {key_id} is not named for {entry.name} any more")
         if self._has_new_value(entry):
             raise Changed(f"{entry.name} was given a value that was not read yet: it may be key {key_id}")
-        if key_id in read_lifecycle(entry).key_ids():
+        if key_id in read_lifecycle(entry).named:
             raise Changed(f"key {key_id} is stored in {entry.name}")
         versions = store.version_dates(entry.arn)
         if name.version_id in entry.versions or name.version_id in versions:

@@ -17,8 +17,9 @@ PREVIOUS: Final = "AWSPREVIOUS"
 PENDING: Final = "AWSPENDING"
 
 KEY_NAME_LIMIT: Final = 255
-_KEY: Final = "rotator:key:"
-_RETIRE: Final = "rotator:retire:"
+_PREFIX: Final = "rotator:"
+_KEY: Final = f"{_PREFIX}key:"
+_RETIRE: Final = f"{_PREFIX}retire:"
 _MARK: Final = "/rotator:"
 # 128 characters at most, so that no label comes near the 256 that AWS allows.
 _KEY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -51,6 +52,11 @@ def parse_key_label(label: str) -> str | None:
     """Return the key id of a key label, or ``None`` for any other label."""
     key_id = label.removeprefix(_KEY)
     return key_id if key_id != label and is_key_id(key_id) else None
+
+
+def is_malformed(label: str) -> bool:
+    """Whether a label begins as the rotator's do, and is none that it would write."""
+    return label.startswith(_PREFIX) and parse_key_label(label) is None and parse_retire_label(label) is None
 
 
 def retire_label(key_id: str, at: datetime) -> str:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 from rotator.model import SecretEntry, Spec
-from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, parse_key_label, parse_retire_label
+from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, is_malformed, parse_key_label, parse_retire_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class UnderWay:
     retiring: tuple[Retiring, ...]
     stale: tuple[tuple[str, str], ...]
     holders: Mapping[str, str]
+    malformed: tuple[tuple[str, str], ...]
     problem: str | None
     named: frozenset[str]
     at_work: frozenset[str]
@@ -89,6 +90,11 @@ class Lifecycle:
         return self.more.stale if self.more else ()
 
     @property
+    def malformed(self) -> tuple[tuple[str, str], ...]:
+        """``(version, label)`` that begin as the rotator's labels do and that it did not write."""
+        return self.more.malformed if self.more else ()
+
+    @property
     def problem(self) -> str | None:
         """Labels that can't be; such a secret is skipped."""
         return self.more.problem if self.more else None
@@ -110,20 +116,6 @@ class Lifecycle:
         """Of those, the ones on a current version; more than one where labels contradict each other."""
         return self.more.at_work if self.more else self.named
 
-    def key_ids(self) -> frozenset[str]:
-        """Every key that the labels name."""
-        return self.named
-
-
-__all__ = [
-    "AWS_LABELS",
-    "MAX_LABELS",
-    "Lifecycle",
-    "Retiring",
-    "UnderWay",
-    "labels_after_rotation",
-    "read_lifecycle",
-]
 
 AWS_LABELS = 20
 """Labels that AWS allows a secret."""
@@ -189,7 +181,10 @@ def _read(versions: tuple[tuple[str, frozenset[str]], ...], resolved_key: str | 
     )
     pending_key = keys.get(pending_version) if pending_version else None
     count = sum(len(labels) for _, labels in ordered)
-    if labelled is not None and list(keys) == [current_version] and not (pending or retire or problem):
+    malformed = tuple(
+        (version, label) for version, labels in ordered for label in sorted(labels) if is_malformed(label)
+    )
+    if labelled is not None and list(keys) == [current_version] and not (pending or retire or malformed or problem):
         return Lifecycle(current_version, labelled, count)
     more = UnderWay(
         pending_version=pending_version,
@@ -198,6 +193,7 @@ def _read(versions: tuple[tuple[str, frozenset[str]], ...], resolved_key: str | 
         superseded=superseded,
         retiring=live_retire,
         stale=tuple(stale),
+        malformed=malformed,
         holders=holders,
         problem=problem,
         named=frozenset(holders) | retiring_keys,

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from rotator.durations import plus
 from rotator.message import KeyId, Message
 from rotator.model import AccountSnapshot, Action, ActionKind, Key, Policy, Reason, SecretEntry, Severity
 from rotator.policy.draft import Draft, Rank, Waiting
+from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.gate import not_adopted
 from rotator.policy.guards import DAY, MAX_REJECTED
 from rotator.policy.holdings import Holdings
-from rotator.policy.labels import parse_key_name
+from rotator.policy.labels import parse_key_name, retire_label
 from rotator.policy.lifecycle import Retiring, read_lifecycle
 from rotator.policy.orphans import REMEMBERED, FailedAttempts
 from rotator.policy.ownership import Ownership, OwnershipProof
@@ -32,6 +34,8 @@ from rotator.policy.windows import is_open, next_open
 from rotator.text import printable, some_of
 
 HOUR = timedelta(hours=1)
+MARGIN = HOUR
+"""How far from what the tags say a retire label's time may be: clocks differ, and sweeps take a while."""
 
 
 def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
@@ -92,6 +96,7 @@ class SecretPlanner:
         if self.view.mislabelled is not None:
             self._mislabelled(self.view.mislabelled)
             return
+        self._suspicious_labels()
         self._labels()
         self._shared_key()
         self._foreign_key(view.key)
@@ -184,6 +189,38 @@ class SecretPlanner:
         )
         self.common.draft.alert(Reason.UNPROVEN_LABEL, message, self.view.entry.name, key_id, Severity.ERROR)
         return True
+
+    def _suspicious_labels(self) -> None:
+        """Labels that the rotator can't have written as they are. They are reported, and a person decides.
+
+        A retire label is a hint of the time. One that is too early is followed all the same: an emergency whose
+        revocation failed writes one that is due at once.
+        """
+        view, now = self.view, self.common.now
+        assert view.spec is not None
+        for version, label in view.life.malformed:
+            self._report_label(version, label, "is none that the rotator writes")
+        if made_in_emergency(view.entry.arn, view.life.current_version):
+            return
+        for item in view.life.retiring:
+            key = self.common.snapshot.keys.get(item.key_id)
+            label = retire_label(item.key_id, item.revoke_at)
+            if item.revoke_at > plus(now, view.spec.grace + MARGIN):
+                self._report_label(item.version_id, label, "is later than the tag rotator:grace allows")
+            elif key and key.valid_from and item.revoke_at < plus(key.valid_from, view.spec.grace - MARGIN):
+                self._report_label(item.version_id, label, "is earlier than a grace period after the key was created")
+
+    def _report_label(self, version_id: str, label: str, why: str) -> None:
+        message = Message.of(
+            "the label {label} {why}; find out who wrote it; to remove it: `aws "
+            "secretsmanager update-secret-version-stage --secret-id {name} --version-stage {label} "
+            "--remove-from-version-id {version}`",
+            label=printable(label),
+            why=why,
+            name=self.view.entry.name,
+            version=version_id,
+        )
+        self.common.draft.alert(Reason.INCONSISTENT, message, self.view.entry.name)
 
     def _labels(self) -> None:
         life, view = self.view.life, self.view

@@ -90,7 +90,7 @@ def test_any_snapshot_gives_a_plan_that_can_be_read(entries: list[SecretEntry], 
         assert action.detail.isprintable() or action.reason is Reason.STALE_LABEL, ascii(action.detail)
         if action.kind is ActionKind.REVOKE:
             # Whatever stands in labels and names, only a key that a label or its own name gives us is ever ended.
-            named = {key_id for entry in entries for key_id in read_lifecycle(entry).key_ids()}
+            named = {key_id for entry in entries for key_id in read_lifecycle(entry).named}
             own = {key.id for key in keys if (name := parse_key_name(key.name)) and name.deployment == "default"}
             assert action.key_id in named | own
 

@@ -21,7 +21,7 @@ def test_a_secret_without_a_value() -> None:
     assert (life.current_version, life.current_key, life.pending_version, life.pending_key) == (None, None, None, None)
     assert (life.superseded, life.retiring, life.stale, life.problem, life.label_count) == ((), (), (), None, 0)
     assert not life.foreign_pending
-    assert life.key_ids() == frozenset()
+    assert life.named == frozenset()
 
 
 def test_a_secret_in_the_middle_of_its_life() -> None:
@@ -40,7 +40,7 @@ def test_a_secret_in_the_middle_of_its_life() -> None:
     assert pairs(life.superseded) == ["v1 K1"]
     assert life.stale == ()
     assert life.label_count == 9
-    assert life.key_ids() == {"K0", "K1", "K2", "K3", "K4"}
+    assert life.named == {"K0", "K1", "K2", "K3", "K4"}
     assert life.holders == {"K1": vid("v1"), "K2": vid("v2"), "K3": vid("v3"), "K4": vid("v4")}
 
 

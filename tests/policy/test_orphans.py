@@ -120,11 +120,11 @@ ORPHANS = (
     ),
     Case(
         "named by a label, on whatever version",
-        snap([secret("s", {"v1": "CURRENT key:K1", "v3": "key:Z retire:Z:+1d"})], [key(), orphan()]),
+        snap([secret("s", {"v1": "CURRENT key:K1", "v3": "key:Z retire:Z:+3d"})], [key(), orphan()]),
     ),
     Case(
         "named by a retire label only",
-        snap([secret("s", {"v1": "CURRENT key:K1", "v3": "retire:Z:+1d"})], [key(), orphan()]),
+        snap([secret("s", {"v1": "CURRENT key:K1", "v3": "retire:Z:+3d"})], [key(), orphan()]),
     ),
     Case(
         "named by a label of another secret",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rotator.model import Resolution
-from tests.policy.build import DAY, NOW, Case, at, key, secret, snap, vid
+from rotator.policy.emergency_ids import emergency_version_id
+from tests.policy.build import DAY, NOW, Case, arn_of, at, key, secret, snap, vid
 
+EMERGENCY = emergency_version_id(arn_of("s"), None, "seed")
+REPLACED = secret("s", {"v2": "CURRENT key:K2", "v1": "key:K1 retire:K1:-1h"})
 ADOPTION = (
     Case(
         "a value without a label, its key found",
@@ -227,12 +232,49 @@ STALE = (
     ),
     Case(
         "labels of others mean nothing",
-        snap([secret("s", {"v1": "CURRENT key:K1 mine", "v0": "rotator:key: rotator:retire:K1:soon x"})], [key()]),
+        snap([secret("s", {"v1": "CURRENT key:K1 mine", "v0": "x"})], [key()]),
+    ),
+)
+
+SUSPICIOUS = (
+    Case(
+        "malformed labels are reported and followed by nothing",
+        snap([secret("s", {"v1": "CURRENT key:K1", "v0": "rotator:key: rotator:retire:K1:soon"})], [key()]),
+        alerts=("warning inconsistent-labels s -", "warning inconsistent-labels s -"),
+    ),
+    Case(
+        "a retire label later than the tag allows is reported: its key is not revoked before",
+        snap([secret("s", {"v2": "CURRENT key:K2", "v1": "key:K1 retire:K1:+400d"})], [key(), key("K2")]),
+        alerts=("warning inconsistent-labels s -",),
+    ),
+    Case(
+        "one that was due before its key had a grace period is reported, and followed",
+        snap([secret("s", {"v2": "CURRENT key:K2", "v1": "key:K1 retire:K1:-64d"})], [key(), key("K2")]),
+        actions=("revoke grace-over s K1@v1",),
+        alerts=("warning inconsistent-labels s -",),
+    ),
+    Case(
+        "an emergency's own labels are not suspicious",
+        snap(
+            [replace(REPLACED, versions={EMERGENCY if v == vid("v2") else v: w for v, w in REPLACED.versions.items()})],
+            [key(age=DAY), key("K2", age=0 * DAY)],
+        ),
+        actions=("revoke grace-over s K1@v1",),
     ),
 )
 
 
-@pytest.mark.parametrize("case", [*ADOPTION, *SUPERSEDED, *STALE], ids=str)
+def test_a_suspicious_label_is_named_with_the_command_that_removes_it() -> None:
+    (alert,) = SUSPICIOUS[1].plan().alerts
+    version, label = vid("v1"), f"rotator:retire:K1:{at('+400d'):%Y%m%dT%H%M%SZ}"
+    assert alert.detail == (
+        f"the label {label} is later than the tag rotator:grace allows; find out who wrote it; to remove it: `aws "
+        f"secretsmanager update-secret-version-stage --secret-id s --version-stage {label} --remove-from-version-id "
+        f"{version}`"
+    )
+
+
+@pytest.mark.parametrize("case", [*ADOPTION, *SUPERSEDED, *STALE, *SUSPICIOUS], ids=str)
 def test_labels(case: Case) -> None:
     case.check()
 

@@ -22,7 +22,7 @@ def one(name: str, versions: dict[str, str], keys: Iterable[Key], *actions: str,
 TIME = (
     one("a second before its grace is over", {**DUE, "v1": "PREVIOUS key:K1 retire:K1:+1s"}, BOTH),
     one("the moment its grace is over", {**DUE, "v1": "PREVIOUS key:K1 retire:K1:+0s"}, BOTH, REVOKED),
-    one("long after its grace was over", {**DUE, "v1": "PREVIOUS key:K1 retire:K1:-900d"}, BOTH, REVOKED),
+    one("long after its grace was over", {**DUE, "v1": "PREVIOUS key:K1 retire:K1:-60d"}, BOTH, REVOKED),
     one("without the key's own label, its retire label is enough", {**DUE, "v1": "retire:K1:-1h"}, BOTH, REVOKED),
     one(
         "expired, and still enabled: only its labels go",
@@ -72,7 +72,7 @@ DEAD = (
     ),
     one(
         "disabled within its grace: its labels go at once",
-        {**DUE, "v1": "PREVIOUS key:K1 retire:K1:+9d"},
+        {**DUE, "v1": "PREVIOUS key:K1 retire:K1:+3d"},
         [key(enabled=False), key("K2")],
         "revoke key-not-active s K1@v1",
     ),

@@ -44,7 +44,7 @@ def clean(work: Work, entry: SecretEntry) -> None:
     :raises RotatorError: not all labels were taken off.
     """
     life = read_lifecycle(entry)
-    for key_id in sorted((work.revoked | work.not_found) & life.key_ids()):
+    for key_id in sorted((work.revoked | work.not_found) & life.named):
         version = life.holders.get(key_id)
         if version is not None and key_id not in work.values:
             _remember(work, entry, version, key_id)

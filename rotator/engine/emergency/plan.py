@@ -66,7 +66,7 @@ class Planning:
             if read_lifecycle(entry).current_key == named.key_id:
                 return self._secrets.plan(fleet, entry, named)
         for entry in entries:
-            if named.key_id in read_lifecycle(entry).key_ids():
+            if named.key_id in read_lifecycle(entry).named:
                 # Consumers do not get it any more; if it is dead as well, only a command that was cut off goes on.
                 try:
                     key = self._read(fleet, account, named)
@@ -101,7 +101,7 @@ class Planning:
             stored = read_lifecycle(fresh).current_version == name.version_id
             if is_unlabelled(fresh) and (stored or self._is_current_in(fleet, account, fresh, named)):
                 return self._secrets.plan(fleet, fresh, named, key.id)
-            if key.id in read_lifecycle(fresh).key_ids():
+            if key.id in read_lifecycle(fresh).named:
                 return self._secrets.plan(fleet, fresh, named)
         revocation = Revocation(key.id, ORPHAN, name.secret, "", name.version_id)
         values = {} if named.value is None else {key.id: named.value}
