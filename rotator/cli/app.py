@@ -11,6 +11,7 @@ from rotator.cli.adopt import adopt
 from rotator.cli.audit import audit
 from rotator.cli.completion import completion
 from rotator.cli.consumers import consumers
+from rotator.cli.demo import demo
 from rotator.cli.doctor import doctor
 from rotator.cli.forecast import forecast
 from rotator.cli.inventory import inventory
@@ -20,7 +21,7 @@ from rotator.cli.report import report
 from rotator.cli.revoke import revoke
 from rotator.cli.rollback import rollback
 from rotator.cli.rotate import rotate
-from rotator.cli.sandbox import demo, sandbox
+from rotator.cli.sandbox import sandbox
 from rotator.cli.serve import serve
 from rotator.cli.status import status
 from rotator.cli.sweep import run

@@ -1,112 +1,363 @@
-"""``rotator demo``: the main job, end to end, time-lapsed, in the embedded sandbox. No account, no credentials."""
+"""The demo: 120 days of the example fleet in an embedded sandbox, with the real engine and adapters over HTTP."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import json
-import sys
-import tempfile
-from collections.abc import Sequence
-from datetime import datetime
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final
 
+from rotator import bootstrap
+from rotator.aws.secretsmanager import SecretsManagerStore
+from rotator.engine.emergency import Emergency, Strategy, Target
 from rotator.engine.manual import status
+from rotator.engine.reconcile import Reconciler
+from rotator.message import Message
+from rotator.model import ActionKind, Outcome, Reason, Result
 from rotator.policy.status import SecretState
+from rotator.sandbox.aws import DUMMY_CREDENTIALS, REGION, consumer_value
+from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.demo_score import Referee, Score
-from rotator.sandbox.demo_show import Narrator
-from rotator.sandbox.demo_story import DAYS, Story
-from rotator.sandbox.demo_world import DemoWorld
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.launcher import Sandbox
+from rotator.secret import Secret
 from rotator.telemetry.audit import Trigger
 from rotator.telemetry.audit_verify import VerifyReport, verify
+from rotator.text import short_id
 
-if TYPE_CHECKING:
-    from rich.console import Console
+DAYS: Final = 120
+START: Final = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+"""A Sunday, nine days before the example fleet's audit freeze ends."""
+INCIDENT: Final = "INC-4711"
+CREATES: Final = "/settings/2/api-keys$"
+HOUR: Final = timedelta(hours=1)
 
-__all__ = ["run_demo"]
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the story."""
+
+    at: datetime
+    what: str
+    secret: str
+    detail: str | Message
+
+    @property
+    def day(self) -> int:
+        """Days since the start."""
+        return (self.at - START).days
 
 
-def run_demo(console: Console | None, *, json_out: bool, audit_file: Path | None, seed: int = 1) -> int:
+@dataclass(slots=True)
+class Chapter:
+    """A part of the story."""
+
+    title: str
+    text: str
+    events: list[Event] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What came of it."""
+
+    ok: bool
+    score: Score
+    chapters: list[Chapter]
+    states: tuple[SecretState, ...]
+    ended_at: datetime
+    audit: VerifyReport
+
+
+def play_demo(audit_file: Path, *, seed: int = 1, on_day: Callable[[int], None] = lambda _day: None) -> Demo:
     """Let 120 days of the example fleet pass in less than a minute, and judge them.
 
-    :param console: where the story is told; ``None`` tells nobody.
-    :param json_out: print one JSON document with the score on stdout, which then holds nothing else.
-    :param audit_file: audit lines are appended to it; a new temporary file by default, which stays.
-    :param seed: of ids, values and waits; the same seed tells the same story.
-    :return: 0 where every promise was kept, else 1.
+    While it lasts, the process has no AWS settings but the sandbox's: whatever the user's own are, no account is
+    reached.
+
+    :param audit_file: gets the lines of every run.
+    :param seed: of ids and values.
     :raises ConfigurationError: moto is missing, or the audit file can't be written.
     """
-    path = audit_file or Path(tempfile.mkdtemp(prefix="rotator-demo-")) / "audit.jsonl"
-    before = path.stat().st_size if path.exists() else 0
-    if json_out and console is not None and console.file is sys.stdout:
-        console = None
-    score = Score()
-    with Narrator(console, DAYS) as narrator:
-        _introduce(narrator)  # before the servers start, which takes a moment
-        with DemoWorld(path, seed=seed) as world:
-            referee = Referee(
-                score,
-                world.sandbox.world,
-                world.fleet.account,
-                world.sandbox.infobip.url,
-                world.sandbox.client(),
-                world.observer,
-            )
-            story = Story(world, referee, score, narrator)
-            story.play()
-            referee.finish()
-            with world.run(Trigger.MANUAL) as reconciler:
-                states, _ = status(reconciler)
-            report = verify(path)
-            now = world.clock.now()
-            with path.open("rb") as file:
-                file.seek(before)
-                referee.count_leaks(file.read().decode(errors="replace"), *narrator.lines)
-    ok = score.ok and report.ok
-    narrator.score(score, referee.consumers)
-    narrator.status(states, now)
-    narrator.end(report, ok=ok)
-    if json_out:
-        document = _document(score, states, report, now, ok=ok)
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
-    return 0 if ok else 1
+    clock, score = VirtualClock(START), Score(days=DAYS)
+    with _own_environment(), Sandbox(clock=clock, world_seed=seed) as sandbox:
+        os.environ.update(sandbox.environment)
+        foundation = bootstrap.prepare(stream=io.StringIO(), environ={}, clock=clock)
+        story = _Story(sandbox, foundation, audit_file, score)
+        for day in range(DAYS + 1):
+            clock.set(START + timedelta(days=day))
+            on_day(day)
+            story.live(day)
+        with story.run(Trigger.MANUAL) as reconciler:
+            states, _ = status(reconciler)
+        texts = [str(event.detail) for chapter in story.chapters for event in chapter.events]
+        story.referee.finish(audit_file.read_text(encoding="utf-8", errors="replace"), *texts)
+        report = verify(audit_file)
+        return Demo(score.ok and report.ok, score, story.chapters, states, clock.now(), report)
 
 
-def _introduce(narrator: Narrator) -> None:
-    narrator.chapter(
-        f"rotator demo: {DAYS} days of eight secrets in less than a minute",
-        "A simulated Infobip and Secrets Manager on this machine: real HTTP, no account, no network, nothing of yours. "
-        "After each sweep an application for every secret reads AWSCURRENT and calls Infobip with it.",
-    )
+class _Killed(BaseException):
+    """The process was killed. Not an ``Exception``: nothing on the way may handle it."""
 
 
-def _document(
-    score: Score, states: Sequence[SecretState], report: VerifyReport, now: datetime, *, ok: bool
-) -> dict[str, object]:
-    """The score as plain data, with the names that ``status --json`` has."""
-    secrets = [
-        {
-            "account": state.account,
-            "secret": state.secret,
-            "key_id": state.key_id,
-            "state": str(state.state),
-            "expires_at": _stamp(state.expires_at),
-            "days_left": state.days_left,
-            "next_action": None if state.next_action is None else str(state.next_action),
-            "next_action_at": _stamp(state.next_action_at),
+class _Store(SecretsManagerStore):
+    """The real store; the process can be killed right before one of its calls."""
+
+    killed_before = ""
+
+    def stage(self, secret_id: str, version_id: str, text: Secret, labels: tuple[str, ...]) -> None:
+        if self.killed_before == "stage":
+            raise _Killed
+        super().stage(secret_id, version_id, text, labels)
+
+    def promote(self, secret_id: str, to_version: str, from_version: str | None) -> None:
+        if self.killed_before == "promote":
+            raise _Killed
+        super().promote(secret_id, to_version, from_version)
+
+
+class _Story:
+    """A sweep a day, and what happens to a fleet in that time.
+
+    ``_events`` says on which day; ``_when_due`` from which day on, as soon as there is something to rotate: without a
+    rotation there is nothing to be killed or throttled.
+    """
+
+    def __init__(self, sandbox: Sandbox, foundation: bootstrap.Foundation, audit_file: Path, score: Score) -> None:
+        self.chapters: list[Chapter] = []
+        self._sandbox, self._world, self._audit_file, self._score = sandbox, sandbox.world, audit_file, score
+        self._operator, self._clock = sandbox.client(), sandbox.clock
+        redactor = foundation.redactor
+        self._store = _Store(sandbox.client(), learn=redactor.learn_value, spare=redactor.spare)
+        self._foundation = dataclasses.replace(foundation, store=self._store)
+        self.referee = Referee(score, sandbox, SecretsManagerStore(self._operator), foundation.settings.policy)
+        self._interrupted: set[str] = set()
+        self._reported: set[tuple[str, str]] = set()
+        self._events: dict[int, Callable[[], None]] = {
+            0: self._take_over,
+            2: self._fix_a_tag,
+            9: self._lift_the_hold,
+            61: self._outage,
+            75: self._store_by_hand,
+            100: self._leak,
         }
-        for state in states
-    ]
-    audit = {
-        "file": str(report.path),
-        "verified": report.ok,
-        "lines": report.audit_lines,
-        "runs": report.runs,
-        "runs_not_ended": len(report.open_runs),
-        "problems": report.problem_count,
-    }
-    return {"ok": ok, "ended_at": _stamp(now), "score": dataclasses.asdict(score), "secrets": secrets, "audit": audit}
+        self._when_due: list[tuple[int, Callable[[], None]]] = [
+            (21, self._killed_before_storing),
+            (31, self._killed_before_promoting),
+            (41, self._throttled),
+            (62, self._lost_answer),
+            (82, self._killed_with_masked_values),
+        ]
+
+    def live(self, day: int) -> None:
+        """One day: what happens on it, then the sweep."""
+        if day in self._events:
+            self._events[day]()
+        if self._when_due and self._when_due[0][0] <= day and self._due():
+            self._when_due.pop(0)[1]()
+        self._sweep()
+
+    @contextlib.contextmanager
+    def run(self, trigger: Trigger = Trigger.SCHEDULE) -> Iterator[Reconciler]:
+        """One run of the program, with an audit trail of its own."""
+        app = self._foundation.start(trigger=trigger, actor="demo", audit_file=str(self._audit_file))
+        try:
+            yield Reconciler(app.services)
+        finally:
+            app.close()
+
+    # ---- sweeps -----------------------------------------------------------------------------------------------------
+
+    def _due(self) -> list[str]:
+        """The secrets that a sweep would rotate now, in its order."""
+        with self.run() as reconciler:
+            actions = [action for plan in reconciler.plan().accounts for action in plan.actions]
+        return [action.secret for action in actions if action.kind is ActionKind.ROTATE]
+
+    def _sweep(self) -> None:
+        """Sweep, add what came of it to the story, and let the consumers try it.
+
+        A secret that is skipped (or an alert) day after day is reported once.
+        """
+        with self.run() as reconciler:
+            sweep = reconciler.sweep()
+        self._score.sweeps += 1
+        news: dict[tuple[str, str], tuple[str, str | Message]] = {}
+        for result in sweep.results:
+            self._count(result)
+            if result.outcome is Outcome.DEFERRED:
+                news[result.action.secret, "deferred"] = "deferred", "waits for the next sweep"
+            elif (line := _line(result)) is not None:
+                self._add(line[0], result.action.secret, line[1])
+        for plan in sweep.plan.accounts:
+            if plan.error is not None:
+                self._add("not swept", plan.account, "nothing was changed")
+            for skip in plan.skipped:
+                news[skip.secret, skip.reason] = "waits" if skip.reason is Reason.WINDOW else "skipped", skip.message
+            for alert in plan.alerts:
+                news.setdefault((alert.secret or "", alert.kind), ("alert", alert.message))
+        for (secret, reason), (what, detail) in news.items():
+            if (secret, reason) not in self._reported:
+                self._add(what, secret, detail)
+        self._reported = set(news)
+        self.referee.step()
+
+    def _kill(self, call: str, when: str) -> None:
+        """A sweep that is killed right before a call to Secrets Manager; the next one starts an hour later."""
+        due = self._due()[:1]
+        self._store.killed_before = call
+        try:
+            with self.run() as reconciler:
+                reconciler.sweep()
+        except _Killed:
+            self._score.kills += 1
+            self._interrupted.update(due)
+            self._add("KILLED", "".join(due), when)
+        finally:
+            self._store.killed_before = ""
+        self._score.sweeps += 1
+        self.referee.step()
+        self._clock.advance(HOUR)
+
+    def _count(self, result: Result) -> None:
+        score, action = self._score, result.action
+        score.failed_actions += result.outcome is Outcome.FAILED
+        if result.outcome is Outcome.DONE:
+            score.rotations += result.new_key_id is not None
+            score.revocations += action.costs_update
+            score.adoptions += action.reason is Reason.UNADOPTED
+            if result.new_key_id is not None and action.secret in self._interrupted:
+                self._interrupted.discard(action.secret)
+                score.recoveries += 1
+
+    def _add(self, what: str, secret: str, detail: str | Message) -> None:
+        self.chapters[-1].events.append(Event(self._clock.now(), what, secret, detail))
+
+    # ---- what happens -----------------------------------------------------------------------------------------------
+
+    def _take_over(self) -> None:
+        text = "Eight secrets as they are met in the field; the first sweep takes them under management."
+        self.chapters.append(Chapter("Taking over", text))
+        self.referee.step()
+
+    def _fix_a_tag(self) -> None:
+        tags = [{"Key": "rotator:grace", "Value": "72h"}]
+        self._operator.tag_resource(SecretId="prod/legacy", Tags=tags)
+        self._add("operator", "prod/legacy", "corrects rotator:grace to 72h")
+
+    def _lift_the_hold(self) -> None:
+        self._operator.untag_resource(SecretId="prod/marketing", TagKeys=["rotator:hold"])
+        self._add("operator", "prod/marketing", "lifts the hold; one day is left")
+
+    def _killed_before_storing(self) -> None:
+        text = "The process is killed at the worst moments. It keeps no state, so the next sweep just goes on."
+        self.chapters.append(Chapter("Killed half-way", text))
+        self._kill("stage", "after the create, before the store")
+
+    def _killed_before_promoting(self) -> None:
+        self._kill("promote", "after the store, before promotion")
+
+    def _throttled(self) -> None:
+        self.chapters.append(Chapter("Bad days at Infobip", "A daily limit, an outage, an answer that gets lost."))
+        faults = self._world.faults
+        faults.add(Fault(FaultKind.THROTTLE, method="POST", path=CREATES, count=None, retry_after="86400"))
+        self._add("throttled", "Infobip", "answers 429 to creates for a day")
+        for _ in range(2):
+            self._sweep()
+            self._clock.advance(12 * HOUR)
+        faults.clear()
+
+    def _outage(self) -> None:
+        with self._sandbox.infobip.refused():
+            self._add("DOWN", "Infobip", "refuses connections for an hour")
+            self._sweep()
+        self._clock.advance(HOUR)
+
+    def _lost_answer(self) -> None:
+        self._world.faults.add(Fault(FaultKind.DROP_AFTER, method="POST", path=CREATES))
+        self._add("lost", self._due()[0], "the answer to a create; the key is found by its name")
+        self._sweep()
+        self._world.faults.clear()
+
+    def _store_by_hand(self) -> None:
+        self.chapters.append(Chapter("By hand", "An operator stores a key of their own; it is adopted as it is."))
+        client, name = self._operator, "prod/whatsapp/bot"
+        key = self._world.add_key(self._sandbox.fleet.account, "made by hand", scopes=("whatsapp:manage",))
+        before = client.get_secret_value(SecretId=name, VersionStage="AWSCURRENT")["VersionId"]
+        value = json.dumps({"api_key": key.value, "sender": "Example"})
+        made = client.put_secret_value(SecretId=name, SecretString=value, VersionStages=["BY_HAND"])["VersionId"]
+        # In two steps, since moto leaves two current versions after a plain put where AWS moves the label.
+        move = {"SecretId": name, "VersionStage": "AWSCURRENT", "MoveToVersionId": made, "RemoveFromVersionId": before}
+        client.update_secret_version_stage(**move)
+        client.update_secret_version_stage(SecretId=name, VersionStage="BY_HAND", RemoveFromVersionId=made)
+        self._add("operator", name, f"stores key {short_id(key.id)} by hand")
+
+    def _killed_with_masked_values(self) -> None:
+        text = "This time Infobip does not show a key's value again: a key that was not stored becomes an orphan."
+        self.chapters.append(Chapter("Killed once more", text))
+        self._world.options.reveal = False
+        self._kill("stage", "after the create, before the store")
+
+    def _leak(self) -> None:
+        text = "Replaced first, then revoked at once: the one time when a consumer that caches is refused."
+        self.chapters.append(Chapter("An emergency", text))
+        name = "prod/sms/otp"
+        self._add("LEAKED", name, "in a ticket; found by its value")
+        leaked = Secret(str(json.loads(consumer_value(self._operator, name))["api_key"]))
+        with self.run(Trigger.EMERGENCY) as reconciler:
+            emergency = Emergency(reconciler.services, "pasted in a ticket", INCIDENT)
+            for plan in emergency.plan(Target(leaked=leaked), Strategy.REPLACE_FIRST):
+                report = emergency.execute(plan)
+                self.referee.excuse(report.revoked)
+                self._score.revocations += len(report.revoked)
+                self._score.rotations += len(report.replaced)
+                self._score.failed_actions += len(report.errors)
+                for step in report.steps:
+                    key = f"key {short_id(step.key_id)}" if step.key_id else "the new key is current"
+                    self._add(step.what, step.secret, f"{key}  {step.note}".rstrip())
+        self.referee.step()
+        self._add("refused", name, f"{self._score.refused_in_emergency} call with the old, cached value")
 
 
-def _stamp(moment: datetime | None) -> str | None:
-    return None if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+def _line(result: Result) -> tuple[str, str] | None:
+    """What was done, in a few words; nothing of a label that was only put right."""
+    action = result.action
+    old, new = short_id(action.key_id or ""), short_id(result.new_key_id or "")
+    match action.kind:
+        case _ if result.outcome is Outcome.FAILED:
+            return "failed", result.error or ""
+        case ActionKind.ROTATE if action.reason is Reason.FIRST_KEY:
+            return "first key", f"key {new} for an empty secret"
+        case ActionKind.ROTATE:
+            return "rotated", f"key {old} → {new}"
+        case ActionKind.RESUME:
+            return "recovered", f"key {new}, found and promoted"
+        case ActionKind.LABEL if action.reason is Reason.UNADOPTED:
+            return "adopted", f"key {old}, found by its value"
+        case ActionKind.RETIRE:
+            return "retiring", f"key {old}, its grace period starts"
+        case ActionKind.REVOKE:
+            return "revoked", f"key {old}, {'an orphan' if action.reason is Reason.ORPHAN else 'its grace is over'}"
+    return None
+
+
+@contextlib.contextmanager
+def _own_environment() -> Iterator[None]:
+    """Hide the user's AWS settings. A profile that does not exist would stop even a client with its own credentials."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(("AWS_", "BOTO_")):
+            del os.environ[name]
+    os.environ.update(DUMMY_CREDENTIALS, AWS_DEFAULT_REGION=REGION)
+    os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

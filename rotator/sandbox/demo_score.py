@@ -1,31 +1,27 @@
-"""Who judges the demo: consumers that use what they read, and a referee who asks the far ends, not the rotator."""
+"""Who judges the demo: consumers that use what they read, and a referee who asks the servers, not the rotator."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import requests
 
-from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
-from rotator.policy.tags import spec_or_none
-from rotator.ports import Clock, SecretStore
+from rotator.durations import parse_duration
+from rotator.model import Policy
+from rotator.policy.labels import parse_key_label, parse_key_name
+from rotator.ports import SecretStore
 from rotator.sandbox.aws import consumer_value
-from rotator.sandbox.demo_world import POLICY
 from rotator.sandbox.exchange import Request, Response
-from rotator.sandbox.infobip import InfobipWorld
-from rotator.sandbox.state import SimAccount
+from rotator.sandbox.launcher import Sandbox
 
-BALANCE: Final = "/account/1/balance"
-SECONDS: Final = 10
-TOLERANCE: Final = timedelta(minutes=5)
-"""Between a promotion and the consumers' next look the rotator may have waited a little (virtual) while."""
 KILLS: Final = 3
 """Sweeps that the story kills."""
-YOUNG: Final = timedelta(minutes=30)
+_TOLERANCE: Final = timedelta(minutes=5)
+"""A promotion is seen by the consumers' next read, for which the rotator may have made wait a little."""
 
 
 @dataclass
@@ -35,7 +31,7 @@ class Score:
     :param days: days that passed; ``sweeps`` counts the killed ones too.
     :param calls: calls of consumers: ``accepted``, ``unanswered`` (Infobip was down), ``refused_in_emergency`` (with a
         leaked key's value, from a cache) or ``refused``.
-    :param early_revocations: keys that died before their grace was over.
+    :param early_revocations: keys that were revoked before their grace period was over.
     :param orphans: keys of the rotator's that work at the end and that no secret names.
     :param values_leaked: secret values in the audit file or on the screen.
     """
@@ -66,128 +62,84 @@ class Score:
         return not any(broken) and not self.failed_actions and self.kills == self.recoveries == KILLS and self.calls > 0
 
 
-@dataclass
-class _Consumer:
-    """An application that uses one secret and keeps its value until the next step, as a cache would."""
-
-    name: str
-    key_field: str
-    value: str | None = field(default=None, repr=False)
-
-
 class Referee:
-    """Consumers and checks.
+    """One consumer for every secret, and the checks.
 
-    :param client: a boto3 client of its own, as an application's would be.
-    :param store: for labels only, of the same Secrets Manager.
+    :param store: of its own, for names, tags and labels.
     """
 
-    def __init__(
-        self, score: Score, world: InfobipWorld, account: SimAccount, url: str, client: Any, store: SecretStore
-    ) -> None:
+    def __init__(self, score: Score, sandbox: Sandbox, store: SecretStore, policy: Policy) -> None:
         self.score = score
-        self._world, self._account, self._url, self._client, self._store = world, account, url, client, store
-        self._clock: Clock = world.clock
+        self._sandbox, self._store, self._policy = sandbox, store, policy
+        self._clock, self._client = sandbox.clock, sandbox.client()
         self._session = requests.Session()
-        self._session.trust_env = False  # neither a proxy nor a .netrc of the user has a part in this
-        self._consumers = [
-            _Consumer(entry.name, entry.tags.get("rotator:value-field", "api_key"))
-            for entry in store.list_secrets()
-            if entry.tags.get("rotator:role") == "key"
-        ]
-        self._grace: dict[str, timedelta] = {}
-        self._promised: dict[str, datetime] = {}
-        self._named: set[str] = set()
+        self._session.trust_env = False  # the user's proxies and .netrc have no part in this
+        entries = [entry for entry in store.list_secrets() if entry.tags.get("rotator:role") == "key"]
+        self._fields = {entry.name: entry.tags.get("rotator:value-field", "api_key") for entry in entries}
+        self._cached: dict[str, str | None] = dict.fromkeys(self._fields)
         self._superseded: dict[str, tuple[datetime, str]] = {}
-        self._ended: dict[str, datetime] = {}
+        self._revoked: dict[str, datetime] = {}
         self._leaked: set[str] = set()
-        world.observers.append(self._see)
-
-    @property
-    def consumers(self) -> int:
-        """How many applications there are."""
-        return len(self._consumers)
+        sandbox.world.observers.append(self._note_revocation)
 
     def excuse(self, key_ids: Iterable[str]) -> None:
-        """These keys died in an emergency: without grace, as it was asked for."""
+        """These keys were revoked in an emergency, without a grace period, as it was asked for."""
         self._leaked |= set(key_ids)
 
-    def step(self, *, changed: bool = True) -> None:
-        """Each consumer reads ``AWSCURRENT`` and uses it; where it changed, the value from before is used once more.
-
-        :param changed: whether labels may have changed, so that they have to be noted.
-        """
-        if changed:
-            self._note_labels()
-        for consumer in self._consumers:
-            fresh = self._read(consumer)
-            if consumer.value is not None and consumer.value != fresh:
-                self._use(consumer.value)
-                old = self._world.key_of(consumer.value)
+    def step(self) -> None:
+        """Each consumer reads ``AWSCURRENT`` and uses it; where it changed, the value from before is used once more."""
+        for name, cached in self._cached.items():
+            fresh = self._read(name)
+            if cached is not None and cached != fresh:
+                self._use(cached)
+                old = self._sandbox.world.key_of(cached)
                 if old is not None:
-                    self._superseded.setdefault(old.id, (self._clock.now(), consumer.name))
-            consumer.value = fresh
+                    self._superseded.setdefault(old.id, (self._clock.now(), name))
+            self._cached[name] = fresh
             if fresh is not None:
                 self._use(fresh)
 
-    def finish(self) -> None:
-        """Fill in what can only be told at the end."""
-        self._note_labels()
-        score, now = self.score, self._clock.now()
-        score.early_revocations = sum(self._was_early(key_id, at) for key_id, at in self._ended.items())
-        score.orphans = sum(
-            key.works(now, "127.0.0.1")
-            and (name := parse_key_name(key.name)) is not None
-            and name.deployment == POLICY.deployment
-            and key.id not in self._named
-            and key.created_at + YOUNG <= now
-            for key in self._world.keys(self._account)
-        )
-        score.creates_on_busiest_day = self._world.busiest_day(self._account)[0]
-        score.creates_over_limit = max(0, score.creates_on_busiest_day - (POLICY.daily_limit - POLICY.reserve))
+    def finish(self, *texts: str) -> None:
+        """Fill in what is known at the end only.
+
+        :param texts: everything that people or log collectors see, in which no secret value may stand.
+        """
         self._session.close()
+        score, world, now = self.score, self._sandbox.world, self._clock.now()
+        graces, named = {}, set()
+        for entry in self._store.list_secrets():
+            if entry.name in self._fields:
+                graces[entry.name] = parse_duration(entry.tags.get("rotator:grace", "72h"))
+            named |= {parse_key_label(label) for labels in entry.versions.values() for label in labels}
+        for key_id, at in self._revoked.items():
+            since, secret = self._superseded.get(key_id, (None, ""))
+            if since is not None and key_id not in self._leaked:
+                score.early_revocations += at < since + graces[secret] - _TOLERANCE
+        for key in world.keys():  # noqa: SIM118 - not a mapping
+            name = parse_key_name(key.name)
+            ours = name is not None and name.deployment == self._policy.deployment
+            score.orphans += ours and key.works(now, "127.0.0.1") and key.id not in named
+        score.creates_on_busiest_day = world.busiest_day(self._sandbox.fleet.account)[0]
+        limit = self._policy.daily_limit - self._policy.reserve
+        score.creates_over_limit = max(0, score.creates_on_busiest_day - limit)
+        secrets = {key.value for key in world.keys()}  # noqa: SIM118 - not a mapping
+        secrets |= {user.password for user in world.state.users.values()}
+        score.values_leaked = sum(any(secret in text for text in texts) for secret in secrets)
 
-    def count_leaks(self, *texts: str) -> None:
-        """Count the secrets of this world that stand in texts which people or log collectors see."""
-        secrets = {key.value for key in self._world.keys()}  # noqa: SIM118 - not a mapping
-        secrets |= {user.password for user in self._world.state.users.values()}
-        whole = "\n".join(texts)
-        self.score.values_leaked = sum(secret in whole for secret in secrets)
-
-    def _see(self, request: Request, answer: Response) -> None:
-        """Note every key that ends, as Infobip sees it."""
+    def _note_revocation(self, request: Request, answer: Response) -> None:
         if request.method == "PUT" and answer.status == 200:
             key_id = request.path.rpartition("/")[2]
-            if not self._world.state.keys[key_id].enabled:
-                self._ended.setdefault(key_id, self._clock.now())
+            if not self._sandbox.world.state.keys[key_id].enabled:
+                self._revoked.setdefault(key_id, self._clock.now())
 
-    def _note_labels(self) -> None:
-        self._named = set()
-        for entry in self._store.list_secrets():
-            spec = spec_or_none(entry.tags)
-            if spec is not None:
-                self._grace[entry.name] = spec.grace
-            for label in (label for labels in entry.versions.values() for label in labels):
-                if retire := parse_retire_label(label):
-                    self._promised[retire[0]] = retire[1]
-                elif key_id := parse_key_label(label):
-                    self._named.add(key_id)
-
-    def _was_early(self, key_id: str, at: datetime) -> bool:
-        """Whether a key that consumers had used died before its label said, or before its grace was really over."""
-        if key_id in self._leaked or key_id not in self._superseded:
-            return False
-        since, secret = self._superseded[key_id]
-        promised = self._promised.get(key_id)
-        return promised is None or at < promised or at < since + self._grace[secret] - TOLERANCE
-
-    def _read(self, consumer: _Consumer) -> str | None:
+    def _read(self, name: str) -> str | None:
         try:
-            text = consumer_value(self._client, consumer.name)
+            text = consumer_value(self._client, name)
         except self._client.exceptions.ResourceNotFoundException:
             return None  # its first key is still to come
         try:
-            return str(json.loads(text)[consumer.key_field])
+            value: Any = json.loads(text)
+            return str(value[self._fields[name]])
         except ValueError:
             return text
 
@@ -195,15 +147,18 @@ class Referee:
         """One call as an application makes it. 403 is an answer to a key that is good and may not see a balance."""
         self.score.calls += 1
         try:
-            headers = {"Authorization": f"App {value}"}
-            status = self._session.get(self._url + BALANCE, headers=headers, timeout=SECONDS).status_code
+            status = self._session.get(
+                f"{self._sandbox.infobip.url}/account/1/balance",
+                headers={"Authorization": f"App {value}"},
+                timeout=10,
+            ).status_code
         except requests.RequestException:
             status = 0
         if status in (200, 403):
             self.score.accepted += 1
         elif status != 401:
             self.score.unanswered += 1
-        elif (key := self._world.key_of(value)) is not None and key.id in self._leaked:
+        elif (key := self._sandbox.world.key_of(value)) is not None and key.id in self._leaked:
             self.score.refused_in_emergency += 1
         else:
             self.score.refused += 1

@@ -1,21 +1,30 @@
+"""The demo: what it shows, what its audit file holds, and that its referee sees what is wrong."""
+
 from __future__ import annotations
 
 import io
 import json
 import os
 import re
+import sys
+from collections.abc import Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
+import requests
 
-from rotator.sandbox.demo import run_demo
-from rotator.sandbox.demo_score import KILLS
-from rotator.sandbox.demo_show import WIDTH
-from rotator.sandbox.demo_story import INCIDENT
+from rotator.aws.secretsmanager import SecretsManagerStore
+from rotator.cli import main
+from rotator.model import Policy
+from rotator.policy.labels import key_name
+from rotator.sandbox import demo
+from rotator.sandbox.clocks import VirtualClock
+from rotator.sandbox.demo_score import KILLS, Referee, Score
+from rotator.sandbox.launcher import Sandbox
 from rotator.sandbox.state import value_observers
 from rotator.telemetry.audit_verify import verify
 from tests import leaks
@@ -25,18 +34,19 @@ BOGUS = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
     "AWS_CONFIG_FILE": "/no/such/file",
     "AWS_REGION": "nowhere-1",
-    "AWS_ACCESS_KEY_ID": "somebody-else",
+    "AWS_ACCESS_KEY_ID": "another",
     "HTTP_PROXY": "http://127.0.0.1:9",
     "http_proxy": "http://127.0.0.1:9",
 }
 
 
 @dataclass
-class Told:
-    """One whole demo: what it returned, what it said, and the environment that it left behind."""
+class Shown:
+    """One whole demo: its exit code, what it wrote, and the environment afterwards."""
 
     code: int
     screen: str
+    short: str
     document: dict[str, Any]
     audit: Path
     secrets: list[str]
@@ -58,11 +68,16 @@ class Told:
         return found
 
 
+def output(*arguments: str) -> tuple[int, str]:
+    with redirect_stdout(io.StringIO()) as out:
+        code = main(["demo", *arguments])
+    return code, out.getvalue()
+
+
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """The demo, run once, where the user's own AWS settings lead nowhere and there is no home."""
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    """The demo, played once and shown three times, where the user's own AWS settings lead nowhere."""
     secrets: list[str] = []
-    screen, out = io.StringIO(), io.StringIO()
     audit = tmp_path_factory.mktemp("demo") / "audit.jsonl"
     value_observers.append(secrets.append)
     with pytest.MonkeyPatch.context() as patch:
@@ -70,133 +85,277 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
             patch.setenv(name, value)
         patch.delenv("HOME", raising=False)
         before = dict(os.environ)
-        with redirect_stdout(out):
-            code = run_demo(Console(file=screen, width=WIDTH), json_out=True, audit_file=audit)
+        played = demo.play_demo(audit)
         kept = dict(os.environ) == before
+        patch.setattr(demo, "play_demo", lambda *_arguments, **_settings: played)
+        code, screen = output("--audit-file", str(audit))
+        _, short = output("--audit-file", str(audit), "--short")
+        _, document = output("--audit-file", str(audit), "--json")
     value_observers.remove(secrets.append)
-    return Told(code, screen.getvalue(), json.loads(out.getvalue()), audit, secrets, kept)
+    return Shown(code, screen, short, json.loads(document), audit, secrets, kept)
 
 
-class TestTheScore:
-    def test_every_promise_is_kept(self, told: Told) -> None:
-        assert told.code == 0
-        assert told.document["ok"] is True
-        broken = ("refused", "early_revocations", "orphans", "creates_over_limit", "values_leaked", "failed_actions")
-        assert {name: told.score[name] for name in broken} == dict.fromkeys(broken, 0)
-
-    def test_consumers_called_after_every_sweep_and_every_call_is_accounted_for(self, told: Told) -> None:
-        score = told.score
-        assert score["days"] == 120
-        assert score["sweeps"] > 120
-        assert score["calls"] >= 8 * score["sweeps"]
-        answered = score["accepted"] + score["refused"] + score["refused_in_emergency"]
-        assert score["calls"] == answered + score["unanswered"]
-
-    def test_only_the_outage_left_calls_unanswered(self, told: Told) -> None:
-        assert told.score["unanswered"] == 8
-
-    def test_the_emergency_hurt_the_one_consumer_that_cached(self, told: Told) -> None:
-        assert told.score["refused_in_emergency"] == 1
-
-    def test_every_key_was_replaced_and_old_ones_were_revoked(self, told: Told) -> None:
-        assert told.score["adoptions"] == 3
-        assert told.score["rotations"] >= 15
-        assert told.score["revocations"] >= 15
-        assert {secret["state"] for secret in told.document["secrets"]} <= {"ok", "retiring"}
-        assert len(told.document["secrets"]) == 8
+def test_every_promise_is_kept(shown: Shown) -> None:
+    assert shown.code == 0
+    assert shown.document["ok"] is True
+    broken = ("refused", "early_revocations", "orphans", "creates_over_limit", "values_leaked", "failed_actions")
+    assert {name: shown.score[name] for name in broken} == dict.fromkeys(broken, 0)
 
 
-class TestTheAuditFile:
-    def test_it_verifies(self, told: Told) -> None:
-        report = verify(told.audit)
-        assert report.ok
-        assert report.audit_lines == told.document["audit"]["lines"] == len(told.lines)
-        assert told.document["audit"]["verified"] is True
-
-    def test_sweeps_were_really_killed_and_each_was_recovered(self, told: Told) -> None:
-        runs = told.runs()
-        killed = [lines for lines in runs.values() if lines[-1]["event"] in ("secret.staged", "secret.promoted")]
-        assert [lines[-1]["event"] for lines in killed] == ["secret.staged", "secret.promoted", "secret.staged"]
-        assert {lines[-1]["error"] for lines in killed} == {"interrupted"}
-        assert len(killed) == told.score["kills"] == told.score["recoveries"] == KILLS
-        order = list(runs)
-        for lines in killed:
-            after = runs[order[order.index(lines[0]["run_id"]) + 1]]
-            promoted = [(line["secret"], line["outcome"]) for line in after if line["event"] == "secret.promoted"]
-            assert promoted == [(lines[-1]["secret"], "attempt"), (lines[-1]["secret"], "success")]
-
-    def test_what_was_made_is_used_where_its_value_can_be_had(self, told: Told) -> None:
-        made = [(line["secret"], line["key_id"]) for line in told.lines if line["event"] == "key.created"]
-        promoted = {line["key_id"] for line in told.lines if line["event"] == "secret.promoted"}
-        orphans = {line["key_id"] for line in told.lines if line["event"] == "key.orphan_found"}
-        keys = {key_id for _, key_id in made if key_id is not None}
-        assert len(orphans) == 1
-        assert keys - orphans <= promoted
-        assert not orphans & promoted
-
-    def test_a_create_without_an_answer_is_found_and_not_repeated(self, told: Told) -> None:
-        found = [line for line in told.lines if line.get("detail") == "found by its name"]
-        assert [line["secret"] for line in found] == ["prod/marketing"]
-        creates = [
-            line["outcome"]
-            for line in told.runs()[found[0]["run_id"]]
-            if line["event"] == "key.created" and line["secret"] == "prod/marketing"
-        ]
-        assert creates == ["attempt", "failure", "success"]
-
-    def test_the_throttled_day_cost_one_try_a_sweep(self, told: Told) -> None:
-        throttled = [line for line in told.lines if "ProviderThrottled" in (line["error"] or "")]
-        assert [line["event"] for line in throttled] == ["key.created", "key.created"]
-        assert {line["timestamp"][:10] for line in throttled} == {"2027-01-02"}
-
-    def test_the_emergency_is_on_record(self, told: Told) -> None:
-        lines = [line for line in told.lines if line["incident"] == INCIDENT]
-        assert {line["trigger"] for line in lines} == {"emergency"}
-        assert [line["outcome"] for line in lines if line["event"] == "emergency.completed"] == ["success"]
-
-    def test_it_holds_no_secret_and_neither_does_the_screen(self, told: Told) -> None:
-        assert len(told.secrets) > 20
-        for text in (told.audit.read_text(), told.screen, json.dumps(told.document)):
-            leaks.check(text, "the demo")
-            assert not [secret for secret in told.secrets if secret in text]
+def test_every_call_of_a_consumer_is_accounted_for(shown: Shown) -> None:
+    score = shown.score
+    assert score["days"] == 120
+    assert score["sweeps"] > 120
+    assert score["calls"] >= 8 * score["sweeps"]
+    answered = score["accepted"] + score["refused"] + score["refused_in_emergency"]
+    assert score["calls"] == answered + score["unanswered"]
+    assert score["unanswered"] == 8, "only the outage leaves calls unanswered"
+    assert score["refused_in_emergency"] == 1, "only the consumer that cached the leaked key"
 
 
-class TestTheScreen:
-    def test_it_is_plain_where_it_is_no_terminal_and_fits_80_columns(self, told: Told) -> None:
-        assert "\x1b" not in told.screen
-        assert "\r" not in told.screen
-        path = str(told.audit)
-        assert [line for line in told.screen.splitlines() if len(line) > WIDTH and path not in line] == []
-
-    @pytest.mark.parametrize(
-        "line",
-        [
-            r"day 0 +22 Nov  first key  prod/new +key \w{4}…\w{4} for an empty secret",
-            r"day 0 +22 Nov  adopted    prod/voice/alerts +key \w{4}…\w{4}, found by its value",
-            r"day 0 +22 Nov  skipped +prod/marketing +hold: \"audit freeze until 1 Dec\"",
-            r"day 21 +13 Dec  KILLED     prod/billing/sms ",
-            r"day 21 +13 Dec  recovered  prod/billing/sms ",
-            r"day 41 +02 Jan  throttled  Infobip ",
-            r"day 41 +02 Jan  deferred   prod/email/news ",
-            r"day 41 +02 Jan  deferred   prod/voice/alerts ",
-            r"day 42 +03 Jan  rotated    prod/email/news ",
-            r"day 61 +22 Jan  not swept  main ",
-            r"day 69 +30 Jan  lost       prod/marketing ",
-            r"day 75 +05 Feb  operator   prod/whatsapp/bot +stores key \w{4}…\w{4} by hand",
-            r"day 83 +13 Feb  revoked    prod/email/news +key \w{4}…\w{4}, an orphan",
-            r"day 100 +02 Mar  revoked    prod/sms/otp +key \w{4}…\w{4}  verified: 401",
-            r"day 100 +02 Mar  refused    prod/sms/otp +1 call ",
-        ],
-    )
-    def test_it_tells_the_story(self, told: Told, line: str) -> None:
-        assert re.search(f"^{line}", told.screen, re.MULTILINE)
-
-    def test_it_ends_with_where_the_audit_file_is_and_what_to_do_next(self, told: Told) -> None:
-        end = told.screen[told.screen.index("The score") :]
-        assert f"rotator audit verify {told.audit}" in end
-        assert "rotator sandbox" in end
-        assert "README.md" in end
+def test_keys_are_replaced_and_old_ones_are_revoked(shown: Shown) -> None:
+    assert shown.score["adoptions"] == 3
+    assert shown.score["rotations"] >= 15
+    assert shown.score["revocations"] >= 15
+    assert {secret["state"] for secret in shown.document["secrets"]} <= {"ok", "retiring"}
+    assert len(shown.document["secrets"]) == 8
 
 
-def test_the_users_environment_is_as_it_was(told: Told) -> None:
-    assert told.environment_kept
+def test_the_audit_file_verifies(shown: Shown) -> None:
+    report = verify(shown.audit)
+    assert report.ok
+    assert report.audit_lines == shown.document["audit"]["lines"] == len(shown.lines)
+    assert shown.document["audit"]["verified"] is True
+
+
+def test_sweeps_were_really_killed_and_each_was_recovered(shown: Shown) -> None:
+    runs = shown.runs()
+    killed = [lines for lines in runs.values() if lines[-1]["event"] in ("secret.staged", "secret.promoted")]
+    assert [lines[-1]["event"] for lines in killed] == ["secret.staged", "secret.promoted", "secret.staged"]
+    assert {lines[-1]["error"] for lines in killed} == {"interrupted"}
+    assert len(killed) == shown.score["kills"] == shown.score["recoveries"] == KILLS
+    order = list(runs)
+    for lines in killed:
+        after = runs[order[order.index(lines[0]["run_id"]) + 1]]
+        promoted = [(line["secret"], line["outcome"]) for line in after if line["event"] == "secret.promoted"]
+        assert promoted == [(lines[-1]["secret"], "attempt"), (lines[-1]["secret"], "success")]
+
+
+def test_a_created_key_is_used_where_its_value_is_shown(shown: Shown) -> None:
+    made = [(line["secret"], line["key_id"]) for line in shown.lines if line["event"] == "key.created"]
+    promoted = {line["key_id"] for line in shown.lines if line["event"] == "secret.promoted"}
+    orphans = {line["key_id"] for line in shown.lines if line["event"] == "key.orphan_found"}
+    keys = {key_id for _, key_id in made if key_id is not None}
+    assert len(orphans) == 1
+    assert keys - orphans <= promoted
+    assert not orphans & promoted
+
+
+def test_a_create_without_an_answer_is_not_repeated(shown: Shown) -> None:
+    found = [line for line in shown.lines if line.get("detail") == "found by its name"]
+    assert [line["secret"] for line in found] == ["prod/marketing"]
+    creates = [
+        line["outcome"]
+        for line in shown.runs()[found[0]["run_id"]]
+        if line["event"] == "key.created" and line["secret"] == "prod/marketing"
+    ]
+    assert creates == ["attempt", "failure", "success"]
+
+
+def test_the_throttled_day_cost_one_try_a_sweep(shown: Shown) -> None:
+    throttled = [line for line in shown.lines if "ProviderThrottled" in (line["error"] or "")]
+    assert [line["event"] for line in throttled] == ["key.created", "key.created"]
+    assert {line["timestamp"][:10] for line in throttled} == {"2027-01-02"}
+
+
+def test_the_emergency_is_on_record(shown: Shown) -> None:
+    lines = [line for line in shown.lines if line["incident"] == demo.INCIDENT]
+    assert {line["trigger"] for line in lines} == {"emergency"}
+    assert [line["outcome"] for line in lines if line["event"] == "emergency.completed"] == ["success"]
+
+
+def test_no_secret_is_shown(shown: Shown) -> None:
+    assert len(shown.secrets) > 20
+    for text in (shown.audit.read_text(), shown.screen, json.dumps(shown.document)):
+        leaks.check(text, "the demo")
+        assert not [secret for secret in shown.secrets if secret in text]
+
+
+def test_the_screen_is_plain_and_fits_80_columns(shown: Shown) -> None:
+    assert "\x1b" not in shown.screen
+    assert "\r" not in shown.screen
+    path = str(shown.audit)
+    assert [line for line in shown.screen.splitlines() if len(line) > 80 and path not in line] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        r" +day  date +event +secret +detail",
+        r" +0  22 Nov  first key  prod/new +key \w{4}…\w{4} for an empty secret",
+        r" +0  22 Nov  adopted    prod/voice/alerts +key \w{4}…\w{4}, found by its value",
+        r" +0  22 Nov  skipped +prod/marketing +\"audit freeze until 1 Dec\"",
+        r" +21  13 Dec  KILLED     prod/billing/sms ",
+        r" +21  13 Dec  recovered  prod/billing/sms ",
+        r" +41  02 Jan  throttled  Infobip ",
+        r" +41  02 Jan  deferred   prod/email/news ",
+        r" +41  02 Jan  deferred   prod/voice/alerts ",
+        r" +42  03 Jan  rotated    prod/email/news ",
+        r" +61  22 Jan  not swept  main ",
+        r" +69  30 Jan  lost       prod/marketing ",
+        r" +75  05 Feb  operator   prod/whatsapp/bot +stores key \w{4}…\w{4} by hand",
+        r" +83  13 Feb  revoked    prod/email/news +key \w{4}…\w{4}, an orphan",
+        r" +100  02 Mar  revoked    prod/sms/otp +key \w{4}…\w{4}  verified: 401",
+        r" +100  02 Mar  refused    prod/sms/otp +1 call ",
+    ],
+)
+def test_the_screen_shows_the_story(shown: Shown, line: str) -> None:
+    assert re.search(f"^{line}", shown.screen, re.MULTILINE)
+
+
+def test_the_score_comes_first_and_short_shows_nothing_else(shown: Shown) -> None:
+    before = shown.screen[: shown.screen.index("Taking over")]
+    assert before.startswith("120 days of 8 secrets: every promise was kept")
+    assert re.search(r"^ +0  calls refused", before, re.MULTILINE)
+    assert shown.short.startswith(before)
+    assert "day  date" not in shown.short
+
+
+def test_the_screen_ends_with_commands_that_can_be_copied(shown: Shown) -> None:
+    for screen in (shown.screen, shown.short):
+        commands = screen[screen.index("\nNext\n") :]
+        assert f"rotator audit verify {shown.audit}" in commands
+        assert "rotator sandbox" in commands
+        assert "README.md" in commands
+
+
+@pytest.mark.parametrize(
+    ("called", "command"),
+    [
+        (".venv/bin/rotator", ".venv/bin/rotator"),
+        (f"{Path.cwd()}/.venv/bin/rotator", ".venv/bin/rotator"),
+        ("/usr/bin/rotator", "rotator"),
+        ("/opt/my tools/rotator", "'/opt/my tools/rotator'"),
+    ],
+)
+def test_commands_are_named_as_this_one_was(monkeypatch: pytest.MonkeyPatch, called: str, command: str) -> None:
+    from rotator.cli.demo import called_as
+
+    monkeypatch.setattr("sys.argv", [called])
+    monkeypatch.setattr("shutil.which", lambda _name: "/usr/bin/rotator")
+    assert called_as() == command
+
+
+def test_the_users_environment_is_as_it_was(shown: Shown) -> None:
+    assert shown.environment_kept
+
+
+@pytest.mark.parametrize("command", ["demo", "sandbox"])
+def test_without_moto_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "moto.moto_server", None)
+    assert main([command]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "pip install '.[cli,sandbox]'" in err
+    assert "Traceback" not in err
+
+
+# ---- the referee: that nothing was wrong means little unless it sees what is ----------------------------------------
+
+
+@dataclass
+class Court:
+    """A sandbox with its referee."""
+
+    sandbox: Sandbox
+    referee: Referee
+    score: Score
+
+    def put(self, key_id: str, **fields: object) -> None:
+        user = self.sandbox.fleet.user
+        with requests.Session() as session:
+            session.trust_env = False
+            url = f"{self.sandbox.infobip.url}/settings/2/api-keys/{key_id}"
+            answer = session.put(url, json=fields, auth=(user.username, user.password), timeout=10)
+        assert answer.status_code == 200, answer.text
+
+
+@pytest.fixture
+def court() -> Iterator[Court]:
+    score = Score()
+    with Sandbox(clock=VirtualClock(demo.START)) as sandbox:
+        sandbox.client().tag_resource(SecretId="prod/legacy", Tags=[{"Key": "rotator:grace", "Value": "72h"}])
+        referee = Referee(score, sandbox, SecretsManagerStore(sandbox.client()), Policy())
+        referee.step()
+        yield Court(sandbox, referee, score)
+
+
+def test_a_good_start_is_judged_good(court: Court) -> None:
+    court.referee.finish("harmless")
+    score = court.score
+    assert (score.calls, score.accepted) == (7, 7)
+    assert (score.refused, score.early_revocations, score.orphans, score.values_leaked) == (0, 0, 0, 0)
+
+
+def test_a_current_key_that_is_disabled_is_refused(court: Court) -> None:
+    court.put(court.sandbox.fleet.keys["prod/billing/sms"].id, enabled=False)
+    court.referee.step()
+    assert court.score.refused == 1
+
+
+@pytest.mark.parametrize(("hours", "early"), [(71, 1), (72, 0)])
+def test_a_revocation_within_grace_is_early(court: Court, hours: int, early: int) -> None:
+    client, old = court.sandbox.client(), court.sandbox.fleet.keys["prod/sms/otp"]
+    key = court.sandbox.world.add_key(court.sandbox.fleet.account)
+    client.put_secret_value(SecretId="prod/sms/otp", SecretString=json.dumps({"api_key": key.value}))
+    court.referee.step()
+    court.sandbox.clock.advance(timedelta(hours=hours))
+    court.put(old.id, enabled=False)
+    court.referee.finish()
+    assert court.score.early_revocations == early
+
+
+def test_a_key_of_the_rotators_in_no_secret_is_an_orphan(court: Court) -> None:
+    arn = court.sandbox.client().describe_secret(SecretId="prod/sms/otp")["ARN"]
+    court.sandbox.world.add_key(court.sandbox.fleet.account, key_name("prod/sms/otp", arn, "default", "0" * 32))
+    court.referee.finish()
+    assert court.score.orphans == 1
+
+
+def test_a_value_in_a_text_is_a_leak(court: Court) -> None:
+    value = court.sandbox.fleet.keys["prod/sms/otp"].value
+    court.referee.finish("quite innocent", f"but {value} is not")
+    assert court.score.values_leaked == 1
+
+
+def test_creates_beyond_the_scheduled_part_of_the_quota(court: Court) -> None:
+    state, account = court.sandbox.world.state, court.sandbox.fleet.account
+    for _ in range(33):
+        state.count(state.creates, account.id)
+    court.referee.finish()
+    assert court.score.creates_over_limit == 1
+
+
+GOOD = Score(calls=10, accepted=10, kills=KILLS, recoveries=KILLS)
+
+
+@pytest.mark.parametrize(
+    ("score", "ok"),
+    [
+        (GOOD, True),
+        (replace(GOOD, refused_in_emergency=1, unanswered=8), True),
+        (replace(GOOD, refused=1), False),
+        (replace(GOOD, early_revocations=1), False),
+        (replace(GOOD, orphans=1), False),
+        (replace(GOOD, creates_over_limit=1), False),
+        (replace(GOOD, values_leaked=1), False),
+        (replace(GOOD, failed_actions=1), False),
+        (replace(GOOD, recoveries=KILLS - 1), False),
+        (replace(GOOD, kills=0, recoveries=0), False),
+        (replace(GOOD, calls=0), False),
+    ],
+)
+def test_what_makes_a_score_good(score: Score, ok: bool) -> None:
+    assert score.ok is ok

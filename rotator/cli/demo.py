@@ -1,0 +1,156 @@
+"""``rotator demo``: the main job, time-lapsed, without an account, credentials or a network."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from rotator.cli.documents import status_document, time_text
+from rotator.cli.options import Options, common_options, pass_options
+from rotator.cli.output import Output
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from rotator.sandbox.demo import Chapter, Demo
+
+_STYLES: Final = {
+    **dict.fromkeys(("rotated", "first key", "adopted", "created", "promoted", "recovered"), "green"),
+    **dict.fromkeys(("revoked", "retiring"), "cyan"),
+    **dict.fromkeys(("waits", "skipped", "deferred", "throttled", "alert", "lost", "not swept"), "yellow"),
+    **dict.fromkeys(("KILLED", "DOWN", "LEAKED", "failed", "refused"), "red"),
+}
+
+
+@click.command(short_help="Watch the whole job, time-lapsed, in a sandbox.")
+@click.option("--short", is_flag=True, help="Show the score only, not what happened each day.")
+@click.option("--seed", default=1, show_default=True, metavar="N", help="Another seed, other ids and values.")
+@common_options
+@pass_options
+def demo(options: Options, short: bool, seed: int) -> int:
+    """Watch the main job end to end, in an embedded sandbox, time-lapsed.
+
+    120 days of eight secrets pass in less than a minute: keys are created,
+    promoted, retired and revoked, sweeps are killed, Infobip fails, a key
+    leaks. After each sweep a consumer of every secret reads it and calls
+    Infobip with it. Needs no account, no credentials and no network.
+
+    Exits 1 where a promise was broken: a call refused, a key revoked too
+    early, an orphan, the quota exceeded, a value shown.
+
+    \b
+    Examples:
+      rotator demo
+      rotator demo --short
+      rotator demo --json --audit-file demo.jsonl
+    """
+    from rotator.sandbox.demo import DAYS, play_demo
+
+    output = Output(options)
+    audit_file = Path(options.audit_file or Path(tempfile.mkdtemp(prefix="rotator-demo-")) / "audit.jsonl")
+    with click.progressbar(length=DAYS + 1, label="120 days", file=sys.stderr, hidden=not output.is_live) as bar:
+        result = play_demo(audit_file, seed=seed, on_day=lambda _day: bar.update(1))
+    if output.is_json:
+        output.document(_document(result))
+        return 0 if result.ok else 1
+    output.text(*_score(result))
+    if not short:
+        for chapter in result.chapters:
+            output.text(*_chapter(chapter))
+    output.text(*_end(result))
+    output.write(f"  {called_as()} audit verify {shlex.quote(str(audit_file))}\n")  # not wrapped: it is to be copied
+    return 0 if result.ok else 1
+
+
+def _score(result: Demo) -> Iterator[RenderableType]:
+    from rotator.render import Grid, styled
+
+    score = result.score
+    verdict = styled("every promise was kept", "green") if result.ok else styled("A PROMISE WAS BROKEN", "red")
+    yield styled(f"{score.days} days of {len(result.states)} secrets: ", "bold").append_text(verdict)
+    yield (
+        "A simulated Infobip and Secrets Manager on this machine: real HTTP, no account, no network. "
+        "After each sweep a consumer of every secret reads AWSCURRENT and calls Infobip with it."
+    )
+    yield ""
+    rows = (
+        (score.calls, "calls by consumers", f"after each of {score.sweeps} sweeps"),
+        (score.refused, "calls refused", "except in the emergency"),
+        (score.refused_in_emergency, "refused in the emergency", "a cached value, until it was read again"),
+        (score.unanswered, "calls unanswered", "while Infobip itself was down"),
+        (score.rotations, "rotations", f"{score.recoveries} of them after a sweep was killed half-way"),
+        (score.revocations, "keys revoked", ""),
+        (score.early_revocations, "keys revoked too early", "before their grace period was over"),
+        (score.orphans, "orphans left", "keys that work and that no secret holds"),
+        (score.creates_over_limit, "creates over the quota", f"{score.creates_on_busiest_day} on the busiest day"),
+        (score.values_leaked, "secret values shown", "in the audit file or on this screen"),
+        (score.failed_actions, "actions failed", ""),
+    )
+    yield Grid([(f"{number:>5,}", what, detail) for number, what, detail in rows], (6, 26), heads=("count", "what", ""))
+    yield ""
+
+
+def _chapter(chapter: Chapter) -> Iterator[RenderableType]:
+    from rotator.render import Grid, shown, styled
+
+    yield styled(chapter.title, "bold")
+    yield chapter.text
+    yield ""
+    rows = []
+    for event in chapter.events:
+        what = styled(event.what, _STYLES.get(event.what, ""))
+        what.pad_right(max(0, 9 - len(what)))  # each chapter is a table of its own, with columns as wide as the others
+        rows.append((f"{event.day:>3}", f"{event.at:%d %b}", what, f"{event.secret:<17}", shown(event.detail, 110)))
+    yield Grid(rows, (3, 6, 9, 17), heads=("day", "date", "event", "secret", "detail"))
+    yield ""
+
+
+def _end(result: Demo) -> Iterator[RenderableType]:
+    from rotator.render import Grid, styled
+
+    report, program = result.audit, called_as()
+    verdict = "none missing or altered" if report.ok else f"{report.problem_count} problems"
+    killed = f"{len(report.open_runs)} runs did not end: those that were killed"
+    yield f"{report.audit_lines:,} audit lines of {report.runs} runs, {verdict}; {killed}."
+    yield ""
+    yield styled("Next", "bold")
+    rows = (
+        (f"{program} sandbox", "the same eight secrets, to try every command on"),
+        (f"{program} doctor", "your own account; README.md, Deploy"),
+    )
+    yield Grid(rows, (44,))
+
+
+def called_as() -> str:
+    """How this program was called, so that the next command can be copied: ``rotator``, or where it lies."""
+    called, module = Path(sys.argv[0]), ""
+    if called.name != "rotator":
+        called, module = Path(sys.executable), " -m rotator"
+    elif (found := shutil.which("rotator")) is not None and os.path.realpath(found) == os.path.realpath(called):
+        return "rotator"
+    here = Path.cwd()
+    return shlex.quote(str(called.relative_to(here) if called.is_relative_to(here) else called)) + module
+
+
+def _document(result: Demo) -> dict[str, Any]:
+    report = result.audit
+    audit = {
+        "file": str(report.path),
+        "verified": report.ok,
+        "lines": report.audit_lines,
+        "runs": report.runs,
+        "runs_not_ended": len(report.open_runs),
+        "problems": report.problem_count,
+    }
+    ended_at = time_text(result.ended_at)
+    score = dataclasses.asdict(result.score)
+    return {"ok": result.ok, "ended_at": ended_at, "score": score, **status_document(result.states, ()), "audit": audit}
