@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rotator.access_log import Reads
-from rotator.aws.clients import make_client, make_session, secrets_client
+from rotator.aws.clients import make_client, make_session
 from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.clock import SystemClock
 from rotator.engine.context import Connect, Services, always
@@ -157,6 +157,7 @@ def prepare(
     configure(lines, redactor, level=log_level or settings.log_level, console=console)
     clock = clock or make_clock(environ)
     session = make_session(region, profile)
+    secrets = make_client(session, "secretsmanager")
 
     def connect(entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
         return InfobipClient(
@@ -174,7 +175,7 @@ def prepare(
         lines=lines,
         session=session,
         clock=clock,
-        store=SecretsManagerStore(secrets_client(session), learn=redactor.learn_value, spare=redactor.spare),
+        store=SecretsManagerStore(secrets, learn=redactor.learn_value, spare=redactor.spare),
         events=make_events(settings, session, redactor),
         connect=connect,
         console=console,

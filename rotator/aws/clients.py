@@ -98,19 +98,6 @@ def make_client(
     raise failure
 
 
-def secrets_client(
-    session: botocore.session.Session,
-    *,
-    attempts: int = ATTEMPTS,
-    connect_timeout: float = CONNECT_TIMEOUT,
-    read_timeout: float = READ_TIMEOUT,
-) -> Any:
-    """A Secrets Manager client; see :func:`make_client`."""
-    return make_client(
-        session, "secretsmanager", attempts=attempts, connect_timeout=connect_timeout, read_timeout=read_timeout
-    )
-
-
 def _filter_logs() -> None:
     for module in _LOGGERS:
         logging.getLogger(f"botocore.{module}").addFilter(_NO_BODIES)

@@ -55,7 +55,7 @@ class SecretsManagerStore:
     Every method raises :class:`~rotator.errors.StoreError`, or :class:`~rotator.errors.ConfigurationError` where the
     machine has no usable AWS credentials.
 
-    :param client: a ``secretsmanager`` client, see :func:`rotator.aws.clients.secrets_client`.
+    :param client: a ``secretsmanager`` client, see :func:`rotator.aws.clients.make_client`.
     :param learn: called with the text of every value that is read, so that a redactor knows it.
     :param spare: called with the names and ids of every secret that is listed, which a redactor never takes out.
     """

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rotator.aws.clients import make_client, secrets_client
+from rotator.aws.clients import make_client
 from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.aws.xml_services import ForeignAnswer, call, code_of
 from rotator.bootstrap import App
@@ -92,7 +92,7 @@ def _batches(app: App, sample: SecretEntry) -> IamCheck | None:
     """Whether secrets may be read 20 a call. Where they may not, sweeps read them one by one: nothing fails."""
     try:
         # The store of the services reads one by one where a batch is refused, and would not show it.
-        SecretsManagerStore(secrets_client(app.session)).read_batch([sample.arn])
+        SecretsManagerStore(make_client(app.session, "secretsmanager")).read_batch([sample.arn])
     except RotatorError as error:
         denied = f"{error.action} is denied" if isinstance(error, StoreDenied) else error.message
         detail = f"{denied}: a sweep that revokes a key reads every managed secret, and would do so one by one"

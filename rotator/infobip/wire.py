@@ -110,10 +110,10 @@ def _json(body: bytes) -> Any:
     except RecursionError:
         raise _Broken("an answer that is nested too deeply") from None
     except ValueError:
-        raise _Broken(f"{media(body)} instead of JSON") from None
+        raise _Broken(f"{_media(body)} instead of JSON") from None
 
 
-def media(body: bytes) -> str:
+def _media(body: bytes) -> str:
     """What a body is that is not JSON, in a word or two."""
     head = body[:200].lstrip().lower()
     if head.startswith((b"<!doctype html", b"<html")):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rotator.aws.clients import make_session, secrets_client
+from rotator.aws.clients import make_client, make_session
 from rotator.aws.secretsmanager import SecretsManagerStore
 from tests.aws.fake_aws import FakeAws, serve
 
@@ -74,7 +74,8 @@ def make_store(aws: FakeAws, credentials: pytest.MonkeyPatch, clients: dict[tupl
         kind = (attempts, read_timeout, url)
         if kind not in clients:
             credentials.setenv("AWS_ENDPOINT_URL", url)
-            clients[kind] = secrets_client(make_session("eu-central-1"), attempts=attempts, read_timeout=read_timeout)
+            session = make_session("eu-central-1")
+            clients[kind] = make_client(session, "secretsmanager", attempts=attempts, read_timeout=read_timeout)
         return SecretsManagerStore(clients[kind])
 
     return make

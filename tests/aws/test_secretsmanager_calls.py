@@ -8,7 +8,7 @@ import pytest
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.server import ThreadedMotoServer
 
-from rotator.aws.clients import make_session, secrets_client
+from rotator.aws.clients import make_client, make_session
 from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.errors import StoreUnavailable
 from rotator.secret import Secret
@@ -43,7 +43,7 @@ def test_secrets_are_listed_in_one_call_a_hundred(moto_url: str, credentials: py
             force_overwrite=False,
         )
     credentials.setenv("AWS_ENDPOINT_URL", moto_url)
-    client = secrets_client(make_session("eu-west-3"), attempts=1)
+    client = make_client(make_session("eu-west-3"), "secretsmanager", attempts=1)
     sent: list[bytes] = []
     client.meta.events.register("before-send.*.*", lambda request, **_: sent.append(request.headers["X-Amz-Target"]))
     entries = SecretsManagerStore(client).list_secrets()

@@ -20,7 +20,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
 
-from rotator.aws.clients import make_session, secrets_client
+from rotator.aws.clients import make_client, make_session
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.exchange import Drop, Request, Response, json_response
 from rotator.sandbox.infobip import InfobipWorld
@@ -111,7 +111,7 @@ class SyntheticFleet:
         """The rotator's own Secrets Manager client, which ends here instead of in a connection."""
         session = make_session("eu-central-1")
         session.set_credentials("testing", "testing")
-        return self._ends_here(secrets_client(session, attempts=1))
+        return self._ends_here(make_client(session, "secretsmanager", attempts=1))
 
     def client(self) -> Any:
         """The same of botocore's, as it comes."""

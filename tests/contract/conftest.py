@@ -9,7 +9,7 @@ import pytest
 import requests
 from moto.server import ThreadedMotoServer
 
-from rotator.aws.clients import make_session, secrets_client
+from rotator.aws.clients import make_client, make_session
 from tests.contract.worlds import PRIMARY_REGION, REGION, MemoryWorld, MotoWorld, World
 
 
@@ -33,8 +33,8 @@ def moto_clients(moto_url: str) -> tuple[Any, Any]:
         environment.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
         environment.delenv("AWS_PROFILE", raising=False)
         return (
-            secrets_client(make_session(REGION), attempts=1),
-            secrets_client(make_session(PRIMARY_REGION), attempts=1),
+            make_client(make_session(REGION), "secretsmanager", attempts=1),
+            make_client(make_session(PRIMARY_REGION), "secretsmanager", attempts=1),
         )
 
 

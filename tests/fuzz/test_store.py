@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotator.aws.clients import make_session, secrets_client
+from rotator.aws.clients import make_client, make_session
 from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.errors import ConfigurationError, RotatorError
 from rotator.secret import Secret
@@ -68,7 +68,7 @@ def aws() -> Iterator[FakeAws]:
 def store(aws: FakeAws) -> Iterator[SecretsManagerStore]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ENDPOINT_URL", aws.url)
-        yield SecretsManagerStore(secrets_client(make_session("eu-central-1"), attempts=1))
+        yield SecretsManagerStore(make_client(make_session("eu-central-1"), "secretsmanager", attempts=1))
 
 
 @settings(max_examples=80)
