@@ -4,32 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import click
+from rich.console import RenderableType
+from rich.text import Text
 
+from rotator.cli.documents import Document, fields
 from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output
 from rotator.cli.rotate import show_results
 from rotator.cli.session import opened
+from rotator.engine.adopt_all import Adoptions, adopt_all
+from rotator.engine.manual import adopt as adopt_one
+from rotator.engine.reconcile import Reconciler
 from rotator.errors import ConfigurationError
+from rotator.render import Grid, counted, key_words, shown, styled
 from rotator.text import printable
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.text import Text
-
-    from rotator.engine.adopt_all import Adoptions
 
 _STYLES: Final = {"adopted": "green", "would-adopt": "cyan", "failed": "red"}
 
 
-@click.command(short_help="Take secrets and their keys under management.")
+@click.command()
 @click.argument("secret", required=False)
-@click.option("--key-id", metavar="K", help="Which key it is, where Infobip can't tell by the value.")
+@click.option("--key-id", metavar="K", help="The key, if Infobip can't identify it by the value.")
 @click.option("--all", "every", is_flag=True, help="Every tagged secret that is not under management yet.")
 @click.option("--account", metavar="A", help="With --all: only this Infobip account's.")
-@click.option("--dry-run", is_flag=True, help="With --all: only say what would be done.")
+@click.option("--dry-run", is_flag=True, help="With --all: only show what would be done.")
 @common_options
 @pass_options
 def adopt(
@@ -37,13 +38,13 @@ def adopt(
 ) -> int:
     """Take SECRET (name or ARN) and the key in it under management.
 
-    Finds out which of Infobip's keys the value is, and notes that as a
-    staging label on its version. The value stays as it is. SECRET needs the
+    Asks Infobip which key the value belongs to, and records its id as a
+    staging label on the version. The value stays as it is. SECRET needs the
     tags rotator:role=key and rotator:account. A sweep does the same by
-    itself where Infobip can tell the key by its value.
+    itself if Infobip can identify the key by its value.
 
-    With --all it is done for every tagged secret at once, and each that
-    could not be adopted is named, with why and what to do. Exits 1 then.
+    With --all every tagged secret is adopted, and each that could not be is
+    listed with the reason and what to do. Exits 1 in that case.
 
     \b
     Examples:
@@ -52,40 +53,30 @@ def adopt(
       rotator adopt --all --dry-run
     """
     _check(secret, key_id, account, every=every, dry_run=dry_run)
-    from rotator.engine.adopt_all import adopt_all
-    from rotator.engine.manual import adopt as take
-    from rotator.engine.reconcile import Reconciler
-
     output = Output(options)
     with opened(options) as app:
         reconciler = Reconciler(app.services)
         if secret is not None:
-            result = take(reconciler, secret, key_id)
+            result = adopt_one(reconciler, secret, key_id)
             return show_results(
                 output, (result,), f"What comes next, and when: `rotator status --secret {printable(secret)}`."
             )
-        # The setting that keeps sweeps from changing anything holds here as well: this is a sweep's work.
-        only_said = dry_run or app.settings.dry_run
-        done = adopt_all(reconciler, account=account, dry_run=only_said)
+        # The setting that keeps sweeps from changing anything holds here as well: this is part of a sweep's job.
+        dry = dry_run or app.settings.dry_run
+        done = adopt_all(reconciler, account=account, dry_run=dry)
         if output.is_json:
-            output.document(adoptions_document(done, dry_run=only_said))
-        output.text(*adoption_parts(done, dry_run=only_said))
+            output.document(adoptions_document(done, dry_run=dry))
+        output.text(*adoption_parts(done, dry_run=dry))
         return 0 if done.ok else 1
 
 
-def adoptions_document(done: Adoptions, *, dry_run: bool) -> dict[str, Any]:
-    """``adopt --all --json``; ``errors`` names accounts that could not be looked at."""
+def adoptions_document(done: Adoptions, *, dry_run: bool) -> Document:
+    """``adopt --all --json``; ``errors`` names accounts that could not be observed."""
     return {
         "dry_run": dry_run,
         "managed_before": done.managed,
         "adoptions": [
-            {
-                "account": each.account,
-                "secret": each.secret,
-                "outcome": str(each.outcome),
-                "key_id": each.key_id,
-                "detail": each.detail or None,
-            }
+            fields(each, "account", "secret", "outcome", "key_id") | {"detail": each.detail or None}
             for each in done.adoptions
         ],
         "errors": [{"account": account, "error": error} for account, error in done.errors],
@@ -93,9 +84,7 @@ def adoptions_document(done: Adoptions, *, dry_run: bool) -> dict[str, Any]:
 
 
 def adoption_parts(done: Adoptions, *, dry_run: bool) -> Iterator[RenderableType]:
-    """One line a secret, each account that could not be looked at, and the count."""
-    from rotator.render import Grid, counted, key_words, shown, styled
-
+    """One line a secret, each account that could not be observed, and the totals."""
     rows: list[Sequence[str | Text]] = [
         (
             styled(str(each.outcome), _STYLES.get(str(each.outcome), "")),
@@ -114,11 +103,11 @@ def adoption_parts(done: Adoptions, *, dry_run: bool) -> Iterator[RenderableType
     parts = [f"{counts['would-adopt']} would be adopted" if dry_run else f"{counts['adopted']} adopted"]
     parts += [f"{counts['failed']} failed"] if counts["failed"] else []
     parts += [f"{counts['skipped']} skipped"] if counts["skipped"] else []
-    parts += [f"{counted(len(done.errors), 'account')} not looked at"] if done.errors else []
+    parts += [f"{counted(len(done.errors), 'account')} not observed"] if done.errors else []
     yield f"{', '.join(parts)}; {counted(done.managed, 'secret')} under management already."
     if dry_run:
         yield "Nothing was changed."
-    yield "What comes next: `rotator plan`." if done.ok else "Fix what failed and repeat it; `rotator doctor` helps."
+    yield "What comes next: `rotator plan`." if done.ok else "Fix what failed and try again; `rotator doctor` helps."
 
 
 def _check(secret: str | None, key_id: str | None, account: str | None, *, every: bool, dry_run: bool) -> None:

@@ -1,58 +1,51 @@
-"""The program's own command, and the list of its commands."""
+"""The program's own command, and the list of its commands, each of which is imported when it is called."""
 
 from __future__ import annotations
 
 import difflib
+from importlib import import_module
+from typing import Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from rotator import __version__
-from rotator.cli.adopt import adopt
-from rotator.cli.audit import audit
-from rotator.cli.completion import completion
-from rotator.cli.consumers import consumers
-from rotator.cli.demo import demo
-from rotator.cli.doctor import doctor
-from rotator.cli.forecast import forecast
-from rotator.cli.inventory import inventory
 from rotator.cli.options import global_options
-from rotator.cli.plan import plan
-from rotator.cli.report import report
-from rotator.cli.revoke import revoke
-from rotator.cli.rollback import rollback
-from rotator.cli.rotate import rotate
-from rotator.cli.sandbox import sandbox
-from rotator.cli.serve import serve
-from rotator.cli.status import status
-from rotator.cli.sweep import run
 
-_COMMANDS = (
-    demo,
-    sandbox,
-    plan,
-    run,
-    rotate,
-    rollback,
-    revoke,
-    adopt,
-    status,
-    consumers,
-    forecast,
-    report,
-    inventory,
-    serve,
-    doctor,
-    audit,
-    completion,
-)
+COMMANDS: Final = {
+    "demo": "Watch the whole job, time-lapsed, in a sandbox.",
+    "sandbox": "Run a simulated Infobip and Secrets Manager.",
+    "plan": "Show what a sweep would do. Changes nothing.",
+    "run": "Run one sweep: rotate and revoke what is due.",
+    "rotate": "Rotate one secret now.",
+    "rollback": "Make the previous key current again.",
+    "revoke": "Revoke leaked keys immediately.",
+    "adopt": "Take secrets and their keys under management.",
+    "status": "Show every key, its expiry and what comes next.",
+    "consumers": "Show who reads a secret, and who still has the old key.",
+    "forecast": "Show the coming days against the daily limit.",
+    "report": "Write the fleet and its future as a page.",
+    "inventory": "List every key and the secret that holds it.",
+    "serve": "Keep sweeping, as a daemon.",
+    "doctor": "Check everything, and say how to fix it.",
+    "audit": "Check the audit trail.",
+    "completion": "Print a shell's completion script.",
+}
+"""Each is a module of this package, and a command in it of the same name; in the order in which one meets them."""
 
 
-class _Commands(click.Group):
-    """Lists commands in the order in which one meets them, and knows a misspelt one."""
+class LazyGroup(click.Group):
+    """Lists and completes commands without importing them, and suggests one for a misspelt name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Not sorted."""
-        return list(self.commands)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import it."""
+        if cmd_name in COMMANDS and cmd_name not in self.commands:
+            self.add_command(getattr(import_module(f"rotator.cli.{cmd_name}"), cmd_name))
+        return super().get_command(ctx, cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -60,24 +53,36 @@ class _Commands(click.Group):
         """Find the command."""
         name = args[0] if args else ""
         if not name.startswith("-") and self.get_command(ctx, name) is None:
-            near = difflib.get_close_matches(name, self.commands, n=1)
-            hint = f" Did you mean {near[0]}?" if near else f" There are {', '.join(self.commands)}."
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f" Did you mean {near[0]}?" if near else f" The commands are {', '.join(COMMANDS)}."
             ctx.fail(f"There is no command {name[:40]!r}.{hint}")
         return super().resolve_command(ctx, args)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """One line each."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands, then this command's own options."""
+        found = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80}
+)
 @click.version_option(__version__, message="rotator %(version)s")
 @global_options
 def cli() -> None:
-    """Rotate Infobip API keys that live in AWS Secrets Manager.
+    """Rotate Infobip API keys that are stored in AWS Secrets Manager.
 
-    Tags on a secret say what is wanted, staging labels on its versions what
-    was done, and Infobip's own list of keys is the truth: there is nothing
-    else to keep in step. Start with `rotator demo`, which needs nothing.
+    Tags on a secret say what you want, staging labels on its versions record
+    what was done, and Infobip's own list of keys is the truth: there is no
+    other state. Start with `rotator demo`, which needs no account.
 
     Results go to stdout, logs and audit lines to stderr. The options below
-    can also stand after a command's name.
+    can also follow a command's name.
 
     \b
     Exit codes: 0 done, 1 something failed, 2 usage or configuration,
@@ -90,7 +95,3 @@ def cli() -> None:
       rotator --region eu-central-1 run
       rotator status --json
     """
-
-
-for _command in _COMMANDS:
-    cli.add_command(_command)

@@ -14,7 +14,7 @@ SHELLS: Final = ("bash", "zsh", "fish")
 _VARIABLE: Final = "_ROTATOR_COMPLETE"
 
 
-@click.command(short_help="Print the completion script of a shell.")
+@click.command()
 @click.argument("shell", type=click.Choice(SHELLS), metavar="SHELL")
 @common_options
 @pass_options

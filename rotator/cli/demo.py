@@ -31,7 +31,7 @@ _STYLES: Final = {
 }
 
 
-@click.command(short_help="Watch the whole job, time-lapsed, in a sandbox.")
+@click.command()
 @click.option("--short", is_flag=True, help="Show the score only, not what happened each day.")
 @click.option("--seed", default=1, show_default=True, metavar="N", help="Another seed, other ids and values.")
 @common_options

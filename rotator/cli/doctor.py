@@ -3,39 +3,57 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
 
 import click
+from botocore.exceptions import BotoCoreError, ClientError
 
+from rotator.aws.aws_errors import configuration_error
+from rotator.aws.clients import make_client
+from rotator.aws.xml_services import ForeignAnswer, call, code_of
+from rotator.bootstrap import App
+from rotator.cli.doctor_iam import Check, Level, gate_check, iam_checks
+from rotator.cli.documents import fields
 from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output
 from rotator.cli.session import opened
-from rotator.errors import ConfigurationError
+from rotator.durations import human_duration
+from rotator.engine.observe import Fleet, management_of, observe_fleet
+from rotator.errors import ConfigurationError, ProviderUnavailable, RotatorError
+from rotator.infobip.credentials import parse_credentials
+from rotator.model import SecretEntry, Severity
+from rotator.policy.guards import MAX_SKEW
+from rotator.policy.planner import OLD_CREDENTIALS
+from rotator.policy.tags import spec_or_none, tag_problems
+from rotator.render import Grid, counted, shown, styled
 
-if TYPE_CHECKING:
-    from rotator.cli.doctor_checks import Check
+NOTABLE_SKEW: Final = timedelta(seconds=30)
+MOST_SECRETS: Final = 20
+"""Secrets with invalid in their tags that are named; the rest is counted."""
+_METHODS: Final = {"basic": "Basic", "ibsso": "IBSSO", "oauth2": "OAuth 2.0"}
+_STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-@click.command(short_help="Check everything, and say how to fix it.")
+@click.command()
 @common_options
 @pass_options
 def doctor(options: Options) -> int:
     """Check settings, credentials, permissions, tags, clock and reachability.
 
-    One line a check, and what to do where it is not ok. Only reads: neither
-    Secrets Manager nor Infobip is changed, so permissions to write are asked
-    of IAM's simulator, and said to be unchecked where that is not allowed.
+    One line for each check, and how to fix what is not ok. Only reads:
+    permissions to write are checked by IAM's policy simulator, and reported
+    as unchecked if that is not allowed.
 
-    Exits 1 where something fails; a warning does not count.
+    Exits 1 if a check fails; a warning does not count.
 
     \b
     Examples:
       rotator doctor
       rotator doctor --json | jq '.checks[] | select(.level == "fail")'
     """
-    from rotator.cli.doctor_checks import Level, examine, unusable
-
     output = Output(options)
     checks: list[Check] = []
     try:
@@ -50,10 +68,7 @@ def doctor(options: Options) -> int:
     if output.is_json:
         output.document(
             {
-                "checks": [
-                    {"level": str(c.level), "subject": c.subject, "detail": c.detail, "fix": c.fix or None}
-                    for c in checks
-                ],
+                "checks": [fields(each, "level", "subject", "detail") | {"fix": each.fix or None} for each in checks],
                 "failed": counts[Level.FAIL],
                 "warnings": counts[Level.WARN],
             }
@@ -66,20 +81,182 @@ def doctor(options: Options) -> int:
 def _show(output: Output, checks: Iterable[Check]) -> None:
     if output.is_json:
         return
-    from rotator.render import Grid, shown, styled
-
-    colours = {"ok": "green", "warn": "yellow", "fail": "red"}
     for check in checks:
-        said = shown(check.detail) + (f"\n→ {shown(check.fix)}" if check.fix else "")
+        text = shown(check.detail) + (f"\n→ {shown(check.fix)}" if check.fix else "")
         name = shown(check.subject, 60)
-        level = styled(f"{check.level:<4}", colours[check.level])
-        output.text(Grid([(level, f"{name:<16}", said)], (4, 20), indent=1))
+        level = styled(f"{check.level:<4}", _STYLES[check.level])
+        output.text(Grid([(level, f"{name:<16}", text)], (4, 20), indent=1))
 
 
 def _summary(failed: int, warnings: int) -> str:
-    from rotator.render import counted
-
     more = f" {counted(warnings, 'warning')}." if warnings else ""
     if failed:
         return f"{counted(failed, 'error')}.{more}"
     return f"No errors.{more} What a sweep would do: `rotator plan`."
+
+
+def unusable(error: ConfigurationError) -> Check:
+    """The one line where not even the settings can be used."""
+    return Check(Level.FAIL, "Settings", error.message, error.advice)
+
+
+def examine(app: App) -> Iterator[Check]:
+    """Every check in turn; what depends on a failed one is left out. Errors of AWS and Infobip become checks."""
+    yield from _settings(app)
+    arn, checks = _identity(app)
+    yield from checks
+    try:
+        fleet = observe_fleet(app.services.store)
+    except RotatorError as error:
+        yield _failed("Secrets", error)
+        return
+    yield from _tags(fleet)
+    yield from iam_checks(app, _sample(fleet), arn)
+    gated = _gated(fleet)
+    if gated is not None:
+        yield gate_check(app, gated)
+    for account in fleet.accounts:
+        yield from _account(app, fleet, account)
+
+
+def _settings(app: App) -> Iterator[Check]:
+    settings = app.settings
+    limits = f"{settings.daily_limit} creates a day, {settings.reserve} kept for emergencies"
+    yield Check(Level.OK, "Settings", f"deployment {settings.deployment}, {limits}")
+    if settings.dry_run:
+        yield Check(Level.WARN, "Settings", "ROTATOR_DRY_RUN is set: sweeps change nothing", "Unset it to rotate keys.")
+
+
+def _identity(app: App) -> tuple[str, list[Check]]:
+    """The caller's ARN (``""`` where it is unknown), and how far AWS's clock is off."""
+    try:
+        client = make_client(app.session, "sts", attempts=2)
+        answer = call(client, "GetCallerIdentity", answered="Arn")
+    except ConfigurationError as error:
+        return "", [_failed("AWS", error)]
+    except ForeignAnswer as error:  # no other command needs STS
+        return "", [Check(Level.WARN, "AWS", f"{_region(app)}, {error.message}", error.advice)]
+    except ClientError as error:
+        code = code_of(error)
+        if "Denied" in code:
+            detail = f"{_region(app)}, identity not shown (sts:GetCallerIdentity is denied, which does no harm)"
+            return "", [Check(Level.OK, "AWS", detail)]
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+            return "", [Check(Level.WARN, "AWS", f"{_region(app)}, STS failed ({code})", "Try again later.")]
+        fix = "Check the credentials: access key, session token, and whether they have expired."
+        return "", [Check(Level.FAIL, "AWS", f"the credentials are refused ({code})", fix)]
+    except BotoCoreError as error:
+        known = configuration_error(error)
+        if known is not None:
+            return "", [_failed("AWS", known)]
+        # A network without a way to STS is common, and no other command needs it.
+        return "", [Check(Level.WARN, "AWS", f"{_region(app)}, STS did not answer ({type(error).__name__})")]
+    arn = str(answer.get("Arn", ""))
+    checks = [Check(Level.OK, "AWS", f"{_region(app)}, {_who(arn)}")]
+    skew = _aws_skew(answer)
+    if skew is not None and abs(skew) > NOTABLE_SKEW:
+        checks.append(_clock("AWS", skew))
+    return arn, checks
+
+
+def _region(app: App) -> str:
+    return str(app.session.get_config_variable("region") or "no region")
+
+
+def _who(arn: str) -> str:
+    kind, _, rest = arn.rpartition(":")[2].partition("/")
+    name = rest.partition("/")[0]
+    return f"{'role' if kind == 'assumed-role' else kind} {name}".strip() or "unknown identity"
+
+
+def _aws_skew(answer: dict[str, Any]) -> timedelta | None:
+    try:
+        date = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return None if date.tzinfo is None else date - datetime.now(UTC)  # AWS signs by the machine's own clock
+
+
+def _tags(fleet: Fleet) -> Iterator[Check]:
+    managed = [entry for entries in fleet.managed.values() for entry in entries if entry.deleted_at is None]
+    managements = sum(len(entries) for entries in fleet.managements.values())
+    wrong = [(entry.name, problem) for entry in managed for problem in tag_problems(entry.tags)]
+    stray = [alert for alert in fleet.alerts if alert.severity is Severity.ERROR]
+    invalid = len({name for name, _ in wrong} | {alert.secret for alert in stray})
+    found = f"{managements} management, {len(managed)} managed, {invalid or 'none'} with invalid tags"
+    if not managed and not managements:
+        fix = "Tag them rotator:role and rotator:account, or check the region and the account."
+        yield Check(Level.FAIL, "Secrets", "no secret is tagged rotator:role here", fix)
+        return
+    yield Check(Level.OK, "Secrets", found)  # each mistake has a line of its own
+    lines = [Check(Level.FAIL, "Tags", f"{name}: {each.tag} {each.detail}", each.fix) for name, each in wrong]
+    lines += [Check(Level.FAIL, "Tags", f"{alert.secret}: {alert.detail}") for alert in stray]
+    yield from lines[:MOST_SECRETS]
+    if len(lines) > MOST_SECRETS:
+        yield Check(Level.FAIL, "Tags", f"and {len(lines) - MOST_SECRETS} more", "See `rotator plan --json`.")
+
+
+def _sample(fleet: Fleet) -> SecretEntry | None:
+    """A managed secret to try reading on: one with a value, if there is one."""
+    every = [entry for entries in fleet.managed.values() for entry in entries if entry.deleted_at is None]
+    return next((entry for entry in every if entry.versions), every[0] if every else None)
+
+
+def _gated(fleet: Fleet) -> SecretEntry | None:
+    """A managed secret whose revocations wait for consumers."""
+    every = [entry for entries in fleet.managed.values() for entry in entries if entry.deleted_at is None]
+    return next((e for e in every if (spec := spec_or_none(e.tags)) is not None and spec.gate), None)
+
+
+def _account(app: App, fleet: Fleet, account: str) -> Iterator[Check]:
+    subject = f"Infobip {account}"
+    try:
+        entry = management_of(fleet, account)
+        text = app.services.store.read_current(entry.arn).text
+        credentials = parse_credentials(entry.name, text, app.settings.allowed_hosts)
+        provider = app.services.connect(entry, text)
+    except RotatorError as error:
+        yield _failed(subject, error)
+        return
+    try:
+        listing = provider.list_keys()
+        skew = provider.skew()
+    except ProviderUnavailable as error:
+        fix = error.advice or f"Check base_url in {entry.name}, and name resolution, proxy and firewall here."
+        yield Check(Level.FAIL, subject, error.message, fix)
+        return
+    except RotatorError as error:
+        yield _failed(subject, error)
+        return
+    finally:
+        provider.close()
+    method = _METHODS[credentials.auth]
+    yield Check(Level.OK, subject, f"{method}, user {credentials.username}, may list {len(listing.keys)} keys")
+    if not listing.complete:
+        fix = "Run it again; if that does not help, ask Infobip's support."
+        yield Check(Level.WARN, subject, "its pages of keys are inconsistent", fix)
+    yield from _password(app, subject, entry)
+    yield _clock(subject, skew) if skew is not None else Check(Level.WARN, "Clock", f"{subject} sends no Date header")
+
+
+def _password(app: App, subject: str, entry: SecretEntry) -> Iterator[Check]:
+    if entry.last_changed is None:
+        return
+    age = app.clock.now() - entry.last_changed
+    if age > OLD_CREDENTIALS:
+        fix = f"Change it at Infobip, then in {entry.name}."
+        yield Check(Level.WARN, subject, f"management password is {age.days} days old", fix)
+
+
+def _clock(where: str, skew: timedelta) -> Check:
+    distance = abs(skew)
+    if distance <= NOTABLE_SKEW:
+        return Check(Level.OK, "Clock", f"{human_duration(distance)} off {where}'s")
+    direction = "behind" if skew > timedelta(0) else "ahead of"
+    level = Level.FAIL if distance > MAX_SKEW else Level.WARN
+    detail = f"this machine's clock is {human_duration(distance)} {direction} {where}"
+    return Check(level, "Clock", detail, "Set the clock (NTP); beyond 5 minutes nothing is rotated.")
+
+
+def _failed(subject: str, error: RotatorError) -> Check:
+    return Check(Level.FAIL, subject, error.message, error.advice)

@@ -1,4 +1,4 @@
-"""Permissions, action by action: reading is tried on one secret, writing is asked of IAM's simulator, never tried."""
+"""Permissions, action by action: reads are tried on one secret, writes are checked by IAM's simulator only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -23,25 +24,35 @@ WRITES: Final = ("secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVe
 _ROLE_SESSION: Final = re.compile(
     r"arn:(?P<partition>[a-z-]+):sts::(?P<account>\d{12}):assumed-role/(?P<role>[^/]+)/.+"
 )
-_MEND: Final = "Allow it in the policy of the role or user that runs the rotator."
+_FIX: Final = "Allow it in the policy of the role or user that runs the rotator."
+
+
+class Level(StrEnum):
+    """How bad it is; only ``fail`` counts for the exit code."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
 
 
 @dataclass(frozen=True, slots=True)
-class IamCheck:
-    """One line about permissions. ``level``: ok, warn or fail."""
+class Check:
+    """One line: what was checked, what was found, and how to fix it (empty where there is nothing to fix)."""
 
-    level: str
+    level: Level
+    subject: str
     detail: str
     fix: str = ""
 
 
-def iam_checks(app: App, sample: SecretEntry | None, caller: str) -> Iterator[IamCheck]:
+def iam_checks(app: App, sample: SecretEntry | None, caller: str) -> Iterator[Check]:
     """Permissions on one managed secret; that ``ListSecrets`` works is known when this is called.
 
     :param caller: the caller's ARN, or ``""``.
     """
     if sample is None:
-        yield IamCheck("warn", "secretsmanager:ListSecrets works; the rest is not checked, no secret is managed yet")
+        detail = "secretsmanager:ListSecrets works; no secret is managed yet, so the rest is not checked"
+        yield Check(Level.WARN, "IAM", detail)
         return
     store = app.services.store
     tries: tuple[tuple[str, Callable[[str], object]], ...] = (
@@ -61,34 +72,35 @@ def iam_checks(app: App, sample: SecretEntry | None, caller: str) -> Iterator[Ia
         worked.append("BatchGetSecretValue")
     else:
         yield unbatched
-    yield IamCheck("ok", f"{', '.join(worked)} work on {sample.name}")
+    yield Check(Level.OK, "IAM", f"{', '.join(worked)} work on {sample.name}")
     yield from _writes(app, sample, caller)
 
 
-def gate_check(app: App, gated: SecretEntry) -> IamCheck:
-    """Whether who reads a secret can be looked up, which its tag ``rotator:gate`` needs."""
+def gate_check(app: App, gated: SecretEntry) -> Check:
+    """Whether CloudTrail can be read, which the tag ``rotator:gate`` needs."""
     try:
         read_log(app.services, gated, app.clock.now() - timedelta(days=1))
     except RotatorError as error:
-        detail = f"{error.message}: {gated.name} has the tag {GATE_TAG}, its old key waits as long as it may"
-        return IamCheck("warn", detail, error.advice)
-    return IamCheck("ok", f"cloudtrail:LookupEvents works, which the tag {GATE_TAG} of {gated.name} needs")
+        detail = f"{error.message}: {gated.name} has the tag {GATE_TAG}, so its old key stays until the gate times out"
+        return Check(Level.WARN, "CloudTrail", detail, error.advice)
+    detail = f"cloudtrail:LookupEvents works, which the tag {GATE_TAG} of {gated.name} needs"
+    return Check(Level.OK, "CloudTrail", detail)
 
 
-def _try(action: str, attempt: Callable[[str], object], sample: SecretEntry) -> IamCheck | None:
+def _try(action: str, attempt: Callable[[str], object], sample: SecretEntry) -> Check | None:
     try:
         attempt(sample.arn)
     except StoreDenied as error:
         denied = error.action or action
-        return IamCheck("fail", f"{denied} is denied on {sample.name}", error.advice or _MEND)
+        return Check(Level.FAIL, "IAM", f"{denied} is denied on {sample.name}", error.advice or _FIX)
     except (SecretNotFound, BadSecretValue):
         return None  # allowed; what is in it is the tags' and the plan's matter
     except RotatorError as error:
-        return IamCheck("fail", f"{action} failed on {sample.name}: {error.message}", error.advice)
+        return Check(Level.FAIL, "IAM", f"{action} failed on {sample.name}: {error.message}", error.advice)
     return None
 
 
-def _batches(app: App, sample: SecretEntry) -> IamCheck | None:
+def _batches(app: App, sample: SecretEntry) -> Check | None:
     """Whether secrets may be read 20 a call. Where they may not, sweeps read them one by one: nothing fails."""
     try:
         # The store of the services reads one by one where a batch is refused, and would not show it.
@@ -96,15 +108,15 @@ def _batches(app: App, sample: SecretEntry) -> IamCheck | None:
     except RotatorError as error:
         denied = f"{error.action} is denied" if isinstance(error, StoreDenied) else error.message
         detail = f"{denied}: a sweep that revokes a key reads every managed secret, and would do so one by one"
-        return IamCheck("warn", detail, error.advice)
+        return Check(Level.WARN, "IAM", detail, error.advice)
     return None
 
 
-def _writes(app: App, sample: SecretEntry, caller: str) -> Iterator[IamCheck]:
-    """A write that must fail would show it too, and would be one slip away from a change. So it is not tried."""
+def _writes(app: App, sample: SecretEntry, caller: str) -> Iterator[Check]:
+    """A write that must fail would show it too, but a mistake there would change a secret. So none is tried."""
     principal = principal_of(caller)
     if principal is None:
-        yield _unchecked("who is calling can't be asked about")
+        yield _unchecked("the caller is neither a role nor a user")
         return
     try:
         client = make_client(app.session, "iam", attempts=1)
@@ -128,15 +140,15 @@ def _writes(app: App, sample: SecretEntry, caller: str) -> Iterator[IamCheck]:
     yield from _simulated(answer, sample)
 
 
-def _simulated(answer: dict[str, Any], sample: SecretEntry) -> Iterator[IamCheck]:
+def _simulated(answer: dict[str, Any], sample: SecretEntry) -> Iterator[Check]:
     decisions = {r.get("EvalActionName"): r.get("EvalDecision") for r in answer.get("EvaluationResults", ())}
     allowed = [action for action in WRITES if decisions.get(action) == "allowed"]
     for action in WRITES:
         if action not in allowed:
-            yield IamCheck("fail", f"{action} is denied on {sample.name} (by IAM's simulator)", _MEND)
+            yield Check(Level.FAIL, "IAM", f"{action} is denied on {sample.name} (by IAM's simulator)", _FIX)
     if allowed:
         names = ", ".join(action.partition(":")[2] for action in allowed)
-        yield IamCheck("ok", f"{names} allowed on {sample.name} (by IAM's simulator)")
+        yield Check(Level.OK, "IAM", f"{names} allowed on {sample.name} (by IAM's simulator)")
 
 
 _TAGS: Final = ("secretsmanager:ResourceTag", "aws:ResourceTag")
@@ -146,9 +158,9 @@ def _tag(name: str, value: str) -> dict[str, Any]:
     return {"ContextKeyName": name, "ContextKeyValues": [value], "ContextKeyType": "string"}
 
 
-def _unchecked(why: str, fix: str = "") -> IamCheck:
+def _unchecked(why: str, fix: str = "") -> Check:
     names = " and ".join(action.partition(":")[2] for action in WRITES)
-    return IamCheck("warn", f"{names} are not checked: {why}", fix)
+    return Check(Level.WARN, "IAM", f"{names} are not checked: {why}", fix)
 
 
 def principal_of(caller: str) -> str | None:

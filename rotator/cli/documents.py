@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from rotator.model import AccountPlan, Action, Alert, Plan, Result, Skip
+from rotator.message import Message
+from rotator.model import AccountPlan, Action, Alert, Plan, Result
 from rotator.policy.status import SecretState
 
 if TYPE_CHECKING:
@@ -20,6 +22,29 @@ def time_text(moment: datetime | None) -> str | None:
     return None if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def as_json(value: object) -> Any:
+    """A value of the model: times, constants and messages as texts, everything else as it is."""
+    match value:
+        case datetime():
+            return time_text(value)
+        case Enum() | Message():
+            return str(value)
+        case list() | tuple():
+            return [as_json(each) for each in value]
+        case _:
+            return value
+
+
+def fields(item: object, *names: str) -> Document:
+    """These attributes of a dataclass, by name."""
+    return {name: as_json(getattr(item, name)) for name in names}
+
+
+def errors_of(plans: Iterable[AccountPlan]) -> list[Document]:
+    """The accounts that could not be observed."""
+    return [fields(plan, "account", "error") for plan in plans if plan.error is not None]
+
+
 def plan_document(plan: Plan) -> Document:
     """``plan --json``."""
     return {
@@ -29,102 +54,61 @@ def plan_document(plan: Plan) -> Document:
 
 
 def sweep_document(plan: Plan, results: Sequence[Result]) -> Document:
-    """``run --json``: the plan with what became of it, by account and all together."""
+    """``run --json``: the plan with its results, by account and all together."""
     document = plan_document(plan)
     for account in document["accounts"]:
         account["results"] = [
             result_document(result) for result in results if result.action.account == account["account"]
         ]
-    document["results"] = [{"account": result.action.account, **result_document(result)} for result in results]
-    return document
+    return document | results_document(results)
+
+
+def results_document(results: Sequence[Result]) -> Document:
+    """Results of any accounts."""
+    return {"results": [{"account": result.action.account, **result_document(result)} for result in results]}
 
 
 def account_document(plan: AccountPlan) -> Document:
     """One account of ``plan --json``; ``error`` only where it could not be observed."""
-    quota = plan.quota
     document: Document = {
         "account": plan.account,
-        "quota": {
-            "creates_used": quota.creates_used,
-            "creates_limit": quota.creates_limit,
-            "updates_used": quota.updates_used,
-            "updates_limit": quota.updates_limit,
-            "reserve": quota.reserve,
-        },
+        "quota": fields(plan.quota, "creates_used", "creates_limit", "updates_used", "updates_limit", "reserve"),
         "actions": [action_document(action) for action in plan.actions],
-        "skipped": [skip_document(skip) for skip in plan.skipped],
+        "skipped": [fields(skip, "secret", "reason", "detail") for skip in plan.skipped],
         "alerts": [alert_document(alert) for alert in plan.alerts],
     }
-    if plan.error is not None:
-        document["error"] = plan.error
-    return document
+    return document if plan.error is None else document | {"error": plan.error}
 
 
 def action_document(action: Action) -> Document:
     """One action."""
-    return {
-        "kind": str(action.kind),
-        "secret": action.secret,
-        "key_id": action.key_id,
-        "reason": str(action.reason),
-        "due_at": time_text(action.due_at),
-        "deadline": time_text(action.deadline),
-        "version_id": action.version_id,
-        "detail": action.detail or None,
-    }
+    named = fields(action, "kind", "secret", "key_id", "reason", "due_at", "deadline", "version_id")
+    return named | {"detail": action.detail or None}
 
 
 def result_document(result: Result) -> Document:
-    """One action and what became of it; the new ids only where something was made."""
-    document = {**action_document(result.action), "outcome": str(result.outcome), "error": result.error}
-    if result.new_key_id is not None:
-        document["new_key_id"] = result.new_key_id
-    if result.new_version_id is not None:
-        document["new_version_id"] = result.new_version_id
-    return document
-
-
-def skip_document(skip: Skip) -> Document:
-    """One secret that is skipped."""
-    return {"secret": skip.secret, "reason": str(skip.reason), "detail": skip.detail}
+    """One action and its outcome; the new ids only where something was created."""
+    new = {name: text for name, text in fields(result, "new_key_id", "new_version_id").items() if text is not None}
+    return action_document(result.action) | fields(result, "outcome", "error") | new
 
 
 def alert_document(alert: Alert) -> Document:
-    """One thing to know or to fix."""
-    return {
-        "kind": str(alert.kind),
-        "secret": alert.secret,
-        "key_id": alert.key_id,
-        "detail": alert.detail,
-        "severity": str(alert.severity),
-    }
+    """One error or warning."""
+    return fields(alert, "kind", "secret", "key_id", "detail", "severity")
 
 
 def status_document(states: Iterable[SecretState], broken: Sequence[AccountPlan]) -> Document:
     """``status --json``; ``errors`` only where an account could not be observed."""
     document: Document = {"secrets": [state_document(state) for state in states]}
-    errors = [{"account": plan.account, "error": plan.error} for plan in broken if plan.error is not None]
-    if errors:
-        document["errors"] = errors
-    return document
+    errors = errors_of(broken)
+    return document | {"errors": errors} if errors else document
 
 
 def state_document(state: SecretState) -> Document:
     """One managed secret."""
-    return {
-        "account": state.account,
-        "secret": state.secret,
-        "key_id": state.key_id,
-        "version_id": state.version_id,
-        "state": str(state.state),
-        "expires_at": time_text(state.expires_at),
-        "days_left": state.days_left,
-        "next_action": None if state.next_action is None else str(state.next_action),
-        "next_action_at": time_text(state.next_action_at),
-        "retiring": [{"key_id": item.key_id, "revoke_at": time_text(item.revoke_at)} for item in state.retiring],
-        "hold": state.hold,
-        "overdue": state.overdue,
-    }
+    known = fields(state, "account", "secret", "key_id", "version_id", "state", "expires_at", "days_left")
+    coming = fields(state, "next_action", "next_action_at", "hold", "overdue")
+    return known | coming | {"retiring": [fields(item, "key_id", "revoke_at") for item in state.retiring]}
 
 
 def emergency_document(plan: EmergencyPlan, report: EmergencyReport | None, run: Document) -> Document:

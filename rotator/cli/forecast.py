@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
 
 import click
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.text import Text
 
+from rotator.cli.documents import Document, errors_of, fields, time_text
 from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output
+from rotator.cli.plan import NO_SECRETS, SEE_DOCTOR, unobserved
 from rotator.cli.session import opened
+from rotator.durations import human_duration
+from rotator.engine.reconcile import Reconciler
+from rotator.model import AccountPlan, Quota, Reason
+from rotator.policy.forecast import AccountForecast, AtRisk, ForecastDay, forecast_account, spans, verdict
+from rotator.policy.simulation import WhatIf, parse_what_if
+from rotator.render import Grid, brief, counted, day, shown, styled
+
+MOST_LINES: Final = 40
+MOST_AT_RISK: Final = 10
+BAR: Final = 33
+_WIDTH: Final = BAR + 46
+_SOON: Final = timedelta(hours=1)
+_NO_QUOTA: Final = Quota(0, 0, 0, 0, 0)
 
 
-@click.command(short_help="Show coming days against the daily limit.")
+@click.command()
 @click.option("--account", metavar="A", help="Only this Infobip account.")
 @click.option(
     "--days", metavar="N", type=click.IntRange(1, 400), default=90, show_default=True, help="How many days, 1 to 400."
@@ -29,17 +49,17 @@ def forecast(options: Options, account: str | None, days: int, assumptions: Sequ
     """Show rotations a day against Infobip's daily limit, and which keys
     expire before they are replaced. Changes nothing.
 
-    Steps the planner forward from what is in Secrets Manager and at
-    Infobip now: due rotations, those that are scheduled early because later
-    would be too late, windows, revocations after grace. A day is 24 hours,
-    the first begins now.
+    Runs the planner day by day over a simulation of what is in Secrets
+    Manager and at Infobip now: due rotations, those scheduled early because
+    later would be too late, windows, revocations after the grace period. A
+    day is 24 hours; the first begins now.
 
     With --what-if validity=30d every replacement is valid for 30 days; +200
-    adds 200 secrets to each account, copies of its own: same tags, and keys
-    that expire when theirs do. At most +2000.
+    adds 200 secrets to each account, copies of its own with the same tags and
+    the same expiries. At most +2000.
 
-    Keys at risk do not change the exit code; it is 1 where an account can't
-    be observed.
+    Keys at risk do not change the exit code; it is 1 if an account can't be
+    observed.
 
     \b
     Examples:
@@ -48,13 +68,6 @@ def forecast(options: Options, account: str | None, days: int, assumptions: Sequ
       rotator forecast --what-if +200 --what-if limit=100
       rotator forecast --json | jq '.accounts[].at_risk'
     """
-    from rotator.cli.forecast_text import forecast_document, forecast_parts, next_command
-    from rotator.cli.plan_text import unobserved
-    from rotator.engine.reconcile import Reconciler
-    from rotator.policy.forecast import forecast_account
-    from rotator.policy.simulation import parse_what_if
-    from rotator.render import shown, styled
-
     output = Output(options)
     assumed = parse_what_if(assumptions)
     with opened(options) as app:
@@ -63,19 +76,162 @@ def forecast(options: Options, account: str | None, days: int, assumptions: Sequ
         now = app.clock.now()
         snapshots, plans = Reconciler(app.services).snapshots(account=account, history=True)
         found = [forecast_account(each, policy, now, days=days, what_if=assumed) for each in snapshots]
-        broken = [(plan.account, plan.error) for plan in plans if plan.error is not None]
-        broken += [(each.account, each.error) for each in found if each.error is not None]
+        broken = [plan for plan in plans if plan.error is not None]
+        broken += [AccountPlan(each.account, _NO_QUOTA, error=each.error) for each in found if each.error is not None]
         found = [each for each in found if each.error is None]
         if output.is_json:
             output.document(forecast_document(found, broken, now, assumed))
             return 1 if broken else 0
         for each in found:
             output.text(*forecast_parts(each, now, assumed))
-        for plan in (plan for plan in plans if plan.error is not None):
-            output.text(styled(shown(plan.account, 60), "bold"), *unobserved(plan))
-        for name, error in broken[len([plan for plan in plans if plan.error is not None]) :]:
-            output.text(f"{shown(name, 60)}: {shown(error or '')}", "")
+        for plan in broken:
+            output.text(*unobserved(plan))
         for alert in (alert for plan in plans if plan.error is None for alert in plan.alerts):
             output.text(f"{shown(alert.secret or '')}: {shown(alert.message)}")
         output.text(next_command(found, failed=bool(broken), assumed=bool(assumed)))
         return 1 if broken else 0
+
+
+def forecast_parts(found: AccountForecast, now: datetime, assumed: WhatIf) -> Iterator[RenderableType]:
+    """One account."""
+    used = f"{found.limit} a day less {found.reserve} for emergencies"
+    others = found.limit - found.reserve - found.per_day
+    if others > 0:
+        used += f", and less {others} that others create"
+    yield styled(f"{shown(found.account, 60)} · {counted(found.secrets, 'secret')} · {used}", "bold")
+    if assumed:
+        yield f"assuming {' and '.join(assumed.words())}"
+    yield ""
+    yield _Chart(found, now)
+    yield ""
+    if found.at_risk:
+        yield from _at_risk(found.at_risk, now)
+        yield ""
+    full = found.first_full_day
+    yield "No day is full." if full is None else f"The first full day is {day(full, now)}."
+    yield shown(verdict(found))
+    yield ""
+
+
+@dataclass(frozen=True)
+class _Chart:
+    """The days as bars, or, on a narrow terminal, a line each."""
+
+    found: AccountForecast
+    now: datetime
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from (_listed if options.max_width < _WIDTH else _chart)(self.found, self.now)
+
+
+def _listed(found: AccountForecast, now: datetime) -> Iterator[RenderableType]:
+    name, lines = spans(found.days, MOST_LINES)
+    rows = []
+    for line in lines:
+        counts = (
+            (line.rotations, "rotations"),
+            (line.scheduled_early, "of them scheduled early"),
+            (line.revocations, "revoked"),
+            (line.waiting, "waiting"),
+            (line.overdue, "overdue"),
+        )
+        text = ", ".join(f"{count} {what}" for count, what in counts if count)
+        if text:
+            rows.append((f"{name} {day(line.date, now)}", text))
+    yield Grid(rows, (16,)) if rows else "  nothing in these days"
+    yield f"  at most {found.per_day} rotations a day"
+
+
+def _chart(found: AccountForecast, now: datetime) -> Iterator[RenderableType]:
+    name, lines = spans(found.days, MOST_LINES)
+    yield f"  {name:<11} {'rotations':<{BAR + 1}} made revoked waiting overdue"
+    most = max(1, *(max(_allowed(found, line), line.rotations) for line in lines))
+    for line in lines:
+        begin = f"{day(line.date):>6}{day(line.date, now)[len(day(line.date)) :]}"
+        numbers = f"{line.rotations:>5} {line.revocations:>7} {line.waiting or '':>7} {line.overdue or '':>7}"
+        yield f"  {begin:<11} {_bar(found, line, most)} {numbers}"
+    yield "  # due   + scheduled early, later would be too late   | what the limit allows"
+
+
+def _allowed(found: AccountForecast, line: ForecastDay) -> int:
+    return found.per_day * line.days
+
+
+def _bar(found: AccountForecast, line: ForecastDay, most: int) -> str:
+    """The rotations, to scale; whatever there is shows as one sign at least."""
+    due = line.rotations - line.scheduled_early
+    drawn = "#" * _scaled(due, most) + "+" * _scaled(line.scheduled_early, most)
+    mark = _scaled(_allowed(found, line), most)
+    drawn = f"{drawn[:BAR]:<{BAR + 1}}"
+    return f"{drawn[:mark]}|{drawn[mark + 1 :]}"
+
+
+def _scaled(number: int, most: int) -> int:
+    return 0 if number <= 0 else max(1, number * BAR // most)
+
+
+def _at_risk(risks: Sequence[AtRisk], now: datetime) -> Iterator[RenderableType]:
+    yield "Keys that expire before they are replaced"
+    rows: list[Sequence[str | Text]] = [
+        (shown(risk.secret), styled(str(risk.reason), "red"), f"{brief(risk.expires_at, now)}; {_help(risk, now)}")
+        for risk in risks[:MOST_AT_RISK]
+    ]
+    yield Grid(rows, (24, 14))
+    if len(risks) > MOST_AT_RISK:
+        yield f"  … and {len(risks) - MOST_AT_RISK} more; --json has them all"
+
+
+def _help(risk: AtRisk, now: datetime) -> str:
+    unused = risk.too_late_from - now >= _SOON
+    early = f"the last free slot before is on {brief(risk.too_late_from, now)}" if unused else ""
+    if risk.reason is not Reason.NOT_IN_TIME:
+        return early or "no slot is free before"
+    if risk.replaced_at is None:
+        return "no slot for it in these days"
+    return f"replaced {human_duration(risk.replaced_at - risk.expires_at)} later"
+
+
+def next_command(found: Sequence[AccountForecast], *, failed: bool, assumed: bool) -> str:
+    """What to do with it."""
+    if failed:
+        return SEE_DOCTOR
+    if not found:
+        return NO_SECRETS
+    late = any(risk.reason is Reason.NOT_IN_TIME for each in found for risk in each.at_risk)
+    if late and not assumed:
+        limit = 2 * max(each.limit for each in found)
+        return f"To see whether a higher limit would help: `rotator forecast --what-if limit={limit}`."
+    if late:
+        return "Keys would still expire before they are replaced. For other assumptions: `rotator forecast --help`."
+    return "What the next sweep does: `rotator plan`."
+
+
+# ---- for programs ---------------------------------------------------------------------------------------------------
+
+
+def forecast_document(
+    found: Sequence[AccountForecast], broken: Sequence[AccountPlan], now: datetime, assumed: WhatIf
+) -> Document:
+    """``forecast --json``; ``what_if`` and ``errors`` only where there are any."""
+    document: Document = {"generated_at": time_text(now), "accounts": [_account(each) for each in found]}
+    if assumed:
+        document["what_if"] = list(assumed.words())
+    if broken:
+        document["errors"] = errors_of(broken)
+    return document
+
+
+def _account(found: AccountForecast) -> Document:
+    counts = ("rotations", "scheduled_early", "revocations", "waiting", "overdue", "free")
+    risk = ("secret", "key_id", "expires_at", "reason", "too_late_from", "replaced_at")
+    return {
+        **fields(found, "account", "limit", "reserve", "per_day", "secrets"),
+        "days": [{"date": _date(each.date), **fields(each, *counts)} for each in found.days],
+        "first_full_day": None if found.first_full_day is None else _date(found.first_full_day),
+        "at_risk": [fields(each, *risk) for each in found.at_risk],
+        "verdict": str(verdict(found)),
+    }
+
+
+def _date(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"

@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import click
+from rich.console import RenderableType
+from rich.text import Text
 
-from rotator.cli.failure import Failure
-from rotator.cli.options import Options, common_options, pass_options
-from rotator.cli.output import Output
+from rotator.cli.documents import Document, errors_of, fields, time_text
+from rotator.cli.options import Options, common_options, pass_options, wide_option
+from rotator.cli.output import Failure, Output
+from rotator.cli.plan import SEE_DOCTOR, bounded, unobserved
 from rotator.cli.session import opened
+from rotator.engine.reconcile import Reconciler
 from rotator.errors import ConfigurationError
-from rotator.policy.status import Inventory, KeyKind, KeyRow
+from rotator.model import AccountPlan
+from rotator.policy.status import Inventory, KeyKind, KeyRow, SecretRow, take_inventory
+from rotator.redaction.patterns import redact_key_values, redact_patterns
+from rotator.render import Grid, brief, counted, short_id, shown, styled, zone
+from rotator.text import printable
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.text import Text
-
-MOST_KEYS: Final = 60
+COLUMNS: Final = (
+    "account",
+    "kind",
+    "key_id",
+    "key_name",
+    "secret",
+    "enabled",
+    "valid_from",
+    "expires_at",
+    "revoke_at",
+    "last_accessed",
+    "detail",
+)
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - full width ones act too
+_LONGEST_ID: Final = 36
+_LONGEST_CELL: Final = 2_000
 _STYLES: Final = {
     KeyKind.CURRENT: "green",
     KeyKind.ORPHAN: "yellow",
@@ -29,26 +50,27 @@ _STYLES: Final = {
 }
 
 
-@click.command(short_help="List every key and whose it is.")
+@click.command()
 @click.option("--account", metavar="A", help="Only this Infobip account.")
-@click.option("--all", "every", is_flag=True, help="Disabled keys as well.")
-@click.option("--csv", "as_csv", is_flag=True, help="For a spreadsheet, on stdout.")
+@click.option("--all", "every", is_flag=True, help="Include disabled keys.")
+@click.option("--csv", "as_csv", is_flag=True, help="Write CSV to stdout, for a spreadsheet.")
+@wide_option
 @common_options
 @pass_options
 def inventory(options: Options, account: str | None, every: bool, as_csv: bool) -> int:
-    """List every key at Infobip and whose it is; nothing is changed.
+    """List every key at Infobip and the secret that holds it. Changes nothing.
 
     \b
     current           what a managed secret's consumers get
     pending           stored, not yet current
-    retiring          replaced, in its grace
-    orphan            named by this deployment, held by no secret
-    other-deployment  named by another deployment of the rotator
-    unknown           nobody's here: made by hand, or another program's
+    retiring          replaced, in its grace period
+    orphan            created by this deployment, in no secret
+    other-deployment  created by another deployment of the rotator
+    unknown           created by hand or by another program
 
-    Also the secrets whose key nobody can tell, and those that nobody has
-    read for 90 days, where AWS tells that. Exits 1 where an account can't
-    be observed.
+    Also lists the secrets whose key can't be identified, and those that were
+    not read for 90 days, if AWS records that. Exits 1 if an account can't be
+    observed.
 
     \b
     Examples:
@@ -59,12 +81,6 @@ def inventory(options: Options, account: str | None, every: bool, as_csv: bool) 
     """
     if as_csv and options.json:
         raise ConfigurationError("--csv and --json exclude each other", advice="Give one of the two.")
-    from rotator.cli.inventory_files import inventory_csv, inventory_document
-    from rotator.cli.plan_text import unobserved
-    from rotator.engine.reconcile import Reconciler
-    from rotator.policy.status import take_inventory
-    from rotator.render import shown, styled
-
     output = Output(options)
     with opened(options) as app:
         now = app.clock.now()
@@ -79,17 +95,15 @@ def inventory(options: Options, account: str | None, every: bool, as_csv: bool) 
             for each in found:
                 output.text(*_parts(each, now))
             for plan in broken:
-                output.text(styled(shown(plan.account, 60), "bold"), *unobserved(plan))
+                output.text(*unobserved(plan))
             output.text(_next(found, failed=bool(broken)))
         if as_csv and broken:
-            said = "; ".join(f"account {shown(plan.account, 60)}: {plan.error}" for plan in broken)
-            raise Failure(app.redactor.redact(f"the list is not complete: {said}"), "`rotator doctor` looks closer.")
+            errors = "; ".join(f"account {shown(plan.account, 60)}: {plan.error}" for plan in broken)
+            raise Failure(app.redactor.redact(f"the list is not complete: {errors}"), SEE_DOCTOR)
         return 1 if broken else 0
 
 
 def _parts(found: Inventory, now: datetime) -> Iterator[RenderableType]:
-    from rotator.render import Grid, counted, shown, styled, zone
-
     counts = Counter(row.kind for row in found.keys)
     kinds = ", ".join(f"{counts[kind]} {kind}" for kind in KeyKind if counts[kind])
     hidden = f"; {found.hidden} disabled not shown (--all)" if found.hidden else ""
@@ -99,40 +113,107 @@ def _parts(found: Inventory, now: datetime) -> Iterator[RenderableType]:
         yield styled("Infobip's pages of keys did not add up: there may be more keys.", "yellow")
     yield ""
     if found.keys:
-        rows = [_row(row, now) for row in found.keys[:MOST_KEYS]]
-        yield Grid(rows, (9, 16, 21), heads=("key", "kind", f"ends ({zone(now)})", "secret"))
-        if len(found.keys) > MOST_KEYS:
-            yield f"  … and {len(found.keys) - MOST_KEYS} more; --csv and --json have them all"
+        heads = ("key", "kind", f"expires ({zone(now)})", "secret")
+        rows = [_row(row, now) for row in found.keys]
+        yield from bounded(rows, (_LONGEST_ID, 16, 21), heads, rest="--csv and --json have them all")
         yield ""
     if found.secrets:
-        yield "secrets to look at"
-        yield Grid([(shown(note.secret), _short(note.kind), shown(note.detail)) for note in found.secrets], (24, 12))
+        yield "secrets to check"
+        named = [(shown(note.secret), note.kind.removeprefix("secret-"), shown(note.detail)) for note in found.secrets]
+        yield Grid(named, (24, 12))
         yield ""
 
 
 def _row(row: KeyRow, now: datetime) -> Sequence[str | Text]:
-    from rotator.render import brief, short_id, shown, styled
-
-    ends = brief(row.key.valid_to, now) if row.key.enabled else "disabled"
+    expires = brief(row.key.valid_to, now) if row.key.enabled else "disabled"
     words = [", ".join(shown(name, 120) for name in row.secrets)] if row.secrets else []
     if row.kind is KeyKind.UNKNOWN:
         words.append(f'named "{shown(row.key.name, 60)}"')
     if row.kind is KeyKind.RETIRING and row.key.enabled:
         due = row.revoke_at is not None and row.revoke_at <= now
         until = "its revocation is due" if due else f"revoked {brief(row.revoke_at, now)}"
-        words.append("the next sweep says until when" if row.revoke_at is None else until)
+        words.append("the next sweep schedules its revocation" if row.revoke_at is None else until)
     if row.detail:
         words.append(shown(row.detail))
-    return short_id(row.key.id), styled(str(row.kind), _STYLES.get(row.kind, "")), ends, "; ".join(words)
-
-
-def _short(kind: str) -> str:
-    return str(kind).removeprefix("secret-")
+    return short_id(row.key.id), styled(str(row.kind), _STYLES.get(row.kind, "")), expires, "; ".join(words)
 
 
 def _next(found: Sequence[Inventory], *, failed: bool) -> str:
     if failed:
-        return "What is wrong and how to fix it: `rotator doctor`."
+        return SEE_DOCTOR
     if any(row.kind is KeyKind.UNKNOWN for each in found for row in each.keys):
-        return "An unknown key whose secret is tagged comes under management by `rotator adopt`."
+        return "To take an unknown key under management, tag its secret and run `rotator adopt`."
     return "What the next sweep does: `rotator plan`."
+
+
+# ---- for programs and spreadsheets ----------------------------------------------------------------------------------
+
+
+def inventory_document(found: Sequence[Inventory], broken: Sequence[AccountPlan], now: datetime) -> Document:
+    """``inventory --json``; ``errors`` names accounts that could not be observed."""
+    return {
+        "generated_at": time_text(now),
+        "accounts": [
+            {
+                "account": each.account,
+                "complete": each.complete,
+                "disabled_not_shown": each.hidden,
+                "keys": [_key(row) for row in each.keys],
+                "secrets": [_secret(row) for row in each.secrets],
+            }
+            for each in found
+        ],
+        "errors": errors_of(broken),
+    }
+
+
+def inventory_csv(found: Sequence[Inventory], redact: Callable[[str], str]) -> str:
+    """``inventory --csv``: a line a key, then a line for each secret to look at, by RFC 4180, each cell in quotes.
+
+    A cell that a spreadsheet would take for a formula gets an apostrophe in front.
+
+    :param redact: takes out of a detail what must not be seen; names and ids stay as they are.
+    """
+    own = {"detail": redact, "key_name": redact_patterns}  # what is neither a name of ours nor an id
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
+    writer.writerow(COLUMNS)
+    for each in found:
+        for cells in _lines(each):
+            writer.writerow([_safe(cells.get(column), own.get(column, redact_key_values)) for column in COLUMNS])
+    return buffer.getvalue()
+
+
+def _lines(each: Inventory) -> Iterator[Document]:
+    for row in each.keys:
+        cells = _key(row)
+        yield {"account": each.account, **cells, "key_name": cells["name"], "secret": " ".join(row.secrets)}
+    for note in each.secrets:
+        yield {"account": each.account, **_secret(note)}
+
+
+def _key(row: KeyRow) -> Document:
+    return {
+        "key_id": row.key.id,
+        "name": row.key.name,
+        **fields(row, "kind", "secrets"),
+        **fields(row.key, "enabled", "valid_from"),
+        "expires_at": time_text(row.key.valid_to),
+        "revoke_at": time_text(row.revoke_at),
+        "detail": row.detail or None,
+    }
+
+
+def _secret(row: SecretRow) -> Document:
+    return fields(row, "secret", "kind", "key_id", "last_accessed", "detail")
+
+
+def _safe(value: Any, redact: Callable[[str], str]) -> str:
+    """A cell's text, with nothing that a terminal would act upon or a spreadsheet would calculate."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = redact(str(value))
+    shown = printable(text, _LONGEST_CELL)
+    return f"'{shown}" if text.lstrip(" ").startswith(_FORMULA) else shown

@@ -35,6 +35,7 @@ class Options:
     log_level: str | None = None
     audit_file: str | None = None
     json: bool = False
+    wide: bool = False
     redactor: Redactor | None = None
     said: bool = False
     stdout_closed: bool = False
@@ -95,4 +96,11 @@ def _with(function: F, hidden: tuple[str, ...]) -> F:
     return function
 
 
+wide_option = click.option(
+    "--wide",
+    is_flag=True,
+    callback=_keep,
+    expose_value=False,
+    help="Show key ids whole, and do not wrap lines.",
+)
 pass_options = click.make_pass_decorator(Options)

@@ -8,22 +8,28 @@ import os
 import re
 import shutil
 import sys
+import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from rotator.cli.failure import Failure
 from rotator.cli.options import Options
+from rotator.errors import ConfigurationError, RotatorError
+from rotator.redaction.redactor import redact_patterns
 from rotator.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+FAILED: Final = 1
+USAGE: Final = 2
 PIPED_WIDTH: Final = 80
 _WIDTHS: Final = (24, 110)
 _WIDEST: Final = 1_000
 _LONGEST: Final = 4_000
+_LONGEST_BUG: Final = 500
 _NOT_PLAIN: Final = re.compile(r"[^\n -~]")
 
 
@@ -48,7 +54,12 @@ class Output:
 
     @cached_property
     def width(self) -> int:
-        """Columns: as many as ``COLUMNS`` says, else the terminal's within reason, 80 where it is piped."""
+        """Columns: as many as ``COLUMNS`` says, else the terminal's within reason, 80 where it is piped.
+
+        With ``--wide`` lines are as long as they are, so that an id can be copied.
+        """
+        if self._options.wide:
+            return _WIDEST
         least, most = _WIDTHS
         said = os.environ.get("COLUMNS", "")
         if said.isascii() and said.isdigit() and int(said[:9]):
@@ -107,6 +118,51 @@ def _harmless(document: str) -> str:
 def _escaped(char: str) -> str:
     units = char.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+class Failure(Exception):
+    """The end of a command: one or two sentences and an exit code.
+
+    :param message: what happened, redacted.
+    :param advice: what to do, redacted; may be empty.
+    :param trace: a redacted traceback, for ``--log-level debug``.
+    """
+
+    def __init__(self, message: str, advice: str = "", *, code: int = FAILED, trace: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+        self.code = code
+        self.trace = trace
+
+    @property
+    def sentence(self) -> str:
+        """Both sentences in one line."""
+        if not self.advice:
+            return self.message
+        stop = "" if self.message.endswith((".", "!", "?")) else "."
+        return f"{self.message}{stop} {self.advice}"
+
+
+def failure_of(error: RotatorError, redact: Callable[[str], str] = redact_patterns) -> Failure:
+    """An error of the program's own tree."""
+    code = USAGE if isinstance(error, ConfigurationError) else FAILED
+    advice = error.advice or ("Try again; `rotator doctor` looks closer." if error.retryable else "")
+    return Failure(redact(error.message), redact(advice), code=code, trace=_trace(error, redact))
+
+
+def bug(error: Exception, redact: Callable[[str], str] = redact_patterns) -> Failure:
+    """An exception that nobody foresaw."""
+    text = " ".join(redact(f"{type(error).__name__}: {error}").split())[:_LONGEST_BUG]
+    return Failure(
+        f"this is a bug in rotator: {text}",
+        "Run it again with --log-level debug and report what it says; the next sweep goes on where this one ended.",
+        trace=_trace(error, redact),
+    )
+
+
+def _trace(error: Exception, redact: Callable[[str], str]) -> str:
+    return redact("".join(traceback.format_exception(error)))
 
 
 def unwritten(error: OSError | ValueError) -> Failure:

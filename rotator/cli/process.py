@@ -13,9 +13,8 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from rotator.cli.failure import Failure, bug, failure_of
 from rotator.cli.options import Options
-from rotator.cli.output import discard_stdout, say_failure, unwritten
+from rotator.cli.output import Failure, bug, discard_stdout, failure_of, say_failure, unwritten
 from rotator.errors import RotatorError
 from rotator.policy.values import possible_keys
 from rotator.redaction.redactor import redact_patterns

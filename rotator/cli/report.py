@@ -9,17 +9,22 @@ import click
 from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output
 from rotator.cli.session import opened
+from rotator.engine.reconcile import Reconciler
 from rotator.errors import ConfigurationError
+from rotator.render import counted, shown
+from rotator.report import AccountReport, Report, gather_account, render
+from rotator.report.audit_tail import read_tail
+from rotator.report.write import check_target, write_page
 
 _STDOUT = "-"
 
 
-@click.command(short_help="Write the fleet and its future as a page.")
+@click.command()
 @click.option("-o", "--output", "file", metavar="FILE", required=True, help="The page to write; - is stdout.")
 @click.option("--account", metavar="A", help="Only this Infobip account.")
 @click.option("--audit", metavar="FILE", help="Show the last 200 lines of this audit file too.")
 @click.option(
-    "--days", metavar="N", type=click.IntRange(1, 400), default=90, show_default=True, help="So far ahead, 1 to 400."
+    "--days", metavar="N", type=click.IntRange(1, 400), default=90, show_default=True, help="Days ahead, 1 to 400."
 )
 @common_options
 @pass_options
@@ -27,11 +32,11 @@ def report(options: Options, file: str, account: str | None, audit: str | None, 
     """Write one self-contained page: summary, alerts, a timeline of every
     secret, the forecast. Changes nothing else.
 
-    The page needs no network and runs no script, and holds no key's value.
-    A new file can be read by its owner alone; one that exists is replaced as
-    a whole and keeps its permissions.
+    The page needs no network, runs no script and holds no key's value. Only
+    its owner can read a new file; an existing one is replaced as a whole and
+    keeps its permissions.
 
-    Exits 1 where an account can't be observed; the page says so then.
+    Exits 1 if an account can't be observed; the page says so.
 
     \b
     Examples:
@@ -39,12 +44,6 @@ def report(options: Options, file: str, account: str | None, audit: str | None, 
       rotator report -o report.html --audit audit.jsonl --days 180
       rotator report -o - --account main > main.html
     """
-    from rotator.engine.reconcile import Reconciler
-    from rotator.render import counted, shown
-    from rotator.report import AccountReport, Report, gather_account, render
-    from rotator.report.audit_tail import read_tail
-    from rotator.report.write import check_target, write_page
-
     if file == _STDOUT and options.json:
         raise ConfigurationError("-o - and --json exclude each other", advice="Give a file, or leave --json out.")
     target = None if file == _STDOUT else check_target(Path(file))

@@ -21,7 +21,7 @@ STRATEGIES: Final = ("replace-first", "revoke-first", "revoke-only")
 _NOT_CONFIRMED: Final = 2
 
 
-@click.command(short_help="Revocation leaked keys at once.")
+@click.command()
 @click.option("--secret", metavar="S", help="Every key of this secret (name or ARN).")
 @click.option("--key-id", metavar="K", help="Every key of the secret that holds it; needs --account.")
 @click.option("--leaked-key-stdin", is_flag=True, help="From stdin: a value, a text, a scanner's report.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rotator.engine.rollback import RolledBack
 
 
-@click.command(short_help="Make the previous key current again.")
+@click.command()
 @click.argument("secret")
 @click.option("--reason", required=True, metavar="R", help="Why, in your words; it stands in the audit.")
 @click.option("--key-id", metavar="K", help="Which key, where several are in grace.")

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 
 import click
 
-from rotator.cli.failure import Failure
 from rotator.cli.options import Options, common_options, pass_options
-from rotator.cli.output import Output
+from rotator.cli.output import Failure, Output
 from rotator.cli.session import opened
 from rotator.errors import ConfigurationError
 from rotator.model import ActionKind, Outcome, Result
 from rotator.text import printable
 
 
-@click.command(short_help="Rotate one secret now.")
+@click.command()
 @click.argument("secret")
 @click.option("--reason", required=True, metavar="R", help="Why, in your words; it stands in the audit.")
 @common_options
@@ -57,17 +56,17 @@ def show_results(output: Output, results: Sequence[Result], advice: str) -> int:
 
     :raises Failure: a result is not done; its sentence says why.
     """
-    from rotator.cli.documents import result_document
-    from rotator.cli.plan_text import bounded, result_row
+    from rotator.cli.documents import results_document
+    from rotator.cli.plan import result_rows
     from rotator.render import shown
 
     changing = [result for result in results if result.action.kind is not ActionKind.LABEL] or list(results)
     last = changing[-1] if changing else None
     done = bool(results) and all(result.outcome is Outcome.DONE for result in results)
     if output.is_json:
-        output.document({"results": [{"account": r.action.account, **result_document(r)} for r in results]})
+        output.document(results_document(results))
     else:
-        output.text(*bounded([result_row(result) for result in results], (8, 7, 30)))
+        output.text(*result_rows(results))
     if done:
         output.text(advice)
         return 0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rotator.sandbox.launcher import Sandbox
 
 
-@click.command(short_help="Run a simulated Infobip and Secrets Manager.")
+@click.command()
 @click.option("--port", type=int, metavar="N", help="Listen on N and N+1 (default: any free ones).")
 @common_options
 @pass_options

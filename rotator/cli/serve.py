@@ -25,7 +25,7 @@ END_SECONDS: Final = 9.5
 _LOG = logging.getLogger("rotator.daemon")
 
 
-@click.command(short_help="Keep sweeping, as a daemon.")
+@click.command()
 @click.option("--every", metavar="D", help="Sweep each 30m, 1h, … from start (default: 1h; 1m to 1d).")
 @click.option("--cron", metavar="EXPR", help='Sweep by a crontab\'s five fields: "0 * * * *".')
 @click.option("--timezone", metavar="Z", help="The time zone of --cron (default: UTC).")

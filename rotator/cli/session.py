@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from rotator.cli.failure import Failure, bug, failure_of
 from rotator.cli.options import Options
+from rotator.cli.output import Failure, bug, failure_of
 from rotator.errors import ConfigurationError, RotatorError
+from rotator.render import whole_ids
 
 if TYPE_CHECKING:
     from rotator.bootstrap import App
@@ -22,7 +23,7 @@ _TRIGGERS: Final = ("manual", "schedule")
 def opened(options: Options, *, trigger: str | None = None) -> Iterator[App]:
     """Build the program, and close it afterwards.
 
-    Whatever is raised inside comes out as a :class:`~rotator.cli.failure.Failure`, made while the values that were
+    Whatever is raised inside comes out as a :class:`~rotator.cli.output.Failure`, made while the values that were
     read are still known, so that none of them can be in it.
 
     :param trigger: what the audit says started it; ``manual`` or what ``ROTATOR_TRIGGER`` says where not given.
@@ -40,7 +41,8 @@ def opened(options: Options, *, trigger: str | None = None) -> Iterator[App]:
     options.redactor = app.redactor
     failure: Failure | None = None
     try:
-        yield app
+        with whole_ids(options.wide):
+            yield app
     except Failure:
         raise
     except RotatorError as error:

@@ -5,35 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
+from rich.console import RenderableType
+from rich.text import Text
 
-from rotator.cli.options import Options, common_options, pass_options
+from rotator.cli.documents import status_document
+from rotator.cli.options import Options, common_options, pass_options, wide_option
 from rotator.cli.output import Output
+from rotator.cli.plan import MOST_ROWS, SEE_DOCTOR, unobserved
 from rotator.cli.session import opened
+from rotator.engine.manual import status as secret_states
+from rotator.engine.reconcile import Reconciler
 from rotator.model import ActionKind
-from rotator.policy.status import SecretState, State
+from rotator.policy.status import URGENCY, SecretState, State
+from rotator.render import Grid, brief, key_words, shown, styled, zone
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.text import Text
-
-MOST_SECRETS: Final = 60
 _SOON: Final = timedelta(minutes=1)
-# What needs a person comes first.
-_ORDER: Final = (
-    State.EXPIRED,
-    State.BROKEN,
-    State.MISCONFIGURED,
-    State.UNADOPTED,
-    State.EMPTY,
-    State.DUE,
-    State.ROTATING,
-    State.HELD,
-    State.RETIRING,
-    State.OK,
-)
 _STYLES: Final = {
     State.EXPIRED: "red",
     State.BROKEN: "red",
@@ -45,21 +34,22 @@ _STYLES: Final = {
 }
 
 
-@click.command(short_help="Show every key, its end and what comes next.")
+@click.command()
 @click.option("--account", metavar="A", help="Only this Infobip account.")
 @click.option("--secret", metavar="S", help="Only this secret (name or ARN).")
+@wide_option
 @common_options
 @pass_options
 def status(options: Options, account: str | None, secret: str | None) -> int:
-    """Show every managed key: its state, its end, what comes next and when.
+    """Show every managed key: its state, its expiry, what comes next and when.
 
     \b
-    States: ok, due, rotating, retiring (an old key lives on in its grace),
-    expired, broken (the key is disabled or gone), held, empty (no value),
+    States: ok, due, rotating, retiring (an old key is in its grace period),
+    expired, broken (the key is disabled or not found), held, empty (no value),
     unadopted (no label yet), misconfigured (tags). OVERDUE: a rotation or
     revocation has not happened a day after it was due; `rotator plan` says why.
 
-    Exits 1 where an account can't be observed.
+    Exits 1 if an account can't be observed.
 
     \b
     Examples:
@@ -67,26 +57,19 @@ def status(options: Options, account: str | None, secret: str | None) -> int:
       rotator status --secret prod/sms/otp
       rotator status --json | jq '.secrets[] | select(.state != "ok")'
     """
-    from rotator.cli.documents import status_document
-    from rotator.cli.plan_text import unobserved
-    from rotator.engine.manual import status as look
-    from rotator.engine.reconcile import Reconciler
-    from rotator.render import shown, styled
-
     output = Output(options)
     with opened(options) as app:
-        asked_at = app.clock.now()
-        found, broken = look(Reconciler(app.services), account=account, secret=secret)
+        now = app.clock.now()
+        found, broken = secret_states(Reconciler(app.services), account=account, secret=secret)
         if output.is_json:
             output.document(status_document(found, broken))
         else:
             for name in dict.fromkeys(state.account for state in found):
                 mine = [state for state in found if state.account == name]
-                output.text(styled(f"{shown(name, 60)} · {_counts(mine)}", "bold"), *_table(mine, asked_at))
-            for plan in (plan for plan in broken if plan.error is not None):
-                output.text(styled(shown(plan.account, 60), "bold"), *unobserved(plan))
-            stray = [alert for plan in broken if plan.error is None for alert in plan.alerts]
-            for alert in stray:
+                output.text(styled(f"{shown(name, 60)} · {_counts(mine)}", "bold"), *_table(mine, now))
+            for plan in broken:
+                output.text(*unobserved(plan))
+            for alert in (alert for plan in broken if plan.error is None for alert in plan.alerts):
                 output.text(f"{shown(alert.secret or '')}: {shown(alert.message)}")
             output.text(_next_command(found, failed=bool(broken)))
         return 1 if any(plan.error is not None for plan in broken) else 0
@@ -94,27 +77,23 @@ def status(options: Options, account: str | None, secret: str | None) -> int:
 
 def _counts(states: Sequence[SecretState]) -> str:
     counts = Counter(state.state for state in states)
-    return ", ".join(f"{counts[state]} {state}" for state in _ORDER if counts[state])
+    return ", ".join(f"{counts[state]} {state}" for state in URGENCY if counts[state])
 
 
 def _table(states: Sequence[SecretState], now: datetime) -> Iterator[RenderableType]:
-    from rotator.render import Grid, zone
-
     far = datetime.max.replace(tzinfo=now.tzinfo)
-    order = sorted(states, key=lambda s: (_ORDER.index(s.state), s.expires_at or far, s.secret))
+    order = sorted(states, key=lambda s: (URGENCY.index(s.state), s.expires_at or far, s.secret))
     rows: list[Sequence[str | Text]] = []
-    for state in order[:MOST_SECRETS]:
+    for state in order[:MOST_ROWS]:
         rows += _rows(state, now)
     yield ""
-    yield Grid(rows, (24, 13, 21), heads=("secret", "state", f"key ends ({zone(now)})", "next"))
-    if len(order) > MOST_SECRETS:
-        yield f"  … and {len(order) - MOST_SECRETS} more; --json has them all, --secret NAME shows one"
+    yield Grid(rows, (24, 13, 21), heads=("secret", "state", f"key expires ({zone(now)})", "next"))
+    if len(order) > MOST_ROWS:
+        yield f"  … and {len(order) - MOST_ROWS} more; --json has them all, --secret NAME shows one"
     yield ""
 
 
 def _rows(state: SecretState, now: datetime) -> Iterator[Sequence[str | Text]]:
-    from rotator.render import brief, key_words, shown, styled
-
     ends = "no key" if state.version_id is None else brief(state.expires_at, now)
     following = _next(state, now)
     if state.overdue:
@@ -127,11 +106,9 @@ def _rows(state: SecretState, now: datetime) -> Iterator[Sequence[str | Text]]:
 
 
 def _next(state: SecretState, now: datetime) -> str:
-    from rotator.render import brief, key_words, shown
-
     due = any(each.revoke_at <= now for each in state.retiring)
     if state.next_action is ActionKind.REVOKE and state.dead and not due:
-        return f"{key_words(state.dead[0])} is dead; its labels go at the next sweep"
+        return f"{key_words(state.dead[0])} is disabled; the next sweep removes its labels"
     if state.hold is not None:
         return f'on hold: "{shown(state.hold, 120)}"'
     if state.state is State.MISCONFIGURED:
@@ -144,16 +121,16 @@ def _next(state: SecretState, now: datetime) -> str:
         return f"{state.next_action} is due and waits"
     if state.next_action_at <= now + _SOON:
         return f"{state.next_action} at the next sweep"
-    dying = [key_words(item.key_id) for item in state.retiring if item.revoke_at == state.next_action_at]
-    what = f" {dying[0]}" if dying and state.next_action is ActionKind.REVOKE else ""
+    retiring = [key_words(item.key_id) for item in state.retiring if item.revoke_at == state.next_action_at]
+    what = f" {retiring[0]}" if retiring and state.next_action is ActionKind.REVOKE else ""
     return f"{state.next_action}{what} {brief(state.next_action_at, now)}"
 
 
 def _next_command(states: Sequence[SecretState], *, failed: bool) -> str:
     if failed:
-        return "What is wrong and how to fix it: `rotator doctor`."
+        return SEE_DOCTOR
     if not states:
-        return "No managed secret here. Check region and account: `rotator doctor`."
+        return "No secret is managed here. Check region and account: `rotator doctor`."
     wrong = (State.EXPIRED, State.BROKEN, State.MISCONFIGURED, State.UNADOPTED, State.EMPTY, State.DUE)
     if any(state.state in wrong for state in states):
         return "Why, and what the next sweep does about it: `rotator plan`."

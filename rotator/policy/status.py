@@ -35,6 +35,21 @@ class State(StrEnum):
     OK = "ok"
 
 
+URGENCY: Final = (
+    State.EXPIRED,
+    State.BROKEN,
+    State.MISCONFIGURED,
+    State.UNADOPTED,
+    State.EMPTY,
+    State.DUE,
+    State.ROTATING,
+    State.HELD,
+    State.RETIRING,
+    State.OK,
+)
+"""What needs a person comes first."""
+
+
 @dataclass(frozen=True, slots=True)
 class SecretState:
     """One line of ``rotator status``; ``next_action`` is an :class:`~rotator.model.ActionKind` or ``None``.

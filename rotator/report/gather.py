@@ -5,28 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from rotator.durations import plus
 from rotator.model import AccountPlan, AccountSnapshot, Policy
 from rotator.policy.forecast import AccountForecast, forecast_account
 from rotator.policy.planner import make_view, plan_account
 from rotator.policy.rules import renew_at
-from rotator.policy.status import SecretState, State, states
-
-# What needs a person comes first.
-_ORDER: Final = (
-    State.EXPIRED,
-    State.BROKEN,
-    State.MISCONFIGURED,
-    State.UNADOPTED,
-    State.EMPTY,
-    State.DUE,
-    State.ROTATING,
-    State.HELD,
-    State.RETIRING,
-    State.OK,
-)
+from rotator.policy.status import URGENCY, SecretState, states
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,4 +72,4 @@ def gather_account(snapshot: AccountSnapshot, policy: Policy, now: datetime, *, 
 
 def _urgency(row: SecretRow) -> tuple[int, float, str]:
     left = row.state.days_left
-    return _ORDER.index(row.state.state), float("inf") if left is None else left, row.state.secret
+    return URGENCY.index(row.state.state), float("inf") if left is None else left, row.state.secret

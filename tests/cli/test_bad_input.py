@@ -251,7 +251,7 @@ def test_infobip_does_not_answer(stack: Stack) -> None:
 @pytest.mark.parametrize(
     ("end", "said"),
     [
-        ("2026-01-01T00:00:00Z", r"The key of app/key ended 1 Jan .* ago\), by its secret's value\. The next sweep"),
+        ("2026-01-01T00:00:00Z", r"The key of app/key expired 1 Jan .* ago\), according to its secret's value\. The"),
         ("9999-12-31T23:59:59-10:00", r"Nothing was changed\. The next sweep tries again\."),
         ("2026-01-01T00:00:00", r"Nothing was changed\. The next sweep tries again\."),
         (["soon"], r"Nothing was changed\. The next sweep tries again\."),

@@ -14,7 +14,7 @@ def test_a_key_that_is_dead_is_not_said_to_be_in_its_grace(stack: Stack) -> None
     assert f"is in use (key-disabled); {named} does not work any more" in swept
     status = " ".join(stack.run("status", "--secret", "prod/sms/otp").out.split())
     assert "main · 1 ok" in status
-    assert f"{named} is dead; its labels go at the next sweep" in status
+    assert f"{named} is disabled; the next sweep removes its labels" in status
     assert "retires" not in status
     (state,) = stack.run("status", "--secret", "prod/sms/otp", "--json").document["secrets"]
     assert (state["state"], state["retiring"], state["next_action"]) == ("ok", [], "revoke")

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from rotator.cli import main
-from rotator.cli.forecast_text import BAR, MOST_LINES
+from rotator.cli.forecast import BAR, MOST_LINES
 from rotator.model import Policy
 from rotator.policy.forecast import forecast_account, spans
 from tests.cli.local_stack import Stack

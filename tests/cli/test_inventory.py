@@ -24,7 +24,7 @@ def test_every_key_and_whose_it_is(stack: Stack) -> None:
     otp = keys["prod/sms/otp"].id
     assert f"{otp[:4]}…{otp[-4:]} current" in words
     assert 'named "made by hand in the portal"' in words
-    assert "secrets to look at" not in words
+    assert "secrets to check" not in words
     (account,) = stack.run("inventory", "--json").document["accounts"]
     table = stack.run("inventory", "--csv")
     rows = list(csv.DictReader(io.StringIO(table.out, newline=""), strict=True))

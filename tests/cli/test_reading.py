@@ -65,7 +65,7 @@ def test_plan_for_people_is_plain_when_piped(stack: Stack) -> None:
     assert "\x1b" not in ran.out
     assert not re.search("[\u2500-\u257f]", ran.out)  # box drawing
     assert ran.out.startswith("main · 8 keys · 1 of 40 creates used today, 8 kept for emergencies\n")
-    line = r"^ {2}rotate +prod/sms/otp +expiring +3 d left, ends \d+ \w{3} \d\d:\d\d UTC$"
+    line = r"^ {2}rotate +prod/sms/otp +expiring +3 d left, expires \d+ \w{3} \d\d:\d\d UTC$"
     assert re.search(line, ran.out, re.MULTILINE)
     assert 'prod/marketing     hold    "audit freeze until 1 Dec"' in ran.out
     assert 'rotator:grace is "soon"' in ran.out
@@ -226,9 +226,9 @@ def test_people_get_their_own_zone_and_programs_utc(stack: Stack) -> None:
     (otp,) = [each for each in account["actions"] if (each["kind"], each["secret"]) == ("rotate", "prod/sms/otp")]
     assert TIME.fullmatch(otp["deadline"])
     local = datetime.fromisoformat(otp["deadline"]) - timedelta(hours=5)
-    assert f"ends {local.day} {local:%b %H:%M} -05:00" in people.out
+    assert f"expires {local.day} {local:%b %H:%M} -05:00" in people.out
     assert "UTC" not in people.out.replace("UTC'", "")
-    assert "key ends (-05:00)" in stack.run("status", env=there).out
+    assert "key expires (-05:00)" in stack.run("status", env=there).out
 
 
 @pytest.mark.parametrize("columns", ["44"])
@@ -247,12 +247,12 @@ def test_where_there_is_no_room_for_columns_a_row_is_a_block(
         long = [line for line in said[arguments[0]].splitlines() if len(line) > int(columns)]
         assert long == [], arguments
     otp = keys["prod/sms/otp"].id
-    assert re.search(r"^  rotate  prod/sms/otp  expiring\n    3 d left, ends ", said["plan"], re.MULTILINE)
-    block = r"^  prod/sms/otp\n    state: due\n    key ends \(UTC\): .*\n    next: "
+    assert re.search(r"^  rotate  prod/sms/otp  expiring\n    3 d left, expires ", said["plan"], re.MULTILINE)
+    block = r"^  prod/sms/otp\n    state: due\n    key expires \(UTC\): .*\n    next: "
     assert re.search(block, said["status"], re.MULTILINE)
     assert f"\n  {otp[:4]}…{otp[-4:]}\n    kind: current\n" in said["inventory"]
     assert re.search(r"^ ok  Infobip main\n   Basic, user ops-rotator", said["doctor"], re.MULTILINE)
-    assert re.search(r"^  (?:day|week of) \d+ \w{3}\n    \d made", said["forecast"], re.MULTILINE)
+    assert re.search(r"^  (?:day|week of) \d+ \w{3}\n    \d rotations", said["forecast"], re.MULTILINE)
     assert "|" not in said["forecast"]
 
 

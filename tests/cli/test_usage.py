@@ -16,7 +16,7 @@ import pytest
 
 from rotator.cli import main
 from rotator.cli.app import cli
-from rotator.cli.plan_text import MOST_ROWS, bounded
+from rotator.cli.plan import MOST_ROWS, bounded
 from rotator.message import Message
 from rotator.render import brief, local_text, shown, when
 from tests import leaks

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.cli.inventory_files import COLUMNS, inventory_csv, inventory_document
+from rotator.cli.inventory import COLUMNS, inventory_csv, inventory_document
 from rotator.engine.manual import rotate_now
 from rotator.model import AccountSnapshot
 from rotator.policy.labels import key_name
