@@ -2,7 +2,7 @@
 # VENV=... another folder for it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test alltests tools years forgeries coverage check lint typecheck package wheel deploychecks audit bench format lock setup clean
+.PHONY: help demo quick test alltests e2e tools years forgeries coverage check lint typecheck package wheel deploychecks audit bench format lock setup clean
 
 # In percent, branches counted; for `make coverage`.
 COVERAGE ?= 95
@@ -14,7 +14,7 @@ PYTEST = HYPOTHESIS_PROFILE=ci $(VENV)/bin/python -m pytest -n auto --dist loadf
 export PYTHON VENV
 
 help:  ## say what there is
-	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/' | expand -t 20
+	@grep -E '^[a-z0-9]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z0-9]+):.*## /  make \1	/' | expand -t 20
 
 demo:  ## the main job, end to end, in the embedded sandbox; no account, no network
 	@.ci/venv cli
@@ -24,10 +24,13 @@ quick: setup  ## the tests without servers and processes, within a minute
 	@$(PYTEST) -m "not slow and not chaos" $(PYTEST_ARGS)
 
 test: setup  ## every test but the long chaos runs, within four minutes
-	@$(PYTEST) -m "not chaos" $(PYTEST_ARGS)
+	@$(PYTEST) -m "not chaos and not e2e" $(PYTEST_ARGS)
 
-alltests: setup  ## every test
-	@$(PYTEST) $(PYTEST_ARGS)
+alltests: setup  ## every test but `make e2e`
+	@$(PYTEST) -m "not e2e" $(PYTEST_ARGS)
+
+e2e: setup  ## the stack on MiniStack, a local AWS: deployed, on schedule, in an emergency, deployed again, removed
+	@.ci/e2e
 
 tools:  ## what the tests need beside Python packages, what of it is missing, and how to get it
 	@.ci/venv dev
@@ -40,7 +43,7 @@ forgeries: setup  ## every forgery of a label writer at every call, of which `ma
 	@$(VENV)/bin/python -m tests.chaos.forged_runs
 
 coverage: setup  ## what the tests run of the program; tracing takes as long again, so it is not a part of `make test`
-	@$(PYTEST) -m "not chaos" --cov --cov-report=term --cov-fail-under=$(COVERAGE) $(PYTEST_ARGS)
+	@$(PYTEST) -m "not chaos and not e2e" --cov --cov-report=term --cov-fail-under=$(COVERAGE) $(PYTEST_ARGS)
 
 check:  ## what CI checks: all of this, on every Python that is installed
 	@.ci/run

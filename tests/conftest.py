@@ -20,7 +20,7 @@ __all__ = ["pytest_runtest_makereport"]
 
 TESTS = Path(__file__).parent
 # The tiers by directory or file; single tests are marked where they stand.
-# `make quick` leaves out both, `make test` the chaos runs.
+# `make quick` leaves out all of them, `make test` the chaos runs and e2e.
 CHAOS = ("chaos",)
 SLOW = (
     "bench",
@@ -63,6 +63,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         path = item.path.relative_to(TESTS).as_posix()
         if path.startswith(CHAOS):
             item.add_marker(pytest.mark.chaos)
+        elif path.startswith("e2e/"):
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.slow)
         elif path.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
 

@@ -1,0 +1,69 @@
+"""The deployed stack, end to end: the schedule rotates, consumers go on, an emergency revokes, a redeploy keeps."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import NAME, SECRETS, Cloud, wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+EMAIL = "oncall@example.com"
+# The keys have no scope for what the consumers ask for; a key that does not work would be answered 401.
+AUTHENTICATED = 403
+LIVE = ("--param", "dry-run=false", "--param", f"alarm-email={EMAIL}", "--param", "schedule=rate(1 minute)")
+
+
+def test_schedule_rotates_and_emergency_revokes(cloud: Cloud) -> None:
+    world = cloud.infobip.world
+    old = {name: cloud.current(name)["api_key"] for name in SECRETS}
+    consumers = {name: cloud.consume(name) for name in SECRETS}
+    used: list[dict[str, Any]] = []
+
+    def rotated() -> bool | None:
+        used.extend(consumer() for consumer in consumers.values())
+        return all(cloud.current(name)["api_key"] != old[name] for name in SECRETS) or None
+
+    output = cloud.osls("deploy", "--verbose", *LIVE)
+    assert "Mode: LIVE" in output
+    wait_for("three rotations by the schedule", rotated)
+    used.extend(consumer() for consumer in consumers.values())
+    assert {answer["status"] for answer in used} == {AUTHENTICATED}
+    assert not any(answer["read_again"] for answer in used)  # the old keys are in their grace period
+    for name in SECRETS:
+        assert cloud.current(name)["sender"] == "Example"
+        assert world.authenticates(old[name])
+        assert world.authenticates(cloud.current(name)["api_key"])
+
+    leaked = cloud.current(SECRETS[0])
+    event = {"secret_id": SECRETS[0], "reason": "pasted in a ticket", "incident": "INC-4711", "actor": "on-call"}
+    cloud.invoke("revoke", event)
+    assert not world.authenticates(leaked["api_key"])
+    assert not world.authenticates(old[SECRETS[0]])
+    assert all(consumer()["status"] == AUTHENTICATED for consumer in consumers.values())
+    logs = "".join(cloud.logs(function) for function in ("sweep", "worker", "revoke"))
+    assert "secret.promoted" in logs
+    values = {*old.values(), leaked["api_key"], *(cloud.current(name)["api_key"] for name in SECRETS)}
+    assert not [value for value in values if value in logs]
+
+    assert subscriptions(cloud) == {EMAIL}
+    cloud.osls("deploy", *LIVE)
+    assert subscriptions(cloud) == {EMAIL}
+    assert variables(cloud, "worker")["ROTATOR_DRY_RUN"] == "false"
+
+    cloud.osls("remove")
+    assert cloud.client("lambda").list_functions()["Functions"] == []
+    assert cloud.current(SECRETS[0])["api_key"] not in old.values()
+
+
+def subscriptions(cloud: Cloud) -> set[str]:
+    found = cloud.client("sns").list_subscriptions()["Subscriptions"]
+    return {one["Endpoint"] for one in found if one["TopicArn"].endswith(f"{NAME}-alarms")}
+
+
+def variables(cloud: Cloud, function: str) -> dict[str, str]:
+    configuration = cloud.client("lambda").get_function_configuration(FunctionName=f"{NAME}-{function}")
+    found: dict[str, str] = json.loads(json.dumps(configuration["Environment"]["Variables"]))
+    return found
