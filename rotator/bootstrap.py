@@ -28,7 +28,7 @@ from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
 from rotator.settings import Settings
 from rotator.telemetry.audit import Audit, Trigger
-from rotator.telemetry.logs import LineStream, TextSink, configure
+from rotator.telemetry.logs import LineStream, configure
 from rotator.telemetry.metrics import Metrics
 
 
@@ -44,7 +44,7 @@ class NoEvents:
 
 
 class LazyReaders:
-    """CloudTrail, for whom few sweeps have a question: imported, and connected to, at the first one. Thread safe."""
+    """CloudTrail, which few sweeps read: imported, and connected to, at the first read. Thread safe."""
 
     def __init__(self, session: Any, clock: Clock) -> None:
         self._session = session
@@ -139,12 +139,11 @@ def prepare(
     profile: str | None = None,
     console: bool = False,
     log_level: str | None = None,
-    stream: TextSink | None = None,
     environ: Mapping[str, str] | None = None,
     unsafe_sessions: bool = False,
     clock: Clock | None = None,
 ) -> Foundation:
-    """Read the settings, send the logs to ``stream`` (stderr), and make the clients.
+    """Read the settings, send the logs to stderr, and make the clients.
 
     :param unsafe_sessions: IBSSO sessions that are not bound to an address, for callers whose address changes.
     :param clock: what :func:`make_clock` gives where not given.
@@ -153,7 +152,7 @@ def prepare(
     environ = os.environ if environ is None else environ
     settings = Settings.from_env(environ)
     redactor = Redactor((*CONSTANTS, settings.deployment))
-    lines = LineStream(stream if stream is not None else sys.stderr)
+    lines = LineStream(sys.stderr)
     configure(lines, redactor, level=log_level or settings.log_level, console=console)
     clock = clock or make_clock(environ)
     session = make_session(region, profile)
@@ -181,37 +180,6 @@ def prepare(
         console=console,
         readers=LazyReaders(session, clock),
     )
-
-
-def build(
-    *,
-    trigger: Trigger | str,
-    region: str | None = None,
-    profile: str | None = None,
-    actor: str | None = None,
-    audit_file: str | None = None,
-    console: bool = False,
-    log_level: str | None = None,
-    stream: TextSink | None = None,
-    environ: Mapping[str, str] | None = None,
-    unsafe_sessions: bool = False,
-) -> App:
-    """Join everything for one run.
-
-    :param actor: who acts, for the audit; the local user where not given.
-    :param unsafe_sessions: IBSSO sessions that are not bound to an address, for callers whose address changes.
-    :raises ConfigurationError: settings, region, credentials or the audit file can't be used.
-    """
-    foundation = prepare(
-        region=region,
-        profile=profile,
-        console=console,
-        log_level=log_level,
-        stream=stream,
-        environ=environ,
-        unsafe_sessions=unsafe_sessions,
-    )
-    return foundation.start(trigger=trigger, actor=actor or local_actor(), audit_file=audit_file)
 
 
 def make_events(settings: Settings, session: Any, redactor: Redactor) -> EventBus:

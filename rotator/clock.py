@@ -23,7 +23,7 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds since an arbitrary moment, by a clock that nobody sets."""
+        """Seconds since an arbitrary moment, by a clock that cannot be set."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:

@@ -116,7 +116,7 @@ class KeyProvider(Protocol):
 
         :param alone: as a proof of ownership: the answer must be this key alone.
 
-        :raises ContractViolation: the answer proves neither.
+        :raises ContractViolation: the answer shows neither.
         """
         ...
 
@@ -133,14 +133,14 @@ class KeyProvider(Protocol):
         ...
 
     def probe(self, value: Secret, path: str) -> Probe:
-        """Use a key once, as a consumer would. Never raises for what the far end does."""
+        """Use a key once, as a consumer would. Never raises for what the server does."""
         ...
 
     def skew(self) -> timedelta | None:
         """Infobip's time less our wall clock's, right now; ``None`` before the first answer with a ``Date``.
 
         Infobip's time is the last answer's ``Date`` plus what has passed since by :meth:`Clock.monotonic`, so that a
-        step of the wall clock shows at once. Zero where the two agree as far as whole seconds can tell.
+        step of the wall clock shows at once. Zero where the two agree as far as whole seconds show.
         """
         ...
 
@@ -222,7 +222,7 @@ class AuditSink(Protocol):
 
 
 class EventSink(Protocol):
-    """Where consumers are told (EventBridge). Never raises."""
+    """Where events for consumers go (EventBridge). Never raises."""
 
     def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
         """Send one event."""

@@ -55,10 +55,10 @@ class RemoteClock:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=self.TIMEOUT_SECONDS) as answer:
-                told = json.load(answer)
-                return datetime.fromisoformat(str(told["now"])).astimezone(UTC), float(told["monotonic"])
+                shown = json.load(answer)
+                return datetime.fromisoformat(str(shown["now"])).astimezone(UTC), float(shown["monotonic"])
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise ConfigurationError(
-                f"No sandbox tells the time at {self._url} ({type(e).__name__}).",
+                f"No sandbox shows its time at {self._url} ({type(e).__name__}).",
                 advice="Start `rotator sandbox` and use the environment that it prints, or unset ROTATOR_SANDBOX_URL.",
             ) from None

@@ -28,16 +28,15 @@ def opened(options: Options, *, trigger: str | None = None) -> Iterator[App]:
 
     :param trigger: what the audit says started it; ``manual`` or what ``ROTATOR_TRIGGER`` says where not given.
     """
-    from rotator.bootstrap import build
+    from rotator.bootstrap import local_actor, prepare
 
-    app = build(
-        trigger=trigger or _trigger(),
+    foundation = prepare(
         region=options.region,
         profile=options.profile,
-        audit_file=options.audit_file,
         console=wants_console(options),
         log_level=options.log_level,
     )
+    app = foundation.start(trigger=trigger or _trigger(), actor=local_actor(), audit_file=options.audit_file)
     options.redactor = app.redactor
     failure: Failure | None = None
     try:

@@ -24,7 +24,7 @@ from rotator.text import printable
 
 _LOG = logging.getLogger(__name__)
 _MEANT: Final = frozenset({Reason.DELETED, Reason.OWNED, Reason.REPLICA, Reason.HOLD, Reason.FOREIGN_ROTATION})
-"""Somebody's wish, or a state that passes: skipped, and no failure."""
+"""What an operator asked for, or a state that passes: skipped, and no failure."""
 
 
 class Adopted(StrEnum):
@@ -38,7 +38,7 @@ class Adopted(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """One secret that nobody had adopted yet.
+    """One secret that was not adopted yet.
 
     :param key_id: the key that its value is, where that is known.
     :param detail: why it was not adopted, and what to do; ``""`` where it was.
@@ -56,7 +56,7 @@ class Adoptions:
     """What became of all of them.
 
     :param managed: how many secrets were under management already.
-    :param errors: ``(account, sentence)`` for each account that could not be looked at.
+    :param errors: ``(account, sentence)`` for each account that could not be observed.
     """
 
     adoptions: tuple[Adoption, ...]
@@ -70,10 +70,10 @@ class Adoptions:
 
 
 def adopt_all(reconciler: Reconciler, *, account: str | None = None, dry_run: bool = False) -> Adoptions:
-    """Adopt every tagged secret whose key Infobip can tell by its value.
+    """Adopt every tagged secret whose key Infobip knows by its value.
 
     :param account: only this one's.
-    :param dry_run: only say what would be done.
+    :param dry_run: only report what would be done.
     :raises RotatorError: the secrets can't be listed, or the account is not known.
     """
     fleet = observe_fleet(reconciler.services.store)
@@ -115,10 +115,10 @@ def _unadopted(snapshot: AccountSnapshot) -> Iterator[View]:
 
 def _adopt(context: AccountContext, view: View, *, dry_run: bool) -> Adoption:
     account, name, now = context.account, view.entry.name, context.services.clock.now()
-    left = first(SKIP_WHEN, view, now)
-    if left is not None:
-        outcome = Adopted.SKIPPED if left.reason in _MEANT else Adopted.FAILED
-        return Adoption(account, name, outcome, view.key_id, f"{left.reason}: {left.detail}")
+    skipped = first(SKIP_WHEN, view, now)
+    if skipped is not None:
+        outcome = Adopted.SKIPPED if skipped.reason in _MEANT else Adopted.FAILED
+        return Adoption(account, name, outcome, view.key_id, f"{skipped.reason}: {skipped.detail}")
     if dry_run:
         return Adoption(account, name, Adopted.WOULD_ADOPT, view.key_id)
     action = Action(

@@ -52,7 +52,7 @@ class Services:
     :param new_version_id: chooses version ids; passed in, so that a simulation is reproducible.
     :param may_start: whether a sweep may begin one more action; false where the process will soon be stopped.
     :param metrics: where sweeps are measured, if anywhere.
-    :param readers: tells who read a secret; asked only for secrets with the tag ``rotator:gate``.
+    :param readers: the access log; read only for secrets with the tag ``rotator:gate``.
     """
 
     store: SecretStore
@@ -107,7 +107,7 @@ class Limit:
 class Budget:
     """What scheduled work may still do today; ``None`` is no limit (an operator's command or an emergency).
 
-    Accounts that turn out to be one and the same at Infobip share one. Thread safe.
+    Names of one and the same account at Infobip share one. Thread safe.
 
     :param total: how many keys the account had when its quota was counted: keys are never deleted, so more of them
         than this run created since were created by others.
@@ -229,7 +229,7 @@ class AccountContext:
 
         :raises Changed: this machine's clock differs too much from Infobip's.
         """
-        # Infobip tells whole seconds: where the clocks differ, it may be that much later there.
+        # Infobip shows whole seconds: where the clocks differ, it may be that much later there.
         return self.checked_now() + grace + timedelta(seconds=1 if self.provider.skew() else 0)
 
     def publish(self, detail_type: str, detail: Mapping[str, Any]) -> None:

@@ -185,7 +185,7 @@ class Revocation:
     def _check_owner(self, entry: SecretEntry, version_id: str, target: Key) -> None:
         """The labels are true: the target belongs to its version, and the current key to the current version.
 
-        :raises Refused: nothing proves it.
+        :raises Refused: there is no ownership proof.
         """
         if Ownership(self.context.snapshot, self.context.services.policy.deployment).is_foreign(entry, target):
             raise Refused(f"key {target.id} of {entry.name} is named for another secret or deployment")

@@ -78,7 +78,7 @@ class Rotation:
     def begin(self, version_id: str) -> Attempt:
         """Read the secret and its current key again: is everything still as the plan saw it?
 
-        :raises RotatorError: it is not, or nothing proves that the key is the secret's; nothing was changed.
+        :raises RotatorError: it is not, or there is no proof that the key is the secret's; nothing was changed.
         """
         context, action = self.context, self.action
         entry = self.entry or context.services.store.describe(action.arn or action.secret)
@@ -122,7 +122,7 @@ class Rotation:
 
         An emergency goes on without it, by the tagged scopes.
 
-        :raises Refused: nothing proves it.
+        :raises Refused: there is no ownership proof.
         """
         if old is None or life.current_version is None:
             return old

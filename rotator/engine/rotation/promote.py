@@ -142,7 +142,7 @@ def probe(attempt: Attempt, key: Key, value: Secret) -> None:
 
 
 def promote(attempt: Attempt, key: Key) -> Promoted:
-    """Move ``AWSCURRENT``, tell consumers by an event, retire the old version.
+    """Move ``AWSCURRENT``, send consumers an event, retire the old version.
 
     After a crash behind the move the old version is superseded and has no retire label: the next sweep sends the event
     again and sets the label, with the full grace period.
