@@ -28,7 +28,7 @@ from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
 from rotator.settings import Settings
 from rotator.telemetry.audit import Audit, Trigger
-from rotator.telemetry.logs import LineStream, configure
+from rotator.telemetry.logs import LineStream, TextSink, configure
 from rotator.telemetry.metrics import Metrics
 
 
@@ -139,11 +139,12 @@ def prepare(
     profile: str | None = None,
     console: bool = False,
     log_level: str | None = None,
+    stream: TextSink | None = None,
     environ: Mapping[str, str] | None = None,
     unsafe_sessions: bool = False,
     clock: Clock | None = None,
 ) -> Foundation:
-    """Read the settings, send the logs to stderr, and make the clients.
+    """Read the settings, send the logs to ``stream`` (stderr), and make the clients.
 
     :param unsafe_sessions: IBSSO sessions that are not bound to an address, for callers whose address changes.
     :param clock: what :func:`make_clock` gives where not given.
@@ -152,7 +153,7 @@ def prepare(
     environ = os.environ if environ is None else environ
     settings = Settings.from_env(environ)
     redactor = Redactor((*CONSTANTS, settings.deployment))
-    lines = LineStream(sys.stderr)
+    lines = LineStream(stream if stream is not None else sys.stderr)
     configure(lines, redactor, level=log_level or settings.log_level, console=console)
     clock = clock or make_clock(environ)
     session = make_session(region, profile)
