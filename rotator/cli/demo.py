@@ -27,7 +27,7 @@ _STYLES: Final = {
     **dict.fromkeys(("rotated", "first key", "adopted", "created", "promoted", "recovered"), "green"),
     **dict.fromkeys(("revoked", "retiring"), "cyan"),
     **dict.fromkeys(("waits", "skipped", "deferred", "throttled", "alert", "lost", "not swept"), "yellow"),
-    **dict.fromkeys(("KILLED", "DOWN", "LEAKED", "failed", "refused"), "red"),
+    **dict.fromkeys(("CRASHED", "DOWN", "LEAKED", "failed", "refused"), "red"),
 }
 
 
@@ -40,9 +40,9 @@ def demo(options: Options, short: bool, seed: int) -> int:
     """Watch the main job end to end, in an embedded sandbox, time-lapsed.
 
     120 days of eight secrets pass in less than a minute: keys are created,
-    promoted, retired and revoked, sweeps are killed, Infobip fails, a key
-    leaks. After each sweep a consumer of every secret reads it and calls
-    Infobip with it. Needs no account, no credentials and no network.
+    promoted, retired and revoked, sweeps crash, Infobip fails, a key leaks.
+    After each sweep a consumer of every secret reads it and calls Infobip
+    with it. Needs no account, no credentials and no network.
 
     Exits 1 where a promise was broken: a call refused, a key revoked too
     early, an orphan, the quota exceeded, a value shown.
@@ -87,7 +87,7 @@ def _score(result: Demo) -> Iterator[RenderableType]:
         (score.refused, "calls refused", "except in the emergency"),
         (score.refused_in_emergency, "refused in the emergency", "a cached value, until it was read again"),
         (score.unanswered, "calls unanswered", "while Infobip itself was down"),
-        (score.rotations, "rotations", f"{score.recoveries} of them after a sweep was killed half-way"),
+        (score.rotations, "rotations", f"{score.recoveries} of them after a sweep crashed half-way"),
         (score.revocations, "keys revoked", ""),
         (score.early_revocations, "keys revoked too early", "before their grace period was over"),
         (score.orphans, "orphans left", "keys that work and that no secret holds"),
@@ -119,8 +119,8 @@ def _end(result: Demo) -> Iterator[RenderableType]:
 
     report, program = result.audit, called_as()
     verdict = "none missing or altered" if report.ok else f"{report.problem_count} problems"
-    killed = f"{len(report.open_runs)} runs did not end: those that were killed"
-    yield f"{report.audit_lines:,} audit lines of {report.runs} runs, {verdict}; {killed}."
+    crashed = f"{len(report.open_runs)} runs did not end: those that crashed"
+    yield f"{report.audit_lines:,} audit lines of {report.runs} runs, {verdict}; {crashed}."
     yield ""
     yield styled("Next", "bold")
     rows = (

@@ -102,23 +102,23 @@ def play_demo(audit_file: Path, *, seed: int = 1, on_day: Callable[[int], None] 
         return Demo(score.ok and report.ok, score, story.chapters, states, clock.now(), report)
 
 
-class _Killed(BaseException):
-    """The process was killed. Not an ``Exception``: nothing on the way may handle it."""
+class _Crash(BaseException):
+    """The process ends here. Not an ``Exception``: nothing on the way may handle it."""
 
 
 class _Store(SecretsManagerStore):
-    """The real store; the process can be killed right before one of its calls."""
+    """The real store; the process can be made to crash right before one of its calls."""
 
-    killed_before = ""
+    crash_before = ""
 
     def stage(self, secret_id: str, version_id: str, text: Secret, labels: tuple[str, ...]) -> None:
-        if self.killed_before == "stage":
-            raise _Killed
+        if self.crash_before == "stage":
+            raise _Crash
         super().stage(secret_id, version_id, text, labels)
 
     def promote(self, secret_id: str, to_version: str, from_version: str | None) -> None:
-        if self.killed_before == "promote":
-            raise _Killed
+        if self.crash_before == "promote":
+            raise _Crash
         super().promote(secret_id, to_version, from_version)
 
 
@@ -126,7 +126,7 @@ class _Story:
     """A sweep a day, and what happens to a fleet in that time.
 
     ``_events`` says on which day; ``_when_due`` from which day on, as soon as there is something to rotate: without a
-    rotation there is nothing to be killed or throttled.
+    rotation nothing can crash or be throttled.
     """
 
     def __init__(self, sandbox: Sandbox, foundation: bootstrap.Foundation, audit_file: Path, score: Score) -> None:
@@ -148,11 +148,11 @@ class _Story:
             100: self._leak,
         }
         self._when_due: list[tuple[int, Callable[[], None]]] = [
-            (21, self._killed_before_storing),
-            (31, self._killed_before_promoting),
+            (21, self._crash_before_storing),
+            (31, self._crash_before_promoting),
             (41, self._throttled),
             (62, self._lost_answer),
-            (82, self._killed_with_masked_values),
+            (82, self._crash_with_masked_values),
         ]
 
     def live(self, day: int) -> None:
@@ -208,19 +208,19 @@ class _Story:
         self._reported = set(news)
         self.referee.step()
 
-    def _kill(self, call: str, when: str) -> None:
-        """A sweep that is killed right before a call to Secrets Manager; the next one starts an hour later."""
+    def _crash(self, call: str, when: str) -> None:
+        """A sweep that crashes right before a call to Secrets Manager; the next one starts an hour later."""
         due = self._due()[:1]
-        self._store.killed_before = call
+        self._store.crash_before = call
         try:
             with self.run() as reconciler:
                 reconciler.sweep()
-        except _Killed:
-            self._score.kills += 1
+        except _Crash:
+            self._score.crashes += 1
             self._interrupted.update(due)
-            self._add("KILLED", "".join(due), when)
+            self._add("CRASHED", "".join(due), when)
         finally:
-            self._store.killed_before = ""
+            self._store.crash_before = ""
         self._score.sweeps += 1
         self.referee.step()
         self._clock.advance(HOUR)
@@ -255,13 +255,13 @@ class _Story:
         self._operator.untag_resource(SecretId="prod/marketing", TagKeys=["rotator:hold"])
         self._add("operator", "prod/marketing", "lifts the hold; one day is left")
 
-    def _killed_before_storing(self) -> None:
-        text = "The process is killed at the worst moments. It keeps no state, so the next sweep just goes on."
-        self.chapters.append(Chapter("Killed half-way", text))
-        self._kill("stage", "after the create, before the store")
+    def _crash_before_storing(self) -> None:
+        text = "The process crashes at the worst moments. It keeps no state, so the next sweep just goes on."
+        self.chapters.append(Chapter("Crashes half-way", text))
+        self._crash("stage", "after the create, before the store")
 
-    def _killed_before_promoting(self) -> None:
-        self._kill("promote", "after the store, before promotion")
+    def _crash_before_promoting(self) -> None:
+        self._crash("promote", "after the store, before promotion")
 
     def _throttled(self) -> None:
         self.chapters.append(Chapter("Bad days at Infobip", "A daily limit, an outage, an answer that gets lost."))
@@ -298,11 +298,11 @@ class _Story:
         client.update_secret_version_stage(SecretId=name, VersionStage="BY_HAND", RemoveFromVersionId=made)
         self._add("operator", name, f"stores key {short_id(key.id)} by hand")
 
-    def _killed_with_masked_values(self) -> None:
+    def _crash_with_masked_values(self) -> None:
         text = "This time Infobip does not show a key's value again: a key that was not stored becomes an orphan."
-        self.chapters.append(Chapter("Killed once more", text))
+        self.chapters.append(Chapter("One more crash", text))
         self._world.options.reveal = False
-        self._kill("stage", "after the create, before the store")
+        self._crash("stage", "after the create, before the store")
 
     def _leak(self) -> None:
         text = "Replaced first, then revoked at once: the one time when a consumer that caches is refused."

@@ -18,8 +18,8 @@ from rotator.sandbox.aws import consumer_value
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.launcher import Sandbox
 
-KILLS: Final = 3
-"""Sweeps that the story kills."""
+CRASHES: Final = 3
+"""Sweeps that crash in the story."""
 _TOLERANCE: Final = timedelta(minutes=5)
 """A promotion is seen by the consumers' next read, for which the rotator may have made wait a little."""
 
@@ -28,7 +28,7 @@ _TOLERANCE: Final = timedelta(minutes=5)
 class Score:
     """What came of it, as counts. ``ok`` says which have to be 0.
 
-    :param days: days that passed; ``sweeps`` counts the killed ones too.
+    :param days: days that passed; ``sweeps`` counts the crashed ones too.
     :param calls: calls of consumers: ``accepted``, ``unanswered`` (Infobip was down), ``refused_in_emergency`` (with a
         leaked key's value, from a cache) or ``refused``.
     :param early_revocations: keys that were revoked before their grace period was over.
@@ -41,7 +41,7 @@ class Score:
     rotations: int = 0
     revocations: int = 0
     adoptions: int = 0
-    kills: int = 0
+    crashes: int = 0
     recoveries: int = 0
     calls: int = 0
     accepted: int = 0
@@ -57,9 +57,10 @@ class Score:
 
     @property
     def ok(self) -> bool:
-        """Whether no promise was broken, and whatever was killed was recovered."""
+        """Whether no promise was broken, and every crash was recovered from."""
         broken = (self.refused, self.early_revocations, self.orphans, self.creates_over_limit, self.values_leaked)
-        return not any(broken) and not self.failed_actions and self.kills == self.recoveries == KILLS and self.calls > 0
+        recovered = self.crashes == self.recoveries == CRASHES
+        return not any(broken) and not self.failed_actions and recovered and self.calls > 0
 
 
 class Referee:

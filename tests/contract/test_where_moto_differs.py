@@ -239,7 +239,7 @@ class TestTheDateOfAVersion:
     def test_documented(self, memory_world: MemoryWorld) -> None:
         old, _ = staged(memory_world)
         created = memory_world.clock.now()
-        memory_world.clock.time += timedelta(days=3)
+        memory_world.clock.advance(timedelta(days=3))
         assert memory_world.store.version_dates(NAME)[old] == created
 
     def test_moto_lists_the_present(self, moto_world: MotoWorld) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.ports import SecretStore
+from rotator.sandbox.clocks import VirtualClock
 from tests.doubles.memory_store import MemoryStore
 
 REGION = "eu-central-1"
@@ -19,22 +19,6 @@ KEY_TAGS = {"rotator:role": "key", "rotator:account": "main"}
 def new_version() -> str:
     """A version id, as the rotator chooses it."""
     return str(uuid.uuid4())
-
-
-class StillClock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self, now: datetime = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)) -> None:
-        self.time = now
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return 0.0
-
-    def sleep(self, seconds: float) -> None:
-        raise AssertionError(f"nothing here sleeps ({seconds} s)")
 
 
 class World(Protocol):
@@ -57,7 +41,7 @@ class MemoryWorld:
 
     def __init__(self) -> None:
         self.learned: list[str] = []
-        self.clock = StillClock()
+        self.clock = VirtualClock()
         self.memory = MemoryStore(self.clock, region=REGION, learn=self.learned.append)
         self.store: SecretStore = self.memory
 

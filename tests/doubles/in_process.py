@@ -16,7 +16,7 @@ from urllib3 import HTTPConnectionPool, HTTPResponse
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import NewConnectionError
 
-from rotator.sandbox.exchange import Drop, DropKind, Request, Response
+from rotator.sandbox.exchange import Drop, DropKind, Request
 from rotator.sandbox.infobip import InfobipWorld
 
 _TLS_SETTINGS = ("key_file", "cert_file", "cert_reqs", "ca_certs", "ca_cert_dir", "ca_cert_data", "key_password")
@@ -27,18 +27,16 @@ class InProcessAdapter(HTTPAdapter):
     """A requests adapter that answers out of a world; ``requests.ConnectionError`` and ``ReadTimeout`` as over sockets.
 
     :param max_retries: as of ``HTTPAdapter``: none by default.
-    :param remote_ip: the address that the world sees.
     """
 
-    def __init__(self, world: InfobipWorld, *, max_retries: Any = 0, remote_ip: str = "127.0.0.1") -> None:
+    def __init__(self, world: InfobipWorld, *, max_retries: Any = 0) -> None:
         super().__init__(max_retries=max_retries)
-        divert(self, world, remote_ip=remote_ip)
+        divert(self, world)
 
 
-def divert(adapter: HTTPAdapter, world: InfobipWorld, *, remote_ip: str = "127.0.0.1") -> None:
+def divert(adapter: HTTPAdapter, world: InfobipWorld) -> None:
     """Make an existing adapter (with its own retries and settings) answer out of a world, for http and https alike."""
-
-    pool: Any = partial(_Pool, world, remote_ip)  # not a class made here: an adapter is made for nearly every call
+    pool: Any = partial(_Pool, world)  # not a class made here: an adapter is made for nearly every call
     adapter.poolmanager.clear()
     adapter.poolmanager.pool_classes_by_scheme = {"http": pool, "https": pool}
 
@@ -46,22 +44,19 @@ def divert(adapter: HTTPAdapter, world: InfobipWorld, *, remote_ip: str = "127.0
 class _Pool(HTTPConnectionPool):
     """Connections that all end in one world."""
 
-    def __init__(
-        self, world: InfobipWorld, remote_ip: str, /, host: str, port: int | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, world: InfobipWorld, /, host: str, port: int | None = None, **settings: Any) -> None:
         kept = {n: v for n, v in settings.items() if n not in _TLS_SETTINGS and not n.startswith(_TLS_PREFIXES)}
         super().__init__(host, port, **kept)
-        connection: Any = partial(_Connection, world, remote_ip)
+        connection: Any = partial(_Connection, world)
         self.ConnectionCls = connection
 
 
 class _Connection(HTTPConnection):
-    """A connection whose far end is a function."""
+    """A connection whose other side is the world."""
 
-    def __init__(self, world: InfobipWorld, remote_ip: str, /, *settings: Any, **named: Any) -> None:
+    def __init__(self, world: InfobipWorld, /, *settings: Any, **named: Any) -> None:
         super().__init__(*settings, **named)
         self.sandbox_world = world
-        self.sandbox_ip = remote_ip
 
     def connect(self) -> None:
         """Nothing to connect to."""
@@ -75,7 +70,7 @@ class _Connection(HTTPConnection):
         return True
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **settings: Any) -> None:
-        """Hand the request to the world and keep its answer. What a hook raises goes through, as a kill would."""
+        """Hand the request to the world and keep its answer. What a hook raises goes through."""
         target = urlsplit(url)
         request = Request(
             method=method,
@@ -83,7 +78,6 @@ class _Connection(HTTPConnection):
             query=dict(parse_qsl(target.query, keep_blank_values=True)),
             headers={_text(name).lower(): _text(value) for name, value in (headers or {}).items()},
             body=body.encode() if isinstance(body, str) else bytes(body or b""),
-            remote_ip=self.sandbox_ip,
         )
         answer = self.sandbox_world.handle(request)
         if isinstance(answer, Drop) and answer.kind is DropKind.REFUSED:
@@ -108,7 +102,7 @@ class _Connection(HTTPConnection):
             clock.sleep(answer.delay)
         return HTTPResponse(
             body=io.BytesIO(answer.body),
-            headers={**answer.headers, "Content-Length": str(_declared(answer))},
+            headers={**answer.headers, "Content-Length": str(answer.content_length)},
             status=answer.status,
             version=11,
             version_string="HTTP/1.1",
@@ -119,10 +113,6 @@ class _Connection(HTTPConnection):
             request_method=method,
             request_url=url,
         )
-
-
-def _declared(answer: Response) -> int:
-    return len(answer.body) if answer.declared_length is None else answer.declared_length
 
 
 def _text(value: str | bytes) -> str:

@@ -174,7 +174,7 @@ def _attach(labels: dict[str, str], label: str, version_id: str) -> None:
 def check_name(name: str) -> None:
     """Refuse a name that "CreateSecret" refuses."""
     if not _NAME.fullmatch(name):
-        raise StoreRejected(f"{name!r} is no name of a secret: letters, digits and /_+=.@-, at most 512")
+        raise StoreRejected(f"{name!r} is not a valid name of a secret: letters, digits and /_+=.@-, at most 512")
 
 
 def check_tags(name: str, tags: Mapping[str, str]) -> None:

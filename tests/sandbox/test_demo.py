@@ -23,7 +23,7 @@ from rotator.model import Policy
 from rotator.policy.labels import key_name
 from rotator.sandbox import demo
 from rotator.sandbox.clocks import VirtualClock
-from rotator.sandbox.demo_score import KILLS, Referee, Score
+from rotator.sandbox.demo_score import CRASHES, Referee, Score
 from rotator.sandbox.launcher import Sandbox
 from rotator.sandbox.state import value_observers
 from rotator.telemetry.audit_verify import verify
@@ -128,14 +128,14 @@ def test_the_audit_file_verifies(shown: Shown) -> None:
     assert shown.document["audit"]["verified"] is True
 
 
-def test_sweeps_were_really_killed_and_each_was_recovered(shown: Shown) -> None:
+def test_sweeps_really_crashed_and_each_was_recovered(shown: Shown) -> None:
     runs = shown.runs()
-    killed = [lines for lines in runs.values() if lines[-1]["event"] in ("secret.staged", "secret.promoted")]
-    assert [lines[-1]["event"] for lines in killed] == ["secret.staged", "secret.promoted", "secret.staged"]
-    assert {lines[-1]["error"] for lines in killed} == {"interrupted"}
-    assert len(killed) == shown.score["kills"] == shown.score["recoveries"] == KILLS
+    crashed = [lines for lines in runs.values() if lines[-1]["event"] in ("secret.staged", "secret.promoted")]
+    assert [lines[-1]["event"] for lines in crashed] == ["secret.staged", "secret.promoted", "secret.staged"]
+    assert {lines[-1]["error"] for lines in crashed} == {"interrupted"}
+    assert len(crashed) == shown.score["crashes"] == shown.score["recoveries"] == CRASHES
     order = list(runs)
-    for lines in killed:
+    for lines in crashed:
         after = runs[order[order.index(lines[0]["run_id"]) + 1]]
         promoted = [(line["secret"], line["outcome"]) for line in after if line["event"] == "secret.promoted"]
         assert promoted == [(lines[-1]["secret"], "attempt"), (lines[-1]["secret"], "success")]
@@ -195,7 +195,7 @@ def test_the_screen_is_plain_and_fits_80_columns(shown: Shown) -> None:
         r" +0  22 Nov  first key  prod/new +key \w{4}…\w{4} for an empty secret",
         r" +0  22 Nov  adopted    prod/voice/alerts +key \w{4}…\w{4}, found by its value",
         r" +0  22 Nov  skipped +prod/marketing +\"audit freeze until 1 Dec\"",
-        r" +21  13 Dec  KILLED     prod/billing/sms ",
+        r" +21  13 Dec  CRASHED    prod/billing/sms ",
         r" +21  13 Dec  recovered  prod/billing/sms ",
         r" +41  02 Jan  throttled  Infobip ",
         r" +41  02 Jan  deferred   prod/email/news ",
@@ -338,7 +338,7 @@ def test_creates_beyond_the_scheduled_part_of_the_quota(court: Court) -> None:
     assert court.score.creates_over_limit == 1
 
 
-GOOD = Score(calls=10, accepted=10, kills=KILLS, recoveries=KILLS)
+GOOD = Score(calls=10, accepted=10, crashes=CRASHES, recoveries=CRASHES)
 
 
 @pytest.mark.parametrize(
@@ -352,8 +352,8 @@ GOOD = Score(calls=10, accepted=10, kills=KILLS, recoveries=KILLS)
         (replace(GOOD, creates_over_limit=1), False),
         (replace(GOOD, values_leaked=1), False),
         (replace(GOOD, failed_actions=1), False),
-        (replace(GOOD, recoveries=KILLS - 1), False),
-        (replace(GOOD, kills=0, recoveries=0), False),
+        (replace(GOOD, recoveries=CRASHES - 1), False),
+        (replace(GOOD, crashes=0, recoveries=0), False),
         (replace(GOOD, calls=0), False),
     ],
 )
