@@ -59,7 +59,7 @@ def plan_for(
     world: World, strategy: Strategy = REPLACE_FIRST, incident: str | None = None, **target: Any
 ) -> EmergencyPlan:
     """The one plan of a command that is only shown."""
-    (plan,) = emergency(world, incident).plan(Target(**target), strategy)
+    plan = emergency(world, incident).plan(Target(**target), strategy)
     return plan
 
 
@@ -68,7 +68,7 @@ def revoke(
 ) -> EmergencyReport:
     """One command with ``--yes``."""
     command = emergency(world, incident)
-    (plan,) = command.plan(Target(**target) if target else Target(secret=NAME), strategy)
+    plan = command.plan(Target(**target) if target else Target(secret=NAME), strategy)
     return command.execute(plan)
 
 
@@ -108,6 +108,16 @@ def names_of(world: World, name: str = NAME) -> set[str]:
     labels = [label for labels in world.labels(name).values() for label in labels]
     keys = {key_id for label in labels if (key_id := parse_key_label(label))}
     return keys | {parsed[0] for label in labels if (parsed := parse_retire_label(label))}
+
+
+def revoked(document: dict[str, Any], outcome: str = "revoked") -> list[str]:
+    """The ids of keys with that outcome, in ``revoke --json`` or the handler's answer."""
+    return [key["key_id"] for key in document["keys"] if key["outcome"] == outcome]
+
+
+def replaced(document: dict[str, Any], outcome: str = "promoted") -> list[str]:
+    """The secrets whose replacement has that outcome."""
+    return [each["secret"] for each in document["replacements"] if each["outcome"] == outcome]
 
 
 def calm(world: World, name: str = NAME) -> None:

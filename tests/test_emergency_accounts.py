@@ -89,7 +89,7 @@ def test_a_secret_whose_key_can_not_be_named_is_refused() -> None:
     world = World()
     world.account()
     world.store.create_secret(NAME, world.tags(), json.dumps({"api_key": "not-a-key-of-this-account"}))
-    with pytest.raises(Refused, match="can't be named"):
+    with pytest.raises(Refused, match="is not known"):
         revoke(world)
     assert world.current_value(NAME)
 
@@ -108,7 +108,7 @@ def test_looking_shows_each_key_as_it_is() -> None:
     old, current = in_grace(world)
     world.infobip.portal_delete(old.id)
     command = emergency(world)
-    (plan,) = command.plan(Target(secret=NAME), REPLACE_FIRST)
-    looked = command.preview(plan)
-    assert set(looked.keys) == {current.id}
-    assert looked.keys[current.id].valid_from == current.valid_from
+    plan = command.plan(Target(secret=NAME), REPLACE_FIRST)
+    report = command.dry_run(plan)
+    assert set(report.keys) == {current.id}
+    assert report.keys[current.id].valid_from == current.valid_from

@@ -93,7 +93,7 @@ def test_a_button_that_is_pressed_twice_makes_one_replacement(strategy: Strategy
     for press in range(3):
         incident = f"lambda {press}" if made_up else None
         command = Emergency(world.services(Trigger.EMERGENCY), "leaked", incident, chosen=False if made_up else None)
-        (plan,) = command.plan(Target(**target), strategy)
+        plan = command.plan(Target(**target), strategy)
         assert command.execute(plan).ok
         seen.append((world.current_key(NAME).id, creates(world)))
         if press and by == "secret":

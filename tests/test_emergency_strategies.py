@@ -43,7 +43,7 @@ def test_replace_first_keeps_the_consumer_working_at_every_moment_and_kills_ever
     assert new.scopes == current.scopes
     assert [(step.what, step.key_id, step.note) for step in report.steps] == [
         ("created", new.id, ""),
-        ("promoted", None, ""),
+        ("promoted", new.id, ""),
         ("revoked", current.id, "verified: 401"),
         ("revoked", old.id, "verified: 401"),
     ]

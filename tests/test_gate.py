@@ -207,8 +207,7 @@ def test_tag_set_after_the_plan_counts() -> None:
 def test_emergency_does_not_wait() -> None:
     world, log, old = world_with(gate="adoption")
     emergency = Emergency(world.services(), "leaked", "INC-1")
-    for plan in emergency.plan(Target(NAME), Strategy.REPLACE_FIRST):
-        assert emergency.execute(plan).ok
+    assert emergency.execute(emergency.plan(Target(NAME), Strategy.REPLACE_FIRST)).ok
     assert not world.infobip.authenticates(old.value)
     assert log.asked == []
 

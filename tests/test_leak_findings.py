@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.engine.emergency.findings import MOST_KEYS, MOST_PLACES, Place, ScannerReport, Unreadable, read_report
-from rotator.engine.emergency.leaked_text import read_leaks
+from rotator.engine.emergency.leaks import MOST_KEYS, MOST_PLACES, LeakReport, Place, Unreadable, read_leaks
 from rotator.secret import Secret
 from tests import leaks
 
@@ -60,13 +59,32 @@ def github(secret: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def read(text: str) -> ScannerReport:
-    report = read_report(Secret(text))
-    assert isinstance(report, ScannerReport), report
+def kingfisher(snippet: str) -> dict[str, Any]:
+    """One finding of ``kingfisher scan --format json``, in a git history."""
+    git = {"commit": {"id": "1a2b3c4d5e6f"}, "file": {"url": "https://example.org/app/blob/1a2b/src/app.py#L12"}}
+    finding = {"snippet": snippet, "fingerprint": "1663924198", "line": 12, "path": "src/app.py", "git_metadata": git}
+    return {"rule": {"name": "infobip", "id": "custom.infobip.1"}, "finding": finding}
+
+
+def sarif(snippet: str) -> dict[str, Any]:
+    """What ``gitleaks -f sarif`` and ``kingfisher scan --format sarif`` write."""
+    region = {"startLine": 12, "snippet": {"text": snippet}}
+    location = {"physicalLocation": {"artifactLocation": {"uri": "src/app.py"}, "region": region}}
+    result = {"ruleId": "infobip", "locations": [location], "partialFingerprints": {"commitSha": "1a2b3c4d5e6f"}}
+    return {"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "gitleaks"}}, "results": [result]}]}
+
+
+KINGFISHER_ENDS = {"findings": 1, "rules_applied": 488, "kingfisher": {"version_used": "2.14.0"}}
+"""The last document on kingfisher's stdout."""
+
+
+def read(text: str) -> LeakReport:
+    report = read_leaks(Secret(text))
+    assert isinstance(report, LeakReport), report
     return report
 
 
-def found(report: ScannerReport) -> list[str]:
+def found(report: LeakReport) -> list[str]:
     return [leak.value.reveal() for leak in report.leaks]
 
 
@@ -86,8 +104,13 @@ def found(report: ScannerReport) -> list[str]:
             github(KEY, first_location_detected={"path": "a.env", "start_line": 3, "commit_sha": "ffff0000"}),
             Place(1, "a.env", 3, "ffff0000", url="https://github.com/acme/app/security/secret-scanning/42"),
         ),
+        (
+            kingfisher(KEY),
+            Place(1, "src/app.py", 12, "1a2b3c4d5e6f", url="https://example.org/app/blob/1a2b/src/app.py#L12"),
+        ),
+        (sarif(KEY), Place(1, "src/app.py", 12, "1a2b3c4d5e6f")),
     ],
-    ids=["trufflehog", "gitleaks", "GitHub", "GitHub with its first location"],
+    ids=["trufflehog", "gitleaks", "GitHub", "GitHub with its first location", "kingfisher", "SARIF"],
 )
 @pytest.mark.parametrize("strung", ["object", "array", "indented"])
 def test_each_kind_of_finding(item: dict[str, Any], place: Place, strung: str) -> None:
@@ -95,6 +118,16 @@ def test_each_kind_of_finding(item: dict[str, Any], place: Place, strung: str) -
     report = read(json.dumps(item if strung == "object" else [item], indent=indent))
     assert (report.findings, report.without, found(report)) == (1, 0, [KEY])
     assert report.leaks[0].places == (place,)
+
+
+@pytest.mark.parametrize("lines", [False, True], ids=["JSON", "JSON lines"])
+def test_what_kingfisher_puts_around_its_findings(lines: bool) -> None:
+    findings, audit = [kingfisher(KEY), kingfisher("hunter2")], {"audit": {"schema": "kingfisher.repository-audit.v1"}}
+    documents = [*findings, audit] if lines else [{"findings": findings, **audit, "metadata": {"target": "src"}}]
+    report = read("\n".join(map(json.dumps, [*documents, KINGFISHER_ENDS])))
+    assert (report.findings, report.without, report.redacted, found(report)) == (2, 1, 0, [KEY])
+    nothing = read(json.dumps({"findings": [], **audit}) + json.dumps({**KINGFISHER_ENDS, "findings": 0}))
+    assert (nothing.findings, nothing.leaks) == (0, ())
 
 
 @pytest.mark.parametrize("between", ["\n", "\r\n\r\n", "", " "], ids=["lines", "blank lines", "nothing", "a space"])
@@ -109,7 +142,7 @@ def test_the_same_value_is_one_leak_with_its_places() -> None:
     (leak,) = report.leaks
     assert [place.line for place in leak.places] == list(range(1, MOST_PLACES + 1))
     assert leak.more == 5
-    assert leak.words == f"src/app.py:1 in 1a2b3c4d (and {MOST_PLACES + 4} more)"
+    assert leak.text == f"src/app.py:1 in 1a2b3c4d (and {MOST_PLACES + 4} more)"
 
 
 def test_a_key_in_the_middle_of_a_value_or_only_in_the_match() -> None:
@@ -126,8 +159,9 @@ def test_values_of_every_finding_are_given_for_the_redactor() -> None:
 
 
 def test_a_report_without_values() -> None:
-    report = read(json.dumps([gitleaks("REDACTED"), {"secret_type": "infobip_api_key", "number": 7}]))
-    assert (report.findings, report.without, report.leaks) == (2, 2, ())
+    hidden = [gitleaks("REDACTED"), gitleaks("8f3a91c0..."), {"secret_type": "infobip_api_key", "number": 7}]
+    report = read(json.dumps([*hidden, kingfisher("[REDACTED:3f7d4ed4]"), gitleaks("hunter2")]))
+    assert (report.findings, report.without, report.redacted, report.leaks) == (5, 5, 4, ())
 
 
 @pytest.mark.parametrize("value", [None, 5, True, ["x"], {"x": "y"}, "", 10**30, -1], ids=repr)
@@ -141,22 +175,22 @@ def test_fields_of_any_type(value: Any) -> None:
         github(KEY, html_url=value, first_location_detected=value),
     ):
         (leak,) = read(json.dumps(item)).leaks
-        assert leak.words
+        assert leak.text
         for place in leak.places:
             assert place.line is None or place.line > 0
 
 
 def test_too_many_keys() -> None:
     keys = [f"{number:032x}-11111111-2222-3333-4444-555555555555" for number in range(MOST_KEYS + 1)]
-    report = read_report(Secret(json.dumps([github(key) for key in keys])))
+    report = read_leaks(Secret(json.dumps([github(key) for key in keys])))
     assert isinstance(report, Unreadable)
     assert f"more than {MOST_KEYS}" in report.what
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: raw.decode("utf-8", "replace")))
 def test_rubbish_is_read_or_refused_and_never_repeated(text: str) -> None:
-    report = read_report(Secret(text + KEY))
-    assert isinstance(report, ScannerReport | Unreadable)
+    report = read_leaks(Secret(text + KEY))
+    assert isinstance(report, LeakReport | Unreadable)
     assert KEY not in repr(report)
 
 
@@ -177,17 +211,17 @@ def test_rubbish_is_read_or_refused_and_never_repeated(text: str) -> None:
     )
 )
 def test_any_json_is_read_or_refused_and_never_repeated(document: Any) -> None:
-    report = read_report(Secret(json.dumps(document)))
-    assert isinstance(report, ScannerReport | Unreadable)
+    report = read_leaks(Secret(json.dumps(document)))
+    assert isinstance(report, LeakReport | Unreadable)
     assert KEY not in repr(report) or KEY in str([leak.places for leak in getattr(report, "leaks", ())])
 
 
 # ---- what other programs put around findings, and texts that are no report -------------------------------------------
 
 
-def leaks_of(text: str) -> ScannerReport:
+def leaks_of(text: str) -> LeakReport:
     report = read_leaks(Secret(text))
-    assert isinstance(report, ScannerReport), report
+    assert isinstance(report, LeakReport), report
     return report
 
 
@@ -203,8 +237,8 @@ def test_the_scanners_own_log_lines_are_no_findings() -> None:
     lines = [LOG, trufflehog(KEY), {**LOG, "level": "error", "msg": "no access"}, trufflehog("hunter2"), LOG]
     report = read("\n".join(map(json.dumps, lines)))
     assert (report.findings, report.without, found(report)) == (2, 1, [KEY])
-    assert report.leaks[0].places[0].position == 2
-    nothing = read_report(Secret("\n".join([json.dumps(LOG)] * 2)))
+    assert report.leaks[0].places[0].position == 1
+    nothing = read_leaks(Secret("\n".join([json.dumps(LOG)] * 2)))
     assert isinstance(nothing, Unreadable)
     assert "holds no findings" in nothing.what
 
@@ -213,9 +247,9 @@ def test_a_key_outside_of_the_findings_values_leaked_as_well() -> None:
     lines = [{**LOG, "msg": f"can't verify {OTHER}"}, trufflehog(KEY)]
     report = leaks_of("\n".join(map(json.dumps, lines)))
     assert (report.findings, found(report)) == (1, [KEY, OTHER])
-    assert report.leaks[1].words == "line 1"
+    assert report.leaks[1].text == "line 1"
     message = leaks_of(json.dumps([gitleaks("hunter2", Message=f"remove {KEY}")]))
-    assert (message.findings, message.without, found(message)) == (1, 1, [KEY])
+    assert (message.findings, message.without, found(message)) == (1, 0, [KEY])
 
 
 TEXTS = [
@@ -245,7 +279,7 @@ def test_a_settings_file_with_several_keys_and_other_secrets() -> None:
     text = f"DB_PASSWORD=hunter2\nSMS={KEY}\n\n# old: {OTHER}\nWHATSAPP='{KEY}'\n"
     report = leaks_of(text)
     assert (report.findings, found(report)) == (None, [KEY, OTHER])
-    assert [leak.words for leak in report.leaks] == ["line 2 (and 1 more)", "line 4"]
+    assert [leak.text for leak in report.leaks] == ["line 2 (and 1 more)", "line 4"]
 
 
 @pytest.mark.parametrize("text", ["hunter2", '{"user": "hunter2"}', f"{KEY[:-1]}", f"{KEY[1:]}", ""])
@@ -264,6 +298,6 @@ def test_a_text_with_too_many_keys() -> None:
 @given(st.text(max_size=200), st.text(max_size=200), st.sampled_from(["", "{", "[", "null", '[{"secret":"', "\ufeff"]))
 def test_a_key_is_found_whatever_stands_around_it(before: str, after: str, begin: str) -> None:
     report = read_leaks(Secret(f"{begin}{before} {KEY} {after}"))
-    assert isinstance(report, ScannerReport)
+    assert isinstance(report, LeakReport)
     assert KEY in found(report)
     assert KEY not in repr(report)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rotator.engine.emergency import Emergency, Strategy
-from rotator.engine.emergency.findings import Leak, Place
 from rotator.engine.emergency.leak_intake import Intake, LeakOutcome, LeakResult
+from rotator.engine.emergency.leaks import Leak, Place
 from rotator.sandbox.exchange import Request
 from rotator.sandbox.faults import FaultKind
 from rotator.sandbox.state import SimKey
@@ -28,8 +28,8 @@ def go(
 ) -> list[LeakResult]:
     values = [str(key.value) if isinstance(key, SimKey) else key for key in keys]
     emergency = Emergency(world.services(Trigger.EMERGENCY), "found by a scanner", incident)
-    intake = Intake(emergency, Strategy.REPLACE_FIRST, account)
-    return list(intake.go([leak(value, number) for number, value in enumerate(values, 1)], confirmed=confirmed))
+    intake = Intake(emergency, Strategy.REPLACE_FIRST, account, dry_run=not confirmed)
+    return list(intake.go([leak(value, number) for number, value in enumerate(values, 1)]))
 
 
 def outcomes(results: list[LeakResult]) -> list[LeakOutcome]:
@@ -44,7 +44,7 @@ def two_secrets() -> tuple[World, SimKey, SimKey]:
 def test_each_is_found_in_its_account_and_ended() -> None:
     world, one, two = two_secrets()
     results = go(world, one, FOREIGN, two)
-    assert outcomes(results) == [LeakOutcome.ENDED, LeakOutcome.NOT_OURS, LeakOutcome.ENDED]
+    assert outcomes(results) == [LeakOutcome.REVOKED, LeakOutcome.NOT_OURS, LeakOutcome.REVOKED]
     assert [result.key_id for result in results] == [one.id, None, two.id]
     assert [result.plan.account if result.plan else None for result in results] == ["main", None, "second"]
     assert not alive(world, one)
@@ -73,7 +73,7 @@ def test_two_keys_of_one_secret_end_together_and_it_is_replaced_once(
     pair = in_grace(world)
     before = len(world.infobip.keys())
     results = go(world, *(pair[place] for place in order), incident=incident, confirmed=confirmed)
-    first = LeakOutcome.ENDED if confirmed else LeakOutcome.PLANNED
+    first = LeakOutcome.REVOKED if confirmed else LeakOutcome.PLANNED
     assert outcomes(results) == [first, LeakOutcome.COVERED]
     assert len(world.infobip.keys()) == before + confirmed
     assert [alive(world, key) for key in pair] == [not confirmed] * 2
@@ -84,14 +84,14 @@ def test_two_keys_of_one_secret_end_together_and_it_is_replaced_once(
 def test_a_key_that_is_dead_and_the_same_report_once_more() -> None:
     world, one, _ = two_secrets()
     go(world, one)
-    assert outcomes(go(world, one)) == [LeakOutcome.DEAD]
+    assert outcomes(go(world, one)) == [LeakOutcome.DISABLED]
 
 
 def test_a_live_key_of_ours_that_nobody_manages_is_a_failure() -> None:
     world, one, _ = two_secrets()
     stranger = world.infobip.add_key(world.accounts["main"], "made by hand")
     results = go(world, stranger, one)
-    assert outcomes(results) == [LeakOutcome.FAILED, LeakOutcome.ENDED]
+    assert outcomes(results) == [LeakOutcome.FAILED, LeakOutcome.REVOKED]
     assert "not managed here" in results[0].detail
     assert "portal" in results[0].detail
     assert alive(world, stranger)
@@ -101,7 +101,7 @@ def test_one_that_fails_stops_no_other() -> None:
     world, one, two = two_secrets()
     fault(world, FaultKind.STATUS_BEFORE, ("PUT", f"api-keys/{one.id}"), status=403)
     results = go(world, one, two)
-    assert outcomes(results) == [LeakOutcome.FAILED, LeakOutcome.ENDED]
+    assert outcomes(results) == [LeakOutcome.FAILED, LeakOutcome.REVOKED]
     assert "NOT known to be revoked" in results[0].detail
 
 
@@ -109,7 +109,7 @@ def test_an_account_that_cannot_be_asked_leaves_a_value_undecided() -> None:
     world, one, two = two_secrets()
     world.store.put_value_by_hand("infobip/second", '{"base_url": "https://sandbox.api.infobip.com"}')
     results = go(world, one, two)
-    assert outcomes(results) == [LeakOutcome.ENDED, LeakOutcome.FAILED]
+    assert outcomes(results) == [LeakOutcome.REVOKED, LeakOutcome.FAILED]
     assert "second" in results[1].detail
     assert outcomes(go(world, FOREIGN, account="main")) == [LeakOutcome.NOT_OURS]
 

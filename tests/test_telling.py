@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from rotator.engine.emergency import Strategy, Target
-from rotator.engine.emergency.findings import Leak, Place
 from rotator.engine.emergency.leak_intake import Intake
+from rotator.engine.emergency.leaks import Leak, Place
 from rotator.engine.rollback import rollback
 from rotator.errors import StoreUnavailable
 from rotator.infobip.client import InfobipClient
@@ -233,8 +233,8 @@ def test_of_many_leaked_keys_none_waits_for_an_event() -> None:
 
     world.events.send = look  # type: ignore[method-assign]
     leaks = [Leak(leaked(key), (Place(number, f"file {number}"),)) for number, key in enumerate(keys)]
-    results = list(Intake(emergency(world), Strategy.REPLACE_FIRST).go(leaks, confirmed=True))
-    assert [str(result.outcome) for result in results] == ["ended"] * 3
+    results = list(Intake(emergency(world), Strategy.REPLACE_FIRST).go(leaks))
+    assert [str(result.outcome) for result in results] == ["revoked"] * 3
     assert len(alive) == 9
     assert {*alive} == {0}
 
@@ -244,7 +244,7 @@ def test_what_was_done_is_told_even_where_the_emergency_is_cut_off() -> None:
     in_grace(world)
     told(world)
     command = emergency(world)
-    (plan,) = command.plan(Target(secret=NAME), Strategy.REPLACE_FIRST)
+    plan = command.plan(Target(secret=NAME), Strategy.REPLACE_FIRST)
 
     def stop(called: str, _name: str) -> None:
         if called == "remove_label":

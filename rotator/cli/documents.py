@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rotator.message import Message
 from rotator.model import AccountPlan, Action, Alert, Plan, Result
 from rotator.policy.status import SecretState
-
-if TYPE_CHECKING:
-    from rotator.engine.emergency import EmergencyPlan, EmergencyReport
 
 Document = dict[str, Any]
 
@@ -109,40 +106,3 @@ def state_document(state: SecretState) -> Document:
     known = fields(state, "account", "secret", "key_id", "version_id", "state", "expires_at", "days_left")
     coming = fields(state, "next_action", "next_action_at", "hold", "overdue")
     return known | coming | {"retiring": [fields(item, "key_id", "revoke_at") for item in state.retiring]}
-
-
-def emergency_document(plan: EmergencyPlan, report: EmergencyReport | None, run: Document) -> Document:
-    """``revoke --json`` for one account: what is meant, and what was done where it was done.
-
-    :param run: fields that stand in every account's document: ``run_id`` and ``incident``.
-    """
-    return {
-        "account": plan.account,
-        "strategy": str(plan.strategy),
-        "kills": [
-            {
-                "key_id": revocation.key_id,
-                "role": revocation.role,
-                "secret": revocation.secret,
-                "version_id": revocation.version_id,
-                "revoke_at": time_text(revocation.revoke_at),
-            }
-            for revocation in plan.revocations
-        ],
-        "replaced": [entry.name for entry in plan.replaceable],
-        "notes": list(plan.notes),
-        "confirmed": report is not None,
-        "steps": [
-            {
-                "what": step.what,
-                "secret": step.secret,
-                "key_id": step.key_id,
-                "seconds": round(step.after.total_seconds(), 1),
-                "note": step.note or None,
-                "ok": step.ok,
-            }
-            for step in (report.steps if report is not None else ())
-        ],
-        "errors": list(report.errors if report is not None else plan.errors),
-        **run,
-    }

@@ -1,32 +1,60 @@
-"""What stands on stdin of ``rotator revoke --leaked-key-stdin``: a key, a text around it, a scanner's report."""
+"""``rotator revoke --leaked-key-stdin``: a value, a text around it, or a scanner's report."""
 
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import sys
-from typing import TYPE_CHECKING, Final
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
 
-from rotator.errors import ConfigurationError
+from rotator.cli.output import Output
+from rotator.errors import ConfigurationError, Refused
 from rotator.secret import Secret
 
 if TYPE_CHECKING:
-    from rotator.engine.emergency.findings import ScannerReport
+    from rich.console import RenderableType
+
+    from rotator.bootstrap import App
+    from rotator.cli.live import LiveSteps
+    from rotator.engine.emergency import Emergency, Strategy
+    from rotator.engine.emergency.leak_intake import LeakResult
+    from rotator.engine.emergency.leaks import LeakReport
 
 MOST_STDIN: Final = 10_000_000
 MOST_VALUE: Final = 65_536
 _SHORTEST: Final = 16
 """Shorter than any key: such a text would be found, and taken out, all over the output."""
 _PIPE: Final = "Pipe it: `rotator revoke --leaked-key-stdin … < file`, so that no shell keeps it in its history."
+_UNREDACTED: Final = (
+    "Run the scanner again without redaction, and pipe its report into this command: gitleaks and kingfisher without "
+    "--redact, GitHub's alerts without hide_secret=true."
+)
 _AROUND: Final = "\"'`,; "
 _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_OUTCOMES: Final = {
+    "planned": "would be revoked",
+    "revoked": "revoked",
+    "covered": "covered by these",
+    "disabled-already": "disabled already",
+    "not-ours": "not of these accounts",
+    "failed": "can NOT be revoked",
+}
+_STYLES: Final = {"failed": "red", "not-ours": "yellow"}
 
 
-def read_leaked() -> Secret | ScannerReport:
+# ---- stdin ----------------------------------------------------------------------------------------------------------
+
+
+def read_leaked() -> Secret | LeakReport:
     """Leaked values from stdin, never from an argument, where a process list or a shell's history would show them.
 
     One key in whatever text is as good as its value alone; several are a report.
 
     :raises ConfigurationError: stdin holds neither a key nor a report, or too much.
+    :raises Refused: the report holds findings and no value.
     """
     if sys.stdin is None or sys.stdin.closed:
         raise ConfigurationError("--leaked-key-stdin reads the key from stdin, which is closed", advice=_PIPE)
@@ -35,13 +63,14 @@ def read_leaked() -> Secret | ScannerReport:
     found = _stdin()
     if isinstance(found, ConfigurationError):
         raise found
+    if not isinstance(found, Secret) and found.redacted and not found.leaks:
+        raise Refused(_redacted(found), advice=f"Nothing was changed. {_UNREDACTED}")
     return found
 
 
-def _stdin() -> Secret | ScannerReport | ConfigurationError:
+def _stdin() -> Secret | LeakReport | ConfigurationError:
     """What stdin holds. Does not raise: it stands open in this frame, which a traceback would keep."""
-    from rotator.engine.emergency.findings import Unreadable
-    from rotator.engine.emergency.leaked_text import read_leaks
+    from rotator.engine.emergency.leaks import Unreadable, read_leaks
 
     raw = sys.stdin.buffer.read(MOST_STDIN + 1)
     if len(raw) > MOST_STDIN:
@@ -60,7 +89,7 @@ def _stdin() -> Secret | ScannerReport | ConfigurationError:
         return report
     if report.leaks:
         return report.leaks[0].value
-    # It has not the shape that Infobip's keys have today: only Infobip can tell, if it is one value at all.
+    # It has not the shape that Infobip's keys have today: only Infobip knows, if it is one value at all.
     text = text.strip().strip(_AROUND)  # as it stands in code and in settings; no key begins or ends so
     if len(text) > MOST_VALUE:
         return ConfigurationError(f"stdin holds more than {MOST_VALUE} bytes, which is no key", advice=_PIPE)
@@ -71,3 +100,128 @@ def _stdin() -> Secret | ScannerReport | ConfigurationError:
             "or the scanner's JSON as it is.",
         )
     return Secret(text)
+
+
+def _redacted(report: LeakReport) -> str:
+    some = f"{report.redacted} of {report.findings} findings on stdin" if report.leaks else "the findings on stdin"
+    return f"{some} hold no value (the scanner redacted it), so no key can be found by them"
+
+
+# ---- several keys ---------------------------------------------------------------------------------------------------
+
+
+def revoke_leaks(
+    app: App,
+    output: Output,
+    leaks: LeakReport,
+    emergency: Emergency,
+    strategy: Strategy,
+    account: str | None,
+    *,
+    dry_run: bool,
+    live: LiveSteps | None = None,
+) -> tuple[bool, int]:
+    """Revoke every Infobip key of a report, or show what would be done; what is done is shown at once.
+
+    :param live: what shows each step as it is done.
+    :returns: whether there is something to confirm; and 1 where a key of these accounts may still be enabled.
+    """
+    from rotator.cli.revoke import revoke_document
+    from rotator.engine.emergency.leak_intake import Intake, LeakOutcome
+    from rotator.render import shown, styled
+
+    for value in leaks.values:
+        app.redactor.learn_value(value.reveal())
+    for leak in leaks.leaks:
+        app.redactor.learn(leak.value.reveal())
+    run_id = app.audit.run_id
+    results: list[LeakResult] = []
+    output.text(_heading(leaks))
+    for result in Intake(emergency, strategy, account, dry_run).go(leaks.leaks):
+        results.append(result)
+        # Before it is wrapped and cut: a place may hold a value, and half of one is not known again.
+        place = shown(app.redactor.redact(result.leak.text), 300)
+        output.text("", *_parts(result, place, app.clock.now(), run_id, emergency.incident, live, dry_run=dry_run))
+    errors = [f"{_redacted(leaks)}. {_UNREDACTED}"] if leaks.redacted else []
+    if output.is_json:
+        reports = [result.report for result in results if result.report is not None]
+        document = revoke_document(reports, emergency, str(strategy), run_id, dry_run=dry_run)
+        unplanned = [each.detail for each in results if each.outcome == LeakOutcome.FAILED and each.report is None]
+        document["errors"] += [*unplanned, *errors]
+        output.document({**document, **_document(leaks, results)})
+    for error in errors:
+        output.text("", styled(error, "red"))
+    if results:
+        output.text("", _summary(results))
+    failed = bool(errors) or any(result.outcome == LeakOutcome.FAILED for result in results)
+    return any(result.outcome == LeakOutcome.PLANNED for result in results), 1 if failed else 0
+
+
+def _heading(leaks: LeakReport) -> str:
+    from rotator.render import counted
+
+    if leaks.findings is None:
+        return f"A text with {counted(len(leaks.leaks), 'value')} of the shape of an Infobip key."
+    findings = counted(leaks.findings, "finding")
+    if not leaks.leaks:
+        return f"{findings}, and none has the shape of an Infobip key: nothing was looked up, nothing changed."
+    verbs = "holds none and was" if leaks.without == 1 else "hold none and were"
+    rest = f" {leaks.without} {verbs} not looked up." if leaks.without else ""
+    return f"{findings}, {counted(len(leaks.leaks), 'value')} with the shape of an Infobip key.{rest}"
+
+
+def _parts(
+    result: LeakResult,
+    place: str,
+    now: datetime,
+    run_id: str,
+    incident: str | None,
+    live: LiveSteps | None,
+    *,
+    dry_run: bool,
+) -> Iterator[RenderableType]:
+    from rotator.cli.revoke import planned_parts, report_parts
+    from rotator.render import Grid, key_words, shown, styled
+
+    if result.report is None or result.plan is None:
+        yield styled(f"{place}: {_OUTCOMES[result.outcome]}", _STYLES.get(result.outcome, ""))
+        yield Grid([(shown(result.detail),)], ())
+        return
+    yield f"{place}: {key_words(result.key_id)}"
+    if dry_run:
+        yield from planned_parts(result.plan, result.report, now)
+    else:
+        yield from report_parts(result.report, run_id, incident, live)
+
+
+def _summary(results: Sequence[LeakResult]) -> str:
+    from rotator.render import counted
+
+    counts = Counter(str(result.outcome) for result in results)
+    parts = [f"{counts[outcome]} {text}" for outcome, text in _OUTCOMES.items() if counts[outcome]]
+    advice = ""
+    if counts["failed"]:
+        advice = " Fix the errors above and repeat the command, or disable them in Infobip's portal."
+    elif counts["not-ours"]:
+        advice = " Whose the others are is not known here: their owner should disable them in Infobip's portal."
+    return f"{counted(len(results), 'leaked key')}: {', '.join(parts)}.{advice}"
+
+
+def _document(leaks: LeakReport, results: Sequence[LeakResult]) -> dict[str, Any]:
+    """What ``revoke --json`` has beside the common fields where stdin held more than one value."""
+    return {
+        "findings": leaks.findings,
+        "without_infobip_key": leaks.without,
+        "leaks": [
+            {
+                "outcome": str(result.outcome),
+                "account": result.plan.account if result.plan else None,
+                "key_id": result.key_id,
+                "secret": result.plan.secret.name if result.plan and result.plan.secret else None,
+                "places": [dataclasses.asdict(place) for place in result.leak.places],
+                "more_places": result.leak.more,
+                "detail": result.detail or None,
+            }
+            for result in results
+        ],
+    }

@@ -46,7 +46,8 @@ class LiveSteps:
         if not what or self._begun is None:
             return
         key_id, secret = fields.get("key_id"), str(fields.get("secret") or "")
-        step = Step(what, secret, None if what == "promoted" else key_id, self._clock.now() - self._begun, ok=ok)
+        error = None if ok else str(fields.get("error") or "failed")
+        step = Step(what, secret, key_id, self._clock.now() - self._begun, error=error)
         if (said := _name(step)) not in self._said:
             self._said.add(said)
             self._output.text(Grid([_filled(step_row(step))], WIDTHS))

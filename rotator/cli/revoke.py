@@ -1,8 +1,10 @@
-"""``rotator revoke``: a key must die now."""
+"""``rotator revoke``: an emergency revocation, shown before, while and after it is done."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,10 +17,19 @@ from rotator.errors import ConfigurationError, RotatorError
 from rotator.secret import Secret
 
 if TYPE_CHECKING:
-    from rotator.engine.emergency import Emergency, EmergencyPlan
+    from rich.console import RenderableType
+
+    from rotator.cli.live import LiveSteps
+    from rotator.engine.emergency import Emergency, EmergencyPlan, EmergencyReport, Step
 
 STRATEGIES: Final = ("replace-first", "revoke-first", "revoke-only")
 _NOT_CONFIRMED: Final = 2
+_LONGEST_ERROR: Final = 1200
+"""What to do stands at its end."""
+_CACHES: Final = (
+    "Consumers that cache the old value fail until they read it again: up to 1 h with AWS's caching libraries (their "
+    "default), up to 5 min with AWS's agent."
+)
 
 
 @click.command()
@@ -51,18 +62,18 @@ def revoke(
     yes: bool,
     dry_run: bool,
 ) -> int:
-    """Revocation keys at once and without grace: a leak, an incident.
+    """Revoke keys immediately, with no grace period: a leak, an incident.
 
-    replace-first puts a new key in place and then kills; consumers that cache
-    the old value fail until they read again. revoke-first kills before the
-    new key is there. revoke-only leaves the secret with a dead key.
+    replace-first promotes a new key and then revokes; consumers that cache
+    the old value fail until they read it again. revoke-first revokes before
+    the new key is there. revoke-only leaves the secret with a revoked key.
 
     With --leaked-key-stdin stdin holds the value, any text with keys in it
-    (.env, a header, a log), or what a scanner says: trufflehog's JSON lines,
-    gitleaks' JSON, GitHub's secret-scanning alerts. Each Infobip key in it is
-    looked up in your accounts and killed.
+    (.env, a header, a log), or a scanner's report: trufflehog, gitleaks,
+    kingfisher, GitHub's secret-scanning alerts, SARIF. Each Infobip key in
+    it is looked up in your accounts and revoked.
 
-    Each killed key is used once more to prove that it is dead. A tag
+    Each revoked key is used once more, to verify that it is refused. A tag
     rotator:hold does not stop this. Repeating a command is safe.
 
     \b
@@ -73,80 +84,82 @@ def revoke(
       rotator revoke --leaked-key-stdin --reason leak --yes < found.txt
       rotator revoke --leaked-key-stdin --reason leak --dry-run \\
           < gitleaks.json
-      rotator revoke --key-id 57370A1B2C3D4E5F60718293A4B548AE \\
-          --account main --reason "vendor left" --yes
+      rotator revoke --key-id 5737...48AE --account main \\
+          --reason "vendor left" --yes
     """
     _check_selectors(secret, key_id, account, leaked=leaked_key_stdin)
-    said = required("--reason", reason)
+    audit_reason = required("--reason", reason)
     if yes and dry_run:
         raise ConfigurationError("--yes and --dry-run exclude each other", advice="Give one of the two.")
     leaked = read_leaked() if leaked_key_stdin else None
 
-    from rotator.cli.documents import emergency_document
+    from rotator.cli.leaked import revoke_leaks
     from rotator.cli.live import watched
-    from rotator.cli.revoke_report import failed, revoke_report
-    from rotator.cli.revoke_text import look_parts, note_parts, report_parts
-    from rotator.engine.emergency import Emergency, EmergencyReport, Strategy, Target
-    from rotator.engine.emergency.leak_intake import LeakOutcome
+    from rotator.engine.emergency import Emergency, Strategy, Target
 
     output = Output(options)
     with opened(options, trigger="emergency") as app:
         services, live = watched(app.services, output)
-        emergency = Emergency(services, said, incident)
+        emergency = Emergency(services, audit_reason, incident)
         if leaked is not None and not isinstance(leaked, Secret):
-            how = Strategy(strategy)
-            results = revoke_report(app, output, leaked, emergency, how, account, confirmed=yes, live=live)
-            planned = any(result.outcome is LeakOutcome.PLANNED for result in results)
-            code = _shown(output, dry_run=dry_run) if planned else 0
-            return 1 if failed(results) else code
+            planned, code = revoke_leaks(
+                app, output, leaked, emergency, Strategy(strategy), account, dry_run=not yes, live=live
+            )
+            return max(code, _nothing_changed(output, dry_run=dry_run) if planned else 0, key=_severity)
         if leaked is not None:
             app.redactor.learn(leaked.reveal())
-        target = Target(secret=secret, key_id=key_id, account=account, leaked=leaked)
-        plans = emergency.plan(target, Strategy(strategy))
-        if secret is not None and account is not None and any(plan.account != account for plan in plans):
+        plan = emergency.plan(Target(secret, key_id, account, leaked), Strategy(strategy))
+        if secret is not None and account not in (None, plan.account):
             raise ConfigurationError(
-                f"{secret} belongs to account {plans[0].account}, not to {account}",
+                f"{secret} belongs to account {plan.account}, not to {account}",
                 advice="Nothing was changed. Leave --account out, or correct it.",
             )
-        run = {"run_id": app.audit.run_id, "incident": incident}
-        reports: list[EmergencyReport | None] = []
-        looked: list[EmergencyPlan] = []
-        for plan in plans:
-            if not yes:
-                looked.append(_looked(emergency, plan))
-                output.text(*look_parts(looked[-1], app.clock.now()))
-                reports.append(None)
-                continue
-            report = emergency.execute(plan)
-            reports.append(report)
+        report = emergency.execute(plan) if yes else _dry_run(emergency, plan)
+        if not yes:
+            output.text(*planned_parts(plan, report, app.clock.now()))
+        else:
             if not report.steps:  # why nothing was done
-                output.text(*note_parts(plan))
+                output.text(*note_parts(report))
             output.text(*report_parts(report, app.audit.run_id, incident, live))
         if output.is_json:
-            documents = [emergency_document(p, r, run) for p, r in zip(looked or plans, reports, strict=True)]
-            output.document(documents[0] if len(documents) == 1 else {"accounts": documents})
+            output.document(revoke_document([report], emergency, strategy, app.audit.run_id, dry_run=not yes))
         if not yes:
-            return _shown(output, dry_run=dry_run)
-        return 0 if all(report is not None and report.ok for report in reports) else 1
+            return _nothing_changed(output, dry_run=dry_run)
+        return 0 if report.ok else 1
 
 
-def _looked(emergency: Emergency, plan: EmergencyPlan) -> EmergencyPlan:
-    """The plan with keys as Infobip shows them.
+def revoke_document(
+    reports: list[EmergencyReport], emergency: Emergency, strategy: str, run_id: str, *, dry_run: bool
+) -> dict[str, Any]:
+    """``revoke --json``: the same for a dry run, and for one or several leaked keys."""
+    from rotator.engine.emergency import Strategy, emergency_document
+
+    document = emergency_document(reports, Strategy(strategy), emergency.incident, dry_run=dry_run)
+    return {**document, "run_id": run_id}
+
+
+def _dry_run(emergency: Emergency, plan: EmergencyPlan) -> EmergencyReport:
+    """What would be done.
 
     :raises RotatorError: Infobip can't be asked; it says that nothing was done.
     """
     try:
-        return emergency.preview(plan)
+        return emergency.dry_run(plan)
     except RotatorError as error:
-        again = "Repeat the command; with --yes it tries in any case. Or end the key in Infobip's portal."
+        again = "Repeat the command; with --yes it tries in any case. Or disable the key in Infobip's portal."
         error.advice = error.advice or f"Nothing was changed. {again}"
         raise
 
 
-def _shown(output: Output, *, dry_run: bool) -> int:
+def _nothing_changed(output: Output, *, dry_run: bool) -> int:
     """Say that nothing was done; gives the exit code."""
     output.text("Nothing was changed. Add --yes to do it." if not dry_run else "Nothing was changed (--dry-run).")
     return 0 if dry_run else _NOT_CONFIRMED
+
+
+def _severity(code: int) -> int:
+    """A failure (1) counts more than what was not confirmed (2)."""
+    return (0, _NOT_CONFIRMED, 1).index(code)
 
 
 def _check_selectors(secret: str | None, key_id: str | None, account: str | None, *, leaked: bool) -> None:
@@ -161,3 +174,93 @@ def _check_selectors(secret: str | None, key_id: str | None, account: str | None
         raise ConfigurationError(
             "--key-id needs --account", advice="Name the Infobip account that the key belongs to: --account A."
         )
+
+
+# ---- for people -----------------------------------------------------------------------------------------------------
+
+
+def planned_parts(plan: EmergencyPlan, report: EmergencyReport, now: datetime) -> Iterator[RenderableType]:
+    """What ``--yes`` would do in one account."""
+    from rotator.engine.emergency import Strategy
+    from rotator.render import Grid, shown, styled
+    from rotator.text import short_id
+
+    keys = [step for step in report.steps if step.what == "revoked" and step.ok]
+    names = ", ".join(shown(name) for name in report.replaced)
+    account = shown(plan.account, 60)
+    if keys:
+        yield f"Revokes immediately in account {account}, with no grace period:"
+        yield Grid([(f"key {short_id(step.key_id or '')}", _key_text(report, step, now)) for step in keys], (16,))
+    else:
+        yield f"Revokes no key of account {account}."
+    if names and plan.strategy is Strategy.REPLACE_FIRST:
+        yield f"and puts a new key into {names} first (replace-first); if that fails, it revokes all the same."
+        yield _CACHES
+    elif names:
+        yield f"and puts a new key into {names} afterwards (revoke-first)."
+        yield "Consumers fail from the revocation until the new key is there and they have read it."
+        yield _CACHES
+    elif not plan.replaced and any(item.role == "current" for item in plan.revocations):
+        yield "and puts no new key in its place (revoke-only): consumers fail until the next sweep replaces it."
+    for error in report.errors:
+        yield styled(shown(error[:1].upper() + error[1:], _LONGEST_ERROR), "red")
+    yield from note_parts(report)
+
+
+def note_parts(report: EmergencyReport) -> Iterator[str]:
+    """What there is to know about a plan."""
+    from rotator.render import shown
+
+    for note in report.notes:
+        yield f"Note: {shown(note)}."
+
+
+def report_parts(
+    report: EmergencyReport, run_id: str, incident: str | None, live: LiveSteps | None = None
+) -> Iterator[RenderableType]:
+    """What was done in one account.
+
+    :param live: what showed the steps already, as they were done.
+    """
+    from rotator.cli.live import WIDTHS, step_row
+    from rotator.render import Grid, shown, styled
+
+    rows = [step_row(step) for step in report.steps] if live is None else list(live.rest(report.steps))
+    if rows:
+        yield Grid(rows, WIDTHS)
+    for error in report.errors:
+        yield styled(shown(error, _LONGEST_ERROR), "red")
+    yield " ".join(_summary(report, run_id, incident))
+    if report.replaced:
+        yield _CACHES
+
+
+def _key_text(report: EmergencyReport, step: Step, now: datetime) -> str:
+    from rotator.render import absolute, shown, when
+
+    item, key = step.revocation, report.keys.get(step.key_id or "")
+    assert item is not None
+    parts = [item.role, *([step.note] if step.note else [])]
+    if not step.note and item.role == "current" and key is not None and key.valid_from is not None:
+        parts.append(f"in use since {absolute(key.valid_from, now)}")
+    if item.revoke_at is not None:
+        parts.append(f"would have been revoked {when(item.revoke_at, now)}")
+    if len({each.secret for each in report.steps}) > 1 and item.secret:
+        parts.append(f"of {shown(item.secret)}")
+    return ", ".join(parts)
+
+
+def _summary(report: EmergencyReport, run_id: str, incident: str | None) -> Iterator[str]:
+    from rotator.render import counted, shown
+    from rotator.text import short_id
+
+    for name in report.replaced:
+        yield f"{shown(name)} has a new key."
+    if report.revoked:
+        yield f"{counted(len(report.revoked), 'key')} revoked."
+    elif not report.errors:
+        yield "No key was left to revoke."
+    if report.errors:
+        yield f"{counted(len(report.errors), 'error')}: repeat the command, or disable the key in Infobip's portal."
+    about = f", incident {shown(incident, 60)}" if incident else ""
+    yield f"Recorded as run {short_id(run_id)}{about}."

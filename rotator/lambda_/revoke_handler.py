@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from rotator.engine.emergency import Emergency, EmergencyPlan, EmergencyReport, Strategy, Target
+from rotator.engine.emergency import Emergency, Strategy, Target, emergency_document
 from rotator.errors import ConfigurationError, RotatorError
 from rotator.lambda_.requests import BadEvent, flag_of, shown, text_of
 from rotator.lambda_.runtime import Invocation
@@ -27,7 +27,7 @@ _log = logging.getLogger("rotator.lambda")
 
 
 class RevocationFailed(RotatorError):
-    """Something is alive that should be dead, or a secret lacks its new key; the text says which."""
+    """A key that should be revoked may be enabled, or a secret has no new key; the text says which."""
 
     redacted: ClassVar[bool] = True
 
@@ -94,60 +94,25 @@ def revoke(event: Any, invocation: Invocation) -> dict[str, Any]:
     actor = request.actor or invocation.caller or "lambda"
     app = invocation.start(Trigger.EMERGENCY, actor)
     incident = request.incident or (f"lambda {invocation.request_id}" if invocation.request_id else None)
-    # What a retry repeats has the same request id; a second press of the button has another, and no name of its own.
+    # A retry by Lambda has the same request id; a person who sends the event again has another, and no incident.
     emergency = Emergency(app.services, request.reason, incident, chosen=request.incident is not None)
     begun = app.clock.now()
-    plans = emergency.plan(Target(request.secret, request.key_id, request.account), request.strategy)
-    for plan in plans:
-        if request.account not in (None, plan.account):
-            raise ConfigurationError(
-                f"{request.secret} belongs to account {plan.account}, not to {request.account}",
-                advice='Nothing was changed. Leave "account" out, or correct it.',
-            )
-    if request.dry_run:
-        plans = tuple(emergency.preview(plan) for plan in plans)
-    reports = [] if request.dry_run else [emergency.execute(plan) for plan in plans]
-    errors = [error for done in (plans if request.dry_run else reports) for error in done.errors]
+    plan = emergency.plan(Target(request.secret, request.key_id, request.account), request.strategy)
+    if request.account not in (None, plan.account):
+        raise ConfigurationError(
+            f"{request.secret} belongs to account {plan.account}, not to {request.account}",
+            advice='Nothing was changed. Leave "account" out, or correct it.',
+        )
+    report = emergency.dry_run(plan) if request.dry_run else emergency.execute(plan)
     answer: dict[str, Any] = {
-        "ok": not errors,
-        "dry_run": request.dry_run,
-        "revoked": [key_id for report in reports for key_id in report.revoked],
-        "replaced": [name for report in reports for name in report.replaced],
-        "errors": errors,
-        "notes": [note for plan in plans for note in plan.notes],
+        "ok": report.ok,
+        **emergency_document([report], request.strategy, incident, dry_run=request.dry_run),
         "seconds": round((app.clock.now() - begun).total_seconds(), 3),
         "run_id": app.audit.run_id,
-        "incident": incident,
         "actor": actor,
-        "strategy": str(request.strategy),
-        "accounts": [plan.account for plan in plans],
-        "planned": [item for plan in plans for item in _planned(plan)],
-        "would_replace": [entry.name for plan in plans for entry in plan.replaceable] if request.dry_run else [],
-        "steps": [item for report in reports for item in _steps(report)],
     }
     answer = dict(app.redactor.scrub(answer))
     _log.info("revocation: %s", "planned only" if request.dry_run else "done" if answer["ok"] else "not complete")
     if not answer["ok"] and not request.dry_run:
         raise RevocationFailed(f"NOT COMPLETE: {'; '.join(answer['errors'])}. Report: {json.dumps(answer)}")
     return answer
-
-
-def _planned(plan: EmergencyPlan) -> list[dict[str, Any]]:
-    return [
-        {"key_id": revocation.key_id, "role": revocation.role, "secret_id": revocation.secret}
-        for revocation in plan.revocations
-    ]
-
-
-def _steps(report: EmergencyReport) -> list[dict[str, Any]]:
-    return [
-        {
-            "what": step.what,
-            "secret_id": step.secret,
-            "key_id": step.key_id,
-            "seconds": round(step.after.total_seconds(), 3),
-            "note": step.note or None,
-            "ok": step.ok,
-        }
-        for step in report.steps
-    ]

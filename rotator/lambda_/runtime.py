@@ -126,6 +126,8 @@ def guarded(work: Callable[[Any, Invocation], dict[str, Any]], event: Any, conte
 
 def _redacted(error: RotatorError, invocation: Invocation) -> RotatorError:
     failure = type(error).__new__(type(error))
-    redact = redact_patterns if error.redacted else invocation.redact
-    RotatorError.__init__(failure, redact(error.message), advice=redact(error.advice))
+    texts = (error.message, error.advice)
+    # A report was redacted field by field: as a text, its field "secret" would be taken for a credential.
+    message, advice = texts if error.redacted else map(invocation.redact, texts)
+    RotatorError.__init__(failure, message, advice=advice)
     return failure

@@ -312,15 +312,14 @@ class _Story:
         leaked = Secret(str(json.loads(consumer_value(self._operator, name))["api_key"]))
         with self.run(Trigger.EMERGENCY) as reconciler:
             emergency = Emergency(reconciler.services, "pasted in a ticket", INCIDENT)
-            for plan in emergency.plan(Target(leaked=leaked), Strategy.REPLACE_FIRST):
-                report = emergency.execute(plan)
-                self.referee.excuse(report.revoked)
-                self._score.revocations += len(report.revoked)
-                self._score.rotations += len(report.replaced)
-                self._score.failed_actions += len(report.errors)
-                for step in report.steps:
-                    key = f"key {short_id(step.key_id)}" if step.key_id else "the new key is current"
-                    self._add(step.what, step.secret, f"{key}  {step.note}".rstrip())
+            report = emergency.execute(emergency.plan(Target(leaked=leaked), Strategy.REPLACE_FIRST))
+            self.referee.excuse(report.revoked)
+            self._score.revocations += len(report.revoked)
+            self._score.rotations += len(report.replaced)
+            self._score.failed_actions += len(report.errors)
+            for step in report.steps:
+                key = f"key {short_id(step.key_id or '')}" if step.what != "promoted" else "the new key is current"
+                self._add(step.what, step.secret, f"{key}  {step.note}".rstrip())
         self.referee.step()
         self._add("refused", name, f"{self._score.refused_in_emergency} call with the old, cached value")
 

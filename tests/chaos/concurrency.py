@@ -78,7 +78,7 @@ def _emergency(strategy: Strategy, incident: str | None = "INC-1") -> Act:
     def act(run: Run) -> object:
         run.emergency_starts(incident)
         emergency = Emergency(run.world.services(), "leaked", incident)
-        (plan,) = emergency.plan(Target(secret=SMS), strategy)
+        plan = emergency.plan(Target(secret=SMS), strategy)
         assert plan.secret is not None
         run.world.emergency_keys |= read_lifecycle(plan.secret).named  # what was promoted since the act began
         report = emergency.execute(plan)

@@ -101,7 +101,7 @@ def roll_back(world: World) -> object:
 def emergency(strategy: Strategy, secret: str = SMS) -> Act:
     def act(world: World) -> EmergencyReport:
         run = Emergency(world.services(), "leaked", "INC-1")
-        (plan,) = run.plan(Target(secret=secret), strategy)
+        plan = run.plan(Target(secret=secret), strategy)
         return run.execute(plan)
 
     return act

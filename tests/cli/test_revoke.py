@@ -1,24 +1,104 @@
-"""Emergency revocation from the command line."""
+"""``rotator revoke``: one emergency, a leaked value, or a scanner's report; shown first, and done with ``--yes``."""
 
 from __future__ import annotations
 
+import io
 import json
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
+import pytest
+
+from rotator.cli import leaked
 from rotator.sandbox.aws import consumer_value
-from tests.cli.local_stack import Stack
+from rotator.sandbox.state import SimKey
+from rotator.secret import Secret
+from tests import leaks
+from tests.cli.local_stack import Ran, Stack
+from tests.emergencies import replaced, revoked
 
-FIELDS = {
-    "account",
-    "strategy",
-    "kills",
-    "replaced",
-    "notes",
-    "confirmed",
-    "steps",
-    "errors",
-    "run_id",
-    "incident",
+OTP = "prod/sms/otp"
+REASON = ("--reason", "leak")
+BY_SECRET = ("revoke", "--secret", OTP, *REASON)
+BY_VALUE = ("revoke", "--leaked-key-stdin", *REASON)
+FOREIGN = leaks.register("0123456789abcdef0123456789abcdef-11111111-2222-3333-4444-555555555555")
+OTHER_SECRET = leaks.register("AKIA-not-an-infobip-key-at-all")
+
+
+def words(ran: Ran) -> str:
+    return " ".join(ran.out.split())
+
+
+# ---- the JSON: the same for a dry run, the execution, several keys and the handler -----------------------------------
+
+SHAPE = {
+    "": ["dry_run", "errors", "incident", "keys", "notes", "replacements", "run_id", "strategy"],
+    "keys": [
+        *["account", "detail", "error", "key_id", "outcome", "revoke_at", "role", "seconds", "secret", "verified"],
+        "version_id",
+    ],
+    "replacements": ["account", "detail", "error", "key_id", "outcome", "seconds", "secret"],
 }
+
+
+def shape(document: dict[str, Any]) -> dict[str, list[str]]:
+    nested = {name: sorted({field for each in document[name] for field in each}) for name in ("keys", "replacements")}
+    return {"": sorted(document), **nested}
+
+
+@pytest.mark.parametrize("strategy", ["replace-first", "revoke-first", "revoke-only"])
+def test_the_json_of_a_dry_run_is_that_of_the_execution(stack: Stack, strategy: str) -> None:
+    key = stack.seed()[OTP]
+    asked = (*BY_SECRET, "--json", "--incident", "INC-1", "--strategy", strategy)
+    before = stack.state()
+    dry = stack.run(*asked, "--dry-run").document
+    shown = stack.run(*asked).document
+    assert {**shown, "run_id": dry["run_id"], "keys": dry["keys"]} == {**dry, "replacements": shown["replacements"]}
+    assert stack.state() == before
+    done = stack.run(*asked, "--yes").document
+    for document, outcomes, verified in ((dry, ("planned", "planned"), None), (done, ("revoked", "promoted"), True)):
+        assert (document["strategy"], document["incident"], document["errors"]) == (strategy, "INC-1", [])
+        (one,) = document["keys"]
+        assert (one["account"], one["secret"], one["key_id"], one["role"]) == ("main", OTP, key.id, "current")
+        assert (one["outcome"], one["verified"], one["error"]) == (outcomes[0], verified, None)
+        made = [(each["secret"], each["outcome"], each["error"]) for each in document["replacements"]]
+        assert made == ([] if strategy == "revoke-only" else [(OTP, outcomes[1], None)])
+        assert shape(document) == SHAPE | ({"replacements": []} if strategy == "revoke-only" else {})
+    assert (dry["dry_run"], done["dry_run"]) == (True, False)
+    if strategy != "revoke-only":
+        current = json.loads(consumer_value(stack.client, OTP))["key_id"]
+        assert [each["key_id"] for each in done["replacements"]] == [current]
+        assert [each["key_id"] for each in dry["replacements"]] == [None]
+
+
+@pytest.mark.parametrize("yes", [False, True])
+def test_the_json_of_several_keys_has_the_same_fields(stack: Stack, yes: bool) -> None:
+    keys = stack.seed()
+    two = [keys[OTP], keys["prod/billing/sms"]]
+    ran = stack.run(*BY_VALUE, "--json", "--yes" if yes else "--dry-run", stdin=report(*two, FOREIGN))
+    document = ran.document
+    assert {key.id for key in two} == {*revoked(document, "revoked" if yes else "planned")}
+    own = {"findings", "without_infobip_key", "leaks"}
+    assert own <= document.keys()
+    assert shape({name: found for name, found in document.items() if name not in own}) == SHAPE
+
+
+@pytest.mark.parametrize("yes", [False, True])
+def test_what_fails_stands_in_the_json_with_its_error(stack: Stack, yes: bool) -> None:
+    key = stack.seed()[OTP]
+    misconfigure(stack)
+    document = stack.run(*BY_SECRET, "--json", "--yes" if yes else "--dry-run").document
+    assert revoked(document, "revoked" if yes else "planned") == [key.id]
+    (failed,) = document["replacements"]
+    assert (failed["secret"], failed["outcome"], failed["key_id"]) == (OTP, "failed", None)
+    assert "rotator:grace" in failed["error"]
+    assert document["errors"] == [failed["error"]]
+
+
+# ---- one emergency --------------------------------------------------------------------------------------------------
 
 
 def test_without_yes_it_is_shown_and_nothing_happens(stack: Stack) -> None:
@@ -31,34 +111,18 @@ def test_without_yes_it_is_shown_and_nothing_happens(stack: Stack) -> None:
     assert f"key {otp[:4]}…{otp[-4:]}  current, in use since" in ran.out
     assert "puts a new key into prod/sms/otp first (replace-first)" in ran.out
     assert ran.out.endswith("Add --yes to do it.\n")
-    document = stack.run("revoke", "--secret", "prod/sms/otp", "--reason", "x", "--json").document
-    assert document.keys() == FIELDS
-    assert (document["confirmed"], document["steps"]) == (False, [])
-    assert [(revocation["key_id"], revocation["role"]) for revocation in document["kills"]] == [(otp, "current")]
     assert stack.state() == before
 
 
-def test_with_yes_the_old_key_is_dead_and_the_new_one_works(stack: Stack) -> None:
-    keys = stack.seed()
-    old = keys["prod/sms/otp"]
-    options = ("--reason", "leak", "--incident", "INC-4711", "--yes", "--json")
-    ran = stack.run("revoke", "--secret", "prod/sms/otp", *options)
+def test_with_yes_the_old_key_is_refused_and_the_new_one_works(stack: Stack) -> None:
+    old = stack.seed()[OTP]
+    ran = stack.run(*BY_SECRET, "--incident", "INC-4711", "--yes", "--json")
     assert ran.code == 0
-    document = ran.document
-    assert document.keys() == FIELDS
-    assert (document["account"], document["strategy"], document["incident"]) == ("main", "replace-first", "INC-4711")
-    assert document["replaced"] == ["prod/sms/otp"]
-    assert document["errors"] == []
-    steps = document["steps"]
-    assert all(step.keys() == {"what", "secret", "key_id", "seconds", "note", "ok"} for step in steps)
-    assert [step["what"] for step in steps] == ["created", "promoted", "revoked"]
-    assert steps[-1]["key_id"] == old.id
-    assert "401" in steps[-1]["note"]
     assert not stack.world.authenticates(old.value)
-    assert stack.world.authenticates(json.loads(consumer_value(stack.client, "prod/sms/otp"))["api_key"])
+    assert stack.world.authenticates(json.loads(consumer_value(stack.client, OTP))["api_key"])
     audit = [line for line in ran.lines if "seq" in line]
     assert {line["trigger"] for line in audit} == {"emergency"}
-    assert {line["run_id"] for line in audit} == {document["run_id"]}
+    assert {line["run_id"] for line in audit} == {ran.document["run_id"]}
     assert {line["incident"] for line in audit} == {"INC-4711"}
 
 
@@ -69,7 +133,8 @@ def test_a_leaked_value_comes_by_stdin_and_is_never_said(stack: Stack) -> None:
     assert ran.code == 0
     assert not stack.world.authenticates(leaked.value)
     assert f"revoked   key {leaked.id[:4]}…{leaked.id[-4:]}" in ran.out
-    assert "prod/billing/sms has a new key. 1 key is dead. Recorded as run" in " ".join(ran.out.split())
+    assert "prod/billing/sms has a new key. 1 key revoked. Recorded as run" in words(ran)
+    assert "until they read it again: up to 1 h with AWS's caching libraries (their default), up to 5 min" in words(ran)
 
 
 def test_one_key_without_a_replacement(stack: Stack) -> None:
@@ -102,3 +167,300 @@ def test_dry_run_shows_the_same_and_is_no_failure(stack: Stack) -> None:
     assert dry.out.splitlines()[:-1] == shown.out.splitlines()[:-1]
     assert stack.run(*asked, "--dry-run", "--yes").code == 2
     assert stack.state() == before
+
+
+# ---- what can't be replaced, and an incident that is named again -----------------------------------------------------
+
+
+def misconfigure(stack: Stack) -> None:
+    stack.client.tag_resource(SecretId=OTP, Tags=[{"Key": "rotator:grace", "Value": "soon"}])
+
+
+@pytest.mark.parametrize("strategy", ["replace-first", "revoke-first"])
+def test_what_can_not_be_replaced_is_said_before(stack: Stack, strategy: str) -> None:
+    key = stack.seed()[OTP]
+    misconfigure(stack)
+    before = stack.state()
+    asked = (*BY_SECRET, "--strategy", strategy)
+    ran = stack.run(*asked)
+    assert ran.code == 2
+    assert all(len(line) <= 80 for line in ran.out.splitlines())
+    assert f"No replacement can be made for {OTP}: rotator:grace" in words(ran)
+    assert "its consumers fail until it has a new one. Fix this first, or use the strategy revoke-only" in words(ran)
+    assert "puts a new key into" not in words(ran)
+    document = stack.run(*asked, "--json").document
+    (error,) = document["errors"]
+    assert error.startswith(f"no replacement can be made for {OTP}: rotator:grace")
+    assert (document["dry_run"], replaced(document, "planned")) == (True, [])
+    dry = stack.run(*asked, "--dry-run")
+    assert (dry.code, "No replacement can be made" in words(dry)) == (0, True)
+    assert stack.state() == before
+    done = stack.run(*asked, "--yes")
+    assert (done.code, stack.world.authenticates(key.value)) == (1, False)
+    assert "rotator:grace" in done.out
+
+
+def test_revoke_only_has_nothing_to_check(stack: Stack) -> None:
+    stack.seed()
+    misconfigure(stack)
+    ran = stack.run(*BY_SECRET, "--strategy", "revoke-only")
+    assert ran.code == 2
+    assert "No replacement can be made" not in words(ran)
+    assert "puts no new key in its place (revoke-only)" in words(ran)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_leaked_value_is_checked_as_well(stack: Stack, several: bool) -> None:
+    keys = stack.seed()
+    misconfigure(stack)
+    text = f"OTP={keys[OTP].value}\n" + (f"BILLING={keys['prod/billing/sms'].value}\n" if several else "")
+    ran = stack.run(*BY_VALUE, stdin=text)
+    assert ran.code == 2
+    assert f"No replacement can be made for {OTP}" in words(ran)
+    document = stack.run(*BY_VALUE, "--json", stdin=text).document
+    assert (len(document["errors"]), len(replaced(document, "planned"))) == (1, int(several))
+
+
+def revoke(stack: Stack, *arguments: str, incident: str = "INC-1", stdin: str | None = None) -> Ran:
+    return stack.run(*arguments, "--incident", incident, "--yes", stdin=stdin)
+
+
+@pytest.mark.parametrize("strategy", ["replace-first", "revoke-first", "revoke-only"])
+def test_an_incident_is_a_retry_for_24_hours(stack: Stack, strategy: str) -> None:
+    stack.seed()
+    assert revoke(stack, *BY_SECRET).code == 0
+    again = revoke(stack, *BY_SECRET)
+    assert (again.code, "got a new key for incident INC-1 already" in words(again)) == (0, True)
+    stack.clock.advance(timedelta(hours=24, minutes=1))
+    before = stack.state()
+    asked = (*BY_SECRET, "--strategy", strategy)
+    for ran in (revoke(stack, *asked), stack.run(*asked, "--incident", "INC-1"), revoke(stack, *asked, "--json")):
+        assert ran.code == 1
+        assert "retry for 24 hours only" in ran.err
+        assert "Give another incident" in ran.err
+        denied = [line for line in ran.lines if line.get("outcome") == "denied"]
+        assert [(line["event"], line["secret"]) for line in denied] == [("emergency.completed", OTP)]
+    assert stack.state() == before
+    assert revoke(stack, *asked, incident="INC-2").code == 0
+    assert stack.state() != before
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_leaked_value_and_an_old_incident(stack: Stack, several: bool) -> None:
+    """The value of a key in grace; the incident's key is current, and older than a day."""
+    keys = stack.seed()
+    old = keys[OTP]
+    assert stack.run("rotate", OTP, "--reason", "x").code == 0
+    document = revoke(stack, *BY_SECRET, "--json").document
+    assert old.id in revoked(document)
+    # It was switched on again in the portal, and its label put back by hand.
+    stack.world.portal_enable(old.id)
+    stack.world.portal_prolong(old.id, stack.clock.now() + timedelta(days=30))
+    versions = stack.client.describe_secret(SecretId=OTP)["VersionIdsToStages"]
+    version = next(version for version, labels in versions.items() if "AWSPREVIOUS" in labels)
+    label = f"rotator:key:{old.id}"
+    stack.client.update_secret_version_stage(SecretId=OTP, VersionStage=label, MoveToVersionId=version)
+    stack.clock.advance(timedelta(hours=25))
+    text = f"OTP={old.value}\n" + (f"BILLING={keys['prod/billing/sms'].value}\n" if several else "")
+    ran = revoke(stack, *BY_VALUE, stdin=text)
+    assert ran.code == 1
+    assert "retry for 24 hours only" in ran.err + words(ran)
+    assert stack.world.authenticates(old.value)
+    assert stack.world.authenticates(keys["prod/billing/sms"].value) is not several
+    assert revoke(stack, *BY_VALUE, incident="INC-2", stdin=text).code == 0
+    assert not stack.world.authenticates(old.value)
+
+
+def test_the_incidents_own_key_leaks_after_a_rotation(stack: Stack) -> None:
+    """It is in grace, and no replacement for itself: it is revoked, whatever incident is named."""
+    stack.seed()
+    assert revoke(stack, *BY_SECRET).code == 0
+    made = next(key for key in stack.world.keys() if key.enabled and key.name.startswith(f"{OTP}/rotator:"))
+    assert stack.run("rotate", OTP, "--reason", "x").code == 0
+    assert stack.world.authenticates(made.value)
+    ran = revoke(stack, *BY_VALUE, stdin=str(made.value))
+    assert (ran.code, stack.world.authenticates(made.value)) == (0, False)
+
+
+# ---- a scanner's report, a text --------------------------------------------------------------------------------------
+
+
+def line(secret: str, file: str = "src/app.py", number: int = 1) -> str:
+    """One line of trufflehog's."""
+    place = {"Data": {"Filesystem": {"file": file, "line": number}}}
+    return json.dumps({"SourceMetadata": place, "DetectorName": "CustomRegex", "Raw": secret})
+
+
+def report(*keys: SimKey | str) -> str:
+    values = [str(key.value) if isinstance(key, SimKey) else key for key in keys]
+    return "\n".join(line(value, number=number) for number, value in enumerate(values, 1)) + "\n"
+
+
+def from_stdin(stack: Stack, text: str, *more: str) -> Ran:
+    return stack.run(*BY_VALUE, *more, stdin=text)
+
+
+def test_shown_first_and_done_with_yes(stack: Stack) -> None:
+    keys = stack.seed()
+    otp, billing = keys["prod/sms/otp"], keys["prod/billing/sms"]
+    text = report(otp, OTHER_SECRET, FOREIGN, billing, otp)
+    before = stack.state()
+    shown = from_stdin(stack, text)
+    assert shown.code == 2
+    assert all(len(each) <= 80 for each in shown.out.splitlines())
+    words = " ".join(shown.out.split())
+    assert "5 findings, 3 values with the shape of an Infobip key. 1 holds none" in words
+    assert f"src/app.py:1 (and 1 more): key {otp.id[:4]}…{otp.id[-4:]}" in words
+    assert "src/app.py:3: not of these accounts" in words
+    assert "3 leaked keys: 2 would be revoked, 1 not of these accounts" in words
+    assert "Add --yes to do it" in words
+    assert from_stdin(stack, text, "--dry-run").code == 0
+    assert stack.state() == before
+    done = from_stdin(stack, text, "--yes", "--incident", "INC-1")
+    assert done.code == 0
+    assert all(len(each) <= 80 for each in done.out.splitlines())
+    assert "2 revoked, 1 not of these accounts" in " ".join(done.out.split())
+    assert not stack.world.authenticates(otp.value)
+    assert not stack.world.authenticates(billing.value)
+    after = stack.state()
+    again = from_stdin(stack, text, "--yes", "--incident", "INC-1")
+    assert (again.code, "2 disabled already" in " ".join(again.out.split())) == (0, True)
+    assert stack.state() == after
+
+
+def test_as_json(stack: Stack) -> None:
+    keys = stack.seed()
+    ran = from_stdin(stack, report(keys["prod/sms/otp"], FOREIGN, OTHER_SECRET), "--yes", "--json")
+    assert ran.code == 0
+    document = ran.document
+    assert (document["findings"], document["without_infobip_key"], document["dry_run"]) == (3, 1, False)
+    first, second = document["leaks"]
+    assert (first["outcome"], first["account"], first["secret"]) == ("revoked", "main", "prod/sms/otp")
+    assert first["key_id"] == keys["prod/sms/otp"].id
+    assert first["places"] == [
+        {"position": 1, "file": "src/app.py", "line": 1, "commit": None, "fingerprint": None, "url": None}
+    ]
+    assert (second["outcome"], second["key_id"]) == ("not-ours", None)
+    assert replaced(document) == [OTP]
+    assert [line["trigger"] for line in ran.lines if line.get("event") == "emergency.completed"] == ["emergency"] * 2
+
+
+def test_places_are_hostile_text_and_may_hold_the_value_itself(stack: Stack) -> None:
+    keys = stack.seed()
+    otp = keys["prod/sms/otp"]
+    text = "\n".join(
+        [
+            line(str(otp.value), file=f"src/{otp.value}.py\x1b[2J\u202e<b>"),
+            line(FOREIGN, file=f"{FOREIGN}-{OTHER_SECRET}"),
+            line(OTHER_SECRET),
+        ]
+    )
+    parts = {part for value in (str(otp.value), FOREIGN) for part in (value[:4], value[-4:], value[33:37])}
+    for more in ((), ("--json",), ("--yes",)):  # the stack searches whatever is said for registered values
+        ran = from_stdin(stack, text, *more)
+        named = [place for place in ran.out.split() if "<redacted>" in place]
+        assert named
+        assert not [place for place in named for part in parts if part in place]
+        assert "\x1b" not in ran.out
+        assert "\u202e" not in ran.out
+
+
+def test_a_live_key_that_nobody_manages_is_said_and_fails(stack: Stack) -> None:
+    stack.seed()
+    foreign = next(key for key in stack.world.keys() if key.name == "made by hand in the portal")
+    ran = from_stdin(stack, report(foreign), "--yes")
+    assert ran.code == 1
+    words = " ".join(ran.out.split())
+    assert "can NOT be revoked" in words
+    assert "portal" in words
+    assert stack.world.authenticates(foreign.value)
+
+
+def test_a_report_without_any_infobip_key(stack: Stack) -> None:
+    stack.seed()
+    asked = len(stack.world.calls)
+    ran = from_stdin(stack, report(OTHER_SECRET), "--yes")
+    assert ran.code == 0
+    assert "none has the shape of an Infobip key" in " ".join(ran.out.split())
+    assert len(stack.world.calls) == asked
+
+
+def test_what_powershell_writes(stack: Stack, tmp_path: Path) -> None:
+    keys = stack.seed()
+    file = tmp_path / "report.json"
+    file.write_bytes(report(keys["prod/sms/otp"]).encode("utf-16"))
+    arguments = ["revoke", "--leaked-key-stdin", "--reason", "x", "--dry-run"]
+    with file.open("rb") as stdin:
+        ran = subprocess.run(
+            [sys.executable, "-m", "rotator", *arguments],
+            env=stack.environment,
+            stdin=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (ran.returncode, "1 would be revoked" in " ".join(ran.stdout.split())) == (0, True)
+
+
+@pytest.mark.parametrize("text", ['"{}"', "'{}'", "{},", '"{}",\n', "`{}`", " '{}'; "])
+def test_a_value_as_it_stands_in_code_is_that_value(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = leaks.register("-".join(("0123456789abcdef" * 2, "89abcdef", "0123", "4567", "89ab", "0123456789ab")))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.format(value).encode())))
+    found = leaked._stdin()
+    assert isinstance(found, Secret)
+    assert found.reveal() == value
+
+
+def test_a_settings_file_and_a_header(stack: Stack) -> None:
+    keys = stack.seed()
+    otp, billing, alerts = (keys[name] for name in ("prod/sms/otp", "prod/billing/sms", "prod/voice/alerts"))
+    several = f"DB_PASSWORD={OTHER_SECRET}\nSMS={otp.value}\n\nOTHER={FOREIGN}\nBILLING='{billing.value}'\n"
+    done = from_stdin(stack, several, "--yes")
+    assert done.code == 0
+    words = " ".join(done.out.split())
+    assert "A text with 3 values of the shape of an Infobip key." in words
+    assert f"line 2: key {otp.id[:4]}…{otp.id[-4:]}" in words
+    assert "line 4: not of these accounts" in words
+    assert "3 leaked keys: 2 revoked, 1 not of these accounts." in words
+    assert not stack.world.authenticates(otp.value)
+    assert not stack.world.authenticates(billing.value)
+    assert stack.world.authenticates(alerts.value)
+    document = from_stdin(stack, several, "--yes", "--json").document
+    assert (document["findings"], [leak["places"][0]["line"] for leak in document["leaks"]]) == (None, [2, 4, 5])
+    one = from_stdin(stack, f"curl -H 'Authorization: App {alerts.value}' …\n", "--yes")
+    assert (one.code, "1 key revoked" in " ".join(one.out.split())) == (0, True)
+    assert not stack.world.authenticates(alerts.value)
+
+
+def test_alerts_as_gh_slurps_them(stack: Stack) -> None:
+    otp = stack.seed()["prod/sms/otp"]
+    alert = {"number": 1, "html_url": "https://github.com/acme/app/1", "secret_type": "x", "secret": str(otp.value)}
+    ran = from_stdin(stack, json.dumps([[alert], [alert]]), "--dry-run", "--json")
+    assert (ran.code, ran.document["findings"]) == (0, 2)
+    assert [leak["key_id"] for leak in ran.document["leaks"]] == [otp.id]
+
+
+def scanned(secret: str, match: str = "") -> dict[str, Any]:
+    """One item of ``gitleaks -f json``."""
+    return {"RuleID": "infobip", "StartLine": 3, "File": "src/app.py", "Secret": secret, "Match": match or secret}
+
+
+def test_a_redacted_report_is_an_error_that_says_how_to_scan(stack: Stack) -> None:
+    stack.seed()
+    before = stack.state()
+    for more in ((), ("--dry-run",), ("--yes",)):
+        ran = from_stdin(stack, json.dumps([scanned("REDACTED"), scanned("REDACTED")]), *more)
+        assert ran.code == 1
+        assert "the findings on stdin hold no value" in ran.sentence
+        assert "gitleaks and kingfisher without --redact" in ran.sentence
+    assert stack.state() == before
+
+
+def test_a_report_redacted_in_part_revokes_the_rest_and_fails(stack: Stack) -> None:
+    otp = stack.seed()[OTP]
+    text = json.dumps([scanned("REDACTED"), scanned(str(otp.value))])
+    ran = from_stdin(stack, text, "--yes", "--json")
+    assert ran.code == 1
+    assert revoked(ran.document) == [otp.id]
+    assert any("1 of 2 findings on stdin hold no value" in error for error in ran.document["errors"])
+    assert not stack.world.authenticates(otp.value)

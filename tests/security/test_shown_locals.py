@@ -76,8 +76,9 @@ def test_no_frame_holds_a_value_at_any_call(auth: str, reveal: bool) -> None:
     rotate_now(world.reconciler(), "prod/json", "by hand")
     for target in (Target(secret="prod/plain"), Target(leaked=Secret(leaked))):
         emergency = Emergency(world.services(Trigger.EMERGENCY), "leak", "INC-1")
-        for plan in emergency.plan(target, Strategy.REPLACE_FIRST):
-            assert emergency.execute(emergency.preview(plan)).ok
+        plan = emergency.plan(target, Strategy.REPLACE_FIRST)
+        assert emergency.dry_run(plan).ok
+        assert emergency.execute(plan).ok
     assert watch.dumps > 100
     assert watch.leaks == set()
 
@@ -174,7 +175,7 @@ def test_no_traceback_shows_what_came_by_stdin(stdin: Callable[[bytes], None], a
 @pytest.mark.parametrize("text", ["{}\n", '[{{"password": "{}"}},\n'])
 def test_no_traceback_shows_keys_that_are_too_many(stdin: Callable[[bytes], None], text: str) -> None:
     from rotator.cli.leaked import read_leaked
-    from rotator.engine.emergency.findings import MOST_KEYS
+    from rotator.engine.emergency.leaks import MOST_KEYS
 
     keys = [f"{number:032x}{KEY_VALUE[32:]}" for number in range(MOST_KEYS + 1)]
     stdin("".join(text.format(key) for key in keys).encode())

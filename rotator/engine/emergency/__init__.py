@@ -1,26 +1,23 @@
-"""Emergency revocation: who dies (``plan``), how (``run``), and what became of it (``report``).
+"""Emergency revocation, of a secret, of one key or of a leaked value: planned, rehearsed by a dry run, carried out.
 
-By a secret, by one of its keys, or by a leaked value. Nothing waits for a grace period, a hold or a window, and the
-daily reserve is used. Repeating a command is harmless: with an incident's name no second replacement is made for 24
-hours, and after that the name is refused.
+Nothing waits for a grace period, a hold or a window, and the daily reserve is used. Repeating a command is harmless:
+with an incident's name no second replacement is made for 24 hours, and after that the name is refused.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from rotator.engine.context import Services
-from rotator.engine.emergency.accounts import Accounts
-from rotator.engine.emergency.bound_audit import BoundAudit
-from rotator.engine.emergency.execution import Run
-from rotator.engine.emergency.held_events import HeldEvents
-from rotator.engine.emergency.incident import Work
-from rotator.engine.emergency.outcome import EmergencyReport, Step
-from rotator.engine.emergency.plan import Planning
-from rotator.engine.emergency.preview import impossible_replacements, unproven_keys
+from rotator.engine.emergency.execution import VERIFY_TIMEOUT, Execution
+from rotator.engine.emergency.incident import Incident
+from rotator.engine.emergency.outcome import EmergencyReport, Step, emergency_document
+from rotator.engine.emergency.planning import Accounts, Planner
 from rotator.engine.emergency.targets import EmergencyPlan, Revocation, Strategy, Target
-from rotator.engine.emergency.verification import VERIFY_TIMEOUT
-from rotator.errors import KeyNotFound, RotatorError
+from rotator.errors import RotatorError
+from rotator.ports import AuditSink, EventSink
 from rotator.telemetry.consumer_events import EMERGENCY, publish
 
 __all__ = [
@@ -33,6 +30,7 @@ __all__ = [
     "Step",
     "Strategy",
     "Target",
+    "emergency_document",
 ]
 
 
@@ -49,50 +47,38 @@ class Emergency:
     ) -> None:
         self.reason, self.incident = reason, incident
         self._chosen = incident is not None if chosen is None else chosen
-        audit = BoundAudit(services.audit, {"reason": reason, "incident": incident})
-        self._events = HeldEvents(services.events, {"reason": reason, "incident": incident})
-        self.services = dataclasses.replace(services, audit=audit, events=self._events)
+        bound = {"reason": reason, "incident": incident}
+        self._events = HeldEvents(services.events, bound)
+        self.services = dataclasses.replace(services, audit=BoundAudit(services.audit, bound), events=self._events)
         self._accounts = Accounts(self.services)
 
-    def plan(self, target: Target, strategy: Strategy) -> tuple[EmergencyPlan, ...]:
-        """What would be done, one plan an account. Changes nothing.
+    def plan(self, target: Target, strategy: Strategy) -> EmergencyPlan:
+        """What is to be done. Changes nothing.
 
-        :raises RotatorError: the target is unknown, can't be named, or is provably none of ours.
+        :raises RotatorError: the target is unknown, its key is not known, or it is provably none of ours.
         """
-        planning = Planning(self.services, self._accounts, strategy, self.incident, self._chosen)
         try:
-            return (planning.plan(target),)
+            return Planner(self.services, self._accounts, strategy, self.incident, self._chosen).plan(target)
         except RotatorError as error:
-            said = {"account": target.account, "secret": target.secret, "key_id": target.key_id}
-            self.services.audit.emit("emergency.requested", "attempt", **said, strategy=str(strategy))
-            self.services.audit.emit("emergency.completed", "denied", **said, error=error)
+            fields = {"account": target.account, "secret": target.secret, "key_id": target.key_id}
+            self.services.audit.emit("emergency.requested", "attempt", **fields, strategy=str(strategy))
+            self.services.audit.emit("emergency.completed", "denied", **fields, error=error)
             raise
 
-    def preview(self, plan: EmergencyPlan) -> EmergencyPlan:
-        """The same plan with each key as Infobip shows it now, for people to read before they say yes.
-
-        Replacements are checked as far as that changes nothing: what is impossible is said before.
+    def dry_run(self, plan: EmergencyPlan) -> EmergencyReport:
+        """What :meth:`execute` would do, by its own checks: every one that is made before something is changed.
 
         :raises RotatorError: Infobip can't be asked.
         """
-        keys = dict(plan.keys)
-        with self._accounts.connected(plan.fleet, plan.account) as provider:
-            for revocation in plan.revocations:
-                try:
-                    keys[revocation.key_id] = provider.get_key(revocation.key_id).key
-                except KeyNotFound:
-                    continue
-            plan = dataclasses.replace(plan, keys=keys)
-            report = EmergencyReport(plan.account, plan.strategy)
-            begun = self.services.clock.now()
-            work = Work(self.services, provider, plan, report, self.reason, self.incident, begun)
-            impossible, unproven = impossible_replacements(work), unproven_keys(work)
-            return dataclasses.replace(plan, impossible=impossible, unproven=unproven)
+        report = EmergencyReport.of(plan, dry_run=True)
+        nothing = _Nothing()
+        self._carry_out(dataclasses.replace(self.services, audit=nothing, events=nothing), plan, report)
+        return report
 
     def execute(self, plan: EmergencyPlan, *, hold_events: bool = False) -> EmergencyReport:
-        """Carry a plan out. Never raises for what fails on the way: that is in the report, and the killing goes on.
+        """Carry a plan out. Never raises for what fails on the way: that is in the report, and the rest goes on.
 
-        :param hold_events: keep the events of it until :meth:`send_events`, for there are further keys to kill.
+        :param hold_events: keep the events of it until :meth:`send_events`, for there are further keys to revoke.
         :raises AuditUnavailable: not even the request could be written down; nothing was changed.
         """
         try:
@@ -107,32 +93,74 @@ class Emergency:
 
     def _execute(self, plan: EmergencyPlan) -> EmergencyReport:
         audit, clock = self.services.audit, self.services.clock
-        report = EmergencyReport(plan.account, plan.strategy)
+        report = EmergencyReport.of(plan, dry_run=False)
         begun = clock.now()
-        secret = plan.secret.name if plan.secret else plan.revocations[0].secret if plan.revocations else None
-        said = {"account": plan.account, "secret": secret, "key_id": plan.named}
-        audit.emit("emergency.requested", "attempt", **said, strategy=str(plan.strategy))
-        if plan.revocations or plan.replaced:
-            try:
-                with self._accounts.connected(plan.fleet, plan.account) as provider:
-                    Run(Work(self.services, provider, plan, report, self.reason, self.incident, begun)).execute()
-            except RotatorError as failure:
-                report.errors.append(str(failure))
-            except Exception as mistake:  # the end is written down whatever happens
-                report.errors.append(f"a bug in rotator: {type(mistake).__name__}. Repeat the command")
+        first = plan.revocations[0] if plan.revocations else None
+        secret = plan.secret.name if plan.secret else first.secret if first else None
+        fields = {"account": plan.account, "secret": secret, "key_id": plan.named}
+        audit.emit("emergency.requested", "attempt", **fields, strategy=str(plan.strategy))
+        try:
+            self._carry_out(self.services, plan, report)
+        except RotatorError as failure:
+            report.errors.append(str(failure))
+        except Exception as mistake:  # the end is written down whatever happens
+            report.errors.append(f"a bug in rotator: {type(mistake).__name__}. Repeat the command")
         outcome = "success" if report.ok else "failure"
         done = {"revoked": list(report.revoked), "replaced": list(report.replaced)}
         duration = int((clock.now() - begun).total_seconds() * 1000)
         error = "; ".join(report.errors) or None
-        audit.emit("emergency.completed", outcome, **said, error=error, **done, duration_ms=duration)
-        told = {**said, **_leaked(plan), **done, "strategy": str(plan.strategy), "outcome": outcome, "error": error}
-        publish(self.services.events, EMERGENCY, **told)
+        audit.emit("emergency.completed", outcome, **fields, error=error, **done, duration_ms=duration)
+        # The event names the key that was named, or else the one that was current, and where it stood.
+        leaked = plan.named_revocation or first
+        arn = plan.secret.arn if plan.secret else leaked.arn if leaked else None
+        where = {"secret_arn": arn or None, "version_id": leaked.version_id if leaked else None}
+        event = {**fields, **where, "key_id": leaked.key_id if leaked else plan.named, **done}
+        publish(self.services.events, EMERGENCY, **event, strategy=str(plan.strategy), outcome=outcome, error=error)
         return report
 
+    def _carry_out(self, services: Services, plan: EmergencyPlan, report: EmergencyReport) -> None:
+        if plan.revocations or plan.replaced:
+            begun = services.clock.now()
+            with self._accounts.connected(plan.fleet, plan.account) as provider:
+                Execution(Incident(services, provider, plan, report, self.reason, self.incident, begun)).execute()
 
-def _leaked(plan: EmergencyPlan) -> dict[str, str | None]:
-    """For the event: the key that was named, or else the one that was current, and where it stood."""
-    revocation = plan.named_revocation or (plan.revocations[0] if plan.revocations else None)
-    arn = plan.secret.arn if plan.secret else revocation.arn if revocation else None
-    key_id = revocation.key_id if revocation else plan.named
-    return {"secret_arn": arn or None, "version_id": revocation.version_id if revocation else None, "key_id": key_id}
+
+class BoundAudit:
+    """An audit that passes every line on, with ``bound`` fields added (they win)."""
+
+    def __init__(self, audit: AuditSink, bound: Mapping[str, Any]) -> None:
+        self._audit = audit
+        self._bound = {name: value for name, value in bound.items() if value is not None}
+
+    def emit(self, event: str, outcome: str, **fields: Any) -> None:
+        """Write one line."""
+        self._audit.emit(event, outcome, **{**fields, **self._bound})
+
+
+class HeldEvents:
+    """Keeps events, with ``bound`` fields added, until they are released: no revocation waits for a slow event bus."""
+
+    def __init__(self, events: EventSink, bound: Mapping[str, Any]) -> None:
+        self._events = events
+        self._bound = {name: value for name, value in bound.items() if value is not None}
+        self._held: list[tuple[str, dict[str, Any]]] = []
+
+    def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
+        """Keep one."""
+        self._held.append((detail_type, {**detail, **self._bound}))
+
+    def release(self) -> None:
+        """Send everything that was kept, in order; never raises."""
+        held, self._held = self._held, []
+        for detail_type, detail in held:
+            self._events.send(detail_type, detail)
+
+
+class _Nothing:
+    """The audit and the events of a dry run: nothing is done, so nothing is written down."""
+
+    def emit(self, event: str, outcome: str, **fields: Any) -> None:
+        """Write nothing."""
+
+    def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
+        """Send nothing."""

@@ -1,16 +1,16 @@
-"""What the rooms of one emergency share while it is carried out."""
+"""What the parts of one emergency share while it is carried out, or rehearsed by a dry run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any, Final
 
 from rotator.engine.context import AccountContext, Budget, Services
-from rotator.engine.emergency.holders import is_unlabelled, with_label
 from rotator.engine.emergency.outcome import EmergencyReport, Step
-from rotator.engine.emergency.targets import PENDING, EmergencyPlan, Revocation, Strategy
+from rotator.engine.emergency.targets import PENDING, EmergencyPlan, Revocation, Strategy, is_unlabelled, with_label
 from rotator.engine.observe import management_of, resolve_version, value_field
 from rotator.errors import KeyNotFound, RotatorError
 from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry, Spec
@@ -24,25 +24,27 @@ from rotator.ports import KeyProvider
 from rotator.secret import Secret
 
 JUST_BEFORE: Final = timedelta(seconds=5)
-"""Clocks tell whole seconds, and nobody reports a leak of a key that is younger than this."""
+"""Clocks give whole seconds, and no leak is reported of a key that is younger than this."""
 
 
 @dataclass
-class Work:
+class Incident:
     """One plan, being carried out.
 
     :param reason: the operator's own words.
+    :param name: the operator's name of the incident.
     :param begun: when it began.
     :param keys: keys as Infobip showed them.
-    :param values: values of keys that end, for the proof. Never shown.
+    :param values: values of keys that are revoked, to verify it with. Never shown.
     :param held: which key the value of a version was found to be, by the secret's ARN and the version id.
     :param unlabelled: ARNs whose current version still lacks its key label.
     :param made: version ids that were chosen in this run.
     :param promoted: ARNs that have a new key.
     :param replaced_by_others: ARNs whose new key another rotation made, since the incident began.
-    :param revoked: keys that Infobip confirmed to be ended.
+    :param revoked: keys that Infobip confirmed to be revoked; in a dry run, those that would be.
     :param not_found: keys that Infobip says it does not have.
-    :param compromised: keys that consumers had when the incident began, or that were named: they die whatever happens.
+    :param compromised: keys that consumers had when the incident began, or that were named: revoked in any case.
+    :param admitted: ``allowedIPs`` of keys that authenticated from here: they do not shut this machine out.
     """
 
     services: Services
@@ -50,26 +52,25 @@ class Work:
     plan: EmergencyPlan
     report: EmergencyReport
     reason: str
-    incident: str | None
+    name: str | None
     begun: datetime
-    keys: dict[str, Key] = field(default_factory=dict)
-    values: dict[str, Secret] = field(default_factory=dict)
+    keys: dict[str, Key] = field(init=False)
+    values: dict[str, Secret] = field(init=False)
     held: dict[tuple[str, str], Resolution] = field(default_factory=dict)
-    unlabelled: set[str] = field(default_factory=set)
+    unlabelled: set[str] = field(init=False)
     made: set[str] = field(default_factory=set)
     promoted: set[str] = field(default_factory=set)
     replaced_by_others: set[str] = field(default_factory=set)
     revoked: set[str] = field(default_factory=set)
     not_found: set[str] = field(default_factory=set)
     compromised: set[str] = field(default_factory=set)
-    _proofs: dict[tuple[str, str, str], OwnershipProof] = field(default_factory=dict)
     admitted: set[frozenset[str]] = field(default_factory=set)
-    """``allowedIPs`` of keys that authenticated from here: they do not shut this machine out."""
+    _proofs: dict[tuple[str, str, str], OwnershipProof] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.keys.update(self.plan.keys)
-        self.values.update(self.plan.values)
-        self.unlabelled.update(self.plan.unlabelled)
+        self.keys, self.values = dict(self.plan.keys), dict(self.plan.values)
+        self.unlabelled = set(self.plan.unlabelled)
+        self.report.keys = self.keys
         self.mark_compromised(self.plan.revocations)
         choose = self.services.new_version_id
 
@@ -80,53 +81,22 @@ class Work:
 
         self.services = replace(self.services, new_version_id=chosen)
 
+    @property
+    def dry_run(self) -> bool:
+        """Whether everything is checked and nothing is changed."""
+        return self.report.dry_run
+
     def now(self) -> datetime:
         """The time."""
         return self.services.clock.now()
 
     def version_id(self, arn: str) -> str:
         """A version id for a replacement, which says later that this incident made it."""
-        version_id = emergency_version_id(arn, self.incident, self.services.new_version_id())
+        version_id = emergency_version_id(arn, self.name, self.services.new_version_id())
         self.made.add(version_id)
         return version_id
 
-    def replaced_before(self, entry: SecretEntry) -> bool:
-        """Whether this incident made what consumers get now, and that is not what was named this time."""
-        if self.plan.named is None and self.plan.strategy is Strategy.REVOKE_ONLY:
-            return False  # the whole secret was named, and no key is wanted in it
-        life = read_lifecycle(entry)
-        mine = self.plan.named is None or self.plan.named != life.current_key
-        return mine and made_for_incident(entry.arn, self.incident, life.current_version)
-
-    def mark_compromised(self, revocations: Iterable[Revocation]) -> None:
-        """These die whatever happens, but for a stored key that nobody had yet: somebody may promote it meanwhile."""
-        self.compromised |= {
-            revocation.key_id
-            for revocation in revocations
-            if revocation.role != PENDING or revocation.key_id == self.plan.named
-        }
-
-    def is_newer(self, revocation: Revocation) -> bool:
-        """Whether a rotation, somebody else's, stored the key since the incident began: it is no leak, but what helps.
-
-        Only where its name proves that it is a rotation's. What was made by hand may be an old one that is put back.
-        """
-        if revocation.key_id == self.plan.named or revocation.key_id in self.compromised:
-            return False
-        try:
-            key = self.key(revocation.key_id)
-            name = parse_key_name(key.name) if key is not None else None
-            own = name is not None and name.deployment == self.services.policy.deployment
-            if key is None or name is None or not own or name.version_id != revocation.version_id:
-                return False
-            # AWS tells no time of its own: where this machine's clock differs from Infobip's, it is this one that errs.
-            since = self.begun + (self.provider.skew() or timedelta(0)) - JUST_BEFORE
-            if key.valid_from is not None and key.valid_from >= since:
-                return True
-            stored = self.services.store.version_dates(revocation.arn).get(name.version_id)
-        except RotatorError:
-            return False
-        return stored is not None and stored >= since
+    # ---- for the record ---------------------------------------------------------------------------------------------
 
     def context(self, *entries: SecretEntry) -> AccountContext:
         """What acting needs; without a daily budget, so that the reserve is used."""
@@ -138,69 +108,119 @@ class Work:
         """Audit fields; the reason and the incident are bound to every line."""
         return {"account": self.plan.account, "secret": secret, "version_id": version_id, "key_id": key_id}
 
-    def step(self, what: str, secret: str, key_id: str | None, note: str = "", *, ok: bool = True) -> None:
+    def step(
+        self,
+        what: str,
+        secret: str,
+        key_id: str | None,
+        note: str = "",
+        *,
+        error: str | None = None,
+        revocation: Revocation | None = None,
+    ) -> None:
         """Note a step in the report."""
-        self.report.steps.append(Step(what, secret, key_id, self.now() - self.begun, note, ok=ok))
+        after = self.now() - self.begun
+        self.report.steps.append(Step(what, secret, key_id, after, note, error, revocation))
 
-    def proof(self, revocation: Revocation) -> OwnershipProof:
+    # ---- which keys leaked ------------------------------------------------------------------------------------------
+
+    def replaced_before(self, entry: SecretEntry) -> bool:
+        """Whether this incident made what consumers get now, and that is not what was named this time."""
+        if self.plan.named is None and self.plan.strategy is Strategy.REVOKE_ONLY:
+            return False  # the whole secret was named, and no key is wanted in it
+        life = read_lifecycle(entry)
+        mine = self.plan.named is None or self.plan.named != life.current_key
+        return mine and made_for_incident(entry.arn, self.name, life.current_version)
+
+    def mark_compromised(self, items: Iterable[Revocation]) -> None:
+        """These are revoked in any case; not a stored key that no consumer had yet, which may be promoted meanwhile."""
+        self.compromised |= {item.key_id for item in items if item.role != PENDING or item.key_id == self.plan.named}
+
+    def is_newer(self, item: Revocation) -> bool:
+        """Whether another rotation stored the key since the incident began: it is no leak, but what helps.
+
+        Only where its name proves that it is a rotation's. What was made by hand may be an old one that is put back.
+        """
+        if item.key_id == self.plan.named or item.key_id in self.compromised:
+            return False
+        try:
+            key = self.key(item.key_id)
+            name = parse_key_name(key.name) if key is not None else None
+            own = name is not None and name.deployment == self.services.policy.deployment
+            if key is None or name is None or not own or name.version_id != item.version_id:
+                return False
+            # AWS shows no time of its own: where this machine's clock differs from Infobip's, it is this one that errs.
+            since = self.begun + (self.provider.skew() or timedelta(0)) - JUST_BEFORE
+            if key.valid_from is not None and key.valid_from >= since:
+                return True
+            stored = self.services.store.version_dates(item.arn).get(name.version_id)
+        except RotatorError:
+            return False
+        return stored is not None and stored >= since
+
+    # ---- ownership --------------------------------------------------------------------------------------------------
+
+    def proof(self, item: Revocation) -> OwnershipProof:
         """What proves that a key belongs to the version whose label names it; found out once, if it can be.
 
         By name, where Infobip shows it alone under the name that the version's key has; else by value.
         """
-        about = (revocation.arn, revocation.version_id or "", revocation.key_id)
-        known = self._proofs.get(about) or self._find_proof(revocation)
+        about = (item.arn, item.version_id or "", item.key_id)
+        known = self._proofs.get(about) or self._find_proof(item)
         if known is not OwnershipProof.UNREADABLE:  # it may be readable a moment later
             self._proofs[about] = known
         return known
 
-    def _find_proof(self, revocation: Revocation) -> OwnershipProof:
-        entry = next((entry for entry in self._entries() if entry.arn == revocation.arn), None)
-        if entry is None or revocation.version_id is None:
+    def _find_proof(self, item: Revocation) -> OwnershipProof:
+        plan = self.plan
+        every = chain((plan.secret,) if plan.secret else (), plan.replaced, plan.fleet.every())
+        entry = next((entry for entry in every if entry.arn == item.arn), None)
+        if entry is None or item.version_id is None:
             return OwnershipProof.NONE
         try:
-            name = key_name(entry.name, entry.arn, self.services.policy.deployment, revocation.version_id)
-            known = self.keys.get(revocation.key_id)
+            name = key_name(entry.name, entry.arn, self.services.policy.deployment, item.version_id)
+            known = self.keys.get(item.key_id)
             searched = known is None or known.name == name
             found = {key.id: key for key in self.provider.find_by_name(name)} if searched else {}
             self.keys.update(found)  # a namesake too: a rotation asks once more
-            namesakes = any(key.enabled for key in found.values() if key.id != revocation.key_id)
-            if revocation.key_id in found and not namesakes:
+            namesakes = any(key.enabled for key in found.values() if key.id != item.key_id)
+            if item.key_id in found and not namesakes:
                 return OwnershipProof.BY_NAME
         except (RotatorError, ValueError):
-            pass  # then its value has to tell
+            pass  # then its value decides
         try:
-            held = resolve_version(self.services.store, self.provider, entry, revocation.version_id)
+            held = resolve_version(self.services.store, self.provider, entry, item.version_id)
         except RotatorError:
             return OwnershipProof.UNREADABLE
         if not held.unreadable:
-            self.held[(entry.arn, revocation.version_id)] = held
-        if (
-            revocation.key_id == held.key_id or revocation.key_id in held.holds
-        ):  # in another field: it leaked with the rest
+            self.held[(entry.arn, item.version_id)] = held
+        if item.key_id == held.key_id or item.key_id in held.holds:  # in another field: it leaked with the rest
             return OwnershipProof.BY_VALUE
-        if held.unreadable and self._has_value(entry, revocation):
-            self.held[(entry.arn, revocation.version_id)] = Resolution(revocation.key_id)
+        if held.unreadable and self._has_value(entry, item, item.version_id):
+            self.held[(entry.arn, item.version_id)] = Resolution(item.key_id)
             return OwnershipProof.BY_VALUE
         return OwnershipProof.UNREADABLE if held.unreadable else OwnershipProof.NONE
 
-    def _has_value(self, entry: SecretEntry, revocation: Revocation) -> bool:
+    def _has_value(self, entry: SecretEntry, item: Revocation, version_id: str) -> bool:
         """Whether Infobip shows the labelled key with the very value of its version, where a search is not answered.
 
         A leaked key must not stay enabled because the search by value fails.
         """
-        assert revocation.version_id is not None
         try:
-            stored = self.services.store.read_version(entry.arn, revocation.version_id)
-            value = decode(stored.text, value_field(entry), entry.name).key
-            return self.provider.get_key(revocation.key_id).value == value
+            value = self.value(entry, version_id)
+            return self.provider.get_key(item.key_id).value == value
         except RotatorError:
             return False
 
-    def _entries(self) -> Iterator[SecretEntry]:
-        if self.plan.secret is not None:
-            yield self.plan.secret
-        yield from self.plan.replaced
-        yield from self.plan.fleet.every()
+    # ---- reading ----------------------------------------------------------------------------------------------------
+
+    def value(self, entry: SecretEntry, version_id: str) -> Secret:
+        """The key's value in a version.
+
+        :raises RotatorError: it can't be read.
+        """
+        stored = self.services.store.read_version(entry.arn, version_id)
+        return decode(stored.text, value_field(entry), entry.name).key
 
     def key(self, key_id: str) -> Key | None:
         """A key, asked for once; ``None`` where Infobip has no such key."""
@@ -212,7 +232,7 @@ class Work:
         return self.keys[key_id]
 
     def fresh(self, arn: str) -> SecretEntry:
-        """A secret as it is now; an unlabelled current value's key is looked up, and its label put in.
+        """A secret as it is now; the key of an unlabelled current value is found out, and its label put in.
 
         :raises StoreError: it can't be described.
         """
@@ -226,7 +246,7 @@ class Work:
             key_id = None
         again = self.services.store.describe(arn)
         if read_lifecycle(again).current_version != read_lifecycle(entry).current_version:
-            return again  # what was read is not what was looked at: somebody promoted another version in between
+            return again  # another version was promoted in between: what was read is not what was described
         if key_id is None:
             return entry
         self.unlabelled.add(arn)

@@ -1,0 +1,425 @@
+"""Which keys an emergency revokes, and which secrets get a new one. Reads only.
+
+The listing says it, and Infobip where a key or a value was named or a label is missing. Where a secret or its current
+key was named, every key of the secret is revoked. Where another key was named, nothing says that the current one
+leaked: it is revoked too, but only after it was replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from rotator.engine.context import Services
+from rotator.engine.emergency.targets import (
+    CURRENT,
+    ORPHAN,
+    PENDING,
+    EmergencyPlan,
+    Revocation,
+    Strategy,
+    Target,
+    is_unlabelled,
+    managed_entries,
+    revocations_of,
+    with_label,
+)
+from rotator.engine.key_ids import account_key_id
+from rotator.engine.observe import Fleet, management_of, observe_fleet, resolve_version, value_field
+from rotator.engine.secret_changes import account_of
+from rotator.errors import ConfigurationError, KeyNotFound, ProviderError, Refused, RotatorError
+from rotator.model import Key, SecretEntry
+from rotator.policy.emergency_ids import is_retry, made_for_incident, made_in_emergency
+from rotator.policy.guards import MAX_SKEW
+from rotator.policy.labels import CURRENT as CURRENT_LABEL
+from rotator.policy.labels import PREVIOUS, key_name, parse_key_name, parse_retire_label
+from rotator.policy.lifecycle import Lifecycle, read_lifecycle
+from rotator.policy.values import decode
+from rotator.ports import KeyProvider
+from rotator.secret import Secret
+from rotator.text import printable
+
+RECENT: Final = timedelta(minutes=10)
+"""How long after an emergency made a key a command that names no incident is treated as a retry."""
+
+
+class UnknownValue(Refused):
+    """A leaked value is no key of the accounts here, and every one of them was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A key that the operator named by its id, or by its value; ``key`` where Infobip was asked about it."""
+
+    key_id: str
+    key: Key | None = None
+    value: Secret | None = None
+
+
+class Accounts:
+    """Connections to Infobip accounts; each management secret is read once, however often an emergency connects."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._texts: dict[str, Secret] = {}
+
+    @contextmanager
+    def connected(self, fleet: Fleet, account: str) -> Iterator[KeyProvider]:
+        """A provider for the time of a ``with`` block.
+
+        :raises RotatorError: no or several management secrets, or one that can't be read or used.
+        """
+        entry = management_of(fleet, account)
+        if entry.arn not in self._texts:
+            self._texts[entry.arn] = self._services.store.read_current(entry.arn).text
+        provider = self._services.connect(entry, self._texts[entry.arn], emergency=True)
+        try:
+            yield provider
+        finally:
+            provider.close()
+
+
+@dataclass(slots=True)
+class Planner:
+    """Plans one emergency.
+
+    :param incident: the operator's name for it; a replacement that was made for it before is not made again.
+    :param chosen: whether a person gave it that name. Without one, a command that follows within minutes of another is
+        treated as a retry.
+    """
+
+    services: Services
+    accounts: Accounts
+    strategy: Strategy
+    incident: str | None = None
+    chosen: bool = False
+
+    def plan(self, target: Target) -> EmergencyPlan:
+        """What is to be done.
+
+        :raises RotatorError: the target is unknown, its key is not known, or it is provably none of ours.
+        """
+        fleet = observe_fleet(self.services.store)
+        if target.secret is not None:
+            return self._of_secret(fleet, fleet.find(target.secret) or self.services.store.describe(target.secret))
+        if target.leaked is not None:
+            return self._of_value(fleet, target.leaked, target.account)
+        if target.key_id is None or target.account is None:
+            raise ConfigurationError(
+                "nothing says which key is meant", advice="Name a secret, a key id with its account, or a leaked value."
+            )
+        key_id = account_key_id(target.key_id, fleet, target.account, self.accounts.connected)
+        return self._of_key(fleet, target.account, Named(key_id))
+
+    @property
+    def replaces(self) -> bool:
+        """Whether the strategy makes new keys."""
+        return self.strategy is not Strategy.REVOKE_ONLY
+
+    # ---- by key -----------------------------------------------------------------------------------------------------
+
+    def _of_key(self, fleet: Fleet, account: str, named: Named) -> EmergencyPlan:
+        management_of(fleet, account)
+        entries = managed_entries(fleet, account)
+        for entry in entries:
+            if read_lifecycle(entry).current_key == named.key_id:
+                return self._of_secret(fleet, entry, named)
+        for entry in entries:
+            if named.key_id in read_lifecycle(entry).named:
+                # Consumers do not get it any more; if it is disabled too, only a command that was cut off continues.
+                try:
+                    key = self._read(fleet, account, named)
+                except ProviderError:
+                    return self._of_secret(fleet, entry, named)  # it may be enabled
+                if key.enabled or self._made_before(fleet, entry, named.key_id) is not None:
+                    return self._of_secret(fleet, entry, named)
+                return self._disabled_already(fleet, account, key)
+        for entry in entries:
+            if is_unlabelled(entry) and self._is_current_in(fleet, account, entry, named):
+                return self._of_secret(fleet, entry, named, named.key_id)
+        return self._of_unlisted(fleet, account, named, entries)
+
+    def _of_unlisted(self, fleet: Fleet, account: str, named: Named, entries: list[SecretEntry]) -> EmergencyPlan:
+        """A key that no listed label names: stored minutes ago, ours only by its own name, or not ours."""
+        key = self._read(fleet, account, named)
+        if not key.enabled:
+            return self._disabled_already(fleet, account, key)
+        name = parse_key_name(key.name)
+        if name is None or name.deployment != self.services.policy.deployment:
+            raise Refused(
+                f"key {key.id} is not managed here, so it is not revoked: no managed secret holds it",
+                advice=(
+                    "Disable it in Infobip's portal, or take its secret under management with `rotator adopt` first; "
+                    "if it was stored within the last 5 minutes, repeat the command."
+                ),
+            )
+        for entry in entries:
+            if not name.is_for(entry.name, entry.arn) and (name.secret_id is not None or name.secret != entry.name):
+                continue
+            fresh = self.services.store.describe(entry.arn)  # the listing may be five minutes old
+            stored = read_lifecycle(fresh).current_version == name.version_id
+            if is_unlabelled(fresh) and (stored or self._is_current_in(fleet, account, fresh, named)):
+                return self._of_secret(fleet, fresh, named, key.id)
+            if key.id in read_lifecycle(fresh).named:
+                return self._of_secret(fleet, fresh, named)
+        orphan = Revocation(key.id, ORPHAN, name.secret, "", name.version_id)
+        values = {} if named.value is None else {key.id: named.value}
+        return EmergencyPlan(account, self.strategy, (orphan,), (), fleet, {key.id: key}, named=key.id, values=values)
+
+    def _is_current_in(self, fleet: Fleet, account: str, entry: SecretEntry, named: Named) -> bool:
+        try:
+            if named.value is not None:
+                text = self.services.store.read_current(entry.arn).text
+                return decode(text, value_field(entry), entry.name).key == named.value
+            with self.accounts.connected(fleet, account) as provider:
+                return resolve_version(self.services.store, provider, entry).key_id == named.key_id
+        except RotatorError:
+            return False  # one secret that can't be read must not protect a key: the others, or its name, may prove it
+
+    def _read(self, fleet: Fleet, account: str, named: Named) -> Key:
+        if named.key is not None:
+            return named.key
+        with self.accounts.connected(fleet, account) as provider:
+            try:
+                return provider.get_key(named.key_id).key
+            except KeyNotFound:
+                raise Refused(
+                    f"Infobip's account {printable(account)} has no key {printable(named.key_id, 40)}",
+                    advice="Nothing was changed. Check the id and the account.",
+                ) from None
+
+    def _disabled_already(self, fleet: Fleet, account: str, key: Key) -> EmergencyPlan:
+        note = f"key {key.id} is disabled already"
+        return EmergencyPlan(account, self.strategy, (), (), fleet, {key.id: key}, notes=(note,), named=key.id)
+
+    # ---- by value ---------------------------------------------------------------------------------------------------
+
+    def _of_value(self, fleet: Fleet, value: Secret, account: str | None) -> EmergencyPlan:
+        accounts = fleet.accounts if account is None else (account,)
+        errors: list[str] = []
+        for name in accounts:
+            try:
+                with self.accounts.connected(fleet, name) as provider:
+                    found = provider.find_by_value(value)
+            except RotatorError as error:
+                errors.append(f"{printable(name)}: {error.message}")
+                continue
+            if found is not None:
+                return self._of_key(fleet, name, Named(found.id, found, value))
+        if errors:
+            raise Refused(
+                f"not every account could be asked for the leaked key: {'; '.join(errors)}",
+                advice="Nothing was changed. Fix that and repeat the command, or disable the key in Infobip's portal.",
+            )
+        raise UnknownValue(
+            f"the leaked value is no key of these accounts: {', '.join(accounts) or 'none'}",
+            advice="If it is another account's, disable it in Infobip's portal.",
+        )
+
+    # ---- by secret --------------------------------------------------------------------------------------------------
+
+    def _of_secret(
+        self, fleet: Fleet, entry: SecretEntry, named: Named | None = None, current: str | None = None
+    ) -> EmergencyPlan:
+        """What is to be done to one secret.
+
+        :param current: the key that its unlabelled current value is known to be.
+        :raises RotatorError: it is not managed, or its current key is not known.
+        """
+        account = account_of(entry)
+        management_of(fleet, account)
+        unlabelled = frozenset[str]()
+        if is_unlabelled(entry):
+            unlabelled = frozenset({entry.arn})
+            entry = with_label(entry, current or self._resolved(fleet, entry, account))
+        life = read_lifecycle(entry)
+        key_id = named.key_id if named else None
+        revocations, notes, made = self._revocations(fleet, entry, life, key_id)
+        wanted = self.replaces and made is None and life.current_version is not None
+        plan = EmergencyPlan(
+            account,
+            self.strategy,
+            tuple(sorted(revocations, key=lambda item: item.key_id != key_id)),
+            (entry,) if wanted else (),
+            fleet,
+            keys={named.key_id: named.key} if named and named.key else {},
+            notes=tuple(notes),
+            secret=entry,
+            named=key_id,
+            values={named.key_id: named.value} if named and named.value else {},
+            unlabelled=unlabelled,
+            repeated=made is not None,
+        )
+        return self._with_sharing(plan, entry.arn)
+
+    def _resolved(self, fleet: Fleet, entry: SecretEntry, account: str) -> str:
+        with self.accounts.connected(fleet, account) as provider:
+            resolution = resolve_version(self.services.store, provider, entry)
+        if resolution.key_id is None:
+            raise Refused(
+                f"the key of {entry.name} is not known: {resolution.problem}",
+                advice="Nothing was changed. Name the key itself, by its id or by its value.",
+            )
+        return resolution.key_id
+
+    def _revocations(
+        self, fleet: Fleet, entry: SecretEntry, life: Lifecycle, named: str | None
+    ) -> tuple[list[Revocation], list[str], str | None]:
+        """The keys to be revoked, the notes about them, and the version that this incident made before."""
+        revocations = list(revocations_of(entry, life))
+        notes: list[str] = []
+        made = self._made_before(fleet, entry, named)
+        if made is not None:
+            self._check_retry(fleet, entry, made)
+        if named is None and not self.replaces:
+            made = None  # no key is wanted in this secret, not even the one that the incident made
+        if made is not None:
+            revocations = self._older(entry, life, revocations, made)
+            if made_for_incident(entry.arn, self.incident, made):
+                about = f"for incident {self.incident} already"
+                notes.append(f"{entry.name} got a new key {about}; only older keys are revoked")
+            else:
+                notes.append(
+                    f"{entry.name} got a new key in an emergency within the last {RECENT.seconds // 60} minutes; only "
+                    "older keys are revoked; if the new one leaked as well, name it by its id, or give an incident"
+                )
+        elif named not in (None, life.current_key) and life.current_key is not None:
+            if self.replaces:
+                notes.append(f"the current key of {entry.name} was not named; it is revoked once it is replaced")
+            else:
+                revocations = [item for item in revocations if item.role != CURRENT]
+                notes.append(f"the current key of {entry.name} was not named and stays; to revoke it, name the secret")
+        if not revocations:
+            notes.append(f"{entry.name} has no key to revoke")
+        return revocations, notes, made
+
+    # ---- retries ----------------------------------------------------------------------------------------------------
+
+    def _made_before(self, fleet: Fleet, entry: SecretEntry, named: str | None) -> str | None:
+        """The version that this incident made current before, unless it is that version's key that is meant now."""
+        life = read_lifecycle(entry)
+        if named is not None and named == life.current_key:
+            return None
+        if not self.chosen and self._made_just_now(fleet, entry, life):
+            return life.current_version
+        made = {
+            version
+            for version, labels in entry.versions.items()
+            if made_for_incident(entry.arn, self.incident, version)
+            # Others were stored and never promoted: by a run that was killed.
+            and (labels & {CURRENT_LABEL, PREVIOUS} or any(map(parse_retire_label, labels)))
+        }
+        if life.current_version in made:
+            return life.current_version
+        return min((version for version in made if version != life.holders.get(named or "")), default=None)
+
+    def _made_just_now(self, fleet: Fleet, entry: SecretEntry, life: Lifecycle) -> bool:
+        """Whether an emergency put the current key there minutes ago. Asked for only where that is possible.
+
+        With ``revoke-only`` no key is wanted there at all.
+        """
+        if not self.replaces or life.current_key is None or not made_in_emergency(entry.arn, life.current_version):
+            return False
+        now = self.services.clock.now()
+        if entry.last_changed is not None and now - entry.last_changed > RECENT + MAX_SKEW:
+            return False
+        try:
+            with self.accounts.connected(fleet, account_of(entry)) as provider:
+                made = provider.get_key(life.current_key).key.valid_from
+                return made is not None and now + (provider.skew() or timedelta(0)) - made <= RECENT
+        except RotatorError:
+            return False  # then it is replaced once more, and consumers have a working key all the same
+
+    def _check_retry(self, fleet: Fleet, entry: SecretEntry, made: str) -> None:
+        """Before anything is changed: a name that is used again weeks later must not spare the current key.
+
+        :raises Refused: the incident's replacement is too old for a retry.
+        """
+        if not made_for_incident(entry.arn, self.incident, made):
+            return
+        created_at, now = self._created_at(fleet, entry, made)
+        if is_retry(created_at, now):
+            return
+        current = read_lifecycle(entry).current_key
+        by_id = f"`--key-id {current} --account {printable(account_of(entry), 60)}`" if current else "`--key-id`"
+        raise Refused(
+            f"{entry.name} got a new key for incident {printable(self.incident or '', 60)} at "
+            f"{created_at:%Y-%m-%d %H:%M} UTC, and a command with the same incident is a retry for 24 hours only",
+            advice=f"Nothing was changed. Give another incident, or name the key itself: {by_id}.",
+        )
+
+    def _created_at(self, fleet: Fleet, entry: SecretEntry, made: str) -> tuple[datetime, datetime]:
+        """When the key of a version was created, and the time now, both by Infobip's clock.
+
+        By the key's name, for its labels go when it is revoked. Where no key has it, by the version's date: what
+        leaked is to be revoked all the same.
+
+        :raises StoreError: neither is known.
+        """
+        now = self.services.clock.now()
+        try:
+            with self.accounts.connected(fleet, account_of(entry)) as provider:
+                found = provider.find_by_name(key_name(entry.name, entry.arn, self.services.policy.deployment, made))
+                now = self.services.clock.now() + (provider.skew() or timedelta(0))
+        except ProviderError:
+            found = ()
+        times = [key.valid_from for key in found if key.valid_from is not None]
+        return min(times, default=None) or self.services.store.version_dates(entry.arn).get(made) or now, now
+
+    def _older(self, entry: SecretEntry, life: Lifecycle, revocations: list[Revocation], made: str) -> list[Revocation]:
+        """Those keys that are older than the incident's replacement."""
+        left = [item for item in revocations if item.role != CURRENT and item.version_id != made]
+        if life.current_version == made:
+            # A pending version that no emergency made is the next rotation's.
+            return [item for item in left if item.role != PENDING or made_in_emergency(entry.arn, item.version_id)]
+        dates = self.services.store.version_dates(entry.arn)
+        at = dates.get(made)
+        return [] if at is None else [each for each in left if each.version_id and dates.get(each.version_id, at) < at]
+
+    # ---- other secrets ----------------------------------------------------------------------------------------------
+
+    def _with_sharing(self, plan: EmergencyPlan, arn: str) -> EmergencyPlan:
+        """Other secrets that hold a key to be revoked: they are replaced as well, or a note says that they break."""
+        revoking = {item.key_id for item in plan.revocations}
+        others = [entry for entry in managed_entries(plan.fleet, plan.account) if entry.arn != arn]
+        sharing = [entry for entry in others if read_lifecycle(entry).current_key in revoking]
+        found, notes = self._unlabelled_sharing(plan, revoking, others)
+        mine: list[SecretEntry] = []
+        for other in (*sharing, *found):
+            owner, holds = account_of(other), "holds a key to be revoked"
+            if not self.replaces:
+                notes.append(f"{other.name} {holds}, and keeps it")
+            elif owner != plan.account:
+                notes.append(f"{other.name} of account {owner} {holds}; store another one in it")
+            else:
+                notes.append(f"{other.name} {holds}, and gets a new one as well")
+                mine.append(other)
+        return replace(
+            plan,
+            replaced=(*plan.replaced, *mine),
+            notes=(*plan.notes, *notes),
+            unlabelled=plan.unlabelled | {entry.arn for entry in found},
+        )
+
+    def _unlabelled_sharing(
+        self, plan: EmergencyPlan, revoking: set[str], others: list[SecretEntry]
+    ) -> tuple[list[SecretEntry], list[str]]:
+        """Secrets that are not adopted yet (a copy, say). Only asked for where consumers come first: it takes calls."""
+        blank = [entry for entry in others if is_unlabelled(entry)]
+        found: list[SecretEntry] = []
+        notes: list[str] = []
+        if not blank or not revoking or self.strategy is not Strategy.REPLACE_FIRST:
+            return found, notes
+        with self.accounts.connected(plan.fleet, plan.account) as provider:
+            for entry in blank:
+                try:
+                    key_id = resolve_version(self.services.store, provider, entry).key_id
+                except RotatorError as error:
+                    notes.append(f"whether {entry.name} holds a key to be revoked is not known: {error.message}")
+                    continue
+                if key_id in revoking and key_id is not None:
+                    found.append(with_label(entry, key_id))
+        return found, notes

@@ -1,0 +1,68 @@
+"""Key ids as people give them: whole, or as they are shown (``5737…48AE``), where that names one key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import Final
+
+from rotator.engine.observe import Fleet
+from rotator.errors import Refused
+from rotator.policy.lifecycle import read_lifecycle
+from rotator.ports import KeyProvider
+from rotator.text import printable
+
+_SHORT: Final = re.compile(r"([0-9A-Za-z]{4})(?:…|\.{2,3})([0-9A-Za-z]{4})")
+_MOST_NAMED: Final = 10
+
+
+def is_short(text: str) -> bool:
+    """Whether it is a short form, and not a whole id."""
+    return _SHORT.fullmatch(text) is not None
+
+
+def whole_key_id(text: str, known: Iterable[str], where: str) -> str:
+    """The id that is meant.
+
+    :param known: the ids among which a short form must name exactly one.
+    :param where: what they belong to, for the error.
+    :raises Refused: a short form matches none of them, or several; nothing was changed.
+    """
+    short = _SHORT.fullmatch(text)
+    if short is None:
+        return text
+    first, last = (part.casefold() for part in short.groups())
+    found = sorted({i for i in known if i.casefold().startswith(first) and i.casefold().endswith(last)})
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise Refused(
+            f"no key of {where} has an id like {printable(text)}", advice="Nothing was changed. Give the whole id."
+        )
+    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    raise Refused(
+        f"{printable(text)} names {len(found)} keys of {where}: {', '.join(found[:_MOST_NAMED])}{more}",
+        advice="Nothing was changed. Give the whole id.",
+    )
+
+
+def account_key_id(
+    text: str, fleet: Fleet, account: str, connected: Callable[[Fleet, str], AbstractContextManager[KeyProvider]]
+) -> str:
+    """The id that is meant among an account's keys; Infobip is asked for them only where a short form was given.
+
+    :raises RotatorError: it names none or several, or the keys can't be listed; nothing was changed.
+    """
+    if not is_short(text):
+        return text
+    with connected(fleet, account) as provider:
+        listing = provider.list_keys()
+    if not listing.complete:
+        raise Refused(
+            f"not every key of account {printable(account)} could be listed, so {printable(text)} may name another one",
+            advice="Nothing was changed. Give the whole id.",
+        )
+    labelled = {key_id for entry in fleet.managed.get(account, ()) for key_id in read_lifecycle(entry).named}
+    known = labelled | {key.id for key in listing.keys}
+    return whole_key_id(text, known, f"account {printable(account)}")
