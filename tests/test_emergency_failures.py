@@ -53,7 +53,7 @@ WAYS: dict[str, tuple[Callable[[World], object], str]] = {
     "the new key is refused": (lambda world: fault(world, FaultKind.STATUS_BEFORE, PROBE, status=401), "does not auth"),
     "the probe tells nothing": (
         lambda world: fault(world, FaultKind.STATUS_BEFORE, PROBE, status=500),
-        "can't be told",
+        "works is not known",
     ),
     "a bug": (refuse("stage", ZeroDivisionError("value")), "a bug in rotator: ZeroDivisionError"),
     "the tags can't be read": (lambda world: world.store.tag(NAME, {"rotator:grace": "soon"}), "rotator:grace"),

@@ -250,7 +250,7 @@ def _items(document: Any) -> Iterator[Any]:
     """What may be findings: in arrays (pages of them, or ``null``), or in what kingfisher and SARIF put around them."""
     if isinstance(document, list):
         for each in document:
-            yield from each if isinstance(each, list) else [each]
+            yield from each if isinstance(each, list) else _items(each)
     elif not isinstance(document, dict):
         yield from () if document is None else (document,)
     elif isinstance(document.get("runs"), list):
