@@ -30,7 +30,7 @@ from rotator.telemetry.audit import Trigger
 from rotator.timetable import STEP, Clocks, Schedule, Timetable
 
 DRAIN_SECONDS: Final = 8.0
-"""How long a stopping daemon waits for the call in hand; supervisors often kill a process after 10 s."""
+"""How long a stopping daemon waits for the call in hand; supervisors often end a process after 10 s."""
 LATE: Final = timedelta(seconds=60)
 _TICK: Final = 60.0
 """Seconds after which both clocks are read again at the latest."""

@@ -146,7 +146,7 @@ class AuditFile:
         :raises AuditUnavailable: where only a part of it would fit.
         """
         before = os.fstat(self._fd).st_size
-        # A writer that was killed, or another program, may have left half a line: it must not swallow this one.
+        # An interrupted writer, or another program, may have left half a line: it must not swallow this one.
         torn = before > 0 and os.pread(self._fd, 1, before - 1) != b"\n"
         data = (b"\n" if torn else b"") + line + b"\n"
         written = os.write(self._fd, data)

@@ -69,7 +69,7 @@ class VerifyReport:
     :param lines: lines in the file, of whatever kind.
     :param audit_lines: those that are audit lines.
     :param runs: how many runs wrote them.
-    :param open_runs: runs that began and did not end, or that noted an intent without its result: killed, or at work.
+    :param open_runs: runs that began and did not end, or noted an intent without its result: interrupted, or at work.
     :param unlinked_runs: runs that begin a chain of their own though lines came before (not a problem: lines that were
         collected from stderr do); a run taken out before one of these cannot be seen.
     :param problem_count: how many problems there are, also where ``problems`` holds only the first of them.
@@ -164,7 +164,7 @@ class _Checker:
             text = raw[:-1] if whole else raw
             self._take(text)
             if not whole:
-                self._problem(ProblemKind.CUT_OFF, "has no end: its writer was killed, or the file was cut off")
+                self._problem(ProblemKind.CUT_OFF, "has no end: its writer was interrupted, or the file was cut off")
 
     def report(self) -> VerifyReport:
         for run_id, run in self._runs.items():

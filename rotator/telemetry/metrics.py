@@ -47,7 +47,7 @@ EXPIRING: Final = Family(
 )
 OVERDUE: Final = Family(
     "rotator_revocations_overdue",
-    "Old keys that live on although their grace is over; without those that wait for a hold or a window.",
+    "Old keys that are still enabled although their grace is over; without those that wait for a hold or a window.",
 )
 ROTATIONS_OVERDUE: Final = Family(
     "rotator_rotations_overdue",
