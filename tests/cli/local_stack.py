@@ -15,6 +15,8 @@ from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
+import click
+
 from rotator.cli import main
 from rotator.sandbox.aws import MotoServer, create_managed, create_management, environment
 from rotator.sandbox.clocks import OffsetClock
@@ -166,3 +168,10 @@ def checked(code: int, out: str, err: str) -> Ran:
     leaks.check(err, "stderr")
     assert "Traceback" not in err
     return Ran(code, out, err)
+
+
+def subcommands(group: click.Group) -> dict[str, click.Command]:
+    """By name; each of the program's own is imported."""
+    context = click.Context(group)
+    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return {name: command for name, command in found.items() if command is not None}

@@ -13,11 +13,11 @@ import click
 import pytest
 
 from rotator.cli import main
-from rotator.cli.app import cli
+from rotator.cli.app import COMMANDS, cli
 from rotator.policy.tags import KNOWN_TAGS
 from rotator.settings import Settings
 from rotator.telemetry.audit import EVENTS, FIELDS
-from tests.cli.local_stack import Stack
+from tests.cli.local_stack import Stack, subcommands
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -45,7 +45,7 @@ def commands() -> dict[str, str]:
 
 def _every(group: click.Group) -> list[tuple[str, click.Command]]:
     found: list[tuple[str, click.Command]] = []
-    for name, command in group.commands.items():
+    for name, command in subcommands(group).items():
         found.append((name, command))
         if isinstance(command, click.Group):
             found += _every(command)
@@ -73,8 +73,8 @@ def test_every_option_that_a_document_names_exists(command: str) -> None:
         words = words[2:]
     chosen: click.Command = cli
     while isinstance(chosen, click.Group) and words:
-        assert words[0] in chosen.commands, f"{command}: no command {words[0]}"
-        chosen = chosen.commands[words.pop(0)]
+        assert words[0] in subcommands(chosen), f"{command}: no command {words[0]}"
+        chosen = subcommands(chosen)[words.pop(0)]
     given = {word.partition("=")[0] for word in words if word.startswith("-") and word != "-"}
     assert given <= options_of(chosen), command
 
@@ -165,7 +165,7 @@ def test_every_tag_is_described(name: str) -> None:
 def test_every_setting_and_command_is_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
     assert [field.name for field in fields(Settings) if f"`ROTATOR_{field.name.upper()}`" not in text] == []
-    assert [name for name in cli.commands if f"`rotator {name}" not in text] == []
+    assert [name for name in COMMANDS if f"`rotator {name}" not in text] == []
 
 
 def test_every_alarm_is_in_the_runbook() -> None:

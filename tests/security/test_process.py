@@ -17,7 +17,7 @@ from rotator.cli.app import cli
 from rotator.sandbox.faults import Fault, FaultKind
 from tests import leaks
 from tests.cli.conftest import moto, stack
-from tests.cli.local_stack import Stack
+from tests.cli.local_stack import Stack, subcommands
 from tests.infobip.fake_server import KEY_VALUE
 
 __all__ = ["moto", "stack"]
@@ -29,7 +29,7 @@ PASSWORD = "Correct-Horse-Battery-9!"
 def commands(group: click.Group, *path: str) -> list[tuple[str, click.Command]]:
     """Every command with its whole name."""
     found: list[tuple[str, click.Command]] = []
-    for name, command in group.commands.items():
+    for name, command in subcommands(group).items():
         if isinstance(command, click.Group):
             found += commands(command, *path, name)
         else:
