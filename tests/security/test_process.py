@@ -117,7 +117,7 @@ def test_no_value_is_in_memory_afterwards(stack: Stack, tmp_path: Path, auth: st
     header = base64.b64encode(f"{user.username}:{PASSWORD}".encode()).decode()
     known = [PASSWORD, header, *(str(key.value) for key in old)]
     # The control comes last: something that the process certainly holds.
-    wanted.write_text("\n".join(text[::-1] for text in [*known, "leaked-key-stdin"]), encoding="utf-8")
+    wanted.write_text("\n".join(text[::-1] for text in [*known, "log-format"]), encoding="utf-8")
     program = ROOT / "tests" / "security" / "run_and_search_memory.py"
     child = subprocess.run(
         [sys.executable, str(program), str(wanted), "run", "--json"],
