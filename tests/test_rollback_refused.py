@@ -121,7 +121,7 @@ def test_a_probe_without_a_verdict_changes_nothing() -> None:
     world, _, new = rotated()
     before = world.labels(NAME)
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, path="balance", status=500, count=None))
-    with pytest.raises(ProviderUnavailable, match=r"can't be told.*Repeat the command"):
+    with pytest.raises(ProviderUnavailable, match=r"is not known.*Repeat the command"):
         back(world)
     assert world.labels(NAME) == before
     assert world.current_key(NAME).id == new.id

@@ -49,7 +49,7 @@ def adopt(
     \b
     Examples:
       rotator adopt prod/sms/otp
-      rotator adopt prod/sms/otp --key-id 57370A1B2C3D4E5F60718293A4B548AE
+      rotator adopt prod/sms/otp --key-id 5737...48AE
       rotator adopt --all --dry-run
     """
     _check(secret, key_id, account, every=every, dry_run=dry_run)

@@ -34,7 +34,7 @@ _CACHES: Final = (
 
 @click.command()
 @click.option("--secret", metavar="S", help="Every key of this secret (name or ARN).")
-@click.option("--key-id", metavar="K", help="Every key of the secret that holds it; needs --account.")
+@click.option("--key-id", metavar="K", help="Every key of the secret that holds K (or 5737...48AE); needs --account.")
 @click.option("--leaked-key-stdin", is_flag=True, help="From stdin: a value, a text, a scanner's report.")
 @click.option("--account", metavar="A", help="The Infobip account that the key belongs to.")
 @click.option("--reason", required=True, metavar="R", help="Why, in your words; it stands in the audit.")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("secret")
 @click.option("--reason", required=True, metavar="R", help="Why, in your words; it stands in the audit.")
-@click.option("--key-id", metavar="K", help="Which key, where several are in grace.")
+@click.option("--key-id", metavar="K", help="Which key, where several are in grace; whole, or 5737...48AE.")
 @common_options
 @pass_options
 def rollback(options: Options, secret: str, reason: str, key_id: str | None) -> int:
@@ -42,7 +42,7 @@ def rollback(options: Options, secret: str, reason: str, key_id: str | None) -> 
     Examples:
       rotator rollback prod/sms/otp --reason "the new key lacks a scope"
       rotator rollback prod/sms/otp --reason OPS-123 \\
-          --key-id 57370A1B2C3D4E5F60718293A4B548AE
+          --key-id 5737...48AE
     """
     from rotator.engine.reconcile import Reconciler
     from rotator.engine.rollback import rollback as go_back

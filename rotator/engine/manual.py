@@ -7,6 +7,7 @@ from datetime import datetime
 
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget
+from rotator.engine.key_ids import account_key_id, is_short
 from rotator.engine.observe import observe_account, observe_fleet, resolve_version
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import account_of
@@ -113,6 +114,8 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
     entry = services.store.describe(secret)
     account = account_of(entry)
     parse_spec(entry.tags, entry.name)  # invalid tags are refused
+    if key_id is not None and is_short(key_id):
+        key_id = account_key_id(key_id, observe_fleet(services.store), account, reconciler.connected)
     life = read_lifecycle(entry)
     if life.current_version is None:
         raise Refused(

@@ -1,0 +1,397 @@
+"""Rollback: the previous key becomes current again while it is in grace, and the newer one gets a full grace period.
+
+A hold stands against it as against every change but an emergency: the secret is wanted as it is. The order is such that
+what is left when the process is killed at any call is what the next sweep completes:
+
+1. the previous key is verified; nothing was changed before;
+2. its retire labels go (a key in ``AWSCURRENT`` must never carry one). Cut off here, it is a superseded version
+   without a label, and the next sweep gives it a full grace period;
+3. where its grace was nearly over, a revocation that may be in flight is waited for, and the key is verified again;
+4. the secret is described again, and ``AWSCURRENT`` moves by compare-and-swap;
+5. the newer version gets its retire label. Cut off before, the next sweep does it, with the full grace period.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from rotator.durations import human_duration
+from rotator.engine.context import AccountContext, Budget, Services
+from rotator.engine.evidence import ownership_proof
+from rotator.engine.key_ids import whole_key_id
+from rotator.engine.observe import management_of, observe_fleet
+from rotator.engine.reconcile import Reconciler
+from rotator.engine.revoke import MAX_CHECK_AGE
+from rotator.engine.rotation.promote import REVOKE_IN_FLIGHT
+from rotator.engine.secret_changes import account_of, move_current, require_managed, retire_version, unlabel
+from rotator.errors import BadSecretValue, Changed, KeyNotFound, ProviderUnavailable, Refused, RotatorError, StoreError
+from rotator.model import AccountSnapshot, Key, SecretEntry, Spec
+from rotator.policy.guards import MAX_SKEW, clock_skew
+from rotator.policy.labels import PENDING, parse_retire_label
+from rotator.policy.lifecycle import Lifecycle, Retiring, read_lifecycle
+from rotator.policy.ownership import OwnershipProof
+from rotator.policy.planner import make_view
+from rotator.policy.rollback_target import check_usable, emergency_versions, previous_key, rolled_back_from
+from rotator.policy.rules import ROTATE_WHEN, SKIP_WHEN, Decision, View, first, renew_at, window_closed
+from rotator.policy.tags import RESERVED_FIELDS
+from rotator.policy.values import changed_fields, decode
+from rotator.ports import KeyProvider, ProbeVerdict
+from rotator.secret import Secret
+from rotator.telemetry.audit import change
+from rotator.telemetry.consumer_events import ROTATED
+from rotator.text import printable
+
+NEARLY_OVER: Final = 2 * MAX_SKEW
+"""A grace period that ends within this may be over by another machine's clock, and its key be revoked there now."""
+_REPEAT: Final = "Check it with `rotator status`, and repeat the command if it is still wanted."
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """What a rollback did.
+
+    :param key_id: the key in ``AWSCURRENT`` now, in version ``version_id``.
+    :param retired_key_id: the newer key, which works until ``retired_until``.
+    :param retired_until: ``None`` where its label could not be written; the next sweep does it, with the full grace.
+    :param due: why the next sweep will rotate the key that is current now, if it will.
+    :param waits: what that rotation waits for (its window), if it does.
+    :param changed_fields: other fields of a JSON value that went back with the key.
+    :param next_due: when a rotation is, or was, due by the key's expiry and age.
+    :param already: it was rolled back before, and nothing was changed this time.
+    :param others: the other keys in grace, which can be named.
+    """
+
+    account: str
+    secret: str
+    key_id: str
+    version_id: str
+    expires_at: datetime | None
+    retired_key_id: str | None
+    retired_version_id: str | None
+    retired_until: datetime | None
+    due: Decision | None
+    waits: Decision | None
+    next_due: datetime | None
+    changed_fields: tuple[str, ...] = ()
+    already: bool = False
+    others: tuple[str, ...] = ()
+
+
+def rollback(reconciler: Reconciler, secret: str, reason: str, key_id: str | None = None) -> RolledBack:
+    """Make the previous key of a secret current again.
+
+    Given again it changes nothing, however many keys are in grace: to go further back, name the key.
+
+    :param reason: the operator's own words, for the audit.
+    :param key_id: which of several keys in grace; by default the one that was current last.
+    :raises RotatorError: consumers get the same key as before; at most the previous key's grace period starts again.
+    """
+    services = reconciler.services
+    entry = services.store.describe(secret)
+    account = account_of(entry)
+    life = read_lifecycle(entry)
+    if key_id is not None:
+        key_id = whole_key_id(key_id, life.named, printable(entry.name))
+    fleet = observe_fleet(services.store)
+    alone = AccountSnapshot(account, management_of(fleet, account), (entry,), {})
+    spec = _spec_unless_skipped(make_view(alone, entry), services.clock.now())
+    with reconciler.connected(fleet, account) as provider:
+        keys = _keys(provider, life)
+        snapshot = replace(alone, keys=keys, skew=provider.skew())
+        wrong = clock_skew(snapshot)
+        if wrong is not None:
+            raise Refused(f"{printable(entry.name)} is not rolled back: {wrong}")
+        context = AccountContext(services, provider, snapshot, Budget())
+        if key_id in (None, life.current_key):  # a key that was named is refused by what its version holds
+            life = _without_wrong_labels(context, entry, life)
+        dates = _dates(services, entry)
+        newer = rolled_back_from(life, keys, dates)
+        if newer is not None and key_id in (None, life.current_key):
+            return _already(snapshot, entry, newer, services.clock.now())
+        item = previous_key(entry, life, dates, key_id)
+        return _Rollback(context, entry, spec, life, item, reason).carry_out()
+
+
+@dataclass(slots=True)
+class _Rollback:
+    """One secret's way back.
+
+    :param life: the secret's labels when it was described first.
+    :param item: the superseded version to go back to.
+    :param key: its key as Infobip showed it last, and ``verified_at`` when that was.
+    """
+
+    context: AccountContext
+    entry: SecretEntry
+    spec: Spec
+    life: Lifecycle
+    item: Retiring
+    audit_reason: str
+    key: Key = field(init=False)
+    verified_at: datetime = field(init=False)
+
+    @property
+    def name(self) -> str:
+        """The secret's, for messages."""
+        return printable(self.entry.name)
+
+    def carry_out(self) -> RolledBack:
+        """Go back.
+
+        :raises RotatorError: consumers get the same key as before; at most the previous key's grace starts again.
+        """
+        clock = self.context.services.clock
+        left = self.item.revoke_at - clock.now()
+        if left <= timedelta(0):
+            raise Refused(
+                f"{self.name} can't go back to key {self.item.key_id}: its grace ended {human_duration(-left)} ago, "
+                "and a sweep may be revoking it at this moment",
+                advice=f"Make a new key instead: `rotator rotate {self.name}`.",
+            )
+        hurried = left < NEARLY_OVER
+        value, changed = self._value()
+        self._verify(value)
+        self._remove_pending()
+        self._remove_retire_labels(self.entry)
+        if hurried:
+            clock.sleep(REVOKE_IN_FLIGHT.total_seconds())
+        if hurried or clock.now() - self.verified_at > MAX_CHECK_AGE:
+            self._verify(value)
+        fresh = self._describe_again()
+        with change(
+            self.context.services.audit, "secret.rolled_back", **self._fields(), from_key_id=self.life.current_key
+        ):
+            store, before = self.context.services.store, self.life.current_version
+            move_current(store, self.entry, self.item.version_id, before, advice=_REPEAT)
+        retired_until = self._retire_newer(fresh)
+        view = replace(make_view(self.context.snapshot, self.entry), key_id=self.key.id, key=self.key)
+        newer = (self.life.current_version, self.life.current_key)
+        done = _result(view, self.context.account, newer, retired_until, self.context.now())
+        return replace(done, version_id=self.item.version_id, changed_fields=changed)
+
+    # ---- the previous key works -------------------------------------------------------------------------------------
+
+    def _value(self) -> tuple[Secret, tuple[str, ...]]:
+        """The previous version's key, which is what its label says, and the other fields in which its value differs.
+
+        :raises RotatorError: it can't be read, or is another key.
+        """
+        stored = self.context.services.store.read_version(self.entry.arn, self.item.version_id)
+        value = decode(stored.text, self.spec.value_field, self.entry.name).key
+        changed: tuple[str, ...] = ()
+        with contextlib.suppress(BadSecretValue, StoreError):  # only to be shown: it stands in nothing's way
+            current = self.context.services.store.read_current(self.entry.arn).text
+            own = {self.spec.value_field, *RESERVED_FIELDS}
+            changed = tuple(name for name in changed_fields(stored.text, current) if name not in own)
+        proof = ownership_proof(self.context, self.entry, self.item.version_id, self.item.key_id)
+        if proof is OwnershipProof.NONE and self.item.key_id in self.context.snapshot.keys:
+            held = self.context.snapshot.held[(self.entry.arn, self.item.version_id)].key_id
+            raise self._mislabelled(f"holds key {held}" if held else "holds another value")
+        return value, changed
+
+    def _verify(self, value: Secret) -> None:
+        """The key is enabled, has time enough left, and authenticates.
+
+        :raises RotatorError: it does not, or that can't be found out.
+        """
+        key_id, provider = self.item.key_id, self.context.provider
+        now = self.context.services.clock.now()
+        try:
+            fetched = provider.get_key(key_id)
+        except KeyNotFound:
+            fetched = None
+        key = check_usable(self.entry, self.item, fetched.key if fetched else None, now)
+        if fetched is not None and fetched.value is not None and fetched.value != value:
+            raise self._mislabelled("holds another value")
+        self.key, self.verified_at = key, now
+        audit, fields = self.context.services.audit, self._fields()
+        if not self.spec.verify:
+            audit.emit("key.verified", "success", **fields, detail="not probed: rotator:verify=skip")
+            return
+        probe = provider.probe(value, self.spec.verify_path)
+        if probe.verdict is ProbeVerdict.AUTHENTICATES:
+            audit.emit("key.verified", "success", **fields, detail=probe.detail)
+            return
+        audit.emit("key.verified", "failure", **fields, error=probe.detail)
+        if probe.verdict is ProbeVerdict.REJECTED:
+            raise Refused(
+                f"{self.name} is not rolled back: its previous key {key_id} does not authenticate ({probe.detail})",
+                advice="If its allowedIPs shut this machine out, tag the secret rotator:verify=skip.",
+            )
+        raise ProviderUnavailable(
+            f"{self.name} is not rolled back: whether its previous key {key_id} works is not known ({probe.detail})",
+            advice="Repeat the command; check rotator:verify-path if this stays.",
+        )
+
+    def _mislabelled(self, what: str) -> Refused:
+        return Refused(
+            f"version {self.item.version_id} of {self.name} is labelled with key {self.item.key_id} and {what}",
+            advice="Check it with `aws secretsmanager describe-secret` and take the wrong label off.",
+        )
+
+    # ---- moving AWSCURRENT ------------------------------------------------------------------------------------------
+
+    def _remove_pending(self) -> None:
+        """No version is left pending: not the newer one, which an emulator of AWS could show as never promoted.
+
+        Before the retire labels: a version with ``AWSPENDING`` and without such a label could be taken for a new one.
+        """
+        for version in (self.item.version_id, self.life.current_version):
+            if version is not None and PENDING in self.entry.versions.get(version, ()):
+                self._unlabel(PENDING, version)
+
+    def _remove_retire_labels(self, entry: SecretEntry) -> None:
+        for version, labels in sorted(entry.versions.items()):
+            for label in sorted(labels):
+                parsed = parse_retire_label(label)
+                if parsed is not None and parsed[0] == self.item.key_id:
+                    self._unlabel(label, version)
+
+    def _describe_again(self) -> SecretEntry:
+        """The secret, right before it changes.
+
+        :raises RotatorError: it is not as it was.
+        """
+        fresh = self.context.services.store.describe(self.entry.arn)
+        require_managed(fresh, self.context.account)
+        life = read_lifecycle(fresh)
+        if (life.current_version, life.current_key) != (self.life.current_version, self.life.current_key):
+            raise Changed(f"{self.name} was given another current version meanwhile", advice=_REPEAT)
+        if life.holders.get(self.item.key_id) != self.item.version_id:
+            raise Changed(f"the label of key {self.item.key_id} in {self.name} went meanwhile", advice=_REPEAT)
+        _spec_unless_skipped(make_view(self.context.snapshot, fresh), self.context.services.clock.now())
+        return fresh
+
+    def _retire_newer(self, fresh: SecretEntry) -> datetime | None:
+        """Tell consumers, retire the newer version. The rollback is done: what fails here is left to the next sweep."""
+        context, version, key_id = self.context, self.life.current_version, self.life.current_key
+        assert version is not None
+        assert key_id is not None
+        until = context.now() + self.spec.grace
+        if until.microsecond:
+            until = until.replace(microsecond=0) + timedelta(seconds=1)  # as the label says it, which holds no parts
+        retired: datetime | None = until
+        # Before the retire label: cut off here, the next sweep publishes it once more.
+        context.publish(ROTATED, {"secret_arn": self.entry.arn, **self._fields(), "rolled_back_from": key_id})
+        try:
+            retire_version(context, self.entry, version, key_id, until, self.audit_reason)
+        except RotatorError:
+            retired = None
+        with contextlib.suppress(RotatorError):  # a stale label, which every sweep takes off
+            self._remove_retire_labels(fresh)  # what a sweep put on since the first description
+        return retired
+
+    def _unlabel(self, label: str, version: str) -> None:
+        unlabel(self.context, self.entry, label, version, self.audit_reason)
+
+    def _fields(self) -> dict[str, object]:
+        return {
+            "account": self.context.account,
+            "secret": self.entry.name,
+            "version_id": self.item.version_id,
+            "key_id": self.item.key_id,
+            "reason": self.audit_reason,
+        }
+
+
+def _already(snapshot: AccountSnapshot, entry: SecretEntry, newer: tuple[str, str], now: datetime) -> RolledBack:
+    """How a secret stands that was rolled back before."""
+    view = make_view(snapshot, entry)
+    until = next((item.revoke_at for item in view.life.retiring if item.key_id == newer[1]), None)
+    others = tuple(item.key_id for item in view.life.retiring)
+    return replace(_result(view, snapshot.account, newer, until, now), already=True, others=others)
+
+
+def _result(
+    view: View, account: str, newer: tuple[str | None, str | None], until: datetime | None, now: datetime
+) -> RolledBack:
+    """What is current now, and what comes next.
+
+    :param newer: the version that was current before, and its key.
+    """
+    due = first(ROTATE_WHEN, view, now)
+    return RolledBack(
+        account=account,
+        secret=view.entry.name,
+        key_id=view.key_id or "",
+        version_id=view.life.current_version or "",
+        expires_at=view.key.valid_to if view.key is not None else None,
+        retired_key_id=newer[1],
+        retired_version_id=newer[0],
+        retired_until=until,
+        due=due,
+        waits=window_closed(view, due, now) if due is not None else None,
+        next_due=renew_at(view),
+    )
+
+
+def _spec_unless_skipped(view: View, now: datetime) -> Spec:
+    """The secret's spec, where nothing stands against a rollback.
+
+    :raises Refused: something does: it is held, misconfigured, being rotated, not adopted, or not ours to change.
+    """
+    name, life = printable(view.entry.name), view.life
+    if life.current_version is None:
+        raise Refused(f"{name} has no value, so there is nothing to roll back")
+    if view.spec is not None and view.spec.hold is not None:
+        raise Refused(
+            f'{name} is on hold: "{printable(view.spec.hold)}"',
+            advice="Remove the tag rotator:hold, roll back, and put it on again to keep the key that is then current.",
+        )
+    if life.problem is None and life.current_key is None:
+        raise Refused(
+            f"which key {name} holds is not known yet, so it can't be retired",
+            advice=f"Take it under management first: `rotator adopt {name}`.",
+        )
+    skipped = first(SKIP_WHEN, view, now)
+    if skipped is not None:
+        raise Refused(f"{name} is not rolled back: {skipped.reason}: {skipped.detail}")
+    if life.pending_version is not None:
+        raise Refused(
+            f"a rotation of {name} is not finished: key {life.pending_key} is stored and not promoted",
+            advice=f"Finish it with `rotator run --secret {name}`, then roll back.",
+        )
+    assert view.spec is not None  # misconfigured ones are skipped
+    return view.spec
+
+
+def _without_wrong_labels(context: AccountContext, entry: SecretEntry, life: Lifecycle) -> Lifecycle:
+    """The labels without those that name a key which their version's value is not: they can be forged.
+
+    :raises ProviderError: Infobip can't be asked.
+    """
+    if life.more is None:
+        return life
+    found = context.snapshot.keys
+    left = [*life.superseded, *((item.version_id, item.key_id) for item in life.retiring)]
+    wrong = {
+        pair for pair in left if pair[1] in found and ownership_proof(context, entry, *pair) is OwnershipProof.NONE
+    }
+    superseded = tuple(pair for pair in life.superseded if pair not in wrong)
+    retiring = tuple(item for item in life.retiring if (item.version_id, item.key_id) not in wrong)
+    return replace(life, more=replace(life.more, superseded=superseded, retiring=retiring))
+
+
+def _dates(services: Services, entry: SecretEntry) -> Mapping[str, datetime]:
+    """When the versions were made. Without that right the keys' own dates do, unless an emergency made one."""
+    try:
+        return services.store.version_dates(entry.arn)
+    except StoreError:
+        if emergency_versions(entry):
+            raise
+        return {}
+
+
+def _keys(provider: KeyProvider, life: Lifecycle) -> dict[str, Key]:
+    """The current key, those in grace and those that wait for their retire label, read now."""
+    found: dict[str, Key] = {}
+    left = (*(key_id for _, key_id in life.superseded), *(item.key_id for item in life.retiring))
+    for key_id in (life.current_key, *left):
+        if key_id is not None and key_id not in found:
+            with contextlib.suppress(KeyNotFound):
+                found[key_id] = provider.get_key(key_id).key
+    return found

@@ -1,0 +1,67 @@
+"""Key ids as people give them: whole, or as they are shown, where that names one key."""
+
+from __future__ import annotations
+
+import pytest
+
+from rotator.engine.key_ids import whole_key_id
+from rotator.engine.manual import adopt, rotate_now
+from rotator.engine.rollback import rollback
+from rotator.errors import Refused
+from rotator.model import Outcome
+from rotator.text import short_id
+from tests.emergencies import NAME, REVOKE_ONLY, plan_for, revoke
+from tests.world import DAY, World
+
+ONE, TWO, THREE = "57370A1B2C3D4E5F60718293A4B548AE", "5737" + "0" * 24 + "48AE", "90AB" + "1" * 24 + "11C2"
+
+
+@pytest.mark.parametrize("text", [ONE, "90ab…11c2", "90AB...11C2", "90AB..11C2", "no-such-form", "K1"])
+def test_a_whole_id_stays_and_a_short_one_names_its_key(text: str) -> None:
+    assert whole_key_id(text, [ONE, TWO, THREE], "account main") == (THREE if "…" in text or ".." in text else text)
+
+
+def test_a_short_form_of_two_keys_is_refused_with_both() -> None:
+    with pytest.raises(Refused, match=f"names 2 keys of account main: {TWO}, {ONE}.*Give the whole id"):
+        whole_key_id(short_id(ONE), [ONE, THREE, TWO], "account main")
+
+
+def test_a_short_form_of_no_key_is_refused() -> None:
+    with pytest.raises(Refused, match="no key of account main has an id like 1111…2222"):
+        whole_key_id("1111…2222", [ONE], "account main")
+
+
+def test_an_emergency_finds_managed_keys_and_orphans_by_it() -> None:
+    world = World()
+    key = world.managed(NAME)
+    stranger = world.infobip.add_key(world.accounts["main"], "made by hand")
+    plan = plan_for(world, REVOKE_ONLY, key_id=short_id(key.id), account="main")
+    assert plan.named == key.id
+    with pytest.raises(Refused, match=f"key {stranger.id} is not managed here"):
+        revoke(world, key_id=short_id(stranger.id), account="main")
+    assert revoke(world, REVOKE_ONLY, key_id=short_id(key.id).replace("…", "..."), account="main").revoked == (key.id,)
+
+
+def test_an_emergency_refuses_one_that_names_two() -> None:
+    world = World()
+    key = world.managed(NAME)
+    world.managed("prod/other")
+    twin = f"{key.id[:4]}{'0' * 24}{key.id[-4:]}"  # a label may name anything
+    world.store.label_by_hand("prod/other", f"rotator:key:{twin}", next(iter(world.labels("prod/other"))))
+    with pytest.raises(Refused, match=f"names 2 keys of account main: .*{key.id}"):
+        revoke(world, key_id=short_id(key.id), account="main")
+    assert world.infobip.authenticates(key.value)
+
+
+def test_rollback_and_adopt_take_it() -> None:
+    world = World()
+    old = world.managed(NAME, left=200 * DAY)
+    rotate_now(world.reconciler(), NAME, "test")
+    newer = world.current_key(NAME)
+    with pytest.raises(Refused, match=f"key {newer.id} is the current key"):
+        rollback(world.reconciler(), NAME, "test", short_id(newer.id))
+    assert rollback(world.reconciler(), NAME, "test", short_id(old.id)).key_id == old.id
+    by_hand = world.managed("prod/new", adopted=False)
+    with pytest.raises(Refused, match=f"holds key {by_hand.id}, not {old.id}"):
+        adopt(world.reconciler(), "prod/new", short_id(old.id))
+    assert adopt(world.reconciler(), "prod/new", short_id(by_hand.id)).outcome is Outcome.DONE
