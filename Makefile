@@ -2,7 +2,7 @@
 # VENV=... another folder for it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test alltests e2e tools years forgeries coverage check lint typecheck package wheel deploychecks audit bench format lock setup clean
+.PHONY: help demo quick test alltests e2e tools years forgeries coverage check lint typecheck package wheel release deploychecks audit bench format lock setup clean
 
 # In percent, branches counted; for `make coverage`.
 COVERAGE ?= 95
@@ -57,6 +57,9 @@ typecheck: setup  ## mypy, strictly
 
 package: setup  ## dist/rotator-lambda.zip, for the Lambda (BUNDLE_BOTO3=1: with boto3)
 	@$(VENV)/bin/python .ci/package
+
+release: setup  ## dist/release: wheel, sdist, the Lambda's zip, SBOM (CycloneDX), checksums
+	@$(VENV)/bin/python .ci/release
 
 deploychecks: setup  ## serverless.yml and terraform/, each by its own tools
 	@.ci/deploy-checks

@@ -17,7 +17,9 @@ TOP_LEVEL = {
     ".ci",
     ".editorconfig",
     ".gitattributes",
+    ".github",
     ".gitignore",
+    "Containerfile",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "LICENSE",
@@ -133,3 +135,21 @@ def test_ci_runs_the_tests_last() -> None:
     ]
     assert commands[0] == "set -euo pipefail"
     assert commands[-1].endswith("make --no-print-directory alltests")
+
+
+def test_make_targets_that_are_named_exist() -> None:
+    targets = set(re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {}
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.*ml")]
+    for path in [*pages, ROOT / ".ci/run"]:
+        text = path.read_text(encoding="utf-8")
+        for found in re.findall(r"(?:`|run: |^)make (?:--no-print-directory )?([a-z0-9]+)", text, re.MULTILINE):
+            named[found] = path.name
+    assert {"demo", "test", "check", "release", "e2e"} <= named.keys()
+    assert named.keys() <= targets, {name: where for name, where in named.items() if name not in targets}
+
+
+def test_the_container_does_not_run_as_root() -> None:
+    lines = (ROOT / "Containerfile").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("USER")] == ["USER 65532:65532"]
+    assert not [line for line in lines if re.match(r"(ADD|ARG|ENV)\b.*(KEY|SECRET|TOKEN|PASSWORD)", line)]
