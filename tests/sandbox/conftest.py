@@ -12,12 +12,14 @@ from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from rotator.sandbox.state import SimAccount, SimUser
+from tests.doubles.in_process import InProcessAdapter
 from tests.wire_schema import watch
 
 KEYS = "/settings/2/api-keys"
 SESSION = "/auth/1/session"
 TOKEN = "/auth/1/oauth2/token"
 BALANCE = "/account/1/balance"
+BASE = "https://abc123.api.example"
 
 
 @dataclass
@@ -65,6 +67,14 @@ def site() -> Iterator[Site]:
     with InfobipServer(world) as server, requests.Session() as session:
         session.trust_env = False
         yield Site(world, clock, account, user, server, session)
+
+
+@pytest.fixture
+def in_process(site: Site) -> requests.Session:
+    """A session that reaches the same world at ``BASE``, without sockets."""
+    session = requests.Session()
+    session.mount("https://", InProcessAdapter(site.world))
+    return session
 
 
 def violations(answer: requests.Response) -> dict[str, list[str]]:

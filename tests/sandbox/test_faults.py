@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -15,32 +15,26 @@ from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.faults import Fault, FaultBody, FaultKind
 from rotator.sandbox.infobip import InfobipWorld
-from tests.doubles.in_process import InProcessAdapter
-from tests.sandbox.conftest import KEYS, SESSION, Site
+from tests.sandbox.conftest import BASE, KEYS, SESSION, Site
 
 Caller = Callable[..., requests.Response]
 
 
 @pytest.fixture(params=["http", "in-process"])
-def call(request: pytest.FixtureRequest, site: Site) -> Iterator[Caller]:
+def call(request: pytest.FixtureRequest, site: Site, in_process: requests.Session) -> Caller:
     """Create a key, over sockets and without."""
-    with requests.Session() as session:
-        session.trust_env = False
-        base = site.server.url
-        if request.param == "in-process":
-            base = "https://abc123.api.example"
-            session.mount("https://", InProcessAdapter(site.world))
+    session, base = (site.session, site.server.url) if request.param == "http" else (in_process, BASE)
 
-        def post(**settings: Any) -> requests.Response:
-            return session.post(
-                base + KEYS,
-                json={"name": "a key"},
-                headers={"Authorization": site.basic},
-                allow_redirects=False,
-                **{"timeout": 20, **settings},
-            )
+    def post(**settings: Any) -> requests.Response:
+        return session.post(
+            base + KEYS,
+            json={"name": "a key"},
+            headers={"Authorization": site.basic},
+            allow_redirects=False,
+            **{"timeout": 20, **settings},
+        )
 
-        yield post
+    return post
 
 
 @pytest.mark.parametrize(
@@ -189,13 +183,11 @@ def test_a_delay_moves_the_clock(site: Site, call: Caller) -> None:
     assert site.clock.now() == start + timedelta(seconds=3)
 
 
-def test_a_delay_beyond_the_callers_patience_is_a_timeout_in_process(site: Site) -> None:
-    session = requests.Session()
-    session.mount("https://", InProcessAdapter(site.world))
+def test_a_long_delay_is_a_timeout_in_process(site: Site, in_process: requests.Session) -> None:
     start = site.clock.now()
     site.world.faults.add(Fault(FaultKind.DELAY, seconds=30))
     with pytest.raises(requests.ReadTimeout):
-        session.get("https://abc123.api.example" + KEYS, timeout=(5, 20))
+        in_process.get(BASE + KEYS, timeout=(5, 20))
     assert site.clock.now() == start + timedelta(seconds=20)
 
 
@@ -237,7 +229,7 @@ def test_only_one_of_the_breaking_faults_hits_at_a_time(site: Site) -> None:
     assert (first.hits, second.hits) == (1, 1)
 
 
-def test_chance_hits_some_and_leaves_ids_and_values_as_they_were(site: Site) -> None:
+def test_chance_hits_some_and_changes_no_ids_or_values(site: Site) -> None:
     fault = site.world.faults.add(Fault(FaultKind.STATUS_BEFORE, chance=0.3, count=None))
     answers = [site.call("GET", KEYS).status_code for _ in range(200)]
     assert 30 < answers.count(500) == fault.hits < 90
@@ -248,32 +240,28 @@ def test_chance_hits_some_and_leaves_ids_and_values_as_they_were(site: Site) -> 
     assert (made["id"], made["apiKeySecret"]) == (expected.id, expected.value)
 
 
-class Killed(BaseException):
-    """Stands for a process that ends at this moment."""
+class Crash(BaseException):
+    """The process ends at this moment."""
+
+
+def crash(_request: Request, _response: Response | None) -> None:
+    raise Crash
 
 
 @pytest.mark.parametrize(("kind", "made"), [(FaultKind.HOOK_BEFORE, 0), (FaultKind.HOOK_AFTER, 1)])
-def test_a_hook_may_kill_the_caller_in_process(site: Site, kind: FaultKind, made: int) -> None:
-    def kill(_request: Request, _response: Response | None) -> None:
-        raise Killed
-
-    session = requests.Session()
-    session.mount("https://", InProcessAdapter(site.world))
-    site.world.faults.add(Fault(kind, hook=kill))
+def test_a_hook_may_end_the_caller_in_process(
+    site: Site, in_process: requests.Session, kind: FaultKind, made: int
+) -> None:
+    site.world.faults.add(Fault(kind, hook=crash))
     header = {"Authorization": site.basic}
-    with pytest.raises(Killed):
-        session.post("https://abc123.api.example" + KEYS, json={"name": "x"}, headers=header, timeout=5)
+    with pytest.raises(Crash):
+        in_process.post(BASE + KEYS, json={"name": "x"}, headers=header, timeout=5)
     assert len(site.world.keys()) == made
     assert (site.world.calls[-1].status, site.world.calls[-1].effect) == (None, bool(made))
 
 
-def test_a_hook_that_raises_over_http_ends_the_connection_and_says_nothing(
-    site: Site, capfd: pytest.CaptureFixture[str]
-) -> None:
-    def kill(_request: Request, _response: Response | None) -> None:
-        raise Killed
-
-    site.world.faults.add(Fault(FaultKind.HOOK_BEFORE, hook=kill))
+def test_a_hook_that_raises_over_http_ends_the_connection(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    site.world.faults.add(Fault(FaultKind.HOOK_BEFORE, hook=crash))
     with pytest.raises(requests.ConnectionError):
         site.create()
     site.server.stop()
@@ -307,13 +295,11 @@ def test_a_fault_that_cannot_be(make: Callable[[], Fault]) -> None:
         make()
 
 
-def test_faults_do_not_cost_real_time_in_process(site: Site) -> None:
-    session = requests.Session()
-    session.mount("https://", InProcessAdapter(site.world))
+def test_faults_do_not_cost_real_time_in_process(site: Site, in_process: requests.Session) -> None:
     site.world.faults.add(Fault(FaultKind.HANG_BEFORE, count=None))
     start, began = site.clock.now(), time.monotonic()
     for _ in range(10):
         with pytest.raises(requests.ReadTimeout):
-            session.get("https://abc123.api.example" + KEYS, timeout=20)
+            in_process.get(BASE + KEYS, timeout=20)
     assert site.clock.now() == start + timedelta(seconds=200)
     assert time.monotonic() - began < 20

@@ -13,7 +13,7 @@ from tests.sandbox.conftest import KEYS, Site, violations
 VALUE = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def test_a_key_without_scopes_gets_every_scope_of_its_user_and_a_year(site: Site) -> None:
+def test_the_defaults_are_every_scope_of_the_user_and_a_year(site: Site) -> None:
     made = site.create()
     assert set(made["scopeGuids"]) == DEFAULT_SCOPES
     assert made["permissions"] == ["PUBLIC_API"]

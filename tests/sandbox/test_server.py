@@ -50,7 +50,7 @@ def test_no_two_keys_are_made_from_one_quota(site: Site) -> None:
     assert len({key.value for key in site.world.keys()}) == 10
 
 
-def test_it_can_be_down_for_a_while_and_come_back_at_the_same_address(site: Site) -> None:
+def test_it_comes_back_at_the_same_address(site: Site) -> None:
     url = site.server.url
     site.create()
     with site.server.refused(), pytest.raises(requests.ConnectionError):

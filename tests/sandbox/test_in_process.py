@@ -7,17 +7,13 @@ from urllib3.util import Retry
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import MANAGE_ACCOUNT
 from tests.doubles.in_process import InProcessAdapter
-from tests.sandbox.conftest import BALANCE, KEYS, Site
-
-BASE = "https://abc123.api.example"
+from tests.sandbox.conftest import BALANCE, BASE, KEYS, Site
 
 
-def test_the_same_answer_as_over_http(site: Site) -> None:
+def test_the_same_answer_as_over_http(site: Site, in_process: requests.Session) -> None:
     key = site.world.add_key(site.account, scopes=[MANAGE_ACCOUNT])
     header = {"Authorization": f"App {key.value}"}
-    session = requests.Session()
-    session.mount("https://", InProcessAdapter(site.world))
-    here = session.get(BASE + BALANCE, headers=header, timeout=5)
+    here = in_process.get(BASE + BALANCE, headers=header, timeout=5)
     there = site.session.get(site.server.url + BALANCE, headers=header, timeout=5)
     assert (here.status_code, here.json(), dict(here.headers)) == (
         there.status_code,
@@ -26,11 +22,9 @@ def test_the_same_answer_as_over_http(site: Site) -> None:
     )
 
 
-def test_a_body_can_be_streamed(site: Site) -> None:
-    session = requests.Session()
-    session.mount("https://", InProcessAdapter(site.world))
+def test_a_body_can_be_streamed(site: Site, in_process: requests.Session) -> None:
     header = {"Authorization": site.basic}
-    with session.get(BASE + KEYS, headers=header, timeout=5, stream=True) as answer:
+    with in_process.get(BASE + KEYS, headers=header, timeout=5, stream=True) as answer:
         assert answer.raw.read(13, decode_content=True) == b'{"apiKeys": ['
         assert len(b"".join(answer.iter_content(7))) == int(answer.headers["Content-Length"]) - 13
 
@@ -45,12 +39,10 @@ def test_retries_are_urllib3s(site: Site) -> None:
     assert [call.status for call in site.world.calls] == [None, 503, 401]
 
 
-def test_a_refused_connection_is_known_not_to_have_been_made(site: Site) -> None:
-    session = requests.Session()
-    session.mount("https://", InProcessAdapter(site.world))
+def test_a_refused_connection_was_not_made(site: Site, in_process: requests.Session) -> None:
     site.world.faults.add(Fault(FaultKind.REFUSE))
     with pytest.raises(requests.ConnectionError, match="refused"):
-        session.get(BASE + BALANCE, timeout=5)
+        in_process.get(BASE + BALANCE, timeout=5)
     site.world.faults.add(Fault(FaultKind.DROP_BEFORE))
     with pytest.raises(requests.ConnectionError, match="aborted"):
-        session.get(BASE + BALANCE, timeout=5)
+        in_process.get(BASE + BALANCE, timeout=5)

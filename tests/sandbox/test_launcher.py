@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,7 @@ import requests
 
 from rotator.errors import ConfigurationError
 from rotator.remote_clock import RemoteClock
-from rotator.sandbox.aws import MotoServer, consumer_value, create_managed, create_management
+from rotator.sandbox.aws import consumer_value
 from rotator.sandbox.clocks import DEFAULT_START, OffsetClock, VirtualClock
 from rotator.sandbox.launcher import EXAMPLES, FOREIGN_KEY, Sandbox, environment_text, serve_sandbox
 from tests.sandbox.conftest import KEYS
@@ -70,19 +69,6 @@ def test_labels_and_tags_of_the_fleet(sandbox: Sandbox) -> None:
     assert tags(listed["prod/marketing"])["rotator:hold"] == "audit freeze until 1 Dec"
 
 
-def test_dates_of_secrets_follow_the_clock(sandbox: Sandbox) -> None:
-    client = sandbox.client()
-    create_managed(client, "dated", "main", "x" * 8)
-    sandbox.clock.set(DEFAULT_START + timedelta(days=50))
-    client.put_secret_value(SecretId="dated", SecretString="y" * 8)
-    sandbox.clock.set(DEFAULT_START)
-    # Not by ListSecretVersionIds: moto says "now" there for every version.
-    created = client.get_secret_value(SecretId="dated", VersionStage="AWSCURRENT")["CreatedDate"]
-    assert created.astimezone(UTC) == DEFAULT_START + timedelta(days=50)
-    assert client.describe_secret(SecretId="dated")["CreatedDate"].astimezone(UTC) == DEFAULT_START
-    client.delete_secret(SecretId="dated", ForceDeleteWithoutRecovery=True)
-
-
 def test_the_environment_is_all_that_it_takes(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in sandbox.environment.items():
         monkeypatch.setenv(name, value)
@@ -93,39 +79,6 @@ def test_the_environment_is_all_that_it_takes(sandbox: Sandbox, monkeypatch: pyt
 
 def test_the_environment_as_text() -> None:
     assert environment_text({"A": "b", "C": "d e"}) == "export A=b\nexport C='d e'"
-
-
-def test_secrets_as_users_make_them(sandbox: Sandbox) -> None:
-    client = sandbox.client()
-    arn = create_management(
-        client,
-        "other",
-        base_url="https://x.api.example",
-        username="u",
-        password="p4ss-word",
-        auth="oauth2",
-        account_id="A1",
-        name="elsewhere",
-        tags={"team": "ops"},
-    )
-    assert json.loads(consumer_value(client, arn)) == {
-        "base_url": "https://x.api.example",
-        "username": "u",
-        "password": "p4ss-word",
-        "auth": "oauth2",
-        "account_id": "A1",
-    }
-    assert tags(client.describe_secret(SecretId="elsewhere"))["team"] == "ops"
-    spec = {"grace": "1h", "rotator:validity": "9d"}
-    create_managed(client, "by/hand", "other", "v4lue-of-a-key", key_id="AB", tags=spec)
-    described = client.describe_secret(SecretId="by/hand")
-    assert tags(described) == {
-        "rotator:role": "key",
-        "rotator:account": "other",
-        "rotator:grace": "1h",
-        "rotator:validity": "9d",
-    }
-    assert [set(stages) for stages in described["VersionIdsToStages"].values()] == [{"AWSCURRENT", "rotator:key:AB"}]
 
 
 def test_a_sandbox_is_served_until_it_is_stopped() -> None:
@@ -156,22 +109,3 @@ def test_a_port_that_is_taken_is_said_so(server: int) -> None:
 def test_a_port_that_cannot_be_is_said_so() -> None:
     with pytest.raises(ConfigurationError, match="70000"):
         serve_sandbox(70000, threading.Event(), ready=lambda _sandbox: pytest.fail("not ready"))
-
-
-def test_without_moto_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "moto.moto_server", None)
-    with pytest.raises(ConfigurationError, match="pip install"):
-        MotoServer().start()
-
-
-def test_moto_gets_its_clock_back_and_starts_empty(capfd: pytest.CaptureFixture[str]) -> None:
-    with MotoServer(VirtualClock(datetime(2030, 1, 1, tzinfo=UTC))) as server:
-        create_managed(server.client(), "one", "main")
-    with MotoServer() as server:
-        client = server.client()
-        assert client.list_secrets()["SecretList"] == []
-        create_managed(client, "two", "main")
-        assert client.describe_secret(SecretId="two")["CreatedDate"].year != 2030
-        server.reset()
-        assert client.list_secrets()["SecretList"] == []
-    assert capfd.readouterr() == ("", "")

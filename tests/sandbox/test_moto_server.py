@@ -1,7 +1,8 @@
-"""The sandbox's CloudTrail: what was really read, page by page, by real clients; and moto as it was afterwards."""
+"""Secrets Manager and CloudTrail of the sandbox, by real clients; and moto as it was afterwards."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from rotator.aws.clients import make_client, make_session
 from rotator.aws.cloudtrail import CloudTrail
 from rotator.aws.secretsmanager import SecretsManagerStore
-from rotator.sandbox.aws import MotoServer, create_managed, environment
+from rotator.sandbox.aws import MotoServer, consumer_value, create_managed, create_management, environment
 from rotator.sandbox.clocks import VirtualClock
 
 NOW = datetime(2026, 9, 1, 10, 0, tzinfo=UTC)
@@ -33,7 +34,7 @@ def client(server: MotoServer, service: str, user: str = "ana") -> Any:
     return boto3.client(service, endpoint_url=server.url, region_name="eu-central-1", **keys)  # type: ignore[call-overload]
 
 
-def look(server: MotoServer) -> list[tuple[str, datetime, bool]]:
+def readers(server: MotoServer) -> list[tuple[str, datetime, bool]]:
     made = server.client()
     entry = SecretsManagerStore(made).describe(NAME)
     trail = CloudTrail(make_client(make_session(), "cloudtrail"), VirtualClock(NOW + timedelta(days=1)))
@@ -49,10 +50,10 @@ def test_who_read_what(server: MotoServer) -> None:
         client(server, "secretsmanager", "eve").get_secret_value(SecretId=NAME, VersionStage="AWSPREVIOUS")
     SecretsManagerStore(make_client(make_session(), "secretsmanager")).read_current(NAME)
     user = "arn:aws:iam::123456789012:user/"
-    assert sorted(look(server)) == [(f"{user}ana", NOW, True)] * 3 + [(f"{user}bob", NOW, True)]
+    assert sorted(readers(server)) == [(f"{user}ana", NOW, True)] * 3 + [(f"{user}bob", NOW, True)]
     server.reset()
     create_managed(server.client(), NAME, "main", "value")
-    assert look(server) == []
+    assert readers(server) == []
 
 
 def test_pages(server: MotoServer) -> None:
@@ -79,3 +80,62 @@ def test_moto_gets_its_own_back() -> None:
             assert SecretsManagerResponse.get_secret_value is not before[0]
         assert SecretsManagerResponse.get_secret_value is not before[0]
     assert (SecretsManagerResponse.get_secret_value, vars(CloudTrailResponse).get("lookup_events")) == before
+
+
+def test_dates_of_secrets_follow_the_clock() -> None:
+    clock = VirtualClock(NOW)
+    with MotoServer(clock) as server:
+        client = server.client()
+        create_managed(client, "dated", "main", "x" * 8)
+        clock.set(NOW + timedelta(days=50))
+        client.put_secret_value(SecretId="dated", SecretString="y" * 8)
+        # Not by ListSecretVersionIds: moto says "now" there for every version.
+        created = client.get_secret_value(SecretId="dated", VersionStage="AWSCURRENT")["CreatedDate"]
+        assert created.astimezone(UTC) == NOW + timedelta(days=50)
+        assert client.describe_secret(SecretId="dated")["CreatedDate"].astimezone(UTC) == NOW
+
+
+def test_secrets_as_users_make_them(server: MotoServer) -> None:
+    client = server.client()
+    arn = create_management(
+        client,
+        "other",
+        base_url="https://x.api.example",
+        username="u",
+        password="p4ss-word",
+        auth="oauth2",
+        account_id="A1",
+        name="elsewhere",
+        tags={"team": "ops"},
+    )
+    assert json.loads(consumer_value(client, arn)) == {
+        "base_url": "https://x.api.example",
+        "username": "u",
+        "password": "p4ss-word",
+        "auth": "oauth2",
+        "account_id": "A1",
+    }
+    assert {"Key": "team", "Value": "ops"} in client.describe_secret(SecretId="elsewhere")["Tags"]
+    spec = {"grace": "1h", "rotator:validity": "9d"}
+    create_managed(client, "by/hand", "other", "v4lue-of-a-key", key_id="AB", tags=spec)
+    described = client.describe_secret(SecretId="by/hand")
+    assert {tag["Key"]: tag["Value"] for tag in described["Tags"]} == {
+        "rotator:role": "key",
+        "rotator:account": "other",
+        "rotator:grace": "1h",
+        "rotator:validity": "9d",
+    }
+    assert [set(stages) for stages in described["VersionIdsToStages"].values()] == [{"AWSCURRENT", "rotator:key:AB"}]
+
+
+def test_moto_gets_its_clock_back_and_starts_empty(capfd: pytest.CaptureFixture[str]) -> None:
+    with MotoServer(VirtualClock(datetime(2030, 1, 1, tzinfo=UTC))) as server:
+        create_managed(server.client(), "one", "main")
+    with MotoServer() as server:
+        client = server.client()
+        assert client.list_secrets()["SecretList"] == []
+        create_managed(client, "two", "main")
+        assert client.describe_secret(SecretId="two")["CreatedDate"].year != 2030
+        server.reset()
+        assert client.list_secrets()["SecretList"] == []
+    assert capfd.readouterr() == ("", "")
