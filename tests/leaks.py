@@ -1,6 +1,6 @@
 """Fails every test whose captured output, logs or report hold a secret. A pytest plugin; ``conftest.py`` loads it.
 
-Tests register the secrets that they use; what is shaped like an Infobip key is looked for without being registered.
+Tests register the secrets that they use; what is shaped like an Infobip key is searched for without being registered.
 Works in every xdist worker: a worker reports its own tests.
 """
 
@@ -12,14 +12,14 @@ from collections.abc import Generator
 import pytest
 
 _registered: set[str] = set()
-# A key's value, looked at from its first hyphen on: hyphens are found many times faster than 32 digits.
+# A key's value, matched from its first hyphen on: hyphens are found many times faster than 32 digits.
 _KEY = re.compile(r"-(?<=[0-9a-f]{32}-)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def register(value: str) -> str:
-    """Look for ``value`` in the output of this test and of all that follow in this process. Gives it back."""
+    """Search for ``value`` in the output of this test and of all that follow in this process. Gives it back."""
     if len(value) < 6:
-        raise ValueError("too short to be looked for: it would be found in innocent text")
+        raise ValueError("too short to be searched for: it would be found in innocent text")
     _registered.add(value)
     return value
 
@@ -45,7 +45,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     leaking = [title for title, text in report.sections if find(text)]
     if leaking:
-        # The secret must not be printed by the report that says so.
+        # The secret must not be printed by the report about it.
         report.sections = [(title, text) for title, text in report.sections if title not in leaking]
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid}: a secret leaked into {', '.join(leaking)} (not shown)"

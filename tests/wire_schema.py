@@ -31,7 +31,7 @@ def available() -> bool:
 
 
 def validate_exchange(method: str, path: str, status: int, request_body: bytes | str, response_body: bytes) -> None:
-    """Check one exchange. ``AssertionError`` says what is wrong, and shows no values.
+    """Check one exchange. An ``AssertionError`` names what is wrong, and shows no values.
 
     A request is checked only if it was accepted (status below 400): a refused one may be wrong on purpose.
     """
@@ -94,7 +94,7 @@ def _json(body: bytes, where: str) -> Any:
 
 @functools.cache
 def _description() -> Any:
-    return _mended(json.loads(DESCRIPTION.read_text(encoding="utf-8")))
+    return _corrected(json.loads(DESCRIPTION.read_text(encoding="utf-8")))
 
 
 @functools.cache
@@ -103,13 +103,13 @@ def _validator(schema: str) -> Any:
     return jsonschema.Draft202012Validator({**json.loads(schema), "components": _description()["components"]})
 
 
-def _mended(node: Any) -> Any:
+def _corrected(node: Any) -> Any:
     """The description without its mistakes, and strict: unknown fields are mistakes of ours."""
     if isinstance(node, list):
-        return [_mended(item) for item in node]
+        return [_corrected(item) for item in node]
     if not isinstance(node, dict):
         return node
-    fixed = {name: _mended(value) for name, value in node.items()}
+    fixed = {name: _corrected(value) for name, value in node.items()}
     if fixed.get("type") == "array":
         fixed.pop("enum", None)  # meant for the items, which have it too: no list can equal a word
     if fixed.get("format") == "date-time":

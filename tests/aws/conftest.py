@@ -10,7 +10,7 @@ import pytest
 
 from rotator.aws.clients import make_client, make_session
 from rotator.aws.secretsmanager import SecretsManagerStore
-from tests.aws.fake_aws import FakeAws, serve
+from tests.aws.fake_aws import FakeAws, serving
 
 StoreMaker = Callable[..., SecretsManagerStore]
 
@@ -46,11 +46,8 @@ def credentials(clean_env: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.fixture(scope="session")
 def aws_server() -> Iterator[FakeAws]:
-    fake = FakeAws()
-    server = serve(fake)
-    yield fake
-    server.shutdown()
-    server.server_close()
+    with serving() as fake:
+        yield fake
 
 
 @pytest.fixture
@@ -68,7 +65,7 @@ def clients() -> dict[tuple[object, ...], Any]:
 
 @pytest.fixture
 def make_store(aws: FakeAws, credentials: pytest.MonkeyPatch, clients: dict[tuple[object, ...], Any]) -> StoreMaker:
-    """Makes a store on the faulty AWS; tries once unless told otherwise, for botocore waits between attempts."""
+    """Makes a store on the faulty AWS; tries once by default, for botocore waits between attempts."""
 
     def make(attempts: int = 1, read_timeout: float = 5, url: str = aws.url) -> SecretsManagerStore:
         kind = (attempts, read_timeout, url)

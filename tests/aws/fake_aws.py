@@ -6,7 +6,8 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -50,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def ok(**answer: Any) -> Answer:
@@ -59,13 +60,13 @@ def ok(**answer: Any) -> Answer:
 
 
 def error(code: str, message: str = "", status: int = 400) -> Answer:
-    """An error with its code in the body, as Secrets Manager says it."""
+    """An error with its code in the body, as Secrets Manager sends it."""
     body = json.dumps({"__type": code, "Message": message}).encode()
     return lambda handler: handler.send(status, body)
 
 
 def error_by_header(code: str, status: int = 400) -> Answer:
-    """An error with its code in a header, as some of AWS's front ends say it."""
+    """An error with its code in a header, as some of AWS's front ends send it."""
     return lambda handler: handler.send(status, b"{}", x_amzn_errortype=f"{code}:http://internal.amazon.com/x/")
 
 
@@ -96,11 +97,18 @@ def half(handler: Handler) -> None:
     handler.close_connection = True
 
 
-def serve(fake: FakeAws) -> ThreadingHTTPServer:
-    """Start a server for ``fake`` and set its URL; shut it down with ``shutdown`` and ``server_close``."""
+@contextmanager
+def serving(*answers: Answer) -> Iterator[FakeAws]:
+    """A server on a port of its own, as long as the context lasts."""
+    fake = FakeAws(list(answers))
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("FakeHandler", (Handler,), {"fake": fake}))
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # type: ignore[method-assign]  # broken connections are meant here
     fake.url = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    return server
+    try:
+        yield fake
+    finally:
+        fake.stopping.set()
+        server.shutdown()
+        server.server_close()

@@ -1,4 +1,4 @@
-"""Sessions and clients: what is missing on the machine is said with its fix."""
+"""Sessions and clients: an error names what is missing on the machine, with its fix."""
 
 from __future__ import annotations
 

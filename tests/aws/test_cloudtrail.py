@@ -1,4 +1,4 @@
-"""CloudTrail over HTTP: what is asked, what is made of events, and of every way in which it does not answer."""
+"""CloudTrail over HTTP: the requests, how events are read, and every way in which it does not answer."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def parsed(inner: Any = None, **more: Any) -> Read | None:
     return read_of({**found, "EventTime": NOW}, SECRET)
 
 
-# ---- what is asked --------------------------------------------------------------------------------------------------
+# ---- requests -----------------------------------------------------------------------------------------------------
 
 
 def test_every_name_of_the_secret_is_asked_for_at_aws_s_pace(aws: FakeAws, trail: CloudTrail) -> None:
@@ -101,9 +101,9 @@ def test_every_name_of_the_secret_is_asked_for_at_aws_s_pace(aws: FakeAws, trail
     clock = trail._clock
     found = trail.reads(SECRET, SINCE)
     assert aws.operations == ["LookupEvents"] * 3
-    asked = [parameters["LookupAttributes"] for _, parameters in aws.requests]
+    attributes = [parameters["LookupAttributes"] for _, parameters in aws.requests]
     partial = ARN.removesuffix("-AbCdEf")
-    assert asked == [[{"AttributeKey": "ResourceName", "AttributeValue": name}] for name in (ARN, NAME, partial)]
+    assert attributes == [[{"AttributeKey": "ResourceName", "AttributeValue": name}] for name in (ARN, NAME, partial)]
     assert {(parameters["StartTime"], parameters["MaxResults"]) for _, parameters in aws.requests} == {
         (SINCE.timestamp(), 50)
     }
@@ -219,12 +219,12 @@ BROKEN: dict[str, tuple[Answer, str]] = {
 }
 
 
-@pytest.mark.parametrize(("answer", "says"), BROKEN.values(), ids=BROKEN)
-def test_without_an_answer_nothing_is_known(aws: FakeAws, trail: CloudTrail, answer: Answer, says: str) -> None:
+@pytest.mark.parametrize(("answer", "expected"), BROKEN.values(), ids=BROKEN)
+def test_without_an_answer_nothing_is_known(aws: FakeAws, trail: CloudTrail, answer: Answer, expected: str) -> None:
     aws.answers = [page(event()), answer]
     failure = fails(trail)
     assert isinstance(failure, ReadersUnknown)
-    assert says in str(failure)
+    assert expected in str(failure)
     assert str(failure).isprintable()
     assert failure.action == ""
     assert failure.retryable
@@ -253,7 +253,7 @@ def test_events_that_are_none_make_a_gap(aws: FakeAws, trail: CloudTrail) -> Non
     assert "3 events of CloudTrail could not be read" in found.gap
 
 
-# ---- what an event says ---------------------------------------------------------------------------------------------
+# ---- events ------------------------------------------------------------------------------------------------------
 
 Change = Callable[[dict[str, Any]], Any]
 ACCOUNT = "111122223333"
@@ -325,7 +325,7 @@ def test_listed_resources_count_where_the_request_is_absent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "current"),
+    ("parameters", "current"),
     [
         ({}, True),
         ({"versionStage": "AWSCURRENT"}, True),
@@ -337,8 +337,8 @@ def test_listed_resources_count_where_the_request_is_absent() -> None:
         ({"versionStage": 7}, False),
     ],
 )
-def test_which_version_was_read(asked: dict[str, Any], current: bool) -> None:
-    found = parsed(record(requestParameters={"secretId": NAME, **asked}))
+def test_which_version_was_read(parameters: dict[str, Any], current: bool) -> None:
+    found = parsed(record(requestParameters={"secretId": NAME, **parameters}))
     assert found is not None
     assert found.current is current
 

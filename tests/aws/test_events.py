@@ -73,9 +73,9 @@ def test_a_silent_bus_is_waited_for_once_in_a_run(
     aws.answers = [hang]
     assert send(timed, 50) < 50 * LONGEST / 3
     assert aws.operations == ["PutEvents"]
-    said = lost(caplog)
-    assert len(said) == 50
-    assert "not tried" in said[1]
+    messages = lost(caplog)
+    assert len(messages) == 50
+    assert "not tried" in messages[1]
     details = [vars(record)["detail"] for record in caplog.records if record.name == "rotator.aws.eventbridge"]
     assert details == [{**DETAIL, "number": number} for number in range(50)]
 

@@ -44,7 +44,7 @@ ALL = {**READS, **WRITES}
 
 
 def fails(call: Callable[[], object]) -> RotatorError:
-    """The error of a call, which says nothing that it must not say, in any form."""
+    """The error of a call, which shows no value in any form."""
     with pytest.raises(RotatorError) as caught:
         call()
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + repr(vars(caught.value))
@@ -91,7 +91,7 @@ def test_kms_is_named(
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "says"),
+    ("code", "message", "expected"),
     [
         ("ExpiredTokenException", "The security token included in the request is expired", "session has expired"),
         ("UnrecognizedClientException", "The security token included in the request is invalid", "credentials"),
@@ -102,12 +102,12 @@ def test_kms_is_named(
 )
 @pytest.mark.parametrize("operation", ["DescribeSecret", "PutSecretValue"])
 def test_credentials_are_named(
-    aws: FakeAws, store: SecretsManagerStore, operation: str, code: str, message: str, says: str
+    aws: FakeAws, store: SecretsManagerStore, operation: str, code: str, message: str, expected: str
 ) -> None:
     aws.answers = [error(code, message)]
     failure = fails(lambda: ALL[operation](store))
     assert isinstance(failure, StoreDenied)
-    assert says in failure.message
+    assert expected in failure.message
     assert failure.advice
 
 
@@ -268,9 +268,9 @@ def test_botocores_message_about_a_value_is_not_repeated(aws: FakeAws, store: Se
 
 def test_an_absent_label_is_found_by_describing_the_secret(aws: FakeAws, store: SecretsManagerStore) -> None:
     described = ok(ARN="arn", Name=NAME, VersionIdsToStages={V1: ["AWSCURRENT"], V2: ["x"]})
-    aws.answers = [error("InvalidParameterException", "words that nobody knows"), described]
+    aws.answers = [error("InvalidParameterException", "an unknown message"), described]
     store.remove_label(NAME, "x", V1)
-    aws.answers = [error("InvalidParameterException", "words that nobody knows"), described]
+    aws.answers = [error("InvalidParameterException", "an unknown message"), described]
     assert isinstance(fails(lambda: store.remove_label(NAME, "x", V2)), PreconditionFailed)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from rotator.cli.options import Options
 from tests import leaks
-from tests.aws.fake_aws import FakeAws, error, serve
+from tests.aws.fake_aws import error, serving
 from tests.cli.local_stack import Stack
 
 NAME = "prod/sms/otp"
@@ -114,14 +114,9 @@ def test_without_anybody(stack: Stack) -> None:
 def test_a_missing_permission_is_named(stack: Stack, as_json: bool) -> None:
     account, _ = stack.account("main")
     stack.secret(NAME, account)
-    fake = FakeAws([error("AccessDeniedException", "User is not authorized")])
-    server = serve(fake)
-    try:
+    with serving(error("AccessDeniedException", "User is not authorized")) as fake:
         env = {"AWS_ENDPOINT_URL_CLOUDTRAIL": fake.url}
         ran = stack.run("consumers", NAME, *(["--json"] if as_json else []), env=env)
-    finally:
-        server.shutdown()
-        server.server_close()
     assert ran.code == 1
     said = ran.document["error"]["message"] if as_json else ran.sentence
     assert "cloudtrail:LookupEvents is denied" in said

@@ -1,4 +1,4 @@
-"""What can come from outside: strategies for texts that hurt, JSON, keys, tags, labels and events."""
+"""Untrusted input: strategies for hostile texts, JSON, keys, tags, labels and events."""
 
 from __future__ import annotations
 

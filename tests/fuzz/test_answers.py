@@ -45,20 +45,20 @@ ANSWERS: st.SearchStrategy[Response | Drop] = st.one_of(
 )
 
 
-class Saying(InfobipWorld):
-    """A far end that says what it was told to say, the last answer again and again."""
+class Scripted(InfobipWorld):
+    """An Infobip that answers from a script, the last answer again and again."""
 
     def __init__(self, answers: list[Response | Drop]) -> None:
         super().__init__(VirtualClock(START))
         self.answers = answers
-        self.asked: list[Request] = []
+        self.requests: list[Request] = []
 
     def handle(self, request: Request) -> Response | Drop:
-        self.asked.append(request)
+        self.requests.append(request)
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
-def client_of(world: Saying, auth: AuthMethod) -> InfobipClient:
+def client_of(world: Scripted, auth: AuthMethod) -> InfobipClient:
     return InfobipClient(
         Credentials("https://fuzz.invalid", USER, Secret(PASSWORD), auth),
         world.clock,
@@ -73,7 +73,7 @@ def client_of(world: Saying, auth: AuthMethod) -> InfobipClient:
 def test_every_call_gives_a_result_or_an_error_of_the_tree(
     answers: list[Response | Drop], name: str, auth: AuthMethod
 ) -> None:
-    client = client_of(Saying(answers), auth)
+    client = client_of(Scripted(answers), auth)
     result, error = result_of(lambda: CALLS[name](client), ProviderError)
     client.close()
     shown = f"{result!r} {error} {error!r}"
@@ -88,7 +88,7 @@ def test_every_call_gives_a_result_or_an_error_of_the_tree(
 @given(st.lists(ANSWERS, min_size=1, max_size=2))
 def test_a_create_is_sent_once_whatever_is_answered(answers: list[Response | Drop]) -> None:
     """And unless it is refused in so many words, its outcome is unknown rather than failed."""
-    world = Saying(answers)
+    world = Scripted(answers)
     client = client_of(world, AuthMethod.BASIC)
     first = answers[0]
     _, error = result_of(lambda: CALLS["create"](client), ProviderError)
@@ -96,7 +96,7 @@ def test_a_create_is_sent_once_whatever_is_answered(answers: list[Response | Dro
         # Basic is never repeated, so the first answer is what decided.
         refused = isinstance(first, Response) and 400 <= first.status < 500 and first.status not in (408, 425)
         assert refused or (isinstance(first, Drop) and first.kind is DropKind.REFUSED)
-    assert [request.method for request in world.asked] == ["POST"]
+    assert [request.method for request in world.requests] == ["POST"]
 
 
 HEADS = (b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", b"HTTP/1.1 ", b"")
@@ -125,15 +125,15 @@ def test_bytes_that_are_no_http_are_an_error_of_the_tree(server: FakeServer, dat
 @given(TEXTS, TEXTS)
 def test_no_argument_changes_the_path_around_it(key_id: str, path: str) -> None:
     """An id stays one segment of the path and a probe's path stays a path, or nothing is sent at all."""
-    world = Saying([Response(404)])
+    world = Scripted([Response(404)])
     client = client_of(world, AuthMethod.BASIC)
     for call in (lambda: client.get_key(key_id), lambda: client.revoke_key(key_id, None)):
         assert str(result_of(call, ProviderError)[1]).isprintable()
     client.probe(Secret(KEY_VALUE), path)
     client.close()
-    for request in world.asked:
+    for request in world.requests:
         assert KEY_VALUE not in request.path
-        if "Basic" in request.headers.get("authorization", ""):  # not the probe, which goes where its path says
+        if "Basic" in request.headers.get("authorization", ""):  # not the probe, which has its own path
             assert request.path.startswith("/settings/2/api-keys/")
             assert request.path.count("/") == 4
             assert request.query == {}

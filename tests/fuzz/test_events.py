@@ -35,7 +35,7 @@ REVOKES = st.fixed_dictionaries(
         "account": NAMES | JSON,
         "incident": TEXTS | JSON,
         "actor": TEXTS | JSON,
-        "strategy": st.sampled_from(["replace-first", "revoke-first"]) | JSON,  # revoke-only means what it says
+        "strategy": st.sampled_from(["replace-first", "revoke-first"]) | JSON,  # revoke-only does revoke
         "dry_run": st.just(True) | JSON,
     },
 )

@@ -13,7 +13,7 @@ from rotator.aws.clients import make_client, make_session
 from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.errors import ConfigurationError, RotatorError
 from rotator.secret import Secret
-from tests.aws.fake_aws import FakeAws, serve, text
+from tests.aws.fake_aws import FakeAws, serving, text
 from tests.fuzz.strategies import JSON, LABELS, TAGS, TEXTS, result_of
 from tests.infobip.fake_server import KEY_VALUE
 
@@ -57,11 +57,8 @@ BODIES = st.builds(lambda body: json.dumps(body).encode(), SECRETS | PAGES | ERR
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[FakeAws]:
-    fake = FakeAws()
-    server = serve(fake)
-    yield fake
-    server.shutdown()
-    server.server_close()
+    with serving() as fake:
+        yield fake
 
 
 @pytest.fixture(scope="module")

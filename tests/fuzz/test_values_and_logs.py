@@ -20,7 +20,7 @@ from rotator.secret import Secret
 from rotator.telemetry.audit import Audit
 from tests.doubles.in_process import InProcessAdapter
 from tests.fuzz.strategies import HOSTILE, JSON, SCALARS, TEXTS, result_of
-from tests.fuzz.test_answers import Saying
+from tests.fuzz.test_answers import Scripted
 from tests.infobip.fake_server import KEY_VALUE
 from tests.world import START
 
@@ -73,7 +73,7 @@ CREDENTIALS = st.dictionaries(
     | JSON
 )
 def test_any_management_secret_gives_a_client_or_an_error(value: Any) -> None:
-    world = Saying([Response(401)])
+    world = Scripted([Response(401)])
 
     def used() -> None:
         credentials = parse_credentials("infobip/main", Secret(json.dumps(value)))
@@ -83,13 +83,13 @@ def test_any_management_secret_gives_a_client_or_an_error(value: Any) -> None:
         finally:
             client.close()
 
-    said = str(result_of(used, ConfigurationError, ProviderError)[1])
-    assert said.isprintable()
-    assert KEY_VALUE not in said
+    message = str(result_of(used, ConfigurationError, ProviderError)[1])
+    assert message.isprintable()
+    assert KEY_VALUE not in message
 
 
 class Odd:
-    """Something that nobody foresaw in a field, with a text of its own."""
+    """An unforeseen object in a field, with a text of its own."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -115,8 +115,8 @@ def test_any_fields_make_one_audit_line_without_what_was_learnt(fields: dict[str
     audit = Audit(
         stream, deployment="d", actor="a", trigger="manual", redactor=redactor, clock=SystemClock(), run_id="run"
     )
-    told = {name: each for name, each in fields.items() if name not in _OWN}
-    audit.emit("key.verified", "success", **told, reason=f"before {secret} after")
+    ours = {name: each for name, each in fields.items() if name not in _OWN}
+    audit.emit("key.verified", "success", **ours, reason=f"before {secret} after")
     (line,) = stream.getvalue().splitlines()
     assert all(" " <= char <= "~" for char in line)
     assert secret not in json.loads(line)["reason"]

@@ -1,4 +1,4 @@
-"""A far end that misbehaves on demand: a real server on a loopback port, answering from a script."""
+"""An Infobip server that misbehaves on demand: real, on a loopback port, answering from a script."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def drop(sock: socket.socket) -> None:
 
 
 def silence(stop: threading.Event) -> Reply:
-    """Say nothing at all."""
+    """Send nothing at all."""
 
     def wait(_: socket.socket) -> None:
         stop.wait(30)
@@ -161,7 +161,7 @@ def raw(*parts: bytes) -> Reply:
 
 
 def endless(first: bytes, part: bytes, pause: float, stop: threading.Event) -> Reply:
-    """Send ``first``, then ``part`` every ``pause`` seconds until nobody listens any more."""
+    """Send ``first``, then ``part`` every ``pause`` seconds until the client closes."""
 
     def send(sock: socket.socket) -> None:
         sock.sendall(first)

@@ -126,7 +126,7 @@ def test_an_idle_session_is_replaced_and_a_used_one_is_kept() -> None:
             clock.time += timedelta(minutes=50)
         client.list_keys()
         assert [call.method for call in world.calls if call.path == SESSION] == ["POST"]
-        clock.time += timedelta(minutes=57)  # still alive over there: it must be destroyed, or it refuses the next one
+        clock.time += timedelta(minutes=57)  # still open at the server, where it would refuse the next
         client.list_keys()
         assert [(call.method, call.status) for call in world.calls if call.path == SESSION][1:] == [
             ("DELETE", 200),

@@ -61,7 +61,7 @@ def test_basic_follows_any_failed_login(auth: AuthMethod, failure: Reply, caplog
             client.get_key("K1")
             client.get_key("K1")
     assert schemes(server) == ["login", "Basic", "Basic"]
-    assert clock.sleeps == []  # nobody waits for a login to recover
+    assert clock.sleeps == []  # an emergency does not wait for a login to recover
     (warning,) = caplog.messages
     assert "Basic is used with the same credentials" in warning
     assert PASSWORD not in warning

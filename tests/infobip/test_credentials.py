@@ -62,7 +62,7 @@ def test_good_base_urls(text: str, base_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "expected"),
     [
         ("abc.api.infobip.com", "https://"),
         ("ftp://abc.api.infobip.com", "https://"),
@@ -89,11 +89,11 @@ def test_good_base_urls(text: str, base_url: str) -> None:
         ("http://2130706433", "http://"),
     ],
 )
-def test_bad_base_urls_are_reported_without_their_secrets(text: str, says: str) -> None:
-    said = problem({**GOOD, "base_url": text})
-    assert says in said
-    assert "base_url" in said
-    assert "SESAME" not in said
+def test_bad_base_urls_are_reported_without_their_secrets(text: str, expected: str) -> None:
+    message = problem({**GOOD, "base_url": text})
+    assert expected in message
+    assert "base_url" in message
+    assert "SESAME" not in message
 
 
 @pytest.mark.parametrize(
@@ -131,10 +131,10 @@ def test_a_host_that_is_allowed(url: str, allowed: list[str]) -> None:
 
 
 @pytest.mark.parametrize("field", ["base_url", "username", "password"])
-@pytest.mark.parametrize(("value", "says"), [(None, "missing"), ("", "empty"), ("  ", "empty"), (5, "not a string")])
-def test_bad_fields(field: str, value: object, says: str) -> None:
-    said = problem({**GOOD, field: value})
-    assert f"the field {field} is {says}" in said
+@pytest.mark.parametrize(("value", "fault"), [(None, "missing"), ("", "empty"), ("  ", "empty"), (5, "not a string")])
+def test_bad_fields(field: str, value: object, fault: str) -> None:
+    message = problem({**GOOD, field: value})
+    assert f"the field {field} is {fault}" in message
     assert problem({name: v for name, v in GOOD.items() if name != field}).count(f"field {field} is missing") == 1
 
 
@@ -145,9 +145,9 @@ def test_bad_optional_fields(field: str, value: object) -> None:
 
 @pytest.mark.parametrize("text", ["", "hunter2", "[1]", '"hunter2"', "9" * 5000, "[" * 100_000, '{"a": hunter2}'])
 def test_not_an_object(text: str) -> None:
-    said = problem(text)
-    assert "hunter2" not in said
-    assert "base_url" in said
+    message = problem(text)
+    assert "hunter2" not in message
+    assert "base_url" in message
 
 
 def test_basic_cannot_send_a_colon_in_the_name() -> None:

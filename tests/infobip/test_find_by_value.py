@@ -83,7 +83,7 @@ def test_an_only_key_is_named_where_the_filter_is_known_to_work() -> None:
         client = client_for(server.url)
         assert found_by(client) == "A"
         assert found_by(client) == "A"
-    assert len(server.seen) == 3  # it was asked once whether the filter works
+    assert len(server.seen) == 3  # one call checked whether the filter works
     invented = server.seen[1].line.partition("apiKeySecret=")[2].partition(" ")[0]
     assert invented not in ("", KEY_VALUE)
 

@@ -150,16 +150,16 @@ def test_the_count_is_of_all_keys() -> None:
 def fetch_from(
     enabled: int, disabled: int, *, ignored: bool = False
 ) -> tuple[Callable[[Mapping[str, str]], Page], list[int]]:
-    """Pages of that many keys, as Infobip cuts them; how many were asked for is in the list.
+    """Pages of that many keys, as Infobip cuts them; the requested ones are in the list.
 
     More keys than a server would hold in the time of a test.
     """
     on = [FetchedKey(known_key(f"on{number:06}"), None) for number in range(enabled)]
     off = [FetchedKey(known_key(f"off{number:06}", enabled=False), None) for number in range(disabled)]
-    asked: list[int] = []
+    requested: list[int] = []
 
     def fetch(query: Mapping[str, str]) -> Page:
-        asked.append(int(query["page"]))
+        requested.append(int(query["page"]))
         state = None if ignored else query.get("enabled")
         found = {"true": on, "false": off, None: on + off}[state]
         if query.get("orderDirection") == "desc":
@@ -167,31 +167,31 @@ def fetch_from(
         start = int(query["page"]) * SIZE
         return Page(tuple(found[start : start + SIZE]), len(found), -(-len(found) // SIZE))
 
-    return fetch, asked
+    return fetch, requested
 
 
 @pytest.mark.parametrize(
     ("disabled", "complete"), [(REACH, True), (REACH + 1, True), (2 * REACH, True), (2 * REACH + 1, False)]
 )
 def test_disabled_keys_are_read_from_both_ends(disabled: int, complete: bool) -> None:
-    fetch, asked = fetch_from(7, disabled)
+    fetch, requested = fetch_from(7, disabled)
     listing = list_all(fetch, enabled=False)
     assert (len(listing.keys), listing.complete) == (min(disabled, 2 * REACH), complete)
-    assert len(asked) == (101 if disabled <= REACH else 202)
+    assert len(requested) == (101 if disabled <= REACH else 202)
 
 
 @pytest.mark.parametrize(("disabled", "complete"), [(2 * REACH, True), (2 * REACH + 1, False)])
 def test_a_whole_listing_knows_what_it_did_not_reach(disabled: int, complete: bool) -> None:
-    fetch, asked = fetch_from(7, disabled)
+    fetch, requested = fetch_from(7, disabled)
     listing = list_all(fetch)
     assert (len(listing.keys), listing.complete) == (7 + min(disabled, 2 * REACH), complete)
-    assert len(asked) == 1 + 1 + 202
+    assert len(requested) == 1 + 1 + 202
 
 
 def test_enabled_keys_are_found_however_many_are_disabled() -> None:
-    fetch, asked = fetch_from(7, 3 * REACH)
+    fetch, requested = fetch_from(7, 3 * REACH)
     listing = list_all(fetch, enabled=True)
-    assert (len(listing.keys), listing.complete, len(asked)) == (7, True, 1)
+    assert (len(listing.keys), listing.complete, len(requested)) == (7, True, 1)
 
 
 def test_an_ignored_filter_hides_no_key_that_is_out_of_reach() -> None:

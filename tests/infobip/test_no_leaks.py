@@ -74,7 +74,7 @@ CALLS: list[Callable[[InfobipClient], object]] = [
 ]
 
 
-def told(error: BaseException) -> str:
+def as_shown(error: BaseException) -> str:
     """All that a careless handler could show of an error: text, traceback, and the locals of the package's frames."""
     whole = traceback.TracebackException.from_exception(error, capture_locals=True)
     frames = [
@@ -97,7 +97,7 @@ def test_no_secret_gets_out(auth: AuthMethod, number: int, caplog: pytest.LogCap
                 try:
                     shown.append(repr(call(client)))
                 except RotatorError as error:
-                    shown.append(told(error))
+                    shown.append(as_shown(error))
                 client.close()
     assert any("Traceback" in each for each in shown)
     text = "\n".join([*shown, caplog.text, *(repr(record.__dict__) for record in caplog.records)])
@@ -123,7 +123,7 @@ def test_a_password_quoted_in_an_encoding_is_hidden(encoding: str, status: int) 
     with FakeServer([answer]) as server, pytest.raises(RotatorError) as caught:
         client_for(server.url).list_keys()
     assert "not allowed: <redacted>!" in str(caught.value)
-    assert echo not in told(caught.value)
+    assert echo not in as_shown(caught.value)
 
 
 def test_urllib3_still_logs_without_the_query(caplog: pytest.LogCaptureFixture) -> None:

@@ -138,7 +138,7 @@ def test_malformed_keys(change: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "expected"),
     [
         (b"", "empty"),
         (b" \n", "empty"),
@@ -157,8 +157,8 @@ def test_malformed_keys(change: dict[str, object]) -> None:
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_no_json_object(body: bytes, says: str) -> None:
-    assert says in refused(body)
+def test_no_json_object(body: bytes, expected: str) -> None:
+    assert expected in refused(body)
 
 
 def test_a_byte_order_mark_is_harmless() -> None:
@@ -314,9 +314,9 @@ def test_both_shapes_of_errors() -> None:
 def test_an_error_that_quotes_secrets_is_cleaned() -> None:
     known = KnownSecrets(lambda _: None)
     known.add("p w")
-    said = str(refusal(answer({"description": f"bad p w or p+w\x1b[31m {KEY_VALUE.upper()}\n"}, 400), known))
-    assert "p w" not in said
-    assert "p+w" not in said
-    assert KEY_VALUE.upper() not in said
-    assert "\x1b" not in said
-    assert "\\x1b[31m" in said
+    message = str(refusal(answer({"description": f"bad p w or p+w\x1b[31m {KEY_VALUE.upper()}\n"}, 400), known))
+    assert "p w" not in message
+    assert "p+w" not in message
+    assert KEY_VALUE.upper() not in message
+    assert "\x1b" not in message
+    assert "\\x1b[31m" in message

@@ -15,7 +15,7 @@ from rotator.lambda_ import runtime
 from rotator.lambda_handlers import revoke, rotation, sweep
 from rotator.redaction.redactor import Redactor
 from tests import leaks
-from tests.aws.fake_aws import FakeAws, hang, ok, serve
+from tests.aws.fake_aws import FakeAws, hang, ok, serving
 from tests.lambdas.lambda_stack import DAY, Context, LambdaStack
 
 BUS = "rotations"
@@ -120,16 +120,11 @@ def test_refused_event_is_logged(
     stack: LambdaStack, monkeypatch: pytest.MonkeyPatch, lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
     refusal = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "ThrottlingException", "ErrorMessage": "Slow down"}]}
-    fake = FakeAws([ok(**refusal)])
-    server = serve(fake)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", fake.url)
-    monkeypatch.setenv("ROTATOR_EVENT_BUS", BUS)
-    runtime.forget()
-    try:
+    with serving(ok(**refusal)) as fake:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", fake.url)
+        monkeypatch.setenv("ROTATOR_EVENT_BUS", BUS)
+        runtime.forget()
         runtime.foundation().events.send("API Key Rotated", {"secret": "prod/sms"})
-    finally:
-        server.shutdown()
-        server.server_close()
     assert fake.operations == ["PutEvents"]
     (text,) = [line["event"] for line in lines() if line.get("log") == "rotator.aws.eventbridge"]
     assert "refused by EventBridge" in text
@@ -138,16 +133,12 @@ def test_refused_event_is_logged(
 @pytest.fixture
 def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
     """A bus that takes an event and never answers."""
-    fake = FakeAws([hang])
-    server = serve(fake)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", fake.url)
-    monkeypatch.setenv("ROTATOR_EVENT_BUS", BUS)
-    monkeypatch.setattr(aws_events, "LONGEST", 1.2)
-    runtime.forget()
-    yield fake
-    fake.stopping.set()
-    server.shutdown()
-    server.server_close()
+    with serving(hang) as fake:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", fake.url)
+        monkeypatch.setenv("ROTATOR_EVENT_BUS", BUS)
+        monkeypatch.setattr(aws_events, "LONGEST", 1.2)
+        runtime.forget()
+        yield fake
 
 
 def test_no_revocation_waits_for_a_silent_bus(

@@ -1,4 +1,4 @@
-"""An Infobip that does what it is asked, and says something else."""
+"""A simulated Infobip that does what is requested, and answers something else."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class AlteredInfobip(InfobipWorld):
 
     @property
     def puts(self) -> set[str]:
-        """The ids of keys that were changed, or that somebody tried to change."""
+        """The ids of keys that were changed, or that a call tried to change."""
         return {call.path.rpartition("/")[2] for call in self.calls if call.method == "PUT"}
 
 
 def altered_world(**options: Any) -> tuple[World, AlteredInfobip]:
-    """A world whose Infobip tells the truth until it is given a alter."""
+    """A world whose Infobip answers truly until ``alter`` is set."""
     world = World(**options)
     infobip = AlteredInfobip(world.clock)
     world.infobip = infobip

@@ -1,7 +1,7 @@
-"""A child's program: run one command in this process, then say which of some texts any living object still holds.
+"""A child's program: run one command in this process, then report which of some texts a live object still holds.
 
 Arguments: a file with the texts, each reversed (so that nothing but what the program kept is found), and the command's.
-The last line of standard output is JSON: how many objects were looked at, and the numbers of the texts that are held.
+The last line of standard output is JSON: how many objects were searched, and the numbers of the texts that are held.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 
-def texts_alive() -> list[Any]:
-    """Every text and every run of bytes that a living object refers to."""
+def texts_live() -> list[Any]:
+    """Every text and every run of bytes that a live object refers to."""
     seen: set[int] = set()
     found: list[Any] = []
     pending = gc.get_objects()
@@ -37,14 +37,14 @@ def main() -> int:
 
     code = run(arguments)
     gc.collect()
-    alive = texts_alive()
+    live = texts_live()
     held = set()
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines()):
         wanted = line[::-1]
         raw = wanted.encode()
-        if any((wanted in each) if isinstance(each, str) else (raw in each) for each in alive):
+        if any((wanted in each) if isinstance(each, str) else (raw in each) for each in live):
             held.add(number)
-    print(json.dumps({"looked_at": len(alive), "held": sorted(held)}))
+    print(json.dumps({"searched": len(live), "held": sorted(held)}))
     return code
 
 

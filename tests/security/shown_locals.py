@@ -16,13 +16,13 @@ from structlog.tracebacks import ExceptionDictTransformer
 import rotator
 
 _ROOT = str(Path(rotator.__file__).parent)
-# The simulated far ends hold every value, and have to.
-_FAR_ENDS = str(Path(_ROOT) / "sandbox")
+# The simulated Infobip and AWS hold every value, and have to.
+_SANDBOX = str(Path(_ROOT) / "sandbox")
 
 
 def is_ours(filename: str) -> bool:
-    """Whether it is the program's own code, and not a simulated far end."""
-    return filename.startswith(_ROOT) and not filename.startswith(_FAR_ENDS)
+    """Whether it is the program's own code, and not the sandbox."""
+    return filename.startswith(_ROOT) and not filename.startswith(_SANDBOX)
 
 
 def own_frames(innermost: FrameType | None = None) -> Iterator[FrameType]:
@@ -42,7 +42,7 @@ def shown(frame: FrameType) -> str:
 
 
 def as_shown(error: BaseException) -> str:
-    """An error as the most talkative handlers show it: rich and structlog with all locals, and the library's own."""
+    """An error as the most verbose handlers show it: rich and structlog with all locals, and the library's own."""
     screen = io.StringIO()
     pretty = Traceback.from_exception(
         type(error), error, error.__traceback__, show_locals=True, locals_max_length=10_000, locals_max_string=1_000_000
@@ -52,7 +52,7 @@ def as_shown(error: BaseException) -> str:
         show_locals=True, locals_max_length=100_000, locals_max_string=1_000_000, max_frames=200
     )((type(error), error, error.__traceback__))
     whole = traceback.TracebackException.from_exception(error, capture_locals=True)
-    # A test's own frames hold what it looks for.
+    # A test's own frames hold what it searches for.
     plain = "\n".join(f"{each.filename} {each.locals}" for each in whole.stack if "/tests/" not in each.filename)
     frames = [each for raised in dicts for each in raised["frames"] if "/tests/" not in each["filename"]]
     ours = _without_tests(screen.getvalue())

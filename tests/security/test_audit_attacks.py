@@ -1,4 +1,4 @@
-"""Somebody with a hand on the audit file: what shows, and where the chain ends, so that nobody relies on more."""
+"""An attacker with write access to the audit file: what is detected, and where the chain ends."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_an_edited_line_shows_however_it_is_edited(tmp_path: Path, at: int, fiel
 
 
 def rechained(rows: list[bytes], begin: int, end: int) -> list[bytes]:
-    """Digests and numbers made anew from ``begin`` on, up to ``end``, as somebody does who knows how they are made."""
+    """Digests and numbers recomputed from ``begin`` up to ``end``, as an attacker does who knows the format."""
     done = list(rows)
     for at in range(begin, end):
         entry: dict[str, Any] = json.loads(done[at])
@@ -106,19 +106,19 @@ def test_a_removed_line_shows_until_all_that_follows_is_forged(tmp_path: Path, e
 
 
 def test_where_the_chain_ends(tmp_path: Path) -> None:
-    """No key signs the lines: who can write the file can rewrite its end, or all of it. A second copy tells."""
+    """No key signs the lines: write access is enough to rewrite its end, or all of it. A second copy shows it."""
     stream = io.StringIO()
     rows = write(tmp_path / "a", stream=stream)
     elsewhere = stream.getvalue().encode().splitlines()
     assert elsewhere == rows, "what went to stderr, and from there to a log group, is the same to the byte"
     assert verify(put(tmp_path / "a", rows[:-1])).ok, "lines off the very end"
     forged = rechained([*rows[:1], *rows[2:]], 1, len(rows) - 1)
-    assert verify(put(tmp_path / "a", forged)).ok, "everything after the edit made anew"
+    assert verify(put(tmp_path / "a", forged)).ok, "everything after the edit recomputed"
     assert set(forged) - set(elsewhere), "and it shows beside the copy"
 
 
 def test_a_run_that_was_put_in_without_a_link_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Lines that were collected from stderr have no link, so it is no error, but it is said."""
+    """Lines that were collected from stderr have no link, so it is no error, but it is reported."""
     rows = write(tmp_path / "a")
     alone = io.StringIO()
     make(alone, run_id="forged").emit("key.revoked", "success", secret="prod/x")

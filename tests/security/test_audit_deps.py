@@ -18,7 +18,7 @@ import pytest
 SCRIPT = Path(__file__).parent.parent.parent / ".ci" / "audit-deps"
 LOCK = "click==8.2.0 --hash=sha256:" + "0" * 64 + "\nrich==14.0.0 --hash=sha256:" + "1" * 64 + "\n"
 
-# Speaks as pip-audit does, of what a file beside it says: {"requests": ["PYSEC-1"], ...}, or {"fail": true}.
+# Answers as pip-audit does, by a file beside it: {"requests": ["PYSEC-1"], ...}, or {"fail": true}.
 FAKE_PIP_AUDIT = """\
 import json, pathlib, sys
 answers = json.loads(pathlib.Path(__file__).with_name("answers.json").read_text())
@@ -83,7 +83,7 @@ def test_what_it_makes_of_an_answer(
     (tmp_path / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
     found, output = run(lock, PIP_AUDIT=str(program))
     assert (found, message in output) == (code, True), output
-    # Never both: that all is well, and that something was not looked at.
+    # Never both: that all is well, and that something was not checked.
     assert not ("no known vulnerability" in output and "not checked" in output)
 
 
@@ -99,14 +99,14 @@ class Service(BaseHTTPRequestHandler):
     known: frozenset[str] = frozenset()
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["package"]["name"]
+        name = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["package"]["name"]
         vulnerability = {
             "id": "PYSEC-1",
             "summary": "bad",
             "modified": "2020-01-01T00:00:00Z",
-            "affected": [{"package": {"name": asked, "ecosystem": "PyPI"}, "ranges": []}],
+            "affected": [{"package": {"name": name, "ecosystem": "PyPI"}, "ranges": []}],
         }
-        body = json.dumps({"vulns": [vulnerability]} if asked in self.known else {}).encode()
+        body = json.dumps({"vulns": [vulnerability]} if name in self.known else {}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

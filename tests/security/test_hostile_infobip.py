@@ -1,4 +1,4 @@
-"""An Infobip that lies: what consumers have goes on working, and no key is touched that is not ours."""
+"""An Infobip with wrong answers: consumers keep working keys, and no foreign key is touched."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def is_create(request: Request) -> bool:
 
 
 def test_a_name_like_ours_alone_does_not_make_an_orphan() -> None:
-    """Names can be given to a key by whoever may make keys; only a version that provably was not stored is a proof."""
+    """Any user of the account may name a key so; only a version that was certainly not stored makes an orphan."""
     world, infobip = altered_world()
     world.managed("prod/x")
     world.managed("prod/held", hold="audit")
@@ -88,7 +88,7 @@ def other_id(request: Request, answer: Any) -> Any:
     """Each single key comes under an id that is not its own."""
     if "apiKeys" not in answer:
         for key in keys_in(answer):
-            key["id"] = "SOMEBODYELSES"
+            key["id"] = "ANOTHERID"
     return answer
 
 
@@ -134,7 +134,7 @@ def test_no_wrong_answer_breaks_a_consumer_or_a_foreign_key(alter: Alter) -> Non
     for name in ("prod/x", "prod/y"):
         world.managed(name, **DUE)
     world.managed("prod/z", adopted=False)
-    foreign = infobip.add_key(world.accounts["main"], "by hand, of nobody here")
+    foreign = infobip.add_key(world.accounts["main"], "by hand, of no secret here")
     infobip.alter = alter
     for _ in range(8):
         world.sweep()
@@ -142,11 +142,11 @@ def test_no_wrong_answer_breaks_a_consumer_or_a_foreign_key(alter: Alter) -> Non
             assert world.consumer_works(name)
         world.pass_time(DAY)
     assert not infobip.puts & {"FOREIGN0", "FOREIGN1", "FOREIGN2", foreign.id}
-    infobip.alter = None  # and when it tells the truth again, all is well again
+    infobip.alter = None  # once its answers are true again, everything recovers
     for _ in range(10):
         world.sweep()
         world.pass_time(DAY)
-    # What piled up meanwhile may be too much to be ended at once without a person's word; nothing else is left to fix.
+    # What accumulated may be too much to be revoked at once without --force; nothing else is left to fix.
     alerts = {alert.kind for plan in world.sweep().plan.accounts for alert in plan.alerts}
     assert alerts <= {Reason.MASS_REVOCATION, Reason.UNKNOWN_KEY_EXPIRING, Reason.KEY_REENABLED}
     assert all(world.consumer_works(name) for name in ("prod/x", "prod/y", "prod/z"))
@@ -159,8 +159,8 @@ def test_no_wrong_answer_breaks_a_consumer_or_a_foreign_key(alter: Alter) -> Non
         {"scopeGuids": []},
         {"permissions": ["WEB_SDK"]},
         {"allowedIPs": ["192.0.2.1"]},
-        {"platform": [{"applicationId": "somebody-elses"}]},
-        {"accountId": "SOMEBODYELSES"},
+        {"platform": [{"applicationId": "another-app"}]},
+        {"accountId": "ANOTHERID"},
         {"validTo": "2036-01-01T00:00:00"},
         {"enabled": False},
         {"name": "prod/y"},

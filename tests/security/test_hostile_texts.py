@@ -77,9 +77,9 @@ def test_nothing_that_acts_upon_a_terminal_is_printed(capsys: pytest.CaptureFixt
         leaks.check(out + err, "the output")
         assert code in (0, 1, 2), command
         assert "bug in rotator" not in out + err, command
-        for where, said in (("stdout", out), ("stderr", err)):
-            found = ACTING.search(said)
-            assert not found, f"{command!r} {where}: {said[max(0, found.start() - 60) : found.end() + 20]!a}"
+        for where, output in (("stdout", out), ("stderr", err)):
+            found = ACTING.search(output)
+            assert not found, f"{command!r} {where}: {output[max(0, found.start() - 60) : found.end() + 20]!a}"
         for line in err.splitlines():  # no text made a line of its own
             if line.startswith("{"):
                 assert json.loads(line).get("run_id") or json.loads(line).get("log")

@@ -63,11 +63,11 @@ def test_a_value_as_an_argument_is_refused_at_once(
     """It would get into requests, and by them into AWS's own trail."""
     from rotator.cli import main
 
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")  # nothing that is asked would be answered
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")  # no call would be answered
     assert main(arguments) == 2
-    said = "".join(capsys.readouterr())
-    assert "Treat it as leaked" in said
-    assert KEY_VALUE[:12] not in said.lower()
+    output = "".join(capsys.readouterr())
+    assert "Treat it as leaked" in output
+    assert KEY_VALUE[:12] not in output.lower()
 
 
 def test_the_process_list_shows_no_value_while_it_works(stack: Stack) -> None:
@@ -132,5 +132,5 @@ def test_no_value_is_in_memory_afterwards(stack: Stack, tmp_path: Path, auth: st
     found = json.loads(child.stdout.splitlines()[-1])
     assert '"kind": "rotate"' in child.stdout, child.stderr[-2000:]
     assert '"outcome": "done"' in child.stdout
-    assert found["looked_at"] > 10_000
+    assert found["searched"] > 10_000
     assert found["held"] == [len(known)]

@@ -1,4 +1,4 @@
-"""No value stands open in a local variable where an error, a crash reporter or a debugger would show it."""
+"""No local variable holds a value in plain text, where an error, a crash reporter or a debugger would show it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PASSWORD = "Correct-Horse-Battery-9!"
 
 
 class FrameWatch:
-    """Looks into every frame of the program at each call of a far end, and at each audit line."""
+    """Dumps every frame of the program at each call of Infobip or AWS, and at each audit line."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -60,7 +60,7 @@ class FrameWatch:
 
 @pytest.mark.parametrize(("auth", "reveal"), [("basic", True), ("ibsso", False), ("oauth2", True)])
 def test_no_frame_holds_a_value_at_any_call(auth: str, reveal: bool) -> None:
-    """A key's whole life, an emergency and a leaked value: at each call of a far end every frame is dumped."""
+    """A key's whole life, an emergency and a leaked value: at each call of Infobip or AWS every frame is dumped."""
     world = World()
     world.infobip.options.reveal = reveal
     world.account("main", auth=auth, password=PASSWORD)
@@ -84,7 +84,7 @@ def test_no_frame_holds_a_value_at_any_call(auth: str, reveal: bool) -> None:
 
 
 def test_the_watch_finds_a_value_in_plain_text() -> None:
-    """The test above can fail: a frame of the program that holds a value in the open is found."""
+    """The test above can fail: a frame of the program that holds a value in plain text is found."""
     world = World()
     world.managed("prod/x")
     watch = FrameWatch(world)

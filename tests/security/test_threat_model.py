@@ -23,7 +23,7 @@ def functions_in(path: str) -> frozenset[str]:
 
 
 def claims() -> list[tuple[str, str]]:
-    """Title and row of each table in the part that says what is shown."""
+    """Title and row of each table in the part *What shows it*."""
     part = MODEL.read_text(encoding="utf-8").partition("## What shows it\n")[2].partition("\n## ")[0]
     found = []
     for section in part.split("\n### ")[1:]:
@@ -53,7 +53,7 @@ def test_every_test_that_is_named_is_there(document: Path) -> None:
 
 
 def test_every_security_and_fuzz_test_backs_a_claim() -> None:
-    """A test file that no claim names is a claim that somebody forgot to write down."""
+    """A test file that no claim names is a claim that is not written down."""
     named = {path for document in DOCUMENTS for path, _ in NAMED.findall(document.read_text(encoding="utf-8"))}
     folders = (ROOT / "tests" / "security", ROOT / "tests" / "fuzz")
     files = {str(path.relative_to(ROOT)) for folder in folders for path in folder.glob("test_*.py")}
