@@ -3,110 +3,82 @@
 locals {
   alarm_actions = concat([aws_sns_topic.alarms.arn], var.alarm_actions)
 
-  own = { deployment = var.deployment }
+  # What an alarm below does not name is as here. The metrics of sweeps, problems, failures and dry runs are counted from
+  # audit lines (logs.tf); the others are written by the functions themselves, in CloudWatch's embedded metric format.
+  counted = {
+    namespace  = var.metric_namespace
+    dimensions = { deployment = var.deployment }
+    statistic  = "Sum"
+    period     = 3600
+    periods    = 1
+    comparison = "GreaterThanOrEqualToThreshold"
+    missing    = "notBreaching"
+  }
 
-  # rotator_sweeps_succeeded and rotator_problems are counted from audit lines (logs.tf); the others are written by the
-  # functions themselves, in CloudWatch's embedded metric format.
   alarms = merge(
     {
-      no-sweep = {
+      no-sweep = merge(local.counted, {
         description = "No sweep succeeded for ${var.sweep_alarm_hours} hours: accounts can't be swept, or actions fail. Read the logs of the sweep and worker functions; run rotator doctor."
-        namespace   = var.metric_namespace
         metric      = "rotator_sweeps_succeeded"
-        dimensions  = local.own
-        statistic   = "Sum"
-        period      = 3600
         periods     = var.sweep_alarm_hours
         comparison  = "LessThanThreshold"
-        threshold   = 1
         missing     = "breaching"
-      }
-      problems = {
-        description = "A rotation or revocation failed, or a secret needs fixing. Search the logs for alert.raised, rotation.failed and revocation.failed; run rotator plan."
-        namespace   = var.metric_namespace
+      })
+      problems = merge(local.counted, {
+        description = "A secret needs fixing, work is overdue, or an account can't be swept. Search the logs for alert.raised; run rotator plan."
         metric      = "rotator_problems"
-        dimensions  = local.own
-        statistic   = "Sum"
-        period      = 3600
-        periods     = 1
-        comparison  = "GreaterThanOrEqualToThreshold"
-        threshold   = 1
-        missing     = "notBreaching"
-      }
-      dead-letters = {
+      })
+      # An alarm of its own: a standing alert keeps the one above ringing, and would hide a new failure.
+      failures = merge(local.counted, {
+        description = "A rotation or a revocation failed. Search the logs for rotation.failed and revocation.failed; run rotator plan."
+        metric      = "rotator_failures"
+      })
+      dead-letters = merge(local.counted, {
         description = "An account could not be swept, several times in a row. Read the worker's log, fix the cause, then purge the dead-letter queue: the next sweep sends the account again."
         namespace   = "AWS/SQS"
         metric      = "ApproximateNumberOfMessagesVisible"
         dimensions  = { QueueName = aws_sqs_queue.dead.name }
         statistic   = "Maximum"
         period      = 300
-        periods     = 1
-        comparison  = "GreaterThanOrEqualToThreshold"
-        threshold   = 1
-        missing     = "notBreaching"
-      }
-      keys-expiring = {
-        description = "A key has less than 7 days left. Run rotator plan: it says why the key was not rotated."
-        namespace   = var.metric_namespace
+      })
+      keys-expiring = merge(local.counted, {
+        description = "A key has less than 7 days left. Run rotator plan: it gives the reason why the key was not rotated."
         metric      = "rotator_keys_expiring_7d"
-        dimensions  = local.own
         statistic   = "Maximum"
-        period      = 3600
-        periods     = 1
-        comparison  = "GreaterThanOrEqualToThreshold"
-        threshold   = 1
-        missing     = "notBreaching"
-      }
-      revocations-overdue = {
-        description = "An old key lives on although its grace is over. Run rotator plan: it says why the key was not revoked."
-        namespace   = var.metric_namespace
+      })
+      revocations-overdue = merge(local.counted, {
+        description = "An old key is still enabled although its grace period is over. Run rotator plan: it gives the reason why the key was not revoked."
         metric      = "rotator_revocations_overdue"
-        dimensions  = local.own
         statistic   = "Maximum"
-        period      = 3600
-        periods     = 1
-        comparison  = "GreaterThanOrEqualToThreshold"
-        threshold   = 1
-        missing     = "notBreaching"
-      }
-      rotations-overdue = {
-        description = "A rotation was due a day ago, or a tenth of the key's lifetime if that is shorter, and has not happened. Run rotator plan: its overdue alert says why."
-        namespace   = var.metric_namespace
+      })
+      rotations-overdue = merge(local.counted, {
+        description = "A rotation was due a day ago, or a tenth of the key's lifetime if that is shorter, and has not happened. Run rotator plan: its overdue alert gives the reason."
         metric      = "rotator_rotations_overdue"
-        dimensions  = local.own
         statistic   = "Maximum"
-        period      = 3600
-        periods     = 1
-        comparison  = "GreaterThanOrEqualToThreshold"
-        threshold   = 1
-        missing     = "notBreaching"
-      }
-      budget-exhausted = {
-        description = "An account's daily limit leaves nothing for scheduled rotations. Run rotator forecast: it says what can't be rotated in time."
-        namespace   = var.metric_namespace
+      })
+      budget-exhausted = merge(local.counted, {
+        description = "An account's daily limit leaves nothing for scheduled rotations. Run rotator forecast: it shows what can't be rotated in time."
         metric      = "rotator_creates_left"
-        dimensions  = local.own
         statistic   = "Minimum"
-        period      = 3600
-        periods     = 1
         comparison  = "LessThanThreshold"
-        threshold   = 1
-        missing     = "notBreaching"
-      }
+      })
     },
     {
-      for function in keys(local.functions) : "${function}-errors" => {
-        description = "The function ${var.name}-${function} failed. Its log says why and what to do."
+      for name, metric in { dry-run = "rotator_dry_runs" } : name => merge(local.counted, {
+        description = "Scheduled sweeps have been in dry-run for 7 days: no key is rotated or revoked. Read a plan, then switch the dry-run off and deploy."
+        metric      = metric
+        period      = 86400
+        periods     = 7
+      }) if var.dry_run
+    },
+    {
+      for function in keys(local.functions) : "${function}-errors" => merge(local.counted, {
+        description = "The function ${var.name}-${function} failed. Its log has the cause, and what to do."
         namespace   = "AWS/Lambda"
         metric      = "Errors"
         dimensions  = { FunctionName = "${var.name}-${function}" }
-        statistic   = "Sum"
         period      = 300
-        periods     = 1
-        comparison  = "GreaterThanOrEqualToThreshold"
-        threshold   = 1
-        missing     = "notBreaching"
-      }
+      })
     },
   )
 }
@@ -123,7 +95,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   period              = each.value.period
   evaluation_periods  = each.value.periods
   comparison_operator = each.value.comparison
-  threshold           = each.value.threshold
+  threshold           = 1
   treat_missing_data  = each.value.missing
   alarm_actions       = local.alarm_actions
   ok_actions          = local.alarm_actions

@@ -6,8 +6,11 @@ locals {
       metrics = [[var.metric_namespace, "rotator_sweeps_succeeded", "deployment", var.deployment, { stat = "Sum" }]]
     },
     {
-      title   = "Problems (failed rotations and revocations, secrets to fix)"
-      metrics = [[var.metric_namespace, "rotator_problems", "deployment", var.deployment, { stat = "Sum" }]]
+      title = "Errors to fix; failed rotations and revocations"
+      metrics = [
+        [var.metric_namespace, "rotator_problems", "deployment", var.deployment, { stat = "Sum" }],
+        [var.metric_namespace, "rotator_failures", "deployment", var.deployment, { stat = "Sum" }],
+      ]
     },
     {
       title = "Keys with less than 7 days; rotations and revocations overdue"

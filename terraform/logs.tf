@@ -10,7 +10,7 @@ resource "aws_cloudwatch_log_group" "function" {
   tags              = var.tags
 }
 
-# Audit lines become metrics: these are there without any permission or call of the functions' own.
+# Audit lines become metrics, without any permission or call of the functions' own.
 resource "aws_cloudwatch_log_metric_filter" "sweeps_succeeded" {
   for_each = toset(["sweep", "worker"])
 
@@ -31,10 +31,39 @@ resource "aws_cloudwatch_log_metric_filter" "problems" {
 
   name           = "${var.name}-${each.key}-problems"
   log_group_name = aws_cloudwatch_log_group.function[each.key].name
-  pattern        = "{ ($.event = \"alert.raised\" && $.outcome = \"failure\") || $.event = \"rotation.failed\" || $.event = \"revocation.failed\" }"
+  pattern        = "{ $.event = \"alert.raised\" && $.outcome = \"failure\" }"
 
   metric_transformation {
     name       = "rotator_problems"
+    namespace  = var.metric_namespace
+    value      = "1"
+    dimensions = { deployment = "$.deployment" }
+  }
+}
+
+# The sweep function itself changes no key.
+resource "aws_cloudwatch_log_metric_filter" "failures" {
+  for_each = toset(["worker", "revoke", "rotation"])
+
+  name           = "${var.name}-${each.key}-failures"
+  log_group_name = aws_cloudwatch_log_group.function[each.key].name
+  pattern        = "{ $.event = \"rotation.failed\" || $.event = \"revocation.failed\" }"
+
+  metric_transformation {
+    name       = "rotator_failures"
+    namespace  = var.metric_namespace
+    value      = "1"
+    dimensions = { deployment = "$.deployment" }
+  }
+}
+
+resource "aws_cloudwatch_log_metric_filter" "dry_runs" {
+  name           = "${var.name}-sweep-dry-runs"
+  log_group_name = aws_cloudwatch_log_group.function["sweep"].name
+  pattern        = "{ $.event = \"sweep.completed\" && $.dry_run IS TRUE }"
+
+  metric_transformation {
+    name       = "rotator_dry_runs"
     namespace  = var.metric_namespace
     value      = "1"
     dimensions = { deployment = "$.deployment" }

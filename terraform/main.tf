@@ -1,4 +1,4 @@
-# The four functions. Each has a role of its own (iam.tf) and a log group that is made before it (logs.tf).
+# The four functions. Each has a role of its own (iam.tf) and a log group that is created before it (logs.tf).
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
@@ -29,26 +29,22 @@ locals {
     sweep = {
       description = "Sends one message for each Infobip account to the queue; in dry-run it plans"
       timeout     = var.sweep_timeout
-      concurrency = 1
       environment = merge(local.sweeping, { ROTATOR_QUEUE_URL = aws_sqs_queue.accounts.url })
     }
     worker = {
       description = "Sweeps one Infobip account"
       timeout     = var.worker_timeout
-      concurrency = var.worker_concurrency
       environment = local.sweeping
     }
-    # Never in dry-run: whoever calls these wants it done.
+    # Never in dry-run: a call of these is meant to change keys.
     revoke = {
       description = "Emergency revocation of a key, invoked by hand"
       timeout     = 300
-      concurrency = 2
       environment = {}
     }
     rotation = {
       description = "The four steps that Secrets Manager's own rotation calls"
       timeout     = 300
-      concurrency = 5
       environment = {}
     }
   }
@@ -73,9 +69,10 @@ resource "aws_lambda_function" "this" {
   runtime          = "python3.13"
   architectures    = ["arm64"]
 
-  timeout                        = each.value.timeout
-  memory_size                    = var.memory_size
-  reserved_concurrent_executions = var.reserve_concurrency ? each.value.concurrency : -1
+  timeout     = each.value.timeout
+  memory_size = var.memory_size
+  # Only for emergencies: nothing else loses by waiting for other functions.
+  reserved_concurrent_executions = var.reserve_concurrency && each.key == "revoke" ? 2 : -1
   kms_key_arn                    = var.kms_key_arn
   tags                           = var.tags
 
@@ -93,7 +90,7 @@ resource "aws_lambda_function" "this" {
     mode = var.xray ? "Active" : "PassThrough"
   }
 
-  # Without its policy a function would start, fail, and ring the alarm.
+  # Without its policy a function would start, fail and raise the alarm.
   depends_on = [aws_iam_role_policy.function]
 }
 

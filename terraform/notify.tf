@@ -26,7 +26,7 @@ data "aws_iam_policy_document" "alarms" {
     }
   }
 
-  # Without a condition: EventBridge tells SNS no source, so that with one nothing arrives.
+  # Without a condition: EventBridge gives SNS no source, so that with one nothing arrives.
   dynamic "statement" {
     for_each = var.event_bus_name == null ? [] : [true]
 
@@ -56,7 +56,7 @@ resource "aws_sns_topic_subscription" "email" {
   endpoint  = each.value
 }
 
-# What a person wants to hear of at once. Consumers that wait for new keys make rules of their own for "API Key Rotated".
+# What an operator wants to know at once. Consumers that wait for new keys create rules of their own for "API Key Rotated".
 resource "aws_cloudwatch_event_rule" "rotator" {
   count = var.event_bus_name == null ? 0 : 1
 

@@ -51,14 +51,14 @@ output "log_group_names" {
 }
 
 output "emergency_command" {
-  description = "A key has leaked: fill in the secret and the reason, and run it."
-  value       = "aws lambda invoke --region ${local.region} --function-name ${aws_lambda_function.this["revoke"].function_name} --cli-binary-format raw-in-base64-out --cli-read-timeout 310 --payload '{\"secret_id\":\"SECRET\",\"reason\":\"WHY\",\"incident\":\"INCIDENT\",\"actor\":\"YOU\"}' /dev/stdout"
+  description = "A key has leaked: fill in the secret and the reason, and run it (AWS CLI v2)."
+  value       = "aws lambda invoke --region ${local.region} --function-name ${aws_lambda_function.this["revoke"].function_name} --cli-binary-format raw-in-base64-out --cli-read-timeout 310 --payload '{\"secret_id\":\"SECRET\",\"reason\":\"WHY\",\"incident\":\"INCIDENT\",\"actor\":\"YOU\"}' answer.json; cat answer.json"
 }
 
 # It waits for longer than any function may take (900 s).
 output "plan_command" {
-  description = "What a sweep would do, in numbers; the lines of its log say the rest."
-  value       = "aws lambda invoke --region ${local.region} --function-name ${aws_lambda_function.this["sweep"].function_name} --cli-binary-format raw-in-base64-out --cli-read-timeout 910 --payload '{\"dry_run\":true}' /dev/stdout"
+  description = "What a sweep would do, in numbers; its log has the details (AWS CLI v2)."
+  value       = "aws lambda invoke --region ${local.region} --function-name ${aws_lambda_function.this["sweep"].function_name} --cli-binary-format raw-in-base64-out --cli-read-timeout 910 --payload '{\"dry_run\":true}' answer.json; cat answer.json"
 }
 
 output "mode" {

@@ -1,4 +1,4 @@
-# One message an account. FIFO: messages of one account (one group) are never worked on side by side.
+# One message an account. FIFO: messages of one account (one group) are never processed in parallel.
 
 locals {
   # The worker's timeout and a minute: a message does not come back while it is worked on, and a failed account is tried
@@ -75,7 +75,6 @@ resource "aws_lambda_event_source_mapping" "accounts" {
   function_response_types = ["ReportBatchItemFailures"]
   tags                    = var.tags
 
-  # Not more than the function's own concurrency: a throttled message would count as received.
   scaling_config {
     maximum_concurrency = var.worker_concurrency
   }

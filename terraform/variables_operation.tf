@@ -1,4 +1,4 @@
-# How the rotator is built and watched.
+# How the rotator is built and monitored.
 
 variable "package_path" {
   description = "The zip that \"make package\" writes (dist/rotator-lambda.zip)."
@@ -7,7 +7,7 @@ variable "package_path" {
 
   validation {
     condition     = endswith(var.package_path, ".zip") && fileexists(var.package_path)
-    error_message = "package_path names no zip file: run \"make package\" and give the path of dist/rotator-lambda.zip."
+    error_message = "package_path does not name a zip file: run \"make package\" and give the path of dist/rotator-lambda.zip."
   }
 }
 
@@ -48,7 +48,7 @@ variable "memory_size" {
 }
 
 variable "worker_concurrency" {
-  description = "Infobip accounts that are swept side by side (AWS allows no fewer than 2)."
+  description = "Infobip accounts that are swept in parallel (AWS allows no fewer than 2)."
   type        = number
   default     = 5
   nullable    = false
@@ -60,14 +60,14 @@ variable "worker_concurrency" {
 }
 
 variable "reserve_concurrency" {
-  description = "Keeps concurrency for each function, so that an emergency revocation never waits for other functions. Needs 100 unreserved executions left in the AWS account: set it to false where AWS refuses it."
+  description = "Keeps 2 executions for the revoke function, so that an emergency never waits for other functions. The AWS account must have 102 unreserved executions; a new one often has 10."
   type        = bool
-  default     = true
+  default     = false
   nullable    = false
 }
 
 variable "max_receive_count" {
-  description = "How often an account's message is tried before it becomes a dead letter. The next scheduled sweep sends a new one anyway."
+  description = "How often an account's message is processed before it becomes a dead letter. The next scheduled sweep sends a new one anyway."
   type        = number
   default     = 2
   nullable    = false
@@ -97,7 +97,7 @@ variable "kms_key_arn" {
 }
 
 variable "log_retention_days" {
-  description = "How long logs, and with them the audit lines, are kept."
+  description = "How long logs, which contain the audit lines, are kept."
   type        = number
   default     = 400
   nullable    = false
@@ -121,7 +121,7 @@ variable "alarm_emails" {
 }
 
 variable "alarm_actions" {
-  description = "Further ARNs that are told when an alarm rings and when it ends, beside the module's own topic."
+  description = "Further ARNs that are notified when an alarm is raised and when it ends, beside the module's own topic."
   type        = list(string)
   default     = []
   nullable    = false
@@ -133,13 +133,13 @@ variable "alarm_actions" {
 }
 
 variable "sweep_alarm_hours" {
-  description = "An alarm rings when no sweep succeeded for this many hours."
+  description = "An alarm is raised when no sweep succeeded for this many hours."
   type        = number
   default     = 3
   nullable    = false
 
   validation {
-    # CloudWatch looks back seven days at most where the period is an hour.
+    # CloudWatch evaluates seven days at most where the period is an hour.
     condition     = var.sweep_alarm_hours >= 1 && var.sweep_alarm_hours <= 168 && floor(var.sweep_alarm_hours) == var.sweep_alarm_hours
     error_message = "sweep_alarm_hours is a whole number from 1 to 168."
   }

@@ -30,7 +30,7 @@ from rotator.telemetry.metrics import (
 from tests.policy.build import DAY, NOW, POLICY, key, secret, snap
 
 ROOT = Path(__file__).parent.parent
-COUNTED_BY_FILTERS = {"rotator_sweeps_succeeded", "rotator_problems"}
+COUNTED_BY_FILTERS = {"rotator_sweeps_succeeded", "rotator_problems", "rotator_failures", "rotator_dry_runs"}
 
 
 def written(report: Report, redact: Callable[[str], str] = str) -> list[dict[str, Any]]:

@@ -52,7 +52,7 @@ run "first_deployment_rotates_nothing" {
   }
 }
 
-run "in_earnest" {
+run "live" {
   command = plan
 
   variables {
@@ -109,23 +109,18 @@ run "timeouts" {
     condition     = aws_sqs_queue.accounts.message_retention_seconds > aws_sqs_queue.accounts.visibility_timeout_seconds * var.max_receive_count
     error_message = "A message must live long enough to become a dead letter."
   }
-
-  assert {
-    condition     = aws_lambda_event_source_mapping.accounts.scaling_config[0].maximum_concurrency <= aws_lambda_function.this["worker"].reserved_concurrent_executions
-    error_message = "The queue must not feed more workers than may run."
-  }
 }
 
-run "without_reserved_concurrency" {
+run "reserved_concurrency" {
   command = plan
 
   variables {
-    reserve_concurrency = false
+    reserve_concurrency = true
   }
 
   assert {
-    condition     = alltrue([for function in aws_lambda_function.this : function.reserved_concurrent_executions == -1])
-    error_message = "No concurrency may be reserved."
+    condition     = { for name, function in aws_lambda_function.this : name => function.reserved_concurrent_executions if function.reserved_concurrent_executions != -1 } == { revoke = 2 }
+    error_message = "Concurrency may be reserved for emergencies only."
   }
 }
 
@@ -134,7 +129,7 @@ run "alarms" {
 
   assert {
     condition = toset(keys(aws_cloudwatch_metric_alarm.this)) == toset([
-      "no-sweep", "problems", "dead-letters", "keys-expiring", "rotations-overdue", "revocations-overdue",
+      "no-sweep", "problems", "failures", "dry-run", "dead-letters", "keys-expiring", "rotations-overdue", "revocations-overdue",
       "budget-exhausted",
       "sweep-errors", "worker-errors", "revoke-errors", "rotation-errors",
     ])

@@ -28,6 +28,7 @@ ALL_ON = {
     "Xray": "true",
     "AdoptionGate": "true",
     "DryRun": "false",
+    "ReserveConcurrency": "true",
 }
 """The parameters of the template with which every optional part is there; :func:`all_on` is terraform's side of it."""
 
@@ -93,7 +94,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def all_on() -> dict[str, Any]:
     """Terraform variables with which every optional part is there."""
-    options = {"xray": True, "adoption_gate": True, "dry_run": False}
+    options = {"xray": True, "adoption_gate": True, "dry_run": False, "reserve_concurrency": True}
     hosts = ALL_ON["AllowedHosts"].split(",")
     return {"event_bus_name": BUS, "secret_kms_key_arns": KMS_KEYS, "allowed_hosts": hosts, **options}
 

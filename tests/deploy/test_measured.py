@@ -1,7 +1,7 @@
-"""What alarms, filters and the dashboard read is what the product writes: by name, dimensions and namespace.
+"""Alarms, filters and the dashboard read what the product writes: by name, dimensions and namespace.
 
 A world is swept under the environment that the template gives the worker; its metric lines and audit lines are taken as
-CloudWatch would take them. An alarm on a metric that nobody writes would stay silent for ever.
+CloudWatch would take them. An alarm on a metric that is never written would never be raised.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from rotator.engine.sweep import Sweep
+from rotator.sandbox.faults import Fault, FaultKind
 from rotator.settings import Settings
 from rotator.telemetry.cloudwatch import EmbeddedMetrics
 from tests.deploy.actions import FUNCTIONS
@@ -32,18 +34,25 @@ def _environment(stack: Stack, function: str) -> dict[str, str]:
 
 
 def _swept(settings: Settings) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Metric lines and audit lines of a sweep with a success, of one that fails and of one with a secret to fix."""
+    """Metric and audit lines of a dry run, and of sweeps with a success, a secret to fix and a failed rotation."""
     out = io.StringIO()
     assert settings.metric_namespace is not None
     metrics = EmbeddedMetrics(settings.metric_namespace, settings.deployment, str, out)
     world = with_policy(World(), deployment=settings.deployment)
     world.managed("prod/sms", left=5 * DAY, age=85 * DAY)
-    for fixed in (True, False):
-        if not fixed:
-            world.managed("prod/fix", grace="soon")
+
+    def sweep(*, dry_run: bool = False) -> Sweep:
         reconciler = world.reconciler()
         reconciler.services.metrics = metrics
-        assert reconciler.sweep().succeeded
+        return reconciler.sweep(dry_run=dry_run)
+
+    assert sweep(dry_run=True).succeeded
+    assert sweep().succeeded
+    world.managed("prod/fix", grace="soon")
+    assert sweep().succeeded
+    world.managed("prod/refused", left=5 * DAY, age=85 * DAY)
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", status=400))
+    assert not sweep().succeeded
     return [json.loads(line) for line in out.getvalue().splitlines()], world.lines()
 
 
@@ -59,8 +68,9 @@ def _written(lines: list[dict[str, Any]]) -> set[Metric]:
 
 
 def _matches(pattern: str, line: dict[str, Any]) -> bool:
-    """A filter pattern of CloudWatch Logs, as far as it is used here: equalities, joined by && and ||."""
+    """A filter pattern of CloudWatch Logs, as far as it is used here: equalities and truths, joined by && and ||."""
     terms = pattern.strip().removeprefix("{").removesuffix("}")
+    terms = re.sub(r"\$\.(\w+) IS TRUE", lambda each: str(line.get(each[1]) is True), terms)
     known = re.sub(r'\$\.(\w+) = "([^"]*)"', lambda each: str(line.get(each[1]) == each[2]), terms)
     words = known.replace("&&", " and ").replace("||", " or ")
     assert re.fullmatch(r"(True|False|and|or|[()\s])+", words), pattern
@@ -116,19 +126,19 @@ def test_what_aws_counts_by_itself_is_of_functions_and_queues_that_there_are(bot
             assert dimension["Value"] in queues
 
 
-def test_a_sweep_that_fails_does_not_count_and_a_problem_does(plain_template: Stack) -> None:
-    """The patterns tell apart what the alarms have to tell apart."""
+def test_each_alarm_counts_its_own_lines(plain_template: Stack) -> None:
+    """A standing alert must not hide a new failure, so they are counted apart."""
     filters = plain_template.resources("AWS::Logs::MetricFilter").values()
     patterns = {one["MetricTransformations"][0]["MetricName"]: one["FilterPattern"] for one in filters}
-    succeeded, problems = patterns["rotator_sweeps_succeeded"], patterns["rotator_problems"]
-    line = {"event": "sweep.completed", "outcome": "success"}
-    assert (_matches(succeeded, line), _matches(problems, line)) == (True, False)
-    assert not _matches(succeeded, {**line, "outcome": "failure"})
-    for event, outcome, counts in (
-        ("alert.raised", "failure", True),
-        ("alert.raised", "success", False),
-        ("rotation.failed", "denied", True),
-        ("revocation.failed", "failure", True),
-        ("key.revoked", "failure", False),
+    for event, outcome, more, counted in (
+        ("sweep.completed", "success", {"dry_run": False}, {"rotator_sweeps_succeeded"}),
+        ("sweep.completed", "success", {"dry_run": True}, {"rotator_sweeps_succeeded", "rotator_dry_runs"}),
+        ("sweep.completed", "failure", {"dry_run": False}, set()),
+        ("alert.raised", "failure", {}, {"rotator_problems"}),
+        ("alert.raised", "success", {}, set()),
+        ("rotation.failed", "denied", {}, {"rotator_failures"}),
+        ("revocation.failed", "failure", {}, {"rotator_failures"}),
+        ("key.revoked", "failure", {}, set()),
     ):
-        assert _matches(problems, {"event": event, "outcome": outcome}) is counts
+        line = {"event": event, "outcome": outcome, **more}
+        assert {name for name, pattern in patterns.items() if _matches(pattern, line)} == counted
