@@ -1,7 +1,7 @@
 # One role a function, each with what its code calls and no more. serverless.yml holds the same documents.
 #
 # A secret is reached by its tag only: rotator:role=management or rotator:role=key. Who may set tags on secrets can
-# therefore hand a secret to the rotator; nobody can by naming one.
+# therefore hand a secret to the rotator; naming one in an event cannot.
 
 locals {
   secrets = "arn:${local.partition}:secretsmanager:${local.region}:${local.account}:secret:*"

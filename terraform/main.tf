@@ -54,6 +54,7 @@ resource "aws_lambda_function" "this" {
   for_each = local.functions
 
   #checkov:skip=CKV_AWS_50:X-Ray is a choice (xray), off by default because it adds a cost and a permission
+  #checkov:skip=CKV_AWS_115:Concurrency is reserved where that protects something, for emergencies (reserve_concurrency); a new AWS account has none to spare
   #checkov:skip=CKV_AWS_116:A dead-letter queue here is for asynchronous calls: the worker's queue has one, a lost sweep is followed by the next and by an alarm, revoke answers its caller
   #checkov:skip=CKV_AWS_117:It calls Infobip over the internet and AWS's public endpoints; a VPC would add a NAT gateway and no protection
   #checkov:skip=CKV_AWS_173:The environment holds names and numbers, no secret; kms_key_arn encrypts it where that is wanted

@@ -13,7 +13,7 @@ variable "name" {
 }
 
 variable "deployment" {
-  description = "Part of each key's name at Infobip (ROTATOR_DEPLOYMENT). Two deployments on one Infobip account never touch each other's keys. Never change it later: the keys made under the old name would be somebody else's."
+  description = "Part of each key's name at Infobip (ROTATOR_DEPLOYMENT). Two deployments on one Infobip account never touch each other's keys. Never change it later: the keys created under the old name would count as another deployment's."
   type        = string
   default     = "default"
   nullable    = false
@@ -105,7 +105,7 @@ variable "allowed_hosts" {
 }
 
 variable "event_bus_name" {
-  description = "Event bus of this AWS account and region that is told of rotations (ROTATOR_EVENT_BUS), such as \"default\". Null: no events."
+  description = "Event bus of this AWS account and region that rotations are published to (ROTATOR_EVENT_BUS), such as \"default\". Null: no events."
   type        = string
   default     = null
 

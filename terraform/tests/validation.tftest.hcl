@@ -251,7 +251,7 @@ run "alarm_emails" {
   command = plan
 
   variables {
-    alarm_emails = ["nobody"]
+    alarm_emails = ["no-address"]
   }
 
   expect_failures = [var.alarm_emails]

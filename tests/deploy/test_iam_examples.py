@@ -1,0 +1,68 @@
+"""The IAM policies to copy (docs/iam): what the roles of the deployment have, and for readers no more than reading."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import moto, stack
+from tests.cli.local_stack import Stack as LocalStack
+from tests.deploy.actions import ANY, BUS, CALLED, KEY, MANAGEMENT, QUEUE
+from tests.deploy.policies import allowed, statements
+from tests.deploy.recording import recording
+
+__all__ = ["moto", "stack"]
+
+FOLDER = Path(__file__).parents[2] / "docs" / "iam"
+INVOKE = ("lambda:InvokeFunction", ANY)
+READ = {"secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue", "secretsmanager:ListSecretVersionIds"}
+
+
+def policy(name: str) -> frozenset[tuple[str, str]]:
+    """Actions and what they are allowed on."""
+    return allowed(statements((FOLDER / f"{name}.json").read_text()))
+
+
+def test_the_daemon_may_do_what_the_worker_does() -> None:
+    assert policy("daemon") == CALLED["worker"]
+
+
+def test_an_operator_may_also_invoke_the_functions() -> None:
+    assert policy("operator") == CALLED["worker"] | CALLED["revoke"] | {INVOKE}
+
+
+def test_a_reader_changes_nothing() -> None:
+    reads = {pair for pair in CALLED["worker"] if pair[0] in READ or pair[1] == ANY}
+    assert policy("reader") == reads
+    assert not [action for action, _ in policy("reader") if "Put" in action or "Update" in action]
+
+
+@pytest.mark.parametrize("name", ["reader", "operator", "daemon"])
+def test_everything_is_limited_to_tagged_secrets(name: str) -> None:
+    document: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
+    for one in document["Statement"]:
+        if one["Resource"] == "*":
+            assert "Condition" not in one
+        elif "secretsmanager" in one["Resource"]:
+            assert one["Condition"].keys() == {"StringEquals"}
+    assert {scope for _, scope in policy(name)} <= {ANY, MANAGEMENT, KEY, BUS}
+    assert QUEUE not in {scope for _, scope in policy(name)}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("plan",), ("status",), ("forecast",), ("inventory",), ("run", "--dry-run"), ("report", "-o", "report.html")],
+    ids=lambda arguments: arguments[0],
+)
+def test_reading_commands_call_what_a_reader_may(
+    stack: LocalStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stack.seed()
+    with recording(stack.client, tmp_path) as calls:
+        assert stack.run(*arguments).code == 0
+    assert calls
+    assert calls <= policy("reader")
