@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,14 +11,18 @@ import pytest
 from rotator.engine.emergency import Strategy
 from rotator.engine.manual import rotate_now
 from rotator.engine.rollback import RolledBack, rollback
-from rotator.errors import Refused, RotatorError, SecretNotFound, StoreDenied
+from rotator.errors import ConfigurationError, ProviderUnavailable, Refused, RotatorError, SecretNotFound, StoreDenied
 from rotator.model import Reason
 from rotator.policy.labels import PENDING, parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
+from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import SimKey
 from tests import leaks
 from tests.emergencies import calm, revoke
 from tests.world import DAY, HOUR, World
+
+# ---- done -----------------------------------------------------------------------------------------------------------
+
 
 NAME = "prod/sms"
 MINUTE = timedelta(minutes=1)
@@ -48,7 +53,7 @@ def unchanged(world: World, current: str, retired: str, until: datetime | None) 
     return done
 
 
-def test_the_previous_key_is_current_again_and_the_newer_one_gets_a_whole_grace() -> None:
+def test_the_previous_key_is_current_and_the_newer_one_in_grace() -> None:
     world, old, new = rotated()
     asked = len(world.infobip.calls)
     done = back(world)
@@ -70,7 +75,7 @@ def test_the_previous_key_is_current_again_and_the_newer_one_gets_a_whole_grace(
     leaks.check(world.stream.getvalue(), "the audit")
 
 
-def test_sweeps_let_it_stand_and_revoke_the_newer_key_after_its_grace() -> None:
+def test_sweeps_keep_it_and_revoke_the_newer_key_after_grace() -> None:
     world, old, new = rotated()
     done = back(world)
     assert (done.due, done.waits) == (None, None)
@@ -85,7 +90,7 @@ def test_sweeps_let_it_stand_and_revoke_the_newer_key_after_its_grace() -> None:
     calm(world)
 
 
-def test_a_key_that_is_due_is_said_to_be_and_the_next_sweep_rotates_it() -> None:
+def test_a_key_that_is_due_is_rotated_by_the_next_sweep() -> None:
     world = World()
     old = world.managed(NAME, left=5 * DAY, age=85 * DAY)
     world.sweep()
@@ -108,7 +113,7 @@ def test_a_hold_keeps_what_was_rolled_back_to() -> None:
     assert world.current_key(NAME).id == old.id
 
 
-def test_a_window_that_is_closed_is_said_to_keep_the_rotation_waiting() -> None:
+def test_the_result_names_a_window_that_is_closed() -> None:
     world = World()
     world.managed(NAME, left=20 * DAY, age=70 * DAY, window="Sat 09:00-10:00 UTC")
     rotate_now(world.reconciler(), NAME, "test")
@@ -117,7 +122,7 @@ def test_a_window_that_is_closed_is_said_to_keep_the_rotation_waiting() -> None:
     assert "Sat" in done.waits.detail
 
 
-def test_given_twice_it_does_not_go_forward_again_unless_the_key_is_named() -> None:
+def test_given_twice_it_goes_forward_only_by_the_key_name() -> None:
     world, old, new = rotated()
     done = back(world)
     unchanged(world, old.id, new.id, done.retired_until)
@@ -128,7 +133,7 @@ def test_given_twice_it_does_not_go_forward_again_unless_the_key_is_named() -> N
     calm(world)
 
 
-def test_of_several_keys_in_grace_the_newest_superseded_one_goes_first() -> None:
+def test_of_several_keys_in_grace_the_newest_is_chosen() -> None:
     world, first, second = rotated()
     rotate_now(world.reconciler(), NAME, "once more")
     third = world.current_key(NAME)
@@ -146,7 +151,7 @@ def test_of_several_keys_in_grace_the_newest_superseded_one_goes_first() -> None
 
 
 @pytest.mark.parametrize("moment", ["promote", "add_label"])
-def test_a_command_that_was_killed_is_repeated_and_goes_no_key_further(moment: str) -> None:
+def test_killed_and_repeated_it_goes_no_key_further(moment: str) -> None:
     world, first, second = rotated()
     rotate_now(world.reconciler(), NAME, "once more")
     third = world.current_key(NAME)
@@ -175,7 +180,7 @@ def test_after_a_new_rotation_it_is_a_rollback_of_its_own() -> None:
     assert (done.key_id, done.already) == (old.id, False)
 
 
-def test_a_key_that_was_stored_by_hand_and_is_older_than_the_previous_one_is_no_rollback() -> None:
+def test_an_older_key_stored_by_hand_is_no_rollback() -> None:
     world, _, new = rotated()
     world.pass_time(HOUR)
     elder = world.infobip.add_key(
@@ -235,7 +240,7 @@ def test_no_probe_where_the_tag_says_so() -> None:
     assert back(world).key_id == old.id
 
 
-def test_back_to_a_key_that_an_emergency_made_leaves_the_newer_one_a_whole_grace_even_after_a_kill() -> None:
+def test_after_an_emergency_the_newer_key_gets_a_full_grace() -> None:
     world = World()
     world.managed(NAME, left=200 * DAY)
     revoke(world, Strategy.REPLACE_FIRST, incident="INC-1", secret=NAME)
@@ -259,7 +264,7 @@ def test_back_to_a_key_that_an_emergency_made_leaves_the_newer_one_a_whole_grace
     calm(world)
 
 
-def test_somebody_else_promotes_at_the_last_moment() -> None:
+def test_another_process_promotes_at_the_last_moment() -> None:
     world, _, _ = rotated()
     hand = world.infobip.add_key(world.accounts["main"], "by hand")
 
@@ -274,7 +279,7 @@ def test_somebody_else_promotes_at_the_last_moment() -> None:
     assert world.current_key(NAME).id == hand.id
 
 
-def test_a_retire_label_that_cannot_be_written_is_left_to_the_next_sweep() -> None:
+def test_a_missing_retire_label_is_left_to_the_next_sweep() -> None:
     world, old, new = rotated()
 
     def before(operation: str, _name: str) -> None:
@@ -296,7 +301,7 @@ def test_no_version_is_left_pending() -> None:
     assert all(PENDING not in labels for labels in world.labels(NAME).values())
 
 
-def test_at_no_call_does_the_current_version_say_when_its_key_is_to_be_revoked() -> None:
+def test_the_current_version_never_carries_a_retire_label() -> None:
     world, old, new = rotated()
     seen: list[str | None] = []
 
@@ -310,3 +315,138 @@ def test_at_no_call_does_the_current_version_say_when_its_key_is_to_be_revoked()
     world.store.after = after
     back(world)
     assert list(dict.fromkeys(seen)) == [new.id, old.id]
+
+
+# ---- refused, and nothing is changed --------------------------------------------------------------------------------
+
+
+def nothing_in_grace(world: World) -> None:
+    world.pass_time(72 * HOUR)
+    world.sweep()
+
+
+def _retiring(world: World) -> SimKey:
+    (item,) = read_lifecycle(world.store.peek(NAME)).retiring
+    return world.infobip.key(item.key_id)
+
+
+def _end_within_an_hour(world: World) -> None:
+    world.infobip.portal_prolong(_retiring(world).id, world.clock.now() + timedelta(minutes=59))
+
+
+def _ended(world: World) -> None:
+    world.infobip.portal_prolong(_retiring(world).id, world.clock.now() - MINUTE)
+
+
+def _drop_retire_label(world: World) -> None:
+    for version, labels in world.labels(NAME).items():
+        for label in labels:
+            if parse_retire_label(label):
+                world.store.label_by_hand(NAME, label, None, version)
+
+
+def _pending_of_ours(world: World) -> None:
+    """A rotation that was killed before it could promote: its probe could not be answered."""
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, path="balance", status=500, count=None))
+    rotate_now(world.reconciler(), NAME, "test")
+    world.infobip.faults.clear()
+    assert read_lifecycle(world.store.peek(NAME)).pending_version is not None
+
+
+def _drop_key_label(world: World) -> None:
+    key_id = _retiring(world).id
+    version = read_lifecycle(world.store.peek(NAME)).holders[key_id]
+    world.store.label_by_hand(NAME, f"rotator:key:{key_id}", None, version)
+
+
+REFUSED: dict[str, tuple[Callable[[World], object], str]] = {
+    "nothing in grace": (nothing_in_grace, "no key of it is in grace.*rotator rotate prod/sms"),
+    "its label is missing": (_drop_retire_label, "no retire label yet.*rotator run --secret prod/sms"),
+    "its key's label is missing": (_drop_key_label, "no label says which version holds it.*rotator rotate"),
+    "its grace is over": (lambda world: world.pass_time(71 * HOUR), "its grace ended 0 s ago.*rotator rotate"),
+    "disabled": (lambda world: world.infobip.portal_disable(_retiring(world).id), "it is disabled.*rotator rotate"),
+    "gone": (lambda world: world.infobip.portal_delete(_retiring(world).id), "does not list it.*rotator rotate"),
+    "expired": (_ended, "it ended .* UTC.*rotator rotate"),
+    "ends soon": (_end_within_an_hour, "within an hour.*rotator rotate"),
+    "does not authenticate": (
+        lambda world: world.infobip.portal_restrict(_retiring(world).id, ("10.0.0.0/8",)),
+        "does not authenticate.*rotator:verify=skip",
+    ),
+    "held": (lambda world: world.store.tag(NAME, world.tags(hold="audit freeze")), "on hold.*Remove the tag"),
+    "misconfigured": (lambda world: world.store.tag(NAME, world.tags(grace="soon")), "misconfigured.*rotator:grace"),
+    "another rotation": (lambda world: world.store.start_rotation(NAME, "f" * 32), "rotation-in-progress"),
+    "a rotation of ours": (_pending_of_ours, "not finished.*rotator run --secret prod/sms"),
+    "put by hand": (lambda world: world.store.put_value_by_hand(NAME, "x" * 32), "rotator adopt prod/sms"),
+    "being deleted": (lambda world: world.store.delete(NAME), "pending-deletion"),
+}
+
+
+@pytest.mark.parametrize(("arrange", "said"), REFUSED.values(), ids=REFUSED)
+def test_refused_with_advice_and_nothing_changed(arrange: Callable[[World], object], said: str) -> None:
+    world, _, _ = rotated()
+    arrange(world)
+    before, keys = world.labels(NAME), world.infobip.keys()
+    with pytest.raises(Refused, match=said) as caught:
+        back(world)
+    assert str(caught.value).isprintable()
+    assert (world.labels(NAME), world.infobip.keys()) == (before, keys)
+    assert not world.events_named("secret.rolled_back", "attempt")
+
+
+def test_a_named_key_gets_its_retire_label_from_a_sweep() -> None:
+    """As a rollback leaves it that is killed before it moves ``AWSCURRENT``."""
+    world, old, _ = rotated()
+    _drop_retire_label(world)
+    with pytest.raises(Refused, match=f"key {old.id} of {NAME} has no retire label yet.*rotator run --secret {NAME}"):
+        rollback(world.reconciler(), NAME, "test", old.id)
+    assert world.sweep().ok
+    rollback(world.reconciler(), NAME, "test", old.id)
+    assert world.current_key(NAME).id == old.id
+
+
+def test_a_secret_without_a_value_or_without_tags() -> None:
+    world = World()
+    world.account()
+    world.store.create_secret(NAME, world.tags(scopes="sms:manage"))
+    world.store.create_secret("prod/other", {})
+    with pytest.raises(Refused, match="has no value"):
+        back(world)
+    with pytest.raises(ConfigurationError, match="is not managed"):
+        rollback(world.reconciler(), "prod/other", "test")
+    with pytest.raises(SecretNotFound):
+        rollback(world.reconciler(), "prod/none", "test")
+
+
+def test_a_probe_without_a_verdict_changes_nothing() -> None:
+    world, _, new = rotated()
+    before = world.labels(NAME)
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, path="balance", status=500, count=None))
+    with pytest.raises(ProviderUnavailable, match=r"is not known.*Repeat the command"):
+        back(world)
+    assert world.labels(NAME) == before
+    assert world.current_key(NAME).id == new.id
+
+
+def test_a_version_that_holds_another_key_than_its_label_says() -> None:
+    world, old, _ = rotated()
+    stranger = world.infobip.add_key(world.accounts["main"], "somebody's")
+    version = next(v for v, labels in world.labels(NAME).items() if f"rotator:key:{old.id}" in labels)
+    (retire,) = [label for label in world.labels(NAME)[version] if parse_retire_label(label)]
+    world.store.label_by_hand(NAME, f"rotator:key:{old.id}", None, version)
+    world.store.label_by_hand(NAME, retire, None, version)
+    world.store.label_by_hand(NAME, f"rotator:key:{stranger.id}", version)
+    world.store.label_by_hand(NAME, retire.replace(old.id, stranger.id), version)
+    with pytest.raises(Refused, match=f"labelled with key {stranger.id} and holds key {old.id}"):
+        back(world, stranger.id)
+
+
+def test_never_back_to_a_key_that_an_emergency_replaced() -> None:
+    world, old, leaked = rotated()
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="PUT", path="api-keys/.", status=500, count=None))
+    report = revoke(world, Strategy.REPLACE_FIRST, incident="INC-1", secret=NAME)
+    assert not report.ok  # neither old key could be ended: they wait for the next sweep
+    world.infobip.faults.clear()
+    rotate_now(world.reconciler(), NAME, "after the incident")
+    for key in (old, leaked):
+        with pytest.raises(Refused, match=r"emergency revocation replaced it.*rotator rotate"):
+            back(world, key.id)

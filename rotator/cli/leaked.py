@@ -164,9 +164,9 @@ def _heading(leaks: LeakReport) -> str:
         return f"A text with {counted(len(leaks.leaks), 'value')} of the shape of an Infobip key."
     findings = counted(leaks.findings, "finding")
     if not leaks.leaks:
-        return f"{findings}, and none has the shape of an Infobip key: nothing was looked up, nothing changed."
+        return f"{findings}, and none has the shape of an Infobip key: nothing was searched for, nothing changed."
     verbs = "holds none and was" if leaks.without == 1 else "hold none and were"
-    rest = f" {leaks.without} {verbs} not looked up." if leaks.without else ""
+    rest = f" {leaks.without} {verbs} not searched for." if leaks.without else ""
     return f"{findings}, {counted(len(leaks.leaks), 'value')} with the shape of an Infobip key.{rest}"
 
 

@@ -28,19 +28,19 @@ _STEPS: Final = {
 class LiveSteps:
     """An audit that says each step of an emergency on a terminal as soon as it is written down.
 
-    It is fed by the audit lines since these are written at the very moment, whichever room makes the change.
+    It is fed by the audit lines since these are written at the very moment, whichever module makes the change.
     """
 
     def __init__(self, audit: AuditSink, output: Output, clock: Clock) -> None:
         self._audit, self._output, self._clock = audit, output, clock
         self._begun: datetime | None = None
-        self._said: set[tuple[str, str, bool]] = set()
+        self._shown: set[tuple[str, str, bool]] = set()
 
     def emit(self, event: str, outcome: str, **fields: Any) -> None:
-        """Write one line, and say the step that it tells of."""
+        """Write one line, and show its step."""
         self._audit.emit(event, outcome, **fields)
         if event == "emergency.requested":
-            self._begun, self._said = self._clock.now(), set()
+            self._begun, self._shown = self._clock.now(), set()
             return
         what, ok = _STEPS.get((event, outcome), ("", False))
         if not what or self._begun is None:
@@ -48,21 +48,21 @@ class LiveSteps:
         key_id, secret = fields.get("key_id"), str(fields.get("secret") or "")
         error = None if ok else str(fields.get("error") or "failed")
         step = Step(what, secret, key_id, self._clock.now() - self._begun, error=error)
-        if (said := _name(step)) not in self._said:
-            self._said.add(said)
+        if (name := _name(step)) not in self._shown:
+            self._shown.add(name)
             self._output.text(Grid([_filled(step_row(step))], WIDTHS))
 
     def rest(self, steps: list[Step]) -> Iterator[tuple[Any, ...]]:
-        """The rows of a report that were not said yet; of those that were, what came to light afterwards."""
+        """The rows of a report that were not shown yet; of those that were, what was found out afterwards."""
         for step in steps:
-            if _name(step) not in self._said:
+            if _name(step) not in self._shown:
                 yield _filled(step_row(step))
             elif step.note and step.ok:
                 yield _filled(("", key_words(step.key_id), "", shown(step.note)))
 
 
 def step_row(step: Step) -> tuple[Any, ...]:
-    """One step: what, of what, when, how far it is proven."""
+    """One step: what, of what, when, how far it is verified."""
     named = shown(step.secret) if step.what == "promoted" or step.key_id is None else key_words(step.key_id)
     done = styled(step.what, "green") if step.ok else styled(f"NOT {step.what}", "red")
     return done, named, f"{step.after.total_seconds():.1f} s", shown(step.note)
@@ -78,7 +78,7 @@ def _filled(row: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def watched(services: Services, output: Output) -> tuple[Services, LiveSteps | None]:
-    """The services with an audit that tells; on a terminal only."""
+    """The services with an audit that shows the steps; on a terminal only."""
     from dataclasses import replace
 
     if not output.is_live:

@@ -71,7 +71,7 @@ def revoke(
     With --leaked-key-stdin stdin holds the value, any text with keys in it
     (.env, a header, a log), or a scanner's report: trufflehog, gitleaks,
     kingfisher, GitHub's secret-scanning alerts, SARIF. Each Infobip key in
-    it is looked up in your accounts and revoked.
+    it is searched for in your accounts and revoked.
 
     Each revoked key is used once more, to verify that it is refused. A tag
     rotator:hold does not stop this. Repeating a command is safe.

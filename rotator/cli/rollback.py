@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def rollback(options: Options, secret: str, reason: str, key_id: str | None) -> int:
     """Make the previous key of SECRET (name or ARN) current again.
 
-    Works while that key is in its grace: it is proven to work first, then
+    Works while that key is in its grace period: it is verified first, then
     AWSCURRENT goes back to it, and the newer key gets a whole grace of its
     own. Nothing is made and nothing is revoked.
 
@@ -47,10 +47,10 @@ def rollback(options: Options, secret: str, reason: str, key_id: str | None) -> 
     from rotator.engine.reconcile import Reconciler
     from rotator.engine.rollback import rollback as go_back
 
-    said = required("--reason", reason)
+    audit_reason = required("--reason", reason)
     output = Output(options)
     with opened(options) as app:
-        done = go_back(Reconciler(app.services), secret, said, key_id)
+        done = go_back(Reconciler(app.services), secret, audit_reason, key_id)
         if output.is_json:
             output.document(rollback_document(done))
         output.text(*rollback_parts(done, app.clock.now()))

@@ -34,10 +34,10 @@ def rotate(options: Options, secret: str, reason: str) -> int:
     from rotator.engine.manual import rotate_now
     from rotator.engine.reconcile import Reconciler
 
-    said = required("--reason", reason)
+    audit_reason = required("--reason", reason)
     output = Output(options)
     with opened(options) as app:
-        results = rotate_now(Reconciler(app.services), secret, said)
+        results = rotate_now(Reconciler(app.services), secret, audit_reason)
         return show_results(output, results, f"When the old key ends: `rotator status --secret {printable(secret)}`.")
 
 
@@ -71,7 +71,7 @@ def show_results(output: Output, results: Sequence[Result], advice: str) -> int:
         output.text(advice)
         return 0
     if last is None:
-        raise Failure("nothing was done", "Look at it with `rotator plan`.")
+        raise Failure("nothing was done", "See `rotator plan`.")
     failed = next(result for result in results if result.outcome is not Outcome.DONE)
     what = "was put off" if failed.outcome is Outcome.DEFERRED else "failed"
     verb = f"{failed.action.kind} of {shown(failed.action.secret)} {what}"

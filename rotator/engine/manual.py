@@ -97,7 +97,7 @@ def _stop(plan: AccountPlan, view: View, now: datetime) -> None:
             advice=f"Nothing was changed. {fix} and repeat the command.",
         )
     if view.key is None:
-        # A list that is not complete does not tell that the key is not found. Where it is complete and shows none of
+        # A list that is not complete does not show that the key is not found. Where it is complete and shows none of
         # the account's keys (``mass-missing``), this command is the way out.
         doubts = [skip for skip in plan.skipped if skip.reason is Reason.LISTING_INCOMPLETE]
         if doubts:
@@ -107,7 +107,7 @@ def _stop(plan: AccountPlan, view: View, now: datetime) -> None:
 def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Result:
     """Take an existing key and secret under management: label the current version with its key.
 
-    :param key_id: the operator's word for which key it is, where Infobip can't tell by the value.
+    :param key_id: which key it is by the operator, where the value does not show it.
     :raises RotatorError: not managed, no value, or the value is not that key; nothing was changed.
     """
     services = reconciler.services

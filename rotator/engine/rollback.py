@@ -187,8 +187,8 @@ class _Rollback:
             current = self.context.services.store.read_current(self.entry.arn).text
             own = {self.spec.value_field, *RESERVED_FIELDS}
             changed = tuple(name for name in changed_fields(stored.text, current) if name not in own)
-        proof = ownership_proof(self.context, self.entry, self.item.version_id, self.item.key_id)
-        if proof is OwnershipProof.NONE and self.item.key_id in self.context.snapshot.keys:
+        ownership = ownership_proof(self.context, self.entry, self.item.version_id, self.item.key_id)
+        if ownership is OwnershipProof.NONE and self.item.key_id in self.context.snapshot.keys:
             held = self.context.snapshot.held[(self.entry.arn, self.item.version_id)].key_id
             raise self._mislabelled(f"holds key {held}" if held else "holds another value")
         return value, changed
@@ -267,7 +267,7 @@ class _Rollback:
         return fresh
 
     def _retire_newer(self, fresh: SecretEntry) -> datetime | None:
-        """Tell consumers, retire the newer version. The rollback is done: what fails here is left to the next sweep."""
+        """Publish it, retire the newer version. The rollback is done: what fails here is left to the next sweep."""
         context, version, key_id = self.context, self.life.current_version, self.life.current_key
         assert version is not None
         assert key_id is not None

@@ -1,7 +1,7 @@
 """Version ids of replacements that an emergency makes. They say so themselves, since there is no other record of it.
 
 Every attempt gets an id of its own, so a key that was asked for in vain is never taken for the next attempt's. A later
-run can still tell that a version was made in an emergency (its predecessors were meant to die without grace), and for
+run still knows that a version was made in an emergency (its predecessors were to be revoked without grace), and for
 which incident (so that repeating the command makes no second replacement).
 """
 

@@ -14,7 +14,7 @@ from rotator.policy.lifecycle import Lifecycle, Retiring
 from rotator.text import printable
 
 LEAST_LEFT = timedelta(hours=1)
-"""A key that ends within this is no way back: consumers would be without one before anybody has slept."""
+"""A key that ends within this is no way back: consumers would be without one before the night is over."""
 
 
 def previous_key(
@@ -42,10 +42,10 @@ def previous_key(
 
 
 def rolled_back_from(life: Lifecycle, keys: Mapping[str, Key], dates: Mapping[str, datetime]) -> tuple[str, str] | None:
-    """The newest version (and its key) that is newer than the current one: where there is one, somebody went back.
+    """The newest version (and its key) that is newer than the current one: where there is one, it was rolled back.
 
     A command that is given again, for its answer was lost, is known by it: it must neither undo itself nor go back one
-    key further, to one that nobody asked for.
+    key further, to one that was not asked for.
 
     :param keys: the secret's keys as Infobip shows them now, by id; one that is gone is not in it.
     :param dates: when versions were made, as far as that is known.
@@ -89,9 +89,9 @@ def emergency_versions(entry: SecretEntry) -> tuple[str, ...]:
 def _newer(
     one: tuple[str, str], other: tuple[str, str], keys: Mapping[str, Key], dates: Mapping[str, datetime]
 ) -> bool:
-    """Whether a version was made after another one; by its key's beginning where its own date does not tell."""
+    """Whether a version was made after another one; by its key's beginning where its own date does not show it."""
     stored, before = dates.get(one[0]), dates.get(other[0])
-    # Emulators date versions by the moment of asking: only a real distance tells.
+    # Emulators date versions by the moment of asking: only a real distance counts.
     if stored is not None and before is not None and abs(stored - before) > timedelta(seconds=1):
         return stored > before
     key, current = keys.get(one[1]), keys.get(other[1])
@@ -142,6 +142,6 @@ def _nothing(name: str, life: Lifecycle) -> Refused:
 
 def _unretired(key: str, name: str) -> Refused:
     return Refused(
-        f"{key} of {name} has no retire label yet, so nobody says that it is in grace",
+        f"{key} of {name} has no retire label yet, so it is not known to be in grace",
         advice=f"A sweep gives it one: `rotator run --secret {name}`; then repeat the command.",
     )

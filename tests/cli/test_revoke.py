@@ -126,7 +126,7 @@ def test_with_yes_the_old_key_is_refused_and_the_new_one_works(stack: Stack) -> 
     assert {line["incident"] for line in audit} == {"INC-4711"}
 
 
-def test_a_leaked_value_comes_by_stdin_and_is_never_said(stack: Stack) -> None:
+def test_a_leaked_value_comes_by_stdin_and_is_never_shown(stack: Stack) -> None:
     keys = stack.seed()
     leaked = keys["prod/billing/sms"]
     ran = stack.run("revoke", "--leaked-key-stdin", "--reason", "leak", "--yes", stdin=f"  {leaked.value}\n")
@@ -146,7 +146,7 @@ def test_one_key_without_a_replacement(stack: Stack) -> None:
     assert "created" not in ran.out
 
 
-def test_a_key_that_is_not_ours_is_not_killed(stack: Stack) -> None:
+def test_a_key_that_is_not_ours_is_not_revoked(stack: Stack) -> None:
     stack.seed()
     foreign = next(key for key in stack.world.keys() if key.name == "made by hand in the portal")
     before = stack.state()
@@ -177,7 +177,7 @@ def misconfigure(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["replace-first", "revoke-first"])
-def test_what_can_not_be_replaced_is_said_before(stack: Stack, strategy: str) -> None:
+def test_what_can_not_be_replaced_is_shown_first(stack: Stack, strategy: str) -> None:
     key = stack.seed()[OTP]
     misconfigure(stack)
     before = stack.state()
@@ -365,7 +365,7 @@ def test_places_are_hostile_text_and_may_hold_the_value_itself(stack: Stack) -> 
         assert "\u202e" not in ran.out
 
 
-def test_a_live_key_that_nobody_manages_is_said_and_fails(stack: Stack) -> None:
+def test_an_enabled_key_that_is_not_managed_fails(stack: Stack) -> None:
     stack.seed()
     foreign = next(key for key in stack.world.keys() if key.name == "made by hand in the portal")
     ran = from_stdin(stack, report(foreign), "--yes")

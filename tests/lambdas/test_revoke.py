@@ -88,7 +88,7 @@ def test_a_call_that_lambda_repeats_makes_no_second_key(stack: LambdaStack) -> N
     assert stack.world.creates_used(account) == 1
 
 
-def test_what_stays_alive_is_raised_with_the_whole_report(stack: LambdaStack) -> None:
+def test_what_stays_enabled_is_raised_with_the_report(stack: LambdaStack) -> None:
     account = stack.account()
     old = stack.secret(NAME, account)
     stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, "PUT", status=500, count=None))
@@ -256,7 +256,7 @@ def test_what_could_not_be_revoked_is_left_after_24_hours(stack: LambdaStack) ->
 
 
 @pytest.mark.parametrize("incident", ["INC-1", "INC-2"])
-def test_revoke_only_ends_whatever_is_current(stack: LambdaStack, incident: str) -> None:
+def test_revoke_only_revokes_whatever_is_current(stack: LambdaStack, incident: str) -> None:
     """It makes no key that would date the name; who asks for it gets it, even of the key that the incident made."""
     key = stack.secret(NAME, stack.account())
     for _ in range(2):
@@ -364,7 +364,7 @@ UNPROVEN: dict[str, tuple[Callable[[LambdaStack, SimKey], object], str]] = {
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("way", UNPROVEN)
-def test_a_key_that_nothing_proves_is_announced(stack: LambdaStack, way: str, strategy: str) -> None:
+def test_an_unproven_key_is_announced(stack: LambdaStack, way: str, strategy: str) -> None:
     """Only a label says that it is the secret's: it stays, and both answers name the command that revokes it."""
     arrange, why = UNPROVEN[way]
     key = stack.secret(NAME, stack.account())

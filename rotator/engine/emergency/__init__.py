@@ -1,4 +1,4 @@
-"""Emergency revocation, of a secret, of one key or of a leaked value: planned, rehearsed by a dry run, carried out.
+"""Emergency revocation, of a secret, of one key or of a leaked value: planned, shown by a dry run, carried out.
 
 Nothing waits for a grace period, a hold or a window, and the daily reserve is used. Repeating a command is harmless:
 with an incident's name no second replacement is made for 24 hours, and after that the name is refused.

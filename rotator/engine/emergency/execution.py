@@ -1,10 +1,10 @@
 """How a plan is carried out: what comes first, and what is read again before it is believed.
 
-``replace-first`` lists, reads the management secret, proves the key by its name, reads the value, creates, stores,
+``replace-first`` lists, reads the management secret, finds the key by its name, reads the value, creates, stores,
 probes, promotes and then revokes: nine calls. Promotion compares and swaps, so the secret is not described again unless
-that fails. ``revoke-first`` and ``revoke-only`` list, read the management secret, describe the secret, prove, revoke:
-five; a key that was named needs no proof and does not wait for the secret: three. A key that was created by hand is
-proven by its value: two calls more, and one to know its rights where it is replaced.
+that fails. ``revoke-first`` and ``revoke-only`` list, read the management secret, describe the secret, find the key,
+revoke: five; a key that was named needs no proof by name or value and does not wait for the secret: three. A key that
+was created by hand is proven by value: two calls more, and one to know its rights where it is replaced.
 
 A dry run is the same code up to each change: it makes every check, and nothing else.
 """

@@ -1,4 +1,4 @@
-"""What the parts of one emergency share while it is carried out, or rehearsed by a dry run."""
+"""What the parts of one emergency share while it is carried out, or a dry run goes through it."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Incident:
     def is_newer(self, item: Revocation) -> bool:
         """Whether another rotation stored the key since the incident began: it is no leak, but what helps.
 
-        Only where its name proves that it is a rotation's. What was made by hand may be an old one that is put back.
+        Only where its name shows that it is a rotation's. What was made by hand may be an old one that is put back.
         """
         if item.key_id == self.plan.named or item.key_id in self.compromised:
             return False
@@ -160,18 +160,18 @@ class Incident:
 
     # ---- ownership --------------------------------------------------------------------------------------------------
 
-    def proof(self, item: Revocation) -> OwnershipProof:
-        """What proves that a key belongs to the version whose label names it; found out once, if it can be.
+    def ownership_proof(self, item: Revocation) -> OwnershipProof:
+        """The proof of ownership for the version whose label names a key; found once, if it can be.
 
         By name, where Infobip shows it alone under the name that the version's key has; else by value.
         """
         about = (item.arn, item.version_id or "", item.key_id)
-        known = self._proofs.get(about) or self._find_proof(item)
+        known = self._proofs.get(about) or self._find_ownership_proof(item)
         if known is not OwnershipProof.UNREADABLE:  # it may be readable a moment later
             self._proofs[about] = known
         return known
 
-    def _find_proof(self, item: Revocation) -> OwnershipProof:
+    def _find_ownership_proof(self, item: Revocation) -> OwnershipProof:
         plan = self.plan
         every = chain((plan.secret,) if plan.secret else (), plan.replaced, plan.fleet.every())
         entry = next((entry for entry in every if entry.arn == item.arn), None)

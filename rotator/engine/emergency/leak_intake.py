@@ -1,4 +1,4 @@
-"""Many leaked values at once: each is looked up, and revoked, as a single one is; one that fails stops no other."""
+"""Many leaked values at once: each is searched for, and revoked, as a single one is; one that fails stops no other."""
 
 from __future__ import annotations
 

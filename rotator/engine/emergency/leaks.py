@@ -136,7 +136,7 @@ class _Scanner:
     """Where a scanner's finding has what, as paths; of several the first that is there. ``*`` is any one field.
 
     :param marks: fields, one of which makes it that scanner's.
-    :param values: where the found value stands. It may be absent: scanners can be told to leave values out.
+    :param values: where the found value stands. It may be absent: scanners can leave values out.
     """
 
     marks: tuple[str, ...]

@@ -177,7 +177,7 @@ class Planner:
             with self.accounts.connected(fleet, account) as provider:
                 return resolve_version(self.services.store, provider, entry).key_id == named.key_id
         except RotatorError:
-            return False  # one secret that can't be read must not protect a key: the others, or its name, may prove it
+            return False  # one secret that can't be read must not protect a key: the others, or its name, may show it
 
     def _read(self, fleet: Fleet, account: str, named: Named) -> Key:
         if named.key is not None:

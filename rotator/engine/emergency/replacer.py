@@ -128,7 +128,7 @@ class Replacer:
             raise Refused(f"{entry.name} has no value to be replaced")
         self._check_writable(entry)
         if life.current_key is not None:
-            incident.proof(Revocation(life.current_key, CURRENT, entry.name, entry.arn, life.current_version))
+            incident.ownership_proof(Revocation(life.current_key, CURRENT, entry.name, entry.arn, life.current_version))
             incident.key(life.current_key)  # a rotation does not read again what is known of the old key
         action = Action(
             ActionKind.ROTATE,
@@ -204,7 +204,7 @@ class Replacer:
         then = (
             "If you continue, its current key is revoked all the same, and its consumers fail until it has a new one."
         )
-        if stays or (current is not None and self.revoker.missing_proof(current) is not None):
+        if stays or (current is not None and self.revoker.missing_ownership_proof(current) is not None):
             then = "If you continue, its current key stays as well."
         return f"no replacement can be made for {entry.name}: {why}{stop} {then} {_WAY_OUT}"
 

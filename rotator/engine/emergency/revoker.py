@@ -42,17 +42,17 @@ class Revoker:
             if item.key_id not in self.incident.revoked and (again or not tried):
                 self._revoke(item)
 
-    def missing_proof(self, item: Revocation) -> OwnershipProof | None:
+    def missing_ownership_proof(self, item: Revocation) -> OwnershipProof | None:
         """Why a key may not be revoked; ``None`` where it is proven to belong to its version, or needs no proof."""
         named = item.key_id == self.incident.plan.named or item.role == ORPHAN
         if named or item.version_id in self.incident.made:
             return None
-        proof = self.incident.proof(item)
-        return None if proof.ok else proof
+        ownership = self.incident.ownership_proof(item)
+        return None if ownership.ok else ownership
 
     def _revoke(self, item: Revocation) -> None:
         incident, key_id = self.incident, item.key_id
-        missing = self.missing_proof(item)
+        missing = self.missing_ownership_proof(item)
         if missing is not None:
             self._keep_unproven(item, missing)
             self._revoke_held(item)
@@ -95,9 +95,9 @@ class Revoker:
         self.not_found[item.key_id] = item
         self.incident.not_found.add(item.key_id)
 
-    def _keep_unproven(self, item: Revocation, proof: OwnershipProof) -> None:
+    def _keep_unproven(self, item: Revocation, ownership: OwnershipProof) -> None:
         """Nothing is left to do where the key is disabled already (by another run of this incident, say)."""
-        first, _ = self.unproven.get(item.key_id, (item, proof))  # its role before it was replaced
+        first, _ = self.unproven.get(item.key_id, (item, ownership))  # its role before it was replaced
         try:
             enabled = self.incident.provider.get_key(item.key_id).key.enabled
         except KeyNotFound:
@@ -106,7 +106,7 @@ class Revoker:
         except RotatorError:
             enabled = True
         if enabled:
-            self.unproven[item.key_id] = (first, proof)
+            self.unproven[item.key_id] = (first, ownership)
         else:
             self._done(item)
 
@@ -132,10 +132,10 @@ class Revoker:
     def report_rest(self) -> None:
         """Report every key that could not be revoked, and make it due at the next sweep where a label can do that."""
         incident = self.incident
-        for item, proof in self.unproven.values():
+        for item, ownership in self.unproven.values():
             # A sweep revokes it on a proof only, so a label that is wrong does no harm.
-            due = proof is OwnershipProof.UNREADABLE and self._make_due(item)
-            error = self._unproven_text(item, proof) + (" The next sweep tries again." if due else "")
+            due = ownership is OwnershipProof.UNREADABLE and self._make_due(item)
+            error = self._unproven_text(item, ownership) + (" The next sweep tries again." if due else "")
             self._failed(item, "not proven to be this secret's", error)
         for item in self.not_found.values():
             self._make_due(item)
@@ -178,9 +178,9 @@ class Revoker:
             return False
         return True
 
-    def _unproven_text(self, item: Revocation, proof: OwnershipProof) -> str:
+    def _unproven_text(self, item: Revocation, ownership: OwnershipProof) -> str:
         held = self.incident.held.get((item.arn, item.version_id or ""))
-        unreadable = proof is OwnershipProof.UNREADABLE
+        unreadable = ownership is OwnershipProof.UNREADABLE
         why = "its value can't be read or searched for" if unreadable else "its value is not that key"
         if held is not None and held.key_id is not None:
             why = f"its value is key {held.key_id}" + (", which is revoked" if item.role == CURRENT else "")

@@ -14,7 +14,7 @@ from tests.world import DAY, HOUR, World
 NAME = "prod/sms"
 
 
-def test_a_retiring_key_that_cannot_be_revoked_does_not_stop_a_rotation_by_hand() -> None:
+def test_an_unrevocable_retiring_key_does_not_stop_it() -> None:
     world = World()
     old = world.managed(NAME)
     rotate_now(world.reconciler(), NAME, "first")

@@ -58,20 +58,20 @@ def rests(world: World) -> None:
     assert not any("AWSPENDING" in labels and "AWSCURRENT" not in labels for labels in world.labels(NAME).values())
 
 
-def test_a_new_key_is_looked_at_again_after_a_pause() -> None:
+def test_a_new_key_is_read_again_after_a_pause() -> None:
     world = due()
     old = world.current_key(NAME)
     pause = then(world, "GET", PROBE, lambda: stood_still(world))
     (result,) = world.sweep().results
     assert pause.hits == 1
     assert result.outcome is Outcome.DEFERRED
-    assert "was ended meanwhile" in str(result.error)
+    assert "was revoked meanwhile" in str(result.error)
     assert world.current_key(NAME).id == old.id
     rests(world)
 
 
 @pytest.mark.parametrize(("killed_at", "age"), [(("GET", PROBE), HOUR), (("POST", LIST), timedelta(minutes=1))])
-def test_what_a_killed_run_left_is_looked_at_again_after_a_pause(killed_at: tuple[str, str], age: timedelta) -> None:
+def test_what_a_killed_run_made_is_read_again_after_a_pause(killed_at: tuple[str, str], age: timedelta) -> None:
     """A stored version, and a key that was not stored."""
 
     def kill() -> None:
@@ -86,26 +86,26 @@ def test_what_a_killed_run_left_is_looked_at_again_after_a_pause(killed_at: tupl
     world.pass_time(age)
     then(world, "GET", PROBE, lambda: stood_still(world))
     (result,) = world.sweep().results
-    assert "was ended meanwhile" in str(result.error)
+    assert "was revoked meanwhile" in str(result.error)
     assert world.current_key(NAME).id == old.id
     rests(world)
 
 
-def test_a_first_key_is_looked_at_again_before_it_is_stored() -> None:
+def test_a_first_key_is_read_again_before_it_is_stored() -> None:
     """Storing it makes it current: afterwards would be too late."""
     world = due()
     world.store.create_secret("prod/new", world.tags(scopes="sms:manage"))
     world.sweep(secret=NAME)
     then(world, "GET", PROBE, lambda: stood_still(world))
     (result,) = world.sweep(secret="prod/new").results
-    assert "was ended meanwhile" in str(result.error)
+    assert "was revoked meanwhile" in str(result.error)
     assert world.try_read("prod/new") is None
     world.pass_time(HOUR)
     world.sweep()
     assert world.consumer_works("prod/new")
 
 
-def test_a_key_that_was_stored_late_outlasts_those_who_took_it_for_an_orphan() -> None:
+def test_a_key_stored_late_waits_for_orphan_revocations() -> None:
     """Another sweep looked right before it was stored; its call that ends the key arrives within the next minute."""
     world = due()
     old = world.current_key(NAME)
@@ -127,14 +127,14 @@ def test_a_key_that_was_stored_late_outlasts_those_who_took_it_for_an_orphan() -
 
     world.store.before = stored_late
     (result,) = world.sweep().results
-    assert "was ended meanwhile" in str(result.error)
+    assert "was revoked meanwhile" in str(result.error)
     assert world.current_key(NAME).id == old.id
     world.clock.advance = move  # type: ignore[method-assign]
     rests(world)
 
 
 @pytest.mark.parametrize("way", ["disabled", "gone"])
-def test_an_old_key_lives_on_where_the_current_one_was_ended_after_the_listing(way: str) -> None:
+def test_an_old_key_stays_if_the_current_one_was_just_disabled(way: str) -> None:
     """The listing is minutes old where an account is large: the key in use is read again, right before."""
     world = World()
     old = world.managed(NAME, left=200 * DAY)

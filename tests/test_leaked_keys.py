@@ -1,4 +1,4 @@
-"""Scanners' reports: each of the three kinds, how they may be strung together, and rubbish."""
+"""Leaked keys: found in reports of scanners and in any text, and revoked many at once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.engine.emergency.leaks import MOST_KEYS, MOST_PLACES, LeakReport, Place, Unreadable, read_leaks
+from rotator.engine.emergency import Emergency, Strategy
+from rotator.engine.emergency.leak_intake import Intake, LeakOutcome, LeakResult
+from rotator.engine.emergency.leaks import MOST_KEYS, MOST_PLACES, Leak, LeakReport, Place, Unreadable, read_leaks
+from rotator.sandbox.exchange import Request
+from rotator.sandbox.faults import FaultKind
+from rotator.sandbox.state import SimKey
 from rotator.secret import Secret
+from rotator.telemetry.audit import Trigger
 from tests import leaks
+from tests.emergencies import alive, calm, fault, in_grace
+from tests.world import World
+
+# ---- reports and texts ----------------------------------------------------------------------------------------------
+
 
 KEY = leaks.register("0123456789abcdef0123456789abcdef-11111111-2222-3333-4444-555555555555")
 OTHER = leaks.register("fedcba9876543210fedcba9876543210-11111111-2222-3333-4444-555555555555")
@@ -301,3 +312,115 @@ def test_a_key_is_found_whatever_stands_around_it(before: str, after: str, begin
     assert isinstance(report, LeakReport)
     assert KEY in found(report)
     assert KEY not in repr(report)
+
+
+# ---- many at once ---------------------------------------------------------------------------------------------------
+
+
+FOREIGN = leaks.register("0123456789abcdef0123456789abcdef-11111111-2222-3333-4444-555555555555")
+
+
+def leak(value: str, position: int = 1) -> Leak:
+    return Leak(Secret(value), (Place(position, "src/app.py", position),))
+
+
+def go(
+    world: World, *keys: SimKey | str, confirmed: bool = True, incident: str | None = None, account: str | None = None
+) -> list[LeakResult]:
+    values = [str(key.value) if isinstance(key, SimKey) else key for key in keys]
+    emergency = Emergency(world.services(Trigger.EMERGENCY), "found by a scanner", incident)
+    intake = Intake(emergency, Strategy.REPLACE_FIRST, account, dry_run=not confirmed)
+    return list(intake.go([leak(value, number) for number, value in enumerate(values, 1)]))
+
+
+def outcomes(results: list[LeakResult]) -> list[LeakOutcome]:
+    return [result.outcome for result in results]
+
+
+def two_secrets() -> tuple[World, SimKey, SimKey]:
+    world = World()
+    return world, world.managed("prod/a"), world.managed("prod/b", account="second")
+
+
+def test_each_is_found_in_its_account_and_revoked() -> None:
+    world, one, two = two_secrets()
+    results = go(world, one, FOREIGN, two)
+    assert outcomes(results) == [LeakOutcome.REVOKED, LeakOutcome.NOT_OURS, LeakOutcome.REVOKED]
+    assert [result.key_id for result in results] == [one.id, None, two.id]
+    assert [result.plan.account if result.plan else None for result in results] == ["main", None, "second"]
+    assert not alive(world, one)
+    assert not alive(world, two)
+    assert world.consumer_works("prod/a")
+    assert world.consumer_works("prod/b")
+    assert "main, second" in results[1].detail
+    leaks.check(world.stream.getvalue(), "the audit")
+
+
+def test_without_yes_nothing_changes() -> None:
+    world, one, two = two_secrets()
+    keys, labels = world.infobip.keys(), {name: world.labels(name) for name in world.names()}
+    results = go(world, one, two, FOREIGN, confirmed=False)
+    assert outcomes(results) == [LeakOutcome.PLANNED, LeakOutcome.PLANNED, LeakOutcome.NOT_OURS]
+    assert (world.infobip.keys(), {name: world.labels(name) for name in world.names()}) == (keys, labels)
+
+
+@pytest.mark.parametrize("confirmed", [True, False], ids=["done", "shown"])
+@pytest.mark.parametrize("incident", [None, "INC-1"], ids=["no incident", "incident"])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["old first", "current first"])
+def test_two_keys_of_one_secret_are_one_emergency(
+    order: tuple[int, int], incident: str | None, confirmed: bool
+) -> None:
+    world = World()
+    pair = in_grace(world)
+    before = len(world.infobip.keys())
+    results = go(world, *(pair[place] for place in order), incident=incident, confirmed=confirmed)
+    first = LeakOutcome.REVOKED if confirmed else LeakOutcome.PLANNED
+    assert outcomes(results) == [first, LeakOutcome.COVERED]
+    assert len(world.infobip.keys()) == before + confirmed
+    assert [alive(world, key) for key in pair] == [not confirmed] * 2
+    if confirmed:
+        calm(world)
+
+
+def test_the_same_report_again_finds_disabled_keys() -> None:
+    world, one, _ = two_secrets()
+    go(world, one)
+    assert outcomes(go(world, one)) == [LeakOutcome.DISABLED]
+
+
+def test_an_enabled_key_that_is_not_managed_is_a_failure() -> None:
+    world, one, _ = two_secrets()
+    stranger = world.infobip.add_key(world.accounts["main"], "made by hand")
+    results = go(world, stranger, one)
+    assert outcomes(results) == [LeakOutcome.FAILED, LeakOutcome.REVOKED]
+    assert "not managed here" in results[0].detail
+    assert "portal" in results[0].detail
+    assert alive(world, stranger)
+
+
+def test_one_that_fails_stops_no_other() -> None:
+    world, one, two = two_secrets()
+    fault(world, FaultKind.STATUS_BEFORE, ("PUT", f"api-keys/{one.id}"), status=403)
+    results = go(world, one, two)
+    assert outcomes(results) == [LeakOutcome.FAILED, LeakOutcome.REVOKED]
+    assert "NOT known to be revoked" in results[0].detail
+
+
+def test_an_unreachable_account_leaves_a_value_undecided() -> None:
+    world, one, two = two_secrets()
+    world.store.put_value_by_hand("infobip/second", '{"base_url": "https://sandbox.api.infobip.com"}')
+    results = go(world, one, two)
+    assert outcomes(results) == [LeakOutcome.REVOKED, LeakOutcome.FAILED]
+    assert "second" in results[1].detail
+    assert outcomes(go(world, FOREIGN, account="main")) == [LeakOutcome.NOT_OURS]
+
+
+def test_values_go_to_the_accounts_own_infobip_alone() -> None:
+    world, one, _ = two_secrets()
+    asked: list[Request] = []
+    before = len(world.infobip.calls)
+    world.infobip.observers.append(lambda request, _answer: asked.append(request))
+    go(world, one, FOREIGN, account="second", confirmed=False)
+    users = {call.principal for call in world.infobip.calls[before:]}
+    assert users == {"basic:user-second"}
+    assert all("apiKeySecret" in request.query for request in asked)

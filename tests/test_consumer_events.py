@@ -1,4 +1,4 @@
-"""Events: each has the same fields, every change has one, and a kill at the wrong moment loses none that matters."""
+"""Events for consumers: the same fields in each, one for every change, and none that matters is lost to a crash."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.world import DAY, HOUR, World
 LIST = ("GET", "api-keys")
 
 
-def told(world: World) -> list[tuple[str, dict[str, Any]]]:
+def published(world: World) -> list[tuple[str, dict[str, Any]]]:
     """What was sent since the last call; every event has every field."""
     sent, world.events.sent = world.events.sent, []
     for kind, detail in sent:
@@ -64,31 +64,31 @@ def test_a_rotation() -> None:
     (after,) = world.labels(NAME).keys() - {before}
     common = {"account": "main", "secret": NAME, "secret_arn": arn(world), "reason": "expiring", "incident": None}
     revoke_at = (world.clock.now() + 72 * HOUR).strftime("%Y-%m-%dT%H:%M:%SZ")
-    assert told(world) == [
+    assert published(world) == [
         ("API Key Rotated", {**common, "version_id": after, "key_id": new.id}),
         ("API Key Retired", {**common, "version_id": before, "key_id": old.id, "revoke_at": revoke_at}),
     ]
     world.pass_time(72 * HOUR)
     world.sweep()
     done = {"version_id": before, "key_id": old.id, "reason": "grace-over"}
-    assert told(world) == [("API Key Revoked", {**common, **done})]
+    assert published(world) == [("API Key Revoked", {**common, **done})]
 
 
 @pytest.mark.parametrize("moment", ["promote", "add_label"])
-def test_a_rotation_that_is_killed_before_the_retire_label_is_told(moment: str) -> None:
+def test_a_rotation_killed_before_its_retire_label_is_published(moment: str) -> None:
     world = due()
     world.managed("prod/other")
     killed_at(world, moment, before=moment == "add_label")
     world.sweep()
     new = world.current_key(NAME)
-    rotated = [detail for kind, detail in told(world) if kind == "API Key Rotated"]
+    rotated = [detail for kind, detail in published(world) if kind == "API Key Rotated"]
     assert {detail["key_id"] for detail in rotated} == {new.id}
     assert {detail["secret_arn"] for detail in rotated} == {arn(world)}
     world.sweep()
-    assert told(world) == []
+    assert published(world) == []
 
 
-def test_a_retire_label_that_cannot_be_written_does_not_tell_at_every_sweep() -> None:
+def test_a_missing_retire_label_is_not_published_every_sweep() -> None:
     world = due()
     killed_at(world, "promote")
 
@@ -99,10 +99,10 @@ def test_a_retire_label_that_cannot_be_written_does_not_tell_at_every_sweep() ->
     world.store.before = refuse
     world.sweep()
     world.sweep()
-    assert "API Key Rotated" not in [kind for kind, _ in told(world)]
+    assert "API Key Rotated" not in [kind for kind, _ in published(world)]
 
 
-def test_an_orphan_that_is_revoked_is_told() -> None:
+def test_a_revoked_orphan_is_published() -> None:
     world = World(options=Options(reveal=False))
     world.managed(NAME, left=5 * DAY, age=85 * DAY)
 
@@ -113,21 +113,21 @@ def test_an_orphan_that_is_revoked_is_told() -> None:
     with pytest.raises(Killed):
         world.sweep()
     world.infobip.faults.clear()
-    assert told(world) == []
+    assert published(world) == []
     world.pass_time(timedelta(minutes=31))
     world.sweep()
-    ended = [detail for kind, detail in told(world) if kind == "API Key Revoked"]
+    ended = [detail for kind, detail in published(world) if kind == "API Key Revoked"]
     (line,) = world.events_named("key.orphan_found")
     assert [(one["key_id"], one["reason"]) for one in ended] == [(line["key_id"], "orphan")]
     assert ended[0]["secret_arn"] == arn(world)
     assert ended[0]["version_id"] == line["version_id"]
 
 
-def test_a_replacement_that_is_rejected_is_told_with_its_end() -> None:
+def test_a_rejected_replacement_is_published_as_revoked() -> None:
     world = due()
     fault(world, FaultKind.STATUS_BEFORE, ("GET", "balance"), status=401)
     world.sweep()
-    kinds = told(world)
+    kinds = published(world)
     assert [kind for kind, _ in kinds] == ["API Key Revoked", "Rotation Failed"]
     assert kinds[1][1]["error"].startswith("ReplacementRejected: ")
     (line,) = world.events_named("key.rejected", "failure")
@@ -135,7 +135,7 @@ def test_a_replacement_that_is_rejected_is_told_with_its_end() -> None:
 
 
 @pytest.mark.parametrize("way", ["credentials", "no answer", "no management secret", "clock"])
-def test_an_account_that_is_not_swept_is_told(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_account_that_is_not_swept_is_published(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     world = due()
     world.managed("other/sms", account="other")
     if way == "credentials":
@@ -147,17 +147,17 @@ def test_an_account_that_is_not_swept_is_told(way: str, monkeypatch: pytest.Monk
     else:
         monkeypatch.setattr(InfobipClient, "skew", lambda _: HOUR)
     assert not world.sweep(dry_run=True).ok
-    assert told(world) == []  # the function that does it has no right to
+    assert published(world) == []  # the function that does it has no right to
     done = world.sweep()
     broken = {plan.account: plan.error for plan in done.plan.accounts if plan.error is not None}
     assert broken
-    failed = {detail["account"]: detail for kind, detail in told(world) if kind == "Rotation Failed"}
+    failed = {detail["account"]: detail for kind, detail in published(world) if kind == "Rotation Failed"}
     assert {account: detail["error"] for account, detail in failed.items()} == broken
     reason = {"no management secret": "unknown-account", "clock": "clock-skew"}.get(way, "not-observed")
     assert {detail["reason"] for detail in failed.values()} == {reason}
 
 
-def test_secrets_that_cannot_be_listed_are_told() -> None:
+def test_secrets_that_cannot_be_listed_are_published() -> None:
     world = due()
 
     def refuse(called: str, _name: str) -> None:
@@ -167,7 +167,7 @@ def test_secrets_that_cannot_be_listed_are_told() -> None:
     world.store.before = refuse
     with pytest.raises(StoreUnavailable):
         world.sweep(account="main")
-    ((kind, detail),) = told(world)
+    ((kind, detail),) = published(world)
     assert (kind, detail["account"]) == ("Rotation Failed", "main")
     assert "Secrets Manager is away" in detail["error"]
 
@@ -175,40 +175,48 @@ def test_secrets_that_cannot_be_listed_are_told() -> None:
 def test_an_emergency() -> None:
     world = World()
     old, current = in_grace(world)
-    told(world)
+    published(world)
     (version,) = [v for v, labels in world.labels(NAME).items() if "AWSCURRENT" in labels]
     report = revoke(world, incident="INC-1")
     common = {"account": "main", "secret": NAME, "secret_arn": arn(world), "incident": "INC-1"}
-    sent = told(world)
+    sent = published(world)
     assert [kind for kind, _ in sent] == ["API Key Rotated", *["API Key Revoked"] * 2, "Emergency Revocation"]
     assert all(common.items() <= detail.items() for _, detail in sent)
     assert {detail["reason"] for _, detail in sent} == {"pasted in a ticket"}
     last = sent[-1][1]
     assert (last["version_id"], last["key_id"], last["error"]) == (version, current.id, None)
-    assert last["revoked"] == list(report.revoked)
+    assert (last["outcome"], last["replaced"], last["revoked"]) == ("success", [NAME], list(report.revoked))
     assert {*last["revoked"]} == {current.id, old.id}
+
+
+def test_a_replacement_that_fails_in_an_emergency_is_published() -> None:
+    world = World()
+    world.managed(NAME)
+    fault(world, FaultKind.STATUS_BEFORE, CREATE, status=403)
+    revoke(world)
+    assert "Rotation Failed" in [kind for kind, _ in published(world)]
 
 
 @pytest.mark.parametrize("by", ["secret", "key"])
 def test_an_emergency_that_fails(by: str) -> None:
     world = World()
     old, current = in_grace(world)
-    told(world)
+    published(world)
     fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=403)
     named = old if by == "key" else current
     target = {"key_id": old.id, "account": "main"} if by == "key" else {"secret": NAME}
     report = revoke(world, Strategy.REVOKE_ONLY, incident="INC-1", **target)
     assert not report.ok
-    kind, detail = told(world)[-1]
+    kind, detail = published(world)[-1]
     assert (kind, detail["outcome"], detail["key_id"]) == ("Emergency Revocation", "failure", named.id)
     assert detail["secret_arn"] == arn(world)
     assert detail["error"] == "; ".join(report.errors)
 
 
-def test_no_event_is_sent_while_there_is_something_to_kill() -> None:
+def test_no_event_is_sent_before_the_last_revocation() -> None:
     world = World()
     in_grace(world)
-    told(world)
+    published(world)
     alive: list[int] = []
     send = world.events.send
 
@@ -239,10 +247,10 @@ def test_of_many_leaked_keys_none_waits_for_an_event() -> None:
     assert {*alive} == {0}
 
 
-def test_what_was_done_is_told_even_where_the_emergency_is_cut_off() -> None:
+def test_what_was_done_is_published_if_the_emergency_is_killed() -> None:
     world = World()
     in_grace(world)
-    told(world)
+    published(world)
     command = emergency(world)
     plan = command.plan(Target(secret=NAME), Strategy.REPLACE_FIRST)
 
@@ -253,14 +261,14 @@ def test_what_was_done_is_told_even_where_the_emergency_is_cut_off() -> None:
     world.store.after = stop
     with pytest.raises(Killed):
         command.execute(plan)
-    assert next(kind for kind, _ in told(world)) == "API Key Rotated"
+    assert next(kind for kind, _ in published(world)) == "API Key Rotated"
 
 
 def test_a_rollback() -> None:
     world = World()
     old, current = in_grace(world)
-    told(world)
+    published(world)
     rollback(world.reconciler(), NAME, "a scope is missing")
-    (kind, detail), (other, retired) = told(world)
+    (kind, detail), (other, retired) = published(world)
     assert (kind, detail["key_id"], detail["rolled_back_from"]) == ("API Key Rotated", old.id, current.id)
     assert (other, retired["key_id"], retired["reason"]) == ("API Key Retired", current.id, "a scope is missing")

@@ -1,0 +1,757 @@
+"""An emergency is repeated, killed at every call, or meets sweeps, people and other commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import pytest
+
+from rotator.engine.emergency import Emergency, EmergencyReport, Strategy, Target
+from rotator.engine.manual import rotate_now
+from rotator.errors import StoreDenied
+from rotator.policy.emergency_ids import made_for_incident, made_in_emergency
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.state import Options, SimKey
+from rotator.telemetry.audit import Trigger
+from tests import leaks
+from tests.emergencies import (
+    CREATE,
+    NAME,
+    REPLACE_FIRST,
+    REVOKE_FIRST,
+    REVOKE_ONLY,
+    Killed,
+    Tape,
+    alive,
+    calm,
+    fault,
+    in_grace,
+    leaked,
+    named,
+    names_of,
+    plan_for,
+    revoke,
+)
+from tests.world import DAY, HOUR, World
+
+# ---- repeated, and old listings -------------------------------------------------------------------------------------
+
+
+REPLACING = [REPLACE_FIRST, REVOKE_FIRST]
+
+
+def creates(world: World) -> int:
+    return world.infobip.creates_used(world.accounts["main"])
+
+
+@pytest.mark.parametrize("strategy", REPLACING)
+@pytest.mark.parametrize("by", ["secret", "key", "value"])
+def test_the_same_incident_makes_no_second_replacement(strategy: Strategy, by: str) -> None:
+    world = World()
+    _, current = in_grace(world)
+    assert revoke(world, strategy, incident="INC-9", **named(by, current)).ok
+    new, used = world.current_key(NAME), creates(world)
+    for _ in range(2):
+        report = revoke(world, strategy, incident="INC-9", **named(by, current))
+        assert (report.ok, report.steps) == (True, [])
+    assert world.current_key(NAME).id == new.id
+    assert alive(world, new)
+    assert creates(world) == used
+    calm(world)
+
+
+def test_the_same_incident_revokes_what_was_left() -> None:
+    world = World()
+    old, current = in_grace(world)
+    fault = world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="PUT", count=None, status=500))
+    assert not revoke(world, incident="INC-9").ok
+    new, used = world.current_key(NAME), creates(world)
+    assert fault.hits
+    world.infobip.faults.clear()
+    plan = plan_for(world, incident="INC-9", secret=NAME)
+    assert plan.repeated
+    assert any("INC-9" in note for note in plan.notes)
+    report = revoke(world, incident="INC-9")
+    assert report.ok
+    assert set(report.revoked) == {old.id, current.id}
+    assert world.current_key(NAME).id == new.id
+    assert creates(world) == used
+    calm(world)
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+@pytest.mark.parametrize("incident", [None, "INC-1"])
+def test_a_repeated_command_never_breaks_a_consumer_that_worked(strategy: Strategy, incident: str | None) -> None:
+    world = World()
+    in_grace(world)
+    for _ in range(3):
+        assert revoke(world, strategy, incident=incident).ok
+        assert world.consumer_works(NAME) is (strategy is not REVOKE_ONLY)
+    calm(world)
+
+
+@pytest.mark.parametrize("strategy", REPLACING)
+@pytest.mark.parametrize("by", ["secret", "old key", "old value"])
+@pytest.mark.parametrize("made_up", [False, True])
+def test_a_command_given_twice_makes_one_replacement(strategy: Strategy, by: str, made_up: bool) -> None:
+    world = World()
+    _, current = in_grace(world)
+    target = named(by.removeprefix("old "), current)
+    seen: list[tuple[str, int]] = []
+    for press in range(3):
+        incident = f"lambda {press}" if made_up else None
+        command = Emergency(world.services(Trigger.EMERGENCY), "leaked", incident, chosen=False if made_up else None)
+        plan = command.plan(Target(**target), strategy)
+        assert command.execute(plan).ok
+        seen.append((world.current_key(NAME).id, creates(world)))
+        if press and by == "secret":
+            assert any("name it by its id" in said for said in plan.notes)
+        world.pass_time(timedelta(minutes=4))
+    assert len(set(seen)) == 1
+    assert world.consumer_works(NAME)
+    calm(world)
+
+
+@pytest.mark.parametrize("strategy", REPLACING)
+def test_a_command_given_twice_revokes_what_was_left(strategy: Strategy) -> None:
+    world = World()
+    old, current = in_grace(world)
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="PUT", count=None, status=500))
+    assert not revoke(world, strategy).ok
+    world.infobip.faults.clear()
+    new = world.current_key(NAME)
+    report = revoke(world, strategy)
+    assert report.ok, report.errors
+    assert set(report.revoked) == {old.id, current.id}
+    assert world.current_key(NAME).id == new.id
+    calm(world)
+
+
+def test_a_command_given_again_later_is_another_emergency() -> None:
+    world = World()
+    in_grace(world)
+
+    def ends_the_current_one(strategy: Strategy = REPLACE_FIRST, **target: Any) -> bool:
+        before = world.current_key(NAME)
+        assert revoke(world, strategy, **target).ok
+        return not alive(world, before)
+
+    assert ends_the_current_one()
+    world.pass_time(timedelta(minutes=10, seconds=1))
+    assert ends_the_current_one()
+    assert ends_the_current_one(key_id=world.current_key(NAME).id, account="main")
+    assert ends_the_current_one(leaked=leaked(world.current_key(NAME)))
+    assert ends_the_current_one(incident="INC-2")
+    assert not ends_the_current_one()
+    assert ends_the_current_one(REVOKE_ONLY)
+
+
+def test_another_incident_is_another_replacement() -> None:
+    world = World()
+    in_grace(world)
+    assert revoke(world, incident="INC-1").ok
+    first = world.current_key(NAME)
+    assert revoke(world, incident="INC-2").ok
+    assert not alive(world, first)
+    assert world.consumer_works(NAME)
+
+
+@pytest.mark.parametrize("by", ["key", "value"])
+def test_naming_the_key_that_the_incident_made_revokes_it(by: str) -> None:
+    world = World()
+    in_grace(world)
+    assert revoke(world, incident="INC-1").ok
+    for _ in range(2):
+        new = world.current_key(NAME)
+        report = revoke(world, incident="INC-1", **named(by, new))
+        assert report.ok, report.errors
+        assert not alive(world, new)
+        assert world.consumer_works(NAME)
+    calm(world)
+
+
+def test_an_earlier_incident_revokes_only_older_keys() -> None:
+    world = World()
+    _, current = in_grace(world)
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="PUT", count=None, status=500))
+    world.store.before = _no_retire_labels
+    revoke(world, incident="INC-1")
+    world.infobip.faults.clear()
+    world.store.before = None
+    made = world.current_key(NAME)
+    newer = []
+    for _ in range(2):
+        world.pass_time(timedelta(seconds=5))
+        key = world.infobip.add_key(world.accounts["main"], "by hand")
+        version = world.store.put_value_by_hand(NAME, json.dumps({"api_key": key.value}))
+        world.store.label_by_hand(NAME, f"rotator:key:{key.id}", version)
+        newer.append(key)
+    # What a superseded version keeps while AWSPREVIOUS is elsewhere: its retire label tells that it was current once.
+    stamp = f"{world.clock.now() + DAY:%Y%m%dT%H%M%SZ}"
+    version = next(v for v, labels in world.labels(NAME).items() if f"rotator:key:{made.id}" in labels)
+    world.store.label_by_hand(NAME, f"rotator:retire:{made.id}:{stamp}", version)
+    report = revoke(world, incident="INC-1")
+    assert report.ok, report.errors
+    assert not alive(world, current)
+    assert alive(world, made)
+    assert all(alive(world, key) for key in newer)
+    assert made.id in names_of(world)
+
+
+def _no_retire_labels(operation: str, _: str) -> None:
+    if operation == "add_label":
+        raise StoreDenied("denied", action="secretsmanager:UpdateSecretVersionStage")
+
+
+# ---- old listings ---------------------------------------------------------------------------------------------------
+
+
+def _rotated_two_minutes_ago() -> tuple[World, SimKey, SimKey]:
+    world = World(staleness=timedelta(minutes=5))
+    old = world.managed(NAME, left=5 * DAY, age=85 * DAY)
+    world.pass_time(timedelta(minutes=10))
+    assert world.sweep().ok
+    world.pass_time(timedelta(minutes=2))
+    current = world.current_key(NAME)
+    assert current.id != old.id
+    return world, old, current
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+@pytest.mark.parametrize("by", ["secret", "old key", "old value", "current key", "current value"])
+def test_the_true_current_key_is_revoked_with_an_old_listing(strategy: Strategy, by: str) -> None:
+    world, old, current = _rotated_two_minutes_ago()
+    leak = old if by.startswith("old") else current
+    target = {"key_id": leak.id, "account": "main"} if by.endswith("key") else {"leaked": leaked(leak)}
+    report = revoke(world, strategy, **({} if by == "secret" else target))
+    assert report.ok, report.errors
+    assert not alive(world, old)
+    only_the_old_one = strategy is REVOKE_ONLY and leak is old and by != "secret"
+    assert alive(world, current) is only_the_old_one
+    assert world.consumer_works(NAME) is (strategy is not REVOKE_ONLY or only_the_old_one)
+    world.pass_time(timedelta(minutes=10))
+    calm(world)
+
+
+@pytest.mark.parametrize("strategy", REPLACING)
+def test_the_true_current_key_is_revoked_where_replacing_fails(strategy: Strategy) -> None:
+    world, old, current = _rotated_two_minutes_ago()
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", status=500))
+    report = revoke(world, strategy)
+    assert not report.ok
+    assert not alive(world, old)
+    assert not alive(world, current)
+
+
+@pytest.mark.parametrize("strategy", REPLACING)
+def test_an_incident_is_known_again_however_old_the_listing_is(strategy: Strategy) -> None:
+    world, _, _ = _rotated_two_minutes_ago()
+    assert revoke(world, strategy, incident="INC-1").ok
+    new, used = world.current_key(NAME), creates(world)
+    world.pass_time(timedelta(seconds=30))
+    assert revoke(world, strategy, incident="INC-1").ok
+    assert world.current_key(NAME).id == new.id
+    assert alive(world, new)
+    assert creates(world) == used
+
+
+def test_an_unlisted_rollback_cuts_no_consumer_off() -> None:
+    world = World(staleness=timedelta(minutes=5))
+    old, current = in_grace(world)
+    world.pass_time(timedelta(minutes=10))
+    labels = world.labels(NAME)
+    to = next(v for v, have in labels.items() if f"rotator:key:{old.id}" in have)
+    world.store.promote(NAME, to, next(v for v, have in labels.items() if "AWSCURRENT" in have))
+    world.pass_time(timedelta(minutes=1))
+    seen: list[bool] = []
+    world.infobip.observers.append(lambda _request, _answer: seen.append(world.consumer_works(NAME)))
+    report = revoke(world, key_id=old.id, account="main")  # listed as in grace, and current in truth
+    assert report.ok, report.errors
+    assert all(seen)
+    assert not alive(world, old)
+    assert not alive(world, current)
+
+
+# ---- other processes on the same secret -----------------------------------------------------------------------------
+
+
+REPLACING = [REPLACE_FIRST, REVOKE_FIRST]
+
+
+def _killed_sweep(world: World, at: str) -> None:
+    """A rotation that is killed once `at` has taken effect."""
+
+    def stop(when: str, _: int, what: str) -> None:
+        if when == "after" and what == at:
+            raise Killed
+
+    with Tape(world) as tape:
+        tape.stop = stop
+        with pytest.raises(Killed):
+            world.sweep()
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_a_pending_key_of_a_killed_run_is_revoked_too(strategy: Strategy) -> None:
+    world = World()
+    current = world.managed(NAME, left=5 * DAY, age=85 * DAY)
+    _killed_sweep(world, "stage")
+    (pending,) = set(world.infobip.keys()) - {current}
+    world.pass_time(timedelta(minutes=20))
+    plan = plan_for(world, strategy, secret=NAME)
+    assert (pending.id, "pending") in [(revocation.key_id, revocation.role) for revocation in plan.revocations]
+    report = revoke(world, strategy)
+    assert report.ok, report.errors
+    assert not alive(world, current)
+    assert not alive(world, pending)
+    calm(world)
+
+
+def test_the_next_rotations_pending_key_is_not_the_incidents() -> None:
+    world = World()
+    in_grace(world)
+    assert revoke(world, incident="INC-1").ok
+    made = world.current_key(NAME)
+    world.store.tag(NAME, {"rotator:max-age": "12h"})
+    world.pass_time(20 * HOUR)
+    _killed_sweep(world, "stage")
+    (pending,) = (key for key in world.live_keys() if key.id != made.id)
+    report = revoke(world, incident="INC-1")
+    assert (report.ok, report.steps) == (True, [])
+    assert alive(world, made)
+    assert alive(world, pending)
+    world.sweep()
+    assert world.current_key(NAME).id == pending.id
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_an_old_value_put_back_by_hand_is_known_by_its_label(strategy: Strategy) -> None:
+    world = World()
+    old, current = in_grace(world)
+    world.store.put_value_by_hand(NAME, json.dumps({"api_key": old.value}))
+    report = revoke(world, strategy)
+    assert report.ok, report.errors
+    assert not alive(world, old)
+    assert not alive(world, current)
+    assert world.consumer_works(NAME) is (strategy is not REVOKE_ONLY)
+    calm(world)
+
+
+def test_a_pending_key_that_can_not_be_revoked_is_never_promoted() -> None:
+    world = World()
+    current = world.managed(NAME, left=5 * DAY, age=85 * DAY)
+    _killed_sweep(world, "stage")
+    (pending,) = set(world.infobip.keys()) - {current}
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="PUT", path=pending.id, count=None, status=500))
+    report = revoke(world, REVOKE_ONLY)
+    assert not report.ok
+    world.infobip.faults.clear()
+    world.pass_time(timedelta(minutes=1))
+    seen: list[bool] = []
+    world.infobip.observers.append(lambda _request, _answer: seen.append(world.current_key(NAME).id == pending.id))
+    calm(world)
+    assert not any(seen)
+    assert not alive(world, pending)
+
+
+@pytest.mark.parametrize("at", ["GET keys", "POST keys", "stage", "probe"])
+def test_a_value_stored_by_hand_meanwhile_is_replaced_too(at: str) -> None:
+    world = World()
+    _, current = in_grace(world)
+    by_hand: list[SimKey] = []
+
+    def stop(when: str, _: int, what: str) -> None:
+        if when == "after" and what == at and not by_hand:
+            key = world.infobip.add_key(world.accounts["main"], "by hand", scopes=["sms:manage"])
+            by_hand.append(key)
+            world.store.put_value_by_hand(NAME, json.dumps({"api_key": key.value}))
+
+    with Tape(world) as tape:
+        tape.stop = stop
+        report = revoke(world)
+    assert report.ok, report.errors
+    assert not alive(world, current)
+    assert not alive(world, by_hand[0])
+    assert world.consumer_works(NAME)
+    calm(world)
+
+
+def test_a_value_stored_right_after_keeps_the_new_key_enabled() -> None:
+    world = World()
+    _, current = in_grace(world)
+    by_hand: list[SimKey] = []
+    made: list[SimKey] = []
+
+    def stop(when: str, _: int, what: str) -> None:
+        if when == "after" and what == "promote" and not by_hand:
+            made.append(world.current_key(NAME))
+            by_hand.append(world.infobip.add_key(world.accounts["main"], "by hand", scopes=["sms:manage"]))
+            world.store.put_value_by_hand(NAME, json.dumps({"api_key": by_hand[0].value}))
+
+    with Tape(world) as tape:
+        tape.stop = stop
+        report = revoke(world)
+    assert report.ok, report.errors
+    assert not alive(world, current)
+    assert alive(world, made[0])  # consumers may have read it: it gets its grace from the next sweep
+    assert alive(world, by_hand[0])
+    assert world.consumer_works(NAME)
+    calm(world)
+
+
+def test_a_copy_that_has_another_key_by_now_is_skipped() -> None:
+    world = World(staleness=timedelta(minutes=5))
+    key = world.managed(NAME)
+    world.managed("prod/copy")
+    version = world.store.put_value_by_hand("prod/copy", json.dumps({"api_key": key.value}))
+    world.store.label_by_hand("prod/copy", f"rotator:key:{key.id}", version)
+    world.pass_time(timedelta(minutes=6))
+    own = world.infobip.add_key(world.accounts["main"], "its own", scopes=["sms:manage"])
+    version = world.store.put_value_by_hand("prod/copy", json.dumps({"api_key": own.value}))
+    world.store.label_by_hand("prod/copy", f"rotator:key:{own.id}", version)
+    world.pass_time(timedelta(minutes=1))
+    report = revoke(world)
+    assert report.ok, report.errors
+    assert report.replaced == (NAME,)
+    assert world.current_key("prod/copy").id == own.id
+    assert alive(world, own)
+    assert not alive(world, key)
+
+
+@pytest.mark.parametrize("strategy", REPLACING)
+@pytest.mark.parametrize("call", range(1, 16))
+def test_a_sweep_in_the_middle_of_an_emergency_does_no_harm(strategy: Strategy, call: int) -> None:
+    world = World()
+    current = world.managed(NAME, left=5 * DAY, age=85 * DAY)  # due: the sweep rotates it
+    done: list[int] = []
+
+    def stop(when: str, number: int, _: str) -> None:
+        if when == "before" and number == call and not done:
+            done.append(number)
+            world.sweep()
+
+    with Tape(world) as tape:
+        tape.stop = stop
+        report = revoke(world, strategy)
+    assert report.ok, report.errors
+    assert not alive(world, current)
+    assert world.consumer_works(NAME)
+    calm(world)
+
+
+def test_two_commands_for_one_incident_end_with_one_key() -> None:
+    world = World()
+    _, current = in_grace(world)
+    done: list[int] = []
+
+    def stop(when: str, _: int, what: str) -> None:
+        if when == "before" and what == "stage" and not done:
+            done.append(1)
+            assert revoke(world, incident="INC-1").ok
+
+    with Tape(world) as tape:
+        tape.stop = stop
+        report = revoke(world, incident="INC-1")
+    assert report.ok, report.errors
+    assert not alive(world, current)
+    version = next(v for v, labels in world.labels(NAME).items() if "AWSCURRENT" in labels)
+    assert made_for_incident(world.store.peek(NAME).arn, "INC-1", version)
+    assert [key.id for key in world.live_keys()] == [world.current_key(NAME).id]
+    calm(world)
+
+
+# ---- another process promotes a key meanwhile -----------------------------------------------------------------------
+
+
+def outrun(
+    world: World, act: Callable[[], object], times: int, at: str = "stage", strategy: Strategy = REPLACE_FIRST
+) -> EmergencyReport:
+    """An emergency before whose call ``at`` somebody else acts, so often."""
+    left, busy = [times], [False]
+
+    def stop(when: str, _: int, what: str) -> None:
+        if when == "before" and what == at and left[0] and not busy[0]:
+            left[0] -= 1
+            busy[0] = True
+            act()
+            busy[0] = False
+
+    with Tape(world) as tape:
+        tape.stop = stop
+        return revoke(world, strategy)
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+@pytest.mark.parametrize("times", [1, 2, 3, 4])
+@pytest.mark.parametrize("reveal", [True, False])
+def test_a_key_promoted_by_another_rotation_is_the_replacement(
+    strategy: Strategy, times: int, reveal: bool
+) -> None:
+    world = World(options=Options(reveal=reveal))
+    old, current = in_grace(world)
+    theirs: list[SimKey] = []
+
+    def rotate_twice() -> None:
+        for _ in range(2):
+            rotate_now(world.reconciler(), NAME, "at the same time")
+            theirs.append(world.current_key(NAME))
+
+    seen: list[bool] = []
+    world.infobip.observers.append(lambda _request, _answer: seen.append(world.consumer_works(NAME)))
+    at = {REPLACE_FIRST: "stage", REVOKE_FIRST: "describe", REVOKE_ONLY: "describe"}[strategy]
+    report = outrun(world, rotate_twice, times, at, strategy)
+    assert report.ok, report.errors
+    assert theirs
+    assert all(alive(world, key) for key in theirs)
+    assert not alive(world, old)
+    assert not alive(world, current)
+    assert world.consumer_works(NAME)
+    assert all(seen)  # it was replaced before anything died
+    if strategy is REPLACE_FIRST:
+        assert world.current_key(NAME).id == theirs[-1].id
+        assert report.replaced == (NAME,)
+        assert [step.note for step in report.steps if step.what == "promoted"] == [
+            "by another rotation, which was faster"
+        ]
+    world.pass_time(HOUR)
+    world.sweep()
+    assert all(alive(world, key) for key in theirs)  # their grace has not begun to end
+    calm(world)
+
+
+def test_a_current_key_newer_than_the_listing_is_revoked() -> None:
+    world = World()
+    old, current = in_grace(world)
+    report = outrun(world, lambda: rotate_now(world.reconciler(), NAME, "just before"), 1, "list_secrets")
+    assert report.ok, report.errors
+    assert [key.id for key in world.live_keys()] == [world.current_key(NAME).id]
+    assert not alive(world, old)
+    assert not alive(world, current)
+    calm(world)
+
+
+def test_a_named_key_is_revoked_however_new_it_is() -> None:
+    world = World()
+    current = world.managed(NAME)
+    rotate_now(world.reconciler(), NAME, "this very second")
+    made = world.current_key(NAME)
+    report = revoke(world, leaked=leaked(made))
+    assert report.ok, report.errors
+    assert not alive(world, made)
+    assert not alive(world, current)
+    assert world.consumer_works(NAME)
+
+
+def _by_hand(world: World, kept: list[SimKey]) -> None:
+    kept.append(world.infobip.add_key(world.accounts["main"], "by hand", scopes=["sms:manage"]))
+    world.store.put_value_by_hand(NAME, json.dumps({"api_key": kept[-1].value}))
+
+
+def test_a_value_stored_again_and_again_keeps_its_key() -> None:
+    world = World()
+    old, current = in_grace(world)
+    kept: list[SimKey] = []
+    report = outrun(world, lambda: _by_hand(world, kept), 9)
+    assert len(kept) == 3
+    assert any("was put there after this incident began and stays" in error for error in report.errors), report.errors
+    assert world.consumer_works(NAME)
+    assert world.current_key(NAME).id == kept[-1].id
+    assert not alive(world, old)
+    assert not alive(world, current)
+    calm(world)
+
+
+def test_a_value_stored_while_no_key_can_be_made_keeps_its_key() -> None:
+    world = World()
+    old, current = in_grace(world)
+    kept: list[SimKey] = []
+
+    def store_and_break() -> None:
+        _by_hand(world, kept)
+        fault(world, FaultKind.STATUS_BEFORE, CREATE, status=500)
+
+    report = outrun(world, store_and_break, 1)
+    assert not report.ok
+    assert world.consumer_works(NAME)
+    assert not alive(world, old)
+    assert not alive(world, current)
+    world.infobip.faults.clear()
+    calm(world)
+
+
+# ---- killed at every call -------------------------------------------------------------------------------------------
+
+
+BY: dict[str, Callable[[SimKey, SimKey], dict[str, Any]]] = {
+    "secret": lambda _old, _current: {"secret": NAME},
+    "value": lambda _old, current: {"leaked": leaked(current)},
+    "old key": lambda old, _current: {"key_id": old.id, "account": "main"},
+}
+CASES = [
+    *((strategy, "secret", True) for strategy in Strategy),
+    (REPLACE_FIRST, "value", True),
+    (REPLACE_FIRST, "old key", True),
+    (REPLACE_FIRST, "secret", False),
+]
+
+
+def scene(*, adopted: bool, reveal: bool = True) -> tuple[World, SimKey, SimKey]:
+    """A secret with a key in grace; or one that nobody adopted yet."""
+    world = World(options=Options(reveal=reveal))
+    if adopted:
+        return world, *in_grace(world)
+    key = world.managed(NAME, adopted=False)
+    return world, key, key
+
+
+@cache
+def length(strategy: Strategy, by: str, adopted: bool) -> int:
+    """How many calls the undisturbed command makes."""
+    world, old, current = scene(adopted=adopted)
+    with Tape(world) as tape:
+        assert revoke(world, strategy, incident="INC-1", **BY[by](old, current)).ok
+    return len(tape.calls)
+
+
+def killed(world: World, strategy: Strategy, target: dict[str, Any], call: int, when: str) -> bool:
+    """Run a command that is killed at one call; whether it came to that. Consumers are looked at after every call."""
+    cut_off: list[str] = []
+
+    def stop(at: str, number: int, what: str) -> None:
+        if strategy is REPLACE_FIRST and not world.consumer_works(NAME):
+            cut_off.append(f"{at} call {number}, {what}")
+        if (at, number) == (when, call):
+            raise Killed
+
+    died = False
+    with Tape(world) as tape:
+        tape.stop = stop
+        try:
+            revoke(world, strategy, incident="INC-1", **target)
+        except Killed:
+            died = True
+    assert not cut_off, cut_off
+    assert not leaks.find(world.stream.getvalue())
+    return died
+
+
+def is_promoted(world: World) -> bool:
+    entry = world.store.peek(NAME)
+    (version,) = [v for v, labels in entry.versions.items() if "AWSCURRENT" in labels]
+    return made_in_emergency(entry.arn, version)
+
+
+def is_stored(world: World) -> bool:
+    entry = world.store.peek(NAME)
+    return any(made_in_emergency(entry.arn, version) for version in entry.versions)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(("strategy", "by", "adopted"), CASES)
+def test_killed_at_any_call_and_repeated_it_completes(
+    strategy: Strategy, by: str, adopted: bool, when: str
+) -> None:
+    for call in range(1, length(strategy, by, adopted) + 1):
+        world, old, current = scene(adopted=adopted)
+        target = BY[by](old, current)
+        assert killed(world, strategy, target, call, when), call
+        promoted = world.current_key(NAME) if is_promoted(world) else None
+        world.pass_time(timedelta(minutes=3))
+        report = revoke(world, strategy, incident="INC-1", **target)
+        assert report.ok, (call, report.errors)
+        assert not alive(world, old), call
+        # Where the named key was dead before anything was replaced, nobody asked for the current one to go on with.
+        if by != "old key":
+            assert not alive(world, current), call
+        if strategy is not REVOKE_ONLY:
+            assert world.consumer_works(NAME), call
+        if promoted is not None:
+            assert world.current_key(NAME).id == promoted.id, f"a second replacement after call {call}"
+        calm(world)
+        assert len(world.live_keys()) == 1, call
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(("strategy", "by", "adopted"), CASES)
+def test_killed_at_any_call_the_sweeps_hold_the_rules(
+    strategy: Strategy, by: str, adopted: bool, when: str
+) -> None:
+    for call in range(1, length(strategy, by, adopted) + 1):
+        world, old, current = scene(adopted=adopted)
+        assert killed(world, strategy, BY[by](old, current), call, when), call
+        stored = is_stored(world)
+        working: list[bool] = []
+        world.infobip.observers.append(lambda _r, _a, w=world, seen=working: seen.append(w.consumer_works(NAME)))  # type: ignore[misc]
+        world.pass_time(timedelta(minutes=1))
+        world.sweep()
+        world.pass_time(timedelta(minutes=1))
+        world.sweep()
+        assert world.consumer_works(NAME), call
+        if strategy is REPLACE_FIRST:
+            assert all(working), call
+            if stored:
+                # Once a replacement was stored, no grace is given any more: what it replaced is dead within two sweeps.
+                assert not alive(world, current), call
+        world.pass_time(HOUR)
+        world.sweep()
+        held = {key.id for key in (old, current, world.current_key(NAME))}
+        orphans = [key for key in world.live_keys() if key.id not in held]
+        assert not orphans, (call, orphans)
+        calm(world)
+        assert len(world.live_keys()) == 1, call
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", [REPLACE_FIRST, REVOKE_FIRST])
+def test_killed_twice_in_a_row_and_repeated(strategy: Strategy) -> None:
+    for first in range(4, length(strategy, "secret", True) + 1, 2):
+        for second in (4, 6, 9):
+            world, old, current = scene(adopted=True, reveal=False)
+            assert killed(world, strategy, {"secret": NAME}, first, "after")
+            world.pass_time(timedelta(minutes=1))
+            killed(world, strategy, {"secret": NAME}, second, "after")
+            world.pass_time(timedelta(minutes=1))
+            report = revoke(world, strategy, incident="INC-1")
+            assert report.ok, (first, second, report.errors)
+            assert not alive(world, old), (first, second)
+            assert not alive(world, current), (first, second)
+            assert world.consumer_works(NAME), (first, second)
+            calm(world)
+            assert len(world.live_keys()) == 1, (first, second)
+
+
+def test_a_key_of_a_killed_create_is_revoked_as_an_orphan() -> None:
+    world, _, _ = scene(adopted=True, reveal=False)
+    assert killed(world, REPLACE_FIRST, {"secret": NAME}, 5, "after")
+    (orphan,) = [key for key in world.live_keys() if key.created_at == world.clock.now()]
+    assert revoke(world, incident="INC-1").ok
+    assert world.current_key(NAME).id != orphan.id
+    assert world.current_key(NAME).name != orphan.name  # no name is used twice, so the two can be told apart
+    world.pass_time(timedelta(minutes=31))
+    world.sweep()
+    assert not alive(world, orphan)
+
+
+def test_killed_between_two_holders_of_a_key_and_repeated() -> None:
+    """Between the first secret's replacement and the second's."""
+    for call in range(1, 40):
+        world = World()
+        key = world.managed(NAME)
+        world.managed("prod/other", left=200 * DAY)
+        world.store.copy_secret_with_tags(NAME, "prod/copy")
+        world.sweep()
+        if not killed(world, REPLACE_FIRST, {"secret": NAME}, call, "after"):
+            assert call > 20
+            return
+        report = revoke(world, incident="INC-1")
+        assert report.ok, (call, report.errors)
+        assert not alive(world, key), call
+        for name in (NAME, "prod/copy", "prod/other"):
+            assert world.consumer_works(name), (call, name)
+    raise AssertionError("the command never ended")

@@ -1,0 +1,730 @@
+"""What fails in an emergency: keys are revoked all the same, or an error names them. What is verified, and recorded."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from rotator.engine.emergency import VERIFY_TIMEOUT, Strategy
+from rotator.errors import StoreUnavailable
+from rotator.model import ActionKind, Outcome, Reason
+from rotator.policy.emergency_ids import emergency_version_id, made_for_incident, made_in_emergency
+from rotator.policy.labels import key_name
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.state import Options
+from tests import leaks
+from tests.emergencies import (
+    CREATE,
+    DENIED,
+    LIST,
+    NAME,
+    PROBE,
+    READ,
+    REASON,
+    REPLACE_FIRST,
+    REVOKE_FIRST,
+    REVOKE_ONLY,
+    UPDATE,
+    Tape,
+    alive,
+    calm,
+    fault,
+    in_grace,
+    leaked,
+    names_of,
+    plan_for,
+    refuse,
+    revoke,
+)
+from tests.world import HOUR, World
+
+# ---- replacing fails ------------------------------------------------------------------------------------------------
+
+
+def _limit(world: World) -> None:
+    world.infobip.options.daily_creates = world.infobip.creates_used(world.accounts["main"])
+
+
+def _nothing_is_told(world: World) -> None:
+    """Infobip takes changes and answers no question."""
+    fault(world, FaultKind.STATUS_BEFORE, READ, status=503)
+    fault(world, FaultKind.STATUS_BEFORE, LIST, status=503)
+
+
+WAYS: dict[str, tuple[Callable[[World], object], str]] = {
+    "the daily limit is reached": (_limit, "429"),
+    "creating is forbidden": (lambda world: fault(world, FaultKind.STATUS_BEFORE, CREATE, status=403), "403"),
+    "Infobip fails": (lambda world: fault(world, FaultKind.STATUS_BEFORE, CREATE, status=500), "500"),
+    "the answer is lost": (lambda world: fault(world, FaultKind.HANG_BEFORE, CREATE), "not known whether"),
+    "the value can't be read": (refuse("read_current", DENIED), "AccessDenied"),
+    "storing is denied": (refuse("stage", DENIED), "AccessDenied"),
+    "storing fails": (refuse("stage", StoreUnavailable("throttled")), "throttled"),
+    "promoting is denied": (refuse("promote", DENIED), "AccessDenied"),
+    "the new key is refused": (lambda world: fault(world, FaultKind.STATUS_BEFORE, PROBE, status=401), "does not auth"),
+    "the probe tells nothing": (
+        lambda world: fault(world, FaultKind.STATUS_BEFORE, PROBE, status=500),
+        "works is not known",
+    ),
+    "a bug": (refuse("stage", ZeroDivisionError("value")), "a bug in rotator: ZeroDivisionError"),
+    "the tags can't be read": (lambda world: world.store.tag(NAME, {"rotator:grace": "soon"}), "rotator:grace"),
+    "it is a replica": (lambda world: world.store.make_replica(NAME), "replica"),
+    "a service owns it": (lambda world: world.store.set_owning_service(NAME), "managed by rds"),
+    "it is being deleted": (lambda world: world.store.delete(NAME), "scheduled for deletion"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("strategy", [REPLACE_FIRST, REVOKE_FIRST])
+def test_keys_are_revoked_even_where_replacing_fails(way: str, strategy: Strategy) -> None:
+    arrange, said = WAYS[way]
+    world = World()
+    old, current = in_grace(world, rotated=True)
+    arrange(world)
+    report = revoke(world, strategy)
+    assert not report.ok
+    assert not report.replaced
+    assert any(NAME in error and said in error for error in report.errors), report.errors
+    assert not alive(world, old)
+    assert not alive(world, current)
+    assert set(report.revoked) == {old.id, current.id}
+    assert [(s.what, s.ok) for s in report.steps if s.what == "promoted"] == [("promoted", False)]
+    assert world.events_named("rotation.failed", "failure")
+    assert world.events_named("emergency.completed", "failure")
+    # When the trouble is over, ordinary sweeps bring it back.
+    world.infobip.faults.clear()
+    world.infobip.options.daily_creates = 40
+    world.store.before = None
+    world.store.restore(NAME)
+    world.store.set_owning_service(NAME, None)
+    world.store.make_replica(NAME, "eu-central-1")
+    world.store.untag(NAME, "rotator:grace")
+    calm(world)
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_reads_of_single_keys_are_not_needed(strategy: Strategy) -> None:
+    """One key is proven by name, by a list; the other by value, by a search."""
+    world = World()
+    old, current = in_grace(world)
+    fault(world, FaultKind.STATUS_BEFORE, READ, status=503)
+    report = revoke(world, strategy)
+    assert report.ok, report.errors
+    assert not alive(world, old)
+    assert not alive(world, current)
+    assert world.consumer_works(NAME) is (strategy is not REVOKE_ONLY)
+    world.infobip.faults.clear()
+    calm(world)
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_a_failing_search_by_value_is_not_needed(strategy: Strategy) -> None:
+    """The labelled key is read by its id, and its value is compared."""
+    world = World()
+    key = world.managed(NAME)
+    world.infobip.faults.add(
+        Fault(FaultKind.STATUS_BEFORE, when=lambda each: "apiKeySecret" in each.query, count=None, status=500)
+    )
+    report = revoke(world, strategy)
+    assert report.ok, report.errors
+    assert report.revoked == (key.id,)
+    assert not alive(world, key)
+    assert world.consumer_works(NAME) is (strategy is not REVOKE_ONLY)
+
+
+@pytest.mark.parametrize("way", ["no question is answered", "it is being deleted"])
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_an_unproven_key_stays_enabled(way: str, strategy: Strategy) -> None:
+    """Only a label says whose it is. The error names the command that revokes it all the same."""
+    world = World()
+    old, current = in_grace(world)
+    if way == "it is being deleted":
+        world.store.delete(NAME)  # its values can't be read any more
+        unproven = [old]
+    else:
+        _nothing_is_told(world)
+        unproven = [old, current]
+    report = revoke(world, strategy)
+    assert not report.ok
+    assert [key for key in (old, current) if alive(world, key)] == unproven
+    for key in unproven:
+        (error,) = (error for error in report.errors if key.id in error and "nothing proves" in error)
+        assert f"`rotator revoke --key-id {key.id} --account main`" in error
+        assert [s.ok for s in report.steps if (s.what, s.key_id) == ("revoked", key.id)] == [False]
+        revoke(world, REVOKE_ONLY, key_id=key.id, account="main")
+        assert not alive(world, key)
+
+
+def test_an_unproven_key_in_grace_is_due_at_the_next_sweep() -> None:
+    world = World()
+    old, current = in_grace(world)
+    _nothing_is_told(world)
+    report = revoke(world)
+    (error,) = (error for error in report.errors if old.id in error)
+    assert "The next sweep tries again." in error
+    assert not any("next sweep" in error for error in report.errors if current.id in error)
+    world.infobip.faults.clear()
+    world.pass_time(timedelta(minutes=1))
+    world.sweep()
+    assert not alive(world, old)
+    assert alive(world, current)
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_a_wrong_label_does_not_protect_the_current_key(strategy: Strategy) -> None:
+    """Whoever may write labels must not be able to send an emergency to another secret's key."""
+    world = World()
+    other = world.managed("prod/other")
+    key = world.managed(NAME, scopes=["sms:manage"])
+    world.store.tag(NAME, {"rotator:scopes": "sms:manage"})
+    version = next(iter(world.labels(NAME)))
+    world.store.label_by_hand(NAME, f"rotator:key:{key.id}", None, version)
+    world.store.label_by_hand(NAME, f"rotator:key:{other.id}", version)
+    report = revoke(world, strategy)
+    assert not alive(world, key)
+    assert alive(world, other)
+    assert world.consumer_works("prod/other")
+    assert world.consumer_works(NAME) is (strategy is not REVOKE_ONLY)
+    assert report.revoked == (key.id,)
+    (error,) = report.errors
+    assert f"key {other.id}, which a label of {NAME} names, is not revoked" in error
+    assert f"its value is key {key.id}, which is revoked" in error
+
+
+def test_a_key_in_another_field_of_the_leaked_value_is_revoked() -> None:
+    """``rotator:value-field`` was changed: the labelled key is what the old field holds, and leaked with the rest."""
+    world = World()
+    key = world.managed(NAME, extra={"token": "none yet"})
+    world.store.tag(NAME, {"rotator:value-field": "token"})
+    report = revoke(world, REVOKE_ONLY)
+    assert report.ok, report.errors
+    assert not alive(world, key)
+
+
+@pytest.mark.parametrize(
+    "way", ["it is a replica", "a service owns it", "the tags can't be read", "the value can't be read"]
+)
+def test_no_key_is_made_where_it_could_not_be_used(way: str) -> None:
+    world = World()
+    in_grace(world)
+    WAYS[way][0](world)
+    before = len(world.infobip.keys())
+    assert not revoke(world).ok
+    assert len(world.infobip.keys()) == before
+
+
+def test_an_unprobed_replacement_is_finished_by_the_next_sweep() -> None:
+    world = World()
+    in_grace(world)
+    fault(world, FaultKind.STATUS_BEFORE, PROBE, status=500)
+    assert not revoke(world).ok
+    world.infobip.faults.clear()
+    before = len(world.infobip.keys())
+    (result,) = world.sweep().results
+    assert (result.action.kind, result.outcome) == (ActionKind.RESUME, Outcome.DONE)
+    assert world.consumer_works(NAME)
+    assert len(world.infobip.keys()) == before
+
+
+def test_the_reserve_is_used() -> None:
+    world = World()
+    world.managed(NAME)
+    for _ in range(35):  # what scheduled work may use, and more
+        world.infobip.add_key(world.accounts["main"], "used up")
+    assert revoke(world).ok
+    assert world.consumer_works(NAME)
+
+
+# ---- revoking fails -------------------------------------------------------------------------------------------------
+
+
+NOT_DONE = {
+    "500": {"kind": FaultKind.STATUS_BEFORE, "status": 500},
+    "no answer": {"kind": FaultKind.HANG_BEFORE},
+    "refused": {"kind": FaultKind.REFUSE},
+    "403": {"kind": FaultKind.STATUS_BEFORE, "status": 403},
+    "404": {"kind": FaultKind.STATUS_BEFORE, "status": 404},
+    "429": {"kind": FaultKind.THROTTLE},
+    "a redirect": {"kind": FaultKind.REDIRECT},
+}
+
+
+@pytest.mark.parametrize("how", NOT_DONE)
+def test_a_failed_revocation_is_reported_and_due_next_sweep(how: str) -> None:
+    world = World()
+    old, current = in_grace(world)
+    fault(world, at=UPDATE, **NOT_DONE[how])  # type: ignore[arg-type]
+    report = revoke(world)
+    assert not report.ok
+    assert report.replaced == (NAME,)
+    assert report.revoked == ()
+    for key in (old, current):
+        assert alive(world, key)
+        assert any(key.id in error and "NOT known to be revoked" in error for error in report.errors)
+        assert any("next sweep" in error for error in report.errors)
+    assert len(world.events_named("revocation.failed", "failure")) == 2
+    assert [(s.key_id, s.ok) for s in report.steps if s.what == "revoked"] == [(current.id, False), (old.id, False)]
+    assert world.consumer_works(NAME)
+    world.infobip.faults.clear()
+    world.pass_time(timedelta(minutes=1))
+    sweep = world.sweep()
+    assert {r.action.key_id for r in sweep.results if r.action.kind is ActionKind.REVOKE} == {old.id, current.id}
+    assert {r.action.reason for r in sweep.results} == {Reason.GRACE_OVER}
+    assert not alive(world, old)
+    assert not alive(world, current)
+    calm(world)
+
+
+def test_an_unadopted_key_that_stays_is_known_to_the_next_sweep() -> None:
+    world = World()
+    key = world.managed(NAME, adopted=False)
+    fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=500)
+    report = revoke(world)
+    assert report.replaced == (NAME,)
+    assert alive(world, key)
+    world.infobip.faults.clear()
+    world.pass_time(timedelta(minutes=1))
+    world.sweep()
+    assert not alive(world, key)
+    assert [line["key_id"] for line in world.events_named("key.adopted")] == [key.id]
+    calm(world)
+
+
+def test_a_revocation_that_fails_once_is_retried() -> None:
+    world = World()
+    old, current = in_grace(world)
+    first = fault(world, FaultKind.STATUS_BEFORE, UPDATE, count=1, status=403)
+    report = revoke(world)
+    assert first.hits == 1
+    assert report.ok, report.errors
+    assert set(report.revoked) == {old.id, current.id}
+
+
+def test_a_revocation_without_an_answer_is_looked_up() -> None:
+    world = World()
+    _, current = in_grace(world)
+    fault(world, FaultKind.DROP_AFTER, UPDATE)
+    report = revoke(world)
+    assert report.ok, report.errors
+    assert current.id in report.revoked
+    assert not alive(world, current)
+
+
+@pytest.mark.parametrize("strategy", [REVOKE_ONLY, REVOKE_FIRST])
+def test_a_current_key_that_stays_is_not_left_to_a_sweep(strategy: Strategy) -> None:
+    world = World()
+    _, current = in_grace(world)
+    fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=500)
+    fault(world, FaultKind.STATUS_BEFORE, CREATE, status=500)
+    report = revoke(world, strategy)
+    assert any(current.id in error and "Repeat the command" in error for error in report.errors)
+    assert not any(current.id in error and "next sweep" in error for error in report.errors)
+    world.infobip.faults.clear()
+    assert revoke(world, REVOKE_ONLY).ok
+    assert not alive(world, current)
+
+
+def test_an_orphan_that_can_not_be_revoked_is_reported() -> None:
+    world = World()
+    world.managed(NAME)
+    name = key_name(NAME, world.store.peek(NAME).arn, "default", world.new_id())
+    orphan = world.infobip.add_key(world.accounts["main"], name)
+    fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=500)
+    report = revoke(world, key_id=orphan.id, account="main")
+    assert not report.ok
+    assert orphan.id in report.errors[0]
+    world.infobip.faults.clear()
+    world.pass_time(HOUR)
+    calm(world)
+    assert not alive(world, orphan)
+
+
+def test_the_daily_limit_of_updates_is_reported() -> None:
+    world = World(options=Options(daily_updates=0))
+    world.managed(NAME)
+    report = revoke(world)
+    assert not report.ok
+    assert any("429" in error for error in report.errors)
+
+
+# ---- the rest -------------------------------------------------------------------------------------------------------
+
+
+def test_an_undescribable_secret_is_revoked_by_its_listing() -> None:
+    world = World()
+    old, current = in_grace(world)
+    refuse("describe", DENIED)(world)
+    report = revoke(world, REVOKE_ONLY)
+    assert set(report.revoked) == {old.id, current.id}
+    assert not report.ok
+    assert any("labels" in error for error in report.errors)
+
+
+def test_labels_that_stay_are_left_to_the_next_sweep() -> None:
+    world = World()
+    _, current = in_grace(world)
+    refuse("remove_label", DENIED)(world)
+    report = revoke(world)
+    assert any("labels of prod/sms were not cleaned" in error for error in report.errors)
+    assert not alive(world, current)
+    world.store.before = None
+    calm(world)
+
+
+def test_refused_credentials_are_reported_and_change_nothing() -> None:
+    world = World()
+    old, current = in_grace(world)
+    before = world.labels(NAME)
+    fault(world, FaultKind.STATUS_BEFORE, ("GET", "api-keys"), status=401)
+    fault(world, FaultKind.STATUS_BEFORE, CREATE, status=401)
+    fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=401)
+    report = revoke(world, incident="INC-1")
+    assert not report.ok
+    assert alive(world, old)
+    assert alive(world, current)
+    assert world.current_key(NAME).id == current.id
+    # The one in grace is due at the next sweep; the current one only by repeating the command.
+    assert names_of(world) == {old.id, current.id}
+    assert world.labels(NAME) != before
+    world.infobip.faults.clear()
+    assert revoke(world, incident="INC-1").ok
+    calm(world)
+
+
+def test_an_unreadable_management_secret_is_reported() -> None:
+    world = World()
+    _, current = in_grace(world)
+    world.store.deny_kms("infobip/main")
+    report = revoke(world)
+    assert not report.ok
+    assert any("infobip/main" in error for error in report.errors)
+    assert alive(world, current)
+
+
+def test_every_key_is_reported_though_no_label_can_be_set() -> None:
+    """Neither ends: for each it is said that nobody will try again by himself, and what died is still verified."""
+    world = World()
+    old, current = in_grace(world)
+    fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=500)
+    refuse("add_label", DENIED)(world)
+    report = revoke(world)
+    assert report.replaced == (NAME,)
+    assert [(s.key_id, s.ok) for s in report.steps if s.what == "revoked"] == [(current.id, False), (old.id, False)]
+    for key in (old, current):
+        (said,) = (error for error in report.errors if key.id in error)
+        assert "NOT known to be revoked" in said
+        assert "Repeat the command" in said
+        assert "next sweep" not in said
+    assert len(world.events_named("revocation.failed", "failure")) == 2
+
+
+# ---- verification: a revoked key is used once more ------------------------------------------------------------------
+
+
+HERE = "127.0.0.1"
+ELSEWHERE = "203.0.113.0/24"
+
+
+def notes(world: World, strategy: Strategy = Strategy.REPLACE_FIRST) -> list[str]:
+    report = revoke(world, strategy)
+    assert report.ok, report.errors
+    return [step.note for step in report.steps if step.what == "revoked"]
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+@pytest.mark.parametrize("reveal", [True, False])
+def test_every_key_is_tried_whether_infobip_shows_values_or_not(strategy: Strategy, reveal: bool) -> None:
+    world = World(options=Options(reveal=reveal))
+    in_grace(world)
+    assert notes(world, strategy) == ["verified: 401"] * 2
+    calm(world)
+
+
+def test_the_verification_waits_until_the_revocation_shows() -> None:
+    world = World(options=Options(propagation=timedelta(seconds=20)))
+    _, current = in_grace(world)
+    begun = world.clock.now()
+    report = revoke(world)
+    assert report.ok, report.errors
+    assert {step.note for step in report.steps if step.what == "revoked"} == {"verified: 401"}
+    assert not alive(world, current)
+    assert timedelta(seconds=20) <= world.clock.now() - begun <= VERIFY_TIMEOUT * 2
+
+
+def test_a_key_that_goes_on_working_is_an_error() -> None:
+    world = World()
+    _, current = in_grace(world)
+    world.infobip.options.propagation = timedelta(minutes=10)
+    begun = world.clock.now()
+    report = revoke(world, REVOKE_ONLY)
+    assert not report.ok
+    assert any(current.id in error and "STILL authenticates" in error for error in report.errors)
+    assert report.revoked == ()
+    assert {(step.note, step.ok) for step in report.steps} == {("still authenticates", False)}
+    assert world.clock.now() - begun == VERIFY_TIMEOUT  # all keys share the patience
+    world.pass_time(timedelta(minutes=20))
+    assert not alive(world, current)
+
+
+@pytest.mark.parametrize("status", [500, 404])
+def test_an_inconclusive_probe_verifies_nothing(status: int) -> None:
+    world = World()
+    in_grace(world)
+    world.infobip.faults.add(
+        Fault(FaultKind.STATUS_BEFORE, method="GET", path="balance", nth=2, count=None, status=status)
+    )
+    found = notes(world)
+    assert len(found) == 2
+    assert all(f"HTTP {status}" in note for note in found)
+    assert all(note.startswith("not verified: Infobip shows it disabled") for note in found)
+
+
+def test_the_secrets_own_path_is_used() -> None:
+    world = World()
+    world.managed(NAME, verify_path="/sms/3/logs")
+    with Tape(world) as tape:
+        assert notes(world) == ["verified: 401"]
+    paths = [call.path for call in world.infobip.calls if call.principal == "" or call.principal.startswith("key:")]
+    assert set(paths[-2:]) == {"/sms/3/logs"}
+    assert tape.calls.count("probe") == 2
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_a_401_from_an_address_not_allowed_verifies_nothing(strategy: Strategy) -> None:
+    world = World()
+    key = world.managed(NAME, verify="skip")
+    world.infobip.portal_restrict(key.id, [ELSEWHERE])
+    assert world.infobip.authenticates(key.value, "203.0.113.5")
+    (note,) = notes(world, strategy)
+    assert note.startswith("not verified: Infobip shows it disabled")
+    assert "allowedIPs" in note
+    assert not world.infobip.authenticates(key.value, "203.0.113.5")
+
+
+def test_an_unrestricted_key_is_verified_despite_verify_skip() -> None:
+    world = World()
+    world.managed(NAME, verify="skip")
+    assert notes(world) == ["verified: 401"]
+
+
+def test_with_unknown_restrictions_verify_skip_counts() -> None:
+    world = World()
+    world.managed(NAME, verify="skip")
+    world.infobip.faults.add(
+        Fault(FaultKind.STATUS_BEFORE, method="GET", path="api-keys/", nth=2, count=None, status=500)
+    )
+    (note,) = notes(world)
+    assert note.startswith("not verified: Infobip confirmed it")
+
+
+def test_a_401_from_an_address_admitted_before_verifies() -> None:
+    world = World()
+    key = world.managed(NAME)
+    world.infobip.portal_restrict(key.id, [HERE])
+    assert notes(world) == ["verified: 401"]  # the replacement has the same allowedIPs, and got in from here
+
+
+def test_a_401_verifies_nothing_if_the_address_may_be_shut_out() -> None:
+    world = World()
+    key = world.managed(NAME)
+    world.infobip.portal_restrict(key.id, [HERE])
+    (note,) = notes(world, REVOKE_ONLY)
+    assert "allowedIPs" in note
+
+
+def test_a_key_that_is_not_found_is_verified_too() -> None:
+    world = World()
+    old, _ = in_grace(world)
+    world.infobip.portal_delete(old.id)
+    assert notes(world) == ["verified: 401", "verified: 401; Infobip has no such key any more"]
+    calm(world)
+
+
+def test_a_key_not_found_that_still_works_is_an_error() -> None:
+    world = World()
+    old, current = in_grace(world)
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, path=old.id, count=None, status=404))
+    report = revoke(world)
+    assert any(old.id in error and "STILL authenticates" in error for error in report.errors)
+    assert report.revoked == (current.id,)
+    world.infobip.faults.clear()
+    world.pass_time(timedelta(minutes=1))
+    world.sweep()
+    assert not alive(world, old)
+    calm(world)
+
+
+def test_an_unreadable_value_leaves_a_key_unverified() -> None:
+    world = World(options=Options(reveal=False))
+    old, current = in_grace(world, rotated=True)
+    version = next(v for v, labels in world.labels(NAME).items() if f"rotator:key:{old.id}" in labels)
+
+    def before(operation: str, _: str) -> None:
+        if operation == "read_version":
+            world.store.deny_kms(NAME)
+
+    world.store.before = before
+    report = revoke(world)
+    assert report.ok
+    noted = {step.key_id: step.note for step in report.steps if step.what == "revoked"}
+    assert noted[current.id] == "verified: 401"
+    assert noted[old.id] == "not verified: Infobip shows it disabled, but its value can't be read to try it"
+    assert version not in {v for v, labels in world.labels(NAME).items() if f"rotator:key:{old.id}" in labels}
+
+
+def test_a_failed_read_after_the_revocation_is_no_failure() -> None:
+    world = World()
+    key = world.managed(NAME)
+    world.infobip.faults.add(
+        Fault(FaultKind.STATUS_BEFORE, method="GET", path="api-keys/", nth=2, count=None, status=500)
+    )
+    assert notes(world) == ["verified: 401"]
+    assert not alive(world, key)
+
+
+def test_a_plain_value_verifies() -> None:
+    world = World()
+    world.managed(NAME, plain=True)
+    assert notes(world, REVOKE_ONLY) == ["verified: 401"]
+
+
+def test_a_value_in_another_field_verifies() -> None:
+    world = World()
+    world.account()
+    key = world.infobip.add_key(world.accounts["main"], "by hand")
+    world.store.create_secret(NAME, world.tags(value_field="token"), json.dumps({"token": key.value}))
+    assert notes(world, REVOKE_ONLY) == ["verified: 401"]
+
+
+# ---- audit, and ids of versions -------------------------------------------------------------------------------------
+
+
+CHANGES = {
+    "POST keys": "key.created",
+    "PUT key": "key.revoked",
+    "stage": "secret.staged",
+    "promote": "secret.promoted",
+    "remove_label": "secret.unlabelled",
+}
+
+
+def since(world: World, stream_length: int) -> list[dict[str, object]]:
+    return world.lines()[stream_length:]
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_every_change_is_written_twice_with_reason_and_incident(strategy: Strategy) -> None:
+    world = World()
+    in_grace(world)
+    before = len(world.lines())
+    with Tape(world) as tape:
+        assert revoke(world, strategy, incident="INC-4711").ok
+    lines = since(world, before)
+    assert (lines[0]["event"], lines[0]["outcome"]) == ("emergency.requested", "attempt")
+    assert (lines[-1]["event"], lines[-1]["outcome"]) == ("emergency.completed", "success")
+    assert {line["incident"] for line in lines} == {"INC-4711"}
+    assert {line["reason"] for line in lines} == {REASON}
+    assert {line["trigger"] for line in lines} == {"emergency"}
+    assert lines[0]["secret"] == lines[-1]["secret"] == NAME
+    made = Counter(CHANGES[call] for call in tape.calls if call in CHANGES)
+    assert made
+    for outcome in ("attempt", "success"):
+        said = Counter(line["event"] for line in lines if line["outcome"] == outcome)
+        assert {event: said[event] for event in made} == dict(made)
+
+
+def test_the_intent_stands_before_the_call() -> None:
+    world = World()
+    world.managed(NAME)
+    unwritten: list[str] = []
+
+    def stop(when: str, _: int, what: str) -> None:
+        if when == "before" and what in CHANGES:
+            last = world.lines()[-1]
+            if (last["event"], last["outcome"]) != (CHANGES[what], "attempt"):
+                unwritten.append(what)
+
+    with Tape(world) as tape:
+        tape.stop = stop
+        assert revoke(world).ok
+    assert not unwritten
+
+
+def test_the_last_line_has_what_was_done_and_what_failed() -> None:
+    world = World()
+    old, current = in_grace(world)
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", status=403))
+    revoke(world)
+    (line,) = world.events_named("emergency.completed", "failure")
+    assert set(line["revoked"]) == {old.id, current.id}
+    assert line["replaced"] == []
+    assert "403" in line["error"]
+
+
+@pytest.mark.parametrize("reveal", [True, False])
+@pytest.mark.parametrize("way", ["POST", "PUT", "GET"])
+def test_no_secret_is_in_any_line_report_or_event(reveal: bool, way: str) -> None:
+    world = World(options=Options(reveal=reveal))
+    _, current = in_grace(world)
+    plan = plan_for(world, leaked=leaked(current))
+    world.infobip.faults.add(Fault(FaultKind.STATUS_AFTER, method=way, count=None, nth=3, status=500))
+    report = revoke(world, leaked=leaked(current))
+    everything = io.StringIO()
+    print(report, plan, world.events.sent, world.stream.getvalue(), file=everything)
+    assert current.id in everything.getvalue()
+    assert not leaks.find(everything.getvalue())
+
+
+def test_a_plan_that_has_nothing_to_do_is_on_record() -> None:
+    world = World()
+    old, _ = in_grace(world)
+    world.infobip.portal_disable(old.id)
+    before = len(world.lines())
+    assert revoke(world, REPLACE_FIRST, key_id=old.id, account="main").ok
+    assert [(line["event"], line["outcome"], line["key_id"]) for line in since(world, before)] == [
+        ("emergency.requested", "attempt", old.id),
+        ("emergency.completed", "success", old.id),
+    ]
+
+
+def test_durations_are_of_the_whole_command() -> None:
+    world = World(options=Options(propagation=timedelta(seconds=10)))
+    in_grace(world)
+    revoke(world, REVOKE_ONLY)
+    (line,) = world.events_named("emergency.completed")
+    assert line["duration_ms"] >= 10_000
+
+
+# ---- version ids ----------------------------------------------------------------------------------------------------
+
+ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/sms-AbCdEf"
+
+
+def test_a_version_id_shows_the_incident_that_made_it() -> None:
+    made = emergency_version_id(ARN, "INC-1", "seed")
+    assert len(made) == 36
+    assert made_in_emergency(ARN, made)
+    assert made_for_incident(ARN, "INC-1", made)
+    assert not made_for_incident(ARN, "INC-2", made)
+    assert not made_for_incident(ARN, None, made)
+    assert not made_for_incident(ARN, "", made)
+    assert not made_in_emergency(ARN + "x", made)
+    assert not made_for_incident(ARN + "x", "INC-1", made)
+    assert emergency_version_id(ARN, "INC-1", "another seed") != made
+
+
+def test_without_an_incident_no_incident_is_known_again() -> None:
+    made = emergency_version_id(ARN, None, "seed")
+    assert made_in_emergency(ARN, made)
+    for incident in (None, "", "seed", "INC-1"):
+        assert not made_for_incident(ARN, incident, made)
+
+
+@pytest.mark.parametrize("other", [None, "", "x", "0" * 32, "6f1c2a30-0000-4000-8000-000000000000", "z" * 36])
+def test_ordinary_version_ids_are_no_emergencies(other: str | None) -> None:
+    assert not made_in_emergency(ARN, other)
+    assert not made_for_incident(ARN, "INC-1", other)
