@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
-from itertools import accumulate
+from itertools import accumulate, count
 from operator import itemgetter
 from typing import Final, NamedTuple
 
@@ -355,15 +355,24 @@ class _Schedule:
         pending = [(*(self._bounds(one) if windows else (one.last, one.first, None)), one) for one in rotations]
         pending.sort(key=itemgetter(0))
         waiting: dict[Window | None, list[tuple[int, bool, int, _Rotation]]] = {}
+        opens: list[tuple[int, int, Window | None]] = []  # the last sweep, negative, in which a waiting window is open
+        numbers = count()
         unassigned: list[_Rotation] = []
         sweep = pending[-1][0] if pending else 0
         while sweep > 0:
             while pending and pending[-1][0] >= sweep:
                 _, earliest, window, one = pending.pop()
-                heappush(waiting.setdefault(window, []), (-earliest, one.able, -one.rank, one))
+                if window not in waiting:
+                    waiting[window] = []
+                    heappush(opens, (-self._last_open(window, sweep), next(numbers), window))
+                heappush(waiting[window], (-earliest, one.able, -one.rank, one))
+            open_now = []
+            while opens and -opens[0][0] >= sweep:
+                open_now.append(heappop(opens)[1:])
+            open_now.sort(key=itemgetter(0))
             room = free = self._room(sweep)
             if free > 0:
-                for window in sorted((each for each in waiting if self._is_open(each, sweep)), key=self._left(sweep)):
+                for _, window in sorted(open_now, key=self._left(sweep)):
                     queue = waiting[window]
                     while free and queue:
                         negative, _, _, one = heappop(queue)
@@ -375,8 +384,12 @@ class _Schedule:
                         del waiting[window]
                 self._take(sweep, room - free)
             sweep = max(0, self._full_from(sweep) - self._slots.period if free <= 0 else sweep - 1)
-            coming = [self._last_open(window, sweep) for window in waiting]
-            sweep = max([*coming, min(sweep, pending[-1][0])] if pending else coming, default=0)
+            while opens and -opens[0][0] > sweep:
+                open_now.append(heappop(opens)[1:])
+            for number, window in open_now:
+                if window in waiting:
+                    heappush(opens, (-self._last_open(window, sweep), number, window))
+            sweep = max(-opens[0][0] if opens else 0, min(sweep, pending[-1][0]) if pending else 0)
         unassigned += [entry[-1] for entry in pending]
         return unassigned + [entry[-1] for queue in waiting.values() for entry in queue]
 
@@ -414,9 +427,9 @@ class _Schedule:
         """The last sweep up to that one at which a window is open; 0 if there is none after this sweep."""
         return sweep if window is None else bisect_left(self._opened[window], self._opened[window][sweep])
 
-    def _left(self, sweep: int) -> Callable[[Window | None], int]:
+    def _left(self, sweep: int) -> Callable[[tuple[int, Window | None]], int]:
         """How many sweeps before that one a window has."""
-        return lambda window: sweep if window is None else self._opened[window][sweep - 1]
+        return lambda item: sweep if item[1] is None else self._opened[item[1]][sweep - 1]
 
     def _bounds(self, one: _Rotation) -> tuple[int, int, Window | None]:
         """The last sweep in which it may start, and the first after this one, and in which window."""
