@@ -96,7 +96,8 @@ class SecretPlanner:
         if self.view.mislabelled is not None:
             self._mislabelled(self.view.mislabelled)
             return
-        self._suspicious_labels()
+        if view.life.more is not None:  # else there are no labels but the current key's
+            self._suspicious_labels()
         self._labels()
         self._shared_key()
         self._foreign_key(view.key)

@@ -76,10 +76,10 @@ def next_open(window: Window, now: datetime) -> datetime:
     :raises ValueError: ``now`` is naive, the zone is unknown on this machine, or the window never opens (none that was
         parsed).
     """
-    opens = _first(window, now, wanted=True)
-    if opens is None:
-        raise ValueError("a window without days or hours never opens")
-    return opens
+    now = _utc(now)
+    for opens, _ in openings(window, now, now + _HORIZON):
+        return opens
+    raise ValueError("a window without days or hours never opens")
 
 
 def next_close(window: Window, now: datetime) -> datetime | None:
@@ -113,12 +113,12 @@ def openings(window: Window, begin: datetime, end: datetime) -> Iterator[tuple[d
         yield max(pending[0], begin), min(pending[1], end)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=16384)  # a year of 1,000 windows
 def _openings_in(window: Window, month: int) -> tuple[tuple[datetime, datetime], ...]:
     begin = _EPOCH + month * _MONTH
     end = begin + _MONTH
     found: list[tuple[datetime, datetime]] = []
-    while begin < end and (opens := next_open(window, begin)) < end:
+    while begin < end and (opens := _first(window, begin, wanted=True)) is not None and opens < end:
         begin = min(next_close(window, opens) or end, end)
         found.append((opens, begin))
     return tuple(found)
