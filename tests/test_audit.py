@@ -52,7 +52,7 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().split("\n")[:-1]]
 
 
-def test_a_line_has_exactly_the_contracts_fields_in_order_and_extras_after_them() -> None:
+def test_a_line_has_the_contracts_fields_then_the_extras() -> None:
     stream = io.StringIO()
     audit: AuditSink = make(stream, run_id="run-1")
     audit.emit("key.created", "success", secret="prod/sms/otp", key_id="A1", strategy="replace-first", duration_ms=12)
@@ -201,7 +201,7 @@ def test_no_value_can_break_a_line(value: str, name: str) -> None:
     assert json.loads(text)["seq"] == 1
 
 
-def test_a_far_ends_long_answer_is_cut() -> None:
+def test_a_servers_long_answer_is_cut() -> None:
     stream = io.StringIO()
     make(stream).emit("key.created", "failure", error="x" * 100_000)
     assert len(stream.getvalue()) < 10_000
@@ -241,20 +241,20 @@ class TestChange:
         last = lines(stream)[-1]
         assert (last["outcome"], last["error"], last["key_id"]) == (outcome, said, "A1")
 
-    def test_where_the_file_fails_after_a_change_failed_the_changes_error_is_told(self, tmp_path: Path) -> None:
+    def test_a_failed_changes_error_wins_over_the_files(self, tmp_path: Path) -> None:
         audit = make(io.StringIO(), audit_file=tmp_path / "audit.jsonl")
         with pytest.raises(OutcomeUnknown), change(audit, "key.created"):
             audit.close()
             raise OutcomeUnknown("no answer")
 
-    def test_where_the_file_fails_after_a_change_the_run_fails(self, tmp_path: Path) -> None:
+    def test_a_file_that_fails_after_a_change_fails_the_run(self, tmp_path: Path) -> None:
         audit = make(io.StringIO(), audit_file=tmp_path / "audit.jsonl")
         with pytest.raises(AuditUnavailable), change(audit, "key.created"):
             audit.close()
 
 
 class TestStream:
-    def test_on_a_terminal_a_line_is_for_people_and_the_file_still_gets_json(self, tmp_path: Path) -> None:
+    def test_a_terminal_gets_text_and_the_file_json(self, tmp_path: Path) -> None:
         stream = io.StringIO()
         audit = make(stream, audit_file=tmp_path / "audit.jsonl", console=True)
         audit.emit("key.revoked", "success", secret="prod/x", reason="a\x1b[31mb\nc")
@@ -272,7 +272,7 @@ class TestStream:
         stream.close()
         audit.emit("sweep.started", "attempt")
 
-    def test_a_reader_that_went_away_is_no_error_and_does_not_change_the_exit_code(self, tmp_path: Path) -> None:
+    def test_a_closed_pipe_is_no_error_and_changes_no_exit_code(self, tmp_path: Path) -> None:
         path = tmp_path / "audit.jsonl"
         program = f"""
 import sys

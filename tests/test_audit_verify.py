@@ -81,7 +81,7 @@ def test_a_file_without_an_audit_line_is_not_intact(tmp_path: Path, content: byt
 
 
 @pytest.mark.parametrize("content", [b"", b'{"level": "info"}\n', b"hello\n", b"\x00\xff\xfe\n"], ids=repr)
-def test_the_command_calls_no_such_file_intact(
+def test_the_command_does_not_call_such_a_file_intact(
     tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "a"
@@ -103,7 +103,7 @@ def test_a_foreign_file_that_cant_be_read_is_exit_2(tmp_path: Path, capsys: pyte
         assert "cannot be read" in capsys.readouterr().err
 
 
-def test_a_file_that_cant_be_read_is_said(tmp_path: Path) -> None:
+def test_a_file_that_cant_be_read_is_an_error(tmp_path: Path) -> None:
     for path in (tmp_path / "missing", tmp_path):
         with pytest.raises(ConfigurationError, match="cannot be read"):
             verify(path)
@@ -204,7 +204,7 @@ def test_interleaved_runs(tmp_path: Path) -> None:
     assert [kind for _, kind in kinds(path)] == ["missing"]
 
 
-def test_ordinary_logs_are_counted_and_runs_from_stderr_begin_chains_of_their_own(tmp_path: Path) -> None:
+def test_logs_are_counted_and_runs_from_stderr_begin_chains(tmp_path: Path) -> None:
     path = tmp_path / "a"
     streams = [io.StringIO(), io.StringIO()]
     for stream in streams:

@@ -71,13 +71,13 @@ def test_levels(level: str, shown: int) -> None:
     assert len(lines(stream)) == shown
 
 
-def test_what_is_not_a_level_is_said() -> None:
+def test_an_unknown_level_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match='"loud" is not a log level'):
         configure(LineStream(io.StringIO()), Redactor(), level="loud")
 
 
 @pytest.mark.parametrize("name", ["botocore.endpoint", "urllib3.connectionpool"])
-def test_libraries_that_print_bodies_stay_quiet_at_debug(name: str) -> None:
+def test_libraries_that_print_bodies_log_nothing_at_debug(name: str) -> None:
     stream = io.StringIO()
     configure(LineStream(stream), Redactor(), level="debug")
     logging.getLogger(name).debug("Response body: secret")
@@ -85,7 +85,7 @@ def test_libraries_that_print_bodies_stay_quiet_at_debug(name: str) -> None:
     assert [line["event"] for line in lines(stream)] == ["Connection lost"]
 
 
-def test_handlers_of_others_are_replaced_and_so_is_an_earlier_configuration() -> None:
+def test_other_handlers_are_replaced_and_an_earlier_one() -> None:
     foreign, first, second = io.StringIO(), io.StringIO(), io.StringIO()
     logging.getLogger().addHandler(logging.StreamHandler(foreign))
     configure(LineStream(first), Redactor())

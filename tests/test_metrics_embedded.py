@@ -74,7 +74,7 @@ def of_fleet(*secrets: SecretEntry, **keys: Any) -> Report:
     return Report("main", NOW, samples, sweep_samples(True, NOW - DAY, NOW), no_counts())
 
 
-def test_what_the_alarms_and_the_dashboard_read_is_written_with_their_dimension() -> None:
+def test_the_alarms_metrics_are_written_with_their_dimension() -> None:
     (line, *_) = written(of_fleet(secret("s")))
     assert dimensions(line) == [["deployment"], ["deployment", "account"]]
     assert (line["deployment"], line["account"]) == ("blue", "main")
@@ -91,7 +91,7 @@ def test_what_the_alarms_and_the_dashboard_read_is_written_with_their_dimension(
     assert not COUNTED_BY_FILTERS & {family.name for family in FAMILIES}
 
 
-def test_only_states_that_there_are_and_counts_that_grew_are_written() -> None:
+def test_empty_states_and_zero_counts_are_not_written() -> None:
     lines = written(of_fleet(secret("s")))
     assert [line["state"] for line in lines if "state" in line] == ["ok"]
     assert not [line for line in lines if "reason" in line]
@@ -105,7 +105,7 @@ def test_a_gauge_by_state_is_not_rolled_up() -> None:
     assert dimensions(line) == [["deployment", "account", "state"]]
 
 
-def test_secrets_are_written_one_by_one_only_where_somebody_may_have_to_look() -> None:
+def test_only_secrets_that_need_attention_are_written() -> None:
     names = ["far", "near", "edge", "dead", "unknown"]
     secrets = [secret(name, {"v1": f"CURRENT key:{name}"}) for name in names]
     keys = [
@@ -142,7 +142,7 @@ def test_a_value_in_a_name_is_taken_out(used_secrets: Callable[[str], str]) -> N
     assert value not in json.dumps(line)
 
 
-def test_nothing_to_say_is_nothing_said_and_a_stream_that_is_gone_is_no_error() -> None:
+def test_an_empty_report_and_a_closed_stream_are_no_error() -> None:
     assert written(Report("main", NOW)) == []
     closed = io.StringIO()
     closed.close()

@@ -19,8 +19,8 @@ from rotator.telemetry.metrics import EXPIRATION, FAMILIES, LAST_SUCCESS, READY,
 from tests.policy.build import NOW
 
 
-class Site:
-    """A server, what it shows, and whether it is well."""
+class Served:
+    """A running server, what it shows, and whether all is well."""
 
     def __init__(self, redact: Callable[[str], str] = str) -> None:
         self.metrics = PrometheusMetrics("blue", redact)
@@ -47,8 +47,8 @@ class Site:
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
-    made = Site()
+def served() -> Iterator[Served]:
+    made = Served()
     yield made
     made.server.close()
 
@@ -61,41 +61,41 @@ def of_secrets(account: str, *names: str) -> Report:
     return Report(account, NOW, tuple(Sample(READY, 1, (name,)) for name in names))
 
 
-def test_every_family_has_its_help_and_type_before_it_has_a_value(site: Site) -> None:
-    text = site.get("/metrics").text
+def test_every_family_has_help_and_type_without_a_value(served: Served) -> None:
+    text = served.get("/metrics").text
     for family in FAMILIES:
         assert f"# HELP {family.name} {family.help}" in text
         assert f"# TYPE {family.name} {family.kind}" in text
     assert "process_resident_memory_bytes" in text
 
 
-def test_gauges_are_replaced_and_increments_added(site: Site) -> None:
-    site.metrics.publish(of_secrets("main", "a", "b"))
+def test_gauges_are_replaced_and_increments_added(served: Served) -> None:
+    served.metrics.publish(of_secrets("main", "a", "b"))
     counted = Report("main", NOW, sweep=(Sample(LAST_SUCCESS, 5),), counts=(Sample(ROTATIONS, 2, ("expiring",)),))
-    site.metrics.publish(counted)
-    site.metrics.publish(Report("main", NOW, (Sample(EXPIRATION, 1.5e9, ("a",)),), counts=counted.counts))
-    found = site.scrape()
+    served.metrics.publish(counted)
+    served.metrics.publish(Report("main", NOW, (Sample(EXPIRATION, 1.5e9, ("a",)),), counts=counted.counts))
+    found = served.scrape()
     assert READY.name not in found  # the secrets are gone
     assert found[EXPIRATION.name] == {labels(secret="a"): 1.5e9}
     assert found[LAST_SUCCESS.name] == {labels(): 5}
     assert found[ROTATIONS.name] == {labels(reason="expiring"): 4}
 
 
-def test_what_was_not_observed_keeps_its_state_and_what_is_gone_goes(site: Site) -> None:
+def test_an_unobserved_account_keeps_its_state_a_gone_one_goes(served: Served) -> None:
     for account in ("main", "other"):
-        site.metrics.publish(of_secrets(account, "a"))
-    site.metrics.publish(Report("main", NOW, None, counts=(Sample(ROTATIONS, 1, ("expiring",)),)))
-    assert set(site.scrape()[READY.name]) == {labels(secret="a"), labels("other", secret="a")}
-    site.metrics.keep_only(["other"])
-    found = site.scrape()
+        served.metrics.publish(of_secrets(account, "a"))
+    served.metrics.publish(Report("main", NOW, None, counts=(Sample(ROTATIONS, 1, ("expiring",)),)))
+    assert set(served.scrape()[READY.name]) == {labels(secret="a"), labels("other", secret="a")}
+    served.metrics.keep_only(["other"])
+    found = served.scrape()
     assert set(found[READY.name]) == {labels("other", secret="a")}
     assert ROTATIONS.name not in found
 
 
-def test_hostile_names_forge_no_line(site: Site) -> None:
+def test_hostile_names_forge_no_line(served: Served) -> None:
     names = ['a"} 1\nrotator_key_ready{secret="b', "\\", "\x1b[2J", "\ud800", "<b>", "=1+1", "ключ", "x" * 5000]
-    site.metrics.publish(of_secrets('main"\n# HELP x', *names))
-    found = site.scrape()[READY.name]
+    served.metrics.publish(of_secrets('main"\n# HELP x', *names))
+    found = served.scrape()[READY.name]
     assert len(found) == len(names)
     assert all(value.isprintable() and len(value) <= 512 for series in found for _, value in series)
 
@@ -104,19 +104,19 @@ def test_a_value_in_a_name_is_taken_out(used_secrets: Callable[[str], str]) -> N
     redactor = Redactor()
     value = used_secrets("correct horse battery")
     redactor.learn(value)
-    site = Site(redactor.redact)
+    served = Served(redactor.redact)
     try:
-        site.metrics.publish(of_secrets(value, f"a/{value}"))
-        assert value not in site.get("/metrics").text
+        served.metrics.publish(of_secrets(value, f"a/{value}"))
+        assert value not in served.get("/metrics").text
     finally:
-        site.server.close()
+        served.server.close()
 
 
-def test_health(site: Site) -> None:
-    answer = site.get("/healthz")
+def test_health(served: Served) -> None:
+    answer = served.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "last_success": None})
-    site.well = False
-    answer = site.get("/healthz")
+    served.well = False
+    answer = served.get("/healthz")
     assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
     assert answer.headers["Cache-Control"] == "no-store"
 
@@ -133,37 +133,37 @@ def test_health(site: Site) -> None:
         ("/metrics/", "GET", 404),
     ],
 )
-def test_other_requests(site: Site, path: str, method: str, status: int) -> None:
-    assert site.get(path, method).status_code == status
+def test_other_requests(served: Served, path: str, method: str, status: int) -> None:
+    assert served.get(path, method).status_code == status
 
 
-def test_other_formats_are_given_to_who_asks(site: Site) -> None:
-    site.metrics.publish(Report("main", NOW, counts=(Sample(ROTATIONS, 2, ("expiring",)),)))
-    answer = site.get("/metrics", Accept="application/openmetrics-text; version=1.0.0")
+def test_openmetrics_is_given_where_it_is_accepted(served: Served) -> None:
+    served.metrics.publish(Report("main", NOW, counts=(Sample(ROTATIONS, 2, ("expiring",)),)))
+    answer = served.get("/metrics", Accept="application/openmetrics-text; version=1.0.0")
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
     assert 'rotator_rotations_total{account="main",deployment="blue",reason="expiring"} 2.0' in answer.text
     assert answer.text.endswith("# EOF\n")
 
 
-def test_idle_and_malformed_requests_hold_up_nothing(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    host, port = site.server.url.removeprefix("http://").split(":")
+def test_idle_and_malformed_requests_hold_up_nothing(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    host, port = served.server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))), socket.create_connection((host, int(port))) as rubbish:
         rubbish.sendall(b"\x16\x03\x01\x00 nothing of HTTP\r\n\r\n")
         rubbish.shutdown(socket.SHUT_WR)
-        assert site.get("/healthz").status_code == 200
+        assert served.get("/healthz").status_code == 200
         while rubbish.recv(65_536):
             pass
     assert capsys.readouterr().err == ""
 
 
-def test_reports_and_scrapes_at_once(site: Site) -> None:
+def test_reports_and_scrapes_at_once(served: Served) -> None:
     failed: list[BaseException] = []
 
     def publish(account: str) -> None:
         try:
             for number in range(300):
-                site.metrics.publish(of_secrets(account, *(f"s{n}" for n in range(number % 40))))
-                site.metrics.publish(Report(account, NOW, counts=(Sample(ROTATIONS, 1, (f"r{number % 7}",)),)))
+                served.metrics.publish(of_secrets(account, *(f"s{n}" for n in range(number % 40))))
+                served.metrics.publish(Report(account, NOW, counts=(Sample(ROTATIONS, 1, (f"r{number % 7}",)),)))
         except BaseException as error:
             failed.append(error)
 
@@ -171,18 +171,18 @@ def test_reports_and_scrapes_at_once(site: Site) -> None:
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        site.scrape()
+        served.scrape()
     for thread in threads:
         thread.join()
     assert not failed
-    assert sum(site.scrape()[ROTATIONS.name].values()) == 900
+    assert sum(served.scrape()[ROTATIONS.name].values()) == 900
 
 
-def test_an_address_that_can_not_be_listened_on_is_said(site: Site) -> None:
-    port = int(site.server.url.rpartition(":")[2])
+def test_an_address_that_can_not_be_listened_on_is_an_error(served: Served) -> None:
+    port = int(served.server.url.rpartition(":")[2])
     for address, number in (("127.0.0.1", port), ("256.1.1.1", 0), ("no.such.host.invalid", 0), ("a" * 300, 0)):
         with pytest.raises(ConfigurationError, match="can't be listened on"):
-            MetricsServer(address, number, site.metrics, lambda: (True, {}))
+            MetricsServer(address, number, served.metrics, lambda: (True, {}))
 
 
 def test_ipv6_where_there_is_any() -> None:

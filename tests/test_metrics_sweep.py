@@ -63,7 +63,7 @@ def swept(world: World, *, dry_run: bool = False, account: str | None = None) ->
     return kept, Reconciler(services).sweep(dry_run=dry_run, account=account)
 
 
-def test_state_is_published_before_the_first_change_and_after_the_last() -> None:
+def test_state_is_published_before_and_after_the_changes() -> None:
     world = World()
     old = world.managed("prod/sms", left=5 * DAY)
     ends = old.valid_to.timestamp()
@@ -98,7 +98,7 @@ def test_state_is_published_before_the_first_change_and_after_the_last() -> None
     assert known == {(s.family.name, s.labels): s.value for s in seen}
 
 
-def test_a_dry_run_tells_what_it_leaves() -> None:
+def test_a_dry_run_reports_what_it_leaves() -> None:
     world = World()
     world.managed("prod/sms", left=5 * DAY)
     kept, _ = swept(world, dry_run=True)
@@ -136,7 +136,7 @@ def test_a_failed_action_is_counted_and_the_sweep_is_no_success() -> None:
     assert kept.of(EXPIRING)[1] == {(): 1}
 
 
-def test_an_account_that_cannot_be_observed_keeps_its_state_and_fails_by_itself() -> None:
+def test_an_unobserved_account_keeps_its_state_and_fails_alone() -> None:
     world = World()
     world.managed("prod/sms", account="main")
     world.managed("other/sms", account="other")

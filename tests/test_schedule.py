@@ -31,7 +31,7 @@ def cron(text: str, zone: str | None = None) -> Cron:
     return made
 
 
-def test_hourly_with_a_tenth_of_jitter_at_most_five_minutes_by_default() -> None:
+def test_the_default_is_hourly_with_a_tenth_of_jitter() -> None:
     assert make_schedule(None, None, None, None) == Every(HOUR, 5 * MINUTE)
     assert make_schedule("10m", None, None, None) == Every(10 * MINUTE, MINUTE)
     assert make_schedule("90s", None, None, None) == Every(timedelta(seconds=90), timedelta(seconds=9))
@@ -62,7 +62,7 @@ def test_days_of_the_week_are_a_crontabs(field: str, days: str) -> None:
     assert found == set(days.split())
 
 
-def test_days_of_the_month_and_of_the_week_are_either_as_in_a_crontab() -> None:
+def test_days_of_month_and_week_are_either_as_in_a_crontab() -> None:
     assert [moment.day for moment in times(cron("0 12 15 * mon"), 4)] == [2, 9, 15, 16]
 
 

@@ -77,7 +77,7 @@ def test_ready(snapshot: AccountSnapshot, ready: int) -> None:
     assert values(before(snapshot), READY) == {("s",): ready}
 
 
-def test_expiration_is_a_unix_time_and_absent_where_there_is_none() -> None:
+def test_expiration_is_a_unix_time_or_absent() -> None:
     secrets = [secret("a"), secret("b", {"v1": "CURRENT key:K2"}), secret("c", {})]
     snapshot = snap(secrets, [key(), key("K2", left=None)])
     assert values(before(snapshot), EXPIRATION) == {("a",): (NOW + 300 * DAY).timestamp()}
@@ -138,7 +138,7 @@ def test_what_the_sweep_takes_care_of_wakes_nobody(
     assert counts == [first, deferred, done]
 
 
-def test_at_risk_are_late_alerts_and_keys_that_end_within_a_day_until_they_are_replaced() -> None:
+def test_at_risk_are_late_keys_and_those_that_expire_in_a_day() -> None:
     snapshot = snap(
         [secret("a"), secret("b", {"v1": "CURRENT key:K2"}), secret("c", {"v1": "CURRENT key:K3"})],
         [key(left=24 * HOUR), key("K2", left=24 * HOUR + SECOND), key("K3", left=300 * DAY)],
@@ -200,7 +200,7 @@ def test_counters_count_what_became_of_actions() -> None:
     assert not count_samples(dead, tuple(Result(action, Outcome.DONE) for action in dead.actions))
 
 
-def test_an_account_that_was_not_swept_is_a_failure_with_its_reason() -> None:
+def test_an_unswept_account_is_a_failure_with_its_reason() -> None:
     plan = AccountPlan("main", Quota(0, 40, 0, 40, 8), error="Infobip did not answer")
     assert values(count_samples(plan, ()), FAILURES) == {("sweep", "not-observed"): 1}
     skewed = planned(snap([secret("s")], [key()], skew=HOUR))
@@ -212,7 +212,7 @@ def test_a_counter_is_known_before_it_grows() -> None:
     assert {sample.family for sample in no_counts()} == {f for f in FAMILIES if f.kind == "counter"}
 
 
-def test_the_last_success_is_told_by_a_success_only() -> None:
+def test_only_a_success_sets_the_last_success() -> None:
     good = sweep_samples(True, NOW - timedelta(seconds=90), NOW)
     assert [sample.value for sample in good] == [90, NOW.timestamp()]
     assert LAST_SUCCESS not in {sample.family for sample in sweep_samples(False, NOW, NOW)}
