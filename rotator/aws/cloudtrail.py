@@ -81,7 +81,7 @@ class CloudTrail:
             self._look_up("ResourceName", name, begin, search)
         if not search.seen:
             self._look_up("EventName", READ, begin, search)
-        return Reads(tuple(search.found.values()), search.since, now - LAG, search.gap)
+        return Reads(tuple(search.found), search.since, now - LAG, search.gap)
 
     def _look_up(self, attribute: str, value: str, begin: datetime, search: _Search) -> None:
         for number, page in enumerate(self._answers(attribute, value, begin)):
@@ -143,7 +143,7 @@ class _Search:
         self.end = now + LONGEST_SEARCH
         self._now = now
         self.seen = False
-        self.found: dict[int, Read] = {}
+        self.found: list[Read] = []
 
     @property
     def gap(self) -> str:
@@ -171,7 +171,7 @@ class _Search:
                 self._unreadable += 1
                 continue
             if read is not None:
-                self.found[len(self.found)] = read
+                self.found.append(read)
 
     def cut(self, page: Mapping[str, Any]) -> None:
         """Nothing older than this page's events is read."""

@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
-from rotator.errors import BadCredentials, ConfigurationError, InvalidRequest, ProviderError, SessionBusy
+from rotator.errors import BadCredentials, InvalidRequest, ProviderError, SessionBusy
 from rotator.infobip.credentials import AuthMethod, Credentials
 from rotator.infobip.http import Answer, Call, Effort, Transport
 from rotator.infobip.http_errors import KnownSecrets, Problem, message_of, read_problem, refusal
@@ -63,18 +63,14 @@ class HeaderAuth(ManagementAuth):
 
 
 class BasicAuth(HeaderAuth):
-    """``Basic``, in UTF-8; the password may hold anything.
-
-    :raises ConfigurationError: a user name with ``:`` cannot be sent this way.
-    """
+    """``Basic``, in UTF-8; the password may hold anything, the user name no ``:``."""
 
     def __init__(self, credentials: Credentials, known: KnownSecrets) -> None:
-        if ":" in credentials.username:
-            raise ConfigurationError(
-                "management credentials: the user name holds a ':', which Basic cannot send",
-                advice="Use another user, or auth ibsso.",
-            )
-        super().__init__(f"Basic {_basic(credentials, known)}")
+        password = credentials.password.reveal()
+        encoded = b64encode(f"{credentials.username}:{password}".encode()).decode()
+        known.add(password)
+        known.add(encoded)
+        super().__init__(f"Basic {encoded}")
 
 
 class ApiKeyAuth(HeaderAuth):
@@ -294,14 +290,6 @@ def management_auth(
     else:
         login = OAuth2Auth(credentials, transport, clock, known, once=falls_back)
     return FallbackAuth(login, BasicAuth(credentials, known)) if falls_back else login
-
-
-def _basic(credentials: Credentials, known: KnownSecrets) -> str:
-    password = credentials.password.reveal()
-    encoded = b64encode(f"{credentials.username}:{password}".encode()).decode()
-    known.add(password)
-    known.add(encoded)
-    return encoded
 
 
 def _names_credentials(problem: Problem) -> bool:

@@ -52,7 +52,7 @@ class InfobipClient:
     :param fall_back_to_basic: where a login fails, use Basic with the same credentials (an emergency does).
     :param limits: seconds and bytes that one attempt may take.
     :param adapters: makes the ``requests`` adapters, such as those of an embedded sandbox.
-    :raises ConfigurationError: the credentials cannot be used with their method.
+    :raises ConfigurationError: the environment names certificates that do not exist.
     """
 
     def __init__(

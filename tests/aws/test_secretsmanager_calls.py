@@ -27,7 +27,7 @@ def moto_url() -> Iterator[str]:
     server.stop()
 
 
-@pytest.mark.parametrize("number", [0, 1, 100, 1000])
+@pytest.mark.parametrize("number", [0, 1, 100, 201])
 def test_secrets_are_listed_in_one_call_a_hundred(moto_url: str, credentials: pytest.MonkeyPatch, number: int) -> None:
     backend = secretsmanager_backends["123456789012"]["eu-west-3"]  # moto's server runs in this process
     backend.reset()

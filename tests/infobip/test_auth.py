@@ -9,7 +9,6 @@ import pytest
 
 from rotator.errors import (
     BadCredentials,
-    ConfigurationError,
     ContractViolation,
     InvalidRequest,
     OutcomeUnknown,
@@ -18,10 +17,8 @@ from rotator.errors import (
     ProviderUnavailable,
     SessionBusy,
 )
-from rotator.infobip.auth import BasicAuth
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import AuthMethod, Credentials
-from rotator.infobip.http_errors import KnownSecrets
 from rotator.ports import KeyRequest
 from rotator.sandbox.state import Options
 from rotator.secret import Secret
@@ -87,11 +84,6 @@ def test_basic_sends_utf8() -> None:
     assert scheme == "Basic"
     assert base64.b64decode(encoded).decode() == f"{USER}:{PASSWORD}"
     assert {PASSWORD, encoded} <= set(learned)
-
-
-def test_basic_refuses_a_colon_in_the_name() -> None:
-    with pytest.raises(ConfigurationError, match="':'"):
-        BasicAuth(Credentials("https://x", "a:b", Secret("p")), KnownSecrets(lambda _: None))
 
 
 def test_basic_is_not_repeated_after_a_401() -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from rotator.bootstrap import prepare
 from rotator.errors import ConfigurationError, ProviderUnavailable
-from rotator.ports import KeyProvider
+from rotator.ports import KeyProvider, KeyRequest
 from rotator.secret import Secret
 from tests.infobip.fake_server import PASSWORD, FakeServer, reply
 from tests.policy.build import secret
+from tests.world import START
 
 HOST = "keys.evil.example"
 
@@ -41,6 +42,6 @@ def test_nothing_is_sent_to_a_host_that_is_not_allowed(proxy: FakeServer, allowe
 
 @pytest.mark.parametrize("allowed", [HOST, "other.example, *.evil.example"])
 def test_an_allowed_host_is_called(proxy: FakeServer, allowed: str) -> None:
-    with pytest.raises(ProviderUnavailable):
-        connect(ROTATOR_ALLOWED_HOSTS=allowed).get_key("K1")
+    with pytest.raises(ProviderUnavailable):  # a create, which is not repeated
+        connect(ROTATOR_ALLOWED_HOSTS=allowed).create_key(KeyRequest("n", START))
     assert proxy.seen[0].line.startswith(f"CONNECT {HOST}:443")

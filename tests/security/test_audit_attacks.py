@@ -127,7 +127,7 @@ def test_a_run_that_was_put_in_without_a_link_is_named(tmp_path: Path, capsys: p
     assert json.loads(alone.getvalue())["prev"] == NO_LINE
     assert report.ok
     assert main(["audit", "verify", str(tmp_path / "a")]) == 0
-    assert "Not linked to what stands before: 1 run (forged)" in capsys.readouterr().out
+    assert "Not linked to the lines before: 1 run (forged)" in capsys.readouterr().out
 
 
 LINES = st.one_of(
