@@ -14,7 +14,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Final, TypeVar
 
-from rotator.durations import format_duration, human_duration, parse_duration
+from rotator.durations import format_duration, parse_duration
 from rotator.errors import Refused
 from rotator.model import Spec
 from rotator.policy.windows import parse_window
@@ -290,7 +290,7 @@ def _check_times(
     """
     allow = f"set {SHORT_GRACE_TAG}=true"
     if validity <= least:
-        detail = f"gives a replacement {human_duration(validity)}, no longer than the shortest grace"
+        detail = f"gives a replacement {format_duration(validity)}, no longer than the shortest grace"
         validity = _DEFAULTS.validity
         reader.say(VALIDITY_TAG, detail, f"write `{format_duration(validity)}`, or {allow} if no consumer caches")
     if isinstance(before, timedelta) and before >= validity:
@@ -300,7 +300,7 @@ def _check_times(
         reader.say(BEFORE_TAG, detail, f"write `{_written(before)}`, or lengthen {VALIDITY_TAG}")
     left = _left(before, validity)
     if left < least:
-        detail = f"leaves {human_duration(left)} of a replacement's life, less than the shortest grace"
+        detail = f"leaves {format_duration(left)} of a replacement's life, less than the shortest grace"
         before = _working_before(validity, least)
         left = _left(before, validity)
         fix = f"write `{_written(before)}`, lengthen {VALIDITY_TAG}, or {allow} if no consumer caches"

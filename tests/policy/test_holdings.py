@@ -13,7 +13,7 @@ from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_account
 from rotator.policy.secret_planner import make_view
 from tests.policy.build import NOW, arn_of, secret, snap, vid
-from tests.policy.test_planner_worlds import KEYS, messy, policies, tidy
+from tests.policy.random_worlds import KEYS, messy, policies, tidy
 
 Told = dict[str, set[str]]
 

@@ -1,4 +1,4 @@
-"""Keys that no secret holds: which ones go, which ones are only reported, over the composed chain and alone."""
+"""Keys that no secret holds: which are revoked, which are only reported, over the composed chain and alone."""
 
 from __future__ import annotations
 
@@ -261,3 +261,18 @@ def test_an_orphan_is_searched_for_in_all_values_before_it_goes() -> None:
     (alert,) = Case("", held).plan().alerts
     assert "t holds it" in alert.detail
     assert "`rotator revoke --key-id Z --account main --reason ...`" in alert.detail
+
+
+def test_a_key_that_lives_on_is_reported_for_the_secret_that_it_is_named_for() -> None:
+    """A version id that two secrets have (a copy, made with the same token) must not make it a matter of order."""
+    entries = [
+        secret("s", {"v1": "CURRENT key:K1", "v8": "PREVIOUS"}),
+        secret("t", {"v2": "CURRENT key:K2", "v8": "x"}),
+    ]
+    plans = [
+        Case("", snap(order, [key(), key("K2"), key("Z", age=HOUR, name=own("t", "v8"))])).plan()
+        for order in (entries, entries[::-1])
+    ]
+    assert [[(str(alert.kind), alert.secret) for alert in plan.alerts] for plan in plans] == [
+        [("key-re-enabled", "t")]
+    ] * 2

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 
 from rotator.model import (
@@ -35,9 +36,13 @@ from tests.policy.build import (
     MINUTE,
     NOW,
     arn_of,
+    labels,
     say_action,
+    secret,
+    snap,
+    vid,
 )
-from tests.policy.test_planner_worlds import NAMES, in_use, labelled, messy, policies, tidy
+from tests.policy.random_worlds import NAMES, in_use, labelled, messy, policies, tidy
 
 
 def ends(plan: AccountPlan) -> Iterable[tuple[str, str, Reason]]:
@@ -309,3 +314,11 @@ def test_every_rule_holds_in_tidy_worlds(snapshot: AccountSnapshot, policy: Poli
 def test_every_rule_holds_in_messy_worlds(snapshot: AccountSnapshot, policy: Policy) -> None:
     for check in RULES:
         check(snapshot, policy)
+
+
+@pytest.mark.parametrize("words", ["CURRENT", "CURRENT key:K1"])
+def test_the_worlds_are_as_they_say(words: str) -> None:
+    """The properties would be true of nothing: what they look for does occur."""
+    snapshot = snap([secret("a", {"v0": words})], resolved={"a": "K1"})
+    assert in_use(snapshot) == {"K1"}
+    assert labels(words) == snapshot.secrets[0].versions[vid("v0")]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
 
+from rotator.durations import LAST
 from rotator.model import AccountSnapshot, ActionKind, Resolution
 from rotator.policy.planner import plan_account
 from rotator.policy.status import SecretState, State, states
@@ -133,3 +135,16 @@ def test_an_action_of_a_namesake_elsewhere_is_not_this_secrets() -> None:
     elsewhere = snap([secret("s")], [key(left=None)])
     moved = type(action)(**{**{f: getattr(action, f) for f in action.__slots__}, "arn": arn_of("s", "us-east-1")})
     assert states(elsewhere, (moved,), NOW)[0].next_action is None
+
+
+@pytest.mark.parametrize("tags", [{"rotate_before": "14d"}, {"max_age": "3650d"}])
+def test_status_never_raises_for_a_key_that_ends_in_the_last_year(tags: dict[str, str]) -> None:
+    """The next opening of a window is looked for up to 30 days after the key is due: past the last day there is."""
+    entry = secret(
+        "s",
+        window="Mon 08:00-09:00 UTC",
+        rotate_before=tags.get("rotate_before", "0.33"),
+        max_age=tags.get("max_age", "9w"),
+    )
+    (state,) = states(snap([entry], [replace(key(left=None, age=None), valid_to=LAST, valid_from=LAST)]), (), NOW)
+    assert state.next_action is ActionKind.ROTATE

@@ -11,7 +11,7 @@ from rotator.model import Key
 from rotator.policy.emergency_ids import emergency_version_id
 from rotator.policy.labels import key_name
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, PLATFORM, SECOND, Case, arn_of, key, own, secret, snap
-from tests.policy.test_planner import OTHER, due, lived
+from tests.policy.test_rotation_due import OTHER, due, lived
 
 SHUT = "Mon 08:00-09:00 UTC"
 """Shut since this very second, open again in 7 days less an hour."""

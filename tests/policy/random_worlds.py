@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
 from hypothesis import strategies as st
 
 from rotator.model import AccountSnapshot, Key, Policy, Resolution, SecretEntry
@@ -22,12 +21,10 @@ from tests.policy.build import (
     SCOPES,
     SECOND,
     key,
-    labels,
     own,
     secret,
     snap,
     tagged,
-    vid,
 )
 
 KEYS = [f"K{n}" for n in range(6)]
@@ -182,11 +179,3 @@ def in_use(snapshot: AccountSnapshot) -> set[str]:
         if resolution is not None and any("AWSCURRENT" in on for on in entry.versions.values()):
             used |= resolution.holds | ({resolution.key_id} if resolution.key_id else set())
     return used
-
-
-@pytest.mark.parametrize("words", ["CURRENT", "CURRENT key:K1"])
-def test_the_worlds_are_as_they_say(words: str) -> None:
-    """The properties would be true of nothing: what they look for does occur."""
-    snapshot = snap([secret("a", {"v0": words})], resolved={"a": "K1"})
-    assert in_use(snapshot) == {"K1"}
-    assert labels(words) == snapshot.secrets[0].versions[vid("v0")]
