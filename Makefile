@@ -74,7 +74,8 @@ wheel: setup  ## the wheel can be built and holds what it should
 	@rm -f dist/*.whl
 	@$(VENV)/bin/python -m hatchling build -t wheel >/dev/null 2>&1 || $(VENV)/bin/python -m hatchling build -t wheel
 	@$(VENV)/bin/python -m zipfile -l dist/*.whl >dist/wheel-files.txt
-	@grep -q 'rotator/py.typed' dist/wheel-files.txt || { echo 'the wheel lacks rotator/py.typed' >&2; exit 1; }
+	@for file in py.typed report/page.html.j2 report/page.css; do \
+	  grep -q "rotator/$$file" dist/wheel-files.txt || { echo "the wheel lacks rotator/$$file" >&2; exit 1; }; done
 	@! grep -E '^tests/' dist/wheel-files.txt || { echo 'the wheel holds tests' >&2; exit 1; }
 
 format: setup  ## sort imports and fix what ruff can fix

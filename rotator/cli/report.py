@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from rotator.cli.documents import Document, errors_of
 from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output
 from rotator.cli.session import opened
@@ -13,8 +14,7 @@ from rotator.engine.reconcile import Reconciler
 from rotator.errors import ConfigurationError
 from rotator.render import counted, shown
 from rotator.report import AccountReport, Report, gather_account, render
-from rotator.report.audit_tail import read_tail
-from rotator.report.write import check_target, write_page
+from rotator.report.files import check_target, read_tail, write_page
 
 _STDOUT = "-"
 
@@ -63,12 +63,12 @@ def report(options: Options, file: str, account: str | None, audit: str | None, 
         size = write_page(target, page)
         secrets = sum(len(each.rows) for each in found)
         if output.is_json:
-            document = {"file": str(target), "bytes": size, "accounts": len(found), "secrets": secrets}
-            errors = [{"account": plan.account, "error": plan.error} for plan in broken]
-            output.document({**document, **({"errors": errors} if errors else {})})
+            document: Document = {"file": str(target), "bytes": size, "accounts": len(found), "secrets": secrets}
+            errors = errors_of(broken)
+            output.document(document | ({"errors": errors} if errors else {}))
             return 1 if broken else 0
         for plan in broken:
-            output.text(f"{shown(plan.account, 60)} is not in it: {shown(plan.error or '')}")
+            output.text(f"{shown(plan.account, 60)} was not observed: {shown(plan.error or '')}")
         what = f"{counted(secrets, 'secret')}, {size // 1024 + 1} kB"
         output.text(f"Wrote {shown(str(target))}: {what}. Open it in a browser.")
         return 1 if broken else 0

@@ -1,38 +1,53 @@
-"""What a report tells of an account: each secret's dates, the plan's alerts, the forecast."""
+"""What a report shows of an account: each secret's dates, the plan's alerts, the forecast."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
 
 from rotator.durations import plus
 from rotator.model import AccountPlan, AccountSnapshot, Policy
 from rotator.policy.forecast import AccountForecast, forecast_account
 from rotator.policy.planner import make_view, plan_account
 from rotator.policy.rules import renew_at
-from rotator.policy.status import URGENCY, SecretState, states
+from rotator.policy.status import URGENCY, SecretState, State, states
+
+SOON: Final = timedelta(days=30)
+"""A key that expires before, and that no rotation will replace in time, is urgent."""
+_URGENT: Final = frozenset({State.EXPIRED, State.BROKEN, State.MISCONFIGURED})
+_ATTENTION: Final = frozenset({State.UNADOPTED, State.EMPTY})
+
+
+class Level(StrEnum):
+    """Whether a secret needs a person; the values are the page's classes."""
+
+    URGENT = "bad"
+    ATTENTION = "warn"
+    NONE = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SecretRow:
     """A line of the timeline.
 
-    :param begins: when its key was made, as far as Infobip tells.
+    :param begins: when its key was created, if Infobip says so.
     :param due: when its rotation is due; ``None``: never.
-    :param grace_until: until when its key would live on if it were rotated on that day.
+    :param grace_until: the end of its key's grace period if it were rotated on that day.
     """
 
     state: SecretState
     begins: datetime | None
     due: datetime | None
     grace_until: datetime | None
+    level: Level = Level.NONE
 
 
 @dataclass(frozen=True, slots=True)
 class AccountReport:
-    """One account; without rows and forecast where it could not be observed, which ``plan.error`` tells."""
+    """One account; without rows and forecast where it could not be observed, see ``plan.error``."""
 
     plan: AccountPlan
     rows: tuple[SecretRow, ...] = ()
@@ -59,17 +74,32 @@ def gather_account(snapshot: AccountSnapshot, policy: Policy, now: datetime, *, 
     plan = plan_account(snapshot, policy, now)
     if plan.error is not None:
         return AccountReport(plan)
+    forecast = forecast_account(snapshot, policy, now, days=days)
+    expiries = {risk.secret: risk.expires_at for risk in reversed(forecast.at_risk)}
     views = {entry.name: make_view(snapshot, entry) for entry in snapshot.secrets}
     rows = []
-    for state in states(snapshot, plan.actions, now):
+    for state in states(snapshot, plan.actions, now, plan.alerts):
         view = views[state.secret]
         due = renew_at(view)
         grace = None if due is None or view.spec is None else plus(max(due, now), view.spec.grace)
-        rows.append(SecretRow(state, view.key.valid_from if view.key else None, due, grace))
+        begins = view.key.valid_from if view.key else None
+        rows.append(SecretRow(state, begins, due, grace, _level(state, expiries, now)))
     rows.sort(key=_urgency)
-    return AccountReport(plan, tuple(rows), forecast_account(snapshot, policy, now, days=days))
+    return AccountReport(plan, tuple(rows), forecast)
 
 
-def _urgency(row: SecretRow) -> tuple[int, float, str]:
+def _level(state: SecretState, expiries: Mapping[str, datetime], now: datetime) -> Level:
+    """By what will happen, not by the state's name: a held key is urgent only if it expires soon.
+
+    :param expiries: of the keys that expire before they are replaced, by secret; the first of each.
+    """
+    expires_at = expiries.get(state.secret)
+    if state.state in _URGENT or state.overdue or (expires_at is not None and expires_at < now + SOON):
+        return Level.URGENT
+    return Level.ATTENTION if state.state in _ATTENTION or expires_at is not None else Level.NONE
+
+
+def _urgency(row: SecretRow) -> tuple[int, int, float, str]:
     left = row.state.days_left
-    return URGENCY.index(row.state.state), float("inf") if left is None else left, row.state.secret
+    position = URGENCY.index(row.state.state)
+    return list(Level).index(row.level), position, float("inf") if left is None else left, row.state.secret

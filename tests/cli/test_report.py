@@ -49,7 +49,7 @@ def test_an_account_that_does_not_answer_stands_in_the_page(stack: Stack, tmp_pa
     file = tmp_path / "page.html"
     ran = stack.run("report", "-o", str(file))
     assert ran.code == 1
-    assert "second is not in it" in ran.out
+    assert "second was not observed" in ran.out
     assert "Not observed:" in file.read_text(encoding="utf-8")
     ran = stack.run("report", "-o", str(file), "--json")
     assert ran.code == 1
@@ -62,7 +62,7 @@ def test_an_account_that_does_not_answer_stands_in_the_page(stack: Stack, tmp_pa
         ([], "--output"),
         (["-o", "/"], "is a directory"),
         (["-o", "/no/such/place/x.html"], "does not exist"),
-        (["-o", "/dev/null"], "no regular file"),
+        (["-o", "/dev/null"], "not a regular file"),
         (["-o", "x.html", "--audit", "/no/such/file"], "/no/such/file"),
         (["-o", "x.html", "--days", "0"], "not in the range"),
         (["-o", ""], "is a directory"),

@@ -71,8 +71,6 @@ def test_usage_is_exit_2_and_a_sentence(arguments: list[str], said: str, capsys:
         (b'{"secret": "hunter2-hunter2-hunter2"', "what begins in line 1 is broken JSON"),
         (b'{"secret": "a"}\n\n{"secret": hunter2}', "what begins in line 3 is broken JSON"),
         (b"[" * 200_000, "nested too deeply"),
-        (b"[]", "holds no findings"),
-        (b"null", "holds no findings"),
         (b'[{"user": "hunter2"}]', "item 1 of the report on stdin is no finding"),
         (b'[{"secret": "a"}, "hunter2"]', "item 2 of the report on stdin is no finding"),
         (b"[" + b'{"secret":"a"},' * 20_000 + b'{"secret":"a"}]', "more than 20000"),
@@ -86,8 +84,6 @@ def test_usage_is_exit_2_and_a_sentence(arguments: list[str], said: str, capsys:
         "cut off",
         "a broken line",
         "deep",
-        "no findings",
-        "null",
         "other JSON",
         "a text among findings",
         "too many",
@@ -125,7 +121,7 @@ def test_help_teaches_and_fits(path: list[str], capsys: pytest.CaptureFixture[st
     out = capsys.readouterr().out
     assert out.startswith(f"Usage: {' '.join(['rotator', *path])} ")
     assert all(len(line) <= 80 for line in out.splitlines())
-    assert "..." not in out.replace("[ARGS]...", "")
+    assert "..." not in out.replace("[ARGS]...", "").replace("5737...48AE", "")
     assert "Examples:" in out
 
 

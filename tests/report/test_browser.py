@@ -33,7 +33,7 @@ document.getElementById('page').addEventListener('load', event => {
   const all = selector => [...document_.querySelectorAll(selector)];
   const boxes = selector => all(selector).map(element => element.getBoundingClientRect());
   const over = element => element.getBoundingClientRect().right > window_.innerWidth + 1 && !element.closest('.track');
-  const style = window_.getComputedStyle(document_.body), rows = boxes('.rows li'), columns = boxes('.chart i i');
+  const style = window_.getComputedStyle(document_.body), rows = boxes('.rows li'), columns = boxes('.columns i i');
   document.body.textContent = JSON.stringify({
     width: window_.innerWidth, scroll: document_.documentElement.scrollWidth,
     wide: all('body *').filter(over).map(element => element.className || element.tagName),

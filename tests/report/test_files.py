@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from rotator.errors import ConfigurationError
-from rotator.report.audit_tail import MOST_LINES, read_tail
-from rotator.report.write import Unwritten, check_target, write_page
+from rotator.report.files import MOST_LINES, Unwritten, check_target, read_tail, write_page
 
 
 def test_a_new_page_is_its_owner_s_alone_and_an_old_one_keeps_its_mode(tmp_path: Path) -> None:
@@ -40,12 +39,12 @@ def test_what_can_not_be_written_is_left_as_it_was(tmp_path: Path) -> None:
     loop.symlink_to("loop")
     for path, said in (
         (tmp_path, "is a directory"),
-        (tmp_path / "fifo", "no regular file"),
-        (Path("/dev/null"), "no regular file"),
+        (tmp_path / "fifo", "not a regular file"),
+        (Path("/dev/null"), "not a regular file"),
         (tmp_path / "none" / "x.html", "does not exist"),
-        (tmp_path / "a\0b", "can't be a file's name"),
-        (tmp_path / ("x" * 300), "can't be"),
-        (loop, "can't be"),
+        (tmp_path / "a\0b", "is not a valid file name"),
+        (tmp_path / ("x" * 300), "not a valid file name"),
+        (loop, "not a valid file name"),
     ):
         with pytest.raises(ConfigurationError) as caught:
             check_target(path)
@@ -89,7 +88,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         (tmp_path / "none", "No such file"),
         (tmp_path, "regular file"),
         (tmp_path / "fifo", "regular file"),
-        (Path("a\0b"), "can't be one"),
+        (Path("a\0b"), "not a valid file name"),
     ):
         with pytest.raises(ConfigurationError) as caught:
             read_tail(path)
