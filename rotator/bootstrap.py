@@ -94,6 +94,7 @@ class Foundation:
     events: EventBus
     connect: Connect
     console: bool = False
+    ocsf: bool = False
     metrics: Metrics | None = None
     readers: ReaderLog | None = None
 
@@ -118,6 +119,7 @@ class Foundation:
             clock=self.clock,
             audit_file=audit_file,
             console=self.console,
+            ocsf=self.ocsf,
         )
         services = Services(
             store=self.store,
@@ -138,6 +140,7 @@ def prepare(
     region: str | None = None,
     profile: str | None = None,
     console: bool = False,
+    ocsf: bool = False,
     log_level: str | None = None,
     stream: TextSink | None = None,
     environ: Mapping[str, str] | None = None,
@@ -146,6 +149,7 @@ def prepare(
 ) -> Foundation:
     """Read the settings, send the logs to ``stream`` (stderr), and make the clients.
 
+    :param ocsf: audit lines are OCSF events.
     :param unsafe_sessions: IBSSO sessions that are not bound to an address, for callers whose address changes.
     :param clock: what :func:`make_clock` gives where not given.
     :raises ConfigurationError: settings, region or credentials can't be used.
@@ -179,6 +183,7 @@ def prepare(
         events=make_events(settings, session, redactor),
         connect=connect,
         console=console,
+        ocsf=ocsf,
         readers=LazyReaders(session, clock),
     )
 

@@ -34,6 +34,7 @@ class Options:
     log_format: LogFormat | None = None
     log_level: str | None = None
     audit_file: str | None = None
+    audit_format: str | None = None
     json: bool = False
     wide: bool = False
     redactor: Redactor | None = None
@@ -73,6 +74,13 @@ _COMMON: Final = (
         },
     ),
     ("--audit-file", {"metavar": "FILE", "help": "Append audit lines to FILE as well; make it if need be."}),
+    (
+        "--audit-format",
+        {
+            "type": click.Choice(["native", "ocsf"]),
+            "help": "How audit lines look in JSON (default: native; ocsf: OCSF 1.5 events, for a SIEM).",
+        },
+    ),
     ("--json", {"is_flag": True, "help": "One JSON document on stdout instead of text."}),
 )
 
@@ -84,7 +92,7 @@ def global_options(function: F) -> F:
 
 def common_options(function: F) -> F:
     """After the command's name as well, where people write them; all but ``--json`` would only lengthen its help."""
-    return _with(function, hidden=("--region", "--profile", "--log-format", "--log-level", "--audit-file"))
+    return _with(function, hidden=tuple(name for name, _ in _COMMON if name != "--json"))
 
 
 def _with(function: F, hidden: tuple[str, ...]) -> F:

@@ -107,6 +107,7 @@ def _make_daemon(options: Options, schedule: Schedule, account: str | None) -> D
         region=options.region,
         profile=options.profile,
         console=wants_console(options),
+        ocsf=options.audit_format == "ocsf",
         log_level=options.log_level,
         clock=StoppableClock(make_clock(os.environ), stopping),
     )

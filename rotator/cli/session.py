@@ -34,6 +34,7 @@ def opened(options: Options, *, trigger: str | None = None) -> Iterator[App]:
         region=options.region,
         profile=options.profile,
         console=wants_console(options),
+        ocsf=options.audit_format == "ocsf",
         log_level=options.log_level,
     )
     app = foundation.start(trigger=trigger or _trigger(), actor=local_actor(), audit_file=options.audit_file)

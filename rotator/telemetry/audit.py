@@ -26,6 +26,7 @@ from rotator.errors import BadCredentials, ConfigurationError, MissingRole, Refu
 from rotator.ports import AuditSink, Clock
 from rotator.redaction.redactor import Redactor
 from rotator.telemetry.logs import LineStream, TextSink, console_renderer, cut, render_json, wants_color
+from rotator.telemetry.ocsf import to_ocsf
 
 NO_LINE: Final = "0" * 64
 """``prev`` of a line that no line comes before."""
@@ -187,6 +188,7 @@ class Audit:
     :param run_id: must not have been used before; made up where not given.
     :param audit_file: a file that is appended to; a run never changes anything that it could not write down there.
     :param console: lines for a terminal on ``stream``; the file always gets JSON.
+    :param ocsf: JSON lines are OCSF events, see :mod:`rotator.telemetry.ocsf`.
     :raises ConfigurationError: where the file cannot be written, or ``trigger`` is none.
     """
 
@@ -202,6 +204,7 @@ class Audit:
         run_id: str | None = None,
         audit_file: Path | str | None = None,
         console: bool = False,
+        ocsf: bool = False,
     ) -> None:
         if trigger not in list(Trigger):
             raise ConfigurationError(f'"{trigger}" does not start runs', advice=f"Use one of {', '.join(Trigger)}.")
@@ -212,6 +215,7 @@ class Audit:
         self._stream = stream if isinstance(stream, LineStream) else LineStream(stream)
         self._console = console_renderer(colors=wants_color(self._stream)) if console else None
         self._file = AuditFile(Path(audit_file)) if audit_file is not None else None
+        self._ocsf = ocsf
         self._lock = threading.Lock()
         self._seq = 0
         self._prev = NO_LINE
@@ -236,7 +240,7 @@ class Audit:
 
     def write(self, **entry: Any) -> None:
         """What structlog's chain ends in: render one line and write it. Not to be called by others."""
-        line = render_json(entry)
+        line = self._render(entry)
         if self._file is not None:
             line = self._write_to_file(entry, line)
         self._seq = entry["seq"]
@@ -255,9 +259,12 @@ class Audit:
             if self._seq == 0:
                 last = self._file.last_line()
                 entry["prev"] = NO_LINE if last is None else hashlib.sha256(last).hexdigest()
-                line = render_json(dict(entry))
+                line = self._render(entry)
             self._file.append(line.encode())
         return line
+
+    def _render(self, entry: EventDict) -> str:
+        return render_json(to_ocsf(entry) if self._ocsf else dict(entry))
 
     def _stamp(self, _logger: object, _method: str, entry: EventDict) -> EventDict:
         bad = entry["outcome"] in (AuditOutcome.FAILURE, AuditOutcome.DENIED)

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Final
 
 from rotator.errors import ConfigurationError
 from rotator.telemetry.audit import NO_LINE
+from rotator.telemetry.ocsf import native
 
 LONGEST_LINE: Final = 4_000_000
 MOST_PROBLEMS: Final = 1_000
@@ -216,6 +217,8 @@ class _Checker:
             self._other[_kind_of(raw)] += 1
             self._problem(ProblemKind.NOT_JSON, "is not JSON")
         else:
+            if isinstance(entry, dict):
+                entry = native(entry) or entry
             if isinstance(entry, dict) and {"seq", "prev", "run_id"} & entry.keys() and "log" not in entry:
                 self._take_audit_line(entry, digest)
             else:
