@@ -23,9 +23,10 @@ from rotator.policy.holdings import Holdings
 from rotator.policy.orphans import FailedAttempts, plan_orphans, report_unknown
 from rotator.policy.overdue import report_overdue
 from rotator.policy.ownership import Ownership
-from rotator.policy.rules import SKIP_WHEN, View, first
+from rotator.policy.rules import SKIP_WHEN, View, first, make_view
 from rotator.policy.scheduling import Candidate, quota_window, schedule
-from rotator.policy.secret_planner import Planning, SecretPlanner, make_view
+from rotator.policy.secret_draft import Planning
+from rotator.policy.secret_planner import SecretPlanner
 
 __all__ = ["make_view", "plan_account"]
 

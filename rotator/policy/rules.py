@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import Key, Reason, SecretEntry, Severity, Spec
-from rotator.policy.lifecycle import AWS_LABELS, MAX_LABELS, Lifecycle, labels_after_rotation
-from rotator.policy.tags import TagProblem
+from rotator.model import AccountSnapshot, Key, Reason, SecretEntry, Severity, Spec
+from rotator.policy.lifecycle import AWS_LABELS, MAX_LABELS, Lifecycle, labels_after_rotation, read_lifecycle
+from rotator.policy.tags import TagProblem, spec_or_none, tag_problems
 from rotator.policy.windows import is_open, next_open
 
 URGENT = timedelta(hours=24)
@@ -48,6 +48,26 @@ class View:
         """Whether the value was read and is no key of the account, though the label names one that Infobip has."""
         labelled = self.life.current_key is not None and self.key is not None
         return labelled and self.mislabelled is None and bool(self.unresolved) and not self.unreadable
+
+
+def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
+    """One secret of the snapshot with all that its decisions depend on."""
+    resolution = snapshot.resolutions.get(entry.arn) if snapshot.resolutions else None
+    resolved = resolution.key_id if resolution else None
+    life = read_lifecycle(entry, resolved)
+    spec = spec_or_none(entry.tags)
+    key_id = life.current_key or resolved
+    return View(
+        entry=entry,
+        spec=spec,
+        problems=() if spec is not None else tag_problems(entry.tags),
+        life=life,
+        key_id=key_id,
+        key=snapshot.keys.get(key_id) if key_id else None,
+        unresolved=resolution.problem if resolution else "",
+        unreadable=resolution.unreadable if resolution else False,
+        mislabelled=resolved if resolved is not None and life.current_key not in (None, resolved) else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

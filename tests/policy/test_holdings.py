@@ -11,7 +11,7 @@ from rotator.policy.holdings import Directory, Holdings, Others
 from rotator.policy.labels import KeyName, key_name, parse_key_name, secret_id
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_account
-from rotator.policy.secret_planner import make_view
+from rotator.policy.rules import make_view
 from tests.policy.build import NOW, arn_of, secret, snap, vid
 from tests.policy.random_worlds import KEYS, messy, policies, tidy
 

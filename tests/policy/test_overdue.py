@@ -65,9 +65,9 @@ def rotation(name: str, late: timedelta, *overdue: str, life: timedelta = LIFE, 
     return Case(name, snapshot, actions=ROTATED, overdue=overdue)
 
 
-def revocation(name: str, since: str, *overdue: str, old: Key | None = None) -> Case:
+def revocation(name: str, since: str, *overdue: str, old: Key | None = None, **tags: str) -> Case:
     entry = secret("s", {"v2": "CURRENT key:K2", "v1": f"PREVIOUS key:K1 retire:K1:{since}"})
-    snapshot = snap([entry], [old or key(), key("K2")])
+    snapshot = snap([tagged(entry, tags)], [old or key(), key("K2")])
     return Case(name, snapshot, actions=("revoke grace-over s K1@v1",), overdue=overdue)
 
 
@@ -92,7 +92,9 @@ WHEN = (
     revocation("a revocation that is due now", "-0s"),
     revocation("a revocation a second less than a day late", "-23h59m59s"),
     revocation("a revocation a day late", "-1d", "s K1"),
-    revocation("of a short-lived key, a tenth of its life late", "-1h", "s K1", old=key(left=HOUR, age=9 * HOUR)),
+    revocation(
+        "of a short-lived key, a tenth of its life late", "-1h", "s K1", old=key(left=HOUR, age=9 * HOUR), grace="1h"
+    ),
     Case(
         "a key in grace that expired: there is nothing to revoke",
         snap(

@@ -1,0 +1,158 @@
+"""When a superseded key is revoked, and what blocks it. Read top-down, the lists are the specification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rotator.message import KeyId, Message
+from rotator.model import ActionKind, Reason, Severity
+from rotator.policy.draft import Rank
+from rotator.policy.gate import not_adopted
+from rotator.policy.lifecycle import Retiring
+from rotator.policy.ownership import OwnershipProof
+from rotator.policy.rules import Decision
+from rotator.policy.secret_draft import SecretDraft
+from rotator.policy.windows import is_open, next_open
+from rotator.text import some_of
+
+Block = Callable[[SecretDraft, Retiring], Decision | None]
+
+
+def plan_revocation(secret: SecretDraft, item: Retiring) -> None:
+    """Revoke a key whose grace period is over, or take the labels of one off that does not authenticate any more."""
+    common, view = secret.common, secret.view
+    key = common.snapshot.keys.get(item.key_id)
+    if key is None and common.snapshot.complete and not common.trust_missing:
+        if item.revoke_at <= common.now:
+            secret.skip(secret.not_listed(item.key_id), item.key_id)
+        return
+    if key is None and view.key is None:
+        return  # neither key is listed: the account's tag is more likely wrong than that both are not found
+    if not secret.is_active(key) if key is not None else common.snapshot.complete:
+        secret.clean(item.version_id, item.key_id, key, item.revoke_at)
+        return
+    if key is not None and common.ownership.is_foreign(view.entry, key):
+        secret.report_foreign_key(key)
+        return
+    if item.revoke_at > common.now:
+        return
+    waits = _first(WAITS, secret, item)
+    if waits is None and secret.is_unproven(item.version_id, item.key_id):
+        return
+    blocked = waits or _first(BLOCKED, secret, item)
+    if blocked is not None:
+        secret.skip(blocked, item.key_id)
+        return
+    secret.add(
+        Rank.REVOKE,
+        ActionKind.REVOKE,
+        Reason.GRACE_OVER,
+        item.key_id,
+        item.version_id,
+        Message.of("grace period over for {time}", time=common.now - item.revoke_at),
+        due_at=item.revoke_at,
+        costs_update=True,
+    )
+
+
+def _first(blocks: tuple[Block, ...], secret: SecretDraft, item: Retiring) -> Decision | None:
+    return next((found for block in blocks if (found := block(secret, item)) is not None), None)
+
+
+# ---- what it waits for ----------------------------------------------------------------------------------------------
+
+
+def window_closed(secret: SecretDraft, item: Retiring) -> Decision | None:
+    """Outside of the window."""
+    window, now = secret.view.spec.window if secret.view.spec else None, secret.common.now
+    if window is None or is_open(window, now):
+        return None
+    template = "revoking key {key} waits for its window, which opens {opens:%a} {opens}"
+    return Decision(Reason.WINDOW, Message.of(template, key=KeyId(item.key_id), opens=next_open(window, now)))
+
+
+def not_read_by_consumers(secret: SecretDraft, item: Retiring) -> Decision | None:
+    """The tag ``rotator:gate``, and consumers that have not read the new value."""
+    view, snapshot = secret.view, secret.common.snapshot
+    if view.spec is None or not view.spec.gate:
+        return None
+    readers = snapshot.readers.get(view.entry.arn)
+    return not_adopted(view.entry, view.spec, view.life, item, snapshot.keys, readers, secret.common.now)
+
+
+WAITS: tuple[Block, ...] = (window_closed, not_read_by_consumers)
+
+# ---- what blocks it -------------------------------------------------------------------------------------------------
+
+
+def _refused(
+    item: Retiring, reason: Reason, why: str, severity: Severity = Severity.ERROR, **values: object
+) -> Decision:
+    message = Message.of(f"key {{key}} is not revoked: {why}", key=KeyId(item.key_id), **values)
+    return Decision(reason, message, severity=severity)
+
+
+def owner_unreadable(secret: SecretDraft, item: Retiring) -> Decision | None:
+    """Not proven by name, and its value, or Infobip's answer about it, can't be read."""
+    ownership, entry = secret.common.ownership, secret.view.entry
+    if ownership.proof(entry, item.version_id, item.key_id) is not OwnershipProof.UNREADABLE:
+        return None
+    found = ownership.resolution(entry, item.version_id)
+    problem = found.problem if found else ""
+    return _refused(item, Reason.UNREADABLE, "nothing proves whose it is: {problem}", problem=problem)
+
+
+def held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | None:
+    """Another secret has it: by their values, or by labels until these were searched."""
+    common, key_id, arn = secret.common, item.key_id, secret.view.entry.arn
+    found, why = common.snapshot.copies.get(key_id), "{names} still holds it"
+    if found is None:
+        common.draft.copies[key_id] = (arn, item.version_id)
+        found, why = common.holdings.others_holding(key_id, arn), "{names} still holds it as current"
+        if not found:
+            found = common.holdings.others_in_grace(key_id, arn, common.now)
+            why = "{names} held it too, and its grace period there is not over"
+    return _refused(item, Reason.SHARED_KEY, why, Severity.WARNING, names=", ".join(found)) if found else None
+
+
+def may_be_held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | None:
+    """Proven by value only, and secrets whose values can't be read.
+
+    A value that was searched for the key does not count, whatever else is not known about it.
+    """
+    snapshot, unread = secret.common.snapshot, secret.common.snapshot.unreadable
+    if item.key_id not in snapshot.copies:
+        unread = (*secret.common.holdings.unknown, *unread)
+    proof = secret.common.ownership.proof(secret.view.entry, item.version_id, item.key_id)
+    if not unread or proof is OwnershipProof.BY_NAME:
+        return None
+    names = some_of(sorted(set(unread)), 3)
+    return _refused(item, Reason.UNREADABLE, "{names} can't be read and may hold it", names=names)
+
+
+def current_broken(secret: SecretDraft, item: Retiring) -> Decision | None:
+    """No other key works behind ``AWSCURRENT``."""
+    view = secret.view
+    if view.key is not None and view.key.alive(secret.common.now) and view.key_id != item.key_id:
+        return None
+    return _refused(item, Reason.BROKEN_CURRENT, "the key behind AWSCURRENT does not work")
+
+
+def current_unreadable(secret: SecretDraft, item: Retiring) -> Decision | None:
+    """Which key the current value is can't be read."""
+    life = secret.view.life
+    if life.current_version is None or life.current_key is None:
+        return None
+    if secret.proof(life.current_version, life.current_key) is not OwnershipProof.UNREADABLE:
+        return None
+    why = "which key the current value is is not known: {problem}"
+    return _refused(item, Reason.UNREADABLE, why, problem=secret.view.unresolved)
+
+
+BLOCKED: tuple[Block, ...] = (
+    owner_unreadable,
+    held_elsewhere,
+    may_be_held_elsewhere,
+    current_broken,
+    current_unreadable,
+)

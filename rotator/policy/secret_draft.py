@@ -1,0 +1,145 @@
+"""What is decided about one secret: the actions, skips and alerts of its part of the plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from rotator.message import KeyId, Message
+from rotator.model import AccountSnapshot, Action, ActionKind, Key, Policy, Reason, Severity
+from rotator.policy.draft import Draft, Rank, Waiting
+from rotator.policy.holdings import Holdings
+from rotator.policy.labels import parse_key_name
+from rotator.policy.orphans import FailedAttempts
+from rotator.policy.ownership import Ownership, OwnershipProof
+from rotator.policy.rules import Decision, View
+from rotator.policy.scheduling import Candidate
+from rotator.text import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """What the plans of an account's secrets have in common.
+
+    :param trust_missing: whether a key that is not listed may be taken for missing.
+    :param candidates: gets every secret that is rotated, or could be.
+    """
+
+    draft: Draft
+    snapshot: AccountSnapshot
+    policy: Policy
+    holdings: Holdings
+    now: datetime
+    attempts: FailedAttempts
+    ownership: Ownership
+    trust_missing: bool
+    candidates: list[Candidate]
+
+
+@dataclass(slots=True)
+class SecretDraft:
+    """One secret, and what is decided about it."""
+
+    common: Planning
+    view: View
+
+    def proof(self, version_id: str, key_id: str) -> OwnershipProof:
+        """What proves a label; what would have to be read for it is noted."""
+        proof = self.common.ownership.proof(self.view.entry, version_id, key_id)
+        if proof is OwnershipProof.UNREAD:
+            self.common.draft.versions.add((self.view.entry.arn, version_id))
+        return proof
+
+    def is_unproven(self, version_id: str, key_id: str) -> bool:
+        """Whether a label is to be ignored: the value was read, and it is another key or none."""
+        if self.proof(version_id, key_id) is not OwnershipProof.NONE:
+            return False
+        message = Message.of(
+            "version {version} is labelled with key {key}, and its value is not that key; the label is ignored; remove "
+            "it with `aws secretsmanager update-secret-version-stage`",
+            version=KeyId(version_id),
+            key=KeyId(key_id),
+        )
+        self.common.draft.alert(Reason.UNPROVEN_LABEL, message, self.view.entry.name, key_id, Severity.ERROR)
+        return True
+
+    def is_active(self, key: Key) -> bool:
+        """Whether a key is enabled and not expired."""
+        return key.enabled and not key.expired(self.common.now)
+
+    def clean(self, version_id: str, key_id: str, key: Key | None, due_at: datetime | None = None) -> None:
+        """Remove the labels of a key that does not authenticate any more, whatever the cause."""
+        why = "is not found at Infobip" if key is None else "is disabled" if not key.enabled else "has expired"
+        message, due = Message(f"it {why}; its labels go"), min(self.common.now, due_at or self.common.now)
+        self.add(Rank.REVOKE, ActionKind.REVOKE, Reason.KEY_NOT_ACTIVE, key_id, version_id, message, due_at=due)
+
+    def report_foreign_key(self, key: Key | None) -> None:
+        """A key that another deployment or another secret's rotation made is used, and never revoked by a sweep."""
+        view, common = self.view, self.common
+        if key is None or not common.ownership.is_foreign(view.entry, key):
+            return
+        name = parse_key_name(key.name)
+        assert name is not None
+        message = Message.of(
+            "key {key} is named for {owner} ({name}); sweeps never revoke it; {when}: `rotator revoke --key-id {id} "
+            "--account {account} --strategy revoke-only --reason ...`",
+            key=KeyId(key.id),
+            owner=f"deployment {name.deployment}" if name.deployment != common.policy.deployment else "another secret",
+            name=printable(key.name, limit=80),
+            when="once it is replaced and not needed" if key.id == view.key_id else "if it is not needed any more",
+            id=key.id,
+            account=common.snapshot.account,
+        )
+        common.draft.alert(Reason.FOREIGN_KEY, message, view.entry.name, key.id)
+
+    def not_listed(self, key_id: str | None) -> Decision:
+        """Why nothing is done about a key that Infobip does not list."""
+        reason = Reason.MASS_MISSING if self.common.snapshot.complete else Reason.LISTING_INCOMPLETE
+        return Decision(
+            reason, Message.of("key {key} is not listed, and the listing is not reliable", key=KeyId(key_id or ""))
+        )
+
+    def add(
+        self,
+        rank: Rank,
+        kind: ActionKind,
+        reason: Reason,
+        key_id: str | None,
+        version_id: str | None,
+        message: Message,
+        *,
+        label: str | None = None,
+        due_at: datetime | None = None,
+        deadline: datetime | None = None,
+        costs_update: bool = False,
+    ) -> None:
+        """Plan an action on this secret."""
+        entry = self.view.entry
+        self.common.draft.add(
+            rank,
+            Action(
+                kind,
+                self.common.snapshot.account,
+                entry.name,
+                reason,
+                due_at or self.common.now,
+                key_id=key_id,
+                version_id=version_id,
+                deadline=deadline,
+                message=message,
+                label=label,
+                arn=entry.arn,
+                costs_update=costs_update,
+            ),
+        )
+
+    def skip(self, decision: Decision, key_id: str | None = None) -> None:
+        """Skip the secret's rotation, or the revocation of a key."""
+        self.common.draft.waiting[(self.view.entry.arn, key_id)] = Waiting(decision.reason, decision.message)
+        self.common.draft.skip(
+            self.view.entry.name,
+            decision.reason,
+            decision.message,
+            key_id=key_id or self.view.key_id,
+            severity=decision.severity,
+        )
