@@ -8,14 +8,13 @@ import threading
 from abc import abstractmethod
 from base64 import b64encode
 from datetime import datetime, timedelta
-from typing import ClassVar, Final
+from typing import Final
 
 from requests import PreparedRequest
-from requests.auth import AuthBase
 
 from rotator.errors import BadCredentials, InvalidRequest, ProviderError, SessionBusy
 from rotator.infobip.credentials import AuthMethod, Credentials
-from rotator.infobip.http import Answer, Call, Effort, Transport
+from rotator.infobip.http import Answer, Call, Effort, ManagementAuth, Transport
 from rotator.infobip.http_errors import KnownSecrets, Problem, message_of, read_problem, refusal
 from rotator.infobip.wire import parse_token
 from rotator.ports import Clock
@@ -32,22 +31,6 @@ LONGEST_TOKEN: Final = timedelta(days=1)
 _NO_SESSION: Final = frozenset({404, 405, 408, 413, 415, 425})
 """Refusals of a login that cannot come from an open session: wrong address, wrong size, wrong moment."""
 _NOT_CREDENTIALS: Final = frozenset({"invalid_request", "unsupported_grant_type", "invalid_scope"})
-
-
-class ManagementAuth(AuthBase):
-    """The base of every method. Thread safe."""
-
-    @abstractmethod
-    def __call__(self, r: PreparedRequest) -> PreparedRequest:
-        """Set the ``Authorization`` header; may log in first, and raise what a login raises."""
-
-    def refused(self, r: PreparedRequest) -> bool:  # noqa: ARG002 -- a fixed header is what it was
-        """The request was answered with 401: whether another attempt makes sense."""
-        return False
-
-    def close(self) -> None:
-        """End what is open at the server. Never raises."""
-        return
 
 
 class HeaderAuth(ManagementAuth):
@@ -88,11 +71,8 @@ class ApiKeyAuth(HeaderAuth):
 class _TokenAuth(ManagementAuth):
     """A header that is fetched, kept while it is good, and fetched again after a 401.
 
-    :param once: a login that fails is not repeated.
+    :param effort: how hard a login tries.
     """
-
-    patience: ClassVar[Effort]
-    """How hard a login tries where there is no other way in."""
 
     def __init__(
         self,
@@ -100,11 +80,10 @@ class _TokenAuth(ManagementAuth):
         transport: Transport,
         clock: Clock,
         known: KnownSecrets,
-        *,
-        once: bool = False,
+        effort: Effort,
     ) -> None:
         known.add(credentials.password.reveal())
-        self._effort = Effort.ONCE if once else self.patience
+        self._effort = effort
         self._credentials = credentials
         self._transport = transport
         self._clock = clock
@@ -147,19 +126,17 @@ class IbssoAuth(_TokenAuth):
     :param unsafe: a session that is not bound to the caller's address.
     """
 
-    patience = Effort.UNLESS_DONE  # not after a lost answer: the session may be open, and would refuse the next one
-
     def __init__(
         self,
         credentials: Credentials,
         transport: Transport,
         clock: Clock,
         known: KnownSecrets,
+        effort: Effort,
         *,
-        once: bool = False,
         unsafe: bool = False,
     ) -> None:
-        super().__init__(credentials, transport, clock, known, once=once)
+        super().__init__(credentials, transport, clock, known, effort)
         self._unsafe = unsafe
 
     def close(self) -> None:
@@ -201,8 +178,6 @@ class IbssoAuth(_TokenAuth):
 
 class OAuth2Auth(_TokenAuth):
     """``Bearer``: a token by client credentials, renewed before its ``expires_in`` runs out."""
-
-    patience = Effort.PATIENT
 
     def _fetch(self) -> Secret:
         form: dict[str, str | Secret] = {
@@ -286,9 +261,11 @@ def management_auth(
     falls_back = fall_back_to_basic and ":" not in credentials.username
     login: _TokenAuth
     if credentials.auth is AuthMethod.IBSSO:
-        login = IbssoAuth(credentials, transport, clock, known, once=falls_back, unsafe=unsafe_sessions)
+        # Not again after a lost answer: the session may be open, and would refuse the next one.
+        effort = Effort.ONCE if falls_back else Effort.UNLESS_DONE
+        login = IbssoAuth(credentials, transport, clock, known, effort, unsafe=unsafe_sessions)
     else:
-        login = OAuth2Auth(credentials, transport, clock, known, once=falls_back)
+        login = OAuth2Auth(credentials, transport, clock, known, Effort.ONCE if falls_back else Effort.PATIENT)
     return FallbackAuth(login, BasicAuth(credentials, known)) if falls_back else login
 
 

@@ -11,17 +11,19 @@ import copy
 import json
 import random
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from http.client import HTTPException
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import clear_cache, urlsplit  # type: ignore[attr-defined]  # the first is not in typeshed
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
 from requests.utils import get_environ_proxies
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
@@ -107,16 +109,20 @@ class Answer:
         return 200 <= self.status < 300
 
 
-class Authorizer(Protocol):
-    """What the transport needs of an authentication method."""
+class ManagementAuth(AuthBase):
+    """The base of every authentication method. Thread safe."""
 
+    @abstractmethod
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Put the header on."""
-        ...
+        """Set the ``Authorization`` header; may log in first, and raise what a login raises."""
 
-    def refused(self, r: requests.PreparedRequest) -> bool:
-        """It was answered with 401: drop what is out of date, and say whether another attempt makes sense."""
-        ...
+    def refused(self, r: requests.PreparedRequest) -> bool:  # noqa: ARG002 -- a fixed header stays the same
+        """The request was answered with 401: drop what is out of date, and return whether to try again."""
+        return False
+
+    def close(self) -> None:
+        """End what is open at the server. Never raises."""
+        return
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +195,7 @@ class Transport:
         step = self._clock.now() - at.wall - passed
         return skew if abs(step) < NO_STEP else skew - step
 
-    def call(self, call: Call, auth: Authorizer | None = None) -> Answer:
+    def call(self, call: Call, auth: ManagementAuth | None = None) -> Answer:
         """Make a call, again where its effort allows, and once more after a 401 that ``auth`` can fix.
 
         :raises ProviderUnavailable: no answer; for a write, certainly nothing was sent.
@@ -212,7 +218,7 @@ class Transport:
         """Close the kept connections."""
         self._pooled.close()
 
-    def _repeat(self, adapter: HTTPAdapter, call: Call, auth: Authorizer | None) -> Answer:
+    def _repeat(self, adapter: HTTPAdapter, call: Call, auth: ManagementAuth | None) -> Answer:
         where = f"{call.method} {call.path.partition('?')[0]}"
         begun, tries, renewals, maybe_done = self._clock.now(), 0, 0, False
         while True:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from tests.infobip.certificates import certificate
 from tests.infobip.fake_server import (
     KEY_VALUE,
     FakeServer,
+    Reply,
     client_for,
     key,
     page,
@@ -63,6 +67,40 @@ def test_https_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.Mon
     assert "authorization" not in proxy.seen[0].headers
     assert proxy.seen[0].headers["proxy-authorization"].startswith("Basic ")
     assert "PROXYPASS" not in str(caught.value)
+
+
+def tunnel_to(host: str) -> Reply:
+    """What a proxy does at a CONNECT: bytes go through in both directions until one side closes."""
+
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while part := source.recv(65536):
+                target.sendall(part)
+
+    def relay(sock: socket.socket) -> None:
+        name, _, port = host.partition(":")
+        with socket.create_connection((name, int(port))) as upstream:
+            sock.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            threading.Thread(target=copy, args=(upstream, sock), daemon=True).start()
+            copy(sock, upstream)
+
+    return relay
+
+
+def test_calls_through_a_proxy_are_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, bundle = certificate(tmp_path)
+    with FakeServer([GOOD], tls=context) as server, FakeServer([tunnel_to(server.host)]) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+        client = client_for(server.url)
+        for _ in range(2):
+            assert client.get_key("K1").key.id == "K1"
+        assert client.create_key(REQUEST).key.id == "K1"
+        client.close()
+    assert [each.line.split()[0] for each in proxy.seen] == ["CONNECT", "CONNECT"]
+    assert len(server.seen) == 3
 
 
 def test_plain_http_to_loopback_never_goes_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
