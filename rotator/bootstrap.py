@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import ipaddress
+import logging
 import os
 import sys
 import threading
@@ -95,6 +96,7 @@ class Foundation:
     connect: Connect
     console: bool = False
     ocsf: bool = False
+    audit_level: int = logging.INFO
     metrics: Metrics | None = None
     readers: ReaderLog | None = None
 
@@ -120,6 +122,7 @@ class Foundation:
             audit_file=audit_file,
             console=self.console,
             ocsf=self.ocsf,
+            stream_level=self.audit_level,
         )
         services = Services(
             store=self.store,
@@ -142,6 +145,7 @@ def prepare(
     console: bool = False,
     ocsf: bool = False,
     log_level: str | None = None,
+    audit_level: int = logging.INFO,
     stream: TextSink | None = None,
     environ: Mapping[str, str] | None = None,
     unsafe_sessions: bool = False,
@@ -150,6 +154,7 @@ def prepare(
     """Read the settings, send the logs to ``stream`` (stderr), and make the clients.
 
     :param ocsf: audit lines are OCSF events.
+    :param audit_level: the least level of audit lines that ``stream`` gets.
     :param unsafe_sessions: IBSSO sessions that are not bound to an address, for callers whose address changes.
     :param clock: what :func:`make_clock` gives where not given.
     :raises ConfigurationError: settings, region or credentials can't be used.
@@ -184,6 +189,7 @@ def prepare(
         connect=connect,
         console=console,
         ocsf=ocsf,
+        audit_level=audit_level,
         readers=LazyReaders(session, clock),
     )
 

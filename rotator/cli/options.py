@@ -20,31 +20,33 @@ LogFormat = Literal["json", "console"]
 
 @dataclass
 class Options:
-    """What the command line says for every command; ``None`` where it says nothing.
+    """The options that every command takes; ``None`` where one is not given.
 
     :param json: one JSON document on stdout instead of text for people.
     :param redactor: takes out of results what must not be seen; knows more once a command has read values.
-    :param said: whether that document was written already, so that an error makes no second one of it.
+    :param written: whether that document was written already, so that an error does not write a second one.
     :param stdout_closed: whether the caller closed stdout: what is written goes nowhere, and that is an error.
-    :param unwritten: why output could not be written. It is said at the end: no work is left undone for it.
+    :param unwritten: why output could not be written. It is reported at the end: the work is done all the same.
     """
 
     region: str | None = None
     profile: str | None = None
     log_format: LogFormat | None = None
     log_level: str | None = None
+    verbose: bool = False
+    quiet: bool = False
     audit_file: str | None = None
     audit_format: str | None = None
     json: bool = False
     wide: bool = False
     redactor: Redactor | None = None
-    said: bool = False
+    written: bool = False
     stdout_closed: bool = False
     unwritten: OSError | ValueError | None = None
 
     @classmethod
     def guessed(cls, arguments: Sequence[str]) -> Options:
-        """What an error must know that happens before click has read everything: is it for a person?"""
+        """What an error needs that happens before click has parsed everything: whether a person reads it."""
         own = arguments[: arguments.index("--")] if "--" in arguments else arguments
         pairs = {f"{name}={value}" for name, value in pairwise(own)} | set(own)
         return cls(json="--json" in own, log_format="json" if "--log-format=json" in pairs else None)
@@ -62,7 +64,7 @@ _COMMON: Final = (
         "--log-format",
         {
             "type": click.Choice(["json", "console"]),
-            "help": "How logs and audit lines look on stderr (default: console on a terminal, else json).",
+            "help": "Format of logs and audit lines on stderr (default: console on a terminal, else json).",
         },
     ),
     (
@@ -73,14 +75,16 @@ _COMMON: Final = (
             "help": "debug, info, warning or error (default: ROTATOR_LOG_LEVEL).",
         },
     ),
-    ("--audit-file", {"metavar": "FILE", "help": "Append audit lines to FILE as well; make it if need be."}),
     (
         "--audit-format",
         {
             "type": click.Choice(["native", "ocsf"]),
-            "help": "How audit lines look in JSON (default: native; ocsf: OCSF 1.5 events, for a SIEM).",
+            "help": "Format of audit lines in JSON (default: native; ocsf: OCSF 1.5 events, for a SIEM).",
         },
     ),
+    ("--verbose", {"is_flag": True, "help": "On a terminal, show audit lines too."}),
+    ("--quiet", {"is_flag": True, "help": "Show only errors on stderr."}),
+    ("--audit-file", {"metavar": "FILE", "help": "Append audit lines to FILE too; it is created if needed."}),
     ("--json", {"is_flag": True, "help": "One JSON document on stdout instead of text."}),
 )
 

@@ -70,7 +70,7 @@ class Output:
 
     def document(self, fields: dict[str, Any]) -> None:
         """The one JSON document."""
-        self._options.said = True
+        self._options.written = True
         redactor = self._options.redactor
         shown = fields if redactor is None else redactor.scrub(fields)
         self.write(_harmless(json.dumps(shown, ensure_ascii=False, indent=2)) + "\n")
@@ -201,7 +201,7 @@ def say_failure(failure: Failure, options: Options) -> int:
 
     On stderr it is a log line where a program reads that, else a sentence.
     """
-    if options.json and not options.said:
+    if options.json and not options.written:
         error = {"message": failure.message, "advice": failure.advice or None}
         Output(options).document({"error": error})
     debug = (options.log_level or "").lower() == "debug" and failure.trace

@@ -15,7 +15,7 @@ import click
 from rotator.cli.options import Options, common_options, pass_options
 from rotator.cli.output import Output
 from rotator.cli.process import Interrupted
-from rotator.cli.session import wants_console
+from rotator.cli.session import stderr_settings
 
 if TYPE_CHECKING:
     from rotator.daemon import Daemon
@@ -106,9 +106,7 @@ def _make_daemon(options: Options, schedule: Schedule, account: str | None) -> D
     foundation = prepare(
         region=options.region,
         profile=options.profile,
-        console=wants_console(options),
-        ocsf=options.audit_format == "ocsf",
-        log_level=options.log_level,
+        **stderr_settings(options),
         clock=StoppableClock(make_clock(os.environ), stopping),
     )
     options.redactor = foundation.redactor

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from rotator.cli.options import Options
 from rotator.cli.output import Failure, bug, failure_of
@@ -33,9 +34,7 @@ def opened(options: Options, *, trigger: str | None = None) -> Iterator[App]:
     foundation = prepare(
         region=options.region,
         profile=options.profile,
-        console=wants_console(options),
-        ocsf=options.audit_format == "ocsf",
-        log_level=options.log_level,
+        **stderr_settings(options),
     )
     app = foundation.start(trigger=trigger or _trigger(), actor=local_actor(), audit_file=options.audit_file)
     options.redactor = app.redactor
@@ -49,7 +48,7 @@ def opened(options: Options, *, trigger: str | None = None) -> Iterator[App]:
         failure = failure_of(error, app.redactor.redact)
     except (BrokenPipeError, SystemExit):
         raise
-    except Exception as error:  # what a command did not foresee
+    except Exception as error:  # what a command did not expect
         failure = bug(error, app.redactor.redact)
     finally:
         app.close()
@@ -57,7 +56,35 @@ def opened(options: Options, *, trigger: str | None = None) -> Iterator[App]:
         raise failure
 
 
-def wants_console(options: Options) -> bool:
+class StderrSettings(TypedDict):
+    """What :func:`rotator.bootstrap.prepare` takes about logs and audit lines."""
+
+    console: bool
+    ocsf: bool
+    log_level: str | None
+    audit_level: int
+
+
+def stderr_settings(options: Options) -> StderrSettings:
+    """What stderr shows: to a person warnings and errors, with ``--verbose`` audit lines too; to a program everything.
+
+    With ``--quiet`` only errors.
+
+    :raises ConfigurationError: both are given.
+    """
+    console = _wants_console(options)
+    if options.verbose and options.quiet:
+        raise ConfigurationError("--verbose and --quiet exclude each other", advice="Give one of the two.")
+    level, audit_level = options.log_level, logging.INFO
+    if options.quiet:
+        level, audit_level = level or "error", logging.ERROR
+    elif console and not options.verbose:
+        level, audit_level = level or os.environ.get("ROTATOR_LOG_LEVEL") or "warning", logging.CRITICAL
+    ocsf = options.audit_format == "ocsf"
+    return {"console": console, "ocsf": ocsf, "log_level": level, "audit_level": audit_level}
+
+
+def _wants_console(options: Options) -> bool:
     """Whether logs are rendered for a person: as asked for, else where stderr is a terminal."""
     if options.log_format is not None:
         return options.log_format == "console"
@@ -68,10 +95,10 @@ def wants_console(options: Options) -> bool:
 
 
 def _trigger() -> str:
-    said = os.environ.get("ROTATOR_TRIGGER", "").strip().lower()
-    if said and said not in _TRIGGERS:
+    trigger = os.environ.get("ROTATOR_TRIGGER", "").strip().lower()
+    if trigger and trigger not in _TRIGGERS:
         raise ConfigurationError(
-            f'ROTATOR_TRIGGER is "{said[:20]}", which is no trigger',
+            f'ROTATOR_TRIGGER is "{trigger[:20]}", which is not a trigger',
             advice="Set it to schedule or manual, or unset it.",
         )
-    return said or _TRIGGERS[0]
+    return trigger or _TRIGGERS[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 import stat
 import threading
@@ -189,6 +190,7 @@ class Audit:
     :param audit_file: a file that is appended to; a run never changes anything that it could not write down there.
     :param console: lines for a terminal on ``stream``; the file always gets JSON.
     :param ocsf: JSON lines are OCSF events, see :mod:`rotator.telemetry.ocsf`.
+    :param stream_level: the least level of lines that ``stream`` gets; the file always gets all of them.
     :raises ConfigurationError: where the file cannot be written, or ``trigger`` is none.
     """
 
@@ -205,6 +207,7 @@ class Audit:
         audit_file: Path | str | None = None,
         console: bool = False,
         ocsf: bool = False,
+        stream_level: int = logging.INFO,
     ) -> None:
         if trigger not in list(Trigger):
             raise ConfigurationError(f'"{trigger}" does not start runs', advice=f"Use one of {', '.join(Trigger)}.")
@@ -213,6 +216,7 @@ class Audit:
         self._redactor = redactor
         self._clock = clock
         self._stream = stream if isinstance(stream, LineStream) else LineStream(stream)
+        self._stream_level = stream_level
         self._console = console_renderer(colors=wants_color(self._stream)) if console else None
         self._file = AuditFile(Path(audit_file)) if audit_file is not None else None
         self._ocsf = ocsf
@@ -245,6 +249,8 @@ class Audit:
             line = self._write_to_file(entry, line)
         self._seq = entry["seq"]
         self._prev = hashlib.sha256(line.encode()).hexdigest()
+        if logging.getLevelNamesMapping()[str(entry["level"]).upper()] < self._stream_level:
+            return
         self._stream.write_line(line if self._console is None else self._console(_for_people(entry)))
 
     def close(self) -> None:

@@ -69,13 +69,26 @@ def test_errors_are_one_document_and_stderr_stays_json(stack: Stack) -> None:
 
 def test_on_a_terminal_there_is_colour_and_logs_for_people(stack: Stack) -> None:
     stack.seed()
-    text = on_terminal(stack, "run")
+    text = on_terminal(stack, "run", "--verbose")
     assert "\x1b[" in text
     assert '"seq"' not in text
     assert "sweep.completed" in text
     plain = on_terminal(stack, "--log-format", "json", "plan", env={"NO_COLOR": "1"})
     assert "\x1b" not in plain
     assert all(len(line) <= 80 for line in plain.splitlines())
+
+
+def test_stderr_shows_people_warnings_and_errors_only(stack: Stack) -> None:
+    """A program gets every line; with ``--quiet`` errors alone."""
+    stack.seed()
+    stack.world.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", path="/settings/2/api-keys", status=403))
+    failed = stack.run("run", "--quiet")
+    assert (failed.code, {line["level"] for line in failed.lines}) == (1, {"error"})
+    people = ("--log-format", "console")
+    assert stack.run("rotate", "prod/sms/otp", "--reason", "x", *people).err == ""
+    assert "secret.promoted" in stack.run("rotate", "prod/billing/sms", "--reason", "x", *people, "--verbose").err
+    assert {line["level"] for line in stack.run("run").lines} >= {"info", "warning"}
+    assert stack.run("plan", "--verbose", "--quiet").code == 2
 
 
 def test_an_emergency_says_each_step_while_it_is_done_on_a_terminal_alone(stack: Stack) -> None:

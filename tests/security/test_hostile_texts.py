@@ -58,7 +58,7 @@ def _world(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_world")
 def test_nothing_that_acts_upon_a_terminal_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     commands: list[list[str]] = [[name, *more] for name in ("plan", "status", "doctor") for more in ([], ["--json"])]
-    commands += [["plan", "--log-format", "console", "--log-level", "debug"]]
+    commands += [["plan", "--log-format", "console", "--verbose", "--log-level", "debug"]]
     text = HOSTILE[0]
     secret = f"{text}-0"
     commands += [
@@ -70,7 +70,7 @@ def test_nothing_that_acts_upon_a_terminal_is_printed(capsys: pytest.CaptureFixt
         ["revoke", "--key-id", text, "--account", text, "--reason", "r", "--json"],
         ["audit", "verify", text],
     ]
-    commands += [["run"], ["run", "--json", "--log-format", "console"]]
+    commands += [["run"], ["run", "--json", "--log-format", "console", "--verbose"]]
     for command in commands:
         code = main(command)
         out, err = capsys.readouterr()
