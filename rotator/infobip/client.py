@@ -185,7 +185,9 @@ class InfobipClient:
             status = self._consumer.call(Call("GET", path, effort=Effort.ONCE, read_body=False), auth).status
         except ProviderError as error:
             return Probe(ProbeVerdict.INCONCLUSIVE, error.message)
-        if 200 <= status < 300 or status == 403:
+        if status == 403:
+            return Probe(ProbeVerdict.AUTHENTICATES, "authenticated (403: no scope for this endpoint)")
+        if 200 <= status < 300:
             return Probe(ProbeVerdict.AUTHENTICATES, f"HTTP {status}")
         if status == 401:
             return Probe(ProbeVerdict.REJECTED, f"HTTP {status}")

@@ -296,3 +296,16 @@ def test_an_emergency_that_cannot_be_looked_at_says_what_to_do(
     assert main(["revoke", "--secret", "app/key", "--reason", "x"]) == 1
     said = capsys.readouterr().err
     assert "refused. Nothing was changed. Repeat the command; with --yes it tries in any case." in said
+
+
+@pytest.mark.parametrize("command", ["rotate {} --reason x", "adopt {}", "consumers {}", "rollback {} --reason x"])
+def test_a_wrong_tag_has_one_exit_code_in_every_command(stack: Stack, command: str) -> None:
+    unparsable_tags(stack)
+    ran = stack.run(*command.format("app/key").split())
+    assert (ran.code, "rotator:grace" in ran.sentence) == (1, True)
+
+
+@pytest.mark.parametrize("command", ["run", "run --dry-run"])
+def test_what_a_person_starts_is_audited_as_manual(stack: Stack, command: str) -> None:
+    unparsable_tags(stack)
+    assert {line["trigger"] for line in stack.run(*command.split()).lines} == {"manual"}
