@@ -1,12 +1,12 @@
-"""The tree of errors. Every one says what happened, to what, and what to do.
+"""The tree of errors. Each names what happened, to what, and what to do.
 
 ::
 
     RotatorError                     anything that this program raises on purpose
     ├── ConfigurationError           usage, settings, management secret: nothing was started (exit 2)
     ├── Refused                      a rule forbids it (hold, guard, not provably ours): nothing changed
-    ├── BadSecretValue               a stored value that cannot be read as asked
-    ├── ReplacementRejected          a new key is not what was asked for, or does not authenticate
+    ├── BadSecretValue               a stored value that cannot be read as the tags say
+    ├── ReplacementRejected          a new key differs from the request, or does not authenticate
     ├── LostRace                     another process promoted first: the own key is given up
     ├── Changed                      the world is no longer what the plan saw: the next sweep decides again
     ├── ReadersUnknown               the readers of a secret are unknown (a missing IAM action is named)
@@ -29,8 +29,8 @@
         ├── StoreUnavailable         throttled, 5xx, unreachable on a read: certainly nothing changed
         └── StoreOutcomeUnknown      a write without an answer: may or may not have happened
 
-``retryable`` says whether the next sweep may simply try again; ``outcome_unknown`` that a write may have happened;
-``redacted`` that each part of the message was redacted already, as its field requires, so names and ids stay.
+``retryable``: the next sweep may simply try again; ``outcome_unknown``: a write may have happened;
+``redacted``: each part of the message was redacted already, as its field requires, so names and ids stay.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class BadSecretValue(RotatorError):
 
 
 class ReplacementRejected(RotatorError):
-    """A new key differs from what was asked, or does not authenticate."""
+    """A new key differs from the request, or does not authenticate."""
 
     retryable = True
 

@@ -201,7 +201,7 @@ class Transport:
         :raises ProviderUnavailable: no answer; for a write, certainly nothing was sent.
         :raises OutcomeUnknown: a write that was sent and not answered, or not in a way that says yes or no.
         :raises ContractViolation: a redirect, or an answer that is too large.
-        :raises InvalidRequest: what was asked cannot be put on the wire; nothing was sent.
+        :raises InvalidRequest: HTTP cannot carry the request; nothing was sent.
         """
         # A kept connection may have been closed by the server: harmless where a call is repeated, and elsewhere a
         # needless doubt whether it has happened. So only patient calls use kept connections.

@@ -143,14 +143,14 @@ def _count(paging: dict[str, Any], field: str) -> int | None:
     return count
 
 
-def _key(data: Any, place: str, shape: re.Pattern[str] = KEY_VALUE) -> FetchedKey:
-    fields = _fields(data, place)
+def _key(data: Any, path: str, shape: re.Pattern[str] = KEY_VALUE) -> FetchedKey:
+    fields = _fields(data, path)
     try:
         value = _string(fields, "apiKeySecret", "")
         real = value is not None and shape.fullmatch(value) is not None
         key = _described(fields, real)
     except _Broken as broken:
-        raise _Broken(f"{place}{broken}") from None
+        raise _Broken(f"{path}{broken}") from None
     return FetchedKey(key, Secret(value) if value is not None and real else None)
 
 
@@ -162,22 +162,22 @@ def _described(fields: dict[str, Any], real: bool) -> Key:
     key_id, name, enabled = fields.get("id"), fields.get("name"), fields.get("enabled")
     if not isinstance(key_id, str) or not KEY_ID.fullmatch(key_id):
         raise _Broken(" has no id of letters, digits, '_' and '-'")
-    place = f" ({key_id})"
+    path = f" ({key_id})"
     if not isinstance(name, str):
-        raise _Broken(f"{place} has no name")
+        raise _Broken(f"{path} has no name")
     if not isinstance(enabled, bool):
-        raise _Broken(f"{place} does not say whether it is enabled")
+        raise _Broken(f"{path} does not say whether it is enabled")
     return Key(
         id=key_id,
         name=_characters(name),
-        account_id=_string(fields, "accountId", place),
+        account_id=_string(fields, "accountId", path),
         enabled=enabled,
-        valid_from=_time(fields, "validFrom", place),
-        valid_to=_time(fields, "validTo", place),
-        scopes=_strings(fields, "scopeGuids", place),
-        permissions=_strings(fields, "permissions", place),
-        allowed_ips=_strings(fields, "allowedIPs", place) or frozenset(),
-        platform=_platform(fields, place),
+        valid_from=_time(fields, "validFrom", path),
+        valid_to=_time(fields, "validTo", path),
+        scopes=_strings(fields, "scopeGuids", path),
+        permissions=_strings(fields, "permissions", path),
+        allowed_ips=_strings(fields, "allowedIPs", path) or frozenset(),
+        platform=_platform(fields, path),
         value_readable=real,
     )
 
@@ -200,25 +200,25 @@ def _token(data: Any, field: str) -> tuple[Secret, int | None]:
     return Secret(token), seconds
 
 
-def _fields(data: Any, place: str) -> dict[str, Any]:
+def _fields(data: Any, path: str) -> dict[str, Any]:
     if not isinstance(data, dict):
-        raise _Broken(f"{place} is not an object")
+        raise _Broken(f"{path} is not an object")
     return data
 
 
-def _string(fields: dict[str, Any], field: str, place: str) -> str | None:
+def _string(fields: dict[str, Any], field: str, path: str) -> str | None:
     value = fields.get(field)
     if value is not None and not isinstance(value, str):
-        raise _Broken(f"{place}: {field} is not a string")
+        raise _Broken(f"{path}: {field} is not a string")
     return None if value is None else _characters(value)
 
 
-def _strings(fields: dict[str, Any], field: str, place: str) -> frozenset[str] | None:
+def _strings(fields: dict[str, Any], field: str, path: str) -> frozenset[str] | None:
     values = fields.get(field)
     if values is None:
         return None
     if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
-        raise _Broken(f"{place}: {field} is not a list of strings")
+        raise _Broken(f"{path}: {field} is not a list of strings")
     return _set_of(tuple(values))
 
 
@@ -227,29 +227,29 @@ def _set_of(values: tuple[str, ...]) -> frozenset[str]:
     return frozenset(map(_characters, values))
 
 
-def _time(fields: dict[str, Any], field: str, place: str) -> datetime | None:
-    text = _string(fields, field, place)
+def _time(fields: dict[str, Any], field: str, path: str) -> datetime | None:
+    text = _string(fields, field, path)
     try:
         return None if text is None else parse_time(text)
     except ValueError:
-        raise _Broken(f"{place}: {field} is not a time ({quoted(text or '', 40)})") from None
+        raise _Broken(f"{path}: {field} is not a time ({quoted(text or '', 40)})") from None
 
 
-def _platform(fields: dict[str, Any], place: str) -> frozenset[Platform]:
+def _platform(fields: dict[str, Any], path: str) -> frozenset[Platform]:
     links = fields.get("platform")
     if links is None:
         return frozenset()
     if not isinstance(links, list):
-        raise _Broken(f"{place}: platform is not a list")
-    return frozenset(_link(each, f"{place}: platform[{index}]") for index, each in enumerate(links))
+        raise _Broken(f"{path}: platform is not a list")
+    return frozenset(_link(each, f"{path}: platform[{index}]") for index, each in enumerate(links))
 
 
-def _link(data: Any, place: str) -> Platform:
-    link = _fields(data, place)
-    application = _string(link, "applicationId", place)
+def _link(data: Any, path: str) -> Platform:
+    link = _fields(data, path)
+    application = _string(link, "applicationId", path)
     if application is None:
-        raise _Broken(f"{place} has no applicationId")
-    return Platform(application, _string(link, "entityId", place), _string(link, "action", place))
+        raise _Broken(f"{path} has no applicationId")
+    return Platform(application, _string(link, "entityId", path), _string(link, "action", path))
 
 
 def _platform_json(link: Platform) -> dict[str, str]:

@@ -168,7 +168,7 @@ class Redactor:
         return "".join(parts)
 
     def _spans(self, text: str, back: _Back, only_random: bool) -> Iterator[_Span]:
-        """Where learnt values stand in a view of a text, as places in the text itself."""
+        """Where learnt values stand in a view of a text, as positions in the text itself."""
         lengths, digests = self._known
         starts = [at for at in range(len(text) - SHORTEST + 1) if hash(text[at : at + SHORTEST]) in lengths]
         for at in starts:
@@ -180,7 +180,7 @@ class Redactor:
                     break
 
     def _is_name(self, text: str, begin: int, end: int) -> bool:
-        """Whether a place is, or is a part of, a known name that stands there as a whole."""
+        """Whether a stretch of the text is, or is a part of, a known name that stands there as a whole."""
         lefts = _edges(text, range(begin, max(-1, begin - _LONGEST_NAME), -1))
         rights = _edges(text, range(end, min(len(text), end + _LONGEST_NAME) + 1))
         return any(text[left:right] in self._names for left in lefts for right in rights)
@@ -240,16 +240,16 @@ def _is_word(text: str) -> bool:
 
 
 def _inside_word(text: str, at: int) -> bool:
-    """Whether a name can't begin or end at a place, because a word goes on there."""
+    """Whether a name cannot begin or end at a position, because a word continues there."""
     if not 0 < at < len(text):
         return False
     return bool(_NAME_CHARACTER.match(text[at - 1]) and _NAME_CHARACTER.match(text[at]))
 
 
-def _edges(text: str, places: range) -> list[int]:
-    """The first places where a name may begin or end."""
+def _edges(text: str, positions: range) -> list[int]:
+    """The first positions where a name may begin or end."""
     found: list[int] = []
-    for at in places:
+    for at in positions:
         if not _inside_word(text, at):
             found.append(at)
             if len(found) == _MOST_EDGES:
@@ -317,10 +317,10 @@ def _sensitive_leaves(text: str) -> Iterator[str]:
 
 
 def _views(text: str) -> Iterator[tuple[str, _Back]]:
-    """The text, and what it becomes decoded once, twice and so on; each with the way back to places in ``text``.
+    """The text, and what it becomes decoded once, twice and so on; each with the way back to positions in ``text``.
 
-    A byte (``%C3``) becomes the character of that number, so that a text is searched for as UTF-8 read as
-    Latin-1 too. A place that covers a part of an escape is mapped to the whole escape.
+    A byte (``%C3``) becomes the character of that number, so that a text is searched for as UTF-8 read as Latin-1 too.
+    A stretch that covers a part of an escape is mapped to the whole escape.
     """
     back: _Back = _same
     yield text, back

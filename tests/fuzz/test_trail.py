@@ -1,4 +1,4 @@
-"""Whatever stands in CloudTrail's events: a read, none, or an event that can't be made out; and a plan that prints."""
+"""Any event of CloudTrail: a read, none, or an unreadable event; and a plan that prints."""
 
 from __future__ import annotations
 
