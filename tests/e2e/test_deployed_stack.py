@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import NAME, SECRETS, Cloud, wait_for
+from tests.e2e.conftest import NAME, SECRETS, STAGE, Cloud, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 EMAIL = "oncall@example.com"
 # The keys have no scope for what the consumers ask for; a key that does not work would be answered 401.
 AUTHENTICATED = 403
-LIVE = ("--param", "dry-run=false", "--param", f"alarm-email={EMAIL}", "--param", "schedule=rate(1 minute)")
+SETTINGS = f"""\
+alarm-email: {EMAIL}
+dry-run: "false"
+schedule: rate(1 minute)
+"""
 
 
 def test_schedule_rotates_and_emergency_revokes(cloud: Cloud) -> None:
@@ -26,7 +30,8 @@ def test_schedule_rotates_and_emergency_revokes(cloud: Cloud) -> None:
         used.extend(consumer() for consumer in consumers.values())
         return all(cloud.current(name)["api_key"] != old[name] for name in SECRETS) or None
 
-    output = cloud.osls("deploy", "--verbose", *LIVE)
+    (cloud.folder / f"stage.{STAGE}.yml").write_text(SETTINGS)
+    output = cloud.osls("deploy", "--verbose")
     assert "Mode: LIVE" in output
     wait_for("three rotations by the schedule", rotated)
     used.extend(consumer() for consumer in consumers.values())
@@ -49,7 +54,7 @@ def test_schedule_rotates_and_emergency_revokes(cloud: Cloud) -> None:
     assert not [value for value in values if value in logs]
 
     assert subscriptions(cloud) == {EMAIL}
-    cloud.osls("deploy", *LIVE)
+    cloud.osls("deploy", "--verbose")
     assert subscriptions(cloud) == {EMAIL}
     assert variables(cloud, "worker")["ROTATOR_DRY_RUN"] == "false"
 
