@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -505,35 +507,31 @@ def test_a_401_from_an_address_not_allowed_verifies_nothing(strategy: Strategy) 
     assert not world.infobip.authenticates(key.value, "203.0.113.5")
 
 
-def test_an_unrestricted_key_is_verified_despite_verify_skip() -> None:
+NOTES: dict[str, tuple[dict[str, Any], list[str], bool, Strategy, str]] = {
+    "a plain value": ({"plain": True}, [], False, REVOKE_ONLY, "verified: 401"),
+    "verify=skip": ({"verify": "skip"}, [], False, REPLACE_FIRST, "verified: 401"),
+    # The replacement has the same allowedIPs, and was admitted from here.
+    "an address admitted before": ({}, [HERE], False, REPLACE_FIRST, "verified: 401"),
+    "an address that may be shut out": ({}, [HERE], False, REVOKE_ONLY, "not verified: .* its allowedIPs may refuse"),
+    "reads fail afterwards": ({}, [], True, REPLACE_FIRST, "verified: 401"),
+    "verify=skip, and reads fail": ({"verify": "skip"}, [], True, REPLACE_FIRST, "not verified: Infobip confirmed it"),
+}
+
+
+@pytest.mark.parametrize(("tags", "allowed", "unreadable", "strategy", "expected"), NOTES.values(), ids=NOTES)
+def test_how_far_a_revocation_is_verified(
+    tags: dict[str, Any], allowed: list[str], unreadable: bool, strategy: Strategy, expected: str
+) -> None:
     world = World()
-    world.managed(NAME, verify="skip")
-    assert notes(world) == ["verified: 401"]
-
-
-def test_with_unknown_restrictions_verify_skip_counts() -> None:
-    world = World()
-    world.managed(NAME, verify="skip")
-    world.infobip.faults.add(
-        Fault(FaultKind.STATUS_BEFORE, method="GET", path="api-keys/", nth=2, count=None, status=500)
-    )
-    (note,) = notes(world)
-    assert note.startswith("not verified: Infobip confirmed it")
-
-
-def test_a_401_from_an_address_admitted_before_verifies() -> None:
-    world = World()
-    key = world.managed(NAME)
-    world.infobip.portal_restrict(key.id, [HERE])
-    assert notes(world) == ["verified: 401"]  # the replacement has the same allowedIPs, and got in from here
-
-
-def test_a_401_verifies_nothing_if_the_address_may_be_shut_out() -> None:
-    world = World()
-    key = world.managed(NAME)
-    world.infobip.portal_restrict(key.id, [HERE])
-    (note,) = notes(world, REVOKE_ONLY)
-    assert "allowedIPs" in note
+    key = world.managed(NAME, **tags)
+    world.infobip.portal_restrict(key.id, allowed)
+    if unreadable:
+        world.infobip.faults.add(
+            Fault(FaultKind.STATUS_BEFORE, method="GET", path="api-keys/", nth=2, count=None, status=500)
+        )
+    (note,) = notes(world, strategy)
+    assert re.match(expected, note), note
+    assert not alive(world, key)
 
 
 def test_a_key_that_is_not_found_is_verified_too() -> None:
@@ -574,22 +572,6 @@ def test_an_unreadable_value_leaves_a_key_unverified() -> None:
     assert noted[current.id] == "verified: 401"
     assert noted[old.id] == "not verified: Infobip shows it disabled, but its value can't be read to try it"
     assert version not in {v for v, labels in world.labels(NAME).items() if f"rotator:key:{old.id}" in labels}
-
-
-def test_a_failed_read_after_the_revocation_is_no_failure() -> None:
-    world = World()
-    key = world.managed(NAME)
-    world.infobip.faults.add(
-        Fault(FaultKind.STATUS_BEFORE, method="GET", path="api-keys/", nth=2, count=None, status=500)
-    )
-    assert notes(world) == ["verified: 401"]
-    assert not alive(world, key)
-
-
-def test_a_plain_value_verifies() -> None:
-    world = World()
-    world.managed(NAME, plain=True)
-    assert notes(world, REVOKE_ONLY) == ["verified: 401"]
 
 
 def test_a_value_in_another_field_verifies() -> None:

@@ -105,7 +105,8 @@ def revoke(
             planned, code = revoke_leaks(
                 app, output, leaked, emergency, Strategy(strategy), account, dry_run=not yes, live=live
             )
-            return max(code, _nothing_changed(output, dry_run=dry_run) if planned else 0, key=_severity)
+            unconfirmed = _nothing_changed(output, dry_run=dry_run) if planned else 0
+            return code or unconfirmed
         if leaked is not None:
             app.redactor.learn(leaked.reveal())
         plan = emergency.plan(Target(secret, key_id, account, leaked), Strategy(strategy))
@@ -155,11 +156,6 @@ def _nothing_changed(output: Output, *, dry_run: bool) -> int:
     """Say that nothing was done; gives the exit code."""
     output.text("Nothing was changed. Add --yes to do it." if not dry_run else "Nothing was changed (--dry-run).")
     return 0 if dry_run else _NOT_CONFIRMED
-
-
-def _severity(code: int) -> int:
-    """A failure (1) counts more than what was not confirmed (2)."""
-    return (0, _NOT_CONFIRMED, 1).index(code)
 
 
 def _check_selectors(secret: str | None, key_id: str | None, account: str | None, *, leaked: bool) -> None:

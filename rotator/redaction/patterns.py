@@ -103,7 +103,7 @@ _NAME_FIELDS: Final = frozenset(
         *("account", "accounts", "secret", "secrets", "names", "deployment", "label", "labels"),
         *("event", "outcome", "level", "trigger", "timestamp", "prev", "log", "kind", "severity", "state", "role"),
         *("strategy", "step", "what", "rolled_back_from", "next_action", "deadline", "date", "first_full_day"),
-        *("unlinked_runs", "revoked", "replaced", "would_replace", "valid_from", "last_accessed", "shell", "gate"),
+        *("unlinked_runs", "revoked", "replaced", "valid_from", "last_accessed", "shell", "gate"),
         *("class", "open_runs"),
         *("changed_fields", "known_from", "known_until", "too_late_from", "waits_until"),
     }

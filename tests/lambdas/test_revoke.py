@@ -123,11 +123,6 @@ def test_a_common_value_leaves_the_report_of_a_failure_whole(stack: LambdaStack,
     assert [each["key_id"] for each in report["keys"]] == [old.id]
 
 
-def test_a_hold_does_not_stop_it(stack: LambdaStack) -> None:
-    key = stack.secret(NAME, stack.account(), hold="audit freeze")
-    assert key.id in revoked(revoke({"secret_id": NAME, "reason": REASON}, Context()))
-
-
 @pytest.mark.parametrize(
     ("event", "said"),
     [

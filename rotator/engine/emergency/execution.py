@@ -17,6 +17,7 @@ from typing import Final
 
 from rotator.engine.emergency.incident import Incident, spec_of
 from rotator.engine.emergency.outcome import REVOKED, Step
+from rotator.engine.emergency.planning import unlabelled_holders
 from rotator.engine.emergency.replacer import Replacer, clean
 from rotator.engine.emergency.revoker import Revoker
 from rotator.engine.emergency.targets import (
@@ -26,11 +27,8 @@ from rotator.engine.emergency.targets import (
     EmergencyPlan,
     Revocation,
     Strategy,
-    is_unlabelled,
     revocations_of,
-    with_label,
 )
-from rotator.engine.observe import resolve_version
 from rotator.errors import RotatorError
 from rotator.model import SecretEntry
 from rotator.policy.lifecycle import read_lifecycle
@@ -162,17 +160,12 @@ class Execution:
 
     def _unlabelled_holders(self) -> list[SecretEntry]:
         """Secrets that are not adopted yet and that hold a key that was just revoked."""
-        incident, found = self.incident, []
-        for listed in self.plan.fleet.managed.get(self.plan.account, ()):
-            if self.plan.is_main(listed.arn) or not is_unlabelled(listed) or not incident.revoked:
-                continue
-            try:
-                key_id = resolve_version(incident.services.store, incident.provider, listed).key_id
-            except RotatorError:
-                continue
-            if key_id is not None and key_id in incident.revoked:
-                incident.unlabelled.add(listed.arn)
-                found.append(with_label(listed, key_id))
+        incident, plan = self.incident, self.plan
+        if not incident.revoked:
+            return []
+        others = [entry for entry in plan.fleet.managed.get(plan.account, ()) if not plan.is_main(entry.arn)]
+        found, _ = unlabelled_holders(incident.services.store, incident.provider, others, incident.revoked)
+        incident.unlabelled |= {entry.arn for entry in found}
         return found
 
     # ---- afterwards -------------------------------------------------------------------------------------------------

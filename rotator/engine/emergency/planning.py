@@ -7,7 +7,7 @@ leaked: it is revoked too, but only after it was replaced.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -38,7 +38,7 @@ from rotator.policy.labels import CURRENT as CURRENT_LABEL
 from rotator.policy.labels import PREVIOUS, key_name, parse_key_name, parse_retire_label
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.values import decode
-from rotator.ports import KeyProvider
+from rotator.ports import KeyProvider, SecretStore
 from rotator.secret import Secret
 from rotator.text import printable
 
@@ -386,7 +386,12 @@ class Planner:
         revoking = {item.key_id for item in plan.revocations}
         others = [entry for entry in managed_entries(plan.fleet, plan.account) if entry.arn != arn]
         sharing = [entry for entry in others if read_lifecycle(entry).current_key in revoking]
-        found, notes = self._unlabelled_sharing(plan, revoking, others)
+        found: list[SecretEntry] = []
+        notes: list[str] = []
+        # Only asked for where consumers come first: it takes calls.
+        if revoking and self.strategy is Strategy.REPLACE_FIRST and any(map(is_unlabelled, others)):
+            with self.accounts.connected(plan.fleet, plan.account) as provider:
+                found, notes = unlabelled_holders(self.services.store, provider, others, revoking)
         mine: list[SecretEntry] = []
         for other in (*sharing, *found):
             owner, holds = account_of(other), "holds a key to be revoked"
@@ -404,22 +409,22 @@ class Planner:
             unlabelled=plan.unlabelled | {entry.arn for entry in found},
         )
 
-    def _unlabelled_sharing(
-        self, plan: EmergencyPlan, revoking: set[str], others: list[SecretEntry]
-    ) -> tuple[list[SecretEntry], list[str]]:
-        """Secrets that are not adopted yet (a copy, say). Only asked for where consumers come first: it takes calls."""
-        blank = [entry for entry in others if is_unlabelled(entry)]
-        found: list[SecretEntry] = []
-        notes: list[str] = []
-        if not blank or not revoking or self.strategy is not Strategy.REPLACE_FIRST:
-            return found, notes
-        with self.accounts.connected(plan.fleet, plan.account) as provider:
-            for entry in blank:
-                try:
-                    key_id = resolve_version(self.services.store, provider, entry).key_id
-                except RotatorError as error:
-                    notes.append(f"whether {entry.name} holds a key to be revoked is not known: {error.message}")
-                    continue
-                if key_id in revoking and key_id is not None:
-                    found.append(with_label(entry, key_id))
-        return found, notes
+
+def unlabelled_holders(
+    store: SecretStore, provider: KeyProvider, entries: Iterable[SecretEntry], key_ids: Collection[str]
+) -> tuple[list[SecretEntry], list[str]]:
+    """Secrets that are not adopted yet (a copy, say) and hold one of these keys, with its label put in.
+
+    Also given, as notes: which ones can't be read.
+    """
+    found: list[SecretEntry] = []
+    unknown: list[str] = []
+    for entry in filter(is_unlabelled, entries):
+        try:
+            key_id = resolve_version(store, provider, entry).key_id
+        except RotatorError as error:
+            unknown.append(f"whether {entry.name} holds a key to be revoked is not known: {error.message}")
+            continue
+        if key_id is not None and key_id in key_ids:
+            found.append(with_label(entry, key_id))
+    return found, unknown
