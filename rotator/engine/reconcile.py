@@ -28,18 +28,7 @@ from rotator.errors import (
     SessionBusy,
 )
 from rotator.message import Message
-from rotator.model import (
-    AccountPlan,
-    AccountSnapshot,
-    Alert,
-    Outcome,
-    Plan,
-    Quota,
-    Reason,
-    Result,
-    Severity,
-    Skip,
-)
+from rotator.model import AccountPlan, AccountSnapshot, Alert, Outcome, Plan, Quota, Reason, Result, Severity, Skip
 from rotator.policy.guards import slots_used
 from rotator.policy.overdue import with_outcomes
 from rotator.ports import KeyProvider
