@@ -1,4 +1,4 @@
-"""Who read a secret, as a log of reads tells it. Plain frozen data; times are aware and in UTC."""
+"""Who read a secret, as an access log shows it. Plain frozen data; times are aware and in UTC."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from rotator.access_log import Reads, Unread
 from rotator.message import NO_MESSAGE, Message
 
 BEGINS_WITHIN = timedelta(minutes=1)
-"""A key whose ``validFrom`` lies that little ahead counts as begun: clocks differ, and Infobip tells whole seconds."""
+"""A key whose ``validFrom`` lies that little ahead counts as begun: clocks differ, and Infobip has whole seconds."""
 
 
 class ActionKind(StrEnum):
@@ -130,7 +130,7 @@ class Key:
         return self.valid_from is None or self.valid_from <= now + BEGINS_WITHIN
 
     def alive(self, now: datetime) -> bool:
-        """Whether it authenticates as far as Infobip's list tells: enabled, begun and not expired."""
+        """Whether it authenticates as far as Infobip's list shows: enabled, begun and not expired."""
         return self.enabled and self.begun(now) and not self.expired(now)
 
 
@@ -139,7 +139,7 @@ class SecretEntry:
     """A secret as ``ListSecrets`` or ``DescribeSecret`` gives it: names, tags and labels, never a value.
 
     ``versions`` maps version ids to their staging labels. ``current`` etc. are derived in :mod:`rotator.policy.labels`.
-    ``last_accessed`` is the day on which its value was read last, ``None`` where the store does not tell.
+    ``last_accessed`` is the day on which its value was read last, ``None`` where the store does not have it.
     """
 
     arn: str
@@ -168,7 +168,7 @@ class Resolution:
     :param problem: a sentence for the operator where there is none.
     :param known_foreign: the value was read, and it holds none of this account's keys but those in ``holds``.
     :param holds: keys found somewhere in a value that can't be read as tagged; they count as in use.
-    :param own_fields: fields that the rotator writes and that somebody else has filled with something else.
+    :param own_fields: fields that the rotator writes and that another program has filled with something else.
     :param silent: Infobip did not answer the question.
     """
 
@@ -290,7 +290,7 @@ class Alert:
 class Quota:
     """One account's daily quota: what was used in the last 24 hours, the limits, and the part kept for emergencies.
 
-    :param updates_used: ``None`` where disabled keys, which tell it, were not listed because nothing is to be done.
+    :param updates_used: ``None`` where disabled keys, which show it, were not listed because nothing is to be done.
     """
 
     creates_used: int
@@ -327,7 +327,7 @@ class Policy:
 class Questions:
     """What a plan needs to know beyond the listings before it may be carried out; most plans need nothing.
 
-    :param versions: ``(ARN, version id)`` whose value must be read to prove that its label is right.
+    :param versions: ``(ARN, version id)`` whose value must be read for an ownership proof of its label.
     :param copies: keys to be revoked, by id, with the ``(ARN, version id)`` that holds the value, if one does: the
         current values of all managed secrets must be searched for them.
     :param histories: ARNs whose versions must be listed, deprecated ones included.
@@ -353,13 +353,13 @@ class AccountSnapshot:
         sweep a :class:`~rotator.policy.holdings.Others`, which all accounts' snapshots share.
     :param keys: by id, every enabled key that Infobip lists, every key that was read by its id because a label names it
         and the list does not show it, and with ``history`` the disabled keys too.
-    :param resolutions: by ARN, which key a current version's value is, where that was looked up.
+    :param resolutions: by ARN, which key a current version's value is, where that was searched for.
     :param held: by ARN and version id, the same for other versions.
     :param copies: by key id, the managed secrets whose current value was found to hold the key's value; a key that is
         not in it was not searched for.
     :param versions: by ARN, every version id that AWS still has, deprecated ones included, where that was asked.
     :param unreadable: managed secrets whose current value could not be read in that search.
-    :param skew: Infobip's clock less ours, where an answer told it.
+    :param skew: Infobip's clock less ours, where an answer had it.
     :param complete: whether the listing is known to hold every enabled key.
     :param history: whether ``keys`` holds the disabled keys too, as far as Infobip shows them.
     :param history_complete: whether it shows all of them.

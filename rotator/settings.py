@@ -91,14 +91,14 @@ class Settings:
                 f"{PREFIX}DAILY_LIMIT {settings.daily_limit} for scheduled rotations: "
                 f"set it to a number from 0 to {settings.daily_limit - 1}"
             )
-        reader.look_for_typos()
+        reader.check_names()
         if reader.problems:
             raise ConfigurationError("; ".join(reader.problems) + ".")
         return settings
 
 
 class _Reader:
-    """Reads one variable after the other and collects what is wrong, so that all of it is said at once."""
+    """Reads one variable after the other and collects what is wrong, so that all of it is reported at once."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -109,7 +109,7 @@ class _Reader:
         return self._environ.get(PREFIX + name, "").strip()
 
     def _problem(self, name: str, wrong: str, fix: str, *, shown: bool = True) -> None:
-        # Somebody may have put a credential into the wrong variable: show little, and never a key.
+        # An operator may have put a credential into the wrong variable: show little, and never a key.
         value = redact_patterns(self.text(name))
         value = f' "{value[:40]}…"' if len(value) > 40 else f' "{value}"'
         self.problems.append(f"{PREFIX}{name}{value if shown else ''} {wrong}: {fix}")
@@ -204,7 +204,7 @@ class _Reader:
             return default
         return length
 
-    def look_for_typos(self) -> None:
+    def check_names(self) -> None:
         # ROTATOR_DRYRUN=true that is silently ignored would change production; a name nothing like ours is not ours.
         known = [PREFIX + field.name.upper() for field in fields(Settings)]
         for name in sorted(self._environ):

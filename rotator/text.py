@@ -40,15 +40,15 @@ def printable(text: str, limit: int = DEFAULT_LIMIT) -> str:
         raise ValueError("printable needs a limit of at least 1")
     parts: list[str] = []
     length = 0
-    room = 0  # how many of the parts still fit when an ellipsis follows them
+    fitting = 0  # how many of the parts still fit when an ellipsis follows them
     for char in text:
         part = char if char.isprintable() else _escape(char)
         parts.append(part)
         length += len(part)
         if length > limit:
-            return "".join(parts[:room]) + ELLIPSIS
+            return "".join(parts[:fitting]) + ELLIPSIS
         if length < limit:
-            room = len(parts)
+            fitting = len(parts)
     return "".join(parts)
 
 

@@ -117,9 +117,7 @@ def _make_daemon(options: Options, schedule: Schedule, account: str | None) -> D
     return Daemon(foundation, schedule, stopping, account=account, audit_file=options.audit_file)
 
 
-def _announce(
-    options: Options, daemon: Daemon, schedule: Schedule, address: str, port: int | None
-) -> None:
+def _announce(options: Options, daemon: Daemon, schedule: Schedule, address: str, port: int | None) -> None:
     """Open the port where one is wanted, and say what runs."""
     url = None
     if port is not None:

@@ -258,9 +258,7 @@ class Reconciler:
             _LOG.debug("unexpected", exc_info=error)
             return self._not_observed(fleet, account, InternalError.of(error, f"account {account}"))
 
-    def _planned(
-        self, provider: KeyProvider, run: _Run, account: str
-    ) -> tuple[datetime, AccountSnapshot, AccountPlan]:
+    def _planned(self, provider: KeyProvider, run: _Run, account: str) -> tuple[datetime, AccountSnapshot, AccountPlan]:
         """One account, observed and planned, and by Infobip's clock when."""
         snapshot = observe_account(self.services.store, provider, run.fleet, account)
         now = run.at or InfobipClock(self.services.clock, provider).now()

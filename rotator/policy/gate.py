@@ -4,7 +4,7 @@ A consumer is a principal that read the secret in the :data:`LOOK_BACK` before t
 over once it has read ``AWSCURRENT`` since. When the promotion was stands in no label by itself: the old key's retire
 label carries the promotion plus the grace, so the tag's grace is taken off again. Should the tag have been lengthened
 meanwhile, the promotion would seem earlier than it was, and reads of the old value would pass for reads of the new one;
-the replacement's own beginning, which Infobip tells, is therefore the earliest that it can be.
+the replacement's own ``validFrom`` is therefore the earliest that it can be.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Consumer:
     """One principal.
 
     :param principal: as the log says it; outside text.
-    :param last_before: its last read before the promotion, within the time looked at.
+    :param last_before: its last read before the promotion, within that time.
     :param last_since: its last read of the current value since.
     :param last_old: its last read since of a version that is not current: it was asked for by name.
     """
@@ -54,7 +54,7 @@ class Consumer:
 
 
 def consumers(reads: Reads, promoted: datetime, look_back: timedelta = LOOK_BACK) -> tuple[Consumer, ...]:
-    """Everybody who read the secret, those who are waited for first, then by name."""
+    """Every principal that read the secret: those that are waited for first, then by name."""
     begin = plus(promoted, -look_back)
     before: dict[str, datetime] = {}
     since: dict[str, datetime] = {}
@@ -69,7 +69,7 @@ def consumers(reads: Reads, promoted: datetime, look_back: timedelta = LOOK_BACK
 
 
 def promoted_at(item: Retiring, life: Lifecycle, keys: Mapping[str, Key], grace: timedelta) -> datetime:
-    """When the value that followed a superseded one became current, as far as labels and keys tell.
+    """When the value that followed a superseded one became current, as far as labels and keys show.
 
     :param keys: every key that Infobip lists, by id; may be empty.
     """
@@ -93,8 +93,8 @@ def gate_until(
 ) -> datetime | None:
     """Until when a revocation that is due may be made to wait; ``None`` where nothing makes it wait.
 
-    Not without the tag, not before the grace is over (it waits for that anyway), not for a key that is dead or not
-    listed, and not for one that an emergency superseded: that was to die at once.
+    Not without the tag, not before the grace is over (it waits for that anyway), not for a key that does not work or is
+    not listed, and not for one that an emergency superseded: that was to be revoked at once.
     """
     key = keys.get(item.key_id)
     if not spec.gate or item.revoke_at > now or key is None or not key.alive(now):
@@ -118,7 +118,7 @@ def not_adopted(
 
     What is not known makes it wait too, up to the same limit.
 
-    :param readers: what the log says; ``None``: it was not looked at.
+    :param readers: what the log says; ``None``: it was not read.
     """
     limit = gate_until(entry, spec, life, item, keys, now)
     if limit is None:
@@ -149,7 +149,7 @@ def not_adopted(
 def gap_in(reads: Reads, promoted: datetime, look_back: timedelta = LOOK_BACK) -> Message | None:
     """Why a consumer may be missing from an answer, as a clause; ``None`` where none can be.
 
-    Reads since the promotion may be missing without harm: whoever made them is only waited for a little longer.
+    Reads since the promotion may be missing without harm: the principal is only waited for a little longer.
     """
     if reads.gap:
         return Message.text(reads.gap)

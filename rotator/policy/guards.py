@@ -1,4 +1,4 @@
-"""What a sweep may not do however right each single action looks: too many at once, or more than a day allows."""
+"""What a sweep may not do however right each single action is: too many at once, or more than a day allows."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Slots:
 
 
 def slots_used(snapshot: AccountSnapshot, now: datetime) -> Slots:
-    """What the keys themselves tell of the last 24 hours.
+    """What the keys themselves show of the last 24 hours.
 
     A create shows in ``validFrom``, though not one that lies ahead: such a key was created with that date. A revocation
     by this program shows in the expiry that it sets on a disabled key.
@@ -153,8 +153,8 @@ def limit_revocations(draft: Draft, snapshot: AccountSnapshot, now: datetime, *,
 def within_budget(draft: Draft, actions: list[Action], quota: Quota, coming: int = 0) -> list[Action]:
     """Cut off what today's limits do not allow; what is most urgent comes first already.
 
-    :param coming: how many revocations come due before an update that is used now can be used again: an orphan, which
-        nobody uses, takes none of theirs.
+    :param coming: how many revocations come due before an update that is used now can be used again: an unused
+        orphan takes none of theirs.
     """
     creates, updates = quota.creates_left, quota.updates_left
     kept: list[Action] = []

@@ -50,7 +50,7 @@ class Index(dict[str, SecretEntry | tuple[SecretEntry, ...]]):
 
 
 class Directory:
-    """A fleet's managed secrets. Each part is gathered when somebody first asks.
+    """A fleet's managed secrets. Each part is gathered when it is first needed.
 
     :param managed: by account.
     """
@@ -106,7 +106,7 @@ class Others(Collection[SecretEntry]):
     def __init__(self, directory: Directory, account: str | None) -> None:
         self._directory = directory
         self._account = account
-        # With one account only there is nothing to look for, and nothing to be gathered.
+        # With one account only there is nothing to find, and nothing to be gathered.
         self._any = any(entries for name, entries in directory.managed.items() if name != account)
 
     @staticmethod
@@ -150,8 +150,8 @@ class Others(Collection[SecretEntry]):
 class Holdings:
     """Which keys are in use, or may be.
 
-    An account's own secrets are looked through for it; what the other accounts' hold is looked up in what all accounts
-    share. Nearly every key is named by one secret, so what a secret has to do with a key is told when it is asked.
+    An account's own secrets are gathered for it; what the other accounts' hold is found in what all accounts share.
+    Nearly every key is named by one secret, so what a secret has to do with a key is read when it is needed.
 
     :param seen: by the keys that labels or look-ups name, the account's own secrets, and those whose value was read.
     :param unknown: names of this account's secrets whose current value could not be read: they may hold any key.
@@ -171,7 +171,7 @@ class Holdings:
     def of(snapshot: AccountSnapshot, views: Iterable[View] | None = None) -> Holdings:
         """Gather it from a snapshot, its account's secrets and those of other accounts.
 
-        :param views: the account's own secrets, where somebody has read all their labels already.
+        :param views: the account's own secrets, where all their labels were read already.
         """
         seen, unknown, others = Index(), [], Others.of(snapshot.others)
         for entry, life in _lives(snapshot, views, others):
@@ -181,7 +181,7 @@ class Holdings:
                 continue
             for key_id in life.named | _held(life, resolution):
                 seen.add(key_id, entry)
-            # Looked up means: there was no label, or it names a key that is not listed and says nothing of the value.
+            # A resolution is there where no label is, or where it names a key that is not listed.
             known = resolution is None or resolution.key_id is not None or resolution.known_foreign
             read = known and (life.current_key is not None or resolution is not None)
             if life.current_version and entry.deleted_at is None and not read:
@@ -249,13 +249,13 @@ def _lives(
     if views is not None:
         for view in views:
             yield view.entry, view.life
-    looked = set(snapshot.resolutions)
-    for entry in snapshot.secrets if views is None or looked else ():
-        looked.discard(entry.arn)
+    resolved = set(snapshot.resolutions)
+    for entry in snapshot.secrets if views is None or resolved else ():
+        resolved.discard(entry.arn)
         if views is None:
             yield _read(snapshot, entry)
-    for entry in others if looked else ():
-        if entry.arn in looked:
+    for entry in others if resolved else ():
+        if entry.arn in resolved:
             yield _read(snapshot, entry)
 
 

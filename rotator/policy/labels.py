@@ -64,7 +64,7 @@ def retire_label(key_id: str, at: datetime) -> str:
 
     A time between two seconds becomes the later one, so that a grace period is never shorter than it was asked for.
 
-    :raises ValueError: the key id is malformed, the time is naive, or it can't be told in four digits of a year.
+    :raises ValueError: the key id is malformed, the time is naive, or its year has more than four digits.
     """
     if at.tzinfo is None:
         raise ValueError("a retire label needs a time with a zone")
@@ -121,8 +121,8 @@ class KeyName:
         """
         if self.secret_id is None or not name:
             return False
-        room = limit - len(_tail(self.deployment, self.secret_id, self.version_id))
-        return self.secret_id == secret_id(arn) and self.secret == name[:room]
+        length = limit - len(_tail(self.deployment, self.secret_id, self.version_id))
+        return self.secret_id == secret_id(arn) and self.secret == name[:length]
 
 
 def key_name(name: str, arn: str, deployment: str, version_id: str, limit: int = KEY_NAME_LIMIT) -> str:
@@ -132,7 +132,7 @@ def key_name(name: str, arn: str, deployment: str, version_id: str, limit: int =
     :param arn: the secret's ARN.
     :param version_id: 32 to 64 letters, digits and ``-``, chosen before the key is created.
     :param limit: the most characters of the result.
-    :raises ValueError: a part is malformed or empty, or the limit leaves no room for the secret's name.
+    :raises ValueError: a part is malformed or empty, or the limit is too short for the secret's name.
     """
     if not name:
         raise ValueError("a key's name needs the secret's name")
@@ -142,13 +142,13 @@ def key_name(name: str, arn: str, deployment: str, version_id: str, limit: int =
         raise ValueError("a version id has 32 to 64 letters, digits and hyphens")
     tail = _tail(deployment, secret_id(arn), version_id)
     if limit <= len(tail):
-        raise ValueError(f"a key's name of {limit} characters leaves no room for the secret's name")
+        raise ValueError(f"a key's name of {limit} characters is too short for the secret's name")
     return name[: limit - len(tail)] + tail
 
 
 @lru_cache(maxsize=16384)  # an account's keys, thousands after years, have the same names in every sweep
 def parse_key_name(name: str) -> KeyName | None:
-    """Return the parts of a name that a rotator wrote, or ``None``. Whose rotator it was, its deployment tells.
+    """Return the parts of a name that a rotator wrote, or ``None``. Whose it was is in the deployment.
 
     It is parsed from its end: a secret's own name may hold ``/rotator:`` as well, what follows the last one can't.
     """

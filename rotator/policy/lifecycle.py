@@ -126,7 +126,7 @@ MAX_LABELS = AWS_LABELS - 2
 def read_lifecycle(entry: SecretEntry, resolved_key: str | None = None) -> Lifecycle:
     """Read a secret's labels; the rules of :class:`Lifecycle` stand in :func:`_read`.
 
-    :param resolved_key: the key that an unlabelled current version was found to hold, if it was looked up.
+    :param resolved_key: the key that an unlabelled current version was found to hold, if it was read.
     """
     return _read(tuple(entry.versions.items()), resolved_key)
 
@@ -227,7 +227,7 @@ MOST: Final = 0.1
 
 
 def lifetime(spec: Spec, secret: str) -> timedelta:
-    """How long a replacement shall live: ``spec.validity`` less up to a tenth of it, told by the secret's name alone.
+    """How long a replacement shall live: ``spec.validity`` less up to a tenth of it, by the secret's name alone.
 
     Never so short that a key would be due at once, or that its grace would not fit into what is left of it then.
 
@@ -239,8 +239,8 @@ def lifetime(spec: Spec, secret: str) -> timedelta:
         shortest = spec.validity - (spec.validity - before) * MOST
     else:
         shortest = max(spec.validity * (1 - MOST), spec.grace / before) if before else spec.validity
-    room = max(spec.validity - shortest, timedelta(0))
-    return timedelta(seconds=round((spec.validity - room * share(secret)).total_seconds()))
+    spread = max(spec.validity - shortest, timedelta(0))
+    return timedelta(seconds=round((spec.validity - spread * share(secret)).total_seconds()))
 
 
 def share(secret: str) -> float:

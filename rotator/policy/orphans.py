@@ -22,7 +22,7 @@ from rotator.text import printable, quoted
 
 GIVEN_UP_WITHIN: Final = timedelta(minutes=5)
 REMEMBERED: Final = timedelta(days=3)
-"""How long a rejection makes pauses longer: more than the longest of them, so that they do not begin anew each day."""
+"""How long a rejection makes pauses longer: more than the longest of them, so that they do not start again each day."""
 FIRST_PAUSE: Final = timedelta(hours=1)
 """After ``MAX_REJECTED`` rejections: how long a secret waits that can't wait for a day."""
 LONG_PAUSE: Final = timedelta(hours=4)
@@ -37,7 +37,7 @@ class FailedAttempts:
 
     A replacement that was rejected is a key that was created and disabled within minutes. So is one that consumers had
     and that an emergency revoked soon after, and one that lost a race; neither says that the next one would be
-    rejected. What tells them apart:
+    rejected. The differences:
 
     - a key that a label still names, or whose version was current once, was promoted;
     - the version id of a key that an emergency created says so: no sweep asked for it, and none would ask again for it;
@@ -58,7 +58,7 @@ class FailedAttempts:
     def of(
         snapshot: AccountSnapshot, holdings: Holdings, ownership: Ownership, now: datetime, views: Iterable[View] = ()
     ) -> FailedAttempts:
-        """Look through an account's keys.
+        """Go through an account's keys.
 
         :param views: its secrets.
         """
@@ -81,7 +81,7 @@ class FailedAttempts:
                     rejected.append((key, name))
         found = FailedAttempts(tuple(unstored), tuple(rejected), today=frozenset(today))
         often = Counter(name.secret for _, name in rejected)
-        if max(often.values(), default=0) >= MAX_REJECTED:  # nearly never: nobody's names are compared for nothing
+        if max(often.values(), default=0) >= MAX_REJECTED:  # nearly never, so names are rarely compared
             found = replace(found, paused=sum(len(found.rejected_for(view, now)) >= MAX_REJECTED for view in views))
         return found
 
@@ -129,7 +129,7 @@ def _is_brief(key: Key, now: datetime) -> bool:
 
 
 def _is_rejected(name: KeyName, entry: SecretEntry) -> bool:
-    """Whether a brief key was made for a secret by scheduled work, and nothing tells that consumers ever had it."""
+    """Whether a brief key was made for a secret by scheduled work, and nothing shows that consumers ever had it."""
     if not name.is_for(entry.name, entry.arn) or made_in_emergency(entry.arn, name.version_id):
         return False
     labels = entry.versions.get(name.version_id, frozenset())
@@ -239,7 +239,7 @@ def _report(draft: Draft, account: str, key: Key, what: str, owner: SecretEntry 
 
 
 def report_unknown(draft: Draft, holdings: Holdings, now: datetime) -> None:
-    """Keys that nobody rotates and that end soon: said, never touched."""
+    """Keys that no secret holds and that expire soon are reported, never changed."""
     ending = [key for key in holdings.loose if key.valid_to is not None and key.alive(now)]
     for key in sorted(ending, key=lambda key: key.id):
         if key.valid_to is None or parse_key_name(key.name) is not None:

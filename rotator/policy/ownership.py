@@ -1,9 +1,9 @@
 """Does this key belong to this version, and what proves it? Pure.
 
-A staging label is a hint: whoever may write a secret may set one. Scopes are inherited, and keys are revoked, only on a
-proof. By *name*: Infobip shows the key under exactly the name that the rotator gives for this ARN, this deployment and
-this version id, and no other enabled key has that name. By *value*: the version's value was read, and Infobip knows
-exactly one key with that value, this one.
+A staging label is a hint: any principal that may write a secret can set one. Scopes are inherited, and keys are
+revoked, only on an ownership proof. By *name*: Infobip shows the key under exactly the name that the rotator gives for
+this ARN, this deployment and this version id, and no other enabled key has that name. By *value*: the version's value
+was read, and Infobip knows exactly one key with that value, this one.
 """
 
 from __future__ import annotations

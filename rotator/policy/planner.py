@@ -115,7 +115,7 @@ def _proves_nothing(snapshot: AccountSnapshot, owner: SecretEntry, now: datetime
 
 
 def _coming(snapshot: AccountSnapshot, views: list[View], actions: list[Action], until: datetime, now: datetime) -> int:
-    """How many keys in grace are to be revoked until then, and not yet; nobody asks where there is no orphan."""
+    """How many keys in grace are to be revoked until then, and not yet; not counted where there is no orphan."""
     if not any(action.reason is Reason.ORPHAN for action in actions):
         return 0
     return sum(

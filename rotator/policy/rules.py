@@ -19,7 +19,7 @@ from rotator.policy.windows import is_open, next_open
 URGENT = timedelta(hours=24)
 """A key with less than this left (or less than a tenth of its life, for short-lived keys) can't wait for a window."""
 WARN_HELD = timedelta(days=7)
-"""A key with less than this left is worth a warning though the operator said stop."""
+"""A key with less than this left is worth a warning though the operator holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def misconfigured(view: View, now: datetime) -> Decision | None:
 
 
 def held(view: View, now: datetime) -> Decision | None:
-    """The operator said stop. Where the key is about to end, that is said too: nobody else will remember."""
+    """The operator holds it. A key that is about to expire is a warning all the same."""
     if view.spec is None or view.spec.hold is None:
         return None
     due, end = renew_at(view), view.key.valid_to if view.key is not None else None
@@ -166,7 +166,7 @@ def foreign_rotation(view: View, now: datetime) -> Decision | None:
 
 
 def unadopted(view: View, now: datetime) -> Decision | None:
-    """A value whose key nobody could name."""
+    """A value whose key is not known."""
     if view.life.current_version is None or view.key_id is not None:
         return None
     message = Message.text(view.unresolved or "which key its value is was not checked")
@@ -174,7 +174,7 @@ def unadopted(view: View, now: datetime) -> Decision | None:
 
 
 def unproven_label(view: View, now: datetime) -> Decision | None:
-    """A label that names a key which the value is not: whoever may write labels can set one."""
+    """A label that names a key which the value is not: any label writer can set one."""
     if not view.unproven:
         return None
     message = Message.of(
@@ -254,7 +254,7 @@ def key_missing(view: View, now: datetime) -> Decision | None:
 
 
 def key_disabled(view: View, now: datetime) -> Decision | None:
-    """Somebody disabled the key behind ``AWSCURRENT``."""
+    """The key behind ``AWSCURRENT`` was disabled."""
     if view.key is None or view.key.enabled:
         return None
     return Decision(Reason.KEY_DISABLED, Message("the key behind AWSCURRENT is disabled"), due_at=now, deadline=now)

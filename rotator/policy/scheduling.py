@@ -1,7 +1,7 @@
 """Scheduling: which rotations start in this sweep, so that none misses its key's expiry for want of a quota slot.
 
 The quota is a number of slots; a slot that a create used is free again 24 hours later. Every sweep schedules all
-rotations to come anew, from what it sees, and keeps nothing. Time is counted in sweeps; this one is sweep 0.
+rotations afresh, from what it sees, and keeps nothing. Time is counted in sweeps; this one is sweep 0.
 
 1. A rotation that is not due gets the latest free slot before its key expires, in its window. Only what finds none is
    scheduled early, in this sweep (reason ``capacity``): nothing is that need not be.
@@ -192,7 +192,7 @@ def _slots(
 ) -> Slots:
     period, limit = quota_window(policy) // policy.sweep_every, _limit(quota)
     # As the sweep itself counts: what is free within some minutes is free. A key whose validFrom lies ahead was created
-    # with that date, at a time that nobody knows.
+    # with that date, at an unknown time.
     since, until = now + SOON - DAY, now + BEGINS_WITHIN
     created = (key.valid_from for key in snapshot.keys.values())
     used = [at + DAY - SOON - now for at in created if at is not None and since < at <= until]
@@ -317,25 +317,25 @@ class _Schedule:
         for one in self._assign(one for one in self._rotations if not one.due):
             (needed if self._is_open(one.window, 0) else closed).append(one)
         needed += self._assign(closed, windows=False)
-        room = self._room(0)
+        free = self._free(0)
         needed += self._assign(due)
-        if len(needed) > room:  # too many: what has to start later today need not wait for it to be due
+        if len(needed) > free:  # too many: what has to start later today need not wait for it to be due
             today = {one for one in self._rotations if one.last < self._slots.period}.difference(needed)
             can_start = {one for one in today if self._is_open(one.window, 0)}
             needed += can_start
-            room = max(room, self._slots.free_now - len(today - can_start))
+            free = max(free, self._slots.free_now - len(today - can_start))
         needed = [one for one in needed if one.able]
-        chosen = sorted(needed, key=_rank)[:room]
+        chosen = sorted(needed, key=_rank)[:free]
         can_wait = set(due).difference(needed)
-        chosen += sorted(can_wait, key=_rank)[: room - len(chosen)]
+        chosen += sorted(can_wait, key=_rank)[: free - len(chosen)]
         return sorted(self._in_time(chosen), key=_rank)
 
     def _in_time(self, chosen: list[_Rotation]) -> list[_Rotation]:
         """The same, with as many of those that expire first as it takes for none to miss its expiry."""
-        room, able = self._slots.free_now, [one for one in self._rotations if one.able]
+        free, able = self._slots.free_now, [one for one in self._rotations if one.able]
 
         def start(urgent: int) -> list[_Rotation]:
-            return (able[:urgent] + [one for one in chosen if one not in able[:urgent]])[:room]
+            return (able[:urgent] + [one for one in chosen if one not in able[:urgent]])[:free]
 
         def is_enough(urgent: int) -> bool:
             started = set(start(urgent))
@@ -344,7 +344,7 @@ class _Schedule:
 
         if is_enough(0):
             return chosen
-        return start(min(room, bisect_left(range(room + 1), True, lo=1, key=is_enough)))
+        return start(min(free, bisect_left(range(free + 1), True, lo=1, key=is_enough)))
 
     def _assign(self, rotations: Iterable[_Rotation], *, windows: bool = True) -> list[_Rotation]:
         """Give each the latest free slot after this sweep; returns those for which there is none.
@@ -370,7 +370,7 @@ class _Schedule:
             while opens and -opens[0][0] >= sweep:
                 open_now.append(heappop(opens)[1:])
             open_now.sort(key=itemgetter(0))
-            room = free = self._room(sweep)
+            free = before = self._free(sweep)
             if free > 0:
                 for _, window in sorted(open_now, key=self._left(sweep)):
                     queue = waiting[window]
@@ -382,7 +382,7 @@ class _Schedule:
                             free -= 1
                     if not queue:
                         del waiting[window]
-                self._take(sweep, room - free)
+                self._take(sweep, before - free)
             sweep = max(0, self._full_from(sweep) - self._slots.period if free <= 0 else sweep - 1)
             while opens and -opens[0][0] > sweep:
                 open_now.append(heappop(opens)[1:])
@@ -395,7 +395,7 @@ class _Schedule:
 
     # ---- slots ------------------------------------------------------------------------------------------------------
 
-    def _room(self, sweep: int) -> int:
+    def _free(self, sweep: int) -> int:
         """How many rotations may start in that sweep: each takes its slot for a whole period."""
         return self._slots.a_day - max(self._taken[sweep : sweep + self._slots.period])
 
@@ -448,7 +448,7 @@ def _rank(one: _Rotation) -> int:
     return one.rank
 
 
-# ---- what is told ---------------------------------------------------------------------------------------------------
+# ---- messages ---------------------------------------------------------------------------------------------------
 
 
 def _demand(rotations: Iterable[_Rotation], slots: Slots) -> Message:

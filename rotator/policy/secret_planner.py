@@ -94,7 +94,7 @@ class SecretPlanner(SecretDraft):
         self.common.draft.alert(Reason.NO_EXPIRY, message, view.entry.name, view.key.id)
 
     def _own_fields(self) -> None:
-        """Fields of the value that the rotation overwrites, and that somebody else has filled."""
+        """Fields of the value that the rotation overwrites, and that another program has filled."""
         version = self.view.life.current_version
         found = self.common.ownership.resolution(self.view.entry, version) if version is not None else None
         if found is None or not found.own_fields:
@@ -243,7 +243,7 @@ class SecretPlanner(SecretDraft):
             return
         rank = Rank.ROTATE_URGENT if urgent else Rank.ROTATE
         if self.common.attempts.created_today(view.entry):
-            # Whoever may write one secret can make it need a new key again and again: others' creates go first.
+            # A principal that may write one secret can make it need a new key again and again: others go first.
             rank = Rank.ROTATE_AGAIN
         self.add(
             rank,

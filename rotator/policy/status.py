@@ -164,7 +164,7 @@ def _next(view: View, mine: list[Action], now: datetime) -> tuple[ActionKind | N
 
 
 UNUSED: Final = timedelta(days=90)
-"""A secret that nobody read for this long is called unused. The rotator reads it too, when it rotates."""
+"""A secret that was not read for this long is called unused. The rotator reads it too, when it rotates."""
 
 
 class KeyKind(StrEnum):
@@ -203,7 +203,7 @@ class KeyRow:
 
 @dataclass(frozen=True, slots=True)
 class SecretRow:
-    """One secret that somebody should look at; ``last_accessed`` to the day, where the store tells it."""
+    """One secret that an operator should check; ``last_accessed`` to the day, where the store has it."""
 
     secret: str
     kind: SecretKind
@@ -228,7 +228,7 @@ class Inventory:
 
 
 def take_inventory(snapshot: AccountSnapshot, policy: Policy, now: datetime, *, disabled: bool = False) -> Inventory:
-    """Say of every key whose it is, and which secrets somebody should look at.
+    """Say of every key whose it is, and which secrets an operator should check.
 
     :param disabled: with the keys that are disabled.
     """
@@ -273,7 +273,7 @@ def _row(key: Key, roles: dict[str, list[_Role]], views: list[View], policy: Pol
         secrets = tuple(dict.fromkeys(name for role, name, _ in held if role is kind))
         ends = [at for role, _, at in held if role is kind and at is not None]
         if kind is KeyKind.RETIRING and not key.enabled:  # ended before its time: by an emergency, or at Infobip
-            return KeyRow(key, kind, secrets, None, "dead already; its labels go at the next sweep")
+            return KeyRow(key, kind, secrets, None, "disabled already; its labels go at the next sweep")
         detail = "held by several secrets; give each a key of its own" if len(secrets) > 1 else ""
         return KeyRow(key, kind, secrets, max(ends, default=None), detail)
     name = parse_key_name(key.name)
@@ -297,13 +297,13 @@ def _notes(snapshot: AccountSnapshot, view: View, now: datetime) -> list[SecretR
         return []
     read, notes = entry.last_accessed, []
     if view.key_id is None:
-        detail = view.unresolved or "its key was not looked up"
+        detail = view.unresolved or "which key its value is was not checked"
         notes.append(SecretRow(entry.name, SecretKind.UNKNOWN_KEY, detail, None, read))
     elif view.key is None and life.current_key is not None and snapshot.complete:
         detail = "Infobip does not list the key that its label names"
         notes.append(SecretRow(entry.name, SecretKind.KEY_MISSING, detail, view.key_id, read))
     if read is not None and now - read > UNUSED:
-        detail = f"nobody has read it for {human_duration(now - read)}"
+        detail = f"not read for {human_duration(now - read)}"
         notes.append(SecretRow(entry.name, SecretKind.UNUSED, detail, view.key_id, read))
     return notes
 

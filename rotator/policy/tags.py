@@ -137,7 +137,7 @@ def read_path(text: str) -> str:
 T = TypeVar("T")
 
 NO_REASON: Final = "no reason given"
-"""What ``Spec.hold`` says for an empty tag, so that nobody takes it for no hold."""
+"""What ``Spec.hold`` says for an empty tag, so that it is not taken for no hold."""
 _DEFAULTS: Final = Spec(account="")
 _NONE: Final[frozenset[str]] = frozenset()
 _MORE_SCOPES: Final = re.compile(re.escape(SCOPES_TAG) + r"-([2-9]|[1-9][0-9])")
@@ -282,7 +282,7 @@ class _Reader:
 def _check_times(
     reader: _Reader, before: float | timedelta, validity: timedelta, grace: timedelta | None, least: timedelta
 ) -> timedelta:
-    """Check that a replacement can be rotated in its turn, and its grace fits into what is left of it then.
+    """Check that a replacement can be rotated when it is due, and its grace fits into what is left of it then.
 
     Each fix's value supposes that the fixes before it were done, so that all of them together work.
 

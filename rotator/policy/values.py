@@ -1,6 +1,6 @@
 """Secret values: where the key stands in them, and how its replacement is put in.
 
-A JSON value is never written anew from its parsed form: the fields that change are spliced into the text as it stands,
+A JSON value is never written from its parsed form: the fields that change are spliced into the text as it stands,
 so that order, spacing and the spelling of numbers in every other field stay as they were. No message holds any part of
 a value, and no error leaves a frame, or has a cause or context, that holds one in the open.
 """
@@ -101,7 +101,7 @@ def encode_replacement(
         raise ValueError("the key can't stand in a field that the rotator writes itself")
     if not is_key_id(key_id) or not key or _wrong_with(key):
         # From outside, as the old value is, so it is that error too and concerns this secret alone.
-        fault = _Fault("can't be written: the new key or its id is malformed", "Look at the newest key at Infobip.")
+        fault = _Fault("can't be written: the new key or its id is malformed", "Check the newest key at Infobip.")
         raise _error(secret_name, fault)
     if expires_at is not None and expires_at.tzinfo is None:
         raise ValueError("a replacement needs an end with a zone")
@@ -173,7 +173,7 @@ def _texts(value: Any) -> Iterator[str]:
 def others_fields(text: Secret, field: str, key_id: str, expires_at: datetime | None, base_url: str) -> tuple[str, ...]:
     """Return the names of the rotator's own fields that a JSON value holds with another content. Never raises.
 
-    Somebody else wrote them: a rotation overwrites them, which consumers may not expect.
+    Another program wrote them: a rotation overwrites them, which consumers may not expect.
     """
     if field in RESERVED_FIELDS or not isinstance(_members(text), tuple):
         return ()
@@ -189,7 +189,7 @@ def others_fields(text: Secret, field: str, key_id: str, expires_at: datetime | 
 def possible_keys(text: Secret) -> tuple[Secret, ...]:
     """Return everything in a value that has the shape of an Infobip key, each once, in any kind of text. Never raises.
 
-    It is for values that :func:`decode` refuses. Only that shape: whoever asks Infobip about what is found must not
+    It is for values that :func:`decode` refuses. Only that shape: a search at Infobip for what is found must not
     show it the other secrets that may stand there.
     """
     return tuple(Secret(found) for found in dict.fromkeys(_KEY_SHAPE.findall(text.reveal())))

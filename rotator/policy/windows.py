@@ -18,9 +18,9 @@ from rotator.model import Window
 from rotator.text import Unreadable
 
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MEND: Final = "write days, hours and a time zone, such as Mon-Fri 09:00-17:00 Europe/Zagreb or daily 22:00-04:00 UTC"
+_FIX: Final = "write days, hours and a time zone, such as Mon-Fri 09:00-17:00 Europe/Zagreb or daily 22:00-04:00 UTC"
 _HOURS: Final = re.compile(r"([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
-# No dot, no leading slash: a zone's name is looked up as a file below the zone database.
+# No dot, no leading slash: a zone's name is read as a file below the zone database.
 _ZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(?:/[A-Za-z0-9_+-]{1,32}){0,2}")
 # In the database's directory, but either the machine's own setting or clocks that count leap seconds.
 _NO_ZONE: Final = re.compile(r"(?:posix|right)/.*|localtime|posixrules|Factory")
@@ -95,7 +95,7 @@ def next_close(window: Window, now: datetime) -> datetime | None:
 def openings(window: Window, begin: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
     """Yield when it opens and shuts (UTC) from ``begin`` until before ``end`` (both aware), cut off at these two.
 
-    Kept by months, so that whoever asks every hour for the year to come gets it at once.
+    Kept by months, so that asking every hour for the year to come is quick.
 
     :raises ValueError: as :func:`next_open`.
     """
@@ -125,7 +125,7 @@ def _openings_in(window: Window, month: int) -> tuple[tuple[datetime, datetime],
 
 
 def _first(window: Window, now: datetime, *, wanted: bool) -> datetime | None:
-    """Look through the stretches of constant offset; within one, only start and end can change the answer."""
+    """Search the stretches of constant offset; within one, only start and end can change the answer."""
     for begin, end, offset in _stretches(time_zone(window.zone), _utc(now)):
         wall, wall_end = ((at + offset).replace(tzinfo=None) for at in (begin, end))
         midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -176,13 +176,13 @@ def _shows(window: Window, wall: datetime) -> bool:
 
 
 def _split(text: str) -> tuple[list[str], str, str]:
-    """Return the days, the hours and the zone, as far as their number and order tell."""
+    """Return the days, the hours and the zone, as far as their number and order show."""
     tokens = text.split(" ")
     if len(tokens) < 3 or not all(tokens):
-        raise Unreadable(text, "is not a window", _MEND)
+        raise Unreadable(text, "is not a window", _FIX)
     if ":" not in tokens[-2]:
         fault = "has no time zone at its end" if ":" in tokens[-1] else "has no hours before its time zone"
-        raise Unreadable(text, fault, _MEND)
+        raise Unreadable(text, fault, _FIX)
     return tokens[:-2], tokens[-2], tokens[-1]
 
 

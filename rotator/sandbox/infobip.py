@@ -161,7 +161,7 @@ class InfobipWorld:
             case "/auth/1/oauth2/token", "POST":
                 self._throttle("token", request.remote_ip)
                 return auth.create_token(state, request)
-            case ("/auth/1/session" | "/auth/1/oauth2/token"), _:
+            case (("/auth/1/session" | "/auth/1/oauth2/token"), _):
                 raise Refusal(405, "Method not allowed")
         principal = auth.authenticate(state, request)
         trace.principal = principal.label

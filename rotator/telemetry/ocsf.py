@@ -129,4 +129,3 @@ def native(event: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     fields = {"run_id": "correlation_uid", "seq": "sequence", "event": "event_code"}
     return {**rest, **{ours: metadata.get(theirs) for ours, theirs in fields.items()}}
-

@@ -19,6 +19,6 @@ def test_a_key_that_is_dead_is_not_said_to_be_in_its_grace(stack: Stack) -> None
     (state,) = stack.run("status", "--secret", "prod/sms/otp", "--json").document["secrets"]
     assert (state["state"], state["retiring"], state["next_action"]) == ("ok", [], "revoke")
     listed = " ".join(stack.run("inventory", "--all").out.split())
-    assert "retiring disabled prod/sms/otp; dead already; its labels go at the next sweep" in listed
+    assert "retiring disabled prod/sms/otp; disabled already; its labels go at the next sweep" in listed
     assert stack.run("run", "--secret", "prod/sms/otp").code == 0
     assert "retiring" not in stack.run("inventory", "--all").out

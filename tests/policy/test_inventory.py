@@ -107,7 +107,7 @@ def test_secrets_to_look_at() -> None:
         ("prod/idle", SecretKind.UNUSED),
         ("prod/rubbish", SecretKind.UNKNOWN_KEY),
     ]
-    assert found.secrets[1].detail == "nobody has read it for 91 d"
+    assert found.secrets[1].detail == "not read for 91 d"
     assert used.id in {row.key.id for row in found.keys}
     doubtful = take_inventory(replace(snapshot, complete=False), world.policy, now)
     assert SecretKind.KEY_MISSING not in {note.kind for note in doubtful.secrets}

@@ -260,7 +260,7 @@ def test_other_names_are_no_key_names(name: str) -> None:
         ("prod", "a:b", VERSION, 255, "deployment"),
         ("prod", "default", "short", 255, "version id"),
         ("prod", "default", VERSION + "/", 255, "version id"),
-        ("prod", "default", VERSION, len(f"/rotator:default:{ID}:{VERSION}"), "no room"),
+        ("prod", "default", VERSION, len(f"/rotator:default:{ID}:{VERSION}"), "too short"),
     ],
 )
 def test_key_name_refuses(secret: str, deployment: str, version_id: str, limit: int, said: str) -> None:

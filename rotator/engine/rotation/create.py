@@ -94,9 +94,7 @@ def _recover(attempt: Attempt, request: KeyRequest, error: OutcomeUnknown) -> tu
     for key in found:
         fetched = context.provider.get_key(key.id)
         if fetched.value is not None:
-            context.services.audit.emit(
-                "key.created", "success", **attempt.fields(key.id), detail="found by its name"
-            )
+            context.services.audit.emit("key.created", "success", **attempt.fields(key.id), detail="found by its name")
             return fetched, request
     for key in found:
         attempt.revoke_own(key.id)
