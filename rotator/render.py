@@ -1,4 +1,4 @@
-"""How times, ids, untrusted input and tables look to people.
+"""Times, ids, untrusted input and tables as people read them.
 
 Times are in the zone of the reader's machine, which is named; programs get UTC, see :mod:`rotator.cli.documents`.
 """

@@ -52,7 +52,7 @@ def unit() -> dict[str, list[tuple[str, str]]]:
     return sections
 
 
-def test_the_unit_starts_the_daemon_and_stops_it_as_it_wants_to_be_stopped() -> None:
+def test_the_unit_starts_and_stops_the_daemon() -> None:
     sections = unit()
     assert set(sections) == {"Unit", "Service", "Install"}
     service = dict(sections["Service"])

@@ -168,7 +168,7 @@ def inventory_document(found: Sequence[Inventory], broken: Sequence[AccountPlan]
 
 
 def inventory_csv(found: Sequence[Inventory], redact: Callable[[str], str]) -> str:
-    """``inventory --csv``: a line a key, then a line for each secret to look at, by RFC 4180, each cell in quotes.
+    """``inventory --csv``: a line a key, then a line for each secret to check, by RFC 4180, each cell in quotes.
 
     A cell that a spreadsheet would take for a formula gets an apostrophe in front.
 

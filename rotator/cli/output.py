@@ -61,9 +61,9 @@ class Output:
         if self._options.wide:
             return _WIDEST
         least, most = _WIDTHS
-        said = os.environ.get("COLUMNS", "")
-        if said.isascii() and said.isdigit() and int(said[:9]):
-            return max(least, min(int(said[:9]), _WIDEST))
+        columns = os.environ.get("COLUMNS", "")
+        if columns.isascii() and columns.isdigit() and int(columns[:9]):
+            return max(least, min(int(columns[:9]), _WIDEST))
         if not _is_terminal():
             return PIPED_WIDTH
         return max(least, min(shutil.get_terminal_size((PIPED_WIDTH, 24)).columns, most))
@@ -87,12 +87,12 @@ class Output:
         drawn = buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
-        # rich fills columns with blanks up to the right edge; nobody wants to copy them.
+        # rich fills columns with blanks up to the right edge, which should not be copied.
         redactor, whole = self._options.redactor, "".join(f"{line.rstrip()}\n" for line in drawn.splitlines())
         self.write(whole if redactor is None else redactor.redact_own(whole))
 
     def write(self, text: str) -> None:
-        """As it is. That it could not be written is said when the command ends: a leaked key dies all the same."""
+        """As it is. A failure is reported when the command ends: a leaked key is revoked all the same."""
         if self._options.stdout_closed:
             self._options.unwritten = self._options.unwritten or ValueError("closed")
             return
@@ -147,16 +147,16 @@ class Failure(Exception):
 def failure_of(error: RotatorError, redact: Callable[[str], str] = redact_patterns) -> Failure:
     """An error of the program's own tree."""
     code = USAGE if isinstance(error, ConfigurationError) else FAILED
-    advice = error.advice or ("Try again; `rotator doctor` looks closer." if error.retryable else "")
+    advice = error.advice or ("Try again; `rotator doctor` finds the cause." if error.retryable else "")
     return Failure(redact(error.message), redact(advice), code=code, trace=_trace(error, redact))
 
 
 def bug(error: Exception, redact: Callable[[str], str] = redact_patterns) -> Failure:
-    """An exception that nobody foresaw."""
+    """An exception that no code expects."""
     text = " ".join(redact(f"{type(error).__name__}: {error}").split())[:_LONGEST_BUG]
     return Failure(
         f"this is a bug in rotator: {text}",
-        "Run it again with --log-level debug and report what it says; the next sweep goes on where this one ended.",
+        "Run it again with --log-level debug and report the output; the next sweep continues from here.",
         trace=_trace(error, redact),
     )
 

@@ -1,4 +1,4 @@
-"""``rotator plan``: what a sweep would do; and how a plan and its results look to people."""
+"""``rotator plan``: what a sweep would do; and plans and their results as text for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a command to an exit code: signals, broken pipes, and errors as sentences. Nobody gets to see a traceback."""
+"""From a command to an exit code: signals, broken pipes, and errors as sentences. No traceback is ever shown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rotator.policy.values import possible_keys
 from rotator.redaction.redactor import redact_patterns
 from rotator.secret import Secret
 
-INTERRUPTED: Final = "interrupted; nothing is lost, the next sweep goes on"
+INTERRUPTED: Final = "interrupted; nothing is lost, the next sweep continues"
 _USAGE: Final = 2
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     options = Options.guessed(arguments)
     _prepare_streams(options)
     try:
-        _look_for_values(arguments)
+        _refuse_values(arguments)
         with _signals():
             code = cli.main(args=list(arguments), prog_name="rotator", standalone_mode=False, obj=options)
         if not isinstance(code, int):  # --help and --version give nothing
@@ -60,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         discard_stdout()
         code = 1
-    except SystemExit as error:  # click's and rich's way out of a pipe that nobody reads any more
+    except SystemExit as error:  # click's and rich's way out of a closed pipe
         code = error.code if isinstance(error.code, int) else 1
     except Failure as failure:
         code = say_failure(failure, options)
@@ -71,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
     return _flushed(code, options)
 
 
-def _look_for_values(arguments: Sequence[str]) -> None:
+def _refuse_values(arguments: Sequence[str]) -> None:
     """Refuse a key's value as an argument, before it gets into a request, AWS's trail or a message.
 
     :raises Failure: one holds such a value.
@@ -79,7 +79,7 @@ def _look_for_values(arguments: Sequence[str]) -> None:
     if any(possible_keys(Secret(argument)) for argument in arguments):
         raise Failure(
             "an argument holds the value of an API key; nothing was done, but the process list and the shell's history "
-            "have it",
+            "contain it",
             "Treat it as leaked: `rotator revoke --leaked-key-stdin --reason R --yes < file` ends it.",
             code=_USAGE,
         )
@@ -113,7 +113,7 @@ def _signals() -> Iterator[None]:
         raise Interrupted(number)
 
     for number in _SIGNALS:
-        with suppress(ValueError):  # not in the main thread: somebody else's business then
+        with suppress(ValueError):  # not in the main thread, where another program handles signals
             if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
                 before[number] = signal.signal(number, unwind)
     try:
@@ -130,7 +130,7 @@ def _give_up(number: int, _frame: FrameType | None) -> None:
 
 
 def _flushed(code: int, options: Options) -> int:
-    """Hand the output on while there is still somebody to say what went wrong with it."""
+    """Flush the output while an error of it can still be reported."""
     logging.shutdown()
     try:
         if sys.stdout is not None:

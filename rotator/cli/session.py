@@ -7,15 +7,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import Final, TypedDict
 
+from rotator.bootstrap import App, local_actor, prepare
 from rotator.cli.options import Options
 from rotator.cli.output import Failure, bug, failure_of
 from rotator.errors import ConfigurationError, RotatorError
 from rotator.render import whole_ids
-
-if TYPE_CHECKING:
-    from rotator.bootstrap import App
 
 _TRIGGERS: Final = ("manual", "schedule")
 
@@ -29,8 +27,6 @@ def opened(options: Options, *, trigger: str | None = None) -> Iterator[App]:
 
     :param trigger: what the audit says started it; ``manual`` or what ``ROTATOR_TRIGGER`` says where not given.
     """
-    from rotator.bootstrap import local_actor, prepare
-
     foundation = prepare(
         region=options.region,
         profile=options.profile,

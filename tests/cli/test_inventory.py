@@ -34,7 +34,7 @@ def test_every_key_and_whose_it_is(stack: Stack) -> None:
     assert stack.state() == before
 
 
-def test_disabled_keys_on_request_and_hostile_names_in_every_form(stack: Stack) -> None:
+def test_disabled_keys_and_hostile_names_in_every_form(stack: Stack) -> None:
     account, _ = stack.account("main")
     world = stack.world
     hostile = world.add_key(account, '=HYPERLINK("http://x")\x1b[2J\u202e')
@@ -52,7 +52,7 @@ def test_disabled_keys_on_request_and_hostile_names_in_every_form(stack: Stack) 
     assert found[dead.id]["enabled"] == "no"
 
 
-def test_a_secret_that_holds_no_key_and_an_account_that_does_not_answer(stack: Stack) -> None:
+def test_a_secret_without_a_key_and_an_account_without_answer(stack: Stack) -> None:
     stack.account("main")
     create_managed(stack.client, "prod/rubbish", "main", leaks.register("no-such-key-anywhere"))
     stack.account("second", password="not-the-password")
@@ -71,7 +71,7 @@ def test_a_secret_that_holds_no_key_and_an_account_that_does_not_answer(stack: S
     assert stack.run("inventory", "--account", "third").code == 2
 
 
-def test_adopt_all_says_a_line_for_each_and_fails_for_what_it_could_not(stack: Stack) -> None:
+def test_adopt_all_lists_each_and_fails_if_one_fails(stack: Stack) -> None:
     keys = stack.seed()
     before = stack.state()
     dry = stack.run("adopt", "--all", "--dry-run")

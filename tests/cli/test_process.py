@@ -31,7 +31,7 @@ def test_a_signal_ends_a_sweep_in_one_sentence(stack: Stack, number: signal.Sign
         go_on.set()
     ran = stack.ran(child, out, err)
     assert ran.code == code
-    assert ran.sentence == "rotator: interrupted; nothing is lost, the next sweep goes on"
+    assert ran.sentence == "rotator: interrupted; nothing is lost, the next sweep continues"
     unfinished = [line for line in ran.lines if line.get("event") == "key.created" and line["outcome"] == "failure"]
     assert unfinished[0]["error"] == "interrupted"
 
@@ -91,7 +91,7 @@ def test_stderr_shows_people_warnings_and_errors_only(stack: Stack) -> None:
     assert stack.run("plan", "--verbose", "--quiet").code == 2
 
 
-def test_an_emergency_says_each_step_while_it_is_done_on_a_terminal_alone(stack: Stack) -> None:
+def test_an_emergency_shows_its_steps_live_on_a_terminal(stack: Stack) -> None:
     """The kill is held up: the steps before it stand there already."""
     keys = stack.seed()
     old = keys["prod/sms/otp"]

@@ -13,7 +13,7 @@ from rotator.errors import ConfigurationError
 from rotator.report.files import MOST_LINES, Unwritten, check_target, read_tail, write_page
 
 
-def test_a_new_page_is_its_owner_s_alone_and_an_old_one_keeps_its_mode(tmp_path: Path) -> None:
+def test_a_new_page_is_private_and_an_old_one_keeps_its_mode(tmp_path: Path) -> None:
     target = check_target(tmp_path / "report.html")
     assert write_page(target, "<p>é\ud800") == len("<p>é\\ud800".encode())
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
