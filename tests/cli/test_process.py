@@ -127,8 +127,8 @@ def test_an_emergency_shows_its_steps_live_on_a_terminal(stack: Stack) -> None:
     named = f"key {old.id[:4]}…{old.id[-4:]}"
     assert child.returncode == 0
     assert re.search(rf"\n  revoked       {named} +\d+\.\d s\n                {named} +verified: 401\n", text)
-    assert text.count("created") == text.count("promoted") == text.count("revoked") == 1
-    assert "prod/sms/otp has a new key. 1 key is dead." in text
+    assert re.findall(r"^  (created|promoted|revoked) ", text, re.MULTILINE) == ["created", "promoted", "revoked"]
+    assert "prod/sms/otp has a new key." in text
 
 
 def on_terminal(stack: Stack, *arguments: str, env: dict[str, str] | None = None) -> str:
