@@ -11,22 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from rotator.errors import (
-    ConfigurationError,
-    ProviderUnavailable,
-)
+from rotator.errors import ConfigurationError, ProviderUnavailable
 from rotator.ports import KeyRequest
 from rotator.secret import Secret
 from tests.infobip.certificates import certificate
-from tests.infobip.fake_server import (
-    KEY_VALUE,
-    FakeServer,
-    Reply,
-    client_for,
-    key,
-    page,
-    reply,
-)
+from tests.infobip.fake_server import KEY_VALUE, FakeServer, Reply, client_for, key, page, reply
 
 REQUEST = KeyRequest("a/rotator:default:v1", datetime(2026, 12, 1, tzinfo=UTC), frozenset({"sms:manage"}))
 GOOD = reply(200, key())
