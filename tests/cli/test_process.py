@@ -92,7 +92,7 @@ def test_stderr_shows_people_warnings_and_errors_only(stack: Stack) -> None:
 
 
 def test_an_emergency_shows_its_steps_live_on_a_terminal(stack: Stack) -> None:
-    """The kill is held up: the steps before it stand there already."""
+    """The revocation is held up: the steps before it are shown already."""
     keys = stack.seed()
     old = keys["prod/sms/otp"]
     go_on = threading.Event()
@@ -128,7 +128,7 @@ def test_an_emergency_shows_its_steps_live_on_a_terminal(stack: Stack) -> None:
     assert child.returncode == 0
     assert re.search(rf"\n  revoked       {named} +\d+\.\d s\n                {named} +verified: 401\n", text)
     assert re.findall(r"^  (created|promoted|revoked) ", text, re.MULTILINE) == ["created", "promoted", "revoked"]
-    assert "prod/sms/otp has a new key." in text
+    assert "prod/sms/otp has a new key. 1 key revoked." in text
 
 
 def on_terminal(stack: Stack, *arguments: str, env: dict[str, str] | None = None) -> str:
