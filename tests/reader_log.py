@@ -1,4 +1,4 @@
-"""A log of reads in memory, as CloudTrail would tell it: it lags, and can fail."""
+"""A log of reads in memory, as CloudTrail shows it: it lags, and can fail."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class MemoryLog:
     """A :class:`rotator.ports.ReaderLog`.
 
     :param failure: raised instead of an answer.
-    :param gap: said of every answer.
-    :param cut: older reads are not told.
+    :param gap: the gap in every answer.
+    :param cut: older reads are not shown.
     :param asked: the secrets that were asked for, and from when on.
     """
 

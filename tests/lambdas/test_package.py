@@ -22,7 +22,7 @@ needs_313 = pytest.mark.skipif(python313() is None, reason="needs Python 3.13")
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The zip, and what the script said."""
+    """The zip, and what the script printed."""
     target = tmp_path_factory.mktemp("built") / "rotator-lambda.zip"
     return target, build(target)
 
@@ -49,9 +49,9 @@ def ran(python: str, code: str, *path: Path, **variables: str) -> str:
 
 
 def test_two_builds_are_equal(archive: tuple[Path, str], tmp_path: Path) -> None:
-    said = build(tmp_path / "again.zip", TZ="Pacific/Auckland", PYTHONHASHSEED="7", SOURCE_DATE_EPOCH="1")
+    printed = build(tmp_path / "again.zip", TZ="Pacific/Auckland", PYTHONHASHSEED="7", SOURCE_DATE_EPOCH="1")
     assert (tmp_path / "again.zip").read_bytes() == archive[0].read_bytes()
-    assert said.splitlines()[-1] == archive[1].splitlines()[-1]
+    assert printed.splitlines()[-1] == archive[1].splitlines()[-1]
 
 
 def test_size_is_reported(archive: tuple[Path, str]) -> None:
@@ -102,8 +102,8 @@ def test_every_module_has_byte_code(names: list[str]) -> None:
 
 @pytest.mark.slow
 def test_boto3_can_be_bundled(tmp_path: Path) -> None:
-    said = build(tmp_path / "a.zip", BUNDLE_BOTO3="1")
-    assert "boto3 bundled" in said
+    printed = build(tmp_path / "a.zip", BUNDLE_BOTO3="1")
+    assert "boto3 bundled" in printed
     with zipfile.ZipFile(tmp_path / "a.zip") as opened:
         names = opened.namelist()
     services = {name.split("/")[2] for name in names if re.match(r"botocore/data/[\w-]+/", name)}

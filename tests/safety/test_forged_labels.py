@@ -1,4 +1,4 @@
-"""A label is a hint: whoever may write labels on one secret cannot use them against another secret's key."""
+"""A label is a hint: a principal that may write labels on one secret cannot use them against another secret's key."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_rollback_promotes_no_unproven_version(region: Region) -> None:
 
 
 def test_forged_newer_version_does_not_stop_a_rollback(region: Region) -> None:
-    """A label of any younger key would look like a rollback that was done before."""
+    """A label of any younger key would pass for a rollback that was done before."""
     old = region.secret("prod/api", left=20 * DAY)
     region.sweep()
     region.system.advance(DAY)
