@@ -14,6 +14,7 @@ from rotator.engine.evidence import MAX_LOG_TIME, with_readers
 from rotator.engine.sweep import Sweep
 from rotator.errors import ConfigurationError, ReadersUnknown, SecretNotFound
 from rotator.model import ActionKind, Outcome, Reason
+from rotator.policy.tags import InvalidTags
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import SimKey
 from tests.reader_log import LAG, MemoryLog, role
@@ -282,7 +283,7 @@ def test_unknown_consumers_are_an_error() -> None:
     with pytest.raises(ConfigurationError, match="is not managed"):
         read_consumers(world.reconciler(), "infobip/main")
     world.managed("wrong", grace="soon")
-    with pytest.raises(ConfigurationError, match="rotator:grace"):
+    with pytest.raises(InvalidTags, match="rotator:grace"):
         read_consumers(world.reconciler(), "wrong")
     world.readers = None
     with pytest.raises(ReadersUnknown, match="no log"):
