@@ -110,7 +110,7 @@ def label(context: AccountContext, action: Action) -> None:
     life = read_lifecycle(entry)
     wrong = life.current_key if action.reason is Reason.MISLABELLED else None
     if life.current_version != action.version_id or life.current_key != wrong or wrong == action.key_id:
-        raise Changed(f"{entry.name} has another current version than the plan saw")
+        raise Changed(f"{entry.name} was given another current version meanwhile")
     if wrong is not None:
         # Cut off after this, the version has no label, and the next sweep adopts it.
         unlabel(context, entry, key_label(wrong), action.version_id, str(action.reason))

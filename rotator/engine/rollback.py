@@ -27,7 +27,7 @@ from rotator.engine.observe import management_of, observe_fleet
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.revoke import MAX_CHECK_AGE
 from rotator.engine.rotation.promote import REVOKE_IN_FLIGHT
-from rotator.engine.secret_changes import account_of, move_current, require_managed, retire_version, unlabel
+from rotator.engine.secret_changes import account_of, move_current, require_as_planned, retire_version, unlabel
 from rotator.errors import BadSecretValue, Changed, KeyNotFound, ProviderUnavailable, Refused, RotatorError, StoreError
 from rotator.model import AccountSnapshot, Key, SecretEntry, Spec
 from rotator.policy.guards import MAX_SKEW, clock_skew
@@ -257,10 +257,8 @@ class _Rollback:
         :raises RotatorError: it is not as it was.
         """
         fresh = self.context.services.store.describe(self.entry.arn)
-        require_managed(fresh, self.context.account)
-        life = read_lifecycle(fresh)
-        if (life.current_version, life.current_key) != (self.life.current_version, self.life.current_key):
-            raise Changed(f"{self.name} was given another current version meanwhile", advice=_REPEAT)
+        before = self.life
+        _, life = require_as_planned(self.context, fresh, before.current_version, before.current_key, advice=_REPEAT)
         if life.holders.get(self.item.key_id) != self.item.version_id:
             raise Changed(f"the label of key {self.item.key_id} in {self.name} went meanwhile", advice=_REPEAT)
         _spec_unless_skipped(make_view(self.context.snapshot, fresh), self.context.services.clock.now())

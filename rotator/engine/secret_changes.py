@@ -73,7 +73,7 @@ def require_as_planned(
     if life.problem is not None:
         raise Refused(f"{entry.name}: {life.problem}")
     if (life.current_version, life.current_key) != (version_id, key_id):
-        raise Changed(f"{entry.name} has another current version than the plan saw", advice=advice)
+        raise Changed(f"{entry.name} was given another current version meanwhile", advice=advice)
     return spec, life
 
 
