@@ -107,8 +107,8 @@ def _rows(state: SecretState, now: datetime) -> Iterator[Sequence[str | Text]]:
 
 def _next(state: SecretState, now: datetime) -> str:
     due = any(each.revoke_at <= now for each in state.retiring)
-    if state.next_action is ActionKind.REVOKE and state.dead and not due:
-        return f"{key_words(state.dead[0])} is disabled; the next sweep removes its labels"
+    if state.next_action is ActionKind.REVOKE and state.disabled and not due:
+        return f"{key_words(state.disabled[0])} is disabled; the next sweep removes its labels"
     if state.hold is not None:
         return f'on hold: "{shown(state.hold, 120)}"'
     if state.state is State.MISCONFIGURED:

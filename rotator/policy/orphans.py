@@ -155,7 +155,7 @@ def plan_orphans(
 ) -> None:
     """Keys of this deployment whose version does not exist in the secret that their name says.
 
-    :param is_skipped: whether a secret is, for whatever reason; such a one (a replica that lags behind, say) proves
+    :param is_skipped: whether a secret is, for whatever reason; such a one (a replica that lags behind, say) shows
         nothing about its keys.
     """
     own, others = Directory({"": snapshot.secrets}), Others.of(snapshot.others)
@@ -169,7 +169,7 @@ def plan_orphans(
             continue
         owner = own.named(name) or others.named(name)
         if name.secret_id is None:
-            what = f"has a name of the older form for {printable(name.secret)}, which proves nothing"
+            what = f"has a name of the older form for {printable(name.secret)}, which is no ownership proof"
             _report(draft, account, key, what)
         elif owner is None:
             # Its name may well be seen here, with another ARN.

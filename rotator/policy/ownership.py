@@ -1,4 +1,4 @@
-"""Does this key belong to this version, and what proves it? Pure.
+"""Ownership proofs: does this key belong to this version? Pure.
 
 A staging label is a hint: any principal that may write a secret can set one. Scopes are inherited, and keys are
 revoked, only on an ownership proof. By *name*: Infobip shows the key under exactly the name that the rotator gives for
@@ -29,7 +29,7 @@ class OwnershipProof(StrEnum):
 
     @property
     def ok(self) -> bool:
-        """Whether it proves that the key belongs to the version."""
+        """Whether it is an ownership proof."""
         return self in (OwnershipProof.BY_NAME, OwnershipProof.BY_VALUE)
 
 

@@ -72,7 +72,7 @@ def plan_account(
     schedule(draft, snapshot, candidates, planned, policy, now, alone=secret is not None)
     candidates.clear()  # each knows who plans it, who knows them all: the circle would outlive the plan
     draft.skipped.sort(key=lambda skip: skip.secret)
-    plan_orphans(draft, snapshot, holdings, ownership, now, lambda owner: _proves_nothing(snapshot, owner, now))
+    plan_orphans(draft, snapshot, holdings, ownership, now, lambda owner: _is_no_evidence(snapshot, owner, now))
     report_unknown(draft, holdings, now)
     _report_old_credentials(draft, snapshot.management, now)
     limit_revocations(draft, snapshot, now, force=force)
@@ -109,7 +109,7 @@ def _views(snapshot: AccountSnapshot, seen: list[View]) -> Iterator[View]:
         yield view
 
 
-def _proves_nothing(snapshot: AccountSnapshot, owner: SecretEntry, now: datetime) -> bool:
+def _is_no_evidence(snapshot: AccountSnapshot, owner: SecretEntry, now: datetime) -> bool:
     left = first(SKIP_WHEN, make_view(snapshot, owner), now)
     return left is not None and left.reason not in (Reason.UNADOPTED, Reason.EMPTY)
 

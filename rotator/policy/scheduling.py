@@ -1,7 +1,7 @@
 """Scheduling: which rotations start in this sweep, so that none misses its key's expiry for want of a quota slot.
 
 The quota is a number of slots; a slot that a create used is free again 24 hours later. Every sweep schedules all
-rotations afresh, from what it sees, and keeps nothing. Time is counted in sweeps; this one is sweep 0.
+rotations from scratch, from what it sees, and keeps nothing. Time is counted in sweeps; this one is sweep 0.
 
 1. A rotation that is not due gets the latest free slot before its key expires, in its window. Only what finds none is
    scheduled early, in this sweep (reason ``capacity``): nothing is that need not be.

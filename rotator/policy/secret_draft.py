@@ -44,7 +44,7 @@ class SecretDraft:
     view: View
 
     def proof(self, version_id: str, key_id: str) -> OwnershipProof:
-        """What proves a label; what would have to be read for it is noted."""
+        """The ownership proof of a label; what would have to be read for it is noted."""
         proof = self.common.ownership.proof(self.view.entry, version_id, key_id)
         if proof is OwnershipProof.UNREAD:
             self.common.draft.versions.add((self.view.entry.arn, version_id))

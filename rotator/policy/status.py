@@ -55,7 +55,7 @@ class SecretState:
     """One line of ``rotator status``; ``next_action`` is an :class:`~rotator.model.ActionKind` or ``None``.
 
     :param retiring: old keys that live on in their grace.
-    :param dead: old keys that are disabled, and of which only labels are left.
+    :param disabled: old keys that are disabled, and of which only labels are left.
     :param overdue: whether its rotation, or the revocation of an old key, should have been done a while ago: the plan
         has the alert ``overdue``, which says why.
     """
@@ -71,7 +71,7 @@ class SecretState:
     next_action_at: datetime | None
     retiring: tuple[Retiring, ...]
     hold: str | None
-    dead: tuple[str, ...] = ()
+    disabled: tuple[str, ...] = ()
     overdue: bool = False
 
 
@@ -118,7 +118,7 @@ def _state(account: str, view: View, actions: tuple[Action, ...], now: datetime,
         next_action_at=None if hold is not None else at,
         retiring=tuple(item for item in view.life.retiring if item.key_id not in ended),
         hold=hold,
-        dead=tuple(key_id for key_id in dict.fromkeys(old) if key_id in ended),
+        disabled=tuple(key_id for key_id in dict.fromkeys(old) if key_id in ended),
     )
 
 
@@ -283,7 +283,7 @@ def _row(key: Key, roles: dict[str, list[_Role]], views: list[View], policy: Pol
         return KeyRow(key, KeyKind.OTHER_DEPLOYMENT, (name.secret,), detail=f"of the deployment {name.deployment}")
     owners = [view.entry for view in views if name.is_for(view.entry.name, view.entry.arn)]
     if not owners:
-        detail = "named for an ARN that is not seen here, so nothing proves it unused"
+        detail = "named for an ARN that is not seen here, so it may be in use"
     elif any(name.version_id in entry.versions for entry in owners):
         detail = "has the name of a version that exists; enabled again, or its labels were taken off"
     else:
