@@ -21,7 +21,7 @@ demo:  ## the main job, end to end, in the embedded sandbox; no account, no netw
 	@$(VENV)/bin/rotator demo
 
 quick: setup  ## the tests without servers and processes, within a minute
-	@$(PYTEST) -m "not slow and not chaos" $(PYTEST_ARGS)
+	@$(PYTEST) -m "not slow and not chaos and not e2e" $(PYTEST_ARGS)
 
 test: setup  ## every test but the long chaos runs, within four minutes
 	@$(PYTEST) -m "not chaos and not e2e" $(PYTEST_ARGS)
