@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import count
 from typing import Final
 
 from rotator.durations import format_duration, plus
@@ -180,7 +179,7 @@ class SimulatedAccount:
         self._keys = dict(snapshot.keys)
         self._resolutions = dict(snapshot.resolutions)
         self._observed = snapshot
-        self._numbers = count(1)
+        self._last_number = 0
         self._obsolete: list[tuple[datetime, str]] = []
 
     def snapshot(self) -> AccountSnapshot:
@@ -222,7 +221,7 @@ class SimulatedAccount:
         while self._obsolete and self._obsolete[0][0] < now - _REMEMBERED:
             self._keys.pop(self._obsolete.pop(0)[1], None)
         for _ in range(number):
-            key_id = f"others-{next(self._numbers)}"
+            key_id = f"others-{self._next_number()}"
             self._keys[key_id] = Key(key_id, "created by others", None, True, now, None)
             self._obsolete.append((now, key_id))
 
@@ -254,10 +253,14 @@ class SimulatedAccount:
             self._label(view.entry, {version: frozenset({*others, key_label(key_id)})})
             self._resolutions.pop(action.arn, None)
 
+    def _next_number(self) -> int:
+        self._last_number += 1
+        return self._last_number
+
     def _rotate(self, view: View, now: datetime) -> None:
         entry, spec, old = view.entry, view.spec, view.key
         assert spec is not None
-        version = f"simulated-{next(self._numbers):032}"
+        version = f"simulated-{self._next_number():032}"
         key = Key(
             id=version,
             name=key_name(entry.name, entry.arn, self._policy.deployment, version),

@@ -32,6 +32,8 @@ def check_target(path: Path) -> Path:
     named = printable(str(path))
     try:
         target = path.resolve()
+        if target.is_symlink():
+            raise OSError("links that lead to each other")  # before Python 3.13 resolve() raised for them
         there = target.stat() if target.exists() else None
         directory = target.parent.is_dir()
     except (OSError, ValueError, RuntimeError):
