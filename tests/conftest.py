@@ -26,12 +26,17 @@ SLOW = (
     "bench",
     "cli/test_process.py",
     "cli/test_serve.py",
+    "contract",
     "deploy",
     "fuzz",
+    "infobip/test_no_leaks.py",
     "lambdas",
     "safety",
     "sandbox",
     "security",
+    "test_emergency_concurrency.py",
+    "test_four_steps.py",
+    "test_leaks.py",
 )
 
 # `ci` is the same at every run: a failure there is the change's and not chance's. `dev` goes on looking.
