@@ -116,7 +116,7 @@ def _writes(app: App, sample: SecretEntry, caller: str) -> Iterator[Check]:
     """A write that must fail would show it too, but a mistake there would change a secret. So none is tried."""
     principal = principal_of(caller)
     if principal is None:
-        yield _unchecked("the caller is neither a role nor a user")
+        yield _unchecked("the caller's role or user is unknown")
         return
     try:
         client = make_client(app.session, "iam", attempts=1)

@@ -10,14 +10,13 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.cli import main
 from rotator.sandbox.aws import create_managed, create_management
 from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from rotator.sandbox.state import Role
 from tests import leaks
-from tests.cli.local_stack import Ran, Stack
+from tests.cli.local_stack import Stack
 from tests.cli.test_reading import fits
 
 WRONG_PASSWORD = "wrong-Passw0rd-7731"
@@ -128,20 +127,11 @@ BAD = [
 
 @pytest.mark.parametrize(("arrange", "names", "fix"), BAD, ids=[case[0].__name__ for case in BAD])
 def test_one_sentence_with_the_name_and_the_fix(
-    stack: Stack,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    arrange: Callable[[Stack], None],
-    names: str,
-    fix: str,
+    stack: Stack, arrange: Callable[[Stack], None], names: str, fix: str
 ) -> None:
     arrange(stack)
     before = stack.state()
-    for name, text in stack.environment.items():
-        monkeypatch.setenv(name, text)
-    # In this process: the same program without its start, which would be most of the time that this takes.
-    code = main(["rotate", "app/key", "--reason", "test"])
-    ran = Ran(code, *capsys.readouterr())
+    ran = stack.run("rotate", "app/key", "--reason", "test")
     assert ran.code in (1, 2)
     assert re.search(names, ran.sentence)
     assert re.search(fix, ran.sentence)
@@ -274,28 +264,21 @@ def test_what_a_secret_says_of_its_keys_end(stack: Stack, end: object, said: str
         ("adopt prod/sms/otp --key-id K", "How it stands: `rotator status --secret prod/sms/otp`."),
     ],
 )
-def test_every_refusal_says_what_to_do(
-    stack: Stack, arguments: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_refusal_says_what_to_do(stack: Stack, arguments: str, said: str) -> None:
     stack.seed()
     before = stack.state()
-    for name, text in stack.environment.items():
-        monkeypatch.setenv(name, text)
-    assert main(arguments.split()) in (1, 2)
-    assert said in capsys.readouterr().err
+    ran = stack.run(*arguments.split())
+    assert ran.code in (1, 2)
+    assert said in ran.sentence
     assert stack.state() == before
 
 
-def test_an_emergency_that_cannot_be_looked_at_says_what_to_do(
-    stack: Stack, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_emergency_that_cannot_be_looked_at_says_what_to_do(stack: Stack) -> None:
     account, _ = stack.account("main", base_url=f"http://127.0.0.1:{closed_port()}")
     stack.secret("app/key", account)
-    for name, text in stack.environment.items():
-        monkeypatch.setenv(name, text)
-    assert main(["revoke", "--secret", "app/key", "--reason", "x"]) == 1
-    said = capsys.readouterr().err
-    assert "refused. Nothing was changed. Repeat the command; with --yes it tries in any case." in said
+    ran = stack.run("revoke", "--secret", "app/key", "--reason", "x")
+    assert ran.code == 1
+    assert "refused. Nothing was changed. Repeat the command; with --yes it tries in any case." in ran.sentence
 
 
 @pytest.mark.parametrize("command", ["rotate {} --reason x", "adopt {}", "consumers {}", "rollback {} --reason x"])

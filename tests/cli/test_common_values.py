@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import pytest
 
-from rotator.cli import main
 from rotator.redaction.redactor import REDACTED
 from rotator.telemetry.audit import AuditOutcome
 from tests.cli.local_stack import Stack
@@ -19,11 +18,9 @@ _EVENT: Final = re.compile(r"[a-z]+\.[a-z_]+")
 
 
 @pytest.fixture
-def values(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def values(stack: Stack) -> dict[str, str]:
     """A fleet of one key that is due, beside secrets whose values are words that every line is made of; by secret."""
-    for name, text in stack.environment.items():
-        monkeypatch.setenv(name, text)
-    monkeypatch.setenv("ROTATOR_DEPLOYMENT", "deployment-blue")
+    stack.environment["ROTATOR_DEPLOYMENT"] = "deployment-blue"
     stack.age = timedelta(days=80)
     account, _ = stack.account("main-account")
     key = stack.secret("prod/payments", account, max_age="60d")
@@ -48,18 +45,15 @@ def texts(value: Any, name: str = "") -> list[tuple[str, str]]:
             return []
 
 
-def document_of(capsys: pytest.CaptureFixture[str], *command: str) -> tuple[Any, list[dict[str, Any]]]:
+def document_of(stack: Stack, *command: str) -> tuple[Any, list[dict[str, Any]]]:
     """One command's JSON document and its audit lines."""
-    assert main([*command, "--json", "--log-format", "json"]) in (0, 1)
-    out, err = capsys.readouterr()
-    lines = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
-    return json.loads(out), [line for line in lines if "run_id" in line]
+    ran = stack.run(*command, "--json")
+    assert ran.code in (0, 1)
+    return ran.document, [line for line in ran.lines if "run_id" in line]
 
 
-def test_a_sweep_over_common_values_is_intact(
-    stack: Stack, values: dict[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    document, lines = document_of(capsys, "run")
+def test_a_sweep_over_common_values_is_intact(stack: Stack, values: dict[str, str]) -> None:
+    document, lines = document_of(stack, "run")
     assert [text for name, text in texts(document) if REDACTED in text and name not in _FREE] == []
     for line in lines:
         assert _EVENT.fullmatch(line["event"])
@@ -75,36 +69,29 @@ def test_a_sweep_over_common_values_is_intact(
     assert {each["secret"] for each in account["alerts"]} == set(values)
 
 
-def test_names_and_ids_stay_in_sentences_too(
-    stack: Stack, values: dict[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_names_and_ids_stay_in_sentences_too(stack: Stack, values: dict[str, str]) -> None:
     """Names win, wherever the value of another secret says the same."""
-    document, lines = document_of(capsys, "run")
+    document, lines = document_of(stack, "run")
     for name, text in (*texts(document), *texts(lines)):
         assert REDACTED not in text, f"{name}: {text}"
 
 
 @pytest.mark.parametrize("command", ["plan", "status", "forecast", "inventory", "doctor"])
-def test_what_only_reads_is_intact(
-    stack: Stack, values: dict[str, str], capsys: pytest.CaptureFixture[str], command: str
-) -> None:
-    document, _ = document_of(capsys, command)
+def test_what_only_reads_is_intact(stack: Stack, values: dict[str, str], command: str) -> None:
+    document, _ = document_of(stack, command)
     assert [text for name, text in texts(document) if REDACTED in text and name not in _FREE] == []
 
 
-def test_text_output_keeps_its_words(stack: Stack, values: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_output_keeps_its_words(stack: Stack, values: dict[str, str]) -> None:
     for command in (["plan"], ["status"], ["inventory"], ["inventory", "--csv"], ["run"]):
-        main(command)
-        out, _ = capsys.readouterr()
+        out = stack.run(*command).out
         assert "prod/payments" in out
         assert REDACTED not in out
 
 
-def test_an_emergency_is_told_whole(stack: Stack, values: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    main(["plan", "--json"])
-    capsys.readouterr()
+def test_an_emergency_is_told_whole(stack: Stack, values: dict[str, str]) -> None:
     command = ["revoke", "--secret", "prod/payments", "--reason", "leaked", "--incident", "INC-1", "--yes"]
-    document, lines = document_of(capsys, *command)
+    document, lines = document_of(stack, *command)
     assert [text for name, text in texts(document) if REDACTED in text and name not in _FREE] == []
     assert all(_EVENT.fullmatch(line["event"]) for line in lines)
     assert {line["incident"] for line in lines} == {"INC-1"}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rotator.cli import main
 from rotator.cli.doctor_iam import principal_of
 from tests.cli.denying_proxy import DenyingProxy, serve_proxy
 from tests.cli.local_stack import Stack
@@ -18,27 +16,25 @@ ALLOWED = {"secretsmanager:PutSecretValue": "allowed", "secretsmanager:UpdateSec
 
 
 @pytest.fixture
-def proxy(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[DenyingProxy]:
+def proxy(stack: Stack) -> Iterator[DenyingProxy]:
     account, _ = stack.account("main")
     stack.secret("app/key", account)
     with serve_proxy(DenyingProxy(stack.moto.url, decisions=dict(ALLOWED))) as made:
-        for name, text in stack.environment.items():
-            monkeypatch.setenv(name, text)
-        monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
+        stack.environment["AWS_ENDPOINT_URL"] = made.url
         yield made
 
 
-def examined(capsys: pytest.CaptureFixture[str]) -> tuple[int, list[dict[str, Any]]]:
-    code = main(["doctor", "--json"])
-    return code, json.loads(capsys.readouterr().out)["checks"]
+def examined(stack: Stack) -> tuple[int, list[dict[str, Any]]]:
+    ran = stack.run("doctor", "--json")
+    return ran.code, ran.document["checks"]
 
 
 def of(checks: list[dict[str, Any]], subject: str, level: str) -> list[str]:
     return [check["detail"] for check in checks if (check["subject"], check["level"]) == (subject, level)]
 
 
-def test_all_is_well(proxy: DenyingProxy, capsys: pytest.CaptureFixture[str]) -> None:
-    code, checks = examined(capsys)
+def test_all_is_well(stack: Stack, proxy: DenyingProxy) -> None:
+    code, checks = examined(stack)
     assert code == 0
     assert of(checks, "AWS", "ok") == ["eu-central-1, role rotator-sweep"]
     assert of(checks, "IAM", "ok") == [
@@ -52,18 +48,18 @@ def test_all_is_well(proxy: DenyingProxy, capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize("operation", ["DescribeSecret", "ListSecretVersionIds"])
-def test_a_denied_read_is_named(proxy: DenyingProxy, capsys: pytest.CaptureFixture[str], operation: str) -> None:
+def test_a_denied_read_is_named(stack: Stack, proxy: DenyingProxy, operation: str) -> None:
     proxy.denied = {operation}
-    code, checks = examined(capsys)
+    code, checks = examined(stack)
     assert code == 1
     (failed,) = of(checks, "IAM", "fail")
     assert f"secretsmanager:{operation} is denied on app/key" in failed
 
 
-def test_denied_batch_reads_are_a_warning(proxy: DenyingProxy, capsys: pytest.CaptureFixture[str]) -> None:
+def test_denied_batch_reads_are_a_warning(stack: Stack, proxy: DenyingProxy) -> None:
     """Sweeps go on without it, at a call for each secret."""
     proxy.denied = {"BatchGetSecretValue"}
-    code, checks = examined(capsys)
+    code, checks = examined(stack)
     assert code == 0
     (check,) = [check for check in checks if (check["subject"], check["level"]) == ("IAM", "warn")]
     assert "secretsmanager:BatchGetSecretValue is denied" in check["detail"]
@@ -74,39 +70,39 @@ def test_denied_batch_reads_are_a_warning(proxy: DenyingProxy, capsys: pytest.Ca
     )
 
 
-def test_values_that_may_not_be_read(proxy: DenyingProxy, capsys: pytest.CaptureFixture[str]) -> None:
+def test_values_that_may_not_be_read(stack: Stack, proxy: DenyingProxy) -> None:
     proxy.denied = {"GetSecretValue"}
-    code, checks = examined(capsys)
+    code, checks = examined(stack)
     assert code == 1
     assert "GetSecretValue" in of(checks, "IAM", "fail")[0]
     assert of(checks, "Infobip main", "fail")
 
 
-def test_listing_denied_ends_it(proxy: DenyingProxy, capsys: pytest.CaptureFixture[str]) -> None:
+def test_listing_denied_ends_it(stack: Stack, proxy: DenyingProxy) -> None:
     proxy.denied = {"ListSecrets"}
-    code, checks = examined(capsys)
+    code, checks = examined(stack)
     assert code == 1
     assert "ListSecrets" in of(checks, "Secrets", "fail")[0]
 
 
-def test_a_write_that_the_simulator_denies(proxy: DenyingProxy, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_write_that_the_simulator_denies(stack: Stack, proxy: DenyingProxy) -> None:
     proxy.decisions["secretsmanager:UpdateSecretVersionStage"] = "implicitDeny"
-    code, checks = examined(capsys)
+    code, checks = examined(stack)
     assert code == 1
     assert of(checks, "IAM", "fail") == [
         "secretsmanager:UpdateSecretVersionStage is denied on app/key (by IAM's simulator)"
     ]
 
 
-def test_what_can_not_be_asked_is_unchecked(proxy: DenyingProxy, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_can_not_be_asked_is_unchecked(stack: Stack, proxy: DenyingProxy) -> None:
     proxy.denied = {"SimulatePrincipalPolicy"}
-    code, checks = examined(capsys)
+    code, checks = examined(stack)
     assert code == 0
     assert of(checks, "IAM", "warn") == [
         "PutSecretValue and UpdateSecretVersionStage are not checked: iam:SimulatePrincipalPolicy is denied"
     ]
     proxy.denied = {"GetCallerIdentity"}
-    code, checks = examined(capsys)
+    code, checks = examined(stack)
     assert code == 0
     assert "identity not shown" in of(checks, "AWS", "ok")[0]
 
@@ -129,30 +125,27 @@ PAGES = [(200, name) for name in BODIES] + [(status, name) for status in (302, 4
 
 @pytest.mark.parametrize(("status", "body"), PAGES)
 def test_what_is_not_sts_is_a_warning_that_names_it(
-    proxy: DenyingProxy, capsys: pytest.CaptureFixture[str], status: int, body: str
+    stack: Stack, proxy: DenyingProxy, status: int, body: str
 ) -> None:
     proxy.pages["GetCallerIdentity"] = (status, BODIES[body], "text/html")
-    code = main(["doctor", "--json"])
-    captured = capsys.readouterr()
-    checks = json.loads(captured.out)["checks"]
+    code, checks = examined(stack)
     (check,) = [check for check in checks if check["subject"] == "AWS"]
     assert (code, check["level"]) == (0, "warn")
     answered = f"{proxy.url} answered GetCallerIdentity with HTTP {status} (text/html), which is not an answer of STS"
     assert answered in check["detail"]
     assert "AWS_ENDPOINT_URL_STS" in check["fix"]
     assert "proxy" in check["fix"]
-    assert "bug" not in captured.err
     assert of(checks, "IAM", "warn") == [
-        "PutSecretValue and UpdateSecretVersionStage are not checked: who is calling can't be asked about"
+        "PutSecretValue and UpdateSecretVersionStage are not checked: the caller's role or user is unknown"
     ]
 
 
 @pytest.mark.parametrize(("status", "body"), PAGES)
 def test_what_is_not_iam_is_a_warning_that_names_it(
-    proxy: DenyingProxy, capsys: pytest.CaptureFixture[str], status: int, body: str
+    stack: Stack, proxy: DenyingProxy, status: int, body: str
 ) -> None:
     proxy.pages["SimulatePrincipalPolicy"] = (status, BODIES[body], "text/html")
-    code, checks = examined(capsys)
+    code, checks = examined(stack)
     (check,) = [check for check in checks if (check["subject"], check["level"]) == ("IAM", "warn")]
     assert code == 0
     assert "are not checked: " in check["detail"]
@@ -162,45 +155,38 @@ def test_what_is_not_iam_is_a_warning_that_names_it(
     assert of(checks, "IAM", "fail") == []
 
 
-def test_a_page_from_sts_alone_is_shown_to_people(
-    proxy: DenyingProxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_page_from_sts_alone_is_shown_to_people(stack: Stack, proxy: DenyingProxy) -> None:
     page = DenyingProxy(proxy.behind, pages={"GetCallerIdentity": (200, HTML, "text/html; \x1b[2Jx")})
     with serve_proxy(page):
-        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", page.url)
-        assert main(["doctor"]) == 0
-    said = capsys.readouterr()
-    assert "is not an answer of STS" in " ".join(said.out.split())
-    assert "\x1b" not in said.out
-    assert "Sign in" not in said.out
-    assert "bug" not in said.out + said.err
+        ran = stack.run("doctor", env={"AWS_ENDPOINT_URL_STS": page.url})
+    assert ran.code == 0
+    assert "is not an answer of STS" in " ".join(ran.out.split())
+    assert not [text for text in ("\x1b", "Sign in", "bug") if text in ran.out + ran.err]
 
 
 @pytest.mark.parametrize("body", BODIES)
 def test_a_page_where_sts_lends_the_role_is_no_bug(
-    proxy: DenyingProxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, body: str
+    stack: Stack, proxy: DenyingProxy, tmp_path: Path, body: str
 ) -> None:
     proxy.pages["AssumeRoleWithWebIdentity"] = (200, BODIES[body], "text/html")
     (tmp_path / "token").write_text("a token")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/rotator")
-    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    code = main(["doctor", "--json"])
-    captured = capsys.readouterr()
-    checks = json.loads(captured.out)["checks"]
-    assert code == 1
-    assert "Traceback" not in captured.err
-    assert "Sign in" not in captured.err
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
+    role = {
+        "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/rotator",
+        "AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "token"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    ran = stack.run("doctor", "--json", env=dict.fromkeys(keys) | role)
+    checks = ran.document["checks"]
+    assert (ran.code, "Sign in" in ran.err) == (1, False)
     assert of(checks, "AWS", "fail") + of(checks, "AWS", "warn")
     assert of(checks, "Secrets", "fail")
 
 
-def test_an_sts_outage_does_not_accuse_the_credentials(proxy: DenyingProxy, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_sts_outage_does_not_accuse_the_credentials(stack: Stack, proxy: DenyingProxy) -> None:
     down = b"<ErrorResponse><Error><Code>ServiceUnavailable</Code><Message>x</Message></Error></ErrorResponse>"
     proxy.pages["GetCallerIdentity"] = (503, down, "text/xml")
-    code, checks = examined(capsys)
+    code, checks = examined(stack)
     assert code == 0
     assert "STS failed (ServiceUnavailable)" in of(checks, "AWS", "warn")[0]
 
@@ -221,13 +207,13 @@ def test_whom_the_simulator_can_be_asked_about(caller: str, principal: str | Non
 
 @pytest.mark.parametrize("denied", [True, False])
 def test_who_reads_is_looked_up_where_a_tag_needs_it(
-    stack: Stack, proxy: DenyingProxy, capsys: pytest.CaptureFixture[str], denied: bool
+    stack: Stack, proxy: DenyingProxy, denied: bool
 ) -> None:
-    _, checks = examined(capsys)
+    _, checks = examined(stack)
     assert not [check for check in checks if check["subject"] == "CloudTrail"]
     stack.client.tag_resource(SecretId="app/key", Tags=[{"Key": "rotator:gate", "Value": "adoption"}])
     proxy.denied = {"LookupEvents"} if denied else set()
-    code, checks = examined(capsys)
+    code, checks = examined(stack)
     (check,) = [check for check in checks if check["subject"] == "CloudTrail"]
     assert (code, check["level"]) == (0, "warn" if denied else "ok")
     assert "cloudtrail:LookupEvents" in check["detail"]

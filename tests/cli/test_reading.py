@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from rotator.cli import main
 from tests.cli.local_stack import Stack
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -65,7 +64,7 @@ def test_plan_for_people_is_plain_when_piped(stack: Stack) -> None:
     assert "\x1b" not in ran.out
     assert not re.search("[\u2500-\u257f]", ran.out)  # box drawing
     assert ran.out.startswith("main · 8 keys · 1 of 40 creates used today, 8 kept for emergencies\n")
-    line = r"^ {2}rotate +prod/sms/otp +expiring +3 d left, expires \d+ \w{3} \d\d:\d\d UTC$"
+    line = r"^ {2}rotate +prod/sms/otp +expiring +4 d left, expires \d+ \w{3} \d\d:\d\d UTC$"
     assert re.search(line, ran.out, re.MULTILINE)
     assert 'prod/marketing     hold    "audit freeze until 1 Dec"' in ran.out
     assert 'rotator:grace is "soon"' in ran.out
@@ -231,23 +230,15 @@ def test_people_get_their_own_zone_and_programs_utc(stack: Stack) -> None:
     assert "key expires (-05:00)" in stack.run("status", env=there).out
 
 
-@pytest.mark.parametrize("columns", ["44"])
-def test_where_there_is_no_room_for_columns_a_row_is_a_block(
-    stack: Stack, columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_there_is_no_room_for_columns_a_row_is_a_block(stack: Stack) -> None:
     """``COLUMNS`` says how wide, piped or not."""
     keys = stack.seed()
-    for name, text in stack.environment.items():
-        monkeypatch.setenv(name, text)
-    monkeypatch.setenv("COLUMNS", columns)
     said = {}
     for arguments in (["plan"], ["status"], ["inventory"], ["forecast"], ["doctor"], ["adopt", "--all", "--dry-run"]):
-        main(arguments)
-        said[arguments[0]] = capsys.readouterr().out
-        long = [line for line in said[arguments[0]].splitlines() if len(line) > int(columns)]
-        assert long == [], arguments
+        said[arguments[0]] = stack.run(*arguments, env={"COLUMNS": "44"}).out
+        assert [line for line in said[arguments[0]].splitlines() if len(line) > 44] == [], arguments
     otp = keys["prod/sms/otp"].id
-    assert re.search(r"^  rotate  prod/sms/otp  expiring\n    3 d left, expires ", said["plan"], re.MULTILINE)
+    assert re.search(r"^  rotate  prod/sms/otp  expiring\n    4 d left, expires ", said["plan"], re.MULTILINE)
     block = r"^  prod/sms/otp\n    state: due\n    key expires \(UTC\): .*\n    next: "
     assert re.search(block, said["status"], re.MULTILINE)
     assert f"\n  {otp[:4]}…{otp[-4:]}\n    kind: current\n" in said["inventory"]
@@ -261,3 +252,38 @@ def test_columns_may_be_more_than_a_terminal_has(stack: Stack) -> None:
     wide = stack.run("doctor", env={"COLUMNS": "300"}).out
     assert max(len(line) for line in wide.splitlines()) > 80
     assert fits(stack.run("doctor", env={"COLUMNS": "many"}).out)
+
+
+def test_at_60_columns_no_word_is_broken(stack: Stack) -> None:
+    stack.seed()
+    words = set(re.findall(r"\S+", stack.run("plan", env={"COLUMNS": "200"}).out))
+    assert set(re.findall(r"\S+", stack.run("plan", env={"COLUMNS": "60"}).out)) <= words
+
+
+@pytest.mark.parametrize("command", ["plan", "status", "inventory"])
+def test_wide_shows_key_ids_that_can_be_copied(stack: Stack, command: str) -> None:
+    keys = stack.seed()
+    assert stack.run("rotate", "prod/sms/otp", "--reason", "x").code == 0
+    old = keys["prod/sms/otp"].id
+    at = ["--at", "+4d"] if command == "plan" else []
+    assert old not in stack.run(command, *at).out
+    assert old in stack.run(command, "--wide", *at).out
+
+
+def test_a_disabled_key_is_not_in_its_grace_period(stack: Stack) -> None:
+    old = stack.seed()["prod/sms/otp"].id
+    named = f"key {old[:4]}…{old[-4:]}"
+    killed = ("revoke", "--secret", "prod/sms/otp", "--reason", "x", "--strategy", "revoke-only", "--yes")
+    assert stack.run(*killed).code == 0
+    swept = " ".join(stack.run("run", "--secret", "prod/sms/otp").out.split())
+    assert f"is in use (key-disabled); {named} does not work any more" in swept
+    status = " ".join(stack.run("status", "--secret", "prod/sms/otp").out.split())
+    assert "main · 1 ok" in status
+    assert f"{named} is disabled; the next sweep removes its labels" in status
+    assert "retires" not in status
+    (state,) = stack.run("status", "--secret", "prod/sms/otp", "--json").document["secrets"]
+    assert (state["state"], state["retiring"], state["next_action"]) == ("ok", [], "revoke")
+    listed = " ".join(stack.run("inventory", "--all").out.split())
+    assert "retiring disabled prod/sms/otp; disabled already; its labels go at the next sweep" in listed
+    assert stack.run("run", "--secret", "prod/sms/otp").code == 0
+    assert "retiring" not in stack.run("inventory", "--all").out
