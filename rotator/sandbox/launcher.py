@@ -44,10 +44,10 @@ class Example:
 
 
 EXAMPLES: Final = (
-    Example("prod/sms/otp", 86, 4, ("sms:manage", "2fa:manage")),
+    Example("prod/sms/otp", 86, 4, ("sms:manage", "2fa:manage"), tags={"rotate-before": "4d"}),
     Example("prod/billing/sms", 40, 50, ("sms:manage",), tags={"grace": "24h"}),
     Example("prod/voice/alerts", 20, 70, ("voice:manage",), adopted=False, plain=True),
-    Example("prod/whatsapp/bot", 65, 25, ("whatsapp:manage",), tags={"window": "Mon-Fri 09:00-17:00 Europe/Zagreb"}),
+    Example("prod/whatsapp/bot", 61, 29, ("whatsapp:manage",), tags={"window": "Mon-Fri 09:00-17:00 Europe/Zagreb"}),
     Example(
         "prod/email/news",
         364,
