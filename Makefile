@@ -87,6 +87,7 @@ lock: setup  ## choose the newest versions again, for every Python and platform 
 
 setup:
 	@.ci/venv dev
+	@.ci/scanner-tools
 
 clean:  ## remove what was set up, built and cached
 	rm -rf .venv dist build htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -25,6 +25,7 @@ CHAOS = ("chaos",)
 SLOW = (
     "bench",
     "cli/test_process.py",
+    "cli/test_scanner_rules.py",
     "cli/test_serve.py",
     "contract",
     "deploy",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from tests.lambdas.package import python313
 ROOT = Path(__file__).parents[1]
 NEEDS = "needs "
 """How the reason of such a skip begins; the tool's name follows."""
+SCANNERS = "gitleaks and kingfisher"
+SCANNERS_BIN = ROOT / "build" / "scanner-tools" / "bin"
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,12 @@ class Tool:
 
     :param found: whether it is here.
     :param get: how to get it.
+    :param by_setup: the set-up installs it. In CI such a tool is there: a test without it fails, it is not skipped.
     """
 
     found: Callable[[], bool]
     get: str
+    by_setup: bool = False
 
 
 TOOLS = {
@@ -42,6 +47,11 @@ TOOLS = {
     ),
     "moto with CloudFormation": Tool(
         (ROOT / "build" / "deploy-tools" / "bin" / "moto_server").exists, "run .ci/deploy-tools"
+    ),
+    SCANNERS: Tool(
+        lambda: all((SCANNERS_BIN / name).exists() for name in ("gitleaks", "kingfisher")),
+        "run .ci/scanner-tools, where PyPI has wheels for the platform",
+        by_setup=True,
     ),
     "terraform without a network": Tool(
         lambda: offline_terraform() is not None,
@@ -59,7 +69,9 @@ TOOLS = {
 
 def require(name: str) -> pytest.MarkDecorator:
     """Skip the test where that tool is missing."""
-    return pytest.mark.skipif(not TOOLS[name].found(), reason=f"{NEEDS}{name}")
+    tool = TOOLS[name]
+    expected = tool.by_setup and bool(os.environ.get("CI"))
+    return pytest.mark.skipif(not expected and not tool.found(), reason=f"{NEEDS}{name}")
 
 
 def main() -> int:
