@@ -240,7 +240,7 @@ class Daemon:
                 except RotatorError as error:
                     _LOG.error("the sweep failed: %s", error)
                 except Exception:
-                    _LOG.exception("a bug in rotator; the next sweep goes on")
+                    _LOG.exception("a bug in rotator; the next sweep continues")
         finally:
             self._idle.set()
 

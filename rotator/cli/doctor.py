@@ -32,7 +32,7 @@ from rotator.render import Grid, counted, shown, styled
 
 NOTABLE_SKEW: Final = timedelta(seconds=30)
 MOST_SECRETS: Final = 20
-"""Secrets with invalid in their tags that are named; the rest is counted."""
+"""How many secrets with invalid tags are listed by name; the rest are only counted."""
 _METHODS: Final = {"basic": "Basic", "ibsso": "IBSSO", "oauth2": "OAuth 2.0"}
 _STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 

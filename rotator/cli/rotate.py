@@ -75,4 +75,4 @@ def show_results(output: Output, results: Sequence[Result], advice: str) -> int:
     failed = next(result for result in results if result.outcome is not Outcome.DONE)
     what = "was put off" if failed.outcome is Outcome.DEFERRED else "failed"
     verb = f"{failed.action.kind} of {shown(failed.action.secret)} {what}"
-    raise Failure(f"{verb}: {failed.error or 'no reason given'}", "The next sweep goes on.")
+    raise Failure(f"{verb}: {failed.error or 'no reason given'}", "The next sweep will retry.")

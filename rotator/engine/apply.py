@@ -27,7 +27,7 @@ def apply(context: AccountContext, action: Action, *, audit_reason: str = "") ->
     :param audit_reason: an operator's own words, which stand in the audit as the reason.
 
     The error is given beside it, for the sweep to see whether going on makes sense. A throttled
-    account and a changed world are ``deferred``: nothing is lost, the next sweep goes on.
+    account and a changed world are ``deferred``: nothing is lost, the next sweep continues.
     """
     begin = context.services.clock.now()
     promoted: Promoted | None = None

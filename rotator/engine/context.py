@@ -203,7 +203,7 @@ class AccountContext:
         if skew is not None and abs(skew) > MAX_SKEW:
             raise Changed(
                 f"this machine's clock differs by {human_duration(abs(skew))} from Infobip's; nothing was changed",
-                advice="Set the clock (NTP); the next sweep goes on.",
+                advice="Set the clock (NTP); the next sweep continues.",
             )
         return self.now()
 

@@ -45,7 +45,7 @@ MAX_NAMED = 10
 """Secrets of an account that is not known: with more, the alert is one for all of them."""
 ENDS_THE_SWEEP = (ProviderThrottled, BadCredentials, MissingRole, SessionBusy, AuditUnavailable)
 """What makes every further action at this account pointless."""
-OUT_OF_TIME = "not begun: the process is about to end; the next sweep goes on"
+OUT_OF_TIME = "not begun: the process is about to end; the next sweep continues"
 
 
 @dataclass

@@ -220,7 +220,7 @@ class Revocation:
     def _put(self, secret: str, target: Key, version_id: str | None) -> None:
         self.context.checked_now()
         if not self.context.use_update():
-            raise Changed(f"today's updates are used up, key {target.id} waits", advice="The next sweep goes on.")
+            raise Changed(f"today's updates are used up, key {target.id} waits", advice="The next sweep will retry.")
         revoke_key(self.context, target, self._now(), self._fields(secret, version_id))
 
 

@@ -116,7 +116,7 @@ def refusal(answer: Answer, known: KnownSecrets, *, key_id: str | None = None) -
     if status == 429:
         wait = answer.retry_after
         asked = "" if wait is None else f", asks to wait {wait.total_seconds():.0f} s"
-        return ProviderThrottled(message + asked, advice="The next sweep goes on.", retry_after=wait)
+        return ProviderThrottled(message + asked, advice="The next sweep will retry.", retry_after=wait)
     if status in (408, 425) or status >= 500:
         return ProviderUnavailable(message)
     if 400 <= status < 500:

@@ -37,7 +37,7 @@ _log = logging.getLogger("rotator.lambda")
 
 
 class SweepFailed(RotatorError):
-    """A sweep that failed in part; what could be done was done, and the next sweep goes on."""
+    """A sweep that failed in part; what could be done was done, and the next sweep continues."""
 
 
 def sweep(event: Any, invocation: Invocation) -> dict[str, Any]:

@@ -34,7 +34,7 @@ OLD_CREDENTIALS = timedelta(days=90)
 _PAGES = "Infobip's pages of keys did not add up; missing keys are not acted on"
 _HISTORY_CUT = (
     "the account has more disabled keys than Infobip shows, so today's used creates and updates may be miscounted; "
-    "where they are, Infobip refuses with 429 and the next sweep goes on"
+    "where they are, Infobip refuses with 429 and the next sweep continues"
 )
 
 

@@ -133,7 +133,7 @@ class Rotation:
             return None
         raise Refused(
             f"{entry.name} is not rotated: {unproven(entry, life.current_version, old.id, proof)}",
-            advice="Nothing was changed. Store the right key, or take the label off; then the next sweep goes on.",
+            advice="Nothing was changed. Store the right key, or take the label off; then the next sweep continues.",
         )
 
     def prepare(self, version_id: str) -> tuple[Attempt, StoredValue | None]:

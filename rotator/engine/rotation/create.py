@@ -28,7 +28,7 @@ def make_key(attempt: Attempt) -> FetchedKey:
     request = key_request(attempt)
     attempt.asked_at = attempt.checked_at = attempt.now()
     if not attempt.context.use_create():
-        raise Changed(f"today's creates are used up, {attempt.entry.name} waits", advice="The next sweep goes on.")
+        raise Changed(f"today's creates are used up, {attempt.entry.name} waits", advice="The next sweep will retry.")
     try:
         fetched = _create(attempt, request)
     except OutcomeUnknown as error:

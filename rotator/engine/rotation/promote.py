@@ -19,7 +19,9 @@ from rotator.errors import (
 )
 from rotator.model import Key
 from rotator.policy.emergency_ids import made_in_emergency
+from rotator.policy.guards import MAX_SKEW
 from rotator.policy.labels import PENDING, key_label
+from rotator.policy.orphans import ORPHAN_AGE
 from rotator.ports import ProbeVerdict
 from rotator.secret import Secret
 from rotator.telemetry.audit import change
@@ -30,8 +32,8 @@ PROPAGATION = timedelta(seconds=60)
 MAX_LASTING = 3
 """How many answers in a row that no waiting fixes (a 404: the verify path is wrong) end the wait: it would be the same
 minute for every secret with that path."""
-ALMOST_ORPHAN = timedelta(minutes=25)
-"""Before a key is this old no run takes it for an orphan (they do at 30 minutes), even with clocks that differ."""
+ALMOST_ORPHAN = ORPHAN_AGE - MAX_SKEW
+"""Before a key is this old no run takes it for an orphan, even with clocks that differ."""
 REVOKE_IN_FLIGHT = timedelta(seconds=90)
 """How long after a version was stored its key may still be revoked by a run whose check is a minute old at most."""
 
@@ -97,7 +99,7 @@ def _check_active(attempt: Attempt, key: Key) -> None:
 def probe(attempt: Attempt, key: Key, value: Secret) -> None:
     """Use the key once, for as long as it may take to propagate.
 
-    After a crash here the version is still pending: the next sweep goes on with it.
+    After a crash here the version is still pending: the next sweep continues with it.
 
     :raises ReplacementRejected: 401 to the last; the key is revoked.
     :raises ProviderUnavailable: no verdict; a stored version stays pending for the next sweep.
@@ -129,7 +131,7 @@ def probe(attempt: Attempt, key: Key, value: Secret) -> None:
             attempt.give_up(key.id)
         raise ProviderUnavailable(
             f"{name}: whether the new key {key.id} works is not known: {found.detail} at {spec.verify_path}",
-            advice="The old key stays current and the next sweep goes on; check rotator:verify-path if this stays.",
+            advice="The old key stays current and the next sweep continues; check rotator:verify-path if this stays.",
         )
     advice = "Check the verify path and the key's rights."
     if key.allowed_ips:
