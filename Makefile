@@ -2,7 +2,7 @@
 # VENV=... another folder for it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test alltests e2e tools years forgeries coverage check lint typecheck package wheel release deploychecks audit bench format lock setup clean
+.PHONY: help demo quick test alltests e2e tools years forgeries coverage check lint typecheck package wheel release deploychecks audit bench docs format lock setup clean
 
 # In percent, branches counted; for `make coverage`.
 COVERAGE ?= 95
@@ -69,6 +69,9 @@ audit: setup  ## known vulnerabilities of the pinned dependencies, where that ca
 
 bench: setup  ## cold start, sweeps, planner: ratios and counts (BENCH_ARGS="--sweeps 100 --plans 1000 --cold 1": smaller)
 	@$(VENV)/bin/python -m tests.bench $(BENCH_ARGS)
+
+docs: setup  ## docs/cli.md, the picture in README, and the outputs that pages show; CI compares
+	@$(VENV)/bin/python -m tests.docs
 
 wheel: setup  ## the wheel can be built and holds what it should
 	@rm -f dist/*.whl

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError:
         print(
             "rotator: The command line needs click and rich, which are not installed. "
-            "Run pip install 'infobip-key-rotator[cli]'.",
+            "Install them from a clone of the repository: pip install '.[cli]'.",
             file=sys.stderr,
         )
         return 2

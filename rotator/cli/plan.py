@@ -165,12 +165,14 @@ def unobserved(plan: AccountPlan, what: str = "not observed", then: str = "") ->
 def skipped_rows(plan: AccountPlan) -> Iterator[RenderableType]:
     """What is skipped, and errors and warnings; a secret that is both is listed once."""
     errors = [alert for alert in plan.alerts if alert.severity is Severity.ERROR]
+    acted_on = {action.secret for action in plan.actions}
     skipped = _only_skipped(plan)
     listed = {(skip.secret, skip.reason) for skip in skipped}
     warnings = [a for a in plan.alerts if a.severity is Severity.WARNING and (a.secret, a.kind) not in listed]
     tables: tuple[tuple[str, list[Sequence[str | Text]]], ...] = (
         ("skipped", [(shown(skip.secret), str(skip.reason), shown(skip.message)) for skip in skipped]),
-        ("errors (skipped until fixed)", [_alert_row(plan, alert, "red") for alert in errors]),
+        ("errors (skipped until fixed)", [_alert_row(plan, a, "red") for a in errors if a.secret not in acted_on]),
+        ("other errors", [_alert_row(plan, a, "red") for a in errors if a.secret in acted_on]),
         ("warnings", [_alert_row(plan, alert, "yellow") for alert in warnings]),
     )
     for title, rows in tables:

@@ -1,0 +1,158 @@
+"""``make docs``: what documents show of the program is made by running it, over the sandbox with a clock that stands.
+
+- ``docs/cli.md``: the help texts of every command.
+- ``docs/images/plan.svg``: a terminal with ``rotator plan``.
+- ``<!-- captured -->`` in a page: in the block that follows, each line ``$ rotator …`` is run, and followed by what it
+  prints. To add one, write the commands alone.
+
+``tests/test_generated_docs.py`` makes the same in memory and compares.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from unittest.mock import patch
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from rotator.cli import main
+from rotator.cli.app import COMMANDS, cli
+from rotator.sandbox.clocks import VirtualClock
+from rotator.sandbox.demo import START
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.launcher import Sandbox
+
+ROOT: Final = Path(__file__).parents[1]
+WIDTH: Final = 80
+CAPTURED: Final = re.compile(r"(?<=^<!-- captured -->\n```\n)(?:(?!```).*\n)+(?=```$)", re.MULTILINE)
+RUN: Final = re.compile(r"(?<=Recorded as run )[0-9a-f]{4}…[0-9a-f]{4}")
+"""The only random text in an output."""
+ANSWER_SECONDS: Final = 0.2
+"""How long the simulated Infobip takes, by the sandbox's clock: a command that is timed shows a time."""
+MONOSPACE: Final = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+
+
+class Terminal(io.TextIOWrapper):
+    """Standard output as a terminal has it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@contextmanager
+def sandbox() -> Iterator[None]:
+    """The example fleet on the demo's first day, in the environment that ``rotator sandbox`` prints; UTC."""
+    variables = {name: text for name, text in os.environ.items() if name in ("PATH", "HOME", "LANG", "USER")}
+    variables |= {"TZ": "UTC", "TERM": "xterm-256color", "COLUMNS": str(WIDTH)}
+    try:
+        with patch.dict(os.environ, variables, clear=True), Sandbox(clock=VirtualClock(START)) as running:
+            running.world.faults.add(Fault(FaultKind.DELAY, seconds=ANSWER_SECONDS, count=None))
+            os.environ.update(running.environment)
+            time.tzset()
+            yield
+    finally:
+        time.tzset()
+
+
+def output_of(command: str, *, terminal: bool = False) -> str:
+    """What it prints on standard output, as after ``$ command`` in a shell."""
+    stdout, stderr, before = io.BytesIO(), io.BytesIO(), (sys.stdout, sys.stderr)
+    sys.stdout = (Terminal if terminal else io.TextIOWrapper)(stdout, encoding="utf-8")
+    sys.stderr = Terminal(stderr, encoding="utf-8")
+    try:
+        main(shlex.split(command)[1:])
+        sys.stdout.flush()
+        sys.stderr.flush()
+        out, err = stdout.getvalue().decode(), stderr.getvalue().decode()
+    finally:
+        sys.stdout, sys.stderr = before
+    if not out:
+        raise RuntimeError(f"{command} printed nothing: {err}")
+    return f"$ {command}\n{RUN.sub('6f1c…90ab', out)}".rstrip()
+
+
+def page(text: str) -> str:
+    """A page with what its commands print today; they run in the order in which they are written."""
+
+    def captured(found: re.Match[str]) -> str:
+        commands = re.findall(r"^\$ (rotator .*)$", found[0], re.MULTILINE)
+        return "\n".join(f"{output_of(command)}\n" for command in commands)
+
+    with sandbox():
+        return CAPTURED.sub(captured, text)
+
+
+def picture(command: str, title: str) -> str:
+    """A terminal with the command and its output, as SVG that loads nothing from elsewhere."""
+    with sandbox():
+        shown = output_of(command, terminal=True)
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, legacy_windows=False)
+    console.print(Text.from_ansi(shown), end="\n\n")  # the last line would lose what is below its base line
+    svg = console.export_svg(title=title, unique_id=title.replace(" ", "-"))
+    svg = re.sub(r" *@font-face \{.*?\}\n", "", svg, flags=re.DOTALL)
+    svg = re.sub(r" *<!--.*?-->\n", "", svg)
+    svg = re.sub(r"font-family: (?!arial)[^;]*;", f"font-family: {MONOSPACE};", svg)
+    return "\n".join(line.rstrip() for line in svg.splitlines() if line.strip()) + "\n"
+
+
+def cli_page() -> str:
+    """The help of every command, as a terminal of 80 columns shows it."""
+    parts = [
+        "# Commands\n",
+        "For everyone who uses the command line. This page is `--help` of every command; `make docs` writes it.\n",
+        "Results go to stdout. On a terminal stderr shows warnings and errors, with `--verbose` audit lines too;\n"
+        "elsewhere it gets logs and audit lines as JSON lines, with `--quiet` only errors. Text output uses local\n"
+        "time; JSON, CSV and logs use UTC.\n",
+        "| command | does |\n|---|---|",
+        *(f"| [`rotator {name}`](#rotator-{name}) | {text} |" for name, text in COMMANDS.items()),
+        "\nThe options of [`rotator`](#rotator) itself can also follow a command's name.\n",
+        _section("rotator", cli),
+    ]
+    context = click.Context(cli, info_name="rotator")
+    for name in COMMANDS:
+        command = cli.get_command(context, name)
+        assert command is not None
+        parts.append(_section(f"rotator {name}", command))
+        if isinstance(command, click.Group):
+            parts += [_section(f"rotator {name} {inner}", each) for inner, each in command.commands.items()]
+    return "\n".join(parts)
+
+
+def _section(name: str, command: click.Command) -> str:
+    context = click.Context(command, info_name=name, terminal_width=WIDTH, **cli.context_settings)
+    text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+    return f"## {name}\n\n```text\n{text}\n```\n"
+
+
+def generated() -> Iterator[tuple[Path, str]]:
+    """Every file that holds something of the program's output, with what should stand in it."""
+    yield ROOT / "docs" / "cli.md", cli_page()
+    yield ROOT / "docs" / "images" / "plan.svg", picture("rotator plan", "rotator plan")
+    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]):
+        text = path.read_text(encoding="utf-8")
+        if CAPTURED.search(text):
+            yield path, page(text)
+
+
+def write() -> None:
+    """Write them."""
+    for path, text in generated():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    write()
