@@ -17,7 +17,7 @@ from rotator.engine.observe import Fleet, observe_account, observe_fleet
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import NO_ACCOUNT
 from rotator.errors import InternalError, RotatorError
-from rotator.model import AccountSnapshot, Action, ActionKind, Outcome, Reason
+from rotator.model import AccountSnapshot, ActionKind, Outcome, Reason
 from rotator.policy.planner import make_view
 from rotator.policy.rules import SKIP_WHEN, View, first
 from rotator.text import printable
@@ -121,16 +121,7 @@ def _adopt(context: AccountContext, view: View, *, dry_run: bool) -> Adoption:
         return Adoption(account, name, outcome, view.key_id, f"{skipped.reason}: {skipped.detail}")
     if dry_run:
         return Adoption(account, name, Adopted.WOULD_ADOPT, view.key_id)
-    action = Action(
-        ActionKind.LABEL,
-        account,
-        name,
-        Reason.UNADOPTED,
-        now,
-        key_id=view.key_id,
-        version_id=view.life.current_version,
-        arn=view.entry.arn,
-    )
+    action = context.action(ActionKind.LABEL, Reason.UNADOPTED, view.entry, view.key_id, view.life.current_version)
     result, _ = apply(context, action)
     if result.outcome is Outcome.DONE:
         return Adoption(account, name, Adopted.ADOPTED, view.key_id)

@@ -15,7 +15,7 @@ from rotator.model import Action, ActionKind, Outcome, Reason, Result, SecretEnt
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.labels import PREVIOUS, key_label
 from rotator.policy.lifecycle import read_lifecycle
-from rotator.telemetry.audit import AuditUnavailable, change
+from rotator.telemetry.audit import AuditUnavailable
 from rotator.telemetry.consumer_events import FAILED, ROTATED
 
 _LOG = logging.getLogger(__name__)
@@ -77,20 +77,11 @@ def _do(context: AccountContext, action: Action, audit_reason: str) -> Promoted 
 
 def _report_failed(context: AccountContext, action: Action, error: RotatorError) -> None:
     event = "revocation.failed" if action.kind is ActionKind.REVOKE else "rotation.failed"
-    text = f"{type(error).__name__}: {error}"
-    context.services.audit.emit(
-        event,
-        "failure",
-        account=action.account,
-        secret=action.secret,
-        version_id=action.version_id,
-        key_id=action.key_id,
-        reason=str(action.reason),
-        error=text,
-    )
+    what = {"secret": action.secret, "version_id": action.version_id, "key_id": action.key_id}
+    fields = {**what, "reason": str(action.reason), "error": f"{type(error).__name__}: {error}"}
+    context.emit(event, "failure", **fields)
     if event == "rotation.failed":
-        detail = {"secret_arn": action.arn, "secret": action.secret, "version_id": action.version_id}
-        context.publish(FAILED, {**detail, "key_id": action.key_id, "reason": str(action.reason), "error": text})
+        context.publish(FAILED, secret_arn=action.arn, **fields)
 
 
 def label(context: AccountContext, action: Action) -> None:
@@ -117,13 +108,8 @@ def label(context: AccountContext, action: Action) -> None:
     holder = life.holders.get(action.key_id)
     if holder not in (None, action.version_id):
         release_pending(context, entry, holder, str(action.reason))
-    fields = {
-        "account": context.account,
-        "secret": entry.name,
-        "version_id": action.version_id,
-        "key_id": action.key_id,
-    }
-    with change(context.services.audit, "key.adopted", **fields, reason=str(action.reason)):
+    fields = {"secret": entry.name, "version_id": action.version_id, "key_id": action.key_id}
+    with context.change("key.adopted", **fields, reason=str(action.reason)):
         store.add_label(entry.arn, key_label(action.key_id), action.version_id, remove_from=holder)
 
 
@@ -142,7 +128,7 @@ def retire(context: AccountContext, action: Action) -> None:
     if PREVIOUS in entry.versions.get(action.version_id, ()):
         # The run that promoted the current version was interrupted, maybe before its event; or it was stored by hand.
         current = {"version_id": life.current_version, "key_id": life.current_key, "reason": str(action.reason)}
-        context.publish(ROTATED, {"secret": entry.name, "secret_arn": entry.arn, **current})
+        context.publish(ROTATED, secret=entry.name, secret_arn=entry.arn, **current)
 
 
 def _rolled_back_from(context: AccountContext, entry: SecretEntry, action: Action) -> bool:

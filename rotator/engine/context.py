@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from rotator.durations import human_duration
 from rotator.errors import Changed
-from rotator.model import AccountSnapshot, Policy, SecretEntry
+from rotator.model import AccountSnapshot, Action, ActionKind, Policy, Reason, SecretEntry
 from rotator.policy.guards import DAY, MAX_SKEW, SOON, Slots
 from rotator.ports import AuditSink, Clock, EventSink, KeyProvider, ReaderLog, SecretStore
 from rotator.secret import Secret
+from rotator.telemetry.audit import change
 from rotator.telemetry.consumer_events import publish
 from rotator.telemetry.metrics import Metrics
 
@@ -232,6 +234,24 @@ class AccountContext:
         # Infobip shows whole seconds: where the clocks differ, it may be that much later there.
         return self.checked_now() + grace + timedelta(seconds=1 if self.provider.skew() else 0)
 
-    def publish(self, detail_type: str, detail: Mapping[str, Any]) -> None:
+    # ---- for the record ---------------------------------------------------------------------------------------------
+
+    def action(
+        self, kind: ActionKind, reason: Reason, entry: SecretEntry, key_id: str | None, version_id: str | None
+    ) -> Action:
+        """Something that is to be done to one secret now."""
+        return Action(
+            kind, self.account, entry.name, reason, self.now(), key_id=key_id, version_id=version_id, arn=entry.arn
+        )
+
+    def change(self, event: str, **fields: Any) -> AbstractContextManager[dict[str, Any]]:
+        """A change, in the audit: its intent before, its result after; see :func:`~rotator.telemetry.audit.change`."""
+        return change(self.services.audit, event, account=self.account, **fields)
+
+    def emit(self, event: str, outcome: str, **fields: Any) -> None:
+        """Write one audit line."""
+        self.services.audit.emit(event, outcome, account=self.account, **fields)
+
+    def publish(self, detail_type: str, **fields: Any) -> None:
         """Send consumers an event; failing to is never a failure of the work."""
-        publish(self.services.events, detail_type, **{"account": self.account, **detail})
+        publish(self.services.events, detail_type, account=self.account, **fields)

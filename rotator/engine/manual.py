@@ -7,21 +7,20 @@ from datetime import datetime
 
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget
-from rotator.engine.key_ids import account_key_id, is_short
-from rotator.engine.observe import observe_account, observe_fleet, resolve_version
+from rotator.engine.key_ids import account_key_id
+from rotator.engine.observe import management_of, observe_account, observe_fleet, resolve_version, with_secret
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import account_of
 from rotator.errors import KeyNotFound, Refused
 from rotator.message import Message
-from rotator.model import AccountPlan, Action, ActionKind, Outcome, Reason, Result, SecretEntry
+from rotator.model import AccountPlan, AccountSnapshot, Action, ActionKind, Outcome, Reason, Result, SecretEntry, Spec
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import make_view, plan_account
 from rotator.policy.rules import ROTATE_BLOCKED, SKIP_WHEN, View, first
 from rotator.policy.status import SecretState, states
 from rotator.policy.tags import parse_spec
 from rotator.policy.values import decode
-from rotator.ports import KeyProvider, ProbeVerdict
-from rotator.secret import Secret
+from rotator.ports import KeyProvider, ProbeVerdict, SecretStore
 
 
 def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result, ...]:
@@ -37,17 +36,8 @@ def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result
     account = account_of(entry)
     fleet = observe_fleet(services.store)
     with reconciler.connected(fleet, account) as provider:
-        snapshot = observe_account(services.store, provider, fleet, account)
-        # What was just described is newer than the listing.
-        fresh = tuple(entry if listed.arn == entry.arn else listed for listed in snapshot.secrets)
-        if entry.arn not in {listed.arn for listed in snapshot.secrets}:
-            fresh = (*fresh, entry)
-        resolutions = dict(snapshot.resolutions)
-        resolutions.pop(entry.arn, None)
-        life = read_lifecycle(entry)
-        if life.unlabelled:
-            resolutions[entry.arn] = resolve_version(services.store, provider, entry)
-        snapshot = replace(snapshot, secrets=fresh, resolutions=resolutions)
+        listed = observe_account(services.store, provider, fleet, account)
+        snapshot = with_secret(services.store, provider, listed, entry)
         plan = plan_account(snapshot, services.policy, services.clock.now(), secret=entry.name)
         if plan.error is not None:
             raise Refused(plan.error)
@@ -68,19 +58,10 @@ def _carry_out(context: AccountContext, plan: AccountPlan, entry: SecretEntry, r
     now = context.services.clock.now()
     _stop(plan, view, now)
     first_one = view.life.current_version is None
-    action = Action(
-        ActionKind.ROTATE,
-        context.account,
-        entry.name,
-        Reason.FIRST_KEY if first_one else Reason.REQUESTED,
-        now,
-        key_id=view.key_id,
-        version_id=view.life.current_version,
-        deadline=view.key.valid_to if view.key else None,
-        message=Message.text(reason),
-        arn=entry.arn,
-    )
-    result, _ = apply(context, action, audit_reason=reason)
+    why = Reason.FIRST_KEY if first_one else Reason.REQUESTED
+    action = context.action(ActionKind.ROTATE, why, entry, view.key_id, view.life.current_version)
+    deadline = view.key.valid_to if view.key else None
+    result, _ = apply(context, replace(action, deadline=deadline, message=Message.text(reason)), audit_reason=reason)
     return [*results, result]
 
 
@@ -113,9 +94,10 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
     services = reconciler.services
     entry = services.store.describe(secret)
     account = account_of(entry)
-    parse_spec(entry.tags, entry.name)  # invalid tags are refused
-    if key_id is not None and is_short(key_id):
-        key_id = account_key_id(key_id, observe_fleet(services.store), account, reconciler.connected)
+    spec = parse_spec(entry.tags, entry.name)
+    fleet = observe_fleet(services.store)
+    if key_id is not None:
+        key_id = account_key_id(key_id, fleet, account, reconciler.connected)
     life = read_lifecycle(entry)
     if life.current_version is None:
         raise Refused(
@@ -131,27 +113,20 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
             f"{entry.name} is under management already, with key {life.current_key}",
             advice=f"Nothing was changed. How it stands: `rotator status --secret {entry.name}`.",
         )
-    fleet = observe_fleet(services.store)
     with reconciler.connected(fleet, account) as provider:
-        found = _identify(reconciler, provider, entry, key_id)
-        snapshot = observe_account(services.store, provider, fleet, account)
+        found = _identify(services.store, provider, entry, spec, key_id)
+        snapshot = AccountSnapshot(account, management_of(fleet, account), (entry,), {})
         context = AccountContext(services, provider, snapshot, Budget())
-        action = Action(
-            ActionKind.LABEL,
-            account,
-            entry.name,
-            Reason.UNADOPTED,
-            services.clock.now(),
-            key_id=found,
-            version_id=life.current_version,
-            arn=entry.arn,
-        )
-        result, _ = apply(context, action)
-        return result
+        action = context.action(ActionKind.LABEL, Reason.UNADOPTED, entry, found, life.current_version)
+        return apply(context, action)[0]
 
 
-def _identify(reconciler: Reconciler, provider: KeyProvider, entry: SecretEntry, key_id: str | None) -> str:
-    resolution = resolve_version(reconciler.services.store, provider, entry)
+def _identify(store: SecretStore, provider: KeyProvider, entry: SecretEntry, spec: Spec, key_id: str | None) -> str:
+    """The key that the current value is; the one that was named, where nothing speaks against it.
+
+    :raises RotatorError: it is another one, or not known.
+    """
+    resolution = resolve_version(store, provider, entry)
     if key_id is None:
         if resolution.key_id is None:
             raise Refused(f"{entry.name}: {resolution.problem}")
@@ -162,18 +137,13 @@ def _identify(reconciler: Reconciler, provider: KeyProvider, entry: SecretEntry,
         fetched = provider.get_key(key_id)
     except KeyNotFound:
         raise Refused(f"Infobip's account has no key {key_id}", advice="Check the id and the account's tag.") from None
-    value = _value(reconciler, entry)
+    value = decode(store.read_current(entry.arn).text, spec.value_field, entry.name).key
     if fetched.value is not None and fetched.value != value:
         raise Refused(f"the value of {entry.name} is not key {key_id}")
     probe = provider.probe(value, "/account/1/balance")
     if resolution.key_id is None and probe.verdict is not ProbeVerdict.AUTHENTICATES:
         raise Refused(f"the value of {entry.name} does not authenticate ({probe.detail}), so it can't be key {key_id}")
     return key_id
-
-
-def _value(reconciler: Reconciler, entry: SecretEntry) -> Secret:
-    spec = parse_spec(entry.tags, entry.name)
-    return decode(reconciler.services.store.read_current(entry.arn).text, spec.value_field, entry.name).key
 
 
 def status(

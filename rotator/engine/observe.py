@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -190,6 +191,24 @@ def with_history(provider: KeyProvider, snapshot: AccountSnapshot) -> AccountSna
     whole = snapshot.complete and listing.complete
     total = len(keys) if whole else provider.count_keys()
     return replace(snapshot, keys=keys, history=True, history_complete=listing.complete, total=total)
+
+
+def with_secret(
+    store: SecretStore, provider: KeyProvider, snapshot: AccountSnapshot, entry: SecretEntry
+) -> AccountSnapshot:
+    """The snapshot with one secret as it was described a moment ago, which is newer than the listing.
+
+    Whose key its current value is, is found out where no label says it, or one that names a key not found.
+    """
+    life, keys = read_lifecycle(entry), dict(snapshot.keys)
+    if life.current_key is not None and life.current_key not in keys:
+        with suppress(KeyNotFound, InvalidRequest):  # a label may name anything
+            keys[life.current_key] = provider.get_key(life.current_key).key
+    secrets = (entry, *(other for other in snapshot.secrets if other.arn != entry.arn))
+    resolutions = {arn: found for arn, found in snapshot.resolutions.items() if arn != entry.arn}
+    if life.current_version is not None and life.current_key not in keys:
+        resolutions[entry.arn] = resolve_version(store, provider, entry)
+    return replace(snapshot, secrets=secrets, keys=keys, resolutions=resolutions, skew=provider.skew())
 
 
 def _read_keys(provider: KeyProvider, wanted: Sequence[str], keys: dict[str, Key]) -> bool:

@@ -21,7 +21,6 @@ from rotator.policy.ownership import Ownership
 from rotator.policy.tags import role, spec_or_none
 from rotator.policy.values import contains, decode
 from rotator.secret import Secret
-from rotator.telemetry.audit import change
 from rotator.telemetry.consumer_events import REVOKED
 
 MAX_CHECK_AGE: Final = timedelta(seconds=60)
@@ -58,8 +57,7 @@ class Revocation:
             self._put(entry.name, target, version_id)
         clean_labels(self.context, entry, key_id, str(self.action.reason))
         if not cleaning or (target is not None and not target.enabled):
-            fields = {"secret_arn": entry.arn, "secret": entry.name, "version_id": version_id, "key_id": key_id}
-            self.context.publish(REVOKED, {**fields, "reason": str(self.action.reason)})
+            self.context.publish(REVOKED, secret_arn=entry.arn, **self._fields(entry.name, version_id))
 
     def revoke_orphan(self) -> None:
         """Revoke a key of this deployment that was made and never stored.
@@ -105,9 +103,9 @@ class Revocation:
         fields = self._fields(self.action.secret, name.version_id)
         if self._now() - checked_at > MAX_CHECK_AGE:
             raise Changed(f"whether key {key_id} is an orphan was found out too long ago")
-        self.context.services.audit.emit("key.orphan_found", "success", **fields)
+        self.context.emit("key.orphan_found", "success", **fields)
         self._put(self.action.secret, target, name.version_id)
-        self.context.publish(REVOKED, {"secret_arn": self.action.arn or None, **fields})
+        self.context.publish(REVOKED, secret_arn=self.action.arn or None, **fields)
 
     def _has_new_value(self, entry: SecretEntry) -> bool:
         """Whether a value was stored by hand since the listing: it may be the orphan's, to rescue it."""
@@ -121,13 +119,8 @@ class Revocation:
         return self.context.now()
 
     def _fields(self, secret: str, version_id: str | None) -> dict[str, object]:
-        return {
-            "account": self.context.account,
-            "secret": secret,
-            "version_id": version_id,
-            "key_id": self.action.key_id,
-            "reason": str(self.action.reason),
-        }
+        reason = str(self.action.reason)
+        return {"secret": secret, "version_id": version_id, "key_id": self.action.key_id, "reason": reason}
 
     def _target(self, key_id: str) -> Key | None:
         """The key to be revoked; read now where the list does not show it, or shows it as an orphan."""
@@ -232,5 +225,5 @@ def revoke_key(context: AccountContext, target: Key, now: datetime, fields: dict
     expiry = now.replace(microsecond=0)
     if target.valid_from is not None and expiry <= target.valid_from:
         expiry = target.valid_from + timedelta(seconds=1)
-    with change(context.services.audit, "key.revoked", **fields):
+    with context.change("key.revoked", **fields):
         context.provider.revoke_key(target.id, expiry)

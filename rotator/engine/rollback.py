@@ -41,7 +41,6 @@ from rotator.policy.tags import RESERVED_FIELDS
 from rotator.policy.values import changed_fields, decode
 from rotator.ports import KeyProvider, ProbeVerdict
 from rotator.secret import Secret
-from rotator.telemetry.audit import change
 from rotator.telemetry.consumer_events import ROTATED
 from rotator.text import printable
 
@@ -162,9 +161,7 @@ class _Rollback:
         if hurried or clock.now() - self.verified_at > MAX_CHECK_AGE:
             self._verify(value)
         fresh = self._describe_again()
-        with change(
-            self.context.services.audit, "secret.rolled_back", **self._fields(), from_key_id=self.life.current_key
-        ):
+        with self.context.change("secret.rolled_back", **self._fields(), from_key_id=self.life.current_key):
             store, before = self.context.services.store, self.life.current_version
             move_current(store, self.entry, self.item.version_id, before, advice=_REPEAT)
         retired_until = self._retire_newer(fresh)
@@ -208,15 +205,15 @@ class _Rollback:
         if fetched is not None and fetched.value is not None and fetched.value != value:
             raise self._mislabelled("holds another value")
         self.key, self.verified_at = key, now
-        audit, fields = self.context.services.audit, self._fields()
+        emit, fields = self.context.emit, self._fields()
         if not self.spec.verify:
-            audit.emit("key.verified", "success", **fields, detail="not probed: rotator:verify=skip")
+            emit("key.verified", "success", **fields, detail="not probed: rotator:verify=skip")
             return
         probe = provider.probe(value, self.spec.verify_path)
         if probe.verdict is ProbeVerdict.AUTHENTICATES:
-            audit.emit("key.verified", "success", **fields, detail=probe.detail)
+            emit("key.verified", "success", **fields, detail=probe.detail)
             return
-        audit.emit("key.verified", "failure", **fields, error=probe.detail)
+        emit("key.verified", "failure", **fields, error=probe.detail)
         if probe.verdict is ProbeVerdict.REJECTED:
             raise Refused(
                 f"{self.name} is not rolled back: its previous key {key_id} does not authenticate ({probe.detail})",
@@ -274,7 +271,7 @@ class _Rollback:
             until = until.replace(microsecond=0) + timedelta(seconds=1)  # as the label says it, which holds no parts
         retired: datetime | None = until
         # Before the retire label: cut off here, the next sweep publishes it once more.
-        context.publish(ROTATED, {"secret_arn": self.entry.arn, **self._fields(), "rolled_back_from": key_id})
+        context.publish(ROTATED, secret_arn=self.entry.arn, **self._fields(), rolled_back_from=key_id)
         try:
             retire_version(context, self.entry, version, key_id, until, self.audit_reason)
         except RotatorError:
@@ -287,13 +284,8 @@ class _Rollback:
         unlabel(self.context, self.entry, label, version, self.audit_reason)
 
     def _fields(self) -> dict[str, object]:
-        return {
-            "account": self.context.account,
-            "secret": self.entry.name,
-            "version_id": self.item.version_id,
-            "key_id": self.item.key_id,
-            "reason": self.audit_reason,
-        }
+        what = {"secret": self.entry.name, "version_id": self.item.version_id, "key_id": self.item.key_id}
+        return {**what, "reason": self.audit_reason}
 
 
 def _already(snapshot: AccountSnapshot, entry: SecretEntry, newer: tuple[str, str], now: datetime) -> RolledBack:

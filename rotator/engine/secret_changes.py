@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 
 from rotator.engine.context import AccountContext
@@ -12,7 +13,6 @@ from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.ownership import Ownership
 from rotator.policy.tags import ACCOUNT_TAG, parse_spec, role
 from rotator.ports import SecretStore
-from rotator.telemetry.audit import change
 from rotator.telemetry.consumer_events import RETIRED
 from rotator.text import printable
 
@@ -112,21 +112,18 @@ def retire_version(
     key = context.snapshot.keys.get(key_id)
     if key is not None and Ownership(context.snapshot, context.services.policy.deployment).is_foreign(entry, key):
         raise Refused(f"key {key_id} of {entry.name} is named for another secret or deployment; it is not retired")
-    fields = {"account": context.account, "secret": entry.name, "version_id": version_id, "key_id": key_id}
-    with change(context.services.audit, "key.retiring", **fields, reason=reason) as out:
+    fields = {"secret": entry.name, "version_id": version_id, "key_id": key_id, "reason": reason}
+    with context.change("key.retiring", **fields) as out:
         context.services.store.add_label(entry.arn, retire_label(key_id, revoke_at), version_id)
         out["revoke_at"] = revoke_at.strftime("%Y-%m-%dT%H:%M:%SZ")
-    context.publish(RETIRED, {**fields, "secret_arn": entry.arn, "reason": reason, "revoke_at": out["revoke_at"]})
+    context.publish(RETIRED, secret_arn=entry.arn, revoke_at=out["revoke_at"], **fields)
 
 
 def unlabel(context: AccountContext, entry: SecretEntry, label: str, version_id: str, reason: str) -> None:
     """Take a label off, in the audit; one that is not there any more is no error."""
-    fields = {"account": context.account, "secret": entry.name, "version_id": version_id, "reason": reason}
-    with change(context.services.audit, "secret.unlabelled", **fields, label=label):
-        try:
-            context.services.store.remove_label(entry.arn, label, version_id)
-        except SecretNotFound:
-            return
+    fields = {"secret": entry.name, "version_id": version_id, "reason": reason, "label": label}
+    with context.change("secret.unlabelled", **fields), suppress(SecretNotFound):
+        context.services.store.remove_label(entry.arn, label, version_id)
 
 
 def release_pending(context: AccountContext, entry: SecretEntry, version_id: str | None, reason: str) -> None:

@@ -98,15 +98,15 @@ class Incident:
 
     # ---- for the record ---------------------------------------------------------------------------------------------
 
-    def context(self, *entries: SecretEntry) -> AccountContext:
+    def context(self) -> AccountContext:
         """What acting needs; without a daily budget, so that the reserve is used."""
         management = management_of(self.plan.fleet, self.plan.account)
-        snapshot = AccountSnapshot(self.plan.account, management, entries, dict(self.keys), held=dict(self.held))
+        snapshot = AccountSnapshot(self.plan.account, management, (), dict(self.keys), held=dict(self.held))
         return AccountContext(self.services, self.provider, snapshot, Budget())
 
     def fields(self, secret: str, version_id: str | None, key_id: str | None) -> dict[str, Any]:
-        """Audit fields; the reason and the incident are bound to every line."""
-        return {"account": self.plan.account, "secret": secret, "version_id": version_id, "key_id": key_id}
+        """Audit fields; the account stands in the context, the reason and the incident are bound to every line."""
+        return {"secret": secret, "version_id": version_id, "key_id": key_id}
 
     def step(
         self,

@@ -14,10 +14,9 @@ from rotator.engine.emergency.targets import CURRENT, RETIRING, SUPERSEDED, Revo
 from rotator.engine.rotation import Rotation
 from rotator.engine.secret_changes import clean_labels, unlabel
 from rotator.errors import Changed, LostRace, ProviderError, Refused, RotatorError
-from rotator.model import Action, ActionKind, Reason, SecretEntry
+from rotator.model import ActionKind, Reason, SecretEntry
 from rotator.policy.labels import PENDING, key_label
 from rotator.policy.lifecycle import AWS_LABELS, labels_after_rotation, read_lifecycle
-from rotator.telemetry.audit import change
 from rotator.telemetry.consumer_events import FAILED
 
 MOST_TRIES: Final = 3
@@ -130,17 +129,9 @@ class Replacer:
         if life.current_key is not None:
             incident.ownership_proof(Revocation(life.current_key, CURRENT, entry.name, entry.arn, life.current_version))
             incident.key(life.current_key)  # a rotation does not read again what is known of the old key
-        action = Action(
-            ActionKind.ROTATE,
-            incident.plan.account,
-            entry.name,
-            Reason.EMERGENCY,
-            incident.begun,
-            key_id=life.current_key,
-            version_id=life.current_version,
-            arn=entry.arn,
-        )
-        return Rotation(incident.context(entry), action, audit_reason=incident.reason, emergency=True, entry=entry)
+        context = incident.context()
+        action = context.action(ActionKind.ROTATE, Reason.EMERGENCY, entry, life.current_key, life.current_version)
+        return Rotation(context, action, audit_reason=incident.reason, emergency=True, entry=entry)
 
     def _check_writable(self, entry: SecretEntry) -> None:
         """Before a key is made that could not be stored."""
@@ -165,7 +156,7 @@ class Replacer:
         if real.current_version != version_id:
             raise Changed(f"{entry.name} has another current version than was seen")
         if real.current_key is None:
-            with change(incident.services.audit, "key.adopted", **incident.fields(entry.name, version_id, key_id)):
+            with incident.context().change("key.adopted", **incident.fields(entry.name, version_id, key_id)):
                 incident.services.store.add_label(
                     entry.arn, key_label(key_id), version_id, remove_from=real.holders.get(key_id)
                 )
@@ -192,8 +183,9 @@ class Replacer:
         life = read_lifecycle(entry)
         fields = incident.fields(entry.name, life.current_version, life.current_key)
         named = f"{type(error).__name__}: {why}"
-        incident.services.audit.emit("rotation.failed", "failure", **fields, error=named)
-        incident.context().publish(FAILED, {"secret_arn": entry.arn, **fields, "error": named})
+        context = incident.context()
+        context.emit("rotation.failed", "failure", **fields, error=named)
+        context.publish(FAILED, secret_arn=entry.arn, **fields, error=named)
 
     def _cannot_replace(self, entry: SecretEntry, why: str) -> str:
         """For a dry run: what follows from it. A current key that stays is reported by itself."""

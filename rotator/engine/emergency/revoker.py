@@ -61,10 +61,10 @@ class Revoker:
             key = incident.key(key_id)
             self._done(item, "" if key and key.enabled else "disabled already" if key else "not found at Infobip")
             return
+        context, fields = incident.context(), incident.fields(item.secret, item.version_id, key_id)
         target = incident.keys.get(key_id) or Key(key_id, "", None, True, None, None)
         try:
-            context = incident.context()
-            revoke_key(context, target, context.now(), incident.fields(item.secret, item.version_id, key_id))
+            revoke_key(context, target, context.now(), fields)
         except RotatorError as error:
             not_found = isinstance(error, KeyNotFound)
             if not ((not_found or error.outcome_unknown) and self._is_disabled(key_id)):
@@ -77,8 +77,7 @@ class Revoker:
             self.failed[key_id] = (item, f"a bug in rotator: {type(error).__name__}")
             return
         self._done(item)
-        detail = {"secret_arn": item.arn or None, **incident.fields(item.secret, item.version_id, key_id)}
-        incident.context().publish(REVOKED_EVENT, detail)
+        context.publish(REVOKED_EVENT, secret_arn=item.arn or None, **fields)
 
     def _done(self, item: Revocation, note: str = "") -> None:
         self.failed.pop(item.key_id, None)
@@ -148,7 +147,7 @@ class Revoker:
             error = f"{what}{'' if what.endswith(('.', '!', '?')) else '.'} {then}"
             self._failed(item, "failed", error)
             fields = incident.fields(item.secret, item.version_id, item.key_id)
-            incident.services.audit.emit("revocation.failed", "failure", **fields, error=why)
+            incident.context().emit("revocation.failed", "failure", **fields, error=why)
 
     def _failed(self, item: Revocation, note: str, error: str) -> None:
         self.incident.report.errors.append(error)

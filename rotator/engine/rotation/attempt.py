@@ -12,7 +12,6 @@ from rotator.model import Key, SecretEntry, Spec
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label, parse_retire_label
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.ownership import Ownership, OwnershipProof
-from rotator.telemetry.audit import change
 from rotator.telemetry.consumer_events import REVOKED
 
 STALE_CREATE = timedelta(minutes=10)
@@ -52,13 +51,7 @@ class Attempt:
 
     def fields(self, key_id: str | None) -> dict[str, object]:
         """The audit fields of this attempt."""
-        return {
-            "account": self.context.account,
-            "secret": self.entry.name,
-            "version_id": self.version_id,
-            "key_id": key_id,
-            "reason": self.reason,
-        }
+        return {"secret": self.entry.name, "version_id": self.version_id, "key_id": key_id, "reason": self.reason}
 
     def give_up(self, key_id: str, *, revoke: bool = True, contested: bool = False) -> None:
         """Revoke the new key and take its labels off, unless another process works, or worked, on it.
@@ -99,9 +92,9 @@ class Attempt:
         """Revoke a key that was made for this secret and never promoted; false where today's updates are used up."""
         if not self.context.use_update():
             return False
-        with change(self.context.services.audit, "key.revoked", **self.fields(key_id)):
+        with self.context.change("key.revoked", **self.fields(key_id)):
             self.context.provider.revoke_key(key_id, self.now())
-        self.context.publish(REVOKED, {"secret_arn": self.entry.arn, **self.fields(key_id)})
+        self.context.publish(REVOKED, secret_arn=self.entry.arn, **self.fields(key_id))
         return True
 
     def unstage(self, key_id: str) -> None:

@@ -10,7 +10,6 @@ from rotator.model import Key
 from rotator.policy.labels import key_name
 from rotator.policy.lifecycle import lifetime
 from rotator.ports import FetchedKey, KeyRequest
-from rotator.telemetry.audit import change
 
 SEARCH_WAITS = (0.0, 2.0, 5.0)
 """Seconds before each search for a key whose creation got no answer."""
@@ -65,7 +64,7 @@ def key_request(attempt: Attempt) -> KeyRequest:
 
 
 def _create(attempt: Attempt, request: KeyRequest) -> FetchedKey:
-    with change(attempt.context.services.audit, "key.created", **attempt.fields(None)) as out:
+    with attempt.context.change("key.created", **attempt.fields(None)) as out:
         fetched = attempt.context.provider.create_key(request)
         out["key_id"] = fetched.key.id
         if fetched.key.id in attempt.context.snapshot.keys:
@@ -94,7 +93,7 @@ def _recover(attempt: Attempt, request: KeyRequest, error: OutcomeUnknown) -> tu
     for key in found:
         fetched = context.provider.get_key(key.id)
         if fetched.value is not None:
-            context.services.audit.emit("key.created", "success", **attempt.fields(key.id), detail="found by its name")
+            context.emit("key.created", "success", **attempt.fields(key.id), detail="found by its name")
             return fetched, request
     for key in found:
         attempt.revoke_own(key.id)
@@ -120,9 +119,7 @@ def compare(attempt: Attempt, key: Key, request: KeyRequest, *, resumed: bool = 
     if not differences:
         return
     error = f"key {key.id} differs from what was asked in: {', '.join(differences)}"
-    attempt.context.services.audit.emit(
-        "key.rejected", "failure", **attempt.fields(key.id), error=f"ReplacementRejected: {error}"
-    )
+    attempt.context.emit("key.rejected", "failure", **attempt.fields(key.id), error=f"ReplacementRejected: {error}")
     attempt.give_up(key.id)
     raise ReplacementRejected(
         f"the replacement for {attempt.entry.name} was rejected and revoked: {error}",

@@ -24,14 +24,14 @@ from typing import Final
 
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget, InfobipClock
-from rotator.engine.observe import management_of, observe_fleet, resolve_version
+from rotator.engine.observe import management_of, observe_fleet, with_secret
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rotation import Rotation
 from rotator.engine.rotation.attempt import Attempt
 from rotator.engine.rotation.create import compare, key_request, make_key
 from rotator.engine.rotation.promote import promote
 from rotator.engine.secret_changes import account_of
-from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, RotatorError, SecretNotFound
+from rotator.errors import BadSecretValue, Changed, Refused, RotatorError, SecretNotFound
 from rotator.model import AccountSnapshot, Action, ActionKind, Reason, SecretEntry
 from rotator.policy.guards import clock_skew, mass_missing, slots_used
 from rotator.policy.labels import CURRENT, PENDING
@@ -125,27 +125,17 @@ def _opened(reconciler: Reconciler, entry: SecretEntry, token: str) -> Iterator[
     services = replace(reconciler.services, new_version_id=lambda: token)
     account = account_of(entry)
     fleet = observe_fleet(services.store)
-    management = management_of(fleet, account)
     with reconciler.connected(fleet, account) as provider:
         listing = provider.list_keys()
         keys = {key.id: key for key in listing.keys}
         now = InfobipClock(services.clock, provider).now()
         total = len(keys) if listing.complete else provider.count_keys()
-        budget = Budget.of(slots_used(AccountSnapshot(account, management, (), keys), now), services.policy, now, total)
+        managed = fleet.managed.get(account, ())
+        listed = AccountSnapshot(account, management_of(fleet, account), managed, keys, complete=listing.complete)
+        budget = Budget.of(slots_used(listed, now), services.policy, now, total)
         for _ in range(MAX_ROUNDS):
             seen = _without_pending(entry, token)
-            life = read_lifecycle(seen)
-            if life.current_key is not None and life.current_key not in keys:
-                # The listing lacks it, and its rights are what the replacement gets.
-                with contextlib.suppress(KeyNotFound):
-                    keys[life.current_key] = provider.get_key(life.current_key).key
-            others = tuple(other for other in fleet.managed.get(account, ()) if other.arn != seen.arn)
-            snapshot = AccountSnapshot(
-                account, management, (seen, *others), keys, skew=provider.skew(), complete=listing.complete
-            )
-            if life.current_version is not None and life.current_key not in keys:
-                resolution = resolve_version(services.store, provider, seen)
-                snapshot = replace(snapshot, resolutions={seen.arn: resolution})
+            snapshot = with_secret(services.store, provider, listed, seen)
             context = AccountContext(services, provider, snapshot, budget)
             work = StepWork(context, entry, make_view(snapshot, seen), token)
             work.refuse_if_skipped()
@@ -225,7 +215,7 @@ class StepWork:
     def _earlier_key(self, attempt: Attempt) -> FetchedKey | None:
         """The key of an attempt that was interrupted: adopted where its value can be read, else revoked."""
         attempt.own = True
-        provider, audit, request = self.context.provider, self.context.services.audit, key_request(attempt)
+        provider, request = self.context.provider, key_request(attempt)
         for key in provider.find_by_name(request.name):
             if not key.alive(attempt.now()):
                 continue
@@ -233,25 +223,16 @@ class StepWork:
             fetched = provider.get_key(key.id)
             if fetched.value is not None:
                 compare(attempt, fetched.key, request, resumed=True)
-                audit.emit("key.created", "success", **attempt.fields(key.id), detail="found by its name")
+                self.context.emit("key.created", "success", **attempt.fields(key.id), detail="found by its name")
                 return fetched
             detail = "an earlier attempt's; its value can't be read"
-            audit.emit("key.orphan_found", "success", **attempt.fields(key.id), detail=detail)
+            self.context.emit("key.orphan_found", "success", **attempt.fields(key.id), detail=detail)
             if not attempt.revoke_own(key.id):
                 raise Changed(f"today's updates are used up, {self.entry.name} waits")
         return None
 
     def _action(self, kind: ActionKind, key_id: str | None, version_id: str | None) -> Action:
-        return Action(
-            kind,
-            self.context.account,
-            self.entry.name,
-            Reason.REQUESTED,
-            self.context.services.clock.now(),
-            key_id=key_id,
-            version_id=version_id,
-            arn=self.entry.arn,
-        )
+        return self.context.action(kind, Reason.REQUESTED, self.entry, key_id, version_id)
 
     def refuse_if_skipped(self) -> None:
         """The same rules as in a sweep: hold, wrong tags, replica, contradicting labels, no scopes for a first key."""

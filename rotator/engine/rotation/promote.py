@@ -24,7 +24,6 @@ from rotator.policy.labels import PENDING, key_label
 from rotator.policy.orphans import ORPHAN_AGE
 from rotator.ports import ProbeVerdict
 from rotator.secret import Secret
-from rotator.telemetry.audit import change
 from rotator.telemetry.consumer_events import ROTATED
 
 PROPAGATION = timedelta(seconds=60)
@@ -58,7 +57,7 @@ def stage(attempt: Attempt, key: Key, text: Secret) -> None:
     store, arn, version_id = attempt.context.services.store, attempt.entry.arn, attempt.version_id
     labels = (PENDING, key_label(key.id))
     try:
-        with change(attempt.context.services.audit, "secret.staged", **attempt.fields(key.id)):
+        with attempt.context.change("secret.staged", **attempt.fields(key.id)):
             try:
                 store.stage(arn, version_id, text, labels)
             except StoreError as error:
@@ -104,20 +103,20 @@ def probe(attempt: Attempt, key: Key, value: Secret) -> None:
     :raises ReplacementRejected: 401 to the last; the key is revoked.
     :raises ProviderUnavailable: no verdict; a stored version stays pending for the next sweep.
     """
-    audit, clock, spec = attempt.context.services.audit, attempt.context.services.clock, attempt.spec
+    emit, clock, spec = attempt.context.emit, attempt.context.services.clock, attempt.spec
     fields, name = attempt.fields(key.id), attempt.entry.name
     if not spec.verify:
         # When a key that can't be probed works everywhere is not known: it gets the time that this may take.
         since = attempt.asked_at or key.valid_from
         if since is not None:
             clock.sleep((since + PROPAGATION - attempt.now()).total_seconds())
-        audit.emit("key.verified", "success", **fields, detail="not probed: rotator:verify=skip")
+        emit("key.verified", "success", **fields, detail="not probed: rotator:verify=skip")
         return
     until, wait, lasting = attempt.now() + PROPAGATION, 1.0, 0
     while True:
         found = attempt.context.provider.probe(value, spec.verify_path)
         if found.verdict is ProbeVerdict.AUTHENTICATES:
-            audit.emit("key.verified", "success", **fields, detail=found.detail)
+            emit("key.verified", "success", **fields, detail=found.detail)
             return
         lasting = lasting + 1 if found.lasting else 0
         left = (until - attempt.now()).total_seconds()
@@ -126,7 +125,7 @@ def probe(attempt: Attempt, key: Key, value: Secret) -> None:
         clock.sleep(min(wait, left))
         wait = min(wait * 2, 10.0)
     if found.verdict is ProbeVerdict.INCONCLUSIVE:
-        audit.emit("key.verified", "failure", **fields, error=f"ProviderUnavailable: {found.detail}")
+        emit("key.verified", "failure", **fields, error=f"ProviderUnavailable: {found.detail}")
         if not attempt.staged:
             attempt.give_up(key.id)
         raise ProviderUnavailable(
@@ -136,7 +135,7 @@ def probe(attempt: Attempt, key: Key, value: Secret) -> None:
     advice = "Check the verify path and the key's rights."
     if key.allowed_ips:
         advice = "Its allowedIPs may shut the rotator out: tag the secret rotator:verify=skip if that is meant."
-    audit.emit("key.rejected", "failure", **fields, error=f"ReplacementRejected: {found.detail}")
+    emit("key.rejected", "failure", **fields, error=f"ReplacementRejected: {found.detail}")
     attempt.give_up(key.id)
     raise ReplacementRejected(
         f"the new key {key.id} for {name} does not authenticate ({found.detail}); it was revoked", advice=advice
@@ -153,12 +152,12 @@ def promote(attempt: Attempt, key: Key) -> Promoted:
     """
     context, entry, life = attempt.context, attempt.entry, attempt.life
     try:
-        with change(context.services.audit, "secret.promoted", **attempt.fields(key.id)):
+        with context.change("secret.promoted", **attempt.fields(key.id)):
             move_current(context.services.store, entry, attempt.version_id, life.current_version)
     except LostRace:
         attempt.give_up(key.id, contested=True)
         raise
-    context.publish(ROTATED, {"secret_arn": entry.arn, **attempt.fields(key.id)})
+    context.publish(ROTATED, secret_arn=entry.arn, **attempt.fields(key.id))
     if life.current_version is not None and life.current_key is not None and not attempt.emergency:
         # The rotation is done: what fails here is done by the next sweep, and can only make the grace period longer.
         with contextlib.suppress(RotatorError):
