@@ -56,3 +56,12 @@ def test_nothing_is_installed_that_is_not_published() -> None:
     for path in [*ROOT.glob("*.md"), *PAGES, *examples, *(ROOT / "rotator").rglob("*.py")]:
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"infobip-key-rotator\[|install '?infobip-key-rotator|infobip-key-rotator:\d", text), path
+
+
+def test_the_code_for_consumers_calls_what_the_e2e_consumer_calls() -> None:
+    """``make e2e`` runs that one against the deployed stack."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/consumers.md").read_text(encoding="utf-8"), re.DOTALL)
+    compile(code, "consumers.md", "exec")
+    consumer = (ROOT / "tests" / "e2e" / "consumer.py").read_text(encoding="utf-8")
+    calls = {"cache.get_secret_string(", "cache.refresh_secret_now(", "SecretCache(", 'f"App {value['}
+    assert {call for call in calls if call in code and call in consumer} == calls
