@@ -43,8 +43,8 @@ def adopt(
     tags rotator:role=key and rotator:account. A sweep does the same by
     itself if Infobip can identify the key by its value.
 
-    With --all every tagged secret is adopted, and each that could not be is
-    listed with the reason and what to do. Exits 1 in that case.
+    With --all every tagged secret is adopted; each one that could not be is
+    listed with the reason and what to do, and the exit code is 1.
 
     \b
     Examples:

@@ -21,8 +21,11 @@ _VARIABLE: Final = "_ROTATOR_COMPLETE"
 def completion(options: Options, shell: str) -> int:
     """Print the script that teaches a shell to complete commands and options.
 
-    bash: add to ~/.bashrc, zsh: to ~/.zshrc: eval "$(rotator completion bash)"
-    fish: rotator completion fish > ~/.config/fish/completions/rotator.fish
+    \b
+    bash, in ~/.bashrc:  eval "$(rotator completion bash)"
+    zsh, in ~/.zshrc:    eval "$(rotator completion zsh)"
+    fish, once:
+      rotator completion fish > ~/.config/fish/completions/rotator.fish
 
     \b
     Examples:

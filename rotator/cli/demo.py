@@ -33,7 +33,7 @@ _STYLES: Final = {
 
 @click.command()
 @click.option("--short", is_flag=True, help="Show the score only, not what happened each day.")
-@click.option("--seed", default=1, show_default=True, metavar="N", help="Another seed, other ids and values.")
+@click.option("--seed", default=1, show_default=True, metavar="N", help="Seed of ids and values.")
 @common_options
 @pass_options
 def demo(options: Options, short: bool, seed: int) -> int:

@@ -37,7 +37,7 @@ _CACHES: Final = (
 @click.option("--key-id", metavar="K", help="Every key of the secret that holds K (or 5737...48AE); needs --account.")
 @click.option("--leaked-key-stdin", is_flag=True, help="From stdin: a value, a text, a scanner's report.")
 @click.option("--account", metavar="A", help="The Infobip account that the key belongs to.")
-@click.option("--reason", required=True, metavar="R", help="Why, in your words; it stands in the audit.")
+@click.option("--reason", required=True, metavar="R", help="Why, in your words; recorded in the audit trail.")
 @click.option("--incident", metavar="I", help="Your incident's number: for 24 hours, the same one is a retry.")
 @click.option(
     "--strategy",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("secret")
-@click.option("--reason", required=True, metavar="R", help="Why, in your words; it stands in the audit.")
+@click.option("--reason", required=True, metavar="R", help="Why, in your words; recorded in the audit trail.")
 @click.option("--key-id", metavar="K", help="Which key, where several are in grace; whole, or 5737...48AE.")
 @common_options
 @pass_options
@@ -29,14 +29,14 @@ def rollback(options: Options, secret: str, reason: str, key_id: str | None) -> 
     """Make the previous key of SECRET (name or ARN) current again.
 
     Works while that key is in its grace period: it is verified first, then
-    AWSCURRENT goes back to it, and the newer key gets a whole grace of its
-    own. Nothing is made and nothing is revoked.
+    AWSCURRENT moves back to it, and the newer key gets a full grace period of
+    its own. No key is created and none is revoked.
 
-    Given again it says that it is done and changes nothing: it goes neither
-    forward nor back one key further. Name the key by --key-id to do that.
+    Repeating the command changes nothing: it moves neither to the newer key
+    nor to an older one. Name that key by --key-id to do so.
 
-    Not while a rotation is under way or rotator:hold is set, and not to a
-    key that an emergency replaced.
+    It is refused while a rotation is in progress or rotator:hold is set, and
+    for a key that an emergency replaced.
 
     \b
     Examples:

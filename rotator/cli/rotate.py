@@ -16,15 +16,16 @@ from rotator.text import printable
 
 @click.command()
 @click.argument("secret")
-@click.option("--reason", required=True, metavar="R", help="Why, in your words; it stands in the audit.")
+@click.option("--reason", required=True, metavar="R", help="Why, in your words; recorded in the audit trail.")
 @common_options
 @pass_options
 def rotate(options: Options, secret: str, reason: str) -> int:
-    """Rotate SECRET (name or ARN) now, however long its key would live.
+    """Rotate SECRET (name or ARN) now, whatever its key's expiry.
 
-    Makes a new key like the old one, checks it and puts it in place; the old
-    one lives on through its grace. Uses the creates that are kept for
-    emergencies, if need be. For a leaked key use `rotator revoke` instead.
+    Creates a key like the current one, verifies it and makes it current; the
+    old one stays enabled for its grace period. If the day's other creates are
+    used up, it uses those that are kept for emergencies. For a leaked key use
+    `rotator revoke` instead.
 
     \b
     Examples:
@@ -47,7 +48,7 @@ def required(option: str, text: str) -> str:
     :raises ConfigurationError: they do not.
     """
     if not text.strip():
-        raise ConfigurationError(f"{option} is empty", advice="Say in a few words why; it stands in the audit.")
+        raise ConfigurationError(f"{option} is empty", advice="Say in a few words why; the audit trail records it.")
     return text.strip()
 
 

@@ -26,23 +26,23 @@ _LOG = logging.getLogger("rotator.daemon")
 
 
 @click.command()
-@click.option("--every", metavar="D", help="Sweep each 30m, 1h, … from start (default: 1h; 1m to 1d).")
-@click.option("--cron", metavar="EXPR", help='Sweep by a crontab\'s five fields: "0 * * * *".')
+@click.option("--every", metavar="D", help="Interval of sweeps, 1m to 1d (default: 1h).")
+@click.option("--cron", metavar="EXPR", help='Schedule as in a crontab: "0 * * * *".')
 @click.option("--timezone", metavar="Z", help="The time zone of --cron (default: UTC).")
-@click.option("--jitter", metavar="D", help="Begin up to D later (default: a tenth, at most 5m).")
+@click.option("--jitter", metavar="D", help="Delay each sweep by up to D (default: a tenth, at most 5m).")
 @click.option("--account", metavar="A", help="Only this Infobip account.")
 @click.option(
     "--metrics-port",
     type=click.IntRange(0, 65535),
     metavar="N",
-    help="Answer /metrics and /healthz there (0: any free port).",
+    help="Serve /metrics and /healthz on this port (0: any free one).",
 )
 @click.option(
     "--metrics-address",
     default="127.0.0.1",
     show_default=True,
     metavar="IP",
-    help="Where to; 0.0.0.0 is everywhere. Secrets' names are readable there.",
+    help="Address to listen on (0.0.0.0: all). /metrics shows the names of secrets.",
 )
 @common_options
 @pass_options
@@ -58,16 +58,16 @@ def serve(
 ) -> int:
     """Sweep at once, and then by a schedule, until a signal comes.
 
-    One sweep at a time; one that fails is logged, and the next one goes on
-    with what it left. SIGTERM and Ctrl-C let the call in hand finish, begin
-    no other, and end the daemon with exit code 0 within 10 seconds.
+    One sweep at a time; one that fails is logged, and the next one finishes
+    what it left. On SIGTERM or Ctrl-C the daemon finishes the current call,
+    starts no other, and exits 0 within 10 seconds.
 
     Intervals are measured by the monotonic clock. If the machine's clock is
     set by more than a minute, a sweep follows within five minutes.
 
-    /healthz answers 503 when three sweeps in a row that should have come
-    did not succeed: an account could not be swept, or an action failed.
-    The same if the last success lies in the future or too far in the past.
+    /healthz answers 503 when three sweeps in a row that were due did not
+    succeed: an account could not be swept, or an action failed. It does so
+    too if the last success lies in the future or too far in the past.
 
     \b
     Examples:
