@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from rotator.durations import parse_duration
@@ -17,6 +17,7 @@ from rotator.redaction.patterns import redact_patterns
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 PREFIX: Final = "ROTATOR_"
+T = TypeVar("T")
 
 _TRUE: Final = frozenset({"true", "1", "yes"})
 _FALSE: Final = frozenset({"false", "0", "no"})
@@ -28,12 +29,12 @@ _EVENT_BUS: Final = re.compile(
 )
 # A name, or `*.` and a domain; never `*` alone.
 _ALLOWED_HOST: Final = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
-_METRIC_NAMESPACE: Final = re.compile(r"[A-Za-z0-9._/#-]{1,255}")
+_METRIC_NAMESPACE: Final = re.compile(r"(?!(?i:AWS)/)[A-Za-z0-9._/#-]{1,255}")
 SWEEP_AT_LEAST: Final = timedelta(minutes=1)
 SWEEP_AT_MOST: Final = timedelta(days=1)
 
 
-@dataclass(frozen=True)  # no slots: the defaults are read from the class
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What ``ROTATOR_*`` say. Numbers are creates, and updates, of one Infobip account a day.
 
@@ -71,145 +72,122 @@ class Settings:
 
         :raises ConfigurationError: naming every variable that cannot be used, what is wrong and the fix.
         """
-        reader = _Reader(environ)
-        settings = cls(
-            deployment=reader.deployment(cls.deployment),
-            daily_limit=reader.number("DAILY_LIMIT", cls.daily_limit, least=1),
-            reserve=reader.number("RESERVE", cls.reserve, least=0),
-            queue_url=reader.queue_url(),
-            event_bus=reader.event_bus(),
-            dry_run=reader.flag("DRY_RUN"),
-            log_level=reader.log_level(cls.log_level),
-            metric_namespace=reader.metric_namespace(),
-            sweep_every=reader.sweep_every(cls.sweep_every),
-            allowed_hosts=reader.allowed_hosts(),
-        )
-        if not reader.bad_numbers and settings.reserve >= settings.daily_limit:
-            default = "" if reader.text("RESERVE") else " (its default)"
-            reader.problems.append(
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        unusable: set[str] = set()
+        for name, (parse, wrong, fix) in _VARIABLES.items():
+            text = environ.get(PREFIX + name, "").strip()
+            try:
+                if text:
+                    values[name.lower()] = parse(text)
+            except ValueError:
+                unusable.add(name)
+                problems.append(f"{PREFIX}{name}{'' if name in _HIDDEN else _shown(text)} {wrong}: {fix}")
+        settings = cls(**values)
+        if settings.reserve >= settings.daily_limit and not {"DAILY_LIMIT", "RESERVE"} & unusable:
+            default = "" if "reserve" in values else " (its default)"
+            problems.append(
                 f"{PREFIX}RESERVE is {settings.reserve}{default}, which leaves nothing of "
                 f"{PREFIX}DAILY_LIMIT {settings.daily_limit} for scheduled rotations: "
                 f"set it to a number from 0 to {settings.daily_limit - 1}"
             )
-        reader.check_names()
-        if reader.problems:
-            raise ConfigurationError("; ".join(reader.problems) + ".")
+        problems += _misspelt(environ)
+        if problems:
+            raise ConfigurationError("; ".join(problems) + ".")
         return settings
 
 
-class _Reader:
-    """Reads one variable after the other and collects what is wrong, so that all of it is reported at once."""
+def _shown(text: str) -> str:
+    """Little of it, and never a key: an operator may have put a credential into the wrong variable."""
+    shown = redact_patterns(text)
+    return f' "{shown[:40]}…"' if len(shown) > 40 else f' "{shown}"'
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-        self.problems: list[str] = []
-        self.bad_numbers = False
 
-    def text(self, name: str) -> str:
-        return self._environ.get(PREFIX + name, "").strip()
+def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
+    # ROTATOR_DRYRUN=true that is silently ignored would change production; a name nothing like ours is not ours.
+    known = [PREFIX + name for name in _VARIABLES]
+    for name in sorted(environ):
+        if name.upper().startswith(PREFIX) and name not in known:
+            for close in difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.86):
+                yield f"{name} is not a setting: did you mean {close}?"
 
-    def _problem(self, name: str, wrong: str, fix: str, *, shown: bool = True) -> None:
-        # An operator may have put a credential into the wrong variable: show little, and never a key.
-        value = redact_patterns(self.text(name))
-        value = f' "{value[:40]}…"' if len(value) > 40 else f' "{value}"'
-        self.problems.append(f"{PREFIX}{name}{value if shown else ''} {wrong}: {fix}")
 
-    def deployment(self, default: str) -> str:
-        text = self.text("DEPLOYMENT")
-        if text and not _DEPLOYMENT.fullmatch(text):
-            self._problem(
-                "DEPLOYMENT",
-                "cannot be a part of key names",
-                "use 1 to 32 letters, digits, dots, underscores and hyphens, beginning with a letter or digit",
-            )
-            return default
-        return text or default
+# Each of these reads one variable's text, and raises ``ValueError`` where it cannot be used.
 
-    def number(self, name: str, default: int, *, least: int) -> int:
-        text = self.text(name)
-        if not text:
-            return default
-        if not _NUMBER.fullmatch(text) or int(text) < least:
-            self._problem(name, "is not usable", f"set it to a whole number, {least} or more")
-            self.bad_numbers = True
-            return default
-        return int(text)
 
-    def flag(self, name: str) -> bool:
-        text = self.text(name).lower()
-        if text and text not in _TRUE | _FALSE:
-            self._problem(name, "is neither yes nor no", "set it to true or false")
-        return text in _TRUE
+def _matching(pattern: re.Pattern[str]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        return _require(text, pattern.fullmatch(text) is not None)
 
-    def log_level(self, default: str) -> str:
-        text = self.text("LOG_LEVEL").lower() or default
-        if text not in LOG_LEVELS:
-            self._problem("LOG_LEVEL", "is not a level", f"use one of {', '.join(LOG_LEVELS)}")
-            return default
-        return text
+    return parse
 
-    def queue_url(self) -> str | None:
-        text = self.text("QUEUE_URL")
-        if not text:
-            return None
-        try:
-            parts = urlsplit(text)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.path.strip("/") != ""
-            usable = usable and parts.username is None and not parts.query and not any(c.isspace() for c in text)
-        except ValueError:
-            usable = False
-        if not usable:
-            # Not shown: what is wrong with it may be the credentials in it.
-            fix = "use the queue's URL as SQS gives it, such as https://sqs.eu-central-1.amazonaws.com/123456789012/rotator"
-            self._problem("QUEUE_URL", "is not the URL of a queue", fix, shown=False)
-            return None
-        return text
 
-    def event_bus(self) -> str | None:
-        text = self.text("EVENT_BUS")
-        if text and not _EVENT_BUS.fullmatch(text):
-            self._problem("EVENT_BUS", "is not an event bus", "use its name or its ARN")
-            return None
-        return text or None
+def _whole_number(*, least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        return _require(int(_matching(_NUMBER)(text)), int(text) >= least)
 
-    def allowed_hosts(self) -> tuple[str, ...]:
-        hosts = tuple(host.strip().lower() for host in self.text("ALLOWED_HOSTS").split(",") if host.strip())
-        if not all(map(_ALLOWED_HOST.fullmatch, hosts)):
-            fix = "write names without scheme or port, separated by commas, such as proxy.example.com,*.example.org"
-            self._problem("ALLOWED_HOSTS", "is not a list of hosts", fix)
-            return ()
-        return hosts
+    return parse
 
-    def metric_namespace(self) -> str | None:
-        text = self.text("METRIC_NAMESPACE")
-        if text and (not _METRIC_NAMESPACE.fullmatch(text) or text.upper().startswith("AWS/")):
-            self._problem(
-                "METRIC_NAMESPACE",
-                "is not a namespace of one's own in CloudWatch",
-                "use 1 to 255 letters, digits and . _ / # -, not beginning with AWS/",
-            )
-            return None
-        return text or None
 
-    def sweep_every(self, default: timedelta) -> timedelta:
-        text = self.text("SWEEP_EVERY")
-        if not text:
-            return default
-        try:
-            length = parse_duration(text)
-        except ValueError:
-            length = timedelta(0)
-        if not SWEEP_AT_LEAST <= length <= SWEEP_AT_MOST:
-            self._problem("SWEEP_EVERY", "is no useful interval", "write how often sweeps come, 1m to 1d, such as 1h")
-            return default
-        return length
+def _flag(text: str) -> bool:
+    return _require(text.lower(), text.lower() in _TRUE | _FALSE) in _TRUE
 
-    def check_names(self) -> None:
-        # ROTATOR_DRYRUN=true that is silently ignored would change production; a name nothing like ours is not ours.
-        known = [PREFIX + field.name.upper() for field in fields(Settings)]
-        for name in sorted(self._environ):
-            if not name.upper().startswith(PREFIX) or name in known:
-                continue
-            close = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.86)
-            if close:
-                self.problems.append(f"{name} is not a setting: did you mean {close[0]}?")
+
+def _log_level(text: str) -> str:
+    return _require(text.lower(), text.lower() in LOG_LEVELS)
+
+
+def _interval(text: str) -> timedelta:
+    length = parse_duration(text)
+    return _require(length, SWEEP_AT_LEAST <= length <= SWEEP_AT_MOST)
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(host.strip().lower() for host in text.split(",") if host.strip())
+    return _require(hosts, all(map(_ALLOWED_HOST.fullmatch, hosts)))
+
+
+def _queue_url(text: str) -> str:
+    parts = urlsplit(text)
+    plain = parts.username is None and not parts.query and not any(c.isspace() for c in text)
+    return _require(
+        text, plain and parts.scheme in ("http", "https") and bool(parts.hostname and parts.path.strip("/"))
+    )
+
+
+def _require(value: T, usable: bool) -> T:
+    if not usable:
+        raise ValueError
+    return value
+
+
+_VARIABLES: Final[dict[str, tuple[Callable[[str], object], str, str]]] = {
+    "DEPLOYMENT": (
+        _matching(_DEPLOYMENT),
+        "cannot be a part of key names",
+        "use 1 to 32 letters, digits, dots, underscores and hyphens, beginning with a letter or digit",
+    ),
+    "DAILY_LIMIT": (_whole_number(least=1), "is not usable", "set it to a whole number, 1 or more"),
+    "RESERVE": (_whole_number(least=0), "is not usable", "set it to a whole number, 0 or more"),
+    "QUEUE_URL": (
+        _queue_url,
+        "is not the URL of a queue",
+        "use the queue's URL as SQS gives it, such as https://sqs.eu-central-1.amazonaws.com/123456789012/rotator",
+    ),
+    "EVENT_BUS": (_matching(_EVENT_BUS), "is not an event bus", "use its name or its ARN"),
+    "DRY_RUN": (_flag, "is neither yes nor no", "set it to true or false"),
+    "LOG_LEVEL": (_log_level, "is not a level", f"use one of {', '.join(LOG_LEVELS)}"),
+    "METRIC_NAMESPACE": (
+        _matching(_METRIC_NAMESPACE),
+        "is not a namespace of one's own in CloudWatch",
+        "use 1 to 255 letters, digits and . _ / # -, not beginning with AWS/",
+    ),
+    "SWEEP_EVERY": (_interval, "is no useful interval", "write how often sweeps come, 1m to 1d, such as 1h"),
+    "ALLOWED_HOSTS": (
+        _hosts,
+        "is not a list of hosts",
+        "write names without scheme or port, separated by commas, such as proxy.example.com,*.example.org",
+    ),
+}
+"""How each variable is read; what is wrong with one that cannot be, and what to write instead."""
+_HIDDEN: Final = frozenset({"QUEUE_URL"})  # what is wrong with it may be the credentials in it
