@@ -11,9 +11,9 @@ from email.utils import format_datetime
 from typing import Final
 
 from rotator.model import Platform
-from rotator.ports import Clock
 from rotator.sandbox import authentication as auth
 from rotator.sandbox import keys_api
+from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.exchange import Drop, Refusal, Request, Response, error_response, json_response
 from rotator.sandbox.faults import NO_EFFECT, PASSING, Fault, FaultKind, Faults, masked, spoil, without_filters
 from rotator.sandbox.state import (
@@ -55,7 +55,7 @@ class InfobipWorld:
     itself, for :meth:`check` to raise.
     """
 
-    def __init__(self, clock: Clock, *, seed: int = 1, options: Options | None = None) -> None:
+    def __init__(self, clock: OffsetClock, *, seed: int = 1, options: Options | None = None) -> None:
         self.clock = clock
         self.options = options or Options()
         self.lock = threading.RLock()

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 from rotator.errors import ConfigurationError
 from rotator.sandbox.aws import MotoServer, create_managed, create_management, environment
-from rotator.sandbox.clocks import MovableClock, OffsetClock
+from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from rotator.sandbox.state import MANAGE_ACCOUNT, SimAccount, SimKey, SimUser
@@ -119,8 +119,8 @@ class Sandbox:
 
     fleet: Fleet
 
-    def __init__(self, *, clock: MovableClock | None = None, world_seed: int = 1, port: int = 0) -> None:
-        self.clock: MovableClock = clock or OffsetClock()
+    def __init__(self, *, clock: OffsetClock | None = None, world_seed: int = 1, port: int = 0) -> None:
+        self.clock = clock or OffsetClock()
         self.world = InfobipWorld(self.clock, seed=world_seed)
         self.infobip = InfobipServer(self.world, port=port)
         self.aws = MotoServer(self.clock, port=port + 1 if port else 0)

@@ -10,7 +10,6 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +20,7 @@ from rotator.infobip.connection import DeadlineAdapter
 from rotator.infobip.credentials import AuthMethod, Credentials
 from rotator.infobip.http import Limits
 from rotator.ports import Clock
+from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from rotator.sandbox.state import Options, SimAccount
@@ -31,22 +31,16 @@ USER = "rötator"
 KEY_VALUE = "0123456789abcdef0123456789abcdef-11111111-2222-3333-4444-555555555555"
 
 
-class RecordingClock:
+class RecordingClock(VirtualClock):
     """Time that moves only by waiting, and remembers the waits."""
 
     def __init__(self) -> None:
-        self.time = datetime(2026, 9, 1, 10, tzinfo=UTC)
+        super().__init__()
         self.sleeps: list[float] = []
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return sum(self.sleeps)
 
     def sleep(self, seconds: float) -> None:
         self.sleeps.append(seconds)
-        self.time += timedelta(seconds=seconds)
+        super().sleep(seconds)
 
 
 Reply = Callable[[socket.socket], None]

@@ -115,10 +115,10 @@ def test_an_idle_session_is_replaced_and_a_used_one_is_kept() -> None:
         client = client_for(server.url, clock, auth=AuthMethod.IBSSO)
         for _ in range(4):
             client.list_keys()
-            clock.time += timedelta(minutes=50)
+            clock.advance(timedelta(minutes=50))
         client.list_keys()
         assert [call.method for call in world.calls if call.path == SESSION] == ["POST"]
-        clock.time += timedelta(minutes=57)  # still open at the server, where it would refuse the next
+        clock.advance(timedelta(minutes=57))  # still open at the server, where it would refuse the next
         client.list_keys()
         assert [(call.method, call.status) for call in world.calls if call.path == SESSION][1:] == [
             ("DELETE", 200),
@@ -149,7 +149,7 @@ def test_an_open_session_of_a_killed_run_is_reported(status: int) -> None:
         client_for(server.url, clock, auth=AuthMethod.IBSSO).list_keys()  # and never closed
         with pytest.raises(SessionBusy, match="60 idle minutes"):
             client_for(server.url, clock, auth=AuthMethod.IBSSO).list_keys()
-        clock.time += timedelta(minutes=61)
+        clock.advance(timedelta(minutes=61))
         client_for(server.url, clock, auth=AuthMethod.IBSSO).list_keys()
 
 
@@ -199,9 +199,9 @@ def test_a_token_is_asked_for_by_form_and_renewed_before_it_ends() -> None:
     ) as server:
         client = client_for(server.url, clock, auth=AuthMethod.OAUTH2, learn=learned.append)
         client.get_key("K1")
-        clock.time += timedelta(seconds=3539)
+        clock.advance(timedelta(seconds=3539))
         client.get_key("K1")
-        clock.time += timedelta(seconds=1)  # 60 s before the end
+        clock.advance(timedelta(seconds=1))  # 60 s before the end
         client.get_key("K1")
     assert [each.headers.get("authorization") for each in server.seen] == [
         None,
@@ -226,9 +226,9 @@ def test_a_short_lived_token_has_a_tenth_as_its_margin() -> None:
     ) as server:
         client = client_for(server.url, clock, auth=AuthMethod.OAUTH2)
         client.get_key("K1")
-        clock.time += timedelta(seconds=89)
+        clock.advance(timedelta(seconds=89))
         client.get_key("K1")
-        clock.time += timedelta(seconds=1)
+        clock.advance(timedelta(seconds=1))
         client.get_key("K1")
     assert server.seen[-1].headers["authorization"] == "Bearer T2"
 

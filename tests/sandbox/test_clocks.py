@@ -8,7 +8,7 @@ import pytest
 from rotator.clock import SystemClock
 from rotator.errors import ConfigurationError
 from rotator.remote_clock import RemoteClock
-from rotator.sandbox.clocks import DEFAULT_START, MovableClock, OffsetClock, VirtualClock
+from rotator.sandbox.clocks import DEFAULT_START, OffsetClock, VirtualClock
 from tests.sandbox.conftest import Site
 
 
@@ -72,11 +72,6 @@ def test_a_step_of_an_offset_clock_is_no_time_that_passed() -> None:
 def test_the_machines_monotonic_time_passes() -> None:
     before = SystemClock().monotonic()
     assert before <= OffsetClock().monotonic() <= SystemClock().monotonic()
-
-
-def test_both_can_be_moved() -> None:
-    assert isinstance(VirtualClock(), MovableClock)
-    assert isinstance(OffsetClock(), MovableClock)
 
 
 def test_no_step_is_lost_between_threads() -> None:
