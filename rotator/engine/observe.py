@@ -47,13 +47,16 @@ class Fleet:
     :param managements: by account; more than one is a mistake to be reported.
     :param managed: by account.
     :param alerts: secrets whose tags name no role or no account.
-    :param directory: the managed ones, indexed by their keys, versions and names.
+    :param unassigned: those of them that may hold a key all the same: nothing is done to them, but a key that one of
+        them holds is in use.
+    :param directory: the managed and the unassigned ones, indexed by their keys, versions and names.
     """
 
     managements: dict[str, tuple[SecretEntry, ...]]
     managed: dict[str, tuple[SecretEntry, ...]]
     alerts: tuple[Alert, ...]
     directory: Directory
+    unassigned: tuple[SecretEntry, ...] = ()
 
     @property
     def accounts(self) -> tuple[str, ...]:
@@ -91,12 +94,13 @@ class Fleet:
         return (account,)
 
     def every(self) -> Iterator[SecretEntry]:
-        """Every managed secret, of whatever account."""
-        return chain.from_iterable(self.managed.values())
+        """Every secret that may hold a key: the managed ones, of whatever account, and the unassigned ones."""
+        return chain(chain.from_iterable(self.managed.values()), self.unassigned)
 
     def find(self, secret: str) -> SecretEntry | None:
         """A managed secret by name or ARN."""
-        return next((entry for entry in self.every() if secret in (entry.name, entry.arn)), None)
+        every = chain.from_iterable(self.managed.values())
+        return next((entry for entry in every if secret in (entry.name, entry.arn)), None)
 
 
 def observe_fleet(store: SecretStore) -> Fleet:
@@ -104,6 +108,7 @@ def observe_fleet(store: SecretStore) -> Fleet:
     managements: dict[str, list[SecretEntry]] = defaultdict(list)
     managed: dict[str, list[SecretEntry]] = defaultdict(list)
     alerts: list[Alert] = []
+    unassigned: list[SecretEntry] = []
     for entry in store.list_secrets():
         account = entry.tags.get(ACCOUNT_TAG, "").strip()
         match role(entry.tags):
@@ -119,12 +124,15 @@ def observe_fleet(store: SecretStore) -> Fleet:
                 if other in ("management", "key"):
                     message = Message(f"the tag {ACCOUNT_TAG} is missing; set it to the account's name")
                 alerts.append(Alert(Reason.MISCONFIGURED, message, entry.name, severity=Severity.ERROR))
+                if other != "management":
+                    unassigned.append(entry)
     by_account = {name: tuple(entries) for name, entries in managed.items()}
     return Fleet(
         {name: tuple(entries) for name, entries in managements.items()},
         by_account,
         tuple(alerts),
-        Directory(by_account).gather(),
+        Directory({**by_account, "": tuple(unassigned)} if unassigned else by_account).gather(),
+        tuple(unassigned),
     )
 
 

@@ -37,7 +37,27 @@ def copy_in_a_binary_value(region: Region) -> str:
     return "prod/other"
 
 
-COPIES = [copy_in_the_same_value, copy_in_another_field, copy_in_a_nested_field, copy_in_a_binary_value]
+def copy_in_a_secret_without_an_account(region: Region) -> str:
+    region.create("prod/other")
+    region.aws.untag_resource(SecretId="prod/other", TagKeys=["rotator:account"])
+    region.put("prod/other", region.value("prod/api"), ["AWSCURRENT"])
+    return "prod/other"
+
+
+def copy_in_a_secret_with_a_wrong_role(region: Region) -> str:
+    region.create("prod/other", role="Key")
+    region.put("prod/other", region.value("prod/api"), ["AWSCURRENT"])
+    return "prod/other"
+
+
+COPIES = [
+    copy_in_the_same_value,
+    copy_in_another_field,
+    copy_in_a_nested_field,
+    copy_in_a_binary_value,
+    copy_in_a_secret_without_an_account,
+    copy_in_a_secret_with_a_wrong_role,
+]
 
 
 @pytest.mark.parametrize("copy", COPIES)
