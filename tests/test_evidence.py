@@ -35,7 +35,7 @@ class Observed:
         self.observed: AccountSnapshot = observe_account(world.store, self.provider, self.fleet, account)
         self.values = CurrentValues(world.store, self.fleet)
         world.store.calls.clear()
-        evidence = Evidence(world.store, self.provider, self.fleet, self.values)
+        evidence = Evidence(self.provider, self.values)
         self.snapshot: AccountSnapshot
         self.plan: AccountPlan
         self.snapshot, self.plan = evidence.plan(self.observed, world.policy, world.clock.now())

@@ -14,7 +14,7 @@ from rotator.errors import Changed, InternalError, ProviderThrottled, ProviderUn
 from rotator.model import Action, ActionKind, Outcome, Reason, Result, SecretEntry, Spec
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.labels import PREVIOUS, key_label
-from rotator.policy.lifecycle import read_lifecycle
+from rotator.policy.lifecycle import read_lifecycle, stored_after
 from rotator.telemetry.audit import AuditUnavailable
 from rotator.telemetry.consumer_events import FAILED, ROTATED
 
@@ -122,21 +122,16 @@ def retire(context: AccountContext, action: Action) -> None:
     if (action.version_id, action.key_id) not in life.superseded or life.current_key is None:
         raise Changed(f"version {action.version_id} of {entry.name} is not superseded, or retires already")
     # An emergency that was interrupted superseded it without revoking it: it has no grace period.
-    emergency = made_in_emergency(entry.arn, life.current_version) and not _rolled_back_from(context, entry, action)
+    emergency = made_in_emergency(entry.arn, life.current_version)
+    if emergency:  # a version that is newer was left by a rollback, and its grace is whole
+        dates = context.services.store.version_dates(entry.arn)
+        emergency = not stored_after(dates, action.version_id, life.current_version)
     revoke_at = context.revoke_at(timedelta(0) if emergency else spec.grace)
     retire_version(context, entry, action.version_id, action.key_id, revoke_at, str(action.reason))
     if PREVIOUS in entry.versions.get(action.version_id, ()):
         # The run that promoted the current version was interrupted, maybe before its event; or it was stored by hand.
         current = {"version_id": life.current_version, "key_id": life.current_key, "reason": str(action.reason)}
         context.publish(ROTATED, secret=entry.name, secret_arn=entry.arn, **current)
-
-
-def _rolled_back_from(context: AccountContext, entry: SecretEntry, action: Action) -> bool:
-    """Whether the superseded version was made after the current one: a rollback left it, and its grace is whole."""
-    dates = context.services.store.version_dates(entry.arn)
-    current, left = dates.get(read_lifecycle(entry).current_version or ""), dates.get(action.version_id or "")
-    # Emulators date versions by the moment of asking: only a real distance counts.
-    return current is not None and left is not None and left - current > timedelta(seconds=1)
 
 
 def _read_again(context: AccountContext, action: Action) -> tuple[SecretEntry, Spec]:

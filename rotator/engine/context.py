@@ -37,11 +37,6 @@ class Connect(Protocol):
         ...
 
 
-def random_version_id() -> str:
-    """A version id (``ClientRequestToken``): a UUID, as AWS's SDKs choose it."""
-    return str(uuid.uuid4())
-
-
 def always() -> bool:
     """There is time enough."""
     return True
@@ -63,7 +58,7 @@ class Services:
     events: EventSink
     clock: Clock
     policy: Policy
-    new_version_id: Callable[[], str] = random_version_id
+    new_version_id: Callable[[], str] = lambda: str(uuid.uuid4())
     may_start: Callable[[], bool] = always
     metrics: Metrics | None = None
     readers: ReaderLog | None = None

@@ -57,9 +57,7 @@ class CurrentValues:
 class Evidence:
     """Finds out what a plan of one account needs to know."""
 
-    store: SecretStore
     provider: KeyProvider
-    fleet: Fleet
     values: CurrentValues
 
     def plan(
@@ -92,18 +90,18 @@ class Evidence:
             snapshot = with_history(self.provider, snapshot)
         entries = {entry.arn: entry for entry in snapshot.secrets}
         wanted = [(entries[arn], version_id) for arn, version_id in sorted(questions.versions)]
-        snapshot = resolved(self.store, self.provider, snapshot, wanted)
+        snapshot = resolved(self.values.store, self.provider, snapshot, wanted)
         versions = dict(snapshot.versions)
         for arn in sorted(questions.histories):
             # Where they can't be listed nothing is noted, and the revocation is refused before it is made.
             with contextlib.suppress(StoreError):
-                versions[arn] = frozenset(self.store.version_dates(arn))
+                versions[arn] = frozenset(self.values.store.version_dates(arn))
         snapshot = replace(snapshot, versions=versions)
         if not questions.copies:
             return snapshot
         contents = self.values.read()
         failed = {arn for arn, content in contents.items() if isinstance(content, StoreError)}
-        unreadable = tuple(entry.name for entry in self.fleet.every() if entry.arn in failed)
+        unreadable = tuple(entry.name for entry in self.values.fleet.every() if entry.arn in failed)
         copies = {
             key_id: self._holders(snapshot, key_id, holder, contents, now)
             for key_id, holder in questions.copies.items()
@@ -122,11 +120,11 @@ class Evidence:
         value = self._value(snapshot, key_id, holder)
         own = holder[0] if holder is not None else ""
         names = set()
-        for entry in self.fleet.every():
+        for entry in self.values.fleet.every():
             content = contents.get(entry.arn)
             if isinstance(content, Secret) and value is not None and contains(content, value):
                 names.add(entry.name)
-        for entry in self.fleet.directory.naming(key_id):
+        for entry in self.values.fleet.directory.naming(key_id):
             if entry.arn != own and entry.deleted_at is None and self._claims(entry, key_id, value, contents, now):
                 names.add(entry.name)
         return tuple(sorted(names))
@@ -152,7 +150,7 @@ class Evidence:
             if is_current(entry, version_id):
                 continue  # its content was searched
             try:
-                if contains(self.store.read_version(entry.arn, version_id).text, value):
+                if contains(self.values.store.read_version(entry.arn, version_id).text, value):
                     return True
             except (SecretNotFound, BadSecretValue):
                 continue
@@ -165,7 +163,7 @@ class Evidence:
         if holder is not None:
             entry = next(entry for entry in snapshot.secrets if entry.arn == holder[0])
             try:
-                return decode(self.store.read_version(*holder).text, value_field(entry), entry.name).key
+                return decode(self.values.store.read_version(*holder).text, value_field(entry), entry.name).key
             except RotatorError:
                 pass
         try:

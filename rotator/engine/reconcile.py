@@ -45,14 +45,13 @@ MAX_NAMED = 10
 """Secrets of an account that is not known: with more, the alert is one for all of them."""
 ENDS_THE_SWEEP = (ProviderThrottled, BadCredentials, MissingRole, SessionBusy, AuditUnavailable)
 """What makes every further action at this account pointless."""
-OUT_OF_TIME = "not begun: the process is about to end; the next sweep continues"
+OUT_OF_TIME = "the process is about to end; the next sweep continues"
 
 
 @dataclass
 class _Run:
     """What the accounts of one plan or sweep share."""
 
-    fleet: Fleet
     values: CurrentValues
     secret: str | None = None
     at: datetime | None = None
@@ -83,7 +82,7 @@ class Reconciler:
         :raises RotatorError: the secrets can't be listed, or the account or secret named is not known.
         """
         fleet = observe_fleet(self.services.store)
-        run = _Run(fleet, CurrentValues(self.services.store, fleet), secret, at)
+        run = _Run(CurrentValues(self.services.store, fleet), secret, at)
 
         def plan_one(name: str) -> AccountPlan:
             return self._observed(fleet, name, lambda provider: self._planned(provider, run, name)[2])
@@ -122,12 +121,15 @@ class Reconciler:
         audit = self.services.audit
         audit.emit("sweep.started", "attempt", account=account, secret=secret)
         try:
-            fleet = self._fleet(account, dry_run=dry_run)
-            run = _Run(fleet, CurrentValues(self.services.store, fleet), secret, force=force, dry_run=dry_run)
-            done = self._side_by_side(fleet.chosen(account, secret), lambda name: self._sweep_one(run, name))
+            fleet = observe_fleet(self.services.store)
+            names = fleet.chosen(account, secret)
         except RotatorError as error:
             audit.emit("sweep.completed", "failure", account=account, secret=secret, error=_text(error))
+            if not dry_run and not isinstance(error, ConfigurationError):
+                publish(self.services.events, FAILED, account=account, reason=NOT_OBSERVED, error=_text(error))
             raise
+        run = _Run(CurrentValues(self.services.store, fleet), secret, force=force, dry_run=dry_run)
+        done = self._side_by_side(names, lambda name: self._sweep_one(run, name))
         stray = self.raise_stray(fleet) if account is None and secret is None else ()
         swept = _with_shared_accounts([plan for plan, _ in done])
         self._raise_alerts(swept, lambda alert: alert.kind is Reason.SHARED_ACCOUNT)
@@ -155,15 +157,6 @@ class Reconciler:
         self._raise_alerts(stray)
         return stray
 
-    def _fleet(self, account: str | None, *, dry_run: bool) -> Fleet:
-        """:raises RotatorError: the secrets can't be listed, so no account can be swept."""
-        try:
-            return observe_fleet(self.services.store)
-        except RotatorError as error:
-            if not dry_run:
-                publish(self.services.events, FAILED, account=account, reason=NOT_OBSERVED, error=_text(error))
-            raise
-
     def _sweep_one(self, run: _Run, account: str) -> tuple[AccountPlan, tuple[Result, ...]]:
         meter = Meter(self.services, account)
 
@@ -184,7 +177,7 @@ class Reconciler:
             meter.after(plan, results, context.budget)
             return plan, results
 
-        done = self._observed(run.fleet, account, work)
+        done = self._observed(run.values.fleet, account, work)
         if not isinstance(done, AccountPlan):
             return done
         self._raise_alerts((done,))
@@ -196,17 +189,14 @@ class Reconciler:
 
     def _apply_all(self, context: AccountContext, plan: AccountPlan) -> Iterator[Result]:
         """In order; one secret's failure never stops another's, unless nothing at this account can go on."""
-        stopped: RotatorError | None = None
+        stopped: str | None = None
         silent = 0
         given_up: set[str] = set()
-        in_time = True
         for action in plan.actions:
-            in_time = in_time and self.services.may_start()
-            if not in_time:
-                yield Result(action, Outcome.DEFERRED, OUT_OF_TIME, by_account=True)
-                continue
+            if stopped is None and not self.services.may_start():
+                stopped = OUT_OF_TIME
             if stopped is not None:
-                yield Result(action, Outcome.DEFERRED, f"not begun: {stopped.message}", by_account=True)
+                yield Result(action, Outcome.DEFERRED, f"not begun: {stopped}", by_account=True)
                 continue
             if action.secret in given_up:
                 yield Result(action, Outcome.DEFERRED, "not begun: an earlier step for this secret did not succeed")
@@ -214,8 +204,8 @@ class Reconciler:
             result, error = apply(context, action)
             yield result
             silent = silent + 1 if isinstance(error, ProviderUnavailable) else 0
-            if isinstance(error, ENDS_THE_SWEEP) or silent >= GIVE_UP_AFTER:
-                stopped = error
+            if error is not None and (isinstance(error, ENDS_THE_SWEEP) or silent >= GIVE_UP_AFTER):
+                stopped = error.message
             if error is not None and action.kind.value in ("label", "resume"):
                 given_up.add(action.secret)
 
@@ -260,11 +250,12 @@ class Reconciler:
 
     def _planned(self, provider: KeyProvider, run: _Run, account: str) -> tuple[datetime, AccountSnapshot, AccountPlan]:
         """One account, observed and planned, and by Infobip's clock when."""
-        snapshot = observe_account(self.services.store, provider, run.fleet, account)
+        snapshot = observe_account(self.services.store, provider, run.values.fleet, account)
         now = run.at or InfobipClock(self.services.clock, provider).now()
         snapshot = with_readers(self.services, snapshot, now, run.secret)
-        evidence = Evidence(self.services.store, provider, run.fleet, run.values)
-        snapshot, plan = evidence.plan(snapshot, self.services.policy, now, force=run.force, secret=run.secret)
+        snapshot, plan = Evidence(provider, run.values).plan(
+            snapshot, self.services.policy, now, force=run.force, secret=run.secret
+        )
         return now, snapshot, plan
 
     def _not_observed(self, fleet: Fleet, account: str, error: RotatorError) -> AccountPlan:

@@ -357,9 +357,8 @@ def _without_wrong_labels(context: AccountContext, entry: SecretEntry, life: Lif
     if life.more is None:
         return life
     found = context.snapshot.keys
-    left = [*life.superseded, *((item.version_id, item.key_id) for item in life.retiring)]
     wrong = {
-        pair for pair in left if pair[1] in found and ownership_proof(context, entry, *pair) is OwnershipProof.NONE
+        pair for pair in life.left if pair[1] in found and ownership_proof(context, entry, *pair) is OwnershipProof.NONE
     }
     superseded = tuple(pair for pair in life.superseded if pair not in wrong)
     retiring = tuple(item for item in life.retiring if (item.version_id, item.key_id) not in wrong)
@@ -379,8 +378,7 @@ def _dates(services: Services, entry: SecretEntry) -> Mapping[str, datetime]:
 def _keys(provider: KeyProvider, life: Lifecycle) -> dict[str, Key]:
     """The current key, those in grace and those that wait for their retire label, read now."""
     found: dict[str, Key] = {}
-    left = (*(key_id for _, key_id in life.superseded), *(item.key_id for item in life.retiring))
-    for key_id in (life.current_key, *left):
+    for key_id in (life.current_key, *(key_id for _, key_id in life.left)):
         if key_id is not None and key_id not in found:
             with contextlib.suppress(KeyNotFound):
                 found[key_id] = provider.get_key(key_id).key

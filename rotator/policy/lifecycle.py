@@ -85,6 +85,11 @@ class Lifecycle:
         return self.more.retiring if self.more else ()
 
     @property
+    def left(self) -> tuple[tuple[str, str], ...]:
+        """``(version, key)`` of every superseded version, with a retire label or without."""
+        return (*self.superseded, *((item.version_id, item.key_id) for item in self.retiring))
+
+    @property
     def stale(self) -> tuple[tuple[str, str], ...]:
         """``(version, label)`` that contradict the rest and are to be taken off."""
         return self.more.stale if self.more else ()
@@ -210,6 +215,15 @@ def labels_after_rotation(life: Lifecycle, entry: SecretEntry) -> int:
     superseding = 1 if life.current_version else 0
     retiring = len(life.superseded)  # the same sweep gives them their labels first
     return life.label_count + len(system - present) + 1 + superseding + adopted + retiring
+
+
+def stored_after(dates: Mapping[str, datetime], version: str | None, other: str | None) -> bool | None:
+    """Whether a version was stored after another one; ``None`` where their dates do not show it."""
+    at, before = dates.get(version or ""), dates.get(other or "")
+    # Emulators date versions by the moment of asking: only a real distance counts.
+    if at is None or before is None or abs(at - before) <= timedelta(seconds=1):
+        return None
+    return at > before
 
 
 def _latest(items: list[Retiring]) -> tuple[Retiring, ...]:

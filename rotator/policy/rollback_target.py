@@ -10,7 +10,7 @@ from rotator.errors import Refused
 from rotator.model import Key, SecretEntry
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.labels import PREVIOUS
-from rotator.policy.lifecycle import Lifecycle, Retiring
+from rotator.policy.lifecycle import Lifecycle, Retiring, stored_after
 from rotator.text import printable
 
 LEAST_LEFT = timedelta(hours=1)
@@ -52,8 +52,7 @@ def rolled_back_from(life: Lifecycle, keys: Mapping[str, Key], dates: Mapping[st
     """
     if life.current_version is None:
         return None
-    left = [*life.superseded, *((item.version_id, item.key_id) for item in life.retiring)]
-    newer = [each for each in left if _newer(each, (life.current_version, life.current_key or ""), keys, dates)]
+    newer = [each for each in life.left if _newer(each, (life.current_version, life.current_key or ""), keys, dates)]
 
     def age(each: tuple[str, str]) -> tuple[datetime, datetime]:
         key = keys.get(each[1])
@@ -90,10 +89,9 @@ def _newer(
     one: tuple[str, str], other: tuple[str, str], keys: Mapping[str, Key], dates: Mapping[str, datetime]
 ) -> bool:
     """Whether a version was made after another one; by its key's beginning where its own date does not show it."""
-    stored, before = dates.get(one[0]), dates.get(other[0])
-    # Emulators date versions by the moment of asking: only a real distance counts.
-    if stored is not None and before is not None and abs(stored - before) > timedelta(seconds=1):
-        return stored > before
+    newer = stored_after(dates, one[0], other[0])
+    if newer is not None:
+        return newer
     key, current = keys.get(one[1]), keys.get(other[1])
     if key is None or current is None or key.valid_from is None or current.valid_from is None:
         return False

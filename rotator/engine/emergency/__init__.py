@@ -17,12 +17,10 @@ from rotator.engine.emergency.outcome import EmergencyReport, Step, emergency_do
 from rotator.engine.emergency.planning import Accounts, Planner
 from rotator.engine.emergency.targets import EmergencyPlan, Revocation, Strategy, Target
 from rotator.errors import RotatorError
-from rotator.ports import AuditSink, EventSink
 from rotator.telemetry.consumer_events import EMERGENCY, publish
 
 __all__ = [
     "VERIFY_TIMEOUT",
-    "BoundAudit",
     "Emergency",
     "EmergencyPlan",
     "EmergencyReport",
@@ -47,9 +45,8 @@ class Emergency:
     ) -> None:
         self.reason, self.incident = reason, incident
         self._chosen = incident is not None if chosen is None else chosen
-        bound = {"reason": reason, "incident": incident}
-        self._events = HeldEvents(services.events, bound)
-        self.services = dataclasses.replace(services, audit=BoundAudit(services.audit, bound), events=self._events)
+        self._record = _Record(services, {"reason": reason, "incident": incident})
+        self.services = dataclasses.replace(services, audit=self._record, events=self._record)
         self._accounts = Accounts(self.services)
 
     def plan(self, target: Target, strategy: Strategy) -> EmergencyPlan:
@@ -89,7 +86,7 @@ class Emergency:
 
     def send_events(self) -> None:
         """Send the events of what was done so far; never raises."""
-        self._events.release()
+        self._record.release()
 
     def _execute(self, plan: EmergencyPlan) -> EmergencyReport:
         audit, clock = self.services.audit, self.services.clock
@@ -125,28 +122,23 @@ class Emergency:
                 Execution(Incident(services, provider, plan, report, self.reason, self.incident, begun)).execute()
 
 
-class BoundAudit:
-    """An audit that passes every line on, with ``bound`` fields added (they win)."""
+class _Record:
+    """The audit and the events of one emergency, with ``bound`` fields added to every line and event (they win).
 
-    def __init__(self, audit: AuditSink, bound: Mapping[str, Any]) -> None:
-        self._audit = audit
+    Events are kept until they are released: no revocation waits for a slow event bus.
+    """
+
+    def __init__(self, services: Services, bound: Mapping[str, str | None]) -> None:
+        self._audit, self._events = services.audit, services.events
         self._bound = {name: value for name, value in bound.items() if value is not None}
+        self._held: list[tuple[str, dict[str, Any]]] = []
 
     def emit(self, event: str, outcome: str, **fields: Any) -> None:
         """Write one line."""
         self._audit.emit(event, outcome, **{**fields, **self._bound})
 
-
-class HeldEvents:
-    """Keeps events, with ``bound`` fields added, until they are released: no revocation waits for a slow event bus."""
-
-    def __init__(self, events: EventSink, bound: Mapping[str, Any]) -> None:
-        self._events = events
-        self._bound = {name: value for name, value in bound.items() if value is not None}
-        self._held: list[tuple[str, dict[str, Any]]] = []
-
     def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
-        """Keep one."""
+        """Keep one event."""
         self._held.append((detail_type, {**detail, **self._bound}))
 
     def release(self) -> None:

@@ -42,7 +42,7 @@ class Incident:
     :param promoted: ARNs that have a new key.
     :param replaced_by_others: ARNs whose new key another rotation made, since the incident began.
     :param revoked: keys that Infobip confirmed to be revoked; in a dry run, those that would be.
-    :param not_found: keys that Infobip says it does not have.
+    :param not_found: keys that Infobip says it does not have, by id.
     :param compromised: keys that consumers had when the incident began, or that were named: revoked in any case.
     :param admitted: ``allowedIPs`` of keys that authenticated from here: they do not shut this machine out.
     """
@@ -62,7 +62,7 @@ class Incident:
     promoted: set[str] = field(default_factory=set)
     replaced_by_others: set[str] = field(default_factory=set)
     revoked: set[str] = field(default_factory=set)
-    not_found: set[str] = field(default_factory=set)
+    not_found: dict[str, Revocation] = field(default_factory=dict)
     compromised: set[str] = field(default_factory=set)
     admitted: set[frozenset[str]] = field(default_factory=set)
     _proofs: dict[tuple[str, str, str], OwnershipProof] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from rotator.engine.context import Services
+from rotator.engine.context import InfobipClock, Services
 from rotator.engine.emergency.targets import (
     CURRENT,
     ORPHAN,
@@ -323,13 +323,12 @@ class Planner:
         """
         if not self.replaces or life.current_key is None or not made_in_emergency(entry.arn, life.current_version):
             return False
-        now = self.services.clock.now()
-        if entry.last_changed is not None and now - entry.last_changed > RECENT + MAX_SKEW:
+        if entry.last_changed is not None and self.services.clock.now() - entry.last_changed > RECENT + MAX_SKEW:
             return False
         try:
             with self.accounts.connected(fleet, account_of(entry)) as provider:
                 made = provider.get_key(life.current_key).key.valid_from
-                return made is not None and now + (provider.skew() or timedelta(0)) - made <= RECENT
+                return made is not None and InfobipClock(self.services.clock, provider).now() - made <= RECENT
         except RotatorError:
             return False  # then it is replaced once more, and consumers have a working key all the same
 
@@ -363,7 +362,7 @@ class Planner:
         try:
             with self.accounts.connected(fleet, account_of(entry)) as provider:
                 found = provider.find_by_name(key_name(entry.name, entry.arn, self.services.policy.deployment, made))
-                now = self.services.clock.now() + (provider.skew() or timedelta(0))
+                now = InfobipClock(self.services.clock, provider).now()
         except ProviderError:
             found = ()
         times = [key.valid_from for key in found if key.valid_from is not None]

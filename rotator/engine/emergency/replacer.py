@@ -211,7 +211,7 @@ def clean(incident: Incident, entry: SecretEntry) -> None:
     :raises RotatorError: not all labels were taken off.
     """
     life = read_lifecycle(entry)
-    for key_id in sorted((incident.revoked | incident.not_found) & life.named):
+    for key_id in sorted((incident.revoked | incident.not_found.keys()) & life.named):
         version = life.holders.get(key_id)
         if version is not None and key_id not in incident.values:
             with suppress(RotatorError):  # the verification has to do without it, and says so

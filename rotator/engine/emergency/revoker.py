@@ -24,13 +24,11 @@ class Revoker:
 
     :param failed: keys that may still be enabled, with the error.
     :param unproven: keys that only a label connects with the secret; they stay.
-    :param not_found: keys that Infobip says it does not have.
     """
 
     incident: Incident
     failed: dict[str, tuple[Revocation, str]] = field(default_factory=dict)
     unproven: dict[str, tuple[Revocation, OwnershipProof]] = field(default_factory=dict)
-    not_found: dict[str, Revocation] = field(default_factory=dict)
 
     def revoke_all(self, items: Iterable[Revocation], *, again: bool = False) -> None:
         """Revoke each key that is not known to be revoked.
@@ -38,7 +36,7 @@ class Revoker:
         :param again: also those that could not be revoked, found or proven before; the clean-up tries them once more.
         """
         for item in items:
-            tried = item.key_id in {*self.failed, *self.not_found, *self.unproven}
+            tried = item.key_id in {*self.failed, *self.incident.not_found, *self.unproven}
             if item.key_id not in self.incident.revoked and (again or not tried):
                 self._revoke(item)
 
@@ -80,19 +78,18 @@ class Revoker:
         context.publish(REVOKED_EVENT, secret_arn=item.arn or None, **fields)
 
     def _done(self, item: Revocation, note: str = "") -> None:
-        self.failed.pop(item.key_id, None)
-        self.unproven.pop(item.key_id, None)
-        self.not_found.pop(item.key_id, None)
-        self.incident.not_found.discard(item.key_id)
+        self._forget(item.key_id)
         self.incident.revoked.add(item.key_id)
         self.incident.step(REVOKED, item.secret, item.key_id, note, revocation=item)
 
     def _note_not_found(self, item: Revocation) -> None:
         """A 404 may come from anything on the way: the labels stay, and the next sweep asks for the whole list."""
-        self.failed.pop(item.key_id, None)
-        self.unproven.pop(item.key_id, None)
-        self.not_found[item.key_id] = item
-        self.incident.not_found.add(item.key_id)
+        self._forget(item.key_id)
+        self.incident.not_found[item.key_id] = item
+
+    def _forget(self, key_id: str) -> None:
+        for kept in (self.failed, self.unproven, self.incident.not_found):
+            kept.pop(key_id, None)
 
     def _keep_unproven(self, item: Revocation, ownership: OwnershipProof) -> None:
         """Nothing is left to do where the key is disabled already (by another run of this incident, say)."""
@@ -136,7 +133,7 @@ class Revoker:
             due = ownership is OwnershipProof.UNREADABLE and self._make_due(item)
             error = self._unproven_text(item, ownership) + (" The next sweep tries again." if due else "")
             self._failed(item, "not proven to be this secret's", error)
-        for item in self.not_found.values():
+        for item in incident.not_found.values():
             self._make_due(item)
             note = "not found at Infobip" if incident.dry_run else ""
             incident.step(REVOKED, item.secret, item.key_id, note, revocation=item)

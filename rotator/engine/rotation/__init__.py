@@ -8,7 +8,7 @@ the same rotation in the pieces that Secrets Manager calls.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from rotator.engine.context import AccountContext
 from rotator.engine.evidence import ownership_proof, unproven
@@ -19,7 +19,7 @@ from rotator.engine.secret_changes import require_as_planned, unlabel
 from rotator.errors import Changed, KeyNotFound, Refused, ReplacementRejected
 from rotator.model import Action, ActionKind, Key, Reason, SecretEntry
 from rotator.policy.labels import PENDING
-from rotator.policy.lifecycle import Lifecycle, read_lifecycle
+from rotator.policy.lifecycle import Lifecycle, read_lifecycle, stored_after
 from rotator.policy.values import decode, encode_replacement, recorded_elsewhere
 from rotator.ports import FetchedKey, ProbeVerdict, StoredValue
 from rotator.secret import Secret
@@ -229,7 +229,10 @@ class Rotation:
         attempt.staged = True
         if (life.pending_version, life.pending_key) != (version_id, key_id):
             raise Changed(f"{entry.name}: version {version_id} is not pending any more")
-        if self._is_older_than_current(attempt):
+        current = life.current_version
+        if current is not None and stored_after(
+            self.context.services.store.version_dates(entry.arn), current, version_id
+        ):
             unlabel(self.context, entry, PENDING, version_id, attempt.reason)
             raise Changed(
                 f"{entry.name} was given another value after version {version_id} was stored, which is retired"
@@ -257,14 +260,6 @@ class Rotation:
         probe(attempt, key, value)
         check_again_if_stale(attempt, key, value)
         return key
-
-    def _is_older_than_current(self, attempt: Attempt) -> bool:
-        if attempt.life.current_version is None:
-            return False
-        dates = self.context.services.store.version_dates(attempt.entry.arn)
-        current, pending = dates.get(attempt.life.current_version), dates.get(attempt.version_id)
-        # Emulators date versions by the moment of asking: only a real distance counts.
-        return current is not None and pending is not None and current - pending > timedelta(seconds=1)
 
 
 def _encoded(
