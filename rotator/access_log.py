@@ -36,9 +36,9 @@ class Reads:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """The log could not be read.
+    """The log was not read.
 
-    :param problem: what happened, as a sentence without a stop, and what to do.
+    :param problem: what happened, as a sentence without a stop, and what to do; ``""`` where there was no time for it.
     """
 
     problem: str

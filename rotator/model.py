@@ -332,15 +332,17 @@ class Questions:
         current values of all managed secrets must be searched for them.
     :param histories: ARNs whose versions must be listed, deprecated ones included.
     :param history: whether the disabled keys must be listed, since creates or updates are to be done.
+    :param readers: ARNs whose readers must be known, the longest overdue revocation first; and since when reads matter.
     """
 
     versions: frozenset[tuple[str, str]] = frozenset()
     copies: Mapping[str, tuple[str, str] | None] = field(default_factory=dict)
     histories: frozenset[str] = frozenset()
     history: bool = False
+    readers: Mapping[str, datetime] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.versions or self.copies or self.histories or self.history)
+        return bool(self.versions or self.copies or self.histories or self.history or self.readers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class Observed:
         self.observed: AccountSnapshot = observe_account(world.store, self.provider, self.fleet, account)
         self.values = CurrentValues(world.store, self.fleet)
         world.store.calls.clear()
-        evidence = Evidence(self.provider, self.values)
+        evidence = Evidence(world.services(), self.provider, self.values)
         self.snapshot: AccountSnapshot
         self.plan: AccountPlan
         self.snapshot, self.plan = evidence.plan(self.observed, world.policy, world.clock.now())
@@ -247,7 +247,7 @@ def test_plan_is_made_again_a_few_times_at_most() -> None:
     for number in range(12):
         world.managed(f"s{number:02}", left=DAY + number * HOUR, age=89 * DAY)
     observed = Observed(world)
-    assert MAX_ROUNDS == 3
+    assert MAX_ROUNDS == 4
     assert not observed.plan.questions
     assert observed.reads["read_current"] == 12
 

@@ -10,7 +10,8 @@ import pytest
 
 from rotator.engine.consumers import read_consumers
 from rotator.engine.emergency import Emergency, Strategy, Target
-from rotator.engine.evidence import MAX_LOG_TIME, with_readers
+from rotator.engine.evidence import MAX_LOG_TIME
+from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import Sweep
 from rotator.errors import ConfigurationError, ReadersUnknown, SecretNotFound
 from rotator.model import ActionKind, Outcome, Reason
@@ -177,8 +178,8 @@ def test_process_about_to_end_does_not_read_the_log() -> None:
     world, log, _ = world_with(gate="adoption")
     world.pass_time(GRACE)
     services = replace(world.services(), may_start=lambda: False)
-    (snapshot,), _ = world.reconciler().snapshots()
-    assert with_readers(services, snapshot, world.clock.now()).readers == {}
+    (plan,) = Reconciler(services).plan().accounts
+    assert ["the access log was not read this time" in skip.detail for skip in plan.skipped] == [True]
     assert log.asked == []
 
 

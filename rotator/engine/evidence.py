@@ -14,22 +14,19 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.access_log import Reads, Unread
-from rotator.durations import plus
 from rotator.engine.context import AccountContext, Services
 from rotator.engine.observe import Fleet, resolve_versions, value_field, with_history
 from rotator.errors import BadSecretValue, KeyNotFound, ReadersUnknown, RotatorError, SecretNotFound, StoreError
 from rotator.model import AccountPlan, AccountSnapshot, Key, Policy, Questions, SecretEntry
-from rotator.policy.gate import LOOK_BACK, gate_until, promoted_at
+from rotator.policy.gate import NOT_READ
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.ownership import Ownership, OwnershipProof, is_current
 from rotator.policy.planner import plan_account
-from rotator.policy.tags import GATE_TAG, spec_or_none
 from rotator.policy.values import contains, decode
-from rotator.policy.windows import is_open
 from rotator.ports import KeyProvider, SecretStore
 from rotator.secret import Secret
 
-MAX_ROUNDS: Final = 3
+MAX_ROUNDS: Final = 4
 """How often a plan is made again because of what was found out: a refused rotation leaves its slot to another."""
 MAX_LOG_TIME: Final = timedelta(minutes=2)
 """How long one account's sweep may read the access log. The next sweep reads what is left."""
@@ -57,6 +54,7 @@ class CurrentValues:
 class Evidence:
     """Finds out what a plan of one account needs to know."""
 
+    services: Services
     provider: KeyProvider
     values: CurrentValues
 
@@ -97,6 +95,8 @@ class Evidence:
             with contextlib.suppress(StoreError):
                 versions[arn] = frozenset(self.values.store.version_dates(arn))
         snapshot = replace(snapshot, versions=versions)
+        if questions.readers:
+            snapshot = replace(snapshot, readers={**snapshot.readers, **self._readers(entries, questions.readers)})
         if not questions.copies:
             return snapshot
         contents = self.values.read()
@@ -107,6 +107,21 @@ class Evidence:
             for key_id, holder in questions.copies.items()
         }
         return replace(snapshot, copies={**snapshot.copies, **copies}, unreadable=unreadable)
+
+    def _readers(
+        self, entries: Mapping[str, SecretEntry], asked: Mapping[str, datetime]
+    ) -> Mapping[str, Reads | Unread]:
+        """Who read each secret, by ARN. What can't be read is noted, and goes for the other secrets too."""
+        services, begun = self.services, self.services.clock.now()
+        found: dict[str, Reads | Unread] = {}
+        failed: Unread | None = None
+        for arn, since in asked.items():
+            late = services.clock.now() - begun > MAX_LOG_TIME or not services.may_start()
+            try:
+                found[arn] = failed or (NOT_READ if late else read_log(services, entries[arn], since))
+            except RotatorError as error:
+                found[arn] = failed = Unread(str(error))
+        return found
 
     def _holders(
         self,
@@ -212,37 +227,6 @@ def unproven(entry: SecretEntry, version_id: str, key_id: str, proof: OwnershipP
     return f"version {version_id} of {entry.name} is labelled with key {key_id}, and its value is not that key"
 
 
-# ---- who read a secret ----------------------------------------------------------------------------------------------
-
-
-def with_readers(
-    services: Services, snapshot: AccountSnapshot, now: datetime, secret: str | None = None
-) -> AccountSnapshot:
-    """The snapshot, with who read each secret whose revocation is due and may have to wait for consumers.
-
-    Never raises: what can't be read is noted in the snapshot, and goes for the other secrets too.
-
-    :param secret: for this one only (name or ARN).
-    """
-    wanted = _gated(snapshot, now, secret)
-    if not wanted:
-        return snapshot
-    begun = services.clock.now()
-    found: dict[str, Reads | Unread] = {}
-    failed: Unread | None = None
-    for entry, since in wanted:
-        if failed is None:
-            if services.clock.now() - begun > MAX_LOG_TIME or not services.may_start():
-                break
-            try:
-                found[entry.arn] = read_log(services, entry, since)
-                continue
-            except RotatorError as error:
-                failed = Unread(str(error))
-        found[entry.arn] = failed
-    return replace(snapshot, readers=found)
-
-
 def read_log(services: Services, entry: SecretEntry, since: datetime) -> Reads:
     """Who read one secret.
 
@@ -251,23 +235,3 @@ def read_log(services: Services, entry: SecretEntry, since: datetime) -> Reads:
     if services.readers is None:
         raise ReadersUnknown("no log of reads is configured")
     return services.readers.reads(entry, since)
-
-
-def _gated(snapshot: AccountSnapshot, now: datetime, secret: str | None) -> list[tuple[SecretEntry, datetime]]:
-    """Secrets with a revocation that is due and gated, the longest overdue first; and from when on reads matter."""
-    wanted: list[tuple[datetime, SecretEntry, datetime]] = []
-    for entry in snapshot.secrets:
-        if GATE_TAG not in entry.tags or secret not in (None, entry.name, entry.arn) or entry.deleted_at is not None:
-            continue
-        spec = spec_or_none(entry.tags)
-        if spec is None or not spec.gate or spec.hold is not None:
-            continue
-        if spec.window is not None and not is_open(spec.window, now):
-            continue  # it waits for that first
-        life, keys = read_lifecycle(entry), snapshot.keys
-        due = [item for item in life.retiring if gate_until(entry, spec, life, item, keys, now) is not None]
-        if due:
-            first = min(promoted_at(item, life, keys, spec.grace) for item in due)
-            wanted.append((min(item.revoke_at for item in due), entry, plus(first, -LOOK_BACK)))
-    wanted.sort(key=lambda item: (item[0], item[1].arn))
-    return [(entry, since) for _, entry, since in wanted]

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget, InfobipClock, Services
-from rotator.engine.evidence import CurrentValues, Evidence, with_readers
+from rotator.engine.evidence import CurrentValues, Evidence
 from rotator.engine.observe import Fleet, management_of, observe_account, observe_fleet
 from rotator.engine.sweep import NO_ACCOUNT, Meter, Sweep, errors_in
 from rotator.errors import (
@@ -252,8 +252,7 @@ class Reconciler:
         """One account, observed and planned, and by Infobip's clock when."""
         snapshot = observe_account(self.services.store, provider, run.values.fleet, account)
         now = run.at or InfobipClock(self.services.clock, provider).now()
-        snapshot = with_readers(self.services, snapshot, now, run.secret)
-        snapshot, plan = Evidence(provider, run.values).plan(
+        snapshot, plan = Evidence(self.services, provider, run.values).plan(
             snapshot, self.services.policy, now, force=run.force, secret=run.secret
         )
         return now, snapshot, plan

@@ -37,6 +37,7 @@ class Draft:
     """Collects actions, skips and alerts, and what must be read before the actions may be carried out.
 
     :param waiting: by ARN and key id (``None`` for the secret's rotation), why something that is due is not planned.
+    :param readers: by ARN, since when the revocation of a key is due, and since when reads of the secret matter for it.
     """
 
     ranked: list[tuple[Rank, Action]] = field(default_factory=list)
@@ -46,6 +47,7 @@ class Draft:
     versions: set[tuple[str, str]] = field(default_factory=set)
     copies: dict[str, tuple[str, str] | None] = field(default_factory=dict)
     histories: set[str] = field(default_factory=set)
+    readers: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
 
     def add(self, rank: Rank, action: Action) -> None:
         """An action, to be done in the order of its rank, then of its deadline (or due time), then of names."""
@@ -93,6 +95,9 @@ class Draft:
             copies=self.copies,
             histories=frozenset(self.histories),
             history=not history and any(uses_quota(action) for action in actions),
+            readers={
+                arn: since for arn, (_, since) in sorted(self.readers.items(), key=lambda item: (item[1][0], item[0]))
+            },
         )
 
     def actions(self) -> list[Action]:

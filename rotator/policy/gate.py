@@ -26,6 +26,8 @@ from rotator.text import printable, some_of
 
 LOOK_BACK: Final = timedelta(days=14)
 """How long before the promotion a read makes a consumer."""
+NOT_READ: Final = Unread("")
+"""There was no time for it in this sweep."""
 _NAMED: Final = 3
 _LONGEST_NAME: Final = 80
 _LONGEST_PROBLEM: Final = 300
@@ -118,7 +120,7 @@ def not_adopted(
 
     What is not known makes it wait too, up to the same limit.
 
-    :param readers: what the log says; ``None``: it was not read.
+    :param readers: what the log says; ``None``: it was not asked.
     """
     limit = gate_until(entry, spec, life, item, keys, now)
     if limit is None:
@@ -128,7 +130,7 @@ def not_adopted(
         message = Message.of(template, key=KeyId(item.key_id), limit=limit, **values)
         return Decision(Reason.NOT_ADOPTED, message, deadline=limit, severity=severity)
 
-    if readers is None:
+    if readers is None or readers == NOT_READ:
         return waits("key {key} waits, at the latest until {limit}: the access log was not read this time", None)
     promoted = promoted_at(item, life, keys, spec.grace)
     if isinstance(readers, Unread):

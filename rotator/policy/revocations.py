@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rotator.durations import plus
 from rotator.message import KeyId, Message
 from rotator.model import ActionKind, Reason, Severity
 from rotator.policy.draft import Rank
-from rotator.policy.gate import not_adopted
+from rotator.policy.gate import LOOK_BACK, not_adopted, promoted_at
 from rotator.policy.lifecycle import Retiring
 from rotator.policy.ownership import OwnershipProof
 from rotator.policy.rules import Decision
@@ -72,12 +73,18 @@ def window_closed(secret: SecretDraft, item: Retiring) -> Decision | None:
 
 
 def not_read_by_consumers(secret: SecretDraft, item: Retiring) -> Decision | None:
-    """The tag ``rotator:gate``, and consumers that have not read the new value."""
-    view, snapshot = secret.view, secret.common.snapshot
+    """The tag ``rotator:gate``, and consumers that have not read the new value; the access log is asked for it."""
+    view, snapshot, arn = secret.view, secret.common.snapshot, secret.view.entry.arn
     if view.spec is None or not view.spec.gate:
         return None
-    readers = snapshot.readers.get(view.entry.arn)
-    return not_adopted(view.entry, view.spec, view.life, item, snapshot.keys, readers, secret.common.now)
+    readers = snapshot.readers.get(arn)
+    found = not_adopted(view.entry, view.spec, view.life, item, snapshot.keys, readers, secret.common.now)
+    if found is not None and readers is None:
+        asked = secret.common.draft.readers
+        since = plus(promoted_at(item, view.life, snapshot.keys, view.spec.grace), -LOOK_BACK)
+        due, first = asked.get(arn, (item.revoke_at, since))
+        asked[arn] = (min(due, item.revoke_at), min(first, since))
+    return found
 
 
 WAITS: tuple[Block, ...] = (window_closed, not_read_by_consumers)
