@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -373,7 +373,7 @@ class AccountSnapshot:
     management: SecretEntry
     secrets: tuple[SecretEntry, ...]
     keys: Mapping[str, Key]
-    others: Collection[SecretEntry] = ()
+    others: Iterable[SecretEntry] = ()
     resolutions: Mapping[str, Resolution] = field(default_factory=dict)
     held: Mapping[tuple[str, str], Resolution] = field(default_factory=dict)
     copies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

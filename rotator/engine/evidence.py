@@ -139,7 +139,7 @@ class Evidence:
             content = contents.get(entry.arn)
             if isinstance(content, Secret) and value is not None and contains(content, value):
                 names.add(entry.name)
-        for entry in self.values.fleet.directory.naming(key_id):
+        for entry in self.values.fleet.directory.by_key.get(key_id, ()):
             if entry.arn != own and entry.deleted_at is None and self._claims(entry, key_id, value, contents, now):
                 names.add(entry.name)
         return tuple(sorted(names))

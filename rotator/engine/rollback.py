@@ -354,15 +354,13 @@ def _without_wrong_labels(context: AccountContext, entry: SecretEntry, life: Lif
 
     :raises ProviderError: Infobip can't be asked.
     """
-    if life.more is None:
-        return life
     found = context.snapshot.keys
     wrong = {
         pair for pair in life.left if pair[1] in found and ownership_proof(context, entry, *pair) is OwnershipProof.NONE
     }
     superseded = tuple(pair for pair in life.superseded if pair not in wrong)
     retiring = tuple(item for item in life.retiring if (item.version_id, item.key_id) not in wrong)
-    return replace(life, more=replace(life.more, superseded=superseded, retiring=retiring))
+    return replace(life, superseded=superseded, retiring=retiring)
 
 
 def _dates(services: Services, entry: SecretEntry) -> Mapping[str, datetime]:

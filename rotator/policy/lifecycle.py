@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
+from operator import itemgetter
 from typing import Final
 
 from rotator.model import SecretEntry, Spec
@@ -23,36 +24,34 @@ class Retiring:
 
 
 @dataclass(frozen=True, slots=True)
-class UnderWay:
-    """What a secret's labels say beyond its current version and key, where they say more; see :class:`Lifecycle`."""
-
-    pending_version: str | None
-    pending_key: str | None
-    foreign_pending: bool
-    superseded: tuple[tuple[str, str], ...]
-    retiring: tuple[Retiring, ...]
-    stale: tuple[tuple[str, str], ...]
-    holders: Mapping[str, str]
-    malformed: tuple[tuple[str, str], ...]
-    problem: str | None
-    named: frozenset[str]
-    at_work: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
 class Lifecycle:
     """One secret's labels, read.
 
     :param current_version: behind ``AWSCURRENT``; ``None`` for a secret without a value.
     :param current_key: the key by label; ``None`` where the current version is not labelled.
-    :param more: everything else; ``None`` where the labels name the current key and nothing is under way, as with
-        most secrets. Sweeps hold a million of these, so what all of them have in common is not kept in each.
+    :param pending_version: stored by us and not yet promoted; ``pending_key`` is its key, by label.
+    :param foreign_pending: ``AWSPENDING`` stands on a version that is not ours: another rotation is under way.
+    :param superseded: ``(version, key)`` without a retire label.
+    :param retiring: superseded versions with a retire label.
+    :param stale: ``(version, label)`` that contradict the rest and are to be taken off.
+    :param malformed: ``(version, label)`` that begin as the rotator's labels do and that it did not write.
+    :param problem: labels that can't be; such a secret is skipped.
+    :param holders: which version holds which key's label.
+    :param at_work: the labelled keys of a current version; more than one where labels contradict each other.
     """
 
     current_version: str | None
     current_key: str | None
-    label_count: int
-    more: UnderWay | None = None
+    pending_version: str | None = None
+    pending_key: str | None = None
+    foreign_pending: bool = False
+    superseded: tuple[tuple[str, str], ...] = ()
+    retiring: tuple[Retiring, ...] = ()
+    stale: tuple[tuple[str, str], ...] = ()
+    malformed: tuple[tuple[str, str], ...] = ()
+    problem: str | None = None
+    holders: Mapping[str, str] = field(default_factory=dict)
+    at_work: frozenset[str] = frozenset()
 
     @property
     def unlabelled(self) -> bool:
@@ -60,66 +59,14 @@ class Lifecycle:
         return self.current_version is not None and self.current_key is None
 
     @property
-    def pending_version(self) -> str | None:
-        """Stored by us and not yet promoted."""
-        return self.more.pending_version if self.more else None
-
-    @property
-    def pending_key(self) -> str | None:
-        """Its key, by label."""
-        return self.more.pending_key if self.more else None
-
-    @property
-    def foreign_pending(self) -> bool:
-        """``AWSPENDING`` stands on a version that is not ours: another rotation is under way."""
-        return self.more.foreign_pending if self.more else False
-
-    @property
-    def superseded(self) -> tuple[tuple[str, str], ...]:
-        """``(version, key)`` without a retire label."""
-        return self.more.superseded if self.more else ()
-
-    @property
-    def retiring(self) -> tuple[Retiring, ...]:
-        """Superseded versions with a retire label."""
-        return self.more.retiring if self.more else ()
-
-    @property
     def left(self) -> tuple[tuple[str, str], ...]:
         """``(version, key)`` of every superseded version, with a retire label or without."""
         return (*self.superseded, *((item.version_id, item.key_id) for item in self.retiring))
 
     @property
-    def stale(self) -> tuple[tuple[str, str], ...]:
-        """``(version, label)`` that contradict the rest and are to be taken off."""
-        return self.more.stale if self.more else ()
-
-    @property
-    def malformed(self) -> tuple[tuple[str, str], ...]:
-        """``(version, label)`` that begin as the rotator's labels do and that it did not write."""
-        return self.more.malformed if self.more else ()
-
-    @property
-    def problem(self) -> str | None:
-        """Labels that can't be; such a secret is skipped."""
-        return self.more.problem if self.more else None
-
-    @property
-    def holders(self) -> Mapping[str, str]:
-        """Which version holds which key's label."""
-        if self.more is not None:
-            return self.more.holders
-        return {self.current_key: self.current_version} if self.current_key and self.current_version else {}
-
-    @property
     def named(self) -> frozenset[str]:
         """Every key that the labels name."""
-        return self.more.named if self.more else frozenset((self.current_key,) if self.current_key else ())
-
-    @property
-    def at_work(self) -> frozenset[str]:
-        """Of those, the ones on a current version; more than one where labels contradict each other."""
-        return self.more.at_work if self.more else self.named
+        return frozenset(self.holders).union(item.key_id for item in self.retiring)
 
 
 AWS_LABELS = 20
@@ -138,17 +85,17 @@ def read_lifecycle(entry: SecretEntry, resolved_key: str | None = None) -> Lifec
 
 @lru_cache(maxsize=4096)  # every sweep reads a secret's labels several times, and they rarely change
 def _read(versions: tuple[tuple[str, frozenset[str]], ...], resolved_key: str | None) -> Lifecycle:
-    ordered = sorted(versions, key=lambda item: item[0])
+    ordered = [(version, sorted(labels)) for version, labels in sorted(versions, key=itemgetter(0))]
     keys: dict[str, str] = {}
-    retire: list[Retiring] = []
-    retire_labels: list[tuple[str, str, str]] = []
+    holders: dict[str, str] = {}
+    at_work: set[str] = set()
+    retire: list[tuple[str, Retiring]] = []
+    malformed: list[tuple[str, str]] = []
     current = [version for version, labels in ordered if CURRENT in labels]
     pending = [version for version, labels in ordered if PENDING in labels and CURRENT not in labels]
     problem = f"{len(current)} versions carry AWSCURRENT" if len(current) > 1 else None
-    holders: dict[str, str] = {}
-    at_work: set[str] = set()
     for version, labels in ordered:
-        for label in sorted(labels):
+        for label in labels:
             if (key_id := parse_key_label(label)) is not None:
                 if version in keys:
                     problem = problem or f"version {version} carries the labels of two keys"
@@ -159,52 +106,48 @@ def _read(versions: tuple[tuple[str, frozenset[str]], ...], resolved_key: str | 
                 keys[version] = key_id
                 holders[key_id] = version
             elif (parsed := parse_retire_label(label)) is not None:
-                retire.append(Retiring(version, *parsed))
-                retire_labels.append((version, label, parsed[0]))
+                retire.append((label, Retiring(version, *parsed)))
+            elif is_malformed(label):
+                malformed.append((version, label))
     current_version = current[0] if current else None
     labelled = keys.get(current_version) if current_version else None
     current_key = labelled or resolved_key
-    was_current = {item.version_id for item in retire} | {version for version, labels in ordered if PREVIOUS in labels}
+    was_current = {item.version_id for _, item in retire} | {
+        version for version, labels in ordered if PREVIOUS in labels
+    }
     ours = [version for version in pending if version in keys and version not in was_current]
     if len(ours) > 1:
         problem = problem or "two versions carry AWSPENDING"
     pending_version = ours[0] if ours else None
+    in_use = {current_version, pending_version} - {None}
     stale = [(version, PENDING) for version in pending if version in keys and version in was_current]
-    alive_holders = {current_version, pending_version} - {None}
     stale += [
-        (version, label)
-        for version, label, key_id in retire_labels
-        if key_id == current_key or holders.get(key_id) in alive_holders
+        (item.version_id, label)
+        for label, item in retire
+        if item.key_id == current_key or holders.get(item.key_id) in in_use
     ]
     stale_labels = {label for _, label in stale}
-    live_retire = _latest([item for item, raw in zip(retire, retire_labels, strict=True) if raw[1] not in stale_labels])
-    retiring_keys = {item.key_id for item in live_retire}
+    retiring = _latest(item for label, item in retire if label not in stale_labels)
+    retiring_keys = {item.key_id for item in retiring}
     superseded = tuple(
         (version, key_id)
-        for version, key_id in sorted(keys.items())
-        if version not in alive_holders and key_id not in retiring_keys and key_id != current_key
+        for version, key_id in keys.items()
+        if version not in in_use and key_id not in retiring_keys and key_id != current_key
     )
-    pending_key = keys.get(pending_version) if pending_version else None
-    count = sum(len(labels) for _, labels in ordered)
-    malformed = tuple(
-        (version, label) for version, labels in ordered for label in sorted(labels) if is_malformed(label)
-    )
-    if labelled is not None and list(keys) == [current_version] and not (pending or retire or malformed or problem):
-        return Lifecycle(current_version, labelled, count)
-    more = UnderWay(
-        pending_version=pending_version,
-        pending_key=pending_key,
+    return Lifecycle(
+        current_version,
+        labelled,
+        pending_version,
+        pending_key=keys.get(pending_version) if pending_version else None,
         foreign_pending=any(version not in keys and version not in was_current for version in pending),
         superseded=superseded,
-        retiring=live_retire,
+        retiring=retiring,
         stale=tuple(stale),
-        malformed=malformed,
-        holders=holders,
+        malformed=tuple(malformed),
         problem=problem,
-        named=frozenset(holders) | retiring_keys,
+        holders=holders,
         at_work=frozenset(at_work),
     )
-    return Lifecycle(current_version, labelled, count, more)
 
 
 def labels_after_rotation(life: Lifecycle, entry: SecretEntry) -> int:
@@ -214,7 +157,8 @@ def labels_after_rotation(life: Lifecycle, entry: SecretEntry) -> int:
     adopted = 0 if life.current_key or not life.current_version else 1
     superseding = 1 if life.current_version else 0
     retiring = len(life.superseded)  # the same sweep gives them their labels first
-    return life.label_count + len(system - present) + 1 + superseding + adopted + retiring
+    count = sum(len(labels) for labels in entry.versions.values())
+    return count + len(system - present) + 1 + superseding + adopted + retiring
 
 
 def stored_after(dates: Mapping[str, datetime], version: str | None, other: str | None) -> bool | None:
@@ -226,7 +170,7 @@ def stored_after(dates: Mapping[str, datetime], version: str | None, other: str 
     return at > before
 
 
-def _latest(items: list[Retiring]) -> tuple[Retiring, ...]:
+def _latest(items: Iterable[Retiring]) -> tuple[Retiring, ...]:
     """Two sweeps may both have labelled a key: the later time counts, so that grace is never shortened."""
     latest: dict[str, Retiring] = {}
     for item in items:

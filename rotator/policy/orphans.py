@@ -14,7 +14,7 @@ from rotator.model import AccountSnapshot, Action, ActionKind, Key, Reason, Secr
 from rotator.policy.draft import Draft, Rank
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.guards import DAY, MAX_REJECTED, MAX_SKEW
-from rotator.policy.holdings import Directory, Holdings, Others
+from rotator.policy.holdings import Holdings
 from rotator.policy.labels import CURRENT, PREVIOUS, KeyName, parse_key_name, parse_retire_label, secret_id
 from rotator.policy.ownership import Ownership
 from rotator.policy.rules import View
@@ -158,7 +158,6 @@ def plan_orphans(
     :param is_skipped: whether a secret is, for whatever reason; such a one (a replica that lags behind, say) shows
         nothing about its keys.
     """
-    own, others = Directory({"": snapshot.secrets}), Others.of(snapshot.others)
     account = printable(snapshot.account, limit=60)
     resuming = {action.key_id for _, action in draft.ranked if action.kind is ActionKind.RESUME}
     # Nearly every key has its secret: names are parsed of the others only.
@@ -167,7 +166,7 @@ def plan_orphans(
         name = ownership.own_name(key)
         if name is None or key.id in resuming or key.valid_from is None or plus(key.valid_from, ORPHAN_AGE) > now:
             continue
-        owner = own.named(name) or others.named(name)
+        owner = holdings.owner(name)
         if name.secret_id is None:
             what = f"has a name of the older form for {printable(name.secret)}, which is no ownership proof"
             _report(draft, account, key, what)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from operator import attrgetter
 
@@ -54,8 +53,8 @@ def plan_account(
         return AccountPlan(snapshot.account, quota, alerts=(alert,), error=str(skew), keys=len(snapshot.keys))
     draft = Draft()
     candidates: list[Candidate] = []
-    views: list[View] = []
-    holdings = Holdings.of(snapshot, _views(snapshot, views))
+    views = [make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=attrgetter("name"))]
+    holdings = Holdings(snapshot, views)
     ownership = Ownership(snapshot, policy.deployment)
     attempts = FailedAttempts.of(snapshot, holdings, ownership, now, views)
     missing = mass_missing(views, snapshot)
@@ -101,14 +100,6 @@ def plan_account(
         questions=draft.questions(actions, history=snapshot.history),
         infobip_account=_infobip_account(snapshot),
     )
-
-
-def _views(snapshot: AccountSnapshot, seen: list[View]) -> Iterator[View]:
-    """Every secret, by name; kept in ``seen`` too, so that each is used while it is at hand."""
-    for entry in sorted(snapshot.secrets, key=attrgetter("name")):
-        view = make_view(snapshot, entry)
-        seen.append(view)
-        yield view
 
 
 def _is_no_evidence(snapshot: AccountSnapshot, owner: SecretEntry, now: datetime) -> bool:

@@ -50,8 +50,7 @@ class SecretPlanner(SecretDraft):
         if self.view.mislabelled is not None:
             self._mislabelled(self.view.mislabelled)
             return
-        if view.life.more is not None:  # else there are no labels but the current key's
-            self._suspicious_labels()
+        self._suspicious_labels()
         self._labels()
         self._shared_key()
         self.report_foreign_key(view.key)

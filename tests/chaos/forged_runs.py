@@ -17,7 +17,7 @@ from rotator.engine.manual import rotate_now
 from rotator.engine.rollback import rollback
 from rotator.errors import RotatorError
 from rotator.model import SecretEntry
-from rotator.policy.lifecycle import read_lifecycle
+from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import Options, SimKey
@@ -245,7 +245,13 @@ def _final(world: World, rules: ForgeryRules) -> Iterator[str]:
         stopped = name == rules.secret and rules.strategy is Strategy.REVOKE_ONLY
         if key.id not in enabled and not stopped:
             yield f"{name} holds no working key at the end"
-        if life.more is not None and not stopped:
+        steady = Lifecycle(
+            life.current_version,
+            key.id,
+            holders={key.id: life.current_version or ""},
+            at_work=frozenset({key.id}),
+        )
+        if life != steady and not stopped:
             yield f"{name}: its labels are not in order at the end: {life}"
         mine = {each for each, key in enabled.items() if named_for(world, key.name) == name}
         mine |= enabled.keys() & {world.first_keys[name].id}

@@ -1,4 +1,4 @@
-"""Who holds which key: what is looked up in a shared directory is what reading every label for an account gives."""
+"""Which secret holds which key: a shared directory gives what reading every label for an account gives."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from dataclasses import replace
 
 from hypothesis import given
 
-from rotator.model import AccountSnapshot, Policy, SecretEntry
+from rotator.model import AccountSnapshot, Policy
 from rotator.policy.holdings import Directory, Holdings, Others
 from rotator.policy.labels import KeyName, key_name, parse_key_name, secret_id
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_account
 from rotator.policy.rules import make_view
-from tests.policy.build import NOW, arn_of, secret, snap, vid
+from tests.policy.build import NOW, arn_of, secret, vid
 from tests.policy.random_worlds import KEYS, messy, policies, tidy
 
-Told = dict[str, set[str]]
+ByKey = dict[str, set[str]]
 
 
-def told_in_full(snapshot: AccountSnapshot) -> tuple[Told, Told, set[str], list[str]]:
+def read_in_full(snapshot: AccountSnapshot) -> tuple[ByKey, ByKey, set[str], list[str]]:
     """Who holds which key, who has it in grace, which are named, whose values are unknown: every label read once."""
-    current: Told = {}
-    graced: Told = {}
+    current: ByKey = {}
+    graced: ByKey = {}
     named: set[str] = set()
     unknown = []
     for entry in (*snapshot.secrets, *snapshot.others):
@@ -53,27 +53,25 @@ def shared(snapshot: AccountSnapshot) -> AccountSnapshot:
 
 
 @given(messy | tidy)
-def test_it_tells_what_all_labels_together_say(snapshot: AccountSnapshot) -> None:
-    current, graced, named, unknown = told_in_full(snapshot)
+def test_holdings_are_what_all_labels_together_say(snapshot: AccountSnapshot) -> None:
+    current, graced, named, unknown = read_in_full(snapshot)
     names = {entry.arn: entry.name for entry in (*snapshot.secrets, *snapshot.others)}
     for seen in (snapshot, shared(snapshot)):
         views = [make_view(seen, entry) for entry in seen.secrets]
-        for holdings in (Holdings.of(seen), Holdings.of(seen, views)):
-            assert list(holdings.unknown) == unknown
-            assert {key.id for key in holdings.loose} == snapshot.keys.keys() - named
-            for key_id in KEYS:
-                assert holdings.names(key_id) is (key_id in named)
-                for arn in (*names, "arn:none"):
-                    holding = sorted(names[each] for each in current.get(key_id, set()) - {arn})
-                    lately = sorted(names[each] for each in graced.get(key_id, set()) - {arn})
-                    assert holdings.others_holding(key_id, arn) == tuple(holding)
-                    held = [each for each in seen.secrets if each.arn == arn and key_id in read_lifecycle(each).at_work]
-                    assert not (holding and any(holdings.only_in(each, key_id) for each in held))
-                    assert holdings.others_in_grace(key_id, arn, NOW) == tuple(lately)
+        holdings = Holdings(seen, views)
+        assert list(holdings.unknown) == unknown
+        assert {key.id for key in holdings.loose} == snapshot.keys.keys() - named
+        for key_id in KEYS:
+            assert holdings.names(key_id) is (key_id in named)
+            for arn in (*names, "arn:none"):
+                holding = sorted(names[each] for each in current.get(key_id, set()) - {arn})
+                lately = sorted(names[each] for each in graced.get(key_id, set()) - {arn})
+                assert holdings.others_holding(key_id, arn) == tuple(holding)
+                assert holdings.others_in_grace(key_id, arn, NOW) == tuple(lately)
 
 
 @given(messy | tidy, policies)
-def test_a_plan_is_the_same_whoever_shares_what_it_looks_up(snapshot: AccountSnapshot, policy: Policy) -> None:
+def test_a_plan_is_the_same_with_a_shared_directory(snapshot: AccountSnapshot, policy: Policy) -> None:
     assert plan_account(shared(snapshot), policy, NOW) == plan_account(snapshot, policy, NOW)
 
 
@@ -94,35 +92,21 @@ def test_a_secret_is_found_by_a_keys_name() -> None:
     assert found("a/b") == "a/b"
     assert found("b") is None
     assert found("a", "a/b") is None  # another secret's id
-    assert found(LONG) == LONG  # a name that is cut is told by its id
+    assert found(LONG) == LONG  # a name that is cut is found by its id
     assert found(LONG + "y") == LONG + "y"
-    assert others.named(KeyName("a", "default", vid("v1"), None)) is None  # the older form tells no id
+    assert others.named(KeyName("a", "default", vid("v1"), None)) is None  # the older form has no id
     assert others.named(KeyName("a", "default", vid("v1"), "0" * 10)) is None
 
 
 def test_the_others_are_those_of_other_accounts() -> None:
     mine = secret("m", {"v1": "CURRENT key:K1"})
     theirs = secret("t", {"v1": "CURRENT key:K1", "v0": "PREVIOUS"}, account="other")
-    bare = secret("u", {"v2": "CURRENT"}, account="other")
-    others = Others(Directory({"main": (mine,), "other": (theirs, bare)}), "main")
-    assert [*others] == [theirs, bare]
-    assert len(others) == 2
-    assert theirs in others
-    assert mine not in others
-    assert others.naming("K1") == (theirs,)
+    others = Others(Directory({"main": (mine,), "other": (theirs,)}), "main")
+    assert [*others] == [theirs]
+    assert others.naming("K1") == [theirs]
     assert others.named(KeyName("t", "default", vid("v9"), secret_id(theirs.arn))) == theirs
     assert others.named(KeyName("m", "default", vid("v9"), secret_id(mine.arn))) is None
-    assert others.unlabelled() == (bare,)
-    assert others.alone("K2", mine.arn)
-    assert not others.alone("K1", mine.arn)
     alone = Others(Directory({"main": (mine,)}), "main")
     assert [*alone] == []
-    assert alone.naming("K1") == alone.unlabelled() == ()
+    assert alone.naming("K1") == ()
     assert alone.named(KeyName("m", "default", vid("v1"), secret_id(mine.arn))) is None
-    assert alone.alone("K1", mine.arn)
-
-
-def test_a_copy_in_another_account_is_told_of_from_a_directory_too() -> None:
-    snapshot = snap([secret("m")], others=[secret("t", account="other")])
-    entries: list[SecretEntry] = [*snapshot.secrets]
-    assert Holdings.of(shared(snapshot)).others_holding("K1", entries[0].arn) == ("t",)

@@ -19,7 +19,7 @@ def pairs(found: tuple[tuple[str, str], ...]) -> list[str]:
 def test_a_secret_without_a_value() -> None:
     life = read({})
     assert (life.current_version, life.current_key, life.pending_version, life.pending_key) == (None, None, None, None)
-    assert (life.superseded, life.retiring, life.stale, life.problem, life.label_count) == ((), (), (), None, 0)
+    assert (life.superseded, life.retiring, life.stale, life.problem) == ((), (), (), None)
     assert not life.foreign_pending
     assert life.named == frozenset()
 
@@ -39,7 +39,6 @@ def test_a_secret_in_the_middle_of_its_life() -> None:
     assert life.retiring == (Retiring(vid("v0"), "K0", at("-1d")), Retiring(vid("v2"), "K2", at("+1d")))
     assert pairs(life.superseded) == ["v1 K1"]
     assert life.stale == ()
-    assert life.label_count == 9
     assert life.named == {"K0", "K1", "K2", "K3", "K4"}
     assert life.holders == {"K1": vid("v1"), "K2": vid("v2"), "K3": vid("v3"), "K4": vid("v4")}
 

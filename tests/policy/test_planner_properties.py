@@ -233,7 +233,7 @@ def a_secret_is_rotated_or_resumed_once(snapshot: AccountSnapshot, policy: Polic
 
 @rule
 def the_order_of_what_was_observed_means_nothing(snapshot: AccountSnapshot, policy: Policy) -> None:
-    random = Random(len(snapshot.keys))
+    random, others = Random(len(snapshot.keys)), tuple(snapshot.others)
 
     def mix(entry: SecretEntry) -> SecretEntry:
         return replace(entry, versions=dict(random.sample(sorted(entry.versions.items()), len(entry.versions))))
@@ -241,7 +241,7 @@ def the_order_of_what_was_observed_means_nothing(snapshot: AccountSnapshot, poli
     mixed = replace(
         snapshot,
         secrets=tuple(mix(entry) for entry in random.sample(snapshot.secrets, len(snapshot.secrets))),
-        others=tuple(mix(entry) for entry in random.sample(tuple(snapshot.others), len(snapshot.others))),
+        others=tuple(mix(entry) for entry in random.sample(others, len(others))),
         keys=dict(random.sample(sorted(snapshot.keys.items()), len(snapshot.keys))),
     )
     assert plan_account(mixed, policy, NOW) == plan_account(snapshot, policy, NOW)
