@@ -35,8 +35,9 @@ def plan_revocation(secret: SecretDraft, item: Retiring) -> None:
     if key is not None and common.ownership.is_foreign(view.entry, key):
         secret.report_foreign_key(key)
         return
-    if item.revoke_at > common.now:
-        return
+    in_grace_until = secret.grace_until(item)
+    if item.revoke_at > common.now or (in_grace_until is not None and in_grace_until > common.now):
+        return  # a label that can't be right is an alert of its own
     waits = _first(WAITS, secret, item)
     if waits is None and secret.is_unproven(item.version_id, item.key_id):
         return

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from rotator.durations import plus
 from rotator.message import KeyId, Message
 from rotator.model import AccountSnapshot, Action, ActionKind, Key, Policy, Reason, Severity
 from rotator.policy.draft import Draft, Rank, Waiting
+from rotator.policy.emergency_ids import made_in_emergency
+from rotator.policy.guards import MAX_SKEW
 from rotator.policy.holdings import Holdings
 from rotator.policy.labels import parse_key_name
+from rotator.policy.lifecycle import Retiring
 from rotator.policy.orphans import FailedAttempts
 from rotator.policy.ownership import Ownership, OwnershipProof
 from rotator.policy.rules import Decision, View
@@ -62,6 +66,23 @@ class SecretDraft:
         )
         self.common.draft.alert(Reason.UNPROVEN_LABEL, message, self.view.entry.name, key_id, Severity.ERROR)
         return True
+
+    def grace_until(self, item: Retiring) -> datetime | None:
+        """Until when a key is in grace although its label says that it is over; ``None`` where the label is possible.
+
+        A label's time is a hint. None that the rotator writes, not even in an emergency, lies before the creation of
+        the key that replaced this one.
+        """
+        keys, grace = self.common.snapshot.keys, self.view.spec.grace if self.view.spec else timedelta(0)
+        key = keys.get(item.key_id)
+        emergency = made_in_emergency(self.view.entry.arn, self.view.life.current_version)
+        if key is None or key.valid_from is None or emergency:
+            return None
+        starts = (other.valid_from for key_id in self.view.life.named if (other := keys.get(key_id)) is not None)
+        made = [start for start in starts if start is not None and start > key.valid_from]
+        if not made or item.revoke_at >= plus(min(made), -MAX_SKEW):
+            return None
+        return plus(min(made), grace)
 
     def is_active(self, key: Key) -> bool:
         """Whether a key is enabled and not expired."""

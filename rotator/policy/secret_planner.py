@@ -108,8 +108,8 @@ class SecretPlanner(SecretDraft):
     def _suspicious_labels(self) -> None:
         """Labels that the rotator can't have written as they are. They are reported, and a person decides.
 
-        A retire label is a hint of the time. One that is too early is followed all the same: an emergency whose
-        revocation failed writes one that is due at once.
+        A retire label is a hint of the time. One that is too early is followed all the same, unless it lies before the
+        replacement's creation: an emergency whose revocation failed writes one that is due at once.
         """
         view, now = self.view, self.common.now
         assert view.spec is not None
@@ -122,6 +122,8 @@ class SecretPlanner(SecretDraft):
             label = retire_label(item.key_id, item.revoke_at)
             if item.revoke_at > plus(now, view.spec.grace + MARGIN):
                 self._report_label(item.version_id, label, "is later than the tag rotator:grace allows")
+            elif self.grace_until(item) is not None:
+                self._report_label(item.version_id, label, "is earlier than the creation of the key's replacement")
             elif key and key.valid_from and item.revoke_at < plus(key.valid_from, view.spec.grace - MARGIN):
                 self._report_label(item.version_id, label, "is earlier than a grace period after the key was created")
 

@@ -254,6 +254,14 @@ SUSPICIOUS = (
         alerts=("warning inconsistent-labels s -",),
     ),
     Case(
+        "one that was due before its key's replacement was created is not followed",
+        snap(
+            [secret("s", {"v2": "CURRENT key:K2", "v1": "key:K1 retire:K1:-2d"})],
+            [key(age=DAY * 2), key("K2", age=DAY)],
+        ),
+        alerts=("warning inconsistent-labels s -",),
+    ),
+    Case(
         "an emergency's own labels are not suspicious",
         snap(
             [replace(REPLACED, versions={EMERGENCY if v == vid("v2") else v: w for v, w in REPLACED.versions.items()})],

@@ -116,3 +116,20 @@ def test_forged_newer_version_does_not_stop_a_rollback(region: Region) -> None:
     assert ran.code == 0
     assert region.current_key("prod/api").id == old.id
     assert region.system.works(younger)
+
+
+@pytest.mark.parametrize("time", ["20200101T000000Z", "{before:%Y%m%dT%H%M%SZ}"])
+def test_a_retire_label_in_the_past_ends_no_grace_period(region: Region, time: str) -> None:
+    old = region.secret("prod/api", left=20 * DAY)
+    before = region.system.clock.now() - HOUR
+    region.sweep()
+    (version,) = (v for v, labels in region.labels("prod/api").items() if f"rotator:key:{old.id}" in labels)
+    for label in [label for label in region.labels("prod/api")[version] if label.startswith("rotator:retire:")]:
+        region.aws.update_secret_version_stage(SecretId="prod/api", VersionStage=label, RemoveFromVersionId=version)
+    forged = f"rotator:retire:{old.id}:{time.format(before=before)}"
+    region.aws.update_secret_version_stage(SecretId="prod/api", VersionStage=forged, MoveToVersionId=version)
+    ran = region.sweeps(2)[-1]
+    assert region.system.works(old), "it was revoked in its grace period"
+    assert ran.alerts("inconsistent-labels")
+    region.sweeps(4, every=DAY)
+    assert not region.system.works(old)
