@@ -34,7 +34,7 @@ class Credentials:
     account_id: str | None = None
 
 
-_SHAPE: Final = 'a JSON object such as {"base_url": "https://…", "username": "…", "password": "…"}'
+_SHAPE: Final = "a JSON object with the fields base_url, username and password"
 INFOBIP_HOSTS: Final = "*.api.infobip.com"
 _NETLOC: Final = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
 
