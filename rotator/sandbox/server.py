@@ -147,7 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.world.clock.sleep(answer.delay)
         self._send(answer)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_TRACE = _answer  # noqa: N815 - the names that http.server calls
+    do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 - the names that http.server calls
+    do_PATCH = do_OPTIONS = do_QUERY = do_TRACE = _answer  # noqa: N815
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: a request line may hold a key's value in its query."""

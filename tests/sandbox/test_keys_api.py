@@ -253,5 +253,6 @@ def test_a_new_key_may_show_late_in_listings(site: Site) -> None:
 def test_unknown_key_path_and_method(site: Site) -> None:
     assert site.call("GET", f"{KEYS}/nothing").status_code == 404
     assert site.call("DELETE", f"{KEYS}/nothing").status_code == 405
-    assert site.call("PATCH", KEYS).status_code == 405
+    for method in ("PATCH", "OPTIONS", "QUERY", "TRACE"):
+        assert site.call(method, KEYS).status_code == 405
     assert site.call("GET", "/nothing").status_code == 404
