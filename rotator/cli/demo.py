@@ -67,7 +67,7 @@ def demo(options: Options, short: bool, seed: int) -> int:
         for chapter in result.chapters:
             output.text(*_chapter(chapter))
     output.text(*_end(result))
-    output.write(f"  {called_as()} audit verify {shlex.quote(str(audit_file))}\n")  # not wrapped: it is to be copied
+    output.write(_next(audit_file))
     return 0 if result.ok else 1
 
 
@@ -115,19 +115,25 @@ def _chapter(chapter: Chapter) -> Iterator[RenderableType]:
 
 
 def _end(result: Demo) -> Iterator[RenderableType]:
-    from rotator.render import Grid, styled
+    from rotator.render import styled
 
-    report, program = result.audit, called_as()
+    report = result.audit
     verdict = "none missing or altered" if report.ok else f"{report.problem_count} problems"
     crashed = f"{len(report.open_runs)} runs did not end: those that crashed"
     yield f"{report.audit_lines:,} audit lines of {report.runs} runs, {verdict}; {crashed}."
     yield ""
     yield styled("Next", "bold")
-    rows = (
-        (f"{program} sandbox", "the same eight secrets, to try every command on"),
-        (f"{program} doctor", "your own account; README.md, Deploy"),
+
+
+def _next(audit_file: Path) -> str:
+    """Commands that work where the reader is; not wrapped: they are to be copied."""
+    program = called_as()
+    sandbox, doctor = f"{program} sandbox", f"{program} doctor"
+    return (
+        f"  {sandbox}  to try every command on such secrets\n"
+        f"  {doctor:{len(sandbox)}}  your own account; README.md, Deploy\n"
+        f"  {program} audit verify {shlex.quote(str(audit_file))}\n"
     )
-    yield Grid(rows, (44,))
 
 
 def called_as() -> str:

@@ -129,7 +129,7 @@ def _listed(found: AccountForecast, now: datetime) -> Iterator[RenderableType]:
     rows = []
     for line in lines:
         counts = (
-            (line.rotations, "rotations"),
+            (line.rotations, "rotation" if line.rotations == 1 else "rotations"),
             (line.scheduled_early, "of them scheduled early"),
             (line.revocations, "revoked"),
             (line.waiting, "waiting"),

@@ -50,7 +50,10 @@ def sweep(event: Any, invocation: Invocation) -> dict[str, Any]:
     :raises RotatorError: nothing was begun.
     """
     request = sweep_request(event)
-    app = invocation.start(Trigger.SCHEDULE, ACTOR)
+    trigger, actor = Trigger.SCHEDULE, ACTOR
+    if request.dry_run:  # a person's: a schedule asks for no plan
+        trigger, actor = Trigger.MANUAL, invocation.caller or "lambda"
+    app = invocation.start(trigger, actor)
     dry_run = request.dry_run or app.settings.dry_run
     if app.settings.queue_url is not None and not dry_run:
         return _send(app, app.settings.queue_url, request)

@@ -110,7 +110,9 @@ def test_one_account(stack: LambdaStack) -> None:
 
 
 @pytest.mark.parametrize("by", ["event", "environment"])
-def test_dry_run_plans_and_changes_nothing(stack: LambdaStack, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+def test_dry_run_plans_and_changes_nothing(
+    stack: LambdaStack, monkeypatch: pytest.MonkeyPatch, lines: Lines, by: str
+) -> None:
     take = queue(stack, monkeypatch)
     if by == "environment":
         monkeypatch.setenv("ROTATOR_DRY_RUN", "true")
@@ -123,6 +125,10 @@ def test_dry_run_plans_and_changes_nothing(stack: LambdaStack, monkeypatch: pyte
     assert (answer["dry_run"], answer["planned"], answer["done"]) == (True, 1, 0)
     assert stack.state() == before
     assert take() == []
+    audit = {
+        (line["actor"], line["trigger"]) for line in lines() if line.get("run_id") == answer["run_id"] and "seq" in line
+    }
+    assert audit == {("lambda", "manual") if by == "event" else ("scheduler", "schedule")}
 
 
 def test_sweep_that_failed_in_part_does_the_rest_and_raises(stack: LambdaStack, lines: Lines) -> None:
