@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from rotator.sandbox.exchange import Refusal, Request, Response, json_response
-from rotator.sandbox.state import Role, Session, SimKey, SimUser, State, Token
+from rotator.sandbox.state import SESSION_IDLE, Role, Session, SimKey, SimUser, State, Token
 from rotator.sandbox.validation import Reader
 
 INVALID: Final = "Invalid login details"
@@ -64,10 +64,10 @@ def authenticate(state: State, request: Request) -> Principal:
     raise Refusal(401, INVALID)
 
 
-def require_manager(principal: Principal, api_key_refusal: int) -> SimUser:
+def require_manager(principal: Principal) -> SimUser:
     """The user behind a management request. :class:`Refusal` for API keys, and 403 for users without the role."""
     if principal.user is None:
-        raise Refusal(api_key_refusal, "API keys can't manage API keys")
+        raise Refusal(401, "API keys can't manage API keys")
     if principal.user.role is Role.NONE:
         raise Refusal(403, "The user has no role that may manage API keys")
     return principal.user
@@ -144,7 +144,7 @@ def _check_password(state: State, username: str, password: str) -> SimUser:
 
 
 def _is_alive(state: State, session: Session) -> bool:
-    return state.clock.now() - session.last_used < state.options.session_idle
+    return state.clock.now() - session.last_used < SESSION_IDLE
 
 
 def _session(state: State, token: str, ip: str) -> Session:

@@ -1,4 +1,4 @@
-"""The sandbox's own endpoint under ``/sandbox/``: its clock, its faults, and what it holds (never a value)."""
+"""The sandbox's own endpoint under ``/sandbox/``: its clock and its faults."""
 
 from __future__ import annotations
 
@@ -19,11 +19,9 @@ _FAULT_FIELDS: Final = {
     "param": str | None,
     "nth": int,
     "count": int | None,
-    "chance": float | int,
     "status": int,
     "body": str,
     "seconds": float | int,
-    "location": str,
     "retry_after": str | None,
     "size": int,
 }
@@ -96,40 +94,12 @@ def _clear_faults(world: InfobipWorld, request: Request) -> Response:
     return _get_faults(world, request)
 
 
-def _get_keys(world: InfobipWorld, _request: Request) -> Response:
-    now = world.clock.now()
-    shown = [
-        {
-            "id": key.id,
-            "accountId": key.account_id,
-            "name": key.name,
-            "enabled": key.enabled,
-            "createdAt": key.created_at.isoformat(),
-            "validTo": key.valid_to.isoformat(),
-            "alive": key.enabled and key.valid_from <= now < key.valid_to,
-            "scopeGuids": sorted(key.scopes),
-        }
-        for key in world.keys()  # noqa: SIM118 - not a mapping
-    ]
-    return json_response(200, {"keys": shown})
-
-
-def _get_calls(world: InfobipWorld, _request: Request) -> Response:
-    shown = [
-        {"time": c.time.isoformat(), "method": c.method, "path": c.path, "status": c.status, "principal": c.principal}
-        for c in tuple(world.calls)
-    ]
-    return json_response(200, {"calls": shown})
-
-
 _ROUTES: Final[dict[tuple[str, str], Callable[[InfobipWorld, Request], Response]]] = {
     ("GET", "clock"): _get_clock,
     ("POST", "clock"): _move_clock,
     ("GET", "faults"): _get_faults,
     ("POST", "faults"): _add_fault,
     ("DELETE", "faults"): _clear_faults,
-    ("GET", "keys"): _get_keys,
-    ("GET", "calls"): _get_calls,
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -38,7 +37,7 @@ class FaultKind(StrEnum):
     THROTTLE = "throttle"
     """429, with ``retry_after`` where given; no effect."""
     REDIRECT = "redirect"
-    """A redirect to ``location``; no effect."""
+    """A redirect to another host; no effect."""
     GARBAGE = "garbage"
     """The right status with a body that is no JSON, after the effect."""
     TRUNCATE = "truncate"
@@ -88,6 +87,8 @@ class FaultBody(StrEnum):
     EMPTY = "empty"
 
 
+ELSEWHERE: Final = "https://elsewhere.invalid/"
+"""Where a redirect leads."""
 Hook = Callable[[Request, Response | None], None]
 
 
@@ -102,13 +103,11 @@ class Fault:
     :param when: a predicate over the whole request.
     :param nth: the first matching request that is hit, from 1.
     :param count: how many are hit from there on; ``None`` is all.
-    :param chance: of those, what fraction (0..1) is hit, by the world's own random numbers.
     :param status: for ``status-*`` and ``redirect``; 302 where a redirect was given no 3xx.
     :param body: for ``status-*`` and ``throttle``.
     :param seconds: for ``delay``, ``late`` and ``date`` (there also negative).
     :param until: for ``delay``: an event that is waited for.
     :param entered: set when a ``delay`` begins, so that a test knows.
-    :param location: for ``redirect``.
     :param retry_after: the ``Retry-After`` header of ``status-*`` and ``throttle``, as it is sent.
     :param size: for ``huge``, in bytes.
     :param hook: for ``hook-*``.
@@ -121,13 +120,11 @@ class Fault:
     when: Callable[[Request], bool] | None = None
     nth: int = 1
     count: int | None = 1
-    chance: float = 1.0
     status: int = 500
     body: FaultBody = FaultBody.DOCUMENTED
     seconds: float = 0.0
     until: threading.Event | None = None
     entered: threading.Event = field(default_factory=threading.Event)
-    location: str = "https://elsewhere.invalid/"
     retry_after: str | None = None
     size: int = 20_000_000
     hook: Hook | None = None
@@ -157,12 +154,10 @@ class Fault:
             and (self.when is None or self.when(request))
         )
 
-    def due(self, rng: random.Random) -> bool:
+    def due(self) -> bool:
         """Count a matching request; whether this one is hit."""
         self.matched += 1
         if self.matched < self.nth or (self.count is not None and self.hits >= self.count):
-            return False
-        if self.chance < 1 and rng.random() >= self.chance:
             return False
         self.hits += 1
         return True
@@ -171,8 +166,7 @@ class Fault:
 class Faults:
     """The faults of a world, in the order in which they were added. Thread safe."""
 
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
 
@@ -199,7 +193,7 @@ class Faults:
             ended = False
             for fault in self._faults:
                 passing = fault.kind in PASSING
-                if (passing or not ended) and fault.matches(request) and fault.due(self._rng):
+                if (passing or not ended) and fault.matches(request) and fault.due():
                     picked.append(fault)
                     ended = ended or not passing
         return picked
@@ -220,7 +214,7 @@ def spoil(fault: Fault, request: Request, answer: Response | None, style: ErrorS
             return _error(fault, request, style, 429)
         case FaultKind.REDIRECT:
             status = fault.status if 300 <= fault.status < 400 else 302
-            return Response(status, {"Location": fault.location, "Content-Type": "text/html"})
+            return Response(status, {"Location": ELSEWHERE, "Content-Type": "text/html"})
     assert answer is not None
     match fault.kind:
         case FaultKind.GARBAGE:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import random
+import contextlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Final
@@ -35,14 +35,6 @@ KEYS: Final = "/settings/2/api-keys"
 Observer = Callable[[Request, Response], None]
 
 
-@dataclass(slots=True)
-class _Trace:
-    """What is learned about one request on its way, for the log."""
-
-    principal: str = ""
-    effect: bool = False
-
-
 class InfobipWorld:
     """Accounts, users and keys, and the API over them. Thread safe.
 
@@ -60,8 +52,7 @@ class InfobipWorld:
         self.options = options or Options()
         self.lock = threading.RLock()
         self.state = State(clock, seed, self.options)
-        # Numbers of their own: a fault must not change which ids and values come next.
-        self.faults = Faults(random.Random(seed))  # noqa: S311 - a simulation
+        self.faults = Faults()
         self.calls: list[Call] = []
         self.observers: list[Observer] = []
         self.failures: list[Exception] = []
@@ -71,13 +62,10 @@ class InfobipWorld:
 
     def handle(self, request: Request) -> Response | Drop:
         """Answer a request. Raises nothing but what a fault's hook raises."""
-        trace = _Trace()
-        answer: Response | Drop | None = None
-        try:
-            answer = self._handle(request, trace)
-        finally:  # also where a hook ends the caller's thread
-            self._log(request, trace, answer.status if isinstance(answer, Response) else None)
-        return answer
+        with self._logged(request) as call:  # also where a hook ends the caller's thread
+            answer = self._handle(request, call)
+            call.status = answer.status if isinstance(answer, Response) else None
+            return answer
 
     @property
     def late(self) -> int:
@@ -92,9 +80,8 @@ class InfobipWorld:
             due = [request for at, request in self._late if at <= now]
             self._late = [(at, request) for at, request in self._late if at > now]
         for request in due:
-            trace = _Trace()
-            self._effect(request, trace)
-            self._log(request, trace, None)
+            with self._logged(request) as call:
+                self._effect(request, call)
 
     def check(self) -> None:
         """``ExceptionGroup`` of what observers raised and of the simulation's own mistakes, each reported once."""
@@ -103,14 +90,25 @@ class InfobipWorld:
         if failures:
             raise ExceptionGroup("observers of the simulated Infobip, or itself, failed", failures)
 
-    def _handle(self, request: Request, trace: _Trace) -> Response | Drop:
+    @contextlib.contextmanager
+    def _logged(self, request: Request) -> Iterator[Call]:
+        """A call in the log, for what is learned about the request on its way."""
+        call = Call(self.clock.now(), request.method, request.path, request.remote_ip, tuple(request.query))
+        try:
+            yield call
+        finally:
+            call.time = self.clock.now()
+            with self.lock:
+                self.calls.append(call)
+
+    def _handle(self, request: Request, call: Call) -> Response | Drop:
         self.settle()
         faults = self.faults.pick(request)
         _call_hooks(FaultKind.HOOK_BEFORE, faults, request, None)
         breaking = next((fault for fault in faults if fault.kind not in PASSING), None)
         true_answer: Response | None = None
         if breaking is None or breaking.kind not in NO_EFFECT:
-            true_answer = self._effect(without_filters(request, faults), trace)
+            true_answer = self._effect(without_filters(request, faults), call)
             self._observe(request, true_answer)
             _call_hooks(FaultKind.HOOK_AFTER, faults, request, true_answer)
             if any(fault.kind is FaultKind.MASK for fault in faults):
@@ -139,18 +137,18 @@ class InfobipWorld:
         date = format_datetime(self.clock.now() + timedelta(seconds=shift), usegmt=True)
         return replace(answer, headers={**answer.headers, "Date": date}, delay=answer.delay + delay)
 
-    def _effect(self, request: Request, trace: _Trace) -> Response:
+    def _effect(self, request: Request, call: Call) -> Response:
         with self.lock:
-            trace.effect = True
+            call.effect = True
             try:
-                return self._route(request, trace)
+                return self._route(request, call)
             except Refusal as refusal:
                 return error_response(refusal, request.path, self.options.error_style)
             except Exception as e:  # a mistake of the simulation must be seen by the test, not only by its client
                 self.failures.append(e)
                 return error_response(Refusal(500, "the simulation failed"), request.path, self.options.error_style)
 
-    def _route(self, request: Request, trace: _Trace) -> Response:
+    def _route(self, request: Request, call: Call) -> Response:
         state, path, method = self.state, request.path, request.method
         match path, method:
             case "/auth/1/session", "POST":
@@ -164,14 +162,14 @@ class InfobipWorld:
             case (("/auth/1/session" | "/auth/1/oauth2/token"), _):
                 raise Refusal(405, "Method not allowed")
         principal = auth.authenticate(state, request)
-        trace.principal = principal.label
+        call.principal = principal.label
         if path == KEYS or path.startswith(KEYS + "/"):
             return self._keys(principal, request)
         return self._resource(principal, request)
 
     def _keys(self, principal: auth.Principal, request: Request) -> Response:
         state, method = self.state, request.method
-        user = auth.require_manager(principal, self.options.api_key_refusal)
+        user = auth.require_manager(principal)
         key_id = request.path[len(KEYS) + 1 :]
         self._throttle(f"{method} {'key' if key_id else 'keys'}", principal.account_id)
         match method, bool(key_id):
@@ -207,20 +205,6 @@ class InfobipWorld:
                 observer(request, answer)
             except Exception as e:  # an observer's assertion belongs to the test, not to the client under test
                 self.failures.append(e)
-
-    def _log(self, request: Request, trace: _Trace, status: int | None) -> None:
-        call = Call(
-            self.clock.now(),
-            request.method,
-            request.path,
-            status,
-            trace.principal,
-            request.remote_ip,
-            tuple(request.query),
-            trace.effect,
-        )
-        with self.lock:
-            self.calls.append(call)
 
     # ---- without HTTP: what exists, and an operator's clicks in the portal ------------------------------------------
     # Nothing here counts against a limit. ``KeyError`` for an account or key that does not exist.

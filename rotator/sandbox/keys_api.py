@@ -82,7 +82,7 @@ def create_key(state: State, user: SimUser, request: Request) -> Response:
     platform = fields.platform or ()
     _check_platform_account(state, user, account_id, platform)
     scopes = fields.scopes
-    if scopes is None or (not scopes and state.options.empty_scopes_get_all):
+    if not scopes:  # an empty list is as good as none
         scopes = frozenset() if platform else user.scopes
     key = SimKey(
         id=state.new_id(),

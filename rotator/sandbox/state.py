@@ -17,6 +17,8 @@ from rotator.ports import Clock
 from rotator.sandbox.exchange import ErrorStyle
 
 DAY: Final = timedelta(hours=24)
+SESSION_IDLE: Final = timedelta(minutes=60)
+"""After so much idleness a session ends."""
 MANAGE_ACCOUNT: Final = "account-management:manage"
 DEFAULT_SCOPES: Final = frozenset(
     {
@@ -65,11 +67,8 @@ class Options:
     :param per_second: requests an operation and account in one second; ``None`` is without limit.
     :param retry_after: a 429 says how long to wait.
     :param name_filter: how the ``name`` filter compares.
-    :param empty_scopes_get_all: an empty list of scopes in a create is as good as none: all scopes of the user.
     :param refuse_past_end: an update with a ``validTo`` that has passed is refused.
-    :param api_key_refusal: status with which management operations refuse a good API key (401 or 403).
     :param session_busy_status: status with which a second session is refused.
-    :param session_idle: after how much idleness a session ends.
     :param resources: paths that an API key can GET, with the scope that each needs.
     """
 
@@ -82,11 +81,8 @@ class Options:
     per_second: int | None = None
     retry_after: bool = False
     name_filter: NameFilter = NameFilter.EXACT
-    empty_scopes_get_all: bool = True
     refuse_past_end: bool = False
-    api_key_refusal: int = 401
     session_busy_status: int = 400
-    session_idle: timedelta = timedelta(minutes=60)
     resources: dict[str, str] = field(
         default_factory=lambda: {"/account/1/balance": MANAGE_ACCOUNT, "/sms/3/logs": "sms:manage"}
     )
@@ -160,7 +156,7 @@ class Token:
     expires_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One request in the world's log: no values, no query values, no headers.
 
@@ -173,11 +169,11 @@ class Call:
     time: datetime
     method: str
     path: str
-    status: int | None
-    principal: str
     remote_ip: str
-    params: tuple[str, ...] = ()
-    effect: bool = True
+    params: tuple[str, ...]
+    status: int | None = None
+    principal: str = ""
+    effect: bool = False
 
 
 class State:

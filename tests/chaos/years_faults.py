@@ -165,7 +165,7 @@ class AccountFaults:
         if self.outages.infobip_down(self.now()):
             return (self.chance.rng.choice(DOWN),)
         going_on = self._going_on
-        if going_on is not None and going_on.due(self.chance.rng):
+        if going_on is not None and going_on.due():
             return (going_on,)
         self._going_on = None
         if not self._hit():
@@ -175,7 +175,7 @@ class AccountFaults:
         self._count(f"infobip {name}")
         fault = make(1)
         self.killed = name.startswith("killed")
-        assert fault.due(self.chance.rng)
+        assert fault.due()
         self._going_on = fault
         return (fault,)
 
@@ -198,7 +198,7 @@ class ChanceFaults(Faults):
     """The faults of one account's server."""
 
     def __init__(self, faults: AccountFaults) -> None:
-        super().__init__(faults.chance.rng)
+        super().__init__()
         self._of_account = faults
 
     def pick(self, request: Request) -> Sequence[Fault]:

@@ -18,7 +18,7 @@ from rotator.policy.rules import ROTATE_WHEN, View, first, renew_at, window_clos
 from rotator.policy.scheduling import margin, quota_window
 from rotator.policy.tags import spec_or_none
 from rotator.policy.windows import is_open, next_open, openings
-from rotator.sandbox.state import SimKey
+from rotator.sandbox.state import SESSION_IDLE, SimKey
 from tests.chaos.years_ledger import Ledger
 from tests.chaos.years_world import ACCOUNTS, START, Enterprise
 from tests.world import DAY
@@ -89,7 +89,7 @@ class Idle:
         """Whether a kill or a fault left nothing behind at Infobip; a change of a secret drops the record itself."""
         infobip = self.world.infobip[account]
         used = max((session.last_used for session in infobip.state.sessions.values()), default=START)
-        open_session = self.world.clock.now() - used < infobip.options.session_idle and bool(infobip.state.sessions)
+        open_session = self.world.clock.now() - used < SESSION_IDLE and bool(infobip.state.sessions)
         return idle.generation == infobip.state.generation and not infobip.late and not open_session
 
     def _remember(self, account: str) -> None:

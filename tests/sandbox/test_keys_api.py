@@ -39,10 +39,8 @@ def test_a_key_is_what_was_asked_for(site: Site) -> None:
     assert site.call("GET", f"{KEYS}/{made['id']}").json() == made
 
 
-@pytest.mark.parametrize(("empty_get_all", "expected"), [(True, DEFAULT_SCOPES), (False, frozenset())])
-def test_an_empty_list_of_scopes_in_a_create(site: Site, empty_get_all: bool, expected: frozenset[str]) -> None:
-    site.world.options.empty_scopes_get_all = empty_get_all
-    assert set(site.create(scopeGuids=[])["scopeGuids"]) == expected
+def test_an_empty_list_of_scopes_in_a_create_is_all_of_them(site: Site) -> None:
+    assert set(site.create(scopeGuids=[])["scopeGuids"]) == DEFAULT_SCOPES
 
 
 def test_a_mask_is_no_value_but_a_create_shows_it(site: Site) -> None:
