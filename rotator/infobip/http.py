@@ -13,7 +13,7 @@ import random
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -126,26 +126,6 @@ class ManagementAuth(AuthBase):
 
 
 @dataclass(frozen=True, slots=True)
-class _Moment:
-    """When an answer began to arrive, by both of our clocks, and how many seconds it took."""
-
-    wall: datetime
-    monotonic: float
-    trip: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    raw: BaseHTTPResponse
-    body: bytes | None = field(repr=False)
-    at: _Moment
-
-    @property
-    def maybe_done(self) -> bool:
-        return self.raw.status >= 500
-
-
-@dataclass(frozen=True, slots=True)
 class _Lost:
     reason: str
     maybe_done: bool
@@ -168,7 +148,8 @@ class Transport:
     ) -> None:
         self.base_url = base_url
         self.host = urlsplit(base_url).netloc
-        self._dated: tuple[timedelta, _Moment] | None = None  # the last Date less our clock, and when it came
+        # The last Date less our clock, and when it came by both of our clocks.
+        self._dated: tuple[timedelta, datetime, float] | None = None
         self._clock = clock
         self._rng = rng
         self._limits = limits
@@ -190,9 +171,9 @@ class Transport:
         dated = self._dated
         if dated is None:
             return None
-        skew, at = dated
-        passed = timedelta(seconds=self._clock.monotonic() - at.monotonic)
-        step = self._clock.now() - at.wall - passed
+        skew, at, monotonic = dated
+        passed = timedelta(seconds=self._clock.monotonic() - monotonic)
+        step = self._clock.now() - at - passed
         return skew if abs(step) < NO_STEP else skew - step
 
     def call(self, call: Call, auth: ManagementAuth | None = None) -> Answer:
@@ -228,10 +209,8 @@ class Transport:
             if auth is not None:
                 auth(request)
             tries += 1
-            outcome = self._attempt(adapter, call, request)
-            if isinstance(outcome, _Reply) and call.read_body:
-                self._note_date(outcome)
-            if isinstance(outcome, _Reply) and outcome.raw.status == 401 and auth is not None and not renewals:
+            outcome = self._attempt(adapter, call, request, f"{where} at {self.host}")
+            if isinstance(outcome, Answer) and outcome.status == 401 and auth is not None and not renewals:
                 renewals = 1
                 if auth.refused(request):
                     continue
@@ -241,83 +220,82 @@ class Transport:
             maybe_done = maybe_done or outcome.maybe_done
             self._clock.sleep(wait)
         seconds = max(0.0, (self._clock.now() - begun).total_seconds())
-        if isinstance(outcome, _Reply):
-            return self._answer(call, outcome, f"{where} at {self.host}", tries, seconds, maybe_done)
+        if isinstance(outcome, Answer):
+            return replace(outcome, tries=tries, seconds=seconds, maybe_done=maybe_done)
         repeated = f", {tries} tries in {seconds:.0f} s" if tries > 1 else ""
         message = f"Infobip did not answer at {self.base_url} ({where}{repeated}): {outcome.reason}"
         if call.write and (outcome.maybe_done or maybe_done):
             raise OutcomeUnknown(f"{message}, after the request was sent")
         raise ProviderUnavailable(message + ("; nothing was sent" if call.write else ""))
 
-    def _wait(self, effort: Effort, outcome: _Reply | _Lost, attempts: int) -> float | None:
+    def _wait(self, effort: Effort, outcome: Answer | _Lost, attempts: int) -> float | None:
         """Seconds to wait before the next attempt (as ``Retry-After`` says, else exponential); ``None``: there is none.
 
         :param attempts: how many there were, those after renewed credentials not counted.
         """
         if effort is Effort.ONCE or attempts >= ATTEMPTS:
             return None
-        asked = None
-        if isinstance(outcome, _Reply):
-            asked = retry_after(outcome.raw.headers.get("Retry-After"), self._clock)
-            if outcome.raw.status not in effort.value or (asked or 0) > LONGEST_RETRY_AFTER:
+        asked = 0.0
+        if isinstance(outcome, Answer):
+            asked = outcome.retry_after.total_seconds() if outcome.retry_after is not None else 0.0
+            if outcome.status not in effort.value or asked > LONGEST_RETRY_AFTER:
                 return None
         elif outcome.maybe_done and effort is not Effort.PATIENT:
             return None
         return asked or min(LONGEST_BACKOFF, 2.0 ** (attempts - 1)) * (0.5 + 0.5 * self._rng.random())
 
-    def _attempt(self, adapter: HTTPAdapter, call: Call, request: requests.PreparedRequest) -> _Reply | _Lost:
+    def _attempt(
+        self, adapter: HTTPAdapter, call: Call, request: requests.PreparedRequest, where: str
+    ) -> Answer | _Lost:
         limits = self._limits
         started = self._clock.monotonic()
         with Exchange(limits.total) as exchange:
             try:
-                response = adapter.send(
+                raw: BaseHTTPResponse = adapter.send(
                     request,
                     stream=True,
                     timeout=(limits.connect, limits.read),
                     verify=self._verify,
                     proxies=self._proxies,
-                )
-                arrived = self._clock.monotonic()
-                at = _Moment(self._clock.now(), arrived, arrived - started)
-                raw: BaseHTTPResponse = response.raw
-                return _Reply(raw, _read(raw, limits.body, wanted=call.read_body), at)
+                ).raw
+                arrived_at, arrived = self._clock.now(), self._clock.monotonic()
+                body = _read(raw, limits.body, wanted=call.read_body)
             except _FAILURES as error:
                 return _Lost(describe(error), maybe_done=exchange.sent and not never_connected(error))
-
-    def _answer(self, call: Call, reply: _Reply, where: str, tries: int, seconds: float, maybe_done: bool) -> Answer:
-        raw = reply.raw
+        if call.read_body:
+            self._note_date(raw.headers.get("Date") or "", arrived_at, arrived, arrived - started)
         wrong, advice = "", ""
         if 300 <= raw.status < 400:
             wrong = "a redirect, which is never followed"
             advice = "Check base_url in the management secret, and proxies on the way."
-        elif reply.body is None and raw.status < 400:
-            wrong = f"with more than {self._limits.body} bytes, not read"
+        elif body is None and raw.status < 400:
+            wrong = f"with more than {limits.body} bytes, not read"
         if wrong:
             # It says neither yes nor no. What can be repeated is none the worse for it; a create is in doubt.
             kind = OutcomeUnknown if call.write and call.effort is Effort.ONCE else ContractViolation
             raise kind(f"{where}: HTTP {raw.status}, {wrong}", advice=advice)
         asked = retry_after(raw.headers.get("Retry-After"), self._clock)
-        wait = None if asked is None else timedelta(seconds=asked)
-        return Answer(where, raw.status, reply.body or b"", wait, tries, seconds, maybe_done)
+        return Answer(where, raw.status, body or b"", asked, maybe_done=raw.status >= 500)
 
-    def _note_date(self, reply: _Reply) -> None:
-        date = _http_date(reply.raw.headers.get("Date") or "")
+    def _note_date(self, header: str, at: datetime, monotonic: float, trip: float) -> None:
+        """Note the difference of the clocks when an answer began to arrive, after ``trip`` seconds."""
+        date = _http_date(header)
         if date is None:
             return
-        skew = date - reply.at.wall
+        skew = date - at
         # The date is cut to whole seconds, and written before the answer came: up to so much of it is no difference.
-        if -timedelta(seconds=1 + reply.at.trip) < skew <= timedelta(0):
+        if -timedelta(seconds=1 + trip) < skew <= timedelta(0):
             skew = timedelta(0)
-        self._dated = skew, reply.at
+        self._dated = skew, at, monotonic
 
 
-def retry_after(header: str | None, clock: Clock) -> float | None:
-    """The seconds of a ``Retry-After`` header (a number or a date), never negative; ``None`` for nonsense."""
+def retry_after(header: str | None, clock: Clock) -> timedelta | None:
+    """What a ``Retry-After`` header says (seconds or a date), never negative; ``None`` for nonsense."""
     text = (header or "").strip()
     if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
-        return float(text)
+        return timedelta(seconds=int(text))
     date = _http_date(text)
-    return None if date is None else max(0.0, (date - clock.now()).total_seconds())
+    return None if date is None else max(timedelta(0), date - clock.now())
 
 
 def _http_date(text: str) -> datetime | None:
