@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -76,23 +76,27 @@ class CloudTrail:
         now = self._clock.now()
         # The history's first hour is left out: AWS refuses what begins before it, and clocks differ.
         begin = max(since, now - HISTORY + timedelta(hours=1))
-        search = _Search(secret, begin, now)
-        for name in names_of(secret):
-            self._look_up("ResourceName", name, begin, search)
-        if not search.seen:
-            self._look_up("EventName", READ, begin, search)
-        return Reads(tuple(search.found), search.since, now - LAG, search.gap)
+        events: list[Any] = []
+        complete = [self._look_up("ResourceName", name, begin, now, events) for name in names_of(secret)]
+        if not any(map(is_read, events)):
+            complete.append(self._look_up("EventName", READ, begin, now, events))
+        found: list[Read] = []
+        unreadable = 0
+        # An event that comes twice, by two names, counts once.
+        for event in {_id_of(event): event for event in events}.values():
+            try:
+                read = read_of(event, secret)
+            except Unreadable:
+                unreadable += 1
+                continue
+            if read is not None:
+                found.append(read)
+        lost = "1 event" if unreadable == 1 else f"{unreadable} events"
+        gap = f"{lost} of CloudTrail could not be read" if unreadable else ""
+        return Reads(tuple(found), max(complete), now - LAG, gap)
 
-    def _look_up(self, attribute: str, value: str, begin: datetime, search: _Search) -> None:
-        for number, page in enumerate(self._answers(attribute, value, begin)):
-            search.take(page)
-            too_long = number + 1 >= self._pages or self._clock.now() >= search.end
-            if too_long and page.get("NextToken"):
-                search.cut(page)  # the newest come first, so what is missing is older than this
-                return
-
-    def _answers(self, attribute: str, value: str, begin: datetime) -> Iterator[Mapping[str, Any]]:
-        """Pages, as long as there are any.
+    def _look_up(self, attribute: str, value: str, begin: datetime, now: datetime, events: list[Any]) -> datetime:
+        """Add what is found to ``events``, and return from when on that is complete.
 
         :raises RotatorError: see :meth:`reads`.
         """
@@ -101,16 +105,19 @@ class CloudTrail:
             "StartTime": begin,
             "MaxResults": _PAGE,
         }
-        seen: set[str] = set()
+        tokens: set[str] = set()
         while True:
             page = self._call(query)
-            yield page
+            events += page["Events"]
             token = page.get("NextToken")
             if not token:
-                return
-            if token in seen:
+                return begin
+            if len(tokens) + 1 >= self._pages or self._clock.now() >= now + LONGEST_SEARCH:
+                # The newest come first, so what is missing is older. A page without events has no time.
+                return _oldest(page["Events"]) or now
+            if token in tokens:
                 raise ReadersUnknown("CloudTrail repeats a page", advice="Ask again later.")
-            seen.add(token)
+            tokens.add(token)
             query["NextToken"] = token
 
     def _call(self, query: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -130,57 +137,6 @@ class CloudTrail:
             if self._next is not None and now < self._next:
                 self._clock.sleep((self._next - now).total_seconds())
             self._next = self._clock.now() + INTERVAL
-
-
-class _Search:
-    """What was found so far; ``end``: no further page is asked for then."""
-
-    def __init__(self, secret: SecretEntry, begin: datetime, now: datetime) -> None:
-        self._secret = secret
-        self._unreadable = 0
-        self._seen_ids: set[str] = set()
-        self.since = begin
-        self.end = now + LONGEST_SEARCH
-        self._now = now
-        self.seen = False
-        self.found: list[Read] = []
-
-    @property
-    def gap(self) -> str:
-        """Why reads may be missing."""
-        if not self._unreadable:
-            return ""
-        events = "1 event" if self._unreadable == 1 else f"{self._unreadable} events"
-        return f"{events} of CloudTrail could not be read"
-
-    def take(self, page: Mapping[str, Any]) -> None:
-        """Add a page; an event that comes twice, by two names, counts once."""
-        for event in page["Events"]:
-            if not isinstance(event, Mapping):
-                self._unreadable += 1
-                continue
-            event_id = event.get("EventId")
-            if isinstance(event_id, str):
-                if event_id in self._seen_ids:
-                    continue
-                self._seen_ids.add(event_id)
-            self.seen = self.seen or is_read(event)
-            try:
-                read = read_of(event, self._secret)
-            except Unreadable:
-                self._unreadable += 1
-                continue
-            if read is not None:
-                self.found.append(read)
-
-    def cut(self, page: Mapping[str, Any]) -> None:
-        """Nothing older than this page's events is read."""
-        known: list[datetime] = []
-        for event in page["Events"]:
-            with suppress(Unreadable):
-                known.append(time_of(event if isinstance(event, Mapping) else {}, {}))
-        # A page without events has no time: then nothing is known to be complete.
-        self.since = max(self.since, min(known, default=self._now))
 
 
 def _failure(error: Exception) -> RotatorError:
@@ -216,18 +172,25 @@ def names_of(secret: SecretEntry) -> tuple[str, ...]:
     return tuple(dict.fromkeys((secret.arn, secret.name, partial)))
 
 
-def is_read(event: Mapping[str, Any]) -> bool:
+def is_read(event: Any) -> bool:
     """Whether an event of ``LookupEvents`` is a read of some secret's value, refused or not."""
-    return event.get("EventName") == READ
+    return isinstance(event, Mapping) and event.get("EventName") == READ
 
 
-def read_of(event: Mapping[str, Any], secret: SecretEntry) -> Read | None:
+def _id_of(event: Any) -> object:
+    event_id = event.get("EventId") if isinstance(event, Mapping) else None
+    return event_id if isinstance(event_id, str) else id(event)
+
+
+def read_of(event: Any, secret: SecretEntry) -> Read | None:
     """The read that an event of ``LookupEvents`` records.
 
     :returns: ``None`` where it is no read of this secret, was refused, was the rotator's own, or asked for
         ``AWSPENDING`` (which only rotations do).
     :raises Unreadable: it cannot be read.
     """
+    if not isinstance(event, Mapping):
+        raise Unreadable
     if not is_read(event):
         return None
     record = _record(event.get("CloudTrailEvent"))
@@ -310,6 +273,14 @@ def time_of(event: Mapping[str, Any], record: Mapping[str, Any]) -> datetime:
         return moment.astimezone(UTC)
     except (OverflowError, ValueError):
         raise Unreadable from None
+
+
+def _oldest(events: list[Any]) -> datetime | None:
+    times: list[datetime] = []
+    for event in events:
+        with suppress(Unreadable):
+            times.append(time_of(event if isinstance(event, Mapping) else {}, {}))
+    return min(times, default=None)
 
 
 def _text(value: Any) -> str:
