@@ -9,9 +9,10 @@ from __future__ import annotations
 import difflib
 import re
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 from rotator.model import Window
@@ -82,16 +83,6 @@ def next_open(window: Window, now: datetime) -> datetime:
     raise ValueError("a window without days or hours never opens")
 
 
-def next_close(window: Window, now: datetime) -> datetime | None:
-    """Return the first moment from ``now`` (aware) on at which it is shut, in UTC: ``now`` itself if it is.
-
-    ``None`` for a window that never shuts. For the end of the next opening, ask with what ``next_open`` returned.
-
-    :raises ValueError: ``now`` is naive, or the zone is unknown on this machine.
-    """
-    return _first(window, now, wanted=False)
-
-
 def openings(window: Window, begin: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
     """Yield when it opens and shuts (UTC) from ``begin`` until before ``end`` (both aware), cut off at these two.
 
@@ -100,50 +91,46 @@ def openings(window: Window, begin: datetime, end: datetime) -> Iterator[tuple[d
     :raises ValueError: as :func:`next_open`.
     """
     begin, end = _utc(begin), _utc(end)
-    pending: tuple[datetime, datetime] | None = None
+    pending = begin, begin
     for month in range((begin - _EPOCH) // _MONTH, (end - _EPOCH) // _MONTH + 1):
         for opens, closes in _openings_in(window, month):
-            if pending is not None and pending[1] == opens:
+            opens, closes = max(opens, begin), min(closes, end)
+            if opens >= closes:
+                continue
+            if pending[1] == opens:
                 pending = pending[0], closes
                 continue
-            if pending is not None and pending[1] > begin and pending[0] < end:
-                yield max(pending[0], begin), min(pending[1], end)
+            if pending[0] < pending[1]:
+                yield pending
             pending = opens, closes
-    if pending is not None and pending[1] > begin and pending[0] < end:
-        yield max(pending[0], begin), min(pending[1], end)
+    if pending[0] < pending[1]:
+        yield pending
 
 
 @lru_cache(maxsize=16384)  # a year of 1,000 windows
-def _openings_in(window: Window, month: int) -> tuple[tuple[datetime, datetime], ...]:
-    begin = _EPOCH + month * _MONTH
-    end = begin + _MONTH
+def _openings_in(window: Window, month: int) -> Sequence[tuple[datetime, datetime]]:
+    """Within a stretch of constant offset, only the window's start and end can open or shut it."""
+    first = _EPOCH + month * _MONTH
     found: list[tuple[datetime, datetime]] = []
-    while begin < end and (opens := _first(window, begin, wanted=True)) is not None and opens < end:
-        begin = min(next_close(window, opens) or end, end)
-        found.append((opens, begin))
-    return tuple(found)
-
-
-def _first(window: Window, now: datetime, *, wanted: bool) -> datetime | None:
-    """Search the stretches of constant offset; within one, only start and end can change the answer."""
-    for begin, end, offset in _stretches(time_zone(window.zone), _utc(now)):
+    for begin, end, offset in _stretches(time_zone(window.zone), first, first + _MONTH):
         wall, wall_end = ((at + offset).replace(tzinfo=None) for at in (begin, end))
         midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
-        points = [wall]
-        for day in (midnight, midnight + timedelta(days=1)):
-            points += [day + timedelta(minutes=minutes) for minutes in sorted((window.start, window.end))]
-        for point in points:
-            if wall <= point < wall_end and _shows(window, point) is wanted:
-                return begin + (point - wall)
-    return None
+        minutes = (window.start, window.end, window.start + _DAY_MINUTES, window.end + _DAY_MINUTES)
+        changes = sorted(midnight + timedelta(minutes=minute) for minute in minutes)
+        for opens, closes in pairwise((wall, *(at for at in changes if wall < at < wall_end), wall_end)):
+            if not _shows(window, opens):
+                continue
+            opened = begin + (opens - wall)
+            if found and found[-1][1] == opened:
+                opened = found.pop()[0]
+            found.append((opened, begin + (closes - wall)))
+    return found
 
 
-def _stretches(zone: tzinfo, begin: datetime) -> Iterator[tuple[datetime, datetime, timedelta]]:
-    """Yield ``(begin, end, offset)`` in UTC, as far as is searched: at most six hours each with one offset."""
-    horizon = begin + _HORIZON
-    while begin < horizon:
-        end = begin + _STRETCH
-        offset = _offset(zone, begin)
+def _stretches(zone: tzinfo, begin: datetime, until: datetime) -> Iterator[tuple[datetime, datetime, timedelta]]:
+    """Yield ``(begin, end, offset)`` in UTC: at most six hours each, with one offset."""
+    while begin < until:
+        end, offset = min(begin + _STRETCH, until), _offset(zone, begin)
         if _offset(zone, end) != offset:
             low, high = begin, end
             while high - low > _SECOND:

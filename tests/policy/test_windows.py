@@ -3,11 +3,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rotator.model import Window
-from rotator.policy.windows import is_open, next_close, next_open, openings, parse_window
+from rotator.policy.windows import is_open, next_open, openings, parse_window
 
 WORKDAYS = frozenset(range(5))
 ZONES = (
@@ -168,17 +168,15 @@ def test_is_open(text: str, open_at: str, shut_at: str) -> None:
         ("Fri 09:00-17:00 Pacific/Apia", "2011-12-24T12:00", "2012-01-05T19:00", "2012-01-06T03:00"),
     ],
 )
-def test_next_open_and_next_close(text: str, now: str, opens: str, closes: str) -> None:
-    window = parse_window(text)
-    found = next_open(window, at(now))
-    assert found == at(opens)
-    assert next_close(window, found) == at(closes)
+def test_when_it_opens_and_shuts(text: str, now: str, opens: str, closes: str) -> None:
+    window, begin = parse_window(text), at(now)
+    assert next_open(window, begin) == at(opens)
+    assert next(openings(window, begin, begin + timedelta(days=30))) == (at(opens), at(closes))
 
 
 def test_a_window_over_the_whole_week_never_shuts() -> None:
-    now = at("2026-03-28T12:00")
-    assert next_close(parse_window("daily 00:00-24:00 Europe/Zagreb"), now) is None
-    assert next_close(parse_window("daily 00:00-23:59 UTC"), now) == at("2026-03-28T23:59")
+    begin, end = at("2026-03-28T12:00"), at("2027-03-28T12:00")
+    assert [*openings(parse_window("daily 00:00-24:00 Europe/Zagreb"), begin, end)] == [(begin, end)]
 
 
 def test_a_window_that_was_not_parsed_may_never_open() -> None:
@@ -193,7 +191,7 @@ def test_a_window_that_was_not_parsed_may_never_open() -> None:
 
 def test_a_naive_time_is_refused() -> None:
     window = parse_window("daily 00:00-23:59 UTC")
-    for ask in (is_open, next_open, next_close):
+    for ask in (is_open, next_open):
         with pytest.raises(ValueError, match="zone"):
             ask(window, datetime(2026, 1, 1))
 
@@ -214,27 +212,18 @@ def test_next_open_is_open_and_nothing_between_is(window: Window, now: datetime,
         assert moment >= opens or not is_open(window, moment)
 
 
-@given(windows(), moments, st.lists(st.floats(0, 1, exclude_max=True), max_size=50))
-def test_next_close_is_shut_and_nothing_between_is(window: Window, now: datetime, fractions: list[float]) -> None:
-    opens = next_open(window, now)
-    closes = next_close(window, opens)
-    assume(closes is not None)
-    assert closes is not None
-    assert closes > opens
-    assert not is_open(window, closes)
-    assert is_open(window, closes - timedelta(microseconds=1))
-    for fraction in fractions:
-        moment = opens + (closes - opens) * fraction
-        assert moment >= closes or is_open(window, moment)
-
-
-@given(windows(), moments, st.integers(0, 2000))
+@given(windows(), moments, st.integers(0, 2000), st.lists(st.floats(0, 0.999), max_size=50))
 @settings(max_examples=120)
-def test_openings_are_what_asking_again_and_again_gives(window: Window, now: datetime, hours: int) -> None:
+def test_it_is_open_in_its_openings_and_else_shut(
+    window: Window, now: datetime, hours: int, fractions: list[float]
+) -> None:
     end = now + timedelta(hours=hours, minutes=1)
-    wanted: list[tuple[datetime, datetime]] = []
-    moment = now
-    while moment < end and (opens := next_open(window, moment)) < end:
-        moment = min(next_close(window, opens) or end, end)
-        wanted.append((opens, moment))
-    assert list(openings(window, now, end)) == wanted
+    shut_from = now
+    for opens, closes in [*openings(window, now, end), (end, end)]:
+        assert now <= shut_from <= opens <= closes <= end
+        assert shut_from < opens or opens in (now, end)
+        for begin, until, wanted in ((shut_from, opens, False), (opens, closes, True)):
+            last = until - timedelta(microseconds=1)
+            for moment in (begin, *(begin + (until - begin) * fraction for fraction in fractions), last):
+                assert begin == until or is_open(window, moment) is wanted
+        shut_from = closes
