@@ -67,6 +67,13 @@ class Draft:
         if severity is not None:
             self.alert(reason, message, secret, key_id, severity)
 
+    def defer(self, action: Action, reason: Reason, message: Message) -> None:
+        """Why an action that is due is not planned."""
+        self.skip(action.secret, reason, message)
+        is_rotation = action.kind is ActionKind.ROTATE
+        key_id = None if is_rotation else action.key_id
+        self.waiting[(action.arn, key_id)] = Waiting(reason, message, scheduled=is_rotation)
+
     def alert(
         self,
         kind: Reason,

@@ -16,7 +16,7 @@ from rotator.model import (
     Reason,
     Severity,
 )
-from rotator.policy.draft import Draft, Waiting
+from rotator.policy.draft import Draft
 from rotator.policy.rules import View
 
 DAY = timedelta(hours=24)
@@ -74,11 +74,6 @@ def slots_used(snapshot: AccountSnapshot, now: datetime) -> Slots:
     return Slots(tuple(sorted(creates)), tuple(sorted(updates)) if snapshot.history else None)
 
 
-def quota_used(snapshot: AccountSnapshot, policy: Policy, now: datetime) -> Quota:
-    """What was used of the day's limits, as numbers; see :func:`slots_used`."""
-    return slots_used(snapshot, now).quota(policy)
-
-
 def clock_skew(snapshot: AccountSnapshot) -> Message | None:
     """What is wrong with this machine's clock, if it is too far from Infobip's."""
     if snapshot.skew is None or abs(snapshot.skew) <= MAX_SKEW:
@@ -132,8 +127,7 @@ def limit_revocations(draft: Draft, snapshot: AccountSnapshot, now: datetime, *,
             key=KeyId(action.key_id or ""),
             limit=limit,
         )
-        draft.skip(action.secret, Reason.REVOCATION_LIMIT, message)
-        draft.waiting[(action.arn, action.key_id)] = Waiting(Reason.REVOCATION_LIMIT, message)
+        draft.defer(action, Reason.REVOCATION_LIMIT, message)
         draft.ranked.remove(item)
     if len(orphans) > limit:
         message = Message.of(
@@ -156,32 +150,23 @@ def within_budget(draft: Draft, actions: list[Action], quota: Quota, coming: int
     :param coming: how many revocations come due before an update that is used now can be used again: an unused
         orphan takes none of theirs.
     """
-    creates, updates = quota.creates_left, quota.updates_left
+    left = {"creates": quota.creates_left, "updates": quota.updates_left}
+    limits = {"creates": quota.creates_limit, "updates": quota.updates_limit}
     kept: list[Action] = []
     for action in actions:
-        if action.kind is ActionKind.ROTATE:
-            if creates <= 0:
-                _over_budget(draft, action, "creates", quota.creates_limit, quota.reserve)
+        if action.kind is ActionKind.ROTATE or action.costs_update:
+            what = "creates" if action.kind is ActionKind.ROTATE else "updates"
+            if left[what] <= (coming if action.reason is Reason.ORPHAN else 0):
+                message = Message.of(
+                    "{kind} ({reason}) waits: today's {limit} {what} less {reserve} in reserve are used up",
+                    kind=action.kind,
+                    reason=action.reason,
+                    limit=limits[what],
+                    what=what,
+                    reserve=quota.reserve,
+                )
+                draft.defer(action, Reason.DAILY_LIMIT, message)
                 continue
-            creates -= 1
-        elif action.costs_update:
-            if updates <= (coming if action.reason is Reason.ORPHAN else 0):
-                _over_budget(draft, action, "updates", quota.updates_limit, quota.reserve)
-                continue
-            updates -= 1
+            left[what] -= 1
         kept.append(action)
     return kept
-
-
-def _over_budget(draft: Draft, action: Action, what: str, limit: int, reserve: int) -> None:
-    message = Message.of(
-        "{kind} ({reason}) waits: today's {limit} {what} less {reserve} in reserve are used up",
-        kind=action.kind,
-        reason=action.reason,
-        limit=limit,
-        what=what,
-        reserve=reserve,
-    )
-    draft.skip(action.secret, Reason.DAILY_LIMIT, message)
-    key_id = None if action.kind is ActionKind.ROTATE else action.key_id
-    draft.waiting[(action.arn, key_id)] = Waiting(Reason.DAILY_LIMIT, message, scheduled=key_id is None)

@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 from rotator.durations import LAST, plus
 from rotator.message import Message
 from rotator.model import BEGINS_WITHIN, AccountSnapshot, ActionKind, Key, Policy, Quota, Reason, Severity, Window
-from rotator.policy.draft import Draft, Waiting
+from rotator.policy.draft import Draft
 from rotator.policy.guards import DAY, SOON
 from rotator.policy.labels import parse_key_name
 from rotator.policy.rules import BROKEN, ROTATE_BLOCKED, Decision, View, first, renew_at
@@ -482,8 +482,7 @@ def _postpone(draft: Draft, candidates: Iterable[Candidate]) -> None:
             "rotate ({reason}) waits for a slot: today's are needed for keys that can't wait as long",
             reason=action.reason,
         )
-        draft.skip(action.secret, Reason.DAILY_LIMIT, message)
-        draft.waiting[(action.arn, None)] = Waiting(Reason.DAILY_LIMIT, message, scheduled=True)
+        draft.defer(action, Reason.DAILY_LIMIT, message)
         draft.ranked.remove(item)
 
 

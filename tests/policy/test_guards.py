@@ -14,7 +14,6 @@ from rotator.policy.guards import (
     clock_skew,
     limit_revocations,
     mass_missing,
-    quota_used,
     slots_used,
     within_budget,
 )
@@ -43,7 +42,7 @@ from tests.policy.build import DAY, HOUR, MINUTE, NOW, SECOND, at, key, secret, 
     ],
 )
 def test_what_the_keys_tell_of_the_last_24_hours(one: Key, creates: int, updates: int) -> None:
-    quota = quota_used(snap(keys=[one, key("K2")]), Policy(daily_limit=10, reserve=3), NOW)
+    quota = slots_used(snap(keys=[one, key("K2")]), NOW).quota(Policy(daily_limit=10, reserve=3))
     assert quota == Quota(creates, 10, updates, 10, 3)
     assert (quota.creates_left, quota.updates_left) == (7 - creates, 7 - updates)
 
@@ -56,7 +55,7 @@ def test_slots_tell_when_each_was_used_in_order() -> None:
 def test_used_updates_are_not_known_where_disabled_keys_were_not_listed() -> None:
     idle = replace(snap(keys=[key(age=HOUR)]), history=False)
     assert slots_used(idle, NOW) == Slots((NOW - HOUR,), None)
-    quota = quota_used(idle, Policy(), NOW)
+    quota = slots_used(idle, NOW).quota(Policy())
     assert (quota.creates_used, quota.updates_used, quota.updates_left) == (1, None, 32)
 
 
