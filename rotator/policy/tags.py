@@ -235,6 +235,9 @@ def _parse(items: tuple[tuple[str, str], ...]) -> Spec | tuple[TagProblem, ...]:
         fix = f"write at least `{format_duration(least)}`, or set {SHORT_GRACE_TAG}=true if no consumer caches"
         reader.say(GRACE_TAG, f"is {format_duration(grace)}, shorter than consumers may cache a value", fix)
         grace = None
+    if max_age is not None and max_age < least:
+        fix = f"write at least `{format_duration(least)}`, or set {SHORT_GRACE_TAG}=true if no consumer caches"
+        reader.say(MAX_AGE_TAG, f"is {format_duration(max_age)}: every sweep would rotate the key", fix)
     if readable:
         grace = _check_times(reader, before, validity, grace, least)
     if reader.problems:

@@ -276,6 +276,7 @@ def test_problems_stay_readable_whatever_the_tags_hold() -> None:
         ({"rotate_before": "0s"}, "no time at all"),
         ({"max_age": "0d"}, "no time at all"),
         ({"max_age": "0.5"}, "not a duration"),
+        ({"max_age": "59m"}, "rotator:max-age is 59m: every sweep would rotate the key; write at least `1h`"),
         ({"validity": "9m"}, "too short for a key to be put to use; write at least 10m"),
         ({"validity": "0s"}, "too short"),
         ({"allow_short_grace": "yes"}, 'is "yes", which is not a known word here; write true or false'),
