@@ -110,7 +110,7 @@ def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
     if done.retired_until is not None:
         until = f"retires, revoked {when(done.retired_until, now)}"
     rows = [
-        (key_words(done.key_id), f"current again, ends {when(done.expires_at, now)}"),
+        (key_words(done.key_id), f"current again, expires {when(done.expires_at, now)}"),
         (key_words(done.retired_key_id), until),
     ]
     yield f"{name} is rolled back."

@@ -39,7 +39,8 @@ def rotate(options: Options, secret: str, reason: str) -> int:
     output = Output(options)
     with opened(options) as app:
         results = rotate_now(Reconciler(app.services), secret, audit_reason)
-        return show_results(output, results, f"When the old key ends: `rotator status --secret {printable(secret)}`.")
+        advice = f"When the old key is revoked: `rotator status --secret {printable(secret)}`."
+        return show_results(output, results, advice)
 
 
 def required(option: str, text: str) -> str:
