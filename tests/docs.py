@@ -2,6 +2,7 @@
 
 - ``docs/cli.md``: the help texts of every command.
 - ``docs/images/plan.svg``: a terminal with ``rotator plan``.
+- ``docs/audit.md``: an audit line of every event.
 - ``<!-- captured -->`` in a page: in the block that follows, each line ``$ rotator …`` is run, and followed by what it
   prints. To add one, write the commands alone.
 
@@ -17,7 +18,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Final
 from unittest.mock import patch
@@ -32,6 +33,7 @@ from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.demo import START
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.launcher import Sandbox
+from tests.audit_examples import audit_page
 
 ROOT: Final = Path(__file__).parents[1]
 WIDTH: Final = 80
@@ -51,7 +53,7 @@ class Terminal(io.TextIOWrapper):
 
 
 @contextmanager
-def sandbox() -> Iterator[None]:
+def sandbox() -> Iterator[Sandbox]:
     """The example fleet on the demo's first day, in the environment that ``rotator sandbox`` prints; UTC."""
     variables = {name: text for name, text in os.environ.items() if name in ("PATH", "HOME", "LANG", "USER")}
     variables |= {"TZ": "UTC", "TERM": "xterm-256color", "COLUMNS": str(WIDTH)}
@@ -60,7 +62,7 @@ def sandbox() -> Iterator[None]:
             running.world.faults.add(Fault(FaultKind.DELAY, seconds=ANSWER_SECONDS, count=None))
             os.environ.update(running.environment)
             time.tzset()
-            yield
+            yield running
     finally:
         time.tzset()
 
@@ -139,6 +141,9 @@ def generated() -> Iterator[tuple[Path, str]]:
     """Every file that holds something of the program's output, with what should stand in it."""
     yield ROOT / "docs" / "cli.md", cli_page()
     yield ROOT / "docs" / "images" / "plan.svg", picture("rotator plan", "rotator plan")
+    audit = ROOT / "docs" / "audit.md"
+    with sandbox() as running, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        yield audit, audit_page(audit.read_text(encoding="utf-8"), running)
     for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]):
         text = path.read_text(encoding="utf-8")
         if CAPTURED.search(text):

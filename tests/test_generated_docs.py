@@ -12,13 +12,15 @@ from tests.docs import CAPTURED, ROOT, generated, page
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+@pytest.mark.slow
 def test_make_docs_would_change_nothing() -> None:
     made = dict(generated())
-    assert {"cli.md", "plan.svg", "README.md", "operations.md"} <= {path.name for path in made}
+    assert {"cli.md", "plan.svg", "README.md", "operations.md", "audit.md"} <= {path.name for path in made}
     for path, text in made.items():
         assert path.read_text(encoding="utf-8") == text, f"{path.name}: run make docs"
 
 
+@pytest.mark.slow
 def test_a_captured_block_is_filled() -> None:
     text = page("<!-- captured -->\n```\n$ rotator --version\nrotator 0.0\n```\n\n```\n$ rotator --version\n```\n")
     first, second = re.findall(r"```\n(.*?)```", text, re.DOTALL)

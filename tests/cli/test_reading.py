@@ -69,9 +69,19 @@ def test_plan_for_people_is_plain_when_piped(stack: Stack) -> None:
     assert re.search(line, ran.out, re.MULTILINE)
     assert 'prod/marketing     hold    "audit freeze until 1 Dec"' in ran.out
     assert 'rotator:grace is "soon"' in ran.out
+    assert re.search(r"^errors \(skipped until fixed\)\n {2}prod/legacy +misconfigured", ran.out, re.MULTILINE)
+    assert "other errors" not in ran.out
     assert "3 to rotate, 2 to label, " in ran.out
     assert ran.out.endswith("Nothing was changed: `rotator run` does this.\n")
     assert all(key.id not in ran.out for key in keys.values())
+
+
+def test_an_error_of_a_secret_that_is_not_skipped_stands_apart(stack: Stack) -> None:
+    stack.seed()
+    stack.client.tag_resource(SecretId="prod/sms/otp", Tags=[{"Key": "rotator:rotate-before", "Value": "0.33"}])
+    shown = stack.run("plan").out
+    assert re.search(r"^errors \(skipped until fixed\)\n {2}prod/legacy +misconfigured", shown, re.MULTILINE)
+    assert re.search(r"^other errors\n {2}prod/sms/otp +overdue", shown, re.MULTILINE)
 
 
 def test_plan_narrowed_moved_and_with_an_exit_code(stack: Stack) -> None:
