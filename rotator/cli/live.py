@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from rotator.cli.output import Output
-from rotator.engine.emergency.outcome import Step
+from rotator.engine.emergency.targets import Step
 from rotator.render import Grid, key_words, shown, styled
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.orphans import ORPHAN_AGE, PRUNED_AFTER, PRUNED_FROM
 from rotator.policy.ownership import Ownership
+from rotator.policy.rules import make_view
 from rotator.policy.tags import role, spec_or_none
 from rotator.policy.values import contains, decode
 from rotator.secret import Secret
@@ -137,9 +138,8 @@ class Revocation:
         entry = self._planned_entry()
         if entry is None:
             return None, None
-        resolution = self.context.snapshot.resolutions.get(entry.arn)
-        life = read_lifecycle(entry)
-        return life.current_version, life.current_key or (resolution.key_id if resolution else None)
+        view = make_view(self.context.snapshot, entry)
+        return view.life.current_version, view.key_id
 
     def _planned_entry(self) -> SecretEntry | None:
         return next((entry for entry in self.context.snapshot.secrets if entry.arn == self.action.arn), None)

@@ -13,9 +13,16 @@ from typing import Any
 from rotator.engine.context import Services
 from rotator.engine.emergency.execution import VERIFY_TIMEOUT, Execution
 from rotator.engine.emergency.incident import Incident
-from rotator.engine.emergency.outcome import EmergencyReport, Step, emergency_document
 from rotator.engine.emergency.planning import Accounts, Planner
-from rotator.engine.emergency.targets import EmergencyPlan, Revocation, Strategy, Target
+from rotator.engine.emergency.targets import (
+    EmergencyPlan,
+    EmergencyReport,
+    Revocation,
+    Step,
+    Strategy,
+    Target,
+    emergency_document,
+)
 from rotator.errors import RotatorError
 from rotator.telemetry.consumer_events import EMERGENCY, publish
 
@@ -67,7 +74,7 @@ class Emergency:
 
         :raises RotatorError: Infobip can't be asked.
         """
-        report = EmergencyReport.of(plan, dry_run=True)
+        report = EmergencyReport(plan.account, plan.strategy, True, plan.notes)
         nothing = _Nothing()
         self._carry_out(dataclasses.replace(self.services, audit=nothing, events=nothing), plan, report)
         return report
@@ -90,7 +97,7 @@ class Emergency:
 
     def _execute(self, plan: EmergencyPlan) -> EmergencyReport:
         audit, clock = self.services.audit, self.services.clock
-        report = EmergencyReport.of(plan, dry_run=False)
+        report = EmergencyReport(plan.account, plan.strategy, False, plan.notes)
         begun = clock.now()
         first = plan.revocations[0] if plan.revocations else None
         secret = plan.secret.name if plan.secret else first.secret if first else None

@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.engine.emergency.incident import Incident, spec_of
-from rotator.engine.emergency.outcome import REVOKED, Step
 from rotator.engine.emergency.planning import unlabelled_holders
 from rotator.engine.emergency.replacer import Replacer, clean
 from rotator.engine.emergency.revoker import Revoker
@@ -24,8 +23,10 @@ from rotator.engine.emergency.targets import (
     CURRENT,
     ORPHAN,
     PENDING,
+    REVOKED,
     EmergencyPlan,
     Revocation,
+    Step,
     Strategy,
     revocations_of,
 )

@@ -9,8 +9,16 @@ from itertools import chain
 from typing import Any, Final
 
 from rotator.engine.context import AccountContext, Budget, Services
-from rotator.engine.emergency.outcome import EmergencyReport, Step
-from rotator.engine.emergency.targets import PENDING, EmergencyPlan, Revocation, Strategy, is_unlabelled, with_label
+from rotator.engine.emergency.targets import (
+    PENDING,
+    EmergencyPlan,
+    EmergencyReport,
+    Revocation,
+    Step,
+    Strategy,
+    is_unlabelled,
+    with_label,
+)
 from rotator.engine.observe import management_of, resolve_version, value_field
 from rotator.errors import KeyNotFound, RotatorError
 from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry, Spec

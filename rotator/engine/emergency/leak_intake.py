@@ -9,9 +9,8 @@ from enum import StrEnum
 
 from rotator.engine.emergency import Emergency
 from rotator.engine.emergency.leaks import Leak
-from rotator.engine.emergency.outcome import EmergencyReport
 from rotator.engine.emergency.planning import UnknownValue
-from rotator.engine.emergency.targets import EmergencyPlan, Strategy, Target
+from rotator.engine.emergency.targets import EmergencyPlan, EmergencyReport, Strategy, Target
 from rotator.errors import ConfigurationError, InternalError, RotatorError
 from rotator.telemetry.audit import AuditUnavailable
 

@@ -269,7 +269,7 @@ class Planner:
         self, fleet: Fleet, entry: SecretEntry, life: Lifecycle, named: str | None
     ) -> tuple[list[Revocation], list[str], str | None]:
         """The keys to be revoked, the notes about them, and the version that this incident made before."""
-        revocations = list(revocations_of(entry, life))
+        revocations = list(revocations_of(entry))
         notes: list[str] = []
         made = self._made_before(fleet, entry, named)
         if made is not None:

@@ -8,9 +8,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from rotator.engine.emergency.incident import Incident, spec_of
-from rotator.engine.emergency.outcome import CREATED, PROMOTED
 from rotator.engine.emergency.revoker import Revoker
-from rotator.engine.emergency.targets import CURRENT, RETIRING, SUPERSEDED, Revocation, revocations_of, without_keys
+from rotator.engine.emergency.targets import (
+    CREATED,
+    CURRENT,
+    PROMOTED,
+    RETIRING,
+    SUPERSEDED,
+    Revocation,
+    revocations_of,
+    without_keys,
+)
 from rotator.engine.rotation import Rotation
 from rotator.engine.secret_changes import clean_labels, unlabel
 from rotator.errors import Changed, LostRace, ProviderError, Refused, RotatorError

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from rotator.engine.emergency.incident import Incident
-from rotator.engine.emergency.outcome import REVOKED
-from rotator.engine.emergency.targets import CURRENT, ORPHAN, Revocation
+from rotator.engine.emergency.targets import CURRENT, ORPHAN, REVOKED, Revocation
 from rotator.engine.revoke import revoke_key
 from rotator.engine.secret_changes import retire_version, unlabel
 from rotator.errors import KeyNotFound, RotatorError
