@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from rotator.cli.output import Output
-from rotator.engine.emergency.targets import Step
+from rotator.engine.emergency.targets import Step, StepKind
 from rotator.render import Grid, key_words, shown, styled
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 WIDTHS: Final = (12, 34, 9)
 _NAME: Final = 24
 _STEPS: Final = {
-    ("key.created", "success"): ("created", True),
-    ("secret.promoted", "success"): ("promoted", True),
-    ("key.revoked", "success"): ("revoked", True),
-    ("rotation.failed", "failure"): ("promoted", False),
-    ("revocation.failed", "failure"): ("revoked", False),
+    ("key.created", "success"): (StepKind.CREATED, True),
+    ("secret.promoted", "success"): (StepKind.PROMOTED, True),
+    ("key.revoked", "success"): (StepKind.REVOKED, True),
+    ("rotation.failed", "failure"): (StepKind.PROMOTED, False),
+    ("revocation.failed", "failure"): (StepKind.REVOKED, False),
 }
 
 
@@ -42,9 +42,9 @@ class LiveSteps:
         if event == "emergency.requested":
             self._begun, self._shown = self._clock.now(), set()
             return
-        what, ok = _STEPS.get((event, outcome), ("", False))
-        if not what or self._begun is None:
+        if (event, outcome) not in _STEPS or self._begun is None:
             return
+        what, ok = _STEPS[(event, outcome)]
         key_id, secret = fields.get("key_id"), str(fields.get("secret") or "")
         error = None if ok else str(fields.get("error") or "failed")
         step = Step(what, secret, key_id, self._clock.now() - self._begun, error=error)

@@ -19,17 +19,7 @@ from rotator.engine.emergency.incident import Incident, spec_of
 from rotator.engine.emergency.planning import unlabelled_holders
 from rotator.engine.emergency.replacer import Replacer, clean
 from rotator.engine.emergency.revoker import Revoker
-from rotator.engine.emergency.targets import (
-    CURRENT,
-    ORPHAN,
-    PENDING,
-    REVOKED,
-    EmergencyPlan,
-    Revocation,
-    Step,
-    Strategy,
-    revocations_of,
-)
+from rotator.engine.emergency.targets import EmergencyPlan, Revocation, Role, Step, StepKind, Strategy, revocations_of
 from rotator.errors import RotatorError
 from rotator.model import SecretEntry
 from rotator.policy.lifecycle import read_lifecycle
@@ -77,7 +67,7 @@ class Execution:
 
     def _replace_first(self) -> None:
         named = self.plan.named_revocation
-        if named is not None and named.role != CURRENT and not self._is_current(named):
+        if named is not None and named.role != Role.CURRENT and not self._is_current(named):
             self.revoker.revoke_all([named])  # no consumer gets it any more: nothing to wait for
         held = self.replacer.replace_all(self.plan.replaced)
         secret = self.plan.secret
@@ -127,7 +117,7 @@ class Execution:
         planned = {item.key_id for item in self.plan.revocations}
         shown = list(revocations_of(entry))
         fresh = [item for item in shown if not self.plan.repeated or item.key_id in planned]
-        fresh = [item for item in fresh if not (item.role == PENDING and item.version_id in self.incident.made)]
+        fresh = [item for item in fresh if not (item.role == Role.PENDING and item.version_id in self.incident.made)]
         seen = {item.key_id for item in shown}
         items = fresh + [item for item in self.plan.revocations if item.key_id not in seen]
         return [item for item in items if not self._is_kept(item, entry)]
@@ -175,7 +165,8 @@ class Execution:
         """Revoke what the listing did not show and what failed once, and take the revoked keys' labels off."""
         incident, plan = self.incident, self.plan
         names = {entry.arn: entry.name for entry in (plan.secret, *plan.replaced) if entry is not None}
-        self.revoker.revoke_all([item for item, _ in self.revoker.failed.values() if item.role == ORPHAN], again=True)
+        orphans = [item for item, _ in self.revoker.failed.values() if item.role == Role.ORPHAN]
+        self.revoker.revoke_all(orphans, again=True)
         for arn, name in names.items():
             try:
                 entry = incident.services.store.describe(arn)
@@ -191,7 +182,7 @@ class Execution:
             return True
         if self.plan.repeated and item.key_id not in {planned.key_id for planned in self.plan.revocations}:
             return False
-        if item.role in (CURRENT, PENDING):
+        if item.role in (Role.CURRENT, Role.PENDING):
             return False
         # What this very run made, or another rotation since, was superseded by another process, and is not what leaked.
         return item.version_id not in self.incident.made and not self.incident.is_newer(item)
@@ -204,7 +195,7 @@ def verify_revocations(incident: Incident) -> None:
     """Use each revoked key once more, until it is refused. Where a refusal shows nothing, the note says so."""
     until = incident.now() + VERIFY_TIMEOUT
     for position, step in enumerate(incident.report.steps):
-        if step.what == REVOKED and step.ok and step.key_id is not None:
+        if step.what == StepKind.REVOKED and step.ok and step.key_id is not None:
             incident.report.steps[position] = _verified(incident, step, step.key_id, until)
 
 

@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.emergency.targets import (
-    PENDING,
     EmergencyPlan,
     EmergencyReport,
     Revocation,
+    Role,
     Step,
+    StepKind,
     Strategy,
     is_unlabelled,
     with_label,
@@ -118,7 +119,7 @@ class Incident:
 
     def step(
         self,
-        what: str,
+        what: StepKind,
         secret: str,
         key_id: str | None,
         note: str = "",
@@ -142,7 +143,8 @@ class Incident:
 
     def mark_compromised(self, items: Iterable[Revocation]) -> None:
         """These are revoked in any case; not a stored key that no consumer had yet, which may be promoted meanwhile."""
-        self.compromised |= {item.key_id for item in items if item.role != PENDING or item.key_id == self.plan.named}
+        named = self.plan.named
+        self.compromised |= {item.key_id for item in items if item.role != Role.PENDING or item.key_id == named}
 
     def is_newer(self, item: Revocation) -> bool:
         """Whether another rotation stored the key since the incident began: it is no leak, but what helps.

@@ -15,11 +15,9 @@ from typing import Final
 
 from rotator.engine.context import InfobipClock, Services
 from rotator.engine.emergency.targets import (
-    CURRENT,
-    ORPHAN,
-    PENDING,
     EmergencyPlan,
     Revocation,
+    Role,
     Strategy,
     Target,
     is_unlabelled,
@@ -34,8 +32,7 @@ from rotator.errors import ConfigurationError, KeyNotFound, ProviderError, Refus
 from rotator.model import Key, SecretEntry
 from rotator.policy.emergency_ids import is_retry, made_for_incident, made_in_emergency
 from rotator.policy.guards import MAX_SKEW
-from rotator.policy.labels import CURRENT as CURRENT_LABEL
-from rotator.policy.labels import PREVIOUS, key_name, parse_key_name, parse_retire_label
+from rotator.policy.labels import CURRENT, PREVIOUS, key_name, parse_key_name, parse_retire_label
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.values import decode
 from rotator.ports import KeyProvider, SecretStore
@@ -165,7 +162,7 @@ class Planner:
                 return self._of_secret(fleet, fresh, named, key.id)
             if key.id in read_lifecycle(fresh).named:
                 return self._of_secret(fleet, fresh, named)
-        orphan = Revocation(key.id, ORPHAN, name.secret, "", name.version_id)
+        orphan = Revocation(key.id, Role.ORPHAN, name.secret, "", name.version_id)
         values = {} if named.value is None else {key.id: named.value}
         return EmergencyPlan(account, self.strategy, (orphan,), (), fleet, {key.id: key}, named=key.id, values=values)
 
@@ -290,7 +287,7 @@ class Planner:
             if self.replaces:
                 notes.append(f"the current key of {entry.name} was not named; it is revoked once it is replaced")
             else:
-                revocations = [item for item in revocations if item.role != CURRENT]
+                revocations = [item for item in revocations if item.role != Role.CURRENT]
                 notes.append(f"the current key of {entry.name} was not named and stays; to revoke it, name the secret")
         if not revocations:
             notes.append(f"{entry.name} has no key to revoke")
@@ -309,8 +306,8 @@ class Planner:
             version
             for version, labels in entry.versions.items()
             if made_for_incident(entry.arn, self.incident, version)
-            # Others were stored and never promoted: by a run that was killed.
-            and (labels & {CURRENT_LABEL, PREVIOUS} or any(map(parse_retire_label, labels)))
+            # Others were stored and never promoted: by a run that was interrupted.
+            and (labels & {CURRENT, PREVIOUS} or any(map(parse_retire_label, labels)))
         }
         if life.current_version in made:
             return life.current_version
@@ -370,10 +367,10 @@ class Planner:
 
     def _older(self, entry: SecretEntry, life: Lifecycle, revocations: list[Revocation], made: str) -> list[Revocation]:
         """Those keys that are older than the incident's replacement."""
-        left = [item for item in revocations if item.role != CURRENT and item.version_id != made]
+        left = [item for item in revocations if item.role != Role.CURRENT and item.version_id != made]
         if life.current_version == made:
             # A pending version that no emergency made is the next rotation's.
-            return [item for item in left if item.role != PENDING or made_in_emergency(entry.arn, item.version_id)]
+            return [item for item in left if item.role != Role.PENDING or made_in_emergency(entry.arn, item.version_id)]
         dates = self.services.store.version_dates(entry.arn)
         at = dates.get(made)
         return [] if at is None else [each for each in left if each.version_id and dates.get(each.version_id, at) < at]

@@ -9,16 +9,7 @@ from typing import Final
 
 from rotator.engine.emergency.incident import Incident, spec_of
 from rotator.engine.emergency.revoker import Revoker
-from rotator.engine.emergency.targets import (
-    CREATED,
-    CURRENT,
-    PROMOTED,
-    RETIRING,
-    SUPERSEDED,
-    Revocation,
-    revocations_of,
-    without_keys,
-)
+from rotator.engine.emergency.targets import Revocation, Role, StepKind, current_of, revocations_of, without_keys
 from rotator.engine.rotation import Rotation
 from rotator.engine.secret_changes import clean_labels, unlabel
 from rotator.errors import Changed, LostRace, ProviderError, Refused, RotatorError
@@ -88,10 +79,10 @@ class Replacer:
         incident = self.incident
         if incident.replaced_before(fresh):
             return False
-        current = next((item for item in revocations_of(fresh) if item.role == CURRENT), None)
+        current = current_of(fresh)
         if current is not None and incident.is_newer(current):
             incident.replaced_by_others.add(fresh.arn)
-            incident.step(PROMOTED, fresh.name, current.key_id, "by another rotation, which was faster")
+            incident.step(StepKind.PROMOTED, fresh.name, current.key_id, "by another rotation, which was faster")
             return False
         revoking = {item.key_id for item in incident.plan.revocations}
         return incident.plan.is_main(fresh.arn) or (current is not None and current.key_id in revoking)
@@ -100,28 +91,27 @@ class Replacer:
         """:raises RotatorError: nothing was promoted; what was made is revoked, or found by the next sweep."""
         incident = self.incident
         entry = self._with_free_labels(entry)
-        rotation = self._rotation(entry)
-        version_id, key_id = rotation.action.version_id, rotation.action.key_id
+        rotation, held = self._rotation(entry), current_of(entry)
         if incident.dry_run:
             rotation.check()
-            incident.step(PROMOTED, entry.name, None)
+            incident.step(StepKind.PROMOTED, entry.name, None)
         else:
-            if version_id is not None and key_id is not None and entry.arn in incident.unlabelled:
-                self._adopt(entry, version_id, key_id)
-            self._rotate(rotation, entry, key_id)
+            if held is not None and entry.arn in incident.unlabelled:
+                self._adopt(entry, held)
+            self._rotate(rotation, entry, held)
         incident.promoted.add(entry.arn)
-        return Revocation(key_id, CURRENT, entry.name, entry.arn, version_id) if key_id is not None else None
+        return held
 
-    def _rotate(self, rotation: Rotation, entry: SecretEntry, key_id: str | None) -> None:
+    def _rotate(self, rotation: Rotation, entry: SecretEntry, held: Revocation | None) -> None:
         incident = self.incident
-        key = incident.keys.get(key_id or "")
+        key = incident.keys.get(held.key_id) if held is not None else None
         try:
             made = rotation.rotate(incident.version_id(entry.arn))
         finally:
-            if rotation.old_value is not None and key_id is not None:
-                incident.values.setdefault(key_id, rotation.old_value)
-        incident.step(CREATED, entry.name, made.key_id)
-        incident.step(PROMOTED, entry.name, made.key_id)
+            if rotation.old_value is not None and held is not None:
+                incident.values.setdefault(held.key_id, rotation.old_value)
+        incident.step(StepKind.CREATED, entry.name, made.key_id)
+        incident.step(StepKind.PROMOTED, entry.name, made.key_id)
         if key is not None and spec_of(entry).verify:
             incident.admitted.add(key.allowed_ips)  # the new key has the same, and was used from here
 
@@ -134,9 +124,10 @@ class Replacer:
         if life.current_version is None:
             raise Refused(f"{entry.name} has no value to be replaced")
         self._check_writable(entry)
-        if life.current_key is not None:
-            incident.ownership_proof(Revocation(life.current_key, CURRENT, entry.name, entry.arn, life.current_version))
-            incident.key(life.current_key)  # a rotation does not read again what is known of the old key
+        held = current_of(entry)
+        if held is not None:
+            incident.ownership_proof(held)
+            incident.key(held.key_id)  # a rotation does not read again what is known of the old key
         context = incident.context()
         action = context.action(ActionKind.ROTATE, Reason.EMERGENCY, entry, life.current_key, life.current_version)
         return Rotation(context, action, audit_reason=incident.reason, emergency=True, entry=entry)
@@ -157,9 +148,10 @@ class Replacer:
         if entry.owning_service:
             raise Refused(f"{entry.name} is managed by {entry.owning_service}")
 
-    def _adopt(self, entry: SecretEntry, version_id: str, key_id: str) -> None:
-        """Label the current version: if this run is killed, the next one still knows which key was in it."""
-        incident = self.incident
+    def _adopt(self, entry: SecretEntry, held: Revocation) -> None:
+        """Label the current version: where this run is interrupted, the next one still knows which key was in it."""
+        incident, key_id, version_id = self.incident, held.key_id, held.version_id
+        assert version_id is not None
         real = read_lifecycle(incident.services.store.describe(entry.arn))
         if real.current_version != version_id:
             raise Changed(f"{entry.name} has another current version than was seen")
@@ -174,7 +166,7 @@ class Replacer:
         """Where the labels of keys in grace leave none for a new key, these are revoked first: they are in any case."""
         if not self.incident.plan.is_main(entry.arn) or _labels_needed(entry) <= AWS_LABELS:
             return entry
-        self.revoker.revoke_all(item for item in revocations_of(entry) if item.role in (RETIRING, SUPERSEDED))
+        self.revoker.revoke_all(item for item in revocations_of(entry) if item.role in (Role.RETIRING, Role.SUPERSEDED))
         if self.incident.dry_run:
             return without_keys(entry, self.incident.revoked)
         clean(self.incident, entry)
@@ -187,7 +179,7 @@ class Replacer:
         if incident.dry_run:
             text = self._cannot_replace(entry, why.removeprefix(f"{entry.name}: "))
         incident.report.errors.append(text)
-        incident.step(PROMOTED, entry.name, None, "failed", error=text)
+        incident.step(StepKind.PROMOTED, entry.name, None, "failed", error=text)
         life = read_lifecycle(entry)
         fields = incident.fields(entry.name, life.current_version, life.current_key)
         named = f"{type(error).__name__}: {why}"
@@ -198,7 +190,7 @@ class Replacer:
     def _cannot_replace(self, entry: SecretEntry, why: str) -> str:
         """For a dry run: what follows from it. A current key that stays is reported by itself."""
         plan = self.incident.plan
-        current = next((item for item in revocations_of(entry) if item.role == CURRENT), None)
+        current = current_of(entry)
         stays = plan.is_main(entry.arn) and plan.named not in (None, current.key_id if current else None)
         stop = "" if why.endswith((".", "!", "?")) else "."
         then = (

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from rotator.engine.emergency.incident import Incident
-from rotator.engine.emergency.targets import CURRENT, ORPHAN, REVOKED, Revocation
+from rotator.engine.emergency.targets import Revocation, Role, StepKind
 from rotator.engine.revoke import revoke_key
 from rotator.engine.secret_changes import retire_version, unlabel
 from rotator.errors import KeyNotFound, RotatorError
@@ -41,7 +41,7 @@ class Revoker:
 
     def missing_ownership_proof(self, item: Revocation) -> OwnershipProof | None:
         """Why a key may not be revoked; ``None`` where it is proven to belong to its version, or needs no proof."""
-        named = item.key_id == self.incident.plan.named or item.role == ORPHAN
+        named = item.key_id == self.incident.plan.named or item.role == Role.ORPHAN
         if named or item.version_id in self.incident.made:
             return None
         ownership = self.incident.ownership_proof(item)
@@ -79,7 +79,7 @@ class Revoker:
     def _done(self, item: Revocation, note: str = "") -> None:
         self._forget(item.key_id)
         self.incident.revoked.add(item.key_id)
-        self.incident.step(REVOKED, item.secret, item.key_id, note, revocation=item)
+        self.incident.step(StepKind.REVOKED, item.secret, item.key_id, note, revocation=item)
 
     def _note_not_found(self, item: Revocation) -> None:
         """A 404 may come from anything on the way: the labels stay, and the next sweep asks for the whole list."""
@@ -110,7 +110,7 @@ class Revoker:
         held = self.incident.held.get((item.arn, item.version_id or ""))
         key_id = held.key_id if held is not None else None
         known = key_id in (None, item.key_id) or key_id in self.incident.revoked
-        if item.role == CURRENT and key_id is not None and not known:
+        if item.role == Role.CURRENT and key_id is not None and not known:
             self._revoke(replace(item, key_id=key_id))
 
     def _is_disabled(self, key_id: str) -> bool:
@@ -135,7 +135,7 @@ class Revoker:
         for item in incident.not_found.values():
             self._make_due(item)
             note = "not found at Infobip" if incident.dry_run else ""
-            incident.step(REVOKED, item.secret, item.key_id, note, revocation=item)
+            incident.step(StepKind.REVOKED, item.secret, item.key_id, note, revocation=item)
         for item, why in self.failed.values():
             due = self._make_due(item)
             what = f"key {item.key_id} of {item.secret} is NOT known to be revoked: {why}"
@@ -147,11 +147,11 @@ class Revoker:
 
     def _failed(self, item: Revocation, note: str, error: str) -> None:
         self.incident.report.errors.append(error)
-        self.incident.step(REVOKED, item.secret, item.key_id, note, error=error, revocation=item)
+        self.incident.step(StepKind.REVOKED, item.secret, item.key_id, note, error=error, revocation=item)
 
     def _make_due(self, item: Revocation) -> bool:
         """Whether the next sweep will revoke it: its retire label says now, and none says later."""
-        if item.role == ORPHAN or not item.arn or self.incident.dry_run:
+        if item.role == Role.ORPHAN or not item.arn or self.incident.dry_run:
             return False  # an orphan is found by its age, at most half an hour from now
         context, reason, store = self.incident.context(), self.incident.reason, self.incident.services.store
         try:
@@ -178,7 +178,7 @@ class Revoker:
         unreadable = ownership is OwnershipProof.UNREADABLE
         why = "its value can't be read or searched for" if unreadable else "its value is not that key"
         if held is not None and held.key_id is not None:
-            why = f"its value is key {held.key_id}" + (", which is revoked" if item.role == CURRENT else "")
+            why = f"its value is key {held.key_id}" + (", which is revoked" if item.role == Role.CURRENT else "")
         command = f"rotator revoke --key-id {item.key_id} --account {self.incident.plan.account}"
         return (
             f"key {item.key_id}, which a label of {item.secret} names, is not revoked: nothing proves that it belongs "

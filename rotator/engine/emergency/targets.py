@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 from rotator.engine.observe import Fleet
 from rotator.model import Key, SecretEntry
@@ -14,16 +14,23 @@ from rotator.policy.labels import key_label, parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.secret import Secret
 
-CURRENT: Final = "current"
-RETIRING: Final = "retiring"
-SUPERSEDED: Final = "superseded"
-PENDING: Final = "pending"
-ORPHAN: Final = "orphan"
-"""Roles of keys."""
-CREATED: Final = "created"
-PROMOTED: Final = "promoted"
-REVOKED: Final = "revoked"
-"""What is done in steps."""
+
+class Role(StrEnum):
+    """What a key is in its secret."""
+
+    CURRENT = "current"
+    RETIRING = "retiring"
+    SUPERSEDED = "superseded"
+    PENDING = "pending"
+    ORPHAN = "orphan"
+
+
+class StepKind(StrEnum):
+    """What a step does: make a key, make it current, or revoke one."""
+
+    CREATED = "created"
+    PROMOTED = "promoted"
+    REVOKED = "revoked"
 
 
 class Strategy(StrEnum):
@@ -48,13 +55,12 @@ class Target:
 class Revocation:
     """A key to be revoked.
 
-    :param role: ``current``, ``retiring``, ``superseded``, ``pending`` or ``orphan``.
     :param version_id: the version that holds it; ``None`` where no label names one.
     :param revoke_at: when its grace period would have ended.
     """
 
     key_id: str
-    role: str
+    role: Role
     secret: str
     arn: str
     version_id: str | None = None
@@ -106,7 +112,6 @@ class EmergencyPlan:
 class Step:
     """One thing that was done (in a dry run: would be), or failed.
 
-    :param what: ``created``, ``promoted`` or ``revoked``.
     :param key_id: the new key, or the one that is revoked.
     :param after: how long after the beginning.
     :param note: for a revoked key, how far that was verified.
@@ -115,7 +120,7 @@ class Step:
     :param verified: the revoked key was used once more and refused; ``None`` where that was not tried.
     """
 
-    what: str
+    what: StepKind
     secret: str
     key_id: str | None
     after: timedelta
@@ -154,14 +159,14 @@ class EmergencyReport:
     @property
     def revoked(self) -> tuple[str, ...]:
         """The keys that are revoked now."""
-        return tuple(step.key_id for step in self._done(REVOKED) if step.key_id)
+        return tuple(step.key_id for step in self._done(StepKind.REVOKED) if step.key_id)
 
     @property
     def replaced(self) -> tuple[str, ...]:
         """The secrets that have a new key."""
-        return tuple(step.secret for step in self._done(PROMOTED))
+        return tuple(step.secret for step in self._done(StepKind.PROMOTED))
 
-    def _done(self, what: str) -> list[Step]:
+    def _done(self, what: StepKind) -> list[Step]:
         return [step for step in self.steps if step.what == what and step.ok]
 
 
@@ -174,8 +179,8 @@ def emergency_document(
         "strategy": str(strategy),
         "incident": incident,
         "dry_run": dry_run,
-        "keys": [_key(report, step) for report, step in steps if step.what == REVOKED],
-        "replacements": [_common(report, step, PROMOTED) for report, step in steps if step.what == PROMOTED],
+        "keys": [_key(report, step) for report, step in steps if step.what == StepKind.REVOKED],
+        "replacements": [_common(report, step) for report, step in steps if step.what == StepKind.PROMOTED],
         "errors": [error for report in reports for error in report.errors],
         "notes": [note for report in reports for note in report.notes],
     }
@@ -185,7 +190,7 @@ def _key(report: EmergencyReport, step: Step) -> dict[str, Any]:
     item = step.revocation
     assert item is not None
     return {
-        **_common(report, step, REVOKED),
+        **_common(report, step),
         "role": item.role,
         "verified": step.verified,
         "version_id": item.version_id,
@@ -193,12 +198,12 @@ def _key(report: EmergencyReport, step: Step) -> dict[str, Any]:
     }
 
 
-def _common(report: EmergencyReport, step: Step, done: str) -> dict[str, Any]:
+def _common(report: EmergencyReport, step: Step) -> dict[str, Any]:
     return {
         "account": report.account,
         "secret": step.secret or None,
         "key_id": step.key_id,
-        "outcome": "failed" if not step.ok else "planned" if report.dry_run else done,
+        "outcome": "failed" if not step.ok else "planned" if report.dry_run else str(step.what),
         "error": step.error,
         "detail": step.note or None,
         "seconds": round(step.after.total_seconds(), 3),
@@ -214,14 +219,19 @@ def revocations_of(entry: SecretEntry) -> Iterator[Revocation]:
     seen: set[str] = set()
     # A pending key was stored and never promoted: no consumer needs it, and a reader of the secret could read it too.
     for key_id, role, version_id, revoke_at in (
-        (life.current_key, CURRENT, life.current_version, None),
-        *((item.key_id, RETIRING, item.version_id, item.revoke_at) for item in life.retiring),
-        (life.pending_key, PENDING, life.pending_version, None),
-        *((key_id, SUPERSEDED, version, None) for key_id, version in sorted(life.holders.items())),
+        (life.current_key, Role.CURRENT, life.current_version, None),
+        *((item.key_id, Role.RETIRING, item.version_id, item.revoke_at) for item in life.retiring),
+        (life.pending_key, Role.PENDING, life.pending_version, None),
+        *((key_id, Role.SUPERSEDED, version, None) for key_id, version in sorted(life.holders.items())),
     ):
         if key_id is not None and key_id not in seen:
             seen.add(key_id)
             yield Revocation(key_id, role, entry.name, entry.arn, version_id, revoke_at)
+
+
+def current_of(entry: SecretEntry) -> Revocation | None:
+    """The key that consumers get, if a label names it."""
+    return next((item for item in revocations_of(entry) if item.role == Role.CURRENT), None)
 
 
 def is_unlabelled(entry: SecretEntry) -> bool:
