@@ -6,7 +6,6 @@ One list of keys an account, and one look-up for each value whose key no label n
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -17,7 +16,7 @@ from rotator.engine.observe import Fleet, observe_account, observe_fleet
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import NO_ACCOUNT
 from rotator.errors import InternalError, RotatorError
-from rotator.model import AccountSnapshot, ActionKind, Outcome, Reason
+from rotator.model import ActionKind, Outcome, Reason
 from rotator.policy.planner import make_view
 from rotator.policy.rules import SKIP_WHEN, View, first
 from rotator.text import printable
@@ -100,17 +99,11 @@ def _adopt_account(reconciler: Reconciler, fleet: Fleet, account: str, found: li
     with reconciler.connected(fleet, account) as provider:
         snapshot = observe_account(services.store, provider, fleet, account)
         context = AccountContext(services, provider, snapshot, Budget())
-        for view in _unadopted(snapshot):
-            found.append(_adopt(context, view, dry_run=dry_run))
-    return sum(1 for entry in snapshot.secrets if make_view(snapshot, entry).life.current_key is not None)
-
-
-def _unadopted(snapshot: AccountSnapshot) -> Iterator[View]:
-    """Secrets with a value whose key no label names."""
-    for entry in sorted(snapshot.secrets, key=lambda entry: entry.name):
-        view = make_view(snapshot, entry)
-        if view.life.unlabelled:
-            yield view
+        views = [make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=lambda entry: entry.name)]
+        for view in views:
+            if view.life.unlabelled:
+                found.append(_adopt(context, view, dry_run=dry_run))
+    return sum(1 for view in views if view.life.current_key is not None)
 
 
 def _adopt(context: AccountContext, view: View, *, dry_run: bool) -> Adoption:

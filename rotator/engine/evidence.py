@@ -99,13 +99,10 @@ class Evidence:
             snapshot = replace(snapshot, readers={**snapshot.readers, **self._readers(entries, questions.readers)})
         if not questions.copies:
             return snapshot
-        contents = self.values.read()
-        failed = {arn for arn, content in contents.items() if isinstance(content, StoreError)}
+        failed = {arn for arn, content in self.values.read().items() if isinstance(content, StoreError)}
         unreadable = tuple(entry.name for entry in self.values.fleet.every() if entry.arn in failed)
-        copies = {
-            key_id: self._holders(snapshot, key_id, holder, contents, now)
-            for key_id, holder in questions.copies.items()
-        }
+        asked = questions.copies.items()
+        copies = {key_id: self._holders(snapshot, key_id, holder, now) for key_id, holder in asked}
         return replace(snapshot, copies={**snapshot.copies, **copies}, unreadable=unreadable)
 
     def _readers(
@@ -124,15 +121,10 @@ class Evidence:
         return found
 
     def _holders(
-        self,
-        snapshot: AccountSnapshot,
-        key_id: str,
-        holder: tuple[str, str] | None,
-        contents: Mapping[str, Secret | StoreError],
-        now: datetime,
+        self, snapshot: AccountSnapshot, key_id: str, holder: tuple[str, str] | None, now: datetime
     ) -> tuple[str, ...]:
         """The managed secrets that hold a key in ``AWSCURRENT``, in any field, or have it in grace."""
-        value = self._value(snapshot, key_id, holder)
+        value, contents = self._value(snapshot, key_id, holder), self.values.read()
         own = holder[0] if holder is not None else ""
         names = set()
         for entry in self.values.fleet.every():
@@ -140,18 +132,11 @@ class Evidence:
             if isinstance(content, Secret) and value is not None and contains(content, value):
                 names.add(entry.name)
         for entry in self.values.fleet.directory.by_key.get(key_id, ()):
-            if entry.arn != own and entry.deleted_at is None and self._claims(entry, key_id, value, contents, now):
+            if entry.arn != own and entry.deleted_at is None and self._claims(entry, key_id, value, now):
                 names.add(entry.name)
         return tuple(sorted(names))
 
-    def _claims(
-        self,
-        entry: SecretEntry,
-        key_id: str,
-        value: Secret | None,
-        contents: Mapping[str, Secret | StoreError],
-        now: datetime,
-    ) -> bool:
+    def _claims(self, entry: SecretEntry, key_id: str, value: Secret | None, now: datetime) -> bool:
         """Whether another secret's label that names a key is true; it counts where that can't be found out."""
         life = read_lifecycle(entry)
         over = {item.version_id for item in life.retiring if item.key_id == key_id and item.revoke_at <= now}
@@ -160,10 +145,8 @@ class Evidence:
                 continue
             if value is None:
                 return True
-            if isinstance(contents.get(entry.arn), StoreError):
-                continue  # the snapshot notes that it can't be read
-            if is_current(entry, version_id):
-                continue  # its content was searched
+            if isinstance(self.values.read().get(entry.arn), StoreError) or is_current(entry, version_id):
+                continue  # the snapshot notes that it can't be read; or its content was searched
             try:
                 if contains(self.values.store.read_version(entry.arn, version_id).text, value):
                     return True
@@ -188,10 +171,7 @@ class Evidence:
 
 
 def resolved(
-    store: SecretStore,
-    provider: KeyProvider,
-    snapshot: AccountSnapshot,
-    wanted: Sequence[tuple[SecretEntry, str]],
+    store: SecretStore, provider: KeyProvider, snapshot: AccountSnapshot, wanted: Sequence[tuple[SecretEntry, str]]
 ) -> AccountSnapshot:
     """The snapshot with the keys that versions' values are found to be."""
     asked = [(entry, None if is_current(entry, version) else version) for entry, version in wanted]

@@ -110,7 +110,10 @@ def rollback(reconciler: Reconciler, secret: str, reason: str, key_id: str | Non
         dates = _dates(services, entry)
         newer = rolled_back_from(life, keys, dates)
         if newer is not None and key_id in (None, life.current_key):
-            return _already(snapshot, entry, newer, services.clock.now())
+            retiring = read_lifecycle(entry).retiring
+            until = next((item.revoke_at for item in retiring if item.key_id == newer[1]), None)
+            others = tuple(item.key_id for item in retiring)
+            return replace(_result(context, make_view(snapshot, entry), newer, until), already=True, others=others)
         item = previous_key(entry, life, dates, key_id)
         return _Rollback(context, entry, spec, life, item, reason).carry_out()
 
@@ -167,7 +170,7 @@ class _Rollback:
         retired_until = self._retire_newer(fresh)
         view = replace(make_view(self.context.snapshot, self.entry), key_id=self.key.id, key=self.key)
         newer = (self.life.current_version, self.life.current_key)
-        done = _result(view, self.context.account, newer, retired_until, self.context.now())
+        done = _result(self.context, view, newer, retired_until)
         return replace(done, version_id=self.item.version_id, changed_fields=changed)
 
     # ---- the previous key works -------------------------------------------------------------------------------------
@@ -288,24 +291,17 @@ class _Rollback:
         return {**what, "reason": self.audit_reason}
 
 
-def _already(snapshot: AccountSnapshot, entry: SecretEntry, newer: tuple[str, str], now: datetime) -> RolledBack:
-    """How a secret stands that was rolled back before."""
-    view = make_view(snapshot, entry)
-    until = next((item.revoke_at for item in view.life.retiring if item.key_id == newer[1]), None)
-    others = tuple(item.key_id for item in view.life.retiring)
-    return replace(_result(view, snapshot.account, newer, until, now), already=True, others=others)
-
-
 def _result(
-    view: View, account: str, newer: tuple[str | None, str | None], until: datetime | None, now: datetime
+    context: AccountContext, view: View, newer: tuple[str | None, str | None], until: datetime | None
 ) -> RolledBack:
     """What is current now, and what comes next.
 
     :param newer: the version that was current before, and its key.
     """
+    now = context.now()
     due = first(ROTATE_WHEN, view, now)
     return RolledBack(
-        account=account,
+        account=context.account,
         secret=view.entry.name,
         key_id=view.key_id or "",
         version_id=view.life.current_version or "",
