@@ -84,10 +84,13 @@ def _report_failed(context: AccountContext, action: Action, error: RotatorError)
         context.publish(FAILED, secret_arn=action.arn, **fields)
 
 
-def label(context: AccountContext, action: Action) -> None:
-    """Put the key's label on an adopted current version, or take a label off that contradicts the rest."""
+def label(context: AccountContext, action: Action, *, despite_hold: bool = False) -> None:
+    """Put the key's label on an adopted current version, or take a label off that contradicts the rest.
+
+    :raises RotatorError: the secret is not as the plan saw it.
+    """
     store = context.services.store
-    entry, _ = _read_again(context, action)
+    entry, _ = _read_again(context, action, despite_hold=despite_hold)
     assert action.version_id is not None
     if action.reason is Reason.STALE_LABEL:
         assert action.label is not None
@@ -134,6 +137,6 @@ def retire(context: AccountContext, action: Action) -> None:
         context.publish(ROTATED, secret=entry.name, secret_arn=entry.arn, **current)
 
 
-def _read_again(context: AccountContext, action: Action) -> tuple[SecretEntry, Spec]:
+def _read_again(context: AccountContext, action: Action, *, despite_hold: bool = False) -> tuple[SecretEntry, Spec]:
     entry = context.services.store.describe(action.arn)
-    return entry, require_managed(entry, context.account)
+    return entry, require_managed(entry, context.account, despite_hold=despite_hold)

@@ -27,11 +27,18 @@ from rotator.engine.observe import management_of, observe_fleet
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.revoke import MAX_CHECK_AGE
 from rotator.engine.rotation.promote import REVOKE_IN_FLIGHT
-from rotator.engine.secret_changes import account_of, move_current, require_as_planned, retire_version, unlabel
+from rotator.engine.secret_changes import (
+    account_of,
+    move_current,
+    remove_retire_labels,
+    require_as_planned,
+    retire_version,
+    unlabel,
+)
 from rotator.errors import BadSecretValue, Changed, KeyNotFound, ProviderUnavailable, Refused, RotatorError, StoreError
 from rotator.model import AccountSnapshot, Key, SecretEntry, Spec
 from rotator.policy.guards import MAX_SKEW, clock_skew
-from rotator.policy.labels import PENDING, parse_retire_label
+from rotator.policy.labels import PENDING
 from rotator.policy.lifecycle import Lifecycle, Retiring, read_lifecycle
 from rotator.policy.ownership import OwnershipProof
 from rotator.policy.planner import make_view
@@ -242,14 +249,10 @@ class _Rollback:
         """
         for version in (self.item.version_id, self.life.current_version):
             if version is not None and PENDING in self.entry.versions.get(version, ()):
-                self._unlabel(PENDING, version)
+                unlabel(self.context, self.entry, PENDING, version, self.audit_reason)
 
     def _remove_retire_labels(self, entry: SecretEntry) -> None:
-        for version, labels in sorted(entry.versions.items()):
-            for label in sorted(labels):
-                parsed = parse_retire_label(label)
-                if parsed is not None and parsed[0] == self.item.key_id:
-                    self._unlabel(label, version)
+        remove_retire_labels(self.context, entry, self.item.key_id, self.audit_reason)
 
     def _describe_again(self) -> SecretEntry:
         """The secret, right before it changes.
@@ -282,9 +285,6 @@ class _Rollback:
         with contextlib.suppress(RotatorError):  # a stale label, which every sweep takes off
             self._remove_retire_labels(fresh)  # what a sweep put on since the first description
         return retired
-
-    def _unlabel(self, label: str, version: str) -> None:
-        unlabel(self.context, self.entry, label, version, self.audit_reason)
 
     def _fields(self) -> dict[str, object]:
         what = {"secret": self.entry.name, "version_id": self.item.version_id, "key_id": self.item.key_id}

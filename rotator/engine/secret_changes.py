@@ -138,10 +138,18 @@ def release_pending(context: AccountContext, entry: SecretEntry, version_id: str
 
 def clean_labels(context: AccountContext, entry: SecretEntry, key_id: str, reason: str) -> None:
     """Remove every label that names a key from a secret."""
+    holders = [version for version, labels in sorted(entry.versions.items()) if key_label(key_id) in labels]
+    for version in holders:
+        release_pending(context, entry, version, reason)
+    remove_retire_labels(context, entry, key_id, reason)
+    for version in holders:
+        unlabel(context, entry, key_label(key_id), version, reason)
+
+
+def remove_retire_labels(context: AccountContext, entry: SecretEntry, key_id: str, reason: str, but: str = "") -> None:
+    """Remove the retire labels that name a key, ``but`` that one."""
     for version, labels in sorted(entry.versions.items()):
-        if key_label(key_id) in labels:
-            release_pending(context, entry, version, reason)
-        for label in sorted(label for label in labels if (parsed := parse_retire_label(label)) and parsed[0] == key_id):
-            unlabel(context, entry, label, version, reason)
-        if key_label(key_id) in labels:
-            unlabel(context, entry, key_label(key_id), version, reason)
+        for label in sorted(labels - {but}):
+            parsed = parse_retire_label(label)
+            if parsed is not None and parsed[0] == key_id:
+                unlabel(context, entry, label, version, reason)

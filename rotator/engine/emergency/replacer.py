@@ -7,14 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from rotator.engine.apply import label
 from rotator.engine.emergency.incident import Incident, spec_of
 from rotator.engine.emergency.revoker import Revoker
 from rotator.engine.emergency.targets import Revocation, Role, StepKind, current_of, revocations_of, without_keys
 from rotator.engine.rotation import Rotation
-from rotator.engine.secret_changes import clean_labels, unlabel
+from rotator.engine.secret_changes import clean_labels
 from rotator.errors import Changed, LostRace, ProviderError, Refused, RotatorError
 from rotator.model import ActionKind, Reason, SecretEntry
-from rotator.policy.labels import PENDING, key_label
 from rotator.policy.lifecycle import AWS_LABELS, labels_after_rotation, read_lifecycle
 from rotator.telemetry.consumer_events import FAILED
 
@@ -150,17 +150,10 @@ class Replacer:
 
     def _adopt(self, entry: SecretEntry, held: Revocation) -> None:
         """Label the current version: where this run is interrupted, the next one still knows which key was in it."""
-        incident, key_id, version_id = self.incident, held.key_id, held.version_id
-        assert version_id is not None
-        real = read_lifecycle(incident.services.store.describe(entry.arn))
-        if real.current_version != version_id:
-            raise Changed(f"{entry.name} has another current version than was seen")
-        if real.current_key is None:
-            with incident.context().change("key.adopted", **incident.fields(entry.name, version_id, key_id)):
-                incident.services.store.add_label(
-                    entry.arn, key_label(key_id), version_id, remove_from=real.holders.get(key_id)
-                )
-        incident.unlabelled.discard(entry.arn)
+        context = self.incident.context()
+        action = context.action(ActionKind.LABEL, Reason.UNADOPTED, entry, held.key_id, held.version_id)
+        label(context, action, despite_hold=True)
+        self.incident.unlabelled.discard(entry.arn)
 
     def _with_free_labels(self, entry: SecretEntry) -> SecretEntry:
         """Where the labels of keys in grace leave none for a new key, these are revoked first: they are in any case."""
@@ -217,9 +210,6 @@ def clean(incident: Incident, entry: SecretEntry) -> None:
             with suppress(RotatorError):  # the verification has to do without it, and says so
                 incident.values[key_id] = incident.value(entry, version)
         if key_id in incident.revoked and key_id != life.current_key:
-            if version is not None and PENDING in entry.versions.get(version, frozenset()):
-                # First: AWSPENDING on a version without a key's label would be another function's rotation.
-                unlabel(incident.context(), entry, PENDING, version, incident.reason)
             clean_labels(incident.context(), entry, key_id, incident.reason)
 
 

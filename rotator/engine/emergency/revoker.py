@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from rotator.engine.emergency.incident import Incident
 from rotator.engine.emergency.targets import Revocation, Role, StepKind
 from rotator.engine.revoke import revoke_key
-from rotator.engine.secret_changes import retire_version, unlabel
+from rotator.engine.secret_changes import remove_retire_labels, retire_version
 from rotator.errors import KeyNotFound, RotatorError
 from rotator.model import Key
-from rotator.policy.labels import parse_retire_label, retire_label
+from rotator.policy.labels import retire_label
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.ownership import OwnershipProof
 from rotator.telemetry.consumer_events import REVOKED as REVOKED_EVENT
@@ -164,11 +164,7 @@ class Revoker:
             label = retire_label(item.key_id, now)
             if label not in entry.versions.get(version, frozenset()):
                 retire_version(context, entry, version, item.key_id, now, reason)
-            for holder, labels in entry.versions.items():
-                for other in labels:  # of two the later one counts
-                    parsed = parse_retire_label(other)
-                    if parsed is not None and parsed[0] == item.key_id and other != label:
-                        unlabel(context, entry, other, holder, reason)
+            remove_retire_labels(context, entry, item.key_id, reason, but=label)  # of two the later one counts
         except RotatorError:
             return False
         return True
