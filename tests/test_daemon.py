@@ -222,7 +222,7 @@ def test_what_keeps_a_sweep_from_its_work_is_no_success(setup: Setup, way: str) 
         world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="GET", status=500, count=None))
     elif way == "keys that are missing":
         for key in world.first_keys.values():
-            world.infobip.portal_delete(key.id)
+            world.infobip.delete_key(key.id)
     else:
         world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", path="api-keys", status=400))
     daemon = setup.daemon()

@@ -499,7 +499,7 @@ def test_the_secrets_own_path_is_used() -> None:
 def test_a_401_from_an_address_not_allowed_verifies_nothing(strategy: Strategy) -> None:
     world = World()
     key = world.managed(NAME, verify="skip")
-    world.infobip.portal_restrict(key.id, [ELSEWHERE])
+    world.infobip.change_key(key.id, allowed_ips=(ELSEWHERE,))
     assert world.infobip.authenticates(key.value, "203.0.113.5")
     (note,) = notes(world, strategy)
     assert note.startswith("not verified: Infobip shows it disabled")
@@ -524,7 +524,7 @@ def test_how_far_a_revocation_is_verified(
 ) -> None:
     world = World()
     key = world.managed(NAME, **tags)
-    world.infobip.portal_restrict(key.id, allowed)
+    world.infobip.change_key(key.id, allowed_ips=tuple(allowed))
     if unreadable:
         world.infobip.faults.add(
             Fault(FaultKind.STATUS_BEFORE, method="GET", path="api-keys/", nth=2, count=None, status=500)
@@ -537,7 +537,7 @@ def test_how_far_a_revocation_is_verified(
 def test_a_key_that_is_not_found_is_verified_too() -> None:
     world = World()
     old, _ = in_grace(world)
-    world.infobip.portal_delete(old.id)
+    world.infobip.delete_key(old.id)
     assert notes(world) == ["verified: 401", "verified: 401; Infobip has no such key any more"]
     calm(world)
 
@@ -664,7 +664,7 @@ def test_no_secret_is_in_any_line_report_or_event(reveal: bool, way: str) -> Non
 def test_a_plan_that_has_nothing_to_do_is_on_record() -> None:
     world = World()
     old, _ = in_grace(world)
-    world.infobip.portal_disable(old.id)
+    world.infobip.change_key(old.id, enabled=False)
     before = len(world.lines())
     assert revoke(world, REPLACE_FIRST, key_id=old.id, account="main").ok
     assert [(line["event"], line["outcome"], line["key_id"]) for line in since(world, before)] == [

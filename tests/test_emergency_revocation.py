@@ -420,7 +420,7 @@ def test_a_key_that_is_provably_not_ours_is_refused(by: str, whose: str) -> None
 def test_a_disabled_key_is_harmless(by: str) -> None:
     world = World()
     old, current = in_grace(world)
-    world.infobip.portal_disable(old.id)
+    world.infobip.change_key(old.id, enabled=False)
     report = revoke(world, **target(by, old))
     assert (report.ok, report.steps) == (True, [])
     assert world.current_key(NAME).id == current.id
@@ -548,7 +548,7 @@ def test_a_plan_holds_values_and_never_shows_them(strategy: Strategy) -> None:
 def test_looking_shows_each_key_as_it_is() -> None:
     world = World()
     old, current = in_grace(world)
-    world.infobip.portal_delete(old.id)
+    world.infobip.delete_key(old.id)
     command = emergency(world)
     plan = command.plan(Target(secret=NAME), REPLACE_FIRST)
     report = command.dry_run(plan)

@@ -108,7 +108,7 @@ def test_finish_does_not_trust_that_the_test_was_made() -> None:
     old, token = begun(world)
     step(world, token, Step.CREATE)
     (made,) = (key for key in world.live_keys() if key.id != old.id)
-    world.infobip.portal_rescope(made.id, ("sms:manage", "account-management:manage"))
+    world.infobip.change_key(made.id, scopes=frozenset({"sms:manage", "account-management:manage"}))
     with pytest.raises(ReplacementRejected, match="scopeGuids"):
         step(world, token, Step.FINISH)
     assert world.current_key(NAME).id == old.id
@@ -305,7 +305,11 @@ REFUSALS: dict[str, tuple[Callable[[World, str], Any], type[RotatorError], str]]
     "wrong tag": (tagged("rotator:grace", "soon"), Refused, "rotator:grace"),
     "unmanaged": (lambda world, _: world.store.untag(NAME, "rotator:role"), ConfigurationError, "not managed"),
     "unknown account": (tagged("rotator:account", "other"), ConfigurationError, "other has no management secret"),
-    "no scopes": (lambda world, _: world.infobip.portal_rescope(world.first_keys[NAME].id, ()), Refused, "no-scopes"),
+    "no scopes": (
+        lambda world, _: world.infobip.change_key(world.first_keys[NAME].id, scopes=frozenset()),
+        Refused,
+        "no-scopes",
+    ),
     "foreign value": (
         lambda world, token: world.store.start_rotation(NAME, token, "the value of another program"),
         Refused,
@@ -390,9 +394,9 @@ def test_many_missing_keys_are_a_wrong_account() -> None:
     old, token = begun(world)
     for number in range(7):
         other = world.managed(f"prod/other-{number}")
-        world.infobip.portal_delete(other.id)
+        world.infobip.delete_key(other.id)
     world.store.tag(NAME, {"rotator:scopes": "sms:manage"})
-    world.infobip.portal_delete(old.id)
+    world.infobip.delete_key(old.id)
     with pytest.raises(RotatorError, match=r"another account|no key of this Infobip account"):
         step(world, token, Step.CREATE)
 

@@ -236,7 +236,7 @@ def test_other_fields_that_go_back_with_the_key_are_named() -> None:
 
 def test_no_probe_where_the_tag_says_so() -> None:
     world, old, _ = rotated(verify="skip")
-    world.infobip.portal_restrict(old.id, ("10.0.0.0/8",))
+    world.infobip.change_key(old.id, allowed_ips=("10.0.0.0/8",))
     assert back(world).key_id == old.id
 
 
@@ -331,11 +331,11 @@ def _retiring(world: World) -> SimKey:
 
 
 def _end_within_an_hour(world: World) -> None:
-    world.infobip.portal_prolong(_retiring(world).id, world.clock.now() + timedelta(minutes=59))
+    world.infobip.change_key(_retiring(world).id, valid_to=world.clock.now() + timedelta(minutes=59))
 
 
 def _ended(world: World) -> None:
-    world.infobip.portal_prolong(_retiring(world).id, world.clock.now() - MINUTE)
+    world.infobip.change_key(_retiring(world).id, valid_to=world.clock.now() - MINUTE)
 
 
 def _drop_retire_label(world: World) -> None:
@@ -364,12 +364,15 @@ REFUSED: dict[str, tuple[Callable[[World], object], str]] = {
     "its label is missing": (_drop_retire_label, "no retire label yet.*rotator run --secret prod/sms"),
     "its key's label is missing": (_drop_key_label, "no label says which version holds it.*rotator rotate"),
     "its grace is over": (lambda world: world.pass_time(71 * HOUR), "its grace ended 0 s ago.*rotator rotate"),
-    "disabled": (lambda world: world.infobip.portal_disable(_retiring(world).id), "it is disabled.*rotator rotate"),
-    "gone": (lambda world: world.infobip.portal_delete(_retiring(world).id), "does not list it.*rotator rotate"),
+    "disabled": (
+        lambda world: world.infobip.change_key(_retiring(world).id, enabled=False),
+        "it is disabled.*rotator rotate",
+    ),
+    "gone": (lambda world: world.infobip.delete_key(_retiring(world).id), "does not list it.*rotator rotate"),
     "expired": (_ended, "it ended .* UTC.*rotator rotate"),
     "ends soon": (_end_within_an_hour, "within an hour.*rotator rotate"),
     "does not authenticate": (
-        lambda world: world.infobip.portal_restrict(_retiring(world).id, ("10.0.0.0/8",)),
+        lambda world: world.infobip.change_key(_retiring(world).id, allowed_ips=("10.0.0.0/8",)),
         "does not authenticate.*rotator:verify=skip",
     ),
     "held": (lambda world: world.store.tag(NAME, world.tags(hold="audit freeze")), "on hold.*Remove the tag"),

@@ -56,7 +56,7 @@ def test_a_listing_that_lacks_every_key_does_not() -> None:
     world = World()
     names = [f"prod/{number}" for number in range(4)]
     for name in names:
-        world.infobip.portal_delete(world.managed(name, left=200 * DAY, scopes=("sms:manage",)).id)
+        world.infobip.delete_key(world.managed(name, left=200 * DAY, scopes=("sms:manage",)).id)
         world.store.tag(name, world.tags(scopes="sms:manage"))
     sweep = world.sweep()
     assert {skip.reason for skip in sweep.plan.accounts[0].skipped} == {Reason.MASS_MISSING}
@@ -70,7 +70,7 @@ def test_a_listing_that_lacks_every_key_does_not() -> None:
 
 def test_neither_does_it_move_a_secret_without_tagged_scopes() -> None:
     world = World()
-    world.infobip.portal_delete(world.managed(NAME).id)
+    world.infobip.delete_key(world.managed(NAME).id)
     with pytest.raises(Refused, match=r"no-scopes: .*tag rotator:scopes"):
         rotate_now(world.reconciler(), NAME, "test")
     assert world.infobip.keys() == ()

@@ -149,7 +149,7 @@ def test_none_of_the_keys_found_is_another_account(elsewhere: bool) -> None:
     world = World()
     old = world.managed("a/one", extra={"base_url": "https://elsewhere.api.infobip.com"} if elsewhere else None)
     world.store.tag("a/one", {"rotator:scopes": "sms:manage"})
-    world.infobip.portal_disable(old.id)
+    world.infobip.change_key(old.id, enabled=False)
     _other_credentials(world)
     sweep = world.sweep()
     assert sweep.results == ()
@@ -187,6 +187,6 @@ def test_key_that_is_not_found_and_does_not_work_is_replaced() -> None:
     old = world.managed("a/one")
     world.managed("b/other")  # whose key is found: it is this account
     world.store.tag("a/one", {"rotator:scopes": "sms:manage"})
-    world.infobip.portal_delete(old.id)
+    world.infobip.delete_key(old.id)
     assert world.sweep().ok
     assert world.consumer_works("a/one")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -42,7 +43,7 @@ def made(world: World) -> str:
 def stood_still(world: World) -> None:
     """Eleven minutes pass, in which somebody ends the new key."""
     world.pass_time(PAUSE)
-    world.infobip.portal_disable(made(world))
+    world.infobip.change_key(made(world), enabled=False)
 
 
 def rests(world: World) -> None:
@@ -121,7 +122,7 @@ def test_a_key_stored_late_waits_for_orphan_revocations() -> None:
         def advance(by: timedelta) -> None:
             move(by)
             if world.clock.now() >= arrives:
-                world.infobip.portal_disable(key_id)
+                world.infobip.change_key(key_id, enabled=False)
 
         world.clock.advance = advance  # type: ignore[method-assign]
 
@@ -141,7 +142,8 @@ def test_an_old_key_stays_if_the_current_one_was_just_disabled(way: str) -> None
     rotate_now(world.reconciler(), NAME, "test")
     world.pass_time(72 * HOUR)
     current = world.current_key(NAME)
-    end = world.infobip.portal_disable if way == "disabled" else world.infobip.portal_delete
+    infobip = world.infobip
+    end = partial(infobip.change_key, enabled=False) if way == "disabled" else infobip.delete_key
     then(world, "GET", LIST, lambda: end(current.id))
     (result,) = world.sweep().results
     assert result.action.key_id == old.id

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
-from typing import Final
+from typing import Any, Final
 
 from rotator.model import Platform
 from rotator.sandbox import authentication as auth
@@ -297,32 +297,14 @@ class InfobipWorld:
             key = self.state.effective(value)
             return key is not None and key.works(self.clock.now(), ip)
 
-    def portal_disable(self, key_id: str) -> SimKey:
-        """An operator disables a key."""
-        return self._change(key_id, enabled=False)
+    def change_key(self, key_id: str, **changes: Any) -> SimKey:
+        """An operator changes a key; ``changes`` are fields of :class:`SimKey`."""
+        self.settle()
+        with self.lock:
+            return self.state.store(replace(self.state.keys[key_id], **changes))
 
-    def portal_enable(self, key_id: str) -> SimKey:
-        """An operator enables a key."""
-        return self._change(key_id, enabled=True)
-
-    def portal_prolong(self, key_id: str, valid_to: datetime) -> SimKey:
-        """An operator changes a key's expiry."""
-        return self._change(key_id, valid_to=valid_to)
-
-    def portal_rename(self, key_id: str, name: str) -> SimKey:
-        """An operator renames a key."""
-        return self._change(key_id, name=name)
-
-    def portal_rescope(self, key_id: str, scopes: Iterable[str]) -> SimKey:
-        """An operator gives a key other scopes."""
-        return self._change(key_id, scopes=frozenset(scopes))
-
-    def portal_restrict(self, key_id: str, allowed_ips: Iterable[str]) -> SimKey:
-        """An operator restricts a key to addresses."""
-        return self._change(key_id, allowed_ips=tuple(allowed_ips))
-
-    def portal_delete(self, key_id: str) -> None:
-        """A key is deleted, as the API can't but the portal may."""
+    def delete_key(self, key_id: str) -> None:
+        """An operator deletes a key, as the API can't but the portal may."""
         self.settle()
         with self.lock:
             self.state.forget(key_id)
@@ -342,11 +324,6 @@ class InfobipWorld:
         with self.lock:
             account_id = self._account_id(account)
             return _busiest(self.state.creates.get(account_id, [])), _busiest(self.state.updates.get(account_id, []))
-
-    def _change(self, key_id: str, **changes: object) -> SimKey:
-        self.settle()
-        with self.lock:
-            return self.state.store(replace(self.state.keys[key_id], **changes))  # type: ignore[arg-type]  # by name
 
     def _account_id(self, account: SimAccount | str) -> str:
         account_id = account.id if isinstance(account, SimAccount) else account

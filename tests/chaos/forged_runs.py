@@ -76,7 +76,7 @@ def make(options: Options | None = None, grace_over: bool = True) -> World:
     account, begin = world.accounts["main"], world.clock.now() - 30 * DAY
     world.infobip.add_key(account, UNMANAGED, scopes=("voice:manage",), valid_from=begin)
     admin = world.infobip.add_key(account, DISABLED, scopes=("account-management:manage",), valid_from=begin)
-    world.infobip.portal_disable(admin.id)
+    world.infobip.change_key(admin.id, enabled=False)
     rotate_now(world.reconciler(), SMS, "test")
     rotate_now(world.reconciler(), OURS, "test")
     world.pass_time(71 * HOUR if grace_over else HOUR)

@@ -207,17 +207,17 @@ def foreign_name(world: World) -> str:
 
 
 def off_and_on(world: World, key_id: str) -> None:
-    world.infobip.portal_disable(key_id)
-    world.infobip.portal_enable(key_id)
+    world.infobip.change_key(key_id, enabled=False)
+    world.infobip.change_key(key_id, enabled=True)
 
 
 def prolong(world: World, key_id: str) -> None:
     later: datetime = world.clock.now() + 400 * DAY + HOUR
-    world.infobip.portal_prolong(key_id, later)
+    world.infobip.change_key(key_id, valid_to=later)
 
 
 def revive(world: World) -> None:
-    world.infobip.portal_enable(revoked_key(world))
+    world.infobip.change_key(revoked_key(world), enabled=True)
     prolong(world, revoked_key(world))
 
 
@@ -262,7 +262,7 @@ def several(*acts: Do) -> Do:
 
 
 def unrestrict(world: World) -> None:
-    world.infobip.portal_restrict(world.current_key(SMS).id, ())
+    world.infobip.change_key(world.current_key(SMS).id, allowed_ips=())
 
 
 def give_scopes(world: World) -> None:
@@ -284,22 +284,28 @@ def in_the_portal(which: str, pick: Callable[[World], str]) -> tuple[Act, ...]:
         return Act(f"{name} the {which} key", do, sees if current else (), fix=fix if current else None, **more)
 
     return (
-        act("disable", lambda w, k: w.infobip.portal_disable(k), Reason.KEY_DISABLED, Reason.UNADOPTED, Reason.PENDING),
+        act(
+            "disable",
+            lambda w, k: w.infobip.change_key(k, enabled=False),
+            Reason.KEY_DISABLED,
+            Reason.UNADOPTED,
+            Reason.PENDING,
+        ),
         act("disable and enable", off_and_on),
         act("prolong", prolong),
-        act("rename", lambda w, k: w.infobip.portal_rename(k, "another team's key")),
-        act("give a name of the older form to", lambda w, k: w.infobip.portal_rename(k, older_name(w))),
+        act("rename", lambda w, k: w.infobip.change_key(k, name="another team's key")),
+        act("give a name of the older form to", lambda w, k: w.infobip.change_key(k, name=older_name(w))),
         act(
             "give another deployment's name to",
-            lambda w, k: w.infobip.portal_rename(k, foreign_name(w)),
+            lambda w, k: w.infobip.change_key(k, name=foreign_name(w)),
             *(Reason.FOREIGN_KEY, Reason.UNADOPTED, Reason.PENDING),
             unowned=True,
         ),
-        act("rescope", lambda w, k: w.infobip.portal_rescope(k, ("sms:manage", "voice:manage"))),
-        act("restrict", lambda w, k: w.infobip.portal_restrict(k, ("10.0.0.0/8",)), fix=unrestrict),
+        act("rescope", lambda w, k: w.infobip.change_key(k, scopes=frozenset({"sms:manage", "voice:manage"}))),
+        act("restrict", lambda w, k: w.infobip.change_key(k, allowed_ips=("10.0.0.0/8",)), fix=unrestrict),
         act(
             "delete",
-            lambda w, k: w.infobip.portal_delete(k),
+            lambda w, k: w.infobip.delete_key(k),
             *(Reason.MASS_MISSING, Reason.NO_SCOPES, Reason.PENDING, Reason.UNADOPTED),
             fix=give_scopes,
         ),
@@ -372,7 +378,7 @@ ACTS: tuple[Act, ...] = (
     *in_the_portal("current", current_key),
     *in_the_portal("retiring", retiring_key),
     *in_the_portal("pending", pending_key),
-    Act("enable a revoked key", lambda w: w.infobip.portal_enable(revoked_key(w)), unowned=True),
+    Act("enable a revoked key", lambda w: w.infobip.change_key(revoked_key(w), enabled=True), unowned=True),
     Act("enable and prolong a revoked key", revive, unowned=True),
     # another function
     left_rotation("begin a rotation and leave it", value=False),

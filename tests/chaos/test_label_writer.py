@@ -98,7 +98,7 @@ def test_keys_that_one_writer_needs_starve_no_other() -> None:
     world.managed(VOICE, left=2 * DAY + 6 * HOUR, age=26 * DAY, rotate_before="2d")
     writers = [LabelWriter(world, f"dev/{number}", VOICE) for number in range(3)]
     for writer in writers:
-        world.infobip.portal_disable(world.managed(writer.secret).id)
+        world.infobip.change_key(world.managed(writer.secret).id, enabled=False)
     old = {writer.secret: world.store.consumer_read(writer.secret) for writer in writers}
     for number in range(30):
         for writer in writers:

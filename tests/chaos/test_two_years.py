@@ -91,7 +91,7 @@ def spoil(simulation: Simulation, hour: int) -> None:
     if hour == 30:
         mine = [key for key_id in sorted(simulation.ledger.retiring) if (key := alfa.state.keys.get(key_id))]
         key = next(key for key in mine if key.enabled)
-        alfa.portal_disable(key.id)
+        alfa.change_key(key.id, enabled=False)
     if hour == 31:
         alfa.options.daily_updates = 0
         name = key_name("alfa/service-09", world.store.peek("alfa/service-09").arn, "default", world.new_id())

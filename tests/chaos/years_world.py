@@ -158,7 +158,7 @@ class Enterprise:
         old = self.clock.now() - 60 * DAY
         for key in self.infobip[account].keys(self.ids[account]):
             if key.valid_to < old:
-                self.infobip[account].portal_delete(key.id)
+                self.infobip[account].delete_key(key.id)
 
     def hold(self, name: str, held: bool) -> None:
         """An operator stops rotations, or lets them go on."""

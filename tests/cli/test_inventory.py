@@ -39,7 +39,7 @@ def test_disabled_keys_and_hostile_names_in_every_form(stack: Stack) -> None:
     world = stack.world
     hostile = world.add_key(account, '=HYPERLINK("http://x")\x1b[2J\u202e')
     dead = world.add_key(account, "dead")
-    world.portal_disable(dead.id)
+    world.change_key(dead.id, enabled=False)
     assert "1 disabled not shown (--all)" in stack.run("inventory").out
     for arguments in ((), ("--all",), ("--csv", "--all"), ("--json", "--all")):
         ran = stack.run("inventory", *arguments)

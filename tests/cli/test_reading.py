@@ -116,7 +116,7 @@ def test_plan_exit_codes(stack: Stack) -> None:
 def test_plan_fails_on_an_error_of_the_account(stack: Stack) -> None:
     account, _ = stack.account("main")
     for number in range(2):
-        stack.world.portal_delete(stack.secret(f"app/{number}", account).id)
+        stack.world.delete_key(stack.secret(f"app/{number}", account).id)
     for options in ((), ("--exit-code",)):
         ran = stack.run("plan", "--json", *options)
         assert ran.code == 1

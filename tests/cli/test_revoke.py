@@ -253,8 +253,8 @@ def test_a_leaked_value_and_an_old_incident(stack: Stack, several: bool) -> None
     document = revoke(stack, *BY_SECRET, "--json").document
     assert old.id in revoked(document)
     # It was switched on again in the portal, and its label put back by hand.
-    stack.world.portal_enable(old.id)
-    stack.world.portal_prolong(old.id, stack.clock.now() + timedelta(days=30))
+    stack.world.change_key(old.id, enabled=True)
+    stack.world.change_key(old.id, valid_to=stack.clock.now() + timedelta(days=30))
     versions = stack.client.describe_secret(SecretId=OTP)["VersionIdsToStages"]
     version = next(version for version, labels in versions.items() if "AWSPREVIOUS" in labels)
     label = f"rotator:key:{old.id}"

@@ -233,7 +233,7 @@ def test_a_renamed_key_is_dated_by_its_version(stack: LambdaStack) -> None:
     stack.secret(NAME, stack.account())
     command()
     made = current_id(stack)
-    stack.world.portal_rename(made, "renamed in the portal")
+    stack.world.change_key(made, name="renamed in the portal")
     assert revoked(command()) == []
     assert current_id(stack) == made
 
@@ -307,13 +307,16 @@ def _replicate(stack: LambdaStack, key: SimKey) -> None:
 def _delete(stack: LambdaStack, key: SimKey) -> None:
     """Its values can't be read any more; the key is one that the rotator created, and proven by its name."""
     version, _ = stack.current(NAME)
-    stack.world.portal_rename(key.id, key_name(NAME, stack.arn(NAME), "default", version))
+    stack.world.change_key(key.id, name=key_name(NAME, stack.arn(NAME), "default", version))
     stack.client.delete_secret(SecretId=NAME)
 
 
 WAYS: dict[str, tuple[Callable[[LambdaStack, SimKey], object], str]] = {
     "a tag can't be read": (_tag("rotator:grace", "soon"), "rotator:grace"),
-    "the scopes are not known": (lambda stack, key: stack.world.portal_rescope(key.id, ()), "rotator:scopes"),
+    "the scopes are not known": (
+        lambda stack, key: stack.world.change_key(key.id, scopes=frozenset()),
+        "rotator:scopes",
+    ),
     "the labels are full": (_fill_labels, "20 staging labels"),
     "too large": (lambda stack, key: _store(stack, key, {"api_key": key.value, "pad": "x" * 65_430}), "64 KiB"),
     "no such field": (lambda stack, key: _store(stack, key, {"other": key.value}), "has no field"),

@@ -47,7 +47,7 @@ def test_whose_each_key_is() -> None:
     orphan = world.infobip.add_key(world.accounts["main"], key_name("prod/sms", arn, "default", VERSION))
     stray = world.infobip.add_key(world.accounts["main"], f"prod/gone/rotator:default:{VERSION}")
     dead = world.infobip.add_key(world.accounts["main"], "dead")
-    world.infobip.portal_disable(dead.id)
+    world.infobip.change_key(dead.id, enabled=False)
     found = inventory(world)
     assert kinds(found) == {
         new.id: ("current", ("prod/sms",)),
@@ -94,7 +94,7 @@ def test_secrets_to_look_at() -> None:
     world = World()
     used = world.managed("prod/used")
     gone = world.managed("prod/gone")
-    world.infobip.portal_delete(gone.id)
+    world.infobip.delete_key(gone.id)
     world.managed("prod/idle")
     world.store.create_secret("prod/rubbish", world.tags(), "changeme-changeme")
     world.store.create_secret("prod/empty", world.tags(scopes="sms:manage"))

@@ -27,7 +27,7 @@ def test_credentials_of_another_account_move_no_consumer(
 def test_disabled_key_is_not_taken_for_another_account(region: Region) -> None:
     """A key that can be read by its id is this account's, disabled or not: it is replaced."""
     key = region.secret("prod/api")
-    region.system.infobip.portal_disable(key.id)
+    region.system.infobip.change_key(key.id, enabled=False)
     region.sweep()
     assert region.system.works(region.current_key("prod/api"))
 

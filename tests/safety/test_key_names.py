@@ -54,7 +54,7 @@ def test_renamed_key_works_on_and_is_revoked_by_value(region: Region, new_name: 
     """An operator renames a live key in the portal; by its value it still belongs to its version."""
     region.secret("prod/api", left=20 * DAY)
     made = region.rotate("prod/api")
-    region.system.infobip.portal_rename(made.id, new_name)
+    region.system.infobip.change_key(made.id, name=new_name)
     region.sweeps(3)
     assert region.system.works(made)
     region.rotate("prod/api")

@@ -35,7 +35,7 @@ def test_idle_sweep_lists_enabled_keys_only(region: Region) -> None:
 
 def test_disabled_key_is_not_taken_for_a_missing_one(region: Region) -> None:
     key = region.secret("prod/api")
-    region.system.infobip.portal_disable(key.id)
+    region.system.infobip.change_key(key.id, enabled=False)
     ran = region.sweep()
     assert [each["reason"] for each in ran.results("rotate")] == ["key-disabled"]
 

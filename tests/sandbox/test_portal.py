@@ -47,15 +47,15 @@ def test_a_key_is_as_it_was_made(world: InfobipWorld) -> None:
 
 def test_direct_access_counts_against_no_limit(world: InfobipWorld) -> None:
     for _ in range(50):
-        world.portal_disable(world.add_key("MAIN").id)
+        world.change_key(world.add_key("MAIN").id, enabled=False)
     assert (world.creates_used("MAIN"), world.updates_used("MAIN")) == (0, 0)
     assert world.calls == []
 
 
 CLICKS: list[Callable[[InfobipWorld, SimKey], SimKey]] = [
-    lambda w, k: w.portal_disable(k.id),
-    lambda w, k: w.portal_prolong(k.id, w.clock.now()),
-    lambda w, k: w.portal_restrict(k.id, ["192.0.2.1"]),
+    lambda w, k: w.change_key(k.id, enabled=False),
+    lambda w, k: w.change_key(k.id, valid_to=w.clock.now()),
+    lambda w, k: w.change_key(k.id, allowed_ips=("192.0.2.1",)),
 ]
 
 
@@ -69,11 +69,11 @@ def test_clicks_that_end_a_key(world: InfobipWorld, click: Callable[[InfobipWorl
 
 def test_other_clicks(world: InfobipWorld) -> None:
     key = world.add_key("MAIN", "a", scopes=["sms:manage"], enabled=False)
-    world.portal_enable(key.id)
-    world.portal_rename(key.id, "b")
-    changed = world.portal_rescope(key.id, ["voice:manage"])
+    world.change_key(key.id, enabled=True)
+    world.change_key(key.id, name="b")
+    changed = world.change_key(key.id, scopes=frozenset({"voice:manage"}))
     assert (changed.name, changed.scopes, changed.enabled) == ("b", frozenset({"voice:manage"}), True)
-    world.portal_delete(key.id)
+    world.delete_key(key.id)
     assert world.keys("MAIN") == ()
     assert not world.authenticates(key.value)
 
@@ -82,14 +82,14 @@ def test_a_click_takes_its_time_too() -> None:
     world = InfobipWorld(VirtualClock(), options=Options(propagation=timedelta(seconds=10)))
     key = world.add_key(world.add_account())
     assert world.authenticates(key.value), "what is seeded works at once"
-    world.portal_disable(key.id)
+    world.change_key(key.id, enabled=False)
     assert world.authenticates(key.value)
     world.clock.sleep(10)
     assert not world.authenticates(key.value)
 
 
 def test_unknown_accounts_and_keys_are_mistakes_of_the_test(world: InfobipWorld) -> None:
-    for mistake in (world.add_key, world.add_user, world.keys, world.creates_used, world.key, world.portal_disable):
+    for mistake in (world.add_key, world.add_user, world.keys, world.creates_used, world.key, world.change_key):
         with pytest.raises(KeyError):
             mistake("nothing")
 
