@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from rotator.errors import ConfigurationError
@@ -39,14 +39,6 @@ class RemoteClock:
         """Let that many of the sandbox's seconds pass, at once."""
         if seconds > 0:
             self._call({"advance_seconds": seconds})
-
-    def advance(self, by: timedelta) -> None:
-        """Move the sandbox's time by that much."""
-        self._call({"advance_seconds": by.total_seconds()})
-
-    def set(self, to: datetime) -> None:
-        """Move the sandbox's time to that moment."""
-        self._call({"set": to.astimezone(UTC).isoformat()})
 
     def _call(self, body: dict[str, object] | None) -> tuple[datetime, float]:
         data = None if body is None else json.dumps(body).encode()

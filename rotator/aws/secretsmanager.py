@@ -111,7 +111,7 @@ class SecretsManagerStore:
             try:
                 found |= self.read_batch(batch)
             except StoreError:
-                found |= {arn: content for arn in batch if (content := self._read_content(arn)) is not None}
+                found |= self._read_each(batch)
         return found
 
     def read_batch(self, arns: Sequence[str]) -> dict[str, Secret | StoreError]:
@@ -126,21 +126,22 @@ class SecretsManagerStore:
             # Not every emulator of AWS agrees on the stage that is read where none can be named.
             if read is not None and _CURRENT in value.get("VersionStages", ()):
                 found[str(value.get("ARN"))] = read
-        missing = [arn for arn in arns if arn not in found]
         without = {str(error.get("SecretId")) for error in raw.get("Errors", ()) if error.get("ErrorCode") == _NO_VALUE}
-        for arn in missing:
-            if arn not in without and (content := self._read_content(arn)) is not None:
-                found[arn] = content  # a read of one secret names exactly what is wrong
-        return found
+        # A read of one secret names exactly what is wrong.
+        return found | self._read_each(arn for arn in arns if arn not in found and arn not in without)
 
-    def _read_content(self, arn: str) -> Secret | StoreError | None:
-        try:
-            raw = self._call("GetSecretValue", arn, {"SecretId": arn, "VersionStage": _CURRENT})
-        except SecretNotFound:
-            return None
-        except StoreError as error:
-            return error
-        return self._content(raw)
+    def _read_each(self, arns: Iterable[str]) -> dict[str, Secret | StoreError]:
+        found: dict[str, Secret | StoreError] = {}
+        for arn in arns:
+            try:
+                raw = self._call("GetSecretValue", arn, {"SecretId": arn, "VersionStage": _CURRENT})
+                if (content := self._content(raw)) is not None:
+                    found[arn] = content
+            except SecretNotFound:
+                continue
+            except StoreError as error:
+                found[arn] = error
+        return found
 
     def _content(self, raw: dict[str, Any]) -> Secret | None:
         text, binary = raw.pop("SecretString", None), raw.pop("SecretBinary", None)

@@ -100,7 +100,6 @@ class VerifyReport:
 class _Run:
     """What is remembered of a run: the last number, digests of the last lines, holes, and what is unfinished."""
 
-    first_line: int
     last_seq: int = 0
     digests: dict[int, tuple[str, int]] = field(default_factory=dict)  # seq -> (digest, line)
     holes: list[tuple[int, int, int]] = field(default_factory=list)  # (first seq, last seq, line where it showed)
@@ -231,9 +230,7 @@ class _Checker:
         if not (isinstance(run_id, str) and type(seq) is int and seq >= 1 and isinstance(prev, str)):
             self._problem(ProblemKind.MALFORMED, "is an audit line without a usable run_id, seq and prev")
             return
-        run = self._runs.get(run_id)
-        if run is None:
-            run = self._runs[run_id] = _Run(first_line=self._line)
+        run = self._runs.setdefault(run_id, _Run())
         if seq > run.last_seq + 1:
             run.holes.append((run.last_seq + 1, seq - 1, self._line))
             if len(run.holes) > _ORDER_WINDOW:
