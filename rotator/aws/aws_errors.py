@@ -27,7 +27,7 @@ from rotator.errors import (
 )
 
 _CARRIES_A_VALUE: Final = frozenset({"PutSecretValue"})
-_DENIED: Final = frozenset({"AccessDeniedException", "AccessDenied", "NotAuthorized", "UnauthorizedOperation"})
+DENIED: Final = frozenset({"AccessDeniedException", "AccessDenied", "NotAuthorized", "UnauthorizedOperation"})
 _KMS: Final = frozenset({"DecryptionFailure", "EncryptionFailure"})
 _KMS_ACTION: Final = {"PutSecretValue": "kms:GenerateDataKey", "GetSecretValue": "kms:Decrypt"}
 _EXPIRED: Final = frozenset({"ExpiredTokenException", "ExpiredToken", "TokenRefreshRequired"})
@@ -37,7 +37,7 @@ _CREDENTIALS: Final = (
     *("OptInRequired", "SignatureDoesNotMatch", "IncompleteSignature", "IncompleteSignatureException"),
     *("MissingAuthenticationToken", "MissingAuthenticationTokenException", "SubscriptionRequiredException"),
 )
-_THROTTLED: Final = (
+THROTTLED: Final = (
     *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException"),
     *("SlowDown", "TooManyRequestsException", "RequestLimitExceeded", "BandwidthLimitExceeded"),
     "PriorRequestNotComplete",
@@ -97,7 +97,7 @@ def may_have_happened(parsed: Any, exception: Exception | None) -> bool:
         return not _never_sent(exception)
     error, status = _answer(parsed if parsed is not None else getattr(exception, "response", {}))
     code = error.get("Code", "")
-    return code not in _THROTTLED and (status >= 500 or code in _SERVER)
+    return code not in THROTTLED and (status >= 500 or code in _SERVER)
 
 
 def translate(error: Exception, operation: str, secret: str, *, write: bool, lost_attempt: bool) -> RotatorError | None:
@@ -141,13 +141,13 @@ def _from_answer(
         )
     if write and (lost_attempt or may_have_happened(error.response, None)):
         return _unknown(where, operation, code or f"HTTP {status}")
-    if code in _KMS or (code in _DENIED and "kms" in message.lower()):
+    if code in _KMS or (code in DENIED and "kms" in message.lower()):
         return _kms_denied(where, operation, code)
     if code in (*_EXPIRED, *_CLOCK, *_CREDENTIALS):
         return _credentials(where, operation, code, message)
-    if code in _DENIED or (status == 403 and code.isdigit()):
+    if code in DENIED or (status == 403 and code.isdigit()):
         return _denied(where, operation, message)
-    if code in _THROTTLED or status == 429:
+    if code in THROTTLED or status == 429:
         return StoreUnavailable(
             f"{where}{operation} was throttled by AWS; nothing was changed", advice="The next sweep tries again."
         )

@@ -22,7 +22,7 @@ from typing import Any, Final
 from botocore import exceptions as boto
 
 from rotator.access_log import Read, Reads
-from rotator.aws.aws_errors import configuration_error
+from rotator.aws.aws_errors import DENIED, THROTTLED, configuration_error
 from rotator.errors import ReadersUnknown, RotatorError
 from rotator.model import SecretEntry
 from rotator.policy.labels import CURRENT, PENDING
@@ -49,8 +49,6 @@ _OURS: Final = re.compile(r"(?:^|[\s\[])rotator/\d")
 _SESSION: Final = re.compile(r"arn:(?P<partition>[a-z0-9-]+):sts::(?P<account>\d{12}):assumed-role/(?P<role>.+)/[^/]+")
 _TAIL: Final = re.compile(r"-[A-Za-z0-9]{6}")
 _PAGE: Final = 50
-_DENIED: Final = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized")
-_THROTTLED: Final = ("Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded")
 
 
 class CloudTrail:
@@ -146,13 +144,13 @@ def _failure(error: Exception) -> RotatorError:
     if not isinstance(error, boto.ClientError):
         return _unknown(f"CloudTrail did not answer ({type(error).__name__})")
     code = str(error.response.get("Error", {}).get("Code", ""))
-    if code in _DENIED:
+    if code in DENIED:
         return ReadersUnknown(
             f"{ACTION} is denied",
             advice=f"Grant {ACTION} on all resources to the rotator's role (adoption-gate, adoption_gate).",
             action=ACTION,
         )
-    if code in _THROTTLED:
+    if code in THROTTLED:
         return _unknown("CloudTrail throttles (it allows two calls a second in an AWS account and region)")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return _unknown(f"CloudTrail refused {ACTION} ({code if code.isalnum() else status})")

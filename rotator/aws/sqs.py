@@ -11,19 +11,13 @@ from typing import Any, Final
 
 from botocore import exceptions as boto
 
-from rotator.aws.aws_errors import configuration_error
+from rotator.aws.aws_errors import DENIED, configuration_error
 from rotator.errors import ConfigurationError
 
 BATCH: Final = 10
 """The most messages that SQS takes in one call."""
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
-_PERMANENT: Final = (
-    "AWS.SimpleQueueService.NonExistentQueue",
-    "QueueDoesNotExist",
-    "AccessDenied",
-    "AccessDeniedException",
-    "KmsAccessDenied",
-)
+_PERMANENT: Final = DENIED | {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "KmsAccessDenied"}
 
 
 class AccountQueue:
