@@ -28,7 +28,7 @@ from rotator.policy.draft import Draft
 from rotator.policy.guards import DAY, SOON
 from rotator.policy.labels import parse_key_name
 from rotator.policy.rules import BROKEN, ROTATE_BLOCKED, Decision, View, first, renew_at
-from rotator.policy.windows import openings
+from rotator.policy.windows import is_open, openings, openings_until
 from rotator.text import printable, some_of
 
 HORIZON: Final = 400
@@ -306,8 +306,7 @@ class _Schedule:
         self._taken = [0] * (self._sweeps + slots.period)
         for sweep in range(slots.period):
             self._taken[sweep] = sum(free > sweep for free in slots.today) + slots.broken - only_today
-        windows = {one.window for one in rotations if one.window is not None}
-        self._opened = {window: self._open_sweeps(window) for window in windows}
+        self._opened: dict[Window, Sequence[int]] = {}
 
     def start_now(self) -> list[_Rotation]:
         """Those that start in this sweep, the earliest expiry first."""
@@ -315,13 +314,13 @@ class _Schedule:
         needed: list[_Rotation] = []
         closed: list[_Rotation] = []
         for one in self._assign(one for one in self._rotations if not one.due):
-            (needed if self._is_open(one.window, 0) else closed).append(one)
+            (needed if self._is_open(one.window) else closed).append(one)
         needed += self._assign(closed, windows=False)
         free = self._free(0)
         needed += self._assign(due)
         if len(needed) > free:  # too many: what has to start later today need not wait for it to be due
             today = {one for one in self._rotations if one.last < self._slots.period}.difference(needed)
-            can_start = {one for one in today if self._is_open(one.window, 0)}
+            can_start = {one for one in today if self._is_open(one.window)}
             needed += can_start
             free = max(free, self._slots.free_now - len(today - can_start))
         needed = [one for one in needed if one.able]
@@ -372,7 +371,9 @@ class _Schedule:
             open_now.sort(key=itemgetter(0))
             free = before = self._free(sweep)
             if free > 0:
-                for _, window in sorted(open_now, key=self._left(sweep)):
+                if sum(len(waiting[window]) for _, window in open_now) > free:
+                    open_now.sort(key=lambda item: self._left(item[1], sweep))
+                for _, window in open_now:
                     queue = waiting[window]
                     while free and queue:
                         negative, _, _, one = heappop(queue)
@@ -409,6 +410,28 @@ class _Schedule:
 
     # ---- windows ----------------------------------------------------------------------------------------------------
 
+    def _is_open(self, window: Window | None) -> bool:
+        return window is None or is_open(window, self._slots.now)
+
+    def _last_open(self, window: Window | None, sweep: int) -> int:
+        """The last sweep up to that one at which a window is open; 0 if there is none after this sweep."""
+        if window is None:
+            return sweep
+        now, every = self._slots.now, self._slots.every
+        for opens, closes in openings_until(window, now, now + sweep * every):
+            last = min(sweep, self._slots.first_from(closes) - 1)
+            if now + last * every >= opens:
+                return max(0, last)
+        return 0
+
+    def _left(self, window: Window | None, sweep: int) -> int:
+        """How many sweeps before that one a window has."""
+        if window is None:
+            return sweep
+        if window not in self._opened:
+            self._opened[window] = self._open_sweeps(window)
+        return self._opened[window][sweep - 1]
+
     def _open_sweeps(self, window: Window) -> Sequence[int]:
         """Of every sweep, in how many up to it the window is open."""
         opened, every = bytearray(self._sweeps), self._slots.every
@@ -417,29 +440,15 @@ class _Schedule:
             opened[begin:end] = b"\1" * (end - begin)
         return list(accumulate(opened))
 
-    def _is_open(self, window: Window | None, sweep: int) -> bool:
-        if window is None:
-            return True
-        opened = self._opened[window]
-        return opened[sweep] > (opened[sweep - 1] if sweep else 0)
-
-    def _last_open(self, window: Window | None, sweep: int) -> int:
-        """The last sweep up to that one at which a window is open; 0 if there is none after this sweep."""
-        return sweep if window is None else bisect_left(self._opened[window], self._opened[window][sweep])
-
-    def _left(self, sweep: int) -> Callable[[tuple[int, Window | None]], int]:
-        """How many sweeps before that one a window has."""
-        return lambda item: sweep if item[1] is None else self._opened[item[1]][sweep - 1]
-
     def _bounds(self, one: _Rotation) -> tuple[int, int, Window | None]:
         """The last sweep in which it may start, and the first after this one, and in which window."""
         if one.window is None:
             return one.last, one.first, None
-        if self._is_open(one.window, 0):
+        if self._is_open(one.window):
             return one.last, one.first, one.window
         if not one.due:  # it waits for its window to open, later today too
             for last in (one.last, one.expiry):
-                if self._opened[one.window][last]:
+                if self._last_open(one.window, last):
                     return last, 1, one.window
         return one.last, one.first, None
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import difflib
 import re
 import zoneinfo
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from itertools import pairwise
+from operator import itemgetter
 from typing import Final
 
 from rotator.model import Window
@@ -26,8 +28,8 @@ _ZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(?:/[A-Za-z0-9_+-]{1,32}
 # In the database's directory, but either the machine's own setting or clocks that count leap seconds.
 _NO_ZONE: Final = re.compile(r"(?:posix|right)/.*|localtime|posixrules|Factory")
 _DAY_MINUTES: Final = 24 * 60
-# No zone has ever changed its clock twice within so short a time; each stretch is searched for one change.
-_STRETCH: Final = timedelta(hours=6)
+# No zone has ever changed its clock twice within so short a time.
+_STEP: Final = timedelta(hours=6)
 _SECOND: Final = timedelta(seconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTH: Final = timedelta(days=28)
@@ -107,6 +109,16 @@ def openings(window: Window, begin: datetime, end: datetime) -> Iterator[tuple[d
         yield pending
 
 
+def openings_until(window: Window, begin: datetime, moment: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Yield when it opens and shuts, from the last time that it opens by a moment back to ``begin`` (both in UTC)."""
+    for month in range((moment - _EPOCH) // _MONTH, (begin - _EPOCH) // _MONTH - 1, -1):
+        found = _openings_in(window, month)
+        for at in range(bisect_right(found, moment, key=itemgetter(0)) - 1, -1, -1):
+            if found[at][1] <= begin:
+                return
+            yield found[at]
+
+
 @lru_cache(maxsize=16384)  # a year of 1,000 windows
 def _openings_in(window: Window, month: int) -> Sequence[tuple[datetime, datetime]]:
     """Within a stretch of constant offset, only the window's start and end can open or shut it."""
@@ -115,8 +127,8 @@ def _openings_in(window: Window, month: int) -> Sequence[tuple[datetime, datetim
     for begin, end, offset in _stretches(time_zone(window.zone), first, first + _MONTH):
         wall, wall_end = ((at + offset).replace(tzinfo=None) for at in (begin, end))
         midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
-        minutes = (window.start, window.end, window.start + _DAY_MINUTES, window.end + _DAY_MINUTES)
-        changes = sorted(midnight + timedelta(minutes=minute) for minute in minutes)
+        days = range((wall_end - midnight).days + 1)
+        changes = sorted(midnight + timedelta(day, minutes=at) for day in days for at in (window.start, window.end))
         for opens, closes in pairwise((wall, *(at for at in changes if wall < at < wall_end), wall_end)):
             if not _shows(window, opens):
                 continue
@@ -128,18 +140,23 @@ def _openings_in(window: Window, month: int) -> Sequence[tuple[datetime, datetim
 
 
 def _stretches(zone: tzinfo, begin: datetime, until: datetime) -> Iterator[tuple[datetime, datetime, timedelta]]:
-    """Yield ``(begin, end, offset)`` in UTC: at most six hours each, with one offset."""
+    """Yield ``(begin, end, offset)`` in UTC: the offset changes between one and the next."""
+    since, offset = begin, _offset(zone, begin)
     while begin < until:
-        end, offset = min(begin + _STRETCH, until), _offset(zone, begin)
-        if _offset(zone, end) != offset:
-            low, high = begin, end
-            while high - low > _SECOND:
-                middle = low + (high - low) // 2
-                low, high = (middle, high) if _offset(zone, middle) == offset else (low, middle)
-            # Clocks are changed on whole seconds: the one in (low, high] is exact.
-            end = high.replace(microsecond=0)
-        yield begin, end, offset
-        begin = end
+        low, begin = begin, min(begin + _STEP, until)
+        changed = _offset(zone, begin)
+        if changed == offset:
+            continue
+        high = begin
+        while high - low > _SECOND:
+            middle = low + (high - low) // 2
+            low, high = (middle, high) if _offset(zone, middle) == offset else (low, middle)
+        # Clocks are changed on whole seconds: the one in (low, high] is exact.
+        high = high.replace(microsecond=0)
+        yield since, high, offset
+        since, offset = high, changed
+    if since < until:
+        yield since, until, offset
 
 
 def _utc(now: datetime) -> datetime:
