@@ -184,8 +184,10 @@ def plan_orphans(
                 owner,
             )
         elif not is_skipped(owner):
-            draft.copies[key.id] = None
-            draft.histories.add(owner.arn)
+            if key.id not in snapshot.copies:
+                draft.copies[key.id] = None
+            if owner.arn not in snapshot.versions:
+                draft.histories.add(owner.arn)
             doubt = _doubt(snapshot, owner, key, name.version_id, now)
             if doubt:
                 _report(draft, account, key, doubt, owner)
