@@ -110,12 +110,12 @@ def names_of(world: World, name: str = NAME) -> set[str]:
     return keys | {parsed[0] for label in labels if (parsed := parse_retire_label(label))}
 
 
-def revoked(document: dict[str, Any], outcome: str = "revoked") -> list[str]:
+def revoked(document: dict[str, Any], outcome: str = "done") -> list[str]:
     """The ids of keys with that outcome, in ``revoke --json`` or the handler's answer."""
     return [key["key_id"] for key in document["keys"] if key["outcome"] == outcome]
 
 
-def replaced(document: dict[str, Any], outcome: str = "promoted") -> list[str]:
+def replaced(document: dict[str, Any], outcome: str = "done") -> list[str]:
     """The secrets whose replacement has that outcome."""
     return [each["secret"] for each in document["replacements"] if each["outcome"] == outcome]
 

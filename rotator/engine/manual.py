@@ -7,6 +7,7 @@ from datetime import datetime
 
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget
+from rotator.engine.evidence import ownership_proof
 from rotator.engine.key_ids import account_key_id
 from rotator.engine.observe import management_of, observe_account, observe_fleet, resolve_version, with_secret
 from rotator.engine.reconcile import Reconciler
@@ -26,7 +27,8 @@ from rotator.ports import KeyProvider, ProbeVerdict, SecretStore
 def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result, ...]:
     """Rotate one secret now, whatever its expiry says; uses the daily reserve.
 
-    An unlabelled current version is adopted first, a pending one is finished instead of making another key.
+    An unlabelled current version is adopted first, and a wrong label on it corrected: its value decides. A pending
+    version is finished instead of making another key.
 
     :param reason: the operator's own words, for the audit.
     :raises RotatorError: the secret is unknown, not managed, on hold or misconfigured; nothing was changed.
@@ -38,15 +40,17 @@ def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result
     with reconciler.connected(fleet, account) as provider:
         listed = observe_account(services.store, provider, fleet, account)
         snapshot = with_secret(services.store, provider, listed, entry)
-        plan = plan_account(snapshot, services.policy, services.clock.now(), secret=entry.name)
+        context, life = AccountContext(services, provider, snapshot, Budget()), read_lifecycle(entry)
+        if life.current_version is not None and life.current_key is not None:
+            ownership_proof(context, entry, life.current_version, life.current_key)  # what it reads, the plan knows
+        plan = plan_account(context.snapshot, services.policy, services.clock.now(), secret=entry.name)
         if plan.error is not None:
             raise Refused(plan.error)
-        return tuple(_carry_out(AccountContext(services, provider, snapshot, Budget()), plan, entry, reason))
+        return tuple(_carry_out(context, plan, entry, reason))
 
 
 def _carry_out(context: AccountContext, plan: AccountPlan, entry: SecretEntry, reason: str) -> list[Result]:
     before = [a for a in plan.actions if a.kind in (ActionKind.LABEL, ActionKind.RESUME)]
-    view = make_view(context.snapshot, entry)
     results: list[Result] = []
     for action in before:
         result, error = apply(context, action)
@@ -55,7 +59,10 @@ def _carry_out(context: AccountContext, plan: AccountPlan, entry: SecretEntry, r
             return results
     if any(action.kind is ActionKind.RESUME for action in before):
         return results
-    now = context.services.clock.now()
+    if any(action.reason is Reason.MISLABELLED for action in before):
+        entry = context.services.store.describe(entry.arn)
+        context.snapshot = with_secret(context.services.store, context.provider, context.snapshot, entry)
+    view, now = make_view(context.snapshot, entry), context.services.clock.now()
     _stop(plan, view, now)
     first_one = view.life.current_version is None
     why = Reason.FIRST_KEY if first_one else Reason.REQUESTED

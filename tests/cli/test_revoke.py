@@ -59,7 +59,7 @@ def test_the_json_of_a_dry_run_is_that_of_the_execution(stack: Stack, strategy: 
     assert {**shown, "run_id": dry["run_id"], "keys": dry["keys"]} == {**dry, "replacements": shown["replacements"]}
     assert stack.state() == before
     done = stack.run(*asked, "--yes").document
-    for document, outcomes, verified in ((dry, ("planned", "planned"), None), (done, ("revoked", "promoted"), True)):
+    for document, outcomes, verified in ((dry, ("planned", "planned"), None), (done, ("done", "done"), True)):
         assert (document["strategy"], document["incident"], document["errors"]) == (strategy, "INC-1", [])
         (one,) = document["keys"]
         assert (one["account"], one["secret"], one["key_id"], one["role"]) == ("main", OTP, key.id, "current")
@@ -80,7 +80,7 @@ def test_the_json_of_several_keys_has_the_same_fields(stack: Stack, yes: bool) -
     two = [keys[OTP], keys["prod/billing/sms"]]
     ran = stack.run(*BY_VALUE, "--json", "--yes" if yes else "--dry-run", stdin=report(*two, FOREIGN))
     document = ran.document
-    assert {key.id for key in two} == {*revoked(document, "revoked" if yes else "planned")}
+    assert {key.id for key in two} == {*revoked(document, "done" if yes else "planned")}
     own = {"findings", "without_infobip_key", "leaks"}
     assert own <= document.keys()
     assert shape({name: found for name, found in document.items() if name not in own}) == SHAPE
@@ -91,7 +91,7 @@ def test_what_fails_stands_in_the_json_with_its_error(stack: Stack, yes: bool) -
     key = stack.seed()[OTP]
     misconfigure(stack)
     document = stack.run(*BY_SECRET, "--json", "--yes" if yes else "--dry-run").document
-    assert revoked(document, "revoked" if yes else "planned") == [key.id]
+    assert revoked(document, "done" if yes else "planned") == [key.id]
     (failed,) = document["replacements"]
     assert (failed["secret"], failed["outcome"], failed["key_id"]) == (OTP, "failed", None)
     assert "rotator:grace" in failed["error"]
@@ -334,7 +334,7 @@ def test_as_json(stack: Stack) -> None:
     document = ran.document
     assert (document["findings"], document["without_infobip_key"], document["dry_run"]) == (3, 1, False)
     first, second = document["leaks"]
-    assert (first["outcome"], first["account"], first["secret"]) == ("revoked", "main", "prod/sms/otp")
+    assert (first["outcome"], first["account"], first["secret"]) == ("done", "main", "prod/sms/otp")
     assert first["key_id"] == keys["prod/sms/otp"].id
     assert first["places"] == [
         {"position": 1, "file": "src/app.py", "line": 1, "commit": None, "fingerprint": None, "url": None}

@@ -133,3 +133,42 @@ def test_a_retire_label_in_the_past_ends_no_grace_period(region: Region, time: s
     assert ran.alerts("inconsistent-labels")
     region.sweeps(4, every=DAY)
     assert not region.system.works(old)
+
+
+def forge_current_label(region: Region, name: str, own: str, forged: str) -> None:
+    """Another key's label on ``AWSCURRENT`` in place of its own."""
+    (version,) = (v for v, labels in region.labels(name).items() if "AWSCURRENT" in labels)
+    stage = region.aws.update_secret_version_stage
+    stage(SecretId=name, VersionStage=f"rotator:key:{own}", RemoveFromVersionId=version)
+    stage(SecretId=name, VersionStage=f"rotator:key:{forged}", MoveToVersionId=version)
+
+
+@pytest.mark.parametrize("strategy", ["replace-first", "revoke-first"])
+def test_emergency_replaces_the_key_that_the_value_is(region: Region, strategy: str) -> None:
+    """A wrong label on ``AWSCURRENT`` costs neither its consumers their key nor another secret its own."""
+    victim, own = region.secret("prod/api"), region.secret("dev/api")
+    forge_current_label(region, "dev/api", own.id, victim.id)
+    arguments = ("revoke", "--secret", "dev/api", "--reason", "leak", "--strategy", strategy, "--json")
+    shown = region.run(*arguments, "--dry-run")
+    ran = region.run(*arguments, "--yes")
+    new = region.current_key("dev/api")
+    assert new.id not in (own.id, victim.id)
+    assert (region.system.works(new), region.system.works(own), region.system.works(victim)) == (True, False, True)
+    assert region.current_key("prod/api").id == victim.id
+    for answer in (shown, ran):
+        outcomes = {(key["key_id"], key["secret"]): key["outcome"] for key in answer.document["keys"]}
+        assert outcomes[own.id, "dev/api"] == ("done" if answer is ran else "planned")
+        assert [each["secret"] for each in answer.document["replacements"]] == ["dev/api"]
+        assert any("revoke --key-id" in error for error in answer.document["errors"])
+
+
+def test_rotation_by_hand_corrects_a_wrong_label(region: Region) -> None:
+    victim, own = region.secret("prod/api"), region.secret("dev/api")
+    forge_current_label(region, "dev/api", own.id, victim.id)
+    ran = region.run("rotate", "dev/api", "--reason", "test")
+    assert ran.code == 0
+    new = region.current_key("dev/api")
+    assert new.id not in (own.id, victim.id)
+    assert new.scopes == own.scopes
+    region.sweeps(4, every=DAY)
+    assert (region.system.works(new), region.system.works(own), region.system.works(victim)) == (True, False, True)

@@ -10,12 +10,21 @@ from typing import Final
 from rotator.engine.apply import label
 from rotator.engine.emergency.incident import Incident, spec_of
 from rotator.engine.emergency.revoker import Revoker
-from rotator.engine.emergency.targets import Revocation, Role, StepKind, current_of, revocations_of, without_keys
+from rotator.engine.emergency.targets import (
+    Revocation,
+    Role,
+    StepKind,
+    current_of,
+    revocations_of,
+    with_label,
+    without_keys,
+)
 from rotator.engine.rotation import Rotation
 from rotator.engine.secret_changes import clean_labels
 from rotator.errors import Changed, LostRace, ProviderError, Refused, RotatorError
 from rotator.model import ActionKind, Reason, SecretEntry
 from rotator.policy.lifecycle import AWS_LABELS, labels_after_rotation, read_lifecycle
+from rotator.policy.ownership import OwnershipProof
 from rotator.telemetry.consumer_events import FAILED
 
 MOST_TRIES: Final = 3
@@ -32,8 +41,14 @@ class Replacer:
 
     def replace_all(self, entries: Iterable[SecretEntry]) -> tuple[Revocation, ...]:
         """Give each secret a new key. Returns the key that the secret concerned held until then."""
-        held = [item for entry in entries if (item := self._replace(entry)) is not None]
+        held = [item for entry in entries if self._concerned(entry) and (item := self._replace(entry)) is not None]
         return tuple(item for item in held if self.incident.plan.is_main(item.arn))
+
+    def _concerned(self, entry: SecretEntry) -> bool:
+        """Whether it loses its key: not another secret's, which only a label without proof names for this one."""
+        plan, current = self.incident.plan, current_of(entry)
+        named = [item for item in plan.revocations if current is not None and item.key_id == current.key_id]
+        return plan.is_main(entry.arn) or not named or any(map(self.revoker.may_revoke, named))
 
     def _replace(self, entry: SecretEntry) -> Revocation | None:
         if self.incident.replaced_before(entry):
@@ -90,7 +105,7 @@ class Replacer:
     def _once(self, entry: SecretEntry) -> Revocation | None:
         """:raises RotatorError: nothing was promoted; what was made is revoked, or found by the next sweep."""
         incident = self.incident
-        entry = self._with_free_labels(entry)
+        entry = self._with_its_own_label(self._with_free_labels(entry))
         rotation, held = self._rotation(entry), current_of(entry)
         if incident.dry_run:
             rotation.check()
@@ -155,6 +170,21 @@ class Replacer:
         label(context, action, despite_hold=True)
         self.incident.unlabelled.discard(entry.arn)
 
+    def _with_its_own_label(self, entry: SecretEntry) -> SecretEntry:
+        """The value decides which key is current: a label that names another one is corrected."""
+        incident, labelled = self.incident, current_of(entry)
+        if labelled is None or incident.ownership_proof(labelled) is not OwnershipProof.NONE:
+            return entry
+        found = incident.held.get((entry.arn, labelled.version_id or ""))
+        if found is None or found.key_id is None:
+            return entry
+        if incident.dry_run:
+            return with_label(without_keys(entry, {labelled.key_id}), found.key_id)
+        context = incident.context()
+        action = context.action(ActionKind.LABEL, Reason.MISLABELLED, entry, found.key_id, labelled.version_id)
+        label(context, action, despite_hold=True)
+        return incident.fresh(entry.arn)
+
     def _with_free_labels(self, entry: SecretEntry) -> SecretEntry:
         """Where the labels of keys in grace leave none for a new key, these are revoked first: they are in any case."""
         if not self.incident.plan.is_main(entry.arn) or _labels_needed(entry) <= AWS_LABELS:
@@ -189,7 +219,7 @@ class Replacer:
         then = (
             "If you continue, its current key is revoked all the same, and its consumers fail until it has a new one."
         )
-        if stays or (current is not None and self.revoker.missing_ownership_proof(current) is not None):
+        if stays or (current is not None and self.revoker.stays(current)):
             then = "If you continue, its current key stays as well."
         return f"no replacement can be made for {entry.name}: {why}{stop} {then} {_WAY_OUT}"
 

@@ -47,6 +47,18 @@ class Revoker:
         ownership = self.incident.ownership_proof(item)
         return None if ownership.ok else ownership
 
+    def may_revoke(self, item: Revocation) -> bool:
+        """Whether a key is proven to belong to its version, or needs no proof; also where that can't be found out."""
+        return self.missing_ownership_proof(item) is not OwnershipProof.NONE
+
+    def stays(self, item: Revocation) -> bool:
+        """Whether a current key is not revoked for want of a proof, and its value is not known to be another one."""
+        return self.missing_ownership_proof(item) is not None and self._held_key(item) is None
+
+    def _held_key(self, item: Revocation) -> str | None:
+        held = self.incident.held.get((item.arn, item.version_id or ""))
+        return held.key_id if held is not None else None
+
     def _revoke(self, item: Revocation) -> None:
         incident, key_id = self.incident, item.key_id
         missing = self.missing_ownership_proof(item)
@@ -107,8 +119,7 @@ class Revoker:
 
     def _revoke_held(self, item: Revocation) -> None:
         """What consumers have is the key that their value is, whatever a wrong label says."""
-        held = self.incident.held.get((item.arn, item.version_id or ""))
-        key_id = held.key_id if held is not None else None
+        key_id = self._held_key(item)
         known = key_id in (None, item.key_id) or key_id in self.incident.revoked
         if item.role == Role.CURRENT and key_id is not None and not known:
             self._revoke(replace(item, key_id=key_id))

@@ -203,7 +203,7 @@ def _common(report: EmergencyReport, step: Step) -> dict[str, Any]:
         "account": report.account,
         "secret": step.secret or None,
         "key_id": step.key_id,
-        "outcome": "failed" if not step.ok else "planned" if report.dry_run else str(step.what),
+        "outcome": "failed" if not step.ok else "planned" if report.dry_run else "done",
         "error": step.error,
         "detail": step.note or None,
         "seconds": round(step.after.total_seconds(), 3),
