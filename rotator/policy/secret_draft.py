@@ -78,7 +78,11 @@ class SecretDraft:
         emergency = made_in_emergency(self.view.entry.arn, self.view.life.current_version)
         if key is None or key.valid_from is None or emergency:
             return None
-        starts = (other.valid_from for key_id in self.view.life.named if (other := keys.get(key_id)) is not None)
+        for other in self.view.life.retiring:
+            older = keys.get(other.key_id)
+            if older and older.valid_from and older.valid_from < key.valid_from and other.revoke_at > item.revoke_at:
+                return None  # a rollback: what replaced this key is older than it, and was replaced itself since
+        starts = (keys[key_id].valid_from for key_id in self.view.life.named if key_id in keys)
         made = [start for start in starts if start is not None and start > key.valid_from]
         if not made or item.revoke_at >= plus(min(made), -MAX_SKEW):
             return None

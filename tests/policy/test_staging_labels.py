@@ -262,6 +262,14 @@ SUSPICIOUS = (
         alerts=("warning inconsistent-labels s -",),
     ),
     Case(
+        "one of a rolled back key is followed: it was replaced by an older key, and that by a newer one",
+        snap(
+            [secret("s", {"v3": "CURRENT key:K3", "v2": "key:K2 retire:K2:-1h", "v1": "key:K1 retire:K1:+71h"})],
+            [key(age=9 * DAY), key("K2", age=8 * DAY), key("K3", age=0 * DAY)],
+        ),
+        actions=("revoke grace-over s K2@v2",),
+    ),
+    Case(
         "an emergency's own labels are not suspicious",
         snap(
             [replace(REPLACED, versions={EMERGENCY if v == vid("v2") else v: w for v, w in REPLACED.versions.items()})],
