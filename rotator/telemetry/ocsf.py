@@ -123,7 +123,7 @@ def _of_class(ours: _Class, entry: Mapping[str, Any], actor: dict[str, Any], sub
 
 
 def native(event: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The audit line's fields that tell whether lines were altered or removed; ``None`` for what is no such event."""
+    """The audit line's fields that show whether lines were altered or removed; ``None`` for what is no such event."""
     metadata, rest = event.get("metadata"), event.get("unmapped")
     if "class_uid" not in event or not isinstance(metadata, dict) or not isinstance(rest, dict):
         return None
