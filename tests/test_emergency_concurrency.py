@@ -488,9 +488,7 @@ def outrun(
 @pytest.mark.parametrize("strategy", list(Strategy))
 @pytest.mark.parametrize("times", [1, 2, 3, 4])
 @pytest.mark.parametrize("reveal", [True, False])
-def test_a_key_promoted_by_another_rotation_is_the_replacement(
-    strategy: Strategy, times: int, reveal: bool
-) -> None:
+def test_a_key_promoted_by_another_rotation_is_the_replacement(strategy: Strategy, times: int, reveal: bool) -> None:
     world = World(options=Options(reveal=reveal))
     old, current = in_grace(world)
     theirs: list[SimKey] = []
@@ -653,9 +651,7 @@ def is_stored(world: World) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(("strategy", "by", "adopted"), CASES)
-def test_killed_at_any_call_and_repeated_it_completes(
-    strategy: Strategy, by: str, adopted: bool, when: str
-) -> None:
+def test_killed_at_any_call_and_repeated_it_completes(strategy: Strategy, by: str, adopted: bool, when: str) -> None:
     for call in range(1, length(strategy, by, adopted) + 1):
         world, old, current = scene(adopted=adopted)
         target = BY[by](old, current)
@@ -679,9 +675,7 @@ def test_killed_at_any_call_and_repeated_it_completes(
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(("strategy", "by", "adopted"), CASES)
-def test_killed_at_any_call_the_sweeps_hold_the_rules(
-    strategy: Strategy, by: str, adopted: bool, when: str
-) -> None:
+def test_killed_at_any_call_the_sweeps_hold_the_rules(strategy: Strategy, by: str, adopted: bool, when: str) -> None:
     for call in range(1, length(strategy, by, adopted) + 1):
         world, old, current = scene(adopted=adopted)
         assert killed(world, strategy, BY[by](old, current), call, when), call

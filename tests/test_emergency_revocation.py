@@ -328,9 +328,7 @@ def test_naming_the_current_key_revokes_all_of_its_secret(by: str, strategy: Str
 
 @pytest.mark.parametrize("strategy", [REPLACE_FIRST, REVOKE_FIRST])
 @pytest.mark.parametrize("by", BY)
-def test_naming_a_key_in_grace_revokes_it_before_replacing(
-    by: str, strategy: Strategy
-) -> None:
+def test_naming_a_key_in_grace_revokes_it_before_replacing(by: str, strategy: Strategy) -> None:
     world = World()
     old, current = in_grace(world)
     seen: list[bool] = []

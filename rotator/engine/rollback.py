@@ -1,7 +1,7 @@
 """Rollback: the previous key becomes current again while it is in grace, and the newer one gets a full grace period.
 
 A hold stands against it as against every change but an emergency: the secret is wanted as it is. The order is such that
-what is left when the process is killed at any call is what the next sweep completes:
+what is left when the process ends at any call is what the next sweep completes:
 
 1. the previous key is verified; nothing was changed before;
 2. its retire labels go (a key in ``AWSCURRENT`` must never carry one). Cut off here, it is a superseded version

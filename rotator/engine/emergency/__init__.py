@@ -14,15 +14,7 @@ from rotator.engine.context import Services
 from rotator.engine.emergency.execution import VERIFY_TIMEOUT, Execution
 from rotator.engine.emergency.incident import Incident
 from rotator.engine.emergency.planning import Accounts, Planner
-from rotator.engine.emergency.targets import (
-    EmergencyPlan,
-    EmergencyReport,
-    Revocation,
-    Step,
-    Strategy,
-    Target,
-    emergency_document,
-)
+from rotator.engine.emergency.targets import EmergencyPlan, EmergencyReport, Step, Strategy, Target, emergency_document
 from rotator.errors import RotatorError
 from rotator.telemetry.consumer_events import EMERGENCY, publish
 
@@ -31,7 +23,6 @@ __all__ = [
     "Emergency",
     "EmergencyPlan",
     "EmergencyReport",
-    "Revocation",
     "Step",
     "Strategy",
     "Target",
