@@ -94,29 +94,6 @@ def test_a_clock_that_is_not_says_in_which_direction() -> None:
     assert "5 min 1 s ahead of Infobip's" in ahead
 
 
-@pytest.mark.parametrize(
-    ("missing", "of", "mass"),
-    [
-        (5, 6, False),
-        (6, 24, False),
-        (6, 23, True),
-        (1, 1, True),
-        (1, 2, False),
-        (2, 2, True),
-        (3, 3, True),
-        (3, 4, False),
-        (0, 0, False),
-        (0, 3, False),
-    ],
-)
-def test_how_many_missing_keys_are_too_many(missing: int, of: int, mass: bool) -> None:
-    entries = [secret(f"s{n}", {"v1": f"CURRENT key:K{n}"}) for n in range(of)]
-    snapshot = snap(entries, [key(f"K{n}") for n in range(missing, of)])
-    message = mass_missing([make_view(snapshot, entry) for entry in entries], snapshot)
-    assert (message is not None) is mass
-    assert message is None or "`rotator rotate SECRET`" in str(message)
-
-
 def test_one_key_in_grace_that_is_found_shows_the_right_account() -> None:
     entry = secret("s", {"v2": "CURRENT key:K2", "v1": "PREVIOUS key:K1 retire:K1:+1d"})
     for keys, mass in (([key()], False), ([], True), ([key("unmanaged")], True)):
@@ -159,33 +136,6 @@ def test_how_many_keys_one_sweep_revokes(count: int, enabled: int, force: bool, 
     assert {skip.reason for skip in draft.skipped} <= {Reason.REVOCATION_LIMIT}
     assert {arn for arn, _ in draft.waiting} == {f"arn:{name[1:]}" for name in left}
     assert draft.alerts == []
-
-
-@pytest.mark.parametrize(
-    ("due", "orphans", "force", "kept"),
-    [
-        (0, 5, False, (0, 5)),
-        (0, 6, False, (0, 0)),
-        (0, 6, True, (0, 6)),
-        (4, 2, False, (4, 1)),
-        (5, 5, False, (5, 0)),
-        (7, 1, False, (5, 0)),
-        (7, 6, False, (5, 0)),
-        (2, 6, False, (2, 0)),
-    ],
-)
-def test_orphans_go_last_and_not_when_they_are_many(due: int, orphans: int, force: bool, kept: tuple[int, int]) -> None:
-    draft = Draft()
-    for number in range(due):
-        draft.add(Rank.REVOKE, action(ActionKind.REVOKE, number))
-    for number in range(orphans):
-        draft.add(Rank.ORPHAN, replace(action(ActionKind.REVOKE, 50 + number), reason=Reason.ORPHAN, due_at=at("-9d")))
-    limit_revocations(draft, snap(keys=[key(f"K{n}") for n in range(20)]), NOW, force=force)
-    reasons = [action.reason for action in draft.actions()]
-    assert (reasons.count(Reason.GRACE_OVER), reasons.count(Reason.ORPHAN)) == kept
-    blocked = orphans > 5 and not force
-    assert [alert.kind for alert in draft.alerts] == [Reason.MASS_REVOCATION] * blocked
-    assert [skip.reason for skip in draft.skipped].count(Reason.MASS_REVOCATION) == (orphans if blocked else 0)
 
 
 def test_none_is_postponed_indefinitely_by_the_limit() -> None:

@@ -75,6 +75,18 @@ MASS_REVOCATION = (
         actions=(*revocations(4), "revoke orphan s00 Z0@z0"),
     ),
     Case(
+        "as many orphans as a sweep may revoke",
+        with_orphans(revoking(0, 12, secret("s00", {"v1": "CURRENT key:X00"})), 5),
+        actions=tuple(f"revoke orphan s00 Z{n}@z{n}" for n in range(5)),
+    ),
+    Case(
+        "what is due and orphans are each too many: what is due gets the limit",
+        with_orphans(revoking(7, 14), 6),
+        actions=revocations(5),
+        skipped=("s00 mass-revocation", "s05 revocation-limit", "s06 revocation-limit"),
+        alerts=(MASS,),
+    ),
+    Case(
         "more orphans than a sweep may revoke: none of them, and what is due goes on",
         with_orphans(revoking(2, 12), 6),
         actions=revocations(2),
@@ -187,7 +199,14 @@ MASS_MISSING = (
         skipped=("s00 mass-missing",),
         alerts=("error mass-missing - -",),
     ),
+    Case(
+        "both of two: another account's list",
+        missing(2, 2),
+        skipped=("s00 mass-missing", "s01 mass-missing"),
+        alerts=("error mass-missing - -",),
+    ),
     Case("one of two: accidents happen", missing(1, 2), actions=missing_rotations(1)),
+    Case("three of four: accidents happen", missing(3, 4), actions=missing_rotations(3)),
 )
 
 SKEW = "error clock-skew - -"
