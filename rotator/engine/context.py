@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from rotator.durations import human_duration
 from rotator.errors import Changed
 from rotator.model import AccountSnapshot, Action, ActionKind, Policy, Reason, SecretEntry
-from rotator.policy.guards import DAY, MAX_SKEW, SOON, Slots
+from rotator.policy.guards import DAY, MAX_SKEW, SOON, UsedSlots
 from rotator.ports import AuditSink, Clock, EventSink, KeyProvider, ReaderLog, SecretStore
 from rotator.secret import Secret
 from rotator.telemetry.audit import change
@@ -118,7 +118,7 @@ class Budget:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @staticmethod
-    def of(slots: Slots, policy: Policy, now: datetime, total: int | None = None) -> Budget:
+    def of(slots: UsedSlots, policy: Policy, now: datetime, total: int | None = None) -> Budget:
         """What the day's limits leave to scheduled work; slots that are free soon are waited for."""
         most = policy.daily_limit - policy.reserve
         return Budget(Limit.of(slots.creates, most, now), Limit.of(slots.updates or (), most, now), total)

@@ -36,7 +36,7 @@ by the seconds or minutes that yesterday's sweep took to get to it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Slots:
+class UsedSlots:
     """When creates and updates of the last 24 hours were made, by Infobip's clock; each slot is free a day later."""
 
     creates: tuple[datetime, ...]
@@ -55,7 +55,7 @@ class Slots:
         return Quota(creates, policy.daily_limit, updates, policy.daily_limit, policy.reserve)
 
 
-def slots_used(snapshot: AccountSnapshot, now: datetime) -> Slots:
+def slots_used(snapshot: AccountSnapshot, now: datetime) -> UsedSlots:
     """What the keys themselves show of the last 24 hours.
 
     A create shows in ``validFrom``, though not one that lies ahead: such a key was created with that date. A revocation
@@ -71,7 +71,7 @@ def slots_used(snapshot: AccountSnapshot, now: datetime) -> Slots:
             creates.append(key.valid_from)
         if not key.enabled and key.valid_to is not None and since < key.valid_to <= until:
             updates.append(key.valid_to)
-    return Slots(tuple(sorted(creates)), tuple(sorted(updates)) if snapshot.history else None)
+    return UsedSlots(tuple(sorted(creates)), tuple(sorted(updates)) if snapshot.history else None)
 
 
 def clock_skew(snapshot: AccountSnapshot) -> Message | None:

@@ -9,7 +9,7 @@ import pytest
 
 from rotator.engine.context import LONGEST_WAIT, Budget, Limit
 from rotator.model import Policy
-from rotator.policy.guards import Slots
+from rotator.policy.guards import UsedSlots
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, SECOND
 
 FIVE = Policy(daily_limit=7, reserve=2)
@@ -17,10 +17,10 @@ FIVE = Policy(daily_limit=7, reserve=2)
 AT_ONCE = timedelta(0)
 
 
-def made(*ago: timedelta) -> Slots:
+def made(*ago: timedelta) -> UsedSlots:
     """Creates and updates that were made so long ago."""
     used = tuple(sorted(NOW - each for each in ago))
-    return Slots(used, used)
+    return UsedSlots(used, used)
 
 
 def budget(*ago: timedelta, total: int | None = None) -> Budget:
@@ -57,13 +57,13 @@ def test_what_the_day_leaves(ago: tuple[timedelta, ...], creates: int) -> None:
 
 
 def test_updates_are_counted_for_themselves() -> None:
-    found = Budget.of(Slots((), (NOW - HOUR,) * 3), FIVE, NOW)
+    found = Budget.of(UsedSlots((), (NOW - HOUR,) * 3), FIVE, NOW)
     assert [found.take_update(NOW) is not None for _ in range(4)] == [True, True, False, False]
     assert taken(found) == 5
 
 
 def test_updates_that_nobody_has_counted_are_free() -> None:
-    found = Budget.of(Slots((), None), FIVE, NOW)
+    found = Budget.of(UsedSlots((), None), FIVE, NOW)
     assert [found.take_update(NOW) is not None for _ in range(6)] == [True] * 5 + [False]
 
 

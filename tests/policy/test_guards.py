@@ -10,7 +10,7 @@ import pytest
 from rotator.model import Action, ActionKind, Key, Policy, Quota, Reason
 from rotator.policy.draft import Draft, Rank
 from rotator.policy.guards import (
-    Slots,
+    UsedSlots,
     clock_skew,
     limit_revocations,
     mass_missing,
@@ -49,12 +49,12 @@ def test_what_the_keys_tell_of_the_last_24_hours(one: Key, creates: int, updates
 
 def test_slots_tell_when_each_was_used_in_order() -> None:
     keys = [key("A", age=HOUR), key("B", age=9 * HOUR), key("C", age=2 * DAY, left=-HOUR, enabled=False)]
-    assert slots_used(snap(keys=keys), NOW) == Slots((NOW - 9 * HOUR, NOW - HOUR), (NOW - HOUR,))
+    assert slots_used(snap(keys=keys), NOW) == UsedSlots((NOW - 9 * HOUR, NOW - HOUR), (NOW - HOUR,))
 
 
 def test_used_updates_are_not_known_where_disabled_keys_were_not_listed() -> None:
     idle = replace(snap(keys=[key(age=HOUR)]), history=False)
-    assert slots_used(idle, NOW) == Slots((NOW - HOUR,), None)
+    assert slots_used(idle, NOW) == UsedSlots((NOW - HOUR,), None)
     quota = slots_used(idle, NOW).quota(Policy())
     assert (quota.creates_used, quota.updates_used, quota.updates_left) == (1, None, 32)
 
@@ -69,13 +69,13 @@ def test_used_updates_are_not_known_where_disabled_keys_were_not_listed() -> Non
     ],
 )
 def test_a_slot_that_is_free_within_10_minutes_is_planned_with(ago: timedelta, used: int, planned: int) -> None:
-    slots, policy = Slots((NOW - ago,), (NOW - ago,)), Policy(daily_limit=10, reserve=3)
+    slots, policy = UsedSlots((NOW - ago,), (NOW - ago,)), Policy(daily_limit=10, reserve=3)
     assert slots.quota(policy) == Quota(used, 10, used, 10, 3)
     assert slots.planned(policy, NOW) == Quota(planned, 10, planned, 10, 3)
 
 
 def test_planned_updates_are_not_known_either() -> None:
-    assert Slots((), None).planned(Policy(), NOW) == Quota(0, 40, None, 40, 8)
+    assert UsedSlots((), None).planned(Policy(), NOW) == Quota(0, 40, None, 40, 8)
 
 
 def test_nothing_is_left_rather_than_less_than_nothing() -> None:
