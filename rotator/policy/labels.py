@@ -114,25 +114,20 @@ class KeyName:
     version_id: str
     secret_id: str | None
 
-    def is_for(self, name: str, arn: str, limit: int = KEY_NAME_LIMIT) -> bool:
-        """Whether the rotator gives this very name to a key of that secret. Never for a name of the older form.
-
-        :param limit: the longest name that it writes.
-        """
+    def is_for(self, name: str, arn: str) -> bool:
+        """Whether the rotator gives this very name to a key of that secret. Never for a name of the older form."""
         if self.secret_id is None or not name:
             return False
-        length = limit - len(_tail(self.deployment, self.secret_id, self.version_id))
+        length = KEY_NAME_LIMIT - len(_tail(self.deployment, self.secret_id, self.version_id))
         return self.secret_id == secret_id(arn) and self.secret == name[:length]
 
 
-def key_name(name: str, arn: str, deployment: str, version_id: str, limit: int = KEY_NAME_LIMIT) -> str:
+def key_name(name: str, arn: str, deployment: str, version_id: str) -> str:
     """Write ``<secret name>/rotator:<deployment>:<secret id>:<version id>``; the secret's name is cut if too long.
 
     :param name: the secret's name.
-    :param arn: the secret's ARN.
     :param version_id: 32 to 64 letters, digits and ``-``, chosen before the key is created.
-    :param limit: the most characters of the result.
-    :raises ValueError: a part is malformed or empty, or the limit is too short for the secret's name.
+    :raises ValueError: a part is malformed or empty.
     """
     if not name:
         raise ValueError("a key's name needs the secret's name")
@@ -141,9 +136,7 @@ def key_name(name: str, arn: str, deployment: str, version_id: str, limit: int =
     if not _VERSION_ID.fullmatch(version_id):
         raise ValueError("a version id has 32 to 64 letters, digits and hyphens")
     tail = _tail(deployment, secret_id(arn), version_id)
-    if limit <= len(tail):
-        raise ValueError(f"a key's name of {limit} characters is too short for the secret's name")
-    return name[: limit - len(tail)] + tail
+    return name[: KEY_NAME_LIMIT - len(tail)] + tail
 
 
 @lru_cache(maxsize=16384)  # an account's keys, thousands after years, have the same names in every sweep

@@ -83,7 +83,6 @@ def plan_account(
         draft.skipped = [skip for skip in draft.skipped if skip.secret in names]
         others = {view.entry.arn for view in views if view.entry.name not in names}
         draft.readers = {arn: asked for arn, asked in draft.readers.items() if arn not in others}
-        draft.alerts = [alert for alert in draft.alerts if alert.secret is None or alert.secret in names]
     actions = within_budget(draft, actions, planned, _coming(snapshot, views, actions, now + quota_window(policy), now))
     report_overdue(draft, snapshot, views, actions, now)
     if secret is not None:

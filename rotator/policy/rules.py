@@ -196,10 +196,10 @@ def empty(view: View, now: datetime) -> Decision | None:
     return Decision(Reason.EMPTY, message, severity=Severity.ERROR)
 
 
+NOT_OURS: tuple[Predicate, ...] = (pending_deletion, owned_by_service, replica)
+"""Secrets that can't be written, or are not ours to write."""
 SKIP_WHEN: tuple[Predicate, ...] = (
-    pending_deletion,
-    owned_by_service,
-    replica,
+    *NOT_OURS,
     misconfigured,
     held,
     inconsistent,

@@ -14,7 +14,7 @@ from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Key, Polic
 from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import Retiring
 from rotator.policy.planner import make_view
-from rotator.policy.rules import BROKEN, ROTATE_WHEN, View, first, renew_at
+from rotator.policy.rules import BROKEN, NOT_OURS, ROTATE_WHEN, View, first, renew_at
 from rotator.policy.windows import next_open
 
 YEAR = timedelta(days=365)
@@ -85,15 +85,10 @@ def states(
     """
     late = frozenset(alert.secret for alert in alerts if alert.kind is Reason.OVERDUE)
     views = (make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=lambda entry: entry.name))
+    managed = (view for view in views if first(NOT_OURS, view, now) is None)
     ended = frozenset(key.id for key in snapshot.keys.values() if not key.enabled)
-    found = (_state(snapshot.account, view, actions, now, ended) for view in views if _managed(view))
+    found = (_state(snapshot.account, view, actions, now, ended) for view in managed)
     return tuple(replace(state, overdue=True) if state.secret in late else state for state in found)
-
-
-def _managed(view: View) -> bool:
-    entry = view.entry
-    replica = bool(entry.primary_region) and entry.primary_region != entry.region
-    return entry.deleted_at is None and not entry.owning_service and not replica
 
 
 def _state(account: str, view: View, actions: tuple[Action, ...], now: datetime, ended: frozenset[str]) -> SecretState:
