@@ -86,10 +86,8 @@ class Draft:
         by_account: bool = False,
         action: ActionKind | None = None,
     ) -> None:
-        """Something that a person should know or fix; each once."""
-        alert = Alert(kind, message, secret, key_id, severity, count, by_account, action)
-        if alert not in self.alerts:
-            self.alerts.append(alert)
+        """Something that a person should know or fix; a plan has each once."""
+        self.alerts.append(Alert(kind, message, secret, key_id, severity, count, by_account, action))
 
     def questions(self, actions: list[Action], *, history: bool) -> Questions:
         """What is to be read before these actions are carried out.

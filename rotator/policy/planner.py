@@ -93,7 +93,7 @@ def plan_account(
         quota=quota,
         actions=tuple(actions),
         skipped=tuple(draft.skipped),
-        alerts=tuple(draft.alerts),
+        alerts=tuple(dict.fromkeys(draft.alerts)),
         keys=len(snapshot.keys),
         earliest_end=min(ends, default=None),
         questions=draft.questions(actions, history=snapshot.history),
