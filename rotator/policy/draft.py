@@ -37,6 +37,7 @@ class Draft:
     """Collects actions, skips and alerts, and what must be read before the actions may be carried out.
 
     :param waiting: by ARN and key id (``None`` for the secret's rotation), why something that is due is not planned.
+    :param versions: secrets' versions whose values actions depend on; ``checks`` are read whatever is planned.
     :param readers: by ARN, since when the revocation of a key is due, and since when reads of the secret matter for it.
     """
 
@@ -45,6 +46,7 @@ class Draft:
     alerts: list[Alert] = field(default_factory=list)
     waiting: dict[tuple[str, str | None], Waiting] = field(default_factory=dict)
     versions: set[tuple[str, str]] = field(default_factory=set)
+    checks: set[tuple[str, str]] = field(default_factory=set)
     copies: dict[str, tuple[str, str] | None] = field(default_factory=dict)
     histories: set[str] = field(default_factory=set)
     readers: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
@@ -96,7 +98,7 @@ class Draft:
         """
         arns = {action.arn for action in actions}
         return Questions(
-            versions=frozenset(pair for pair in self.versions if pair[0] in arns),
+            versions=frozenset(pair for pair in self.versions if pair[0] in arns) | self.checks,
             copies=self.copies,
             histories=frozenset(self.histories),
             history=not history and any(uses_quota(action) for action in actions),

@@ -133,6 +133,10 @@ class Holdings:
         found = self._besides(key_id, arn)
         return tuple(sorted(entry.name for entry, life, seen in found if key_id in _held(life, seen)))
 
+    def is_named_elsewhere(self, key_id: str, entry: SecretEntry) -> bool:
+        """Whether a label or a value of another secret names a key, too."""
+        return any(True for _ in self._besides(key_id, entry.arn))
+
     def others_in_grace(self, key_id: str, arn: str, now: datetime) -> tuple[str, ...]:
         """The names of other secrets whose consumers had this key until lately: their grace is not over."""
         found = self._besides(key_id, arn)

@@ -30,6 +30,8 @@ from rotator.policy.secret_draft import SecretDraft
 from rotator.text import printable
 
 HOUR = timedelta(hours=1)
+MAX_LABEL_CHECKS = 25
+"""Doubtful labels that one sweep checks: after a change of the deployment's name every label is one."""
 MARGIN = HOUR
 """How far from what the tags say a retire label's time may be: clocks differ, and sweeps take a while."""
 
@@ -53,6 +55,7 @@ class SecretPlanner(SecretDraft):
         self._suspicious_labels()
         self._labels()
         self._shared_key()
+        self._check_current_label()
         self.report_foreign_key(view.key)
         self._no_expiry()
         self._not_begun()
@@ -169,6 +172,20 @@ class SecretPlanner(SecretDraft):
                 names=", ".join(others),
             )
             self.common.draft.alert(Reason.SHARED_KEY, message, self.view.entry.name, key_id)
+
+    def _check_current_label(self) -> None:
+        """A label on the current version that its key's name, or another secret's label, contradicts.
+
+        Its value is read whatever is due: a wrong label would hide the expiry of the key that consumers have.
+        """
+        entry, life, key, draft = self.view.entry, self.view.life, self.view.key, self.common.draft
+        if key is None or life.current_version is None or life.current_key is None:
+            return
+        common = self.common
+        doubtful = common.ownership.is_foreign(entry, key) or common.holdings.is_named_elsewhere(key.id, entry)
+        unread = self.common.ownership.proof(entry, life.current_version, key.id) is OwnershipProof.UNREAD
+        if doubtful and unread and len(draft.checks) < MAX_LABEL_CHECKS:
+            draft.checks.add((entry.arn, life.current_version))
 
     def _rotation(self) -> None:
         view, life = self.view, self.view.life

@@ -334,7 +334,7 @@ def test_as_json(stack: Stack) -> None:
     document = ran.document
     assert (document["findings"], document["without_infobip_key"], document["dry_run"]) == (3, 1, False)
     first, second = document["leaks"]
-    assert (first["outcome"], first["account"], first["secret"]) == ("done", "main", "prod/sms/otp")
+    assert (first["outcome"], first["account"], first["secret"]) == ("revoked", "main", "prod/sms/otp")
     assert first["key_id"] == keys["prod/sms/otp"].id
     assert first["places"] == [
         {"position": 1, "file": "src/app.py", "line": 1, "commit": None, "fingerprint": None, "url": None}

@@ -172,3 +172,16 @@ def test_rotation_by_hand_corrects_a_wrong_label(region: Region) -> None:
     assert new.scopes == own.scopes
     region.sweeps(4, every=DAY)
     assert (region.system.works(new), region.system.works(own), region.system.works(victim)) == (True, False, True)
+
+
+def test_a_wrong_label_does_not_hide_an_expiry(region: Region) -> None:
+    """Nothing is due by what the label says; the key that consumers have expires in a day."""
+    other, own = region.secret("prod/api", left=70 * DAY), region.secret("dev/api", left=1 * DAY)
+    forge_current_label(region, "dev/api", own.id, other.id)
+    ran = region.sweep()
+    assert {alert["secret"] for alert in ran.alerts("unproven-label")} == {"dev/api"}
+    region.sweeps(2)
+    assert region.current_key("prod/api").id == other.id
+    new = region.current_key("dev/api")
+    assert new.id not in (own.id, other.id)
+    assert (region.system.works(new), region.system.works(other)) == (True, True)
