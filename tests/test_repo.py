@@ -124,7 +124,7 @@ def test_the_runtime_lock_is_free_of_what_only_commands_need() -> None:
 def test_the_changelog_is_kept() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert "## [Unreleased]" in text
-    assert re.fullmatch(r"\d+\.\d+\.\d+", rotator.__version__)
+    assert re.search(rf"^## \[{re.escape(rotator.__version__)}\] - \d{{4}}-\d\d-\d\d$", text, re.MULTILINE)
 
 
 def test_ci_runs_the_tests_last() -> None:

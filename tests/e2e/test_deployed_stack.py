@@ -44,7 +44,9 @@ def test_schedule_rotates_and_emergency_revokes(cloud: Cloud) -> None:
 
     leaked = cloud.current(SECRETS[0])
     event = {"secret_id": SECRETS[0], "reason": "pasted in a ticket", "incident": "INC-4711", "actor": "on-call"}
-    cloud.invoke("revoke", event)
+    answer = cloud.invoke("revoke", event)
+    assert {(key["outcome"], key["verified"]) for key in answer["keys"]} == {("done", True)}, answer
+    assert [each["secret"] for each in answer["replacements"]] == [SECRETS[0]]
     assert not world.authenticates(leaked["api_key"])
     assert not world.authenticates(old[SECRETS[0]])
     assert all(consumer()["status"] == AUTHENTICATED for consumer in consumers.values())
