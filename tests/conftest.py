@@ -21,24 +21,28 @@ __all__ = ["pytest_runtest_makereport"]
 TESTS = Path(__file__).parent
 # The tiers by directory or file; single tests are marked where they stand.
 # `make quick` leaves out all of them, `make test` the chaos runs and e2e.
-CHAOS = ("chaos",)
+CHAOS = ("chaos", "policy/test_scheduling_over_months.py")
 SLOW = (
+    "aws/test_events.py",
     "bench",
-    "cli/test_process.py",
-    "cli/test_scanner_rules.py",
-    "cli/test_serve.py",
+    "cli",
     "contract",
     "deploy",
     "fuzz",
     "infobip/test_no_leaks.py",
     "lambdas",
+    "policy/test_forecast",
+    "report",
     "safety",
     "sandbox",
     "security",
+    "test_daemon.py",
     "test_emergency_concurrency.py",
     "test_four_steps.py",
     "test_leaks.py",
 )
+# Of these, what runs commands in this process and takes a second or two.
+QUICK = ("cli/test_reading.py", "cli/test_usage.py", "report/test_files.py")
 
 # `ci` is the same at every run: a failure there is the change's and not chance's. `dev` goes on looking.
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
@@ -72,7 +76,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         elif path.startswith("e2e/"):
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.slow)
-        elif path.startswith(SLOW):
+        elif path.startswith(SLOW) and not path.startswith(QUICK):
             item.add_marker(pytest.mark.slow)
 
 
