@@ -236,10 +236,10 @@ class Daemon:
                     if not self._stopping.is_set():
                         self._sweep(run)
                 except Stopped:
-                    _LOG.info("the sweep was cut short; nothing is lost, the next one goes on")
+                    _LOG.info("the sweep was cut short; nothing is lost, the next one continues")
                 except RotatorError as error:
                     _LOG.error("the sweep failed: %s", error)
-                except Exception:
+                except Exception:  # a bug of ours must not end the daemon: keys would expire
                     _LOG.exception("a bug in rotator; the next sweep continues")
         finally:
             self._idle.set()

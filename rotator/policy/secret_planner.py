@@ -178,14 +178,13 @@ class SecretPlanner(SecretDraft):
 
         Its value is read whatever is due: a wrong label would hide the expiry of the key that consumers have.
         """
-        entry, life, key, draft = self.view.entry, self.view.life, self.view.key, self.common.draft
+        entry, life, key, common = self.view.entry, self.view.life, self.view.key, self.common
         if key is None or life.current_version is None or life.current_key is None:
             return
-        common = self.common
         doubtful = common.ownership.is_foreign(entry, key) or common.holdings.is_named_elsewhere(key.id, entry)
-        unread = self.common.ownership.proof(entry, life.current_version, key.id) is OwnershipProof.UNREAD
-        if doubtful and unread and len(draft.checks) < MAX_LABEL_CHECKS:
-            draft.checks.add((entry.arn, life.current_version))
+        unread = common.ownership.proof(entry, life.current_version, key.id) is OwnershipProof.UNREAD
+        if doubtful and unread and len(common.draft.checks) < MAX_LABEL_CHECKS:
+            common.draft.checks.add((entry.arn, life.current_version))
 
     def _rotation(self) -> None:
         view, life = self.view, self.view.life

@@ -181,6 +181,11 @@ class Incident:
             self._proofs[about] = known
         return known
 
+    def held_key(self, item: Revocation) -> str | None:
+        """The key that the version's value was found to be, whatever its label says; ``None`` where it was not read."""
+        held = self.held.get((item.arn, item.version_id or ""))
+        return held.key_id if held is not None else None
+
     def _find_ownership_proof(self, item: Revocation) -> OwnershipProof:
         plan = self.plan
         every = chain((plan.secret,) if plan.secret else (), plan.replaced, plan.fleet.every())

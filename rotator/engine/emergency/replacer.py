@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from rotator.engine.apply import label
@@ -112,7 +112,8 @@ class Replacer:
             incident.step(StepKind.PROMOTED, entry.name, None)
         else:
             if held is not None and entry.arn in incident.unlabelled:
-                self._adopt(entry, held)
+                self._label(entry, held, Reason.UNADOPTED)
+                incident.unlabelled.discard(entry.arn)
             self._rotate(rotation, entry, held)
         incident.promoted.add(entry.arn)
         return held
@@ -163,26 +164,23 @@ class Replacer:
         if entry.owning_service:
             raise Refused(f"{entry.name} is managed by {entry.owning_service}")
 
-    def _adopt(self, entry: SecretEntry, held: Revocation) -> None:
+    def _label(self, entry: SecretEntry, held: Revocation, reason: Reason) -> None:
         """Label the current version: where this run is interrupted, the next one still knows which key was in it."""
         context = self.incident.context()
-        action = context.action(ActionKind.LABEL, Reason.UNADOPTED, entry, held.key_id, held.version_id)
+        action = context.action(ActionKind.LABEL, reason, entry, held.key_id, held.version_id)
         label(context, action, despite_hold=True)
-        self.incident.unlabelled.discard(entry.arn)
 
     def _with_its_own_label(self, entry: SecretEntry) -> SecretEntry:
         """The value decides which key is current: a label that names another one is corrected."""
         incident, labelled = self.incident, current_of(entry)
         if labelled is None or incident.ownership_proof(labelled) is not OwnershipProof.NONE:
             return entry
-        found = incident.held.get((entry.arn, labelled.version_id or ""))
-        if found is None or found.key_id is None:
+        key_id = incident.held_key(labelled)
+        if key_id is None:
             return entry
         if incident.dry_run:
-            return with_label(without_keys(entry, {labelled.key_id}), found.key_id)
-        context = incident.context()
-        action = context.action(ActionKind.LABEL, Reason.MISLABELLED, entry, found.key_id, labelled.version_id)
-        label(context, action, despite_hold=True)
+            return with_label(without_keys(entry, {labelled.key_id}), key_id)
+        self._label(entry, replace(labelled, key_id=key_id), Reason.MISLABELLED)
         return incident.fresh(entry.arn)
 
     def _with_free_labels(self, entry: SecretEntry) -> SecretEntry:

@@ -53,11 +53,7 @@ class Revoker:
 
     def stays(self, item: Revocation) -> bool:
         """Whether a current key is not revoked for want of a proof, and its value is not known to be another one."""
-        return self.missing_ownership_proof(item) is not None and self._held_key(item) is None
-
-    def _held_key(self, item: Revocation) -> str | None:
-        held = self.incident.held.get((item.arn, item.version_id or ""))
-        return held.key_id if held is not None else None
+        return self.missing_ownership_proof(item) is not None and self.incident.held_key(item) is None
 
     def _revoke(self, item: Revocation) -> None:
         incident, key_id = self.incident, item.key_id
@@ -119,7 +115,7 @@ class Revoker:
 
     def _revoke_held(self, item: Revocation) -> None:
         """What consumers have is the key that their value is, whatever a wrong label says."""
-        key_id = self._held_key(item)
+        key_id = self.incident.held_key(item)
         known = key_id in (None, item.key_id) or key_id in self.incident.revoked
         if item.role == Role.CURRENT and key_id is not None and not known:
             self._revoke(replace(item, key_id=key_id))
@@ -181,11 +177,11 @@ class Revoker:
         return True
 
     def _unproven_text(self, item: Revocation, ownership: OwnershipProof) -> str:
-        held = self.incident.held.get((item.arn, item.version_id or ""))
+        held = self.incident.held_key(item)
         unreadable = ownership is OwnershipProof.UNREADABLE
         why = "its value can't be read or searched for" if unreadable else "its value is not that key"
-        if held is not None and held.key_id is not None:
-            why = f"its value is key {held.key_id}" + (", which is revoked" if item.role == Role.CURRENT else "")
+        if held is not None:
+            why = f"its value is key {held}" + (", which is revoked" if item.role == Role.CURRENT else "")
         command = f"rotator revoke --key-id {item.key_id} --account {self.incident.plan.account}"
         return (
             f"key {item.key_id}, which a label of {item.secret} names, is not revoked: nothing proves that it belongs "
