@@ -1,24 +1,33 @@
 """The daemon: one sweep after the other by a schedule (APScheduler 3), until it is stopped.
 
-The main thread only waits, so that a signal finds it holding nothing; sweeps run in the one thread of the scheduler's
-pool. After a stop a sweep begins no further action, the call in hand is finished, and waits between calls end at once.
+The main thread waits, so that a signal finds it holding nothing, and looks at the clocks once a minute; sweeps run in
+the one thread of the scheduler's pool. After a stop a sweep begins no further action, the call in hand is finished, and
+waits between calls end at once.
+
+APScheduler waits for a time of the wall clock, for as long as that seemed to be when the wait began. Where the clock
+was set, the last sweep worked by a wrong time and the next one may be far away: so a sweep follows soon, at most one in
+five minutes however often the clock is set.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from secrets import SystemRandom
 from typing import Any, Final
 
 from apscheduler import events
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from rotator.bootstrap import Foundation
-from rotator.clock import SystemClock
+from rotator.clock import SystemClock, uptime
 from rotator.durations import human_duration
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import ACTOR, NO_ACCOUNT, counts, problems
@@ -27,14 +36,16 @@ from rotator.metrics_server import PrometheusMetrics
 from rotator.ports import Clock
 from rotator.redaction.patterns import redact_key_values
 from rotator.telemetry.audit import Trigger
-from rotator.timetable import STEP, Clocks, Schedule, Timetable
+from rotator.timetable import Schedule
 
 DRAIN_SECONDS: Final = 8.0
 """How long a stopping daemon waits for the call in hand; supervisors often end a process after 10 s."""
 LATE: Final = timedelta(seconds=60)
+STEP: Final = timedelta(seconds=60)
+"""A wall clock that differs by more from the time that has passed was set; less is how clocks go."""
+SOON: Final = timedelta(minutes=5)
+"""After the last sweep began, where the clock was set since."""
 _TICK: Final = 60.0
-"""Seconds after which both clocks are read again at the latest."""
-_SAME: Final = timedelta(milliseconds=50)
 _JOB: Final = "sweep"
 _LOG = logging.getLogger("rotator.daemon")
 
@@ -71,76 +82,82 @@ class StoppableClock:
             raise Stopped
 
 
+@dataclass(frozen=True)
+class Clocks:
+    """Both clocks of this machine.
+
+    :param now: the wall clock, which may be set at any moment.
+    :param uptime: seconds since some moment, by a clock that cannot be set.
+    """
+
+    now: Callable[[], datetime] = SystemClock().now
+    uptime: Callable[[], float] = uptime
+
+    def offset(self) -> float:
+        """The one less the other, in seconds: it changes only where the wall clock is set."""
+        return self.now().timestamp() - self.uptime()
+
+
 class Health:
     """Whether sweeps succeed: unhealthy when three that should have come went by without a success.
 
-    Either clock can say so. The one that cannot be set knows how much time has passed; the wall clock says whether the
-    last success was at a time that can be right, or under a clock that was wrong.
+    Time is measured by the clock that cannot be set. Where the other one was set, the last success may have been under
+    a wrong clock, so that another one must come.
     """
 
     def __init__(self, schedule: Schedule, clocks: Clocks | None = None) -> None:
         self._schedule = schedule
         self._clocks = clocks or Clocks()
-        self._lock = threading.Lock()
         self._success: datetime | None = None
-        self._overdue_at, self._overdue_uptime, self._since = self._from_now()
+        self._doubt = ""
+        self._since, self._until = self._from_now()
 
     def succeeded(self) -> None:
         """A sweep ran through, and nothing failed."""
-        overdue_at, overdue_uptime, since = self._from_now()
-        with self._lock:
-            self._success = self._clocks.now()
-            self._overdue_at, self._overdue_uptime, self._since = overdue_at, overdue_uptime, since
+        self._success, self._doubt = self._clocks.now(), ""
+        self._since, self._until = self._from_now()
+
+    def doubt(self, reason: str) -> None:
+        """Unhealthy until the next success, whatever the last one was."""
+        self._doubt = reason
 
     def __call__(self) -> tuple[bool, dict[str, Any]]:
         """Whether all is well, and the times that this is read from."""
-        now, uptime = self._clocks.now(), self._clocks.uptime()
-        with self._lock:
-            success, overdue_at, left = self._success, self._overdue_at, self._overdue_uptime - uptime
-            passed = timedelta(seconds=uptime - self._since)
+        now, up = self._clocks.now(), self._clocks.uptime()
         details = {
-            "last_success": None if success is None else _text(success),
-            "unhealthy_from": _text(now + timedelta(seconds=left)),
+            "last_success": None if self._success is None else _text(self._success),
+            "unhealthy_from": _text(now + timedelta(seconds=self._until - up)),
         }
-        if left <= 0:
-            reason = f"no sweep has succeeded for {human_duration(passed)}"
-        elif success is not None and success - now > STEP:
-            reason = f"the last success lies {human_duration(success - now)} in the future: the clock was set back"
-        elif success is not None and now >= overdue_at:
-            reason = f"the last success lies {human_duration(now - success)} in the past: the clock was set forward"
+        if up >= self._until:
+            reason = f"no sweep has succeeded for {human_duration(timedelta(seconds=up - self._since))}"
         else:
-            return True, details
-        return False, details | {"reason": reason}
+            reason = self._doubt
+        return not reason, details | ({"reason": reason} if reason else {})
 
-    def _from_now(self) -> tuple[datetime, float, float]:
-        """When it is too late for the next success, by both clocks, and the uptime now."""
-        now, uptime = self._clocks.now(), self._clocks.uptime()
-        overdue_at = self._schedule.overdue_at(now)
-        return overdue_at, uptime + (overdue_at - now).total_seconds(), uptime
+    def _from_now(self) -> tuple[float, float]:
+        """The uptime now, and when it is too late for the next success."""
+        now, up = self._clocks.now(), self._clocks.uptime()
+        return up, up + (self._schedule.overdue_at(now) - now).total_seconds()
 
 
-class _Trigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no type hints
+class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no type hints
     """A schedule, in APScheduler's terms."""
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
 
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:  # noqa: ARG002
-        """The next time; the timetable corrects it before it comes."""
-        return self._schedule.after(now)
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """The next time, up to the jitter later; each replica has another one."""
+        due = self._schedule.after(max(now, previous_fire_time or now))
+        return due + timedelta(seconds=SystemRandom().uniform(0, self._schedule.jitter.total_seconds()))
 
 
 class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
-    """Goes by a timetable, and sets ``ended`` when its loop ends: a daemon without a schedule must not go on waiting.
+    """Sets ``ended`` when its loop ends: a daemon without a schedule must not go on waiting."""
 
-    APScheduler waits for a time of the wall clock, for as long as that seemed to be when the wait began. So at least
-    once a minute the job gets the time that its sweep is due by the wall clock as it is now.
-    """
-
-    def __init__(self, ended: threading.Event, timetable: Timetable, **options: Any) -> None:
+    def __init__(self, ended: threading.Event, **options: Any) -> None:
         super().__init__(**options)
         self._ended = ended
-        self._timetable = timetable
 
     def _main_loop(self) -> None:
         try:
@@ -150,18 +167,6 @@ class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
         finally:
             self._ended.set()
 
-    def _process_jobs(self) -> float:
-        job = self.get_job(_JOB)
-        if job is not None:
-            remaining = timedelta(seconds=max(0.0, self._timetable.remaining()))
-            due = datetime.now(UTC) + remaining
-            if abs(job.next_run_time - due) > _SAME:
-                job.modify(next_run_time=due)
-        super()._process_jobs()
-        remaining_then = self._timetable.remaining()
-        # Still due: it could not be handed over. That is no reason to try without a pause.
-        return min(remaining_then, _TICK) if remaining_then > 0 else 1.0
-
 
 class Daemon:
     """Sweeps by a schedule.
@@ -170,7 +175,7 @@ class Daemon:
     :param stopping: the event that the foundation's :class:`StoppableClock` waits for.
     :param account: only this Infobip account.
     :param audit_file: every sweep appends its audit lines there as well.
-    :param clocks: by which sweeps are due and health is judged.
+    :param clocks: by which health is judged, and whether the wall clock was set.
     """
 
     def __init__(
@@ -183,22 +188,22 @@ class Daemon:
         audit_file: str | None = None,
         clocks: Clocks | None = None,
     ) -> None:
-        clocks = clocks or Clocks()
+        self._clocks = clocks or Clocks()
         self.metrics = PrometheusMetrics(foundation.settings.deployment, redact_key_values)
-        self.health = Health(schedule, clocks)
+        self.health = Health(schedule, self._clocks)
         self._foundation = foundation
         foundation.metrics = self.metrics
-        self._schedule = schedule
+        self.trigger = ScheduleTrigger(schedule)
         self._account = account
         self._audit_file = audit_file
         self._stopping = stopping
         self._idle = threading.Event()
         self._idle.set()
         self._ended = threading.Event()
-        self._timetable = Timetable(schedule, clocks)
+        self._offset = self._clocks.offset()
+        self._begun = self._clocks.uptime()
         self._scheduler = _Scheduler(
             self._ended,
-            self._timetable,
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(1)},
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
@@ -209,15 +214,27 @@ class Daemon:
 
         :raises BaseException: what a signal handler raises; call :meth:`stop` then.
         """
-        # What it logs of jobs, `_begun` logs in words of sweeps.
+        # What it logs of jobs, `_note` logs in words of sweeps.
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
-        self._scheduler.add_listener(self._begun, events.EVENT_JOB_SUBMITTED | events.EVENT_JOB_MAX_INSTANCES)
-        if first is not None:
-            self._timetable.begin_at(first)
-        now = datetime.now(UTC)
-        self._scheduler.add_job(self.sweep, _Trigger(self._schedule), id=_JOB, name=_JOB, next_run_time=now)
+        self._scheduler.add_listener(self._note, events.EVENT_JOB_SUBMITTED | events.EVENT_JOB_MAX_INSTANCES)
+        first = first or datetime.now(UTC)
+        self._scheduler.add_job(self.sweep, self.trigger, id=_JOB, name=_JOB, next_run_time=first)
         self._scheduler.start()
-        self._ended.wait()
+        while not self._ended.wait(_TICK):
+            self.check_clock()
+
+    def check_clock(self) -> None:
+        """Sweep soon where the wall clock was set, and let APScheduler see how late it is now."""
+        offset = self._clocks.offset()
+        step, self._offset = timedelta(seconds=offset - self._offset), offset
+        if abs(step) > STEP:
+            wait = max(timedelta(0), SOON - timedelta(seconds=self._clocks.uptime() - self._begun))
+            set_by = f"was set {'forward' if step > timedelta(0) else 'back'} by {human_duration(abs(step))}"
+            self.health.doubt(f"this machine's clock {set_by}, and no sweep has succeeded since")
+            _LOG.warning("this machine's clock %s; the next sweep begins in %s", set_by, human_duration(wait))
+            with suppress(JobLookupError):  # stopped a moment ago
+                self._scheduler.modify_job(_JOB, next_run_time=datetime.now(UTC) + wait)
+        self._scheduler.wakeup()
 
     def stop(self, seconds: float = DRAIN_SECONDS) -> bool:
         """Begin nothing more, and wait for the call in hand; whether it ended in time."""
@@ -262,12 +279,15 @@ class Daemon:
         if done.succeeded:
             self.health.succeeded()
 
-    def _begun(self, event: events.JobEvent) -> None:
-        """Set the time of the next sweep; log that this one is late, or left out."""
-        due, late = self._timetable.advance()
+    def _note(self, event: events.JobEvent) -> None:
+        """Remember that a sweep begins; log that it is late, or left out."""
+        due = event.scheduled_run_times[0]
+        late = datetime.now(UTC) - due
         if event.code == events.EVENT_JOB_MAX_INSTANCES:
             _LOG.warning("the sweep due at %s is left out: the one before it is still going on", _text(due))
-        elif late > LATE:
+            return
+        self._begun = self._clocks.uptime()
+        if late > LATE:
             behind = human_duration(late)
             _LOG.warning("the sweep due at %s begins %s late, once for all missed since", _text(due), behind)
 

@@ -1,24 +1,15 @@
-"""When the daemon sweeps: what ``--every`` or ``--cron`` ask for, whatever happens to this machine's clock meanwhile.
-
-Time that passes is measured by a clock that cannot be set; ``--cron`` names times of the wall clock, which can. Where
-the wall clock was set, the last sweep worked by a wrong time and the next one may be far away by the right one: so a
-sweep follows soon, at most one in five minutes however often the clock is set.
-"""
+"""When the daemon sweeps: what ``--every`` and ``--cron`` ask for."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import islice, pairwise
-from secrets import SystemRandom
-from typing import ClassVar, Final
+from typing import Final
 
 from cronsim import CronSim, CronSimError
 
-from rotator.clock import SystemClock, uptime
-from rotator.durations import format_duration, human_duration, parse_duration
+from rotator.durations import format_duration, parse_duration
 from rotator.errors import ConfigurationError
 from rotator.policy.windows import time_zone
 from rotator.settings import SWEEP_AT_LEAST, SWEEP_AT_MOST
@@ -27,13 +18,8 @@ from rotator.text import quoted
 DEFAULT_EVERY: Final = timedelta(hours=1)
 MOST_JITTER: Final = timedelta(minutes=5)
 UNHEALTHY_AFTER: Final = 3
-STEP: Final = timedelta(seconds=60)
-"""A wall clock that differs by more from the time that has passed was set; less is how clocks go."""
-SOON: Final = timedelta(minutes=5)
-"""After the last sweep began, where the clock was set since."""
 _LONGEST_CRON: Final = 200
 _EXAMPLE: Final = 'Use five fields such as "0 * * * *" (hourly) or "30 6 * * mon-fri".'
-_LOG = logging.getLogger("rotator.daemon")
 
 
 @dataclass(frozen=True)
@@ -42,7 +28,6 @@ class Every:
 
     every: timedelta
     jitter: timedelta
-    by_wall_clock: ClassVar[bool] = False
 
     def after(self, moment: datetime) -> datetime:
         """The next time, without jitter."""
@@ -63,7 +48,6 @@ class Cron:
     expression: str
     zone: tzinfo
     jitter: timedelta
-    by_wall_clock: ClassVar[bool] = True
 
     def after(self, moment: datetime) -> datetime:
         """The next time, without jitter."""
@@ -137,64 +121,3 @@ def _cron(text: str, zone: str, jitter: timedelta | None) -> Cron:
     if len(times) < 5:
         raise ConfigurationError(f"--cron {quoted(text)} names a day that never comes", advice=_EXAMPLE)
     return Cron(expression, where, _jitter(jitter, min(later - sooner for sooner, later in pairwise(times))))
-
-
-@dataclass(frozen=True)
-class Clocks:
-    """Both clocks of this machine.
-
-    :param now: the wall clock, which may be set at any moment.
-    :param uptime: seconds since some moment, by a clock that cannot be set.
-    """
-
-    now: Callable[[], datetime] = SystemClock().now
-    uptime: Callable[[], float] = uptime
-
-
-class Timetable:
-    """When the next sweep is due: the first one at once. For one thread."""
-
-    def __init__(self, schedule: Schedule, clocks: Clocks) -> None:
-        self._schedule = schedule
-        self._clocks = clocks
-        self._due = self._last = clocks.uptime()
-        self._offset = self._measured()
-
-    def begin_at(self, first: datetime) -> None:
-        """Let the first sweep be due then, by the wall clock as it is now."""
-        self._due = self._clocks.uptime() + (first - self._clocks.now()).total_seconds()
-
-    def remaining(self) -> float:
-        """Seconds until the next sweep is due, not positive where it is. To be asked at least once a minute."""
-        now, offset = self._clocks.uptime(), self._measured()
-        step = offset - self._offset
-        if abs(step) > STEP.total_seconds():
-            self._offset = offset
-            self._due = min(self._due, max(now, self._last + SOON.total_seconds()))
-            self._log_step(timedelta(seconds=step), self._due - now)
-        elif self._schedule.by_wall_clock:
-            self._offset = offset
-            self._due -= step
-        return self._due - now
-
-    def advance(self) -> tuple[datetime, timedelta]:
-        """Go on to the next one; gives when the one that is due now was due, by the wall clock, and how late it is."""
-        wall, now = self._clocks.now(), self._clocks.uptime()
-        late = timedelta(seconds=now - self._due)
-        due = wall - late
-        # One that comes a few milliseconds early must not find its own time once more.
-        following = self._schedule.after(max(wall, due))
-        jitter = SystemRandom().uniform(0, self._schedule.jitter.total_seconds())
-        self._last = now
-        self._due = now + (following - wall).total_seconds() + jitter
-        return due, late
-
-    def _measured(self) -> float:
-        return self._clocks.now().timestamp() - self._clocks.uptime()
-
-    @staticmethod
-    def _log_step(step: timedelta, wait: float) -> None:
-        direction = "forward" if step > timedelta(0) else "back"
-        following = "at once" if wait < 1 else f"in {human_duration(timedelta(seconds=wait))}"
-        text = "this machine's clock was set %s by %s; the next sweep begins %s"
-        _LOG.warning(text, direction, human_duration(abs(step)), following)

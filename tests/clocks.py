@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from rotator.timetable import Clocks
+from rotator.daemon import Clocks
 
 
 class SettableClocks:

@@ -19,8 +19,8 @@ import requests
 from apscheduler.events import EVENT_JOB_EXECUTED
 
 from rotator.bootstrap import Foundation, NoEvents
-from rotator.clock import SystemClock
-from rotator.daemon import Daemon, Health, StoppableClock, Stopped
+from rotator.clock import SystemClock, uptime
+from rotator.daemon import SOON, Daemon, Health, StoppableClock, Stopped
 from rotator.metrics_server import MetricsServer
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.settings import Settings
@@ -32,6 +32,7 @@ from tests.clocks import SettableClocks
 from tests.world import DAY, World
 
 PATIENCE = 60
+HOUR = timedelta(hours=1)
 MORNING = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 HOURLY = make_schedule("1h", None, None, "0s")
 SECONDLY = Every(timedelta(seconds=1), timedelta(0))
@@ -388,51 +389,87 @@ def test_no_setting_of_the_clock_hides_that_nothing_succeeds() -> None:
         assert not health()[0]
 
 
-@pytest.mark.parametrize(
-    ("step", "reason"),
-    [
-        (-30 * DAY, "the last success lies 30 d in the future: the clock was set back"),
-        (30 * DAY, "the last success lies 30 d in the past: the clock was set forward"),
-        (timedelta(seconds=-59), None),
-        (timedelta(hours=2), None),
-    ],
-    ids=str,
-)
-def test_a_success_under_a_wrong_clock_is_none(step: timedelta, reason: str | None) -> None:
-    clocks = SettableClocks(MORNING)
-    health = Health(HOURLY, clocks.both)
+def test_a_success_before_a_step_of_the_clock_is_none() -> None:
+    health = Health(HOURLY, SettableClocks(MORNING).both)
     health.succeeded()
-    clocks.set_by(step)
-    well, details = health()
-    assert (well, details.get("reason")) == (reason is None, reason)
+    health.doubt("the clock was set")
+    assert health()[0] is False
+    assert health()[1]["reason"] == "the clock was set"
     health.succeeded()
     assert health()[0]
 
 
-@pytest.mark.parametrize("step", [-30 * DAY, 30 * DAY], ids=str)
-@pytest.mark.parametrize("schedule", [HOURLY, make_schedule(None, "0 * * * *", None, "0s")], ids=str)
-def test_a_daemon_whose_clock_is_set_goes_on_sweeping(setup: Setup, schedule: Schedule, step: timedelta) -> None:
-    setup.world.managed("prod/sms")
-    clocks = SettableClocks(MORNING)
-    daemon = setup.daemon(schedule=schedule, clocks=clocks.both)
-    swept = threading.Semaphore(0)
-    daemon._scheduler.add_listener(lambda _: swept.release(), EVENT_JOB_EXECUTED)
+class Pending:
+    """A daemon whose first sweep has begun and whose next one is an hour away; what the clocks show is set by hand."""
 
-    def next_sweep(length: timedelta) -> None:
-        clocks.pass_time(length)
-        daemon._scheduler.wakeup()  # it reads the clocks every minute
-        assert swept.acquire(timeout=PATIENCE)
+    def __init__(self, setup: Setup, schedule: Schedule = HOURLY) -> None:
+        setup.world.managed("prod/sms")
+        self.clocks = SettableClocks(MORNING)
+        self.daemon = setup.daemon(schedule=schedule, clocks=self.clocks.both)
+        self.swept = threading.Semaphore(0)
+        self.daemon._scheduler.add_listener(lambda _: self.swept.release(), EVENT_JOB_EXECUTED)
+        started(self.daemon)
+        assert self.swept.acquire(timeout=PATIENCE)
 
-    started(daemon)
-    next_sweep(timedelta(0))
-    clocks.set_by(step)
-    assert not daemon.health()[0]
-    next_sweep(timedelta(minutes=5))
-    assert daemon.health()[0]
+    @property
+    def wait(self) -> timedelta:
+        """Until the next sweep."""
+        due: datetime = self.daemon._scheduler.get_jobs()[0].next_run_time
+        return due - datetime.now(UTC)
+
+
+BOTH = pytest.mark.parametrize("schedule", [HOURLY, make_schedule(None, "0 0 1 1 *", None, "0s")], ids=str)
+
+
+@pytest.mark.parametrize("step", [-30 * DAY, -2 * HOUR, 2 * HOUR, 30 * DAY], ids=str)
+@BOTH
+def test_a_clock_that_is_set_brings_a_sweep_at_once(setup: Setup, schedule: Schedule, step: timedelta) -> None:
+    pending = Pending(setup, schedule)
+    pending.clocks.pass_time(SOON)
+    pending.clocks.set_by(step)
+    pending.daemon.check_clock()
+    assert pending.swept.acquire(timeout=PATIENCE)
+    assert pending.daemon.health()[0]
+    assert pending.wait > timedelta(minutes=59)
+    pending.daemon.check_clock()
+    assert pending.daemon.stop(PATIENCE)
+    assert sum(map(setup.finished, setup.lines.kept)) == 2
+    direction = "forward" if step > timedelta(0) else "back"
+    (line,) = (line for line in setup.lines.kept if "was set" in line["event"])
+    assert f"this machine's clock was set {direction} by" in line["event"]
+
+
+def test_a_clock_that_is_set_again_and_again_is_no_storm(setup: Setup) -> None:
+    pending = Pending(setup)
+    for step in (HOUR, -HOUR, HOUR):
+        pending.clocks.set_by(step)
+        pending.daemon.check_clock()
+        assert SOON - timedelta(seconds=30) < pending.wait <= SOON
+        assert "this machine's clock was set" in pending.daemon.health()[1]["reason"]
+    assert pending.daemon.stop(PATIENCE)
+
+
+def test_small_corrections_of_the_clock_bring_no_sweep(setup: Setup) -> None:
+    pending = Pending(setup)
     for _ in range(3):
-        next_sweep(timedelta(hours=1))
-    assert daemon.stop(PATIENCE)
-    assert sum(map(setup.finished, setup.lines.kept)) == 5
+        pending.clocks.set_by(timedelta(seconds=59))
+        pending.daemon.check_clock()
+    assert pending.wait > timedelta(minutes=59)
+    assert pending.daemon.health()[0]
+    assert pending.daemon.stop(PATIENCE)
+
+
+def test_replicas_do_not_march_in_step(setup: Setup) -> None:
+    for schedule in (make_schedule("1h", None, None, "3m"), make_schedule(None, "0 * * * *", None, "3m")):
+        trigger = setup.daemon(schedule=schedule).trigger
+        times = {trigger.get_next_fire_time(None, MORNING) for _ in range(50)}
+        assert len(times) > 25
+        assert all(HOUR <= at - MORNING <= HOUR + timedelta(minutes=3) for at in times)
+
+
+def test_the_uptime_goes_on() -> None:
+    first = uptime()
+    assert uptime() >= first > 0
 
 
 def test_sweep_after_sweep_takes_no_more_memory(setup: Setup) -> None:

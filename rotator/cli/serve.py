@@ -62,12 +62,12 @@ def serve(
     what it left. On SIGTERM or Ctrl-C the daemon finishes the current call,
     starts no other, and exits 0 within 10 seconds.
 
-    Intervals are measured by the monotonic clock. If the machine's clock is
-    set by more than a minute, a sweep follows within five minutes.
+    If the machine's clock is set by more than a minute, a sweep follows within
+    five minutes, whatever the schedule says.
 
     /healthz answers 503 when three sweeps in a row that were due did not
     succeed: an account could not be swept, or an action failed. It does so
-    too if the last success lies in the future or too far in the past.
+    too from when the clock was set until the next sweep has succeeded.
 
     \b
     Examples:
