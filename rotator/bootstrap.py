@@ -7,14 +7,13 @@ import ipaddress
 import logging
 import os
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from rotator.access_log import Reads
+from rotator.aws import cloudtrail, eventbridge
 from rotator.aws.clients import make_client, make_session
 from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.clock import SystemClock
@@ -23,7 +22,7 @@ from rotator.errors import ConfigurationError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
 from rotator.model import SecretEntry
-from rotator.ports import Clock, EventBus, EventSink, KeyProvider, ReaderLog, SecretStore
+from rotator.ports import Clock, EventSink, KeyProvider, ReaderLog, SecretStore
 from rotator.redaction.patterns import CONSTANTS
 from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
@@ -38,31 +37,6 @@ class NoEvents:
 
     def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
         """Nothing is sent."""
-
-    def fresh(self) -> EventSink:
-        """Itself."""
-        return self
-
-
-class LazyReaders:
-    """CloudTrail, which few sweeps read: imported, and connected to, at the first read. Thread safe."""
-
-    def __init__(self, session: Any, clock: Clock) -> None:
-        self._session = session
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._log: ReaderLog | None = None
-
-    def reads(self, secret: SecretEntry, since: datetime) -> Reads:
-        """See :class:`rotator.ports.ReaderLog`."""
-        with self._lock:  # botocore's sessions are not thread safe, its clients are
-            if self._log is None:
-                from rotator.aws.cloudtrail import ATTEMPTS, READ_TIMEOUT, CloudTrail
-
-                client = make_client(self._session, "cloudtrail", attempts=ATTEMPTS, read_timeout=READ_TIMEOUT)
-                self._log = CloudTrail(client, self._clock)
-            log = self._log
-        return log.reads(secret, since)
 
 
 @dataclass
@@ -92,7 +66,7 @@ class Foundation:
     session: Any
     clock: Clock
     store: SecretStore
-    events: EventBus
+    events: Callable[[], EventSink]
     connect: Connect
     console: bool = False
     ocsf: bool = False
@@ -128,7 +102,7 @@ class Foundation:
             store=self.store,
             connect=self.connect,
             audit=audit,
-            events=self.events.fresh(),
+            events=self.events(),
             clock=self.clock,
             policy=self.settings.policy,
             may_start=may_start,
@@ -185,27 +159,27 @@ def prepare(
         session=session,
         clock=clock,
         store=SecretsManagerStore(secrets, learn=redactor.learn_value, spare=redactor.spare),
-        events=make_events(settings, session, redactor),
+        events=partial(make_events, settings, session, redactor),
         connect=connect,
         console=console,
         ocsf=ocsf,
         audit_level=audit_level,
-        readers=LazyReaders(session, clock),
+        readers=cloudtrail.CloudTrail(
+            partial(
+                make_client, session, "cloudtrail", attempts=cloudtrail.ATTEMPTS, read_timeout=cloudtrail.READ_TIMEOUT
+            ),
+            clock,
+        ),
     )
 
 
-def make_events(settings: Settings, session: Any, redactor: Redactor) -> EventBus:
-    """The event bus that the settings name, or nothing. No client is made before the first event."""
+def make_events(settings: Settings, session: Any, redactor: Redactor) -> EventSink:
+    """The event bus that the settings name, or nothing."""
     if settings.event_bus is None:
         return NoEvents()
-    from rotator.aws.eventbridge import ATTEMPTS, CONNECT_TIMEOUT, READ_TIMEOUT, EventBridge
-
-    def client() -> Any:
-        return make_client(
-            session, "events", attempts=ATTEMPTS, connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT
-        )
-
-    return EventBridge(settings.event_bus, client, redactor)
+    timeouts = {"connect_timeout": eventbridge.CONNECT_TIMEOUT, "read_timeout": eventbridge.READ_TIMEOUT}
+    connect = partial(make_client, session, "events", attempts=eventbridge.ATTEMPTS, **timeouts)
+    return eventbridge.EventBridge(settings.event_bus, connect, redactor)
 
 
 def local_actor() -> str:

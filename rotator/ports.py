@@ -227,11 +227,3 @@ class EventSink(Protocol):
     def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
         """Send one event."""
         ...
-
-
-class EventBus(EventSink, Protocol):
-    """What outlives a run of it."""
-
-    def fresh(self) -> EventSink:
-        """A sink for one run."""
-        ...

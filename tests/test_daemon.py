@@ -76,7 +76,7 @@ class Setup:
             session=None,
             clock=StoppableClock(self.world.clock, self.stopping),
             store=self.world.store,
-            events=NoEvents(),
+            events=NoEvents,
             connect=self.world.connect,
         )
 

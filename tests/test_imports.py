@@ -125,8 +125,3 @@ def _name(requirement: str) -> str:
 
 def test_the_version_is_one() -> None:
     assert importlib.import_module("rotator").__version__.count(".") == 2
-
-
-def test_cloudtrail_is_loaded_for_a_tagged_secret_only() -> None:
-    code = "import rotator.lambda_handlers, rotator.bootstrap, rotator.lambda_.handlers, rotator.cli.app"
-    assert not [name for name in loaded_by(code) if "cloudtrail" in name]

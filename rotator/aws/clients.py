@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from rotator.errors import ConfigurationError
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 20.0
 ATTEMPTS: Final = 4
+_MAKING: Final = threading.Lock()  # botocore's sessions are not thread safe, its clients are
 # Every module of botocore that logs parameters, bodies, headers, or errors with them in their text.
 _LOGGERS: Final = (
     *("auth", "awsrequest", "client", "credentials", "crt.auth", "discovery", "endpoint", "endpoint_provider"),
@@ -90,9 +92,10 @@ def make_client(
         user_agent_extra=f"rotator/{__version__}",
     )
     try:
-        if session.get_credentials() is None:
-            raise botocore.exceptions.NoCredentialsError  # the same message as when a call finds out
-        return session.create_client(service, config=config)
+        with _MAKING:
+            if session.get_credentials() is None:
+                raise botocore.exceptions.NoCredentialsError  # the same message as when a call finds out
+            return session.create_client(service, config=config)
     except (botocore.exceptions.BotoCoreError, ValueError) as error:
         failure = _configuration(error, session)
     raise failure

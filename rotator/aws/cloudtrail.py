@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -54,12 +54,13 @@ _PAGE: Final = 50
 class CloudTrail:
     """The log over HTTP. Thread safe; calls are made one after another, at AWS's rate limit.
 
-    :param client: a ``cloudtrail`` client, see :func:`rotator.aws.clients.make_client`.
+    :param connect: makes a ``cloudtrail`` client, at the first read, which few sweeps do.
     :param pages: the most pages of one look-up.
     """
 
-    def __init__(self, client: Any, clock: Clock, *, pages: int = PAGES) -> None:
-        self._client = client
+    def __init__(self, connect: Callable[[], Any], clock: Clock, *, pages: int = PAGES) -> None:
+        self._connect = connect
+        self._client: Any = None
         self._clock = clock
         self._pages = pages
         self._lock = threading.Lock()
@@ -120,6 +121,8 @@ class CloudTrail:
 
     def _call(self, query: Mapping[str, Any]) -> Mapping[str, Any]:
         self._wait_for_interval()
+        if self._client is None:
+            self._client = self._connect()
         try:
             answer = self._client.lookup_events(**query)
             if isinstance(answer, Mapping) and isinstance(answer.get("Events"), list):
@@ -194,8 +197,7 @@ def read_of(event: Any, secret: SecretEntry) -> Read | None:
     record = _record(event.get("CloudTrailEvent"))
     if record.get("errorCode") or record.get("eventSource", _SOURCE) != _SOURCE:
         return None
-    parameters = record.get("requestParameters")
-    parameters = parameters if isinstance(parameters, Mapping) else {}
+    parameters = _mapping(record.get("requestParameters"))
     if not _means(parameters.get("secretId"), event, secret) or _OURS.search(_text(record.get("userAgent"))):
         return None
     if parameters.get("versionStage") == PENDING:
@@ -205,26 +207,22 @@ def read_of(event: Any, secret: SecretEntry) -> Read | None:
 
 def principal_of(identity: Any) -> str:
     """Who read, without the session's name: a session is one process of a consumer, and the next read has another."""
-    if not isinstance(identity, Mapping):
-        return UNKNOWN
-    arn = _text(identity.get("arn"))
-    context = identity.get("sessionContext")
-    issuer = context.get("sessionIssuer") if isinstance(context, Mapping) else None
-    issued_by = _text(issuer.get("arn")) if isinstance(issuer, Mapping) else ""
+    identity = _mapping(identity)
+    arn, kind = _text(identity.get("arn")), _text(identity.get("type"))
+    issuer = _mapping(_mapping(identity.get("sessionContext")).get("sessionIssuer"))
     session = _SESSION.fullmatch(arn)
-    kind = _text(identity.get("type"))
-    if issued_by:
-        found = issued_by
-    elif session is not None:
-        found = f"arn:{session['partition']}:iam::{session['account']}:role/{session['role']}"
-    elif kind == "AWSService":
-        found = _text(identity.get("invokedBy")) or arn
-    else:
-        # A principal of another AWS account has no ARN here, but its unique id, with the session's name after a colon.
-        unique = _text(identity.get("principalId")).partition(":")[0]
-        number = _text(identity.get("accountId"))
-        found = arn or " ".join(part for part in (unique, f"of account {number}" if number else "") if part)
-    return (found or _text(identity.get("userName")) or kind or UNKNOWN)[:_LONGEST_PRINCIPAL]
+    # A principal of another AWS account has no ARN here, but its unique id, with the session's name after a colon.
+    unique, number = _text(identity.get("principalId")).partition(":")[0], _text(identity.get("accountId"))
+    known = (
+        _text(issuer.get("arn")),
+        f"arn:{session['partition']}:iam::{session['account']}:role/{session['role']}" if session else "",
+        _text(identity.get("invokedBy")) if kind == "AWSService" else "",
+        arn,
+        " ".join(part for part in (unique, f"of account {number}" if number else "") if part),
+        _text(identity.get("userName")),
+        kind,
+    )
+    return next(filter(None, known), UNKNOWN)[:_LONGEST_PRINCIPAL]
 
 
 def _record(text: Any) -> Mapping[str, Any]:
@@ -242,9 +240,8 @@ def _means(secret_id: Any, event: Mapping[str, Any], secret: SecretEntry) -> boo
     names = names_of(secret)
     if isinstance(secret_id, str):
         return secret_id in names
-    resources = event.get("Resources")
-    listed = resources if isinstance(resources, list) else []
-    return any(isinstance(each, Mapping) and each.get("ResourceName") in names for each in listed)
+    listed = event.get("Resources")
+    return isinstance(listed, list) and any(_mapping(each).get("ResourceName") in names for each in listed)
 
 
 def _is_current(parameters: Mapping[str, Any], secret: SecretEntry) -> bool:
@@ -283,3 +280,7 @@ def _oldest(events: list[Any]) -> datetime | None:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -52,7 +52,7 @@ def trail(aws: FakeAws, credentials: pytest.MonkeyPatch) -> CloudTrail:
 def made(aws: FakeAws, credentials: pytest.MonkeyPatch, **options: Any) -> CloudTrail:
     credentials.setenv("AWS_ENDPOINT_URL", aws.url)
     client = make_client(make_session("eu-central-1"), "cloudtrail", attempts=1, read_timeout=5)
-    return CloudTrail(client, VirtualClock(NOW), **options)
+    return CloudTrail(lambda: client, VirtualClock(NOW), **options)
 
 
 def record(secret_id: Any = NAME, identity: Any = SESSION, **more: Any) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def test_missing_credentials_are_a_configuration_error(aws: FakeAws, credentials
 
         raise NoCredentialsError
 
-    trail._client.meta.events.register_first("before-sign.cloudtrail.LookupEvents", lost)
+    trail._connect().meta.events.register_first("before-sign.cloudtrail.LookupEvents", lost)
     assert isinstance(fails(trail), ConfigurationError)
 
 

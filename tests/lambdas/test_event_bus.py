@@ -80,7 +80,7 @@ def test_event_of_a_failed_step(stack: LambdaStack, taken: Taken) -> None:
 def test_secret_in_an_event_is_redacted(stack: LambdaStack, taken: Taken) -> None:
     foundation = runtime.foundation()
     foundation.redactor.learn(leaks.register("a-password-that-was-read"))
-    foundation.events.send("Rotation Failed", {"error": "refused a-password-that-was-read", "secret": "prod/sms"})
+    foundation.events().send("Rotation Failed", {"error": "refused a-password-that-was-read", "secret": "prod/sms"})
     (event,) = taken()
     assert event["detail"] == {"error": "refused <redacted>", "secret": "prod/sms"}
 
@@ -124,7 +124,7 @@ def test_refused_event_is_logged(
         monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", fake.url)
         monkeypatch.setenv("ROTATOR_EVENT_BUS", BUS)
         runtime.forget()
-        runtime.foundation().events.send("API Key Rotated", {"secret": "prod/sms"})
+        runtime.foundation().events().send("API Key Rotated", {"secret": "prod/sms"})
     assert fake.operations == ["PutEvents"]
     (text,) = [line["event"] for line in lines() if line.get("log") == "rotator.aws.eventbridge"]
     assert "refused by EventBridge" in text
@@ -136,7 +136,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
     with serving(hang) as fake:
         monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", fake.url)
         monkeypatch.setenv("ROTATOR_EVENT_BUS", BUS)
-        monkeypatch.setattr(aws_events, "LONGEST", 1.2)
+        monkeypatch.setattr(aws_events, "READ_TIMEOUT", 0.5)
         runtime.forget()
         yield fake
 
@@ -182,4 +182,4 @@ def test_no_client_is_made_without_a_bus_or_an_event(stack: LambdaStack) -> None
     made: list[int] = []
     EventBridge(BUS, lambda: made.append(1), Redactor())
     assert made == []
-    assert type(prepare().events).__name__ == "NoEvents"
+    assert type(prepare().events()).__name__ == "NoEvents"

@@ -37,7 +37,7 @@ def client(server: MotoServer, service: str, user: str = "ana") -> Any:
 def readers(server: MotoServer) -> list[tuple[str, datetime, bool]]:
     made = server.client()
     entry = SecretsManagerStore(made).describe(NAME)
-    trail = CloudTrail(make_client(make_session(), "cloudtrail"), VirtualClock(NOW + timedelta(days=1)))
+    trail = CloudTrail(lambda: make_client(make_session(), "cloudtrail"), VirtualClock(NOW + timedelta(days=1)))
     return [(each.principal, each.at, each.current) for each in trail.reads(entry, NOW - timedelta(days=1)).reads]
 
 
