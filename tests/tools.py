@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.terraform import offline_terraform
+from tests.deploy.terraform import offline_terraform, own_terraform
 from tests.lambdas.package import python313
 
 ROOT = Path(__file__).parents[1]
@@ -53,9 +53,9 @@ TOOLS = {
         "run .ci/scanner-tools, where PyPI has wheels for the platform",
         by_setup=True,
     ),
-    "terraform without a network": Tool(
-        lambda: offline_terraform() is not None,
-        "install terraform, and name a command by TERRAFORM_OFFLINE that runs it with a mirror of the AWS provider",
+    "terraform": Tool(
+        lambda: bool(own_terraform() or offline_terraform()),
+        "install terraform, and set TERRAFORM=terraform; it fetches the AWS provider from its registry, once",
     ),
     "Python 3.13": Tool(
         lambda: python313() is not None,

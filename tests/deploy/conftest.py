@@ -1,23 +1,28 @@
-"""Both deployments as they would be deployed: packaged by osls, applied by terraform without a network; once a run."""
+"""Both deployments as they would be deployed: packaged by osls, applied by terraform; once a run."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.deploy.cloudformation import Stack
-from tests.deploy.terraform import Applied, apply, offline_terraform
+from tests.deploy.terraform import Applied, against, apply, offline_terraform, own_terraform
 
 ROOT = Path(__file__).parents[2]
 STAGE = "dev"
+MOTO = ROOT / "build" / "deploy-tools" / "bin" / "python"
+_SERVE = "from moto.server import main; main(['-H', '127.0.0.1', '-p', '0'])"
 NAME = f"infobip-key-rotator-{STAGE}"
 BUS = "default"
 KMS_KEYS = ["arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"]
@@ -38,6 +43,30 @@ def missing(tool: str) -> None:
     if os.environ.get("CI") and shutil.which("npm"):
         pytest.fail(f"{tool} is missing: .ci/deploy-checks has to run before the tests")
     pytest.skip(f"needs {tool}")
+
+
+@contextmanager
+def moto_server() -> Iterator[str]:
+    """The URL of a moto server that knows CloudFormation; it prints its port on stderr."""
+    if not MOTO.exists():
+        missing("moto with CloudFormation")
+    process = subprocess.Popen([MOTO, "-u", "-c", _SERVE], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if found := re.search(r"Running on (http://127\.0\.0\.1:\d+)", line):
+                # What else it prints must not fill the pipe.
+                with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=process.stderr):
+                    yield found[1]
+                    process.terminate()
+                break
+        else:
+            pytest.fail("moto did not start")
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        assert process.stderr is not None
+        process.stderr.close()
 
 
 def once(folder: Path, name: str, make: Callable[[Path], None]) -> Path:
@@ -102,15 +131,21 @@ def all_on() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def terraform(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Applied]:
     """The module applied with its defaults (``plain``) and with everything on (``full``)."""
-    command = offline_terraform()
-    if command is None:
-        pytest.skip("needs terraform without a network")
+    own, offline = own_terraform(), offline_terraform()
+    if not own and not offline:
+        pytest.skip("needs terraform")
 
     def make(folder: Path) -> None:
         path = package(folder)
         common = {"name": NAME, "deployment": STAGE, "package_path": str(path)}
         for name, more in (("plain", {}), ("full", all_on())):
-            state = apply(command, ROOT / "terraform", folder / name, {**common, **more})
+            variables = {**common, **more}
+            if own:
+                with moto_server() as endpoint:
+                    state = apply(own, ROOT / "terraform", folder / name, variables, against(endpoint))
+            else:
+                assert offline
+                state = apply(offline, ROOT / "terraform", folder / name, variables)
             (folder / f"{name}.json").write_text(json.dumps(state))
 
     folder = once(tmp_path_factory.getbasetemp(), "terraform", make)

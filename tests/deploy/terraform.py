@@ -1,4 +1,8 @@
-"""Terraform that needs no network: the module is applied against a stand-in for AWS, and the state is read."""
+"""The module is applied where there is no AWS, and the state is read.
+
+By a terraform whose provider plays AWS itself and needs no network, or by the machine's own against moto: ``TERRAFORM``
+names it, and it fetches the AWS provider from its registry once.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,11 @@ ROOT = Path(__file__).parents[2]
 OFFLINE = ROOT.parent / "shared" / "tools" / "terraform" / "terraform-offline"
 
 
+def own_terraform() -> str | None:
+    """The machine's own terraform, if ``TERRAFORM`` names it, as for ``.ci/deploy-checks``."""
+    return shutil.which(os.environ.get("TERRAFORM", ""))
+
+
 def offline_terraform() -> str | None:
     """The command, or ``None`` where there is none. ``TERRAFORM_OFFLINE`` names one that lies elsewhere."""
     if shutil.which("terraform") is None:
@@ -22,13 +31,33 @@ def offline_terraform() -> str | None:
     return named if Path(named).is_file() else None
 
 
-def apply(command: str, module: Path, folder: Path, variables: dict[str, Any]) -> dict[str, Any]:
+def against(endpoint: str) -> dict[str, str]:
+    """The environment for the machine's own terraform: AWS is moto, and the provider is fetched once."""
+    cache = ROOT / "build" / "terraform-providers"
+    cache.mkdir(parents=True, exist_ok=True)
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_REGION": "eu-central-1",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "TF_PLUGIN_CACHE_DIR": str(cache),
+        "TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE": "1",  # the copies have no lock file
+    }
+
+
+def apply(
+    command: str, module: Path, folder: Path, variables: dict[str, Any], environment: dict[str, str] | None = None
+) -> dict[str, Any]:
     """Copy a module into an empty folder and apply it there. Gives the state as ``terraform show -json`` does."""
     shutil.copytree(module, folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "tests", "examples"))
     (folder / "this.auto.tfvars.json").write_text(json.dumps(variables))
 
     def run(*arguments: str) -> str:
-        done = subprocess.run([command, *arguments], cwd=folder, capture_output=True, text=True, timeout=240)
+        done = subprocess.run(
+            [command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

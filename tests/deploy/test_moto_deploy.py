@@ -5,9 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
-import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,38 +14,19 @@ import boto3
 import pytest
 
 from tests.deploy.actions import FUNCTIONS
-from tests.deploy.conftest import NAME, ROOT, STAGE, missing, once, service
+from tests.deploy.conftest import NAME, STAGE, moto_server, once, service
 from tests.deploy.policies import statements
 
-MOTO = ROOT / "build" / "deploy-tools" / "bin" / "python"
 REGION = "eu-central-1"
-_SERVE = "from moto.server import main; main(['-H', '127.0.0.1', '-p', '0'])"
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    """A moto server that knows CloudFormation; it tells its port on stderr."""
-    if not MOTO.exists():
-        missing("moto with CloudFormation")
-    process = subprocess.Popen([MOTO, "-u", "-c", _SERVE], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if found := re.search(r"Running on (http://127\.0\.0\.1:\d+)", line):
-                # What else it says must not fill the pipe: nobody reads it any more.
-                with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=process.stderr):
-                    yield found[1]
-                    process.terminate()
-                break
-        else:
-            pytest.fail("moto did not start")
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-        assert process.stderr is not None
-        process.stderr.close()
+    """An empty AWS account."""
+    with moto_server() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
