@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -176,6 +176,10 @@ _DEEPER: Final = 2
 _BETWEEN: Final = "  "
 
 
+Row = Sequence[str | Text]
+"""The cells of a line."""
+
+
 def styled(text: str, style: str) -> Text:
     """Text with a colour, which only ever repeats what the words say."""
     return Text(text, style=style)
@@ -186,16 +190,23 @@ class Grid:
     """Rows of cells without lines, or, where columns would be too narrow, one block a row. The last cell says most.
 
     :param limits: the most characters of each column but the last; what is longer goes on in the next line, whole.
+    :param most: so many rows are shown, and where the others are.
     :param heads: what the columns hold; in blocks it stands before each cell but the first. Empty: that is plain.
     """
 
-    rows: Sequence[Sequence[str | Text]]
+    rows: Sequence[Row]
     limits: Sequence[int]
     heads: Sequence[str] = ()
     indent: int = 2
+    most: int | None = None
+    rest: str = "--json has them all, --secret NAME shows one"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """What rich asks for, with the width that there is."""
+        if self.most is not None and len(self.rows) > self.most:
+            yield replace(self, rows=self.rows[: self.most], most=None)
+            yield f"  … and {len(self.rows) - self.most} more; {self.rest}"
+            return
         rows = [self.heads, *self.rows] if self.heads else self.rows
         widths = [
             max(1, min(limit, max((cell_len(str(row[column])) for row in rows), default=1)))
@@ -211,7 +222,7 @@ class Grid:
         lengths = (cell_len(word) for row in self.rows for word in str(row[-1]).split())
         return max((length for length in lengths if length <= _LONGEST_WORD), default=1)
 
-    def _table(self, rows: Sequence[Sequence[str | Text]], widths: Sequence[int]) -> RenderableType:
+    def _table(self, rows: Sequence[Row], widths: Sequence[int]) -> RenderableType:
         table = Table.grid(padding=(0, len(_BETWEEN), 0, 0), pad_edge=False)
         for width in widths:
             table.add_column(width=width, overflow="fold")

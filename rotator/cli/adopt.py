@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 import click
 from rich.console import RenderableType
-from rich.text import Text
 
+from rotator.cli.call import Call
 from rotator.cli.documents import Document, fields
-from rotator.cli.options import Options, common_options, pass_options
-from rotator.cli.output import Output
+from rotator.cli.options import command
 from rotator.cli.rotate import show_results
-from rotator.cli.session import opened
 from rotator.engine.adopt_all import Adoptions, adopt_all
 from rotator.engine.manual import adopt as adopt_one
 from rotator.engine.reconcile import Reconciler
 from rotator.errors import ConfigurationError
-from rotator.render import Grid, counted, key_words, shown, styled
+from rotator.render import Grid, Row, counted, key_words, shown, styled
 from rotator.text import printable
 
 _STYLES: Final = {"adopted": "green", "would-adopt": "cyan", "failed": "red"}
 
 
-@click.command()
+@command
 @click.argument("secret", required=False)
 @click.option("--key-id", metavar="K", help="The key, if Infobip can't identify it by the value.")
 @click.option("--all", "every", is_flag=True, help="Every tagged secret that is not under management yet.")
 @click.option("--account", metavar="A", help="With --all: only this Infobip account's.")
 @click.option("--dry-run", is_flag=True, help="With --all: only show what would be done.")
-@common_options
-@pass_options
-def adopt(
-    options: Options, secret: str | None, key_id: str | None, every: bool, account: str | None, dry_run: bool
-) -> int:
+def adopt(call: Call, secret: str | None, key_id: str | None, every: bool, account: str | None, dry_run: bool) -> int:
     """Take SECRET (name or ARN) and the key in it under management.
 
     Asks Infobip which key the value belongs to, and records its id as a
@@ -53,21 +47,18 @@ def adopt(
       rotator adopt --all --dry-run
     """
     _check(secret, key_id, account, every=every, dry_run=dry_run)
-    output = Output(options)
-    with opened(options) as app:
-        reconciler = Reconciler(app.services)
-        if secret is not None:
-            result = adopt_one(reconciler, secret, key_id)
-            return show_results(
-                output, (result,), f"What comes next, and when: `rotator status --secret {printable(secret)}`."
-            )
-        # The setting that keeps sweeps from changing anything holds here as well: this is part of a sweep's job.
-        dry = dry_run or app.settings.dry_run
-        done = adopt_all(reconciler, account=account, dry_run=dry)
-        if output.is_json:
-            output.document(adoptions_document(done, dry_run=dry))
-        output.text(*adoption_parts(done, dry_run=dry))
-        return 0 if done.ok else 1
+    app = call.open()
+    reconciler = Reconciler(app.services)
+    if secret is not None:
+        result = adopt_one(reconciler, secret, key_id)
+        return show_results(
+            call, (result,), f"What comes next, and when: `rotator status --secret {printable(secret)}`."
+        )
+    # The setting that keeps sweeps from changing anything holds here as well: this is part of a sweep's job.
+    dry = dry_run or app.settings.dry_run
+    done = adopt_all(reconciler, account=account, dry_run=dry)
+    call.result(adoptions_document(done, dry_run=dry), adoption_parts(done, dry_run=dry))
+    return 0 if done.ok else 1
 
 
 def adoptions_document(done: Adoptions, *, dry_run: bool) -> Document:
@@ -85,7 +76,7 @@ def adoptions_document(done: Adoptions, *, dry_run: bool) -> Document:
 
 def adoption_parts(done: Adoptions, *, dry_run: bool) -> Iterator[RenderableType]:
     """One line a secret, each account that could not be observed, and the totals."""
-    rows: list[Sequence[str | Text]] = [
+    rows: list[Row] = [
         (
             styled(str(each.outcome), _STYLES.get(str(each.outcome), "")),
             shown(each.secret),
@@ -93,12 +84,9 @@ def adoption_parts(done: Adoptions, *, dry_run: bool) -> Iterator[RenderableType
         )
         for each in done.adoptions
     ]
+    rows += [(styled("failed", "red"), f"account {shown(account, 60)}", shown(error)) for account, error in done.errors]
     if rows:
-        yield Grid(rows, (11, 30))
-    for account, error in done.errors:
-        yield Grid([(styled("failed", "red"), f"account {shown(account, 60)}: {shown(error)}")], (11,))
-    if rows or done.errors:
-        yield ""
+        yield from (Grid(rows, (11, 30)), "")
     counts = Counter(str(each.outcome) for each in done.adoptions)
     parts = [f"{counts['would-adopt']} would be adopted" if dry_run else f"{counts['adopted']} adopted"]
     parts += [f"{counts['failed']} failed"] if counts["failed"] else []

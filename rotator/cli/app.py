@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from rotator import __version__
-from rotator.cli.options import global_options
+from rotator.cli.options import common_options
 
 COMMANDS: Final = {
     "demo": "Watch the whole job, time-lapsed, in a sandbox.",
@@ -71,7 +71,6 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(__version__, message="rotator %(version)s")
-@global_options
 def cli() -> None:
     """Rotate Infobip API keys that are stored in AWS Secrets Manager.
 
@@ -93,3 +92,6 @@ def cli() -> None:
       rotator --region eu-central-1 run
       rotator status --json
     """
+
+
+cli.params += common_options()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import click
+from rich.console import RenderableType
 
+from rotator.cli.call import Call
 from rotator.cli.documents import Document, fields
-from rotator.cli.options import Options, common_options, pass_options
-from rotator.cli.output import Output
+from rotator.cli.options import command
 from rotator.cli.plan import MOST_ROWS
 from rotator.render import Grid, counted, shown, styled
 from rotator.telemetry.audit_verify import VerifyReport
@@ -30,15 +31,13 @@ def audit() -> None:
     """
 
 
-@audit.command(short_help="Check that no line was altered or removed.")
+@command
 @click.argument("file", metavar="FILE")
-@common_options
-@pass_options
-def verify(options: Options, file: str) -> int:
-    """Check that no line of an audit FILE was altered, moved or removed.
+def verify(call: Call, file: str) -> int:
+    """Check that no line was altered or removed.
 
-    Each audit line carries the digest of the one before it, so a change
-    shows. Lines cut off the very end do not: send them elsewhere as well.
+    Each line of an audit FILE carries the digest of the one before it, so a
+    change shows. Lines cut off the very end do not: send them elsewhere too.
 
     Exits 0 if it is intact, 1 if it is not or has no audit line at all, 2 if
     it can't be read.
@@ -49,12 +48,11 @@ def verify(options: Options, file: str) -> int:
       rotator audit verify audit.jsonl --json
     """
     report = check(file)
-    output = Output(options)
-    if output.is_json:
-        output.document(_document(report))
-    else:
-        _show(output, report)
+    call.result(_document(report), _parts(report))
     return 0 if report.ok else 1
+
+
+audit.add_command(verify)
 
 
 def _document(report: VerifyReport) -> Document:
@@ -65,30 +63,28 @@ def _document(report: VerifyReport) -> Document:
     }
 
 
-def _show(output: Output, report: VerifyReport) -> None:
+def _parts(report: VerifyReport) -> Iterator[RenderableType]:
     found = f"{counted(report.audit_lines, 'audit line')} of {counted(report.runs, 'run')}"
     if report.other_lines:
         found += f", {counted(report.other_lines, 'other line')}"
     name = shown(str(report.path), 200)
     if not report.audit_lines:
-        output.text(f"{name} is not an audit file: {shown(report.problems[0].detail)}.")
-        output.text("Name the file that --audit-file wrote. If this is it, its lines were removed: use another copy.")
+        yield f"{name} is not an audit file: {shown(report.problems[0].detail)}."
+        yield "Name the file that --audit-file wrote. If this is it, its lines were removed: use another copy."
         return
     if report.problems:
-        rows = [(styled(str(each.kind), "red"), shown(each.detail)) for each in report.problems[:MOST_ROWS]]
-        output.text(Grid(rows, (11,)), "")
-    if report.problem_count > MOST_ROWS:
-        output.text(f"  … and {report.problem_count - MOST_ROWS} more; --json has more of them", "")
+        rows = [(styled(str(each.kind), "red"), shown(each.detail)) for each in report.problems]
+        yield from (Grid(rows, (11,), most=MOST_ROWS, rest="--json has more of them"), "")
     if report.open_runs:
-        output.text(f"Not finished, so killed or still running: {_named(report.open_runs)}.")
+        yield f"Not finished, so killed or still running: {_named(report.open_runs)}."
     if report.unlinked_runs:
         # None where --audit-file wrote it all; but lines that were collected from stderr have no links between runs.
-        output.text(f"Not linked to the lines before: {_named(report.unlinked_runs)}.")
+        yield f"Not linked to the lines before: {_named(report.unlinked_runs)}."
     if report.ok:
-        output.text(f"{name} is intact: {found}.")
-    else:
-        output.text(f"{name} is NOT intact: {counted(report.problem_count, 'problem')} in {found}.")
-        output.text("Compare it with another copy of these lines before you rely on it.")
+        yield f"{name} is intact: {found}."
+        return
+    yield f"{name} is NOT intact: {counted(report.problem_count, 'problem')} in {found}."
+    yield "Compare it with another copy of these lines before you rely on it."
 
 
 def _named(runs: Sequence[str]) -> str:

@@ -7,18 +7,16 @@ from typing import Final
 import click
 from click.shell_completion import get_completion_class
 
-from rotator.cli.options import Options, common_options, pass_options
-from rotator.cli.output import Output
+from rotator.cli.call import Call
+from rotator.cli.options import command
 
 SHELLS: Final = ("bash", "zsh", "fish")
 _VARIABLE: Final = "_ROTATOR_COMPLETE"
 
 
-@click.command()
+@command
 @click.argument("shell", type=click.Choice(SHELLS), metavar="SHELL")
-@common_options
-@pass_options
-def completion(options: Options, shell: str) -> int:
+def completion(call: Call, shell: str) -> int:
     """Print the script that teaches a shell to complete commands and options.
 
     \b
@@ -39,9 +37,8 @@ def completion(options: Options, shell: str) -> int:
     script = chosen(cli, {}, "rotator", _VARIABLE)
     # Not `source()`: for bash that starts a bash, to ask for its version.
     text = script.source_template % script.source_vars()
-    output = Output(options)
-    if output.is_json:
-        output.document({"shell": shell, "script": text})
+    if call.json:
+        call.document({"shell": shell, "script": text})
     else:
-        click.echo(text)
+        call.write(text + "\n")
     return 0

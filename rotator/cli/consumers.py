@@ -8,24 +8,22 @@ from typing import Final
 
 import click
 from rich.console import RenderableType
-from rich.text import Text
 
+from rotator.cli.call import Call
 from rotator.cli.documents import Document, as_json, time_text
-from rotator.cli.options import Options, common_options, pass_options
-from rotator.cli.output import Output
-from rotator.cli.plan import bounded
-from rotator.cli.session import opened
+from rotator.cli.options import command
+from rotator.cli.plan import MOST_ROWS
 from rotator.engine.consumers import Consumers, read_consumers
 from rotator.engine.reconcile import Reconciler
 from rotator.policy.gate import Consumer, principal_words
-from rotator.render import absolute, brief, counted, key_words, shown, styled, when, zone
+from rotator.render import Grid, Row, absolute, brief, counted, key_words, shown, styled, when, zone
 
 MOST_DAYS: Final = 90
 _PRINCIPAL: Final = 27
 _TIME: Final = 24
 
 
-@click.command()
+@command
 @click.argument("secret")
 @click.option(
     "--days",
@@ -35,9 +33,7 @@ _TIME: Final = 24
     metavar="N",
     help="Readers in the N days before its key was replaced.",
 )
-@common_options
-@pass_options
-def consumers(options: Options, secret: str, days: int) -> int:
+def consumers(call: Call, secret: str, days: int) -> int:
     """Show who still uses the old key of SECRET (name or ARN).
 
     Reads CloudTrail's event history: which roles and users read the secret
@@ -57,13 +53,9 @@ def consumers(options: Options, secret: str, days: int) -> int:
       rotator consumers prod/sms/otp --days 60
       rotator consumers prod/sms/otp --json | jq '.consumers[].principal'
     """
-    output = Output(options)
-    with opened(options) as app:
-        found = read_consumers(Reconciler(app.services), secret, timedelta(days=days))
-        if output.is_json:
-            output.document(consumers_document(found, days))
-        else:
-            output.text(*consumers_parts(found, days, app.clock.now()))
+    app = call.open()
+    found = read_consumers(Reconciler(app.services), secret, timedelta(days=days))
+    call.result(consumers_document(found, days), consumers_parts(found, days, app.clock.now()))
     return 0
 
 
@@ -108,7 +100,8 @@ def consumers_parts(found: Consumers, days: int, now: datetime) -> Iterator[Rend
         yield styled(f"{name} · {key_words(found.retiring.key_id)} was replaced {when(found.promoted, now)}", "bold")
     yield ""
     if found.found:
-        yield from bounded(list(_rows(found, now)), (_PRINCIPAL, _TIME), _heads(found, now), rest="--json has them all")
+        rows, heads = [_row(each, found, now) for each in found.found], _heads(found, now)
+        yield Grid(rows, (_PRINCIPAL, _TIME), heads, most=MOST_ROWS, rest="--json has them all")
     else:
         yield "  no reads"
     yield ""
@@ -127,20 +120,15 @@ def _heads(found: Consumers, now: datetime) -> Sequence[str]:
     return "principal", "last read before", f"last read since ({zone(now)})"
 
 
-def _rows(found: Consumers, now: datetime) -> Iterator[Sequence[str | Text]]:
-    for each in found.found:
-        who = principal_words(each.principal, found.entry.arn)
-        if found.retiring is None:
-            yield who, brief(_last(each), now), ""
-            continue
-        before = "none" if each.last_before is None else brief(each.last_before, now)
-        if each.last_since is not None:
-            since: str | Text = brief(each.last_since, now)
-        elif each.last_old is not None:
-            since = styled(f"old version, {brief(each.last_old, now)}", "yellow")
-        else:
-            since = styled("none since", "yellow")
-        yield who, before, since
+def _row(each: Consumer, found: Consumers, now: datetime) -> Row:
+    who = principal_words(each.principal, found.entry.arn)
+    if found.retiring is None:
+        return who, brief(_last(each), now), ""
+    before = "none" if each.last_before is None else brief(each.last_before, now)
+    if each.last_since is not None:
+        return who, before, brief(each.last_since, now)
+    since = "none since" if each.last_old is None else f"old version, {brief(each.last_old, now)}"
+    return who, before, styled(since, "yellow")
 
 
 def _meaning(found: Consumers, days: int, now: datetime) -> Iterator[RenderableType]:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from rotator.cli.documents import status_document, time_text
-from rotator.cli.options import Options, common_options, pass_options
-from rotator.cli.output import Output
+from rotator.cli.call import Call
+from rotator.cli.documents import as_json, time_text
+from rotator.cli.options import command
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,12 +31,10 @@ _STYLES: Final = {
 }
 
 
-@click.command()
+@command
 @click.option("--short", is_flag=True, help="Show the score only, not what happened each day.")
 @click.option("--seed", default=1, show_default=True, metavar="N", help="Seed of ids and values.")
-@common_options
-@pass_options
-def demo(options: Options, short: bool, seed: int) -> int:
+def demo(call: Call, short: bool, seed: int) -> int:
     """Watch the main job end to end, in an embedded sandbox, time-lapsed.
 
     120 days of eight secrets pass in less than a minute: keys are created,
@@ -55,19 +53,18 @@ def demo(options: Options, short: bool, seed: int) -> int:
     """
     from rotator.sandbox.demo import DAYS, play_demo
 
-    output = Output(options)
-    audit_file = Path(options.audit_file or Path(tempfile.mkdtemp(prefix="rotator-demo-")) / "audit.jsonl")
-    with click.progressbar(length=DAYS + 1, label="120 days", file=sys.stderr, hidden=not output.is_live) as bar:
+    audit_file = Path(call.audit_file or Path(tempfile.mkdtemp(prefix="rotator-demo-")) / "audit.jsonl")
+    with click.progressbar(length=DAYS + 1, label="120 days", file=sys.stderr, hidden=not call.is_live) as bar:
         result = play_demo(audit_file, seed=seed, on_day=lambda _day: bar.update(1))
-    if output.is_json:
-        output.document(_document(result))
+    if call.json:
+        call.document(_document(result))
         return 0 if result.ok else 1
-    output.text(*_score(result))
+    call.text(*_score(result))
     if not short:
         for chapter in result.chapters:
-            output.text(*_chapter(chapter))
-    output.text(*_end(result))
-    output.write(_next(audit_file))
+            call.text(*_chapter(chapter))
+    call.text(*_end(result))
+    call.write(_next(audit_file))
     return 0 if result.ok else 1
 
 
@@ -159,4 +156,4 @@ def _document(result: Demo) -> dict[str, Any]:
     }
     ended_at = time_text(result.ended_at)
     score = dataclasses.asdict(result.score)
-    return {"ok": result.ok, "ended_at": ended_at, "score": score, **status_document(result.states, ()), "audit": audit}
+    return {"ok": result.ok, "ended_at": ended_at, "score": score, "secrets": as_json(result.states), "audit": audit}

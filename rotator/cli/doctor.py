@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-import click
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rotator.aws.aws_errors import configuration_error
 from rotator.aws.clients import make_client
 from rotator.aws.xml_services import ForeignAnswer, call, code_of
 from rotator.bootstrap import App
+from rotator.cli.call import Call
 from rotator.cli.doctor_iam import Check, Level, gate_check, iam_checks
 from rotator.cli.documents import fields
-from rotator.cli.options import Options, common_options, pass_options
-from rotator.cli.output import Output
-from rotator.cli.session import opened
+from rotator.cli.options import command
 from rotator.durations import human_duration
 from rotator.engine.observe import Fleet, management_of, observe_fleet
 from rotator.errors import ConfigurationError, ProviderUnavailable, RotatorError
@@ -37,10 +35,8 @@ _METHODS: Final = {"basic": "Basic", "ibsso": "IBSSO", "oauth2": "OAuth 2.0"}
 _STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-@click.command()
-@common_options
-@pass_options
-def doctor(options: Options) -> int:
+@command
+def doctor(call: Call) -> int:
     """Check settings, credentials, permissions, tags, clock and reachability.
 
     One line for each check, and how to fix what is not ok. Only reads:
@@ -54,50 +50,36 @@ def doctor(options: Options) -> int:
       rotator doctor
       rotator doctor --json | jq '.checks[] | select(.level == "fail")'
     """
-    output = Output(options)
-    checks: list[Check] = []
-    try:
-        with opened(options) as app:
-            for check in examine(app):
-                checks.append(check)
-                _show(output, (check,))
-    except ConfigurationError as error:
-        checks.append(unusable(error))
-        _show(output, checks)
+    checks = []
+    for check in _checks(call):
+        checks.append(check)
+        call.text(_line(check))
     counts = Counter(check.level for check in checks)
-    if output.is_json:
-        output.document(
-            {
-                "checks": [fields(each, "level", "subject", "detail") | {"fix": each.fix or None} for each in checks],
-                "failed": counts[Level.FAIL],
-                "warnings": counts[Level.WARN],
-            }
-        )
-    else:
-        output.text(_summary(counts[Level.FAIL], counts[Level.WARN]))
-    return 1 if counts[Level.FAIL] else 0
-
-
-def _show(output: Output, checks: Iterable[Check]) -> None:
-    if output.is_json:
-        return
-    for check in checks:
-        text = shown(check.detail) + (f"\n→ {shown(check.fix)}" if check.fix else "")
-        name = shown(check.subject, 60)
-        level = styled(f"{check.level:<4}", _STYLES[check.level])
-        output.text(Grid([(level, f"{name:<16}", text)], (4, 20), indent=1))
-
-
-def _summary(failed: int, warnings: int) -> str:
+    failed, warnings = counts[Level.FAIL], counts[Level.WARN]
+    if call.json:
+        lines = [fields(each, "level", "subject", "detail") | {"fix": each.fix or None} for each in checks]
+        call.document({"checks": lines, "failed": failed, "warnings": warnings})
     more = f" {counted(warnings, 'warning')}." if warnings else ""
     if failed:
-        return f"{counted(failed, 'error')}.{more}"
-    return f"No errors.{more} What a sweep would do: `rotator plan`."
+        call.text(f"{counted(failed, 'error')}.{more}")
+        return 1
+    call.text(f"No errors.{more} What a sweep would do: `rotator plan`.")
+    return 0
 
 
-def unusable(error: ConfigurationError) -> Check:
-    """The one line where not even the settings can be used."""
-    return Check(Level.FAIL, "Settings", error.message, error.advice)
+def _line(check: Check) -> Grid:
+    text = shown(check.detail) + (f"\n→ {shown(check.fix)}" if check.fix else "")
+    level = styled(f"{check.level:<4}", _STYLES[check.level])
+    return Grid([(level, f"{shown(check.subject, 60):<16}", text)], (4, 20), indent=1)
+
+
+def _checks(call: Call) -> Iterator[Check]:
+    try:
+        app = call.open()
+    except ConfigurationError as error:  # the one line where not even the settings can be used
+        yield _failed("Settings", error)
+        return
+    yield from examine(app)
 
 
 def examine(app: App) -> Iterator[Check]:

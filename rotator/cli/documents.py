@@ -5,13 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from rotator.message import Message
-from rotator.model import AccountPlan, Action, Alert, Plan, Result
+from rotator.model import AccountPlan, Action, Alert, Plan, Quota, Result, Skip
+from rotator.policy.lifecycle import Retiring
 from rotator.policy.status import SecretState
 
 Document = dict[str, Any]
+_FIELDS: Final[dict[type, str]] = {
+    Plan: "generated_at accounts",
+    AccountPlan: "account quota actions skipped alerts",
+    Quota: "creates_used creates_limit updates_used updates_limit reserve",
+    Action: "kind secret key_id reason due_at deadline version_id detail",
+    Skip: "secret reason detail",
+    Alert: "kind secret key_id detail severity",
+    SecretState: "account secret key_id version_id state expires_at days_left next_action next_action_at hold overdue "
+    "retiring",
+    Retiring: "key_id revoke_at",
+}
+"""What is shown of each part of the model."""
 
 
 def time_text(moment: datetime | None) -> str | None:
@@ -20,7 +33,7 @@ def time_text(moment: datetime | None) -> str | None:
 
 
 def as_json(value: object) -> Any:
-    """A value of the model: times, constants and messages as texts, everything else as it is."""
+    """Times, constants and messages as texts, parts of the model as objects, everything else as it is."""
     match value:
         case datetime():
             return time_text(value)
@@ -28,81 +41,43 @@ def as_json(value: object) -> Any:
             return str(value)
         case list() | tuple():
             return [as_json(each) for each in value]
-        case _:
+        case _ if type(value) not in _FIELDS:
             return value
+    found = fields(value, *_FIELDS[type(value)].split())
+    match value:
+        case AccountPlan(error=str(error)):  # only where it could not be observed
+            return found | {"error": error}
+        case Action(detail=""):
+            return found | {"detail": None}
+    return found
 
 
 def fields(item: object, *names: str) -> Document:
-    """These attributes of a dataclass, by name."""
+    """These attributes of an object, by name."""
     return {name: as_json(getattr(item, name)) for name in names}
 
 
-def errors_of(plans: Iterable[AccountPlan]) -> list[Document]:
-    """The accounts that could not be observed."""
-    return [fields(plan, "account", "error") for plan in plans if plan.error is not None]
-
-
-def plan_document(plan: Plan) -> Document:
-    """``plan --json``."""
-    return {
-        "generated_at": time_text(plan.generated_at),
-        "accounts": [account_document(account) for account in plan.accounts],
-    }
+def errors_of(plans: Iterable[AccountPlan]) -> Document:
+    """The accounts that could not be observed, as ``errors``; nothing where there are none."""
+    errors = [fields(plan, "account", "error") for plan in plans if plan.error is not None]
+    return {"errors": errors} if errors else {}
 
 
 def sweep_document(plan: Plan, results: Sequence[Result]) -> Document:
     """``run --json``: the plan with its results, by account and all together."""
-    document = plan_document(plan)
+    document: Document = as_json(plan)
     for account in document["accounts"]:
-        account["results"] = [
-            result_document(result) for result in results if result.action.account == account["account"]
-        ]
+        account["results"] = [_result(each) for each in results if each.action.account == account["account"]]
     return document | results_document(results)
 
 
 def results_document(results: Sequence[Result]) -> Document:
     """Results of any accounts."""
-    return {"results": [{"account": result.action.account, **result_document(result)} for result in results]}
+    return {"results": [{"account": result.action.account, **_result(result)} for result in results]}
 
 
-def account_document(plan: AccountPlan) -> Document:
-    """One account of ``plan --json``; ``error`` only where it could not be observed."""
-    document: Document = {
-        "account": plan.account,
-        "quota": fields(plan.quota, "creates_used", "creates_limit", "updates_used", "updates_limit", "reserve"),
-        "actions": [action_document(action) for action in plan.actions],
-        "skipped": [fields(skip, "secret", "reason", "detail") for skip in plan.skipped],
-        "alerts": [alert_document(alert) for alert in plan.alerts],
-    }
-    return document if plan.error is None else document | {"error": plan.error}
-
-
-def action_document(action: Action) -> Document:
-    """One action."""
-    named = fields(action, "kind", "secret", "key_id", "reason", "due_at", "deadline", "version_id")
-    return named | {"detail": action.detail or None}
-
-
-def result_document(result: Result) -> Document:
+def _result(result: Result) -> Document:
     """One action and its outcome; the new ids only where something was created."""
     new = {name: text for name, text in fields(result, "new_key_id", "new_version_id").items() if text is not None}
-    return action_document(result.action) | fields(result, "outcome", "error") | new
-
-
-def alert_document(alert: Alert) -> Document:
-    """One error or warning."""
-    return fields(alert, "kind", "secret", "key_id", "detail", "severity")
-
-
-def status_document(states: Iterable[SecretState], broken: Sequence[AccountPlan]) -> Document:
-    """``status --json``; ``errors`` only where an account could not be observed."""
-    document: Document = {"secrets": [state_document(state) for state in states]}
-    errors = errors_of(broken)
-    return document | {"errors": errors} if errors else document
-
-
-def state_document(state: SecretState) -> Document:
-    """One managed secret."""
-    known = fields(state, "account", "secret", "key_id", "version_id", "state", "expires_at", "days_left")
-    coming = fields(state, "next_action", "next_action_at", "hold", "overdue")
-    return known | coming | {"retiring": [fields(item, "key_id", "revoke_at") for item in state.retiring]}
+    action: Document = as_json(result.action)
+    return action | fields(result, "outcome", "error") | new

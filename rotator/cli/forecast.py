@@ -9,13 +9,11 @@ from typing import Final
 
 import click
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.text import Text
 
+from rotator.cli.call import Call
 from rotator.cli.documents import Document, errors_of, fields, time_text
-from rotator.cli.options import Options, common_options, pass_options
-from rotator.cli.output import Output
+from rotator.cli.options import account_option, command
 from rotator.cli.plan import NO_SECRETS, SEE_DOCTOR, unobserved
-from rotator.cli.session import opened
 from rotator.durations import human_duration
 from rotator.engine.reconcile import Reconciler
 from rotator.model import AccountPlan, Quota, Reason
@@ -31,8 +29,8 @@ _SOON: Final = timedelta(hours=1)
 _NO_QUOTA: Final = Quota(0, 0, 0, 0, 0)
 
 
-@click.command()
-@click.option("--account", metavar="A", help="Only this Infobip account.")
+@command
+@account_option
 @click.option(
     "--days", metavar="N", type=click.IntRange(1, 400), default=90, show_default=True, help="How many days, 1 to 400."
 )
@@ -43,9 +41,7 @@ _NO_QUOTA: Final = Quota(0, 0, 0, 0, 0)
     multiple=True,
     help="Assume limit=100, reserve=4, validity=30d or +200 (as many more secrets); may be repeated.",
 )
-@common_options
-@pass_options
-def forecast(options: Options, account: str | None, days: int, assumptions: Sequence[str]) -> int:
+def forecast(call: Call, account: str | None, days: int, assumptions: Sequence[str]) -> int:
     """Show rotations a day against Infobip's daily limit, and which keys
     expire before they are replaced. Changes nothing.
 
@@ -68,32 +64,41 @@ def forecast(options: Options, account: str | None, days: int, assumptions: Sequ
       rotator forecast --what-if +200 --what-if limit=100
       rotator forecast --json | jq '.accounts[].at_risk'
     """
-    output = Output(options)
     assumed = parse_what_if(assumptions)
-    with opened(options) as app:
-        policy = app.services.policy
-        assumed.policy(policy)  # what can't be assumed is an error before anything is read
-        now = app.clock.now()
-        snapshots, plans = Reconciler(app.services).snapshots(account=account, history=True)
-        found = [forecast_account(each, policy, now, days=days, what_if=assumed) for each in snapshots]
-        broken = [plan for plan in plans if plan.error is not None]
-        broken += [AccountPlan(each.account, _NO_QUOTA, error=each.error) for each in found if each.error is not None]
-        found = [each for each in found if each.error is None]
-        if output.is_json:
-            output.document(forecast_document(found, broken, now, assumed))
-            return 1 if broken else 0
-        for each in found:
-            output.text(*forecast_parts(each, now, assumed))
-        for plan in broken:
-            output.text(*unobserved(plan))
-        for alert in (alert for plan in plans if plan.error is None for alert in plan.alerts):
-            output.text(f"{shown(alert.secret or '')}: {shown(alert.message)}")
-        output.text(next_command(found, failed=bool(broken), assumed=bool(assumed)))
-        return 1 if broken else 0
+    assumed = parse_what_if(assumptions)
+    app = call.open()
+    policy, now = app.services.policy, app.clock.now()
+    assumed.policy(policy)  # what can't be assumed is an error before anything is read
+    snapshots, plans = Reconciler(app.services).snapshots(account=account, history=True)
+    every = [forecast_account(each, policy, now, days=days, what_if=assumed) for each in snapshots]
+    found = [each for each in every if each.error is None]
+    broken = [*plans, *(AccountPlan(each.account, _NO_QUOTA, error=each.error) for each in every if each.error)]
+    call.result(forecast_document(found, broken, now, assumed), _parts(found, broken, now, assumed))
+    return 1 if any(plan.error is not None for plan in broken) else 0
 
 
-def forecast_parts(found: AccountForecast, now: datetime, assumed: WhatIf) -> Iterator[RenderableType]:
-    """One account."""
+def _parts(
+    found: Sequence[AccountForecast], broken: Sequence[AccountPlan], now: datetime, assumed: WhatIf
+) -> Iterator[RenderableType]:
+    for each in found:
+        yield from _account_parts(each, now, assumed)
+    for plan in broken:
+        yield from unobserved(plan)
+    late = any(risk.reason is Reason.NOT_IN_TIME for each in found for risk in each.at_risk)
+    if any(plan.error is not None for plan in broken):
+        yield SEE_DOCTOR
+    elif not found:
+        yield NO_SECRETS
+    elif late and not assumed:
+        limit = 2 * max(each.limit for each in found)
+        yield f"To see whether a higher limit would help: `rotator forecast --what-if limit={limit}`."
+    elif late:
+        yield "Keys would still expire before they are replaced. For other assumptions: `rotator forecast --help`."
+    else:
+        yield "What the next sweep does: `rotator plan`."
+
+
+def _account_parts(found: AccountForecast, now: datetime, assumed: WhatIf) -> Iterator[RenderableType]:
     used = f"{found.limit} a day less {found.reserve} for emergencies"
     others = found.limit - found.reserve - found.per_day
     if others > 0:
@@ -101,11 +106,14 @@ def forecast_parts(found: AccountForecast, now: datetime, assumed: WhatIf) -> It
     yield styled(f"{shown(found.account, 60)} · {counted(found.secrets, 'secret')} · {used}", "bold")
     if assumed:
         yield f"assuming {' and '.join(assumed.words())}"
-    yield ""
-    yield _Chart(found, now)
-    yield ""
+    yield from ("", _Chart(found, now), "")
     if found.at_risk:
-        yield from _at_risk(found.at_risk, now)
+        yield "Keys that expire before they are replaced"
+        rows = [
+            (shown(each.secret), styled(str(each.reason), "red"), f"{brief(each.expires_at, now)}; {_help(each, now)}")
+            for each in found.at_risk
+        ]
+        yield Grid(rows, (24, 14), most=MOST_AT_RISK, rest="--json has them all")
         yield ""
     full = found.first_full_day
     yield "No day is full." if full is None else f"The first full day is {day(full, now)}."
@@ -170,17 +178,6 @@ def _scaled(number: int, most: int) -> int:
     return 0 if number <= 0 else max(1, number * BAR // most)
 
 
-def _at_risk(risks: Sequence[AtRisk], now: datetime) -> Iterator[RenderableType]:
-    yield "Keys that expire before they are replaced"
-    rows: list[Sequence[str | Text]] = [
-        (shown(risk.secret), styled(str(risk.reason), "red"), f"{brief(risk.expires_at, now)}; {_help(risk, now)}")
-        for risk in risks[:MOST_AT_RISK]
-    ]
-    yield Grid(rows, (24, 14))
-    if len(risks) > MOST_AT_RISK:
-        yield f"  … and {len(risks) - MOST_AT_RISK} more; --json has them all"
-
-
 def _help(risk: AtRisk, now: datetime) -> str:
     unused = risk.too_late_from - now >= _SOON
     early = f"the last free slot before is on {brief(risk.too_late_from, now)}" if unused else ""
@@ -191,21 +188,6 @@ def _help(risk: AtRisk, now: datetime) -> str:
     return f"replaced {human_duration(risk.replaced_at - risk.expires_at)} later"
 
 
-def next_command(found: Sequence[AccountForecast], *, failed: bool, assumed: bool) -> str:
-    """What to do with it."""
-    if failed:
-        return SEE_DOCTOR
-    if not found:
-        return NO_SECRETS
-    late = any(risk.reason is Reason.NOT_IN_TIME for each in found for risk in each.at_risk)
-    if late and not assumed:
-        limit = 2 * max(each.limit for each in found)
-        return f"To see whether a higher limit would help: `rotator forecast --what-if limit={limit}`."
-    if late:
-        return "Keys would still expire before they are replaced. For other assumptions: `rotator forecast --help`."
-    return "What the next sweep does: `rotator plan`."
-
-
 # ---- for programs ---------------------------------------------------------------------------------------------------
 
 
@@ -214,11 +196,7 @@ def forecast_document(
 ) -> Document:
     """``forecast --json``; ``what_if`` and ``errors`` only where there are any."""
     document: Document = {"generated_at": time_text(now), "accounts": [_account(each) for each in found]}
-    if assumed:
-        document["what_if"] = list(assumed.words())
-    if broken:
-        document["errors"] = errors_of(broken)
-    return document
+    return document | ({"what_if": list(assumed.words())} if assumed else {}) | errors_of(broken)
 
 
 def _account(found: AccountForecast) -> Document:

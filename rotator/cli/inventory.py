@@ -11,19 +11,17 @@ from typing import Any, Final
 
 import click
 from rich.console import RenderableType
-from rich.text import Text
 
+from rotator.cli.call import Call
 from rotator.cli.documents import Document, errors_of, fields, time_text
-from rotator.cli.options import Options, common_options, pass_options, wide_option
-from rotator.cli.output import Failure, Output
-from rotator.cli.plan import SEE_DOCTOR, bounded, unobserved
-from rotator.cli.session import opened
+from rotator.cli.options import account_option, command, wide_option
+from rotator.cli.plan import MOST_ROWS, SEE_DOCTOR, unobserved
 from rotator.engine.reconcile import Reconciler
-from rotator.errors import ConfigurationError
+from rotator.errors import ConfigurationError, RotatorError
 from rotator.model import AccountPlan
 from rotator.policy.status import Inventory, KeyKind, KeyRow, SecretRow, take_inventory
 from rotator.redaction.patterns import redact_key_values, redact_patterns
-from rotator.render import Grid, brief, counted, short_id, shown, styled, zone
+from rotator.render import Grid, Row, brief, counted, short_id, shown, styled, zone
 from rotator.text import printable
 
 COLUMNS: Final = (
@@ -50,14 +48,12 @@ _STYLES: Final = {
 }
 
 
-@click.command()
-@click.option("--account", metavar="A", help="Only this Infobip account.")
+@command
+@account_option
 @click.option("--all", "every", is_flag=True, help="Include disabled keys.")
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV to stdout, for a spreadsheet.")
 @wide_option
-@common_options
-@pass_options
-def inventory(options: Options, account: str | None, every: bool, as_csv: bool) -> int:
+def inventory(call: Call, account: str | None, every: bool, as_csv: bool) -> int:
     """List every key at Infobip and the secret that holds it. Changes nothing.
 
     \b
@@ -79,31 +75,37 @@ def inventory(options: Options, account: str | None, every: bool, as_csv: bool) 
       rotator inventory --json | jq '.accounts[].keys[] |
           select(.kind == "unknown")'
     """
-    if as_csv and options.json:
+    if as_csv and call.json:
         raise ConfigurationError("--csv and --json exclude each other", advice="Give one of the two.")
-    output = Output(options)
-    with opened(options) as app:
-        now = app.clock.now()
-        snapshots, plans = Reconciler(app.services).snapshots(account=account, history=True)
-        found = [take_inventory(snapshot, app.services.policy, now, disabled=every) for snapshot in snapshots]
-        broken = [plan for plan in plans if plan.error is not None]
-        if options.json:
-            output.document(inventory_document(found, broken, now))
-        elif as_csv:
-            output.write(inventory_csv(found, app.redactor.redact))
-        else:
-            for each in found:
-                output.text(*_parts(each, now))
-            for plan in broken:
-                output.text(*unobserved(plan))
-            output.text(_next(found, failed=bool(broken)))
-        if as_csv and broken:
-            errors = "; ".join(f"account {shown(plan.account, 60)}: {plan.error}" for plan in broken)
-            raise Failure(app.redactor.redact(f"the list is not complete: {errors}"), SEE_DOCTOR)
-        return 1 if broken else 0
+    app = call.open()
+    now = app.clock.now()
+    snapshots, plans = Reconciler(app.services).snapshots(account=account, history=True)
+    found = [take_inventory(snapshot, app.services.policy, now, disabled=every) for snapshot in snapshots]
+    broken = [plan for plan in plans if plan.error is not None]
+    if as_csv:
+        call.write(inventory_csv(found, app.redactor.redact))
+    else:
+        call.result(inventory_document(found, broken, now), _parts(found, broken, now))
+    if as_csv and broken:
+        errors = "; ".join(f"account {shown(plan.account, 60)}: {plan.error}" for plan in broken)
+        raise RotatorError(f"the list is not complete: {errors}", advice=SEE_DOCTOR)
+    return 1 if broken else 0
 
 
-def _parts(found: Inventory, now: datetime) -> Iterator[RenderableType]:
+def _parts(found: Sequence[Inventory], broken: Sequence[AccountPlan], now: datetime) -> Iterator[RenderableType]:
+    for each in found:
+        yield from _account_parts(each, now)
+    for plan in broken:
+        yield from unobserved(plan)
+    if broken:
+        yield SEE_DOCTOR
+    elif any(row.kind is KeyKind.UNKNOWN for each in found for row in each.keys):
+        yield "To take an unknown key under management, tag its secret and run `rotator adopt`."
+    else:
+        yield "What the next sweep does: `rotator plan`."
+
+
+def _account_parts(found: Inventory, now: datetime) -> Iterator[RenderableType]:
     counts = Counter(row.kind for row in found.keys)
     kinds = ", ".join(f"{counts[kind]} {kind}" for kind in KeyKind if counts[kind])
     hidden = f"; {found.hidden} disabled not shown (--all)" if found.hidden else ""
@@ -115,7 +117,7 @@ def _parts(found: Inventory, now: datetime) -> Iterator[RenderableType]:
     if found.keys:
         heads = ("key", "kind", f"expires ({zone(now)})", "secret")
         rows = [_row(row, now) for row in found.keys]
-        yield from bounded(rows, (_LONGEST_ID, 16, 21), heads, rest="--csv and --json have them all")
+        yield Grid(rows, (_LONGEST_ID, 16, 21), heads, most=MOST_ROWS, rest="--csv and --json have them all")
         yield ""
     if found.secrets:
         yield "secrets to check"
@@ -124,7 +126,7 @@ def _parts(found: Inventory, now: datetime) -> Iterator[RenderableType]:
         yield ""
 
 
-def _row(row: KeyRow, now: datetime) -> Sequence[str | Text]:
+def _row(row: KeyRow, now: datetime) -> Row:
     expires = brief(row.key.valid_to, now) if row.key.enabled else "disabled"
     words = [", ".join(shown(name, 120) for name in row.secrets)] if row.secrets else []
     if row.kind is KeyKind.UNKNOWN:
@@ -136,14 +138,6 @@ def _row(row: KeyRow, now: datetime) -> Sequence[str | Text]:
     if row.detail:
         words.append(shown(row.detail))
     return short_id(row.key.id), styled(str(row.kind), _STYLES.get(row.kind, "")), expires, "; ".join(words)
-
-
-def _next(found: Sequence[Inventory], *, failed: bool) -> str:
-    if failed:
-        return SEE_DOCTOR
-    if any(row.kind is KeyKind.UNKNOWN for each in found for row in each.keys):
-        return "To take an unknown key under management, tag its secret and run `rotator adopt`."
-    return "What the next sweep does: `rotator plan`."
 
 
 # ---- for programs and spreadsheets ----------------------------------------------------------------------------------
@@ -163,7 +157,7 @@ def inventory_document(found: Sequence[Inventory], broken: Sequence[AccountPlan]
             }
             for each in found
         ],
-        "errors": errors_of(broken),
+        "errors": errors_of(broken).get("errors", []),
     }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from rotator.cli.output import Output
+from rotator.cli.call import Call
 from rotator.errors import ConfigurationError, Refused
 from rotator.secret import Secret
 
@@ -112,7 +112,7 @@ def _redacted(report: LeakReport) -> str:
 
 def revoke_leaks(
     app: App,
-    output: Output,
+    call: Call,
     leaks: LeakReport,
     emergency: Emergency,
     strategy: Strategy,
@@ -136,23 +136,23 @@ def revoke_leaks(
         app.redactor.learn(leak.value.reveal())
     run_id = app.audit.run_id
     results: list[LeakResult] = []
-    output.text(_heading(leaks))
+    call.text(_heading(leaks))
     for result in Intake(emergency, strategy, account, dry_run).go(leaks.leaks):
         results.append(result)
         # Before it is wrapped and cut: a place may hold a value, and half of one is not known again.
         place = shown(app.redactor.redact(result.leak.text), 300)
-        output.text("", *_parts(result, place, app.clock.now(), run_id, emergency.incident, live, dry_run=dry_run))
+        call.text("", *_parts(result, place, app.clock.now(), run_id, emergency.incident, live, dry_run=dry_run))
     errors = [f"{_redacted(leaks)}. {_UNREDACTED}"] if leaks.redacted else []
-    if output.is_json:
+    if call.json:
         reports = [result.report for result in results if result.report is not None]
         document = revoke_document(reports, emergency, str(strategy), run_id, dry_run=dry_run)
         unplanned = [each.detail for each in results if each.outcome == LeakOutcome.FAILED and each.report is None]
         document["errors"] += [*unplanned, *errors]
-        output.document({**document, **_document(leaks, results)})
+        call.document({**document, **_document(leaks, results)})
     for error in errors:
-        output.text("", styled(error, "red"))
+        call.text("", styled(error, "red"))
     if results:
-        output.text("", _summary(results))
+        call.text("", _summary(results))
     failed = bool(errors) or any(result.outcome == LeakOutcome.FAILED for result in results)
     return any(result.outcome == LeakOutcome.PLANNED for result in results), 1 if failed else 0
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from rotator.cli.output import Output
+from rotator.cli.call import Call
 from rotator.engine.emergency.targets import Step, StepKind
 from rotator.render import Grid, key_words, shown, styled
 
@@ -31,8 +31,8 @@ class LiveSteps:
     It is fed by the audit lines since these are written at the very moment, whichever module makes the change.
     """
 
-    def __init__(self, audit: AuditSink, output: Output, clock: Clock) -> None:
-        self._audit, self._output, self._clock = audit, output, clock
+    def __init__(self, audit: AuditSink, call: Call, clock: Clock) -> None:
+        self._audit, self._call, self._clock = audit, call, clock
         self._begun: datetime | None = None
         self._shown: set[tuple[str, str, bool]] = set()
 
@@ -50,7 +50,7 @@ class LiveSteps:
         step = Step(what, secret, key_id, self._clock.now() - self._begun, error=error)
         if (name := _name(step)) not in self._shown:
             self._shown.add(name)
-            self._output.text(Grid([_filled(step_row(step))], WIDTHS))
+            self._call.text(Grid([_filled(step_row(step))], WIDTHS))
 
     def rest(self, steps: list[Step]) -> Iterator[tuple[Any, ...]]:
         """The rows of a report that were not shown yet; of those that were, what was found out afterwards."""
@@ -77,13 +77,13 @@ def _filled(row: tuple[Any, ...]) -> tuple[Any, ...]:
     return done, f"{named:<{_NAME}}", f"{after:<7}", note
 
 
-def watched(services: Services, output: Output) -> tuple[Services, LiveSteps | None]:
+def watched(services: Services, call: Call) -> tuple[Services, LiveSteps | None]:
     """The services with an audit that shows the steps; on a terminal only."""
     from dataclasses import replace
 
-    if not output.is_live:
+    if not call.is_live:
         return services, None
-    live = LiveSteps(services.audit, output, services.clock)
+    live = LiveSteps(services.audit, call, services.clock)
     return replace(services, audit=live), live
 
 

@@ -11,16 +11,15 @@ import click
 from rich.console import RenderableType
 from rich.text import Text
 
-from rotator.cli.documents import plan_document
-from rotator.cli.options import Options, common_options, pass_options, wide_option
-from rotator.cli.output import Output
-from rotator.cli.session import opened
+from rotator.cli.call import Call
+from rotator.cli.documents import as_json
+from rotator.cli.options import account_option, command, secret_option, wide_option
 from rotator.durations import MAX_DURATION, parse_duration
 from rotator.engine.reconcile import Reconciler
-from rotator.engine.sweep import NO_ACCOUNT
+from rotator.engine.sweep import NO_ACCOUNT, errors_in
 from rotator.errors import ConfigurationError
 from rotator.model import AccountPlan, Action, ActionKind, Alert, Outcome, Plan, Reason, Result, Severity, Skip
-from rotator.render import Grid, absolute, counted, key_words, shown, styled
+from rotator.render import Grid, Row, absolute, counted, key_words, shown, styled
 from rotator.text import some_of
 
 WORK_TO_DO: Final = 3
@@ -30,22 +29,19 @@ MOST_ROWS: Final = 60
 NO_SECRETS: Final = "No secret is tagged rotator:role here. Check region and account: `rotator doctor`."
 SEE_DOCTOR: Final = "What is wrong and how to fix it: `rotator doctor`."
 _NAME: Final = 30
-_REASON: Final = 16
 _MOST_NAMES: Final = 10
 _BY_EXPIRY: Final = (Reason.EXPIRING, Reason.EXPIRED, Reason.MAX_AGE, Reason.CAPACITY, Reason.REQUESTED)
 _NOT_WORKING: Final = (Reason.EXPIRED, Reason.KEY_DISABLED, Reason.KEY_MISSING)
 _STYLES: Final = {Outcome.DONE: "green", Outcome.FAILED: "red", Outcome.DEFERRED: "yellow"}
 
 
-@click.command()
-@click.option("--account", metavar="A", help="Only this Infobip account.")
-@click.option("--secret", metavar="S", help="Only this secret (name or ARN).")
+@command
+@account_option
+@secret_option
 @click.option("--at", metavar="TIME", help="As of then: +14d, 2026-12-01T10:00 (in UTC), 2026-12-01T10:00+01:00.")
 @click.option("--exit-code", is_flag=True, help="Exit 3: there is work to do; 4: no work, but something to fix.")
 @wide_option
-@common_options
-@pass_options
-def plan(options: Options, account: str | None, secret: str | None, at: str | None, exit_code: bool) -> int:
+def plan(call: Call, account: str | None, secret: str | None, at: str | None, exit_code: bool) -> int:
     """Show what a sweep would do, and every secret that it skips.
 
     Reads tags and staging labels in Secrets Manager and the keys at Infobip,
@@ -61,29 +57,17 @@ def plan(options: Options, account: str | None, secret: str | None, at: str | No
       rotator plan --json --exit-code   for a pipeline: 3 is "work to do",
                                         4 "no work, but something to fix"
     """
-    output = Output(options)
-    with opened(options) as app:
-        moment = None if at is None else parse_moment(at, app.clock.now())
-        found = Reconciler(app.services).plan(account=account, secret=secret, at=moment)
-        if output.is_json:
-            output.document(plan_document(found))
-        else:
-            show_plan(output, found, "Nothing was changed: `rotator run` does this.")
-        return _code(found) if exit_code or not _observed(found) else 0
-
-
-def _observed(found: Plan) -> bool:
-    return all(part.ran_through for part in found.accounts)
-
-
-def _code(found: Plan) -> int:
-    """For ``--exit-code``: the worst of it."""
-    if not _observed(found):
+    app = call.open()
+    moment = None if at is None else parse_moment(at, app.clock.now())
+    found = Reconciler(app.services).plan(account=account, secret=secret, at=moment)
+    call.result(as_json(found), plan_parts(found, "Nothing was changed: `rotator run` does this."))
+    if not all(part.ran_through for part in found.accounts):
         return 1
+    if not exit_code:
+        return 0
     if any(part.actions for part in found.accounts):
         return WORK_TO_DO
-    fix = any(alert.severity is Severity.ERROR for part in found.accounts for alert in part.alerts)
-    return SOMETHING_TO_FIX if fix else 0
+    return SOMETHING_TO_FIX if any(errors_in(part) for part in found.accounts) else 0
 
 
 def parse_moment(text: str, now: datetime) -> datetime:
@@ -111,14 +95,45 @@ def parse_moment(text: str, now: datetime) -> datetime:
 # ---- a plan ---------------------------------------------------------------------------------------------------------
 
 
-def show_plan(output: Output, found: Plan, then: str) -> None:
+def plan_parts(found: Plan, then: str) -> Iterator[RenderableType]:
     """All accounts, and what it comes to.
 
     :param then: that nothing was changed, and the next command.
     """
     for part in found.accounts:
-        output.text(*_plan_parts(part, found.generated_at))
-    output.text(*([_summary(found.accounts), then] if found.accounts else [NO_SECRETS]))
+        rows = [_action_row(action, found.generated_at) for action in part.actions]
+        yield from account_parts(part, rows, (7, _NAME, 16), "nothing to do")
+    kinds = Counter(action.kind for part in found.accounts for action in part.actions)
+    yield summary(found.accounts, [f"{kinds[kind]} to {kind}" for kind in ActionKind if kinds[kind]], "Nothing to do")
+    if found.accounts:
+        yield then
+
+
+def account_parts(
+    plan: AccountPlan, rows: Sequence[Row], limits: Sequence[int], nothing: str
+) -> Iterator[RenderableType]:
+    """An account: what is done, what is skipped, and errors and warnings; a secret that is both is listed once."""
+    if plan.error is not None:
+        yield from unobserved(plan)
+        return
+    errors, acted_on = errors_in(plan), {action.secret for action in plan.actions}
+    skipped = _only_skipped(plan)
+    listed = {(skip.secret, skip.reason) for skip in skipped}
+    warnings = [a for a in plan.alerts if a.severity is Severity.WARNING and (a.secret, a.kind) not in listed]
+    yield heading(plan)
+    if rows:
+        yield from ("", Grid(rows, limits, most=MOST_ROWS))
+    elif plan.account != NO_ACCOUNT:
+        yield f"  {nothing}"
+    for title, table in (
+        ("skipped", [(shown(skip.secret), str(skip.reason), shown(skip.message)) for skip in skipped]),
+        ("errors (skipped until fixed)", [_alert_row(plan, a, "red") for a in errors if a.secret not in acted_on]),
+        ("other errors", [_alert_row(plan, a, "red") for a in errors if a.secret in acted_on]),
+        ("warnings", [_alert_row(plan, alert, "yellow") for alert in warnings]),
+    ):
+        if table:
+            yield from ("", title, Grid(table, (_NAME, 20), most=MOST_ROWS))
+    yield ""
 
 
 def heading(plan: AccountPlan) -> Text:
@@ -131,105 +146,49 @@ def heading(plan: AccountPlan) -> Text:
     return styled(f"{name} · {counted(plan.keys, 'key')} · {used}", "bold")
 
 
-def _plan_parts(plan: AccountPlan, now: datetime) -> Iterator[RenderableType]:
-    if plan.error is not None:
-        yield from unobserved(plan)
-        return
-    yield heading(plan)
-    if plan.actions:
-        yield ""
-        yield from bounded([_action_row(action, now) for action in plan.actions], (7, _NAME, _REASON))
-    elif plan.account != NO_ACCOUNT:
-        yield "  nothing to do"
-    yield from skipped_rows(plan)
-    yield ""
-
-
 def unobserved(plan: AccountPlan, what: str = "not observed", then: str = "") -> Iterator[RenderableType]:
-    """An account that could not be observed; nothing where it was.
+    """An account that could not be observed; where it was, errors that concern no account's secrets.
 
     :param then: what was left as it was, and what comes next.
     """
     if plan.error is None:
+        yield from (f"{shown(alert.secret or '')}: {shown(alert.message)}" for alert in plan.alerts)
         return
     text = shown(plan.error)
     stop = "" if text.endswith((".", "!", "?")) else "."
-    rows = [(styled(what, "red"), f"{text}{stop} {then}".rstrip())]
+    rows: list[Row] = [(styled(what, "red"), f"{text}{stop} {then}".rstrip())]
     if plan.skipped:
-        rows.append((styled("skipped", ""), some_of((shown(skip.secret) for skip in plan.skipped), _MOST_NAMES)))
-    yield heading(plan)
-    yield Grid(rows, (12,))
-    yield ""
-
-
-def skipped_rows(plan: AccountPlan) -> Iterator[RenderableType]:
-    """What is skipped, and errors and warnings; a secret that is both is listed once."""
-    errors = [alert for alert in plan.alerts if alert.severity is Severity.ERROR]
-    acted_on = {action.secret for action in plan.actions}
-    skipped = _only_skipped(plan)
-    listed = {(skip.secret, skip.reason) for skip in skipped}
-    warnings = [a for a in plan.alerts if a.severity is Severity.WARNING and (a.secret, a.kind) not in listed]
-    tables: tuple[tuple[str, list[Sequence[str | Text]]], ...] = (
-        ("skipped", [(shown(skip.secret), str(skip.reason), shown(skip.message)) for skip in skipped]),
-        ("errors (skipped until fixed)", [_alert_row(plan, a, "red") for a in errors if a.secret not in acted_on]),
-        ("other errors", [_alert_row(plan, a, "red") for a in errors if a.secret in acted_on]),
-        ("warnings", [_alert_row(plan, alert, "yellow") for alert in warnings]),
-    )
-    for title, rows in tables:
-        if rows:
-            yield ""
-            yield title
-            yield from bounded(rows, (_NAME, 20))
+        rows.append(("skipped", some_of((shown(skip.secret) for skip in plan.skipped), _MOST_NAMES)))
+    yield from (heading(plan), Grid(rows, (12,)), "")
 
 
 def _only_skipped(plan: AccountPlan) -> list[Skip]:
     """Skipped without anything being wrong."""
-    fix = {(alert.secret, alert.kind) for alert in plan.alerts if alert.severity is Severity.ERROR}
+    fix = {(alert.secret, alert.kind) for alert in errors_in(plan)}
     return [skip for skip in plan.skipped if (skip.secret, skip.reason) not in fix]
 
 
-def bounded(
-    rows: Sequence[Sequence[str | Text]],
-    limits: Sequence[int],
-    heads: Sequence[str] = (),
-    rest: str = "--json has them all, --secret NAME shows one",
-) -> Iterator[RenderableType]:
-    """A table of at most :data:`MOST_ROWS` rows.
+def summary(plans: Sequence[AccountPlan], counts: list[str], nothing: str, observed: str = "observed") -> str:
+    """``2 to rotate, 1 to revoke, 2 skipped, 1 error.``
 
-    :param rest: where the other rows are.
+    :param nothing: what is said where there is nothing, and where that is known: of an account that could not be
+        observed it is not.
     """
-    yield Grid(rows[:MOST_ROWS], limits, heads)
-    if len(rows) > MOST_ROWS:
-        yield f"  … and {len(rows) - MOST_ROWS} more; {rest}"
-
-
-def _summary(plans: Sequence[AccountPlan]) -> str:
-    """``2 to rotate, 1 to revoke, 2 skipped``, then what can't go on."""
-    kinds = Counter(action.kind for plan in plans for action in plan.actions)
-    parts = [f"{kinds[kind]} to {kind}" for kind in ActionKind if kinds[kind]] or nothing_of(plans, "Nothing to do")
+    if not plans:
+        return NO_SECRETS
+    seen = [plan for plan in plans if plan.error is None]
+    parts = counts or ([nothing] if seen else [])
     skipped = len({(plan.account, skip.secret) for plan in plans for skip in _only_skipped(plan)})
-    if skipped:
-        parts.append(f"{skipped} skipped")
-    return ", ".join(parts + to_fix(plans)) + "."
+    parts += [f"{skipped} skipped"] if skipped else []
+    errors = sum(len(errors_in(plan)) for plan in seen)
+    parts += [counted(errors, "error")] if errors else []
+    if len(seen) < len(plans):
+        accounts = sum(1 for plan in plans if plan.account != NO_ACCOUNT)
+        parts.append(f"{len(plans) - len(seen)} of {accounts} accounts not {observed}")
+    return ", ".join(parts) + "."
 
 
-def nothing_of(plans: Sequence[AccountPlan], words: str) -> list[str]:
-    """That there is nothing, where that is known: of an account that could not be observed it is not."""
-    return [words] if any(plan.error is None for plan in plans) else []
-
-
-def to_fix(plans: Sequence[AccountPlan], done: str = "observed") -> list[str]:
-    """What a person has to fix, in a few words."""
-    broken = sum(1 for plan in plans if plan.error is not None)
-    fix = sum(1 for plan in plans if plan.error is None for a in plan.alerts if a.severity is Severity.ERROR)
-    parts = [counted(fix, "error")] if fix else []
-    accounts = sum(1 for plan in plans if plan.account != NO_ACCOUNT)
-    if broken:
-        parts.append(f"{broken} of {accounts} accounts not {done}")
-    return parts
-
-
-def _action_row(action: Action, now: datetime) -> Sequence[str | Text]:
+def _action_row(action: Action, now: datetime) -> Row:
     detail = shown(action.message)
     if action.key_id is not None and action.kind is ActionKind.REVOKE and key_words(action.key_id) not in detail:
         detail = f"{key_words(action.key_id)}, {detail}" if detail else key_words(action.key_id)
@@ -240,7 +199,7 @@ def _action_row(action: Action, now: datetime) -> Sequence[str | Text]:
     return styled(str(action.kind), style), shown(action.secret), str(action.reason), detail
 
 
-def _alert_row(plan: AccountPlan, alert: Alert, style: str) -> Sequence[str | Text]:
+def _alert_row(plan: AccountPlan, alert: Alert, style: str) -> Row:
     named = shown(alert.secret) if alert.secret else key_words(alert.key_id) if alert.key_id else shown(plan.account)
     return named, styled(str(alert.kind), style), shown(alert.message)
 
@@ -248,16 +207,15 @@ def _alert_row(plan: AccountPlan, alert: Alert, style: str) -> Sequence[str | Te
 # ---- its results ----------------------------------------------------------------------------------------------------
 
 
-def result_rows(results: Sequence[Result]) -> Iterator[RenderableType]:
-    """Outcome, secret, and in words what was done or why not."""
-    yield from bounded([_result_row(result) for result in results], (8, 7, _NAME))
-
-
-def _result_row(result: Result) -> Sequence[str | Text]:
+def result_row(result: Result) -> Row:
+    """Outcome, action, secret, and in words what was done or why not."""
     action = result.action
     outcome = styled(str(result.outcome), _STYLES[result.outcome])
     words = _done_words(result) if result.error is None else shown(result.error)
     return outcome, str(action.kind), shown(action.secret), words
+
+
+RESULT_LIMITS: Final = (8, 7, _NAME)
 
 
 def _done_words(result: Result) -> str:

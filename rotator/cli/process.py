@@ -13,15 +13,13 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from rotator.cli.options import Options
-from rotator.cli.output import Failure, bug, discard_stdout, failure_of, say_failure, unwritten
-from rotator.errors import RotatorError
+from rotator.cli.call import FAILED, USAGE, Call, discard_stdout
+from rotator.errors import ConfigurationError
 from rotator.policy.values import possible_keys
 from rotator.redaction.redactor import redact_patterns
 from rotator.secret import Secret
 
 INTERRUPTED: Final = "interrupted; nothing is lost, the next sweep continues"
-_USAGE: Final = 2
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -38,66 +36,57 @@ class Interrupted(BaseException):
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; everything that it raises becomes a sentence and an exit code."""
-    from rotator.cli.app import cli
-
-    options = Options.guessed(arguments)
-    _prepare_streams(options)
+    call = Call.guessed(arguments)
+    _prepare_streams(call)
     try:
-        _refuse_values(arguments)
-        with _signals():
-            code = cli.main(args=list(arguments), prog_name="rotator", standalone_mode=False, obj=options)
-        if not isinstance(code, int):  # --help and --version give nothing
-            code = 0
+        with _signals(), call.closing:
+            code = _ended(arguments, call)
     except Interrupted as caught:
         # Not through the log: a second signal must find nothing that can hang.
-        say_failure(Failure(INTERRUPTED, code=128 + caught.number), options)
-        code = 128 + caught.number
+        code = call.say(INTERRUPTED, code=128 + caught.number)
+    return _flushed(code, call)
+
+
+def _ended(arguments: Sequence[str], call: Call) -> int:
+    from rotator.cli.app import cli
+
+    try:
+        _refuse_values(arguments)
+        code = cli.main(args=list(arguments), prog_name="rotator", standalone_mode=False, obj=call)
+        return code if isinstance(code, int) else 0  # --help and --version give nothing
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        code = _USAGE
+        return USAGE
     except click.ClickException as error:
-        code = say_failure(_usage(error), options)
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "rotator"
+        message = redact_patterns(" ".join(error.format_message().split()))
+        return call.say(message, f"See `{where} --help`.", code=USAGE)
     except BrokenPipeError:
         discard_stdout()
-        code = 1
+        return FAILED
     except SystemExit as error:  # click's and rich's way out of a closed pipe
-        code = error.code if isinstance(error.code, int) else 1
-    except Failure as failure:
-        code = say_failure(failure, options)
-    except RotatorError as error:
-        code = say_failure(failure_of(error), options)
-    except Exception as error:  # the last resort: a bug must not print what it had in hand
-        code = say_failure(bug(error, redact_patterns), options)
-    return _flushed(code, options)
+        return error.code if isinstance(error.code, int) else FAILED
+    except Exception as error:  # the last resort too: a bug must not print what it had in hand
+        return call.failed(error)
 
 
 def _refuse_values(arguments: Sequence[str]) -> None:
-    """Refuse a key's value as an argument, before it gets into a request, AWS's trail or a message.
-
-    :raises Failure: one holds such a value.
-    """
+    """Refuse a key's value as an argument, before it gets into a request, AWS's trail or a message."""
     if any(possible_keys(Secret(argument)) for argument in arguments):
-        raise Failure(
+        raise ConfigurationError(
             "an argument holds the value of an API key; nothing was done, but the process list and the shell's history "
             "contain it",
-            "Treat it as leaked: `rotator revoke --leaked-key-stdin --reason R --yes < file` ends it.",
-            code=_USAGE,
+            advice="Treat it as leaked: `rotator revoke --leaked-key-stdin --reason R --yes < file` ends it.",
         )
 
 
-def _usage(error: click.ClickException) -> Failure:
-    where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "rotator"
-    return Failure(redact_patterns(" ".join(error.format_message().split())), f"See `{where} --help`.", code=_USAGE)
-
-
-def _prepare_streams(options: Options) -> None:
-    if sys.stdout is None:  # closed by the caller (>&-); and the next file that is opened must not take its place
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
-        options.stdout_closed = True
-    if sys.stderr is None:  # closed by the caller (2>&-): logs go nowhere then, and the work is done all the same
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
+def _prepare_streams(call: Call) -> None:
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller; and the next file that is opened must not take its place
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as the process lives
+            if name == "stdout":
+                call.stdout_closed = True
+        reconfigure = getattr(getattr(sys, name), "reconfigure", None)
         if reconfigure is not None:  # a locale that lacks a character must not end a sweep
             reconfigure(errors="backslashreplace")
 
@@ -129,17 +118,16 @@ def _give_up(number: int, _frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
-def _flushed(code: int, options: Options) -> int:
+def _flushed(code: int, call: Call) -> int:
     """Flush the output while an error of it can still be reported."""
     logging.shutdown()
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except BrokenPipeError:
         discard_stdout()
     except (OSError, ValueError) as error:
-        discard_stdout()
-        options.unwritten = options.unwritten or error
-    if options.unwritten is not None:
-        return say_failure(unwritten(options.unwritten), options)
-    return code
+        call.not_written(error)
+    if not call.unwritten:
+        return code
+    failed = f"the output could not be written ({call.unwritten})"
+    return call.say(failed, "What was done is done; `rotator status` shows it.")

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from rotator.cli.call import Call
 from rotator.cli.leaked import read_leaked
-from rotator.cli.options import Options, common_options, pass_options
-from rotator.cli.output import Output
+from rotator.cli.options import command
 from rotator.cli.rotate import required
-from rotator.cli.session import opened
 from rotator.errors import ConfigurationError, RotatorError
 from rotator.secret import Secret
 
@@ -32,7 +31,7 @@ _CACHES: Final = (
 )
 
 
-@click.command()
+@command
 @click.option("--secret", metavar="S", help="Every key of this secret (name or ARN).")
 @click.option("--key-id", metavar="K", help="Every key of the secret that holds K (or 5737...48AE); needs --account.")
 @click.option("--leaked-key-stdin", is_flag=True, help="From stdin: a value, a text, a scanner's report.")
@@ -48,10 +47,8 @@ _CACHES: Final = (
 )
 @click.option("--yes", is_flag=True, help="Do it. Without this it is only shown, exit 2.")
 @click.option("--dry-run", is_flag=True, help="Only show it, exit 0.")
-@common_options
-@pass_options
 def revoke(
-    options: Options,
+    call: Call,
     secret: str | None,
     key_id: str | None,
     leaked_key_stdin: bool,
@@ -97,36 +94,35 @@ def revoke(
     from rotator.cli.live import watched
     from rotator.engine.emergency import Emergency, Strategy, Target
 
-    output = Output(options)
-    with opened(options, trigger="emergency") as app:
-        services, live = watched(app.services, output)
-        emergency = Emergency(services, audit_reason, incident)
-        if leaked is not None and not isinstance(leaked, Secret):
-            planned, code = revoke_leaks(
-                app, output, leaked, emergency, Strategy(strategy), account, dry_run=not yes, live=live
-            )
-            unconfirmed = _nothing_changed(output, dry_run=dry_run) if planned else 0
-            return code or unconfirmed
-        if leaked is not None:
-            app.redactor.learn(leaked.reveal())
-        plan = emergency.plan(Target(secret, key_id, account, leaked), Strategy(strategy))
-        if secret is not None and account not in (None, plan.account):
-            raise ConfigurationError(
-                f"{secret} belongs to account {plan.account}, not to {account}",
-                advice="Nothing was changed. Leave --account out, or correct it.",
-            )
-        report = emergency.execute(plan) if yes else _dry_run(emergency, plan)
-        if not yes:
-            output.text(*planned_parts(plan, report, app.clock.now()))
-        else:
-            if not report.steps:  # why nothing was done
-                output.text(*note_parts(report))
-            output.text(*report_parts(report, app.audit.run_id, incident, live))
-        if output.is_json:
-            output.document(revoke_document([report], emergency, strategy, app.audit.run_id, dry_run=not yes))
-        if not yes:
-            return _nothing_changed(output, dry_run=dry_run)
-        return 0 if report.ok else 1
+    app = call.open(trigger="emergency")
+    services, live = watched(app.services, call)
+    emergency = Emergency(services, audit_reason, incident)
+    if leaked is not None and not isinstance(leaked, Secret):
+        planned, code = revoke_leaks(
+            app, call, leaked, emergency, Strategy(strategy), account, dry_run=not yes, live=live
+        )
+        unconfirmed = _nothing_changed(call, dry_run=dry_run) if planned else 0
+        return code or unconfirmed
+    if leaked is not None:
+        app.redactor.learn(leaked.reveal())
+    plan = emergency.plan(Target(secret, key_id, account, leaked), Strategy(strategy))
+    if secret is not None and account not in (None, plan.account):
+        raise ConfigurationError(
+            f"{secret} belongs to account {plan.account}, not to {account}",
+            advice="Nothing was changed. Leave --account out, or correct it.",
+        )
+    report = emergency.execute(plan) if yes else _dry_run(emergency, plan)
+    if not yes:
+        call.text(*planned_parts(plan, report, app.clock.now()))
+    else:
+        if not report.steps:  # why nothing was done
+            call.text(*note_parts(report))
+        call.text(*report_parts(report, app.audit.run_id, incident, live))
+    if call.json:
+        call.document(revoke_document([report], emergency, strategy, app.audit.run_id, dry_run=not yes))
+    if not yes:
+        return _nothing_changed(call, dry_run=dry_run)
+    return 0 if report.ok else 1
 
 
 def revoke_document(
@@ -152,9 +148,9 @@ def _dry_run(emergency: Emergency, plan: EmergencyPlan) -> EmergencyReport:
         raise
 
 
-def _nothing_changed(output: Output, *, dry_run: bool) -> int:
+def _nothing_changed(call: Call, *, dry_run: bool) -> int:
     """Say that nothing was done; gives the exit code."""
-    output.text("Nothing was changed. Add --yes to do it." if not dry_run else "Nothing was changed (--dry-run).")
+    call.text("Nothing was changed. Add --yes to do it." if not dry_run else "Nothing was changed (--dry-run).")
     return 0 if dry_run else _NOT_CONFIRMED
 
 

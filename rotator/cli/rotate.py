@@ -6,20 +6,22 @@ from collections.abc import Sequence
 
 import click
 
-from rotator.cli.options import Options, common_options, pass_options
-from rotator.cli.output import Failure, Output
-from rotator.cli.session import opened
-from rotator.errors import ConfigurationError
-from rotator.model import ActionKind, Outcome, Result
+from rotator.cli.call import Call
+from rotator.cli.documents import results_document
+from rotator.cli.options import command
+from rotator.cli.plan import RESULT_LIMITS, result_row
+from rotator.engine.manual import rotate_now
+from rotator.engine.reconcile import Reconciler
+from rotator.errors import ConfigurationError, RotatorError
+from rotator.model import Outcome, Result
+from rotator.render import Grid, shown
 from rotator.text import printable
 
 
-@click.command()
+@command
 @click.argument("secret")
 @click.option("--reason", required=True, metavar="R", help="Why, in your words; recorded in the audit trail.")
-@common_options
-@pass_options
-def rotate(options: Options, secret: str, reason: str) -> int:
+def rotate(call: Call, secret: str, reason: str) -> int:
     """Rotate SECRET (name or ARN) now, whatever its key's expiry.
 
     Creates a key like the current one, verifies it and makes it current; the
@@ -32,15 +34,10 @@ def rotate(options: Options, secret: str, reason: str) -> int:
       rotator rotate prod/sms/otp --reason "new vendor contract"
       rotator rotate prod/sms/otp --reason OPS-123 --json
     """
-    from rotator.engine.manual import rotate_now
-    from rotator.engine.reconcile import Reconciler
-
     audit_reason = required("--reason", reason)
-    output = Output(options)
-    with opened(options) as app:
-        results = rotate_now(Reconciler(app.services), secret, audit_reason)
-        advice = f"When the old key is revoked: `rotator status --secret {printable(secret)}`."
-        return show_results(output, results, advice)
+    app = call.open()
+    results = rotate_now(Reconciler(app.services), secret, audit_reason)
+    return show_results(call, results, f"When the old key is revoked: `rotator status --secret {printable(secret)}`.")
 
 
 def required(option: str, text: str) -> str:
@@ -53,28 +50,19 @@ def required(option: str, text: str) -> str:
     return text.strip()
 
 
-def show_results(output: Output, results: Sequence[Result], advice: str) -> int:
+def show_results(call: Call, results: Sequence[Result], advice: str) -> int:
     """Each result, then the next command.
 
-    :raises Failure: a result is not done; its sentence says why.
+    :raises RotatorError: a result is not done; its sentence says why.
     """
-    from rotator.cli.documents import results_document
-    from rotator.cli.plan import result_rows
-    from rotator.render import shown
-
-    changing = [result for result in results if result.action.kind is not ActionKind.LABEL] or list(results)
-    last = changing[-1] if changing else None
-    done = bool(results) and all(result.outcome is Outcome.DONE for result in results)
-    if output.is_json:
-        output.document(results_document(results))
-    else:
-        output.text(*result_rows(results))
-    if done:
-        output.text(advice)
+    rows = [result_row(result) for result in results]
+    call.result(results_document(results), [Grid(rows, RESULT_LIMITS)] if rows else [])
+    if not results:
+        raise RotatorError("nothing was done", advice="See `rotator plan`.")
+    failed = next((result for result in results if result.outcome is not Outcome.DONE), None)
+    if failed is None:
+        call.text(advice)
         return 0
-    if last is None:
-        raise Failure("nothing was done", "See `rotator plan`.")
-    failed = next(result for result in results if result.outcome is not Outcome.DONE)
     what = "was put off" if failed.outcome is Outcome.DEFERRED else "failed"
     verb = f"{failed.action.kind} of {shown(failed.action.secret)} {what}"
-    raise Failure(f"{verb}: {failed.error or 'no reason given'}", "The next sweep will retry.")
+    raise RotatorError(f"{verb}: {failed.error or 'no reason given'}", advice="The next sweep will retry.")

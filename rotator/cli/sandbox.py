@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rotator.cli.call import Call
 from rotator.cli.demo import called_as
-from rotator.cli.options import Options, common_options, pass_options
-from rotator.cli.output import Output
+from rotator.cli.options import command
 
 if TYPE_CHECKING:
     from rotator.sandbox.launcher import Sandbox
 
 
-@click.command()
+@command
 @click.option("--port", type=int, metavar="N", help="Listen on N and N+1 (default: any free ones).")
-@common_options
-@pass_options
-def sandbox(options: Options, port: int | None) -> int:
+def sandbox(call: Call, port: int | None) -> int:
     """Run a simulated Infobip and a Secrets Manager to try things out on.
 
     Prints the environment in which every other command works on it, with an
@@ -35,13 +33,11 @@ def sandbox(options: Options, port: int | None) -> int:
     from rotator.cli.process import Interrupted
     from rotator.sandbox.launcher import environment_text, serve_sandbox
 
-    output = Output(options)
-
     def ready(running: Sandbox) -> None:
-        if output.is_json:
-            output.document({"environment": running.environment})
+        if call.json:
+            call.document({"environment": running.environment})
             return
-        output.write(environment_text(running.environment) + "\n")
+        call.write(environment_text(running.environment) + "\n")
         if sys.stderr is not None:
             print(
                 f"The sandbox is ready. Paste these lines into another shell, then: {called_as()} plan. "

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
-from rotator.cli.options import Options, common_options, pass_options
-from rotator.cli.output import Output
+from rotator.cli.call import Call
+from rotator.cli.options import account_option, command
 from rotator.cli.process import Interrupted
-from rotator.cli.session import stderr_settings
 
 if TYPE_CHECKING:
     from rotator.daemon import Daemon
@@ -25,12 +24,12 @@ END_SECONDS: Final = 9.5
 _LOG = logging.getLogger("rotator.daemon")
 
 
-@click.command()
+@command
 @click.option("--every", metavar="D", help="Interval of sweeps, 1m to 1d (default: 1h).")
 @click.option("--cron", metavar="EXPR", help='Schedule as in a crontab: "0 * * * *".')
 @click.option("--timezone", metavar="Z", help="The time zone of --cron (default: UTC).")
 @click.option("--jitter", metavar="D", help="Delay each sweep by up to D (default: a tenth, at most 5m).")
-@click.option("--account", metavar="A", help="Only this Infobip account.")
+@account_option
 @click.option(
     "--metrics-port",
     type=click.IntRange(0, 65535),
@@ -44,10 +43,8 @@ _LOG = logging.getLogger("rotator.daemon")
     metavar="IP",
     help="Address to listen on (0.0.0.0: all). /metrics shows the names of secrets.",
 )
-@common_options
-@pass_options
 def serve(
-    options: Options,
+    call: Call,
     every: str | None,
     cron: str | None,
     timezone: str | None,
@@ -80,8 +77,8 @@ def serve(
         from rotator.timetable import make_schedule
 
         schedule = make_schedule(every, cron, timezone, jitter)
-        daemon = _make_daemon(options, schedule, account)
-        _announce(options, daemon, schedule, metrics_address, metrics_port)
+        daemon = _make_daemon(call, schedule, account)
+        _announce(call, daemon, schedule, metrics_address, metrics_port)
         daemon.run()
     except Interrupted as caught:
         if daemon is None:
@@ -96,40 +93,33 @@ def serve(
     return 1  # the schedule broke off, which was logged; a supervisor starts the daemon again
 
 
-def _make_daemon(options: Options, schedule: Schedule, account: str | None) -> Daemon:
-    from rotator.bootstrap import make_clock, prepare
+def _make_daemon(call: Call, schedule: Schedule, account: str | None) -> Daemon:
+    from rotator.bootstrap import make_clock
     from rotator.daemon import Daemon, StoppableClock
     from rotator.telemetry.audit import Trigger
     from rotator.timetable import Every
 
     stopping = threading.Event()
-    foundation = prepare(
-        region=options.region,
-        profile=options.profile,
-        **stderr_settings(options),
-        clock=StoppableClock(make_clock(os.environ), stopping),
-    )
-    options.redactor = foundation.redactor
+    foundation = call.foundation(StoppableClock(make_clock(os.environ), stopping))
     if isinstance(schedule, Every):  # else ROTATOR_SWEEP_EVERY stays
         foundation = replace(foundation, settings=replace(foundation.settings, sweep_every=schedule.every))
     # A file that can't be written is an error now, and not in every sweep.
-    foundation.start(trigger=Trigger.SCHEDULE, actor="", audit_file=options.audit_file).close()
-    return Daemon(foundation, schedule, stopping, account=account, audit_file=options.audit_file)
+    foundation.start(trigger=Trigger.SCHEDULE, actor="", audit_file=call.audit_file).close()
+    return Daemon(foundation, schedule, stopping, account=account, audit_file=call.audit_file)
 
 
-def _announce(options: Options, daemon: Daemon, schedule: Schedule, address: str, port: int | None) -> None:
+def _announce(call: Call, daemon: Daemon, schedule: Schedule, address: str, port: int | None) -> None:
     """Open the port where one is wanted, and say what runs."""
     url = None
     if port is not None:
         from rotator.metrics_server import MetricsServer
 
         url = MetricsServer(address, port, daemon.metrics, daemon.health).url
-    output = Output(options)
-    if output.is_json:
-        output.document({"schedule": str(schedule), "jitter_seconds": schedule.jitter.total_seconds(), "url": url})
+    if call.json:
+        call.document({"schedule": str(schedule), "jitter_seconds": schedule.jitter.total_seconds(), "url": url})
         return
     where = "" if url is None else f" Metrics: {url}/metrics, health: {url}/healthz."
-    output.text(f"Sweeping {schedule}.{where} Ctrl-C ends it.")
+    call.text(f"Sweeping {schedule}.{where} Ctrl-C ends it.")
 
 
 def _exit_in_time() -> None:

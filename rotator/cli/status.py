@@ -7,20 +7,17 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-import click
 from rich.console import RenderableType
-from rich.text import Text
 
-from rotator.cli.documents import status_document
-from rotator.cli.options import Options, common_options, pass_options, wide_option
-from rotator.cli.output import Output
-from rotator.cli.plan import MOST_ROWS, SEE_DOCTOR, unobserved
-from rotator.cli.session import opened
+from rotator.cli.call import Call
+from rotator.cli.documents import as_json, errors_of
+from rotator.cli.options import account_option, command, secret_option, wide_option
+from rotator.cli.plan import MOST_ROWS, NO_SECRETS, SEE_DOCTOR, unobserved
 from rotator.engine.manual import status as secret_states
 from rotator.engine.reconcile import Reconciler
-from rotator.model import ActionKind
+from rotator.model import AccountPlan, ActionKind
 from rotator.policy.status import URGENCY, SecretState, State
-from rotator.render import Grid, brief, key_words, shown, styled, zone
+from rotator.render import Grid, Row, brief, key_words, shown, styled, zone
 
 _SOON: Final = timedelta(minutes=1)
 _STYLES: Final = {
@@ -34,13 +31,11 @@ _STYLES: Final = {
 }
 
 
-@click.command()
-@click.option("--account", metavar="A", help="Only this Infobip account.")
-@click.option("--secret", metavar="S", help="Only this secret (name or ARN).")
+@command
+@account_option
+@secret_option
 @wide_option
-@common_options
-@pass_options
-def status(options: Options, account: str | None, secret: str | None) -> int:
+def status(call: Call, account: str | None, secret: str | None) -> int:
     """Show every managed key: its state, its expiry, what comes next and when.
 
     \b
@@ -57,22 +52,34 @@ def status(options: Options, account: str | None, secret: str | None) -> int:
       rotator status --secret prod/sms/otp
       rotator status --json | jq '.secrets[] | select(.state != "ok")'
     """
-    output = Output(options)
-    with opened(options) as app:
-        now = app.clock.now()
-        found, broken = secret_states(Reconciler(app.services), account=account, secret=secret)
-        if output.is_json:
-            output.document(status_document(found, broken))
-        else:
-            for name in dict.fromkeys(state.account for state in found):
-                mine = [state for state in found if state.account == name]
-                output.text(styled(f"{shown(name, 60)} · {_counts(mine)}", "bold"), *_table(mine, now))
-            for plan in broken:
-                output.text(*unobserved(plan))
-            for alert in (alert for plan in broken if plan.error is None for alert in plan.alerts):
-                output.text(f"{shown(alert.secret or '')}: {shown(alert.message)}")
-            output.text(_next_command(found, failed=bool(broken)))
-        return 1 if any(plan.error is not None for plan in broken) else 0
+    app = call.open()
+    found, broken = secret_states(Reconciler(app.services), account=account, secret=secret)
+    document = {"secrets": as_json(found)} | errors_of(broken)
+    call.result(document, _parts(found, broken, app.clock.now()))
+    return 1 if any(plan.error is not None for plan in broken) else 0
+
+
+def _parts(found: Sequence[SecretState], broken: Sequence[AccountPlan], now: datetime) -> Iterator[RenderableType]:
+    far = datetime.max.replace(tzinfo=now.tzinfo)
+    for name in dict.fromkeys(state.account for state in found):
+        mine = [state for state in found if state.account == name]
+        mine.sort(key=lambda s: (URGENCY.index(s.state), s.expires_at or far, s.secret))
+        yield styled(f"{shown(name, 60)} · {_counts(mine)}", "bold")
+        yield ""
+        heads = ("secret", "state", f"key expires ({zone(now)})", "next")
+        yield Grid([row for state in mine for row in _rows(state, now)], (24, 13, 21), heads, most=MOST_ROWS)
+        yield ""
+    for plan in broken:
+        yield from unobserved(plan)
+    wrong = URGENCY[: URGENCY.index(State.DUE) + 1]
+    if broken:
+        yield SEE_DOCTOR
+    elif not found:
+        yield NO_SECRETS
+    elif any(state.state in wrong for state in found):
+        yield "Why, and what the next sweep does about it: `rotator plan`."
+    else:
+        yield "Nothing is due. What the next sweep does: `rotator plan`."
 
 
 def _counts(states: Sequence[SecretState]) -> str:
@@ -80,20 +87,7 @@ def _counts(states: Sequence[SecretState]) -> str:
     return ", ".join(f"{counts[state]} {state}" for state in URGENCY if counts[state])
 
 
-def _table(states: Sequence[SecretState], now: datetime) -> Iterator[RenderableType]:
-    far = datetime.max.replace(tzinfo=now.tzinfo)
-    order = sorted(states, key=lambda s: (URGENCY.index(s.state), s.expires_at or far, s.secret))
-    rows: list[Sequence[str | Text]] = []
-    for state in order[:MOST_ROWS]:
-        rows += _rows(state, now)
-    yield ""
-    yield Grid(rows, (24, 13, 21), heads=("secret", "state", f"key expires ({zone(now)})", "next"))
-    if len(order) > MOST_ROWS:
-        yield f"  … and {len(order) - MOST_ROWS} more; --json has them all, --secret NAME shows one"
-    yield ""
-
-
-def _rows(state: SecretState, now: datetime) -> Iterator[Sequence[str | Text]]:
+def _rows(state: SecretState, now: datetime) -> Iterator[Row]:
     ends = "no key" if state.version_id is None else brief(state.expires_at, now)
     following = _next(state, now)
     if state.overdue:
@@ -124,14 +118,3 @@ def _next(state: SecretState, now: datetime) -> str:
     retiring = [key_words(item.key_id) for item in state.retiring if item.revoke_at == state.next_action_at]
     what = f" {retiring[0]}" if retiring and state.next_action is ActionKind.REVOKE else ""
     return f"{state.next_action}{what} {brief(state.next_action_at, now)}"
-
-
-def _next_command(states: Sequence[SecretState], *, failed: bool) -> str:
-    if failed:
-        return SEE_DOCTOR
-    if not states:
-        return "No secret is managed here. Check region and account: `rotator doctor`."
-    wrong = (State.EXPIRED, State.BROKEN, State.MISCONFIGURED, State.UNADOPTED, State.EMPTY, State.DUE)
-    if any(state.state in wrong for state in states):
-        return "Why, and what the next sweep does about it: `rotator plan`."
-    return "Nothing is due. What the next sweep does: `rotator plan`."

@@ -9,7 +9,6 @@ from typing import Any
 import boto3
 import pytest
 
-from rotator.cli.options import Options
 from tests import leaks
 from tests.aws.fake_aws import error, serving
 from tests.cli.local_stack import Stack
@@ -174,4 +173,3 @@ def test_names_from_outside_are_shown_harmless() -> None:
     assert max(len(line) for line in shown.splitlines()) <= 80
     assert "\\x1b" in shown
     assert json.dumps(consumers_document(found, 14))
-    assert Options().json is False

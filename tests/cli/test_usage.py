@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 
 import click
 import pytest
+from rich.console import Console
 
 from rotator.cli import main
 from rotator.cli.app import COMMANDS, cli
-from rotator.cli.plan import MOST_ROWS, bounded
 from rotator.message import Message
-from rotator.render import brief, local_text, shown, when
+from rotator.render import Grid, brief, local_text, shown, when
 from tests import leaks
 from tests.world import START
 
@@ -200,7 +200,9 @@ def test_the_far_ends_never_is_a_time_in_every_zone(zone: str) -> None:
 
 
 def test_long_tables_are_cut_and_say_so() -> None:
-    rows = [(f"secret-{number}", "detail") for number in range(MOST_ROWS + 5)]
-    _, rest = bounded(rows, (30,))
-    assert "and 5 more" in str(rest)
-    assert len(list(bounded(rows[:MOST_ROWS], (30,)))) == 1
+    stream = io.StringIO()
+    rows = [(f"secret-{number}", "detail") for number in range(65)]
+    Console(file=stream, width=80).print(Grid(rows, (30,), most=60))
+    assert "secret-59" in stream.getvalue()
+    assert "secret-60" not in stream.getvalue()
+    assert "and 5 more" in stream.getvalue()
