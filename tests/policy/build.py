@@ -23,7 +23,6 @@ from rotator.model import (
     Reason,
     Resolution,
     SecretEntry,
-    Skip,
 )
 from rotator.policy.labels import key_label, key_name, retire_label
 from rotator.policy.planner import plan_account
@@ -190,37 +189,35 @@ def say_action(action: Action) -> str:
     return f"{action.kind} {action.reason} {action.secret} {action.key_id or '-'}@{short(action.version_id)}"
 
 
-def say_skip(skip: Skip) -> str:
-    """``secret reason``."""
-    return f"{skip.secret} {skip.reason}"
-
-
 def say_alert(alert: Alert) -> str:
     """``severity kind secret key``."""
     return f"{alert.severity} {alert.kind} {alert.secret or '-'} {alert.key_id or '-'}"
+
+
+_IN_ANY_ORDER: Final = ("skip ", "error ", "warning ", "read ", "search ")
 
 
 @dataclass(frozen=True)
 class Case:
     """One row of a table: a snapshot, and everything that the plan must say of it: nothing more, nothing less.
 
-    :param actions: in order, as :func:`say_action` says them.
-    :param skipped: as :func:`say_skip` says them, in any order.
-    :param alerts: as :func:`say_alert` says them, in any order.
-    :param overdue: as ``secret key``: what is long due, in any order. By default it is not compared: most rows are
-        about something else, their keys are due since whenever it suits them, and a property tells what is overdue.
+    :param said: separated by ``; ``: the actions in order, as :func:`say_action` says them, and in any order what is
+        skipped as ``skip secret reason`` and the alerts as :func:`say_alert` says them; each with a part of its detail
+        in parentheses, where that matters.
+    :param overdue: whether the alerts ``overdue`` are compared too. By default they are not: most rows are about
+        something else, their keys are due since whenever it suits them, and a property tells what is overdue.
+    :param asks: whether the plan's questions are compared too: ``read secret version`` and ``search key``.
     """
 
     name: str
     snapshot: AccountSnapshot
-    actions: tuple[str, ...] = ()
-    skipped: tuple[str, ...] = ()
-    alerts: tuple[str, ...] = ()
+    said: str = ""
     force: bool = False
     secret: str | None = None
     policy: Policy = field(default=POLICY)
     now: datetime = NOW
-    overdue: tuple[str, ...] | None = None
+    overdue: bool = False
+    asks: bool = False
 
     def plan(self) -> AccountPlan:
         """Plan it."""
@@ -229,19 +226,23 @@ class Case:
     def check(self) -> AccountPlan:
         """Plan it and compare; gives the plan for a closer look."""
         plan = self.plan()
-        said = (
-            [say_action(action) for action in plan.actions],
-            sorted(say_skip(skip) for skip in plan.skipped),
-            sorted(say_alert(alert) for alert in plan.alerts if alert.kind is not Reason.OVERDUE),
-        )
-        wanted = (list(self.actions), sorted(self.skipped), sorted(self.alerts))
-        assert said == wanted, f"\nplanned: {said}\nwanted:  {wanted}"
-        if self.overdue is not None:
-            assert sorted(say_alert(alert) for alert in plan.alerts if alert.kind is Reason.OVERDUE) == sorted(
-                f"error overdue {late}" for late in self.overdue
-            )
-        assert all(skip.detail for skip in plan.skipped), "whatever is skipped says why"
-        assert all(alert.detail for alert in plan.alerts), "whatever is an alert says of what"
+        alerts = [alert for alert in plan.alerts if self.overdue or alert.kind is not Reason.OVERDUE]
+        actions = [(say_action(action), action.detail) for action in plan.actions]
+        rest = [(f"skip {skip.secret} {skip.reason}", skip.detail) for skip in plan.skipped]
+        rest += [(say_alert(alert), alert.detail) for alert in alerts]
+        if self.asks:
+            names = {entry.arn: entry.name for entry in self.snapshot.secrets}
+            rest += [(f"read {names[arn]} {short(version)}", "-") for arn, version in plan.questions.versions]
+            rest += [(f"search {key_id}", "-") for key_id in plan.questions.copies]
+        wanted = [item.removesuffix(")").partition(" (") for item in self.said.split("; ") if item]
+        others = sorted((what, part) for what, _, part in wanted if what.startswith(_IN_ANY_ORDER))
+        in_order = [(what, part) for what, _, part in wanted if (what, part) not in others]
+        for told, expected in ((actions, in_order), (sorted(rest), others)):
+            same = [what for what, _ in told] == [what for what, _ in expected]
+            assert same, f"\nplanned: {told}\nwanted:  {expected}"
+            for (_, detail), (what, part) in zip(told, expected, strict=True):
+                assert part in detail, f"{what}: {part!r} is not in {detail!r}"
+        assert all(detail for _, detail in rest), "whatever is skipped or an alert says why"
         return plan
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ from rotator.model import Key, Resolution, SecretEntry
 from rotator.policy.labels import key_name
 from rotator.policy.ownership import Ownership, OwnershipProof, is_current
 from tests.policy.build import DAY, Case, arn_of, key, own, secret, snap, vid
+from tests.policy.tables import table
 
 S = secret("s", {"v2": "CURRENT key:K2", "v1": "PREVIOUS key:K1"})
 NO_KEY = Resolution(None, "its value is no key", known_foreign=True)
@@ -148,192 +149,76 @@ def test_a_name_is_our_own_by_its_deployment(name: str, ours: bool) -> None:
 
 # ---- what the planner makes of it -----------------------------------------------------------------------------------
 
-OLD = {"v2": "CURRENT key:K2", "v1": "PREVIOUS key:K1 retire:K1:-1h"}
-FIRST, SECOND = own("s", "v1"), own("s", "v2")
-REVOKED = "revoke grace-over s K1@v1"
-
-
-def asked(case: Case) -> tuple[set[str], set[str]]:
-    """The versions whose value must be read first, and the keys for which all values must be searched."""
-    questions = case.check().questions
-    return {version.lstrip("0")[:2] for _, version in questions.versions}, set(questions.copies)
-
-
-def retiring(name: str, first: str = "by hand", second: str = "by hand", **more: object) -> Case:
-    """``s`` with ``K1``, whose grace is over, and ``K2``, both of these names at Infobip."""
-    versions = more.pop("versions", OLD)
-    snapshot = snap(
-        [secret("s", versions)],  # type: ignore[arg-type]
-        [key(name=first), key("K2", name=second)],
-        held=more.pop("held", None),  # type: ignore[arg-type]
-        resolved=more.pop("resolved", None),  # type: ignore[arg-type]
-        copies=more.pop("copies", None),  # type: ignore[arg-type]
-    )
-    return Case(name, snapshot, **more)  # type: ignore[arg-type]
-
-
-REVOCATIONS: tuple[tuple[Case, set[str], set[str]], ...] = (
-    (retiring("both by name", FIRST, SECOND, actions=(REVOKED,)), set(), {"K1"}),
-    (retiring("nothing is known yet", actions=(REVOKED,)), {"v1", "v2"}, {"K1"}),
-    (retiring("the old one by name", FIRST, actions=(REVOKED,)), {"v2"}, {"K1"}),
-    (
-        retiring(
-            "both by value", held={("s", "v1"): "K1"}, resolved={"s": "K2"}, actions=(REVOKED,), copies={"K1": ()}
-        ),
-        set(),
-        set(),
-    ),
-    (
-        retiring(
-            "the old version holds another key",
-            held={("s", "v1"): "K7"},
-            alerts=("error unproven-label s K1",),
-        ),
-        set(),
-        set(),
-    ),
-    (
-        retiring("the old version holds no key", held={("s", "v1"): NO_KEY}, alerts=("error unproven-label s K1",)),
-        set(),
-        set(),
-    ),
-    (
-        retiring(
-            "the old version can't be read",
-            held={("s", "v1"): DENIED},
-            skipped=("s unreadable",),
-            alerts=("error unreadable s K1",),
-        ),
-        set(),
-        set(),
-    ),
-    (
-        retiring(
-            "the old version can't be read, but the name proves it",
-            FIRST,
-            SECOND,
-            held={("s", "v1"): DENIED},
-            actions=(REVOKED,),
-        ),
-        set(),
-        {"K1"},
-    ),
-    (
-        retiring(
-            "some value holds it",
-            FIRST,
-            SECOND,
-            copies={"K1": ("t",)},
-            skipped=("s shared-key",),
-            alerts=("warning shared-key s K1",),
-        ),
-        set(),
-        set(),
-    ),
-    (
-        retiring("named for another deployment", own("s", "v1", "blue"), alerts=("warning foreign-key s K1",)),
-        set(),
-        set(),
-    ),
-    (
-        retiring("named for the same secret in another region", ELSEWHERE, alerts=("warning foreign-key s K1",)),
-        set(),
-        set(),
-    ),
-    (retiring("a name of the older form", OLDER, actions=(REVOKED,)), {"v1", "v2"}, {"K1"}),
+PROOFS = table(
+    """
+    revoked: both keys are proven by name
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1 for=s@v1; K2 for=s@v2
+        -> revoke grace-over s K1@v1; search K1
+    revoked: nothing is known yet
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1; K2
+        -> revoke grace-over s K1@v1; read s v1; read s v2; search K1
+    revoked: the old one by name
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1 for=s@v1; K2
+        -> revoke grace-over s K1@v1; read s v2; search K1
+    revoked: both by value
+        s {v2 CURRENT key:K2 value=K2} {v1 PREVIOUS key:K1 retire:K1:-1h value=K1}; K1; K2; with found=K1:
+        -> revoke grace-over s K1@v1
+    revoked: the old version can't be read, but the name proves it
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h value=unreadable}; K1 for=s@v1; K2 for=s@v2
+        -> revoke grace-over s K1@v1; search K1
+    kept: the old version holds another key
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h value=K7}; K1; K2 -> error unproven-label s K1
+    kept: the old version holds no key
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h value=foreign}; K1; K2 -> error unproven-label s K1
+    kept: the old version can't be read
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h value=unreadable}; K1; K2
+        -> skip s unreadable; error unreadable s K1
+    kept: some value holds it
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1 for=s@v1; K2 for=s@v2; with found=K1:t
+        -> skip s shared-key; warning shared-key s K1
+    kept: named for another deployment
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1 for=s@v1@blue; K2 -> warning foreign-key s K1
+    kept: named for another secret
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1 for=t@v1; K2 -> warning foreign-key s K1
+    retired by name
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1}; K1 for=s@v1; K2 for=s@v2 -> retire superseded s K1@v1
+    retired, not known yet
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1}; K1; K2 -> retire superseded s K1@v1; read s v1
+    not retired: not proven
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 value=K7}; K1; K2 -> error unproven-label s K1
+    not retired: named for another secret
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1}; K1 for=t@v1; K2 -> warning foreign-key s K1
+    resumed: a pending label, not known yet
+        s {v1 CURRENT key:K1} {v2 PENDING key:K2}; K1 for=s@v1; K2 -> resume pending s K2@v2; read s v2
+    not resumed: whoever writes a label under AWSPENDING gets nothing promoted, and no key revoked
+        s {v1 CURRENT key:K1} {v2 PENDING key:K2 value=foreign}; K1 for=s@v1; K2 -> error unproven-label s K2
+    scopes are inherited by name
+        s; K1 left=1d for=s@v1 -> rotate expiring s K1@v1
+    scopes are inherited, not known yet
+        s; K1 left=1d -> rotate expiring s K1@v1; read s v1
+    scopes are inherited by value, though it is named for another secret
+        s {v1 CURRENT key:K1 value=K1}; K1 left=1d for=t@v1 -> rotate expiring s K1@v1; warning foreign-key s K1
+    scopes are not inherited: the value is no key
+        s {v1 CURRENT key:K1 value=foreign}; K1 left=1d -> skip s unproven-label; error unproven-label s K1
+    not rotated by its label: the value can't be read
+        s {v1 CURRENT key:K1 value=unreadable}; K1 left=1d -> skip s unreadable; error unreadable s K1
+    an idle sweep asks for nothing
+        s; K1
+    """,
+    asks=True,
 )
 
 
-@pytest.mark.parametrize(("case", "versions", "copies"), REVOCATIONS, ids=[case.name for case, _, _ in REVOCATIONS])
-def test_a_key_is_revoked_on_a_proof(case: Case, versions: set[str], copies: set[str]) -> None:
-    assert asked(case) == (versions, copies)
-
-
-SUPERSEDED = {"v2": "CURRENT key:K2", "v1": "PREVIOUS key:K1"}
-RETIRED = "retire superseded s K1@v1"
-RETIREMENTS: tuple[tuple[Case, set[str]], ...] = (
-    (retiring("by name", FIRST, SECOND, versions=SUPERSEDED, actions=(RETIRED,)), set()),
-    (retiring("not known yet", versions=SUPERSEDED, actions=(RETIRED,)), {"v1"}),
-    (
-        retiring("not proven", versions=SUPERSEDED, held={("s", "v1"): "K7"}, alerts=("error unproven-label s K1",)),
-        set(),
-    ),
-    (
-        retiring(
-            "foreign: it gets no retire label", ELSEWHERE, versions=SUPERSEDED, alerts=("warning foreign-key s K1",)
-        ),
-        set(),
-    ),
-)
-
-
-@pytest.mark.parametrize(("case", "versions"), RETIREMENTS, ids=[case.name for case, _ in RETIREMENTS])
-def test_a_retire_label_needs_a_proof(case: Case, versions: set[str]) -> None:
-    assert asked(case) == (versions, set())
-
-
-def test_a_pending_label_without_a_proof_is_ignored() -> None:
-    """Whoever writes a label under AWSPENDING gets nothing promoted, and no key revoked."""
-    entry = secret("s", {"v1": "CURRENT key:K1", "v2": "PENDING key:PROD"})
-    keys = [key(name=FIRST), key("PROD")]
-    case = Case("", snap([entry], keys), actions=("resume pending s PROD@v2",))
-    assert asked(case) == ({"v2"}, set())
-    forged = snap([entry], keys, held={("s", "v2"): NO_KEY})
-    assert asked(Case("", forged, alerts=("error unproven-label s PROD",))) == (set(), set())
-
-
-ROTATED = "rotate expiring s K1@v1"
-Words = tuple[str, ...]
-SCOPES_OF: tuple[tuple[str, str, Resolution | str | None, Words, Words, Words, set[str]], ...] = (
-    ("by name", FIRST, None, (ROTATED,), (), (), set()),
-    ("not known yet", "by hand", None, (ROTATED,), (), (), {"v1"}),
-    ("by value", "by hand", "K1", (ROTATED,), (), (), set()),
-    (
-        "by value, though named for another secret",
-        own("t", "v1"),
-        "K1",
-        (ROTATED,),
-        (),
-        ("warning foreign-key s K1",),
-        set(),
-    ),
-    ("no key", "by hand", NO_KEY, (), ("s unproven-label",), ("error unproven-label s K1",), set()),
-)
-
-
-@pytest.mark.parametrize(
-    ("what", "name", "value", "actions", "skipped", "alerts", "versions"), SCOPES_OF, ids=[row[0] for row in SCOPES_OF]
-)
-def test_scopes_are_inherited_on_a_proof_only(
-    what: str,
-    name: str,
-    value: Resolution | str | None,
-    actions: tuple[str, ...],
-    skipped: tuple[str, ...],
-    alerts: tuple[str, ...],
-    versions: set[str],
-) -> None:
-    snapshot = snap([secret("s")], [key(name=name, left=DAY)], resolved=None if value is None else {"s": value})
-    assert asked(Case(what, snapshot, actions=actions, skipped=skipped, alerts=alerts)) == (versions, set())
-
-
-def test_a_secret_that_can_not_be_read_is_not_rotated_by_its_label() -> None:
-    """The alert says that it can't be read, not that its label is wrong."""
-    snapshot = snap([secret("s")], [key(left=DAY)], resolved={"s": DENIED})
-    Case("", snapshot, skipped=("s unreadable",), alerts=("error unreadable s K1",)).check()
-
-
-def test_an_idle_sweep_asks_for_nothing() -> None:
-    snapshot = snap([S, secret("t", {"v1": "CURRENT key:T"})], [key(), key("K2"), key("T")])
-    calm = replace(snapshot, secrets=snapshot.secrets[1:], history=False)
-    assert not Case("", calm).check().questions
+@pytest.mark.parametrize("case", PROOFS, ids=str)
+def test_what_is_done_on_a_proof_and_what_is_asked_for_first(case: Case) -> None:
+    case.check()
 
 
 def test_disabled_keys_are_asked_for_where_a_slot_is_used() -> None:
-    idle = replace(snap([secret("s")], [key(name=FIRST)]), history=False)
-    assert not Case("", idle).check().questions.history
-    due = replace(snap([secret("s")], [key(name=FIRST, left=DAY)]), history=False)
-    plan = Case("", due, actions=(ROTATED,)).check()
+    idle = replace(snap([secret("s")], [key(name=MINE)]), history=False)
+    assert not Case("", idle).check().questions
+    due = replace(snap([secret("s")], [key(name=MINE, left=DAY)]), history=False)
+    plan = Case("", due).plan()
     assert plan.questions.history
     assert plan.quota.updates_used is None
-    assert not Case("", replace(due, history=True), actions=(ROTATED,)).check().questions.history
+    assert not Case("", replace(due, history=True)).plan().questions.history

@@ -2,178 +2,83 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import timedelta
-
 import pytest
 
-from rotator.model import Action, Key
-from tests.policy.build import DAY, MINUTE, NOW, SECOND, Case, at, key, own, secret, snap, tagged
+from tests.policy.build import Case, arn_of, at
+from tests.policy.tables import table
 
-
-def lived(left: timedelta, life: timedelta = 100 * DAY) -> Key:
-    """``K1``, made for a lifetime of ``life``, of which ``left`` is left."""
-    return key(left=left, age=life - left)
-
-
-def due(name: str, left: timedelta, **tags: str) -> Case:
-    """A key of 100 days with ``left`` to go, which is due for its end."""
-    return Case(name, snap([tagged(secret("s"), tags)], [lived(left)]), actions=("rotate expiring s K1@v1",))
-
-
-def not_due(name: str, left: timedelta, **tags: str) -> Case:
-    return Case(name, snap([tagged(secret("s"), tags)], [lived(left)]))
-
-
-SHUT = "Mon 08:00-09:00 UTC"
-OTHER = secret("other", {"v1": "CURRENT key:O"})
-"""Its key ``O`` is found, so that the account is the right one."""
-
-WHEN = (
-    Case("a young key needs nothing", snap([secret("s")], [key()])),
-    due("by the default fraction, 0.33: at the moment", 33 * DAY),
-    not_due("by the default fraction: a second before", 33 * DAY + SECOND),
-    due("by a fraction: at the moment", 25 * DAY, rotate_before="0.25"),
-    not_due("by a fraction: a second before", 25 * DAY + SECOND, rotate_before="0.25"),
-    due("by a length: at the moment", 14 * DAY, rotate_before="14d"),
-    not_due("by a length: a second before", 14 * DAY + SECOND, rotate_before="14d"),
-    Case(
-        "a key without validFrom: the fraction is of the validity tag",
-        snap([secret("s", validity="40d", rotate_before="0.25")], [key(left=10 * DAY, age=None)]),
-        actions=("rotate expiring s K1@v1",),
-    ),
-    Case(
-        "a key without validFrom: a second before",
-        snap([secret("s", validity="40d", rotate_before="0.25")], [key(left=10 * DAY + SECOND, age=None)]),
-    ),
-    Case(
-        "a key without validTo never expires, which is a warning",
-        snap([secret("s")], [key(left=None, age=5000 * DAY)]),
-        alerts=("warning no-expiry s K1",),
-    ),
-    Case("a key without any time", snap([secret("s", max_age="30d")], [key(left=None, age=None)])),
-    due("a second before its end it is expiring", SECOND),
-    Case("at its end it is expired", snap([secret("s")], [lived(0 * DAY)]), actions=("rotate expired s K1@v1",)),
-    Case("long expired", snap([secret("s")], [lived(-50 * DAY)]), actions=("rotate expired s K1@v1",)),
-    Case(
-        "max-age: at the moment",
-        snap([secret("s", max_age="30d")], [key(age=30 * DAY)]),
-        actions=("rotate max-age s K1@v1",),
-    ),
-    Case("max-age: a second before", snap([secret("s", max_age="30d")], [key(age=30 * DAY - SECOND)])),
-    Case(
-        "max-age without validTo",
-        snap([secret("s", max_age="30d")], [key(age=31 * DAY, left=None)]),
-        actions=("rotate max-age s K1@v1",),
-    ),
-    Case(
-        "expiring is said before max-age",
-        snap([secret("s", max_age="30d")], [lived(10 * DAY)]),
-        actions=("rotate expiring s K1@v1",),
-    ),
-    Case(
-        "disabled by somebody, said before expired",
-        snap([secret("s")], [key(enabled=False, left=-DAY)]),
-        actions=("rotate key-disabled s K1@v1",),
-    ),
-    Case(
-        "not found at Infobip, while another one is",
-        snap([secret("s", scopes="sms:manage"), OTHER], [key("O")]),
-        actions=("rotate key-missing s K1@v1",),
-    ),
-    Case(
-        "no value yet, scopes are tagged",
-        snap([secret("s", {}, scopes="sms:manage")]),
-        actions=("rotate first-key s -@-",),
-    ),
-    Case(
-        "no value yet and no scopes",
-        snap([secret("s", {})]),
-        skipped=("s empty",),
-        alerts=("error empty s -",),
-    ),
-    Case(
-        "stored and not promoted: goes on, whatever the key's age",
-        snap([secret("s", {"v1": "CURRENT key:K1", "v2": "PENDING key:K2"})], [key(), key("K2")]),
-        actions=("resume pending s K2@v2",),
-    ),
-    Case(
-        "stored and not promoted, the old key due as well: one of the two",
-        snap([secret("s", {"v1": "CURRENT key:K1", "v2": "PENDING key:K2"})], [lived(DAY), key("K2")]),
-        actions=("resume pending s K2@v2",),
-    ),
-    Case(
-        "stored and not promoted is finished whatever the window",
-        snap([secret("s", {"v1": "CURRENT key:K1", "v2": "PENDING key:K2"}, window=SHUT)], [key(), key("K2")]),
-        actions=("resume pending s K2@v2",),
-    ),
-    Case(
-        "the very first key, stored and not promoted, needs no scopes to go on",
-        snap([secret("s", {"v2": "PENDING key:K2"})], [key("K2")]),
-        actions=("resume pending s K2@v2",),
-    ),
-    Case(
-        "made and not stored, its value can be read: goes on with it",
-        snap([secret("s")], [lived(DAY), key("K2", age=MINUTE, name=own("s", "v2"), readable=True)]),
-        actions=("resume expiring s K2@v2",),
-    ),
-    Case(
-        "two made and not stored: the newer one goes on, the other is an orphan in its time",
-        snap(
-            [secret("s")],
-            [
-                lived(DAY),
-                key("K2", age=2 * MINUTE, name=own("s", "v2"), readable=True),
-                key("K3", age=MINUTE, name=own("s", "v3"), readable=True),
-            ],
-        ),
-        actions=("resume expiring s K3@v3",),
-    ),
-    *(
-        Case(
-            f"made and not stored, but {why}: a new one",
-            snap([secret("s")], [lived(DAY), replace(key("K2", age=MINUTE, name=name, readable=True), **changes)]),
-            actions=("rotate expiring s K1@v1",),
-        )
-        for why, name, changes in (
-            ("its value can't be read", own("s", "v2"), {"value_readable": False}),
-            ("it is disabled", own("s", "v2"), {"enabled": False}),
-            ("it ended", own("s", "v2"), {"valid_to": NOW}),
-            ("for another secret", own("t", "v2"), {}),
-            ("by another deployment", own("s", "v2", "blue"), {}),
-            ("under the version that is current", own("s", "v1"), {}),
-            ("it does not say when", own("s", "v2"), {"valid_from": None}),
-        )
-    ),
-    *(
-        Case(
-            f"made and not stored, {why}: goes on with it",
-            snap(
-                [secret("s", versions, scopes="a"), OTHER],
-                [key("O"), key("K2", age=MINUTE, name=own("s", "v2"), readable=True)],
-            ),
-            actions=(f"resume {reason} s K2@v2",),
-        )
-        for why, versions, reason in (
-            ("as the first key", {}, "first-key"),
-            ("for a key that is gone", {"v1": "CURRENT key:K1"}, "key-missing"),
-        )
-    ),
-    Case(
-        "made and not stored here, but a value elsewhere holds it: a new one",
-        snap(
-            [secret("s"), secret("t", {"v1": "CURRENT key:K2"})],
-            [lived(DAY), key("K2", age=MINUTE, name=own("s", "v2"), readable=True)],
-        ),
-        actions=("rotate expiring s K1@v1",),
-        alerts=("warning foreign-key t K2",),
-    ),
-    Case(
-        "made and not stored, but before the current key: an orphan",
-        snap([secret("s")], [lived(DAY), key("K2", age=99 * DAY, name=own("s", "v2"), readable=True)]),
-        actions=("rotate expiring s K1@v1", "revoke orphan s K2@v2"),
-    ),
-)
+WHEN = table("""
+    a young key needs nothing
+        s; K1
+    by the default fraction, 0.33: at the moment
+        s; K1 left=33d age=67d -> rotate expiring s K1@v1
+    by the default fraction: a second before
+        s; K1 left=33d1s age=66d23h59m59s
+    by a fraction: at the moment
+        s rotate-before=0.25; K1 left=25d age=75d -> rotate expiring s K1@v1
+    by a fraction: a second before
+        s rotate-before=0.25; K1 left=25d1s age=74d23h59m59s
+    by a length: at the moment
+        s rotate-before=14d; K1 left=14d age=86d -> rotate expiring s K1@v1
+    by a length: a second before
+        s rotate-before=14d; K1 left=14d1s age=85d23h59m59s
+    a key without validFrom: the fraction is of the validity tag
+        s validity=40d rotate-before=0.25; K1 left=10d age=unknown -> rotate expiring s K1@v1
+    a key without validFrom: a second before
+        s validity=40d rotate-before=0.25; K1 left=10d1s age=unknown
+    a key without any time
+        s max-age=30d; K1 left=never age=unknown
+    a second before its end it is expiring
+        s; K1 left=1s age=99d23h59m59s -> rotate expiring s K1@v1
+    at its end it is expired
+        s; K1 left=0s age=100d -> rotate expired s K1@v1
+    long expired
+        s; K1 left=-50d age=150d -> rotate expired s K1@v1
+    max-age: at the moment
+        s max-age=30d; K1 age=30d -> rotate max-age s K1@v1
+    max-age: a second before
+        s max-age=30d; K1 age=29d23h59m59s
+    max-age without validTo
+        s max-age=30d; K1 left=never age=31d -> rotate max-age s K1@v1
+    expiring is said before max-age
+        s max-age=30d; K1 left=10d age=90d -> rotate expiring s K1@v1
+    disabled by somebody, said before expired
+        s; K1 left=-1d disabled -> rotate key-disabled s K1@v1
+    not found at Infobip, while another one is
+        s scopes=sms:manage; other {v1 CURRENT key:O}; O -> rotate key-missing s K1@v1
+    no value yet, scopes are tagged
+        s scopes=sms:manage {} -> rotate first-key s -@-
+    no value yet and no scopes
+        s {} -> skip s empty; error empty s -
+    stored and not promoted: goes on, whatever the key's age
+        s {v1 CURRENT key:K1} {v2 PENDING key:K2}; K1; K2 -> resume pending s K2@v2
+    stored and not promoted, the old key due as well: one of the two
+        s {v1 CURRENT key:K1} {v2 PENDING key:K2}; K1 left=1d age=99d; K2 -> resume pending s K2@v2
+    stored and not promoted is finished whatever the window
+        s window="Mon 08:00-09:00 UTC" {v1 CURRENT key:K1} {v2 PENDING key:K2}; K1; K2 -> resume pending s K2@v2
+    the very first key, stored and not promoted, needs no scopes to go on
+        s {v2 PENDING key:K2}; K2 -> resume pending s K2@v2
+    made and not stored, its value can be read: goes on with it
+        s; K1 left=1d age=99d; K2 age=1m readable for=s@v2 -> resume expiring s K2@v2
+    two made and not stored: the newer one goes on, the other is an orphan in its time
+        s; K1 left=1d age=99d; K2 age=2m readable for=s@v2; K3 age=1m readable for=s@v3 -> resume expiring s K3@v3
+    not stored, but unreadable, disabled, expired, of others, for the current version, without a date: a new one
+        s; K1 left=1d age=99d; A age=1m for=s@v2; B age=1m disabled readable for=s@v3;
+        C left=0s age=1m readable for=s@v4; D age=1m readable for=t@v2; E age=1m readable for=s@v5@blue;
+        F age=1m readable for=s@v1; G age=unknown readable for=s@v6
+        -> rotate expiring s K1@v1
+    made and not stored, as the first key: goes on with it
+        s scopes=a {}; other {v1 CURRENT key:O}; O; K2 age=1m readable for=s@v2 -> resume first-key s K2@v2
+    made and not stored, for a key that is gone: goes on with it
+        s scopes=a; other {v1 CURRENT key:O}; O; K2 age=1m readable for=s@v2 -> resume key-missing s K2@v2
+    made and not stored here, but a value elsewhere holds it: a new one
+        s; t {v1 CURRENT key:K2}; K1 left=1d age=99d; K2 age=1m readable for=s@v2
+        -> rotate expiring s K1@v1; warning foreign-key t K2
+    made and not stored, but before the current key: an orphan
+        s; K1 left=1d age=99d; K2 age=99d readable for=s@v2 -> rotate expiring s K1@v1; revoke orphan s K2@v2
+    a key without validTo never expires, which is a warning
+        s; K1 left=never age=3650d -> warning no-expiry s K1
+""")
 
 
 @pytest.mark.parametrize("case", WHEN, ids=str)
@@ -181,36 +86,28 @@ def test_rotation(case: Case) -> None:
     case.check()
 
 
-def test_a_rotation_says_since_when_it_is_due_and_until_when_it_must_be_done() -> None:
-    (action,) = due("", 10 * DAY, rotate_before="14d").check().actions
-    assert (action.due_at, action.deadline) == (at("-4d"), at("+10d"))
-    assert (action.account, action.arn) == ("main", secret("s").arn)
-    assert action.detail == "10 d left"
+TIMES = table("""
+    expiring
+        s rotate-before=14d; K1 left=10d age=90d -> rotate expiring s K1@v1 (10 d left)
+    expired
+        s rotate-before=14d; K1 left=-1d age=101d -> rotate expired s K1@v1 (expired 1 d ago)
+    too old
+        s max-age=30d; K1 left=200d age=31d -> rotate max-age s K1@v1 (31 d old)
+    disabled
+        s; K1 disabled -> rotate key-disabled s K1@v1 (the key behind AWSCURRENT is disabled)
+    not found
+        s scopes=a; t {v1 CURRENT key:O}; O -> rotate key-missing s K1@v1
+    stored
+        s {v1 CURRENT key:K1} {v2 PENDING key:K2}; K1 left=9d age=91d; K2 -> resume pending s K2@v2
+    made, not stored
+        s; K1 left=9d age=91d; K2 age=1m readable for=s@v2 -> resume expiring s K2@v2
+""")
+DUE = ("-4d", "-15d", "-1d", "+0s", "+0s", "+0s", "+0s")
+UNTIL = ("+10d", "-1d", "+200d", "+0s", "+0s", "+9d", "+9d")
 
 
-def test_an_expired_key_was_due_before_its_end() -> None:
-    (action,) = planned(lived(-DAY), rotate_before="14d")
-    assert (action.due_at, action.deadline, action.detail) == (at("-15d"), at("-1d"), "expired 1 d ago")
-
-
-def test_an_old_key_is_due_by_its_age_and_must_be_done_by_its_end() -> None:
-    (action,) = planned(key(age=31 * DAY, left=200 * DAY), max_age="30d")
-    assert (action.due_at, action.deadline, action.detail) == (at("-1d"), at("+200d"), "31 d old")
-
-
-def test_a_broken_key_is_due_at_once() -> None:
-    for found in ([key(enabled=False), key("O")], [key("O")]):
-        (action,) = Case("", snap([secret("s", scopes="a"), OTHER], found)).plan().actions
-        assert (action.due_at, action.deadline) == (NOW, NOW)
-
-
-def test_what_is_resumed_must_be_done_by_the_old_keys_end() -> None:
-    stored = snap([secret("s", {"v1": "CURRENT key:K1", "v2": "PENDING key:K2"})], [lived(9 * DAY), key("K2")])
-    made = snap([secret("s")], [lived(9 * DAY), key("K2", age=MINUTE, name=own("s", "v2"), readable=True)])
-    for snapshot in (stored, made):
-        (action,) = Case("", snapshot).plan().actions
-        assert (action.due_at, action.deadline, action.costs_update) == (NOW, at("+9d"), False)
-
-
-def planned(one: Key, **tags: str) -> tuple[Action, ...]:
-    return Case("", snap([tagged(secret("s"), tags)], [one])).plan().actions
+@pytest.mark.parametrize(("case", "due", "until"), [*zip(TIMES, DUE, UNTIL, strict=True)], ids=map(str, TIMES))
+def test_since_when_it_is_due_and_until_when_it_must_be_done(case: Case, due: str, until: str) -> None:
+    (action,) = case.check().actions
+    assert (action.due_at, action.deadline, action.costs_update) == (at(due), at(until), False)
+    assert (action.account, action.arn) == ("main", arn_of("s"))

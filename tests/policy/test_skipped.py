@@ -2,176 +2,90 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from rotator.model import Key, Resolution, SecretEntry
-from tests.policy.build import DAY, HOUR, NOW, SECOND, Case, key, secret, snap, tagged
+from tests.policy.build import DAY, HOUR, NOW, SECOND, Case, key, secret, snap
+from tests.policy.tables import table
 
-BUSY = {
-    "v3": "CURRENT key:K3",
-    "v2": "PREVIOUS key:K2",
-    "v1": "key:K1 retire:K1:-1d",
-    "v0": "retire:K3:-1d",
+BUSY = "{v3 CURRENT key:K3} {v2 PREVIOUS key:K2} {v1 key:K1 retire:K1:-1d} {v0 retire:K3:-1d}"
+"""With work of every kind: K3 expiring, K2 to be retired, K1 to be revoked, a label to be taken off."""
+WORK = "label stale-label s K3@v0; retire superseded s K2@v2; rotate expiring s K3@v3; revoke grace-over s K1@v1"
+ALONE = {
+    "": WORK,
+    "primary=eu-central-1": WORK,
+    'owner=""': WORK,
+    "grace=1h": WORK,
+    "grace=59m allow-short-grace=true": WORK,
+    "deleted": "skip s pending-deletion",
+    "owner=appflow": "skip s owned-by-service",
+    "primary=us-east-1": "skip s replica (us-east-1)",
+    "hold=freeze": 'skip s hold ("freeze"); warning hold s K3',
+    'hold=""': "skip s hold; warning hold s K3",
+    "grace=soon": "skip s misconfigured; error misconfigured s K3",
+    "grace=59m59s": "skip s misconfigured; error misconfigured s K3",
+    "grace=40d": "skip s misconfigured; error misconfigured s K3",
+    "rotate-before=90d": "skip s misconfigured; error misconfigured s K3",
+    "hodl=please": "skip s misconfigured; error misconfigured s K3",
+    "hold=freeze window=sometimes": "skip s misconfigured; error misconfigured s K3",
+    "deleted hold=freeze grace=soon": "skip s pending-deletion",
+    "{x PENDING}": "skip s rotation-in-progress; error rotation-in-progress s K3",
+    "{v8 PENDING key:K8} {v9 PENDING key:K9}": "skip s inconsistent-labels; error inconsistent-labels s K3",
+    "{v9 key:K1}": "skip s inconsistent-labels; error inconsistent-labels s K3",
+    "{v9 key:K7 key:K8}": "skip s inconsistent-labels; error inconsistent-labels s K3",
+    "hold=freeze {v9 key:K1}": "skip s hold; warning hold s K3",
 }
-"""With work of every kind: K3 expired or expiring, K2 to be retired, K1 to be revoked, a label to be taken off."""
-KEYS = [key("K3", left=DAY), key("K2"), key()]
-BUSY_ACTIONS = (
-    "label stale-label s K3@v0",
-    "retire superseded s K2@v2",
-    "rotate expiring s K3@v3",
-    "revoke grace-over s K1@v1",
-)
+"""Tags (or versions beside the others), and all that is planned: which of several reasons is said is relied on."""
 
 
-def alone(name: str, entry: SecretEntry, reason: str, *, alert: str | None = None) -> Case:
-    alerts = () if alert is None else (alert,)
-    return Case(name, snap([entry], KEYS), skipped=(f"s {reason}",), alerts=alerts)
-
-
-def broken_tag(name: str, **tags: str) -> Case:
-    return alone(name, tagged(secret("s", BUSY), tags), "misconfigured", alert="error misconfigured s K3")
-
-
-ALONE = (
-    Case("the same secret with nothing that stops it", snap([secret("s", BUSY)], KEYS), actions=BUSY_ACTIONS),
-    alone("scheduled for deletion", secret("s", BUSY, deleted=NOW), "pending-deletion"),
-    alone("owned by a service", secret("s", BUSY, owner="appflow"), "owned-by-service"),
-    alone("a replica", secret("s", BUSY, primary="us-east-1"), "replica"),
-    alone("on hold, its key about to end", secret("s", BUSY, hold="freeze"), "hold", alert="warning hold s K3"),
-    Case(
-        "on hold, and its key has time",
-        snap([secret("s", hold="freeze")], [key(left=8 * DAY)]),
-        skipped=("s hold",),
-    ),
-    alone("on hold for no reason", secret("s", BUSY, hold=""), "hold", alert="warning hold s K3"),
-    broken_tag("a tag that can't be read", grace="soon"),
-    broken_tag("a grace that no consumer's cache survives", grace="59m59s"),
-    broken_tag("a grace that does not fit what is left", grace="40d"),
-    broken_tag("a rotate-before that is longer than the validity", rotate_before="90d"),
-    broken_tag("a tag that nobody knows: it may be a hold", hodl="please"),
-    broken_tag("a hold and a tag that can't be read", hold="freeze", window="sometimes"),
-    alone(
-        "deleted and held and misconfigured: the first that fits",
-        secret("s", BUSY, deleted=NOW, hold="freeze", grace="soon"),
-        "pending-deletion",
-    ),
-    alone(
-        "another function's rotation is in progress, and K3 is due",
-        secret("s", {**BUSY, "x": "PENDING"}),
-        "rotation-in-progress",
-        alert="error rotation-in-progress s K3",
-    ),
-    alone(
-        "two versions are ours and pending",
-        secret("s", {**BUSY, "v8": "PENDING key:K8", "v9": "PENDING key:K9"}),
-        "inconsistent-labels",
-        alert="error inconsistent-labels s K3",
-    ),
-    alone(
-        "a key on two versions",
-        secret("s", {**BUSY, "v0": "key:K1"}),
-        "inconsistent-labels",
-        alert="error inconsistent-labels s K3",
-    ),
-    alone(
-        "two keys on a version",
-        secret("s", {**BUSY, "v2": "PREVIOUS key:K2 key:K7"}),
-        "inconsistent-labels",
-        alert="error inconsistent-labels s K3",
-    ),
-    alone(
-        "held is said before inconsistent labels",
-        secret("s", {**BUSY, "v0": "key:K1"}, hold="freeze"),
-        "hold",
-        alert="warning hold s K3",
-    ),
-)
-
-FINE = (
-    Case("the primary of replicas", snap([secret("s", BUSY, primary="eu-central-1")], KEYS), actions=BUSY_ACTIONS),
-    Case("an empty owner", snap([secret("s", BUSY, owner="")], KEYS), actions=BUSY_ACTIONS),
-    Case("the shortest grace", snap([secret("s", BUSY, grace="1h")], KEYS), actions=BUSY_ACTIONS),
-    Case(
-        "a shorter one, where it is allowed",
-        snap([secret("s", BUSY, grace="59m", allow_short_grace="true")], KEYS),
-        actions=BUSY_ACTIONS,
-    ),
-)
-
-
-def foreign(name: str, one: Key, *alerts: str, **tags: str) -> Case:
-    entry = tagged(secret("s", {"v1": "CURRENT key:K1", "x": "PENDING"}), tags)
-    return Case(name, snap([entry], [one]), skipped=("s rotation-in-progress",), alerts=alerts)
-
-
-FOREIGN = (
-    foreign("a foreign rotation and nothing due", key()),
-    foreign("a foreign rotation of a key that never ends", key(left=None)),
-    foreign("a foreign rotation, due in a second", key(left=14 * DAY + SECOND), rotate_before="14d"),
-    foreign(
-        "a foreign rotation that keeps what is due",
-        key(left=14 * DAY),
-        "error rotation-in-progress s K1",
-        rotate_before="14d",
-    ),
-    foreign("a foreign rotation, old enough", key(age=30 * DAY), "error rotation-in-progress s K1", max_age="30d"),
-    foreign("a foreign rotation, a second too young", key(age=30 * DAY - SECOND), max_age="30d"),
-)
-
-
-@pytest.mark.parametrize("case", [*ALONE, *FINE, *FOREIGN], ids=str)
-def test_skipped_rows(case: Case) -> None:
+@pytest.mark.parametrize(("tags", "said"), ALONE.items(), ids=lambda text: text or "nothing stops it")
+def test_a_secret_with_work_of_every_kind(tags: str, said: str) -> None:
+    (case,) = table(f"x\n s {tags} {BUSY}; K1; K2; K3 left=1d -> {said}")
     case.check()
 
 
-def test_one_broken_secret_does_not_stop_the_others() -> None:
-    broken = secret("a", {"v1": "CURRENT key:A"}, grace="soon")
-    lost = secret("b", {"v1": "CURRENT"})
-    Case(
-        "",
-        snap(
-            [secret("s"), lost, broken],
-            [key(left=DAY), key("A", left=DAY)],
-            resolved={"b": Resolution(None, "AccessDenied: kms", known_foreign=False)},
-        ),
-        actions=("rotate expiring s K1@v1",),
-        skipped=("a misconfigured", "b unadopted"),
-        alerts=("error misconfigured a A", "error unadopted b -"),
-    ).check()
+SKIPPED = table("""
+    on hold, and its key has time
+        s hold=freeze; K1 left=8d -> skip s hold
+    a foreign rotation, and nothing is due
+        s {v1 CURRENT key:K1} {x PENDING}; K1 -> skip s rotation-in-progress
+    a foreign rotation of a key that never expires
+        s {v1 CURRENT key:K1} {x PENDING}; K1 left=never -> skip s rotation-in-progress
+    a foreign rotation, due in a second
+        s rotate-before=14d {v1 CURRENT key:K1} {x PENDING}; K1 left=14d1s -> skip s rotation-in-progress
+    a foreign rotation that keeps what is due
+        s rotate-before=14d {v1 CURRENT key:K1} {x PENDING}; K1 left=14d
+        -> skip s rotation-in-progress; error rotation-in-progress s K1
+    a foreign rotation, old enough
+        s max-age=30d {v1 CURRENT key:K1} {x PENDING}; K1 age=30d
+        -> skip s rotation-in-progress; error rotation-in-progress s K1
+    a foreign rotation, a second too young
+        s max-age=30d {v1 CURRENT key:K1} {x PENDING}; K1 age=29d23h59m59s -> skip s rotation-in-progress
+    one broken secret does not stop the others, and what is wrong is said
+        s; a grace=soon {v1 CURRENT key:A}; b {v1 CURRENT value=unreadable}; K1 left=1d; A left=1d
+        -> rotate expiring s K1@v1; skip a misconfigured (rotator:grace is "soon", which is not a duration);
+        skip b unadopted (kms:Decrypt is denied); error misconfigured a A; error unadopted b -
+    a secret that is skipped proves no orphan: a replica that lags behind its primary lacks the newest version
+        a primary=us-east-1 {v1 CURRENT key:A}; b owner=appflow {v1 CURRENT key:B}; c grace=soon {v1 CURRENT key:C};
+        d {v1 CURRENT key:D} {x PENDING}; e {v1 CURRENT key:E key:F}; A; B; C; D; E; F; Z0 age=1h for=a@v8;
+        Z1 age=1h for=b@v8; Z2 age=1h for=c@v8; Z3 age=1h for=d@v8; Z4 age=1h for=e@v8
+        -> skip a replica; skip b owned-by-service; skip c misconfigured; skip d rotation-in-progress;
+        skip e inconsistent-labels; error misconfigured c C; error inconsistent-labels e F
+""")
 
 
-def test_what_is_wrong_with_every_tag_is_said_with_its_fix() -> None:
-    (skip,) = Case("", snap([secret("s", grace="soon", validity="x")], [key()])).plan().skipped
-    assert 'rotator:validity is "x", which is not a duration; write one such as' in skip.detail
-    assert 'rotator:grace is "soon", which is not a duration; write one such as' in skip.detail
-
-
-def test_a_hold_is_quoted() -> None:
-    (skip,) = Case("", snap([secret("s", hold="until 1 Dec")], [key()])).plan().skipped
-    assert skip.detail == '"until 1 Dec"'
-
-
-def test_the_replicas_primary_is_named() -> None:
-    (skip,) = Case("", snap([secret("s", primary="us-east-1")], [key()])).plan().skipped
-    assert "us-east-1" in skip.detail
-
-
-def test_a_value_that_could_not_be_read_says_why() -> None:
-    snapshot = snap([secret("s", {"v1": "CURRENT"})], resolved={"s": Resolution(None, "kms:Decrypt is denied")})
-    (skip,) = Case("", snapshot).plan().skipped
-    assert skip.detail == "kms:Decrypt is denied"
+@pytest.mark.parametrize("case", SKIPPED, ids=str)
+def test_skipped(case: Case) -> None:
+    case.check()
 
 
 @pytest.mark.parametrize(
-    ("age", "alerts"),
-    [(None, ()), (90 * DAY, ()), (90 * DAY + SECOND, ("warning management-credentials-old infobip -",))],
+    ("age", "said"),
+    [(None, ""), (90 * DAY, ""), (90 * DAY + SECOND, "warning management-credentials-old infobip -")],
 )
-def test_the_management_password_is_old_after_90_days(age: object, alerts: tuple[str, ...]) -> None:
-    snapshot = snap([secret("s")], [key()])
-    changed = None if age is None else NOW - age  # type: ignore[operator]
-    Case("", replace(snapshot, management=replace(snapshot.management, last_changed=changed)), alerts=alerts).check()
+def test_the_management_password_is_old_after_90_days(age: timedelta | None, said: str) -> None:
+    Case("", snap([secret("s")], [key()], password_age=age), said).check()
 
 
 def test_the_plan_counts_keys_and_knows_the_earliest_end() -> None:

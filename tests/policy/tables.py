@@ -1,0 +1,154 @@
+"""Tables of cases as text: a name, what is there, and after ``->`` everything that the plan says of it.
+
+::
+
+    another secret has it in grace: it is kept
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t grace=1h; K1; K2 left=9d disabled; with force
+        -> rotate expiring t K1@v1; skip s shared-key; warning shared-key s K1
+
+A word in capitals is a key, as :func:`tests.policy.build.key` makes it:
+    ``left=9d`` or ``never``, ``age=1h`` or ``unknown``, ``disabled``, ``readable``, ``platform``, ``scopes=none`` or
+    ``hidden``, ``for=s@v8``: named by the rotator for that version (``s@emergency``: in an emergency; ``s@v8@blue``: by
+    another deployment).
+Any other word is a secret with its tags, and its versions in braces; without them it holds ``K1`` in ``v1``.
+    ``account=other``, ``owner=``, ``primary=`` and ``deleted`` are no tags. In the braces ``value=`` is what reading
+    the value gave: a key, ``foreign`` (none of this account; ``foreign+K7``: but it holds ``K7``) or ``unreadable``.
+After ``with``:
+    ``force``, ``secret=s``, ``deployment=blue``, ``limit=4-2`` (a day, less the reserve), ``now=+1d``, ``skew=5m``,
+    ``incomplete`` (the listing), ``found=Z:t`` (``Z`` was searched for in all values, and found in ``t``).
+``6 x s#`` stands for ``s0`` to ``s5``, on either side; ``as before`` for what the case before has, but its options.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import replace
+from datetime import timedelta
+from textwrap import dedent
+
+from rotator.durations import parse_duration
+from rotator.model import Key, Policy, Resolution, SecretEntry
+from rotator.policy.emergency_ids import emergency_version_id
+from rotator.policy.labels import key_name
+from tests.policy.build import ACCOUNT, DAY, NOW, PLATFORM, SCOPES, Case, arn_of, at, key, own, secret, snap
+
+Fields = dict[str, str]
+Values = dict[tuple[str, str], Resolution]
+
+
+def table(text: str, *, overdue: bool = False, asks: bool = False) -> tuple[Case, ...]:
+    """The cases of a text; a line that is not indented begins one.
+
+    :param overdue: whether the alerts ``overdue`` are compared too, and with ``asks`` what the plan asks for.
+    """
+    cases: list[Case] = []
+    before: list[str] = []
+    for block in re.split(r"\n(?=\S)", dedent(text).strip()):
+        name, _, rest = block.partition("\n")
+        given, said = (_items(side) for side in f"{rest}->".split("->")[:2])
+        if given[0] == "as before":
+            given[:1] = [item for item in before if not item.startswith("with ")]
+        before = given
+        cases.append(replace(_case(name, given, "; ".join(said)), overdue=overdue, asks=asks))
+    return tuple(cases)
+
+
+def _case(name: str, given: list[str], said: str) -> Case:
+    secrets: list[SecretEntry] = []
+    keys: list[Key] = []
+    current: Values = {}
+    held: Values = {}
+    options: Fields = {}
+    for item in given:
+        head, *words = item.split()
+        if head == "with":
+            options = _fields(words)
+        elif head[0].isupper():
+            keys.append(_key(head, _fields(words)))
+        else:
+            secrets.append(_secret(item, current, held))
+    limit, reserve = options.get("limit", "40-8").split("-")
+    searched = (pair.split(":") for pair in filter(None, options.get("found", "").split(",")))
+    snapshot = snap(
+        [entry for entry in secrets if entry.tags["rotator:account"] == ACCOUNT],
+        keys,
+        others=[entry for entry in secrets if entry.tags["rotator:account"] != ACCOUNT],
+        resolved={of: value for (of, _), value in current.items()},
+        held=held,
+        copies={key_id: tuple(filter(None, where.split("+"))) for key_id, where in searched},
+        skew=_length(options["skew"]) if "skew" in options else None,
+        complete="incomplete" not in options,
+    )
+    policy = Policy(options.get("deployment", "default"), int(limit), int(reserve))
+    now = at(options.get("now", "+0s"))
+    return Case(name, snapshot, said, "force" in options, options.get("secret"), policy, now)
+
+
+def _items(side: str) -> list[str]:
+    """The items of one side, each as often as it says."""
+    found: list[str] = []
+    for item in filter(None, map(str.strip, " ".join(side.split()).split(";"))):
+        repeated = re.fullmatch(r"(\d+) x (.*)", item)
+        count, each = (int(repeated[1]), repeated[2]) if repeated else (1, item)
+        found += [each.replace("#", str(number)) for number in range(count)]
+    return found
+
+
+def _fields(words: list[str]) -> Fields:
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
+def _length(text: str) -> timedelta:
+    return -parse_duration(text[1:]) if text[0] == "-" else parse_duration(text)
+
+
+def _secret(item: str, current: Values, held: Values) -> SecretEntry:
+    head, *found = re.split(r"\s*\{", item.replace("}", ""))
+    name, *words = shlex.split(head)
+    tags = _fields(words)
+    kinds = {word: tags.pop(word) for word in ("account", "owner", "primary") if word in tags}
+    deleted = NOW if tags.pop("deleted", None) is not None else None
+    versions: Fields = {}
+    for text in filter(None, found):
+        version, *labels = text.split()
+        versions[version] = " ".join(label for label in labels if not label.startswith("value="))
+        for label in labels:
+            if label.startswith("value="):
+                (current if "CURRENT" in labels else held)[name, version] = _value(label.partition("=")[2])
+    return secret(name, versions if found else None, deleted=deleted, **kinds, **tags)
+
+
+def _value(text: str) -> Resolution:
+    if text == "unreadable":
+        return Resolution(None, "kms:Decrypt is denied")
+    what, *holds = text.split("+")
+    return (
+        Resolution(None, "no key", known_foreign=True, holds=frozenset(holds))
+        if what == "foreign"
+        else Resolution(what)
+    )
+
+
+def _key(key_id: str, fields: Fields) -> Key:
+    def moment(name: str, never: str, default: timedelta) -> timedelta | None:
+        text = fields.get(name)
+        return default if text is None else None if text == never else _length(text)
+
+    made_for = fields.get("for")
+    return key(
+        key_id,
+        left=moment("left", "never", 300 * DAY),
+        age=moment("age", "unknown", 65 * DAY),
+        name="made by hand" if made_for is None else _name(*made_for.split("@")),
+        enabled="disabled" not in fields,
+        scopes={"none": frozenset(), "hidden": None}.get(fields.get("scopes", ""), SCOPES),
+        platform=PLATFORM if "platform" in fields else frozenset(),
+        readable="readable" in fields,
+    )
+
+
+def _name(of: str, version: str, *deployment: str) -> str:
+    if version == "emergency":
+        return key_name(of, arn_of(of), "default", emergency_version_id(arn_of(of), None, "seed"))
+    return own(of, version, *deployment)
