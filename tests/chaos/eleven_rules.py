@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 from rotator.engine.emergency import EmergencyReport, Strategy
 from rotator.engine.sweep import Sweep
@@ -24,7 +25,16 @@ from rotator.sandbox.state import Call, SimKey
 from rotator.secret import Secret
 from tests import leaks
 from tests.chaos.rules import Rules
-from tests.chaos.truth import api_key_in, contents, current_content, holds, labelled_and_proven, named_for, unreported
+from tests.chaos.truth import (
+    PROBES,
+    api_key_in,
+    contents,
+    current_content,
+    holds,
+    labelled_and_proven,
+    named_for,
+    unreported,
+)
 from tests.world import START
 
 STALE_CREATE = timedelta(minutes=10)
@@ -62,7 +72,9 @@ class ElevenRules(Rules):
     _revoked: list[tuple[datetime | None, str]] = field(default_factory=list)
     _revoked_at: list[datetime] = field(default_factory=list)
     _made_in: dict[str, int] = field(default_factory=dict)
-    _latest: dict[str, tuple[str, int]] = field(default_factory=dict)
+    _latest: dict[str, str] = field(default_factory=dict)
+    _not_searched: set[str] = field(default_factory=set)
+    """The secrets whose latest key was not searched for since it was created."""
     _holder: dict[str, str] = field(default_factory=dict)
     _ever_in: dict[str, set[str]] = field(default_factory=dict)
     _models: dict[str, SimKey] = field(default_factory=dict)
@@ -70,6 +82,10 @@ class ElevenRules(Rules):
     _read: int = 0
     _begun: datetime = START
     _seen: tuple[int, datetime] = (0, START)
+    of_a_run: ClassVar[frozenset[str]] = Rules.of_a_run | {
+        *("_log", "_run", "_run_log", "_run_calls", "_scheduled", "_begun", "_seen", "_read"),
+        *("_enabled_before", "_contents_before", "_revoked"),
+    }
 
     # ---- what happens -----------------------------------------------------------------------------------------------
 
@@ -141,6 +157,8 @@ class ElevenRules(Rules):
     def _answered(self, request: Request, answer: Response) -> None:
         what = f"{request.path}?name" if "name" in request.query else request.path
         self._log.append((request.method, what if answer.status < 300 else ""))
+        if self._log[-1] in (("GET", KEYS), ("GET", f"{KEYS}?name")):
+            self._not_searched.clear()
         if self._scheduled and request.method in ("POST", "PUT") and request.path.startswith(KEYS):
             self._check_throttled(request)
 
@@ -229,7 +247,7 @@ class ElevenRules(Rules):
     @staticmethod
     def _probed(key: SimKey, calls: list[Call]) -> bool:
         """A 403 authenticates as well, and a false one can't be distinguished from a true one."""
-        probes = [call for call in calls if call.path.startswith("/account/") and call.status in (200, 403)]
+        probes = [call for call in calls if call.path.startswith(PROBES) and call.status in (200, 403)]
         return any(call.principal.endswith(f":{key.id}") or not call.effect for call in probes)
 
     def _check_current(self, entry: SecretEntry, when: str) -> None:
@@ -344,12 +362,12 @@ class ElevenRules(Rules):
         """Rule 5: no second key under a name, and none before the first was searched for."""
         if any(other.name == key.name and other.id != key.id and other.enabled for other in self.world.infobip.keys()):
             self.broken.append(f"rule 5: a second key was made under the name {key.name} after {when}")
-        before, at = self._latest.get(secret, ("", 0))
-        self._latest[secret] = key.id, len(self._log)
-        if not before or before in read_lifecycle(self.world.store.peek(secret)).named:
+        before, not_searched = self._latest.get(secret), secret in self._not_searched
+        self._latest[secret] = key.id
+        self._not_searched.add(secret)
+        if before is None or before in read_lifecycle(self.world.store.peek(secret)).named:
             return
-        searches = [what for method, what in self._log[at:] if method == "GET" and what in (KEYS, f"{KEYS}?name")]
-        if not searches:
+        if not_searched:
             self.broken.append(f"rule 5: another key was made for {secret} without a search for the first, {when}")
         if self.world.infobip.key(before).enabled and self.world.infobip.options.reveal:
             self.broken.append(f"rule 5: another key was made for {secret}, though {before} can be read, {when}")
@@ -365,7 +383,7 @@ class ElevenRules(Rules):
     def _check_throttled(self, request: Request) -> None:
         """No change by scheduled work after a 429 that the client did not get over in the same call."""
         calls = [call for call in self.world.infobip.calls[self._run_calls :] if not call.principal.startswith("key:")]
-        calls = [call for call in calls if not call.path.startswith("/account/")]
+        calls = [call for call in calls if not call.path.startswith(PROBES)]
         own = self._made_in.get(request.path.rpartition("/")[2]) == self._run
         for call, after in zip(calls, (*calls[1:], None), strict=True):
             following = (request.method, request.path) if after is None else (after.method, after.path)

@@ -9,9 +9,9 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from rotator.model import SecretEntry
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, parse_key_label, parse_retire_label
@@ -52,6 +52,8 @@ class Rules:
     consumers: bool = True
     pending: bool = True
     broken: list[str] = field(default_factory=list)
+    of_a_run: ClassVar[frozenset[str]] = frozenset({"world", "broken"})
+    """What does not matter to anything that happens later."""
     _was_current: dict[str, datetime | None] = field(default_factory=dict)
     """Every key that was ever current, with the time when it was replaced."""
     _tags: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -88,6 +90,10 @@ class Rules:
         """Let an operator or another program do something."""
         with self.operator():
             return act()
+
+    def history(self) -> list[Any]:
+        """What is judged by it later."""
+        return [getattr(self, each.name) for each in fields(self) if each.name not in self.of_a_run]
 
     # ---- after every call -------------------------------------------------------------------------------------------
 

@@ -22,7 +22,8 @@ from tests.chaos.convergence import Convergence
 from tests.chaos.eleven_rules import ElevenRules
 from tests.chaos.faults import AWS_FAULTS, HTTP_FAULTS
 from tests.chaos.flows import FLOWS, Flow
-from tests.chaos.kills import at_aws, at_infobip, disturbed
+from tests.chaos.kills import at_aws, at_infobip, struck
+from tests.chaos.truth import footprint
 from tests.chaos.worlds import MINUTE, SMS, VOICE, due
 from tests.world import DAY, HOUR, World
 
@@ -174,9 +175,7 @@ def after(act: Callable[[WrongRotator], None], **settings: object) -> str:
     if rules.secret:
         rules.emergency_over(None)
     world.infobip.faults.clear()
-    rest = Convergence(world, rules, Flow("spoilt", due, act))  # type: ignore[arg-type]
-    rest.go()
-    return "\n".join((*rules.broken, *rest.broken))
+    return "\n".join(Convergence(rules, Flow("spoilt", due, act)).go())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -236,23 +235,14 @@ def test_consumers_values_are_searched_for_in_the_output() -> None:
     assert leaks.find(world.current_value(SMS))
 
 
-def state(world: World) -> tuple[object, ...]:
-    """Both servers, but for ids: these are drawn anew in each run."""
-    keys = [(key.created_at, key.valid_to, key.enabled, key.scopes) for key in world.infobip.keys()]
-    labels = [
-        (name, sorted(sorted(label[:14] for label in labels) for labels in world.labels(name).values()))
-        for name in world.names()
-    ]
-    return sorted(keys, key=str), labels
-
-
 @pytest.mark.parametrize("flow", FLOWS[::3], ids=lambda flow: flow.name)
 def test_skipped_sweeps_would_have_done_nothing(flow: Flow) -> None:
     http = next(fault for fault in HTTP_FAULTS if fault.name == "killed-after")
     aws = next(fault for fault in AWS_FAULTS if fault.name == "killed-before")
     for fault, index, infobip in ((aws, at_aws(flow, aws)[-1], False), (http, at_infobip(flow, http)[-1], True)):
-        some, broken = disturbed(flow, fault, index, infobip=infobip)
-        every, found = disturbed(flow, fault, index, infobip=infobip, every=True)
-        assert broken == found == []
-        assert state(some.world) == state(every.world)
-        assert some.sweeps < every.sweeps
+        (some, _), (every, _) = (struck(flow, fault, index, infobip=infobip) for _ in range(2))
+        assert footprint(some.world, some.history()) == footprint(every.world, every.history())
+        quick, whole = Convergence(some, flow), Convergence(every, flow, every=True)
+        assert quick.go() == whole.go() == []
+        assert footprint(some.world) == footprint(every.world)
+        assert quick.sweeps < whole.sweeps

@@ -14,14 +14,14 @@ from tests.chaos.kills import AT_AWS, AT_INFOBIP, at_aws, at_infobip, disturbed,
 @pytest.mark.parametrize("fault", AT_AWS, ids=lambda fault: fault.name)
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
 def test_secrets_manager(flow: Flow, fault: AwsFault) -> None:
-    broken = [text for index in at_aws(flow, fault) for text in disturbed(flow, fault, index, infobip=False)[1]]
+    broken = [text for index in at_aws(flow, fault) for text in disturbed(flow, fault, index, infobip=False)]
     assert not broken, "\n".join(broken[:12])
 
 
 @pytest.mark.parametrize("fault", AT_INFOBIP, ids=lambda fault: fault.name)
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
 def test_infobip(flow: Flow, fault: AwsFault | HttpFault) -> None:
-    broken = [text for index in at_infobip(flow, fault) for text in disturbed(flow, fault, index, infobip=True)[1]]
+    broken = [text for index in at_infobip(flow, fault) for text in disturbed(flow, fault, index, infobip=True)]
     assert not broken, "\n".join(broken[:12])
 
 

@@ -6,8 +6,11 @@ A label is a hint, so it counts for nothing here: a key belongs to a version by 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator
-from datetime import datetime, timedelta
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from rotator.engine.sweep import Sweep
 from rotator.model import AccountPlan, Key, Reason, SecretEntry, Severity, Spec
@@ -22,6 +25,9 @@ ALLOWED_DELAY, ALLOWED_SHARE = timedelta(hours=24), 10
 """A delay of so much, or of this part of a key's lifetime if that is shorter, is an error."""
 ACCEPTED = frozenset({Reason.HOLD, Reason.WINDOW, Reason.NOT_ADOPTED, Reason.DELETED, Reason.OWNED, Reason.REPLICA})
 """What may defer work for longer, and what is not the rotator's to do."""
+
+PROBES = "/account/"
+"""Where the paths begin that a new key is tried at."""
 
 
 # ---- values ---------------------------------------------------------------------------------------------------------
@@ -105,6 +111,51 @@ def labelled_and_proven(world: World, name: str) -> Iterator[str]:
             by_name = given is not None and given.version_id == version_id and named_for(world, key.name) == name
             if by_name or holds(texts.get(version_id), key):
                 yield key_id
+
+
+# ---- two worlds with the same future ---------------------------------------------------------------------------------
+
+_ID = re.compile(r"[0-9A-F]{32}|(?:[0-9a-f]{32}-)?[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+_MOMENT = re.compile(r"\d{8}T\d{6}Z|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
+def footprint(world: World, *more: object) -> str:
+    """All that what happens next depends on: the state of both servers, and whatever else is given.
+
+    Ids and values, which are drawn anew in each run, are numbered in the order in which they were made, and times are
+    counted from now. Of the requests until now only the probes matter for longer than ten minutes.
+    """
+    now, state = world.clock.now(), world.infobip.state
+    records = world.store._records
+    names = {text: f"key {n}" for n, key in enumerate(state.keys.values()) for text in (key.id, key.value)}
+    names |= {
+        id_: f"version {n}" for n, id_ in enumerate(id_ for record in records.values() for id_ in record.versions)
+    }
+
+    def moment(found: re.Match[str]) -> str:
+        return str(datetime.fromisoformat(found.group()).astimezone(UTC) - now)
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, datetime):
+            return value - now
+        if isinstance(value, Secret):
+            return plain(value.reveal())
+        if isinstance(value, str):
+            named = _ID.sub(lambda found: names.setdefault(found.group(), f"other {len(names)}"), value)
+            return _MOMENT.sub(moment, named)
+        if is_dataclass(value):
+            return [plain(getattr(value, field.name)) for field in fields(value)]
+        if isinstance(value, dict):
+            return sorted(([plain(name), plain(item)] for name, item in value.items()), key=str)
+        if isinstance(value, set | frozenset):
+            return sorted(map(plain, value), key=str)
+        return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+    probes = {
+        (c.principal, c.effect) for c in world.infobip.calls if c.path.startswith(PROBES) and c.status in (200, 403)
+    }
+    servers = records, state.keys, state.creates, state.updates, state.sessions, state.tokens, world.infobip._late
+    return str(plain((servers, probes, world.ours, world.emergency_keys, world.exempt, *more)))
 
 
 # ---- rule 3 ---------------------------------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
 
 from rotator.engine.emergency import Emergency, EmergencyReport, Strategy, Target
 from rotator.engine.manual import rotate_now
@@ -79,6 +81,21 @@ def killed_at(world: World, request: tuple[str, str], ago: timedelta) -> World:
     assert kill_sweep_at(world, request) == 1
     world.pass_time(ago)
     return world
+
+
+@cache
+def _made(make: Callable[[], World]) -> World:
+    return make()
+
+
+def start(make: Callable[[], World]) -> World:
+    """A world of its own, as it is made; where that took sweeps, it is a copy of the first."""
+    first = _made(make)
+    if not first.infobip.calls:
+        return make()
+    texts = [version.text for record in first.store._records.values() for version in record.versions.values()]
+    locks = (part._lock for part in (first.store, first.clock, first.infobip.faults, first.redactor))
+    return copy.deepcopy(first, {id(part): part for part in (*texts, *locks, first.infobip.lock)})
 
 
 # ---- what happens ---------------------------------------------------------------------------------------------------
