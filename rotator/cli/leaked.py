@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import codecs
-import dataclasses
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from rotator.cli.call import Call
 from rotator.errors import ConfigurationError, Refused
 from rotator.secret import Secret
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from rotator.bootstrap import App
-    from rotator.cli.live import LiveSteps
-    from rotator.engine.emergency import Emergency, Strategy
+    from rotator.cli.revoke import Screen
+    from rotator.engine.emergency import Emergency, EmergencyReport, Strategy
     from rotator.engine.emergency.leak_intake import LeakResult
     from rotator.engine.emergency.leaks import LeakReport
 
@@ -110,51 +105,83 @@ def _redacted(report: LeakReport) -> str:
 # ---- several keys ---------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class Many:
+    """What became of every key of a text or a report."""
+
+    leaks: LeakReport
+    results: list[LeakResult] = field(default_factory=list)
+
+    @property
+    def reports(self) -> list[EmergencyReport]:
+        """What was done, or would be."""
+        return [result.report for result in self.results if result.report is not None]
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to confirm."""
+        return any(result.outcome == "planned" for result in self.results)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a key of these accounts may still be enabled."""
+        return self.leaks.redacted > 0 or any(result.outcome == "failed" for result in self.results)
+
+    @property
+    def unread(self) -> str | None:
+        """What the scanner left out."""
+        return f"{_redacted(self.leaks)}. {_UNREDACTED}" if self.leaks.redacted else None
+
+    def document(self) -> dict[str, Any]:
+        """What ``revoke --json`` has beside the fields of every emergency, and further ``errors``."""
+        unplanned = [each.detail for each in self.results if each.outcome == "failed" and each.report is None]
+        return {
+            "findings": self.leaks.findings,
+            "without_infobip_key": self.leaks.without,
+            "leaks": [
+                {
+                    "outcome": str(result.outcome),
+                    "account": result.plan.account if result.plan else None,
+                    "key_id": result.key_id,
+                    "secret": result.plan.secret.name if result.plan and result.plan.secret else None,
+                    "places": [asdict(place) for place in result.leak.places],
+                    "more_places": result.leak.more,
+                    "detail": result.detail or None,
+                }
+                for result in self.results
+            ],
+            "errors": [*unplanned, *([self.unread] if self.unread else [])],
+        }
+
+
 def revoke_leaks(
-    app: App,
-    call: Call,
-    leaks: LeakReport,
-    emergency: Emergency,
-    strategy: Strategy,
-    account: str | None,
-    *,
-    dry_run: bool,
-    live: LiveSteps | None = None,
-) -> tuple[bool, int]:
-    """Revoke every Infobip key of a report, or show what would be done; what is done is shown at once.
+    screen: Screen, leaks: LeakReport, emergency: Emergency, strategy: Strategy, account: str | None, *, dry_run: bool
+) -> Many:
+    """Revoke every Infobip key of a report, or show what would be done; what is done is shown at once."""
+    from rotator.engine.emergency.leak_intake import Intake
+    from rotator.render import Grid, key_words, shown, styled
 
-    :param live: what shows each step as it is done.
-    :returns: whether there is something to confirm; and 1 where a key of these accounts may still be enabled.
-    """
-    from rotator.cli.revoke import revoke_document
-    from rotator.engine.emergency.leak_intake import Intake, LeakOutcome
-    from rotator.render import shown, styled
-
+    redactor, call, many = screen.app.redactor, screen.call, Many(leaks)
     for value in leaks.values:
-        app.redactor.learn_value(value.reveal())
+        redactor.learn_value(value.reveal())
     for leak in leaks.leaks:
-        app.redactor.learn(leak.value.reveal())
-    run_id = app.audit.run_id
-    results: list[LeakResult] = []
+        redactor.learn(leak.value.reveal())
     call.text(_heading(leaks))
     for result in Intake(emergency, strategy, account, dry_run).go(leaks.leaks):
-        results.append(result)
+        many.results.append(result)
         # Before it is wrapped and cut: a place may hold a value, and half of one is not known again.
-        place = shown(app.redactor.redact(result.leak.text), 300)
-        call.text("", *_parts(result, place, app.clock.now(), run_id, emergency.incident, live, dry_run=dry_run))
-    errors = [f"{_redacted(leaks)}. {_UNREDACTED}"] if leaks.redacted else []
-    if call.json:
-        reports = [result.report for result in results if result.report is not None]
-        document = revoke_document(reports, emergency, str(strategy), run_id, dry_run=dry_run)
-        unplanned = [each.detail for each in results if each.outcome == LeakOutcome.FAILED and each.report is None]
-        document["errors"] += [*unplanned, *errors]
-        call.document({**document, **_document(leaks, results)})
-    for error in errors:
-        call.text("", styled(error, "red"))
-    if results:
-        call.text("", _summary(results))
-    failed = bool(errors) or any(result.outcome == LeakOutcome.FAILED for result in results)
-    return any(result.outcome == LeakOutcome.PLANNED for result in results), 1 if failed else 0
+        place = shown(redactor.redact(result.leak.text), 300)
+        if result.report is not None and result.plan is not None:
+            call.text("", f"{place}: {key_words(result.key_id)}")
+            screen.show(result.plan, result.report)
+        else:
+            said = styled(f"{place}: {_OUTCOMES[result.outcome]}", _STYLES.get(result.outcome, ""))
+            call.text("", said, Grid([(shown(result.detail),)], ()))
+    if many.unread:
+        call.text("", styled(many.unread, "red"))
+    if many.results:
+        call.text("", _summary(many.results))
+    return many
 
 
 def _heading(leaks: LeakReport) -> str:
@@ -170,30 +197,6 @@ def _heading(leaks: LeakReport) -> str:
     return f"{findings}, {counted(len(leaks.leaks), 'value')} with the shape of an Infobip key.{rest}"
 
 
-def _parts(
-    result: LeakResult,
-    place: str,
-    now: datetime,
-    run_id: str,
-    incident: str | None,
-    live: LiveSteps | None,
-    *,
-    dry_run: bool,
-) -> Iterator[RenderableType]:
-    from rotator.cli.revoke import planned_parts, report_parts
-    from rotator.render import Grid, key_words, shown, styled
-
-    if result.report is None or result.plan is None:
-        yield styled(f"{place}: {_OUTCOMES[result.outcome]}", _STYLES.get(result.outcome, ""))
-        yield Grid([(shown(result.detail),)], ())
-        return
-    yield f"{place}: {key_words(result.key_id)}"
-    if dry_run:
-        yield from planned_parts(result.plan, result.report, now)
-    else:
-        yield from report_parts(result.report, run_id, incident, live)
-
-
 def _summary(results: Sequence[LeakResult]) -> str:
     from rotator.render import counted
 
@@ -205,23 +208,3 @@ def _summary(results: Sequence[LeakResult]) -> str:
     elif counts["not-ours"]:
         advice = " Whose the others are is not known here: their owner should disable them in Infobip's portal."
     return f"{counted(len(results), 'leaked key')}: {', '.join(parts)}.{advice}"
-
-
-def _document(leaks: LeakReport, results: Sequence[LeakResult]) -> dict[str, Any]:
-    """What ``revoke --json`` has beside the common fields where stdin held more than one value."""
-    return {
-        "findings": leaks.findings,
-        "without_infobip_key": leaks.without,
-        "leaks": [
-            {
-                "outcome": str(result.outcome),
-                "account": result.plan.account if result.plan else None,
-                "key_id": result.key_id,
-                "secret": result.plan.secret.name if result.plan and result.plan.secret else None,
-                "places": [dataclasses.asdict(place) for place in result.leak.places],
-                "more_places": result.leak.more,
-                "detail": result.detail or None,
-            }
-            for result in results
-        ],
-    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,19 +13,29 @@ from rotator.cli.call import Call
 from rotator.cli.leaked import read_leaked
 from rotator.cli.options import command
 from rotator.cli.rotate import required
-from rotator.errors import ConfigurationError, RotatorError
+from rotator.errors import ConfigurationError
 from rotator.secret import Secret
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from rotator.cli.live import LiveSteps
-    from rotator.engine.emergency import Emergency, EmergencyPlan, EmergencyReport, Step
+    from rotator.bootstrap import App
+    from rotator.engine.emergency import EmergencyPlan, EmergencyReport, Step
 
 STRATEGIES: Final = ("replace-first", "revoke-first", "revoke-only")
 _NOT_CONFIRMED: Final = 2
 _LONGEST_ERROR: Final = 1200
 """What to do stands at its end."""
+_WIDTHS: Final = (12, 34, 9)
+_NAME: Final = 24
+_STEPS: Final = {
+    ("key.created", "success"): "created",
+    ("secret.promoted", "success"): "promoted",
+    ("key.revoked", "success"): "revoked",
+    ("rotation.failed", "failure"): "promoted",
+    ("revocation.failed", "failure"): "revoked",
+}
+"""The audit lines that are a step."""
 _CACHES: Final = (
     "Consumers that cache the old value fail until they read it again: up to 1 h with AWS's caching libraries (their "
     "default), up to 5 min with AWS's agent."
@@ -91,67 +102,30 @@ def revoke(
     leaked = read_leaked() if leaked_key_stdin else None
 
     from rotator.cli.leaked import revoke_leaks
-    from rotator.cli.live import watched
-    from rotator.engine.emergency import Emergency, Strategy, Target
+    from rotator.engine.emergency import Emergency, Strategy, Target, emergency_document
 
     app = call.open(trigger="emergency")
-    services, live = watched(app.services, call)
-    emergency = Emergency(services, audit_reason, incident)
-    if leaked is not None and not isinstance(leaked, Secret):
-        planned, code = revoke_leaks(
-            app, call, leaked, emergency, Strategy(strategy), account, dry_run=not yes, live=live
-        )
-        unconfirmed = _nothing_changed(call, dry_run=dry_run) if planned else 0
-        return code or unconfirmed
-    if leaked is not None:
-        app.redactor.learn(leaked.reveal())
-    plan = emergency.plan(Target(secret, key_id, account, leaked), Strategy(strategy))
-    if secret is not None and account not in (None, plan.account):
-        raise ConfigurationError(
-            f"{secret} belongs to account {plan.account}, not to {account}",
-            advice="Nothing was changed. Leave --account out, or correct it.",
-        )
-    report = emergency.execute(plan) if yes else _dry_run(emergency, plan)
-    if not yes:
-        call.text(*planned_parts(plan, report, app.clock.now()))
+    screen = Screen(app, call, incident)
+    emergency = Emergency(screen.services, audit_reason, incident)
+    if leaked is None or isinstance(leaked, Secret):
+        if leaked is not None:
+            app.redactor.learn(leaked.reveal())
+        plan = emergency.plan(Target(secret, key_id, account, leaked), Strategy(strategy))
+        report = emergency.execute(plan) if yes else emergency.dry_run(plan)
+        screen.show(plan, report)
+        reports, more, pending, failed = [report], {}, True, yes and not report.ok
     else:
-        if not report.steps:  # why nothing was done
-            call.text(*note_parts(report))
-        call.text(*report_parts(report, app.audit.run_id, incident, live))
+        many = revoke_leaks(screen, leaked, emergency, Strategy(strategy), account, dry_run=not yes)
+        reports, more, pending, failed = many.reports, many.document(), many.pending, many.failed
     if call.json:
-        call.document(revoke_document([report], emergency, strategy, app.audit.run_id, dry_run=not yes))
-    if not yes:
-        return _nothing_changed(call, dry_run=dry_run)
-    return 0 if report.ok else 1
-
-
-def revoke_document(
-    reports: list[EmergencyReport], emergency: Emergency, strategy: str, run_id: str, *, dry_run: bool
-) -> dict[str, Any]:
-    """``revoke --json``: the same for a dry run, and for one or several leaked keys."""
-    from rotator.engine.emergency import Strategy, emergency_document
-
-    document = emergency_document(reports, Strategy(strategy), emergency.incident, dry_run=dry_run)
-    return {**document, "run_id": run_id}
-
-
-def _dry_run(emergency: Emergency, plan: EmergencyPlan) -> EmergencyReport:
-    """What would be done.
-
-    :raises RotatorError: Infobip can't be asked; it says that nothing was done.
-    """
-    try:
-        return emergency.dry_run(plan)
-    except RotatorError as error:
-        again = "Repeat the command; with --yes it tries in any case. Or disable the key in Infobip's portal."
-        error.advice = error.advice or f"Nothing was changed. {again}"
-        raise
-
-
-def _nothing_changed(call: Call, *, dry_run: bool) -> int:
-    """Say that nothing was done; gives the exit code."""
-    call.text("Nothing was changed. Add --yes to do it." if not dry_run else "Nothing was changed (--dry-run).")
-    return 0 if dry_run else _NOT_CONFIRMED
+        document = emergency_document(reports, Strategy(strategy), incident, app.audit.run_id, dry_run=not yes)
+        errors = [*document["errors"], *more.pop("errors", [])]
+        call.document({**document, **more, "errors": errors})
+    if pending and not yes:
+        call.text("Nothing was changed (--dry-run)." if dry_run else "Nothing was changed. Add --yes to do it.")
+    if failed:
+        return 1
+    return _NOT_CONFIRMED if pending and not (yes or dry_run) else 0
 
 
 def _check_selectors(secret: str | None, key_id: str | None, account: str | None, *, leaked: bool) -> None:
@@ -171,7 +145,73 @@ def _check_selectors(secret: str | None, key_id: str | None, account: str | None
 # ---- for people -----------------------------------------------------------------------------------------------------
 
 
-def planned_parts(plan: EmergencyPlan, report: EmergencyReport, now: datetime) -> Iterator[RenderableType]:
+class Screen:
+    """What a person sees of emergencies: on a terminal each step as soon as it is done, else each at its end.
+
+    It is fed by the audit lines since these are written at the very moment, whichever module makes the change.
+    """
+
+    def __init__(self, app: App, call: Call, incident: str | None) -> None:
+        self.app, self.call, self.incident = app, call, incident
+        self.services = replace(app.services, audit=self) if call.is_live else app.services
+        self._begun: datetime | None = None
+        self._seen: set[tuple[str, str, bool]] = set()
+
+    def emit(self, event: str, outcome: str, **fields: Any) -> None:
+        """Write one line to the audit, and show its step."""
+        from rotator.engine.emergency import Step, StepKind
+        from rotator.render import Grid
+
+        self.app.services.audit.emit(event, outcome, **fields)
+        now = self.app.clock.now()
+        if event == "emergency.requested":
+            self._begun, self._seen = now, set()
+        if (event, outcome) not in _STEPS or self._begun is None:
+            return
+        ok, key_id, secret = outcome == "success", fields.get("key_id"), str(fields.get("secret") or "")
+        error = None if ok else str(fields.get("error") or "failed")
+        step = Step(StepKind(_STEPS[(event, outcome)]), secret, key_id, now - self._begun, error=error)
+        if (name := _name(step)) not in self._seen:
+            self._seen.add(name)
+            self.call.text(Grid([_row(step, filled=True)], _WIDTHS))
+
+    def show(self, plan: EmergencyPlan, report: EmergencyReport) -> None:
+        """What was done in one account, or would be."""
+        if report.dry_run:
+            self.call.text(*_planned_parts(plan, report, self.app.clock.now()))
+        else:
+            self.call.text(*self._done_parts(report))
+
+    def _done_parts(self, report: EmergencyReport) -> Iterator[RenderableType]:
+        from rotator.render import Grid, counted, key_words, shown, styled
+        from rotator.text import short_id
+
+        if not report.steps:  # why nothing was done
+            yield from _note_parts(report)
+        live = self._begun is not None
+        rows = [_row(step, filled=live) for step in report.steps if _name(step) not in self._seen]
+        # Of the steps that were shown as they were done, what was found out afterwards.
+        after = [step for step in report.steps if _name(step) in self._seen and step.note and step.ok]
+        rows += [(" " * _WIDTHS[0], f"{key_words(step.key_id):<{_NAME}}", " " * 7, shown(step.note)) for step in after]
+        if rows:
+            yield Grid(rows, _WIDTHS)
+        for error in report.errors:
+            yield styled(shown(error, _LONGEST_ERROR), "red")
+        said = [f"{shown(name)} has a new key." for name in report.replaced]
+        if report.revoked:
+            said.append(f"{counted(len(report.revoked), 'key')} revoked.")
+        elif not report.errors:
+            said.append("No key was left to revoke.")
+        if report.errors:
+            errors = counted(len(report.errors), "error")
+            said.append(f"{errors}: repeat the command, or disable the key in Infobip's portal.")
+        about = f", incident {shown(self.incident, 60)}" if self.incident else ""
+        yield " ".join([*said, f"Recorded as run {short_id(self.app.audit.run_id)}{about}."])
+        if report.replaced:
+            yield _CACHES
+
+
+def _planned_parts(plan: EmergencyPlan, report: EmergencyReport, now: datetime) -> Iterator[RenderableType]:
     """What ``--yes`` would do in one account."""
     from rotator.engine.emergency import Strategy
     from rotator.render import Grid, shown, styled
@@ -196,35 +236,14 @@ def planned_parts(plan: EmergencyPlan, report: EmergencyReport, now: datetime) -
         yield "and puts no new key in its place (revoke-only): consumers fail until the next sweep replaces it."
     for error in report.errors:
         yield styled(shown(error[:1].upper() + error[1:], _LONGEST_ERROR), "red")
-    yield from note_parts(report)
+    yield from _note_parts(report)
 
 
-def note_parts(report: EmergencyReport) -> Iterator[str]:
-    """What there is to know about a plan."""
+def _note_parts(report: EmergencyReport) -> Iterator[str]:
     from rotator.render import shown
 
     for note in report.notes:
         yield f"Note: {shown(note)}."
-
-
-def report_parts(
-    report: EmergencyReport, run_id: str, incident: str | None, live: LiveSteps | None = None
-) -> Iterator[RenderableType]:
-    """What was done in one account.
-
-    :param live: what showed the steps already, as they were done.
-    """
-    from rotator.cli.live import WIDTHS, step_row
-    from rotator.render import Grid, shown, styled
-
-    rows = [step_row(step) for step in report.steps] if live is None else list(live.rest(report.steps))
-    if rows:
-        yield Grid(rows, WIDTHS)
-    for error in report.errors:
-        yield styled(shown(error, _LONGEST_ERROR), "red")
-    yield " ".join(_summary(report, run_id, incident))
-    if report.replaced:
-        yield _CACHES
 
 
 def _key_text(report: EmergencyReport, step: Step, now: datetime) -> str:
@@ -242,17 +261,21 @@ def _key_text(report: EmergencyReport, step: Step, now: datetime) -> str:
     return ", ".join(parts)
 
 
-def _summary(report: EmergencyReport, run_id: str, incident: str | None) -> Iterator[str]:
-    from rotator.render import counted, shown
-    from rotator.text import short_id
+def _row(step: Step, *, filled: bool) -> tuple[Any, ...]:
+    """One step: what, of what, when, how far it is verified.
 
-    for name in report.replaced:
-        yield f"{shown(name)} has a new key."
-    if report.revoked:
-        yield f"{counted(len(report.revoked), 'key')} revoked."
-    elif not report.errors:
-        yield "No key was left to revoke."
-    if report.errors:
-        yield f"{counted(len(report.errors), 'error')}: repeat the command, or disable the key in Infobip's portal."
-    about = f", incident {shown(incident, 60)}" if incident else ""
-    yield f"Recorded as run {short_id(run_id)}{about}."
+    :param filled: it is a table by itself, whose cells are as wide as the next one's will be.
+    """
+    from rotator.render import key_words, shown, styled
+
+    name = shown(step.secret) if step.what == "promoted" or step.key_id is None else key_words(step.key_id)
+    done = styled(step.what, "green") if step.ok else styled(f"NOT {step.what}", "red")
+    after = f"{step.after.total_seconds():.1f} s"
+    if filled:
+        done.pad_right(max(0, _WIDTHS[0] - len(done)))
+        name, after = f"{name:<{_NAME}}", f"{after:<7}"
+    return done, name, after, shown(step.note)
+
+
+def _name(step: Step) -> tuple[str, str, bool]:
+    return step.what, step.secret if step.what == "promoted" else step.key_id or "", step.ok

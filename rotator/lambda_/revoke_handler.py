@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from rotator.engine.emergency import Emergency, Strategy, Target, emergency_document
-from rotator.errors import ConfigurationError, RotatorError
+from rotator.errors import RotatorError
 from rotator.lambda_.requests import BadEvent, flag_of, shown, text_of
 from rotator.lambda_.runtime import Invocation
 from rotator.redaction.patterns import redact_patterns
@@ -98,17 +98,11 @@ def revoke(event: Any, invocation: Invocation) -> dict[str, Any]:
     emergency = Emergency(app.services, request.reason, incident, chosen=request.incident is not None)
     begun = app.clock.now()
     plan = emergency.plan(Target(request.secret, request.key_id, request.account), request.strategy)
-    if request.account not in (None, plan.account):
-        raise ConfigurationError(
-            f"{request.secret} belongs to account {plan.account}, not to {request.account}",
-            advice='Nothing was changed. Leave "account" out, or correct it.',
-        )
     report = emergency.dry_run(plan) if request.dry_run else emergency.execute(plan)
     answer: dict[str, Any] = {
         "ok": report.ok,
-        **emergency_document([report], request.strategy, incident, dry_run=request.dry_run),
+        **emergency_document([report], request.strategy, incident, app.audit.run_id, dry_run=request.dry_run),
         "seconds": round((app.clock.now() - begun).total_seconds(), 3),
-        "run_id": app.audit.run_id,
         "actor": actor,
     }
     answer = dict(app.redactor.scrub(answer))

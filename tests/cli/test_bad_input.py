@@ -278,7 +278,7 @@ def test_an_emergency_that_cannot_be_looked_at_says_what_to_do(stack: Stack) -> 
     stack.secret("app/key", account)
     ran = stack.run("revoke", "--secret", "app/key", "--reason", "x")
     assert ran.code == 1
-    assert "refused. Nothing was changed. Repeat the command; with --yes it tries in any case." in ran.sentence
+    assert "refused. Nothing was changed. Repeat the command; the execution tries in any case." in ran.sentence
 
 
 @pytest.mark.parametrize("command", ["rotate {} --reason x", "adopt {}", "consumers {}", "rollback {} --reason x"])

@@ -11,10 +11,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from rotator.engine.context import Services
-from rotator.engine.emergency.execution import VERIFY_TIMEOUT, Execution
+from rotator.engine.emergency.execution import Execution
 from rotator.engine.emergency.incident import Incident
 from rotator.engine.emergency.planning import Accounts, Planner
-from rotator.engine.emergency.targets import EmergencyPlan, EmergencyReport, Step, Strategy, Target, emergency_document
+from rotator.engine.emergency.revoker import VERIFY_TIMEOUT
+from rotator.engine.emergency.targets import (
+    EmergencyPlan,
+    EmergencyReport,
+    Step,
+    StepKind,
+    Strategy,
+    Target,
+    emergency_document,
+)
 from rotator.errors import RotatorError
 from rotator.telemetry.consumer_events import EMERGENCY, publish
 
@@ -24,6 +33,7 @@ __all__ = [
     "EmergencyPlan",
     "EmergencyReport",
     "Step",
+    "StepKind",
     "Strategy",
     "Target",
     "emergency_document",
@@ -65,9 +75,14 @@ class Emergency:
 
         :raises RotatorError: Infobip can't be asked.
         """
-        report = EmergencyReport(plan.account, plan.strategy, True, plan.notes)
+        report = EmergencyReport(plan.account, plan.strategy, True, list(plan.notes))
         nothing = _Nothing()
-        self._carry_out(dataclasses.replace(self.services, audit=nothing, events=nothing), plan, report)
+        try:
+            self._carry_out(dataclasses.replace(self.services, audit=nothing, events=nothing), plan, report)
+        except RotatorError as error:
+            again = "Repeat the command; the execution tries in any case."
+            error.advice = error.advice or f"Nothing was changed. {again} Or disable the key in Infobip's portal."
+            raise
         return report
 
     def execute(self, plan: EmergencyPlan, *, hold_events: bool = False) -> EmergencyReport:
@@ -88,7 +103,7 @@ class Emergency:
 
     def _execute(self, plan: EmergencyPlan) -> EmergencyReport:
         audit, clock = self.services.audit, self.services.clock
-        report = EmergencyReport(plan.account, plan.strategy, False, plan.notes)
+        report = EmergencyReport(plan.account, plan.strategy, False, list(plan.notes))
         begun = clock.now()
         first = plan.revocations[0] if plan.revocations else None
         secret = plan.secret.name if plan.secret else first.secret if first else None

@@ -6,29 +6,48 @@ that fails. ``revoke-first`` and ``revoke-only`` list, read the management secre
 revoke: five; a key that was named needs no proof by name or value and does not wait for the secret: three. A key that
 was created by hand is proven by value: two calls more, and one to know its rights where it is replaced.
 
+At the end the secret is described in any case: what it shows then decides which further keys are revoked
+(:meth:`~rotator.engine.emergency.incident.Incident.is_suspect`), and what failed once is tried again.
+
 A dry run is the same code up to each change: it makes every check, and nothing else.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
-from rotator.engine.emergency.incident import Incident, spec_of
-from rotator.engine.emergency.planning import unlabelled_holders
-from rotator.engine.emergency.replacer import Replacer, clean
-from rotator.engine.emergency.revoker import Revoker
-from rotator.engine.emergency.targets import EmergencyPlan, Revocation, Role, Step, StepKind, Strategy, revocations_of
-from rotator.errors import RotatorError
-from rotator.model import SecretEntry
-from rotator.policy.lifecycle import read_lifecycle
-from rotator.ports import FetchedKey, Probe, ProbeVerdict
-from rotator.secret import Secret
+from rotator.engine.apply import label
+from rotator.engine.emergency.incident import Incident
+from rotator.engine.emergency.revoker import Fate, Revoker
+from rotator.engine.emergency.targets import (
+    EmergencyPlan,
+    Revocation,
+    Role,
+    StepKind,
+    Strategy,
+    current_of,
+    is_unlabelled,
+    revocations_of,
+    spec_of,
+    with_label,
+    without_keys,
+)
+from rotator.engine.observe import resolve_version
+from rotator.engine.rotation import Rotation
+from rotator.engine.secret_changes import clean_labels
+from rotator.errors import Changed, LostRace, ProviderError, Refused, RotatorError
+from rotator.model import ActionKind, Reason, SecretEntry
+from rotator.policy.lifecycle import AWS_LABELS, labels_after_rotation, read_lifecycle
+from rotator.policy.ownership import OwnershipProof
+from rotator.telemetry.consumer_events import FAILED
 
-VERIFY_TIMEOUT: Final = timedelta(seconds=60)
-"""How long a revocation may take to show everywhere."""
-LONGEST_WAIT: Final = 8.0
+MOST_TRIES: Final = 3
+"""Each but the first one means that another process promoted a key, or stored a value, in the seconds between."""
+_WAY_OUT: Final = "Fix this first, or use the strategy revoke-only on purpose."
 
 
 @dataclass
@@ -40,11 +59,10 @@ class Execution:
 
     incident: Incident
     revoker: Revoker = field(init=False)
-    replacer: Replacer = field(init=False)
+    replacing: list[SecretEntry] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.revoker = Revoker(self.incident)
-        self.replacer = Replacer(self.incident, self.revoker)
 
     @property
     def plan(self) -> EmergencyPlan:
@@ -52,198 +70,279 @@ class Execution:
         return self.incident.plan
 
     def execute(self) -> None:
-        """In the order of the strategy; then what the listing did not show, the labels, and the verification."""
-        if self.plan.strategy is Strategy.REPLACE_FIRST:
-            self._replace_first()
-        else:
-            self._revoke_first()
-        if not self.incident.dry_run:
-            self._clean_up()
-        self.revoker.report_rest()
-        if not self.incident.dry_run:
-            verify_revocations(self.incident)
-
-    # ---- the strategies ---------------------------------------------------------------------------------------------
-
-    def _replace_first(self) -> None:
-        named = self.plan.named_revocation
-        if named is not None and named.role != Role.CURRENT and not self._is_current(named):
-            self.revoker.revoke_all([named])  # no consumer gets it any more: nothing to wait for
-        held = self.replacer.replace_all(self.plan.replaced)
-        secret = self.plan.secret
-        if secret is None or secret.arn in self.incident.promoted:
-            self.revoker.revoke_all((*held, *self.plan.revocations))
-            return
-        entry = self._described(secret)
-        self.revoker.revoke_all(self._to_revoke(entry))
-        self._report_kept(entry)
-
-    def _revoke_first(self) -> None:
-        plan, named, secret = self.plan, self.plan.named_revocation, self.plan.secret
-        if named is not None:
-            self.revoker.revoke_all([named])
-        entry = None
-        if secret is not None:
+        """In the order of the strategy; then what the secret shows by then, the labels, and the verification."""
+        incident, plan, secret = self.incident, self.plan, self.plan.secret
+        replace_first = plan.strategy is Strategy.REPLACE_FIRST
+        named = plan.named_revocation
+        if named is not None and not (replace_first and self._is_current(named)):
+            self.revoker.revoke_all([named])  # no consumer gets it any more, or they come second: nothing to wait for
+        if secret is not None and not replace_first:
             # Before anything can have reacted to the incident: what this shows, the listing was too old for.
-            entry = self._described(secret)
-            self.incident.mark_compromised(item for item in revocations_of(entry) if not self.incident.is_newer(item))
-        self.revoker.revoke_all(plan.revocations if entry is None else self._to_revoke(entry))
-        if plan.strategy is Strategy.REVOKE_ONLY:
-            return
-        main = [entry or listed for listed in plan.replaced if plan.is_main(listed.arn)]
-        if main and not self.replacer.still_needed(main[0]):
-            main = []  # a rotation was faster than this
-        others = [listed for listed in plan.replaced if not plan.is_main(listed.arn)]
-        self.revoker.revoke_all(self.replacer.replace_all((*main, *others, *self._unlabelled_holders())))
-        if main and entry is not None and entry.arn not in self.incident.promoted:
-            self._report_kept(entry)
+            secret = self._described(secret)
+            incident.began_with(list(revocations_of(secret)))
+            self._revoke_suspects(secret)
+        if plan.strategy is not Strategy.REVOKE_ONLY:
+            self._replace_all(secret)
+        if secret is not None and secret.arn in incident.promoted:
+            # But not a pending one, which may have been promoted meanwhile.
+            self.revoker.revoke_all(item for item in plan.revocations if item.role != Role.PENDING)
+        for entry in {entry.arn: entry for entry in (*self.replacing, secret) if entry is not None}.values():
+            self._finish(entry)
+        self.revoker.revoke_all(
+            [each.item for each in self.revoker.tried.values() if each.item.role == Role.ORPHAN], again=True
+        )
+        self.revoker.report_rest()
+        if not incident.dry_run:
+            self.revoker.verify()
 
-    # ---- reading again ----------------------------------------------------------------------------------------------
+    # ---- revoking ---------------------------------------------------------------------------------------------------
+
+    def _is_current(self, item: Revocation) -> bool:
+        """Whether consumers get that key, if only by a rollback within the last minutes."""
+        secret = self.plan.secret
+        if item.role == Role.CURRENT or secret is None:
+            return item.role == Role.CURRENT
+        return read_lifecycle(self._described(secret)).current_key == item.key_id
 
     def _described(self, secret: SecretEntry) -> SecretEntry:
         """The secret as it is now, or as it was listed where it can't be described."""
-        try:
-            return self.incident.fresh(secret.arn)
-        except RotatorError:
-            return secret
+        with suppress(RotatorError):
+            secret = self.incident.fresh(secret.arn)
+        return self.incident.as_valued(secret)
 
-    def _is_current(self, item: Revocation) -> bool:
-        """Whether consumers get that key after all (a rollback within the last minutes, say)."""
-        secret = self.plan.secret
-        return secret is not None and read_lifecycle(self._described(secret)).current_key == item.key_id
+    def _revoke_suspects(self, entry: SecretEntry, *, again: bool = False) -> None:
+        """Of the keys that the secret shows, and of those that only the listing knew."""
+        shown = {item.key_id: item for item in revocations_of(entry)}
+        items = [*shown.values(), *(item for item in self.plan.revocations if item.key_id not in shown)]
+        suspects = [item for item in items if self.incident.is_suspect(item, entry)]
+        self.revoker.revoke_all(suspects, again=again)
 
-    def _to_revoke(self, entry: SecretEntry) -> list[Revocation]:
-        """The keys that the secret holds now, and those that only the listing knew."""
-        planned = {item.key_id for item in self.plan.revocations}
-        shown = list(revocations_of(entry))
-        fresh = [item for item in shown if not self.plan.repeated or item.key_id in planned]
-        fresh = [item for item in fresh if not (item.role == Role.PENDING and item.version_id in self.incident.made)]
-        seen = {item.key_id for item in shown}
-        items = fresh + [item for item in self.plan.revocations if item.key_id not in seen]
-        return [item for item in items if not self._is_kept(item, entry)]
-
-    def _is_kept(self, item: Revocation, entry: SecretEntry) -> bool:
-        """What is no leak, or what consumers get and nothing has replaced: revoked only where it may be the leak.
-
-        Such a one was not named, or this incident made it, or another process promoted it since the incident began.
-        """
+    def _finish(self, listed: SecretEntry) -> None:
+        """Revoke what the listing did not show and what failed once, and take the revoked keys' labels off."""
         incident = self.incident
-        if read_lifecycle(entry).current_key == item.key_id:
-            others = incident.replaced_before(entry) or self.plan.named not in (None, item.key_id)
-            return others or item.key_id not in incident.compromised
-        planned = any(item.key_id == known.key_id for known in self.plan.revocations)
-        return not planned and incident.is_newer(item)
+        try:
+            entry, error = incident.fresh(listed.arn), None
+        except RotatorError as caught:
+            entry, error = listed, caught
+        if self.plan.is_main(entry.arn):
+            entry = incident.as_valued(entry)
+            self._revoke_suspects(entry, again=True)
+            self._report_kept(entry)
+        if not incident.dry_run:
+            try:
+                if error is not None:
+                    raise error
+                self._clean(entry)
+            except RotatorError as caught:
+                text = f"the labels of {entry.name} were not cleaned, the next sweep does it: {caught}"
+                incident.report.errors.append(text)
+
+    def _clean(self, entry: SecretEntry) -> None:
+        """Take every revoked key's labels off, but the current one's: the next sweep knows by it what to replace.
+
+        A version without labels can be lost at any time, so its value is read before, to verify the revocation with. A
+        key that Infobip says it does not have keeps its labels: the next sweep asks for the whole list before it
+        believes that. What is cut off here is done by the next sweep.
+
+        :raises RotatorError: not all labels were taken off.
+        """
+        incident, life, revoked = self.incident, read_lifecycle(entry), self.revoker.having(Fate.REVOKED)
+        for key_id in sorted((revoked | self.revoker.having(Fate.NOT_FOUND)) & life.named):
+            version = life.holders.get(key_id)
+            if version is not None and key_id not in incident.values:
+                with suppress(RotatorError):  # the verification has to do without it, and says so
+                    incident.values[key_id] = incident.value(entry, version)
+            if key_id in revoked and key_id != life.current_key:
+                clean_labels(incident.context(), entry, key_id, incident.reason)
 
     def _report_kept(self, entry: SecretEntry) -> None:
-        current, incident = read_lifecycle(entry).current_key, self.incident
-        replaced = incident.replaced_before(entry) or entry.arn in incident.replaced_by_others
-        if current is None or self.plan.repeated or replaced:
+        """An error for a current key that stays though a new one was wanted."""
+        plan, incident, current = self.plan, self.incident, read_lifecycle(entry).current_key
+        wanted = plan.strategy is not Strategy.REVOKE_ONLY and not plan.repeated and entry.arn not in incident.promoted
+        if current is None or not wanted or incident.replaced_before(entry) or current in self.revoker.tried:
             return
-        if self.plan.named not in (None, current):
-            why = "was not named"
-        elif current not in incident.compromised:
-            why = "was put there after this incident began"
-        else:
-            return
+        why = "was not named" if plan.named is not None else "was put there after this incident began"
         incident.report.errors.append(
             f"the current key {current} of {entry.name} {why} and stays, since nothing has replaced it"
         )
 
-    def _unlabelled_holders(self) -> list[SecretEntry]:
-        """Secrets that are not adopted yet and that hold a key that was just revoked."""
-        incident, plan = self.incident, self.plan
-        if not incident.revoked:
-            return []
-        others = [entry for entry in plan.fleet.managed.get(plan.account, ()) if not plan.is_main(entry.arn)]
-        found, _ = unlabelled_holders(incident.services.store, incident.provider, others, incident.revoked)
-        incident.unlabelled |= {entry.arn for entry in found}
-        return found
+    # ---- a new key for each secret that loses its own: all the checks of a rotation and none of its waiting ----------
 
-    # ---- afterwards -------------------------------------------------------------------------------------------------
+    def _replace_all(self, secret: SecretEntry | None) -> None:
+        """What fails is in the report, and never keeps a key enabled.
 
-    def _clean_up(self) -> None:
-        """Revoke what the listing did not show and what failed once, and take the revoked keys' labels off."""
+        :param secret: the secret concerned, as it was seen last.
+        """
         incident, plan = self.incident, self.plan
-        names = {entry.arn: entry.name for entry in (plan.secret, *plan.replaced) if entry is not None}
-        orphans = [item for item, _ in self.revoker.failed.values() if item.role == Role.ORPHAN]
-        self.revoker.revoke_all(orphans, again=True)
-        for arn, name in names.items():
+        for entry in chain(plan.replaced, self._unlabelled_holders()):
+            self.replacing.append(entry)
+            main = plan.is_main(entry.arn)
+            if main and secret is not None:
+                entry = secret
+            described = main and plan.strategy is Strategy.REVOKE_FIRST
+            if not (main or self._loses_its_key(entry)) or incident.replaced_before(entry):
+                continue
+            if described and not self._still_needed(entry):
+                continue  # a rotation was faster than this
             try:
-                entry = incident.services.store.describe(arn)
-                if plan.is_main(arn):
-                    left = [item for item in revocations_of(entry) if self._is_left(item)]
-                    self.revoker.revoke_all(left, again=True)
-                clean(incident, entry)
+                self._until_won(entry)
+            except ProviderError as error:
+                if incident.dry_run:
+                    raise  # what can't be asked now says nothing about the execution
+                self._failed(entry, error)
+            except Exception as error:  # a mistake of ours must not keep a leaked key enabled
+                self._failed(entry, error)
+
+    def _unlabelled_holders(self) -> Iterator[SecretEntry]:
+        """Secrets of the account that are not adopted yet (a copy, say) and hold a key to be revoked."""
+        incident, plan = self.incident, self.plan
+        revoking = {item.key_id for item in plan.revocations} | self.revoker.tried.keys()
+        for entry in plan.fleet.managed.get(plan.account, ()) if revoking else ():
+            if plan.is_main(entry.arn) or not is_unlabelled(entry):
+                continue
+            try:
+                key_id = resolve_version(incident.services.store, incident.provider, entry).key_id
             except RotatorError as error:
-                incident.report.errors.append(f"the labels of {name} were not cleaned, the next sweep does it: {error}")
+                text = f"whether {entry.name} holds a key to be revoked is not known: {error.message}"
+                incident.report.notes.append(text)
+                continue
+            if key_id is not None and key_id in revoking:
+                incident.report.notes.append(f"{entry.name} holds a key to be revoked, and gets a new one as well")
+                incident.to_label[entry.arn] = Reason.UNADOPTED
+                yield with_label(entry, key_id)
 
-    def _is_left(self, item: Revocation) -> bool:
-        if item.key_id in {*self.revoker.failed, *self.revoker.unproven}:
-            return True
-        if self.plan.repeated and item.key_id not in {planned.key_id for planned in self.plan.revocations}:
+    def _loses_its_key(self, entry: SecretEntry) -> bool:
+        """Not where only a label without proof says that a key to be revoked is this other secret's."""
+        current = current_of(entry)
+        named = [item for item in self.plan.revocations if current is not None and item.key_id == current.key_id]
+        missing = map(self.revoker.missing_ownership_proof, named)
+        return not named or any(each is not OwnershipProof.NONE for each in missing)
+
+    def _until_won(self, entry: SecretEntry) -> None:
+        """Where another process was faster: describe again, whether what it promoted is what is needed.
+
+        :raises RotatorError: nothing was promoted.
+        """
+        incident = self.incident
+        for left in reversed(range(MOST_TRIES)):
+            try:
+                self._replace(entry)
+                return
+            except RotatorError as error:
+                try:
+                    entry = incident.fresh(entry.arn)
+                except RotatorError:
+                    raise error from None
+                if isinstance(error, Changed) and self.plan.is_main(entry.arn):
+                    incident.began_with(list(revocations_of(entry)))
+                if not self._still_needed(entry):
+                    return
+                if not left or not isinstance(error, (Changed, LostRace)):
+                    raise
+
+    def _still_needed(self, fresh: SecretEntry) -> bool:
+        """Not where this incident or another rotation replaced it meanwhile, or where it holds no key to be revoked."""
+        incident, current = self.incident, current_of(fresh)
+        if incident.replaced_before(fresh):
             return False
-        if item.role in (Role.CURRENT, Role.PENDING):
+        if current is not None and incident.is_newer(current):
+            incident.promoted.add(fresh.arn)
+            incident.step(StepKind.PROMOTED, fresh.name, current.key_id, "by another rotation, which was faster")
             return False
-        # What this very run made, or another rotation since, was superseded by another process, and is not what leaked.
-        return item.version_id not in self.incident.made and not self.incident.is_newer(item)
+        revoking = {item.key_id for item in self.plan.revocations}
+        return self.plan.is_main(fresh.arn) or (current is not None and current.key_id in revoking)
 
+    def _replace(self, entry: SecretEntry) -> None:
+        """:raises RotatorError: nothing was promoted; what was made is revoked, or found by the next sweep."""
+        incident = self.incident
+        entry = incident.as_valued(self._with_free_labels(entry))
+        life, held = read_lifecycle(entry), current_of(entry)
+        if life.current_version is None:
+            raise Refused(f"{entry.name} has no value to be replaced")
+        _check_writable(entry)
+        key = None
+        if held is not None:
+            incident.ownership_proof(held)
+            key = incident.key(held.key_id)  # a rotation does not read again what is known of the old key
+        context = incident.context()
+        action = context.action(ActionKind.ROTATE, Reason.EMERGENCY, entry, life.current_key, life.current_version)
+        rotation = Rotation(context, action, audit_reason=incident.reason, emergency=True, entry=entry)
+        if incident.dry_run:
+            rotation.check()
+            incident.step(StepKind.PROMOTED, entry.name, None)
+            incident.promoted.add(entry.arn)
+            return
+        if held is not None and (why := incident.to_label.pop(entry.arn, None)) is not None:
+            # Cut off after this, the next run still knows which key was in it.
+            action = context.action(ActionKind.LABEL, why, entry, held.key_id, held.version_id)
+            label(context, action, despite_hold=True)
+        try:
+            made = rotation.rotate(incident.version_id(entry.arn))
+        finally:
+            if rotation.old_value is not None and held is not None:
+                incident.values.setdefault(held.key_id, rotation.old_value)
+        incident.step(StepKind.CREATED, entry.name, made.key_id)
+        incident.step(StepKind.PROMOTED, entry.name, made.key_id)
+        incident.promoted.add(entry.arn)
+        if key is not None and spec_of(entry).verify:
+            incident.admitted.add(key.allowed_ips)  # the new key has the same, and was used from here
 
-# ---- verification ---------------------------------------------------------------------------------------------------
+    def _with_free_labels(self, entry: SecretEntry) -> SecretEntry:
+        """Where the labels of keys in grace leave none for a new key, these are revoked first: they are in any case."""
+        if not self.plan.is_main(entry.arn) or _labels_needed(entry) <= AWS_LABELS:
+            return entry
+        self.revoker.revoke_all(item for item in revocations_of(entry) if item.role in (Role.RETIRING, Role.SUPERSEDED))
+        if self.incident.dry_run:
+            return without_keys(entry, self.revoker.having(Fate.REVOKED))
+        self._clean(entry)
+        return self.incident.fresh(entry.arn)
 
+    def _failed(self, entry: SecretEntry, error: Exception) -> None:
+        incident = self.incident
+        why = str(error) if isinstance(error, RotatorError) else f"a bug in rotator: {type(error).__name__}"
+        text = f"{entry.name} has no new key: {why}"
+        if incident.dry_run:
+            text = self._cannot_replace(entry, why.removeprefix(f"{entry.name}: "))
+        incident.report.errors.append(text)
+        incident.step(StepKind.PROMOTED, entry.name, None, "failed", error=text)
+        life = read_lifecycle(entry)
+        fields = {"secret": entry.name, "version_id": life.current_version, "key_id": life.current_key}
+        named = f"{type(error).__name__}: {why}"
+        context = incident.context()
+        context.emit("rotation.failed", "failure", **fields, error=named)
+        context.publish(FAILED, secret_arn=entry.arn, **fields, error=named)
 
-def verify_revocations(incident: Incident) -> None:
-    """Use each revoked key once more, until it is refused. Where a refusal shows nothing, the note says so."""
-    until = incident.now() + VERIFY_TIMEOUT
-    for position, step in enumerate(incident.report.steps):
-        if step.what == StepKind.REVOKED and step.ok and step.key_id is not None:
-            incident.report.steps[position] = _verified(incident, step, step.key_id, until)
-
-
-def _verified(incident: Incident, step: Step, key_id: str, until: datetime) -> Step:
-    candidates = (incident.plan.secret, *incident.plan.replaced)
-    spec = spec_of(next((entry for entry in candidates if entry is not None and entry.name == step.secret), None))
-    fetched = _fetched(incident, key_id)
-    shown = "Infobip shows it disabled" if fetched is not None and not fetched.key.enabled else "Infobip confirmed it"
-    if key_id in incident.not_found:
-        shown = "Infobip has no such key any more"
-    value = incident.values.get(key_id) or (fetched.value if fetched is not None else None)
-    if value is None:
-        return replace(step, verified=False, note=f"not verified: {shown}, but its value can't be read to try it")
-    probe = _probed(incident, value, spec.verify_path, until)
-    if probe.verdict is ProbeVerdict.AUTHENTICATES:
-        error = (
-            f"key {key_id} of {step.secret} STILL authenticates after {VERIFY_TIMEOUT.seconds} s, though {shown}. "
-            "Check it in Infobip's portal, and repeat the command."
+    def _cannot_replace(self, entry: SecretEntry, why: str) -> str:
+        """For a dry run: what follows from it. A current key that stays is reported by itself."""
+        current = current_of(self.incident.as_valued(entry))
+        unnamed = self.plan.is_main(entry.arn) and self.plan.named not in (None, current.key_id if current else None)
+        stop = "" if why.endswith((".", "!", "?")) else "."
+        then = (
+            "If you continue, its current key is revoked all the same, and its consumers fail until it has a new one."
         )
-        incident.report.errors.append(error)
-        return replace(step, verified=False, note="still authenticates", error=error)
-    if probe.verdict is ProbeVerdict.INCONCLUSIVE:
-        return replace(
-            step, verified=False, note=f"not verified: {shown}, and the probe was inconclusive ({probe.detail})"
+        if unnamed or (current is not None and self.revoker.missing_ownership_proof(current) is not None):
+            then = "If you continue, its current key stays as well."
+        return f"no replacement can be made for {entry.name}: {why}{stop} {then} {_WAY_OUT}"
+
+
+def _check_writable(entry: SecretEntry) -> None:
+    """Before a key is made that could not be stored."""
+    if entry.deleted_at is not None:
+        advice = "Restore it first: aws secretsmanager restore-secret."
+        raise Changed(f"{entry.name} is scheduled for deletion", advice=advice)
+    if _labels_needed(entry) > AWS_LABELS:
+        raise Refused(
+            f"{entry.name} can't carry a new key's label: a secret can have {AWS_LABELS} staging labels",
+            advice="Remove staging labels that are not needed: aws secretsmanager update-secret-version-stage.",
         )
-    allowed = fetched.key.allowed_ips if fetched is not None else None
-    shut_out = not spec.verify if allowed is None else bool(allowed) and allowed not in incident.admitted
-    if shut_out:
-        # From an address that is not allowed, an enabled key is refused as well.
-        note = f"not verified: {shown}; its allowedIPs may refuse a probe from here in any case"
-        return replace(step, verified=False, note=note)
-    note = "verified: 401" if key_id not in incident.not_found else f"verified: 401; {shown}"
-    return replace(step, verified=True, note=note)
+    if entry.primary_region and entry.primary_region != entry.region:
+        advice = f"Run the command in {entry.primary_region}."
+        raise Refused(f"{entry.name} is a replica of a secret in {entry.primary_region}", advice=advice)
+    if entry.owning_service:
+        raise Refused(f"{entry.name} is managed by {entry.owning_service}")
 
 
-def _probed(incident: Incident, value: Secret, path: str, until: datetime) -> Probe:
-    wait = 0.5
-    while True:
-        probe = incident.provider.probe(value, path)
-        left = (until - incident.now()).total_seconds()
-        if probe.verdict is ProbeVerdict.REJECTED or left <= 0:
-            return probe
-        incident.services.clock.sleep(min(wait, left))
-        wait = min(wait * 2, LONGEST_WAIT)
-
-
-def _fetched(incident: Incident, key_id: str) -> FetchedKey | None:
-    try:
-        return incident.provider.get_key(key_id)
-    except RotatorError:
-        return None
+def _labels_needed(entry: SecretEntry) -> int:
+    """How many labels the secret carries once a replacement is promoted; an emergency sets no retire labels."""
+    life = read_lifecycle(entry)
+    return labels_after_rotation(life, entry) - len(life.superseded) - 1

@@ -1,12 +1,11 @@
-"""What the parts of one emergency share while it is carried out, or a dry run goes through it."""
+"""What is known while one emergency is carried out, or a dry run goes through it; above all, which keys are suspect."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.emergency.targets import (
@@ -17,17 +16,17 @@ from rotator.engine.emergency.targets import (
     Step,
     StepKind,
     Strategy,
+    current_of,
     is_unlabelled,
     with_label,
 )
 from rotator.engine.observe import management_of, resolve_version, value_field
 from rotator.errors import KeyNotFound, RotatorError
-from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry, Spec
+from rotator.model import AccountSnapshot, Key, Reason, Resolution, SecretEntry
 from rotator.policy.emergency_ids import emergency_version_id, made_for_incident
 from rotator.policy.labels import key_name, parse_key_name
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.ownership import OwnershipProof
-from rotator.policy.tags import spec_or_none
 from rotator.policy.values import decode
 from rotator.ports import KeyProvider
 from rotator.secret import Secret
@@ -46,13 +45,10 @@ class Incident:
     :param keys: keys as Infobip showed them.
     :param values: values of keys that are revoked, to verify it with. Never shown.
     :param held: which key the value of a version was found to be, by the secret's ARN and the version id.
-    :param unlabelled: ARNs whose current version still lacks its key label.
+    :param to_label: ARNs whose current version lacks its key's label so far (the entries here have it), and why.
     :param made: version ids that were chosen in this run.
-    :param promoted: ARNs that have a new key.
-    :param replaced_by_others: ARNs whose new key another rotation made, since the incident began.
-    :param revoked: keys that Infobip confirmed to be revoked; in a dry run, those that would be.
-    :param not_found: keys that Infobip says it does not have, by id.
-    :param compromised: keys that consumers had when the incident began, or that were named: revoked in any case.
+    :param promoted: ARNs that have a new key, from here or by another rotation since the incident began.
+    :param in_use: keys that consumers had when the incident began: revoked even while no other one is current.
     :param admitted: ``allowedIPs`` of keys that authenticated from here: they do not shut this machine out.
     """
 
@@ -66,22 +62,20 @@ class Incident:
     keys: dict[str, Key] = field(init=False)
     values: dict[str, Secret] = field(init=False)
     held: dict[tuple[str, str], Resolution] = field(default_factory=dict)
-    unlabelled: set[str] = field(init=False)
+    to_label: dict[str, Reason] = field(init=False)
     made: set[str] = field(default_factory=set)
     promoted: set[str] = field(default_factory=set)
-    replaced_by_others: set[str] = field(default_factory=set)
-    revoked: set[str] = field(default_factory=set)
-    not_found: dict[str, Revocation] = field(default_factory=dict)
-    compromised: set[str] = field(default_factory=set)
+    in_use: set[str] = field(init=False)
     admitted: set[frozenset[str]] = field(default_factory=set)
     _proofs: dict[tuple[str, str, str], OwnershipProof] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.keys, self.values = dict(self.plan.keys), dict(self.plan.values)
-        self.unlabelled = set(self.plan.unlabelled)
+        plan, choose = self.plan, self.services.new_version_id
+        self.keys, self.values = dict(plan.keys), dict(plan.values)
         self.report.keys = self.keys
-        self.mark_compromised(self.plan.revocations)
-        choose = self.services.new_version_id
+        self.to_label = {plan.secret.arn: Reason.UNADOPTED} if plan.secret and plan.unlabelled else {}
+        # Not a pending one, which no consumer had yet and which may be promoted meanwhile.
+        self.in_use = {item.key_id for item in plan.revocations if item.role != Role.PENDING}
 
         def chosen() -> str:
             version_id = choose()
@@ -105,17 +99,11 @@ class Incident:
         self.made.add(version_id)
         return version_id
 
-    # ---- for the record ---------------------------------------------------------------------------------------------
-
     def context(self) -> AccountContext:
         """What acting needs; without a daily budget, so that the reserve is used."""
         management = management_of(self.plan.fleet, self.plan.account)
         snapshot = AccountSnapshot(self.plan.account, management, (), dict(self.keys), held=dict(self.held))
         return AccountContext(self.services, self.provider, snapshot, Budget())
-
-    def fields(self, secret: str, version_id: str | None, key_id: str | None) -> dict[str, Any]:
-        """Audit fields; the account stands in the context, the reason and the incident are bound to every line."""
-        return {"secret": secret, "version_id": version_id, "key_id": key_id}
 
     def step(
         self,
@@ -131,7 +119,24 @@ class Incident:
         after = self.now() - self.begun
         self.report.steps.append(Step(what, secret, key_id, after, note, error, revocation))
 
-    # ---- which keys leaked ------------------------------------------------------------------------------------------
+    # ---- which keys are suspect -------------------------------------------------------------------------------------
+
+    def is_suspect(self, item: Revocation, entry: SecretEntry) -> bool:
+        """Whether a key is to be revoked, by what its secret shows now.
+
+        The key that was named, those of the plan, and of those that are seen later the ones that are no newer than the
+        incident. The current key only where consumers had it when the incident began, and no other one was named.
+        """
+        plan = self.plan
+        if item.key_id == plan.named:
+            return True
+        planned = item.key_id in {each.key_id for each in plan.revocations}
+        if item.version_id in self.made or (plan.repeated and not planned):
+            return False
+        replaced = self.dry_run and entry.arn in self.promoted  # what it still shows as current would not be
+        if item.key_id == read_lifecycle(entry).current_key and not replaced:
+            return plan.named is None and item.key_id in self.in_use and not self.replaced_before(entry)
+        return planned or item.key_id in self.in_use or not self.is_newer(item)
 
     def replaced_before(self, entry: SecretEntry) -> bool:
         """Whether this incident made what consumers get now, and that is not what was named this time."""
@@ -141,17 +146,16 @@ class Incident:
         mine = self.plan.named is None or self.plan.named != life.current_key
         return mine and made_for_incident(entry.arn, self.name, life.current_version)
 
-    def mark_compromised(self, items: Iterable[Revocation]) -> None:
-        """These are revoked in any case; not a stored key that no consumer had yet, which may be promoted meanwhile."""
-        named = self.plan.named
-        self.compromised |= {item.key_id for item in items if item.role != Role.PENDING or item.key_id == named}
+    def began_with(self, items: list[Revocation]) -> None:
+        """What was described first: the listing was older than what consumers had, by up to five minutes."""
+        self.in_use |= {item.key_id for item in items if item.role != Role.PENDING and not self.is_newer(item)}
 
     def is_newer(self, item: Revocation) -> bool:
         """Whether another rotation stored the key since the incident began: it is no leak, but what helps.
 
         Only where its name shows that it is a rotation's. What was made by hand may be an old one that is put back.
         """
-        if item.key_id == self.plan.named or item.key_id in self.compromised:
+        if item.key_id == self.plan.named or item.key_id in self.in_use:
             return False
         try:
             key = self.key(item.key_id)
@@ -207,14 +211,13 @@ class Incident:
             held = resolve_version(self.services.store, self.provider, entry, item.version_id)
         except RotatorError:
             return OwnershipProof.UNREADABLE
-        if not held.unreadable:
-            self.held[(entry.arn, item.version_id)] = held
-        if item.key_id == held.key_id or item.key_id in held.holds:  # in another field: it leaked with the rest
-            return OwnershipProof.BY_VALUE
         if held.unreadable and self._has_value(entry, item, item.version_id):
-            self.held[(entry.arn, item.version_id)] = Resolution(item.key_id)
-            return OwnershipProof.BY_VALUE
-        return OwnershipProof.UNREADABLE if held.unreadable else OwnershipProof.NONE
+            held = Resolution(item.key_id)
+        if held.unreadable:
+            return OwnershipProof.UNREADABLE
+        self.held[(entry.arn, item.version_id)] = held
+        # In another field: it leaked with the rest.
+        return OwnershipProof.BY_VALUE if item.key_id in {held.key_id, *held.holds} else OwnershipProof.NONE
 
     def _has_value(self, entry: SecretEntry, item: Revocation, version_id: str) -> bool:
         """Whether Infobip shows the labelled key with the very value of its version, where a search is not answered.
@@ -252,7 +255,7 @@ class Incident:
         :raises StoreError: it can't be described.
         """
         entry = self.services.store.describe(arn)
-        self.unlabelled.discard(arn)
+        self.to_label.pop(arn, None)
         if not is_unlabelled(entry):
             return entry
         try:
@@ -264,11 +267,18 @@ class Incident:
             return again  # another version was promoted in between: what was read is not what was described
         if key_id is None:
             return entry
-        self.unlabelled.add(arn)
+        self.to_label[arn] = Reason.UNADOPTED
         return with_label(entry, key_id)
 
-
-def spec_of(entry: SecretEntry | None) -> Spec:
-    """A secret's spec, or the defaults where there is none that can be read."""
-    spec = spec_or_none(entry.tags) if entry is not None else None
-    return spec or Spec(account="")
+    def as_valued(self, entry: SecretEntry) -> SecretEntry:
+        """The value decides which key is current: the entry with its label, where another one's label stands there."""
+        labelled = current_of(entry)
+        if labelled is None or self.ownership_proof(labelled) is not OwnershipProof.NONE:
+            return entry
+        key_id = self.held_key(labelled)
+        if key_id is None:
+            return entry
+        self.to_label[entry.arn] = Reason.MISLABELLED
+        if labelled.key_id in self.in_use:
+            self.in_use.add(key_id)
+        return with_label(entry, key_id)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -104,14 +105,18 @@ def read_leaks(text: Secret) -> LeakReport | Unreadable:
     places: dict[str, list[Place]] = {}
     values: dict[str, None] = {}
     without = redacted = 0
-    for position, (scanner, item) in enumerate(findings, 1):
-        found = [value for path in scanner.values if isinstance(value := _at(item, path), str) and value]
+    for position, item in enumerate(findings, 1):
+        scalars = list(_scalars(item))
+        fields = _named(scalars)
+        found = [value for name in _VALUES if isinstance(value := fields.get(name), str) and value]
         values.update(dict.fromkeys(found))
-        keys = {key.reveal() for each in _texts(item) for key in possible_keys(Secret(each))}
+        # In every text of it: a scanner may have taken only a part of a key for the secret.
+        found_in = [Secret(each) for _, each in scalars if isinstance(each, str)]
+        keys = {key.reveal() for each in found_in for key in possible_keys(each)}
         without += not keys
         redacted += not keys and all(_REDACTED.fullmatch(value) for value in found)
         for key in sorted(keys):
-            places.setdefault(key, []).append(scanner.place(item, position))
+            places.setdefault(key, []).append(_place(fields, position))
     named = frozenset(places)
     for number, line in enumerate(text.reveal().split("\n"), 1):
         for found_key in possible_keys(Secret(line)):
@@ -131,89 +136,47 @@ def read_leaks(text: Secret) -> LeakReport | Unreadable:
 # ---- reports --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Scanner:
-    """Where a scanner's finding has what, as paths; of several the first that is there. ``*`` is any one field.
-
-    :param marks: fields, one of which makes it that scanner's.
-    :param values: where the found value stands. It may be absent: scanners can leave values out.
-    """
-
-    marks: tuple[str, ...]
-    values: tuple[str, ...]
-    file: tuple[str, ...] = ()
-    line: str = ""
-    commit: tuple[str, ...] = ()
-    fingerprint: str = ""
-    url: tuple[str, ...] = ()
-
-    def place(self, item: Mapping[str, Any], position: int) -> Place:
-        """Where the finding says that it is."""
-        line = _at(item, self.line)
-        return Place(
-            position,
-            _text(item, self.file),
-            line if isinstance(line, int) and not isinstance(line, bool) and line > 0 else None,
-            _text(item, self.commit),
-            _text(item, (self.fingerprint,)),
-            _text(item, self.url),
-        )
-
-
-_TRUFFLEHOG: Final = "SourceMetadata.Data.*"
-_KINGFISHER: Final = "finding.git_metadata"
-_LOCATION: Final = "locations.0.physicalLocation"
-_SCANNERS: Final = (
-    _Scanner(
-        ("SourceMetadata", "DetectorName"),
-        ("Raw", "RawV2"),
-        file=(f"{_TRUFFLEHOG}.file", f"{_TRUFFLEHOG}.path"),
-        line=f"{_TRUFFLEHOG}.line",
-        commit=(f"{_TRUFFLEHOG}.commit",),
-        url=(f"{_TRUFFLEHOG}.link", f"{_TRUFFLEHOG}.repository"),
-    ),
-    _Scanner(  # gitleaks
-        ("RuleID", "Fingerprint"),
-        ("Secret",),
-        file=("File",),
-        line="StartLine",
-        commit=("Commit",),
-        fingerprint="Fingerprint",
-        url=("Link",),
-    ),
-    _Scanner(  # kingfisher
-        ("finding",),
-        ("finding.snippet",),
-        file=("finding.path",),
-        line="finding.line",
-        commit=(f"{_KINGFISHER}.commit.id",),
-        url=(f"{_KINGFISHER}.file.url",),
-    ),
-    _Scanner(  # SARIF: kingfisher's or gitleaks'
-        ("ruleId", "locations"),
-        (f"{_LOCATION}.region.snippet.text",),
-        file=(f"{_LOCATION}.artifactLocation.uri",),
-        line=f"{_LOCATION}.region.startLine",
-        commit=("partialFingerprints.commitSha", "locations.0.properties.git_metadata.commit.id"),
-        url=("locations.0.properties.git_metadata.file.url",),
-    ),
-    _Scanner(  # GitHub
-        ("secret", "secret_type"),
-        ("secret",),
-        file=("first_location_detected.path",),
-        line="first_location_detected.start_line",
-        commit=("first_location_detected.commit_sha",),
-        url=("html_url", "url"),
-    ),
+_MARKS: Final = frozenset(
+    {
+        "SourceMetadata",
+        "DetectorName",
+        "RuleID",
+        "Fingerprint",
+        "finding",
+        "ruleId",
+        "locations",
+        "secret_type",
+        "secret",
+    }
 )
+"""One of these fields makes an object a finding: trufflehog's, gitleaks', kingfisher's, SARIF's or GitHub's."""
+_VALUES: Final = ("Raw", "RawV2", "Secret", "snippet", "snippet.text", "secret")
+"""Where the found value stands. It may be absent: scanners can leave values out."""
+_FILE: Final = ("file", "File", "path", "uri")
+_LINE: Final = ("line", "StartLine", "startLine", "start_line")
+_COMMIT: Final = ("commit", "Commit", "commit.id", "commitSha", "commit_sha")
+_URL: Final = ("html_url", "link", "Link", "file.url", "url", "repository")
 
 
-def _findings(raw: str) -> list[tuple[_Scanner, Mapping[str, Any]]] | Unreadable | None:
+def _place(fields: Mapping[str, Any], position: int) -> Place:
+    """Where a finding says that it is."""
+    lines = (fields.get(name) for name in _LINE)
+    return Place(
+        position,
+        _text(fields, _FILE),
+        next((line for line in lines if isinstance(line, int) and not isinstance(line, bool) and line > 0), None),
+        _text(fields, _COMMIT),
+        _text(fields, ("Fingerprint",)),
+        _text(fields, _URL),
+    )
+
+
+def _findings(raw: str) -> list[Mapping[str, Any]] | Unreadable | None:
     """Every finding of a report: one document, several, or a line each; ``None`` where it is no JSON at all."""
     raw = raw.strip()
     if raw[:1] not in ("{", "[") and raw != "null":
         return None
-    found: list[tuple[_Scanner, Mapping[str, Any]]] = []
+    found: list[Mapping[str, Any]] = []
     logged = 0
     at = 0
     while at < len(raw):
@@ -226,11 +189,8 @@ def _findings(raw: str) -> list[tuple[_Scanner, Mapping[str, Any]]] | Unreadable
                 "Nothing was changed. Run the scanner again, or pass the key's value alone.",
             )
         for item in _items(document):
-            scanner = next(
-                (each for each in _SCANNERS if isinstance(item, dict) and item.keys() & set(each.marks)), None
-            )
-            if scanner is not None:
-                found.append((scanner, item))
+            if isinstance(item, dict) and item.keys() & _MARKS:
+                found.append(item)
             elif isinstance(item, dict) and isinstance(item.get("msg"), str) and "level" in item:
                 logged += 1  # trufflehog's own log, where its stderr went into the same file
             else:
@@ -271,35 +231,28 @@ def _number(text: str) -> int | None:
 _DECODER: Final = json.JSONDecoder(parse_int=_number, parse_float=lambda _: None, parse_constant=lambda _: None)
 
 
-def _texts(item: Any) -> Iterator[str]:
-    """Every text in a finding: a scanner may have taken only a part of a key for the secret."""
-    left = [item]
+def _scalars(item: Any) -> Iterator[tuple[str, Any]]:
+    """Every text and number in a finding and its name with its parent's (``commit.id``), the outermost ones first."""
+    left = deque([("", item)])
     while left:
-        each = left.pop()
-        if isinstance(each, str):
-            yield each
-        elif isinstance(each, dict):
-            left += each.values()
+        path, each = left.popleft()
+        if isinstance(each, dict):
+            left.extend((f"{path.rpartition('.')[2]}.{name}", inner) for name, inner in each.items())
         elif isinstance(each, list):
-            left += each
-
-
-def _at(item: Any, path: str) -> Any:
-    """What stands at a path in a finding, or ``None``."""
-    for name in path.split("."):
-        if isinstance(item, dict):
-            item = (
-                next((each for each in item.values() if isinstance(each, dict)), None)
-                if name == "*"
-                else item.get(name)
-            )
-        elif isinstance(item, list) and name.isdigit():
-            item = item[int(name)] if int(name) < len(item) else None
+            left.extend((path, inner) for inner in each)
         else:
-            return None
-    return item
+            yield path, each
 
 
-def _text(item: Mapping[str, Any], paths: tuple[str, ...]) -> str | None:
-    found = (_at(item, path) for path in paths)
+def _named(scalars: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The first of each name, and of each name with its parent's."""
+    fields: dict[str, Any] = {}
+    for path, value in scalars:
+        fields.setdefault(path, value)
+        fields.setdefault(path.rpartition(".")[2], value)
+    return fields
+
+
+def _text(fields: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    found = map(fields.get, names)
     return next((value[:_LONGEST] for value in found if isinstance(value, str) and value), None)

@@ -7,7 +7,7 @@ leaked: it is revoked too, but only after it was replaced.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -21,7 +21,6 @@ from rotator.engine.emergency.targets import (
     Strategy,
     Target,
     is_unlabelled,
-    managed_entries,
     revocations_of,
     with_label,
 )
@@ -35,7 +34,7 @@ from rotator.policy.guards import MAX_SKEW
 from rotator.policy.labels import CURRENT, PREVIOUS, key_name, parse_key_name, parse_retire_label
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.values import decode
-from rotator.ports import KeyProvider, SecretStore
+from rotator.ports import KeyProvider
 from rotator.secret import Secret
 from rotator.text import printable
 
@@ -101,7 +100,13 @@ class Planner:
         """
         fleet = observe_fleet(self.services.store)
         if target.secret is not None:
-            return self._of_secret(fleet, fleet.find(target.secret) or self.services.store.describe(target.secret))
+            entry = fleet.find(target.secret) or self.services.store.describe(target.secret)
+            if target.account not in (None, owner := account_of(entry)):
+                raise ConfigurationError(
+                    f"{printable(target.secret)} belongs to account {owner}, not to {printable(target.account or '')}",
+                    advice="Nothing was changed. Leave the account out, or correct it.",
+                )
+            return self._of_secret(fleet, entry)
         if target.leaked is not None:
             return self._of_value(fleet, target.leaked, target.account)
         if target.key_id is None or target.account is None:
@@ -120,7 +125,7 @@ class Planner:
 
     def _of_key(self, fleet: Fleet, account: str, named: Named) -> EmergencyPlan:
         management_of(fleet, account)
-        entries = managed_entries(fleet, account)
+        entries = _managed(fleet, account)
         for entry in entries:
             if read_lifecycle(entry).current_key == named.key_id:
                 return self._of_secret(fleet, entry, named)
@@ -163,8 +168,7 @@ class Planner:
             if key.id in read_lifecycle(fresh).named:
                 return self._of_secret(fleet, fresh, named)
         orphan = Revocation(key.id, Role.ORPHAN, name.secret, "", name.version_id)
-        values = {} if named.value is None else {key.id: named.value}
-        return EmergencyPlan(account, self.strategy, (orphan,), (), fleet, {key.id: key}, named=key.id, values=values)
+        return self._planned(fleet, account, replace(named, key=key), (orphan,))
 
     def _is_current_in(self, fleet: Fleet, account: str, entry: SecretEntry, named: Named) -> bool:
         try:
@@ -189,8 +193,29 @@ class Planner:
                 ) from None
 
     def _disabled_already(self, fleet: Fleet, account: str, key: Key) -> EmergencyPlan:
-        note = f"key {key.id} is disabled already"
-        return EmergencyPlan(account, self.strategy, (), (), fleet, {key.id: key}, notes=(note,), named=key.id)
+        return self._planned(fleet, account, Named(key.id, key), notes=[f"key {key.id} is disabled already"])
+
+    def _planned(
+        self,
+        fleet: Fleet,
+        account: str,
+        named: Named | None,
+        revocations: tuple[Revocation, ...] = (),
+        notes: list[str] | None = None,
+    ) -> EmergencyPlan:
+        """A plan with what is known of the named key, which comes first."""
+        key_id = named.key_id if named else None
+        return EmergencyPlan(
+            account,
+            self.strategy,
+            tuple(sorted(revocations, key=lambda item: item.key_id != key_id)),
+            (),
+            fleet,
+            keys={named.key_id: named.key} if named and named.key else {},
+            notes=tuple(notes or ()),
+            named=key_id,
+            values={named.key_id: named.value} if named and named.value else {},
+        )
 
     # ---- by value ---------------------------------------------------------------------------------------------------
 
@@ -228,29 +253,40 @@ class Planner:
         """
         account = account_of(entry)
         management_of(fleet, account)
-        unlabelled = frozenset[str]()
-        if is_unlabelled(entry):
-            unlabelled = frozenset({entry.arn})
+        unlabelled = is_unlabelled(entry)
+        if unlabelled:
             entry = with_label(entry, current or self._resolved(fleet, entry, account))
-        life = read_lifecycle(entry)
-        key_id = named.key_id if named else None
-        revocations, notes, made = self._revocations(fleet, entry, life, key_id)
-        wanted = self.replaces and made is None and life.current_version is not None
-        plan = EmergencyPlan(
-            account,
-            self.strategy,
-            tuple(sorted(revocations, key=lambda item: item.key_id != key_id)),
-            (entry,) if wanted else (),
-            fleet,
-            keys={named.key_id: named.key} if named and named.key else {},
-            notes=tuple(notes),
-            secret=entry,
-            named=key_id,
-            values={named.key_id: named.value} if named and named.value else {},
-            unlabelled=unlabelled,
-            repeated=made is not None,
-        )
-        return self._with_sharing(plan, entry.arn)
+        life, key_id = read_lifecycle(entry), named.key_id if named else None
+        made = self._made_before(fleet, entry, key_id)
+        if named is None and not self.replaces:
+            made = None  # no key is wanted in this secret, not even the one that the incident made
+        revocations, notes = list(revocations_of(entry)), list[str]()
+        if made is not None:
+            revocations = self._older(entry, life, revocations, made)
+            notes.append(self._retry_note(entry, made))
+        elif key_id not in (None, life.current_key) and life.current_key is not None:
+            if self.replaces:
+                notes.append(f"the current key of {entry.name} was not named; it is revoked once it is replaced")
+            else:
+                revocations = [item for item in revocations if item.role != Role.CURRENT]
+                notes.append(f"the current key of {entry.name} was not named and stays; to revoke it, name the secret")
+        if not revocations:
+            notes.append(f"{entry.name} has no key to revoke")
+        mine = [entry] if self.replaces and made is None and life.current_version is not None else []
+        revoking = {item.key_id for item in revocations}
+        for other in _managed(fleet, account):
+            if other.arn == entry.arn or read_lifecycle(other).current_key not in revoking:
+                continue
+            owner, holds = account_of(other), "holds a key to be revoked"
+            if not self.replaces:
+                notes.append(f"{other.name} {holds}, and keeps it")
+            elif owner != account:
+                notes.append(f"{other.name} of account {owner} {holds}; store another one in it")
+            else:
+                notes.append(f"{other.name} {holds}, and gets a new one as well")
+                mine.append(other)
+        plan = self._planned(fleet, account, named, tuple(revocations), notes)
+        return replace(plan, replaced=tuple(mine), secret=entry, unlabelled=unlabelled, repeated=made is not None)
 
     def _resolved(self, fleet: Fleet, entry: SecretEntry, account: str) -> str:
         with self.accounts.connected(fleet, account) as provider:
@@ -262,108 +298,77 @@ class Planner:
             )
         return resolution.key_id
 
-    def _revocations(
-        self, fleet: Fleet, entry: SecretEntry, life: Lifecycle, named: str | None
-    ) -> tuple[list[Revocation], list[str], str | None]:
-        """The keys to be revoked, the notes about them, and the version that this incident made before."""
-        revocations = list(revocations_of(entry))
-        notes: list[str] = []
-        made = self._made_before(fleet, entry, named)
-        if made is not None:
-            self._check_retry(fleet, entry, made)
-        if named is None and not self.replaces:
-            made = None  # no key is wanted in this secret, not even the one that the incident made
-        if made is not None:
-            revocations = self._older(entry, life, revocations, made)
-            if made_for_incident(entry.arn, self.incident, made):
-                about = f"for incident {self.incident} already"
-                notes.append(f"{entry.name} got a new key {about}; only older keys are revoked")
-            else:
-                notes.append(
-                    f"{entry.name} got a new key in an emergency within the last {RECENT.seconds // 60} minutes; only "
-                    "older keys are revoked; if the new one leaked as well, name it by its id, or give an incident"
-                )
-        elif named not in (None, life.current_key) and life.current_key is not None:
-            if self.replaces:
-                notes.append(f"the current key of {entry.name} was not named; it is revoked once it is replaced")
-            else:
-                revocations = [item for item in revocations if item.role != Role.CURRENT]
-                notes.append(f"the current key of {entry.name} was not named and stays; to revoke it, name the secret")
-        if not revocations:
-            notes.append(f"{entry.name} has no key to revoke")
-        return revocations, notes, made
-
     # ---- retries ----------------------------------------------------------------------------------------------------
 
     def _made_before(self, fleet: Fleet, entry: SecretEntry, named: str | None) -> str | None:
-        """The version that this incident made current before, unless it is that version's key that is meant now."""
+        """The version that this incident made current before, unless it is that version's key that is meant now.
+
+        Without an incident: that an emergency made current minutes ago, if any key is wanted there.
+
+        :raises Refused: it is too old for a retry: a name that is used again must not spare the current key.
+        """
         life = read_lifecycle(entry)
+        current = life.current_version
         if named is not None and named == life.current_key:
             return None
-        if not self.chosen and self._made_just_now(fleet, entry, life):
-            return life.current_version
-        made = {
+        mine = {
             version
             for version, labels in entry.versions.items()
             if made_for_incident(entry.arn, self.incident, version)
             # Others were stored and never promoted: by a run that was interrupted.
             and (labels & {CURRENT, PREVIOUS} or any(map(parse_retire_label, labels)))
         }
-        if life.current_version in made:
-            return life.current_version
-        return min((version for version in made if version != life.holders.get(named or "")), default=None)
+        made = current if current in mine else min(mine - {life.holders.get(named or "")}, default=None)
+        if made is None:
+            return current if self._made_just_now(fleet, entry, current) else None
+        created_at, now = self._created_at(fleet, entry, made)
+        if is_retry(created_at or now, now):
+            return made
+        by_id = f"`--key-id {life.current_key} --account {printable(account_of(entry), 60)}`"
+        raise Refused(
+            f"{entry.name} got a new key for incident {printable(self.incident or '', 60)} at "
+            f"{created_at:%Y-%m-%d %H:%M} UTC, and a command with the same incident is a retry for 24 hours only",
+            advice="Nothing was changed. Give another incident, or name the key itself: "
+            f"{by_id if life.current_key else '`--key-id`'}.",
+        )
 
-    def _made_just_now(self, fleet: Fleet, entry: SecretEntry, life: Lifecycle) -> bool:
-        """Whether an emergency put the current key there minutes ago. Asked for only where that is possible.
-
-        With ``revoke-only`` no key is wanted there at all.
-        """
-        if not self.replaces or life.current_key is None or not made_in_emergency(entry.arn, life.current_version):
+    def _made_just_now(self, fleet: Fleet, entry: SecretEntry, current: str | None) -> bool:
+        """Whether an emergency put the current key there minutes ago, and no incident's name says which."""
+        if self.chosen or not self.replaces or current is None or not made_in_emergency(entry.arn, current):
             return False
         if entry.last_changed is not None and self.services.clock.now() - entry.last_changed > RECENT + MAX_SKEW:
             return False
         try:
-            with self.accounts.connected(fleet, account_of(entry)) as provider:
-                made = provider.get_key(life.current_key).key.valid_from
-                return made is not None and InfobipClock(self.services.clock, provider).now() - made <= RECENT
+            created_at, now = self._created_at(fleet, entry, current)
         except RotatorError:
             return False  # then it is replaced once more, and consumers have a working key all the same
+        return created_at is not None and now - created_at <= RECENT
 
-    def _check_retry(self, fleet: Fleet, entry: SecretEntry, made: str) -> None:
-        """Before anything is changed: a name that is used again weeks later must not spare the current key.
-
-        :raises Refused: the incident's replacement is too old for a retry.
-        """
-        if not made_for_incident(entry.arn, self.incident, made):
-            return
-        created_at, now = self._created_at(fleet, entry, made)
-        if is_retry(created_at, now):
-            return
-        current = read_lifecycle(entry).current_key
-        by_id = f"`--key-id {current} --account {printable(account_of(entry), 60)}`" if current else "`--key-id`"
-        raise Refused(
-            f"{entry.name} got a new key for incident {printable(self.incident or '', 60)} at "
-            f"{created_at:%Y-%m-%d %H:%M} UTC, and a command with the same incident is a retry for 24 hours only",
-            advice=f"Nothing was changed. Give another incident, or name the key itself: {by_id}.",
-        )
-
-    def _created_at(self, fleet: Fleet, entry: SecretEntry, made: str) -> tuple[datetime, datetime]:
+    def _created_at(self, fleet: Fleet, entry: SecretEntry, version: str) -> tuple[datetime | None, datetime]:
         """When the key of a version was created, and the time now, both by Infobip's clock.
 
         By the key's name, for its labels go when it is revoked. Where no key has it, by the version's date: what
         leaked is to be revoked all the same.
 
-        :raises StoreError: neither is known.
+        :raises StoreError: the version's date can't be read.
         """
-        now = self.services.clock.now()
+        now, times = self.services.clock.now(), list[datetime]()
         try:
             with self.accounts.connected(fleet, account_of(entry)) as provider:
-                found = provider.find_by_name(key_name(entry.name, entry.arn, self.services.policy.deployment, made))
+                found = provider.find_by_name(key_name(entry.name, entry.arn, self.services.policy.deployment, version))
                 now = InfobipClock(self.services.clock, provider).now()
+                times = [key.valid_from for key in found if key.valid_from is not None]
         except ProviderError:
-            found = ()
-        times = [key.valid_from for key in found if key.valid_from is not None]
-        return min(times, default=None) or self.services.store.version_dates(entry.arn).get(made) or now, now
+            pass
+        return min(times, default=None) or self.services.store.version_dates(entry.arn).get(version), now
+
+    def _retry_note(self, entry: SecretEntry, made: str) -> str:
+        if made_for_incident(entry.arn, self.incident, made):
+            return f"{entry.name} got a new key for incident {self.incident} already; only older keys are revoked"
+        return (
+            f"{entry.name} got a new key in an emergency within the last {RECENT.seconds // 60} minutes; only "
+            "older keys are revoked; if the new one leaked as well, name it by its id, or give an incident"
+        )
 
     def _older(self, entry: SecretEntry, life: Lifecycle, revocations: list[Revocation], made: str) -> list[Revocation]:
         """Those keys that are older than the incident's replacement."""
@@ -375,52 +380,8 @@ class Planner:
         at = dates.get(made)
         return [] if at is None else [each for each in left if each.version_id and dates.get(each.version_id, at) < at]
 
-    # ---- other secrets ----------------------------------------------------------------------------------------------
 
-    def _with_sharing(self, plan: EmergencyPlan, arn: str) -> EmergencyPlan:
-        """Other secrets that hold a key to be revoked: they are replaced as well, or a note says that they break."""
-        revoking = {item.key_id for item in plan.revocations}
-        others = [entry for entry in managed_entries(plan.fleet, plan.account) if entry.arn != arn]
-        sharing = [entry for entry in others if read_lifecycle(entry).current_key in revoking]
-        found: list[SecretEntry] = []
-        notes: list[str] = []
-        # Only asked for where consumers come first: it takes calls.
-        if revoking and self.strategy is Strategy.REPLACE_FIRST and any(map(is_unlabelled, others)):
-            with self.accounts.connected(plan.fleet, plan.account) as provider:
-                found, notes = unlabelled_holders(self.services.store, provider, others, revoking)
-        mine: list[SecretEntry] = []
-        for other in (*sharing, *found):
-            owner, holds = account_of(other), "holds a key to be revoked"
-            if not self.replaces:
-                notes.append(f"{other.name} {holds}, and keeps it")
-            elif owner != plan.account:
-                notes.append(f"{other.name} of account {owner} {holds}; store another one in it")
-            else:
-                notes.append(f"{other.name} {holds}, and gets a new one as well")
-                mine.append(other)
-        return replace(
-            plan,
-            replaced=(*plan.replaced, *mine),
-            notes=(*plan.notes, *notes),
-            unlabelled=plan.unlabelled | {entry.arn for entry in found},
-        )
-
-
-def unlabelled_holders(
-    store: SecretStore, provider: KeyProvider, entries: Iterable[SecretEntry], key_ids: Collection[str]
-) -> tuple[list[SecretEntry], list[str]]:
-    """Secrets that are not adopted yet (a copy, say) and hold one of these keys, with its label put in.
-
-    Also given, as notes: which ones can't be read.
-    """
-    found: list[SecretEntry] = []
-    unknown: list[str] = []
-    for entry in filter(is_unlabelled, entries):
-        try:
-            key_id = resolve_version(store, provider, entry).key_id
-        except RotatorError as error:
-            unknown.append(f"whether {entry.name} holds a key to be revoked is not known: {error.message}")
-            continue
-        if key_id is not None and key_id in key_ids:
-            found.append(with_label(entry, key_id))
-    return found, unknown
+def _managed(fleet: Fleet, first: str) -> list[SecretEntry]:
+    """Every managed secret; those of the account ``first`` before the others."""
+    accounts = sorted(fleet.accounts, key=lambda name: (name != first, name))
+    return [entry for name in accounts for entry in fleet.managed.get(name, ())]

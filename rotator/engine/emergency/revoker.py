@@ -1,12 +1,15 @@
-"""Revoking keys one after another, and what is left to the next sweep where that fails."""
+"""Revoking keys one after another, verifying it, and what is left to the next sweep where it fails."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from typing import Final, NamedTuple
 
 from rotator.engine.emergency.incident import Incident
-from rotator.engine.emergency.targets import Revocation, Role, StepKind
+from rotator.engine.emergency.targets import Revocation, Role, Step, StepKind, spec_of
 from rotator.engine.revoke import revoke_key
 from rotator.engine.secret_changes import remove_retire_labels, retire_version
 from rotator.errors import KeyNotFound, RotatorError
@@ -14,30 +17,62 @@ from rotator.model import Key
 from rotator.policy.labels import retire_label
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.ownership import OwnershipProof
+from rotator.ports import FetchedKey, Probe, ProbeVerdict
+from rotator.secret import Secret
 from rotator.telemetry.consumer_events import REVOKED as REVOKED_EVENT
+
+VERIFY_TIMEOUT: Final = timedelta(seconds=60)
+"""How long a revocation may take to show everywhere."""
+LONGEST_WAIT: Final = 8.0
+
+
+class Fate(Enum):
+    """What became of a key that was to be revoked."""
+
+    REVOKED = auto()
+    """Infobip confirmed it; in a dry run, it would be."""
+    NOT_FOUND = auto()
+    """Infobip says that it does not have it. A 404 may come from anything on the way, so its labels stay."""
+    UNPROVEN = auto()
+    """Only a label connects it with the secret: it stays."""
+    UNREADABLE = auto()
+    """The same, and the value that may prove it could not be read."""
+    FAILED = auto()
+    """It may still be enabled."""
+
+
+class Tried(NamedTuple):
+    """One key's fate; ``item`` is what the key was when it was tried first."""
+
+    item: Revocation
+    fate: Fate
+    why: str = ""
 
 
 @dataclass
 class Revoker:
-    """Revokes keys; one that can't be revoked never keeps another one enabled.
-
-    :param failed: keys that may still be enabled, with the error.
-    :param unproven: keys that only a label connects with the secret; they stay.
-    """
+    """Revokes keys; one that can't be revoked never keeps another one enabled."""
 
     incident: Incident
-    failed: dict[str, tuple[Revocation, str]] = field(default_factory=dict)
-    unproven: dict[str, tuple[Revocation, OwnershipProof]] = field(default_factory=dict)
+    tried: dict[str, Tried] = field(default_factory=dict)
+
+    def having(self, *fates: Fate) -> set[str]:
+        """The keys that have one of these fates."""
+        return {key_id for key_id, tried in self.tried.items() if tried.fate in fates}
 
     def revoke_all(self, items: Iterable[Revocation], *, again: bool = False) -> None:
-        """Revoke each key that is not known to be revoked.
+        """Revoke each key that was not tried before.
 
-        :param again: also those that could not be revoked, found or proven before; the clean-up tries them once more.
+        :param again: also those that could not be revoked, found or proven before.
         """
         for item in items:
-            tried = item.key_id in {*self.failed, *self.incident.not_found, *self.unproven}
-            if item.key_id not in self.incident.revoked and (again or not tried):
-                self._revoke(item)
+            before = self.tried.get(item.key_id)
+            if before is None or (again and before.fate is not Fate.REVOKED):
+                first = item if before is None else before.item
+                fate, why = self._revoke(item)
+                self.tried[item.key_id] = Tried(first, fate, why)
+                if fate is Fate.REVOKED:
+                    self.incident.step(StepKind.REVOKED, item.secret, item.key_id, why, revocation=first)
 
     def missing_ownership_proof(self, item: Revocation) -> OwnershipProof | None:
         """Why a key may not be revoked; ``None`` where it is proven to belong to its version, or needs no proof."""
@@ -47,78 +82,43 @@ class Revoker:
         ownership = self.incident.ownership_proof(item)
         return None if ownership.ok else ownership
 
-    def may_revoke(self, item: Revocation) -> bool:
-        """Whether a key is proven to belong to its version, or needs no proof; also where that can't be found out."""
-        return self.missing_ownership_proof(item) is not OwnershipProof.NONE
-
-    def stays(self, item: Revocation) -> bool:
-        """Whether a current key is not revoked for want of a proof, and its value is not known to be another one."""
-        return self.missing_ownership_proof(item) is not None and self.incident.held_key(item) is None
-
-    def _revoke(self, item: Revocation) -> None:
+    def _revoke(self, item: Revocation) -> tuple[Fate, str]:
         incident, key_id = self.incident, item.key_id
-        missing = self.missing_ownership_proof(item)
-        if missing is not None:
-            self._keep_unproven(item, missing)
-            self._revoke_held(item)
-            return
-        if incident.dry_run:
-            key = incident.key(key_id)
-            self._done(item, "" if key and key.enabled else "disabled already" if key else "not found at Infobip")
-            return
-        context, fields = incident.context(), incident.fields(item.secret, item.version_id, key_id)
-        target = incident.keys.get(key_id) or Key(key_id, "", None, True, None, None)
+        missing, context = self.missing_ownership_proof(item), incident.context()
         try:
-            revoke_key(context, target, context.now(), fields)
+            if missing is not None:
+                return self._unproven(key_id, missing)
+            if incident.dry_run:
+                key = incident.key(key_id)
+                return (
+                    Fate.REVOKED,
+                    "" if key and key.enabled else "disabled already" if key else "not found at Infobip",
+                )
+            target = incident.keys.get(key_id) or Key(key_id, "", None, True, None, None)
+            revoke_key(context, target, context.now(), item.fields)
         except RotatorError as error:
+            if incident.dry_run:
+                raise
             not_found = isinstance(error, KeyNotFound)
             if not ((not_found or error.outcome_unknown) and self._is_disabled(key_id)):
-                self.failed[key_id] = (item, str(error))
-                return
+                return Fate.FAILED, str(error)
             if not_found:
-                self._note_not_found(item)
-                return
+                return Fate.NOT_FOUND, ""
         except Exception as error:  # whatever it is, the other keys must be revoked
-            self.failed[key_id] = (item, f"a bug in rotator: {type(error).__name__}")
-            return
-        self._done(item)
-        context.publish(REVOKED_EVENT, secret_arn=item.arn or None, **fields)
+            return Fate.FAILED, f"a bug in rotator: {type(error).__name__}"
+        context.publish(REVOKED_EVENT, secret_arn=item.arn or None, **item.fields)
+        return Fate.REVOKED, ""
 
-    def _done(self, item: Revocation, note: str = "") -> None:
-        self._forget(item.key_id)
-        self.incident.revoked.add(item.key_id)
-        self.incident.step(StepKind.REVOKED, item.secret, item.key_id, note, revocation=item)
-
-    def _note_not_found(self, item: Revocation) -> None:
-        """A 404 may come from anything on the way: the labels stay, and the next sweep asks for the whole list."""
-        self._forget(item.key_id)
-        self.incident.not_found[item.key_id] = item
-
-    def _forget(self, key_id: str) -> None:
-        for kept in (self.failed, self.unproven, self.incident.not_found):
-            kept.pop(key_id, None)
-
-    def _keep_unproven(self, item: Revocation, ownership: OwnershipProof) -> None:
+    def _unproven(self, key_id: str, missing: OwnershipProof) -> tuple[Fate, str]:
         """Nothing is left to do where the key is disabled already (by another run of this incident, say)."""
-        first, _ = self.unproven.get(item.key_id, (item, ownership))  # its role before it was replaced
         try:
-            enabled = self.incident.provider.get_key(item.key_id).key.enabled
+            if not self.incident.provider.get_key(key_id).key.enabled:
+                return Fate.REVOKED, ""
         except KeyNotFound:
-            self._note_not_found(item)
-            return
+            return Fate.NOT_FOUND, ""
         except RotatorError:
-            enabled = True
-        if enabled:
-            self.unproven[item.key_id] = (first, ownership)
-        else:
-            self._done(item)
-
-    def _revoke_held(self, item: Revocation) -> None:
-        """What consumers have is the key that their value is, whatever a wrong label says."""
-        key_id = self.incident.held_key(item)
-        known = key_id in (None, item.key_id) or key_id in self.incident.revoked
-        if item.role == Role.CURRENT and key_id is not None and not known:
-            self._revoke(replace(item, key_id=key_id))
+            pass
+        return (Fate.UNREADABLE if missing is OwnershipProof.UNREADABLE else Fate.UNPROVEN), ""
 
     def _is_disabled(self, key_id: str) -> bool:
         """After a lost or doubtful answer: what Infobip shows."""
@@ -134,27 +134,28 @@ class Revoker:
     def report_rest(self) -> None:
         """Report every key that could not be revoked, and make it due at the next sweep where a label can do that."""
         incident = self.incident
-        for item, ownership in self.unproven.values():
+        for item, fate, why in self.tried.values():
+            note, error = "", None
+            if fate is Fate.REVOKED:
+                continue
             # A sweep revokes it on a proof only, so a label that is wrong does no harm.
-            due = ownership is OwnershipProof.UNREADABLE and self._make_due(item)
-            error = self._unproven_text(item, ownership) + (" The next sweep tries again." if due else "")
-            self._failed(item, "not proven to be this secret's", error)
-        for item in incident.not_found.values():
-            self._make_due(item)
-            note = "not found at Infobip" if incident.dry_run else ""
-            incident.step(StepKind.REVOKED, item.secret, item.key_id, note, revocation=item)
-        for item, why in self.failed.values():
-            due = self._make_due(item)
-            what = f"key {item.key_id} of {item.secret} is NOT known to be revoked: {why}"
-            then = "The next sweep tries again; repeat the command to do it now." if due else "Repeat the command."
-            error = f"{what}{'' if what.endswith(('.', '!', '?')) else '.'} {then}"
-            self._failed(item, "failed", error)
-            fields = incident.fields(item.secret, item.version_id, item.key_id)
-            incident.context().emit("revocation.failed", "failure", **fields, error=why)
-
-    def _failed(self, item: Revocation, note: str, error: str) -> None:
-        self.incident.report.errors.append(error)
-        self.incident.step(StepKind.REVOKED, item.secret, item.key_id, note, error=error, revocation=item)
+            due = fate is not Fate.UNPROVEN and self._make_due(item)
+            if fate is Fate.NOT_FOUND:
+                note = "not found at Infobip" if incident.dry_run else ""
+            elif fate is Fate.FAILED:
+                stop = "" if why.endswith((".", "!", "?")) else "."
+                then = "The next sweep tries again; repeat the command to do it now." if due else "Repeat the command."
+                note, error = (
+                    "failed",
+                    f"key {item.key_id} of {item.secret} is NOT known to be revoked: {why}{stop} {then}",
+                )
+                incident.context().emit("revocation.failed", "failure", **item.fields, error=why)
+            else:
+                then = " The next sweep tries again." if due else ""
+                note, error = "not proven to be this secret's", self._unproven_text(item, fate) + then
+            if error is not None:
+                incident.report.errors.append(error)
+            incident.step(StepKind.REVOKED, item.secret, item.key_id, note, error=error, revocation=item)
 
     def _make_due(self, item: Revocation) -> bool:
         """Whether the next sweep will revoke it: its retire label says now, and none says later."""
@@ -176,10 +177,9 @@ class Revoker:
             return False
         return True
 
-    def _unproven_text(self, item: Revocation, ownership: OwnershipProof) -> str:
+    def _unproven_text(self, item: Revocation, fate: Fate) -> str:
         held = self.incident.held_key(item)
-        unreadable = ownership is OwnershipProof.UNREADABLE
-        why = "its value can't be read or searched for" if unreadable else "its value is not that key"
+        why = "its value can't be read or searched for" if fate is Fate.UNREADABLE else "its value is not that key"
         if held is not None:
             why = f"its value is key {held}" + (", which is revoked" if item.role == Role.CURRENT else "")
         command = f"rotator revoke --key-id {item.key_id} --account {self.incident.plan.account}"
@@ -187,3 +187,61 @@ class Revoker:
             f"key {item.key_id}, which a label of {item.secret} names, is not revoked: nothing proves that it belongs "
             f"to this secret ({why}). If it leaked: `{command}`."
         )
+
+    # ---- verification -----------------------------------------------------------------------------------------------
+
+    def verify(self) -> None:
+        """Use each revoked key once more, until it is refused. Where a refusal shows nothing, the note says so."""
+        incident = self.incident
+        until = incident.now() + VERIFY_TIMEOUT
+        for position, step in enumerate(incident.report.steps):
+            if step.what == StepKind.REVOKED and step.ok and step.key_id is not None:
+                incident.report.steps[position] = self._verified(step, step.key_id, until)
+
+    def _verified(self, step: Step, key_id: str, until: datetime) -> Step:
+        incident = self.incident
+        candidates = (incident.plan.secret, *incident.plan.replaced)
+        spec = spec_of(next((entry for entry in candidates if entry is not None and entry.name == step.secret), None))
+        fetched = self._fetched(key_id)
+        shown = "Infobip confirmed it"
+        if fetched is not None and not fetched.key.enabled:
+            shown = "Infobip shows it disabled"
+        not_found = self.tried[key_id].fate is Fate.NOT_FOUND
+        if not_found:
+            shown = "Infobip has no such key any more"
+        value = incident.values.get(key_id) or (fetched.value if fetched is not None else None)
+        if value is None:
+            return replace(step, verified=False, note=f"not verified: {shown}, but its value can't be read to try it")
+        probe = self._probed(value, spec.verify_path, until)
+        if probe.verdict is ProbeVerdict.AUTHENTICATES:
+            error = (
+                f"key {key_id} of {step.secret} STILL authenticates after {VERIFY_TIMEOUT.seconds} s, though {shown}. "
+                "Check it in Infobip's portal, and repeat the command."
+            )
+            incident.report.errors.append(error)
+            return replace(step, verified=False, note="still authenticates", error=error)
+        if probe.verdict is ProbeVerdict.INCONCLUSIVE:
+            note = f"not verified: {shown}, and the probe was inconclusive ({probe.detail})"
+            return replace(step, verified=False, note=note)
+        allowed = fetched.key.allowed_ips if fetched is not None else None
+        if not spec.verify if allowed is None else bool(allowed) and allowed not in incident.admitted:
+            # From an address that is not allowed, an enabled key is refused as well.
+            note = f"not verified: {shown}; its allowedIPs may refuse a probe from here in any case"
+            return replace(step, verified=False, note=note)
+        return replace(step, verified=True, note=f"verified: 401; {shown}" if not_found else "verified: 401")
+
+    def _probed(self, value: Secret, path: str, until: datetime) -> Probe:
+        wait = 0.5
+        while True:
+            probe = self.incident.provider.probe(value, path)
+            left = (until - self.incident.now()).total_seconds()
+            if probe.verdict is ProbeVerdict.REJECTED or left <= 0:
+                return probe
+            self.incident.services.clock.sleep(min(wait, left))
+            wait = min(wait * 2, LONGEST_WAIT)
+
+    def _fetched(self, key_id: str) -> FetchedKey | None:
+        try:
+            return self.incident.provider.get_key(key_id)
+        except RotatorError:
+            return None

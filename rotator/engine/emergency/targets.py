@@ -9,9 +9,10 @@ from enum import StrEnum
 from typing import Any
 
 from rotator.engine.observe import Fleet
-from rotator.model import Key, SecretEntry
-from rotator.policy.labels import key_label, parse_retire_label
+from rotator.model import Key, SecretEntry, Spec
+from rotator.policy.labels import key_label, parse_key_label, parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
+from rotator.policy.tags import spec_or_none
 from rotator.secret import Secret
 
 
@@ -66,6 +67,11 @@ class Revocation:
     version_id: str | None = None
     revoke_at: datetime | None = None
 
+    @property
+    def fields(self) -> dict[str, Any]:
+        """For the audit; the account stands in the context, the reason and the incident are bound to every line."""
+        return {"secret": self.secret, "version_id": self.version_id, "key_id": self.key_id}
+
 
 @dataclass(frozen=True, slots=True)
 class EmergencyPlan:
@@ -78,7 +84,7 @@ class EmergencyPlan:
     :param secret: the secret concerned; ``None`` for an orphan, or where nothing is to be done.
     :param named: the key that was named by its id or value; ``None`` where the whole secret was.
     :param values: values of keys that are known already, by id, to verify the revocation with.
-    :param unlabelled: ARNs whose current version carries no key label; the entries here have it.
+    :param unlabelled: the secret's current version carries no key label; the entry here has it.
     :param repeated: this incident has made the replacement already; only keys older than that are revoked.
     """
 
@@ -92,7 +98,7 @@ class EmergencyPlan:
     secret: SecretEntry | None = None
     named: str | None = None
     values: Mapping[str, Secret] = field(default_factory=dict)
-    unlabelled: frozenset[str] = frozenset()
+    unlabelled: bool = False
     repeated: bool = False
 
     @property
@@ -146,7 +152,7 @@ class EmergencyReport:
     account: str
     strategy: Strategy
     dry_run: bool = False
-    notes: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     keys: Mapping[str, Key] = field(default_factory=dict, repr=False)
@@ -171,7 +177,7 @@ class EmergencyReport:
 
 
 def emergency_document(
-    reports: Sequence[EmergencyReport], strategy: Strategy, incident: str | None, *, dry_run: bool
+    reports: Sequence[EmergencyReport], strategy: Strategy, incident: str | None, run_id: str, *, dry_run: bool
 ) -> dict[str, Any]:
     """``revoke --json``, and the answer of the handler ``revoke``: everything of all reports."""
     steps = [(report, step) for report in reports for step in report.steps]
@@ -183,6 +189,7 @@ def emergency_document(
         "replacements": [_common(report, step) for report, step in steps if step.what == StepKind.PROMOTED],
         "errors": [error for report in reports for error in report.errors],
         "notes": [note for report in reports for note in report.notes],
+        "run_id": run_id,
     }
 
 
@@ -246,7 +253,7 @@ def with_label(entry: SecretEntry, key_id: str) -> SecretEntry:
         return entry
     label = key_label(key_id)
     versions = {version: labels - {label} for version, labels in entry.versions.items()}
-    versions[current] |= {label}
+    versions[current] = frozenset(each for each in versions[current] if parse_key_label(each) is None) | {label}
     return replace(entry, versions=versions)
 
 
@@ -262,7 +269,7 @@ def without_keys(entry: SecretEntry, key_ids: Collection[str]) -> SecretEntry:
     return replace(entry, versions=versions)
 
 
-def managed_entries(fleet: Fleet, first: str) -> list[SecretEntry]:
-    """Every managed secret; those of the account ``first`` before the others."""
-    accounts = sorted(fleet.accounts, key=lambda name: (name != first, name))
-    return [entry for name in accounts for entry in fleet.managed.get(name, ())]
+def spec_of(entry: SecretEntry | None) -> Spec:
+    """A secret's spec, or the defaults where there is none that can be read."""
+    spec = spec_or_none(entry.tags) if entry is not None else None
+    return spec or Spec(account="")
