@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -130,6 +130,26 @@ def calm(world: World, name: str = NAME) -> None:
     assert last.ok, [plan.alerts for plan in last.plan.accounts]
     assert world.consumer_works(name)
     assert names_of(world, name) == {world.current_key(name).id}
+
+
+def settled(
+    world: World,
+    report: EmergencyReport,
+    *,
+    dead: Iterable[SimKey] = (),
+    kept: Iterable[SimKey] = (),
+    works: bool = True,
+    name: str = NAME,
+) -> None:
+    """Everything asked for was done: these keys are refused, those are not; and the sweeps find nothing left to do.
+
+    :param works: whether the consumer has a working key before the next sweep.
+    """
+    assert report.ok, report.errors
+    assert [key.id for key in dead if alive(world, key)] == []
+    assert [key.id for key in kept if not alive(world, key)] == []
+    assert world.consumer_works(name) is works
+    calm(world, name)
 
 
 @dataclass

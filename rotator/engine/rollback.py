@@ -42,7 +42,13 @@ from rotator.policy.labels import PENDING
 from rotator.policy.lifecycle import Lifecycle, Retiring, read_lifecycle
 from rotator.policy.ownership import OwnershipProof
 from rotator.policy.planner import make_view
-from rotator.policy.rollback_target import check_usable, emergency_versions, previous_key, rolled_back_from
+from rotator.policy.rollback_target import (
+    cant_go_back,
+    check_usable,
+    emergency_versions,
+    previous_key,
+    rolled_back_from,
+)
 from rotator.policy.rules import ROTATE_WHEN, SKIP_WHEN, Decision, View, first, renew_at, window_closed
 from rotator.policy.tags import RESERVED_FIELDS
 from rotator.policy.values import changed_fields, decode
@@ -156,11 +162,8 @@ class _Rollback:
         clock = self.context.services.clock
         left = self.item.revoke_at - clock.now()
         if left <= timedelta(0):
-            raise Refused(
-                f"{self.name} can't go back to key {self.item.key_id}: its grace ended {human_duration(-left)} ago, "
-                "and a sweep may be revoking it at this moment",
-                advice=f"Make a new key instead: `rotator rotate {self.name}`.",
-            )
+            why = f"its grace ended {human_duration(-left)} ago, and a sweep may be revoking it at this moment"
+            raise cant_go_back(self.entry, self.item.key_id, why)
         hurried = left < NEARLY_OVER
         value, changed = self._value()
         self._verify(value)

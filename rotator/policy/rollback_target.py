@@ -17,6 +17,13 @@ LEAST_LEFT = timedelta(hours=1)
 """A key that ends within this is no way back: consumers would be without one before the night is over."""
 
 
+def cant_go_back(entry: SecretEntry, key_id: str, why: str) -> Refused:
+    """The error for a key that is no way back."""
+    name = printable(entry.name)
+    advice = f"Make a new key instead: `rotator rotate {name}`."
+    return Refused(f"{name} can't go back to key {key_id}: {why}", advice=advice)
+
+
 def previous_key(
     entry: SecretEntry,
     life: Lifecycle,
@@ -29,16 +36,19 @@ def previous_key(
     :param wanted: the key id that the operator named.
     :raises Refused: there is none; the message says what there is, the advice what to do.
     """
-    name = printable(entry.name)
-    if wanted is not None:
-        named = next((item for item in life.retiring if item.key_id == wanted), None)
-        if named is None:
-            raise _not_in_grace(name, life, wanted)
-        return _checked(entry, life, named, dates)
-    if not life.retiring:
-        raise _nothing(name, life)
-    chosen = max(life.retiring, key=lambda item: (PREVIOUS in entry.versions.get(item.version_id, ()), item.revoke_at))
-    return _checked(entry, life, chosen, dates)
+    found = [item for item in life.retiring if wanted in (None, item.key_id)]
+    if not found:
+        raise _not_in_grace(printable(entry.name), life, wanted)
+    item = max(found, key=lambda item: (PREVIOUS in entry.versions.get(item.version_id, ()), item.revoke_at))
+    if life.holders.get(item.key_id) != item.version_id:
+        raise cant_go_back(entry, item.key_id, "no label says which version holds it")
+    made = dates.get(item.version_id)
+    for version in emergency_versions(entry):
+        # A version whose date is not known counts as older: better no way back than one to a leaked key.
+        if version != item.version_id and (made is None or made <= dates.get(version, LAST)):
+            why = "an emergency revocation replaced it, so it may be in the wrong hands"
+            raise cant_go_back(entry, item.key_id, why)
+    return item
 
 
 def rolled_back_from(life: Lifecycle, keys: Mapping[str, Key], dates: Mapping[str, datetime]) -> tuple[str, str] | None:
@@ -67,16 +77,13 @@ def check_usable(entry: SecretEntry, item: Retiring, key: Key | None, now: datet
 
     :raises Refused: it is gone, disabled or expired, or ends within an hour.
     """
-    name, advice = printable(entry.name), f"Make a new key instead: `rotator rotate {printable(entry.name)}`."
     if key is None:
-        raise Refused(f"{name} can't go back to key {item.key_id}: Infobip does not list it any more", advice=advice)
+        raise cant_go_back(entry, item.key_id, "Infobip does not list it any more")
     if not key.enabled:
-        raise Refused(f"{name} can't go back to key {key.id}: it is disabled", advice=advice)
-    if key.expired(now):
-        raise Refused(f"{name} can't go back to key {key.id}: it ended {key.valid_to:%d %b %H:%M} UTC", advice=advice)
+        raise cant_go_back(entry, item.key_id, "it is disabled")
     if key.valid_to is not None and key.valid_to - now < LEAST_LEFT:
-        ends = f"it ends {key.valid_to:%d %b %H:%M} UTC, within an hour"
-        raise Refused(f"{name} can't go back to key {key.id}: {ends}", advice=advice)
+        at = f"{key.valid_to:%d %b %H:%M} UTC"
+        raise cant_go_back(entry, key.id, f"it ended {at}" if key.expired(now) else f"it ends {at}, within an hour")
     return key
 
 
@@ -98,48 +105,22 @@ def _newer(
     return key.valid_from > current.valid_from
 
 
-def _checked(entry: SecretEntry, life: Lifecycle, item: Retiring, dates: Mapping[str, datetime]) -> Retiring:
-    """The version, if its label says that it holds the key, and no emergency has replaced it."""
-    if life.holders.get(item.key_id) != item.version_id:
-        raise Refused(
-            f"{printable(entry.name)} can't go back to key {item.key_id}: no label says which version holds it",
-            advice=f"Make a new key instead: `rotator rotate {printable(entry.name)}`.",
-        )
-    made = dates.get(item.version_id)
-    for version in emergency_versions(entry):
-        # A version whose date is not known counts as older: better no way back than one to a leaked key.
-        if version != item.version_id and (made is None or made <= dates.get(version, LAST)):
-            raise Refused(
-                f"{printable(entry.name)} can't go back to key {item.key_id}: an emergency revocation replaced it, so "
-                "it may be in the wrong hands",
-                advice=f"Make a new key instead: `rotator rotate {printable(entry.name)}`.",
-            )
-    return item
-
-
-def _not_in_grace(name: str, life: Lifecycle, wanted: str) -> Refused:
-    if wanted == life.current_key:
+def _not_in_grace(name: str, life: Lifecycle, wanted: str | None) -> Refused:
+    if wanted is not None and wanted == life.current_key:
         return Refused(f"key {wanted} is the current key of {name} already", advice="Nothing was changed.")
-    if any(key_id == wanted for _, key_id in life.superseded):
-        return _unretired(f"key {wanted}", name)
+    if any(wanted in (None, key_id) for _, key_id in life.superseded):
+        return Refused(
+            f"{f'key {wanted}' if wanted else 'the previous key'} of {name} has no retire label yet, so it is not "
+            "known to be in grace",
+            advice=f"A sweep gives it one: `rotator run --secret {name}`; then repeat the command.",
+        )
+    if wanted is None:
+        return Refused(
+            f"{name} has nothing to go back to: no key of it is in grace",
+            advice=f"Make a new key instead: `rotator rotate {name}`; a revoked key never comes back.",
+        )
     there = ", ".join(item.key_id for item in life.retiring) or "none"
     return Refused(
         f"key {printable(wanted, 40)} is not in grace in {name}; in grace: {there}",
         advice=f"What there is: `rotator status --secret {name}`.",
-    )
-
-
-def _nothing(name: str, life: Lifecycle) -> Refused:
-    if life.superseded:
-        return _unretired("the previous key", name)
-    return Refused(
-        f"{name} has nothing to go back to: no key of it is in grace",
-        advice=f"Make a new key instead: `rotator rotate {name}`; a revoked key never comes back.",
-    )
-
-
-def _unretired(key: str, name: str) -> Refused:
-    return Refused(
-        f"{key} of {name} has no retire label yet, so it is not known to be in grace",
-        advice=f"A sweep gives it one: `rotator run --secret {name}`; then repeat the command.",
     )

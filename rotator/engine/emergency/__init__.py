@@ -76,7 +76,7 @@ class Emergency:
         :raises RotatorError: Infobip can't be asked.
         """
         report = EmergencyReport(plan.account, plan.strategy, True, list(plan.notes))
-        nothing = _Nothing()
+        nothing = _Record(self.services, {}, muted=True)
         try:
             self._carry_out(dataclasses.replace(self.services, audit=nothing, events=nothing), plan, report)
         except RotatorError as error:
@@ -139,16 +139,19 @@ class _Record:
     """The audit and the events of one emergency, with ``bound`` fields added to every line and event (they win).
 
     Events are kept until they are released: no revocation waits for a slow event bus.
+
+    :param muted: of a dry run: nothing is done, so nothing is written down.
     """
 
-    def __init__(self, services: Services, bound: Mapping[str, str | None]) -> None:
-        self._audit, self._events = services.audit, services.events
+    def __init__(self, services: Services, bound: Mapping[str, str | None], *, muted: bool = False) -> None:
+        self._audit, self._events, self._muted = services.audit, services.events, muted
         self._bound = {name: value for name, value in bound.items() if value is not None}
         self._held: list[tuple[str, dict[str, Any]]] = []
 
     def emit(self, event: str, outcome: str, **fields: Any) -> None:
         """Write one line."""
-        self._audit.emit(event, outcome, **{**fields, **self._bound})
+        if not self._muted:
+            self._audit.emit(event, outcome, **{**fields, **self._bound})
 
     def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
         """Keep one event."""
@@ -159,13 +162,3 @@ class _Record:
         held, self._held = self._held, []
         for detail_type, detail in held:
             self._events.send(detail_type, detail)
-
-
-class _Nothing:
-    """The audit and the events of a dry run: nothing is done, so nothing is written down."""
-
-    def emit(self, event: str, outcome: str, **fields: Any) -> None:
-        """Write nothing."""
-
-    def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
-        """Send nothing."""
