@@ -15,6 +15,11 @@ from typing import Any
 from rotator.durations import human_duration
 
 
+def date_text(moment: datetime, format_spec: str = "%d %b %H:%M") -> str:
+    """``7 Nov 10:00``, or as the format says; a day of the month has no zero in front."""
+    return f"{moment:{format_spec.replace('%d', str(moment.day))}}"
+
+
 class KeyId(str):
     """A key's id as a value of a message, which people see shortened. An id in a command to copy is a plain text."""
 
@@ -33,7 +38,7 @@ class Renderer(Formatter):
 
     def time(self, moment: datetime, format_spec: str) -> str:
         """A time."""
-        return f"{moment:{format_spec}}" if format_spec else f"{moment:%d %b %H:%M} UTC"
+        return date_text(moment, format_spec) if format_spec else f"{date_text(moment)} UTC"
 
     def key_id(self, key_id: KeyId) -> str:
         """A key's id."""

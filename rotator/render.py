@@ -20,7 +20,7 @@ from rich.text import Text
 
 from rotator import text as plain
 from rotator.durations import human_duration
-from rotator.message import KeyId, Message, Renderer
+from rotator.message import KeyId, Message, Renderer, date_text
 from rotator.redaction.patterns import redact_patterns
 from rotator.text import printable
 
@@ -56,13 +56,12 @@ def day(moment: datetime, now: datetime | None = None) -> str:
     """``7 Nov``; where it is far from ``now``, with the year."""
     there = local(moment)
     far = now is not None and abs((moment - now).days) >= _YEARS
-    return f"{there.day} {there:%b}{f' {there.year:04}' if far else ''}"
+    return date_text(there, "%d %b") + (f" {there.year:04}" if far else "")
 
 
 def clock(moment: datetime) -> str:
     """``7 Nov 10:00``, where a heading names the zone."""
-    there = local(moment)
-    return f"{there.day} {there:%b %H:%M}"
+    return date_text(local(moment))
 
 
 def absolute(moment: datetime, now: datetime) -> str:
@@ -100,7 +99,7 @@ def brief(moment: datetime | None, now: datetime) -> str:
 
 class _LocalRenderer(Renderer):
     def time(self, moment: datetime, format_spec: str) -> str:
-        return f"{local(moment):{format_spec}}" if format_spec else f"{clock(moment)} {zone(moment)}"
+        return date_text(local(moment), format_spec) if format_spec else f"{clock(moment)} {zone(moment)}"
 
     def key_id(self, key_id: KeyId) -> str:
         return short_id(key_id)

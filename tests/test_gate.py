@@ -14,6 +14,7 @@ from rotator.engine.evidence import MAX_LOG_TIME
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import Sweep
 from rotator.errors import ConfigurationError, ReadersUnknown, SecretNotFound
+from rotator.message import date_text
 from rotator.model import ActionKind, Outcome, Reason
 from rotator.policy.tags import InvalidTags
 from rotator.sandbox.faults import Fault, FaultKind
@@ -63,7 +64,7 @@ def test_revocation_waits_until_every_consumer_has_read() -> None:
     assert log.asked == []
     world.pass_time(SECOND)
     (detail,) = waits(world.sweep())
-    assert "waits for role/billing, which has not read the new value; at the latest until 08 Mar 10:00 UTC" in detail
+    assert "waits for role/billing, which has not read the new value; at the latest until 8 Mar 10:00 UTC" in detail
     alerts = [line for line in world.events_named("alert.raised") if line["reason"] == "not-adopted"]
     assert [(line["secret"], line["key_id"], line["level"]) for line in alerts] == [(NAME, old.id, "warning")]
     assert world.infobip.authenticates(old.value)
@@ -94,7 +95,7 @@ def test_revocation_never_waits_past_the_expiry() -> None:
     world.sweep()
     world.pass_time(GRACE)
     (detail,) = waits(world.sweep())
-    assert old.valid_to.strftime("until %d %b %H:%M UTC") in detail
+    assert f"until {date_text(old.valid_to)} UTC" in detail
     world.pass_time(old.valid_to - world.clock.now())
     (result,) = world.sweep().results  # it expired: its labels go, without an update at Infobip
     assert (result.action.reason, result.action.key_id) == (Reason.KEY_NOT_ACTIVE, old.id)
@@ -138,7 +139,7 @@ def test_incomplete_log_waits_as_long() -> None:
     world.pass_time(GRACE)
     log.cut = world.clock.now() - GRACE
     (detail,) = waits(world.sweep())
-    assert "not every reader may be known: reads before 02 Mar 11:00 UTC are not known" in detail
+    assert "not every reader may be known: reads before 2 Mar 11:00 UTC are not known" in detail
     world.pass_time(GRACE)
     assert revoked(world.sweep())
 
@@ -251,7 +252,7 @@ def test_consumers_without_a_key_in_grace() -> None:
     log.cut = world.clock.now() - DAY
     found = read_consumers(world.reconciler(), NAME)
     assert found.since == log.cut
-    assert str(found.gap) == f"reads before {log.cut:%d %b %H:%M} UTC are not known"
+    assert str(found.gap) == f"reads before {date_text(log.cut)} UTC are not known"
 
 
 def test_consumers_without_an_answer_of_infobip() -> None:

@@ -17,6 +17,7 @@ import click
 from rotator.cli.call import Call
 from rotator.cli.documents import as_json, time_text
 from rotator.cli.options import command
+from rotator.message import date_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -106,7 +107,8 @@ def _chapter(chapter: Chapter) -> Iterator[RenderableType]:
     for event in chapter.events:
         what = styled(event.what, _STYLES.get(event.what, ""))
         what.pad_right(max(0, 9 - len(what)))  # each chapter is a table of its own, with columns as wide as the others
-        rows.append((f"{event.day:>3}", f"{event.at:%d %b}", what, f"{event.secret:<17}", shown(event.detail, 110)))
+        date = f"{date_text(event.at, '%d %b'):>6}"
+        rows.append((f"{event.day:>3}", date, what, f"{event.secret:<17}", shown(event.detail, 110)))
     yield Grid(rows, (3, 6, 9, 17), heads=("day", "date", "event", "secret", "detail"))
     yield ""
 

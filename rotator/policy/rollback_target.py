@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from rotator.durations import FIRST, LAST
 from rotator.errors import Refused
+from rotator.message import date_text
 from rotator.model import Key, SecretEntry
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.labels import PREVIOUS
@@ -82,7 +83,7 @@ def check_usable(entry: SecretEntry, item: Retiring, key: Key | None, now: datet
     if not key.enabled:
         raise cant_go_back(entry, item.key_id, "it is disabled")
     if key.valid_to is not None and key.valid_to - now < LEAST_LEFT:
-        at = f"{key.valid_to:%d %b %H:%M} UTC"
+        at = f"{date_text(key.valid_to)} UTC"
         raise cant_go_back(entry, key.id, f"it ended {at}" if key.expired(now) else f"it ends {at}, within an hour")
     return key
 

@@ -103,7 +103,7 @@ def test_what_is_said() -> None:
     (skip,) = Case("", gated(reads(*many))).plan().skipped
     assert skip.detail == (
         "key K1 waits for role/r0, role/r1, role/r2 and 2 more, which have not read the new value; "
-        "at the latest until 05 Mar 08:00 UTC"
+        "at the latest until 5 Mar 08:00 UTC"
     )
     (skip,) = Case("", gated(reads(Read("\x1b[2J\n" * 99, BEFORE.at)))).plan().skipped
     assert skip.detail.isprintable()

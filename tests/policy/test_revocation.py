@@ -159,7 +159,7 @@ BLOCKED = table("""
         -> rotate first-key t -@-; revoke grace-over s K1@v1
     its window is shut
         s window="Tue 10:30-12:00 UTC" {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1; K2
-        -> skip s window (opens Tue 03 Mar 10:30 UTC)
+        -> skip s window (opens Tue 3 Mar 10:30 UTC)
     two other secrets hold it: they are named
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t; u; K1; K2
         -> skip s shared-key (t, u still holds it); warning shared-key s K1;

@@ -127,7 +127,7 @@ def test_a_window_keeps_only_what_can_wait() -> None:
         waits = window_closed(view, Decision(reason, Message(), deadline=at("+100d")), NOW)
         assert waits is not None
         assert (waits.reason, waits.severity) == (Reason.WINDOW, None)
-        assert waits.detail == f"{reason}; waits for its window, which opens Mon 09 Mar 08:00 UTC"
+        assert waits.detail == f"{reason}; waits for its window, which opens Mon 9 Mar 08:00 UTC"
     for reason in BROKEN:
         assert window_closed(view, Decision(reason, Message(), deadline=at("+100d")), NOW) is None
     assert window_closed(look(key()), Decision(Reason.EXPIRING, Message()), NOW) is None

@@ -47,7 +47,7 @@ ADOPTION = table("""
 SUPERSEDED = table("""
     a rotation that was cut off before the retire label
         s grace=36h {v2 CURRENT PENDING key:K2} {v1 PREVIOUS key:K1}; K1; K2
-        -> retire superseded s K1@v1 (revoked from 03 Mar 21:00 UTC on)
+        -> retire superseded s K1@v1 (revoked from 3 Mar 21:00 UTC on)
     every superseded version, by name of key
         s {v9 CURRENT key:K9} {v1 key:K2} {v2 PREVIOUS key:K1} {v3 key:K3 retire:K3:+1d}; K1; K2; K3; K9
         -> retire superseded s K1@v2; retire superseded s K2@v1
@@ -68,7 +68,7 @@ STALE = table("""
     rolled back by hand: the key is in use again, whatever its retire label says; the newer one retires
         s {v1 CURRENT key:K1 retire:K1:-1d} {v2 PENDING PREVIOUS key:K2}; K1; K2
         -> label stale-label s K1@v2 (AWSPENDING); label stale-label s K1@v1 (rotator:retire:K1:20260301T090000Z);
-        retire superseded s K2@v2 (revoked from 05 Mar 09:00 UTC on)
+        retire superseded s K2@v2 (revoked from 5 Mar 09:00 UTC on)
     the same, months later: its grace is whole, since it never had a retire label
         as before; with now=+90d -> label stale-label s K1@v2; label stale-label s K1@v1; retire superseded s K2@v2
     rolled back by hand within grace
