@@ -16,7 +16,6 @@ from rotator.text import printable
 MOST_LINES: Final = 200
 """Of an audit file."""
 _MOST_BYTES: Final = 4_000_000
-_CHUNK: Final = 65_536
 _NEW_MODE: Final = 0o600
 
 
@@ -29,25 +28,25 @@ def check_target(path: Path) -> Path:
 
     :raises ConfigurationError: it is a directory, not a regular file, or in a directory that does not exist.
     """
-    named = printable(str(path))
+    target, wrong, advice = path, "", ""
     try:
         target = path.resolve()
         if target.is_symlink():
             raise OSError("links that lead to each other")  # before Python 3.13 resolve() raised for them
-        there = target.stat() if target.exists() else None
-        directory = target.parent.is_dir()
+        try:
+            mode = target.stat().st_mode
+        except FileNotFoundError:
+            mode = stat.S_IFREG
+        if stat.S_ISDIR(mode):
+            wrong, advice = "is a directory", "Name a file in it, such as report.html."
+        elif not stat.S_ISREG(mode):
+            wrong, advice = "is not a regular file", "Name a file, or - for stdout."
+        elif not target.parent.is_dir():
+            wrong, advice = "is in a directory that does not exist", "Create it first, or name another file."
     except (OSError, ValueError, RuntimeError):
-        raise ConfigurationError(
-            f"{named} is not a valid file name", advice="Name a file such as report.html."
-        ) from None
-    if there is not None and stat.S_ISDIR(there.st_mode):
-        raise ConfigurationError(f"{named} is a directory", advice="Name a file in it, such as report.html.")
-    if there is not None and not stat.S_ISREG(there.st_mode):
-        raise ConfigurationError(f"{named} is not a regular file", advice="Name a file, or - for stdout.")
-    if not directory:
-        raise ConfigurationError(
-            f"the directory of {named} does not exist", advice="Create it first, or name another file."
-        )
+        wrong, advice = "is not a valid file name", "Name a file such as report.html."
+    if wrong:
+        raise ConfigurationError(f"{printable(str(path))} {wrong}", advice=advice)
     return target
 
 
@@ -70,60 +69,37 @@ def write_page(target: Path, page: str) -> int:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-        temporary = None
     except OSError as error:
+        if temporary is not None:
+            with suppress(OSError):
+                os.unlink(temporary)
         raise Unwritten(
             f"{printable(str(target))} was not written: {error.strerror}",
             advice="The file was left as it was. Free some space or name another file.",
         ) from None
-    finally:
-        if temporary is not None:
-            with suppress(OSError):
-                os.unlink(temporary)
     return len(data)
 
 
 def read_tail(path: Path) -> tuple[tuple[dict[str, Any], ...], int]:
     """The last audit lines, the newest first, and how many lines among them are not valid.
 
-    Reads from the end, and no more than four megabytes.
+    Reads no more than the last four megabytes.
 
     :raises ConfigurationError: the file does not exist, can't be read, or is not a regular file.
     """
-    named = printable(str(path))
+    advice = "Name a file that --audit-file wrote."
     try:
-        # Non-blocking: it may be a FIFO, which is refused below.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ValueError("it is not a regular file")
+        with path.open("rb") as file:
+            begin = file.seek(max(0, os.fstat(file.fileno()).st_size - _MOST_BYTES))
+            tail = file.read(_MOST_BYTES)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a valid file name"
-        raise ConfigurationError(
-            f"the audit file {named} can't be read: {reason}", advice="Name a file that --audit-file wrote."
-        ) from None
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ConfigurationError(
-                f"the audit file {named} is not a regular file", advice="Name a file that --audit-file wrote."
-            )
-        tail = _last_bytes(descriptor)
-    except OSError as error:
-        raise ConfigurationError(f"the audit file {named} can't be read: {error.strerror}") from None
-    finally:
-        os.close(descriptor)
-    lines = [line for line in tail.split(b"\n") if line.strip()][-MOST_LINES:]
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(f"the audit file {printable(str(path))} can't be read: {why}", advice=advice) from None
+    lines = [line for line in tail.split(b"\n")[1 if begin else 0 :] if line.strip()][-MOST_LINES:]
     found = [parsed for line in reversed(lines) if (parsed := _parsed(line)) is not None]
     return tuple(found), len(lines) - len(found)
-
-
-def _last_bytes(descriptor: int) -> bytes:
-    """Enough for the last lines, or as much as is read at most; the first line may then be a part of one."""
-    begin = os.fstat(descriptor).st_size
-    least = max(0, begin - _MOST_BYTES)
-    tail = b""
-    while begin > least and tail.count(b"\n") <= MOST_LINES:
-        size = min(_CHUNK, begin - least)
-        begin -= size
-        tail = os.pread(descriptor, size, begin) + tail
-    return tail if begin == 0 else tail.partition(b"\n")[2]
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

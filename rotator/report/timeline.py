@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from rotator.durations import LAST
 from rotator.model import ActionKind
 from rotator.render import brief, key_words
 from rotator.report.gather import SecretRow
@@ -20,7 +21,8 @@ LEGEND: Final = (
     ("revocation", "a revocation"),
     ("now", "today"),
 )
-_MONTHS: Final = ((240, 1), (10_000, 2))
+DAY: Final = timedelta(days=1)
+_EVERY_MONTH: Final = 240 * DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +43,17 @@ class Axis:
         share = (min(max(moment, self.begin), self.end) - self.begin) / (self.end - self.begin)
         return round(100 * share, 2)
 
-    def months(self) -> Iterator[datetime]:
-        """The first days of months, every month or every other."""
-        step = next(step for days, step in _MONTHS if self.end - self.begin <= timedelta(days=days))
-        year, month = self.begin.year, self.begin.month
-        while True:
-            month += 1
-            if month > 12:
-                year, month = year + 1, 1
-            at = self.begin.replace(year=year, month=month, day=1, hour=0, minute=0, second=0, microsecond=0)
-            if at >= self.end:
-                return
-            if (month - 1) % step == 0:
-                yield at
+    @property
+    def months(self) -> list[tuple[str, float]]:
+        """The first days of months, of a long time every other one: the name, and where it is."""
+        step = 1 if self.end - self.begin <= _EVERY_MONTH else 2
+        first = self.begin.year * 12 + self.begin.month  # counted from the year 0; this is the month after
+        months = (
+            self.begin.replace(year=at // 12, month=at % 12 + 1, day=1, hour=0, minute=0, second=0, microsecond=0)
+            for at in range(first, first + 16)
+            if at % step == 0
+        )
+        return [(f"{at:%b %Y}" if at.month == 1 else f"{at:%b}", self.position(at)) for at in months if at < self.end]
 
     @property
     def today(self) -> float:
@@ -61,21 +61,16 @@ class Axis:
         return self.position(self.now)
 
     @property
-    def ticks(self) -> list[float]:
-        """Where months begin."""
-        return [self.position(at) for at in self.months()]
-
-    @property
     def labels(self) -> list[tuple[str, float]]:
-        """Their names, but for those that would run into today's label or out of the picture."""
-        marks = [(f"{at:%b}", self.position(at)) for at in self.months()]
-        return [(name, left) for name, left in marks if abs(left - self.today) > 8 and 3 < left < 97]
+        """Months, but for those that would run into today's label or out of the picture."""
+        return [(name, left) for name, left in self.months if abs(left - self.today) > 8 and 3 < left < 97]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One secret as it is drawn.
 
+    :param by_expiry: its place where the rows are sorted by expiry; ``by_name`` by name.
     :param bars: class, left and width in per cent.
     :param marks: class and left in per cent.
     """
@@ -84,12 +79,23 @@ class Row:
     state: str
     level: str
     text: str
+    by_expiry: int
+    by_name: int
     bars: list[tuple[str, float, float]]
     marks: list[tuple[str, float]]
 
 
-def row_of(row: SecretRow, axis: Axis) -> Row:
-    """Draw one secret."""
+def rows_of(rows: Sequence[SecretRow], axis: Axis) -> list[Row]:
+    """Draw each secret."""
+    states = [row.state for row in rows]
+    names = sorted(state.secret for state in states)
+    expiries = sorted((state.expires_at or LAST, state.secret) for state in states)
+    by_expiry = {name: place for place, (_, name) in enumerate(expiries)}
+    by_name = {name: place for place, name in enumerate(names)}
+    return [_row_of(row, axis, by_expiry[row.state.secret], by_name[row.state.secret]) for row in rows]
+
+
+def _row_of(row: SecretRow, axis: Axis, by_expiry: int, by_name: int) -> Row:
     state, expires = row.state, row.state.expires_at or axis.end
     rotated = state.hold is None and state.next_action is not None
     created = row.begins or axis.begin
@@ -110,6 +116,8 @@ def row_of(row: SecretRow, axis: Axis) -> Row:
         str(state.state),
         str(row.level),
         " · ".join(_texts(row, axis.now)),
+        by_expiry,
+        by_name,
         [(sign, left, round(right - left, 2)) for sign, left, right in bars if right > left],
         [(sign, axis.position(at)) for sign, at in moments if axis.begin < at < axis.end],
     )

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from rotator.durations import LAST
+from rotator.render import shown
 from rotator.report import render
 from tests.report.pages import report
 from tests.tools import require
@@ -37,6 +39,8 @@ document.getElementById('page').addEventListener('load', event => {
   document.body.textContent = JSON.stringify({
     width: window_.innerWidth, scroll: document_.documentElement.scrollWidth,
     wide: all('body *').filter(over).map(element => element.className || element.tagName),
+    names: all('.rows li b').sort((a, b) => a.getBoundingClientRect().top - b.getBoundingClientRect().top)
+      .map(element => element.textContent),
     rows: rows.length, low: rows.filter(box => box.height < 30).length,
     columns: columns.length, tall: columns.filter(box => box.height > 2 && box.width > 1).length,
     ink: style.color, back: style.backgroundColor, title: document_.title});
@@ -89,6 +93,20 @@ def test_dark_where_the_system_is_dark(tmp_path: Path) -> None:
     light, dark = measured(tmp_path, page, 800), measured(tmp_path, page, 800, dark=True)
     assert (light["back"], dark["back"]) == ("rgb(255, 255, 255)", "rgb(13, 17, 23)")
     assert light["ink"] != dark["ink"]
+
+
+def test_a_button_sorts_every_secret(tmp_path: Path) -> None:
+    given = report(30)
+    (account,) = given.accounts
+    orders = {
+        "by-name": sorted(row.state.secret for row in account.rows),
+        "by-expiry": [s for _, s in sorted((row.state.expires_at or LAST, row.state.secret) for row in account.rows)],
+    }
+    for button, names in orders.items():
+        page = render(given).replace(f'class="{button}"', f'class="{button}" checked')
+        assert measured(tmp_path, page, 1280)["names"] == [shown(name) for name in names]
+    names = [shown(row.state.secret) for row in account.rows]
+    assert measured(tmp_path, render(given), 1280)["names"] == names
 
 
 def test_the_policy_stops_what_would_be_a_script(tmp_path: Path) -> None:
