@@ -146,8 +146,7 @@ def prepare(
         return InfobipClient(
             parse_credentials(entry.name, text, settings.allowed_hosts),
             clock,
-            learn=redactor.learn,
-            spare=redactor.spare,
+            redactor=redactor,
             unsafe_sessions=unsafe_sessions,
             fall_back_to_basic=emergency,
         )

@@ -35,7 +35,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import ClassVar
 
 
@@ -151,27 +150,13 @@ class KeyNotFound(ProviderError):
 
 
 class InvalidRequest(ProviderError):
-    """A 4xx that refuses the request: certainly nothing was done.
-
-    :param violations: ``(property, what is wrong with it)`` in Infobip's words.
-    """
-
-    def __init__(self, message: str, *, advice: str = "", violations: tuple[tuple[str, str], ...] = ()) -> None:
-        super().__init__(message, advice=advice)
-        self.violations = violations
+    """A 4xx that refuses the request: certainly nothing was done."""
 
 
 class ProviderThrottled(ProviderError):
-    """429: certainly nothing was done.
-
-    :param retry_after: how long Infobip asks to wait, if it does.
-    """
+    """429: certainly nothing was done."""
 
     retryable = True
-
-    def __init__(self, message: str, *, advice: str = "", retry_after: timedelta | None = None) -> None:
-        super().__init__(message, advice=advice)
-        self.retry_after = retry_after
 
 
 class ProviderUnavailable(ProviderError):

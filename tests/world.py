@@ -64,8 +64,7 @@ class World:
         self.clock = VirtualClock(start)
         self.infobip = InfobipWorld(self.clock, seed=seed, options=options)
         self.redactor = Redactor()
-        self._learned: set[str] = set()
-        self.store = MemoryStore(self.clock, staleness=staleness, learn=self.learn)
+        self.store = MemoryStore(self.clock, staleness=staleness, learn=self.redactor.learn)
         self.events = Events()
         self.readers: ReaderLog | None = None
         self.policy = policy or Policy()
@@ -144,19 +143,13 @@ class World:
 
     # ---- using it ---------------------------------------------------------------------------------------------------
 
-    def learn(self, text: str) -> None:
-        """Let the redactor know a secret, once: the same few come with every call."""
-        if text not in self._learned:
-            self._learned.add(text)
-            self.redactor.learn(text)
-
     def connect(self, entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
         """The real client, its connections ending in the simulated Infobip."""
         credentials = parse_credentials(entry.name, text)
         return InfobipClient(
             credentials,
             self.clock,
-            learn=self.learn,
+            redactor=self.redactor,
             rng=random.Random(self.rng.random()),
             adapters=lambda: InProcessAdapter(self.infobip),
             fall_back_to_basic=emergency,

@@ -7,6 +7,8 @@ import re
 import threading
 from abc import abstractmethod
 from base64 import b64encode
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,9 +17,10 @@ from requests import PreparedRequest
 from rotator.errors import BadCredentials, InvalidRequest, ProviderError, SessionBusy
 from rotator.infobip.credentials import AuthMethod, Credentials
 from rotator.infobip.http import Answer, Call, Effort, ManagementAuth, Transport
-from rotator.infobip.http_errors import KnownSecrets, Problem, message_of, read_problem, refusal
+from rotator.infobip.http_errors import Problem, message_of, read_problem, refusal
 from rotator.infobip.wire import parse_token
 from rotator.ports import Clock
+from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
 
 _LOG = logging.getLogger(__name__)
@@ -30,7 +33,9 @@ LONGEST_TOKEN: Final = timedelta(days=1)
 
 _NO_SESSION: Final = frozenset({404, 405, 408, 413, 415, 425})
 """Refusals of a login that cannot come from an open session: wrong address, wrong size, wrong moment."""
-_NOT_CREDENTIALS: Final = frozenset({"invalid_request", "unsupported_grant_type", "invalid_scope"})
+_CREDENTIALS: Final = frozenset({"UNAUTHORIZED", "E401"})
+_NOT_CREDENTIALS: Final = frozenset({"", "invalid_request", "unsupported_grant_type", "invalid_scope"})
+"""Words of RFC 6749 for what is wrong with a login, and not with its credentials."""
 
 
 class HeaderAuth(ManagementAuth):
@@ -48,11 +53,11 @@ class HeaderAuth(ManagementAuth):
 class BasicAuth(HeaderAuth):
     """``Basic``, in UTF-8; the password may hold anything, the user name no ``:``."""
 
-    def __init__(self, credentials: Credentials, known: KnownSecrets) -> None:
+    def __init__(self, credentials: Credentials, redactor: Redactor) -> None:
         password = credentials.password.reveal()
         encoded = b64encode(f"{credentials.username}:{password}".encode()).decode()
-        known.add(password)
-        known.add(encoded)
+        redactor.learn(password)
+        redactor.learn(encoded)
         super().__init__(f"Basic {encoded}")
 
 
@@ -71,7 +76,8 @@ class ApiKeyAuth(HeaderAuth):
 class _TokenAuth(ManagementAuth):
     """A header that is fetched, kept while it is good, and fetched again after a 401.
 
-    :param effort: how hard a login tries.
+    :param unsafe: a session that is not bound to the caller's address.
+    :param in_emergency: a login is tried once, and not for long.
     """
 
     def __init__(
@@ -79,15 +85,18 @@ class _TokenAuth(ManagementAuth):
         credentials: Credentials,
         transport: Transport,
         clock: Clock,
-        known: KnownSecrets,
-        effort: Effort,
+        redactor: Redactor,
+        *,
+        unsafe: bool,
+        in_emergency: bool,
     ) -> None:
-        known.add(credentials.password.reveal())
-        self._effort = effort
+        redactor.learn(credentials.password.reveal())
         self._credentials = credentials
         self._transport = transport
         self._clock = clock
-        self._known = known
+        self._redactor = redactor
+        self._unsafe = unsafe
+        self._in_emergency = in_emergency
         self._lock = threading.RLock()
         self._header: Secret | None = None
         self._good_until: datetime | None = None
@@ -98,7 +107,8 @@ class _TokenAuth(ManagementAuth):
             if self._good_until is not None and self._clock.now() >= self._good_until:
                 self._drop()
             if self._header is None:
-                self._header = self._fetch()
+                self._log_in()
+            assert self._header is not None
             r.headers["Authorization"] = self._header.reveal()
             self._used()
         return r
@@ -111,7 +121,7 @@ class _TokenAuth(ManagementAuth):
         return True
 
     @abstractmethod
-    def _fetch(self) -> Secret: ...
+    def _log_in(self) -> None: ...
 
     def _used(self) -> None:
         return
@@ -119,48 +129,41 @@ class _TokenAuth(ManagementAuth):
     def _drop(self) -> None:
         self._header = None
 
+    def _fetch(self, call: Call, scheme: str, field: str) -> int | None:
+        """Set the header by a login; gives how many seconds it is good for, where the answer says that."""
+        call = replace(call, effort=Effort.ONCE if self._in_emergency else call.effort, quick=self._in_emergency)
+        answer = self._transport.call(call)
+        if not answer.ok:
+            raise self._refusal(answer, read_problem(answer.body))
+        token, seconds = parse_token(answer, field)
+        self._redactor.learn(token.reveal())
+        self._header = Secret(f"{scheme} {token.reveal()}")
+        return seconds
+
+    def _refusal(self, answer: Answer, problem: Problem) -> ProviderError:
+        about_them = problem.code.upper() in _CREDENTIALS or problem.error not in _NOT_CREDENTIALS
+        if answer.status == 403 or (answer.status == 400 and about_them):
+            return BadCredentials(message_of(answer, self._redactor, problem))
+        return refusal(answer, self._redactor)
+
 
 class IbssoAuth(_TokenAuth):
-    """``IBSSO``: one session, made on first use, ended at :meth:`close`. Only one can be open: the old goes first.
-
-    :param unsafe: a session that is not bound to the caller's address.
-    """
-
-    def __init__(
-        self,
-        credentials: Credentials,
-        transport: Transport,
-        clock: Clock,
-        known: KnownSecrets,
-        effort: Effort,
-        *,
-        unsafe: bool = False,
-    ) -> None:
-        super().__init__(credentials, transport, clock, known, effort)
-        self._unsafe = unsafe
+    """``IBSSO``: one session, made on first use, ended at :meth:`close`. Only one can be open: the old goes first."""
 
     def close(self) -> None:
         """Destroy the session; where that fails it expires after 60 idle minutes."""
         with self._lock:
             self._drop()
 
-    def _fetch(self) -> Secret:
+    def _log_in(self) -> None:
         body = {"username": self._credentials.username, "password": self._credentials.password, "unsafe": self._unsafe}
-        answer = self._transport.call(Call("POST", SESSION_PATH, body=body, effort=self._effort))
-        if not answer.ok:
-            raise self._refusal(answer)
-        token, _ = parse_token(answer, "token")
-        self._known.add(token.reveal())
-        return Secret(f"IBSSO {token.reveal()}")
+        # Not again after a lost answer: the session may be open, and would refuse the next one.
+        self._fetch(Call("POST", SESSION_PATH, body=body, effort=Effort.UNLESS_DONE), "IBSSO", "token")
 
-    def _refusal(self, answer: Answer) -> ProviderError:
-        problem = read_problem(answer.body)
-        message = message_of(answer, self._known, problem)
-        if answer.status == 403 or _names_credentials(problem):
-            return BadCredentials(message)
-        error = refusal(answer, self._known)
+    def _refusal(self, answer: Answer, problem: Problem) -> ProviderError:
+        error = super()._refusal(answer, problem)
         if isinstance(error, InvalidRequest) and not problem.violations and answer.status not in _NO_SESSION:
-            return SessionBusy(f"{message}; an earlier session of this user seems to be open still")
+            return SessionBusy(f"{error.message}; an earlier session of this user seems to be open still")
         return error
 
     def _used(self) -> None:
@@ -169,37 +172,24 @@ class IbssoAuth(_TokenAuth):
     def _drop(self) -> None:
         header, self._header, self._good_until = self._header, None, None
         if header is not None:
-            try:
+            with suppress(ProviderError):  # it does not exist any more, or expires
                 call = Call("DELETE", SESSION_PATH, effort=Effort.UNLESS_DONE)
                 self._transport.call(call, HeaderAuth(header.reveal()))
-            except ProviderError:
-                return  # it does not exist any more, or expires
 
 
 class OAuth2Auth(_TokenAuth):
     """``Bearer``: a token by client credentials, renewed before its ``expires_in`` runs out."""
 
-    def _fetch(self) -> Secret:
+    def _log_in(self) -> None:
         form: dict[str, str | Secret] = {
             "client_id": self._credentials.username,
             "client_secret": self._credentials.password,
             "grant_type": "client_credentials",
         }
         requested_at = self._clock.now()
-        answer = self._transport.call(Call("POST", TOKEN_PATH, form=form, effort=self._effort))
-        if not answer.ok:
-            raise self._refusal(answer)
-        token, seconds = parse_token(answer, "access_token")
-        self._known.add(token.reveal())
-        life = min(timedelta(seconds=min(seconds, 10**6)), LONGEST_TOKEN) if seconds is not None else LONGEST_TOKEN
+        seconds = self._fetch(Call("POST", TOKEN_PATH, form=form), "Bearer", "access_token")
+        life = LONGEST_TOKEN if seconds is None else min(timedelta(seconds=min(seconds, 10**6)), LONGEST_TOKEN)
         self._good_until = requested_at + life - min(timedelta(seconds=60), life / 10)
-        return Secret(f"Bearer {token.reveal()}")
-
-    def _refusal(self, answer: Answer) -> ProviderError:
-        problem = read_problem(answer.body)
-        named = _names_credentials(problem) or (problem.error and problem.error not in _NOT_CREDENTIALS)
-        bad = answer.status == 403 or (answer.status == 400 and named)
-        return BadCredentials(message_of(answer, self._known, problem)) if bad else refusal(answer, self._known)
 
 
 class FallbackAuth(ManagementAuth):
@@ -247,7 +237,7 @@ def management_auth(
     credentials: Credentials,
     transport: Transport,
     clock: Clock,
-    known: KnownSecrets,
+    redactor: Redactor,
     *,
     unsafe_sessions: bool = False,
     fall_back_to_basic: bool = False,
@@ -257,18 +247,10 @@ def management_auth(
     :param fall_back_to_basic: Basic follows a login that fails, unless the user name cannot be sent by it.
     """
     if credentials.auth is AuthMethod.BASIC:
-        return BasicAuth(credentials, known)
+        return BasicAuth(credentials, redactor)
     falls_back = fall_back_to_basic and ":" not in credentials.username
-    login: _TokenAuth
-    if credentials.auth is AuthMethod.IBSSO:
-        # Not again after a lost answer: the session may be open, and would refuse the next one.
-        effort = Effort.ONCE if falls_back else Effort.UNLESS_DONE
-        login = IbssoAuth(credentials, transport, clock, known, effort, unsafe=unsafe_sessions)
-    else:
-        login = OAuth2Auth(credentials, transport, clock, known, Effort.ONCE if falls_back else Effort.PATIENT)
-    return FallbackAuth(login, BasicAuth(credentials, known)) if falls_back else login
-
-
-def _names_credentials(problem: Problem) -> bool:
-    """Whether a refusal is about the login itself, whatever its status."""
-    return problem.code.upper() in {"UNAUTHORIZED", "E401"} or problem.error == "invalid_client"
+    kind = IbssoAuth if credentials.auth is AuthMethod.IBSSO else OAuth2Auth
+    login: _TokenAuth = kind(
+        credentials, transport, clock, redactor, unsafe=unsafe_sessions, in_emergency=falls_back
+    )
+    return FallbackAuth(login, BasicAuth(credentials, redactor)) if falls_back else login

@@ -6,8 +6,7 @@ import contextlib
 import random
 import re
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -25,16 +24,16 @@ from rotator.infobip.auth import ApiKeyAuth, management_auth
 from rotator.infobip.connection import DeadlineAdapter
 from rotator.infobip.credentials import Credentials
 from rotator.infobip.http import Answer, Call, Effort, Limits, Transport
-from rotator.infobip.http_errors import KnownSecrets, refusal
+from rotator.infobip.http_errors import refusal
 from rotator.infobip.listing import SIZE, list_all
 from rotator.infobip.wire import KEY_ID, KEY_VALUE, Page, create_body, parse_created, parse_key, parse_page, revoke_body
 from rotator.model import Key
 from rotator.ports import Clock, FetchedKey, KeyListing, KeyRequest, Probe, ProbeVerdict
+from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
 from rotator.text import quoted
 
 KEYS_PATH: Final = "/settings/2/api-keys"
-PROBE_SECONDS: Final = 10.0
 LATER: Final = timedelta(minutes=5)
 """How far clocks may differ: an expiry that much later has not passed by Infobip's clock either."""
 _TEMPORARY: Final = frozenset({407, 408, 421, 425, 429})  # of 4xx: what may pass
@@ -44,9 +43,8 @@ _PROBE_PATH: Final = re.compile(r"/[!-\"$-\[\]-~]*")  # printable ASCII but '#' 
 class InfobipClient:
     """One account's keys. Thread safe; close it, or an IBSSO session stays open for up to an hour.
 
-    :param learn: called with every secret text that is used or received, for a redactor. Values in lists are not kept,
-        so they are not learnt either.
-    :param spare: called with the ids of listed keys, which a redactor never takes out.
+    :param redactor: learns every secret text that is used or received, and spares the ids of listed keys. Values in
+        lists are not kept, so they are not learnt either.
     :param rng: jitter of the waits between attempts.
     :param unsafe_sessions: IBSSO sessions that are not bound to this machine's address.
     :param fall_back_to_basic: where a login fails, use Basic with the same credentials (an emergency does).
@@ -60,28 +58,23 @@ class InfobipClient:
         credentials: Credentials,
         clock: Clock,
         *,
-        learn: Callable[[str], None] = lambda _: None,
-        spare: Callable[[Iterable[str]], None] = lambda _: None,
+        redactor: Redactor | None = None,
         rng: random.Random | None = None,
         unsafe_sessions: bool = False,
         fall_back_to_basic: bool = False,
         limits: Limits | None = None,
         adapters: Callable[[], HTTPAdapter] = DeadlineAdapter,
     ) -> None:
-        self._known = KnownSecrets(learn)
-        self._spare = spare
+        self._redactor = redactor or Redactor()
         self._account = credentials.account_id
-        limits = limits or Limits()
         rng = rng or random.Random()  # noqa: S311 -- jitter, nothing secret
-        self._transport = Transport(credentials.base_url, clock, rng, limits, adapters)
-        quick = replace(limits, read=min(limits.read, PROBE_SECONDS), total=min(limits.total, PROBE_SECONDS))
-        self._consumer = self._transport.with_limits(quick)
+        self._transport = Transport(credentials.base_url, clock, rng, limits or Limits(), adapters)
         self._value_filter_works = False
         self._auth = management_auth(
             credentials,
-            self._consumer if fall_back_to_basic else self._transport,  # the consumer's waits less
+            self._transport,
             clock,
-            self._known,
+            self._redactor,
             unsafe_sessions=unsafe_sessions,
             fall_back_to_basic=fall_back_to_basic,
         )
@@ -121,7 +114,7 @@ class InfobipClient:
         :param alone: as a proof of ownership: the answer must be one key alone.
         :raises ContractViolation: the answer holds other keys than the one asked for, or is inconclusive.
         """
-        self._known.add(value.reveal())
+        self._redactor.learn(value.reveal())
         answer = self._search(value)
         found = {each.key.id: each for each in answer.keys}
         possible = [each for each in found.values() if each.value is None or each.value == value]
@@ -149,11 +142,24 @@ class InfobipClient:
 
         :raises OutcomeUnknown: no readable answer, or one that means neither yes nor no: search for the name.
         """
-        created = self._create(create_body(request, self._account))
-        if isinstance(created, FetchedKey):
-            return created
+        call = Call("POST", KEYS_PATH, body=create_body(request, self._account), effort=Effort.ONCE, write=True)
+        try:
+            answer = self._transport.call(call, self._auth)
+        except OutcomeUnknown as lost:
+            doubt = lost.message
+        else:
+            error: ProviderError
+            try:
+                if answer.ok:
+                    return self._learnt(parse_created(answer))
+                error = refusal(answer, self._redactor)
+            except ContractViolation as unreadable:
+                error = unreadable
+            if not isinstance(error, ProviderUnavailable | ContractViolation):
+                raise error
+            doubt = error.message
         raise OutcomeUnknown(
-            f"{created}; it is not known whether the key {quoted(request.name, 300)} was created",
+            f"{doubt}; it is not known whether the key {quoted(request.name, 300)} was created",
             advice="Search for a key of that name before creating another one.",
         )
 
@@ -176,13 +182,14 @@ class InfobipClient:
         """Use a key once, with nothing but the key: one attempt of at most 10 seconds."""
         if not _PROBE_PATH.fullmatch(path):
             return Probe(ProbeVerdict.INCONCLUSIVE, "not probed: the path is not one of this host", lasting=True)
-        self._known.add(value.reveal())
+        self._redactor.learn(value.reveal())
         try:
             auth = ApiKeyAuth(value)
         except ValueError:
             return Probe(ProbeVerdict.INCONCLUSIVE, "not probed: a header cannot hold the value")
         try:
-            status = self._consumer.call(Call("GET", path, effort=Effort.ONCE, read_body=False), auth).status
+            call = Call("GET", path, effort=Effort.ONCE, quick=True, read_body=False)
+            status = self._transport.call(call, auth).status
         except ProviderError as error:
             return Probe(ProbeVerdict.INCONCLUSIVE, error.message)
         if status == 403:
@@ -202,7 +209,6 @@ class InfobipClient:
         """End the session, if there is one, and the connections."""
         self._auth.close()
         self._transport.close()
-        self._consumer.close()
 
     def _search(self, value: Secret) -> Page:
         return self._page({"page": "0", "size": str(SIZE)}, value)
@@ -224,37 +230,20 @@ class InfobipClient:
         if value is not None:
             params["apiKeySecret"] = value
         page = parse_page(self._succeed(Call("GET", KEYS_PATH, params=params)))
-        self._spare(fetched.key.id for fetched in page.keys)
+        self._redactor.spare(fetched.key.id for fetched in page.keys)
         return page
 
     def _succeed(self, call: Call, key_id: str | None = None) -> Answer:
         answer = self._transport.call(call, self._auth)
         if not answer.ok:
-            raise refusal(answer, self._known, key_id=key_id)
+            raise refusal(answer, self._redactor, key_id=key_id)
         return answer
-
-    def _create(self, body: Mapping[str, object]) -> FetchedKey | str:
-        """The new key, or what leaves it in doubt. Raises where certainly none was made."""
-        call = Call("POST", KEYS_PATH, body=body, effort=Effort.ONCE, write=True)
-        try:
-            answer = self._transport.call(call, self._auth)
-        except OutcomeUnknown as lost:
-            return lost.message
-        if answer.ok:
-            try:
-                return self._learnt(parse_created(answer))
-            except ContractViolation as unreadable:
-                return unreadable.message
-        error = refusal(answer, self._known)
-        if isinstance(error, ProviderUnavailable | ContractViolation):
-            return error.message
-        raise error
 
     def _disable(self, key_id: str, end: datetime | None) -> None:
         call = Call("PUT", _key_path(key_id), body=revoke_body(end), write=True)
         answer = self._transport.call(call, self._auth)
         if not answer.ok:
-            error = refusal(answer, self._known, key_id=key_id)
+            error = refusal(answer, self._redactor, key_id=key_id)
             doubtful = isinstance(error, ProviderThrottled) and answer.maybe_done
             if doubtful or isinstance(error, ProviderUnavailable):
                 error = OutcomeUnknown(f"{error.message}; it is not known whether the key {key_id} was disabled")
@@ -279,7 +268,7 @@ class InfobipClient:
 
     def _learnt(self, fetched: FetchedKey) -> FetchedKey:
         if fetched.value is not None:
-            self._known.add(fetched.value.reveal())
+            self._redactor.learn(fetched.value.reveal())
         return fetched
 
 

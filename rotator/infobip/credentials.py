@@ -36,7 +36,9 @@ class Credentials:
 
 _SHAPE: Final = "a JSON object with the fields base_url, username and password"
 INFOBIP_HOSTS: Final = "*.api.infobip.com"
-_NETLOC: Final = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
+_BASE_URL: Final = re.compile(
+    r"(https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)/?", re.IGNORECASE | re.ASCII
+)
 
 
 def parse_credentials(secret_name: str, text: Secret, allowed_hosts: Sequence[str] = ()) -> Credentials:
@@ -49,7 +51,7 @@ def parse_credentials(secret_name: str, text: Secret, allowed_hosts: Sequence[st
     :raises ConfigurationError: naming secret, field, what is wrong and how to fix it; never a part of the value.
     """
     try:
-        return _credentials(_object(text), allowed_hosts)
+        return _credentials(text, allowed_hosts)
     except _Wrong as wrong:
         problem, fix = wrong.args
     # Raised here, without a cause, so that the frames that held the value are not part of it.
@@ -60,17 +62,13 @@ class _Wrong(Exception):
     """Carries (problem, fix) up to the function that raises."""
 
 
-def _object(text: Secret) -> dict[str, Any]:
+def _credentials(text: Secret, allowed_hosts: Sequence[str]) -> Credentials:
     try:
         value = json.loads(text.reveal())
     except (ValueError, RecursionError):
-        raise _Wrong("the value is not JSON", f"Store {_SHAPE}.") from None
+        value = None
     if not isinstance(value, dict):
-        raise _Wrong("the value is JSON, but not an object", f"Store {_SHAPE}.")
-    return value
-
-
-def _credentials(value: dict[str, Any], allowed_hosts: Sequence[str]) -> Credentials:
+        raise _Wrong("the value is not a JSON object", f"Store {_SHAPE}.") from None
     username = _text(value, "username")
     password = _text(value, "password")
     try:
@@ -98,7 +96,7 @@ def _text(value: dict[str, Any], field: str, default: str | None = None) -> str:
     if not isinstance(text, str):
         raise _Wrong(f"the field {field} is not a string", "Write it in double quotes.")
     if not text.strip():
-        raise _Wrong(f"the field {field} is empty", "Fill it in." if default is None else "Fill it in or leave it out.")
+        raise _Wrong(f"the field {field} is empty", "Fill it in, or leave it out where it is optional.")
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -108,33 +106,25 @@ def _text(value: dict[str, Any], field: str, default: str | None = None) -> str:
 
 def _base_url(text: str, allowed_hosts: Sequence[str]) -> str:
     fix = "Write the account's own URL, such as https://xxxxxx.api.infobip.com."
-    scheme, separator, rest = text.partition("://")
-    if not separator or scheme.lower() not in ("http", "https"):
-        raise _Wrong("the field base_url does not begin with https://", fix)
-    for mark, part in (("@", "a user or password"), ("?", "a query"), ("#", "a fragment")):
-        if mark in rest:
-            raise _Wrong(f"the field base_url holds {part} (a {mark!r})", fix)
-    netloc, _, path = rest.partition("/")
-    if path:
-        raise _Wrong("the field base_url holds a path", fix)
-    match = _NETLOC.fullmatch(netloc)
-    if match is None or int(match["port"] or 1) not in range(1, 65536):
-        raise _Wrong("the field base_url holds no valid host and port", fix)
+    match = _BASE_URL.fullmatch(text)
+    url = match[1].lower() if match is not None else ""
     try:
-        url = urlsplit(f"{scheme.lower()}://{netloc.lower()}")
-        host = url.hostname or ""
+        parts = urlsplit(url)
+        host, valid = parts.hostname or "", parts.port != 0
     except ValueError:
-        raise _Wrong("the field base_url holds no valid host and port", fix) from None
+        host, valid = "", False
+    if not host or not valid:
+        raise _Wrong("the field base_url is not https:// and a host, with a port at most", fix)
     if _loopback(host):
-        return url.geturl()
-    if url.scheme == "http":
+        return url
+    if url.startswith("http:"):
         raise _Wrong(f"the field base_url is http:// to {host}, where the password could be read", "Use https.")
     if not any(_matches(host, allowed) for allowed in (INFOBIP_HOSTS, *allowed_hosts)):
         raise _Wrong(
             f"the field base_url names the host {host}, which is not {INFOBIP_HOSTS}; nothing was sent to it",
             f"{fix} If this host may receive the password and keys, add it to ROTATOR_ALLOWED_HOSTS.",
         )
-    return url.geturl()
+    return url
 
 
 def _matches(host: str, allowed: str) -> bool:

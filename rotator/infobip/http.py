@@ -7,7 +7,6 @@ urllib3's ``Retry`` waits by the machine's clock and knows the method, not wheth
 
 from __future__ import annotations
 
-import copy
 import json
 import random
 import re
@@ -39,6 +38,7 @@ HEADERS: Final = {
     "Accept": "application/json",
     "Accept-Encoding": "identity",  # nothing here is worth compressing; a compressed answer is still read, bounded
 }
+QUICK: Final = 10.0
 ATTEMPTS: Final = 4
 LONGEST_BACKOFF: Final = 8.0
 LONGEST_RETRY_AFTER: Final = 30.0
@@ -74,7 +74,8 @@ class Limits:
 class Call:
     """A call to be made. Secrets in ``params``, ``body`` and ``form`` stay wrapped until the bytes are made.
 
-    ``write``: a lost answer is an ``OutcomeUnknown``. ``read_body`` false: the status is all that is wanted.
+    ``write``: a lost answer is an ``OutcomeUnknown``. ``quick``: not waited for longer than :data:`QUICK` seconds.
+    ``read_body`` false: the status is all that is wanted.
     """
 
     method: str
@@ -84,6 +85,7 @@ class Call:
     form: Mapping[str, str | Secret] | None = None
     effort: Effort = Effort.PATIENT
     write: bool = False
+    quick: bool = False
     read_body: bool = True
 
 
@@ -158,12 +160,6 @@ class Transport:
         # Read here, since there is no Session to do it. Plain http is loopback only and never goes through a proxy.
         self._proxies = dict(get_environ_proxies(base_url)) if base_url.startswith("https:") else {}
         self._verify = ca_bundle()
-
-    def with_limits(self, limits: Limits) -> Transport:
-        """Another one to the same server, with connections of its own and other limits."""
-        other = copy.copy(self)
-        other._dated, other._limits, other._pooled = None, limits, self._adapters()
-        return other
 
     @property
     def skew(self) -> timedelta | None:
@@ -248,13 +244,14 @@ class Transport:
         self, adapter: HTTPAdapter, call: Call, request: requests.PreparedRequest, where: str
     ) -> Answer | _Lost:
         limits = self._limits
+        read, total = (min(limits.read, QUICK), min(limits.total, QUICK)) if call.quick else (limits.read, limits.total)
         started = self._clock.monotonic()
-        with Exchange(limits.total) as exchange:
+        with Exchange(total) as exchange:
             try:
                 raw: BaseHTTPResponse = adapter.send(
                     request,
                     stream=True,
-                    timeout=(limits.connect, limits.read),
+                    timeout=(limits.connect, read),
                     verify=self._verify,
                     proxies=self._proxies,
                 ).raw

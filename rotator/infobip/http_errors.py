@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote, quote_plus
 
 from rotator.errors import (
     BadCredentials,
@@ -20,36 +18,11 @@ from rotator.errors import (
     ProviderUnavailable,
 )
 from rotator.infobip.http import Answer
-from rotator.redaction.redactor import REDACTED, SHORTEST, Redactor
+from rotator.redaction.redactor import Redactor
 from rotator.text import printable
 
 _MOST: Final = 10
 _XML: Final = re.compile(r"<(messageId|errorCode|text|description|error)>\s*([^<]{1,500})</\1>")
-
-
-class KnownSecrets:
-    """The secret texts that one client sends or receives, so that no error repeats them.
-
-    :param learn: called with every text, so that a redactor elsewhere knows it too.
-    """
-
-    def __init__(self, learn: Callable[[str], None]) -> None:
-        self._learn = learn
-        self._redactor = Redactor()
-        self._short: set[str] = set()
-
-    def add(self, text: str) -> None:
-        """From now on take out this text, however it is escaped; a key's value is recognised by its shape anyway."""
-        self._learn(text)
-        self._redactor.learn(text)
-        if 0 < len(text) < SHORTEST:  # which a redactor does not learn
-            self._short |= {text, quote(text, safe=""), quote_plus(text)}
-
-    def redact(self, text: str) -> str:
-        """Untrusted input without any of them, and without what is shaped like a credential."""
-        for short in self._short:
-            text = text.replace(short, REDACTED)
-        return self._redactor.redact(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +63,22 @@ def read_problem(body: bytes) -> Problem:
     )
 
 
-def message_of(answer: Answer, known: KnownSecrets, problem: Problem) -> str:
+def message_of(answer: Answer, redactor: Redactor, problem: Problem) -> str:
     """One line: where, the status, and the server's own message, redacted (it may quote the request)."""
     parts = [part for part in (problem.code or problem.error, problem.text) if part]
     parts += [f"{name}: {reason}" if name and reason else name or reason for name, reason in problem.violations]
-    details = _clean("; ".join(parts), known, 500)
+    details = _clean("; ".join(parts), redactor, 500)
     repeated = f" ({answer.tries} tries in {answer.seconds:.0f} s)" if answer.tries > 1 else ""
     return f"{answer.where}: HTTP {answer.status}{f' ({details})' if details else ''}{repeated}"
 
 
-def refusal(answer: Answer, known: KnownSecrets, *, key_id: str | None = None) -> ProviderError:
+def refusal(answer: Answer, redactor: Redactor, *, key_id: str | None = None) -> ProviderError:
     """The error for an answer that is not a 2xx.
 
     :param key_id: the key that the path names, so that 404 means that it does not exist.
     """
     problem = read_problem(answer.body)
-    message = message_of(answer, known, problem)
+    message = message_of(answer, redactor, problem)
     status = answer.status
     if status == 401:
         return BadCredentials(message)
@@ -116,18 +89,17 @@ def refusal(answer: Answer, known: KnownSecrets, *, key_id: str | None = None) -
     if status == 429:
         wait = answer.retry_after
         asked = "" if wait is None else f", asks to wait {wait.total_seconds():.0f} s"
-        return ProviderThrottled(message + asked, advice="The next sweep will retry.", retry_after=wait)
+        return ProviderThrottled(message + asked, advice="The next sweep will retry.")
     if status in (408, 425) or status >= 500:
         return ProviderUnavailable(message)
     if 400 <= status < 500:
         advice = "Check base_url in the management secret." if status in (404, 405) else ""
-        pairs = tuple((_clean(name, known, 100), _clean(reason, known, 200)) for name, reason in problem.violations)
-        return InvalidRequest(message, advice=advice, violations=pairs)
+        return InvalidRequest(message, advice=advice)
     return ContractViolation(message)
 
 
-def _clean(text: str, known: KnownSecrets, limit: int) -> str:
-    return printable(known.redact(text).strip(), limit)  # cut last: half a secret would not be recognised
+def _clean(text: str, redactor: Redactor, limit: int) -> str:
+    return printable(redactor.redact(text).strip(), limit)  # cut last: half a secret would not be recognised
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -122,64 +122,44 @@ def _media(body: bytes) -> str:
 
 
 def _page(data: Any) -> Page:
-    fields = _fields(data, "the page")
-    paging = _fields(fields.get("paging"), "paging")
-    keys = fields.get("apiKeys")
-    if keys is None:
-        keys = []
+    fields = _object(data, "the page")
+    paging = _object(fields.get("paging"), "paging")
+    keys = [] if fields.get("apiKeys") is None else fields["apiKeys"]
     if not isinstance(keys, list):
         raise _Broken("apiKeys is not a list")
     return Page(
         keys=tuple(_key(each, f"apiKeys[{index}]") for index, each in enumerate(keys)),
-        total_count=_count(paging, "totalCount"),
-        total_pages=_count(paging, "totalPages"),
+        total_count=_optional(paging, "totalCount", "paging", _count),
+        total_pages=_optional(paging, "totalPages", "paging", _count),
     )
 
 
-def _count(paging: dict[str, Any], field: str) -> int | None:
-    count = paging.get(field)
-    if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
-        raise _Broken(f"paging.{field} is not a count")
-    return count
-
-
 def _key(data: Any, path: str, shape: re.Pattern[str] = KEY_VALUE) -> FetchedKey:
-    fields = _fields(data, path)
-    try:
-        value = _string(fields, "apiKeySecret", "")
-        real = value is not None and shape.fullmatch(value) is not None
-        key = _described(fields, real)
-    except _Broken as broken:
-        raise _Broken(f"{path}{broken}") from None
-    return FetchedKey(key, Secret(value) if value is not None and real else None)
-
-
-def _described(fields: dict[str, Any], real: bool) -> Key:
-    """The key without its value; the message of an error continues after the key's path.
-
-    :param real: whether its value is readable.
-    """
+    fields = _object(data, path)
     key_id, name, enabled = fields.get("id"), fields.get("name"), fields.get("enabled")
     if not isinstance(key_id, str) or not KEY_ID.fullmatch(key_id):
-        raise _Broken(" has no id of letters, digits, '_' and '-'")
-    path = f" ({key_id})"
+        raise _Broken(f"{path} has no id of letters, digits, '_' and '-'")
+    path = f"{path} ({key_id})"
     if not isinstance(name, str):
         raise _Broken(f"{path} has no name")
     if not isinstance(enabled, bool):
         raise _Broken(f"{path} does not say whether it is enabled")
-    return Key(
+    value = _optional(fields, "apiKeySecret", path, _string)
+    real = value is not None and shape.fullmatch(value) is not None
+    key = Key(
         id=key_id,
         name=_characters(name),
-        account_id=_string(fields, "accountId", path),
+        account_id=_optional(fields, "accountId", path, _string),
         enabled=enabled,
-        valid_from=_time(fields, "validFrom", path),
-        valid_to=_time(fields, "validTo", path),
-        scopes=_strings(fields, "scopeGuids", path),
-        permissions=_strings(fields, "permissions", path),
-        allowed_ips=_strings(fields, "allowedIPs", path) or frozenset(),
-        platform=_platform(fields, path),
+        valid_from=_optional(fields, "validFrom", path, _time),
+        valid_to=_optional(fields, "validTo", path, _time),
+        scopes=_optional(fields, "scopeGuids", path, _strings),
+        permissions=_optional(fields, "permissions", path, _strings),
+        allowed_ips=_optional(fields, "allowedIPs", path, _strings) or frozenset(),
+        platform=_optional(fields, "platform", path, _platform) or frozenset(),
         value_readable=real,
     )
+    return FetchedKey(key, Secret(value) if value is not None and real else None)
 
 
 def _expected(found: FetchedKey, key_id: str | None) -> FetchedKey:
@@ -189,36 +169,53 @@ def _expected(found: FetchedKey, key_id: str | None) -> FetchedKey:
 
 
 def _token(data: Any, field: str) -> tuple[Secret, int | None]:
-    fields = _fields(data, "the answer")
+    fields = _object(data, "the answer")
     token, kind, seconds = fields.get(field), fields.get("token_type"), fields.get("expires_in")
     if not isinstance(token, str) or not re.fullmatch(r"[!-~]{1,16384}", token):
         raise _Broken(f"{field} is not a token")
     if kind is not None and str(kind).lower() != "bearer":
         raise _Broken("token_type is not bearer")
-    if seconds is not None and (not isinstance(seconds, int) or isinstance(seconds, bool) or seconds <= 0):
+    if seconds is not None and (type(seconds) is not int or seconds <= 0):
         raise _Broken("expires_in is not a number of seconds")
     return Secret(token), seconds
 
 
-def _fields(data: Any, path: str) -> dict[str, Any]:
+# ---- one field's value; each raises ``_Broken`` with what is wrong, as a verb phrase ---------------------------------
+
+
+def _optional(fields: dict[str, Any], field: str, path: str, read: Callable[[Any], T]) -> T | None:
+    """A field's value; ``None`` where it is absent or null."""
+    value = fields.get(field)
+    if value is None:
+        return None
+    try:
+        return read(value)
+    except _Broken as broken:
+        wrong = str(broken)
+    raise _Broken(f"{path}: {field} {wrong}")
+
+
+def _object(data: Any, path: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise _Broken(f"{path} is not an object")
     return data
 
 
-def _string(fields: dict[str, Any], field: str, path: str) -> str | None:
-    value = fields.get(field)
-    if value is not None and not isinstance(value, str):
-        raise _Broken(f"{path}: {field} is not a string")
-    return None if value is None else _characters(value)
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise _Broken("is not a count")
+    return value
 
 
-def _strings(fields: dict[str, Any], field: str, path: str) -> frozenset[str] | None:
-    values = fields.get(field)
-    if values is None:
-        return None
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise _Broken("is not a string")
+    return _characters(value)
+
+
+def _strings(values: Any) -> frozenset[str]:
     if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
-        raise _Broken(f"{path}: {field} is not a list of strings")
+        raise _Broken("is not a list of strings")
     return _set_of(tuple(values))
 
 
@@ -227,29 +224,27 @@ def _set_of(values: tuple[str, ...]) -> frozenset[str]:
     return frozenset(map(_characters, values))
 
 
-def _time(fields: dict[str, Any], field: str, path: str) -> datetime | None:
-    text = _string(fields, field, path)
+def _time(value: Any) -> datetime:
     try:
-        return None if text is None else parse_time(text)
+        return parse_time(_string(value))
     except ValueError:
-        raise _Broken(f"{path}: {field} is not a time ({quoted(text or '', 40)})") from None
+        raise _Broken(f"is not a time ({quoted(value, 40)})") from None
 
 
-def _platform(fields: dict[str, Any], path: str) -> frozenset[Platform]:
-    links = fields.get("platform")
-    if links is None:
-        return frozenset()
+def _platform(links: Any) -> frozenset[Platform]:
     if not isinstance(links, list):
-        raise _Broken(f"{path}: platform is not a list")
-    return frozenset(_link(each, f"{path}: platform[{index}]") for index, each in enumerate(links))
+        raise _Broken("is not a list")
+    return frozenset(map(_link, links))
 
 
-def _link(data: Any, path: str) -> Platform:
-    link = _fields(data, path)
-    application = _string(link, "applicationId", path)
+def _link(data: Any) -> Platform:
+    link = _object(data, "has a link that")
+    application, entity, action = (
+        _optional(link, field, "has a link", _string) for field in ("applicationId", "entityId", "action")
+    )
     if application is None:
-        raise _Broken(f"{path} has no applicationId")
-    return Platform(application, _string(link, "entityId", path), _string(link, "action", path))
+        raise _Broken("has a link without applicationId")
+    return Platform(application, entity, action)
 
 
 def _platform_json(link: Platform) -> dict[str, str]:
@@ -276,6 +271,6 @@ def parse_time(text: str) -> datetime:
         raise ValueError("not a time")
     time = datetime.fromisoformat(text)
     try:
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        return datetime.fromisoformat(f"{text}Z") if time.tzinfo is None else time.astimezone(UTC)
     except OverflowError:
         raise ValueError("a time out of range") from None

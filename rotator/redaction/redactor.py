@@ -84,21 +84,25 @@ class Redactor:
         self._lock = threading.Lock()
         # By the first characters' hash the lengths, and by a whole text's hash whether it is random.
         self._known: tuple[dict[int, tuple[int, ...]], dict[int, bool]] = ({}, {})
+        self._learnt: set[int] = set()
         self._names = set(self._constants)
 
     def __repr__(self) -> str:
         return f"<Redactor of {len(self._known[1])} texts>"
 
     def learn(self, text: str) -> None:
-        """From now on take out ``text``, however it is escaped or encoded.
+        """From now on take out ``text``, however it is escaped or encoded. To do it again costs nothing.
 
         Of a JSON object also its fields that are named or look like credentials; not its ids, URLs and plain words.
         Shorter than :data:`SHORTEST` characters is ignored.
         """
+        if hash(text) in self._learnt:
+            return
         self._add(text)
         for leaf in _sensitive_leaves(text):
             if not _is_word(leaf):
                 self._add(leaf)
+        self._learnt.add(hash(text))
 
     def learn_value(self, text: str) -> None:
         """As :meth:`learn`, for what was found in a secret: a placeholder such as ``prod`` is no credential, and taking
@@ -115,6 +119,7 @@ class Redactor:
         """Drop everything learnt, at the end of a sweep. Patterns stay."""
         with self._lock:
             self._known = ({}, {})
+            self._learnt = set()
             self._names = set(self._constants)
 
     def redact(self, text: str) -> str:

@@ -96,9 +96,7 @@ def sweep(fleet: SyntheticFleet) -> None:
     def connect(entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
         account = int(entry.name.rpartition("/")[2])
         credentials = parse_credentials(entry.name, text)
-        return InfobipClient(
-            credentials, fleet.clock, learn=redactor.learn, adapters=lambda: fleet.infobip(account)
-        )
+        return InfobipClient(credentials, fleet.clock, redactor=redactor, adapters=lambda: fleet.infobip(account))
 
     audit = Audit(
         io.StringIO(),

@@ -22,7 +22,7 @@ class SecondRegion(World):
         super().__init__(seed=2)
         self._first = first
         self.clock, self.infobip = first.clock, first.infobip
-        self.store = MemoryStore(first.clock, account=aws_account, region=region, learn=self.learn)
+        self.store = MemoryStore(first.clock, account=aws_account, region=region, learn=self.redactor.learn)
 
     def account(self, name: str = "main", *, auth: str = "basic", password: str | None = None) -> str:
         """The first region's Infobip account, by another user."""

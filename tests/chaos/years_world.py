@@ -184,7 +184,7 @@ class Enterprise:
             return InfobipClient(
                 parse_credentials(entry.name, text),
                 self.clock,
-                learn=self.redactor.learn,
+                redactor=self.redactor,
                 rng=random.Random(chance.random()),
                 adapters=lambda: InProcessAdapter(self.infobip[account]),
                 fall_back_to_basic=emergency,

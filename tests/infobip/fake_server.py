@@ -20,6 +20,7 @@ from rotator.infobip.connection import DeadlineAdapter
 from rotator.infobip.credentials import AuthMethod, Credentials
 from rotator.infobip.http import Limits
 from rotator.ports import Clock
+from rotator.redaction.redactor import Redactor
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
@@ -41,6 +42,18 @@ class RecordingClock(VirtualClock):
     def sleep(self, seconds: float) -> None:
         self.sleeps.append(seconds)
         super().sleep(seconds)
+
+
+class RecordingRedactor(Redactor):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.learned: list[str] = []
+
+    def learn(self, text: str) -> None:
+        self.learned.append(text)
+        super().learn(text)
 
 
 Reply = Callable[[socket.socket], None]
@@ -185,7 +198,7 @@ def client_for(
     auth: AuthMethod = AuthMethod.BASIC,
     limits: Limits | None = None,
     account_id: str | None = None,
-    learn: Callable[[str], None] = lambda _: None,
+    redactor: Redactor | None = None,
     unsafe_sessions: bool = False,
     fall_back_to_basic: bool = False,
     username: str = USER,
@@ -197,7 +210,7 @@ def client_for(
         clock or RecordingClock(),
         rng=random.Random(7),
         limits=limits or Limits(connect=2, read=2, total=4),
-        learn=learn,
+        redactor=redactor,
         unsafe_sessions=unsafe_sessions,
         fall_back_to_basic=fall_back_to_basic,
         adapters=adapters,

@@ -27,6 +27,7 @@ from tests.infobip.fake_server import (
     USER,
     FakeServer,
     RecordingClock,
+    RecordingRedactor,
     client_for,
     drop,
     key,
@@ -78,13 +79,13 @@ def test_a_wrong_password_is_bad_credentials(auth: AuthMethod) -> None:
 
 
 def test_basic_sends_utf8() -> None:
-    learned: list[str] = []
+    redactor = RecordingRedactor()
     with FakeServer([reply(200, key())]) as server:
-        client_for(server.url, learn=learned.append).get_key("K1")
+        client_for(server.url, redactor=redactor).get_key("K1")
     scheme, _, encoded = server.seen[0].headers["authorization"].partition(" ")
     assert scheme == "Basic"
     assert base64.b64decode(encoded).decode() == f"{USER}:{PASSWORD}"
-    assert {PASSWORD, encoded} <= set(learned)
+    assert {PASSWORD, encoded} <= set(redactor.learned)
 
 
 def test_basic_is_not_repeated_after_a_401() -> None:
@@ -204,12 +205,12 @@ def test_a_throttled_login_is_repeated() -> None:
 
 
 def test_a_token_is_asked_for_by_form_and_renewed_before_it_ends() -> None:
-    learned: list[str] = []
+    redactor = RecordingRedactor()
     clock = RecordingClock()
     with FakeServer(
         [reply(200, token("T1")), reply(200, key()), reply(200, key()), reply(200, token("T2")), reply(200, key())]
     ) as server:
-        client = client_for(server.url, clock, auth=OAUTH2, learn=learned.append)
+        client = client_for(server.url, clock, auth=OAUTH2, redactor=redactor)
         client.get_key("K1")
         clock.advance(timedelta(seconds=3539))
         client.get_key("K1")
@@ -228,7 +229,7 @@ def test_a_token_is_asked_for_by_form_and_renewed_before_it_ends() -> None:
         "client_secret": [PASSWORD],
         "grant_type": ["client_credentials"],
     }
-    assert {PASSWORD, "T1", "T2"} <= set(learned)
+    assert {PASSWORD, "T1", "T2"} <= set(redactor.learned)
 
 
 def test_a_short_lived_token_has_a_tenth_as_its_margin() -> None:

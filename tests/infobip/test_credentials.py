@@ -62,38 +62,30 @@ def test_good_base_urls(text: str, base_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    "text",
     [
-        ("abc.api.infobip.com", "https://"),
-        ("ftp://abc.api.infobip.com", "https://"),
-        ("https://", "host"),
-        ("https:///", "host"),
-        ("https://a b", "host"),
-        ("https://abc\n.api.infobip.com", "host"),
-        ("https://bücher.example", "host"),
-        ("https://abc\\@evil.example", "user or password"),
-        ("https://abc:99999", "port"),
-        ("https://abc:", "port"),
-        ("https://[::1", "host"),
-        ("https://[:::::]", "host"),
-        ("https://u:SESAME@abc", "user or password"),
-        ("https://abc/SESAME", "path"),
-        ("https://abc//", "path"),
-        ("https://abc?SESAME", "query"),
-        ("https://abc/?", "query"),
-        ("https://abc#SESAME", "fragment"),
-        ("http://abc.api.infobip.com", "http:// to abc.api.infobip.com"),
-        ("http://127.0.0.1.evil.example", "http://"),
-        ("http://localhost.evil.example", "http://"),
-        ("http://0.0.0.0", "http://"),
-        ("http://2130706433", "http://"),
+        *("abc.api.infobip.com", "ftp://abc.api.infobip.com", "https://", "https:///", "https://a b"),
+        *("https://abc\n.api.infobip.com", "https://b\u00fccher.example", "https://abc\\@evil.example", "https://\u017fabc"),
+        *("https://abc:99999", "https://abc:0", "https://abc:", "https://[::1", "https://[:::::]"),
+        *("https://u:SESAME@abc", "https://abc/SESAME", "https://abc//", "https://abc?SESAME", "https://abc/?"),
+        "https://abc#SESAME",
     ],
 )
-def test_bad_base_urls_are_reported_without_their_secrets(text: str, expected: str) -> None:
+def test_a_base_url_is_https_and_a_host(text: str) -> None:
     message = problem({**GOOD, "base_url": text})
-    assert expected in message
-    assert "base_url" in message
+    assert "the field base_url is not https:// and a host" in message
     assert "SESAME" not in message
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("abc.api.infobip.com", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", "2130706433"),
+        "127.0.0.1.",
+    ],
+)
+def test_plain_http_is_for_loopback_only(host: str) -> None:
+    assert f"base_url is http:// to {host}" in problem({**GOOD, "base_url": f"http://{host}"})
 
 
 @pytest.mark.parametrize(

@@ -87,9 +87,9 @@ def test_retry_after_is_honoured_up_to_thirty_seconds() -> None:
 @pytest.mark.parametrize("header", ["31", "3600", "999999999"])
 def test_a_longer_retry_after_ends_the_call_at_once(header: str) -> None:
     clock = RecordingClock()
-    with FakeServer([reply(429, Retry_After=header)]) as server, pytest.raises(ProviderThrottled) as caught:
+    expected = f"asks to wait {header} s"
+    with FakeServer([reply(429, Retry_After=header)]) as server, pytest.raises(ProviderThrottled, match=expected):
         client_for(server.url, clock).get_key("K1")
-    assert caught.value.retry_after == timedelta(seconds=int(header))
     assert (len(server.seen), clock.sleeps) == (1, [])
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rotator.errors import ContractViolation
 from rotator.infobip.http import Answer
-from rotator.infobip.http_errors import KnownSecrets, read_problem, refusal
+from rotator.infobip.http_errors import read_problem, refusal
 from rotator.infobip.wire import (
     create_body,
     format_time,
@@ -22,6 +22,7 @@ from rotator.infobip.wire import (
 )
 from rotator.model import Key, Platform
 from rotator.ports import KeyRequest
+from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
 from tests.infobip.fake_server import KEY_VALUE, key, page
 
@@ -312,11 +313,12 @@ def test_both_shapes_of_errors() -> None:
 
 
 def test_an_error_that_quotes_secrets_is_cleaned() -> None:
-    known = KnownSecrets(lambda _: None)
-    known.add("p w")
-    message = str(refusal(answer({"description": f"bad p w or p+w\x1b[31m {KEY_VALUE.upper()}\n"}, 400), known))
-    assert "p w" not in message
-    assert "p+w" not in message
+    redactor = Redactor()
+    redactor.learn("pass w")
+    echo = f"bad pass w or pass+w\x1b[31m {KEY_VALUE.upper()}\n"
+    message = str(refusal(answer({"description": echo}, 400), redactor))
+    assert "pass w" not in message
+    assert "pass+w" not in message
     assert KEY_VALUE.upper() not in message
     assert "\x1b" not in message
     assert "\\x1b[31m" in message
