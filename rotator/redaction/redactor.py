@@ -4,8 +4,8 @@ What is searched for depends on where a text comes from (:class:`~rotator.redact
 may be any text, ``success`` or another secret's name among them, so names, ids and constants are not searched for it.
 
 Instead of a list of the ways in which a secret can be written, a text is decoded (escapes of URLs, JSON, HTML and
-programming languages), as often as it holds escapes, and each result is searched. What is found is mapped back to the
-text as it was written.
+programming languages), as often as it holds escapes, and each result is searched. Where a secret is found, the text is
+shown as it was decoded.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import json
 import math
 import re
 import threading
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from datetime import date, timedelta
 from enum import Enum
 from typing import Any, Final
@@ -55,9 +54,6 @@ _MOST_EDGES: Final = 8
 
 _DECODINGS: Final = 4
 """How many times a text is decoded: JSON in JSON, a URL in a URL, and something around it."""
-
-_Span = tuple[int, int]
-_Back = Callable[[int, int], _Span]
 
 _HEX: Final = "[0-9a-fA-F]"
 _ESCAPE: Final = re.compile(
@@ -156,24 +152,33 @@ class Redactor:
                     lengths[start] = tuple(sorted((*seen, len(form)), reverse=True))
 
     def _redact_learned(self, text: str, *, only_random: bool = False) -> str:
+        """The text without learnt values; as it is, or decoded as often as it takes to find one."""
         if not self._known[1]:
             return text
-        spans = sorted(span for view, back in _views(text) for span in self._spans(view, back, only_random))
-        if not spans:
-            return text
+        shown = view = self._cut(text, only_random)
+        for _ in range(_DECODINGS):
+            decoded = _decoded(view)
+            if decoded is None:
+                break
+            view = self._cut(decoded, only_random)
+            if view != decoded:
+                shown = view
+        return shown
+
+    def _cut(self, text: str, only_random: bool) -> str:
+        spans = iter(sorted(self._spans(text, only_random)))
         parts: list[str] = []
         done = 0  # up to here the text is in parts, or was taken out
-        begin, end = spans[0]
-        for first, last in spans[1:]:
+        begin, end = next(spans, (0, 0))
+        for first, last in spans:
             if first > end:
                 parts += (text[done:begin], REDACTED)
                 done, begin = end, first
             end = max(end, last)
-        parts += (text[done:begin], REDACTED, text[end:])
-        return "".join(parts)
+        return "".join((*parts, text[done:begin], REDACTED, text[end:])) if end else text
 
-    def _spans(self, text: str, back: _Back, only_random: bool) -> Iterator[_Span]:
-        """Where learnt values stand in a view of a text, as positions in the text itself."""
+    def _spans(self, text: str, only_random: bool) -> Iterator[tuple[int, int]]:
+        """Where learnt values stand in a text."""
         lengths, digests = self._known
         starts = [at for at in range(len(text) - SHORTEST + 1) if hash(text[at : at + SHORTEST]) in lengths]
         for at in starts:
@@ -181,7 +186,7 @@ class Redactor:
                 end = at + length
                 random = digests.get(hash(text[at:end])) if end <= len(text) else None
                 if random is not None and (random or not only_random) and not self._is_name(text, at, end):
-                    yield back(at, end)
+                    yield at, end
                     break
 
     def _is_name(self, text: str, begin: int, end: int) -> bool:
@@ -279,9 +284,12 @@ def _forms(text: str) -> Iterator[str]:
         for escaped in (json.dumps(stripped)[1:-1], quote(raw, safe="")):
             yield from _base64_forms(escaped.encode())
         for read in (stripped, raw.decode("latin-1")):
-            for form, _ in _views(read):
-                yield form
-                yield form.replace(" ", "+")
+            form: str | None = read
+            for _ in range(_DECODINGS + 1):
+                if form is not None:
+                    yield form
+                    yield form.replace(" ", "+")
+                    form = _decoded(form)
 
 
 def _base64_forms(raw: bytes) -> Iterator[str]:
@@ -321,55 +329,21 @@ def _sensitive_leaves(text: str) -> Iterator[str]:
             yield value
 
 
-def _views(text: str) -> Iterator[tuple[str, _Back]]:
-    """The text, and what it becomes decoded once, twice and so on; each with the way back to positions in ``text``.
+def _decoded(text: str) -> str | None:
+    """The text decoded once; ``None`` where it holds no escape.
 
     A byte (``%C3``) becomes the character of that number, so that a text is searched for as UTF-8 read as Latin-1 too.
-    A stretch that covers a part of an escape is mapped to the whole escape.
     """
-    back: _Back = _same
-    yield text, back
-    for _ in range(_DECODINGS):
-        if "%" not in text and "\\" not in text and "&" not in text:
-            return
-        decoded = _decoded(text)
-        if decoded is None:
-            return
-        text, pieces = decoded
-        back = _way_back(pieces, back)
-        yield text, back
-
-
-def _same(begin: int, end: int) -> _Span:
-    return begin, end
-
-
-def _decoded(text: str) -> tuple[str, list[tuple[int, int, int, int]]] | None:
-    """The text decoded once, and its escapes: where each begins and ends decoded, and as written."""
-    parts: list[str] = []
-    pieces: list[tuple[int, int, int, int]] = []
-    done = length = 0
-    for match in _ESCAPE.finditer(text):
-        character = _character(match)
-        if character is None:
-            continue
-        begin, end = match.span()
-        parts += (text[done:begin], character)
-        length += begin - done
-        pieces.append((length, length + len(character), begin, end))
-        length += len(character)
-        done = end
-    if not pieces:
+    if "%" not in text and "\\" not in text and "&" not in text:
         return None
-    parts.append(text[done:])
-    return "".join(parts), pieces
+    decoded = _ESCAPE.sub(_character, text)
+    return None if decoded == text else decoded
 
 
-def _character(match: re.Match[str]) -> str | None:
+def _character(match: re.Match[str]) -> str:
     percent_u, percent, high, low, unit, braces, long, byte, octal, short, entity = match.groups()
     if entity is not None:
-        text = html.unescape(entity)
-        return None if text == entity else text
+        return html.unescape(entity)
     if short is not None:
         return _SHORT.get(short, short)
     if octal is not None:
@@ -377,22 +351,4 @@ def _character(match: re.Match[str]) -> str | None:
     if high is not None:
         return chr(0x10000 + ((int(high, 16) - 0xD800) << 10) + int(low, 16) - 0xDC00)
     code = int(percent_u or percent or unit or braces or long or byte, 16)
-    return chr(code) if code <= _LAST_CODE else None
-
-
-def _way_back(pieces: list[tuple[int, int, int, int]], before: _Back) -> _Back:
-    begins = [piece[0] for piece in pieces]
-
-    def back(begin: int, end: int) -> _Span:
-        first, last = begin, end
-        at = bisect_right(begins, begin) - 1
-        if at >= 0:
-            _, decoded_end, written, written_end = pieces[at]
-            first = written if begin < decoded_end else written_end + begin - decoded_end
-        at = bisect_right(begins, end - 1) - 1
-        if at >= 0:
-            _, decoded_end, _, written_end = pieces[at]
-            last = written_end if end <= decoded_end else written_end + end - decoded_end
-        return before(first, last)
-
-    return back
+    return chr(code) if code <= _LAST_CODE else match[0]
