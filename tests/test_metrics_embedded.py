@@ -23,7 +23,7 @@ from rotator.telemetry.metrics import (
     ROTATIONS,
     Report,
     Sample,
-    no_counts,
+    count_samples,
     state_samples,
     sweep_samples,
 )
@@ -70,8 +70,9 @@ def dimensions(line: dict[str, Any]) -> list[list[str]]:
 
 def of_fleet(*secrets: SecretEntry, **keys: Any) -> Report:
     snapshot = snap(secrets, keys.get("keys", [key()]))
-    samples = state_samples(snapshot, plan_account(snapshot, POLICY, NOW), NOW)
-    return Report("main", NOW, samples, sweep_samples(True, NOW - DAY, NOW), no_counts())
+    plan = plan_account(snapshot, POLICY, NOW)
+    samples = state_samples(snapshot, plan, NOW, ())
+    return Report("main", NOW, samples, sweep_samples(True, NOW - DAY, NOW), count_samples(plan, ()))
 
 
 def test_the_alarms_metrics_are_written_with_their_dimension() -> None:

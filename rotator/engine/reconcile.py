@@ -16,7 +16,7 @@ from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget, InfobipClock, Services
 from rotator.engine.evidence import CurrentValues, Evidence
 from rotator.engine.observe import Fleet, management_of, observe_account, observe_fleet
-from rotator.engine.sweep import NO_ACCOUNT, Meter, Sweep, errors_in
+from rotator.engine.sweep import NO_ACCOUNT, Sweep, errors_in, measure
 from rotator.errors import (
     BadCredentials,
     ConfigurationError,
@@ -158,34 +158,32 @@ class Reconciler:
         return stray
 
     def _sweep_one(self, run: _Run, account: str) -> tuple[AccountPlan, tuple[Result, ...]]:
-        meter = Meter(self.services, account)
+        begun = self.services.clock.now()
+        snapshot: AccountSnapshot | None = None
+        budget: Budget | None = None
+        results: tuple[Result, ...] = ()
 
-        def work(provider: KeyProvider) -> AccountPlan | tuple[AccountPlan, tuple[Result, ...]]:
+        def work(provider: KeyProvider) -> AccountPlan:
+            nonlocal snapshot, budget, results
             now, snapshot, plan = self._planned(provider, run, account)
-            if plan.error is not None:
-                return plan
-            meter.before(snapshot, plan)
-            if run.dry_run:
+            if plan.error is not None or run.dry_run:
                 return plan
             # Whether something is overdue is known when it is known what this sweep did about it.
             self._raise_alerts((plan,), lambda alert: alert.kind is not Reason.OVERDUE)
-            budget = Budget.of(slots_used(snapshot, now), self.services.policy, now, snapshot.total)
-            context = AccountContext(self.services, provider, snapshot, run.budget(plan, budget))
-            results = tuple(self._apply_all(context, plan))
+            budget = run.budget(plan, Budget.of(slots_used(snapshot, now), self.services.policy, now, snapshot.total))
+            results = tuple(self._apply_all(AccountContext(self.services, provider, snapshot, budget), plan))
             plan = with_outcomes(plan, results)
             self._raise_alerts((plan,), lambda alert: alert.kind is Reason.OVERDUE)
-            meter.after(plan, results, context.budget)
-            return plan, results
+            return plan
 
-        done = self._observed(run.values.fleet, account, work)
-        if not isinstance(done, AccountPlan):
-            return done
-        self._raise_alerts((done,))
-        meter.after(done, ())
-        if done.error is not None and not run.dry_run:
-            reason = str(done.alerts[0].kind) if done.alerts else NOT_OBSERVED
-            publish(self.services.events, FAILED, account=account, reason=reason, error=done.error)
-        return done, ()
+        plan = self._observed(run.values.fleet, account, work)
+        if budget is None or plan.error is not None:
+            self._raise_alerts((plan,))
+        measure(self.services, begun, plan, results, snapshot, budget)
+        if plan.error is not None and not run.dry_run:
+            reason = str(plan.alerts[0].kind) if plan.alerts else NOT_OBSERVED
+            publish(self.services.events, FAILED, account=account, reason=reason, error=plan.error)
+        return plan, results
 
     def _apply_all(self, context: AccountContext, plan: AccountPlan) -> Iterator[Result]:
         """In order; one secret's failure never stops another's, unless nothing at this account can go on."""
@@ -242,11 +240,12 @@ class Reconciler:
         try:
             with self.connected(fleet, account) as provider:
                 return work(provider)
-        except RotatorError as error:
-            return self._not_observed(fleet, account, error)
-        except Exception as error:
-            _LOG.debug("unexpected", exc_info=error)
-            return self._not_observed(fleet, account, InternalError.of(error, f"account {account}"))
+        except RotatorError as caught:
+            error = caught
+        except Exception as caught:
+            _LOG.debug("unexpected", exc_info=caught)
+            error = InternalError.of(caught, f"account {account}")
+        return self._not_observed(fleet, account, error)
 
     def _planned(self, provider: KeyProvider, run: _Run, account: str) -> tuple[datetime, AccountSnapshot, AccountPlan]:
         """One account, observed and planned, and by Infobip's clock when."""

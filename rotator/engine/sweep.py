@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from rotator.engine.context import Budget, Services
 from rotator.model import AccountPlan, AccountSnapshot, Alert, Outcome, Plan, Quota, Reason, Result, Severity
-from rotator.telemetry.metrics import Report, count_samples, no_counts, state_samples, sweep_samples
+from rotator.telemetry.metrics import Report, count_samples, state_samples, sweep_samples
 
 _LOG = logging.getLogger(__name__)
 ACTOR: Final = "scheduler"
@@ -83,46 +83,32 @@ def errors_of(plans: Iterable[AccountPlan]) -> Iterator[str]:
             yield f"{alert.secret or plan.account}: {alert.kind}: {alert.detail}"
 
 
-class Meter:
-    """Measures one account's sweep, if the services have metrics; never raises."""
+def measure(
+    services: Services,
+    begun: datetime,
+    plan: AccountPlan,
+    results: tuple[Result, ...],
+    snapshot: AccountSnapshot | None,
+    budget: Budget | None,
+) -> None:
+    """Publish how an account stands after its sweep, if the services have metrics; never raises.
 
-    def __init__(self, services: Services, account: str) -> None:
-        self._metrics = services.metrics
-        self._clock = services.clock
-        self._account = account
-        self._snapshot: AccountSnapshot | None = None
-        self._begun = self._clock.now() if self._metrics is not None else None
-
-    def before(self, snapshot: AccountSnapshot, plan: AccountPlan) -> None:
-        """The account was observed and planned; nothing was changed yet."""
-        self._snapshot = snapshot
-
-        def report(now: datetime) -> Report:
-            return Report(self._account, now, state_samples(snapshot, plan, now), counts=no_counts())
-
-        self._publish(report)
-
-    def after(self, plan: AccountPlan, results: tuple[Result, ...], budget: Budget | None = None) -> None:
-        """The work is over. ``budget`` is what the work left of the plan's."""
-
-        def report(now: datetime) -> Report:
-            state = None
-            if self._snapshot is not None and plan.error is None:
-                state = state_samples(self._snapshot, plan, now, results, _left(plan.quota, budget))
-            failed = any(result.outcome is Outcome.FAILED for result in results)
-            sweep = sweep_samples(plan.ran_through and not failed, self._begun or now, now)
-            return Report(self._account, now, state, sweep, count_samples(plan, results))
-
-        self._publish(report)
-
-    def _publish(self, report: Callable[[datetime], Report]) -> None:
-        if self._metrics is None:
-            return
-        try:
-            self._metrics.publish(report(self._clock.now()))
-        except Exception as error:  # what measures must not stop what it measures
-            _LOG.warning("metrics of account %s were not published: %s", self._account, type(error).__name__)
-            _LOG.debug("unexpected", exc_info=error)
+    :param snapshot: what the plan was made of, where it could be observed.
+    :param budget: what the work left of the plan's, where there was any.
+    """
+    if services.metrics is None:
+        return
+    try:
+        now = services.clock.now()
+        state = None
+        if snapshot is not None and plan.error is None:
+            state = state_samples(snapshot, plan, now, results, _left(plan.quota, budget))
+        failed = any(result.outcome is Outcome.FAILED for result in results)
+        timing = sweep_samples(plan.ran_through and not failed, begun, now)
+        services.metrics.publish(Report(plan.account, now, state, timing, count_samples(plan, results)))
+    except Exception as error:  # what measures must not stop what it measures
+        _LOG.warning("metrics of account %s were not published: %s", plan.account, type(error).__name__)
+        _LOG.debug("unexpected", exc_info=error)
 
 
 def _left(quota: Quota, budget: Budget | None) -> Quota:

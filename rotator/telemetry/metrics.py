@@ -1,8 +1,7 @@
 """What is measured of an account, as samples under the same names for Prometheus and for CloudWatch. Pure.
 
-Gauges show a state. Counters come as increments: what this sweep adds. A key that the same sweep is about to replace or
-to revoke is no reason to wake a person, so before the work ``rotator_keys_expiring_7d``,
-``rotator_revocations_overdue`` and ``rotator_rotations_overdue`` leave out what is planned, and after it what was done.
+Gauges show how an account stands after a sweep's work, which the snapshot is older than. Counters come as increments:
+what this sweep adds.
 """
 
 from __future__ import annotations
@@ -102,7 +101,7 @@ class Report:
 
     :param state: every gauge of how the account stands, replacing those before; ``None`` where it was not observed.
     :param sweep: gauges about the sweep itself; one that is not there keeps its value.
-    :param counts: increments; those of 0 only make a series known.
+    :param counts: increments; those of 0 make a series known, so that its first step is seen as one.
     """
 
     account: str
@@ -140,16 +139,16 @@ def state_samples(
     snapshot: AccountSnapshot,
     plan: AccountPlan,
     now: datetime,
-    results: tuple[Result, ...] | None = None,
+    results: tuple[Result, ...],
     quota: Quota | None = None,
 ) -> tuple[Sample, ...]:
     """How an account stands, every gauge of it.
 
-    :param results: what became of the plan, which the snapshot is older than; ``None`` before the work.
+    :param results: what became of the plan.
     :param quota: the plan's own where not given.
     """
-    done = [result for result in results or () if result.outcome is Outcome.DONE]
-    handled = [result.action for result in done] if results is not None else list(plan.actions)
+    done = [result for result in results if result.outcome is Outcome.DONE]
+    handled = [result.action for result in done]
     seen = [_after(state, done) for state in states(snapshot, plan.actions, now)]
     waiting = {skip.secret for skip in plan.skipped if skip.reason is Reason.WINDOW}
     expiring = sum(1 for each in seen if _expiring(each, handled, now) and each.secret not in waiting)
@@ -195,32 +194,24 @@ def sweep_samples(ok: bool, begun: datetime, now: datetime) -> tuple[Sample, ...
 
 
 def count_samples(plan: AccountPlan, results: tuple[Result, ...]) -> tuple[Sample, ...]:
-    """What a sweep of one account adds to the counters."""
-    found: Counter[tuple[Family, tuple[str, ...]]] = Counter()
+    """What a sweep of one account adds to the counters; 0 too, for what is usual."""
+    found: Counter[tuple[Family, tuple[str, ...]]] = Counter({(FAILURES, ("sweep", NOT_OBSERVED)): 0})
+    for reason in _ROTATED_FOR:
+        found.update({(ROTATIONS, (str(reason),)): 0, (FAILURES, (str(ActionKind.ROTATE), str(reason))): 0})
+    for reason in _REVOKED_FOR:
+        found.update({(REVOCATIONS, (str(reason),)): 0, (FAILURES, (str(ActionKind.REVOKE), str(reason))): 0})
     if plan.error is not None:
-        reason = str(plan.alerts[0].kind) if plan.alerts else NOT_OBSERVED
-        found[FAILURES, ("sweep", reason)] += 1
+        found[FAILURES, ("sweep", str(plan.alerts[0].kind) if plan.alerts else NOT_OBSERVED)] += 1
     for result in results:
         action = result.action
-        reason = str(action.reason)
+        because = str(action.reason)
         if result.outcome is Outcome.FAILED:
-            found[FAILURES, (str(action.kind), reason)] += 1
+            found[FAILURES, (str(action.kind), because)] += 1
         elif result.outcome is Outcome.DONE and result.new_key_id is not None:
-            found[ROTATIONS, (reason,)] += 1
+            found[ROTATIONS, (because,)] += 1
         elif result.outcome is Outcome.DONE and action.kind is ActionKind.REVOKE and action.reason in _REVOKED_FOR:
-            found[REVOCATIONS, (reason,)] += 1
+            found[REVOCATIONS, (because,)] += 1
     return tuple(Sample(family, count, labels) for (family, labels), count in found.items())
-
-
-def no_counts() -> tuple[Sample, ...]:
-    """Increments of 0, so that a counter is known before it first grows: its first step is seen as one."""
-    return (
-        *(Sample(ROTATIONS, 0, (str(reason),)) for reason in _ROTATED_FOR),
-        *(Sample(REVOCATIONS, 0, (str(reason),)) for reason in _REVOKED_FOR),
-        *(Sample(FAILURES, 0, (str(ActionKind.ROTATE), str(reason))) for reason in _ROTATED_FOR),
-        *(Sample(FAILURES, 0, (str(ActionKind.REVOKE), str(reason))) for reason in _REVOKED_FOR),
-        Sample(FAILURES, 0, ("sweep", NOT_OBSERVED)),
-    )
 
 
 def _after(state: SecretState, done: list[Result]) -> SecretState:

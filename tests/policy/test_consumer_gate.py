@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from rotator.access_log import Read, Reads, Unread
-from rotator.model import AccountSnapshot, Key, Result
+from rotator.model import AccountSnapshot, Key
 from rotator.policy.emergency_ids import emergency_version_id
 from rotator.policy.gate import consumers, gap_in, principal_words, promoted_at, waits_until
 from rotator.policy.lifecycle import Retiring, read_lifecycle
@@ -113,14 +113,13 @@ def test_what_is_said() -> None:
 
 
 def test_what_waits_on_purpose_is_not_overdue() -> None:
-    def overdue(snapshot: AccountSnapshot, results: tuple[Result, ...] | None = None) -> float:
-        samples = state_samples(snapshot, Case("", snapshot).plan(), NOW, results)
+    def overdue(snapshot: AccountSnapshot) -> float:
+        samples = state_samples(snapshot, Case("", snapshot).plan(), NOW, ())
         (value,) = [each.value for each in samples if each.family is OVERDUE]
         return value
 
     assert overdue(gated(reads(BEFORE))) == 0
-    assert overdue(gated(reads(BEFORE)), ()) == 0
-    assert overdue(gated(reads(BEFORE, SINCE)), ()) == 1  # its revocation was planned, and did not happen
+    assert overdue(gated(reads(BEFORE, SINCE))) == 1  # its revocation was planned, and did not happen
 
 
 def moment(versions: dict[str, str], keys: tuple[Key, ...], grace: timedelta = GRACE) -> datetime:

@@ -28,7 +28,6 @@ from rotator.telemetry.metrics import (
     Family,
     Sample,
     count_samples,
-    no_counts,
     state_samples,
     sweep_samples,
 )
@@ -39,8 +38,9 @@ OVER = {"v2": "CURRENT key:K1", "v1": "PREVIOUS key:K0 retire:K0:-1h"}
 
 
 def values(samples: tuple[Sample, ...], family: Family) -> dict[tuple[str, ...], float]:
-    found = {sample.labels: sample.value for sample in samples if sample.family is family}
-    assert len(found) == sum(1 for sample in samples if sample.family is family), "no series twice"
+    """What is not 0, where a family counts."""
+    found = {s.labels: s.value for s in samples if s.family is family and (s.value or family.kind == "gauge")}
+    assert len({(s.family.name, s.labels) for s in samples}) == len(samples), "no series twice"
     return found
 
 
@@ -48,8 +48,8 @@ def planned(snapshot: AccountSnapshot) -> AccountPlan:
     return plan_account(snapshot, POLICY, NOW)
 
 
-def before(snapshot: AccountSnapshot) -> tuple[Sample, ...]:
-    return state_samples(snapshot, planned(snapshot), NOW)
+def undone(snapshot: AccountSnapshot) -> tuple[Sample, ...]:
+    return state_samples(snapshot, planned(snapshot), NOW, ())
 
 
 def after(snapshot: AccountSnapshot, outcome: Outcome, **new: object) -> tuple[Sample, ...]:
@@ -74,53 +74,52 @@ READY_TABLE = (
 
 @pytest.mark.parametrize(("snapshot", "ready"), [row[1:] for row in READY_TABLE], ids=[row[0] for row in READY_TABLE])
 def test_ready(snapshot: AccountSnapshot, ready: int) -> None:
-    assert values(before(snapshot), READY) == {("s",): ready}
+    assert values(undone(snapshot), READY) == {("s",): ready}
 
 
 def test_expiration_is_a_unix_time_or_absent() -> None:
     secrets = [secret("a"), secret("b", {"v1": "CURRENT key:K2"}), secret("c", {})]
     snapshot = snap(secrets, [key(), key("K2", left=None)])
-    assert values(before(snapshot), EXPIRATION) == {("a",): (NOW + 300 * DAY).timestamp()}
+    assert values(undone(snapshot), EXPIRATION) == {("a",): (NOW + 300 * DAY).timestamp()}
 
 
 def test_keys_by_state_name_every_state() -> None:
     snapshot = snap([secret("a"), secret("b", hold="x"), secret("c", hold="x")], [key()])
-    found = values(before(snapshot), KEYS)
+    found = values(undone(snapshot), KEYS)
     assert set(found) == {(str(state),) for state in State}
     assert {labels[0]: count for labels, count in found.items() if count} == {"ok": 1, "held": 2}
 
 
-# name, snapshot, before the work, after all of it was deferred, after all of it was done
+# name, snapshot, after all of the work was deferred, after all of it was done
 EXPIRING_TABLE = (
-    ("much left", snap([secret("s")], [key()]), 0, 0, 0),
-    ("due, being replaced", snap([secret("s")], [key(left=5 * DAY)]), 0, 1, 0),
-    ("seven days", snap([secret("s", hold="x")], [key(left=7 * DAY)]), 0, 0, 0),
-    ("held back", snap([secret("s", hold="x")], [key(left=7 * DAY - SECOND)]), 1, 1, 1),
-    ("held back and ended", snap([secret("s", hold="x")], [key(left=-DAY)]), 1, 1, 1),
-    ("a wrong tag", snap([secret("s", grace="soon")], [key(left=DAY)]), 1, 1, 1),
-    ("short-lived by wish", snap([secret("s", validity="6d", rotate_before="2d")], [key(left=4 * DAY)]), 0, 0, 0),
+    ("much left", snap([secret("s")], [key()]), 0, 0),
+    ("due, being replaced", snap([secret("s")], [key(left=5 * DAY)]), 1, 0),
+    ("seven days", snap([secret("s", hold="x")], [key(left=7 * DAY)]), 0, 0),
+    ("held back", snap([secret("s", hold="x")], [key(left=7 * DAY - SECOND)]), 1, 1),
+    ("held back and ended", snap([secret("s", hold="x")], [key(left=-DAY)]), 1, 1),
+    ("a wrong tag", snap([secret("s", grace="soon")], [key(left=DAY)]), 1, 1),
+    ("short-lived by wish", snap([secret("s", validity="6d", rotate_before="2d")], [key(left=4 * DAY)]), 0, 0),
     (
         "waits for its window",
         snap([secret("s", window="Tue 01:00-02:00 UTC", rotate_before="6d")], [key(left=5 * DAY)]),
         0,
         0,
-        0,
     ),
 )
 OVERDUE_TABLE = (
-    ("in grace", snap([secret("s", GRACE)], [key(), key("K0")]), 0, 0, 0),
-    ("grace over, being revoked", snap([secret("s", OVER)], [key(), key("K0")]), 0, 1, 0),
-    ("grace over, already dead", snap([secret("s", OVER)], [key(), key("K0", enabled=False)]), 0, 0, 0),
-    ("grace over, gone", snap([secret("s", OVER)], [key()]), 0, 0, 0),
-    ("the new key does not work", snap([secret("s", OVER)], [key(enabled=False), key("K0")]), 1, 1, 1),
-    ("a copy holds it", snap([secret("s", OVER), secret("t", {"v1": "CURRENT key:K0"})], [key(), key("K0")]), 1, 1, 1),
-    ("on hold by wish", snap([secret("s", OVER, hold="x")], [key(), key("K0")]), 0, 0, 0),
-    ("waits for its window", snap([secret("s", OVER, window="Sun 01:00-02:00 UTC")], [key(), key("K0")]), 0, 0, 0),
+    ("in grace", snap([secret("s", GRACE)], [key(), key("K0")]), 0, 0),
+    ("grace over, being revoked", snap([secret("s", OVER)], [key(), key("K0")]), 1, 0),
+    ("grace over, already dead", snap([secret("s", OVER)], [key(), key("K0", enabled=False)]), 0, 0),
+    ("grace over, gone", snap([secret("s", OVER)], [key()]), 0, 0),
+    ("the new key does not work", snap([secret("s", OVER)], [key(enabled=False), key("K0")]), 1, 1),
+    ("a copy holds it", snap([secret("s", OVER), secret("t", {"v1": "CURRENT key:K0"})], [key(), key("K0")]), 1, 1),
+    ("on hold by wish", snap([secret("s", OVER, hold="x")], [key(), key("K0")]), 0, 0),
+    ("waits for its window", snap([secret("s", OVER, window="Sun 01:00-02:00 UTC")], [key(), key("K0")]), 0, 0),
 )
 
 
 @pytest.mark.parametrize(
-    ("family", "snapshot", "first", "deferred", "done"),
+    ("family", "snapshot", "deferred", "done"),
     [
         *((EXPIRING, *row[1:]) for row in EXPIRING_TABLE),
         *((OVERDUE, *row[1:]) for row in OVERDUE_TABLE),
@@ -128,14 +127,14 @@ OVERDUE_TABLE = (
     ids=[row[0] for row in (*EXPIRING_TABLE, *OVERDUE_TABLE)],
 )
 def test_what_the_sweep_takes_care_of_wakes_nobody(
-    family: Family, snapshot: AccountSnapshot, first: int, deferred: int, done: int
+    family: Family, snapshot: AccountSnapshot, deferred: int, done: int
 ) -> None:
     new = {"new_key_id": "K9", "new_expires_at": NOW + 90 * DAY} if family is EXPIRING else {}
     counts = [
         values(samples, family)[()]
-        for samples in (before(snapshot), after(snapshot, Outcome.DEFERRED), after(snapshot, Outcome.DONE, **new))
+        for samples in (undone(snapshot), after(snapshot, Outcome.DEFERRED), after(snapshot, Outcome.DONE, **new))
     ]
-    assert counts == [first, deferred, done]
+    assert counts == [deferred, deferred, done]
 
 
 def test_at_risk_are_late_keys_and_those_that_expire_in_a_day() -> None:
@@ -143,13 +142,13 @@ def test_at_risk_are_late_keys_and_those_that_expire_in_a_day() -> None:
         [secret("a"), secret("b", {"v1": "CURRENT key:K2"}), secret("c", {"v1": "CURRENT key:K3"})],
         [key(left=24 * HOUR), key("K2", left=24 * HOUR + SECOND), key("K3", left=300 * DAY)],
     )
-    assert values(before(snapshot), AT_RISK_KEYS) == {(): 1}
+    assert values(undone(snapshot), AT_RISK_KEYS) == {(): 1}
     made = after(snapshot, Outcome.DONE, new_key_id="K9", new_expires_at=NOW + 90 * DAY)
     assert values(made, AT_RISK_KEYS) == {(): 0}
     assert values(after(snapshot, Outcome.FAILED), AT_RISK_KEYS) == {(): 1}
     late = Alert(Reason.NOT_IN_TIME, Message("no slot"), "c", "K3", Severity.ERROR)
     plan = replace(planned(snapshot), alerts=(late, late))
-    assert values(state_samples(snapshot, plan, NOW), AT_RISK_KEYS) == {(): 2}
+    assert values(state_samples(snapshot, plan, NOW, ()), AT_RISK_KEYS) == {(): 2}
 
 
 def test_all_keys_of_a_crowd_that_finds_no_place_are_at_risk() -> None:
@@ -158,7 +157,7 @@ def test_all_keys_of_a_crowd_that_finds_no_place_are_at_risk() -> None:
     plan = plan_account(snapshot, Policy(daily_limit=12, reserve=8), NOW)
     assert len(plan.actions) == 4
     # 4 are about to be made, and 16 find no place before they end.
-    assert values(state_samples(snapshot, plan, NOW), AT_RISK_KEYS) == {(): 20}
+    assert values(state_samples(snapshot, plan, NOW, ()), AT_RISK_KEYS) == {(): 20}
     made = tuple(Result(action, Outcome.DONE, new_key_id="K") for action in plan.actions)
     assert values(state_samples(snapshot, plan, NOW, made), AT_RISK_KEYS) == {(): 16}
 
@@ -178,8 +177,8 @@ def test_after_the_work_a_secret_stands_where_the_sweep_left_it() -> None:
 
 def test_the_budget_is_the_plans_until_the_work_has_used_some() -> None:
     snapshot = snap([secret("s")], [key(), *(key(f"N{number}", age=HOUR) for number in range(5))])
-    assert values(before(snapshot), CREATES_USED) == {(): 5}
-    assert values(before(snapshot), CREATES_LEFT) == {(): 40 - 8 - 5}
+    assert values(undone(snapshot), CREATES_USED) == {(): 5}
+    assert values(undone(snapshot), CREATES_LEFT) == {(): 40 - 8 - 5}
     samples = state_samples(snapshot, planned(snapshot), NOW, (), Quota(40, 40, 0, 40, 8))
     assert values(samples, CREATES_LEFT) == {(): 0}
 
@@ -194,10 +193,12 @@ def test_counters_count_what_became_of_actions() -> None:
     assert values(counted, REVOCATIONS) == {("grace-over",): 1}
     failed = count_samples(plan, tuple(Result(action, Outcome.FAILED, "no") for action in plan.actions))
     assert values(failed, FAILURES) == {("rotate", "expiring"): 1, ("revoke", "grace-over"): 1}
-    assert not count_samples(plan, tuple(Result(action, Outcome.DEFERRED) for action in plan.actions))
+    deferred = count_samples(plan, tuple(Result(action, Outcome.DEFERRED) for action in plan.actions))
+    assert {sample.value for sample in deferred} == {0}
     # Its labels go; no key was revoked.
     dead = planned(snap([secret("s", OVER)], [key(), key("K0", enabled=False)]))
-    assert not count_samples(dead, tuple(Result(action, Outcome.DONE) for action in dead.actions))
+    cleaned = count_samples(dead, tuple(Result(action, Outcome.DONE) for action in dead.actions))
+    assert {sample.value for sample in cleaned} == {0}
 
 
 def test_an_unswept_account_is_a_failure_with_its_reason() -> None:
@@ -208,8 +209,9 @@ def test_an_unswept_account_is_a_failure_with_its_reason() -> None:
 
 
 def test_a_counter_is_known_before_it_grows() -> None:
-    assert all(sample.value == 0 and sample.family.kind == "counter" for sample in no_counts())
-    assert {sample.family for sample in no_counts()} == {f for f in FAMILIES if f.kind == "counter"}
+    zeros = count_samples(planned(snap([secret("s")], [key()])), ())
+    assert all(sample.value == 0 for sample in zeros)
+    assert {sample.family for sample in zeros} == {f for f in FAMILIES if f.kind == "counter"}
 
 
 def test_only_a_success_sets_the_last_success() -> None:
@@ -221,7 +223,7 @@ def test_only_a_success_sets_the_last_success() -> None:
 
 def test_hostile_names_are_made_fit_for_a_terminal() -> None:
     name = 'a"b\\c\n\x1b[2J\u202e\ud800<script>=1+1'
-    (labels,) = values(before(snap([secret(name)], [key()])), READY)
+    (labels,) = values(undone(snap([secret(name)], [key()])), READY)
     assert labels[0].isprintable()
     assert "<script>" in labels[0]  # escaping for HTML is for who writes HTML
 
