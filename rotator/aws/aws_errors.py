@@ -21,34 +21,100 @@ from rotator.errors import (
     RotatorError,
     SecretNotFound,
     StoreDenied,
+    StoreError,
     StoreOutcomeUnknown,
     StoreRejected,
     StoreUnavailable,
 )
 
-_CARRIES_A_VALUE: Final = frozenset({"PutSecretValue"})
+_CARRIES_A_VALUE: Final = "PutSecretValue"
+_AGAIN: Final = "The next sweep tries again."
 DENIED: Final = frozenset({"AccessDeniedException", "AccessDenied", "NotAuthorized", "UnauthorizedOperation"})
+THROTTLED: Final = re.compile(
+    r"(Request)?Throttl(ing|ed)(Exception)?|SlowDown|TooManyRequestsException|(Request|Bandwidth)LimitExceeded"
+    r"|PriorRequestNotComplete"
+)
+_SERVER: Final = re.compile(r"Internal(ServiceError|ServerError|Failure)|ServiceUnavailable")
 _KMS: Final = frozenset({"DecryptionFailure", "EncryptionFailure"})
 _KMS_ACTION: Final = {"PutSecretValue": "kms:GenerateDataKey", "GetSecretValue": "kms:Decrypt"}
-_EXPIRED: Final = frozenset({"ExpiredTokenException", "ExpiredToken", "TokenRefreshRequired"})
-_CLOCK: Final = frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"})
-_CREDENTIALS: Final = (
-    *("UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId", "InvalidSignatureException"),
-    *("OptInRequired", "SignatureDoesNotMatch", "IncompleteSignature", "IncompleteSignatureException"),
-    *("MissingAuthenticationToken", "MissingAuthenticationTokenException", "SubscriptionRequiredException"),
+
+_MEANS: Final[tuple[tuple[str, type[StoreError], str, str], ...]] = (
+    (
+        r"^(ExpiredToken|TokenRefreshRequired)",
+        StoreDenied,
+        "was refused, the AWS session has expired",
+        "Log in again, or let the role's credentials be renewed.",
+    ),
+    (
+        r"^Request(TimeTooSkewed|Expired|InTheFuture):|signature expired|not yet current",
+        StoreDenied,
+        "was refused, this machine's clock is wrong according to AWS",
+        "Set the clock (NTP); AWS allows 5 minutes.",
+    ),
+    (
+        r"^(\w*Signature|Unrecognized|InvalidClientTokenId|InvalidAccessKeyId|OptIn|Subscription|MissingAuth)",
+        StoreDenied,
+        "was refused, AWS does not accept the credentials",
+        "Check the access key, its secret, and that region and account are enabled.",
+    ),
+    (
+        r"^ResourceNotFoundException:|^InvalidParameterException: .*(not a valid version|can't find)",
+        SecretNotFound,
+        "found no such secret, version or label",
+        "Check name, account and region; a version without labels is deleted by AWS.",
+    ),
+    (
+        r"^LimitExceededException:",
+        StoreRejected,
+        "would pass a limit of Secrets Manager",
+        "A secret has at most 20 staging labels and 100 young versions: let keys in grace be revoked first.",
+    ),
+    (
+        r"^Invalid.*(deletion|marked deleted|scheduled for delet)",
+        StoreRejected,
+        "was refused, the secret is marked for deletion",
+        "Restore the secret (aws secretsmanager restore-secret) or leave it to be deleted.",
+    ),
+    (
+        r"^Invalid.*replica",
+        StoreRejected,
+        "was refused, the secret is a replica",
+        "Run the rotator in the primary's region.",
+    ),
 )
-THROTTLED: Final = (
-    *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException"),
-    *("SlowDown", "TooManyRequestsException", "RequestLimitExceeded", "BandwidthLimitExceeded"),
-    "PriorRequestNotComplete",
-)
-_SERVER: Final = frozenset({"InternalServiceError", "InternalServerError", "InternalFailure", "ServiceUnavailable"})
+"""What AWS's code and message mean (a pattern of both): the error, what happened, and what to do."""
+
 # InvalidParameterException is how UpdateSecretVersionStage refuses a compare-and-swap. These texts mean something else.
-_NOT_ABOUT_LABELS: Final = re.compile(r"replica|completely removed|can only move", re.IGNORECASE)
-_UNKNOWN_VERSION: Final = re.compile(r"not a valid version|can't find", re.IGNORECASE)
-_MARKED_DELETED: Final = re.compile(r"deletion|marked deleted|scheduled for delet", re.IGNORECASE)
+_NOT_ABOUT_LABELS: Final = re.compile(r"completely removed|can only move", re.IGNORECASE)
 _BECAUSE: Final = re.compile(r"because ((?:no|an?) [A-Za-z ,:'-]{4,160})")
 _PARAMETER: Final = re.compile(r"parameter (?:in input: \")?([A-Z]\w+)")
+
+_HERE: Final[tuple[tuple[tuple[type[Exception], ...], str, str], ...]] = (
+    (
+        (boto.NoCredentialsError,),
+        "no AWS credentials were found",
+        "Set AWS_PROFILE, pass --profile, or run where a role is attached (Lambda, ECS, EC2).",
+    ),
+    (
+        (boto.PartialCredentialsError,),
+        "the AWS credentials are incomplete",
+        "Set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or neither and use a profile or role.",
+    ),
+    ((boto.ProfileNotFound,), "", "Check --profile and AWS_PROFILE against ~/.aws/config, or unset them."),
+    ((boto.NoRegionError,), "no AWS region is set", "Set AWS_REGION or pass --region."),
+    ((boto.InvalidRegionError,), "", "A region looks like eu-central-1: check AWS_REGION and --region."),
+    (
+        (boto.ConfigParseError, boto.ConfigNotFound, boto.InvalidConfigError),
+        "the AWS configuration cannot be read",
+        "Fix it.",
+    ),
+    (
+        (boto.CredentialRetrievalError, boto.TokenRetrievalError, boto.SSOError, boto.MetadataRetrievalError),
+        "AWS credentials could not be fetched",
+        "Log in again (aws sso login), or check the credential process or role that the profile names.",
+    ),
+)
+"""Errors about this machine; without a message it is botocore's own, which names the profile or region."""
 
 
 class UnreadableAnswer(Exception):
@@ -57,33 +123,9 @@ class UnreadableAnswer(Exception):
 
 def configuration_error(error: Exception) -> ConfigurationError | None:
     """The same with the fix, for botocore's errors about credentials, region and files; ``None`` for any other."""
-    if isinstance(error, boto.NoCredentialsError):
-        return ConfigurationError(
-            "no AWS credentials were found",
-            advice="Set AWS_PROFILE, pass --profile, or run where a role is attached (Lambda, ECS, EC2).",
-        )
-    if isinstance(error, boto.PartialCredentialsError):
-        return ConfigurationError(
-            "the AWS credentials are incomplete",
-            advice="Set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or neither and use a profile or role.",
-        )
-    if isinstance(error, boto.ProfileNotFound):
-        return ConfigurationError(
-            str(error), advice="Check --profile and AWS_PROFILE against ~/.aws/config, or unset them."
-        )
-    if isinstance(error, boto.NoRegionError):
-        return ConfigurationError("no AWS region is set", advice="Set AWS_REGION or pass --region.")
-    if isinstance(error, boto.InvalidRegionError):
-        return ConfigurationError(str(error), advice="A region looks like eu-central-1: check AWS_REGION and --region.")
-    if isinstance(error, boto.ConfigParseError | boto.ConfigNotFound | boto.InvalidConfigError):
-        return ConfigurationError(f"the AWS configuration cannot be read ({type(error).__name__})", advice="Fix it.")
-    if isinstance(
-        error, boto.CredentialRetrievalError | boto.TokenRetrievalError | boto.SSOError | boto.MetadataRetrievalError
-    ):
-        return ConfigurationError(
-            f"AWS credentials could not be fetched ({type(error).__name__})",
-            advice="Log in again (aws sso login), or check the credential process or role that the profile names.",
-        )
+    for kinds, message, advice in _HERE:
+        if isinstance(error, kinds):
+            return ConfigurationError(message or str(error), advice=advice)
     return None
 
 
@@ -96,8 +138,8 @@ def may_have_happened(parsed: Any, exception: Exception | None) -> bool:
     if exception is not None and not isinstance(exception, boto.ClientError):
         return not _never_sent(exception)
     error, status = _answer(parsed if parsed is not None else getattr(exception, "response", {}))
-    code = error.get("Code", "")
-    return code not in THROTTLED and (status >= 500 or code in _SERVER)
+    code = str(error.get("Code", ""))
+    return not THROTTLED.fullmatch(code) and (status >= 500 or _SERVER.fullmatch(code) is not None)
 
 
 def translate(error: Exception, operation: str, secret: str, *, write: bool, lost_attempt: bool) -> RotatorError | None:
@@ -143,63 +185,30 @@ def _from_answer(
         return _unknown(where, operation, code or f"HTTP {status}")
     if code in _KMS or (code in DENIED and "kms" in message.lower()):
         return _kms_denied(where, operation, code)
-    if code in (*_EXPIRED, *_CLOCK, *_CREDENTIALS):
-        return _credentials(where, operation, code, message)
     if code in DENIED or (status == 403 and code.isdigit()):
         return _denied(where, operation, message)
-    if code in THROTTLED or status == 429:
-        return StoreUnavailable(
-            f"{where}{operation} was throttled by AWS; nothing was changed", advice="The next sweep tries again."
+    if THROTTLED.fullmatch(code) or status == 429:
+        return StoreUnavailable(f"{where}{operation} was throttled by AWS; nothing was changed", advice=_AGAIN)
+    if _SERVER.fullmatch(code) or status >= 500:
+        what = f"failed at AWS ({code or status})"
+        return StoreUnavailable(f"{where}{operation} {what}; nothing was changed", advice=_AGAIN)
+    for pattern, kind, what, advice in _MEANS:
+        if re.search(pattern, f"{code}: {message}", re.IGNORECASE):
+            return kind(f"{where}{operation} {what} ({code}); nothing was changed", advice=advice)
+    compared = operation == "UpdateSecretVersionStage" and code == "InvalidParameterException"
+    if compared and not _NOT_ABOUT_LABELS.search(message):
+        return PreconditionFailed(
+            f"{where}the staging label is not where it was expected; nothing was changed",
+            advice="Another process changed this secret; the next sweep reads it again.",
         )
-    if status >= 500 or code in _SERVER:
-        return StoreUnavailable(
-            f"{where}{operation} failed at AWS ({code or status}); nothing was changed",
-            advice="The next sweep tries again.",
-        )
-    if code == "ResourceNotFoundException":
-        return _not_found(where, operation)
-    if code == "LimitExceededException":
-        return StoreRejected(
-            f"{where}{operation} would pass a limit of Secrets Manager; nothing was changed",
-            advice="A secret has at most 20 staging labels and 100 young versions: let keys in grace be revoked first.",
-        )
-    return _invalid(where, operation, code, message)
-
-
-def _invalid(where: str, operation: str, code: str, message: str) -> RotatorError:
-    if _MARKED_DELETED.search(message):
-        return StoreRejected(
-            f"{where}{operation} was refused, the secret is marked for deletion; nothing was changed",
-            advice="Restore the secret (aws secretsmanager restore-secret) or leave it to be deleted.",
-        )
-    if re.search("replica", message, re.IGNORECASE):
-        return StoreRejected(
-            f"{where}{operation} was refused, the secret is a replica; nothing was changed",
-            advice="Run the rotator in the primary's region.",
-        )
-    if operation == "UpdateSecretVersionStage" and code == "InvalidParameterException":
-        if _UNKNOWN_VERSION.search(message):
-            return _not_found(where, operation)
-        if not _NOT_ABOUT_LABELS.search(message):
-            return PreconditionFailed(
-                f"{where}the staging label is not where it was expected; nothing was changed",
-                advice="Another process changed this secret; the next sweep reads it again.",
-            )
-    detail = "" if operation in _CARRIES_A_VALUE or not message else f": {' '.join(message.split())[:200]}"
+    detail = "" if operation == _CARRIES_A_VALUE or not message else f": {' '.join(message.split())[:200]}"
     return StoreRejected(f"{where}{operation} was refused by AWS ({code}{detail}); nothing was changed")
-
-
-def _not_found(where: str, operation: str) -> SecretNotFound:
-    return SecretNotFound(
-        f"{where}{operation} found no such secret, version or label",
-        advice="Check name, account and region; a version without labels is deleted by AWS.",
-    )
 
 
 def _denied(where: str, operation: str, message: str) -> StoreDenied:
     action = f"secretsmanager:{operation}"
     because = _BECAUSE.search(message)
-    reason = f" because {because[1].strip()}" if because and operation not in _CARRIES_A_VALUE else ""
+    reason = f" because {because[1].strip()}" if because and operation != _CARRIES_A_VALUE else ""
     # AWS supports no resource and no tag for a batch: GetSecretValue, which each secret in it needs, has them.
     on = 'with Resource "*"' if operation == "BatchGetSecretValue" else "on this secret or by its tag rotator:role"
     return StoreDenied(
@@ -218,21 +227,6 @@ def _kms_denied(where: str, operation: str, code: str) -> StoreDenied:
         advice=f"Grant {action} (a write needs kms:Decrypt too) to the rotator's role, in its policy and in the KMS "
         "key's, and check that the key is enabled.",
         action=action,
-    )
-
-
-def _credentials(where: str, operation: str, code: str, message: str) -> StoreDenied:
-    if code in _EXPIRED:
-        what, advice = "the AWS session has expired", "Log in again, or let the role's credentials be renewed."
-    elif code in _CLOCK or re.search(r"signature expired|not yet current", message, re.IGNORECASE):
-        what, advice = "this machine's clock is wrong according to AWS", "Set the clock (NTP); AWS allows 5 minutes."
-    else:
-        what = "AWS does not accept the credentials"
-        advice = "Check the access key, its secret, and that region and account are enabled."
-    return StoreDenied(
-        f"{where}{operation} was refused, {what} ({code}); nothing was changed",
-        advice=advice,
-        action=f"secretsmanager:{operation}",
     )
 
 

@@ -153,7 +153,7 @@ def _failure(error: Exception) -> RotatorError:
             advice=f"Grant {ACTION} on all resources to the rotator's role (adoption-gate, adoption_gate).",
             action=ACTION,
         )
-    if code in THROTTLED:
+    if THROTTLED.fullmatch(code):
         return _unknown("CloudTrail throttles (it allows two calls a second in an AWS account and region)")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return _unknown(f"CloudTrail refused {ACTION} ({code if code.isalnum() else status})")
