@@ -7,7 +7,6 @@ the very end of the file, and a file that was rewritten as a whole. Send the lin
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import json
 from collections import Counter, deque
@@ -27,14 +26,8 @@ MOST_PROBLEMS: Final = 1_000
 # A run's first line is linked to the file's last line at that moment. Programs that append without the rotator's lock
 # may get lines in between; this is how many lines before it are searched.
 _LINK_WINDOW: Final = 256
-# Lines of a run that were found out of order are matched over that distance.
-_ORDER_WINDOW: Final = 64
-
-# What lines are that are not audit lines.
-_JSON: Final = "other JSON"
-_TEXT: Final = "text"
-_BINARY: Final = "binary"
-_EMPTY: Final = "nothing"
+# How many of a run's numbers are remembered, to know a line that comes twice.
+_SEEN: Final = 64
 
 _ENDS: Final = {"sweep.completed": "sweep.started", "emergency.completed": "emergency.requested"}
 
@@ -98,13 +91,12 @@ class VerifyReport:
 
 @dataclass(slots=True)
 class _Run:
-    """What is remembered of a run: the last number, digests of the last lines, holes, and what is unfinished."""
+    """What is remembered of a run: its last line (number, digest, line of the file), and what is unfinished."""
 
-    last_seq: int = 0
-    digests: dict[int, tuple[str, int]] = field(default_factory=dict)  # seq -> (digest, line)
-    holes: list[tuple[int, int, int]] = field(default_factory=list)  # (first seq, last seq, line where it showed)
+    last: tuple[int, str, int] = (0, "", 0)
+    seen: deque[int] = field(default_factory=lambda: deque(maxlen=_SEEN))
     begun: set[tuple[str, str]] = field(default_factory=set)  # (event that begins something, account)
-    intents: dict[str, int] = field(default_factory=dict)
+    intents: Counter[str] = field(default_factory=Counter)
 
     @property
     def is_open(self) -> bool:
@@ -128,17 +120,6 @@ def verify(path: Path | str) -> VerifyReport:
     return checker.report()
 
 
-def _kind_of(raw: bytes) -> str:
-    """What a line is that is not JSON; of a long one only a part was read, which may end inside of a character."""
-    if not raw.strip():
-        return _EMPTY
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(raw)
-    except UnicodeDecodeError:
-        return _BINARY
-    return _BINARY if b"\0" in raw else _TEXT
-
-
 class _Checker:
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -149,31 +130,26 @@ class _Checker:
         self._problem_count = 0
         self._line = 0
         self._audit_lines = 0
-        self._other: Counter[str] = Counter()
 
     def read(self, file: BinaryIO) -> None:
         while raw := file.readline(LONGEST_LINE):
             self._line += 1
             whole = raw.endswith(b"\n")
             if not whole and len(raw) == LONGEST_LINE:
-                self._other[_kind_of(raw)] += 1
                 self._problem(ProblemKind.NOT_JSON, f"is longer than {LONGEST_LINE} bytes and was not read")
                 while (rest := file.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
                     pass
                 continue
-            text = raw[:-1] if whole else raw
-            self._take(text)
+            self._take(raw[:-1] if whole else raw)
             if not whole:
                 self._problem(ProblemKind.CUT_OFF, "has no end: its writer was interrupted, or the file was cut off")
 
     def report(self) -> VerifyReport:
-        for run_id, run in self._runs.items():
-            for hole in run.holes:
-                self._missing(run_id, hole)
         problems = sorted(self._problems, key=lambda problem: problem.line)
         if not self._audit_lines:
             self._problem_count += 1
-            problems.insert(0, Problem(0, ProblemKind.NO_AUDIT_LINES, f"the file {self._found_instead()}"))
+            what = "has no audit line" if self._line else "is empty"
+            problems.insert(0, Problem(0, ProblemKind.NO_AUDIT_LINES, f"the file {what}"))
         return VerifyReport(
             path=self._path,
             lines=self._line,
@@ -185,43 +161,23 @@ class _Checker:
             problem_count=self._problem_count,
         )
 
-    def _found_instead(self) -> str:
-        """What a file without an audit line holds."""
-        if not self._line:
-            return "is empty"
-        if self._other[_BINARY]:
-            return "has no audit line: it is binary"
-        kinds = []
-        for kind, count in self._other.items():
-            lines = "line" if count == 1 else "lines"
-            kinds.append(f"{count} empty {lines}" if kind == _EMPTY else f"{count} {lines} of {kind}")
-        return f"has no audit line: {', '.join(kinds)}"
-
     def _problem(self, kind: ProblemKind, detail: str, run_id: str | None = None, line: int | None = None) -> None:
         self._problem_count += 1
         if len(self._problems) < MOST_PROBLEMS:
             at = self._line if line is None else line
             self._problems.append(Problem(at, kind, f"line {at} {detail}", run_id))
 
-    def _missing(self, run_id: str, hole: tuple[int, int, int]) -> None:
-        first, last, line = hole
-        which = f"line {first} of its run is" if first == last else f"lines {first} to {last} of its run are"
-        self._problem(ProblemKind.MISSING, f"comes after a gap: {which} missing", run_id, line)
-
     def _take(self, raw: bytes) -> None:
         digest = hashlib.sha256(raw).hexdigest()
         try:
             entry = json.loads(raw)
         except (ValueError, RecursionError):
-            self._other[_kind_of(raw)] += 1
             self._problem(ProblemKind.NOT_JSON, "is not JSON")
         else:
             if isinstance(entry, dict):
                 entry = native(entry) or entry
-            if isinstance(entry, dict) and {"seq", "prev", "run_id"} & entry.keys() and "log" not in entry:
-                self._take_audit_line(entry, digest)
-            else:
-                self._other[_JSON] += 1
+                if {"seq", "prev", "run_id"} & entry.keys() and "log" not in entry:
+                    self._take_audit_line(entry, digest)
         self._recent.append(digest)
 
     def _take_audit_line(self, entry: dict[str, Any], digest: str) -> None:
@@ -231,61 +187,45 @@ class _Checker:
             self._problem(ProblemKind.MALFORMED, "is an audit line without a usable run_id, seq and prev")
             return
         run = self._runs.setdefault(run_id, _Run())
-        if seq > run.last_seq + 1:
-            run.holes.append((run.last_seq + 1, seq - 1, self._line))
-            if len(run.holes) > _ORDER_WINDOW:
-                self._missing(run_id, run.holes.pop(0))
-        elif seq <= run.last_seq and not self._fill_hole(run, seq):
+        last, last_digest, last_line = run.last
+        if seq in run.seen:
             self._problem(ProblemKind.DUPLICATED, f"is another line {seq} of its run", run_id)
             return
-        elif seq < run.last_seq:
-            self._problem(ProblemKind.REORDERED, f"(line {seq} of its run) stands after line {run.last_seq}", run_id)
-        self._check_digest(run, run_id, seq, prev)
-        run.last_seq = max(run.last_seq, seq)
-        run.digests[seq] = (digest, self._line)
-        if len(run.digests) > _ORDER_WINDOW:
-            del run.digests[next(iter(run.digests))]
-        self._follow(run, str(entry.get("event")), str(entry.get("outcome")), str(entry.get("account")))
+        run.seen.append(seq)
+        if seq <= last:
+            self._problem(ProblemKind.REORDERED, f"(line {seq} of its run) stands after line {last}", run_id)
+        else:
+            if seq > last + 1:
+                gone = f"line {seq - 1} is" if seq == last + 2 else f"lines {last + 1} to {seq - 1} are"
+                self._problem(ProblemKind.MISSING, f"comes after a gap: of its run {gone} missing", run_id)
+            elif seq == 1:
+                self._check_link(run_id, prev)
+            elif prev != last_digest:
+                detail = f"(line {last} of its run) was altered, or line {self._line} was: the digest does not match"
+                self._problem(ProblemKind.ALTERED, detail, run_id, last_line)
+            run.last = (seq, digest, self._line)
+        _follow(run, str(entry.get("event")), str(entry.get("outcome")), str(entry.get("account")))
 
-    @staticmethod
-    def _fill_hole(run: _Run, seq: int) -> bool:
-        for at, (first, last, line) in enumerate(run.holes):
-            if first <= seq <= last:
-                run.holes[at : at + 1] = [
-                    hole for hole in ((first, seq - 1, line), (seq + 1, last, line)) if hole[0] <= hole[1]
-                ]
-                return True
-        return False
-
-    def _check_digest(self, run: _Run, run_id: str, seq: int, prev: str) -> None:
-        if seq == 1:
-            if prev == NO_LINE:
-                if self._recent:
-                    self._unlinked.append(run_id)
-            elif prev not in self._recent:
-                self._problem(
-                    ProblemKind.UNLINKED,
-                    "begins a run and names a line before it that is not there: it was altered or taken out, "
-                    "or the file was rotated",
-                    run_id,
-                )
-            return
-        before = run.digests.get(seq - 1)
-        if before is not None and before[0] != prev:
+    def _check_link(self, run_id: str, prev: str) -> None:
+        if prev == NO_LINE:
+            if self._recent:
+                self._unlinked.append(run_id)
+        elif prev not in self._recent:
             self._problem(
-                ProblemKind.ALTERED,
-                f"(line {seq - 1} of its run) was altered, or line {self._line} was: the digest does not match",
+                ProblemKind.UNLINKED,
+                "begins a run and names a line before it that is not there: it was altered or taken out, "
+                "or the file was rotated",
                 run_id,
-                before[1],
             )
 
-    @staticmethod
-    def _follow(run: _Run, event: str, outcome: str, account: str) -> None:
-        if event in _ENDS.values():
-            run.begun.add((event, account))
-        elif event in _ENDS and outcome != "attempt":
-            run.begun.discard((_ENDS[event], account))
-        elif outcome == "attempt":
-            run.intents[event] = run.intents.get(event, 0) + 1
-        elif run.intents.get(event, 0) > 0:
-            run.intents[event] -= 1
+
+def _follow(run: _Run, event: str, outcome: str, account: str) -> None:
+    """Note what a line begins, or ends."""
+    if event in _ENDS.values():
+        run.begun.add((event, account))
+    elif event in _ENDS and outcome != "attempt":
+        run.begun.discard((_ENDS[event], account))
+    elif outcome == "attempt":
+        run.intents[event] += 1
+    elif run.intents[event] > 0:
+        run.intents[event] -= 1
