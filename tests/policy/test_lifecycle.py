@@ -17,11 +17,7 @@ def pairs(found: tuple[tuple[str, str], ...]) -> list[str]:
 
 
 def test_a_secret_without_a_value() -> None:
-    life = read({})
-    assert (life.current_version, life.current_key, life.pending_version, life.pending_key) == (None, None, None, None)
-    assert (life.superseded, life.retiring, life.stale, life.problem) == ((), (), (), None)
-    assert not life.foreign_pending
-    assert life.named == frozenset()
+    assert read({}) == Lifecycle(None, None)
 
 
 def test_a_secret_in_the_middle_of_its_life() -> None:
@@ -96,24 +92,6 @@ def test_a_key_in_use_does_not_retire(versions: dict[str, str], resolved: str | 
     life = read(versions, resolved)
     assert pairs(life.stale) == stale
     assert not life.retiring if stale else life.retiring
-
-
-def test_the_later_of_two_retire_labels_counts() -> None:
-    for first, second in (("+1d", "-1d"), ("-1d", "+1d")):
-        life = read({"v9": "CURRENT key:K9", "v1": f"key:K1 retire:K1:{first}", "v2": f"retire:K1:{second}"})
-        assert [item.revoke_at for item in life.retiring] == [at("+1d")]
-
-
-def test_what_the_current_value_was_found_to_hold_is_not_superseded() -> None:
-    versions = {"v2": "CURRENT", "v1": "PREVIOUS key:K1"}
-    assert read(versions, "K1").superseded == ()
-    assert pairs(read(versions, "K2").superseded) == ["v1 K1"]
-    assert read(versions, "K2").current_key is None
-
-
-def test_the_order_of_versions_means_nothing() -> None:
-    versions = {"v3": "CURRENT key:K3", "v2": "PREVIOUS key:K2", "v1": "key:K1 retire:K1:+1d", "v0": "key:K0"}
-    assert read(versions) == read(dict(reversed(versions.items())))
 
 
 @pytest.mark.parametrize(

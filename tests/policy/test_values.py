@@ -1,17 +1,21 @@
+"""Secret values: what is read, who holds a key, and what a replacement keeps. ``tests/fuzz`` tries any text."""
+
 from __future__ import annotations
 
 import json
 import traceback
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rotator.errors import BadSecretValue
 from rotator.policy import values
 from rotator.policy.values import (
+    MAX_BYTES,
     changed_fields,
     contains,
     decode,
@@ -57,53 +61,34 @@ def test_decode(text: str, field: str, is_json: bool, fields: tuple[str, ...]) -
     assert OLD not in repr(decoded)
 
 
-BAD_VALUES = [
-    ("", "is empty"),
-    (" \n", "is empty"),
-    ("two words", "characters that no API key has"),
-    ("abc\ndef", "characters that no API key has"),
-    ("kéy", "characters that no API key has"),
-    (f"\ufeff{OLD}", "characters that no API key has"),
-    ("abc\ud800", "characters that no API key has"),
-    ('{"api_key": "half', "is broken JSON"),
-    ('{"api_key": "x"} trailing', "is broken JSON"),
-    ("{'api_key': 'x'}", "is broken JSON"),
-    ('{"api_key": "x",}', "is broken JSON"),
-    ('{"api_key": "line\nbreak"}', "is broken JSON"),
-    ("[", "is broken JSON"),
-    ('"open', "is broken JSON"),
-    ("[]", "not an object"),
-    ('"text"', "not an object"),
-    ("12345", "not an object"),
-    ("9" * 5000, "not an object"),
-    ("null", "not an object"),
-    ("true", "not an object"),
-    ("{}", 'has no field "api_key"'),
-    ('{"API_KEY": "x"}', 'has no field "api_key"'),
-    ('{"api_key": 12}', "something else than text"),
-    ('{"api_key": null}', "something else than text"),
-    ('{"api_key": {"value": "x"}}', "something else than text"),
-    ('{"api_key": ""}', 'has an empty field "api_key"'),
-    ('{"api_key": " "}', 'has an empty field "api_key"'),
-    ('{"api_key": "a\\u0000b"}', "characters that no API key has in its field"),
-    ('{"api_key": "a", "api_key": "b"}', "names a field twice"),
-    ('{"x": 1, "api_key": "a", "\\u0078": 2}', "names a field twice"),
-    ('{"api_key": "a", "n": NaN}', "NaN, Infinity"),
-    ('{"api_key": "a", "n": [-Infinity]}', "NaN, Infinity"),
-    ("NaN", "NaN, Infinity"),
-    ("[" * 100_000, "nested too deeply"),
-    ('{"a":' * 100_000, "nested too deeply"),
-    ('{"api_key": "a", "n": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
-]
+BAD_VALUES = {
+    "is empty": ["", " \n"],
+    "characters that no API key has": ["two words", "abc\ndef", "kéy", f"\ufeff{OLD}", "abc\ud800"],
+    "is broken JSON": [
+        *('{"api_key": "half', '{"api_key": "x"} trailing', "{'api_key': 'x'}", '{"api_key": "x",}', "["),
+        *('{"api_key": "line\nbreak"}', '"open'),
+    ],
+    "not an object": ["[]", '"text"', "12345", "9" * 5000, "null", "true"],
+    'has no field "api_key"': ["{}", '{"API_KEY": "x"}', '{"token": "x"}'],
+    "something else than text": ['{"api_key": 12}', '{"api_key": null}', '{"api_key": {"value": "x"}}'],
+    'has an empty field "api_key"': ['{"api_key": ""}', '{"api_key": " "}'],
+    "characters that no API key has in its field": ['{"api_key": "a\\u0000b"}'],
+    "names a field twice": ['{"api_key": "a", "api_key": "b"}', '{"x": 1, "api_key": "a", "\\u0078": 2}'],
+    "NaN, Infinity": ['{"api_key": "a", "n": NaN}', '{"api_key": "a", "n": [-Infinity]}', "NaN"],
+    "nested too deeply": [
+        *("[" * 100_000, '{"a":' * 100_000, '{"api_key": "a", "n": ' + "[" * 100_000 + "]" * 100_000 + "}"),
+    ],
+}
 
 
-@pytest.mark.parametrize(("text", "said"), BAD_VALUES, ids=range(len(BAD_VALUES)))
-def test_decode_refuses_and_says_which_secret(text: str, said: str) -> None:
-    with pytest.raises(BadSecretValue) as caught:
-        decode(Secret(text), "api_key", "prod/\x1bx")
-    assert said in caught.value.message
-    assert "prod/\\x1bx" in caught.value.message
-    assert caught.value.advice
+@pytest.mark.parametrize(("said", "texts"), BAD_VALUES.items(), ids=list(BAD_VALUES))
+def test_decode_refuses_and_says_which_secret(said: str, texts: list[str]) -> None:
+    for text in texts:
+        with pytest.raises(BadSecretValue) as caught:
+            decode(Secret(text), "api_key", "prod/\x1bx")
+        assert said in caught.value.message, text[:40]
+        assert "prod/\\x1bx" in caught.value.message
+        assert caught.value.advice
 
 
 @pytest.mark.parametrize(
@@ -180,11 +165,6 @@ def test_decode_raises_nothing_else(text: str, field: str) -> None:
 )
 def test_recorded_key_id(text: str, key_id: str | None) -> None:
     assert recorded_key_id(Secret(text)) == key_id
-
-
-@given(st.text(st.characters(codec=None)))
-def test_recorded_key_id_never_raises(text: str) -> None:
-    assert recorded_key_id(Secret(text)) is None or "key_id" in text
 
 
 @pytest.mark.parametrize(
@@ -306,3 +286,141 @@ def test_what_is_no_object_has_no_such_fields(text: str) -> None:
 def test_the_keys_own_field_is_not_somebody_elses() -> None:
     text = Secret(json.dumps({"key_id": OLD}))
     assert others_fields(text, "key_id", KEY_ID, END, URL) == ()
+
+
+# ---- what is written -------------------------------------------------------------------------------------------------
+
+ADDED = f'"key_id": "{KEY_ID}", "expires_at": "2026-12-01T10:00:00Z", "base_url": "{URL}"'
+objects = st.dictionaries(st.text() | st.sampled_from(["key_id", "expires_at", "base_url"]), json_values, max_size=6)
+layouts = st.sampled_from([{}, {"indent": 2}, {"separators": (",", ":")}, {"ensure_ascii": False}])
+
+
+def replaced(old: str | None, field: str = "api_key", **changes: Any) -> str:
+    arguments: dict[str, Any] = {"key": Secret(NEW), "key_id": KEY_ID, "expires_at": END, "base_url": URL}
+    old_secret = None if old is None else Secret(old)
+    return encode_replacement(old_secret, field, secret_name="prod/x", **{**arguments, **changes}).reveal()
+
+
+def test_a_first_value_is_a_json_object_and_a_plain_one_stays_plain() -> None:
+    assert replaced(None) == f'{{"api_key": "{NEW}", {ADDED}}}'
+    for old in (OLD, f"{OLD}\n", "", "any plain text"):
+        assert replaced(old) == NEW
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('{"api_key": "old"}', f'{{"api_key": "{NEW}", {ADDED}}}'),
+        (
+            '{"price": 1.10, "api_key": "old", "big": 12345678901234567890123456, "e": 1E400, "z": -0}',
+            f'{{"price": 1.10, "api_key": "{NEW}", "big": 12345678901234567890123456, "e": 1E400, "z": -0, {ADDED}}}',
+        ),
+        ('{"ž": "ć\\u0107", "api_key": null}', f'{{"ž": "ć\\u0107", "api_key": "{NEW}", {ADDED}}}'),
+        ('{"lone": "\\ud800", "api_key": ""}', f'{{"lone": "\\ud800", "api_key": "{NEW}", {ADDED}}}'),
+        (
+            '{"base_url":"x","key_id":7,"api_key":"old","expires_at":{"a":[1]},"n":{"x":1,"x":2}}',
+            f'{{"base_url":"{URL}","key_id":"{KEY_ID}","api_key":"{NEW}","expires_at":"2026-12-01T10:00:00Z",'
+            '"n":{"x":1,"x":2}}',
+        ),
+        (
+            '\n{\n  "api_key" : "old",\n  "user": "u"\n}\n',
+            f'\n{{\n  "api_key" : "{NEW}",\n  "user": "u",\n  "key_id": "{KEY_ID}",\n'
+            f'  "expires_at": "2026-12-01T10:00:00Z",\n  "base_url": "{URL}"\n}}\n',
+        ),
+    ],
+)
+def test_a_json_value_keeps_everything_else(old: str, new: str) -> None:
+    assert replaced(old) == new
+
+
+@given(objects, layouts, st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+@example({"a": "api_key"}, {}, "a")
+@example({"a": '"b": 1, "b": "c"'}, {}, "b")
+def test_every_other_field_is_kept_in_its_order(fields: dict[str, Any], layout: dict[str, Any], field: str) -> None:
+    if field in ("key_id", "expires_at", "base_url"):
+        return
+    old = {**fields, field: OLD}
+    text = replaced(json.dumps(old, **layout), field)
+    new = json.loads(text)
+    written = {field: NEW, "key_id": KEY_ID, "expires_at": "2026-12-01T10:00:00Z", "base_url": URL}
+    assert new == {**old, **written}
+    assert list(new)[: len(old)] == list(old)
+    decoded = decode(Secret(text), field, "prod/x")
+    assert decoded.key.reveal() == NEW
+    assert decoded.fields == tuple(new)
+    assert recorded_key_id(Secret(text)) == KEY_ID
+    assert replaced(text, field) == text
+
+
+@given(
+    st.decimals(allow_nan=False, allow_infinity=False).map(str)
+    | st.from_regex(r"-?[1-9][0-9]{0,40}\.[0-9]+e[0-9]{1,9}", fullmatch=True)
+)
+def test_numbers_keep_their_spelling(number: str) -> None:
+    try:
+        json.loads(number)
+    except ValueError:
+        return
+    assert f'"n": {number},' in replaced(f'{{"n": {number}, "api_key": "old"}}')
+    assert Decimal(number).is_finite()
+
+
+@pytest.mark.parametrize(
+    ("end", "written"),
+    [
+        (None, "null"),
+        (datetime(2026, 12, 1, 10, 0, 0, 999_999, tzinfo=UTC), '"2026-12-01T10:00:00Z"'),
+        (datetime(2026, 12, 1, 11, 0, tzinfo=timezone(timedelta(hours=1))), '"2026-12-01T10:00:00Z"'),
+    ],
+)
+def test_the_end_is_told_in_utc_and_never_too_late(end: datetime | None, written: str) -> None:
+    assert f'"expires_at": {written}' in replaced('{"api_key": "x", "expires_at": "stale"}', expires_at=end)
+    assert f'"expires_at": {written}' in replaced(None, expires_at=end)
+
+
+@pytest.mark.parametrize(
+    ("old", "said"),
+    [
+        ('{"api_key": "half', "is broken JSON"),
+        ("[1]", "not an object"),
+        ('{"token": "x"}', 'has no field "api_key"'),
+        ('{"api_key": {"nested": "x"}}', "something else than text"),
+        ('{"api_key": 5}', "something else than text"),
+        ('{"a": 1, "a": 2, "api_key": "x"}', "names a field twice"),
+        ('{"api_key": "x", "pad": "' + "ž" * (MAX_BYTES // 2 - 50) + '"}', "larger than the 64 KiB"),
+    ],
+)
+def test_encode_refuses_and_says_which_secret(old: str, said: str) -> None:
+    with pytest.raises(BadSecretValue, match=said) as caught:
+        replaced(old)
+    assert "prod/x" in caught.value.message
+
+
+def test_a_value_of_exactly_64_kib_is_written() -> None:
+    base = len(replaced('{"api_key": "x", "pad": ""}'))
+    assert len(replaced('{"api_key": "x", "pad": "' + "p" * (MAX_BYTES - base) + '"}')) == MAX_BYTES
+    with pytest.raises(BadSecretValue):
+        replaced('{"api_key": "x", "pad": "' + "p" * (MAX_BYTES - base + 1) + '"}')
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"key_id": "a b"},
+        {"key_id": ""},
+        {"key": Secret("")},
+        {"key": Secret("tell tale")},
+        {"key": Secret("tell\n")},
+    ],
+)
+def test_a_malformed_key_is_not_written(changes: dict[str, Any]) -> None:
+    for old in ('{"api_key": "x"}', "plain", None):
+        with pytest.raises(BadSecretValue, match="of prod/x can't be written: the new key or its id") as caught:
+            replaced(old, **changes)
+        assert "tell" not in str(caught.value)
+
+
+@pytest.mark.parametrize("changes", [{"expires_at": datetime(2026, 12, 1)}, {"field": "key_id"}])
+def test_encode_refuses_what_only_a_wrong_call_asks_for(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"a zone|field"):
+        replaced('{"api_key": "x"}', **changes)
