@@ -92,12 +92,6 @@ def test_the_command_does_not_call_such_a_file_intact(
     assert document["problems"][0]["kind"] == "no-audit-lines"
 
 
-def test_a_foreign_file_that_cant_be_read_is_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for path in (tmp_path, tmp_path / "missing"):
-        assert main(["audit", "verify", str(path)]) == 2
-        assert "cannot be read" in capsys.readouterr().err
-
-
 def _replace(at: int, old: bytes, new: bytes) -> Edit:
     def edit(rows: list[bytes]) -> list[bytes]:
         assert old in rows[at]
@@ -264,13 +258,3 @@ def test_memory_does_not_grow_with_the_lines(tmp_path: Path) -> None:
         assert report.problem_count == (repeat - 1) * 3 + 1
         assert len(report.problems) == min(report.problem_count, MOST_PROBLEMS)
     assert used[1] < used[0] + 2_000_000
-
-
-def test_many_gaps_are_all_reported(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    write(path, 402)
-    edited(path, lambda rows: rows[::2])
-    report = verify(path)
-    assert report.problem_count == 200
-    assert {problem.kind for problem in report.problems} == {ProblemKind.MISSING}
-    assert [problem.line for problem in report.problems] == list(range(2, 202))

@@ -9,7 +9,7 @@ import pytest
 
 from rotator.engine.manual import rotate_now
 from rotator.model import Reason
-from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.faults import FaultKind
 from rotator.sandbox.state import Options
 from tests.emergencies import NAME, PROBE, REVOKE_ONLY, Tape, calm, fault, named, revoke
 from tests.world import DAY, HOUR, START, World
@@ -103,14 +103,3 @@ def test_many_such_secrets_leave_quota_to_others() -> None:
     made = [at for every in tries(world, *names).values() for at in every]
     assert len([at for at in made if at >= DAY]) <= 16
     assert creates(world) <= world.policy.daily_limit // 2
-
-
-def test_due_secret_that_works_waits_for_a_day() -> None:
-    world = World()
-    world.managed(NAME, left=20 * DAY, age=70 * DAY)
-    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="GET", path="balance", count=None, status=401))
-    for _ in range(20):
-        world.sweep()
-        world.pass_time(HOUR)
-    assert len(tries(world, NAME)[NAME]) == 4
-    assert world.consumer_works(NAME)

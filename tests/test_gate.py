@@ -76,41 +76,6 @@ def test_revocation_waits_until_every_consumer_has_read() -> None:
     assert world.consumer_works(NAME)
 
 
-def test_revocation_waits_for_a_further_grace_at_most() -> None:
-    world, _, old = world_with(gate="adoption")
-    world.pass_time(2 * GRACE - HOUR - SECOND)
-    assert len(waits(world.sweep())) == 1
-    world.pass_time(SECOND)
-    assert revoked(world.sweep())
-    assert not world.infobip.authenticates(old.value)
-
-
-def test_revocation_never_waits_past_the_expiry() -> None:
-    world = World()
-    log = MemoryLog(world.clock)
-    world.readers = log
-    old = world.managed(NAME, left=4 * DAY, age=86 * DAY, gate="adoption")
-    log.read(NAME, "billing")
-    world.pass_time(HOUR)
-    world.sweep()
-    world.pass_time(GRACE)
-    (detail,) = waits(world.sweep())
-    assert f"until {date_text(old.valid_to)} UTC" in detail
-    world.pass_time(old.valid_to - world.clock.now())
-    (result,) = world.sweep().results  # it expired: its labels go, without an update at Infobip
-    assert (result.action.reason, result.action.key_id) == (Reason.KEY_NOT_ACTIVE, old.id)
-    assert result.outcome is Outcome.DONE
-
-
-def test_revocation_where_every_consumer_has_read() -> None:
-    world, log, _ = world_with(gate="adoption")
-    log.read(NAME, "billing")
-    world.pass_time(GRACE)
-    assert revoked(world.sweep())
-    ((name, since),) = log.asked
-    assert (name, since) == (NAME, world.clock.now() - GRACE - HOUR - 14 * DAY)
-
-
 def test_without_the_tag_the_log_is_not_read() -> None:
     world, log, _ = world_with()
     world.pass_time(GRACE)
@@ -131,17 +96,6 @@ def test_unreadable_log_waits_as_long_and_warns(log: bool) -> None:
     world.pass_time(GRACE)
     assert revoked(world.sweep())
     assert not world.infobip.authenticates(old.value)
-
-
-def test_incomplete_log_waits_as_long() -> None:
-    world, log, _ = world_with(gate="adoption")
-    log.read(NAME, "billing")
-    world.pass_time(GRACE)
-    log.cut = world.clock.now() - GRACE
-    (detail,) = waits(world.sweep())
-    assert "not every reader may be known: reads before 2 Mar 11:00 UTC are not known" in detail
-    world.pass_time(GRACE)
-    assert revoked(world.sweep())
 
 
 def test_denied_log_is_not_read_for_each_secret() -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import Sweep
-from rotator.infobip.client import InfobipClient
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.telemetry.metrics import (
     CREATES_LEFT,
@@ -18,7 +17,6 @@ from rotator.telemetry.metrics import (
     DURATION,
     EXPIRATION,
     EXPIRING,
-    FAILURES,
     LAST_SUCCESS,
     OVERDUE,
     ROTATIONS,
@@ -110,16 +108,6 @@ def test_a_rotation_that_is_overdue_counts_until_it_is_done() -> None:
     assert kept.of(ROTATIONS_OVERDUE) == [{(): 0}]
 
 
-def test_a_failed_action_is_counted_and_the_sweep_is_no_success() -> None:
-    world = World()
-    world.managed("prod/sms", left=5 * DAY)
-    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", status=500))
-    kept, _ = swept(world)
-    assert {labels: count for labels, count in kept.of(FAILURES)[0].items() if count} == {("rotate", "expiring"): 1}
-    assert kept.of(LAST_SUCCESS) == [{}]
-    assert kept.of(EXPIRING) == [{(): 1}]
-
-
 def test_an_unobserved_account_keeps_its_state_and_fails_alone() -> None:
     world = World()
     world.managed("prod/sms", account="main")
@@ -133,18 +121,6 @@ def test_an_unobserved_account_keeps_its_state_and_fails_alone() -> None:
     assert other.state is None
     assert [(s.labels, s.value) for s in other.counts if s.value] == [(("sweep", "duplicate-management"), 1)]
     assert [s.family for s in other.sweep] == [DURATION]
-
-
-def test_a_clock_that_is_off_is_a_failed_sweep_without_a_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
-    world.managed("prod/sms")
-    services = world.services()
-    kept = services.metrics = Kept()
-    monkeypatch.setattr(InfobipClient, "skew", lambda _: HOUR)
-    assert not Reconciler(services).sweep().ok
-    (report,) = kept.reports
-    assert report.state is None
-    assert [s.labels for s in report.counts if s.value] == [("sweep", "clock-skew")]
 
 
 def test_metrics_that_fail_stop_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from rotator.engine.manual import rotate_now
 from rotator.errors import Refused
-from rotator.model import Outcome, Reason
-from tests.world import DAY, HOUR, World
+from rotator.model import Outcome
+from tests.world import HOUR, World
 
 NAME = "prod/sms"
 
@@ -49,28 +49,3 @@ def test_unknown_scopes_do_so_even_where_nothing_is_due() -> None:
     with pytest.raises(Refused, match=r"no-scopes: .*tag rotator:scopes"):
         rotate_now(world.reconciler(), NAME, "test")
     assert world.infobip.keys() == keys
-
-
-def test_a_listing_that_lacks_every_key_does_not() -> None:
-    """It stops sweeps, for it may be another account's list; this command is the way out that their alert names."""
-    world = World()
-    names = [f"prod/{number}" for number in range(4)]
-    for name in names:
-        world.infobip.delete_key(world.managed(name, left=200 * DAY, scopes=("sms:manage",)).id)
-        world.store.tag(name, world.tags(scopes="sms:manage"))
-    sweep = world.sweep()
-    assert {skip.reason for skip in sweep.plan.accounts[0].skipped} == {Reason.MASS_MISSING}
-    (alert,) = [alert for plan in sweep.plan.accounts for alert in plan.alerts if alert.kind is Reason.MASS_MISSING]
-    assert "`rotator rotate SECRET`" in alert.detail
-    (result,) = rotate_now(world.reconciler(), names[0], "the account is right")
-    assert (result.action.reason, result.outcome) == (Reason.REQUESTED, Outcome.DONE)
-    assert world.consumer_works(names[0])
-    assert len(world.infobip.keys()) == 1
-
-
-def test_neither_does_it_move_a_secret_without_tagged_scopes() -> None:
-    world = World()
-    world.infobip.delete_key(world.managed(NAME).id)
-    with pytest.raises(Refused, match=r"no-scopes: .*tag rotator:scopes"):
-        rotate_now(world.reconciler(), NAME, "test")
-    assert world.infobip.keys() == ()

@@ -41,23 +41,6 @@ def test_failed_create_waits_for_the_next_sweep() -> None:
     assert world.sweep().ok
 
 
-def test_replacement_with_more_scopes_is_revoked() -> None:
-    world = World()
-    old = world.managed("prod/sms", left=5 * DAY)
-
-    def add_a_scope(_request: object, answer: object) -> None:
-        body = json.loads(answer.body)  # type: ignore[attr-defined]
-        body["scopeGuids"].append("voice:manage")
-        object.__setattr__(answer, "body", json.dumps(body).encode())
-
-    world.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, method="POST", hook=add_a_scope))
-    sweep = world.sweep()
-    assert [r.outcome for r in sweep.results] == [Outcome.FAILED]
-    assert "scopeGuids" in (sweep.results[0].error or "")
-    assert world.current_key("prod/sms").id == old.id
-    assert [key.enabled for key in world.infobip.keys() if "rotator" in key.name] == [False]
-
-
 def test_first_key_in_the_wrong_account_is_rejected() -> None:
     world = World()
     parent = world.infobip.add_account("parent")

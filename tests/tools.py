@@ -58,8 +58,7 @@ TOOLS = {
         "install terraform, and set TERRAFORM=terraform; it fetches the AWS provider from its registry, once",
     ),
     "Python 3.13": Tool(
-        lambda: python313() is not None,
-        "uv python install 3.13, or pyenv install 3.13; PYTHON313 names one elsewhere",
+        lambda: python313() is not None, "uv python install 3.13, or pyenv install 3.13; PYTHON313 names one elsewhere"
     ),
     "Infobip's public description": Tool(
         (ROOT.parent / "shared" / "infobip" / "openapi.json").is_file, "it is not published with this project"

@@ -15,14 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
-from rotator.errors import (
-    BadSecretValue,
-    PreconditionFailed,
-    SecretNotFound,
-    StoreDenied,
-    StoreError,
-    StoreRejected,
-)
+from rotator.errors import BadSecretValue, PreconditionFailed, SecretNotFound, StoreDenied, StoreError, StoreRejected
 from rotator.model import SecretEntry
 from rotator.ports import Clock, StoredValue
 from rotator.secret import Secret
@@ -167,11 +160,7 @@ class MemoryStore:
     # ---- what people, other services and consumers do: not in ``calls``, and without hooks --------------------------
 
     def create_secret(
-        self,
-        name: str,
-        tags: Mapping[str, str] | None = None,
-        value: str | None = None,
-        version_id: str | None = None,
+        self, name: str, tags: Mapping[str, str] | None = None, value: str | None = None, version_id: str | None = None
     ) -> str:
         """``CreateSecret``: returns the ARN. Without a value the secret has no version."""
         check_name(name)

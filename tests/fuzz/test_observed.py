@@ -12,7 +12,7 @@ from rotator.engine.observe import management_of, observe_fleet
 from rotator.engine.secret_changes import account_of
 from rotator.errors import RotatorError
 from rotator.model import AccountSnapshot, ActionKind, Key, Policy, Reason, SecretEntry
-from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
+from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_account
 from rotator.policy.status import states
@@ -52,24 +52,13 @@ KEYS = st.builds(
 )
 
 
-@given(LABELS)
-def test_any_label_is_read_or_left(label: str) -> None:
-    for parsed in (parse_key_label(label), parse_retire_label(label)):
-        assert parsed is None or label.startswith("rotator:")
-
-
-@given(KEY_NAMES)
-def test_any_key_name_is_read_or_left(name: str) -> None:
-    parsed = parse_key_name(name)
-    assert parsed is None or name == f"{parsed.secret}/rotator:{parsed.deployment}:{parsed.version_id}"
-
-
 @given(TAGS)
 def test_any_tags_are_read_or_explained(tags: dict[str, str]) -> None:
     spec, problems = spec_or_none(tags), tag_problems(tags)
     assert role(tags) == tags.get("rotator:role", "").strip() or role(tags) is None
     assert account(tags) is None or "rotator:account" in tags
     assert (spec is None) == bool(problems)
+    assert spec is None or (spec.hold is not None) == ("rotator:hold" in tags)
     assert all(str(problem).isprintable() for problem in problems)
 
 

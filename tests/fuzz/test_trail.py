@@ -41,10 +41,7 @@ RECORDS = st.fixed_dictionaries(
     },
 )
 EVENTS = st.fixed_dictionaries(
-    {
-        "EventName": st.just("GetSecretValue") | JSON,
-        "CloudTrailEvent": RECORDS.map(json.dumps) | TEXTS | JSON,
-    },
+    {"EventName": st.just("GetSecretValue") | JSON, "CloudTrailEvent": RECORDS.map(json.dumps) | TEXTS | JSON},
     optional={
         "EventTime": st.datetimes(timezones=st.just(UTC) | st.none()) | JSON,
         "Resources": st.lists(st.fixed_dictionaries({"ResourceName": NAMES | JSON}) | JSON, max_size=3) | JSON,

@@ -58,7 +58,9 @@ def test_any_value_is_read_and_replaced_or_refused(text: str, field: str) -> Non
 
 CREDENTIALS = st.dictionaries(
     st.sampled_from(["base_url", "username", "password", "auth", "account_id"]),
-    st.sampled_from(["https://a.api.infobip.com", "https://[::1]:1", "http://127.0.0.1", "https://xn--a", "https://a..b"])
+    st.sampled_from(
+        ["https://a.api.infobip.com", "https://[::1]:1", "http://127.0.0.1", "https://xn--a", "https://a..b"]
+    )
     | TEXTS
     | SCALARS,
 )

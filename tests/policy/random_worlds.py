@@ -12,20 +12,7 @@ from hypothesis import strategies as st
 
 from rotator.model import AccountSnapshot, Key, Policy, Resolution, SecretEntry
 from rotator.policy.labels import parse_key_label
-from tests.policy.build import (
-    DAY,
-    HOUR,
-    MINUTE,
-    NOW,
-    PLATFORM,
-    SCOPES,
-    SECOND,
-    key,
-    own,
-    secret,
-    snap,
-    tagged,
-)
+from tests.policy.build import DAY, HOUR, MINUTE, NOW, PLATFORM, SCOPES, SECOND, key, own, secret, snap, tagged
 
 KEYS = [f"K{n}" for n in range(6)]
 NAMES = ["a", "b", "c"]

@@ -67,11 +67,7 @@ CASES = (
     ),
     Case("it has expired", gated(reads(BEFORE), keys=(key(left=0 * DAY), BOTH[1])), "revoke key-not-active s K1@v1"),
     Case("its own end is near", gated(reads(BEFORE), keys=(key(left=SECOND), BOTH[1])), SAYS),
-    Case(
-        "a further grace is over",
-        gated(reads(BEFORE), {**DUE, "v1": "PREVIOUS key:K1 retire:K1:-72h"}),
-        REVOKED,
-    ),
+    Case("a further grace is over", gated(reads(BEFORE), {**DUE, "v1": "PREVIOUS key:K1 retire:K1:-72h"}), REVOKED),
     Case(
         "a second before that",
         gated(reads(Read(BILLING, NOW - 144 * HOUR)), {**DUE, "v1": "PREVIOUS key:K1 retire:K1:-71h59m59s"}),

@@ -54,12 +54,7 @@ def test_used_updates_are_not_known_where_disabled_keys_were_not_listed() -> Non
 
 @pytest.mark.parametrize(
     ("ago", "used", "planned"),
-    [
-        (DAY - SECOND, 1, 0),
-        (DAY - 10 * MINUTE, 1, 0),
-        (DAY - 10 * MINUTE - SECOND, 1, 1),
-        (HOUR, 1, 1),
-    ],
+    [(DAY - SECOND, 1, 0), (DAY - 10 * MINUTE, 1, 0), (DAY - 10 * MINUTE - SECOND, 1, 1), (HOUR, 1, 1)],
 )
 def test_a_slot_that_is_free_within_10_minutes_is_planned_with(ago: timedelta, used: int, planned: int) -> None:
     slots, policy = UsedSlots((NOW - ago,), (NOW - ago,)), Policy(daily_limit=10, reserve=3)

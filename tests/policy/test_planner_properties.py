@@ -10,15 +10,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 
-from rotator.model import (
-    AccountPlan,
-    AccountSnapshot,
-    ActionKind,
-    Policy,
-    Reason,
-    SecretEntry,
-    Severity,
-)
+from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Policy, Reason, SecretEntry, Severity
 from rotator.policy.labels import (
     key_label,
     parse_key_label,
@@ -30,18 +22,7 @@ from rotator.policy.labels import (
 from rotator.policy.planner import make_view, plan_account
 from rotator.policy.rules import renew_at
 from rotator.policy.tags import spec_or_none
-from tests.policy.build import (
-    DAY,
-    HOUR,
-    MINUTE,
-    NOW,
-    arn_of,
-    labels,
-    say_action,
-    secret,
-    snap,
-    vid,
-)
+from tests.policy.build import DAY, HOUR, MINUTE, NOW, arn_of, labels, say_action, secret, snap, vid
 from tests.policy.random_worlds import NAMES, in_use, labelled, messy, policies, tidy
 
 

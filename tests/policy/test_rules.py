@@ -55,8 +55,7 @@ def test_when_its_end_or_its_age_makes_it_due(
 
 
 @pytest.mark.parametrize(
-    ("life", "margin"),
-    [(100 * DAY, DAY), (10 * DAY, DAY), (10 * DAY - 10 * SECOND, DAY - SECOND), (10 * HOUR, HOUR)],
+    ("life", "margin"), [(100 * DAY, DAY), (10 * DAY, DAY), (10 * DAY - 10 * SECOND, DAY - SECOND), (10 * HOUR, HOUR)]
 )
 def test_a_rotation_starts_a_day_or_a_tenth_of_a_life_before_the_end(life: timedelta, margin: timedelta) -> None:
     assert latest_start(look(key(left=HOUR, age=life - HOUR)), at("+1h")) == at("+1h") - margin

@@ -103,16 +103,6 @@ def test_slots_that_were_used_today_are_not_used_twice() -> None:
     assert early(plan) == names(2)
 
 
-def test_nothing_is_early_without_need_however_late_it_is_due() -> None:
-    assert early(planned(group(10, DAY, rotate_before="12h"))) == []
-    assert early(planned(group(10, 13 * HOUR, rotate_before="12h"))) == []
-
-
-def test_more_than_today_has_slots_for() -> None:
-    assert early(planned(group(11, 29 * HOUR, rotate_before="12h"))) == names(10)
-    assert early(planned(group(11, 13 * HOUR, rotate_before="12h"))) == names(10)
-
-
 def test_keys_without_an_end_are_no_group() -> None:
     entries, _ = group(100, LEFT)
     plan = planned((entries, [key(f"K{entry.name}", left=None) for entry in entries]))
@@ -121,15 +111,6 @@ def test_keys_without_an_end_are_no_group() -> None:
 
 
 # ---- windows --------------------------------------------------------------------------------------------------------
-
-
-def test_a_window_limits_the_slots() -> None:
-    """NOW is a Monday. Twenty keys, whose window opens today and once more before they expire, ten slots each time."""
-    plan = planned(group(20, LEFT, window="Mon 08:00-18:00 UTC"))
-    assert early(plan) == names(10)
-    assert plan.actions[0].detail.endswith("; its window opens too late")
-    assert early(planned(group(10, LEFT, window="Mon 08:00-18:00 UTC"))) == []
-    assert early(planned(group(20, LEFT + 7 * DAY, window="Mon 08:00-18:00 UTC"))) == []
 
 
 def test_a_window_that_opens_later_today_is_waited_for() -> None:
@@ -141,20 +122,6 @@ def test_the_last_window_before_expiry_is_used_before_it_is_due() -> None:
     assert early(planned(group(1, 6 * DAY, **tags))) == names(1)
     assert early(planned(group(1, 13 * DAY, **tags))) == []
     assert early(planned(group(1, 6 * DAY, window="Tue 08:00-18:00 UTC", rotate_before="1d"))) == []
-
-
-def test_an_expiry_wins_over_a_window() -> None:
-    """Its window does not open again, and the others need the slots of all days that are left."""
-    shut = group(1, LEFT - DAY, "a", window="Sun 01:00-02:00 UTC")
-    plan = planned(group(70, LEFT), shut)
-    assert early(plan) in (["a000"], ["s000"])
-    due = group(1, LEFT - 5 * DAY, "a", window="Sun 01:00-02:00 UTC", rotate_before="9d")
-    plan = planned(group(60, LEFT - 5 * DAY - HOUR), due)
-    assert [(action.secret, action.reason) for action in plan.actions if action.secret == "a000"] in (
-        [],
-        [("a000", Reason.EXPIRING)],
-    )
-    assert len(plan.actions) == 10
 
 
 def test_a_due_rotation_waits_for_its_window_if_there_is_time() -> None:
@@ -205,11 +172,6 @@ def test_a_broken_secret_without_a_slot_is_in_the_alert() -> None:
     assert alert.secret == "x"
     assert "already" in alert.detail
     assert late(planned((broken[0], broken[1][:-1]))) is None
-
-
-def test_a_first_key_without_a_slot_is_no_alert() -> None:
-    made = [key(f"N{n}", left=90 * DAY, age=HOUR) for n in range(10)]
-    assert late(planned(([secret("x", {}, scopes="sms:manage")], made))) is None
 
 
 # ---- slots and times ------------------------------------------------------------------------------------------------

@@ -81,8 +81,7 @@ def test_skipped(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "said"),
-    [(None, ""), (90 * DAY, ""), (90 * DAY + SECOND, "warning management-credentials-old infobip -")],
+    ("age", "said"), [(None, ""), (90 * DAY, ""), (90 * DAY + SECOND, "warning management-credentials-old infobip -")]
 )
 def test_the_management_password_is_old_after_90_days(age: timedelta | None, said: str) -> None:
     Case("", snap([secret("s")], [key()], password_age=age), said).check()
@@ -90,12 +89,7 @@ def test_the_management_password_is_old_after_90_days(age: timedelta | None, sai
 
 def test_the_plan_counts_keys_and_knows_the_earliest_end() -> None:
     entries = [secret(name, {"v1": f"CURRENT key:{name}"}, rotate_before="1d") for name in ("a", "b", "c", "d")]
-    keys = [
-        key("a", left=50 * DAY),
-        key("b", left=40 * DAY + HOUR),
-        key("c", left=None),
-        key("x", left=30 * DAY),
-    ]
+    keys = [key("a", left=50 * DAY), key("b", left=40 * DAY + HOUR), key("c", left=None), key("x", left=30 * DAY)]
     plan = Case(
         "", snap([*entries, secret("e", {"v1": "CURRENT key:e"})], [*keys, key("e", left=9 * DAY, enabled=False)])
     ).plan()

@@ -65,7 +65,7 @@ def test_the_word(snapshot: AccountSnapshot, state: State) -> None:
 def test_every_word_of_the_contract_is_said() -> None:
     assert {row[2] for row in TABLE} == set(State)
     assert set(State) == {
-        *("ok", "due", "rotating", "retiring", "expired", "broken", "held", "empty", "unadopted", "misconfigured"),
+        *("ok", "due", "rotating", "retiring", "expired", "broken", "held", "empty", "unadopted", "misconfigured")
     }
 
 

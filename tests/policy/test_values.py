@@ -76,7 +76,7 @@ BAD_VALUES = {
     "names a field twice": ['{"api_key": "a", "api_key": "b"}', '{"x": 1, "api_key": "a", "\\u0078": 2}'],
     "NaN, Infinity": ['{"api_key": "a", "n": NaN}', '{"api_key": "a", "n": [-Infinity]}', "NaN"],
     "nested too deeply": [
-        *("[" * 100_000, '{"a":' * 100_000, '{"api_key": "a", "n": ' + "[" * 100_000 + "]" * 100_000 + "}"),
+        *("[" * 100_000, '{"a":' * 100_000, '{"api_key": "a", "n": ' + "[" * 100_000 + "]" * 100_000 + "}")
     ],
 }
 
@@ -405,13 +405,7 @@ def test_a_value_of_exactly_64_kib_is_written() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [
-        {"key_id": "a b"},
-        {"key_id": ""},
-        {"key": Secret("")},
-        {"key": Secret("tell tale")},
-        {"key": Secret("tell\n")},
-    ],
+    [{"key_id": "a b"}, {"key_id": ""}, {"key": Secret("")}, {"key": Secret("tell tale")}, {"key": Secret("tell\n")}],
 )
 def test_a_malformed_key_is_not_written(changes: dict[str, Any]) -> None:
     for old in ('{"api_key": "x"}', "plain", None):

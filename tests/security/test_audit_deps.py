@@ -143,4 +143,5 @@ def test_the_static_check_is_on() -> None:
     project = (root / "pyproject.toml").read_text(encoding="utf-8")
     assert '"S",' in project.partition("select = [")[2].partition("]")[0] + ","
     targets = re.search(r"^for target in (.+); do$", (root / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
-    assert targets and "lint" in targets[1].split()
+    assert targets
+    assert "lint" in targets[1].split()
