@@ -28,7 +28,7 @@ from datetime import timedelta
 from textwrap import dedent
 
 from rotator.durations import parse_duration
-from rotator.model import Key, Policy, Resolution, SecretEntry
+from rotator.model import AccountSnapshot, Key, Policy, Resolution, SecretEntry
 from rotator.policy.emergency_ids import emergency_version_id
 from rotator.policy.labels import key_name
 from tests.policy.build import ACCOUNT, DAY, NOW, PLATFORM, SCOPES, Case, arn_of, at, key, own, secret, snap
@@ -52,6 +52,11 @@ def table(text: str, *, overdue: bool = False, asks: bool = False) -> tuple[Case
         before = given
         cases.append(replace(_case(name, given, "; ".join(said)), overdue=overdue, asks=asks))
     return tuple(cases)
+
+
+def observed(text: str) -> AccountSnapshot:
+    """What is there in a case, by itself."""
+    return _case("", _items(text), "").snapshot
 
 
 def _case(name: str, given: list[str], said: str) -> Case:

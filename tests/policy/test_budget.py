@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -27,11 +27,6 @@ def budget(*ago: timedelta, total: int | None = None) -> Budget:
     return Budget.of(made(*ago), FIVE, NOW, total)
 
 
-def taken(found: Budget, most: int = 9) -> int:
-    """How many creates it gives now."""
-    return sum(found.take_create(NOW) is not None for _ in range(most))
-
-
 def test_without_a_limit_there_is_always_a_slot() -> None:
     free = Budget()
     assert free.creates is None
@@ -40,88 +35,53 @@ def test_without_a_limit_there_is_always_a_slot() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ago", "creates"),
+    ("ago", "waits"),
     [
-        ((), 5),
-        ((HOUR,), 4),
-        ((HOUR,) * 5, 0),
-        ((HOUR,) * 9, 0),
-        ((DAY - 10 * MINUTE,), 4),  # its slot is free too late to be waited for
+        ((), [AT_ONCE] * 5 + [None]),
+        ((HOUR,), [AT_ONCE] * 4 + [None]),
+        ((HOUR,) * 9, [None]),
+        ((DAY - 10 * MINUTE,), [AT_ONCE] * 4 + [None]),  # its slot is free too late to be waited for
+        ((DAY - 30 * SECOND, DAY - 40 * SECOND, HOUR, HOUR), [AT_ONCE, 30 * SECOND, 40 * SECOND, None]),
+        ((DAY - MINUTE, *[HOUR] * 4), [MINUTE, None]),
+        ((DAY - MINUTE - SECOND, *[HOUR] * 4), [None]),
+        # An emergency used both slots of the reserve: the two that are free first are its own.
+        ((*(DAY - n * 10 * SECOND for n in (1, 2, 3)), *[HOUR] * 4), [30 * SECOND, None]),
     ],
 )
-def test_what_the_day_leaves(ago: tuple[timedelta, ...], creates: int) -> None:
+def test_what_the_day_leaves(ago: tuple[timedelta, ...], waits: list[timedelta | None]) -> None:
     found = budget(*ago)
-    assert found.creates is not None
-    assert taken(found) == creates
-    assert found.take_create(NOW) is None
-
-
-def test_updates_are_counted_for_themselves() -> None:
-    found = Budget.of(UsedSlots((), (NOW - HOUR,) * 3), FIVE, NOW)
-    assert [found.take_update(NOW) is not None for _ in range(4)] == [True, True, False, False]
-    assert taken(found) == 5
-
-
-def test_updates_that_nobody_has_counted_are_free() -> None:
-    found = Budget.of(UsedSlots((), None), FIVE, NOW)
-    assert [found.take_update(NOW) is not None for _ in range(6)] == [True] * 5 + [False]
-
-
-def test_a_slot_that_is_about_to_be_free_is_waited_for() -> None:
-    found = budget(DAY - 30 * SECOND, DAY - 40 * SECOND, HOUR, HOUR)
-    waits = [found.take_create(NOW) for _ in range(4)]
-    assert waits == [AT_ONCE, 30 * SECOND, 40 * SECOND, None]
-
-
-def test_it_is_waited_for_a_minute_at_most() -> None:
+    assert [found.take_create(NOW) for _ in waits] == waits
     assert LONGEST_WAIT == MINUTE
-    for left, expected in ((MINUTE, MINUTE), (MINUTE + SECOND, None)):
-        found = budget(DAY - left, *[HOUR] * 4)
-        assert found.take_create(NOW) == expected
+
+
+def test_the_sweep_goes_on_meanwhile() -> None:
     late = budget(DAY - 5 * MINUTE, *[HOUR] * 4)
     assert late.take_create(NOW) is None
-    assert late.take_create(NOW + 4 * MINUTE) == MINUTE  # the sweep has gone on meanwhile
+    assert late.take_create(NOW + 4 * MINUTE) == MINUTE
     assert late.take_create(NOW + 9 * MINUTE) is None
+    assert budget(DAY - 2 * MINUTE, *[HOUR] * 4).take_create(NOW + 3 * MINUTE) == AT_ONCE
 
 
-def test_a_slot_that_became_free_meanwhile_is_not_waited_for() -> None:
-    found = budget(DAY - 2 * MINUTE, *[HOUR] * 4)
-    assert found.take_create(NOW + 3 * MINUTE) == AT_ONCE
+@pytest.mark.parametrize(("used", "free"), [((NOW - HOUR,) * 3, 2), (None, 5)])
+def test_updates_are_counted_for_themselves(used: tuple[datetime, ...] | None, free: int) -> None:
+    """Those that were not counted, since disabled keys were not listed, are free."""
+    found = Budget.of(UsedSlots((), used), FIVE, NOW)
+    assert [found.take_update(NOW) is not None for _ in range(free + 1)] == [True] * free + [False]
+    assert sum(found.take_create(NOW) is not None for _ in range(9)) == 5
 
 
-def test_of_an_overdrawn_day_the_first_slots_are_the_reserves() -> None:
-    """An emergency used both slots of the reserve: the two that are free first are its own."""
-    found = budget(*(DAY - n * 10 * SECOND for n in (1, 2, 3)), *[HOUR] * 4)
-    assert found.take_create(NOW) == 30 * SECOND
-    assert found.take_create(NOW) is None
-
-
-def test_what_others_create_meanwhile_is_taken_off() -> None:
-    found = budget(total=100)
-    assert found.take_create(NOW, 100) == AT_ONCE
-    assert found.take_create(NOW, 101) == AT_ONCE  # that one is its own
-    assert found.take_create(NOW, 104) == AT_ONCE  # two of others: none is left
-    assert found.take_create(NOW, 105) is None
-
-
-def test_what_others_created_is_taken_off_once() -> None:
-    found = budget(total=100)
-    assert found.take_create(NOW, 102) == AT_ONCE
-    assert found.take_create(NOW, 103) == AT_ONCE
-    assert found.take_create(NOW, 104) == AT_ONCE
-    assert found.take_create(NOW, 105) is None
-
-
-def test_a_count_that_shrinks_gives_nothing_back() -> None:
-    found = budget(total=100)
-    assert found.take_create(NOW, 104) == AT_ONCE
-    assert found.take_create(NOW, 90) is None
-
-
-@pytest.mark.parametrize(("at_first", "then"), [(None, 999), (100, None), (None, None)])
-def test_without_a_count_only_its_own_creates_count(at_first: int | None, then: int | None) -> None:
-    found = budget(total=at_first)
-    assert [found.take_create(NOW, then) for _ in range(6)] == [AT_ONCE] * 5 + [None]
+@pytest.mark.parametrize(
+    ("first", "totals"),
+    [
+        (100, [(100, True), (101, True), (104, True), (105, False)]),  # 101 is its own; then two of others: none left
+        (100, [(102, True), (103, True), (104, True), (105, False)]),  # taken off once
+        (100, [(104, True), (90, False)]),  # a count that shrinks gives nothing back
+        *((first, [(then, True)] * 5 + [(then, False)]) for first, then in ((None, 999), (100, None), (None, None))),
+    ],
+)
+def test_what_others_create_meanwhile_is_taken_off(first: int | None, totals: list[tuple[int | None, bool]]) -> None:
+    found = budget(total=first)
+    assert [found.take_create(NOW, total) == AT_ONCE for total, _ in totals] == [given for _, given in totals]
 
 
 def test_others_take_the_slots_that_are_free_first() -> None:

@@ -38,17 +38,10 @@ def test_parse(text: str, length: timedelta) -> None:
         ("", "is not a duration; write one such as"),
         ("soon", "is not a duration; write one such as"),
         ("14", "say the unit, such as 14d for days"),
-        ("1.5d", "is not a duration"),
-        ("-1d", "is not a duration"),
-        ("+1d", "is not a duration"),
-        ("1 d", "is not a duration"),
-        (" 1d", "is not a duration"),
-        ("1d\n", "is not a duration"),
-        ("1D", "is not a duration"),
-        ("1M", "is not a duration"),
-        ("1y", "is not a duration"),
-        ("d", "is not a duration"),
-        ("\u0661d", "is not a duration"),
+        *(
+            (text, "is not a duration")
+            for text in ("1.5d", "-1d", "+1d", "1 d", " 1d", "1d\n", "1D", "1M", "1y", "d", "\u0661d")
+        ),
         ("1d1d", "has the unit d twice; add the two up"),
         ("1d2h3d", "has the unit d twice"),
         ("3650d1s", "is longer than 3650 days; write at most 3650d"),

@@ -10,8 +10,7 @@ import pytest
 from rotator.model import Key
 from rotator.policy.planner import make_view
 from rotator.policy.rules import renew_at
-from rotator.policy.status import State, states
-from tests.policy.build import DAY, NOW, Case, key, own, say_action, secret, snap, tagged
+from tests.policy.build import DAY, Case, key, own, say_action, secret, snap, tagged
 from tests.policy.tables import table
 
 DUE = "s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1; K2; T1; A1; "
@@ -71,18 +70,3 @@ def test_details_do_not_depend_on_the_order_of_the_listing() -> None:
     entries = [secret(name) for name in ("s", "t", "u")]
     plans = [Case("", snap(order, [key()])).plan() for order in (entries, entries[::-1])]
     assert plans[0] == plans[1]
-
-
-def test_a_secret_whose_consumers_have_a_dead_key_is_not_called_rotating() -> None:
-    """``State`` says: the first that fits, in its order; there ``expired`` and ``broken`` come before ``rotating``."""
-    for pending in ("PENDING key:K2", "PENDING"):
-        entry = secret("s", {"v1": "CURRENT key:K1", "v2": pending})
-        for dead, word in ((key(left=-DAY), State.EXPIRED), (key(enabled=False), State.BROKEN)):
-            (state,) = states(snap([entry], [dead, key("K2")]), (), NOW)
-            assert state.state is word
-
-
-def test_nothing_is_next_for_a_secret_that_is_skipped() -> None:
-    for entry in (secret("s", {"v1": "CURRENT key:K1 key:K2"}), secret("s", {"v1": "CURRENT key:K1", "x": "PENDING"})):
-        (state,) = states(snap([entry], [key()]), (), NOW)
-        assert (state.next_action, state.next_action_at) == (None, None)

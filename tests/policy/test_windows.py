@@ -66,6 +66,17 @@ def test_parse_and_format(text: str, window: Window, canonical: str | None) -> N
     assert parse_window(canonical or text) == window
 
 
+NO_ZONES = (
+    "Europe",
+    "../../../etc/passwd",
+    "/etc/localtime",
+    "Europe/../Europe/Zagreb",
+    "right/UTC",
+    "localtime",
+    "a/\x00",
+)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -92,13 +103,7 @@ def test_parse_and_format(text: str, window: Window, canonical: str | None) -> N
         ("Mon 09:00-17:00 Europe/Zagrebb", "did you mean Europe/Zagreb"),
         ("Mon 09:00-17:00 europe/zagreb", "did you mean Europe/Zagreb"),
         ("Mon 09:00-17:00 Nowhere", "such as Europe/Zagreb or UTC"),
-        ("Mon 09:00-17:00 Europe", "is not a time zone"),
-        ("Mon 09:00-17:00 ../../../etc/passwd", "is not a time zone"),
-        ("Mon 09:00-17:00 /etc/localtime", "is not a time zone"),
-        ("Mon 09:00-17:00 Europe/../Europe/Zagreb", "is not a time zone"),
-        ("Mon 09:00-17:00 right/UTC", "is not a time zone"),
-        ("Mon 09:00-17:00 localtime", "is not a time zone"),
-        ("Mon 09:00-17:00 Europe/\x00", "is not a time zone"),
+        *((f"Mon 09:00-17:00 {zone}", "is not a time zone") for zone in NO_ZONES),
     ],
 )
 def test_parse_refuses(text: str, said: str) -> None:
