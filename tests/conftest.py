@@ -71,7 +71,7 @@ os.environ |= {
 }
 
 
-# Every command and handler makes its clients anew; what AWS's descriptions of its services say is parsed once a process.
+# Every command and handler makes its clients anew; AWS's descriptions of its services are parsed once a process.
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 

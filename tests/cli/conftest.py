@@ -12,6 +12,7 @@ from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from tests.cli.local_stack import Stack
+from tests.near_clock import near_clock
 
 
 @pytest.fixture(scope="module")
@@ -27,5 +28,5 @@ def stack(moto: tuple[MotoServer, OffsetClock]) -> Iterator[Stack]:
     clock.set(datetime.now(UTC))
     server.reset()
     world = InfobipWorld(clock)
-    with InfobipServer(world) as infobip:
+    with InfobipServer(world) as infobip, near_clock(infobip.url, clock):
         yield Stack(server, infobip, world, clock, server.client())

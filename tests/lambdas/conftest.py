@@ -17,6 +17,7 @@ from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from tests.lambdas.lambda_stack import LambdaStack
+from tests.near_clock import near_clock
 
 
 @dataclass
@@ -47,7 +48,7 @@ def made(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[LambdaStack]:
     moto.clock.set(datetime.now(UTC))
     moto.server.reset()
     world = InfobipWorld(moto.clock)
-    with InfobipServer(world) as infobip:
+    with InfobipServer(world) as infobip, near_clock(infobip.url, moto.clock):
         for name, value in environment(infobip.url, moto.server.url).items():
             monkeypatch.setenv(name, value)
         runtime.forget()

@@ -10,6 +10,7 @@ from rotator.sandbox.aws import MotoServer
 from rotator.sandbox.clocks import DEFAULT_START, VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
+from tests.near_clock import near_clock
 from tests.safety.aws_proxy import AwsProxy, aws_proxy
 from tests.safety.harness import MachineClock, Region, System
 
@@ -29,7 +30,11 @@ def system(aws: tuple[MotoServer, AwsProxy, VirtualClock]) -> Iterator[System]:
     moto.reset()
     proxy.reset()
     infobip, machine = InfobipWorld(clock), MachineClock(clock)
-    with InfobipServer(infobip) as server, InfobipServer(InfobipWorld(machine)) as machine_server:
+    with (
+        InfobipServer(infobip) as server,
+        InfobipServer(InfobipWorld(machine)) as machine_server,
+        near_clock(machine_server.url, machine),
+    ):
         yield System(infobip, server.url, clock, machine, machine_server.url, moto.url, proxy)
 
 
