@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import botocore.session
+import moto.backends
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -73,6 +74,9 @@ os.environ |= {
 
 # Every command and handler makes its clients anew; AWS's descriptions of its services are parsed once a process.
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+# moto lists its own folder twice a request.
+_moto_modules = [*moto.backends.list_of_moto_modules()]
+moto.backends.list_of_moto_modules = lambda: _moto_modules
 
 
 def pytest_collection_finish() -> None:
