@@ -8,14 +8,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from rotator.aws.aws_errors import configuration_error
-from rotator.aws.clients import make_client
-from rotator.aws.xml_services import ForeignAnswer, call, code_of
 from rotator.bootstrap import App
 from rotator.cli.call import Call
-from rotator.cli.doctor_iam import Check, Level, gate_check, iam_checks
+from rotator.cli.doctor_iam import Check, Level, Unanswered, ask, gate_check, iam_checks
 from rotator.cli.documents import fields
 from rotator.cli.options import command
 from rotator.durations import human_duration
@@ -92,9 +87,11 @@ def examine(app: App) -> Iterator[Check]:
     except RotatorError as error:
         yield _failed("Secrets", error)
         return
-    yield from _tags(fleet)
-    yield from iam_checks(app, _sample(fleet), arn)
-    gated = _gated(fleet)
+    managed = [entry for entries in fleet.managed.values() for entry in entries if entry.deleted_at is None]
+    yield from _tags(fleet, managed)
+    # What reading is tried on has a value, if any has.
+    yield from iam_checks(app, next((each for each in managed if each.versions), next(iter(managed), None)), arn)
+    gated = next((each for each in managed if (spec := spec_or_none(each.tags)) is not None and spec.gate), None)
     if gated is not None:
         yield gate_check(app, gated)
     for account in fleet.accounts:
@@ -111,38 +108,20 @@ def _settings(app: App) -> Iterator[Check]:
 
 def _identity(app: App) -> tuple[str, list[Check]]:
     """The caller's ARN (``""`` where it is unknown), and how far AWS's clock is off."""
+    region = str(app.session.get_config_variable("region") or "no region")
     try:
-        client = make_client(app.session, "sts", attempts=2)
-        answer = call(client, "GetCallerIdentity", answered="Arn")
+        answer = ask(app, "sts", "GetCallerIdentity", "Arn")
+    except Unanswered as error:
+        harmless = "identity not shown, which does no harm: " if error.level is Level.OK else ""
+        return "", [Check(error.level, "AWS", f"{region}, {harmless}{error.message}", error.advice)]
     except ConfigurationError as error:
         return "", [_failed("AWS", error)]
-    except ForeignAnswer as error:  # no other command needs STS
-        return "", [Check(Level.WARN, "AWS", f"{_region(app)}, {error.message}", error.advice)]
-    except ClientError as error:
-        code = code_of(error)
-        if "Denied" in code:
-            detail = f"{_region(app)}, identity not shown (sts:GetCallerIdentity is denied, which does no harm)"
-            return "", [Check(Level.OK, "AWS", detail)]
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-            return "", [Check(Level.WARN, "AWS", f"{_region(app)}, STS failed ({code})", "Try again later.")]
-        fix = "Check the credentials: access key, session token, and whether they have expired."
-        return "", [Check(Level.FAIL, "AWS", f"the credentials are refused ({code})", fix)]
-    except BotoCoreError as error:
-        known = configuration_error(error)
-        if known is not None:
-            return "", [_failed("AWS", known)]
-        # A network without a way to STS is common, and no other command needs it.
-        return "", [Check(Level.WARN, "AWS", f"{_region(app)}, STS did not answer ({type(error).__name__})")]
-    arn = str(answer.get("Arn", ""))
-    checks = [Check(Level.OK, "AWS", f"{_region(app)}, {_who(arn)}")]
+    arn = str(answer["Arn"])
+    checks = [Check(Level.OK, "AWS", f"{region}, {_who(arn)}")]
     skew = _aws_skew(answer)
     if skew is not None and abs(skew) > NOTABLE_SKEW:
         checks.append(_clock("AWS", skew))
     return arn, checks
-
-
-def _region(app: App) -> str:
-    return str(app.session.get_config_variable("region") or "no region")
 
 
 def _who(arn: str) -> str:
@@ -159,8 +138,7 @@ def _aws_skew(answer: dict[str, Any]) -> timedelta | None:
     return None if date.tzinfo is None else date - datetime.now(UTC)  # AWS signs by the machine's own clock
 
 
-def _tags(fleet: Fleet) -> Iterator[Check]:
-    managed = [entry for entries in fleet.managed.values() for entry in entries if entry.deleted_at is None]
+def _tags(fleet: Fleet, managed: list[SecretEntry]) -> Iterator[Check]:
     managements = sum(len(entries) for entries in fleet.managements.values())
     wrong = [(entry.name, problem) for entry in managed for problem in tag_problems(entry.tags)]
     stray = [alert for alert in fleet.alerts if alert.severity is Severity.ERROR]
@@ -176,18 +154,6 @@ def _tags(fleet: Fleet) -> Iterator[Check]:
     yield from lines[:MOST_SECRETS]
     if len(lines) > MOST_SECRETS:
         yield Check(Level.FAIL, "Tags", f"and {len(lines) - MOST_SECRETS} more", "See `rotator plan --json`.")
-
-
-def _sample(fleet: Fleet) -> SecretEntry | None:
-    """A managed secret to try reading on: one with a value, if there is one."""
-    every = [entry for entries in fleet.managed.values() for entry in entries if entry.deleted_at is None]
-    return next((entry for entry in every if entry.versions), every[0] if every else None)
-
-
-def _gated(fleet: Fleet) -> SecretEntry | None:
-    """A managed secret whose revocations wait for consumers."""
-    every = [entry for entries in fleet.managed.values() for entry in entries if entry.deleted_at is None]
-    return next((e for e in every if (spec := spec_or_none(e.tags)) is not None and spec.gate), None)
 
 
 def _account(app: App, fleet: Fleet, account: str) -> Iterator[Check]:
@@ -217,17 +183,11 @@ def _account(app: App, fleet: Fleet, account: str) -> Iterator[Check]:
     if not listing.complete:
         fix = "Run it again; if that does not help, ask Infobip's support."
         yield Check(Level.WARN, subject, "its pages of keys are inconsistent", fix)
-    yield from _password(app, subject, entry)
-    yield _clock(subject, skew) if skew is not None else Check(Level.WARN, "Clock", f"{subject} sends no Date header")
-
-
-def _password(app: App, subject: str, entry: SecretEntry) -> Iterator[Check]:
-    if entry.last_changed is None:
-        return
-    age = app.clock.now() - entry.last_changed
+    age = app.clock.now() - (entry.last_changed or app.clock.now())
     if age > OLD_CREDENTIALS:
         fix = f"Change it at Infobip, then in {entry.name}."
         yield Check(Level.WARN, subject, f"management password is {age.days} days old", fix)
+    yield _clock(subject, skew) if skew is not None else Check(Level.WARN, "Clock", f"{subject} sends no Date header")
 
 
 def _clock(where: str, skew: timedelta) -> Check:
