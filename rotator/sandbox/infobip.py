@@ -152,12 +152,10 @@ class InfobipWorld:
         state, path, method = self.state, request.path, request.method
         match path, method:
             case "/auth/1/session", "POST":
-                self._throttle("session", request.remote_ip)
                 return auth.create_session(state, request)
             case "/auth/1/session", "DELETE":
                 return auth.destroy_session(state, request)
             case "/auth/1/oauth2/token", "POST":
-                self._throttle("token", request.remote_ip)
                 return auth.create_token(state, request)
             case (("/auth/1/session" | "/auth/1/oauth2/token"), _):
                 raise Refusal(405, "Method not allowed")
@@ -171,7 +169,6 @@ class InfobipWorld:
         state, method = self.state, request.method
         user = auth.require_manager(principal)
         key_id = request.path[len(KEYS) + 1 :]
-        self._throttle(f"{method} {'key' if key_id else 'keys'}", principal.account_id)
         match method, bool(key_id):
             case "GET", False:
                 return keys_api.list_keys(state, user, request)
@@ -194,10 +191,6 @@ class InfobipWorld:
             raise Refusal(403, f"The scope {scope} is missing")
         balance = request.path == "/account/1/balance"
         return json_response(200, {"balance": 47.79, "currency": "EUR"} if balance else {"results": []})
-
-    def _throttle(self, operation: str, who: str) -> None:
-        if self.state.too_fast(operation, who):
-            raise Refusal(429, "Too many requests", headers={"Retry-After": "1"} if self.options.retry_after else {})
 
     def _observe(self, request: Request, answer: Response) -> None:
         for observer in tuple(self.observers):

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 import struct
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from rotator.sandbox.control import PREFIX, control
-from rotator.sandbox.exchange import Drop, DropKind, Request, Response
+from rotator.sandbox.exchange import Drop, DropKind, Refusal, Request, Response, json_response
 from rotator.sandbox.infobip import InfobipWorld
 
 MAX_BODY: Final = 1_000_000
 LOOPBACK: Final = "127.0.0.1"
+CLOCK: Final = "/sandbox/clock"
+"""Where the sandbox's clock is read and moved, see :class:`rotator.remote_clock.RemoteClock`."""
 
 
 class InfobipServer:
@@ -132,8 +135,8 @@ class _Handler(BaseHTTPRequestHandler):
             body=body,
             remote_ip=self.client_address[0],
         )
-        if target.path.startswith(PREFIX):
-            self._send(control(self.server.world, request))
+        if target.path == CLOCK:
+            self._send(_clock(self.server.world, request))
             return
         try:
             answer = self.server.world.handle(request)
@@ -182,6 +185,37 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind is DropKind.REFUSED:
             # A reset is as near as one comes to a refusal once the request has been read.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _clock(world: InfobipWorld, request: Request) -> Response:
+    """Read the clock (GET) or move it (POST); only for callers on this machine who name it by a loopback address.
+
+    The ``Host`` is checked too, so that no web page can steer the sandbox by way of a name that it owns.
+    """
+    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    if not _is_loopback(request.remote_ip) or not (host == "localhost" or _is_loopback(host)):
+        return json_response(403, {"error": "the sandbox's clock is for this machine, by a loopback address"})
+    try:
+        match request.method, request.json_object() if request.method == "POST" else {}:
+            case "POST", {"advance_seconds": int() | float() as seconds} if not isinstance(seconds, bool):
+                world.clock.advance(timedelta(seconds=seconds))
+                world.settle()
+            case "GET", _:
+                pass
+            case _:
+                raise Refusal(400, 'GET it, or POST {"advance_seconds": 3600}')
+    except Refusal as error:
+        return json_response(error.status, {"error": error.text})
+    except (OverflowError, ValueError):
+        return json_response(400, {"error": "advance_seconds is too large"})
+    return json_response(200, {"now": world.clock.now().isoformat(), "monotonic": world.clock.monotonic()})
+
+
+def _is_loopback(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text).is_loopback
+    except ValueError:
+        return False
 
 
 def _utf8(value: str) -> str:

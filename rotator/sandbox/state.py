@@ -64,7 +64,6 @@ class Options:
     :param listing_delay: how long a new key takes to show in listings (it can be read by id at once).
     :param daily_creates: successful creates an account in 24 rolling hours; ``None`` is without limit.
     :param daily_updates: successful updates an account in 24 rolling hours; ``None`` is without limit.
-    :param per_second: requests an operation and account in one second; ``None`` is without limit.
     :param retry_after: a 429 says how long to wait.
     :param name_filter: how the ``name`` filter compares.
     :param refuse_past_end: an update with a ``validTo`` that has passed is refused.
@@ -78,7 +77,6 @@ class Options:
     listing_delay: timedelta = timedelta(0)
     daily_creates: int | None = 40
     daily_updates: int | None = 40
-    per_second: int | None = None
     retry_after: bool = False
     name_filter: NameFilter = NameFilter.EXACT
     refuse_past_end: bool = False
@@ -198,7 +196,6 @@ class State:
         """Grows with each change of a key: what was computed from all of them is good for as long as it stays."""
         self._tokens = random.Random(f"tokens {seed}")  # noqa: S311 - of their own: a login must not change later keys
         self._history: dict[str, list[tuple[datetime, SimKey]]] = {}
-        self._last_second: dict[tuple[str, str], list[datetime]] = {}
 
     def new_id(self) -> str:
         """32 upper-case hex digits, in no order of time."""
@@ -258,18 +255,6 @@ class State:
         """How long until fewer than ``limit`` fall into the last 24 hours."""
         times = log.get(account_id, [])
         return max(timedelta(seconds=1), times[-limit] + DAY - self.clock.now()) if len(times) >= limit > 0 else DAY
-
-    def too_fast(self, operation: str, account_id: str) -> bool:
-        """Whether the operation is over its limit a second; counts the request where it is not."""
-        limit = self.options.per_second
-        if limit is None:
-            return False
-        times, now = self._last_second.setdefault((operation, account_id), []), self.clock.now()
-        times[:] = [t for t in times if now - timedelta(seconds=1) < t <= now]
-        if len(times) >= limit:
-            return True
-        times.append(now)
-        return False
 
 
 def announced(value: str) -> str:

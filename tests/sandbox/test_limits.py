@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.sandbox.conftest import BALANCE, KEYS, SESSION, Site
+from tests.sandbox.conftest import KEYS, Site
 
 
 def test_forty_creates_in_any_24_hours(site: Site) -> None:
@@ -70,20 +70,6 @@ def test_a_sub_accounts_key_counts_for_the_user_who_made_it(site: Site) -> None:
     sub = site.world.add_account("sub", parent=site.account.id)
     site.create(accountId=sub.id)
     assert (site.world.creates_used(site.account), site.world.creates_used(sub)) == (1, 0)
-
-
-def test_requests_a_second_where_asked(site: Site) -> None:
-    site.world.options.per_second = 10
-    site.world.options.retry_after = True
-    assert [site.call("GET", KEYS).status_code for _ in range(11)] == [200] * 10 + [429]
-    made = site.create()
-    assert site.call("GET", f"{KEYS}/{made['id']}").status_code == 200
-    limited = site.call("GET", KEYS)
-    assert limited.headers["Retry-After"] == "1"
-    site.clock.sleep(1)
-    assert site.call("GET", KEYS).status_code == 200
-    assert [site.call("POST", SESSION, "", json={}).status_code for _ in range(11)] == [400] * 10 + [429]
-    assert {site.call("GET", BALANCE).status_code for _ in range(20)} == {200}
 
 
 def test_the_date_header_follows_the_clock(site: Site) -> None:
