@@ -16,8 +16,8 @@ from unittest.mock import patch
 
 from rotator.cli import main
 from rotator.policy.labels import key_name
-from rotator.sandbox.exchange import Request, Response
-from rotator.sandbox.faults import Fault, FaultBody, FaultKind
+from rotator.sandbox.exchange import ErrorStyle, Request, Response
+from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.launcher import Sandbox
 
 SECRET: Final = "prod/sms/otp"
@@ -74,7 +74,8 @@ def _lines(sandbox: Sandbox) -> Iterator[dict[str, Any]]:
 
         sweep()
         clock.advance(timedelta(hours=73))
-        with _fault(sandbox, Fault(FaultKind.STATUS_BEFORE, method="PUT", path=KEYS, count=None, body=FaultBody.EMPTY)):
+        refused = Fault(FaultKind.STATUS_BEFORE, method="PUT", path=KEYS, count=None, body=ErrorStyle.EMPTY)
+        with _fault(sandbox, refused):
             sweep()  # a grace period is over, and Infobip refuses the revocation
         arn = client.describe_secret(SecretId="prod/email/news")["ARN"]
         name = key_name("prod/email/news", arn, "default", str(uuid.uuid4()))

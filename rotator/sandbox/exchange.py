@@ -10,11 +10,16 @@ from typing import Any, Final, NamedTuple
 
 
 class ErrorStyle(StrEnum):
-    """Which of the two shapes an error has; ``documented`` is the one that the operation's public description gives."""
+    """The shape of an error: Infobip's two (``documented`` is the one that the operation's public description gives),
+    or what something in front of it answers.
+    """
 
     DOCUMENTED = "documented"
     CURRENT = "current"
     OLDER = "older"
+    HTML = "html"
+    XML = "xml"
+    EMPTY = "empty"
 
 
 class DropKind(StrEnum):
@@ -138,26 +143,40 @@ def json_response(status: int, payload: object, headers: Mapping[str, str] | Non
 
 def error_response(refusal: Refusal, path: str, style: ErrorStyle) -> Response:
     """An error in the shape asked for; the token endpoint adds ``error`` to the older one."""
-    payload: dict[str, object]
-    if style is ErrorStyle.CURRENT or (style is ErrorStyle.DOCUMENTED and path.startswith("/settings/")):
-        payload = {
-            "errorCode": f"E{refusal.status}",
-            "description": refusal.text,
-            "action": _ACTIONS.get(refusal.status, "Repeat the request later."),
-            "violations": [v._asdict() for v in refusal.violations],
-            "resources": [],
-        }
-    else:
-        details: dict[str, object] = {
-            "messageId": _MESSAGE_IDS.get(refusal.status, "GENERAL_ERROR"),
-            "text": refusal.text,
-        }
-        if refusal.violations:
+    status, headers = refusal.status, refusal.headers
+    if style is ErrorStyle.DOCUMENTED:
+        style = ErrorStyle.CURRENT if path.startswith("/settings/") else ErrorStyle.OLDER
+    match style:
+        case ErrorStyle.EMPTY:
+            return Response(status, headers)
+        case ErrorStyle.HTML:
+            page = f"<html><head><title>{status}</title></head><body><h1>{status}</h1>nginx</body></html>"
+            return Response(status, {**headers, "Content-Type": "text/html"}, page.encode())
+        case ErrorStyle.XML:
+            document = (
+                '<?xml version="1.0" encoding="UTF-8"?><requestError><serviceException>'
+                f"<messageId>E{status}</messageId><text>simulated</text></serviceException></requestError>"
+            )
+            return Response(status, {**headers, "Content-Type": "application/xml"}, document.encode())
+        case ErrorStyle.CURRENT:
+            payload: dict[str, object] = {
+                "errorCode": f"E{status}",
+                "description": refusal.text,
+                "action": _ACTIONS.get(status, "Repeat the request later."),
+                "violations": [v._asdict() for v in refusal.violations],
+                "resources": [],
+            }
+        case _:
+            details: dict[str, object] = {
+                "messageId": _MESSAGE_IDS.get(status, "GENERAL_ERROR"),
+                "text": refusal.text,
+            }
             by_property: dict[str, list[str]] = {}
             for v in refusal.violations:
                 by_property.setdefault(v.property, []).append(v.violation)
-            details["validationErrors"] = by_property
-        payload = {"requestError": {"serviceException": details}}
-        if path == _TOKEN_PATH:
-            payload["error"] = refusal.text
-    return json_response(refusal.status, payload, refusal.headers)
+            if by_property:
+                details["validationErrors"] = by_property
+            payload = {"requestError": {"serviceException": details}}
+            if path == _TOKEN_PATH:
+                payload["error"] = refusal.text
+    return json_response(status, payload, headers)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from rotator.errors import ConfigurationError
 from rotator.sandbox.exchange import Drop, DropKind, ErrorStyle, Refusal, Request, Response, error_response
 from rotator.sandbox.keys_api import mask
 
@@ -76,17 +75,6 @@ NO_EFFECT: Final = frozenset(
 )
 
 
-class FaultBody(StrEnum):
-    """The body of an error."""
-
-    DOCUMENTED = "documented"
-    CURRENT = "current"
-    OLDER = "older"
-    HTML = "html"
-    XML = "xml"
-    EMPTY = "empty"
-
-
 ELSEWHERE: Final = "https://elsewhere.invalid/"
 """Where a redirect leads."""
 Hook = Callable[[Request, Response | None], None]
@@ -121,7 +109,7 @@ class Fault:
     nth: int = 1
     count: int | None = 1
     status: int = 500
-    body: FaultBody = FaultBody.DOCUMENTED
+    body: ErrorStyle = ErrorStyle.DOCUMENTED
     seconds: float = 0.0
     until: threading.Event | None = None
     entered: threading.Event = field(default_factory=threading.Event)
@@ -130,20 +118,6 @@ class Fault:
     hook: Hook | None = None
     matched: int = field(default=0, init=False)
     hits: int = field(default=0, init=False)
-
-    def __post_init__(self) -> None:
-        self.kind = FaultKind(self.kind)
-        self.body = FaultBody(self.body)
-        try:
-            re.compile(self.path)
-        except re.error:
-            raise ConfigurationError(f"The fault's path {self.path!r} is not a regular expression.") from None
-        if self.nth < 1 or (self.count is not None and self.count < 1):
-            raise ConfigurationError("A fault's nth and count start at 1.", advice="A count of null is for ever.")
-        if self.kind in HOOKS and self.hook is None:
-            raise ConfigurationError(f"A fault of kind {self.kind} needs a hook.")
-        if self.kind is FaultKind.IGNORE_FILTER and self.param is None:
-            raise ConfigurationError(f"A fault of kind {self.kind} needs a param.", advice="Name the filter.")
 
     def matches(self, request: Request) -> bool:
         """Whether the request is of the sort that this fault is for."""
@@ -243,21 +217,8 @@ def masked(answer: Response) -> Response:
 
 def _error(fault: Fault, request: Request, style: ErrorStyle, status: int) -> Response:
     headers = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
-    match fault.body:
-        case FaultBody.HTML:
-            text = f"<html><head><title>{status}</title></head><body><h1>{status}</h1>nginx</body></html>"
-            return Response(status, {**headers, "Content-Type": "text/html"}, text.encode())
-        case FaultBody.XML:
-            text = (
-                '<?xml version="1.0" encoding="UTF-8"?><requestError><serviceException>'
-                f"<messageId>E{status}</messageId><text>simulated</text></serviceException></requestError>"
-            )
-            return Response(status, {**headers, "Content-Type": "application/xml"}, text.encode())
-        case FaultBody.EMPTY:
-            return Response(status, headers)
-        case FaultBody.DOCUMENTED | FaultBody.CURRENT | FaultBody.OLDER:
-            chosen = style if fault.body is FaultBody.DOCUMENTED else ErrorStyle(fault.body)
-            return error_response(Refusal(status, "simulated fault", headers=headers), request.path, chosen)
+    chosen = style if fault.body is ErrorStyle.DOCUMENTED else fault.body
+    return error_response(Refusal(status, "simulated fault", headers=headers), request.path, chosen)
 
 
 def _changed(answer: Response, field: str, change: Callable[[str], str]) -> Response:

@@ -325,7 +325,8 @@ class InfobipWorld:
 
 def _call_hooks(kind: FaultKind, faults: Sequence[Fault], request: Request, answer: Response | None) -> None:
     for fault in faults:
-        if fault.kind is kind and fault.hook is not None:
+        if fault.kind is kind:
+            assert fault.hook is not None, "a fault of this kind needs a hook"
             fault.hook(request, answer)
 
 

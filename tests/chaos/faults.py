@@ -15,8 +15,8 @@ from rotator.errors import (
     StoreRejected,
     StoreUnavailable,
 )
-from rotator.sandbox.exchange import Request, Response
-from rotator.sandbox.faults import Fault, FaultBody, FaultKind
+from rotator.sandbox.exchange import ErrorStyle, Request, Response
+from rotator.sandbox.faults import Fault, FaultKind
 from tests.doubles.memory_store import Hook
 from tests.world import World
 
@@ -97,7 +97,7 @@ def _faults() -> tuple[HttpFault, ...]:
         add(f"garbage-{times}", FaultKind.GARBAGE, times)
         for status in (401, 403, 404, 409, 500):
             add(f"{status}-before-{times}", FaultKind.STATUS_BEFORE, times, status=status)
-        add(f"502-html-{times}", FaultKind.STATUS_BEFORE, times, status=502, body=FaultBody.HTML)
+        add(f"502-html-{times}", FaultKind.STATUS_BEFORE, times, status=502, body=ErrorStyle.HTML)
         add(f"500-after-{times}", FaultKind.STATUS_AFTER, times, status=500)
     add("truncated", FaultKind.TRUNCATE)
     add("redirected", FaultKind.REDIRECT)

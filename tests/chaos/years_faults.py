@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rotator.errors import RotatorError, StoreOutcomeUnknown, StoreUnavailable
-from rotator.sandbox.exchange import Request
-from rotator.sandbox.faults import Fault, FaultBody, FaultKind, Faults
+from rotator.sandbox.exchange import ErrorStyle, Request
+from rotator.sandbox.faults import Fault, FaultKind, Faults
 from tests.chaos.faults import AWS_FAULTS, HTTP_FAULTS, WRITES, AwsFault, Kill
 
 PROBE = "/account/"
@@ -24,7 +24,7 @@ def _more_faults() -> tuple[tuple[str, Callable[[int], Fault]], ...]:
     return (
         ("slow", lambda nth: Fault(FaultKind.DELAY, nth=nth, seconds=8.0)),
         ("too-slow", lambda nth: Fault(FaultKind.DELAY, nth=nth, seconds=45.0)),
-        ("503-xml", lambda nth: Fault(FaultKind.STATUS_BEFORE, nth=nth, status=503, body=FaultBody.XML)),
+        ("503-xml", lambda nth: Fault(FaultKind.STATUS_BEFORE, nth=nth, status=503, body=ErrorStyle.XML)),
         ("huge", lambda nth: Fault(FaultKind.HUGE, nth=nth, size=LARGE)),  # the harness' own is larger than it need be
     )
 
@@ -33,7 +33,7 @@ INFOBIP_FAULTS = (*((f.name, f.make) for f in HTTP_FAULTS if f.name != "huge"), 
 DOWN = (
     Fault(FaultKind.REFUSE, count=None),
     Fault(FaultKind.HANG_BEFORE, count=None),
-    Fault(FaultKind.STATUS_BEFORE, count=None, status=503, body=FaultBody.HTML),
+    Fault(FaultKind.STATUS_BEFORE, count=None, status=503, body=ErrorStyle.HTML),
 )
 
 

@@ -8,7 +8,8 @@ import pytest
 from rotator.errors import ContractViolation, InvalidRequest, KeyNotFound, MissingRole, OutcomeUnknown
 from rotator.infobip.connection import DeadlineAdapter
 from rotator.ports import KeyProvider, KeyRequest, ProbeVerdict
-from rotator.sandbox.faults import Fault, FaultBody, FaultKind
+from rotator.sandbox.exchange import ErrorStyle
+from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import NameFilter, Options, Role
 from rotator.secret import Secret
 from tests.doubles.in_process import divert
@@ -100,8 +101,8 @@ def test_a_create_whose_answer_is_spoilt_is_found_by_its_name(fault: Fault) -> N
         assert [each.name for each in client.find_by_name(REQUEST.name)] == [REQUEST.name]
 
 
-@pytest.mark.parametrize("body", list(FaultBody))
-def test_errors_in_every_shape(body: FaultBody) -> None:
+@pytest.mark.parametrize("body", list(ErrorStyle))
+def test_errors_in_every_shape(body: ErrorStyle) -> None:
     with sandbox() as (server, world, _, clock):
         world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=403, body=body))
         with pytest.raises(MissingRole, match="HTTP 403"):
