@@ -32,27 +32,20 @@ def test_parse(text: str, length: timedelta) -> None:
     assert parse_duration(text) == length
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "is not a duration; write one such as"),
-        ("soon", "is not a duration; write one such as"),
-        ("14", "say the unit, such as 14d for days"),
-        *(
-            (text, "is not a duration")
-            for text in ("1.5d", "-1d", "+1d", "1 d", " 1d", "1d\n", "1D", "1M", "1y", "d", "\u0661d")
-        ),
-        ("1d1d", "has the unit d twice; add the two up"),
-        ("1d2h3d", "has the unit d twice"),
-        ("3650d1s", "is longer than 3650 days; write at most 3650d"),
-        ("522w", "is longer than 3650 days"),
-        ("9" * 30 + "s", "is longer than 3650 days"),
-        ("9" * 9000 + "w", "is longer than 3650 days"),
-    ],
-)
-def test_parse_refuses(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        parse_duration(text)
+BAD = {
+    "is not a duration; write one such as": ["", "soon"],
+    "is not a duration": ["1.5d", "-1d", "+1d", "1 d", " 1d", "1d\n", "1D", "1M", "1y", "d", "\u0661d"],
+    "say the unit, such as 14d for days": ["14"],
+    "has the unit d twice; add the two up": ["1d1d", "1d2h3d"],
+    "is longer than 3650 days; write at most 3650d": ["3650d1s", "522w", "9" * 30 + "s", "9" * 9000 + "w"],
+}
+
+
+@pytest.mark.parametrize("said", BAD)
+def test_parse_refuses(said: str) -> None:
+    for text in BAD[said]:
+        with pytest.raises(ValueError, match=said):
+            parse_duration(text)
 
 
 @given(st.text() | st.from_regex(r"[0-9]{1,25}[smhdw]([0-9]{1,3}[smhdw.-]){0,3}", fullmatch=True))
