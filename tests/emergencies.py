@@ -72,6 +72,15 @@ def revoke(
     return command.execute(plan)
 
 
+def dry_run(world: World, strategy: Strategy = REPLACE_FIRST, **target: Any) -> EmergencyReport:
+    """One command without ``--yes``; it changes nothing."""
+    command, keys, labels = emergency(world, None), world.infobip.keys(), world.labels(NAME)
+    report = command.dry_run(command.plan(Target(**target) if target else Target(secret=NAME), strategy))
+    assert report.dry_run
+    assert (world.infobip.keys(), world.labels(NAME)) == (keys, labels)
+    return report
+
+
 def leaked(key: SimKey) -> Secret:
     """A key's value, as it was found somewhere."""
     return Secret(str(key.value))

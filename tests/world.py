@@ -221,6 +221,10 @@ class World:
         """Version ids and their labels."""
         return {version: set(labels) for version, labels in self.store.peek(name).versions.items()}
 
+    def version_of(self, name: str, key: SimKey) -> str:
+        """The version that carries a key's label."""
+        return next(version for version, labels in self.labels(name).items() if f"rotator:key:{key.id}" in labels)
+
     def live_keys(self, account: str = "main") -> list[SimKey]:
         """Every key that authenticates now."""
         now = self.clock.now()

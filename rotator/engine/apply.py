@@ -102,14 +102,16 @@ def label(context: AccountContext, action: Action, *, despite_hold: bool = False
         return
     assert action.key_id is not None
     life = read_lifecycle(entry)
-    wrong = life.current_key if action.reason is Reason.MISLABELLED else None
-    if life.current_version != action.version_id or life.current_key != wrong or wrong == action.key_id:
+    wrong = life.at_work - {action.key_id}
+    if life.current_version != action.version_id or (action.reason is Reason.MISLABELLED) is not bool(wrong):
         raise Changed(f"{entry.name} was given another current version meanwhile")
-    if wrong is not None:
+    for each in sorted(wrong):
         # Cut off after this, the version has no label, and the next sweep adopts it.
-        unlabel(context, entry, key_label(wrong), action.version_id, str(action.reason))
+        unlabel(context, entry, key_label(each), action.version_id, str(action.reason))
     holder = life.holders.get(action.key_id)
-    if holder not in (None, action.version_id):
+    if holder == action.version_id:
+        return
+    if holder is not None:
         release_pending(context, entry, holder, str(action.reason))
     fields = {"secret": entry.name, "version_id": action.version_id, "key_id": action.key_id}
     with context.change("key.adopted", **fields, reason=str(action.reason)):

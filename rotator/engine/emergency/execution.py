@@ -293,7 +293,7 @@ class Execution:
             return entry
         self.revoker.revoke_all(item for item in revocations_of(entry) if item.role in (Role.RETIRING, Role.SUPERSEDED))
         if self.incident.dry_run:
-            return without_keys(entry, self.revoker.having(Fate.REVOKED))
+            return without_keys(entry, self.revoker.having(Fate.REVOKED) - {read_lifecycle(entry).current_key})
         self._clean(entry)
         return self.incident.fresh(entry.arn)
 

@@ -271,14 +271,15 @@ class Incident:
         return with_label(entry, key_id)
 
     def as_valued(self, entry: SecretEntry) -> SecretEntry:
-        """The value decides which key is current: the entry with its label, where another one's label stands there."""
-        labelled = current_of(entry)
-        if labelled is None or self.ownership_proof(labelled) is not OwnershipProof.NONE:
+        """The value decides which key is current: the entry with its label alone, where another one stands there."""
+        labelled, at_work = current_of(entry), read_lifecycle(entry).at_work
+        proof = self.ownership_proof(labelled) if labelled is not None else OwnershipProof.UNREADABLE
+        if labelled is None or (len(at_work) == 1 and proof is not OwnershipProof.NONE):
             return entry
-        key_id = self.held_key(labelled)
+        key_id = labelled.key_id if proof.ok else self.held_key(labelled)
         if key_id is None:
             return entry
         self.to_label[entry.arn] = Reason.MISLABELLED
-        if labelled.key_id in self.in_use:
+        if at_work & self.in_use:
             self.in_use.add(key_id)
         return with_label(entry, key_id)

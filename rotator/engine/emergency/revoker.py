@@ -181,7 +181,7 @@ class Revoker:
         held = self.incident.held_key(item)
         why = "its value can't be read or searched for" if fate is Fate.UNREADABLE else "its value is not that key"
         if held is not None:
-            why = f"its value is key {held}" + (", which is revoked" if item.role == Role.CURRENT else "")
+            why = f"its value is key {held}" + (", which is revoked" if held in self.having(Fate.REVOKED) else "")
         command = f"rotator revoke --key-id {item.key_id} --account {self.incident.plan.account}"
         return (
             f"key {item.key_id}, which a label of {item.secret} names, is not revoked: nothing proves that it belongs "
