@@ -58,7 +58,12 @@ def test_the_json_of_a_dry_run_is_that_of_the_execution(stack: Stack, strategy: 
     shown = stack.run(*asked).document
     assert {**shown, "run_id": dry["run_id"], "keys": dry["keys"]} == {**dry, "replacements": shown["replacements"]}
     assert stack.state() == before
-    done = stack.run(*asked, "--yes").document
+    ran = stack.run(*asked, "--yes")
+    done, audit = ran.document, [line for line in ran.lines if "seq" in line]
+    assert {(line["trigger"], line["run_id"], line["incident"]) for line in audit} == {
+        ("emergency", done["run_id"], "INC-1")
+    }
+    assert not stack.world.authenticates(key.value)
     for document, outcomes, verified in ((dry, ("planned", "planned"), None), (done, ("done", "done"), True)):
         assert (document["strategy"], document["incident"], document["errors"]) == (strategy, "INC-1", [])
         (one,) = document["keys"]
@@ -72,58 +77,33 @@ def test_the_json_of_a_dry_run_is_that_of_the_execution(stack: Stack, strategy: 
         current = json.loads(consumer_value(stack.client, OTP))["key_id"]
         assert [each["key_id"] for each in done["replacements"]] == [current]
         assert [each["key_id"] for each in dry["replacements"]] == [None]
-
-
-@pytest.mark.parametrize("yes", [False, True])
-def test_the_json_of_several_keys_has_the_same_fields(stack: Stack, yes: bool) -> None:
-    keys = stack.seed()
-    two = [keys[OTP], keys["prod/billing/sms"]]
-    ran = stack.run(*BY_VALUE, "--json", "--yes" if yes else "--dry-run", stdin=report(*two, FOREIGN))
-    document = ran.document
-    assert {key.id for key in two} == {*revoked(document, "done" if yes else "planned")}
-    own = {"findings", "without_infobip_key", "leaks"}
-    assert own <= document.keys()
-    assert shape({name: found for name, found in document.items() if name not in own}) == SHAPE
-
-
-@pytest.mark.parametrize("yes", [False, True])
-def test_what_fails_stands_in_the_json_with_its_error(stack: Stack, yes: bool) -> None:
-    key = stack.seed()[OTP]
-    misconfigure(stack)
-    document = stack.run(*BY_SECRET, "--json", "--yes" if yes else "--dry-run").document
-    assert revoked(document, "done" if yes else "planned") == [key.id]
-    (failed,) = document["replacements"]
-    assert (failed["secret"], failed["outcome"], failed["key_id"]) == (OTP, "failed", None)
-    assert "rotator:grace" in failed["error"]
-    assert document["errors"] == [failed["error"]]
+        assert stack.world.authenticates(json.loads(consumer_value(stack.client, OTP))["api_key"])
 
 
 # ---- one emergency --------------------------------------------------------------------------------------------------
 
 
 def test_without_yes_it_is_shown_and_nothing_happens(stack: Stack) -> None:
-    keys = stack.seed()
+    otp = stack.seed()[OTP].id
     before = stack.state()
-    otp = keys["prod/sms/otp"].id
-    ran = stack.run("revoke", "--secret", "prod/sms/otp", "--reason", "pasted in a ticket")
-    assert ran.code == 2
+    ran, dry = stack.run(*BY_SECRET), stack.run(*BY_SECRET, "--dry-run")
+    assert (ran.code, dry.code, stack.run(*BY_SECRET, "--dry-run", "--yes").code) == (2, 0, 2)
     assert all(len(line) <= 80 for line in ran.out.splitlines())
     assert f"key {otp[:4]}…{otp[-4:]}  current, in use since" in ran.out
     assert "puts a new key into prod/sms/otp first (replace-first)" in ran.out
     assert ran.out.endswith("Add --yes to do it.\n")
+    assert dry.out.splitlines()[:-1] == ran.out.splitlines()[:-1]
     assert stack.state() == before
 
 
-def test_with_yes_the_old_key_is_refused_and_the_new_one_works(stack: Stack) -> None:
-    old = stack.seed()[OTP]
-    ran = stack.run(*BY_SECRET, "--incident", "INC-4711", "--yes", "--json")
-    assert ran.code == 0
-    assert not stack.world.authenticates(old.value)
-    assert stack.world.authenticates(json.loads(consumer_value(stack.client, OTP))["api_key"])
-    audit = [line for line in ran.lines if "seq" in line]
-    assert {line["trigger"] for line in audit} == {"emergency"}
-    assert {line["run_id"] for line in audit} == {ran.document["run_id"]}
-    assert {line["incident"] for line in audit} == {"INC-4711"}
+def test_one_key_without_a_replacement(stack: Stack) -> None:
+    key = stack.seed()[OTP]
+    misconfigure(stack)  # which does not matter: no key is made
+    asked = ("revoke", "--key-id", key.id, "--account", "main", "--reason", "x", "--strategy", "revoke-only")
+    assert "puts no new key in its place (revoke-only)" in words(stack.run(*asked))
+    ran = stack.run(*asked, "--yes")
+    assert (ran.code, stack.world.authenticates(key.value)) == (0, False)
+    assert "created" not in ran.out
 
 
 def test_a_leaked_value_comes_by_stdin_and_is_never_shown(stack: Stack) -> None:
@@ -137,15 +117,6 @@ def test_a_leaked_value_comes_by_stdin_and_is_never_shown(stack: Stack) -> None:
     assert "until they read it again: up to 1 h with AWS's caching libraries (their default), up to 5 min" in words(ran)
 
 
-def test_one_key_without_a_replacement(stack: Stack) -> None:
-    keys = stack.seed()
-    key = keys["prod/sms/otp"]
-    by_key = ("revoke", "--key-id", key.id, "--account", "main", "--reason", "x", "--strategy", "revoke-only")
-    ran = stack.run(*by_key, "--yes")
-    assert (ran.code, stack.world.authenticates(key.value)) == (0, False)
-    assert "created" not in ran.out
-
-
 def test_a_key_that_is_not_ours_is_not_revoked(stack: Stack) -> None:
     stack.seed()
     foreign = next(key for key in stack.world.keys() if key.name == "made by hand in the portal")
@@ -154,18 +125,6 @@ def test_a_key_that_is_not_ours_is_not_revoked(stack: Stack) -> None:
     assert ran.code == 1
     assert "not managed here" in ran.sentence
     assert "portal" in ran.sentence
-    assert stack.state() == before
-
-
-def test_dry_run_shows_the_same_and_is_no_failure(stack: Stack) -> None:
-    stack.seed()
-    before = stack.state()
-    asked = ("revoke", "--secret", "prod/sms/otp", "--reason", "leak")
-    shown = stack.run(*asked)
-    dry = stack.run(*asked, "--dry-run")
-    assert (shown.code, dry.code) == (2, 0)
-    assert dry.out.splitlines()[:-1] == shown.out.splitlines()[:-1]
-    assert stack.run(*asked, "--dry-run", "--yes").code == 2
     assert stack.state() == before
 
 
@@ -195,30 +154,14 @@ def test_what_can_not_be_replaced_is_shown_first(stack: Stack, strategy: str) ->
     dry = stack.run(*asked, "--dry-run")
     assert (dry.code, "No replacement can be made" in words(dry)) == (0, True)
     assert stack.state() == before
-    done = stack.run(*asked, "--yes")
+    done = stack.run(*asked, "--yes", "--json")
     assert (done.code, stack.world.authenticates(key.value)) == (1, False)
-    assert "rotator:grace" in done.out
-
-
-def test_revoke_only_has_nothing_to_check(stack: Stack) -> None:
-    stack.seed()
-    misconfigure(stack)
-    ran = stack.run(*BY_SECRET, "--strategy", "revoke-only")
-    assert ran.code == 2
-    assert "No replacement can be made" not in words(ran)
-    assert "puts no new key in its place (revoke-only)" in words(ran)
-
-
-@pytest.mark.parametrize("several", [False, True])
-def test_a_leaked_value_is_checked_as_well(stack: Stack, several: bool) -> None:
-    keys = stack.seed()
-    misconfigure(stack)
-    text = f"OTP={keys[OTP].value}\n" + (f"BILLING={keys['prod/billing/sms'].value}\n" if several else "")
-    ran = stack.run(*BY_VALUE, stdin=text)
-    assert ran.code == 2
-    assert f"No replacement can be made for {OTP}" in words(ran)
-    document = stack.run(*BY_VALUE, "--json", stdin=text).document
-    assert (len(document["errors"]), len(replaced(document, "planned"))) == (1, int(several))
+    assert revoked(done.document) == [key.id]
+    for each, outcome in ((document, "failed"), (done.document, "failed")):
+        (failed,) = each["replacements"]
+        assert (failed["secret"], failed["outcome"], failed["key_id"]) == (OTP, outcome, None)
+        assert "rotator:grace" in failed["error"]
+        assert each["errors"] == [failed["error"]]
 
 
 def revoke(stack: Stack, *arguments: str, incident: str = "INC-1", stdin: str | None = None) -> Ran:
@@ -242,43 +185,6 @@ def test_an_incident_is_a_retry_for_24_hours(stack: Stack) -> None:
     assert stack.state() == before
     assert revoke(stack, *asked, incident="INC-2").code == 0
     assert stack.state() != before
-
-
-@pytest.mark.parametrize("several", [False, True])
-def test_a_leaked_value_and_an_old_incident(stack: Stack, several: bool) -> None:
-    """The value of a key in grace; the incident's key is current, and older than a day."""
-    keys = stack.seed()
-    old = keys[OTP]
-    assert stack.run("rotate", OTP, "--reason", "x").code == 0
-    document = revoke(stack, *BY_SECRET, "--json").document
-    assert old.id in revoked(document)
-    # It was switched on again in the portal, and its label put back by hand.
-    stack.world.change_key(old.id, enabled=True)
-    stack.world.change_key(old.id, valid_to=stack.clock.now() + timedelta(days=30))
-    versions = stack.client.describe_secret(SecretId=OTP)["VersionIdsToStages"]
-    version = next(version for version, labels in versions.items() if "AWSPREVIOUS" in labels)
-    label = f"rotator:key:{old.id}"
-    stack.client.update_secret_version_stage(SecretId=OTP, VersionStage=label, MoveToVersionId=version)
-    stack.clock.advance(timedelta(hours=25))
-    text = f"OTP={old.value}\n" + (f"BILLING={keys['prod/billing/sms'].value}\n" if several else "")
-    ran = revoke(stack, *BY_VALUE, stdin=text)
-    assert ran.code == 1
-    assert "retry for 24 hours only" in ran.err + words(ran)
-    assert stack.world.authenticates(old.value)
-    assert stack.world.authenticates(keys["prod/billing/sms"].value) is not several
-    assert revoke(stack, *BY_VALUE, incident="INC-2", stdin=text).code == 0
-    assert not stack.world.authenticates(old.value)
-
-
-def test_the_incidents_own_key_leaks_after_a_rotation(stack: Stack) -> None:
-    """It is in grace, and no replacement for itself: it is revoked, whatever incident is named."""
-    stack.seed()
-    assert revoke(stack, *BY_SECRET).code == 0
-    made = next(key for key in stack.world.keys() if key.enabled and key.name.startswith(f"{OTP}/rotator:"))
-    assert stack.run("rotate", OTP, "--reason", "x").code == 0
-    assert stack.world.authenticates(made.value)
-    ran = revoke(stack, *BY_VALUE, stdin=str(made.value))
-    assert (ran.code, stack.world.authenticates(made.value)) == (0, False)
 
 
 # ---- a scanner's report, a text --------------------------------------------------------------------------------------
@@ -327,21 +233,37 @@ def test_shown_first_and_done_with_yes(stack: Stack) -> None:
     assert stack.state() == after
 
 
-def test_as_json(stack: Stack) -> None:
+@pytest.mark.parametrize("yes", [False, True])
+def test_a_settings_file_as_json(stack: Stack, yes: bool) -> None:
     keys = stack.seed()
-    ran = from_stdin(stack, report(keys["prod/sms/otp"], FOREIGN, OTHER_SECRET), "--yes", "--json")
-    assert ran.code == 0
-    document = ran.document
-    assert (document["findings"], document["without_infobip_key"], document["dry_run"]) == (3, 1, False)
-    first, second = document["leaks"]
-    assert (first["outcome"], first["account"], first["secret"]) == ("revoked", "main", "prod/sms/otp")
-    assert first["key_id"] == keys["prod/sms/otp"].id
-    assert first["places"] == [
-        {"position": 1, "file": "src/app.py", "line": 1, "commit": None, "fingerprint": None, "url": None}
-    ]
+    two = [keys[OTP], keys["prod/billing/sms"]]
+    text = f"DB_PASSWORD={OTHER_SECRET}\nSMS={two[0].value}\n\nOTHER={FOREIGN}\nBILLING='{two[1].value}'\n"
+    ran = from_stdin(stack, text, "--json", "--yes" if yes else "--dry-run")
+    document, done = ran.document, "done" if yes else "planned"
+    assert (ran.code, document["findings"], document["dry_run"], document["errors"]) == (0, None, not yes, [])
+    assert revoked(document, done) == [key.id for key in two]
+    assert set(replaced(document, done)) == {OTP, "prod/billing/sms"}
+    own = {"findings", "without_infobip_key", "leaks"}
+    assert shape({name: found for name, found in document.items() if name not in own}) == SHAPE
+    first, second, third = document["leaks"]
+    outcome = "revoked" if yes else "planned"
+    for leak, key, secret in ((first, two[0], OTP), (third, two[1], "prod/billing/sms")):
+        assert (leak["outcome"], leak["account"], leak["secret"]) == (outcome, "main", secret)
+        assert leak["key_id"] == key.id
+        assert stack.world.authenticates(key.value) is not yes
     assert (second["outcome"], second["key_id"]) == ("not-ours", None)
-    assert replaced(document) == [OTP]
-    assert [line["trigger"] for line in ran.lines if line.get("event") == "emergency.completed"] == ["emergency"] * 2
+    assert first["places"] == [
+        {"position": 2, "file": None, "line": 2, "commit": None, "fingerprint": None, "url": None}
+    ]
+    ended = [line["trigger"] for line in ran.lines if line.get("event") == "emergency.completed"]
+    assert ended.count("emergency") == (3 if yes else 1)
+
+
+def test_a_key_in_a_header_is_as_good_as_its_value(stack: Stack) -> None:
+    key = stack.seed()[OTP]
+    ran = from_stdin(stack, f"curl -H 'Authorization: App {key.value}' …\n", "--yes")
+    assert (ran.code, "1 key revoked" in words(ran)) == (0, True)
+    assert not stack.world.authenticates(key.value)
 
 
 def test_places_are_hostile_text_and_may_hold_the_value_itself(stack: Stack) -> None:
@@ -362,17 +284,6 @@ def test_places_are_hostile_text_and_may_hold_the_value_itself(stack: Stack) -> 
         assert not [place for place in named for part in parts if part in place]
         assert "\x1b" not in ran.out
         assert "\u202e" not in ran.out
-
-
-def test_an_enabled_key_that_is_not_managed_fails(stack: Stack) -> None:
-    stack.seed()
-    foreign = next(key for key in stack.world.keys() if key.name == "made by hand in the portal")
-    ran = from_stdin(stack, report(foreign), "--yes")
-    assert ran.code == 1
-    words = " ".join(ran.out.split())
-    assert "can NOT be revoked" in words
-    assert "portal" in words
-    assert stack.world.authenticates(foreign.value)
 
 
 def test_a_report_without_any_infobip_key(stack: Stack) -> None:
@@ -410,35 +321,6 @@ def test_a_value_as_it_stands_in_code_is_that_value(text: str, monkeypatch: pyte
     assert found.reveal() == value
 
 
-def test_a_settings_file_and_a_header(stack: Stack) -> None:
-    keys = stack.seed()
-    otp, billing, alerts = (keys[name] for name in ("prod/sms/otp", "prod/billing/sms", "prod/voice/alerts"))
-    several = f"DB_PASSWORD={OTHER_SECRET}\nSMS={otp.value}\n\nOTHER={FOREIGN}\nBILLING='{billing.value}'\n"
-    done = from_stdin(stack, several, "--yes")
-    assert done.code == 0
-    words = " ".join(done.out.split())
-    assert "A text with 3 values of the shape of an Infobip key." in words
-    assert f"line 2: key {otp.id[:4]}…{otp.id[-4:]}" in words
-    assert "line 4: not of these accounts" in words
-    assert "3 leaked keys: 2 revoked, 1 not of these accounts." in words
-    assert not stack.world.authenticates(otp.value)
-    assert not stack.world.authenticates(billing.value)
-    assert stack.world.authenticates(alerts.value)
-    document = from_stdin(stack, several, "--yes", "--json").document
-    assert (document["findings"], [leak["places"][0]["line"] for leak in document["leaks"]]) == (None, [2, 4, 5])
-    one = from_stdin(stack, f"curl -H 'Authorization: App {alerts.value}' …\n", "--yes")
-    assert (one.code, "1 key revoked" in " ".join(one.out.split())) == (0, True)
-    assert not stack.world.authenticates(alerts.value)
-
-
-def test_alerts_as_gh_slurps_them(stack: Stack) -> None:
-    otp = stack.seed()["prod/sms/otp"]
-    alert = {"number": 1, "html_url": "https://github.com/acme/app/1", "secret_type": "x", "secret": str(otp.value)}
-    ran = from_stdin(stack, json.dumps([[alert], [alert]]), "--dry-run", "--json")
-    assert (ran.code, ran.document["findings"]) == (0, 2)
-    assert [leak["key_id"] for leak in ran.document["leaks"]] == [otp.id]
-
-
 def scanned(secret: str, match: str = "") -> dict[str, Any]:
     """One item of ``gitleaks -f json``."""
     return {"RuleID": "infobip", "StartLine": 3, "File": "src/app.py", "Secret": secret, "Match": match or secret}
@@ -455,11 +337,16 @@ def test_a_redacted_report_is_an_error_that_says_how_to_scan(stack: Stack) -> No
     assert stack.state() == before
 
 
-def test_a_report_redacted_in_part_revokes_the_rest_and_fails(stack: Stack) -> None:
+def test_what_a_report_leaves_out_and_what_is_not_managed_fails(stack: Stack) -> None:
+    """The rest is revoked."""
     otp = stack.seed()[OTP]
-    text = json.dumps([scanned("REDACTED"), scanned(str(otp.value))])
+    foreign = next(key for key in stack.world.keys() if key.name == "made by hand in the portal")
+    text = json.dumps([scanned("REDACTED"), scanned(str(foreign.value)), scanned(str(otp.value))])
+    shown = from_stdin(stack, text)
+    assert (shown.code, "1 can NOT be revoked" in words(shown)) == (1, True)
     ran = from_stdin(stack, text, "--yes", "--json")
-    assert ran.code == 1
-    assert revoked(ran.document) == [otp.id]
-    assert any("1 of 2 findings on stdin hold no value" in error for error in ran.document["errors"])
+    assert (ran.code, revoked(ran.document)) == (1, [otp.id])
+    assert any("1 of 3 findings on stdin hold no value" in error for error in ran.document["errors"])
+    assert any("not managed here" in error and "portal" in error for error in ran.document["errors"])
     assert not stack.world.authenticates(otp.value)
+    assert stack.world.authenticates(foreign.value)
