@@ -24,6 +24,7 @@ from tests.emergencies import (
     REPLACE_FIRST,
     REVOKE_FIRST,
     REVOKE_ONLY,
+    UPDATE,
     Killed,
     Tape,
     alive,
@@ -35,6 +36,7 @@ from tests.emergencies import (
     names_of,
     plan_for,
     revoke,
+    settled,
 )
 from tests.world import DAY, HOUR, World
 
@@ -49,86 +51,41 @@ def creates(world: World) -> int:
 
 
 @pytest.mark.parametrize("strategy", REPLACING)
-@pytest.mark.parametrize("by", ["secret", "key", "value"])
-def test_the_same_incident_makes_no_second_replacement(strategy: Strategy, by: str) -> None:
-    world = World()
-    _, current = in_grace(world)
-    assert revoke(world, strategy, incident="INC-9", **named(by, current)).ok
-    new, used = world.current_key(NAME), creates(world)
-    for _ in range(2):
-        report = revoke(world, strategy, incident="INC-9", **named(by, current))
-        assert (report.ok, report.steps) == (True, [])
-    assert world.current_key(NAME).id == new.id
-    assert alive(world, new)
-    assert creates(world) == used
-    calm(world)
-
-
-def test_the_same_incident_revokes_what_was_left() -> None:
+@pytest.mark.parametrize("incident", [None, "INC-9"])
+def test_a_command_given_twice_revokes_what_was_left(strategy: Strategy, incident: str | None) -> None:
     world = World()
     old, current = in_grace(world)
-    fault = world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="PUT", count=None, status=500))
-    assert not revoke(world, incident="INC-9").ok
-    new, used = world.current_key(NAME), creates(world)
-    assert fault.hits
+    fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=500)
+    assert not revoke(world, strategy, incident=incident).ok
     world.infobip.faults.clear()
-    plan = plan_for(world, incident="INC-9", secret=NAME)
-    assert plan.repeated
-    assert any("INC-9" in note for note in plan.notes)
-    report = revoke(world, incident="INC-9")
-    assert report.ok
+    new, used = world.current_key(NAME), creates(world)
+    report = revoke(world, strategy, incident=incident)
     assert set(report.revoked) == {old.id, current.id}
-    assert world.current_key(NAME).id == new.id
-    assert creates(world) == used
-    calm(world)
-
-
-@pytest.mark.parametrize("strategy", list(Strategy))
-@pytest.mark.parametrize("incident", [None, "INC-1"])
-def test_a_repeated_command_never_breaks_a_consumer_that_worked(strategy: Strategy, incident: str | None) -> None:
-    world = World()
-    in_grace(world)
-    for _ in range(3):
-        assert revoke(world, strategy, incident=incident).ok
-        assert world.consumer_works(NAME) is (strategy is not REVOKE_ONLY)
-    calm(world)
+    assert (world.current_key(NAME).id, creates(world)) == (new.id, used)
+    settled(world, report, dead=[old, current])
 
 
 @pytest.mark.parametrize("strategy", REPLACING)
-@pytest.mark.parametrize("by", ["secret", "old key", "old value"])
-@pytest.mark.parametrize("made_up", [False, True])
-def test_a_command_given_twice_makes_one_replacement(strategy: Strategy, by: str, made_up: bool) -> None:
+@pytest.mark.parametrize("by", ["secret", "key", "value"])
+@pytest.mark.parametrize("incident", [None, "lambda {}", "INC-9"])
+def test_a_command_given_twice_makes_one_replacement(strategy: Strategy, by: str, incident: str | None) -> None:
+    """With the same incident, or within ten minutes: without one, or with one that the handler made up."""
     world = World()
-    _, current = in_grace(world)
-    target = named(by.removeprefix("old "), current)
+    old, current = in_grace(world)
     seen: list[tuple[str, int]] = []
     for press in range(3):
-        incident = f"lambda {press}" if made_up else None
-        command = Emergency(world.services(Trigger.EMERGENCY), "leaked", incident, chosen=False if made_up else None)
-        plan = command.plan(Target(**target), strategy)
-        assert command.execute(plan).ok
+        name = incident and incident.format(press)
+        command = Emergency(world.services(Trigger.EMERGENCY), "leaked", name, chosen=incident == "INC-9")
+        plan = command.plan(Target(**named(by, current)), strategy)
+        report = command.execute(plan)
+        assert report.ok
+        assert (report.steps == []) is bool(press)
         seen.append((world.current_key(NAME).id, creates(world)))
         if press and by == "secret":
-            assert any("name it by its id" in said for said in plan.notes)
+            assert any("INC-9" if incident == "INC-9" else "name it by its id" in note for note in plan.notes)
         world.pass_time(timedelta(minutes=4))
     assert len(set(seen)) == 1
-    assert world.consumer_works(NAME)
-    calm(world)
-
-
-@pytest.mark.parametrize("strategy", REPLACING)
-def test_a_command_given_twice_revokes_what_was_left(strategy: Strategy) -> None:
-    world = World()
-    old, current = in_grace(world)
-    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="PUT", count=None, status=500))
-    assert not revoke(world, strategy).ok
-    world.infobip.faults.clear()
-    new = world.current_key(NAME)
-    report = revoke(world, strategy)
-    assert report.ok, report.errors
-    assert set(report.revoked) == {old.id, current.id}
-    assert world.current_key(NAME).id == new.id
-    calm(world)
+    settled(world, report, dead=[old, current])
 
 
 def test_a_command_given_again_later_is_another_emergency() -> None:
@@ -150,23 +107,17 @@ def test_a_command_given_again_later_is_another_emergency() -> None:
     assert ends_the_current_one(REVOKE_ONLY)
 
 
-def test_another_incident_is_another_replacement() -> None:
-    world = World()
-    in_grace(world)
-    assert revoke(world, incident="INC-1").ok
-    first = world.current_key(NAME)
-    assert revoke(world, incident="INC-2").ok
-    assert not alive(world, first)
-    assert world.consumer_works(NAME)
-
-
 @pytest.mark.parametrize("by", ["key", "value"])
-def test_naming_the_key_that_the_incident_made_revokes_it(by: str) -> None:
+@pytest.mark.parametrize("rotated", [False, True])
+def test_naming_the_key_that_the_incident_made_revokes_it(by: str, rotated: bool) -> None:
+    """Also while it is in grace: it is no replacement for itself."""
     world = World()
     in_grace(world)
     assert revoke(world, incident="INC-1").ok
     for _ in range(2):
         new = world.current_key(NAME)
+        if rotated:
+            rotate_now(world.reconciler(), NAME, "x")
         report = revoke(world, incident="INC-1", **named(by, new))
         assert report.ok, report.errors
         assert not alive(world, new)
@@ -177,7 +128,7 @@ def test_naming_the_key_that_the_incident_made_revokes_it(by: str) -> None:
 def test_an_earlier_incident_revokes_only_older_keys() -> None:
     world = World()
     _, current = in_grace(world)
-    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="PUT", count=None, status=500))
+    fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=500)
     world.store.before = _no_retire_labels
     revoke(world, incident="INC-1")
     world.infobip.faults.clear()
@@ -192,8 +143,7 @@ def test_an_earlier_incident_revokes_only_older_keys() -> None:
         newer.append(key)
     # What a superseded version keeps while AWSPREVIOUS is elsewhere: its retire label tells that it was current once.
     stamp = f"{world.clock.now() + DAY:%Y%m%dT%H%M%SZ}"
-    version = next(v for v, labels in world.labels(NAME).items() if f"rotator:key:{made.id}" in labels)
-    world.store.label_by_hand(NAME, f"rotator:retire:{made.id}:{stamp}", version)
+    world.store.label_by_hand(NAME, f"rotator:retire:{made.id}:{stamp}", world.version_of(NAME, made))
     report = revoke(world, incident="INC-1")
     assert report.ok, report.errors
     assert not alive(world, current)
@@ -225,12 +175,10 @@ def _rotated_two_minutes_ago() -> tuple[World, SimKey, SimKey]:
 @pytest.mark.parametrize("by", ["secret", "old key", "old value", "current key", "current value"])
 def test_the_true_current_key_is_revoked_with_an_old_listing(strategy: Strategy, by: str) -> None:
     world, old, current = _rotated_two_minutes_ago()
-    leak = old if by.startswith("old") else current
-    target = {"key_id": leak.id, "account": "main"} if by.endswith("key") else {"leaked": leaked(leak)}
-    report = revoke(world, strategy, **({} if by == "secret" else target))
+    report = revoke(world, strategy, **named(by.split()[-1], old if by.startswith("old") else current))
     assert report.ok, report.errors
     assert not alive(world, old)
-    only_the_old_one = strategy is REVOKE_ONLY and leak is old and by != "secret"
+    only_the_old_one = strategy is REVOKE_ONLY and by.startswith("old")
     assert alive(world, current) is only_the_old_one
     assert world.consumer_works(NAME) is (strategy is not REVOKE_ONLY or only_the_old_one)
     world.pass_time(timedelta(minutes=10))
@@ -238,11 +186,10 @@ def test_the_true_current_key_is_revoked_with_an_old_listing(strategy: Strategy,
 
 
 @pytest.mark.parametrize("strategy", REPLACING)
-def test_the_true_current_key_is_revoked_where_replacing_fails(strategy: Strategy) -> None:
+def test_it_is_revoked_where_replacing_fails_too(strategy: Strategy) -> None:
     world, old, current = _rotated_two_minutes_ago()
-    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="POST", status=500))
-    report = revoke(world, strategy)
-    assert not report.ok
+    fault(world, FaultKind.STATUS_BEFORE, CREATE, status=500)
+    assert not revoke(world, strategy).ok
     assert not alive(world, old)
     assert not alive(world, current)
 
@@ -263,9 +210,7 @@ def test_an_unlisted_rollback_cuts_no_consumer_off() -> None:
     world = World(staleness=timedelta(minutes=5))
     old, current = in_grace(world)
     world.pass_time(timedelta(minutes=10))
-    labels = world.labels(NAME)
-    to = next(v for v, have in labels.items() if f"rotator:key:{old.id}" in have)
-    world.store.promote(NAME, to, next(v for v, have in labels.items() if "AWSCURRENT" in have))
+    world.store.promote(NAME, world.version_of(NAME, old), world.version_of(NAME, current))
     world.pass_time(timedelta(minutes=1))
     seen: list[bool] = []
     world.infobip.observers.append(lambda _request, _answer: seen.append(world.consumer_works(NAME)))
@@ -279,7 +224,34 @@ def test_an_unlisted_rollback_cuts_no_consumer_off() -> None:
 # ---- other processes on the same secret -----------------------------------------------------------------------------
 
 
-REPLACING = [REPLACE_FIRST, REVOKE_FIRST]
+def meanwhile(
+    world: World,
+    act: Callable[[], object],
+    at: str | int,
+    strategy: Strategy = REPLACE_FIRST,
+    *,
+    when: str = "before",
+    times: int = 1,
+    incident: str | None = None,
+) -> EmergencyReport:
+    """An emergency, and somebody acts before or after its call ``at`` (what it is, or which one), so often."""
+    left, busy = [times], [False]
+
+    def stop(moment: str, number: int, what: str) -> None:
+        if moment == when and at in (what, number) and left[0] and not busy[0]:
+            left[0] -= 1
+            busy[0] = True
+            act()
+            busy[0] = False
+
+    with Tape(world) as tape:
+        tape.stop = stop
+        return revoke(world, strategy, incident=incident)
+
+
+def _by_hand(world: World, kept: list[SimKey]) -> None:
+    kept.append(world.infobip.add_key(world.accounts["main"], "by hand", scopes=["sms:manage"]))
+    world.store.put_value_by_hand(NAME, json.dumps({"api_key": kept[-1].value}))
 
 
 def _killed_sweep(world: World, at: str) -> None:
@@ -333,12 +305,7 @@ def test_an_old_value_put_back_by_hand_is_known_by_its_label(strategy: Strategy)
     world = World()
     old, current = in_grace(world)
     world.store.put_value_by_hand(NAME, json.dumps({"api_key": old.value}))
-    report = revoke(world, strategy)
-    assert report.ok, report.errors
-    assert not alive(world, old)
-    assert not alive(world, current)
-    assert world.consumer_works(NAME) is (strategy is not REVOKE_ONLY)
-    calm(world)
+    settled(world, revoke(world, strategy), dead=[old, current], works=strategy is not REVOKE_ONLY)
 
 
 def test_a_pending_key_that_can_not_be_revoked_is_never_promoted() -> None:
@@ -363,44 +330,22 @@ def test_a_value_stored_by_hand_meanwhile_is_replaced_too(at: str) -> None:
     world = World()
     _, current = in_grace(world)
     by_hand: list[SimKey] = []
-
-    def stop(when: str, _: int, what: str) -> None:
-        if when == "after" and what == at and not by_hand:
-            key = world.infobip.add_key(world.accounts["main"], "by hand", scopes=["sms:manage"])
-            by_hand.append(key)
-            world.store.put_value_by_hand(NAME, json.dumps({"api_key": key.value}))
-
-    with Tape(world) as tape:
-        tape.stop = stop
-        report = revoke(world)
-    assert report.ok, report.errors
-    assert not alive(world, current)
-    assert not alive(world, by_hand[0])
-    assert world.consumer_works(NAME)
-    calm(world)
+    report = meanwhile(world, lambda: _by_hand(world, by_hand), at, when="after")
+    settled(world, report, dead=[current, *by_hand])
 
 
 def test_a_value_stored_right_after_keeps_the_new_key_enabled() -> None:
+    """Consumers may have read it: it gets its grace from the next sweep."""
     world = World()
     _, current = in_grace(world)
-    by_hand: list[SimKey] = []
-    made: list[SimKey] = []
+    kept: list[SimKey] = []
 
-    def stop(when: str, _: int, what: str) -> None:
-        if when == "after" and what == "promote" and not by_hand:
-            made.append(world.current_key(NAME))
-            by_hand.append(world.infobip.add_key(world.accounts["main"], "by hand", scopes=["sms:manage"]))
-            world.store.put_value_by_hand(NAME, json.dumps({"api_key": by_hand[0].value}))
+    def store() -> None:
+        kept.append(world.current_key(NAME))
+        _by_hand(world, kept)
 
-    with Tape(world) as tape:
-        tape.stop = stop
-        report = revoke(world)
-    assert report.ok, report.errors
-    assert not alive(world, current)
-    assert alive(world, made[0])  # consumers may have read it: it gets its grace from the next sweep
-    assert alive(world, by_hand[0])
-    assert world.consumer_works(NAME)
-    calm(world)
+    report = meanwhile(world, store, "promote", when="after")
+    settled(world, report, dead=[current], kept=kept)
 
 
 def test_a_copy_that_has_another_key_by_now_is_skipped() -> None:
@@ -427,62 +372,20 @@ def test_a_copy_that_has_another_key_by_now_is_skipped() -> None:
 def test_a_sweep_in_the_middle_of_an_emergency_does_no_harm(strategy: Strategy, call: int) -> None:
     world = World()
     current = world.managed(NAME, left=5 * DAY, age=85 * DAY)  # due: the sweep rotates it
-    done: list[int] = []
-
-    def stop(when: str, number: int, _: str) -> None:
-        if when == "before" and number == call and not done:
-            done.append(number)
-            world.sweep()
-
-    with Tape(world) as tape:
-        tape.stop = stop
-        report = revoke(world, strategy)
-    assert report.ok, report.errors
-    assert not alive(world, current)
-    assert world.consumer_works(NAME)
-    calm(world)
+    settled(world, meanwhile(world, world.sweep, call, strategy), dead=[current])
 
 
 def test_two_commands_for_one_incident_end_with_one_key() -> None:
     world = World()
     _, current = in_grace(world)
-    done: list[int] = []
-
-    def stop(when: str, _: int, what: str) -> None:
-        if when == "before" and what == "stage" and not done:
-            done.append(1)
-            assert revoke(world, incident="INC-1").ok
-
-    with Tape(world) as tape:
-        tape.stop = stop
-        report = revoke(world, incident="INC-1")
-    assert report.ok, report.errors
-    assert not alive(world, current)
-    version = next(v for v, labels in world.labels(NAME).items() if "AWSCURRENT" in labels)
-    assert made_for_incident(world.store.peek(NAME).arn, "INC-1", version)
-    assert [key.id for key in world.live_keys()] == [world.current_key(NAME).id]
-    calm(world)
+    report = meanwhile(world, lambda: revoke(world, incident="INC-1"), "stage", incident="INC-1")
+    (key,) = world.live_keys()
+    assert key.id == world.current_key(NAME).id
+    assert made_for_incident(world.store.peek(NAME).arn, "INC-1", world.version_of(NAME, key))
+    settled(world, report, dead=[current], kept=[key])
 
 
 # ---- another process promotes a key meanwhile -----------------------------------------------------------------------
-
-
-def outrun(
-    world: World, act: Callable[[], object], times: int, at: str = "stage", strategy: Strategy = REPLACE_FIRST
-) -> EmergencyReport:
-    """An emergency before whose call ``at`` somebody else acts, so often."""
-    left, busy = [times], [False]
-
-    def stop(when: str, _: int, what: str) -> None:
-        if when == "before" and what == at and left[0] and not busy[0]:
-            left[0] -= 1
-            busy[0] = True
-            act()
-            busy[0] = False
-
-    with Tape(world) as tape:
-        tape.stop = stop
-        return revoke(world, strategy)
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))
@@ -501,7 +404,7 @@ def test_a_key_promoted_by_another_rotation_is_the_replacement(strategy: Strateg
     seen: list[bool] = []
     world.infobip.observers.append(lambda _request, _answer: seen.append(world.consumer_works(NAME)))
     at = {REPLACE_FIRST: "stage", REVOKE_FIRST: "describe", REVOKE_ONLY: "describe"}[strategy]
-    report = outrun(world, rotate_twice, times, at, strategy)
+    report = meanwhile(world, rotate_twice, at, strategy, times=times)
     assert report.ok, report.errors
     assert theirs
     assert all(alive(world, key) for key in theirs)
@@ -524,7 +427,7 @@ def test_a_key_promoted_by_another_rotation_is_the_replacement(strategy: Strateg
 def test_a_current_key_newer_than_the_listing_is_revoked() -> None:
     world = World()
     old, current = in_grace(world)
-    report = outrun(world, lambda: rotate_now(world.reconciler(), NAME, "just before"), 1, "list_secrets")
+    report = meanwhile(world, lambda: rotate_now(world.reconciler(), NAME, "just before"), "list_secrets")
     assert report.ok, report.errors
     assert [key.id for key in world.live_keys()] == [world.current_key(NAME).id]
     assert not alive(world, old)
@@ -544,16 +447,11 @@ def test_a_named_key_is_revoked_however_new_it_is() -> None:
     assert world.consumer_works(NAME)
 
 
-def _by_hand(world: World, kept: list[SimKey]) -> None:
-    kept.append(world.infobip.add_key(world.accounts["main"], "by hand", scopes=["sms:manage"]))
-    world.store.put_value_by_hand(NAME, json.dumps({"api_key": kept[-1].value}))
-
-
 def test_a_value_stored_again_and_again_keeps_its_key() -> None:
     world = World()
     old, current = in_grace(world)
     kept: list[SimKey] = []
-    report = outrun(world, lambda: _by_hand(world, kept), 9)
+    report = meanwhile(world, lambda: _by_hand(world, kept), "stage", times=9)
     assert len(kept) == 3
     assert any("was put there after this incident began and stays" in error for error in report.errors), report.errors
     assert world.consumer_works(NAME)
@@ -572,7 +470,7 @@ def test_a_value_stored_while_no_key_can_be_made_keeps_its_key() -> None:
         _by_hand(world, kept)
         fault(world, FaultKind.STATUS_BEFORE, CREATE, status=500)
 
-    report = outrun(world, store_and_break, 1)
+    report = meanwhile(world, store_and_break, "stage")
     assert not report.ok
     assert world.consumer_works(NAME)
     assert not alive(world, old)
