@@ -11,8 +11,7 @@ import pytest
 from rotator.engine.context import AccountContext, Budget
 from rotator.engine.evidence import MAX_ROUNDS, CurrentValues, Evidence, ownership_proof, unproven
 from rotator.engine.manual import rotate_now
-from rotator.engine.observe import Fleet, management_of, observe_account, observe_fleet, value_field
-from rotator.errors import StoreError
+from rotator.engine.observe import Fleet, management_of, observe_account, observe_fleet
 from rotator.model import AccountPlan, AccountSnapshot, Outcome, Reason
 from rotator.policy.ownership import OwnershipProof
 from rotator.ports import KeyProvider
@@ -288,22 +287,3 @@ def test_missing_proof_says_why(denied: bool, expected: OwnershipProof) -> None:
     assert ("can't be read now" in words) is denied
     assert "prod/sms" in words
     assert other.id in words
-
-
-def test_value_field_is_taken_from_tags() -> None:
-    world = World()
-    world.managed("a")
-    world.store.create_secret("b", world.tags(value_field="token"), "{}")
-    world.store.create_secret("c", world.tags(value_field="token", grace="soon"), "{}")
-    assert [value_field(world.store.peek(name)) for name in ("a", "b", "c")] == ["api_key", "token", "api_key"]
-
-
-def test_error_stands_for_a_value_that_cannot_be_read() -> None:
-    world = World()
-    world.managed("a")
-    world.managed("b")
-    world.store.deny_kms("b")
-    fleet = observe_fleet(world.store)
-    found = CurrentValues(world.store, fleet).read()
-    assert isinstance(found[world.store.peek("b").arn], StoreError)
-    assert not isinstance(found[world.store.peek("a").arn], StoreError)

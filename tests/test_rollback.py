@@ -13,7 +13,7 @@ from rotator.engine.manual import rotate_now
 from rotator.engine.rollback import RolledBack, rollback
 from rotator.errors import ConfigurationError, ProviderUnavailable, Refused, RotatorError, SecretNotFound, StoreDenied
 from rotator.model import Reason
-from rotator.policy.labels import PENDING, parse_retire_label
+from rotator.policy.labels import parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import SimKey
@@ -37,8 +37,28 @@ def rotated(**settings: object) -> tuple[World, SimKey, SimKey]:
     return world, old, world.current_key(NAME)
 
 
+def rotated_twice() -> tuple[World, SimKey, SimKey, SimKey]:
+    """With two keys in grace, and the current one."""
+    world, first, second = rotated()
+    rotate_now(world.reconciler(), NAME, "once more")
+    return world, first, second, world.current_key(NAME)
+
+
 def back(world: World, key_id: str | None = None) -> RolledBack:
     return rollback(world.reconciler(), NAME, "the new key lacks a scope", key_id)
+
+
+def back_killed(world: World, after: str) -> None:
+    """The command is killed once that call of Secrets Manager has taken effect."""
+
+    def killed(operation: str, _name: str) -> None:
+        if operation == after:
+            raise KeyboardInterrupt
+
+    world.store.after = killed
+    with pytest.raises(KeyboardInterrupt):
+        back(world)
+    world.store.after = None
 
 
 def unchanged(world: World, current: str, retired: str, until: datetime | None) -> RolledBack:
@@ -90,36 +110,24 @@ def test_sweeps_keep_it_and_revoke_the_newer_key_after_grace() -> None:
     calm(world)
 
 
-def test_a_key_that_is_due_is_rotated_by_the_next_sweep() -> None:
+@pytest.mark.parametrize("kept_by", ["nothing", "a hold", "a closed window"])
+def test_a_key_that_is_due_is_rotated_by_the_next_sweep(kept_by: str) -> None:
     world = World()
-    old = world.managed(NAME, left=5 * DAY, age=85 * DAY)
-    world.sweep()
+    window = {"window": "Sat 09:00-10:00 UTC"} if kept_by == "a closed window" else {}
+    old = world.managed(NAME, left=20 * DAY, age=70 * DAY, **window)
+    rotate_now(world.reconciler(), NAME, "test")
     world.pass_time(HOUR)
     done = back(world)
     assert done.due is not None
     assert done.due.reason is Reason.EXPIRING
+    assert (done.waits is not None and "Sat" in done.waits.detail) is (kept_by == "a closed window")
+    if kept_by == "a hold":
+        world.store.tag(NAME, {"rotator:hold": "rolled back"})
     world.sweep()
-    assert world.current_key(NAME).id not in (old.id, done.retired_key_id)
-    calm(world)
-
-
-def test_a_hold_keeps_what_was_rolled_back_to() -> None:
-    world = World()
-    old = world.managed(NAME, left=5 * DAY, age=85 * DAY)
-    world.sweep()
-    back(world)
-    world.store.tag(NAME, world.tags(hold="rolled back"))
-    world.sweep()
-    assert world.current_key(NAME).id == old.id
-
-
-def test_the_result_names_a_window_that_is_closed() -> None:
-    world = World()
-    world.managed(NAME, left=20 * DAY, age=70 * DAY, window="Sat 09:00-10:00 UTC")
-    rotate_now(world.reconciler(), NAME, "test")
-    done = back(world)
-    assert done.waits is not None
-    assert "Sat" in done.waits.detail
+    assert (world.current_key(NAME).id == old.id) is (kept_by != "nothing")
+    if kept_by == "nothing":
+        assert world.current_key(NAME).id != done.retired_key_id
+        calm(world)
 
 
 def test_given_twice_it_goes_forward_only_by_the_key_name() -> None:
@@ -134,9 +142,7 @@ def test_given_twice_it_goes_forward_only_by_the_key_name() -> None:
 
 
 def test_of_several_keys_in_grace_the_newest_is_chosen() -> None:
-    world, first, second = rotated()
-    rotate_now(world.reconciler(), NAME, "once more")
-    third = world.current_key(NAME)
+    world, first, second, third = rotated_twice()
     done = back(world)
     assert done.key_id == second.id
     again = unchanged(world, second.id, third.id, done.retired_until)
@@ -152,18 +158,8 @@ def test_of_several_keys_in_grace_the_newest_is_chosen() -> None:
 
 @pytest.mark.parametrize("moment", ["promote", "add_label"])
 def test_killed_and_repeated_it_goes_no_key_further(moment: str) -> None:
-    world, first, second = rotated()
-    rotate_now(world.reconciler(), NAME, "once more")
-    third = world.current_key(NAME)
-
-    def killed(operation: str, _name: str) -> None:
-        if operation == moment:
-            raise KeyboardInterrupt
-
-    world.store.after = killed
-    with pytest.raises(KeyboardInterrupt):
-        back(world)
-    world.store.after = None
+    world, first, second, third = rotated_twice()
+    back_killed(world, moment)
     until = None if moment == "promote" else world.clock.now() + 72 * HOUR
     unchanged(world, second.id, third.id, until)
     world.sweep()
@@ -197,8 +193,7 @@ def test_an_older_key_stored_by_hand_is_no_rollback() -> None:
 
 
 def test_without_the_right_to_read_dates_the_keys_tell() -> None:
-    world, _, new = rotated()
-    rotate_now(world.reconciler(), NAME, "once more")
+    world, _, new, _ = rotated_twice()
 
     def before(operation: str, _name: str) -> None:
         if operation == "version_dates":
@@ -211,10 +206,9 @@ def test_without_the_right_to_read_dates_the_keys_tell() -> None:
 
 
 def test_one_of_several_is_chosen_by_its_id() -> None:
-    world, first, second = rotated()
-    rotate_now(world.reconciler(), NAME, "once more")
+    world, first, second, third = rotated_twice()
     with pytest.raises(Refused, match="is the current key"):
-        back(world, world.current_key(NAME).id)
+        back(world, third.id)
     with pytest.raises(Refused, match="is not in grace"):
         back(world, "\x1b[2Jnone")
     assert back(world, first.id).key_id == first.id
@@ -248,15 +242,7 @@ def test_after_an_emergency_the_newer_key_gets_a_full_grace() -> None:
     world.pass_time(HOUR)
     rotate_now(world.reconciler(), NAME, "test")
     newer = world.current_key(NAME)
-
-    def killed(operation: str, _name: str) -> None:
-        if operation == "promote":
-            raise KeyboardInterrupt
-
-    world.store.after = killed
-    with pytest.raises(KeyboardInterrupt):
-        back(world)
-    world.store.after = None
+    back_killed(world, "promote")
     assert world.current_key(NAME).id == made.id
     world.sweep()
     (item,) = read_lifecycle(world.store.peek(NAME)).retiring
@@ -293,12 +279,6 @@ def test_a_missing_retire_label_is_left_to_the_next_sweep() -> None:
     world.sweep()
     (item,) = read_lifecycle(world.store.peek(NAME)).retiring
     assert (item.key_id, item.revoke_at) == (new.id, world.clock.now() + 72 * HOUR)
-
-
-def test_no_version_is_left_pending() -> None:
-    world, _, _ = rotated()
-    back(world)
-    assert all(PENDING not in labels for labels in world.labels(NAME).values())
 
 
 def test_the_current_version_never_carries_a_retire_label() -> None:
@@ -433,7 +413,7 @@ def test_a_probe_without_a_verdict_changes_nothing() -> None:
 def test_a_version_that_holds_another_key_than_its_label_says() -> None:
     world, old, _ = rotated()
     stranger = world.infobip.add_key(world.accounts["main"], "somebody's")
-    version = next(v for v, labels in world.labels(NAME).items() if f"rotator:key:{old.id}" in labels)
+    version = world.version_of(NAME, old)
     (retire,) = [label for label in world.labels(NAME)[version] if parse_retire_label(label)]
     world.store.label_by_hand(NAME, f"rotator:key:{old.id}", None, version)
     world.store.label_by_hand(NAME, retire, None, version)
