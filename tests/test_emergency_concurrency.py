@@ -85,7 +85,9 @@ def test_a_command_given_twice_makes_one_replacement(strategy: Strategy, by: str
             assert any("INC-9" if incident == "INC-9" else "name it by its id" in note for note in plan.notes)
         world.pass_time(timedelta(minutes=4))
     assert len(set(seen)) == 1
-    settled(world, report, dead=[old, current])
+    assert not alive(world, old)
+    assert not alive(world, current)
+    calm(world)
 
 
 def test_a_command_given_again_later_is_another_emergency() -> None:

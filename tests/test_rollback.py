@@ -113,8 +113,8 @@ def test_sweeps_keep_it_and_revoke_the_newer_key_after_grace() -> None:
 @pytest.mark.parametrize("kept_by", ["nothing", "a hold", "a closed window"])
 def test_a_key_that_is_due_is_rotated_by_the_next_sweep(kept_by: str) -> None:
     world = World()
-    window = {"window": "Sat 09:00-10:00 UTC"} if kept_by == "a closed window" else {}
-    old = world.managed(NAME, left=20 * DAY, age=70 * DAY, **window)
+    window = "Sat 09:00-10:00 UTC" if kept_by == "a closed window" else "Mon-Sun 00:00-24:00 UTC"
+    old = world.managed(NAME, left=20 * DAY, age=70 * DAY, window=window)
     rotate_now(world.reconciler(), NAME, "test")
     world.pass_time(HOUR)
     done = back(world)
