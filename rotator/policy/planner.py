@@ -68,8 +68,13 @@ def plan_account(
     common = Planning(draft, snapshot, policy, holdings, now, attempts, ownership, trusted, candidates)
     for view in views:
         SecretPlanner(common, view).plan()
-    schedule(draft, snapshot, candidates, planned, policy, now, alone=secret is not None)
-    candidates.clear()  # each knows who plans it, who knows them all: the circle would outlive the plan
+    started = schedule(draft, snapshot, candidates, slots, policy, now, alone=secret is not None)
+    for candidate, decision in started:
+        SecretPlanner(common, candidate.view).rotate(decision)
+    begun = {candidate.view.entry.arn for candidate, _ in started}
+    for candidate in candidates:
+        if candidate.waits is not None and candidate.view.entry.arn not in begun:
+            SecretPlanner(common, candidate.view).skip(candidate.waits)
     draft.skipped.sort(key=lambda skip: skip.secret)
     plan_orphans(draft, snapshot, holdings, ownership, now, lambda owner: _is_no_evidence(snapshot, owner, now))
     report_unknown(draft, holdings, now)

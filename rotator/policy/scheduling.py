@@ -1,34 +1,34 @@
 """Scheduling: which rotations start in this sweep, so that none misses its key's expiry for want of a quota slot.
 
 The quota is a number of slots; a slot that a create used is free again 24 hours later. Every sweep schedules all
-rotations from scratch, from what it sees, and keeps nothing. Time is counted in sweeps; this one is sweep 0.
+rotations from scratch, from what it sees, and keeps nothing. Time is counted in sweeps, of which this one is sweep 0,
+and in quota days of 24 hours, of which day 0 is the rest of today.
 
-1. A rotation that is not due gets the latest free slot before its key expires, in its window. Only what finds none is
-   scheduled early, in this sweep (reason ``capacity``): nothing is that need not be.
+1. A rotation that is not due gets the latest free slot before its key expires, on a day on which its window opens; if
+   all are taken, others move to earlier slots of theirs. Only what finds none is scheduled early, in this sweep (reason
+   ``capacity``): nothing is that need not be.
 2. If a window has no free slot left, its rotations get slots outside of it.
 3. A due rotation starts now, unless another rotation needs the slot today and it can wait.
-4. Last, a check that ignores windows: what would miss its expiry otherwise starts now, the earliest expiry first.
+4. Last, a check that ignores windows: what would not be done a day before its expiry otherwise starts now, the earliest
+   expiry first.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from heapq import heappop, heappush
-from itertools import accumulate, count
-from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Final
 
 from rotator.durations import LAST, plus
 from rotator.message import Message
-from rotator.model import BEGINS_WITHIN, AccountSnapshot, ActionKind, Key, Policy, Quota, Reason, Severity, Window
+from rotator.model import AccountSnapshot, ActionKind, Key, Policy, Quota, Reason, Severity, Window
 from rotator.policy.draft import Draft
-from rotator.policy.guards import DAY, SOON
+from rotator.policy.guards import DAY, SOON, UsedSlots
 from rotator.policy.labels import parse_key_name
 from rotator.policy.rules import BROKEN, ROTATE_BLOCKED, Decision, View, first, renew_at
-from rotator.policy.windows import is_open, openings, openings_until
+from rotator.policy.windows import is_open, openings_until
 from rotator.text import printable, some_of
 
 HORIZON: Final = 400
@@ -40,22 +40,29 @@ MAX_NAMES: Final = 5
 """How many keys an alert names."""
 
 
-class Candidate(NamedTuple):
+@dataclass(slots=True)
+class Candidate:
     """A secret that is rotated, or could be.
 
     :param expires_at: when its key expires; ``None`` if never, or where consumers have no working key now.
     :param decision: why a rotation is due; ``None`` if none is.
     :param waits: what a due rotation waits for.
-    :param start: plans the rotation; ``None`` if it is planned already.
-    :param skip: skips the secret for a reason.
     """
 
     view: View
     expires_at: datetime | None
     decision: Decision | None = None
     waits: Decision | None = None
-    start: Callable[[Decision], None] | None = None
-    skip: Callable[[Decision], None] | None = None
+
+    @property
+    def planned(self) -> bool:
+        """Whether its rotation is due and waits for nothing."""
+        return self.decision is not None and self.waits is None
+
+    @property
+    def window(self) -> Window | None:
+        """The secret's window."""
+        return self.view.spec.window if self.view.spec else None
 
     @property
     def broken(self) -> bool:
@@ -67,33 +74,30 @@ def schedule(
     draft: Draft,
     snapshot: AccountSnapshot,
     candidates: Sequence[Candidate],
-    quota: Quota,
+    used: UsedSlots,
     policy: Policy,
     now: datetime,
     *,
     alone: bool = False,
-) -> None:
-    """Start what is scheduled for this sweep, skip what waits, and alert about what can't be rotated in time.
+) -> list[tuple[Candidate, Decision]]:
+    """Postpone planned rotations that can wait, and alert about what can't be rotated in time.
 
     :param alone: whether only one secret's rotation is asked for, which then waits for no other.
+    :returns: what starts in this sweep besides the planned ones, and why.
     """
-    slots = _slots(snapshot, candidates, quota, policy, now)
-    near = sorted(_near(candidates, slots), key=_by_expiry)
-    started: set[int] = set()
-    if quota.creates_left and any(one.start is not None for one in near):
-        rotations = _rotations(near, slots)
-        chosen = _Schedule(slots, rotations).start_now()
-        demand = _demand(rotations, slots) if any(not one.due for one in chosen) else Message()
-        for one in chosen:
-            if one.candidate.start is not None:
-                one.candidate.start(one.candidate.decision or _early(one, demand, now))
-                started.add(id(one.candidate))
-        if not alone:
-            _postpone(draft, [one.candidate for one in rotations if one.due and one not in chosen])
-    for candidate in candidates:
-        if candidate.waits is not None and candidate.skip is not None and id(candidate) not in started:
-            candidate.skip(candidate.waits)
+    quota = used.planned(policy, now)
+    slots = _slots(snapshot, candidates, used, quota, policy, now)
+    near = _near(candidates, slots)
     _alert_not_in_time(draft, candidates, near, slots)
+    if not quota.creates_left or all(one.planned for one in near):
+        return []
+    rotations = _rotations(near, slots)
+    chosen = _start_now(slots, rotations)
+    if not alone:
+        _postpone(draft, [one.candidate for one in rotations if one.due and one not in chosen])
+    started = [one.candidate for one in chosen if not one.due]
+    demand = _demand(rotations, slots) if any(one.decision is None for one in started) else Message()
+    return [(one, one.decision or _early(one, demand, now)) for one in started]
 
 
 # ---- the quota ------------------------------------------------------------------------------------------------------
@@ -188,15 +192,17 @@ class Slots:
 
 
 def _slots(
-    snapshot: AccountSnapshot, candidates: Iterable[Candidate], quota: Quota, policy: Policy, now: datetime
+    snapshot: AccountSnapshot,
+    candidates: Iterable[Candidate],
+    used: UsedSlots,
+    quota: Quota,
+    policy: Policy,
+    now: datetime,
 ) -> Slots:
     period, limit = quota_window(policy) // policy.sweep_every, _limit(quota)
-    # As the sweep itself counts: what is free within some minutes is free. A key whose validFrom lies ahead was created
-    # with that date, at an unknown time.
-    since, until = now + SOON - DAY, now + BEGINS_WITHIN
-    created = (key.valid_from for key in snapshot.keys.values())
-    used = [at + DAY - SOON - now for at in created if at is not None and since < at <= until]
-    again = sorted(min(period, -(-left // policy.sweep_every)) for left in used)
+    # As the sweep itself counts: what is free within some minutes is free.
+    left = (at + DAY - SOON - now for at in used.creates)
+    again = sorted(min(period, -(-each // policy.sweep_every)) for each in left if each > timedelta(0))
     # With more in use than scheduled work may take, the first that come back are the reserve's.
     today = [0] * (limit - len(again)) + again[max(0, len(again) - limit) :]
     broken = sum(1 for one in candidates if one.broken)
@@ -207,23 +213,36 @@ def _slots(
 # ---- what is to be scheduled ----------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """The sweeps after this one in which a rotation may start: from ``first`` to ``last``, and in a window."""
+
+    first: int
+    last: int
+    window: Window | None = None
+
+
 @dataclass(slots=True, eq=False)
 class _Rotation:
-    """A candidate in sweeps. If not in this sweep it may start from sweep ``first`` to sweep ``last``.
+    """A candidate in sweeps.
 
     :param due: planned already, and postponed only if another rotation needs the slot.
     :param able: whether it could be rotated now; else it keeps its slot later.
-    :param expiry: the last sweep before its key expires.
+    :param must: the last sweep at which it must start, window or not: a day before its key expires, or less where it is
+        rotated late anyway.
+    :param open: whether its window allows it to start in this sweep.
+    :param span: when it may start if not in this sweep.
+    :param any_time: the same without its window.
     """
 
     candidate: Candidate
     rank: int
-    window: Window | None
     due: bool
     able: bool
-    first: int
-    last: int
-    expiry: int
+    must: int
+    open: bool
+    span: _Span
+    any_time: _Span
 
 
 def margin(view: View) -> timedelta:
@@ -240,31 +259,18 @@ def margin(view: View) -> timedelta:
     return max(timedelta(0), min(SAFETY, life / 10, before / 2))
 
 
-def _window(candidate: Candidate) -> Window | None:
-    return candidate.view.spec.window if candidate.view.spec else None
-
-
-def _by_expiry(candidate: Candidate) -> tuple[datetime, str]:
-    return candidate.expires_at or LAST, candidate.view.entry.name
-
-
-def _near(candidates: Sequence[Candidate], slots: Slots) -> Iterable[Candidate]:
-    """Without those that find a slot after this sweep even if all others come first."""
-    if slots.a_day <= 0:
-        return candidates
-    days = -(-len(candidates) // slots.a_day)
-    # A window opens once a week or more often, and others may use the slots so that each is in the way of two.
-    day = slots.period * slots.every
-    far = [plus(slots.now, each * day + SAFETY) if each <= HORIZON else LAST for each in (days, 16 * days + 16)]
-
-    def is_near(candidate: Candidate) -> bool:
-        expires_at = candidate.expires_at
-        return (
-            candidate.start is None or expires_at is None or expires_at < far[0]
-            or (_window(candidate) is not None and expires_at < far[1])
-        )  # fmt: skip
-
-    return filter(is_near, candidates)
+def _near(candidates: Sequence[Candidate], slots: Slots) -> list[Candidate]:
+    """Without those that find a slot after this sweep even if all others come first; the earliest expiry first."""
+    days = -(-len(candidates) // slots.a_day) if slots.a_day > 0 else HORIZON
+    # A window opens once a week or more often, and not every sweep that comes once a week meets it.
+    spans = (days * DAY + SAFETY, 16 * (days + 1) * DAY)
+    far, far_with_window = (plus(slots.now, span * (slots.period * slots.every / DAY)) for span in spans)
+    near = [
+        one
+        for one in candidates
+        if one.planned or one.expires_at is None or one.expires_at < (far_with_window if one.window else far)
+    ]
+    return sorted(near, key=lambda one: (one.expires_at or LAST, one.view.entry.name))
 
 
 def _rotations(candidates: Iterable[Candidate], slots: Slots) -> list[_Rotation]:
@@ -278,179 +284,146 @@ def _rotations(candidates: Iterable[Candidate], slots: Slots) -> list[_Rotation]
         if candidate.expires_at is not None:
             expiry = max(0, min(most, slots.first_from(candidate.expires_at) - 1))
             last = slots.last_by(plus(candidate.expires_at, -margin(candidate.view)))
-        first_sweep, due = 1, candidate.start is None
+        begin = 1
         if candidate.decision is None:
             # Later today is no better than now, except for what is due by then.
             due_at = renew_at(candidate.view)
             ready = period if due_at is None else max(0, min(period, slots.first_from(due_at)))
             last = max(last, min(ready, expiry))
-            first_sweep = max(1, min(ready, last))
+            begin = max(1, min(ready, last))
+        due, any_time, must = candidate.planned, _Span(begin, last), max(last, expiry - period)
         able = due or first(ROTATE_BLOCKED, candidate.view, slots.now) is None
-        found.append(_Rotation(candidate, rank, _window(candidate), due, able, first_sweep, last, expiry))
+        window = candidate.window
+        if window is None or is_open(window, slots.now):
+            found.append(_Rotation(candidate, rank, due, able, must, True, _Span(begin, last, window), any_time))
+            continue
+        # It waits for its window to open, later today too; but for one that can't.
+        waits = [] if due else [_Span(1, last, window), _Span(1, expiry, window)]
+        span = next((span for span in waits if any(True for _ in _days(span, slots))), any_time)
+        found.append(_Rotation(candidate, rank, due, able, must, due, span, any_time))
     return found
 
 
 # ---- the schedule ---------------------------------------------------------------------------------------------------
 
 
-class _Schedule:
-    """The slots of the sweeps to come, and how many of them are taken.
+class _QuotaDays:
+    """The slots of the quota days to come: how many are free on each, and which rotations have the others."""
 
-    :param rotations: all, the earliest expiry first.
+    def __init__(self, slots: Slots, last: int) -> None:
+        """Days up to that of the sweep ``last``."""
+        later = last // slots.period
+        self._slots = slots
+        self.free = [max(0, len(slots.today) - slots.broken)] + [slots.a_day] * later
+        self.takers: list[dict[_Rotation, None]] = [{} for _ in self.free]
+        self._with_free = sum(1 << day for day, free in enumerate(self.free) if free > 0)  # a bit for each day
+        self._stuck: set[int] = set()  # days without a free slot, and nothing on them can move
+        self._tried: dict[tuple[Window | None, int], int] = {}  # in vain: by window and first sweep, the last sweep
+
+    def assign(self, rotation: _Rotation) -> bool:
+        """Give it the latest free slot; where all of its days are full, let others move. False if none can."""
+        span = rotation.span
+        day = next(_days(span, self._slots), None)
+        while day is not None and self.free[day] <= 0:
+            earlier = self._with_free & ((1 << day) - 1)
+            day = next(_days(span, self._slots, before=earlier.bit_length()), None)
+        if day is not None:
+            self._put(rotation, day)
+            return True
+        tried = dict(self._tried)
+        moves: dict[int, tuple[_Rotation, int | None]] = {}  # by day: what can move to it, and from which day
+        movers: list[tuple[_Rotation, int | None]] = [(rotation, None)]
+        for mover, origin in movers:
+            span = mover.span
+            if tried.get((span.window, span.first), -1) >= span.last:
+                continue
+            tried[span.window, span.first] = span.last
+            for other in _days(span, self._slots):
+                if other in moves or other in self._stuck:
+                    continue
+                moves[other] = mover, origin
+                if self.free[other] > 0:
+                    self._move(moves, other)
+                    return True
+                movers += [(taker, other) for taker in self.takers[other]]
+        self._stuck.update(moves)
+        self._tried = tried
+        return False
+
+    def _move(self, moves: dict[int, tuple[_Rotation, int | None]], free: int) -> None:
+        """Each moves to the day that the one before it leaves."""
+        day: int | None = free
+        while day is not None:
+            mover, origin = moves[day]
+            if origin is not None:
+                del self.takers[origin][mover]
+                self.free[origin] += 1
+            self._put(mover, day)
+            day = origin
+
+    def _put(self, rotation: _Rotation, day: int) -> None:
+        self.takers[day][rotation] = None
+        self.free[day] -= 1
+        if self.free[day] <= 0:
+            self._with_free &= ~(1 << day)
+
+
+def _days(span: _Span, slots: Slots, before: int = HORIZON + 1) -> Iterator[int]:
+    """The quota days on which a rotation may start, the latest first.
+
+    An opening of a window counts for the day on which it closes, and one that lasts longer than a day for those before
+    it: a slot that is used in it is not free again before it closes.
+
+    :param before: only those before that day.
     """
+    period, last = slots.period, min(span.last, before * slots.period - 1)
+    if span.window is None:
+        yield from range(last // period, span.first // period - 1, -1)
+        return
+    for opens, closes in openings_until(span.window, slots.now, plus(slots.now, last * slots.every)):
+        begin, end = max(span.first, slots.first_from(opens)), min(span.last, slots.first_from(closes) - 1)
+        days = range(end // period, end // period - (end - begin) // period - 1, -1) if begin <= end else ()
+        yield from (day for day in days if day < before)
 
-    def __init__(self, slots: Slots, rotations: Sequence[_Rotation]) -> None:
-        self._slots, self._rotations = slots, rotations
-        self._sweeps = max((one.expiry for one in rotations), default=0) + 1
-        only_today = len(slots.today) - slots.a_day
-        self._taken = [0] * (self._sweeps + slots.period)
-        for sweep in range(slots.period):
-            self._taken[sweep] = sum(free > sweep for free in slots.today) + slots.broken - only_today
-        self._opened: dict[Window, Sequence[int]] = {}
 
-    def start_now(self) -> list[_Rotation]:
-        """Those that start in this sweep, the earliest expiry first."""
-        due = [one for one in self._rotations if one.due]
-        needed: list[_Rotation] = []
-        closed: list[_Rotation] = []
-        for one in self._assign(one for one in self._rotations if not one.due):
-            (needed if self._is_open(one.window) else closed).append(one)
-        needed += self._assign(closed, windows=False)
-        free = self._free(0)
-        needed += self._assign(due)
-        if len(needed) > free:  # too many: what has to start later today need not wait for it to be due
-            today = {one for one in self._rotations if one.last < self._slots.period}.difference(needed)
-            can_start = {one for one in today if self._is_open(one.window)}
-            needed += can_start
-            free = max(free, self._slots.free_now - len(today - can_start))
-        needed = [one for one in needed if one.able]
-        chosen = sorted(needed, key=_rank)[:free]
-        can_wait = set(due).difference(needed)
-        chosen += sorted(can_wait, key=_rank)[: free - len(chosen)]
-        return sorted(self._in_time(chosen), key=_rank)
+def _start_now(slots: Slots, rotations: Sequence[_Rotation]) -> list[_Rotation]:
+    """Those that start in this sweep, the earliest expiry first."""
+    days = _QuotaDays(slots, max((one.span.last for one in rotations), default=0))
+    # First those that can't start now anyway, then what expires last: what finds no slot expires first.
+    coming = sorted((one for one in rotations if not one.due), key=lambda one: (one.open and one.able, -one.rank))
+    needed = [one for one in coming if not days.assign(one)]
+    for one in needed:
+        if not one.open:
+            one.span = one.any_time
+    needed = [one for one in needed if one.open or not days.assign(one)]
+    free, later_today = min(slots.free_now, days.free[0]), list(days.takers[0])
+    due = [one for one in rotations if one.due]
+    needed += [one for one in reversed(due) if not days.assign(one)]
+    if len(needed) > free:  # too many: what has to start later today need not wait for it to be due
+        can_start = [one for one in later_today if one.open]
+        needed += can_start
+        free = max(free, slots.free_now - (len(later_today) - len(can_start)))
+    chosen = sorted((one for one in needed if one.able), key=_rank)[:free]
+    can_wait = sorted(set(due).difference(needed), key=_rank)
+    chosen += can_wait[: free - len(chosen)]
+    return sorted(_in_time(slots, rotations, chosen), key=_rank)
 
-    def _in_time(self, chosen: list[_Rotation]) -> list[_Rotation]:
-        """The same, with as many of those that expire first as it takes for none to miss its expiry."""
-        free, able = self._slots.free_now, [one for one in self._rotations if one.able]
 
-        def start(urgent: int) -> list[_Rotation]:
-            return (able[:urgent] + [one for one in chosen if one not in able[:urgent]])[:free]
+def _in_time(slots: Slots, rotations: Sequence[_Rotation], chosen: list[_Rotation]) -> list[_Rotation]:
+    """The same, with as many of those that expire first as it takes for none to be too late."""
+    free, able = slots.free_now, [one for one in rotations if one.able]
 
-        def is_enough(urgent: int) -> bool:
-            started = set(start(urgent))
-            others = [one.expiry for one in able if one not in started]
-            return not self._slots.too_late(others, len(started))
+    def start(urgent: int) -> list[_Rotation]:
+        return list(dict.fromkeys((*able[:urgent], *chosen)))[:free]
 
-        if is_enough(0):
-            return chosen
-        return start(min(free, bisect_left(range(free + 1), True, lo=1, key=is_enough)))
+    def is_enough(urgent: int) -> bool:
+        started = set(start(urgent))
+        others = sorted(one.must for one in able if one not in started)
+        return not slots.too_late(others, len(started))
 
-    def _assign(self, rotations: Iterable[_Rotation], *, windows: bool = True) -> list[_Rotation]:
-        """Give each the latest free slot after this sweep; returns those for which there is none.
-
-        Goes back from the last sweep. In each, the window with the fewest sweeps left is served first, and of it what
-        expires last: so what finds no slot expires first.
-        """
-        pending = [(*(self._bounds(one) if windows else (one.last, one.first, None)), one) for one in rotations]
-        pending.sort(key=itemgetter(0))
-        waiting: dict[Window | None, list[tuple[int, bool, int, _Rotation]]] = {}
-        opens: list[tuple[int, int, Window | None]] = []  # the last sweep, negative, in which a waiting window is open
-        numbers = count()
-        unassigned: list[_Rotation] = []
-        sweep = pending[-1][0] if pending else 0
-        while sweep > 0:
-            while pending and pending[-1][0] >= sweep:
-                _, earliest, window, one = pending.pop()
-                if window not in waiting:
-                    waiting[window] = []
-                    heappush(opens, (-self._last_open(window, sweep), next(numbers), window))
-                heappush(waiting[window], (-earliest, one.able, -one.rank, one))
-            open_now = []
-            while opens and -opens[0][0] >= sweep:
-                open_now.append(heappop(opens)[1:])
-            open_now.sort(key=itemgetter(0))
-            free = before = self._free(sweep)
-            if free > 0:
-                if sum(len(waiting[window]) for _, window in open_now) > free:
-                    open_now.sort(key=lambda item: self._left(item[1], sweep))
-                for _, window in open_now:
-                    queue = waiting[window]
-                    while free and queue:
-                        negative, _, _, one = heappop(queue)
-                        if sweep < -negative:
-                            unassigned.append(one)
-                        else:
-                            free -= 1
-                    if not queue:
-                        del waiting[window]
-                self._take(sweep, before - free)
-            sweep = max(0, self._full_from(sweep) - self._slots.period if free <= 0 else sweep - 1)
-            while opens and -opens[0][0] > sweep:
-                open_now.append(heappop(opens)[1:])
-            for number, window in open_now:
-                if window in waiting:
-                    heappush(opens, (-self._last_open(window, sweep), number, window))
-            sweep = max(-opens[0][0] if opens else 0, min(sweep, pending[-1][0]) if pending else 0)
-        unassigned += [entry[-1] for entry in pending]
-        return unassigned + [entry[-1] for queue in waiting.values() for entry in queue]
-
-    # ---- slots ------------------------------------------------------------------------------------------------------
-
-    def _free(self, sweep: int) -> int:
-        """How many rotations may start in that sweep: each takes its slot for a whole period."""
-        return self._slots.a_day - max(self._taken[sweep : sweep + self._slots.period])
-
-    def _take(self, sweep: int, count: int) -> None:
-        for at in range(sweep, sweep + self._slots.period):
-            self._taken[at] += count
-
-    def _full_from(self, sweep: int) -> int:
-        """The first sweep from that one on whose slots are all taken."""
-        return next(at for at in range(sweep, len(self._taken)) if self._taken[at] >= self._slots.a_day)
-
-    # ---- windows ----------------------------------------------------------------------------------------------------
-
-    def _is_open(self, window: Window | None) -> bool:
-        return window is None or is_open(window, self._slots.now)
-
-    def _last_open(self, window: Window | None, sweep: int) -> int:
-        """The last sweep up to that one at which a window is open; 0 if there is none after this sweep."""
-        if window is None:
-            return sweep
-        now, every = self._slots.now, self._slots.every
-        for opens, closes in openings_until(window, now, now + sweep * every):
-            last = min(sweep, self._slots.first_from(closes) - 1)
-            if now + last * every >= opens:
-                return max(0, last)
-        return 0
-
-    def _left(self, window: Window | None, sweep: int) -> int:
-        """How many sweeps before that one a window has."""
-        if window is None:
-            return sweep
-        if window not in self._opened:
-            self._opened[window] = self._open_sweeps(window)
-        return self._opened[window][sweep - 1]
-
-    def _open_sweeps(self, window: Window) -> Sequence[int]:
-        """Of every sweep, in how many up to it the window is open."""
-        opened, every = bytearray(self._sweeps), self._slots.every
-        for opens, closes in openings(window, self._slots.now, plus(self._slots.now, self._sweeps * every)):
-            begin, end = self._slots.first_from(opens), self._slots.first_from(closes)
-            opened[begin:end] = b"\1" * (end - begin)
-        return list(accumulate(opened))
-
-    def _bounds(self, one: _Rotation) -> tuple[int, int, Window | None]:
-        """The last sweep in which it may start, and the first after this one, and in which window."""
-        if one.window is None:
-            return one.last, one.first, None
-        if self._is_open(one.window):
-            return one.last, one.first, one.window
-        if not one.due:  # it waits for its window to open, later today too
-            for last in (one.last, one.expiry):
-                if self._last_open(one.window, last):
-                    return last, 1, one.window
-        return one.last, one.first, None
+    if is_enough(0):
+        return chosen
+    return start(min(free, bisect_left(range(free + 1), True, lo=1, key=is_enough)))
 
 
 def _rank(one: _Rotation) -> int:
@@ -462,7 +435,8 @@ def _rank(one: _Rotation) -> int:
 
 def _demand(rotations: Iterable[_Rotation], slots: Slots) -> Message:
     """Why rotations are scheduled early: how many keys expire until when, and how many the quota allows."""
-    dated = sorted((one.last, one.candidate.expires_at) for one in rotations if one.candidate.expires_at is not None)
+    expiring = [one for one in rotations if one.candidate.expires_at is not None]
+    dated = sorted((one.any_time.last, one.candidate.expires_at or LAST) for one in expiring)
     excess = [count - slots.a_day * (last // slots.period) for count, (last, _) in enumerate(dated, 1)]
     count = len(excess) - excess[::-1].index(max(excess))
     until = max(expires_at for _, expires_at in dated[:count])
@@ -474,8 +448,8 @@ def _demand(rotations: Iterable[_Rotation], slots: Slots) -> Message:
     )
 
 
-def _early(one: _Rotation, demand: Message, now: datetime) -> Decision:
-    expires_at = one.candidate.expires_at
+def _early(one: Candidate, demand: Message, now: datetime) -> Decision:
+    expires_at = one.expires_at
     assert expires_at is not None
     template = "{left} left; {demand}" + ("; its window opens too late" if one.window is not None else "")
     message = Message.of(template, left=expires_at - now, demand=demand)

@@ -206,7 +206,7 @@ class SecretPlanner(SecretDraft):
         end = view.key.valid_to if view.key is not None else None
         if decision is None:
             if end is not None:
-                self.common.candidates.append(Candidate(view, end, start=self))
+                self.common.candidates.append(Candidate(view, end))
             return
         if decision.reason is Reason.KEY_MISSING and not self.common.trust_missing:
             self.skip(self.not_listed(view.key_id))
@@ -217,14 +217,14 @@ class SecretPlanner(SecretDraft):
             return
         waits = window_closed(view, decision, self.common.now)
         if waits is None:
-            self(decision)
+            self.rotate(decision)
             self.common.candidates.append(Candidate(view, None if decision.reason in BROKEN else end, decision))
         elif end is None:
             self.skip(waits)
         else:
-            self.common.candidates.append(Candidate(view, end, decision, waits, self, self.skip))
+            self.common.candidates.append(Candidate(view, end, decision, waits))
 
-    def __call__(self, decision: Decision) -> None:
+    def rotate(self, decision: Decision) -> None:
         """Plan the rotation (now, or when the daily limit wants it early), or finish what a killed run left of one."""
         view, life = self.view, self.view.life
         unstored = self.common.attempts.unstored_for(view.entry, view.key.valid_from if view.key else None)
