@@ -98,27 +98,20 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
 def test_every_promise_is_kept(shown: Shown) -> None:
     assert shown.code == 0
     assert shown.document["ok"] is True
-    broken = ("refused", "early_revocations", "orphans", "creates_over_limit", "values_leaked", "failed_actions")
-    assert {name: shown.score[name] for name in broken} == dict.fromkeys(broken, 0)
-
-
-def test_every_call_of_a_consumer_is_accounted_for(shown: Shown) -> None:
     score = shown.score
-    assert score["days"] == 120
+    broken = ("refused", "early_revocations", "orphans", "creates_over_limit", "values_leaked", "failed_actions")
+    assert {name: score[name] for name in broken} == dict.fromkeys(broken, 0)
+    assert (score["days"], score["adoptions"]) == (120, 3)
     assert score["sweeps"] > 120
     assert score["calls"] >= 8 * score["sweeps"]
     answered = score["accepted"] + score["refused"] + score["refused_in_emergency"]
     assert score["calls"] == answered + score["unanswered"]
     assert score["unanswered"] == 8, "only the outage leaves calls unanswered"
     assert score["refused_in_emergency"] == 1, "only the consumer that cached the leaked key"
-
-
-def test_keys_are_replaced_and_old_ones_are_revoked(shown: Shown) -> None:
-    assert shown.score["adoptions"] == 3
-    assert shown.score["rotations"] >= 15
-    assert shown.score["revocations"] >= 15
+    assert min(score["rotations"], score["revocations"]) >= 15
     assert {secret["state"] for secret in shown.document["secrets"]} <= {"ok", "retiring"}
     assert len(shown.document["secrets"]) == 8
+    assert shown.environment_kept
 
 
 def test_the_audit_file_verifies(shown: Shown) -> None:
@@ -126,6 +119,9 @@ def test_the_audit_file_verifies(shown: Shown) -> None:
     assert report.ok
     assert report.audit_lines == shown.document["audit"]["lines"] == len(shown.lines)
     assert shown.document["audit"]["verified"] is True
+    lines = [line for line in shown.lines if line["incident"] == demo.INCIDENT]
+    assert {line["trigger"] for line in lines} == {"emergency"}
+    assert [line["outcome"] for line in lines if line["event"] == "emergency.completed"] == ["success"]
 
 
 def test_sweeps_really_crashed_and_each_was_recovered(shown: Shown) -> None:
@@ -168,22 +164,12 @@ def test_the_throttled_day_cost_one_try_a_sweep(shown: Shown) -> None:
     assert {line["timestamp"][:10] for line in throttled} == {"2027-01-02"}
 
 
-def test_the_emergency_is_on_record(shown: Shown) -> None:
-    lines = [line for line in shown.lines if line["incident"] == demo.INCIDENT]
-    assert {line["trigger"] for line in lines} == {"emergency"}
-    assert [line["outcome"] for line in lines if line["event"] == "emergency.completed"] == ["success"]
-
-
-def test_no_secret_is_shown(shown: Shown) -> None:
+def test_the_screen_is_plain_and_shows_no_secret(shown: Shown) -> None:
     assert len(shown.secrets) > 20
     for text in (shown.audit.read_text(), shown.screen, json.dumps(shown.document)):
         leaks.check(text, "the demo")
         assert not [secret for secret in shown.secrets if secret in text]
-
-
-def test_the_screen_is_plain_and_fits_80_columns(shown: Shown) -> None:
-    assert "\x1b" not in shown.screen
-    assert "\r" not in shown.screen
+    assert not {"\x1b", "\r"} & set(shown.screen)
     path = str(shown.audit)
     assert [line for line in shown.screen.splitlines() if len(line) > 80 and path not in line] == []
 
@@ -213,20 +199,16 @@ def test_the_screen_shows_the_story(shown: Shown, line: str) -> None:
     assert re.search(f"^{line}", shown.screen, re.MULTILINE)
 
 
-def test_the_score_comes_first_and_short_shows_nothing_else(shown: Shown) -> None:
+def test_the_score_comes_first_and_commands_last(shown: Shown) -> None:
     before = shown.screen[: shown.screen.index("Taking over")]
     assert before.startswith("120 days of 8 secrets: every promise was kept")
     assert re.search(r"^ +0  calls refused", before, re.MULTILINE)
     assert shown.short.startswith(before)
     assert "day  date" not in shown.short
-
-
-def test_the_screen_ends_with_commands_that_can_be_copied(shown: Shown) -> None:
     for screen in (shown.screen, shown.short):
         commands = screen[screen.index("\nNext\n") :]
-        assert f"rotator audit verify {shown.audit}" in commands
-        assert "rotator sandbox" in commands
-        assert "README.md" in commands
+        for named in (f"rotator audit verify {shown.audit}", "rotator sandbox", "README.md"):
+            assert named in commands
 
 
 @pytest.mark.parametrize(
@@ -244,10 +226,6 @@ def test_commands_are_named_as_this_one_was(monkeypatch: pytest.MonkeyPatch, cal
     monkeypatch.setattr("sys.argv", [called])
     monkeypatch.setattr("shutil.which", lambda _name: "/usr/bin/rotator")
     assert called_as() == command
-
-
-def test_the_users_environment_is_as_it_was(shown: Shown) -> None:
-    assert shown.environment_kept
 
 
 @pytest.mark.parametrize("command", ["demo", "sandbox"])
@@ -292,17 +270,14 @@ def court() -> Iterator[Court]:
         yield Court(sandbox, referee, score)
 
 
-def test_a_good_start_is_judged_good(court: Court) -> None:
+def test_a_good_start_is_judged_good_until_a_key_fails(court: Court) -> None:
     court.referee.finish("harmless")
     score = court.score
     assert (score.calls, score.accepted) == (7, 7)
     assert (score.refused, score.early_revocations, score.orphans, score.values_leaked) == (0, 0, 0, 0)
-
-
-def test_a_current_key_that_is_disabled_is_refused(court: Court) -> None:
     court.put(court.sandbox.fleet.keys["prod/billing/sms"].id, enabled=False)
     court.referee.step()
-    assert court.score.refused == 1
+    assert score.refused == 1
 
 
 @pytest.mark.parametrize(("hours", "early"), [(71, 1), (72, 0)])
@@ -317,45 +292,31 @@ def test_a_revocation_within_grace_is_early(court: Court, hours: int, early: int
     assert court.score.early_revocations == early
 
 
-def test_a_key_of_the_rotators_in_no_secret_is_an_orphan(court: Court) -> None:
+def test_orphans_leaks_and_too_many_creates_are_counted(court: Court) -> None:
     arn = court.sandbox.client().describe_secret(SecretId="prod/sms/otp")["ARN"]
-    court.sandbox.world.add_key(court.sandbox.fleet.account, key_name("prod/sms/otp", arn, "default", "0" * 32))
-    court.referee.finish()
-    assert court.score.orphans == 1
-
-
-def test_a_value_in_a_text_is_a_leak(court: Court) -> None:
-    value = court.sandbox.fleet.keys["prod/sms/otp"].value
-    court.referee.finish("quite innocent", f"but {value} is not")
-    assert court.score.values_leaked == 1
-
-
-def test_creates_beyond_the_scheduled_part_of_the_quota(court: Court) -> None:
-    state, account = court.sandbox.world.state, court.sandbox.fleet.account
+    account, state = court.sandbox.fleet.account, court.sandbox.world.state
+    court.sandbox.world.add_key(account, key_name("prod/sms/otp", arn, "default", "0" * 32))
     for _ in range(33):
         state.count(state.creates, account.id)
-    court.referee.finish()
-    assert court.score.creates_over_limit == 1
+    value = court.sandbox.fleet.keys["prod/sms/otp"].value
+    court.referee.finish("quite innocent", f"but {value} is not")
+    assert (court.score.orphans, court.score.values_leaked, court.score.creates_over_limit) == (1, 1, 1)
 
 
 GOOD = Score(calls=10, accepted=10, crashes=CRASHES, recoveries=CRASHES)
 
 
 @pytest.mark.parametrize(
-    ("score", "ok"),
+    ("changes", "ok"),
     [
-        (GOOD, True),
-        (replace(GOOD, refused_in_emergency=1, unanswered=8), True),
-        (replace(GOOD, refused=1), False),
-        (replace(GOOD, early_revocations=1), False),
-        (replace(GOOD, orphans=1), False),
-        (replace(GOOD, creates_over_limit=1), False),
-        (replace(GOOD, values_leaked=1), False),
-        (replace(GOOD, failed_actions=1), False),
-        (replace(GOOD, recoveries=CRASHES - 1), False),
-        (replace(GOOD, crashes=0, recoveries=0), False),
-        (replace(GOOD, calls=0), False),
+        ({"refused_in_emergency": 1, "unanswered": 8}, True),
+        *(({name: 1}, False) for name in ("refused", "early_revocations", "orphans", "creates_over_limit")),
+        *(({name: 1}, False) for name in ("values_leaked", "failed_actions")),
+        ({"recoveries": CRASHES - 1}, False),
+        ({"crashes": 0, "recoveries": 0}, False),
+        ({"calls": 0}, False),
     ],
 )
-def test_what_makes_a_score_good(score: Score, ok: bool) -> None:
-    assert score.ok is ok
+def test_what_makes_a_score_good(changes: dict[str, int], ok: bool) -> None:
+    assert GOOD.ok
+    assert replace(GOOD, **changes).ok is ok

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 import requests
 from urllib3.util import Retry
 
@@ -37,12 +36,3 @@ def test_retries_are_urllib3s(site: Site) -> None:
     site.world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=503))
     assert session.get(BASE + BALANCE, timeout=5).status_code == 401
     assert [call.status for call in site.world.calls] == [None, 503, 401]
-
-
-def test_a_refused_connection_was_not_made(site: Site, in_process: requests.Session) -> None:
-    site.world.faults.add(Fault(FaultKind.REFUSE))
-    with pytest.raises(requests.ConnectionError, match="refused"):
-        in_process.get(BASE + BALANCE, timeout=5)
-    site.world.faults.add(Fault(FaultKind.DROP_BEFORE))
-    with pytest.raises(requests.ConnectionError, match="aborted"):
-        in_process.get(BASE + BALANCE, timeout=5)

@@ -96,9 +96,6 @@ def test_it_writes_nothing_and_logs_no_value(site: Site, capfd: pytest.CaptureFi
     shown = repr((site.world.calls, site.world.keys(), site.user, list(site.world.state.sessions.values())))
     assert made["apiKeySecret"] not in shown
     assert site.user.password not in shown
-
-
-def test_requests_and_answers_show_no_values() -> None:
     request = Request("GET", KEYS, {"apiKeySecret": "v4lue"}, {"authorization": "App v4lue"}, b"v4lue")
     assert "v4lue" not in repr((request, Response(200, body=b"v4lue")))
 
@@ -130,13 +127,9 @@ def test_what_an_observer_raises_is_raised_at_the_end() -> None:
         assert requests.get(server.url + KEYS, timeout=10).status_code == 401
     assert "not what was wanted" in str(caught.value.exceptions[0])
     world.check()
-
-
-def test_an_error_on_its_way_is_not_hidden_by_an_observers() -> None:
-    world = InfobipWorld(VirtualClock())
     world.failures.append(ValueError("an observer's"))
     with pytest.raises(KeyError, match="the test's"), InfobipServer(world):
-        raise KeyError("the test's")
+        raise KeyError("the test's")  # an error on its way is not hidden by an observer's
 
 
 def test_a_mistake_of_the_simulation_is_seen(site: Site) -> None:

@@ -20,15 +20,6 @@ def check(method: str, path: str, status: int, asked: object, answered: object) 
     wire_schema.validate_exchange(method, path, status, asked_text, json.dumps(answered).encode())
 
 
-def test_good_exchanges() -> None:
-    check("POST", KEYS, 200, {"name": "x", "permissions": ["PUBLIC_API"], "validTo": "2026-09-01T10:00:00"}, KEY)
-    check("PUT", f"{KEYS}/A1", 200, {"enabled": False}, KEY)
-    check("POST", KEYS, 400, "not checked", ERROR)
-    check("POST", KEYS, 429, "", {"requestError": {"serviceException": {"messageId": "TOO_MANY_REQUESTS"}}})
-    check("POST", TOKEN, 401, "", {"error": "no", "requestError": {"serviceException": {"text": "no"}}})
-    check("GET", "/unknown", 200, "", "whatever")
-
-
 @pytest.mark.parametrize(
     ("method", "path", "status", "asked", "answered", "wrong"),
     [
