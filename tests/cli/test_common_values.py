@@ -53,13 +53,14 @@ def document_of(stack: Stack, *command: str) -> tuple[Any, list[dict[str, Any]]]
 
 
 def test_a_sweep_over_common_values_is_intact(stack: Stack, values: dict[str, str]) -> None:
+    """Names win, in sentences too, wherever the value of another secret says the same."""
     document, lines = document_of(stack, "run")
-    assert [text for name, text in texts(document) if REDACTED in text and name not in _FREE] == []
+    for name, text in (*texts(document), *texts(lines)):
+        assert REDACTED not in text, f"{name}: {text}"
     for line in lines:
         assert _EVENT.fullmatch(line["event"])
         assert line["outcome"] in list(AuditOutcome)
         assert line["deployment"] == "deployment-blue"
-        assert [text for name, text in texts(line) if REDACTED in text and name not in _FREE] == []
     assert {line["secret"] for line in lines if line["event"] == "alert.raised"} == set(values)
     assert {line["account"] for line in lines if line["secret"]} == {"main-account"}
     (promoted,) = [line for line in lines if (line["event"], line["outcome"]) == ("secret.promoted", "success")]
@@ -69,24 +70,13 @@ def test_a_sweep_over_common_values_is_intact(stack: Stack, values: dict[str, st
     assert {each["secret"] for each in account["alerts"]} == set(values)
 
 
-def test_names_and_ids_stay_in_sentences_too(stack: Stack, values: dict[str, str]) -> None:
-    """Names win, wherever the value of another secret says the same."""
-    document, lines = document_of(stack, "run")
-    for name, text in (*texts(document), *texts(lines)):
-        assert REDACTED not in text, f"{name}: {text}"
-
-
 @pytest.mark.parametrize("command", ["plan", "status", "forecast", "inventory", "doctor"])
 def test_what_only_reads_is_intact(stack: Stack, values: dict[str, str], command: str) -> None:
     document, _ = document_of(stack, command)
     assert [text for name, text in texts(document) if REDACTED in text and name not in _FREE] == []
-
-
-def test_text_output_keeps_its_words(stack: Stack, values: dict[str, str]) -> None:
-    for command in (["plan"], ["status"], ["inventory"], ["inventory", "--csv"], ["run"]):
-        out = stack.run(*command).out
-        assert "prod/payments" in out
-        assert REDACTED not in out
+    out = stack.run(command).out
+    assert command in ("doctor", "forecast") or "prod/payments" in out
+    assert REDACTED not in out
 
 
 def test_an_emergency_is_told_whole(stack: Stack, values: dict[str, str]) -> None:

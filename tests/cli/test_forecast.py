@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from rotator.cli import main
 from rotator.cli.forecast import BAR, MOST_LINES
 from rotator.model import Policy
 from rotator.policy.forecast import forecast_account, spans
@@ -96,27 +95,6 @@ def test_accounts_hostile_names_and_one_that_does_not_answer(stack: Stack) -> No
     assert [each["account"] for each in document.document["accounts"]] == ["main", "third"]
     assert stack.run("forecast", "--account", "third").code == 0
     assert stack.run("forecast", "--account", "fourth").code == 2
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--days", "0"], "0 is not in the range"),
-        (["--days", "401"], "401 is not in the range"),
-        (["--days", "many"], "many"),
-        (["--what-if", "limit"], "whole number"),
-        (["--what-if", "+2001"], "from 1 to 2000"),
-        (["--what-if", "more"], "can't be assumed"),
-        (["main"], "main"),
-    ],
-    ids=" ".join,
-)
-def test_usage(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["forecast", *arguments]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert said in err
-    assert len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("days", [1, 39, 40, 41, 279, 280, 281, 400])

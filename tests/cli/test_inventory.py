@@ -5,9 +5,6 @@ from __future__ import annotations
 import csv
 import io
 
-import pytest
-
-from rotator.cli import main
 from rotator.sandbox.aws import create_managed
 from tests import leaks
 from tests.cli.local_stack import Stack
@@ -89,23 +86,3 @@ def test_adopt_all_lists_each_and_fails_if_one_fails(stack: Stack) -> None:
     assert any(f"rotator:key:{keys['prod/voice/alerts'].id}" in labels for labels in versions.values())
     (failed,) = stack.run("adopt", "--all", "--json").document["adoptions"]
     assert (failed["secret"], failed["outcome"]) == ("prod/rubbish", "failed")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["adopt"], "nothing says which secret is meant"),
-        (["adopt", "x", "--all"], "--all excludes SECRET"),
-        (["adopt", "--all", "--key-id", "K"], "--all excludes SECRET"),
-        (["adopt", "x", "--dry-run"], "--dry-run needs --all"),
-        (["adopt", "x", "--account", "main"], "--account needs --all"),
-        (["inventory", "--csv", "--json"], "exclude each other"),
-        (["rollback", "x"], "--reason"),
-        (["rollback", "x", "--reason", " "], "--reason is empty"),
-    ],
-    ids=" ".join,
-)
-def test_usage(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments) == 2
-    captured = capsys.readouterr()
-    assert said in captured.out + captured.err

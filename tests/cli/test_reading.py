@@ -124,14 +124,6 @@ def test_plan_fails_on_an_error_of_the_account(stack: Stack) -> None:
     assert stack.run("run").code == 1
 
 
-@pytest.mark.parametrize("at", ["soon", "+3x", "9999-12-31T23:59:59Z", "2026-13-01", "+9999999d", "-3d"])
-def test_a_time_that_is_none_or_beyond_any_key(stack: Stack, at: str) -> None:
-    ran = stack.run("plan", f"--at={at}")
-    assert ran.code == 2
-    assert "--at" in ran.err
-    assert "Traceback" not in ran.err
-
-
 def test_status_json_is_the_contract_key_by_key(stack: Stack) -> None:
     keys = stack.seed()
     stack.clock.advance(timedelta(days=2))  # no sweep ran here for two days

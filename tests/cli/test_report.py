@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
-from rotator.cli import main
 from tests import leaks
 from tests.cli.local_stack import Stack
 
@@ -54,32 +51,3 @@ def test_an_account_that_does_not_answer_stands_in_the_page(stack: Stack, tmp_pa
     ran = stack.run("report", "-o", str(file), "--json")
     assert ran.code == 1
     assert [error["account"] for error in ran.document["errors"]] == ["second"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ([], "--output"),
-        (["-o", "/"], "is a directory"),
-        (["-o", "/no/such/place/x.html"], "does not exist"),
-        (["-o", "/dev/null"], "not a regular file"),
-        (["-o", "x.html", "--audit", "/no/such/file"], "/no/such/file"),
-        (["-o", "x.html", "--days", "0"], "not in the range"),
-        (["-o", ""], "is a directory"),
-    ],
-    ids=" ".join,
-)
-def test_usage_is_said_before_anything_is_asked(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["report", *arguments]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert said in err
-    assert len(err.splitlines()) == 1
-    assert not Path("x.html").exists()
-
-
-def test_stdout_and_json_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["report", "-o", "-", "--json"]) == 2
-    assert "exclude each other" in capsys.readouterr().err

@@ -7,7 +7,6 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +17,6 @@ from typing import Any
 import pytest
 import requests
 
-from rotator.cli import main
 from rotator.sandbox.faults import Fault, FaultKind
 from tests import leaks
 from tests.cli.local_stack import PATIENCE, Stack
@@ -186,31 +184,3 @@ def test_the_port_answers_and_nothing_else_is_on_stdout(stack: Stack) -> None:
     assert all(len(line) <= 80 for line in text.splitlines())
     assert 'rotator_key_ready{account="main",deployment="default",secret="prod/sms"} 1.0' in metrics
     leaks.check(metrics, "/metrics")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--every", "soon"], "is not a duration"),
-        (["--cron", "0 0 30 2 *"], "bad day-of-month"),
-        (["--metrics-port", "70000"], "70000"),
-        (["--metrics-port", "x"], "x"),
-        (["--metrics-port", "0", "--metrics-address", "256.0.0.1"], "can't be listened on"),
-        (["--audit-file", "/no/such/directory/file"], "/no/such/directory/file"),
-        (["--profile", "nobody"], "nobody"),
-        (["now"], "now"),
-    ],
-    ids=" ".join,
-)
-def test_bad_options_are_exit_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve", *arguments]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert message in err
-    assert "Traceback" not in err
-
-
-def test_a_port_that_is_taken_is_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        assert main(["serve", "--metrics-port", str(taken.getsockname()[1])]) == 2
-    assert "can't be listened on (Address already in use)" in capsys.readouterr().err

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import click
 import pytest
@@ -45,6 +47,38 @@ KEY = "0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef"
         (["sandbox", "--port", "99999"], "99999"),
         (["plan", "--profile", "nobody"], "nobody"),
         (["plan", "--audit-file", "/no/such/directory/file"], "/no/such/directory/file"),
+        (["plan", "--at=soon"], "--at"),
+        (["plan", "--at=+3x"], "--at"),
+        (["plan", "--at=9999-12-31T23:59:59Z"], "--at"),
+        (["plan", "--at=2026-13-01"], "--at"),
+        (["plan", "--at=+9999999d"], "--at"),
+        (["plan", "--at=-3d"], "--at"),
+        (["plan", "--verbose", "--quiet"], "exclude each other"),
+        (["adopt"], "nothing says which secret is meant"),
+        (["adopt", "x", "--all"], "--all excludes SECRET"),
+        (["adopt", "--all", "--key-id", "K"], "--all excludes SECRET"),
+        (["adopt", "x", "--dry-run"], "--dry-run needs --all"),
+        (["adopt", "x", "--account", "main"], "--account needs --all"),
+        (["rollback", "x"], "--reason"),
+        (["rollback", "x", "--reason", " "], "--reason is empty"),
+        (["forecast", "--days", "0"], "0 is not in the range"),
+        (["forecast", "--days", "401"], "401 is not in the range"),
+        (["forecast", "--days", "many"], "many"),
+        (["forecast", "--what-if", "limit"], "whole number"),
+        (["forecast", "--what-if", "+2001"], "from 1 to 2000"),
+        (["forecast", "--what-if", "more"], "can't be assumed"),
+        (["report"], "--output"),
+        (["report", "-o", "/"], "is a directory"),
+        (["report", "-o", ""], "is a directory"),
+        (["report", "-o", "/no/such/place/x.html"], "does not exist"),
+        (["report", "-o", "/dev/null"], "not a regular file"),
+        (["report", "-o", "x.html", "--audit", "/no/such/file"], "/no/such/file"),
+        (["report", "-o", "x.html", "--days", "0"], "not in the range"),
+        (["serve", "--every", "soon"], "is not a duration"),
+        (["serve", "--cron", "0 0 30 2 *"], "bad day-of-month"),
+        (["serve", "--metrics-port", "70000"], "70000"),
+        (["serve", "--metrics-port", "0", "--metrics-address", "256.0.0.1"], "can't be listened on"),
+        (["serve", "--audit-file", "/no/such/directory/file"], "/no/such/directory/file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -58,6 +92,19 @@ def test_usage_is_exit_2_and_a_sentence(arguments: list[str], said: str, capsys:
     assert main([*arguments, "--json"]) == 2
     out, err = capsys.readouterr()
     assert said in json.loads(out)["error"]["message"]
+    assert not Path("x.html").exists()
+
+
+@pytest.mark.parametrize("arguments", [["report", "-o", "-", "--json"], ["inventory", "--csv", "--json"]], ids=" ".join)
+def test_only_one_document_goes_to_stdout(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert "exclude each other" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert main(["serve", "--metrics-port", str(taken.getsockname()[1])]) == 2
+    assert "can't be listened on (Address already in use)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
