@@ -19,8 +19,8 @@ import requests
 from apscheduler.events import EVENT_JOB_EXECUTED
 
 from rotator.bootstrap import Foundation, NoEvents
-from rotator.clock import SystemClock, uptime
-from rotator.daemon import SOON, Daemon, Health, StoppableClock, Stopped
+from rotator.clock import uptime
+from rotator.daemon import SOON, Daemon, Health, StoppableClock
 from rotator.metrics_server import MetricsServer
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.settings import Settings
@@ -285,49 +285,6 @@ def test_a_schedule_that_breaks_off_ends_the_daemon(setup: Setup, monkeypatch: p
     assert any(line["event"] == "the schedule broke off: OSError" for line in setup.lines.kept)
 
 
-def test_a_stop_finishes_the_action_and_begins_no_other(setup: Setup) -> None:
-    for name in ("a", "b", "c"):
-        setup.world.managed(name, left=5 * DAY)
-    go_on = threading.Event()
-    fault = setup.world.infobip.faults.add(Fault(FaultKind.DELAY, method="POST", until=go_on))
-    daemon = setup.daemon()
-    started(daemon)
-    assert fault.entered.wait(PATIENCE)
-    assert not daemon.stop(0)
-    go_on.set()
-    assert daemon.stop(PATIENCE)
-    (line,) = setup.lines.wait_for(setup.finished)
-    assert (line["done"], line["deferred"], line["failed"]) == (1, 2, 0)
-    assert len([call for call in setup.world.infobip.calls if call.method == "POST"]) == 1
-    assert all(setup.world.consumer_works(name) for name in ("a", "b", "c"))
-
-
-def test_a_stop_ends_a_wait_and_the_next_sweep_goes_on(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    setup.world.managed("a", left=5 * DAY)
-    setup.world.managed("b", account="other", left=5 * DAY)
-    setup.world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, status=503, nth=1, count=1))
-    daemon = setup.daemon()
-    waits: list[float] = []
-
-    def stop_while_waiting(seconds: float) -> None:
-        waits.append(seconds)
-        setup.stopping.set()
-
-    clock = setup.world.clock
-    monkeypatch.setattr(clock, "sleep", stop_while_waiting)
-    with monkeypatch.context() as patched:
-        patched.setattr(setup.world, "clock", setup.foundation.clock)  # as the composition root hands it to the clients
-        daemon.sweep()
-    assert len(waits) == 1
-    assert any("cut short" in line["event"] for line in setup.lines.kept)
-    daemon.sweep()  # stopping: nothing
-    assert sum(line["event"] == "sweep.started" for line in setup.lines.kept) == 1
-    assert setup.world.sweep().ok
-    assert all(setup.world.consumer_works(name) for name in ("a", "b"))
-
-
 def test_a_stop_before_the_first_sweep(setup: Setup) -> None:
     daemon = setup.daemon()
     thread = started(daemon, datetime.now(UTC) + timedelta(hours=1))
@@ -336,27 +293,6 @@ def test_a_stop_before_the_first_sweep(setup: Setup) -> None:
     thread.join(PATIENCE)
     assert daemon.stop(PATIENCE)  # twice is no harm
     assert not any(setup.finished(line) for line in setup.lines.kept)
-
-
-def test_the_clock_wakes_up_to_stop() -> None:
-    stopping = threading.Event()
-    clock = StoppableClock(SystemClock(), stopping)
-    clock.sleep(0)
-    clock.sleep(-5)
-    ended: list[str] = []
-
-    def wait() -> None:
-        try:
-            clock.sleep(3600)
-        except Stopped:
-            ended.append("stopped")
-
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    stopping.set()
-    thread.join(PATIENCE)
-    assert ended == ["stopped"]
-    assert not issubclass(Stopped, Exception)
 
 
 def test_health_turns_after_three_sweeps_without_success() -> None:

@@ -159,18 +159,6 @@ def test_key_that_one_listing_lacks_keeps_its_grace() -> None:
 # ---- what a sweep costs ----------------------------------------------------------------------------------------------
 
 
-def test_idle_sweep_lists_pages_and_reads_no_value() -> None:
-    world = World()
-    for number in range(250):
-        world.managed(f"s{number:04}", age=10 * DAY)
-    world.store.calls.clear()
-    world.infobip.calls.clear()
-    assert world.sweep().results == ()
-    assert world.store.calls == [("list_secrets", ""), ("read_current", world.store.calls[1][1])]
-    assert "infobip/main" in world.store.calls[1][1]
-    assert len(world.infobip.calls) == 3
-
-
 def test_labelled_values_of_other_accounts_are_not_read() -> None:
     world = World()
     world.managed("a", account="one")

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
@@ -146,10 +145,3 @@ def test_the_same_in_csv_and_json_and_cells_are_redacted_one_by_one() -> None:
     assert rows[0]["enabled"] == "yes"
     assert rows[0]["expires_at"].endswith("Z")
     assert json.dumps(document)
-
-
-def test_an_empty_account() -> None:
-    world = World()
-    world.account()
-    world.pass_time(timedelta(0))
-    assert inventory(world) == Inventory("main", (), (), 0, True)
