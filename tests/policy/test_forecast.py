@@ -15,7 +15,8 @@ from rotator.model import Policy, Reason
 from rotator.policy.forecast import AccountForecast, forecast_account, verdict
 from rotator.policy.simulation import WhatIf, parse_what_if
 from rotator.policy.windows import is_open, parse_window
-from tests.policy.build import DAY, HOUR, MINUTE, NOW, key, own, secret, snap, tagged
+from tests.policy.build import DAY, HOUR, MINUTE, NOW, key, secret, snap, tagged
+from tests.policy.tables import observed
 from tests.policy.test_scheduling_over_months import START, Fleet
 
 TAGS: tuple[dict[str, str], ...] = (
@@ -146,30 +147,20 @@ def test_too_many_are_told_with_the_last_free_place_and_their_turn() -> None:
     assert forecast(fleet, 40, WhatIf(limit=1000)).at_risk == ()
 
 
-def test_what_is_skipped_rows_is_at_risk_with_its_reason_and_no_limit_helps() -> None:
-    names = ("held", "legacy", "bare", "full", "fine")
-    soon = {name: key(f"K{name}", left=10 * DAY, age=80 * DAY) for name in names}
-    soon["bare"] = key("Kbare", left=11 * DAY, age=79 * DAY, scopes=None)
-    full = {f"v{number}": f"key:KO{number} retire:KO{number}:+11d" for number in range(2, 10)}
-    entries = [
-        tagged(secret("held", {"v1": "CURRENT key:Kheld"}), {"hold": "audit"}),
-        tagged(secret("legacy", {"v1": "CURRENT key:Klegacy"}), {"grace": "soon"}),
-        secret("bare", {"v1": "CURRENT key:Kbare"}),
-        secret("full", {"v1": "CURRENT key:Kfull", **full}),
-        secret("fine", {"v1": "CURRENT key:Kfine"}),
-        secret("gone", {"v1": "CURRENT key:Kfar"}, deleted=NOW),
-        tagged(secret("later", {"v1": "CURRENT key:Klater"}), {"hold": "audit"}),
-        tagged(secret("past", {"v1": "CURRENT key:Kpast"}), {"hold": "audit"}),
-    ]
-    in_grace = [key(f"KO{number}", left=20 * DAY) for number in range(2, 10)]
-    keys = [*soon.values(), *in_grace, key("Kfar", left=DAY), key("Klater", left=31 * DAY), key("Kpast", left=-DAY)]
-    snapshot = snap(entries, keys)
+def test_what_is_skipped_is_at_risk_and_no_limit_helps() -> None:
+    snapshot = observed("""
+        held hold=audit {v1 CURRENT key:A}; legacy grace=soon {v1 CURRENT key:B}; bare {v1 CURRENT key:C};
+        full {v1 CURRENT key:D} {v2 a b c d e f g h i j k l m n o}; fine {v1 CURRENT key:E};
+        gone deleted {v1 CURRENT key:F}; later hold=audit {v1 CURRENT key:G}; past hold=audit {v1 CURRENT key:H};
+        A left=10d age=80d; B left=10d age=80d; C left=11d age=79d scopes=hidden; D left=10d age=80d;
+        E left=10d age=80d; F left=1d; G left=31d; H left=-1d
+    """)
     found = forecast_account(snapshot, Policy(), NOW, days=30, what_if=WhatIf(limit=1000))
-    assert {(risk.secret, str(risk.reason)) for risk in found.at_risk} == {
-        ("held", "hold"),
-        ("legacy", "misconfigured"),
-        ("bare", "no-scopes"),
-        ("full", "label-limit"),
+    assert {risk.secret: str(risk.reason) for risk in found.at_risk} == {
+        "held": "hold",
+        "legacy": "misconfigured",
+        "bare": "no-scopes",
+        "full": "label-limit",
     }
     assert all(risk.too_late_from > NOW + 9 * DAY for risk in found.at_risk)
     assert found.secrets == 1
@@ -177,38 +168,31 @@ def test_what_is_skipped_rows_is_at_risk_with_its_reason_and_no_limit_helps() ->
 
 
 def test_what_is_broken_and_finds_no_place_today_is_at_risk_now() -> None:
-    entries = [secret(f"s{number}", {"v1": f"CURRENT key:K{number}"}) for number in range(5)]
-    keys = [key(f"K{number}", left=-DAY) for number in range(5)]
-    found = forecast_account(snap(entries, keys), Policy(daily_limit=5, reserve=2), NOW, days=5)
+    snapshot = observed("5 x s# {v1 CURRENT key:K#}; 5 x K# left=-1d")
+    found = forecast_account(snapshot, Policy(daily_limit=5, reserve=2), NOW, days=5)
     assert [day.rotations for day in found.days] == [3, 2, 0, 0, 0]
     assert [risk.secret for risk in found.at_risk] == ["s3", "s4"]
     assert all(risk.expires_at == NOW - DAY for risk in found.at_risk)
 
 
 def test_what_was_used_today_and_what_others_use_counts() -> None:
-    entries = [secret(f"s{number}", {"v1": f"CURRENT key:K{number}"}) for number in range(8)]
-    keys = [key(f"K{number}", left=5 * DAY, age=85 * DAY) for number in range(8)]
-    mine = [key(f"M{number}", age=30 * MINUTE, name=own(f"m{number}", "v1"), enabled=False) for number in range(3)]
-    policy = Policy(daily_limit=6, reserve=2)
-    found = forecast_account(snap(entries, [*keys, *mine]), policy, NOW, days=6)
+    fleet, policy = "8 x s# {v1 CURRENT key:K#}; 8 x K# left=5d age=85d", Policy(daily_limit=6, reserve=2)
+    found = forecast_account(observed(f"{fleet}; 3 x M# age=30m for=m#@v1 disabled"), policy, NOW, days=6)
     assert [day.rotations for day in found.days[:3]] == [1, 4, 3]
-    by_hand = [key(f"H{number}", left=300 * DAY, age=2 * DAY) for number in range(14)]
-    found = forecast_account(snap(entries, [*keys, *by_hand]), policy, NOW, days=6)
+    found = forecast_account(observed(f"{fleet}; 14 x H# age=2d"), policy, NOW, days=6)
     assert found.per_day == 2
     assert [day.rotations for day in found.days] == [4, 2, 2, 0, 0, 0]
 
 
 def test_retiring_keys_and_orphans_cost_updates_and_wait_for_places() -> None:
-    retiring = {f"v{number}": f"key:K{number} retire:K{number}:+{number}h" for number in range(2, 6)}
-    dead = {"v6": "key:K6 retire:K6:+1h"}
-    entries = [secret("s", {"v1": "CURRENT key:K1", **retiring, **dead})]
-    keys = [key(f"K{number}") for number in range(1, 6)]
-    keys += [key("K6", enabled=False), key("KO", age=HOUR, name=own("s", "v9"))]
-    found = forecast_account(snap(entries, keys), Policy(daily_limit=4, reserve=2), NOW, days=4)
+    secret = """
+        {v1 CURRENT key:K1} {v2 key:K2 retire:K2:+2h} {v3 key:K3 retire:K3:+3h} {v4 key:K4 retire:K4:+4h}
+        {v5 key:K5 retire:K5:+5h} {v6 key:K6 retire:K6:+1h}; K1; K2; K3; K4; K5; K6 disabled; KO age=1h for=s@v9
+    """
+    found = forecast_account(observed(f"s {secret}"), Policy(daily_limit=4, reserve=2), NOW, days=4)
     assert [day.revocations for day in found.days] == [2, 2, 1, 0]
     assert [day.overdue for day in found.days] == [3, 1, 0, 0]
-    held = [tagged(entries[0], {"hold": "x"})]
-    found = forecast_account(snap(held, keys), Policy(), NOW, days=4)
+    found = forecast_account(observed(f"s hold=x {secret}"), Policy(), NOW, days=4)
     assert sum(day.revocations for day in found.days) == 0
 
 
@@ -268,31 +252,25 @@ def test_a_shorter_validity_means_more_rotations() -> None:
         forecast(tight, 10, WhatIf(validity=4 * DAY))
 
 
-@pytest.mark.parametrize(
-    ("texts", "said"),
-    [
-        (["limit=0"], "whole number from 1"),
-        (["limit=1e3"], "whole number"),
-        (["limit=-3"], "whole number"),
-        (["limit=٤٠"], "whole number"),
-        (["limit="], "whole number"),
-        (["+0"], "whole number from 1"),
-        (["+99999999999999"], "whole number"),
-        (["reserve=x"], "whole number from 0"),
-        (["validity=soon"], "is not a duration"),
-        (["validity=1s"], "too short"),
-        (["validity"], "is not a duration"),
-        (["grace=1d"], "can't be assumed"),
-        ([""], "can't be assumed"),
-        (["\x1b[2J\n"], r"\x1b[2J"),
-        (["limit=9", "LIMIT=10"], "given twice"),
-    ],
-)
-def test_what_can_not_be_supposed(texts: list[str], said: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        parse_what_if(texts)
-    assert said in str(caught.value)
-    assert str(caught.value).isprintable()
+BAD = {
+    "whole number from 1": [["limit=0"], ["+0"]],
+    "whole number from 0": [["reserve=x"]],
+    "whole number": [["limit=1e3"], ["limit=-3"], ["limit=٤٠"], ["limit="], ["+99999999999999"]],
+    "is not a duration": [["validity=soon"], ["validity"]],
+    "too short": [["validity=1s"]],
+    "can't be assumed": [["grace=1d"], [""]],
+    r"\x1b[2J": [["\x1b[2J\n"]],
+    "given twice": [["limit=9", "LIMIT=10"]],
+}
+
+
+@pytest.mark.parametrize("said", BAD)
+def test_what_can_not_be_supposed(said: str) -> None:
+    for texts in BAD[said]:
+        with pytest.raises(ConfigurationError) as caught:
+            parse_what_if(texts)
+        assert said in str(caught.value)
+        assert str(caught.value).isprintable()
 
 
 def test_suppositions_are_read_and_said() -> None:
