@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -36,17 +36,36 @@ def arn(world: World, name: str = NAME) -> str:
     return world.store.peek(name).arn
 
 
+def raising(operation: str, error: BaseException) -> Callable[[str, str], None]:
+    """A hook of the store: that call of Secrets Manager fails."""
+
+    def hook(called: str, _name: str) -> None:
+        if called == operation:
+            raise error
+
+    return hook
+
+
 def killed_at(world: World, operation: str, *, before: bool = False) -> None:
     """Let the next sweep be killed right after (or before) its first call of one kind at Secrets Manager."""
-
-    def kill(called: str, _name: str) -> None:
-        if called == operation:
-            raise Killed
-
+    kill = raising(operation, Killed())
     world.store.before, world.store.after = (kill, None) if before else (None, kill)
     with pytest.raises(Killed):
         world.sweep()
     world.store.before = world.store.after = None
+
+
+def looking(world: World, look: Callable[[], int]) -> list[int]:
+    """What there is to see whenever an event is sent."""
+    seen: list[int] = []
+    send = world.events.send
+
+    def sent(detail_type: str, detail: Mapping[str, Any]) -> None:
+        seen.append(look())
+        send(detail_type, detail)
+
+    world.events.send = sent  # type: ignore[method-assign]
+    return seen
 
 
 def due() -> World:
@@ -91,12 +110,7 @@ def test_a_rotation_killed_before_its_retire_label_is_published(moment: str) -> 
 def test_a_missing_retire_label_is_not_published_every_sweep() -> None:
     world = due()
     killed_at(world, "promote")
-
-    def refuse(called: str, _name: str) -> None:
-        if called == "add_label":
-            raise StoreUnavailable("no")
-
-    world.store.before = refuse
+    world.store.before = raising("add_label", StoreUnavailable("no"))
     world.sweep()
     world.sweep()
     assert "API Key Rotated" not in [kind for kind, _ in published(world)]
@@ -159,12 +173,7 @@ def test_an_account_that_is_not_swept_is_published(way: str, monkeypatch: pytest
 
 def test_secrets_that_cannot_be_listed_are_published() -> None:
     world = due()
-
-    def refuse(called: str, _name: str) -> None:
-        if called == "list_secrets":
-            raise StoreUnavailable("Secrets Manager is away")
-
-    world.store.before = refuse
+    world.store.before = raising("list_secrets", StoreUnavailable("Secrets Manager is away"))
     with pytest.raises(StoreUnavailable):
         world.sweep(account="main")
     ((kind, detail),) = published(world)
@@ -217,14 +226,7 @@ def test_no_event_is_sent_before_the_last_revocation() -> None:
     world = World()
     in_grace(world)
     published(world)
-    alive: list[int] = []
-    send = world.events.send
-
-    def look(detail_type: str, detail: Mapping[str, Any]) -> None:
-        alive.append(len([key for key in world.live_keys() if key.id != world.current_key(NAME).id]))
-        send(detail_type, detail)
-
-    world.events.send = look  # type: ignore[method-assign]
+    alive = looking(world, lambda: len(world.live_keys()) - 1)  # but for the new current one
     assert revoke(world).ok
     assert alive == [0, 0, 0, 0]
 
@@ -232,14 +234,7 @@ def test_no_event_is_sent_before_the_last_revocation() -> None:
 def test_of_many_leaked_keys_none_waits_for_an_event() -> None:
     world = World()
     keys = [world.managed(f"prod/{number}") for number in range(3)]
-    alive: list[int] = []
-    send = world.events.send
-
-    def look(detail_type: str, detail: Mapping[str, Any]) -> None:
-        alive.append(sum(world.infobip.authenticates(key.value) for key in keys))
-        send(detail_type, detail)
-
-    world.events.send = look  # type: ignore[method-assign]
+    alive = looking(world, lambda: sum(world.infobip.authenticates(key.value) for key in keys))
     leaks = [Leak(leaked(key), (Place(number, f"file {number}"),)) for number, key in enumerate(keys)]
     results = list(Intake(emergency(world), Strategy.REPLACE_FIRST).go(leaks))
     assert [str(result.outcome) for result in results] == ["revoked"] * 3
@@ -253,12 +248,7 @@ def test_what_was_done_is_published_if_the_emergency_is_killed() -> None:
     published(world)
     command = emergency(world)
     plan = command.plan(Target(secret=NAME), Strategy.REPLACE_FIRST)
-
-    def stop(called: str, _name: str) -> None:
-        if called == "remove_label":
-            raise Killed
-
-    world.store.after = stop
+    world.store.after = raising("remove_label", Killed())
     with pytest.raises(Killed):
         command.execute(plan)
     assert next(kind for kind, _ in published(world)) == "API Key Rotated"
