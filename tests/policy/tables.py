@@ -2,9 +2,9 @@
 
 ::
 
-    another secret has it in grace: it is kept
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t grace=1h; K1; K2 left=9d disabled; with force
-        -> rotate expiring t K1@v1; skip s shared-key; warning shared-key s K1
+    the key in use is disabled: replaced first, the old one stays
+        s scopes=a {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1; K2 left=9d disabled
+        -> rotate key-disabled s K2@v2; skip s broken-current; error broken-current s K1
 
 A word in capitals is a key, as :func:`tests.policy.build.key` makes it:
     ``left=9d`` or ``never``, ``age=1h`` or ``unknown``, ``disabled``, ``readable``, ``platform``, ``scopes=none`` or
@@ -35,6 +35,8 @@ from tests.policy.build import ACCOUNT, DAY, NOW, PLATFORM, SCOPES, Case, arn_of
 
 Fields = dict[str, str]
 Values = dict[tuple[str, str], Resolution]
+KEY_WORDS = {"left", "age", "disabled", "readable", "platform", "scopes", "for"}
+OPTIONS = {"force", "secret", "deployment", "limit", "now", "skew", "incomplete", "found"}
 
 
 def table(text: str, *, overdue: bool = False, asks: bool = False) -> tuple[Case, ...]:
@@ -68,9 +70,9 @@ def _case(name: str, given: list[str], said: str) -> Case:
     for item in given:
         head, *words = item.split()
         if head == "with":
-            options = _fields(words)
+            options = _fields(words, OPTIONS)
         elif head[0].isupper():
-            keys.append(_key(head, _fields(words)))
+            keys.append(_key(head, _fields(words, KEY_WORDS)))
         else:
             secrets.append(_secret(item, current, held))
     limit, reserve = options.get("limit", "40-8").split("-")
@@ -100,8 +102,10 @@ def _items(side: str) -> list[str]:
     return found
 
 
-def _fields(words: list[str]) -> Fields:
-    return {name: value for name, _, value in (word.partition("=") for word in words)}
+def _fields(words: list[str], known: set[str]) -> Fields:
+    found = {name: value for name, _, value in (word.partition("=") for word in words)}
+    assert found.keys() <= known, f"unknown: {found.keys() - known}"
+    return found
 
 
 def _length(text: str) -> timedelta:
@@ -111,7 +115,7 @@ def _length(text: str) -> timedelta:
 def _secret(item: str, current: Values, held: Values) -> SecretEntry:
     head, *found = re.split(r"\s*\{", item.replace("}", ""))
     name, *words = shlex.split(head)
-    tags = _fields(words)
+    tags = {tag: value for tag, _, value in (word.partition("=") for word in words)}
     kinds = {word: tags.pop(word) for word in ("account", "owner", "primary") if word in tags}
     deleted = NOW if tags.pop("deleted", None) is not None else None
     versions: Fields = {}
@@ -128,11 +132,7 @@ def _value(text: str) -> Resolution:
     if text == "unreadable":
         return Resolution(None, "kms:Decrypt is denied")
     what, *holds = text.split("+")
-    return (
-        Resolution(None, "no key", known_foreign=True, holds=frozenset(holds))
-        if what == "foreign"
-        else Resolution(what)
-    )
+    return Resolution(what) if what != "foreign" else Resolution(None, "no key", True, frozenset(holds))
 
 
 def _key(key_id: str, fields: Fields) -> Key:
