@@ -10,12 +10,11 @@ from rotator.engine.sweep import Sweep
 from rotator.model import AccountSnapshot
 from rotator.policy.labels import PENDING
 from rotator.policy.lifecycle import read_lifecycle
-from rotator.policy.planner import plan_account
 from rotator.sandbox.state import SimKey
 from tests import leaks
 from tests.chaos.eleven_rules import ElevenRules
 from tests.chaos.flows import Flow
-from tests.chaos.truth import api_key_in, as_listed, named_for
+from tests.chaos.truth import api_key_in, as_listed, named_for, would_act
 from tests.world import DAY, HOUR, World
 
 STEP = timedelta(hours=6)
@@ -23,15 +22,6 @@ STEP = timedelta(hours=6)
 ALMOST = timedelta(minutes=1)
 EVERY = HOUR
 """How often sweeps come where something is due."""
-
-
-def would_act(world: World) -> bool:
-    """Whether a sweep would do anything now: what the planner says of the true state, without the calls.
-
-    A sweep does what its plan says and nothing else, so one that has nothing to do need not be made; the tests compare
-    that with making every one.
-    """
-    return any(plan_account(_snapshot(world, name), world.policy, world.clock.now()).actions for name in world.accounts)
 
 
 def _snapshot(world: World, account: str) -> AccountSnapshot:
@@ -102,7 +92,9 @@ class Convergence:
 
     def _pass(self, time: timedelta) -> None:
         self.world.pass_time(time)
-        if self.every or would_act(self.world):
+        world = self.world
+        snapshots = (_snapshot(world, account) for account in world.accounts)
+        if self.every or any(would_act(each, world.policy, world.clock.now()) for each in snapshots):
             self._sweep_in(timedelta(0))
 
     def _through_graces(self) -> None:

@@ -84,7 +84,7 @@ def test_gaps_between_faults_are_as_if_each_call_were_drawn_for() -> None:
 
 def spoil(simulation: Simulation, hour: int) -> None:
     """One thing of each sort that must not happen, as if the rotator had done it."""
-    world, alfa, bravo = simulation.world, simulation.world.infobip["alfa"], simulation.world.infobip["bravo"]
+    world, alfa, bravo = simulation.world, simulation.world.servers["alfa"], simulation.world.servers["bravo"]
     if hour == 2:
         world.store.put_value_by_hand("charlie/service-07", '{"api_key": "nonsense"}', world.new_id())
         simulation.touched("charlie/service-07")
@@ -95,7 +95,7 @@ def spoil(simulation: Simulation, hour: int) -> None:
     if hour == 31:
         alfa.options.daily_updates = 0
         name = key_name("alfa/service-09", world.store.peek("alfa/service-09").arn, "default", world.new_id())
-        alfa.add_key(world.ids["alfa"], name, created_at=world.clock.now())
+        alfa.add_key(world.accounts["alfa"], name, created_at=world.clock.now())
     if hour == 100:
         world.stream.write(f'{{"event": "made up", "detail": "{next(iter(alfa.keys())).value}"}}\n')
     if hour == 40:
@@ -135,9 +135,9 @@ def test_it_notices_more_creates_than_a_day_allows() -> None:
     def allow(simulation: Simulation, hour: int) -> None:
         world = simulation.world
         world.policy = Policy(daily_limit=90)
-        world.infobip["alfa"].options.daily_creates = None
+        world.servers["alfa"].options.daily_creates = None
         if hour == 30:
-            for name in list(world.names("alfa"))[:50]:
+            for name in list(world.names_of("alfa"))[:50]:
                 world.store.tag(name, {"rotator:max-age": "1d"})
                 simulation.touched(name)
 

@@ -10,11 +10,13 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from rotator.engine.sweep import Sweep
-from rotator.model import AccountPlan, Key, Reason, SecretEntry, Severity, Spec
+from rotator.model import AccountPlan, AccountSnapshot, Key, Policy, Reason, SecretEntry, Severity, Spec
 from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
+from rotator.policy.planner import plan_account
 from rotator.policy.tags import spec_or_none
 from rotator.policy.values import contains
 from rotator.sandbox.state import SimKey
@@ -68,6 +70,7 @@ def holds(content: Secret | None, key: SimKey) -> bool:
 # ---- keys -----------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=16384)
 def as_listed(key: SimKey, *, reveal: bool = True) -> Key:
     """A key as Infobip's list shows it."""
     return Key(
@@ -111,6 +114,16 @@ def labelled_and_proven(world: World, name: str) -> Iterator[str]:
             by_name = given is not None and given.version_id == version_id and named_for(world, key.name) == name
             if by_name or holds(texts.get(version_id), key):
                 yield key_id
+
+
+def would_act(snapshot: AccountSnapshot, policy: Policy, now: datetime) -> bool:
+    """Whether a sweep may do anything: what the planner says of the true state, without the calls.
+
+    A sweep does what its plan says and nothing else, so one that has nothing to do, and no question, need not be made;
+    the tests compare that with making every one.
+    """
+    plan = plan_account(snapshot, policy, now)
+    return bool(plan.actions or plan.questions)
 
 
 # ---- two worlds with the same future ---------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ class Simulation:
                 self.touched(name)
         if rng.random() < 0.3 / 24:
             account, name = self._any_secret()
-            key = self.world.infobip[account].key(self.ledger.current[name])
+            key = self.world.servers[account].key(self.ledger.current[name])
             if name not in self._releases and key.valid_to - now > 20 * DAY:
                 self._releases[name] = now + rng.randrange(8, 150) * HOUR
                 self.world.hold(name, True)
@@ -171,14 +171,14 @@ class Simulation:
         self.score.made += 1
         begun = world.clock.now()
         self.ledger.touched.clear()
-        generation = world.infobip[account].state.generation
+        generation = world.servers[account].state.generation
         self._account = account
         faults.begin()
         sweep, error = self._run_sweep(account)
         calls, disturbed = faults.calls, faults.hits > 0 or world.outages.touch(begun)
         faults.end()
         self.score.kills += faults.killed
-        changed = world.infobip[account].state.generation != generation
+        changed = world.servers[account].state.generation != generation
         self._read(sweep, error)
         self.ledger.serve(account, self.ledger.touched)
         plan = sweep.plan.accounts[0] if sweep is not None else None
@@ -190,15 +190,14 @@ class Simulation:
             self.ledger.violated("not idle", account, "", f"a sweep that would have been skipped made {calls} calls")
         if not worked and not disturbed:
             self.idle.learn(account, begun, calls)
-        self.idle.update(account)
         world.store.calls.clear()
-        world.infobip[account].calls.clear()
-        world.infobip[account].check()
+        world.servers[account].calls.clear()
+        world.servers[account].check()
 
     def _run_sweep(self, account: str) -> tuple[Sweep | None, BaseException | None]:
         with contextlib.suppress(Kill):
             try:
-                return self.world.reconciler(account).sweep(account=account), None
+                return self.world.sweep_of(account), None
             except RotatorError as error:
                 return None, error
         return None, None
@@ -223,9 +222,9 @@ class Simulation:
 
     def _result(self, days: int) -> Score:
         world, ledger, score = self.world, self.ledger, self.score
-        for account, infobip in world.infobip.items():
+        for account, infobip in world.servers.items():
             logs = (infobip.state.creates, infobip.state.updates)
-            creates, updates = (_busiest(log.get(world.ids[account], [])) for log in logs)
+            creates, updates = (_busiest(log.get(world.accounts[account], [])) for log in logs)
             score.most_creates, score.most_updates = max(score.most_creates, creates), max(score.most_updates, updates)
             if creates > MOST_CREATES or updates > MOST_UPDATES:
                 ledger.violated(
@@ -277,8 +276,8 @@ def _why(sweep: Sweep | None, error: BaseException | None) -> str:
 def _digest(world: Enterprise) -> str:
     """Everything that both servers hold, in a few letters."""
     parts: list[str] = []
-    for account, infobip in world.infobip.items():
-        for name in world.names(account):
+    for account, infobip in world.servers.items():
+        for name in world.names_of(account):
             entry = world.store.peek(name)
             versions = [(version, sorted(labels)) for version, labels in sorted(entry.versions.items())]
             parts.append(f"{name} {sorted(entry.tags.items())} {versions}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,15 +12,12 @@ from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.tags import parse_spec
 from rotator.sandbox import state
 from rotator.sandbox.state import SimKey
+from tests import leaks
 from tests.chaos.truth import api_key_in, revoked_too_early
 from tests.chaos.years_world import Enterprise
 from tests.world import HOUR
 
 CURRENT = "AWSCURRENT"
-KEY = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-HEX = "[0-9a-fA-F]"
-TAIL = re.compile(rf"-(?<={HEX}{{32}}-){HEX}{{8}}(?:-{HEX}{{4}}){{3}}-{HEX}{{12}}")
-"""A key by all but its first 32 letters, matched from its first hyphen: hyphens are found many times faster."""
 WAITS = frozenset({Reason.HOLD, Reason.WINDOW, Reason.DAILY_LIMIT, Reason.REVOCATION_LIMIT})
 """Why a revocation that is due may wait, by the contract."""
 SWEEPS_LATE = 2
@@ -160,10 +156,10 @@ class Ledger:
     _orphans: dict[str, dict[str, datetime]] = field(default_factory=lambda: defaultdict(dict))
 
     def __post_init__(self) -> None:
-        for account, infobip in self.world.infobip.items():
+        for account, infobip in self.world.servers.items():
             self._secrets.append(str(infobip.state.users[f"ops-{account}"].password))
             infobip.state.observers.append(lambda key, account=account: self._key_changed(account, key))  # type: ignore[misc]
-            for name in self.world.names(account):
+            for name in self.world.names_of(account):
                 self.secret_changed(account, name)
         state.value_observers.append(self._secret_made)
 
@@ -172,7 +168,7 @@ class Ledger:
         state.value_observers.remove(self._secret_made)
 
     def _secret_made(self, text: str) -> None:
-        if not KEY.fullmatch(text):  # those are found by their shape
+        if not leaks.find(text):  # those are found by their shape
             self._secrets.append(text)
 
     def violated(self, kind: str, secret: str, key_id: str, detail: str) -> None:
@@ -195,7 +191,7 @@ class Ledger:
         life = read_lifecycle(entry)
         unlabelled = self.unlabelled[account]
         (unlabelled.add if life.current_version and not life.current_key else unlabelled.discard)(name)
-        key = self.world.infobip[account].key_of(self.value(name)) if _has_value(entry) else None
+        key = self.world.servers[account].key_of(self.value(name)) if _has_value(entry) else None
         before = self.current.get(name)
         if key is None or key.id == before:
             return
@@ -225,8 +221,8 @@ class Ledger:
 
     def serve(self, account: str, names: set[str] | None = None) -> None:
         """Every consumer (or those of some secrets) reads its secret and uses the key."""
-        for name in sorted(names) if names is not None else self.world.names(account):
-            if name in self.current and not self.world.infobip[account].authenticates(self.value(name)):
+        for name in sorted(names) if names is not None else self.world.names_of(account):
+            if name in self.current and not self.world.servers[account].authenticates(self.value(name)):
                 self.violated("consumer failure", name, self.current[name], "the key behind AWSCURRENT does not work")
 
     # ---- keys -------------------------------------------------------------------------------------------------------
@@ -244,7 +240,7 @@ class Ledger:
             return
         now = self.world.clock.now()
         self.revocations += 1
-        holders = [name for name in self.world.names(account) if self.current.get(name) == key.id]
+        holders = [name for name in self.world.names_of(account) if self.current.get(name) == key.id]
         self.touched.update(holders)
         replaced_at, secret = self._replaced.get(key.id, (None, holders[0] if holders else ""))
         label = self.retiring.pop(key.id, None)
@@ -278,7 +274,7 @@ class Ledger:
     def orphans(self, *, older: timedelta = ORPHAN_LATE) -> None:
         """Working keys of the rotator's that no secret holds."""
         now = self.world.clock.now()
-        for account in self.world.infobip:
+        for account in self.world.servers:
             unheld = [key for key in self.unheld(account) if key.valid_to > now]
             self._orphans[account] = {key.id: self._orphans[account].get(key.id, now) for key in unheld}
             for key in unheld:
@@ -288,8 +284,8 @@ class Ledger:
 
     def unheld(self, account: str) -> list[SimKey]:
         """Enabled keys of the rotator's that no secret's value or label names."""
-        held = {self.current.get(name, "") for name in self.world.names(account)}
-        held = held.union(*(self._named.get(name, frozenset()) for name in self.world.names(account)))
+        held = {self.current.get(name, "") for name in self.world.names_of(account)}
+        held = held.union(*(self._named.get(name, frozenset()) for name in self.world.names_of(account)))
         return [key for key_id, key in sorted(self._enabled[account].items()) if key_id not in held]
 
     def in_grace_too_long(self, no_faults: timedelta) -> None:
@@ -334,7 +330,7 @@ class Ledger:
         self.world.stream.truncate()
         events, self.world.events.sent = self.world.events.sent, []
         every = "\n".join((written, *texts, *(str(event) for event in events)))
-        found = len(set(TAIL.findall(every))) + sum(1 for secret in self._secrets if secret in every)
+        found = leaks.find(every) + sum(1 for secret in self._secrets if secret in every)
         self.last_lines.extend(written.splitlines())
         if found:
             self.leaks += found

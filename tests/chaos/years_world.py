@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import random
-import uuid
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from rotator.engine.context import Services
-from rotator.engine.reconcile import Reconciler
-from rotator.infobip.client import InfobipClient
-from rotator.infobip.credentials import parse_credentials
-from rotator.model import Policy, SecretEntry
-from rotator.ports import KeyProvider
-from rotator.redaction.redactor import Redactor
-from rotator.sandbox.clocks import VirtualClock
+from rotator.engine.sweep import Sweep
 from rotator.sandbox.exchange import ErrorStyle
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.state import NameFilter, Options, SimKey
-from rotator.secret import Secret
-from rotator.telemetry.audit import Audit, Trigger
 from tests.chaos.years_faults import AccountFaults, Chance, ChanceFaults, Outages
-from tests.doubles.in_process import InProcessAdapter
 from tests.doubles.memory_store import MemoryStore
-from tests.world import DAY, Events
+from tests.world import DAY, World
 
 START = datetime(2026, 3, 2, 0, 0, tzinfo=UTC)
 SECRETS_EACH = 100
@@ -56,30 +43,22 @@ SPECIAL: dict[int, dict[str, str]] = {
 PLAIN, UNADOPTED, EMPTY = range(86, 92), range(92, 96), range(96, 98)
 
 
-class Enterprise:
-    """Everything but the rotator. The same seed is the same enterprise.
+class Enterprise(World):
+    """Everything, and a sweep of one account. The same seed is the same enterprise.
 
     :param rate: of faults, 0..1, over all calls.
     """
 
     def __init__(self, seed: int, rate: float) -> None:
+        super().__init__(start=START)
         self.seed = seed
-        self.clock = VirtualClock(START)
-        self.policy = Policy()
         self.rng = random.Random(f"enterprise {seed}")
         self.people = random.Random(f"people {seed}")
-        self.redactor = Redactor()
         self.store = MemoryStore(
-            self.clock,
-            staleness=timedelta(minutes=5),
-            keep_unlabelled=30 * DAY,
-            learn=lambda text: self.redactor.learn(text),
+            self.clock, staleness=timedelta(minutes=5), keep_unlabelled=30 * DAY, learn=self.redactor.learn
         )
-        self.events = Events()
-        self.stream = io.StringIO()
         self.outages = Outages()
-        self.infobip: dict[str, InfobipWorld] = {}
-        self.ids: dict[str, str] = {}
+        self.servers: dict[str, InfobipWorld] = {}
         self.faults: dict[str, AccountFaults] = {}
         self.by_hand = False
         for name, (auth, options) in ACCOUNTS.items():
@@ -93,9 +72,9 @@ class Enterprise:
         infobip = InfobipWorld(self.clock, seed=self.rng.getrandbits(32), options=options)
         faults = AccountFaults(Chance(f"{self.seed} {name}", rate), self.clock.now, slow_keys=bool(options.propagation))
         infobip.faults = ChanceFaults(faults)
-        self.infobip[name], self.faults[name] = infobip, faults
+        self.servers[name], self.faults[name] = infobip, faults
         account = infobip.add_account(name)
-        self.ids[name] = account.id
+        self.accounts[name] = account.id
         user = infobip.add_user(account, f"ops-{name}")
         value = self._credentials(name, auth, str(user.password))
         tags = {"rotator:role": "management", "rotator:account": name}
@@ -129,20 +108,16 @@ class Enterprise:
         """A key made in the portal."""
         begin = begin.replace(microsecond=0)
         scopes = self.rng.sample(SCOPES, 2)
-        return self.infobip[account].add_key(
-            self.ids[account], name, scopes=scopes, valid_from=begin, valid_to=begin + life
+        return self.servers[account].add_key(
+            self.accounts[account], name, scopes=scopes, valid_from=begin, valid_to=begin + life
         )
-
-    def new_id(self) -> str:
-        """A UUID out of the seed."""
-        return str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
 
     # ---- people -----------------------------------------------------------------------------------------------------
 
     def new_password(self, account: str) -> None:
         """The management password is changed, at Infobip and in the secret."""
-        user = self.infobip[account].state.users[f"ops-{account}"]
-        user.password = self.infobip[account].state.new_token()
+        user = self.servers[account].state.users[f"ops-{account}"]
+        user.password = self.servers[account].state.new_token()
         value = self._credentials(account, ACCOUNTS[account][0], user.password)
         self.store.put_value_by_hand(f"infobip/{account}", value, self.new_id())
 
@@ -156,9 +131,9 @@ class Enterprise:
     def clear_up(self, account: str) -> None:
         """An operator deletes keys in the portal that ended, or were revoked, more than two months ago."""
         old = self.clock.now() - 60 * DAY
-        for key in self.infobip[account].keys(self.ids[account]):
+        for key in self.servers[account].keys(self.accounts[account]):
             if key.valid_to < old:
-                self.infobip[account].delete_key(key.id)
+                self.servers[account].delete_key(key.id)
 
     def hold(self, name: str, held: bool) -> None:
         """An operator stops rotations, or lets them go on."""
@@ -169,41 +144,22 @@ class Enterprise:
 
     # ---- the rotator ------------------------------------------------------------------------------------------------
 
-    def reconciler(self, account: str) -> Reconciler:
-        """One sweep's reconciler, as the worker for one account makes it: nothing is left of the sweep before.
+    def sweep_of(self, account: str) -> Sweep:
+        """One sweep, as the worker for one account makes it: nothing is left of the sweep before.
 
         Its chance hangs on the account and the time alone, not on what happened before.
         """
-        chance = random.Random(f"{self.seed} {account} {self.clock.now().isoformat()}")
+        self.infobip, mine = self.servers[account], self.rng
+        self.rng = random.Random(f"{self.seed} {account} {self.clock.now().isoformat()}")
         self.redactor.forget()
+        try:
+            return self.sweep(account=account)
+        finally:
+            self.rng = mine
 
-        def new_id() -> str:
-            return str(uuid.UUID(int=chance.getrandbits(128), version=4))
-
-        def connect(entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
-            return InfobipClient(
-                parse_credentials(entry.name, text),
-                self.clock,
-                redactor=self.redactor,
-                rng=random.Random(chance.random()),
-                adapters=lambda: InProcessAdapter(self.infobip[account]),
-                fall_back_to_basic=emergency,
-            )
-
-        audit = Audit(
-            self.stream,
-            deployment=self.policy.deployment,
-            actor="scheduler",
-            trigger=Trigger.SCHEDULE,
-            redactor=self.redactor,
-            clock=self.clock,
-            run_id=new_id(),
-        )
-        return Reconciler(Services(self.store, connect, audit, self.events, self.clock, self.policy, new_id))
-
-    def names(self, account: str) -> Iterable[str]:
+    def names_of(self, account: str) -> list[str]:
         """The managed secrets of an account."""
-        return (f"{account}/service-{number:02}" for number in range(SECRETS_EACH))
+        return [f"{account}/service-{number:02}" for number in range(SECRETS_EACH)]
 
     def set_outages(self, outages: Outages) -> None:
         """From now on known to all servers."""
