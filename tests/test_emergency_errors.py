@@ -71,7 +71,7 @@ def _store(**fields: object) -> Callable[[World], None]:
 FIXED_BEFORE: dict[str, tuple[Callable[[World], object], str]] = {
     "the value can't be read": (refuse("read_current", DENIED), "AccessDenied"),
     "the tags can't be read": (lambda world: world.store.tag(NAME, {"rotator:grace": "soon"}), "rotator:grace"),
-    "it is a replica": (lambda world: world.store.make_replica(NAME), "replica of a secret in us-east-1"),
+    "it is a replica": (lambda world: world.store.make_replica(NAME), "a replica; its primary in us-east-1"),
     "a service owns it": (lambda world: world.store.set_owning_service(NAME), "managed by rds"),
     "it is being deleted": (lambda world: world.store.delete(NAME), "scheduled for deletion"),
     "the value is too large": (_store(pad="x" * 65_430), "64 KiB"),
@@ -92,7 +92,7 @@ WAYS: dict[str, tuple[Callable[[World], object], str]] = {
     "promoting is denied": (refuse("promote", DENIED), "AccessDenied"),
     "the new key is refused": (lambda world: fault(world, FaultKind.STATUS_BEFORE, PROBE, status=401), "does not auth"),
     "the probe tells nothing": (lambda world: fault(world, FaultKind.STATUS_BEFORE, PROBE, status=500), "is not known"),
-    "a bug": (refuse("stage", ZeroDivisionError("value")), "a bug in rotator: ZeroDivisionError"),
+    "a bug": (refuse("stage", ZeroDivisionError("value")), "an unexpected ZeroDivisionError"),
 }
 
 

@@ -44,7 +44,7 @@ def apply(context: AccountContext, action: Action, *, audit_reason: str = "") ->
         outcome, error = Outcome.FAILED, InternalError.of(caught, f"the {action.kind} of {action.secret}")
     if error is not None and outcome is Outcome.FAILED and not isinstance(error, AuditUnavailable):
         with suppress(AuditUnavailable):  # what was done stays done, and the next intent fails loudly
-            _report_failed(context, action, error)
+            report_failed(context, action, error)
     result = Result(
         action=action,
         outcome=outcome,
@@ -75,7 +75,8 @@ def _do(context: AccountContext, action: Action, audit_reason: str) -> Promoted 
     return None
 
 
-def _report_failed(context: AccountContext, action: Action, error: RotatorError) -> None:
+def report_failed(context: AccountContext, action: Action, error: RotatorError) -> None:
+    """Write to the audit that an action failed, and send an event of a rotation that did."""
     event = "revocation.failed" if action.kind is ActionKind.REVOKE else "rotation.failed"
     what = {"secret": action.secret, "version_id": action.version_id, "key_id": action.key_id}
     fields = {**what, "reason": str(action.reason), "error": f"{type(error).__name__}: {error}"}

@@ -250,7 +250,5 @@ def management_auth(
         return BasicAuth(credentials, redactor)
     falls_back = fall_back_to_basic and ":" not in credentials.username
     kind = IbssoAuth if credentials.auth is AuthMethod.IBSSO else OAuth2Auth
-    login: _TokenAuth = kind(
-        credentials, transport, clock, redactor, unsafe=unsafe_sessions, in_emergency=falls_back
-    )
+    login: _TokenAuth = kind(credentials, transport, clock, redactor, unsafe=unsafe_sessions, in_emergency=falls_back)
     return FallbackAuth(login, BasicAuth(credentials, redactor)) if falls_back else login

@@ -24,7 +24,7 @@ from rotator.engine.emergency.targets import (
     Target,
     emergency_document,
 )
-from rotator.errors import RotatorError
+from rotator.errors import InternalError, RotatorError
 from rotator.telemetry.consumer_events import EMERGENCY, publish
 
 __all__ = [
@@ -114,7 +114,7 @@ class Emergency:
         except RotatorError as failure:
             report.errors.append(str(failure))
         except Exception as mistake:  # the end is written down whatever happens
-            report.errors.append(f"a bug in rotator: {type(mistake).__name__}. Repeat the command")
+            report.errors.append(f"{InternalError.of(mistake, 'the emergency').message}. Repeat the command.")
         outcome = "success" if report.ok else "failure"
         done = {"revoked": list(report.revoked), "replaced": list(report.replaced)}
         duration = int((clock.now() - begun).total_seconds() * 1000)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
 
-from rotator.engine.apply import label
+from rotator.engine.apply import label, report_failed
 from rotator.engine.emergency.incident import Incident
 from rotator.engine.emergency.revoker import Fate, Revoker
 from rotator.engine.emergency.targets import (
@@ -39,11 +39,11 @@ from rotator.engine.emergency.targets import (
 from rotator.engine.observe import resolve_version
 from rotator.engine.rotation import Rotation
 from rotator.engine.secret_changes import clean_labels
-from rotator.errors import Changed, LostRace, ProviderError, Refused, RotatorError
+from rotator.errors import Changed, InternalError, LostRace, ProviderError, Refused, RotatorError
 from rotator.model import ActionKind, Reason, SecretEntry
 from rotator.policy.lifecycle import AWS_LABELS, labels_after_rotation, read_lifecycle
 from rotator.policy.ownership import OwnershipProof
-from rotator.telemetry.consumer_events import FAILED
+from rotator.policy.rules import NOT_OURS, first, make_view
 
 MOST_TRIES: Final = 3
 """Each but the first one means that another process promoted a key, or stored a value, in the seconds between."""
@@ -186,12 +186,12 @@ class Execution:
                 continue  # a rotation was faster than this
             try:
                 self._until_won(entry)
-            except ProviderError as error:
-                if incident.dry_run:
+            except RotatorError as error:
+                if incident.dry_run and isinstance(error, ProviderError):
                     raise  # what can't be asked now says nothing about the execution
                 self._failed(entry, error)
             except Exception as error:  # a mistake of ours must not keep a leaked key enabled
-                self._failed(entry, error)
+                self._failed(entry, InternalError.of(error, f"the replacement of the key of {entry.name}"))
 
     def _unlabelled_holders(self) -> Iterator[SecretEntry]:
         """Secrets of the account that are not adopted yet (a copy, say) and hold a key to be revoked."""
@@ -259,7 +259,15 @@ class Execution:
         life, held = read_lifecycle(entry), current_of(entry)
         if life.current_version is None:
             raise Refused(f"{entry.name} has no value to be replaced")
-        _check_writable(entry)
+        context = incident.context()
+        unwritable = first(NOT_OURS, make_view(context.snapshot, entry), incident.now())
+        if unwritable is not None:
+            raise Changed(f"{entry.name}: {unwritable.detail}")
+        if _labels_needed(entry) > AWS_LABELS:
+            raise Refused(
+                f"{entry.name} can't carry a new key's label: a secret can have {AWS_LABELS} staging labels",
+                advice="Remove staging labels that are not needed: aws secretsmanager update-secret-version-stage.",
+            )
         key = None
         if held is not None:
             incident.ownership_proof(held)
@@ -297,20 +305,14 @@ class Execution:
         self._clean(entry)
         return self.incident.fresh(entry.arn)
 
-    def _failed(self, entry: SecretEntry, error: Exception) -> None:
-        incident = self.incident
-        why = str(error) if isinstance(error, RotatorError) else f"a bug in rotator: {type(error).__name__}"
-        text = f"{entry.name} has no new key: {why}"
-        if incident.dry_run:
-            text = self._cannot_replace(entry, why.removeprefix(f"{entry.name}: "))
+    def _failed(self, entry: SecretEntry, error: RotatorError) -> None:
+        incident, life, context = self.incident, read_lifecycle(entry), self.incident.context()
+        why = str(error).removeprefix(f"{entry.name}: ")
+        text = self._cannot_replace(entry, why) if incident.dry_run else f"{entry.name} has no new key: {why}"
         incident.report.errors.append(text)
         incident.step(StepKind.PROMOTED, entry.name, None, "failed", error=text)
-        life = read_lifecycle(entry)
-        fields = {"secret": entry.name, "version_id": life.current_version, "key_id": life.current_key}
-        named = f"{type(error).__name__}: {why}"
-        context = incident.context()
-        context.emit("rotation.failed", "failure", **fields, error=named)
-        context.publish(FAILED, secret_arn=entry.arn, **fields, error=named)
+        action = context.action(ActionKind.ROTATE, Reason.EMERGENCY, entry, life.current_key, life.current_version)
+        report_failed(context, action, error)
 
     def _cannot_replace(self, entry: SecretEntry, why: str) -> str:
         """For a dry run: what follows from it. A current key that stays is reported by itself."""
@@ -323,23 +325,6 @@ class Execution:
         if unnamed or (current is not None and self.revoker.missing_ownership_proof(current) is not None):
             then = "If you continue, its current key stays as well."
         return f"no replacement can be made for {entry.name}: {why}{stop} {then} {_WAY_OUT}"
-
-
-def _check_writable(entry: SecretEntry) -> None:
-    """Before a key is made that could not be stored."""
-    if entry.deleted_at is not None:
-        advice = "Restore it first: aws secretsmanager restore-secret."
-        raise Changed(f"{entry.name} is scheduled for deletion", advice=advice)
-    if _labels_needed(entry) > AWS_LABELS:
-        raise Refused(
-            f"{entry.name} can't carry a new key's label: a secret can have {AWS_LABELS} staging labels",
-            advice="Remove staging labels that are not needed: aws secretsmanager update-secret-version-stage.",
-        )
-    if entry.primary_region and entry.primary_region != entry.region:
-        advice = f"Run the command in {entry.primary_region}."
-        raise Refused(f"{entry.name} is a replica of a secret in {entry.primary_region}", advice=advice)
-    if entry.owning_service:
-        raise Refused(f"{entry.name} is managed by {entry.owning_service}")
 
 
 def _labels_needed(entry: SecretEntry) -> int:

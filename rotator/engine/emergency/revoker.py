@@ -12,7 +12,7 @@ from rotator.engine.emergency.incident import Incident
 from rotator.engine.emergency.targets import Revocation, Role, Step, StepKind, spec_of
 from rotator.engine.revoke import revoke_key
 from rotator.engine.secret_changes import remove_retire_labels, retire_version
-from rotator.errors import KeyNotFound, RotatorError
+from rotator.errors import InternalError, KeyNotFound, RotatorError
 from rotator.model import Key
 from rotator.policy.labels import retire_label
 from rotator.policy.lifecycle import read_lifecycle
@@ -105,7 +105,7 @@ class Revoker:
             if not_found:
                 return Fate.NOT_FOUND, ""
         except Exception as error:  # whatever it is, the other keys must be revoked
-            return Fate.FAILED, f"a bug in rotator: {type(error).__name__}"
+            return Fate.FAILED, InternalError.of(error, f"the revocation of key {key_id}").message
         context.publish(REVOKED_EVENT, secret_arn=item.arn or None, **item.fields)
         return Fate.REVOKED, ""
 
