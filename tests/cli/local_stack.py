@@ -25,6 +25,7 @@ from rotator.sandbox.launcher import seed
 from rotator.sandbox.server import InfobipServer
 from rotator.sandbox.state import SimAccount, SimKey, SimUser
 from tests import leaks
+from tests.world import state_of
 
 PATIENCE = 60
 
@@ -109,13 +110,7 @@ class Stack:
 
     def state(self) -> tuple[Any, ...]:
         """Everything that a command could have changed."""
-        keys = tuple(sorted((key.id, key.enabled, key.valid_to) for key in self.world.keys()))
-        listed = self.client.list_secrets(MaxResults=100, IncludePlannedDeletion=True)["SecretList"]
-        found = {
-            each["Name"]: sorted((v, *sorted(labels)) for v, labels in each.get("SecretVersionsToStages", {}).items())
-            for each in listed
-        }
-        return keys, found
+        return state_of(self.world, self.client)
 
     # ---- what is done -----------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.state import SimAccount, SimKey
 from tests import leaks
+from tests.world import state_of
 
 NOWHERE = "arn:aws:lambda:eu-central-1:123456789012:function:nowhere"
 DAY = timedelta(days=1)
@@ -129,10 +130,4 @@ class LambdaStack:
 
     def state(self) -> tuple[Any, ...]:
         """Everything that a handler could have changed."""
-        keys = tuple(sorted((key.id, key.enabled, key.valid_to) for key in self.world.keys()))
-        listed = self.client.list_secrets(MaxResults=100, IncludePlannedDeletion=True)["SecretList"]
-        found = {
-            each["Name"]: sorted((v, *sorted(labels)) for v, labels in each.get("SecretVersionsToStages", {}).items())
-            for each in listed
-        }
-        return keys, found
+        return state_of(self.world, self.client)

@@ -70,8 +70,9 @@ class Incident:
     _proofs: dict[tuple[str, str, str], OwnershipProof] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        plan, choose = self.plan, self.services.new_version_id
-        self.keys, self.values = dict(plan.keys), dict(plan.values)
+        plan, leak, choose = self.plan, self.plan.leak, self.services.new_version_id
+        self.keys = {leak.key_id: leak.key} if leak and leak.key else {}
+        self.values = {leak.key_id: leak.value} if leak and leak.value else {}
         self.report.keys = self.keys
         self.to_label = {plan.secret.arn: Reason.UNADOPTED} if plan.secret and plan.unlabelled else {}
         # Not a pending one, which no consumer had yet and which may be promoted meanwhile.

@@ -8,7 +8,7 @@ leaked: it is revoked too, but only after it was replaced.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,6 +16,7 @@ from typing import Final
 from rotator.engine.context import InfobipClock, Services
 from rotator.engine.emergency.targets import (
     EmergencyPlan,
+    Named,
     Revocation,
     Role,
     Strategy,
@@ -44,15 +45,6 @@ RECENT: Final = timedelta(minutes=10)
 
 class UnknownValue(Refused):
     """A leaked value is no key of the accounts here, and every one of them was asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """A key that the operator named by its id, or by its value; ``key`` where Infobip was asked about it."""
-
-    key_id: str
-    key: Key | None = None
-    value: Secret | None = None
 
 
 class Accounts:
@@ -126,19 +118,15 @@ class Planner:
     def _of_key(self, fleet: Fleet, account: str, named: Named) -> EmergencyPlan:
         management_of(fleet, account)
         entries = _managed(fleet, account)
-        for entry in entries:
-            if read_lifecycle(entry).current_key == named.key_id:
-                return self._of_secret(fleet, entry, named)
-        for entry in entries:
-            if named.key_id in read_lifecycle(entry).named:
+        labelled = [entry for entry in entries if named.key_id in read_lifecycle(entry).named]
+        for entry in sorted(labelled, key=lambda entry: read_lifecycle(entry).current_key != named.key_id):
+            if read_lifecycle(entry).current_key != named.key_id:
                 # Consumers do not get it any more; if it is disabled too, only a command that was cut off continues.
-                try:
+                with suppress(ProviderError):  # it may be enabled
                     key = self._read(fleet, account, named)
-                except ProviderError:
-                    return self._of_secret(fleet, entry, named)  # it may be enabled
-                if key.enabled or self._made_before(fleet, entry, named.key_id) is not None:
-                    return self._of_secret(fleet, entry, named)
-                return self._disabled_already(fleet, account, key)
+                    if not key.enabled and self._made_before(fleet, entry, named.key_id) is None:
+                        return self._disabled_already(fleet, account, key)
+            return self._of_secret(fleet, entry, named)
         for entry in entries:
             if is_unlabelled(entry) and self._is_current_in(fleet, account, entry, named):
                 return self._of_secret(fleet, entry, named, named.key_id)
@@ -168,7 +156,7 @@ class Planner:
             if key.id in read_lifecycle(fresh).named:
                 return self._of_secret(fleet, fresh, named)
         orphan = Revocation(key.id, Role.ORPHAN, name.secret, "", name.version_id)
-        return self._planned(fleet, account, replace(named, key=key), (orphan,))
+        return EmergencyPlan(account, self.strategy, fleet, replace(named, key=key), (orphan,))
 
     def _is_current_in(self, fleet: Fleet, account: str, entry: SecretEntry, named: Named) -> bool:
         try:
@@ -193,29 +181,8 @@ class Planner:
                 ) from None
 
     def _disabled_already(self, fleet: Fleet, account: str, key: Key) -> EmergencyPlan:
-        return self._planned(fleet, account, Named(key.id, key), notes=[f"key {key.id} is disabled already"])
-
-    def _planned(
-        self,
-        fleet: Fleet,
-        account: str,
-        named: Named | None,
-        revocations: tuple[Revocation, ...] = (),
-        notes: list[str] | None = None,
-    ) -> EmergencyPlan:
-        """A plan with what is known of the named key, which comes first."""
-        key_id = named.key_id if named else None
-        return EmergencyPlan(
-            account,
-            self.strategy,
-            tuple(sorted(revocations, key=lambda item: item.key_id != key_id)),
-            (),
-            fleet,
-            keys={named.key_id: named.key} if named and named.key else {},
-            notes=tuple(notes or ()),
-            named=key_id,
-            values={named.key_id: named.value} if named and named.value else {},
-        )
+        notes = (f"key {key.id} is disabled already",)
+        return EmergencyPlan(account, self.strategy, fleet, Named(key.id, key), notes=notes)
 
     # ---- by value ---------------------------------------------------------------------------------------------------
 
@@ -285,8 +252,18 @@ class Planner:
             else:
                 notes.append(f"{other.name} {holds}, and gets a new one as well")
                 mine.append(other)
-        plan = self._planned(fleet, account, named, tuple(revocations), notes)
-        return replace(plan, replaced=tuple(mine), secret=entry, unlabelled=unlabelled, repeated=made is not None)
+        return EmergencyPlan(
+            account,
+            self.strategy,
+            fleet,
+            named,
+            tuple(sorted(revocations, key=lambda item: item.key_id != key_id)),
+            tuple(mine),
+            tuple(notes),
+            secret=entry,
+            unlabelled=unlabelled,
+            repeated=made is not None,
+        )
 
     def _resolved(self, fleet: Fleet, entry: SecretEntry, account: str) -> str:
         with self.accounts.connected(fleet, account) as provider:
@@ -353,13 +330,10 @@ class Planner:
         :raises StoreError: the version's date can't be read.
         """
         now, times = self.services.clock.now(), list[datetime]()
-        try:
-            with self.accounts.connected(fleet, account_of(entry)) as provider:
-                found = provider.find_by_name(key_name(entry.name, entry.arn, self.services.policy.deployment, version))
-                now = InfobipClock(self.services.clock, provider).now()
-                times = [key.valid_from for key in found if key.valid_from is not None]
-        except ProviderError:
-            pass
+        with suppress(ProviderError), self.accounts.connected(fleet, account_of(entry)) as provider:
+            found = provider.find_by_name(key_name(entry.name, entry.arn, self.services.policy.deployment, version))
+            now = InfobipClock(self.services.clock, provider).now()
+            times = [key.valid_from for key in found if key.valid_from is not None]
         return min(times, default=None) or self.services.store.version_dates(entry.arn).get(version), now
 
     def _retry_note(self, entry: SecretEntry, made: str) -> str:

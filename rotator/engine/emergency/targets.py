@@ -74,32 +74,42 @@ class Revocation:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """A key that the operator named by its id, or by its value; ``key`` where Infobip was asked about it."""
+
+    key_id: str
+    key: Key | None = None
+    value: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EmergencyPlan:
     """What is to be done in one account.
 
+    :param leak: the key that was named by its id or value; ``None`` where the whole secret was.
     :param revocations: the key that was named (or else the current one) first.
     :param replaced: the secrets that get a new key: the one concerned, and others that hold a key to be revoked.
-    :param keys: keys as Infobip showed them, by id, as far as they were read.
     :param notes: sentences for the operator, without a full stop.
     :param secret: the secret concerned; ``None`` for an orphan, or where nothing is to be done.
-    :param named: the key that was named by its id or value; ``None`` where the whole secret was.
-    :param values: values of keys that are known already, by id, to verify the revocation with.
     :param unlabelled: the secret's current version carries no key label; the entry here has it.
     :param repeated: this incident has made the replacement already; only keys older than that are revoked.
     """
 
     account: str
     strategy: Strategy
-    revocations: tuple[Revocation, ...]
-    replaced: tuple[SecretEntry, ...]
     fleet: Fleet
-    keys: Mapping[str, Key] = field(default_factory=dict)
+    leak: Named | None = None
+    revocations: tuple[Revocation, ...] = ()
+    replaced: tuple[SecretEntry, ...] = ()
     notes: tuple[str, ...] = ()
     secret: SecretEntry | None = None
-    named: str | None = None
-    values: Mapping[str, Secret] = field(default_factory=dict)
     unlabelled: bool = False
     repeated: bool = False
+
+    @property
+    def named(self) -> str | None:
+        """The id of the key that was named."""
+        return self.leak.key_id if self.leak is not None else None
 
     @property
     def named_revocation(self) -> Revocation | None:
