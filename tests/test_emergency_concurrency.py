@@ -449,32 +449,23 @@ def test_a_named_key_is_revoked_however_new_it_is() -> None:
     assert world.consumer_works(NAME)
 
 
-def test_a_value_stored_again_and_again_keeps_its_key() -> None:
+@pytest.mark.parametrize("times", [1, 9])
+def test_a_value_stored_meanwhile_keeps_its_key_unreplaced(times: int) -> None:
+    """No key can be made any more; or somebody stores values as fast as this tries."""
     world = World()
     old, current = in_grace(world)
     kept: list[SimKey] = []
-    report = meanwhile(world, lambda: _by_hand(world, kept), "stage", times=9)
-    assert len(kept) == 3
+
+    def store() -> None:
+        _by_hand(world, kept)
+        if times == 1:
+            fault(world, FaultKind.STATUS_BEFORE, CREATE, status=500)
+
+    report = meanwhile(world, store, "stage", times=times)
+    assert len(kept) == min(times, 3)
     assert any("was put there after this incident began and stays" in error for error in report.errors), report.errors
     assert world.consumer_works(NAME)
     assert world.current_key(NAME).id == kept[-1].id
-    assert not alive(world, old)
-    assert not alive(world, current)
-    calm(world)
-
-
-def test_a_value_stored_while_no_key_can_be_made_keeps_its_key() -> None:
-    world = World()
-    old, current = in_grace(world)
-    kept: list[SimKey] = []
-
-    def store_and_break() -> None:
-        _by_hand(world, kept)
-        fault(world, FaultKind.STATUS_BEFORE, CREATE, status=500)
-
-    report = meanwhile(world, store_and_break, "stage")
-    assert not report.ok
-    assert world.consumer_works(NAME)
     assert not alive(world, old)
     assert not alive(world, current)
     world.infobip.faults.clear()
@@ -484,34 +475,28 @@ def test_a_value_stored_while_no_key_can_be_made_keeps_its_key() -> None:
 # ---- killed at every call -------------------------------------------------------------------------------------------
 
 
-BY: dict[str, Callable[[SimKey, SimKey], dict[str, Any]]] = {
-    "secret": lambda _old, _current: {"secret": NAME},
-    "value": lambda _old, current: {"leaked": leaked(current)},
-    "old key": lambda old, _current: {"key_id": old.id, "account": "main"},
-}
 CASES = [
-    *((strategy, "secret", True) for strategy in Strategy),
-    (REPLACE_FIRST, "value", True),
-    (REPLACE_FIRST, "old key", True),
-    (REPLACE_FIRST, "secret", False),
+    *((strategy, "secret") for strategy in Strategy),
+    *((REPLACE_FIRST, by) for by in ("value", "old key", "unadopted secret")),
 ]
 
 
-def scene(*, adopted: bool, reveal: bool = True) -> tuple[World, SimKey, SimKey]:
-    """A secret with a key in grace; or one that nobody adopted yet."""
+def scene(by: str, *, reveal: bool = True) -> tuple[World, SimKey, SimKey, dict[str, Any]]:
+    """A secret with a key in grace, or one that nobody adopted yet; and what is named."""
     world = World(options=Options(reveal=reveal))
-    if adopted:
-        return world, *in_grace(world)
-    key = world.managed(NAME, adopted=False)
-    return world, key, key
+    if by == "unadopted secret":
+        key = world.managed(NAME, adopted=False)
+        return world, key, key, {"secret": NAME}
+    old, current = in_grace(world)
+    return world, old, current, named(by.removeprefix("old "), old if by == "old key" else current)
 
 
 @cache
-def length(strategy: Strategy, by: str, adopted: bool) -> int:
+def length(strategy: Strategy, by: str) -> int:
     """How many calls the undisturbed command makes."""
-    world, old, current = scene(adopted=adopted)
+    world, _, _, target = scene(by)
     with Tape(world) as tape:
-        assert revoke(world, strategy, incident="INC-1", **BY[by](old, current)).ok
+        assert revoke(world, strategy, incident="INC-1", **target).ok
     return len(tape.calls)
 
 
@@ -537,92 +522,56 @@ def killed(world: World, strategy: Strategy, target: dict[str, Any], call: int, 
     return died
 
 
-def is_promoted(world: World) -> bool:
+def made_here(world: World) -> list[set[str]]:
+    """The labels of the versions that an emergency stored."""
     entry = world.store.peek(NAME)
-    (version,) = [v for v, labels in entry.versions.items() if "AWSCURRENT" in labels]
-    return made_in_emergency(entry.arn, version)
-
-
-def is_stored(world: World) -> bool:
-    entry = world.store.peek(NAME)
-    return any(made_in_emergency(entry.arn, version) for version in entry.versions)
+    return [set(labels) for version, labels in entry.versions.items() if made_in_emergency(entry.arn, version)]
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("then", ["it is repeated", "it is killed again, and repeated", "sweeps go on"])
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize(("strategy", "by", "adopted"), CASES)
-def test_killed_at_any_call_and_repeated_it_completes(strategy: Strategy, by: str, adopted: bool, when: str) -> None:
-    for call in range(1, length(strategy, by, adopted) + 1):
-        world, old, current = scene(adopted=adopted)
-        target = BY[by](old, current)
+@pytest.mark.parametrize(("strategy", "by"), CASES)
+def test_killed_at_any_call(strategy: Strategy, by: str, when: str, then: str) -> None:
+    twice = then == "it is killed again, and repeated"
+    for call in range(1, length(strategy, by) + 1, 4 if twice else 1):
+        world, old, current, target = scene(by, reveal=not twice)
         assert killed(world, strategy, target, call, when), call
-        promoted = world.current_key(NAME) if is_promoted(world) else None
-        world.pass_time(timedelta(minutes=3))
-        report = revoke(world, strategy, incident="INC-1", **target)
-        assert report.ok, (call, report.errors)
-        assert not alive(world, old), call
-        # Where the named key was dead before anything was replaced, nobody asked for the current one to go on with.
-        if by != "old key":
-            assert not alive(world, current), call
-        if strategy is not REVOKE_ONLY:
+        stored = made_here(world)
+        promoted = world.current_key(NAME).id if any("AWSCURRENT" in labels for labels in stored) else None
+        world.pass_time(timedelta(minutes=1))
+        if then == "sweeps go on":
+            working: list[bool] = []
+            world.infobip.observers.append(lambda _r, _a, w=world, seen=working: seen.append(w.consumer_works(NAME)))  # type: ignore[misc]
+            world.sweep()
+            world.pass_time(timedelta(minutes=1))
+            world.sweep()
             assert world.consumer_works(NAME), call
-        if promoted is not None:
-            assert world.current_key(NAME).id == promoted.id, f"a second replacement after call {call}"
+            # Once a replacement was stored, no grace is given any more: what it replaced is dead within two sweeps.
+            if strategy is REPLACE_FIRST:
+                assert all(working), call
+                assert not (stored and alive(world, current)), call
+            world.pass_time(HOUR)
+            world.sweep()
+            assert {key.id for key in world.live_keys()} <= {old.id, current.id, world.current_key(NAME).id}, call
+        else:
+            if twice:
+                killed(world, strategy, target, 5 + call % 3, "after")
+                world.pass_time(timedelta(minutes=1))
+            report = revoke(world, strategy, incident="INC-1", **target)
+            assert report.ok, (call, report.errors)
+            assert not alive(world, old), call
+            # Where the named key was dead before anything was replaced, nobody asked for the current one to go on with.
+            assert by == "old key" or not alive(world, current), call
+            assert strategy is REVOKE_ONLY or world.consumer_works(NAME), call
+            assert promoted in (None, world.current_key(NAME).id), f"a second replacement after call {call}"
         calm(world)
         assert len(world.live_keys()) == 1, call
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize(("strategy", "by", "adopted"), CASES)
-def test_killed_at_any_call_the_sweeps_hold_the_rules(strategy: Strategy, by: str, adopted: bool, when: str) -> None:
-    for call in range(1, length(strategy, by, adopted) + 1):
-        world, old, current = scene(adopted=adopted)
-        assert killed(world, strategy, BY[by](old, current), call, when), call
-        stored = is_stored(world)
-        working: list[bool] = []
-        world.infobip.observers.append(lambda _r, _a, w=world, seen=working: seen.append(w.consumer_works(NAME)))  # type: ignore[misc]
-        world.pass_time(timedelta(minutes=1))
-        world.sweep()
-        world.pass_time(timedelta(minutes=1))
-        world.sweep()
-        assert world.consumer_works(NAME), call
-        if strategy is REPLACE_FIRST:
-            assert all(working), call
-            if stored:
-                # Once a replacement was stored, no grace is given any more: what it replaced is dead within two sweeps.
-                assert not alive(world, current), call
-        world.pass_time(HOUR)
-        world.sweep()
-        held = {key.id for key in (old, current, world.current_key(NAME))}
-        orphans = [key for key in world.live_keys() if key.id not in held]
-        assert not orphans, (call, orphans)
-        calm(world)
-        assert len(world.live_keys()) == 1, call
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("strategy", [REPLACE_FIRST, REVOKE_FIRST])
-def test_killed_twice_in_a_row_and_repeated(strategy: Strategy) -> None:
-    for first in range(4, length(strategy, "secret", True) + 1, 2):
-        for second in (4, 6, 9):
-            world, old, current = scene(adopted=True, reveal=False)
-            assert killed(world, strategy, {"secret": NAME}, first, "after")
-            world.pass_time(timedelta(minutes=1))
-            killed(world, strategy, {"secret": NAME}, second, "after")
-            world.pass_time(timedelta(minutes=1))
-            report = revoke(world, strategy, incident="INC-1")
-            assert report.ok, (first, second, report.errors)
-            assert not alive(world, old), (first, second)
-            assert not alive(world, current), (first, second)
-            assert world.consumer_works(NAME), (first, second)
-            calm(world)
-            assert len(world.live_keys()) == 1, (first, second)
 
 
 def test_a_key_of_a_killed_create_is_revoked_as_an_orphan() -> None:
-    world, _, _ = scene(adopted=True, reveal=False)
-    assert killed(world, REPLACE_FIRST, {"secret": NAME}, 5, "after")
+    world, _, _, target = scene("secret", reveal=False)
+    assert killed(world, REPLACE_FIRST, target, 5, "after")
     (orphan,) = [key for key in world.live_keys() if key.created_at == world.clock.now()]
     assert revoke(world, incident="INC-1").ok
     assert world.current_key(NAME).id != orphan.id
