@@ -156,45 +156,40 @@ def _metric(found: list[dict[str, Any]]) -> tuple[Any, ...]:
     )
 
 
+ALARM = {
+    "AlarmDescription": "alarm_description",
+    "Namespace": "namespace",
+    "MetricName": "metric_name",
+    "Statistic": "statistic",
+    "Period": "period",
+    "ComparisonOperator": "comparison_operator",
+    "Threshold": "threshold",
+    "TreatMissingData": "treat_missing_data",
+}
+
+
 def test_alarms(both: Both) -> None:
     stack, applied = both
     mine = {
-        alarm["AlarmName"]: (
-            alarm["AlarmDescription"],
-            alarm["Namespace"],
-            alarm["MetricName"],
-            {one["Name"]: one["Value"] for one in alarm["Dimensions"]},
-            alarm["Statistic"],
-            alarm["Period"],
-            int(alarm["EvaluationPeriods"]),
-            alarm["ComparisonOperator"],
-            alarm["Threshold"],
-            alarm["TreatMissingData"],
-        )
+        alarm["AlarmName"]: {
+            "dimensions": {one["Name"]: one["Value"] for one in alarm["Dimensions"]},
+            "evaluation_periods": int(alarm["EvaluationPeriods"]),
+            **{theirs: alarm[name] for name, theirs in ALARM.items()},
+        }
         for alarm in stack.resources("AWS::CloudWatch::Alarm").values()
     }
+    names = ("dimensions", "evaluation_periods", *ALARM.values())
     theirs = {
-        alarm["alarm_name"]: (
-            alarm["alarm_description"],
-            alarm["namespace"],
-            alarm["metric_name"],
-            alarm["dimensions"],
-            alarm["statistic"],
-            alarm["period"],
-            alarm["evaluation_periods"],
-            alarm["comparison_operator"],
-            alarm["threshold"],
-            alarm["treat_missing_data"],
-        )
+        alarm["alarm_name"]: {name: alarm[name] for name in names}
         for alarm in applied.values("aws_cloudwatch_metric_alarm").values()
     }
     assert mine == theirs
     no_sweep = theirs["infobip-key-rotator-dev-no-sweep"]
-    assert no_sweep[5] * no_sweep[6] == 3 * 3600
-    assert no_sweep[-1] == "breaching"
+    assert no_sweep["period"] * no_sweep["evaluation_periods"] == 3 * 3600
+    assert no_sweep["treat_missing_data"] == "breaching"
     dry_run = theirs.get("infobip-key-rotator-dev-dry-run")
     assert (dry_run is None) == (stack.parameters.get("DryRun") == "false")
-    assert dry_run is None or dry_run[5] * dry_run[6] == 7 * 86400
+    assert dry_run is None or dry_run["period"] * dry_run["evaluation_periods"] == 7 * 86400
 
 
 def test_every_alarm_notifies_the_topic(both: Both) -> None:

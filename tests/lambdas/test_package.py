@@ -79,7 +79,7 @@ def test_what_is_in_it(names: list[str]) -> None:
 
 def test_what_is_not_in_it(names: list[str]) -> None:
     folders = r"(^|/)(tests?|bin|sandbox|cli|report|boto3|botocore)/"
-    files = r"(\.(so|pyd|pyi|whl)|RECORD|/(daemon|doctor|doctor_iam|manual|audit_verify)\.py)$"
+    files = r"(\.(so|pyd|pyi|whl)|RECORD|/(daemon|doctor|manual|audit_verify)\.py)$"
     assert [name for name in names if re.search(f"{folders}|{files}", name)] == []
     assert [name for name in names if "__pycache__" in name and not name.endswith(".cpython-313.pyc")] == []
 

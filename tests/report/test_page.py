@@ -68,17 +68,8 @@ def test_it_is_one_page_that_fetches_nothing_and_runs_nothing() -> None:
     assert set(read.elements) <= ELEMENTS
     assert not {name for name in read.attributes if name.startswith("on") or name in ("src", "href", "srcset")}
     assert f'http-equiv="Content-Security-Policy" content="{POLICY.replace(chr(39), "&#39;")}"' in page
-    assert "url(" not in page
-    assert "@import" not in page
-
-
-def test_everything_from_outside_is_text() -> None:
-    page = render(report(40))
-    read = Reader(page)
-    assert "\x1b" not in page
-    assert "\u202e" not in page
-    assert "<script>document.title='taken'</script>" in read.said  # as words
-    assert read.elements["script"] == read.elements["img"] == 0
+    assert not [text for text in ("url(", "@import", "\x1b", "\u202e") if text in page]
+    assert "<script>document.title='taken'</script>" in read.said  # what comes from outside is text
     assert r"\x1b[31m" in read.said
 
 
@@ -215,6 +206,9 @@ def test_red_is_what_expires_soon_and_is_not_replaced() -> None:
 
 def test_columns_fill_their_chart_which_has_an_axis_and_months() -> None:
     page = render(report(3))
+    said = Reader(page).said
+    assert said.index("No errors. Every key is replaced before it expires.") < said.index("3 secrets")
+    assert 'class="verdict"' in page
     chart = page.partition('class="chart"')[2].partition("</section>")[0]
     heights = [float(height) for height in re.findall(r'class="d" style="height:([0-9.]+)%', chart)]
     assert max(heights) > 90
@@ -222,10 +216,3 @@ def test_columns_fill_their_chart_which_has_an_axis_and_months() -> None:
     assert re.findall(r'class="level" style="bottom:([0-9.]+)%"><span>(\d+)', chart)[0] == ("0.0", "0")
     months = chart.partition('class="months"')[2].partition("</div>")[0]
     assert re.findall(r">([A-Z]\w+)</span>", months) == ["Apr", "May"]
-
-
-def test_a_fleet_in_which_all_is_well_says_so_first() -> None:
-    page = render(report(3))
-    said = Reader(page).said
-    assert said.index("No errors. Every key is replaced before it expires.") < said.index("3 secrets")
-    assert 'class="verdict"' in page

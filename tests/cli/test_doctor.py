@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rotator.cli.doctor_iam import principal_of
+from rotator.cli.doctor import principal_of
 from tests.cli.denying_proxy import DenyingProxy, serve_proxy
 from tests.cli.local_stack import Stack
 
