@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -116,18 +116,7 @@ class Stack:
 
     def run(self, *arguments: str, stdin: str | None = None, env: Mapping[str, str | None] | None = None) -> Ran:
         """One command to its end, in this process; its output is searched for secret values."""
-        streams = [io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8") for text in (stdin or "", "", "")]
-        before = sys.stdin, sys.stdout, sys.stderr
-        with patch.dict(os.environ, self._chosen(env), clear=True):
-            time.tzset()
-            sys.stdin, sys.stdout, sys.stderr = streams
-            try:
-                code = main(arguments)
-            finally:
-                sys.stdin, sys.stdout, sys.stderr = before
-        time.tzset()
-        out, err = (stream.detach().getvalue().decode() for stream in streams[1:])
-        return checked(code, out, err)
+        return called(arguments, self._chosen(env), stdin)
 
     def _chosen(self, env: Mapping[str, str | None] | None) -> dict[str, str]:
         return {name: text for name, text in (self.environment | dict(env or {})).items() if text is not None}
@@ -155,6 +144,22 @@ class Stack:
     def ran(self, child: subprocess.Popen[str], out: str, err: str) -> Ran:
         """A child that has exited."""
         return checked(child.returncode, out, err)
+
+
+def called(arguments: Sequence[str], environment: Mapping[str, str], stdin: str | None = None) -> Ran:
+    """One command to its end, in this process and that environment; its output is searched for secret values."""
+    streams = [io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8") for text in (stdin or "", "", "")]
+    before = sys.stdin, sys.stdout, sys.stderr
+    with patch.dict(os.environ, environment, clear=True):
+        time.tzset()
+        sys.stdin, sys.stdout, sys.stderr = streams
+        try:
+            code = main(arguments)
+        finally:
+            sys.stdin, sys.stdout, sys.stderr = before
+    time.tzset()
+    out, err = (stream.detach().getvalue().decode() for stream in streams[1:])
+    return checked(code, out, err)
 
 
 def checked(code: int, out: str, err: str) -> Ran:

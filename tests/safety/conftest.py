@@ -11,31 +11,27 @@ from rotator.sandbox.clocks import DEFAULT_START, VirtualClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from tests.near_clock import near_clock
-from tests.safety.aws_proxy import AwsProxy, aws_proxy
-from tests.safety.harness import MachineClock, Region, System
+from tests.safety.aws_answers import AwsAnswers, aws_answers
+from tests.safety.harness import MACHINE, MachineClock, Region, System
 
 
 @pytest.fixture(scope="package")
-def aws() -> Iterator[tuple[MotoServer, AwsProxy, VirtualClock]]:
+def aws() -> Iterator[tuple[MotoServer, AwsAnswers, VirtualClock]]:
     clock = VirtualClock()
-    with MotoServer(clock) as moto, aws_proxy(moto.url) as proxy:
-        yield moto, proxy, clock
+    with MotoServer(clock) as moto, aws_answers() as answers:
+        yield moto, answers, clock
 
 
 @pytest.fixture
-def system(aws: tuple[MotoServer, AwsProxy, VirtualClock]) -> Iterator[System]:
+def system(aws: tuple[MotoServer, AwsAnswers, VirtualClock]) -> Iterator[System]:
     """One Infobip without accounts, and AWS without secrets."""
-    moto, proxy, clock = aws
+    moto, answers, clock = aws
     clock.set(DEFAULT_START)
     moto.reset()
-    proxy.reset()
+    answers.reset()
     infobip, machine = InfobipWorld(clock), MachineClock(clock)
-    with (
-        InfobipServer(infobip) as server,
-        InfobipServer(InfobipWorld(machine)) as machine_server,
-        near_clock(machine_server.url, machine),
-    ):
-        yield System(infobip, server.url, clock, machine, machine_server.url, moto.url, proxy)
+    with InfobipServer(infobip) as server, near_clock(MACHINE, machine):
+        yield System(infobip, server.url, clock, machine, moto.url, answers)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A simulated Infobip, Secrets Manager by moto, and the rotator as its users run it.
 
-Nothing of ``rotator`` is imported but its command line, its Lambda handlers and the sandbox, and that in this file,
-``running.py``, ``infobip_faults.py`` and ``conftest.py`` only.
+Nothing of ``rotator`` is imported but its command line and the sandbox, and that in this file, ``infobip_faults.py``
+and ``conftest.py`` only.
 
 A :class:`System` has one Infobip, one clock and any number of AWS regions; a :class:`Region` has secrets and runs the
 rotator. Tests assert what Infobip and Secrets Manager hold, exit codes, ``--json`` documents and audit lines.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,26 +24,37 @@ from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from rotator.sandbox.state import SimAccount, SimKey, SimUser
 from tests import leaks
-from tests.safety.aws_proxy import AwsProxy
+from tests.cli.local_stack import Ran as CommandRan
+from tests.cli.local_stack import called
+from tests.safety.aws_answers import AwsAnswers
 from tests.safety.infobip_faults import InfobipFaults
-from tests.safety.running import Ran, run_command_line, run_lambda_handler
 
-__all__ = [
-    "ADMIN_SCOPES",
-    "DAY",
-    "HOUR",
-    "SCOPES",
-    "InfobipServer",
-    "MachineClock",
-    "Ran",
-    "Region",
-    "SimKey",
-    "System",
-]
+__all__ = ["ADMIN_SCOPES", "DAY", "HOUR", "MACHINE", "SCOPES", "InfobipServer", "Ran", "Region", "SimKey", "System"]
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 SCOPES = ("sms:manage",)
 ADMIN_SCOPES = ("account-management:manage", "sms:manage", "voice:manage")
+MACHINE = "http://127.0.0.1:9"
+"""Where the rotator asks for the time."""
+
+
+class Ran(CommandRan):
+    """One run of the rotator, with ``--json``."""
+
+    @property
+    def audit(self) -> list[dict[str, Any]]:
+        """The audit lines."""
+        return [line for line in self.lines if "seq" in line]
+
+    def alerts(self, kind: str | None = None, secret: str | None = None) -> list[dict[str, Any]]:
+        """The alerts of every account, of one kind or about one secret where given."""
+        every = [alert for account in self.document["accounts"] for alert in account["alerts"]]
+        of_kind = [alert for alert in every if kind in (None, alert["kind"])]
+        return [alert for alert in of_kind if secret in (None, alert["secret"])]
+
+    def results(self, kind: str, outcome: str = "done") -> list[dict[str, Any]]:
+        """The actions of one kind that had that outcome."""
+        return [each for each in self.document["results"] if (each["kind"], each["outcome"]) == (kind, outcome)]
 
 
 class MachineClock(OffsetClock):
@@ -65,15 +77,14 @@ class MachineClock(OffsetClock):
 
 @dataclass(repr=False)
 class System:
-    """One Infobip, one clock, and AWS behind a proxy."""
+    """One Infobip, one clock, and AWS."""
 
     infobip: InfobipWorld
     infobip_url: str
     clock: VirtualClock
     machine: MachineClock
-    machine_url: str
     moto_url: str
-    proxy: AwsProxy
+    aws: AwsAnswers
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -250,17 +261,15 @@ class Region:
 
     def unreadable(self, name: str) -> None:
         """The value of that secret cannot be read by the rotator from now on."""
-        self.system.proxy.denied.add(self.arn(name))
+        self.system.aws.denied.add(self.arn(name))
 
     # ---- the rotator ------------------------------------------------------------------------------------------------
 
-    def _environment(self) -> dict[str, str]:
-        aws = environment(self.system.machine_url, self.system.proxy.url, self.name)
-        return aws | self.system.environment
-
     def run(self, *arguments: str) -> Ran:
         """The command line, in this process."""
-        return run_command_line(arguments, self._environment())
+        aws = environment(MACHINE, self.system.moto_url, self.name)
+        ran = called(arguments, {**os.environ, **aws, **self.system.environment})
+        return Ran(ran.code, ran.out, ran.err)
 
     def sweep(self, *arguments: str) -> Ran:
         """``rotator run --json``."""
@@ -273,7 +282,7 @@ class Region:
     def rotate(self, name: str) -> SimKey:
         """``rotator rotate``; gives the new current key."""
         ran = self.run("rotate", name, "--reason", "test")
-        assert ran.code == 0, ran.stderr
+        assert ran.code == 0, ran.err
         return self.current_key(name)
 
     def sweeps(self, count: int, every: timedelta = HOUR) -> list[Ran]:
@@ -283,10 +292,6 @@ class Region:
             self.system.advance(every)
             found.append(self.sweep())
         return found
-
-    def handler(self, name: str, event: Mapping[str, Any], seconds_left: int = 900) -> Ran:
-        """A Lambda handler, in a process of its own; exit code 1 where it raised."""
-        return run_lambda_handler(name, event, seconds_left, self._environment())
 
 
 def _tags(tags: Mapping[str, str]) -> list[dict[str, str]]:

@@ -68,14 +68,6 @@ def test_unlisted_key_is_rotated_or_reported(region: Region) -> None:
     assert region.system.works(region.current_key("prod/api"))
 
 
-def test_lambda_without_time_to_act_fails_once_overdue(region: Region) -> None:
-    due_now(region)
-    region.system.advance(HOUR)
-    assert region.handler("sweep", {}, seconds_left=5).code == 0
-    region.system.advance(DAY)
-    assert region.handler("sweep", {}, seconds_left=5).code == 1
-
-
 def test_refused_revocation_becomes_overdue(region: Region) -> None:
     old = region.secret("prod/api", left=20 * DAY)
     region.sweep()

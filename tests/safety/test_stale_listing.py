@@ -11,7 +11,7 @@ from tests.safety.harness import DAY, Region
 
 def freeze(region: Region) -> None:
     """ListSecrets answers from now on what it answers now."""
-    region.system.proxy.freeze_listing(region.aws)
+    region.system.aws.freeze_listing(region.aws)
 
 
 def without_role(region: Region) -> None:

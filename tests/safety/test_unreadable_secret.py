@@ -40,7 +40,7 @@ def test_key_proven_by_value_waits_and_is_overdue(region: Region, labelled: bool
 def test_key_proven_by_value_is_revoked_once_all_is_readable(region: Region) -> None:
     by_hand, _by_name = two_old_keys(region, labelled=False)
     region.sweeps(5, every=DAY)
-    region.system.proxy.denied.clear()
+    region.system.aws.denied.clear()
     ran = region.sweeps(2)[-1]
     assert by_hand not in region.system.enabled()
     assert ran.alerts("overdue") == []
