@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from rotator.engine.rotation.attempt import Attempt
@@ -90,18 +91,32 @@ def _recover(attempt: Attempt, request: KeyRequest, error: OutcomeUnknown) -> tu
             break
     if not found:
         raise error
-    for key in found:
-        fetched = context.provider.get_key(key.id)
-        if fetched.value is not None:
-            context.emit("key.created", "success", **attempt.fields(key.id), detail="found by its name")
-            return fetched, request
-    for key in found:
-        attempt.revoke_own(key.id)
+    fetched = adopt_or_revoke(attempt, found)
+    if fetched is not None:
+        return fetched, request
     if not context.use_create():
         raise error
     attempt.version_id = context.services.new_version_id()
     request = key_request(attempt)
     return _create(attempt, request), request
+
+
+def adopt_or_revoke(attempt: Attempt, made: Sequence[Key]) -> FetchedKey | None:
+    """Of the keys that were made for this very version the one whose value can be read; else they are revoked.
+
+    :raises Changed: today's updates are used up; what is left has a name, by which the next sweep finds it.
+    """
+    context = attempt.context
+    for key in made:
+        attempt.checked_at = attempt.now()
+        fetched = context.provider.get_key(key.id)
+        if fetched.value is not None:
+            context.emit("key.created", "success", **attempt.fields(key.id), detail="found by its name")
+            return fetched
+    for key in made:
+        if not attempt.revoke_own(key.id):
+            raise Changed(f"today's updates are used up, {attempt.entry.name} waits")
+    return None
 
 
 def compare(attempt: Attempt, key: Key, request: KeyRequest, *, resumed: bool = False) -> None:

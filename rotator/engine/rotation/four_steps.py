@@ -28,7 +28,7 @@ from rotator.engine.observe import management_of, observe_fleet, with_secret
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rotation import Rotation
 from rotator.engine.rotation.attempt import Attempt
-from rotator.engine.rotation.create import compare, key_request, make_key
+from rotator.engine.rotation.create import adopt_or_revoke, compare, key_request, make_key
 from rotator.engine.rotation.promote import promote
 from rotator.engine.secret_changes import account_of
 from rotator.errors import BadSecretValue, Changed, Refused, RotatorError, SecretNotFound
@@ -215,21 +215,12 @@ class StepWork:
     def _earlier_key(self, attempt: Attempt) -> FetchedKey | None:
         """The key of an attempt that was interrupted: adopted where its value can be read, else revoked."""
         attempt.own = True
-        provider, request = self.context.provider, key_request(attempt)
-        for key in provider.find_by_name(request.name):
-            if not key.alive(attempt.now()):
-                continue
-            attempt.checked_at = attempt.now()
-            fetched = provider.get_key(key.id)
-            if fetched.value is not None:
-                compare(attempt, fetched.key, request, resumed=True)
-                self.context.emit("key.created", "success", **attempt.fields(key.id), detail="found by its name")
-                return fetched
-            detail = "an earlier attempt's; its value can't be read"
-            self.context.emit("key.orphan_found", "success", **attempt.fields(key.id), detail=detail)
-            if not attempt.revoke_own(key.id):
-                raise Changed(f"today's updates are used up, {self.entry.name} waits")
-        return None
+        request = key_request(attempt)
+        named = self.context.provider.find_by_name(request.name)
+        fetched = adopt_or_revoke(attempt, [key for key in named if key.alive(attempt.now())])
+        if fetched is not None:
+            compare(attempt, fetched.key, request, resumed=True)
+        return fetched
 
     def _action(self, kind: ActionKind, key_id: str | None, version_id: str | None) -> Action:
         return self.context.action(kind, Reason.REQUESTED, self.entry, key_id, version_id)
