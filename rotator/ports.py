@@ -170,7 +170,7 @@ class SecretStore(Protocol):
         ...
 
     def read_current(self, secret_id: str) -> StoredValue:
-        """The value behind ``AWSCURRENT``. ``SecretNotFound`` where there is none."""
+        """The value behind ``AWSCURRENT``. ``SecretNotFound`` where there is none, ``BadSecretValue``: it is binary."""
         ...
 
     def read_version(self, secret_id: str, version_id: str) -> StoredValue:
@@ -189,7 +189,10 @@ class SecretStore(Protocol):
         ...
 
     def stage(self, secret_id: str, version_id: str, text: Secret, labels: tuple[str, ...]) -> None:
-        """Store a new version under exactly these labels (``PutSecretValue``); the same again is a no-op."""
+        """Store a new version under exactly these labels (``PutSecretValue``); the same again is a no-op.
+
+        Another value under the same version id is ``PreconditionFailed``.
+        """
         ...
 
     def promote(self, secret_id: str, to_version: str, from_version: str | None) -> None:

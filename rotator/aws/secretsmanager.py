@@ -91,20 +91,16 @@ class SecretsManagerStore:
         return _understood(lambda: _entry(raw, raw.get("VersionIdsToStages")), "DescribeSecret", secret_id)
 
     def read_current(self, secret_id: str) -> StoredValue:
-        """The value behind ``AWSCURRENT``; ``SecretNotFound`` where none is, ``BadSecretValue`` where it is binary."""
+        """The value behind ``AWSCURRENT``."""
         # The stage is named although it is the default: not every emulator of AWS agrees on the default.
         return self._read(secret_id, {"SecretId": secret_id, "VersionStage": _CURRENT})
 
     def read_version(self, secret_id: str, version_id: str) -> StoredValue:
-        """One version's value; ``SecretNotFound`` where there is none, ``BadSecretValue`` where it is binary."""
+        """One version's value."""
         return self._read(secret_id, {"SecretId": secret_id, "VersionId": version_id})
 
     def read_many(self, secret_ids: Sequence[str]) -> Mapping[str, Secret | StoreError]:
-        """The content behind ``AWSCURRENT`` of each, by ARN, 20 a call: a text, or a binary value as Latin-1.
-
-        An error stands for one that can't be read; one without a value is left out. Where AWS (or an emulator that
-        fails the whole batch for one secret) refuses a batch, its secrets are read one by one.
-        """
+        """The content behind ``AWSCURRENT`` of each, 20 a call; one by one where AWS refuses a batch."""
         found: dict[str, Secret | StoreError] = {}
         for start in range(0, len(secret_ids), _BATCH):
             batch = secret_ids[start : start + _BATCH]
@@ -162,11 +158,7 @@ class SecretsManagerStore:
         return dates
 
     def stage(self, secret_id: str, version_id: str, text: Secret, labels: tuple[str, ...]) -> None:
-        """Store a new version under these labels, which leave the versions that they were on.
-
-        The same again is a no-op, so it may be repeated after ``StoreOutcomeUnknown``; another value under the same
-        version id is ``PreconditionFailed``. The first version of an empty secret gets ``AWSCURRENT`` too, from AWS.
-        """
+        """Store a new version under these labels; a secret's very first one gets ``AWSCURRENT`` too, from AWS."""
         if not labels:  # without labels AWS would promote the version at once
             raise StoreRejected(f"{secret_id}: a version is never stored without labels; nothing was changed")
         self._call(
@@ -182,10 +174,7 @@ class SecretsManagerStore:
         )
 
     def promote(self, secret_id: str, to_version: str, from_version: str | None) -> None:
-        """Move ``AWSCURRENT``: compare-and-swap, ``PreconditionFailed`` when it is not on ``from_version``.
-
-        ``AWSPREVIOUS`` follows by itself. ``from_version=None`` is for a secret without a current version.
-        """
+        """Move ``AWSCURRENT`` by compare-and-swap; ``AWSPREVIOUS`` follows by itself."""
         self._move(secret_id, _CURRENT, to_version, from_version)
 
     def add_label(self, secret_id: str, label: str, version_id: str, *, remove_from: str | None = None) -> None:
@@ -213,16 +202,14 @@ class SecretsManagerStore:
 
     def _read(self, secret_id: str, request: Mapping[str, Any]) -> StoredValue:
         raw = self._call("GetSecretValue", secret_id, request)
-        text = raw.pop("SecretString", None)
-        raw.pop("SecretBinary", None)  # an error's traceback keeps this frame, and must not keep the value
-        if not isinstance(text, str):
+        binary = "SecretBinary" in raw
+        content = self._content(raw)  # an error's traceback keeps this frame, and must not keep the value in `raw`
+        if content is None or binary:
             raise BadSecretValue(
                 f"{secret_id}: the value of version {raw.get('VersionId', '?')} is binary or absent",
                 advice="Store it as a SecretString: JSON, or the key itself.",
             )
-        if self._learn is not None:
-            self._learn(text)
-        return StoredValue(str(raw["VersionId"]), Secret(text), frozenset(raw.get("VersionStages", ())))
+        return StoredValue(str(raw["VersionId"]), content, frozenset(raw.get("VersionStages", ())))
 
     def _pages(self, operation: str, secret_id: str, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         seen: set[str] = set()

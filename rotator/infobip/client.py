@@ -89,15 +89,15 @@ class InfobipClient:
 
     @property
     def account_id(self) -> str | None:
-        """The (sub-)account that the management secret names, if it does."""
+        """What the management secret names."""
         return self._account
 
     def list_keys(self, *, enabled: bool | None = None) -> KeyListing:
-        """Every key once, or only the enabled or the disabled ones, without values; one call for each 100 keys."""
+        """One call for each 100 keys."""
         return list_all(self._page, enabled)
 
     def count_keys(self) -> int | None:
-        """How many keys the account has, enabled or not; ``None`` where the answer has no count."""
+        """One call."""
         return self._page({"page": "0", "size": "1"}).total_count
 
     def find_by_name(self, name: str) -> tuple[Key, ...]:
@@ -202,7 +202,7 @@ class InfobipClient:
         return Probe(ProbeVerdict.INCONCLUSIVE, f"HTTP {status}", lasting=lasting)
 
     def skew(self) -> timedelta | None:
-        """Infobip's time less our wall clock's, right now, by the last management answer's ``Date``."""
+        """By the last management answer's ``Date``."""
         return self._transport.skew
 
     def close(self) -> None:
