@@ -1,223 +1,245 @@
-"""What only the strict store in memory has: staleness, limits in time, refusals that moto cannot show, and hooks."""
+"""What AWS documents and moto does not do, so that only the strict store in memory shows it; and that store's hooks.
+
+Pages are of the Secrets Manager API reference unless said otherwise. The rest is in the contract of both stores.
+"""
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
 
 import pytest
 
-from rotator.errors import (
-    PreconditionFailed,
-    SecretNotFound,
-    StoreDenied,
-    StoreOutcomeUnknown,
-    StoreRejected,
-)
+from rotator.errors import PreconditionFailed, SecretNotFound, StoreDenied, StoreOutcomeUnknown, StoreRejected
 from rotator.sandbox.clocks import VirtualClock
 from rotator.secret import Secret
-from tests.contract.worlds import KEY_TAGS, new_version
+from tests.contract.test_store_contract import LABEL, NEW, OLD, staged
+from tests.contract.worlds import KEY_TAGS, MemoryWorld, MotoWorld, new_version
 from tests.doubles.memory_store import MemoryStore
 
 NAME = "prod/sms"
 
 
 @pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
+def store(memory_world: MemoryWorld) -> MemoryStore:
+    return memory_world.memory
 
 
 @pytest.fixture
-def store(clock: VirtualClock) -> MemoryStore:
-    made = MemoryStore(clock)
-    made.create_secret(NAME, KEY_TAGS, "old-value-1", version_id="v" * 32)
-    return made
+def versions(memory_world: MemoryWorld) -> tuple[str, str]:
+    """The current and the pending version of a secret that has both."""
+    return staged(memory_world, NAME)
 
 
-def test_a_listing_is_as_stale_as_asked_and_a_description_never(store: MemoryStore, clock: VirtualClock) -> None:
-    clock.advance(timedelta(minutes=10))
-    store.staleness = timedelta(minutes=5)
-    store.tag(NAME, {"rotator:hold": "audit"})
-    store.create_secret("prod/new", KEY_TAGS)
-    [listed] = store.list_secrets()
-    assert listed.tags == KEY_TAGS
-    assert store.describe(NAME).tags == {**KEY_TAGS, "rotator:hold": "audit"}
-    clock.advance(timedelta(minutes=5))
-    assert [entry.name for entry in store.list_secrets()] == ["prod/new", NAME]
-    assert store.list_secrets()[1] == store.describe(NAME)
+def test_a_read_is_of_the_current_version_even_from_moto(moto_world: MotoWorld) -> None:
+    """Without a stage moto reads the version that was current before: so the stage is always named."""
+    old, new = staged(moto_world, NAME)
+    moto_world.store.promote(NAME, new, old)
+    assert moto_world.client.get_secret_value(SecretId=NAME)["SecretString"] == OLD
+    assert moto_world.store.read_current(NAME).text == Secret(NEW)
 
 
-def test_a_stale_listing_shows_a_deleted_secret(store: MemoryStore, clock: VirtualClock) -> None:
-    clock.advance(timedelta(minutes=10))
-    store.staleness = timedelta(minutes=2)
-    store.force_delete(NAME)
-    assert [entry.name for entry in store.list_secrets()] == [NAME]
+def test_a_put_by_hand_after_a_promotion(store: MemoryStore, versions: tuple[str, str]) -> None:
+    """PutSecretValue: AWSCURRENT moves to the new version, AWSPREVIOUS to the one that it was on."""
+    old, new = versions
+    store.promote(NAME, new, old)
+    third = store.put_value_by_hand(NAME, "third-value")
+    assert store.describe(NAME).versions == {third: {"AWSCURRENT"}, new: {"AWSPREVIOUS", "AWSPENDING", LABEL}}
+
+
+def test_another_value_under_a_pending_version(store: MemoryStore, versions: tuple[str, str]) -> None:
+    """PutSecretValue, ClientRequestToken: with other data than the version's the operation fails."""
+    with pytest.raises(PreconditionFailed, match=NAME):
+        store.stage(NAME, versions[1], Secret("third-value"), ("AWSPENDING",))
+    assert store.read_version(NAME, versions[1]).text == Secret(NEW)
+
+
+def test_a_promotion_that_fails_changes_nothing(store: MemoryStore, versions: tuple[str, str]) -> None:
+    """UpdateSecretVersionStage; moto takes the label off first."""
     with pytest.raises(SecretNotFound, match=NAME):
-        store.describe(NAME)
-    clock.advance(timedelta(minutes=2))
-    assert store.list_secrets() == ()
+        store.promote(NAME, new_version(), versions[0])
+    assert store.consumer_read(NAME) == OLD
 
 
-def test_a_listing_is_never_staler_than_aws_allows(store: MemoryStore) -> None:
-    store.staleness = timedelta(minutes=6)
-    with pytest.raises(ValueError, match="5 minutes"):
-        store.list_secrets()
+@pytest.mark.parametrize("label", ["AWSPENDING", LABEL])
+def test_a_label_moves_only_from_where_it_is_said_to_be(
+    store: MemoryStore, versions: tuple[str, str], label: str
+) -> None:
+    """UpdateSecretVersionStage, RemoveFromVersionId: it must be given where the label is on another version."""
+    old, new = versions
+    with pytest.raises(PreconditionFailed, match=NAME):
+        store.add_label(NAME, label, old)
+    assert label in store.describe(NAME).versions[new]
 
 
-def test_a_secret_that_is_made_again_has_another_arn(store: MemoryStore) -> None:
-    before = store.describe(NAME).arn
-    store.force_delete(NAME)
-    assert store.create_secret(NAME, KEY_TAGS) != before
-    with pytest.raises(SecretNotFound):
-        store.describe(before)
+def test_the_current_label_is_never_removed(store: MemoryStore, versions: tuple[str, str]) -> None:
+    """UpdateSecretVersionStage answers that AWSCURRENT can only be moved."""
+    with pytest.raises(StoreRejected, match=NAME):
+        store.remove_label(NAME, "AWSCURRENT", versions[0])
+    assert store.consumer_read(NAME) == OLD
 
 
-def test_denied_kms_refuses_values_and_nothing_else(store: MemoryStore) -> None:
-    store.stage(NAME, "w" * 32, Secret("new-value-2"), ("AWSPENDING",))
-    store.deny_kms(NAME)
-    for call, action in (
-        (lambda: store.read_current(NAME), "kms:Decrypt"),
-        (lambda: store.read_version(NAME, "v" * 32), "kms:Decrypt"),
-        (lambda: store.stage(NAME, new_version(), Secret("third"), ("x",)), "kms:GenerateDataKey"),
-    ):
-        with pytest.raises(StoreDenied, match="KMS") as caught:
-            call()
-        assert caught.value.action == action
-    store.promote(NAME, "w" * 32, "v" * 32)
-    store.deny_kms(NAME, denied=False)
-    assert store.consumer_read(NAME) == "new-value-2"
+def test_a_promotion_with_nothing_current(store: MemoryStore) -> None:
+    """UpdateSecretVersionStage: RemoveFromVersionId is needed only where the label is on another version."""
+    store.create_secret(NAME, KEY_TAGS)
+    store.promote(NAME, store.start_rotation(NAME, value=NEW), None)
+    assert store.consumer_read(NAME) == NEW
 
 
-def test_a_secret_of_another_service_is_not_written(store: MemoryStore) -> None:
-    store.set_owning_service(NAME, "rds")
-    assert store.describe(NAME).owning_service == "rds"
-    with pytest.raises(StoreRejected, match="rds"):
-        store.stage(NAME, new_version(), Secret("new-value-2"), ("AWSPENDING",))
-    with pytest.raises(StoreRejected, match="rds"):
-        store.add_label(NAME, "x", "v" * 32)
-
-
-def test_a_primary_with_replicas_is_written(store: MemoryStore) -> None:
-    store.make_replica(NAME, primary_region="eu-central-1")
-    store.add_label(NAME, "x", "v" * 32)
-    store.make_replica(NAME, primary_region="us-east-1")
-    with pytest.raises(StoreRejected, match="replica"):
-        store.remove_label(NAME, "x", "v" * 32)
-
-
-def test_pending_deletion_ends_with_a_restore(store: MemoryStore, clock: VirtualClock) -> None:
-    store.delete(NAME, timedelta(days=7))
-    assert store.describe(NAME).deleted_at == clock.now() + timedelta(days=7)
+def test_writes_to_a_secret_pending_deletion(store: MemoryStore, versions: tuple[str, str]) -> None:
+    """InvalidRequestException of PutSecretValue and UpdateSecretVersionStage: the secret is scheduled for deletion."""
+    old, new = versions
+    store.delete(NAME)
     with pytest.raises(StoreRejected, match="deletion"):
-        store.consumer_read(NAME)
+        store.promote(NAME, new, old)
+    with pytest.raises(StoreRejected, match="deletion"):
+        store.stage(NAME, new_version(), Secret(NEW), ("AWSPENDING",))
     store.restore(NAME)
-    assert store.consumer_read(NAME) == "old-value-1"
+    assert store.consumer_read(NAME) == OLD
 
 
-def test_a_copy_holds_the_same_value_and_tags_but_no_labels(store: MemoryStore) -> None:
-    store.add_label(NAME, "rotator:key:1", "v" * 32)
-    store.copy_secret_with_tags(NAME, "prod/copy")
-    assert store.consumer_read("prod/copy") == "old-value-1"
-    copy = store.peek("prod/copy")
-    assert copy.tags == KEY_TAGS
-    assert list(copy.versions.values()) == [{"AWSCURRENT"}]
+def test_twenty_labels(store: MemoryStore, versions: tuple[str, str]) -> None:
+    """User guide, "AWS Secrets Manager quotas": 20 staging labels across all versions of a secret."""
+    for number in range(17):  # there are three
+        store.add_label(NAME, f"rotator:key:{number}", versions[0])
+    before = store.describe(NAME)
+    with pytest.raises(StoreRejected, match="20"):
+        store.add_label(NAME, "rotator:key:one-more", versions[0])
+    with pytest.raises(StoreRejected, match="20"):
+        store.stage(NAME, new_version(), Secret(NEW), ("rotator:key:one-more",))
+    assert store.describe(NAME) == before
 
 
-def test_unlabelled_versions_can_be_kept_for_a_while(clock: VirtualClock) -> None:
+BAD_TAGS = {
+    "percent": {"rotator:rotate-before": "33%"},
+    "comma": {"rotator:scopes": "a,b"},
+    "quotes": {"note": '"x"'},
+    "51 tags": {f"t{number}": "x" for number in range(51)},
+    "long value": {"rotator:scopes": "x" * 257},
+}
+
+
+@pytest.mark.parametrize("tags", BAD_TAGS.values(), ids=BAD_TAGS)
+def test_tags(store: MemoryStore, tags: dict[str, str]) -> None:
+    """TagResource: 50 tags, 256 characters, letters, digits, spaces and + - = . _ : / @."""
+    store.create_secret(NAME, {"owner": "Žarko +-=._:/@"})
+    with pytest.raises(StoreRejected, match=NAME):
+        store.tag(NAME, tags)
+    assert store.describe(NAME).tags == {"owner": "Žarko +-=._:/@"}
+
+
+def test_the_size_of_a_value(store: MemoryStore) -> None:
+    """PutSecretValue, SecretString: at most 65,536 bytes."""
+    store.create_secret(NAME, KEY_TAGS, OLD)
+    store.stage(NAME, new_version(), Secret("x" * 65_536), ("AWSPENDING",))
+    with pytest.raises(StoreRejected, match=NAME):
+        store.stage(NAME, new_version(), Secret("é" * 32_769), ("AWSPENDING",))
+
+
+def test_a_version_without_labels_is_deleted_at_any_time(store: MemoryStore, versions: tuple[str, str]) -> None:
+    """User guide, "What's in a Secrets Manager secret?"."""
+    old, new = versions
+    store.promote(NAME, new, old)
+    store.remove_label(NAME, "AWSPREVIOUS", old)
+    with pytest.raises(SecretNotFound, match=NAME):
+        store.read_version(NAME, old)
+
+
+def test_or_is_kept_for_a_while() -> None:
+    clock = VirtualClock()
     store = MemoryStore(clock, keep_unlabelled=timedelta(hours=24))
-    store.create_secret(NAME, KEY_TAGS, "old-value-1")
+    store.create_secret(NAME, KEY_TAGS, OLD)
     first = next(iter(store.peek(NAME).versions))
-    for value in ("new-value-2", "third-value"):
+    for value in (NEW, "third-value"):
         store.put_value_by_hand(NAME, value)
     assert first not in store.describe(NAME).versions
     assert first in store.version_dates(NAME)
-    assert store.read_version(NAME, first).text == Secret("old-value-1")
+    assert store.read_version(NAME, first).text == Secret(OLD)
     clock.advance(timedelta(hours=24))
     with pytest.raises(SecretNotFound):
         store.read_version(NAME, first)
     assert first not in store.version_dates(NAME)
 
 
-def test_calls_are_logged_by_name_and_others_hands_are_not(store: MemoryStore) -> None:
-    arn = store.peek(NAME).arn
-    store.describe(arn)
-    store.consumer_read(NAME)
-    store.list_secrets()
-    with pytest.raises(SecretNotFound):
-        store.read_current("gone")
-    assert store.calls == [("describe", NAME), ("list_secrets", ""), ("read_current", "gone")]
+def test_the_date_of_a_version(memory_world: MemoryWorld, versions: tuple[str, str]) -> None:
+    """ListSecretVersionIds, CreatedDate: when the version was created; moto lists the present."""
+    created = memory_world.clock.now()
+    memory_world.clock.advance(timedelta(days=3))
+    assert memory_world.store.version_dates(NAME)[versions[0]] == created
 
 
-def test_an_error_before_a_call_stops_it_and_one_after_only_loses_the_answer(store: MemoryStore) -> None:
+def test_an_empty_pending_version(store: MemoryStore) -> None:
+    """DescribeSecret: it lists versions without a value too; ListSecretVersionIds and GetSecretValue do not."""
+    store.create_secret(NAME, KEY_TAGS, OLD)
+    pending = store.start_rotation(NAME)
+    entry = store.describe(NAME)
+    assert entry.rotation_enabled
+    assert entry.versions[pending] == {"AWSPENDING"}
+    assert pending not in store.version_dates(NAME)
+    with pytest.raises(SecretNotFound, match=NAME):
+        store.read_version(NAME, pending)
+    store.stage(NAME, pending, Secret(NEW), ("AWSPENDING", LABEL))
+    assert store.read_version(NAME, pending).text == Secret(NEW)
+
+
+def test_a_listing_is_as_stale_as_asked_and_a_description_never(memory_world: MemoryWorld) -> None:
+    """ListSecrets: it is eventually consistent, "changes in the last five minutes might not appear"."""
+    store, clock = memory_world.memory, memory_world.clock
+    for name in (NAME, "prod/gone"):
+        store.create_secret(name, KEY_TAGS, OLD)
+    clock.advance(timedelta(minutes=10))
+    store.staleness = timedelta(minutes=5)
+    store.tag(NAME, {"rotator:hold": "audit"})
+    store.create_secret("prod/new", KEY_TAGS)
+    store.force_delete("prod/gone")
+    assert [(entry.name, entry.tags) for entry in store.list_secrets()] == [("prod/gone", KEY_TAGS), (NAME, KEY_TAGS)]
+    assert store.describe(NAME).tags == {**KEY_TAGS, "rotator:hold": "audit"}
+    with pytest.raises(SecretNotFound, match="prod/gone"):
+        store.describe("prod/gone")
+    clock.advance(timedelta(minutes=5))
+    assert [entry.name for entry in store.list_secrets()] == ["prod/new", NAME]
+    assert store.list_secrets()[1] == store.describe(NAME)
+    store.staleness = timedelta(minutes=6)
+    with pytest.raises(ValueError, match="5 minutes"):
+        store.list_secrets()
+
+
+def test_denied_kms_refuses_values_and_nothing_else(store: MemoryStore, versions: tuple[str, str]) -> None:
+    old, new = versions
+    store.deny_kms(NAME)
+    for call, action in (
+        (lambda: store.read_current(NAME), "kms:Decrypt"),
+        (lambda: store.read_version(NAME, old), "kms:Decrypt"),
+        (lambda: store.stage(NAME, new_version(), Secret("third"), ("x",)), "kms:GenerateDataKey"),
+    ):
+        with pytest.raises(StoreDenied, match="KMS") as caught:
+            call()
+        assert caught.value.action == action
+    store.promote(NAME, new, old)
+    store.deny_kms(NAME, denied=False)
+    assert store.consumer_read(NAME) == NEW
+
+
+def test_a_secret_of_another_service_is_not_written(store: MemoryStore, versions: tuple[str, str]) -> None:
+    store.set_owning_service(NAME, "rds")
+    assert store.describe(NAME).owning_service == "rds"
+    with pytest.raises(StoreRejected, match="rds"):
+        store.stage(NAME, new_version(), Secret("third"), ("AWSPENDING",))
+    with pytest.raises(StoreRejected, match="rds"):
+        store.add_label(NAME, "x", versions[0])
+
+
+@pytest.mark.usefixtures("versions")
+def test_an_error_before_a_call_stops_it_and_one_after_does_not(store: MemoryStore) -> None:
     def fail(operation: str, secret: str) -> None:
         raise StoreOutcomeUnknown(f"{secret}: {operation} got no answer")
 
     store.before = fail
-    with pytest.raises(StoreOutcomeUnknown, match="promote"):
-        store.promote(NAME, "v" * 32, None)
     with pytest.raises(StoreOutcomeUnknown, match="stage"):
-        store.stage(NAME, "w" * 32, Secret("new-value-2"), ("AWSPENDING",))
-    assert set(store.peek(NAME).versions) == {"v" * 32}
+        store.stage(NAME, "w" * 32, Secret("third"), ("x",))
+    assert "w" * 32 not in store.peek(NAME).versions
     store.before, store.after = None, fail
     with pytest.raises(StoreOutcomeUnknown, match="stage"):
-        store.stage(NAME, "w" * 32, Secret("new-value-2"), ("AWSPENDING",))
-    assert set(store.peek(NAME).versions) == {"v" * 32, "w" * 32}
+        store.stage(NAME, "w" * 32, Secret("third"), ("x",))
+    assert "w" * 32 in store.peek(NAME).versions
     store.after = None
-    store.stage(NAME, "w" * 32, Secret("new-value-2"), ("AWSPENDING",))
-
-
-def test_another_process_can_act_between_two_calls(store: MemoryStore) -> None:
-    store.stage(NAME, "w" * 32, Secret("new-value-2"), ("AWSPENDING",))
-
-    def a_person_is_faster(operation: str, secret: str) -> None:
-        if operation == "promote":
-            store.put_value_by_hand(secret, "by-hand-3")
-
-    store.before = a_person_is_faster
-    with pytest.raises(PreconditionFailed, match=NAME):
-        store.promote(NAME, "w" * 32, "v" * 32)
-    assert store.consumer_read(NAME) == "by-hand-3"
-
-
-def test_of_many_promotions_at_once_one_wins(store: MemoryStore) -> None:
-    versions = [f"{number:032}" for number in range(8)]
-    for number, version in enumerate(versions):
-        store.stage(NAME, version, Secret(f"value-{number}"), (f"rotator:key:{number}",))
-    start = threading.Barrier(len(versions))
-    won: list[str] = []
-
-    def promote(version: str) -> None:
-        start.wait()
-        try:
-            store.promote(NAME, version, "v" * 32)
-        except PreconditionFailed:
-            return
-        won.append(version)
-
-    threads = [threading.Thread(target=promote, args=(version,)) for version in versions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(won) == 1
-    assert "AWSCURRENT" in store.peek(NAME).versions[won[0]]
-    assert store.peek(NAME).versions["v" * 32] == {"AWSPREVIOUS"}
-
-
-@pytest.mark.parametrize("name", ["", "has space", "x" * 513, "naïve"])
-def test_names_that_aws_refuses(store: MemoryStore, name: str) -> None:
-    with pytest.raises(StoreRejected):
-        store.create_secret(name)
-
-
-def test_a_name_is_used_once(store: MemoryStore) -> None:
-    with pytest.raises(StoreRejected, match=NAME):
-        store.create_secret(NAME)
-
-
-def test_lenient_means_without_limits(clock: VirtualClock) -> None:
-    store = MemoryStore(clock, strict=False)
-    store.create_secret(NAME, {"rotator:scopes": "a,b"}, "x" * 70_000, version_id="v" * 32)
-    for number in range(25):
-        store.add_label(NAME, f"label-{number}", "v" * 32)
-    assert len(store.peek(NAME).versions["v" * 32]) == 26
+    store.stage(NAME, "w" * 32, Secret("third"), ("x",))
