@@ -14,63 +14,35 @@ from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.errors import ConfigurationError
 from tests.aws.fake_aws import FakeAws, error, ok
 
-
-@pytest.mark.usefixtures("credentials")
-def test_no_region() -> None:
-    with pytest.raises(ConfigurationError, match=r"no AWS region is set.*AWS_REGION"):
-        make_client(make_session(), "secretsmanager")
-
-
-@pytest.mark.usefixtures("credentials")
-@pytest.mark.parametrize("region", ["eu central 1", "eu-central-1/x"])
-def test_a_region_that_is_none(region: str) -> None:
-    with pytest.raises(ConfigurationError, match="region"):
-        make_client(make_session(region), "secretsmanager")
-
-
-@pytest.mark.usefixtures("clean_env")
-def test_no_credentials() -> None:
-    with pytest.raises(ConfigurationError, match=r"no AWS credentials.*AWS_PROFILE"):
-        make_client(make_session("eu-central-1"), "secretsmanager")
+CONFIG = "[profile p]\nregion = eu-west-1\ncredential_process = false\n[profile production]\nregion = eu-west-1\n"
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIATESTING", "AWS_SECRET_ACCESS_KEY": "testing"}
+WRONG: dict[str, tuple[dict[str, str], str, dict[str, str], str]] = {
+    "no region": (KEYS, "", {}, r"no AWS region is set.*AWS_REGION"),
+    "no such region": (KEYS, "", {"region": "eu central 1"}, "region"),
+    "no credentials": ({}, "", {"region": "eu-central-1"}, r"no AWS credentials.*AWS_PROFILE"),
+    "half of them": ({"AWS_ACCESS_KEY_ID": "A"}, "", {"region": "eu-central-1"}, r"incomplete.*AWS_SECRET_ACCESS_KEY"),
+    "no such profile": ({}, CONFIG, {"profile": "prod"}, r"\(prod\).*p, production"),
+    "by variable": ({"AWS_PROFILE": "prd"}, CONFIG, {}, r"\(prd\)"),
+    "no configuration": ({}, "this is no configuration", {"region": "eu-central-1"}, "cannot be read"),
+    "a process that fails": ({}, CONFIG, {"profile": "p"}, "could not be fetched"),
+    "no URL": ({**KEYS, "AWS_ENDPOINT_URL": "localhost 4566"}, "", {"region": "eu-central-1"}, "AWS_ENDPOINT_URL"),
+}
 
 
-def test_half_of_the_credentials(clean_env: pytest.MonkeyPatch) -> None:
-    clean_env.setenv("AWS_ACCESS_KEY_ID", "AKIATESTING")
-    with pytest.raises(ConfigurationError, match=r"incomplete.*AWS_SECRET_ACCESS_KEY"):
-        make_client(make_session("eu-central-1"), "secretsmanager")
-
-
-def test_an_unknown_profile_names_those_that_are_known(clean_env: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    config = tmp_path / "config"
-    config.write_text("[profile staging]\nregion = eu-west-1\n[profile production]\nregion = eu-west-1\n")
-    clean_env.setenv("AWS_CONFIG_FILE", str(config))
-    with pytest.raises(ConfigurationError, match=r"\(prod\).*production, staging"):
-        make_session(profile="prod")
-    clean_env.setenv("AWS_PROFILE", "prd")
-    with pytest.raises(ConfigurationError, match=r"\(prd\)"):
-        make_session()
-
-
-def test_an_unreadable_configuration(clean_env: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    config = tmp_path / "config"
-    config.write_text("this is no configuration")
-    clean_env.setenv("AWS_CONFIG_FILE", str(config))
-    with pytest.raises(ConfigurationError, match="cannot be read"):
-        make_session("eu-central-1")
-
-
-def test_credentials_that_cannot_be_fetched(clean_env: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    config = tmp_path / "config"
-    config.write_text("[profile p]\nregion = eu-west-1\ncredential_process = false\n")
-    clean_env.setenv("AWS_CONFIG_FILE", str(config))
-    with pytest.raises(ConfigurationError, match="could not be fetched"):
-        make_client(make_session(profile="p"), "secretsmanager")
-
-
-def test_an_endpoint_that_is_no_url(credentials: pytest.MonkeyPatch) -> None:
-    credentials.setenv("AWS_ENDPOINT_URL", "localhost 4566")
-    with pytest.raises(ConfigurationError, match="AWS_ENDPOINT_URL"):
-        make_client(make_session("eu-central-1"), "secretsmanager")
+@pytest.mark.parametrize(("variables", "config", "options", "expected"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_on_this_machine_is_named(
+    clean_env: pytest.MonkeyPatch,
+    tmp_path: Path,
+    variables: dict[str, str],
+    config: str,
+    options: dict[str, str],
+    expected: str,
+) -> None:
+    (tmp_path / "config").write_text(config)
+    for name, text in {"AWS_CONFIG_FILE": str(tmp_path / "config"), **variables}.items():
+        clean_env.setenv(name, text)
+    with pytest.raises(ConfigurationError, match=expected):
+        make_client(make_session(**options), "secretsmanager")
 
 
 def test_where_the_region_comes_from(credentials: pytest.MonkeyPatch, tmp_path: Path) -> None:

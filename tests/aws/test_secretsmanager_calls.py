@@ -3,54 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 
 import pytest
-from moto.secretsmanager.models import secretsmanager_backends
-from moto.server import ThreadedMotoServer
 
-from rotator.aws.clients import make_client, make_session
 from rotator.aws.secretsmanager import SecretsManagerStore
-from rotator.errors import StoreDenied, StoreError, StoreUnavailable
+from rotator.errors import StoreDenied, StoreUnavailable
 from rotator.secret import Secret
 from tests.aws.fake_aws import FakeAws, drop, error, ok
 
 V1, V2 = "1" * 32, "2" * 32
-
-
-@pytest.fixture
-def moto_url() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.mark.parametrize("number", [0, 1, 100, 201])
-def test_secrets_are_listed_in_one_call_a_hundred(moto_url: str, credentials: pytest.MonkeyPatch, number: int) -> None:
-    backend = secretsmanager_backends["123456789012"]["eu-west-3"]  # moto's server runs in this process
-    backend.reset()
-    for index in range(number):
-        backend.create_secret(
-            name=f"s{index:04}",
-            secret_string="x",
-            secret_binary=None,
-            description=None,
-            tags=[{"Key": "rotator:role", "Value": "key"}],
-            kms_key_id=None,
-            client_request_token=None,
-            replica_regions=[],
-            force_overwrite=False,
-        )
-    credentials.setenv("AWS_ENDPOINT_URL", moto_url)
-    client = make_client(make_session("eu-west-3"), "secretsmanager", attempts=1)
-    sent: list[bytes] = []
-    client.meta.events.register("before-send.*.*", lambda request, **_: sent.append(request.headers["X-Amz-Target"]))
-    entries = SecretsManagerStore(client).list_secrets()
-    backend.reset()
-    assert [entry.name for entry in entries] == [f"s{index:04}" for index in range(number)]
-    assert sent == [b"secretsmanager.ListSecrets"] * max(1, -(-number // 100))
 
 
 def test_listing_asks_for_the_role_tag_and_for_the_deleted(aws: FakeAws, store: SecretsManagerStore) -> None:
@@ -165,26 +126,39 @@ def test_20_a_call(aws: FakeAws, store: SecretsManagerStore) -> None:
     assert aws.requests == [("BatchGetSecretValue", {"SecretIdList": batch}) for batch in batches]
 
 
-def test_no_secrets_are_no_call(aws: FakeAws, store: SecretsManagerStore) -> None:
-    assert store.read_many([]) == {}
-    assert aws.requests == []
-
-
 def test_a_binary_value_is_latin_1(aws: FakeAws, store: SecretsManagerStore) -> None:
     blob = base64.b64encode(bytes(range(256))).decode()
     aws.answers = [ok(SecretValues=[value("arn:a", SecretBinary=blob)])]
     assert store.read_many(["arn:a"]) == {"arn:a": Secret(bytes(range(256)).decode("latin-1"))}
 
 
-def test_one_that_the_batch_refuses_is_read_by_itself(aws: FakeAws, store: SecretsManagerStore) -> None:
+REFUSED = {"SecretId": "arn:b", "ErrorCode": "AccessDeniedException", "Message": "no"}
+NOT_CURRENT = {**value("arn:b", SecretString="old"), "VersionStages": ["AWSPREVIOUS"]}
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        {"SecretValues": [value("arn:a")], "Errors": [REFUSED]},
+        {"SecretValues": [value("arn:a")]},
+        {"SecretValues": [value("arn:a"), NOT_CURRENT]},
+    ],
+    ids=["refused", "not in the answer", "not current"],
+)
+@pytest.mark.parametrize("denied", [True, False])
+def test_one_that_the_batch_does_not_give_is_read_by_itself(
+    aws: FakeAws, store: SecretsManagerStore, batch: dict[str, object], denied: bool
+) -> None:
     """A read of one secret names exactly what is wrong."""
-    refused = {"SecretId": "arn:b", "ErrorCode": "AccessDeniedException", "Message": "no"}
-    aws.answers = [ok(SecretValues=[value("arn:a")], Errors=[refused]), error("AccessDeniedException", "kms:Decrypt")]
+    aws.answers = [ok(**batch), error("AccessDeniedException", "kms:Decrypt") if denied else ok(**value("arn:b"))]
     found = store.read_many(["arn:a", "arn:b"])
     assert found["arn:a"] == Secret("value of arn:a")
-    assert isinstance(found["arn:b"], StoreDenied)
-    assert "arn:b" in str(found["arn:b"])
-    assert aws.operations == ["BatchGetSecretValue", "GetSecretValue"]
+    assert aws.requests[1:] == [("GetSecretValue", {"SecretId": "arn:b", "VersionStage": "AWSCURRENT"})]
+    if denied:
+        assert isinstance(found["arn:b"], StoreDenied)
+        assert "arn:b" in str(found["arn:b"])
+    else:
+        assert found["arn:b"] == Secret("value of arn:b")
 
 
 def test_one_without_a_value_is_left_out(aws: FakeAws, store: SecretsManagerStore) -> None:
@@ -192,12 +166,6 @@ def test_one_without_a_value_is_left_out(aws: FakeAws, store: SecretsManagerStor
     aws.answers = [ok(SecretValues=[value("arn:a")], Errors=[empty])]
     assert set(store.read_many(["arn:a", "arn:b"])) == {"arn:a"}
     assert aws.operations == ["BatchGetSecretValue"]
-
-
-def test_one_that_the_answer_does_not_speak_of_is_read_by_itself(aws: FakeAws, store: SecretsManagerStore) -> None:
-    aws.answers = [ok(SecretValues=[value("arn:a")]), ok(**value("arn:b"))]
-    assert store.read_many(["arn:a", "arn:b"]) == {arn: Secret(f"value of {arn}") for arn in ("arn:a", "arn:b")}
-    assert aws.requests[1] == ("GetSecretValue", {"SecretId": "arn:b", "VersionStage": "AWSCURRENT"})
 
 
 def test_where_the_action_is_not_allowed_each_is_read_by_itself(aws: FakeAws, store: SecretsManagerStore) -> None:
@@ -214,17 +182,3 @@ def test_what_can_not_be_read_at_all_is_an_error_of_each(
     found = store.read_many(["arn:a", "arn:b"])
     assert set(found) == {"arn:a", "arn:b"}
     assert all(isinstance(content, StoreUnavailable) for content in found.values())
-
-
-def test_no_value_is_in_what_is_shown(aws: FakeAws, store: SecretsManagerStore) -> None:
-    aws.answers = [ok(SecretValues=[value("arn:a", SecretString="hunter2-secret")])]
-    found = store.read_many(["arn:a"])
-    assert "hunter2" not in repr(found)
-    assert not any(isinstance(content, StoreError) for content in found.values())
-
-
-def test_a_version_that_is_not_current_is_not_taken(aws: FakeAws, store: SecretsManagerStore) -> None:
-    older = {**value("arn:a", SecretString="old"), "VersionStages": ["AWSPREVIOUS"]}
-    aws.answers = [ok(SecretValues=[older]), ok(**value("arn:a"))]
-    assert store.read_many(["arn:a"]) == {"arn:a": Secret("value of arn:a")}
-    assert aws.operations == ["BatchGetSecretValue", "GetSecretValue"]
