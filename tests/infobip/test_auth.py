@@ -11,7 +11,6 @@ from rotator.errors import (
     BadCredentials,
     ContractViolation,
     InvalidRequest,
-    OutcomeUnknown,
     ProviderError,
     ProviderThrottled,
     ProviderUnavailable,
@@ -256,12 +255,6 @@ def test_a_token_that_is_refused_is_renewed_once() -> None:
     ):
         client_for(server.url, auth=OAUTH2).get_key("K1")
     assert len(server.seen) == 4
-
-
-def test_a_create_in_doubt_stays_in_doubt_with_tokens_too() -> None:
-    with FakeServer([reply(200, token()), drop]) as server, pytest.raises(OutcomeUnknown):
-        client_for(server.url, auth=OAUTH2).create_key(KeyRequest("n", RecordingClock().now()))
-    assert len(server.seen) == 2
 
 
 def test_threads_share_one_session() -> None:

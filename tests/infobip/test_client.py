@@ -7,22 +7,16 @@ import pytest
 
 from rotator.errors import ContractViolation, InvalidRequest, KeyNotFound, MissingRole, OutcomeUnknown
 from rotator.infobip.connection import DeadlineAdapter
-from rotator.ports import KeyProvider, KeyRequest, ProbeVerdict
+from rotator.ports import KeyRequest, ProbeVerdict
 from rotator.sandbox.exchange import ErrorStyle
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.state import NameFilter, Options, Role
+from rotator.sandbox.state import NameFilter, Options
 from rotator.secret import Secret
 from tests.doubles.in_process import divert
 from tests.infobip.fake_server import KEY_VALUE, FakeServer, client_for, drop, key, page, reply, sandbox
 
 END = datetime(2026, 12, 1, tzinfo=UTC)
 REQUEST = KeyRequest("a/rotator:default:v1", END, frozenset({"sms:manage"}))
-
-
-def test_it_is_a_key_provider() -> None:
-    provider: KeyProvider = client_for("https://abc.api.infobip.com")
-    assert provider.base_url == "https://abc.api.infobip.com"
-    assert repr(provider) == "InfobipClient('https://abc.api.infobip.com')"
 
 
 def test_listing_and_creating_name_the_account() -> None:
@@ -75,12 +69,6 @@ def test_another_key_than_asked_for_is_refused() -> None:
             client_for(server.url, clock).get_key(made.id)
 
 
-def test_a_created_key_without_a_value() -> None:
-    with FakeServer([reply(200, key(apiKeySecret="********"))]) as server:
-        made = client_for(server.url).create_key(REQUEST)
-    assert (made.key.id, made.value) == ("K1", None)
-
-
 @pytest.mark.parametrize(
     "fault",
     [
@@ -105,14 +93,7 @@ def test_a_create_whose_answer_is_spoilt_is_found_by_its_name(fault: Fault) -> N
 def test_errors_in_every_shape(body: ErrorStyle) -> None:
     with sandbox() as (server, world, _, clock):
         world.faults.add(Fault(FaultKind.STATUS_BEFORE, status=403, body=body))
-        with pytest.raises(MissingRole, match="HTTP 403"):
-            client_for(server.url, clock).list_keys()
-
-
-def test_a_user_without_the_role() -> None:
-    with sandbox() as (server, world, _, clock):
-        next(iter(world.state.users.values())).role = Role.NONE
-        with pytest.raises(MissingRole, match="Account Manager"):
+        with pytest.raises(MissingRole, match=r"HTTP 403.*Account Manager"):
             client_for(server.url, clock).list_keys()
 
 
