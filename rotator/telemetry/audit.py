@@ -33,47 +33,10 @@ NO_LINE: Final = "0" * 64
 """``prev`` of a line that no line comes before."""
 
 FIELDS: Final = (
-    "timestamp",
-    "level",
-    "event",
-    "outcome",
-    "run_id",
-    "seq",
-    "prev",
-    "deployment",
-    "actor",
-    "trigger",
-    "account",
-    "secret",
-    "version_id",
-    "key_id",
-    "reason",
-    "incident",
-    "error",
-    "duration_ms",
+    *("timestamp", "level", "event", "outcome", "run_id", "seq", "prev", "deployment", "actor", "trigger"),
+    *("account", "secret", "version_id", "key_id", "reason", "incident", "error", "duration_ms"),
 )
 """The fields that every line has, in this order; ``null`` where one does not apply. Others follow them."""
-
-EVENTS: Final = frozenset(
-    {
-        "sweep.started",
-        "sweep.completed",
-        "key.created",
-        "key.verified",
-        "key.rejected",
-        "secret.staged",
-        "secret.promoted",
-        "secret.rolled_back",
-        "key.retiring",
-        "key.revoked",
-        "key.orphan_found",
-        "rotation.failed",
-        "revocation.failed",
-        "emergency.requested",
-        "emergency.completed",
-        "alert.raised",
-    }
-)
 
 _CHUNK: Final = 65_536
 _KNOWN: Final = frozenset(FIELDS)

@@ -36,7 +36,7 @@ class _Class(NamedTuple):
     activity: int
 
 
-_CLASSES: Final = {
+CLASSES: Final = {
     "key.created": _Class(*_ENTITY_MANAGEMENT, 1),  # Create
     "key.adopted": _Class(*_ENTITY_MANAGEMENT, 6),  # Enroll
     "key.revoked": _Class(*_ENTITY_MANAGEMENT, 9),  # Disable
@@ -55,12 +55,13 @@ _CLASSES: Final = {
     "sweep.started": _Class(*_APPLICATION_LIFECYCLE, 3),  # Start
     "sweep.completed": _Class(*_APPLICATION_LIFECYCLE, 4),  # Stop
 }
+"""By the event of an audit line."""
 
 
 def to_ocsf(entry: Mapping[str, Any]) -> dict[str, Any]:
     """An audit line's fields (see :data:`rotator.telemetry.audit.FIELDS`) as an OCSF event."""
     event, outcome = entry["event"], entry["outcome"]
-    ours = _CLASSES.get(event, _Class(*_ENTITY_MANAGEMENT, _OTHER))
+    ours = CLASSES.get(event, _Class(*_ENTITY_MANAGEMENT, _OTHER))
     if event == "emergency.completed" and outcome != "success":
         ours = ours._replace(activity=2)  # Update: it is not over
     actor = {"name": entry["actor"] or "unknown"}

@@ -16,7 +16,8 @@ from rotator.cli import main
 from rotator.cli.app import cli
 from rotator.policy.tags import KNOWN_TAGS
 from rotator.settings import Settings
-from rotator.telemetry.audit import EVENTS, FIELDS
+from rotator.telemetry.audit import FIELDS
+from rotator.telemetry.ocsf import CLASSES
 from tests.cli.local_stack import Stack, subcommands
 
 ROOT = Path(__file__).parents[2]
@@ -145,7 +146,7 @@ def test_every_event_has_an_example_line() -> None:
     lines = [json.loads(line) for line in text.splitlines() if line.startswith('{"')]
     emitted = set(re.findall(r'"((?:sweep|key|secret|rotation|revocation|emergency|alert)\.[a-z_]+)"', _sources()))
     assert {line["event"] for line in lines} == emitted
-    assert set(EVENTS) <= emitted
+    assert set(CLASSES) <= emitted
     assert tuple(lines[0]) == FIELDS
     for line in lines[1:]:
         assert f"### `{line['event']}`" in text
