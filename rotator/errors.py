@@ -2,32 +2,15 @@
 
 ::
 
-    RotatorError                     anything that this program raises on purpose
-    ├── ConfigurationError           usage, settings, management secret: nothing was started (exit 2)
-    ├── Refused                      a rule forbids it (hold, guard, not provably ours): nothing changed
-    ├── BadSecretValue               a stored value that cannot be read as the tags say
-    ├── ReplacementRejected          a new key differs from the request, or does not authenticate
-    ├── LostRace                     another process promoted first: the own key is given up
-    ├── Changed                      the world is no longer what the plan saw: the next sweep decides again
-    ├── ReadersUnknown               the readers of a secret are unknown (a missing IAM action is named)
-    ├── InternalError                a bug in this program: it ends one secret's or account's work, not the others'
-    ├── ProviderError                Infobip
-    │   ├── BadCredentials           401: the management credentials are refused
-    │   ├── MissingRole              403: the credentials are good, a role or scope is missing
-    │   ├── SessionBusy              an IBSSO session that is still open refuses a new one
-    │   ├── KeyNotFound              404
-    │   ├── InvalidRequest           400 and other 4xx, with the violations: certainly not done
-    │   ├── ProviderThrottled        429, and for how long: certainly not done
-    │   ├── ProviderUnavailable      a read (or a revocation) that got no answer after its retries
-    │   ├── OutcomeUnknown           a write without a readable answer: may or may not have happened
-    │   └── ContractViolation        an answer that breaks the API: not JSON, wrong type, wrong id, redirect, too large
-    └── StoreError                   AWS Secrets Manager
-        ├── StoreDenied              IAM or KMS denies it (the action is named)
-        ├── SecretNotFound           no such secret or version
-        ├── PreconditionFailed       compare-and-swap lost, or a token used with another value
-        ├── StoreRejected            invalid request or state (pending deletion, limit): certainly not done
-        ├── StoreUnavailable         throttled, 5xx, unreachable on a read: certainly nothing changed
-        └── StoreOutcomeUnknown      a write without an answer: may or may not have happened
+    RotatorError
+    ├── ConfigurationError  Refused  BadSecretValue  ReplacementRejected  LostRace  Changed
+    ├── ReadersUnknown  InternalError
+    ├── ProviderError (Infobip)
+    │   ├── certainly not done: BadCredentials  MissingRole  SessionBusy  KeyNotFound  InvalidRequest  ProviderThrottled
+    │   └── not known: ProviderUnavailable (a read)  OutcomeUnknown (a write)  ContractViolation
+    └── StoreError (Secrets Manager)
+        ├── certainly not done: StoreDenied  SecretNotFound  PreconditionFailed  StoreRejected  StoreUnavailable
+        └── not known: StoreOutcomeUnknown (a write)
 
 ``retryable``: the next sweep may simply try again; ``outcome_unknown``: a write may have happened;
 ``redacted``: each part of the message was redacted already, as its field requires, so names and ids stay.
@@ -69,11 +52,11 @@ def _sentence(advice: str) -> str:
 
 
 class ConfigurationError(RotatorError):
-    """Usage, settings or the management secret are wrong; nothing was started."""
+    """Usage, settings or the management secret are wrong; nothing was started (exit 2)."""
 
 
 class Refused(RotatorError):
-    """A rule forbids it; nothing was changed."""
+    """A rule forbids it (hold, guard, not provably ours); nothing was changed."""
 
 
 class BadSecretValue(RotatorError):
@@ -173,7 +156,7 @@ class OutcomeUnknown(ProviderError):
 
 
 class ContractViolation(ProviderError):
-    """An answer that breaks the API's contract; never trusted, never guessed at."""
+    """An answer that breaks the API: not JSON, wrong type, wrong id, a redirect, too large. Never guessed at."""
 
 
 class StoreError(RotatorError):
@@ -202,7 +185,7 @@ class PreconditionFailed(StoreError):
 
 
 class StoreRejected(StoreError):
-    """The request or the secret's state is invalid: certainly nothing was done."""
+    """The request or the secret's state (pending deletion, a limit) is invalid: certainly nothing was done."""
 
 
 class StoreUnavailable(StoreError):

@@ -5,23 +5,21 @@ One list of keys an account, and one look-up for each value whose key no label n
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 from rotator.engine.apply import apply
-from rotator.engine.context import AccountContext, Budget
+from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.observe import Fleet, observe_account, observe_fleet
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import NO_ACCOUNT
-from rotator.errors import InternalError, RotatorError
-from rotator.model import ActionKind, Outcome, Reason
+from rotator.model import AccountPlan, ActionKind, Outcome, Reason
 from rotator.policy.planner import make_view
 from rotator.policy.rules import SKIP_WHEN, View, first
-from rotator.text import printable
+from rotator.ports import KeyProvider
 
-_LOG = logging.getLogger(__name__)
 _MEANT: Final = frozenset({Reason.DELETED, Reason.OWNED, Reason.REPLICA, Reason.HOLD, Reason.FOREIGN_ROTATION})
 """What an operator asked for, or a state that passes: skipped, and no failure."""
 
@@ -76,33 +74,31 @@ def adopt_all(reconciler: Reconciler, *, account: str | None = None, dry_run: bo
     :raises RotatorError: the secrets can't be listed, or the account is not known.
     """
     fleet = observe_fleet(reconciler.services.store)
-    accounts = fleet.chosen(account)
     found: list[Adoption] = []
     errors: list[tuple[str, str]] = []
     managed = 0
-    for name in accounts:
-        try:
-            managed += _adopt_account(reconciler, fleet, name, found, dry_run=dry_run)
-        except RotatorError as error:
-            errors.append((name, str(error)))
-        except Exception as error:  # one account's failure never stops another's, not even by a bug
-            _LOG.debug("unexpected", exc_info=error)
-            errors.append((name, str(InternalError.of(error, f"account {printable(name)}"))))
+    for name in fleet.chosen(account):
+        adopt = partial(_adopt_account, reconciler.services, fleet, name, found, dry_run=dry_run)
+        done = reconciler.observed(fleet, name, adopt)
+        if isinstance(done, AccountPlan):
+            errors.append((name, done.error or ""))
+        else:
+            managed += done
     if account is None:
         found += [Adoption(NO_ACCOUNT, a.secret or "", Adopted.FAILED, detail=a.detail) for a in fleet.alerts]
     return Adoptions(tuple(found), managed, tuple(errors))
 
 
-def _adopt_account(reconciler: Reconciler, fleet: Fleet, account: str, found: list[Adoption], *, dry_run: bool) -> int:
+def _adopt_account(
+    services: Services, fleet: Fleet, account: str, found: list[Adoption], provider: KeyProvider, *, dry_run: bool
+) -> int:
     """Adopt one account's; what became of each goes into ``found`` at once. Gives how many were adopted before."""
-    services = reconciler.services
-    with reconciler.connected(fleet, account) as provider:
-        snapshot = observe_account(services.store, provider, fleet, account)
-        context = AccountContext(services, provider, snapshot, Budget())
-        views = [make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=lambda entry: entry.name)]
-        for view in views:
-            if view.life.unlabelled:
-                found.append(_adopt(context, view, dry_run=dry_run))
+    snapshot = observe_account(services.store, provider, fleet, account)
+    context = AccountContext(services, provider, snapshot, Budget())
+    views = [make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=lambda entry: entry.name)]
+    for view in views:
+        if view.life.unlabelled:
+            found.append(_adopt(context, view, dry_run=dry_run))
     return sum(1 for view in views if view.life.current_key is not None)
 
 

@@ -85,7 +85,7 @@ class Reconciler:
         run = _Run(CurrentValues(self.services.store, fleet), secret, at)
 
         def plan_one(name: str) -> AccountPlan:
-            return self._observed(fleet, name, lambda provider: self._planned(provider, run, name)[2])
+            return self.observed(fleet, name, lambda provider: self._planned(provider, run, name)[2])
 
         plans = _with_shared_accounts(self._side_by_side(fleet.chosen(account, secret), plan_one))
         return Plan(at or self.services.clock.now(), (*plans, *self._stray(fleet, account, secret)))
@@ -100,7 +100,7 @@ class Reconciler:
         fleet, store = observe_fleet(self.services.store), self.services.store
 
         def observe(name: str) -> AccountSnapshot | AccountPlan:
-            return self._observed(
+            return self.observed(
                 fleet, name, lambda provider: observe_account(store, provider, fleet, name, history=history)
             )
 
@@ -176,7 +176,7 @@ class Reconciler:
             self._raise_alerts((plan,), lambda alert: alert.kind is Reason.OVERDUE)
             return plan
 
-        plan = self._observed(run.values.fleet, account, work)
+        plan = self.observed(run.values.fleet, account, work)
         if budget is None or plan.error is not None:
             self._raise_alerts((plan,))
         measure(self.services, begun, plan, results, snapshot, budget)
@@ -235,7 +235,7 @@ class Reconciler:
         finally:
             provider.close()
 
-    def _observed(self, fleet: Fleet, account: str, work: Callable[[KeyProvider], T]) -> T | AccountPlan:
+    def observed(self, fleet: Fleet, account: str, work: Callable[[KeyProvider], T]) -> T | AccountPlan:
         """What ``work`` gives for one account, or a plan with ``error``: its failure, even by a bug, stops no other."""
         try:
             with self.connected(fleet, account) as provider:
