@@ -98,44 +98,28 @@ def test_a_create_may_answer_with_another_shape(value: str, real: bool) -> None:
     assert found.value == (Secret(value) if real else None)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"id": None},
-        {"id": 7},
-        {"id": ""},
-        {"id": "a/b"},
-        {"id": "../x"},
-        {"id": "a\n"},
-        {"id": "ü"},
-        {"id": "x" * 129},
-        {"name": None},
-        {"name": 1},
-        {"enabled": None},
-        {"enabled": "true"},
-        {"enabled": 1},
-        {"apiKeySecret": 5},
-        {"accountId": 5},
-        {"validTo": 1793528400},
-        {"validTo": "soon"},
-        {"validTo": "2026-02-30T10:00:00"},
-        {"validFrom": []},
-        {"scopeGuids": "a"},
-        {"scopeGuids": [1]},
-        {"permissions": {}},
-        {"allowedIPs": [None]},
-        {"platform": {}},
-        {"platform": [1]},
-        {"platform": [{}]},
-        {"platform": [{"applicationId": 5}]},
-    ],
-)
-def test_malformed_keys(change: dict[str, object]) -> None:
-    message = refused({**key(), **change})
+WRONG: dict[str, tuple[object, ...]] = {
+    "id": (None, 7, "", "a/b", "../x", "a\n", "ü", "x" * 129),
+    "name": (None, 1),
+    "enabled": (None, "true", 1),
+    "apiKeySecret": (5,),
+    "accountId": (5,),
+    "validFrom": ([],),
+    "validTo": (1793528400, "soon", "2026-02-30T10:00:00"),
+    "scopeGuids": ("a", [1]),
+    "permissions": ({},),
+    "allowedIPs": ([None],),
+    "platform": ({}, [1], [{}], [{"applicationId": 5}]),
+}
+
+
+@pytest.mark.parametrize(("field", "wrong"), [(field, wrong) for field, each in WRONG.items() for wrong in each])
+def test_malformed_keys(field: str, wrong: object) -> None:
+    message = refused({**key(), field: wrong})
     assert KEY_VALUE not in message
     assert "\n" not in message
     with pytest.raises(ContractViolation, match=r"apiKeys\[1\]"):
-        parse_page(answer(page(key("K0"), {**key(), **change})))
+        parse_page(answer(page(key("K0"), {**key(), field: wrong})))
 
 
 @pytest.mark.parametrize(
@@ -182,15 +166,9 @@ def test_pages() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {},
-        {"apiKeys": []},
-        {"paging": []},
-        {"apiKeys": {}, "paging": {}},
-        {"paging": {"totalCount": -1}},
-        {"paging": {"totalCount": True}},
-        {"paging": {"totalCount": "1"}},
+        *({}, {"apiKeys": []}, {"paging": []}, {"apiKeys": {}, "paging": {}}, {"apiKeys": [None], "paging": {}}),
+        *({"paging": {"totalCount": count}} for count in (-1, True, "1")),
         {"paging": {"totalPages": 1.5}},
-        {"apiKeys": [None], "paging": {}},
     ],
 )
 def test_malformed_pages(body: object) -> None:
@@ -272,23 +250,18 @@ def test_revoke_body_holds_nothing_but_what_revokes() -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("field", "wrong"),
     [
-        {"t": ""},
-        {"t": 5},
-        {"t": "a b"},
-        {"t": "a\nb"},
-        {"token_type": "mac"},
-        {"expires_in": 0},
-        {"expires_in": True},
-        {"expires_in": "60"},
+        *(("t", each) for each in ("", 5, "a b", "a\nb")),
+        *(("expires_in", each) for each in (0, True, "60")),
+        ("token_type", "mac"),
     ],
 )
-def test_malformed_tokens(change: dict[str, object]) -> None:
+def test_malformed_tokens(field: str, wrong: object) -> None:
     good: dict[str, object] = {"t": "abc", "token_type": "Bearer", "expires_in": 60}
     assert parse_token(answer(good), "t") == (Secret("abc"), 60)
     with pytest.raises(ContractViolation):
-        parse_token(answer({**good, **change}), "t")
+        parse_token(answer({**good, field: wrong}), "t")
 
 
 def test_both_shapes_of_errors() -> None:
