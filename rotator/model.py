@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from rotator.access_log import Reads, Unread
 from rotator.message import NO_MESSAGE, Message
@@ -140,6 +141,7 @@ class SecretEntry:
 
     ``versions`` maps version ids to their staging labels. ``current`` etc. are derived in :mod:`rotator.policy.labels`.
     ``last_accessed`` is the day on which its value was read last, ``None`` where the store does not have it.
+    ``lives`` is what :func:`rotator.policy.lifecycle.read_lifecycle` made of the labels, kept beside them.
     """
 
     arn: str
@@ -152,6 +154,7 @@ class SecretEntry:
     rotation_enabled: bool | None = None
     last_changed: datetime | None = None
     last_accessed: datetime | None = None
+    lives: dict[str | None, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def region(self) -> str:

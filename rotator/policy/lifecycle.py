@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
 from operator import itemgetter
 from typing import Final
 
@@ -80,12 +79,14 @@ def read_lifecycle(entry: SecretEntry, resolved_key: str | None = None) -> Lifec
 
     :param resolved_key: the key that an unlabelled current version was found to hold, if it was read.
     """
-    return _read(tuple(entry.versions.items()), resolved_key)
+    life: Lifecycle | None = entry.lives.get(resolved_key)  # every sweep reads a secret's labels several times
+    if life is None:
+        life = entry.lives[resolved_key] = _read(entry.versions, resolved_key)
+    return life
 
 
-@lru_cache(maxsize=4096)  # every sweep reads a secret's labels several times, and they rarely change
-def _read(versions: tuple[tuple[str, frozenset[str]], ...], resolved_key: str | None) -> Lifecycle:
-    ordered = [(version, sorted(labels)) for version, labels in sorted(versions, key=itemgetter(0))]
+def _read(versions: Mapping[str, frozenset[str]], resolved_key: str | None) -> Lifecycle:
+    ordered = [(version, sorted(labels)) for version, labels in sorted(versions.items(), key=itemgetter(0))]
     keys: dict[str, str] = {}
     holders: dict[str, str] = {}
     at_work: set[str] = set()
