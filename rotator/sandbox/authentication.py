@@ -7,42 +7,33 @@ import binascii
 import hmac
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from typing import Final
 from urllib.parse import parse_qs
 
 from rotator.sandbox.exchange import Refusal, Request, Response, json_response
-from rotator.sandbox.state import SESSION_IDLE, Role, Session, SimKey, SimUser, State, Token
+from rotator.sandbox.state import SESSION_IDLE, Role, Session, SimUser, State, Token
 from rotator.sandbox.validation import Reader
 
 INVALID: Final = "Invalid login details"
 TOKEN_LIFETIME: Final = timedelta(hours=1)
 
 
-class Method(StrEnum):
-    """How a caller authenticated."""
-
-    BASIC = "basic"
-    IBSSO = "ibsso"
-    OAUTH2 = "oauth2"
-    API_KEY = "key"
-
-
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller who authenticated: a user, or an API key."""
+    """A caller who authenticated: a user, or an API key.
 
-    method: Method
+    :param label: for the log: the method, and the user's name or the key's id, such as ``basic:ops``.
+    """
+
+    label: str
     account_id: str
     scopes: frozenset[str]
     user: SimUser | None = None
-    key: SimKey | None = None
 
-    @property
-    def label(self) -> str:
-        """For the log: the method, and the user's name or the key's id."""
-        who = self.user.username if self.user else self.key.id if self.key else ""
-        return f"{self.method}:{who}"
+    @staticmethod
+    def of(method: str, user: SimUser) -> Principal:
+        """A user."""
+        return Principal(f"{method}:{user.username}", user.account_id, user.scopes, user)
 
 
 def authenticate(state: State, request: Request) -> Principal:
@@ -50,17 +41,17 @@ def authenticate(state: State, request: Request) -> Principal:
     scheme, credentials = _credentials(request)
     match scheme:
         case "basic":
-            return _principal(Method.BASIC, _basic(state, credentials))
+            return Principal.of(scheme, _basic(state, credentials))
         case "ibsso":
-            return _principal(Method.IBSSO, state.users[_session(state, credentials, request.remote_ip).username])
+            return Principal.of(scheme, state.users[_session(state, credentials, request.remote_ip).username])
         case "bearer":
             token = state.tokens.get(credentials)
             if token is not None and state.clock.now() < token.expires_at:
-                return _principal(Method.OAUTH2, state.users[token.username])
+                return Principal.of("oauth2", state.users[token.username])
         case "app":
             key = state.effective(credentials)
             if key is not None and key.works(state.clock.now(), request.remote_ip):
-                return Principal(Method.API_KEY, key.account_id, key.scopes, key=key)
+                return Principal(f"key:{key.id}", key.account_id, key.scopes)
     raise Refusal(401, INVALID)
 
 
@@ -75,15 +66,11 @@ def require_manager(principal: Principal) -> SimUser:
 
 def create_session(state: State, request: Request) -> Response:
     """``POST /auth/1/session``; a second one is refused while one is alive."""
-    fields = request.json_object()
-    reader = Reader(fields)
-    unsafe = reader.flag("unsafe")
-    username, password = fields.get("username"), fields.get("password")
-    for name, value in (("username", username), ("password", password)):
-        if not isinstance(value, str) or not value:
-            reader.wrong(name, "must be a text that is not empty")
+    reader = Reader(request.json_object())
+    unsafe, username, password = reader.flag("unsafe"), reader.text("username"), reader.text("password")
+    reader.require("username", "password")
     reader.check()
-    user = _check_password(state, str(username), str(password))
+    user = _check_password(state, username or "", password or "")
     if any(s.username == user.username and _is_alive(state, s) for s in state.sessions.values()):
         raise Refusal(state.options.session_busy_status, "A session exists already; destroy it first")
     session = Session(state.new_token(), user.username, request.remote_ip, bool(unsafe), state.clock.now())
@@ -121,10 +108,6 @@ def create_token(state: State, request: Request) -> Response:
 def _credentials(request: Request) -> tuple[str, str]:
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     return scheme.lower(), credentials
-
-
-def _principal(method: Method, user: SimUser) -> Principal:
-    return Principal(method, user.account_id, user.scopes, user=user)
 
 
 def _basic(state: State, credentials: str) -> SimUser:

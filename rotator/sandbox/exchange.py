@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 
@@ -115,24 +116,6 @@ class Refusal(Exception):
 
 
 JSON_HEADERS: Final = {"Content-Type": "application/json"}
-_ACTIONS: Final = {
-    400: "Check the syntax, the violations, and adjust the request.",
-    401: "Check the credentials and the Authorization header.",
-    403: "Check the roles and the scopes of the caller.",
-    404: "Check the path and the identifier.",
-    429: "Send fewer requests and repeat this one later.",
-}
-_MESSAGE_IDS: Final = {
-    400: "BAD_REQUEST",
-    401: "UNAUTHORIZED",
-    403: "FORBIDDEN",
-    404: "NOT_FOUND",
-    405: "METHOD_NOT_ALLOWED",
-    415: "UNSUPPORTED_MEDIA_TYPE",
-    429: "TOO_MANY_REQUESTS",
-    500: "GENERAL_ERROR",
-    503: "SERVICE_UNAVAILABLE",
-}
 _TOKEN_PATH: Final = "/auth/1/oauth2/token"
 
 
@@ -162,15 +145,13 @@ def error_response(refusal: Refusal, path: str, style: ErrorStyle) -> Response:
             payload: dict[str, object] = {
                 "errorCode": f"E{status}",
                 "description": refusal.text,
-                "action": _ACTIONS.get(status, "Repeat the request later."),
+                "action": "Check the request and the credentials, or repeat it later.",
                 "violations": [v._asdict() for v in refusal.violations],
                 "resources": [],
             }
         case _:
-            details: dict[str, object] = {
-                "messageId": _MESSAGE_IDS.get(status, "GENERAL_ERROR"),
-                "text": refusal.text,
-            }
+            code = next((each.name for each in HTTPStatus if each == status != 500), "GENERAL_ERROR")
+            details: dict[str, object] = {"messageId": code, "text": refusal.text}
             by_property: dict[str, list[str]] = {}
             for v in refusal.violations:
                 by_property.setdefault(v.property, []).append(v.violation)

@@ -71,7 +71,7 @@ def _rendered(key: SimKey, reveal: bool) -> str:
 def create_key(state: State, user: SimUser, request: Request) -> Response:
     """``POST /settings/2/api-keys``. The defaults are generous: a year, and every scope of the user."""
     _within_day(state, state.creates, user.account_id, state.options.daily_creates)
-    fields = parse_fields(request, name_required=True)
+    fields = parse_fields(request, "name")
     account_id = _account(state, user, fields.account_id)
     now = state.clock.now().replace(microsecond=0)
     valid_from = fields.valid_from or now
@@ -111,7 +111,7 @@ def update_key(state: State, user: SimUser, key_id: str, request: Request) -> Re
     """``PUT /settings/2/api-keys/{id}``: what is left out stays, an empty list clears."""
     key = _find(state, user, key_id)
     _within_day(state, state.updates, user.account_id, state.options.daily_updates)
-    fields = parse_fields(request, name_required=False)
+    fields = parse_fields(request)
     if fields.account_id is not None and fields.account_id != key.account_id:
         raise _not_found()
     now = state.clock.now()

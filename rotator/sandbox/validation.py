@@ -14,7 +14,6 @@ from rotator.sandbox.state import ip_range
 
 NAME_LIMIT: Final = 255
 PERMISSIONS: Final = frozenset({"PUBLIC_API", "2FA_CLIENT", "WEB_SDK"})
-ACTIONS: Final = frozenset({"FILL", "FORCE"})
 
 
 class Reader:
@@ -35,6 +34,12 @@ class Reader:
     def wrong(self, name: str, text: str) -> None:
         """Add a violation."""
         self.violations.append(Violation(name, text))
+
+    def require(self, *names: str) -> None:
+        """These must not be left out."""
+        for name in names:
+            if self._fields.get(name) is None:
+                self.wrong(name, "is required")
 
     def number(self, name: str, default: int, low: int, high: int) -> int:
         """A query's whole number within bounds."""
@@ -120,10 +125,9 @@ class Reader:
         links = []
         for index, item in enumerate(value):
             inner = Reader(item)
+            inner.require("applicationId")
             application, entity, action = inner.text("applicationId"), inner.text("entityId"), inner.text("action")
-            if application is None and not inner.violations:
-                inner.wrong("applicationId", "is required")
-            if action is not None and action not in ACTIONS:
+            if action not in (None, "FILL", "FORCE"):
                 inner.wrong("action", "must be FILL or FORCE")
             self.violations += [Violation(f"{name}[{index}].{v.property}", v.violation) for v in inner.violations]
             links.append(Platform(application or "", entity, action))
@@ -145,13 +149,13 @@ class KeyFields:
     platform: tuple[Platform, ...] | None
 
 
-def parse_fields(request: Request, *, name_required: bool) -> KeyFields:
+def parse_fields(request: Request, *required: str) -> KeyFields:
     """The body's fields. :class:`Refusal` 400 with every violation, or 415.
 
     Conflicts that depend on the key as it is are the caller's to see.
     """
-    fields = request.json_object()
-    reader = Reader(fields)
+    reader = Reader(request.json_object())
+    reader.require(*required)
     parsed = KeyFields(
         account_id=reader.text("accountId"),
         name=reader.text("name", NAME_LIMIT),
@@ -163,8 +167,6 @@ def parse_fields(request: Request, *, name_required: bool) -> KeyFields:
         allowed_ips=reader.texts("allowedIPs"),
         platform=reader.platform("platform"),
     )
-    if name_required and fields.get("name") is None:
-        reader.wrong("name", "is required")
     for permission in sorted((parsed.permissions or frozenset()) - PERMISSIONS):
         reader.wrong("permissions", f"{permission!r} is not a permission")
     if parsed.permissions and {"PUBLIC_API", "WEB_SDK"} <= parsed.permissions:
@@ -182,9 +184,6 @@ def parse_fields(request: Request, *, name_required: bool) -> KeyFields:
 
 def check_times(valid_from: datetime, valid_to: datetime, created_at: datetime) -> None:
     """:class:`Refusal` 400 where a key would expire before it begins, or before it was created."""
-    reader = Reader({})
-    if valid_to < valid_from:
-        reader.wrong("validTo", "must not be earlier than validFrom")
-    if valid_to < created_at:
-        reader.wrong("validTo", "must not be earlier than the creation")
-    reader.check()
+    for moment, what in ((valid_from, "validFrom"), (created_at, "the creation")):
+        if valid_to < moment:
+            raise Refusal(400, violations=(Violation("validTo", f"must not be earlier than {what}"),))
