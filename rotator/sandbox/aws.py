@@ -11,7 +11,8 @@ import threading
 import urllib.request
 import uuid
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace, TracebackType
 from typing import Any, Final, Self
 
@@ -34,28 +35,24 @@ TRAIL_ATTRIBUTES: Final = {"ResourceName", "EventName"}
 class MotoServer:
     """A context manager: Secrets Manager at ``url`` while it lasts, empty at the start, and its readers in CloudTrail.
 
-    moto keeps its state once a process: two servers at a time hold the same secrets.
+    moto keeps its state once a process: two servers at a time hold the same secrets. ``ConfigurationError`` without
+    moto, ``OSError`` for a port that is taken.
 
     :param clock: dates of secrets and versions follow it; the machine's clock by default.
     :param port: 0 is any free one.
     """
 
     def __init__(self, clock: Clock | None = None, *, port: int = 0) -> None:
-        self._clock = clock
-        self._port = port
-        self._server: Any = None
-        self._thread = threading.Thread()
-        self._models: Any = None
-        self._time: Any = None
-        self._trail = Trail(clock)
+        self._clock, self._port = clock, port
+        self._trail = Trail(clock or SystemClock())
+        self._stack = ExitStack()
 
     @property
     def url(self) -> str:
         """The endpoint's URL; known once started."""
         return f"http://{LOOPBACK}:{self._port}"
 
-    def start(self) -> None:
-        """Start and empty it. ``ConfigurationError`` without moto, ``OSError`` for a port that is taken."""
+    def __enter__(self) -> Self:
         try:
             models: Any = importlib.import_module("moto.secretsmanager.models")
             from moto.moto_server import werkzeug_app as moto_app
@@ -69,29 +66,27 @@ class MotoServer:
         # moto's own threaded server listens in its thread: with a port that is taken, its start never ends.
         with socket.create_server((LOOPBACK, self._port)) as listening:
             app = moto_app.DomainDispatcherApplication(moto_app.create_backend_app)
-            self._server = make_server(
+            server = make_server(
                 LOOPBACK, self._port, app, True, request_handler=moto_app.MotoRequestHandler, fd=listening.fileno()
             )
-        self._port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="moto", daemon=True)
-        if self._clock is not None:
-            # moto reads time.time() in this module for every date that it gives out; it takes no clock.
-            self._models, self._time = models, models.time
-            models.time = SimpleNamespace(time=lambda clock=self._clock: clock.now().timestamp())
-        self._trail.start()
-        self._thread.start()
-        self.reset()
+        self._port = server.server_address[1]
+        thread = threading.Thread(target=server.serve_forever, name="moto", daemon=True)
+        with ExitStack() as stack:
+            if (clock := self._clock) is not None:
+                # moto reads time.time() in this module for every date that it gives out; it takes no clock.
+                ours = SimpleNamespace(time=lambda: clock.now().timestamp())
+                stack.enter_context(_replaced(models, time=ours))
+            stack.enter_context(self._trail.recording())
+            stack.callback(server.server_close)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            self.reset()
+            self._stack = stack.pop_all()
+        return self
 
-    def stop(self) -> None:
-        """Stop it and restore moto's clock."""
-        server, self._server = self._server, None
-        if server is not None:
-            server.shutdown()
-            self._thread.join()
-            server.server_close()
-        if self._models is not None:
-            self._models.time, self._models = self._time, None
-        self._trail.stop()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._stack.close()
 
     def reset(self) -> None:
         """Empty it: no secrets, and no reads of them."""
@@ -105,30 +100,39 @@ class MotoServer:
         """A boto3 Secrets Manager client for it, with credentials that are worth nothing anywhere else."""
         return client(self.url, region)
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.stop()
+@contextmanager
+def _replaced(owner: Any, **attributes: Any) -> Iterator[None]:
+    """While it lasts, attributes of a module or class are others."""
+    before = {name: vars(owner)[name] for name in attributes if name in vars(owner)}
+    for name, value in attributes.items():
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for name in attributes:
+            if name in before:
+                setattr(owner, name, before[name])
+            else:
+                delattr(owner, name)
 
 
 class Trail:
     """CloudTrail's event history, as far as reads of secrets go: moto has none.
 
-    Records what moto's Secrets Manager is asked, and answers ``LookupEvents``, from :meth:`start` to :meth:`stop`. It
+    Records what moto's Secrets Manager is asked, and answers ``LookupEvents``, while :meth:`recording` lasts. It
     holds names and times, no values. A reader is known by the access key, since there are no roles here: the key id
     ``billing`` is the user ``billing``. Unlike AWS's, this history does not lag.
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
-        self._clock = clock or SystemClock()
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._events: deque[dict[str, Any]] = deque(maxlen=10_000)
         self._lock = threading.Lock()
-        self._undo: list[tuple[Any, str, Any]] = []
 
-    def start(self) -> None:
-        """Replace two of moto's operations; ``ImportError`` without moto."""
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Replace two of moto's operations for a while."""
         secrets = importlib.import_module("moto.secretsmanager.responses").SecretsManagerResponse
         trail = importlib.import_module("moto.cloudtrail.responses").CloudTrailResponse
         original = secrets.get_secret_value
@@ -145,18 +149,8 @@ class Trail:
         def lookup_events(response: Any) -> str:
             return json.dumps(self._look_up(response))
 
-        before = vars(trail).get("lookup_events")  # another server's in this process, perhaps
-        self._undo = [(secrets, "get_secret_value", original), (trail, "lookup_events", before)]
-        secrets.get_secret_value, trail.lookup_events = get_secret_value, lookup_events
-
-    def stop(self) -> None:
-        """Restore moto's own operations."""
-        undo, self._undo = self._undo, []
-        for owner, name, original in undo:
-            if original is None:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, original)
+        with _replaced(secrets, get_secret_value=get_secret_value), _replaced(trail, lookup_events=lookup_events):
+            yield
 
     def reset(self) -> None:
         """Remove every event."""
