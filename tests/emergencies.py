@@ -112,6 +112,11 @@ def alive(world: World, key: SimKey) -> bool:
     return world.infobip.authenticates(key.value)
 
 
+def dead(world: World, *keys: SimKey) -> bool:
+    """Whether none of them authenticates."""
+    return not any(alive(world, key) for key in keys)
+
+
 def names_of(world: World, name: str = NAME) -> set[str]:
     """Every key id in a secret's labels."""
     labels = [label for labels in world.labels(name).values() for label in labels]

@@ -29,6 +29,7 @@ from tests.emergencies import (
     Tape,
     alive,
     calm,
+    dead,
     fault,
     in_grace,
     leaked,
@@ -85,8 +86,7 @@ def test_a_command_given_twice_makes_one_replacement(strategy: Strategy, by: str
             assert any("INC-9" if incident == "INC-9" else "name it by its id" in note for note in plan.notes)
         world.pass_time(timedelta(minutes=4))
     assert len(set(seen)) == 1
-    assert not alive(world, old)
-    assert not alive(world, current)
+    assert dead(world, old, current)
     calm(world)
 
 
@@ -192,8 +192,7 @@ def test_it_is_revoked_where_replacing_fails_too(strategy: Strategy) -> None:
     world, old, current = _rotated_two_minutes_ago()
     fault(world, FaultKind.STATUS_BEFORE, CREATE, status=500)
     assert not revoke(world, strategy).ok
-    assert not alive(world, old)
-    assert not alive(world, current)
+    assert dead(world, old, current)
 
 
 @pytest.mark.parametrize("strategy", REPLACING)
@@ -219,8 +218,7 @@ def test_an_unlisted_rollback_cuts_no_consumer_off() -> None:
     report = revoke(world, key_id=old.id, account="main")  # listed as in grace, and current in truth
     assert report.ok, report.errors
     assert all(seen)
-    assert not alive(world, old)
-    assert not alive(world, current)
+    assert dead(world, old, current)
 
 
 # ---- other processes on the same secret -----------------------------------------------------------------------------
@@ -280,8 +278,7 @@ def test_a_pending_key_of_a_killed_run_is_revoked_too(strategy: Strategy) -> Non
     assert (pending.id, "pending") in [(revocation.key_id, revocation.role) for revocation in plan.revocations]
     report = revoke(world, strategy)
     assert report.ok, report.errors
-    assert not alive(world, current)
-    assert not alive(world, pending)
+    assert dead(world, current, pending)
     calm(world)
 
 
@@ -410,8 +407,7 @@ def test_a_key_promoted_by_another_rotation_is_the_replacement(strategy: Strateg
     assert report.ok, report.errors
     assert theirs
     assert all(alive(world, key) for key in theirs)
-    assert not alive(world, old)
-    assert not alive(world, current)
+    assert dead(world, old, current)
     assert world.consumer_works(NAME)
     assert all(seen)  # it was replaced before anything died
     if strategy is REPLACE_FIRST:
@@ -432,8 +428,7 @@ def test_a_current_key_newer_than_the_listing_is_revoked() -> None:
     report = meanwhile(world, lambda: rotate_now(world.reconciler(), NAME, "just before"), "list_secrets")
     assert report.ok, report.errors
     assert [key.id for key in world.live_keys()] == [world.current_key(NAME).id]
-    assert not alive(world, old)
-    assert not alive(world, current)
+    assert dead(world, old, current)
     calm(world)
 
 
@@ -444,8 +439,7 @@ def test_a_named_key_is_revoked_however_new_it_is() -> None:
     made = world.current_key(NAME)
     report = revoke(world, leaked=leaked(made))
     assert report.ok, report.errors
-    assert not alive(world, made)
-    assert not alive(world, current)
+    assert dead(world, made, current)
     assert world.consumer_works(NAME)
 
 
@@ -466,8 +460,7 @@ def test_a_value_stored_meanwhile_keeps_its_key_unreplaced(times: int) -> None:
     assert any("was put there after this incident began and stays" in error for error in report.errors), report.errors
     assert world.consumer_works(NAME)
     assert world.current_key(NAME).id == kept[-1].id
-    assert not alive(world, old)
-    assert not alive(world, current)
+    assert dead(world, old, current)
     world.infobip.faults.clear()
     calm(world)
 

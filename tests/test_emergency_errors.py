@@ -35,6 +35,7 @@ from tests.emergencies import (
     Tape,
     alive,
     calm,
+    dead,
     dry_run,
     fault,
     in_grace,
@@ -114,8 +115,7 @@ def test_keys_are_revoked_even_where_replacing_fails(way: str, strategy: Strateg
     assert not report.ok
     assert not report.replaced
     assert any(NAME in error and said in error for error in report.errors), report.errors
-    assert not alive(world, old)
-    assert not alive(world, current)
+    assert dead(world, old, current)
     assert set(report.revoked) == {old.id, current.id}
     assert [(s.what, s.ok) for s in report.steps if s.what == "promoted"] == [("promoted", False)]
     assert world.events_named("rotation.failed", "failure")
@@ -354,8 +354,7 @@ def test_a_failed_revocation_is_reported_and_due_next_sweep(how: str, labels: st
     if labels == "can be set":
         assert {r.action.key_id for r in sweep.results if r.action.kind is ActionKind.REVOKE} == {old.id, current.id}
         assert {r.action.reason for r in sweep.results} == {Reason.GRACE_OVER}
-        assert not alive(world, old)
-        assert not alive(world, current)
+        assert dead(world, old, current)
     calm(world)
 
 

@@ -19,7 +19,7 @@ from rotator.sandbox.state import SimKey
 from rotator.secret import Secret
 from rotator.telemetry.audit import Trigger
 from tests import leaks
-from tests.emergencies import alive, calm, fault, in_grace
+from tests.emergencies import alive, calm, dead, fault, in_grace
 from tests.world import World
 
 # ---- reports and texts ----------------------------------------------------------------------------------------------
@@ -328,8 +328,7 @@ def test_each_is_found_in_its_account_and_revoked() -> None:
     assert outcomes(results) == [LeakOutcome.REVOKED, LeakOutcome.NOT_OURS, LeakOutcome.REVOKED]
     assert [result.key_id for result in results] == [one.id, None, two.id]
     assert [result.plan.account if result.plan else None for result in results] == ["main", None, "second"]
-    assert not alive(world, one)
-    assert not alive(world, two)
+    assert dead(world, one, two)
     assert world.consumer_works("prod/a")
     assert world.consumer_works("prod/b")
     assert "main, second" in results[1].detail
