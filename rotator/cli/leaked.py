@@ -6,15 +6,15 @@ import codecs
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from rotator.errors import ConfigurationError, Refused
 from rotator.secret import Secret
 
 if TYPE_CHECKING:
-    from rotator.cli.revoke import Screen
-    from rotator.engine.emergency import Emergency, EmergencyReport, Strategy
+    from rotator.cli.revoke import Done, Screen
+    from rotator.engine.emergency import Emergency, Strategy
     from rotator.engine.emergency.leak_intake import LeakResult
     from rotator.engine.emergency.leaks import LeakReport
 
@@ -105,70 +105,23 @@ def _redacted(report: LeakReport) -> str:
 # ---- several keys ---------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Many:
-    """What became of every key of a text or a report."""
-
-    leaks: LeakReport
-    results: list[LeakResult] = field(default_factory=list)
-
-    @property
-    def reports(self) -> list[EmergencyReport]:
-        """What was done, or would be."""
-        return [result.report for result in self.results if result.report is not None]
-
-    @property
-    def pending(self) -> bool:
-        """Whether there is something to confirm."""
-        return any(result.outcome == "planned" for result in self.results)
-
-    @property
-    def failed(self) -> bool:
-        """Whether a key of these accounts may still be enabled."""
-        return self.leaks.redacted > 0 or any(result.outcome == "failed" for result in self.results)
-
-    @property
-    def unread(self) -> str | None:
-        """What the scanner left out."""
-        return f"{_redacted(self.leaks)}. {_UNREDACTED}" if self.leaks.redacted else None
-
-    def document(self) -> dict[str, Any]:
-        """What ``revoke --json`` has beside the fields of every emergency, and further ``errors``."""
-        unplanned = [each.detail for each in self.results if each.outcome == "failed" and each.report is None]
-        return {
-            "findings": self.leaks.findings,
-            "without_infobip_key": self.leaks.without,
-            "leaks": [
-                {
-                    "outcome": str(result.outcome),
-                    "account": result.plan.account if result.plan else None,
-                    "key_id": result.key_id,
-                    "secret": result.plan.secret.name if result.plan and result.plan.secret else None,
-                    "places": [asdict(place) for place in result.leak.places],
-                    "more_places": result.leak.more,
-                    "detail": result.detail or None,
-                }
-                for result in self.results
-            ],
-            "errors": [*unplanned, *([self.unread] if self.unread else [])],
-        }
-
-
 def revoke_leaks(
     screen: Screen, leaks: LeakReport, emergency: Emergency, strategy: Strategy, account: str | None, *, dry_run: bool
-) -> Many:
+) -> Done:
     """Revoke every Infobip key of a report, or show what would be done; what is done is shown at once."""
-    from rotator.engine.emergency.leak_intake import Intake
+    from rotator.cli.revoke import Done
+    from rotator.engine.emergency.leak_intake import Intake, LeakOutcome
     from rotator.render import Grid, key_words, shown, styled
 
-    redactor, call, many = screen.app.redactor, screen.call, Many(leaks)
+    redactor, call = screen.app.redactor, screen.call
     for value in leaks.values:
         redactor.learn_value(value.reveal())
     for leak in leaks.leaks:
         redactor.learn(leak.value.reveal())
+    results: list[LeakResult] = []
     call.text(_heading(leaks))
     for result in Intake(emergency, strategy, account, dry_run).go(leaks.leaks):
-        many.results.append(result)
+        results.append(result)
         # Before it is wrapped and cut: a place may hold a value, and half of one is not known again.
         place = shown(redactor.redact(result.leak.text), 300)
         if result.report is not None and result.plan is not None:
@@ -177,11 +130,37 @@ def revoke_leaks(
         else:
             said = styled(f"{place}: {_OUTCOMES[result.outcome]}", _STYLES.get(result.outcome, ""))
             call.text("", said, Grid([(shown(result.detail),)], ()))
-    if many.unread:
-        call.text("", styled(many.unread, "red"))
-    if many.results:
-        call.text("", _summary(many.results))
-    return many
+    errors = [each.detail for each in results if each.outcome is LeakOutcome.FAILED and each.report is None]
+    if leaks.redacted:
+        errors.append(f"{_redacted(leaks)}. {_UNREDACTED}")
+        call.text("", styled(errors[-1], "red"))
+    if results:
+        call.text("", _summary(results))
+    outcomes = {result.outcome for result in results}
+    return Done(
+        [result.report for result in results if result.report is not None],
+        pending=LeakOutcome.PLANNED in outcomes,
+        failed=leaks.redacted > 0 or LeakOutcome.FAILED in outcomes,
+        errors=errors,
+        more={
+            "findings": leaks.findings,
+            "without_infobip_key": leaks.without,
+            "leaks": [_document(result) for result in results],
+        },
+    )
+
+
+def _document(result: LeakResult) -> dict[str, Any]:
+    plan = result.plan
+    return {
+        "outcome": str(result.outcome),
+        "account": plan.account if plan else None,
+        "key_id": result.key_id,
+        "secret": plan.secret.name if plan and plan.secret else None,
+        "places": [asdict(place) for place in result.leak.places],
+        "more_places": result.leak.more,
+        "detail": result.detail or None,
+    }
 
 
 def _heading(leaks: LeakReport) -> str:

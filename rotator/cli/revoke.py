@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -113,19 +113,34 @@ def revoke(
         plan = emergency.plan(Target(secret, key_id, account, leaked), Strategy(strategy))
         report = emergency.execute(plan) if yes else emergency.dry_run(plan)
         screen.show(plan, report)
-        reports, more, pending, failed = [report], {}, True, yes and not report.ok
+        done = Done([report], pending=not yes, failed=yes and not report.ok)
     else:
-        many = revoke_leaks(screen, leaked, emergency, Strategy(strategy), account, dry_run=not yes)
-        reports, more, pending, failed = many.reports, many.document(), many.pending, many.failed
+        done = revoke_leaks(screen, leaked, emergency, Strategy(strategy), account, dry_run=not yes)
     if call.json:
-        document = emergency_document(reports, Strategy(strategy), incident, app.audit.run_id, dry_run=not yes)
-        errors = [*document["errors"], *more.pop("errors", [])]
-        call.document({**document, **more, "errors": errors})
-    if pending and not yes:
+        document = emergency_document(done.reports, Strategy(strategy), incident, app.audit.run_id, dry_run=not yes)
+        call.document({**document, **done.more, "errors": [*document["errors"], *done.errors]})
+    if done.pending:
         call.text("Nothing was changed (--dry-run)." if dry_run else "Nothing was changed. Add --yes to do it.")
-    if failed:
+    if done.failed:
         return 1
-    return _NOT_CONFIRMED if pending and not (yes or dry_run) else 0
+    return _NOT_CONFIRMED if done.pending and not dry_run else 0
+
+
+@dataclass
+class Done:
+    """What became of a command.
+
+    :param pending: there is something to confirm.
+    :param failed: a key may still be enabled, or a secret has no new one.
+    :param errors: what stands in no report.
+    :param more: further fields of the JSON.
+    """
+
+    reports: list[EmergencyReport]
+    pending: bool
+    failed: bool
+    errors: list[str] = field(default_factory=list)
+    more: dict[str, Any] = field(default_factory=dict)
 
 
 def _check_selectors(secret: str | None, key_id: str | None, account: str | None, *, leaked: bool) -> None:

@@ -22,7 +22,7 @@ from typing import Final
 
 from rotator.engine.apply import label, report_failed
 from rotator.engine.emergency.incident import Incident
-from rotator.engine.emergency.revoker import Fate, Revoker
+from rotator.engine.emergency.revoker import KeyState, Revoker
 from rotator.engine.emergency.targets import (
     EmergencyPlan,
     Revocation,
@@ -146,8 +146,8 @@ class Execution:
 
         :raises RotatorError: not all labels were taken off.
         """
-        incident, life, revoked = self.incident, read_lifecycle(entry), self.revoker.having(Fate.REVOKED)
-        for key_id in sorted((revoked | self.revoker.having(Fate.NOT_FOUND)) & life.named):
+        incident, life, revoked = self.incident, read_lifecycle(entry), self.revoker.having(KeyState.REVOKED)
+        for key_id in sorted((revoked | self.revoker.having(KeyState.NOT_FOUND)) & life.named):
             version = life.holders.get(key_id)
             if version is not None and key_id not in incident.values:
                 with suppress(RotatorError):  # the verification has to do without it, and says so
@@ -301,7 +301,7 @@ class Execution:
             return entry
         self.revoker.revoke_all(item for item in revocations_of(entry) if item.role in (Role.RETIRING, Role.SUPERSEDED))
         if self.incident.dry_run:
-            return without_keys(entry, self.revoker.having(Fate.REVOKED) - {read_lifecycle(entry).current_key})
+            return without_keys(entry, self.revoker.having(KeyState.REVOKED) - {read_lifecycle(entry).current_key})
         self._clean(entry)
         return self.incident.fresh(entry.arn)
 

@@ -26,7 +26,7 @@ VERIFY_TIMEOUT: Final = timedelta(seconds=60)
 LONGEST_WAIT: Final = 8.0
 
 
-class Fate(Enum):
+class KeyState(Enum):
     """What became of a key that was to be revoked."""
 
     REVOKED = auto()
@@ -42,10 +42,10 @@ class Fate(Enum):
 
 
 class Tried(NamedTuple):
-    """One key's fate; ``item`` is what the key was when it was tried first."""
+    """One key's state; ``item`` is what the key was when it was tried first."""
 
     item: Revocation
-    fate: Fate
+    state: KeyState
     why: str = ""
 
 
@@ -56,9 +56,9 @@ class Revoker:
     incident: Incident
     tried: dict[str, Tried] = field(default_factory=dict)
 
-    def having(self, *fates: Fate) -> set[str]:
-        """The keys that have one of these fates."""
-        return {key_id for key_id, tried in self.tried.items() if tried.fate in fates}
+    def having(self, *states: KeyState) -> set[str]:
+        """The keys that have one of these states."""
+        return {key_id for key_id, tried in self.tried.items() if tried.state in states}
 
     def revoke_all(self, items: Iterable[Revocation], *, again: bool = False) -> None:
         """Revoke each key that was not tried before.
@@ -67,11 +67,11 @@ class Revoker:
         """
         for item in items:
             before = self.tried.get(item.key_id)
-            if before is None or (again and before.fate is not Fate.REVOKED):
+            if before is None or (again and before.state is not KeyState.REVOKED):
                 first = item if before is None else before.item
-                fate, why = self._revoke(item)
-                self.tried[item.key_id] = Tried(first, fate, why)
-                if fate is Fate.REVOKED:
+                state, why = self._revoke(item)
+                self.tried[item.key_id] = Tried(first, state, why)
+                if state is KeyState.REVOKED:
                     self.incident.step(StepKind.REVOKED, item.secret, item.key_id, why, revocation=first)
 
     def missing_ownership_proof(self, item: Revocation) -> OwnershipProof | None:
@@ -82,7 +82,7 @@ class Revoker:
         ownership = self.incident.ownership_proof(item)
         return None if ownership.ok else ownership
 
-    def _revoke(self, item: Revocation) -> tuple[Fate, str]:
+    def _revoke(self, item: Revocation) -> tuple[KeyState, str]:
         incident, key_id = self.incident, item.key_id
         missing, context = self.missing_ownership_proof(item), incident.context()
         try:
@@ -91,7 +91,7 @@ class Revoker:
             if incident.dry_run:
                 key = incident.key(key_id)
                 return (
-                    Fate.REVOKED,
+                    KeyState.REVOKED,
                     "" if key and key.enabled else "disabled already" if key else "not found at Infobip",
                 )
             target = incident.keys.get(key_id) or Key(key_id, "", None, True, None, None)
@@ -101,24 +101,24 @@ class Revoker:
                 raise
             not_found = isinstance(error, KeyNotFound)
             if not ((not_found or error.outcome_unknown) and self._is_disabled(key_id)):
-                return Fate.FAILED, str(error)
+                return KeyState.FAILED, str(error)
             if not_found:
-                return Fate.NOT_FOUND, ""
+                return KeyState.NOT_FOUND, ""
         except Exception as error:  # whatever it is, the other keys must be revoked
-            return Fate.FAILED, InternalError.of(error, f"the revocation of key {key_id}").message
+            return KeyState.FAILED, InternalError.of(error, f"the revocation of key {key_id}").message
         context.publish(REVOKED_EVENT, secret_arn=item.arn or None, **item.fields)
-        return Fate.REVOKED, ""
+        return KeyState.REVOKED, ""
 
-    def _unproven(self, key_id: str, missing: OwnershipProof) -> tuple[Fate, str]:
+    def _unproven(self, key_id: str, missing: OwnershipProof) -> tuple[KeyState, str]:
         """Nothing is left to do where the key is disabled already (by another run of this incident, say)."""
         try:
             if not self.incident.provider.get_key(key_id).key.enabled:
-                return Fate.REVOKED, ""
+                return KeyState.REVOKED, ""
         except KeyNotFound:
-            return Fate.NOT_FOUND, ""
+            return KeyState.NOT_FOUND, ""
         except RotatorError:
             pass
-        return (Fate.UNREADABLE if missing is OwnershipProof.UNREADABLE else Fate.UNPROVEN), ""
+        return (KeyState.UNREADABLE if missing is OwnershipProof.UNREADABLE else KeyState.UNPROVEN), ""
 
     def _is_disabled(self, key_id: str) -> bool:
         """After a lost or doubtful answer: what Infobip shows."""
@@ -134,15 +134,15 @@ class Revoker:
     def report_rest(self) -> None:
         """Report every key that could not be revoked, and make it due at the next sweep where a label can do that."""
         incident = self.incident
-        for item, fate, why in self.tried.values():
+        for item, state, why in self.tried.values():
             note, error = "", None
-            if fate is Fate.REVOKED:
+            if state is KeyState.REVOKED:
                 continue
             # A sweep revokes it on a proof only, so a label that is wrong does no harm.
-            due = fate is not Fate.UNPROVEN and self._make_due(item)
-            if fate is Fate.NOT_FOUND:
+            due = state is not KeyState.UNPROVEN and self._make_due(item)
+            if state is KeyState.NOT_FOUND:
                 note = "not found at Infobip" if incident.dry_run else ""
-            elif fate is Fate.FAILED:
+            elif state is KeyState.FAILED:
                 stop = "" if why.endswith((".", "!", "?")) else "."
                 then = "The next sweep tries again; repeat the command to do it now." if due else "Repeat the command."
                 note, error = (
@@ -152,7 +152,7 @@ class Revoker:
                 incident.context().emit("revocation.failed", "failure", **item.fields, error=why)
             else:
                 then = " The next sweep tries again." if due else ""
-                note, error = "not proven to be this secret's", self._unproven_text(item, fate) + then
+                note, error = "not proven to be this secret's", self._unproven_text(item, state) + then
             if error is not None:
                 incident.report.errors.append(error)
             incident.step(StepKind.REVOKED, item.secret, item.key_id, note, error=error, revocation=item)
@@ -177,11 +177,11 @@ class Revoker:
             return False
         return True
 
-    def _unproven_text(self, item: Revocation, fate: Fate) -> str:
+    def _unproven_text(self, item: Revocation, state: KeyState) -> str:
         held = self.incident.held_key(item)
-        why = "its value can't be read or searched for" if fate is Fate.UNREADABLE else "its value is not that key"
+        why = "its value can't be read or searched for" if state is KeyState.UNREADABLE else "its value is not that key"
         if held is not None:
-            why = f"its value is key {held}" + (", which is revoked" if held in self.having(Fate.REVOKED) else "")
+            why = f"its value is key {held}" + (", which is revoked" if held in self.having(KeyState.REVOKED) else "")
         command = f"rotator revoke --key-id {item.key_id} --account {self.incident.plan.account}"
         return (
             f"key {item.key_id}, which a label of {item.secret} names, is not revoked: nothing proves that it belongs "
@@ -206,7 +206,7 @@ class Revoker:
         shown = "Infobip confirmed it"
         if fetched is not None and not fetched.key.enabled:
             shown = "Infobip shows it disabled"
-        not_found = self.tried[key_id].fate is Fate.NOT_FOUND
+        not_found = self.tried[key_id].state is KeyState.NOT_FOUND
         if not_found:
             shown = "Infobip has no such key any more"
         value = incident.values.get(key_id) or (fetched.value if fetched is not None else None)
