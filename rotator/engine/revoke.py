@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -10,16 +10,15 @@ from rotator.durations import plus
 from rotator.engine.context import AccountContext
 from rotator.engine.evidence import ownership_proof, unproven
 from rotator.engine.observe import value_field
-from rotator.engine.secret_changes import clean_labels, require_as_planned
+from rotator.engine.secret_changes import clean_labels, require_as_planned, require_managed
 from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, StoreError
 from rotator.model import Action, Key, Reason, SecretEntry
 from rotator.policy.gate import not_adopted
 from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import read_lifecycle
-from rotator.policy.orphans import ORPHAN_AGE, PRUNED_AFTER, PRUNED_FROM
+from rotator.policy.orphans import ORPHAN_AGE, orphan_doubt, shows_nothing
 from rotator.policy.ownership import Ownership
 from rotator.policy.rules import make_view
-from rotator.policy.tags import role, spec_or_none
 from rotator.policy.values import contains, decode
 from rotator.secret import Secret
 from rotator.telemetry.consumer_events import REVOKED
@@ -79,9 +78,8 @@ class Revocation:
             raise Changed(f"key {key_id} is too young to be an orphan")
         store, checked_at = self.context.services.store, self._now()
         entry = store.describe(self.action.arn)
-        spec = spec_or_none(entry.tags)
-        skipped = spec is None or spec.hold is not None or entry.deleted_at is not None
-        if skipped or role(entry.tags) != "key" or entry.primary_region not in (None, "", entry.region):
+        require_managed(entry, self.context.account, despite_hold=True)
+        if shows_nothing(self.context.snapshot, entry, self._now()):
             raise Changed(f"{entry.name} is skipped now, so whether key {key_id} is an orphan is not known")
         if not name.is_for(entry.name, entry.arn):
             raise Refused(f"key {key_id} is not named for {entry.name} any more")
@@ -89,18 +87,12 @@ class Revocation:
             raise Changed(f"{entry.name} was given a value that was not read yet: it may be key {key_id}")
         if key_id in read_lifecycle(entry).named:
             raise Changed(f"key {key_id} is stored in {entry.name}")
-        versions = store.version_dates(entry.arn)
-        if name.version_id in entry.versions or name.version_id in versions:
-            raise Refused(
-                f"key {key_id} has the name of version {name.version_id} of {entry.name}, which exists: it was enabled "
-                "again, or another key was given that name",
-                advice="If it is not in use, revoke it with `rotator revoke --key-id`.",
-            )
-        if len(versions) >= PRUNED_FROM and plus(target.valid_from, PRUNED_AFTER) <= self._now():
-            raise Refused(
-                f"{entry.name} has {len(versions)} versions, so that of key {key_id} may have been removed by AWS",
-                advice="If the key is not in use, revoke it with `rotator revoke --key-id`.",
-            )
+        versions = frozenset(entry.versions) | frozenset(store.version_dates(entry.arn))
+        snapshot = replace(self.context.snapshot, versions={entry.arn: versions})
+        doubt = orphan_doubt(snapshot, entry, target, name.version_id, self._now())
+        if doubt:
+            advice = "If it is not in use, revoke it with `rotator revoke --key-id`."
+            raise Refused(f"key {key_id} is not revoked: it {doubt}", advice=advice)
         fields = self._fields(self.action.secret, name.version_id)
         if self._now() - checked_at > MAX_CHECK_AGE:
             raise Changed(f"whether key {key_id} is an orphan was found out too long ago")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,7 +17,7 @@ from rotator.policy.guards import DAY, MAX_REJECTED, MAX_SKEW
 from rotator.policy.holdings import Holdings
 from rotator.policy.labels import CURRENT, PREVIOUS, KeyName, parse_key_name, parse_retire_label, secret_id
 from rotator.policy.ownership import Ownership
-from rotator.policy.rules import View
+from rotator.policy.rules import SKIP_WHEN, View, first, make_view
 from rotator.text import printable, quoted
 
 GIVEN_UP_WITHIN: Final = timedelta(minutes=5)
@@ -151,13 +151,8 @@ def plan_orphans(
     holdings: Holdings,
     ownership: Ownership,
     now: datetime,
-    is_skipped: Callable[[SecretEntry], bool],
 ) -> None:
-    """Keys of this deployment whose version does not exist in the secret that their name says.
-
-    :param is_skipped: whether a secret is, for whatever reason; such a one (a replica that lags behind, say) shows
-        nothing about its keys.
-    """
+    """Keys of this deployment whose version does not exist in the secret that their name says."""
     account = printable(snapshot.account, limit=60)
     resuming = {action.key_id for _, action in draft.ranked if action.kind is ActionKind.RESUME}
     # Nearly every key has its secret: names are parsed of the others only.
@@ -183,26 +178,32 @@ def plan_orphans(
                 "its labels were taken off, or another key was given its name",
                 owner,
             )
-        elif not is_skipped(owner):
+        elif not shows_nothing(snapshot, owner, now):
             if key.id not in snapshot.copies:
                 draft.copies[key.id] = None
             if owner.arn not in snapshot.versions:
                 draft.histories.add(owner.arn)
-            doubt = _doubt(snapshot, owner, key, name.version_id, now)
+            doubt = orphan_doubt(snapshot, owner, key, name.version_id, now)
             if doubt:
                 _report(draft, account, key, doubt, owner)
             else:
                 draft.add(Rank.ORPHAN, _revocation(snapshot, owner, key, name.version_id))
 
 
-def _doubt(snapshot: AccountSnapshot, owner: SecretEntry, key: Key, version_id: str, now: datetime) -> str:
+def shows_nothing(snapshot: AccountSnapshot, owner: SecretEntry, now: datetime) -> bool:
+    """Whether a secret is skipped, for whatever reason (a replica that lags behind, say): it proves nothing."""
+    skipped = first(SKIP_WHEN, make_view(snapshot, owner), now)
+    return skipped is not None and skipped.reason not in (Reason.UNADOPTED, Reason.EMPTY)
+
+
+def orphan_doubt(snapshot: AccountSnapshot, owner: SecretEntry, key: Key, version_id: str, now: datetime) -> str:
     """Why a key may not be an orphan after all, by what was read since it was found; ``""`` if nothing says so."""
     holders = snapshot.copies.get(key.id, ())
     if holders:
         return f"was never stored under its own version, but {', '.join(holders)} holds it"
     versions = snapshot.versions.get(owner.arn, frozenset())
     if version_id in versions:
-        return f"has the name of version {version_id} of {owner.name}, which is deprecated: it was enabled again"
+        return f"has the name of version {version_id} of {owner.name}, which exists: it was enabled again"
     made = key.valid_from
     if len(versions) >= PRUNED_FROM and made is not None and plus(made, PRUNED_AFTER) <= now:
         return f"may have been stored in {owner.name}: AWS keeps about 100 versions, and {len(versions)} are there"

@@ -22,7 +22,7 @@ from rotator.policy.holdings import Holdings
 from rotator.policy.orphans import FailedAttempts, plan_orphans, report_unknown
 from rotator.policy.overdue import report_overdue
 from rotator.policy.ownership import Ownership
-from rotator.policy.rules import SKIP_WHEN, View, first, make_view
+from rotator.policy.rules import View, make_view
 from rotator.policy.scheduling import Candidate, quota_window, schedule
 from rotator.policy.secret_draft import Planning
 from rotator.policy.secret_planner import SecretPlanner
@@ -76,7 +76,7 @@ def plan_account(
         if candidate.waits is not None and candidate.view.entry.arn not in begun:
             SecretPlanner(common, candidate.view).skip(candidate.waits)
     draft.skipped.sort(key=lambda skip: skip.secret)
-    plan_orphans(draft, snapshot, holdings, ownership, now, lambda owner: _is_no_evidence(snapshot, owner, now))
+    plan_orphans(draft, snapshot, holdings, ownership, now)
     report_unknown(draft, holdings, now)
     _report_old_credentials(draft, snapshot.management, now)
     limit_revocations(draft, snapshot, now, force=force)
@@ -104,11 +104,6 @@ def plan_account(
         questions=draft.questions(actions, history=snapshot.history),
         infobip_account=_infobip_account(snapshot),
     )
-
-
-def _is_no_evidence(snapshot: AccountSnapshot, owner: SecretEntry, now: datetime) -> bool:
-    left = first(SKIP_WHEN, make_view(snapshot, owner), now)
-    return left is not None and left.reason not in (Reason.UNADOPTED, Reason.EMPTY)
 
 
 def _coming(snapshot: AccountSnapshot, views: list[View], actions: list[Action], until: datetime, now: datetime) -> int:
