@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,7 +18,7 @@ from rotator.errors import (
 )
 from rotator.sandbox.exchange import ErrorStyle, Request, Response
 from rotator.sandbox.faults import Fault, FaultKind
-from tests.doubles.memory_store import Hook
+from tests.doubles.memory_store import Hook, MemoryStore
 from tests.world import World
 
 
@@ -116,40 +117,30 @@ SUSPENSION = AwsFault("suspended", lambda op: Kill(), pause=SUSPENDED)
 """For single calls only, at either far end: the two years have time pass by themselves."""
 
 
-@dataclass
-class Armed:
-    """A fault that waits for its call, and says whether that came."""
-
-    hits: Callable[[], int]
-
-
-def arm(world: World, fault: AwsFault | HttpFault, index: int, *, infobip: bool) -> Armed:
-    """Let the ``index``-th call of one far end (from 0, of those to come) go wrong."""
-    if isinstance(fault, HttpFault):
-        armed = world.infobip.faults.add(fault.make(index + 1))
-    elif infobip:
-        assert fault.pause
-        hook = _pause(world, fault.pause)
-        armed = world.infobip.faults.add(Fault(FaultKind.HOOK_BEFORE, nth=index + 1, hook=hook))
+@contextmanager
+def armed(world: World, fault: AwsFault | HttpFault, index: int, *, infobip: bool) -> Iterator[Callable[[], int]]:
+    """Let the ``index``-th call of one far end (from 0, of those to come) go wrong. Gives how often it did."""
+    before, after = world.store.before, world.store.after
+    if infobip:
+        make = fault.make if isinstance(fault, HttpFault) else lambda nth: _suspension(world, nth)
+        made = world.infobip.faults.add(make(index + 1))
+        yield lambda: made.hits
     else:
-        return _arm_aws(world, fault, index)
-    return Armed(lambda: armed.hits)
+        assert isinstance(fault, AwsFault)
+        yield _arm_aws(world, fault, index)
+    world.store.before, world.store.after = before, after
+    world.infobip.faults.clear()
 
 
-def _pause(world: World, pause: timedelta) -> Callable[[Request, Response | None], None]:
-    return lambda _request, _answer: world.pass_time(pause)
+def _suspension(world: World, nth: int) -> Fault:
+    return Fault(FaultKind.HOOK_BEFORE, nth=nth, hook=lambda _request, _answer: world.pass_time(SUSPENDED))
 
 
-def _arm_aws(world: World, fault: AwsFault, index: int) -> Armed:
-    count = -1
-    hits = 0
-    due = False
-    earlier_before, earlier = world.store.before, world.store.after
+def _arm_aws(world: World, fault: AwsFault, index: int) -> Callable[[], int]:
+    count, hits, due = -1, 0, False
 
-    def before(op: str, secret: str) -> None:
+    def before(op: str, _secret: str) -> None:
         nonlocal count, hits, due
-        if earlier_before is not None:
-            earlier_before(op, secret)
         count += 1
         if count != index or not fault.applies(op):
             return
@@ -161,19 +152,54 @@ def _arm_aws(world: World, fault: AwsFault, index: int) -> Armed:
         else:
             raise fault.error(op)
 
-    def after(op: str, secret: str) -> None:
+    def after(op: str, _secret: str) -> None:
         nonlocal due
-        if earlier is not None:
-            earlier(op, secret)
         if due:
             due = False
             raise fault.error(op)
 
-    world.store.before, world.store.after = before, after
-    return Armed(lambda: hits)
+    world.store.before, world.store.after = then(world.store.before, before), then(world.store.after, after)
+    return lambda: hits
 
 
-def disarm(world: World, before: Hook | None, after: Hook | None) -> None:
-    """No more faults: the hooks are those from before again."""
-    world.store.before, world.store.after = before, after
+def then(*hooks: Hook | None) -> Hook:
+    """All of these, one after the other."""
+
+    def each(op: str, secret: str) -> None:
+        for hook in hooks:
+            if hook is not None:
+                hook(op, secret)
+
+    return each
+
+
+@contextmanager
+def before_each_call(world: World, act: Callable[[str], None], *others: MemoryStore) -> Iterator[None]:
+    """Let something happen ahead of each call of Secrets Manager (and of other regions' ones) and of Infobip."""
+
+    def before_http(request: Request, _answer: Response | None) -> None:
+        act(f"{request.method} {request.path.rsplit('/', 2)[-1]}")
+
+    earlier = [(store, store.before) for store in (world.store, *others)]
+    for store, hook in earlier:
+        store.before = then(hook, lambda op, secret: act(f"{op} {secret}"))
+    world.infobip.faults.add(Fault(FaultKind.HOOK_BEFORE, count=None, hook=before_http))
+    yield
+    for store, hook in earlier:
+        store.before = hook
     world.infobip.faults.clear()
+
+
+@contextmanager
+def at_calls(world: World, *acts: tuple[int, Callable[[], None]]) -> Iterator[list[str]]:
+    """Let things happen ahead of some calls, counted from 0 over both servers. Gives the calls, as they are made."""
+    calls: list[str] = []
+
+    def before(call: str) -> None:
+        calls.append(call)
+        for index, act in acts:
+            if index == len(calls) - 1:
+                act()
+
+    with before_each_call(world, before):
+        yield calls

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
@@ -18,13 +18,12 @@ from rotator.engine.rollback import rollback
 from rotator.errors import RotatorError
 from rotator.model import SecretEntry
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
-from rotator.sandbox.exchange import Request, Response
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import Options, SimKey
 from tests.chaos.eleven_rules import ElevenRules
+from tests.chaos.faults import at_calls
 from tests.chaos.label_writer import DISABLED, FORGERIES, UNMANAGED, LabelWriter, forge
 from tests.chaos.truth import named_for
-from tests.chaos.worlds import PROBE, SMS, TOKEN, VOICE, emergency, four_steps, killed_at, sweep
+from tests.chaos.worlds import PROBE, SMS, TOKEN, VOICE, emergency, four_steps, killed_at, start, sweep
 from tests.world import DAY, HOUR, World
 
 PUSH, OURS, DUE = "prod/push", "dev/a", "dev/b"
@@ -135,48 +134,13 @@ RUNS = (
 )
 
 
-@dataclass
-class Interruption:
-    """Lets something happen before one call, to Secrets Manager or to Infobip, counted from 0 over both."""
-
-    world: World
-    index: int
-    act: Callable[[], None]
-    calls: int = 0
-    _fault: Fault = field(init=False)
-
-    def __post_init__(self) -> None:
-        earlier = self.world.store.before
-
-        def before(op: str, secret: str) -> None:
-            if earlier is not None:
-                earlier(op, secret)
-            self._count()
-
-        def before_http(_request: Request, _answer: Response | None) -> None:
-            self._count()
-
-        self._earlier, self.world.store.before = earlier, before
-        self._fault = self.world.infobip.faults.add(Fault(FaultKind.HOOK_BEFORE, count=None, hook=before_http))
-
-    def _count(self) -> None:
-        self.calls += 1
-        if self.calls == self.index + 1:
-            self.act()
-
-    def over(self) -> None:
-        """The run is over."""
-        self.world.store.before = self._earlier
-        self.world.infobip.faults.clear()
-
-
 @cache
 def calls_of(run: Run) -> int:
     """How many calls the run makes where nothing is forged."""
-    world = run.make()
-    counted = Interruption(world, -1, lambda: None)
-    run.act(world)
-    return counted.calls
+    world = start(run.make)
+    with at_calls(world) as calls:
+        run.act(world)
+    return len(calls)
 
 
 def forged(run: Run, secret: str, forgery: str, index: int) -> list[str]:
@@ -186,18 +150,14 @@ def forged(run: Run, secret: str, forgery: str, index: int) -> list[str]:
 
 def played(run: Run, forgeries: list[tuple[int, str, str]]) -> list[str]:
     """The same with several: ``(call, secret, forgery)``. Those at a call that never comes happen afterwards."""
-    world = run.make()
+    world = start(run.make)
     rules = ForgeryRules(world, secret=run.secret, strategy=run.strategy, pending=False)
     rules.start()
-    interruptions = [
-        Interruption(world, index, _forger(world, rules, secret, forgery)) for index, secret, forgery in forgeries
-    ]
+    acts = [(index, _forger(world, rules, secret, forgery)) for index, secret, forgery in forgeries]
     report = None
     process = rules.emergency_run() if run.strategy else rules.run(scheduled=run.scheduled)
-    with process, contextlib.suppress(RotatorError):
+    with at_calls(world, *acts), process, contextlib.suppress(RotatorError):
         report = run.act(world)
-    for interruption in reversed(interruptions):
-        interruption.over()
     if run.strategy:
         rules.emergency_over(report if isinstance(report, EmergencyReport) and run.secret in PROTECTED else None)
         if run.secret in PROTECTED:

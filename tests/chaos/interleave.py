@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from rotator.errors import RotatorError
-from rotator.sandbox.exchange import Request, Response
-from rotator.sandbox.faults import Fault, FaultKind
+from tests.chaos.faults import before_each_call
 from tests.doubles.memory_store import MemoryStore
 from tests.world import World
 
@@ -62,7 +61,7 @@ class Interleaver:
         self, world: World, acts: dict[str, Callable[[], object]], stores: tuple[MemoryStore, ...] = ()
     ) -> None:
         self.world = world
-        self._stores = (world.store, *stores)
+        self._other_stores = stores
         self.actors = {letter: Actor(letter, act) for letter, act in acts.items()}
         self.trace: list[str] = []
         self._stopped = threading.Semaphore(0)
@@ -83,17 +82,16 @@ class Interleaver:
         :param order: whose call is next; the finished are skipped. At its end the actors finish one by one.
         :raises Stuck: an actor waits for something else than the order.
         """
-        self._hook()
         threads = [threading.Thread(target=self._run, args=(actor,), daemon=True) for actor in self.actors.values()]
-        for thread in threads:
-            thread.start()
-            self._wait()  # until it stops before its first call
-        while waiting := self.unfinished():
-            letter = next((letter for letter in order if letter in waiting), waiting[0])
-            self._step(self.actors[letter])
-        for thread in threads:
-            thread.join(TIMEOUT)
-        self._unhook()
+        with before_each_call(self.world, self.stop, *self._other_stores):
+            for thread in threads:
+                thread.start()
+                self._wait()  # until it stops before its first call
+            while waiting := self.unfinished():
+                letter = next((letter for letter in order if letter in waiting), waiting[0])
+                self._step(self.actors[letter])
+            for thread in threads:
+                thread.join(TIMEOUT)
         for actor in self.actors.values():
             if actor.crash is not None:
                 raise actor.crash
@@ -129,19 +127,6 @@ class Interleaver:
         self._stopped.release()
         if not actor.go.acquire(timeout=TIMEOUT):
             raise Stuck(f"{actor.letter} waits before {call}")
-
-    def _hook(self) -> None:
-        def before_http(request: Request, _answer: Response | None) -> None:
-            self.stop(f"{request.method} {request.path.rsplit('/', 2)[-1]}")
-
-        for store in self._stores:
-            store.before = lambda op, secret: self.stop(f"{op} {secret}")
-        self._fault = self.world.infobip.faults.add(Fault(FaultKind.HOOK_BEFORE, count=None, hook=before_http))
-
-    def _unhook(self) -> None:
-        for store in self._stores:
-            store.before = None
-        self.world.infobip.faults.clear()
 
 
 def writes(call: str) -> bool:

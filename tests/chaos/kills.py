@@ -15,7 +15,7 @@ from rotator.model import Outcome
 from tests import leaks
 from tests.chaos.convergence import Convergence
 from tests.chaos.eleven_rules import ElevenRules
-from tests.chaos.faults import AWS_FAULTS, HTTP_FAULTS, SUSPENSION, AwsFault, HttpFault, arm, disarm
+from tests.chaos.faults import AWS_FAULTS, HTTP_FAULTS, SUSPENSION, AwsFault, HttpFault, armed
 from tests.chaos.flows import FLOWS, Flow, run
 from tests.chaos.truth import PROBES, footprint
 from tests.chaos.worlds import SMS, start
@@ -77,12 +77,10 @@ def struck(flow: Flow, fault: AwsFault | HttpFault, index: int, *, infobip: bool
     rules = ElevenRules(world, secret=SMS if flow.strategy else "", strategy=flow.strategy, pending=not flow.announced)
     rules.wrong_ids = fault.name == "wrong-id"
     rules.start()
-    hooks = world.store.before, world.store.after
-    armed = arm(world, fault, index, infobip=infobip)
-    with rules.emergency_run() if flow.strategy else rules.run(scheduled=flow.scheduled):
+    process = rules.emergency_run() if flow.strategy else rules.run(scheduled=flow.scheduled)
+    with armed(world, fault, index, infobip=infobip) as hits, process:
         result, error = run(flow, world)
-    disarm(world, *hooks)
-    broken = [] if armed.hits() else ["the fault did not come"]
+    broken = [] if hits() else ["the fault did not come"]
     if flow.strategy:
         rules.emergency_over(result if isinstance(result, EmergencyReport) else None)
     if isinstance(result, Sweep) and not fault.name.endswith("-6"):

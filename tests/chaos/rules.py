@@ -18,8 +18,8 @@ from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, parse_key_label, p
 from rotator.policy.tags import spec_or_none
 from rotator.sandbox.state import SimKey
 from tests import leaks
+from tests.chaos.faults import then
 from tests.chaos.truth import api_key_in, is_foreign, labelled_and_proven, named_for, revoked_too_early
-from tests.doubles.memory_store import Hook
 from tests.world import World
 
 T = TypeVar("T")
@@ -64,17 +64,9 @@ class Rules:
 
     def start(self) -> None:
         """Hook into both servers."""
-        self.world.store.after = self._chain(self.world.store.after)
+        self.world.store.after = then(lambda op, secret: self.check(f"{op} {secret}"), self.world.store.after)
         self.world.infobip.observers.append(lambda _request, _answer: self.check("infobip"))
         self.check("start")
-
-    def _chain(self, other: Hook | None) -> Hook:
-        def after(op: str, secret: str) -> None:
-            self.check(f"{op} {secret}")
-            if other is not None:
-                other(op, secret)
-
-        return after
 
     @contextmanager
     def operator(self) -> Iterator[None]:
