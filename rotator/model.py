@@ -392,7 +392,11 @@ class AccountSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class AccountPlan:
-    """What a sweep of one account would do, in order, and what it skips. ``error``: it could not be observed."""
+    """What a sweep of one account would do, in order, and what it skips.
+
+    :param error: why it could not be observed.
+    :param deferred: what is due and waits for a slot, or for another sweep because of its number.
+    """
 
     account: str
     quota: Quota
@@ -404,6 +408,7 @@ class AccountPlan:
     earliest_end: datetime | None = None
     questions: Questions = Questions()
     infobip_account: str | None = None
+    deferred: tuple[Action, ...] = ()
 
     @property
     def ran_through(self) -> bool:

@@ -36,6 +36,7 @@ class Waiting(NamedTuple):
 class Draft:
     """Collects actions, skips and alerts, and what must be read before the actions may be carried out.
 
+    :param deferred: actions that are due and wait for a slot, or for another sweep because of their number.
     :param waiting: by ARN and key id (``None`` for the secret's rotation), why something that is due is not planned.
     :param versions: secrets' versions whose values actions depend on; ``checks`` are read whatever is planned.
     :param readers: by ARN, since when the revocation of a key is due, and since when reads of the secret matter for it.
@@ -44,6 +45,7 @@ class Draft:
     ranked: list[tuple[Rank, Action]] = field(default_factory=list)
     skipped: list[Skip] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
+    deferred: list[Action] = field(default_factory=list)
     waiting: dict[tuple[str, str | None], Waiting] = field(default_factory=dict)
     versions: set[tuple[str, str]] = field(default_factory=set)
     checks: set[tuple[str, str]] = field(default_factory=set)
@@ -72,6 +74,7 @@ class Draft:
     def defer(self, action: Action, reason: Reason, message: Message) -> None:
         """Why an action that is due is not planned."""
         self.skip(action.secret, reason, message)
+        self.deferred.append(action)
         is_rotation = action.kind is ActionKind.ROTATE
         key_id = None if is_rotation else action.key_id
         self.waiting[(action.arn, key_id)] = Waiting(reason, message, scheduled=is_rotation)

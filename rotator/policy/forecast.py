@@ -4,8 +4,8 @@ Windows, grace periods, holds, the label limit, the limit of revocations a sweep
 are what they are in sweeps, because the planner decides here too. What others created in the last week they go on
 creating, as it assumes.
 
-Not every sweep is simulated: a day has a few parts, and what its sweeps would do the last one of each part does. See
-:meth:`_Forecast._next`.
+Not every sweep is simulated: a day has a few parts, and the last sweep of each does what all of them would do. A window
+is open to it if it was to one of them. See :meth:`_Forecast._next`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Final
 from rotator.durations import plus
 from rotator.message import Message
 from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Policy, Reason
-from rotator.policy.guards import SOON, clock_skew, slots_used
+from rotator.policy.guards import DAY, SOON, clock_skew, slots_used
 from rotator.policy.rules import View, skipped
 from rotator.policy.scheduling import slots_a_day
 from rotator.policy.simulation import SimulatedAccount, WhatIf
@@ -32,11 +32,9 @@ WORK: Final = 100_000
 """Secrets times parts of days that are simulated: with more secrets, or more days, a day has fewer parts."""
 SHARE: Final = 20
 """No part is longer than this share of the shortest validity."""
-_DAY: Final = timedelta(days=1)
 _TICK: Final = timedelta.resolution
 _SPANS: Final = ((1, "day"), (7, "week of"), (14, "2 weeks of"))
 _NOT_OURS: Final = frozenset({Reason.DELETED, Reason.OWNED, Reason.REPLICA})
-_WAITS_FOR_SLOT: Final = frozenset({Reason.DAILY_LIMIT, Reason.REVOCATION_LIMIT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +136,11 @@ class _Forecast:
     def __init__(self, snapshot: AccountSnapshot, policy: Policy, now: datetime, known: Collection[str]) -> None:
         self._account = SimulatedAccount(snapshot, policy)
         self._policy = policy
-        self._begin = self._now = now
+        self._begin = self._now = self._rotated = now
         self._known = known
         views = list(self._account.views())
         specs = [view.spec for view in views if view.spec is not None]
-        self._shortest = min((spec.validity for spec in specs), default=SHARE * _DAY)
+        self._shortest = min((spec.validity for spec in specs), default=SHARE * DAY)
         self._windows = {spec.window for spec in specs if spec.window is not None}
         self._expiries = {view.entry.arn: self._expiry(view) for view in views}
         self._late: dict[str, int] = {}
@@ -153,44 +151,43 @@ class _Forecast:
 
     def days(self, number: int) -> Iterator[ForecastDay]:
         """Let so many days of 24 hours pass."""
-        end = plus(self._begin, number * _DAY)
         affordable = WORK // (number * max(1, len(self._expiries)))
-        parts = max(1, min(PARTS, affordable), -(-SHARE * _DAY // self._shortest))
-        apart = self._policy.sweep_every if parts >= PARTS else _DAY / parts
-        day, rotated = ForecastDay(self._begin), self._begin
-        while self._now < end:
-            while day.date + _DAY <= self._now:  # sweeps may be further apart than a day
-                yield day
-                day = _following(day)
-                used_by_others = self._policy.daily_limit - self._policy.reserve - self.per_day
-                self._account.let_others_create(used_by_others, day.date)
-            plan = self._sweep()
-            rotations = [action for action in plan.actions if action.kind is ActionKind.ROTATE]
-            free = max(0, plan.quota.creates_left - len(rotations))
-            if free:
-                self._unused.append(self._now)
-            if rotations:
-                rotated = self._now
-            is_short = any(skip.reason in _WAITS_FOR_SLOT for skip in plan.skipped)
-            then = self._next(parts, free=free)
-            if is_short or any(action.reason is Reason.CAPACITY for action in rotations):
-                then = min(then, self._next_slot(apart, self._now if free else rotated, free=free))
-            is_last = then >= day.date + _DAY
-            waiting, overdue = self._account.waiting(self._now) if is_short and is_last else (0, 0)
-            day = replace(
-                day,
-                rotations=day.rotations + len(rotations),
-                scheduled_early=day.scheduled_early + sum(each.reason is Reason.CAPACITY for each in rotations),
-                revocations=day.revocations + sum(action.costs_update for action in plan.actions),
-                waiting=waiting,
-                overdue=overdue,
-                free=free,
-            )
-            self._now = then
-        self._note_expired(end - _TICK)
-        while day.date < end:
-            yield day
-            day = _following(day)
+        parts = max(1, min(PARTS, affordable), -(-SHARE * DAY // self._shortest))
+        used_by_others = self._policy.daily_limit - self._policy.reserve - self.per_day
+        day = ForecastDay(self._begin)
+        for _ in range(number):
+            end = plus(day.date, DAY)
+            while self._now < end:
+                day = self._step(day, parts)
+            yield day  # as the day before was, if sweeps are further apart than a day
+            day = replace(day, date=end, rotations=0, scheduled_early=0, revocations=0)
+            self._account.let_others_create(used_by_others, end)
+        self._note_expired(day.date - _TICK)
+
+    def _step(self, day: ForecastDay, parts: int) -> ForecastDay:
+        """Sweep once, and choose the next sweep."""
+        plan = self._sweep()
+        rotations = [action for action in plan.actions if action.kind is ActionKind.ROTATE]
+        early = sum(action.reason is Reason.CAPACITY for action in rotations)
+        free = max(0, plan.quota.creates_left - len(rotations))
+        if free:
+            self._unused.append(self._now)
+        if rotations:
+            self._rotated = self._now
+        then = self._next(parts, free=free)
+        if plan.deferred or early:
+            apart = self._policy.sweep_every if parts >= PARTS else DAY / parts
+            then = min(then, self._next_slot(apart, self._now if free else self._rotated, free=free))
+        self._now = then
+        return replace(
+            day,
+            rotations=day.rotations + len(rotations),
+            scheduled_early=day.scheduled_early + early,
+            revocations=day.revocations + sum(action.costs_update for action in plan.actions),
+            waiting=sum(action.kind is ActionKind.ROTATE for action in plan.deferred),
+            overdue=sum(action.costs_update for action in plan.deferred),
+            free=free,
+        )
 
     def _sweep(self) -> AccountPlan:
         if self._now > self._begin:
@@ -213,12 +210,12 @@ class _Forecast:
     def _next(self, parts: int, *, free: int) -> datetime:
         """The sweep that is simulated next: the last one before something would be too late.
 
-        That is the end of the part of the day, the closing of a window, or the expiry of a key, if there is a slot for
-        it now. What happens in an earlier sweep of the same part happens on the same day.
+        That is the end of the part of the day, the closing of a window where there are few, or the expiry of a key, if
+        there is a slot for it now. What happens in an earlier sweep of the same part happens on the same day.
 
         :param parts: of a day.
         """
-        every, part = self._policy.sweep_every, _DAY / parts
+        every, part = self._policy.sweep_every, DAY / parts
 
         def last_before(moment: datetime) -> datetime:
             return self._begin + (moment - _TICK - self._begin) // every * every
@@ -229,7 +226,7 @@ class _Forecast:
         if free:
             expiring = min((at for at in self._expiries.values() if at is not None and soonest <= at), default=latest)
             sweeps.append(last_before(expiring + _TICK))
-        for window in self._windows:
+        for window in self._windows if len(self._windows) <= parts == PARTS else ():
             found = ((opens, last_before(closes)) for opens, closes in openings(window, soonest, latest + every))
             sweeps += (last for opens, last in found if opens <= last)
         return min(sweeps)
@@ -243,7 +240,7 @@ class _Forecast:
         moments = [since + apart, self._now + every]
         if not free:
             slots = slots_used(self._account.snapshot(), self._now)
-            again = (at + _DAY - SOON for at in (*slots.creates, *(slots.updates or ())))
+            again = (at + DAY - SOON for at in (*slots.creates, *(slots.updates or ())))
             moments.append(min((at for at in again if at > self._now), default=self._now))
         return self._begin - (self._begin - max(moments)) // every * every
 
@@ -271,11 +268,6 @@ class _Forecast:
             self._late[arn] = len(self.at_risk)
             reason = reason or Reason.NOT_IN_TIME
             self.at_risk.append(AtRisk(view.entry.name, key_id, expires_at, reason, too_late_from))
-
-
-def _following(day: ForecastDay) -> ForecastDay:
-    """The next day, as it is if no sweep comes on it."""
-    return replace(day, date=day.date + _DAY, rotations=0, scheduled_early=0, revocations=0)
 
 
 # ---- for people -----------------------------------------------------------------------------------------------------

@@ -135,19 +135,18 @@ class Holdings:
 
     def is_named_elsewhere(self, key_id: str, entry: SecretEntry) -> bool:
         """Whether a label or a value of another secret names a key, too."""
-        return any(True for _ in self._besides(key_id, entry.arn))
+        return bool(self._besides(key_id, entry.arn))
 
     def others_in_grace(self, key_id: str, arn: str, now: datetime) -> tuple[str, ...]:
         """The names of other secrets whose consumers had this key until lately: their grace is not over."""
         found = self._besides(key_id, arn)
         return tuple(sorted(entry.name for entry, life, _ in found if _in_grace(entry, life, key_id, now)))
 
-    def _besides(self, key_id: str, arn: str) -> Iterator[tuple[SecretEntry, Lifecycle, Resolution | None]]:
+    def _besides(self, key_id: str, arn: str) -> list[tuple[SecretEntry, Lifecycle, Resolution | None]]:
         """The secrets, but for one, that have anything to do with a key; each once."""
         found = {entry.arn: entry for entry in (*self._others.naming(key_id), *self._seen.get(key_id, ()))}
         found.pop(arn, None)
-        for entry in found.values():
-            yield *self._read(entry), self._snapshot.resolutions.get(entry.arn)
+        return [(*self._read(entry), self._snapshot.resolutions.get(entry.arn)) for entry in found.values()]
 
     def _read(self, entry: SecretEntry) -> tuple[SecretEntry, Lifecycle]:
         resolution = self._snapshot.resolutions.get(entry.arn)

@@ -92,6 +92,7 @@ def parse_retire_label(label: str) -> tuple[str, datetime] | None:
         return None
 
 
+@lru_cache(maxsize=16384)  # as for names of keys
 def secret_id(arn: str) -> str:
     """Return what stands for a secret in the names of its keys: 10 hex digits of the SHA-256 of its whole ARN.
 

@@ -12,7 +12,7 @@ from collections import Counter
 from enum import StrEnum
 
 from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry
-from rotator.policy.labels import KeyName, key_name, parse_key_name
+from rotator.policy.labels import KeyName, parse_key_name
 
 
 class OwnershipProof(StrEnum):
@@ -80,13 +80,9 @@ class Ownership:
         return name if name is not None and name.deployment == self._deployment else None
 
     def _by_name(self, entry: SecretEntry, version_id: str, key: Key) -> bool:
-        if not key.name.endswith(version_id) or not version_id:
-            return False
-        try:
-            expected = key_name(entry.name, entry.arn, self._deployment, version_id)
-        except ValueError:
-            return False
-        return key.name == expected and not self._has_namesake(key)
+        name = self.own_name(key)
+        named = name is not None and name.version_id == version_id and name.is_for(entry.name, entry.arn)
+        return named and not self._has_namesake(key)
 
     def _has_namesake(self, key: Key) -> bool:
         if self._names is None:

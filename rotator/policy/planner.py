@@ -23,7 +23,7 @@ from rotator.policy.orphans import FailedAttempts, plan_orphans, report_unknown
 from rotator.policy.overdue import report_overdue
 from rotator.policy.ownership import Ownership
 from rotator.policy.rules import View, make_view
-from rotator.policy.scheduling import Candidate, quota_window, schedule
+from rotator.policy.scheduling import quota_window, schedule
 from rotator.policy.secret_draft import Planning
 from rotator.policy.secret_planner import SecretPlanner
 
@@ -38,12 +38,19 @@ _HISTORY_CUT = (
 
 
 def plan_account(
-    snapshot: AccountSnapshot, policy: Policy, now: datetime, *, force: bool = False, secret: str | None = None
+    snapshot: AccountSnapshot,
+    policy: Policy,
+    now: datetime,
+    *,
+    force: bool = False,
+    secret: str | None = None,
+    since: datetime | None = None,
 ) -> AccountPlan:
     """What a sweep of one account would do at ``now``.
 
     :param force: lift the guard against mass revocation.
     :param secret: plan for this one only (name or ARN); the guards still see the whole account.
+    :param since: when the sweep before was, where this one stands for all that come between.
     """
     slots = slots_used(snapshot, now)
     quota, planned = slots.quota(policy), slots.planned(policy, now)
@@ -52,7 +59,6 @@ def plan_account(
         alert = Alert(Reason.CLOCK_SKEW, skew, severity=Severity.ERROR)
         return AccountPlan(snapshot.account, quota, alerts=(alert,), error=str(skew), keys=len(snapshot.keys))
     draft = Draft()
-    candidates: list[Candidate] = []
     views = [make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=attrgetter("name"))]
     holdings = Holdings(snapshot, views)
     ownership = Ownership(snapshot, policy.deployment)
@@ -65,10 +71,10 @@ def plan_account(
     trusted = missing is None and snapshot.complete
     if not snapshot.history_complete:
         draft.alert(Reason.LISTING_INCOMPLETE, Message(_HISTORY_CUT))
-    common = Planning(draft, snapshot, policy, holdings, now, attempts, ownership, trusted, candidates)
-    for view in views:
-        SecretPlanner(common, view).plan()
-    started = schedule(draft, snapshot, candidates, slots, policy, now, alone=secret is not None)
+    common = Planning(draft, snapshot, policy, holdings, now, attempts, ownership, trusted, since)
+    coming = (SecretPlanner(common, view).plan() for view in views)
+    candidates = [candidate for candidate in coming if candidate is not None]
+    started = schedule(common, candidates, slots, alone=secret is not None)
     for candidate, decision in started:
         SecretPlanner(common, candidate.view).rotate(decision)
     begun = {candidate.view.entry.arn for candidate, _ in started}
@@ -103,6 +109,7 @@ def plan_account(
         earliest_end=min(ends, default=None),
         questions=draft.questions(actions, history=snapshot.history),
         infobip_account=_infobip_account(snapshot),
+        deferred=tuple(draft.deferred),
     )
 
 

@@ -13,7 +13,7 @@ from rotator.policy.lifecycle import Retiring
 from rotator.policy.ownership import OwnershipProof
 from rotator.policy.rules import Decision
 from rotator.policy.secret_draft import SecretDraft
-from rotator.policy.windows import is_open, next_open
+from rotator.policy.windows import next_open
 from rotator.text import some_of
 
 Block = Callable[[SecretDraft, Retiring], Decision | None]
@@ -67,7 +67,7 @@ def _first(blocks: tuple[Block, ...], secret: SecretDraft, item: Retiring) -> De
 def window_closed(secret: SecretDraft, item: Retiring) -> Decision | None:
     """Outside of the window."""
     window, now = secret.view.spec.window if secret.view.spec else None, secret.common.now
-    if window is None or is_open(window, now):
+    if window is None or secret.common.is_open(window):
         return None
     template = "revoking key {key} waits for its window, which opens {opens:%a} {opens}"
     return Decision(Reason.WINDOW, Message.of(template, key=KeyId(item.key_id), opens=next_open(window, now)))

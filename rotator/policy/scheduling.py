@@ -28,7 +28,8 @@ from rotator.policy.draft import Draft
 from rotator.policy.guards import DAY, SOON, UsedSlots
 from rotator.policy.labels import parse_key_name
 from rotator.policy.rules import BROKEN, ROTATE_BLOCKED, Decision, View, first, renew_at
-from rotator.policy.windows import is_open, openings_until
+from rotator.policy.secret_draft import Planning
+from rotator.policy.windows import openings_until
 from rotator.text import printable, some_of
 
 HORIZON: Final = 400
@@ -71,33 +72,26 @@ class Candidate:
 
 
 def schedule(
-    draft: Draft,
-    snapshot: AccountSnapshot,
-    candidates: Sequence[Candidate],
-    used: UsedSlots,
-    policy: Policy,
-    now: datetime,
-    *,
-    alone: bool = False,
+    common: Planning, candidates: Sequence[Candidate], used: UsedSlots, *, alone: bool = False
 ) -> list[tuple[Candidate, Decision]]:
     """Postpone planned rotations that can wait, and alert about what can't be rotated in time.
 
     :param alone: whether only one secret's rotation is asked for, which then waits for no other.
     :returns: what starts in this sweep besides the planned ones, and why.
     """
-    quota = used.planned(policy, now)
-    slots = _slots(snapshot, candidates, used, quota, policy, now)
+    quota = used.planned(common.policy, common.now)
+    slots = _slots(common, candidates, used, quota)
     near = _near(candidates, slots)
-    _alert_not_in_time(draft, candidates, near, slots)
+    _alert_not_in_time(common.draft, candidates, near, slots)
     if not quota.creates_left or all(one.planned for one in near):
         return []
-    rotations = _rotations(near, slots)
+    rotations = _rotations(near, slots, common)
     chosen = _start_now(slots, rotations)
     if not alone:
-        _postpone(draft, [one.candidate for one in rotations if one.due and one not in chosen])
+        _postpone(common.draft, [one.candidate for one in rotations if one.due and one not in chosen])
     started = [one.candidate for one in chosen if not one.due]
     demand = _demand(rotations, slots) if any(one.decision is None for one in started) else Message()
-    return [(one, one.decision or _early(one, demand, now)) for one in started]
+    return [(one, one.decision or _early(one, demand, common.now)) for one in started]
 
 
 # ---- the quota ------------------------------------------------------------------------------------------------------
@@ -191,23 +185,16 @@ class Slots:
         return late
 
 
-def _slots(
-    snapshot: AccountSnapshot,
-    candidates: Iterable[Candidate],
-    used: UsedSlots,
-    quota: Quota,
-    policy: Policy,
-    now: datetime,
-) -> Slots:
-    period, limit = quota_window(policy) // policy.sweep_every, _limit(quota)
+def _slots(common: Planning, candidates: Iterable[Candidate], used: UsedSlots, quota: Quota) -> Slots:
+    policy, now, limit = common.policy, common.now, _limit(quota)
+    period = quota_window(policy) // policy.sweep_every
     # As the sweep itself counts: what is free within some minutes is free.
     left = (at + DAY - SOON - now for at in used.creates)
     again = sorted(min(period, -(-each // policy.sweep_every)) for each in left if each > timedelta(0))
     # With more in use than scheduled work may take, the first that come back are the reserve's.
     today = [0] * (limit - len(again)) + again[max(0, len(again) - limit) :]
     broken = sum(1 for one in candidates if one.broken)
-    a_day = slots_a_day(snapshot, quota, policy, now)
-    return Slots(now, policy.sweep_every, period, a_day, today, broken)
+    return Slots(now, policy.sweep_every, period, slots_a_day(common.snapshot, quota, policy, now), today, broken)
 
 
 # ---- what is to be scheduled ----------------------------------------------------------------------------------------
@@ -273,7 +260,7 @@ def _near(candidates: Sequence[Candidate], slots: Slots) -> list[Candidate]:
     return sorted(near, key=lambda one: (one.expires_at or LAST, one.view.entry.name))
 
 
-def _rotations(candidates: Iterable[Candidate], slots: Slots) -> list[_Rotation]:
+def _rotations(candidates: Iterable[Candidate], slots: Slots, common: Planning) -> list[_Rotation]:
     """All that are not broken; the earliest expiry first."""
     most, period = HORIZON * slots.period, slots.period
     found: list[_Rotation] = []
@@ -294,7 +281,7 @@ def _rotations(candidates: Iterable[Candidate], slots: Slots) -> list[_Rotation]
         due, any_time, must = candidate.planned, _Span(begin, last), max(last, expiry - period)
         able = due or first(ROTATE_BLOCKED, candidate.view, slots.now) is None
         window = candidate.window
-        if window is None or is_open(window, slots.now):
+        if window is None or common.is_open(window):
             found.append(_Rotation(candidate, rank, due, able, must, True, _Span(begin, last, window), any_time))
             continue
         # It waits for its window to open, later today too; but for one that can't.

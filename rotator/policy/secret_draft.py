@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import AccountSnapshot, Action, ActionKind, Key, Policy, Reason, Severity
+from rotator.model import AccountSnapshot, Action, ActionKind, Key, Policy, Reason, Severity, Window
 from rotator.policy.draft import Draft, Rank, Waiting
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.guards import MAX_SKEW
@@ -17,7 +17,7 @@ from rotator.policy.lifecycle import Retiring
 from rotator.policy.orphans import FailedAttempts
 from rotator.policy.ownership import Ownership, OwnershipProof
 from rotator.policy.rules import Decision, View
-from rotator.policy.scheduling import Candidate
+from rotator.policy.windows import is_open, openings
 from rotator.text import printable
 
 
@@ -26,7 +26,7 @@ class Planning:
     """What the plans of an account's secrets have in common.
 
     :param trust_missing: whether a key that is not listed may be taken for missing.
-    :param candidates: gets every secret that is rotated, or could be.
+    :param since: when the sweep before this one was, where a forecast lets this one stand for others between the two.
     """
 
     draft: Draft
@@ -37,7 +37,20 @@ class Planning:
     attempts: FailedAttempts
     ownership: Ownership
     trust_missing: bool
-    candidates: list[Candidate]
+    since: datetime | None = None
+    _open: dict[Window, bool] = field(default_factory=dict, repr=False)
+
+    def is_open(self, window: Window) -> bool:
+        """Whether a window is open in this sweep, or was in one that it stands for."""
+        if window not in self._open:
+            self._open[window] = is_open(window, self.now) or self._was_open(window)
+        return self._open[window]
+
+    def _was_open(self, window: Window) -> bool:
+        if self.since is None:
+            return False
+        every, found = self.policy.sweep_every, openings(window, self.since + timedelta.resolution, self.now)
+        return any(self.now - ((self.now - closes) // every + 1) * every >= opens for opens, closes in found)
 
 
 @dataclass(slots=True)

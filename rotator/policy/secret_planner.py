@@ -40,18 +40,21 @@ MARGIN = HOUR
 class SecretPlanner(SecretDraft):
     """One secret's part of the plan."""
 
-    def plan(self) -> None:
-        """Everything about this secret."""
+    def plan(self) -> Candidate | None:
+        """Everything about this secret.
+
+        :returns: its rotation to come, unless it is skipped.
+        """
         common, view = self.common, self.view
         left = first(SKIP_WHEN, self.view, self.common.now)
         if left is not None:
             self.skip(left)
             for item in view.life.retiring:
                 common.draft.waiting[(view.entry.arn, item.key_id)] = Waiting(left.reason, left.message)
-            return
+            return None
         if self.view.mislabelled is not None:
             self._mislabelled(self.view.mislabelled)
-            return
+            return None
         self._suspicious_labels()
         self._labels()
         self._shared_key()
@@ -59,9 +62,10 @@ class SecretPlanner(SecretDraft):
         self.report_foreign_key(view.key)
         self._no_expiry()
         self._not_begun()
-        self._rotation()
+        candidate = self._rotation()
         for item in self.view.life.retiring:
             plan_revocation(self, item)
+        return candidate
 
     def _mislabelled(self, key_id: str) -> None:
         """The value decides: the key that it is gets the label."""
@@ -181,12 +185,13 @@ class SecretPlanner(SecretDraft):
         entry, life, key, common = self.view.entry, self.view.life, self.view.key, self.common
         if key is None or life.current_version is None or life.current_key is None:
             return
+        if common.ownership.proof(entry, life.current_version, key.id) is not OwnershipProof.UNREAD:
+            return
         doubtful = common.ownership.is_foreign(entry, key) or common.holdings.is_named_elsewhere(key.id, entry)
-        unread = common.ownership.proof(entry, life.current_version, key.id) is OwnershipProof.UNREAD
-        if doubtful and unread and len(common.draft.checks) < MAX_LABEL_CHECKS:
+        if doubtful and len(common.draft.checks) < MAX_LABEL_CHECKS:
             common.draft.checks.add((entry.arn, life.current_version))
 
-    def _rotation(self) -> None:
+    def _rotation(self) -> Candidate | None:
         view, life = self.view, self.view.life
         pending = life.pending_version
         if pending is not None and not (life.pending_key and self.is_unproven(pending, life.pending_key)):
@@ -201,28 +206,28 @@ class SecretPlanner(SecretDraft):
                 message,
                 deadline=end,
             )
-            return
+            return None
         decision = first(ROTATE_WHEN, view, self.common.now)
         end = view.key.valid_to if view.key is not None else None
         if decision is None:
-            if end is not None:
-                self.common.candidates.append(Candidate(view, end))
-            return
+            return Candidate(view, end) if end is not None else None
         if decision.reason is Reason.KEY_MISSING and not self.common.trust_missing:
             self.skip(self.not_listed(view.key_id))
-            return
+            return None
         blocked = first(ROTATE_BLOCKED, view, self.common.now)
         if blocked is not None:
             self.skip(blocked)
-            return
-        waits = window_closed(view, decision, self.common.now)
+            return None
+        window = view.spec.window if view.spec else None
+        is_open = window is None or self.common.is_open(window)
+        waits = None if is_open else window_closed(view, decision, self.common.now)
         if waits is None:
             self.rotate(decision)
-            self.common.candidates.append(Candidate(view, None if decision.reason in BROKEN else end, decision))
-        elif end is None:
-            self.skip(waits)
-        else:
-            self.common.candidates.append(Candidate(view, end, decision, waits))
+            return Candidate(view, None if decision.reason in BROKEN else end, decision)
+        if end is not None:
+            return Candidate(view, end, decision, waits)
+        self.skip(waits)
+        return None
 
     def rotate(self, decision: Decision) -> None:
         """Plan the rotation (now, or when the daily limit wants it early), or finish what a killed run left of one."""

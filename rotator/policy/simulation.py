@@ -179,6 +179,7 @@ class SimulatedAccount:
         self._keys = dict(snapshot.keys)
         self._resolutions = dict(snapshot.resolutions)
         self._observed = snapshot
+        self._swept: datetime | None = None
         self._last_number = 0
         self._obsolete: list[tuple[datetime, str]] = []
 
@@ -203,18 +204,12 @@ class SimulatedAccount:
         return make_view(self.snapshot(), self._entries[arn])
 
     def sweep(self, now: datetime) -> AccountPlan:
-        """Do what a sweep plans at that time, and return the plan."""
-        plan = plan_account(self.snapshot(), self._policy, now)
+        """Do what sweeps since the last one, up to one at that time, plan, and return the plan."""
+        plan = plan_account(self.snapshot(), self._policy, now, since=self._swept)
         for action in plan.actions:
             self._apply(action, now)
+        self._swept = now
         return plan
-
-    def waiting(self, now: datetime) -> tuple[int, int]:
-        """How many rotations, and how many revocations, are due and wait for nothing but a slot."""
-        unlimited = replace(self._policy, daily_limit=2 * len(self._keys), reserve=0)
-        actions = plan_account(self.snapshot(), unlimited, now, force=True).actions
-        rotations = sum(action.kind is ActionKind.ROTATE for action in actions)
-        return rotations, sum(action.costs_update for action in actions)
 
     def let_others_create(self, number: int, now: datetime) -> None:
         """Keys of others, which use slots; and obsolete ones are forgotten, so that the account does not grow."""
