@@ -19,7 +19,7 @@ from rotator.cli.plan import MOST_ROWS, SEE_DOCTOR, unobserved
 from rotator.engine.reconcile import Reconciler
 from rotator.errors import ConfigurationError, RotatorError
 from rotator.model import AccountPlan
-from rotator.policy.status import Inventory, KeyKind, KeyRow, SecretRow, take_inventory
+from rotator.policy.status import Inventory, KeyKind, KeyRow, take_inventory
 from rotator.redaction.patterns import redact_key_values, redact_patterns
 from rotator.render import Grid, Row, brief, counted, short_id, shown, styled, zone
 from rotator.text import printable
@@ -82,14 +82,15 @@ def inventory(call: Call, account: str | None, every: bool, as_csv: bool) -> int
     snapshots, plans = Reconciler(app.services).snapshots(account=account, history=True)
     found = [take_inventory(snapshot, app.services.policy, now, disabled=every) for snapshot in snapshots]
     broken = [plan for plan in plans if plan.error is not None]
-    if as_csv:
-        call.write(inventory_csv(found, app.redactor.redact))
-    else:
-        call.result(inventory_document(found, broken, now), _parts(found, broken, now))
-    if as_csv and broken:
+    document = inventory_document(found, broken, now)
+    if not as_csv:
+        call.result(document, _parts(found, broken, now))
+        return 1 if broken else 0
+    call.write(inventory_csv(document, app.redactor.redact))
+    if broken:
         errors = "; ".join(f"account {shown(plan.account, 60)}: {plan.error}" for plan in broken)
         raise RotatorError(f"the list is not complete: {errors}", advice=SEE_DOCTOR)
-    return 1 if broken else 0
+    return 0
 
 
 def _parts(found: Sequence[Inventory], broken: Sequence[AccountPlan], now: datetime) -> Iterator[RenderableType]:
@@ -149,41 +150,15 @@ def inventory_document(found: Sequence[Inventory], broken: Sequence[AccountPlan]
         "generated_at": time_text(now),
         "accounts": [
             {
-                "account": each.account,
-                "complete": each.complete,
+                **fields(each, "account", "complete"),
                 "disabled_not_shown": each.hidden,
                 "keys": [_key(row) for row in each.keys],
-                "secrets": [_secret(row) for row in each.secrets],
+                "secrets": [fields(row, "secret", "kind", "key_id", "last_accessed", "detail") for row in each.secrets],
             }
             for each in found
         ],
         "errors": errors_of(broken).get("errors", []),
     }
-
-
-def inventory_csv(found: Sequence[Inventory], redact: Callable[[str], str]) -> str:
-    """``inventory --csv``: a line a key, then a line for each secret to check, by RFC 4180, each cell in quotes.
-
-    A cell that a spreadsheet would take for a formula gets an apostrophe in front.
-
-    :param redact: takes out of a detail what must not be seen; names and ids stay as they are.
-    """
-    own = {"detail": redact, "key_name": redact_patterns}  # what is neither a name of ours nor an id
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
-    writer.writerow(COLUMNS)
-    for each in found:
-        for cells in _lines(each):
-            writer.writerow([_safe(cells.get(column), own.get(column, redact_key_values)) for column in COLUMNS])
-    return buffer.getvalue()
-
-
-def _lines(each: Inventory) -> Iterator[Document]:
-    for row in each.keys:
-        cells = _key(row)
-        yield {"account": each.account, **cells, "key_name": cells["name"], "secret": " ".join(row.secrets)}
-    for note in each.secrets:
-        yield {"account": each.account, **_secret(note)}
 
 
 def _key(row: KeyRow) -> Document:
@@ -198,8 +173,23 @@ def _key(row: KeyRow) -> Document:
     }
 
 
-def _secret(row: SecretRow) -> Document:
-    return fields(row, "secret", "kind", "key_id", "last_accessed", "detail")
+def inventory_csv(document: Document, redact: Callable[[str], str]) -> str:
+    """``inventory --csv``: a line a key, then a line for each secret to check, by RFC 4180, each cell in quotes.
+
+    A cell that a spreadsheet would take for a formula gets an apostrophe in front.
+
+    :param redact: takes out of a detail what must not be seen; names and ids stay as they are.
+    """
+    own = {"detail": redact, "key_name": redact_patterns}  # what is neither a name of ours nor an id
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
+    writer.writerow(COLUMNS)
+    for account in document["accounts"]:
+        keys = [key | {"key_name": key["name"], "secret": " ".join(key["secrets"])} for key in account["keys"]]
+        for cells in (*keys, *account["secrets"]):
+            named = cells | {"account": account["account"]}
+            writer.writerow([_safe(named.get(column), own.get(column, redact_key_values)) for column in COLUMNS])
+    return buffer.getvalue()
 
 
 def _safe(value: Any, redact: Callable[[str], str]) -> str:

@@ -120,7 +120,8 @@ def test_no_cell_is_a_formula_or_acts_on_a_terminal(name: str) -> None:
     world.managed("prod/sms")
     found = inventory(world)
     row = KeyRow(replace(found.keys[0].key, name=name), KeyKind.UNKNOWN, (name,), detail=name)
-    text = inventory_csv([replace(found, keys=(row,))], str)
+    document = inventory_document([replace(found, keys=(row,))], (), world.clock.now())
+    text = inventory_csv(document, str)
     assert text.count("\r\n") == 2
     header, cells = csv.reader(io.StringIO(text, newline=""), strict=True)
     assert tuple(header) == COLUMNS
@@ -136,9 +137,9 @@ def test_the_same_in_csv_and_json_and_cells_are_redacted_one_by_one() -> None:
     world.managed("prod/sms")
     world.infobip.add_key(world.accounts["main"], 'token="swordfish-swordfish')
     found = inventory(world)
-    text = inventory_csv([found], world.redactor.redact)
-    rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     document = inventory_document([found], (), world.clock.now())
+    text = inventory_csv(document, world.redactor.redact)
+    rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     (account,) = document["accounts"]
     assert [row["key_id"] for row in rows] == [key["key_id"] for key in account["keys"]]
     assert "swordfish" not in text
