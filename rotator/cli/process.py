@@ -44,6 +44,8 @@ def run(arguments: Sequence[str]) -> int:
     except Interrupted as caught:
         # Not through the log: a second signal must find nothing that can hang.
         code = call.say(INTERRUPTED, code=128 + caught.number)
+    except Exception as error:  # as where the audit file can't be closed
+        code = call.failed(error)
     return _flushed(code, call)
 
 

@@ -53,18 +53,8 @@ def _every(group: click.Group) -> list[tuple[str, click.Command]]:
     return found
 
 
-def test_every_help_has_an_example() -> None:
-    assert [name for name, command in _every(cli) if "rotator " not in (command.help or "")] == []
-
-
 def options_of(command: click.Command) -> set[str]:
     return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
-
-
-def test_there_are_commands_to_be_tried() -> None:
-    assert len(commands()) > 20
-    named = {shlex.split(command)[1] for command in commands()}
-    assert {"plan", "run", "revoke", "rollback", "adopt", "forecast", "report", "inventory"} <= named
 
 
 @pytest.mark.parametrize("command", commands())
@@ -95,6 +85,8 @@ def expected(words: list[str]) -> int:
 
 def test_most_commands_are_run() -> None:
     assert len(runnable()) > 45
+    named = {shlex.split(command)[1] for command in commands()}
+    assert named >= {"plan", "run", "revoke", "rollback", "adopt", "forecast", "report", "inventory"}
     assert {expected(shlex.split(command)[1:]) for command in runnable()} == {0, 2, 3}
 
 
