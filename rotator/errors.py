@@ -82,16 +82,9 @@ class Changed(RotatorError):
 
 
 class ReadersUnknown(RotatorError):
-    """The readers of a secret are unknown.
-
-    :param action: the IAM action that is missing, where that is why.
-    """
+    """The readers of a secret are unknown."""
 
     retryable = True
-
-    def __init__(self, message: str, *, advice: str = "", action: str = "") -> None:
-        super().__init__(message, advice=advice)
-        self.action = action
 
 
 class InternalError(RotatorError):

@@ -25,7 +25,7 @@ from tests.world import DAY, HOUR, World
 NAME = "prod/sms"
 GRACE = 72 * HOUR
 SECOND = timedelta(seconds=1)
-DENIED = ReadersUnknown("cloudtrail:LookupEvents is denied", action="cloudtrail:LookupEvents")
+DENIED = ReadersUnknown("cloudtrail:LookupEvents is denied")
 
 
 def world_with(*, log: bool = True, gate: str | None = None) -> tuple[World, MemoryLog, SimKey]:

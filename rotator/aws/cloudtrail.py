@@ -151,7 +151,6 @@ def _failure(error: Exception) -> RotatorError:
         return ReadersUnknown(
             f"{ACTION} is denied",
             advice=f"Grant {ACTION} on all resources to the rotator's role (adoption-gate, adoption_gate).",
-            action=ACTION,
         )
     if THROTTLED.fullmatch(code):
         return _unknown("CloudTrail throttles (it allows two calls a second in an AWS account and region)")
