@@ -34,7 +34,6 @@ class Connect(Protocol):
             holds must not keep a leaked key enabled.
         :raises ConfigurationError: the value cannot be used.
         """
-        ...
 
 
 def always() -> bool:

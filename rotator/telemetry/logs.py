@@ -32,11 +32,9 @@ class TextSink(Protocol):
 
     def write(self, text: str, /) -> object:
         """Take a text."""
-        ...
 
     def flush(self) -> None:
         """Hand it on."""
-        ...
 
 
 class LineStream:

@@ -116,7 +116,6 @@ class Metrics(Protocol):
 
     def publish(self, report: Report) -> None:
         """Take what is known of one account. What it raises is logged and stops nothing."""
-        ...
 
 
 _ROTATED_FOR: Final = (
