@@ -49,9 +49,7 @@ def audit_page(text: str, sandbox: Sandbox) -> str:
             line = {name: value for name, value in line.items() if name in ALWAYS or value is not None}
             for name in ("timestamp", "run_id", "seq", "prev", "deployment"):
                 del line[name]
-        shown = re.sub(r"http://127\.0\.0\.1:\d+", "https://abc123.api.infobip.com", json.dumps(line))
-        shown = re.sub(r"127\.0\.0\.1:\d+", "abc123.api.infobip.com", shown)
-        shown = re.sub(r"(?<= tries in )\d+ s", "6 s", shown)
+        shown = re.sub(r"127\.0\.0\.1:\d+", "abc123.api.infobip.com", json.dumps(line))
         return re.sub(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", steady, shown)
 
     return EXAMPLE.sub(example, text)

@@ -50,10 +50,10 @@ _FAILURES: Final = (requests.RequestException, HTTPError, HTTPException, OSError
 
 
 class Effort(Enum):
-    """How hard a call tries. The value is the statuses after which it is repeated."""
+    """How hard a call tries. The value is the statuses after which it is repeated; 0 is a lost answer."""
 
-    PATIENT = frozenset({429, 500, 502, 503, 504})
-    """Safe to repeat: also after a lost answer."""
+    PATIENT = frozenset({0, 429, 500, 502, 503, 504})
+    """Safe to repeat."""
     UNLESS_DONE = frozenset({429})
     """Again only where the server certainly did nothing: no connection, or throttled."""
     ONCE = frozenset[int]()
@@ -94,7 +94,8 @@ class Answer:
     """What came back, whatever the status. The body stays out of ``repr``: it may hold secrets.
 
     ``where`` is method, path and host, for messages; ``retry_after`` is what the server asked for.
-    ``maybe_done``: an earlier attempt of the same call went out and got no clear answer.
+    ``lost``: why there is no answer (then the status is 0).
+    ``maybe_done``: this attempt, or an earlier one of the same call, went out and got no clear answer.
     """
 
     where: str
@@ -102,7 +103,7 @@ class Answer:
     body: bytes = field(default=b"", repr=False)
     retry_after: timedelta | None = None
     tries: int = 1
-    seconds: float = 0.0
+    lost: str = ""
     maybe_done: bool = False
 
     @property
@@ -125,12 +126,6 @@ class ManagementAuth(AuthBase):
     def close(self) -> None:
         """End what is open at the server. Never raises."""
         return
-
-
-@dataclass(frozen=True, slots=True)
-class _Lost:
-    reason: str
-    maybe_done: bool
 
 
 class Transport:
@@ -196,53 +191,47 @@ class Transport:
         self._pooled.close()
 
     def _repeat(self, adapter: HTTPAdapter, call: Call, auth: ManagementAuth | None) -> Answer:
-        where = f"{call.method} {call.path.partition('?')[0]}"
-        begun, tries, renewals, maybe_done = self._clock.now(), 0, 0, False
+        where = f"{call.method} {call.path.partition('?')[0]} at {self.host}"
+        tries, renewals, maybe_done = 0, 0, False
         while True:
             request = _prepare(self.base_url, call)
             if request is None:
-                raise InvalidRequest(f"{where} at {self.host}: the request cannot be sent as HTTP; nothing was sent")
+                raise InvalidRequest(f"{where}: the request cannot be sent as HTTP; nothing was sent")
             if auth is not None:
                 auth(request)
             tries += 1
-            outcome = self._attempt(adapter, call, request, f"{where} at {self.host}")
-            if isinstance(outcome, Answer) and outcome.status == 401 and auth is not None and not renewals:
+            answer = self._attempt(adapter, call, request, where)
+            if answer.status == 401 and auth is not None and not renewals:
                 renewals = 1
                 if auth.refused(request):
                     continue
-            wait = self._wait(call.effort, outcome, tries - renewals)
+            wait = self._wait(call.effort, answer, tries - renewals)
             if wait is None:
                 break
-            maybe_done = maybe_done or outcome.maybe_done
+            maybe_done = maybe_done or answer.maybe_done
             self._clock.sleep(wait)
-        seconds = max(0.0, (self._clock.now() - begun).total_seconds())
-        if isinstance(outcome, Answer):
-            return replace(outcome, tries=tries, seconds=seconds, maybe_done=maybe_done)
-        repeated = f", {tries} tries in {seconds:.0f} s" if tries > 1 else ""
-        message = f"Infobip did not answer at {self.base_url} ({where}{repeated}): {outcome.reason}"
-        if call.write and (outcome.maybe_done or maybe_done):
+        if not answer.lost:
+            return replace(answer, tries=tries, maybe_done=maybe_done)
+        repeated = f", {tries} tries" if tries > 1 else ""
+        message = f"Infobip did not answer ({where}{repeated}): {answer.lost}"
+        if call.write and (answer.maybe_done or maybe_done):
             raise OutcomeUnknown(f"{message}, after the request was sent")
         raise ProviderUnavailable(message + ("; nothing was sent" if call.write else ""))
 
-    def _wait(self, effort: Effort, outcome: Answer | _Lost, attempts: int) -> float | None:
+    def _wait(self, effort: Effort, answer: Answer, attempts: int) -> float | None:
         """Seconds to wait before the next attempt (as ``Retry-After`` says, else exponential); ``None``: there is none.
 
         :param attempts: how many there were, those after renewed credentials not counted.
         """
-        if effort is Effort.ONCE or attempts >= ATTEMPTS:
+        never_sent = bool(answer.lost) and not answer.maybe_done and effort is not Effort.ONCE
+        if attempts >= ATTEMPTS or not (never_sent or answer.status in effort.value):
             return None
-        asked = 0.0
-        if isinstance(outcome, Answer):
-            asked = outcome.retry_after.total_seconds() if outcome.retry_after is not None else 0.0
-            if outcome.status not in effort.value or asked > LONGEST_RETRY_AFTER:
-                return None
-        elif outcome.maybe_done and effort is not Effort.PATIENT:
+        asked = answer.retry_after.total_seconds() if answer.retry_after is not None else 0.0
+        if asked > LONGEST_RETRY_AFTER:
             return None
         return asked or min(LONGEST_BACKOFF, 2.0 ** (attempts - 1)) * (0.5 + 0.5 * self._rng.random())
 
-    def _attempt(
-        self, adapter: HTTPAdapter, call: Call, request: requests.PreparedRequest, where: str
-    ) -> Answer | _Lost:
+    def _attempt(self, adapter: HTTPAdapter, call: Call, request: requests.PreparedRequest, where: str) -> Answer:
         limits = self._limits
         read, total = (min(limits.read, QUICK), min(limits.total, QUICK)) if call.quick else (limits.read, limits.total)
         started = self._clock.monotonic()
@@ -258,7 +247,8 @@ class Transport:
                 arrived_at, arrived = self._clock.now(), self._clock.monotonic()
                 body = _read(raw, limits.body, wanted=call.read_body)
             except _FAILURES as error:
-                return _Lost(describe(error), maybe_done=exchange.sent and not never_connected(error))
+                sent = exchange.sent and not never_connected(error)
+                return Answer(where, 0, lost=describe(error), maybe_done=sent)
         if call.read_body:
             self._note_date(raw.headers.get("Date") or "", arrived_at, arrived, arrived - started)
         wrong, advice = "", ""

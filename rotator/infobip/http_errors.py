@@ -68,7 +68,7 @@ def message_of(answer: Answer, redactor: Redactor, problem: Problem) -> str:
     parts = [part for part in (problem.code or problem.error, problem.text) if part]
     parts += [f"{name}: {reason}" if name and reason else name or reason for name, reason in problem.violations]
     details = _clean("; ".join(parts), redactor, 500)
-    repeated = f" ({answer.tries} tries in {answer.seconds:.0f} s)" if answer.tries > 1 else ""
+    repeated = f" ({answer.tries} tries)" if answer.tries > 1 else ""
     return f"{answer.where}: HTTP {answer.status}{f' ({details})' if details else ''}{repeated}"
 
 

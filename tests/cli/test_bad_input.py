@@ -208,8 +208,8 @@ def test_infobip_does_not_answer(stack: Stack) -> None:
     assert ran.code == 1
     assert fits(ran.out)
     assert re.search(
-        r"^main not swept Infobip did not answer at http://127\.0\.0\.1:\d+ \(GET /settings/2/api-keys, 4 tries in "
-        r"\d+ s\): connection refused\. Nothing was changed\. 2 of 3 secrets say when their keys expire: none before "
+        r"^main not swept Infobip did not answer \(GET /settings/2/api-keys at 127\.0\.0\.1:\d+, 4 tries\): "
+        r"connection refused\. Nothing was changed\. 2 of 3 secrets say when their keys expire: none before "
         rf"{ends[1].day} {ends[1]:%b %H:%M} UTC \(in 4 d\); the next sweep tries again\. 1 of 1 accounts not swept\. ",
         words,
     )

@@ -62,7 +62,7 @@ def test_a_read_is_repeated_three_times_with_growing_waits(status: int) -> None:
     first, second, third = clock.sleeps
     assert 0.5 <= first <= 1 <= second <= 2 <= third <= 4
     assert f"GET /settings/2/api-keys/K1 at {server.host}: HTTP {status}" in str(caught.value)
-    assert f"(4 tries in {sum(clock.sleeps):.0f} s)" in str(caught.value)
+    assert "(4 tries)" in str(caught.value)
 
 
 @pytest.mark.parametrize(
