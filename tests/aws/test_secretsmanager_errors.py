@@ -70,47 +70,6 @@ def test_denied_names_the_action_and_the_secret(
     assert ("because no identity-based policy" in str(failure)) is (operation != "PutSecretValue")
 
 
-@pytest.mark.parametrize(
-    ("operation", "code", "message", "action"),
-    [
-        ("GetSecretValue", "AccessDeniedException", "Access to KMS is not allowed", "kms:Decrypt"),
-        ("PutSecretValue", "AccessDeniedException", "Access to KMS is not allowed", "kms:GenerateDataKey"),
-        ("GetSecretValue", "DecryptionFailure", "", "kms:Decrypt"),
-        ("PutSecretValue", "EncryptionFailure", "", "kms:GenerateDataKey"),
-    ],
-)
-def test_kms_is_named(
-    aws: FakeAws, store: SecretsManagerStore, operation: str, code: str, message: str, action: str
-) -> None:
-    aws.answers = [error(code, message)]
-    failure = fails(lambda: ALL[operation](store))
-    assert isinstance(failure, StoreDenied)
-    assert failure.action == action
-    assert "KMS" in str(failure)
-    assert NAME in str(failure)
-
-
-@pytest.mark.parametrize(
-    ("code", "message", "expected"),
-    [
-        ("ExpiredTokenException", "The security token included in the request is expired", "session has expired"),
-        ("UnrecognizedClientException", "The security token included in the request is invalid", "credentials"),
-        ("InvalidSignatureException", "The request signature we calculated does not match", "credentials"),
-        ("InvalidSignatureException", "Signature expired: 20261123T100000Z is now earlier than", "clock"),
-        ("RequestTimeTooSkewed", "", "clock"),
-    ],
-)
-@pytest.mark.parametrize("operation", ["DescribeSecret", "PutSecretValue"])
-def test_credentials_are_named(
-    aws: FakeAws, store: SecretsManagerStore, operation: str, code: str, message: str, expected: str
-) -> None:
-    aws.answers = [error(code, message)]
-    failure = fails(lambda: ALL[operation](store))
-    assert isinstance(failure, StoreDenied)
-    assert expected in failure.message
-    assert failure.advice
-
-
 MARKED = "You can't perform this operation on the secret because it was marked for deletion."
 NEEDS_FROM = (
     f"The parameter RemoveFromVersionId can't be empty. Staging label AWSCURRENT is currently attached to version {V1}"
@@ -122,40 +81,53 @@ WRONG_FROM = (
 )
 ONLY_MOVE = "You can only move staging label AWSCURRENT to a different secret version. It can't be completely removed."
 REPLICA = "Operation not permitted on a replica secret. Call must be made in primary secret's region."
-REFUSALS: list[tuple[str, str, str, type[StoreError]]] = [
-    ("DescribeSecret", "ResourceNotFoundException", "Secrets Manager can't find the specified secret.", SecretNotFound),
-    ("GetSecretValue", "ResourceNotFoundException", "can't find the specified secret value", SecretNotFound),
-    ("PutSecretValue", "ResourceNotFoundException", "", SecretNotFound),
-    ("GetSecretValue", "InvalidRequestException", MARKED, StoreRejected),
-    ("PutSecretValue", "InvalidRequestException", MARKED, StoreRejected),
-    ("UpdateSecretVersionStage", "InvalidRequestException", MARKED, StoreRejected),
-    ("PutSecretValue", "InvalidParameterException", REPLICA, StoreRejected),
-    ("UpdateSecretVersionStage", "InvalidParameterException", REPLICA, StoreRejected),
-    ("UpdateSecretVersionStage", "InvalidParameterException", NEEDS_FROM, PreconditionFailed),
-    ("UpdateSecretVersionStage", "InvalidParameterException", WRONG_FROM, PreconditionFailed),
-    ("UpdateSecretVersionStage", "InvalidParameterException", ONLY_MOVE, StoreRejected),
-    ("PutSecretValue", "ResourceExistsException", "You can't use ClientRequestToken because", PreconditionFailed),
-    ("PutSecretValue", "LimitExceededException", "", StoreRejected),
-    ("UpdateSecretVersionStage", "LimitExceededException", "", StoreRejected),
-    ("PutSecretValue", "InvalidRequestException", "managed by another service", StoreRejected),
-    ("GetSecretValue", "SomethingNewException", "what is that", StoreRejected),
-    ("PutSecretValue", "SomethingNewException", "what is that", StoreRejected),
-    ("DescribeSecret", "ThrottlingException", "Rate exceeded", StoreUnavailable),
-    ("PutSecretValue", "ThrottlingException", "Rate exceeded", StoreUnavailable),
-    ("UpdateSecretVersionStage", "TooManyRequestsException", "", StoreUnavailable),
-    ("GetSecretValue", "InternalServiceError", "", StoreUnavailable),
+READ, PUT, MOVE = "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage"
+NO_KMS = "Access to KMS is not allowed"
+REFUSALS: list[tuple[str, str, str, type[StoreError], str]] = [
+    (READ, "AccessDeniedException", NO_KMS, StoreDenied, "Grant kms:Decrypt"),
+    (PUT, "AccessDeniedException", NO_KMS, StoreDenied, "Grant kms:GenerateDataKey"),
+    (READ, "DecryptionFailure", "", StoreDenied, "Grant kms:Decrypt"),
+    (PUT, "EncryptionFailure", "", StoreDenied, "Grant kms:GenerateDataKey"),
+    *((each, "ExpiredTokenException", "It is expired", StoreDenied, "session has expired") for each in (READ, PUT)),
+    (READ, "UnrecognizedClientException", "The token is invalid", StoreDenied, "credentials"),
+    (PUT, "InvalidSignatureException", "The signature does not match", StoreDenied, "credentials"),
+    (READ, "InvalidSignatureException", "Signature expired: 20261123T100000Z is earlier than", StoreDenied, "clock"),
+    (PUT, "RequestTimeTooSkewed", "", StoreDenied, "clock"),
+    (READ, "ResourceNotFoundException", "can't find the specified secret value", SecretNotFound, "no such secret"),
+    (PUT, "ResourceNotFoundException", "", SecretNotFound, "no such secret"),
+    *((each, "InvalidRequestException", MARKED, StoreRejected, "restore-secret") for each in (READ, PUT, MOVE)),
+    *((each, "InvalidParameterException", REPLICA, StoreRejected, "primary's region") for each in (PUT, MOVE)),
+    (MOVE, "InvalidParameterException", NEEDS_FROM, PreconditionFailed, "another process"),
+    (MOVE, "InvalidParameterException", WRONG_FROM, PreconditionFailed, "another process"),
+    (MOVE, "InvalidParameterException", ONLY_MOVE, StoreRejected, "refused"),
+    (PUT, "ResourceExistsException", "You can't use ClientRequestToken because", PreconditionFailed, "another value"),
+    *((each, "LimitExceededException", "", StoreRejected, "20 staging labels") for each in (PUT, MOVE)),
+    (PUT, "InvalidRequestException", "managed by another service", StoreRejected, "InvalidRequestException"),
+    *((each, "SomethingNewException", "what is that", StoreRejected, "SomethingNewException") for each in (READ, PUT)),
+    *((each, "ThrottlingException", "Rate exceeded", StoreUnavailable, "throttled") for each in (READ, PUT)),
+    (MOVE, "TooManyRequestsException", "", StoreUnavailable, "throttled"),
+    (READ, "InternalServiceError", "", StoreUnavailable, "failed at AWS"),
 ]
 
 
-@pytest.mark.parametrize(("operation", "code", "message", "kind"), REFUSALS)
+@pytest.mark.parametrize(("operation", "code", "message", "kind", "expected"), REFUSALS)
 def test_refusals(
-    aws: FakeAws, store: SecretsManagerStore, operation: str, code: str, message: str, kind: type[StoreError]
+    aws: FakeAws,
+    store: SecretsManagerStore,
+    operation: str,
+    code: str,
+    message: str,
+    kind: type[StoreError],
+    expected: str,
 ) -> None:
     aws.answers = [error(code, message)]
     failure = fails(lambda: ALL[operation](store))
     assert type(failure) is kind
     assert failure.message.startswith(f"{NAME}: ")
+    assert expected.lower() in str(failure).lower()
     assert not failure.outcome_unknown
+    if isinstance(failure, StoreDenied) and "KMS" in failure.message:
+        assert failure.action in failure.advice
 
 
 def test_codes_in_headers_and_with_namespaces_are_understood(aws: FakeAws, store: SecretsManagerStore) -> None:
