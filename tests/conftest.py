@@ -24,7 +24,8 @@ __all__ = ["pytest_runtest_makereport"]
 
 TESTS = Path(__file__).parent
 # The tiers by directory or file; single tests are marked where they stand.
-# `make quick` leaves out all of them, `make test` the chaos runs and e2e.
+# `make quick` leaves out all of them, `make test` the chaos runs, but for a few of each kind, and e2e.
+SAMPLE = "chaos/test_sample.py"
 CHAOS = ("chaos", "policy/test_scheduling_over_months.py")
 SLOW = (
     "aws/test_events.py",
@@ -88,7 +89,9 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         path = item.path.relative_to(TESTS).as_posix()
-        if path.startswith(CHAOS):
+        if path == SAMPLE:
+            item.add_marker(pytest.mark.slow)
+        elif path.startswith(CHAOS):
             item.add_marker(pytest.mark.chaos)
         elif path.startswith("e2e/"):
             item.add_marker(pytest.mark.e2e)

@@ -120,7 +120,7 @@ def killed(world: World, token: str, which: Step, at: Callable[[str, int, str], 
 
 
 @pytest.mark.parametrize("reveal", [True, False], ids=["readable", "masked"])
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", [pytest.param("before", marks=pytest.mark.chaos), "after"])
 @pytest.mark.parametrize("which", [Step.CREATE, Step.TEST, Step.FINISH])
 @pytest.mark.parametrize("by_sweep", [False, True], ids=["repeated", "swept"])
 def test_killed_at_every_call(which: Step, when: str, reveal: bool, by_sweep: bool) -> None:
