@@ -16,7 +16,6 @@ from tests.chaos.test_operators import MOMENTS, after
 from tests.chaos.test_two_at_once import PAIRS
 from tests.chaos.two_years import run
 
-
 SOME = [flow for flow in FLOWS if flow.name in ("rotation", "emergency replace-first")]
 
 
