@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -216,22 +216,13 @@ def _account(app: App, fleet: Fleet, account: str) -> Iterator[Check]:
         entry = management_of(fleet, account)
         text = app.services.store.read_current(entry.arn).text
         credentials = parse_credentials(entry.name, text, app.settings.allowed_hosts)
-        provider = app.services.connect(entry, text)
+        with closing(app.services.connect(entry, text)) as provider:
+            listing, skew = provider.list_keys(), provider.skew()
     except RotatorError as error:
-        yield _failed(subject, error)
-        return
-    try:
-        listing = provider.list_keys()
-        skew = provider.skew()
-    except ProviderUnavailable as error:
-        fix = error.advice or f"Check base_url in {entry.name}, and name resolution, proxy and firewall here."
+        unreachable = "Check base_url in the management secret, and name resolution, proxy and firewall here."
+        fix = error.advice or (unreachable if isinstance(error, ProviderUnavailable) else "")
         yield Check(Level.FAIL, subject, error.message, fix)
         return
-    except RotatorError as error:
-        yield _failed(subject, error)
-        return
-    finally:
-        provider.close()
     method = _METHODS[credentials.auth]
     yield Check(Level.OK, subject, f"{method}, user {credentials.username}, may list {len(listing.keys)} keys")
     if not listing.complete:

@@ -26,8 +26,8 @@ _STDOUT = "-"
     "--days", metavar="N", type=click.IntRange(1, 400), default=90, show_default=True, help="Days ahead, 1 to 400."
 )
 def report(call: Call, file: str, account: str | None, audit: str | None, days: int) -> int:
-    """Write one self-contained page: summary, alerts, a timeline of every
-    secret, the forecast. Changes nothing else.
+    """Write one self-contained page: summary, alerts, the forecast, a timeline
+    of every secret to filter and sort. Changes nothing else.
 
     The page needs no network, runs no script and holds no key's value. Only
     its owner can read a new file; an existing one is replaced as a whole and
