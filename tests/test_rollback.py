@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from rotator.policy.lifecycle import read_lifecycle
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import SimKey
 from tests import leaks
-from tests.emergencies import calm, revoke
+from tests.emergencies import calm, refuse, revoke
 from tests.world import DAY, HOUR, World
 
 # ---- done -----------------------------------------------------------------------------------------------------------
@@ -194,12 +195,7 @@ def test_an_older_key_stored_by_hand_is_no_rollback() -> None:
 
 def test_without_the_right_to_read_dates_the_keys_tell() -> None:
     world, _, new, _ = rotated_twice()
-
-    def before(operation: str, _name: str) -> None:
-        if operation == "version_dates":
-            raise StoreDenied("no", action="secretsmanager:ListSecretVersionIds")
-
-    world.store.before = before
+    refuse("version_dates", StoreDenied("no", action="secretsmanager:ListSecretVersionIds"))(world)
     assert back(world).key_id == new.id
     assert back(world).already
     assert world.current_key(NAME).id == new.id
@@ -267,12 +263,7 @@ def test_another_process_promotes_at_the_last_moment() -> None:
 
 def test_a_missing_retire_label_is_left_to_the_next_sweep() -> None:
     world, old, new = rotated()
-
-    def before(operation: str, _name: str) -> None:
-        if operation == "add_label":
-            raise SecretNotFound("gone")
-
-    world.store.before = before
+    refuse("add_label", SecretNotFound("gone"))(world)
     done = back(world)
     assert (done.key_id, done.retired_until) == (old.id, None)
     world.store.before = None
@@ -300,7 +291,7 @@ def test_the_current_version_never_carries_a_retire_label() -> None:
 # ---- refused, and nothing is changed --------------------------------------------------------------------------------
 
 
-def nothing_in_grace(world: World) -> None:
+def _grace_over(world: World) -> None:
     world.pass_time(72 * HOUR)
     world.sweep()
 
@@ -310,19 +301,27 @@ def _retiring(world: World) -> SimKey:
     return world.infobip.key(item.key_id)
 
 
-def _end_within_an_hour(world: World) -> None:
-    world.infobip.change_key(_retiring(world).id, valid_to=world.clock.now() + timedelta(minutes=59))
+def _changed(ends_in: timedelta | None = None, **changes: Any) -> Callable[[World], object]:
+    """The key in grace is changed at Infobip."""
+
+    def arrange(world: World) -> None:
+        ends = {} if ends_in is None else {"valid_to": world.clock.now() + ends_in}
+        world.infobip.change_key(_retiring(world).id, **changes, **ends)
+
+    return arrange
 
 
-def _ended(world: World) -> None:
-    world.infobip.change_key(_retiring(world).id, valid_to=world.clock.now() - MINUTE)
+def _without(*kinds: str) -> Callable[[World], None]:
+    """Labels of the key in grace are taken off."""
 
-
-def _drop_retire_label(world: World) -> None:
-    for version, labels in world.labels(NAME).items():
-        for label in labels:
-            if parse_retire_label(label):
+    def arrange(world: World) -> None:
+        key = _retiring(world)
+        version = world.version_of(NAME, key)
+        for label in world.labels(NAME)[version]:
+            if label.startswith(tuple(f"rotator:{kind}:" for kind in kinds)):
                 world.store.label_by_hand(NAME, label, None, version)
+
+    return arrange
 
 
 def _pending_of_ours(world: World) -> None:
@@ -333,28 +332,16 @@ def _pending_of_ours(world: World) -> None:
     assert read_lifecycle(world.store.peek(NAME)).pending_version is not None
 
 
-def _drop_key_label(world: World) -> None:
-    key_id = _retiring(world).id
-    version = read_lifecycle(world.store.peek(NAME)).holders[key_id]
-    world.store.label_by_hand(NAME, f"rotator:key:{key_id}", None, version)
-
-
 REFUSED: dict[str, tuple[Callable[[World], object], str]] = {
-    "nothing in grace": (nothing_in_grace, "no key of it is in grace.*rotator rotate prod/sms"),
-    "its label is missing": (_drop_retire_label, "no retire label yet.*rotator run --secret prod/sms"),
-    "its key's label is missing": (_drop_key_label, "no label says which version holds it.*rotator rotate"),
+    "nothing in grace": (_grace_over, "no key of it is in grace.*rotator rotate prod/sms"),
+    "its label is missing": (_without("retire"), "no retire label yet.*rotator run --secret prod/sms"),
+    "its key's label is missing": (_without("key"), "no label says which version holds it.*rotator rotate"),
     "its grace is over": (lambda world: world.pass_time(71 * HOUR), "its grace ended 0 s ago.*rotator rotate"),
-    "disabled": (
-        lambda world: world.infobip.change_key(_retiring(world).id, enabled=False),
-        "it is disabled.*rotator rotate",
-    ),
+    "disabled": (_changed(enabled=False), "it is disabled.*rotator rotate"),
     "gone": (lambda world: world.infobip.delete_key(_retiring(world).id), "does not list it.*rotator rotate"),
-    "expired": (_ended, "it ended .* UTC.*rotator rotate"),
-    "ends soon": (_end_within_an_hour, "within an hour.*rotator rotate"),
-    "does not authenticate": (
-        lambda world: world.infobip.change_key(_retiring(world).id, allowed_ips=("10.0.0.0/8",)),
-        "does not authenticate.*rotator:verify=skip",
-    ),
+    "expired": (_changed(-MINUTE), "it ended .* UTC.*rotator rotate"),
+    "ends soon": (_changed(59 * MINUTE), "within an hour.*rotator rotate"),
+    "does not authenticate": (_changed(allowed_ips=("10.0.0.0/8",)), "does not authenticate.*rotator:verify=skip"),
     "held": (lambda world: world.store.tag(NAME, world.tags(hold="audit freeze")), "on hold.*Remove the tag"),
     "misconfigured": (lambda world: world.store.tag(NAME, world.tags(grace="soon")), "misconfigured.*rotator:grace"),
     "another rotation": (lambda world: world.store.start_rotation(NAME, "f" * 32), "rotation-in-progress"),
@@ -379,7 +366,7 @@ def test_refused_with_advice_and_nothing_changed(arrange: Callable[[World], obje
 def test_a_named_key_gets_its_retire_label_from_a_sweep() -> None:
     """As a rollback leaves it that is killed before it moves ``AWSCURRENT``."""
     world, old, _ = rotated()
-    _drop_retire_label(world)
+    _without("retire")(world)
     with pytest.raises(Refused, match=f"key {old.id} of {NAME} has no retire label yet.*rotator run --secret {NAME}"):
         rollback(world.reconciler(), NAME, "test", old.id)
     assert world.sweep().ok
@@ -415,8 +402,7 @@ def test_a_version_that_holds_another_key_than_its_label_says() -> None:
     stranger = world.infobip.add_key(world.accounts["main"], "somebody's")
     version = world.version_of(NAME, old)
     (retire,) = [label for label in world.labels(NAME)[version] if parse_retire_label(label)]
-    world.store.label_by_hand(NAME, f"rotator:key:{old.id}", None, version)
-    world.store.label_by_hand(NAME, retire, None, version)
+    _without("key", "retire")(world)
     world.store.label_by_hand(NAME, f"rotator:key:{stranger.id}", version)
     world.store.label_by_hand(NAME, retire.replace(old.id, stranger.id), version)
     with pytest.raises(Refused, match=f"labelled with key {stranger.id} and holds key {old.id}"):
