@@ -601,18 +601,24 @@ CHANGES = {
 }
 
 
-def since(world: World, stream_length: int) -> list[dict[str, object]]:
-    return world.lines()[stream_length:]
-
-
 @pytest.mark.parametrize("strategy", list(Strategy))
-def test_every_change_is_written_twice_with_reason_and_incident(strategy: Strategy) -> None:
+def test_the_intent_stands_before_the_call(strategy: Strategy) -> None:
+    """Every change is written twice, with its reason and the incident."""
     world = World()
     in_grace(world)
     before = len(world.lines())
+    unwritten: list[str] = []
+
+    def stop(when: str, _: int, what: str) -> None:
+        last = world.lines()[-1]
+        if when == "before" and what in CHANGES and (last["event"], last["outcome"]) != (CHANGES[what], "attempt"):
+            unwritten.append(what)
+
     with Tape(world) as tape:
+        tape.stop = stop
         assert revoke(world, strategy, incident="INC-4711").ok
-    lines = since(world, before)
+    assert unwritten == []
+    lines = world.lines()[before:]
     assert (lines[0]["event"], lines[0]["outcome"]) == ("emergency.requested", "attempt")
     assert (lines[-1]["event"], lines[-1]["outcome"]) == ("emergency.completed", "success")
     assert {line["incident"] for line in lines} == {"INC-4711"}
@@ -624,23 +630,6 @@ def test_every_change_is_written_twice_with_reason_and_incident(strategy: Strate
     for outcome in ("attempt", "success"):
         said = Counter(line["event"] for line in lines if line["outcome"] == outcome)
         assert {event: said[event] for event in made} == dict(made)
-
-
-def test_the_intent_stands_before_the_call() -> None:
-    world = World()
-    world.managed(NAME)
-    unwritten: list[str] = []
-
-    def stop(when: str, _: int, what: str) -> None:
-        if when == "before" and what in CHANGES:
-            last = world.lines()[-1]
-            if (last["event"], last["outcome"]) != (CHANGES[what], "attempt"):
-                unwritten.append(what)
-
-    with Tape(world) as tape:
-        tape.stop = stop
-        assert revoke(world).ok
-    assert not unwritten
 
 
 def test_the_last_line_has_what_was_done_and_what_failed() -> None:
@@ -676,7 +665,7 @@ def test_a_plan_that_has_nothing_to_do_is_on_record() -> None:
     world.infobip.change_key(old.id, enabled=False)
     before = len(world.lines())
     assert revoke(world, REPLACE_FIRST, key_id=old.id, account="main").ok
-    assert [(line["event"], line["outcome"], line["key_id"]) for line in since(world, before)] == [
+    assert [(line["event"], line["outcome"], line["key_id"]) for line in world.lines()[before:]] == [
         ("emergency.requested", "attempt", old.id),
         ("emergency.completed", "success", old.id),
     ]
