@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from typing import Final
 
 from rotator.engine.observe import Fleet
 from rotator.errors import Refused
 from rotator.policy.lifecycle import read_lifecycle
-from rotator.ports import KeyProvider
+from rotator.ports import KeyListing
 from rotator.text import printable
 
 _SHORT: Final = re.compile(r"([0-9A-Za-z]{4})(?:…|\.{2,3})([0-9A-Za-z]{4})")
@@ -47,17 +46,14 @@ def whole_key_id(text: str, known: Iterable[str], where: str) -> str:
     )
 
 
-def account_key_id(
-    text: str, fleet: Fleet, account: str, connected: Callable[[Fleet, str], AbstractContextManager[KeyProvider]]
-) -> str:
-    """The id that is meant among an account's keys; Infobip is asked for them only where a short form was given.
+def account_key_id(text: str, fleet: Fleet, account: str, list_keys: Callable[[], KeyListing]) -> str:
+    """The id that is meant among an account's keys, which are listed only where a short form was given.
 
     :raises RotatorError: it names none or several, or the keys can't be listed; nothing was changed.
     """
     if not is_short(text):
         return text
-    with connected(fleet, account) as provider:
-        listing = provider.list_keys()
+    listing = list_keys()
     if not listing.complete:
         raise Refused(
             f"not every key of account {printable(account)} could be listed, so {printable(text)} may name another one",

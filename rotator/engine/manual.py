@@ -9,7 +9,7 @@ from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget
 from rotator.engine.evidence import ownership_proof
 from rotator.engine.key_ids import account_key_id
-from rotator.engine.observe import management_of, observe_account, observe_fleet, resolve_version, with_secret
+from rotator.engine.observe import Fleet, management_of, observe_account, observe_fleet, resolve_version, with_secret
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import account_of
 from rotator.errors import KeyNotFound, Refused
@@ -21,7 +21,7 @@ from rotator.policy.rules import ROTATE_BLOCKED, SKIP_WHEN, View, first
 from rotator.policy.status import SecretState, states
 from rotator.policy.tags import parse_spec
 from rotator.policy.values import decode
-from rotator.ports import KeyProvider, ProbeVerdict, SecretStore
+from rotator.ports import KeyListing, KeyProvider, ProbeVerdict, SecretStore
 
 
 def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result, ...]:
@@ -104,7 +104,7 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
     spec = parse_spec(entry.tags, entry.name)
     fleet = observe_fleet(services.store)
     if key_id is not None:
-        key_id = account_key_id(key_id, fleet, account, reconciler.connected)
+        key_id = account_key_id(key_id, fleet, account, lambda: _listed(reconciler, fleet, account))
     life = read_lifecycle(entry)
     if life.current_version is None:
         raise Refused(
@@ -126,6 +126,11 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
         context = AccountContext(services, provider, snapshot, Budget())
         action = context.action(ActionKind.LABEL, Reason.UNADOPTED, entry, found, life.current_version)
         return apply(context, action)[0]
+
+
+def _listed(reconciler: Reconciler, fleet: Fleet, account: str) -> KeyListing:
+    with reconciler.connected(fleet, account) as provider:
+        return provider.list_keys()
 
 
 def _identify(store: SecretStore, provider: KeyProvider, entry: SecretEntry, spec: Spec, key_id: str | None) -> str:

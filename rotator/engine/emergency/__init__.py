@@ -69,6 +69,8 @@ class Emergency:
             self.services.audit.emit("emergency.requested", "attempt", **fields, strategy=str(strategy))
             self.services.audit.emit("emergency.completed", "denied", **fields, error=error)
             raise
+        finally:
+            self._accounts.close()
 
     def dry_run(self, plan: EmergencyPlan) -> EmergencyReport:
         """What :meth:`execute` would do, by its own checks: every one that is made before something is changed.
@@ -131,8 +133,11 @@ class Emergency:
     def _carry_out(self, services: Services, plan: EmergencyPlan, report: EmergencyReport) -> None:
         if plan.revocations or plan.replaced:
             begun = services.clock.now()
-            with self._accounts.connected(plan.fleet, plan.account) as provider:
+            try:
+                provider = self._accounts.provider(plan.fleet, plan.account)
                 Execution(Incident(services, provider, plan, report, self.reason, self.incident, begun)).execute()
+            finally:
+                self._accounts.close()
 
 
 class _Record:

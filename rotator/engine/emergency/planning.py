@@ -7,8 +7,7 @@ leaked: it is revoked too, but only after it was replaced.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -48,26 +47,29 @@ class UnknownValue(Refused):
 
 
 class Accounts:
-    """Connections to Infobip accounts; each management secret is read once, however often an emergency connects."""
+    """Connections to Infobip accounts, each made once; each management secret is read once."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._texts: dict[str, Secret] = {}
+        self._open: dict[str, KeyProvider] = {}
 
-    @contextmanager
-    def connected(self, fleet: Fleet, account: str) -> Iterator[KeyProvider]:
-        """A provider for the time of a ``with`` block.
+    def provider(self, fleet: Fleet, account: str) -> KeyProvider:
+        """The account's provider, until :meth:`close`.
 
         :raises RotatorError: no or several management secrets, or one that can't be read or used.
         """
         entry = management_of(fleet, account)
         if entry.arn not in self._texts:
             self._texts[entry.arn] = self._services.store.read_current(entry.arn).text
-        provider = self._services.connect(entry, self._texts[entry.arn], emergency=True)
-        try:
-            yield provider
-        finally:
-            provider.close()
+        if entry.arn not in self._open:
+            self._open[entry.arn] = self._services.connect(entry, self._texts[entry.arn], emergency=True)
+        return self._open[entry.arn]
+
+    def close(self) -> None:
+        """End what was opened; never raises."""
+        while self._open:
+            self._open.popitem()[1].close()
 
 
 @dataclass(slots=True)
@@ -105,8 +107,11 @@ class Planner:
             raise ConfigurationError(
                 "nothing says which key is meant", advice="Name a secret, a key id with its account, or a leaked value."
             )
-        key_id = account_key_id(target.key_id, fleet, target.account, self.accounts.connected)
-        return self._of_key(fleet, target.account, Named(key_id))
+        account = target.account
+        key_id = account_key_id(
+            target.key_id, fleet, account, lambda: self.accounts.provider(fleet, account).list_keys()
+        )
+        return self._of_key(fleet, account, Named(key_id))
 
     @property
     def replaces(self) -> bool:
@@ -163,22 +168,21 @@ class Planner:
             if named.value is not None:
                 text = self.services.store.read_current(entry.arn).text
                 return decode(text, value_field(entry), entry.name).key == named.value
-            with self.accounts.connected(fleet, account) as provider:
-                return resolve_version(self.services.store, provider, entry).key_id == named.key_id
+            provider = self.accounts.provider(fleet, account)
+            return resolve_version(self.services.store, provider, entry).key_id == named.key_id
         except RotatorError:
             return False  # one secret that can't be read must not protect a key: the others, or its name, may show it
 
     def _read(self, fleet: Fleet, account: str, named: Named) -> Key:
         if named.key is not None:
             return named.key
-        with self.accounts.connected(fleet, account) as provider:
-            try:
-                return provider.get_key(named.key_id).key
-            except KeyNotFound:
-                raise Refused(
-                    f"Infobip's account {printable(account)} has no key {printable(named.key_id, 40)}",
-                    advice="Nothing was changed. Check the id and the account.",
-                ) from None
+        try:
+            return self.accounts.provider(fleet, account).get_key(named.key_id).key
+        except KeyNotFound:
+            raise Refused(
+                f"Infobip's account {printable(account)} has no key {printable(named.key_id, 40)}",
+                advice="Nothing was changed. Check the id and the account.",
+            ) from None
 
     def _disabled_already(self, fleet: Fleet, account: str, key: Key) -> EmergencyPlan:
         notes = (f"key {key.id} is disabled already",)
@@ -191,8 +195,7 @@ class Planner:
         errors: list[str] = []
         for name in accounts:
             try:
-                with self.accounts.connected(fleet, name) as provider:
-                    found = provider.find_by_value(value)
+                found = self.accounts.provider(fleet, name).find_by_value(value)
             except RotatorError as error:
                 errors.append(f"{printable(name)}: {error.message}")
                 continue
@@ -266,8 +269,7 @@ class Planner:
         )
 
     def _resolved(self, fleet: Fleet, entry: SecretEntry, account: str) -> str:
-        with self.accounts.connected(fleet, account) as provider:
-            resolution = resolve_version(self.services.store, provider, entry)
+        resolution = resolve_version(self.services.store, self.accounts.provider(fleet, account), entry)
         if resolution.key_id is None:
             raise Refused(
                 f"the key of {entry.name} is not known: {resolution.problem}",
@@ -330,7 +332,8 @@ class Planner:
         :raises StoreError: the version's date can't be read.
         """
         now, times = self.services.clock.now(), list[datetime]()
-        with suppress(ProviderError), self.accounts.connected(fleet, account_of(entry)) as provider:
+        with suppress(ProviderError):
+            provider = self.accounts.provider(fleet, account_of(entry))
             found = provider.find_by_name(key_name(entry.name, entry.arn, self.services.policy.deployment, version))
             now = InfobipClock(self.services.clock, provider).now()
             times = [key.valid_from for key in found if key.valid_from is not None]
