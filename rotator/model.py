@@ -335,14 +335,14 @@ class Questions:
         current values of all managed secrets must be searched for them.
     :param histories: ARNs whose versions must be listed, deprecated ones included.
     :param history: whether the disabled keys must be listed, since creates or updates are to be done.
-    :param readers: ARNs whose readers must be known, the longest overdue revocation first; and since when reads matter.
+    :param readers: ARNs whose readers must be known: since when the revocation is due, and since when reads matter.
     """
 
-    versions: frozenset[tuple[str, str]] = frozenset()
-    copies: Mapping[str, tuple[str, str] | None] = field(default_factory=dict)
-    histories: frozenset[str] = frozenset()
+    versions: set[tuple[str, str]] = field(default_factory=set)
+    copies: dict[str, tuple[str, str] | None] = field(default_factory=dict)
+    histories: set[str] = field(default_factory=set)
     history: bool = False
-    readers: Mapping[str, datetime] = field(default_factory=dict)
+    readers: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.versions or self.copies or self.histories or self.history or self.readers)
@@ -406,7 +406,7 @@ class AccountPlan:
     error: str | None = None
     keys: int = 0
     earliest_end: datetime | None = None
-    questions: Questions = Questions()
+    questions: Questions = field(default_factory=Questions)
     infobip_account: str | None = None
     deferred: tuple[Action, ...] = ()
 

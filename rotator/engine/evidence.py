@@ -106,13 +106,16 @@ class Evidence:
         return replace(snapshot, copies={**snapshot.copies, **copies}, unreadable=unreadable)
 
     def _readers(
-        self, entries: Mapping[str, SecretEntry], asked: Mapping[str, datetime]
+        self, entries: Mapping[str, SecretEntry], asked: Mapping[str, tuple[datetime, datetime]]
     ) -> Mapping[str, Reads | Unread]:
-        """Who read each secret, by ARN. What can't be read is noted, and goes for the other secrets too."""
+        """Who read each secret, by ARN, the longest overdue revocation's first.
+
+        What can't be read is noted, and goes for the other secrets too.
+        """
         services, begun = self.services, self.services.clock.now()
         found: dict[str, Reads | Unread] = {}
         failed: Unread | None = None
-        for arn, since in asked.items():
+        for arn, (_, since) in sorted(asked.items(), key=lambda item: (item[1][0], item[0])):
             late = services.clock.now() - begun > MAX_LOG_TIME or not services.may_start()
             try:
                 found[arn] = failed or (NOT_READ if late else read_log(services, entries[arn], since))

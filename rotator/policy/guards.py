@@ -11,10 +11,12 @@ from rotator.model import (
     AccountSnapshot,
     Action,
     ActionKind,
+    Alert,
     Policy,
     Quota,
     Reason,
     Severity,
+    Skip,
 )
 from rotator.policy.draft import Draft
 from rotator.policy.rules import View
@@ -137,9 +139,10 @@ def limit_revocations(draft: Draft, snapshot: AccountSnapshot, now: datetime, *,
             active=active,
             limit=limit,
         )
-        draft.alert(Reason.MASS_REVOCATION, message, severity=Severity.ERROR)
-        for name in sorted({action.secret for _, action in orphans}):
-            draft.skip(name, Reason.MASS_REVOCATION, Message("its orphans wait for `rotator run --force`"))
+        draft.alerts.append(Alert(Reason.MASS_REVOCATION, message, severity=Severity.ERROR))
+        waits = Message("its orphans wait for `rotator run --force`")
+        names = sorted({action.secret for _, action in orphans})
+        draft.skipped += [Skip(name, Reason.MASS_REVOCATION, waits) for name in names]
     for item in orphans if len(orphans) > limit else orphans[max(0, limit - len(due)) :]:
         draft.ranked.remove(item)
 

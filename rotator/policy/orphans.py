@@ -10,7 +10,7 @@ from typing import Final
 
 from rotator.durations import FIRST, plus
 from rotator.message import KeyId, Message
-from rotator.model import AccountSnapshot, Action, ActionKind, Key, Reason, SecretEntry
+from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Key, Reason, SecretEntry
 from rotator.policy.draft import Draft, Rank
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.guards import DAY, MAX_REJECTED, MAX_SKEW
@@ -180,14 +180,14 @@ def plan_orphans(
             )
         elif not shows_nothing(snapshot, owner, now):
             if key.id not in snapshot.copies:
-                draft.copies[key.id] = None
+                draft.questions.copies[key.id] = None
             if owner.arn not in snapshot.versions:
-                draft.histories.add(owner.arn)
+                draft.questions.histories.add(owner.arn)
             doubt = orphan_doubt(snapshot, owner, key, name.version_id, now)
             if doubt:
                 _report(draft, account, key, doubt, owner)
             else:
-                draft.add(Rank.ORPHAN, _revocation(snapshot, owner, key, name.version_id))
+                draft.ranked.append((Rank.ORPHAN, _revocation(snapshot, owner, key, name.version_id)))
 
 
 def shows_nothing(snapshot: AccountSnapshot, owner: SecretEntry, now: datetime) -> bool:
@@ -237,7 +237,7 @@ def _report(draft: Draft, account: str, key: Key, what: str, owner: SecretEntry 
         id=key.id,
         account=account,
     )
-    draft.alert(kind, message, owner.name if owner is not None else None, key.id)
+    draft.alerts.append(Alert(kind, message, owner.name if owner is not None else None, key.id))
 
 
 def report_unknown(draft: Draft, holdings: Holdings, now: datetime) -> None:
@@ -255,4 +255,4 @@ def report_unknown(draft: Draft, holdings: Holdings, now: datetime) -> None:
                 name=quoted(key.name),
                 left=left,
             )
-            draft.alert(Reason.UNKNOWN_KEY_EXPIRING, message, key_id=key.id)
+            draft.alerts.append(Alert(Reason.UNKNOWN_KEY_EXPIRING, message, key_id=key.id))

@@ -85,19 +85,21 @@ def report_overdue(
             if cause is not None and (cause.reason in _ON_PURPOSE or _has_slot(cause, late, now)):
                 continue
             what = "its rotation" if late.key_id is None else "the revocation of key {key}"
-            draft.alert(
-                Reason.OVERDUE,
-                Message.of(
-                    what + " was due {late} ago: {cause}",
-                    key=KeyId(late.key_id or ""),
-                    late=now - late.due_at,
-                    cause=cause.message if cause else NOT_DONE,
-                ),
-                view.entry.name,
-                late.key_id or view.key_id,
-                Severity.ERROR,
-                by_account=cause is not None and (cause.reason in BY_ACCOUNT or not snapshot.complete),
-                action=ActionKind.ROTATE if late.key_id is None else ActionKind.REVOKE,
+            draft.alerts.append(
+                Alert(
+                    Reason.OVERDUE,
+                    Message.of(
+                        what + " was due {late} ago: {cause}",
+                        key=KeyId(late.key_id or ""),
+                        late=now - late.due_at,
+                        cause=cause.message if cause else NOT_DONE,
+                    ),
+                    view.entry.name,
+                    late.key_id or view.key_id,
+                    Severity.ERROR,
+                    by_account=cause is not None and (cause.reason in BY_ACCOUNT or not snapshot.complete),
+                    action=ActionKind.ROTATE if late.key_id is None else ActionKind.REVOKE,
+                )
             )
 
 

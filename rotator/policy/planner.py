@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+from dataclasses import replace
 from datetime import datetime, timedelta
 from operator import attrgetter
 
@@ -12,11 +14,12 @@ from rotator.model import (
     Action,
     Alert,
     Policy,
+    Questions,
     Reason,
     SecretEntry,
     Severity,
 )
-from rotator.policy.draft import Draft
+from rotator.policy.draft import Draft, uses_quota
 from rotator.policy.guards import clock_skew, limit_revocations, mass_missing, slots_used, within_budget
 from rotator.policy.holdings import Holdings
 from rotator.policy.orphans import FailedAttempts, plan_orphans, report_unknown
@@ -65,12 +68,12 @@ def plan_account(
     attempts = FailedAttempts.of(snapshot, holdings, ownership, now, views)
     missing = mass_missing(views, snapshot)
     if missing is not None:
-        draft.alert(Reason.MASS_MISSING, missing, severity=Severity.ERROR)
+        draft.alerts.append(Alert(Reason.MASS_MISSING, missing, severity=Severity.ERROR))
     if not snapshot.complete:
-        draft.alert(Reason.LISTING_INCOMPLETE, Message(_PAGES))
+        draft.alerts.append(Alert(Reason.LISTING_INCOMPLETE, Message(_PAGES)))
     trusted = missing is None and snapshot.complete
     if not snapshot.history_complete:
-        draft.alert(Reason.LISTING_INCOMPLETE, Message(_HISTORY_CUT))
+        draft.alerts.append(Alert(Reason.LISTING_INCOMPLETE, Message(_HISTORY_CUT)))
     common = Planning(draft, snapshot, policy, holdings, now, attempts, ownership, trusted, since)
     coming = (SecretPlanner(common, view).plan() for view in views)
     candidates = [candidate for candidate in coming if candidate is not None]
@@ -87,13 +90,11 @@ def plan_account(
     _report_old_credentials(draft, snapshot.management, now)
     limit_revocations(draft, snapshot, now, force=force)
     actions = draft.actions()
-    names = frozenset[str]()
+    mine = [view for view in views if secret is None or secret in (view.entry.name, view.entry.arn)]
+    names = {view.entry.name for view in mine}
     if secret is not None:
-        names = frozenset({view.entry.name for view in views if secret in (view.entry.name, view.entry.arn)})
         actions = [action for action in actions if action.secret in names]
         draft.skipped = [skip for skip in draft.skipped if skip.secret in names]
-        others = {view.entry.arn for view in views if view.entry.name not in names}
-        draft.readers = {arn: asked for arn, asked in draft.readers.items() if arn not in others}
     actions = within_budget(draft, actions, planned, _coming(snapshot, views, actions, now + quota_window(policy), now))
     report_overdue(draft, snapshot, views, actions, now)
     if secret is not None:
@@ -107,9 +108,23 @@ def plan_account(
         alerts=tuple(dict.fromkeys(draft.alerts)),
         keys=len(snapshot.keys),
         earliest_end=min(ends, default=None),
-        questions=draft.questions(actions, history=snapshot.history),
+        questions=_questions(draft, snapshot, actions, {view.entry.arn for view in mine}),
         infobip_account=_infobip_account(snapshot),
         deferred=tuple(draft.deferred),
+    )
+
+
+def _questions(draft: Draft, snapshot: AccountSnapshot, actions: list[Action], arns: Set[str]) -> Questions:
+    """What is to be read before these actions are carried out.
+
+    :param arns: the secrets that are planned.
+    """
+    asked, acted_on = draft.questions, {action.arn for action in actions}
+    return replace(
+        asked,
+        versions={pair for pair in asked.versions if pair[0] in acted_on} | draft.checks,
+        history=not snapshot.history and any(uses_quota(action) for action in actions),
+        readers={arn: since for arn, since in asked.readers.items() if arn in arns},
     )
 
 
@@ -136,4 +151,4 @@ def _report_old_credentials(draft: Draft, management: SecretEntry, now: datetime
             "the management password has not changed for {age}; change it at Infobip and in this secret",
             age=now - management.last_changed,
         )
-        draft.alert(Reason.OLD_CREDENTIALS, message, management.name)
+        draft.alerts.append(Alert(Reason.OLD_CREDENTIALS, message, management.name))

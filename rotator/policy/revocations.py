@@ -81,7 +81,7 @@ def not_read_by_consumers(secret: SecretDraft, item: Retiring) -> Decision | Non
     readers = snapshot.readers.get(arn)
     found = not_adopted(view.entry, view.spec, view.life, item, snapshot.keys, readers, secret.common.now)
     if found is not None and readers is None:
-        asked = secret.common.draft.readers
+        asked = secret.common.draft.questions.readers
         since = plus(promoted_at(item, view.life, snapshot.keys, view.spec.grace), -LOOK_BACK)
         due, first = asked.get(arn, (item.revoke_at, since))
         asked[arn] = (min(due, item.revoke_at), min(first, since))
@@ -115,7 +115,7 @@ def held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | None:
     common, key_id, arn = secret.common, item.key_id, secret.view.entry.arn
     found, why = common.snapshot.copies.get(key_id), "{names} still holds it"
     if found is None:
-        common.draft.copies[key_id] = (arn, item.version_id)
+        common.draft.questions.copies[key_id] = (arn, item.version_id)
         found, why = common.holdings.others_holding(key_id, arn), "{names} still holds it as current"
         if not found:
             found = common.holdings.others_in_grace(key_id, arn, common.now)

@@ -23,7 +23,7 @@ from typing import Final
 
 from rotator.durations import LAST, plus
 from rotator.message import Message
-from rotator.model import AccountSnapshot, ActionKind, Key, Policy, Quota, Reason, Severity, Window
+from rotator.model import AccountSnapshot, ActionKind, Alert, Key, Policy, Quota, Reason, Severity, Window
 from rotator.policy.draft import Draft
 from rotator.policy.guards import DAY, SOON, UsedSlots
 from rotator.policy.labels import parse_key_name
@@ -477,11 +477,13 @@ def _alert_not_in_time(draft: Draft, candidates: Iterable[Candidate], near: Iter
         names=some_of((printable(one.view.entry.name, limit=60) for one in late), MAX_NAMES),
     )
     one = late[0] if len(late) == 1 else None
-    draft.alert(
-        Reason.NOT_IN_TIME,
-        message,
-        one.view.entry.name if one else None,
-        one.view.key_id if one else None,
-        Severity.ERROR,
-        len(late),
+    draft.alerts.append(
+        Alert(
+            Reason.NOT_IN_TIME,
+            message,
+            one.view.entry.name if one else None,
+            one.view.key_id if one else None,
+            Severity.ERROR,
+            len(late),
+        )
     )

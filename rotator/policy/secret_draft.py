@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import AccountSnapshot, Action, ActionKind, Key, Policy, Reason, Severity, Window
+from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Key, Policy, Reason, Severity, Skip, Window
 from rotator.policy.draft import Draft, Rank, Waiting
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.guards import MAX_SKEW
@@ -64,20 +64,22 @@ class SecretDraft:
         """The ownership proof of a label; what would have to be read for it is noted."""
         proof = self.common.ownership.proof(self.view.entry, version_id, key_id)
         if proof is OwnershipProof.UNREAD:
-            self.common.draft.versions.add((self.view.entry.arn, version_id))
+            self.common.draft.questions.versions.add((self.view.entry.arn, version_id))
         return proof
 
     def is_unproven(self, version_id: str, key_id: str) -> bool:
         """Whether a label is to be ignored: the value was read, and it is another key or none."""
         if self.proof(version_id, key_id) is not OwnershipProof.NONE:
             return False
-        message = Message.of(
+        self.alert(
+            Reason.UNPROVEN_LABEL,
             "version {version} is labelled with key {key}, and its value is not that key; the label is ignored; remove "
             "it with `aws secretsmanager update-secret-version-stage`",
+            key_id,
+            Severity.ERROR,
             version=KeyId(version_id),
             key=KeyId(key_id),
         )
-        self.common.draft.alert(Reason.UNPROVEN_LABEL, message, self.view.entry.name, key_id, Severity.ERROR)
         return True
 
     def grace_until(self, item: Retiring) -> datetime | None:
@@ -118,9 +120,11 @@ class SecretDraft:
             return
         name = parse_key_name(key.name)
         assert name is not None
-        message = Message.of(
+        self.alert(
+            Reason.FOREIGN_KEY,
             "key {key} is named for {owner} ({name}); sweeps never revoke it; {when}: `rotator revoke --key-id {id} "
             "--account {account} --strategy revoke-only --reason ...`",
+            key.id,
             key=KeyId(key.id),
             owner=f"deployment {name.deployment}" if name.deployment != common.policy.deployment else "another secret",
             name=printable(key.name, limit=80),
@@ -128,7 +132,6 @@ class SecretDraft:
             id=key.id,
             account=common.snapshot.account,
         )
-        common.draft.alert(Reason.FOREIGN_KEY, message, view.entry.name, key.id)
 
     def not_listed(self, key_id: str | None) -> Decision:
         """Why nothing is done about a key that Infobip does not list."""
@@ -153,31 +156,39 @@ class SecretDraft:
     ) -> None:
         """Plan an action on this secret."""
         entry = self.view.entry
-        self.common.draft.add(
-            rank,
-            Action(
-                kind,
-                self.common.snapshot.account,
-                entry.name,
-                reason,
-                due_at or self.common.now,
-                key_id=key_id,
-                version_id=version_id,
-                deadline=deadline,
-                message=message,
-                label=label,
-                arn=entry.arn,
-                costs_update=costs_update,
-            ),
+        action = Action(
+            kind,
+            self.common.snapshot.account,
+            entry.name,
+            reason,
+            due_at or self.common.now,
+            key_id=key_id,
+            version_id=version_id,
+            deadline=deadline,
+            message=message,
+            label=label,
+            arn=entry.arn,
+            costs_update=costs_update,
         )
+        self.common.draft.ranked.append((rank, action))
 
     def skip(self, decision: Decision, key_id: str | None = None) -> None:
-        """Skip the secret's rotation, or the revocation of a key."""
-        self.common.draft.waiting[(self.view.entry.arn, key_id)] = Waiting(decision.reason, decision.message)
-        self.common.draft.skip(
-            self.view.entry.name,
-            decision.reason,
-            decision.message,
-            key_id=key_id or self.view.key_id,
-            severity=decision.severity,
-        )
+        """Skip the secret's rotation, or the revocation of a key; with a severity it is an alert too."""
+        entry, draft = self.view.entry, self.common.draft
+        draft.waiting[(entry.arn, key_id)] = Waiting(decision.reason, decision.message)
+        draft.skipped.append(Skip(entry.name, decision.reason, decision.message))
+        if decision.severity is not None:
+            about = key_id or self.view.key_id
+            draft.alerts.append(Alert(decision.reason, decision.message, entry.name, about, decision.severity))
+
+    def alert(
+        self,
+        kind: Reason,
+        template: str,
+        key_id: str | None = None,
+        severity: Severity = Severity.WARNING,
+        **values: object,
+    ) -> None:
+        """Something about this secret that a person should know or fix."""
+        message = Message.of(template, **values)
+        self.common.draft.alerts.append(Alert(kind, message, self.view.entry.name, key_id, severity))

@@ -69,11 +69,12 @@ class SecretPlanner(SecretDraft):
 
     def _mislabelled(self, key_id: str) -> None:
         """The value decides: the key that it is gets the label."""
-        life, name = self.view.life, self.view.entry.name
+        life = self.view.life
+        labelled, key = KeyId(life.current_key or ""), KeyId(key_id)
         template = "the label names key {labelled}; the value is key {key}"
-        message = Message.of(template, labelled=KeyId(life.current_key or ""), key=KeyId(key_id))
-        alert = Message(f"{template}; the label is corrected", message.values)
-        self.common.draft.alert(Reason.UNPROVEN_LABEL, alert, name, life.current_key)
+        corrected = f"{template}; the label is corrected"
+        self.alert(Reason.UNPROVEN_LABEL, corrected, life.current_key, labelled=labelled, key=key)
+        message = Message.of(template, labelled=labelled, key=key)
         self.add(Rank.LABEL, ActionKind.LABEL, Reason.MISLABELLED, key_id, life.current_version, message)
 
     def _not_begun(self) -> None:
@@ -81,23 +82,16 @@ class SecretPlanner(SecretDraft):
         key = self.view.key
         if key is None or not key.enabled or key.begun(self.common.now):
             return
-        message = Message.of(
-            "key {key} is valid from {start} only, and consumers are refused until then; store another key",
-            key=KeyId(key.id),
-            start=key.valid_from,
-        )
-        self.common.draft.alert(Reason.KEY_NOT_ACTIVE, message, self.view.entry.name, key.id, Severity.ERROR)
+        template = "key {key} is valid from {start} only, and consumers are refused until then; store another key"
+        self.alert(Reason.KEY_NOT_ACTIVE, template, key.id, Severity.ERROR, key=KeyId(key.id), start=key.valid_from)
 
     def _no_expiry(self) -> None:
         """A key that never expires and has no greatest age is never rotated."""
         view = self.view
         if view.key is None or view.key.valid_to is not None or view.spec is None or view.spec.max_age is not None:
             return
-        message = Message.of(
-            "key {key} has no expiry, so it is never rotated; tag the secret rotator:max-age, such as 90d",
-            key=KeyId(view.key.id),
-        )
-        self.common.draft.alert(Reason.NO_EXPIRY, message, view.entry.name, view.key.id)
+        template = "key {key} has no expiry, so it is never rotated; tag the secret rotator:max-age, such as 90d"
+        self.alert(Reason.NO_EXPIRY, template, view.key.id, key=KeyId(view.key.id))
 
     def _own_fields(self) -> None:
         """Fields of the value that the rotation overwrites, and that another program has filled."""
@@ -105,12 +99,13 @@ class SecretPlanner(SecretDraft):
         found = self.common.ownership.resolution(self.view.entry, version) if version is not None else None
         if found is None or not found.own_fields:
             return
-        message = Message.of(
+        self.alert(
+            Reason.FIELD_OVERWRITTEN,
             "the rotation overwrites {fields} in its value, which the rotator did not write; if consumers read them, "
             "rename them first, or hold the secret with rotator:hold",
+            self.view.key_id,
             fields=", ".join(found.own_fields),
         )
-        self.common.draft.alert(Reason.FIELD_OVERWRITTEN, message, self.view.entry.name, self.view.key_id)
 
     def _suspicious_labels(self) -> None:
         """Labels that the rotator can't have written as they are. They are reported, and a person decides.
@@ -135,7 +130,8 @@ class SecretPlanner(SecretDraft):
                 self._report_label(item.version_id, label, "is earlier than a grace period after the key was created")
 
     def _report_label(self, version_id: str, label: str, why: str) -> None:
-        message = Message.of(
+        self.alert(
+            Reason.INCONSISTENT,
             "the label {label} {why}; find out who wrote it; to remove it: `aws "
             "secretsmanager update-secret-version-stage --secret-id {name} --version-stage {label} "
             "--remove-from-version-id {version}`",
@@ -144,7 +140,6 @@ class SecretPlanner(SecretDraft):
             name=self.view.entry.name,
             version=version_id,
         )
-        self.common.draft.alert(Reason.INCONSISTENT, message, self.view.entry.name)
 
     def _labels(self) -> None:
         life, view = self.view.life, self.view
@@ -171,11 +166,8 @@ class SecretPlanner(SecretDraft):
         key_id = self.view.key_id
         others = self.common.holdings.others_holding(key_id, self.view.entry.arn) if key_id else ()
         if others:
-            message = Message.of(
-                "{names} holds the same key; give each secret a key of its own: `rotator rotate` does",
-                names=", ".join(others),
-            )
-            self.common.draft.alert(Reason.SHARED_KEY, message, self.view.entry.name, key_id)
+            template = "{names} holds the same key; give each secret a key of its own: `rotator rotate` does"
+            self.alert(Reason.SHARED_KEY, template, key_id, names=", ".join(others))
 
     def _check_current_label(self) -> None:
         """A label on the current version that its key's name, or another secret's label, contradicts.

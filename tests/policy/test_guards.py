@@ -79,7 +79,7 @@ def test_none_is_postponed_indefinitely_by_the_limit() -> None:
         draft = Draft()
         for number in waiting:
             due_at = NOW + number * MINUTE
-            draft.add(Rank.REVOKE, action(number, due_at=due_at))
+            draft.ranked.append((Rank.REVOKE, action(number, due_at=due_at)))
         limit_revocations(draft, snap(keys=[key(f"K{n}") for n in range(40)]), NOW, force=False)
         done = [int(item.secret[1:]) for item in draft.actions()]
         assert len(done) == 10
