@@ -219,8 +219,20 @@ class Spec:
     gate: bool = False
 
 
+class Told:
+    """What has a message for people."""
+
+    __slots__ = ()
+    message: Message
+
+    @property
+    def detail(self) -> str:
+        """The message as programs read it."""
+        return str(self.message)
+
+
 @dataclass(frozen=True, slots=True)
-class Action:
+class Action(Told):
     """One thing to do.
 
     :param key_id: the key concerned: the old one for ``rotate``, the one to be promoted, labelled, retired or revoked.
@@ -245,28 +257,18 @@ class Action:
     costs_update: bool = False
     label: str | None = None
 
-    @property
-    def detail(self) -> str:
-        """The message as programs read it."""
-        return str(self.message)
-
 
 @dataclass(frozen=True, slots=True)
-class Skip:
+class Skip(Told):
     """A secret (or one of its actions) that is skipped, and why."""
 
     secret: str
     reason: Reason
     message: Message
 
-    @property
-    def detail(self) -> str:
-        """The message as programs read it."""
-        return str(self.message)
-
 
 @dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(Told):
     """Something a person should know or fix.
 
     :param count: how many keys it speaks of, where it names none.
@@ -282,11 +284,6 @@ class Alert:
     count: int = 1
     by_account: bool = False
     action: ActionKind | None = None
-
-    @property
-    def detail(self) -> str:
-        """The message as programs read it."""
-        return str(self.message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import AccountSnapshot, Key, Reason, SecretEntry, Severity, Spec
+from rotator.model import AccountSnapshot, Key, Reason, SecretEntry, Severity, Spec, Told
 from rotator.policy.lifecycle import AWS_LABELS, MAX_LABELS, Lifecycle, labels_after_rotation, read_lifecycle
 from rotator.policy.tags import TagProblem, spec_or_none, tag_problems
 from rotator.policy.windows import is_open, next_open
@@ -71,7 +71,7 @@ def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Told):
     """Why. ``due_at``/``deadline`` where it is about time; ``severity`` where it is worth an alert."""
 
     reason: Reason
@@ -79,11 +79,6 @@ class Decision:
     due_at: datetime | None = None
     deadline: datetime | None = None
     severity: Severity | None = None
-
-    @property
-    def detail(self) -> str:
-        """The message as programs read it."""
-        return str(self.message)
 
 
 Predicate = Callable[[View, datetime], Decision | None]

@@ -90,8 +90,7 @@ def schedule(
     if not alone:
         _postpone(common.draft, [one.candidate for one in rotations if one.due and one not in chosen])
     started = [one.candidate for one in chosen if not one.due]
-    demand = _demand(rotations, slots) if any(one.decision is None for one in started) else Message()
-    return [(one, one.decision or _early(one, demand, common.now)) for one in started]
+    return [(one, one.decision or _early(one, slots)) for one in started]
 
 
 # ---- the quota ------------------------------------------------------------------------------------------------------
@@ -420,27 +419,12 @@ def _rank(one: _Rotation) -> int:
 # ---- messages ---------------------------------------------------------------------------------------------------
 
 
-def _demand(rotations: Iterable[_Rotation], slots: Slots) -> Message:
-    """Why rotations are scheduled early: how many keys expire until when, and how many the quota allows."""
-    expiring = [one for one in rotations if one.candidate.expires_at is not None]
-    dated = sorted((one.any_time.last, one.candidate.expires_at or LAST) for one in expiring)
-    excess = [count - slots.a_day * (last // slots.period) for count, (last, _) in enumerate(dated, 1)]
-    count = len(excess) - excess[::-1].index(max(excess))
-    until = max(expires_at for _, expires_at in dated[:count])
-    return Message.of(
-        "{count} keys expire by {until:%d %b}, and the quota allows {a_day} a day",
-        count=count,
-        until=until,
-        a_day=slots.a_day,
-    )
-
-
-def _early(one: Candidate, demand: Message, now: datetime) -> Decision:
-    expires_at = one.expires_at
-    assert expires_at is not None
-    template = "{left} left; {demand}" + ("; its window opens too late" if one.window is not None else "")
-    message = Message.of(template, left=expires_at - now, demand=demand)
-    return Decision(Reason.CAPACITY, message, due_at=now, deadline=expires_at)
+def _early(one: Candidate, slots: Slots) -> Decision:
+    assert one.expires_at is not None
+    template = "{left} left; all later slots are taken ({a_day} a day)"
+    template += "; its window opens too late" if one.window is not None else ""
+    message = Message.of(template, left=one.expires_at - slots.now, a_day=slots.a_day)
+    return Decision(Reason.CAPACITY, message, due_at=slots.now, deadline=one.expires_at)
 
 
 def _postpone(draft: Draft, candidates: Iterable[Candidate]) -> None:

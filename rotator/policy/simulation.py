@@ -7,10 +7,10 @@ consumers read the new value in time.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from rotator.durations import format_duration, plus
 from rotator.errors import ConfigurationError
@@ -26,7 +26,7 @@ MOST_MORE: Final = 2_000
 """Secrets that a forecast may add."""
 MOST_LIMIT: Final = 100_000
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
-_FIX: Final = "Write limit=100, reserve=4, validity=30d or +200."
+_FIX: Final = "write limit=100, reserve=4, validity=30d or +200"
 _DAY: Final = timedelta(days=1)
 
 
@@ -128,41 +128,39 @@ def parse_what_if(texts: Iterable[str]) -> WhatIf:
 
     :raises ConfigurationError: naming the one that can't be read, what is wrong with it and the fix.
     """
-    found = WhatIf()
-    seen: set[str] = set()
+    found: dict[str, Any] = {}
     for text in texts:
         name, _, value = text.strip().partition("=")
-        name, value = name.strip().lower(), value.strip()
-        kind = "+" if name.startswith("+") else name
-        if kind in seen:
-            raise _unreadable(text, "is given twice", "Give each assumption once.")
-        seen.add(kind)
-        if kind == "+":
-            found = replace(found, more=_number(text, text.strip()[1:], 1, MOST_MORE))
-        elif name == "limit":
-            found = replace(found, limit=_number(text, value, 1, MOST_LIMIT))
-        elif name == "reserve":
-            found = replace(found, reserve=_number(text, value, 0, MOST_LIMIT))
-        elif name == "validity":
-            try:
-                found = replace(found, validity=read_validity(value))
-            except Unreadable as error:
-                raise _unreadable(text, error.fault, f"{error.fix[:1].upper()}{error.fix[1:]}.") from None
-        else:
-            raise _unreadable(text, "can't be assumed", _FIX)
-    return found
+        kind = name.strip().lower()
+        if name.startswith("+"):
+            kind, value = "+", name[1:]
+        try:
+            if kind in found:
+                raise Unreadable(text, "is given twice", "give each assumption once")
+            if kind not in _READERS:
+                raise Unreadable(text, "can't be assumed", _FIX)
+            found[kind] = _READERS[kind](value.strip())
+        except Unreadable as error:
+            advice = f"{error.fix[:1].upper()}{error.fix[1:]}."
+            raise ConfigurationError(f'--what-if "{printable(text, 40)}" {error.fault}', advice=advice) from None
+    return WhatIf(more=found.pop("+", 0), **found)
 
 
-def _number(text: str, value: str, least: int, most: int) -> int:
-    if not _NUMBER.fullmatch(value.strip()) or not least <= int(value) <= most:
-        raise _unreadable(text, f"needs a whole number from {least} to {most}", _FIX)
-    return int(value)
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not _NUMBER.fullmatch(text) or not least <= int(text) <= most:
+            raise Unreadable(text, f"needs a whole number from {least} to {most}", _FIX)
+        return int(text)
+
+    return read
 
 
-def _unreadable(text: str, fault: str, fix: str) -> ConfigurationError:
-    return ConfigurationError(f'--what-if "{printable(text, 40)}" {fault}', advice=fix)
-
-
+_READERS: Final[Mapping[str, Callable[[str], object]]] = {
+    "limit": _number(1, MOST_LIMIT),
+    "reserve": _number(0, MOST_LIMIT),
+    "validity": read_validity,
+    "+": _number(1, MOST_MORE),
+}
 _REMEMBERED: Final = timedelta(days=8)
 """A key that nothing names any more counts for the quota for a day, and for what others create for a week."""
 

@@ -64,7 +64,7 @@ def test_no_more_than_needed_and_no_sooner(count: int, expected: int) -> None:
 def test_why_it_is_scheduled_early() -> None:
     action = planned(group(75, LEFT)).actions[0]
     assert action.kind is ActionKind.ROTATE
-    assert action.detail == "10 d left; 75 keys expire by 12 Mar, and the quota allows 10 a day"
+    assert action.detail == "10 d left; all later slots are taken (10 a day)"
     assert action.deadline == NOW + LEFT
     assert action.due_at == NOW
     assert action.key_id == "Ks000"
