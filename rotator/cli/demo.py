@@ -10,19 +10,18 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
+from rich.console import RenderableType
 
 from rotator.cli.call import Call
 from rotator.cli.documents import as_json, time_text
 from rotator.cli.options import command
 from rotator.message import date_text
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from rotator.sandbox.demo import Chapter, Demo
+from rotator.render import Grid, shown, styled
+from rotator.sandbox import demo as story
+from rotator.sandbox.demo import DAYS, Chapter, Demo
 
 _STYLES: Final = {
     **dict.fromkeys(("rotated", "first key", "adopted", "created", "promoted", "recovered"), "green"),
@@ -52,11 +51,9 @@ def demo(call: Call, short: bool, seed: int) -> int:
       rotator demo --short
       rotator demo --json --audit-file demo.jsonl
     """
-    from rotator.sandbox.demo import DAYS, play_demo
-
     audit_file = Path(call.audit_file or Path(tempfile.mkdtemp(prefix="rotator-demo-")) / "audit.jsonl")
     with click.progressbar(length=DAYS + 1, label="120 days", file=sys.stderr, hidden=not call.is_live) as bar:
-        result = play_demo(audit_file, seed=seed, on_day=lambda _day: bar.update(1))
+        result = story.play_demo(audit_file, seed=seed, on_day=lambda _day: bar.update(1))
     if call.json:
         call.document(_document(result))
         return 0 if result.ok else 1
@@ -70,8 +67,6 @@ def demo(call: Call, short: bool, seed: int) -> int:
 
 
 def _score(result: Demo) -> Iterator[RenderableType]:
-    from rotator.render import Grid, styled
-
     score = result.score
     verdict = styled("every promise was kept", "green") if result.ok else styled("A PROMISE WAS BROKEN", "red")
     yield styled(f"{score.days} days of {len(result.states)} secrets: ", "bold").append_text(verdict)
@@ -98,8 +93,6 @@ def _score(result: Demo) -> Iterator[RenderableType]:
 
 
 def _chapter(chapter: Chapter) -> Iterator[RenderableType]:
-    from rotator.render import Grid, shown, styled
-
     yield styled(chapter.title, "bold")
     yield chapter.text
     yield ""
@@ -114,8 +107,6 @@ def _chapter(chapter: Chapter) -> Iterator[RenderableType]:
 
 
 def _end(result: Demo) -> Iterator[RenderableType]:
-    from rotator.render import styled
-
     report = result.audit
     verdict = "none missing or altered" if report.ok else f"{report.problem_count} problems"
     crashed = f"{len(report.open_runs)} runs did not end: those that crashed"

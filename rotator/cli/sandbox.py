@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING
 
 import click
 
 from rotator.cli.call import Call
 from rotator.cli.demo import called_as
 from rotator.cli.options import command
-
-if TYPE_CHECKING:
-    from rotator.sandbox.launcher import Sandbox
+from rotator.cli.process import Interrupted
+from rotator.sandbox.launcher import Sandbox, environment_text, serve_sandbox
 
 
 @command
@@ -30,9 +28,6 @@ def sandbox(call: Call, port: int | None) -> int:
       rotator sandbox --port 4010
       rotator plan                 in another shell, after pasting those lines
     """
-    from rotator.cli.process import Interrupted
-    from rotator.sandbox.launcher import environment_text, serve_sandbox
-
     def ready(running: Sandbox) -> None:
         if call.json:
             call.document({"environment": running.environment})

@@ -8,17 +8,18 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final
 
 import click
 
+from rotator.bootstrap import make_clock
 from rotator.cli.call import Call
 from rotator.cli.options import account_option, command
 from rotator.cli.process import Interrupted
-
-if TYPE_CHECKING:
-    from rotator.daemon import Daemon
-    from rotator.timetable import Schedule
+from rotator.daemon import Daemon, StoppableClock
+from rotator.metrics_server import MetricsServer
+from rotator.telemetry.audit import Trigger
+from rotator.timetable import Every, Schedule, make_schedule
 
 END_SECONDS: Final = 9.5
 _LOG = logging.getLogger("rotator.daemon")
@@ -74,31 +75,17 @@ def serve(
     """
     daemon: Daemon | None = None
     try:
-        from rotator.timetable import make_schedule
-
         schedule = make_schedule(every, cron, timezone, jitter)
         daemon = _make_daemon(call, schedule, account)
         _announce(call, daemon, schedule, metrics_address, metrics_port)
         daemon.run()
     except Interrupted as caught:
-        if daemon is None:
-            return 0
-        _exit_in_time()
-        _LOG.info("stopping by signal %d; no further action is begun", caught.number)
-        if not daemon.stop():
-            _exit_while_a_call_hangs()
-        _LOG.info("stopped")
-        return 0
+        return 0 if daemon is None else _stopped(daemon, caught.number)
     daemon.stop()
     return 1  # the schedule broke off, which was logged; a supervisor starts the daemon again
 
 
 def _make_daemon(call: Call, schedule: Schedule, account: str | None) -> Daemon:
-    from rotator.bootstrap import make_clock
-    from rotator.daemon import Daemon, StoppableClock
-    from rotator.telemetry.audit import Trigger
-    from rotator.timetable import Every
-
     stopping = threading.Event()
     foundation = call.foundation(StoppableClock(make_clock(os.environ), stopping))
     if isinstance(schedule, Every):  # else ROTATOR_SWEEP_EVERY stays
@@ -110,27 +97,22 @@ def _make_daemon(call: Call, schedule: Schedule, account: str | None) -> Daemon:
 
 def _announce(call: Call, daemon: Daemon, schedule: Schedule, address: str, port: int | None) -> None:
     """Open the port where one is wanted, and say what runs."""
-    url = None
-    if port is not None:
-        from rotator.metrics_server import MetricsServer
-
-        url = MetricsServer(address, port, daemon.metrics, daemon.health).url
-    if call.json:
-        call.document({"schedule": str(schedule), "jitter_seconds": schedule.jitter.total_seconds(), "url": url})
-        return
+    url = None if port is None else MetricsServer(address, port, daemon.metrics, daemon.health).url
     where = "" if url is None else f" Metrics: {url}/metrics, health: {url}/healthz."
-    call.text(f"Sweeping {schedule}.{where} Ctrl-C ends it.")
+    document = {"schedule": str(schedule), "jitter_seconds": schedule.jitter.total_seconds(), "url": url}
+    call.result(document, [f"Sweeping {schedule}.{where} Ctrl-C ends it."])
 
 
-def _exit_in_time() -> None:
-    """End the process in time whatever hangs, even where stderr is a full pipe that nothing reads."""
+def _stopped(daemon: Daemon, number: int) -> int:
+    """End in time whatever hangs, even where stderr is a full pipe that nothing reads."""
     timer = threading.Timer(END_SECONDS, os._exit, (0,))
     timer.daemon = True
     timer.start()
-
-
-def _exit_while_a_call_hangs() -> NoReturn:
-    """Exit although a call hangs: its thread can't be stopped, and the interpreter would wait for it."""
+    _LOG.info("stopping by signal %d; no further action is begun", number)
+    if daemon.stop():
+        _LOG.info("stopped")
+        return 0
+    # The thread of a call that hangs can't be stopped, and the interpreter would wait for it.
     _LOG.warning("a call is still without an answer; the next sweep finds out what became of it")
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
