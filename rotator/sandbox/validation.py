@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -41,86 +40,61 @@ class Reader:
             if self._fields.get(name) is None:
                 self.wrong(name, "is required")
 
+    def _checked(self, name: str, valid: Callable[[Any], bool], wrong: str) -> Any:
+        """The value; ``None`` where it is left out, and where it is not valid."""
+        value = self._fields.get(name)
+        if value is None or valid(value):
+            return value
+        self.wrong(name, wrong)
+        return None
+
     def number(self, name: str, default: int, low: int, high: int) -> int:
         """A query's whole number within bounds."""
-        text = self._fields.get(name)
-        if text is None:
-            return default
-        if not text.isascii() or not text.isdigit() or len(text) > 9 or not low <= int(text) <= high:
-            self.wrong(name, f"must be a whole number from {low} to {high}")
-            return default
-        return int(text)
+        within = range(low, high + 1)
+        wrong = f"must be a whole number from {low} to {high}"
+        text = self._checked(name, lambda t: t.isascii() and t.isdigit() and len(t) < 10 and int(t) in within, wrong)
+        return default if text is None else int(text)
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> str | None:
         """A query's word out of a few, in any case."""
-        text = self._fields.get(name)
-        if text is None:
-            return None
-        found = next((choice for choice in allowed if choice.lower() == text.lower()), None)
-        if found is None:
-            self.wrong(name, f"must be one of {', '.join(allowed)}")
-        return found
+        words = {word.lower(): word for word in allowed}
+        text = self._checked(name, lambda text: text.lower() in words, f"must be one of {', '.join(allowed)}")
+        return None if text is None else words[text.lower()]
 
     def text(self, name: str, limit: int | None = None) -> str | None:
         """A text that is not blank."""
-        value = self._fields.get(name)
-        if value is None:
-            return None
-        if not isinstance(value, str) or not value.strip():
-            self.wrong(name, "must be a text that is not empty")
-            return None
-        if limit is not None and len(value) > limit:
+        value: str | None = self._checked(name, _is_text, "must be a text that is not empty")
+        if value is not None and limit is not None and len(value) > limit:
             self.wrong(name, f"must have at most {limit} characters")
         return value
 
     def flag(self, name: str) -> bool | None:
         """True or false."""
-        value = self._fields.get(name)
-        if value is not None and not isinstance(value, bool):
-            self.wrong(name, "must be true or false")
-            return None
+        value: bool | None = self._checked(name, lambda value: isinstance(value, bool), "must be true or false")
         return value
 
     def time(self, name: str) -> datetime | None:
         """A time in UTC without an offset, cut to whole seconds."""
-        value = self._fields.get(name)
-        if value is None:
-            return None
-        moment = None
-        if isinstance(value, str) and len(value) >= len("2026-09-01T10:00:00") and value[10] == "T":
-            with contextlib.suppress(ValueError):
-                moment = datetime.fromisoformat(value)
-        if moment is None or moment.tzinfo is not None:
-            self.wrong(name, "must be a time in UTC without an offset, such as 2026-09-01T10:00:00")
-            return None
-        return moment.replace(microsecond=0, tzinfo=UTC)
+        wrong = "must be a time in UTC without an offset, such as 2026-09-01T10:00:00"
+        value = self._checked(name, _is_time, wrong)
+        return None if value is None else datetime.fromisoformat(value).replace(microsecond=0, tzinfo=UTC)
 
     def texts(self, name: str) -> tuple[str, ...] | None:
         """A list of texts that are not blank."""
-        value = self._fields.get(name)
-        if value is None:
-            return None
-        if not isinstance(value, list) or not all(isinstance(item, str) and item.strip() for item in value):
-            self.wrong(name, "must be a list of texts that are not empty")
-            return None
-        return tuple(value)
+        value = self._checked(name, lambda v: _is_list(v, _is_text), "must be a list of texts that are not empty")
+        return None if value is None else tuple(value)
 
     def unique(self, name: str) -> frozenset[str] | None:
         """A list of texts of which none stands twice."""
         values = self.texts(name)
-        if values is None:
-            return None
-        if len(set(values)) != len(values):
+        if values is not None and len(set(values)) != len(values):
             self.wrong(name, "must not hold an item twice")
-        return frozenset(values)
+        return None if values is None else frozenset(values)
 
     def platform(self, name: str) -> tuple[Platform, ...] | None:
         """Links to applications and entities."""
-        value = self._fields.get(name)
+        value = self._checked(name, lambda v: _is_list(v, lambda i: isinstance(i, dict)), "must be a list of objects")
         if value is None:
-            return None
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            self.wrong(name, "must be a list of objects")
             return None
         links = []
         for index, item in enumerate(value):
@@ -132,6 +106,21 @@ class Reader:
             self.violations += [Violation(f"{name}[{index}].{v.property}", v.violation) for v in inner.violations]
             links.append(Platform(application or "", entity, action))
         return tuple(links)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_list(value: Any, of: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(map(of, value))
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        return datetime.fromisoformat(value).tzinfo is None and value[10] == "T"
+    except (TypeError, ValueError, IndexError):
+        return False
 
 
 @dataclass(frozen=True, slots=True)
