@@ -18,12 +18,18 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
+def configured(*learned: str, **options: Any) -> io.StringIO:
+    """Where the log goes; the redactor knows these texts."""
+    redactor, stream = Redactor(), io.StringIO()
+    for text in learned:
+        redactor.learn(text)
+    configure(LineStream(stream), redactor, **options)
+    return stream
+
+
 def test_a_log_line_is_json_redacted_and_no_audit_line(used_secrets: Callable[[str], str]) -> None:
     secret = used_secrets("correct-horse-battery")
-    redactor = Redactor()
-    redactor.learn(secret)
-    stream = io.StringIO()
-    configure(LineStream(stream), redactor)
+    stream = configured(secret)
     logging.getLogger("rotator.x").info(
         "got %s\n", secret, extra={"account": "main", "body": {"password": "p", "n": [secret]}}
     )
@@ -41,10 +47,7 @@ def test_a_log_line_is_json_redacted_and_no_audit_line(used_secrets: Callable[[s
 
 def test_a_traceback_is_redacted(used_secrets: Callable[[str], str]) -> None:
     secret = used_secrets("correct-horse-battery")
-    redactor = Redactor()
-    redactor.learn(secret)
-    stream = io.StringIO()
-    configure(LineStream(stream), redactor)
+    stream = configured(secret)
     try:
         raise ValueError(f"it was {secret}")
     except ValueError:
@@ -55,8 +58,7 @@ def test_a_traceback_is_redacted(used_secrets: Callable[[str], str]) -> None:
 
 
 def test_a_wrong_format_string_prints_none_of_its_arguments(used_secrets: Callable[[str], str]) -> None:
-    stream = io.StringIO()
-    configure(LineStream(stream), Redactor())
+    stream = configured()
     logging.getLogger("rotator").warning("%d keys", used_secrets("correct-horse-battery"))
     assert "could not be formatted" in lines(stream)[0]["event"]
     assert "horse" not in stream.getvalue()
@@ -64,8 +66,7 @@ def test_a_wrong_format_string_prints_none_of_its_arguments(used_secrets: Callab
 
 @pytest.mark.parametrize(("level", "shown"), [("debug", 4), ("INFO", 3), ("warning", 2), ("error", 1)])
 def test_levels(level: str, shown: int) -> None:
-    stream = io.StringIO()
-    configure(LineStream(stream), Redactor(), level=level)
+    stream = configured(level=level)
     for number in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
         logging.getLogger("rotator").log(number, "x")
     assert len(lines(stream)) == shown
@@ -78,8 +79,7 @@ def test_an_unknown_level_is_an_error() -> None:
 
 @pytest.mark.parametrize("name", ["botocore.endpoint", "urllib3.connectionpool"])
 def test_libraries_that_print_bodies_log_nothing_at_debug(name: str) -> None:
-    stream = io.StringIO()
-    configure(LineStream(stream), Redactor(), level="debug")
+    stream = configured(level="debug")
     logging.getLogger(name).debug("Response body: secret")
     logging.getLogger(name).warning("Connection lost")
     assert [line["event"] for line in lines(stream)] == ["Connection lost"]
@@ -96,8 +96,7 @@ def test_other_handlers_are_replaced_and_an_earlier_one() -> None:
 
 
 def test_warnings_go_there_too() -> None:
-    stream = io.StringIO()
-    configure(LineStream(stream), Redactor())
+    stream = configured()
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.warn("old App secret-key-1234", stacklevel=1)
@@ -105,15 +104,13 @@ def test_warnings_go_there_too() -> None:
 
 
 def test_an_extra_cannot_take_the_place_of_a_field() -> None:
-    stream = io.StringIO()
-    configure(LineStream(stream), Redactor())
+    stream = configured()
     logging.getLogger("rotator").info("x", extra={"log": "forged", "level": "forged", "event": "forged"})
     assert lines(stream)[0] | {"timestamp": ""} == {"timestamp": "", "level": "info", "log": "rotator", "event": "x"}
 
 
 def test_on_a_terminal_a_line_is_for_people() -> None:
-    stream = io.StringIO()
-    configure(LineStream(stream), Redactor(), console=True)
+    stream = configured(console=True)
     logging.getLogger("rotator").info("hello\x1b[2J", extra={"account": "main"})
     assert "hello" in stream.getvalue()
     assert "account=main" in stream.getvalue()
@@ -121,10 +118,7 @@ def test_on_a_terminal_a_line_is_for_people() -> None:
 
 
 def test_a_long_text_is_cut_after_it_was_redacted() -> None:
-    redactor = Redactor()
-    redactor.learn("s" * 100)
-    stream = io.StringIO()
-    configure(LineStream(stream), redactor)
+    stream = configured("s" * 100)
     logging.getLogger("rotator").info("%s", "x" * 8_150 + "s" * 100 + "y" * 10_000)
     assert "sss" not in stream.getvalue()
     assert len(stream.getvalue()) < 9_000
