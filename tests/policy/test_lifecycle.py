@@ -16,10 +16,6 @@ def pairs(found: tuple[tuple[str, str], ...]) -> list[str]:
     return [f"{short(version)} {what}" for version, what in found]
 
 
-def test_a_secret_without_a_value() -> None:
-    assert read({}) == Lifecycle(None, None)
-
-
 def test_a_secret_in_the_middle_of_its_life() -> None:
     life = read(
         {
@@ -53,45 +49,6 @@ def test_a_secret_in_the_middle_of_its_life() -> None:
 )
 def test_labels_that_can_not_be(versions: dict[str, str], problem: str | None) -> None:
     assert read(versions).problem == problem
-
-
-@pytest.mark.parametrize(
-    ("pending", "ours", "foreign", "stale"),
-    [
-        ("PENDING key:K2", "v2", False, []),
-        ("PENDING", None, True, []),
-        ("PENDING x", None, True, []),
-        ("PENDING PREVIOUS", None, False, []),
-        ("PENDING PREVIOUS key:K2", None, False, ["v2 AWSPENDING"]),
-        ("PENDING retire:K9:+1d", None, False, []),
-        ("PENDING key:K2 retire:K2:+1d", None, False, ["v2 AWSPENDING"]),
-        ("key:K2", None, False, []),
-    ],
-)
-def test_whose_a_pending_version_is(pending: str, ours: str | None, foreign: bool, stale: list[str]) -> None:
-    life = read({"v1": "CURRENT key:K1", "v2": pending})
-    assert life.pending_version == (None if ours is None else vid(ours))
-    assert life.pending_key == (None if ours is None else "K2")
-    assert life.foreign_pending is foreign
-    assert pairs(life.stale) == stale
-
-
-@pytest.mark.parametrize(
-    ("versions", "resolved", "stale"),
-    [
-        ({"v1": "CURRENT key:K1 retire:K1:-1d"}, None, ["v1 rotator:retire:K1:20260301T090000Z"]),
-        ({"v1": "CURRENT key:K1", "v0": "retire:K1:-1d"}, None, ["v0 rotator:retire:K1:20260301T090000Z"]),
-        ({"v1": "CURRENT", "v0": "key:K1 retire:K1:-1d"}, "K1", ["v0 rotator:retire:K1:20260301T090000Z"]),
-        ({"v1": "CURRENT", "v0": "key:K1 retire:K1:-1d"}, "K2", []),
-        ({"v1": "CURRENT", "v0": "key:K1 retire:K1:-1d"}, None, []),
-        ({"v1": "PENDING key:K1", "v0": "retire:K1:-1d"}, None, ["v0 rotator:retire:K1:20260301T090000Z"]),
-        ({"v1": "CURRENT key:K1 retire:K2:-1d"}, None, []),
-    ],
-)
-def test_a_key_in_use_does_not_retire(versions: dict[str, str], resolved: str | None, stale: list[str]) -> None:
-    life = read(versions, resolved)
-    assert pairs(life.stale) == stale
-    assert not life.retiring if stale else life.retiring
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rotator.model import Spec
 from rotator.policy.lifecycle import lifetime, share
 from rotator.policy.tags import parse_spec, spec_or_none
-from tests.policy.build import DAY, HOUR, SECOND
+from tests.policy.build import DAY, SECOND
 
 
 def spec(**tags: str) -> Spec:
@@ -68,12 +68,3 @@ def test_whatever_may_be_tagged(validity: int, before: float | int, grace: int, 
     left = parsed.rotate_before if isinstance(parsed.rotate_before, timedelta) else life * parsed.rotate_before
     assert left < life
     assert parsed.grace <= left + SECOND
-
-
-def test_a_cluster_dissolves() -> None:
-    """Three hundred keys that end together; after four lives no hour has more than a few."""
-    now = [timedelta(0)] * 300
-    for _ in range(4):
-        now = [at + lifetime(spec(), f"prod/s{number}") for number, at in enumerate(now)]
-    assert max(Counter(at // HOUR for at in now).values()) <= 5
-    assert max(Counter(at // DAY for at in now).values()) <= 20

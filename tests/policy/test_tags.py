@@ -9,7 +9,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rotator.durations import format_duration
 from rotator.model import Spec, Window
 from rotator.policy.tags import (
     KNOWN_TAGS,
@@ -208,16 +207,6 @@ def test_the_fixes_of_times_that_cannot_work_do_work(tags: dict[str, str]) -> No
     assert left < parsed.validity
     assert parsed.grace <= left
     assert parsed.grace >= timedelta(hours=1) or tags.get("rotator:allow-short-grace") == "true"
-
-
-@given(st.integers(4, 3650), st.integers(73, 2000))
-def test_lengths_are_read_as_written(days: int, hours: int) -> None:
-    validity, before = timedelta(days=days), timedelta(hours=hours)
-    tags = MAIN | {"rotator:validity": format_duration(validity), "rotator:rotate-before": format_duration(before)}
-    if before >= validity:
-        assert [problem.tag for problem in tag_problems(tags)] == ["rotator:rotate-before"]
-    else:
-        assert parse_spec(tags) == Spec("main", rotate_before=before, validity=validity)
 
 
 wild = st.text(st.characters(codec=None), max_size=40)
