@@ -35,6 +35,11 @@ def test_a_secret_in_the_middle_of_its_life() -> None:
     assert life.holders == {"K1": vid("v1"), "K2": vid("v2"), "K3": vid("v3"), "K4": vid("v4")}
 
 
+def test_a_pending_version_without_a_key_is_another_programs() -> None:
+    life = read({"v1": "CURRENT key:K1", "v2": "PENDING x"})
+    assert (life.pending_version, life.pending_key, life.foreign_pending) == (None, None, True)
+
+
 @pytest.mark.parametrize(
     ("versions", "problem"),
     [

@@ -8,8 +8,9 @@ import pytest
 
 from rotator.model import Key, Reason
 from rotator.policy.planner import make_view
-from rotator.policy.rules import BROKEN, ROTATE_BLOCKED, ROTATE_WHEN, SKIP_WHEN, View, latest_start
+from rotator.policy.rules import BROKEN, ROTATE_BLOCKED, ROTATE_WHEN, SKIP_WHEN, View, latest_start, renew_at
 from tests.policy.build import DAY, HOUR, SECOND, at, key, secret, snap
+from tests.policy.tables import observed
 
 
 def look(one: Key | None = None) -> View:
@@ -42,3 +43,8 @@ def test_a_rotation_starts_a_day_or_a_tenth_of_a_life_before_the_end(life: timed
 def test_without_a_known_life_a_rotation_starts_a_day_before_the_end() -> None:
     for one in (None, key(left=None), key(age=None)):
         assert latest_start(look(one), at("+9d")) == at("+8d")
+
+
+def test_nothing_is_due_where_the_tags_can_not_be_read() -> None:
+    snapshot = observed("s grace=soon max-age=1h; K1 left=1d")
+    assert renew_at(make_view(snapshot, snapshot.secrets[0])) is None
