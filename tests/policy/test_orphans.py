@@ -36,8 +36,6 @@ ORPHANS = (
         E age=1h disabled for=s@v5; F age=1h left=0s for=s@v6; G age=29m for=gone@v8
     about to end
         s; K1; Z left=1s age=1h for=s@v8 -> revoke orphan s Z@v8
-    without an end
-        s; K1; Z left=never age=1h for=s@v8 -> revoke orphan s Z@v8
     its version is the current one, which is another key's: a key of that name was made by hand
         s; K1; Z age=1h for=s@v1 -> warning key-re-enabled s Z
     for no managed secret
@@ -51,13 +49,8 @@ ORPHANS = (
         -> skip s unadopted; error unadopted s -; warning key-re-enabled s Z
     its version exists without a label of ours, in a secret that is skipped: only reported there too
         s hold=x {v1 CURRENT key:K1} {v8 PREVIOUS}; K1; Z age=1h for=s@v8 -> skip s hold; warning key-re-enabled s Z
-    its version exists and is another key's
-        s {v1 CURRENT key:K1} {v8 PREVIOUS key:K8 retire:K8:+1d}; K1; K8; Z age=1h for=s@v8
-        -> warning key-re-enabled s Z
     some managed secret's value was found to hold it
         s; t {v1 CURRENT key:T}; K1; T; Z age=1h for=s@v8; with found=Z:t -> warning key-re-enabled s Z (t holds it)
-    no managed secret's value was found to hold it
-        s; K1; Z age=1h for=s@v8; with found=Z: -> revoke orphan s Z@v8
     for a secret whose label is wrong, as its value shows
         s {v1 CURRENT key:K1 value=foreign}; K1; Z age=1h for=s@v8 -> skip s unproven-label; error unproven-label s K1
     for a secret with a tag that can't be read
@@ -66,14 +59,10 @@ ORPHANS = (
         s primary=us-east-1; K1; Z age=1h for=s@v8 -> skip s replica
     named by a label, on whatever version
         s {v1 CURRENT key:K1} {v3 key:Z retire:Z:+3d}; K1; Z age=1h for=s@v8
-    named by a retire label only
-        s {v1 CURRENT key:K1} {v3 retire:Z:+3d}; K1; Z age=1h for=s@v8
     named by a label of another secret
         s; t {v1 CURRENT key:Z}; K1; Z age=1h for=s@v8 -> warning foreign-key t Z
     named by a label of a secret of another account
         s; t account=other {v1 CURRENT key:Z}; K1; Z age=1h for=s@v8
-    found in a value that has no label
-        s; t {v1 CURRENT value=Z}; K1; Z age=1h for=s@v8 -> label unadopted t Z@v1; warning foreign-key t Z
     for a secret of another account, where its version does not exist
         s; t account=other {v1 CURRENT key:Q}; K1; Z age=1h for=t@v8 -> revoke orphan t Z@v8
     for a secret of another account, where its version exists
@@ -82,8 +71,6 @@ ORPHANS = (
         s hold=x; K1; Z age=1h for=s@v8 -> skip s hold
     for a secret whose value nobody knows
         s {v1 CURRENT}; Z age=1h for=s@v8 -> revoke orphan s Z@v8; skip s unadopted; error unadopted s -
-    for a secret that has no value and no scopes
-        s {}; Z age=1h for=s@v8 -> revoke orphan s Z@v8; skip s empty; error empty s -
     for a secret that is pending deletion
         s deleted; K1; Z age=1h for=s@v8 -> skip s pending-deletion
     it is what goes on: made for a secret that is due, its value can be read

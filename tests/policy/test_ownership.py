@@ -150,8 +150,6 @@ PROOFS = table(
         -> revoke grace-over s K1@v1; search K1
     kept: the old version holds another key
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h value=K7}; K1; K2 -> error unproven-label s K1
-    kept: the old version holds no key
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h value=foreign}; K1; K2 -> error unproven-label s K1
     kept: the old version can't be read
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h value=unreadable}; K1; K2
         -> skip s unreadable; error unreadable s K1
@@ -164,8 +162,6 @@ PROOFS = table(
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1 for=t@v1; K2 -> warning foreign-key s K1
     retired by name
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1}; K1 for=s@v1; K2 for=s@v2 -> retire superseded s K1@v1
-    retired, not known yet
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1}; K1; K2 -> retire superseded s K1@v1; read s v1
     not retired: not proven
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 value=K7}; K1; K2 -> error unproven-label s K1
     not retired: named for another secret
@@ -174,8 +170,6 @@ PROOFS = table(
         s {v1 CURRENT key:K1} {v2 PENDING key:K2}; K1 for=s@v1; K2 -> resume pending s K2@v2; read s v2
     not resumed: whoever writes a label under AWSPENDING gets nothing promoted, and no key revoked
         s {v1 CURRENT key:K1} {v2 PENDING key:K2 value=foreign}; K1 for=s@v1; K2 -> error unproven-label s K2
-    scopes are inherited by name
-        s; K1 left=1d for=s@v1 -> rotate expiring s K1@v1
     scopes are inherited, not known yet
         s; K1 left=1d -> rotate expiring s K1@v1; read s v1
     scopes are inherited by value, though it is named for another secret

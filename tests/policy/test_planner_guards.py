@@ -34,8 +34,6 @@ MASS_REVOCATION = table("""
     orphans get what is left of the limit
         4 x s# {v2 CURRENT key:N#} {v1 PREVIOUS key:O# retire:O#:-1h}; 4 x N#; 4 x O#; 2 x Z# for=s0@z#
         -> 4 x revoke grace-over s# O#@v1; revoke orphan s0 Z0@z0
-    as many orphans as a sweep may revoke
-        s0 {v1 CURRENT key:X0}; 5 x Z# for=s0@z#; X0 -> 5 x revoke orphan s0 Z#@z#
     what is due and orphans are each too many: what is due gets the limit
         7 x s# {v2 CURRENT key:N#} {v1 PREVIOUS key:O# retire:O#:-1h}; 7 x N#; 7 x O#; 6 x Z# for=s0@z#
         -> 5 x revoke grace-over s# O#@v1; skip s5 revocation-limit; skip s6 revocation-limit; skip s0 mass-revocation;
@@ -79,8 +77,6 @@ MASS_MISSING = table("""
         4 x s# scopes=a {v1 CURRENT key:M#}; X; Y -> 4 x skip s# mass-missing; error mass-missing - -
     one of two: accidents happen
         s scopes=a; t {v1 CURRENT key:T}; T -> rotate key-missing s K1@v1
-    three of four: accidents happen
-        3 x s# scopes=a {v1 CURRENT key:M#}; t {v1 CURRENT key:T}; T -> 3 x rotate key-missing s# M#@v1
     the only listed key is in grace: it shows the right account
         s scopes=a {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:+1d}; K1 -> rotate key-missing s K2@v2
     keys in grace are not listed either: their labels stay, and their time has not come
@@ -120,8 +116,6 @@ ORDER = table("""
         as before; with secret=t -> revoke orphan t A1@v8
     one secret only, that is skipped
         as before; with secret=held -> skip held hold
-    a part of a name names nothing
-        as before; with secret=u
     one secret only: the whole day's slots are its own
         a; b {v1 CURRENT key:B}; K1 left=9d; B left=1d; with secret=a limit=1-0 -> rotate expiring a K1@v1
     one secret only: others' alerts are not said, those without a secret are

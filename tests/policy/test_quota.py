@@ -19,10 +19,6 @@ BUDGET = table("""
         a {v1 CURRENT key:A}; b {v1 CURRENT key:B}; c {v1 CURRENT key:C}; A left=30d; B left=10d; C left=20d;
         U age=23h50m; with limit=4-2
         -> rotate expiring b B@v1; rotate expiring c C@v1; skip a daily-limit
-    more used than allowed
-        a {v1 CURRENT key:A}; b {v1 CURRENT key:B}; c {v1 CURRENT key:C}; A left=30d; B left=10d; C left=20d;
-        9 x U# age=1h; with limit=4-2
-        -> skip a daily-limit; skip b daily-limit; skip c daily-limit
     a broken one goes before an expiring one; what ends within a day and finds no place is an alert
         a {v1 CURRENT key:A}; b {v1 CURRENT key:B}; c {v1 CURRENT key:C}; A left=23h59m59s; B left=1d2h; C left=-1d;
         with limit=1-0
@@ -40,9 +36,6 @@ BUDGET = table("""
         t {v2 CURRENT key:T} {v1 key:gone retire:gone:-1d} {v0 key:P}; T; with limit=4-2
         -> retire superseded t P@v0; revoke key-not-active t gone@v1; 2 x revoke grace-over s# O#@v1;
         skip s2 daily-limit (revoke (grace-over) waits: today's 4 updates less 2 in reserve are used up)
-    an orphan comes last
-        2 x s# {v2 CURRENT key:N#} {v1 PREVIOUS key:O# retire:O#:-1h}; 2 x N#; 2 x O#; Z for=s0@v8; with limit=4-2
-        -> 2 x revoke grace-over s# O#@v1; skip s0 daily-limit
     a key revoked less than 23 h 50 min ago took a slot
         2 x s# {v2 CURRENT key:N#} {v1 PREVIOUS key:O# retire:O#:-1h}; 2 x N#; 2 x O#; D disabled left=-23h49m59s;
         with limit=4-2

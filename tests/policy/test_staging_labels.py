@@ -17,8 +17,6 @@ ADOPTION = table("""
         s {v1 CURRENT value=K1}; K1 left=1d -> label unadopted s K1@v1; rotate expiring s K1@v1
     a value whose key nobody knows
         s {v1 CURRENT value=unreadable} -> skip s unadopted; error unadopted s -
-    a value that was not looked up
-        s {v1 CURRENT}; K1 -> skip s unadopted; error unadopted s -
     written by hand over ours: the new value is adopted, the old key gets its grace
         s {v2 CURRENT value=K2} {v1 PREVIOUS key:K1}; K1; K2 -> label unadopted s K2@v2; retire superseded s K1@v1
     written by hand over ours, which AWSPENDING was left on
@@ -53,8 +51,6 @@ SUPERSEDED = table("""
         -> retire superseded s K1@v2; retire superseded s K2@v1
     a superseded key that is not found: it gets a retire label first, in case the list is wrong
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1}; K2 -> retire superseded s K1@v1
-    one in grace needs nothing
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:+1s}; K1; K2
     its retire label may stand on another version
         s {v3 CURRENT key:K3} {v2 PREVIOUS retire:K1:+1d} {v1 key:K1}; K1; K3
     nothing is superseded while nothing is current
@@ -71,9 +67,6 @@ STALE = table("""
         retire superseded s K2@v2 (revoked from 5 Mar 09:00 UTC on)
     the same, months later: its grace is whole, since it never had a retire label
         as before; with now=+90d -> label stale-label s K1@v2; label stale-label s K1@v1; retire superseded s K2@v2
-    rolled back by hand within grace
-        s {v1 CURRENT key:K1 retire:K1:+1d} {v2 PREVIOUS key:K2}; K1; K2
-        -> label stale-label s K1@v1; retire superseded s K2@v2
     rolled back by hand twice: both retire labels of the key in use go
         s {v1 CURRENT key:K1 retire:K1:-1d retire:K1:-2d} {v2 PREVIOUS key:K2 retire:K2:+1d}; K1; K2
         -> label stale-label s K1@v1; label stale-label s K1@v1
@@ -91,8 +84,6 @@ STALE = table("""
     a retire label for the key that is pending goes, and the key stays
         s {v1 CURRENT key:K1} {v2 PENDING key:K2} {v0 PREVIOUS retire:K2:-1d}; K1; K2
         -> label stale-label s K1@v0; resume pending s K2@v2
-    a retire label on another version for the key in use goes, and the key stays
-        s {v1 CURRENT key:K1} {v0 PREVIOUS retire:K1:-1d}; K1 -> label stale-label s K1@v0
     labels of others mean nothing
         s {v1 CURRENT key:K1 mine} {v0 x}; K1
 """)
