@@ -1,6 +1,6 @@
 """The daemon: one sweep after the other by a schedule (APScheduler 3), until it is stopped.
 
-The main thread waits, so that a signal finds it holding nothing, and looks at the clocks once a minute; sweeps run in
+The main thread waits, so that a signal finds it holding nothing, and reads the clocks once a minute; sweeps run in
 the one thread of the scheduler's pool. After a stop a sweep begins no further action, the call in hand is finished, and
 waits between calls end at once.
 

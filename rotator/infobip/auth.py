@@ -195,7 +195,7 @@ class OAuth2Auth(_TokenAuth):
 class FallbackAuth(ManagementAuth):
     """A login as long as it works, and Basic with the same credentials from its first failure on.
 
-    For an emergency: a session that another process holds (or held when it was killed), or an endpoint that is down,
+    For an emergency: a session that another process holds (or held when it crashed), or an endpoint that is down,
     must not keep a leaked key enabled.
     """
 

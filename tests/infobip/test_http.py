@@ -176,7 +176,7 @@ def test_a_create_to_a_server_without_tls_did_not_happen(greeting: bytes) -> Non
         client_for(server.url.replace("http:", "https:"), limits=Limits(1, 1, 2)).create_key(REQUEST)
 
 
-def test_a_create_after_a_kept_connection_was_closed_goes_through() -> None:
+def test_a_create_after_a_closed_connection_goes_through() -> None:
     def answer_and_close(sock: socket.socket) -> None:
         GOOD(sock)
         sock.shutdown(socket.SHUT_RDWR)

@@ -207,7 +207,7 @@ def test_no_times(text: str) -> None:
         parse_time(text)
 
 
-def test_times_are_written_in_utc_whole_seconds_without_an_offset() -> None:
+def test_times_are_written_in_whole_seconds_of_utc() -> None:
     zagreb = timezone(timedelta(hours=2))
     assert format_time(datetime(2026, 9, 1, 12, 0, 0, 999_999, tzinfo=zagreb)) == "2026-09-01T10:00:00"
     with pytest.raises(ValueError, match="offset"):
