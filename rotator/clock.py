@@ -1,4 +1,4 @@
-"""The machine's own clocks."""
+"""The machine's own clock."""
 
 from __future__ import annotations
 
@@ -10,11 +10,6 @@ _SINCE_BOOT: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
 """Linux has it. There ``time.monotonic`` stands still while the machine is suspended; elsewhere it is what there is."""
 
 
-def uptime() -> float:
-    """Seconds since some moment in the past, by a clock that cannot be set."""
-    return time.monotonic() if _SINCE_BOOT is None else time.clock_gettime(_SINCE_BOOT)
-
-
 class SystemClock:
     """Real time."""
 
@@ -24,7 +19,7 @@ class SystemClock:
 
     def monotonic(self) -> float:
         """Seconds since an arbitrary moment, by a clock that cannot be set."""
-        return time.monotonic()
+        return time.monotonic() if _SINCE_BOOT is None else time.clock_gettime(_SINCE_BOOT)
 
     def sleep(self, seconds: float) -> None:
         """Wait that many seconds."""

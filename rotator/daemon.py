@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from secrets import SystemRandom
 from typing import Any, Final
@@ -27,7 +25,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from rotator.bootstrap import Foundation
-from rotator.clock import SystemClock, uptime
+from rotator.clock import SystemClock
 from rotator.durations import human_duration
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import ACTOR, NO_ACCOUNT, counts, problems
@@ -82,22 +80,6 @@ class StoppableClock:
             raise Stopped
 
 
-@dataclass(frozen=True)
-class Clocks:
-    """Both clocks of this machine.
-
-    :param now: the wall clock, which may be set at any moment.
-    :param uptime: seconds since some moment, by a clock that cannot be set.
-    """
-
-    now: Callable[[], datetime] = SystemClock().now
-    uptime: Callable[[], float] = uptime
-
-    def offset(self) -> float:
-        """The one less the other, in seconds: it changes only where the wall clock is set."""
-        return self.now().timestamp() - self.uptime()
-
-
 class Health:
     """Whether sweeps succeed: unhealthy when three that should have come went by without a success.
 
@@ -105,16 +87,16 @@ class Health:
     a wrong clock, so that another one must come.
     """
 
-    def __init__(self, schedule: Schedule, clocks: Clocks | None = None) -> None:
+    def __init__(self, schedule: Schedule, clock: Clock | None = None) -> None:
         self._schedule = schedule
-        self._clocks = clocks or Clocks()
+        self._clock = clock or SystemClock()
         self._success: datetime | None = None
         self._doubt = ""
         self._since, self._until = self._from_now()
 
     def succeeded(self) -> None:
         """A sweep ran through, and nothing failed."""
-        self._success, self._doubt = self._clocks.now(), ""
+        self._success, self._doubt = self._clock.now(), ""
         self._since, self._until = self._from_now()
 
     def doubt(self, reason: str) -> None:
@@ -123,7 +105,7 @@ class Health:
 
     def __call__(self) -> tuple[bool, dict[str, Any]]:
         """Whether all is well, and the times that this is read from."""
-        now, up = self._clocks.now(), self._clocks.uptime()
+        now, up = self._clock.now(), self._clock.monotonic()
         details = {
             "last_success": None if self._success is None else _text(self._success),
             "unhealthy_from": _text(now + timedelta(seconds=self._until - up)),
@@ -135,8 +117,8 @@ class Health:
         return not reason, details | ({"reason": reason} if reason else {})
 
     def _from_now(self) -> tuple[float, float]:
-        """The uptime now, and when it is too late for the next success."""
-        now, up = self._clocks.now(), self._clocks.uptime()
+        """Now, and when it is too late for the next success, by the clock that cannot be set."""
+        now, up = self._clock.now(), self._clock.monotonic()
         return up, up + (self._schedule.overdue_at(now) - now).total_seconds()
 
 
@@ -175,7 +157,7 @@ class Daemon:
     :param stopping: the event that the foundation's :class:`StoppableClock` waits for.
     :param account: only this Infobip account.
     :param audit_file: every sweep appends its audit lines there as well.
-    :param clocks: by which health is judged, and whether the wall clock was set.
+    :param clock: by which health is judged, and whether the wall clock was set.
     """
 
     def __init__(
@@ -186,11 +168,11 @@ class Daemon:
         *,
         account: str | None = None,
         audit_file: str | None = None,
-        clocks: Clocks | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        self._clocks = clocks or Clocks()
+        self._clock = clock or SystemClock()
         self.metrics = PrometheusMetrics(foundation.settings.deployment, redact_key_values)
-        self.health = Health(schedule, self._clocks)
+        self.health = Health(schedule, self._clock)
         self._foundation = foundation
         foundation.metrics = self.metrics
         self.trigger = ScheduleTrigger(schedule)
@@ -200,8 +182,8 @@ class Daemon:
         self._idle = threading.Event()
         self._idle.set()
         self._ended = threading.Event()
-        self._offset = self._clocks.offset()
-        self._begun = self._clocks.uptime()
+        self._offset = self._measured()
+        self._begun = self._clock.monotonic()
         self._scheduler = _Scheduler(
             self._ended,
             timezone=UTC,
@@ -225,16 +207,20 @@ class Daemon:
 
     def check_clock(self) -> None:
         """Sweep soon where the wall clock was set, and let APScheduler see how late it is now."""
-        offset = self._clocks.offset()
+        offset = self._measured()
         step, self._offset = timedelta(seconds=offset - self._offset), offset
         if abs(step) > STEP:
-            wait = max(timedelta(0), SOON - timedelta(seconds=self._clocks.uptime() - self._begun))
+            wait = max(timedelta(0), SOON - timedelta(seconds=self._clock.monotonic() - self._begun))
             set_by = f"was set {'forward' if step > timedelta(0) else 'back'} by {human_duration(abs(step))}"
             self.health.doubt(f"this machine's clock {set_by}, and no sweep has succeeded since")
             _LOG.warning("this machine's clock %s; the next sweep begins in %s", set_by, human_duration(wait))
             with suppress(JobLookupError):  # stopped a moment ago
                 self._scheduler.modify_job(_JOB, next_run_time=datetime.now(UTC) + wait)
         self._scheduler.wakeup()
+
+    def _measured(self) -> float:
+        """The wall clock less the one that cannot be set: this changes only where the wall clock is set."""
+        return self._clock.now().timestamp() - self._clock.monotonic()
 
     def stop(self, seconds: float = DRAIN_SECONDS) -> bool:
         """Begin nothing more, and wait for the call in hand; whether it ended in time."""
@@ -286,7 +272,7 @@ class Daemon:
         if event.code == events.EVENT_JOB_MAX_INSTANCES:
             _LOG.warning("the sweep due at %s is left out: the one before it is still going on", _text(due))
             return
-        self._begun = self._clocks.uptime()
+        self._begun = self._clock.monotonic()
         if late > LATE:
             behind = human_duration(late)
             _LOG.warning("the sweep due at %s begins %s late, once for all missed since", _text(due), behind)

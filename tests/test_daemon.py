@@ -19,7 +19,7 @@ import requests
 from apscheduler.events import EVENT_JOB_EXECUTED
 
 from rotator.bootstrap import Foundation, NoEvents
-from rotator.clock import uptime
+from rotator.clock import SystemClock
 from rotator.daemon import SOON, Daemon, Health, StoppableClock
 from rotator.metrics_server import MetricsServer
 from rotator.sandbox.faults import Fault, FaultKind
@@ -28,7 +28,7 @@ from rotator.telemetry.audit_verify import verify
 from rotator.telemetry.logs import LineStream, configure
 from rotator.telemetry.metrics import EXPIRATION, LAST_SUCCESS
 from rotator.timetable import Every, Schedule, make_schedule
-from tests.clocks import SettableClocks
+from tests.clocks import SettableClock
 from tests.world import DAY, World
 
 PATIENCE = 60
@@ -137,8 +137,8 @@ def test_a_sweep_that_takes_long_is_not_overtaken(setup: Setup) -> None:
 
 def test_the_port_follows_the_sweeps(setup: Setup) -> None:
     setup.world.managed("prod/sms", left=5 * DAY)
-    clocks = SettableClocks(MORNING)
-    daemon = setup.daemon(clocks=clocks.both)
+    clock = SettableClock(MORNING)
+    daemon = setup.daemon(clock=clock)
     server = MetricsServer("127.0.0.1", 0, daemon.metrics, daemon.health)
     ready = 'rotator_key_ready{account="main",deployment="default",secret="prod/sms"} 1.0'
     failures = 'rotator_failures_total{account="main",action="sweep",deployment="default",reason="not-observed"}'
@@ -155,7 +155,7 @@ def test_the_port_follows_the_sweeps(setup: Setup) -> None:
         assert get("/healthz").json()["last_success"] == "2026-03-02T09:00:00Z"
         setup.world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, status=401, count=None))
         daemon.sweep()
-        clocks.pass_time(timedelta(hours=3))
+        clock.pass_time(timedelta(hours=3))
         text = get("/metrics").text
         assert ready in text  # as last observed
         assert f"{failures} 1.0" in text
@@ -296,13 +296,13 @@ def test_a_stop_before_the_first_sweep(setup: Setup) -> None:
 
 
 def test_health_turns_after_three_sweeps_without_success() -> None:
-    clocks = SettableClocks(MORNING)
-    health = Health(HOURLY, clocks.both)
+    clock = SettableClock(MORNING)
+    health = Health(HOURLY, clock)
     assert health() == (True, {"last_success": None, "unhealthy_from": "2026-03-02T12:00:00Z"})
-    clocks.pass_time(timedelta(hours=3, seconds=-1))
+    clock.pass_time(timedelta(hours=3, seconds=-1))
     assert health()[0]
     health.succeeded()
-    clocks.pass_time(timedelta(hours=3))
+    clock.pass_time(timedelta(hours=3))
     well, details = health()
     assert not well
     assert details == {
@@ -316,17 +316,17 @@ def test_health_turns_after_three_sweeps_without_success() -> None:
 
 def test_no_setting_of_the_clock_hides_that_nothing_succeeds() -> None:
     for ahead in (timedelta(days=30), timedelta(0)):
-        clocks = SettableClocks(MORNING + ahead)
-        health = Health(HOURLY, clocks.both)
-        clocks.set_by(-ahead)
+        clock = SettableClock(MORNING + ahead)
+        health = Health(HOURLY, clock)
+        clock.set_by(-ahead)
         for _ in range(6):
-            clocks.pass_time(timedelta(minutes=31))
-            clocks.set_by(timedelta(minutes=-31))
+            clock.pass_time(timedelta(minutes=31))
+            clock.set_by(timedelta(minutes=-31))
         assert not health()[0]
 
 
 def test_a_success_before_a_step_of_the_clock_is_none() -> None:
-    health = Health(HOURLY, SettableClocks(MORNING).both)
+    health = Health(HOURLY, SettableClock(MORNING))
     health.succeeded()
     health.doubt("the clock was set")
     assert health()[0] is False
@@ -340,8 +340,8 @@ class Pending:
 
     def __init__(self, setup: Setup, schedule: Schedule = HOURLY) -> None:
         setup.world.managed("prod/sms")
-        self.clocks = SettableClocks(MORNING)
-        self.daemon = setup.daemon(schedule=schedule, clocks=self.clocks.both)
+        self.clock = SettableClock(MORNING)
+        self.daemon = setup.daemon(schedule=schedule, clock=self.clock)
         self.swept = threading.Semaphore(0)
         self.daemon._scheduler.add_listener(lambda _: self.swept.release(), EVENT_JOB_EXECUTED)
         started(self.daemon)
@@ -361,8 +361,8 @@ BOTH = pytest.mark.parametrize("schedule", [HOURLY, make_schedule(None, "0 0 1 1
 @BOTH
 def test_a_clock_that_is_set_brings_a_sweep_at_once(setup: Setup, schedule: Schedule, step: timedelta) -> None:
     pending = Pending(setup, schedule)
-    pending.clocks.pass_time(SOON)
-    pending.clocks.set_by(step)
+    pending.clock.pass_time(SOON)
+    pending.clock.set_by(step)
     pending.daemon.check_clock()
     assert pending.swept.acquire(timeout=PATIENCE)
     assert pending.daemon.health()[0]
@@ -378,7 +378,7 @@ def test_a_clock_that_is_set_brings_a_sweep_at_once(setup: Setup, schedule: Sche
 def test_a_clock_that_is_set_again_and_again_is_no_storm(setup: Setup) -> None:
     pending = Pending(setup)
     for step in (HOUR, -HOUR, HOUR):
-        pending.clocks.set_by(step)
+        pending.clock.set_by(step)
         pending.daemon.check_clock()
         assert SOON - timedelta(seconds=30) < pending.wait <= SOON
         assert "this machine's clock was set" in pending.daemon.health()[1]["reason"]
@@ -388,7 +388,7 @@ def test_a_clock_that_is_set_again_and_again_is_no_storm(setup: Setup) -> None:
 def test_small_corrections_of_the_clock_bring_no_sweep(setup: Setup) -> None:
     pending = Pending(setup)
     for _ in range(3):
-        pending.clocks.set_by(timedelta(seconds=59))
+        pending.clock.set_by(timedelta(seconds=59))
         pending.daemon.check_clock()
     assert pending.wait > timedelta(minutes=59)
     assert pending.daemon.health()[0]
@@ -403,9 +403,9 @@ def test_replicas_do_not_march_in_step(setup: Setup) -> None:
         assert all(HOUR <= at - MORNING <= HOUR + timedelta(minutes=3) for at in times)
 
 
-def test_the_uptime_goes_on() -> None:
-    first = uptime()
-    assert uptime() >= first > 0
+def test_the_clock_that_cannot_be_set_goes_on() -> None:
+    first = SystemClock().monotonic()
+    assert SystemClock().monotonic() >= first > 0
 
 
 def test_sweep_after_sweep_takes_no_more_memory(setup: Setup) -> None:
