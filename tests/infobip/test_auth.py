@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import base64
+import logging
 import threading
 from datetime import timedelta
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -18,6 +20,7 @@ from rotator.errors import (
 )
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import AuthMethod, Credentials
+from rotator.infobip.http import Limits
 from rotator.ports import KeyRequest
 from rotator.sandbox.state import Options
 from rotator.secret import Secret
@@ -27,12 +30,14 @@ from tests.infobip.fake_server import (
     FakeServer,
     RecordingClock,
     RecordingRedactor,
+    Reply,
     client_for,
     drop,
     key,
     page,
     reply,
     sandbox,
+    silence,
 )
 
 IBSSO, OAUTH2 = AuthMethod.IBSSO, AuthMethod.OAUTH2
@@ -282,3 +287,101 @@ def test_closing_never_raises() -> None:
         client.list_keys()
         client.close()
     assert lines(server)[-1] == f"DELETE {SESSION}"
+
+
+# ---- in an emergency Basic follows a login that fails: the credentials are the same ---------------------------------
+
+
+def schemes(server: FakeServer) -> list[str]:
+    return [each.headers.get("authorization", "login").partition(" ")[0] for each in server.seen]
+
+
+@pytest.mark.parametrize("auth", [IBSSO, OAUTH2])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        reply(400, {"requestError": {"serviceException": {"text": "A session exists already"}}}),
+        reply(401),
+        reply(403),
+        reply(404),
+        reply(409, b"<html>"),
+        reply(429, Retry_After="3"),
+        reply(500),
+        reply(503),
+        reply(200, {}),
+        reply(302, Location="https://elsewhere.invalid/"),
+        drop,
+    ],
+)
+def test_basic_follows_any_failed_login(auth: AuthMethod, failure: Reply, caplog: Any) -> None:
+    clock = RecordingClock()
+    with FakeServer([failure, reply(200, key())]) as server:
+        client = client_for(server.url, clock, auth=auth, fall_back_to_basic=True)
+        with caplog.at_level(logging.WARNING, "rotator.infobip.auth"):
+            client.get_key("K1")
+            client.get_key("K1")
+    assert schemes(server) == ["login", "Basic", "Basic"]
+    assert clock.sleeps == []  # an emergency does not wait for a login to recover
+    (warning,) = caplog.messages
+    assert "Basic is used with the same credentials" in warning
+    assert PASSWORD not in warning
+
+
+def test_a_login_that_hangs_is_cut_and_basic_follows() -> None:
+    server = FakeServer()
+    server.script = [silence(server.stopping), reply(200, key())]
+    with server:
+        limits = Limits(connect=1, read=0.2, total=0.3)
+        client_for(server.url, auth=IBSSO, limits=limits, fall_back_to_basic=True).get_key("K1")
+    assert schemes(server) == ["login", "Basic"]
+
+
+@pytest.mark.parametrize("auth", [IBSSO, OAUTH2])
+def test_a_login_that_works_is_used(auth: AuthMethod) -> None:
+    with sandbox() as (server, world, _, clock):
+        client = client_for(server.url, clock, auth=auth, fall_back_to_basic=True)
+        client.list_keys()
+        client.close()
+        assert {call.principal for call in world.calls if "api-keys" in call.path} == {f"{auth}:{USER}"}
+        assert world.state.sessions == {}
+
+
+def test_a_session_that_is_refused_is_left_for_basic() -> None:
+    with sandbox() as (server, world, account, clock):
+        client = client_for(server.url, clock, auth=IBSSO, fall_back_to_basic=True)
+        client.list_keys()
+        world.state.sessions.clear()  # another process destroyed it, and has opened one of its own
+        client_for(server.url, clock, auth=IBSSO).list_keys()
+        client.create_key(KeyRequest("new", clock.now() + timedelta(days=1), frozenset({"sms:manage"})))
+        assert [each.name for each in world.keys(account)] == ["new"]
+        client.close()
+        assert len(world.state.sessions) == 1
+
+
+def test_both_failures_are_reported_where_basic_is_refused_too() -> None:
+    busy = {"requestError": {"serviceException": {"text": "A session exists already"}}}
+    with FakeServer([reply(400, busy), reply(401)]) as server, pytest.raises(BadCredentials) as caught:
+        client_for(server.url, auth=IBSSO, fall_back_to_basic=True).get_key("K1")
+    assert "A session exists already" in caught.value.message
+    assert "Basic with the same credentials was answered with HTTP 401" in caught.value.message
+    assert schemes(server) == ["login", "Basic"]
+
+
+def test_a_user_name_that_basic_cannot_send_keeps_its_error() -> None:
+    busy = reply(400, {"requestError": {"serviceException": {"text": "A session exists already"}}})
+    with FakeServer([busy]) as server, pytest.raises(SessionBusy):
+        client_for(server.url, auth=IBSSO, fall_back_to_basic=True, username="a:b").get_key("K1")
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("auth", [IBSSO, OAUTH2])
+def test_scheduled_work_never_falls_back(auth: AuthMethod) -> None:
+    with FakeServer([reply(403), reply(200, page())]) as server, pytest.raises(BadCredentials):
+        client_for(server.url, auth=auth).list_keys()
+    assert schemes(server) == ["login"]
+
+
+def test_basic_credentials_need_no_login() -> None:
+    with FakeServer([reply(200, page())]) as server:
+        assert client_for(server.url, fall_back_to_basic=True).find_by_value(Secret("x")) is None
+    assert schemes(server) == ["Basic"]
