@@ -88,8 +88,11 @@ def service(folder: Path) -> dict[str, str]:
     if not (ROOT / "node_modules" / ".bin" / "osls").exists():
         missing("osls")
     (folder / ".ci").mkdir()
-    for name in ("serverless.yml", ".ci/serverless-reserve.js", "package.json"):
+    for name in ("serverless.yml", ".ci/serverless-settings.js", "package.json"):
         shutil.copy(ROOT / name, folder / name)
+    settings = folder / f"stage.{STAGE}.yml"
+    if not settings.exists():
+        settings.write_text("{}")
     (folder / "node_modules").symlink_to(ROOT / "node_modules")
     package(folder)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}

@@ -223,12 +223,18 @@ def test_a_disabled_schedule_is_shown(template: dict[str, Any], dry_run: str) ->
     assert stack.resolve(template["Outputs"]["Mode"]["Value"]) == "STOPPED: the schedule is disabled; nothing is swept."
 
 
-def _printed(folder: Path, path: str, *params: str, form: str = "text") -> subprocess.CompletedProcess[str]:
+def _osls(
+    folder: Path, environment: dict[str, str], path: str, *params: str, form: str = "text"
+) -> subprocess.CompletedProcess[str]:
     command = ["node_modules/.bin/osls", "print", "--stage", STAGE, "--path", path, "--format", form]
     command += [each for param in params for each in ("--param", param)]
     return subprocess.run(
-        command, cwd=folder, env=service(folder), capture_output=True, text=True, timeout=240, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False
     )
+
+
+def _printed(folder: Path, path: str, *params: str, form: str = "text") -> subprocess.CompletedProcess[str]:
+    return _osls(folder, service(folder), path, *params, form=form)
 
 
 @pytest.mark.parametrize(("limit", "reserve", "taken"), [("40", "40", False), ("9", "8", True), ("9", "10", False)])
@@ -252,12 +258,26 @@ def test_a_stages_file_keeps_its_settings(tmp_path: Path, params: tuple[str, ...
     assert (found["AlarmEmail"]["Default"], found["DryRun"]["Default"]) == ("on-call@example.com", dry_run)
 
 
-def test_a_misspelled_setting_of_a_stage_is_refused(tmp_path: Path) -> None:
-    """It would be ignored, and the stage would stay in dry-run."""
-    (tmp_path / f"stage.{STAGE}.yml").write_text('dry_run: "false"\n')
-    done = _printed(tmp_path, "resources.Parameters.Reserve.Default")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ('dry_run: "false"', "stage.dev.yml holds dry_run: no such setting"),
+        ("dry-run: false", 'stage.dev.yml: true and false need quotes: dry-run: "false"'),
+        (None, "stage.dev.yml is not here: it holds the settings of the stage dev"),
+    ],
+)
+def test_a_stages_file_that_cannot_be_meant_is_refused(tmp_path: Path, settings: str | None, message: str) -> None:
+    """The stage would be in dry-run, or go back to it. The message is all that is printed of the check."""
+    file = tmp_path / f"stage.{STAGE}.yml"
+    file.write_text(settings or "{}")
+    environment = service(tmp_path)
+    if settings is None:
+        file.unlink()
+    done = _osls(tmp_path, environment, "custom.checked")
+    printed = done.stdout + done.stderr
     assert done.returncode != 0
-    assert "dry_run: no such setting" in done.stdout + done.stderr
+    assert message in printed
+    assert "serverless-settings.js:" not in printed
 
 
 def test_outputs_show_the_mode_and_commands(both: Both) -> None:
