@@ -55,7 +55,8 @@ lint: setup  ## ruff, and the layers (import-linter)
 typecheck: setup  ## mypy, strictly
 	@$(VENV)/bin/python -m mypy
 
-package: setup  ## dist/rotator-lambda.zip, for the Lambda (BUNDLE_BOTO3=1: with boto3)
+package:  ## dist/rotator-lambda.zip, for the Lambda (BUNDLE_BOTO3=1: with boto3)
+	@.ci/venv cli
 	@$(VENV)/bin/python .ci/package
 
 release: setup  ## dist/release: wheel, sdist, the Lambda's zip, SBOM (CycloneDX), checksums

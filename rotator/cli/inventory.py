@@ -63,6 +63,7 @@ def inventory(call: Call, account: str | None, every: bool, as_csv: bool) -> int
     orphan            created by this deployment, in no secret
     other-deployment  created by another deployment of the rotator
     unknown           created by hand or by another program
+    disabled          revoked or replaced, in no secret (with --all)
 
     Also lists the secrets whose key can't be identified, and those that were
     not read for 90 days, if AWS records that. Exits 1 if an account can't be

@@ -249,8 +249,8 @@ def report_unknown(draft: Draft, holdings: Holdings, now: datetime) -> None:
         left = key.valid_to - now
         if left <= REPORT_UNKNOWN:
             message = Message.of(
-                "key {key} {name} expires in {left} and no managed secret holds it; `rotator adopt` takes it under "
-                "management",
+                "key {key} {name} expires in {left} and no managed secret holds it; to take it under management, tag "
+                "its secret and run `rotator adopt`",
                 key=KeyId(key.id),
                 name=quoted(key.name),
                 left=left,

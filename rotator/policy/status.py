@@ -171,6 +171,7 @@ class KeyKind(StrEnum):
     ORPHAN = "orphan"
     OTHER_DEPLOYMENT = "other-deployment"
     UNKNOWN = "unknown"
+    DISABLED = "disabled"
 
 
 class SecretKind(StrEnum):
@@ -272,6 +273,8 @@ def _row(key: Key, roles: dict[str, list[_Role]], views: list[View], policy: Pol
         detail = "held by several secrets; give each a key of its own" if len(secrets) > 1 else ""
         return KeyRow(key, kind, secrets, max(ends, default=None), detail)
     name = parse_key_name(key.name)
+    if not key.enabled:
+        return KeyRow(key, KeyKind.DISABLED, () if name is None else (name.secret,))
     if name is None:
         return KeyRow(key, KeyKind.UNKNOWN, ())
     if name.deployment != policy.deployment:

@@ -63,7 +63,7 @@ def test_whose_each_key_is() -> None:
     assert "stage" in details[other.id]
     assert found.hidden == 1
     everything = inventory(world, disabled=True)
-    assert (everything.hidden, kinds(everything)[dead.id][0]) == (0, "unknown")
+    assert (everything.hidden, kinds(everything)[dead.id][0]) == (0, "disabled")
     (retiring,) = [row for row in found.keys if row.kind is KeyKind.RETIRING]
     assert retiring.revoke_at == world.clock.now() + 72 * HOUR
     order = [list(KeyKind).index(row.kind) for row in found.keys]
