@@ -81,21 +81,6 @@ def test_what_a_lambda_loads_is_little() -> None:
     assert {"rotator", "requests"} <= loaded  # the search above saw what it was to see
 
 
-def test_the_json_path_of_the_audit_loads_little() -> None:
-    code = """
-import io
-from rotator.telemetry.audit import Audit
-from rotator.clock import SystemClock
-from rotator.telemetry.logs import LineStream, configure
-from rotator.redaction.redactor import Redactor
-stream = LineStream(io.StringIO())
-configure(stream, Redactor())
-audit = Audit(stream, deployment="d", actor="a", trigger="manual", redactor=Redactor(), clock=SystemClock())
-audit.emit("key.verified", "success")
-"""
-    assert not {name.partition(".")[0] for name in loaded_by(code)} & (COLD_START | {"boto3", "requests"})
-
-
 def test_every_imported_package_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]

@@ -1,4 +1,4 @@
-"""One rotation over the strict store and the real client: what is created, compared, probed and refused."""
+"""One rotation over the strict store and the real client, scheduled or ordered: what is made, compared and refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import Options, SimAccount
 from rotator.secret import Secret
 from tests import leaks
-from tests.world import DAY, World
+from tests.world import DAY, HOUR, World
 
 
 @pytest.mark.parametrize("reveal", [True, False])
@@ -173,3 +173,43 @@ def test_key_that_is_not_found_and_does_not_work_is_replaced() -> None:
     world.infobip.delete_key(old.id)
     assert world.sweep().ok
     assert world.consumer_works("a/one")
+
+
+NAME = "prod/sms"
+
+
+def test_an_unrevocable_retiring_key_does_not_stop_it() -> None:
+    world = World()
+    old = world.managed(NAME)
+    rotate_now(world.reconciler(), NAME, "first")
+    world.store.create_secret("prod/copy", world.tags(), json.dumps({"api_key": old.value}))
+    world.pass_time(73 * HOUR)
+    (plan,) = world.reconciler().plan(secret=NAME).accounts
+    assert [str(skip.reason) for skip in plan.skipped] == ["shared-key"]
+    held = world.current_key(NAME).id
+    (result,) = rotate_now(world.reconciler(), NAME, "second")
+    assert (result.outcome, result.new_key_id) == (Outcome.DONE, world.current_key(NAME).id)
+    assert held != result.new_key_id
+    assert world.infobip.authenticates(old.value)  # still held by the copy
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [({"hold": "freeze"}, "hold: .*freeze"), ({"grace": "soon"}, "misconfigured: rotator:grace")],
+    ids=["hold", "misconfigured"],
+)
+def test_what_leaves_the_secret_alone_does(tags: dict[str, str], said: str) -> None:
+    world = World()
+    key = world.managed(NAME, **tags)  # type: ignore[arg-type]
+    with pytest.raises(Refused, match=said):
+        rotate_now(world.reconciler(), NAME, "test")
+    assert world.current_key(NAME).id == key.id
+
+
+def test_unknown_scopes_do_so_even_where_nothing_is_due() -> None:
+    world = World()
+    world.managed(NAME, scopes=())
+    keys = world.infobip.keys()
+    with pytest.raises(Refused, match=r"no-scopes: .*tag rotator:scopes"):
+        rotate_now(world.reconciler(), NAME, "test")
+    assert world.infobip.keys() == keys

@@ -14,7 +14,6 @@ from rotator.errors import ConfigurationError
 from rotator.model import Policy, Reason
 from rotator.policy.forecast import AccountForecast, forecast_account, verdict
 from rotator.policy.simulation import WhatIf, parse_what_if
-from rotator.policy.windows import is_open, parse_window
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, key, secret, snap, tagged
 from tests.policy.tables import observed
 from tests.policy.test_scheduling_over_months import START, Fleet
@@ -92,22 +91,6 @@ def test_it_is_what_sweeps_do_that_the_planner_decides(found: Ages, places: int)
     assert sum(day.scheduled_early for day in told.days) == real.reasons[Reason.CAPACITY]
     assert {risk.secret for risk in told.at_risk} == set(real.missed)
     assert all(day.rotations <= places and day.revocations <= places for day in told.days)
-
-
-@pytest.mark.parametrize("window", ["daily 22:00-23:00 UTC", "Sun 01:00-05:00 UTC"])
-def test_a_crowd_with_a_narrow_window_swept_by_the_hour(window: str) -> None:
-    """Its window holds less than a day's places: those of yesterday's opening are not free again when it opens."""
-    fleet = Fleet(Policy(daily_limit=5, reserve=1))
-    for number in range(14):
-        fleet.add(f"s{number:03}", START + 18 * DAY, START - 42 * DAY, rotate_before="4d", window=window)
-    told, real = forecast(fleet, 20), lived(fleet, 20)
-    assert real.missed == {}
-    assert told.at_risk == ()
-    assert real.first_alert is None
-    assert [day.rotations for day in told.days] == by_day(real.made, 20)
-    # Six openings of a week's window are more than there are: the others go before, whatever their window says.
-    outside = [moment for moment in real.made if not is_open(parse_window(window), moment)]
-    assert (len(outside) == 0) == window.startswith("daily")
 
 
 # ---- what it says ---------------------------------------------------------------------------------------------------

@@ -168,22 +168,6 @@ def test_150_keys_with_one_expiry_date_and_one_window() -> None:
     assert fleet.busiest(fleet.made) <= 10
 
 
-def test_39_a_day_with_the_default_reserve_raise_the_alert() -> None:
-    fleet = Fleet(Policy(sweep_every=timedelta(hours=4, minutes=50)))
-    count = 39 * 16
-    for number in range(count):
-        left = 4 * DAY + 16 * DAY * number / count
-        fleet.add(f"s{number:04}", START + left, START + left - 20 * DAY, validity="16d", rotate_before="0.25")
-    days = 0
-    while not fleet.missed and days < 60:
-        fleet.run(1)
-        days += 1
-    assert fleet.missed
-    assert fleet.first_alert is not None
-    assert min(fleet.missed.values()) - fleet.first_alert >= 5 * DAY
-    assert fleet.busiest(fleet.made) <= 32
-
-
 def test_a_growing_fleet_with_windows_is_told_in_time_too() -> None:
     fleet = Fleet(Policy(daily_limit=10, reserve=2, sweep_every=5 * HOUR))
     days = 0
