@@ -44,8 +44,7 @@ class Simulation:
 
     def __init__(self, seed: int, *, skip_idle: bool, rate: float, outages_from: tuple[timedelta, timedelta]) -> None:
         self.world = Enterprise(seed, rate)
-        self.ledger = Ledger(self.world)
-        self.score = Score(seed, 0)
+        self.ledger = Ledger(seed, world=self.world)
         self._skip_idle = skip_idle
         self._infobip_from, self._aws_from = (START + after for after in outages_from)
         self.idle = Idle(self.world, self.ledger)
@@ -77,7 +76,7 @@ class Simulation:
             for hour in range(days * 24):
                 due = START + hour * HOUR + timedelta(minutes=5)
                 if clock.now() >= due + HOUR:
-                    self.score.missed += 1
+                    self.ledger.missed += 1
                     continue
                 clock.set(max(due, clock.now()))
                 self._people(hour)
@@ -94,7 +93,7 @@ class Simulation:
             self._end_without_faults()
         finally:
             self.ledger.close()
-        self.score.seconds, self.score.cpu = time.monotonic() - begun, time.process_time() - cpu
+        self.ledger.seconds, self.ledger.cpu = time.monotonic() - begun, time.process_time() - cpu
         return self._result(days)
 
     def _outages(self) -> None:
@@ -162,13 +161,13 @@ class Simulation:
     # ---- sweeps -----------------------------------------------------------------------------------------------------
 
     def _sweep(self, account: str) -> None:
-        self.score.sweeps += 1
+        self.ledger.sweeps += 1
         world, faults = self.world, self.world.faults[account]
         idle = self.idle.next_sweep(account)
         if idle is not None and self._skip_idle:
             faults.skip(idle.calls)
             return
-        self.score.made += 1
+        self.ledger.made += 1
         begun = world.clock.now()
         self.ledger.touched.clear()
         generation = world.servers[account].state.generation
@@ -177,7 +176,7 @@ class Simulation:
         sweep, error = self._run_sweep(account)
         calls, disturbed = faults.calls, faults.hits > 0 or world.outages.touch(begun)
         faults.end()
-        self.score.kills += faults.killed
+        self.ledger.kills += faults.killed
         changed = world.servers[account].state.generation != generation
         self._read(sweep, error)
         self.ledger.serve(account, self.ledger.touched)
@@ -221,21 +220,18 @@ class Simulation:
     # ---- the end ----------------------------------------------------------------------------------------------------
 
     def _result(self, days: int) -> Score:
-        world, ledger, score = self.world, self.ledger, self.score
+        world, score = self.world, self.ledger
         for account, infobip in world.servers.items():
             logs = (infobip.state.creates, infobip.state.updates)
             creates, updates = (_busiest(log.get(world.accounts[account], [])) for log in logs)
             score.most_creates, score.most_updates = max(score.most_creates, creates), max(score.most_updates, updates)
             if creates > MOST_CREATES or updates > MOST_UPDATES:
-                ledger.violated(
+                score.violated(
                     "over the limit", account, "", f"{creates} creates and {updates} updates within 24 hours"
                 )
             score.keys += len(infobip.keys())
             score.faults += world.faults[account].kinds
-        score.days = days
-        score.rotations, score.revocations = ledger.rotations, ledger.revocations
-        score.late_by, score.violations, score.most_labels = ledger.late_by, ledger.violations, ledger.most_labels
-        score.digest = _digest(world)
+        score.days, score.digest = days, _digest(world)
         return score
 
 

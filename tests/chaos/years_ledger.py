@@ -61,7 +61,7 @@ class Score:
     """The result. ``violations`` is empty where every promise was kept."""
 
     seed: int
-    days: int
+    days: int = 0
     sweeps: int = 0
     made: int = 0
     missed: int = 0
@@ -132,17 +132,11 @@ class Retiring:
 
 
 @dataclass
-class Ledger:
-    """Follows an enterprise from the first moment on."""
+class Ledger(Score):
+    """Follows an enterprise from the first moment on, and keeps the score."""
 
-    world: Enterprise
-    violations: list[Violation] = field(default_factory=list)
+    world: Enterprise = field(kw_only=True)
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=20))
-    rotations: int = 0
-    revocations: int = 0
-    late_by: list[timedelta] = field(default_factory=list)
-    leaks: int = 0
-    most_labels: int = 0
     current: dict[str, str] = field(default_factory=dict)
     retiring: dict[str, Retiring] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
@@ -175,10 +169,6 @@ class Ledger:
         """Record that something went wrong."""
         audit = tuple([*self.last_lines, *self.world.stream.getvalue().splitlines()][-20:])
         self.violations.append(Violation(kind, self.world.clock.now(), secret, key_id, detail, audit))
-
-    def count(self, kind: str) -> int:
-        """How many violations there are of one kind."""
-        return sum(1 for violation in self.violations if violation.kind == kind)
 
     # ---- secrets ----------------------------------------------------------------------------------------------------
 
@@ -333,7 +323,6 @@ class Ledger:
         found = leaks.find(every) + sum(1 for secret in self._secrets if secret in every)
         self.last_lines.extend(written.splitlines())
         if found:
-            self.leaks += found
             self.last_lines.clear()  # it must not be shown by the report that says so
             self.violated("secret in output", "", "", f"{found} secrets in what was written")
 
