@@ -1,12 +1,13 @@
-"""A key that was named for another deployment or ARN is used and replaced, and never revoked by a sweep."""
+"""Keys named for another deployment, ARN or region are used and replaced, and never revoked by a sweep."""
 
 from __future__ import annotations
 
+import json
 import uuid
 
 import pytest
 
-from tests.safety.harness import DAY, Region, SimKey
+from tests.safety.harness import DAY, HOUR, Region, SimKey
 
 OTHER_DEPLOYMENT = "prod/api/rotator:blue:{secret_id}:{version}"
 OTHER_ARN = "prod/api/rotator:default:0123456789:{version}"
@@ -59,3 +60,105 @@ def test_foreign_key_without_a_secret_is_not_revoked(region: Region) -> None:
     keys += [region.system.key(OTHER_ARN.format(version=version), age=DAY)]
     region.sweeps(2)
     assert [region.system.works(key) for key in keys] == [True, True]
+
+
+def test_recreated_secrets_key_is_no_orphan(region: Region) -> None:
+    region.secret("prod/api", left=20 * DAY)
+    live = region.rotate("prod/api")
+    region.recreate("prod/api")
+    region.sweeps(3)
+    assert region.system.works(live), "consumers still use it: the value is not back yet"
+
+
+def test_recreated_secret_keeps_its_key_once_the_value_is_back(region: Region) -> None:
+    region.secret("prod/api", left=20 * DAY)
+    live = region.rotate("prod/api")
+    region.recreate("prod/api")
+    region.put("prod/api", {"api_key": live.value}, ["AWSCURRENT"])
+    region.sweeps(3)
+    assert region.system.works(live)
+    assert region.current_key("prod/api").id == live.id
+
+
+def test_foreign_key_of_a_recreated_secret_is_not_revoked(region: Region) -> None:
+    """Its name gives the ARN of the secret that was deleted: a person decides, and the warning names the command."""
+    region.secret("prod/api", left=20 * DAY)
+    live = region.rotate("prod/api")
+    region.recreate("prod/api")
+    region.put("prod/api", {"api_key": live.value}, ["AWSCURRENT"])
+    region.sweep()
+    region.rotate("prod/api")
+    ran = region.sweeps(5, every=DAY)[-1]
+    assert region.system.works(live)
+    assert not [label for label in region.every_label("prod/api") if label.startswith(f"rotator:retire:{live.id}")]
+    assert any("rotator revoke --key-id" in alert["detail"] for alert in ran.alerts("foreign-key", "prod/api"))
+
+
+def promote_replica(source: Region, target: Region, name: str) -> None:
+    """What a replica is once it was promoted: every version with its id, its value and its labels."""
+    target.create(name)
+    for version, labels in source.labels(name).items():
+        read = source.aws.get_secret_value(SecretId=name, VersionId=version)
+        target.put(name, json.loads(read["SecretString"]), sorted(labels), version)
+
+
+def test_promoted_replica_revokes_no_keys_of_the_source(region: Region, other_region: Region) -> None:
+    region.secret("prod/api", left=20 * DAY)
+    in_use = region.rotate("prod/api")
+    promote_replica(region, other_region, "prod/api")
+    region.system.environment["ROTATOR_DEPLOYMENT"] = "recovery"
+    other_region.sweep()
+    other_region.rotate("prod/api")
+    other_region.sweeps(5, every=DAY)
+    assert region.system.works(in_use), "the first deployment's consumers use it"
+    assert region.current_key("prod/api").id == in_use.id
+
+
+def test_promoted_replica_leaves_grace_periods_to_the_source(region: Region, other_region: Region) -> None:
+    region.secret("prod/api", left=20 * DAY, grace="240h")
+    first = region.rotate("prod/api")
+    region.rotate("prod/api")
+    promote_replica(region, other_region, "prod/api")
+    region.system.environment["ROTATOR_DEPLOYMENT"] = "recovery"
+    ran = other_region.sweeps(12, every=DAY)[-1]
+    assert region.system.works(first), "its own deployment has not swept, and it is not the other's"
+    assert first.id in [alert["key_id"] for alert in ran.alerts("foreign-key")]
+
+
+def test_live_key_of_the_other_region_is_no_orphan(region: Region, other_region: Region) -> None:
+    region.secret("prod/api", left=20 * DAY)
+    other_region.secret("prod/api")
+    region.sweep()
+    made = region.current_key("prod/api")
+    other_region.sweeps(3)
+    assert region.system.works(made)
+
+
+def test_new_key_of_the_other_region_is_not_stored(region: Region, other_region: Region) -> None:
+    """One region's replacement must not pass for a failed attempt of the other."""
+    for each in (region, other_region):
+        each.secret("prod/api", left=20 * DAY)
+        each.sweep()
+    assert region.current_key("prod/api").id != other_region.current_key("prod/api").id
+
+
+def test_each_region_revokes_its_own_old_keys(region: Region, other_region: Region) -> None:
+    regions = (region, other_region)
+    old = [each.secret("prod/api", left=20 * DAY) for each in regions]
+    for _ in range(6):
+        region.system.advance(DAY)
+        for each in regions:
+            each.sweep()
+    assert [region.system.works(key) for key in old] == [False, False]
+    assert [region.system.works(each.current_key("prod/api")) for each in regions] == [True, True]
+
+
+def test_orphan_of_one_region_is_only_revoked_there(region: Region, other_region: Region) -> None:
+    for each in (region, other_region):
+        each.secret("prod/api")
+    name = region.key_name("prod/api", "00000000-1111-2222-3333-444444444444")
+    orphan = region.system.key(name, age=HOUR)
+    other_region.sweep()
+    assert region.system.works(orphan)
+    region.sweep()
+    assert not region.system.works(orphan)

@@ -1,4 +1,4 @@
-"""A key whose ``validFrom`` lies ahead does not count as working, uses up no quota, and is never promoted."""
+"""A key whose ``validFrom`` lies ahead does not count as working; one that never expires is a warning."""
 
 from __future__ import annotations
 
@@ -41,3 +41,20 @@ def test_current_key_that_begins_later_is_an_error(region: Region) -> None:
     region.put("prod/api", {"api_key": later.value}, ["AWSCURRENT", f"rotator:key:{later.id}"])
     (alert,) = region.plan().alerts("key-not-active", "prod/api")
     assert (alert["key_id"], alert["severity"]) == (later.id, "error")
+
+
+def warnings(region: Region) -> list[str]:
+    return [alert["secret"] for alert in region.plan().alerts() if alert["severity"] == "warning"]
+
+
+def test_key_without_expiry_and_max_age_is_a_warning(region: Region) -> None:
+    key = region.secret("prod/api")
+    region.secret("prod/other")
+    region.system.faults.show_without("validTo", key.id)
+    assert warnings(region) == ["prod/api"]
+
+
+def test_key_without_expiry_and_with_max_age_is_none(region: Region) -> None:
+    key = region.secret("prod/api", max_age="180d")
+    region.system.faults.show_without("validTo", key.id)
+    assert warnings(region) == []

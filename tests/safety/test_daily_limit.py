@@ -1,13 +1,40 @@
-"""Infobip keeps disabled keys for ever: an idle sweep costs the same after years, and counts what it needs to."""
+"""The day's limit counts what others create and what was used before, and a slot is free 24 hours later."""
 
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
 
 from tests.safety.harness import DAY, HOUR, Region
 
-MINUTE = timedelta(minutes=1)
+PER_DAY, DAYS = 5, 4
+
+
+def test_creates_of_another_client_are_counted(region: Region) -> None:
+    for number in range(5):
+        region.secret(f"prod/api-{number}", left=20 * DAY)
+    region.system.environment |= {"ROTATOR_DAILY_LIMIT": "6", "ROTATOR_RESERVE": "2"}
+
+    def another_client() -> None:
+        for number in range(3):
+            region.system.key(f"of another client {number}", left=90 * DAY, begins=region.system.clock.now())
+
+    region.system.faults.before_create(another_client)
+    region.sweep()
+    assert len(region.system.rotator_keys()) <= 2, "three others and two of its own: one more than the limit allows"
+
+
+def test_daily_sweeps_use_every_slot_every_day(region: Region) -> None:
+    names = [f"prod/api-{number:02}" for number in range(DAYS * PER_DAY)]
+    for name in names:
+        region.secret(name, left=5 * DAY, rotate_before="30d")
+    region.system.environment |= {"ROTATOR_DAILY_LIMIT": "7", "ROTATOR_RESERVE": "2"}
+    made = []
+    for _ in range(DAYS):
+        before = len(region.system.rotator_keys())
+        region.sweep()
+        made.append(len(region.system.rotator_keys()) - before)
+        region.system.advance(DAY)
+    assert made == [PER_DAY] * DAYS
 
 
 def requests_of_an_idle_sweep(region: Region) -> list[str]:
