@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 from rotator.engine.emergency import Strategy
 from rotator.engine.manual import adopt, rotate_now
@@ -13,6 +15,7 @@ from rotator.errors import RotatorError
 from rotator.model import Policy
 from rotator.policy.labels import key_label, retire_label
 from rotator.sandbox.state import Options
+from tests.chaos.eleven_rules import ElevenRules
 from tests.chaos.faults import Kill
 from tests.chaos.worlds import (
     CREATE,
@@ -34,6 +37,7 @@ from tests.chaos.worlds import (
 )
 from tests.world import DAY, HOUR, World
 
+R = TypeVar("R", bound=ElevenRules)
 NEW = "prod/new"
 TRIES = 8
 """How often Secrets Manager calls a step that fails: for longer than any fault here lasts."""
@@ -46,7 +50,8 @@ class Flow:
     :param make: the world, just before.
     :param act: what is disturbed.
     :param renewed: secrets that must have another key than their first one within three sweeps, by it or by those.
-    :param strategy: of the emergency, where it is one; all are about :data:`SMS`.
+    :param strategy: of the emergency, where it is one.
+    :param secret: that an emergency is about.
     :param scheduled: whether it is a sweep, to which the limits of scheduled work apply.
     :param announced: Secrets Manager has put ``AWSPENDING`` on a version by itself, which the flow may take off.
     :param days: how many it takes, instead of three sweeps, to get everything done.
@@ -57,9 +62,21 @@ class Flow:
     act: Act
     renewed: tuple[str, ...] = (SMS,)
     strategy: Strategy | None = None
+    secret: str = SMS
     scheduled: bool = False
     announced: bool = False
     days: int = 0
+
+    def rules(self, world: World, kind: type[R], *, pending: bool) -> R:
+        """The rules that hold meanwhile."""
+        secret = self.secret if self.strategy else ""
+        rules = kind(world, secret=secret, strategy=self.strategy, pending=pending)
+        rules.start()
+        return rules
+
+    def process(self, rules: ElevenRules) -> AbstractContextManager[None]:
+        """The process in which it happens."""
+        return rules.emergency_run() if self.strategy else rules.run(scheduled=self.scheduled)
 
 
 def _slow() -> World:

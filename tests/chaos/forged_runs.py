@@ -21,6 +21,7 @@ from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.sandbox.state import Options, SimKey
 from tests.chaos.eleven_rules import ElevenRules
 from tests.chaos.faults import at_calls
+from tests.chaos.flows import Flow
 from tests.chaos.label_writer import DISABLED, FORGERIES, UNMANAGED, LabelWriter, forge
 from tests.chaos.truth import named_for
 from tests.chaos.worlds import PROBE, SMS, TOKEN, VOICE, emergency, four_steps, killed_at, start, sweep
@@ -87,55 +88,35 @@ def make(options: Options | None = None, grace_over: bool = True) -> World:
     return world
 
 
-@dataclass(frozen=True)
-class Run:
-    """What happens while something is forged.
-
-    :param secret: that an emergency is about.
-    """
-
-    name: str
-    act: Callable[[World], object]
-    make: Callable[[], World] = make
-    secret: str = ""
-    strategy: Strategy | None = None
-    scheduled: bool = False
-
-
 def _announced() -> World:
     world = make()
     world.store.start_rotation(VOICE, TOKEN)
     return world
 
 
-def _in_emergency(secret: str, strategy: Strategy) -> Run:
-    name = f"{strategy} of {secret}"
-    return Run(name, emergency(strategy, secret), secret=secret, strategy=strategy)
+def _in_emergency(secret: str, strategy: Strategy) -> Flow:
+    return Flow(f"{strategy} of {secret}", make, emergency(strategy, secret), secret=secret, strategy=strategy)
+
+
+def _in_grace() -> World:
+    return make(grace_over=False)
 
 
 RUNS = (
-    Run("sweep", sweep, scheduled=True),
-    Run("sweep, masked values", sweep, lambda: make(Options(reveal=False)), scheduled=True),
-    Run("sweep in grace", sweep, lambda: make(grace_over=False), scheduled=True),
-    Run("rotation of a protected secret", lambda world: rotate_now(world.reconciler(), VOICE, "test")),
-    Run("rotation of the writer's secret", lambda world: rotate_now(world.reconciler(), DUE, "test")),
-    Run("four steps", lambda world: four_steps(world, VOICE, tries=2), _announced),
-    Run(
-        "rollback of a protected secret",
-        lambda world: rollback(world.reconciler(), SMS, "test"),
-        lambda: make(grace_over=False),
-    ),
-    Run(
-        "rollback of the writer's secret",
-        lambda world: rollback(world.reconciler(), OURS, "test"),
-        lambda: make(grace_over=False),
-    ),
+    Flow("sweep", make, sweep, scheduled=True),
+    Flow("sweep, masked values", lambda: make(Options(reveal=False)), sweep, scheduled=True),
+    Flow("sweep in grace", _in_grace, sweep, scheduled=True),
+    Flow("rotation of a protected secret", make, lambda world: rotate_now(world.reconciler(), VOICE, "test")),
+    Flow("rotation of the writer's secret", make, lambda world: rotate_now(world.reconciler(), DUE, "test")),
+    Flow("four steps", _announced, lambda world: four_steps(world, VOICE, tries=2)),
+    Flow("rollback of a protected secret", _in_grace, lambda world: rollback(world.reconciler(), SMS, "test")),
+    Flow("rollback of the writer's secret", _in_grace, lambda world: rollback(world.reconciler(), OURS, "test")),
     *(_in_emergency(secret, strategy) for secret in (SMS, OURS) for strategy in Strategy),
 )
 
 
 @cache
-def calls_of(run: Run) -> int:
+def calls_of(run: Flow) -> int:
     """How many calls the run makes where nothing is forged."""
     world = start(run.make)
     with at_calls(world) as calls:
@@ -143,20 +124,18 @@ def calls_of(run: Run) -> int:
     return len(calls)
 
 
-def forged(run: Run, secret: str, forgery: str, index: int) -> list[str]:
+def forged(run: Flow, secret: str, forgery: str, index: int) -> list[str]:
     """Forge something before a call, and again after each of the sweeps that follow. Gives what broke."""
     return played(run, [(index, secret, forgery)])
 
 
-def played(run: Run, forgeries: list[tuple[int, str, str]]) -> list[str]:
+def played(run: Flow, forgeries: list[tuple[int, str, str]]) -> list[str]:
     """The same with several: ``(call, secret, forgery)``. Those at a call that never comes happen afterwards."""
     world = start(run.make)
-    rules = ForgeryRules(world, secret=run.secret, strategy=run.strategy, pending=False)
-    rules.start()
+    rules = run.rules(world, ForgeryRules, pending=False)
     acts = [(index, _forger(world, rules, secret, forgery)) for index, secret, forgery in forgeries]
     report = None
-    process = rules.emergency_run() if run.strategy else rules.run(scheduled=run.scheduled)
-    with at_calls(world, *acts), process, contextlib.suppress(RotatorError):
+    with at_calls(world, *acts), run.process(rules), contextlib.suppress(RotatorError):
         report = run.act(world)
     if run.strategy:
         rules.emergency_over(report if isinstance(report, EmergencyReport) and run.secret in PROTECTED else None)
@@ -224,7 +203,7 @@ def _final(world: World, rules: ForgeryRules) -> Iterator[str]:
             yield f"rule 4: key {key.id} ({key.name}), which is unmanaged, was changed"
 
 
-def every(step: int = 1, first: int = 0) -> Iterator[tuple[Run, str, str, int]]:
+def every(step: int = 1, first: int = 0) -> Iterator[tuple[Flow, str, str, int]]:
     """Every forgery at every call of every run, or each ``step``-th of these."""
     number = -first
     for run in RUNS:

@@ -18,7 +18,7 @@ from tests.chaos.eleven_rules import ElevenRules
 from tests.chaos.faults import AWS_FAULTS, HTTP_FAULTS, SUSPENSION, AwsFault, HttpFault, armed
 from tests.chaos.flows import FLOWS, Flow, run
 from tests.chaos.truth import PROBES, footprint
-from tests.chaos.worlds import SMS, start
+from tests.chaos.worlds import start
 
 AT_AWS: tuple[AwsFault, ...] = (*AWS_FAULTS, SUSPENSION)
 AT_INFOBIP: tuple[AwsFault | HttpFault, ...] = (*HTTP_FAULTS, SUSPENSION)
@@ -74,11 +74,9 @@ def total() -> tuple[int, int, int]:
 def struck(flow: Flow, fault: AwsFault | HttpFault, index: int, *, infobip: bool) -> tuple[ElevenRules, list[str]]:
     """Run a flow with one fault. Gives its rules, and what else broke; a fault that never came did, too."""
     world = start(flow.make)
-    rules = ElevenRules(world, secret=SMS if flow.strategy else "", strategy=flow.strategy, pending=not flow.announced)
+    rules = flow.rules(world, ElevenRules, pending=not flow.announced)
     rules.wrong_ids = fault.name == "wrong-id"
-    rules.start()
-    process = rules.emergency_run() if flow.strategy else rules.run(scheduled=flow.scheduled)
-    with armed(world, fault, index, infobip=infobip) as hits, process:
+    with armed(world, fault, index, infobip=infobip) as hits, flow.process(rules):
         result, error = run(flow, world)
     broken = [] if hits() else ["the fault did not come"]
     if flow.strategy:

@@ -14,7 +14,8 @@ from rotator.model import Policy, Reason, Severity
 from rotator.policy.labels import key_label
 from rotator.policy.ownership import Ownership, OwnershipProof
 from rotator.sandbox.state import Options
-from tests.chaos.forged_runs import OURS, RUNS, WRITABLE, Run, calls_of, every, forged, make, played
+from tests.chaos.flows import Flow
+from tests.chaos.forged_runs import OURS, RUNS, WRITABLE, calls_of, every, forged, make, played
 from tests.chaos.label_writer import FORGERIES, LabelWriter
 from tests.chaos.worlds import SMS, VOICE
 from tests.world import DAY, HOUR, World
@@ -25,12 +26,12 @@ EXAMPLES = 25
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
-def test_without_a_forgery_the_run_breaks_no_rule(run: Run) -> None:
+def test_without_a_forgery_the_run_breaks_no_rule(run: Flow) -> None:
     assert played(run, []) == []
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
-def test_a_forgery_at_any_call(run: Run) -> None:
+def test_a_forgery_at_any_call(run: Flow) -> None:
     cases = [case for case in every(SAMPLE) if case[0] is run]
     broken = [text for case in cases for text in forged(*case)]
     assert len(cases) >= 5
@@ -57,7 +58,7 @@ def test_several_forgeries_one_after_another() -> None:
         max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, phases=[Phase.generate, Phase.shrink]
     )
     @given(st.sampled_from(RUNS), st.lists(one, min_size=2, max_size=4))
-    def holds(run: Run, forgeries: list[tuple[int, str, str]]) -> None:
+    def holds(run: Flow, forgeries: list[tuple[int, str, str]]) -> None:
         broken = played(run, [(index % calls_of(run), *rest) for index, *rest in forgeries])  # type: ignore[misc]
         assert not broken, "\n".join(broken[:12])
 
