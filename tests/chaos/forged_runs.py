@@ -45,10 +45,6 @@ class ForgeryRules(ElevenRules):
         mine = mine or any(self.world.first_keys[name].id == key.id for name in self.writable)
         return mine and self._holder.get(key.id, next(iter(self.writable))) in self.writable
 
-    def _not_served(self, name: str, key_id: str, when: str) -> None:
-        if name not in self.writable:
-            super()._not_served(name, key_id, when)
-
     def _check_promotion(self, entry: SecretEntry, current: str, when: str) -> None:
         if entry.name not in self.writable:
             super()._check_promotion(entry, current, when)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from tests.lambdas.lambda_stack import LambdaStack
+from tests.lambdas.package import build, unpack
 from tests.near_clock import near_clock
 
 
@@ -60,3 +62,16 @@ def made(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[LambdaStack]:
 def lines(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]]:
     """Logs and audit lines since the last call."""
     return lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The zip, and what the script printed."""
+    target = tmp_path_factory.mktemp("built") / "rotator-lambda.zip"
+    return target, build(target)
+
+
+@pytest.fixture(scope="session")
+def task(archive: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked zip, where a Lambda finds it."""
+    return unpack(archive[0], tmp_path_factory.mktemp("lambda") / "task")

@@ -49,6 +49,18 @@ class LambdaStack:
     def aws(self, service: str) -> Any:
         return boto3.client(service, endpoint_url=self.aws_url, region_name=self.region)  # type: ignore[call-overload]
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of a function in a process of its own."""
+        return {
+            "AWS_ENDPOINT_URL": self.aws_url,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_REGION": self.region,
+            "AWS_LAMBDA_FUNCTION_NAME": "rotator",
+            "NO_PROXY": "127.0.0.1",
+        }
+
     # ---- what there is ----------------------------------------------------------------------------------------------
 
     def account(self, name: str = "main", *, password: str | None = None) -> SimAccount:

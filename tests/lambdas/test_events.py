@@ -106,9 +106,7 @@ def test_batch_without_messages(standing: LambdaStack) -> None:
     assert lambda_handlers.worker({"Records": []}, Context()) == {"batchItemFailures": []}
 
 
-def test_bug_is_reported_with_a_redacted_text(
-    stack: LambdaStack, lines: Callable[[], list[dict[str, Any]]]
-) -> None:
+def test_bug_is_reported_with_a_redacted_text(stack: LambdaStack, lines: Callable[[], list[dict[str, Any]]]) -> None:
     class Broken(dict[str, Any]):
         def __iter__(self) -> Any:
             raise RuntimeError(f"something with {VALUE} in it")

@@ -21,13 +21,6 @@ needs_313 = pytest.mark.skipif(python313() is None, reason="needs Python 3.13")
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The zip, and what the script printed."""
-    target = tmp_path_factory.mktemp("built") / "rotator-lambda.zip"
-    return target, build(target)
-
-
-@pytest.fixture(scope="module")
 def names(archive: tuple[Path, str]) -> list[str]:
     with zipfile.ZipFile(archive[0]) as opened:
         return opened.namelist()
@@ -107,17 +100,8 @@ def test_boto3_can_be_bundled(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip") as opened:
         names = opened.namelist()
     services = {name.split("/")[2] for name in names if re.match(r"botocore/data/[\w-]+/", name)}
-    assert (
-        {"secretsmanager", "sqs", "events", "sts"}
-        <= services
-        <= {"signin", "sso", "sso-oidc"}
-        | {
-            "secretsmanager",
-            "sqs",
-            "events",
-            "sts",
-        }
-    )
+    used = {"secretsmanager", "sqs", "events", "sts"}
+    assert used <= services <= used | {"signin", "sso", "sso-oidc"}
     task = unpack(tmp_path / "a.zip", tmp_path / "task")
     code = "import rotator.lambda_handlers, botocore; print(botocore.__file__)"
     loaded = ran(sys.executable, code, task, AWS_LAMBDA_FUNCTION_NAME="f", AWS_REGION="eu-central-1")
@@ -132,9 +116,7 @@ def test_boto3_can_be_bundled(tmp_path: Path) -> None:
     ],
     ids=["named", "none"],
 )
-def test_without_the_lambdas_python_nothing_is_built(
-    tmp_path: Path, variables: dict[str, str], message: str
-) -> None:
+def test_without_the_lambdas_python_nothing_is_built(tmp_path: Path, variables: dict[str, str], message: str) -> None:
     if sys.version_info[:2] == (3, 13) and "PATH" in variables:
         pytest.skip("this Python is the Lambda's")
     target = tmp_path / "a.zip"
@@ -150,11 +132,6 @@ def test_a_zip_without_byte_code_is_asked_for(tmp_path: Path) -> None:
 
 
 # ---- unpacked -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def task(archive: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return unpack(archive[0], tmp_path_factory.mktemp("lambda") / "task")
 
 
 @pytest.fixture(scope="module")
@@ -177,20 +154,9 @@ print(json.dumps([answer, sorted(sys.modules)]))
 def called(stack: LambdaStack, python: str, task: Path, beside: Path, handler: str, event: Any) -> tuple[Any, set[str]]:
     """A handler's answer, and every module that was loaded then."""
     code = CALLED.format(task=str(task), handler=handler, event=event)
-    out = ran(python, code, task, beside, **environment(stack))
+    out = ran(python, code, task, beside, **stack.environment)
     answer, modules = json.loads(out)
     return answer, set(modules)
-
-
-def environment(stack: LambdaStack) -> dict[str, str]:
-    return {
-        "AWS_ENDPOINT_URL": stack.aws_url,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_REGION": stack.region,
-        "AWS_LAMBDA_FUNCTION_NAME": "rotator",
-        "NO_PROXY": "127.0.0.1",
-    }
 
 
 @pytest.mark.parametrize("beside", ["the runtime's packages", "all packages"])

@@ -20,7 +20,7 @@ import pytest
 from rotator.sandbox.faults import Fault, FaultKind
 from tests import leaks
 from tests.lambdas.lambda_stack import DAY, LambdaStack
-from tests.lambdas.package import CLIENT, RUNTIME, build, clean_environment, lambda_site, unpack
+from tests.lambdas.package import CLIENT, RUNTIME, clean_environment, lambda_site
 
 pytest.importorskip("awslambdaric", reason="AWS's runtime client is not installed (it is Linux's only)")
 PATIENCE = 60
@@ -148,29 +148,20 @@ class Lambdas:
         self.started: list[Function] = []
 
     def start(self, handler: str, **variables: str) -> Function:
-        environment = {
-            "AWS_ENDPOINT_URL": self.stack.aws_url,
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_REGION": self.stack.region,
-            "NO_PROXY": "127.0.0.1",
-            **variables,
-        }
+        environment = self.stack.environment | variables
         self.started.append(Function(handler, self.task, self.runtime, environment))
         return self.started[-1]
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The unpacked zip, and the runtime's own packages."""
-    folder = tmp_path_factory.mktemp("lambda")
-    build(folder / "rotator-lambda.zip")
-    return unpack(folder / "rotator-lambda.zip", folder / "task"), lambda_site(folder / "runtime", *RUNTIME, *CLIENT)
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runtime's own packages."""
+    return lambda_site(tmp_path_factory.mktemp("lambda") / "runtime", *RUNTIME, *CLIENT)
 
 
 @pytest.fixture
-def lambdas(places: tuple[Path, Path], stack: LambdaStack) -> Iterator[Lambdas]:
-    made = Lambdas(*places, stack)
+def lambdas(task: Path, runtime: Path, stack: LambdaStack) -> Iterator[Lambdas]:
+    made = Lambdas(task, runtime, stack)
     yield made
     for function in made.started:
         if function.process.poll() is None:
