@@ -100,7 +100,7 @@ def test_boto3_can_be_bundled(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip") as opened:
         names = opened.namelist()
     services = {name.split("/")[2] for name in names if re.match(r"botocore/data/[\w-]+/", name)}
-    used = {"secretsmanager", "sqs", "events", "sts"}
+    used = {"secretsmanager", "sqs", "events", "cloudtrail", "sts"}
     assert used <= services <= used | {"signin", "sso", "sso-oidc"}
     task = unpack(tmp_path / "a.zip", tmp_path / "task")
     code = "import rotator.lambda_handlers, botocore; print(botocore.__file__)"
