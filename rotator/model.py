@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from rotator.access_log import Reads, Unread
 from rotator.message import NO_MESSAGE, Message
 
 BEGINS_WITHIN = timedelta(minutes=1)
@@ -343,6 +342,44 @@ class Questions:
 
     def __bool__(self) -> bool:
         return bool(self.versions or self.copies or self.histories or self.history or self.readers)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One read of a secret's value that was allowed.
+
+    :param principal: who: a role's or user's ARN without the session's name, or what else the log says. Outside text.
+    :param current: whether it asked for ``AWSCURRENT``; false where it named a version that is not current now.
+    """
+
+    principal: str
+    at: datetime
+    current: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What the log says of one secret.
+
+    :param since: from when on reads are known; later than asked for where the answer was cut or the log begins later.
+    :param until: up to when they are known; the log lags.
+    :param gap: why reads in between may be missing, as a clause; ``""`` where none is.
+    """
+
+    reads: tuple[Read, ...]
+    since: datetime
+    until: datetime
+    gap: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """The log was not read.
+
+    :param problem: what happened, as a sentence without a stop, and what to do; ``""`` where there was no time for it.
+    """
+
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)

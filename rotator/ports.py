@@ -8,9 +8,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
-from rotator.access_log import Reads
 from rotator.errors import StoreError
-from rotator.model import Key, Platform, SecretEntry
+from rotator.model import Key, Platform, Reads, SecretEntry
 from rotator.secret import Secret
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from rotator.access_log import Read, Reads
 from rotator.errors import ReadersUnknown
-from rotator.model import SecretEntry
+from rotator.model import Read, Reads, SecretEntry
 from rotator.ports import Clock
 
 LAG = timedelta(minutes=15)

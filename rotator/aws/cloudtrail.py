@@ -21,10 +21,9 @@ from typing import Any, Final
 
 from botocore import exceptions as boto
 
-from rotator.access_log import Read, Reads
 from rotator.aws.aws_errors import DENIED, THROTTLED, configuration_error
 from rotator.errors import ReadersUnknown, RotatorError
-from rotator.model import SecretEntry
+from rotator.model import Read, Reads, SecretEntry
 from rotator.policy.labels import CURRENT, PENDING
 from rotator.ports import Clock
 

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from rotator.access_log import Reads, Unread
 from rotator.engine.context import AccountContext, Services
 from rotator.engine.observe import Fleet, resolve_versions, value_field, with_history
 from rotator.errors import BadSecretValue, KeyNotFound, ReadersUnknown, RotatorError, SecretNotFound, StoreError
-from rotator.model import AccountPlan, AccountSnapshot, Key, Policy, Questions, SecretEntry
+from rotator.model import AccountPlan, AccountSnapshot, Key, Policy, Questions, Reads, SecretEntry, Unread
 from rotator.policy.gate import NOT_READ
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.ownership import Ownership, OwnershipProof, is_current

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from rotator.access_log import Reads, Unread
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import Key, Reason, SecretEntry, Severity, Spec
+from rotator.model import Key, Reads, Reason, SecretEntry, Severity, Spec, Unread
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.lifecycle import Lifecycle, Retiring
 from rotator.policy.rules import Decision

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from rotator.access_log import Read
 from rotator.aws.clients import make_client, make_session
 from rotator.aws.cloudtrail import (
     INTERVAL,
@@ -24,7 +23,7 @@ from rotator.aws.cloudtrail import (
     read_of,
 )
 from rotator.errors import ConfigurationError, ReadersUnknown, RotatorError
-from rotator.model import SecretEntry
+from rotator.model import Read, SecretEntry
 from rotator.sandbox.clocks import VirtualClock
 from tests.aws.fake_aws import Answer, FakeAws, Handler, drop, error, error_by_header, half, ok, text
 from tests.policy.build import arn_of, secret, vid

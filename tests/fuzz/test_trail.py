@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.access_log import Read, Reads
 from rotator.aws.cloudtrail import Unreadable, read_of
+from rotator.model import Read, Reads
 from rotator.policy.planner import plan_account
 from tests.fuzz.strategies import JSON, TEXTS
 from tests.policy.build import DAY, NOW, POLICY, arn_of, key, secret, snap

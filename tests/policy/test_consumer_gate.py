@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from rotator.access_log import Read, Reads, Unread
-from rotator.model import AccountSnapshot, Key
+from rotator.model import AccountSnapshot, Key, Read, Reads, Unread
 from rotator.policy.emergency_ids import emergency_version_id
 from rotator.policy.gate import consumers, gap_in, principal_words, promoted_at, waits_until
 from rotator.policy.lifecycle import Retiring, read_lifecycle
