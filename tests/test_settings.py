@@ -141,7 +141,7 @@ def test_the_password_in_a_queue_url_is_not_shown() -> None:
 
 
 @given(st.dictionaries(st.sampled_from([f"ROTATOR_{f.name.upper()}" for f in dataclasses.fields(Settings)]), st.text()))
-def test_any_environment_gives_usable_settings_or_a_configuration_error(environ: dict[str, str]) -> None:
+def test_any_environment_gives_settings_or_an_error(environ: dict[str, str]) -> None:
     try:
         settings = Settings.from_env(environ)
     except ConfigurationError:

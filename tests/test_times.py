@@ -9,7 +9,7 @@ from rotator.policy.guards import MAX_SKEW
 from rotator.policy.orphans import ORPHAN_AGE
 
 
-def test_a_promotion_waits_before_any_clock_calls_its_key_an_orphan() -> None:
+def test_a_promotion_waits_before_its_key_may_be_an_orphan() -> None:
     assert ALMOST_ORPHAN + MAX_SKEW <= ORPHAN_AGE
 
 

@@ -86,7 +86,7 @@ def test_any_snapshot_gives_a_plan_that_can_be_read(entries: list[SecretEntry], 
 
 @settings(max_examples=60)
 @given(st.lists(TAGS, max_size=4), TEXTS)
-def test_any_fleet_is_sorted_and_any_account_is_found_or_explained(secrets: list[dict[str, str]], name: str) -> None:
+def test_any_fleet_is_sorted_and_any_account_found_or_explained(secrets: list[dict[str, str]], name: str) -> None:
     store = MemoryStore(VirtualClock(START), strict=False)
     for number, tags in enumerate(secrets):
         store.create_secret(f"prod/{number}", {"rotator:role": "key", **tags}, None)

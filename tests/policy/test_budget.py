@@ -132,7 +132,7 @@ def test_slots_tell_when_each_was_used_in_order() -> None:
     assert slots_used(snap(keys=keys), NOW) == UsedSlots((NOW - 9 * HOUR, NOW - HOUR), (NOW - HOUR,))
 
 
-def test_used_updates_are_not_known_where_disabled_keys_were_not_listed() -> None:
+def test_used_updates_are_not_known_without_the_disabled_keys() -> None:
     idle = replace(snap(keys=[key(age=HOUR)]), history=False)
     assert slots_used(idle, NOW) == UsedSlots((NOW - HOUR,), None)
     quota = slots_used(idle, NOW).quota(Policy())

@@ -112,7 +112,7 @@ def test_a_crowd_is_scheduled_early_and_nothing_is_at_risk() -> None:
     assert found.per_day == 10
 
 
-def test_too_many_are_told_with_the_last_free_place_and_their_turn() -> None:
+def test_too_many_are_told_with_their_last_slot_and_their_turn() -> None:
     fleet = Fleet(Policy(daily_limit=12, reserve=2))
     for number in range(250):
         fleet.add(f"s{number:03}", START + 20 * DAY, START - 70 * DAY, rotate_before="5d")
@@ -167,7 +167,7 @@ def test_what_was_used_today_and_what_others_use_counts() -> None:
     assert [day.rotations for day in found.days] == [4, 2, 2, 0, 0, 0]
 
 
-def test_retiring_keys_and_orphans_cost_updates_and_wait_for_places() -> None:
+def test_retiring_keys_and_orphans_cost_updates() -> None:
     secret = """
         {v1 CURRENT key:K1} {v2 key:K2 retire:K2:+2h} {v3 key:K3 retire:K3:+3h} {v4 key:K4 retire:K4:+4h}
         {v5 key:K5 retire:K5:+5h} {v6 key:K6 retire:K6:+1h}; K1; K2; K3; K4; K5; K6 disabled; KO age=1h for=s@v9

@@ -232,7 +232,7 @@ def test_key_name_refuses(secret: str, deployment: str, version_id: str, said: s
         key_name(secret, ARN, deployment, version_id)
 
 
-def test_the_longest_tail_leaves_room_for_a_name_that_tells_something() -> None:
+def test_the_longest_tail_leaves_room_for_a_name() -> None:
     name = key_name("x" * 512, ARN, "d" * 32, "a" * 64)
     assert len(name) == KEY_NAME_LIMIT
     assert name.startswith("x" * 138 + "/rotator:")

@@ -115,7 +115,7 @@ def test_keys_without_a_secret(case: Case) -> None:
     case.check()
 
 
-def test_an_orphans_end_is_due_since_it_is_30_minutes_old_and_costs_an_update() -> None:
+def test_an_orphan_is_due_at_30_minutes_and_costs_an_update() -> None:
     (action,) = ORPHANS[0].plan().actions
     assert (action.due_at, action.deadline, action.costs_update) == (at("-30m"), None, True)
     assert (action.account, action.arn) == ("main", S.arn)
@@ -137,7 +137,7 @@ def test_an_orphan_is_searched_for_in_all_values_before_it_goes() -> None:
     assert plan.questions.versions == frozenset()
 
 
-def test_a_key_that_lives_on_is_reported_for_the_secret_that_it_is_named_for() -> None:
+def test_a_key_is_reported_for_the_secret_that_it_is_named_for() -> None:
     """A version id that two secrets have (a copy, made with the same token) must not make it a matter of order."""
     entries = [
         secret("s", {"v1": "CURRENT key:K1", "v8": "PREVIOUS"}),

@@ -73,7 +73,7 @@ def test_by_value(expected: str, keys: list[Key], value: Resolution | str | None
     assert found.ok is expected.startswith("by-")
 
 
-def test_what_the_current_value_is_says_nothing_of_another_version() -> None:
+def test_the_current_value_says_nothing_of_another_version() -> None:
     snapshot = snap([S], [key(), key("K2")], resolved={"s": "K2"})
     ownership = Ownership(snapshot, "default")
     assert is_current(S, vid("v2"))

@@ -36,11 +36,11 @@ def test_the_order_of_the_policy() -> None:
 @pytest.mark.parametrize(
     ("life", "margin"), [(100 * DAY, DAY), (10 * DAY, DAY), (10 * DAY - 10 * SECOND, DAY - SECOND), (10 * HOUR, HOUR)]
 )
-def test_a_rotation_starts_a_day_or_a_tenth_of_a_life_before_the_end(life: timedelta, margin: timedelta) -> None:
+def test_a_rotation_starts_a_day_or_a_tenth_of_a_life_before(life: timedelta, margin: timedelta) -> None:
     assert latest_start(look(key(left=HOUR, age=life - HOUR)), at("+1h")) == at("+1h") - margin
 
 
-def test_without_a_known_life_a_rotation_starts_a_day_before_the_end() -> None:
+def test_without_a_known_life_a_rotation_starts_a_day_before() -> None:
     for one in (None, key(left=None), key(age=None)):
         assert latest_start(look(one), at("+9d")) == at("+8d")
 

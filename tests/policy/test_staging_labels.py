@@ -105,7 +105,7 @@ SUSPICIOUS = table("""
 """)
 
 
-def test_a_suspicious_label_is_named_with_the_command_that_removes_it() -> None:
+def test_a_suspicious_label_is_named_with_the_command() -> None:
     (alert,) = SUSPICIOUS[1].plan().alerts
     version, label = vid("v1"), f"rotator:retire:K1:{at('+400d'):%Y%m%dT%H%M%SZ}"
     assert alert.detail == (

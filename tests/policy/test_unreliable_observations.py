@@ -26,7 +26,7 @@ DUE = "s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1; K2; T1; A1;
         "{v1 CURRENT key:T1} {v2 CURRENT key:K1}",
     ],
 )
-def test_a_key_that_inconsistent_labels_say_to_be_in_use_is_not_revoked(versions: str) -> None:
+def test_a_key_that_inconsistent_labels_name_is_not_revoked(versions: str) -> None:
     (case,) = table(f"x\n {DUE} t {versions}")
     assert [action for action in case.plan().actions if action.kind == "revoke"] == []
 

@@ -301,7 +301,7 @@ def replaced(old: str | None, field: str = "api_key", **changes: Any) -> str:
     return encode_replacement(old_secret, field, secret_name="prod/x", **{**arguments, **changes}).reveal()
 
 
-def test_a_first_value_is_a_json_object_and_a_plain_one_stays_plain() -> None:
+def test_a_first_value_is_json_and_a_plain_one_stays_plain() -> None:
     assert replaced(None) == f'{{"api_key": "{NEW}", {ADDED}}}'
     for old in (OLD, f"{OLD}\n", "", "any plain text"):
         assert replaced(old) == NEW
