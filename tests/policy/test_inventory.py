@@ -10,105 +10,61 @@ from dataclasses import replace
 import pytest
 
 from rotator.cli.inventory import COLUMNS, inventory_csv, inventory_document
-from rotator.engine.manual import rotate_now
-from rotator.model import AccountSnapshot
-from rotator.policy.labels import key_name
 from rotator.policy.status import Inventory, KeyKind, KeyRow, SecretKind, take_inventory
-from rotator.sandbox.faults import Fault, FaultKind
-from tests.chaos.faults import Kill
-from tests.world import DAY, HOUR, World
-
-VERSION = "7a1c2f30-9b1d-4e0f-8a52-0123456789ab"
+from rotator.redaction.redactor import Redactor
+from tests.policy.build import NOW, POLICY, at, key
+from tests.policy.tables import observed
 
 
-def look(world: World) -> AccountSnapshot:
-    (snapshot,), _ = world.reconciler().snapshots(account="main", history=True)
-    return snapshot
+def inventory(there: str, *, disabled: bool = False) -> Inventory:
+    return take_inventory(observed(there), POLICY, NOW, disabled=disabled)
 
 
-def inventory(world: World, *, disabled: bool = False) -> Inventory:
-    return take_inventory(look(world), world.policy, world.clock.now(), disabled=disabled)
-
-
-def kinds(found: Inventory) -> dict[str, tuple[str, tuple[str, ...]]]:
-    return {row.key.id: (str(row.kind), row.secrets) for row in found.keys}
+EVERY_KIND = """
+    s {v2 CURRENT key:NEW} {v1 PREVIOUS key:OLD retire:OLD:+3d}; plain {v1 CURRENT value=PLAIN};
+    NEW for=s@v2; OLD; PLAIN; t {v1 CURRENT key:COPIED} {v2 PENDING key:PENDING}; u {v1 CURRENT value=COPIED}; COPIED;
+    PENDING for=t@v2; HAND; OTHER for=s@v8@stage; ORPHAN for=s@v9; STRAY for=gone@v9; DEAD disabled
+"""
 
 
 def test_whose_each_key_is() -> None:
-    world = World()
-    old = world.managed("prod/sms")
-    rotate_now(world.reconciler(), "prod/sms", "test")
-    new = world.current_key("prod/sms")
-    plain = world.managed("prod/plain", adopted=False)
-    hand = world.infobip.add_key(world.accounts["main"], "made by hand")
-    other = world.infobip.add_key(world.accounts["main"], f"prod/sms/rotator:stage:{VERSION}")
-    arn = world.store.peek("prod/sms").arn
-    orphan = world.infobip.add_key(world.accounts["main"], key_name("prod/sms", arn, "default", VERSION))
-    stray = world.infobip.add_key(world.accounts["main"], f"prod/gone/rotator:default:{VERSION}")
-    dead = world.infobip.add_key(world.accounts["main"], "dead")
-    world.infobip.change_key(dead.id, enabled=False)
-    found = inventory(world)
-    assert kinds(found) == {
-        new.id: ("current", ("prod/sms",)),
-        plain.id: ("current", ("prod/plain",)),  # not adopted yet, and told by its value
-        old.id: ("retiring", ("prod/sms",)),
-        orphan.id: ("orphan", ("prod/sms",)),
-        stray.id: ("orphan", ("prod/gone",)),
-        other.id: ("other-deployment", ("prod/sms",)),
-        hand.id: ("unknown", ()),
+    found = inventory(EVERY_KIND)
+    assert {row.key.id: (str(row.kind), *row.secrets) for row in found.keys} == {
+        "NEW": ("current", "s"),
+        "PLAIN": ("current", "plain"),  # not adopted yet, and told by its value
+        "COPIED": ("current", "t", "u"),
+        "PENDING": ("pending", "t"),
+        "OLD": ("retiring", "s"),
+        "ORPHAN": ("orphan", "s"),
+        "STRAY": ("orphan", "gone"),
+        "OTHER": ("other-deployment", "s"),
+        "HAND": ("unknown",),
     }
     details = {row.key.id: row.detail for row in found.keys}
-    assert "never stored" in details[orphan.id]
-    assert "not seen here" in details[stray.id]
-    assert "stage" in details[other.id]
-    assert found.hidden == 1
-    everything = inventory(world, disabled=True)
-    assert (everything.hidden, kinds(everything)[dead.id][0]) == (0, "disabled")
-    (retiring,) = [row for row in found.keys if row.kind is KeyKind.RETIRING]
-    assert retiring.revoke_at == world.clock.now() + 72 * HOUR
+    assert "never stored" in details["ORPHAN"]
+    assert "not seen here" in details["STRAY"]
+    assert "stage" in details["OTHER"]
+    assert "several secrets" in details["COPIED"]
+    assert [row.revoke_at for row in found.keys if row.kind is KeyKind.RETIRING] == [at("+3d")]
     order = [list(KeyKind).index(row.kind) for row in found.keys]
     assert order == sorted(order)
-
-
-def test_a_pending_key_and_one_that_several_hold() -> None:
-    world = World()
-    key = world.managed("prod/sms", left=20 * DAY, age=70 * DAY)
-    world.store.create_secret("prod/copy", world.tags(), json.dumps({"api_key": key.value}))
-
-    def kill(_request: object, _answer: object) -> None:
-        raise Kill
-
-    world.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, method="GET", path="balance", hook=kill))
-    with pytest.raises(Kill):
-        world.sweep()
-    found = inventory(world)
-    by_kind = {row.kind: row for row in found.keys}
-    assert by_kind[KeyKind.PENDING].secrets == ("prod/copy",)
-    shared = by_kind[KeyKind.CURRENT]
-    assert shared.secrets == ("prod/copy", "prod/sms")
-    assert "several secrets" in shared.detail
+    everything = inventory(EVERY_KIND, disabled=True)
+    assert (found.hidden, everything.hidden) == (1, 0)
+    assert [str(row.kind) for row in everything.keys if row.key.id == "DEAD"] == ["disabled"]
 
 
 def test_secrets_to_look_at() -> None:
-    world = World()
-    used = world.managed("prod/used")
-    gone = world.managed("prod/gone")
-    world.infobip.delete_key(gone.id)
-    world.managed("prod/idle")
-    world.store.create_secret("prod/rubbish", world.tags(), "changeme-changeme")
-    world.store.create_secret("prod/empty", world.tags(scopes="sms:manage"))
-    snapshot, now = look(world), world.clock.now()
-    read = {"prod/used": now - 90 * DAY, "prod/idle": now - 91 * DAY}
+    there = "used {v1 CURRENT key:U}; gone; idle {v1 CURRENT key:I}; rubbish {v1 CURRENT value=foreign}; empty {}; U; I"
+    snapshot, read = observed(there), {"used": at("-90d"), "idle": at("-91d")}
     secrets = tuple(replace(entry, last_accessed=read.get(entry.name)) for entry in snapshot.secrets)
-    found = take_inventory(replace(snapshot, secrets=secrets), world.policy, now)
+    found = take_inventory(replace(snapshot, secrets=secrets), POLICY, NOW)
     assert [(note.secret, note.kind) for note in found.secrets] == [
-        ("prod/gone", SecretKind.KEY_MISSING),
-        ("prod/idle", SecretKind.UNUSED),
-        ("prod/rubbish", SecretKind.UNKNOWN_KEY),
+        ("gone", SecretKind.KEY_MISSING),
+        ("idle", SecretKind.UNUSED),
+        ("rubbish", SecretKind.UNKNOWN_KEY),
     ]
     assert found.secrets[1].detail == "not read for 91 d"
-    assert used.id in {row.key.id for row in found.keys}
-    doubtful = take_inventory(replace(snapshot, complete=False), world.policy, now)
+    doubtful = take_inventory(replace(snapshot, complete=False), POLICY, NOW)
     assert SecretKind.KEY_MISSING not in {note.kind for note in doubtful.secrets}
 
 
@@ -116,11 +72,9 @@ def test_secrets_to_look_at() -> None:
     "name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", '=cmd|"/c calc"!A1,x', "\uff1d1", "\x1b[2J"]
 )
 def test_no_cell_is_a_formula_or_acts_on_a_terminal(name: str) -> None:
-    world = World()
-    world.managed("prod/sms")
-    found = inventory(world)
+    found = inventory("s; K1")
     row = KeyRow(replace(found.keys[0].key, name=name), KeyKind.UNKNOWN, (name,), detail=name)
-    document = inventory_document([replace(found, keys=(row,))], (), world.clock.now())
+    document = inventory_document([replace(found, keys=(row,))], (), NOW)
     text = inventory_csv(document, str)
     assert text.count("\r\n") == 2
     header, cells = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -133,12 +87,11 @@ def test_no_cell_is_a_formula_or_acts_on_a_terminal(name: str) -> None:
 
 
 def test_csv_and_json_are_the_same_and_cells_are_redacted() -> None:
-    world = World()
-    world.managed("prod/sms")
-    world.infobip.add_key(world.accounts["main"], 'token="swordfish-swordfish')
-    found = inventory(world)
-    document = inventory_document([found], (), world.clock.now())
-    text = inventory_csv(document, world.redactor.redact)
+    snapshot = observed("s; K1")
+    keys = {**snapshot.keys, "K2": key("K2", name='token="swordfish-swordfish')}
+    found = take_inventory(replace(snapshot, keys=keys), POLICY, NOW)
+    document = inventory_document([found], (), NOW)
+    text = inventory_csv(document, Redactor().redact)
     rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     (account,) = document["accounts"]
     assert [row["key_id"] for row in rows] == [key["key_id"] for key in account["keys"]]
