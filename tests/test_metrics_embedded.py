@@ -6,13 +6,11 @@ import io
 import json
 import re
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rotator.model import SecretEntry
 from rotator.policy.planner import plan_account
 from rotator.redaction.redactor import Redactor
 from rotator.telemetry.cloudwatch import MOST_SECRETS, EmbeddedMetrics
@@ -27,7 +25,8 @@ from rotator.telemetry.metrics import (
     state_samples,
     sweep_samples,
 )
-from tests.policy.build import DAY, NOW, POLICY, key, secret, snap
+from tests.policy.build import DAY, NOW, POLICY
+from tests.policy.tables import observed
 
 ROOT = Path(__file__).parent.parent
 COUNTED_BY_FILTERS = {"rotator_sweeps_succeeded", "rotator_problems", "rotator_failures", "rotator_dry_runs"}
@@ -68,15 +67,15 @@ def dimensions(line: dict[str, Any]) -> list[list[str]]:
     return found
 
 
-def of_fleet(*secrets: SecretEntry, **keys: Any) -> Report:
-    snapshot = snap(secrets, keys.get("keys", [key()]))
+def of_fleet(there: str) -> Report:
+    snapshot = observed(there)
     plan = plan_account(snapshot, POLICY, NOW)
     samples = state_samples(snapshot, plan, NOW, ())
     return Report("main", NOW, samples, sweep_samples(True, NOW - DAY, NOW), count_samples(plan, ()))
 
 
 def test_the_alarms_metrics_are_written_with_their_dimension() -> None:
-    (line, *_) = written(of_fleet(secret("s")))
+    (line, *_) = written(of_fleet("s; K1"))
     assert dimensions(line) == [["deployment"], ["deployment", "account"]]
     assert (line["deployment"], line["account"]) == ("blue", "main")
     assert line["_aws"]["Timestamp"] == NOW.timestamp() * 1000
@@ -93,7 +92,7 @@ def test_the_alarms_metrics_are_written_with_their_dimension() -> None:
 
 
 def test_empty_states_and_zero_counts_are_not_written() -> None:
-    lines = written(of_fleet(secret("s")))
+    lines = written(of_fleet("s; K1"))
     assert [line["state"] for line in lines if "state" in line] == ["ok"]
     assert not [line for line in lines if "reason" in line]
     (grown,) = written(Report("main", NOW, counts=(Sample(ROTATIONS, 2, ("expiring",)),)))
@@ -102,20 +101,15 @@ def test_empty_states_and_zero_counts_are_not_written() -> None:
 
 
 def test_a_gauge_by_state_is_not_rolled_up() -> None:
-    (line,) = (line for line in written(of_fleet(secret("s"))) if "state" in line)
+    (line,) = (line for line in written(of_fleet("s; K1")) if "state" in line)
     assert dimensions(line) == [["deployment", "account", "state"]]
 
 
 def test_only_secrets_that_need_attention_are_written() -> None:
-    names = ["far", "near", "edge", "dead", "unknown"]
-    secrets = [secret(name, {"v1": f"CURRENT key:{name}"}) for name in names]
-    keys = [
-        key("far", left=31 * DAY),
-        key("edge", left=30 * DAY),
-        key("near", left=30 * DAY - timedelta(seconds=1)),
-        key("dead", enabled=False),
-    ]
-    lines = [line for line in written(of_fleet(*secrets, keys=keys)) if "secret" in line]
+    names = ("far", "edge", "near", "dead", "unknown")
+    secrets = "; ".join(f"{name} {{v1 CURRENT key:{name.upper()}}}" for name in names)
+    keys = "FAR left=31d; EDGE left=30d; NEAR left=29d23h59m59s; DEAD disabled"
+    lines = [line for line in written(of_fleet(f"{secrets}; {keys}")) if "secret" in line]
     assert [line["secret"] for line in lines] == ["dead", "unknown", "near"]
     assert all(dimensions(line) == [["deployment", "account", "secret"]] for line in lines)
     assert [line[READY.name] for line in lines] == [0, 0, 1]
@@ -123,8 +117,7 @@ def test_only_secrets_that_need_attention_are_written() -> None:
 
 
 def test_a_fleet_that_is_not_ready_is_no_bill() -> None:
-    secrets = [secret(f"s{number:04}") for number in range(MOST_SECRETS + 50)]
-    lines = [line for line in written(of_fleet(*secrets, keys=[])) if "secret" in line]
+    lines = [line for line in written(of_fleet(f"{MOST_SECRETS + 50} x s#")) if "secret" in line]
     assert len(lines) == MOST_SECRETS
 
 
@@ -147,4 +140,4 @@ def test_an_empty_report_and_a_closed_stream_are_no_error() -> None:
     assert written(Report("main", NOW)) == []
     closed = io.StringIO()
     closed.close()
-    EmbeddedMetrics("Keys", "blue", str, closed).publish(of_fleet(secret("s")))
+    EmbeddedMetrics("Keys", "blue", str, closed).publish(of_fleet("s; K1"))

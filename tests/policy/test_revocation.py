@@ -161,3 +161,18 @@ SHARED = table("""
 @pytest.mark.parametrize("case", [*BLOCKED, *SHARED], ids=str)
 def test_kept(case: Case) -> None:
     case.check()
+
+
+@pytest.mark.parametrize(
+    "versions",
+    [
+        "{v1 CURRENT key:K1 key:T1}",
+        "{v1 CURRENT key:T1 key:K1}",
+        "{v1 CURRENT key:K1 key:A1}",
+        "{v1 CURRENT key:K1} {v2 CURRENT key:T1}",
+        "{v1 CURRENT key:T1} {v2 CURRENT key:K1}",
+    ],
+)
+def test_a_key_that_inconsistent_labels_name_is_not_revoked(versions: str) -> None:
+    (case,) = table(f"x\n s {{v2 CURRENT key:K2}} {{v1 PREVIOUS key:K1 retire:K1:-1h}}; t {versions}; K1; K2; T1; A1")
+    assert [action for action in case.plan().actions if action.kind == "revoke"] == []

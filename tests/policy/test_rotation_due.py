@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 
-from tests.policy.build import Case, arn_of, at
+from rotator.model import Key
+from rotator.policy.planner import make_view
+from rotator.policy.rules import renew_at
+from tests.policy.build import DAY, Case, arn_of, at, key, own, say_action, secret, snap, tagged
 from tests.policy.tables import table
 
 WHEN = table("""
@@ -97,3 +103,30 @@ def test_since_when_it_is_due_and_until_when_it_must_be_done(case: Case, due: st
     (action,) = case.check().actions
     assert (action.due_at, action.deadline, action.costs_update) == (at(due), at(until), False)
     assert (action.account, action.arn) == ("main", arn_of("s"))
+
+
+ANCIENT = datetime(1, 1, 1, tzinfo=UTC)
+LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        replace(key(), valid_to=ANCIENT),
+        replace(key(), valid_to=ANCIENT, valid_from=None),
+        replace(key(), valid_from=LAST),
+        replace(key(), valid_from=LAST, valid_to=LAST),
+        replace(key(), valid_from=ANCIENT, valid_to=LAST),
+        replace(key(name=own("s", "v8")), id="Z", valid_from=LAST),
+        replace(key(name=own("s", "v8")), id="Z", valid_from=ANCIENT, valid_to=LAST),
+        replace(key("Z"), valid_from=ANCIENT, valid_to=ANCIENT),
+    ],
+    ids=range(8),
+)
+@pytest.mark.parametrize("tags", [{}, {"rotate_before": "14d", "max_age": "30d"}])
+def test_planning_never_raises_whatever_the_times(odd: Key, tags: dict[str, str]) -> None:
+    """One key with year 1 or 9999 (the far end's "never") must not stop the sweep of its whole account."""
+    keys = [key(), odd]
+    snapshot = snap([tagged(secret("s"), tags), secret("t", {"v1": "CURRENT key:T1"})], [*keys, key("T1", left=DAY)])
+    assert "rotate expiring t T1@v1" in [say_action(action) for action in Case("", snapshot).plan().actions]
+    renew_at(make_view(snapshot, snapshot.secrets[0]))

@@ -11,6 +11,8 @@ from tests.policy.build import DAY, Case, arn_of, at, key, secret, snap, vid
 from tests.policy.tables import table
 
 ADOPTION = table("""
+    a key that was stored by hand after the keys were listed is there, not missing
+        s scopes=a {v1 CURRENT value=K1} -> label unadopted s K1@v1; error mass-missing - -
     a value without a label, its key found
         s {v1 CURRENT value=K1}; K1 -> label unadopted s K1@v1
     adopted and due: labelled first
