@@ -148,23 +148,19 @@ def test_decode_raises_nothing_else(text: str, field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "key_id"),
+    "text",
     [
-        (f'{{"key_id": "{KEY_ID}"}}', KEY_ID),
-        ('{"key_id": ""}', None),
-        ('{"key_id": "a/../b"}', None),
-        ('{"key_id": 12}', None),
-        ('{"api_key": "x"}', None),
-        (f'{{"key_id": "{KEY_ID}", "key_id": "{KEY_ID}"}}', None),
-        (f'{{"key_id": "{KEY_ID}"', None),
-        (f'{{"a": {{"key_id": "{KEY_ID}"}}}}', None),
-        (OLD, None),
-        ("", None),
-        ("[" * 100_000, None),
+        *('{"key_id": ""}', '{"key_id": "a/../b"}', '{"key_id": 12}', '{"api_key": "x"}', OLD, "", "[" * 100_000),
+        *(
+            f'{{"key_id": "{KEY_ID}", "key_id": "{KEY_ID}"}}',
+            f'{{"key_id": "{KEY_ID}"',
+            f'{{"a": {{"key_id": "{KEY_ID}"}}}}',
+        ),
     ],
 )
-def test_recorded_key_id(text: str, key_id: str | None) -> None:
-    assert recorded_key_id(Secret(text)) == key_id
+def test_recorded_key_id(text: str) -> None:
+    assert recorded_key_id(Secret(f'{{"key_id": "{KEY_ID}"}}')) == KEY_ID
+    assert recorded_key_id(Secret(text)) is None
 
 
 @pytest.mark.parametrize(
@@ -207,14 +203,9 @@ ESCAPED = "".join(f"\\u{ord(letter):04x}" for letter in OLD)
 @pytest.mark.parametrize(
     "content",
     [
-        OLD,
         f"{OLD}\n",
         f"export API_KEY={OLD}; export X=1",
-        f'{{"api_key": "{OLD}"}}',
-        f'{{"api_key": "{NEW}", "old_key": "{OLD}"}}',
-        f'{{"a": {{"b": [1, {{"c": "App {OLD}"}}]}}}}',
-        f'{{"{OLD}": 1}}',
-        f'["{OLD}"]',
+        f'{{"api_key": "{NEW}", "old_key": "App {OLD}"}}',
         f'{{"a": "{ESCAPED}"}}',
         f'{{"{ESCAPED}": 1}}',
         f'{{"a": "broken {OLD}',
