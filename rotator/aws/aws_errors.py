@@ -28,7 +28,7 @@ from rotator.errors import (
 )
 
 _CARRIES_A_VALUE: Final = "PutSecretValue"
-_AGAIN: Final = "The next sweep tries again."
+_AGAIN: Final = "Try again; sweeps do so by themselves."
 DENIED: Final = frozenset({"AccessDeniedException", "AccessDenied", "NotAuthorized", "UnauthorizedOperation"})
 THROTTLED: Final = re.compile(
     r"(Request)?Throttl(ing|ed)(Exception)?|SlowDown|TooManyRequestsException|(Request|Bandwidth)LimitExceeded"
@@ -167,7 +167,7 @@ def translate(error: Exception, operation: str, secret: str, *, write: bool, los
         return _unknown(where, operation, _what(error))
     return StoreUnavailable(
         f"{where}{operation} got no answer ({_what(error)}); nothing was changed",
-        advice="The next sweep tries again. If it stays so, check network, VPC endpoint, AWS_REGION, AWS_ENDPOINT_URL.",
+        advice=f"{_AGAIN} If it stays so, check network, VPC endpoint, AWS_REGION, AWS_ENDPOINT_URL.",
     )
 
 

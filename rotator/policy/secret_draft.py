@@ -18,7 +18,6 @@ from rotator.policy.orphans import FailedAttempts
 from rotator.policy.ownership import Ownership, OwnershipProof
 from rotator.policy.rules import Decision, View
 from rotator.policy.windows import is_open, openings
-from rotator.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +121,13 @@ class SecretDraft:
         assert name is not None
         self.alert(
             Reason.FOREIGN_KEY,
-            "key {key} is named for {owner} ({name}); sweeps never revoke it; {when}: `rotator revoke --key-id {id} "
+            "key {key} is named for {owner}; sweeps never revoke it; {when}: `rotator revoke --key-id {id} "
             "--account {account} --strategy revoke-only --reason ...`",
             key.id,
             key=KeyId(key.id),
-            owner=f"deployment {name.deployment}" if name.deployment != common.policy.deployment else "another secret",
-            name=printable(key.name, limit=80),
+            owner="another secret"
+            if name.deployment == common.policy.deployment
+            else f"deployment {name.deployment}, and this is {common.policy.deployment} (ROTATOR_DEPLOYMENT)",
             when="once it is replaced and not needed" if key.id == view.key_id else "if it is not needed any more",
             id=key.id,
             account=common.snapshot.account,
