@@ -8,7 +8,7 @@ leaked: it is revoked too, but only after it was replaced.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -86,32 +86,33 @@ class Planner:
     strategy: Strategy
     incident: str | None = None
     chosen: bool = False
+    fleet: Fleet = field(init=False)
 
     def plan(self, target: Target) -> EmergencyPlan:
         """What is to be done.
 
         :raises RotatorError: the target is unknown, its key is not known, or it is provably none of ours.
         """
-        fleet = observe_fleet(self.services.store)
+        self.fleet = observe_fleet(self.services.store)
         if target.secret is not None:
-            entry = fleet.find(target.secret) or self.services.store.describe(target.secret)
+            entry = self.fleet.find(target.secret) or self.services.store.describe(target.secret)
             if target.account not in (None, owner := account_of(entry)):
                 raise ConfigurationError(
                     f"{printable(target.secret)} belongs to account {owner}, not to {printable(target.account or '')}",
                     advice="Nothing was changed. Leave the account out, or correct it.",
                 )
-            return self._of_secret(fleet, entry)
+            return self._of_secret(entry)
         if target.leaked is not None:
-            return self._of_value(fleet, target.leaked, target.account)
+            return self._of_value(target.leaked, target.account)
         if target.key_id is None or target.account is None:
             raise ConfigurationError(
                 "nothing says which key is meant", advice="Name a secret, a key id with its account, or a leaked value."
             )
         account = target.account
         key_id = account_key_id(
-            target.key_id, fleet, account, lambda: self.accounts.provider(fleet, account).list_keys()
+            target.key_id, self.fleet, account, lambda: self.accounts.provider(self.fleet, account).list_keys()
         )
-        return self._of_key(fleet, account, Named(key_id))
+        return self._of_key(account, Named(key_id))
 
     @property
     def replaces(self) -> bool:
@@ -120,28 +121,29 @@ class Planner:
 
     # ---- by key -----------------------------------------------------------------------------------------------------
 
-    def _of_key(self, fleet: Fleet, account: str, named: Named) -> EmergencyPlan:
-        management_of(fleet, account)
-        entries = _managed(fleet, account)
+    def _of_key(self, account: str, named: Named) -> EmergencyPlan:
+        management_of(self.fleet, account)
+        entries = _managed(self.fleet, account)
         labelled = [entry for entry in entries if named.key_id in read_lifecycle(entry).named]
         for entry in sorted(labelled, key=lambda entry: read_lifecycle(entry).current_key != named.key_id):
             if read_lifecycle(entry).current_key != named.key_id:
                 # Consumers do not get it any more; if it is disabled too, only a command that was cut off continues.
                 with suppress(ProviderError):  # it may be enabled
-                    key = self._read(fleet, account, named)
-                    if not key.enabled and self._made_before(fleet, entry, named.key_id) is None:
-                        return self._disabled_already(fleet, account, key)
-            return self._of_secret(fleet, entry, named)
-        for entry in entries:
-            if is_unlabelled(entry) and self._is_current_in(fleet, account, entry, named):
-                return self._of_secret(fleet, entry, named, named.key_id)
-        return self._of_unlisted(fleet, account, named, entries)
+                    key = self._read(account, named)
+                    if not key.enabled and self._made_before(entry, named.key_id) is None:
+                        return self._disabled_already(account, key)
+            return self._of_secret(entry, named)
+        # Values of other accounts' secrets are compared here, and never sent to this account's Infobip.
+        for entry in entries if named.value is not None else self.fleet.managed.get(account, ()):
+            if is_unlabelled(entry) and self._is_current_in(account, entry, named):
+                return self._of_secret(entry, named, named.key_id)
+        return self._of_unlisted(account, named, entries)
 
-    def _of_unlisted(self, fleet: Fleet, account: str, named: Named, entries: list[SecretEntry]) -> EmergencyPlan:
+    def _of_unlisted(self, account: str, named: Named, entries: list[SecretEntry]) -> EmergencyPlan:
         """A key that no listed label names: stored minutes ago, ours only by its own name, or not ours."""
-        key = self._read(fleet, account, named)
+        key = self._read(account, named)
         if not key.enabled:
-            return self._disabled_already(fleet, account, key)
+            return self._disabled_already(account, key)
         name = parse_key_name(key.name)
         if name is None or name.deployment != self.services.policy.deployment:
             raise Refused(
@@ -156,51 +158,51 @@ class Planner:
                 continue
             fresh = self.services.store.describe(entry.arn)  # the listing may be five minutes old
             stored = read_lifecycle(fresh).current_version == name.version_id
-            if is_unlabelled(fresh) and (stored or self._is_current_in(fleet, account, fresh, named)):
-                return self._of_secret(fleet, fresh, named, key.id)
+            if is_unlabelled(fresh) and (stored or self._is_current_in(account, fresh, named)):
+                return self._of_secret(fresh, named, key.id)
             if key.id in read_lifecycle(fresh).named:
-                return self._of_secret(fleet, fresh, named)
+                return self._of_secret(fresh, named)
         orphan = Revocation(key.id, Role.ORPHAN, name.secret, "", name.version_id)
-        return EmergencyPlan(account, self.strategy, fleet, replace(named, key=key), (orphan,))
+        return EmergencyPlan(account, self.strategy, self.fleet, replace(named, key=key), (orphan,))
 
-    def _is_current_in(self, fleet: Fleet, account: str, entry: SecretEntry, named: Named) -> bool:
+    def _is_current_in(self, account: str, entry: SecretEntry, named: Named) -> bool:
         try:
             if named.value is not None:
                 text = self.services.store.read_current(entry.arn).text
                 return decode(text, value_field(entry), entry.name).key == named.value
-            provider = self.accounts.provider(fleet, account)
+            provider = self.accounts.provider(self.fleet, account)
             return resolve_version(self.services.store, provider, entry).key_id == named.key_id
         except RotatorError:
             return False  # one secret that can't be read must not protect a key: the others, or its name, may show it
 
-    def _read(self, fleet: Fleet, account: str, named: Named) -> Key:
+    def _read(self, account: str, named: Named) -> Key:
         if named.key is not None:
             return named.key
         try:
-            return self.accounts.provider(fleet, account).get_key(named.key_id).key
+            return self.accounts.provider(self.fleet, account).get_key(named.key_id).key
         except KeyNotFound:
             raise Refused(
                 f"Infobip's account {printable(account)} has no key {printable(named.key_id, 40)}",
                 advice="Nothing was changed. Check the id and the account.",
             ) from None
 
-    def _disabled_already(self, fleet: Fleet, account: str, key: Key) -> EmergencyPlan:
+    def _disabled_already(self, account: str, key: Key) -> EmergencyPlan:
         notes = (f"key {key.id} is disabled already",)
-        return EmergencyPlan(account, self.strategy, fleet, Named(key.id, key), notes=notes)
+        return EmergencyPlan(account, self.strategy, self.fleet, Named(key.id, key), notes=notes)
 
     # ---- by value ---------------------------------------------------------------------------------------------------
 
-    def _of_value(self, fleet: Fleet, value: Secret, account: str | None) -> EmergencyPlan:
-        accounts = fleet.accounts if account is None else (account,)
+    def _of_value(self, value: Secret, account: str | None) -> EmergencyPlan:
+        accounts = self.fleet.accounts if account is None else (account,)
         errors: list[str] = []
         for name in accounts:
             try:
-                found = self.accounts.provider(fleet, name).find_by_value(value)
+                found = self.accounts.provider(self.fleet, name).find_by_value(value)
             except RotatorError as error:
                 errors.append(f"{printable(name)}: {error.message}")
                 continue
             if found is not None:
-                return self._of_key(fleet, name, Named(found.id, found, value))
+                return self._of_key(name, Named(found.id, found, value))
         if errors:
             raise Refused(
                 f"not every account could be asked for the leaked key: {'; '.join(errors)}",
@@ -213,21 +215,19 @@ class Planner:
 
     # ---- by secret --------------------------------------------------------------------------------------------------
 
-    def _of_secret(
-        self, fleet: Fleet, entry: SecretEntry, named: Named | None = None, current: str | None = None
-    ) -> EmergencyPlan:
+    def _of_secret(self, entry: SecretEntry, named: Named | None = None, current: str | None = None) -> EmergencyPlan:
         """What is to be done to one secret.
 
         :param current: the key that its unlabelled current value is known to be.
         :raises RotatorError: it is not managed, or its current key is not known.
         """
         account = account_of(entry)
-        management_of(fleet, account)
+        management_of(self.fleet, account)
         unlabelled = is_unlabelled(entry)
         if unlabelled:
-            entry = with_label(entry, current or self._resolved(fleet, entry, account))
+            entry = with_label(entry, current or self._resolved(entry, account))
         life, key_id = read_lifecycle(entry), named.key_id if named else None
-        made = self._made_before(fleet, entry, key_id)
+        made = self._made_before(entry, key_id)
         if named is None and not self.replaces:
             made = None  # no key is wanted in this secret, not even the one that the incident made
         revocations, notes = list(revocations_of(entry)), list[str]()
@@ -244,7 +244,7 @@ class Planner:
             notes.append(f"{entry.name} has no key to revoke")
         mine = [entry] if self.replaces and made is None and life.current_version is not None else []
         revoking = {item.key_id for item in revocations}
-        for other in _managed(fleet, account):
+        for other in _managed(self.fleet, account):
             if other.arn == entry.arn or read_lifecycle(other).current_key not in revoking:
                 continue
             owner, holds = account_of(other), "holds a key to be revoked"
@@ -258,7 +258,7 @@ class Planner:
         return EmergencyPlan(
             account,
             self.strategy,
-            fleet,
+            self.fleet,
             named,
             tuple(sorted(revocations, key=lambda item: item.key_id != key_id)),
             tuple(mine),
@@ -268,8 +268,8 @@ class Planner:
             repeated=made is not None,
         )
 
-    def _resolved(self, fleet: Fleet, entry: SecretEntry, account: str) -> str:
-        resolution = resolve_version(self.services.store, self.accounts.provider(fleet, account), entry)
+    def _resolved(self, entry: SecretEntry, account: str) -> str:
+        resolution = resolve_version(self.services.store, self.accounts.provider(self.fleet, account), entry)
         if resolution.key_id is None:
             raise Refused(
                 f"the key of {entry.name} is not known: {resolution.problem}",
@@ -279,7 +279,7 @@ class Planner:
 
     # ---- retries ----------------------------------------------------------------------------------------------------
 
-    def _made_before(self, fleet: Fleet, entry: SecretEntry, named: str | None) -> str | None:
+    def _made_before(self, entry: SecretEntry, named: str | None) -> str | None:
         """The version that this incident made current before, unless it is that version's key that is meant now.
 
         Without an incident: that an emergency made current minutes ago, if any key is wanted there.
@@ -299,8 +299,8 @@ class Planner:
         }
         made = current if current in mine else min(mine - {life.holders.get(named or "")}, default=None)
         if made is None:
-            return current if self._made_just_now(fleet, entry, current) else None
-        created_at, now = self._created_at(fleet, entry, made)
+            return current if self._made_just_now(entry, current) else None
+        created_at, now = self._created_at(entry, made)
         if is_retry(created_at or now, now):
             return made
         by_id = f"`--key-id {life.current_key} --account {printable(account_of(entry), 60)}`"
@@ -311,19 +311,19 @@ class Planner:
             f"{by_id if life.current_key else '`--key-id`'}.",
         )
 
-    def _made_just_now(self, fleet: Fleet, entry: SecretEntry, current: str | None) -> bool:
+    def _made_just_now(self, entry: SecretEntry, current: str | None) -> bool:
         """Whether an emergency put the current key there minutes ago, and no incident's name says which."""
         if self.chosen or not self.replaces or current is None or not made_in_emergency(entry.arn, current):
             return False
         if entry.last_changed is not None and self.services.clock.now() - entry.last_changed > RECENT + MAX_SKEW:
             return False
         try:
-            created_at, now = self._created_at(fleet, entry, current)
+            created_at, now = self._created_at(entry, current)
         except RotatorError:
             return False  # then it is replaced once more, and consumers have a working key all the same
         return created_at is not None and now - created_at <= RECENT
 
-    def _created_at(self, fleet: Fleet, entry: SecretEntry, version: str) -> tuple[datetime | None, datetime]:
+    def _created_at(self, entry: SecretEntry, version: str) -> tuple[datetime | None, datetime]:
         """When the key of a version was created, and the time now, both by Infobip's clock.
 
         By the key's name, for its labels go when it is revoked. Where no key has it, by the version's date: what
@@ -333,7 +333,7 @@ class Planner:
         """
         now, times = self.services.clock.now(), list[datetime]()
         with suppress(ProviderError):
-            provider = self.accounts.provider(fleet, account_of(entry))
+            provider = self.accounts.provider(self.fleet, account_of(entry))
             found = provider.find_by_name(key_name(entry.name, entry.arn, self.services.policy.deployment, version))
             now = InfobipClock(self.services.clock, provider).now()
             times = [key.valid_from for key in found if key.valid_from is not None]
