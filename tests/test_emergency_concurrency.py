@@ -90,6 +90,17 @@ def test_a_command_given_twice_makes_one_replacement(strategy: Strategy, by: str
     calm(world)
 
 
+def test_a_replacement_made_after_a_lost_answer_is_known_again() -> None:
+    world = World(options=Options(reveal=False))
+    old, current = in_grace(world)
+    fault(world, FaultKind.DROP_AFTER, CREATE, count=1)
+    assert revoke(world, incident="INC-1").ok
+    new, used = world.current_key(NAME), creates(world)
+    report = revoke(world, incident="INC-1")
+    assert (report.steps, world.current_key(NAME).id, creates(world)) == ([], new.id, used)
+    settled(world, report, dead=[old, current])
+
+
 def test_a_command_given_again_later_is_another_emergency() -> None:
     world = World()
     in_grace(world)

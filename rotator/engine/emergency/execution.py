@@ -259,7 +259,7 @@ class Execution:
         life, held = read_lifecycle(entry), current_of(entry)
         if life.current_version is None:
             raise Refused(f"{entry.name} has no value to be replaced")
-        context = incident.context()
+        context = incident.context(entry.arn)
         unwritable = first(NOT_OURS, make_view(context.snapshot, entry), incident.now())
         if unwritable is not None:
             raise Changed(f"{entry.name}: {unwritable.detail}")
@@ -272,7 +272,7 @@ class Execution:
         if held is not None:
             incident.ownership_proof(held)
             key = incident.key(held.key_id)  # a rotation does not read again what is known of the old key
-        context = incident.context()
+        context = incident.context(entry.arn)
         action = context.action(ActionKind.ROTATE, Reason.EMERGENCY, entry, life.current_key, life.current_version)
         rotation = Rotation(context, action, audit_reason=incident.reason, emergency=True, entry=entry)
         if incident.dry_run:
@@ -285,7 +285,7 @@ class Execution:
             action = context.action(ActionKind.LABEL, why, entry, held.key_id, held.version_id)
             label(context, action, despite_hold=True)
         try:
-            made = rotation.rotate(incident.version_id(entry.arn))
+            made = rotation.rotate()
         finally:
             if rotation.old_value is not None and held is not None:
                 incident.values.setdefault(held.key_id, rotation.old_value)

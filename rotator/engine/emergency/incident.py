@@ -70,20 +70,13 @@ class Incident:
     _proofs: dict[tuple[str, str, str], OwnershipProof] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        plan, leak, choose = self.plan, self.plan.leak, self.services.new_version_id
+        plan, leak = self.plan, self.plan.leak
         self.keys = {leak.key_id: leak.key} if leak and leak.key else {}
         self.values = {leak.key_id: leak.value} if leak and leak.value else {}
         self.report.keys = self.keys
         self.to_label = {plan.secret.arn: Reason.UNADOPTED} if plan.secret and plan.unlabelled else {}
         # Not a pending one, which no consumer had yet and which may be promoted meanwhile.
         self.in_use = {item.key_id for item in plan.revocations if item.role != Role.PENDING}
-
-        def chosen() -> str:
-            version_id = choose()
-            self.made.add(version_id)
-            return version_id
-
-        self.services = replace(self.services, new_version_id=chosen)
 
     @property
     def dry_run(self) -> bool:
@@ -94,17 +87,20 @@ class Incident:
         """The time."""
         return self.services.clock.now()
 
-    def version_id(self, arn: str) -> str:
-        """A version id for a replacement, which says later that this incident made it."""
+    def context(self, arn: str = "") -> AccountContext:
+        """What acting needs; without a daily budget, so that the reserve is used.
+
+        :param arn: the secret for which a key may be made: its version id says later that this incident made it.
+        """
+        management = management_of(self.plan.fleet, self.plan.account)
+        snapshot = AccountSnapshot(self.plan.account, management, (), dict(self.keys), held=dict(self.held))
+        services = replace(self.services, new_version_id=lambda: self._version_id(arn))
+        return AccountContext(services, self.provider, snapshot, Budget())
+
+    def _version_id(self, arn: str) -> str:
         version_id = emergency_version_id(arn, self.name, self.services.new_version_id())
         self.made.add(version_id)
         return version_id
-
-    def context(self) -> AccountContext:
-        """What acting needs; without a daily budget, so that the reserve is used."""
-        management = management_of(self.plan.fleet, self.plan.account)
-        snapshot = AccountSnapshot(self.plan.account, management, (), dict(self.keys), held=dict(self.held))
-        return AccountContext(self.services, self.provider, snapshot, Budget())
 
     def step(
         self,
