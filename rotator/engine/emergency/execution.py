@@ -79,7 +79,7 @@ class Execution:
         if secret is not None and not replace_first:
             # Before anything can have reacted to the incident: what this shows, the listing was too old for.
             secret = self._described(secret)
-            incident.began_with(list(revocations_of(secret)))
+            incident.began_with(secret)
             self._revoke_suspects(secret)
         if plan.strategy is not Strategy.REVOKE_ONLY:
             self._replace_all(secret)
@@ -234,7 +234,7 @@ class Execution:
                 except RotatorError:
                     raise error from None
                 if isinstance(error, Changed) and self.plan.is_main(entry.arn):
-                    incident.began_with(list(revocations_of(entry)))
+                    incident.began_with(entry)
                 if not self._still_needed(entry):
                     return
                 if not left or not isinstance(error, (Changed, LostRace)):

@@ -18,6 +18,7 @@ from rotator.engine.emergency.targets import (
     Strategy,
     current_of,
     is_unlabelled,
+    revocations_of,
     with_label,
 )
 from rotator.engine.observe import management_of, resolve_version, value_field
@@ -143,9 +144,10 @@ class Incident:
         mine = self.plan.named is None or self.plan.named != life.current_key
         return mine and made_for_incident(entry.arn, self.name, life.current_version)
 
-    def began_with(self, items: list[Revocation]) -> None:
-        """What was described first: the listing was older than what consumers had, by up to five minutes."""
-        self.in_use |= {item.key_id for item in items if item.role != Role.PENDING and not self.is_newer(item)}
+    def began_with(self, entry: SecretEntry) -> None:
+        """The secret as it was described first: the listing may be five minutes older than what consumers had."""
+        shown = (item for item in revocations_of(entry) if item.role != Role.PENDING)
+        self.in_use |= {item.key_id for item in shown if not self.is_newer(item)}
 
     def is_newer(self, item: Revocation) -> bool:
         """Whether another rotation stored the key since the incident began: it is no leak, but what helps.
