@@ -15,9 +15,9 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from http.client import HTTPResponse
-from types import TracebackType
 from typing import Any, Final
 
 import requests
@@ -31,24 +31,16 @@ from rotator.errors import ConfigurationError
 
 
 class Exchange:
-    """One attempt on the wire; while it is entered, the connections of this thread report to it.
+    """One attempt on the wire, see :func:`exchange`.
 
-    :param seconds: the deadline, counted from entering: no later byte is waited for, however slowly the server sends.
+    :param seconds: the deadline, counted from now: no later byte is waited for, however slowly the server sends.
 
     ``sent`` starts out true, so that a connection of an unknown kind errs on the side of "it may have happened".
     """
 
     def __init__(self, seconds: float) -> None:
         self.sent = True
-        self._seconds = seconds
-
-    def __enter__(self) -> Exchange:
-        self._token = _current.set(self)
-        self._ends = time.monotonic() + self._seconds
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        _current.reset(self._token)
+        self._ends = time.monotonic() + seconds
 
     def seconds_left(self) -> float:
         """Seconds until the deadline.
@@ -64,9 +56,20 @@ class Exchange:
 _current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 
+@contextmanager
+def exchange(seconds: float) -> Iterator[Exchange]:
+    """One attempt, to which the connections of this thread report inside of it."""
+    made = Exchange(seconds)
+    token = _current.set(made)
+    try:
+        yield made
+    finally:
+        _current.reset(token)
+
+
 def _note_sent(sent: bool) -> None:
-    if (exchange := _current.get()) is not None:
-        exchange.sent = sent
+    if (current := _current.get()) is not None:
+        current.sent = sent
 
 
 class _DeadlineReader(io.RawIOBase):
@@ -92,8 +95,8 @@ class _DeadlineReader(io.RawIOBase):
 class _Response(HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        if (exchange := _current.get()) is not None:
-            self.fp: Any = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock, exchange))
+        if (current := _current.get()) is not None:
+            self.fp: Any = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock, current))
 
 
 class _Connection(HTTPConnection):
@@ -109,9 +112,9 @@ class _Connection(HTTPConnection):
     def send(self, data: Any) -> None:
         if self.sock is None and self.auto_open:
             self.connect()
-        if (exchange := _current.get()) is not None:
+        if (current := _current.get()) is not None:
             _note_sent(True)
-            self.sock.settimeout(exchange.seconds_left())
+            self.sock.settimeout(current.seconds_left())
         super().send(data)
 
 

@@ -29,7 +29,7 @@ from urllib3.exceptions import HTTPError
 
 from rotator import __version__
 from rotator.errors import ContractViolation, InvalidRequest, OutcomeUnknown, ProviderUnavailable
-from rotator.infobip.connection import DeadlineAdapter, Exchange, ca_bundle, describe, never_connected
+from rotator.infobip.connection import DeadlineAdapter, ca_bundle, describe, exchange, never_connected
 from rotator.ports import Clock
 from rotator.secret import Secret
 
@@ -235,7 +235,7 @@ class Transport:
         limits = self._limits
         read, total = (min(limits.read, QUICK), min(limits.total, QUICK)) if call.quick else (limits.read, limits.total)
         started = self._clock.monotonic()
-        with Exchange(total) as exchange:
+        with exchange(total) as attempt:
             try:
                 raw: BaseHTTPResponse = adapter.send(
                     request,
@@ -247,7 +247,7 @@ class Transport:
                 arrived_at, arrived = self._clock.now(), self._clock.monotonic()
                 body = _read(raw, limits.body, wanted=call.read_body)
             except _FAILURES as error:
-                sent = exchange.sent and not never_connected(error)
+                sent = attempt.sent and not never_connected(error)
                 return Answer(where, 0, lost=describe(error), maybe_done=sent)
         if call.read_body:
             self._note_date(raw.headers.get("Date") or "", arrived_at, arrived, arrived - started)

@@ -101,24 +101,13 @@ def _parse(answer: Answer, shape: Callable[[Any], T]) -> T:
 
 
 def _json(body: bytes) -> Any:
-    if not body.strip():
-        raise _Broken("an empty answer")
     try:
-        return json.loads(body.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise _Broken("an answer that is not UTF-8") from None
-    except RecursionError:
-        raise _Broken("an answer that is nested too deeply") from None
-    except ValueError:
-        raise _Broken(f"{_media(body)} instead of JSON") from None
-
-
-def _media(body: bytes) -> str:
-    """What a body is that is not JSON, in a word or two."""
-    head = body[:200].lstrip().lower()
-    if head.startswith((b"<!doctype html", b"<html")):
-        return "an HTML page"
-    return "XML" if head.startswith(b"<") else "text"
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        head = body[:200].lstrip().lower()
+    kinds = ((b"<!doctype html", "an HTML page"), (b"<html", "an HTML page"), (b"<", "XML"), (b"", "text"))
+    found = next(kind for start, kind in kinds if head.startswith(start)) if head else "an empty answer"
+    raise _Broken(f"{found} instead of JSON")
 
 
 def _page(data: Any) -> Page:
