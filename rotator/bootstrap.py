@@ -58,19 +58,19 @@ class App:
 
 @dataclass
 class Foundation:
-    """What outlives a run: settings, AWS session and clients, the redactor, the log. A Lambda makes it once."""
+    """What outlives a run: settings, AWS session and clients, the redactor. A Lambda makes it once.
+
+    :param audit: begins a run's audit, given its ``actor``, ``trigger`` and ``audit_file``; ``events`` a run's events.
+    """
 
     settings: Settings
     redactor: Redactor
-    lines: LineStream
     session: Any
     clock: Clock
     store: SecretStore
-    events: Callable[[], EventSink]
     connect: Connect
-    console: bool = False
-    ocsf: bool = False
-    audit_level: int = logging.INFO
+    audit: Callable[..., Audit]
+    events: Callable[[], EventSink]
     metrics: Metrics | None = None
     readers: ReaderLog | None = None
 
@@ -86,18 +86,7 @@ class Foundation:
 
         :raises ConfigurationError: the audit file can't be used.
         """
-        audit = Audit(
-            self.lines,
-            deployment=self.settings.deployment,
-            actor=actor,
-            trigger=trigger,
-            redactor=self.redactor,
-            clock=self.clock,
-            audit_file=audit_file,
-            console=self.console,
-            ocsf=self.ocsf,
-            stream_level=self.audit_level,
-        )
+        audit = self.audit(actor=actor, trigger=trigger, audit_file=audit_file)
         services = Services(
             store=self.store,
             connect=self.connect,
@@ -154,15 +143,21 @@ def prepare(
     return Foundation(
         settings=settings,
         redactor=redactor,
-        lines=lines,
         session=session,
         clock=clock,
         store=SecretsManagerStore(secrets, learn=redactor.learn_value, spare=redactor.spare),
         events=partial(make_events, settings, session, redactor),
         connect=connect,
-        console=console,
-        ocsf=ocsf,
-        audit_level=audit_level,
+        audit=partial(
+            Audit,
+            lines,
+            deployment=settings.deployment,
+            redactor=redactor,
+            clock=clock,
+            console=console,
+            ocsf=ocsf,
+            stream_level=audit_level,
+        ),
         readers=cloudtrail.CloudTrail(
             partial(
                 make_client, session, "cloudtrail", attempts=cloudtrail.ATTEMPTS, read_timeout=cloudtrail.READ_TIMEOUT

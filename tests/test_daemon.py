@@ -11,6 +11,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from rotator.daemon import SOON, Daemon, Health, StoppableClock
 from rotator.metrics_server import MetricsServer
 from rotator.sandbox.faults import Fault, FaultKind
 from rotator.settings import Settings
+from rotator.telemetry.audit import Audit
 from rotator.telemetry.audit_verify import verify
 from rotator.telemetry.logs import LineStream, configure
 from rotator.telemetry.metrics import EXPIRATION, LAST_SUCCESS
@@ -72,10 +74,10 @@ class Setup:
         self.foundation = Foundation(
             settings=Settings(),
             redactor=self.world.redactor,
-            lines=stream,
             session=None,
             clock=StoppableClock(self.world.clock, self.stopping),
             store=self.world.store,
+            audit=partial(Audit, stream, deployment="default", redactor=self.world.redactor, clock=self.world.clock),
             events=NoEvents,
             connect=self.world.connect,
         )
