@@ -145,7 +145,7 @@ def prepare(
         redactor=redactor,
         session=session,
         clock=clock,
-        store=SecretsManagerStore(secrets, learn=redactor.learn_value, spare=redactor.spare),
+        store=SecretsManagerStore(secrets, redactor),
         events=partial(make_events, settings, session, redactor),
         connect=connect,
         audit=partial(

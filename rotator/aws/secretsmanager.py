@@ -22,6 +22,7 @@ from rotator.errors import (
 )
 from rotator.model import SecretEntry
 from rotator.ports import StoredValue
+from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
 
 _T = TypeVar("_T")
@@ -56,20 +57,12 @@ class SecretsManagerStore:
     machine has no usable AWS credentials.
 
     :param client: a ``secretsmanager`` client, see :func:`rotator.aws.clients.make_client`.
-    :param learn: called with the text of every value that is read, so that a redactor knows it.
-    :param spare: called with the names and ids of every secret that is listed, which a redactor never takes out.
+    :param redactor: learns every value that is read, and spares the names and ids of every secret that is listed.
     """
 
-    def __init__(
-        self,
-        client: Any,
-        *,
-        learn: Callable[[str], None] | None = None,
-        spare: Callable[[Iterable[str]], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, client: Any, redactor: Redactor | None = None) -> None:
         self._client = client
-        self._learn = learn
-        self._spare = spare
+        self._redactor = redactor or Redactor()
         self._attempts = threading.local()
         service = client.meta.service_model.service_id.hyphenize()
         client.meta.events.register(f"response-received.{service}.*", self._note_attempt)
@@ -82,7 +75,7 @@ class SecretsManagerStore:
             for entry in _understood(partial(_entries, page), "ListSecrets"):
                 if _ROLE_TAG in entry.tags:  # AWS matches prefixes of tag keys
                     found[entry.arn] = entry
-                    self._spare((entry.name, entry.arn, entry.tags.get(_ACCOUNT_TAG, ""), *entry.versions))
+                    self._redactor.spare((entry.name, entry.arn, entry.tags.get(_ACCOUNT_TAG, ""), *entry.versions))
         return tuple(sorted(found.values(), key=lambda entry: (entry.name, entry.arn)))
 
     def describe(self, secret_id: str) -> SecretEntry:
@@ -145,8 +138,7 @@ class SecretsManagerStore:
             text = binary.decode("latin-1")
         if not isinstance(text, str):
             return None
-        if self._learn is not None:
-            self._learn(text)
+        self._redactor.learn_value(text)
         return Secret(text)
 
     def version_dates(self, secret_id: str) -> Mapping[str, datetime]:

@@ -133,8 +133,7 @@ class _Story:
         self.chapters: list[Chapter] = []
         self._sandbox, self._world, self._audit_file, self._score = sandbox, sandbox.world, audit_file, score
         self._operator, self._clock = sandbox.client(), sandbox.clock
-        redactor = foundation.redactor
-        self._store = _Store(sandbox.client(), learn=redactor.learn_value, spare=redactor.spare)
+        self._store = _Store(sandbox.client(), foundation.redactor)
         self._foundation = dataclasses.replace(foundation, store=self._store)
         self.referee = Referee(score, sandbox, SecretsManagerStore(self._operator), foundation.settings.policy)
         self._interrupted: set[str] = set()

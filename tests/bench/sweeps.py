@@ -106,7 +106,7 @@ def sweep(fleet: SyntheticFleet) -> None:
         redactor=redactor,
         clock=fleet.clock,
     )
-    store = SecretsManagerStore(fleet.own_client(), learn=redactor.learn_value)
+    store = SecretsManagerStore(fleet.own_client(), redactor)
     services = Services(store, connect, audit, _NoEvents(), fleet.clock, Policy())
     done = Reconciler(services).sweep()
     swept = sum(plan.keys for plan in done.plan.accounts)

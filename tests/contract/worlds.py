@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.ports import SecretStore
+from rotator.redaction.redactor import Redactor
 from rotator.sandbox.clocks import VirtualClock
 from tests.doubles.memory_store import MemoryStore
 
@@ -19,6 +20,17 @@ KEY_TAGS = {"rotator:role": "key", "rotator:account": "main"}
 def new_version() -> str:
     """A version id, as the rotator chooses it."""
     return str(uuid.uuid4())
+
+
+class LearntValues(Redactor):
+    """Remembers what was found in secrets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.learned: list[str] = []
+
+    def learn_value(self, text: str) -> None:
+        self.learned.append(text)
 
 
 class World(Protocol):
@@ -64,10 +76,11 @@ class MotoWorld:
     """boto over HTTP to moto."""
 
     def __init__(self, client: Any, primary_client: Any) -> None:
-        self.learned: list[str] = []
         self.client = client
         self._primary = primary_client
-        self.store: SecretStore = SecretsManagerStore(client, learn=self.learned.append)
+        redactor = LearntValues()
+        self.learned = redactor.learned
+        self.store: SecretStore = SecretsManagerStore(client, redactor)
 
     def create(self, name: str, value: str | None = None, tags: Mapping[str, str] = KEY_TAGS) -> str:
         return _create(self.client, name, value, tags)
