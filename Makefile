@@ -23,7 +23,7 @@ demo:  ## the main job, end to end, in the embedded sandbox; no account, no netw
 quick: setup  ## the tests without servers and processes, within a minute
 	@$(PYTEST) -m "not slow and not chaos and not e2e" $(PYTEST_ARGS)
 
-test: setup  ## every test but the long chaos runs (some eight minutes on two cores)
+test: setup  ## every test but the long chaos runs (some four minutes on two cores)
 	@$(PYTEST) -m "not chaos and not e2e" $(PYTEST_ARGS)
 
 alltests: setup  ## every test but `make e2e`

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,23 +10,10 @@ from rotator.model import Outcome
 from tests.chaos.operators import ACTS, OTHER, Act, NotNow
 from tests.chaos.rules import Rules
 from tests.chaos.truth import api_key_in
-from tests.chaos.worlds import MINUTE, PROBE, SMS, alone, killed_at, swept
+from tests.chaos.worlds import MINUTE, SMS, WORLDS, start
 from tests.world import HOUR, World
 
-
-def _current() -> World:
-    world = World()
-    world.managed(SMS)
-    return world
-
-
-MOMENTS: dict[str, Callable[[], World]] = {
-    "before adoption": lambda: alone(adopted=False),
-    "while current": _current,
-    "pending": lambda: killed_at(alone(), PROBE, MINUTE),
-    "in grace": lambda: swept(alone(), HOUR),
-    "right before a revocation": lambda: swept(alone(), 72 * HOUR),
-}
+MOMENTS = ("unadopted", "current", "pending since a minute", "in grace", "grace over")
 
 
 def _broken_by_hand(world: World) -> bool:
@@ -41,9 +28,9 @@ def _plan_texts(world: World) -> Iterator[tuple[str, str]]:
         yield from ((alert.kind, alert.detail) for alert in plan.alerts)
 
 
-def after(act: Act, make: Callable[[], World]) -> list[str]:
+def after(act: Act, moment: str) -> list[str]:
     """Let an operator do it, then let sweeps go on past every grace. Gives what broke."""
-    world = make()
+    world = start(WORLDS[moment])
     world.account(OTHER)
     rules = Rules(world)
     rules.start()
@@ -81,7 +68,7 @@ def test_operators_break_no_rule(moment: str) -> None:
     done, broken = 0, []
     for act in ACTS:
         try:
-            broken += after(act, MOMENTS[moment])
+            broken += after(act, moment)
         except NotNow:
             continue
         done += 1

@@ -19,7 +19,7 @@ from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import Options
 from rotator.telemetry.audit import Trigger
 from tests.chaos.faults import Kill
-from tests.world import DAY, World
+from tests.world import DAY, HOUR, World
 
 SMS, VOICE = "prod/sms", "prod/voice"
 MINUTE = timedelta(minutes=1)
@@ -96,6 +96,41 @@ def start(make: Callable[[], World]) -> World:
     texts = [version.text for record in first.store._records.values() for version in record.versions.values()]
     locks = (part._lock for part in (first.store, first.clock, first.infobip.faults, first.redactor))
     return copy.deepcopy(first, {id(part): part for part in (*texts, *locks, first.infobip.lock)})
+
+
+def first_key() -> World:
+    """A secret without a value."""
+    world = World()
+    world.account()
+    world.store.create_secret(SMS, world.tags(scopes="sms:manage"))
+    return world
+
+
+def current() -> World:
+    world = World()
+    world.managed(SMS)
+    return world
+
+
+MASKED, SLOW = Options(reveal=False), Options(propagation=timedelta(seconds=20))
+WORLDS: dict[str, Callable[[], World]] = {
+    "current": current,
+    "due": alone,
+    "masked": lambda: alone(MASKED),
+    "slow propagation": lambda: alone(SLOW),
+    "in grace": lambda: swept(alone(), HOUR),
+    # No actor can go on with another's key: each has to create its own.
+    "masked in grace": lambda: swept(alone(MASKED), HOUR),
+    "grace nearly over": lambda: rotated_by_hand(72 * HOUR - MINUTE),
+    "grace over": lambda: swept(alone(), 72 * HOUR),
+    "unadopted": lambda: alone(adopted=False),
+    "first key": first_key,
+    "pending": lambda: killed_at(alone(), PROBE, HOUR),
+    "pending since a minute": lambda: killed_at(alone(), PROBE, MINUTE),
+    "unstored": lambda: killed_at(alone(), CREATE, MINUTE),
+    "orphan": lambda: killed_at(alone(MASKED), CREATE, HOUR),
+}
+"""Of one secret."""
 
 
 # ---- what happens ---------------------------------------------------------------------------------------------------
