@@ -93,7 +93,7 @@ class Settings:
             )
         problems += _misspelt(environ)
         if problems:
-            raise ConfigurationError("; ".join(problems) + ".")
+            raise ConfigurationError("; ".join(problems))
         return settings
 
 

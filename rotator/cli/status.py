@@ -53,9 +53,10 @@ def status(call: Call, account: str | None, secret: str | None) -> int:
       rotator status --json | jq '.secrets[] | select(.state != "ok")'
     """
     app = call.open()
+    now = app.clock.now()  # before the plans: what they do now is not overdue by the time that it is shown
     found, broken = secret_states(Reconciler(app.services), account=account, secret=secret)
     document = {"secrets": as_json(found)} | errors_of(broken)
-    call.result(document, _parts(found, broken, app.clock.now()))
+    call.result(document, _parts(found, broken, now))
     return 1 if any(plan.error is not None for plan in broken) else 0
 
 

@@ -282,3 +282,11 @@ def test_a_disabled_key_is_not_in_its_grace_period(stack: Stack) -> None:
     assert "retiring disabled prod/sms/otp; disabled already; its labels go at the next sweep" in listed
     assert stack.run("run", "--secret", "prod/sms/otp").code == 0
     assert "retiring" not in stack.run("inventory", "--all").out
+
+
+def test_what_is_due_is_done_at_the_next_sweep(stack: Stack) -> None:
+    stack.seed()
+    shown = " ".join(stack.run("status").out.split())
+    assert "label at the next sweep" in shown
+    assert "rotate at the next sweep" in shown
+    assert "waits" not in shown
