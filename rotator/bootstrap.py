@@ -17,7 +17,7 @@ from rotator.aws import cloudtrail, eventbridge
 from rotator.aws.clients import make_client, make_session
 from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.clock import SystemClock
-from rotator.engine.context import Connect, Services, always
+from rotator.engine.context import Connect, Services
 from rotator.errors import ConfigurationError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import parse_credentials
@@ -80,7 +80,7 @@ class Foundation:
         trigger: Trigger | str,
         actor: str,
         audit_file: str | None = None,
-        may_start: Callable[[], bool] = always,
+        may_start: Callable[[], bool] = lambda: True,
     ) -> App:
         """One run, with an audit of its own. Close it before the next one starts.
 

@@ -8,14 +8,13 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from rotator.durations import human_duration
 from rotator.errors import Changed
 from rotator.model import AccountSnapshot, Action, ActionKind, Policy, Reason, SecretEntry
 from rotator.policy.guards import DAY, MAX_SKEW, SOON, UsedSlots
 from rotator.ports import AuditSink, Clock, EventSink, KeyProvider, ReaderLog, SecretStore
-from rotator.secret import Secret
 from rotator.telemetry.audit import change
 from rotator.telemetry.consumer_events import publish
 from rotator.telemetry.metrics import Metrics
@@ -24,21 +23,12 @@ LONGEST_WAIT: Final = timedelta(minutes=1)
 """How long a create waits for a slot that is about to become free."""
 
 
-class Connect(Protocol):
-    """Makes a provider from a management secret's entry and value."""
+Connect = Callable[..., KeyProvider]
+"""Makes a provider from a management secret's entry and value; ``ConfigurationError`` where the value cannot be used.
 
-    def __call__(self, entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
-        """Make it.
-
-        :param emergency: where a login fails, Basic is used with the same credentials: a session that another process
-            holds must not keep a leaked key enabled.
-        :raises ConfigurationError: the value cannot be used.
-        """
-
-
-def always() -> bool:
-    """There is time enough."""
-    return True
+With ``emergency=True`` Basic follows a login that fails, with the same credentials: a session that another process
+holds must not keep a leaked key enabled.
+"""
 
 
 @dataclass
@@ -58,7 +48,7 @@ class Services:
     clock: Clock
     policy: Policy
     new_version_id: Callable[[], str] = lambda: str(uuid.uuid4())
-    may_start: Callable[[], bool] = always
+    may_start: Callable[[], bool] = lambda: True
     metrics: Metrics | None = None
     readers: ReaderLog | None = None
 
