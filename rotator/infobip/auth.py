@@ -173,7 +173,7 @@ class IbssoAuth(_TokenAuth):
         header, self._header, self._good_until = self._header, None, None
         if header is not None:
             with suppress(ProviderError):  # it does not exist any more, or expires
-                call = Call("DELETE", SESSION_PATH, effort=Effort.UNLESS_DONE)
+                call = Call("DELETE", SESSION_PATH, effort=Effort.UNLESS_DONE, quick=self._in_emergency)
                 self._transport.call(call, HeaderAuth(header.reveal()))
 
 
