@@ -90,7 +90,6 @@ class ElevenRules(Rules):
     # ---- what happens -----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Hook into both servers."""
         self.world.infobip.observers.append(self._answered)
         self.world.store.before = lambda _op, _secret: self._begin()
         super().start()
@@ -123,7 +122,6 @@ class ElevenRules(Rules):
 
     @contextmanager
     def emergency_run(self) -> Iterator[None]:
-        """One emergency."""
         proven = labelled_and_proven(self.world, self.secret)
         self.emergency_keys = frozenset(proven) | {key.id for key in self._holding(self.secret)}
         self._in_emergency = self._outage_allowed = True
@@ -163,7 +161,6 @@ class ElevenRules(Rules):
             self._check_throttled(request)
 
     def check(self, when: str) -> None:
-        """Everything that must hold at every moment."""
         op, _, secret = when.partition(" ")
         self._log.append((op, secret))
         self._read_output(when)

@@ -41,7 +41,6 @@ class AwsFault:
     pause: timedelta = timedelta(0)
 
     def applies(self, op: str) -> bool:
-        """Whether that call can go wrong so."""
         return self.writes if op in WRITES else self.reads
 
 

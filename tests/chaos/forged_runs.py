@@ -212,7 +212,6 @@ def every(step: int = 1, first: int = 0) -> Iterator[tuple[Flow, str, str, int]]
 
 
 def main() -> int:
-    """Run all of it."""
     runs, broken = 0, 0
     for run, secret, forgery, index in every():
         runs += 1

@@ -36,7 +36,6 @@ class Calls:
 
 @cache
 def calls_of(flow: Flow) -> Calls:
-    """The calls that the undisturbed flow makes."""
     world = flow.make()
     world.store.calls.clear()
     before = len(world.infobip.calls)

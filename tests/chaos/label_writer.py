@@ -39,7 +39,6 @@ class LabelWriter:
 
     @property
     def life(self) -> Lifecycle:
-        """The labels of its secret."""
         return read_lifecycle(self.world.store.peek(self.secret))
 
     def values(self) -> list[str]:
@@ -74,7 +73,6 @@ class LabelWriter:
         return retire_label(key_id, self.world.clock.now() - 10 * DAY)
 
     def remove(self, wanted: Callable[[str], object]) -> None:
-        """Take labels off."""
         for labels in self.world.store.peek(self.secret).versions.values():
             for label in sorted(labels):
                 if label != CURRENT and wanted(label):

@@ -79,7 +79,6 @@ class Rules:
             self.world.by_operator = False
 
     def by_hand(self, act: Callable[[], T]) -> T:
-        """Let an operator or another program do something."""
         with self.operator():
             return act()
 

@@ -66,7 +66,6 @@ def test_several_forgeries_one_after_another() -> None:
 
 
 def alerts(sweep: Sweep, secret: str) -> set[tuple[Reason, Severity]]:
-    """The alerts about a secret."""
     (plan,) = sweep.plan.accounts
     return {(alert.kind, alert.severity) for alert in plan.alerts if alert.secret == secret}
 

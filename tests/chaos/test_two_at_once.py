@@ -33,7 +33,6 @@ from tests.chaos.worlds import WORLDS
 
 
 def case_of(name: str, world: str, *acts: Act) -> Case:
-    """One without an emergency."""
     return Case(name, WORLDS[world], dict(zip("abc", acts, strict=False)))
 
 

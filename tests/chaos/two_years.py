@@ -60,7 +60,6 @@ class Simulation:
         self.world.faults[self._account].after()
 
     def touched(self, secret: str) -> None:
-        """A secret has changed."""
         account = secret.partition("/")[0]
         if account in ACCOUNTS:
             self.ledger.secret_changed(account, secret)

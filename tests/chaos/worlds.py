@@ -99,7 +99,6 @@ def start(make: Callable[[], World]) -> World:
 
 
 def first_key() -> World:
-    """A secret without a value."""
     world = World()
     world.account()
     world.store.create_secret(SMS, world.tags(scopes="sms:manage"))

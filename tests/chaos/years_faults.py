@@ -77,11 +77,9 @@ class Outages:
     aws: tuple[datetime, datetime] | None = None
 
     def infobip_down(self, now: datetime) -> bool:
-        """Whether Infobip is down."""
         return self.infobip is not None and self.infobip[0] <= now < self.infobip[1]
 
     def aws_down(self, now: datetime) -> bool:
-        """Whether Secrets Manager is down."""
         return self.aws is not None and self.aws[0] <= now < self.aws[1]
 
     def touch(self, now: datetime, *, longer: timedelta = timedelta(0)) -> bool:
@@ -112,7 +110,6 @@ class AccountFaults:
     _lost: BaseException | None = None
 
     def begin(self) -> None:
-        """A sweep begins."""
         self._on, self.killed, self.hits, self.calls = True, False, 0, 0
 
     def end(self) -> None:
@@ -202,5 +199,4 @@ class ChanceFaults(Faults):
         self._of_account = faults
 
     def pick(self, request: Request) -> Sequence[Fault]:
-        """What hits this request."""
         return self._of_account.faults_of(request)

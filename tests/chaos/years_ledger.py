@@ -49,7 +49,6 @@ class Violation:
     audit: tuple[str, ...]
 
     def line(self) -> str:
-        """It, on one line."""
         return f"{self.kind} at {self.at:%Y-%m-%d %H:%M:%S}: {self.secret}, key {self.key_id}: {self.detail}"
 
     def __str__(self) -> str:
@@ -80,11 +79,9 @@ class Score:
     cpu: float = 0.0
 
     def count(self, kind: str) -> int:
-        """How many violations of one kind there are."""
         return sum(1 for violation in self.violations if violation.kind == kind)
 
     def table(self) -> str:
-        """The score for people."""
         late = sorted(self.late_by)
         middle, most = (late[len(late) // 2], late[-1]) if late else (timedelta(0), timedelta(0))
         by_end = {end: sum(n for name, n in self.faults.items() if name.startswith(end)) for end in ("infobip", "aws")}
@@ -158,7 +155,6 @@ class Ledger(Score):
         state.value_observers.append(self._secret_made)
 
     def close(self) -> None:
-        """Stop following."""
         state.value_observers.remove(self._secret_made)
 
     def _secret_made(self, text: str) -> None:
@@ -166,7 +162,6 @@ class Ledger(Score):
             self._secrets.append(text)
 
     def violated(self, kind: str, secret: str, key_id: str, detail: str) -> None:
-        """Record that something went wrong."""
         audit = tuple([*self.last_lines, *self.world.stream.getvalue().splitlines()][-20:])
         self.violations.append(Violation(kind, self.world.clock.now(), secret, key_id, detail, audit))
 
@@ -206,7 +201,6 @@ class Ledger(Score):
         self._named[name] = frozenset(named)
 
     def value(self, name: str) -> str:
-        """The key that a consumer finds."""
         return api_key_in(self.world.store.consumer_read(name))
 
     def serve(self, account: str, names: set[str] | None = None) -> None:

@@ -136,7 +136,6 @@ class Enterprise(World):
                 self.servers[account].delete_key(key.id)
 
     def hold(self, name: str, held: bool) -> None:
-        """An operator stops rotations, or lets them go on."""
         if held:
             self.store.tag(name, {"rotator:hold": "audit freeze"})
         else:
@@ -158,7 +157,6 @@ class Enterprise(World):
             self.rng = mine
 
     def names_of(self, account: str) -> list[str]:
-        """The managed secrets of an account."""
         return [f"{account}/service-{number:02}" for number in range(SECRETS_EACH)]
 
     def set_outages(self, outages: Outages) -> None:

@@ -26,7 +26,6 @@ class AwsAnswers:
         self.listing: dict[str, str] = {}
 
     def reset(self) -> None:
-        """Answer as AWS does again."""
         self.denied.clear()
         self.listing.clear()
 

@@ -43,7 +43,6 @@ class Ran(CommandRan):
 
     @property
     def audit(self) -> list[dict[str, Any]]:
-        """The audit lines."""
         return [line for line in self.lines if "seq" in line]
 
     def alerts(self, kind: str | None = None, secret: str | None = None) -> list[dict[str, Any]]:
@@ -93,7 +92,6 @@ class System:
         return InfobipFaults(self.infobip)
 
     def advance(self, by: timedelta) -> None:
-        """Let time pass, for Infobip, AWS and the rotator."""
         self.clock.advance(by)
 
     def region(self, name: str = "eu-central-1") -> Region:
@@ -103,7 +101,6 @@ class System:
     # ---- Infobip ----------------------------------------------------------------------------------------------------
 
     def account(self, login: str = "ops") -> tuple[SimAccount, SimUser]:
-        """An Infobip account and its user."""
         account = self.infobip.add_account(f"account of {login}")
         return account, self.infobip.add_user(account, login)
 
@@ -138,7 +135,6 @@ class System:
         return self.infobip.authenticates(key.value)
 
     def enabled(self) -> dict[str, SimKey]:
-        """Every key that is enabled, by id."""
         return {key.id: key for key in self.infobip.keys() if key.enabled}
 
     def rotator_keys(self) -> list[SimKey]:
@@ -225,7 +221,6 @@ class Region:
         self.aws.tag_resource(SecretId=name, Tags=_tags(given))
 
     def untag(self, name: str, *tags: str) -> None:
-        """Remove tags."""
         self.aws.untag_resource(SecretId=name, TagKeys=[*tags])
 
     def arn(self, name: str) -> str:
@@ -237,14 +232,12 @@ class Region:
         return {version: set(labels) for version, labels in stages.items() if labels}
 
     def every_label(self, name: str) -> set[str]:
-        """The labels of all versions."""
         return {label for labels in self.labels(name).values() for label in labels}
 
     def current_version(self, name: str) -> str:
         return next(version for version, labels in self.labels(name).items() if "AWSCURRENT" in labels)
 
     def value(self, name: str) -> dict[str, Any]:
-        """What a consumer reads."""
         read = self.aws.get_secret_value(SecretId=name, VersionStage="AWSCURRENT")["SecretString"]
         return cast(dict[str, Any], json.loads(read))
 
@@ -266,17 +259,14 @@ class Region:
     # ---- the rotator ------------------------------------------------------------------------------------------------
 
     def run(self, *arguments: str) -> Ran:
-        """The command line, in this process."""
         aws = environment(MACHINE, self.system.moto_url, self.name)
         ran = called(arguments, {**os.environ, **aws, **self.system.environment})
         return Ran(ran.code, ran.out, ran.err)
 
     def sweep(self, *arguments: str) -> Ran:
-        """``rotator run --json``."""
         return self.run("run", "--json", *arguments)
 
     def plan(self, *arguments: str) -> Ran:
-        """``rotator plan --json``."""
         return self.run("plan", "--json", *arguments)
 
     def rotate(self, name: str) -> SimKey:

@@ -24,11 +24,9 @@ class InfobipFaults:
     infobip: InfobipWorld
 
     def clear(self) -> None:
-        """Everything works again."""
         self.infobip.faults.clear()
 
     def refuse_creates(self, status: int = THROTTLED) -> None:
-        """Every create is refused."""
         self._add(FaultKind.STATUS_BEFORE, "POST", KEYS, status=status)
 
     def refuse_updates(self, status: int = THROTTLED) -> None:

@@ -10,7 +10,6 @@ from tests.safety.harness import DAY, Region
 
 
 def freeze(region: Region) -> None:
-    """ListSecrets answers from now on what it answers now."""
     region.system.aws.freeze_listing(region.aws)
 
 
