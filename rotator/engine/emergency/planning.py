@@ -86,7 +86,7 @@ class Planner:
     strategy: Strategy
     incident: str | None = None
     chosen: bool = False
-    fleet: Fleet = field(init=False)
+    fleet: Fleet = field(init=False, repr=False)
 
     def plan(self, target: Target) -> EmergencyPlan:
         """What is to be done.
