@@ -16,7 +16,8 @@ Any other word is a secret with its tags, and its versions in braces; without th
 After ``with``:
     ``force``, ``secret=s``, ``deployment=blue``, ``limit=4-2`` (a day, less the reserve), ``now=+1d``, ``skew=5m``,
     ``incomplete`` (the listing), ``found=Z:t`` (``Z`` was searched for in all values, and found in ``t``).
-``6 x s#`` stands for ``s0`` to ``s5``, on either side; ``as before`` for what the case before has, but its options.
+``6 x s#`` stands for ``s0`` to ``s5``, on either side (``s##``: ``s00``); ``as before`` for what the
+    case before has, but its options.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def _items(side: str) -> list[str]:
     for item in filter(None, map(str.strip, " ".join(side.split()).split(";"))):
         repeated = re.fullmatch(r"(\d+) x (.*)", item)
         count, each = (int(repeated[1]), repeated[2]) if repeated else (1, item)
-        found += [each.replace("#", str(number)) for number in range(count)]
+        found += [re.sub("#+", lambda run, n=number: f"{n:0{len(run[0])}}", each) for number in range(count)]
     return found
 
 

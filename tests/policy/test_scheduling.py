@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.model import AccountPlan, ActionKind, Alert, Key, Policy, Reason, SecretEntry, Severity
+from rotator.model import AccountPlan, Alert, Key, Policy, Reason, SecretEntry, Severity
 from rotator.policy.planner import make_view, plan_account
 from rotator.policy.scheduling import MAX_NAMES, Slots, margin, quota_window
-from tests.policy.build import DAY, HOUR, MINUTE, NOW, key, secret, snap, tagged
+from tests.policy.build import DAY, HOUR, MINUTE, NOW, Case, key, secret, snap, tagged
+from tests.policy.tables import table
 
 TEN = Policy(daily_limit=12, reserve=2)
 
@@ -61,74 +62,57 @@ def test_no_more_than_needed_and_no_sooner(count: int, expected: int) -> None:
     assert plan.skipped == ()
 
 
-def test_why_it_is_scheduled_early() -> None:
-    action = planned(group(75, LEFT)).actions[0]
-    assert action.kind is ActionKind.ROTATE
-    assert action.detail == "10 d left; all later slots are taken (10 a day)"
-    assert action.deadline == NOW + LEFT
-    assert action.due_at == NOW
-    assert action.key_id == "Ks000"
+EARLY = table("""
+    five more keys than 7 whole days of ten slots hold: five, with the reason
+        75 x s## rotate-before=5d {v1 CURRENT key:K##}; 75 x K## left=10d11h age=79d13h; with limit=12-2
+        -> 5 x rotate capacity s## K##@v1 (all later slots are taken (10 a day))
+    slots that were used today are not used twice
+        75 x s## rotate-before=5d {v1 CURRENT key:K##}; 75 x K## left=10d11h age=79d13h; 8 x N# left=90d age=1h;
+        with limit=12-2
+        -> 2 x rotate capacity s## K##@v1
+    what expires first goes first
+        60 x b## rotate-before=5d {v1 CURRENT key:B##}; 60 x B## left=10d11h age=79d13h;
+        14 x c## rotate-before=5d {v1 CURRENT key:C##}; 14 x C## left=10d10h age=79d14h;
+        30 x a## rotate-before=5d {v1 CURRENT key:A##}; 30 x A## left=40d11h age=49d13h; with limit=12-2
+        -> 4 x rotate capacity c## C##@v1
+    what is due and expires sooner makes room: three in place of eight
+        73 x s## rotate-before=5d {v1 CURRENT key:K##}; 73 x K## left=10d11h age=79d13h;
+        5 x due# rotate-before=20d {v1 CURRENT key:D#}; 5 x D# left=9d11h age=80d13h; with limit=12-2
+        -> 5 x rotate expiring due# D#@v1; 3 x rotate capacity s## K##@v1
+    what is held takes no slot, and what is blocked is not scheduled early
+        70 x s## rotate-before=5d {v1 CURRENT key:K##}; 70 x K## left=10d11h age=79d13h;
+        20 x a## rotate-before=5d hold=audit {v1 CURRENT key:A##}; 20 x A## left=10d11h age=79d13h;
+        b rotate-before=5d {v1 CURRENT key:B}; B left=10d11h age=79d13h scopes=none; with limit=12-2
+        -> rotate capacity s00 K00@v1; 20 x skip a## hold
+    a blocked key that is lost makes no other early
+        a rotate-before=10m grace=1h {v1 CURRENT key:A}; A left=30m age=90d scopes=none;
+        9 x s# rotate-before=1d {v1 CURRENT key:K#}; 9 x K# left=3d age=87d; with limit=12-2
+        -> skip a misconfigured; error misconfigured a A (leaves 10m of a replacement's life)
+    a window that opens later today is waited for
+        20 x s## rotate-before=5d window="Mon 10:00-18:00 UTC" {v1 CURRENT key:K##}; 20 x K## left=10d11h age=79d13h;
+        with limit=12-2
+    the last window before expiry is used before it is due
+        s rotate-before=1d window="Mon 08:00-18:00 UTC"; K1 left=6d age=84d -> rotate capacity s K1@v1
+    not the last window, or one tomorrow
+        s rotate-before=1d window="Mon 08:00-18:00 UTC"; K1 left=13d age=77d;
+        t rotate-before=1d window="Tue 08:00-18:00 UTC" {v1 CURRENT key:T}; T left=6d age=84d
+    a due rotation waits for its window if there is time
+        60 x s## rotate-before=5d {v1 CURRENT key:K##}; 60 x K## left=10d11h age=79d13h;
+        3 x due# rotate-before=20d window="Tue 08:00-18:00 UTC" {v1 CURRENT key:D#}; 3 x D# left=10d11h age=79d13h;
+        with limit=12-2
+        -> 3 x skip due# window
+    keys without an end are no group
+        100 x s## rotate-before=5d {v1 CURRENT key:K##}; 100 x K## left=never; with limit=12-2
+        -> 100 x warning no-expiry s## K##
+""")
 
 
-def test_what_expires_first_goes_first() -> None:
-    plan = planned(group(60, LEFT, "b"), group(14, LEFT - HOUR, "c"), group(30, LEFT + 30 * DAY, "a"))
-    assert early(plan) == names(4, "c")
-
-
-def test_what_is_due_makes_room() -> None:
-    """Five that are due and expire sooner are rotated anyway: five fewer of the others are scheduled early."""
-    due = group(5, LEFT - DAY, "due", rotate_before="20d")
-    plan = planned(group(73, LEFT), due)
-    assert sorted(action.reason for action in plan.actions) == ["capacity"] * 3 + ["expiring"] * 5
-    assert len(planned(group(65, LEFT), due).actions) == 5
-
-
-def test_held_takes_no_slot_and_blocked_is_not_scheduled_early() -> None:
-    held = group(20, LEFT, "a", hold="audit")
-    assert early(planned(group(71, LEFT), held)) == names(1)
-    entries, keys = group(71, LEFT)
-    keys[0] = key("Ks000", left=LEFT, age=90 * DAY - LEFT, scopes=frozenset())
-    assert early(planned((entries, keys))) == ["s001"]
-
-
-def test_a_blocked_key_that_is_lost_makes_no_other_early() -> None:
-    entries, keys = group(1, 30 * MINUTE, "a", rotate_before="10m", grace="1h")
-    keys[0] = key("Ka000", left=30 * MINUTE, age=90 * DAY, scopes=frozenset())
-    assert early(planned((entries, keys), group(9, 3 * DAY, rotate_before="1d"))) == []
-
-
-def test_slots_that_were_used_today_are_not_used_twice() -> None:
-    made = [key(f"N{n}", left=90 * DAY, age=HOUR) for n in range(8)]
-    plan = planned(group(75, LEFT), ([], made))
-    assert early(plan) == names(2)
-
-
-def test_keys_without_an_end_are_no_group() -> None:
-    entries, _ = group(100, LEFT)
-    plan = planned((entries, [key(f"K{entry.name}", left=None) for entry in entries]))
-    assert plan.actions == ()
-    assert late(plan) is None
-
-
-# ---- windows --------------------------------------------------------------------------------------------------------
-
-
-def test_a_window_that_opens_later_today_is_waited_for() -> None:
-    assert early(planned(group(20, LEFT, window="Mon 10:00-18:00 UTC"))) == []
-
-
-def test_the_last_window_before_expiry_is_used_before_it_is_due() -> None:
-    tags = {"window": "Mon 08:00-18:00 UTC", "rotate_before": "1d"}
-    assert early(planned(group(1, 6 * DAY, **tags))) == names(1)
-    assert early(planned(group(1, 13 * DAY, **tags))) == []
-    assert early(planned(group(1, 6 * DAY, window="Tue 08:00-18:00 UTC", rotate_before="1d"))) == []
-
-
-def test_a_due_rotation_waits_for_its_window_if_there_is_time() -> None:
-    due = group(3, LEFT, "due", rotate_before="20d", window="Tue 08:00-18:00 UTC")
-    plan = planned(group(60, LEFT), due)
-    assert plan.actions == ()
-    assert [(skip.secret, skip.reason) for skip in plan.skipped] == [(name, Reason.WINDOW) for name in names(3, "due")]
+@pytest.mark.parametrize("case", EARLY, ids=str)
+def test_what_is_scheduled_early(case: Case) -> None:
+    for action in case.check().actions:
+        assert action.key_id
+        assert action.deadline == case.snapshot.keys[action.key_id].valid_to
+        assert action.reason is Reason.EXPIRING or action.due_at == NOW
 
 
 # ---- not in time -----------------------------------------------------------------------------------------------------
