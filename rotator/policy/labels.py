@@ -81,9 +81,11 @@ def retire_label(key_id: str, at: datetime) -> str:
 
 def parse_retire_label(label: str) -> tuple[str, datetime] | None:
     """Return the key id and the time (UTC) of a retire label, or ``None`` for any other label."""
+    if not label.startswith(_RETIRE):
+        return None
     key_id, _, stamp = label.removeprefix(_RETIRE).partition(":")
     match = _STAMP.fullmatch(stamp)
-    if not label.startswith(_RETIRE) or not is_key_id(key_id) or match is None:
+    if not is_key_id(key_id) or match is None:
         return None
     year, month, day, hour, minute, second = (int(group) for group in match.groups())
     try:
