@@ -19,7 +19,7 @@ from rotator.durations import plus
 from rotator.message import KeyId, Message
 from rotator.model import Key, Reads, Reason, SecretEntry, Severity, Spec, Unread
 from rotator.policy.emergency_ids import made_in_emergency
-from rotator.policy.lifecycle import Lifecycle, Retiring
+from rotator.policy.lifecycle import Lifecycle, Retiring, replaced_at
 from rotator.policy.rules import Decision
 from rotator.text import printable, some_of
 
@@ -76,11 +76,8 @@ def promoted_at(item: Retiring, life: Lifecycle, keys: Mapping[str, Key], grace:
     """
     at = plus(item.revoke_at, -grace)
     mine = keys.get(item.key_id)
-    if mine is not None and mine.valid_from is not None:
-        begins = [key.valid_from for key_id in life.named if (key := keys.get(key_id)) is not None]
-        later = [begin for begin in begins if begin is not None and begin > mine.valid_from]
-        at = max(at, min(later, default=at))
-    return min(at, item.revoke_at)
+    made = replaced_at(life, mine, keys) if mine is not None else None
+    return min(at if made is None else max(at, made), item.revoke_at)
 
 
 def waits_until(item: Retiring, key: Key | None, grace: timedelta) -> datetime:

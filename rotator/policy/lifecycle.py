@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Final
 
-from rotator.model import SecretEntry, Spec
+from rotator.model import Key, SecretEntry, Spec
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, is_malformed, parse_key_label, parse_retire_label
 
 
@@ -66,6 +66,16 @@ class Lifecycle:
     def named(self) -> frozenset[str]:
         """Every key that the labels name."""
         return frozenset(self.holders).union(item.key_id for item in self.retiring)
+
+
+def replaced_at(life: Lifecycle, key: Key, keys: Mapping[str, Key]) -> datetime | None:
+    """When the key that replaced this one was created: the first that the secret's labels name and that is newer.
+
+    :param keys: every key that Infobip lists, by id.
+    """
+    starts = (keys[key_id].valid_from for key_id in life.named if key_id in keys)
+    newer = (start for start in starts if start is not None and key.valid_from is not None and start > key.valid_from)
+    return min(newer, default=None)
 
 
 AWS_LABELS = 20

@@ -45,13 +45,11 @@ MAX_NAMES: Final = 5
 class Candidate:
     """A secret that is rotated, or could be.
 
-    :param expires_at: when its key expires; ``None`` if never, or where consumers have no working key now.
     :param decision: why a rotation is due; ``None`` if none is.
     :param waits: what a due rotation waits for.
     """
 
     view: View
-    expires_at: datetime | None
     decision: Decision | None = None
     waits: Decision | None = None
 
@@ -69,6 +67,11 @@ class Candidate:
     def broken(self) -> bool:
         """Whether consumers have no working key: such a rotation waits for nothing."""
         return self.decision is not None and self.decision.reason in BROKEN
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When its key expires; ``None`` if never, or where consumers have no working key now."""
+        return None if self.broken or self.view.key is None else self.view.key.valid_to
 
 
 def schedule(
@@ -280,13 +283,12 @@ def _rotations(candidates: Iterable[Candidate], slots: Slots, common: Planning) 
         due, any_time, must = candidate.planned, _Span(begin, last), max(last, expiry - period)
         able = due or first(ROTATE_BLOCKED, candidate.view, slots.now) is None
         window = candidate.window
-        if window is None or common.is_open(window):
-            found.append(_Rotation(candidate, rank, due, able, must, True, _Span(begin, last, window), any_time))
-            continue
-        # It waits for its window to open, later today too; but for one that can't.
-        waits = [] if due else [_Span(1, last, window), _Span(1, expiry, window)]
-        span = next((span for span in waits if any(True for _ in _days(span, slots))), any_time)
-        found.append(_Rotation(candidate, rank, due, able, must, due, span, any_time))
+        opened, span = window is None or common.is_open(window), _Span(begin, last, window)
+        if not opened:
+            # It waits for its window to open, later today too; but for one that can't.
+            waits = [] if due else [_Span(1, last, window), _Span(1, expiry, window)]
+            span = next((span for span in waits if any(True for _ in _days(span, slots))), any_time)
+        found.append(_Rotation(candidate, rank, due, able, must, opened or due, span, any_time))
     return found
 
 

@@ -13,7 +13,7 @@ from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.guards import MAX_SKEW
 from rotator.policy.holdings import Holdings
 from rotator.policy.labels import parse_key_name
-from rotator.policy.lifecycle import Retiring
+from rotator.policy.lifecycle import Retiring, replaced_at
 from rotator.policy.orphans import FailedAttempts
 from rotator.policy.ownership import Ownership, OwnershipProof
 from rotator.policy.rules import Decision, View
@@ -96,11 +96,8 @@ class SecretDraft:
             older = keys.get(other.key_id)
             if older and older.valid_from and older.valid_from < key.valid_from and other.revoke_at > item.revoke_at:
                 return None  # a rollback: what replaced this key is older than it, and was replaced itself since
-        starts = (keys[key_id].valid_from for key_id in self.view.life.named if key_id in keys)
-        made = [start for start in starts if start is not None and start > key.valid_from]
-        if not made or item.revoke_at >= plus(min(made), -MAX_SKEW):
-            return None
-        return plus(min(made), grace)
+        made = replaced_at(self.view.life, key, keys)
+        return None if made is None or item.revoke_at >= plus(made, -MAX_SKEW) else plus(made, grace)
 
     def is_active(self, key: Key) -> bool:
         """Whether a key is enabled and not expired."""

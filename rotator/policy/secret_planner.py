@@ -202,7 +202,7 @@ class SecretPlanner(SecretDraft):
         decision = first(ROTATE_WHEN, view, self.common.now)
         end = view.key.valid_to if view.key is not None else None
         if decision is None:
-            return Candidate(view, end) if end is not None else None
+            return Candidate(view) if end is not None else None
         if decision.reason is Reason.KEY_MISSING and not self.common.trust_missing:
             self.skip(self.not_listed(view.key_id))
             return None
@@ -215,9 +215,9 @@ class SecretPlanner(SecretDraft):
         waits = None if is_open else window_closed(view, decision, self.common.now)
         if waits is None:
             self.rotate(decision)
-            return Candidate(view, None if decision.reason in BROKEN else end, decision)
+            return Candidate(view, decision)
         if end is not None:
-            return Candidate(view, end, decision, waits)
+            return Candidate(view, decision, waits)
         self.skip(waits)
         return None
 
