@@ -29,7 +29,6 @@ TAGS: tuple[dict[str, str], ...] = (
     {"window": "daily 22:00-03:00 UTC", "rotate_before": "2d"},
     {"window": "Mon Thu 04:00-11:00 Europe/Zagreb", "rotate_before": "2d"},
 )
-WITHOUT_WINDOWS = 5
 # A failing fleet is printed as it is: to make it smaller takes minutes, since every step is a month of real plans.
 QUICK = settings(
     deadline=None,
@@ -38,12 +37,10 @@ QUICK = settings(
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 Ages = list[tuple[int, int, int]]
-
-
-def ages(tags: int, most: int) -> st.SearchStrategy[Ages]:
-    """Secrets: the hours until their keys end, the days that their keys live, and which tags they have."""
-    one = st.tuples(st.integers(1, 400), st.integers(17, 60), st.integers(0, tags - 1))
-    return st.lists(one, min_size=1, max_size=most)
+AGES = st.lists(
+    st.tuples(st.integers(1, 400), st.integers(17, 60), st.integers(0, len(TAGS) - 1)), min_size=1, max_size=12
+)
+"""Secrets: the hours until their keys end, the days that their keys live, and which tags they have."""
 
 
 def fleet_of(found: Ages, places: int, every: timedelta = 5 * HOUR) -> Fleet:
@@ -78,7 +75,7 @@ def by_day(moments: list[datetime], days: int) -> list[int]:
 
 
 @QUICK
-@given(ages(len(TAGS), 12), st.integers(1, 4))
+@given(AGES, st.integers(1, 4))
 @example([(1, 17, 0)] * 3, 1)  # more have expired than there are places
 @example([(200 + number % 3, 30, 7) for number in range(12)], 2)  # a crowd in a narrow window: half of what days hold
 @example([(150, 30, 7)] * 4 + [(160, 30, 8)] * 4 + [(170, 30, 1)] * 4, 1)  # more than there are places, in three crowds

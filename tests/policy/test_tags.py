@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from rotator.model import Spec, Window
 from rotator.policy.tags import (
-    KNOWN_TAGS,
     NO_REASON,
     InvalidTags,
     TagProblem,
@@ -207,18 +206,6 @@ def test_the_fixes_of_times_that_cannot_work_do_work(tags: dict[str, str]) -> No
     assert left < parsed.validity
     assert parsed.grace <= left
     assert parsed.grace >= timedelta(hours=1) or tags.get("rotator:allow-short-grace") == "true"
-
-
-wild = st.text(st.characters(codec=None), max_size=40)
-tag_names = (
-    st.sampled_from([*KNOWN_TAGS, "rotator:scopes-2", "rotator:scopes-3", "rotator:scopes-x", "rotator:"])
-    | wild.map("rotator:".__add__)
-    | wild
-)
-tag_values = (
-    st.sampled_from(["0.5", "1h", "9" * 5000, "Mon 09:00-17:00 UTC", "true", "/a", "a b", "key", "main", "Mon 1 ../x"])
-    | wild
-)
 
 
 def test_problems_stay_readable_whatever_the_tags_hold() -> None:
