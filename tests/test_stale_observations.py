@@ -10,6 +10,7 @@ import pytest
 
 from rotator.engine.manual import rotate_now
 from rotator.model import Outcome
+from rotator.policy.labels import key_name
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.faults import Fault, FaultKind
 from tests.world import DAY, HOUR, World
@@ -167,3 +168,22 @@ def test_a_429_ends_the_sweep_of_that_account_and_of_no_other() -> None:
     world.infobip.faults.clear()
     world.pass_time(HOUR)
     assert all(result.outcome is Outcome.DONE for result in world.sweep().results)
+
+
+@pytest.mark.parametrize(("seconds", "outcome"), [(60, Outcome.DONE), (61, Outcome.DEFERRED)])
+def test_what_shows_a_key_to_be_an_orphan_is_a_minute_old_at_most(seconds: int, outcome: Outcome) -> None:
+    """A run that stores such an old key waits for longer than that, and then finds it ended."""
+    world = World()
+    world.managed(NAME, left=80 * DAY)
+    start = world.clock.now() - HOUR
+    name = key_name(NAME, world.store.peek(NAME).arn, "default", "0" * 36)
+    orphan = world.infobip.add_key(world.accounts["main"], name, valid_from=start, valid_to=start + 9 * DAY)
+
+    def slow(_op: str, _secret: str) -> None:
+        if world.store.calls[-2:] == [("describe", NAME), ("version_dates", NAME)]:
+            world.clock.advance(timedelta(seconds=seconds))
+
+    world.store.before = slow
+    (result,) = world.sweep().results
+    assert (result.action.key_id, result.outcome) == (orphan.id, outcome)
+    assert world.infobip.key(orphan.id).enabled == (outcome is not Outcome.DONE)
