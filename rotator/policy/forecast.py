@@ -145,7 +145,8 @@ class _Forecast:
         self._expiries = {view.entry.arn: self._expiry(view) for view in views}
         self._late: dict[str, int] = {}
         self._unused: list[datetime] = []
-        self.secrets = sum(skipped(view, now) is None for view in views)
+        self._swept = {view.entry.arn for view in views if skipped(view, now) is None}
+        self.secrets = len(self._swept)
         self.per_day = slots_a_day(snapshot, slots_used(snapshot, now).quota(policy), policy, now)
         self.at_risk: list[AtRisk] = []
 
@@ -196,6 +197,7 @@ class _Forecast:
         for action in plan.actions:
             if action.kind not in (ActionKind.ROTATE, ActionKind.RESUME, ActionKind.LABEL):
                 continue
+            self._swept.add(action.arn)
             replaced = action.kind is not ActionKind.LABEL
             if replaced or self._expiries[action.arn] is not None:
                 self._expiries[action.arn] = self._expiry(self._account.view(action.arn))
@@ -224,8 +226,8 @@ class _Forecast:
         latest = last_before(self._begin + ((soonest - self._begin) // part + 1) * part)
         sweeps = [latest]
         if free:
-            expiring = min((at for at in self._expiries.values() if at is not None and soonest <= at), default=latest)
-            sweeps.append(last_before(expiring + _TICK))
+            expiries = (at for arn, at in self._expiries.items() if at is not None and arn in self._swept)
+            sweeps.append(last_before(min((at for at in expiries if soonest <= at), default=latest) + _TICK))
         for window in self._windows if len(self._windows) <= parts == PARTS else ():
             found = ((opens, last_before(closes)) for opens, closes in openings(window, soonest, latest + every))
             sweeps += (last for opens, last in found if opens <= last)
