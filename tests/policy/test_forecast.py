@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections import Counter
 from datetime import datetime, timedelta
 
@@ -91,6 +92,23 @@ def test_it_is_what_sweeps_do_that_the_planner_decides(found: Ages, places: int)
 
 
 # ---- what it says ---------------------------------------------------------------------------------------------------
+
+
+def test_a_window_for_each_secret_takes_little_longer_than_none() -> None:
+    """Where there are many windows none makes steps of its own, and openings are asked for only as far as needed."""
+    seconds = []
+    for windows in (False, True):
+        fleet = Fleet(Policy())
+        for number in range(150):
+            hours = f"{number % 24:02}:{number % 60:02}-{(number + 2) % 24:02}:{number % 60:02}"
+            name = f"s{number:03}"
+            fleet.add(name, START + (40 + number) * DAY / 2, START - 60 * DAY)
+            if windows:
+                fleet.secrets[name] = tagged(fleet.secrets[name], {"window": f"daily {hours} UTC"})
+        begun = time.process_time()
+        assert forecast(fleet, 30).at_risk == ()
+        seconds.append(time.process_time() - begun)
+    assert seconds[1] < 5 * seconds[0]
 
 
 def test_a_crowd_is_scheduled_early_and_nothing_is_at_risk() -> None:
