@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rotator.model import Window
-from rotator.policy.windows import is_open, next_open, openings, parse_window
+from rotator.policy.windows import is_open, next_open, openings, openings_until, parse_window
 
 WORKDAYS = frozenset(range(5))
 ZONES = (
@@ -219,3 +220,14 @@ def test_it_is_open_in_its_openings_and_else_shut(
             for moment in (begin, *(begin + (until - begin) * fraction for fraction in fractions), last):
                 assert begin == until or is_open(window, moment) is wanted
         shut_from = closes
+
+
+@given(windows(), moments, st.integers(0, 2000))
+@settings(max_examples=60)
+def test_openings_are_found_backwards_too(window: Window, now: datetime, hours: int) -> None:
+    end = now + timedelta(hours=hours)
+    found = [*openings_until(window, now, end)]
+    assert all(now < closes and opens <= end for opens, closes in found)
+    assert all(later[0] >= sooner[1] for later, sooner in pairwise(found))
+    cut = [min(closes, end) - max(opens, now) for opens, closes in found]
+    assert sum(cut, timedelta()) == sum((closes - opens for opens, closes in openings(window, now, end)), timedelta())
