@@ -87,15 +87,17 @@ def states(
     views = (make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=lambda entry: entry.name))
     managed = (view for view in views if first(NOT_OURS, view, now) is None)
     ended = frozenset(key.id for key in snapshot.keys.values() if not key.enabled)
-    found = (_state(snapshot.account, view, actions, now, ended) for view in managed)
+    planned: dict[str, list[Action]] = defaultdict(list)
+    for action in actions:
+        planned[action.arn].append(action)
+    found = (_state(snapshot.account, view, planned[view.entry.arn], now, ended) for view in managed)
     return tuple(replace(state, overdue=True) if state.secret in late else state for state in found)
 
 
-def _state(account: str, view: View, actions: tuple[Action, ...], now: datetime, ended: frozenset[str]) -> SecretState:
+def _state(account: str, view: View, mine: list[Action], now: datetime, ended: frozenset[str]) -> SecretState:
     hold = view.spec.hold if view.spec else None
     key = view.key
     expires = key.valid_to if key else None
-    mine = [action for action in actions if action.secret == view.entry.name and action.arn == view.entry.arn]
     kind, at = _next(view, mine, now)
     state = classify(view, now)
     old = [*(item.key_id for item in view.life.retiring), *(key_id for _, key_id in view.life.superseded)]
