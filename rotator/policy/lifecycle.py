@@ -163,13 +163,15 @@ def _read(versions: Mapping[str, frozenset[str]], resolved_key: str | None) -> L
 
 def labels_after_rotation(life: Lifecycle, entry: SecretEntry) -> int:
     """How many labels the secret would carry after one more rotation."""
-    present = {label for labels in entry.versions.values() for label in labels}
-    system = {CURRENT, PREVIOUS, PENDING} if life.current_version else {CURRENT, PENDING}
-    adopted = 0 if life.current_key or not life.current_version else 1
-    superseding = 1 if life.current_version else 0
-    retiring = len(life.superseded)  # the same sweep gives them their labels first
-    count = sum(len(labels) for labels in entry.versions.values())
-    return count + len(system - present) + 1 + superseding + adopted + retiring
+    count = sum(map(len, entry.versions.values()))
+    if life.current_version is None:
+        system: tuple[str, ...] = (CURRENT, PENDING)
+        own = 1
+    else:  # the old key's retire label too, and its key label if it has none
+        system = (CURRENT, PREVIOUS, PENDING)
+        own = 2 + life.unlabelled
+    missing = sum(not any(label in labels for labels in entry.versions.values()) for label in system)
+    return count + missing + own + len(life.superseded)  # the same sweep gives these their labels first
 
 
 def stored_after(dates: Mapping[str, datetime], version: str | None, other: str | None) -> bool | None:

@@ -117,7 +117,7 @@ class SecretPlanner(SecretDraft):
         assert view.spec is not None
         for version, label in view.life.malformed:
             self._report_label(version, label, "is none that the rotator writes")
-        if made_in_emergency(view.entry.arn, view.life.current_version):
+        if not view.life.retiring or made_in_emergency(view.entry.arn, view.life.current_version):
             return
         for item in view.life.retiring:
             key = self.common.snapshot.keys.get(item.key_id)
