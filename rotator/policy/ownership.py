@@ -12,7 +12,7 @@ from collections import Counter
 from enum import StrEnum
 
 from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry
-from rotator.policy.labels import KeyName, parse_key_name
+from rotator.policy.labels import KeyName, key_name, parse_key_name
 
 
 class OwnershipProof(StrEnum):
@@ -79,17 +79,28 @@ class Ownership:
         name = parse_key_name(key.name)
         return name if name is not None and name.deployment == self._deployment else None
 
+    def is_made_for(self, entry: SecretEntry, version_id: str) -> bool:
+        """Whether an enabled key has the name of a version's own: a label there that names another is doubtful."""
+        try:
+            name = key_name(entry.name, entry.arn, self._deployment, version_id)
+        except ValueError:  # a version that somebody else wrote, with an id that is none of ours
+            return False
+        return self._enabled_names()[name] > 0
+
     def _by_name(self, entry: SecretEntry, version_id: str, key: Key) -> bool:
         name = self.own_name(key)
         named = name is not None and name.version_id == version_id and name.is_for(entry.name, entry.arn)
         return named and not self._has_namesake(key)
 
     def _has_namesake(self, key: Key) -> bool:
-        if self._names is None:
-            self._names = Counter(each.name for each in self._snapshot.keys.values() if each.enabled)
         listed = self._snapshot.keys.get(key.id)
         itself = listed is not None and listed.enabled and listed.name == key.name
-        return self._names[key.name] > itself
+        return self._enabled_names()[key.name] > itself
+
+    def _enabled_names(self) -> Counter[str]:
+        if self._names is None:
+            self._names = Counter(each.name for each in self._snapshot.keys.values() if each.enabled)
+        return self._names
 
 
 def is_current(entry: SecretEntry, version_id: str) -> bool:

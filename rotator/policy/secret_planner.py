@@ -170,7 +170,7 @@ class SecretPlanner(SecretDraft):
             self.alert(Reason.SHARED_KEY, template, key_id, names=", ".join(others))
 
     def _check_current_label(self) -> None:
-        """A label on the current version that its key's name, or another secret's label, contradicts.
+        """A label on the current version that a key's name, or another secret's label, contradicts.
 
         Its value is read whatever is due: a wrong label would hide the expiry of the key that consumers have.
         """
@@ -179,7 +179,11 @@ class SecretPlanner(SecretDraft):
             return
         if common.ownership.proof(entry, life.current_version, key.id) is not OwnershipProof.UNREAD:
             return
-        doubtful = common.ownership.is_foreign(entry, key) or common.holdings.is_named_elsewhere(key.id, entry)
+        doubtful = (
+            common.ownership.is_foreign(entry, key)
+            or common.ownership.is_made_for(entry, life.current_version)
+            or common.holdings.is_named_elsewhere(key.id, entry)
+        )
         if doubtful and len(common.draft.checks) < MAX_LABEL_CHECKS:
             common.draft.checks.add((entry.arn, life.current_version))
 

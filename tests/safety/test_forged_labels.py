@@ -185,3 +185,15 @@ def test_a_wrong_label_does_not_hide_an_expiry(region: Region) -> None:
     new = region.current_key("dev/api")
     assert new.id not in (own.id, other.id)
     assert (region.system.works(new), region.system.works(other)) == (True, True)
+
+
+def test_a_label_that_hides_a_rotated_key_is_found(region: Region) -> None:
+    """It names a key made by hand that no secret holds: what contradicts it is the name of the version's own key."""
+    region.secret("dev/api", left=1 * DAY)
+    region.sweep()
+    own, stray = region.current_key("dev/api"), region.system.key("by hand", left=80 * DAY)
+    forge_current_label(region, "dev/api", own.id, stray.id)
+    assert region.sweep().alerts("unproven-label")
+    region.sweeps(2)
+    assert f"rotator:key:{own.id}" in region.every_label("dev/api")
+    assert (region.system.works(own), region.system.works(stray)) == (True, True)
