@@ -83,7 +83,7 @@ class Ownership:
         """Whether an enabled key has the name of a version's own: a label there that names another is doubtful."""
         try:
             name = key_name(entry.name, entry.arn, self._deployment, version_id)
-        except ValueError:  # a version that somebody else wrote, with an id that is none of ours
+        except ValueError:  # a version that was written by hand, with an id that is none of ours
             return False
         return self._enabled_names()[name] > 0
 

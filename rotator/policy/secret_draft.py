@@ -85,7 +85,7 @@ class SecretDraft:
         """Until when a key is in grace although its label says that it is over; ``None`` where the label is possible.
 
         A label's time is a hint. None that the rotator writes, not even in an emergency, lies before the creation of
-        the key that replaced this one.
+        the key that replaced this one, or of this one where an older key is in use again.
         """
         keys, grace = self.common.snapshot.keys, self.view.spec.grace if self.view.spec else timedelta(0)
         key = keys.get(item.key_id)
@@ -96,8 +96,8 @@ class SecretDraft:
             older = keys.get(other.key_id)
             if older and older.valid_from and older.valid_from < key.valid_from and other.revoke_at > item.revoke_at:
                 return None  # a rollback: what replaced this key is older than it, and was replaced itself since
-        made = replaced_at(self.view.life, key, keys)
-        return None if made is None or item.revoke_at >= plus(made, -MAX_SKEW) else plus(made, grace)
+        made = replaced_at(self.view.life, key, keys) or key.valid_from
+        return None if item.revoke_at >= plus(made, -MAX_SKEW) else plus(made, grace)
 
     def is_active(self, key: Key) -> bool:
         """Whether a key is enabled and not expired."""

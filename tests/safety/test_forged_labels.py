@@ -135,6 +135,21 @@ def test_a_retire_label_in_the_past_ends_no_grace_period(region: Region, time: s
     assert not region.system.works(old)
 
 
+def test_a_retire_label_older_than_its_key_ends_no_grace(region: Region) -> None:
+    """The key in use was created before the one that it replaced: its creation shows nothing."""
+    older = region.system.key("by hand", left=40 * DAY)
+    old = region.secret("prod/api", left=89 * DAY)
+    region.put("prod/api", older.value, ["AWSCURRENT", f"rotator:key:{older.id}"])
+    (version,) = (v for v, labels in region.labels("prod/api").items() if f"rotator:key:{old.id}" in labels)
+    forged = f"rotator:retire:{old.id}:20200101T000000Z"
+    region.aws.update_secret_version_stage(SecretId="prod/api", VersionStage=forged, MoveToVersionId=version)
+    assert region.sweep().alerts("inconsistent-labels")
+    region.sweeps(2)
+    assert region.system.works(old)
+    region.sweeps(3, every=DAY)
+    assert not region.system.works(old)
+
+
 def forge_current_label(region: Region, name: str, own: str, forged: str) -> None:
     """Another key's label on ``AWSCURRENT`` in place of its own."""
     (version,) = (v for v, labels in region.labels(name).items() if "AWSCURRENT" in labels)
