@@ -77,7 +77,7 @@ class Reconciler:
     # ---- reading ----------------------------------------------------------------------------------------------------
 
     def plan(self, *, account: str | None = None, secret: str | None = None, at: datetime | None = None) -> Plan:
-        """What a sweep would do now, or at another time.
+        """What a sweep would do now, or at another time; with today's use of the limits, whatever is due.
 
         :raises RotatorError: the secrets can't be listed, or the account or secret named is not known.
         """
@@ -85,7 +85,7 @@ class Reconciler:
         run = _Run(CurrentValues(self.services.store, fleet), secret, at)
 
         def plan_one(name: str) -> AccountPlan:
-            return self.observed(fleet, name, lambda provider: self._planned(provider, run, name)[2])
+            return self.observed(fleet, name, lambda provider: self._planned(provider, run, name, history=True)[2])
 
         plans = _with_shared_accounts(self._side_by_side(fleet.chosen(account, secret), plan_one))
         return Plan(at or self.services.clock.now(), (*plans, *self._stray(fleet, account, secret)))
@@ -247,9 +247,11 @@ class Reconciler:
             error = InternalError.of(caught, f"account {account}")
         return self._not_observed(fleet, account, error)
 
-    def _planned(self, provider: KeyProvider, run: _Run, account: str) -> tuple[datetime, AccountSnapshot, AccountPlan]:
+    def _planned(
+        self, provider: KeyProvider, run: _Run, account: str, *, history: bool = False
+    ) -> tuple[datetime, AccountSnapshot, AccountPlan]:
         """One account, observed and planned, and by Infobip's clock when."""
-        snapshot = observe_account(self.services.store, provider, run.values.fleet, account)
+        snapshot = observe_account(self.services.store, provider, run.values.fleet, account, history=history)
         now = run.at or InfobipClock(self.services.clock, provider).now()
         snapshot, plan = Evidence(self.services, provider, run.values).plan(
             snapshot, self.services.policy, now, force=run.force, secret=run.secret

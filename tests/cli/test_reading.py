@@ -290,3 +290,14 @@ def test_what_is_due_is_done_at_the_next_sweep(stack: Stack) -> None:
     assert "label at the next sweep" in shown
     assert "rotate at the next sweep" in shown
     assert "waits" not in shown
+
+
+def test_a_plan_counts_what_was_created_and_disabled_today(stack: Stack) -> None:
+    """Though nothing is due, so that a sweep would not ask."""
+    account, _ = stack.account("main")
+    dead = stack.world.add_key(account, "made and disabled today")
+    before = stack.run("plan", "--json").document["accounts"][0]["quota"]
+    stack.world.change_key(dead.id, enabled=False)
+    after = stack.run("plan", "--json").document["accounts"][0]["quota"]
+    assert after["creates_used"] == before["creates_used"] > 0
+    assert isinstance(after["updates_used"], int)
