@@ -320,3 +320,15 @@ def test_no_mixture_of_escapes_hides_a_secret(secret: str, before: str, data: st
         written = data.draw(st.sampled_from(layers))(written)
     redactor = knowing(secret)
     assert redactor._redact_learned(f"{before} {written}") != f"{before} {written}"
+
+
+@pytest.mark.parametrize(
+    ("secret", "written"),
+    [
+        ("000\\", "&#48;&#48;\\U00000030&#92;"),
+        ("\\00000000", "&#92;\\U00000030&#48;&#48;&#48;&#48;&#48;&#48;&#48;"),
+    ],
+)
+def test_a_backslash_that_html_numbers_hides_nothing(secret: str, written: str) -> None:
+    """Decoded all at once, it would escape what follows it."""
+    assert REDACTED in knowing(secret)._redact_learned(json.dumps(written))

@@ -11,6 +11,7 @@ from typing import Final
 
 from rotator.model import Key, SecretEntry, Spec
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, is_malformed, parse_key_label, parse_retire_label
+from rotator.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def _read(versions: Mapping[str, frozenset[str]], resolved_key: str | None) -> L
         for label in labels:
             if (key_id := parse_key_label(label)) is not None:
                 if version in keys:
-                    problem = problem or f"version {version} carries the labels of two keys"
+                    problem = problem or f"version {printable(version, 64)} carries the labels of two keys"
                 if key_id in holders:
                     problem = problem or f"key {key_id} is labelled on two versions"
                 if version in current:

@@ -155,14 +155,20 @@ class Redactor:
         """The text without learnt values; as it is, or decoded as often as it takes to find one."""
         if not self._known[1]:
             return text
-        shown = view = self._cut(text, only_random)
-        for _ in range(_DECODINGS):
-            decoded = _decoded(view)
-            if decoded is None:
+        shown = self._cut(text, only_random)
+        # Decoded all at once, a backslash that HTML wrote by its number would escape what follows it: so also one
+        # after the other, with HTML last.
+        for at_once in (True, False):
+            view = shown
+            for _ in range(_DECODINGS if at_once else 2 * _DECODINGS):
+                decoded = _decoded(view, entities=at_once) or _decoded(view)
+                if decoded is None:
+                    break
+                view = self._cut(decoded, only_random)
+                if view != decoded:
+                    shown = view
+            if "&" not in text:
                 break
-            view = self._cut(decoded, only_random)
-            if view != decoded:
-                shown = view
         return shown
 
     def _cut(self, text: str, only_random: bool) -> str:
@@ -329,15 +335,19 @@ def _sensitive_leaves(text: str) -> Iterator[str]:
             yield value
 
 
-def _decoded(text: str) -> str | None:
-    """The text decoded once; ``None`` where it holds no escape.
+def _decoded(text: str, *, entities: bool = True) -> str | None:
+    """The text decoded once, HTML's entities only if wanted; ``None`` where it holds no escape.
 
     A byte (``%C3``) becomes the character of that number, so that a text is searched for as UTF-8 read as Latin-1 too.
     """
     if "%" not in text and "\\" not in text and "&" not in text:
         return None
-    decoded = _ESCAPE.sub(_character, text)
+    decoded = _ESCAPE.sub(_character if entities else _but_entities, text)
     return None if decoded == text else decoded
+
+
+def _but_entities(match: re.Match[str]) -> str:
+    return match[0] if match[0].startswith("&") else _character(match)
 
 
 def _character(match: re.Match[str]) -> str:
