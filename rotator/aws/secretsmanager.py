@@ -24,6 +24,7 @@ from rotator.model import SecretEntry
 from rotator.ports import StoredValue
 from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
+from rotator.text import printable
 
 _T = TypeVar("_T")
 _ROLE_TAG: Final = "rotator:role"
@@ -197,8 +198,9 @@ class SecretsManagerStore:
         binary = "SecretBinary" in raw
         content = self._content(raw)  # an error's traceback keeps this frame, and must not keep the value in `raw`
         if content is None or binary:
+            version = printable(str(raw.get("VersionId", "?")), 64)
             raise BadSecretValue(
-                f"{secret_id}: the value of version {raw.get('VersionId', '?')} is binary or absent",
+                f"{secret_id}: the value of version {version} is binary or absent",
                 advice="Store it as a SecretString: JSON, or the key itself.",
             )
         return StoredValue(str(raw["VersionId"]), content, frozenset(raw.get("VersionStages", ())))

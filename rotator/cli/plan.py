@@ -85,9 +85,9 @@ def parse_moment(text: str, now: datetime) -> datetime:
             f'--at "{text[:40]}" is not a valid time',
             advice="Write one such as 2026-12-01T10:00:00Z, or +14d for in two weeks.",
         ) from None
-    if moment - now > MAX_DURATION:
+    if abs(moment - now) > MAX_DURATION:
         raise ConfigurationError(
-            f'--at "{text[:40]}" is more than {MAX_DURATION.days} days ahead', advice="Write one such as +14d."
+            f'--at "{text[:40]}" is more than {MAX_DURATION.days} days away', advice="Write one such as +14d."
         )
     return moment
 

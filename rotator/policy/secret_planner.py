@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from shlex import quote
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
@@ -133,12 +134,13 @@ class SecretPlanner(SecretDraft):
         self.alert(
             Reason.INCONSISTENT,
             "the label {label} {why}; find out who wrote it; to remove it: `aws "
-            "secretsmanager update-secret-version-stage --secret-id {name} --version-stage {label} "
+            "secretsmanager update-secret-version-stage --secret-id {name} --version-stage {stage} "
             "--remove-from-version-id {version}`",
             label=printable(label),
             why=why,
             name=self.view.entry.name,
-            version=version_id,
+            stage=quote(printable(label)),  # it was written by another, and is pasted into a shell
+            version=quote(printable(version_id)),
         )
 
     def _labels(self) -> None:

@@ -270,3 +270,19 @@ def test_a_wrong_tag_has_one_exit_code_in_every_command(stack: Stack, command: s
 def test_what_a_person_starts_is_audited_as_manual(stack: Stack, command: str) -> None:
     BAD["unparsable tags"].arrange(stack)
     assert {line["trigger"] for line in stack.run(*command.split()).lines} == {"manual"}
+
+
+@pytest.mark.parametrize("command", [("rotate", "--reason", "x"), ("adopt",), ("rollback", "--reason", "x")])
+def test_a_management_secret_is_not_to_be_tagged_as_a_key(stack: Stack, command: tuple[str, ...]) -> None:
+    stack.account("main")
+    management = "rotator/main"
+    ran = stack.run(command[0], management, *command[1:])
+    assert ran.code == 2
+    assert f"{management} holds an account's credentials" in ran.sentence
+    assert "tag-resource" not in ran.sentence
+
+
+def test_a_plan_for_the_year_one_is_refused(stack: Stack) -> None:
+    stack.account("main")
+    ran = stack.run("plan", "--at", "0001-01-01")
+    assert (ran.code, "is more than 3650 days away" in ran.sentence) == (2, True)

@@ -24,6 +24,7 @@ from rotator.telemetry.consumer_events import REVOKED as REVOKED_EVENT
 VERIFY_TIMEOUT: Final = timedelta(seconds=60)
 """How long a revocation may take to show everywhere."""
 LONGEST_WAIT: Final = 8.0
+MOST_INCONCLUSIVE: Final = 3
 
 
 class KeyState(Enum):
@@ -231,11 +232,13 @@ class Revoker:
         return replace(step, verified=True, note=f"verified: 401; {shown}" if not_found else "verified: 401")
 
     def _probed(self, value: Secret, path: str, until: datetime) -> Probe:
-        wait = 0.5
+        wait, inconclusive = 0.5, 0
         while True:
             probe = self.incident.provider.probe(value, path)
             left = (until - self.incident.now()).total_seconds()
-            if probe.verdict is ProbeVerdict.REJECTED or left <= 0:
+            inconclusive += probe.verdict is ProbeVerdict.INCONCLUSIVE
+            # A server that answers nothing useful must not hold up the next leaked key.
+            if probe.verdict is ProbeVerdict.REJECTED or left <= 0 or inconclusive == MOST_INCONCLUSIVE:
                 return probe
             self.incident.services.clock.sleep(min(wait, left))
             wait = min(wait * 2, LONGEST_WAIT)

@@ -130,7 +130,8 @@ def probe(attempt: Attempt, key: Key, value: Secret) -> None:
             attempt.give_up(key.id)
         raise ProviderUnavailable(
             f"{name}: whether the new key {key.id} works is not known: {found.detail} at {spec.verify_path}",
-            advice="The old key stays current and the next sweep continues; check rotator:verify-path if this stays.",
+            advice=("" if attempt.emergency else "The old key stays current and the next sweep continues. ")
+            + "Check rotator:verify-path if this stays.",
         )
     advice = "Check the verify path and the key's rights."
     if key.allowed_ips:
