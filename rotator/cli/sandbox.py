@@ -28,6 +28,7 @@ def sandbox(call: Call, port: int | None) -> int:
       rotator sandbox --port 4010
       rotator plan                 in another shell, after pasting those lines
     """
+
     def ready(running: Sandbox) -> None:
         if call.json:
             call.document({"environment": running.environment})

@@ -93,9 +93,7 @@ BAD = {
         r"403|role", r"Account Manager", later=lambda stack, account, user: setattr(user, "role", Role.NONE)
     ),
     "unreachable": Bad(r"127\.0\.0\.1:\d+.*refused", r"`rotator doctor`", away),
-    "plain http": Bad(
-        r"rotator/main.*http://", r"https", lambda: {"base_url": "http://abc.api.infobip.example"}
-    ),
+    "plain http": Bad(r"rotator/main.*http://", r"https", lambda: {"base_url": "http://abc.api.infobip.example"}),
     "foreign host": Bad(
         r"rotator/main.*infobip\.com\.evil\.example",
         r"ROTATOR_ALLOWED_HOSTS",

@@ -167,9 +167,7 @@ def test_whom_the_simulator_can_be_asked_about(caller: str, principal: str | Non
 
 
 @pytest.mark.parametrize("denied", [True, False])
-def test_who_reads_is_looked_up_where_a_tag_needs_it(
-    stack: Stack, proxy: DenyingProxy, denied: bool
-) -> None:
+def test_who_reads_is_looked_up_where_a_tag_needs_it(stack: Stack, proxy: DenyingProxy, denied: bool) -> None:
     _, checks = examined(stack)
     assert not [check for check in checks if check["subject"] == "CloudTrail"]
     stack.client.tag_resource(SecretId="app/key", Tags=[{"Key": "rotator:gate", "Value": "adoption"}])

@@ -205,7 +205,5 @@ def seed(cloud: Cloud, world: InfobipWorld) -> None:
     create("infobip/management", login, role="management", account="main")
     now = world.clock.now()
     for name in SECRETS:
-        key = world.add_key(
-            cloud.account, name, created_at=now - timedelta(days=85), valid_to=now + timedelta(days=5)
-        )
+        key = world.add_key(cloud.account, name, created_at=now - timedelta(days=85), valid_to=now + timedelta(days=5))
         create(name, {"api_key": key.value, "sender": "Example"}, role="key", account="main")

@@ -65,7 +65,12 @@ def test_good_base_urls(text: str, base_url: str) -> None:
     "text",
     [
         *("abc.api.infobip.com", "ftp://abc.api.infobip.com", "https://", "https:///", "https://a b"),
-        *("https://abc\n.api.infobip.com", "https://b\u00fccher.example", "https://abc\\@evil.example", "https://\u017fabc"),
+        *(
+            "https://abc\n.api.infobip.com",
+            "https://b\u00fccher.example",
+            "https://abc\\@evil.example",
+            "https://\u017fabc",
+        ),
         *("https://abc:99999", "https://abc:0", "https://abc:", "https://[::1", "https://[:::::]"),
         *("https://u:SESAME@abc", "https://abc/SESAME", "https://abc//", "https://abc?SESAME", "https://abc/?"),
         "https://abc#SESAME",

@@ -153,7 +153,7 @@ def test_what_must_not_be_seen_is_taken_out_of_texts_alone() -> None:
     read = Reader(page)
     assert "hunter2" not in page
     assert "refused for <redacted>width" in read.said
-    assert '<section>' in render(given, lambda words: words.replace("section", "x"))
+    assert "<section>" in render(given, lambda words: words.replace("section", "x"))
     value = "0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef"
     assert value not in render(Report(NOW, "default", (), ({"event": f"key {value}"},)))
 
