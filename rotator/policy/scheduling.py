@@ -5,12 +5,12 @@ rotations from scratch, from what it sees, and keeps nothing. Time is counted in
 and in quota days of 24 hours, of which day 0 is the rest of today.
 
 1. A rotation that is not due gets the latest free slot before its key expires, on a day on which its window opens; if
-   all are taken, others move to earlier slots of theirs. Only what finds none is scheduled early, in this sweep (reason
-   ``capacity``): nothing is that need not be.
+   all are taken, other rotations move to earlier slots. A rotation that still has none is scheduled early, in this
+   sweep (reason ``capacity``). No rotation is scheduled early unless it has to be.
 2. If a window has no free slot left, its rotations get slots outside of it.
-3. A due rotation starts now, unless another rotation needs the slot today and it can wait.
-4. Last, a check that ignores windows: what would not be done a day before its expiry otherwise starts now, the earliest
-   expiry first.
+3. A due rotation starts now, unless it can wait and another rotation needs the slot today.
+4. The last check ignores windows. A rotation that would not be done a day before its key expires starts now, the
+   earliest expiry first.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from rotator.text import printable, some_of
 HORIZON: Final = 400
 """How many days are scheduled: Infobip's keys expire within a year unless an operator chose otherwise."""
 SAFETY: Final = timedelta(days=3)
-"""How long before its expiry a key that is scheduled early is replaced: an outage of that length costs no key."""
+"""How long before its expiry a key scheduled early is replaced, so that an outage of that length costs no key."""
 WEEK: Final = timedelta(days=7)
 MAX_NAMES: Final = 5
 """How many keys an alert names."""
@@ -65,22 +65,22 @@ class Candidate:
 
     @property
     def broken(self) -> bool:
-        """Whether consumers have no working key: such a rotation waits for nothing."""
+        """Whether consumers have no working key. Such a rotation waits for nothing."""
         return self.decision is not None and self.decision.reason in BROKEN
 
     @property
     def expires_at(self) -> datetime | None:
-        """When its key expires; ``None`` if never, or where consumers have no working key now."""
+        """When its key expires; ``None`` if never, or if consumers have no working key now."""
         return None if self.broken or self.view.key is None else self.view.key.valid_to
 
 
 def schedule(
     common: Planning, candidates: Sequence[Candidate], used: UsedSlots, *, alone: bool = False
 ) -> list[tuple[Candidate, Decision]]:
-    """Postpone planned rotations that can wait, and alert about what can't be rotated in time.
+    """Postpone planned rotations that can wait, and alert about keys that can't be replaced in time.
 
-    :param alone: whether only one secret's rotation is asked for, which then waits for no other.
-    :returns: what starts in this sweep besides the planned ones, and why.
+    :param alone: whether only one secret is planned; its rotation then waits for no other.
+    :returns: the rotations that start in this sweep besides the planned ones, and why.
     """
     quota = used.planned(common.policy, common.now)
     slots = _slots(common, candidates, used, quota)
@@ -100,16 +100,16 @@ def schedule(
 
 
 def quota_window(policy: Policy) -> timedelta:
-    """After how long a sweep finds a used slot free again: the smallest multiple of ``sweep_every`` that is a day."""
+    """Return how long a used slot stays used, as sweeps see it: a day, rounded up to a multiple of ``sweep_every``."""
     every = policy.sweep_every
     return -(-DAY // every) * every
 
 
 def slots_a_day(snapshot: AccountSnapshot, quota: Quota, policy: Policy, now: datetime) -> int:
-    """How many rotations a day can be counted on in the days to come.
+    """Return how many rotations a day can be counted on in the days to come.
 
-    Each takes an update too, when its old key is revoked. What others created in the last week, operators and programs,
-    is taken to go on; but for no more than half, so that a fleet's first day does not look like its last.
+    Each also uses an update when its old key is revoked. Operators and other programs are assumed to create as many
+    keys as in the last week, but at most half, so that the creates of a fleet's first day do not take every slot.
     """
     ours, since = _limit(quota), now - WEEK
     others = sum(
@@ -134,10 +134,10 @@ class Slots:
     """The quota as scheduling sees it, in sweeps from this one on.
 
     :param now: this sweep.
-    :param every: how long one sweep is after the other.
+    :param every: the time between two sweeps.
     :param period: after how many sweeps a slot is free again.
     :param a_day: how many slots can be counted on in the days to come.
-    :param today: of every slot that scheduled work may use today, the sweep from which on it is free; sorted.
+    :param today: for each slot that scheduled work may use today, the first sweep at which it is free; sorted.
     :param broken: how many secrets without a working key get a slot before all others.
     """
 
@@ -150,7 +150,7 @@ class Slots:
 
     @property
     def free_now(self) -> int:
-        """How many are free in this sweep, less those for broken secrets."""
+        """How many slots are free in this sweep, less those for broken secrets."""
         return max(0, self.today.count(0) - self.broken)
 
     def last_by(self, moment: datetime) -> int:
@@ -162,19 +162,19 @@ class Slots:
         return -((self.now - moment) // self.every)
 
     def too_late(self, expiries: Sequence[int], started: int | None = None) -> list[int]:
-        """Which rotations can't be done in time, if windows do not matter and the earliest expiry always goes first.
+        """Return which rotations can't be done in time if windows are ignored and the earliest expiry goes first.
 
         A rotation that can't be done in time takes no slot from the others.
 
         :param expiries: the last sweep for each, sorted.
-        :param started: how many others start in this sweep, if none of these does; ``None``: these may start in it.
+        :param started: how many others start in this sweep, if none of these does; ``None`` if these may start in it.
         :returns: indices into ``expiries``.
         """
         free, ahead = list(self.today[: self.a_day]), self.broken
         if started is not None:
             now = self.today.count(0)
             used = min(started + self.broken, now)
-            again = max(0, used - max(0, now - self.a_day))  # what is free today only does not come back
+            again = max(0, used - max(0, now - self.a_day))  # slots that are free only today do not come back
             free = sorted([self.period] * again + [max(1, sweep) for sweep in free[again:]])
             ahead = max(0, self.broken - now)
         late: list[int] = []
@@ -190,10 +190,10 @@ class Slots:
 def _slots(common: Planning, candidates: Iterable[Candidate], used: UsedSlots, quota: Quota) -> Slots:
     policy, now, limit = common.policy, common.now, _limit(quota)
     period = quota_window(policy) // policy.sweep_every
-    # As the sweep itself counts: what is free within some minutes is free.
+    # As in the sweep itself, a slot that is free within minutes counts as free.
     left = (at + DAY - SOON - now for at in used.creates)
     again = sorted(min(period, -(-each // policy.sweep_every)) for each in left if each > timedelta(0))
-    # With more in use than scheduled work may take, the first that come back are the reserve's.
+    # If more are in use than scheduled work may take, the first to come back belong to the reserve.
     today = [0] * (limit - len(again)) + again[max(0, len(again) - limit) :]
     broken = sum(1 for one in candidates if one.broken)
     return Slots(now, policy.sweep_every, period, slots_a_day(common.snapshot, quota, policy, now), today, broken)
@@ -216,12 +216,12 @@ class _Rotation:
     """A candidate in sweeps.
 
     :param due: planned already, and postponed only if another rotation needs the slot.
-    :param able: whether it could be rotated now; else it keeps its slot later.
-    :param must: the last sweep at which it must start, window or not: a day before its key expires, or less where it is
+    :param able: whether it could start now; if not, it keeps its later slot.
+    :param must: the last sweep at which it must start, window or not: a day before its key expires, or less if it is
         rotated late anyway.
     :param open: whether its window allows it to start in this sweep.
     :param span: when it may start if not in this sweep.
-    :param any_time: the same without its window.
+    :param any_time: ``span`` without its window.
     """
 
     candidate: Candidate
@@ -235,9 +235,9 @@ class _Rotation:
 
 
 def margin(view: View) -> timedelta:
-    """How long before its expiry a key shall be replaced: :data:`SAFETY`, less where it is rotated late anyway.
+    """Return how long before expiry a key shall be replaced: :data:`SAFETY`, or less if it is rotated late anyway.
 
-    At most a tenth of the key's life, and half of what ``rotator:rotate-before`` asks for.
+    At most a tenth of the key's life, and half of ``rotator:rotate-before``.
     """
     key, spec = view.key, view.spec
     if key is None or spec is None or key.valid_to is None:
@@ -249,9 +249,12 @@ def margin(view: View) -> timedelta:
 
 
 def _near(candidates: Sequence[Candidate], slots: Slots) -> list[Candidate]:
-    """Without those that find a slot after this sweep even if all others come first; the earliest expiry first."""
+    """Return the candidates that matter now, the earliest expiry first.
+
+    Leave out any that would still get a later slot if all others went first.
+    """
     days = -(-len(candidates) // slots.a_day) if slots.a_day > 0 else HORIZON
-    # A window opens once a week or more often, and not every sweep that comes once a week meets it.
+    # A window opens at least once a week, but a weekly sweep may miss it.
     spans = (days * DAY + SAFETY, 16 * (days + 1) * DAY)
     far, far_with_window = (plus(slots.now, span * (slots.period * slots.every / DAY)) for span in spans)
     near = [
@@ -263,7 +266,7 @@ def _near(candidates: Sequence[Candidate], slots: Slots) -> list[Candidate]:
 
 
 def _rotations(candidates: Iterable[Candidate], slots: Slots, common: Planning) -> list[_Rotation]:
-    """All that are not broken; the earliest expiry first."""
+    """Return the rotations of secrets that are not broken, the earliest expiry first."""
     most, period = HORIZON * slots.period, slots.period
     found: list[_Rotation] = []
     for rank, candidate in enumerate(candidates):
@@ -275,7 +278,7 @@ def _rotations(candidates: Iterable[Candidate], slots: Slots, common: Planning) 
             last = slots.last_by(plus(candidate.expires_at, -margin(candidate.view)))
         begin = 1
         if candidate.decision is None:
-            # Later today is no better than now, except for what is due by then.
+            # Later today is no better than now, unless the rotation is due by then.
             due_at = renew_at(candidate.view)
             ready = period if due_at is None else max(0, min(period, slots.first_from(due_at)))
             last = max(last, min(ready, expiry))
@@ -285,7 +288,7 @@ def _rotations(candidates: Iterable[Candidate], slots: Slots, common: Planning) 
         window = candidate.window
         opened, span = window is None or common.is_open(window), _Span(begin, last, window)
         if not opened:
-            # It waits for its window to open, later today too; but for one that can't.
+            # Wait for the window, even if it opens later today, unless no opening is early enough.
             waits = [] if due else [_Span(1, last, window), _Span(1, expiry, window)]
             span = next((span for span in waits if any(True for _ in _days(span, slots))), any_time)
         found.append(_Rotation(candidate, rank, due, able, must, opened or due, span, any_time))
@@ -305,11 +308,11 @@ class _QuotaDays:
         self.free = [max(0, len(slots.today) - slots.broken)] + [slots.a_day] * later
         self.takers: list[dict[_Rotation, None]] = [{} for _ in self.free]
         self._with_free = sum(1 << day for day, free in enumerate(self.free) if free > 0)  # a bit for each day
-        self._stuck: set[int] = set()  # days without a free slot, and nothing on them can move
+        self._stuck: set[int] = set()  # full days from which no rotation can move
         self._tried: dict[tuple[Window | None, int], int] = {}  # in vain: by window and first sweep, the last sweep
 
     def assign(self, rotation: _Rotation) -> bool:
-        """Give it the latest free slot; where all of its days are full, let others move. False if none can."""
+        """Assign the latest free slot, or move others if all its days are full. Return False if none can move."""
         span = rotation.span
         day = next(_days(span, self._slots), None)
         while day is not None and self.free[day] <= 0:
@@ -319,7 +322,7 @@ class _QuotaDays:
             self._put(rotation, day)
             return True
         tried = dict(self._tried)
-        moves: dict[int, tuple[_Rotation, int | None]] = {}  # by day: what can move to it, and from which day
+        moves: dict[int, tuple[_Rotation, int | None]] = {}  # by day: which rotation can move to it, and from where
         movers: list[tuple[_Rotation, int | None]] = [(rotation, None)]
         for mover, origin in movers:
             span = mover.span
@@ -339,7 +342,7 @@ class _QuotaDays:
         return False
 
     def _move(self, moves: dict[int, tuple[_Rotation, int | None]], free: int) -> None:
-        """Each moves to the day that the one before it leaves."""
+        """Move each rotation to the day that the previous one leaves."""
         day: int | None = free
         while day is not None:
             mover, origin = moves[day]
@@ -357,10 +360,10 @@ class _QuotaDays:
 
 
 def _days(span: _Span, slots: Slots, before: int = HORIZON + 1) -> Iterator[int]:
-    """The quota days on which a rotation may start, the latest first.
+    """Yield the quota days on which a rotation may start, the latest first.
 
-    An opening of a window counts for the day on which it closes, and one that lasts longer than a day for those before
-    it: a slot that is used in it is not free again before it closes.
+    A window's opening counts for the day on which it closes, because a slot used in it is not free again before then.
+    An opening of more than a day also counts for the days before.
 
     :param before: only those before that day.
     """
@@ -375,9 +378,10 @@ def _days(span: _Span, slots: Slots, before: int = HORIZON + 1) -> Iterator[int]
 
 
 def _start_now(slots: Slots, rotations: Sequence[_Rotation]) -> list[_Rotation]:
-    """Those that start in this sweep, the earliest expiry first."""
+    """Return the rotations that start in this sweep, the earliest expiry first."""
     days = _QuotaDays(slots, max((one.span.last for one in rotations), default=0))
-    # First those that can't start now anyway, then what expires last: what finds no slot expires first.
+    # Place those that can't start now first, then the latest expiry first, so that whatever is left without a slot is
+    # what expires soonest.
     coming = sorted((one for one in rotations if not one.due), key=lambda one: (one.open and one.able, -one.rank))
     needed = [one for one in coming if not days.assign(one)]
     for one in needed:
@@ -387,7 +391,7 @@ def _start_now(slots: Slots, rotations: Sequence[_Rotation]) -> list[_Rotation]:
     free, later_today = min(slots.free_now, days.free[0]), list(days.takers[0])
     due = [one for one in rotations if one.due]
     needed += [one for one in reversed(due) if not days.assign(one)]
-    if len(needed) > free:  # too many: what has to start later today need not wait for it to be due
+    if len(needed) > free:  # too many: those with a slot later today may start before they are due
         can_start = [one for one in later_today if one.open]
         needed += can_start
         free = max(free, slots.free_now - (len(later_today) - len(can_start)))
@@ -398,7 +402,7 @@ def _start_now(slots: Slots, rotations: Sequence[_Rotation]) -> list[_Rotation]:
 
 
 def _in_time(slots: Slots, rotations: Sequence[_Rotation], chosen: list[_Rotation]) -> list[_Rotation]:
-    """The same, with as many of those that expire first as it takes for none to be too late."""
+    """Return ``chosen``, preceded by as many of the earliest-expiring rotations as needed so that none is late."""
     free, able = slots.free_now, [one for one in rotations if one.able]
 
     def start(urgent: int) -> list[_Rotation]:
@@ -430,7 +434,7 @@ def _early(one: Candidate, slots: Slots) -> Decision:
 
 
 def _postpone(draft: Draft, candidates: Iterable[Candidate]) -> None:
-    """Due rotations that can wait for a slot longer than others can."""
+    """Defer due rotations that can wait longer for a slot than others can."""
     arns = {one.view.entry.arn for one in candidates}
     for item in [item for item in draft.ranked if item[1].kind is ActionKind.ROTATE and item[1].arn in arns]:
         action = item[1]
@@ -443,7 +447,7 @@ def _postpone(draft: Draft, candidates: Iterable[Candidate]) -> None:
 
 
 def _alert_not_in_time(draft: Draft, candidates: Iterable[Candidate], near: Iterable[Candidate], slots: Slots) -> None:
-    """One alert an account: how many keys, which, from when, and what helps."""
+    """Add one alert for the account: how many keys, which, from when, and what helps."""
     broken = [one for one in candidates if one.broken]
     alive = [one for one in near if not one.broken and one.expires_at is not None]
     late = [one for one in broken[slots.today[: slots.a_day].count(0) :] if one.view.life.current_version is not None]
