@@ -383,20 +383,20 @@ def _start_now(slots: Slots, rotations: Sequence[_Rotation]) -> list[_Rotation]:
     # Place those that can't start now first, then the latest expiry first, so that whatever is left without a slot is
     # what expires soonest.
     coming = sorted((one for one in rotations if not one.due), key=lambda one: (one.open and one.able, -one.rank))
-    needed = [one for one in coming if not days.assign(one)]
-    for one in needed:
+    unplaced = [one for one in coming if not days.assign(one)]
+    for one in unplaced:
         if not one.open:
             one.span = one.any_time
-    needed = [one for one in needed if one.open or not days.assign(one)]
+    must_start = [one for one in unplaced if one.open or not days.assign(one)]
     free, later_today = min(slots.free_now, days.free[0]), list(days.takers[0])
     due = [one for one in rotations if one.due]
-    needed += [one for one in reversed(due) if not days.assign(one)]
-    if len(needed) > free:  # too many: those with a slot later today may start before they are due
+    must_start += [one for one in reversed(due) if not days.assign(one)]
+    if len(must_start) > free:  # too many: those with a slot later today may start before they are due
         can_start = [one for one in later_today if one.open]
-        needed += can_start
+        must_start += can_start
         free = max(free, slots.free_now - (len(later_today) - len(can_start)))
-    chosen = sorted((one for one in needed if one.able), key=_rank)[:free]
-    can_wait = sorted(set(due).difference(needed), key=_rank)
+    chosen = sorted((one for one in must_start if one.able), key=_rank)[:free]
+    can_wait = sorted(set(due).difference(must_start), key=_rank)
     chosen += can_wait[: free - len(chosen)]
     return sorted(_in_time(slots, rotations, chosen), key=_rank)
 
