@@ -1,4 +1,4 @@
-"""Authentication, one small ``requests`` auth class a method. Tokens are made on first use and renewed in time."""
+"""Authentication: one small ``requests`` auth class per method. Tokens are fetched on first use and renewed in time."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _LOG = logging.getLogger(__name__)
 SESSION_PATH: Final = "/auth/1/session"
 TOKEN_PATH: Final = "/auth/1/oauth2/token"
 SESSION_IDLE: Final = timedelta(minutes=55)
-"""A session expires after 60 idle minutes; it is replaced this much earlier."""
+"""A session expires after 60 idle minutes. After this idle time it is replaced, to be safe."""
 LONGEST_TOKEN: Final = timedelta(days=1)
 """A token is never kept longer, whatever its ``expires_in``."""
 
 _NO_SESSION: Final = frozenset({404, 405, 408, 413, 415, 425})
-"""Refusals of a login that cannot come from an open session: wrong address, wrong size, wrong moment."""
+"""Login refusals that an open session cannot cause, such as a wrong address or a timeout."""
 _CREDENTIALS: Final = frozenset({"UNAUTHORIZED", "E401"})
 _NOT_CREDENTIALS: Final = frozenset({"", "invalid_request", "unsupported_grant_type", "invalid_scope"})
-"""Words of RFC 6749 for what is wrong with a login, and not with its credentials."""
+"""RFC 6749 error codes for a login that fails for reasons other than its credentials."""
 
 
 class HeaderAuth(ManagementAuth):
@@ -51,7 +51,7 @@ class HeaderAuth(ManagementAuth):
 
 
 class BasicAuth(HeaderAuth):
-    """``Basic``, in UTF-8; the password may hold anything, the user name no ``:``."""
+    """``Basic``, in UTF-8. The user name must not contain a ``:``; the password may contain anything."""
 
     def __init__(self, credentials: Credentials, redactor: Redactor) -> None:
         password = credentials.password.reveal()
@@ -62,7 +62,7 @@ class BasicAuth(HeaderAuth):
 
 
 class ApiKeyAuth(HeaderAuth):
-    """``App``: a consumer's, for the probe; management calls do not accept it.
+    """``App``: an API key, as consumers send it. For the probe only: management calls do not accept it.
 
     :raises ValueError: a header cannot hold the value.
     """
@@ -74,10 +74,10 @@ class ApiKeyAuth(HeaderAuth):
 
 
 class _TokenAuth(ManagementAuth):
-    """A header that is fetched, kept while it is good, and fetched again after a 401.
+    """A header that is fetched, kept while it is valid, and fetched again after a 401.
 
-    :param unsafe: a session that is not bound to the caller's address.
-    :param in_emergency: a login is tried once, and not for long.
+    :param unsafe: the session is not bound to the caller's address.
+    :param in_emergency: a login is tried only once, with a short timeout.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class _TokenAuth(ManagementAuth):
         self._good_until: datetime | None = None
 
     def __call__(self, r: PreparedRequest) -> PreparedRequest:
-        """Set the header, fetching it first where there is none or its time is nearly over."""
+        """Set the header. Fetch it first if there is none or if it expires soon."""
         with self._lock:
             if self._good_until is not None and self._clock.now() >= self._good_until:
                 self._drop()
@@ -130,7 +130,7 @@ class _TokenAuth(ManagementAuth):
         self._header = None
 
     def _fetch(self, call: Call, scheme: str, field: str) -> int | None:
-        """Set the header by a login; gives how many seconds it is good for, where the answer says that."""
+        """Log in and set the header. Return how many seconds it is valid, or ``None`` if the answer does not say."""
         call = replace(call, effort=Effort.ONCE if self._in_emergency else call.effort, quick=self._in_emergency)
         answer = self._transport.call(call)
         if not answer.ok:
@@ -148,16 +148,16 @@ class _TokenAuth(ManagementAuth):
 
 
 class IbssoAuth(_TokenAuth):
-    """``IBSSO``: one session, made on first use, ended at :meth:`close`. Only one can be open: the old goes first."""
+    """``IBSSO``: a session opened on first use. Only one can be open, so the old one is closed before a new login."""
 
     def close(self) -> None:
-        """Destroy the session; where that fails it expires after 60 idle minutes."""
+        """Destroy the session. If that fails, the session expires after 60 idle minutes."""
         with self._lock:
             self._drop()
 
     def _log_in(self) -> None:
         body = {"username": self._credentials.username, "password": self._credentials.password, "unsafe": self._unsafe}
-        # Not again after a lost answer: the session may be open, and would refuse the next one.
+        # Never repeated after a lost answer: the first session may be open, and then a second one is refused.
         self._fetch(Call("POST", SESSION_PATH, body=body, effort=Effort.UNLESS_DONE), "IBSSO", "token")
 
     def _refusal(self, answer: Answer, problem: Problem) -> ProviderError:
@@ -178,7 +178,7 @@ class IbssoAuth(_TokenAuth):
 
 
 class OAuth2Auth(_TokenAuth):
-    """``Bearer``: a token by client credentials, renewed before its ``expires_in`` runs out."""
+    """``Bearer``: a token from the client credentials grant, renewed before its ``expires_in`` runs out."""
 
     def _log_in(self) -> None:
         form: dict[str, str | Secret] = {
@@ -193,10 +193,10 @@ class OAuth2Auth(_TokenAuth):
 
 
 class FallbackAuth(ManagementAuth):
-    """A login as long as it works, and Basic with the same credentials from its first failure on.
+    """Uses a login until it fails once, and then Basic with the same credentials.
 
-    For an emergency: a session that another process holds (or held when it crashed), or an endpoint that is down,
-    must not keep a leaked key enabled.
+    For emergencies: a leaked key must not stay enabled because another process holds the session (or crashed while
+    holding it), or because the login endpoint is down.
     """
 
     def __init__(self, login: _TokenAuth, basic: BasicAuth) -> None:
@@ -205,7 +205,7 @@ class FallbackAuth(ManagementAuth):
         self._failure: str | None = None
 
     def __call__(self, r: PreparedRequest) -> PreparedRequest:
-        """Set a header: the login's, or Basic's."""
+        """Set the login's header, or Basic's if the login has failed."""
         if self._failure is None:
             try:
                 return self._login(r)
@@ -214,7 +214,7 @@ class FallbackAuth(ManagementAuth):
         return self._basic(r)
 
     def refused(self, r: PreparedRequest) -> bool:
-        """The login's header is not renewed: Basic is used from now on.
+        """Use Basic from now on, rather than renew the login.
 
         :raises BadCredentials: Basic was refused as well.
         """
@@ -242,9 +242,9 @@ def management_auth(
     unsafe_sessions: bool = False,
     fall_back_to_basic: bool = False,
 ) -> ManagementAuth:
-    """The method that the credentials ask for.
+    """Return the authentication method that the credentials name.
 
-    :param fall_back_to_basic: Basic follows a login that fails, unless the user name cannot be sent by it.
+    :param fall_back_to_basic: use Basic after a failed login, unless Basic cannot send the user name.
     """
     if credentials.auth is AuthMethod.BASIC:
         return BasicAuth(credentials, redactor)

@@ -35,19 +35,19 @@ from rotator.text import quoted
 
 KEYS_PATH: Final = "/settings/2/api-keys"
 LATER: Final = timedelta(minutes=5)
-"""How far clocks may differ: an expiry that much later has not passed by Infobip's clock either."""
-_TEMPORARY: Final = frozenset({407, 408, 421, 425, 429})  # of 4xx: what may pass
-_PROBE_PATH: Final = re.compile(r"/[!-\"$-\[\]-~]*")  # printable ASCII but '#' and '\': nothing can leave the host
+"""How far the clocks may differ: an expiry this far in our future is in Infobip's future too."""
+_TEMPORARY: Final = frozenset({407, 408, 421, 425, 429})  # 4xx statuses that may be temporary
+_PROBE_PATH: Final = re.compile(r"/[!-\"$-\[\]-~]*")  # printable ASCII without '#' and '\', so it stays on this host
 
 
 class InfobipClient:
-    """One account's keys. Thread safe; close it, or an IBSSO session stays open for up to an hour.
+    """One account's keys. Thread safe. Close it, or an IBSSO session stays open for up to an hour.
 
     :param redactor: learns every secret text that is used or received, and spares the ids of listed keys. Values in
-        lists are not kept, so they are not learnt either.
+        lists are discarded, so it does not learn them.
     :param rng: jitter of the waits between attempts.
     :param unsafe_sessions: IBSSO sessions that are not bound to this machine's address.
-    :param fall_back_to_basic: where a login fails, use Basic with the same credentials (an emergency does).
+    :param fall_back_to_basic: use Basic with the same credentials if a login fails (set in an emergency).
     :param limits: seconds and bytes that one attempt may take.
     :param adapters: makes the ``requests`` adapters, such as those of an embedded sandbox.
     :raises ConfigurationError: the environment names certificates that do not exist.
@@ -89,30 +89,30 @@ class InfobipClient:
 
     @property
     def account_id(self) -> str | None:
-        """What the management secret names."""
+        """The account that the management secret names."""
         return self._account
 
     def list_keys(self, *, enabled: bool | None = None) -> KeyListing:
-        """One call for each 100 keys."""
+        """List the keys, with one call per 100 keys."""
         return list_all(self._page, enabled)
 
     def count_keys(self) -> int | None:
-        """One call."""
+        """Count the keys with one call."""
         return self._page({"page": "0", "size": "1"}).total_count
 
     def find_by_name(self, name: str) -> tuple[Key, ...]:
-        """The keys with exactly that name, whatever else Infobip's own filter matches."""
+        """Return the keys with exactly this name. Infobip's own filter may match others."""
         found = list_all(lambda query: self._page({**query, "name": name}))
         return tuple(key for key in found.keys if key.name == name)
 
     def find_by_value(self, value: Secret, *, alone: bool = False) -> Key | None:
-        """The key that a value belongs to; ``None`` if Infobip knows none.
+        """Return the key that a value belongs to, or ``None`` if Infobip has no such key.
 
-        A readable value in the answer is compared here. A masked one counts only if it is the whole answer and Infobip
-        is known to filter by value at all, which is asked once, where it matters.
+        A readable value in the answer is compared here. A key with a masked value counts only if it is the only key in
+        the answer and Infobip is known to filter by value. That is tested once, when first needed.
 
-        :param alone: as a proof of ownership: the answer must be one key alone.
-        :raises ContractViolation: the answer holds other keys than the one asked for, or is inconclusive.
+        :param alone: for an ownership proof, the answer must contain only this key.
+        :raises ContractViolation: the answer contains other keys, or is inconclusive.
         """
         self._redactor.learn(value.reveal())
         answer = self._search(value)
@@ -133,14 +133,14 @@ class InfobipClient:
         )
 
     def get_key(self, key_id: str) -> FetchedKey:
-        """One key, read now; with its value where the answer holds the real one."""
+        """Fetch one key, with its value if the answer contains it unmasked."""
         answer = self._succeed(Call("GET", _key_path(key_id)), key_id)
         return self._learnt(parse_key(answer, expected_id=key_id))
 
     def create_key(self, request: KeyRequest) -> FetchedKey:
-        """Create a key: sent once. ``value`` is ``None`` where Infobip shows a mask even then.
+        """Create a key. The request is sent only once. ``value`` is ``None`` if the answer masks it.
 
-        :raises OutcomeUnknown: no readable answer, or one that means neither yes nor no: search for the name.
+        :raises OutcomeUnknown: the answer is missing, unreadable or inconclusive; search for the key by name.
         """
         call = Call("POST", KEYS_PATH, body=create_body(request, self._account), effort=Effort.ONCE, write=True)
         try:
@@ -166,10 +166,10 @@ class InfobipClient:
     def revoke_key(self, key_id: str, end: datetime | None) -> None:
         """Disable a key, and set its expiry to ``end`` (whole seconds). Safe to repeat.
 
-        Where Infobip refuses an expiry that has passed, a slightly later one is sent, and none if that is refused too:
-        the refusal must not keep a key enabled.
+        Infobip may refuse an expiry in the past. A slightly later one is then sent, and finally none, because such a
+        refusal must not keep a key enabled.
 
-        :raises OutcomeUnknown: it was sent and may have happened, and could not be confirmed.
+        :raises OutcomeUnknown: the request was sent and may have taken effect, but this could not be confirmed.
         :raises ContractViolation: the answer says that the key is still enabled.
         """
         for tried in () if end is None else (end, end + LATER):
@@ -179,7 +179,7 @@ class InfobipClient:
         self._disable(key_id, None)
 
     def probe(self, value: Secret, path: str) -> Probe:
-        """Use a key once, with nothing but the key: one attempt of at most 10 seconds."""
+        """Use a key once, without any other credentials, in one attempt of at most 10 seconds."""
         if not _PROBE_PATH.fullmatch(path):
             return Probe(ProbeVerdict.INCONCLUSIVE, "not probed: the path is not one of this host", lasting=True)
         self._redactor.learn(value.reveal())
@@ -202,7 +202,7 @@ class InfobipClient:
         return Probe(ProbeVerdict.INCONCLUSIVE, f"HTTP {status}", lasting=lasting)
 
     def skew(self) -> timedelta | None:
-        """By the last management answer's ``Date``."""
+        """Return the clock difference, from the ``Date`` of the last management answer."""
         return self._transport.skew
 
     def close(self) -> None:
@@ -214,9 +214,9 @@ class InfobipClient:
         return self._page({"page": "0", "size": str(SIZE)}, value)
 
     def _filters_by_value(self) -> bool:
-        """Whether Infobip heeds the filter by value, in an account that has a key: it finds none for an invented one.
+        """Whether Infobip filters by value, that is, finds no key for a random value.
 
-        An account's only key, masked, would else be the answer to every search.
+        Otherwise an account's only key, masked, would match every search.
         """
         if not self._value_filter_works:
             answer = self._search(Secret(f"{uuid.uuid4().hex}-{uuid.uuid4()}"))
@@ -255,7 +255,7 @@ class InfobipClient:
             )
 
     def _confirm(self, answer: Answer, key_id: str) -> Key:
-        """The key after an update. Where that is unreadable the key is read: 200 from a proxy revokes nothing."""
+        """Return the key after an update. Fetch it if the answer is unreadable: a proxy's 200 revokes nothing."""
         try:
             return parse_key(answer, expected_id=key_id).key
         except ContractViolation as error:
@@ -273,7 +273,7 @@ class InfobipClient:
 
 
 def _key_path(key_id: str) -> str:
-    if KEY_VALUE.search(key_id.lower()):  # by its characters a value could be an id, and would get into a URL
+    if KEY_VALUE.search(key_id.lower()):  # a value also matches KEY_ID, and must not get into a URL
         raise InvalidRequest(
             "the given key id is the value of a key; nothing was sent",
             advice="Treat it as leaked, and name the key by its id.",

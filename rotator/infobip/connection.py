@@ -1,7 +1,7 @@
-"""Connections with a deadline, that know whether a request has left.
+"""Connections with a deadline that record whether any part of a request was sent.
 
-Whether a create may have happened depends on one fact that no exception of ``requests`` holds: was anything of it
-sent? A refused connection, an unknown host, a failed TLS handshake say no; everything after the first byte says maybe.
+No exception of ``requests`` tells this, and it decides whether a failed create may have happened. After a refused
+connection, an unknown host or a failed TLS handshake it cannot have. After the first byte it may have.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from rotator.errors import ConfigurationError
 class Exchange:
     """One attempt on the wire, see :func:`exchange`.
 
-    :param seconds: the deadline, counted from now: no later byte is waited for, however slowly the server sends.
+    :param seconds: until the deadline; no read continues after it, even if the server sends slowly.
 
-    ``sent`` starts out true, so that a connection of an unknown kind errs on the side of "it may have happened".
+    ``sent`` is true at first, so that a connection of an unknown kind counts as "may have been sent".
     """
 
     def __init__(self, seconds: float) -> None:
@@ -58,7 +58,7 @@ _current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 @contextmanager
 def exchange(seconds: float) -> Iterator[Exchange]:
-    """One attempt, to which the connections of this thread report inside of it."""
+    """Track one attempt. Inside the context, this thread's connections report to it."""
     made = Exchange(seconds)
     token = _current.set(made)
     try:
@@ -73,7 +73,7 @@ def _note_sent(sent: bool) -> None:
 
 
 class _DeadlineReader(io.RawIOBase):
-    """Reads a socket, and waits for each part until the exchange's deadline at most."""
+    """Reads a socket. No read waits longer than the exchange's deadline."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, exchange: Exchange) -> None:
         self._raw, self._sock, self._exchange = raw, sock, exchange
@@ -150,9 +150,9 @@ class DeadlineAdapter(HTTPAdapter):
 
 
 def ca_bundle() -> str | bool:
-    """The certificates to trust: a file or folder that the environment names, else those that ``requests`` brings.
+    """Return the CA certificates: a file or folder from the environment, or ``True`` for those of ``requests``.
 
-    :raises ConfigurationError: what is named does not exist.
+    :raises ConfigurationError: the named file or folder does not exist.
     """
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if path := os.environ.get(name):
@@ -179,7 +179,7 @@ _REASONS: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], ...
 
 
 def describe(error: BaseException) -> str:
-    """A short reason such as ``connection refused``. Never the error's own text: it quotes URLs with their queries."""
+    """Return a short reason such as ``connection refused``. The error's own text is not used: it quotes whole URLs."""
     chain = tuple(_chain(error))
     for each in chain:
         if isinstance(each, ssl.SSLCertVerificationError):
@@ -195,13 +195,13 @@ def describe(error: BaseException) -> str:
 
 
 def never_connected(error: BaseException) -> bool:
-    """Whether the error can only come before a connection: then nothing was sent."""
+    """Whether the error can only occur before a connection exists, so that nothing was sent."""
     before = (ConnectTimeoutError, LocationParseError, requests.exceptions.InvalidURL)
     return any(isinstance(each, before) for each in _chain(error))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what is inside it, outermost first: causes, urllib3's ``reason``, and exceptions among ``args``."""
+    """Yield the error and the errors inside it, outermost first (causes, urllib3's ``reason``, ``args``)."""
     seen: set[int] = set()
     pending: list[object] = [error]
     while pending:
@@ -214,7 +214,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 class _NoQueries(logging.Filter):
-    """Keeps queries out of urllib3's log: at debug level it writes whole URLs, and a search by value has it in one."""
+    """Keeps queries out of urllib3's debug log, which has whole URLs: a search by value has the value in its query."""
 
     _QUERY = re.compile(r"\?\S*")
 

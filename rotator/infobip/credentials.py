@@ -1,4 +1,4 @@
-"""The management secret's value, read strictly. Of the value only field names and the host get into an error."""
+"""Parses the management secret's value strictly. Errors quote only field names and the host, never other parts."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ def parse_credentials(secret_name: str, text: Secret, allowed_hosts: Sequence[st
 
     :param secret_name: for messages.
     :param text: the secret's whole value.
-    :param allowed_hosts: hosts, ``*.example.com`` included, that ``base_url`` may name beside Infobip's and loopback.
-        Write access to the secret must not be enough to have passwords and keys sent anywhere else.
-    :raises ConfigurationError: naming secret, field, what is wrong and how to fix it; never a part of the value.
+    :param allowed_hosts: further hosts that ``base_url`` may name besides Infobip's and loopback; patterns such as
+        ``*.example.com`` are allowed. Write access to the secret alone must not redirect passwords and keys.
+    :raises ConfigurationError: names the secret, the field, the problem and the fix, never a part of the value.
     """
     try:
         return _credentials(text, allowed_hosts)
     except _Wrong as wrong:
         problem, fix = wrong.args
-    # Raised here, without a cause, so that the frames that held the value are not part of it.
+    # Raised here, without a cause, so that its traceback has no frame that held the value.
     raise ConfigurationError(f"management secret {secret_name!r}: {problem}", advice=fix)
 
 

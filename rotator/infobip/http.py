@@ -1,8 +1,8 @@
-"""One HTTP call to Infobip: bounded in time and size, never redirected, repeated only where that is safe.
+"""HTTP calls to Infobip: bounded in time and size, never redirected, repeated only if that is safe.
 
-It works on a ``requests`` adapter rather than a ``Session``: a session would read ``.netrc``, keep cookies, and read
-the body of a redirect without bounds even where it does not follow it. The retries are a loop of its own, since
-urllib3's ``Retry`` waits by the machine's clock and knows the method, not whether the request was sent.
+They use a ``requests`` adapter rather than a ``Session``, which would read ``.netrc``, keep cookies, and read the whole
+body of a redirect even if it does not follow it. They do not use urllib3's ``Retry``, because it waits by the machine's
+clock and does not know whether the request was sent.
 """
 
 from __future__ import annotations
@@ -36,33 +36,33 @@ from rotator.secret import Secret
 HEADERS: Final = {
     "User-Agent": f"infobip-key-rotator/{__version__}",
     "Accept": "application/json",
-    "Accept-Encoding": "identity",  # nothing here is worth compressing; a compressed answer is still read, bounded
+    "Accept-Encoding": "identity",  # answers are small; a compressed one is still read, within the limit
 }
 QUICK: Final = 10.0
 ATTEMPTS: Final = 4
 LONGEST_BACKOFF: Final = 8.0
 LONGEST_RETRY_AFTER: Final = 30.0
-"""Seconds; a longer ``Retry-After`` ends the call at once."""
+"""Seconds. After a longer ``Retry-After`` the call is not retried."""
 NO_STEP: Final = timedelta(seconds=0.5)
-"""Wall clock and monotonic clock differ by less than that between two readings without anyone having set the clock."""
+"""The wall clock was set if it and the monotonic clock advanced by amounts that differ by this much or more."""
 _CHUNK: Final = 64 * 1024
 _FAILURES: Final = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
 
 
 class Effort(Enum):
-    """How hard a call tries. The value is the statuses after which it is repeated; 0 is a lost answer."""
+    """How often a call is tried. The value is the set of statuses that are retried; 0 is a lost answer."""
 
     PATIENT = frozenset({0, 429, 500, 502, 503, 504})
     """Safe to repeat."""
     UNLESS_DONE = frozenset({429})
-    """Again only where the server certainly did nothing: no connection, or throttled."""
+    """Repeated only if the server certainly did nothing: no connection, or throttled."""
     ONCE = frozenset[int]()
     """One attempt, whatever its outcome."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds to connect, between two reads, and for one whole attempt; bytes of a body, unpacked."""
+    """Seconds to connect, for one read, and for one whole attempt; bytes of a decompressed body."""
 
     connect: float = 5.0
     read: float = 20.0
@@ -74,8 +74,8 @@ class Limits:
 class Call:
     """A call to be made. Secrets in ``params``, ``body`` and ``form`` stay wrapped until the bytes are made.
 
-    ``write``: a lost answer is an ``OutcomeUnknown``. ``quick``: not waited for longer than :data:`QUICK` seconds.
-    ``read_body`` false: the status is all that is wanted.
+    ``write``: a lost answer raises ``OutcomeUnknown``. ``quick``: an attempt takes at most :data:`QUICK` seconds.
+    ``read_body``: false if only the status is needed.
     """
 
     method: str
@@ -91,11 +91,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back, whatever the status. The body stays out of ``repr``: it may hold secrets.
+    """The result of a call, with any status. The body may contain secrets, so ``repr`` leaves it out.
 
-    ``where`` is method, path and host, for messages; ``retry_after`` is what the server asked for.
-    ``lost``: why there is no answer (then the status is 0).
-    ``maybe_done``: this attempt, or an earlier one of the same call, went out and got no clear answer.
+    ``where``: method, path and host, for messages. ``retry_after``: the wait that the server requested.
+    ``lost``: why there is no answer (the status is then 0).
+    ``maybe_done``: this attempt, or an earlier one of the same call, was sent and got no clear answer.
     """
 
     where: str
@@ -117,14 +117,14 @@ class ManagementAuth(AuthBase):
 
     @abstractmethod
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Set the ``Authorization`` header; may log in first, and raise what a login raises."""
+        """Set the ``Authorization`` header. This may log in first, and raise a login's errors."""
 
     def refused(self, r: requests.PreparedRequest) -> bool:  # noqa: ARG002 -- a fixed header stays the same
-        """The request was answered with 401: drop what is out of date, and return whether to try again."""
+        """Handle a 401: drop an outdated header, and return whether to try again."""
         return False
 
     def close(self) -> None:
-        """End what is open at the server. Never raises."""
+        """Close the server's session, if any. Never raises."""
         return
 
 
@@ -132,7 +132,7 @@ class Transport:
     """Makes calls to one base URL. Thread safe.
 
     :param rng: jitter of the waits between attempts.
-    :param adapters: makes the adapter for the kept connections, and one for each call that needs a new one.
+    :param adapters: makes the adapter for pooled connections, and one for each call that needs a new connection.
     """
 
     def __init__(
@@ -145,20 +145,20 @@ class Transport:
     ) -> None:
         self.base_url = base_url
         self.host = urlsplit(base_url).netloc
-        # The last Date less our clock, and when it came by both of our clocks.
+        # The last Date minus our wall clock, and when it arrived by the wall and the monotonic clock.
         self._dated: tuple[timedelta, datetime, float] | None = None
         self._clock = clock
         self._rng = rng
         self._limits = limits
         self._adapters = adapters
         self._pooled = adapters()
-        # Read here, since there is no Session to do it. Plain http is loopback only and never goes through a proxy.
+        # Read here because there is no Session to do it. Plain http is for loopback only and never uses a proxy.
         self._proxies = dict(get_environ_proxies(base_url)) if base_url.startswith("https:") else {}
         self._verify = ca_bundle()
 
     @property
     def skew(self) -> timedelta | None:
-        """The server's time less our wall clock's, right now; ``None`` before the first answer with a date."""
+        """The server's time minus our wall clock's, as of now; ``None`` before the first answer with a date."""
         dated = self._dated
         if dated is None:
             return None
@@ -168,15 +168,15 @@ class Transport:
         return skew if abs(step) < NO_STEP else skew - step
 
     def call(self, call: Call, auth: ManagementAuth | None = None) -> Answer:
-        """Make a call, again where its effort allows, and once more after a 401 that ``auth`` can fix.
+        """Make a call. Retry it as its effort allows, and once more after a 401 that ``auth`` can fix.
 
         :raises ProviderUnavailable: no answer; for a write, certainly nothing was sent.
-        :raises OutcomeUnknown: a write that was sent and not answered, or not in a way that says yes or no.
+        :raises OutcomeUnknown: a write was sent, and got no answer or an inconclusive one.
         :raises ContractViolation: a redirect, or an answer that is too large.
         :raises InvalidRequest: HTTP cannot carry the request; nothing was sent.
         """
-        # A kept connection may have been closed by the server: harmless where a call is repeated, and elsewhere a
-        # needless doubt whether it has happened. So only patient calls use kept connections.
+        # The server may have closed a pooled connection. A retry handles that, but without retries the call's outcome
+        # would be needlessly unknown. So only patient calls use pooled connections.
         adapter = self._pooled if call.effort is Effort.PATIENT else self._adapters()
         try:
             return self._repeat(adapter, call, auth)
@@ -184,10 +184,10 @@ class Transport:
             if adapter is not self._pooled:
                 adapter.close()
             if any(isinstance(value, Secret) for value in call.params.values()):
-                clear_cache()  # the standard library keeps the last URLs that it took apart, queries included
+                clear_cache()  # the standard library caches the last URLs that it parsed, including their queries
 
     def close(self) -> None:
-        """Close the kept connections."""
+        """Close the pooled connections."""
         self._pooled.close()
 
     def _repeat(self, adapter: HTTPAdapter, call: Call, auth: ManagementAuth | None) -> Answer:
@@ -219,9 +219,11 @@ class Transport:
         raise ProviderUnavailable(message + ("; nothing was sent" if call.write else ""))
 
     def _wait(self, effort: Effort, answer: Answer, attempts: int) -> float | None:
-        """Seconds to wait before the next attempt (as ``Retry-After`` says, else exponential); ``None``: there is none.
+        """Return the seconds to wait before the next attempt, or ``None`` if there is none.
 
-        :param attempts: how many there were, those after renewed credentials not counted.
+        The wait is that of ``Retry-After``, or else exponential.
+
+        :param attempts: how many attempts were made, not counting the one after renewed credentials.
         """
         never_sent = bool(answer.lost) and not answer.maybe_done and effort is not Effort.ONCE
         if attempts >= ATTEMPTS or not (never_sent or answer.status in effort.value):
@@ -258,26 +260,26 @@ class Transport:
         elif body is None and raw.status < 400:
             wrong = f"with more than {limits.body} bytes, not read"
         if wrong:
-            # It says neither yes nor no. What can be repeated is none the worse for it; a create is in doubt.
+            # The answer is inconclusive. For a create, the outcome is unknown; any other call can be repeated.
             kind = OutcomeUnknown if call.write and call.effort is Effort.ONCE else ContractViolation
             raise kind(f"{where}: HTTP {raw.status}, {wrong}", advice=advice)
         asked = retry_after(raw.headers.get("Retry-After"), self._clock)
         return Answer(where, raw.status, body or b"", asked, maybe_done=raw.status >= 500)
 
     def _note_date(self, header: str, at: datetime, monotonic: float, trip: float) -> None:
-        """Note the difference of the clocks when an answer began to arrive, after ``trip`` seconds."""
+        """Record how the clocks differed when an answer began to arrive, ``trip`` seconds after the request."""
         date = _http_date(header)
         if date is None:
             return
         skew = date - at
-        # The date is cut to whole seconds, and written before the answer came: up to so much of it is no difference.
+        # The date is truncated to whole seconds and older than the answer's arrival. A lag that small is no skew.
         if -timedelta(seconds=1 + trip) < skew <= timedelta(0):
             skew = timedelta(0)
         self._dated = skew, at, monotonic
 
 
 def retry_after(header: str | None, clock: Clock) -> timedelta | None:
-    """What a ``Retry-After`` header says (seconds or a date), never negative; ``None`` for nonsense."""
+    """Return a ``Retry-After`` header's wait (from seconds or a date), never negative; ``None`` if it is invalid."""
     text = (header or "").strip()
     if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
         return timedelta(seconds=int(text))
@@ -294,7 +296,7 @@ def _http_date(text: str) -> datetime | None:
 
 
 def _prepare(base_url: str, call: Call) -> requests.PreparedRequest | None:
-    """The request; ``None`` where HTTP cannot carry it. Does not raise: secrets are in plain text in this frame."""
+    """Return the request, or ``None`` if HTTP cannot carry it. Never raises, since this frame holds plain secrets."""
     try:
         body, headers = None, dict(HEADERS)
         if call.body is not None:
@@ -312,7 +314,7 @@ def _prepare(base_url: str, call: Call) -> requests.PreparedRequest | None:
 
 
 def _read(raw: BaseHTTPResponse, limit: int, *, wanted: bool) -> bytes | None:
-    """The whole body, unpacked; ``None`` if it is longer than ``limit`` bytes, of which no more is read."""
+    """Return the whole decompressed body, or ``None`` if it exceeds ``limit`` bytes (reading then stops)."""
     parts: list[bytes] = []
     size = 0
     complete = False

@@ -1,4 +1,4 @@
-"""Infobip's errors, in any of their shapes, as errors of our tree, without any secret that they repeat."""
+"""Translates Infobip's error answers, in all their formats, into our errors, without any secret that they quote."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _XML: Final = re.compile(r"<(messageId|errorCode|text|description|error)>\s*([^<
 class Problem:
     """The details of a refusal; any part may be empty.
 
-    :param error: the word of RFC 6749 that the token endpoint adds, such as ``invalid_client``.
+    :param error: the token endpoint's RFC 6749 error code, such as ``invalid_client``.
     """
 
     code: str = ""
@@ -39,7 +39,7 @@ class Problem:
 
 
 def read_problem(body: bytes) -> Problem:
-    """Both JSON shapes, their XML forms, and anything else as an empty problem. Never raises."""
+    """Parse either JSON format or its XML form. Anything else is an empty problem. Never raises."""
     text = body.decode("utf-8", "replace")
     try:
         data = json.loads(text)
@@ -64,7 +64,7 @@ def read_problem(body: bytes) -> Problem:
 
 
 def message_of(answer: Answer, redactor: Redactor, problem: Problem) -> str:
-    """One line: where, the status, and the server's own message, redacted (it may quote the request)."""
+    """Return one line with the call, the status and the server's message, redacted since it may quote the request."""
     parts = [part for part in (problem.code or problem.error, problem.text) if part]
     parts += [f"{name}: {reason}" if name and reason else name or reason for name, reason in problem.violations]
     details = _clean("; ".join(parts), redactor, 500)
@@ -73,9 +73,9 @@ def message_of(answer: Answer, redactor: Redactor, problem: Problem) -> str:
 
 
 def refusal(answer: Answer, redactor: Redactor, *, key_id: str | None = None) -> ProviderError:
-    """The error for an answer that is not a 2xx.
+    """Return the error for an answer that is not a 2xx.
 
-    :param key_id: the key that the path names, so that 404 means that it does not exist.
+    :param key_id: the key that the path names; a 404 then means that this key does not exist.
     """
     problem = read_problem(answer.body)
     message = message_of(answer, redactor, problem)
@@ -99,7 +99,7 @@ def refusal(answer: Answer, redactor: Redactor, *, key_id: str | None = None) ->
 
 
 def _clean(text: str, redactor: Redactor, limit: int) -> str:
-    return printable(redactor.redact(text).strip(), limit)  # cut last: half a secret would not be recognised
+    return printable(redactor.redact(text).strip(), limit)  # truncate last: half a secret would not be recognised
 
 
 def _dict(value: Any) -> dict[str, Any]:

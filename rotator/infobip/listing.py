@@ -1,4 +1,4 @@
-"""Reads all pages of a list that may change meanwhile, and whose own counts are not trusted."""
+"""Reads all pages of a list that may change meanwhile. The server's own counts are not trusted."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from rotator.ports import KeyListing
 SIZE: Final = 100
 LAST_PAGE: Final = 100
 REACH: Final = SIZE * (LAST_PAGE + 1)
-"""Keys that the pages of one query can show; what is beyond is out of reach in that order."""
+"""The most keys that the pages of one query can show. Later ones are out of reach in that order."""
 
 Fetch = Callable[[Mapping[str, str]], Page]
-"""Gets one page by its query."""
+"""Fetches one page by its query."""
 
 
 def list_all(fetch: Fetch, enabled: bool | None = None) -> KeyListing:
-    """Every key once. Where the pages do not add up (keys came or went meanwhile), they are all read again once.
+    """List every key once. If the counts do not match (keys changed meanwhile), read all pages again, once.
 
-    ``complete`` is false when they did not add up again, or there are more keys than the pages can show.
+    ``complete`` is false if the counts still do not match, or if there are more keys than the pages can show.
 
-    :param enabled: only the enabled or only the disabled ones, whatever Infobip makes of that filter.
+    :param enabled: list only enabled or only disabled keys. The result is also filtered here.
     """
     listing, out_of_reach = _list_once(fetch, enabled)
     if not listing.complete and not out_of_reach:
@@ -34,7 +34,7 @@ def list_all(fetch: Fetch, enabled: bool | None = None) -> KeyListing:
 
 
 def _list_once(fetch: Fetch, enabled: bool | None) -> tuple[KeyListing, bool]:
-    """The listing, and whether there are more keys than the pages can show, so that another one shows no more."""
+    """Return the listing, and whether the pages cannot show all keys, in which case a second try would not help."""
     if enabled is not None:
         return _from_both_ends(fetch, enabled)
     whole = _Walk(fetch, {})
@@ -58,13 +58,13 @@ def _from_both_ends(fetch: Fetch, enabled: bool) -> tuple[KeyListing, bool]:
 
 
 class _Walk:
-    """The pages of one query, read in order until they end.
+    """Reads the pages of one query in order.
 
-    They end when all keys that are counted were seen, at an empty page, at a page with nothing new (the server does not
-    page at all), after the last page that can be requested, and at the first if the count is out of reach.
+    Reading stops when as many keys were seen as are counted, at an empty page, at a page without new keys (the server
+    ignores paging), after the last page that can be requested, and after the first if the count is out of reach.
 
-    ``shrank``: a key left the list meanwhile (it was disabled, say), and another one may have moved onto a page that
-    had been read already: one that was seen twice would hide it from the count.
+    ``shrank``: a key left the list meanwhile (for example, it was disabled), so another key may have moved to a page
+    that was already read. The counts could still match if a third key was seen twice.
     """
 
     def __init__(self, fetch: Fetch, query: Mapping[str, str]) -> None:
@@ -87,5 +87,5 @@ class _Walk:
 
     @property
     def adds_up(self) -> bool:
-        """Whether as many keys were seen as are counted; where nothing is counted, whether the end was reached."""
+        """Whether as many keys were seen as are counted or, without a count, whether the last page was reached."""
         return self._ended if self.total is None else len(self.keys) == self.total and not self.shrank

@@ -1,4 +1,4 @@
-"""Infobip's formats: answers to the model, requests to JSON. Strict: a malformed answer is refused as a whole."""
+"""Converts Infobip's answers to the model, and requests to JSON. A malformed answer is refused as a whole."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rotator.secret import Secret
 from rotator.text import quoted
 
 KEY_VALUE: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-"""The shape of an API key's value."""
+"""The format of an API key's value."""
 KEY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 """Ids go into URLs and staging labels, so nothing else is accepted."""
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of keys, with the counts of the whole list; ``None`` where the answer has none."""
+    """One page of keys, with the counts of the whole list (``None`` if the answer has none)."""
 
     keys: tuple[FetchedKey, ...]
     total_count: int | None
@@ -41,7 +41,7 @@ class _Broken(Exception):
 
 
 def parse_key(answer: Answer, *, expected_id: str | None = None) -> FetchedKey:
-    """The key in an answer; its value only if it has the documented shape.
+    """Return the key in an answer, with its value only if that has the documented format.
 
     :raises ContractViolation: not a key, or another key than ``expected_id``.
     """
@@ -49,7 +49,7 @@ def parse_key(answer: Answer, *, expected_id: str | None = None) -> FetchedKey:
 
 
 def parse_created(answer: Answer) -> FetchedKey:
-    """The key in the answer to a create; its value may be anything printable that is not a mask.
+    """Return the key in the answer to a create. Its value may be any printable text that is not a mask.
 
     :raises ContractViolation: not a key.
     """
@@ -57,23 +57,23 @@ def parse_created(answer: Answer) -> FetchedKey:
 
 
 def parse_page(answer: Answer) -> Page:
-    """A page of the list.
+    """Return a page of the list, never a part of it.
 
-    :raises ContractViolation: not such a page, or one of its keys is malformed (its index is named): never half a list.
+    :raises ContractViolation: not a page, or one of its keys is malformed (the message names its index).
     """
     return _parse(answer, _page)
 
 
 def parse_token(answer: Answer, field: str) -> tuple[Secret, int | None]:
-    """A token that goes into a header, and its ``expires_in`` seconds where the answer holds them.
+    """Return a token for a header, and its ``expires_in`` seconds, or ``None`` if the answer has none.
 
-    :raises ContractViolation: no such token, a lifetime that is no positive number, a type that is not ``bearer``.
+    :raises ContractViolation: there is no such token, its lifetime is not positive, or its type is not ``bearer``.
     """
     return _parse(answer, lambda data: _token(data, field))
 
 
 def create_body(request: KeyRequest, default_account: str | None) -> dict[str, object]:
-    """The JSON of a create. Sets become sorted lists, and what is empty is left out."""
+    """Return the JSON of a create. Sets become sorted lists, and empty fields are left out."""
     body: dict[str, object] = {
         "name": request.name,
         "accountId": request.account_id or default_account,
@@ -87,7 +87,7 @@ def create_body(request: KeyRequest, default_account: str | None) -> dict[str, o
 
 
 def revoke_body(end: datetime | None) -> dict[str, object]:
-    """The JSON of a revocation: nothing but the fields that revoke, since any other would change the key."""
+    """Return the JSON of a revocation: only the fields that revoke, since any other would change the key."""
     return {"enabled": False} if end is None else {"enabled": False, "validTo": format_time(end)}
 
 
@@ -96,7 +96,7 @@ def _parse(answer: Answer, shape: Callable[[Any], T]) -> T:
         return shape(_json(answer.body))
     except _Broken as broken:
         message = str(broken)
-    # Raised here, without a cause, so that the frames that held the answer, values included, are not part of it.
+    # Raised here, without a cause, so that its traceback has no frame that held the answer and its values.
     raise ContractViolation(f"{answer.where}: HTTP {answer.status}, {message}")
 
 
@@ -169,11 +169,11 @@ def _token(data: Any, field: str) -> tuple[Secret, int | None]:
     return Secret(token), seconds
 
 
-# ---- one field's value; each raises ``_Broken`` with what is wrong, as a verb phrase ---------------------------------
+# ---- each returns one field's value, or raises ``_Broken`` with the problem as a verb phrase ------------------------
 
 
 def _optional(fields: dict[str, Any], field: str, path: str, read: Callable[[Any], T]) -> T | None:
-    """A field's value; ``None`` where it is absent or null."""
+    """Return a field's value, or ``None`` if it is absent or null."""
     value = fields.get(field)
     if value is None:
         return None
@@ -208,7 +208,7 @@ def _strings(values: Any) -> frozenset[str]:
     return _set_of(tuple(values))
 
 
-@lru_cache(maxsize=1024)  # thousands of keys have the same few sets of scopes, and one is kept of each
+@lru_cache(maxsize=1024)  # thousands of keys share a few sets of scopes
 def _set_of(values: tuple[str, ...]) -> frozenset[str]:
     return frozenset(map(_characters, values))
 
@@ -242,20 +242,20 @@ def _platform_json(link: Platform) -> dict[str, str]:
 
 
 def _characters(text: str) -> str:
-    """The text with lone surrogates replaced: they can be in JSON, and would make every later print or encode fail."""
+    """Replace lone surrogates. JSON may contain them, and every later print or encode would fail on them."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def format_time(time: datetime) -> str:
-    """UTC, whole seconds, without an offset. ``ValueError`` for a naive time, which would be ambiguous."""
+    """Format a time in UTC with whole seconds and no offset. ``ValueError`` for a naive time, which is ambiguous."""
     if time.tzinfo is None:
         raise ValueError("a time without an offset")
     return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def parse_time(text: str) -> datetime:
-    """A time; without an offset it is UTC. ``ValueError`` if it is none."""
-    # `fromisoformat` also takes weeks and bare dates, and newer Pythons read the 24th hour as the next day's first.
+    """Parse a time; without an offset it is UTC. ``ValueError`` if the text is not a time."""
+    # `fromisoformat` also accepts weeks and bare dates, and newer Pythons read 24:00 as the next day's 00:00.
     if not _TIME.match(text):
         raise ValueError("not a time")
     time = datetime.fromisoformat(text)
