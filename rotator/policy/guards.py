@@ -1,4 +1,4 @@
-"""What a sweep may not do however right each single action is: too many at once, or more than a day allows."""
+"""Guards on a sweep as a whole: too many actions at once, or more than the daily limit allows."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from rotator.policy.rules import View
 
 DAY = timedelta(hours=24)
 MAX_SKEW = timedelta(minutes=5)
-"""Beyond this, expiry and grace can't be judged. AWS refuses requests at the same distance."""
+"""With a larger skew, expiry and grace can't be judged. AWS refuses requests at the same skew."""
 MAX_REJECTED = 4
-"""Replacements for one secret that may be rejected in 24 hours: more would use up what others need to be rotated."""
+"""How many replacements for a secret may be rejected in 24 hours. More would use up slots that others need."""
 REVOKE_SHARE = 0.25
 REVOKE_AT_LEAST = 5
-"""One sweep revokes at most that share of an account's active keys, or that many if that is more."""
+"""A sweep revokes at most this share of an account's active keys, or this number if that is more."""
 MISSING_SHARE = 0.25
 MISSING_COUNT = 5
-"""More managed keys than both that are not found at Infobip are another account's list, not accidents."""
+"""If more managed keys than this number and this share are not found, the list is another account's."""
 SOON = timedelta(minutes=10)
-"""A slot that is free within this is planned with: a daily sweep would else find yesterday's slots not yet free, each
-by the seconds or minutes that yesterday's sweep took to get to it."""
+"""A slot that is free within this time counts as free. Otherwise a daily sweep would find yesterday's slots still used,
+because yesterday's sweep took seconds or minutes to use them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,12 @@ class UsedSlots:
     updates: tuple[datetime, ...] | None
 
     def quota(self, policy: Policy) -> Quota:
-        """The same as numbers."""
+        """Return the used slots as numbers."""
         updates = None if self.updates is None else len(self.updates)
         return Quota(len(self.creates), policy.daily_limit, updates, policy.daily_limit, policy.reserve)
 
     def planned(self, policy: Policy, now: datetime) -> Quota:
-        """What a sweep that begins now can count on: slots that are free soon are free when it gets to them."""
+        """Return the quota for a sweep that begins now. Slots that are free soon are free when it gets to them."""
         since = now + SOON - DAY
         creates = sum(1 for at in self.creates if at > since)
         updates = None if self.updates is None else sum(1 for at in self.updates if at > since)
@@ -58,10 +58,10 @@ class UsedSlots:
 
 
 def slots_used(snapshot: AccountSnapshot, now: datetime) -> UsedSlots:
-    """What the keys themselves show of the last 24 hours.
+    """Return the slots used in the last 24 hours, as the keys themselves show.
 
-    A create shows in ``validFrom``, though not one that lies ahead: such a key was created with that date. A revocation
-    by this program shows in the expiry that it sets on a disabled key.
+    A create shows in ``validFrom``, unless that lies ahead, because a key can be created with a later date. A
+    revocation by this program shows in the expiry that it sets on a disabled key.
 
     :param now: by Infobip's clock.
     """
@@ -77,7 +77,7 @@ def slots_used(snapshot: AccountSnapshot, now: datetime) -> UsedSlots:
 
 
 def clock_skew(snapshot: AccountSnapshot) -> Message | None:
-    """What is wrong with this machine's clock, if it is too far from Infobip's."""
+    """Return what is wrong with this machine's clock, if it is too far from Infobip's."""
     if snapshot.skew is None or abs(snapshot.skew) <= MAX_SKEW:
         return None
     direction = "behind" if snapshot.skew > timedelta(0) else "ahead of"
@@ -90,7 +90,7 @@ def clock_skew(snapshot: AccountSnapshot) -> Message | None:
 
 
 def mass_missing(views: list[View], snapshot: AccountSnapshot) -> Message | None:
-    """Many keys not found at once is a wrong account or a broken listing, not many accidents."""
+    """Return a message if so many keys are not found that the account is wrong or the listing is broken."""
     missing = sum(1 for view in views if view.key is None and view.key_id is not None)
     if not missing:
         return None
@@ -148,10 +148,10 @@ def limit_revocations(draft: Draft, snapshot: AccountSnapshot, now: datetime, *,
 
 
 def within_budget(draft: Draft, actions: list[Action], quota: Quota, coming: int = 0) -> list[Action]:
-    """Cut off what today's limits do not allow; what is most urgent comes first already.
+    """Return the actions that today's limits allow, the most urgent first, and defer the others.
 
-    :param coming: how many revocations come due before an update that is used now can be used again: an unused
-        orphan takes none of theirs.
+    :param coming: how many revocations come due before an update that is used now is free again; orphans leave
+        these updates free.
     """
     left = {"creates": quota.creates_left, "updates": quota.updates_left}
     limits = {"creates": quota.creates_limit, "updates": quota.updates_limit}

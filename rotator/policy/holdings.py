@@ -1,4 +1,4 @@
-"""Which secret holds which key, over every managed secret that was listed, whatever its state."""
+"""Which secret holds which key, over all listed managed secrets, whatever their state."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from rotator.policy.tags import account as account_of
 
 
 class Directory:
-    """A fleet's managed secrets, by account, and what every account's plan asks of all of them.
+    """A fleet's managed secrets, by account, with the look-ups that every account's plan needs.
 
-    It is gathered once a sweep and shared, or a sweep's work would grow as accounts times secrets.
+    It is gathered once a sweep and shared; otherwise a sweep's work would grow as accounts times secrets.
     """
 
     def __init__(self, managed: Mapping[str, tuple[SecretEntry, ...]]) -> None:
         self.managed: Final = managed
 
     def gather(self) -> Directory:
-        """Gather now what every account's plan asks for, before several of them ask at once."""
+        """Gather the look-ups now, before several accounts' plans need them at once."""
         if len(self.managed) > 1:
             _ = self.by_key
         return self
@@ -36,7 +36,7 @@ class Directory:
 
     @cached_property
     def by_key(self) -> Mapping[str, Sequence[SecretEntry]]:
-        """The secrets whose labels name a key."""
+        """The secrets whose labels name a key, by key id."""
         found = defaultdict(list)
         for entry in self._every():
             for key_id in read_lifecycle(entry).named:
@@ -48,23 +48,23 @@ class Directory:
         return {secret_id(entry.arn): entry for entry in self._every()}
 
     def named(self, name: KeyName) -> SecretEntry | None:
-        """The secret that the rotator gave a key of that name to; ``None`` for a name of the older form."""
+        """Return the secret that a key of that name was created for; ``None`` for a name of the older form."""
         entry = self._by_id.get(name.secret_id) if name.secret_id is not None else None
         return entry if entry is not None and name.is_for(entry.name, entry.arn) else None
 
 
 class Others(Iterable[SecretEntry]):
-    """A directory's secrets without those of one account: what that account's plan has to know of the rest."""
+    """A directory's secrets without those of one account, for that account's plan."""
 
     def __init__(self, directory: Directory, account: str | None) -> None:
         self._directory = directory
         self._account = account
-        # With one account only there is nothing to find, and nothing to be gathered.
+        # With only one account there is nothing to find or gather.
         self._any = any(entries for name, entries in directory.managed.items() if name != account)
 
     @staticmethod
     def of(entries: Iterable[SecretEntry]) -> Others:
-        """The same, of secrets that were given as they are."""
+        """Return the entries as ``Others``."""
         return entries if isinstance(entries, Others) else Others(Directory({"": tuple(entries)}), None)
 
     def __iter__(self) -> Iterator[SecretEntry]:
@@ -72,13 +72,13 @@ class Others(Iterable[SecretEntry]):
         return chain.from_iterable(entries for name, entries in managed.items() if name != self._account)
 
     def naming(self, key_id: str) -> Sequence[SecretEntry]:
-        """The others whose labels name a key."""
+        """Return the other secrets whose labels name a key."""
         if not self._any:
             return ()
         return [entry for entry in self._directory.by_key.get(key_id, ()) if self._is_other(entry)]
 
     def named(self, name: KeyName) -> SecretEntry | None:
-        """The other that the rotator gave a key of that name to."""
+        """Return the other secret that a key of that name was created for."""
         found = self._directory.named(name) if self._any else None
         return found if found is not None and self._is_other(found) else None
 
@@ -103,12 +103,12 @@ class Holdings:
             resolution = snapshot.resolutions.get(entry.arn)
             for key_id in life.named | _held(life, resolution):
                 self._seen[key_id].append(entry)
-            # A resolution is there where no label is, or where it names a key that is not listed.
+            # There is a resolution if there is no label, or if the label names a key that is not listed.
             unread = life.current_key is None if resolution is None else resolution.unreadable
             if unread and life.current_version and entry.deleted_at is None:
                 unknown.append(entry.name)
         self.unknown: Final = tuple(sorted(unknown))
-        """Secrets whose current value could not be read: they may hold any key."""
+        """Secrets whose current value could not be read, so they may hold any key."""
 
     @cached_property
     def loose(self) -> Sequence[Key]:
@@ -120,7 +120,7 @@ class Holdings:
         return Directory({"": self._snapshot.secrets})
 
     def owner(self, name: KeyName) -> SecretEntry | None:
-        """The secret, of whatever account, that the rotator gave a key of that name to."""
+        """Return the secret, of any account, that a key of that name was created for."""
         return self._own.named(name) or self._others.named(name)
 
     def names(self, key_id: str) -> bool:
@@ -128,22 +128,22 @@ class Holdings:
         return key_id in self._seen or bool(self._others.naming(key_id))
 
     def others_holding(self, key_id: str, arn: str) -> tuple[str, ...]:
-        """The names of other secrets whose current value is this key."""
-        # Labels may contradict each other: whatever may be in use counts.
+        """Return the names of other secrets whose current value is, or may be, this key."""
+        # Labels may contradict each other, so every key that may be in use counts.
         found = self._besides(key_id, arn)
         return tuple(sorted(entry.name for entry, life, seen in found if key_id in _held(life, seen)))
 
     def is_named_elsewhere(self, key_id: str, entry: SecretEntry) -> bool:
-        """Whether a label or a value of another secret names a key, too."""
+        """Whether a label or the value of another secret also names a key."""
         return bool(self._besides(key_id, entry.arn))
 
     def others_in_grace(self, key_id: str, arn: str, now: datetime) -> tuple[str, ...]:
-        """The names of other secrets whose consumers had this key until lately: their grace is not over."""
+        """Return the names of other secrets whose grace period for this key is not over."""
         found = self._besides(key_id, arn)
         return tuple(sorted(entry.name for entry, life, _ in found if _in_grace(entry, life, key_id, now)))
 
     def _besides(self, key_id: str, arn: str) -> list[tuple[SecretEntry, Lifecycle, Resolution | None]]:
-        """The secrets, but for one, that have anything to do with a key; each once."""
+        """Return all secrets that labels or values connect with a key, except one; each once."""
         found = {entry.arn: entry for entry in (*self._others.naming(key_id), *self._seen.get(key_id, ()))}
         found.pop(arn, None)
         return [(*self._read(entry), self._snapshot.resolutions.get(entry.arn)) for entry in found.values()]
@@ -154,7 +154,7 @@ class Holdings:
 
 
 def _held(life: Lifecycle, resolution: Resolution | None) -> frozenset[str]:
-    """The keys that the current value is, or may be."""
+    """Return the keys that the current value is, or may be."""
     if resolution is None:
         return life.at_work
     found = resolution.holds if resolution.key_id is None else resolution.holds | {resolution.key_id}
@@ -164,6 +164,6 @@ def _held(life: Lifecycle, resolution: Resolution | None) -> frozenset[str]:
 def _in_grace(entry: SecretEntry, life: Lifecycle, key_id: str, now: datetime) -> bool:
     if any(item.key_id == key_id and item.revoke_at > now for item in life.retiring):
         return True
-    # Superseded, and no label says yet until when.
+    # Superseded, and no label says until when yet.
     lasts = life.current_version is not None and entry.deleted_at is None
     return lasts and any(each == key_id for _, each in life.superseded)

@@ -20,7 +20,7 @@ Block = Callable[[SecretDraft, Retiring], Decision | None]
 
 
 def plan_revocation(secret: SecretDraft, item: Retiring) -> None:
-    """Revoke a key whose grace period is over, or take the labels of one off that does not authenticate any more."""
+    """Plan to revoke a key whose grace period is over, or to remove the labels of one that no longer authenticates."""
     common, view = secret.common, secret.view
     key = common.snapshot.keys.get(item.key_id)
     if key is None and common.snapshot.complete and not common.trust_missing:
@@ -28,7 +28,7 @@ def plan_revocation(secret: SecretDraft, item: Retiring) -> None:
             secret.skip(secret.not_listed(item.key_id), item.key_id)
         return
     if key is None and view.key is None:
-        return  # neither key is listed: the account's tag is more likely wrong than that both are not found
+        return  # if neither key is listed, the secret's account tag is probably wrong
     if not secret.is_active(key) if key is not None else common.snapshot.complete:
         secret.clean(item.version_id, item.key_id, key, item.revoke_at)
         return
@@ -65,7 +65,7 @@ def _first(blocks: tuple[Block, ...], secret: SecretDraft, item: Retiring) -> De
 
 
 def window_closed(secret: SecretDraft, item: Retiring) -> Decision | None:
-    """Outside of the window."""
+    """The window is closed."""
     window, now = secret.view.spec.window if secret.view.spec else None, secret.common.now
     if window is None or secret.common.is_open(window):
         return None
@@ -74,7 +74,7 @@ def window_closed(secret: SecretDraft, item: Retiring) -> Decision | None:
 
 
 def not_read_by_consumers(secret: SecretDraft, item: Retiring) -> Decision | None:
-    """The tag ``rotator:gate``, and consumers that have not read the new value; the access log is asked for it."""
+    """The secret has ``rotator:gate``, and consumers have not read the new value. Requests the access log if needed."""
     view, snapshot, arn = secret.view, secret.common.snapshot, secret.view.entry.arn
     if view.spec is None or not view.spec.gate:
         return None
@@ -101,7 +101,7 @@ def _refused(
 
 
 def owner_unreadable(secret: SecretDraft, item: Retiring) -> Decision | None:
-    """Not proven by name, and its value, or Infobip's answer about it, can't be read."""
+    """The key is not proven by name, and its value, or Infobip's answer about it, can't be read."""
     ownership, entry = secret.common.ownership, secret.view.entry
     if ownership.proof(entry, item.version_id, item.key_id) is not OwnershipProof.UNREADABLE:
         return None
@@ -111,7 +111,7 @@ def owner_unreadable(secret: SecretDraft, item: Retiring) -> Decision | None:
 
 
 def held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | None:
-    """Another secret has it: by their values, or by labels until these were searched."""
+    """Another secret holds the key, by its value, or by its labels until the values are searched."""
     common, key_id, arn = secret.common, item.key_id, secret.view.entry.arn
     found, why = common.snapshot.copies.get(key_id), "{names} still holds it"
     if found is None:
@@ -124,9 +124,9 @@ def held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | None:
 
 
 def may_be_held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | None:
-    """Proven by value only, and secrets whose values can't be read.
+    """The key is proven by value only, and the values of some secrets can't be read.
 
-    A value that was searched for the key does not count, whatever else is not known about it.
+    A secret whose value was searched for the key does not count, even if its own key is not known.
     """
     snapshot, unread = secret.common.snapshot, secret.common.snapshot.unreadable
     if item.key_id not in snapshot.copies:
@@ -147,7 +147,7 @@ def current_broken(secret: SecretDraft, item: Retiring) -> Decision | None:
 
 
 def current_unreadable(secret: SecretDraft, item: Retiring) -> Decision | None:
-    """Which key the current value is can't be read."""
+    """The current value can't be read, so its key is not known."""
     life = secret.view.life
     if life.current_version is None or life.current_key is None:
         return None

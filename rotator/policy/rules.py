@@ -28,8 +28,8 @@ class View:
 
     :param spec: ``None`` when the tags have problems.
     :param key_id: the key behind ``AWSCURRENT``, by label or by look-up.
-    :param unreadable: what the current value is can't be found out now.
-    :param mislabelled: the key that the value was found to be, where the label names another one without proof.
+    :param unreadable: whether the key in the current value can't be determined now.
+    :param mislabelled: the key that the value was found to be, if the label names another one without proof.
     :param key: that key as Infobip lists it; ``None`` if it is not listed.
     """
 
@@ -51,7 +51,7 @@ class View:
 
 
 def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
-    """One secret of the snapshot with all that its decisions depend on."""
+    """Return one secret of the snapshot with everything that its decisions depend on."""
     resolution = snapshot.resolutions.get(entry.arn) if snapshot.resolutions else None
     resolved = resolution.key_id if resolution else None
     life = read_lifecycle(entry, resolved)
@@ -72,7 +72,7 @@ def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
 
 @dataclass(frozen=True, slots=True)
 class Decision(Told):
-    """Why. ``due_at``/``deadline`` where it is about time; ``severity`` where it is worth an alert."""
+    """Why something is done or not; ``due_at``/``deadline`` if it is about time, ``severity`` if it is an alert."""
 
     reason: Reason
     message: Message
@@ -85,7 +85,7 @@ Predicate = Callable[[View, datetime], Decision | None]
 
 
 def first(predicates: tuple[Predicate, ...], view: View, now: datetime) -> Decision | None:
-    """The first predicate's decision that has one."""
+    """Return the decision of the first predicate that makes one."""
     for predicate in predicates:
         decision = predicate(view, now)
         if decision is not None:
@@ -141,7 +141,7 @@ def held(view: View, now: datetime) -> Decision | None:
 
 
 def inconsistent(view: View, now: datetime) -> Decision | None:
-    """Labels that contradict each other: better nothing than a guess."""
+    """Labels contradict each other. Skipping is safer than guessing."""
     if view.life.problem is None:
         return None
     message = Message.of(
@@ -169,7 +169,7 @@ def unadopted(view: View, now: datetime) -> Decision | None:
 
 
 def unproven_label(view: View, now: datetime) -> Decision | None:
-    """A label that names a key which the value is not: any label writer can set one."""
+    """The label names a key that the value is not. Any label writer can set one."""
     if not view.unproven:
         return None
     message = Message.of(
@@ -208,7 +208,7 @@ SKIP_WHEN: tuple[Predicate, ...] = (
 
 
 def expires_by(view: View) -> datetime | None:
-    """When the current key's end makes a rotation due."""
+    """Return when the current key's expiry makes a rotation due."""
     if view.spec is None or view.key is None or view.key.valid_to is None:
         return None
     before = view.spec.rotate_before
@@ -219,14 +219,14 @@ def expires_by(view: View) -> datetime | None:
 
 
 def too_old_by(view: View) -> datetime | None:
-    """When the current key's age makes a rotation due."""
+    """Return when the current key's age makes a rotation due."""
     if view.spec is None or view.spec.max_age is None or view.key is None or view.key.valid_from is None:
         return None
     return plus(view.key.valid_from, view.spec.max_age)
 
 
 def renew_at(view: View) -> datetime | None:
-    """When the next rotation is due, or ``None`` if never."""
+    """Return when the next rotation is due, or ``None`` if never."""
     return min((at for at in (expires_by(view), too_old_by(view)) if at is not None), default=None)
 
 
@@ -240,7 +240,7 @@ def first_key(view: View, now: datetime) -> Decision | None:
 def key_missing(view: View, now: datetime) -> Decision | None:
     """Infobip does not list the key that the label behind ``AWSCURRENT`` names.
 
-    A key that was just found by its value and is not listed was made after the listing: it is there.
+    A key that was just found by its value but is not listed was created after the listing, so it is not missing.
     """
     if view.key is not None or view.life.current_key is None:
         return None
@@ -256,7 +256,7 @@ def key_disabled(view: View, now: datetime) -> Decision | None:
 
 
 def expired(view: View, now: datetime) -> Decision | None:
-    """Too late, but better late."""
+    """The key has expired. A late rotation is better than none."""
     if view.key is None or view.key.valid_to is None or view.key.valid_to > now:
         return None
     message = Message.of("expired {time} ago", time=now - view.key.valid_to)
@@ -284,13 +284,13 @@ def too_old(view: View, now: datetime) -> Decision | None:
 ROTATE_WHEN: tuple[Predicate, ...] = (first_key, key_missing, key_disabled, expired, expiring, too_old)
 
 BROKEN = frozenset({Reason.FIRST_KEY, Reason.KEY_MISSING, Reason.KEY_DISABLED, Reason.EXPIRED})
-"""Reasons with which a consumer has no working key: these wait for nothing."""
+"""Reasons that leave consumers without a working key. Such a rotation waits for nothing."""
 
 # ---- what keeps a due rotation waiting ------------------------------------------------------------------------------
 
 
 def scopes_unknown(view: View, now: datetime) -> Decision | None:
-    """Infobip would hand out every scope of the user."""
+    """Infobip would give the replacement every scope of the user."""
     assert view.spec is not None
     if view.key is not None and view.key.platform:
         if not view.spec.scopes:
@@ -307,8 +307,8 @@ def scopes_unknown(view: View, now: datetime) -> Decision | None:
 def labels_full(view: View, now: datetime) -> Decision | None:
     """AWS allows 20 labels a secret.
 
-    The last two are for a rescue. By hand, or where the current key does not work: then nothing in grace is revoked
-    either, and a rotation that waited for that would wait for ever.
+    The last two are for a rescue: by hand, or by a rotation if the current key does not work. In that case nothing in
+    grace is revoked, so a rotation that waited for a revocation would wait for ever.
     """
     count = labels_after_rotation(view.life, view.entry)
     most = MAX_LABELS if view.key is not None and view.key.alive(now) else AWS_LABELS
@@ -326,13 +326,13 @@ ROTATE_BLOCKED: tuple[Predicate, ...] = (scopes_unknown, labels_full)
 
 
 def skipped(view: View, now: datetime) -> Reason | None:
-    """Why sweeps don't rotate a secret, whether it is due or not; ``None`` if they do."""
+    """Return why sweeps don't rotate a secret, due or not; ``None`` if they do."""
     decision = first((*SKIP_WHEN, *ROTATE_BLOCKED), view, now)
     return None if decision is None else decision.reason
 
 
 def window_closed(view: View, decision: Decision, now: datetime) -> Decision | None:
-    """Outside of the window, unless waiting for it would cut it too fine."""
+    """The window is closed, and opens early enough to wait for it."""
     window = view.spec.window if view.spec else None
     if window is None or decision.reason in BROKEN or is_open(window, now):
         return None
@@ -346,7 +346,7 @@ def window_closed(view: View, decision: Decision, now: datetime) -> Decision | N
 
 
 def latest_start(view: View, deadline: datetime) -> datetime:
-    """The last moment at which a rotation should begin, whatever the window says."""
+    """Return the last moment at which a rotation should start, whether or not its window is open."""
     key = view.key
     if key is not None and key.valid_from is not None and key.valid_to is not None:
         return plus(deadline, -min(URGENT, (key.valid_to - key.valid_from) / 10))

@@ -1,4 +1,4 @@
-"""What is decided about one secret: the actions, skips and alerts of its part of the plan."""
+"""One secret's part of the plan: its actions, skips and alerts."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from rotator.policy.windows import is_open, openings
 
 @dataclass(frozen=True, slots=True)
 class Planning:
-    """What the plans of an account's secrets have in common.
+    """The data that the plans of an account's secrets share.
 
     :param trust_missing: whether a key that is not listed may be taken for missing.
-    :param since: when the sweep before this one was, where a forecast lets this one stand for others between the two.
+    :param since: the time of the previous sweep, if this one stands for all sweeps between the two in a forecast.
     """
 
     draft: Draft
@@ -40,7 +40,7 @@ class Planning:
     _open: dict[Window, bool] = field(default_factory=dict, repr=False)
 
     def is_open(self, window: Window) -> bool:
-        """Whether a window is open in this sweep, or was in one that it stands for."""
+        """Whether a window is open in this sweep, or was open in one that this sweep stands for."""
         if window not in self._open:
             self._open[window] = is_open(window, self.now) or self._was_open(window)
         return self._open[window]
@@ -60,14 +60,14 @@ class SecretDraft:
     view: View
 
     def proof(self, version_id: str, key_id: str) -> OwnershipProof:
-        """The ownership proof of a label; what would have to be read for it is noted."""
+        """Return the ownership proof of a label; if its value is unread, note that it must be read."""
         proof = self.common.ownership.proof(self.view.entry, version_id, key_id)
         if proof is OwnershipProof.UNREAD:
             self.common.draft.questions.versions.add((self.view.entry.arn, version_id))
         return proof
 
     def is_unproven(self, version_id: str, key_id: str) -> bool:
-        """Whether a label is to be ignored: the value was read, and it is another key or none."""
+        """Whether a label is to be ignored because the value was read and is another key or none. If so, alert."""
         if self.proof(version_id, key_id) is not OwnershipProof.NONE:
             return False
         self.alert(
@@ -82,10 +82,10 @@ class SecretDraft:
         return True
 
     def grace_until(self, item: Retiring) -> datetime | None:
-        """Until when a key is in grace although its label says that it is over; ``None`` where the label is possible.
+        """Return the end of grace if a label's time is too early to be right; ``None`` if the label can be right.
 
-        A label's time is a hint. None that the rotator writes, not even in an emergency, lies before the creation of
-        the key that replaced this one, or of this one where an older key is in use again.
+        A label's time is only a hint. The rotator, even in an emergency, never writes a time before the creation of the
+        key that replaced this one (or of this key, if an older one is in use again).
         """
         keys, grace = self.common.snapshot.keys, self.view.spec.grace if self.view.spec else timedelta(0)
         key = keys.get(item.key_id)
@@ -95,7 +95,7 @@ class SecretDraft:
         for other in self.view.life.retiring:
             older = keys.get(other.key_id)
             if older and older.valid_from and older.valid_from < key.valid_from and other.revoke_at > item.revoke_at:
-                return None  # a rollback: what replaced this key is older than it, and was replaced itself since
+                return None  # a rollback: an older key replaced this one, and has been replaced since
         made = replaced_at(self.view.life, key, keys) or key.valid_from
         return None if item.revoke_at >= plus(made, -MAX_SKEW) else plus(made, grace)
 
@@ -104,13 +104,13 @@ class SecretDraft:
         return key.enabled and not key.expired(self.common.now)
 
     def clean(self, version_id: str, key_id: str, key: Key | None, due_at: datetime | None = None) -> None:
-        """Remove the labels of a key that does not authenticate any more, whatever the cause."""
+        """Plan to remove the labels of a key that no longer authenticates, whatever the cause."""
         why = "is not found at Infobip" if key is None else "is disabled" if not key.enabled else "has expired"
         message, due = Message(f"it {why}; its labels go"), min(self.common.now, due_at or self.common.now)
         self.add(Rank.REVOKE, ActionKind.REVOKE, Reason.KEY_NOT_ACTIVE, key_id, version_id, message, due_at=due)
 
     def report_foreign_key(self, key: Key | None) -> None:
-        """A key that another deployment or another secret's rotation made is used, and never revoked by a sweep."""
+        """Alert about a key that another deployment or another secret's rotation made. Sweeps never revoke it."""
         view, common = self.view, self.common
         if key is None or not common.ownership.is_foreign(view.entry, key):
             return
@@ -131,7 +131,7 @@ class SecretDraft:
         )
 
     def not_listed(self, key_id: str | None) -> Decision:
-        """Why nothing is done about a key that Infobip does not list."""
+        """Return why nothing is done about a key that Infobip does not list."""
         reason = Reason.MASS_MISSING if self.common.snapshot.complete else Reason.LISTING_INCOMPLETE
         return Decision(
             reason, Message.of("key {key} is not listed, and the listing is not reliable", key=KeyId(key_id or ""))
@@ -170,7 +170,7 @@ class SecretDraft:
         self.common.draft.ranked.append((rank, action))
 
     def skip(self, decision: Decision, key_id: str | None = None) -> None:
-        """Skip the secret's rotation, or the revocation of a key; with a severity it is an alert too."""
+        """Skip the secret's rotation, or the revocation of a key. A decision with a severity is also an alert."""
         entry, draft = self.view.entry, self.common.draft
         draft.waiting[(entry.arn, key_id)] = Waiting(decision.reason, decision.message)
         draft.skipped.append(Skip(entry.name, decision.reason, decision.message))
@@ -186,6 +186,6 @@ class SecretDraft:
         severity: Severity = Severity.WARNING,
         **values: object,
     ) -> None:
-        """Something about this secret that a person should know or fix."""
+        """Add an alert about this secret."""
         message = Message.of(template, **values)
         self.common.draft.alerts.append(Alert(kind, message, self.view.entry.name, key_id, severity))

@@ -1,4 +1,4 @@
-"""One secret's part of the plan: what is done to it now, what is left and why, what could be done early."""
+"""Plans one secret: what is done now, what is skipped and why, and whether it could be rotated early."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from rotator.text import printable
 
 HOUR = timedelta(hours=1)
 MAX_LABEL_CHECKS = 25
-"""Doubtful labels that one sweep checks: after a change of the deployment's name every label is one."""
+"""How many doubtful labels a sweep checks. After a change of the deployment's name every label is doubtful."""
 MARGIN = HOUR
-"""How far from what the tags say a retire label's time may be: clocks differ, and sweeps take a while."""
+"""How far a retire label's time may be from what the tags say, since clocks differ and sweeps take a while."""
 
 
 @dataclass(slots=True)
@@ -42,9 +42,9 @@ class SecretPlanner(SecretDraft):
     """One secret's part of the plan."""
 
     def plan(self) -> Candidate | None:
-        """Everything about this secret.
+        """Plan everything about this secret.
 
-        :returns: its rotation to come, unless it is skipped.
+        :returns: the rotation to schedule, due or not; ``None`` if there is none.
         """
         common, view = self.common, self.view
         left = first(SKIP_WHEN, self.view, self.common.now)
@@ -69,7 +69,7 @@ class SecretPlanner(SecretDraft):
         return candidate
 
     def _mislabelled(self, key_id: str) -> None:
-        """The value decides: the key that it is gets the label."""
+        """Plan to correct the label, because the value decides which key it names."""
         life = self.view.life
         labelled, key = KeyId(life.current_key or ""), KeyId(key_id)
         template = "the label names key {labelled}; the value is key {key}"
@@ -79,7 +79,7 @@ class SecretPlanner(SecretDraft):
         self.add(Rank.LABEL, ActionKind.LABEL, Reason.MISLABELLED, key_id, life.current_version, message)
 
     def _not_begun(self) -> None:
-        """A key that is not valid yet: consumers are refused until it is. A disabled one is replaced at once."""
+        """Alert about a key that is not valid yet, since consumers are refused. A disabled one is replaced at once."""
         key = self.view.key
         if key is None or not key.enabled or key.begun(self.common.now):
             return
@@ -87,7 +87,7 @@ class SecretPlanner(SecretDraft):
         self.alert(Reason.KEY_NOT_ACTIVE, template, key.id, Severity.ERROR, key=KeyId(key.id), start=key.valid_from)
 
     def _no_expiry(self) -> None:
-        """A key that never expires and has no greatest age is never rotated."""
+        """Alert about a key that is never rotated, because it has no expiry and its secret no ``rotator:max-age``."""
         view = self.view
         if view.key is None or view.key.valid_to is not None or view.spec is None or view.spec.max_age is not None:
             return
@@ -95,7 +95,7 @@ class SecretPlanner(SecretDraft):
         self.alert(Reason.NO_EXPIRY, template, view.key.id, key=KeyId(view.key.id))
 
     def _own_fields(self) -> None:
-        """Fields of the value that the rotation overwrites, and that another program has filled."""
+        """Alert about fields that another program has filled and that the rotation overwrites."""
         version = self.view.life.current_version
         found = self.common.ownership.resolution(self.view.entry, version) if version is not None else None
         if found is None or not found.own_fields:
@@ -109,10 +109,10 @@ class SecretPlanner(SecretDraft):
         )
 
     def _suspicious_labels(self) -> None:
-        """Labels that the rotator can't have written as they are. They are reported, and a person decides.
+        """Report labels that the rotator can't have written as they are, so that an operator decides.
 
-        A retire label is a hint of the time. One that is too early is followed all the same, unless it lies before the
-        replacement's creation: an emergency whose revocation failed writes one that is due at once.
+        A retire label's time is only a hint. One that is too early is followed unless it lies before the replacement's
+        creation, because an emergency whose revocation failed writes a label that is due at once.
         """
         view, now = self.view, self.common.now
         assert view.spec is not None
@@ -139,7 +139,7 @@ class SecretPlanner(SecretDraft):
             label=printable(label),
             why=why,
             name=self.view.entry.name,
-            stage=quote(printable(label)),  # it was written by another, and is pasted into a shell
+            stage=quote(printable(label)),  # untrusted input that an operator pastes into a shell
             version=quote(printable(version_id)),
         )
 
@@ -172,9 +172,9 @@ class SecretPlanner(SecretDraft):
             self.alert(Reason.SHARED_KEY, template, key_id, names=", ".join(others))
 
     def _check_current_label(self) -> None:
-        """A label on the current version that a key's name, or another secret's label, contradicts.
+        """Check a label on the current version that a key's name, or another secret's label, contradicts.
 
-        Its value is read whatever is due: a wrong label would hide the expiry of the key that consumers have.
+        The value is read even if nothing is due. A wrong label would hide the expiry of the key that consumers have.
         """
         entry, life, key, common = self.view.entry, self.view.life, self.view.key, self.common
         if key is None or life.current_version is None or life.current_key is None:
@@ -228,7 +228,7 @@ class SecretPlanner(SecretDraft):
         return None
 
     def rotate(self, decision: Decision) -> None:
-        """Plan the rotation (now, or when the daily limit wants it early), or finish what a killed run left of one."""
+        """Plan the rotation, due or scheduled early, or finish a rotation that an interrupted run left."""
         view, life = self.view, self.view.life
         unstored = self.common.attempts.unstored_for(view.entry, view.key.valid_from if view.key else None)
         if unstored is not None:
@@ -263,7 +263,7 @@ class SecretPlanner(SecretDraft):
             return
         rank = Rank.ROTATE_URGENT if urgent else Rank.ROTATE
         if self.common.attempts.created_today(view.entry):
-            # A principal that may write one secret can make it need a new key again and again: others go first.
+            # Other secrets go first: a principal that may write this one can make it need new keys again and again.
             rank = Rank.ROTATE_AGAIN
         self.add(
             rank,
@@ -277,9 +277,9 @@ class SecretPlanner(SecretDraft):
         )
 
     def _rejected_too_often(self, decision: Decision, *, urgent: bool) -> Decision | None:
-        """Whether it is left at the replacements that were rejected: for a day, or for a while where that is too long.
+        """Return why a rotation pauses after rejected replacements: for a day, or for less if it is urgent.
 
-        :param urgent: consumers have no working key, or will have none in a day.
+        :param urgent: whether consumers have no working key, or will have none in a day.
         """
         rejected = self.common.attempts.rejected_for(self.view, self.common.now)
         within, again = REMEMBERED if urgent else DAY, Message("it is tried again when they are older")
