@@ -1,11 +1,11 @@
-"""Translates what botocore raises into the project's own tree of errors.
+"""Translates botocore's exceptions into the project's own errors.
 
-Two questions decide everything. Did AWS answer, and with which code? And for a write: can *any* attempt at it,
-botocore's own retries included, have been carried out? Only if none can is a write's failure called certain; a refusal
-that follows a lost answer says nothing, because it may be the refusal of our own, already successful, change.
+Two questions decide the translation. Did AWS answer, and with which code? And for a write: could *any* attempt,
+including botocore's own retries, have taken effect? A write's failure is certain only if none could. A refusal after a
+lost answer proves nothing, because our own change may have succeeded and caused it.
 
 A message names the secret and the action. It never quotes AWS's message about a call that carried a value, nor
-botocore's about parameters: both can repeat the value.
+botocore's message about parameters, because both can repeat the value.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ _MEANS: Final[tuple[tuple[str, type[StoreError], str, str], ...]] = (
         "Run the rotator in the primary's region.",
     ),
 )
-"""What AWS's code and message mean (a pattern of both): the error, what happened, and what to do."""
+"""A pattern for AWS's code and message, the error that it means, what happened, and what to do."""
 
-# InvalidParameterException is how UpdateSecretVersionStage refuses a compare-and-swap. These texts mean something else.
+# UpdateSecretVersionStage refuses a compare-and-swap with InvalidParameterException. These texts mean something else.
 _NOT_ABOUT_LABELS: Final = re.compile(r"completely removed|can only move", re.IGNORECASE)
 _BECAUSE: Final = re.compile(r"because ((?:no|an?) [A-Za-z ,:'-]{4,160})")
 _PARAMETER: Final = re.compile(r"parameter (?:in input: \")?([A-Z]\w+)")
@@ -114,15 +114,15 @@ _HERE: Final[tuple[tuple[tuple[type[Exception], ...], str, str], ...]] = (
         "Log in again (aws sso login), or check the credential process or role that the profile names.",
     ),
 )
-"""Errors about this machine; without a message it is botocore's own, which names the profile or region."""
+"""Errors about this machine. An empty message means botocore's own, which names the profile or region."""
 
 
 class UnreadableAnswer(Exception):
-    """A success by its status, whose body is not what Secrets Manager answers."""
+    """The status is a success, but the body is not an answer of Secrets Manager."""
 
 
 def configuration_error(error: Exception) -> ConfigurationError | None:
-    """The same with the fix, for botocore's errors about credentials, region and files; ``None`` for any other."""
+    """Return a botocore error about credentials, region or files with its fix; ``None`` for any other error."""
     for kinds, message, advice in _HERE:
         if isinstance(error, kinds):
             return ConfigurationError(message or str(error), advice=advice)
@@ -130,10 +130,10 @@ def configuration_error(error: Exception) -> ConfigurationError | None:
 
 
 def may_have_happened(parsed: Any, exception: Exception | None) -> bool:
-    """Whether one attempt at a write may have been carried out although it did not succeed.
+    """Whether a failed attempt at a write may have taken effect.
 
-    :param parsed: botocore's parsed response, or ``None`` where there was no answer.
-    :param exception: what the attempt raised, if anything.
+    :param parsed: botocore's parsed response, or ``None`` if there was no answer.
+    :param exception: the exception that the attempt raised, if any.
     """
     if exception is not None and not isinstance(exception, boto.ClientError):
         return not _never_sent(exception)
@@ -143,15 +143,15 @@ def may_have_happened(parsed: Any, exception: Exception | None) -> bool:
 
 
 def translate(error: Exception, operation: str, secret: str, *, write: bool, lost_attempt: bool) -> RotatorError | None:
-    """The error of our tree for what botocore raised, or ``None`` where it is not botocore's (a bug of ours).
+    """Return our error for an exception of botocore, or ``None`` for any other exception (a bug of ours).
 
-    :param operation: the API's name of the call, such as ``PutSecretValue``.
-    :param secret: name or ARN; empty for a call about none.
-    :param lost_attempt: whether an attempt within this call may have been carried out, see :func:`may_have_happened`.
+    :param operation: the API operation, such as ``PutSecretValue``.
+    :param secret: name or ARN; empty if the call is not about one secret.
+    :param lost_attempt: whether an attempt within this call may have taken effect, see :func:`may_have_happened`.
     """
     where = f"{secret}: " if secret else ""
     wrong_here = configuration_error(error)
-    if wrong_here is not None:  # credentials can also end between a lost attempt and its repetition
+    if wrong_here is not None:  # credentials can also expire between a lost attempt and its retry
         return _unknown(where, operation, _what(error)) if write and lost_attempt else wrong_here
     if isinstance(error, boto.ParamValidationError):
         names = ", ".join(sorted(set(_PARAMETER.findall(str(error))))) or "a parameter"
@@ -176,7 +176,7 @@ def _from_answer(
 ) -> RotatorError:
     details, status = _answer(error.response)
     code, message = str(details.get("Code", "")), str(details.get("Message", ""))
-    if code == "ResourceExistsException":  # certain even after a lost answer: our own value would have been a no-op
+    if code == "ResourceExistsException":  # certain even after a lost answer: a retry with our own value is a no-op
         return PreconditionFailed(
             f"{where}the version id is taken by another value; nothing was stored",
             advice="The next sweep chooses another version id.",
@@ -209,7 +209,7 @@ def _denied(where: str, operation: str, message: str) -> StoreDenied:
     action = f"secretsmanager:{operation}"
     because = _BECAUSE.search(message)
     reason = f" because {because[1].strip()}" if because and operation != _CARRIES_A_VALUE else ""
-    # AWS supports no resource and no tag for a batch: GetSecretValue, which each secret in it needs, has them.
+    # A batch cannot be limited to a resource or tag. GetSecretValue can, and each secret in the batch needs it.
     on = 'with Resource "*"' if operation == "BatchGetSecretValue" else "on this secret or by its tag rotator:role"
     return StoreDenied(
         f"{where}{action} is denied{reason}; nothing was changed",
@@ -238,10 +238,10 @@ def _unknown(where: str, operation: str, what: str) -> StoreOutcomeUnknown:
 
 
 def _answer(response: Any) -> tuple[dict[str, Any], int]:
-    """The error and the HTTP status of a parsed response; an empty error and 0 where there is none."""
+    """Return the error and the HTTP status of a parsed response; an empty error and 0 if there is none."""
     error, metadata = dict(response.get("Error") or {}), response.get("ResponseMetadata") or {}
     by_header = str((metadata.get("HTTPHeaders") or {}).get("x-amzn-errortype", ""))
-    if by_header and str(error.get("Code", "")).isdigit():  # botocore reads the body only, else takes the status
+    if by_header and str(error.get("Code", "")).isdigit():  # botocore reads only the body, or else uses the status
         error["Code"] = by_header.partition(":")[0].rpartition("#")[2]
     return error, int(metadata.get("HTTPStatusCode") or 0)
 
@@ -256,7 +256,7 @@ def _never_sent(error: Exception) -> bool:
 
 
 def _what(error: Exception) -> str:
-    """A short name for a transport failure, without its text, which may be anything."""
+    """Return a short name for a transport failure, without its text, which may contain anything."""
     names: tuple[tuple[type[Exception], str], ...] = (
         (UnreadableAnswer, "the answer is not one of Secrets Manager"),
         (boto.ReadTimeoutError, "read timed out"),

@@ -1,11 +1,11 @@
 """Makes AWS sessions and clients: timeouts, retries, where credentials come from, and what botocore may log.
 
-botocore's own session is used rather than boto3's: the clients are the same, and a Lambda's cold start is shorter.
-The SDK's variables are honoured, ``AWS_ENDPOINT_URL`` (and ``AWS_ENDPOINT_URL_<SERVICE>``) included.
+It uses botocore's session rather than boto3's, because the clients are the same and a Lambda's cold start is shorter.
+The SDK's variables are honoured, including ``AWS_ENDPOINT_URL`` and ``AWS_ENDPOINT_URL_<SERVICE>``.
 
-At DEBUG botocore logs bodies, signed headers and the answers of a proxy or an IMDS: secret values and session tokens.
-A level is no protection, since a host application or ``logging.config`` may set another one later; a filter on the very
-loggers that write these things stays, and acts before any handler does.
+At DEBUG botocore logs bodies, signed headers and the answers of a proxy or an IMDS, and so secret values and session
+tokens. A log level does not prevent that, because a host application or ``logging.config`` may change it later. A
+filter on the loggers themselves stays, and acts before any handler.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 20.0
 ATTEMPTS: Final = 4
 _MAKING: Final = threading.Lock()  # botocore's sessions are not thread safe, its clients are
-# Every module of botocore that logs parameters, bodies, headers, or errors with them in their text.
+# The modules of botocore that log parameters, bodies, headers, or errors that quote them.
 _LOGGERS: Final = (
     *("auth", "awsrequest", "client", "credentials", "crt.auth", "discovery", "endpoint", "endpoint_provider"),
     *("handlers", "history", "hooks", "httpchecksum", "httpsession", "monitoring", "parsers", "regions"),
@@ -38,7 +38,7 @@ _LOGGERS: Final = (
 
 
 class _NoBodies(logging.Filter):
-    """Passes what is for people: INFO and above, without tracebacks, which quote the answer that cannot be parsed."""
+    """Passes INFO and above, without tracebacks: these may quote an answer that cannot be parsed."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.exc_info = record.exc_text = None
@@ -49,9 +49,9 @@ _NO_BODIES: Final = _NoBodies()  # one, since a logger takes the same filter onl
 
 
 def make_session(region: str | None = None, profile: str | None = None) -> botocore.session.Session:
-    """A session for a region and a profile; each may be ``None`` or empty for the environment's.
+    """Make a session for a region and a profile. If one is ``None`` or empty, the environment's is used.
 
-    ``AWS_REGION`` counts before ``AWS_DEFAULT_REGION``, as in AWS's other tools (botocore alone ignores it).
+    ``AWS_REGION`` takes precedence over ``AWS_DEFAULT_REGION``, as in AWS's other tools (botocore ignores it).
 
     :raises ConfigurationError: unknown profile, or an unreadable AWS configuration file.
     """
@@ -77,14 +77,14 @@ def make_client(
     connect_timeout: float = CONNECT_TIMEOUT,
     read_timeout: float = READ_TIMEOUT,
 ) -> Any:
-    """A client of any AWS service, with bounded waits.
+    """Make a client of any AWS service, with bounded waits.
 
     :param service: botocore's name of it, such as ``secretsmanager`` or ``sqs``.
-    :param attempts: how often a call is tried in all, the first included.
-    :param connect_timeout: seconds; ``read_timeout`` too, for each attempt.
-    :raises ConfigurationError: no region, no credentials, or an endpoint URL that is none.
+    :param attempts: the most attempts at a call, including the first.
+    :param connect_timeout: seconds for each attempt, as is ``read_timeout``.
+    :raises ConfigurationError: there is no region, no credentials, or the endpoint URL is not valid.
     """
-    _filter_logs()  # the session may be another's
+    _filter_logs()  # the session may come from elsewhere
     config = botocore.config.Config(
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
@@ -107,11 +107,11 @@ def _filter_logs() -> None:
 
 
 def _read_time(value: Any) -> datetime:
-    """A time in an answer, in UTC. That botocore asks for the machine's zone takes a quarter of a listing's time."""
+    """Read a time in an answer as UTC. botocore's local times would take a quarter of a listing's time."""
     if type(value) in (int, float):
         try:
             return datetime.fromtimestamp(value, UTC)
-        except (ValueError, OverflowError, OSError):  # far away, or no number: botocore knows what to do
+        except (ValueError, OverflowError, OSError):  # out of range or not a number: botocore handles it
             pass
     read: datetime = parse_timestamp(value)
     return read

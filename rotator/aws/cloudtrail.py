@@ -1,10 +1,10 @@
-"""CloudTrail's event history behind :class:`rotator.ports.ReaderLog`: who read a secret in the last 90 days.
+"""Implements :class:`rotator.ports.ReaderLog` with CloudTrail's event history: who read a secret in the last 90 days.
 
-The history is there without any trail, for this AWS account and region: reads of a replica in another region are not in
-it. ``LookupEvents`` takes one attribute a call. ``ResourceName`` is an exact match of how the caller named the secret,
-so each of its names is searched for. If that shows no read at all, not even the rotator's own, it is no evidence,
-and every secret's reads are searched (``EventName``), as far as that goes. ``BatchGetSecretValue`` needs nothing of its
-own: AWS writes a ``GetSecretValue`` event for each secret in it as well.
+The history needs no trail. It covers this AWS account and region, so it lacks reads of a replica in another region.
+``LookupEvents`` takes one attribute per call. ``ResourceName`` must match the name that the caller used exactly, so
+each of the secret's names is searched. If this finds no read at all, not even the rotator's own, it proves nothing. The
+reads of all secrets are then searched by ``EventName``, within the limits below. ``BatchGetSecretValue`` needs no
+search, because AWS also writes a ``GetSecretValue`` event for each secret in the batch.
 
 Everything in an event is untrusted input.
 """
@@ -31,11 +31,11 @@ ACTION: Final = "cloudtrail:LookupEvents"
 ATTEMPTS: Final = 4
 READ_TIMEOUT: Final = 10.0
 PAGES: Final = 40
-"""Pages of one look-up, 50 events each: 20 seconds at AWS's rate limit."""
+"""The most pages of one lookup, 50 events each: about 20 seconds at AWS's rate limit."""
 INTERVAL: Final = timedelta(milliseconds=550)
-"""Between two calls; AWS allows two a second to all callers in an AWS account and region together."""
+"""The time between two calls. AWS allows two per second for all callers in an AWS account and region together."""
 LONGEST_SEARCH: Final = timedelta(seconds=60)
-"""How long one secret's look-ups may take; where AWS is slow, older events are left out."""
+"""How long one secret's lookups may take. If AWS is slow, older events are left out."""
 LAG: Final = timedelta(minutes=15)
 """How long an event may take to appear, according to AWS."""
 HISTORY: Final = timedelta(days=90)
@@ -51,10 +51,10 @@ _PAGE: Final = 50
 
 
 class CloudTrail:
-    """The log over HTTP. Thread safe; calls are made one after another, at AWS's rate limit.
+    """The access log over HTTP. Thread safe. Calls are made one after another, at AWS's rate limit.
 
-    :param connect: makes a ``cloudtrail`` client, at the first read, which few sweeps do.
-    :param pages: the most pages of one look-up.
+    :param connect: makes a ``cloudtrail`` client when first needed; few sweeps need one.
+    :param pages: the most pages of one lookup.
     """
 
     def __init__(self, connect: Callable[[], Any], clock: Clock, *, pages: int = PAGES) -> None:
@@ -66,13 +66,13 @@ class CloudTrail:
         self._next: datetime | None = None
 
     def reads(self, secret: SecretEntry, since: datetime) -> Reads:
-        """Every read of one secret that was allowed, the rotator's own left out.
+        """Return every allowed read of one secret, except the rotator's own.
 
-        :raises ReadersUnknown: denied, throttled, or no answer; what was read until then is not used.
+        :raises ReadersUnknown: denied, throttled, or no answer; events fetched before are discarded.
         :raises ConfigurationError: this machine has no usable AWS credentials.
         """
         now = self._clock.now()
-        # The history's first hour is left out: AWS refuses what begins before it, and clocks differ.
+        # The history's first hour is left out, because AWS refuses an earlier start and clocks differ.
         begin = max(since, now - HISTORY + timedelta(hours=1))
         events: list[Any] = []
         complete = [self._look_up("ResourceName", name, begin, now, events) for name in names_of(secret)]
@@ -80,7 +80,7 @@ class CloudTrail:
             complete.append(self._look_up("EventName", READ, begin, now, events))
         found: list[Read] = []
         unreadable = 0
-        # An event that comes twice, by two names, counts once.
+        # An event that was found by two names counts once.
         for event in {_id_of(event): event for event in events}.values():
             try:
                 read = read_of(event, secret)
@@ -94,7 +94,7 @@ class CloudTrail:
         return Reads(tuple(found), max(complete), now - LAG, gap)
 
     def _look_up(self, attribute: str, value: str, begin: datetime, now: datetime, events: list[Any]) -> datetime:
-        """Add what is found to ``events``, and return from when on that is complete.
+        """Add the events found to ``events``, and return the time from which they are complete.
 
         :raises RotatorError: see :meth:`reads`.
         """
@@ -111,7 +111,7 @@ class CloudTrail:
             if not token:
                 return begin
             if len(tokens) + 1 >= self._pages or self._clock.now() >= now + LONGEST_SEARCH:
-                # The newest come first, so what is missing is older. A page without events has no time.
+                # The newest events come first, so the missing ones are older. A page without events has no time.
                 return _oldest(page["Events"]) or now
             if token in tokens:
                 raise ReadersUnknown("CloudTrail repeats a page", advice="Ask again later.")
@@ -127,7 +127,7 @@ class CloudTrail:
             if isinstance(answer, Mapping) and isinstance(answer.get("Events"), list):
                 return answer
             failure: RotatorError = _unknown("the answer is not one of CloudTrail")
-        except Exception as error:  # an unreadable log makes a revocation wait, and must not end a sweep
+        except Exception as error:  # an unreadable log delays a revocation, but must not end a sweep
             failure = _failure(error)
         raise failure
 
@@ -162,17 +162,17 @@ def _unknown(what: str) -> ReadersUnknown:
 
 
 class Unreadable(ValueError):
-    """An event that does not have the documented form: it may have been a read."""
+    """An event does not have the documented format, so it may have been a read."""
 
 
 def names_of(secret: SecretEntry) -> tuple[str, ...]:
-    """How a caller may name a secret: by ARN, by name, by ARN without the six characters that AWS put to its end."""
+    """Return the ways to name a secret: ARN, name, and ARN without the six characters that AWS appends."""
     partial = secret.arn[:-7] if _TAIL.fullmatch(secret.arn[-7:]) else secret.arn
     return tuple(dict.fromkeys((secret.arn, secret.name, partial)))
 
 
 def is_read(event: Any) -> bool:
-    """Whether an event of ``LookupEvents`` is a read of some secret's value, refused or not."""
+    """Whether an event of ``LookupEvents`` is a read of any secret's value, allowed or refused."""
     return isinstance(event, Mapping) and event.get("EventName") == READ
 
 
@@ -182,11 +182,11 @@ def _id_of(event: Any) -> object:
 
 
 def read_of(event: Any, secret: SecretEntry) -> Read | None:
-    """The read that an event of ``LookupEvents`` records.
+    """Return the read that an event of ``LookupEvents`` records.
 
-    :returns: ``None`` where it is no read of this secret, was refused, was the rotator's own, or asked for
+    :returns: ``None`` if it is not a read of this secret, was refused, was the rotator's own, or requested
         ``AWSPENDING`` (which only rotations do).
-    :raises Unreadable: it cannot be read.
+    :raises Unreadable: the event cannot be parsed.
     """
     if not isinstance(event, Mapping):
         raise Unreadable
@@ -204,12 +204,12 @@ def read_of(event: Any, secret: SecretEntry) -> Read | None:
 
 
 def principal_of(identity: Any) -> str:
-    """Who read, without the session's name: a session is one process of a consumer, and the next read has another."""
+    """Return who read, without the session name, which differs between the processes of one consumer."""
     identity = _mapping(identity)
     arn, kind = _text(identity.get("arn")), _text(identity.get("type"))
     issuer = _mapping(_mapping(identity.get("sessionContext")).get("sessionIssuer"))
     session = _SESSION.fullmatch(arn)
-    # A principal of another AWS account has no ARN here, but its unique id, with the session's name after a colon.
+    # A principal of another AWS account has no ARN here, only its unique id, a colon and the session name.
     unique, number = _text(identity.get("principalId")).partition(":")[0], _text(identity.get("accountId"))
     known = (
         _text(issuer.get("arn")),
@@ -234,7 +234,7 @@ def _record(text: Any) -> Mapping[str, Any]:
 
 
 def _means(secret_id: Any, event: Mapping[str, Any], secret: SecretEntry) -> bool:
-    """Whether that is the secret; by CloudTrail's own list where the request names none."""
+    """Whether the request names this secret, or CloudTrail's resource list does if the request names none."""
     names = names_of(secret)
     if isinstance(secret_id, str):
         return secret_id in names
@@ -250,9 +250,9 @@ def _is_current(parameters: Mapping[str, Any], secret: SecretEntry) -> bool:
 
 
 def time_of(event: Mapping[str, Any], record: Mapping[str, Any]) -> datetime:
-    """When an event was, in UTC; by its record where the answer itself does not say.
+    """Return an event's time in UTC, from its record if the answer itself has none.
 
-    :raises Unreadable: neither does.
+    :raises Unreadable: neither has a usable time.
     """
     moment = event.get("EventTime")
     if not isinstance(moment, datetime):

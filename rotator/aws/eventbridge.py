@@ -1,7 +1,7 @@
-"""Events for consumers, over EventBridge: rotated, retired, failed, revoked. A failure is logged, never raised.
+"""Sends events to consumers over EventBridge: rotated, retired, failed, revoked. A failure is logged, never raised.
 
-A run never waits long for it: an answer is awaited for a few seconds, and after a failure the run sends no more. What
-was not sent is in the log, whole, to be sent by hand where it matters.
+A run never waits long for it: timeouts are a few seconds, and after a failure the run sends no more events. Events that
+were not sent are logged in full, so that an operator can send them by hand.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _log = logging.getLogger(__name__)
 class EventBridge:
     """An :class:`~rotator.ports.EventSink` on an event bus, for one run. Thread safe.
 
-    A detail holds names, ids and constants, which stay as they are, and untrusted input, which is redacted.
+    A detail contains names, ids and constants, which are kept, and untrusted input, which is redacted.
 
     :param bus: the event bus's name or ARN.
-    :param connect: makes an ``events`` client, at the first event: a run without any pays nothing.
+    :param connect: makes an ``events`` client, at the first event, so that a run without events pays nothing.
     """
 
     def __init__(self, bus: str, connect: Callable[[], Any], redactor: Redactor) -> None:
@@ -47,7 +47,7 @@ class EventBridge:
             scrubbed = dict(self._redactor.scrub(dict(detail)))
             if not self._stopped:
                 lost = "refused by EventBridge" if self._refused(self._entry(detail_type, scrubbed)) else ""
-        except Exception as error:  # of any kind: the work that the event is about is done already
+        except Exception as error:  # of any kind, since the work itself is already done
             self._stopped = True
             lost = type(error).__name__
         if lost:
@@ -74,6 +74,6 @@ class EventBridge:
             self._client = self._connect()
         try:
             answer = self._client.put_events(Entries=[entry])
-        except ConnectionClosedError:  # a kept connection, which the bus closed meanwhile
+        except ConnectionClosedError:  # a pooled connection that the server closed meanwhile
             answer = self._client.put_events(Entries=[entry])
         return bool(answer.get("FailedEntryCount"))

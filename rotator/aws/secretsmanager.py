@@ -1,4 +1,4 @@
-"""Secrets Manager behind :class:`rotator.ports.SecretStore`, on a boto3 or botocore client."""
+"""Implements :class:`rotator.ports.SecretStore` with Secrets Manager, on a boto3 or botocore client."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _PAGE: Final = 100
 _BATCH: Final = 20
 _NO_VALUE: Final = "ResourceNotFoundException"
 _CURRENT: Final = "AWSCURRENT"
-# What parsing raises where an answer does not have the documented form.
+# The exceptions that parsing raises if an answer does not have the documented format.
 _MISSHAPEN: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, OSError)
-# What an answer must hold. botocore takes any 200 for a success, the web page of a proxy and half an answer included:
-# an empty listing would then be a fact, and a write that never reached AWS would count as done.
+# The field that an answer must have. For botocore any 200 is a success, even a proxy's web page or half an answer. Then
+# a listing would wrongly be empty, and a write that never reached AWS would count as done.
 _REQUIRED_FIELD: Final = {
     "ListSecrets": "SecretList",
     "ListSecretVersionIds": "Versions",
@@ -49,12 +49,12 @@ _REQUIRED_FIELD: Final = {
 class SecretsManagerStore:
     """The store over HTTP. Thread safe, as botocore's clients are.
 
-    botocore repeats a call by itself where that may help. Repeating ``PutSecretValue`` is harmless (the version id is
-    its idempotency token). A repeated ``UpdateSecretVersionStage`` whose first answer was lost is refused, because its
-    own change is already there: that comes out as :class:`~rotator.errors.StoreOutcomeUnknown`, never as a lost race.
-    After it, and after :class:`~rotator.errors.PreconditionFailed`, call :meth:`describe` and decide again.
+    botocore retries some calls by itself. Repeating ``PutSecretValue`` is harmless, because the version id is its
+    idempotency token. ``UpdateSecretVersionStage`` is refused when it is repeated after a lost answer, because its own
+    change is already there. That raises :class:`~rotator.errors.StoreOutcomeUnknown`, never a lost race. After it, and
+    after :class:`~rotator.errors.PreconditionFailed`, call :meth:`describe` and decide again.
 
-    Every method raises :class:`~rotator.errors.StoreError`, or :class:`~rotator.errors.ConfigurationError` where the
+    Every method raises :class:`~rotator.errors.StoreError`, or :class:`~rotator.errors.ConfigurationError` if the
     machine has no usable AWS credentials.
 
     :param client: a ``secretsmanager`` client, see :func:`rotator.aws.clients.make_client`.
@@ -69,8 +69,8 @@ class SecretsManagerStore:
         client.meta.events.register(f"response-received.{service}.*", self._note_attempt)
 
     def list_secrets(self) -> tuple[SecretEntry, ...]:
-        """Every secret with a ``rotator:role`` tag, by name; a call for each 100, no values, up to 5 minutes stale."""
-        found: dict[str, SecretEntry] = {}  # by ARN: a secret that changes meanwhile may be on two pages
+        """List the secrets with a ``rotator:role`` tag, by name. One call per 100; up to 5 minutes stale."""
+        found: dict[str, SecretEntry] = {}  # by ARN, since a secret that changes meanwhile may be on two pages
         query = {"Filters": [{"Key": "tag-key", "Values": [_ROLE_TAG]}], "IncludePlannedDeletion": True}
         for page in self._pages("ListSecrets", "", query):
             for entry in _understood(partial(_entries, page), "ListSecrets"):
@@ -80,21 +80,21 @@ class SecretsManagerStore:
         return tuple(sorted(found.values(), key=lambda entry: (entry.name, entry.arn)))
 
     def describe(self, secret_id: str) -> SecretEntry:
-        """One secret (name or ARN), read now."""
+        """Describe one secret (name or ARN)."""
         raw = self._call("DescribeSecret", secret_id, {"SecretId": secret_id})
         return _understood(lambda: _entry(raw, raw.get("VersionIdsToStages")), "DescribeSecret", secret_id)
 
     def read_current(self, secret_id: str) -> StoredValue:
-        """The value behind ``AWSCURRENT``."""
-        # The stage is named although it is the default: not every emulator of AWS agrees on the default.
+        """Read the value behind ``AWSCURRENT``."""
+        # The stage is named although it is AWS's default, because emulators of AWS differ in the default.
         return self._read(secret_id, {"SecretId": secret_id, "VersionStage": _CURRENT})
 
     def read_version(self, secret_id: str, version_id: str) -> StoredValue:
-        """One version's value."""
+        """Read one version's value."""
         return self._read(secret_id, {"SecretId": secret_id, "VersionId": version_id})
 
     def read_many(self, secret_ids: Sequence[str]) -> Mapping[str, Secret | StoreError]:
-        """The content behind ``AWSCURRENT`` of each, 20 a call; one by one where AWS refuses a batch."""
+        """Read the content behind ``AWSCURRENT`` of each secret, 20 per call, or singly if AWS refuses a batch."""
         found: dict[str, Secret | StoreError] = {}
         for start in range(0, len(secret_ids), _BATCH):
             batch = secret_ids[start : start + _BATCH]
@@ -105,7 +105,7 @@ class SecretsManagerStore:
         return found
 
     def read_batch(self, arns: Sequence[str]) -> dict[str, Secret | StoreError]:
-        """The same for 20 at most, in one call.
+        """Read the content behind ``AWSCURRENT`` of at most 20 secrets in one call.
 
         :raises StoreError: the call as a whole failed.
         """
@@ -113,11 +113,11 @@ class SecretsManagerStore:
         found: dict[str, Secret | StoreError] = {}
         for value in raw.pop("SecretValues", ()):
             read = self._content(value)
-            # Not every emulator of AWS agrees on the stage that is read where none can be named.
+            # A batch cannot name a stage, and emulators of AWS differ in the stage that they read.
             if read is not None and _CURRENT in value.get("VersionStages", ()):
                 found[str(value.get("ARN"))] = read
         without = {str(error.get("SecretId")) for error in raw.get("Errors", ()) if error.get("ErrorCode") == _NO_VALUE}
-        # A read of one secret names exactly what is wrong.
+        # Reading a secret on its own shows exactly what is wrong.
         return found | self._read_each(arn for arn in arns if arn not in found and arn not in without)
 
     def _read_each(self, arns: Iterable[str]) -> dict[str, Secret | StoreError]:
@@ -143,7 +143,7 @@ class SecretsManagerStore:
         return Secret(text)
 
     def version_dates(self, secret_id: str) -> Mapping[str, datetime]:
-        """When each version that holds a value was created, in UTC; those without labels too, while AWS keeps them."""
+        """Return when each version with a value was created, in UTC, including unlabelled ones that AWS still keeps."""
         query = {"SecretId": secret_id, "IncludeDeprecated": True}
         dates: dict[str, datetime] = {}
         for page in self._pages("ListSecretVersionIds", secret_id, query):
@@ -151,7 +151,7 @@ class SecretsManagerStore:
         return dates
 
     def stage(self, secret_id: str, version_id: str, text: Secret, labels: tuple[str, ...]) -> None:
-        """Store a new version under these labels; a secret's very first one gets ``AWSCURRENT`` too, from AWS."""
+        """Store a new version with these labels. AWS also gives ``AWSCURRENT`` to a secret's first version."""
         if not labels:  # without labels AWS would promote the version at once
             raise StoreRejected(f"{secret_id}: a version is never stored without labels; nothing was changed")
         self._call(
@@ -167,21 +167,21 @@ class SecretsManagerStore:
         )
 
     def promote(self, secret_id: str, to_version: str, from_version: str | None) -> None:
-        """Move ``AWSCURRENT`` by compare-and-swap; ``AWSPREVIOUS`` follows by itself."""
+        """Move ``AWSCURRENT`` by compare-and-swap. AWS moves ``AWSPREVIOUS`` itself."""
         self._move(secret_id, _CURRENT, to_version, from_version)
 
     def add_label(self, secret_id: str, label: str, version_id: str, *, remove_from: str | None = None) -> None:
-        """Put a label on a version, taking it off ``remove_from``; ``PreconditionFailed`` when it is elsewhere."""
+        """Put a label on a version, and take it off ``remove_from``; ``PreconditionFailed`` if a third one has it."""
         self._move(secret_id, label, version_id, remove_from)
 
     def remove_label(self, secret_id: str, label: str, version_id: str) -> None:
-        """Take a label off a version; no error where the version does not exist or does not have it."""
+        """Remove a label from a version. It is no error if the version does not exist or does not have it."""
         try:
             self._move(secret_id, label, None, version_id)
             return
         except (PreconditionFailed, SecretNotFound, StoreRejected) as error:
             refusal = error
-        # AWS's message about an absent label is not documented, so describe the secret rather than parse it.
+        # AWS does not document its message for an absent label, so describe the secret instead.
         if label in self.describe(secret_id).versions.get(version_id, frozenset()):
             raise refusal
 
@@ -196,7 +196,7 @@ class SecretsManagerStore:
     def _read(self, secret_id: str, request: Mapping[str, Any]) -> StoredValue:
         raw = self._call("GetSecretValue", secret_id, request)
         binary = "SecretBinary" in raw
-        content = self._content(raw)  # an error's traceback keeps this frame, and must not keep the value in `raw`
+        content = self._content(raw)  # removes the value from `raw`: an error's traceback would keep this frame
         if content is None or binary:
             version = printable(str(raw.get("VersionId", "?")), 64)
             raise BadSecretValue(
@@ -224,14 +224,14 @@ class SecretsManagerStore:
     ) -> dict[str, Any]:
         outcome = self._attempt(operation, secret_id, request, write=write)
         if isinstance(outcome, Exception):
-            # Raised here, where no value is in the frame, and without botocore's error, whose text may repeat one.
+            # Raised here, where the frame has no value, and without botocore's error, whose text may quote one.
             raise outcome
         return outcome
 
     def _attempt(
         self, operation: str, secret_id: str, request: Mapping[str, Any], *, write: bool
     ) -> dict[str, Any] | Exception:
-        """The answer, or the error to be raised. Does not raise: values are in plain text in this frame."""
+        """Return the answer, or the error to raise. Never raises, since this frame holds plain values."""
         self._attempts.lost = False
         try:
             plain = {name: each.reveal() if isinstance(each, Secret) else each for name, each in request.items()}
@@ -245,21 +245,21 @@ class SecretsManagerStore:
             if failure is None and isinstance(error, _MISSHAPEN):  # botocore's parser failed: not UTF-8, wrong types
                 failure = translate(UnreadableAnswer(), operation, secret_id, write=write, lost_attempt=lost)
             if failure is None:
-                clear_frames(error.__traceback__)  # a bug: its lines are worth having, the values in its frames are not
+                clear_frames(error.__traceback__)  # a bug: keep its traceback, but not the values in its frames
                 return error
             return failure
 
     def _note_attempt(self, parsed_response: Any = None, exception: Exception | None = None, **_: Any) -> None:
-        """Take botocore's event, which comes once an attempt, in the thread that called."""
+        """Handle botocore's event, sent once per attempt in the calling thread."""
         if (parsed_response is None and exception is None) or getattr(self._attempts, "lost", False):
             return
         self._attempts.lost = may_have_happened(parsed_response, exception)
 
 
 def _understood(read: Callable[[], _T], operation: str, secret_id: str = "") -> _T:
-    """What ``read`` makes of an answer; one without the documented form must not end a whole sweep.
+    """Return the result of ``read``. An answer without the documented format must not end a whole sweep.
 
-    :raises StoreUnavailable: it has another form.
+    :raises StoreUnavailable: the answer has another format.
     """
     try:
         return read()
@@ -282,7 +282,7 @@ def _dates(page: Mapping[str, Any]) -> dict[str, datetime]:
 
 
 def _entry(raw: Mapping[str, Any], versions: Mapping[str, list[str]] | None) -> SecretEntry:
-    """A listing's or a description's answer as an entry; ``versions`` is named differently in the two."""
+    """Convert a listing's or a description's answer. The field with ``versions`` has a different name in each."""
     return SecretEntry(
         arn=str(raw["ARN"]),
         name=str(raw["Name"]),
@@ -299,10 +299,10 @@ def _entry(raw: Mapping[str, Any], versions: Mapping[str, list[str]] | None) -> 
 
 @lru_cache(maxsize=4096)
 def _tags(pairs: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
-    """Tags; those of secrets that are tagged alike are kept once."""
+    """Return the tags. Secrets with equal tags share one object."""
     return dict(pairs)
 
 
 def _utc(when: datetime | None) -> datetime | None:
-    """As UTC: botocore gives local time unless its session has another way to read times."""
+    """Convert to UTC: botocore gives local time unless its session has another timestamp parser."""
     return when if when is None or when.tzinfo is UTC else when.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""One message an account, in an SQS FIFO queue: an account's sweeps never run side by side, different accounts' do."""
+"""Sends one message per account to an SQS FIFO queue: sweeps of different accounts run in parallel, never of one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AccountQueue:
     """Sends accounts to be swept.
 
     :param client: an ``sqs`` client.
-    :raises ConfigurationError: the queue is not FIFO, so that one account could be swept twice at a time.
+    :raises ConfigurationError: the queue is not FIFO, so two sweeps of one account could run at once.
     """
 
     def __init__(self, client: Any, url: str) -> None:
@@ -37,10 +37,10 @@ class AccountQueue:
         self._url = url
 
     def send(self, accounts: Sequence[str], minute: datetime) -> dict[str, str]:
-        """Send one message an account. SQS drops a second one for the same minute (for five minutes).
+        """Send one message per account. Within five minutes, SQS drops a second one for the same ``minute``.
 
-        :param minute: when this sweep was scheduled; its seconds do not count.
-        :returns: the accounts that were not sent, and why; the others were.
+        :param minute: when this sweep was scheduled; its seconds are ignored.
+        :returns: the accounts that were not sent, and why.
         """
         failed: dict[str, str] = {}
         for start in range(0, len(accounts), BATCH):
@@ -62,19 +62,19 @@ class AccountQueue:
             sent = {entry.get("Id") for entry in answer.get("Successful", ())}
             codes = {entry.get("Id"): str(entry.get("Code", "")) for entry in answer.get("Failed", ())}
             for number, account in enumerate(some):
-                if str(number) not in sent:  # what SQS does not confirm was not sent
+                if str(number) not in sent:  # unconfirmed counts as not sent
                     failed[account] = codes.get(str(number)) or "not confirmed by SQS"
         return failed
 
 
 def group_id(account: str) -> str:
-    """An account's message group: its name as far as SQS takes it, and a digest that keeps two names apart."""
+    """Return an account's message group: the characters of its name that SQS allows, and a digest to make it unique."""
     readable = _UNSAFE.sub("-", account)[:80]
     return f"{readable}-{hashlib.sha256(account.encode()).hexdigest()[:16]}"
 
 
 def deduplication_id(account: str, minute: datetime) -> str:
-    """The same for the same account and scheduled minute, so that a schedule that fires twice sweeps once."""
+    """Return an id that depends only on account and minute, so that a schedule that fires twice sweeps once."""
     moment = minute.astimezone(UTC).strftime("%Y-%m-%dT%H:%M")
     return hashlib.sha256(f"{account}\0{moment}".encode()).hexdigest()
 

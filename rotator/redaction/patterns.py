@@ -1,7 +1,7 @@
-"""What is shaped like a credential (Infobip keys, headers, URLs), and what fields hold, by their names.
+"""Patterns of credentials (Infobip keys, headers, URLs), and the kind of content that a field's name implies.
 
-A field that is not named here is taken for untrusted input. So a field that is forgotten here may lose a word; it
-cannot give a secret away.
+A field that is not listed here counts as untrusted input. So a forgotten field may lose a word, but cannot reveal a
+secret.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from rotator.model import ActionKind, Outcome, Reason, Severity
 REDACTED: Final = "<redacted>"
 
 _KEY = re.compile(r"[0-9a-f]{32}-[0-9a-f]{4,8}(?![0-9a-f])(?:-[0-9a-f]+)*", re.IGNORECASE)
-"""An Infobip key, also one that was cut off in its second part or later."""
+"""An Infobip key, even if truncated in its second part or later."""
 
 _KEY_VALUE = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?:-[0-9a-f]{1,12})+", re.IGNORECASE)
-"""The same, cut off in its third part or later: more than a name of 32 digits and a suffix has."""
+"""An Infobip key, even if truncated in its third part or later. A name of 32 digits and a suffix does not match."""
 
-# Every pattern begins with something rare or bounded: hostile text must not cost time that grows with its square.
+# Every pattern begins with something rare or bounded, so that hostile text does not take quadratic time.
 _USERINFO = re.compile(
     r"(?<=[a-z0-9+.-])://"
-    # A password may hold a slash, where it was not encoded: then what follows the colon is not a port.
+    # An unencoded password may contain a slash; then the text after the colon is not a port.
     r"(?:[^/\s\"'<>:@]{0,256}:(?!\d{1,5}(?:[/?#\s\"']|$))[^\s\"'<>]{0,512}|[^/\s\"'<>]{0,512})@",
     re.IGNORECASE,
 )
@@ -47,7 +47,7 @@ _BARE_FIELD = re.compile(
     rf"({_NAMES}(?:\\*[\"']\s*:|\s*[:=])\s*)(?!<redacted>|(?:null|none|true|false)\b)[^\s\"'\\&\[{{]+", re.IGNORECASE
 )
 SENSITIVE_NAME: Final = re.compile(rf"[\w.-]*(?:{_NAMES}|authorization)", re.IGNORECASE)
-"""Matches the whole name of a field that holds a credential. ``secret`` is none: here it names a secret."""
+"""Matches the whole name of a field with a credential. ``secret`` does not match: here it is a secret's name."""
 
 
 def _scheme(match: re.Match[str]) -> str:
@@ -63,16 +63,16 @@ def _scheme(match: re.Match[str]) -> str:
 
 
 def redact_key_values(text: str) -> str:
-    """Take out what has the shape of an Infobip key's value, and nothing else: for names and ids."""
+    """Redact only text with the format of an Infobip key's value. For names and ids."""
     return _KEY_VALUE.sub(REDACTED, text)
 
 
 def redact_patterns(text: str) -> str:
-    """Take out what is shaped like a credential, any vendor's. Idempotent."""
+    """Redact text that looks like a credential of any vendor. Idempotent."""
     text = _KEY.sub(REDACTED, text)
     if "://" in text:
         text = _USERINFO.sub(f"://{REDACTED}@", text)
-    if "=" in text or ":" in text or "," in text:  # without one of them none of these can match
+    if "=" in text or ":" in text or "," in text:  # the patterns below need one of these
         text = _QUERY.sub(rf"\1{REDACTED}", text)
         text = _HEADER.sub(rf"\1{REDACTED}", text)
         text = _QUOTED_FIELD.sub(rf"\1\2{REDACTED}\2", text)
@@ -81,23 +81,23 @@ def redact_patterns(text: str) -> str:
 
 
 class Content(StrEnum):
-    """What a field holds, which decides what is searched for in it."""
+    """The kind of content of a field, which decides what is redacted in it."""
 
     NAME = "name"
-    """Names, ids, times and constants: only what has the shape of an Infobip key's value is taken out."""
+    """Names, ids, times and constants: only values in the format of an Infobip key are redacted."""
 
     OWN = "own"
-    """Text that the rotator or its operator wrote: credentials by their shape, and random learnt values."""
+    """Text by the rotator or its operator: text that looks like a credential and random learnt values are redacted."""
 
     UNTRUSTED = "untrusted"
-    """What a server, an exception or a library wrote, or quotes: every learnt value, in every encoding."""
+    """Text from a server, an exception or a library: every learnt value is redacted too, in every encoding."""
 
 
 CONSTANTS: Final = frozenset(str(each) for kind in (Reason, ActionKind, Outcome, Severity) for each in kind)
-"""Words of plans and audit lines that also stand in sentences."""
+"""Words of plans and audit lines that also occur in sentences."""
 
 _OWN_FIELDS: Final = frozenset({"actor", "incident", "name", "key_name"})
-"""The names of keys at Infobip are among them: people write anything there."""
+"""These include key names at Infobip, in which people write anything."""
 _NAME_FIELDS: Final = frozenset(
     {
         *("account", "accounts", "secret", "secrets", "names", "deployment", "label", "labels"),
@@ -113,7 +113,7 @@ _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]
 
 
 def content_of(field: str) -> Content:
-    """What a field of that name holds."""
+    """Return the kind of content of a field with this name."""
     if field in _OWN_FIELDS:
         return Content.OWN
     if field in _NAME_FIELDS or field.endswith(_NAME_SUFFIXES) or field.startswith("last_read"):
@@ -122,5 +122,5 @@ def content_of(field: str) -> Content:
 
 
 def is_constant(text: str) -> bool:
-    """Whether a field's whole text is a constant or a time, whatever the field is."""
+    """Whether a whole text is a constant or a time."""
     return text in CONSTANTS or _TIME.fullmatch(text) is not None

@@ -1,11 +1,10 @@
-"""Takes secrets out of texts: values that were learnt, and what is shaped like a credential.
+"""Redacts secrets in texts: learnt values, and text that looks like a credential.
 
-What is searched for depends on where a text comes from (:class:`~rotator.redaction.patterns.Content`). A learnt value
-may be any text, ``success`` or another secret's name among them, so names, ids and constants are not searched for it.
+What is redacted depends on a text's origin (:class:`~rotator.redaction.patterns.Content`). A learnt value may be any
+text, even ``success`` or another secret's name, so names, ids and constants are not searched for learnt values.
 
-Instead of a list of the ways in which a secret can be written, a text is decoded (escapes of URLs, JSON, HTML and
-programming languages), as often as it holds escapes, and each result is searched. Where a secret is found, the text is
-shown as it was decoded.
+A secret can be escaped in many ways. Rather than list them, the redactor decodes a text (escapes of URLs, JSON, HTML
+and programming languages) repeatedly, and searches each result. If it finds a secret, it returns the decoded text.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ from rotator.secret import Secret
 __all__ = ["REDACTED", "SHORTEST", "Redactor", "redact_patterns"]
 
 SHORTEST: Final = 4
-"""Texts shorter than this many characters are not learnt: they would damage everything."""
+"""Texts shorter than this many characters are not learnt, because they would match almost anywhere."""
 
 WORD: Final = 8
-"""Shorter values of letters alone, found in secrets, are words and not credentials: Infobip's passwords are longer."""
+"""Shorter values made only of letters count as words, not credentials. Infobip's passwords are longer."""
 _DEEPEST: Final = 24
 _JSON_LARGEST: Final = 1_000_000
 
@@ -53,7 +52,7 @@ _LONGEST_NAME: Final = 512
 _MOST_EDGES: Final = 8
 
 _DECODINGS: Final = 4
-"""How many times a text is decoded: JSON in JSON, a URL in a URL, and something around it."""
+"""How often a text is decoded: enough for JSON in JSON or a URL in a URL, and something around it."""
 
 _HEX: Final = "[0-9a-fA-F]"
 _ESCAPE: Final = re.compile(
@@ -67,18 +66,18 @@ _LAST_CODE: Final = 0x10FFFF
 
 
 class Redactor:
-    """Knows secrets by their hashes only, so that a dump of it gives nothing away. Thread safe.
+    """Keeps only the hashes of secrets, so that a dump of it reveals nothing. Thread safe.
 
-    Each position of a text is searched by the hash of four characters, and only where those are known by the lengths
-    that begin so: thousands of learnt values cost a line nothing.
+    At each position of a text it looks up the hash of four characters. Only if that is known does it try the lengths of
+    the values that begin so. Thousands of learnt values therefore add almost no time.
 
-    :param constants: words of the program and names that stay for its life; see :meth:`spare`.
+    :param constants: words of the program and names to spare permanently; see :meth:`spare`.
     """
 
     def __init__(self, constants: Iterable[str] = ()) -> None:
         self._constants = frozenset(constants)
         self._lock = threading.Lock()
-        # By the first characters' hash the lengths, and by a whole text's hash whether it is random.
+        # Lengths by the hash of the first characters, and whether a text is random by its hash.
         self._known: tuple[dict[int, tuple[int, ...]], dict[int, bool]] = ({}, {})
         self._learnt: set[int] = set()
         self._names = set(self._constants)
@@ -87,10 +86,10 @@ class Redactor:
         return f"<Redactor of {len(self._known[1])} texts>"
 
     def learn(self, text: str) -> None:
-        """From now on take out ``text``, however it is escaped or encoded. To do it again costs nothing.
+        """Redact ``text`` from now on, in any escaping or encoding. Repeating this costs nothing.
 
-        Of a JSON object also its fields that are named or look like credentials; not its ids, URLs and plain words.
-        Shorter than :data:`SHORTEST` characters is ignored.
+        If it is a JSON object, also redact its fields that have names of credentials or look like one, but not ids,
+        URLs and plain words. Texts shorter than :data:`SHORTEST` characters are ignored.
         """
         if hash(text) in self._learnt:
             return
@@ -101,43 +100,43 @@ class Redactor:
         self._learnt.add(hash(text))
 
     def learn_value(self, text: str) -> None:
-        """As :meth:`learn`, for what was found in a secret: a placeholder such as ``prod`` is no credential, and taking
-        it out would blank that word in every sentence.
+        """Learn a value found in a secret, unless it is a plain word. A placeholder such as ``prod`` is no credential,
+        and redacting it would blank that word in every sentence.
         """
         if not _is_word(text):
             self.learn(text)
 
     def spare(self, names: Iterable[str]) -> None:
-        """Never take out these names and ids, where they stand as a whole, even if a learnt value is the same."""
+        """Never redact these names and ids where they occur as a whole, even if a learnt value is the same."""
         self._names.update(names)
 
     def forget(self) -> None:
-        """Drop everything learnt, at the end of a sweep. Patterns stay."""
+        """Forget everything learnt, at the end of a sweep. Patterns still apply."""
         with self._lock:
             self._known = ({}, {})
             self._learnt = set()
             self._names = set(self._constants)
 
     def redact(self, text: str) -> str:
-        """Untrusted text with ``<redacted>`` for every learnt value and everything shaped like a credential."""
+        """Return untrusted text with every learnt value and everything that looks like a credential redacted."""
         return redact_patterns(self._redact_learned(text))
 
     def redact_own(self, text: str) -> str:
-        """The same for text that the rotator wrote itself: of the learnt values only the random ones, since the others
-        may be words of it.
+        """Redact text that the rotator wrote itself. Of the learnt values only random ones are redacted, since others
+        may be ordinary words in it.
         """
         return redact_patterns(self._redact_learned(text, only_random=True))
 
     def scrub(self, value: Any) -> Any:
-        """A copy that JSON can hold, each field redacted by its name; a value in no field is untrusted.
+        """Return a copy for JSON, with each field redacted by its name. Values outside fields are untrusted.
 
-        Values of fields named like credentials are taken out whole, but not ``secret``: in this program it names a
-        secret and never holds one.
+        Values of fields with names of credentials are redacted whole. ``secret`` is not one of them: in this program it
+        is a secret's name, never its value.
         """
         return self._scrub(value, Content.UNTRUSTED, 0)
 
     def scrub_field(self, name: str, value: Any) -> Any:
-        """The value of one field, redacted by its name."""
+        """Return the value of one field, redacted by the field's name."""
         return self._scrub(value, content_of(name), 0)
 
     def _add(self, text: str) -> None:
@@ -152,12 +151,12 @@ class Redactor:
                     lengths[start] = tuple(sorted((*seen, len(form)), reverse=True))
 
     def _redact_learned(self, text: str, *, only_random: bool = False) -> str:
-        """The text without learnt values; as it is, or decoded as often as it takes to find one."""
+        """Redact learnt values in the text as it is and after each decoding."""
         if not self._known[1]:
             return text
         shown = self._cut(text, only_random)
-        # Decoded all at once, a backslash that HTML wrote by its number would escape what follows it: so also one
-        # after the other, with HTML last.
+        # If all escapes are decoded at once, a backslash from an HTML entity would escape the next character. So decode
+        # a second time with HTML last.
         for at_once in (True, False):
             view = shown
             for _ in range(_DECODINGS if at_once else 2 * _DECODINGS):
@@ -174,7 +173,7 @@ class Redactor:
     def _cut(self, text: str, only_random: bool) -> str:
         spans = iter(sorted(self._spans(text, only_random)))
         parts: list[str] = []
-        done = 0  # up to here the text is in parts, or was taken out
+        done = 0  # the text up to here is in parts, or was redacted
         begin, end = next(spans, (0, 0))
         for first, last in spans:
             if first > end:
@@ -184,7 +183,7 @@ class Redactor:
         return "".join((*parts, text[done:begin], REDACTED, text[end:])) if end else text
 
     def _spans(self, text: str, only_random: bool) -> Iterator[tuple[int, int]]:
-        """Where learnt values stand in a text."""
+        """Yield the positions of learnt values in a text."""
         lengths, digests = self._known
         starts = [at for at in range(len(text) - SHORTEST + 1) if hash(text[at : at + SHORTEST]) in lengths]
         for at in starts:
@@ -196,7 +195,7 @@ class Redactor:
                     break
 
     def _is_name(self, text: str, begin: int, end: int) -> bool:
-        """Whether a stretch of the text is, or is a part of, a known name that stands there as a whole."""
+        """Whether ``text[begin:end]`` is, or is part of, a known name that occurs there as a whole."""
         lefts = _edges(text, range(begin, max(-1, begin - _LONGEST_NAME), -1))
         rights = _edges(text, range(end, min(len(text), end + _LONGEST_NAME) + 1))
         return any(text[left:right] in self._names for left in lefts for right in rights)
@@ -244,7 +243,7 @@ class Redactor:
     def _items(self, value: Mapping[Any, Any], depth: int) -> Iterator[tuple[str, Any]]:
         for name, item in value.items():
             text = str(name.value if isinstance(name, Enum) else name)
-            shown = self.redact_own(text)  # a name of ours is never random
+            shown = self.redact_own(text)  # our own field names are never random
             if SENSITIVE_NAME.fullmatch(text) and item not in (None, "", b"") and not isinstance(item, bool):
                 yield shown, REDACTED
             else:
@@ -256,14 +255,14 @@ def _is_word(text: str) -> bool:
 
 
 def _inside_word(text: str, at: int) -> bool:
-    """Whether a name cannot begin or end at a position, because a word continues there."""
+    """Whether a position is inside a word, so that no name begins or ends there."""
     if not 0 < at < len(text):
         return False
     return bool(_NAME_CHARACTER.match(text[at - 1]) and _NAME_CHARACTER.match(text[at]))
 
 
 def _edges(text: str, positions: range) -> list[int]:
-    """The first positions where a name may begin or end."""
+    """Return the first positions where a name may begin or end."""
     found: list[int] = []
     for at in positions:
         if not _inside_word(text, at):
@@ -274,8 +273,8 @@ def _edges(text: str, positions: range) -> list[int]:
 
 
 def _forms(text: str) -> Iterator[str]:
-    """What to search the views of a text for: the secret itself, what it is when it is decoded as they are, with the
-    blanks of a URL's form, its UTF-8 as Latin-1, and what is no matter of escapes: base64 and hexadecimal digits.
+    """Yield the forms of a secret to search for: as it is, decoded as texts are, with ``+`` for blanks as in URLs, its
+    UTF-8 read as Latin-1, and in base64 and hexadecimal digits, which are not escapes.
     """
     for stripped in {text, text.strip()}:
         if len(stripped) < SHORTEST:
@@ -284,7 +283,7 @@ def _forms(text: str) -> Iterator[str]:
         yield raw.hex()
         yield raw.hex().upper()
         yield from _base64_forms(raw)
-        if _PLAIN_TEXT.fullmatch(stripped):  # as most keys and tokens are: no escape is in them
+        if _PLAIN_TEXT.fullmatch(stripped):  # like most keys and tokens, without any escapes
             yield stripped
             continue
         for escaped in (json.dumps(stripped)[1:-1], quote(raw, safe="")):
@@ -299,13 +298,13 @@ def _forms(text: str) -> Iterator[str]:
 
 
 def _base64_forms(raw: bytes) -> Iterator[str]:
-    """Base64 of the bytes alone, and of the bytes inside something longer (``user:password``) at each alignment."""
+    """Yield base64 of the bytes alone, and inside a longer text (``user:password``) at each alignment."""
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         whole = encode(raw).decode()
         yield whole
         yield whole.rstrip("=")
         for shift in (0, 1, 2):
-            # Characters that also hold bits of what stands before or after are left out.
+            # Characters that also contain bits of the text before or after are left out.
             first = math.ceil(shift * 8 / 6)
             last = (shift + len(raw)) * 8 // 6
             core = encode(b"\0" * shift + raw).decode()[first:last]
@@ -336,9 +335,9 @@ def _sensitive_leaves(text: str) -> Iterator[str]:
 
 
 def _decoded(text: str, *, entities: bool = True) -> str | None:
-    """The text decoded once, HTML's entities only if wanted; ``None`` where it holds no escape.
+    """Decode the text once, HTML entities only if wanted; ``None`` if it contains no escape.
 
-    A byte (``%C3``) becomes the character of that number, so that a text is searched for as UTF-8 read as Latin-1 too.
+    A byte (``%C3``) becomes the character with that number. This is why UTF-8 read as Latin-1 is searched too.
     """
     if "%" not in text and "\\" not in text and "&" not in text:
         return None
