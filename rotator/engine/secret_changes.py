@@ -25,7 +25,7 @@ def account_of(entry: SecretEntry) -> str:
     account = entry.tags.get(ACCOUNT_TAG, "").strip()
     if role(entry.tags) == "management":
         raise ConfigurationError(
-            f"{printable(entry.name)} holds an account's credentials for Infobip, and no key",
+            f"{printable(entry.name)} is not managed: it holds an account's credentials for Infobip, and no key",
             advice="Name a secret that holds a key: `rotator status` lists them.",
         )
     if role(entry.tags) != "key" or not account:

@@ -276,7 +276,7 @@ def test_a_management_secret_is_not_to_be_tagged_as_a_key(stack: Stack, command:
     management = "rotator/main"
     ran = stack.run(command[0], management, *command[1:])
     assert ran.code == 2
-    assert f"{management} holds an account's credentials" in ran.sentence
+    assert f"{management} is not managed: it holds an account's credentials" in ran.sentence
     assert "tag-resource" not in ran.sentence
 
 
