@@ -1,4 +1,4 @@
-"""What is being collected while one account is planned, and in which order it will be done."""
+"""The parts of a plan, collected while one account is planned, and the order of its actions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rotator.model import Action, ActionKind, Alert, Questions, Reason, Skip
 
 
 class Rank(IntEnum):
-    """The order of a sweep: cheap truth first, then consumers in need, then what is due, then what can wait."""
+    """The order of a sweep: first cheap corrections, then urgent rotations, then other due work, then what can wait."""
 
     LABEL = 0
     RETIRE = 1
@@ -25,7 +25,7 @@ class Rank(IntEnum):
 
 
 class Waiting(NamedTuple):
-    """Why something that is due is not planned. ``scheduled``: it only waits for a slot of the day's limit."""
+    """Why something that is due is not planned. ``scheduled``: whether it only waits for a slot of the daily limit."""
 
     reason: Reason
     message: Message
@@ -34,12 +34,13 @@ class Waiting(NamedTuple):
 
 @dataclass
 class Draft:
-    """Collects actions, skips and alerts, and what must be read before the actions may be carried out.
+    """Collects actions, skips and alerts, and the questions to answer before the actions may be carried out.
 
-    :param ranked: to be done in the order of their rank, then of their deadline (or due time), then of names.
-    :param deferred: actions that are due and wait for a slot, or for another sweep because of their number.
+    :param ranked: actions, to be ordered by rank, then by deadline (or due time), then by name.
+    :param deferred: due actions that wait for a slot, or for another sweep because there are too many.
     :param waiting: by ARN and key id (``None`` for the secret's rotation), why something that is due is not planned.
-    :param questions: its ``versions`` are read if something is done to their secrets, those in ``checks`` anyway.
+    :param questions: its ``versions`` are read only if their secrets have actions.
+    :param checks: versions that are read in any case.
     """
 
     ranked: list[tuple[Rank, Action]] = field(default_factory=list)
@@ -51,7 +52,7 @@ class Draft:
     checks: set[tuple[str, str]] = field(default_factory=set)
 
     def defer(self, action: Action, reason: Reason, message: Message) -> None:
-        """Why an action that is due is not planned."""
+        """Record that a due action is not planned, and why."""
         self.deferred.append(action)
         self.skipped.append(Skip(action.secret, reason, message))
         is_rotation = action.kind is ActionKind.ROTATE
@@ -59,7 +60,7 @@ class Draft:
         self.waiting[(action.arn, key_id)] = Waiting(reason, message, scheduled=is_rotation)
 
     def actions(self) -> list[Action]:
-        """Everything, in order."""
+        """Return all actions in order."""
         return [action for _, action in sorted(self.ranked, key=_order)]
 
 

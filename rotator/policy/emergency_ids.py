@@ -1,8 +1,8 @@
-"""Version ids of replacements that an emergency makes. They say so themselves, since there is no other record of it.
+"""Version ids of replacements made in an emergency. The id itself marks the version, since no other record exists.
 
-Every attempt gets an id of its own, so a key that was asked for in vain is never taken for the next attempt's. A later
-run still knows that a version was made in an emergency (its predecessors were to be revoked without grace), and for
-which incident (so that repeating the command makes no second replacement).
+Every attempt gets its own id, so the key of a failed attempt is never taken for the next attempt's. A later run still
+knows that a version was made in an emergency (its predecessors were to be revoked without grace), and for which
+incident (so that repeating the command creates no second replacement).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ RETRY: Final = timedelta(hours=24)
 _HEX: Final = re.compile(r"[0-9a-f]{32}")
 _SALT: Final = 12
 _MARK: Final = 10
-"""Hex digits: one in 2**40 ordinary version ids would be taken for an emergency's."""
+"""Hex digits. One in 2**40 ordinary version ids would be taken for an emergency's."""
 
 
 def emergency_version_id(arn: str, incident: str | None, seed: str) -> str:
     """Choose a version id, in the form of a UUID.
 
     :param arn: the secret's.
-    :param incident: the operator's name of the incident; ``None`` where there is none.
+    :param incident: the operator's name of the incident; ``None`` if there is none.
     :param seed: anything that was never used before, such as a random version id.
     """
     salt = _digest("salt", arn, seed)[:_SALT]
@@ -51,10 +51,10 @@ def made_for_incident(arn: str, incident: str | None, version_id: str | None) ->
 
 
 def is_retry(created_at: datetime, now: datetime) -> bool:
-    """Whether a command with an incident that made a replacement then is a retry now; both times by one clock."""
+    """Whether repeating a command with an incident is a retry; both times must be from the same clock."""
     return now - created_at <= RETRY
 
 
 def _digest(*parts: str) -> str:
-    # An argument that is not UTF-8 comes as half surrogates, and must not end an emergency half-way.
+    # An argument that is not UTF-8 contains lone surrogates. It must not interrupt an emergency.
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,11 +1,11 @@
-"""What the coming days bring under the daily limit: the planner, stepped forward over a simulated account.
+"""The forecast of the coming days under the daily limit: the planner, run forward over a simulated account.
 
-Windows, grace periods, holds, the label limit, the limit of revocations a sweep and the order of what waits for a slot
-are what they are in sweeps, because the planner decides here too. What others created in the last week they go on
-creating, as it assumes.
+The planner decides here too. So windows, grace periods, holds, the label limit, the limit of revocations per sweep and
+the order of work that waits for a slot are those of real sweeps. Others are assumed to go on creating as many keys as
+in the last week.
 
-Not every sweep is simulated: a day has a few parts, and the last sweep of each does what all of them would do. A window
-is open to it if it was to one of them. See :meth:`_Forecast._next`.
+Not every sweep is simulated. A day has a few parts, and the last sweep of each part does the work of all its sweeps. A
+window is open to it if it was open to one of them. See :meth:`_Forecast._next`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from rotator.policy.simulation import SimulatedAccount, WhatIf
 from rotator.policy.windows import openings
 
 PARTS: Final = 5
-"""Of a day, where there is no reason for more or fewer."""
+"""How many parts a day has by default."""
 WORK: Final = 100_000
-"""Secrets times parts of days that are simulated: with more secrets, or more days, a day has fewer parts."""
+"""The most secrets times parts of days to simulate. With more secrets or days, a day has fewer parts."""
 SHARE: Final = 20
 """No part is longer than this share of the shortest validity."""
 _TICK: Final = timedelta.resolution
@@ -39,11 +39,11 @@ _NOT_OURS: Final = frozenset({Reason.DELETED, Reason.OWNED, Reason.REPLICA})
 
 @dataclass(frozen=True, slots=True)
 class ForecastDay:
-    """24 hours from ``date`` on, the first day begins now; or several such ``days`` as one line of a chart.
+    """24 hours from ``date`` on, or several such ``days`` as one line of a chart. The first day begins now.
 
-    :param rotations: of which ``scheduled_early`` before they are due.
+    :param rotations: all rotations; ``scheduled_early`` of them happen before they are due.
     :param waiting: due rotations that had no slot when the day was over.
-    :param overdue: revocations whose time had come and that had no slot when the day was over.
+    :param overdue: due revocations that had no slot when the day was over.
     :param free: slots that scheduled work could still have used then.
     """
 
@@ -62,10 +62,10 @@ class AtRisk:
     """A key that expires before it is replaced.
 
     :param key_id: ``None`` for a replacement that is yet to be created.
-    :param reason: ``not-in-time`` where there is no slot for it, else why its secret is skipped.
-    :param too_late_from: when the last slot before its expiry was left unused: from then on only the reserve or a
-        higher limit helps. The time of the forecast where there is none.
-    :param replaced_at: when it is replaced after all; ``None``: not within the forecast.
+    :param reason: ``not-in-time`` if there is no slot for it, else why its secret is skipped.
+    :param too_late_from: when the last slot before its expiry was left unused (the time of the forecast if none was).
+        From then on, only the reserve or a higher limit helps.
+    :param replaced_at: when it is replaced after all; ``None`` if not within the forecast.
     """
 
     secret: str
@@ -102,10 +102,10 @@ class AccountForecast:
 def forecast_account(
     snapshot: AccountSnapshot, policy: Policy, now: datetime, *, days: int = 90, what_if: WhatIf | None = None
 ) -> AccountForecast:
-    """Forecast so many days.
+    """Forecast one account.
 
-    :param days: 1 to 400.
-    :raises ConfigurationError: what is assumed can't work.
+    :param days: how many days, 1 to 400.
+    :raises ConfigurationError: the assumptions can't work.
     """
     what_if = what_if or WhatIf()
     policy = what_if.policy(policy)
@@ -129,7 +129,7 @@ def forecast_account(
 class _Forecast:
     """Steps through one account's future, once.
 
-    :param snapshot: with what is assumed.
+    :param snapshot: the account with the assumptions applied.
     :param known: the ids of the keys that exist.
     """
 
@@ -151,7 +151,7 @@ class _Forecast:
         self.at_risk: list[AtRisk] = []
 
     def days(self, number: int) -> Iterator[ForecastDay]:
-        """Let so many days of 24 hours pass."""
+        """Step through that number of days and yield each."""
         affordable = WORK // (number * max(1, len(self._expiries)))
         parts = max(1, min(PARTS, affordable), -(-SHARE * DAY // self._shortest))
         used_by_others = self._policy.daily_limit - self._policy.reserve - self.per_day
@@ -160,7 +160,7 @@ class _Forecast:
             end = plus(day.date, DAY)
             while self._now < end:
                 day = self._step(day, parts)
-            yield day  # as the day before was, if sweeps are further apart than a day
+            yield day  # the same as the previous day if sweeps are further apart than a day
             day = replace(day, date=end, rotations=0, scheduled_early=0, revocations=0)
             self._account.let_others_create(used_by_others, end)
         self._note_expired(day.date - _TICK)
@@ -210,12 +210,12 @@ class _Forecast:
     # ---- which sweep is next ----------------------------------------------------------------------------------------
 
     def _next(self, parts: int, *, free: int) -> datetime:
-        """The sweep that is simulated next: the last one before something would be too late.
+        """Return the next sweep to simulate: the last one before something would be too late.
 
-        That is the end of the part of the day, the closing of a window where there are few, or the expiry of a key, if
-        there is a slot for it now. What happens in an earlier sweep of the same part happens on the same day.
+        The limit is the end of the part of the day, the closing of a window if windows are few, or the expiry of a key
+        if there is a slot now. The work of earlier sweeps in the same part happens on the same day anyway.
 
-        :param parts: of a day.
+        :param parts: how many parts a day has.
         """
         every, part = self._policy.sweep_every, DAY / parts
 
@@ -234,9 +234,9 @@ class _Forecast:
         return min(sweeps)
 
     def _next_slot(self, apart: timedelta, since: datetime, *, free: int) -> datetime:
-        """The next sweep that has a slot, where work waits for one or is scheduled early.
+        """Return the next sweep that has a slot, for work that waits for one or is scheduled early.
 
-        :param apart: how far it is from ``since``, at least.
+        :param apart: the least time between ``since`` and that sweep.
         """
         every = self._policy.sweep_every
         moments = [since + apart, self._now + every]
@@ -249,13 +249,13 @@ class _Forecast:
     # ---- what expires -----------------------------------------------------------------------------------------------
 
     def _expiry(self, view: View) -> datetime | None:
-        """When consumers have no working key any more; a disabled key is none now."""
+        """Return when consumers no longer have a working key: now, if the key is disabled."""
         if view.key is None:
             return None
         return view.key.valid_to if view.key.enabled else self._now
 
     def _note_expired(self, until: datetime) -> None:
-        """Keys that have expired by then and are not replaced."""
+        """Record the keys that have expired by then and are not replaced."""
         expired = [(arn, at) for arn, at in self._expiries.items() if at is not None and at <= until]
         for arn, expires_at in expired:
             self._expiries[arn] = None
@@ -276,7 +276,7 @@ class _Forecast:
 
 
 def verdict(found: AccountForecast) -> Message:
-    """In a few sentences: whether any key expires before it is replaced, the first, and what helps."""
+    """Summarize whether any key expires before it is replaced, when the first does, and what helps."""
     if not found.at_risk:
         return Message("Every key is replaced before it expires.")
     late = [risk for risk in found.at_risk if risk.reason is Reason.NOT_IN_TIME]
@@ -304,9 +304,9 @@ def _how_many(risks: Sequence[AtRisk], one: str, many: str) -> Message:
 
 
 def spans(days: Sequence[ForecastDay], lines: int) -> tuple[str, list[ForecastDay]]:
-    """What a line of a chart is, and the lines: at most so many, each a day, or some days taken together.
+    """Return the name of a chart line's span and at most ``lines`` lines, each one day or several days together.
 
-    ``waiting``, ``overdue`` and ``free`` are the worst of them.
+    The ``waiting``, ``overdue`` and ``free`` of several days are their worst values.
     """
     length, name = next((span for span in _SPANS if len(days) <= lines * span[0]), _SPANS[-1])
     return name, [reduce(_together, days[at : at + length]) for at in range(0, len(days), length)]

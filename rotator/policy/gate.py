@@ -1,10 +1,10 @@
-"""Who still uses a superseded key, judged by who read the secret; and the gate that makes its revocation wait. Pure.
+"""Who still uses a superseded key, judged by who read the secret, and the gate that makes its revocation wait. Pure.
 
-A consumer is a principal that read the secret in the :data:`LOOK_BACK` before the promotion. It has taken the new value
-over once it has read ``AWSCURRENT`` since. When the promotion was stands in no label by itself: the old key's retire
-label carries the promotion plus the grace, so the tag's grace is taken off again. Should the tag have been lengthened
-meanwhile, the promotion would seem earlier than it was, and reads of the old value would pass for reads of the new one;
-the replacement's own ``validFrom`` is therefore the earliest that it can be.
+A consumer is a principal that read the secret in the :data:`LOOK_BACK` before the promotion. It has taken over the new
+value once it has read ``AWSCURRENT`` since. No label holds the time of the promotion. The old key's retire label holds
+the promotion plus the grace period, so the tag's grace period is subtracted. If the tag was lengthened in the meantime,
+the result is too early, and reads of the old value would count as reads of the new one. The promotion is therefore
+never taken to be before the replacement's ``validFrom``.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from rotator.policy.rules import Decision
 from rotator.text import printable, some_of
 
 LOOK_BACK: Final = timedelta(days=14)
-"""How long before the promotion a read makes a consumer."""
+"""How long before the promotion a read makes its principal a consumer."""
 NOT_READ: Final = Unread("")
-"""There was no time for it in this sweep."""
+"""There was no time to read the access log in this sweep."""
 _NAMED: Final = 3
 _LONGEST_NAME: Final = 80
 _LONGEST_PROBLEM: Final = 300
@@ -37,10 +37,10 @@ _OF_IAM: Final = re.compile(r"arn:[a-z0-9-]+:(?:iam|sts)::(\d{12}):(.+)", re.DOT
 class Consumer:
     """One principal.
 
-    :param principal: as the log says it; outside text.
-    :param last_before: its last read before the promotion, within that time.
-    :param last_since: its last read of the current value since.
-    :param last_old: its last read since of a version that is not current: it was asked for by name.
+    :param principal: as the access log names it; untrusted input.
+    :param last_before: its last read before the promotion, within the look-back time.
+    :param last_since: its last read of the current value since the promotion.
+    :param last_old: its last read, since the promotion, of a version that is not current and that it named.
     """
 
     principal: str
@@ -55,7 +55,7 @@ class Consumer:
 
 
 def consumers(reads: Reads, promoted: datetime, look_back: timedelta = LOOK_BACK) -> tuple[Consumer, ...]:
-    """Every principal that read the secret: those that are waited for first, then by name."""
+    """Return every principal that read the secret: first those that a revocation waits for, then by name."""
     begin = plus(promoted, -look_back)
     before: dict[str, datetime] = {}
     since: dict[str, datetime] = {}
@@ -70,7 +70,7 @@ def consumers(reads: Reads, promoted: datetime, look_back: timedelta = LOOK_BACK
 
 
 def promoted_at(item: Retiring, life: Lifecycle, keys: Mapping[str, Key], grace: timedelta) -> datetime:
-    """When the value that followed a superseded one became current, as far as labels and keys show.
+    """Return when the value after a superseded one became current, as far as labels and keys show.
 
     :param keys: every key that Infobip lists, by id; may be empty.
     """
@@ -81,7 +81,7 @@ def promoted_at(item: Retiring, life: Lifecycle, keys: Mapping[str, Key], grace:
 
 
 def waits_until(item: Retiring, key: Key | None, grace: timedelta) -> datetime:
-    """The end of the further grace period, or the old key's own end where that is earlier."""
+    """Return the end of the further grace period, or the old key's expiry if that is earlier."""
     end = plus(item.revoke_at, grace)
     return end if key is None or key.valid_to is None else min(end, key.valid_to)
 
@@ -89,10 +89,10 @@ def waits_until(item: Retiring, key: Key | None, grace: timedelta) -> datetime:
 def gate_until(
     entry: SecretEntry, spec: Spec, life: Lifecycle, item: Retiring, keys: Mapping[str, Key], now: datetime
 ) -> datetime | None:
-    """Until when a revocation that is due may be made to wait; ``None`` where nothing makes it wait.
+    """Return until when a due revocation may be made to wait; ``None`` if nothing makes it wait.
 
-    Not without the tag, not before the grace is over (it waits for that anyway), not for a key that does not work or is
-    not listed, and not for one that an emergency superseded: that was to be revoked at once.
+    Nothing does without the tag, before the grace period is over (it waits for that anyway), if the key does not work
+    or is not listed, or if an emergency superseded the key, because it was to be revoked at once.
     """
     key = keys.get(item.key_id)
     if not spec.gate or item.revoke_at > now or key is None or not key.alive(now):
@@ -112,11 +112,11 @@ def not_adopted(
     readers: Reads | Unread | None,
     now: datetime,
 ) -> Decision | None:
-    """Why a revocation that is due waits for consumers, or ``None`` where it does not.
+    """Return why a due revocation waits for consumers, or ``None`` if it does not.
 
-    What is not known makes it wait too, up to the same limit.
+    It also waits, up to the same limit, if not all readers are known.
 
-    :param readers: what the log says; ``None``: it was not asked.
+    :param readers: what the access log shows; ``None`` if it was not read.
     """
     limit = gate_until(entry, spec, life, item, keys, now)
     if limit is None:
@@ -145,9 +145,9 @@ def not_adopted(
 
 
 def gap_in(reads: Reads, promoted: datetime, look_back: timedelta = LOOK_BACK) -> Message | None:
-    """Why a consumer may be missing from an answer, as a clause; ``None`` where none can be.
+    """Return why a consumer may be missing from an answer, as a clause; ``None`` if none can be missing.
 
-    Reads since the promotion may be missing without harm: the principal is only waited for a little longer.
+    Missing reads since the promotion do no harm: the revocation only waits a little longer for the principal.
     """
     if reads.gap:
         return Message.text(reads.gap)
@@ -159,9 +159,9 @@ def gap_in(reads: Reads, promoted: datetime, look_back: timedelta = LOOK_BACK) -
 
 
 def principal_words(principal: str, arn: str) -> str:
-    """A principal as people name it, fit for a terminal: ``role/billing``; with its account's number if another's.
+    """Return a principal's short name, fit for a terminal: ``role/billing``, with its account number if that differs.
 
-    :param arn: of the secret, whose AWS account goes without saying.
+    :param arn: the secret's, with the AWS account to compare with.
     """
     found = _OF_IAM.fullmatch(principal)
     if found is None:

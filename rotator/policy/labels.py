@@ -1,6 +1,6 @@
-"""Staging labels and key names: written and read here and nowhere else.
+"""Staging labels and key names, which only this module writes and reads.
 
-What is read is what would be written: anything else with the same beginning is not ours.
+Only a label or name that this module would write is read as ours. The right prefix alone is not enough.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ def parse_key_label(label: str) -> str | None:
 
 
 def is_malformed(label: str) -> bool:
-    """Whether a label begins as the rotator's do, and is none that it would write."""
+    """Whether a label has a prefix of the rotator's labels, but is not one that it would write."""
     return label.startswith(_PREFIX) and parse_key_label(label) is None and parse_retire_label(label) is None
 
 
 def retire_label(key_id: str, at: datetime) -> str:
     """Write the label that says from when on (aware) a superseded key is to be revoked.
 
-    A time between two seconds becomes the later one, so that a grace period is never shorter than it was asked for.
+    The time is rounded up to a second, so that a grace period is never shorter than requested.
 
     :raises ValueError: the key id is malformed, the time is naive, or its year has more than four digits.
     """
@@ -94,12 +94,12 @@ def parse_retire_label(label: str) -> tuple[str, datetime] | None:
         return None
 
 
-@lru_cache(maxsize=16384)  # as for names of keys
+@lru_cache(maxsize=16384)  # the same size as for key names
 def secret_id(arn: str) -> str:
-    """Return what stands for a secret in the names of its keys: 10 hex digits of the SHA-256 of its whole ARN.
+    """Return a secret's id in the names of its keys: 10 hex digits of the SHA-256 of its whole ARN.
 
-    The ARN holds partition, region, AWS account and the random suffix, so the same name in another region or account,
-    and a secret that was deleted and created again, have another id.
+    The ARN includes partition, region, AWS account and random suffix. So a secret of the same name in another region or
+    account, or one that was deleted and created again, has another id.
     """
     return hashlib.sha256(arn.encode("utf-8", "surrogatepass")).hexdigest()[:_SECRET_ID_DIGITS]
 
@@ -108,7 +108,7 @@ def secret_id(arn: str) -> str:
 class KeyName:
     """A key's name at Infobip, parsed.
 
-    :param secret: the secret's name, perhaps cut.
+    :param secret: the secret's name, possibly truncated.
     :param secret_id: see :func:`secret_id`; ``None`` in a name of the older form, which had none.
     """
 
@@ -118,7 +118,7 @@ class KeyName:
     secret_id: str | None
 
     def is_for(self, name: str, arn: str) -> bool:
-        """Whether the rotator gives this very name to a key of that secret. Never for a name of the older form."""
+        """Whether the rotator gives exactly this name to a key of that secret. False for a name of the older form."""
         if self.secret_id is None or not name:
             return False
         length = KEY_NAME_LIMIT - len(_tail(self.deployment, self.secret_id, self.version_id))
@@ -126,7 +126,7 @@ class KeyName:
 
 
 def key_name(name: str, arn: str, deployment: str, version_id: str) -> str:
-    """Write ``<secret name>/rotator:<deployment>:<secret id>:<version id>``; the secret's name is cut if too long.
+    """Write ``<secret name>/rotator:<deployment>:<secret id>:<version id>``; a long secret name is truncated.
 
     :param name: the secret's name.
     :param version_id: 32 to 64 letters, digits and ``-``, chosen before the key is created.
@@ -142,11 +142,11 @@ def key_name(name: str, arn: str, deployment: str, version_id: str) -> str:
     return name[: KEY_NAME_LIMIT - len(tail)] + tail
 
 
-@lru_cache(maxsize=16384)  # an account's keys, thousands after years, have the same names in every sweep
+@lru_cache(maxsize=16384)  # an account has thousands of keys after years, with the same names in every sweep
 def parse_key_name(name: str) -> KeyName | None:
-    """Return the parts of a name that a rotator wrote, or ``None``. Whose it was is in the deployment.
+    """Return the parts of a name that a rotator wrote, or ``None``. The deployment says which rotator.
 
-    It is parsed from its end: a secret's own name may hold ``/rotator:`` as well, what follows the last one can't.
+    The name is parsed from its end, because the secret's own name may contain ``/rotator:`` too.
     """
     secret, _, rest = name.rpartition(_MARK)
     deployment, *ids = rest.split(":")

@@ -1,4 +1,4 @@
-"""Where a secret stands, by its staging labels: what is current, pending, superseded and in grace."""
+"""A secret's state by its staging labels: which versions are current, pending, superseded and in grace."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Retiring:
 class Lifecycle:
     """One secret's labels, read.
 
-    :param current_version: behind ``AWSCURRENT``; ``None`` for a secret without a value.
-    :param current_key: the key by label; ``None`` where the current version is not labelled.
+    :param current_version: the version behind ``AWSCURRENT``; ``None`` for a secret without a value.
+    :param current_key: its key, by label; ``None`` if the current version is not labelled.
     :param pending_version: stored by us and not yet promoted; ``pending_key`` is its key, by label.
-    :param foreign_pending: ``AWSPENDING`` stands on a version that is not ours: another rotation is under way.
+    :param foreign_pending: whether ``AWSPENDING`` is on a version that is not ours, because of another rotation.
     :param superseded: ``(version, key)`` without a retire label.
     :param retiring: superseded versions with a retire label.
-    :param stale: ``(version, label)`` that contradict the rest and are to be taken off.
-    :param malformed: ``(version, label)`` that begin as the rotator's labels do and that it did not write.
-    :param problem: labels that can't be; such a secret is skipped.
+    :param stale: ``(version, label)`` that contradict the rest and are to be removed.
+    :param malformed: ``(version, label)`` that begin like the rotator's labels but were not written by it.
+    :param problem: why the labels can't be right; such a secret is skipped.
     :param holders: which version holds which key's label.
-    :param at_work: the labelled keys of a current version; more than one where labels contradict each other.
+    :param at_work: the labelled keys of a current version; more than one if labels contradict each other.
     """
 
     current_version: str | None
@@ -55,12 +55,12 @@ class Lifecycle:
 
     @property
     def unlabelled(self) -> bool:
-        """There is a value, and no label says whose key it is."""
+        """Whether there is a value and no label names its key."""
         return self.current_version is not None and self.current_key is None
 
     @property
     def left(self) -> tuple[tuple[str, str], ...]:
-        """``(version, key)`` of every superseded version, with a retire label or without."""
+        """The ``(version, key)`` of every superseded version, with or without a retire label."""
         return (*self.superseded, *((item.version_id, item.key_id) for item in self.retiring))
 
     @property
@@ -70,7 +70,7 @@ class Lifecycle:
 
 
 def replaced_at(life: Lifecycle, key: Key, keys: Mapping[str, Key]) -> datetime | None:
-    """When the key that replaced this one was created: the first that the secret's labels name and that is newer.
+    """Return when this key's replacement was created. That is the oldest newer key that the secret's labels name.
 
     :param keys: every key that Infobip lists, by id.
     """
@@ -82,11 +82,11 @@ def replaced_at(life: Lifecycle, key: Key, keys: Mapping[str, Key]) -> datetime 
 AWS_LABELS = 20
 """Labels that AWS allows a secret."""
 MAX_LABELS = AWS_LABELS - 2
-"""Labels that a rotation may leave on a secret; AWS allows 20, two stay free for a rescue by hand."""
+"""Labels that a rotation may leave on a secret. Two of the 20 stay free for a rescue by hand."""
 
 
 def read_lifecycle(entry: SecretEntry, resolved_key: str | None = None) -> Lifecycle:
-    """Read a secret's labels; the rules of :class:`Lifecycle` stand in :func:`_read`.
+    """Read a secret's labels by the rules in :func:`_read`.
 
     :param resolved_key: the key that an unlabelled current version was found to hold, if it was read.
     """
@@ -163,7 +163,7 @@ def _read(versions: Mapping[str, frozenset[str]], resolved_key: str | None) -> L
 
 
 def labels_after_rotation(life: Lifecycle, entry: SecretEntry) -> int:
-    """How many labels the secret would carry after one more rotation."""
+    """Return how many labels the secret would carry after one more rotation."""
     count = sum(map(len, entry.versions.values()))
     if life.current_version is None:
         system: tuple[str, ...] = (CURRENT, PENDING)
@@ -172,20 +172,20 @@ def labels_after_rotation(life: Lifecycle, entry: SecretEntry) -> int:
         system = (CURRENT, PREVIOUS, PENDING)
         own = 2 + life.unlabelled
     missing = sum(not any(label in labels for labels in entry.versions.values()) for label in system)
-    return count + missing + own + len(life.superseded)  # the same sweep gives these their labels first
+    return count + missing + own + len(life.superseded)  # the same sweep first adds the labels of these
 
 
 def stored_after(dates: Mapping[str, datetime], version: str | None, other: str | None) -> bool | None:
     """Whether a version was stored after another one; ``None`` where their dates do not show it."""
     at, before = dates.get(version or ""), dates.get(other or "")
-    # Emulators date versions by the moment of asking: only a real distance counts.
+    # Emulators return the current time as a version's date, so a tiny difference means nothing.
     if at is None or before is None or abs(at - before) <= timedelta(seconds=1):
         return None
     return at > before
 
 
 def _latest(items: Iterable[Retiring]) -> tuple[Retiring, ...]:
-    """Two sweeps may both have labelled a key: the later time counts, so that grace is never shortened."""
+    """Keep the later time if two sweeps labelled the same key, so that grace is never shortened."""
     latest: dict[str, Retiring] = {}
     for item in items:
         known = latest.get(item.key_id)
@@ -195,13 +195,13 @@ def _latest(items: Iterable[Retiring]) -> tuple[Retiring, ...]:
 
 
 MOST: Final = 0.1
-"""How much of a replacement's lifetime may be taken off."""
+"""The largest share of a replacement's lifetime that may be taken off."""
 
 
 def lifetime(spec: Spec, secret: str) -> timedelta:
-    """How long a replacement shall live: ``spec.validity`` less up to a tenth of it, by the secret's name alone.
+    """Return a replacement's lifetime: ``spec.validity`` less up to a tenth of it, by the secret's name alone.
 
-    Never so short that a key would be due at once, or that its grace would not fit into what is left of it then.
+    It is long enough that the key is not due at once, and that its grace fits into the time left when it is due.
 
     :param secret: the secret's name; the same name always gets the same share.
     :returns: whole seconds.
@@ -216,6 +216,6 @@ def lifetime(spec: Spec, secret: str) -> timedelta:
 
 
 def share(secret: str) -> float:
-    """A number in ``[0, 1)`` that a name has by itself: the same on every machine and in every run."""
+    """Return a name's number in ``[0, 1)``, the same on every machine and in every run."""
     digest = hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:6], "big") / 2**48

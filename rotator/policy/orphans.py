@@ -22,37 +22,37 @@ from rotator.text import printable, quoted
 
 GIVEN_UP_WITHIN: Final = timedelta(minutes=5)
 REMEMBERED: Final = timedelta(days=3)
-"""How long a rejection makes pauses longer: more than the longest of them, so that they do not start again each day."""
+"""How long a rejection makes pauses longer. More than the longest pause, so that pauses do not start over each day."""
 FIRST_PAUSE: Final = timedelta(hours=1)
-"""After ``MAX_REJECTED`` rejections: how long a secret waits that can't wait for a day."""
+"""The pause after ``MAX_REJECTED`` rejections, for a secret that can't wait for a day."""
 LONG_PAUSE: Final = timedelta(hours=4)
-"""What the pause grows to, doubled by each further rejection: six tries a day."""
+"""The pause doubles with each further rejection, up to this: six tries a day."""
 LONGEST_PAUSE: Final = timedelta(hours=12)
-"""What it grows to where several secrets of an account are rejected: together they try no more often than one would."""
+"""The limit if several secrets of an account pause, which together try no more often than one would."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempts:
-    """Keys of this deployment that no secret names, with their names read; gathered once for a whole account.
+    """Keys of this deployment that no secret names, with their parsed names, gathered once for an account.
 
-    A replacement that was rejected is a key that was created and disabled within minutes. So is one that consumers had
-    and that an emergency revoked soon after, and one that lost a race; neither says that the next one would be
-    rejected. The differences:
+    A rejected replacement is a key that was created and disabled within minutes. So is a key that consumers had and
+    that an emergency revoked soon after, or a key that lost a race. These two do not mean that the next replacement
+    would be rejected. The differences:
 
     - a key that a label still names, or whose version was current once, was promoted;
-    - the version id of a key that an emergency created says so: no sweep asked for it, and none would ask again for it;
-    - what is older than the current key, or as old within minutes, was followed by a success, or lost to one.
+    - a key that an emergency created shows this in its version id; no sweep requested it, or would request it again;
+    - a key older than the current one, or as old within minutes, was followed by a success, or lost to one.
 
-    :param unstored: alive, and their value can still be read.
-    :param rejected: made in the last days and ended within minutes, and named by no label: perhaps rejected.
-    :param paused: how many secrets were rejected so often that they pause.
+    :param unstored: keys that work and whose value can still be read.
+    :param rejected: keys, perhaps rejected, that were created in the last days, ended within minutes and have no label.
+    :param paused: how many secrets pause because their replacements were rejected too often.
     """
 
     unstored: tuple[tuple[Key, KeyName], ...]
     rejected: tuple[tuple[Key, KeyName], ...]
     paused: int = 0
     today: frozenset[str] = frozenset()
-    """What stands for the secrets, in the names of their keys, for which keys were created in the last 24 hours."""
+    """The secrets, by their id in key names, for which keys were created in the last 24 hours."""
 
     @staticmethod
     def of(
@@ -86,11 +86,11 @@ class FailedAttempts:
         return found
 
     def created_today(self, entry: SecretEntry) -> bool:
-        """Whether a key was created for a secret in the last 24 hours, whatever became of it."""
+        """Whether a key was created for a secret in the last 24 hours, promoted or not."""
         return bool(self.today) and secret_id(entry.arn) in self.today
 
     def rejected_for(self, view: View, now: datetime) -> tuple[datetime, ...]:
-        """When the replacements for a secret were made that were rejected lately, in order."""
+        """Return when a secret's recently rejected replacements were created, in order."""
         since = None if view.key is None else view.key.valid_from
         if since is None or since > now:
             since = FIRST
@@ -98,17 +98,17 @@ class FailedAttempts:
         return tuple(sorted(at for at in made if at is not None and at - since > GIVEN_UP_WITHIN))
 
     def retry_at(self, rejected: Sequence[datetime]) -> datetime:
-        """When a secret that can't wait for a day is tried again, after at least ``MAX_REJECTED`` rejections.
+        """Return when a secret that can't wait for a day is retried, after at least ``MAX_REJECTED`` rejections.
 
-        A sweep that comes a few minutes early finds it ready: it was begun by one that came as early.
+        The pause ends some minutes early, so that a sweep that comes early does not miss it.
         """
         pause = min(LONG_PAUSE, FIRST_PAUSE * (1 << min(len(rejected) - MAX_REJECTED, 8)))
         return rejected[-1] + min(LONGEST_PAUSE, pause * max(1, self.paused)) - GIVEN_UP_WITHIN
 
     def unstored_for(self, entry: SecretEntry, since: datetime | None) -> tuple[Key, str] | None:
-        """The newest key that a killed run made for a secret and could not store, and the version id that it is for.
+        """Return the newest key that an interrupted run created for a secret but did not store, and its version id.
 
-        :param since: when the secret's current key was made; older ones are not meant.
+        :param since: when the secret's current key was created; older keys are ignored.
         """
         mine = [
             (key, name.version_id)
@@ -121,7 +121,7 @@ class FailedAttempts:
 
 
 def _is_brief(key: Key, now: datetime) -> bool:
-    """Whether a disabled key was made lately and ended within minutes."""
+    """Whether a disabled key was created recently and revoked or expired within minutes."""
     made, end = key.valid_from, key.valid_to
     if made is None or end is None:
         return False
@@ -129,7 +129,7 @@ def _is_brief(key: Key, now: datetime) -> bool:
 
 
 def _is_rejected(name: KeyName, entry: SecretEntry) -> bool:
-    """Whether a brief key was made for a secret by scheduled work, and nothing shows that consumers ever had it."""
+    """Whether scheduled work created a brief key for a secret, and nothing shows that consumers ever had it."""
     if not name.is_for(entry.name, entry.arn) or made_in_emergency(entry.arn, name.version_id):
         return False
     labels = entry.versions.get(name.version_id, frozenset())
@@ -137,11 +137,11 @@ def _is_rejected(name: KeyName, entry: SecretEntry) -> bool:
 
 
 ORPHAN_AGE = timedelta(minutes=30)
-"""Younger ones may belong to a run that is still at it."""
+"""Younger keys may belong to a run that is still in progress."""
 PRUNED_FROM = 95
-"""Versions from which on AWS may have removed some: it keeps about 100."""
+"""With this many versions, AWS may have removed some, because it keeps about 100."""
 PRUNED_AFTER = timedelta(hours=24)
-"""AWS removes no version that is younger."""
+"""AWS removes no younger version."""
 REPORT_UNKNOWN = timedelta(days=14)
 
 
@@ -152,10 +152,10 @@ def plan_orphans(
     ownership: Ownership,
     now: datetime,
 ) -> None:
-    """Keys of this deployment whose version does not exist in the secret that their name says."""
+    """Plan to revoke, or report, keys of this deployment that the secret in their name does not hold."""
     account = printable(snapshot.account, limit=60)
     resuming = {action.key_id for _, action in draft.ranked if action.kind is ActionKind.RESUME}
-    # Nearly every key has its secret: names are parsed of the others only.
+    # Nearly every key has its secret, so only the names of the others are parsed.
     loose = [key for key in holdings.loose if key.alive(now)]
     for key in sorted(loose, key=lambda key: key.id):
         name = ownership.own_name(key)
@@ -166,7 +166,7 @@ def plan_orphans(
             what = f"has a name of the older form for {printable(name.secret)}, which is no ownership proof"
             _report(draft, account, key, what)
         elif owner is None:
-            # Its name may well be seen here, with another ARN.
+            # A secret of that name may be listed here, but with another ARN.
             where = "an ARN that is not seen here: of another region or AWS account, where it may be in use, or deleted"
             _report(draft, account, key, f"is named for {printable(name.secret)} of {where}")
         elif name.version_id in owner.versions:
@@ -191,13 +191,13 @@ def plan_orphans(
 
 
 def shows_nothing(snapshot: AccountSnapshot, owner: SecretEntry, now: datetime) -> bool:
-    """Whether a secret is skipped, for whatever reason (a replica that lags behind, say): it proves nothing."""
+    """Whether a secret proves nothing because it is skipped, for example as a replica that lags behind."""
     skipped = first(SKIP_WHEN, make_view(snapshot, owner), now)
     return skipped is not None and skipped.reason not in (Reason.UNADOPTED, Reason.EMPTY)
 
 
 def orphan_doubt(snapshot: AccountSnapshot, owner: SecretEntry, key: Key, version_id: str, now: datetime) -> str:
-    """Why a key may not be an orphan after all, by what was read since it was found; ``""`` if nothing says so."""
+    """Return why a key may not be an orphan, by what was read since it was found; ``""`` if nothing says so."""
     holders = snapshot.copies.get(key.id, ())
     if holders:
         return f"was never stored under its own version, but {', '.join(holders)} holds it"
@@ -227,7 +227,7 @@ def _revocation(snapshot: AccountSnapshot, owner: SecretEntry, key: Key, version
 
 
 def _report(draft: Draft, account: str, key: Key, what: str, owner: SecretEntry | None = None) -> None:
-    """A key that may be in use where it can't be seen from here: a person decides."""
+    """Alert about a key that may be in use elsewhere, so that an operator decides."""
     kind = Reason.ORPHAN_UNPROVEN if owner is None else Reason.KEY_REENABLED
     message = Message.of(
         "key {key} {what}; if it is not in use, revoke it: `rotator revoke --key-id {id} --account {account} --reason "
@@ -241,7 +241,7 @@ def _report(draft: Draft, account: str, key: Key, what: str, owner: SecretEntry 
 
 
 def report_unknown(draft: Draft, holdings: Holdings, now: datetime) -> None:
-    """Keys that no secret holds and that expire soon are reported, never changed."""
+    """Report keys that no secret holds and that expire soon. They are never changed."""
     ending = [key for key in holdings.loose if key.valid_to is not None and key.alive(now)]
     for key in sorted(ending, key=lambda key: key.id):
         if key.valid_to is None or parse_key_name(key.name) is not None:
