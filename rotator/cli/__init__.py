@@ -9,11 +9,11 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and give its exit code; the console script ``rotator``. Never raises for what goes wrong.
+    """Run one command and return its exit code (the console script ``rotator``). Never raises.
 
-    :param arguments: what follows the program's name; ``sys.argv`` by default.
+    :param arguments: the arguments after the program's name; ``sys.argv`` by default.
     :returns: 0 done, 1 something failed, 2 usage or configuration, 3 ``plan --exit-code`` with work to do,
-        4 with no work but something to fix, 130 and 143 where a signal ended it.
+        4 with no work but something to fix, 130 and 143 if a signal ended it.
     """
     try:
         import click  # noqa: F401 - only whether it is there

@@ -1,4 +1,4 @@
-"""``rotator adopt``: existing keys and secrets come under management."""
+"""``rotator adopt``: take existing keys and secrets under management."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def adopt(call: Call, secret: str | None, key_id: str | None, every: bool, accou
         return show_results(
             call, (result,), f"What comes next, and when: `rotator status --secret {printable(secret)}`."
         )
-    # The setting that keeps sweeps from changing anything holds here as well: this is part of a sweep's job.
+    # ROTATOR_DRY_RUN applies here too, since a sweep would do the same.
     dry = dry_run or app.settings.dry_run
     done = adopt_all(reconciler, account=account, dry_run=dry)
     call.result(adoptions_document(done, dry_run=dry), adoption_parts(done, dry_run=dry))
@@ -75,7 +75,7 @@ def adoptions_document(done: Adoptions, *, dry_run: bool) -> Document:
 
 
 def adoption_parts(done: Adoptions, *, dry_run: bool) -> Iterator[RenderableType]:
-    """One line a secret, each account that could not be observed, and the totals."""
+    """Yield one line per secret, each account that could not be observed, and the totals."""
     rows: list[Row] = [
         (
             styled(str(each.outcome), _STYLES.get(str(each.outcome), "")),

@@ -1,4 +1,4 @@
-"""The program's own command, and the list of its commands, each of which is imported when it is called."""
+"""The top-level command, and the list of its commands. Each is imported only when it is called."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ COMMANDS: Final = {
     "audit": "Check the audit trail.",
     "completion": "Print a shell's completion script.",
 }
-"""Each is a module of this package, and a command in it of the same name; in the order in which one meets them."""
+"""Each name is a module of this package and the command in it, in the order in which a user needs them."""
 
 
 class LazyGroup(click.Group):
     """Lists and completes commands without importing them, and suggests one for a misspelt name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Not sorted."""
+        """Return the names, not sorted."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import it."""
+        """Import the command's module on first use."""
         if cmd_name in COMMANDS and cmd_name not in self.commands:
             self.add_command(getattr(import_module(f"rotator.cli.{cmd_name}"), cmd_name))
         return super().get_command(ctx, cmd_name)

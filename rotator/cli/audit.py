@@ -78,7 +78,7 @@ def _parts(report: VerifyReport) -> Iterator[RenderableType]:
     if report.open_runs:
         yield f"Not finished, so killed or still running: {_named(report.open_runs)}."
     if report.unlinked_runs:
-        # None where --audit-file wrote it all; but lines that were collected from stderr have no links between runs.
+        # There are none if --audit-file wrote every line. Lines collected from stderr have no links between runs.
         yield f"Not linked to the lines before: {_named(report.unlinked_runs)}."
     if report.ok:
         yield f"{name} is intact: {found}."

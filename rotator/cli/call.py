@@ -41,15 +41,15 @@ _TRIGGERS: Final = ("manual", "schedule")
 
 @dataclass
 class Call:
-    """The options that every command takes (``None`` where one is not given), and what comes of the call.
+    """The options that every command takes (``None`` if not given), and the state of the call.
 
     :param json: one JSON document on stdout instead of text for people.
-    :param redactor: takes out of results what must not be seen; knows more once a command has read values.
+    :param redactor: redacts results; it knows more values once a command has read them.
     :param written: whether that document was written already, so that an error does not write a second one.
-    :param stdout_closed: by the caller: what is written goes nowhere, and that is an error.
-    :param unwritten: why output could not be written. It is reported at the end: the work is done all the same.
-    :param closing: what is closed at the end; until then the values that were read are known, so that none of them can
-        be in an error.
+    :param stdout_closed: whether the caller closed stdout. Output is then lost, which is an error.
+    :param unwritten: why output could not be written. This is reported at the end, since the work goes on.
+    :param closing: what is closed at the end. Until then the redactor knows the values that were read, and keeps them
+        out of errors.
     """
 
     region: str | None = None
@@ -80,7 +80,7 @@ class Call:
     def open(self, *, trigger: str | None = None) -> App:
         """Build the program; it is closed when the call ends.
 
-        :param trigger: what the audit says started it; ``manual`` or what ``ROTATOR_TRIGGER`` says where not given.
+        :param trigger: the trigger in audit lines; by default ``ROTATOR_TRIGGER``, else ``manual``.
         """
         from rotator.bootstrap import local_actor
         from rotator.render import whole_ids
@@ -91,8 +91,8 @@ class Call:
         return app
 
     def foundation(self, clock: Clock | None = None) -> Foundation:
-        """What runs are started from. stderr shows a person warnings and errors, with ``--verbose`` audit lines too; a
-        program everything; with ``--quiet`` only errors.
+        """Build the settings and clients for a run. On stderr, people see warnings and errors (plus audit lines with
+        ``--verbose``); programs see everything; ``--quiet`` leaves only errors.
         """
         from rotator.bootstrap import prepare
 
@@ -128,14 +128,14 @@ class Call:
         return not self.json and _is_terminal(sys.stdout)
 
     def result(self, document: dict[str, Any], parts: Iterable[RenderableType]) -> None:
-        """The result as the one JSON document, or as text."""
+        """Write the result, as the one JSON document or as text."""
         if self.json:
             self.document(document)
         else:
             self.text(*parts)
 
     def document(self, fields: dict[str, Any]) -> None:
-        """The one JSON document. What a terminal would act upon is escaped: it stands in JSON's texts only."""
+        """Write the one JSON document. Control characters are escaped; they occur only inside JSON strings."""
         self.written = True
         shown = fields if self.redactor is None else self.redactor.scrub(fields)
         text = json.dumps(shown, ensure_ascii=False, indent=2)
@@ -144,30 +144,30 @@ class Call:
         )
 
     def text(self, *parts: RenderableType) -> None:
-        """Text for people, wrapped; nothing where the result is JSON."""
+        """Write wrapped text for people; nothing if the result is JSON."""
         if self.json:
             return
         with self._console.capture() as drawn:
             for part in parts:
                 self._console.print(part)
-        # rich fills columns with blanks up to the right edge, which should not be copied.
+        # rich pads columns with blanks to the right edge. Copied text should not contain them.
         whole = "".join(f"{line.rstrip()}\n" for line in drawn.get().splitlines())
         self.write(whole if self.redactor is None else self.redactor.redact_own(whole))
 
     def write(self, text: str) -> None:
-        """As it is. A failure is reported when the command ends: a leaked key is revoked all the same."""
+        """Write text as it is. A failure is reported when the command ends, so that a leaked key is still revoked."""
         try:
             if self.stdout_closed:
                 raise ValueError
             sys.stdout.write(text)
             sys.stdout.flush()
-        except BrokenPipeError:  # as under `rotator status | head`: what was done is done
+        except BrokenPipeError:  # such as `rotator status | head`, which is no error
             discard_stdout()
         except (OSError, ValueError) as error:
             self.not_written(error)
 
     def not_written(self, error: OSError | ValueError) -> None:
-        """stdout takes nothing: a full disk, or it was closed."""
+        """Note that stdout can't be written, because the disk is full or stdout was closed."""
         discard_stdout()
         self.unwritten = self.unwritten or getattr(error, "strerror", None) or "it is closed"
 
@@ -188,9 +188,9 @@ class Call:
         )
 
     def _width(self) -> int:
-        """Columns: as many as ``COLUMNS`` says, else the terminal's within reason, 80 where it is piped.
+        """Return the width in columns: ``COLUMNS``, else the terminal's within limits, else 80 (piped).
 
-        With ``--wide`` lines are as long as they are, so that an id can be copied.
+        With ``--wide`` lines are not wrapped, so that an id can be copied.
         """
         if self.wide:
             return _WIDEST
@@ -205,7 +205,7 @@ class Call:
     # ---- failures ---------------------------------------------------------------------------------------------------
 
     def failed(self, error: Exception) -> int:
-        """Say why the command ended, redacted; gives the exit code."""
+        """Report why the command failed, redacted, and return the exit code."""
         redact = redact_patterns if self.redactor is None else self.redactor.redact
         trace = redact("".join(traceback.format_exception(error)))
         if isinstance(error, RotatorError):
@@ -217,9 +217,9 @@ class Call:
         return self.say(f"this is a bug in rotator: {text}", advice, trace=trace)
 
     def say(self, message: str, advice: str = "", *, code: int = FAILED, trace: str = "") -> int:
-        """Say on stderr (and, for ``--json``, on stdout) what a command could not do; gives the exit code.
+        """Report on stderr (and, with ``--json``, on stdout) what a command could not do; return the exit code.
 
-        On stderr it is a log line where a program reads that, else a sentence.
+        On stderr it is a log line if a program reads stderr, else a sentence.
 
         :param trace: a redacted traceback, for ``--log-level debug``.
         """
@@ -240,7 +240,7 @@ class Call:
 
 
 def discard_stdout() -> None:
-    """Point stdout to nowhere, or the interpreter would fail on what is left in it at exit (status 120)."""
+    """Point stdout to the null device. Otherwise the interpreter fails on unflushed output at exit (status 120)."""
     with suppress(OSError, AttributeError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

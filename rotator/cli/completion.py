@@ -35,7 +35,7 @@ def completion(call: Call, shell: str) -> int:
     chosen = get_completion_class(shell)
     assert chosen is not None
     script = chosen(cli, {}, "rotator", _VARIABLE)
-    # Not `source()`: for bash that starts a bash, to ask for its version.
+    # Not `source()`, which starts a bash to ask for its version.
     text = script.source_template % script.source_vars()
     if call.json:
         call.document({"shell": shell, "script": text})

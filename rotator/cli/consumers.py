@@ -92,7 +92,7 @@ def consumers_document(found: Consumers, days: int) -> Document:
 
 
 def consumers_parts(found: Consumers, days: int, now: datetime) -> Iterator[RenderableType]:
-    """The readers, then what follows from it."""
+    """Yield the readers, then what follows from them."""
     name = shown(found.entry.name)
     if found.retiring is None:
         yield styled(f"{name} · no key in its grace period", "bold")

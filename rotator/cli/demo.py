@@ -116,7 +116,7 @@ def _end(result: Demo) -> Iterator[RenderableType]:
 
 
 def _next(audit_file: Path) -> str:
-    """Commands that work where the reader is; not wrapped: they are to be copied."""
+    """Return commands that work in the current directory. They are not wrapped, so that they can be copied."""
     program = called_as()
     sandbox, doctor = f"{program} sandbox", f"{program} doctor"
     return (
@@ -127,7 +127,7 @@ def _next(audit_file: Path) -> str:
 
 
 def called_as() -> str:
-    """How this program was called, so that the next command can be copied: ``rotator``, or where it lies."""
+    """Return how this program was called, so that the next command can be copied: ``rotator`` or a path."""
     called, module = Path(sys.argv[0]), ""
     if called.name != "rotator":
         called, module = Path(sys.executable), " -m rotator"

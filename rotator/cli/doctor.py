@@ -74,9 +74,9 @@ class Check:
 
 
 class Unanswered(RotatorError):
-    """STS or IAM, which no other command needs, refused, failed, did not answer, or something else answered for it.
+    """STS or IAM refused, failed, did not answer, or something else answered for it. No other command needs them.
 
-    :param level: what that means for who asked who they are.
+    :param level: how bad this is for the check of the caller's identity.
     """
 
     def __init__(self, message: str, *, advice: str = "", level: Level = Level.WARN) -> None:
@@ -125,14 +125,14 @@ def _line(check: Check) -> Grid:
 def _checks(call: Call) -> Iterator[Check]:
     try:
         app = call.open()
-    except ConfigurationError as error:  # the one line where not even the settings can be used
+    except ConfigurationError as error:  # the only line if the settings can't be used
         yield _failed("Settings", error)
         return
     yield from examine(app)
 
 
 def examine(app: App) -> Iterator[Check]:
-    """Every check in turn; what depends on a failed one is left out. Errors of AWS and Infobip become checks."""
+    """Yield every check, except those that depend on a failed one. Errors of AWS and Infobip become checks."""
     yield from _settings(app)
     arn, checks = _identity(app)
     yield from checks
@@ -143,7 +143,7 @@ def examine(app: App) -> Iterator[Check]:
         return
     managed = [entry for entries in fleet.managed.values() for entry in entries if entry.deleted_at is None]
     yield from _tags(fleet, managed)
-    # What reading is tried on has a value, if any has.
+    # Reads are tried on a secret that has a value, if there is one.
     yield from _iam(app, next((each for each in managed if each.versions), next(iter(managed), None)), arn)
     gated = next((each for each in managed if (spec := spec_or_none(each.tags)) is not None and spec.gate), None)
     if gated is not None:
@@ -161,7 +161,7 @@ def _settings(app: App) -> Iterator[Check]:
 
 
 def _identity(app: App) -> tuple[str, list[Check]]:
-    """The caller's ARN (``""`` where it is unknown), and how far AWS's clock is off."""
+    """Return the caller's ARN (``""`` if unknown), and a check of AWS's clock if it is off."""
     region = str(app.session.get_config_variable("region") or "no region")
     try:
         answer = _ask(app, "sts", "GetCallerIdentity", "Arn")
@@ -253,7 +253,7 @@ def _failed(subject: str, error: RotatorError) -> Check:
 
 
 def _iam(app: App, sample: SecretEntry | None, caller: str) -> Iterator[Check]:
-    """Permissions on one managed secret; that ``ListSecrets`` works is known when this is called.
+    """Check permissions on one managed secret. ``ListSecrets`` has already worked when this is called.
 
     :param caller: the caller's ARN, or ``""``.
     """
@@ -270,7 +270,7 @@ def _iam(app: App, sample: SecretEntry | None, caller: str) -> Iterator[Check]:
     worked = ["ListSecrets"]
     for action, attempt in tries:
         try:
-            with suppress(SecretNotFound, BadSecretValue):  # allowed; what is in it is the tags' and the plan's matter
+            with suppress(SecretNotFound, BadSecretValue):  # allowed; other checks examine the content
                 attempt(sample.arn)
             worked.append(action.partition(":")[2])
         except StoreDenied as error:
@@ -278,7 +278,7 @@ def _iam(app: App, sample: SecretEntry | None, caller: str) -> Iterator[Check]:
             yield Check(Level.FAIL, "IAM", f"{denied} is denied on {sample.name}", error.advice or _FIX)
         except RotatorError as error:
             yield Check(Level.FAIL, "IAM", f"{action} failed on {sample.name}: {error.message}", error.advice)
-    try:  # 20 a call; the store of the services reads one by one where a batch is refused, and would not show it
+    try:  # a new store, since that of the services hides a refused batch by reading one by one
         SecretsManagerStore(make_client(app.session, "secretsmanager")).read_batch([sample.arn])
         worked.append("BatchGetSecretValue")
     except RotatorError as error:
@@ -301,7 +301,7 @@ def _gate(app: App, gated: SecretEntry) -> Check:
 
 
 def _writes(app: App, sample: SecretEntry, caller: str) -> Iterator[Check]:
-    """A write that must fail would show it too, but a mistake there would change a secret. So none is tried."""
+    """Simulate writes. None is tried, not even one that must fail: a mistake in it would change a secret."""
     principal = principal_of(caller)
     if principal is None:
         yield _unchecked("the caller's role or user is unknown")
@@ -340,7 +340,7 @@ def _unchecked(why: str, fix: str = "") -> Check:
 
 
 def principal_of(caller: str) -> str | None:
-    """The user or role that the simulator can be asked about, for a caller's ARN; ``None`` for any other caller."""
+    """Return the user or role that the simulator accepts for a caller's ARN; ``None`` for any other caller."""
     session = _ROLE_SESSION.fullmatch(caller)
     if session is not None:
         return f"arn:{session['partition']}:iam::{session['account']}:role/{session['role']}"
@@ -348,10 +348,10 @@ def principal_of(caller: str) -> str | None:
 
 
 def _ask(app: App, service: str, operation: str, answered: str, **parameters: Any) -> dict[str, Any]:
-    """Call an operation of STS or IAM; the answer has ``answered``, a field that the service never leaves out.
+    """Call an operation of STS or IAM. A genuine answer always has the field ``answered``.
 
     :raises ConfigurationError: region or credentials can't be used.
-    :raises Unanswered: there is no answer of the service.
+    :raises Unanswered: the service did not answer.
     """
     name = service.upper()
     client = make_client(app.session, service, attempts=2)
@@ -363,7 +363,7 @@ def _ask(app: App, service: str, operation: str, answered: str, **parameters: An
         code = printable(str(error.response.get("Error", {}).get("Code") or ""), 60)
         if "Denied" in code:
             raise Unanswered(f"{service}:{operation} is denied", level=Level.OK) from None
-        if code and not code.isdigit():  # botocore puts the status where there is no code
+        if code and not code.isdigit():  # without a code, botocore puts the status there
             if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
                 raise Unanswered(f"{name} failed ({code})", advice="Try again later.") from None
             fix = "Check the credentials: access key, session token, and whether they have expired."
@@ -371,7 +371,7 @@ def _ask(app: App, service: str, operation: str, answered: str, **parameters: An
     except BotoCoreError as error:
         if (known := configuration_error(error)) is not None:
             raise known from None
-        # A network without a way to it is common.
+        # Networks without a route to it are common.
         raise Unanswered(f"{name} did not answer ({type(error).__name__})") from None
     except Exception:  # noqa: S110 - botocore's parser raises whatever it comes across in a proxy's page, KeyError too
         pass

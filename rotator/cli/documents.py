@@ -24,7 +24,7 @@ _FIELDS: Final[dict[type, str]] = {
     "retiring",
     Retiring: "key_id revoke_at",
 }
-"""What is shown of each part of the model."""
+"""The fields that are shown of each part of the model."""
 
 
 def time_text(moment: datetime | None) -> str | None:
@@ -33,7 +33,7 @@ def time_text(moment: datetime | None) -> str | None:
 
 
 def as_json(value: object) -> Any:
-    """Times, constants and messages as texts, parts of the model as objects, everything else as it is."""
+    """Return times, constants and messages as strings, parts of the model as objects, the rest unchanged."""
     match value:
         case datetime():
             return time_text(value)
@@ -45,7 +45,7 @@ def as_json(value: object) -> Any:
             return value
     found = fields(value, *_FIELDS[type(value)].split())
     match value:
-        case AccountPlan(error=str(error)):  # only where it could not be observed
+        case AccountPlan(error=str(error)):  # only if it could not be observed
             return found | {"error": error}
         case Action(detail=""):
             return found | {"detail": None}
@@ -58,7 +58,7 @@ def fields(item: object, *names: str) -> Document:
 
 
 def errors_of(plans: Iterable[AccountPlan]) -> Document:
-    """The accounts that could not be observed, as ``errors``; nothing where there are none."""
+    """Return the accounts that could not be observed, as ``errors``; empty if there are none."""
     errors = [fields(plan, "account", "error") for plan in plans if plan.error is not None]
     return {"errors": errors} if errors else {}
 
@@ -77,7 +77,7 @@ def results_document(results: Sequence[Result]) -> Document:
 
 
 def _result(result: Result) -> Document:
-    """One action and its outcome; the new ids only where something was created."""
+    """One action and its outcome; the new ids only if something was created."""
     new = {name: text for name, text in fields(result, "new_key_id", "new_version_id").items() if text is not None}
     action: Document = as_json(result.action)
     return action | fields(result, "outcome", "error") | new

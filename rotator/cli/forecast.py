@@ -68,7 +68,7 @@ def forecast(call: Call, account: str | None, days: int, assumptions: Sequence[s
     assumed = parse_what_if(assumptions)
     app = call.open()
     policy, now = app.services.policy, app.clock.now()
-    assumed.policy(policy)  # what can't be assumed is an error before anything is read
+    assumed.policy(policy)  # report an invalid assumption before anything is read
     snapshots, plans = Reconciler(app.services).snapshots(account=account, history=True)
     every = [forecast_account(each, policy, now, days=days, what_if=assumed) for each in snapshots]
     found = [each for each in every if each.error is None]
@@ -123,7 +123,7 @@ def _account_parts(found: AccountForecast, now: datetime, assumed: WhatIf) -> It
 
 @dataclass(frozen=True)
 class _Chart:
-    """The days as bars, or, on a narrow terminal, a line each."""
+    """The days as bars, or as one line each on a narrow terminal."""
 
     found: AccountForecast
     now: datetime
@@ -166,7 +166,7 @@ def _allowed(found: AccountForecast, line: ForecastDay) -> int:
 
 
 def _bar(found: AccountForecast, line: ForecastDay, most: int) -> str:
-    """The rotations, to scale; whatever there is shows as one sign at least."""
+    """Return the rotations to scale, at least one character if there are any."""
     due = line.rotations - line.scheduled_early
     drawn = "#" * _scaled(due, most) + "+" * _scaled(line.scheduled_early, most)
     mark = _scaled(_allowed(found, line), most)
@@ -194,7 +194,7 @@ def _help(risk: AtRisk, now: datetime) -> str:
 def forecast_document(
     found: Sequence[AccountForecast], broken: Sequence[AccountPlan], now: datetime, assumed: WhatIf
 ) -> Document:
-    """``forecast --json``; ``what_if`` and ``errors`` only where there are any."""
+    """``forecast --json``; ``what_if`` and ``errors`` only if there are any."""
     document: Document = {"generated_at": time_text(now), "accounts": [_account(each) for each in found]}
     return document | ({"what_if": list(assumed.words())} if assumed else {}) | errors_of(broken)
 

@@ -1,4 +1,4 @@
-"""``rotator inventory``: every key of an account, and whose it is."""
+"""``rotator inventory``: every key of an account, and the secret that holds it."""
 
 from __future__ import annotations
 
@@ -175,13 +175,13 @@ def _key(row: KeyRow) -> Document:
 
 
 def inventory_csv(document: Document, redact: Callable[[str], str]) -> str:
-    """``inventory --csv``: a line a key, then a line for each secret to check, by RFC 4180, each cell in quotes.
+    """Return ``inventory --csv`` (RFC 4180, all cells quoted): a line per key, then a line per secret to check.
 
     A cell that a spreadsheet would take for a formula gets an apostrophe in front.
 
-    :param redact: takes out of a detail what must not be seen; names and ids stay as they are.
+    :param redact: redacts details; names and ids stay as they are.
     """
-    own = {"detail": redact, "key_name": redact_patterns}  # what is neither a name of ours nor an id
+    own = {"detail": redact, "key_name": redact_patterns}  # text that is neither one of our names nor an id
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
@@ -194,7 +194,7 @@ def inventory_csv(document: Document, redact: Callable[[str], str]) -> str:
 
 
 def _safe(value: Any, redact: Callable[[str], str]) -> str:
-    """A cell's text, with nothing that a terminal would act upon or a spreadsheet would calculate."""
+    """Return a cell's text, made safe for terminals and spreadsheets."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MOST_STDIN: Final = 10_000_000
 MOST_VALUE: Final = 65_536
 _SHORTEST: Final = 16
-"""Shorter than any key: such a text would be found, and taken out, all over the output."""
+"""Shorter than any key. A still shorter text would be redacted all over the output."""
 _PIPE: Final = "Pipe it: `rotator revoke --leaked-key-stdin … < file`, so that no shell keeps it in its history."
 _UNREDACTED: Final = (
     "Run the scanner again without redaction, and pipe its report into this command: gitleaks and kingfisher without "
@@ -44,9 +44,9 @@ _STYLES: Final = {"failed": "red", "not-ours": "yellow"}
 
 
 def read_leaked() -> Secret | LeakReport:
-    """Leaked values from stdin, never from an argument, where a process list or a shell's history would show them.
+    """Read leaked values from stdin. As an argument, they would show in process lists and shell history.
 
-    One key in whatever text is as good as its value alone; several are a report.
+    A text with one key counts as its value alone; a text with several is a report.
 
     :raises ConfigurationError: stdin holds neither a key nor a report, or too much.
     :raises Refused: the report holds findings and no value.
@@ -64,7 +64,7 @@ def read_leaked() -> Secret | LeakReport:
 
 
 def _stdin() -> Secret | LeakReport | ConfigurationError:
-    """What stdin holds. Does not raise: it stands open in this frame, which a traceback would keep."""
+    """Return what stdin holds. Errors are returned, since a traceback would keep this frame and its values."""
     from rotator.engine.emergency.leaks import Unreadable, read_leaks
 
     raw = sys.stdin.buffer.read(MOST_STDIN + 1)
@@ -73,7 +73,7 @@ def _stdin() -> Secret | LeakReport | ConfigurationError:
             f"stdin holds more than {MOST_STDIN} bytes, which is neither a key nor a report of bearable size",
             advice="Split the report.",
         )
-    # What PowerShell writes by `>`; and nothing else begins so.
+    # PowerShell's `>` writes UTF-16. Nothing else begins with these bytes.
     text = raw.decode("utf-16" if raw.startswith(_UTF16) else "utf-8-sig", errors="replace")
     if not text.strip():
         return ConfigurationError("stdin is empty", advice=_PIPE)
@@ -84,8 +84,8 @@ def _stdin() -> Secret | LeakReport | ConfigurationError:
         return report
     if report.leaks:
         return report.leaks[0].value
-    # It has not the shape that Infobip's keys have today: only Infobip knows, if it is one value at all.
-    text = text.strip().strip(_AROUND)  # as it stands in code and in settings; no key begins or ends so
+    # It does not look like today's Infobip keys. If it is a single value, only Infobip can tell.
+    text = text.strip().strip(_AROUND)  # from code or settings; no key begins or ends with these
     if len(text) > MOST_VALUE:
         return ConfigurationError(f"stdin holds more than {MOST_VALUE} bytes, which is no key", advice=_PIPE)
     if not text.isascii() or any(char.isspace() or not char.isprintable() for char in text) or len(text) < _SHORTEST:
@@ -108,7 +108,7 @@ def _redacted(report: LeakReport) -> str:
 def revoke_leaks(
     screen: Screen, leaks: LeakReport, emergency: Emergency, strategy: Strategy, account: str | None, *, dry_run: bool
 ) -> Done:
-    """Revoke every Infobip key of a report, or show what would be done; what is done is shown at once."""
+    """Revoke every Infobip key of a report, or show what would be done; each step is shown at once."""
     from rotator.cli.revoke import Done
     from rotator.engine.emergency.leak_intake import Intake, LeakOutcome
     from rotator.render import Grid, key_words, shown, styled
@@ -122,7 +122,7 @@ def revoke_leaks(
     call.text(_heading(leaks))
     for result in Intake(emergency, strategy, account, dry_run).go(leaks.leaks):
         results.append(result)
-        # Before it is wrapped and cut: a place may hold a value, and half of one is not known again.
+        # Redact before wrapping and cutting: a place may hold a value, and half of one would not be found.
         place = shown(redactor.redact(result.leak.text), 300)
         if result.report is not None and result.plan is not None:
             call.text("", f"{place}: {key_words(result.key_id)}")

@@ -1,4 +1,4 @@
-"""What makes a function a command, and the options that every command takes, before its name or after it."""
+"""The decorator for commands, and the options that every command takes, before or after its name."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _keep(context: click.Context, parameter: click.Parameter, value: object) -> 
 
 
 def common_options(shown: Collection[str] = tuple(_COMMON)) -> list[click.Parameter]:
-    """Those that every command takes; the others than ``shown`` do not stand in its help."""
+    """Return the options that every command takes. Its help lists only those in ``shown``."""
     return [
         click.Option([name], callback=_keep, expose_value=False, hidden=name not in shown, **settings)
         for name, settings in _COMMON.items()
@@ -47,7 +47,7 @@ def common_options(shown: Collection[str] = tuple(_COMMON)) -> list[click.Parame
 
 
 def command(function: Callable[..., int]) -> click.Command:
-    """A command from a function that gets the :class:`Call` first; its text is the help."""
+    """Make a command from a function that takes the :class:`Call` first; its docstring is the help."""
     made = click.command()(click.make_pass_decorator(Call)(function))
     made.params += common_options(shown=["--json"])
     return made

@@ -25,7 +25,7 @@ from rotator.text import some_of
 WORK_TO_DO: Final = 3
 SOMETHING_TO_FIX: Final = 4
 MOST_ROWS: Final = 60
-"""Of one table; the rest is counted, and ``--json`` has it."""
+"""Rows of a table. The rest are counted, and ``--json`` has them."""
 NO_SECRETS: Final = "No secret is tagged rotator:role here. Check region and account: `rotator doctor`."
 SEE_DOCTOR: Final = "What is wrong and how to fix it: `rotator doctor`."
 _NAME: Final = 30
@@ -71,9 +71,9 @@ def plan(call: Call, account: str | None, secret: str | None, at: str | None, ex
 
 
 def parse_moment(text: str, now: datetime) -> datetime:
-    """A time as people write it, in UTC: ISO with or without an offset, or a length from now such as ``+14d``.
+    """Parse a time that a person wrote, into UTC: ISO with or without an offset, or from now, such as ``+14d``.
 
-    :raises ConfigurationError: it is neither, or longer ahead than any key can live.
+    :raises ConfigurationError: it is neither, or too far from now.
     """
     try:
         if text.startswith("+"):
@@ -96,7 +96,7 @@ def parse_moment(text: str, now: datetime) -> datetime:
 
 
 def plan_parts(found: Plan, then: str) -> Iterator[RenderableType]:
-    """All accounts, and what it comes to.
+    """Yield all accounts, then the totals.
 
     :param then: that nothing was changed, and the next command.
     """
@@ -147,9 +147,9 @@ def heading(plan: AccountPlan) -> Text:
 
 
 def unobserved(plan: AccountPlan, what: str = "not observed", then: str = "") -> Iterator[RenderableType]:
-    """An account that could not be observed; where it was, errors that concern no account's secrets.
+    """Yield why an account could not be observed; if it was, errors that concern no account's secrets.
 
-    :param then: what was left as it was, and what comes next.
+    :param then: what was not changed, and what comes next.
     """
     if plan.error is None:
         yield from (f"{shown(alert.secret or '')}: {shown(alert.message)}" for alert in plan.alerts)
@@ -163,7 +163,7 @@ def unobserved(plan: AccountPlan, what: str = "not observed", then: str = "") ->
 
 
 def _only_skipped(plan: AccountPlan) -> list[Skip]:
-    """Skipped without anything being wrong."""
+    """Return what is skipped without an error."""
     fix = {(alert.secret, alert.kind) for alert in errors_in(plan)}
     return [skip for skip in plan.skipped if (skip.secret, skip.reason) not in fix]
 
@@ -171,8 +171,7 @@ def _only_skipped(plan: AccountPlan) -> list[Skip]:
 def summary(plans: Sequence[AccountPlan], counts: list[str], nothing: str, observed: str = "observed") -> str:
     """``2 to rotate, 1 to revoke, 2 skipped, 1 error.``
 
-    :param nothing: what is said where there is nothing, and where that is known: of an account that could not be
-        observed it is not.
+    :param nothing: the text if there is nothing to count; left out if no account could be observed.
     """
     if not plans:
         return NO_SECRETS
@@ -208,7 +207,7 @@ def _alert_row(plan: AccountPlan, alert: Alert, style: str) -> Row:
 
 
 def result_row(result: Result) -> Row:
-    """Outcome, action, secret, and in words what was done or why not."""
+    """Return outcome, action, secret, and a text: what was done, or why not."""
     action = result.action
     outcome = styled(str(result.outcome), _STYLES[result.outcome])
     words = _done_words(result) if result.error is None else shown(result.error)

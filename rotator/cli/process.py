@@ -24,7 +24,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
-    """A signal came. No ``Exception``, so that nothing on the way takes it for a failure of one secret.
+    """A signal arrived. Not an ``Exception``, so that no handler takes it for a failure of one secret.
 
     :param number: the signal's number.
     """
@@ -42,9 +42,9 @@ def run(arguments: Sequence[str]) -> int:
         with _signals(), call.closing:
             code = _ended(arguments, call)
     except Interrupted as caught:
-        # Not through the log: a second signal must find nothing that can hang.
+        # Not through the log, which could hang when a second signal arrives.
         code = call.say(INTERRUPTED, code=128 + caught.number)
-    except Exception as error:  # as where the audit file can't be closed
+    except Exception as error:  # for example, the audit file can't be closed
         code = call.failed(error)
     return _flushed(code, call)
 
@@ -55,7 +55,7 @@ def _ended(arguments: Sequence[str], call: Call) -> int:
     try:
         _refuse_values(arguments)
         code = cli.main(args=list(arguments), prog_name="rotator", standalone_mode=False, obj=call)
-        return code if isinstance(code, int) else 0  # --help and --version give nothing
+        return code if isinstance(code, int) else 0  # --help and --version return nothing
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return USAGE
@@ -68,7 +68,7 @@ def _ended(arguments: Sequence[str], call: Call) -> int:
         return FAILED
     except SystemExit as error:  # click's and rich's way out of a closed pipe
         return error.code if isinstance(error.code, int) else FAILED
-    except Exception as error:  # the last resort too: a bug must not print what it had in hand
+    except Exception as error:  # a bug too: its traceback could print a value
         return call.failed(error)
 
 
@@ -84,7 +84,7 @@ def _refuse_values(arguments: Sequence[str]) -> None:
 
 def _prepare_streams(call: Call) -> None:
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by the caller; and the next file that is opened must not take its place
+        if getattr(sys, name) is None:  # closed by the caller; the next opened file must not get its descriptor
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as the process lives
             if name == "stdout":
                 call.stdout_closed = True
@@ -104,7 +104,7 @@ def _signals() -> Iterator[None]:
         raise Interrupted(number)
 
     for number in _SIGNALS:
-        with suppress(ValueError):  # not in the main thread, where another program handles signals
+        with suppress(ValueError):  # outside the main thread, another program handles signals
             if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
                 before[number] = signal.signal(number, unwind)
     try:
@@ -121,7 +121,7 @@ def _give_up(number: int, _frame: FrameType | None) -> None:
 
 
 def _flushed(code: int, call: Call) -> int:
-    """Flush the output while an error of it can still be reported."""
+    """Flush the output while a write error can still be reported."""
     logging.shutdown()
     try:
         sys.stdout.flush()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 STRATEGIES: Final = ("replace-first", "revoke-first", "revoke-only")
 _NOT_CONFIRMED: Final = 2
 _LONGEST_ERROR: Final = 1200
-"""What to do stands at its end."""
+"""Long, since the advice at the end must not be cut."""
 _WIDTHS: Final = (12, 34, 9)
 _NAME: Final = 24
 _STEPS: Final = {
@@ -35,7 +35,7 @@ _STEPS: Final = {
     ("rotation.failed", "failure"): "promoted",
     ("revocation.failed", "failure"): "revoked",
 }
-"""The audit lines that are a step."""
+"""The audit lines that are shown as a step."""
 _CACHES: Final = (
     "Consumers that cache the old value fail until they read it again: up to 1 h with AWS's caching libraries (their "
     "default), up to 5 min with AWS's agent."
@@ -128,11 +128,11 @@ def revoke(
 
 @dataclass
 class Done:
-    """What became of a command.
+    """The outcome of a command.
 
     :param pending: there is something to confirm.
     :param failed: a key may still be enabled, or a secret has no new one.
-    :param errors: what stands in no report.
+    :param errors: those that are in no report.
     :param more: further fields of the JSON.
     """
 
@@ -161,9 +161,9 @@ def _check_selectors(secret: str | None, key_id: str | None, account: str | None
 
 
 class Screen:
-    """What a person sees of emergencies: on a terminal each step as soon as it is done, else each at its end.
+    """Show emergencies to people: on a terminal each step as soon as it is done, else each emergency at its end.
 
-    It is fed by the audit lines since these are written at the very moment, whichever module makes the change.
+    It reads the audit lines, since every module writes one at the moment of a change.
     """
 
     def __init__(self, app: App, call: Call, incident: str | None) -> None:
@@ -191,7 +191,7 @@ class Screen:
             self.call.text(Grid([_row(step, filled=True)], _WIDTHS))
 
     def show(self, plan: EmergencyPlan, report: EmergencyReport) -> None:
-        """What was done in one account, or would be."""
+        """Show what was done in one account, or would be."""
         if report.dry_run:
             self.call.text(*_planned_parts(plan, report, self.app.clock.now()))
         else:
@@ -205,7 +205,7 @@ class Screen:
             yield from _note_parts(report)
         live = self._begun is not None
         rows = [_row(step, filled=live) for step in report.steps if _name(step) not in self._seen]
-        # Of the steps that were shown as they were done, what was found out afterwards.
+        # Notes that were added to steps after these were shown.
         after = [step for step in report.steps if _name(step) in self._seen and step.note and step.ok]
         rows += [(" " * _WIDTHS[0], f"{key_words(step.key_id):<{_NAME}}", " " * 7, shown(step.note)) for step in after]
         if rows:
@@ -227,7 +227,7 @@ class Screen:
 
 
 def _planned_parts(plan: EmergencyPlan, report: EmergencyReport, now: datetime) -> Iterator[RenderableType]:
-    """What ``--yes`` would do in one account."""
+    """Yield what ``--yes`` would do in one account."""
     from rotator.engine.emergency import Strategy
     from rotator.render import Grid, shown, styled
     from rotator.text import short_id
@@ -277,9 +277,9 @@ def _key_text(report: EmergencyReport, step: Step, now: datetime) -> str:
 
 
 def _row(step: Step, *, filled: bool) -> tuple[Any, ...]:
-    """One step: what, of what, when, how far it is verified.
+    """Return a step's cells: what was done, to what, when, and how far it is verified.
 
-    :param filled: it is a table by itself, whose cells are as wide as the next one's will be.
+    :param filled: pad the cells, so that steps that are shown one by one align.
     """
     from rotator.render import key_words, shown, styled
 

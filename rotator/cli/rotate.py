@@ -1,4 +1,4 @@
-"""``rotator rotate``: one secret, by hand; and what commands for one secret share."""
+"""``rotator rotate``: one secret, by hand; and helpers that commands for one secret share."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def rotate(call: Call, secret: str, reason: str) -> int:
 
 
 def required(option: str, text: str) -> str:
-    """An operator's own words, which must say something.
+    """Return an operator's text, stripped.
 
-    :raises ConfigurationError: they do not.
+    :raises ConfigurationError: it is blank.
     """
     if not text.strip():
         raise ConfigurationError(f"{option} is empty", advice="Say in a few words why; the audit trail records it.")
@@ -51,9 +51,9 @@ def required(option: str, text: str) -> str:
 
 
 def show_results(call: Call, results: Sequence[Result], advice: str) -> int:
-    """Each result, then the next command.
+    """Show each result, then the next command.
 
-    :raises RotatorError: a result is not done; its sentence says why.
+    :raises RotatorError: a result is not done; the message says why.
     """
     rows = [result_row(result) for result in results]
     call.result(results_document(results), [Grid(rows, RESULT_LIMITS)] if rows else [])

@@ -26,7 +26,7 @@ from rotator.render import counted, shown, when
 from rotator.secret import Secret
 
 MOST_SECRETS: Final = 500
-"""Of one account; the expiries of others count as unknown."""
+"""Per account; the expiries of further ones count as unknown."""
 _TRIES_AGAIN: Final = "The next sweep tries again."
 _ORDER: Final = (Outcome.FAILED, Outcome.DEFERRED, Outcome.DONE)
 
@@ -57,7 +57,7 @@ def run(call: Call, account: str | None, secret: str | None, force: bool, dry_ru
     dry = dry_run or app.settings.dry_run
     done = Reconciler(app.services).sweep(account=account, secret=secret, force=force, dry_run=dry)
     dry_parts = plan_parts(done.plan, "A dry run: nothing was changed. `rotator run` does this.")
-    # An audit file that fails half-way ends a sweep too, and then something may have been changed before.
+    # If the audit file failed half-way, the sweep may have changed something before.
     unchanged = "" if call.audit_file is not None else "Nothing was changed. "
     call.result(sweep_document(done.plan, done.results), dry_parts if dry else _parts(app, done, unchanged))
     return 0 if done.succeeded else 1
@@ -85,11 +85,11 @@ def _parts(app: App, done: Sweep, unchanged: str) -> Iterator[RenderableType]:
         yield "What comes next, and when: `rotator status`."
 
 
-# ---- how long an account may stay unswept, by what its secrets' own values say --------------------------------------
+# ---- how long an account may stay unswept, by the values in its secrets ---------------------------------------------
 
 
 def _until(app: App, done: Sweep) -> Mapping[str, str]:
-    """For each account that could not be swept, a sentence: before when no key expires, and what comes next.
+    """Return a sentence per account that could not be swept: before when no key expires, and what comes next.
 
     Never raises.
     """

@@ -44,5 +44,5 @@ def sandbox(call: Call, port: int | None) -> int:
     try:
         serve_sandbox(port, threading.Event(), ready=ready)
     except Interrupted:
-        return 0  # that is how it is meant to stop
+        return 0  # the intended way to stop
     return 0

@@ -82,7 +82,7 @@ def serve(
     except Interrupted as caught:
         return 0 if daemon is None else _stopped(daemon, caught.number)
     daemon.stop()
-    return 1  # the schedule broke off, which was logged; a supervisor starts the daemon again
+    return 1  # the schedule failed, which was logged; a supervisor restarts the daemon
 
 
 def _make_daemon(call: Call, schedule: Schedule, account: str | None) -> Daemon:
@@ -90,13 +90,13 @@ def _make_daemon(call: Call, schedule: Schedule, account: str | None) -> Daemon:
     foundation = call.foundation(StoppableClock(make_clock(os.environ), stopping))
     if isinstance(schedule, Every):  # else ROTATOR_SWEEP_EVERY stays
         foundation = replace(foundation, settings=replace(foundation.settings, sweep_every=schedule.every))
-    # A file that can't be written is an error now, and not in every sweep.
+    # If the file can't be written, fail now and not in every sweep.
     foundation.start(trigger=Trigger.SCHEDULE, actor="", audit_file=call.audit_file).close()
     return Daemon(foundation, schedule, stopping, account=account, audit_file=call.audit_file)
 
 
 def _announce(call: Call, daemon: Daemon, schedule: Schedule, address: str, port: int | None) -> None:
-    """Open the port where one is wanted, and say what runs."""
+    """Open the metrics port if one is wanted, and print what runs."""
     url = None if port is None else MetricsServer(address, port, daemon.metrics, daemon.health).url
     where = "" if url is None else f" Metrics: {url}/metrics, health: {url}/healthz."
     document = {"schedule": str(schedule), "jitter_seconds": schedule.jitter.total_seconds(), "url": url}
@@ -104,7 +104,7 @@ def _announce(call: Call, daemon: Daemon, schedule: Schedule, address: str, port
 
 
 def _stopped(daemon: Daemon, number: int) -> int:
-    """End in time whatever hangs, even where stderr is a full pipe that nothing reads."""
+    """Exit in time even if a call hangs, or stderr is a full pipe that nothing reads."""
     timer = threading.Timer(END_SECONDS, os._exit, (0,))
     timer.daemon = True
     timer.start()

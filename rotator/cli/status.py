@@ -53,7 +53,7 @@ def status(call: Call, account: str | None, secret: str | None) -> int:
       rotator status --json | jq '.secrets[] | select(.state != "ok")'
     """
     app = call.open()
-    now = app.clock.now()  # before the plans: what they do now is not overdue by the time that it is shown
+    now = app.clock.now()  # before the plans, so that what they do now does not show as overdue
     found, broken = secret_states(Reconciler(app.services), account=account, secret=secret)
     document = {"secrets": as_json(found)} | errors_of(broken)
     call.result(document, _parts(found, broken, now))
@@ -112,7 +112,7 @@ def _next(state: SecretState, now: datetime) -> str:
         return "nothing; why: `rotator plan`" if state.state in (State.UNADOPTED, State.EMPTY) else "nothing"
     if state.next_action_at is None:
         return str(state.next_action)
-    if state.next_action_at < now:  # what the next sweep does is due as of now; this is due and must wait
+    if state.next_action_at < now:  # the next sweep's actions are due as of now; this one must wait
         return f"{state.next_action} is due and waits"
     if state.next_action_at <= now + _SOON:
         return f"{state.next_action} at the next sweep"
