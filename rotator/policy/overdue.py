@@ -1,8 +1,8 @@
-"""Work that is due and does not get done is never silent, whatever defers it. Pure.
+"""Alerts about work that is due and not done, whatever defers it. Pure.
 
-A rotation, or a revocation after grace, that has not happened a day after it was due (a tenth of the key's lifetime, if
-that is shorter) is the alert ``overdue`` with the cause. What waits on purpose is not overdue: a hold, a closed window,
-``rotator:gate``, and a slot that comes before the key expires.
+A rotation, or a revocation after grace, is overdue if it has not happened a day after it was due (a tenth of the key's
+lifetime, if that is shorter). The alert ``overdue`` reports it with the cause. Work that waits on purpose is not
+overdue: for a hold, a closed window, ``rotator:gate``, or a slot that comes before the key expires.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NOT_DONE: Final = Message("no sweep has done it so far")
 
 
 class Overdue(NamedTuple):
-    """Something that should have been done a while ago. ``key_id``: the key to be revoked; ``None`` for a rotation."""
+    """An overdue rotation or revocation. ``key_id``: the key to be revoked; ``None`` for a rotation."""
 
     view: View
     key_id: str | None
@@ -47,14 +47,14 @@ class Overdue(NamedTuple):
 
 
 def allowed_delay(key: Key | None) -> timedelta:
-    """How late something about a key may be: a day, or a tenth of its lifetime if that is shorter."""
+    """Return how late a key's rotation or revocation may be: a day, or a tenth of its lifetime if that is shorter."""
     if key is None or key.valid_from is None or key.valid_to is None:
         return ALLOWED_DELAY
     return max(timedelta(0), min(ALLOWED_DELAY, (key.valid_to - key.valid_from) / _SHARE))
 
 
 def overdue(snapshot: AccountSnapshot, view: View, now: datetime) -> Iterator[Overdue]:
-    """What is overdue about one secret, whatever the reason."""
+    """Yield the overdue rotation and revocations of one secret, whatever the cause."""
     if view.spec is None or view.spec.hold is not None:
         return
     due = renew_at(view)
@@ -69,7 +69,7 @@ def overdue(snapshot: AccountSnapshot, view: View, now: datetime) -> Iterator[Ov
 def report_overdue(
     draft: Draft, snapshot: AccountSnapshot, views: Sequence[View], actions: Sequence[Action], now: datetime
 ) -> None:
-    """One alert for each thing that is overdue, with the cause."""
+    """Add one alert with the cause for each overdue rotation or revocation."""
     new = {a.arn for a in actions if a.reason is Reason.UNADOPTED}
     rotating = {a.arn for a in actions if a.kind in (ActionKind.ROTATE, ActionKind.RESUME)}
     revoking = {(a.arn, a.key_id) for a in actions if a.kind is ActionKind.REVOKE}
@@ -79,7 +79,7 @@ def report_overdue(
             planned = arn in rotating if late.key_id is None else (arn, late.key_id) in revoking
             waits = draft.waiting.get((arn, late.key_id))
             if (planned and arn in new) or (not planned and waits is None):
-                # No sweep could have done it; or a label that is ignored, or a foreign key: an alert of its own.
+                # No sweep could have done it; or an ignored label or a foreign key, which has its own alert.
                 continue
             cause = None if planned else waits
             if cause is not None and (cause.reason in _ON_PURPOSE or _has_slot(cause, late, now)):
@@ -104,7 +104,7 @@ def report_overdue(
 
 
 def with_outcomes(plan: AccountPlan, results: Sequence[Result]) -> AccountPlan:
-    """The plan after its work: what was overdue and got done is no alert, and what kept the rest is its cause."""
+    """Return the plan without alerts about overdue work that was done, and with this sweep's errors in the rest."""
     alerts = []
     for alert in plan.alerts:
         result = _result_of(alert, results) if alert.kind is Reason.OVERDUE else None
@@ -118,7 +118,7 @@ def with_outcomes(plan: AccountPlan, results: Sequence[Result]) -> AccountPlan:
 
 
 def _result_of(alert: Alert, results: Sequence[Result]) -> Result | None:
-    """What became of the action that an alert is about, if it was planned."""
+    """Return the result of the action that an alert is about, if it was planned."""
     for result in results:
         action = result.action
         if action.secret != alert.secret:

@@ -1,9 +1,9 @@
 """Ownership proofs: does this key belong to this version? Pure.
 
-A staging label is a hint: any principal that may write a secret can set one. Scopes are inherited, and keys are
-revoked, only on an ownership proof. By *name*: Infobip shows the key under exactly the name that the rotator gives for
-this ARN, this deployment and this version id, and no other enabled key has that name. By *value*: the version's value
-was read, and Infobip knows exactly one key with that value, this one.
+A staging label is only a hint, because any principal that may write a secret can set one. Scopes are inherited, and
+keys are revoked, only on an ownership proof. By *name*: at Infobip the key has exactly the name that the rotator gives
+for this ARN, this deployment and this version id, and no other enabled key has that name. By *value*: the version's
+value was read, and this is the only key with that value at Infobip.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from rotator.policy.labels import KeyName, key_name, parse_key_name
 
 
 class OwnershipProof(StrEnum):
-    """What is known of a key and the version whose label names it."""
+    """Whether a key is proven to belong to the version whose label names it."""
 
     BY_NAME = "by-name"
     BY_VALUE = "by-value"
     UNREAD = "unread"
-    """Not by name, and the value was not read yet."""
+    """Not proven by name, and the value has not been read yet."""
     UNREADABLE = "unreadable"
-    """Not by name, and the value, or Infobip's answer about it, can't be read now."""
+    """Not proven by name, and the value, or Infobip's answer about it, can't be read now."""
     NONE = "none"
-    """Not by name, and the value was read and is not this key's: the label is wrong."""
+    """Not proven by name, and the value is not this key's, so the label is wrong."""
 
     @property
     def ok(self) -> bool:
@@ -34,7 +34,7 @@ class OwnershipProof(StrEnum):
 
 
 class Ownership:
-    """Answers for one account's snapshot.
+    """Finds ownership proofs in one account's snapshot.
 
     :param deployment: this deployment's name.
     """
@@ -45,9 +45,9 @@ class Ownership:
         self._names: Counter[str] | None = None
 
     def proof(self, entry: SecretEntry, version_id: str, key_id: str, key: Key | None = None) -> OwnershipProof:
-        """What is known of a key that a version's label names.
+        """Return the ownership proof of a key that a version's label names.
 
-        :param key: the key as Infobip showed it last; by default as the snapshot has it.
+        :param key: the key as last shown by Infobip; by default the snapshot's.
         """
         key = key or self._snapshot.keys.get(key_id)
         if key is not None and self._by_name(entry, version_id, key):
@@ -60,7 +60,7 @@ class Ownership:
         return OwnershipProof.UNREADABLE if found.unreadable else OwnershipProof.NONE
 
     def resolution(self, entry: SecretEntry, version_id: str) -> Resolution | None:
-        """Which key a version's value was found to be, if it was read."""
+        """Return which key a version's value is, if it was read."""
         held = self._snapshot.held.get((entry.arn, version_id))
         if held is not None:
             return held
@@ -75,15 +75,15 @@ class Ownership:
         return name.deployment != self._deployment or not name.is_for(entry.name, entry.arn)
 
     def own_name(self, key: Key) -> KeyName | None:
-        """The key's name, if this deployment gave it."""
+        """Return the key's parsed name if this deployment gave it."""
         name = parse_key_name(key.name)
         return name if name is not None and name.deployment == self._deployment else None
 
     def is_made_for(self, entry: SecretEntry, version_id: str) -> bool:
-        """Whether an enabled key has the name of a version's own: a label there that names another is doubtful."""
+        """Whether an enabled key is named for a version. If so, a label there that names another key is doubtful."""
         try:
             name = key_name(entry.name, entry.arn, self._deployment, version_id)
-        except ValueError:  # a version that was written by hand, with an id that is none of ours
+        except ValueError:  # an operator wrote the version, with an id that the rotator does not use
             return False
         return self._enabled_names()[name] > 0
 

@@ -1,4 +1,4 @@
-"""From a snapshot and a moment to a plan. Pure: no I/O, no clock, no logging."""
+"""Computes a plan from a snapshot and a time. Pure: no I/O, no clock, no logging."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def plan_account(
     secret: str | None = None,
     since: datetime | None = None,
 ) -> AccountPlan:
-    """What a sweep of one account would do at ``now``.
+    """Return what a sweep of one account would do at ``now``.
 
     :param force: lift the guard against mass revocation.
-    :param secret: plan for this one only (name or ARN); the guards still see the whole account.
-    :param since: when the sweep before was, where this one stands for all that come between.
+    :param secret: plan only this secret (name or ARN); the guards still see the whole account.
+    :param since: the time of the previous sweep, if this one stands for all sweeps between the two.
     """
     slots = slots_used(snapshot, now)
     quota, planned = slots.quota(policy), slots.planned(policy, now)
@@ -115,9 +115,9 @@ def plan_account(
 
 
 def _questions(draft: Draft, snapshot: AccountSnapshot, actions: list[Action], arns: Set[str]) -> Questions:
-    """What is to be read before these actions are carried out.
+    """Return what must be read before these actions are carried out.
 
-    :param arns: the secrets that are planned.
+    :param arns: the planned secrets.
     """
     asked, acted_on = draft.questions, {action.arn for action in actions}
     return replace(
@@ -129,7 +129,7 @@ def _questions(draft: Draft, snapshot: AccountSnapshot, actions: list[Action], a
 
 
 def _coming(snapshot: AccountSnapshot, views: list[View], actions: list[Action], until: datetime, now: datetime) -> int:
-    """How many keys in grace are to be revoked until then, and not yet; not counted where there is no orphan."""
+    """Return how many revocations of keys in grace come due by ``until``; 0 if no orphan is to be revoked."""
     if not any(action.reason is Reason.ORPHAN for action in actions):
         return 0
     return sum(
@@ -140,7 +140,7 @@ def _coming(snapshot: AccountSnapshot, views: list[View], actions: list[Action],
 
 
 def _infobip_account(snapshot: AccountSnapshot) -> str | None:
-    """The id of the account at Infobip, which its keys carry; ``None`` where they differ, or carry none."""
+    """Return the Infobip account id in the account's keys; ``None`` if the ids differ or there is none."""
     ids = {key.account_id for key in snapshot.keys.values() if key.enabled and key.account_id is not None}
     return ids.pop() if len(ids) == 1 else None
 

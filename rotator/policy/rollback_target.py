@@ -1,4 +1,4 @@
-"""Which key in grace a rollback goes back to. Pure."""
+"""Chooses the key in grace that a rollback goes back to. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from rotator.policy.lifecycle import Lifecycle, Retiring, stored_after
 from rotator.text import printable
 
 LEAST_LEFT = timedelta(hours=1)
-"""A key that ends within this is no way back: consumers would be without one before the night is over."""
+"""A rollback needs a key with at least this left; otherwise consumers would soon have no working key again."""
 
 
 def cant_go_back(entry: SecretEntry, key_id: str, why: str) -> Refused:
-    """The error for a key that is no way back."""
+    """Return the error for a key that a rollback can't go back to."""
     name = printable(entry.name)
     advice = f"Make a new key instead: `rotator rotate {name}`."
     return Refused(f"{name} can't go back to key {key_id}: {why}", advice=advice)
@@ -31,11 +31,11 @@ def previous_key(
     dates: Mapping[str, datetime],
     wanted: str | None = None,
 ) -> Retiring:
-    """The superseded version to go back to: the one asked for, else the one that was current last.
+    """Return the superseded version to go back to: the one requested, else the one that was current last.
 
-    :param dates: when versions were made; needed where an emergency made one (see :func:`emergency_versions`).
+    :param dates: when versions were created; needed if an emergency created one (see :func:`emergency_versions`).
     :param wanted: the key id that the operator named.
-    :raises Refused: there is none; the message says what there is, the advice what to do.
+    :raises Refused: there is none, or it can't be used; the advice says what to do.
     """
     found = [item for item in life.retiring if wanted in (None, item.key_id)]
     if not found:
@@ -45,7 +45,7 @@ def previous_key(
         raise cant_go_back(entry, item.key_id, "no label says which version holds it")
     made = dates.get(item.version_id)
     for version in emergency_versions(entry):
-        # A version whose date is not known counts as older: better no way back than one to a leaked key.
+        # A version without a known date counts as older, because no rollback is better than one to a leaked key.
         if version != item.version_id and (made is None or made <= dates.get(version, LAST)):
             why = "an emergency revocation replaced it, so it may be in the wrong hands"
             raise cant_go_back(entry, item.key_id, why)
@@ -53,13 +53,13 @@ def previous_key(
 
 
 def rolled_back_from(life: Lifecycle, keys: Mapping[str, Key], dates: Mapping[str, datetime]) -> tuple[str, str] | None:
-    """The newest version (and its key) that is newer than the current one: where there is one, it was rolled back.
+    """Return the newest version (and its key) that is newer than the current one, which shows a rollback.
 
-    A command that is given again, for its answer was lost, is known by it: it must neither undo itself nor go back one
-    key further, to one that was not asked for.
+    This identifies a retry after a lost answer. A retry must neither undo the rollback nor go back one key further,
+    which was not requested.
 
-    :param keys: the secret's keys as Infobip shows them now, by id; one that is gone is not in it.
-    :param dates: when versions were made, as far as that is known.
+    :param keys: the secret's keys that Infobip lists now, by id.
+    :param dates: when versions were created, as far as known.
     """
     if life.current_version is None:
         return None
@@ -74,9 +74,9 @@ def rolled_back_from(life: Lifecycle, keys: Mapping[str, Key], dates: Mapping[st
 
 
 def check_usable(entry: SecretEntry, item: Retiring, key: Key | None, now: datetime) -> Key:
-    """The key, where consumers could live with it.
+    """Return the key if consumers can use it.
 
-    :raises Refused: it is gone, disabled or expired, or ends within an hour.
+    :raises Refused: it is not found, disabled or expired, or expires within an hour.
     """
     if key is None:
         raise cant_go_back(entry, item.key_id, "Infobip does not list it any more")
@@ -89,14 +89,14 @@ def check_usable(entry: SecretEntry, item: Retiring, key: Key | None, now: datet
 
 
 def emergency_versions(entry: SecretEntry) -> tuple[str, ...]:
-    """The labelled versions that an emergency made: what is older was meant to die, and may have leaked."""
+    """Return the labelled versions that an emergency created. Older keys were to be revoked and may have leaked."""
     return tuple(sorted(version for version in entry.versions if made_in_emergency(entry.arn, version)))
 
 
 def _newer(
     one: tuple[str, str], other: tuple[str, str], keys: Mapping[str, Key], dates: Mapping[str, datetime]
 ) -> bool:
-    """Whether a version was made after another one; by its key's beginning where its own date does not show it."""
+    """Whether a version was created after another one, by its key's ``validFrom`` if its own date does not show it."""
     newer = stored_after(dates, one[0], other[0])
     if newer is not None:
         return newer

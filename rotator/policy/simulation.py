@@ -1,7 +1,7 @@
-"""An account as a forecast assumes it, and as simulated sweeps change it. Pure.
+"""A simulated account: a forecast's assumptions are applied to it, and simulated sweeps change it. Pure.
 
-Nothing fails, operators change nothing in the meantime, every ownership proof that a plan asks for is there, and
-consumers read the new value in time.
+Nothing fails, operators change nothing in the meantime, every ownership proof that a plan needs exists, and consumers
+read the new value in time.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _DAY: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """What is assumed to be different; ``None`` and 0 where nothing is.
+    """Assumptions that differ from the real settings; ``None`` and 0 assume no difference.
 
     :param limit: the daily limit of creates, and of updates.
-    :param reserve: how many of them scheduled work leaves.
+    :param reserve: how many of them scheduled work leaves unused.
     :param validity: the lifetime of every replacement, whatever ``rotator:validity`` says.
-    :param more: secrets that each account has besides its own.
+    :param more: how many additional secrets each account has.
     """
 
     limit: int | None = None
@@ -46,7 +46,7 @@ class WhatIf:
     more: int = 0
 
     def policy(self, policy: Policy) -> Policy:
-        """The deployment's settings, changed so.
+        """Return the deployment's settings with the assumptions applied.
 
         :raises ConfigurationError: the reserve would leave nothing for scheduled rotations.
         """
@@ -60,11 +60,10 @@ class WhatIf:
         return replace(policy, daily_limit=limit, reserve=reserve)
 
     def snapshot(self, snapshot: AccountSnapshot, policy: Policy, now: datetime) -> AccountSnapshot:
-        """An account as it is assumed to be.
+        """Return an account with the assumptions applied.
 
-        Additional secrets are copies of those that are rotated, taken evenly from all of them in the order in which
-        their keys expire. So they have the same tags, and keys that expire when the others' do. Adding them uses no
-        slot.
+        Additional secrets are copies of those that are rotated, taken evenly from all of them in the order of their
+        keys' expiry. They have the same tags and expiry as the originals. Adding them uses no slot.
 
         :raises ConfigurationError: the validity can't work with a secret's tags.
         """
@@ -97,7 +96,7 @@ class WhatIf:
         )
 
     def words(self) -> tuple[str, ...]:
-        """Each assumption as a person reads it."""
+        """Return each assumption as text for people."""
         found = []
         if self.limit is not None:
             found.append(f"a daily limit of {self.limit}")
@@ -114,7 +113,7 @@ class WhatIf:
 
 
 def _copy(view: View, number: int, policy: Policy, now: datetime) -> tuple[SecretEntry, Key]:
-    """Another secret like this one, and its key."""
+    """Return a copy of a secret and its key."""
     assert view.key is not None
     name, arn, version = f"{view.entry.name} +{number}", f"{view.entry.arn}+{number}", f"more-{number:032}"
     created = None if view.key.valid_from is None else min(view.key.valid_from, plus(now, -_DAY))
@@ -126,7 +125,7 @@ def _copy(view: View, number: int, policy: Policy, now: datetime) -> tuple[Secre
 def parse_what_if(texts: Iterable[str]) -> WhatIf:
     """Read assumptions: ``limit=100``, ``reserve=4``, ``validity=30d``, ``+200``; each kind once.
 
-    :raises ConfigurationError: naming the one that can't be read, what is wrong with it and the fix.
+    :raises ConfigurationError: with the assumption that can't be read, what is wrong with it and the fix.
     """
     found: dict[str, Any] = {}
     for text in texts:
@@ -162,13 +161,13 @@ _READERS: Final[Mapping[str, Callable[[str], object]]] = {
     "+": _number(1, MOST_MORE),
 }
 _REMEMBERED: Final = timedelta(days=8)
-"""A key that nothing names any more counts for the quota for a day, and for what others create for a week."""
+"""How long an obsolete key is kept. It counts towards the quota for a day, and as created by others for a week."""
 
 
 class SimulatedAccount:
     """One account, as it is and as sweeps change it.
 
-    :param snapshot: is left as it is.
+    :param snapshot: the account at first; it is not changed.
     """
 
     def __init__(self, snapshot: AccountSnapshot, policy: Policy) -> None:
@@ -202,7 +201,7 @@ class SimulatedAccount:
         return make_view(self.snapshot(), self._entries[arn])
 
     def sweep(self, now: datetime) -> AccountPlan:
-        """Do what sweeps since the last one, up to one at that time, plan, and return the plan."""
+        """Plan and carry out the sweep at that time, which stands for all since the last one; return the plan."""
         plan = plan_account(self.snapshot(), self._policy, now, since=self._swept)
         for action in plan.actions:
             self._apply(action, now)
@@ -210,7 +209,7 @@ class SimulatedAccount:
         return plan
 
     def let_others_create(self, number: int, now: datetime) -> None:
-        """Keys of others, which use slots; and obsolete ones are forgotten, so that the account does not grow."""
+        """Add keys of others, which use slots, and remove obsolete keys, so that the account does not grow."""
         while self._obsolete and self._obsolete[0][0] < now - _REMEMBERED:
             self._keys.pop(self._obsolete.pop(0)[1], None)
         for _ in range(number):
@@ -224,7 +223,7 @@ class SimulatedAccount:
         if action.kind is ActionKind.REVOKE:
             self._revoke(action, now)
         if action.arn not in self._entries:
-            return  # an orphan that is named for a secret of another account
+            return  # an orphan that is named for another account's secret
         view, version, key_id = self.view(action.arn), action.version_id or "", action.key_id or ""
         labels = view.entry.versions.get(version, frozenset())
         if action.kind is ActionKind.ROTATE:
@@ -267,7 +266,7 @@ class SimulatedAccount:
         self._promote(view, version, key, now)
 
     def _promote(self, view: View, version: str, key: Key, now: datetime) -> None:
-        """Make a version current, and retire the one that was."""
+        """Make a version current and retire the previous one."""
         self._keys[key.id] = key
         versions = {each: labels - {CURRENT, PENDING, PREVIOUS} for each, labels in view.entry.versions.items()}
         old = view.life.current_version
@@ -281,7 +280,7 @@ class SimulatedAccount:
         key = self._keys.get(action.key_id or "")
         if key is not None:
             self._obsolete.append((now, key.id))
-            if action.costs_update:  # else it does not authenticate any more, and only its labels go
+            if action.costs_update:  # otherwise it no longer authenticates, and only its labels are removed
                 self._keys[key.id] = replace(key, enabled=False, valid_to=now)
 
     def _label(self, entry: SecretEntry, changed: Mapping[str, frozenset[str]]) -> None:

@@ -1,4 +1,4 @@
-"""What ``rotator status`` shows of each managed secret, and ``rotator inventory`` of each key. Pure."""
+"""The rows of ``rotator status`` (managed secrets) and ``rotator inventory`` (keys). Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ YEAR = timedelta(days=365)
 
 
 class State(StrEnum):
-    """One word for where a secret stands; the first that fits, in this order."""
+    """A secret's state in one word: the first that fits, in this order."""
 
     MISCONFIGURED = "misconfigured"
     HELD = "held"
@@ -47,17 +47,17 @@ URGENCY: Final = (
     State.RETIRING,
     State.OK,
 )
-"""What needs a person comes first."""
+"""The order of display: what an operator must fix comes first."""
 
 
 @dataclass(frozen=True, slots=True)
 class SecretState:
     """One line of ``rotator status``; ``next_action`` is an :class:`~rotator.model.ActionKind` or ``None``.
 
-    :param retiring: old keys that live on in their grace.
-    :param disabled: old keys that are disabled, and of which only labels are left.
-    :param overdue: whether its rotation, or the revocation of an old key, should have been done a while ago: the plan
-        has the alert ``overdue``, which says why.
+    :param retiring: old keys in grace.
+    :param disabled: disabled old keys, of which only labels are left.
+    :param overdue: whether its rotation, or the revocation of an old key, is overdue. The plan's alert ``overdue`` says
+        why.
     """
 
     account: str
@@ -78,10 +78,10 @@ class SecretState:
 def states(
     snapshot: AccountSnapshot, actions: tuple[Action, ...], now: datetime, alerts: Iterable[Alert] = ()
 ) -> tuple[SecretState, ...]:
-    """Every secret of an account that is ours to manage (no replicas, none pending deletion or owned by a service).
+    """Return every secret of an account that is ours to manage (no replica, not pending deletion or owned by a service).
 
-    :param actions: the plan's, which say what a sweep would do now.
-    :param alerts: the plan's, which say what is overdue.
+    :param actions: the plan's actions, which a sweep would do now.
+    :param alerts: the plan's alerts, for overdue work.
     """
     late = frozenset(alert.secret for alert in alerts if alert.kind is Reason.OVERDUE)
     views = (make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=lambda entry: entry.name))
@@ -120,7 +120,7 @@ def _state(account: str, view: View, mine: list[Action], now: datetime, ended: f
 
 
 def classify(view: View, now: datetime) -> State:
-    """The state's name."""
+    """Return a secret's state."""
     if view.spec is None or view.life.problem is not None:
         return State.MISCONFIGURED
     if view.spec.hold is not None:
@@ -149,9 +149,9 @@ def _next(view: View, mine: list[Action], now: datetime) -> tuple[ActionKind | N
     renew = renew_at(view)
     if renew is not None:
         window = view.spec.window
-        # Due and not planned: it waits, for its window or for a place in the daily limit.
+        # If it is due and not planned, it waits for its window or for a slot.
         waits = max(renew, now)
-        if window is not None and waits < plus(LAST, -YEAR):  # else it is the far end's "never"
+        if window is not None and waits < plus(LAST, -YEAR):  # otherwise the time means "never" at Infobip
             waits = next_open(window, waits)
         coming.append((waits, ActionKind.ROTATE))
     if not coming:
@@ -161,11 +161,11 @@ def _next(view: View, mine: list[Action], now: datetime) -> tuple[ActionKind | N
 
 
 UNUSED: Final = timedelta(days=90)
-"""A secret that was not read for this long is called unused. The rotator reads it too, when it rotates."""
+"""A secret that was not read for this long is unused. The rotator's own reads when it rotates count too."""
 
 
 class KeyKind(StrEnum):
-    """Whose key it is; the first that fits, in this order."""
+    """Whose key it is: the first that fits, in this order."""
 
     CURRENT = "current"
     PENDING = "pending"
@@ -177,7 +177,7 @@ class KeyKind(StrEnum):
 
 
 class SecretKind(StrEnum):
-    """What is the matter with a secret."""
+    """Why an operator should check a secret."""
 
     UNKNOWN_KEY = "secret-unknown-key"
     KEY_MISSING = "secret-key-missing"
@@ -188,8 +188,8 @@ class SecretKind(StrEnum):
 class KeyRow:
     """One key.
 
-    :param secrets: the managed secrets that hold it, or, for a key by name only, the one that it is named for.
-    :param revoke_at: for a key in grace, when it is to be revoked, where a label says so already.
+    :param secrets: the managed secrets that hold the key; if none does, the one that it is named for.
+    :param revoke_at: when a key in grace is to be revoked, if a label says so already.
     """
 
     key: Key
@@ -201,7 +201,7 @@ class KeyRow:
 
 @dataclass(frozen=True, slots=True)
 class SecretRow:
-    """One secret that an operator should check; ``last_accessed`` to the day, where the store has it."""
+    """One secret that an operator should check; ``last_accessed`` is to the day, if the store has it."""
 
     secret: str
     kind: SecretKind
@@ -212,10 +212,10 @@ class SecretRow:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """One account's.
+    """One account's keys and the secrets to check.
 
     :param hidden: how many disabled keys were left out.
-    :param complete: whether Infobip's list is known to hold every key.
+    :param complete: whether Infobip's list is known to contain every key.
     """
 
     account: str
@@ -226,9 +226,9 @@ class Inventory:
 
 
 def take_inventory(snapshot: AccountSnapshot, policy: Policy, now: datetime, *, disabled: bool = False) -> Inventory:
-    """Say of every key whose it is, and which secrets an operator should check.
+    """List the keys with their owners, and the secrets that an operator should check.
 
-    :param disabled: with the keys that are disabled.
+    :param disabled: whether to include disabled keys.
     """
     views = [make_view(snapshot, entry) for entry in (*snapshot.secrets, *snapshot.others)]
     roles = _roles(snapshot, views)
@@ -243,7 +243,7 @@ _Role = tuple[KeyKind, str, datetime | None]
 
 
 def _roles(snapshot: AccountSnapshot, views: list[View]) -> dict[str, list[_Role]]:
-    """Key id to what it is in each secret that holds it."""
+    """Return, by key id, the key's role in each secret that holds it."""
     roles: dict[str, list[_Role]] = defaultdict(list)
     for view in views:
         name, life = view.entry.name, view.life
@@ -270,7 +270,7 @@ def _row(key: Key, roles: dict[str, list[_Role]], views: list[View], policy: Pol
         kind = min((role[0] for role in held), key=list(KeyKind).index)
         secrets = tuple(dict.fromkeys(name for role, name, _ in held if role is kind))
         ends = [at for role, _, at in held if role is kind and at is not None]
-        if kind is KeyKind.RETIRING and not key.enabled:  # ended before its time: by an emergency, or at Infobip
+        if kind is KeyKind.RETIRING and not key.enabled:  # disabled early, in an emergency or at Infobip
             return KeyRow(key, kind, secrets, None, "disabled already; its labels go at the next sweep")
         detail = "held by several secrets; give each a key of its own" if len(secrets) > 1 else ""
         return KeyRow(key, kind, secrets, max(ends, default=None), detail)
