@@ -1,4 +1,4 @@
-"""The only way in which a plan changes anything: one action in, one result out. Everything re-reads before it acts."""
+"""Applies a plan's actions: one action in, one result out. Nothing else applies a plan. Every action re-reads first."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _LOG = logging.getLogger(__name__)
 
 
 def apply(context: AccountContext, action: Action, *, audit_reason: str = "") -> tuple[Result, RotatorError | None]:
-    """Do one action. Never raises for what can go wrong with one secret: that is the result.
+    """Do one action. One secret's failure is not raised: it is in the result.
 
-    :param audit_reason: an operator's own words, which stand in the audit as the reason.
+    The error is returned too, so that the sweep can decide whether to go on. If Infobip throttles the account or
+    something changed since the plan, the outcome is ``deferred``: nothing is lost, and the next sweep continues.
 
-    The error is given beside it, for the sweep to see whether going on makes sense. A throttled
-    account and a changed world are ``deferred``: nothing is lost, the next sweep continues.
+    :param audit_reason: an operator's own words, the reason in the audit.
     """
     begin = context.services.clock.now()
     promoted: Promoted | None = None
@@ -76,7 +76,7 @@ def _do(context: AccountContext, action: Action, audit_reason: str) -> Promoted 
 
 
 def report_failed(context: AccountContext, action: Action, error: RotatorError) -> None:
-    """Write to the audit that an action failed, and send an event of a rotation that did."""
+    """Write a failed action to the audit; unless it was a revocation, send an event too."""
     event = "revocation.failed" if action.kind is ActionKind.REVOKE else "rotation.failed"
     what = {"secret": action.secret, "version_id": action.version_id, "key_id": action.key_id}
     fields = {**what, "reason": str(action.reason), "error": f"{type(error).__name__}: {error}"}
@@ -86,7 +86,7 @@ def report_failed(context: AccountContext, action: Action, error: RotatorError) 
 
 
 def label(context: AccountContext, action: Action, *, despite_hold: bool = False) -> None:
-    """Put the key's label on an adopted current version, or take a label off that contradicts the rest.
+    """Put the key's label on an adopted current version, or take off a label that contradicts the rest.
 
     :raises RotatorError: the secret is not as the plan saw it.
     """
@@ -96,7 +96,7 @@ def label(context: AccountContext, action: Action, *, despite_hold: bool = False
     if action.reason is Reason.STALE_LABEL:
         assert action.label is not None
         if action.label not in entry.versions.get(action.version_id, frozenset()):
-            return  # an adoption in the same sweep took it along
+            return  # an adoption in the same sweep has removed it
         if (action.version_id, action.label) not in read_lifecycle(entry, action.key_id).stale:
             raise Changed(f"the label {action.label} of {entry.name} is not stale any more")
         unlabel(context, entry, action.label, action.version_id, str(action.reason))
@@ -107,7 +107,7 @@ def label(context: AccountContext, action: Action, *, despite_hold: bool = False
     if life.current_version != action.version_id or (action.reason is Reason.MISLABELLED) is not bool(wrong):
         raise Changed(f"{entry.name} was given another current version meanwhile")
     for each in sorted(wrong):
-        # Cut off after this, the version has no label, and the next sweep adopts it.
+        # If interrupted after this, the version has no label, and the next sweep adopts it.
         unlabel(context, entry, key_label(each), action.version_id, str(action.reason))
     holder = life.holders.get(action.key_id)
     if holder == action.version_id:
@@ -120,7 +120,7 @@ def label(context: AccountContext, action: Action, *, despite_hold: bool = False
 
 
 def retire(context: AccountContext, action: Action) -> None:
-    """Give a superseded version its retire label: from now on the full grace, whatever went before."""
+    """Give a superseded version its retire label. Its full grace period starts now."""
     assert action.version_id is not None
     assert action.key_id is not None
     entry, spec = _read_again(context, action)
@@ -129,7 +129,7 @@ def retire(context: AccountContext, action: Action) -> None:
         raise Changed(f"version {action.version_id} of {entry.name} is not superseded, or retires already")
     # An emergency that was interrupted superseded it without revoking it: it has no grace period.
     emergency = made_in_emergency(entry.arn, life.current_version)
-    if emergency:  # a version that is newer was left by a rollback, and its grace is whole
+    if emergency:  # a newer version was left by a rollback, and gets its full grace period
         dates = context.services.store.version_dates(entry.arn)
         emergency = not stored_after(dates, action.version_id, life.current_version)
     revoke_at = context.revoke_at(timedelta(0) if emergency else spec.grace)

@@ -1,4 +1,4 @@
-"""Who reads a secret, and who has not read it since its key was replaced: what ``rotator consumers`` says."""
+"""Who reads a secret, and who has not read it since its key was replaced, for ``rotator consumers``."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from rotator.policy.tags import parse_spec
 class Consumers:
     """Who reads a secret, and who has not read it since its value was replaced.
 
-    :param retiring: the key that was replaced last and is in its grace; ``None``: there is none, nothing to wait for.
+    :param retiring: the key that was replaced last and is in grace; ``None`` if there is none, so nothing waits.
     :param promoted: when it was replaced; ``None`` without ``retiring``.
-    :param limit: until when the tag ``rotator:gate`` makes, or would make, its revocation wait at most.
-    :param since: from when on reads are shown.
-    :param until: up to when the log is known.
-    :param gap: why a consumer may be missing, as a clause; ``None`` where none is.
+    :param limit: the latest time to which the tag ``rotator:gate`` delays, or would delay, its revocation.
+    :param since: reads are shown from this time on.
+    :param until: the log is known up to this time.
+    :param gap: why a consumer may be missing, as a clause; ``None`` if none is.
     """
 
     account: str
@@ -43,14 +43,14 @@ class Consumers:
 
     @property
     def waited_for(self) -> tuple[Consumer, ...]:
-        """Consumers that used the old value and have not read the new one; none where nothing was replaced."""
+        """Consumers that used the old value and have not read the new one; none if nothing was replaced."""
         return tuple(each for each in self.found if each.waited_for) if self.retiring is not None else ()
 
 
 def read_consumers(reconciler: Reconciler, secret: str, look_back: timedelta = LOOK_BACK) -> Consumers:
     """Who reads one managed secret.
 
-    Infobip is asked for its keys too, which date the promotion a little better; it need not answer.
+    Infobip's keys are listed too, to date the promotion a little better. Infobip need not answer.
 
     :raises ReadersUnknown: the log can't be read.
     :raises RotatorError: the secret is unknown, not managed or misconfigured.
@@ -68,7 +68,7 @@ def read_consumers(reconciler: Reconciler, secret: str, look_back: timedelta = L
         keys = _keys(reconciler, account, entry)
         graced = [(promoted_at(item, life, keys, spec.grace), item) for item in life.retiring]
         promoted, retiring = max(graced, key=lambda pair: pair[0])
-    # Without a promotion everything counts as before it, up to this moment.
+    # Without a promotion, every read up to now counts as before it.
     split = promoted or now
     reads = read_log(services, entry, plus(split, -look_back))
     return Consumers(
@@ -80,14 +80,14 @@ def read_consumers(reconciler: Reconciler, secret: str, look_back: timedelta = L
         limit=None if retiring is None else waits_until(retiring, keys.get(retiring.key_id), spec.grace),
         since=max(reads.since, plus(split, -look_back)),
         until=reads.until,
-        # Without one there is no moment after which the log must be known.
+        # Without a promotion there is no time after which the log must be known.
         gap=gap_in(reads if promoted is not None else replace(reads, until=split), split, look_back),
         found=consumers(reads, plus(split, timedelta(seconds=1)) if promoted is None else split, look_back),
     )
 
 
 def _keys(reconciler: Reconciler, account: str, entry: SecretEntry) -> Mapping[str, Key]:
-    """The keys that Infobip lists; none where it, or the listing of secrets, does not answer."""
+    """The keys that Infobip lists; none if Infobip can't be asked or the secrets can't be listed."""
     try:
         snapshots, _ = reconciler.snapshots(account=account, secret=entry.arn)
     except RotatorError:

@@ -1,7 +1,7 @@
-"""Ownership proofs, which other secrets hold a key, and who read a secret: found out only where a plan needs it.
+"""Finds ownership proofs, the other secrets that hold a key, and a secret's readers, but only if a plan needs them.
 
 An idle sweep reads no value. A plan that is about to rotate or revoke says what it needs to know
-(:class:`~rotator.model.Questions`); what is found out here goes into the snapshot, and the plan is made again.
+(:class:`~rotator.model.Questions`). The answers found here go into the snapshot, and the plan is made again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rotator.ports import KeyProvider, SecretStore
 from rotator.secret import Secret
 
 MAX_ROUNDS: Final = 4
-"""How often a plan is made again because of what was found out: a refused rotation leaves its slot to another."""
+"""How often a plan is made again with new answers: a refused rotation leaves its slot to another."""
 MAX_LOG_TIME: Final = timedelta(minutes=2)
 """How long one account's sweep may read the access log. The next sweep reads what is left."""
 
@@ -41,7 +41,7 @@ class CurrentValues:
     _found: Mapping[str, Secret | StoreError] | None = field(default=None, repr=False)
 
     def read(self) -> Mapping[str, Secret | StoreError]:
-        """By ARN; an error stands for one that can't be read, and one without a value is left out."""
+        """The contents by ARN: an error for a secret that can't be read, and no entry for one without a value."""
         with self._lock:
             if self._found is None:
                 arns = [entry.arn for entry in self.fleet.every() if entry.deleted_at is None]
@@ -66,7 +66,7 @@ class Evidence:
         force: bool = False,
         secret: str | None = None,
     ) -> tuple[AccountSnapshot, AccountPlan]:
-        """What a sweep would do, with all the ownership proofs that can be had, and the snapshot it is based on.
+        """Plan a sweep with every ownership proof that can be found. Returns the plan's snapshot and the plan.
 
         :raises ProviderError: Infobip does not answer.
         """
@@ -79,7 +79,7 @@ class Evidence:
         return snapshot, plan
 
     def answer(self, snapshot: AccountSnapshot, questions: Questions, now: datetime) -> AccountSnapshot:
-        """The snapshot with what was asked for.
+        """Return the snapshot with the answers.
 
         :raises ProviderError: Infobip does not answer.
         """
@@ -90,7 +90,7 @@ class Evidence:
         snapshot = resolved(self.values.store, self.provider, snapshot, wanted)
         versions = dict(snapshot.versions)
         for arn in sorted(questions.histories):
-            # Where they can't be listed nothing is noted, and the revocation is refused before it is made.
+            # If the versions can't be listed, nothing is noted, and the revocation is refused before it is made.
             with contextlib.suppress(StoreError):
                 versions[arn] = frozenset(self.values.store.version_dates(arn))
         snapshot = replace(snapshot, versions=versions)
@@ -107,9 +107,9 @@ class Evidence:
     def _readers(
         self, entries: Mapping[str, SecretEntry], asked: Mapping[str, tuple[datetime, datetime]]
     ) -> Mapping[str, Reads | Unread]:
-        """Who read each secret, by ARN, the longest overdue revocation's first.
+        """Who read each secret, by ARN. The secret whose revocation is overdue longest comes first.
 
-        What can't be read is noted, and goes for the other secrets too.
+        If the log can't be read for one secret, this is noted for it and for all that follow.
         """
         services, begun = self.services, self.services.clock.now()
         found: dict[str, Reads | Unread] = {}
@@ -139,7 +139,7 @@ class Evidence:
         return tuple(sorted(names))
 
     def _claims(self, entry: SecretEntry, key_id: str, value: Secret | None, now: datetime) -> bool:
-        """Whether another secret's label that names a key is true; it counts where that can't be found out."""
+        """Whether another secret's label names the key rightly; it counts if that can't be found out."""
         life = read_lifecycle(entry)
         over = {item.version_id for item in life.retiring if item.key_id == key_id and item.revoke_at <= now}
         for version_id in {life.holders.get(key_id), *(i.version_id for i in life.retiring if i.key_id == key_id)}:
@@ -148,7 +148,7 @@ class Evidence:
             if value is None:
                 return True
             if isinstance(self.values.read().get(entry.arn), StoreError) or is_current(entry, version_id):
-                continue  # the snapshot notes that it can't be read; or its content was searched
+                continue  # the snapshot notes that it can't be read, or its content was searched
             try:
                 if contains(self.values.store.read_version(entry.arn, version_id).text, value):
                     return True
@@ -175,7 +175,7 @@ class Evidence:
 def resolved(
     store: SecretStore, provider: KeyProvider, snapshot: AccountSnapshot, wanted: Sequence[tuple[SecretEntry, str]]
 ) -> AccountSnapshot:
-    """The snapshot with the keys that versions' values are found to be."""
+    """Return the snapshot with the keys that the wanted versions' values are found to be."""
     asked = [(entry, None if is_current(entry, version) else version) for entry, version in wanted]
     held, resolutions = dict(snapshot.held), dict(snapshot.resolutions)
     for (entry, version), found in zip(wanted, resolve_versions(store, provider, asked), strict=True):
@@ -188,7 +188,7 @@ def resolved(
 def ownership_proof(
     context: AccountContext, entry: SecretEntry, version_id: str, key_id: str, key: Key | None = None
 ) -> OwnershipProof:
-    """The proof that a key belongs to a version; its value is read where the name proves nothing.
+    """The proof that a key belongs to a version; its value is read if the name proves nothing.
 
     :param entry: the secret, read now.
     :param key: the key as Infobip showed it last; by default as the snapshot has it.
@@ -203,7 +203,7 @@ def ownership_proof(
 
 
 def unproven(entry: SecretEntry, version_id: str, key_id: str, proof: OwnershipProof) -> str:
-    """Why a key is not taken for a version's, as a clause."""
+    """Why a key is not proven to belong to a version, as a clause."""
     if proof is OwnershipProof.UNREADABLE:
         return f"whether version {version_id} of {entry.name} holds key {key_id} can't be read now"
     return f"version {version_id} of {entry.name} is labelled with key {key_id}, and its value is not that key"

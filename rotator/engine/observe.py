@@ -30,14 +30,14 @@ from rotator.secret import Secret
 from rotator.text import printable, quoted
 
 ABOUT_ONE_VALUE = (InvalidRequest, ContractViolation, MissingRole, KeyNotFound)
-"""What Infobip may answer to a question about one value, and that says nothing of the others (a filter in front of it
-refuses a URL, for example): it concerns that secret, never its account."""
+"""Errors of a search for one value that concern only its secret, never the account: a filter in front of Infobip may
+refuse one URL, for example."""
 MAX_SILENT = 2
-"""Searches by value that Infobip does not answer, after which a sweep asks no more."""
+"""After this many unanswered searches by value a sweep stops searching."""
 MAX_READS = 100
-"""Keys that one sweep reads by their ids: more than a few that the list does not show is another account's list."""
+"""Keys that one sweep reads by their ids: if the list lacks more than this, it is probably another account's list."""
 MAX_CANDIDATES = 10
-"""Texts in one value that may be keys, and that Infobip is asked about one by one."""
+"""Possible keys in one value that are searched for at Infobip one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Fleet:
     :param managements: by account; more than one is a mistake to be reported.
     :param managed: by account.
     :param alerts: secrets whose tags name no role or no account.
-    :param unassigned: those of them that may hold a key all the same: nothing is done to them, but a key that one of
-        them holds is in use.
+    :param unassigned: those among them that may hold a key. They are never changed, but a key that one of them holds
+        is in use.
     :param directory: the managed and the unassigned ones, indexed by their keys, versions and names.
     """
 
@@ -64,10 +64,10 @@ class Fleet:
         return tuple(sorted(self.managements.keys() | self.managed.keys()))
 
     def chosen(self, account: str | None, secret: str | None = None) -> tuple[str, ...]:
-        """The account that is named, or that of the secret that is named, or every one.
+        """The named account, or the named secret's account, or every account.
 
         :param secret: a managed secret's name or ARN.
-        :raises ConfigurationError: no tag names the account, or the secret is not one of it.
+        :raises ConfigurationError: no tag names the account, or the secret does not belong to it.
         """
         if secret is not None:
             entry = self.find(secret)
@@ -94,7 +94,7 @@ class Fleet:
         return (account,)
 
     def every(self) -> Iterator[SecretEntry]:
-        """Every secret that may hold a key: the managed ones, of whatever account, and the unassigned ones."""
+        """Every secret that may hold a key: the managed ones of every account, and the unassigned ones."""
         return chain(chain.from_iterable(self.managed.values()), self.unassigned)
 
     def find(self, secret: str) -> SecretEntry | None:
@@ -104,7 +104,7 @@ class Fleet:
 
 
 def observe_fleet(store: SecretStore) -> Fleet:
-    """List every tagged secret: one page a hundred, nothing per secret."""
+    """List every tagged secret: one call per hundred secrets, and none per secret."""
     managements: dict[str, list[SecretEntry]] = defaultdict(list)
     managed: dict[str, list[SecretEntry]] = defaultdict(list)
     alerts: list[Alert] = []
@@ -160,7 +160,7 @@ def management_of(fleet: Fleet, account: str) -> SecretEntry:
 def observe_account(
     store: SecretStore, provider: KeyProvider, fleet: Fleet, account: str, *, history: bool = False
 ) -> AccountSnapshot:
-    """One account's snapshot: its secrets, its enabled keys, and whose key each unlabelled value is.
+    """One account's snapshot: its secrets, its enabled keys, and the key that each unlabelled value is.
 
     Keys that a label names and the list does not show are read by their ids: they are disabled, or not found.
 
@@ -172,7 +172,7 @@ def observe_account(
     lives = {entry.arn: read_lifecycle(entry) for entry in secrets}
     current = {life.current_key for life in lives.values() if life.current_key not in keys} - {None}
     absent = {key_id for life in lives.values() for key_id in life.named if key_id not in keys}
-    # What consumers have comes first: any number of other labels may name anything.
+    # Read the current keys first: other labels are untrusted, and there may be many.
     all_read = _read_keys(provider, [*sorted(filter(None, current)), *sorted(absent - current)], keys)
     snapshot = AccountSnapshot(
         account=account,
@@ -193,7 +193,7 @@ def observe_account(
 
 
 def with_history(provider: KeyProvider, snapshot: AccountSnapshot) -> AccountSnapshot:
-    """The snapshot with the disabled keys, by which today's creates and updates are counted."""
+    """Return the snapshot with the disabled keys, which are needed to count today's creates and updates."""
     listing = provider.list_keys(enabled=False)
     keys = {**{key.id: key for key in listing.keys}, **snapshot.keys}
     whole = snapshot.complete and listing.complete
@@ -204,9 +204,9 @@ def with_history(provider: KeyProvider, snapshot: AccountSnapshot) -> AccountSna
 def with_secret(
     store: SecretStore, provider: KeyProvider, snapshot: AccountSnapshot, entry: SecretEntry
 ) -> AccountSnapshot:
-    """The snapshot with one secret as it was described a moment ago, which is newer than the listing.
+    """Return the snapshot with one secret as it was described a moment ago, which is newer than the listing.
 
-    Whose key its current value is, is found out where no label says it, or one that names a key not found.
+    If no label names a known key, the current value is searched for at Infobip.
     """
     life, keys = read_lifecycle(entry), dict(snapshot.keys)
     if life.current_key is not None and life.current_key not in keys:
@@ -237,7 +237,7 @@ def _read_keys(provider: KeyProvider, wanted: Sequence[str], keys: dict[str, Key
 
 
 def _must_be_read(entry: SecretEntry, life: Lifecycle, snapshot: AccountSnapshot) -> bool:
-    """Whether the current version's key is not known by its label: there is none, or it names a key not found."""
+    """Whether the current value must be read: no label names its key, or the label names a key that is not found."""
     if life.current_version is None or entry.deleted_at is not None:
         return False
     return life.current_key is None or (snapshot.complete and life.current_key not in snapshot.keys)
@@ -246,10 +246,10 @@ def _must_be_read(entry: SecretEntry, life: Lifecycle, snapshot: AccountSnapshot
 def resolve_version(
     store: SecretStore, provider: KeyProvider, entry: SecretEntry, version_id: str | None = None
 ) -> Resolution:
-    """Which key of this account a version's value is: searched for by value, then compared with the recorded key's.
+    """Find the key of this account that a version's value is: search by value, then compare with the recorded key's.
 
-    Reads the value and forgets it. What goes wrong with one secret is not raised: it is the resolution's ``problem``.
-    Infobip's own errors are raised, unless they concern the search by value only.
+    Reads the value and forgets it. An error that concerns one secret is not raised: it is the resolution's ``problem``.
+    Infobip's own errors are raised, unless they concern only the search by value.
 
     :param version_id: by default the current one.
     """
@@ -280,7 +280,7 @@ def resolve_version(
 def resolve_versions(
     store: SecretStore, provider: KeyProvider, wanted: Iterable[tuple[SecretEntry, str | None]]
 ) -> list[Resolution]:
-    """The same for several versions; an Infobip that does not answer is not asked for each."""
+    """Resolve several versions; after a few unanswered searches Infobip is not asked for the rest."""
     found: list[Resolution] = []
     for entry, version_id in wanted:
         silent = [resolution for resolution in found if resolution.silent]
@@ -295,7 +295,7 @@ _NO_KEY = (
 
 
 def _no_key(provider: KeyProvider, text: Secret, problem: str, *, asked: Secret | None = None) -> Resolution:
-    """For a value that is no key as tagged: it may hold one in another field, which then must not be revoked."""
+    """The resolution of a value whose tagged field is no key. A key in another field of it must not be revoked."""
     candidates = [candidate for candidate in possible_keys(text) if candidate != asked]
     if len(candidates) > MAX_CANDIDATES:
         return Resolution(None, problem)  # it may hold any key
@@ -309,7 +309,7 @@ def _no_key(provider: KeyProvider, text: Secret, problem: str, *, asked: Secret 
 def _find_key(provider: KeyProvider, value: Secret, recorded: str | None) -> Key | None:
     """The key that a value belongs to, or ``None``.
 
-    :param recorded: the ``key_id`` stored beside it, tried where Infobip does not find it by value.
+    :param recorded: the ``key_id`` stored beside it, tried if Infobip does not find it by value.
     """
     found = provider.find_by_value(value, alone=True)
     if found is not None or recorded is None:

@@ -40,11 +40,11 @@ _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 MAX_PARALLEL = 8
 GIVE_UP_AFTER = 3
-"""Actions in a row that Infobip does not answer, after which an account's sweep ends: it is down, not unlucky."""
+"""After this many unanswered actions in a row an account's sweep ends, because Infobip is down."""
 MAX_NAMED = 10
-"""Secrets of an account that is not known: with more, the alert is one for all of them."""
+"""If an unknown account has more secrets than this, they share one alert."""
 ENDS_THE_SWEEP = (ProviderThrottled, BadCredentials, MissingRole, SessionBusy, AuditUnavailable)
-"""What makes every further action at this account pointless."""
+"""Errors that make every further action at this account pointless."""
 OUT_OF_TIME = "the process is about to end; the next sweep continues"
 
 
@@ -77,7 +77,7 @@ class Reconciler:
     # ---- reading ----------------------------------------------------------------------------------------------------
 
     def plan(self, *, account: str | None = None, secret: str | None = None, at: datetime | None = None) -> Plan:
-        """What a sweep would do now, or at another time; with today's use of the limits, whatever is due.
+        """Plan a sweep now or at another time. Today's use of the limits is counted even if nothing is due.
 
         :raises RotatorError: the secrets can't be listed, or the account or secret named is not known.
         """
@@ -168,7 +168,7 @@ class Reconciler:
             now, snapshot, plan = self._planned(provider, run, account)
             if plan.error is not None or run.dry_run:
                 return plan
-            # Whether something is overdue is known when it is known what this sweep did about it.
+            # Whether something is overdue depends on what this sweep does about it.
             self._raise_alerts((plan,), lambda alert: alert.kind is not Reason.OVERDUE)
             budget = run.budget(plan, Budget.of(slots_used(snapshot, now), self.services.policy, now, snapshot.total))
             results = tuple(self._apply_all(AccountContext(self.services, provider, snapshot, budget), plan))
@@ -186,7 +186,7 @@ class Reconciler:
         return plan, results
 
     def _apply_all(self, context: AccountContext, plan: AccountPlan) -> Iterator[Result]:
-        """In order; one secret's failure never stops another's, unless nothing at this account can go on."""
+        """Apply the actions in order. One secret's failure stops no other, unless nothing at this account can go on."""
         stopped: str | None = None
         silent = 0
         given_up: set[str] = set()
@@ -208,7 +208,7 @@ class Reconciler:
                 given_up.add(action.secret)
 
     def _raise_alerts(self, plans: Sequence[AccountPlan], wanted: Callable[[Alert], bool] | None = None) -> None:
-        """Write alerts to the audit; all of them where no others are ``wanted``, and what failed without an alert."""
+        """Write the ``wanted`` alerts to the audit; without a filter, all alerts and the failures that have none."""
         for plan in plans:
             for alert in plan.alerts:
                 if wanted is None or wanted(alert):
@@ -236,7 +236,7 @@ class Reconciler:
             provider.close()
 
     def observed(self, fleet: Fleet, account: str, work: Callable[[KeyProvider], T]) -> T | AccountPlan:
-        """What ``work`` gives for one account, or a plan with ``error``: its failure, even by a bug, stops no other."""
+        """Return what ``work`` returns, or a plan with ``error``: one account's failure, even a bug, stops no other."""
         try:
             with self.connected(fleet, account) as provider:
                 return work(provider)
@@ -250,7 +250,7 @@ class Reconciler:
     def _planned(
         self, provider: KeyProvider, run: _Run, account: str, *, history: bool = False
     ) -> tuple[datetime, AccountSnapshot, AccountPlan]:
-        """One account, observed and planned, and by Infobip's clock when."""
+        """Observe and plan one account. Returns the plan's time by Infobip's clock, its snapshot and the plan."""
         snapshot = observe_account(self.services.store, provider, run.values.fleet, account, history=history)
         now = run.at or InfobipClock(self.services.clock, provider).now()
         snapshot, plan = Evidence(self.services, provider, run.values).plan(
@@ -263,7 +263,7 @@ class Reconciler:
         if managements == 1 or not isinstance(error, ConfigurationError):
             return AccountPlan(account, self._unused_quota(), error=str(error))
         reason = Reason.DUPLICATE_MANAGEMENT if managements > 1 else Reason.UNKNOWN_ACCOUNT
-        # Most often it is one secret's tag that is misspelt, so the secrets are named; not thousands of them, though.
+        # Usually one secret's tag is misspelt, so the secrets are named, unless there are too many.
         names = sorted(entry.name for entry in fleet.managed.get(account, ()))
         named = names if 0 < len(names) <= MAX_NAMED else [None]
         alerts = tuple(Alert(reason, Message.text(error), name, severity=Severity.ERROR) for name in named)
@@ -289,7 +289,7 @@ class Reconciler:
 
 
 def _with_shared_accounts(plans: Sequence[AccountPlan]) -> tuple[AccountPlan, ...]:
-    """The plans, with an alert in each of those whose names stand for one account at Infobip."""
+    """Return the plans, with an alert in each whose account at Infobip has several names here."""
     names: dict[str, list[str]] = defaultdict(list)
     for plan in plans:
         if plan.infobip_account is not None:

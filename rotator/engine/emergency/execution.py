@@ -1,15 +1,15 @@
-"""How a plan is carried out: what comes first, and what is read again before it is believed.
+"""Carries out a plan: the order of the steps, and what is read again before it is acted on.
 
 ``replace-first`` lists, reads the management secret, finds the key by its name, reads the value, creates, stores,
 probes, promotes and then revokes: nine calls. Promotion compares and swaps, so the secret is not described again unless
-that fails. ``revoke-first`` and ``revoke-only`` list, read the management secret, describe the secret, find the key,
-revoke: five; a key that was named needs no proof by name or value and does not wait for the secret: three. A key that
-was created by hand is proven by value: two calls more, and one to know its rights where it is replaced.
+that fails. ``revoke-first`` and ``revoke-only`` list, read the management secret, describe the secret, find the key and
+revoke: five calls. For a key that was named it is three, because it needs no proof and does not wait for the secret.
+A key that was created by hand takes two more calls for its proof by value, and one for its rights if it is replaced.
 
-At the end the secret is described in any case: what it shows then decides which further keys are revoked
-(:meth:`~rotator.engine.emergency.incident.Incident.is_suspect`), and what failed once is tried again.
+At the end the secret is always described again. This decides which further keys are revoked
+(:meth:`~rotator.engine.emergency.incident.Incident.is_suspect`), and failed revocations are tried again.
 
-A dry run is the same code up to each change: it makes every check, and nothing else.
+A dry run executes the same code up to each change: it makes every check and changes nothing.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ from rotator.policy.ownership import OwnershipProof
 from rotator.policy.rules import NOT_OURS, first, make_view
 
 MOST_TRIES: Final = 3
-"""Each but the first one means that another process promoted a key, or stored a value, in the seconds between."""
+"""Each retry means that another process promoted a key, or stored a value, in the seconds between."""
 _WAY_OUT: Final = "Fix this first, or use the strategy revoke-only on purpose."
 
 
 @dataclass
 class Execution:
-    """Carries out one plan. Never raises for what fails on the way: that is in the report.
+    """Carries out one plan. Failures on the way are not raised: they are in the report.
 
-    :raises ProviderError: only in a dry run, where Infobip can't be asked.
+    :raises ProviderError: only in a dry run, if Infobip can't be asked.
     """
 
     incident: Incident
@@ -66,25 +66,25 @@ class Execution:
 
     @property
     def plan(self) -> EmergencyPlan:
-        """What is to be done."""
+        """The plan that is carried out."""
         return self.incident.plan
 
     def execute(self) -> None:
-        """In the order of the strategy; then what the secret shows by then, the labels, and the verification."""
+        """Follow the strategy, then revoke what the secret shows by now, clean the labels and verify."""
         incident, plan, secret = self.incident, self.plan, self.plan.secret
         replace_first = plan.strategy is Strategy.REPLACE_FIRST
         named = plan.named_revocation
         if named is not None and not (replace_first and self._is_current(named)):
-            self.revoker.revoke_all([named])  # no consumer gets it any more, or they come second: nothing to wait for
+            self.revoker.revoke_all([named])  # consumers no longer get it, or the strategy revokes first
         if secret is not None and not replace_first:
-            # Before anything can have reacted to the incident: what this shows, the listing was too old for.
+            # Read the secret again before anyone can react to the incident; the listing may be out of date.
             secret = self._described(secret)
             incident.began_with(secret)
             self._revoke_suspects(secret)
         if plan.strategy is not Strategy.REVOKE_ONLY:
             self._replace_all(secret)
         if secret is not None and secret.arn in incident.promoted:
-            # But not a pending one, which may have been promoted meanwhile.
+            # Except a pending one, which may have been promoted meanwhile.
             self.revoker.revoke_all(item for item in plan.revocations if item.role != Role.PENDING)
         for entry in {entry.arn: entry for entry in (*self.replacing, secret) if entry is not None}.values():
             self._finish(entry)
@@ -98,20 +98,20 @@ class Execution:
     # ---- revoking ---------------------------------------------------------------------------------------------------
 
     def _is_current(self, item: Revocation) -> bool:
-        """Whether consumers get that key, if only by a rollback within the last minutes."""
+        """Whether consumers get that key now, perhaps because of a rollback within the last minutes."""
         secret = self.plan.secret
         if item.role == Role.CURRENT or secret is None:
             return item.role == Role.CURRENT
         return read_lifecycle(self._described(secret)).current_key == item.key_id
 
     def _described(self, secret: SecretEntry) -> SecretEntry:
-        """The secret as it is now, or as it was listed where it can't be described."""
+        """The secret as it is now, or as it was listed if it can't be described."""
         with suppress(RotatorError):
             secret = self.incident.fresh(secret.arn)
         return self.incident.as_valued(secret)
 
     def _revoke_suspects(self, entry: SecretEntry, *, again: bool = False) -> None:
-        """Of the keys that the secret shows, and of those that only the listing knew."""
+        """Revoke the suspects among the keys that the secret shows and those that only the listing knew."""
         shown = {item.key_id: item for item in revocations_of(entry)}
         items = [*shown.values(), *(item for item in self.plan.revocations if item.key_id not in shown)]
         suspects = [item for item in items if self.incident.is_suspect(item, entry)]
@@ -138,11 +138,11 @@ class Execution:
                 incident.report.errors.append(text)
 
     def _clean(self, entry: SecretEntry) -> None:
-        """Take every revoked key's labels off, but the current one's: the next sweep knows by it what to replace.
+        """Take revoked keys' labels off, except the current key's, which tells the next sweep what to replace.
 
-        A version without labels can be lost at any time, so its value is read before, to verify the revocation with. A
-        key that Infobip says it does not have keeps its labels: the next sweep asks for the whole list before it
-        believes that. What is cut off here is done by the next sweep.
+        A version without labels can be lost at any time, so its value is read first, to verify the revocation with. A
+        key that Infobip does not find keeps its labels, because the next sweep checks that with the whole list. If the
+        run is interrupted here, the next sweep finishes the job.
 
         :raises RotatorError: not all labels were taken off.
         """
@@ -156,7 +156,7 @@ class Execution:
                 clean_labels(incident.context(), entry, key_id, incident.reason)
 
     def _report_kept(self, entry: SecretEntry) -> None:
-        """An error for a current key that stays though a new one was wanted."""
+        """Report an error if the current key stays although a new one was wanted."""
         plan, incident, current = self.plan, self.incident, read_lifecycle(entry).current_key
         wanted = plan.strategy is not Strategy.REVOKE_ONLY and not plan.repeated and entry.arn not in incident.promoted
         if current is None or not wanted or incident.replaced_before(entry) or current in self.revoker.tried:
@@ -169,7 +169,7 @@ class Execution:
     # ---- a new key for each secret that loses its own: all the checks of a rotation and none of its waiting ----------
 
     def _replace_all(self, secret: SecretEntry | None) -> None:
-        """What fails is in the report, and never keeps a key enabled.
+        """Replace the key of each secret that loses it. A failure is reported, and never keeps a key enabled.
 
         :param secret: the secret concerned, as it was seen last.
         """
@@ -190,7 +190,7 @@ class Execution:
                 if incident.dry_run and isinstance(error, ProviderError):
                     raise  # what can't be asked now says nothing about the execution
                 self._failed(entry, error)
-            except Exception as error:  # a mistake of ours must not keep a leaked key enabled
+            except Exception as error:  # a bug must not keep a leaked key enabled
                 self._failed(entry, InternalError.of(error, f"the replacement of the key of {entry.name}"))
 
     def _unlabelled_holders(self) -> Iterator[SecretEntry]:
@@ -212,14 +212,14 @@ class Execution:
                 yield with_label(entry, key_id)
 
     def _loses_its_key(self, entry: SecretEntry) -> bool:
-        """Not where only a label without proof says that a key to be revoked is this other secret's."""
+        """Whether this other secret really loses its key. False if only an unproven label links it to a revocation."""
         current = current_of(entry)
         named = [item for item in self.plan.revocations if current is not None and item.key_id == current.key_id]
         missing = map(self.revoker.missing_ownership_proof, named)
         return not named or any(each is not OwnershipProof.NONE for each in missing)
 
     def _until_won(self, entry: SecretEntry) -> None:
-        """Where another process was faster: describe again, whether what it promoted is what is needed.
+        """Try to replace; if another process won, read again and check whether its key will do.
 
         :raises RotatorError: nothing was promoted.
         """
@@ -241,7 +241,7 @@ class Execution:
                     raise
 
     def _still_needed(self, fresh: SecretEntry) -> bool:
-        """Not where this incident or another rotation replaced it meanwhile, or where it holds no key to be revoked."""
+        """Whether it still needs a new key: False if its key was replaced meanwhile, or it holds none to be revoked."""
         incident, current = self.incident, current_of(fresh)
         if incident.replaced_before(fresh):
             return False
@@ -271,7 +271,7 @@ class Execution:
         key = None
         if held is not None:
             incident.ownership_proof(held)
-            key = incident.key(held.key_id)  # a rotation does not read again what is known of the old key
+            key = incident.key(held.key_id)  # the rotation then does not read the old key again
         context = incident.context(entry.arn)
         action = context.action(ActionKind.ROTATE, Reason.EMERGENCY, entry, life.current_key, life.current_version)
         rotation = Rotation(context, action, audit_reason=incident.reason, emergency=True, entry=entry)
@@ -281,7 +281,7 @@ class Execution:
             incident.promoted.add(entry.arn)
             return
         if held is not None and (why := incident.to_label.pop(entry.arn, None)) is not None:
-            # Cut off after this, the next run still knows which key was in it.
+            # If interrupted after this, the next run still knows which key was in it.
             action = context.action(ActionKind.LABEL, why, entry, held.key_id, held.version_id)
             label(context, action, despite_hold=True)
         try:
@@ -296,7 +296,7 @@ class Execution:
             incident.admitted.add(key.allowed_ips)  # the new key has the same, and was used from here
 
     def _with_free_labels(self, entry: SecretEntry) -> SecretEntry:
-        """Where the labels of keys in grace leave none for a new key, these are revoked first: they are in any case."""
+        """Revoke the keys in grace first if their labels leave none for a new key: they are revoked in any case."""
         if not self.plan.is_main(entry.arn) or _labels_needed(entry) <= AWS_LABELS:
             return entry
         self.revoker.revoke_all(item for item in revocations_of(entry) if item.role in (Role.RETIRING, Role.SUPERSEDED))
@@ -315,7 +315,7 @@ class Execution:
         report_failed(context, action, error)
 
     def _cannot_replace(self, entry: SecretEntry, why: str) -> str:
-        """For a dry run: what follows from it. A current key that stays is reported by itself."""
+        """The error text for a dry run, with the consequence. A current key that stays is reported separately, too."""
         current = current_of(self.incident.as_valued(entry))
         unnamed = self.plan.is_main(entry.arn) and self.plan.named not in (None, current.key_id if current else None)
         stop = "" if why.endswith((".", "!", "?")) else "."
