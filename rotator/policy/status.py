@@ -78,7 +78,7 @@ class SecretState:
 def states(
     snapshot: AccountSnapshot, actions: tuple[Action, ...], now: datetime, alerts: Iterable[Alert] = ()
 ) -> tuple[SecretState, ...]:
-    """Return every secret of an account that is ours to manage (no replica, not pending deletion or owned by a service).
+    """Return every secret of an account that is ours to manage (no replica, not pending deletion, not service-owned).
 
     :param actions: the plan's actions, which a sweep would do now.
     :param alerts: the plan's alerts, for overdue work.
