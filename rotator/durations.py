@@ -1,4 +1,4 @@
-"""Durations as operators write and read them, and arithmetic with times from outside."""
+"""Durations as operators write and read them, and arithmetic with untrusted times."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rotator.text import Unreadable
 
 FIRST: Final = datetime.min.replace(tzinfo=UTC)
 LAST: Final = datetime.max.replace(tzinfo=UTC)
-"""Times from outside may be Infobip's "never": year 1, or 9999."""
+"""Untrusted times may be Infobip's "never": year 1, or 9999."""
 MAX_DURATION: Final = timedelta(days=3650)
 _SECONDS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 # ASCII digits only: \d would also take the digits of other scripts.
@@ -30,7 +30,7 @@ _FIX: Final = "write one such as 90s, 15m, 72h, 14d, 2w or 1d12h"
 def parse_duration(text: str) -> timedelta:
     """Read ``90s``, ``15m``, ``72h``, ``14d``, ``2w`` or a sum such as ``1d12h``, each unit at most once.
 
-    :raises ValueError: (an :class:`~rotator.text.Unreadable`) it is not that, or longer than 3650 days.
+    :raises ValueError: (an :class:`~rotator.text.Unreadable`) it is not a duration, or longer than 3650 days.
     """
     if not _SHAPE.fullmatch(text):
         raise Unreadable(text, "is not a duration", _hint(text))
@@ -91,7 +91,7 @@ def _hint(text: str) -> str:
 
 
 def plus(moment: datetime, by: timedelta) -> datetime:
-    """``moment + by``, or the first or last moment that there is."""
+    """Return ``moment + by``, or the earliest or latest possible moment."""
     try:
         return moment + by
     except OverflowError:

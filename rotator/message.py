@@ -1,4 +1,4 @@
-"""What decisions say to people: a template and its values, rendered once, where the text leaves the program.
+"""Messages for people: a template and its values, rendered once, when the text leaves the program.
 
 ``str()`` renders a message as programs need it (JSON, logs, audit lines, errors): times in UTC, key ids whole.
 :mod:`rotator.render` renders it for a terminal or a page: local times, short ids.
@@ -16,12 +16,12 @@ from rotator.durations import human_duration
 
 
 def date_text(moment: datetime, format_spec: str = "%d %b %H:%M") -> str:
-    """``7 Nov 10:00``, or as the format says; a day of the month has no zero in front."""
+    """Return ``7 Nov 10:00``, or as the format says; a day of the month has no leading zero."""
     return f"{moment:{format_spec.replace('%d', str(moment.day))}}"
 
 
 class KeyId(str):
-    """A key's id as a value of a message, which people see shortened. An id in a command to copy is a plain text."""
+    """A key's id as a message's value, which people see shortened. In a command to copy, use a plain ``str``."""
 
     __slots__ = ()
 
@@ -29,7 +29,7 @@ class KeyId(str):
 class Renderer(Formatter):
     """Renders messages for programs.
 
-    A time without a format is a date and a time of day; with one, such as ``{opens:%a}``, it is ``strftime``'s.
+    A time without a format becomes a date and a time of day; a format, such as in ``{opens:%a}``, is ``strftime``'s.
     """
 
     def render(self, message: Message) -> str:
@@ -37,15 +37,15 @@ class Renderer(Formatter):
         return self.vformat(message.template, (), message.values)
 
     def time(self, moment: datetime, format_spec: str) -> str:
-        """A time."""
+        """Render a time."""
         return date_text(moment, format_spec) if format_spec else f"{date_text(moment)} UTC"
 
     def key_id(self, key_id: KeyId) -> str:
-        """A key's id."""
+        """Render a key's id."""
         return str(key_id)
 
     def format_field(self, value: Any, format_spec: str) -> str:
-        """One value; the hook that ``Formatter`` offers."""
+        """Render one value (overrides ``Formatter``'s)."""
         match value:
             case Message():
                 return self.render(value)
@@ -66,7 +66,7 @@ _FOR_PROGRAMS = Renderer()
 class Message:
     """A text for people, not rendered yet.
 
-    :param template: a format string; never untrusted input, which belongs into the values.
+    :param template: a format string; never untrusted input, which belongs in the values.
     :param values: times as ``datetime`` (in UTC), durations as ``timedelta``, ids as :class:`KeyId`, other messages;
         anything else is rendered as its ``str()``.
     """

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 # ---- times -----------------------------------------------------------------------------------------------------------
 
 _YEARS: Final = 300
-"""From so many days on, a date has its year, and no hour."""
+"""A date at least this many days away has its year, and no hour."""
 _LONGEST_NAME: Final = 5
 
 
 def local(moment: datetime) -> datetime:
-    """The same moment in this machine's zone (``TZ``); in UTC where its clock does not reach so far."""
+    """Return the moment in this machine's zone (``TZ``), or in UTC if it is out of range there."""
     try:
         return moment.astimezone()
     except (OverflowError, OSError, ValueError):  # Infobip's "never": year 1, or 9999
@@ -43,7 +43,7 @@ def local(moment: datetime) -> datetime:
 
 
 def zone(moment: datetime) -> str:
-    """The zone's name at that moment: ``CET``, or its offset, ``+05:30``, where its name is none or a long one."""
+    """Return the zone's name at that moment (``CET``), or its offset (``+05:30``) if it has no name or a long one."""
     there = local(moment)
     name = there.tzname() or ""
     if name and len(name) <= _LONGEST_NAME and name.isascii() and name.isalpha():
@@ -53,26 +53,26 @@ def zone(moment: datetime) -> str:
 
 
 def day(moment: datetime, now: datetime | None = None) -> str:
-    """``7 Nov``; where it is far from ``now``, with the year."""
+    """Return ``7 Nov``, with the year if it is far from ``now``."""
     there = local(moment)
     far = now is not None and abs((moment - now).days) >= _YEARS
     return date_text(there, "%d %b") + (f" {there.year:04}" if far else "")
 
 
 def clock(moment: datetime) -> str:
-    """``7 Nov 10:00``, where a heading names the zone."""
+    """Return ``7 Nov 10:00``, for use where a heading names the zone."""
     return date_text(local(moment))
 
 
 def absolute(moment: datetime, now: datetime) -> str:
-    """``27 Nov 10:00 CET``; with the year, and without the hour, where it is far away."""
+    """Return ``27 Nov 10:00 CET``; if it is far away, with the year and without the hour."""
     if abs((moment - now).days) >= _YEARS:
         return day(moment, now)
     return f"{clock(moment)} {zone(moment)}"
 
 
 def when(moment: datetime | None, now: datetime) -> str:
-    """Both times together: ``27 Nov 10:00 CET (in 4 d)``, ``20 Nov 10:00 CET (3 d ago)``."""
+    """Return the absolute and the relative time: ``27 Nov 10:00 CET (in 4 d)``, ``20 Nov 10:00 CET (3 d ago)``."""
     if moment is None:
         return "unknown"
     distance = moment - now
@@ -81,9 +81,9 @@ def when(moment: datetime | None, now: datetime) -> str:
 
 
 def brief(moment: datetime | None, now: datetime) -> str:
-    """Both times in a column's width: ``22 Jan (59 d)``, and below two days with the hour: ``24 Nov 10:00 (9 h)``.
+    """Return both times, short: ``22 Jan (59 d)``, and with the hour below two days: ``24 Nov 10:00 (9 h)``.
 
-    The zone is today's, which the column's heading names; another one (clocks change in between) is named.
+    The zone is today's, which the column's heading names. If the clocks change in between, the other zone is named.
     """
     if moment is None:
         return "unknown"
@@ -121,7 +121,7 @@ _WIDE: Final[ContextVar[bool]] = ContextVar("wide", default=False)
 _ID: Final = re.compile(
     r"(?<![0-9A-Za-z])(?:[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})(?![0-9A-Za-z])"
 )
-# A secret's ARN says no more than its name but for the six characters that AWS put to its end.
+# A secret's ARN adds nothing to its name but the six characters that AWS appends.
 _ARN: Final = re.compile(
     r"arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:([A-Za-z0-9/_+=.@-]+)-[A-Za-z0-9]{6}\b"
 )
@@ -129,7 +129,7 @@ _ARN: Final = re.compile(
 
 @contextmanager
 def whole_ids(wide: bool) -> Iterator[None]:
-    """Inside of it ids are not shortened, where that was asked for by ``--wide``."""
+    """Inside this context, do not shorten ids if ``wide`` is true (``--wide``)."""
     token = _WIDE.set(wide)
     try:
         yield
@@ -138,15 +138,15 @@ def whole_ids(wide: bool) -> Iterator[None]:
 
 
 def short_id(identifier: str) -> str:
-    """``5737…48AE``, or the whole id with ``--wide``."""
+    """Return ``5737…48AE``, or the whole id with ``--wide``."""
     return printable(identifier) if _WIDE.get() else plain.short_id(identifier)
 
 
 def shown(text: str | Message, limit: int = LONGEST) -> str:
-    """Untrusted input, fit for a terminal: ids cut to their ends, a secret's ARN to its name.
+    """Return untrusted input made fit for a terminal: ids are shortened, and a secret's ARN becomes its name.
 
-    What has a credential's shape goes first: its parts look like ids, and would be left cut to their ends.
-    A command in backticks is to be copied: its ids stay whole.
+    Credentials are redacted first. Their parts look like ids, and would only be shortened.
+    Ids in backticks stay whole, so that a command can be copied.
     """
     text = _ARN.sub(r"\1", redact_patterns(local_text(text) if isinstance(text, Message) else text))
     parts = text.split("`")
@@ -167,10 +167,10 @@ def counted(number: int, one: str, many: str = "") -> str:
 # ---- tables ----------------------------------------------------------------------------------------------------------
 
 NARROW: Final = 60
-"""Below so many columns each row is a block."""
+"""On a terminal with fewer columns, each row is a block."""
 _ROOMY: Final = 80
 _LONGEST_WORD: Final = 24
-"""A longer one, such as an address, may be broken."""
+"""A longer word, such as an address, may be broken."""
 _DEEPER: Final = 2
 _BETWEEN: Final = "  "
 
@@ -180,17 +180,17 @@ Row = Sequence[str | Text]
 
 
 def styled(text: str, style: str) -> Text:
-    """Text with a colour, which only ever repeats what the words say."""
+    """Return coloured text. The colour only repeats what the words say."""
     return Text(text, style=style)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Rows of cells without lines, or, where columns would be too narrow, one block a row. The last cell says most.
+    """A table without lines, or one block per row if columns would be too narrow. The last cell has the most text.
 
-    :param limits: the most characters of each column but the last; what is longer goes on in the next line, whole.
-    :param most: so many rows are shown, and where the others are.
-    :param heads: what the columns hold; in blocks it stands before each cell but the first. Empty: that is plain.
+    :param limits: the maximum width of each column but the last; longer text is wrapped, not cut.
+    :param most: the number of rows shown; a last line gives the number of the others and ``rest``.
+    :param heads: headings of the columns; in blocks they precede each cell but the first. Empty if not needed.
     """
 
     rows: Sequence[Row]
@@ -201,7 +201,7 @@ class Grid:
     rest: str = "--json has them all, --secret NAME shows one"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """What rich asks for, with the width that there is."""
+        """Render for rich, to the width available."""
         if self.most is not None and len(self.rows) > self.most:
             yield replace(self, rows=self.rows[: self.most], most=None)
             yield f"  … and {len(self.rows) - self.most} more; {self.rest}"
@@ -231,11 +231,11 @@ class Grid:
         return Padding(table, (0, 0, 0, self.indent), expand=False)
 
     def _blocks(self) -> Iterator[RenderableType]:
-        """The short cells in a line, the last one below it; under headings each cell but the first in a line."""
+        """Yield the short cells in one line and the last below; with headings, each cell but the first has a line."""
         for row in self.rows:
             cells = [cell.copy() if isinstance(cell, Text) else Text(cell.strip()) for cell in row]
             for cell in cells:
-                cell.rstrip()  # it may be filled up to its column's width
+                cell.rstrip()  # it may be padded to its column's width
             if self.heads:
                 named = [(head, cell) for head, cell in zip(self.heads[1:], cells[1:], strict=True) if cell]
                 first, below = cells[:1], [Text(f"{head}: ") + cell for head, cell in named]

@@ -1,4 +1,4 @@
-"""Outside text (names, tags, answers) made fit for terminals, logs and messages."""
+"""Make untrusted input (names, tags, answers) fit for terminals, logs and messages."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def printable(text: str, limit: int = DEFAULT_LIMIT) -> str:
     r"""Return ``text`` with everything that a terminal would act upon written as a visible escape.
 
     Control characters (so ANSI sequences and line breaks), bidirectional overrides, invisible characters, unusual
-    spaces and lone surrogates become ``\n``, ``\x1b``, ``\u202e`` and the like. To do it twice changes nothing.
+    spaces and lone surrogates become ``\n``, ``\x1b``, ``\u202e`` and the like. Doing it twice changes nothing.
 
-    :param limit: the most characters of the result; a longer one is cut between characters, never inside of an
-        escape, and ends in an ellipsis.
+    :param limit: the maximum length of the result; a longer one is cut, never inside an escape, and ends in an
+        ellipsis.
     :raises ValueError: ``limit`` is below 1.
     """
     if limit < 1:
@@ -58,7 +58,7 @@ def quoted(text: str, limit: int = 60) -> str:
 
 
 def some_of(texts: Iterable[str], most: int) -> str:
-    """The first few of some texts, and how many more there are: ``a, b, c and 4 more``."""
+    """Return the first few texts, and how many more there are: ``a, b, c and 4 more``."""
     every = list(texts)
     shown = ", ".join(every[:most])
     return shown if len(every) <= most else f"{shown} and {len(every) - most} more"

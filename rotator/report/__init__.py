@@ -1,4 +1,4 @@
-"""The fleet as one self-contained page of HTML: no script, nothing fetched, every text from outside escaped."""
+"""The fleet as one self-contained page of HTML: no script, nothing fetched, untrusted input escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page's file, which is written as a whole or not at all; and the last lines of an audit file."""
+"""Write the page's file, as a whole or not at all, and read the last lines of an audit file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rotator.errors import ConfigurationError, RotatorError
 from rotator.text import printable
 
 MOST_LINES: Final = 200
-"""Of an audit file."""
+"""Lines shown of an audit file."""
 _MOST_BYTES: Final = 4_000_000
 _NEW_MODE: Final = 0o600
 
@@ -24,7 +24,7 @@ class Unwritten(RotatorError):
 
 
 def check_target(path: Path) -> Path:
-    """The file itself that is to be written, links followed.
+    """Return the file to write, with links followed.
 
     :raises ConfigurationError: it is a directory, not a regular file, or in a directory that does not exist.
     """
@@ -51,11 +51,11 @@ def check_target(path: Path) -> Path:
 
 
 def write_page(target: Path, page: str) -> int:
-    """Write a page under another name beside its file, then rename it; gives its size in bytes.
+    """Write a page to a temporary file beside its target, then rename it; return its size in bytes.
 
     Only its owner can read a new file, which names secrets and keys. An existing one keeps its permissions.
 
-    :param target: as :func:`check_target` gave it.
+    :param target: as :func:`check_target` returned it.
     :raises Unwritten: no space, no permission.
     """
     data = page.encode("utf-8", "backslashreplace")
@@ -81,7 +81,7 @@ def write_page(target: Path, page: str) -> int:
 
 
 def read_tail(path: Path) -> tuple[tuple[dict[str, Any], ...], int]:
-    """The last audit lines, the newest first, and how many lines among them are not valid.
+    """Return the last audit lines, the newest first, and the number of invalid lines among them.
 
     Reads no more than the last four megabytes.
 

@@ -16,7 +16,7 @@ from rotator.policy.rules import renew_at
 from rotator.policy.status import URGENCY, SecretState, State, states
 
 SOON: Final = timedelta(days=30)
-"""A key that expires before, and that no rotation will replace in time, is urgent."""
+"""A key that expires within this time, and that no rotation will replace in time, is urgent."""
 _URGENT: Final = frozenset({State.EXPIRED, State.BROKEN, State.MISCONFIGURED})
 _ATTENTION: Final = frozenset({State.UNADOPTED, State.EMPTY})
 
@@ -35,7 +35,7 @@ class SecretRow:
 
     :param begins: when its key was created, if Infobip says so.
     :param due: when its rotation is due; ``None``: never.
-    :param grace_until: the end of its key's grace period if it were rotated on that day.
+    :param grace_until: the end of its key's grace period if it is rotated when due.
     """
 
     state: SecretState
@@ -47,7 +47,7 @@ class SecretRow:
 
 @dataclass(frozen=True, slots=True)
 class AccountReport:
-    """One account; without rows and forecast where it could not be observed, see ``plan.error``."""
+    """One account. It has no rows and no forecast if it could not be observed (see ``plan.error``)."""
 
     plan: AccountPlan
     rows: tuple[SecretRow, ...] = ()
@@ -56,10 +56,10 @@ class AccountReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All of it.
+    """Everything that the page shows.
 
-    :param audit: parsed audit lines, the newest first; ``None`` where no file was given.
-    :param audit_skipped: how many lines of the file's end could not be read.
+    :param audit: parsed audit lines, the newest first; ``None`` if no file was given.
+    :param audit_skipped: the number of lines at the file's end that could not be read.
     """
 
     generated_at: datetime
@@ -70,7 +70,7 @@ class Report:
 
 
 def gather_account(snapshot: AccountSnapshot, policy: Policy, now: datetime, *, days: int) -> AccountReport:
-    """One account as it is, as it is planned, and as it will be."""
+    """Return an account's present state, its plan and its forecast."""
     plan = plan_account(snapshot, policy, now)
     if plan.error is not None:
         return AccountReport(plan)
@@ -89,9 +89,9 @@ def gather_account(snapshot: AccountSnapshot, policy: Policy, now: datetime, *, 
 
 
 def _level(state: SecretState, expiries: Mapping[str, datetime], now: datetime) -> Level:
-    """By what will happen, not by the state's name: a held key is urgent only if it expires soon.
+    """Judge by what will happen, not by the state's name. A held key is urgent only if it expires soon.
 
-    :param expiries: of the keys that expire before they are replaced, by secret; the first of each.
+    :param expiries: by secret, the first expiry of a key that is not replaced in time.
     """
     expires_at = expiries.get(state.secret)
     if state.state in _URGENT or state.overdue or (expires_at is not None and expires_at < now + SOON):

@@ -1,4 +1,4 @@
-"""The page: what its template shows, as plain values, and how they are escaped."""
+"""The page: the plain values that its template shows, and how they are escaped."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from rotator.report.timeline import DAY, LEGEND, Axis, rows_of
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 FIRST_NAMES: Final = 5
 MOST_ROWS: Final = 200
-"""Of a table of alerts or of skipped secrets."""
+"""Per table of alerts or of skipped secrets."""
 MOST_COLUMNS: Final = 100
 MOST_AT_RISK: Final = 100
 _COMMAND: Final = re.compile(r"`([^`]+)`")
 _URGENT_STATES: Final = frozenset({State.EXPIRED, State.BROKEN, State.MISCONFIGURED})
 _FIRST_LABEL: Final = 7
 _LAST_LABEL: Final = 95
-"""In per cent; further left a label would run into the first day's, further right out of the picture."""
+"""In per cent. Further left, a label would overlap the first day's; further right, it would leave the chart."""
 _LIMIT_IN_SIGHT: Final = 3
-"""The limit is drawn where it is at most so many times the highest column: else the columns would be flat."""
+"""The limit is drawn only up to this multiple of the highest column. Beyond it, the columns would be flat."""
 
 
 def render(report: Report, redact: Callable[[str], str] = str) -> str:
-    """The report as a document that needs nothing but itself.
+    """Return the report as a self-contained document.
 
-    :param redact: takes out of texts what must not be seen.
+    :param redact: redacts texts.
     """
     now = report.generated_at
     days = max((len(each.forecast.days) for each in report.accounts if each.forecast is not None), default=0)
@@ -70,13 +70,13 @@ def render(report: Report, redact: Callable[[str], str] = str) -> str:
 
 
 def _environment(redact: Callable[[str], str]) -> Environment:
-    """Whatever the template shows is text: redacted, ids shortened, invisible characters visible, escaped."""
+    """Return an environment that redacts and escapes all text, shortens ids and shows invisible characters."""
 
     def text(value: object) -> str:
         return shown(redact(local_text(value) if isinstance(value, Message) else str(value)))
 
     def finalize(value: object) -> object:
-        """What stands in backticks is set as code."""
+        """Set text in backticks as code."""
         if isinstance(value, Markup | int | float):
             return value
         escaped = str(escape(text(value)))
@@ -99,8 +99,8 @@ def _environment(redact: Callable[[str], str]) -> Environment:
 
 
 def _account(report: AccountReport, axis: Axis) -> dict[str, Any]:
-    """What the template shows of an account; the verdict is what a reader wants to know first: is anything wrong, does
-    any key expire before it is replaced.
+    """Return the values that the template shows of an account. The verdict answers a reader's first questions: whether
+    anything is wrong, and whether any key expires before it is replaced.
     """
     plan, found = report.plan, report.forecast if report.forecast is not None and not report.forecast.error else None
     errors = [alert for alert in plan.alerts if alert.severity is Severity.ERROR]
@@ -151,12 +151,12 @@ def _grouped(rows: Iterable[tuple[str, Reason, Message]]) -> list[dict[str, Any]
 
 
 def _chart(found: AccountForecast) -> dict[str, Any]:
-    """Rotations as columns to scale, with an axis, the limit where it is in sight, and the months."""
+    """Return rotations as columns to scale, with an axis, the limit if it is in sight, and the months."""
     name, lines = spans(found.days, MOST_COLUMNS)
     now, allowed = lines[0].date, found.per_day * lines[0].days
     highest = max(1, *(line.rotations for line in lines))
     in_sight = allowed <= _LIMIT_IN_SIGHT * highest
-    top = 1.1 * (max(highest, allowed) if in_sight else highest)  # what the whole height is
+    top = 1.1 * (max(highest, allowed) if in_sight else highest)  # the value at full height
     levels = sorted({0, int(top / 1.1 + 0.5) // 2, int(top / 1.1 + 0.5)})
     months = [month for month in Axis(now, now, now + len(found.days) * DAY).months if month[1] < _LAST_LABEL]
     first = [(day(now), 0.0)] if not months or months[0][1] >= _FIRST_LABEL else []
@@ -220,7 +220,7 @@ def _audit_cells(line: Mapping[str, Any], now: datetime) -> tuple[str, ...]:
 
 
 def _audit_time(text: str, now: datetime) -> str:
-    """In the reader's zone, to the second; what is not a time stays as it is."""
+    """Return a time in the reader's zone, to the second; other text stays as it is."""
     try:
         moment = datetime.fromisoformat(text)
         return f"{clock(moment)}:{moment:%S}{'' if local(moment).year == local(now).year else f' {local(moment):%Y}'}"

@@ -1,4 +1,4 @@
-"""Each secret's key as a bar over time: its life, its rotate-before, its grace period and its revocation, and today."""
+"""Each secret's key as a bar over time: its lifetime, rotate-before, its grace period and its revocation, and today."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ class Axis:
 
     @staticmethod
     def of(now: datetime, days: int) -> Axis:
-        """A month back, and so many days ahead, at least a month."""
+        """Return an axis from a month ago to ``days`` ahead, but at least a month ahead."""
         return Axis(now - PAST, now, now + max(timedelta(days=days), PAST))
 
     def position(self, moment: datetime) -> float:
-        """Per cent from the left; outside of what is shown it is the edge."""
+        """Return per cent from the left. A time that is not shown is at the edge."""
         share = (min(max(moment, self.begin), self.end) - self.begin) / (self.end - self.begin)
         return round(100 * share, 2)
 
     @property
     def months(self) -> list[tuple[str, float]]:
-        """The first days of months, of a long time every other one: the name, and where it is."""
+        """The name and position of each month's first day; of every other one on a long axis."""
         step = 1 if self.end - self.begin <= _EVERY_MONTH else 2
         first = self.begin.year * 12 + self.begin.month  # counted from the year 0; this is the month after
         months = (
@@ -62,7 +62,7 @@ class Axis:
 
     @property
     def labels(self) -> list[tuple[str, float]]:
-        """Months, but for those that would run into today's label or out of the picture."""
+        """The months whose labels neither overlap today's nor leave the chart."""
         return [(name, left) for name, left in self.months if abs(left - self.today) > 8 and 3 < left < 97]
 
 
@@ -70,7 +70,7 @@ class Axis:
 class Row:
     """One secret as it is drawn.
 
-    :param by_expiry: its place where the rows are sorted by expiry; ``by_name`` by name.
+    :param by_expiry: its position if the rows are sorted by expiry; ``by_name``: by name.
     :param bars: class, left and width in per cent.
     :param marks: class and left in per cent.
     """
@@ -124,7 +124,7 @@ def _row_of(row: SecretRow, axis: Axis, by_expiry: int, by_name: int) -> Row:
 
 
 def _texts(row: SecretRow, now: datetime) -> Iterator[str]:
-    """The same as the bars show."""
+    """Yield as text what the bars show."""
     state = row.state
     if state.key_id is None:
         yield "no key is known"
