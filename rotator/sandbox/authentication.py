@@ -1,4 +1,4 @@
-"""Who is asking: Basic, IBSSO sessions, OAuth2 tokens and API keys."""
+"""Authentication of callers: Basic, IBSSO sessions, OAuth2 tokens and API keys."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Principal:
 
 
 def authenticate(state: State, request: Request) -> Principal:
-    """Who sent it. :class:`Refusal` 401 for a caller that is not known, the same whichever part was wrong."""
+    """Return who sent the request. :class:`Refusal` 401 for an unknown caller, the same for every wrong part."""
     scheme, credentials = _credentials(request)
     match scheme:
         case "basic":
@@ -56,7 +56,7 @@ def authenticate(state: State, request: Request) -> Principal:
 
 
 def require_manager(principal: Principal) -> SimUser:
-    """The user behind a management request. :class:`Refusal` for API keys, and 403 for users without the role."""
+    """Return a management request's user. :class:`Refusal` for API keys, and 403 for users without the role."""
     if principal.user is None:
         raise Refusal(401, "API keys can't manage API keys")
     if principal.user.role is Role.NONE:

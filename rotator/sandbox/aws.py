@@ -33,9 +33,9 @@ TRAIL_ATTRIBUTES: Final = {"ResourceName", "EventName"}
 
 
 class MotoServer:
-    """A context manager: Secrets Manager at ``url`` while it lasts, empty at the start, and its readers in CloudTrail.
+    """A context manager that serves Secrets Manager at ``url``, empty at the start, and its readers in CloudTrail.
 
-    moto keeps its state once a process: two servers at a time hold the same secrets. ``ConfigurationError`` without
+    moto has one state per process, so two servers at a time hold the same secrets. ``ConfigurationError`` without
     moto, ``OSError`` for a port that is taken.
 
     :param clock: dates of secrets and versions follow it; the machine's clock by default.
@@ -63,7 +63,7 @@ class MotoServer:
                 advice="Install it from a clone of the repository: pip install '.[cli,sandbox]'.",
             ) from None
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line on stderr for every request
-        # moto's own threaded server listens in its thread: with a port that is taken, its start never ends.
+        # moto's own threaded server listens in its thread. If the port is taken, its start never returns.
         with socket.create_server((LOOPBACK, self._port)) as listening:
             app = moto_app.DomainDispatcherApplication(moto_app.create_backend_app)
             server = make_server(
@@ -73,7 +73,7 @@ class MotoServer:
         thread = threading.Thread(target=server.serve_forever, name="moto", daemon=True)
         with ExitStack() as stack:
             if (clock := self._clock) is not None:
-                # moto reads time.time() in this module for every date that it gives out; it takes no clock.
+                # moto takes no clock. It reads time.time() in this module for every date that it returns.
                 ours = SimpleNamespace(time=lambda: clock.now().timestamp())
                 stack.enter_context(_replaced(models, time=ours))
             stack.enter_context(self._trail.recording())
@@ -89,7 +89,7 @@ class MotoServer:
         self._stack.close()
 
     def reset(self) -> None:
-        """Empty it: no secrets, and no reads of them."""
+        """Remove all secrets and the records of their reads."""
         self._trail.reset()
         request = urllib.request.Request(f"{self.url}/moto-api/reset", data=b"", method="POST")  # noqa: S310 - loopback
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -97,13 +97,13 @@ class MotoServer:
             answer.read()
 
     def client(self, region: str = REGION) -> Any:
-        """A boto3 Secrets Manager client for it, with credentials that are worth nothing anywhere else."""
+        """Return a boto3 Secrets Manager client for this server, with credentials that are valid nowhere else."""
         return client(self.url, region)
 
 
 @contextmanager
 def _replaced(owner: Any, **attributes: Any) -> Iterator[None]:
-    """While it lasts, attributes of a module or class are others."""
+    """Replace attributes of a module or class inside the context."""
     before = {name: vars(owner)[name] for name in attributes if name in vars(owner)}
     for name, value in attributes.items():
         setattr(owner, name, value)
@@ -118,11 +118,11 @@ def _replaced(owner: Any, **attributes: Any) -> Iterator[None]:
 
 
 class Trail:
-    """CloudTrail's event history, as far as reads of secrets go: moto has none.
+    """CloudTrail's event history of reads of secrets, which moto lacks.
 
-    Records what moto's Secrets Manager is asked, and answers ``LookupEvents``, while :meth:`recording` lasts. It
-    holds names and times, no values. A reader is known by the access key, since there are no roles here: the key id
-    ``billing`` is the user ``billing``. Unlike AWS's, this history does not lag.
+    Inside :meth:`recording` it records reads from moto's Secrets Manager and answers ``LookupEvents``. It holds names
+    and times, no values. There are no roles here, so the access key identifies the reader: the key id ``billing`` is
+    the user ``billing``. Unlike AWS's, this history does not lag.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -132,7 +132,7 @@ class Trail:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Replace two of moto's operations for a while."""
+        """Replace two of moto's operations inside the context."""
         secrets = importlib.import_module("moto.secretsmanager.responses").SecretsManagerResponse
         trail = importlib.import_module("moto.cloudtrail.responses").CloudTrailResponse
         original = secrets.get_secret_value
@@ -187,7 +187,7 @@ class Trail:
             self._events.append(event)
 
     def _look_up(self, response: Any) -> dict[str, Any]:
-        """The newest first, a page at a time; the token is how many came before."""
+        """Return a page of events, the newest first. The token is the number of events before the page."""
         (wanted,) = response._get_param("LookupAttributes") or [{}]
         key, value = wanted.get("AttributeKey"), wanted.get("AttributeValue")
         begin = float(response._get_param("StartTime") or 0)
@@ -202,7 +202,7 @@ class Trail:
 
 
 def client(url: str, region: str = REGION) -> Any:
-    """A boto3 Secrets Manager client for an endpoint; it never uses real credentials."""
+    """Return a boto3 Secrets Manager client for an endpoint. It never uses real credentials."""
     import boto3
     from botocore.config import Config
 
@@ -212,7 +212,7 @@ def client(url: str, region: str = REGION) -> Any:
         aws_session_token=DUMMY_CREDENTIALS["AWS_SESSION_TOKEN"],
         region_name=region,
     )
-    # No proxies: the endpoint is on this machine, whatever the environment says.
+    # Proxies in the environment are ignored, since the endpoint is on this machine.
     config = Config(proxies={}, retries={"mode": "standard", "max_attempts": 2})
     return session.client("secretsmanager", endpoint_url=url, config=config)
 
@@ -229,7 +229,7 @@ def create_management(
     name: str | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> str:
-    """A management secret; gives its ARN. The name defaults to ``rotator/<account>``."""
+    """Create a management secret and return its ARN. The name defaults to ``rotator/<account>``."""
     value: dict[str, str] = {"base_url": base_url, "username": username, "password": password, "auth": auth}
     if account_id is not None:
         value["account_id"] = account_id
@@ -247,10 +247,10 @@ def create_managed(
     key_id: str | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> str:
-    """A managed secret; gives its ARN.
+    """Create a managed secret and return its ARN.
 
     :param value: what consumers read; ``None`` makes a secret without any version.
-    :param key_id: adopt it: put the label of that key on the version.
+    :param key_id: adopt the secret: put the label of this key on the version.
     :param tags: added to role and account; names with the prefix ``rotator:`` or without.
     """
     wanted = {n if ":" in n else f"rotator:{n}": v for n, v in (tags or {}).items()}
@@ -262,12 +262,12 @@ def create_managed(
 
 
 def consumer_value(client: Any, name: str) -> str:
-    """What a consumer reads; the label is named, since without it moto returns an old version."""
+    """Return what a consumer reads. The label is named, since moto returns an old version without it."""
     return str(client.get_secret_value(SecretId=name, VersionStage="AWSCURRENT")["SecretString"])
 
 
 def environment(infobip_url: str, aws_url: str, region: str = REGION) -> dict[str, str]:
-    """The environment in which the command line works on a sandbox."""
+    """Return the environment variables that point the command line to a sandbox."""
     return {
         "AWS_ENDPOINT_URL": aws_url,
         **DUMMY_CREDENTIALS,

@@ -30,7 +30,7 @@ class OffsetClock:
             return self._base.now() + self._offset
 
     def monotonic(self) -> float:
-        """The other clock's, plus the seconds by which the offset was advanced."""
+        """Return the other clock's seconds, plus those by which the offset was advanced."""
         with self._lock:
             return self._base.monotonic() + self._passed.total_seconds()
 
@@ -39,15 +39,15 @@ class OffsetClock:
         self.advance(timedelta(seconds=max(0.0, seconds)))
 
     def advance(self, by: timedelta) -> None:
-        """Move time by that much, backwards where it is negative."""
+        """Move time by that much; backwards if it is negative."""
         with self._lock:
             self._offset += by
             self._passed += max(by, timedelta(0))
 
     def set(self, to: datetime) -> None:
-        """Move time to that moment: a step of the wall clock, in which no time passes.
+        """Step the wall clock to that moment, without time passing.
 
-        ``ValueError`` where it has no offset.
+        ``ValueError`` if the moment has no UTC offset.
         """
         moment = _utc(to)
         with self._lock:
@@ -68,7 +68,7 @@ class _StoppedClock(SystemClock):
 
 
 class VirtualClock(OffsetClock):
-    """Time that stands still until it is moved. A ``set`` forwards is time that passed: it has no other time.
+    """Time that stands still until it is moved. A ``set`` forwards counts as time that passed.
 
     :param start: the first moment, aware; a fixed one by default, so that runs can be repeated.
     """

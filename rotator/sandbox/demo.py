@@ -65,7 +65,7 @@ class Chapter:
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What came of it."""
+    """The demo's result."""
 
     ok: bool
     score: Score
@@ -78,8 +78,7 @@ class Demo:
 def play_demo(audit_file: Path, *, seed: int = 1, on_day: Callable[[int], None] = lambda _day: None) -> Demo:
     """Let 120 days of the example fleet pass in less than a minute, and judge them.
 
-    While it lasts, the process has no AWS settings but the sandbox's: whatever the user's own are, no account is
-    reached.
+    Meanwhile, the sandbox's AWS settings replace the user's, so that no real account is reached.
 
     :param audit_file: gets the lines of every run.
     :param seed: of ids and values.
@@ -103,11 +102,11 @@ def play_demo(audit_file: Path, *, seed: int = 1, on_day: Callable[[int], None] 
 
 
 class _Crash(BaseException):
-    """The process ends here. Not an ``Exception``: nothing on the way may handle it."""
+    """A crash of the process. Not an ``Exception``, so that no code handles it."""
 
 
 class _Store(SecretsManagerStore):
-    """The real store; the process can be made to crash right before one of its calls."""
+    """The real store, which can crash the process right before one of its calls."""
 
     crash_before = ""
 
@@ -123,10 +122,10 @@ class _Store(SecretsManagerStore):
 
 
 class _Story:
-    """A sweep a day, and what happens to a fleet in that time.
+    """A sweep a day, and the events that happen to a fleet.
 
-    ``_events`` says on which day; ``_when_due`` from which day on, as soon as there is something to rotate: without a
-    rotation nothing can crash or be throttled.
+    ``_events`` happen on their day. ``_when_due`` happen from their day on, as soon as there is something to rotate:
+    without a rotation nothing can crash or be throttled.
     """
 
     def __init__(self, sandbox: Sandbox, foundation: bootstrap.Foundation, audit_file: Path, score: Score) -> None:
@@ -180,9 +179,9 @@ class _Story:
         return [action.secret for action in actions if action.kind is ActionKind.ROTATE]
 
     def _sweep(self) -> None:
-        """Sweep, add what came of it to the story, and let the consumers try it.
+        """Sweep, add the results to the story, and let the consumers use the keys.
 
-        A secret that is skipped (or an alert) day after day is reported once.
+        A skipped secret or an alert that recurs every day is reported once.
         """
         with self.run() as reconciler:
             sweep = reconciler.sweep()
@@ -291,7 +290,7 @@ class _Story:
         before = client.get_secret_value(SecretId=name, VersionStage="AWSCURRENT")["VersionId"]
         value = json.dumps({"api_key": key.value, "sender": "Example"})
         made = client.put_secret_value(SecretId=name, SecretString=value, VersionStages=["BY_HAND"])["VersionId"]
-        # In two steps, since moto leaves two current versions after a plain put where AWS moves the label.
+        # In two steps: after a plain put, AWS moves the label, but moto leaves two current versions.
         move = {"SecretId": name, "VersionStage": "AWSCURRENT", "MoveToVersionId": made, "RemoveFromVersionId": before}
         client.update_secret_version_stage(**move)
         client.update_secret_version_stage(SecretId=name, VersionStage="BY_HAND", RemoveFromVersionId=made)
@@ -324,7 +323,7 @@ class _Story:
 
 
 def _line(result: Result) -> tuple[str, str] | None:
-    """What was done, in a few words; nothing of a label that was only put right."""
+    """Return what was done, in a few words; ``None`` for a label that was only corrected."""
     action = result.action
     old, new = short_id(action.key_id or ""), short_id(result.new_key_id or "")
     match action.kind:

@@ -1,4 +1,4 @@
-"""Who judges the demo: consumers that use what they read, and a referee who asks the servers, not the rotator."""
+"""The demo's judges: consumers that use what they read, and a referee that asks the servers, not the rotator."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from rotator.sandbox.launcher import Sandbox
 CRASHES: Final = 3
 """Sweeps that crash in the story."""
 _TOLERANCE: Final = timedelta(minutes=5)
-"""A promotion is seen by the consumers' next read, for which the rotator may have made wait a little."""
+"""Consumers see a promotion only at their next read, which the rotator's waits may delay a little."""
 
 
 @dataclass
 class Score:
-    """What came of it, as counts. ``ok`` says which have to be 0.
+    """The demo's results, as counts. ``ok`` says which have to be 0.
 
     :param days: days that passed; ``sweeps`` counts the crashed ones too.
     :param calls: calls of consumers: ``accepted``, ``unanswered`` (Infobip was down), ``refused_in_emergency`` (with a
         leaked key's value, from a cache) or ``refused``.
     :param early_revocations: keys that were revoked before their grace period was over.
-    :param orphans: keys of the rotator's that work at the end and that no secret names.
+    :param orphans: keys that the rotator created, that work at the end and that no secret names.
     :param values_leaked: secret values in the audit file or on the screen.
     """
 
@@ -66,7 +66,7 @@ class Score:
 class Referee:
     """One consumer for every secret, and the checks.
 
-    :param store: of its own, for names, tags and labels.
+    :param store: the referee's own, for names, tags and labels.
     """
 
     def __init__(self, score: Score, sandbox: Sandbox, store: SecretStore, policy: Policy) -> None:
@@ -74,7 +74,7 @@ class Referee:
         self._sandbox, self._store, self._policy = sandbox, store, policy
         self._clock, self._client = sandbox.clock, sandbox.client()
         self._session = requests.Session()
-        self._session.trust_env = False  # the user's proxies and .netrc have no part in this
+        self._session.trust_env = False  # ignore the user's proxies and .netrc
         entries = [entry for entry in store.list_secrets() if entry.tags.get("rotator:role") == "key"]
         self._fields = {entry.name: entry.tags.get("rotator:value-field", "api_key") for entry in entries}
         self._cached: dict[str, str | None] = dict.fromkeys(self._fields)
@@ -84,11 +84,11 @@ class Referee:
         sandbox.world.observers.append(self._note_revocation)
 
     def excuse(self, key_ids: Iterable[str]) -> None:
-        """These keys were revoked in an emergency, without a grace period, as it was asked for."""
+        """Allow that these keys were revoked in an emergency, without a grace period."""
         self._leaked |= set(key_ids)
 
     def step(self) -> None:
-        """Each consumer reads ``AWSCURRENT`` and uses it; where it changed, the value from before is used once more."""
+        """Let each consumer read ``AWSCURRENT`` and use it. If it changed, use the old value once more first."""
         for name, cached in self._cached.items():
             fresh = self._read(name)
             if cached is not None and cached != fresh:
@@ -101,9 +101,9 @@ class Referee:
                 self._use(fresh)
 
     def finish(self, *texts: str) -> None:
-        """Fill in what is known at the end only.
+        """Fill in the counts that are known only at the end.
 
-        :param texts: everything that people or log collectors see, in which no secret value may stand.
+        :param texts: everything that people or log collectors see; it must not contain a secret value.
         """
         self._session.close()
         score, world, now = self.score, self._sandbox.world, self._clock.now()
@@ -145,7 +145,7 @@ class Referee:
             return text
 
     def _use(self, value: str) -> None:
-        """One call as an application makes it. 403 is an answer to a key that is good and may not see a balance."""
+        """Make a call as an application does. 403 means that the key is valid but may not read a balance."""
         self.score.calls += 1
         try:
             status = self._session.get(

@@ -43,12 +43,12 @@ class Request:
     remote_ip: str = "127.0.0.1"
 
     def require_media_type(self, wanted: str) -> None:
-        """:class:`Refusal` 415 where the body is declared to be something else."""
+        """Raise :class:`Refusal` 415 if the body is declared to be something else."""
         if self.headers.get("content-type", "").partition(";")[0].strip().lower() != wanted:
             raise Refusal(415, f"The body must be {wanted}")
 
     def json_object(self) -> dict[str, Any]:
-        """The body as a JSON object; else :class:`Refusal` 415 or 400."""
+        """Return the body as a JSON object, or raise :class:`Refusal` 415 or 400."""
         self.require_media_type("application/json")
         try:
             fields = json.loads(self.body)
@@ -63,7 +63,7 @@ class Request:
 class Response:
     """One answer. ``repr`` hides the body.
 
-    :param declared_length: the value of ``Content-Length``, where it is not the real length (a truncated body).
+    :param declared_length: the value of ``Content-Length`` if it is not the real length (a truncated body).
     :param delay: seconds of the world's clock that pass before the answer is sent.
     """
 
@@ -79,7 +79,7 @@ class Response:
         return len(self.body) if self.declared_length is None else self.declared_length
 
     def json(self) -> Any:
-        """The body, parsed; ``ValueError`` where it is not JSON."""
+        """Return the body, parsed; ``ValueError`` if it is not JSON."""
         return json.loads(self.body)
 
 
@@ -98,7 +98,7 @@ class Violation(NamedTuple):
 
 
 class Refusal(Exception):
-    """Answered as an error. Its text never holds a secret value."""
+    """A request is answered with an error, whose text never holds a secret value."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ def json_response(status: int, payload: object, headers: Mapping[str, str] | Non
 
 
 def error_response(refusal: Refusal, path: str, style: ErrorStyle) -> Response:
-    """An error in the shape asked for; the token endpoint adds ``error`` to the older one."""
+    """Return an error in the given shape. The token endpoint adds ``error`` to the older one."""
     status, headers = refusal.status, refusal.headers
     if style is ErrorStyle.DOCUMENTED:
         style = ErrorStyle.CURRENT if path.startswith("/settings/") else ErrorStyle.OLDER

@@ -1,4 +1,4 @@
-"""Faults that can be asked for: what goes wrong, for which requests, how often, and what the caller gets instead."""
+"""Injected faults: what goes wrong, for which requests, how often, and what the caller gets instead."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class FaultKind(StrEnum):
     STATUS_AFTER = "status-after"
     """An error is answered, after the effect."""
     THROTTLE = "throttle"
-    """429, with ``retry_after`` where given; no effect."""
+    """429, with ``retry_after`` if given; no effect."""
     REDIRECT = "redirect"
     """A redirect to another host; no effect."""
     GARBAGE = "garbage"
-    """The right status with a body that is no JSON, after the effect."""
+    """The right status with a body that is not JSON, after the effect."""
     TRUNCATE = "truncate"
     """The body breaks off half-way, after the effect."""
     HUGE = "huge"
@@ -61,7 +61,7 @@ class FaultKind(StrEnum):
 
 HOOKS: Final = frozenset({FaultKind.HOOK_BEFORE, FaultKind.HOOK_AFTER})
 PASSING: Final = HOOKS | {FaultKind.DELAY, FaultKind.IGNORE_FILTER, FaultKind.MASK, FaultKind.DATE}
-"""What leaves an answer standing: any number of these may hit one request, and at most one of the others."""
+"""Faults that do not replace the answer. Any number of these may hit a request, but at most one of the others."""
 NO_EFFECT: Final = frozenset(
     {
         FaultKind.REFUSE,
@@ -76,7 +76,7 @@ NO_EFFECT: Final = frozenset(
 
 
 ELSEWHERE: Final = "https://elsewhere.invalid/"
-"""Where a redirect leads."""
+"""The target of a redirect."""
 Hook = Callable[[Request, Response | None], None]
 
 
@@ -91,7 +91,7 @@ class Fault:
     :param when: a predicate over the whole request.
     :param nth: the first matching request that is hit, from 1.
     :param count: how many are hit from there on; ``None`` is all.
-    :param status: for ``status-*`` and ``redirect``; 302 where a redirect was given no 3xx.
+    :param status: for ``status-*`` and ``redirect``; a redirect uses 302 if this is not a 3xx.
     :param body: for ``status-*`` and ``throttle``.
     :param seconds: for ``delay``, ``late`` and ``date`` (there also negative).
     :param until: for ``delay``: an event that is waited for.
@@ -120,7 +120,7 @@ class Fault:
     hits: int = field(default=0, init=False)
 
     def matches(self, request: Request) -> bool:
-        """Whether the request is of the sort that this fault is for."""
+        """Whether this fault applies to the request."""
         return (
             (self.method is None or self.method.upper() == request.method)
             and re.search(self.path, request.path) is not None
@@ -129,7 +129,7 @@ class Fault:
         )
 
     def due(self) -> bool:
-        """Count a matching request; whether this one is hit."""
+        """Count a matching request, and return whether this one is hit."""
         self.matched += 1
         if self.matched < self.nth or (self.count is not None and self.hits >= self.count):
             return False
@@ -151,17 +151,17 @@ class Faults:
         return fault
 
     def clear(self) -> None:
-        """No more faults."""
+        """Remove every fault."""
         with self._lock:
             self._faults.clear()
 
     def all(self) -> tuple[Fault, ...]:
-        """Every fault, also those that are used up."""
+        """Every fault, including those that are used up."""
         with self._lock:
             return tuple(self._faults)
 
     def pick(self, request: Request) -> Sequence[Fault]:
-        """Those that hit this request."""
+        """Return the faults that hit this request."""
         picked: list[Fault] = []
         with self._lock:
             ended = False
@@ -174,7 +174,7 @@ class Faults:
 
 
 def spoil(fault: Fault, request: Request, answer: Response | None, style: ErrorStyle) -> Response | Drop:
-    """What the caller gets in place of ``answer``, which is ``None`` where the request had no effect."""
+    """Return what the caller gets in place of ``answer``, which is ``None`` if the request had no effect."""
     match fault.kind:
         case FaultKind.REFUSE:
             return Drop(DropKind.REFUSED)
@@ -203,7 +203,7 @@ def spoil(fault: Fault, request: Request, answer: Response | None, style: ErrorS
 
 
 def without_filters(request: Request, faults: Iterable[Fault]) -> Request:
-    """The request as it is handled where filters are ignored."""
+    """Return the request without the query parameters that the faults ignore."""
     ignored = {fault.param for fault in faults if fault.kind is FaultKind.IGNORE_FILTER}
     if not ignored:
         return request
@@ -211,7 +211,7 @@ def without_filters(request: Request, faults: Iterable[Fault]) -> Request:
 
 
 def masked(answer: Response) -> Response:
-    """The same answer with the values of its keys masked; as it was where it holds none."""
+    """Return the answer with the values of its keys masked; unchanged if it holds none."""
     return _changed(answer, "apiKeySecret", mask)
 
 
@@ -222,7 +222,7 @@ def _error(fault: Fault, request: Request, style: ErrorStyle, status: int) -> Re
 
 
 def _changed(answer: Response, field: str, change: Callable[[str], str]) -> Response:
-    """The same answer with one field of its keys changed; as it was where it holds none."""
+    """Return the answer with one field of its keys changed; unchanged if it holds none."""
     try:
         payload = answer.json()
     except ValueError:

@@ -43,8 +43,8 @@ class InfobipWorld:
     :param options: how it behaves where the documents leave it open; may be changed at any time.
 
     ``calls`` is a log without values. ``faults`` can be added to. ``observers`` are called with each request and its
-    true answer, before a fault spoils it; what they raise is kept in ``failures``, as is any mistake of the simulation
-    itself, for :meth:`check` to raise.
+    true answer, before a fault spoils it. Their errors and the simulation's own are kept in ``failures`` until
+    :meth:`check` raises them.
     """
 
     def __init__(self, clock: OffsetClock, *, seed: int = 1, options: Options | None = None) -> None:
@@ -61,20 +61,20 @@ class InfobipWorld:
     # ---- the API ----------------------------------------------------------------------------------------------------
 
     def handle(self, request: Request) -> Response | Drop:
-        """Answer a request. Raises nothing but what a fault's hook raises."""
-        with self._logged(request) as call:  # also where a hook ends the caller's thread
+        """Answer a request. Raises only what a fault's hook raises."""
+        with self._logged(request) as call:  # even if a hook ends the caller's thread
             answer = self._handle(request, call)
             call.status = answer.status if isinstance(answer, Response) else None
             return answer
 
     @property
     def late(self) -> int:
-        """How many effects are still to come."""
+        """The number of late effects that are still to come."""
         with self.lock:
             return len(self._late)
 
     def settle(self) -> None:
-        """Let the effects happen that were late and are due."""
+        """Apply the late effects that are due."""
         with self.lock:
             now = self.clock.now()
             due = [request for at, request in self._late if at <= now]
@@ -84,7 +84,7 @@ class InfobipWorld:
                 self._effect(request, call)
 
     def check(self) -> None:
-        """``ExceptionGroup`` of what observers raised and of the simulation's own mistakes, each reported once."""
+        """Raise an ``ExceptionGroup`` of the observers' errors and the simulation's own, each once."""
         with self.lock:
             failures, self.failures = self.failures, []
         if failures:
@@ -92,7 +92,7 @@ class InfobipWorld:
 
     @contextlib.contextmanager
     def _logged(self, request: Request) -> Iterator[Call]:
-        """A call in the log, for what is learned about the request on its way."""
+        """Log a call, which is filled in while the request is handled."""
         call = Call(self.clock.now(), request.method, request.path, request.remote_ip, tuple(request.query))
         try:
             yield call
@@ -205,7 +205,7 @@ class InfobipWorld:
     def add_account(
         self, name: str = "main", *, account_id: str | None = None, parent: str | None = None
     ) -> SimAccount:
-        """A new account; ``parent`` is the main account's id for a sub-account."""
+        """Add an account; ``parent`` is the main account's id for a sub-account."""
         with self.lock:
             account = SimAccount(account_id or self.state.new_id(), name, parent)
             self.state.accounts[account.id] = account
@@ -220,7 +220,7 @@ class InfobipWorld:
         role: Role = Role.ACCOUNT_MANAGER,
         scopes: Iterable[str] = DEFAULT_SCOPES,
     ) -> SimUser:
-        """A new user; a password is made up where none is given."""
+        """Add a user; without ``password``, one is generated."""
         with self.lock:
             secret = announced(password) if password is not None else self.state.new_token()
             user = SimUser(username, secret, self._account_id(account), role, frozenset(scopes))
@@ -242,7 +242,7 @@ class InfobipWorld:
         allowed_ips: Iterable[str] = (),
         enabled: bool = True,
     ) -> SimKey:
-        """A key that was made in the portal; it works at once, by default for a year from now."""
+        """Add a key as if made in the portal. It works at once, by default for a year from now."""
         with self.lock:
             now = self.clock.now().replace(microsecond=0)
             links = tuple(platform)
@@ -284,7 +284,7 @@ class InfobipWorld:
             return None if key_id is None else self.state.keys[key_id]
 
     def authenticates(self, value: str, ip: str = "127.0.0.1") -> bool:
-        """Whether a consumer at that address gets in with that value now. Not logged, and no fault hits it."""
+        """Whether a consumer at that address can authenticate with that value now. Not logged or hit by faults."""
         self.settle()
         with self.lock:
             key = self.state.effective(value)
@@ -297,7 +297,7 @@ class InfobipWorld:
             return self.state.store(replace(self.state.keys[key_id], **changes))
 
     def delete_key(self, key_id: str) -> None:
-        """An operator deletes a key, as the API can't but the portal may."""
+        """An operator deletes a key, which the API can't do but the portal may."""
         self.settle()
         with self.lock:
             self.state.forget(key_id)

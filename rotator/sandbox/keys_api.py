@@ -64,7 +64,7 @@ def list_keys(state: State, user: SimUser, request: Request) -> Response:
 
 @functools.lru_cache(maxsize=20_000)
 def _rendered(key: SimKey, reveal: bool) -> str:
-    """A key's JSON; kept, since a simulation of years lists the same keys thousands of times."""
+    """Return a key's JSON. Cached, since a simulation of years lists the same keys thousands of times."""
     return json.dumps(render(key, reveal=reveal), ensure_ascii=False)
 
 
@@ -82,7 +82,7 @@ def create_key(state: State, user: SimUser, request: Request) -> Response:
     platform = fields.platform or ()
     _check_platform_account(state, user, account_id, platform)
     scopes = fields.scopes
-    if not scopes:  # an empty list is as good as none
+    if not scopes:  # an empty list counts as none
         scopes = frozenset() if platform else user.scopes
     key = SimKey(
         id=state.new_id(),
@@ -108,7 +108,7 @@ def get_key(state: State, user: SimUser, key_id: str) -> Response:
 
 
 def update_key(state: State, user: SimUser, key_id: str, request: Request) -> Response:
-    """``PUT /settings/2/api-keys/{id}``: what is left out stays, an empty list clears."""
+    """``PUT /settings/2/api-keys/{id}``: omitted fields stay, an empty list clears."""
     key = _find(state, user, key_id)
     _within_day(state, state.updates, user.account_id, state.options.daily_updates)
     fields = parse_fields(request)
@@ -133,7 +133,7 @@ def update_key(state: State, user: SimUser, key_id: str, request: Request) -> Re
 
 
 def render(key: SimKey, *, reveal: bool) -> dict[str, Any]:
-    """A key as the wire shows it; a linked key has ``platform`` in the place of permissions and scopes."""
+    """Return a key as the API shows it. A linked key has ``platform`` in place of permissions and scopes."""
     shown: dict[str, Any] = {
         "id": key.id,
         "apiKeySecret": key.value if reveal else mask(key.value),
@@ -153,7 +153,7 @@ def render(key: SimKey, *, reveal: bool) -> dict[str, Any]:
 
 
 def mask(value: str) -> str:
-    """A value as it is shown where values are not."""
+    """Return the mask that replaces a value."""
     return "*" * 8 + value[-4:]
 
 
@@ -168,7 +168,7 @@ def _render_link(key_id: str, link: Platform) -> dict[str, str]:
 
 
 def _apply_grants(state: State, user: SimUser, key: SimKey, fields: KeyFields) -> SimKey:
-    """The key with its scopes, permissions and links as an update leaves them."""
+    """Return the key with its scopes, permissions and links after an update."""
     if fields.platform:
         _check_platform_account(state, user, key.account_id, fields.platform)
         return replace(key, platform=fields.platform, permissions=frozenset(), scopes=frozenset())
@@ -201,7 +201,7 @@ def _find(state: State, user: SimUser, key_id: str) -> SimKey:
     if key is None:
         raise _not_found()
     if key.account_id != user.account_id and state.accounts[key.account_id].parent != user.account_id:
-        raise _not_found()  # which keys other accounts have is not shown
+        raise _not_found()  # other accounts' keys are not revealed
     return key
 
 

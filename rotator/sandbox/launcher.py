@@ -113,8 +113,8 @@ def seed(world: InfobipWorld, client: Any, infobip_url: str, *, auth: str = "bas
 class Sandbox:
     """A context manager with both servers and the example fleet.
 
-    :param clock: what both go by; the machine's clock with a movable offset by default.
-    :param port: of the simulated Infobip, the next one being Secrets Manager's; 0 is any free ones.
+    :param clock: the clock of both; by default the machine's with a movable offset.
+    :param port: of the simulated Infobip; Secrets Manager gets the next one. 0 means any free ports.
     """
 
     fleet: Fleet
@@ -150,10 +150,10 @@ class Sandbox:
 def serve_sandbox(port: int | None, stop: threading.Event, *, ready: Callable[[Sandbox], None]) -> None:
     """Run a sandbox until ``stop`` is set.
 
-    :param port: of the simulated Infobip (Secrets Manager gets the next one); ``None`` is any free ones.
+    :param port: of the simulated Infobip (Secrets Manager gets the next one); ``None`` means any free ports.
     :param ready: called once, when both servers answer.
 
-    ``ConfigurationError`` where a port is taken or moto is missing.
+    ``ConfigurationError`` if a port is taken or moto is missing.
     """
     if port is not None and not 0 < port < 65535:
         raise ConfigurationError(f"Port {port} can't be used.", advice="Choose one from 1024 to 65534.")
@@ -170,5 +170,5 @@ def serve_sandbox(port: int | None, stop: threading.Event, *, ready: Callable[[S
 
 
 def environment_text(variables: Mapping[str, str]) -> str:
-    """Lines for a shell: ``export NAME=value``."""
+    """Return lines for a shell: ``export NAME=value``."""
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())

@@ -20,13 +20,13 @@ from rotator.sandbox.infobip import InfobipWorld
 MAX_BODY: Final = 1_000_000
 LOOPBACK: Final = "127.0.0.1"
 CLOCK: Final = "/sandbox/clock"
-"""Where the sandbox's clock is read and moved, see :class:`rotator.remote_clock.RemoteClock`."""
+"""The path to read and move the sandbox's clock, see :class:`rotator.remote_clock.RemoteClock`."""
 
 
 class InfobipServer:
-    """A context manager: the world is served at ``url`` while it lasts.
+    """A context manager that serves the world at ``url``.
 
-    On leaving, what the world's observers raised is raised (``world.check()``), unless another error is on its way.
+    On exit it raises what the world's observers raised (``world.check()``), unless another error is being raised.
 
     :param port: 0 is any free one.
     """
@@ -43,7 +43,7 @@ class InfobipServer:
         return f"http://{LOOPBACK}:{self._port}"
 
     def start(self) -> None:
-        """Listen, and answer in threads of their own. ``OSError`` where the port is taken."""
+        """Listen, and answer each connection in a thread of its own. ``OSError`` if the port is taken."""
         self._server = _Server((LOOPBACK, self._port), self.world)
         self._port = int(self._server.server_address[1])
         self._thread = threading.Thread(
@@ -64,7 +64,7 @@ class InfobipServer:
 
     @contextlib.contextmanager
     def refused(self) -> Iterator[None]:
-        """While it lasts, connections are refused, as by a server that is down; then it listens again."""
+        """Refuse connections inside the context, like a server that is down; then listen again."""
         self.stop()
         try:
             yield
@@ -113,7 +113,7 @@ class _Server(ThreadingHTTPServer):
                 one.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Silence: a fault's hook raised, or the client went away; a traceback on stderr could show what was sent."""
+        """Print nothing. A hook raised or the client disconnected, and a traceback could show what was sent."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -140,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             answer = self.server.world.handle(request)
-        except BaseException:  # whatever a hook raises, SystemExit too, is a closed connection to the client
+        except BaseException:  # if a hook raises anything, even SystemExit, the client sees a closed connection
             self.close_connection = True
             return
         if isinstance(answer, Drop):
@@ -178,19 +178,19 @@ class _Handler(BaseHTTPRequestHandler):
     def _drop(self, kind: DropKind) -> None:
         self.close_connection = True
         if kind is DropKind.HANG:
-            # Until the caller, or the server's end, closes the connection; pipelined bytes would end it too early.
+            # Wait until the caller or the server's stop closes the connection. Pipelined bytes must not end the wait.
             with contextlib.suppress(OSError):
                 while self.connection.recv(4096):
                     pass
         elif kind is DropKind.REFUSED:
-            # A reset is as near as one comes to a refusal once the request has been read.
+            # Once the request has been read, a reset is the closest thing to a refusal.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _clock(world: InfobipWorld, request: Request) -> Response:
-    """Read the clock (GET) or move it (POST); only for callers on this machine who name it by a loopback address.
+    """Read the clock (GET) or move it (POST); only for callers on this machine that use a loopback address.
 
-    The ``Host`` is checked too, so that no web page can steer the sandbox by way of a name that it owns.
+    The ``Host`` is checked too, so that no web page can control the sandbox through a DNS name that it owns.
     """
     host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
     if not _is_loopback(request.remote_ip) or not (host == "localhost" or _is_loopback(host)):

@@ -1,4 +1,4 @@
-"""What the simulated Infobip knows: accounts, users, keys and their past, sessions, used quota, and its options."""
+"""The simulated Infobip's state: accounts, users, keys and their history, sessions, used quota, and options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rotator.sandbox.exchange import ErrorStyle
 
 DAY: Final = timedelta(hours=24)
 SESSION_IDLE: Final = timedelta(minutes=60)
-"""After so much idleness a session ends."""
+"""A session ends after being idle for this long."""
 MANAGE_ACCOUNT: Final = "account-management:manage"
 DEFAULT_SCOPES: Final = frozenset(
     {
@@ -56,14 +56,14 @@ class NameFilter(StrEnum):
 
 @dataclass(slots=True)
 class Options:
-    """How this world behaves where Infobip's documents leave it open, or where a test wants it worse.
+    """Behaviour that Infobip's documents leave open, or that a test wants to be worse.
 
     :param reveal: reads return the real value; else a mask.
     :param error_style: the shape of errors.
-    :param propagation: how long a new key, or a change, takes to matter for authentication.
+    :param propagation: how long a new key, or a change, takes to affect authentication.
     :param listing_delay: how long a new key takes to show in listings (it can be read by id at once).
-    :param daily_creates: successful creates an account in 24 rolling hours; ``None`` is without limit.
-    :param daily_updates: successful updates an account in 24 rolling hours; ``None`` is without limit.
+    :param daily_creates: successful creates per account in 24 rolling hours; ``None`` means no limit.
+    :param daily_updates: successful updates per account in 24 rolling hours; ``None`` means no limit.
     :param retry_after: a 429 says how long to wait.
     :param name_filter: how the ``name`` filter compares.
     :param refuse_past_end: an update with a ``validTo`` that has passed is refused.
@@ -97,7 +97,7 @@ class SimAccount:
 
 @dataclass(slots=True)
 class SimUser:
-    """A user who can log in. ``scopes`` are what keys get that are created without any."""
+    """A user who can log in. Keys that are created without scopes get ``scopes``."""
 
     username: str
     password: str = field(repr=False)
@@ -158,8 +158,8 @@ class Token:
 class Call:
     """One request in the world's log: no values, no query values, no headers.
 
-    :param status: what was sent, or ``None`` where nothing was.
-    :param principal: who it was, such as ``basic:ops`` or ``key:5737…``; ``""`` where unknown.
+    :param status: the status sent, or ``None`` if nothing was sent.
+    :param principal: the caller, such as ``basic:ops`` or ``key:5737…``; ``""`` if unknown.
     :param params: names of the query's parameters.
     :param effect: whether the request reached the world's state, whatever was answered.
     """
@@ -191,18 +191,18 @@ class State:
         self.creates: dict[str, list[datetime]] = {}
         self.updates: dict[str, list[datetime]] = {}
         self.observers: list[Callable[[SimKey], None]] = []
-        """Called with each key that was made or changed, as it is then."""
+        """Called with each new or changed key."""
         self.generation = 0
-        """Grows with each change of a key: what was computed from all of them is good for as long as it stays."""
+        """Grows with each change of a key. Results computed from all keys are valid until then."""
         self._tokens = random.Random(f"tokens {seed}")  # noqa: S311 - of their own: a login must not change later keys
         self._history: dict[str, list[tuple[datetime, SimKey]]] = {}
 
     def new_id(self) -> str:
-        """32 upper-case hex digits, in no order of time."""
+        """Return 32 random upper-case hex digits, which do not sort by time."""
         return f"{self.rng.getrandbits(128):032X}"
 
     def new_value(self) -> str:
-        """A key's value: 32 hex digits, a dash, a UUID."""
+        """Return a key's value: 32 hex digits, a dash, a UUID."""
         tail = uuid.UUID(int=self.rng.getrandbits(128), version=4)
         return announced(f"{self.rng.getrandbits(128):032x}-{tail}")
 
@@ -211,7 +211,7 @@ class State:
         return announced(str(uuid.UUID(int=self._tokens.getrandbits(128), version=4)))
 
     def store(self, key: SimKey, *, at_once: bool = False) -> SimKey:
-        """Store a new or changed key; for authentication it matters after the propagation time."""
+        """Store a new or changed key; it affects authentication after the propagation time."""
         effective = self.clock.now() + (timedelta(0) if at_once else self.options.propagation)
         self.keys[key.id] = key
         self.by_account.setdefault(key.account_id, {})[key.id] = key
@@ -229,7 +229,7 @@ class State:
         del self.by_account[key.account_id][key_id], self.by_value[key.value], self._history[key_id]
 
     def effective(self, value: str) -> SimKey | None:
-        """The key with that value as authentication knows it now, or ``None`` where it does not know it yet."""
+        """Return the key with that value as authentication knows it now, or ``None`` if it is not known yet."""
         key_id = self.by_value.get(value)
         if key_id is None:
             return None
@@ -238,12 +238,12 @@ class State:
         known = [key for since, key in history if since <= now]
         if not known:
             return None
-        if len(known) > 1:  # what is superseded is never asked for again, unless the clock goes back
+        if len(known) > 1:  # superseded entries are never needed again, unless the clock goes back
             del history[: len(known) - 1]
         return known[-1]
 
     def used(self, log: dict[str, list[datetime]], account_id: str) -> int:
-        """How many of ``log`` (creates or updates) fall into the last 24 hours."""
+        """Return how many of ``log`` (creates or updates) fall into the last 24 hours."""
         times, now = log.get(account_id, []), self.clock.now()
         return bisect.bisect_right(times, now) - bisect.bisect_right(times, now - DAY)
 
@@ -252,25 +252,25 @@ class State:
         bisect.insort(log.setdefault(account_id, []), self.clock.now())
 
     def frees_in(self, log: dict[str, list[datetime]], account_id: str, limit: int) -> timedelta:
-        """How long until fewer than ``limit`` fall into the last 24 hours."""
+        """Return how long it takes until fewer than ``limit`` fall into the last 24 hours."""
         times = log.get(account_id, [])
         return max(timedelta(seconds=1), times[-limit] + DAY - self.clock.now()) if len(times) >= limit > 0 else DAY
 
 
 def announced(value: str) -> str:
-    """Report a secret text to every observer of them, and return it."""
+    """Report a secret text to every one of ``value_observers``, and return it."""
     for observer in tuple(value_observers):
         observer(value)
     return value
 
 
 def default_permissions(platform: tuple[Platform, ...]) -> frozenset[str]:
-    """The permissions that a key has by default: none while it is linked to applications."""
+    """Return a key's default permissions: none while it is linked to applications."""
     return frozenset() if platform else frozenset({"PUBLIC_API"})
 
 
 def ip_range(text: str) -> tuple[int, int, int]:
-    """IP version, first and last address of ``1.2.3.4``, ``1.2.3.0/24`` or ``1.2.3.4-1.2.3.9``.
+    """Return IP version, first and last address of ``1.2.3.4``, ``1.2.3.0/24`` or ``1.2.3.4-1.2.3.9``.
 
     ``ValueError`` for anything else.
     """

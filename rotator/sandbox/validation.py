@@ -1,4 +1,4 @@
-"""What a listing, a create or an update may ask for: parsed, or refused with every violation at once."""
+"""Parse the fields of a listing, a create or an update, or refuse them with every violation at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PERMISSIONS: Final = frozenset({"PUBLIC_API", "2FA_CLIENT", "WEB_SDK"})
 class Reader:
     """Reads typed values out of a query or an untyped object, and collects what is wrong with them.
 
-    Each method returns ``None`` (or the default) for what is left out, and for what is wrong.
+    Each method returns ``None`` (or the default) if a value is missing or wrong.
     """
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
@@ -26,7 +26,7 @@ class Reader:
         self.violations: list[Violation] = []
 
     def check(self) -> None:
-        """:class:`Refusal` 400 if anything was wrong."""
+        """Raise :class:`Refusal` 400 if anything was wrong."""
         if self.violations:
             raise Refusal(400, violations=tuple(self.violations))
 
@@ -35,13 +35,13 @@ class Reader:
         self.violations.append(Violation(name, text))
 
     def require(self, *names: str) -> None:
-        """These must not be left out."""
+        """Add a violation for each of these that is missing."""
         for name in names:
             if self._fields.get(name) is None:
                 self.wrong(name, "is required")
 
     def _checked(self, name: str, valid: Callable[[Any], bool], wrong: str) -> Any:
-        """The value; ``None`` where it is left out, and where it is not valid."""
+        """Return the value; ``None`` if it is missing or not valid."""
         value = self._fields.get(name)
         if value is None or valid(value):
             return value
@@ -56,7 +56,7 @@ class Reader:
         return default if text is None else int(text)
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> str | None:
-        """A query's word out of a few, in any case."""
+        """A query's word out of a few, upper or lower case."""
         words = {word.lower(): word for word in allowed}
         text = self._checked(name, lambda text: text.lower() in words, f"must be one of {', '.join(allowed)}")
         return None if text is None else words[text.lower()]
@@ -85,7 +85,7 @@ class Reader:
         return None if value is None else tuple(value)
 
     def unique(self, name: str) -> frozenset[str] | None:
-        """A list of texts of which none stands twice."""
+        """A list of texts without duplicates."""
         values = self.texts(name)
         if values is not None and len(set(values)) != len(values):
             self.wrong(name, "must not hold an item twice")
@@ -125,7 +125,7 @@ def _is_time(value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class KeyFields:
-    """The fields of a create or an update. ``None`` is left out (or ``null``); an empty collection was sent so."""
+    """The fields of a create or an update. ``None`` means omitted (or ``null``); an empty collection was sent empty."""
 
     account_id: str | None
     name: str | None
@@ -139,9 +139,9 @@ class KeyFields:
 
 
 def parse_fields(request: Request, *required: str) -> KeyFields:
-    """The body's fields. :class:`Refusal` 400 with every violation, or 415.
+    """Return the body's fields. :class:`Refusal` 400 with every violation, or 415.
 
-    Conflicts that depend on the key as it is are the caller's to see.
+    The caller checks for conflicts with the present key.
     """
     reader = Reader(request.json_object())
     reader.require(*required)
@@ -172,7 +172,7 @@ def parse_fields(request: Request, *required: str) -> KeyFields:
 
 
 def check_times(valid_from: datetime, valid_to: datetime, created_at: datetime) -> None:
-    """:class:`Refusal` 400 where a key would expire before it begins, or before it was created."""
+    """Raise :class:`Refusal` 400 if a key would expire before it begins, or before it was created."""
     for moment, what in ((valid_from, "validFrom"), (created_at, "the creation")):
         if valid_to < moment:
             raise Refusal(400, violations=(Violation("validTo", f"must not be earlier than {what}"),))
