@@ -65,7 +65,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line: what was checked, what was found, and how to fix it (empty where there is nothing to fix)."""
+    """One line: what was checked, what was found, and how to fix it (empty if there is nothing to fix)."""
 
     level: Level
     subject: str

@@ -112,7 +112,7 @@ def plan_parts(found: Plan, then: str) -> Iterator[RenderableType]:
 def account_parts(
     plan: AccountPlan, rows: Sequence[Row], limits: Sequence[int], nothing: str
 ) -> Iterator[RenderableType]:
-    """An account: what is done, what is skipped, and errors and warnings; a secret that is both is listed once."""
+    """Yield an account's actions, skipped secrets, errors and warnings. None is listed twice for one reason."""
     if plan.error is not None:
         yield from unobserved(plan)
         return

@@ -65,7 +65,7 @@ def rollback_document(done: RolledBack) -> Document:
 
 
 def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
-    """What was done, and what comes next."""
+    """Yield what was done, and what comes next."""
     name, key = shown(done.secret), key_words(done.key_id)
     status = f"What comes next, and when: `rotator status --secret {name}`."
     if done.already:

@@ -1,4 +1,4 @@
-"""What a report shows of an account: each secret's dates, the plan's alerts, the forecast."""
+"""Gather a report's data about an account: each secret's dates, the plan's alerts, the forecast."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Axis:
 
     @property
     def today(self) -> float:
-        """Where today's line is."""
+        """The position of today's line."""
         return self.position(self.now)
 
     @property

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 
 class ErrorStyle(StrEnum):
-    """The shape of an error: Infobip's two (``documented`` is the one that the operation's public description gives),
-    or what something in front of it answers.
+    """The shape of an error: one of Infobip's two (``documented`` is that of the operation's public description), or
+    that of a proxy in front of Infobip.
     """
 
     DOCUMENTED = "documented"
@@ -75,7 +75,7 @@ class Response:
 
     @property
     def content_length(self) -> int:
-        """What ``Content-Length`` says."""
+        """The value of ``Content-Length``."""
         return len(self.body) if self.declared_length is None else self.declared_length
 
     def json(self) -> Any:
@@ -91,7 +91,7 @@ class Drop:
 
 
 class Violation(NamedTuple):
-    """What is wrong with one property of a request."""
+    """An error in one property of a request."""
 
     property: str
     violation: str

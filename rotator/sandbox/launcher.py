@@ -65,7 +65,7 @@ EXAMPLES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What was seeded: the account, its user, the keys by secret name, and a key that belongs to no secret here."""
+    """The seeded account, its user, the keys by secret name, and a key that belongs to no secret here."""
 
     account: SimAccount
     user: SimUser

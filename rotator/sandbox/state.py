@@ -161,7 +161,7 @@ class Call:
     :param status: the status sent, or ``None`` if nothing was sent.
     :param principal: the caller, such as ``basic:ops`` or ``key:5737…``; ``""`` if unknown.
     :param params: names of the query's parameters.
-    :param effect: whether the request reached the world's state, whatever was answered.
+    :param effect: whether the request reached the world's state, regardless of the answer.
     """
 
     time: datetime
