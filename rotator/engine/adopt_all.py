@@ -1,6 +1,6 @@
-"""Taking every tagged secret under management at once, as a sweep does, with a reason where that can't be.
+"""Adopts every tagged secret at once, as a sweep does, and gives a reason for each that can't be adopted.
 
-One list of keys an account, and one look-up for each value whose key no label names.
+This takes one listing of keys per account, and one search for each value whose key no label names.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rotator.policy.rules import SKIP_WHEN, View, first
 from rotator.ports import KeyProvider
 
 _MEANT: Final = frozenset({Reason.DELETED, Reason.OWNED, Reason.REPLICA, Reason.HOLD, Reason.FOREIGN_ROTATION})
-"""What an operator asked for, or a state that passes: skipped, and no failure."""
+"""Reasons that an operator asked for, or that pass: the secret is skipped, which is no failure."""
 
 
 class Adopted(StrEnum):
@@ -37,8 +37,8 @@ class Adopted(StrEnum):
 class Adoption:
     """One secret that was not adopted yet.
 
-    :param key_id: the key that its value is, where that is known.
-    :param detail: why it was not adopted, and what to do; ``""`` where it was.
+    :param key_id: the key that its value is, if that is known.
+    :param detail: why it was not adopted, and what to do; ``""`` if it was.
     """
 
     account: str
@@ -92,7 +92,7 @@ def adopt_all(reconciler: Reconciler, *, account: str | None = None, dry_run: bo
 def _adopt_account(
     services: Services, fleet: Fleet, account: str, found: list[Adoption], provider: KeyProvider, *, dry_run: bool
 ) -> int:
-    """Adopt one account's; what became of each goes into ``found`` at once. Gives how many were adopted before."""
+    """Adopt one account's secrets; add each outcome to ``found`` at once. Returns how many were adopted before."""
     snapshot = observe_account(services.store, provider, fleet, account)
     context = AccountContext(services, provider, snapshot, Budget())
     views = [make_view(snapshot, entry) for entry in sorted(snapshot.secrets, key=lambda entry: entry.name)]

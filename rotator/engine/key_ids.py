@@ -1,4 +1,4 @@
-"""Key ids as people give them: whole, or as they are shown (``5737…48AE``), where that names one key."""
+"""Key ids as people give them: whole, or as they are shown (``5737…48AE``), if that names one key."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def is_short(text: str) -> bool:
 
 
 def whole_key_id(text: str, known: Iterable[str], where: str) -> str:
-    """The id that is meant.
+    """Return the whole id.
 
     :param known: the ids among which a short form must name exactly one.
     :param where: what they belong to, for the error.
@@ -47,7 +47,7 @@ def whole_key_id(text: str, known: Iterable[str], where: str) -> str:
 
 
 def account_key_id(text: str, fleet: Fleet, account: str, list_keys: Callable[[], KeyListing]) -> str:
-    """The id that is meant among an account's keys, which are listed only where a short form was given.
+    """Return the whole id of an account's key. The keys are listed only if a short form was given.
 
     :raises RotatorError: it names none or several, or the keys can't be listed; nothing was changed.
     """

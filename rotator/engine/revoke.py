@@ -24,7 +24,7 @@ from rotator.secret import Secret
 from rotator.telemetry.consumer_events import REVOKED
 
 MAX_CHECK_AGE: Final = timedelta(seconds=60)
-"""How old the reads that show a key to be an orphan may be. A run that stores such an old key waits for longer."""
+"""The maximum age of the reads that show a key to be an orphan. A run that stores such an old key waits for longer."""
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class Revocation:
     def revoke(self) -> None:
         """Revoke a superseded key whose grace is over (or clean up after one that is not active any more).
 
-        :raises RotatorError: nothing was revoked, or the answer is missing and the next sweep repeats it.
+        :raises RotatorError: nothing was revoked, or the answer was lost and the next sweep tries again.
         """
         key_id, version_id = self.action.key_id, self.action.version_id
         assert key_id is not None
@@ -101,7 +101,7 @@ class Revocation:
         self.context.publish(REVOKED, secret_arn=self.action.arn or None, **fields)
 
     def _has_new_value(self, entry: SecretEntry) -> bool:
-        """Whether a value was stored by hand since the listing: it may be the orphan's, to rescue it."""
+        """Whether a value was stored by hand since the listing: it may be the orphan's value."""
         life, listed = read_lifecycle(entry), self._planned_entry()
         before = read_lifecycle(listed).current_version if listed is not None else None
         return life.unlabelled and life.current_version != before
@@ -116,7 +116,7 @@ class Revocation:
         return {"secret": secret, "version_id": version_id, "key_id": self.action.key_id, "reason": reason}
 
     def _target(self, key_id: str) -> Key | None:
-        """The key to be revoked; read now where the list does not show it, or shows it as an orphan."""
+        """The key to be revoked; read now if the list does not show it, or shows it as an orphan."""
         listed = self.context.snapshot.keys.get(key_id)
         if listed is not None and self.action.reason is not Reason.ORPHAN:
             return listed
@@ -137,7 +137,7 @@ class Revocation:
         return next((entry for entry in self.context.snapshot.secrets if entry.arn == self.action.arn), None)
 
     def _check_current(self, key_id: str) -> None:
-        """The key that consumers get is another one, and authenticates as far as Infobip shows."""
+        """Check that consumers get another key, and that it works as far as Infobip shows."""
         _, current_key = self._current()
         if current_key is None or current_key == key_id:
             raise Refused(f"key {key_id} is not revoked: what {self.action.secret} holds now is not known")
@@ -149,7 +149,7 @@ class Revocation:
             )
 
     def _read_again(self, key_id: str) -> SecretEntry:
-        """The secret, read now, and still as the plan saw it."""
+        """Read the secret again, and check that it is still as the plan saw it."""
         entry = self.context.services.store.describe(self.action.arn)
         version, current_key = self._current()
         spec, life = require_as_planned(self.context, entry, version, current_key)
@@ -160,7 +160,7 @@ class Revocation:
         due = next((item for item in life.retiring if item.key_id == key_id), None)
         if due is None or due.version_id != self.action.version_id or due.revoke_at > self.context.checked_now():
             raise Changed(f"key {key_id} of {entry.name} is not due any more")
-        # A consumer that has read the new value stays one that has; the tag may have been set since the plan.
+        # The plan's reads of the new value still count, but the tag may have been set since the plan.
         readers = self.context.snapshot.readers.get(entry.arn)
         waits = not_adopted(entry, spec, life, due, self.context.snapshot.keys, readers, self._now())
         if waits is not None:
@@ -168,7 +168,7 @@ class Revocation:
         return entry
 
     def _check_owner(self, entry: SecretEntry, version_id: str, target: Key) -> None:
-        """The labels are true: the target belongs to its version, and the current key to the current version.
+        """Check the labels: the target must belong to its version, and the current key to the current version.
 
         :raises Refused: there is no ownership proof.
         """
@@ -183,7 +183,7 @@ class Revocation:
                 raise Refused(f"key {target.id} is not revoked: {unproven(entry, at, key, proof)}")
 
     def _check_not_in_use(self, entry: SecretEntry, version_id: str, target: Key) -> None:
-        """No managed secret holds it: all others as they were read for this sweep, this one as it is now.
+        """Check that no managed secret holds the key: this one as it is now, all others as read for this sweep.
 
         :raises Refused: one does, or can't be read.
         """
@@ -210,9 +210,9 @@ class Revocation:
 
 
 def revoke_key(context: AccountContext, target: Key, now: datetime, fields: dict[str, object]) -> None:
-    """The call that revokes a key, in the audit. Its expiry is set too: by it the next sweep counts today's updates.
+    """Revoke a key, and write that to the audit. Its expiry is set too, so that the next sweep counts the update.
 
-    Also where the key had expired before: the call counts against Infobip's limit, so it must show.
+    An expired key gets a new expiry as well: the call counts against Infobip's limit, so it must show.
     """
     expiry = now.replace(microsecond=0)
     if target.valid_from is not None and expiry <= target.valid_from:

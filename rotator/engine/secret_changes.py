@@ -40,7 +40,7 @@ def account_of(entry: SecretEntry) -> str:
 
 
 def require_managed(entry: SecretEntry, account: str, *, despite_hold: bool = False) -> Spec:
-    """The spec of a secret that was read now, where it is still this account's to change.
+    """Return the spec of a secret that was just read, if this account may still change it.
 
     :param despite_hold: an emergency does not wait for a hold.
     :raises Changed: it is not managed any more, belongs to another account, or is scheduled for deletion.
@@ -67,10 +67,10 @@ def require_as_planned(
     despite_hold: bool = False,
     advice: str = "",
 ) -> tuple[Spec, Lifecycle]:
-    """The spec and the labels of a secret that was read now, where it still holds what the plan saw.
+    """Return the spec and the labels of a secret that was just read, if it still holds what the plan saw.
 
     :param version_id: the current version in the plan, and ``key_id`` its key.
-    :raises Changed: it holds something else, or is not to be changed any more; see :func:`require_managed`.
+    :raises Changed: it holds something else, or must not be changed any more; see :func:`require_managed`.
     :raises Refused: its tags or labels contradict each other, or it is on hold.
     """
     spec = require_managed(entry, context.account, despite_hold=despite_hold)
@@ -85,7 +85,7 @@ def require_as_planned(
 def move_current(
     store: SecretStore, entry: SecretEntry, to_version: str, from_version: str | None, *, advice: str = ""
 ) -> None:
-    """Move ``AWSCURRENT`` by compare-and-swap; once more where the answer was lost or AWS could not answer.
+    """Move ``AWSCURRENT`` by compare-and-swap; retry once if the answer was lost or AWS could not answer.
 
     :raises LostRace: another process made another version current.
     :raises StoreError: it did not move, or whether it did is not known.
@@ -125,7 +125,7 @@ def retire_version(
 
 
 def unlabel(context: AccountContext, entry: SecretEntry, label: str, version_id: str, reason: str) -> None:
-    """Take a label off, in the audit; one that is not there any more is no error."""
+    """Take a label off, and write that to the audit. A label that is not found is no error."""
     fields = {"secret": entry.name, "version_id": version_id, "reason": reason, "label": label}
     with context.change("secret.unlabelled", **fields), suppress(SecretNotFound):
         context.services.store.remove_label(entry.arn, label, version_id)
@@ -134,7 +134,7 @@ def unlabel(context: AccountContext, entry: SecretEntry, label: str, version_id:
 def release_pending(context: AccountContext, entry: SecretEntry, version_id: str | None, reason: str) -> None:
     """Take ``AWSPENDING`` off a version that is about to lose its key's label, unless it is current.
 
-    Without that label it would be another function's rotation in progress, and the secret be skipped for ever.
+    Without the key's label it would look like another function's rotation, and the secret would be skipped for ever.
     """
     labels = entry.versions.get(version_id or "", frozenset())
     if version_id is not None and PENDING in labels and CURRENT not in labels:
@@ -152,7 +152,7 @@ def clean_labels(context: AccountContext, entry: SecretEntry, key_id: str, reaso
 
 
 def remove_retire_labels(context: AccountContext, entry: SecretEntry, key_id: str, reason: str, but: str = "") -> None:
-    """Remove the retire labels that name a key, ``but`` that one."""
+    """Remove the retire labels that name a key, except ``but``."""
     for version, labels in sorted(entry.versions.items()):
         for label in sorted(labels - {but}):
             parsed = parse_retire_label(label)

@@ -1,4 +1,4 @@
-"""Emergency revocation, of a secret, of one key or of a leaked value: planned, shown by a dry run, carried out.
+"""Emergency revocation of a secret, one key or a leaked value: the plan, the dry run and the execution.
 
 Nothing waits for a grace period, a hold or a window, and the daily reserve is used. Repeating a command is harmless:
 with an incident's name no second replacement is made for 24 hours, and after that the name is refused.
@@ -43,9 +43,9 @@ __all__ = [
 class Emergency:
     """Plans and carries out one emergency revocation.
 
-    :param reason: the operator's own words; it stands in every audit line.
+    :param reason: the operator's own words, for every audit line.
     :param incident: the operator's name for the incident; a command with the same one is a retry for 24 hours.
-    :param chosen: whether a person gave it that name; by default, if there is one.
+    :param chosen: whether a person gave it that name; by default, whether there is one.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Emergency:
         self._accounts = Accounts(self.services)
 
     def plan(self, target: Target, strategy: Strategy) -> EmergencyPlan:
-        """What is to be done. Changes nothing.
+        """Plan the revocation. Changes nothing.
 
         :raises RotatorError: the target is unknown, its key is not known, or it is provably none of ours.
         """
@@ -73,7 +73,7 @@ class Emergency:
             self._accounts.close()
 
     def dry_run(self, plan: EmergencyPlan) -> EmergencyReport:
-        """What :meth:`execute` would do, by its own checks: every one that is made before something is changed.
+        """Report what :meth:`execute` would do. Makes all the checks that it makes, and changes nothing.
 
         :raises RotatorError: Infobip can't be asked.
         """
@@ -88,10 +88,10 @@ class Emergency:
         return report
 
     def execute(self, plan: EmergencyPlan, *, hold_events: bool = False) -> EmergencyReport:
-        """Carry a plan out. Never raises for what fails on the way: that is in the report, and the rest goes on.
+        """Carry out a plan. A failure on the way is not raised: it is in the report, and the rest goes on.
 
-        :param hold_events: keep the events of it until :meth:`send_events`, for there are further keys to revoke.
-        :raises AuditUnavailable: not even the request could be written down; nothing was changed.
+        :param hold_events: keep the events until :meth:`send_events`, because there are more keys to revoke.
+        :raises AuditUnavailable: the request could not be written to the audit; nothing was changed.
         """
         try:
             return self._execute(plan)
@@ -115,14 +115,14 @@ class Emergency:
             self._carry_out(self.services, plan, report)
         except RotatorError as failure:
             report.errors.append(str(failure))
-        except Exception as mistake:  # the end is written down whatever happens
+        except Exception as mistake:  # the end is written to the audit even after a bug
             report.errors.append(f"{InternalError.of(mistake, 'the emergency').message}. Repeat the command.")
         outcome = "success" if report.ok else "failure"
         done = {"revoked": list(report.revoked), "replaced": list(report.replaced)}
         duration = int((clock.now() - begun).total_seconds() * 1000)
         error = "; ".join(report.errors) or None
         audit.emit("emergency.completed", outcome, **fields, error=error, **done, duration_ms=duration)
-        # The event names the key that was named, or else the one that was current, and where it stood.
+        # The event shows the key that was named, or else the one that was current, with its secret and version.
         leaked = plan.named_revocation or first
         arn = plan.secret.arn if plan.secret else leaked.arn if leaked else None
         where = {"secret_arn": arn or None, "version_id": leaked.version_id if leaked else None}
@@ -141,11 +141,11 @@ class Emergency:
 
 
 class _Record:
-    """The audit and the events of one emergency, with ``bound`` fields added to every line and event (they win).
+    """The audit and the events of one emergency. ``bound`` fields are added to each, and override its own.
 
     Events are kept until they are released: no revocation waits for a slow event bus.
 
-    :param muted: of a dry run: nothing is done, so nothing is written down.
+    :param muted: for a dry run: nothing is done, so nothing is written to the audit.
     """
 
     def __init__(self, services: Services, bound: Mapping[str, str | None], *, muted: bool = False) -> None:

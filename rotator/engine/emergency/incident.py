@@ -1,4 +1,4 @@
-"""What is known while one emergency is carried out, or a dry run goes through it; above all, which keys are suspect."""
+"""The state of one emergency while it or its dry run is carried out; above all, which keys are suspect."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Incident:
     :param name: the operator's name of the incident.
     :param begun: when it began.
     :param keys: keys as Infobip showed them.
-    :param values: values of keys that are revoked, to verify it with. Never shown.
+    :param values: values of keys that are revoked, to verify the revocations. Never shown.
     :param held: which key the value of a version was found to be, by the secret's ARN and the version id.
     :param to_label: ARNs whose current version lacks its key's label so far (the entries here have it), and why.
     :param made: version ids that were chosen in this run.
     :param promoted: ARNs that have a new key, from here or by another rotation since the incident began.
-    :param in_use: keys that consumers had when the incident began: revoked even while no other one is current.
+    :param in_use: keys that consumers had when the incident began: revoked even while no other key is current.
     :param admitted: ``allowedIPs`` of keys that authenticated from here: they do not shut this machine out.
     """
 
@@ -76,7 +76,7 @@ class Incident:
         self.values = {leak.key_id: leak.value} if leak and leak.value else {}
         self.report.keys = self.keys
         self.to_label = {plan.secret.arn: Reason.UNADOPTED} if plan.secret and plan.unlabelled else {}
-        # Not a pending one, which no consumer had yet and which may be promoted meanwhile.
+        # Without the pending key, which no consumer had yet and which may be promoted meanwhile.
         self.in_use = {item.key_id for item in plan.revocations if item.role != Role.PENDING}
 
     @property
@@ -89,9 +89,9 @@ class Incident:
         return self.services.clock.now()
 
     def context(self, arn: str = "") -> AccountContext:
-        """What acting needs; without a daily budget, so that the reserve is used.
+        """The context for actions, without a daily budget, so that the reserve is used.
 
-        :param arn: the secret for which a key may be made: its version id says later that this incident made it.
+        :param arn: the secret for which a key may be made. Its version id then shows that this incident made it.
         """
         management = management_of(self.plan.fleet, self.plan.account)
         snapshot = AccountSnapshot(self.plan.account, management, (), dict(self.keys), held=dict(self.held))
@@ -122,8 +122,8 @@ class Incident:
     def is_suspect(self, item: Revocation, entry: SecretEntry) -> bool:
         """Whether a key is to be revoked, by what its secret shows now.
 
-        The key that was named, those of the plan, and of those that are seen later the ones that are no newer than the
-        incident. The current key only where consumers had it when the incident began, and no other one was named.
+        True for the named key, the plan's keys, and keys seen later that are no newer than the incident. True for the
+        current key only if consumers had it when the incident began, and no other key was named.
         """
         plan = self.plan
         if item.key_id == plan.named:
@@ -131,13 +131,13 @@ class Incident:
         planned = item.key_id in {each.key_id for each in plan.revocations}
         if item.version_id in self.made or (plan.repeated and not planned):
             return False
-        replaced = self.dry_run and entry.arn in self.promoted  # what it still shows as current would not be
+        replaced = self.dry_run and entry.arn in self.promoted  # its current key would be replaced
         if item.key_id == read_lifecycle(entry).current_key and not replaced:
             return plan.named is None and item.key_id in self.in_use and not self.replaced_before(entry)
         return planned or item.key_id in self.in_use or not self.is_newer(item)
 
     def replaced_before(self, entry: SecretEntry) -> bool:
-        """Whether this incident made what consumers get now, and that is not what was named this time."""
+        """Whether this incident made the key that consumers get now, and this command does not name it."""
         if self.plan.named is None and self.plan.strategy is Strategy.REVOKE_ONLY:
             return False  # the whole secret was named, and no key is wanted in it
         life = read_lifecycle(entry)
@@ -145,14 +145,14 @@ class Incident:
         return mine and made_for_incident(entry.arn, self.name, life.current_version)
 
     def began_with(self, entry: SecretEntry) -> None:
-        """The secret as it was described first: the listing may be five minutes older than what consumers had."""
+        """Note the keys that consumers had at the beginning: the listing may be five minutes out of date."""
         shown = (item for item in revocations_of(entry) if item.role != Role.PENDING)
         self.in_use |= {item.key_id for item in shown if not self.is_newer(item)}
 
     def is_newer(self, item: Revocation) -> bool:
-        """Whether another rotation stored the key since the incident began: it is no leak, but what helps.
+        """Whether another rotation stored the key since the incident began, so that it did not leak.
 
-        Only where its name shows that it is a rotation's. What was made by hand may be an old one that is put back.
+        True only if its name shows that a rotation made it. A value stored by hand may be an old key.
         """
         if item.key_id == self.plan.named or item.key_id in self.in_use:
             return False
@@ -162,7 +162,7 @@ class Incident:
             own = name is not None and name.deployment == self.services.policy.deployment
             if key is None or name is None or not own or name.version_id != item.version_id:
                 return False
-            # AWS shows no time of its own: where this machine's clock differs from Infobip's, it is this one that errs.
+            # AWS does not show its clock. If this machine's clock and Infobip's differ, this machine's is wrong.
             since = self.begun + (self.provider.skew() or timedelta(0)) - JUST_BEFORE
             if key.valid_from is not None and key.valid_from >= since:
                 return True
@@ -176,7 +176,7 @@ class Incident:
     def ownership_proof(self, item: Revocation) -> OwnershipProof:
         """The proof of ownership for the version whose label names a key; found once, if it can be.
 
-        By name, where Infobip shows it alone under the name that the version's key has; else by value.
+        By name, if Infobip shows only this key under the name of the version's key; else by value.
         """
         about = (item.arn, item.version_id or "", item.key_id)
         known = self._proofs.get(about) or self._find_ownership_proof(item)
@@ -185,7 +185,7 @@ class Incident:
         return known
 
     def held_key(self, item: Revocation) -> str | None:
-        """The key that the version's value was found to be, whatever its label says; ``None`` where it was not read."""
+        """The key that the version's value was found to be, whatever its label says; ``None`` if it was not read."""
         held = self.held.get((item.arn, item.version_id or ""))
         return held.key_id if held is not None else None
 
@@ -215,13 +215,13 @@ class Incident:
         if held.unreadable:
             return OwnershipProof.UNREADABLE
         self.held[(entry.arn, item.version_id)] = held
-        # In another field: it leaked with the rest.
+        # A key in another field leaked with the rest.
         return OwnershipProof.BY_VALUE if item.key_id in {held.key_id, *held.holds} else OwnershipProof.NONE
 
     def _has_value(self, entry: SecretEntry, item: Revocation, version_id: str) -> bool:
-        """Whether Infobip shows the labelled key with the very value of its version, where a search is not answered.
+        """Whether Infobip shows the labelled key with its version's value. Asked if the search by value fails.
 
-        A leaked key must not stay enabled because the search by value fails.
+        A leaked key must not stay enabled because of that failure.
         """
         try:
             value = self.value(entry, version_id)
@@ -240,7 +240,7 @@ class Incident:
         return decode(stored.text, value_field(entry), entry.name).key
 
     def key(self, key_id: str) -> Key | None:
-        """A key, asked for once; ``None`` where Infobip has no such key."""
+        """A key, read once; ``None`` if Infobip has no such key."""
         if key_id not in self.keys:
             try:
                 self.keys[key_id] = self.provider.get_key(key_id).key
@@ -249,7 +249,7 @@ class Incident:
         return self.keys[key_id]
 
     def fresh(self, arn: str) -> SecretEntry:
-        """A secret as it is now; the key of an unlabelled current value is found out, and its label put in.
+        """Describe a secret. If its current value is unlabelled, find its key and add the label to the entry.
 
         :raises StoreError: it can't be described.
         """
@@ -270,7 +270,7 @@ class Incident:
         return with_label(entry, key_id)
 
     def as_valued(self, entry: SecretEntry) -> SecretEntry:
-        """The value decides which key is current: the entry with its label alone, where another one stands there."""
+        """Return the entry with the label of its current value's key, instead of any other: the value decides."""
         labelled, at_work = current_of(entry), read_lifecycle(entry).at_work
         proof = self.ownership_proof(labelled) if labelled is not None else OwnershipProof.UNREADABLE
         if labelled is None or (len(at_work) == 1 and proof is not OwnershipProof.NONE):

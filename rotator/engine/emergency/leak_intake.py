@@ -1,4 +1,4 @@
-"""Many leaked values at once: each is searched for, and revoked, as a single one is; one that fails stops no other."""
+"""Revokes many leaked values. Each is searched for and revoked like a single one, and a failure stops no other."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class LeakOutcome(StrEnum):
 class LeakResult:
     """One leaked value and what became of it.
 
-    :param report: what was done, or would be; ``None`` where nothing is to be done for this value by itself.
-    :param detail: why nothing was, or what went wrong; as a sentence without any value.
+    :param report: what was done, or would be; ``None`` if nothing is to be done for this value by itself.
+    :param detail: why nothing was done, or what failed; a sentence without any value.
     """
 
     leak: Leak
@@ -45,7 +45,7 @@ class LeakResult:
 
     @property
     def key_id(self) -> str | None:
-        """The key that the value belongs to, where an account knows it."""
+        """The key that the value belongs to, if an account knows it."""
         return self.plan.named if self.plan is not None else None
 
 
@@ -63,12 +63,12 @@ class Intake:
     _revoking: set[str] = field(default_factory=set)
 
     def go(self, leaks: Iterable[Leak]) -> Iterator[LeakResult]:
-        """One after another, in order; each is planned when the one before it is done.
+        """Handle the leaks in order; each is planned when the one before it is done.
 
-        Two leaked keys of one secret are revoked together: the second is then covered by the first, and its secret not
-        replaced again.
+        Two leaked keys of one secret are revoked together: the second is then covered by the first, and its secret does
+        not get another new key.
 
-        :raises RotatorError: nothing can be written down, or nothing is configured; what was yielded was done.
+        :raises RotatorError: the audit can't be written, or the configuration is wrong; what was yielded was done.
         """
         try:
             for leak in leaks:

@@ -1,9 +1,9 @@
-"""Leaked keys in whatever text: a scanner's report, a settings file, a header, a log.
+"""Finds leaked keys in any text: a scanner's report, a settings file, a header, a log.
 
-Read are reports of trufflehog (JSON lines), gitleaks (JSON), kingfisher (JSON, JSON lines), GitHub's secret-scanning
+It reads reports of trufflehog (JSON lines), gitleaks (JSON), kingfisher (JSON, JSON lines), GitHub's secret-scanning
 alerts, and SARIF, as gitleaks and kingfisher write it. Every Infobip key in the text counts, in a finding or not; a
-report says where each was found. Values leave it as :class:`~rotator.secret.Secret`. Nothing here raises: the text
-stands open in these frames, and an error's traceback would keep them.
+report says where each was found. Values are returned as :class:`~rotator.secret.Secret`. Nothing here raises: an
+error's traceback would keep these frames, which hold the text in the clear.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LARGEST_LINE: Final = 9
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _SPLIT: Final = "Split it, or take out what is not Infobip's."
 _REDACTED: Final = re.compile(r"\**|x+|(?i:\[?redacted\b.*)|.*\.\.\.", re.DOTALL)
-"""What stands for a value: gitleaks' ``REDACTED``, or a part of it and ``...``; kingfisher's ``[REDACTED:…]``."""
+"""Placeholders for a value: gitleaks' ``REDACTED``, or a part of it and ``...``; kingfisher's ``[REDACTED:…]``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """One value that has the shape of an Infobip key, and where it was found; ``more`` places are not named."""
+    """One value that has the shape of an Infobip key, and where it was found; ``more`` counts other places."""
 
     value: Secret
     places: tuple[Place, ...]
@@ -72,13 +72,13 @@ class Leak:
 
 @dataclass(frozen=True, slots=True)
 class LeakReport:
-    """What a text says of leaked keys.
+    """The leaked keys that were found in a text.
 
-    :param findings: how many there are; ``None`` where it is no scanner's report.
+    :param findings: how many there are; ``None`` if the text is no scanner's report.
     :param without: how many of them hold nothing that has the shape of an Infobip key.
     :param redacted: how many of these hold no value at all: the scanner left it out.
     :param leaks: each value once.
-    :param values: every value of every finding, for a redactor to know.
+    :param values: every value of every finding, for the redactor.
     """
 
     findings: int | None
@@ -97,7 +97,7 @@ class Unreadable:
 
 
 def read_leaks(text: Secret) -> LeakReport | Unreadable:
-    """A scanner's report, or a text with keys in it, which may begin as a report does (``[default]``, any JSON)."""
+    """Read a scanner's report, or a text with keys in it, which may begin like a report (``[default]``, any JSON)."""
     items = _findings(text.reveal())
     if isinstance(items, list) and len(items) > MOST_FINDINGS:
         return Unreadable(f"the report on stdin holds {len(items)} findings, more than {MOST_FINDINGS}", _SPLIT)
@@ -110,7 +110,7 @@ def read_leaks(text: Secret) -> LeakReport | Unreadable:
         fields = _named(scalars)
         found = [value for name in _VALUES if isinstance(value := fields.get(name), str) and value]
         values.update(dict.fromkeys(found))
-        # In every text of it: a scanner may have taken only a part of a key for the secret.
+        # Search every text of the finding: the scanner may have taken only a part of a key for the secret.
         found_in = [Secret(each) for _, each in scalars if isinstance(each, str)]
         keys = {key.reveal() for each in found_in for key in possible_keys(each)}
         without += not keys
@@ -151,7 +151,7 @@ _MARKS: Final = frozenset(
 )
 """One of these fields makes an object a finding: trufflehog's, gitleaks', kingfisher's, SARIF's or GitHub's."""
 _VALUES: Final = ("Raw", "RawV2", "Secret", "snippet", "snippet.text", "secret")
-"""Where the found value stands. It may be absent: scanners can leave values out."""
+"""Fields that hold the found value. It may be absent: scanners can leave values out."""
 _FILE: Final = ("file", "File", "path", "uri")
 _LINE: Final = ("line", "StartLine", "startLine", "start_line")
 _COMMIT: Final = ("commit", "Commit", "commit.id", "commitSha", "commit_sha")
@@ -159,7 +159,7 @@ _URL: Final = ("html_url", "link", "Link", "file.url", "url", "repository")
 
 
 def _place(fields: Mapping[str, Any], position: int) -> Place:
-    """Where a finding says that it is."""
+    """The place that a finding names."""
     lines = (fields.get(name) for name in _LINE)
     return Place(
         position,
@@ -172,7 +172,7 @@ def _place(fields: Mapping[str, Any], position: int) -> Place:
 
 
 def _findings(raw: str) -> list[Mapping[str, Any]] | Unreadable | None:
-    """Every finding of a report: one document, several, or a line each; ``None`` where it is no JSON at all."""
+    """Every finding of a report: one document, several, or one per line; ``None`` if it is no JSON at all."""
     raw = raw.strip()
     if raw[:1] not in ("{", "[") and raw != "null":
         return None
@@ -207,7 +207,7 @@ def _findings(raw: str) -> list[Mapping[str, Any]] | Unreadable | None:
 
 
 def _items(document: Any) -> Iterator[Any]:
-    """What may be findings: in arrays (pages of them, or ``null``), or in what kingfisher and SARIF put around them."""
+    """Yield possible findings: from arrays (pages of them, or ``null``), or from kingfisher's or SARIF's wrapper."""
     if isinstance(document, list):
         for each in document:
             yield from each if isinstance(each, list) else _items(each)
@@ -219,12 +219,12 @@ def _items(document: Any) -> Iterator[Any]:
             yield from results if isinstance(results, list) else ()
     elif isinstance(document.get("findings"), list):
         yield from document["findings"]
-    elif "audit" not in document and "rules_applied" not in document:  # kingfisher's own account of its work
+    elif "audit" not in document and "rules_applied" not in document:  # kingfisher's summary of its run
         yield document
 
 
 def _number(text: str) -> int | None:
-    """A line's number; to convert one with thousands of digits fails, or takes long."""
+    """A line's number; ``None`` if it is too long: converting thousands of digits fails, or takes long."""
     return int(text) if len(text) <= _LARGEST_LINE else None
 
 
@@ -232,7 +232,7 @@ _DECODER: Final = json.JSONDecoder(parse_int=_number, parse_float=lambda _: None
 
 
 def _scalars(item: Any) -> Iterator[tuple[str, Any]]:
-    """Every text and number in a finding and its name with its parent's (``commit.id``), the outermost ones first."""
+    """Yield every text and number in a finding, with its parent's and its own name (``commit.id``), outermost first."""
     left = deque([("", item)])
     while left:
         path, each = left.popleft()
@@ -245,7 +245,7 @@ def _scalars(item: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _named(scalars: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """The first of each name, and of each name with its parent's."""
+    """The first value of each name, and of each name with its parent's."""
     fields: dict[str, Any] = {}
     for path, value in scalars:
         fields.setdefault(path, value)

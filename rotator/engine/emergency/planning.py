@@ -1,8 +1,8 @@
 """Which keys an emergency revokes, and which secrets get a new one. Reads only.
 
-The listing says it, and Infobip where a key or a value was named or a label is missing. Where a secret or its current
-key was named, every key of the secret is revoked. Where another key was named, nothing says that the current one
-leaked: it is revoked too, but only after it was replaced.
+It reads the listing, and asks Infobip if a key or a value was named or a label is missing. If a secret or its current
+key was named, every key of the secret is revoked. If another key was named, nothing shows that the current one leaked:
+it is revoked too, but only after it was replaced.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from rotator.secret import Secret
 from rotator.text import printable
 
 RECENT: Final = timedelta(minutes=10)
-"""How long after an emergency made a key a command that names no incident is treated as a retry."""
+"""For this long after an emergency made a key, a command that names no incident is treated as a retry."""
 
 
 class UnknownValue(Refused):
@@ -67,7 +67,7 @@ class Accounts:
         return self._open[entry.arn]
 
     def close(self) -> None:
-        """End what was opened; never raises."""
+        """Close every connection; never raises."""
         while self._open:
             self._open.popitem()[1].close()
 
@@ -89,7 +89,7 @@ class Planner:
     fleet: Fleet = field(init=False, repr=False)
 
     def plan(self, target: Target) -> EmergencyPlan:
-        """What is to be done.
+        """Plan the emergency for one target.
 
         :raises RotatorError: the target is unknown, its key is not known, or it is provably none of ours.
         """
@@ -127,7 +127,7 @@ class Planner:
         labelled = [entry for entry in entries if named.key_id in read_lifecycle(entry).named]
         for entry in sorted(labelled, key=lambda entry: read_lifecycle(entry).current_key != named.key_id):
             if read_lifecycle(entry).current_key != named.key_id:
-                # Consumers do not get it any more; if it is disabled too, only a command that was cut off continues.
+                # Consumers no longer get it. If it is also disabled, only an interrupted command has more to do.
                 with suppress(ProviderError):  # it may be enabled
                     key = self._read(account, named)
                     if not key.enabled and self._made_before(entry, named.key_id) is None:
@@ -140,7 +140,7 @@ class Planner:
         return self._of_unlisted(account, named, entries)
 
     def _of_unlisted(self, account: str, named: Named, entries: list[SecretEntry]) -> EmergencyPlan:
-        """A key that no listed label names: stored minutes ago, ours only by its own name, or not ours."""
+        """Plan for a key that no listed label names: stored minutes ago, ours only by its own name, or not ours."""
         key = self._read(account, named)
         if not key.enabled:
             return self._disabled_already(account, key)
@@ -216,7 +216,7 @@ class Planner:
     # ---- by secret --------------------------------------------------------------------------------------------------
 
     def _of_secret(self, entry: SecretEntry, named: Named | None = None, current: str | None = None) -> EmergencyPlan:
-        """What is to be done to one secret.
+        """Plan for one secret.
 
         :param current: the key that its unlabelled current value is known to be.
         :raises RotatorError: it is not managed, or its current key is not known.
@@ -280,11 +280,11 @@ class Planner:
     # ---- retries ----------------------------------------------------------------------------------------------------
 
     def _made_before(self, entry: SecretEntry, named: str | None) -> str | None:
-        """The version that this incident made current before, unless it is that version's key that is meant now.
+        """The version that this incident made current before, unless that version's key is named now.
 
-        Without an incident: that an emergency made current minutes ago, if any key is wanted there.
+        Without an incident's name: the version that an emergency made current minutes ago, if a new key is wanted.
 
-        :raises Refused: it is too old for a retry: a name that is used again must not spare the current key.
+        :raises Refused: the version is too old for a retry: a reused name must not spare the current key.
         """
         life = read_lifecycle(entry)
         current = life.current_version
@@ -294,7 +294,7 @@ class Planner:
             version
             for version, labels in entry.versions.items()
             if made_for_incident(entry.arn, self.incident, version)
-            # Others were stored and never promoted: by a run that was interrupted.
+            # The others were stored by an interrupted run and never promoted.
             and (labels & {CURRENT, PREVIOUS} or any(map(parse_retire_label, labels)))
         }
         made = current if current in mine else min(mine - {life.holders.get(named or "")}, default=None)
@@ -312,7 +312,7 @@ class Planner:
         )
 
     def _made_just_now(self, entry: SecretEntry, current: str | None) -> bool:
-        """Whether an emergency put the current key there minutes ago, and no incident's name says which."""
+        """Whether an emergency made the current key minutes ago, and this command names no incident."""
         if self.chosen or not self.replaces or current is None or not made_in_emergency(entry.arn, current):
             return False
         if entry.last_changed is not None and self.services.clock.now() - entry.last_changed > RECENT + MAX_SKEW:
@@ -326,8 +326,8 @@ class Planner:
     def _created_at(self, entry: SecretEntry, version: str) -> tuple[datetime | None, datetime]:
         """When the key of a version was created, and the time now, both by Infobip's clock.
 
-        By the key's name, for its labels go when it is revoked. Where no key has it, by the version's date: what
-        leaked is to be revoked all the same.
+        The key is found by its name, because its labels go when it is revoked. If no key has the name, the version's
+        date counts: a leaked key must be revoked all the same.
 
         :raises StoreError: the version's date can't be read.
         """
@@ -348,7 +348,7 @@ class Planner:
         )
 
     def _older(self, entry: SecretEntry, life: Lifecycle, revocations: list[Revocation], made: str) -> list[Revocation]:
-        """Those keys that are older than the incident's replacement."""
+        """The keys that are older than the incident's replacement."""
         left = [item for item in revocations if item.role != Role.CURRENT and item.version_id != made]
         if life.current_version == made:
             # A pending version that no emergency made is the next rotation's.

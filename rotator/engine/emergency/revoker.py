@@ -1,4 +1,4 @@
-"""Revoking keys one after another, verifying it, and what is left to the next sweep where it fails."""
+"""Revokes keys one after another, verifies each revocation, and leaves failures to the next sweep."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class KeyState(Enum):
     REVOKED = auto()
     """Infobip confirmed it; in a dry run, it would be."""
     NOT_FOUND = auto()
-    """Infobip says that it does not have it. A 404 may come from anything on the way, so its labels stay."""
+    """Infobip does not find it. A 404 may come from anything on the way, so its labels stay."""
     UNPROVEN = auto()
     """Only a label connects it with the secret: it stays."""
     UNREADABLE = auto()
-    """The same, and the value that may prove it could not be read."""
+    """Unproven, because the value that may prove it could not be read."""
     FAILED = auto()
     """It may still be enabled."""
 
 
 class Tried(NamedTuple):
-    """One key's state; ``item`` is what the key was when it was tried first."""
+    """One key's state; ``item`` is the revocation as it was tried first."""
 
     item: Revocation
     state: KeyState
@@ -76,7 +76,7 @@ class Revoker:
                     self.incident.step(StepKind.REVOKED, item.secret, item.key_id, why, revocation=first)
 
     def missing_ownership_proof(self, item: Revocation) -> OwnershipProof | None:
-        """Why a key may not be revoked; ``None`` where it is proven to belong to its version, or needs no proof."""
+        """Why a key may not be revoked; ``None`` if it is proven to belong to its version, or needs no proof."""
         named = item.key_id == self.incident.plan.named or item.role == Role.ORPHAN
         if named or item.version_id in self.incident.made:
             return None
@@ -111,7 +111,7 @@ class Revoker:
         return KeyState.REVOKED, ""
 
     def _unproven(self, key_id: str, missing: OwnershipProof) -> tuple[KeyState, str]:
-        """Nothing is left to do where the key is disabled already (by another run of this incident, say)."""
+        """The state of an unproven key. It may be disabled already (by another run of this incident, say)."""
         try:
             if not self.incident.provider.get_key(key_id).key.enabled:
                 return KeyState.REVOKED, ""
@@ -122,7 +122,7 @@ class Revoker:
         return (KeyState.UNREADABLE if missing is OwnershipProof.UNREADABLE else KeyState.UNPROVEN), ""
 
     def _is_disabled(self, key_id: str) -> bool:
-        """After a lost or doubtful answer: what Infobip shows."""
+        """Whether Infobip shows it disabled or not at all; asked after a lost or doubtful answer."""
         try:
             return not self.incident.provider.get_key(key_id).key.enabled
         except KeyNotFound:
@@ -133,13 +133,13 @@ class Revoker:
     # ---- what stays enabled -----------------------------------------------------------------------------------------
 
     def report_rest(self) -> None:
-        """Report every key that could not be revoked, and make it due at the next sweep where a label can do that."""
+        """Report every key that could not be revoked, and make it due at the next sweep if a label can do that."""
         incident = self.incident
         for item, state, why in self.tried.values():
             note, error = "", None
             if state is KeyState.REVOKED:
                 continue
-            # A sweep revokes it on a proof only, so a label that is wrong does no harm.
+            # A sweep revokes it only with a proof, so a wrong label does no harm.
             due = state is not KeyState.UNPROVEN and self._make_due(item)
             if state is KeyState.NOT_FOUND:
                 note = "not found at Infobip" if incident.dry_run else ""
@@ -159,7 +159,7 @@ class Revoker:
             incident.step(StepKind.REVOKED, item.secret, item.key_id, note, error=error, revocation=item)
 
     def _make_due(self, item: Revocation) -> bool:
-        """Whether the next sweep will revoke it: its retire label says now, and none says later."""
+        """Make its retire label due now, and remove later ones. Returns whether the next sweep will revoke it."""
         if item.role == Role.ORPHAN or not item.arn or self.incident.dry_run:
             return False  # an orphan is found by its age, at most half an hour from now
         context, reason, store = self.incident.context(), self.incident.reason, self.incident.services.store
@@ -192,7 +192,7 @@ class Revoker:
     # ---- verification -----------------------------------------------------------------------------------------------
 
     def verify(self) -> None:
-        """Use each revoked key once more, until it is refused. Where a refusal shows nothing, the note says so."""
+        """Probe each revoked key until it is refused. If a refusal shows nothing, the note says so."""
         incident = self.incident
         until = incident.now() + VERIFY_TIMEOUT
         for position, step in enumerate(incident.report.steps):

@@ -1,4 +1,4 @@
-"""What an emergency is about, and what became of it: the target, the plan, the report and its JSON. Plain data."""
+"""The plain data of an emergency: the target, the plan, the report and its JSON."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ class Revocation:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """For the audit; the account stands in the context, the reason and the incident are bound to every line."""
+        """Audit fields. The context adds the account, and the reason and the incident are bound to every line."""
         return {"secret": self.secret, "version_id": self.version_id, "key_id": self.key_id}
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A key that the operator named by its id, or by its value; ``key`` where Infobip was asked about it."""
+    """A key that the operator named by its id, or by its value; ``key`` is set if Infobip was asked about it."""
 
     key_id: str
     key: Key | None = None
@@ -257,7 +257,7 @@ def is_unlabelled(entry: SecretEntry) -> bool:
 
 
 def with_label(entry: SecretEntry, key_id: str) -> SecretEntry:
-    """The entry as it would be if its current version carried the label of the key that it was found to hold."""
+    """Return the entry as if its current version carried the label of the key that it was found to hold."""
     current = read_lifecycle(entry).current_version
     if current is None:
         return entry
@@ -268,7 +268,7 @@ def with_label(entry: SecretEntry, key_id: str) -> SecretEntry:
 
 
 def without_keys(entry: SecretEntry, key_ids: Collection[str]) -> SecretEntry:
-    """The entry as it would be without the labels of these keys."""
+    """Return the entry without the labels of these keys."""
     removed = set(map(key_label, key_ids))
 
     def stays(label: str) -> bool:
@@ -280,6 +280,6 @@ def without_keys(entry: SecretEntry, key_ids: Collection[str]) -> SecretEntry:
 
 
 def spec_of(entry: SecretEntry | None) -> Spec:
-    """A secret's spec, or the defaults where there is none that can be read."""
+    """A secret's spec, or the defaults if it can't be read."""
     spec = spec_or_none(entry.tags) if entry is not None else None
     return spec or Spec(account="")
