@@ -1,4 +1,4 @@
-"""What acting on one account needs: its ports, its settings, and what is left of its daily budget."""
+"""The context for acting on one account: its ports, its settings, and what is left of its daily budget."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ LONGEST_WAIT: Final = timedelta(minutes=1)
 
 
 Connect = Callable[..., KeyProvider]
-"""Makes a provider from a management secret's entry and value; ``ConfigurationError`` where the value cannot be used.
+"""Makes a provider from a management secret's entry and value; ``ConfigurationError`` if the value cannot be used.
 
-With ``emergency=True`` Basic follows a login that fails, with the same credentials: a session that another process
-holds must not keep a leaked key enabled.
+With ``emergency=True``, Basic with the same credentials follows a failed login: a session that another process holds
+must not keep a leaked key enabled.
 """
 
 
@@ -36,7 +36,7 @@ class Services:
     """What every account shares.
 
     :param new_version_id: chooses version ids; passed in, so that a simulation is reproducible.
-    :param may_start: whether a sweep may begin one more action; false where the process will soon be stopped.
+    :param may_start: whether a sweep may begin one more action; false if the process will soon be stopped.
     :param metrics: where sweeps are measured, if anywhere.
     :param readers: the access log; read only for secrets with the tag ``rotator:gate``.
     """
@@ -57,7 +57,7 @@ class Services:
 class Limit:
     """What scheduled work may still take of one of the day's limits.
 
-    :param left: slots, those that are free soon included.
+    :param left: free slots, including those that are free soon.
     :param frees: when these become free, by Infobip's clock, in order.
     :param taken: what was taken so far.
     """
@@ -71,7 +71,7 @@ class Limit:
         """What is left of ``most`` slots a day; each is free a day after it was used."""
         free = [at + DAY for at in used]
         left = max(0, most - sum(1 for at in free if at > now + SOON))
-        # Where the reserve is in use, the slots that become free first are the reserve's.
+        # If the reserve is in use, the slots that become free first are the reserve's.
         frees = sorted(at for at in free if now < at)[max(0, len(free) - most) :]
         return Limit(left, [at for at in frees if at <= now + SOON])
 
@@ -140,7 +140,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class InfobipClock:
-    """Infobip's clock, by which expiry, grace and the day's limits are measured: this machine's, and its skew."""
+    """Infobip's clock, for expiry, grace periods and the day's limits: this machine's clock plus the skew."""
 
     clock: Clock
     provider: KeyProvider
@@ -181,7 +181,7 @@ class AccountContext:
         return self.services.clock.now()
 
     def checked_now(self) -> datetime:
-        """The same, right before something is done that a wrong clock must not do.
+        """The time by Infobip's clock, for a step that must not be taken with a wrong clock.
 
         :raises Changed: this machine's clock differs too much from Infobip's; it may have been set a moment ago.
         """
@@ -194,15 +194,15 @@ class AccountContext:
         return self.now()
 
     def use_create(self) -> bool:
-        """Use one create of the day's limit, once its slot is free; false where none is left.
+        """Use one create of the day's limit, once its slot is free; false if none is left.
 
-        :raises ProviderError: what others created meanwhile can't be asked.
+        :raises ProviderError: the keys that others created meanwhile can't be counted.
         """
         total = self.provider.count_keys() if self.budget.creates is not None else None
         return self._wait(self.budget.take_create(self.now(), total))
 
     def use_update(self) -> bool:
-        """Use one update of the day's limit, once its slot is free; false where none is left."""
+        """Use one update of the day's limit, once its slot is free; false if none is left."""
         return self._wait(self.budget.take_update(self.now()))
 
     def _wait(self, length: timedelta | None) -> bool:
@@ -215,7 +215,7 @@ class AccountContext:
 
         :raises Changed: this machine's clock differs too much from Infobip's.
         """
-        # Infobip shows whole seconds: where the clocks differ, it may be that much later there.
+        # Infobip shows whole seconds: if the clocks differ, its time may be up to a second later.
         return self.checked_now() + grace + timedelta(seconds=1 if self.provider.skew() else 0)
 
     # ---- for the record ---------------------------------------------------------------------------------------------
@@ -223,13 +223,13 @@ class AccountContext:
     def action(
         self, kind: ActionKind, reason: Reason, entry: SecretEntry, key_id: str | None, version_id: str | None
     ) -> Action:
-        """Something that is to be done to one secret now."""
+        """An action on one secret, due now."""
         return Action(
             kind, self.account, entry.name, reason, self.now(), key_id=key_id, version_id=version_id, arn=entry.arn
         )
 
     def change(self, event: str, **fields: Any) -> AbstractContextManager[dict[str, Any]]:
-        """A change, in the audit: its intent before, its result after; see :func:`~rotator.telemetry.audit.change`."""
+        """Audit a change: its intent before it and its result after it; see :func:`~rotator.telemetry.audit.change`."""
         return change(self.services.audit, event, account=self.account, **fields)
 
     def emit(self, event: str, outcome: str, **fields: Any) -> None:
@@ -237,5 +237,5 @@ class AccountContext:
         self.services.audit.emit(event, outcome, account=self.account, **fields)
 
     def publish(self, detail_type: str, **fields: Any) -> None:
-        """Send consumers an event; failing to is never a failure of the work."""
+        """Send consumers an event; if that fails, the work does not."""
         publish(self.services.events, detail_type, account=self.account, **fields)

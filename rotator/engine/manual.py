@@ -1,4 +1,4 @@
-"""What an operator asks for by hand beside sweeps and emergencies: rotate one secret now, adopt one, see states."""
+"""An operator's commands beside sweeps and emergencies: rotate one secret now, adopt one, see states."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from rotator.ports import KeyListing, KeyProvider, ProbeVerdict, SecretStore
 
 
 def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result, ...]:
-    """Rotate one secret now, whatever its expiry says; uses the daily reserve.
+    """Rotate one secret now, whatever its expiry; uses the daily reserve.
 
-    An unlabelled current version is adopted first, and a wrong label on it corrected: its value decides. A pending
-    version is finished instead of making another key.
+    An unlabelled current version is adopted first. A wrong label on it is corrected, because its value decides. A
+    pending version is finished instead of making another key.
 
     :param reason: the operator's own words, for the audit.
     :raises RotatorError: the secret is unknown, not managed, on hold or misconfigured; nothing was changed.
@@ -42,7 +42,7 @@ def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result
         snapshot = with_secret(services.store, provider, listed, entry)
         context, life = AccountContext(services, provider, snapshot, Budget()), read_lifecycle(entry)
         if life.current_version is not None and life.current_key is not None:
-            ownership_proof(context, entry, life.current_version, life.current_key)  # what it reads, the plan knows
+            ownership_proof(context, entry, life.current_version, life.current_key)  # the plan uses what it reads
         plan = plan_account(context.snapshot, services.policy, services.clock.now(), secret=entry.name)
         if plan.error is not None:
             raise Refused(plan.error)
@@ -73,9 +73,9 @@ def _carry_out(context: AccountContext, plan: AccountPlan, entry: SecretEntry, r
 
 
 def _stop(plan: AccountPlan, view: View, now: datetime) -> None:
-    """What stands against a new key; not what only keeps an old one from being revoked, and no window or limit.
+    """Refuse if a rule prevents a new key. Windows, limits and rules that only protect an old key do not count.
 
-    :raises Refused: something does; nothing was changed.
+    :raises Refused: a rule does; nothing was changed.
     """
     stop = first(SKIP_WHEN, view, now) or first(ROTATE_BLOCKED, view, now)
     if stop is not None:
@@ -85,8 +85,8 @@ def _stop(plan: AccountPlan, view: View, now: datetime) -> None:
             advice=f"Nothing was changed. {fix} and repeat the command.",
         )
     if view.key is None:
-        # A list that is not complete does not show that the key is not found. Where it is complete and shows none of
-        # the account's keys (``mass-missing``), this command is the way out.
+        # A list that is not complete does not show that the key is not found. If it is complete and shows none of the
+        # account's keys (``mass-missing``), this command is the way out.
         doubts = [skip for skip in plan.skipped if skip.reason is Reason.LISTING_INCOMPLETE]
         if doubts:
             raise Refused(f"{view.entry.name} is not rotated: {doubts[0].reason}: {doubts[0].detail}")
@@ -95,7 +95,7 @@ def _stop(plan: AccountPlan, view: View, now: datetime) -> None:
 def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Result:
     """Take an existing key and secret under management: label the current version with its key.
 
-    :param key_id: which key it is by the operator, where the value does not show it.
+    :param key_id: the key according to the operator, if the value does not show it.
     :raises RotatorError: not managed, no value, or the value is not that key; nothing was changed.
     """
     services = reconciler.services
@@ -134,7 +134,7 @@ def _listed(reconciler: Reconciler, fleet: Fleet, account: str) -> KeyListing:
 
 
 def _identify(store: SecretStore, provider: KeyProvider, entry: SecretEntry, spec: Spec, key_id: str | None) -> str:
-    """The key that the current value is; the one that was named, where nothing speaks against it.
+    """Return the current value's key; the named one, if nothing contradicts it.
 
     :raises RotatorError: it is another one, or not known.
     """

@@ -1,14 +1,14 @@
 """Rollback: the previous key becomes current again while it is in grace, and the newer one gets a full grace period.
 
-A hold stands against it as against every change but an emergency: the secret is wanted as it is. The order is such that
-what is left when the process ends at any call is what the next sweep completes:
+A hold prevents it, like every change but an emergency: the secret is wanted as it is. The steps have this order so that
+the next sweep completes what an interruption at any call leaves:
 
-1. the previous key is verified; nothing was changed before;
-2. its retire labels go (a key in ``AWSCURRENT`` must never carry one). Cut off here, it is a superseded version
-   without a label, and the next sweep gives it a full grace period;
-3. where its grace was nearly over, a revocation that may be in flight is waited for, and the key is verified again;
+1. the previous key is verified; nothing is changed before;
+2. its retire labels are removed (a key in ``AWSCURRENT`` must never carry one). If interrupted here, it is a superseded
+   version without a label, and the next sweep gives it a full grace period;
+3. if its grace was nearly over, this waits for a revocation that may be in flight, and verifies the key again;
 4. the secret is described again, and ``AWSCURRENT`` moves by compare-and-swap;
-5. the newer version gets its retire label. Cut off before, the next sweep does it, with the full grace period.
+5. the newer version gets its retire label. If interrupted before, the next sweep does it, with the full grace period.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from rotator.telemetry.consumer_events import ROTATED
 from rotator.text import printable
 
 NEARLY_OVER: Final = 2 * MAX_SKEW
-"""A grace period that ends within this may be over by another machine's clock, and its key be revoked there now."""
+"""A grace period that ends within this may be over by another machine's clock, which may be revoking the key now."""
 _REPEAT: Final = "Check it with `rotator status`, and repeat the command if it is still wanted."
 
 
@@ -68,7 +68,7 @@ class RolledBack:
 
     :param key_id: the key in ``AWSCURRENT`` now, in version ``version_id``.
     :param retired_key_id: the newer key, which works until ``retired_until``.
-    :param retired_until: ``None`` where its label could not be written; the next sweep does it, with the full grace.
+    :param retired_until: ``None`` if its label could not be written; the next sweep does it, with the full grace.
     :param due: why the next sweep will rotate the key that is current now, if it will.
     :param waits: what that rotation waits for (its window), if it does.
     :param changed_fields: other fields of a JSON value that went back with the key.
@@ -133,7 +133,7 @@ def rollback(reconciler: Reconciler, secret: str, reason: str, key_id: str | Non
 
 @dataclass(slots=True)
 class _Rollback:
-    """One secret's way back.
+    """One secret's rollback.
 
     :param life: the secret's labels when it was described first.
     :param item: the superseded version to go back to.
@@ -155,7 +155,7 @@ class _Rollback:
         return printable(self.entry.name)
 
     def carry_out(self) -> RolledBack:
-        """Go back.
+        """Roll back.
 
         :raises RotatorError: consumers get the same key as before; at most the previous key's grace starts again.
         """
@@ -186,14 +186,14 @@ class _Rollback:
     # ---- the previous key works -------------------------------------------------------------------------------------
 
     def _value(self) -> tuple[Secret, tuple[str, ...]]:
-        """The previous version's key, which is what its label says, and the other fields in which its value differs.
+        """The previous version's key, checked against its label, and the names of its other fields that differ.
 
         :raises RotatorError: it can't be read, or is another key.
         """
         stored = self.context.services.store.read_version(self.entry.arn, self.item.version_id)
         value = decode(stored.text, self.spec.value_field, self.entry.name).key
         changed: tuple[str, ...] = ()
-        with contextlib.suppress(BadSecretValue, StoreError):  # only to be shown: it stands in nothing's way
+        with contextlib.suppress(BadSecretValue, StoreError):  # only to be shown: an error stops nothing
             current = self.context.services.store.read_current(self.entry.arn).text
             own = {self.spec.value_field, *RESERVED_FIELDS}
             changed = tuple(name for name in changed_fields(stored.text, current) if name not in own)
@@ -204,7 +204,7 @@ class _Rollback:
         return value, changed
 
     def _verify(self, value: Secret) -> None:
-        """The key is enabled, has time enough left, and authenticates.
+        """Check that the key is enabled, has enough time left, and authenticates.
 
         :raises RotatorError: it does not, or that can't be found out.
         """
@@ -246,9 +246,9 @@ class _Rollback:
     # ---- moving AWSCURRENT ------------------------------------------------------------------------------------------
 
     def _remove_pending(self) -> None:
-        """No version is left pending: not the newer one, which an emulator of AWS could show as never promoted.
+        """Take ``AWSPENDING`` off both versions: an emulator of AWS could show the newer one as never promoted.
 
-        Before the retire labels: a version with ``AWSPENDING`` and without such a label could be taken for a new one.
+        It comes before the retire labels: a version with ``AWSPENDING`` and without them could be taken for a new one.
         """
         for version in (self.item.version_id, self.life.current_version):
             if version is not None and PENDING in self.entry.versions.get(version, ()):
@@ -258,9 +258,9 @@ class _Rollback:
         remove_retire_labels(self.context, entry, self.item.key_id, self.audit_reason)
 
     def _describe_again(self) -> SecretEntry:
-        """The secret, right before it changes.
+        """Describe the secret right before it changes, and check that it is as it was.
 
-        :raises RotatorError: it is not as it was.
+        :raises RotatorError: it is not.
         """
         fresh = self.context.services.store.describe(self.entry.arn)
         before = self.life
@@ -271,15 +271,15 @@ class _Rollback:
         return fresh
 
     def _retire_newer(self, fresh: SecretEntry) -> datetime | None:
-        """Publish it, retire the newer version. The rollback is done: what fails here is left to the next sweep."""
+        """Publish the rollback and retire the newer version. Failures here are left to the next sweep."""
         context, version, key_id = self.context, self.life.current_version, self.life.current_key
         assert version is not None
         assert key_id is not None
         until = context.now() + self.spec.grace
         if until.microsecond:
-            until = until.replace(microsecond=0) + timedelta(seconds=1)  # as the label says it, which holds no parts
+            until = until.replace(microsecond=0) + timedelta(seconds=1)  # as in the label, which holds whole seconds
         retired: datetime | None = until
-        # Before the retire label: cut off here, the next sweep publishes it once more.
+        # Before the retire label: if interrupted here, the next sweep publishes it once more.
         context.publish(ROTATED, secret_arn=self.entry.arn, **self._fields(), rolled_back_from=key_id)
         try:
             retire_version(context, self.entry, version, key_id, until, self.audit_reason)
@@ -319,7 +319,7 @@ def _result(
 
 
 def _spec_unless_skipped(view: View, now: datetime) -> Spec:
-    """The secret's spec, where nothing stands against a rollback.
+    """Return the secret's spec, if nothing prevents a rollback.
 
     :raises Refused: something does: it is held, misconfigured, being rotated, not adopted, or not ours to change.
     """
@@ -349,7 +349,7 @@ def _spec_unless_skipped(view: View, now: datetime) -> Spec:
 
 
 def _without_wrong_labels(context: AccountContext, entry: SecretEntry, life: Lifecycle) -> Lifecycle:
-    """The labels without those that name a key which their version's value is not: they can be forged.
+    """Return the labels without those that name another key than their version's value: labels can be forged.
 
     :raises ProviderError: Infobip can't be asked.
     """
@@ -363,7 +363,7 @@ def _without_wrong_labels(context: AccountContext, entry: SecretEntry, life: Lif
 
 
 def _dates(services: Services, entry: SecretEntry) -> Mapping[str, datetime]:
-    """When the versions were made. Without that right the keys' own dates do, unless an emergency made one."""
+    """When the versions were made. Without permission to read it, the keys' dates do, unless an emergency made one."""
     try:
         return services.store.version_dates(entry.arn)
     except StoreError:

@@ -15,9 +15,9 @@ from rotator.telemetry.metrics import Report, count_samples, state_samples, swee
 
 _LOG = logging.getLogger(__name__)
 ACTOR: Final = "scheduler"
-"""Who acts in the audit where no person does."""
+"""The actor in the audit if no person acts."""
 NO_ACCOUNT: Final = "(no account)"
-"""The account under which secrets are shown whose tags name none."""
+"""The account that is shown for secrets whose tags name none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class Sweep:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the exit code is 0, and a monitor of sweeps is content: every account was swept, and nothing failed.
+        """Whether every account was swept and nothing failed: the exit code is 0, and a monitor sees a good sweep.
 
-        A secret with a wrong tag is an alert of its own, and must not hide for weeks whether sweeps still come.
+        A secret with a wrong tag has its own alert. It must not hide for weeks whether sweeps still run.
         """
         failed = any(result.outcome is Outcome.FAILED for result in self.results)
         done = any(result.outcome is Outcome.DONE for result in self.results)
@@ -50,7 +50,7 @@ def errors_in(plan: AccountPlan) -> tuple[Alert, ...]:
 
 
 def counts(done: Sweep) -> dict[str, int]:
-    """A sweep in numbers. ``planned`` are all actions; what became of them is ``done``, ``failed`` and ``deferred``."""
+    """A sweep in numbers. ``planned`` counts all actions; ``done``, ``failed`` and ``deferred`` are their outcomes."""
     plans = [plan for plan in done.plan.accounts if plan.account != NO_ACCOUNT]
     outcomes = Counter(result.outcome for result in done.results)
     return {
@@ -66,7 +66,7 @@ def counts(done: Sweep) -> dict[str, int]:
 
 
 def problems(done: Sweep) -> Iterator[str]:
-    """What failed, and what is to be fixed, in sentences."""
+    """Yield what failed and what an operator must fix, in sentences."""
     for plan in done.plan.accounts:
         if plan.error is not None:
             yield f"account {plan.account} was not swept: {plan.error}"
@@ -77,7 +77,7 @@ def problems(done: Sweep) -> Iterator[str]:
 
 
 def errors_of(plans: Iterable[AccountPlan]) -> Iterator[str]:
-    """What is to be fixed, by a sentence each."""
+    """Yield one sentence for each error that an operator must fix."""
     for plan in plans:
         for alert in errors_in(plan) if plan.error is None else ():
             yield f"{alert.secret or plan.account}: {alert.kind}: {alert.detail}"
@@ -93,8 +93,8 @@ def measure(
 ) -> None:
     """Publish how an account stands after its sweep, if the services have metrics; never raises.
 
-    :param snapshot: what the plan was made of, where it could be observed.
-    :param budget: what the work left of the plan's, where there was any.
+    :param snapshot: the plan's snapshot, if the account could be observed.
+    :param budget: the daily budget after the work, if there was any.
     """
     if services.metrics is None:
         return
@@ -106,13 +106,13 @@ def measure(
         failed = any(result.outcome is Outcome.FAILED for result in results)
         timing = sweep_samples(plan.ran_through and not failed, begun, now)
         services.metrics.publish(Report(plan.account, now, state, timing, count_samples(plan, results)))
-    except Exception as error:  # what measures must not stop what it measures
+    except Exception as error:  # metrics must not stop the work
         _LOG.warning("metrics of account %s were not published: %s", plan.account, type(error).__name__)
         _LOG.debug("unexpected", exc_info=error)
 
 
 def _left(quota: Quota, budget: Budget | None) -> Quota:
-    """The quota after the work, where the budget has limits."""
+    """The quota after the work, if the budget has limits."""
     if budget is None or budget.creates is None or budget.updates is None:
         return quota
     used = None if quota.updates_used is None else quota.updates_used + budget.updates.taken

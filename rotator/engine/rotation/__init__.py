@@ -1,8 +1,8 @@
-"""Rotation: choose a version id, create, compare, store, probe, promote, retire. Every step can be the last one.
+"""Rotation: choose a version id, create, compare, store, probe, promote, retire. A crash can follow any step.
 
-Read top-down: :class:`Rotation` is the order of the steps; ``create`` and ``promote`` are the steps, with what a crash
-leaves and how it is finished in each one's docstring; ``attempt`` is what they share, and giving up. ``four_steps`` is
-the same rotation in the pieces that Secrets Manager calls.
+Read top-down: :class:`Rotation` is the order of the steps. ``create`` and ``promote`` are the steps; their docstrings
+say what a crash leaves and how it is finished. ``attempt`` is what they share, and giving up. ``four_steps`` is the
+same rotation in the pieces that Secrets Manager calls.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ __all__ = ["Promoted", "Rotation"]
 class Rotation:
     """One secret's rotation, from reading it again to the old version's retire label.
 
-    :param audit_reason: an operator's own words, which stand in the audit as the reason.
-    :param emergency: a hold does not stop it, and no retire label is set: the old key is about to be revoked.
-    :param entry: what was just read of the secret, where every call counts; promotion compares and swaps in any case.
+    :param audit_reason: an operator's own words, the reason in the audit.
+    :param emergency: a hold does not stop it. No retire label is set, because the old key is about to be revoked.
+    :param entry: the secret as it was just read, to save a call. Promotion compares and swaps in any case.
     :param old_value: the old key's value, once it was read.
     """
 
@@ -53,7 +53,7 @@ class Rotation:
         return self._store_and_promote(attempt, make_key(attempt), stored)
 
     def check(self) -> None:
-        """Everything that :meth:`rotate` checks before a key is created. Changes nothing.
+        """Make every check that :meth:`rotate` makes before a key is created. Changes nothing.
 
         :raises RotatorError: no replacement can be made.
         """
@@ -76,9 +76,9 @@ class Rotation:
     # ---- before a key is made ---------------------------------------------------------------------------------------
 
     def begin(self, version_id: str) -> Attempt:
-        """Read the secret and its current key again: is everything still as the plan saw it?
+        """Read the secret and its current key again, and check that both are still as the plan saw them.
 
-        :raises RotatorError: it is not, or there is no proof that the key is the secret's; nothing was changed.
+        :raises RotatorError: they are not, or there is no proof that the key is the secret's; nothing was changed.
         """
         context, action = self.context, self.action
         entry = self.entry or context.services.store.describe(action.arn or action.secret)
@@ -96,7 +96,7 @@ class Rotation:
         return Attempt(context, entry, spec, life, old, version_id, reason, self.emergency)
 
     def _old_key(self, key_id: str | None) -> Key | None:
-        """The key to be replaced, read now: what was changed since the listing goes for its replacement too.
+        """The key to be replaced, read now, so that its replacement gets the changes made since the listing.
 
         :raises Changed: it is not as the plan saw it.
         """
@@ -118,9 +118,9 @@ class Rotation:
         return fresh
 
     def _proven(self, entry: SecretEntry, life: Lifecycle, old: Key | None) -> Key | None:
-        """The old key, whose rights the replacement gets, where it is proven to be what the secret holds.
+        """The old key, whose rights the replacement gets, if it is proven to be what the secret holds.
 
-        An emergency goes on without it, by the tagged scopes.
+        Without that proof an emergency goes on with the tagged scopes.
 
         :raises Refused: there is no ownership proof.
         """
@@ -137,7 +137,7 @@ class Rotation:
         )
 
     def prepare(self, version_id: str) -> tuple[Attempt, StoredValue | None]:
-        """What a rotation needs before a key is made for it; and the current value, if there is one.
+        """Prepare everything before a key is made. Returns the attempt, and the current value if there is one.
 
         :raises RotatorError: no replacement can be made; nothing was changed.
         """
@@ -145,7 +145,7 @@ class Rotation:
         stored = self._current_value(attempt)
         if stored is not None:
             self.old_value = decode(stored.text, attempt.spec.value_field, attempt.entry.name).key
-        # Whether a replacement fits into the value, by one of the same length.
+        # Check with a dummy of the same length that a replacement fits into the value.
         expires_at = attempt.now() + attempt.spec.validity
         _encoded(attempt, stored, Secret("0" * 69), "0" * 32, expires_at)
         if self.action.reason is Reason.KEY_MISSING and stored is not None and self.old_value is not None:
@@ -161,11 +161,11 @@ class Rotation:
         return stored
 
     def _check_missing(self, attempt: Attempt, stored: StoredValue, value: Secret) -> None:
-        """Whether a key that Infobip does not list is another account's.
+        """Check that a key that Infobip does not list is not another account's.
 
-        The management secret may have been given other credentials: consumers must not be moved there for it.
+        If the management secret was given another account's credentials, consumers must not be moved there.
 
-        :raises Refused: it works, or was stored for another address.
+        :raises Refused: it is: it works, or was stored for another address.
         """
         probed = self.context.provider.probe(value, attempt.spec.verify_path)
         elsewhere = recorded_elsewhere(stored.text, self.context.provider.base_url)
@@ -188,14 +188,14 @@ class Rotation:
         return promote(attempt, fetched.key)
 
     def store(self, attempt: Attempt, fetched: FetchedKey, stored: StoredValue | None) -> Secret:
-        """Store a new key as a pending version; what is left to do is to probe and to promote it.
+        """Store a new key as a pending version. It still has to be probed and promoted.
 
         :param stored: the current value, whose other fields stay.
         :raises RotatorError: it is not stored; the key was given up.
         """
         key, value = fetched.key, fetched.value
         if value is None:
-            # An answer without the value: whatever it is, a consumer could not use it.
+            # The answer has no value, and a consumer could not use the key without it.
             value = self.context.provider.get_key(key.id).value
         if value is None:
             attempt.give_up(key.id)
@@ -208,7 +208,7 @@ class Rotation:
         return value
 
     def _resume_unstored(self, attempt: Attempt, key_id: str) -> Promoted:
-        """A key whose run was interrupted before it was stored: its value can still be read."""
+        """Finish with a key that an interrupted run did not store, if its value can still be read."""
         entry = attempt.entry
         attempt.checked_at = attempt.now()
         fetched = self.context.provider.get_key(key_id)
@@ -221,9 +221,9 @@ class Rotation:
         return self._store_and_promote(attempt, fetched, stored)
 
     def check_stored(self, attempt: Attempt, key_id: str) -> Key:
-        """Compare and probe a stored version's key: what is left to do is to promote it.
+        """Compare and probe a stored version's key. It still has to be promoted.
 
-        :raises RotatorError: it is not promoted: it stays pending for the next sweep, or was given up.
+        :raises RotatorError: it must not be promoted now; it stays pending for the next sweep, or was given up.
         """
         entry, spec, life, version_id = attempt.entry, attempt.spec, attempt.life, attempt.version_id
         attempt.staged = True
@@ -252,7 +252,7 @@ class Rotation:
             attempt.give_up(key_id, revoke=key.enabled)
             raise Changed(f"key {key_id} of the pending version of {entry.name} is not active any more: given up")
         if attempt.old is None and not spec.scopes:
-            # It was compared before it was stored, and what it was compared with is not found: nothing better is left.
+            # The old key, with which it was compared before it was stored, is not found: compare it with itself.
             attempt = replace(attempt, old=key)
         compare(attempt, key, key_request(attempt), resumed=True)
         stored = self.context.services.store.read_version(entry.arn, version_id)
@@ -265,7 +265,7 @@ class Rotation:
 def _encoded(
     attempt: Attempt, stored: StoredValue | None, value: Secret, key_id: str, expires_at: datetime | None
 ) -> Secret:
-    """The new value: the current one with another key in it.
+    """The new value: the current one with the new key in it.
 
     :raises BadSecretValue: it has no such field, or would be too large.
     """

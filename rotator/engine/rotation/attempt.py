@@ -25,10 +25,10 @@ class Attempt:
     :param entry: the secret as it was read when the attempt began; ``spec`` are its tags, ``life`` its labels.
     :param old: the key to be replaced, whose rights the replacement gets.
     :param version_id: the version that the replacement is made for.
-    :param emergency: a hold does not stop it, and no retire label is set: the old key is about to be revoked.
+    :param emergency: a hold does not stop it. No retire label is set, because the old key is about to be revoked.
     :param own: whether this very run made the key: then no other process is likely to work on it.
     :param staged: whether the replacement is stored in its version.
-    :param asked_at: when this run asked for the key, where it did.
+    :param asked_at: when this run asked for the key, if it did.
     :param checked_at: when this run last asked Infobip what the key is, or asked for it.
     """
 
@@ -56,10 +56,10 @@ class Attempt:
     def give_up(self, key_id: str, *, revoke: bool = True, contested: bool = False) -> None:
         """Revoke the new key and take its labels off, unless another process works, or worked, on it.
 
-        What fails here is found again by the next sweep: an unlabelled key is an orphan, a labelled one is pending.
+        The next sweep finds what fails here: an unlabelled key is an orphan, a labelled one is pending.
 
-        :param contested: another process promoted another version meanwhile, so a third one may be about to finish
-            this one: its labels go first, and with them the version, so that it is not promoted with a revoked key.
+        :param contested: another process promoted another version meanwhile, and a third one may be about to finish
+            this version. Its labels are removed first, so that it is not promoted with a revoked key.
         """
         try:
             fresh = self.context.services.store.describe(self.entry.arn)
@@ -78,7 +78,7 @@ class Attempt:
                 self.unstage(key_id)
                 unstage = False
                 if _was_promoted(self._labels_now()):
-                    return  # a moment before its labels went: the next sweep finds out which key it is
+                    return  # just before its labels were removed: the next sweep finds its key
             # A key that another process made only loses the labels that it got here.
             ours = self.own or self._proven_by_name(fresh, key_id)
             if revoke and ours and not self.revoke_own(key_id):
@@ -89,7 +89,7 @@ class Attempt:
             return  # `change` has written it to the audit
 
     def revoke_own(self, key_id: str) -> bool:
-        """Revoke a key that was made for this secret and never promoted; false where today's updates are used up."""
+        """Revoke a key that was made for this secret and never promoted; false if today's updates are used up."""
         if not self.context.use_update():
             return False
         with self.context.change("key.revoked", **self.fields(key_id)):

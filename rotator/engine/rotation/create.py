@@ -1,4 +1,4 @@
-"""Making the replacement: what is asked for, the one attempt, the search after a lost answer, the comparison."""
+"""Makes the replacement: the request, the one attempt, the search after a lost answer, the comparison."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SEARCH_WAITS = (0.0, 2.0, 5.0)
 
 
 def make_key(attempt: Attempt) -> FetchedKey:
-    """Create the key and compare it with what was asked.
+    """Create the key and compare it with the request.
 
-    A crash before the answer leaves a key that only its name connects with the secret: the next sweep resumes with
-    it where its value can be read, else revokes it as an orphan. ``attempt.version_id`` is the version that the
-    key is named for: another one than before where a first key had to be revoked.
+    A crash before the answer leaves a key that only its name connects with the secret. The next sweep resumes with
+    it if its value can be read, else revokes it as an orphan. ``attempt.version_id`` is the version that the key is
+    named for; it changes if a first key had to be revoked.
 
     :raises RotatorError: nothing usable was made; what was made is revoked, or an orphan with a name.
     """
@@ -39,7 +39,7 @@ def make_key(attempt: Attempt) -> FetchedKey:
 
 
 def key_request(attempt: Attempt) -> KeyRequest:
-    """What the replacement shall be: the old key's rights, or the tagged scopes.
+    """The request for the replacement, with the old key's rights or the tagged scopes.
 
     :raises Refused: the scopes are not known, and Infobip would hand out every scope.
     """
@@ -75,9 +75,9 @@ def _create(attempt: Attempt, request: KeyRequest) -> FetchedKey:
 
 
 def _recover(attempt: Attempt, request: KeyRequest, error: OutcomeUnknown) -> tuple[FetchedKey, KeyRequest]:
-    """After a lost answer: search for the name; adopt what can be read, else revoke it and make another.
+    """Search for the key by name after a lost answer; adopt it if it can be read, else revoke it and make another.
 
-    Where nothing is found the key may still appear: the rotation fails and the next sweep decides.
+    If nothing is found, the key may still appear: the rotation fails and the next sweep decides.
     """
     context = attempt.context
     found: tuple[Key, ...] = ()
@@ -102,9 +102,9 @@ def _recover(attempt: Attempt, request: KeyRequest, error: OutcomeUnknown) -> tu
 
 
 def adopt_or_revoke(attempt: Attempt, made: Sequence[Key]) -> FetchedKey | None:
-    """Of the keys that were made for this very version the one whose value can be read; else they are revoked.
+    """Return the key made for this very version whose value can be read; if there is none, revoke them all.
 
-    :raises Changed: today's updates are used up; what is left has a name, by which the next sweep finds it.
+    :raises Changed: today's updates are used up; the next sweep finds the remaining keys by their name.
     """
     context = attempt.context
     for key in made:
@@ -120,9 +120,9 @@ def adopt_or_revoke(attempt: Attempt, made: Sequence[Key]) -> FetchedKey | None:
 
 
 def compare(attempt: Attempt, key: Key, request: KeyRequest, *, resumed: bool = False) -> None:
-    """Field by field: a replacement that may do more, or less, is never promoted.
+    """Compare every field: a replacement with more or fewer rights is never promoted.
 
-    :param resumed: another run, or step, asked for it: its expiry is not compared.
+    :param resumed: another run, or step, requested it, so its expiry is not compared.
     """
     differences = differing_fields(key, request, compare_expiry=not resumed)
     if attempt.staged and "name" in differences:
@@ -143,7 +143,7 @@ def compare(attempt: Attempt, key: Key, request: KeyRequest, *, resumed: bool = 
 
 
 def differing_fields(key: Key, request: KeyRequest, *, compare_expiry: bool) -> list[str]:
-    """The names of the fields in which a key is not what was asked for."""
+    """The names of the fields in which a key differs from its request."""
     permissions = key.permissions or frozenset()
     differs = {
         "name": key.name != request.name,

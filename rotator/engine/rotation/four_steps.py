@@ -1,7 +1,7 @@
 """Secrets Manager's own rotation (``rotate-secret``, the console's button): four steps, each of them safe to repeat.
 
 Secrets Manager chooses the version id (the *token*), puts ``AWSPENDING`` on an empty version, and calls the steps one
-after the other, some of them twice. What differs from a sweep's rotation is only that the way is cut into pieces:
+after the other, some of them twice. The only difference from a sweep's rotation is that it is done in pieces:
 
 ============  =========================================================================================
 createSecret  find or make the key that is named for the token, compare it, store it with its label
@@ -11,7 +11,7 @@ testSecret    compare and probe what was stored; of an empty version: test the c
 finishSecret  compare and probe once more, promote by compare-and-swap, retire the old version
 ============  =========================================================================================
 
-After ``createSecret`` the version is one like a sweep's: if no further step comes, the next sweep finishes it.
+After ``createSecret`` the version is like a sweep's: if no further step follows, the next sweep finishes it.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ from rotator.telemetry.consumer_events import FAILED, publish
 
 ALREADY_CURRENT: Final = "already current"
 MAX_ROUNDS: Final = 3
-"""How often a secret is read whose current version has to be labelled first."""
+"""How often a secret is read if its current version has to be labelled first."""
 
 
 class Step(StrEnum):
-    """What Secrets Manager asks for."""
+    """The steps that Secrets Manager calls."""
 
     CREATE = "createSecret"
     SET = "setSecret"
@@ -57,7 +57,7 @@ class Step(StrEnum):
 
 
 def run_step(reconciler: Reconciler, secret: str, token: str, step: Step) -> str:
-    """One step. Gives in a few words what was done; a version that is current already is a success.
+    """Run one step. Returns in a few words what was done; a version that is current already is a success.
 
     :param secret: name or ARN.
     :param token: the id of the version that is being rotated to.
@@ -96,7 +96,7 @@ def _labels_of(entry: SecretEntry, token: str) -> frozenset[str]:
 
     :raises Refused: Secrets Manager did not begin a rotation to this version.
     """
-    # As the rotation functions that AWS publishes do it: not known is not off; the labels below decide.
+    # Like the rotation functions that AWS publishes: unknown does not mean off; the labels below decide.
     if entry.rotation_enabled is False:
         raise Refused(
             f"{entry.name} is not enabled for rotation by Secrets Manager",
@@ -118,7 +118,7 @@ def _labels_of(entry: SecretEntry, token: str) -> frozenset[str]:
 
 @contextlib.contextmanager
 def _opened(reconciler: Reconciler, entry: SecretEntry, token: str) -> Iterator[StepWork]:
-    """Connect, read the account's keys, and adopt the current version if that was not done.
+    """Connect, read the account's keys, and adopt the current version if it is not adopted yet.
 
     :raises Refused: the secret is one that sweeps skip, or this machine's clock is wrong.
     """
@@ -147,9 +147,9 @@ def _opened(reconciler: Reconciler, entry: SecretEntry, token: str) -> Iterator[
 
 
 def _without_pending(entry: SecretEntry, token: str) -> SecretEntry:
-    """The secret as it was before Secrets Manager announced the token: that is this very rotation, not another's.
+    """Return the secret without the token's ``AWSPENDING``, which is this rotation's own and not another's.
 
-    A version that holds a key of ours is left as it is.
+    A version that holds a key of ours is not changed.
     """
     if read_lifecycle(entry).pending_version == token:
         return entry
@@ -160,7 +160,7 @@ def _without_pending(entry: SecretEntry, token: str) -> SecretEntry:
 
 @dataclass(slots=True)
 class StepWork:
-    """What one step works with: the secret as it was just read, its account's keys, and today's budget."""
+    """The data of one step: the secret as it was just read, its account's keys, and today's budget."""
 
     context: AccountContext
     entry: SecretEntry
@@ -213,7 +213,7 @@ class StepWork:
         return key_id
 
     def _earlier_key(self, attempt: Attempt) -> FetchedKey | None:
-        """The key of an attempt that was interrupted: adopted where its value can be read, else revoked."""
+        """The key of an interrupted attempt: adopted if its value can be read, else revoked."""
         attempt.own = True
         request = key_request(attempt)
         named = self.context.provider.find_by_name(request.name)
@@ -226,7 +226,7 @@ class StepWork:
         return self.context.action(kind, Reason.REQUESTED, self.entry, key_id, version_id)
 
     def refuse_if_skipped(self) -> None:
-        """The same rules as in a sweep: hold, wrong tags, replica, contradicting labels, no scopes for a first key."""
+        """Apply a sweep's rules: hold, wrong tags, replica, contradicting labels, no scopes for a first key."""
         snapshot = self.context.snapshot
         views = [make_view(snapshot, entry) for entry in snapshot.secrets]
         wrong = clock_skew(snapshot) or (mass_missing(views, snapshot) if self.view.key is None else None)
@@ -240,7 +240,7 @@ class StepWork:
             raise Refused(f"{self.entry.name} is not rotated: {found.reason}: {found.detail}")
 
     def adopt(self) -> bool:
-        """Label the current version with its key where that was not done or is wrong; gives whether it had to."""
+        """Label the current version with its key if the label is missing or wrong. Returns whether it was."""
         life, wrong = self.view.life, self.view.mislabelled
         if not life.unlabelled and wrong is None:
             return False
@@ -252,7 +252,7 @@ class StepWork:
         return True
 
     def _check_empty(self) -> None:
-        """The token's version holds nothing that another program stored.
+        """Check that the token's version holds nothing that another program stored.
 
         :raises Refused: it does; it is neither overwritten nor promoted.
         """

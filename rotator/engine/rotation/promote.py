@@ -29,12 +29,12 @@ from rotator.telemetry.consumer_events import ROTATED
 PROPAGATION = timedelta(seconds=60)
 """How long a new key may take to authenticate everywhere."""
 MAX_LASTING = 3
-"""How many answers in a row that no waiting fixes (a 404: the verify path is wrong) end the wait: it would be the same
-minute for every secret with that path."""
+"""After this many answers in a row that waiting can't fix (a 404: the verify path is wrong) the wait ends. Otherwise
+every secret with that path would take a minute."""
 ALMOST_ORPHAN = ORPHAN_AGE - MAX_SKEW
-"""Before a key is this old no run takes it for an orphan, even with clocks that differ."""
+"""No run takes a key younger than this for an orphan, even if the clocks differ."""
 REVOKE_IN_FLIGHT = timedelta(seconds=90)
-"""How long after a version was stored its key may still be revoked by a run whose check is a minute old at most."""
+"""For this long after a version was stored, a run whose check is up to a minute old may still revoke its key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def stage(attempt: Attempt, key: Key, text: Secret) -> None:
         attempt.give_up(key.id)
         raise
     attempt.staged = True
-    # A run that read the secret before may take a key that is this old for an orphan, and be about to revoke it.
+    # A run that read the secret earlier may take such an old key for an orphan, and be about to revoke it.
     made = attempt.asked_at or key.valid_from
     if made is not None and attempt.now() - made >= ALMOST_ORPHAN:
         attempt.context.services.clock.sleep(REVOKE_IN_FLIGHT.total_seconds())
@@ -78,7 +78,7 @@ def stage(attempt: Attempt, key: Key, text: Secret) -> None:
 
 
 def check_again_if_stale(attempt: Attempt, key: Key, value: Secret) -> None:
-    """A key that was checked more than ten minutes ago is checked and probed once more.
+    """Check and probe a key once more if it was checked more than ten minutes ago.
 
     :raises Changed: it was revoked meanwhile; it was given up.
     """
@@ -96,17 +96,17 @@ def _check_active(attempt: Attempt, key: Key) -> None:
 
 
 def probe(attempt: Attempt, key: Key, value: Secret) -> None:
-    """Use the key once, for as long as it may take to propagate.
+    """Use the key once; retry for as long as it may take to propagate.
 
     After a crash here the version is still pending: the next sweep continues with it.
 
-    :raises ReplacementRejected: 401 to the last; the key is revoked.
+    :raises ReplacementRejected: still 401 at the end; the key is revoked.
     :raises ProviderUnavailable: no verdict; a stored version stays pending for the next sweep.
     """
     emit, clock, spec = attempt.context.emit, attempt.context.services.clock, attempt.spec
     fields, name = attempt.fields(key.id), attempt.entry.name
     if not spec.verify:
-        # When a key that can't be probed works everywhere is not known: it gets the time that this may take.
+        # A key that can't be probed gets all the time that it may take to work everywhere.
         since = attempt.asked_at or key.valid_from
         if since is not None:
             clock.sleep((since + PROPAGATION - attempt.now()).total_seconds())
@@ -146,8 +146,8 @@ def probe(attempt: Attempt, key: Key, value: Secret) -> None:
 def promote(attempt: Attempt, key: Key) -> Promoted:
     """Move ``AWSCURRENT``, send consumers an event, retire the old version.
 
-    After a crash behind the move the old version is superseded and has no retire label: the next sweep sends the event
-    again and sets the label, with the full grace period.
+    After a crash following the move the old version is superseded and has no retire label: the next sweep sends the
+    event again and sets the label, with the full grace period.
 
     :raises RotatorError: not promoted; the version stays pending for the next sweep, or was given up.
     """
@@ -160,7 +160,7 @@ def promote(attempt: Attempt, key: Key) -> Promoted:
         raise
     context.publish(ROTATED, secret_arn=entry.arn, **attempt.fields(key.id))
     if life.current_version is not None and life.current_key is not None and not attempt.emergency:
-        # The rotation is done: what fails here is done by the next sweep, and can only make the grace period longer.
+        # The rotation is done. The next sweep repeats what fails here; this only makes the grace period longer.
         with contextlib.suppress(RotatorError):
             # A sweep may finish an emergency that was interrupted; those have no grace period.
             emergency = made_in_emergency(entry.arn, attempt.version_id)
