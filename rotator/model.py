@@ -1,4 +1,4 @@
-"""What the planner sees and what it says. Plain frozen data; times are aware and in UTC."""
+"""The planner's input and output. Plain frozen data; times are aware and in UTC."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from rotator.message import NO_MESSAGE, Message
 
 BEGINS_WITHIN = timedelta(minutes=1)
-"""A key whose ``validFrom`` lies that little ahead counts as begun: clocks differ, and Infobip has whole seconds."""
+"""A ``validFrom`` this little ahead counts as begun, because clocks differ and Infobip uses whole seconds."""
 
 
 class ActionKind(StrEnum):
@@ -25,7 +25,7 @@ class ActionKind(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why something is done or left; the same word in plan, log, audit line, metric and status."""
+    """Why something is done or skipped; the same word in plan, log, audit line, metric and status."""
 
     # rotate
     FIRST_KEY = "first-key"
@@ -86,7 +86,7 @@ class Reason(StrEnum):
 
 
 class Severity(StrEnum):
-    """An ``error`` is to be fixed, and one about a whole account fails its sweep; a ``warning`` is only reported."""
+    """An ``error`` must be fixed. If it is about a whole account, its sweep fails. A ``warning`` is only reported."""
 
     WARNING = "warning"
     ERROR = "error"
@@ -105,8 +105,8 @@ class Platform:
 class Key:
     """An API key as Infobip lists it, without its value.
 
-    ``scopes`` and ``permissions`` are ``None`` where the answer did not hold them (not readable is not empty).
-    ``value_readable`` says that the answer held what looks like the real value rather than a mask.
+    ``scopes`` and ``permissions`` are ``None`` if the answer did not include them, which does not mean empty.
+    ``value_readable``: whether the answer seems to include the real value rather than a mask.
     """
 
     id: str
@@ -122,11 +122,11 @@ class Key:
     value_readable: bool = False
 
     def expired(self, now: datetime) -> bool:
-        """Whether its end has come."""
+        """Whether its expiry has passed."""
         return self.valid_to is not None and self.valid_to <= now
 
     def begun(self, now: datetime) -> bool:
-        """Whether its ``validFrom`` has come, give or take :data:`BEGINS_WITHIN`."""
+        """Whether its ``validFrom`` has passed, give or take :data:`BEGINS_WITHIN`."""
         return self.valid_from is None or self.valid_from <= now + BEGINS_WITHIN
 
     def alive(self, now: datetime) -> bool:
@@ -139,8 +139,8 @@ class SecretEntry:
     """A secret as ``ListSecrets`` or ``DescribeSecret`` gives it: names, tags and labels, never a value.
 
     ``versions`` maps version ids to their staging labels. ``current`` etc. are derived in :mod:`rotator.policy.labels`.
-    ``last_accessed`` is the day on which its value was read last, ``None`` where the store does not have it.
-    ``lives`` is what :func:`rotator.policy.lifecycle.read_lifecycle` made of the labels, kept beside them.
+    ``last_accessed`` is the day on which its value was last read, ``None`` if the store does not have it.
+    ``lives`` caches the results of :func:`rotator.policy.lifecycle.read_lifecycle`.
     """
 
     arn: str
@@ -167,11 +167,11 @@ class Resolution:
     """Which Infobip key an unlabelled current version holds, found by reading its value (never kept here).
 
     :param key_id: the key, or ``None``.
-    :param problem: a sentence for the operator where there is none.
+    :param problem: if there is none, a sentence for the operator.
     :param known_foreign: the value was read, and it holds none of this account's keys but those in ``holds``.
-    :param holds: keys found somewhere in a value that can't be read as tagged; they count as in use.
-    :param own_fields: fields that the rotator writes and that another program has filled with something else.
-    :param silent: Infobip did not answer the question.
+    :param holds: keys found in a value that can't be read as its tags say; they count as in use.
+    :param own_fields: fields that the rotator writes but that another program has filled.
+    :param silent: whether Infobip did not answer.
     """
 
     key_id: str | None
@@ -183,7 +183,7 @@ class Resolution:
 
     @property
     def unreadable(self) -> bool:
-        """Whether nothing could be found out: the value, or Infobip's answer about it, can't be read."""
+        """Whether the key is not known because the value, or Infobip's answer about it, can't be read."""
         return self.key_id is None and not self.known_foreign
 
 
@@ -199,9 +199,9 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What the operator wants for one managed secret: its tags, parsed. Lengths are ``timedelta``.
+    """One managed secret's settings, parsed from its tags.
 
-    :param gate: whether the revocation of an old key waits for consumers that have not read the new one.
+    :param gate: whether an old key's revocation waits for consumers that have not read the new value.
     """
 
     account: str
@@ -219,14 +219,14 @@ class Spec:
 
 
 class Told:
-    """What has a message for people."""
+    """Base of the classes with a message for people."""
 
     __slots__ = ()
     message: Message
 
     @property
     def detail(self) -> str:
-        """The message as programs read it."""
+        """The message as text for programs."""
         return str(self.message)
 
 
@@ -238,9 +238,9 @@ class Action(Told):
     :param version_id: the version concerned: current for ``rotate`` and ``label``, pending for
         ``resume``, else superseded.
     :param due_at: since when it is due.
-    :param deadline: when it is too late (the old key's end), if there is such a time.
+    :param deadline: when it is too late (the old key's expiry), if ever.
     :param costs_update: whether a ``revoke`` needs a call that counts against the daily limit.
-    :param label: the staging label that contradicts the others, where that is what goes.
+    :param label: the staging label to remove, if one contradicts the others.
     """
 
     kind: ActionKind
@@ -270,9 +270,9 @@ class Skip(Told):
 class Alert(Told):
     """Something a person should know or fix.
 
-    :param count: how many keys it speaks of, where it names none.
-    :param by_account: whether the account as a whole is the cause, and not this one secret.
-    :param action: what is overdue.
+    :param count: how many keys it is about, if it names none.
+    :param by_account: whether the cause is the whole account, not this secret.
+    :param action: the overdue kind of action.
     """
 
     kind: Reason
@@ -287,9 +287,9 @@ class Alert(Told):
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """One account's daily quota: what was used in the last 24 hours, the limits, and the part kept for emergencies.
+    """One account's daily quota: its use in the last 24 hours, the limits, and the reserve for emergencies.
 
-    :param updates_used: ``None`` where disabled keys, which show it, were not listed because nothing is to be done.
+    :param updates_used: ``None`` if disabled keys, which show it, were not listed because there was nothing to do.
     """
 
     creates_used: int
@@ -300,12 +300,12 @@ class Quota:
 
     @property
     def creates_left(self) -> int:
-        """What scheduled work may still create."""
+        """How many creates scheduled work has left."""
         return max(0, self.creates_limit - self.reserve - self.creates_used)
 
     @property
     def updates_left(self) -> int:
-        """What scheduled work may still update."""
+        """How many updates scheduled work has left."""
         return max(0, self.updates_limit - self.reserve - (self.updates_used or 0))
 
 
@@ -313,7 +313,7 @@ class Quota:
 class Policy:
     """The deployment's own settings that decisions depend on.
 
-    :param sweep_every: how often sweeps come; by it is judged how soon a place in the daily limit is used again.
+    :param sweep_every: the time between sweeps, used to compute when a used slot can be used again.
     """
 
     deployment: str = "default"
@@ -327,10 +327,10 @@ class Questions:
     """What a plan needs to know beyond the listings before it may be carried out; most plans need nothing.
 
     :param versions: ``(ARN, version id)`` whose value must be read for an ownership proof of its label.
-    :param copies: keys to be revoked, by id, with the ``(ARN, version id)`` that holds the value, if one does: the
-        current values of all managed secrets must be searched for them.
+    :param copies: keys to be revoked, by id, with the ``(ARN, version id)`` that holds the value, if any. The current
+        values of all managed secrets must be searched for these keys.
     :param histories: ARNs whose versions must be listed, deprecated ones included.
-    :param history: whether the disabled keys must be listed, since creates or updates are to be done.
+    :param history: whether the disabled keys must be listed, because the plan uses creates or updates.
     :param readers: ARNs whose readers must be known: since when the revocation is due, and since when reads matter.
     """
 
@@ -348,8 +348,8 @@ class Questions:
 class Read:
     """One read of a secret's value that was allowed.
 
-    :param principal: who: a role's or user's ARN without the session's name, or what else the log says. Outside text.
-    :param current: whether it asked for ``AWSCURRENT``; false where it named a version that is not current now.
+    :param principal: the ARN of a role or user without the session name, or what the log has instead. Untrusted input.
+    :param current: whether it read ``AWSCURRENT``; false if it named a version that is not current now.
     """
 
     principal: str
@@ -359,11 +359,11 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """What the log says of one secret.
+    """One secret's reads in the access log.
 
-    :param since: from when on reads are known; later than asked for where the answer was cut or the log begins later.
-    :param until: up to when they are known; the log lags.
-    :param gap: why reads in between may be missing, as a clause; ``""`` where none is.
+    :param since: from when on reads are known; later than requested if the answer was cut or the log starts later.
+    :param until: up to when reads are known, since the log lags.
+    :param gap: why reads in between may be missing, as a clause; ``""`` if none is.
     """
 
     reads: tuple[Read, ...]
@@ -374,9 +374,9 @@ class Reads:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """The log was not read.
+    """The access log was not read.
 
-    :param problem: what happened, as a sentence without a stop, and what to do; ``""`` where there was no time for it.
+    :param problem: what happened and what to do, as a sentence without a full stop; ``""`` if there was no time.
     """
 
     problem: str
@@ -384,25 +384,25 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class AccountSnapshot:
-    """Everything that one account's decisions depend on, as it was observed.
+    """Everything that one account's decisions depend on, as observed.
 
     :param management: the management secret's entry.
-    :param secrets: every secret with ``rotator:role=key`` of this account, also those that will be skipped.
-    :param others: managed secrets of other accounts (a copied secret may stand there and hold a key of this one); in a
-        sweep a :class:`~rotator.policy.holdings.Others`, which all accounts' snapshots share.
-    :param keys: by id, every enabled key that Infobip lists, every key that was read by its id because a label names it
-        and the list does not show it, and with ``history`` the disabled keys too.
-    :param resolutions: by ARN, which key a current version's value is, where that was searched for.
-    :param held: by ARN and version id, the same for other versions.
+    :param secrets: every secret of this account with ``rotator:role=key``, including those that will be skipped.
+    :param others: managed secrets of other accounts, since a copied secret may hold a key of this one; in a sweep, a
+        :class:`~rotator.policy.holdings.Others`, whose directory all accounts' snapshots share.
+    :param keys: by id: every enabled key that Infobip lists, keys that were read by id because a label names them and
+        the list does not, and with ``history`` also the disabled keys.
+    :param resolutions: by ARN, which key a current version's value is, if that was searched for.
+    :param held: by ARN and version id, which key another version's value is.
     :param copies: by key id, the managed secrets whose current value was found to hold the key's value; a key that is
         not in it was not searched for.
-    :param versions: by ARN, every version id that AWS still has, deprecated ones included, where that was asked.
+    :param versions: by ARN, every version id that AWS still has, deprecated ones included, if they were listed.
     :param unreadable: managed secrets whose current value could not be read in that search.
-    :param skew: Infobip's clock less ours, where an answer had it.
-    :param complete: whether the listing is known to hold every enabled key.
-    :param history: whether ``keys`` holds the disabled keys too, as far as Infobip shows them.
-    :param history_complete: whether it shows all of them.
-    :param total: how many keys the account had when they were listed, disabled ones included, where that is known.
+    :param skew: Infobip's clock minus ours, if an answer included it.
+    :param complete: whether the listing is known to contain every enabled key.
+    :param history: whether ``keys`` also contains the disabled keys, as far as Infobip shows them.
+    :param history_complete: whether Infobip shows all disabled keys.
+    :param total: how many keys the account had when they were listed, disabled ones included, if known.
     :param readers: by ARN, who read a secret whose due revocation may have to wait for consumers.
     """
 
@@ -428,8 +428,8 @@ class AccountSnapshot:
 class AccountPlan:
     """What a sweep of one account would do, in order, and what it skips.
 
-    :param error: why it could not be observed.
-    :param deferred: what is due and waits for a slot, or for another sweep because of its number.
+    :param error: why the account could not be observed.
+    :param deferred: due actions that wait for a slot, or for another sweep because there are too many.
     """
 
     account: str
@@ -446,9 +446,9 @@ class AccountPlan:
 
     @property
     def ran_through(self) -> bool:
-        """Whether a sweep by it goes as far as it can: it was observed, and no error concerns the account as a whole.
+        """Whether the account was observed and no error concerns it as a whole, so that its sweep runs to the end.
 
-        What has to be fixed in a single secret is an alert, and keeps no other secret from anything.
+        A problem in a single secret is only an alert and does not affect other secrets.
         """
         wide = (alert for alert in self.alerts if alert.secret is None)
         return self.error is None and not any(alert.severity is Severity.ERROR for alert in wide)
@@ -456,14 +456,14 @@ class AccountPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One plan an account, at one moment."""
+    """One plan per account, all made at the same time."""
 
     generated_at: datetime
     accounts: tuple[AccountPlan, ...]
 
 
 class Outcome(StrEnum):
-    """What became of an action (``run --json``)."""
+    """The outcome of an action (``run --json``)."""
 
     DONE = "done"
     FAILED = "failed"
@@ -472,10 +472,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """An action and what became of it; ``error`` is redacted text.
+    """An action and its outcome; ``error`` is redacted text.
 
-    :param new_key_id: the replacement that was promoted, if one was, and ``new_expires_at`` its end.
-    :param by_account: whether the account as a whole kept it from being done, and not this one secret.
+    :param new_key_id: the replacement that was promoted, if any; ``new_expires_at`` is its expiry.
+    :param by_account: whether the cause of a failure is the whole account, not this secret.
     """
 
     action: Action

@@ -1,4 +1,4 @@
-"""The tags of a managed secret: their names, how each is read, and what they mean together.
+"""The tags of a managed secret: their names, how each is parsed, and checks across tags.
 
 Every reader takes a tag's text, trimmed, and raises :class:`~rotator.text.Unreadable`.
 """
@@ -42,7 +42,7 @@ KNOWN_TAGS: Final = (
 
 MIN_VALIDITY: Final = timedelta(minutes=10)
 MIN_GRACE: Final = timedelta(hours=1)
-"""Consumers cache a value for up to an hour; the tag ``rotator:allow-short-grace`` says that these don't."""
+"""Consumers cache a value for up to an hour; ``rotator:allow-short-grace`` says that a secret's consumers don't."""
 RESERVED_FIELDS: Final = ("key_id", "expires_at", "base_url")
 
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@/+=-]{0,127}")
@@ -106,7 +106,7 @@ def read_validity(text: str) -> timedelta:
 
 
 def one_of(*words: str) -> Callable[[str], str]:
-    """Make a reader of one of some words, in any case."""
+    """Return a reader that accepts one of these words, in any case."""
 
     def read(text: str) -> str:
         if text.lower() not in words:
@@ -126,7 +126,7 @@ def read_field(text: str) -> str:
 
 
 def read_path(text: str) -> str:
-    """Read a path that can be put behind any host without changing what host it is."""
+    """Read a path that can be appended to any host without changing the host."""
     segments = text.split("/")[1:]
     if not _PATH.fullmatch(text) or {".", ".."} & set(segments) or "" in segments[:-1]:
         fix = "write a path such as /account/1/balance: letters, digits and / _ . = + - after one slash"
@@ -137,7 +137,7 @@ def read_path(text: str) -> str:
 T = TypeVar("T")
 
 NO_REASON: Final = "no reason given"
-"""What ``Spec.hold`` says for an empty tag, so that it is not taken for no hold."""
+"""The text of ``Spec.hold`` for an empty tag, which is still a hold."""
 _DEFAULTS: Final = Spec(account="")
 _NONE: Final[frozenset[str]] = frozenset()
 _MORE_SCOPES: Final = re.compile(re.escape(SCOPES_TAG) + r"-([2-9]|[1-9][0-9])")
@@ -149,7 +149,7 @@ class TagProblem:
 
     :param tag: the tag to change, made printable.
     :param detail: what is wrong, to be read after the tag's name: ``is "soon", which is not a duration``.
-    :param fix: what to do, as an imperative; where it holds a value to write, that stands in backticks.
+    :param fix: what to do, as an imperative; a value to write is in backticks.
     """
 
     tag: str
@@ -163,7 +163,7 @@ class TagProblem:
 class InvalidTags(Refused):
     """A managed secret's tags cannot be read, or cannot work together; the message has the first problem.
 
-    :param problems: all of them, at least one, in the order of the contract's table.
+    :param problems: all problems, at least one, in the order of the table in the contract.
     """
 
     def __init__(self, secret: str, problems: tuple[TagProblem, ...]) -> None:
@@ -194,7 +194,7 @@ def parse_spec(tags: Mapping[str, str], secret: str = "the secret") -> Spec:
 
 
 def spec_or_none(tags: Mapping[str, str]) -> Spec | None:
-    """The same; ``None`` where the tags are invalid."""
+    """Return the parsed tags, or ``None`` if they are invalid."""
     try:
         return parse_spec(tags)
     except InvalidTags:
@@ -202,7 +202,7 @@ def spec_or_none(tags: Mapping[str, str]) -> Spec | None:
 
 
 def tag_problems(tags: Mapping[str, str]) -> tuple[TagProblem, ...]:
-    """Everything that is wrong with the tags."""
+    """Return all problems with the tags."""
     try:
         parse_spec(tags)
     except InvalidTags as invalid:
@@ -253,14 +253,14 @@ def _parse(items: tuple[tuple[str, str], ...]) -> Spec | tuple[TagProblem, ...]:
         verify=verify,
         verify_path=path,
         window=window,
-        # Whatever stands there means "stop": it is shown, but nothing in it can be a mistake.
+        # Any text means "hold". It is shown, and no text is invalid.
         hold=printable(tags[HOLD_TAG].strip(), 256) or NO_REASON if HOLD_TAG in tags else None,
         gate=gate,
     )
 
 
 class _Reader:
-    """Reads tag by tag and gathers what is wrong."""
+    """Reads tag by tag and collects the problems."""
 
     def __init__(self, tags: Mapping[str, str]) -> None:
         self.tags = tags
@@ -270,7 +270,7 @@ class _Reader:
         self.problems.append(TagProblem(printable(tag, 128), detail, fix))
 
     def read(self, tag: str, parse: Callable[[str], T], default: T) -> T:
-        """Parse a tag; without it, or where it can't be read (which is noted), return the default."""
+        """Parse a tag. Return the default if it is not set, or can't be read, which is recorded."""
         text = _trimmed(self.tags, tag)
         if text is None:
             return default
@@ -285,11 +285,11 @@ class _Reader:
 def _check_times(
     reader: _Reader, before: float | timedelta, validity: timedelta, grace: timedelta | None, least: timedelta
 ) -> timedelta:
-    """Check that a replacement can be rotated when it is due, and its grace fits into what is left of it then.
+    """Check that a replacement can be rotated when it is due, and that its grace fits into the time left then.
 
-    Each fix's value supposes that the fixes before it were done, so that all of them together work.
+    The value in each fix assumes that the earlier fixes are applied, so that all of them work together.
 
-    :param grace: what the tag says; ``None`` without it: then the default is cut to what fits.
+    :param grace: the tag's value; ``None`` without the tag, in which case the default is shortened to fit.
     """
     allow = f"set {SHORT_GRACE_TAG}=true"
     if validity <= least:
@@ -318,7 +318,7 @@ def _check_times(
 
 
 def _left(before: float | timedelta, validity: timedelta) -> timedelta:
-    """What is left of a replacement when it is rotated, in whole seconds."""
+    """Return how much of a replacement's lifetime is left when it is rotated, in whole seconds."""
     length = before if isinstance(before, timedelta) else validity * before
     return timedelta(seconds=math.floor(length.total_seconds()))
 
@@ -333,7 +333,7 @@ def _written(before: float | timedelta) -> str:
 
 
 def _check_names(reader: _Reader) -> None:
-    """A misspelt tag would be silently without effect: a hold that does not hold."""
+    """Report unknown tags, because a misspelt tag, such as a hold, would silently have no effect."""
     for tag in sorted(reader.tags):
         if not tag.strip().lower().startswith(PREFIX) or tag in KNOWN_TAGS or _MORE_SCOPES.fullmatch(tag):
             continue
@@ -343,7 +343,7 @@ def _check_names(reader: _Reader) -> None:
 
 
 def _read_scopes(reader: _Reader) -> frozenset[str] | None:
-    """Join ``rotator:scopes``, ``-2``, ``-3`` and so on; with a gap in between, some may have got lost."""
+    """Join ``rotator:scopes``, ``-2``, ``-3`` and so on. A gap is a problem, because a tag may have been lost."""
     present = {int(match[1]): tag for tag in reader.tags if (match := _MORE_SCOPES.fullmatch(tag))}
     if SCOPES_TAG in reader.tags:
         present[1] = SCOPES_TAG

@@ -1,8 +1,8 @@
-"""Secret values: where the key stands in them, and how its replacement is put in.
+"""Secret values: finding the key in a value, and writing its replacement.
 
-A JSON value is never written from its parsed form: the fields that change are spliced into the text as it stands,
-so that order, spacing and the spelling of numbers in every other field stay as they were. No message holds any part of
-a value, and no error leaves a frame, or has a cause or context, that holds one in the open.
+A JSON value is never written from its parsed form. The fields that change are spliced into the original text, so that
+order, spacing and the notation of numbers stay the same in all other fields. No message contains any part of a value,
+and no error exposes one in clear text in its traceback's frames, cause or context.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from rotator.text import printable, quoted
 MAX_BYTES: Final = 65_536
 """The most that Secrets Manager stores, in bytes of UTF-8."""
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
-# What can stand in a header as it is (an HTTP client would quote anything else in its error), and in a URL: Infobip's
-# keys have 69 characters, and a server that is asked about a text of thousands refuses the whole request.
+# A key must be valid in a header, because an HTTP client would quote any other text in its error. It must also fit
+# into a URL, because a server refuses a request with thousands of characters. Infobip's keys have 69.
 _KEY: Final = re.compile(r"[\x21-\x7e]+")
 _MOST: Final = 512
 _KEY_SHAPE: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -36,7 +36,7 @@ class DecodedValue:
     """A secret's value, read.
 
     :param key: the API key, without white space around it.
-    :param is_json: whether it stood in a JSON object; else it was the whole text.
+    :param is_json: whether the key is in a JSON object; otherwise it is the whole text.
     :param fields: the names of the object's fields, in their order.
     """
 
@@ -47,7 +47,7 @@ class DecodedValue:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Member:
-    """One field of a JSON object and where its value stands in the text; ``value`` only if it is a text."""
+    """One field of a JSON object and the position of its value in the text; ``value`` only if it is a string."""
 
     name: str
     begin: int
@@ -58,7 +58,7 @@ class _Member:
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """What is wrong with a value, as a clause after the secret's name, and the fix as a sentence."""
+    """A problem with a value, as a clause after the secret's name, and the fix as a sentence."""
 
     what: str
     fix: str
@@ -86,11 +86,11 @@ def encode_replacement(
     base_url: str,
     secret_name: str = "",
 ) -> Secret:
-    """Write the value that follows ``old``: the same, with another key.
+    """Return the value that replaces ``old``, with a new key.
 
     A plain value stays plain. A JSON object keeps every other field as it is, and gets ``field``, ``key_id``,
-    ``expires_at`` (``2026-12-01T10:00:00Z``, whole seconds, rounded down; ``null`` for ``None``) and ``base_url``: in
-    their places where they are there, else at its end. Without ``old`` it is a new JSON object.
+    ``expires_at`` (``2026-12-01T10:00:00Z``, whole seconds, rounded down; ``null`` for ``None``) and ``base_url``.
+    Existing fields keep their places; new ones are added at the end. Without ``old``, the result is a new JSON object.
 
     :param expires_at: aware.
     :raises BadSecretValue: the key or its id is malformed, ``old`` is broken JSON or has no such field (an empty
@@ -100,7 +100,7 @@ def encode_replacement(
     if field in RESERVED_FIELDS:
         raise ValueError("the key can't stand in a field that the rotator writes itself")
     if not is_key_id(key_id) or not key or _wrong_with(key):
-        # From outside, as the old value is, so it is that error too and concerns this secret alone.
+        # Untrusted input, like the old value, so the same error, which concerns only this secret.
         fault = _Fault("can't be written: the new key or its id is malformed", "Check the newest key at Infobip.")
         raise _error(secret_name, fault)
     if expires_at is not None and expires_at.tzinfo is None:
@@ -143,7 +143,7 @@ def _recorded(text: Secret, field: str) -> str | None:
 
 
 def contains(content: Secret, key: Secret) -> bool:
-    """Return whether a key's value stands anywhere in a secret's content: in any field, at any depth. Never raises.
+    """Whether a secret's content contains a key's value in any field, at any depth. Never raises.
 
     :param content: a text, or a binary value as Latin-1.
     """
@@ -153,7 +153,7 @@ def contains(content: Secret, key: Secret) -> bool:
     if wanted in raw or wanted.encode("utf-16-le").decode("latin-1") in raw:
         return True
     try:
-        return any(wanted in text for text in _texts(json.loads(raw)))  # JSON may spell any character as an escape
+        return any(wanted in text for text in _texts(json.loads(raw)))  # JSON may escape any character
     except (ValueError, RecursionError):
         return False
 
@@ -171,9 +171,9 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def others_fields(text: Secret, field: str, key_id: str, expires_at: datetime | None, base_url: str) -> tuple[str, ...]:
-    """Return the names of the rotator's own fields that a JSON value holds with another content. Never raises.
+    """Return the names of the rotator's own fields that have other content in a JSON value. Never raises.
 
-    Another program wrote them: a rotation overwrites them, which consumers may not expect.
+    Another program wrote them, and consumers may not expect that a rotation overwrites them.
     """
     if field in RESERVED_FIELDS or not isinstance(_members(text), tuple):
         return ()
@@ -189,8 +189,8 @@ def others_fields(text: Secret, field: str, key_id: str, expires_at: datetime | 
 def possible_keys(text: Secret) -> tuple[Secret, ...]:
     """Return everything in a value that has the shape of an Infobip key, each once, in any kind of text. Never raises.
 
-    It is for values that :func:`decode` refuses. Only that shape: a search at Infobip for what is found must not
-    show it the other secrets that may stand there.
+    For values that :func:`decode` refuses. Other texts are left out, because a search at Infobip must not reveal other
+    secrets in the value.
     """
     return tuple(Secret(found) for found in dict.fromkeys(_KEY_SHAPE.findall(text.reveal())))
 
@@ -259,7 +259,7 @@ def _replace(old: Secret | None, field: str, key: Secret, changes: dict[str, Sec
     )
     last = members[-1].end
     text = text[:last] + added + text[last:]
-    for member in reversed(members):  # from the end, so that earlier places stay true
+    for member in reversed(members):  # from the end, so that earlier positions stay valid
         if member.name in changes:
             text = text[: member.begin] + _json(changes[member.name]) + text[member.end :]
     return _bounded(text)
@@ -283,7 +283,7 @@ def _members(text: Secret) -> tuple[_Member, ...] | _Fault | None:
     except (_NotJson, RecursionError):
         return _Fault("holds NaN, Infinity, or JSON nested too deeply", "Write JSON that every reader understands.")
     except ValueError:
-        # Half an object is no key: taking it for one would send it to Infobip, and lose the other fields.
+        # Not a key: if part of an object were taken for one, it would be sent to Infobip, and other fields lost.
         if raw.lstrip().startswith(("{", "[", '"')):
             return _Fault("is broken JSON", "Fix the JSON, or store the bare key.")
         return None
@@ -315,7 +315,7 @@ def _stamp(at: datetime) -> str:
 
 
 def _wrong_with(key: Secret) -> str:
-    """Why a text can't be an API key, as a clause; ``""`` if it can."""
+    """Return why a text can't be an API key, as a clause; ``""`` if it can."""
     if _KEY.fullmatch(key.reveal()) is None:
         return "holds characters that no API key has"
     return f"holds more than the {_MOST} characters that an API key may have" if len(key.reveal()) > _MOST else ""
@@ -327,7 +327,7 @@ def _error(secret_name: str, fault: _Fault) -> BadSecretValue:
 
 
 class _NotJson(Exception):
-    """NaN or Infinity, which Python's decoder takes and no other does."""
+    """The JSON contains NaN or Infinity, which Python's decoder accepts but standard JSON does not."""
 
 
 def _refuse(_: str) -> NoReturn:
@@ -338,5 +338,5 @@ def _any_number(_: str) -> int:
     return 0
 
 
-# Numbers are only skipped: to convert one with thousands of digits fails, or takes long.
+# Numbers are only skipped, because converting one with thousands of digits fails or takes long.
 _DECODER: Final = json.JSONDecoder(parse_int=_any_number, parse_float=_any_number, parse_constant=_refuse)

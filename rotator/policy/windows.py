@@ -1,7 +1,7 @@
 """Weekly windows: ``Mon-Fri 09:00-17:00 Europe/Zagreb``.
 
-A window is open whenever a wall clock in its zone shows a time within it, on the day on which it began. So where clocks
-are put forward it opens with the first minute that is shown, and an hour that is shown twice counts twice.
+A window is open whenever a wall clock in its zone shows a time within it. The weekday is that of its start. When clocks
+go forward, it opens at the first minute that the clock shows; an hour that is shown twice counts twice.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from rotator.text import Unreadable
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _FIX: Final = "write days, hours and a time zone, such as Mon-Fri 09:00-17:00 Europe/Zagreb or daily 22:00-04:00 UTC"
 _HOURS: Final = re.compile(r"([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
-# No dot, no leading slash: a zone's name is read as a file below the zone database.
+# No dot and no leading slash, because a zone's name is read as a file in the zone database.
 _ZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(?:/[A-Za-z0-9_+-]{1,32}){0,2}")
-# In the database's directory, but either the machine's own setting or clocks that count leap seconds.
+# Files in the zone database that are the machine's own setting or count leap seconds.
 _NO_ZONE: Final = re.compile(r"(?:posix|right)/.*|localtime|posixrules|Factory")
 _DAY_MINUTES: Final = 24 * 60
-# No zone has ever changed its clock twice within so short a time.
+# No zone has ever changed its clock twice within this time.
 _STEP: Final = timedelta(hours=6)
 _SECOND: Final = timedelta(seconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -66,7 +66,7 @@ def parse_window(text: str) -> Window:
 
 
 def is_open(window: Window, now: datetime) -> bool:
-    """Whether it is open at ``now`` (aware).
+    """Whether a window is open at ``now`` (aware).
 
     :raises ValueError: ``now`` is naive, or the window's zone is unknown on this machine.
     """
@@ -74,10 +74,10 @@ def is_open(window: Window, now: datetime) -> bool:
 
 
 def next_open(window: Window, now: datetime) -> datetime:
-    """Return the first moment from ``now`` (aware) on at which it is open, in UTC; ``now`` itself if it is.
+    """Return the first time from ``now`` (aware) on at which a window is open, in UTC.
 
-    :raises ValueError: ``now`` is naive, the zone is unknown on this machine, or the window never opens (none that was
-        parsed).
+    :raises ValueError: ``now`` is naive, the zone is unknown on this machine, or the window never opens (a parsed one
+        always does).
     """
     now = _utc(now)
     for opens, _ in openings(window, now, now + _HORIZON):
@@ -86,9 +86,9 @@ def next_open(window: Window, now: datetime) -> datetime:
 
 
 def openings(window: Window, begin: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Yield when it opens and shuts (UTC) from ``begin`` until before ``end`` (both aware), cut off at these two.
+    """Yield when a window opens and closes (UTC), clipped to ``begin`` and ``end`` (both aware).
 
-    Kept by months, so that asking every hour for the year to come is quick.
+    Results are cached by month, so that computing the coming year every hour is fast.
 
     :raises ValueError: as :func:`next_open`.
     """
@@ -110,7 +110,7 @@ def openings(window: Window, begin: datetime, end: datetime) -> Iterator[tuple[d
 
 
 def openings_until(window: Window, begin: datetime, moment: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Yield when it opens and shuts, from the last time that it opens by a moment back to ``begin`` (both in UTC)."""
+    """Yield when a window opens and closes, backwards from the last opening by ``moment`` to ``begin`` (both UTC)."""
     for month in range((moment - _EPOCH) // _MONTH, (begin - _EPOCH) // _MONTH - 1, -1):
         found = _openings_in(window, month)
         for at in range(bisect_right(found, moment, key=itemgetter(0)) - 1, -1, -1):
@@ -121,7 +121,7 @@ def openings_until(window: Window, begin: datetime, moment: datetime) -> Iterato
 
 @lru_cache(maxsize=16384)  # a year of 1,000 windows
 def _openings_in(window: Window, month: int) -> Sequence[tuple[datetime, datetime]]:
-    """Within a stretch of constant offset, only the window's start and end can open or shut it."""
+    """Return a month's openings. At a constant offset, only the window's start and end can open or close it."""
     first = _EPOCH + month * _MONTH
     found: list[tuple[datetime, datetime]] = []
     for begin, end, offset in _stretches(time_zone(window.zone), first, first + _MONTH):
@@ -140,7 +140,7 @@ def _openings_in(window: Window, month: int) -> Sequence[tuple[datetime, datetim
 
 
 def _stretches(zone: tzinfo, begin: datetime, until: datetime) -> Iterator[tuple[datetime, datetime, timedelta]]:
-    """Yield ``(begin, end, offset)`` in UTC: the offset changes between one and the next."""
+    """Yield periods of constant offset as ``(begin, end, offset)``, in UTC."""
     since, offset = begin, _offset(zone, begin)
     while begin < until:
         low, begin = begin, min(begin + _STEP, until)
@@ -151,7 +151,7 @@ def _stretches(zone: tzinfo, begin: datetime, until: datetime) -> Iterator[tuple
         while high - low > _SECOND:
             middle = low + (high - low) // 2
             low, high = (middle, high) if _offset(zone, middle) == offset else (low, middle)
-        # Clocks are changed on whole seconds: the one in (low, high] is exact.
+        # Clocks change on whole seconds, so the one in (low, high] is exact.
         high = high.replace(microsecond=0)
         yield since, high, offset
         since, offset = high, changed
@@ -180,7 +180,7 @@ def _shows(window: Window, wall: datetime) -> bool:
 
 
 def _split(text: str) -> tuple[list[str], str, str]:
-    """Return the days, the hours and the zone, as far as their number and order show."""
+    """Return the days, the hours and the zone, by their order."""
     tokens = text.split(" ")
     if len(tokens) < 3 or not all(tokens):
         raise Unreadable(text, "is not a window", _FIX)
@@ -213,7 +213,7 @@ def _zone(name: str) -> tzinfo | None:
 
 
 def time_zone(name: str) -> tzinfo:
-    """The zone of that name.
+    """Return the zone of that name.
 
     :raises ValueError: (an :class:`~rotator.text.Unreadable`) there is none on this machine.
     """
