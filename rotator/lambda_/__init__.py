@@ -1,1 +1,1 @@
-"""What the Lambda handlers are made of; the handlers themselves are :mod:`rotator.lambda_handlers`."""
+"""The implementation of the Lambda handlers. Their entry points are in :mod:`rotator.lambda_handlers`."""

@@ -1,4 +1,4 @@
-"""The handlers ``sweep``, ``worker`` and ``rotation``: the scheduled work, and Secrets Manager's own rotation."""
+"""The handlers ``sweep``, ``worker`` and ``rotation``, for scheduled work and Secrets Manager's own rotation."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ _log = logging.getLogger("rotator.lambda")
 
 
 class SweepFailed(RotatorError):
-    """A sweep that failed in part; what could be done was done, and the next sweep continues."""
+    """A sweep failed in part. The rest was done, and the next sweep continues."""
 
 
 def sweep(event: Any, invocation: Invocation) -> dict[str, Any]:
-    """Sweep every account (or the one named), or send each to the queue. Gives counts.
+    """Sweep all accounts (or the one named), or send each to the queue. Return counts.
 
-    A dry run is always done in place, since its plan is the answer. What only a person can fix (a wrong tag) is an
-    alert, and one of the answer's ``problems``.
+    A dry run never uses the queue, since its plan is the answer. Errors that a person must fix (a wrong tag) are alerts
+    and listed in the answer's ``problems``.
 
-    :raises SweepFailed: at the end, so that the function's errors are counted and an alarm is raised.
-    :raises RotatorError: nothing was begun.
+    :raises SweepFailed: raised at the end, so that Lambda counts an error and an alarm is raised.
+    :raises RotatorError: nothing was done.
     """
     request = sweep_request(event)
     trigger, actor = Trigger.SCHEDULE, ACTOR
-    if request.dry_run:  # a person's: a schedule asks for no plan
+    if request.dry_run:  # from a person: schedules do not request dry runs
         trigger, actor = Trigger.MANUAL, invocation.caller or "lambda"
     app = invocation.start(trigger, actor)
     dry_run = request.dry_run or app.settings.dry_run
@@ -70,7 +70,7 @@ def _send(app: App, url: str, request: SweepRequest) -> dict[str, Any]:
     queue = AccountQueue(make_client(app.session, "sqs"), url)
     fleet = observe_fleet(app.services.store)
     accounts = fleet.chosen(request.account)
-    # Secrets that name no account are in no message: their alerts are raised here or never.
+    # No message covers secrets that name no account, so their alerts are raised here.
     stray = Reconciler(app.services).raise_stray(fleet) if request.account is None else ()
     failed = queue.send(accounts, request.scheduled or app.clock.now())
     sent = len(accounts) - len(failed)
@@ -85,13 +85,13 @@ def _send(app: App, url: str, request: SweepRequest) -> dict[str, Any]:
 
 
 def worker(event: Any, invocation: Invocation) -> dict[str, Any]:
-    """Sweep the account of each message; gives those that SQS shall deliver again.
+    """Sweep the account of each message. Return the messages that SQS should deliver again.
 
-    A message fails where its account could not be swept, an action failed, or nothing was done though something is
-    overdue because of the account. What only a person can fix (a wrong tag) is an alert and not a failure here: to
-    deliver the message again would not fix it.
+    A message fails if its account could not be swept, if an action failed, or if nothing was done although something is
+    overdue because of the account. Errors that a person must fix (a wrong tag) are alerts, not failures, because
+    delivering the message again would not fix them.
 
-    :raises BadEvent: this is no event of SQS.
+    :raises BadEvent: this is not an SQS event.
     """
     records = queue_records(event)
     app = invocation.start(Trigger.SCHEDULE, ACTOR)
@@ -99,7 +99,7 @@ def worker(event: Any, invocation: Invocation) -> dict[str, Any]:
     groups: set[str] = set()
     swept: set[str] = set()
     for record in records:
-        # In a FIFO queue, what comes after a failed message of the same group has to wait for it.
+        # In a FIFO queue, later messages of a group must wait for a failed one.
         if not invocation.may_start() or (record.group and record.group in groups):
             _log.warning("message %s is deferred", printable(record.message_id, limit=60))
             failed.append(record)
@@ -110,7 +110,7 @@ def worker(event: Any, invocation: Invocation) -> dict[str, Any]:
 
 
 def _swept(app: App, record: QueueRecord, swept: set[str]) -> bool:
-    """Sweep one message's account, unless this call did already. Gives whether it succeeded; never raises."""
+    """Sweep one message's account, unless this call already did. Return whether it succeeded; never raises."""
     try:
         account = account_in(record)
         if account in swept:
@@ -128,13 +128,13 @@ def _swept(app: App, record: QueueRecord, swept: set[str]) -> bool:
     if any(plan.error for plan in done.plan.accounts) or any(r.outcome is Outcome.FAILED for r in done.results):
         return False
     if not done.succeeded and all(plan.ran_through for plan in done.plan.accounts):
-        return False  # nothing was done, and something is overdue: there may be more time at the next delivery
+        return False  # nothing was done although something is overdue; the next delivery may have more time
     swept.add(account)
     return True
 
 
 def rotation_request(event: Any) -> tuple[str, str, Step]:
-    """Secret, token and step of ``{"SecretId", "ClientRequestToken", "Step"}``; AWS adds other fields in time.
+    """Return secret, token and step from ``{"SecretId", "ClientRequestToken", "Step"}``; AWS may add other fields.
 
     :raises BadEvent: one is missing or unusable.
     """
@@ -149,9 +149,9 @@ def rotation_request(event: Any) -> tuple[str, str, Step]:
 
 
 def rotate(event: Any, invocation: Invocation) -> dict[str, Any]:
-    """One of the four steps. Secrets Manager does not read the answer; a person who tries it does.
+    """Run one of the four steps. The answer is for people; Secrets Manager ignores it.
 
-    :raises RotatorError: refused or failed; Secrets Manager shows the text and tries again later.
+    :raises RotatorError: refused or failed; Secrets Manager shows the text and retries later.
     """
     secret, token, step = rotation_request(event)
     app = invocation.start(Trigger.SECRETSMANAGER, "secretsmanager")

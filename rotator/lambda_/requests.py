@@ -1,4 +1,4 @@
-"""Events, read strictly: what is not understood is refused before anything is done, and never shown in full."""
+"""Parses events strictly. An invalid event is refused before anything is done, and never shown in full."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_NAME: Final = 2048
 
 
 class BadEvent(ConfigurationError):
-    """An event that can't be understood; nothing was changed."""
+    """An event is not valid; nothing was changed."""
 
     def __init__(self, message: str, *, advice: str = "") -> None:
         super().__init__(f"{message}; nothing was changed", advice=advice)
@@ -28,7 +28,7 @@ class BadEvent(ConfigurationError):
 
 @dataclass(frozen=True, slots=True)
 class SweepRequest:
-    """What ``sweep`` is asked for. ``scheduled``: the scheduler's time for it, where the event has one."""
+    """A request to ``sweep``. ``scheduled``: the scheduled time, if the event has one."""
 
     account: str | None = None
     dry_run: bool = False
@@ -45,14 +45,14 @@ class QueueRecord:
 
 
 def sweep_request(event: Any) -> SweepRequest:
-    """Anything from a scheduler, or ``{"account": …}`` and ``{"dry_run": true}``.
+    """Parse any event from a scheduler, or one with ``account`` and ``dry_run``, both optional.
 
-    An EventBridge event has an ``account`` too, which is AWS's and not Infobip's.
+    An EventBridge event also has an ``account``, which is AWS's and not Infobip's.
 
-    :raises BadEvent: it looks like one of ours with a mistake in it: ``dryRun`` must not sweep live.
+    :raises BadEvent: a field looks misspelt. For example, ``dryRun`` must not start a live sweep.
     """
     if not isinstance(event, Mapping):
-        return SweepRequest()  # a schedule's input may be any JSON, a text with its own placeholders for one
+        return SweepRequest()  # a schedule's input may be any JSON, such as a text with placeholders
     if "detail-type" in event:
         return SweepRequest(scheduled=_time(event.get("time")))
     for name in event:
@@ -63,9 +63,9 @@ def sweep_request(event: Any) -> SweepRequest:
 
 
 def queue_records(event: Any) -> tuple[QueueRecord, ...]:
-    """The messages of an SQS event.
+    """Return the messages of an SQS event. An unreadable message is kept, so that only this message fails later.
 
-    :raises BadEvent: it is none. A message that can't be read is not refused here: it fails by itself.
+    :raises BadEvent: this is not an SQS event.
     """
     records = event.get("Records") if isinstance(event, Mapping) else None
     if not isinstance(records, Sequence) or isinstance(records, str):
@@ -82,7 +82,7 @@ def queue_records(event: Any) -> tuple[QueueRecord, ...]:
 
 
 def account_in(record: QueueRecord) -> str:
-    """The account that a message asks to sweep.
+    """Return the account that a message names.
 
     :raises BadEvent: its body is not ``{"account": "…"}``.
     """
@@ -99,7 +99,7 @@ def account_in(record: QueueRecord) -> str:
 
 
 def text_of(event: Mapping[str, Any], name: str) -> str:
-    """A field that must be a text with something in it.
+    """Return a field that must be a text and not blank.
 
     :raises BadEvent: it is not, or it is too long.
     """
@@ -113,9 +113,9 @@ def text_of(event: Mapping[str, Any], name: str) -> str:
 
 
 def flag_of(event: Mapping[str, Any], name: str) -> bool:
-    """A field that is true, or false, or absent.
+    """Return a field that must be true, false or absent (false).
 
-    :raises BadEvent: it is something else; ``"true"`` in quotes is.
+    :raises BadEvent: it is anything else, such as ``"true"`` in quotes.
     """
     value = event.get(name, False)
     if not isinstance(value, bool):
@@ -139,5 +139,5 @@ def _nearly(name: str, known: Sequence[str]) -> str | None:
 
 
 def shown(name: object) -> str:
-    """Untrusted input, redacted and cut: it may be a credential."""
+    """Quote untrusted input, redacted and truncated, since it may be a credential."""
     return f'"{printable(redact_patterns(str(name)), limit=40)}"'

@@ -1,10 +1,10 @@
-"""The handler ``revoke``: an emergency revocation, asked for by a person or by an incident's automation.
+"""The handler ``revoke``: an emergency revocation, requested by a person or by incident automation.
 
-What it answers when something stays alive was decided for a tired person at a terminal: ``aws lambda invoke`` prints
-``FunctionError`` only where the function raised, and ends with status 0 in any case. So whatever is not completely done
-is raised, as one sentence that begins with what is *not* done, followed by the whole report as JSON; alarms on the
-function's errors see it, and Lambda repeats an asynchronous call by itself. That is safe: where the event names no
-incident, the request's id (the same at each repetition) stands for one, so that no second replacement is made.
+An incomplete revocation is raised as an error, so that a tired person at a terminal cannot miss it: ``aws lambda
+invoke`` always exits with status 0, and prints ``FunctionError`` only if the function raised. The message begins with
+what is *not* done, followed by the whole report as JSON. Alarms on the function's errors see it, and Lambda retries an
+asynchronous call. A retry is safe: if the event names no incident, the request id serves as one. It is the same in each
+retry, so no second replacement is created.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _log = logging.getLogger("rotator.lambda")
 
 
 class RevocationFailed(RotatorError):
-    """A key that should be revoked may be enabled, or a secret has no new key; the text says which."""
+    """A key to be revoked may still be enabled, or a secret has no new key; the message says which."""
 
     redacted: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
 class RevokeRequest:
-    """What ``revoke`` is asked for: a whole secret, or one key of an account."""
+    """A request to ``revoke``, for a whole secret or for one key of an account."""
 
     reason: str
     secret: str | None = None
@@ -47,7 +47,7 @@ class RevokeRequest:
 
 
 def revoke_request(event: Any) -> RevokeRequest:
-    """``{"secret_id" | "key_id" + "account", "reason", "incident", "strategy", "actor", "dry_run"}``.
+    """Parse ``{"secret_id" | "key_id" + "account", "reason", "incident", "strategy", "actor", "dry_run"}``.
 
     :raises BadEvent: a field is missing, unknown or unusable.
     """
@@ -86,7 +86,7 @@ def revoke_request(event: Any) -> RevokeRequest:
 
 
 def revoke(event: Any, invocation: Invocation) -> dict[str, Any]:
-    """Carry out what the event asks for; gives the report.
+    """Carry out the event's request, and return the report.
 
     :raises RotatorError: nothing was done, or not everything (:class:`RevocationFailed`, with the report in its text).
     """
@@ -94,7 +94,7 @@ def revoke(event: Any, invocation: Invocation) -> dict[str, Any]:
     actor = request.actor or invocation.caller or "lambda"
     app = invocation.start(Trigger.EMERGENCY, actor)
     incident = request.incident or (f"lambda {invocation.request_id}" if invocation.request_id else None)
-    # A retry by Lambda has the same request id; a person who sends the event again has another, and no incident.
+    # A retry by Lambda has the same request id. An event that a person sends again has another one.
     emergency = Emergency(app.services, request.reason, incident, chosen=request.incident is not None)
     begun = app.clock.now()
     plan = emergency.plan(Target(request.secret, request.key_id, request.account), request.strategy)

@@ -1,4 +1,4 @@
-"""One invocation: clients that outlive it, an audit of its own, a time limit, errors without secrets."""
+"""Runs one invocation, with clients that outlive it, its own audit, a time limit, and errors without secrets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rotator.redaction.patterns import redact_key_values, redact_patterns
 from rotator.telemetry.audit import Trigger
 
 ENOUGH_SECONDS: Final = 60.0
-"""With less time left no rotation is begun: it takes seconds, and up to a minute where a new key spreads slowly."""
+"""A rotation needs this much time: usually seconds, but up to a minute if a new key takes effect slowly."""
 
 _log = logging.getLogger("rotator.lambda")
 _lock = threading.Lock()
@@ -24,13 +24,13 @@ _kept: list[Foundation] = []
 
 @dataclass(slots=True)
 class Invocation:
-    """One call of a handler, and what the runtime knows about it. Without a context there is no time limit."""
+    """One call of a handler, with the runtime's context. Without a context there is no time limit."""
 
     context: Any = None
     app: App | None = field(default=None, init=False)
 
     def start(self, trigger: Trigger, actor: str) -> App:
-        """The configured program, with an audit of its own for this call.
+        """Start the configured program, with its own audit for this call.
 
         :raises ConfigurationError: settings, region or credentials can't be used.
         """
@@ -40,7 +40,7 @@ class Invocation:
         return self.app
 
     def seconds_left(self) -> float:
-        """Seconds until the runtime stops this process."""
+        """Return the seconds until the runtime stops this process."""
         remaining = getattr(self.context, "get_remaining_time_in_millis", None)
         return float("inf") if remaining is None else float(remaining()) / 1000
 
@@ -50,28 +50,28 @@ class Invocation:
 
     @property
     def request_id(self) -> str | None:
-        """The same for every attempt that Lambda makes at one asynchronous event."""
+        """The request id, which is the same in all of Lambda's retries of one asynchronous event."""
         return getattr(self.context, "aws_request_id", None) or None
 
     @property
     def caller(self) -> str | None:
-        """Who calls, as far as the runtime knows: a Cognito identity. A caller by IAM is in CloudTrail only."""
+        """The caller's Cognito identity, if any. A caller with IAM credentials is known only to CloudTrail."""
         identity = getattr(self.context, "identity", None)
         return getattr(identity, "cognito_identity_id", None) or None
 
     def redact(self, text: str) -> str:
-        """Text without what this call has learnt to be secret."""
+        """Redact the secrets that this call has learnt."""
         return redact_patterns(text) if self.app is None else self.app.redactor.redact(text)
 
     def close(self) -> None:
-        """Forget what was learnt."""
+        """Close the audit and forget learnt secrets."""
         app, self.app = self.app, None
         if app is not None:
             app.close()
 
 
 def foundation() -> Foundation:
-    """Settings, AWS session and clients: made once in a process's life.
+    """Return settings, AWS session and clients, which are made once per process.
 
     :raises ConfigurationError: they can't be made; the next call tries again.
     """
@@ -89,24 +89,24 @@ def foundation() -> Foundation:
 
 
 def forget() -> None:
-    """Make everything again at the next call: for tests, whose environment changes."""
+    """Make everything again at the next call. For tests that change the environment."""
     with _lock:
         _kept.clear()
 
 
 def warm_up() -> None:
-    """Make the clients while the runtime starts, which is fast and not yet timed; never raises."""
-    with contextlib.suppress(Exception):  # the first call tries again and fails with it; here it would be a crash
+    """Make the clients while the runtime starts, which is fast and not yet timed. Never raises."""
+    with contextlib.suppress(Exception):  # the first call tries again and reports it; here it would be a crash
         foundation()
 
 
 def guarded(work: Callable[[Any, Invocation], dict[str, Any]], event: Any, context: Any) -> dict[str, Any]:
     """Do one call's work, and forget its secrets.
 
-    What is raised inside comes out as an error with a redacted text and without a cause or a context: the runtime
-    prints its text and its trace.
+    Any exception is replaced by an error with a redacted text and without a cause or context, because the runtime
+    prints its text and traceback.
 
-    :raises RotatorError: of the class that was raised inside.
+    :raises RotatorError: the class is that of the original error.
     """
     invocation = Invocation(context)
     try:
@@ -121,13 +121,13 @@ def guarded(work: Callable[[Any, Invocation], dict[str, Any]], event: Any, conte
             _log.exception("a bug in rotator")
     finally:
         invocation.close()
-    raise failure  # here, where nothing is being handled: no other error hangs on it
+    raise failure  # here, outside any handler, so that it has no context
 
 
 def _redacted(error: RotatorError, invocation: Invocation) -> RotatorError:
     failure = type(error).__new__(type(error))
     texts = (error.message, error.advice)
-    # A report was redacted field by field: as a text, its field "secret" would be taken for a credential.
+    # A report was redacted field by field. As a text, its field "secret" would count as a credential.
     message, advice = texts if error.redacted else map(invocation.redact, texts)
     RotatorError.__init__(failure, message, advice=advice)
     return failure

@@ -1,8 +1,8 @@
-"""The audit trail: one redacted JSON object a line, each with the digest of the one before it in its run.
+"""The audit trail: one redacted JSON object per line, each with the digest of the previous line of its run.
 
-A structlog logger with a chain of processors of its own: stamp, bind, redact, chain, render. Only what structlog's core
-needs is imported here; its renderer for terminals is loaded where there is one. The audit file takes whole lines only,
-from any number of processes at once.
+It is a structlog logger with its own processors: stamp, bind, redact, chain, render. Only structlog's core is imported
+here; its console renderer is loaded when it is needed. Any number of processes may write to the audit file at once, and
+it only ever receives whole lines.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from rotator.telemetry.logs import LineStream, TextSink, console_renderer, cut, 
 from rotator.telemetry.ocsf import to_ocsf
 
 NO_LINE: Final = "0" * 64
-"""``prev`` of a line that no line comes before."""
+"""``prev`` of a line without a previous line."""
 
 FIELDS: Final = (
     *("timestamp", "level", "event", "outcome", "run_id", "seq", "prev", "deployment", "actor", "trigger"),
     *("account", "secret", "version_id", "key_id", "reason", "incident", "error", "duration_ms"),
 )
-"""The fields that every line has, in this order; ``null`` where one does not apply. Others follow them."""
+"""The fields of every line, in this order; ``null`` if one does not apply. Other fields follow."""
 
 _CHUNK: Final = 65_536
 _KNOWN: Final = frozenset(FIELDS)
@@ -47,15 +47,15 @@ EventDict = MutableMapping[str, Any]
 
 
 class AuditUnavailable(RotatorError):
-    """The audit file did not take a line. Nothing may be changed that cannot be written down."""
+    """A line could not be written to the audit file. No change may be made without its audit line."""
 
     default_advice = "Nothing is changed without its audit line: free disk space or fix the file, then run again."
 
 
 class AuditFile:
-    """Opened for appending, made with mode 0600 where it does not exist.
+    """An audit file, opened for appending. It is created with mode 0600 if it does not exist.
 
-    :raises ConfigurationError: where it cannot be opened, or is not a regular file.
+    :raises ConfigurationError: it cannot be opened, or is not a regular file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,9 +76,9 @@ class AuditFile:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes that write audit lines waiting: each line is written after one that is whole.
+        """Lock the file against other processes that write audit lines, so that no two lines mix.
 
-        :raises AuditUnavailable: where the file cannot be locked, read or written.
+        :raises AuditUnavailable: the file cannot be locked, read or written.
         """
         if self._fd < 0:
             raise AuditUnavailable(f"The audit file {self._path} is closed")
@@ -92,7 +92,7 @@ class AuditFile:
             raise AuditUnavailable(f"The audit file {self._path} takes no lines: {error.strerror}") from None
 
     def last_line(self) -> bytes | None:
-        """The exact bytes of the last line, without its end; ``None`` in an empty file. Call it locked."""
+        """Return the exact bytes of the last line, without its newline; ``None`` if empty. Hold the lock."""
         end = os.fstat(self._fd).st_size
         if end == 0:
             return None
@@ -106,12 +106,12 @@ class AuditFile:
         return tail.rpartition(b"\n")[2]
 
     def append(self, line: bytes) -> None:
-        """Write a line and its end in one call; a part of a line does not stay. Call it locked.
+        """Write a line and its newline in one call, and remove it again if it is incomplete. Hold the lock.
 
-        :raises AuditUnavailable: where only a part of it would fit.
+        :raises AuditUnavailable: there is not enough space for the whole line.
         """
         before = os.fstat(self._fd).st_size
-        # An interrupted writer, or another program, may have left half a line: it must not swallow this one.
+        # An interrupted writer or another program may have left half a line. Begin a new one after it.
         torn = before > 0 and os.pread(self._fd, 1, before - 1) != b"\n"
         data = (b"\n" if torn else b"") + line + b"\n"
         written = os.write(self._fd, data)
@@ -120,14 +120,14 @@ class AuditFile:
             raise AuditUnavailable(f"The audit file {self._path} took only a part of a line: the disk is full")
 
     def close(self) -> None:
-        """Close it; harmless when done twice."""
-        fd, self._fd = self._fd, -1  # a closed number may soon belong to another file
+        """Close the file. May be called twice."""
+        fd, self._fd = self._fd, -1  # a closed descriptor's number may be reused for another file
         if fd >= 0:
             os.close(fd)
 
 
 class AuditOutcome(StrEnum):
-    """Whether a change is about to be tried, or what became of it."""
+    """A change's state: about to be attempted, or its result."""
 
     ATTEMPT = "attempt"
     SUCCESS = "success"
@@ -145,16 +145,16 @@ class Trigger(StrEnum):
 
 
 class Audit:
-    """One run's audit lines, to a stream and, where wanted, to a file. Implements ``AuditSink``; thread safe.
+    """Writes one run's audit lines to a stream and, optionally, to a file. Implements ``AuditSink``; thread safe.
 
-    :param stream: where lines go for people and log collectors; a closed one is no error.
+    :param stream: receives the lines for people and log collectors; a closed stream is not an error.
     :param actor: who started the run (a user, a role's ARN, ``scheduler``).
-    :param run_id: must not have been used before; made up where not given.
-    :param audit_file: a file that is appended to; a run never changes anything that it could not write down there.
-    :param console: lines for a terminal on ``stream``; the file always gets JSON.
-    :param ocsf: JSON lines are OCSF events, see :mod:`rotator.telemetry.ocsf`.
-    :param stream_level: the least level of lines that ``stream`` gets; the file always gets all of them.
-    :raises ConfigurationError: where the file cannot be written, or ``trigger`` is none.
+    :param run_id: must be unique; generated if not given.
+    :param audit_file: a file to append to; a run makes no change without first writing its line there.
+    :param console: write lines for a terminal to ``stream``; the file always gets JSON.
+    :param ocsf: write JSON lines as OCSF events, see :mod:`rotator.telemetry.ocsf`.
+    :param stream_level: the lowest level of lines for ``stream``; the file always gets all lines.
+    :raises ConfigurationError: the file cannot be written, or ``trigger`` is not valid.
     """
 
     def __init__(
@@ -196,17 +196,17 @@ class Audit:
     def emit(self, event: str, outcome: str, **fields: Any) -> None:
         """Write one line. An ``error`` may be the exception itself.
 
-        :raises AuditUnavailable: the audit file did not take the line; nothing may be changed then.
-        :raises ValueError: for an outcome that is none, or a field that only the audit itself sets.
+        :raises AuditUnavailable: the line could not be written to the audit file, so nothing may be changed.
+        :raises ValueError: the outcome is not valid, or a field is one that only the audit sets.
         """
         if own := _OWN & fields.keys():
             raise ValueError(f"audit lines set {', '.join(sorted(own))} themselves")
         outcome = str(AuditOutcome(outcome))
-        with self._lock:  # timestamps, numbers and digests are in the order of the lines
+        with self._lock:  # keeps timestamps, numbers and digests in the order of the lines
             self._lines.write(event, outcome=outcome, **fields)
 
     def write(self, **entry: Any) -> None:
-        """What structlog's chain ends in: render one line and write it. Not to be called by others."""
+        """Render and write one line. Only for structlog, as the end of its chain."""
         line = self._render(entry)
         if self._file is not None:
             line = self._write_to_file(entry, line)
@@ -217,12 +217,12 @@ class Audit:
         self._stream.write_line(line if self._console is None else self._console(_for_people(entry)))
 
     def close(self) -> None:
-        """Give the file back. Lines cannot be written afterwards."""
+        """Close the file. No lines can be written afterwards."""
         if self._file is not None:
             self._file.close()
 
     def _write_to_file(self, entry: EventDict, line: str) -> str:
-        """Append a line; a run's first is linked to the file's last, so that a run cut out before it is missed."""
+        """Append a line. A run's first line links to the file's last line, so that a removed run is detected."""
         assert self._file is not None
         with self._file.locked():
             if self._seq == 0:
@@ -248,7 +248,7 @@ class Audit:
     def _redact(self, _logger: object, _method: str, entry: EventDict) -> EventDict:
         scrub = self._redactor
         known = {name: scrub.scrub_field(name, value) for name, value in entry.items() if name in _KNOWN}
-        # A field of a name that means a credential is taken out whole; the audit's own names mean none.
+        # Fields with names of credentials are redacted whole. The audit's own fields have no such names.
         extras = scrub.scrub({name: value for name, value in entry.items() if name not in _KNOWN})
         return {name: cut(value) if isinstance(value, str) else value for name, value in (known | extras).items()}
 
@@ -263,11 +263,11 @@ def _for_people(entry: EventDict) -> dict[str, Any]:
 
 @contextmanager
 def change(audit: AuditSink, event: str, **fields: Any) -> Iterator[dict[str, Any]]:
-    """Write a change's intent, let it be made, and write what became of it.
+    """Write a change's intent, run the body that makes it, and write the result.
 
-    Yields a dict: what is put there (a ``key_id`` that is known only now) is in the line of the result.
+    Yields a dict for more fields of the result's line, such as a ``key_id`` that is known only after the change.
 
-    :raises AuditUnavailable: before the body ran, where the intent could not be written; or after it.
+    :raises AuditUnavailable: the intent could not be written and the body was not run, or the result could not be.
     """
     audit.emit(event, AuditOutcome.ATTEMPT, **fields)
     begun = time.monotonic()
@@ -278,7 +278,7 @@ def change(audit: AuditSink, event: str, **fields: Any) -> Iterator[dict[str, An
         interrupted = not isinstance(error, Exception)
         outcome = AuditOutcome.DENIED if isinstance(error, _DENIED) else AuditOutcome.FAILURE
         fields |= {**result, "error": "interrupted" if interrupted else error, "duration_ms": _since(begun)}
-        # The change's own error is what the caller decides by; the next intent fails if the file still takes nothing.
+        # The caller needs the change's own error. The next intent fails if the file still cannot be written.
         with suppress(AuditUnavailable):
             audit.emit(event, outcome, **fields)
         raise

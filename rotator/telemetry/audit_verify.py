@@ -1,8 +1,8 @@
-"""Checks an audit file: were lines altered, taken out, doubled or put into another order?
+"""Checks whether lines of an audit file were altered, removed, duplicated or reordered.
 
-Reads the file once and keeps a few hundred bytes a run, however long the file is. A file without a single audit line is
-not intact either: whatever it is, it is not what ``--audit-file`` wrote. What it cannot see: lines taken off
-the very end of the file, and a file that was rewritten as a whole. Send the lines elsewhere too, where that matters.
+It reads the file once and keeps a few hundred bytes per run, whatever the file's length. A file without any audit line
+is a problem too, because ``--audit-file`` did not write it. It cannot detect lines removed from the end of the file, or
+a file that was rewritten as a whole. If that matters, also send the lines elsewhere.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ LONGEST_LINE: Final = 4_000_000
 MOST_PROBLEMS: Final = 1_000
 """Further problems are only counted."""
 
-# A run's first line is linked to the file's last line at that moment. Programs that append without the rotator's lock
-# may get lines in between; this is how many lines before it are searched.
+# A run's first line links to the file's last line at that moment. Programs that append without the rotator's lock may
+# write lines in between. This is how many earlier lines are searched.
 _LINK_WINDOW: Final = 256
-# How many of a run's numbers are remembered, to know a line that comes twice.
+# How many of a run's line numbers are remembered, to detect duplicates.
 _SEEN: Final = 64
 
 _ENDS: Final = {"sweep.completed": "sweep.started", "emergency.completed": "emergency.requested"}
 
 
 class ProblemKind(StrEnum):
-    """What is wrong with a line, or between two."""
+    """The kind of a problem with a line, or between two lines."""
 
     ALTERED = "altered"
     MISSING = "missing"
@@ -48,7 +48,7 @@ class ProblemKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong. ``line`` counts from 1, 0 is the whole file; ``detail`` is a sentence."""
+    """One problem. ``line`` counts from 1, and 0 means the whole file; ``detail`` is a sentence."""
 
     line: int
     kind: ProblemKind
@@ -58,15 +58,15 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What was found.
+    """The result of a check.
 
-    :param lines: lines in the file, of whatever kind.
-    :param audit_lines: those that are audit lines.
-    :param runs: how many runs wrote them.
-    :param open_runs: runs that began and did not end, or noted an intent without its result: interrupted, or at work.
-    :param unlinked_runs: runs that begin a chain of their own though lines came before (not a problem: lines that were
-        collected from stderr do); a run taken out before one of these cannot be seen.
-    :param problem_count: how many problems there are, also where ``problems`` holds only the first of them.
+    :param lines: the number of all lines in the file.
+    :param audit_lines: the number of audit lines.
+    :param runs: the number of runs that wrote them.
+    :param open_runs: runs without an end, or with an intent without a result: interrupted, or still running.
+    :param unlinked_runs: runs that do not link to the line before them. This is not a problem (lines collected from
+        stderr are like this), but a run removed before one of these is not detected.
+    :param problem_count: the number of all problems; ``problems`` may contain only the first ones.
     """
 
     path: Path
@@ -80,18 +80,18 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether it has audit lines and nothing is wrong."""
+        """Whether there are audit lines and no problems."""
         return self.problem_count == 0
 
     @property
     def other_lines(self) -> int:
-        """Lines that are not audit lines, such as ordinary logs."""
+        """The number of lines that are not audit lines, such as ordinary logs."""
         return self.lines - self.audit_lines
 
 
 @dataclass(slots=True)
 class _Run:
-    """What is remembered of a run: its last line (number, digest, line of the file), and what is unfinished."""
+    """A run's last line (number, digest, line of the file), and its unfinished events."""
 
     last: tuple[int, str, int] = (0, "", 0)
     seen: deque[int] = field(default_factory=lambda: deque(maxlen=_SEEN))
@@ -106,7 +106,7 @@ class _Run:
 def verify(path: Path | str) -> VerifyReport:
     """Check a file.
 
-    :raises ConfigurationError: where it cannot be read.
+    :raises ConfigurationError: it cannot be read.
     """
     path = Path(path)
     checker = _Checker(path)
@@ -220,7 +220,7 @@ class _Checker:
 
 
 def _follow(run: _Run, event: str, outcome: str, account: str) -> None:
-    """Note what a line begins, or ends."""
+    """Record which event or intent a line begins or ends."""
     if event in _ENDS.values():
         run.begun.add((event, account))
     elif event in _ENDS and outcome != "attempt":

@@ -1,11 +1,11 @@
-"""Metrics for CloudWatch in its embedded metric format: lines that Lambda's log takes up, without a call or a right.
+"""Metrics for CloudWatch in its embedded metric format: log lines of a Lambda, without API calls or permissions.
 
-What is counted costs money for each name with its dimensions, so not everything that Prometheus sees is written here:
+CloudWatch charges for each name with its dimensions, so fewer metrics are written here than for Prometheus:
 
-- gauges of an account stand under ``deployment``, and under ``deployment, account``;
-- counters too, and by their labels; increments of 0 are left out;
-- ``rotator_keys`` is written by state for the states that there are;
-- the two gauges of a secret are written where its key has less than 30 days left or is not ready, for 200 at most.
+- an account's gauges have the dimensions ``deployment``, and ``deployment, account``;
+- counters have these too, and their labels; increments of 0 are left out;
+- ``rotator_keys`` is written for each state that occurs;
+- a secret's two gauges are written if its key has less than 30 days left or is not ready, for at most 200 secrets.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rotator.text import printable
 
 NEAR: Final = timedelta(days=30)
 MOST_SECRETS: Final = 200
-"""Secrets of one account that are written one by one: a whole fleet that is not ready must not become a bill."""
+"""The most secrets of one account with metrics of their own, so that a fleet that is not ready does not cost much."""
 LONGEST_DIMENSION: Final = 1024
 _EMPTY: Final = "-"
 
@@ -32,9 +32,9 @@ _EMPTY: Final = "-"
 class EmbeddedMetrics:
     """Writes one account's report as JSON lines. Implements ``Metrics``; thread safe.
 
-    :param namespace: CloudWatch's, which the alarms name.
-    :param redact: takes out of names what must not be seen.
-    :param stream: standard output as it is at each report where not given.
+    :param namespace: the CloudWatch namespace, which the alarms name.
+    :param redact: redacts names.
+    :param stream: if not given, the ``sys.stdout`` at the time of each report.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class EmbeddedMetrics:
         self._lock = threading.Lock()
 
     def publish(self, report: Report) -> None:
-        """Write it."""
+        """Write the report."""
         samples = [sample for sample in (*(report.state or ()), *report.sweep, *report.counts) if _worth(sample)]
         lines = [
             self._line(report, chosen, rolled_up)
@@ -76,18 +76,18 @@ class EmbeddedMetrics:
         return json.dumps(fields, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
     def _dimension(self, text: str) -> str:
-        """As CloudWatch takes it: ASCII, no control characters, not blank, at most 1024 characters."""
+        """Return a value that CloudWatch accepts: ASCII, no control characters, not blank, at most 1024 characters."""
         plain = printable(self._redact(text), LONGEST_DIMENSION).encode("ascii", "backslashreplace").decode()
         return plain.strip()[:LONGEST_DIMENSION] or _EMPTY
 
 
 def _worth(sample: Sample) -> bool:
-    """Whether it says something; CloudWatch needs no zeros where nothing happened or there is nothing."""
+    """Whether to write a sample. Zeros of counters and of ``rotator_keys`` are left out."""
     return sample.value != 0 or not (sample.family.kind == "counter" or "state" in sample.family.labels)
 
 
 def _groups(samples: list[Sample]) -> Iterator[tuple[list[Sample], bool]]:
-    """Samples that share a line, and whether their sum or maximum over everything makes sense."""
+    """Yield the samples of each line, and whether a sum or maximum over all accounts makes sense for them."""
     plain = [sample for sample in samples if not sample.family.labels]
     if plain:
         yield plain, True
@@ -97,7 +97,7 @@ def _groups(samples: list[Sample]) -> Iterator[tuple[list[Sample], bool]]:
 
 
 def _of_secrets(samples: list[Sample], now: datetime) -> Iterator[tuple[list[Sample], bool]]:
-    """The secrets that may need attention, the most urgent first."""
+    """Yield the samples of secrets that may need attention, the most urgent first."""
     by_secret: dict[str, dict[str, Sample]] = defaultdict(dict)
     for sample in samples:
         if "secret" in sample.family.labels:

@@ -1,4 +1,4 @@
-"""Events for consumers and people: each has the same fields, and ``None`` where one does not apply."""
+"""Events for consumers and people. All have the same fields; ``None`` if one does not apply."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ FIELDS: Final = ("account", "secret", "secret_arn", "version_id", "key_id", "rea
 
 
 def publish(events: EventSink, detail_type: str, **fields: Any) -> None:
-    """Send one event; failing to is never a failure of the work.
+    """Send one event. A failure to send is never a failure of the work.
 
-    :param fields: what is known of :data:`FIELDS`, and what this kind of event has beside them.
+    :param fields: the known ones of :data:`FIELDS`, and others of this kind of event.
     """
     events.send(detail_type, {**dict.fromkeys(FIELDS), **fields})

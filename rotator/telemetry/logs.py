@@ -1,7 +1,7 @@
 """Ordinary logs: the standard library's logging, through one handler that redacts, as JSON lines or for a terminal.
 
-The standard library's and not structlog's loggers, because botocore, urllib3 and APScheduler log there: their
-messages pass the same redaction. A log line has a ``log`` field, which an audit line never has.
+The standard library's loggers are used rather than structlog's, because botocore, urllib3 and APScheduler use them, so
+their messages are redacted too. A log line has a ``log`` field, which an audit line never has.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from rotator.errors import ConfigurationError
 from rotator.redaction.redactor import Redactor
 
 LONGEST: Final = 8_192
-"""Longer texts are cut, after they were redacted: a server's answer must not flood the logs."""
+"""Longer texts are truncated after redaction, so that a server's answer cannot flood the logs."""
 
 _STANDARD_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-# At level debug these print whole requests and answers, secret values among them. Redaction is the second line only.
+# At level debug these log whole requests and answers with secret values. Redaction is only the second defence.
 _TALKATIVE: Final = ("botocore", "boto3", "urllib3", "requests", "s3transfer", "werkzeug", "apscheduler")
 
 Renderer = Callable[[dict[str, Any]], str]
@@ -31,14 +31,14 @@ class TextSink(Protocol):
     """The part of a text stream that is used here."""
 
     def write(self, text: str, /) -> object:
-        """Take a text."""
+        """Write a text."""
 
     def flush(self) -> None:
-        """Hand it on."""
+        """Flush the stream."""
 
 
 class LineStream:
-    """A stream to which whole lines are written. A reader that went away (``rotator run 2>&1 | head``) is no error."""
+    """Writes whole lines to a stream. A reader that exits (``rotator run 2>&1 | head``) is not an error."""
 
     def __init__(self, stream: TextSink) -> None:
         self._stream = stream
@@ -46,7 +46,7 @@ class LineStream:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person reads it."""
+        """Whether the stream is a terminal."""
         isatty = getattr(self._stream, "isatty", None)
         try:
             return bool(isatty and isatty())
@@ -54,7 +54,7 @@ class LineStream:
             return False
 
     def write_line(self, line: str) -> None:
-        """Write one line in one call, and flush; never raises for what became of the stream."""
+        """Write one line in one call, and flush. Never raises for a broken stream."""
         with self._lock:
             try:
                 self._stream.write(line + "\n")
@@ -62,12 +62,12 @@ class LineStream:
             except BrokenPipeError:
                 self._discard()
             except (OSError, ValueError):
-                # A full disk or a closed stream behind stderr: the work goes on; the audit file, if there is one,
-                # is what a run may not go on without.
+                # stderr is closed or on a full disk. The work continues; only a failing audit file, if there is one,
+                # stops a run.
                 return
 
     def _discard(self) -> None:
-        """Point the stream to nowhere, or the interpreter would fail on it again at exit (status 120)."""
+        """Redirect the stream to ``/dev/null``, or the interpreter would fail on it at exit (status 120)."""
         try:
             target = self._stream.fileno()  # type: ignore[attr-defined]  # StringIO and the like have none
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -78,13 +78,13 @@ class LineStream:
 
 
 def render_json(fields: dict[str, Any]) -> str:
-    """One line of pure ASCII: control characters and Unicode line ends are escaped; no value can forge a line."""
+    """Return one line of pure ASCII. Control characters and line ends are escaped, so no value can forge a line."""
     line = json.dumps(fields, ensure_ascii=True, allow_nan=False, default=str, separators=(", ", ": "))
-    return line.replace("\x7f", "\\u007f")  # the one control character that is ASCII and that JSON leaves as it is
+    return line.replace("\x7f", "\\u007f")  # the one ASCII control character that JSON does not escape
 
 
 def console_renderer(*, colors: bool) -> Renderer:
-    """For a person: structlog's renderer, loaded only here (with rich it would double a Lambda's cold start)."""
+    """Make structlog's console renderer. It is imported only here, because it would double a Lambda's cold start."""
     from structlog.dev import ConsoleRenderer
 
     renderer = ConsoleRenderer(colors=colors, pad_event_to=24)
@@ -97,19 +97,19 @@ def console_renderer(*, colors: bool) -> Renderer:
 
 
 def wants_color(stream: LineStream) -> bool:
-    """A terminal, unless ``NO_COLOR`` is set."""
+    """Whether the stream is a terminal and ``NO_COLOR`` is not set."""
     return stream.is_terminal and not os.environ.get("NO_COLOR")
 
 
 def _visible(value: Any) -> Any:
-    """Text without what could move a cursor or begin a line of its own."""
+    """Escape characters that could move the cursor or begin a new line."""
     if not isinstance(value, str):
         return value
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
 
 
 class _Formatter(logging.Formatter):
-    """A record as fields: ``timestamp``, ``level``, ``log`` (the logger), ``event`` (the message), then the extras."""
+    """Formats a record's ``timestamp``, ``level``, ``log`` (the logger), ``event`` (the message) and extras."""
 
     def __init__(self, redactor: Redactor, render: Renderer) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class _Formatter(logging.Formatter):
 
 
 def cut(text: str) -> str:
-    """The text, or its first :data:`LONGEST` characters and a word about the rest. Redact before."""
+    """Truncate a text to :data:`LONGEST` characters and a note about the rest. Redact it first."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text) - LONGEST} more characters)"
 
 
@@ -153,13 +153,13 @@ class _Handler(logging.Handler):
 
 
 def configure(stream: LineStream, redactor: Redactor, *, level: str = "info", console: bool = False) -> None:
-    """Send every log of the process to ``stream``. May be called again; the last call holds.
+    """Send all logs of the process to ``stream``. May be called again; the last call applies.
 
-    Other handlers on the root logger (a Lambda's runtime has one) are taken off: they do not redact.
+    Other handlers on the root logger (a Lambda's runtime has one) are removed, because they do not redact.
 
     :param level: a level's name, in any case.
-    :param console: for a terminal instead of JSON lines.
-    :raises ConfigurationError: where the level is not one.
+    :param console: write for a terminal instead of JSON lines.
+    :raises ConfigurationError: the level does not exist.
     """
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:

@@ -1,7 +1,7 @@
-"""What is measured of an account, as samples under the same names for Prometheus and for CloudWatch. Pure.
+"""Computes an account's metrics, with the same names for Prometheus and CloudWatch. Pure.
 
-Gauges show how an account stands after a sweep's work, which the snapshot is older than. Counters come as increments:
-what this sweep adds.
+Gauges show the account after a sweep's work, while the snapshot is from before it. Counters are given as the increments
+of this sweep.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rotator.text import printable
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A metric: its name, what it means, and its labels beside ``deployment`` and ``account``."""
+    """A metric's name, its meaning, and its labels besides ``deployment`` and ``account``."""
 
     name: str
     help: str
@@ -27,7 +27,7 @@ class Family:
 
     @property
     def kind(self) -> Literal["counter", "gauge"]:
-        """Increments of a counter are added up; a gauge's last value holds."""
+        """A counter's increments are summed; a gauge keeps its last value."""
         return "counter" if self.name.endswith("_total") else "gauge"
 
 
@@ -75,20 +75,20 @@ FAILURES: Final = Family(
 )
 
 FAMILIES: Final = tuple(value for value in list(globals().values()) if isinstance(value, Family))
-"""Every metric, in the order in which they are defined."""
+"""Every metric, in order of definition."""
 
 SOON: Final = timedelta(days=7)
 AT_RISK: Final = timedelta(hours=24)
 LONGEST_LABEL: Final = 512
-"""Characters of a label's value: AWS's longest name of a secret."""
+"""The most characters of a label's value, which is AWS's limit for a secret's name."""
 MAKES_A_KEY: Final = frozenset({ActionKind.ROTATE, ActionKind.RESUME})
 NOT_OBSERVED: Final = "not-observed"
-"""The reason of a failed sweep where no alert names one."""
+"""The reason of a failed sweep if no alert names one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One value; ``labels`` are the values of its family's labels, fit for a terminal."""
+    """One value. ``labels`` are the values of its family's labels, printable on a terminal."""
 
     family: Family
     value: float
@@ -97,11 +97,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is published of one account at one moment.
+    """One account's metrics at one moment.
 
-    :param state: every gauge of how the account stands, replacing those before; ``None`` where it was not observed.
-    :param sweep: gauges about the sweep itself; one that is not there keeps its value.
-    :param counts: increments; those of 0 make a series known, so that its first step is seen as one.
+    :param state: all gauges of the account's state, replacing earlier ones; ``None`` if it was not observed.
+    :param sweep: gauges about the sweep itself; one that is absent keeps its value.
+    :param counts: increments; those of 0 create a series, so that its first increment is visible.
     """
 
     account: str
@@ -115,7 +115,7 @@ class Metrics(Protocol):
     """Where measurements go (Prometheus, CloudWatch). Called by several threads at once."""
 
     def publish(self, report: Report) -> None:
-        """Take what is known of one account. What it raises is logged and stops nothing."""
+        """Publish one account's report. An exception is logged and stops nothing."""
 
 
 _ROTATED_FOR: Final = (
@@ -129,8 +129,8 @@ _ROTATED_FOR: Final = (
     Reason.PENDING,
 )
 _REVOKED_FOR: Final = (Reason.GRACE_OVER, Reason.ORPHAN)
-# Where nothing is due yet, few days left are how a short-lived key is meant to be.
 _ON_PURPOSE: Final = frozenset({Reason.NOT_ADOPTED, Reason.REVOCATION_LIMIT})
+# A short-lived key has few days left even before its rotation is due.
 _NOT_DUE: Final = frozenset({State.OK, State.RETIRING})
 
 
@@ -141,17 +141,17 @@ def state_samples(
     results: tuple[Result, ...],
     quota: Quota | None = None,
 ) -> tuple[Sample, ...]:
-    """How an account stands, every gauge of it.
+    """Return all gauges of an account's state.
 
-    :param results: what became of the plan.
-    :param quota: the plan's own where not given.
+    :param results: the results of the plan's actions.
+    :param quota: defaults to the plan's own.
     """
     done = [result for result in results if result.outcome is Outcome.DONE]
     handled = [result.action for result in done]
     seen = [_after(state, done) for state in states(snapshot, plan.actions, now)]
     waiting = {skip.secret for skip in plan.skipped if skip.reason is Reason.WINDOW}
     expiring = sum(1 for each in seen if _expiring(each, handled, now) and each.secret not in waiting)
-    # What waits for consumers does so on purpose, and not for long.
+    # Revocations that wait for consumers are delayed on purpose, and not for long.
     patient = waiting | {skip.secret for skip in plan.skipped if skip.reason in _ON_PURPOSE}
     overdue = sum(
         _overdue(each, snapshot, handled, now) for each in seen if each.hold is None and each.secret not in patient
@@ -173,7 +173,7 @@ def state_samples(
 
 
 def at_risk(plan: AccountPlan, done: Iterable[Result], now: datetime) -> int:
-    """How many keys may end before they are replaced; read from the plan alone."""
+    """Return how many keys may expire before they are replaced, according to the plan alone."""
     late = [alert for alert in plan.alerts if alert.kind is Reason.NOT_IN_TIME]
     named = {alert.secret for alert in late if alert.secret is not None}
     named |= {
@@ -182,18 +182,18 @@ def at_risk(plan: AccountPlan, done: Iterable[Result], now: datetime) -> int:
         if action.kind in MAKES_A_KEY and action.deadline is not None and action.deadline - now <= AT_RISK
     }
     named -= {result.action.secret for result in done if result.action.kind in MAKES_A_KEY}
-    # One alert speaks of all that find no place; those are not among the actions.
+    # One alert covers all keys that get no slot; they have no actions.
     return len(named) + sum(alert.count for alert in late if alert.secret is None)
 
 
 def sweep_samples(ok: bool, begun: datetime, now: datetime) -> tuple[Sample, ...]:
-    """How long an account's sweep took and, where it went well, when that was."""
+    """Return how long an account's sweep took and, if it succeeded, when."""
     duration = Sample(DURATION, max(0.0, (now - begun).total_seconds()))
     return (duration, Sample(LAST_SUCCESS, now.timestamp())) if ok else (duration,)
 
 
 def count_samples(plan: AccountPlan, results: tuple[Result, ...]) -> tuple[Sample, ...]:
-    """What a sweep of one account adds to the counters; 0 too, for what is usual."""
+    """Return the increments from one account's sweep, including zeros for the usual reasons."""
     found: Counter[tuple[Family, tuple[str, ...]]] = Counter({(FAILURES, ("sweep", NOT_OBSERVED)): 0})
     for reason in _ROTATED_FOR:
         found.update({(ROTATIONS, (str(reason),)): 0, (FAILURES, (str(ActionKind.ROTATE), str(reason))): 0})
@@ -214,7 +214,7 @@ def count_samples(plan: AccountPlan, results: tuple[Result, ...]) -> tuple[Sampl
 
 
 def _after(state: SecretState, done: list[Result]) -> SecretState:
-    """Where a secret stands now that something was done to it."""
+    """Return a secret's state after the actions that were done on it."""
     for result in done:
         action = result.action
         if action.secret != state.secret:

@@ -1,7 +1,7 @@
 """Audit lines as events of the Open Cybersecurity Schema Framework (OCSF) 1.5, for SIEMs: ``--audit-format ocsf``.
 
-Source: https://schema.ocsf.io/1.5.0. What has no field there is in ``unmapped``, so no information is lost, and
-:func:`native` gives the fields back by which ``rotator audit verify`` checks a file.
+Source: https://schema.ocsf.io/1.5.0. Fields without an equivalent are in ``unmapped``, so no information is lost.
+:func:`native` restores the fields that ``rotator audit verify`` checks.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _SEVERITIES: Final = {"info": 1, "warning": 3, "error": 4}
 _STATUSES: Final = {"success": 1, "failure": 2, "denied": 2}
 _NEW, _IN_PROGRESS, _RESOLVED = 1, 2, 4
 _CLOSE: Final = 3
-# Fields of an audit line with a field of the same meaning in every class; the others are unmapped.
+# Fields of an audit line that have an equivalent in every class. The others are unmapped.
 _MAPPED: Final = {"timestamp", "level", "event", "run_id", "seq", "duration_ms", "error", "reason"}
 
 
 class _Class(NamedTuple):
-    """An OCSF class (category and uid) and an activity of it."""
+    """An OCSF class (category and uid) and one of its activities."""
 
     category: int
     uid: int
@@ -59,7 +59,7 @@ CLASSES: Final = {
 
 
 def to_ocsf(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An audit line's fields (see :data:`rotator.telemetry.audit.FIELDS`) as an OCSF event."""
+    """Convert an audit line's fields (:data:`rotator.telemetry.audit.FIELDS`) to an OCSF event."""
     event, outcome = entry["event"], entry["outcome"]
     ours = CLASSES.get(event, _Class(*_ENTITY_MANAGEMENT, _OTHER))
     if event == "emergency.completed" and outcome != "success":
@@ -97,7 +97,7 @@ def to_ocsf(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_class(ours: _Class, entry: Mapping[str, Any], actor: dict[str, Any], subject: dict[str, Any]) -> dict[str, Any]:
-    """What the class requires."""
+    """Return the fields that the class requires."""
     info = {
         "uid": entry.get("incident") or f"{entry['run_id']}/{entry['seq']}",
         "title": entry.get("reason") or entry["event"],
@@ -124,7 +124,7 @@ def _of_class(ours: _Class, entry: Mapping[str, Any], actor: dict[str, Any], sub
 
 
 def native(event: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The audit line's fields that show whether lines were altered or removed; ``None`` for what is no such event."""
+    """Return the fields that show whether lines were altered or removed; ``None`` if it is not such an event."""
     metadata, rest = event.get("metadata"), event.get("unmapped")
     if "class_uid" not in event or not isinstance(metadata, dict) or not isinstance(rest, dict):
         return None
