@@ -12,7 +12,7 @@ from rotator.model import Action, ActionKind, Alert, Questions, Reason, Skip
 
 
 class Rank(IntEnum):
-    """The order of a sweep: first cheap corrections, then urgent rotations, then other due work, then what can wait."""
+    """The order of a sweep: first cheap corrections, then consumers in need, then other due work, then the rest."""
 
     LABEL = 0
     RETIRE = 1

@@ -83,7 +83,7 @@ class AccountForecast:
     :param limit: creates, and updates, a day.
     :param per_day: how many of them scheduled work can count on: less the reserve, and less what others create.
     :param secrets: how many are rotated by sweeps.
-    :param first_full_day: the first at the end of which no slot was free.
+    :param first_full_day: the first day that ended without a free slot.
     :param at_risk: sorted by expiry.
     :param error: why there is no forecast.
     """

@@ -108,8 +108,8 @@ def quota_window(policy: Policy) -> timedelta:
 def slots_a_day(snapshot: AccountSnapshot, quota: Quota, policy: Policy, now: datetime) -> int:
     """Return how many rotations a day can be counted on in the days to come.
 
-    Each also uses an update when its old key is revoked. Operators and other programs are assumed to create as many
-    keys as in the last week, but at most half, so that the creates of a fleet's first day do not take every slot.
+    Each also uses an update when its old key is revoked. Operators and other programs are assumed to keep creating keys
+    as in the last week, in at most half of the slots, so that a fleet's first day does not count for all days to come.
     """
     ours, since = _limit(quota), now - WEEK
     others = sum(

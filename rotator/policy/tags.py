@@ -147,7 +147,7 @@ _MORE_SCOPES: Final = re.compile(re.escape(SCOPES_TAG) + r"-([2-9]|[1-9][0-9])")
 class TagProblem:
     """One thing that is wrong with a tag.
 
-    :param tag: the tag to change, made printable.
+    :param tag: the tag to change, as printable text.
     :param detail: what is wrong, to be read after the tag's name: ``is "soon", which is not a duration``.
     :param fix: what to do, as an imperative; a value to write is in backticks.
     """
