@@ -87,7 +87,7 @@ class SecretPlanner(SecretDraft):
         self.alert(Reason.KEY_NOT_ACTIVE, template, key.id, Severity.ERROR, key=KeyId(key.id), start=key.valid_from)
 
     def _no_expiry(self) -> None:
-        """Alert about a key that is never rotated because it has no expiry and its secret has no ``rotator:max-age``."""
+        """Alert about a key that is never rotated: it has no expiry and its secret has no ``rotator:max-age``."""
         view = self.view
         if view.key is None or view.key.valid_to is not None or view.spec is None or view.spec.max_age is not None:
             return
