@@ -25,7 +25,7 @@ _MEANT: Final = frozenset({Reason.DELETED, Reason.OWNED, Reason.REPLICA, Reason.
 
 
 class Adopted(StrEnum):
-    """What became of one secret."""
+    """The outcome for one secret."""
 
     ADOPTED = "adopted"
     WOULD_ADOPT = "would-adopt"
@@ -50,7 +50,7 @@ class Adoption:
 
 @dataclass(frozen=True, slots=True)
 class Adoptions:
-    """What became of all of them.
+    """The outcomes for all secrets.
 
     :param managed: how many secrets were under management already.
     :param errors: ``(account, sentence)`` for each account that could not be observed.

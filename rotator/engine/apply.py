@@ -43,7 +43,7 @@ def apply(context: AccountContext, action: Action, *, audit_reason: str = "") ->
         _LOG.debug("unexpected", exc_info=caught)
         outcome, error = Outcome.FAILED, InternalError.of(caught, f"the {action.kind} of {action.secret}")
     if error is not None and outcome is Outcome.FAILED and not isinstance(error, AuditUnavailable):
-        with suppress(AuditUnavailable):  # what was done stays done, and the next intent fails loudly
+        with suppress(AuditUnavailable):  # the failure is in the result, and the next intent fails loudly
             report_failed(context, action, error)
     result = Result(
         action=action,

@@ -33,7 +33,7 @@ must not keep a leaked key enabled.
 
 @dataclass
 class Services:
-    """What every account shares.
+    """The services that all accounts share.
 
     :param new_version_id: chooses version ids; passed in, so that a simulation is reproducible.
     :param may_start: whether a sweep may begin one more action; false if the process will soon be stopped.
@@ -55,7 +55,7 @@ class Services:
 
 @dataclass
 class Limit:
-    """What scheduled work may still take of one of the day's limits.
+    """The part of one daily limit that scheduled work may still use.
 
     :param left: free slots, including those that are free soon.
     :param frees: when these become free, by Infobip's clock, in order.
@@ -68,7 +68,7 @@ class Limit:
 
     @staticmethod
     def of(used: Sequence[datetime], most: int, now: datetime) -> Limit:
-        """What is left of ``most`` slots a day; each is free a day after it was used."""
+        """Return what is left of ``most`` slots a day. A slot is free again a day after it was used."""
         free = [at + DAY for at in used]
         left = max(0, most - sum(1 for at in free if at > now + SOON))
         # If the reserve is in use, the slots that become free first are the reserve's.
@@ -91,7 +91,7 @@ class Limit:
 
 @dataclass
 class Budget:
-    """What scheduled work may still do today; ``None`` is no limit (an operator's command or an emergency).
+    """The creates and updates left to scheduled work; ``None`` is no limit (an operator's command or an emergency).
 
     Names of one and the same account at Infobip share one. Thread safe.
 
@@ -108,14 +108,14 @@ class Budget:
 
     @staticmethod
     def of(slots: UsedSlots, policy: Policy, now: datetime, total: int | None = None) -> Budget:
-        """What the day's limits leave to scheduled work; slots that are free soon are waited for."""
+        """Return what the day's limits leave to scheduled work, including slots that are free soon."""
         most = policy.daily_limit - policy.reserve
         return Budget(Limit.of(slots.creates, most, now), Limit.of(slots.updates or (), most, now), total)
 
     def take_create(self, now: datetime, total: int | None = None) -> timedelta | None:
         """Use one create; ``None`` when none is left, else how long to wait until its slot is free.
 
-        :param total: how many keys the account has now, where that was asked.
+        :param total: how many keys the account has now, if they were counted.
         """
         with self._lock:
             if self.creates is None:

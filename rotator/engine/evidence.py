@@ -51,7 +51,7 @@ class CurrentValues:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Finds out what a plan of one account needs to know."""
+    """Answers the questions of one account's plan."""
 
     services: Services
     provider: KeyProvider
@@ -159,7 +159,7 @@ class Evidence:
         return False
 
     def _value(self, snapshot: AccountSnapshot, key_id: str, holder: tuple[str, str] | None) -> Secret | None:
-        """A key's value: what its version holds, or else what Infobip shows."""
+        """A key's value, from its version or else from Infobip."""
         if holder is not None:
             entry = next(entry for entry in snapshot.secrets if entry.arn == holder[0])
             try:

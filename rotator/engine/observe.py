@@ -1,4 +1,4 @@
-"""Observing: what Secrets Manager and Infobip hold, without a call per secret and without keeping values."""
+"""Observes Secrets Manager and Infobip, without a call per secret and without keeping values."""
 
 from __future__ import annotations
 

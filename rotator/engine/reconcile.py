@@ -50,7 +50,7 @@ OUT_OF_TIME = "the process is about to end; the next sweep continues"
 
 @dataclass
 class _Run:
-    """What the accounts of one plan or sweep share."""
+    """The data that the accounts of one plan or sweep share."""
 
     values: CurrentValues
     secret: str | None = None

@@ -198,7 +198,7 @@ class Revocation:
         try:
             value = decode(store.read_version(entry.arn, version_id).text, value_field(entry), entry.name).key
         except (BadSecretValue, StoreError):
-            return  # proven by name: what can't be read, or is no key, is not in use
+            return  # proven by name: an unreadable value, or one that is no key, is not in use
         if isinstance(content, Secret) and contains(content, value):
             raise Refused(f"key {target.id} is not revoked: {entry.name} still holds it")
 

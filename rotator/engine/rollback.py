@@ -64,7 +64,7 @@ _REPEAT: Final = "Check it with `rotator status`, and repeat the command if it i
 
 @dataclass(frozen=True, slots=True)
 class RolledBack:
-    """What a rollback did.
+    """The result of a rollback.
 
     :param key_id: the key in ``AWSCURRENT`` now, in version ``version_id``.
     :param retired_key_id: the newer key, which works until ``retired_until``.
@@ -286,7 +286,7 @@ class _Rollback:
         except RotatorError:
             retired = None
         with contextlib.suppress(RotatorError):  # a stale label, which every sweep takes off
-            self._remove_retire_labels(fresh)  # what a sweep put on since the first description
+            self._remove_retire_labels(fresh)  # labels that a sweep put on since the first description
         return retired
 
     def _fields(self) -> dict[str, object]:
@@ -297,7 +297,7 @@ class _Rollback:
 def _result(
     context: AccountContext, view: View, newer: tuple[str | None, str | None], until: datetime | None
 ) -> RolledBack:
-    """What is current now, and what comes next.
+    """The result: the current key, and what comes next.
 
     :param newer: the version that was current before, and its key.
     """

@@ -1,4 +1,4 @@
-"""What every change of a secret shares: the re-check before it, the compare-and-swap, and its staging labels."""
+"""The parts that all changes of a secret share: the re-check before, the compare-and-swap, and the staging labels."""
 
 from __future__ import annotations
 

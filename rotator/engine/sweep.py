@@ -22,7 +22,7 @@ NO_ACCOUNT: Final = "(no account)"
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What a sweep planned and did."""
+    """A sweep's plan and its results."""
 
     plan: Plan
     results: tuple[Result, ...] = ()
@@ -91,7 +91,7 @@ def measure(
     snapshot: AccountSnapshot | None,
     budget: Budget | None,
 ) -> None:
-    """Publish how an account stands after its sweep, if the services have metrics; never raises.
+    """Publish an account's metrics after its sweep, if the services have metrics; never raises.
 
     :param snapshot: the plan's snapshot, if the account could be observed.
     :param budget: the daily budget after the work, if there was any.

@@ -118,7 +118,7 @@ class Execution:
         self.revoker.revoke_all(suspects, again=again)
 
     def _finish(self, listed: SecretEntry) -> None:
-        """Revoke what the listing did not show and what failed once, and take the revoked keys' labels off."""
+        """Revoke the keys that were not listed or failed before, and take the revoked keys' labels off."""
         incident = self.incident
         try:
             entry, error = incident.fresh(listed.arn), None
@@ -150,7 +150,7 @@ class Execution:
         for key_id in sorted((revoked | self.revoker.having(KeyState.NOT_FOUND)) & life.named):
             version = life.holders.get(key_id)
             if version is not None and key_id not in incident.values:
-                with suppress(RotatorError):  # the verification has to do without it, and says so
+                with suppress(RotatorError):  # the verification then has to do without it
                     incident.values[key_id] = incident.value(entry, version)
             if key_id in revoked and key_id != life.current_key:
                 clean_labels(incident.context(), entry, key_id, incident.reason)
@@ -188,7 +188,7 @@ class Execution:
                 self._until_won(entry)
             except RotatorError as error:
                 if incident.dry_run and isinstance(error, ProviderError):
-                    raise  # what can't be asked now says nothing about the execution
+                    raise  # Infobip may answer later, when the plan is executed
                 self._failed(entry, error)
             except Exception as error:  # a bug must not keep a leaked key enabled
                 self._failed(entry, InternalError.of(error, f"the replacement of the key of {entry.name}"))

@@ -263,7 +263,7 @@ class Incident:
             key_id = None
         again = self.services.store.describe(arn)
         if read_lifecycle(again).current_version != read_lifecycle(entry).current_version:
-            return again  # another version was promoted in between: what was read is not what was described
+            return again  # another version was promoted in between, so the value that was read may be its own
         if key_id is None:
             return entry
         self.to_label[arn] = Reason.UNADOPTED

@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class LeakOutcome(StrEnum):
-    """What became of one leaked value."""
+    """The outcome for one leaked value."""
 
     PLANNED = "planned"
     REVOKED = "revoked"
@@ -31,7 +31,7 @@ class LeakOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LeakResult:
-    """One leaked value and what became of it.
+    """One leaked value and its outcome.
 
     :param report: what was done, or would be; ``None`` if nothing is to be done for this value by itself.
     :param detail: why nothing was done, or what failed; a sentence without any value.
@@ -95,7 +95,7 @@ class Intake:
             return LeakResult(leak, LeakOutcome.NOT_OURS, detail=error.message)
         except RotatorError as error:
             return LeakResult(leak, LeakOutcome.FAILED, plan, detail=str(error))
-        except Exception as error:  # whatever it is, the other keys must be revoked
+        except Exception as error:  # even after a bug the other keys must be revoked
             _LOG.debug("unexpected", exc_info=error)
             detail = InternalError.of(error, "the look-up of a leaked value").message
             return LeakResult(leak, LeakOutcome.FAILED, plan, detail=detail)

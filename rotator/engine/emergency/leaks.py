@@ -192,7 +192,7 @@ def _findings(raw: str) -> list[Mapping[str, Any]] | Unreadable | None:
             if isinstance(item, dict) and item.keys() & _MARKS:
                 found.append(item)
             elif isinstance(item, dict) and isinstance(item.get("msg"), str) and "level" in item:
-                logged += 1  # trufflehog's own log, where its stderr went into the same file
+                logged += 1  # trufflehog's own log, if its stderr went into the same file
             else:
                 return Unreadable(
                     f"item {len(found) + logged + 1} of the report on stdin is no finding of a known scanner",

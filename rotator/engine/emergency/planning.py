@@ -320,7 +320,7 @@ class Planner:
         try:
             created_at, now = self._created_at(entry, current)
         except RotatorError:
-            return False  # then it is replaced once more, and consumers have a working key all the same
+            return False  # then it is replaced once more, and consumers still have a working key
         return created_at is not None and now - created_at <= RECENT
 
     def _created_at(self, entry: SecretEntry, version: str) -> tuple[datetime | None, datetime]:

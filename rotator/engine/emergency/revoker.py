@@ -28,7 +28,7 @@ MOST_INCONCLUSIVE: Final = 3
 
 
 class KeyState(Enum):
-    """What became of a key that was to be revoked."""
+    """The state of a key that was to be revoked."""
 
     REVOKED = auto()
     """Infobip confirmed it; in a dry run, it would be."""
@@ -105,7 +105,7 @@ class Revoker:
                 return KeyState.FAILED, str(error)
             if not_found:
                 return KeyState.NOT_FOUND, ""
-        except Exception as error:  # whatever it is, the other keys must be revoked
+        except Exception as error:  # even after a bug the other keys must be revoked
             return KeyState.FAILED, InternalError.of(error, f"the revocation of key {key_id}").message
         context.publish(REVOKED_EVENT, secret_arn=item.arn or None, **item.fields)
         return KeyState.REVOKED, ""

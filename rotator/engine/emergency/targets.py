@@ -17,7 +17,7 @@ from rotator.secret import Secret
 
 
 class Role(StrEnum):
-    """What a key is in its secret."""
+    """A key's role in its secret."""
 
     CURRENT = "current"
     RETIRING = "retiring"
@@ -56,7 +56,7 @@ class Target:
 class Revocation:
     """A key to be revoked.
 
-    :param version_id: the version that holds it; ``None`` where no label names one.
+    :param version_id: the version that holds it; ``None`` if no label names one.
     :param revoke_at: when its grace period would have ended.
     """
 
@@ -84,13 +84,13 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class EmergencyPlan:
-    """What is to be done in one account.
+    """The plan for one account.
 
-    :param leak: the key that was named by its id or value; ``None`` where the whole secret was.
+    :param leak: the key that was named by its id or value; ``None`` if the whole secret was.
     :param revocations: the key that was named (or else the current one) first.
     :param replaced: the secrets that get a new key: the one concerned, and others that hold a key to be revoked.
     :param notes: sentences for the operator, without a full stop.
-    :param secret: the secret concerned; ``None`` for an orphan, or where nothing is to be done.
+    :param secret: the secret concerned; ``None`` for an orphan, or if nothing is to be done.
     :param unlabelled: the secret's current version carries no key label; the entry here has it.
     :param repeated: this incident has made the replacement already; only keys older than that are revoked.
     """
@@ -133,7 +133,7 @@ class Step:
     :param note: for a revoked key, how far that was verified.
     :param error: why it failed, as a sentence.
     :param revocation: the revoked key's role, version and time.
-    :param verified: the revoked key was used once more and refused; ``None`` where that was not tried.
+    :param verified: the revoked key was used once more and refused; ``None`` if that was not tried.
     """
 
     what: StepKind
@@ -153,7 +153,7 @@ class Step:
 
 @dataclass(slots=True)
 class EmergencyReport:
-    """What became of one plan.
+    """The outcome of one plan.
 
     :param errors: sentences for the operator, without any secret value.
     :param keys: the keys as Infobip showed them last, by id.

@@ -1,4 +1,4 @@
-"""One attempt at a replacement: what is known of it, how it is audited, and how it is given up."""
+"""One attempt at a replacement: its data, its audit fields, and how it is given up."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Attempt:
     :param own: whether this very run made the key: then no other process is likely to work on it.
     :param staged: whether the replacement is stored in its version.
     :param asked_at: when this run asked for the key, if it did.
-    :param checked_at: when this run last asked Infobip what the key is, or asked for it.
+    :param checked_at: when this run last read the key at Infobip, or asked for it.
     """
 
     context: AccountContext

@@ -39,7 +39,7 @@ REVOKE_IN_FLIGHT = timedelta(seconds=90)
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """What a rotation made."""
+    """The key and version that a rotation made."""
 
     key_id: str
     version_id: str
