@@ -1,4 +1,4 @@
-"""The composition root: the only place where adapters meet the core."""
+"""The composition root: the only module that connects adapters to the core."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from rotator.telemetry.metrics import Metrics
 
 
 class NoEvents:
-    """Where no event bus is configured."""
+    """The event sink if no event bus is configured."""
 
     def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
-        """Nothing is sent."""
+        """Do nothing."""
 
 
 @dataclass
 class App:
-    """A configured program: settings, services, and what a command needs beside them."""
+    """A configured program: settings, services, and what else a command needs."""
 
     settings: Settings
     services: Services
@@ -51,16 +51,17 @@ class App:
     clock: Clock
 
     def close(self) -> None:
-        """Close the audit and forget what was learnt."""
+        """Close the audit and forget learnt secrets."""
         self.audit.close()
         self.redactor.forget()
 
 
 @dataclass
 class Foundation:
-    """What outlives a run: settings, AWS session and clients, the redactor. A Lambda makes it once.
+    """The parts that outlive a run: settings, AWS session and clients, the redactor. A Lambda makes them once.
 
-    :param audit: begins a run's audit, given its ``actor``, ``trigger`` and ``audit_file``; ``events`` a run's events.
+    :param audit: makes a run's audit from its ``actor``, ``trigger`` and ``audit_file``.
+    :param events: makes a run's event sink.
     """
 
     settings: Settings
@@ -82,7 +83,7 @@ class Foundation:
         audit_file: str | None = None,
         may_start: Callable[[], bool] = lambda: True,
     ) -> App:
-        """One run, with an audit of its own. Close it before the next one starts.
+        """Start a run with its own audit. Close it before the next one starts.
 
         :raises ConfigurationError: the audit file can't be used.
         """
@@ -116,10 +117,10 @@ def prepare(
 ) -> Foundation:
     """Read the settings, send the logs to ``stream`` (stderr), and make the clients.
 
-    :param ocsf: audit lines are OCSF events.
-    :param audit_level: the least level of audit lines that ``stream`` gets.
-    :param unsafe_sessions: IBSSO sessions that are not bound to an address, for callers whose address changes.
-    :param clock: what :func:`make_clock` gives where not given.
+    :param ocsf: write audit lines as OCSF events.
+    :param audit_level: the lowest level of audit lines for ``stream``.
+    :param unsafe_sessions: do not bind IBSSO sessions to an address, for callers whose address changes.
+    :param clock: defaults to the result of :func:`make_clock`.
     :raises ConfigurationError: settings, region or credentials can't be used.
     """
     environ = os.environ if environ is None else environ
@@ -168,7 +169,7 @@ def prepare(
 
 
 def make_events(settings: Settings, session: Any, redactor: Redactor) -> EventSink:
-    """The event bus that the settings name, or nothing."""
+    """Make the sink for the event bus in the settings, or one that does nothing."""
     if settings.event_bus is None:
         return NoEvents()
     timeouts = {"connect_timeout": eventbridge.CONNECT_TIMEOUT, "read_timeout": eventbridge.READ_TIMEOUT}
@@ -177,7 +178,7 @@ def make_events(settings: Settings, session: Any, redactor: Redactor) -> EventSi
 
 
 def local_actor() -> str:
-    """The local user's name, for the audit."""
+    """Return the local user's name, for the audit."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -185,7 +186,7 @@ def local_actor() -> str:
 
 
 def make_clock(environ: Mapping[str, str]) -> Clock:
-    """The machine's clock, or the sandbox's own where ``ROTATOR_SANDBOX_URL`` names one on this very machine."""
+    """Return the machine's clock, or a sandbox's if ``ROTATOR_SANDBOX_URL`` names one on this machine."""
     url = environ.get("ROTATOR_SANDBOX_URL", "").strip()
     if not url:
         return SystemClock()

@@ -1,12 +1,12 @@
-"""The daemon: one sweep after the other by a schedule (APScheduler 3), until it is stopped.
+"""The daemon: runs one sweep after the other by a schedule (APScheduler 3), until it is stopped.
 
-The main thread waits, so that a signal finds it holding nothing, and reads the clocks once a minute; sweeps run in
-the one thread of the scheduler's pool. After a stop a sweep begins no further action, the call in hand is finished, and
-waits between calls end at once.
+Sweeps run in the scheduler's only pool thread. The main thread waits, holding no locks when a signal arrives, and reads
+the clocks once a minute. After a stop, a sweep starts no further action, finishes the current call, and ends waits
+between calls at once.
 
-APScheduler waits for a time of the wall clock, for as long as that seemed to be when the wait began. Where the clock
-was set, the last sweep worked by a wrong time and the next one may be far away: so a sweep follows soon, at most one in
-five minutes however often the clock is set.
+APScheduler computes a wait from the wall clock when the wait begins. If the clock is then set, the last sweep used a
+wrong time, and the next one may be far away. So the daemon sweeps again soon, but at most once in five minutes, however
+often the clock is set.
 """
 
 from __future__ import annotations
@@ -37,38 +37,38 @@ from rotator.telemetry.audit import Trigger
 from rotator.timetable import Schedule
 
 DRAIN_SECONDS: Final = 8.0
-"""How long a stopping daemon waits for the call in hand; supervisors often end a process after 10 s."""
+"""How long a stopping daemon waits for the current call. Supervisors often kill a process after 10 s."""
 LATE: Final = timedelta(seconds=60)
 STEP: Final = timedelta(seconds=60)
-"""A wall clock that differs by more from the time that has passed was set; less is how clocks go."""
+"""If the wall clock deviates from the elapsed time by more, it was set. A smaller deviation is normal."""
 SOON: Final = timedelta(minutes=5)
-"""After the last sweep began, where the clock was set since."""
+"""The time from the start of one sweep to the next if the clock was set meanwhile."""
 _TICK: Final = 60.0
 _JOB: Final = "sweep"
 _LOG = logging.getLogger("rotator.daemon")
 
 
 class Stopped(BaseException):
-    """The daemon is stopping. No ``Exception``, so that nothing on the way takes it for a failure of one secret."""
+    """The daemon is stopping. Not an ``Exception``, so that no handler treats it as a failure of one secret."""
 
 
 class StoppableClock:
-    """Another clock, whose ``sleep`` ends with :class:`Stopped` when ``stopping`` is set."""
+    """Wraps a clock so that ``sleep`` raises :class:`Stopped` when ``stopping`` is set."""
 
     def __init__(self, inner: Clock, stopping: threading.Event) -> None:
         self._inner = inner
         self._stopping = stopping
 
     def now(self) -> datetime:
-        """The inner clock's."""
+        """Return the inner clock's time."""
         return self._inner.now()
 
     def monotonic(self) -> float:
-        """The inner clock's."""
+        """Return the inner clock's seconds."""
         return self._inner.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Wait, in real time or as the sandbox's clock does.
+        """Wait, in real time or by the sandbox's clock.
 
         :raises Stopped: the daemon is stopping.
         """
@@ -81,10 +81,10 @@ class StoppableClock:
 
 
 class Health:
-    """Whether sweeps succeed: unhealthy when three that should have come went by without a success.
+    """The daemon's health: unhealthy if no sweep has succeeded in the time of three sweeps.
 
-    Time is measured by the clock that cannot be set. Where the other one was set, the last success may have been under
-    a wrong clock, so that another one must come.
+    Time is measured by the monotonic clock. If the wall clock was set, the last success may have used a wrong time, so
+    another success is needed.
     """
 
     def __init__(self, schedule: Schedule, clock: Clock | None = None) -> None:
@@ -95,16 +95,16 @@ class Health:
         self._since, self._until = self._from_now()
 
     def succeeded(self) -> None:
-        """A sweep ran through, and nothing failed."""
+        """Record that a sweep completed without a failure."""
         self._success, self._doubt = self._clock.now(), ""
         self._since, self._until = self._from_now()
 
     def doubt(self, reason: str) -> None:
-        """Unhealthy until the next success, whatever the last one was."""
+        """Be unhealthy until the next success."""
         self._doubt = reason
 
     def __call__(self) -> tuple[bool, dict[str, Any]]:
-        """Whether all is well, and the times that this is read from."""
+        """Return whether the daemon is healthy, and details such as the last success."""
         now, up = self._clock.now(), self._clock.monotonic()
         details = {
             "last_success": None if self._success is None else _text(self._success),
@@ -117,25 +117,25 @@ class Health:
         return not reason, details | ({"reason": reason} if reason else {})
 
     def _from_now(self) -> tuple[float, float]:
-        """Now, and when it is too late for the next success, by the clock that cannot be set."""
+        """Return now, and the deadline of the next success, by the monotonic clock."""
         now, up = self._clock.now(), self._clock.monotonic()
         return up, up + (self._schedule.overdue_at(now) - now).total_seconds()
 
 
 class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no type hints
-    """A schedule, in APScheduler's terms."""
+    """Adapts a schedule to APScheduler."""
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        """The next time, up to the jitter later; each replica has another one."""
+        """Return the next time, plus a random part of the jitter, which differs between replicas."""
         due = self._schedule.after(max(now, previous_fire_time or now))
         return due + timedelta(seconds=SystemRandom().uniform(0, self._schedule.jitter.total_seconds()))
 
 
 class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
-    """Sets ``ended`` when its loop ends: a daemon without a schedule must not go on waiting."""
+    """Sets ``ended`` when its loop ends, so that a daemon without a schedule does not wait forever."""
 
     def __init__(self, ended: threading.Event, **options: Any) -> None:
         super().__init__(**options)
@@ -153,11 +153,11 @@ class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
 class Daemon:
     """Sweeps by a schedule.
 
-    :param foundation: made with ``clock``; its metrics are set here.
-    :param stopping: the event that the foundation's :class:`StoppableClock` waits for.
-    :param account: only this Infobip account.
-    :param audit_file: every sweep appends its audit lines there as well.
-    :param clock: by which health is judged, and whether the wall clock was set.
+    :param foundation: made with a :class:`StoppableClock`; its metrics are set here.
+    :param stopping: the event that this clock waits for.
+    :param account: sweep only this Infobip account.
+    :param audit_file: a file to which every sweep also appends its audit lines.
+    :param clock: used for health, and to detect that the wall clock was set.
     """
 
     def __init__(
@@ -192,11 +192,11 @@ class Daemon:
         )
 
     def run(self, first: datetime | None = None) -> None:
-        """Sweep now (or at ``first``) and then by the schedule. Returns only where the schedule broke off.
+        """Sweep now (or at ``first``) and then by the schedule. Returns only if the scheduler fails.
 
-        :raises BaseException: what a signal handler raises; call :meth:`stop` then.
+        :raises BaseException: an exception from a signal handler; call :meth:`stop` then.
         """
-        # What it logs of jobs, `_note` logs in words of sweeps.
+        # `_note` logs the same, about sweeps rather than jobs.
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._scheduler.add_listener(self._note, events.EVENT_JOB_SUBMITTED | events.EVENT_JOB_MAX_INSTANCES)
         first = first or datetime.now(UTC)
@@ -206,7 +206,7 @@ class Daemon:
             self.check_clock()
 
     def check_clock(self) -> None:
-        """Sweep soon where the wall clock was set, and let APScheduler see how late it is now."""
+        """Sweep soon if the wall clock was set, and let APScheduler read the clock again."""
         offset = self._measured()
         step, self._offset = timedelta(seconds=offset - self._offset), offset
         if abs(step) > STEP:
@@ -219,21 +219,21 @@ class Daemon:
         self._scheduler.wakeup()
 
     def _measured(self) -> float:
-        """The wall clock less the one that cannot be set: this changes only where the wall clock is set."""
+        """Return the wall clock minus the monotonic clock, which changes only if the wall clock is set."""
         return self._clock.now().timestamp() - self._clock.monotonic()
 
     def stop(self, seconds: float = DRAIN_SECONDS) -> bool:
-        """Begin nothing more, and wait for the call in hand; whether it ended in time."""
+        """Start nothing more, and wait for the current call. Return whether it ended in time."""
         self._stopping.set()
-        with suppress(Exception):  # a signal may have come while it was only just starting, or stopped before
+        with suppress(Exception):  # the scheduler may not be running yet, or not any more
             self._scheduler.shutdown(wait=False)
         return self._idle.wait(seconds)
 
     def sweep(self) -> None:
-        """One sweep, with an audit of its own. Never raises."""
+        """Run one sweep with its own audit. Never raises."""
         self._idle.clear()
         try:
-            # The run is closed last: errors are logged while the redactor still knows what the sweep has read.
+            # The run is closed last, so that errors are logged while the redactor still knows the sweep's values.
             with ExitStack() as run:
                 try:
                     if not self._stopping.is_set():
@@ -266,7 +266,7 @@ class Daemon:
             self.health.succeeded()
 
     def _note(self, event: events.JobEvent) -> None:
-        """Remember that a sweep begins; log that it is late, or left out."""
+        """Record when a sweep begins, and log if it is late or skipped."""
         due = event.scheduled_run_times[0]
         late = datetime.now(UTC) - due
         if event.code == events.EVENT_JOB_MAX_INSTANCES:

@@ -1,4 +1,4 @@
-"""The tree of errors. Each names what happened, to what, and what to do.
+"""All errors. Each message says what happened, to which secret or key, and what to do.
 
 ::
 
@@ -12,8 +12,8 @@
         ├── certainly not done: StoreDenied  SecretNotFound  PreconditionFailed  StoreRejected  StoreUnavailable
         └── not known: StoreOutcomeUnknown (a write)
 
-``retryable``: the next sweep may simply try again; ``outcome_unknown``: a write may have happened;
-``redacted``: each part of the message was redacted already, as its field requires, so names and ids stay.
+``retryable``: the next sweep may simply try again. ``outcome_unknown``: a write may have happened.
+``redacted``: each part of the message is already redacted as its field requires, which keeps names and ids.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import ClassVar
 
 
 class RotatorError(Exception):
-    """Base of the tree.
+    """The base class.
 
-    :param message: what happened, and to which secret or key; never holds a secret value.
+    :param message: what happened, and to which secret or key; never contains a secret value.
     :param advice: what the operator should do, as a short sentence; may be empty.
     """
 
@@ -46,7 +46,7 @@ class RotatorError(Exception):
 
 
 def _sentence(advice: str) -> str:
-    """With a capital where it begins with a plain word: a tag's fix stands after a semicolon elsewhere."""
+    """Capitalise an initial plain word, since a tag's fix is also used after a semicolon."""
     word = advice.partition(" ")[0]
     return advice[:1].upper() + advice[1:] if word.isalpha() and word.islower() else advice
 
@@ -56,11 +56,11 @@ class ConfigurationError(RotatorError):
 
 
 class Refused(RotatorError):
-    """A rule forbids it (hold, guard, not provably ours); nothing was changed."""
+    """A rule forbids the change (a hold, a guard, no ownership proof); nothing was changed."""
 
 
 class BadSecretValue(RotatorError):
-    """A stored value cannot be read as the tags say."""
+    """A stored value does not have the format that the tags declare."""
 
 
 class ReplacementRejected(RotatorError):
@@ -76,7 +76,7 @@ class LostRace(RotatorError):
 
 
 class Changed(RotatorError):
-    """The world is no longer what the plan saw; nothing was changed."""
+    """The state is no longer the one that the plan was made for; nothing was changed."""
 
     retryable = True
 
@@ -88,22 +88,22 @@ class ReadersUnknown(RotatorError):
 
 
 class InternalError(RotatorError):
-    """A bug in this program, caught so that it stops one secret or account and not all of them."""
+    """A bug in this program, caught so that it stops only one secret or account."""
 
     default_advice = "This is a bug in rotator: report it, with the log at level debug. The next sweep tries again."
 
     @classmethod
     def of(cls, error: Exception, what: str) -> InternalError:
-        """Name the bug without its text, which may quote anything."""
+        """Make an error from a bug's exception, without its text, which may quote anything."""
         return cls(f"{what} was stopped by an unexpected {type(error).__name__}")
 
 
 class ProviderError(RotatorError):
-    """Infobip refused, failed, or made no sense."""
+    """Infobip refused, failed, or gave an invalid answer."""
 
 
 class BadCredentials(ProviderError):
-    """401 to the management credentials."""
+    """401 for the management credentials."""
 
     default_advice = "Check username, password and auth in the management secret."
 
@@ -115,7 +115,7 @@ class MissingRole(ProviderError):
 
 
 class SessionBusy(ProviderError):
-    """An IBSSO session that is still open elsewhere refuses a new one (for up to 60 idle minutes)."""
+    """A new IBSSO session is refused, because another one is still open (for up to 60 idle minutes)."""
 
     retryable = True
     default_advice = "It expires after at most 60 idle minutes; the next sweep continues. Basic has no sessions."
@@ -126,11 +126,11 @@ class KeyNotFound(ProviderError):
 
 
 class InvalidRequest(ProviderError):
-    """A 4xx that refuses the request: certainly nothing was done."""
+    """The request was refused with a 4xx. Certainly nothing was done."""
 
 
 class ProviderThrottled(ProviderError):
-    """429: certainly nothing was done."""
+    """429. Certainly nothing was done."""
 
     retryable = True
 
@@ -142,14 +142,14 @@ class ProviderUnavailable(ProviderError):
 
 
 class OutcomeUnknown(ProviderError):
-    """A write got no readable answer: it may have happened or not."""
+    """A write got no readable answer, so it may or may not have happened."""
 
     retryable = True
     outcome_unknown = True
 
 
 class ContractViolation(ProviderError):
-    """An answer that breaks the API: not JSON, wrong type, wrong id, a redirect, too large. Never guessed at."""
+    """An answer violates the API: not JSON, wrong type, wrong id, a redirect, too large. It is never interpreted."""
 
 
 class StoreError(RotatorError):
@@ -172,23 +172,23 @@ class SecretNotFound(StoreError):
 
 
 class PreconditionFailed(StoreError):
-    """A compare-and-swap lost, or a version id is taken by another value."""
+    """A compare-and-swap failed, or another value already has the version id."""
 
     retryable = True
 
 
 class StoreRejected(StoreError):
-    """The request or the secret's state (pending deletion, a limit) is invalid: certainly nothing was done."""
+    """The request or the secret's state (pending deletion, a limit) is invalid. Certainly nothing was done."""
 
 
 class StoreUnavailable(StoreError):
-    """Throttled, unreachable or failing, and certainly nothing was changed."""
+    """Secrets Manager is throttling, unreachable or failing. Certainly nothing was changed."""
 
     retryable = True
 
 
 class StoreOutcomeUnknown(StoreError):
-    """A write got no answer: it may have happened or not."""
+    """A write got no answer, so it may or may not have happened."""
 
     retryable = True
     outcome_unknown = True

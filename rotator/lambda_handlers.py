@@ -1,7 +1,7 @@
 """The Lambda functions, all in one package: ``sweep``, ``worker``, ``revoke`` and ``rotation``.
 
-Each reads its event, does its work and answers with JSON. A failure is raised with a short, redacted text. What a
-handler needs beside the clients is imported when it is called: a function pays at its start for its own part only.
+Each reads its event, does its work and returns JSON. A failure is raised with a short, redacted text. Each handler
+imports its own modules when it is called, so that a function's cold start does not pay for the others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["revoke", "rotation", "sweep", "worker"]
 
 
 def sweep(event: Any, context: Any) -> dict[str, Any]:
-    """Scheduled: sweep in place, or send one message an account to the queue. See ``lambda_.handlers.sweep``."""
+    """Scheduled: sweep here, or send one message per account to the queue. See ``lambda_.handlers.sweep``."""
     from rotator.lambda_ import handlers
 
     return guarded(handlers.sweep, event, context)

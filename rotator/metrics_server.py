@@ -1,4 +1,4 @@
-"""``/metrics`` for Prometheus and ``/healthz``, on one port of the daemon's."""
+"""The daemon's HTTP server: ``/metrics`` for Prometheus, and ``/healthz``."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ Series = tuple[Family, tuple[str, ...]]
 
 
 class PrometheusMetrics(Collector):
-    """Keeps what was last reported of each account. Implements ``Metrics``; thread safe.
+    """Keeps the last values of each account. Implements ``Metrics``; thread safe.
 
     :param deployment: a label of every sample.
-    :param redact: takes out of names what must not be seen.
+    :param redact: redacts names.
     """
 
     def __init__(self, deployment: str, redact: Callable[[str], str] = str) -> None:
@@ -43,7 +43,7 @@ class PrometheusMetrics(Collector):
         self._kept: dict[str, dict[Series, float]] = {}
 
     def publish(self, report: Report) -> None:
-        """Take a report: gauges replace those before, increments are added."""
+        """Publish a report. Gauges replace earlier values; increments are added."""
         account = self._label(report.account)
         state = {self._series(sample): sample.value for sample in report.state or ()}
         with self._lock:
@@ -64,7 +64,7 @@ class PrometheusMetrics(Collector):
                     del values[account]
 
     def collect(self) -> Iterable[Metric]:
-        """Every family, those without a value too."""
+        """Return every family, even without values."""
         metrics = {family: _metric(family) for family in FAMILIES}
         with self._lock:
             for part in (self._state, self._kept):
@@ -89,7 +89,7 @@ class _Handler(WSGIRequestHandler):
     timeout = 10.0  # seconds for a caller to send its request
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, RUF100 - the base class's name
-        """Nothing: a scraper comes every few seconds."""
+        """Log nothing, since a scraper calls every few seconds."""
 
 
 class _Server(ThreadingWSGIServer):
@@ -98,16 +98,16 @@ class _Server(ThreadingWSGIServer):
         super().__init__((address, port), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's signature
-        """A caller that disconnects or sends nothing is no news, and no traceback on stderr."""
+        """Log at debug level only: a caller that disconnects or sends nothing needs no traceback on stderr."""
         _LOG.debug("a request for metrics broke off", exc_info=True)
 
 
 class MetricsServer:
-    """Answers until it is closed.
+    """Serves until it is closed.
 
-    :param address: where to listen; ``port`` 0 is any free one.
-    :param health: says whether all is well, and the details that ``/healthz`` shows.
-    :raises ConfigurationError: that can't be listened on.
+    :param address: the address to listen on; ``port`` 0 means any free port.
+    :param health: returns whether the daemon is healthy, and the details for ``/healthz``.
+    :raises ConfigurationError: the address or port can't be used.
     """
 
     def __init__(self, address: str, port: int, metrics: PrometheusMetrics, health: Health) -> None:
@@ -144,12 +144,12 @@ class MetricsServer:
 
     @property
     def url(self) -> str:
-        """Where it answers, without a trailing slash."""
+        """The server's URL, without a trailing slash."""
         host, port = self._server.server_address[:2]
         return f"http://[{host!s}]:{port}" if ":" in str(host) else f"http://{host!s}:{port}"
 
     def close(self) -> None:
-        """Stop answering."""
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -1,4 +1,4 @@
-"""What the core needs from the outside, as protocols. Adapters implement them; only ``bootstrap`` joins the two."""
+"""The core's external dependencies, as protocols. Adapters implement them; only ``bootstrap`` connects the two."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rotator.secret import Secret
 
 
 class Clock(Protocol):
-    """Time, so that a test or the sandbox can move it."""
+    """Time that a test or the sandbox can control."""
 
     def now(self) -> datetime:
-        """The time, aware, in UTC."""
+        """Return the time, aware, in UTC."""
 
     def monotonic(self) -> float:
-        """Seconds since an arbitrary moment. Never decreases, and does not see the wall clock being set."""
+        """Return the seconds since an arbitrary moment. Never decreases, even if the wall clock is set."""
 
     def sleep(self, seconds: float) -> None:
-        """Let that many seconds pass."""
+        """Wait for the given seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class KeyRequest:
 
 @dataclass(frozen=True, slots=True)
 class FetchedKey:
-    """A key and its value, where the answer held the real one (``None``: masked or absent)."""
+    """A key and its value (``None`` if the answer masked it or left it out)."""
 
     key: Key
     value: Secret | None
@@ -49,9 +49,9 @@ class FetchedKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyListing:
-    """The keys of an account that were asked for, each once.
+    """The requested keys of an account, each once.
 
-    ``complete`` is false where the pages did not add up, or where there are more keys than they can show.
+    ``complete`` is false if the pages' counts did not match, or if there are more keys than the pages can show.
     """
 
     keys: tuple[Key, ...]
@@ -59,7 +59,7 @@ class KeyListing:
 
 
 class ProbeVerdict(StrEnum):
-    """What a probe showed: 2xx and 403 ``authenticates``, 401 ``rejected``, anything else ``inconclusive``."""
+    """A probe's result: 2xx and 403 ``authenticates``, 401 ``rejected``, anything else ``inconclusive``."""
 
     AUTHENTICATES = "authenticates"
     REJECTED = "rejected"
@@ -68,9 +68,9 @@ class ProbeVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One probe: the verdict, and what was seen (``HTTP 401``, ``timed out``).
+    """One probe: the verdict, and what happened (``HTTP 401``, ``timed out``).
 
-    :param lasting: it is the path's fault, which waiting does not fix.
+    :param lasting: the path is the cause, so a retry does not help.
     """
 
     verdict: ProbeVerdict
@@ -87,55 +87,55 @@ class KeyProvider(Protocol):
 
     @property
     def account_id(self) -> str | None:
-        """The account that keys are made in where nothing else is asked for; ``None``: the user's own."""
+        """The account for new keys if a request names none; ``None`` means the user's own."""
 
     def list_keys(self, *, enabled: bool | None = None) -> KeyListing:
-        """Every key, without values; with ``enabled`` only those that are, or are not.
+        """List all keys, or only the enabled or disabled ones, without values.
 
-        Keys are never deleted, so the disabled ones grow without limit: where one query does not reach them all they
-        are read from both ends of the list, and ``complete`` is false if that does not reach either.
+        Keys are never deleted, so the number of disabled ones grows without limit. If one query cannot reach them all,
+        the list is read from both ends. If that does not reach all either, ``complete`` is false.
         """
 
     def count_keys(self) -> int | None:
-        """How many keys the account has, enabled or not, in one call; ``None`` where the answer has no count."""
+        """Return how many keys the account has, enabled or not, in one call; ``None`` if the answer has no count."""
 
     def find_by_name(self, name: str) -> tuple[Key, ...]:
-        """The keys with exactly that name."""
+        """Return the keys with exactly this name."""
 
     def find_by_value(self, value: Secret, *, alone: bool = False) -> Key | None:
-        """The key that a value belongs to; ``None`` if Infobip knows none.
+        """Return the key that a value belongs to, or ``None`` if Infobip has no such key.
 
-        :param alone: as a proof of ownership: the answer must be this key alone.
+        :param alone: for an ownership proof, the answer must contain only this key.
 
-        :raises ContractViolation: the answer shows neither.
+        :raises ContractViolation: the answer is inconclusive.
         """
 
     def get_key(self, key_id: str) -> FetchedKey:
-        """One key, read now."""
+        """Fetch one key."""
 
     def create_key(self, request: KeyRequest) -> FetchedKey:
-        """Create a key: one attempt, never repeated. ``OutcomeUnknown`` where it may have happened."""
+        """Create a key in one attempt, never repeated. ``OutcomeUnknown`` if it may have happened."""
 
     def revoke_key(self, key_id: str, end: datetime | None) -> None:
-        """Disable a key, and set its end to ``end`` where given. Safe to repeat; retried inside."""
+        """Disable a key, and set its expiry to ``end`` if given. Safe to repeat; retries by itself."""
 
     def probe(self, value: Secret, path: str) -> Probe:
-        """Use a key once, as a consumer would. Never raises for what the server does."""
+        """Use a key once, as a consumer would. Never raises for a server's answer or failure."""
 
     def skew(self) -> timedelta | None:
-        """Infobip's time less our wall clock's, right now; ``None`` before the first answer with a ``Date``.
+        """Return Infobip's time minus our wall clock's, as of now; ``None`` before the first answer with a ``Date``.
 
-        Infobip's time is the last answer's ``Date`` plus what has passed since by :meth:`Clock.monotonic`, so that a
-        step of the wall clock shows at once. Zero where the two agree as far as whole seconds show.
+        Infobip's time is the last answer's ``Date`` plus the time since then by :meth:`Clock.monotonic`, so that a step
+        of the wall clock shows at once. The skew is zero if the clocks agree to within whole seconds.
         """
 
     def close(self) -> None:
-        """End sessions and connections; never raises."""
+        """Close sessions and connections. Never raises."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredValue:
-    """One version's value and its labels at the moment of reading."""
+    """One version's value, and its labels when it was read."""
 
     version_id: str
     text: Secret
@@ -146,58 +146,58 @@ class SecretStore(Protocol):
     """AWS Secrets Manager. Every method raises :class:`~rotator.errors.StoreError`."""
 
     def list_secrets(self) -> tuple[SecretEntry, ...]:
-        """Every secret with a ``rotator:role`` tag, those pending deletion included; up to 5 minutes stale."""
+        """List the secrets with a ``rotator:role`` tag, including those pending deletion; up to 5 minutes stale."""
 
     def describe(self, secret_id: str) -> SecretEntry:
-        """One secret (name or ARN), read now."""
+        """Describe one secret (name or ARN)."""
 
     def read_current(self, secret_id: str) -> StoredValue:
-        """The value behind ``AWSCURRENT``. ``SecretNotFound`` where there is none, ``BadSecretValue``: it is binary."""
+        """Read the value behind ``AWSCURRENT``. ``SecretNotFound`` if there is none, ``BadSecretValue`` if binary."""
 
     def read_version(self, secret_id: str, version_id: str) -> StoredValue:
-        """One version's value."""
+        """Read one version's value."""
 
     def read_many(self, secret_ids: Sequence[str]) -> Mapping[str, Secret | StoreError]:
-        """The content behind ``AWSCURRENT`` of each, by ARN, 20 a call: a text, or a binary value as Latin-1.
+        """Read the content behind ``AWSCURRENT`` of each secret, 20 per call. A binary value is decoded as Latin-1.
 
-        An error stands for one that can't be read; one without a value is left out.
+        :returns: by ARN, the content, or the error if it can't be read. Secrets without a value are left out.
         """
 
     def version_dates(self, secret_id: str) -> Mapping[str, datetime]:
-        """When each version was created, versions without a label (deprecated ones) included."""
+        """Return when each version was created, including versions without a label (deprecated ones)."""
 
     def stage(self, secret_id: str, version_id: str, text: Secret, labels: tuple[str, ...]) -> None:
-        """Store a new version under exactly these labels (``PutSecretValue``); the same again is a no-op.
+        """Store a new version with exactly these labels (``PutSecretValue``). Repeating this is a no-op.
 
-        Another value under the same version id is ``PreconditionFailed``.
+        ``PreconditionFailed`` if another value already has the version id.
         """
 
     def promote(self, secret_id: str, to_version: str, from_version: str | None) -> None:
-        """Move ``AWSCURRENT``: compare-and-swap, ``PreconditionFailed`` when it is not on ``from_version``."""
+        """Move ``AWSCURRENT`` by compare-and-swap. ``PreconditionFailed`` if it is not on ``from_version``."""
 
     def add_label(self, secret_id: str, label: str, version_id: str, *, remove_from: str | None = None) -> None:
-        """Put a label on a version, taking it off ``remove_from``."""
+        """Put a label on a version, and take it off ``remove_from``."""
 
     def remove_label(self, secret_id: str, label: str, version_id: str) -> None:
-        """Take a label off a version; that it is gone already is not an error."""
+        """Remove a label from a version. It is no error if the version does not have it."""
 
 
 class ReaderLog(Protocol):
-    """Who read a secret's value (CloudTrail). Raises :class:`~rotator.errors.ReadersUnknown`."""
+    """The access log: who read a secret's value (CloudTrail). Raises :class:`~rotator.errors.ReadersUnknown`."""
 
     def reads(self, secret: SecretEntry, since: datetime) -> Reads:
-        """Every read of one secret that was allowed, the rotator's own left out. Lags, and may be cut: it says so."""
+        """Return every allowed read of one secret, except the rotator's own. The result shows any lag or gap."""
 
 
 class AuditSink(Protocol):
-    """Where audit lines go. It adds timestamp, run, sequence and digest, and redacts."""
+    """Writes audit lines. Adds timestamp, run, sequence and digest, and redacts."""
 
     def emit(self, event: str, outcome: str, **fields: Any) -> None:
-        """Write one line. ``fields`` are the contract's: account, secret, version_id, key_id, reason, error, …"""
+        """Write one line. ``fields`` are those of audit lines: account, secret, version_id, key_id, reason, error, …"""
 
 
 class EventSink(Protocol):
-    """Where events for consumers go (EventBridge). Never raises."""
+    """Sends events to consumers (EventBridge). Never raises."""
 
     def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
         """Send one event."""

@@ -1,4 +1,4 @@
-"""A running sandbox's clock, for commands that are tried out against it; never in production."""
+"""A running sandbox's clock, for commands run against it; never in production."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rotator.errors import ConfigurationError
 
 
 class RemoteClock:
-    """The clock of a running sandbox, asked over its control endpoint; ``sleep`` moves it.
+    """The clock of a running sandbox, read over its control endpoint. ``sleep`` advances it.
 
     :param url: the simulated Infobip's base URL; the sandbox listens on a loopback address only.
     """
@@ -28,22 +28,22 @@ class RemoteClock:
         self._url = url.rstrip("/") + "/sandbox/clock"
 
     def now(self) -> datetime:
-        """The sandbox's time, aware, in UTC; ``ConfigurationError`` where no sandbox answers."""
+        """Return the sandbox's time, aware, in UTC; ``ConfigurationError`` if no sandbox answers."""
         return self._call(None)[0]
 
     def monotonic(self) -> float:
-        """Seconds that passed by the sandbox's clock; ``ConfigurationError`` where no sandbox answers."""
+        """Return the seconds elapsed on the sandbox's clock; ``ConfigurationError`` if no sandbox answers."""
         return self._call(None)[1]
 
     def sleep(self, seconds: float) -> None:
-        """Let that many of the sandbox's seconds pass, at once."""
+        """Advance the sandbox's clock by the given seconds, at once."""
         if seconds > 0:
             self._call({"advance_seconds": seconds})
 
     def _call(self, body: dict[str, object] | None) -> tuple[datetime, float]:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310 - the scheme was checked
-        # An empty ProxyHandler: a loopback address is never reached through a proxy, whatever the environment says.
+        # An empty ProxyHandler: a loopback address must not use the environment's proxy.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=self.TIMEOUT_SECONDS) as answer:

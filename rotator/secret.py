@@ -7,9 +7,9 @@ from typing import Final, NoReturn
 
 
 class Secret:
-    """Holds a secret text. ``repr``, ``str`` and ``format`` show nothing; :meth:`reveal` is explicit.
+    """Holds a secret text. ``repr``, ``str`` and ``format`` hide it; only :meth:`reveal` returns it.
 
-    Not picklable, not hashable, and without ``__dict__``, so that dumps of locals or of objects do not find it.
+    Not picklable, not hashable, and without ``__dict__``, so that dumps of locals or objects do not contain it.
     """
 
     __slots__ = ("__text",)
@@ -19,7 +19,7 @@ class Secret:
         self.__text: Final = text
 
     def reveal(self) -> str:
-        """The text itself. Call it only where it leaves the process on purpose."""
+        """Return the text itself. Call this only where the value must leave the process."""
         return self.__text
 
     def __repr__(self) -> str:

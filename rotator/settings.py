@@ -1,4 +1,4 @@
-"""The deployment's own settings: read from the environment once, checked, frozen."""
+"""The deployment's settings: read from the environment once, validated and frozen."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _EVENT_BUS: Final = re.compile(
     r"[A-Za-z0-9._/-]{1,256}|arn:[a-z0-9-]+:events:[a-z0-9-]+:[0-9]{12}:event-bus/[A-Za-z0-9._/-]{1,256}"
 )
-# A name, or `*.` and a domain; never `*` alone.
+# A host name, or `*.` and a domain, but not `*` alone.
 _ALLOWED_HOST: Final = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _METRIC_NAMESPACE: Final = re.compile(r"(?!(?i:AWS)/)[A-Za-z0-9._/#-]{1,255}")
 SWEEP_AT_LEAST: Final = timedelta(minutes=1)
@@ -36,18 +36,18 @@ SWEEP_AT_MOST: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What ``ROTATOR_*`` say. Numbers are creates, and updates, of one Infobip account a day.
+    """The settings from the ``ROTATOR_*`` variables.
 
-    :param deployment: two deployments on one Infobip account never touch each other's keys.
+    :param deployment: separates deployments: two of them on one Infobip account never change each other's keys.
     :param daily_limit: how many creates (and as many updates) Infobip allows an account in 24 hours.
     :param reserve: how many of them scheduled work leaves for emergencies.
-    :param queue_url: sweeps send one message an account there; ``None``: work is done in place.
+    :param queue_url: the queue for one message per account; ``None``: sweeps do the work themselves.
     :param event_bus: name or ARN; ``None``: no events.
     :param dry_run: sweeps plan and report, and change nothing.
     :param log_level: one of :data:`LOG_LEVELS`.
-    :param metric_namespace: CloudWatch's, for what Lambda functions measure; ``None``: they measure nothing.
-    :param sweep_every: how often sweeps come; how soon a place in the daily limit is used again depends on it.
-    :param allowed_hosts: hosts, ``*.example.com`` included, that a management secret may name beside Infobip's.
+    :param metric_namespace: the CloudWatch namespace for the Lambda functions' metrics; ``None``: no metrics.
+    :param sweep_every: the time between sweeps, which also decides how soon a free slot is used again.
+    :param allowed_hosts: hosts that a management secret may name besides Infobip's; may include ``*.example.com``.
     """
 
     deployment: str = "default"
@@ -63,14 +63,14 @@ class Settings:
 
     @property
     def policy(self) -> Policy:
-        """The part that decisions depend on."""
+        """The settings that decisions depend on."""
         return Policy(self.deployment, self.daily_limit, self.reserve, self.sweep_every)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
-        """Read the settings; an empty or blank variable counts as one that is not set.
+        """Read the settings. An empty or blank variable counts as not set.
 
-        :raises ConfigurationError: naming every variable that cannot be used, what is wrong and the fix.
+        :raises ConfigurationError: names every invalid variable, the problem and the fix.
         """
         values: dict[str, Any] = {}
         problems: list[str] = []
@@ -98,13 +98,13 @@ class Settings:
 
 
 def _shown(text: str) -> str:
-    """Little of it, and never a key: an operator may have put a credential into the wrong variable."""
+    """Return only the start of a text, redacted, since it may be a credential in the wrong variable."""
     shown = redact_patterns(text)
     return f' "{shown[:40]}…"' if len(shown) > 40 else f' "{shown}"'
 
 
 def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
-    # ROTATOR_DRYRUN=true that is silently ignored would change production; a name nothing like ours is not ours.
+    # Silently ignoring ROTATOR_DRYRUN=true would change production. Names unlike ours may belong to other programs.
     known = [PREFIX + name for name in _VARIABLES]
     for name in sorted(environ):
         if name.upper().startswith(PREFIX) and name not in known:
@@ -112,7 +112,7 @@ def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
                 yield f"{name} is not a setting: did you mean {close}?"
 
 
-# Each of these reads one variable's text, and raises ``ValueError`` where it cannot be used.
+# Each of these parses one variable's text, and raises ``ValueError`` if it is not valid.
 
 
 def _matching(pattern: re.Pattern[str]) -> Callable[[str], str]:
@@ -189,5 +189,5 @@ _VARIABLES: Final[dict[str, tuple[Callable[[str], object], str, str]]] = {
         "write names without scheme or port, separated by commas, such as proxy.example.com,*.example.org",
     ),
 }
-"""How each variable is read; what is wrong with one that cannot be, and what to write instead."""
-_HIDDEN: Final = frozenset({"QUEUE_URL"})  # what is wrong with it may be the credentials in it
+"""Each variable's parser, and the problem and fix to report if it is not valid."""
+_HIDDEN: Final = frozenset({"QUEUE_URL"})  # an invalid one may contain credentials

@@ -1,4 +1,4 @@
-"""When the daemon sweeps: what ``--every`` and ``--cron`` ask for."""
+"""The daemon's schedule, from ``--every`` or ``--cron``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EXAMPLE: Final = 'Use five fields such as "0 * * * *" (hourly) or "30 6 * * mon
 
 @dataclass(frozen=True)
 class Every:
-    """A sweep each ``every``, and up to ``jitter`` later, counted from the one before."""
+    """A sweep every ``every`` after the previous one, plus up to ``jitter``."""
 
     every: timedelta
     jitter: timedelta
@@ -43,7 +43,7 @@ class Every:
 
 @dataclass(frozen=True)
 class Cron:
-    """Sweeps by a crontab's five fields, read in a zone as cron reads them, and up to ``jitter`` later."""
+    """Sweeps by the five fields of a crontab, in a time zone, each up to ``jitter`` later."""
 
     expression: str
     zone: tzinfo
@@ -67,9 +67,9 @@ Schedule = Every | Cron
 
 
 def make_schedule(every: str | None, cron: str | None, zone: str | None, jitter: str | None) -> Schedule:
-    """What ``--every``, ``--cron``, ``--timezone`` and ``--jitter`` say; hourly where they say nothing.
+    """Make a schedule from ``--every``, ``--cron``, ``--timezone`` and ``--jitter``. The default is hourly.
 
-    :raises ConfigurationError: one can't be read, or they contradict each other.
+    :raises ConfigurationError: one is not valid, or they contradict each other.
     """
     if every is not None and cron is not None:
         raise ConfigurationError("--every and --cron exclude each other", advice="Give one of them.")
@@ -92,7 +92,7 @@ def _duration(option: str, text: str) -> timedelta:
 
 
 def _jitter(wanted: timedelta | None, interval: timedelta) -> timedelta:
-    """As wanted, else a tenth of the interval and 5 minutes at most; whole seconds."""
+    """Return ``wanted``, or by default a tenth of the interval in whole seconds, at most 5 minutes."""
     if wanted is None:
         return min(timedelta(seconds=interval // timedelta(seconds=10)), MOST_JITTER)
     if wanted >= interval:
