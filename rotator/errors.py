@@ -70,7 +70,7 @@ class ReplacementRejected(RotatorError):
 
 
 class LostRace(RotatorError):
-    """Another process promoted another version meanwhile."""
+    """Another process promoted a different version first."""
 
     retryable = True
 

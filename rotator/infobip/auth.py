@@ -29,7 +29,7 @@ TOKEN_PATH: Final = "/auth/1/oauth2/token"
 SESSION_IDLE: Final = timedelta(minutes=55)
 """A session expires after 60 idle minutes. After this idle time it is replaced, to be safe."""
 LONGEST_TOKEN: Final = timedelta(days=1)
-"""A token is never kept longer, whatever its ``expires_in``."""
+"""A token is never kept longer, even if its ``expires_in`` is longer."""
 
 _NO_SESSION: Final = frozenset({404, 405, 408, 413, 415, 425})
 """Login refusals that an open session cannot cause, such as a wrong address or a timeout."""

@@ -40,7 +40,7 @@ def _list_once(fetch: Fetch, enabled: bool | None) -> tuple[KeyListing, bool]:
     whole = _Walk(fetch, {})
     if whole.total is None or whole.total <= REACH:
         return KeyListing(tuple(whole.keys.values()), whole.adds_up), False
-    # Too many for one query: the enabled and the disabled ones, each from both ends.
+    # Too many keys for one query, so list enabled and disabled keys separately, each from both ends.
     parts = [_from_both_ends(fetch, each) for each in (True, False)]
     found = whole.keys | {key.id: key for listing, _ in parts for key in listing.keys}
     return KeyListing(tuple(found.values()), len(found) == whole.total), any(beyond for _, beyond in parts)

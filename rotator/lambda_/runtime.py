@@ -15,7 +15,7 @@ from rotator.redaction.patterns import redact_key_values, redact_patterns
 from rotator.telemetry.audit import Trigger
 
 ENOUGH_SECONDS: Final = 60.0
-"""A rotation needs this much time: usually seconds, but up to a minute if a new key takes effect slowly."""
+"""No rotation starts with less time left. It takes seconds, or up to a minute if a new key takes effect slowly."""
 
 _log = logging.getLogger("rotator.lambda")
 _lock = threading.Lock()

@@ -1,1 +1,1 @@
-"""Keeping secret values out of whatever leaves the process."""
+"""Keeps secret values out of all output of the process."""

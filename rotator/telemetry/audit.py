@@ -136,7 +136,7 @@ class AuditOutcome(StrEnum):
 
 
 class Trigger(StrEnum):
-    """What started a run."""
+    """The trigger of a run."""
 
     SCHEDULE = "schedule"
     MANUAL = "manual"

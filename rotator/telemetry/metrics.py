@@ -112,7 +112,7 @@ class Report:
 
 
 class Metrics(Protocol):
-    """Where measurements go (Prometheus, CloudWatch). Called by several threads at once."""
+    """A sink for metrics (Prometheus, CloudWatch). Called by several threads at once."""
 
     def publish(self, report: Report) -> None:
         """Publish one account's report. An exception is logged and stops nothing."""
