@@ -331,4 +331,6 @@ def test_no_mixture_of_escapes_hides_a_secret(secret: str, before: str, data: st
 )
 def test_a_backslash_that_html_numbers_hides_nothing(secret: str, written: str) -> None:
     """Decoded all at once, it would escape what follows it."""
-    assert REDACTED in knowing(secret)._redact_learned(json.dumps(written))
+    redactor = knowing(secret)
+    assert REDACTED in redactor._redact_learned(json.dumps(written))
+    assert REDACTED in redactor._redact_learned(quote(json.dumps(written)))

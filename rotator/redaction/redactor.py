@@ -157,17 +157,15 @@ class Redactor:
         shown = self._cut(text, only_random)
         # If all escapes are decoded at once, a backslash from an HTML entity would escape the next character. So decode
         # a second time with HTML last.
-        for at_once in (True, False):
+        for html_last in (False, True):
             view = shown
-            for _ in range(_DECODINGS if at_once else 2 * _DECODINGS):
-                decoded = _decoded(view, entities=at_once) or _decoded(view)
-                if decoded is None:
+            for _ in range(2 * _DECODINGS if html_last else _DECODINGS):
+                decoded = (html_last and _decoded(view, entities=False)) or _decoded(view)
+                if not decoded:
                     break
                 view = self._cut(decoded, only_random)
                 if view != decoded:
                     shown = view
-            if "&" not in text:
-                break
         return shown
 
     def _cut(self, text: str, only_random: bool) -> str:
