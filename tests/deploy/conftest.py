@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 from tests.deploy.cloudformation import Stack
-from tests.deploy.terraform import Applied, against, apply, offline_terraform, own_terraform
+from tests.deploy.terraform import Applied, apply, cached_provider, offline_terraform, own_terraform
 
 ROOT = Path(__file__).parents[2]
 STAGE = "dev"
+REGION = "eu-central-1"
 MOTO = ROOT / "build" / "deploy-tools" / "bin" / "python"
 _SERVE = "from moto.server import main; main(['-H', '127.0.0.1', '-p', '0'])"
 NAME = f"infobip-key-rotator-{STAGE}"
@@ -69,6 +70,23 @@ def moto_server() -> Iterator[str]:
         process.stderr.close()
 
 
+def without_aws() -> dict[str, str]:
+    """The environment without the machine's own AWS account."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+
+
+def account_at(endpoint: str) -> dict[str, str]:
+    """The environment that makes a moto server the AWS account."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
 def once(folder: Path, name: str, make: Callable[[Path], None]) -> Path:
     """A folder that the first of several test processes makes, and the others wait for."""
     shared = folder.parent if os.environ.get("PYTEST_XDIST_WORKER") else folder
@@ -95,8 +113,12 @@ def service(folder: Path) -> dict[str, str]:
         settings.write_text("{}")
     (folder / "node_modules").symlink_to(ROOT / "node_modules")
     package(folder)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return kept | {"SLS_TELEMETRY_DISABLED": "1", "SLS_NOTIFICATIONS_MODE": "off", "HOME": str(folder), "CI": "1"}
+    return without_aws() | {
+        "SLS_TELEMETRY_DISABLED": "1",
+        "SLS_NOTIFICATIONS_MODE": "off",
+        "HOME": str(folder),
+        "CI": "1",
+    }
 
 
 def package(folder: Path) -> Path:
@@ -145,7 +167,8 @@ def terraform(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Applied]:
             variables = {**common, **more}
             if own:
                 with moto_server() as endpoint:
-                    state = apply(own, ROOT / "terraform", folder / name, variables, against(endpoint))
+                    environment = {**without_aws(), **account_at(endpoint), "AWS_REGION": REGION, **cached_provider()}
+                    state = apply(own, ROOT / "terraform", folder / name, variables, environment)
             else:
                 assert offline
                 state = apply(offline, ROOT / "terraform", folder / name, variables)

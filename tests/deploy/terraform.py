@@ -31,17 +31,11 @@ def offline_terraform() -> str | None:
     return named if Path(named).is_file() else None
 
 
-def against(endpoint: str) -> dict[str, str]:
-    """The environment for the machine's own terraform: AWS is moto, and the provider is fetched once."""
+def cached_provider() -> dict[str, str]:
+    """The environment in which the machine's own terraform fetches its provider once."""
     cache = ROOT / "build" / "terraform-providers"
     cache.mkdir(parents=True, exist_ok=True)
     return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_REGION": "eu-central-1",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_EC2_METADATA_DISABLED": "true",
         "TF_PLUGIN_CACHE_DIR": str(cache),
         "TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE": "1",  # the copies have no lock file
     }

@@ -14,10 +14,8 @@ import boto3
 import pytest
 
 from tests.deploy.actions import FUNCTIONS
-from tests.deploy.conftest import NAME, STAGE, moto_server, once, service
+from tests.deploy.conftest import NAME, REGION, STAGE, account_at, moto_server, once, service
 from tests.deploy.policies import statements
-
-REGION = "eu-central-1"
 
 pytestmark = pytest.mark.slow
 
@@ -38,14 +36,7 @@ def osls(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
         environment.update(service(folder))
 
     folder = once(tmp_path_factory.mktemp("deployed"), f"osls-{os.getpid()}", make)
-    environment |= {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
+    environment |= account_at(endpoint)
 
     def run(*arguments: str) -> str:
         command = ["node_modules/.bin/osls", *arguments, "--stage", STAGE]
