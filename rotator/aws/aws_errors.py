@@ -28,7 +28,7 @@ from rotator.errors import (
 )
 
 _CARRIES_A_VALUE: Final = "PutSecretValue"
-_AGAIN: Final = "Try again; sweeps do so by themselves."
+_AGAIN: Final = "Try again; sweeps retry on their own."
 DENIED: Final = frozenset({"AccessDeniedException", "AccessDenied", "NotAuthorized", "UnauthorizedOperation"})
 THROTTLED: Final = re.compile(
     r"(Request)?Throttl(ing|ed)(Exception)?|SlowDown|TooManyRequestsException|(Request|Bandwidth)LimitExceeded"

@@ -70,7 +70,7 @@ class Call:
 
     @classmethod
     def guessed(cls, arguments: Sequence[str]) -> Call:
-        """What an error needs that happens before click has parsed everything: whether a person reads it."""
+        """The options needed to report an error that is raised before click has finished parsing."""
         own = arguments[: arguments.index("--")] if "--" in arguments else arguments
         pairs = {f"{name}={value}" for name, value in pairwise(own)} | set(own)
         return cls(json="--json" in own, log_format="json" if "--log-format=json" in pairs else None)
@@ -230,11 +230,11 @@ class Call:
         if self.log_format == "json" or (self.json and not self._console_logs):
             now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             line = {"timestamp": now, "level": "error", "log": "rotator", "event": sentence}
-            said = [json.dumps(line | ({"exception": debug} if debug else {}))]
+            lines = [json.dumps(line | ({"exception": debug} if debug else {}))]
         else:
-            said = [printable(part, _LONGEST) for part in [*debug.splitlines(), f"rotator: {sentence}"]]
+            lines = [printable(part, _LONGEST) for part in [*debug.splitlines(), f"rotator: {sentence}"]]
         with suppress(OSError, ValueError, AttributeError):
-            sys.stderr.write("".join(f"{line}\n" for line in said))
+            sys.stderr.write("".join(f"{line}\n" for line in lines))
             sys.stderr.flush()
         return code
 

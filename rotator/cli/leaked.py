@@ -128,8 +128,8 @@ def revoke_leaks(
             call.text("", f"{place}: {key_words(result.key_id)}")
             screen.show(result.plan, result.report)
         else:
-            said = styled(f"{place}: {_OUTCOMES[result.outcome]}", _STYLES.get(result.outcome, ""))
-            call.text("", said, Grid([(shown(result.detail),)], ()))
+            heading = styled(f"{place}: {_OUTCOMES[result.outcome]}", _STYLES.get(result.outcome, ""))
+            call.text("", heading, Grid([(shown(result.detail),)], ()))
     errors = [each.detail for each in results if each.outcome is LeakOutcome.FAILED and each.report is None]
     if leaks.redacted:
         errors.append(f"{_redacted(leaks)}. {_UNREDACTED}")

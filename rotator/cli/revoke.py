@@ -212,16 +212,16 @@ class Screen:
             yield Grid(rows, _WIDTHS)
         for error in report.errors:
             yield styled(shown(error, _LONGEST_ERROR), "red")
-        said = [f"{shown(name)} has a new key." for name in report.replaced]
+        sentences = [f"{shown(name)} has a new key." for name in report.replaced]
         if report.revoked:
-            said.append(f"{counted(len(report.revoked), 'key')} revoked.")
+            sentences.append(f"{counted(len(report.revoked), 'key')} revoked.")
         elif not report.errors:
-            said.append("No key was left to revoke.")
+            sentences.append("No key was left to revoke.")
         if report.errors:
             errors = counted(len(report.errors), "error")
-            said.append(f"{errors}: repeat the command, or disable the key in Infobip's portal.")
+            sentences.append(f"{errors}: repeat the command, or disable the key in Infobip's portal.")
         about = f", incident {shown(self.incident, 60)}" if self.incident else ""
-        yield " ".join([*said, f"Recorded as run {short_id(self.app.audit.run_id)}{about}."])
+        yield " ".join([*sentences, f"Recorded as run {short_id(self.app.audit.run_id)}{about}."])
         if report.replaced:
             yield _CACHES
 

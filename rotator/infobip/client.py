@@ -251,7 +251,7 @@ class InfobipClient:
         if self._confirm(answer, key_id).enabled:
             raise ContractViolation(
                 f"{answer.where}: HTTP {answer.status}, but the key {key_id} is still enabled",
-                advice="If it must be disabled now, do so in Infobip's web interface; sweeps try again by themselves.",
+                advice="If it must be disabled now, do so in Infobip's web interface; sweeps retry on their own.",
             )
 
     def _confirm(self, answer: Answer, key_id: str) -> Key:
