@@ -10,10 +10,10 @@ import pytest
 
 from rotator.engine.emergency import Strategy, Target
 from rotator.engine.emergency.leak_intake import Intake
-from rotator.engine.emergency.leaks import Leak, Place
 from rotator.engine.rollback import rollback
 from rotator.errors import StoreUnavailable
 from rotator.infobip.client import InfobipClient
+from rotator.leaks import Leak, Place
 from rotator.sandbox.faults import FaultKind
 from rotator.sandbox.state import Options
 from rotator.telemetry.consumer_events import FIELDS

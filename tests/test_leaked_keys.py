@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rotator.engine.emergency import Emergency, Strategy
 from rotator.engine.emergency.leak_intake import Intake, LeakOutcome, LeakResult
-from rotator.engine.emergency.leaks import MOST_KEYS, MOST_PLACES, Leak, LeakReport, Place, Unreadable, read_leaks
+from rotator.leaks import MOST_KEYS, MOST_PLACES, Leak, LeakReport, Place, Unreadable, read_leaks
 from rotator.sandbox.exchange import Request
 from rotator.sandbox.faults import FaultKind
 from rotator.sandbox.state import SimKey

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rotator.cli.revoke import Done, Screen
     from rotator.engine.emergency import Emergency, Strategy
     from rotator.engine.emergency.leak_intake import LeakResult
-    from rotator.engine.emergency.leaks import LeakReport
+    from rotator.leaks import LeakReport
 
 MOST_STDIN: Final = 10_000_000
 MOST_VALUE: Final = 65_536
@@ -65,7 +65,7 @@ def read_leaked() -> Secret | LeakReport:
 
 def _stdin() -> Secret | LeakReport | ConfigurationError:
     """Return what stdin holds. Errors are returned, since a traceback would keep this frame and its values."""
-    from rotator.engine.emergency.leaks import Unreadable, read_leaks
+    from rotator.leaks import Unreadable, read_leaks
 
     raw = sys.stdin.buffer.read(MOST_STDIN + 1)
     if len(raw) > MOST_STDIN:

@@ -175,7 +175,7 @@ def test_no_traceback_shows_what_came_by_stdin(stdin: Callable[[bytes], None], a
 @pytest.mark.parametrize("text", ["{}\n", '[{{"password": "{}"}},\n'])
 def test_no_traceback_shows_keys_that_are_too_many(stdin: Callable[[bytes], None], text: str) -> None:
     from rotator.cli.leaked import read_leaked
-    from rotator.engine.emergency.leaks import MOST_KEYS
+    from rotator.leaks import MOST_KEYS
 
     keys = [f"{number:032x}{KEY_VALUE[32:]}" for number in range(MOST_KEYS + 1)]
     stdin("".join(text.format(key) for key in keys).encode())

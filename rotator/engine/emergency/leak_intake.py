@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rotator.engine.emergency import Emergency
-from rotator.engine.emergency.leaks import Leak
 from rotator.engine.emergency.planning import UnknownValue
 from rotator.engine.emergency.targets import EmergencyPlan, EmergencyReport, Strategy, Target
 from rotator.errors import ConfigurationError, InternalError, RotatorError
+from rotator.leaks import Leak
 from rotator.telemetry.audit import AuditUnavailable
 
 _LOG = logging.getLogger(__name__)
