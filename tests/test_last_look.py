@@ -1,0 +1,329 @@
+"""Right before a change the rotator looks once more, and stops if the plan's view is old or was never complete.
+
+Each test is a world, a moment at which something happens, and what must not follow. The moments are calls of Secrets
+Manager: ``LISTED`` is the list, whose tags and labels the plan believes; ``SEARCHED`` is the search of the managed
+values for a key; ``LOOKED`` is the last ``DescribeSecret`` before the change.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.engine.apply import apply
+from rotator.engine.context import AccountContext, Budget
+from rotator.engine.manual import rotate_now
+from rotator.engine.rollback import rollback
+from rotator.errors import Refused
+from rotator.model import ActionKind, Outcome, Reason, Result
+from rotator.policy.labels import CURRENT, key_label, key_name, retire_label
+from rotator.policy.lifecycle import read_lifecycle
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.state import Options, SimKey
+from rotator.secret import Secret
+from tests.chaos.interleave import Actor, Interleaver
+from tests.emergencies import named, revoke
+from tests.world import DAY, HOUR, World
+
+NAME, OTHER = "prod/sms", "prod/voice"
+LISTED, SEARCHED, LOOKED = "list_secrets", "read_many", "describe"
+GRACE = timedelta(hours=72)
+MINUTE = timedelta(minutes=1)
+ADMIN = ("account-management:manage", "sms:manage")
+
+Act = Callable[[World], object]
+
+
+def due() -> World:
+    """A key that the rotator created, and that a sweep rotates."""
+    world = World()
+    world.managed(NAME, left=20 * DAY, age=70 * DAY, rotated=True)
+    return world
+
+
+def graced(options: Options | None = None) -> World:
+    """A key in its grace period: the rotator created it, and replaced it because a person asked for that."""
+    world = World(options=options)
+    world.managed(NAME, left=200 * DAY, rotated=True)
+    rotate_now(world.reconciler(), NAME, "test")
+    return world
+
+
+def over(options: Options | None = None) -> World:
+    """A key whose grace period is over: a sweep revokes it."""
+    world = graced(options)
+    world.pass_time(GRACE + MINUTE)
+    return world
+
+
+def meanwhile(world: World, call: str, act: Act) -> None:
+    """Let something happen once, right after the next such call of Secrets Manager."""
+
+    def after(called: str, _secret: str) -> None:
+        if called == call:
+            world.store.after = None
+            act(world)
+
+    world.store.after = after
+
+
+def old(world: World) -> SimKey:
+    """The secret's first key, as it is now."""
+    return world.infobip.key(world.first_keys[NAME].id)
+
+
+def current(world: World, name: str = NAME) -> str:
+    version = read_lifecycle(world.store.peek(name)).current_version
+    assert version is not None
+    return version
+
+
+def hold(world: World) -> None:
+    world.store.tag(NAME, {"rotator:hold": "audit"})
+
+
+def delete(world: World) -> None:
+    world.store.delete(NAME)
+
+
+def put_back(world: World) -> None:
+    """A person stores the old key again: consumers use it from now on."""
+    world.store.put_value_by_hand(NAME, json.dumps({"api_key": str(old(world).value)}))
+
+
+def add_as_second_field(world: World) -> None:
+    """A person stores the old key beside the new one."""
+    fields = json.loads(world.store.consumer_read(NAME))
+    world.store.put_value_by_hand(NAME, json.dumps({**fields, "fallback": str(old(world).value)}))
+
+
+# ---- a person changes the secret ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", [hold, delete])
+def test_a_key_is_not_revoked(change: Act) -> None:
+    world = over()
+    meanwhile(world, LISTED, change)
+    (result,) = world.sweep().results
+    assert result.outcome is not Outcome.DONE
+    assert old(world).enabled
+
+
+@pytest.mark.parametrize("change", [hold, delete])
+def test_no_key_is_created(change: Act) -> None:
+    world = due()
+    meanwhile(world, LISTED, change)
+    (result,) = world.sweep().results
+    assert result.outcome is not Outcome.DONE
+    assert [key.id for key in world.infobip.keys()] == [old(world).id]
+
+
+@pytest.mark.parametrize("change", [put_back, add_as_second_field])
+@pytest.mark.parametrize("moment", [SEARCHED, LOOKED])
+def test_a_key_that_is_in_use_again_is_not_revoked(moment: str, change: Act) -> None:
+    """Even where the value was stored after the last look at the labels."""
+    world = over()
+    meanwhile(world, moment, change)
+    (result,) = world.sweep().results
+    assert result.outcome is not Outcome.DONE
+    assert old(world).enabled
+
+
+def test_a_key_whose_grace_period_restarted_is_not_revoked() -> None:
+    """Rolled back and forward at the end of the grace period; the sweep's list is five minutes old."""
+    world = graced()
+    newer = world.current_key(NAME)
+    world.pass_time(GRACE - 4 * MINUTE)
+    rollback(world.reconciler(), NAME, "test")
+    rollback(world.reconciler(), NAME, "test", newer.id)
+    world.pass_time(3 * MINUTE)
+    world.store.staleness = 5 * MINUTE
+    (result,) = world.sweep().results
+    assert (result.action.key_id, result.outcome) == (old(world).id, Outcome.DEFERRED)
+    assert old(world).enabled
+
+
+# ---- somebody changes the key ---------------------------------------------------------------------------------------
+
+
+def test_an_orphan_that_is_young_again_is_not_revoked() -> None:
+    """Its start was changed after the list."""
+    world = World()
+    world.managed(NAME)
+    name = key_name(NAME, world.store.peek(NAME).arn, "default", "0" * 36)
+    orphan = world.infobip.add_key(world.accounts["main"], name, valid_from=world.clock.now() - HOUR)
+    meanwhile(world, SEARCHED, lambda w: w.infobip.change_key(orphan.id, valid_from=w.clock.now() - 20 * MINUTE))
+    (result,) = world.sweep().results
+    assert (result.action.key_id, result.outcome) == (orphan.id, Outcome.DEFERRED)
+    assert world.infobip.key(orphan.id).enabled
+
+
+def mislabelled() -> World:
+    """A label on the current version, and the key's name, say that it is a key with more scopes than the value's."""
+    world = World()
+    world.managed(NAME, left=20 * DAY, age=70 * DAY)
+    now, version = world.clock.now(), current(world)
+    name = key_name(NAME, world.store.peek(NAME).arn, "default", version)
+    admin = world.infobip.add_key(
+        world.accounts["main"], name, scopes=ADMIN, valid_from=now - 70 * DAY, valid_to=now + 20 * DAY
+    )
+    world.store.label_by_hand(NAME, key_label(old(world).id), None, version)
+    world.store.label_by_hand(NAME, key_label(admin.id), version)
+    world.first_keys["admin"] = admin
+    return world
+
+
+def rename(world: World) -> None:
+    world.infobip.change_key(world.first_keys["admin"].id, name="another team's")
+
+
+def test_no_scopes_are_inherited_from_a_renamed_key() -> None:
+    """Its name was its only proof, and it is another one when the key is read again."""
+    world = mislabelled()
+    renamed = Fault(FaultKind.HOOK_AFTER, method="GET", path="api-keys$", hook=lambda _request, _answer: rename(world))
+    world.infobip.faults.add(renamed)
+    (result,) = world.sweep().results
+    assert (result.action.kind, result.outcome) == (ActionKind.ROTATE, Outcome.FAILED)
+    assert len(world.infobip.keys()) == 2
+
+
+@pytest.mark.parametrize("tags", [{}, {"rotator:scopes": "sms:manage"}], ids=["untagged", "tagged"])
+def test_an_emergency_inherits_no_scopes_on_a_label(tags: dict[str, str]) -> None:
+    """Nor where Infobip can't say which key the value is."""
+    world = mislabelled()
+    world.store.tag(NAME, tags)
+    rename(world)
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, param="apiKeySecret", count=None))
+    before = {key.id for key in world.infobip.keys()}
+    revoke(world, **named("secret", old(world)))
+    made = [key for key in world.infobip.keys() if key.id not in before]
+    assert [key for key in made if key.scopes != {"sms:manage"}] == []
+
+
+# ---- another sweep revokes the key that a rollback needs ------------------------------------------------------------
+
+
+def test_a_rollback_waits_for_a_revocation_in_flight() -> None:
+    """The grace period ends during the rollback, and another process's sweep is about to revoke the key."""
+    world = graced()
+    newer = world.current_key(NAME)
+    world.pass_time(GRACE - MINUTE / 2)
+
+    def sweep() -> None:
+        world.pass_time(MINUTE / 2)
+        world.sweep()
+
+    both = Interleaver(world, {"r": lambda: rollback(world.reconciler(), NAME, "test"), "s": sweep})
+
+    def order() -> Iterator[str]:
+        """The rollback verifies the key, the sweep looks for the last time, the rollback removes the retire label."""
+        yield from until(both.actors["r"], "remove_label")
+        yield from until(both.actors["s"], "PUT")
+        yield "r"
+        yield "s"
+
+    both.run(order())
+    assert isinstance(both.actors["r"].error, Refused)
+    assert not old(world).enabled
+    assert world.current_key(NAME).id == newer.id
+    assert world.consumer_works(NAME)
+
+
+def until(actor: Actor, call: str) -> Iterator[str]:
+    """The actor's letter until it stops before such a call."""
+    while not actor.next_call.startswith(call):
+        yield actor.letter
+
+
+# ---- what a plan did not find out -----------------------------------------------------------------------------------
+
+
+def revoke_old(world: World, *holders: str, searched: bool = True) -> Result:
+    """Revoke the old key by a plan that asked for no other evidence than who holds the key.
+
+    :param holders: the secrets that were found to hold it.
+    :param searched: whether any value was searched for it.
+    """
+    services, reconciler = world.services(), world.reconciler()
+    (snapshot,), _ = reconciler.snapshots()
+    copies = {old(world).id: holders} if searched else {}
+    management = world.store.peek("infobip/main")
+    provider = world.connect(management, Secret(world.store.consumer_read(management.name)))
+    context = AccountContext(services, provider, replace(snapshot, copies=copies), Budget())
+    entry = world.store.peek(NAME)
+    (item,) = read_lifecycle(entry).retiring
+    action = context.action(ActionKind.REVOKE, Reason.GRACE_OVER, entry, item.key_id, item.version_id)
+    result, _ = apply(context, action)
+    return result
+
+
+def test_a_key_is_revoked_if_nothing_holds_it() -> None:
+    world = over()
+    assert revoke_old(world).outcome is Outcome.DONE
+    assert not old(world).enabled
+
+
+def test_a_key_that_was_not_searched_for_is_not_revoked() -> None:
+    world = over()
+    assert revoke_old(world, searched=False).outcome is Outcome.DEFERRED
+    assert old(world).enabled
+
+
+def test_a_key_that_another_secret_holds_is_not_revoked() -> None:
+    world = over()
+    assert revoke_old(world, OTHER).outcome is Outcome.FAILED
+    assert old(world).enabled
+
+
+def of_another_deployment(world: World) -> None:
+    """The key that the retire label names is another deployment's, and so proven by its value at best."""
+    name = key_name(NAME, world.store.peek(NAME).arn, "another", world.new_id())
+    world.infobip.change_key(old(world).id, name=name)
+
+
+def not_its_versions(world: World) -> None:
+    """The label names another key than the version's value is."""
+    entry = world.store.peek(NAME)
+    (item,) = read_lifecycle(entry).retiring
+    victim = world.managed(OTHER)
+    for label in (key_label(item.key_id), retire_label(item.key_id, item.revoke_at)):
+        world.store.label_by_hand(NAME, label, None, item.version_id)
+    for label in (key_label(victim.id), retire_label(victim.id, item.revoke_at)):
+        world.store.label_by_hand(NAME, label, item.version_id)
+    world.first_keys[NAME] = victim
+
+
+def not_the_current_versions(world: World) -> None:
+    """The label on ``AWSCURRENT`` names another key, so nothing says that the current one is not this one."""
+    life, victim = read_lifecycle(world.store.peek(NAME)), world.managed(OTHER)
+    world.store.label_by_hand(NAME, key_label(str(life.current_key)), None, life.current_version)
+    world.store.label_by_hand(NAME, key_label(victim.id), life.current_version)
+
+
+@pytest.mark.parametrize("change", [of_another_deployment, not_its_versions, not_the_current_versions])
+def test_a_key_is_not_revoked_without_an_ownership_proof(change: Act) -> None:
+    world = over()
+    change(world)
+    assert revoke_old(world).outcome is Outcome.FAILED
+    assert old(world).enabled
+
+
+def test_a_label_counts_where_the_value_is_unknown() -> None:
+    """Its version can't be read, and Infobip masks values: another secret's label is all that shows its use."""
+    world = over(Options(reveal=False))
+    world.managed(OTHER)
+    version, text = world.new_id(), json.dumps({"api_key": str(old(world).value)})
+    before = world.store.consumer_read(OTHER), current(world, OTHER)
+    world.store.put_value_by_hand(OTHER, text, version)
+    world.store.label_by_hand(OTHER, CURRENT, before[1], version)
+    for label in (key_label(old(world).id), retire_label(old(world).id, world.clock.now() + DAY)):
+        world.store.label_by_hand(OTHER, label, version)
+    world.store.deny_kms(NAME)
+    sweep = world.sweep()
+    assert sweep.results == ()
+    assert (NAME, Reason.SHARED_KEY) in {(skip.secret, skip.reason) for skip in sweep.plan.accounts[0].skipped}
+    assert old(world).enabled
