@@ -116,8 +116,11 @@ class KeyProvider(Protocol):
     def create_key(self, request: KeyRequest) -> FetchedKey:
         """Create a key in one attempt, never repeated. ``OutcomeUnknown`` if it may have happened."""
 
-    def revoke_key(self, key_id: str, end: datetime | None) -> None:
-        """Disable a key, and set its expiry to ``end`` if given. Safe to repeat; retries by itself."""
+    def revoke_key(self, key: Key, end: datetime | None) -> None:
+        """Disable a key, and set its expiry to ``end`` if given. Safe to repeat; retries by itself.
+
+        :param key: as Infobip returned it: the change names the account that the key was read with.
+        """
 
     def probe(self, value: Secret, path: str) -> Probe:
         """Use a key once, as a consumer would. Never raises for a server's answer or failure."""

@@ -218,4 +218,4 @@ def revoke_key(context: AccountContext, target: Key, now: datetime, fields: dict
     if target.valid_from is not None and expiry <= target.valid_from:
         expiry = target.valid_from + timedelta(seconds=1)
     with context.change("key.revoked", **fields):
-        context.provider.revoke_key(target.id, expiry)
+        context.provider.revoke_key(target, expiry)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import re
 import uuid
@@ -15,6 +14,8 @@ from requests.adapters import HTTPAdapter
 from rotator.errors import (
     ContractViolation,
     InvalidRequest,
+    KeyNotFound,
+    MissingRole,
     OutcomeUnknown,
     ProviderError,
     ProviderThrottled,
@@ -163,20 +164,30 @@ class InfobipClient:
             advice="Search for a key of that name before creating another one.",
         )
 
-    def revoke_key(self, key_id: str, end: datetime | None) -> None:
+    def revoke_key(self, key: Key, end: datetime | None) -> None:
         """Disable a key, and set its expiry to ``end`` (whole seconds). Safe to repeat.
 
-        Infobip may refuse an expiry in the past. A slightly later one is then sent, and finally none, because such a
-        refusal must not keep a key enabled.
+        The body names the account that the key was read with: without it, Infobip may refuse the change of a
+        sub-account's key, or move the key to the user's own account. No field that Infobip refuses may keep a key
+        enabled. So if the expiry is refused (it is in the past), a slightly later one is sent, then none. If that is
+        refused with a 4xx other than 401 and 429, the last request names no account either: a disabled key that is
+        moved is harmless.
 
         :raises OutcomeUnknown: the request was sent and may have taken effect, but this could not be confirmed.
-        :raises ContractViolation: the answer says that the key is still enabled.
+        :raises ContractViolation: the response says that the key is still enabled.
+        :raises KeyNotFound: every request was answered with 404.
         """
-        for tried in () if end is None else (end, end + LATER):
-            with contextlib.suppress(InvalidRequest):
-                self._disable(key_id, tried)
-                return
-        self._disable(key_id, None)
+        account = key.account_id or self._account
+        refused: ProviderError | None = None
+        for tried in (None,) if end is None else (end, end + LATER, None):
+            refused = self._disable(key.id, revoke_body(account, tried))
+            if not isinstance(refused, InvalidRequest):
+                break
+        if refused is not None and account is not None:
+            last = self._disable(key.id, revoke_body(None, None))
+            refused = refused if isinstance(last, KeyNotFound) else last
+        if refused is not None:
+            raise refused
 
     def probe(self, value: Secret, path: str) -> Probe:
         """Use a key once, without any other credentials, in one attempt of at most 10 seconds."""
@@ -239,11 +250,14 @@ class InfobipClient:
             raise refusal(answer, self._redactor, key_id=key_id)
         return answer
 
-    def _disable(self, key_id: str, end: datetime | None) -> None:
-        call = Call("PUT", _key_path(key_id), body=revoke_body(end), write=True)
+    def _disable(self, key_id: str, body: Mapping[str, object]) -> ProviderError | None:
+        """Send an update. Return the refusal if it is a 4xx that another body may not get."""
+        call = Call("PUT", _key_path(key_id), body=body, write=True)
         answer = self._transport.call(call, self._auth)
         if not answer.ok:
             error = refusal(answer, self._redactor, key_id=key_id)
+            if isinstance(error, InvalidRequest | KeyNotFound | MissingRole):
+                return error
             doubtful = isinstance(error, ProviderThrottled) and answer.maybe_done
             if doubtful or isinstance(error, ProviderUnavailable):
                 error = OutcomeUnknown(f"{error.message}; it is not known whether the key {key_id} was disabled")
@@ -253,6 +267,7 @@ class InfobipClient:
                 f"{answer.where}: HTTP {answer.status}, but the key {key_id} is still enabled",
                 advice="If it must be disabled now, do so in Infobip's web interface; sweeps retry on their own.",
             )
+        return None
 
     def _confirm(self, answer: Answer, key_id: str) -> Key:
         """Return the key after an update. Fetch it if the answer is unreadable: a proxy's 200 revokes nothing."""

@@ -86,9 +86,10 @@ def create_body(request: KeyRequest, default_account: str | None) -> dict[str, o
     return {name: value for name, value in body.items() if value}
 
 
-def revoke_body(end: datetime | None) -> dict[str, object]:
-    """Return the JSON of a revocation: only the fields that revoke, since any other would change the key."""
-    return {"enabled": False} if end is None else {"enabled": False, "validTo": format_time(end)}
+def revoke_body(account_id: str | None, end: datetime | None) -> dict[str, object]:
+    """Return the JSON of a revocation: the key's account and what revokes. Any other field would change the key."""
+    body = {"accountId": account_id, "enabled": False, "validTo": None if end is None else format_time(end)}
+    return {name: value for name, value in body.items() if value is not None}
 
 
 def _parse(answer: Answer, shape: Callable[[Any], T]) -> T:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from rotator.model import Platform
 from rotator.sandbox.exchange import JSON_HEADERS, Refusal, Request, Response, Violation, json_response
-from rotator.sandbox.state import NameFilter, SimKey, SimUser, State, default_permissions
+from rotator.sandbox.state import MissingAccount, NameFilter, SimKey, SimUser, State, default_permissions
 from rotator.sandbox.validation import KeyFields, Reader, check_times, parse_fields
 
 DEFAULT_LIFETIME: Final = timedelta(days=365)
@@ -37,11 +37,15 @@ def list_keys(state: State, user: SimUser, request: Request) -> Response:
     enabled = query.choice("enabled", ("true", "false"))
     query.check()
     account_id = _account(state, user, request.query.get("accountId"))
+    listed = [account_id]
+    if state.options.list_sub_accounts and "accountId" not in request.query:
+        listed += [account.id for account in state.accounts.values() if account.parent == account_id]
     name, value = request.query.get("name"), request.query.get("apiKeySecret")
     shown_until = state.clock.now() - state.options.listing_delay
     found = [
         key
-        for key in state.by_account.get(account_id, {}).values()
+        for each in listed
+        for key in state.by_account.get(each, {}).values()
         if (name is None or _name_matches(state, key.name, name))
         and (value is None or key.value == value)
         and (enabled is None or key.enabled == (enabled == "true"))
@@ -112,13 +116,13 @@ def update_key(state: State, user: SimUser, key_id: str, request: Request) -> Re
     key = _find(state, user, key_id)
     _within_day(state, state.updates, user.account_id, state.options.daily_updates)
     fields = parse_fields(request)
-    if fields.account_id is not None and fields.account_id != key.account_id:
-        raise _not_found()
+    _check_account(state, user, key, fields.account_id)
     now = state.clock.now()
     if state.options.refuse_past_end and fields.valid_to is not None and fields.valid_to <= now:
         raise Refusal(400, violations=(Violation("validTo", "must not be in the past"),))
     changed = replace(
         _apply_grants(state, user, key, fields),
+        account_id=fields.account_id or user.account_id,
         name=key.name if fields.name is None else fields.name,
         enabled=key.enabled if fields.enabled is None else fields.enabled,
         valid_from=fields.valid_from or key.valid_from,
@@ -203,6 +207,17 @@ def _find(state: State, user: SimUser, key_id: str) -> SimKey:
     if key.account_id != user.account_id and state.accounts[key.account_id].parent != user.account_id:
         raise _not_found()  # other accounts' keys are not revealed
     return key
+
+
+def _check_account(state: State, user: SimUser, key: SimKey, account_id: str | None) -> None:
+    """Check an update's ``accountId``. Without it, the key gets the account of the user, which may be refused."""
+    if account_id is not None and state.options.refuse_account is not None:
+        raise Refusal(state.options.refuse_account, "accountId cannot be updated")
+    if account_id is not None and account_id != key.account_id:
+        raise _not_found()
+    moves = account_id is None and key.account_id != user.account_id
+    if moves and state.options.missing_account is MissingAccount.REFUSED:
+        raise Refusal(400, violations=(Violation("accountId", "is required for a key of a sub-account"),))
 
 
 def _not_found() -> Refusal:

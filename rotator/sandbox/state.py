@@ -47,6 +47,14 @@ class Role(StrEnum):
     NONE = "none"
 
 
+class MissingAccount(StrEnum):
+    """What an update of a sub-account's key without ``accountId`` does."""
+
+    MOVES = "moves"
+    """The key gets the account of the calling user, as Infobip's description says."""
+    REFUSED = "refused"
+
+
 class NameFilter(StrEnum):
     """How the undocumented ``name`` filter compares."""
 
@@ -66,6 +74,9 @@ class Options:
     :param daily_updates: successful updates per account in 24 rolling hours; ``None`` means no limit.
     :param retry_after: a 429 says how long to wait.
     :param name_filter: how the ``name`` filter compares.
+    :param list_sub_accounts: a list for no account in particular includes the keys of the user's sub-accounts.
+    :param missing_account: what an update of a sub-account's key without ``accountId`` does.
+    :param refuse_account: an update with ``accountId`` is refused with this status.
     :param refuse_past_end: an update with a ``validTo`` that has passed is refused.
     :param session_busy_status: status with which a second session is refused.
     :param resources: paths that an API key can GET, with the scope that each needs.
@@ -79,6 +90,9 @@ class Options:
     daily_updates: int | None = 40
     retry_after: bool = False
     name_filter: NameFilter = NameFilter.EXACT
+    list_sub_accounts: bool = False
+    missing_account: MissingAccount = MissingAccount.MOVES
+    refuse_account: int | None = None
     refuse_past_end: bool = False
     session_busy_status: int = 400
     resources: dict[str, str] = field(
@@ -212,6 +226,8 @@ class State:
 
     def store(self, key: SimKey, *, at_once: bool = False) -> SimKey:
         """Store a new or changed key; it affects authentication after the propagation time."""
+        if (before := self.keys.get(key.id)) is not None and before.account_id != key.account_id:
+            del self.by_account[before.account_id][key.id]
         effective = self.clock.now() + (timedelta(0) if at_once else self.options.propagation)
         self.keys[key.id] = key
         self.by_account.setdefault(key.account_id, {})[key.id] = key

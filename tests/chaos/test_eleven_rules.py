@@ -56,7 +56,7 @@ class WrongRotator:
         self.store.promote(SMS, self.version, self.current)
 
     def revoke(self, key_id: str) -> None:
-        self.client.revoke_key(key_id, self.world.clock.now())
+        self.client.revoke_key(self.client.get_key(key_id).key, self.world.clock.now())
 
     def rotate(self, *, probe: bool = True, pause: timedelta = timedelta(0), scopes: str = "sms:manage") -> None:
         key = self.create(scopes=(scopes,))

@@ -19,6 +19,7 @@ from rotator.infobip.client import InfobipClient
 from rotator.infobip.connection import DeadlineAdapter
 from rotator.infobip.credentials import AuthMethod, Credentials
 from rotator.infobip.http import Limits
+from rotator.model import Key
 from rotator.ports import Clock
 from rotator.redaction.redactor import Redactor
 from rotator.sandbox.clocks import VirtualClock
@@ -189,6 +190,14 @@ def page(*keys: dict[str, object], total: int | None = None, pages: int | None =
 def key(key_id: str = "K1", **more: object) -> dict[str, object]:
     """A key as Infobip writes it."""
     return {"id": key_id, "name": f"name of {key_id}", "enabled": True, "apiKeySecret": KEY_VALUE, **more}
+
+
+def shown(key_id: str = "K1", account_id: str | None = None) -> Key:
+    """An enabled key as the client returns it."""
+    return Key(key_id, f"name of {key_id}", account_id, True, None, None)
+
+
+K1 = shown()
 
 
 def client_for(

@@ -63,7 +63,7 @@ def test_every_method_does_everything_over_the_sandbox(auth: AuthMethod) -> None
         assert made.value is not None
         assert world.authenticates(made.value.reveal())
         assert client.get_key(made.key.id) == made
-        client.revoke_key(made.key.id, clock.now())
+        client.revoke_key(made.key, clock.now())
         assert not world.authenticates(made.value.reveal())
         client.close()
         assert {call.principal for call in world.calls if call.path.startswith("/settings")} == {f"{auth}:{USER}"}

@@ -5,15 +5,23 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotator.errors import ContractViolation, InvalidRequest, KeyNotFound, MissingRole, OutcomeUnknown
+from rotator.errors import (
+    BadCredentials,
+    ContractViolation,
+    InvalidRequest,
+    KeyNotFound,
+    MissingRole,
+    OutcomeUnknown,
+    ProviderThrottled,
+)
 from rotator.infobip.connection import DeadlineAdapter
 from rotator.ports import KeyRequest, ProbeVerdict
 from rotator.sandbox.exchange import ErrorStyle
 from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.state import NameFilter, Options
+from rotator.sandbox.state import MissingAccount, NameFilter, Options
 from rotator.secret import Secret
 from tests.doubles.in_process import divert
-from tests.infobip.fake_server import KEY_VALUE, FakeServer, client_for, drop, key, page, reply, sandbox
+from tests.infobip.fake_server import K1, KEY_VALUE, FakeServer, client_for, drop, key, page, reply, sandbox, shown
 
 END = datetime(2026, 12, 1, tzinfo=UTC)
 REQUEST = KeyRequest("a/rotator:default:v1", END, frozenset({"sms:manage"}))
@@ -55,7 +63,7 @@ def test_a_key_is_read_by_its_id() -> None:
 @pytest.mark.parametrize("key_id", ["", "a/b", "../x", "a?b", "a b", "x" * 129])
 def test_a_malformed_id_never_gets_into_a_url(key_id: str) -> None:
     with FakeServer([reply(200, key())]) as server:
-        for call in (client_for(server.url).get_key, lambda each: client_for(server.url).revoke_key(each, None)):
+        for call in (client_for(server.url).get_key, lambda each: client_for(server.url).revoke_key(shown(each), None)):
             with pytest.raises(InvalidRequest, match="nothing was sent"):
                 call(key_id)
     assert server.seen == []
@@ -101,28 +109,110 @@ def test_a_revocation_changes_nothing_else() -> None:
     with sandbox() as (server, world, account, clock):
         made = world.add_key(account, "n", scopes=("sms:manage",), allowed_ips=("127.0.0.1",))
         client = client_for(server.url, clock)
-        client.revoke_key(made.id, clock.now() + timedelta(seconds=5))
-        client.revoke_key(made.id, None)
+        client.revoke_key(shown(made.id), clock.now() + timedelta(seconds=5))
+        client.revoke_key(shown(made.id), None)
         after = world.key(made.id)
         assert not after.enabled
         assert after.valid_to == clock.now() + timedelta(seconds=5)
         assert (after.name, after.scopes, after.allowed_ips) == (made.name, made.scopes, made.allowed_ips)
 
 
+END_BODY = {"enabled": False, "validTo": "2026-12-01T00:00:00"}
+LATER_BODY = {"enabled": False, "validTo": "2026-12-01T00:05:00"}
+BODY = {"enabled": False}
+OF_SUB = {"accountId": "SUB"}
+
+
 def test_a_refused_expiry_does_not_keep_a_key_enabled() -> None:
     refusal = {"violations": [{"property": "validTo", "violation": "past"}]}
-    tried = [
-        {"enabled": False, "validTo": "2026-12-01T00:00:00"},
-        {"enabled": False, "validTo": "2026-12-01T00:05:00"},
-        {"enabled": False},
-    ]
     for refused in (1, 2):
         with FakeServer([*([reply(400, refusal)] * refused), reply(200, key(enabled=False))]) as server:
-            client_for(server.url).revoke_key("K1", END)
-        assert [each.json() for each in server.seen] == tried[: refused + 1]
+            client_for(server.url).revoke_key(K1, END)
+        assert [each.json() for each in server.seen] == [END_BODY, LATER_BODY, BODY][: refused + 1]
     with FakeServer([reply(400)]) as server, pytest.raises(InvalidRequest):
-        client_for(server.url).revoke_key("K1", None)
+        client_for(server.url).revoke_key(K1, None)
     assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("refused", range(4))
+def test_a_revocation_names_the_keys_account_as_long_as_possible(refused: int) -> None:
+    with FakeServer([*([reply(400)] * refused), reply(200, key(enabled=False))]) as server:
+        client_for(server.url, account_id="MANAGEMENT").revoke_key(shown("K1", "SUB"), END)
+    bodies = [OF_SUB | END_BODY, OF_SUB | LATER_BODY, OF_SUB | BODY, BODY]
+    assert [each.json() for each in server.seen] == bodies[: refused + 1]
+
+
+def test_a_key_without_an_account_is_revoked_in_the_management_secrets() -> None:
+    with FakeServer([reply(200, key(enabled=False))]) as server:
+        client_for(server.url, account_id="SUB").revoke_key(K1, END)
+    assert [each.json() for each in server.seen] == [OF_SUB | END_BODY]
+
+
+@pytest.mark.parametrize("status", [400, 402, 403, 404, 405, 406, 409, 410, 412, 415, 418, 422, 423, 451])
+def test_a_revocation_refused_with_the_account_is_sent_without_it(status: int) -> None:
+    """A live leaked key is worse than a disabled one that is moved."""
+    with FakeServer([reply(status), reply(200, key(enabled=False))]) as server:
+        client_for(server.url).revoke_key(shown("K1", "SUB"), None)
+    assert [each.json() for each in server.seen] == [OF_SUB | BODY, BODY]
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_refusal_about_the_key_is_not_blamed_on_the_expiry(status: int) -> None:
+    with FakeServer([reply(status), reply(200, key(enabled=False))]) as server:
+        client_for(server.url).revoke_key(shown("K1", "SUB"), END)
+    assert [each.json() for each in server.seen] == [OF_SUB | END_BODY, BODY]
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, BadCredentials), (429, ProviderThrottled)])
+def test_a_revocation_not_refused_for_its_fields_is_not_sent_with_others(status: int, kind: type[Exception]) -> None:
+    with FakeServer([reply(status, Retry_After="99")]) as server, pytest.raises(kind):
+        client_for(server.url).revoke_key(shown("K1", "SUB"), END)
+    assert [each.json() for each in server.seen] == [OF_SUB | END_BODY]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "kind"),
+    [
+        (404, 404, KeyNotFound),
+        (404, 403, MissingRole),
+        (404, 400, InvalidRequest),
+        (403, 404, MissingRole),
+        (400, 404, InvalidRequest),
+        (400, 503, OutcomeUnknown),
+        (404, 401, BadCredentials),
+    ],
+)
+def test_a_revocation_is_not_found_only_if_every_answer_says_so(first: int, last: int, kind: type[Exception]) -> None:
+    with FakeServer([reply(first), reply(last)]) as server, pytest.raises(kind) as caught:
+        client_for(server.url).revoke_key(shown("K1", "SUB"), None)
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("refuse_past_end", [False, True])
+@pytest.mark.parametrize("refuse_account", [None, 400, 403, 404])
+@pytest.mark.parametrize("missing_account", list(MissingAccount))
+def test_a_sub_accounts_key_is_revoked_whatever_infobip_refuses(
+    missing_account: MissingAccount, refuse_account: int | None, refuse_past_end: bool
+) -> None:
+    options = Options(
+        missing_account=missing_account,
+        refuse_account=refuse_account,
+        refuse_past_end=refuse_past_end,
+        list_sub_accounts=True,
+    )
+    with sandbox(options) as (server, world, account, clock):
+        sub = world.add_account("sub", parent=account.id)
+        made = world.add_key(sub)
+        client = client_for(server.url, clock)
+        (listed,) = client.list_keys().keys
+        if missing_account is MissingAccount.REFUSED and refuse_account is not None:
+            with pytest.raises((InvalidRequest, MissingRole)):  # nothing can be sent that it would accept
+                client.revoke_key(listed, clock.now())
+            return
+        client.revoke_key(listed, clock.now())
+        after = world.key(made.id)
+        assert not after.enabled
+        assert after.account_id == (sub.id if refuse_account is None else account.id)
 
 
 @pytest.mark.parametrize(

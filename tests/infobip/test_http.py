@@ -26,6 +26,7 @@ from rotator.infobip.http import Limits
 from rotator.ports import KeyRequest
 from tests.infobip.certificates import certificate
 from tests.infobip.fake_server import (
+    K1,
     FakeServer,
     RecordingClock,
     Reply,
@@ -200,29 +201,29 @@ def test_kept_connections_are_used_again_for_reads() -> None:
 def test_a_revocation_is_repeated_and_then_in_doubt() -> None:
     clock = RecordingClock()
     with FakeServer([drop]) as server, pytest.raises(OutcomeUnknown):
-        client_for(server.url, clock).revoke_key("K1", None)
+        client_for(server.url, clock).revoke_key(K1, None)
     assert len(server.seen) == 4
     with FakeServer([reply(503)]) as server, pytest.raises(OutcomeUnknown, match="K1"):
-        client_for(server.url).revoke_key("K1", None)
+        client_for(server.url).revoke_key(K1, None)
     with FakeServer([drop, reply(429, Retry_After="99")]) as server, pytest.raises(OutcomeUnknown):
-        client_for(server.url).revoke_key("K1", None)
+        client_for(server.url).revoke_key(K1, None)
     with FakeServer([reply(429, Retry_After="99")]) as server, pytest.raises(ProviderThrottled):
-        client_for(server.url).revoke_key("K1", None)
+        client_for(server.url).revoke_key(K1, None)
     with pytest.raises(ProviderUnavailable, match="nothing was sent"):
-        client_for(closed_port()).revoke_key("K1", None)
+        client_for(closed_port()).revoke_key(K1, None)
 
 
 def test_a_revocation_without_a_readable_answer_is_read_back() -> None:
     off = {**key(), "enabled": False}
     with FakeServer([reply(200, b"<html>ok</html>"), reply(200, off)]) as server:
-        client_for(server.url).revoke_key("K1", None)
+        client_for(server.url).revoke_key(K1, None)
     assert [each.line.split()[0] for each in server.seen] == ["PUT", "GET"]
     with FakeServer([reply(204), GOOD]) as server, pytest.raises(ContractViolation, match="still enabled"):
-        client_for(server.url).revoke_key("K1", None)
+        client_for(server.url).revoke_key(K1, None)
     with FakeServer([reply(200, b"<html>ok</html>")]) as server, pytest.raises(OutcomeUnknown):
-        client_for(server.url).revoke_key("K1", None)
+        client_for(server.url).revoke_key(K1, None)
     with FakeServer([reply(404)]) as server, pytest.raises(KeyNotFound):
-        client_for(server.url).revoke_key("K1", None)
+        client_for(server.url).revoke_key(K1, None)
 
 
 def test_bodies_are_bounded() -> None:

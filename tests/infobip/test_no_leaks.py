@@ -16,6 +16,7 @@ from rotator.infobip.credentials import AuthMethod
 from rotator.ports import KeyRequest
 from rotator.secret import Secret
 from tests.infobip.fake_server import (
+    K1,
     KEY_VALUE,
     PASSWORD,
     USER,
@@ -70,7 +71,7 @@ CALLS: list[Callable[[InfobipClient], object]] = [
     lambda client: client.find_by_value(Secret(KEY_VALUE)),
     lambda client: client.get_key("K1"),
     lambda client: client.create_key(KeyRequest("n", RecordingClock().now())),
-    lambda client: client.revoke_key("K1", RecordingClock().now()),
+    lambda client: client.revoke_key(K1, RecordingClock().now()),
     lambda client: client.probe(Secret(KEY_VALUE), "/account/1/balance"),
 ]
 

@@ -244,9 +244,13 @@ def test_create_body_is_sorted_and_leaves_out_what_is_empty() -> None:
     }
 
 
-def test_revoke_body_holds_nothing_but_what_revokes() -> None:
-    assert revoke_body(None) == {"enabled": False}
-    assert revoke_body(datetime(2026, 9, 1, tzinfo=UTC)) == {"enabled": False, "validTo": "2026-09-01T00:00:00"}
+def test_revoke_body_contains_the_account_and_what_revokes() -> None:
+    assert revoke_body(None, None) == {"enabled": False}
+    assert revoke_body("A", datetime(2026, 9, 1, tzinfo=UTC)) == {
+        "accountId": "A",
+        "enabled": False,
+        "validTo": "2026-09-01T00:00:00",
+    }
 
 
 @pytest.mark.parametrize(

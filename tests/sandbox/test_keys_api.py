@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rotator.model import Platform
-from rotator.sandbox.state import DEFAULT_SCOPES, NameFilter
+from rotator.sandbox.state import DEFAULT_SCOPES, MissingAccount, NameFilter
 from tests.sandbox.conftest import KEYS, Site, violations
 
 VALUE = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -220,7 +220,7 @@ def test_a_main_account_manages_its_sub_accounts_and_no_others(site: Site) -> No
     assert site.world.key(made["id"]).account_id == sub.id
     assert site.call("GET", KEYS).json()["apiKeys"] == []
     assert [key["id"] for key in site.call("GET", KEYS, params={"accountId": sub.id}).json()["apiKeys"]] == [made["id"]]
-    assert site.update(made["id"], enabled=False)["enabled"] is False
+    assert site.update(made["id"], accountId=sub.id, enabled=False)["enabled"] is False
     assert site.call("GET", KEYS, params={"accountId": other.id}).status_code == 403
     assert site.call("POST", KEYS, json={"name": "x", "accountId": other.id}).status_code == 403
     assert site.call("GET", f"{KEYS}/{foreign.id}").status_code == 404
@@ -228,6 +228,30 @@ def test_a_main_account_manages_its_sub_accounts_and_no_others(site: Site) -> No
     assert site.call("PUT", f"{KEYS}/{made['id']}", json={"accountId": site.account.id}).status_code == 404
     linked = site.call("POST", KEYS, json={"name": "x", "accountId": sub.id, "platform": [{"applicationId": "x"}]})
     assert list(violations(linked)) == ["platform"]
+
+
+def test_an_update_without_an_account_moves_a_sub_accounts_key_or_is_refused(site: Site) -> None:
+    sub = site.world.add_account("sub", parent=site.account.id)
+    key = site.world.add_key(sub)
+    assert site.update(key.id, accountId=sub.id, enabled=False)["accountId"] == sub.id
+    site.world.options.missing_account = MissingAccount.REFUSED
+    assert list(violations(site.call("PUT", f"{KEYS}/{key.id}", json={"enabled": True}))) == ["accountId"]
+    site.world.options.missing_account = MissingAccount.MOVES
+    assert site.update(key.id, enabled=True)["accountId"] == site.account.id
+    assert [each.id for each in site.world.keys(site.account)] == [key.id]
+    assert site.world.keys(sub) == ()
+    site.world.options.refuse_account = 409
+    assert site.call("PUT", f"{KEYS}/{key.id}", json={"accountId": site.account.id}).status_code == 409
+
+
+def test_a_main_accounts_list_may_include_its_sub_accounts_keys(site: Site) -> None:
+    site.world.options.list_sub_accounts = True
+    sub, other = site.world.add_account("sub", parent=site.account.id), site.world.add_account("other")
+    own, below, _ = (site.world.add_key(account) for account in (site.account, sub, other))
+    listed = site.call("GET", KEYS).json()["apiKeys"]
+    assert {key["id"]: key["accountId"] for key in listed} == {own.id: site.account.id, below.id: sub.id}
+    own_alone = site.call("GET", KEYS, params={"accountId": site.account.id}).json()["apiKeys"]
+    assert [key["id"] for key in own_alone] == [own.id]
 
 
 def test_a_new_key_may_show_late_in_listings(site: Site) -> None:

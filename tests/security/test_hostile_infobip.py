@@ -18,7 +18,7 @@ from rotator.ports import KeyRequest
 from rotator.sandbox.exchange import Request
 from rotator.secret import Secret
 from tests.fuzz.strategies import HOSTILE, result_of
-from tests.infobip.fake_server import KEY_VALUE, FakeServer, client_for, reply
+from tests.infobip.fake_server import K1, KEY_VALUE, FakeServer, client_for, reply
 from tests.security.altered_answers import Alter, altered_world, keys_in
 from tests.world import DAY, HOUR, START
 
@@ -200,7 +200,7 @@ CALLS: dict[str, Callable[[InfobipClient], object]] = {
     "value": lambda client: client.find_by_value(Secret(KEY_VALUE)),
     "get": lambda client: client.get_key("K1"),
     "create": lambda client: client.create_key(KeyRequest("n", START, frozenset({"a"}))),
-    "revoke": lambda client: client.revoke_key("K1", START),
+    "revoke": lambda client: client.revoke_key(K1, START),
     "probe": lambda client: client.probe(Secret(KEY_VALUE), "/account/1/balance"),
 }
 

@@ -198,7 +198,7 @@ class Rotation:
             # The answer has no value, and a consumer could not use the key without it.
             value = self.context.provider.get_key(key.id).value
         if value is None:
-            attempt.give_up(key.id)
+            attempt.give_up(key)
             raise ReplacementRejected(f"Infobip did not show the value of the new key {key.id}; it was revoked")
         if stored is None:
             # AWS makes a secret's very first version current by itself: it has to be probed before it is stored.
@@ -249,7 +249,7 @@ class Rotation:
         if not proof.ok:
             raise Refused(f"{unproven(entry, version_id, key_id, proof)}; it is not promoted")
         if not key.alive(attempt.now()):
-            attempt.give_up(key_id, revoke=key.enabled)
+            attempt.give_up(key, revoke=key.enabled)
             raise Changed(f"key {key_id} of the pending version of {entry.name} is not active any more: given up")
         if attempt.old is None and not spec.scopes:
             # The old key, with which it was compared before it was stored, is not found: compare it with itself.

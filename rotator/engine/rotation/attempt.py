@@ -53,7 +53,7 @@ class Attempt:
         """The audit fields of this attempt."""
         return {"secret": self.entry.name, "version_id": self.version_id, "key_id": key_id, "reason": self.reason}
 
-    def give_up(self, key_id: str, *, revoke: bool = True, contested: bool = False) -> None:
+    def give_up(self, key: Key, *, revoke: bool = True, contested: bool = False) -> None:
         """Revoke the new key and take its labels off, unless another process works, or worked, on it.
 
         The next sweep finds what fails here: an unlabelled key is an orphan, a labelled one is pending.
@@ -61,6 +61,7 @@ class Attempt:
         :param contested: another process promoted another version meanwhile, and a third one may be about to finish
             this version. Its labels are removed first, so that it is not promoted with a revoked key.
         """
+        key_id = key.id
         try:
             fresh = self.context.services.store.describe(self.entry.arn)
             labels = fresh.versions.get(self.version_id, frozenset())
@@ -81,20 +82,20 @@ class Attempt:
                     return  # just before its labels were removed: the next sweep finds its key
             # A key that another process made only loses the labels that it got here.
             ours = self.own or self._proven_by_name(fresh, key_id)
-            if revoke and ours and not self.revoke_own(key_id):
+            if revoke and ours and not self.revoke_own(key):
                 return
             if unstage:
                 self.unstage(key_id)
         except RotatorError:
             return  # `change` has written it to the audit
 
-    def revoke_own(self, key_id: str) -> bool:
+    def revoke_own(self, key: Key) -> bool:
         """Revoke a key that was made for this secret and never promoted; false if today's updates are used up."""
         if not self.context.use_update():
             return False
-        with self.context.change("key.revoked", **self.fields(key_id)):
-            self.context.provider.revoke_key(key_id, self.now())
-        self.context.publish(REVOKED, secret_arn=self.entry.arn, **self.fields(key_id))
+        with self.context.change("key.revoked", **self.fields(key.id)):
+            self.context.provider.revoke_key(key, self.now())
+        self.context.publish(REVOKED, secret_arn=self.entry.arn, **self.fields(key.id))
         return True
 
     def unstage(self, key_id: str) -> None:

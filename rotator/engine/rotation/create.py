@@ -114,7 +114,7 @@ def adopt_or_revoke(attempt: Attempt, made: Sequence[Key]) -> FetchedKey | None:
             context.emit("key.created", "success", **attempt.fields(key.id), detail="found by its name")
             return fetched
     for key in made:
-        if not attempt.revoke_own(key.id):
+        if not attempt.revoke_own(key):
             raise Changed(f"today's updates are used up, {attempt.entry.name} waits")
     return None
 
@@ -135,7 +135,7 @@ def compare(attempt: Attempt, key: Key, request: KeyRequest, *, resumed: bool = 
         return
     error = f"key {key.id} differs from what was asked in: {', '.join(differences)}"
     attempt.context.emit("key.rejected", "failure", **attempt.fields(key.id), error=f"ReplacementRejected: {error}")
-    attempt.give_up(key.id)
+    attempt.give_up(key)
     raise ReplacementRejected(
         f"the replacement for {attempt.entry.name} was rejected and revoked: {error}",
         advice="Compare the user's own rights and the account's settings at Infobip with the old key.",

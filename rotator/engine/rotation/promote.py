@@ -67,7 +67,7 @@ def stage(attempt: Attempt, key: Key, text: Secret) -> None:
                     # The same token and the same value: storing it twice is storing it once.
                     store.stage(arn, version_id, text, labels)
     except RotatorError:
-        attempt.give_up(key.id)
+        attempt.give_up(key)
         raise
     attempt.staged = True
     # A run that read the secret earlier may take such an old key for an orphan, and be about to revoke it.
@@ -91,7 +91,7 @@ def _check_active(attempt: Attempt, key: Key) -> None:
     attempt.checked_at = attempt.now()
     fresh = attempt.context.provider.get_key(key.id).key
     if not fresh.alive(attempt.now()):
-        attempt.give_up(key.id, revoke=fresh.enabled)
+        attempt.give_up(fresh, revoke=fresh.enabled)
         raise Changed(f"the new key {key.id} of {attempt.entry.name} was revoked meanwhile; it was given up")
 
 
@@ -127,7 +127,7 @@ def probe(attempt: Attempt, key: Key, value: Secret) -> None:
     if found.verdict is ProbeVerdict.INCONCLUSIVE:
         emit("key.verified", "failure", **fields, error=f"ProviderUnavailable: {found.detail}")
         if not attempt.staged:
-            attempt.give_up(key.id)
+            attempt.give_up(key)
         raise ProviderUnavailable(
             f"{name}: whether the new key {key.id} works is not known: {found.detail} at {spec.verify_path}",
             advice=("" if attempt.emergency else "The old key stays current and the next sweep continues. ")
@@ -137,7 +137,7 @@ def probe(attempt: Attempt, key: Key, value: Secret) -> None:
     if key.allowed_ips:
         advice = "Its allowedIPs may shut the rotator out: tag the secret rotator:verify=skip if that is meant."
     emit("key.rejected", "failure", **fields, error=f"ReplacementRejected: {found.detail}")
-    attempt.give_up(key.id)
+    attempt.give_up(key)
     raise ReplacementRejected(
         f"the new key {key.id} for {name} does not authenticate ({found.detail}); it was revoked", advice=advice
     )
@@ -156,7 +156,7 @@ def promote(attempt: Attempt, key: Key) -> Promoted:
         with context.change("secret.promoted", **attempt.fields(key.id)):
             move_current(context.services.store, entry, attempt.version_id, life.current_version)
     except LostRace:
-        attempt.give_up(key.id, contested=True)
+        attempt.give_up(key, contested=True)
         raise
     context.publish(ROTATED, secret_arn=entry.arn, **attempt.fields(key.id))
     if life.current_version is not None and life.current_key is not None and not attempt.emergency:
