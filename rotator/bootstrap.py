@@ -107,7 +107,6 @@ def prepare(
     region: str | None = None,
     profile: str | None = None,
     console: bool = False,
-    ocsf: bool = False,
     log_level: str | None = None,
     audit_level: int = logging.INFO,
     stream: TextSink | None = None,
@@ -117,7 +116,6 @@ def prepare(
 ) -> Foundation:
     """Read the settings, send the logs to ``stream`` (stderr), and make the clients.
 
-    :param ocsf: write audit lines as OCSF events.
     :param audit_level: the lowest level of audit lines for ``stream``.
     :param unsafe_sessions: do not bind IBSSO sessions to an address, for callers whose address changes.
     :param clock: defaults to the result of :func:`make_clock`.
@@ -156,7 +154,6 @@ def prepare(
             redactor=redactor,
             clock=clock,
             console=console,
-            ocsf=ocsf,
             stream_level=audit_level,
         ),
         readers=cloudtrail.CloudTrail(

@@ -24,7 +24,6 @@ from rotator.redaction.patterns import SENSITIVE_NAME
 from rotator.redaction.redactor import REDACTED, Redactor
 from rotator.telemetry.audit import FIELDS, NO_LINE, Audit, AuditUnavailable, Trigger, change
 from rotator.telemetry.audit_verify import verify
-from rotator.telemetry.ocsf import CLASSES
 
 ROOT = Path(__file__).parent.parent
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
@@ -83,12 +82,12 @@ def test_a_line_has_the_contracts_fields_then_the_extras() -> None:
 def test_each_line_holds_the_digest_of_the_one_before() -> None:
     stream = io.StringIO()
     audit = make(stream)
-    for event in sorted(CLASSES):
+    for event in ("sweep.started", "key.created", "key.created", "alert.raised", "sweep.completed"):
         audit.emit(event, "attempt")
     raw = stream.getvalue().split("\n")[:-1]
     digests = [hashlib.sha256(line.encode()).hexdigest() for line in raw]
     assert [line["prev"] for line in lines(stream)] == [NO_LINE, *digests[:-1]]
-    assert [line["seq"] for line in lines(stream)] == list(range(1, len(CLASSES) + 1))
+    assert [line["seq"] for line in lines(stream)] == [1, 2, 3, 4, 5]
     assert {line["run_id"] for line in lines(stream)} == {audit.run_id}
 
 

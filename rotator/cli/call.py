@@ -59,7 +59,6 @@ class Call:
     verbose: bool = False
     quiet: bool = False
     audit_file: str | None = None
-    audit_format: str | None = None
     json: bool = False
     wide: bool = False
     redactor: Redactor | None = None
@@ -107,7 +106,6 @@ class Call:
             region=self.region,
             profile=self.profile,
             console=self._console_logs,
-            ocsf=self.audit_format == "ocsf",
             log_level=level,
             audit_level=audit_level,
             clock=clock,

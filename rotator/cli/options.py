@@ -22,10 +22,6 @@ _COMMON: Final[dict[str, dict[str, Any]]] = {
         "metavar": "LEVEL",
         "help": "debug, info, warning or error (default: ROTATOR_LOG_LEVEL).",
     },
-    "--audit-format": {
-        "type": click.Choice(["native", "ocsf"]),
-        "help": "Format of audit lines in JSON (default: native; ocsf: OCSF 1.5 events, for a SIEM).",
-    },
     "--verbose": {"is_flag": True, "help": "On a terminal, show audit lines too."},
     "--quiet": {"is_flag": True, "help": "Show only errors on stderr."},
     "--audit-file": {"metavar": "FILE", "help": "Append audit lines to FILE too; it is created if needed."},

@@ -27,7 +27,6 @@ from rotator.errors import BadCredentials, ConfigurationError, MissingRole, Refu
 from rotator.ports import AuditSink, Clock
 from rotator.redaction.redactor import Redactor
 from rotator.telemetry.logs import LineStream, TextSink, console_renderer, cut, render_json, wants_color
-from rotator.telemetry.ocsf import to_ocsf
 
 NO_LINE: Final = "0" * 64
 """``prev`` of a line without a previous line."""
@@ -152,7 +151,6 @@ class Audit:
     :param run_id: must be unique; generated if not given.
     :param audit_file: a file to append to; a run makes no change without first writing its line there.
     :param console: write lines for a terminal to ``stream``; the file always gets JSON.
-    :param ocsf: write JSON lines as OCSF events, see :mod:`rotator.telemetry.ocsf`.
     :param stream_level: the lowest level of lines for ``stream``; the file always gets all lines.
     :raises ConfigurationError: the file cannot be written, or ``trigger`` is not valid.
     """
@@ -169,7 +167,6 @@ class Audit:
         run_id: str | None = None,
         audit_file: Path | str | None = None,
         console: bool = False,
-        ocsf: bool = False,
         stream_level: int = logging.INFO,
     ) -> None:
         if trigger not in list(Trigger):
@@ -182,7 +179,6 @@ class Audit:
         self._stream_level = stream_level
         self._console = console_renderer(colors=wants_color(self._stream)) if console else None
         self._file = AuditFile(Path(audit_file)) if audit_file is not None else None
-        self._ocsf = ocsf
         self._lock = threading.Lock()
         self._seq = 0
         self._prev = NO_LINE
@@ -207,7 +203,7 @@ class Audit:
 
     def write(self, **entry: Any) -> None:
         """Render and write one line. Only for structlog, as the end of its chain."""
-        line = self._render(entry)
+        line = render_json(entry)
         if self._file is not None:
             line = self._write_to_file(entry, line)
         self._seq = entry["seq"]
@@ -221,19 +217,16 @@ class Audit:
         if self._file is not None:
             self._file.close()
 
-    def _write_to_file(self, entry: EventDict, line: str) -> str:
+    def _write_to_file(self, entry: dict[str, Any], line: str) -> str:
         """Append a line. A run's first line links to the file's last line, so that a removed run is detected."""
         assert self._file is not None
         with self._file.locked():
             if self._seq == 0:
                 last = self._file.last_line()
                 entry["prev"] = NO_LINE if last is None else hashlib.sha256(last).hexdigest()
-                line = self._render(entry)
+                line = render_json(entry)
             self._file.append(line.encode())
         return line
-
-    def _render(self, entry: EventDict) -> str:
-        return render_json(to_ocsf(entry) if self._ocsf else dict(entry))
 
     def _stamp(self, _logger: object, _method: str, entry: EventDict) -> EventDict:
         bad = entry["outcome"] in (AuditOutcome.FAILURE, AuditOutcome.DENIED)

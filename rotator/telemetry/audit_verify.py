@@ -17,7 +17,6 @@ from typing import Any, BinaryIO, Final
 
 from rotator.errors import ConfigurationError
 from rotator.telemetry.audit import NO_LINE
-from rotator.telemetry.ocsf import native
 
 LONGEST_LINE: Final = 4_000_000
 MOST_PROBLEMS: Final = 1_000
@@ -174,10 +173,8 @@ class _Checker:
         except (ValueError, RecursionError):
             self._problem(ProblemKind.NOT_JSON, "is not JSON")
         else:
-            if isinstance(entry, dict):
-                entry = native(entry) or entry
-                if {"seq", "prev", "run_id"} & entry.keys() and "log" not in entry:
-                    self._take_audit_line(entry, digest)
+            if isinstance(entry, dict) and {"seq", "prev", "run_id"} & entry.keys() and "log" not in entry:
+                self._take_audit_line(entry, digest)
         self._recent.append(digest)
 
     def _take_audit_line(self, entry: dict[str, Any], digest: str) -> None:

@@ -17,13 +17,17 @@ from rotator.cli.app import cli
 from rotator.policy.tags import KNOWN_TAGS
 from rotator.settings import Settings
 from rotator.telemetry.audit import FIELDS
-from rotator.telemetry.ocsf import CLASSES
 from tests.cli.local_stack import Stack, subcommands
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 ENDLESS = frozenset({"demo", "sandbox", "serve"})
 """They are parsed, and have tests of their own."""
+CONTRACT_EVENTS = {
+    *("sweep.started", "sweep.completed", "key.created", "key.verified", "key.rejected", "secret.staged"),
+    *("secret.promoted", "secret.rolled_back", "key.retiring", "key.revoked", "key.orphan_found", "rotation.failed"),
+    *("revocation.failed", "emergency.requested", "emergency.completed", "alert.raised"),
+}
 PLACEHOLDERS = frozenset({"SECRET", "FILE", "FILE.html", "R", "F", "A", "S", "K", "D", "N"})
 
 
@@ -138,7 +142,7 @@ def test_every_event_has_an_example_line() -> None:
     lines = [json.loads(line) for line in text.splitlines() if line.startswith('{"')]
     emitted = set(re.findall(r'"((?:sweep|key|secret|rotation|revocation|emergency|alert)\.[a-z_]+)"', _sources()))
     assert {line["event"] for line in lines} == emitted
-    assert set(CLASSES) <= emitted
+    assert emitted >= CONTRACT_EVENTS
     assert tuple(lines[0]) == FIELDS
     for line in lines[1:]:
         assert f"### `{line['event']}`" in text
