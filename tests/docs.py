@@ -115,7 +115,7 @@ def cli_page() -> str:
         "For everyone who uses the command line. This page is `--help` of every command; `make docs` writes it.\n",
         "Results go to stdout. On a terminal stderr shows warnings and errors, with `--verbose` audit lines too;\n"
         "elsewhere it gets logs and audit lines as JSON lines, with `--quiet` only errors. Text output uses local\n"
-        "time; JSON, CSV and logs use UTC.\n",
+        "time; JSON and logs use UTC.\n",
         "| command | does |\n|---|---|",
         *(f"| [`rotator {name}`](#rotator-{name}) | {text} |" for name, text in COMMANDS.items()),
         "\nThe options of [`rotator`](#rotator) itself can also follow a command's name.\n",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import click
 from rich.console import RenderableType
@@ -17,29 +15,11 @@ from rotator.cli.documents import Document, errors_of, fields, time_text
 from rotator.cli.options import account_option, command, wide_option
 from rotator.cli.plan import MOST_ROWS, SEE_DOCTOR, unobserved
 from rotator.engine.reconcile import Reconciler
-from rotator.errors import ConfigurationError, RotatorError
 from rotator.model import AccountPlan
 from rotator.policy.status import Inventory, KeyKind, KeyRow, take_inventory
-from rotator.redaction.patterns import redact_key_values, redact_patterns
 from rotator.render import Grid, Row, brief, counted, short_id, shown, styled, zone
-from rotator.text import printable
 
-COLUMNS: Final = (
-    "account",
-    "kind",
-    "key_id",
-    "key_name",
-    "secret",
-    "enabled",
-    "valid_from",
-    "expires_at",
-    "revoke_at",
-    "last_accessed",
-    "detail",
-)
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - full width ones act too
 _LONGEST_ID: Final = 36
-_LONGEST_CELL: Final = 2_000
 _STYLES: Final = {
     KeyKind.CURRENT: "green",
     KeyKind.ORPHAN: "yellow",
@@ -51,9 +31,8 @@ _STYLES: Final = {
 @command
 @account_option
 @click.option("--all", "every", is_flag=True, help="Include disabled keys.")
-@click.option("--csv", "as_csv", is_flag=True, help="Write CSV to stdout, for a spreadsheet.")
 @wide_option
-def inventory(call: Call, account: str | None, every: bool, as_csv: bool) -> int:
+def inventory(call: Call, account: str | None, every: bool) -> int:
     """List every key at Infobip and the secret that holds it. Changes nothing.
 
     \b
@@ -72,26 +51,17 @@ def inventory(call: Call, account: str | None, every: bool, as_csv: bool) -> int
     \b
     Examples:
       rotator inventory
-      rotator inventory --account main --all --csv > keys.csv
+      rotator inventory --account main --all
       rotator inventory --json | jq '.accounts[].keys[] |
           select(.kind == "unknown")'
     """
-    if as_csv and call.json:
-        raise ConfigurationError("--csv and --json exclude each other", advice="Give one of the two.")
     app = call.open()
     now = app.clock.now()
     snapshots, plans = Reconciler(app.services).snapshots(account=account, history=True)
     found = [take_inventory(snapshot, app.services.policy, now, disabled=every) for snapshot in snapshots]
     broken = [plan for plan in plans if plan.error is not None]
-    document = inventory_document(found, broken, now)
-    if not as_csv:
-        call.result(document, _parts(found, broken, now))
-        return 1 if broken else 0
-    call.write(inventory_csv(document, app.redactor.redact))
-    if broken:
-        errors = "; ".join(f"account {shown(plan.account, 60)}: {plan.error}" for plan in broken)
-        raise RotatorError(f"the list is not complete: {errors}", advice=SEE_DOCTOR)
-    return 0
+    call.result(inventory_document(found, broken, now), _parts(found, broken, now))
+    return 1 if broken else 0
 
 
 def _parts(found: Sequence[Inventory], broken: Sequence[AccountPlan], now: datetime) -> Iterator[RenderableType]:
@@ -119,7 +89,7 @@ def _account_parts(found: Inventory, now: datetime) -> Iterator[RenderableType]:
     if found.keys:
         heads = ("key", "kind", f"expires ({zone(now)})", "secret")
         rows = [_row(row, now) for row in found.keys]
-        yield Grid(rows, (_LONGEST_ID, 16, 21), heads, most=MOST_ROWS, rest="--csv and --json have them all")
+        yield Grid(rows, (_LONGEST_ID, 16, 21), heads, most=MOST_ROWS, rest="--json has them all")
         yield ""
     if found.secrets:
         yield "secrets to check"
@@ -142,7 +112,7 @@ def _row(row: KeyRow, now: datetime) -> Row:
     return short_id(row.key.id), styled(str(row.kind), _STYLES.get(row.kind, "")), expires, "; ".join(words)
 
 
-# ---- for programs and spreadsheets ----------------------------------------------------------------------------------
+# ---- for programs ---------------------------------------------------------------------------------------------------
 
 
 def inventory_document(found: Sequence[Inventory], broken: Sequence[AccountPlan], now: datetime) -> Document:
@@ -172,33 +142,3 @@ def _key(row: KeyRow) -> Document:
         "revoke_at": time_text(row.revoke_at),
         "detail": row.detail or None,
     }
-
-
-def inventory_csv(document: Document, redact: Callable[[str], str]) -> str:
-    """Return ``inventory --csv`` (RFC 4180, all cells quoted): a line per key, then a line per secret to check.
-
-    A cell that a spreadsheet would take for a formula gets an apostrophe in front.
-
-    :param redact: redacts details; names and ids stay as they are.
-    """
-    own = {"detail": redact, "key_name": redact_patterns}  # text that is neither one of our names nor an id
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
-    writer.writerow(COLUMNS)
-    for account in document["accounts"]:
-        keys = [key | {"key_name": key["name"], "secret": " ".join(key["secrets"])} for key in account["keys"]]
-        for cells in (*keys, *account["secrets"]):
-            named = cells | {"account": account["account"]}
-            writer.writerow([_safe(named.get(column), own.get(column, redact_key_values)) for column in COLUMNS])
-    return buffer.getvalue()
-
-
-def _safe(value: Any, redact: Callable[[str], str]) -> str:
-    """Return a cell's text, made safe for terminals and spreadsheets."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    text = redact(str(value))
-    shown = printable(text, _LONGEST_CELL)
-    return f"'{shown}" if text.lstrip(" ").startswith(_FORMULA) else shown

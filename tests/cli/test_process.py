@@ -205,7 +205,7 @@ def test_without_a_stderr_the_work_is_done_all_the_same(stack: Stack) -> None:
     assert '"outcome": "done"' in done.stdout
 
 
-@pytest.mark.parametrize("arguments", ["status", "inventory --csv", "plan --json", "report -o -"])
+@pytest.mark.parametrize("arguments", ["status", "inventory --json", "plan --json", "report -o -"])
 def test_a_closed_stdout_is_said_and_is_no_bug(stack: Stack, arguments: str) -> None:
     command = ["sh", "-c", f'exec "$0" -m rotator {arguments} >&-', sys.executable]
     done = subprocess.run(command, env=stack.environment, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)

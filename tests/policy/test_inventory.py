@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from dataclasses import replace
 
-import pytest
-
-from rotator.cli.inventory import COLUMNS, inventory_csv, inventory_document
-from rotator.policy.status import Inventory, KeyKind, KeyRow, SecretKind, take_inventory
-from rotator.redaction.redactor import Redactor
-from tests.policy.build import NOW, POLICY, at, key
+from rotator.policy.status import Inventory, KeyKind, SecretKind, take_inventory
+from tests.policy.build import NOW, POLICY, at
 from tests.policy.tables import observed
 
 
@@ -66,36 +59,3 @@ def test_secrets_to_look_at() -> None:
     assert found.secrets[1].detail == "not read for 91 d"
     doubtful = take_inventory(replace(snapshot, complete=False), POLICY, NOW)
     assert SecretKind.KEY_MISSING not in {note.kind for note in doubtful.secrets}
-
-
-@pytest.mark.parametrize(
-    "name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", '=cmd|"/c calc"!A1,x', "\uff1d1", "\x1b[2J"]
-)
-def test_no_cell_is_a_formula_or_acts_on_a_terminal(name: str) -> None:
-    found = inventory("s; K1")
-    row = KeyRow(replace(found.keys[0].key, name=name), KeyKind.UNKNOWN, (name,), detail=name)
-    document = inventory_document([replace(found, keys=(row,))], (), NOW)
-    text = inventory_csv(document, str)
-    assert text.count("\r\n") == 2
-    header, cells = csv.reader(io.StringIO(text, newline=""), strict=True)
-    assert tuple(header) == COLUMNS
-    for column in ("key_name", "secret", "detail"):
-        cell = cells[COLUMNS.index(column)]
-        assert cell.isprintable()
-        assert not cell.lstrip(" ").startswith(("=", "+", "-", "@", "\uff1d"))
-        assert cell.startswith("'") is (name != "\x1b[2J")
-
-
-def test_csv_and_json_are_the_same_and_cells_are_redacted() -> None:
-    snapshot = observed("s; K1")
-    keys = {**snapshot.keys, "K2": key("K2", name='token="swordfish-swordfish')}
-    found = take_inventory(replace(snapshot, keys=keys), POLICY, NOW)
-    document = inventory_document([found], (), NOW)
-    text = inventory_csv(document, Redactor().redact)
-    rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
-    (account,) = document["accounts"]
-    assert [row["key_id"] for row in rows] == [key["key_id"] for key in account["keys"]]
-    assert "swordfish" not in text
-    assert rows[0]["enabled"] == "yes"
-    assert rows[0]["expires_at"].endswith("Z")
-    assert json.dumps(document)
