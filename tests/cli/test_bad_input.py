@@ -233,7 +233,6 @@ def test_what_a_secret_says_of_its_keys_end(stack: Stack, end: object, said: str
     ("arguments", "said"),
     [
         ("plan --account nobody", "account nobody is not known; known are: main. Check its name"),
-        ("adopt --all --account nobody", "account nobody is not known; known are: main. Check its name"),
         ("run --secret prod/sms/otp --account second", "to account main, not to second. Leave --account out"),
         ("rotate prod/marketing --reason x", "Nothing was changed. Remove the tag rotator:hold and repeat"),
         ("rotate prod/legacy --reason x", "Nothing was changed. Fix that and repeat the command."),

@@ -1,4 +1,4 @@
-"""``inventory`` and ``adopt --all`` as their users run them."""
+"""``inventory`` as its users run it."""
 
 from __future__ import annotations
 
@@ -58,23 +58,3 @@ def test_a_secret_without_a_key_and_an_account_without_answer(stack: Stack) -> N
     only = stack.run("inventory", "--account", "main")
     assert only.code == 0
     assert stack.run("inventory", "--account", "third").code == 2
-
-
-def test_adopt_all_lists_each_and_fails_if_one_fails(stack: Stack) -> None:
-    keys = stack.seed()
-    before = stack.state()
-    dry = stack.run("adopt", "--all", "--dry-run")
-    assert (dry.code, "2 would be adopted" in dry.out, "Nothing was changed" in dry.out) == (0, True, True)
-    assert "2 would be adopted" in stack.run("adopt", "--all", env={"ROTATOR_DRY_RUN": "true"}).out
-    assert stack.state() == before
-    create_managed(stack.client, "prod/rubbish", "main", leaks.register("no-such-key-anywhere"))
-    ran = stack.run("adopt", "--all")
-    assert ran.code == 1
-    assert all(len(line) <= 80 for line in ran.out.splitlines())
-    words = " ".join(ran.out.split())
-    assert "failed prod/rubbish" in words
-    assert "2 adopted, 1 failed" in words
-    versions = stack.client.describe_secret(SecretId="prod/voice/alerts")["VersionIdsToStages"]
-    assert any(f"rotator:key:{keys['prod/voice/alerts'].id}" in labels for labels in versions.values())
-    (failed,) = stack.run("adopt", "--all", "--json").document["adoptions"]
-    assert (failed["secret"], failed["outcome"]) == ("prod/rubbish", "failed")

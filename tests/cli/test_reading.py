@@ -233,7 +233,7 @@ def test_where_there_is_no_room_for_columns_a_row_is_a_block(stack: Stack) -> No
     """``COLUMNS`` says how wide, piped or not."""
     keys = stack.seed()
     said = {}
-    for arguments in (["plan"], ["status"], ["inventory"], ["forecast"], ["doctor"], ["adopt", "--all", "--dry-run"]):
+    for arguments in (["plan"], ["status"], ["inventory"], ["forecast"], ["doctor"]):
         said[arguments[0]] = stack.run(*arguments, env={"COLUMNS": "44"}).out
         assert [line for line in said[arguments[0]].splitlines() if len(line) > 44] == [], arguments
     otp = keys["prod/sms/otp"].id
