@@ -11,7 +11,7 @@ window is open to it if it was open to one of them. See :meth:`_Forecast._next`.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import reduce
@@ -23,7 +23,7 @@ from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Policy, Reas
 from rotator.policy.guards import DAY, SOON, clock_skew, slots_used
 from rotator.policy.rules import View, skipped
 from rotator.policy.scheduling import slots_a_day
-from rotator.policy.simulation import SimulatedAccount, WhatIf
+from rotator.policy.simulation import SimulatedAccount
 from rotator.policy.windows import openings
 
 PARTS: Final = 5
@@ -39,7 +39,7 @@ _NOT_OURS: Final = frozenset({Reason.DELETED, Reason.OWNED, Reason.REPLICA})
 
 @dataclass(frozen=True, slots=True)
 class ForecastDay:
-    """24 hours from ``date`` on, or several such ``days`` as one line of a chart. The first day begins now.
+    """24 hours from ``date`` on, or several such ``days`` as one line of a table or chart. The first day begins now.
 
     :param rotations: all rotations; ``scheduled_early`` of them happen before they are due.
     :param waiting: due rotations that had no slot when the day was over.
@@ -99,20 +99,15 @@ class AccountForecast:
     error: str | None = None
 
 
-def forecast_account(
-    snapshot: AccountSnapshot, policy: Policy, now: datetime, *, days: int = 90, what_if: WhatIf | None = None
-) -> AccountForecast:
+def forecast_account(snapshot: AccountSnapshot, policy: Policy, now: datetime, *, days: int = 90) -> AccountForecast:
     """Forecast one account.
 
     :param days: how many days, 1 to 400.
-    :raises ConfigurationError: the assumptions can't work.
     """
-    what_if = what_if or WhatIf()
-    policy = what_if.policy(policy)
     skew = clock_skew(snapshot)
     if skew is not None:
         return AccountForecast(snapshot.account, policy.daily_limit, policy.reserve, 0, 0, error=str(skew))
-    run = _Forecast(what_if.snapshot(snapshot, policy, now), policy, now, snapshot.keys.keys())
+    run = _Forecast(snapshot, policy, now)
     found = tuple(run.days(days))
     return AccountForecast(
         account=snapshot.account,
@@ -127,17 +122,13 @@ def forecast_account(
 
 
 class _Forecast:
-    """Steps through one account's future, once.
+    """Steps through one account's future, once."""
 
-    :param snapshot: the account with the assumptions applied.
-    :param known: the ids of the keys that exist.
-    """
-
-    def __init__(self, snapshot: AccountSnapshot, policy: Policy, now: datetime, known: Collection[str]) -> None:
+    def __init__(self, snapshot: AccountSnapshot, policy: Policy, now: datetime) -> None:
         self._account = SimulatedAccount(snapshot, policy)
         self._policy = policy
         self._begin = self._now = self._rotated = now
-        self._known = known
+        self._known = snapshot.keys.keys()
         views = list(self._account.views())
         specs = [view.spec for view in views if view.spec is not None]
         self._shortest = min((spec.validity for spec in specs), default=SHARE * DAY)
@@ -285,8 +276,7 @@ def verdict(found: AccountForecast) -> Message:
     if late:
         sentences.append(
             Message.of(
-                "{count}. A higher limit, a smaller reserve or a longer rotator:validity helps: try each with "
-                "--what-if.",
+                "{count}. A higher limit, a smaller reserve or a longer rotator:validity may help.",
                 count=_how_many(late, "before it is replaced", "before they are replaced"),
             )
         )
@@ -304,7 +294,7 @@ def _how_many(risks: Sequence[AtRisk], one: str, many: str) -> Message:
 
 
 def spans(days: Sequence[ForecastDay], lines: int) -> tuple[str, list[ForecastDay]]:
-    """Return the name of a chart line's span and at most ``lines`` lines, each one day or several days together.
+    """Return the name of a line's span and at most ``lines`` lines, each one day or several days together.
 
     The ``waiting``, ``overdue`` and ``free`` of several days are their worst values.
     """

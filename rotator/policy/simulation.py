@@ -1,4 +1,4 @@
-"""A simulated account: a forecast's assumptions are applied to it, and simulated sweeps change it. Pure.
+"""A simulated account, which a forecast's simulated sweeps change. Pure.
 
 Nothing fails, operators change nothing in the meantime, every ownership proof that a plan needs exists, and consumers
 read the new value in time.
@@ -6,160 +6,19 @@ read the new value in time.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from rotator.durations import format_duration, plus
-from rotator.errors import ConfigurationError
+from rotator.durations import plus
 from rotator.model import AccountPlan, AccountSnapshot, Action, ActionKind, Key, Policy, Reason, SecretEntry
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label, key_name, parse_key_label, retire_label
 from rotator.policy.lifecycle import lifetime
 from rotator.policy.planner import make_view, plan_account
-from rotator.policy.rules import View, skipped
-from rotator.policy.tags import GATE_TAG, VALIDITY_TAG, read_validity
-from rotator.text import Unreadable, printable
+from rotator.policy.rules import View
+from rotator.policy.tags import GATE_TAG
 
-MOST_MORE: Final = 2_000
-"""Secrets that a forecast may add."""
-MOST_LIMIT: Final = 100_000
-_NUMBER: Final = re.compile(r"[0-9]{1,9}")
-_FIX: Final = "write limit=100, reserve=4, validity=30d or +200"
-_DAY: Final = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True)
-class WhatIf:
-    """Assumptions that differ from the real settings; ``None`` and 0 assume no difference.
-
-    :param limit: the daily limit of creates, and of updates.
-    :param reserve: how many of them scheduled work leaves unused.
-    :param validity: the lifetime of every replacement, whatever ``rotator:validity`` says.
-    :param more: how many additional secrets each account has.
-    """
-
-    limit: int | None = None
-    reserve: int | None = None
-    validity: timedelta | None = None
-    more: int = 0
-
-    def policy(self, policy: Policy) -> Policy:
-        """Return the deployment's settings with the assumptions applied.
-
-        :raises ConfigurationError: the reserve would leave nothing for scheduled rotations.
-        """
-        limit = policy.daily_limit if self.limit is None else self.limit
-        reserve = policy.reserve if self.reserve is None else self.reserve
-        if reserve >= limit and self:
-            raise ConfigurationError(
-                f"a daily limit of {limit} and a reserve of {reserve} leave nothing for scheduled rotations",
-                advice=f"Assume a reserve from 0 to {limit - 1}, or a higher limit.",
-            )
-        return replace(policy, daily_limit=limit, reserve=reserve)
-
-    def snapshot(self, snapshot: AccountSnapshot, policy: Policy, now: datetime) -> AccountSnapshot:
-        """Return an account with the assumptions applied.
-
-        Additional secrets are copies of those that are rotated, taken evenly from all of them in the order of their
-        keys' expiry. They have the same tags and expiry as the originals. Adding them uses no slot.
-
-        :raises ConfigurationError: the validity can't work with a secret's tags.
-        """
-        views = [make_view(snapshot, entry) for entry in snapshot.secrets]
-        if self.validity is not None:
-            views = [self._with_validity(snapshot, view, now) for view in views]
-        working = (view for view in views if skipped(view, now) is None and view.key is not None)
-        models = [view for view in working if view.key is not None and view.key.valid_to and view.key.alive(now)]
-        models.sort(key=lambda view: (view.key.valid_to if view.key else None, view.entry.name))
-        copied = range(self.more if models else 0)
-        copies = [_copy(models[n * len(models) // self.more], n + 1, policy, now) for n in copied]
-        return replace(
-            snapshot,
-            secrets=(*(view.entry for view in views), *(entry for entry, _ in copies)),
-            keys={**snapshot.keys, **{key.id: key for _, key in copies}},
-        )
-
-    def _with_validity(self, snapshot: AccountSnapshot, view: View, now: datetime) -> View:
-        assert self.validity is not None
-        if skipped(view, now) is not None:
-            return view
-        tags = {**view.entry.tags, VALIDITY_TAG: format_duration(self.validity)}
-        changed = make_view(snapshot, replace(view.entry, tags=tags))
-        if changed.spec is not None:
-            return changed
-        raise ConfigurationError(
-            f"{' and '.join(self.words())} can't work for {printable(view.entry.name)}: "
-            + "; ".join(str(problem) for problem in changed.problems),
-            advice="Assume a longer validity, or change that secret's tags first.",
-        )
-
-    def words(self) -> tuple[str, ...]:
-        """Return each assumption as text for people."""
-        found = []
-        if self.limit is not None:
-            found.append(f"a daily limit of {self.limit}")
-        if self.reserve is not None:
-            found.append(f"a reserve of {self.reserve}")
-        if self.validity is not None:
-            found.append(f"replacements valid for {format_duration(self.validity)}")
-        if self.more:
-            found.append(f"{self.more} more secret{'s' if self.more > 1 else ''}")
-        return tuple(found)
-
-    def __bool__(self) -> bool:
-        return self != WhatIf()
-
-
-def _copy(view: View, number: int, policy: Policy, now: datetime) -> tuple[SecretEntry, Key]:
-    """Return a copy of a secret and its key."""
-    assert view.key is not None
-    name, arn, version = f"{view.entry.name} +{number}", f"{view.entry.arn}+{number}", f"more-{number:032}"
-    created = None if view.key.valid_from is None else min(view.key.valid_from, plus(now, -_DAY))
-    key = replace(view.key, id=version, name=key_name(name, arn, policy.deployment, version), valid_from=created)
-    labels = frozenset({CURRENT, key_label(key.id)})
-    return replace(view.entry, arn=arn, name=name, versions={version: labels}), key
-
-
-def parse_what_if(texts: Iterable[str]) -> WhatIf:
-    """Read assumptions: ``limit=100``, ``reserve=4``, ``validity=30d``, ``+200``; each kind once.
-
-    :raises ConfigurationError: with the assumption that can't be read, what is wrong with it and the fix.
-    """
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, _, value = text.strip().partition("=")
-        kind = name.strip().lower()
-        if name.startswith("+"):
-            kind, value = "+", name[1:]
-        try:
-            if kind in found:
-                raise Unreadable(text, "is given twice", "give each assumption once")
-            if kind not in _READERS:
-                raise Unreadable(text, "can't be assumed", _FIX)
-            found[kind] = _READERS[kind](value.strip())
-        except Unreadable as error:
-            advice = f"{error.fix[:1].upper()}{error.fix[1:]}."
-            raise ConfigurationError(f'--what-if "{printable(text, 40)}" {error.fault}', advice=advice) from None
-    return WhatIf(more=found.pop("+", 0), **found)
-
-
-def _number(least: int, most: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not _NUMBER.fullmatch(text) or not least <= int(text) <= most:
-            raise Unreadable(text, f"needs a whole number from {least} to {most}", _FIX)
-        return int(text)
-
-    return read
-
-
-_READERS: Final[Mapping[str, Callable[[str], object]]] = {
-    "limit": _number(1, MOST_LIMIT),
-    "reserve": _number(0, MOST_LIMIT),
-    "validity": read_validity,
-    "+": _number(1, MOST_MORE),
-}
 _REMEMBERED: Final = timedelta(days=8)
 """How long an obsolete key is kept. It counts towards the quota for a day, and as created by others for a week."""
 

@@ -242,7 +242,7 @@ def test_where_there_is_no_room_for_columns_a_row_is_a_block(stack: Stack) -> No
     assert re.search(block, said["status"], re.MULTILINE)
     assert f"\n  {otp[:4]}…{otp[-4:]}\n    kind: current\n" in said["inventory"]
     assert re.search(r"^ ok  Infobip main\n   Basic, user ops-rotator", said["doctor"], re.MULTILINE)
-    assert re.search(r"^  (?:day|week of) \d+ \w{3}\n    \d rotations", said["forecast"], re.MULTILINE)
+    assert re.search(r"^  (?:day|week of) \d+ \w{3}\n    rotations: \d", said["forecast"], re.MULTILINE)
     assert "|" not in said["forecast"]
 
 

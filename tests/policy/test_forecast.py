@@ -1,20 +1,18 @@
-"""The forecast against months that the real planner decides, sweep by sweep, and what can be supposed."""
+"""The forecast against months that the real planner decides, sweep by sweep, and what it says."""
 
 from __future__ import annotations
 
 import copy
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from rotator.errors import ConfigurationError
 from rotator.model import Policy, Reason
 from rotator.policy.forecast import AccountForecast, forecast_account, verdict
-from rotator.policy.simulation import WhatIf, parse_what_if
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, key, secret, snap, tagged
 from tests.policy.tables import observed
 from tests.policy.test_scheduling_over_months import START, Fleet
@@ -55,9 +53,10 @@ def fleet_of(found: Ages, places: int, every: timedelta = 5 * HOUR) -> Fleet:
     return fleet
 
 
-def forecast(fleet: Fleet, days: int, what_if: WhatIf | None = None) -> AccountForecast:
+def forecast(fleet: Fleet, days: int, limit: int | None = None) -> AccountForecast:
     snapshot = snap(list(fleet.secrets.values()), list(fleet.keys.values()))
-    return forecast_account(snapshot, fleet.policy, fleet.now, days=days, what_if=what_if)
+    policy = replace(fleet.policy, daily_limit=limit or fleet.policy.daily_limit)
+    return forecast_account(snapshot, policy, fleet.now, days=days)
 
 
 def lived(fleet: Fleet, days: int) -> Fleet:
@@ -142,7 +141,7 @@ def test_too_many_are_told_with_their_last_slot_and_their_turn() -> None:
     late = f"{len(found.at_risk)} keys expire before they are replaced, the first on 22 Mar. A higher"
     assert str(verdict(found)).startswith(late)
     assert max(day.waiting for day in found.days) > 40
-    assert forecast(fleet, 40, WhatIf(limit=1000)).at_risk == ()
+    assert forecast(fleet, 40, limit=1000).at_risk == ()
 
 
 def test_what_is_skipped_is_at_risk_and_no_limit_helps() -> None:
@@ -153,7 +152,7 @@ def test_what_is_skipped_is_at_risk_and_no_limit_helps() -> None:
         A left=10d age=80d; B left=10d age=80d; C left=11d age=79d scopes=hidden; D left=10d age=80d;
         E left=10d age=80d; F left=1d; G left=31d; H left=-1d
     """)
-    found = forecast_account(snapshot, Policy(), NOW, days=30, what_if=WhatIf(limit=1000))
+    found = forecast_account(snapshot, Policy(daily_limit=1000), NOW, days=30)
     assert {risk.secret: str(risk.reason) for risk in found.at_risk} == {
         "held": "hold",
         "legacy": "misconfigured",
@@ -228,53 +227,3 @@ def test_times_from_outside_that_are_no_times() -> None:
     ]
     found = forecast_account(snap(entries, keys), Policy(), NOW, days=400)
     assert len(found.days) == 400
-
-
-# ---- what can be supposed -------------------------------------------------------------------------------------------
-
-
-def test_more_secrets_are_like_the_present_ones() -> None:
-    fleet = fleet_of([(24 * number, 30, 0) for number in range(1, 11)], 50)
-    plain, more = forecast(fleet, 12), forecast(fleet, 12, WhatIf(more=30))
-    assert more.secrets == 40
-    assert [day.rotations for day in more.days[1:]] == [4 * day.rotations for day in plain.days[1:]]
-    assert forecast_account(snap(), Policy(), NOW, days=3, what_if=WhatIf(more=30)).secrets == 0
-
-
-def test_a_shorter_validity_means_more_rotations() -> None:
-    fleet = fleet_of([(24 * number, 30, 0) for number in range(1, 11)], 20)
-    plain, short = forecast(fleet, 60), forecast(fleet, 60, WhatIf(validity=12 * DAY))
-    assert sum(day.rotations for day in short.days) > 3 * sum(day.rotations for day in plain.days)
-    tight = fleet_of([(24, 30, 1)], 20)
-    with pytest.raises(ConfigurationError, match=r"can't work for s00: rotator:rotate-before is 5d.*write `"):
-        forecast(tight, 10, WhatIf(validity=4 * DAY))
-
-
-BAD = {
-    "whole number from 1": [["limit=0"], ["+0"]],
-    "whole number from 0": [["reserve=x"]],
-    "whole number": [["limit=1e3"], ["limit=-3"], ["limit=٤٠"], ["limit="], ["+99999999999999"]],
-    "is not a duration": [["validity=soon"], ["validity"]],
-    "too short": [["validity=1s"]],
-    "can't be assumed": [["grace=1d"], [""]],
-    r"\x1b[2J": [["\x1b[2J\n"]],
-    "given twice": [["limit=9", "LIMIT=10"]],
-}
-
-
-@pytest.mark.parametrize("said", BAD)
-def test_what_can_not_be_supposed(said: str) -> None:
-    for texts in BAD[said]:
-        with pytest.raises(ConfigurationError) as caught:
-            parse_what_if(texts)
-        assert said in str(caught.value)
-        assert str(caught.value).isprintable()
-
-
-def test_suppositions_are_read_and_said() -> None:
-    found = parse_what_if(["limit=100", " Reserve = 4", "validity=4w", "+200"])
-    assert found == WhatIf(100, 4, 28 * DAY, 200)
-    assert found.words() == ("a daily limit of 100", "a reserve of 4", "replacements valid for 28d", "200 more secrets")
-    assert not parse_what_if([])
-    with pytest.raises(ConfigurationError, match="leave nothing"):
-        WhatIf(limit=8).policy(Policy())
