@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import Final
 
 import click
-from click.shell_completion import CompletionItem
 
 from rotator import __version__
 from rotator.cli.options import common_options
@@ -35,7 +34,7 @@ COMMANDS: Final = {
 
 
 class LazyGroup(click.Group):
-    """Lists and completes commands without importing them, and suggests one for a misspelt name."""
+    """Lists commands without importing them, and suggests one for a misspelt name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names, not sorted."""
@@ -44,7 +43,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module on first use."""
         if cmd_name in COMMANDS and cmd_name not in self.commands:
-            self.add_command(getattr(import_module(f"rotator.cli.{cmd_name}"), cmd_name))
+            command: click.Command = getattr(import_module(f"rotator.cli.{cmd_name}"), cmd_name)
+            command.short_help = COMMANDS[cmd_name]  # for completion
+            self.add_command(command)
         return super().get_command(ctx, cmd_name)
 
     def resolve_command(
@@ -62,11 +63,6 @@ class LazyGroup(click.Group):
         """One line each."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Commands, then this command's own options."""
-        found = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
-        return found + click.Command.shell_complete(self, ctx, incomplete)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})

@@ -1,8 +1,6 @@
-"""``rotator completion``: what a shell needs to complete commands and options."""
+"""``rotator completion``: prints click's own completion script for a shell."""
 
 from __future__ import annotations
-
-from typing import Final
 
 import click
 from click.shell_completion import get_completion_class
@@ -10,12 +8,9 @@ from click.shell_completion import get_completion_class
 from rotator.cli.call import Call
 from rotator.cli.options import command
 
-SHELLS: Final = ("bash", "zsh", "fish")
-_VARIABLE: Final = "_ROTATOR_COMPLETE"
-
 
 @command
-@click.argument("shell", type=click.Choice(SHELLS), metavar="SHELL")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), metavar="SHELL")
 def completion(call: Call, shell: str) -> int:
     """Print the script that teaches a shell to complete commands and options.
 
@@ -34,11 +29,9 @@ def completion(call: Call, shell: str) -> int:
 
     chosen = get_completion_class(shell)
     assert chosen is not None
-    script = chosen(cli, {}, "rotator", _VARIABLE)
-    # Not `source()`, which starts a bash to ask for its version.
-    text = script.source_template % script.source_vars()
+    script = chosen(cli, {}, "rotator", "_ROTATOR_COMPLETE").source()
     if call.json:
-        call.document({"shell": shell, "script": text})
+        call.document({"shell": shell, "script": script})
     else:
-        call.write(text + "\n")
+        call.write(script + "\n")
     return 0

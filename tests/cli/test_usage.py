@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 from rich.console import Console
 
 from rotator.cli import main
@@ -169,6 +170,16 @@ def test_version_and_nothing_at_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("rotator 0.")
     assert main([]) == 2
     assert "Examples:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_commands_and_options(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    assert "_ROTATOR_COMPLETE" in capsys.readouterr().out
+    completer = ShellComplete(cli, {}, "rotator", "_ROTATOR_COMPLETE")
+    (found,) = completer.get_completions([], "inv")
+    assert (found.value, found.help) == ("inventory", COMMANDS["inventory"])
+    assert [each.value for each in completer.get_completions(["inventory"], "--acc")] == ["--account"]
 
 
 def test_a_bug_is_one_redacted_sentence(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
