@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -82,9 +83,11 @@ class Foundation:
         actor: str,
         audit_file: str | None = None,
         may_start: Callable[[], bool] = lambda: True,
+        previous: datetime | None = None,
     ) -> App:
         """Start a run with its own audit. Close it before the next one starts.
 
+        :param previous: when the previous sweep began, if the caller knows.
         :raises ConfigurationError: the audit file can't be used.
         """
         audit = self.audit(actor=actor, trigger=trigger, audit_file=audit_file)
@@ -98,6 +101,7 @@ class Foundation:
             may_start=may_start,
             metrics=self.metrics,
             readers=self.readers,
+            previous=previous,
         )
         return App(self.settings, services, self.redactor, audit, self.session, self.clock)
 

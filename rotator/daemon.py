@@ -182,6 +182,7 @@ class Daemon:
         self._idle = threading.Event()
         self._idle.set()
         self._ended = threading.Event()
+        self._previous: datetime | None = None
         self._offset = self._measured()
         self._begun = self._clock.monotonic()
         self._scheduler = _Scheduler(
@@ -253,7 +254,9 @@ class Daemon:
             actor=ACTOR,
             audit_file=self._audit_file,
             may_start=lambda: not self._stopping.is_set(),
+            previous=self._previous,
         )
+        begun = app.clock.now()
         run.callback(app.close)
         done = Reconciler(app.services).sweep(account=self._account, dry_run=app.settings.dry_run)
         level = logging.INFO if done.ok else logging.ERROR
@@ -262,6 +265,7 @@ class Daemon:
         _LOG.log(level, "sweep finished", extra=extra)
         if self._account is None:
             self.metrics.keep_only(plan.account for plan in done.plan.accounts if plan.account != NO_ACCOUNT)
+        self._previous = begun
         if done.succeeded:
             self.health.succeeded()
 

@@ -107,6 +107,7 @@ class Key:
 
     ``scopes`` and ``permissions`` are ``None`` if the answer did not include them, which does not mean empty.
     ``value_readable``: whether the answer seems to include the real value rather than a mask.
+    ``digest``: the SHA-256 of a readable value, to compare a secret's value with. The value itself is not kept.
     """
 
     id: str
@@ -120,6 +121,7 @@ class Key:
     allowed_ips: frozenset[str] = frozenset()
     platform: frozenset[Platform] = frozenset()
     value_readable: bool = False
+    digest: bytes | None = field(default=None, repr=False, compare=False)
 
     def expired(self, now: datetime) -> bool:
         """Whether its expiry has passed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from typing import Final, NoReturn
 
@@ -21,6 +22,10 @@ class Secret:
     def reveal(self) -> str:
         """Return the text itself. Call this only where the value must leave the process."""
         return self.__text
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 of the text, from which a key's random value can't be guessed."""
+        return hashlib.sha256(self.__text.encode("utf-8", "surrogatepass")).digest()
 
     def __repr__(self) -> str:
         return self.HIDDEN

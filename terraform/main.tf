@@ -14,6 +14,7 @@ locals {
       ROTATOR_DEPLOYMENT  = var.deployment
       ROTATOR_DAILY_LIMIT = tostring(var.daily_limit)
       ROTATOR_RESERVE     = tostring(var.reserve)
+      ROTATOR_SWEEP_EVERY = var.sweep_every
       ROTATOR_LOG_LEVEL   = var.log_level
     },
     var.event_bus_name == null ? {} : { ROTATOR_EVENT_BUS = var.event_bus_name },

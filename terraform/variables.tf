@@ -73,7 +73,7 @@ variable "log_level" {
 }
 
 variable "schedule_expression" {
-  description = "When sweeps run: rate(1 hour), rate(30 minutes) or cron(0 * * * ? *). Where it is rarer than hourly, raise sweep_alarm_hours too."
+  description = "When sweeps run: rate(1 hour), rate(30 minutes) or cron(0 * * * ? *). With another interval, set sweep_every; where it is rarer than hourly, raise sweep_alarm_hours too."
   type        = string
   default     = "rate(1 hour)"
   nullable    = false
@@ -82,6 +82,26 @@ variable "schedule_expression" {
     # "rate(1 hours)" and "rate(2 hour)" are refused by AWS, but only while it deploys.
     condition     = can(regex("^(rate\\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\\)|cron\\([^()]+\\))$", var.schedule_expression))
     error_message = "schedule_expression is rate(1 hour), rate(N minutes|hours|days) or cron(...)."
+  }
+}
+
+variable "sweep_every" {
+  description = "The interval of schedule_expression, 1m to 1d (ROTATOR_SWEEP_EVERY). Each value is verified once a day by it."
+  type        = string
+  default     = "1h"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^([0-9]+[smhd])+$", var.sweep_every))
+    error_message = "sweep_every is a duration such as 30m, 1h or 1d."
+  }
+
+  validation {
+    condition = var.sweep_every == (
+      endswith(var.schedule_expression, " days)") ? "1d" :
+      try(join("", regex("^rate\\(([0-9]+) ([mhd])", var.schedule_expression)), var.sweep_every)
+    )
+    error_message = "sweep_every is the interval of schedule_expression: 30m for rate(30 minutes), 1h for rate(1 hour), 1d for rate(1 day) and more."
   }
 }
 

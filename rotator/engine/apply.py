@@ -13,7 +13,7 @@ from rotator.engine.secret_changes import release_pending, require_managed, reti
 from rotator.errors import Changed, InternalError, ProviderThrottled, ProviderUnavailable, RotatorError
 from rotator.model import Action, ActionKind, Outcome, Reason, Result, SecretEntry, Spec
 from rotator.policy.emergency_ids import made_in_emergency
-from rotator.policy.labels import PREVIOUS, key_label
+from rotator.policy.labels import CURRENT, PREVIOUS, key_label
 from rotator.policy.lifecycle import read_lifecycle, stored_after
 from rotator.telemetry.audit import AuditUnavailable
 from rotator.telemetry.consumer_events import FAILED, ROTATED
@@ -86,7 +86,7 @@ def report_failed(context: AccountContext, action: Action, error: RotatorError) 
 
 
 def label(context: AccountContext, action: Action, *, despite_hold: bool = False) -> None:
-    """Put the key's label on an adopted current version, or take off a label that contradicts the rest.
+    """Put the key's label on an adopted current version, or remove a label that the value or the rest contradicts.
 
     :raises RotatorError: the secret is not as the plan saw it.
     """
@@ -101,7 +101,12 @@ def label(context: AccountContext, action: Action, *, despite_hold: bool = False
             raise Changed(f"the label {action.label} of {entry.name} is not stale any more")
         unlabel(context, entry, action.label, action.version_id, str(action.reason))
         return
-    assert action.key_id is not None
+    if action.key_id is None:  # the current value is not the labelled key, and no other key either
+        assert action.label is not None
+        if CURRENT not in entry.versions.get(action.version_id, ()):
+            raise Changed(f"{entry.name} was given another current version meanwhile")
+        unlabel(context, entry, action.label, action.version_id, str(action.reason))
+        return
     life = read_lifecycle(entry)
     wrong = life.at_work - {action.key_id}
     if life.current_version != action.version_id or (action.reason is Reason.MISLABELLED) is not bool(wrong):

@@ -39,6 +39,7 @@ class Services:
     :param may_start: whether a sweep may begin one more action; false if the process will soon be stopped.
     :param metrics: where sweeps are measured, if anywhere.
     :param readers: the access log; read only for secrets with the tag ``rotator:gate``.
+    :param previous: when this process's previous sweep began, if it knows; else sweeps come every ``sweep_every``.
     """
 
     store: SecretStore
@@ -51,6 +52,7 @@ class Services:
     may_start: Callable[[], bool] = lambda: True
     metrics: Metrics | None = None
     readers: ReaderLog | None = None
+    previous: datetime | None = None
 
 
 @dataclass

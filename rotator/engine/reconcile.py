@@ -1,4 +1,4 @@
-"""The sweep: observe, plan, apply. Accounts go side by side, one account's secrets one after another."""
+"""The sweep: observe, plan, apply, verify values. Accounts go side by side, one account's secrets one after another."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget, InfobipClock, Services
+from rotator.engine.daily_check import DailyCheck
 from rotator.engine.evidence import CurrentValues, Evidence
 from rotator.engine.observe import Fleet, management_of, observe_account, observe_fleet
 from rotator.engine.sweep import NO_ACCOUNT, Sweep, errors_in, measure
@@ -29,7 +30,8 @@ from rotator.errors import (
 )
 from rotator.message import Message
 from rotator.model import AccountPlan, AccountSnapshot, Alert, Outcome, Plan, Quota, Reason, Result, Severity, Skip
-from rotator.policy.guards import slots_used
+from rotator.policy.daily_check import to_verify
+from rotator.policy.guards import DAY, slots_used
 from rotator.policy.overdue import with_outcomes
 from rotator.ports import KeyProvider
 from rotator.telemetry.audit import AuditUnavailable
@@ -57,6 +59,7 @@ class _Run:
     at: datetime | None = None
     force: bool = False
     dry_run: bool = False
+    begun: datetime | None = None
     _budgets: dict[str, Budget] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -114,11 +117,11 @@ class Reconciler:
     def sweep(
         self, *, account: str | None = None, secret: str | None = None, force: bool = False, dry_run: bool = False
     ) -> Sweep:
-        """One sweep.
+        """One sweep. Unless it is a dry run or for one secret, it also verifies the values whose time it is.
 
         :raises RotatorError: the secrets can't be listed, or the account or secret named is not known.
         """
-        audit = self.services.audit
+        audit, begun = self.services.audit, self.services.clock.now()
         audit.emit("sweep.started", "attempt", account=account, secret=secret)
         try:
             fleet = observe_fleet(self.services.store)
@@ -128,7 +131,7 @@ class Reconciler:
             if not dry_run and not isinstance(error, ConfigurationError):
                 publish(self.services.events, FAILED, account=account, reason=NOT_OBSERVED, error=_text(error))
             raise
-        run = _Run(CurrentValues(self.services.store, fleet), secret, force=force, dry_run=dry_run)
+        run = _Run(CurrentValues(self.services.store, fleet), secret, force=force, dry_run=dry_run, begun=begun)
         done = self._side_by_side(names, lambda name: self._sweep_one(run, name))
         stray = self.raise_stray(fleet) if account is None and secret is None else ()
         swept = _with_shared_accounts([plan for plan, _ in done])
@@ -171,9 +174,19 @@ class Reconciler:
             # Whether something is overdue depends on what this sweep does about it.
             self._raise_alerts((plan,), lambda alert: alert.kind is not Reason.OVERDUE)
             budget = run.budget(plan, Budget.of(slots_used(snapshot, now), self.services.policy, now, snapshot.total))
-            results = tuple(self._apply_all(AccountContext(self.services, provider, snapshot, budget), plan))
+            context = AccountContext(self.services, provider, snapshot, budget)
+            results = tuple(self._apply_all(context, plan))
             plan = with_outcomes(plan, results)
             self._raise_alerts((plan,), lambda alert: alert.kind is Reason.OVERDUE)
+            if run.begun is not None and run.secret is None:
+                checked = self._verify_values(context, run.begun)
+                self._raise_alerts((replace(plan, alerts=tuple(checked.alerts)),))
+                plan = replace(
+                    plan,
+                    actions=(*plan.actions, *(result.action for result in checked.results)),
+                    alerts=(*plan.alerts, *checked.alerts),
+                )
+                results = (*results, *checked.results)
             return plan
 
         plan = self.observed(run.values.fleet, account, work)
@@ -184,6 +197,15 @@ class Reconciler:
             reason = str(plan.alerts[0].kind) if plan.alerts else NOT_OBSERVED
             publish(self.services.events, FAILED, account=account, reason=reason, error=plan.error)
         return plan, results
+
+    def _verify_values(self, context: AccountContext, begun: datetime) -> DailyCheck:
+        """Verify the values whose minute of the day lies between the previous sweep and this one."""
+        since = begun - self.services.policy.sweep_every
+        if self.services.previous is not None:
+            since = max(self.services.previous, begun - DAY)
+        check = DailyCheck(context)
+        check.run(to_verify(context.snapshot, since, begun))
+        return check
 
     def _apply_all(self, context: AccountContext, plan: AccountPlan) -> Iterator[Result]:
         """Apply the actions in order. One secret's failure stops no other, unless nothing at this account can go on."""

@@ -135,7 +135,7 @@ def _key(data: Any, path: str, shape: re.Pattern[str] = KEY_VALUE) -> FetchedKey
     if not isinstance(enabled, bool):
         raise _Broken(f"{path} does not say whether it is enabled")
     value = _optional(fields, "apiKeySecret", path, _string)
-    real = value is not None and shape.fullmatch(value) is not None
+    secret = Secret(value) if value is not None and shape.fullmatch(value) is not None else None
     key = Key(
         id=key_id,
         name=_characters(name),
@@ -147,9 +147,10 @@ def _key(data: Any, path: str, shape: re.Pattern[str] = KEY_VALUE) -> FetchedKey
         permissions=_optional(fields, "permissions", path, _strings),
         allowed_ips=_optional(fields, "allowedIPs", path, _strings) or frozenset(),
         platform=_optional(fields, "platform", path, _platform) or frozenset(),
-        value_readable=real,
+        value_readable=secret is not None,
+        digest=None if secret is None else secret.digest(),
     )
-    return FetchedKey(key, Secret(value) if value is not None and real else None)
+    return FetchedKey(key, secret)
 
 
 def _expected(found: FetchedKey, key_id: str | None) -> FetchedKey:

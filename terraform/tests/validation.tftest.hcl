@@ -117,6 +117,26 @@ run "schedule_expression_2" {
   expect_failures = [var.schedule_expression]
 }
 
+run "sweep_every_1" {
+  command = plan
+
+  variables {
+    sweep_every = "hourly"
+  }
+
+  expect_failures = [var.sweep_every]
+}
+
+run "sweep_every_2" {
+  command = plan
+
+  variables {
+    schedule_expression = "rate(6 hours)"
+  }
+
+  expect_failures = [var.sweep_every]
+}
+
 run "allowed_hosts_1" {
   command = plan
 

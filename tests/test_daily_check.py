@@ -1,0 +1,359 @@
+"""The daily verification of values: one that is not its label's key is found in a day, at few calls."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rotator.engine.reconcile import Reconciler
+from rotator.engine.sweep import Sweep
+from rotator.errors import RotatorError
+from rotator.model import Alert, Outcome, Policy, Reason
+from rotator.sandbox.exchange import Request, Response
+from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.state import Options
+from tests.chaos.faults import AWS_FAULTS, HTTP_FAULTS, AwsFault, HttpFault, Kill, armed
+from tests.world import DAY, HOUR, World
+
+KEYS = r"^/settings/2/api-keys$"
+
+
+def hourly(world: World, count: int = 24) -> list[Sweep]:
+    """A day's sweeps, or fewer."""
+    done = []
+    for _ in range(count):
+        world.pass_time(HOUR)
+        done.append(world.sweep())
+    return done
+
+
+def day_of(world: World, found: list[Sweep]) -> tuple[list[tuple[Any, ...]], list[Alert]]:
+    """What sweeps did to labels, and what they say of the verification."""
+    results = [(r.action.secret, r.action.reason, r.outcome) for sweep in found for r in sweep.results]
+    kinds = (Reason.UNPROVEN_LABEL, Reason.UNREADABLE)
+    return results, [a for sweep in found for plan in sweep.plan.accounts for a in plan.alerts if a.kind in kinds]
+
+
+def searches(world: World) -> int:
+    """Searches by value, with those by which a client finds out once a sweep that Infobip filters by value."""
+    return sum("apiKeySecret" in call.params for call in world.infobip.calls)
+
+
+def reads(world: World) -> Counter[str]:
+    """How often AWS was asked for values, by operation; the management secret apart."""
+    return Counter(op for op, name in world.store.calls if op.startswith("read_") and "infobip/" not in name)
+
+
+def by_value(request: Request) -> bool:
+    return "apiKeySecret" in request.query
+
+
+def masked() -> Options:
+    return Options(reveal=False)
+
+
+def labels_of(world: World, name: str) -> set[str]:
+    return {label for labels in world.labels(name).values() for label in labels if label.startswith("rotator:key:")}
+
+
+@pytest.mark.parametrize("reveal", [True, False])
+def test_right_labels_are_read_once_a_day(reveal: bool) -> None:
+    world = World(options=Options(reveal=reveal))
+    for number in range(30):
+        world.managed(f"prod/{number}", plain=number % 3 == 0)
+    world.sweep()
+    world.store.calls.clear()
+    world.infobip.calls.clear()
+    found = hourly(world)
+    assert day_of(world, found) == ([], [])
+    assert searches(world) == (0 if reveal else 30 + reads(world)["read_many"])
+    assert set(reads(world)) == {"read_many"}
+    assert reads(world)["read_many"] <= 24
+
+
+@pytest.mark.parametrize("reveal", [True, False])
+def test_wrong_label_is_corrected(reveal: bool) -> None:
+    """The label of another key, which exists: the value's own key is adopted."""
+    world = World(options=Options(reveal=reveal))
+    right, other = world.managed("prod/sms"), world.managed("prod/voice")
+    version = world.version_of("prod/sms", right)
+    world.store.label_by_hand("prod/sms", f"rotator:key:{right.id}", None, version)
+    spare = world.infobip.add_key(world.accounts["main"], "spare")
+    world.store.label_by_hand("prod/sms", f"rotator:key:{spare.id}", version)
+    results, alerts = day_of(world, hourly(world))
+    assert results == [("prod/sms", Reason.MISLABELLED, Outcome.DONE)]
+    assert [(a.kind, a.secret, a.key_id) for a in alerts] == [(Reason.UNPROVEN_LABEL, "prod/sms", spare.id)]
+    assert labels_of(world, "prod/sms") == {f"rotator:key:{right.id}"}
+    assert labels_of(world, "prod/voice") == {f"rotator:key:{other.id}"}
+    assert [line["label"] for line in world.events_named("secret.unlabelled")] == [f"rotator:key:{spare.id}"]
+    assert hourly(world, 1)[0].ok
+
+
+def edit_field(world: World, text: str = "not a key", name: str = "prod/sms") -> None:
+    """Somebody overwrites the key in the stored version: a new version, and the label is moved along."""
+    key = world.first_keys[name]
+    old = world.version_of(name, key)
+    new = world.store.put_value_by_hand(name, json.dumps({"api_key": text}), world.new_id())
+    world.store.label_by_hand(name, f"rotator:key:{key.id}", new, old)
+
+
+def tag_field(world: World) -> None:
+    world.store.tag("prod/sms", {"rotator:value-field": "token"})
+
+
+@pytest.mark.parametrize("reveal", [True, False])
+@pytest.mark.parametrize("wrong", [edit_field, tag_field])
+def test_value_that_is_no_key_loses_its_label(reveal: bool, wrong: Any) -> None:
+    world = World(options=Options(reveal=reveal))
+    key = world.managed("prod/sms")
+    world.managed("prod/voice")
+    wrong(world)
+    found = hourly(world)
+    results, alerts = day_of(world, found)
+    assert results == [("prod/sms", Reason.MISLABELLED, Outcome.DONE)]
+    assert [(a.kind, a.secret, a.severity.value) for a in alerts] == [(Reason.UNPROVEN_LABEL, "prod/sms", "error")]
+    assert labels_of(world, "prod/sms") == set()
+    after = hourly(world, 1)[0]
+    assert [(s.secret, s.reason) for s in after.plan.accounts[0].skipped] == [("prod/sms", Reason.UNADOPTED)]
+    assert key.enabled
+
+
+def test_changed_field_that_holds_another_key() -> None:
+    world = World()
+    key = world.managed("prod/sms", extra={})
+    second = world.infobip.add_key(world.accounts["main"], "second")
+    text = json.dumps({"api_key": key.value, "token": second.value})
+    version = world.new_id()
+    world.store.put_value_by_hand("prod/sms", text, version)
+    old = world.version_of("prod/sms", key)
+    world.store.label_by_hand("prod/sms", f"rotator:key:{key.id}", version, old)
+    world.store.tag("prod/sms", {"rotator:value-field": "token"})
+    hourly(world)
+    assert labels_of(world, "prod/sms") == {f"rotator:key:{second.id}"}
+
+
+@pytest.mark.parametrize("reveal", [True, False])
+@pytest.mark.parametrize("status", [429, 503, 403, 400])
+def test_search_that_fails_changes_nothing(status: int, reveal: bool) -> None:
+    world = World(options=Options(reveal=reveal))
+    world.managed("prod/sms")
+    world.managed("prod/voice")
+    edit_field(world, "0" * 32 + "-" + "11111111-1111-4111-8111-111111111111")
+    before = world.labels("prod/sms")
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, "GET", KEYS, when=by_value, count=None, status=status))
+    found = hourly(world)
+    results, alerts = day_of(world, found)
+    assert results == []
+    assert {a.kind for a in alerts} == {Reason.UNREADABLE}
+    assert "could not be verified today" in alerts[0].detail
+    assert world.labels("prod/sms") == before
+    assert all(sweep.succeeded for sweep in found)
+
+
+def empty_answer(_: Request, answer: Response | None) -> None:
+    if answer is not None and answer.status == 200:
+        body = {"apiKeys": [], "paging": {"page": 0, "size": 100, "totalPages": 0, "totalCount": 0}}
+        object.__setattr__(answer, "body", json.dumps(body).encode())
+
+
+def test_masked_search_that_finds_no_key_at_all_changes_nothing() -> None:
+    world = World(options=masked())
+    for number in range(5):
+        world.managed(f"prod/{number}")
+    before = [world.labels(f"prod/{number}") for number in range(5)]
+    world.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, "GET", KEYS, when=by_value, count=None, hook=empty_answer))
+    results, alerts = day_of(world, hourly(world))
+    assert results == []
+    assert len(alerts) >= 1
+    assert "finds no key by its value" in alerts[0].detail
+    assert [world.labels(f"prod/{number}") for number in range(5)] == before
+
+
+def test_only_secret_with_a_mask_is_verified_too() -> None:
+    world = World(options=masked())
+    world.managed("prod/sms")
+    edit_field(world)
+    results, _ = day_of(world, hourly(world))
+    assert results == [("prod/sms", Reason.MISLABELLED, Outcome.DONE)]
+
+
+def test_held_secret_keeps_its_label() -> None:
+    world = World()
+    world.managed("prod/sms", hold="freeze")
+    edit_field(world)
+    before = world.labels("prod/sms")
+    results, alerts = day_of(world, hourly(world))
+    assert results == []
+    assert [(a.kind, a.secret) for a in alerts] == [(Reason.UNPROVEN_LABEL, "prod/sms")]
+    assert "the label is kept" in alerts[0].detail
+    assert world.labels("prod/sms") == before
+
+
+@pytest.mark.parametrize("options", [{"dry_run": True}, {"secret": "prod/sms"}])
+def test_dry_run_and_single_secret_verify_nothing(options: dict[str, Any]) -> None:
+    world = World()
+    world.managed("prod/sms")
+    edit_field(world)
+    before = world.labels("prod/sms")
+    for _ in range(24):
+        world.pass_time(HOUR)
+        world.sweep(**options)
+        world.reconciler().plan()
+    assert world.labels("prod/sms") == before
+    assert reads(world) == Counter()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reveal", [True, False])
+def test_hourly_sweep_of_1000_idle_secrets_is_cheap(reveal: bool) -> None:
+    world = World(options=Options(reveal=reveal))
+    for number in range(1000):
+        world.managed(f"prod/{number:04}", left=300 * DAY)
+    asked = []
+    for _ in range(24):
+        world.pass_time(HOUR)
+        world.store.calls.clear()
+        world.infobip.calls.clear()
+        begun = world.clock.monotonic()
+        world.sweep()
+        asked.append((reads(world)["read_many"], searches(world)))
+        assert searches(world) <= 10 * (world.clock.monotonic() - begun) + 2.1
+    assert max(batches for batches, _ in asked) <= 5
+    assert max(found for _, found in asked) <= (0 if reveal else 65)
+    # The sweeps themselves take time, so that the last one is a minute into the next day.
+    assert reveal or 1000 + 24 <= sum(found for _, found in asked) <= 1000 + 24 + 3
+
+
+def test_nothing_begins_when_the_process_ends() -> None:
+    world = World()
+    world.managed("prod/sms")
+    edit_field(world)
+    before = world.labels("prod/sms")
+    alerts = []
+    for _ in range(24):
+        world.pass_time(HOUR)
+        services = world.services()
+        services.may_start = lambda: False
+        alerts += day_of(world, [Reconciler(services).sweep()])[1]
+    assert reads(world) == Counter()
+    assert world.labels("prod/sms") == before
+    assert [a.kind for a in alerts] == [Reason.UNREADABLE]
+    assert "the process is about to end" in alerts[0].detail
+
+
+def test_slow_search_ends_the_verification() -> None:
+    world = World(options=masked())
+    for number in range(60):
+        world.managed(f"prod/{number:04}")
+
+    def slow(_: Request, __: Response | None) -> None:
+        world.clock.advance(timedelta(seconds=5))
+
+    world.infobip.faults.add(Fault(FaultKind.HOOK_BEFORE, "GET", KEYS, when=by_value, count=None, hook=slow))
+    world.policy = Policy(sweep_every=DAY)
+    begun = world.clock.monotonic()
+    _, alerts = day_of(world, [world.sweep()])
+    assert world.clock.monotonic() - begun <= 130
+    assert "took longer than two minutes" in alerts[0].detail
+    assert alerts[0].count >= 30
+
+
+def test_late_sweep_of_a_daemon_verifies_what_came_due_since_the_previous_one() -> None:
+    world = World()
+    world.managed("prod/sms")
+    edit_field(world)
+    services = world.services()
+    services.previous = world.clock.now()
+    world.pass_time(DAY - HOUR / 60)
+    results = [r.action.reason for r in Reconciler(services).sweep().results]
+    world.pass_time(HOUR / 60)
+    results += [r.action.reason for r in world.sweep().results]
+    assert results == [Reason.MISLABELLED]
+
+
+def test_rotation_in_the_same_sweep_is_no_difference() -> None:
+    world = World(policy=Policy(sweep_every=DAY))
+    world.managed("prod/sms", left=20 * DAY, age=70 * DAY)
+    results, alerts = day_of(world, [world.sweep()])
+    assert [reason for _, reason, _ in results] == [Reason.EXPIRING]
+    assert alerts == []
+
+
+# ---- interrupted at each call -------------------------------------------------------------------------------------
+
+
+def two_wrong() -> World:
+    """One secret's label names another key, one secret's value is no key, and one is as it should be."""
+    world = World(options=masked(), policy=Policy(sweep_every=DAY))
+    sms = world.managed("prod/sms")
+    world.managed("prod/voice")
+    world.managed("prod/fine")
+    spare = world.infobip.add_key(world.accounts["main"], "spare")
+    version = world.version_of("prod/sms", sms)
+    world.store.label_by_hand("prod/sms", f"rotator:key:{sms.id}", None, version)
+    world.store.label_by_hand("prod/sms", f"rotator:key:{spare.id}", version)
+    edit_field(world, name="prod/voice")
+    return world
+
+
+def calls_of_one_sweep() -> tuple[int, int]:
+    world = two_wrong()
+    world.store.calls.clear()
+    world.infobip.calls.clear()
+    world.sweep()
+    return len(world.store.calls), len(world.infobip.calls)
+
+
+AT_AWS, AT_INFOBIP = calls_of_one_sweep()
+GONE = "ResourceNotFoundException"
+"""The secret, says AWS, does not exist. At the removal of a label that is no error."""
+FAULTS: list[tuple[AwsFault | HttpFault, int, bool]] = [
+    *((fault, number, False) for fault in AWS_FAULTS if fault.name != GONE for number in range(AT_AWS)),
+    *((fault, number, True) for fault in HTTP_FAULTS for number in range(AT_INFOBIP)),
+]
+
+
+@pytest.mark.parametrize("kind", sorted({fault.name for fault, _, _ in FAULTS}))
+def test_fault_at_any_call_delays_it_by_a_day_and_harms_nothing(kind: str) -> None:
+    for fault, number, infobip in FAULTS:
+        if fault.name != kind:
+            continue
+        world = two_wrong()
+        sms, fine = world.first_keys["prod/sms"], world.first_keys["prod/fine"]
+        before = labels_of(world, "prod/sms"), labels_of(world, "prod/voice")
+        with armed(world, fault, number, infobip=infobip), contextlib.suppress(Kill, RotatorError):
+            world.sweep()
+        where = f"{kind} at call {number} of {'Infobip' if infobip else 'AWS'}"
+        assert labels_of(world, "prod/sms") in (before[0], set(), {f"rotator:key:{sms.id}"}), where
+        assert labels_of(world, "prod/voice") in (before[1], set()), where
+        assert labels_of(world, "prod/fine") == {f"rotator:key:{fine.id}"}, where
+        for _ in range(2):
+            world.pass_time(DAY)
+            world.sweep()
+        assert labels_of(world, "prod/sms") == {f"rotator:key:{sms.id}"}, where
+        assert labels_of(world, "prod/voice") == set(), where
+        assert labels_of(world, "prod/fine") == {f"rotator:key:{fine.id}"}, where
+        assert all(key.enabled for key in world.infobip.keys()), where
+
+
+def test_promotion_between_the_two_looks_keeps_the_new_label() -> None:
+    """Another process rotates the secret after the first look: what was read is not what is current now."""
+    world = World(policy=Policy(sweep_every=DAY))
+    world.managed("prod/sms")
+    edit_field(world)
+    new = world.infobip.add_key(world.accounts["main"], "new")
+
+    def promote(operation: str, name: str) -> None:
+        if (operation, name) == ("read_version", "prod/sms"):
+            world.store.before = None
+            version = world.store.put_value_by_hand("prod/sms", json.dumps({"api_key": new.value}))
+            world.store.label_by_hand("prod/sms", f"rotator:key:{new.id}", version)
+
+    world.store.before = promote
+    world.sweep()
+    assert f"rotator:key:{new.id}" in labels_of(world, "prod/sms")
