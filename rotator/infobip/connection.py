@@ -1,8 +1,4 @@
-"""Connections with a deadline that record whether any part of a request was sent.
-
-No exception of ``requests`` tells this, and it decides whether a failed create may have happened. After a refused
-connection, an unknown host or a failed TLS handshake it cannot have. After the first byte it may have.
-"""
+"""What ``requests`` leaves open: a deadline for a whole response, whether a request was sent, certificates, logs."""
 
 from __future__ import annotations
 
@@ -14,139 +10,63 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator
+from functools import partial
 from http.client import HTTPResponse
+from traceback import walk_tb
 from typing import Any, Final
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, DecodeError, LocationParseError, ProxyError, ReadTimeoutError
-from urllib3.util.ssl_ import create_urllib3_context
+from urllib3.exceptions import DecodeError, LocationParseError, ProxyError, ReadTimeoutError
 
 from rotator.errors import ConfigurationError
 
 
-class Exchange:
-    """One attempt on the wire, see :func:`exchange`.
+class DeadlineAdapter(HTTPAdapter):
+    """Bounds a whole response, status line and headers included, by the read time-out, which else bounds each read."""
 
-    :param seconds: until the deadline; no read continues after it, even if the server sends slowly.
-
-    ``sent`` is true at first, so that a connection of an unknown kind counts as "may have been sent".
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.sent = True
-        self._ends = time.monotonic() + seconds
-
-    def seconds_left(self) -> float:
-        """Seconds until the deadline.
-
-        :raises TimeoutError: it has passed.
-        """
-        left = self._ends - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return left
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the pool of a request (called by ``requests``)."""
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        if getattr(pool.ConnectionCls, "func", None) is not _connection:
+            pool.ConnectionCls = partial(_connection, pool.ConnectionCls)
+        return pool
 
 
-_current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+def _connection(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    connection = make(*args, **kwargs)
+    connection.response_class = _response
+    return connection
 
 
-@contextmanager
-def exchange(seconds: float) -> Iterator[Exchange]:
-    """Track one attempt. Inside the context, this thread's connections report to it."""
-    made = Exchange(seconds)
-    token = _current.set(made)
-    try:
-        yield made
-    finally:
-        _current.reset(token)
-
-
-def _note_sent(sent: bool) -> None:
-    if (current := _current.get()) is not None:
-        current.sent = sent
+def _response(sock: socket.socket, *args: Any, **kwargs: Any) -> HTTPResponse:
+    response = HTTPResponse(sock, *args, **kwargs)
+    response.fp = io.BufferedReader(_DeadlineReader(response.fp.detach(), sock))
+    return response
 
 
 class _DeadlineReader(io.RawIOBase):
-    """Reads a socket. No read waits longer than the exchange's deadline."""
+    """Reads a socket. All reads together take no longer than one read may take when the first begins."""
 
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, exchange: Exchange) -> None:
-        self._raw, self._sock, self._exchange = raw, sock, exchange
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw, self._sock = raw, sock
+        self._ends = time.monotonic() + (sock.gettimeout() or 0)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left, timeout = self._exchange.seconds_left(), self._sock.gettimeout()
-        self._sock.settimeout(left if timeout is None else min(left, timeout))
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
         read: int | None = self._raw.readinto(buffer)
         return read
 
     def close(self) -> None:
         self._raw.close()
         super().close()
-
-
-class _Response(HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        if (current := _current.get()) is not None:
-            self.fp: Any = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock, current))
-
-
-class _Connection(HTTPConnection):
-    response_class = _Response
-
-    def connect(self) -> None:
-        _note_sent(False)
-        try:
-            super().connect()
-        finally:
-            _note_sent(False)  # the CONNECT to a proxy on the way was not the request
-
-    def send(self, data: Any) -> None:
-        if self.sock is None and self.auto_open:
-            self.connect()
-        if (current := _current.get()) is not None:
-            _note_sent(True)
-            self.sock.settimeout(current.seconds_left())
-        super().send(data)
-
-
-class _TLSConnection(_Connection, HTTPSConnection):
-    pass
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TLSPool(HTTPSConnectionPool):
-    ConnectionCls = _TLSConnection
-
-
-_POOLS: Final = {"http": _Pool, "https": _TLSPool}
-
-
-class DeadlineAdapter(HTTPAdapter):
-    """Sends requests over these connections, with TLS 1.2 or newer. Certificates are verified as ``verify`` says."""
-
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **pool_kwargs: Any) -> None:
-        """Build the pools (called by ``requests``)."""
-        super().init_poolmanager(connections, maxsize, block, ssl_context=_tls(), **pool_kwargs)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
-
-    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
-        """Build the pools of one proxy (called by ``requests``)."""
-        manager = super().proxy_manager_for(proxy, ssl_context=_tls(), **proxy_kwargs)
-        if not proxy.lower().startswith("socks"):  # SOCKS needs its own connections; they count as "may have been sent"
-            manager.pool_classes_by_scheme = _POOLS
-        return manager
 
 
 def ca_bundle() -> str | bool:
@@ -160,10 +80,6 @@ def ca_bundle() -> str | bool:
                 raise ConfigurationError(f"{name} names {path!r}, which does not exist", advice="Fix it or unset it.")
             return path
     return True
-
-
-def _tls() -> ssl.SSLContext:
-    return create_urllib3_context(ssl_minimum_version=ssl.TLSVersion.TLSv1_2, cert_reqs=ssl.CERT_REQUIRED)
 
 
 _REASONS: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...]] = (
@@ -194,14 +110,22 @@ def describe(error: BaseException) -> str:
     return "the connection or the answer broke off"
 
 
-def never_connected(error: BaseException) -> bool:
-    """Whether the error can only occur before a connection exists, so that nothing was sent."""
-    before = (ConnectTimeoutError, LocationParseError, requests.exceptions.InvalidURL)
-    return any(isinstance(each, before) for each in _chain(error))
+_BEFORE_SENDING: Final = frozenset({"get_connection_with_tls_context", "cert_verify", "connect"})
+
+
+def never_sent(error: BaseException) -> bool:
+    """Whether the request was certainly not sent, because the error was raised before or while connecting.
+
+    ``connect`` resolves the name, connects, asks a proxy for a tunnel and does the TLS handshake. The exception's type
+    does not tell: TLS can break after the request was sent, too.
+    """
+    return any(
+        frame.f_code.co_name in _BEFORE_SENDING for each in _chain(error) for frame, _ in walk_tb(each.__traceback__)
+    )
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and the errors inside it, outermost first (causes, urllib3's ``reason``, ``args``)."""
+    """Yield the error and the errors that caused it, outermost first (``__cause__``, ``reason``, ``args``)."""
     seen: set[int] = set()
     pending: list[object] = [error]
     while pending:
@@ -210,7 +134,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(each))
         yield each
-        pending += [each.__cause__, each.__context__, getattr(each, "reason", None), *each.args]
+        pending += [each.__cause__, getattr(each, "reason", None), *each.args]
 
 
 class _NoQueries(logging.Filter):

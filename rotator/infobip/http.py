@@ -17,19 +17,19 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from http.client import HTTPException
-from typing import Final
+from typing import Any, Final
 from urllib.parse import clear_cache, urlsplit  # type: ignore[attr-defined]  # the first is not in typeshed
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.utils import get_environ_proxies
-from urllib3 import BaseHTTPResponse
+from urllib3 import BaseHTTPResponse, Timeout
 from urllib3.exceptions import HTTPError
 
 from rotator import __version__
 from rotator.errors import ContractViolation, InvalidRequest, OutcomeUnknown, ProviderUnavailable
-from rotator.infobip.connection import DeadlineAdapter, ca_bundle, describe, exchange, never_connected
+from rotator.infobip.connection import DeadlineAdapter, ca_bundle, describe, never_sent
 from rotator.ports import Clock
 from rotator.secret import Secret
 
@@ -62,7 +62,11 @@ class Effort(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds to connect, for one read, and for one whole attempt; bytes of a decompressed body."""
+    """Seconds to connect, for a whole response, and for both; bytes of a decompressed body.
+
+    Not bounded by these: the look-up of the host's name. ``connect`` counts for each of the host's addresses, for a
+    proxy's tunnel, for the TLS handshake and for sending. What of it exceeds ``total`` leaves no time for the response.
+    """
 
     connect: float = 5.0
     read: float = 20.0
@@ -236,21 +240,20 @@ class Transport:
     def _attempt(self, adapter: HTTPAdapter, call: Call, request: requests.PreparedRequest, where: str) -> Answer:
         limits = self._limits
         read, total = (min(limits.read, QUICK), min(limits.total, QUICK)) if call.quick else (limits.read, limits.total)
+        timeout: Any = Timeout(connect=limits.connect, read=read, total=total)  # unknown to the stubs
         started = self._clock.monotonic()
-        with exchange(total) as attempt:
-            try:
-                raw: BaseHTTPResponse = adapter.send(
-                    request,
-                    stream=True,
-                    timeout=(limits.connect, read),
-                    verify=self._verify,
-                    proxies=self._proxies,
-                ).raw
-                arrived_at, arrived = self._clock.now(), self._clock.monotonic()
-                body = _read(raw, limits.body, wanted=call.read_body)
-            except _FAILURES as error:
-                sent = attempt.sent and not never_connected(error)
-                return Answer(where, 0, lost=describe(error), maybe_done=sent)
+        try:
+            raw: BaseHTTPResponse = adapter.send(
+                request,
+                stream=True,
+                timeout=timeout,
+                verify=self._verify,
+                proxies=self._proxies,
+            ).raw
+            arrived_at, arrived = self._clock.now(), self._clock.monotonic()
+            body = _read(raw, limits.body, wanted=call.read_body)
+        except _FAILURES as error:
+            return Answer(where, 0, lost=describe(error), maybe_done=not never_sent(error))
         if call.read_body:
             self._note_date(raw.headers.get("Date") or "", arrived_at, arrived, arrived - started)
         wrong, advice = "", ""

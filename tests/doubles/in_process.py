@@ -59,7 +59,9 @@ class _Connection(HTTPConnection):
         self.sandbox_world = world
 
     def connect(self) -> None:
-        """Nothing to connect to."""
+        """Raise if the world refused the connection; it decides once it has the request."""
+        if isinstance(self._answer, Drop) and self._answer.kind is DropKind.REFUSED:
+            raise NewConnectionError(self, "connection refused by the sandbox")
 
     @property
     def is_closed(self) -> bool:
@@ -79,10 +81,8 @@ class _Connection(HTTPConnection):
             headers={_text(name).lower(): _text(value) for name, value in (headers or {}).items()},
             body=body.encode() if isinstance(body, str) else bytes(body or b""),
         )
-        answer = self.sandbox_world.handle(request)
-        if isinstance(answer, Drop) and answer.kind is DropKind.REFUSED:
-            raise NewConnectionError(self, "connection refused by the sandbox")
-        self._answer = answer
+        self._answer = self.sandbox_world.handle(request)
+        self.connect()
         self._asked = (method, url, settings)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -74,10 +76,14 @@ class Seen:
 
 @dataclass
 class FakeServer:
-    """Each request gets the next reply of the script, the last one again and again."""
+    """Each request gets the next reply of the script, the last one again and again.
+
+    :param greeting: sent before a request is waited for, so a client that wants TLS gets this instead.
+    """
 
     script: list[Reply] = field(default_factory=list)
     tls: ssl.SSLContext | None = None
+    greeting: Reply | None = None
     seen: list[Seen] = field(default_factory=list)
     connections: int = 0
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -113,6 +119,8 @@ class FakeServer:
         with contextlib.suppress(OSError, ValueError):
             if self.tls is not None:
                 sock = self.tls.wrap_socket(sock, server_side=True)
+            if self.greeting is not None:
+                self.greeting(sock)
             while (request := _receive(sock)) is not None:
                 self.seen.append(request)
                 self.script[min(len(self.seen), len(self.script)) - 1](sock)
@@ -148,6 +156,12 @@ def drop(sock: socket.socket) -> None:
     sock.shutdown(socket.SHUT_RDWR)
 
 
+def reset(sock: socket.socket) -> None:
+    """Close the connection without an answer, with a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
 def silence(stop: threading.Event) -> Reply:
     """Send nothing at all."""
 
@@ -155,6 +169,12 @@ def silence(stop: threading.Event) -> Reply:
         stop.wait(30)
 
     return wait
+
+
+def below_tls(sock: socket.socket) -> None:
+    """Break TLS: send text on the connection below it."""
+    with socket.socket(fileno=os.dup(sock.fileno())) as below:
+        below.sendall(b"HTTP/1.1 502 no TLS here\r\n\r\n")
 
 
 def raw(*parts: bytes) -> Reply:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import socket
-import struct
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -30,12 +30,14 @@ from tests.infobip.fake_server import (
     FakeServer,
     RecordingClock,
     Reply,
+    below_tls,
     client_for,
     drop,
     endless,
     key,
     raw,
     reply,
+    reset,
     silence,
 )
 
@@ -46,11 +48,6 @@ GOOD = reply(200, key())
 def closed_port() -> str:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
-def reset(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
@@ -171,10 +168,28 @@ def test_a_create_over_a_failed_handshake_did_not_happen(tmp_path: Path) -> None
     assert server.seen == []
 
 
-@pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 no TLS here\r\n\r\n"])
-def test_a_create_to_a_server_without_tls_did_not_happen(greeting: bytes) -> None:
-    with FakeServer([raw(greeting)]) as server, pytest.raises(ProviderUnavailable, match="nothing was sent"):
+@pytest.mark.parametrize("greeting", [drop, reset, raw(b"HTTP/1.1 400 no TLS here\r\n\r\n")])
+def test_a_create_to_a_server_without_tls_did_not_happen(greeting: Reply) -> None:
+    with (
+        FakeServer(greeting=greeting) as server,
+        pytest.raises(ProviderUnavailable, match="nothing was sent"),
+    ):
         client_for(server.url.replace("http:", "https:"), limits=Limits(1, 1, 2)).create_key(REQUEST)
+
+
+@pytest.mark.parametrize("failure", [drop, reset, below_tls])
+def test_a_create_may_have_happened_if_tls_breaks_later(
+    failure: Reply, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For ``requests`` the last of these is the same ``SSLError`` as a failed handshake."""
+    context, bundle = certificate(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    with (
+        FakeServer([failure], tls=context) as server,
+        pytest.raises(OutcomeUnknown, match="after the request was sent"),
+    ):
+        client_for(server.url).create_key(REQUEST)
+    assert len(server.seen) == 1
 
 
 def test_a_create_after_a_closed_connection_goes_through() -> None:
@@ -266,12 +281,57 @@ def drip(first: bytes, server: FakeServer) -> Reply:
 @pytest.mark.parametrize(
     "first",
     [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"],
+    ids=["status", "headers", "body", "endless body"],
 )
-def test_an_answer_that_drips_is_cut_off(first: bytes) -> None:
+@pytest.mark.parametrize("limits", [Limits(1, 1, 0.4), Limits(1, 0.4, 9)], ids=["total", "read"])
+def test_an_answer_that_drips_is_cut_off(first: bytes, limits: Limits) -> None:
+    """No single read is slow. Together they get what one may take, less what connecting took of the total."""
     server = FakeServer()
     server.script = [drip(first, server)]
+    started = time.monotonic()
     with server, pytest.raises(OutcomeUnknown, match="timed out"):
-        client_for(server.url, limits=Limits(connect=1, read=1, total=0.4)).create_key(REQUEST)
+        client_for(server.url, limits=limits).create_key(REQUEST)
+    assert 0.3 < time.monotonic() - started < 0.9
+
+
+def test_interim_answers_do_not_extend_the_deadline() -> None:
+    server = FakeServer()
+    server.script = [endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.02, server.stopping)]
+    started = time.monotonic()
+    with server, pytest.raises(OutcomeUnknown, match="timed out"):
+        client_for(server.url, limits=Limits(1, 0.4, 9)).create_key(REQUEST)
+    assert time.monotonic() - started < 0.9
+
+
+def test_silence_after_a_part_does_not_extend_the_deadline() -> None:
+    server = FakeServer()
+    server.script = [endless(b"", b"HTTP/1.1 200 OK\r\nX: ", 0.3, server.stopping)]
+    started = time.monotonic()
+    with server, pytest.raises(OutcomeUnknown, match="timed out"):
+        client_for(server.url, limits=Limits(1, 0.4, 9)).create_key(REQUEST)
+    assert time.monotonic() - started < 0.55
+
+
+def test_a_handshake_that_drips_is_cut_off() -> None:
+    server = FakeServer()
+    server.greeting = endless(b"\x16\x03\x03\x3f\xff", b"\x02", 0.05, server.stopping)
+    started = time.monotonic()
+    with server, pytest.raises(ProviderUnavailable, match="timed out; nothing was sent"):
+        client_for(server.url.replace("http:", "https:"), limits=Limits(0.4, 1, 9)).create_key(REQUEST)
+    assert time.monotonic() - started < 0.9
+
+
+def test_each_answer_on_a_kept_connection_has_its_own_deadline() -> None:
+    def slowly(sock: socket.socket) -> None:
+        server.stopping.wait(0.2)
+        GOOD(sock)
+
+    server = FakeServer([slowly])
+    with server:
+        client = client_for(server.url, limits=Limits(1, 0.4, 9))
+        for _ in range(3):
+            client.get_key("K1")
+    assert (server.connections, len(server.seen)) == (1, 3)
 
 
 def test_silence_times_out() -> None:

@@ -6,16 +6,31 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from rotator.errors import ConfigurationError, ProviderUnavailable
+from rotator.errors import ConfigurationError, OutcomeUnknown, ProviderUnavailable
+from rotator.infobip.http import Limits
 from rotator.ports import KeyRequest
 from rotator.secret import Secret
 from tests.infobip.certificates import certificate
-from tests.infobip.fake_server import KEY_VALUE, FakeServer, Reply, client_for, key, page, reply
+from tests.infobip.fake_server import (
+    KEY_VALUE,
+    FakeServer,
+    Reply,
+    below_tls,
+    client_for,
+    drop,
+    endless,
+    key,
+    page,
+    reply,
+    reset,
+    silence,
+)
 
 REQUEST = KeyRequest("a/rotator:default:v1", datetime(2026, 12, 1, tzinfo=UTC), frozenset({"sms:manage"}))
 GOOD = reply(200, key())
@@ -48,14 +63,46 @@ def test_old_tls_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_https_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeServer([reply(407)]) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://user:PROXYPASS@{proxy.host}")
-        monkeypatch.delenv("NO_PROXY", raising=False)
+        through(f"http://user:PROXYPASS@{proxy.host}", monkeypatch)
         with pytest.raises(ProviderUnavailable, match=r"proxy.*nothing was sent") as caught:
             client_for("https://abc.api.infobip.invalid").create_key(REQUEST)
     assert proxy.seen[0].line.startswith("CONNECT abc.api.infobip.invalid:443")
     assert "authorization" not in proxy.seen[0].headers
     assert proxy.seen[0].headers["proxy-authorization"].startswith("Basic ")
     assert "PROXYPASS" not in str(caught.value)
+
+
+@pytest.mark.parametrize("answer", [drop, reply(502), None])
+def test_nothing_was_sent_without_a_tunnel(answer: Reply | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeServer([answer or silence(threading.Event())]) as proxy:
+        through(proxy.url, monkeypatch)
+        with pytest.raises(ProviderUnavailable, match="nothing was sent"):
+            client_for("https://abc.api.infobip.invalid", limits=Limits(0.5, 1, 2)).create_key(REQUEST)
+
+
+def test_nothing_was_sent_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeServer() as proxy:
+        pass
+    through(proxy.url, monkeypatch)
+    with pytest.raises(ProviderUnavailable, match=r"proxy.*nothing was sent"):
+        client_for("https://abc.api.infobip.invalid").create_key(REQUEST)
+
+
+def test_a_tunnel_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = FakeServer()
+    proxy.script = [endless(b"HTTP/1.1 200 OK\r\nX: ", b" ", 0.05, proxy.stopping)]
+    with proxy:
+        through(proxy.url, monkeypatch)
+        started = time.monotonic()
+        with pytest.raises(ProviderUnavailable, match="timed out; nothing was sent"):
+            client_for("https://abc.api.infobip.invalid", limits=Limits(0.4, 1, 9)).create_key(REQUEST)
+        assert time.monotonic() - started < 0.9
+
+
+def through(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def tunnel_to(host: str) -> Reply:
@@ -65,6 +112,8 @@ def tunnel_to(host: str) -> Reply:
         with contextlib.suppress(OSError):
             while part := source.recv(65536):
                 target.sendall(part)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
 
     def relay(sock: socket.socket) -> None:
         name, _, port = host.partition(":")
@@ -76,12 +125,24 @@ def tunnel_to(host: str) -> Reply:
     return relay
 
 
+@pytest.mark.parametrize("failure", [drop, reset, below_tls])
+def test_a_create_may_have_happened_if_its_tunnel_breaks(
+    failure: Reply, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For ``requests`` a tunnel that ends is the same ``ProxyError`` as a proxy that makes none."""
+    context, bundle = certificate(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    with FakeServer([failure], tls=context) as server, FakeServer([tunnel_to(server.host)]) as proxy:
+        through(proxy.url, monkeypatch)
+        with pytest.raises(OutcomeUnknown, match="after the request was sent"):
+            client_for(server.url).create_key(REQUEST)
+    assert len(server.seen) == 1
+
+
 def test_calls_through_a_proxy_are_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context, bundle = certificate(tmp_path)
     with FakeServer([GOOD], tls=context) as server, FakeServer([tunnel_to(server.host)]) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        for name in ("NO_PROXY", "no_proxy"):
-            monkeypatch.delenv(name, raising=False)
+        through(proxy.url, monkeypatch)
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
         client = client_for(server.url)
         for _ in range(2):
