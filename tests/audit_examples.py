@@ -17,8 +17,8 @@ from unittest.mock import patch
 from rotator.cli import main
 from rotator.policy.labels import key_name
 from rotator.sandbox.exchange import ErrorStyle, Request, Response
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.launcher import Sandbox
+from tests.support.faulty_infobip import Fault, FaultKind, put_faults
 
 SECRET: Final = "prod/sms/otp"
 ALWAYS: Final = frozenset({"level", "event", "outcome", "actor", "trigger"})
@@ -97,12 +97,10 @@ def _user(name: str, **variables: str) -> Iterator[None]:
 
 @contextmanager
 def _fault(sandbox: Sandbox, fault: Fault) -> Iterator[None]:
-    before = sandbox.world.faults.all()
-    sandbox.world.faults.add(fault)
+    before = sandbox.world.network
+    put_faults(sandbox.world).add(fault)
     yield
-    sandbox.world.faults.clear()
-    for each in before:
-        sandbox.world.faults.add(each)
+    sandbox.world.network = before
 
 
 def _more_scopes(_request: Request, answer: Response | None) -> None:

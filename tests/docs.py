@@ -31,9 +31,9 @@ from rotator.cli import main
 from rotator.cli.app import COMMANDS, cli
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.demo import START
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.launcher import Sandbox
 from tests.audit_examples import audit_page
+from tests.support.faulty_infobip import Fault, FaultKind, put_faults
 
 ROOT: Final = Path(__file__).parents[1]
 WIDTH: Final = 80
@@ -59,7 +59,7 @@ def sandbox() -> Iterator[Sandbox]:
     variables |= {"TZ": "UTC", "TERM": "xterm-256color", "COLUMNS": str(WIDTH)}
     try:
         with patch.dict(os.environ, variables, clear=True), Sandbox(clock=VirtualClock(START)) as running:
-            running.world.faults.add(Fault(FaultKind.DELAY, seconds=ANSWER_SECONDS, count=None))
+            put_faults(running.world).add(Fault(FaultKind.DELAY, seconds=ANSWER_SECONDS, count=None))
             os.environ.update(running.environment)
             time.tzset()
             yield running

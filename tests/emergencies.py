@@ -11,10 +11,10 @@ from rotator.engine.emergency import Emergency, EmergencyPlan, EmergencyReport, 
 from rotator.errors import StoreDenied
 from rotator.policy.labels import parse_key_label, parse_retire_label
 from rotator.sandbox.exchange import Request, Response
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import SimKey
 from rotator.secret import Secret
 from rotator.telemetry.audit import Trigger
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
 NAME = "prod/sms"

@@ -14,10 +14,10 @@ from rotator.engine.rollback import rollback
 from rotator.errors import StoreUnavailable
 from rotator.infobip.client import InfobipClient
 from rotator.leaks import Leak, Place
-from rotator.sandbox.faults import FaultKind
 from rotator.sandbox.state import Options
 from rotator.telemetry.consumer_events import FIELDS
 from tests.emergencies import CREATE, NAME, UPDATE, Killed, emergency, fault, in_grace, leaked, revoke
+from tests.support.faulty_infobip import FaultKind
 from tests.world import DAY, HOUR, World
 
 LIST = ("GET", "api-keys")

@@ -23,7 +23,6 @@ from rotator.bootstrap import Foundation, NoEvents
 from rotator.clock import SystemClock
 from rotator.daemon import SOON, Daemon, Health, StoppableClock
 from rotator.metrics_server import MetricsServer
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.settings import Settings
 from rotator.telemetry.audit import Audit
 from rotator.telemetry.audit_verify import verify
@@ -31,6 +30,7 @@ from rotator.telemetry.logs import LineStream, configure
 from rotator.telemetry.metrics import EXPIRATION, LAST_SUCCESS
 from rotator.timetable import Every, Schedule, make_schedule
 from tests.clocks import SettableClock
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, World
 
 PATIENCE = 60

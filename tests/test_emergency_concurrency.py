@@ -14,7 +14,6 @@ from rotator.engine.emergency import Emergency, EmergencyReport, Strategy, Targe
 from rotator.engine.manual import rotate_now
 from rotator.errors import StoreDenied
 from rotator.policy.emergency_ids import made_for_incident, made_in_emergency
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import Options, SimKey
 from rotator.telemetry.audit import Trigger
 from tests import leaks
@@ -39,6 +38,7 @@ from tests.emergencies import (
     revoke,
     settled,
 )
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
 # ---- repeated, and old listings -------------------------------------------------------------------------------------

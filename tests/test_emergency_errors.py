@@ -17,7 +17,6 @@ from rotator.errors import StoreUnavailable
 from rotator.model import ActionKind, Outcome, Reason
 from rotator.policy.emergency_ids import emergency_version_id, made_for_incident, made_in_emergency
 from rotator.policy.labels import key_name
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import Options
 from tests import leaks
 from tests.emergencies import (
@@ -46,6 +45,7 @@ from tests.emergencies import (
     revoke,
     settled,
 )
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import HOUR, World
 
 # ---- replacing fails, and a dry run says so --------------------------------------------------------------------------

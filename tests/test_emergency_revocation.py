@@ -12,7 +12,6 @@ from rotator.engine.emergency import Strategy, Target
 from rotator.errors import ConfigurationError, Refused, RotatorError, SecretNotFound
 from rotator.model import Reason
 from rotator.policy.labels import key_name
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import Options
 from rotator.secret import Secret
 from tests import leaks
@@ -33,6 +32,7 @@ from tests.emergencies import (
     revoke,
     settled,
 )
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
 EVERY = list(Strategy)

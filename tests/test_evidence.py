@@ -16,10 +16,10 @@ from rotator.model import AccountPlan, AccountSnapshot, Outcome, Reason
 from rotator.policy.ownership import OwnershipProof
 from rotator.ports import KeyProvider
 from rotator.sandbox.exchange import Request, Response
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import Options, SimKey
 from rotator.telemetry.audit import Trigger
 from tests import leaks
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from rotator.engine.manual import rotate_now
 from rotator.model import Reason
-from rotator.sandbox.faults import FaultKind
 from rotator.sandbox.state import Options
 from tests.emergencies import NAME, PROBE, REVOKE_ONLY, Tape, calm, fault, named, revoke
+from tests.support.faulty_infobip import FaultKind
 from tests.world import DAY, HOUR, START, World
 
 MINUTE = timedelta(minutes=1)

@@ -15,10 +15,10 @@ from rotator.engine.rotation.four_steps import ALREADY_CURRENT, Step, run_step
 from rotator.errors import Changed, ConfigurationError, Refused, ReplacementRejected, RotatorError
 from rotator.model import Policy
 from rotator.policy.labels import key_name
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import SimKey
 from rotator.telemetry.audit import Trigger
 from tests.emergencies import NAME, Killed, Tape
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
 KEYS = "/settings/2/api-keys"

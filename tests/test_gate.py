@@ -17,9 +17,9 @@ from rotator.errors import ConfigurationError, ReadersUnknown, SecretNotFound
 from rotator.message import date_text
 from rotator.model import ActionKind, Outcome, Reason
 from rotator.policy.tags import InvalidTags
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import SimKey
 from tests.reader_log import LAG, MemoryLog, role
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
 NAME = "prod/sms"

@@ -22,11 +22,11 @@ from rotator.errors import Refused
 from rotator.model import ActionKind, Outcome, Reason, Result
 from rotator.policy.labels import CURRENT, key_label, key_name, retire_label
 from rotator.policy.lifecycle import read_lifecycle
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import Options, SimKey
 from rotator.secret import Secret
 from tests.chaos.interleave import Actor, Interleaver
 from tests.emergencies import named, revoke
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
 NAME, OTHER = "prod/sms", "prod/voice"

@@ -14,12 +14,12 @@ from rotator.engine.emergency import Emergency, Strategy
 from rotator.engine.emergency.leak_intake import Intake, LeakOutcome, LeakResult
 from rotator.leaks import MOST_KEYS, MOST_PLACES, Leak, LeakReport, Place, Unreadable, read_leaks
 from rotator.sandbox.exchange import Request
-from rotator.sandbox.faults import FaultKind
 from rotator.sandbox.state import SimKey
 from rotator.secret import Secret
 from rotator.telemetry.audit import Trigger
 from tests import leaks
 from tests.emergencies import alive, calm, dead, fault, in_grace
+from tests.support.faulty_infobip import FaultKind
 from tests.world import World
 
 # ---- reports and texts ----------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import pytest
 
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import Sweep
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.telemetry.metrics import (
     CREATES_LEFT,
     CREATES_USED,
@@ -25,6 +24,7 @@ from rotator.telemetry.metrics import (
     Family,
     Report,
 )
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
 

@@ -16,10 +16,10 @@ from rotator.errors import ConfigurationError, ProviderUnavailable, Refused, Rot
 from rotator.model import Reason
 from rotator.policy.labels import parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import SimKey
 from tests import leaks
 from tests.emergencies import calm, refuse, revoke
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
 # ---- done -----------------------------------------------------------------------------------------------------------

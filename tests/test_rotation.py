@@ -11,10 +11,10 @@ from rotator.engine.manual import rotate_now
 from rotator.errors import Refused
 from rotator.model import Outcome, Reason
 from rotator.sandbox.exchange import Request, Response
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import Options, SimAccount
 from rotator.secret import Secret
 from tests import leaks
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
 

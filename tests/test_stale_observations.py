@@ -12,7 +12,7 @@ from rotator.engine.manual import rotate_now
 from rotator.model import Outcome
 from rotator.policy.labels import key_name
 from rotator.sandbox.exchange import Request, Response
-from rotator.sandbox.faults import Fault, FaultKind
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
 NAME = "prod/sms"

@@ -15,8 +15,8 @@ from rotator.engine.sweep import NO_ACCOUNT, Sweep
 from rotator.model import ActionKind, Outcome, Policy, Reason, SecretEntry
 from rotator.policy.labels import key_name
 from rotator.sandbox.exchange import Request, Response
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import Options
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
 

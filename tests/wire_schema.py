@@ -58,10 +58,9 @@ def validate_exchange(method: str, path: str, status: int, request_body: bytes |
     _check({"$ref": f"#/components/schemas/{name}"}, payload, f"{where}: error")
 
 
-def watch(world: InfobipWorld) -> InfobipWorld:
+def watch(world: InfobipWorld) -> None:
     """Check every exchange of a world from now on; ``world.check()`` (or its server's end) raises what is wrong."""
     world.observers.append(_observe)
-    return world
 
 
 def _observe(request: Request, response: Response) -> None:

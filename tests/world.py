@@ -29,6 +29,7 @@ from rotator.telemetry.audit import Audit, Trigger
 from tests import leaks
 from tests.doubles.in_process import InProcessAdapter
 from tests.doubles.memory_store import MemoryStore
+from tests.support.faulty_infobip import FaultyInfobip
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -62,7 +63,7 @@ class World:
         start: datetime = START,
     ) -> None:
         self.clock = VirtualClock(start)
-        self.infobip = InfobipWorld(self.clock, seed=seed, options=options)
+        self.infobip = FaultyInfobip(self.clock, seed=seed, options=options)
         self.redactor = Redactor()
         self.store = MemoryStore(self.clock, staleness=staleness, learn=self.redactor.learn)
         self.events = Events()

@@ -24,7 +24,8 @@ from rotator.policy.status import SecretState
 from rotator.sandbox.aws import DUMMY_CREDENTIALS, REGION, consumer_value
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.demo_score import Referee, Score
-from rotator.sandbox.faults import Fault, FaultKind
+from rotator.sandbox.exchange import Drop, DropKind, ErrorStyle, Refusal, Request, Response, error_response
+from rotator.sandbox.infobip import KEYS, Answer
 from rotator.sandbox.launcher import Sandbox
 from rotator.secret import Secret
 from rotator.telemetry.audit import Trigger
@@ -35,7 +36,6 @@ DAYS: Final = 120
 START: Final = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 """A Sunday, nine days before the example fleet's audit freeze ends."""
 INCIDENT: Final = "INC-4711"
-CREATES: Final = "/settings/2/api-keys$"
 HOUR: Final = timedelta(hours=1)
 
 
@@ -263,13 +263,12 @@ class _Story:
 
     def _throttled(self) -> None:
         self.chapters.append(Chapter("Bad days at Infobip", "A daily limit, an outage, an answer that gets lost."))
-        faults = self._world.faults
-        faults.add(Fault(FaultKind.THROTTLE, method="POST", path=CREATES, count=None, retry_after="86400"))
+        self._world.network = _throttle_creates
         self._add("throttled", "Infobip", "answers 429 to creates for a day")
         for _ in range(2):
             self._sweep()
             self._clock.advance(12 * HOUR)
-        faults.clear()
+        self._world.network = None
 
     def _outage(self) -> None:
         with self._sandbox.infobip.refused():
@@ -278,10 +277,17 @@ class _Story:
         self._clock.advance(HOUR)
 
     def _lost_answer(self) -> None:
-        self._world.faults.add(Fault(FaultKind.DROP_AFTER, method="POST", path=CREATES))
+        self._world.network = self._lose_answer
         self._add("lost", self._due()[0], "the answer to a create; the key is found by its name")
         self._sweep()
-        self._world.faults.clear()
+
+    def _lose_answer(self, request: Request, answer: Answer) -> Response | Drop:
+        """Lose the answer to the next create, and nothing else."""
+        given = answer(request)
+        if not _is_create(request):
+            return given
+        self._world.network = None
+        return Drop(DropKind.CLOSED)
 
     def _store_by_hand(self) -> None:
         self.chapters.append(Chapter("By hand", "An operator stores a key of their own; it is adopted as it is."))
@@ -320,6 +326,17 @@ class _Story:
                 self._add(step.what, step.secret, f"{key}  {step.note}".rstrip())
         self.referee.step()
         self._add("refused", name, f"{self._score.refused_in_emergency} call with the old, cached value")
+
+
+def _is_create(request: Request) -> bool:
+    return (request.method, request.path) == ("POST", KEYS)
+
+
+def _throttle_creates(request: Request, answer: Answer) -> Response | Drop:
+    if not _is_create(request):
+        return answer(request)
+    refusal = Refusal(429, "too many requests", headers={"Retry-After": "86400"})
+    return error_response(refusal, request.path, ErrorStyle.DOCUMENTED)
 
 
 def _line(result: Result) -> tuple[str, str] | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from email.utils import format_datetime
 from typing import Any, Final
 
@@ -15,7 +15,6 @@ from rotator.sandbox import authentication as auth
 from rotator.sandbox import keys_api
 from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.exchange import Drop, Refusal, Request, Response, error_response, json_response
-from rotator.sandbox.faults import NO_EFFECT, PASSING, Fault, FaultKind, Faults, masked, spoil, without_filters
 from rotator.sandbox.state import (
     DAY,
     DEFAULT_SCOPES,
@@ -33,6 +32,9 @@ from rotator.sandbox.state import (
 KEYS: Final = "/settings/2/api-keys"
 
 Observer = Callable[[Request, Response], None]
+Answer = Callable[[Request], Response]
+Network = Callable[[Request, Answer], Response | Drop]
+"""What is between Infobip and its callers: it gets a request, and the function that has Infobip answer it."""
 
 
 class InfobipWorld:
@@ -42,8 +44,8 @@ class InfobipWorld:
     :param seed: of ids, values and chances: the same seed gives the same world.
     :param options: how it behaves where the documents leave it open; may be changed at any time.
 
-    ``calls`` is a log without values. ``faults`` can be added to. ``observers`` are called with each request and its
-    true answer, before a fault spoils it. Their errors and the simulation's own are kept in ``failures`` until
+    ``calls`` is a log without values. ``observers`` are called with each request and its true answer, whatever the
+    ``network``, if there is one, makes of it. Their errors and the simulation's own are kept in ``failures`` until
     :meth:`check` raises them.
     """
 
@@ -52,7 +54,7 @@ class InfobipWorld:
         self.options = options or Options()
         self.lock = threading.RLock()
         self.state = State(clock, seed, self.options)
-        self.faults = Faults()
+        self.network: Network | None = None
         self.calls: list[Call] = []
         self.observers: list[Observer] = []
         self.failures: list[Exception] = []
@@ -61,11 +63,16 @@ class InfobipWorld:
     # ---- the API ----------------------------------------------------------------------------------------------------
 
     def handle(self, request: Request) -> Response | Drop:
-        """Answer a request. Raises only what a fault's hook raises."""
-        with self._logged(request) as call:  # even if a hook ends the caller's thread
+        """Answer a request. Raises only what the network raises."""
+        with self._logged(request) as call:  # even if the network ends the caller's thread
             answer = self._handle(request, call)
             call.status = answer.status if isinstance(answer, Response) else None
             return answer
+
+    def later(self, request: Request, at: datetime) -> None:
+        """Let a request have its effect at a later time, as if the network had held it until then."""
+        with self.lock:
+            self._late.append((at, request))
 
     @property
     def late(self) -> int:
@@ -102,40 +109,16 @@ class InfobipWorld:
                 self.calls.append(call)
 
     def _handle(self, request: Request, call: Call) -> Response | Drop:
-        self.settle()
-        faults = self.faults.pick(request)
-        _call_hooks(FaultKind.HOOK_BEFORE, faults, request, None)
-        breaking = next((fault for fault in faults if fault.kind not in PASSING), None)
-        true_answer: Response | None = None
-        if breaking is None or breaking.kind not in NO_EFFECT:
-            true_answer = self._effect(without_filters(request, faults), call)
+        def answer(asked: Request) -> Response:
+            true_answer = self._effect(asked, call)
             self._observe(request, true_answer)
-            _call_hooks(FaultKind.HOOK_AFTER, faults, request, true_answer)
-            if any(fault.kind is FaultKind.MASK for fault in faults):
-                true_answer = masked(true_answer)
-        elif breaking.kind is FaultKind.LATE:
-            with self.lock:
-                self._late.append((self.clock.now() + timedelta(seconds=breaking.seconds), request))
-        if breaking is None:
-            assert true_answer is not None
-            return self._finish(true_answer, faults)
-        return self._finish(spoil(breaking, request, true_answer, self.options.error_style), faults)
+            return true_answer
 
-    def _finish(self, answer: Response | Drop, faults: Sequence[Fault]) -> Response | Drop:
-        """Delay and date the answer."""
-        delay = shift = 0.0
-        for fault in faults:
-            if fault.kind is FaultKind.DATE:
-                shift += fault.seconds
-            if fault.kind is FaultKind.DELAY:
-                delay += fault.seconds
-                fault.entered.set()
-                if fault.until is not None:
-                    fault.until.wait()
-        if isinstance(answer, Drop):
-            return answer
-        date = format_datetime(self.clock.now() + timedelta(seconds=shift), usegmt=True)
-        return replace(answer, headers={**answer.headers, "Date": date}, delay=answer.delay + delay)
+        self.settle()
+        given = answer(request) if self.network is None else self.network(request, answer)
+        if isinstance(given, Drop):
+            return given
+        return replace(given, headers={"Date": format_datetime(self.clock.now(), usegmt=True), **given.headers})
 
     def _effect(self, request: Request, call: Call) -> Response:
         with self.lock:
@@ -284,7 +267,7 @@ class InfobipWorld:
             return None if key_id is None else self.state.keys[key_id]
 
     def authenticates(self, value: str, ip: str = "127.0.0.1") -> bool:
-        """Whether a consumer at that address can authenticate with that value now. Not logged or hit by faults."""
+        """Whether a consumer at that address can authenticate with that value now. Not logged."""
         self.settle()
         with self.lock:
             key = self.state.effective(value)
@@ -321,13 +304,6 @@ class InfobipWorld:
     def _account_id(self, account: SimAccount | str) -> str:
         account_id = account.id if isinstance(account, SimAccount) else account
         return self.state.accounts[account_id].id
-
-
-def _call_hooks(kind: FaultKind, faults: Sequence[Fault], request: Request, answer: Response | None) -> None:
-    for fault in faults:
-        if fault.kind is kind:
-            assert fault.hook is not None, "a fault of this kind needs a hook"
-            fault.hook(request, answer)
 
 
 def _busiest(times: list[datetime]) -> int:

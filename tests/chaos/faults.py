@@ -17,8 +17,8 @@ from rotator.errors import (
     StoreUnavailable,
 )
 from rotator.sandbox.exchange import ErrorStyle, Request, Response
-from rotator.sandbox.faults import Fault, FaultKind
 from tests.doubles.memory_store import Hook, MemoryStore
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import World
 
 

@@ -15,7 +15,6 @@ from rotator.errors import ProviderThrottled
 from rotator.infobip.client import InfobipClient
 from rotator.policy.labels import key_label, key_name, retire_label
 from rotator.ports import KeyRequest
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.secret import Secret
 from tests import leaks
 from tests.chaos.convergence import Convergence
@@ -25,6 +24,7 @@ from tests.chaos.flows import FLOWS, Flow
 from tests.chaos.kills import at_aws, at_infobip, struck
 from tests.chaos.truth import footprint
 from tests.chaos.worlds import MINUTE, SMS, VOICE, due
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
 

@@ -15,10 +15,10 @@ from rotator.engine.rollback import rollback
 from rotator.engine.rotation.four_steps import Step, run_step
 from rotator.engine.sweep import Sweep
 from rotator.errors import RotatorError
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import Options
 from rotator.telemetry.audit import Trigger
 from tests.chaos.faults import Kill
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
 SMS, VOICE = "prod/sms", "prod/voice"

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from rotator.errors import RotatorError, StoreOutcomeUnknown, StoreUnavailable
 from rotator.sandbox.exchange import ErrorStyle, Request
-from rotator.sandbox.faults import Fault, FaultKind, Faults
 from tests.chaos.faults import AWS_FAULTS, HTTP_FAULTS, WRITES, AwsFault, Kill
+from tests.support.faulty_infobip import Fault, FaultKind, Faults
 
 PROBE = "/account/"
 LARGE = 6 * 1024 * 1024

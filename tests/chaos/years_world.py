@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 from rotator.engine.sweep import Sweep
 from rotator.sandbox.exchange import ErrorStyle
-from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.state import NameFilter, Options, SimKey
 from tests.chaos.years_faults import AccountFaults, Chance, ChanceFaults, Outages
 from tests.doubles.memory_store import MemoryStore
+from tests.support.faulty_infobip import FaultyInfobip, put_faults
 from tests.world import DAY, World
 
 START = datetime(2026, 3, 2, 0, 0, tzinfo=UTC)
@@ -58,7 +58,7 @@ class Enterprise(World):
             self.clock, staleness=timedelta(minutes=5), keep_unlabelled=30 * DAY, learn=self.redactor.learn
         )
         self.outages = Outages()
-        self.servers: dict[str, InfobipWorld] = {}
+        self.servers: dict[str, FaultyInfobip] = {}
         self.faults: dict[str, AccountFaults] = {}
         self.by_hand = False
         for name, (auth, options) in ACCOUNTS.items():
@@ -69,9 +69,9 @@ class Enterprise(World):
     # ---- making it --------------------------------------------------------------------------------------------------
 
     def _account(self, name: str, auth: str, options: Options, rate: float) -> None:
-        infobip = InfobipWorld(self.clock, seed=self.rng.getrandbits(32), options=options)
+        infobip = FaultyInfobip(self.clock, seed=self.rng.getrandbits(32), options=options)
         faults = AccountFaults(Chance(f"{self.seed} {name}", rate), self.clock.now, slow_keys=bool(options.propagation))
-        infobip.faults = ChanceFaults(faults)
+        infobip.faults = put_faults(infobip, ChanceFaults(faults))
         self.servers[name], self.faults[name] = infobip, faults
         account = infobip.add_account(name)
         self.accounts[name] = account.id

@@ -9,10 +9,10 @@ import pytest
 
 from rotator.sandbox.aws import MotoServer
 from rotator.sandbox.clocks import OffsetClock
-from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from tests.cli.local_stack import Stack
 from tests.near_clock import near_clock
+from tests.support.faulty_infobip import FaultyInfobip
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,6 @@ def stack(moto: tuple[MotoServer, OffsetClock]) -> Iterator[Stack]:
     server, clock = moto
     clock.set(datetime.now(UTC))
     server.reset()
-    world = InfobipWorld(clock)
+    world = FaultyInfobip(clock)
     with InfobipServer(world) as infobip, near_clock(infobip.url, clock):
         yield Stack(server, infobip, world, clock, server.client())

@@ -20,11 +20,11 @@ import click
 from rotator.cli import main
 from rotator.sandbox.aws import MotoServer, create_managed, create_management, environment
 from rotator.sandbox.clocks import OffsetClock
-from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.launcher import seed
 from rotator.sandbox.server import InfobipServer
 from rotator.sandbox.state import SimAccount, SimKey, SimUser
 from tests import leaks
+from tests.support.faulty_infobip import FaultyInfobip
 from tests.world import state_of
 
 PATIENCE = 60
@@ -63,7 +63,7 @@ class Stack:
 
     moto: MotoServer
     server: InfobipServer
-    world: InfobipWorld
+    world: FaultyInfobip
     clock: OffsetClock
     client: Any
     environment: dict[str, str] = field(default_factory=dict)

@@ -7,8 +7,8 @@ import shlex
 from pathlib import Path
 
 from rotator.sandbox.aws import consumer_value
-from rotator.sandbox.faults import Fault, FaultKind
 from tests.cli.local_stack import Stack
+from tests.support.faulty_infobip import Fault, FaultKind
 
 RESULT = {"kind", "secret", "key_id", "reason", "due_at", "deadline", "version_id", "detail", "outcome", "error"}
 

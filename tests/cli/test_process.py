@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 import pytest
 
-from rotator.sandbox.faults import Fault, FaultKind
 from tests import leaks
 from tests.cli.local_stack import PATIENCE, Stack
+from tests.support.faulty_infobip import Fault, FaultKind
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"])

@@ -10,9 +10,9 @@ import pytest
 import requests
 
 from rotator.sandbox.aws import consumer_value
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import SimKey
 from tests.cli.local_stack import Ran, Stack
+from tests.support.faulty_infobip import Fault, FaultKind
 
 NAME = "prod/sms"
 SESSION, TOKEN = "/auth/1/session", "/auth/1/oauth2/token"

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import requests
 
-from rotator.sandbox.faults import Fault, FaultKind
 from tests import leaks
 from tests.cli.local_stack import PATIENCE, Stack
+from tests.support.faulty_infobip import Fault, FaultKind
 
 CREATE = {"method": "POST", "path": "/settings/2/api-keys"}
 Line = dict[str, Any]

@@ -15,11 +15,11 @@ import pytest
 
 from rotator.aws.eventbridge import SOURCE
 from rotator.engine.emergency import Strategy
-from rotator.sandbox.faults import FaultKind
 from rotator.telemetry.consumer_events import EMERGENCY, FAILED, FIELDS, ROTATED
 from tests.deploy.cloudformation import Stack
 from tests.deploy.conftest import PSEUDO, ROOT
 from tests.emergencies import CREATE, NAME, fault, revoke
+from tests.support.faulty_infobip import FaultKind
 from tests.world import DAY, World
 
 EXAMPLE = ROOT / "docs" / "examples" / "events.yaml"

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from rotator.engine.sweep import Sweep
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.settings import Settings
 from rotator.telemetry.cloudwatch import EmbeddedMetrics
 from tests.deploy.actions import FUNCTIONS
 from tests.deploy.cloudformation import Stack
 from tests.deploy.terraform import Applied
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, World, with_policy
 
 Both = tuple[Stack, Applied]

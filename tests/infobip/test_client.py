@@ -17,11 +17,11 @@ from rotator.errors import (
 from rotator.infobip.connection import DeadlineAdapter
 from rotator.ports import KeyRequest, ProbeVerdict
 from rotator.sandbox.exchange import ErrorStyle
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import MissingAccount, NameFilter, Options
 from rotator.secret import Secret
 from tests.doubles.in_process import divert
 from tests.infobip.fake_server import K1, KEY_VALUE, FakeServer, client_for, drop, key, page, reply, sandbox, shown
+from tests.support.faulty_infobip import Fault, FaultKind
 
 END = datetime(2026, 12, 1, tzinfo=UTC)
 REQUEST = KeyRequest("a/rotator:default:v1", END, frozenset({"sms:manage"}))

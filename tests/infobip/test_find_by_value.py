@@ -9,10 +9,10 @@ import pytest
 
 from rotator.errors import ContractViolation, ProviderError, ProviderUnavailable
 from rotator.infobip.client import InfobipClient
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import Options
 from rotator.secret import Secret
 from tests.infobip.fake_server import KEY_VALUE, FakeServer, client_for, key, page, reply, sandbox
+from tests.support.faulty_infobip import Fault, FaultKind
 
 OTHER = KEY_VALUE.replace("0123", "ffff")
 MASK = "********5555"

@@ -9,11 +9,11 @@ import pytest
 from rotator.infobip.listing import REACH, SIZE, list_all
 from rotator.infobip.wire import Page
 from rotator.ports import FetchedKey
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.state import SimAccount
 from tests.infobip.fake_server import FakeServer, client_for, key, page, reply, sandbox
 from tests.policy.build import key as known_key
+from tests.support.faulty_infobip import Fault, FaultKind
 
 
 def seeded(world: InfobipWorld, account: SimAccount, enabled: int, disabled: int) -> set[str]:

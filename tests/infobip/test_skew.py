@@ -10,11 +10,10 @@ import pytest
 from rotator.errors import MissingRole
 from rotator.infobip.client import InfobipClient
 from rotator.sandbox.clocks import OffsetClock, VirtualClock
-from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from rotator.secret import Secret
 from tests.infobip.fake_server import KEY_VALUE, PASSWORD, USER, FakeServer, client_for, key, reply
+from tests.support.faulty_infobip import Fault, FaultKind, FaultyInfobip
 
 ZERO = timedelta(0)
 
@@ -22,7 +21,7 @@ ZERO = timedelta(0)
 class Pair:
     """Infobip's clock, ours, and a client; ours can be wrong."""
 
-    def __init__(self, server: InfobipServer, world: InfobipWorld, true: VirtualClock) -> None:
+    def __init__(self, server: InfobipServer, world: FaultyInfobip, true: VirtualClock) -> None:
         self.world, self.true, self.ours = world, true, OffsetClock(true)
         self.client: InfobipClient = client_for(server.url, self.ours)
 
@@ -30,7 +29,7 @@ class Pair:
 @pytest.fixture
 def pair() -> Iterator[Pair]:
     true = VirtualClock()
-    world = InfobipWorld(true)
+    world = FaultyInfobip(true)
     world.add_user(world.add_account(), USER, PASSWORD)
     with InfobipServer(world) as server:
         pair = Pair(server, world, true)

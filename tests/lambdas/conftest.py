@@ -15,11 +15,11 @@ import pytest
 from rotator.lambda_ import runtime
 from rotator.sandbox.aws import MotoServer, environment
 from rotator.sandbox.clocks import OffsetClock
-from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from tests.lambdas.lambda_stack import LambdaStack
 from tests.lambdas.package import build, unpack
 from tests.near_clock import near_clock
+from tests.support.faulty_infobip import FaultyInfobip
 
 
 @dataclass
@@ -49,7 +49,7 @@ def made(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[LambdaStack]:
     """Everything, for as long as the environment that ``monkeypatch`` sets."""
     moto.clock.set(datetime.now(UTC))
     moto.server.reset()
-    world = InfobipWorld(moto.clock)
+    world = FaultyInfobip(moto.clock)
     with InfobipServer(world) as infobip, near_clock(infobip.url, moto.clock):
         for name, value in environment(infobip.url, moto.server.url).items():
             monkeypatch.setenv(name, value)

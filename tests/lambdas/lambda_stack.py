@@ -13,9 +13,9 @@ import boto3
 
 from rotator.sandbox.aws import create_managed, create_management
 from rotator.sandbox.clocks import OffsetClock
-from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.state import SimAccount, SimKey
 from tests import leaks
+from tests.support.faulty_infobip import FaultyInfobip
 from tests.world import state_of
 
 NOWHERE = "arn:aws:lambda:eu-central-1:123456789012:function:nowhere"
@@ -41,7 +41,7 @@ class LambdaStack:
 
     aws_url: str
     infobip_url: str
-    world: InfobipWorld
+    world: FaultyInfobip
     clock: OffsetClock
     client: Any
     region: str = "eu-central-1"

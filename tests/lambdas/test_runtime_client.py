@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from rotator.sandbox.faults import Fault, FaultKind
 from tests import leaks
 from tests.lambdas.lambda_stack import DAY, LambdaStack
 from tests.lambdas.package import CLIENT, RUNTIME, clean_environment, lambda_site
+from tests.support.faulty_infobip import Fault, FaultKind
 
 pytest.importorskip("awslambdaric", reason="AWS's runtime client is not installed (it is Linux's only)")
 PATIENCE = 60

@@ -13,8 +13,8 @@ from rotator.errors import BadCredentials, ConfigurationError
 from rotator.lambda_ import runtime
 from rotator.lambda_.handlers import SweepFailed
 from rotator.lambda_handlers import sweep, worker
-from rotator.sandbox.faults import Fault, FaultKind
 from tests.lambdas.lambda_stack import DAY, Context, LambdaStack
+from tests.support.faulty_infobip import Fault, FaultKind
 
 Lines = Callable[[], list[dict[str, Any]]]
 SCHEDULED = {

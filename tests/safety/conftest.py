@@ -8,11 +8,11 @@ import pytest
 
 from rotator.sandbox.aws import MotoServer
 from rotator.sandbox.clocks import DEFAULT_START, VirtualClock
-from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from tests.near_clock import near_clock
 from tests.safety.aws_answers import AwsAnswers, aws_answers
 from tests.safety.harness import MACHINE, MachineClock, Region, System
+from tests.support.faulty_infobip import FaultyInfobip
 
 
 @pytest.fixture(scope="package")
@@ -29,7 +29,7 @@ def system(aws: tuple[MotoServer, AwsAnswers, VirtualClock]) -> Iterator[System]
     clock.set(DEFAULT_START)
     moto.reset()
     answers.reset()
-    infobip, machine = InfobipWorld(clock), MachineClock(clock)
+    infobip, machine = FaultyInfobip(clock), MachineClock(clock)
     with InfobipServer(infobip) as server, near_clock(MACHINE, machine):
         yield System(infobip, server.url, clock, machine, moto.url, answers)
 
@@ -54,5 +54,5 @@ def other_region(system: System, region: Region) -> Region:
 @pytest.fixture
 def other_infobip(system: System) -> Iterator[InfobipServer]:
     """Another Infobip account, on a host of its own, without keys."""
-    with InfobipServer(InfobipWorld(system.clock, seed=2)) as server:
+    with InfobipServer(FaultyInfobip(system.clock, seed=2)) as server:
         yield server

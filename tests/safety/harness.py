@@ -20,7 +20,6 @@ from typing import Any, cast
 from rotator.sandbox.aws import client as aws_client
 from rotator.sandbox.aws import environment
 from rotator.sandbox.clocks import OffsetClock, VirtualClock
-from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from rotator.sandbox.state import SimAccount, SimKey, SimUser
 from tests import leaks
@@ -28,6 +27,7 @@ from tests.cli.local_stack import Ran as CommandRan
 from tests.cli.local_stack import called
 from tests.safety.aws_answers import AwsAnswers
 from tests.safety.infobip_faults import InfobipFaults
+from tests.support.faulty_infobip import FaultyInfobip
 
 __all__ = ["ADMIN_SCOPES", "DAY", "HOUR", "MACHINE", "SCOPES", "InfobipServer", "Ran", "Region", "SimKey", "System"]
 
@@ -78,7 +78,7 @@ class MachineClock(OffsetClock):
 class System:
     """One Infobip, one clock, and AWS."""
 
-    infobip: InfobipWorld
+    infobip: FaultyInfobip
     infobip_url: str
     clock: VirtualClock
     machine: MachineClock

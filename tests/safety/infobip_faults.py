@@ -9,8 +9,7 @@ from datetime import timedelta
 from typing import Any, Final, cast
 
 from rotator.sandbox.exchange import Request, Response
-from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.infobip import InfobipWorld
+from tests.support.faulty_infobip import Fault, FaultKind, FaultyInfobip
 
 KEYS: Final = r"^/settings/2/api-keys$"
 ONE_KEY: Final = r"^/settings/2/api-keys/"
@@ -21,7 +20,7 @@ THROTTLED: Final = 429
 class InfobipFaults:
     """Faults of one Infobip; each lasts until :meth:`clear`, unless it says otherwise."""
 
-    infobip: InfobipWorld
+    infobip: FaultyInfobip
 
     def clear(self) -> None:
         self.infobip.faults.clear()

@@ -11,8 +11,8 @@ import pytest
 import requests
 
 from rotator.sandbox.exchange import ErrorStyle, Request, Response
-from rotator.sandbox.faults import ELSEWHERE, Fault, FaultKind
 from tests.sandbox.conftest import BASE, KEYS, SESSION, Site
+from tests.support.faulty_infobip import ELSEWHERE, Fault, FaultKind
 
 Caller = Callable[..., requests.Response]
 LOST = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)

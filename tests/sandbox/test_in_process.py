@@ -3,10 +3,10 @@ from __future__ import annotations
 import requests
 from urllib3.util import Retry
 
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import MANAGE_ACCOUNT
 from tests.doubles.in_process import InProcessAdapter
 from tests.sandbox.conftest import BALANCE, BASE, KEYS, Site
+from tests.support.faulty_infobip import Fault, FaultKind
 
 
 def test_the_same_answer_as_over_http(site: Site, in_process: requests.Session) -> None:

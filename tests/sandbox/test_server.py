@@ -11,10 +11,9 @@ import requests
 
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.exchange import Request, Response
-from rotator.sandbox.faults import Fault, FaultKind
-from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.server import InfobipServer
 from tests.sandbox.conftest import KEYS, Site
+from tests.support.faulty_infobip import Fault, FaultKind, FaultyInfobip
 
 
 def test_a_connection_serves_many_requests(site: Site) -> None:
@@ -114,7 +113,7 @@ def test_a_body_that_is_not_measured_is_refused(site: Site, headers: dict[str, s
 
 
 def test_what_an_observer_raises_is_raised_at_the_end() -> None:
-    world = InfobipWorld(VirtualClock())
+    world = FaultyInfobip(VirtualClock())
 
     def complain(_request: Request, response: Response) -> None:
         assert response.status == 200, "not what was wanted"

@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from rotator.sandbox.exchange import Drop, Request, Response
-from rotator.sandbox.infobip import InfobipWorld
+from tests.support.faulty_infobip import FaultyInfobip
 from tests.world import World
 
 Alter = Callable[[Request, Any], Any]
 """Gets a request and the parsed true answer; gives what is answered instead."""
 
 
-class AlteredInfobip(InfobipWorld):
+class AlteredInfobip(FaultyInfobip):
     """The simulated Infobip; its good answers pass through ``alter``."""
 
     alter: Alter | None = None

@@ -14,11 +14,11 @@ import click
 import pytest
 
 from rotator.cli.app import cli
-from rotator.sandbox.faults import Fault, FaultKind
 from tests import leaks
 from tests.cli.conftest import moto, stack
 from tests.cli.local_stack import Stack, subcommands
 from tests.infobip.fake_server import KEY_VALUE
+from tests.support.faulty_infobip import Fault, FaultKind
 
 __all__ = ["moto", "stack"]
 

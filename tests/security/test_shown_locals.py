@@ -15,7 +15,6 @@ from rotator.engine.emergency import Emergency, Strategy, Target
 from rotator.engine.manual import adopt, rotate_now
 from rotator.errors import ConfigurationError, RotatorError
 from rotator.sandbox.exchange import Request, Response
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.secret import Secret
 from rotator.telemetry.audit import Trigger
 from tests import leaks
@@ -24,6 +23,7 @@ from tests.aws.fake_aws import Answer, FakeAws, drop, error, ok, text
 from tests.fuzz.strategies import result_of
 from tests.infobip.fake_server import KEY_VALUE
 from tests.security.shown_locals import as_shown, own_frames, shown
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
 __all__ = ["aws", "aws_server", "clean_env", "clients", "credentials", "make_store", "store"]

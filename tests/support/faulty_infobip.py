@@ -1,4 +1,4 @@
-"""Injected faults: what goes wrong, for which requests, how often, and what the caller gets instead."""
+"""A simulated Infobip with faults: what goes wrong, for which requests, how often, and what the caller gets instead."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from email.utils import format_datetime
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
+from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.exchange import Drop, DropKind, ErrorStyle, Refusal, Request, Response, error_response
+from rotator.sandbox.infobip import Answer, InfobipWorld
 from rotator.sandbox.keys_api import mask
+from rotator.sandbox.state import Options
 
 
 class FaultKind(StrEnum):
@@ -171,6 +177,64 @@ class Faults:
                     picked.append(fault)
                     ended = ended or not passing
         return picked
+
+
+class FaultyInfobip(InfobipWorld):
+    """A simulated Infobip to whose ``faults`` some can be added."""
+
+    def __init__(self, clock: OffsetClock, *, seed: int = 1, options: Options | None = None) -> None:
+        super().__init__(clock, seed=seed, options=options)
+        self.faults = put_faults(self)
+
+
+def put_faults(world: InfobipWorld, faults: Faults | None = None) -> Faults:
+    """Put faults, at first none, between a world and its callers."""
+    faults = faults or Faults()
+    world.network = partial(_network, world, faults)
+    return faults
+
+
+def _network(world: InfobipWorld, faults: Faults, request: Request, answer: Answer) -> Response | Drop:
+    """What the caller gets. Raises only what a fault's hook raises."""
+    picked = faults.pick(request)
+    _call_hooks(FaultKind.HOOK_BEFORE, picked, request, None)
+    breaking = next((fault for fault in picked if fault.kind not in PASSING), None)
+    true_answer: Response | None = None
+    if breaking is None or breaking.kind not in NO_EFFECT:
+        true_answer = answer(without_filters(request, picked))
+        _call_hooks(FaultKind.HOOK_AFTER, picked, request, true_answer)
+        if any(fault.kind is FaultKind.MASK for fault in picked):
+            true_answer = masked(true_answer)
+    elif breaking.kind is FaultKind.LATE:
+        world.later(request, world.clock.now() + timedelta(seconds=breaking.seconds))
+    if breaking is None:
+        assert true_answer is not None
+        return _finish(world, true_answer, picked)
+    return _finish(world, spoil(breaking, request, true_answer, world.options.error_style), picked)
+
+
+def _finish(world: InfobipWorld, answer: Response | Drop, picked: Sequence[Fault]) -> Response | Drop:
+    """Delay and date the answer."""
+    delay = shift = 0.0
+    for fault in picked:
+        if fault.kind is FaultKind.DATE:
+            shift += fault.seconds
+        if fault.kind is FaultKind.DELAY:
+            delay += fault.seconds
+            fault.entered.set()
+            if fault.until is not None:
+                fault.until.wait()
+    if isinstance(answer, Drop):
+        return answer
+    date = format_datetime(world.clock.now() + timedelta(seconds=shift), usegmt=True)
+    return replace(answer, headers={**answer.headers, "Date": date}, delay=answer.delay + delay)
+
+
+def _call_hooks(kind: FaultKind, picked: Sequence[Fault], request: Request, answer: Response | None) -> None:
+    for fault in picked:
+        if fault.kind is kind:
+            assert fault.hook is not None, "a fault of this kind needs a hook"
+            fault.hook(request, answer)
 
 
 def spoil(fault: Fault, request: Request, answer: Response | None, style: ErrorStyle) -> Response | Drop:
