@@ -15,9 +15,9 @@ from rotator.engine.sweep import Sweep
 from rotator.errors import RotatorError
 from rotator.model import Alert, Outcome, Policy, Reason
 from rotator.sandbox.exchange import Request, Response
-from rotator.sandbox.faults import Fault, FaultKind
 from rotator.sandbox.state import Options
 from tests.chaos.faults import AWS_FAULTS, HTTP_FAULTS, AwsFault, HttpFault, Kill, armed
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
 KEYS = r"^/settings/2/api-keys$"
