@@ -7,6 +7,7 @@ import copy
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
+from typing import TypeVar, cast
 
 from rotator.engine.emergency import Emergency, EmergencyReport, Strategy, Target
 from rotator.engine.manual import rotate_now
@@ -21,6 +22,7 @@ from tests.chaos.faults import Kill
 from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
+W = TypeVar("W", bound=World)
 SMS, VOICE = "prod/sms", "prod/voice"
 MINUTE = timedelta(minutes=1)
 CREATE, PROBE = ("POST", "api-keys"), ("GET", "balance")
@@ -62,8 +64,8 @@ def rotated_by_hand(ago: timedelta) -> World:
     return world
 
 
-def kill_sweep_at(world: World, request: tuple[str, str]) -> int:
-    """A sweep that is killed right after a request. Gives how often that request came."""
+def kill_sweep_at(world: World, request: tuple[str, str], account: str | None = None) -> int:
+    """A sweep (of one account) that is killed right after a request. Gives how often that request came."""
 
     def kill(_request: object, _answer: object) -> None:
         raise Kill
@@ -71,7 +73,7 @@ def kill_sweep_at(world: World, request: tuple[str, str]) -> int:
     method, path = request
     fault = world.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, method=method, path=path, hook=kill))
     with contextlib.suppress(Kill):
-        world.sweep()
+        world.sweep(account=account)
     world.infobip.faults.clear()
     return fault.hits
 
@@ -88,9 +90,9 @@ def _made(make: Callable[[], World]) -> World:
     return make()
 
 
-def start(make: Callable[[], World]) -> World:
+def start(make: Callable[[], W]) -> W:
     """A world of its own, as it is made; where that took sweeps, it is a copy of the first."""
-    first = _made(make)
+    first = cast("W", _made(make))
     if not first.infobip.calls:
         return make()
     texts = [version.text for record in first.store._records.values() for version in record.versions.values()]
