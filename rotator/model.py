@@ -29,7 +29,6 @@ class Reason(StrEnum):
 
     # rotate
     FIRST_KEY = "first-key"
-    KEY_MISSING = "key-missing"
     KEY_DISABLED = "key-disabled"
     EXPIRED = "expired"
     EXPIRING = "expiring"
@@ -65,7 +64,6 @@ class Reason(StrEnum):
     BROKEN_CURRENT = "broken-current"
     NOT_ADOPTED = "not-adopted"
     MASS_REVOCATION = "mass-revocation"
-    MASS_MISSING = "mass-missing"
     UNKNOWN_ACCOUNT = "unknown-account"
     DUPLICATE_MANAGEMENT = "duplicate-management"
     CLOCK_SKEW = "clock-skew"
@@ -77,6 +75,7 @@ class Reason(StrEnum):
     NOT_IN_TIME = "not-in-time"
     LISTING_INCOMPLETE = "listing-incomplete"
     UNPROVEN_LABEL = "unproven-label"
+    KEY_NOT_FOUND = "key-not-found"
     FOREIGN_KEY = "foreign-key"
     OVERDUE = "overdue"
     REVOCATION_LIMIT = "revocation-limit"
@@ -142,6 +141,7 @@ class SecretEntry:
 
     ``versions`` maps version ids to their staging labels. ``current`` etc. are derived in :mod:`rotator.policy.labels`.
     ``last_accessed`` is the day on which its value was last read, ``None`` if the store does not have it.
+    ``rotation_function`` is the ARN of the Lambda function of Secrets Manager's own rotation.
     ``lives`` caches the results of :func:`rotator.policy.lifecycle.read_lifecycle`.
     """
 
@@ -155,6 +155,7 @@ class SecretEntry:
     rotation_enabled: bool | None = None
     last_changed: datetime | None = None
     last_accessed: datetime | None = None
+    rotation_function: str | None = None
     lives: dict[str | None, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -187,6 +188,19 @@ class Resolution:
     def unreadable(self) -> bool:
         """Whether the key is not known because the value, or Infobip's answer about it, can't be read."""
         return self.key_id is None and not self.known_foreign
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Which other Infobip account has a key that a secret's own account does not have.
+
+    :param account: the account, and ``key`` the key as it shows it; ``None`` if no account that was asked has the key.
+    :param unasked: the accounts that could not be asked.
+    """
+
+    account: str | None = None
+    key: Key | None = None
+    unasked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,12 +330,14 @@ class Policy:
     """The deployment's own settings that decisions depend on.
 
     :param sweep_every: the time between sweeps, used to compute when a used slot can be used again.
+    :param rotation_function: the ARN of this deployment's function for Secrets Manager's own rotation, if it is known.
     """
 
     deployment: str = "default"
     daily_limit: int = 40
     reserve: int = 8
     sweep_every: timedelta = timedelta(hours=1)
+    rotation_function: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +350,7 @@ class Questions:
     :param histories: ARNs whose versions must be listed, deprecated ones included.
     :param history: whether the disabled keys must be listed, because the plan uses creates or updates.
     :param readers: ARNs whose readers must be known: since when the revocation is due, and since when reads matter.
+    :param elsewhere: ``(ARN, key id)`` of keys that the account does not have, to be looked for in the other accounts.
     """
 
     versions: set[tuple[str, str]] = field(default_factory=set)
@@ -341,9 +358,11 @@ class Questions:
     histories: set[str] = field(default_factory=set)
     history: bool = False
     readers: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
+    elsewhere: set[tuple[str, str]] = field(default_factory=set)
 
     def __bool__(self) -> bool:
-        return bool(self.versions or self.copies or self.histories or self.history or self.readers)
+        known = self.versions or self.copies or self.histories or self.history or self.readers
+        return bool(known or self.elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,7 +412,10 @@ class AccountSnapshot:
     :param others: managed secrets of other accounts, since a copied secret may hold a key of this one; in a sweep, a
         :class:`~rotator.policy.holdings.Others`, whose directory all accounts' snapshots share.
     :param keys: by id: every enabled key that Infobip lists, keys that were read by id because a label names them and
-        the list does not, and with ``history`` also the disabled keys.
+        the list does not, and with ``history`` also the disabled keys. A key that a label names and that is not in it
+        is not found: a read by its id was answered with 404.
+    :param unread: except these: keys that could not be read by their ids, so whether the account has them is not known.
+    :param elsewhere: by key id, where a key was looked for that the account does not have.
     :param resolutions: by ARN, which key a current version's value is, if that was searched for.
     :param held: by ARN and version id, which key another version's value is.
     :param copies: by key id, the managed secrets whose current value was found to hold the key's value; a key that is
@@ -424,6 +446,8 @@ class AccountSnapshot:
     history_complete: bool = True
     total: int | None = None
     readers: Mapping[str, Reads | Unread] = field(default_factory=dict)
+    unread: frozenset[str] = frozenset()
+    elsewhere: Mapping[str, Elsewhere] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

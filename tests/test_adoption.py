@@ -41,7 +41,7 @@ def test_sweep_adopts_or_gives_a_reason(reveal: bool) -> None:
         "prod/wrong-tag": Reason.MISCONFIGURED,
     }
     assert "rotator:value-field" in skipped["prod/no-field"][1]
-    assert "rotator adopt --key-id" in skipped["prod/rubbish"][1]
+    assert "rotator:account" in skipped["prod/rubbish"][1]
     assert "rotator:grace" in skipped["prod/wrong-tag"][1]
     assert "freeze" in skipped["prod/held"][1]
     for name in TO_ADOPT:

@@ -555,7 +555,7 @@ def test_a_key_that_is_not_found_is_verified_too() -> None:
     old, _ = in_grace(world)
     world.infobip.delete_key(old.id)
     assert notes(world) == ["verified: 401", "verified: 401; Infobip has no such key any more"]
-    calm(world)
+    assert [str(alert.kind) for alert in world.sweep().plan.accounts[0].alerts] == ["key-not-found"]
 
 
 def test_a_key_not_found_that_still_works_is_an_error() -> None:

@@ -62,6 +62,6 @@ def test_rollback_and_adopt_take_it() -> None:
         rollback(world.reconciler(), NAME, "test", short_id(newer.id))
     assert rollback(world.reconciler(), NAME, "test", short_id(old.id)).key_id == old.id
     by_hand = world.managed("prod/new", adopted=False)
-    with pytest.raises(Refused, match=f"holds key {by_hand.id}, not {old.id}"):
+    with pytest.raises(Refused, match=f"contains key {by_hand.id}, not {old.id}"):
         adopt(world.reconciler(), "prod/new", short_id(old.id))
     assert adopt(world.reconciler(), "prod/new", short_id(by_hand.id)).outcome is Outcome.DONE

@@ -338,7 +338,7 @@ REFUSED: dict[str, tuple[Callable[[World], object], str]] = {
     "its key's label is missing": (_without("key"), "no label says which version holds it.*rotator rotate"),
     "its grace is over": (lambda world: world.pass_time(71 * HOUR), "its grace ended 0 s ago.*rotator rotate"),
     "disabled": (_changed(enabled=False), "it is disabled.*rotator rotate"),
-    "gone": (lambda world: world.infobip.delete_key(_retiring(world).id), "does not list it.*rotator rotate"),
+    "gone": (lambda world: world.infobip.delete_key(_retiring(world).id), "does not have it.*rotator rotate"),
     "expired": (_changed(-MINUTE), "it ended .* UTC.*rotator rotate"),
     "ends soon": (_changed(59 * MINUTE), "within an hour.*rotator rotate"),
     "does not authenticate": (_changed(allowed_ips=("10.0.0.0/8",)), "does not authenticate.*rotator:verify=skip"),

@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 
 from rotator.engine.manual import rotate_now
+from rotator.engine.sweep import Sweep
 from rotator.errors import Refused
-from rotator.model import Outcome, Reason
+from rotator.model import Outcome
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.state import Options, SimAccount
 from rotator.secret import Secret
@@ -110,69 +111,80 @@ def _other_credentials(world: World) -> SimAccount:
     return other
 
 
-def test_working_key_is_not_taken_for_missing() -> None:
+def _alerts(sweep: Sweep) -> list[tuple[str | None, str, str | None]]:
+    return [(each.secret, str(each.kind), each.key_id) for plan in sweep.plan.accounts for each in plan.alerts]
+
+
+@pytest.mark.parametrize("gone", ["the account", "the key"])
+def test_key_that_is_not_found_is_replaced_by_a_person_only(gone: str) -> None:
     world = World()
-    old = world.managed("a/one")
-    world.store.tag("a/one", {"rotator:scopes": "sms:manage"})
-    other = _other_credentials(world)
-    found = world.infobip.add_key(other.id, "by hand", scopes=["sms:manage"])  # so that not all are missing
-    world.store.create_secret("b/moved", world.tags(), json.dumps({"api_key": leaks.register(str(found.value))}))
-    (result,) = (result for result in world.sweep().results if result.action.secret == "a/one")
-    assert (result.action.reason, result.outcome) == (Reason.KEY_MISSING, Outcome.FAILED)
-    assert result.error is not None
-    assert "another account's" in result.error
-    assert "management secret" in result.error
-    assert world.current_value("a/one") == old.value
+    olds = [world.managed(name) for name in ("a/one", "b/two")]
+    if gone == "the account":
+        other = _other_credentials(world)
+        found = world.infobip.add_key(other.id, "by hand", scopes=["sms:manage"])
+        world.store.create_secret("c/moved", world.tags(), json.dumps({"api_key": leaks.register(str(found.value))}))
+    else:
+        for old in olds:
+            world.infobip.delete_key(old.id)
+    for _ in range(3):
+        world.pass_time(HOUR)
+        sweep = world.sweep()
+        assert [found for found in _alerts(sweep) if found[1] == "key-not-found"] == [
+            (name, "key-not-found", old.id) for name, old in zip(("a/one", "b/two"), olds, strict=True)
+        ]
     assert not [key for key in world.infobip.keys() if "rotator:" in key.name]
-
-
-@pytest.mark.parametrize("elsewhere", [False, True])
-def test_none_of_the_keys_found_is_another_account(elsewhere: bool) -> None:
-    """From one key on: nothing is moved there by a sweep. An operator can order it."""
-    world = World()
-    old = world.managed("a/one", extra={"base_url": "https://elsewhere.api.infobip.com"} if elsewhere else None)
-    world.store.tag("a/one", {"rotator:scopes": "sms:manage"})
-    world.infobip.change_key(old.id, enabled=False)
-    _other_credentials(world)
-    sweep = world.sweep()
-    assert sweep.results == ()
-    (plan,) = sweep.plan.accounts
-    assert [(skip.secret, skip.reason) for skip in plan.skipped] == [("a/one", Reason.MASS_MISSING)]
-    assert any("`rotator rotate SECRET`" in alert.detail for alert in plan.alerts)
-    assert world.current_value("a/one") == old.value
-    assert [result.outcome for result in rotate_now(world.reconciler(), "a/one", "moved")] == [Outcome.DONE]
-    assert world.consumer_works("a/one")
+    assert world.current_value("a/one") == olds[0].value
+    for name in ("a/one", "b/two"):  # one by one
+        with pytest.raises(Refused, match="no-scopes"):
+            rotate_now(world.reconciler(), name, "moved")
+        world.store.tag(name, {"rotator:scopes": "sms:manage"})
+        assert [result.outcome for result in rotate_now(world.reconciler(), name, "moved")] == [Outcome.DONE]
+        assert world.consumer_works(name)
+    if gone == "the account":
+        assert {world.current_key(name).account_id for name in ("a/one", "b/two")} != {olds[0].account_id}
     assert world.sweep().ok
 
 
-def test_incomplete_list_shows_no_key_to_be_missing() -> None:
+def test_value_that_the_account_knows_is_adopted_and_no_move() -> None:
+    """Somebody changed the tag and pasted a key of that account; the label was copied with the rest."""
     world = World()
-    world.managed("a/one", scopes=["sms:manage"])
+    world.account("other")
+    old = world.managed("a/one")
+    pasted = world.infobip.add_key(world.accounts["other"], "by hand", scopes=["sms:manage"])
+    version = world.store.put_value_by_hand("a/one", json.dumps({"api_key": leaks.register(str(pasted.value))}))
+    world.store.label_by_hand("a/one", f"rotator:key:{old.id}", version, world.version_of("a/one", old))
+    world.store.tag("a/one", {"rotator:account": "other"})
+    assert world.sweep().ok
+    assert world.version_of("a/one", pasted) == version
+    assert world.current_value("a/one") == pasted.value
+
+
+def _miscount(_request: Request, answer: Response | None) -> None:
+    assert answer is not None
+    body = json.loads(answer.body)
+    body["paging"]["totalCount"] += 1
+    object.__setattr__(answer, "body", json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(("status", "reason"), [(404, "key-not-found"), (400, "listing-incomplete")])
+def test_incomplete_list_shows_nothing_and_the_key_is_read(status: int, reason: str) -> None:
+    world = World()
+    old = world.managed("a/one", scopes=["sms:manage"])
     world.store.tag("a/one", {"rotator:scopes": "sms:manage"})
     _other_credentials(world)
-
-    def miscount(_request: Request, answer: Response | None) -> None:
-        assert answer is not None
-        body = json.loads(answer.body)
-        body["paging"]["totalCount"] += 1
-        object.__setattr__(answer, "body", json.dumps(body).encode())
-
-    world.infobip.faults.add(
-        Fault(FaultKind.HOOK_AFTER, method="GET", path="/settings/2/api-keys$", hook=miscount, count=None)
-    )
-    with pytest.raises(Refused, match="listing-incomplete"):
+    page = "/settings/2/api-keys$"
+    world.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, method="GET", path=page, hook=_miscount, count=None))
+    path = f"api-keys/{old.id}"
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="GET", path=path, status=status, count=None))
+    assert ("a/one", reason, old.id) in _alerts(world.sweep())
+    assert world.current_value("a/one") == old.value
+    if status == 404:
+        rotate_now(world.reconciler(), "a/one", "moved")
+        assert world.current_value("a/one") != old.value
+        return
+    with pytest.raises(Refused, match=reason):
         rotate_now(world.reconciler(), "a/one", "moved")
     assert not [key for key in world.infobip.keys() if "rotator:" in key.name]
-
-
-def test_key_that_is_not_found_and_does_not_work_is_replaced() -> None:
-    world = World()
-    old = world.managed("a/one")
-    world.managed("b/other")  # whose key is found: it is this account
-    world.store.tag("a/one", {"rotator:scopes": "sms:manage"})
-    world.infobip.delete_key(old.id)
-    assert world.sweep().ok
-    assert world.consumer_works("a/one")
 
 
 NAME = "prod/sms"

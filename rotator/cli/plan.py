@@ -31,7 +31,7 @@ SEE_DOCTOR: Final = "What is wrong and how to fix it: `rotator doctor`."
 _NAME: Final = 30
 _MOST_NAMES: Final = 10
 _BY_EXPIRY: Final = (Reason.EXPIRING, Reason.EXPIRED, Reason.MAX_AGE, Reason.CAPACITY, Reason.REQUESTED)
-_NOT_WORKING: Final = (Reason.EXPIRED, Reason.KEY_DISABLED, Reason.KEY_MISSING)
+_NOT_WORKING: Final = (Reason.EXPIRED, Reason.KEY_DISABLED)
 _STYLES: Final = {Outcome.DONE: "green", Outcome.FAILED: "red", Outcome.DEFERRED: "yellow"}
 
 

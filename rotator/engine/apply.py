@@ -10,31 +10,43 @@ from rotator.engine.context import AccountContext
 from rotator.engine.revoke import Revocation
 from rotator.engine.rotation import Promoted, Rotation
 from rotator.engine.secret_changes import release_pending, require_managed, retire_version, unlabel
-from rotator.errors import Changed, InternalError, ProviderThrottled, ProviderUnavailable, RotatorError
+from rotator.errors import (
+    BadSecretValue,
+    Changed,
+    InternalError,
+    ProviderThrottled,
+    ProviderUnavailable,
+    Refused,
+    RotatorError,
+    SecretNotFound,
+)
 from rotator.model import Action, ActionKind, Outcome, Reason, Result, SecretEntry, Spec
 from rotator.policy.emergency_ids import made_in_emergency
-from rotator.policy.labels import CURRENT, PREVIOUS, key_label
-from rotator.policy.lifecycle import read_lifecycle, stored_after
+from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label
+from rotator.policy.lifecycle import is_abandoned, read_lifecycle, stored_after
 from rotator.telemetry.audit import AuditUnavailable
 from rotator.telemetry.consumer_events import FAILED, ROTATED
 
 _LOG = logging.getLogger(__name__)
 
 
-def apply(context: AccountContext, action: Action, *, audit_reason: str = "") -> tuple[Result, RotatorError | None]:
+def apply(
+    context: AccountContext, action: Action, *, audit_reason: str = "", moves: bool = False
+) -> tuple[Result, RotatorError | None]:
     """Do one action. One secret's failure is not raised: it is in the result.
 
     The error is returned too, so that the sweep can decide whether to go on. If Infobip throttles the account or
     something changed since the plan, the outcome is ``deferred``: nothing is lost, and the next sweep continues.
 
     :param audit_reason: an operator's own words, the reason in the audit.
+    :param moves: whether a rotation may move the secret to this account from another one.
     """
     begin = context.services.clock.now()
     promoted: Promoted | None = None
     outcome = Outcome.DONE
     error: RotatorError | None = None
     try:
-        promoted = _do(context, action, audit_reason)
+        promoted = _do(context, action, audit_reason, moves=moves)
     except (ProviderThrottled, Changed) as caught:
         outcome, error = Outcome.DEFERRED, caught
     except RotatorError as caught:
@@ -58,12 +70,12 @@ def apply(context: AccountContext, action: Action, *, audit_reason: str = "") ->
     return result, error
 
 
-def _do(context: AccountContext, action: Action, audit_reason: str) -> Promoted | None:
+def _do(context: AccountContext, action: Action, audit_reason: str, *, moves: bool) -> Promoted | None:
     match action.kind:
         case ActionKind.ROTATE:
-            return Rotation(context, action, audit_reason=audit_reason).rotate()
+            return Rotation(context, action, audit_reason=audit_reason, moves=moves).rotate()
         case ActionKind.RESUME:
-            return Rotation(context, action).resume()
+            return Rotation(context, action, moves=moves).resume()
         case ActionKind.LABEL:
             label(context, action)
         case ActionKind.RETIRE:
@@ -93,6 +105,9 @@ def label(context: AccountContext, action: Action, *, despite_hold: bool = False
     store = context.services.store
     entry, _ = _read_again(context, action, despite_hold=despite_hold)
     assert action.version_id is not None
+    if action.reason is Reason.FOREIGN_ROTATION:
+        _release_abandoned(context, entry, action.version_id, str(action.reason))
+        return
     if action.reason is Reason.STALE_LABEL:
         assert action.label is not None
         if action.label not in entry.versions.get(action.version_id, frozenset()):
@@ -122,6 +137,26 @@ def label(context: AccountContext, action: Action, *, despite_hold: bool = False
     fields = {"secret": entry.name, "version_id": action.version_id, "key_id": action.key_id}
     with context.change("key.adopted", **fields, reason=str(action.reason)):
         store.add_label(entry.arn, key_label(action.key_id), action.version_id, remove_from=holder)
+
+
+def _release_abandoned(context: AccountContext, entry: SecretEntry, version_id: str, reason: str) -> None:
+    """Remove ``AWSPENDING`` from the empty version that a failed rotation by Secrets Manager left.
+
+    :raises Changed: the rotation goes on, or the version has a value.
+    """
+    going_on = not is_abandoned(entry, context.services.policy, context.now())
+    if going_on or read_lifecycle(entry).foreign_pending != version_id:
+        raise Changed(f"the rotation of {entry.name} by Secrets Manager goes on")
+    with suppress(BadSecretValue):
+        try:
+            context.services.store.read_version(entry.arn, version_id)
+        except SecretNotFound:
+            unlabel(context, entry, PENDING, version_id, reason)
+            return
+    raise Refused(
+        f"version {version_id} of {entry.name} has a value that this program did not store; it stays pending",
+        advice="Finish that rotation, or remove AWSPENDING with `aws secretsmanager update-secret-version-stage`.",
+    )
 
 
 def retire(context: AccountContext, action: Action) -> None:

@@ -14,9 +14,17 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.engine.context import AccountContext, Services
-from rotator.engine.observe import Fleet, resolve_versions, value_field, with_history
-from rotator.errors import BadSecretValue, KeyNotFound, ReadersUnknown, RotatorError, SecretNotFound, StoreError
-from rotator.model import AccountPlan, AccountSnapshot, Key, Policy, Questions, Reads, SecretEntry, Unread
+from rotator.engine.observe import MAX_READS, Fleet, connected, resolve_versions, value_field, with_history
+from rotator.errors import (
+    BadSecretValue,
+    InvalidRequest,
+    KeyNotFound,
+    ReadersUnknown,
+    RotatorError,
+    SecretNotFound,
+    StoreError,
+)
+from rotator.model import AccountPlan, AccountSnapshot, Elsewhere, Key, Policy, Questions, Reads, SecretEntry, Unread
 from rotator.policy.gate import NOT_READ
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.ownership import Ownership, OwnershipProof, is_current
@@ -94,6 +102,9 @@ class Evidence:
             with contextlib.suppress(StoreError):
                 versions[arn] = frozenset(self.values.store.version_dates(arn))
         snapshot = replace(snapshot, versions=versions)
+        if questions.elsewhere:
+            lost = sorted({key_id for _, key_id in questions.elsewhere})
+            snapshot = replace(snapshot, elsewhere={**snapshot.elsewhere, **self._elsewhere(snapshot.account, lost)})
         if questions.readers:
             snapshot = replace(snapshot, readers={**snapshot.readers, **self._readers(entries, questions.readers)})
         if not questions.copies:
@@ -103,6 +114,31 @@ class Evidence:
         asked = questions.copies.items()
         copies = {key_id: self._holders(snapshot, key_id, holder, now) for key_id, holder in asked}
         return replace(snapshot, copies={**snapshot.copies, **copies}, unreadable=unreadable)
+
+    def _elsewhere(self, account: str, lost: Sequence[str]) -> Mapping[str, Elsewhere]:
+        """Where keys are that an account does not have: each is read by its id in the other accounts until it is found.
+
+        An account that can't be asked, or not any more because this sweep has read enough, is noted.
+        """
+        fleet, left, reads = self.values.fleet, list(lost), 0
+        found: dict[str, Elsewhere] = {}
+        unasked: list[str] = []
+        for other in sorted(fleet.managements.keys() - {account}):
+            if not left:
+                break
+            reads += len(left)
+            if reads > MAX_READS or not self.services.may_start():
+                unasked.append(other)
+                continue
+            try:
+                with connected(self.services, fleet, other) as provider:
+                    for key_id in list(left):
+                        with contextlib.suppress(KeyNotFound, InvalidRequest):  # a label may name anything
+                            found[key_id] = Elsewhere(other, provider.get_key(key_id).key)
+                            left.remove(key_id)
+            except RotatorError:
+                unasked.append(other)
+        return {**{key_id: Elsewhere(unasked=tuple(unasked)) for key_id in left}, **found}
 
     def _readers(
         self, entries: Mapping[str, SecretEntry], asked: Mapping[str, tuple[datetime, datetime]]

@@ -14,10 +14,10 @@ from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import account_of
 from rotator.errors import KeyNotFound, Refused
 from rotator.message import Message
-from rotator.model import AccountPlan, AccountSnapshot, Action, ActionKind, Outcome, Reason, Result, SecretEntry, Spec
+from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Outcome, Reason, Result, SecretEntry, Spec
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import make_view, plan_account
-from rotator.policy.rules import ROTATE_BLOCKED, SKIP_WHEN, View, first
+from rotator.policy.rules import ROTATE_BLOCKED, SKIP_MOVE_WHEN, View, first
 from rotator.policy.status import SecretState, states
 from rotator.policy.tags import parse_spec
 from rotator.policy.values import decode
@@ -28,7 +28,8 @@ def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result
     """Rotate one secret now, whatever its expiry; uses the daily reserve.
 
     An unlabelled current version is adopted first. A wrong label on it is corrected, because its value decides. A
-    pending version is finished instead of making another key.
+    pending version is finished instead of making another key. If the tagged account does not have the current key, the
+    secret is moved to that account: nothing else does that.
 
     :param reason: the operator's own words, for the audit.
     :raises RotatorError: the secret is unknown, not managed, on hold or misconfigured; nothing was changed.
@@ -43,7 +44,7 @@ def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result
         context, life = AccountContext(services, provider, snapshot, Budget()), read_lifecycle(entry)
         if life.current_version is not None and life.current_key is not None:
             ownership_proof(context, entry, life.current_version, life.current_key)  # the plan uses what it reads
-        plan = plan_account(context.snapshot, services.policy, services.clock.now(), secret=entry.name)
+        plan = plan_account(context.snapshot, services.policy, services.clock.now(), secret=entry.name, moves=True)
         if plan.error is not None:
             raise Refused(plan.error)
         return tuple(_carry_out(context, plan, entry, reason))
@@ -53,7 +54,7 @@ def _carry_out(context: AccountContext, plan: AccountPlan, entry: SecretEntry, r
     before = [a for a in plan.actions if a.kind in (ActionKind.LABEL, ActionKind.RESUME)]
     results: list[Result] = []
     for action in before:
-        result, error = apply(context, action)
+        result, error = apply(context, action, moves=True)
         results.append(result)
         if error is not None:
             return results
@@ -63,40 +64,38 @@ def _carry_out(context: AccountContext, plan: AccountPlan, entry: SecretEntry, r
         entry = context.services.store.describe(entry.arn)
         context.snapshot = with_secret(context.services.store, context.provider, context.snapshot, entry)
     view, now = make_view(context.snapshot, entry), context.services.clock.now()
-    _stop(plan, view, now)
+    _stop(view, now)
     first_one = view.life.current_version is None
     why = Reason.FIRST_KEY if first_one else Reason.REQUESTED
     action = context.action(ActionKind.ROTATE, why, entry, view.key_id, view.life.current_version)
     deadline = view.key.valid_to if view.key else None
-    result, _ = apply(context, replace(action, deadline=deadline, message=Message.text(reason)), audit_reason=reason)
+    result, _ = apply(
+        context, replace(action, deadline=deadline, message=Message.text(reason)), audit_reason=reason, moves=True
+    )
     return [*results, result]
 
 
-def _stop(plan: AccountPlan, view: View, now: datetime) -> None:
+def _stop(view: View, now: datetime) -> None:
     """Refuse if a rule prevents a new key. Windows, limits and rules that only protect an old key do not count.
 
     :raises Refused: a rule does; nothing was changed.
     """
-    stop = first(SKIP_WHEN, view, now) or first(ROTATE_BLOCKED, view, now)
+    stop = first(SKIP_MOVE_WHEN, view, now) or first(ROTATE_BLOCKED, view, now)
     if stop is not None:
         fix = "Remove the tag rotator:hold" if stop.reason is Reason.HOLD else "Fix that"
         raise Refused(
             f"{view.entry.name} is not rotated: {stop.reason}: {stop.detail}",
             advice=f"Nothing was changed. {fix} and repeat the command.",
         )
-    if view.key is None:
-        # A list that is not complete does not show that the key is not found. If it is complete and shows none of the
-        # account's keys (``mass-missing``), this command is the way out.
-        doubts = [skip for skip in plan.skipped if skip.reason is Reason.LISTING_INCOMPLETE]
-        if doubts:
-            raise Refused(f"{view.entry.name} is not rotated: {doubts[0].reason}: {doubts[0].detail}")
 
 
 def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Result:
     """Take an existing key and secret under management: label the current version with its key.
 
-    :param key_id: the key according to the operator, if the value does not show it.
-    :raises RotatorError: not managed, no value, or the value is not that key; nothing was changed.
+    If it has that label already, this only checks it.
+
+    :param key_id: the key according to the operator, if Infobip can't be searched for the value.
+    :raises RotatorError: not managed, no value, or the value is found to be another key or none; nothing was changed.
     """
     services = reconciler.services
     entry = services.store.describe(secret)
@@ -111,20 +110,18 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
             f"{entry.name} has no value to adopt",
             advice="Store the key in it, or tag it rotator:scopes and the next sweep makes its first key.",
         )
-    if life.current_key is not None and key_id in (None, life.current_key):
-        now, version = services.clock.now(), life.current_version
-        action = Action(ActionKind.LABEL, account, entry.name, Reason.UNADOPTED, now, life.current_key, version)
-        return Result(action, Outcome.DONE, None)
-    if life.current_key is not None:
+    if life.current_key is not None and key_id not in (None, life.current_key):
         raise Refused(
             f"{entry.name} is under management already, with key {life.current_key}",
             advice=f"Nothing was changed. How it stands: `rotator status --secret {entry.name}`.",
         )
     with reconciler.connected(fleet, account) as provider:
-        found = _identify(services.store, provider, entry, spec, key_id)
+        found = _identify(services.store, provider, entry, spec, key_id or life.current_key)
         snapshot = AccountSnapshot(account, management_of(fleet, account), (entry,), {})
         context = AccountContext(services, provider, snapshot, Budget())
         action = context.action(ActionKind.LABEL, Reason.UNADOPTED, entry, found, life.current_version)
+        if life.current_key is not None:
+            return Result(action, Outcome.DONE)
         return apply(context, action)[0]
 
 
@@ -136,7 +133,9 @@ def _listed(reconciler: Reconciler, fleet: Fleet, account: str) -> KeyListing:
 def _identify(store: SecretStore, provider: KeyProvider, entry: SecretEntry, spec: Spec, key_id: str | None) -> str:
     """Return the current value's key; the named one, if nothing contradicts it.
 
-    :raises RotatorError: it is another one, or not known.
+    A search that fails does not contradict it: then the key is read by its id, and the value is used once.
+
+    :raises RotatorError: the value is another key, no key of the account, or not known.
     """
     resolution = resolve_version(store, provider, entry)
     if key_id is None:
@@ -144,11 +143,16 @@ def _identify(store: SecretStore, provider: KeyProvider, entry: SecretEntry, spe
             raise Refused(f"{entry.name}: {resolution.problem}")
         return resolution.key_id
     if resolution.key_id is not None and resolution.key_id != key_id:
-        raise Refused(f"{entry.name} holds key {resolution.key_id}, not {key_id}")
+        raise Refused(f"{entry.name} contains key {resolution.key_id}, not {key_id}", advice="Nothing was changed.")
     try:
         fetched = provider.get_key(key_id)
     except KeyNotFound:
-        raise Refused(f"Infobip's account has no key {key_id}", advice="Check the id and the account's tag.") from None
+        raise Refused(
+            f"the Infobip account {spec.account} has no key {key_id}",
+            advice="Nothing was changed. Check the id and the tag rotator:account.",
+        ) from None
+    if resolution.known_foreign:
+        raise Refused(f"{entry.name} is not adopted: {resolution.problem}", advice="Nothing was changed.")
     value = decode(store.read_current(entry.arn).text, spec.value_field, entry.name).key
     if fetched.value is not None and fetched.value != value:
         raise Refused(f"the value of {entry.name} is not key {key_id}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from rotator.engine.context import Services
 from rotator.errors import (
     BadSecretValue,
     ConfigurationError,
@@ -157,6 +158,20 @@ def management_of(fleet: Fleet, account: str) -> SecretEntry:
     )
 
 
+@contextmanager
+def connected(services: Services, fleet: Fleet, account: str) -> Iterator[KeyProvider]:
+    """A provider for one account, its session ended afterwards.
+
+    :raises RotatorError: no or several management secrets, or one that can't be read.
+    """
+    entry = management_of(fleet, account)
+    provider = services.connect(entry, services.store.read_current(entry.arn).text)
+    try:
+        yield provider
+    finally:
+        provider.close()
+
+
 def observe_account(
     store: SecretStore, provider: KeyProvider, fleet: Fleet, account: str, *, history: bool = False
 ) -> AccountSnapshot:
@@ -173,15 +188,16 @@ def observe_account(
     current = {life.current_key for life in lives.values() if life.current_key not in keys} - {None}
     absent = {key_id for life in lives.values() for key_id in life.named if key_id not in keys}
     # Read the current keys first: other labels are untrusted, and there may be many.
-    all_read = _read_keys(provider, [*sorted(filter(None, current)), *sorted(absent - current)], keys)
+    agrees, not_read = _read_keys(provider, [*sorted(filter(None, current)), *sorted(absent - current)], keys)
     snapshot = AccountSnapshot(
         account=account,
         management=management_of(fleet, account),
         secrets=secrets,
         keys=keys,
         others=Others(fleet.directory, account),
-        complete=listing.complete and all_read,
+        complete=listing.complete and agrees,
         history=False,
+        unread=not_read,
     )
     if history:
         snapshot = with_history(provider, snapshot)
@@ -208,39 +224,42 @@ def with_secret(
 
     If no label names a known key, the current value is searched for at Infobip.
     """
-    life, keys = read_lifecycle(entry), dict(snapshot.keys)
+    life, keys, unread = read_lifecycle(entry), dict(snapshot.keys), snapshot.unread
     if life.current_key is not None and life.current_key not in keys:
-        with suppress(KeyNotFound, InvalidRequest):  # a label may name anything
-            keys[life.current_key] = provider.get_key(life.current_key).key
+        _, failed = _read_keys(provider, [life.current_key], keys)
+        unread = unread - {life.current_key} | failed
     secrets = (entry, *(other for other in snapshot.secrets if other.arn != entry.arn))
     resolutions = {arn: found for arn, found in snapshot.resolutions.items() if arn != entry.arn}
     if life.current_version is not None and life.current_key not in keys:
         resolutions[entry.arn] = resolve_version(store, provider, entry)
-    return replace(snapshot, secrets=secrets, keys=keys, resolutions=resolutions, skew=provider.skew())
+    return replace(snapshot, secrets=secrets, keys=keys, unread=unread, resolutions=resolutions, skew=provider.skew())
 
 
-def _read_keys(provider: KeyProvider, wanted: Sequence[str], keys: dict[str, Key]) -> bool:
+def _read_keys(provider: KeyProvider, wanted: Sequence[str], keys: dict[str, Key]) -> tuple[bool, frozenset[str]]:
     """Read keys by their ids; one that is not found is left out.
 
-    :returns: whether this agrees with the list: all of them could be read, and none of them is enabled.
+    :returns: whether this agrees with the list, which shows all enabled keys, and the ids that could not be read.
     """
-    agrees = True
+    agrees, unread = len(wanted) <= MAX_READS, set(wanted[MAX_READS:])
     for key_id in wanted[:MAX_READS]:
         try:
             keys[key_id] = provider.get_key(key_id).key
             agrees = agrees and not keys[key_id].enabled
-        except (KeyNotFound, InvalidRequest):
-            continue  # a label may name anything
+        except KeyNotFound:
+            continue
+        except InvalidRequest:  # a label may name anything
+            unread.add(key_id)
         except ContractViolation:
+            unread.add(key_id)
             agrees = False
-    return agrees and len(wanted) <= MAX_READS
+    return agrees, frozenset(unread)
 
 
 def _must_be_read(entry: SecretEntry, life: Lifecycle, snapshot: AccountSnapshot) -> bool:
     """Whether the current value must be read: no label names its key, or the label names a key that is not found."""
     if life.current_version is None or entry.deleted_at is not None:
         return False
-    return life.current_key is None or (snapshot.complete and life.current_key not in snapshot.keys)
+    return life.current_key not in snapshot.keys and life.current_key not in snapshot.unread
 
 
 def resolve_version(
@@ -288,10 +307,7 @@ def resolve_versions(
     return found
 
 
-_NO_KEY = (
-    "its value is no key of this Infobip account; store one that is, correct rotator:account, or name it with "
-    "`rotator adopt --key-id`"
-)
+_NO_KEY = "its value is no key of this Infobip account; store one that is, or correct the tag rotator:account"
 
 
 def _no_key(provider: KeyProvider, text: Secret, problem: str, *, asked: Secret | None = None) -> Resolution:

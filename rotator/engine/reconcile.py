@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from rotator.engine.apply import apply
 from rotator.engine.context import AccountContext, Budget, InfobipClock, Services
 from rotator.engine.daily_check import DailyCheck
 from rotator.engine.evidence import CurrentValues, Evidence
-from rotator.engine.observe import Fleet, management_of, observe_account, observe_fleet
+from rotator.engine.observe import Fleet, connected, observe_account, observe_fleet
 from rotator.engine.sweep import NO_ACCOUNT, Sweep, errors_in, measure
 from rotator.errors import (
     BadCredentials,
@@ -244,18 +244,9 @@ class Reconciler:
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def connected(self, fleet: Fleet, account: str) -> Iterator[KeyProvider]:
-        """A provider for one account, its session ended afterwards.
-
-        :raises RotatorError: no or several management secrets, or one that can't be read.
-        """
-        entry = management_of(fleet, account)
-        provider = self.services.connect(entry, self.services.store.read_current(entry.arn).text)
-        try:
-            yield provider
-        finally:
-            provider.close()
+    def connected(self, fleet: Fleet, account: str) -> AbstractContextManager[KeyProvider]:
+        """A provider for one account; see :func:`~rotator.engine.observe.connected`."""
+        return connected(self.services, fleet, account)
 
     def observed(self, fleet: Fleet, account: str, work: Callable[[KeyProvider], T]) -> T | AccountPlan:
         """Return what ``work`` returns, or a plan with ``error``: one account's failure, even a bug, stops no other."""

@@ -37,26 +37,30 @@ class Revocation:
     def revoke(self) -> None:
         """Revoke a superseded key whose grace is over (or clean up after one that is not active any more).
 
+        A key that is not found keeps its labels: it may be another account's.
+
         :raises RotatorError: nothing was revoked, or the answer was lost and the next sweep tries again.
         """
         key_id, version_id = self.action.key_id, self.action.version_id
         assert key_id is not None
         assert version_id is not None
-        target = self._target(key_id)
-        active = target is not None and target.enabled and not target.expired(self._now())
         cleaning = self.action.reason is Reason.KEY_NOT_ACTIVE
+        target = self._target(key_id)
+        if target is None:
+            raise Changed(f"key {key_id} is not found any more; its labels stay")
+        active = target.enabled and not target.expired(self._now())
         if cleaning and active:
             raise Changed(f"key {key_id} was not listed, or listed as not active, and is active: its grace goes on")
         # The secret is read last, right before the call that revokes the key.
         if active:
             self._check_current(key_id)
         entry = self._read_again(key_id)
-        if target is not None and active:
+        if active:
             self._check_owner(entry, version_id, target)
             self._check_not_in_use(entry, version_id, target)
             self._put(entry.name, target, version_id)
         clean_labels(self.context, entry, key_id, str(self.action.reason))
-        if not cleaning or (target is not None and not target.enabled):
+        if not cleaning or not target.enabled:
             self.context.publish(REVOKED, secret_arn=entry.arn, **self._fields(entry.name, version_id))
 
     def revoke_orphan(self) -> None:
@@ -116,8 +120,14 @@ class Revocation:
         return {"secret": secret, "version_id": version_id, "key_id": self.action.key_id, "reason": reason}
 
     def _target(self, key_id: str) -> Key | None:
-        """The key to be revoked; read now if the list does not show it, or shows it as an orphan."""
+        """The key to be revoked; read now if the list does not show it, or shows it as an orphan.
+
+        A key of another account is never revoked from here, but it loses its labels once that account disabled it.
+        """
         listed = self.context.snapshot.keys.get(key_id)
+        if listed is None and self.action.reason is Reason.KEY_NOT_ACTIVE:
+            found = self.context.snapshot.elsewhere.get(key_id)
+            listed = found.key if found is not None else None
         if listed is not None and self.action.reason is not Reason.ORPHAN:
             return listed
         try:

@@ -49,7 +49,17 @@ from rotator.policy.rollback_target import (
     previous_key,
     rolled_back_from,
 )
-from rotator.policy.rules import ROTATE_WHEN, SKIP_WHEN, Decision, View, first, renew_at, window_closed
+from rotator.policy.rules import (
+    ROTATE_WHEN,
+    SKIP_MOVE_WHEN,
+    SKIP_WHEN,
+    Decision,
+    Predicate,
+    View,
+    first,
+    renew_at,
+    window_closed,
+)
 from rotator.policy.tags import RESERVED_FIELDS
 from rotator.policy.values import changed_fields, decode
 from rotator.ports import KeyProvider, ProbeVerdict
@@ -110,13 +120,14 @@ def rollback(reconciler: Reconciler, secret: str, reason: str, key_id: str | Non
         key_id = whole_key_id(key_id, life.named, printable(entry.name))
     fleet = observe_fleet(services.store)
     alone = AccountSnapshot(account, management_of(fleet, account), (entry,), {})
-    spec = _spec_unless_skipped(make_view(alone, entry), services.clock.now())
+    spec = _spec_unless_skipped(make_view(alone, entry), services.clock.now(), SKIP_MOVE_WHEN)
     with reconciler.connected(fleet, account) as provider:
         keys = _keys(provider, life)
         snapshot = replace(alone, keys=keys, skew=provider.skew())
         wrong = clock_skew(snapshot)
         if wrong is not None:
             raise Refused(f"{printable(entry.name)} is not rolled back: {wrong}")
+        _spec_unless_skipped(make_view(snapshot, entry), services.clock.now())
         context = AccountContext(services, provider, snapshot, Budget())
         if key_id in (None, life.current_key):  # a key that was named is refused by what its version holds
             life = _without_wrong_labels(context, entry, life)
@@ -318,9 +329,10 @@ def _result(
     )
 
 
-def _spec_unless_skipped(view: View, now: datetime) -> Spec:
+def _spec_unless_skipped(view: View, now: datetime, rules: tuple[Predicate, ...] = SKIP_WHEN) -> Spec:
     """Return the secret's spec, if nothing prevents a rollback.
 
+    :param rules: those for which the secret's keys need not be read.
     :raises Refused: something does: it is held, misconfigured, being rotated, not adopted, or not ours to change.
     """
     name, life = printable(view.entry.name), view.life
@@ -336,7 +348,7 @@ def _spec_unless_skipped(view: View, now: datetime) -> Spec:
             f"which key {name} holds is not known yet, so it can't be retired",
             advice=f"Take it under management first: `rotator adopt {name}`.",
         )
-    skipped = first(SKIP_WHEN, view, now)
+    skipped = first(rules, view, now)
     if skipped is not None:
         raise Refused(f"{name} is not rolled back: {skipped.reason}: {skipped.detail}")
     if life.pending_version is not None:

@@ -19,7 +19,6 @@ from rotator.model import (
     Skip,
 )
 from rotator.policy.draft import Draft
-from rotator.policy.rules import View
 
 DAY = timedelta(hours=24)
 MAX_SKEW = timedelta(minutes=5)
@@ -29,9 +28,6 @@ MAX_REJECTED = 4
 REVOKE_SHARE = 0.25
 REVOKE_AT_LEAST = 5
 """A sweep revokes at most this share of an account's active keys, or this number if that is more."""
-MISSING_SHARE = 0.25
-MISSING_COUNT = 5
-"""If more managed keys than this number and this share are not found, the list is another account's."""
 SOON = timedelta(minutes=10)
 """A slot that is free within this time counts as free. Otherwise a daily sweep would find yesterday's slots still used,
 because yesterday's sweep took seconds or minutes to use them."""
@@ -86,24 +82,6 @@ def clock_skew(snapshot: AccountSnapshot) -> Message | None:
         "done; set the clock (NTP)",
         skew=abs(snapshot.skew),
         direction=direction,
-    )
-
-
-def mass_missing(views: list[View], snapshot: AccountSnapshot) -> Message | None:
-    """Return a message if so many keys are not found that the account is wrong or the listing is broken."""
-    missing = sum(1 for view in views if view.key is None and view.key_id is not None)
-    if not missing:
-        return None
-    labelled = sum(1 for view in views if view.key_id is not None)
-    none_found = not any(key_id in snapshot.keys for view in views for key_id in view.life.named | {view.key_id})
-    if not none_found and (missing <= MISSING_COUNT or missing <= MISSING_SHARE * labelled):
-        return None
-    return Message.of(
-        "{missing} of {labelled} managed keys are not found at Infobip; that indicates another account or a broken "
-        "answer, so no key is replaced for being missing; check the management secret's base_url and account_id; if "
-        "the account is right, `rotator rotate SECRET` gives a secret a new key",
-        missing=missing,
-        labelled=labelled,
     )
 
 

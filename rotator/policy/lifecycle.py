@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Final
 
-from rotator.model import Key, SecretEntry, Spec
+from rotator.model import Key, Policy, SecretEntry, Spec
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, is_malformed, parse_key_label, parse_retire_label
 from rotator.text import printable
 
@@ -30,7 +30,7 @@ class Lifecycle:
     :param current_version: the version behind ``AWSCURRENT``; ``None`` for a secret without a value.
     :param current_key: its key, by label; ``None`` if the current version is not labelled.
     :param pending_version: stored by us and not yet promoted; ``pending_key`` is its key, by label.
-    :param foreign_pending: whether ``AWSPENDING`` is on a version that is not ours, because of another rotation.
+    :param foreign_pending: the version with ``AWSPENDING`` that is not ours, because of another rotation.
     :param superseded: ``(version, key)`` without a retire label.
     :param retiring: superseded versions with a retire label.
     :param stale: ``(version, label)`` that contradict the rest and are to be removed.
@@ -44,7 +44,7 @@ class Lifecycle:
     current_key: str | None
     pending_version: str | None = None
     pending_key: str | None = None
-    foreign_pending: bool = False
+    foreign_pending: str | None = None
     superseded: tuple[tuple[str, str], ...] = ()
     retiring: tuple[Retiring, ...] = ()
     stale: tuple[tuple[str, str], ...] = ()
@@ -151,7 +151,7 @@ def _read(versions: Mapping[str, frozenset[str]], resolved_key: str | None) -> L
         labelled,
         pending_version,
         pending_key=keys.get(pending_version) if pending_version else None,
-        foreign_pending=any(version not in keys and version not in was_current for version in pending),
+        foreign_pending=next((each for each in pending if each not in keys and each not in was_current), None),
         superseded=superseded,
         retiring=retiring,
         stale=tuple(stale),
@@ -182,6 +182,47 @@ def stored_after(dates: Mapping[str, datetime], version: str | None, other: str 
     if at is None or before is None or abs(at - before) <= timedelta(seconds=1):
         return None
     return at > before
+
+
+def was_never_current(
+    entry: SecretEntry, version: str, dates: Mapping[str, datetime], listed: SecretEntry | None
+) -> bool:
+    """Whether a pending version shows that it was never current, so that no consumer has its key.
+
+    ``AWSPENDING`` stays on a version that was promoted, and ``AWSPREVIOUS`` leaves it when two more values are stored.
+
+    :param listed: the secret before this sweep changed its labels, to decide where the dates do not; ``None`` if it is
+        being rotated to that version by Secrets Manager, so that the dates are enough.
+    """
+    current, previous = (
+        next((each for each, labels in sorted(entry.versions.items()) if label in labels), None)
+        for label in (CURRENT, PREVIOUS)
+    )
+    later = stored_after(dates, current, version)
+    if previous is None:
+        return not later
+    if previous == version or stored_after(dates, previous, version):
+        return False
+    if later is False or listed is None:
+        return True  # both that were current last are older
+    # The promotion of this version would have given the one before a retire label.
+    labels = listed.versions.get(previous, frozenset())
+    return any(map(parse_key_label, labels)) and not any(map(parse_retire_label, labels))
+
+
+ABANDONED_AFTER: Final = timedelta(minutes=30)
+"""How long a rotation by Secrets Manager may do nothing. It repeats a failed step within minutes."""
+
+
+def is_abandoned(entry: SecretEntry, policy: Policy, now: datetime) -> bool:
+    """Whether this deployment's rotation function began a rotation and has done nothing for a while.
+
+    AWS shows no date for a version without a value. The date of the secret's last change is at least as late.
+    """
+    function, own = entry.rotation_function, policy.rotation_function
+    if function is None or own is None or entry.last_changed is None:
+        return False
+    return (function == own or function.startswith(f"{own}:")) and now - entry.last_changed >= ABANDONED_AFTER
 
 
 def _latest(items: Iterable[Retiring]) -> tuple[Retiring, ...]:

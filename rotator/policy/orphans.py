@@ -17,7 +17,8 @@ from rotator.policy.guards import DAY, MAX_REJECTED, MAX_SKEW
 from rotator.policy.holdings import Holdings
 from rotator.policy.labels import CURRENT, PREVIOUS, KeyName, parse_key_name, parse_retire_label, secret_id
 from rotator.policy.ownership import Ownership
-from rotator.policy.rules import SKIP_WHEN, View, first, make_view
+from rotator.policy.rules import SKIP_MOVE_WHEN, SKIP_WHEN, View, first, make_view
+from rotator.policy.tags import account as account_of
 from rotator.text import printable, quoted
 
 GIVEN_UP_WITHIN: Final = timedelta(minutes=5)
@@ -192,7 +193,8 @@ def plan_orphans(
 
 def shows_nothing(snapshot: AccountSnapshot, owner: SecretEntry, now: datetime) -> bool:
     """Whether a secret proves nothing because it is skipped, for example as a replica that lags behind."""
-    skipped = first(SKIP_WHEN, make_view(snapshot, owner), now)
+    rules = SKIP_WHEN if account_of(owner.tags) == snapshot.account else SKIP_MOVE_WHEN
+    skipped = first(rules, make_view(snapshot, owner), now)
     return skipped is not None and skipped.reason not in (Reason.UNADOPTED, Reason.EMPTY)
 
 

@@ -34,7 +34,7 @@ _SHARE: Final = 10
 _ON_PURPOSE: Final = frozenset(
     {Reason.HOLD, Reason.WINDOW, Reason.NOT_ADOPTED, Reason.DELETED, Reason.OWNED, Reason.REPLICA}
 )
-BY_ACCOUNT: Final = frozenset({Reason.LISTING_INCOMPLETE, Reason.MASS_MISSING, Reason.CLOCK_SKEW})
+BY_ACCOUNT: Final = frozenset({Reason.LISTING_INCOMPLETE, Reason.CLOCK_SKEW})
 NOT_DONE: Final = Message("no sweep has done it so far")
 
 

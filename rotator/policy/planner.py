@@ -20,7 +20,7 @@ from rotator.model import (
     Severity,
 )
 from rotator.policy.draft import Draft, uses_quota
-from rotator.policy.guards import clock_skew, limit_revocations, mass_missing, slots_used, within_budget
+from rotator.policy.guards import clock_skew, limit_revocations, slots_used, within_budget
 from rotator.policy.holdings import Holdings
 from rotator.policy.orphans import FailedAttempts, plan_orphans, report_unknown
 from rotator.policy.overdue import report_overdue
@@ -33,7 +33,7 @@ from rotator.policy.secret_planner import SecretPlanner
 __all__ = ["make_view", "plan_account"]
 
 OLD_CREDENTIALS = timedelta(days=90)
-_PAGES = "Infobip's pages of keys did not add up; missing keys are not acted on"
+_PAGES = "Infobip's pages of keys did not add up; keys that are not listed are read by their ids"
 _HISTORY_CUT = (
     "the account has more disabled keys than Infobip shows, so today's used creates and updates may be miscounted; "
     "where they are, Infobip refuses with 429 and the next sweep continues"
@@ -48,12 +48,14 @@ def plan_account(
     force: bool = False,
     secret: str | None = None,
     since: datetime | None = None,
+    moves: bool = False,
 ) -> AccountPlan:
     """Return what a sweep of one account would do at ``now``.
 
     :param force: lift the guard against mass revocation.
     :param secret: plan only this secret (name or ARN); the guards still see the whole account.
     :param since: the time of the previous sweep, if this one stands for all sweeps between the two.
+    :param moves: for `rotator rotate`, which may move a secret to another Infobip account.
     """
     slots = slots_used(snapshot, now)
     quota, planned = slots.quota(policy), slots.planned(policy, now)
@@ -66,15 +68,11 @@ def plan_account(
     holdings = Holdings(snapshot, views)
     ownership = Ownership(snapshot, policy.deployment)
     attempts = FailedAttempts.of(snapshot, holdings, ownership, now, views)
-    missing = mass_missing(views, snapshot)
-    if missing is not None:
-        draft.alerts.append(Alert(Reason.MASS_MISSING, missing, severity=Severity.ERROR))
     if not snapshot.complete:
         draft.alerts.append(Alert(Reason.LISTING_INCOMPLETE, Message(_PAGES)))
-    trusted = missing is None and snapshot.complete
     if not snapshot.history_complete:
         draft.alerts.append(Alert(Reason.LISTING_INCOMPLETE, Message(_HISTORY_CUT)))
-    common = Planning(draft, snapshot, policy, holdings, now, attempts, ownership, trusted, since)
+    common = Planning(draft, snapshot, policy, holdings, now, attempts, ownership, moves, since)
     coming = (SecretPlanner(common, view).plan() for view in views)
     candidates = [candidate for candidate in coming if candidate is not None]
     started = schedule(common, candidates, slots, alone=secret is not None)
@@ -125,6 +123,7 @@ def _questions(draft: Draft, snapshot: AccountSnapshot, actions: list[Action], a
         versions={pair for pair in asked.versions if pair[0] in acted_on} | draft.checks,
         history=not snapshot.history and any(uses_quota(action) for action in actions),
         readers={arn: since for arn, since in asked.readers.items() if arn in arns},
+        elsewhere={pair for pair in asked.elsewhere if pair[0] in arns},
     )
 
 

@@ -23,16 +23,17 @@ def plan_revocation(secret: SecretDraft, item: Retiring) -> None:
     """Plan to revoke a key whose grace period is over, or to remove the labels of one that no longer authenticates."""
     common, view = secret.common, secret.view
     key = common.snapshot.keys.get(item.key_id)
-    if key is None and common.snapshot.complete and not common.trust_missing:
-        if item.revoke_at <= common.now:
-            secret.skip(secret.not_listed(item.key_id), item.key_id)
+    if key is None:
+        if item.key_id not in common.snapshot.unread:
+            secret.not_found(item.version_id, item.key_id, item.revoke_at)
+        elif item.revoke_at <= common.now:
+            why = "it is not in Infobip's list and could not be read by its id"
+            secret.skip(_refused(item, Reason.LISTING_INCOMPLETE, why, Severity.WARNING), item.key_id)
         return
-    if key is None and view.key is None:
-        return  # if neither key is listed, the secret's account tag is probably wrong
-    if not secret.is_active(key) if key is not None else common.snapshot.complete:
-        secret.clean(item.version_id, item.key_id, key, item.revoke_at)
+    if not secret.is_active(key):
+        secret.clean(item.version_id, key, item.revoke_at)
         return
-    if key is not None and common.ownership.is_foreign(view.entry, key):
+    if common.ownership.is_foreign(view.entry, key):
         secret.report_foreign_key(key)
         return
     in_grace_until = secret.grace_until(item)

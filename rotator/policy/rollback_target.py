@@ -79,7 +79,7 @@ def check_usable(entry: SecretEntry, item: Retiring, key: Key | None, now: datet
     :raises Refused: it is not found, disabled or expired, or expires within an hour.
     """
     if key is None:
-        raise cant_go_back(entry, item.key_id, "Infobip does not list it any more")
+        raise cant_go_back(entry, item.key_id, "the Infobip account of the secret does not have it")
     if not key.enabled:
         raise cant_go_back(entry, item.key_id, "it is disabled")
     if key.valid_to is not None and key.valid_to - now < LEAST_LEFT:

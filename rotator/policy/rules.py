@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import AccountSnapshot, Key, Reason, SecretEntry, Severity, Spec, Told
+from rotator.model import AccountSnapshot, Elsewhere, Key, Reason, SecretEntry, Severity, Spec, Told
 from rotator.policy.lifecycle import AWS_LABELS, MAX_LABELS, Lifecycle, labels_after_rotation, read_lifecycle
 from rotator.policy.tags import TagProblem, spec_or_none, tag_problems
 from rotator.policy.windows import is_open, next_open
@@ -30,7 +30,9 @@ class View:
     :param key_id: the key behind ``AWSCURRENT``, by label or by look-up.
     :param unreadable: whether the key in the current value can't be determined now.
     :param mislabelled: the key that the value was found to be, if the label names another one without proof.
-    :param key: that key as Infobip lists it; ``None`` if it is not listed.
+    :param key: that key as Infobip lists it; ``None`` if the account does not have it.
+    :param unread: whether the account may have it all the same, because it could not be read by its id.
+    :param elsewhere: where it was looked for, if the account does not have it.
     """
 
     entry: SecretEntry
@@ -42,6 +44,8 @@ class View:
     unresolved: str = ""
     mislabelled: str | None = None
     unreadable: bool = False
+    unread: bool = False
+    elsewhere: Elsewhere | None = None
 
     @property
     def unproven(self) -> bool:
@@ -67,6 +71,8 @@ def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
         unresolved=resolution.problem if resolution else "",
         unreadable=resolution.unreadable if resolution else False,
         mislabelled=resolved if resolved is not None and life.current_key not in (None, resolved) else None,
+        unread=key_id in snapshot.unread,
+        elsewhere=snapshot.elsewhere.get(key_id or ""),
     )
 
 
@@ -181,6 +187,51 @@ def unproven_label(view: View, now: datetime) -> Decision | None:
     return Decision(Reason.UNPROVEN_LABEL, message, severity=Severity.ERROR)
 
 
+def key_unread(view: View, now: datetime) -> Decision | None:
+    """Whether the account has the current key is not known: it is not listed and could not be read by its id."""
+    if not _lacks_key(view) or not view.unread:
+        return None
+    message = Message.of(
+        "the current key {key} is not in Infobip's list and could not be read by its id, so nothing is done; sweeps "
+        "retry",
+        key=KeyId(view.key_id or ""),
+    )
+    return Decision(Reason.LISTING_INCOMPLETE, message, severity=Severity.WARNING)
+
+
+def key_not_found(view: View, now: datetime) -> Decision | None:
+    """The account that the tag names does not have the current key. Only a person moves a secret to another account."""
+    if not _lacks_key(view) or view.unread:
+        return None
+    account = view.spec.account if view.spec is not None else ""
+    owner = view.elsewhere.account if view.elsewhere is not None else None
+    message = no_such_key(account, view.key_id or "", view.entry.name, owner)
+    return Decision(Reason.KEY_NOT_FOUND, message, severity=Severity.ERROR)
+
+
+def no_such_key(account: str, key_id: str, secret: str, owner: str | None = None) -> Message:
+    """Return what is wrong if an account does not have a secret's current key, and what to do.
+
+    :param owner: another account that has it.
+    """
+    return Message.of(
+        "the Infobip account {account} has no key {key}, the current key"
+        + ("; account {owner} has it" if owner is not None else "")
+        + ": the tag rotator:account is wrong, the management credentials are another account's, or Infobip removed "
+        "the key; correct the tag or the credentials, or run `rotator rotate {secret} --reason ...`, which gives the "
+        "secret a key of this account",
+        account=account,
+        key=KeyId(key_id),
+        owner=owner,
+        secret=secret,
+    )
+
+
+def _lacks_key(view: View) -> bool:
+    """Whether the account was not seen to have the key that the label names, and the value is not another key of it."""
+    return view.key is None and view.life.current_key is not None and view.mislabelled is None
+
+
 def empty(view: View, now: datetime) -> Decision | None:
     """No value, and nothing says what its first key may do."""
     if view.life.current_version is not None or view.life.pending_version is not None:
@@ -193,7 +244,7 @@ def empty(view: View, now: datetime) -> Decision | None:
 
 NOT_OURS: tuple[Predicate, ...] = (pending_deletion, owned_by_service, replica)
 """Secrets that can't be written, or are not ours to write."""
-SKIP_WHEN: tuple[Predicate, ...] = (
+SKIP_MOVE_WHEN: tuple[Predicate, ...] = (
     *NOT_OURS,
     misconfigured,
     held,
@@ -201,8 +252,12 @@ SKIP_WHEN: tuple[Predicate, ...] = (
     foreign_rotation,
     unadopted,
     unproven_label,
+    key_unread,
     empty,
 )
+"""What stops `rotator rotate` too, the only command that moves a secret to another Infobip account."""
+SKIP_WHEN: tuple[Predicate, ...] = (*SKIP_MOVE_WHEN, key_not_found)
+"""What stops everything else."""
 
 # ---- rotate ---------------------------------------------------------------------------------------------------------
 
@@ -235,17 +290,6 @@ def first_key(view: View, now: datetime) -> Decision | None:
     if view.life.current_version is not None:
         return None
     return Decision(Reason.FIRST_KEY, Message("the secret has no value yet"), due_at=now)
-
-
-def key_missing(view: View, now: datetime) -> Decision | None:
-    """Infobip does not list the key that the label behind ``AWSCURRENT`` names.
-
-    A key that was just found by its value but is not listed was created after the listing, so it is not missing.
-    """
-    if view.key is not None or view.life.current_key is None:
-        return None
-    message = Message("Infobip does not list the key behind AWSCURRENT")
-    return Decision(Reason.KEY_MISSING, message, due_at=now, deadline=now)
 
 
 def key_disabled(view: View, now: datetime) -> Decision | None:
@@ -281,9 +325,9 @@ def too_old(view: View, now: datetime) -> Decision | None:
     return Decision(Reason.MAX_AGE, message, due_at=due, deadline=view.key.valid_to)
 
 
-ROTATE_WHEN: tuple[Predicate, ...] = (first_key, key_missing, key_disabled, expired, expiring, too_old)
+ROTATE_WHEN: tuple[Predicate, ...] = (first_key, key_disabled, expired, expiring, too_old)
 
-BROKEN = frozenset({Reason.FIRST_KEY, Reason.KEY_MISSING, Reason.KEY_DISABLED, Reason.EXPIRED})
+BROKEN = frozenset({Reason.FIRST_KEY, Reason.KEY_DISABLED, Reason.EXPIRED})
 """Reasons that leave consumers without a working key. Such a rotation waits for nothing."""
 
 # ---- what keeps a due rotation waiting ------------------------------------------------------------------------------

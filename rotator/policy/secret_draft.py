@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from shlex import quote
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Key, Policy, Reason, Severity, Skip, Window
+from rotator.model import (
+    AccountSnapshot,
+    Action,
+    ActionKind,
+    Alert,
+    Elsewhere,
+    Key,
+    Policy,
+    Reason,
+    Severity,
+    Skip,
+    Window,
+)
 from rotator.policy.draft import Draft, Rank, Waiting
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.guards import MAX_SKEW
 from rotator.policy.holdings import Holdings
-from rotator.policy.labels import parse_key_name
+from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
 from rotator.policy.lifecycle import Retiring, replaced_at
 from rotator.policy.orphans import FailedAttempts
 from rotator.policy.ownership import Ownership, OwnershipProof
 from rotator.policy.rules import Decision, View
 from rotator.policy.windows import is_open, openings
+from rotator.text import printable, some_of
 
 
 @dataclass(frozen=True, slots=True)
 class Planning:
     """The data that the plans of an account's secrets share.
 
-    :param trust_missing: whether a key that is not listed may be taken for missing.
+    :param moves: whether a secret may be moved to another Infobip account, which only `rotator rotate` does.
     :param since: the time of the previous sweep, if this one stands for all sweeps between the two in a forecast.
     """
 
@@ -35,7 +50,7 @@ class Planning:
     now: datetime
     attempts: FailedAttempts
     ownership: Ownership
-    trust_missing: bool
+    moves: bool = False
     since: datetime | None = None
     _open: dict[Window, bool] = field(default_factory=dict, repr=False)
 
@@ -103,11 +118,68 @@ class SecretDraft:
         """Whether a key is enabled and not expired."""
         return key.enabled and not key.expired(self.common.now)
 
-    def clean(self, version_id: str, key_id: str, key: Key | None, due_at: datetime | None = None) -> None:
-        """Plan to remove the labels of a key that no longer authenticates, whatever the cause."""
-        why = "is not found at Infobip" if key is None else "is disabled" if not key.enabled else "has expired"
-        message, due = Message(f"it {why}; its labels go"), min(self.common.now, due_at or self.common.now)
-        self.add(Rank.REVOKE, ActionKind.REVOKE, Reason.KEY_NOT_ACTIVE, key_id, version_id, message, due_at=due)
+    def clean(self, version_id: str, key: Key, due_at: datetime | None = None, account: str | None = None) -> None:
+        """Plan to remove the labels of a key that no longer authenticates.
+
+        :param account: the account that has it, if that is another one.
+        """
+        why = "has expired" if key.enabled else "is disabled"
+        where = "" if account is None else " in account {account}"
+        message = Message.of(f"it {why}{where}; its labels are removed", account=account)
+        due = min(self.common.now, due_at or self.common.now)
+        self.add(Rank.REVOKE, ActionKind.REVOKE, Reason.KEY_NOT_ACTIVE, key.id, version_id, message, due_at=due)
+
+    def look_elsewhere(self, key_id: str) -> Elsewhere | None:
+        """Return which other account has a key that this one does not have; ``None`` if it was not looked for yet."""
+        found = self.common.snapshot.elsewhere.get(key_id)
+        if found is None:
+            self.common.draft.questions.elsewhere.add((self.view.entry.arn, key_id))
+        return found
+
+    def not_found(self, version_id: str, key_id: str, due_at: datetime | None = None) -> bool:
+        """Handle a superseded key that the account does not have. Its labels stay, unless another account disabled it.
+
+        :returns: whether its labels are to be removed.
+        """
+        found = self.look_elsewhere(key_id) or Elsewhere()
+        if found.key is not None and not self.is_active(found.key):
+            self.clean(version_id, found.key, due_at, found.account)
+            return True
+        account = self.common.snapshot.account
+        if found.key is not None:
+            self.alert(
+                Reason.KEY_NOT_FOUND,
+                "the Infobip account {account} has no key {key}, which a label names; account {owner} has it; sweeps "
+                "never revoke it; if no consumer uses it: "
+                "`rotator revoke --key-id {id} --account {there} --reason ...`",
+                key_id,
+                account=account,
+                key=KeyId(key_id),
+                owner=found.account,
+                id=key_id,
+                there=quote(printable(found.account or "")),
+            )
+            return False
+        self.alert(
+            Reason.KEY_NOT_FOUND,
+            "the Infobip account {account} has no key {key}, which a label names"
+            + (", and {unasked} could not be asked" if found.unasked else "")
+            + "; the label stays; if the key is not needed, remove it: `{commands}`",
+            key_id,
+            account=account,
+            key=KeyId(key_id),
+            unasked=some_of(found.unasked, 3),
+            commands=" && ".join(self._removals(key_id)),
+        )
+        return False
+
+    def _removals(self, key_id: str) -> Iterator[str]:
+        """Yield the commands that remove a key's labels."""
+        for version, labels in sorted(self.view.entry.versions.items()):
+            for label in sorted(labels):
+                retires = parse_retire_label(label)
+                if key_id in (parse_key_label(label), retires[0] if retires is not None else None):
+                    yield removal(self.view.entry.name, label, version)
 
     def report_foreign_key(self, key: Key | None) -> None:
         """Alert about a key that another deployment or another secret's rotation made. Sweeps never revoke it."""
@@ -128,13 +200,6 @@ class SecretDraft:
             when="once it is replaced and not needed" if key.id == view.key_id else "if it is not needed any more",
             id=key.id,
             account=common.snapshot.account,
-        )
-
-    def not_listed(self, key_id: str | None) -> Decision:
-        """Return why nothing is done about a key that Infobip does not list."""
-        reason = Reason.MASS_MISSING if self.common.snapshot.complete else Reason.LISTING_INCOMPLETE
-        return Decision(
-            reason, Message.of("key {key} is not listed, and the listing is not reliable", key=KeyId(key_id or ""))
         )
 
     def add(
@@ -189,3 +254,11 @@ class SecretDraft:
         """Add an alert about this secret."""
         message = Message.of(template, **values)
         self.common.draft.alerts.append(Alert(kind, message, self.view.entry.name, key_id, severity))
+
+
+def removal(secret: str, label: str, version_id: str) -> str:
+    """Return the command that removes a label, quoted for a shell: labels and version ids are untrusted input."""
+    return (
+        f"aws secretsmanager update-secret-version-stage --secret-id {quote(printable(secret))} "
+        f"--version-stage {quote(printable(label))} --remove-from-version-id {quote(printable(version_id))}"
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from shlex import quote
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
@@ -12,7 +11,8 @@ from rotator.model import ActionKind, Reason, Severity
 from rotator.policy.draft import Rank, Waiting
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.guards import DAY, MAX_REJECTED
-from rotator.policy.labels import retire_label
+from rotator.policy.labels import PENDING, retire_label
+from rotator.policy.lifecycle import is_abandoned
 from rotator.policy.orphans import REMEMBERED
 from rotator.policy.ownership import OwnershipProof
 from rotator.policy.revocations import plan_revocation
@@ -20,6 +20,7 @@ from rotator.policy.rules import (
     BROKEN,
     ROTATE_BLOCKED,
     ROTATE_WHEN,
+    SKIP_MOVE_WHEN,
     SKIP_WHEN,
     URGENT,
     Decision,
@@ -27,7 +28,7 @@ from rotator.policy.rules import (
     window_closed,
 )
 from rotator.policy.scheduling import Candidate
-from rotator.policy.secret_draft import SecretDraft
+from rotator.policy.secret_draft import SecretDraft, removal
 from rotator.text import printable
 
 HOUR = timedelta(hours=1)
@@ -47,8 +48,12 @@ class SecretPlanner(SecretDraft):
         :returns: the rotation to schedule, due or not; ``None`` if there is none.
         """
         common, view = self.common, self.view
-        left = first(SKIP_WHEN, self.view, self.common.now)
+        left = first(SKIP_MOVE_WHEN if common.moves else SKIP_WHEN, view, common.now)
         if left is not None:
+            if left.reason is Reason.KEY_NOT_FOUND and view.key_id is not None:
+                self.look_elsewhere(view.key_id)
+            if left.reason is Reason.FOREIGN_ROTATION:
+                left = self._abandoned() or left
             self.skip(left)
             for item in view.life.retiring:
                 common.draft.waiting[(view.entry.arn, item.key_id)] = Waiting(left.reason, left.message)
@@ -67,6 +72,19 @@ class SecretPlanner(SecretDraft):
         for item in self.view.life.retiring:
             plan_revocation(self, item)
         return candidate
+
+    def _abandoned(self) -> Decision | None:
+        """Plan to remove ``AWSPENDING`` from the empty version that a failed rotation by Secrets Manager left."""
+        entry, version = self.view.entry, self.view.life.foreign_pending
+        if version is None or not is_abandoned(entry, self.common.policy, self.common.now):
+            return None
+        message = Message.of(
+            "Secrets Manager's own rotation to version {version} has stopped; AWSPENDING is removed if the version has "
+            "no value, so that sweeps continue; the log of the function has the cause",
+            version=KeyId(version),
+        )
+        self.add(Rank.LABEL, ActionKind.LABEL, Reason.FOREIGN_ROTATION, None, version, message, label=PENDING)
+        return Decision(Reason.FOREIGN_ROTATION, message, severity=Severity.WARNING)
 
     def _mislabelled(self, key_id: str) -> None:
         """Plan to correct the label, because the value decides which key it names."""
@@ -133,14 +151,10 @@ class SecretPlanner(SecretDraft):
     def _report_label(self, version_id: str, label: str, why: str) -> None:
         self.alert(
             Reason.INCONSISTENT,
-            "the label {label} {why}; find out who wrote it; to remove it: `aws "
-            "secretsmanager update-secret-version-stage --secret-id {name} --version-stage {stage} "
-            "--remove-from-version-id {version}`",
+            "the label {label} {why}; find out who wrote it; to remove it: `{command}`",
             label=printable(label),
             why=why,
-            name=self.view.entry.name,
-            stage=quote(printable(label)),  # untrusted input that an operator pastes into a shell
-            version=quote(printable(version_id)),
+            command=removal(self.view.entry.name, label, version_id),
         )
 
     def _labels(self) -> None:
@@ -157,7 +171,9 @@ class SecretPlanner(SecretDraft):
         for version, key_id in life.superseded:
             key = self.common.snapshot.keys.get(key_id)
             if key is not None and not self.is_active(key):
-                self.clean(version, key_id, key)
+                self.clean(version, key)
+            elif key is None and key_id not in self.common.snapshot.unread and self.not_found(version, key_id):
+                continue
             elif key is not None and self.common.ownership.is_foreign(view.entry, key):
                 self.report_foreign_key(key)
             elif key is None or not self.is_unproven(version, key_id):
@@ -192,7 +208,8 @@ class SecretPlanner(SecretDraft):
     def _rotation(self) -> Candidate | None:
         view, life = self.view, self.view.life
         pending = life.pending_version
-        if pending is not None and not (life.pending_key and self.is_unproven(pending, life.pending_key)):
+        known = life.pending_key in self.common.snapshot.keys  # else the last look decides
+        if pending is not None and not (life.pending_key and known and self.is_unproven(pending, life.pending_key)):
             message = Message.of("key {key} was stored and not promoted", key=KeyId(life.pending_key or ""))
             end = view.key.valid_to if view.key else None
             self.add(
@@ -209,9 +226,6 @@ class SecretPlanner(SecretDraft):
         end = view.key.valid_to if view.key is not None else None
         if decision is None:
             return Candidate(view) if end is not None else None
-        if decision.reason is Reason.KEY_MISSING and not self.common.trust_missing:
-            self.skip(self.not_listed(view.key_id))
-            return None
         blocked = first(ROTATE_BLOCKED, view, self.common.now)
         if blocked is not None:
             self.skip(blocked)

@@ -14,10 +14,20 @@ from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Key, Polic
 from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import Retiring
 from rotator.policy.planner import make_view
-from rotator.policy.rules import BROKEN, NOT_OURS, ROTATE_WHEN, View, first, renew_at
+from rotator.policy.rules import (
+    BROKEN,
+    NOT_OURS,
+    ROTATE_WHEN,
+    View,
+    first,
+    key_not_found,
+    key_unread,
+    renew_at,
+)
 from rotator.policy.windows import next_open
 
 YEAR = timedelta(days=365)
+_BROKEN: Final = BROKEN | {Reason.KEY_NOT_FOUND, Reason.LISTING_INCOMPLETE}
 
 
 class State(StrEnum):
@@ -125,13 +135,13 @@ def classify(view: View, now: datetime) -> State:
         return State.MISCONFIGURED
     if view.spec.hold is not None:
         return State.HELD
-    rotating = view.life.pending_version is not None or view.life.foreign_pending
+    rotating = view.life.pending_version is not None or view.life.foreign_pending is not None
     if view.life.current_version is None:
         return State.ROTATING if rotating else State.EMPTY
     if view.key_id is None or view.life.current_key is None:
         return State.UNADOPTED
-    decision = first(ROTATE_WHEN, view, now)
-    if decision is not None and decision.reason in BROKEN:
+    decision = first((key_unread, key_not_found, *ROTATE_WHEN), view, now)
+    if decision is not None and decision.reason in _BROKEN:
         return State.EXPIRED if decision.reason is Reason.EXPIRED else State.BROKEN
     if rotating:
         return State.ROTATING

@@ -195,6 +195,25 @@ def possible_keys(text: Secret) -> tuple[Secret, ...]:
     return tuple(Secret(found) for found in dict.fromkeys(_KEY_SHAPE.findall(text.reveal())))
 
 
+def differs_only_in_key(one: Secret, other: Secret, field: str) -> bool:
+    """Whether two values are the same but for the key and the fields that the rotator writes. Never raises.
+
+    Both are plain, or both are JSON objects whose other fields are the same texts in the same order.
+    """
+    first, second = _other_fields(one, field), _other_fields(other, field)
+    return first is not None and first == second
+
+
+def _other_fields(text: Secret, field: str) -> tuple[tuple[str, Secret], ...] | str | None:
+    members = _members(text)
+    if members is None:
+        return "plain"
+    if isinstance(members, _Fault):
+        return None
+    own = {field, *RESERVED_FIELDS}
+    return tuple((each.name, Secret(text.reveal()[each.begin : each.end])) for each in members if each.name not in own)
+
+
 def changed_fields(one: Secret, other: Secret) -> tuple[str, ...]:
     """Return the names of fields in which two JSON objects differ, sorted; none for other texts. Never raises."""
     found = [_members(text) for text in (one, other)]

@@ -120,7 +120,6 @@ class Metrics(Protocol):
 
 _ROTATED_FOR: Final = (
     Reason.FIRST_KEY,
-    Reason.KEY_MISSING,
     Reason.KEY_DISABLED,
     Reason.EXPIRED,
     Reason.EXPIRING,

@@ -306,7 +306,7 @@ def in_the_portal(which: str, pick: Callable[[World], str]) -> tuple[Act, ...]:
         act(
             "delete",
             lambda w, k: w.infobip.delete_key(k),
-            *(Reason.MASS_MISSING, Reason.NO_SCOPES, Reason.PENDING, Reason.UNADOPTED),
+            *(Reason.KEY_NOT_FOUND, Reason.NO_SCOPES, Reason.PENDING, Reason.UNADOPTED),
             fix=give_scopes,
         ),
     )
@@ -343,7 +343,7 @@ ACTS: tuple[Act, ...] = (
     Act(
         "change the account",
         tag(account=OTHER),
-        (Reason.MASS_MISSING, Reason.UNADOPTED),
+        (Reason.KEY_NOT_FOUND, Reason.UNADOPTED),
         fix=tag(account="main"),
     ),
     # Consumers move to another account only where an operator says so: it may as well be a mistake.

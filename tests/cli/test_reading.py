@@ -107,15 +107,16 @@ def test_plan_narrowed_moved_and_with_an_exit_code(stack: Stack) -> None:
     assert stack.run("plan").code == 1
 
 
-def test_plan_fails_on_an_error_of_the_account(stack: Stack) -> None:
+def test_keys_that_are_not_found_are_something_to_fix(stack: Stack) -> None:
     account, _ = stack.account("main")
     for number in range(2):
         stack.world.delete_key(stack.secret(f"app/{number}", account).id)
-    for options in ((), ("--exit-code",)):
+    for options, code in (((), 0), (("--exit-code",), 4)):
         ran = stack.run("plan", "--json", *options)
-        assert ran.code == 1
-        assert [alert["kind"] for alert in ran.document["accounts"][0]["alerts"]] == ["mass-missing"]
-    assert stack.run("run").code == 1
+        assert ran.code == code
+        assert [alert["kind"] for alert in ran.document["accounts"][0]["alerts"]] == ["key-not-found"] * 2
+    assert stack.run("run").code == 0
+    assert "broken" in stack.run("status").out
 
 
 def test_status_json_is_the_contract_key_by_key(stack: Stack) -> None:

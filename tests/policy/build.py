@@ -194,7 +194,7 @@ def say_alert(alert: Alert) -> str:
     return f"{alert.severity} {alert.kind} {alert.secret or '-'} {alert.key_id or '-'}"
 
 
-_IN_ANY_ORDER: Final = ("skip ", "error ", "warning ", "read ", "search ")
+_IN_ANY_ORDER: Final = ("skip ", "error ", "warning ", "read ", "search ", "look ")
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,8 @@ class Case:
         in parentheses, where that matters.
     :param overdue: whether the alerts ``overdue`` are compared too. By default they are not: most rows are about
         something else, their keys are due since whenever it suits them, and a property tells what is overdue.
-    :param asks: whether the plan's questions are compared too: ``read secret version`` and ``search key``.
+    :param asks: whether the plan's questions are compared too: ``read secret version``,
+        ``search key`` and ``look key`` (in other accounts).
     """
 
     name: str
@@ -234,6 +235,7 @@ class Case:
             names = {entry.arn: entry.name for entry in self.snapshot.secrets}
             rest += [(f"read {names[arn]} {short(version)}", "-") for arn, version in plan.questions.versions]
             rest += [(f"search {key_id}", "-") for key_id in plan.questions.copies]
+            rest += [(f"look {key_id}", "-") for _, key_id in plan.questions.elsewhere]
         wanted = [item.removesuffix(")").partition(" (") for item in self.said.split("; ") if item]
         others = sorted((what, part) for what, _, part in wanted if what.startswith(_IN_ANY_ORDER))
         in_order = [(what, part) for what, _, part in wanted if (what, part) not in others]

@@ -9,13 +9,15 @@
 A word in capitals is a key, as :func:`tests.policy.build.key` makes it:
     ``left=9d`` or ``never``, ``age=1h`` or ``unknown``, ``disabled``, ``readable``, ``platform``, ``scopes=none`` or
     ``hidden``, ``for=s@v8``: named by the rotator for that version (``s@emergency``: in an emergency; ``s@v8@blue``: by
-    another deployment).
+    another deployment), ``in=old``: not of this account, and found in that one.
 Any other word is a secret with its tags, and its versions in braces; without them it holds ``K1`` in ``v1``.
     ``account=other``, ``owner=``, ``primary=`` and ``deleted`` are no tags. In the braces ``value=`` is what reading
     the value gave: a key, ``foreign`` (none of this account; ``foreign+K7``: but it holds ``K7``) or ``unreadable``.
 After ``with``:
     ``force``, ``secret=s``, ``deployment=blue``, ``limit=4-2`` (a day, less the reserve), ``now=+1d``, ``skew=5m``,
-    ``incomplete`` (the listing), ``found=Z:t`` (``Z`` was searched for in all values, and found in ``t``).
+    ``incomplete`` (the listing), ``found=Z:t`` (``Z`` was searched for in all values, and found in ``t``),
+    ``unread=Z`` (could not be read by its id), ``nowhere=Z`` (looked for in all other accounts; ``Z:old``: but not in
+    that one).
 ``6 x s#`` stands for ``s0`` to ``s5``, on either side (``s##``: ``s00``); ``as before`` for what the
     case before has, but its options.
 """
@@ -29,15 +31,15 @@ from datetime import timedelta
 from textwrap import dedent
 
 from rotator.durations import parse_duration
-from rotator.model import AccountSnapshot, Key, Policy, Resolution, SecretEntry
+from rotator.model import AccountSnapshot, Elsewhere, Key, Policy, Resolution, SecretEntry
 from rotator.policy.emergency_ids import emergency_version_id
 from rotator.policy.labels import key_name
 from tests.policy.build import ACCOUNT, DAY, NOW, PLATFORM, SCOPES, Case, arn_of, at, key, own, secret, snap
 
 Fields = dict[str, str]
 Values = dict[tuple[str, str], Resolution]
-KEY_WORDS = {"left", "age", "disabled", "readable", "platform", "scopes", "for"}
-OPTIONS = {"force", "secret", "deployment", "limit", "now", "skew", "incomplete", "found"}
+KEY_WORDS = {"left", "age", "disabled", "readable", "platform", "scopes", "for", "in"}
+OPTIONS = {"force", "secret", "deployment", "limit", "now", "skew", "incomplete", "found", "unread", "nowhere"}
 
 
 def table(text: str, *, overdue: bool = False, asks: bool = False) -> tuple[Case, ...]:
@@ -68,12 +70,17 @@ def _case(name: str, given: list[str], said: str) -> Case:
     current: Values = {}
     held: Values = {}
     options: Fields = {}
+    elsewhere: dict[str, Elsewhere] = {}
     for item in given:
         head, *words = item.split()
         if head == "with":
             options = _fields(words, OPTIONS)
         elif head[0].isupper():
-            keys.append(_key(head, _fields(words, KEY_WORDS)))
+            made = _key(head, _fields(words, KEY_WORDS))
+            if "in" in _fields(words, KEY_WORDS):
+                elsewhere[head] = Elsewhere(_fields(words, KEY_WORDS)["in"], made)
+            else:
+                keys.append(made)
         else:
             secrets.append(_secret(item, current, held))
     limit, reserve = options.get("limit", "40-8").split("-")
@@ -88,6 +95,11 @@ def _case(name: str, given: list[str], said: str) -> Case:
         skew=_length(options["skew"]) if "skew" in options else None,
         complete="incomplete" not in options,
     )
+    for pair in filter(None, options.get("nowhere", "").split(",")):
+        key_id, _, unasked = pair.partition(":")
+        elsewhere[key_id] = Elsewhere(unasked=tuple(filter(None, [unasked])))
+    unread = frozenset(filter(None, options.get("unread", "").split(",")))
+    snapshot = replace(snapshot, elsewhere=elsewhere, unread=unread)
     policy = Policy(options.get("deployment", "default"), int(limit), int(reserve))
     now = at(options.get("now", "+0s"))
     return Case(name, snapshot, said, "force" in options, options.get("secret"), policy, now)

@@ -52,7 +52,7 @@ def test_a_secret_in_the_middle_of_its_life() -> None:
 
 def test_a_pending_version_without_a_key_is_another_programs() -> None:
     life = read({"v1": "CURRENT key:K1", "v2": "PENDING x"})
-    assert (life.pending_version, life.pending_key, life.foreign_pending) == (None, None, True)
+    assert (life.pending_version, life.pending_key, life.foreign_pending) == (None, None, vid("v2"))
 
 
 @pytest.mark.parametrize(

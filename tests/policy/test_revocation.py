@@ -34,20 +34,9 @@ DEAD = table("""
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1 disabled; K2 -> revoke key-not-active s K1@v1
     disabled within its grace: its labels go at once
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:+3d}; K1 disabled; K2 -> revoke key-not-active s K1@v1
-    gone from Infobip
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K2 -> revoke key-not-active s K1@v1
     its labels go whatever the window and however broken the current key
         s window="Mon 08:00-09:00 UTC" {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1 disabled; K2 disabled
         -> rotate key-disabled s K2@v2; revoke key-not-active s K1@v1
-    neither it nor the key in use is found: that may be another account's list, and its labels stay
-        s scopes=a {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t {v1 CURRENT key:T}; T
-        -> rotate key-missing s K2@v2
-    no key of the account is found: another account's list, and nothing is done by it
-        s scopes=a {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}
-        -> skip s mass-missing; skip s mass-missing; error mass-missing - -
-    not listed by a listing that does not add up: not taken for gone
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K2; with incomplete
-        -> revoke grace-over s K1@v1; warning listing-incomplete - -
 """)
 
 
@@ -74,9 +63,6 @@ BLOCKED = table("""
     the key in use has ended this second: replaced first, the old one stays
         s scopes=a {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1; K2 left=0s
         -> rotate expired s K2@v2; skip s broken-current; error broken-current s K1
-    the key in use is gone: replaced first, the old one stays
-        s scopes=a {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1
-        -> rotate key-missing s K2@v2; skip s broken-current; error broken-current s K1
     another secret holds it, by label
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t; K1; K2
         -> skip s shared-key; warning shared-key s K1
@@ -139,7 +125,7 @@ BLOCKED = table("""
     a value under a wrong label that can't be read may hold any key
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1; K2;
         t scopes=a {v1 CURRENT key:gone value=unreadable}
-        -> rotate key-missing t gone@v1; skip s unreadable; error unreadable s K1
+        -> skip t key-not-found; skip s unreadable; error key-not-found t gone; error unreadable s K1
     its window is open
         s window="Mon 09:00-09:01 UTC" {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1; K2
         -> revoke grace-over s K1@v1

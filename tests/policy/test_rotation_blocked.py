@@ -12,8 +12,6 @@ WAITS = table("""
         s; K1 left=1d age=99d scopes=none -> skip s no-scopes; error no-scopes s K1
     the old key shows no scopes, the tag does
         s scopes=sms:manage; K1 left=1d age=99d scopes=hidden -> rotate expiring s K1@v1
-    not found, and no tag says what it could do
-        s; other {v1 CURRENT key:O}; O -> skip s no-scopes; error no-scopes s K1
     linked to platforms, which need no scopes
         s; K1 left=1d age=99d platform scopes=hidden -> rotate expiring s K1@v1
     linked to platforms, which exclude the tagged scopes

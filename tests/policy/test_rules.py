@@ -26,11 +26,11 @@ def test_the_order_of_the_policy() -> None:
     )
     assert skip == (
         "pending_deletion owned_by_service replica misconfigured held inconsistent foreign_rotation unadopted "
-        "unproven_label empty"
+        "unproven_label key_unread empty key_not_found"
     )
-    assert rotate == "first_key key_missing key_disabled expired expiring too_old"
+    assert rotate == "first_key key_disabled expired expiring too_old"
     assert blocked == "scopes_unknown labels_full"
-    assert {Reason.FIRST_KEY, Reason.KEY_MISSING, Reason.KEY_DISABLED, Reason.EXPIRED} == BROKEN
+    assert {Reason.FIRST_KEY, Reason.KEY_DISABLED, Reason.EXPIRED} == BROKEN
 
 
 @pytest.mark.parametrize(

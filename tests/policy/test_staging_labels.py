@@ -12,7 +12,7 @@ from tests.policy.tables import table
 
 ADOPTION = table("""
     a key that was stored by hand after the keys were listed is there, not missing
-        s scopes=a {v1 CURRENT value=K1} -> label unadopted s K1@v1; error mass-missing - -
+        s scopes=a {v1 CURRENT value=K1} -> label unadopted s K1@v1
     a value without a label, its key found
         s {v1 CURRENT value=K1}; K1 -> label unadopted s K1@v1
     adopted and due: labelled first
@@ -41,7 +41,8 @@ ADOPTION = table("""
         s {v1 CURRENT key:K1 value=foreign} {v0 PREVIOUS key:K0 retire:K0:-1h}; K1 left=1d; K0
         -> skip s unproven-label; error unproven-label s K1
     labelled with a key that is not found, and its value is that key
-        s scopes=a {v1 CURRENT key:K9 value=K9}; t {v1 CURRENT key:T}; T -> rotate key-missing s K9@v1
+        s scopes=a {v1 CURRENT key:K9 value=K9}; t {v1 CURRENT key:T}; T
+        -> skip s key-not-found; error key-not-found s K9
 """)
 
 SUPERSEDED = table("""
@@ -52,7 +53,7 @@ SUPERSEDED = table("""
         s {v9 CURRENT key:K9} {v1 key:K2} {v2 PREVIOUS key:K1} {v3 key:K3 retire:K3:+1d}; K1; K2; K3; K9
         -> retire superseded s K1@v2; retire superseded s K2@v1
     a superseded key that is not found: it gets a retire label first, in case the list is wrong
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1}; K2 -> retire superseded s K1@v1
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1}; K2 -> retire superseded s K1@v1; warning key-not-found s K1
     its retire label may stand on another version
         s {v3 CURRENT key:K3} {v2 PREVIOUS retire:K1:+1d} {v1 key:K1}; K1; K3
     nothing is superseded while nothing is current

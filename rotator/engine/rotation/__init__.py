@@ -7,6 +7,7 @@ same rotation in the pieces that Secrets Manager calls.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -16,12 +17,15 @@ from rotator.engine.rotation.attempt import Attempt
 from rotator.engine.rotation.create import compare, key_request, make_key
 from rotator.engine.rotation.promote import Promoted, check_again_if_stale, probe, promote, stage
 from rotator.engine.secret_changes import require_as_planned, unlabel
-from rotator.errors import Changed, KeyNotFound, Refused, ReplacementRejected
+from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, ReplacementRejected
 from rotator.model import Action, ActionKind, Key, Reason, SecretEntry
 from rotator.policy.labels import PENDING
-from rotator.policy.lifecycle import Lifecycle, read_lifecycle, stored_after
-from rotator.policy.values import decode, encode_replacement, recorded_elsewhere
-from rotator.ports import FetchedKey, ProbeVerdict, StoredValue
+from rotator.policy.lifecycle import Lifecycle, read_lifecycle, stored_after, was_never_current
+from rotator.policy.ownership import OwnershipProof
+from rotator.policy.rules import no_such_key
+from rotator.policy.tags import RESERVED_FIELDS
+from rotator.policy.values import changed_fields, decode, differs_only_in_key, encode_replacement
+from rotator.ports import FetchedKey, StoredValue
 from rotator.secret import Secret
 
 __all__ = ["Promoted", "Rotation"]
@@ -33,6 +37,8 @@ class Rotation:
 
     :param audit_reason: an operator's own words, the reason in the audit.
     :param emergency: a hold does not stop it. No retire label is set, because the old key is about to be revoked.
+    :param moves: whether the secret may be moved to this Infobip account from another one; only `rotator rotate` may.
+    :param own: whether no other process makes keys for this version: in the four steps, its id says so.
     :param entry: the secret as it was just read, to save a call. Promotion compares and swaps in any case.
     :param old_value: the old key's value, once it was read.
     """
@@ -41,6 +47,8 @@ class Rotation:
     action: Action
     audit_reason: str = ""
     emergency: bool = False
+    moves: bool = False
+    own: bool = False
     entry: SecretEntry | None = None
     old_value: Secret | None = field(default=None, init=False)
 
@@ -63,7 +71,8 @@ class Rotation:
     def resume(self) -> Promoted:
         """Finish what an interrupted run began: a stored version that is not promoted, or a key that was not stored.
 
-        :raises RotatorError: it can't be finished; what was made is revoked and its labels are removed.
+        :raises RotatorError: it can't be finished, and is left to the next sweep, or was given up: what was made is
+            revoked and its labels are removed.
         """
         key_id, version_id = self.action.key_id, self.action.version_id
         assert key_id is not None
@@ -91,9 +100,18 @@ class Rotation:
             raise Changed(f"{entry.name}: another rotation is in progress")
         if action.kind is ActionKind.RESUME and life.unlabelled:
             raise Changed(f"{entry.name} has a current version that is not adopted yet")
-        old = self._proven(entry, life, self._old_key(life.current_key))
         reason = self.audit_reason or str(action.reason)
-        return Attempt(context, entry, spec, life, old, version_id, reason, self.emergency)
+        attempt = Attempt(context, entry, spec, life, None, version_id, reason, self.emergency, own=self.own)
+        if action.kind is ActionKind.RESUME and version_id in entry.versions:
+            # First: a changed rotator:value-field would also leave the current key without a proof.
+            self._reject_unless_fitting(attempt, action.key_id or "")
+        attempt.old = self._proven(entry, life, self._old_key(life.current_key))
+        if attempt.old is None and life.current_version is not None and not self.moves:
+            why = "the current value's key is not known"
+            if life.current_key is not None:
+                why = f"{Reason.KEY_NOT_FOUND}: {no_such_key(context.account, life.current_key, entry.name)}"
+            raise Refused(f"{entry.name} is not rotated: {why}", advice="Nothing was changed.")
+        return attempt
 
     def _old_key(self, key_id: str | None) -> Key | None:
         """The key to be replaced, read now, so that its replacement gets the changes made since the listing.
@@ -105,22 +123,14 @@ class Rotation:
         listed = self.context.snapshot.keys.get(key_id)
         if self.entry is not None and listed is not None:
             return listed  # it was read a moment ago, too
-        rotating = self.action.kind is ActionKind.ROTATE
-        broken = self.action.reason in (Reason.KEY_MISSING, Reason.KEY_DISABLED)
-        try:
-            fresh = self.context.provider.get_key(key_id).key
-        except KeyNotFound:
-            if broken or not rotating or listed is None:
-                return None
-            raise Changed(f"key {key_id} was listed by Infobip and is not found now") from None
-        if broken and rotating and fresh.alive(self.context.now()):
+        fresh = self._found(key_id)
+        disabled = self.action.kind is ActionKind.ROTATE and self.action.reason is Reason.KEY_DISABLED
+        if disabled and fresh is not None and fresh.alive(self.context.now()):
             raise Changed(f"key {key_id} works again")
         return fresh
 
     def _proven(self, entry: SecretEntry, life: Lifecycle, old: Key | None) -> Key | None:
         """The old key, whose rights the replacement gets, if it is proven to be what the secret holds.
-
-        Without that proof an emergency goes on with the tagged scopes.
 
         :raises Refused: there is no ownership proof.
         """
@@ -129,8 +139,6 @@ class Rotation:
         proof = ownership_proof(self.context, entry, life.current_version, old.id, old)
         if proof.ok:
             return old
-        if self.emergency:
-            return None
         raise Refused(
             f"{entry.name} is not rotated: {unproven(entry, life.current_version, old.id, proof)}",
             advice="Nothing was changed. Store the right key, or take the label off; then the next sweep continues.",
@@ -148,8 +156,6 @@ class Rotation:
         # Check with a dummy of the same length that a replacement fits into the value.
         expires_at = attempt.now() + attempt.spec.validity
         _encoded(attempt, stored, Secret("0" * 69), "0" * 32, expires_at)
-        if self.action.reason is Reason.KEY_MISSING and stored is not None and self.old_value is not None:
-            self._check_missing(attempt, stored, self.old_value)
         return attempt, stored
 
     def _current_value(self, attempt: Attempt) -> StoredValue | None:
@@ -159,24 +165,6 @@ class Rotation:
         if stored.version_id != attempt.life.current_version:
             raise Changed(f"{attempt.entry.name} was given another value meanwhile")
         return stored
-
-    def _check_missing(self, attempt: Attempt, stored: StoredValue, value: Secret) -> None:
-        """Check that a key that Infobip does not list is not another account's.
-
-        If the management secret was given another account's credentials, consumers must not be moved there.
-
-        :raises Refused: it is: it works, or was stored for another address.
-        """
-        probed = self.context.provider.probe(value, attempt.spec.verify_path)
-        elsewhere = recorded_elsewhere(stored.text, self.context.provider.base_url)
-        if probed.verdict is not ProbeVerdict.AUTHENTICATES and not elsewhere:
-            return
-        what = "was stored for another base_url" if elsewhere else f"works ({probed.detail})"
-        raise Refused(
-            f"key {self.action.key_id} of {attempt.entry.name} is not listed by Infobip's account "
-            f"{self.context.account}, and {what}: it seems to be another account's",
-            advice="Correct the management secret or the tag rotator:account. If meant, `rotator rotate` moves it.",
-        )
 
     # ---- from a key to a current version ----------------------------------------------------------------------------
 
@@ -225,26 +213,14 @@ class Rotation:
 
         :raises RotatorError: it must not be promoted now; it stays pending for the next sweep, or was given up.
         """
-        entry, spec, life, version_id = attempt.entry, attempt.spec, attempt.life, attempt.version_id
-        attempt.staged = True
-        if (life.pending_version, life.pending_key) != (version_id, key_id):
-            raise Changed(f"{entry.name}: version {version_id} is not pending any more")
-        current = life.current_version
-        if current is not None and stored_after(
-            self.context.services.store.version_dates(entry.arn), current, version_id
-        ):
+        entry, spec, version_id = attempt.entry, attempt.spec, attempt.version_id
+        attempt.checked_at = attempt.now()
+        key = self._found(key_id)
+        if key is None:  # it may be another account's: it keeps its label
             unlabel(self.context, entry, PENDING, version_id, attempt.reason)
             raise Changed(
-                f"{entry.name} was given another value after version {version_id} was stored, which is retired"
+                f"key {key_id} of the pending version of {entry.name} is not found; the version is no longer pending"
             )
-        attempt.checked_at = attempt.now()
-        try:
-            key = self.context.provider.get_key(key_id).key
-        except KeyNotFound:
-            attempt.unstage(key_id)
-            raise Changed(
-                f"key {key_id} of the pending version of {entry.name} is not found; its labels were removed"
-            ) from None
         proof = ownership_proof(self.context, entry, version_id, key_id, key)
         if not proof.ok:
             raise Refused(f"{unproven(entry, version_id, key_id, proof)}; it is not promoted")
@@ -260,6 +236,53 @@ class Rotation:
         probe(attempt, key, value)
         check_again_if_stale(attempt, key, value)
         return key
+
+    def _reject_unless_fitting(self, attempt: Attempt, key_id: str) -> None:
+        """Give a stored version up unless it is newer than the current one and differs from it only in the key.
+
+        The current value may have been edited since another process read it. Promotion moves from the version that is
+        compared here.
+
+        :raises Changed: it is not pending any more, or was given up.
+        """
+        entry, version_id, store = attempt.entry, attempt.version_id, self.context.services.store
+        attempt.staged = True
+        if (attempt.life.pending_version, attempt.life.pending_key) != (version_id, key_id):
+            raise Changed(f"{entry.name}: version {version_id} is not pending any more")
+        current = self._current_value(attempt)
+        if current is None:
+            return
+        dates = store.version_dates(entry.arn)
+        other_field = False
+        # Within a second the dates show nothing: then only the values decide.
+        if stored_after(dates, version_id, current.version_id) is not False:
+            with suppress(BadSecretValue):
+                stored = store.read_version(entry.arn, version_id)
+                if differs_only_in_key(stored.text, current.text, attempt.spec.value_field):
+                    return
+                other_field = len({*changed_fields(stored.text, current.text)} - {*RESERVED_FIELDS}) == 1
+        key = self._found(key_id)
+        proof = None if key is None else ownership_proof(self.context, entry, version_id, key_id, key)
+        listed = next((each for each in self.context.snapshot.secrets if each.arn == entry.arn), entry)
+        never = was_never_current(entry, version_id, dates, None if self.own else listed)
+        if key is not None and proof is OwnershipProof.BY_NAME and never:
+            # A process that is about to promote it read another current version, and fails; but not if the tag
+            # rotator:value-field was changed since: then it gets the time that it may take.
+            attempt.own = attempt.own or not other_field
+            attempt.give_up(key, contested=True)
+        else:  # stored by hand, or consumers may have its key: it is retired like a superseded version
+            unlabel(self.context, entry, PENDING, version_id, attempt.reason)
+        raise Changed(
+            f"version {version_id} of {entry.name} is not promoted: it was stored before the current version, or "
+            "differs from it in more than the key; it was given up, and the next sweep begins the rotation again"
+        )
+
+    def _found(self, key_id: str) -> Key | None:
+        """The key as Infobip shows it now; ``None`` if the account does not have it."""
+        try:
+            return self.context.provider.get_key(key_id).key
+        except KeyNotFound:
+            return None
 
 
 def _encoded(

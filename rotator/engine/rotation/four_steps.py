@@ -33,7 +33,7 @@ from rotator.engine.rotation.promote import promote
 from rotator.engine.secret_changes import account_of
 from rotator.errors import BadSecretValue, Changed, Refused, RotatorError, SecretNotFound
 from rotator.model import AccountSnapshot, Action, ActionKind, Reason, SecretEntry
-from rotator.policy.guards import clock_skew, mass_missing, slots_used
+from rotator.policy.guards import clock_skew, slots_used
 from rotator.policy.labels import CURRENT, PENDING
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import make_view
@@ -199,14 +199,14 @@ class StepWork:
         self._check_empty()
         self._refuse_by(ROTATE_BLOCKED)
         action = self._action(ActionKind.ROTATE, self.view.key_id, self.view.life.current_version)
-        return Rotation(self.context, action, entry=_without_pending(self.entry, self.token))
+        return Rotation(self.context, action, own=True, entry=_without_pending(self.entry, self.token))
 
     def _check_stored(self, *, promoting: bool) -> str:
         key_id = read_lifecycle(self.entry).pending_key
         assert key_id is not None
-        rotation = Rotation(self.context, self._action(ActionKind.RESUME, key_id, self.token), entry=self.entry)
+        action = self._action(ActionKind.RESUME, key_id, self.token)
+        rotation = Rotation(self.context, action, own=True, entry=self.entry)
         attempt = rotation.begin(self.token)
-        attempt.own = True  # the token says so: no other process makes keys for it
         key = rotation.check_stored(attempt, key_id)
         if promoting:
             promote(attempt, key)
@@ -214,7 +214,6 @@ class StepWork:
 
     def _earlier_key(self, attempt: Attempt) -> FetchedKey | None:
         """The key of an interrupted attempt: adopted if its value can be read, else revoked."""
-        attempt.own = True
         request = key_request(attempt)
         named = self.context.provider.find_by_name(request.name)
         fetched = adopt_or_revoke(attempt, [key for key in named if key.alive(attempt.now())])
@@ -227,9 +226,7 @@ class StepWork:
 
     def refuse_if_skipped(self) -> None:
         """Apply a sweep's rules: hold, wrong tags, replica, contradicting labels, no scopes for a first key."""
-        snapshot = self.context.snapshot
-        views = [make_view(snapshot, entry) for entry in snapshot.secrets]
-        wrong = clock_skew(snapshot) or (mass_missing(views, snapshot) if self.view.key is None else None)
+        wrong = clock_skew(self.context.snapshot)
         if wrong is not None:
             raise Refused(f"{self.entry.name} is not rotated: {wrong}")
         self._refuse_by(SKIP_WHEN)

@@ -1,0 +1,297 @@
+"""A pending version that another process stored is promoted only if it still fits the current one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rotator.engine.manual import rotate_now
+from rotator.engine.rotation.four_steps import Step, run_step
+from rotator.errors import RotatorError
+from rotator.sandbox.state import SimKey
+from tests import leaks
+from tests.emergencies import NAME, Killed
+from tests.world import DAY, HOUR, World
+
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+
+
+def killed_at(world: World, operation: str, *, then: Callable[[], None] | None = None) -> None:
+    """A sweep that ends right before that call."""
+
+    def kill(called: str, _secret: str) -> None:
+        if called == operation:
+            world.store.before = None
+            if then is not None:
+                then()
+            raise Killed
+
+    world.store.before = kill
+    with pytest.raises(Killed):
+        world.sweep()
+
+
+def pending(**settings: Any) -> tuple[World, SimKey, SimKey]:
+    """A rotation that ended before the promotion: the old key and the new one."""
+    world = World()
+    old = world.managed(NAME, left=5 * DAY, age=85 * DAY, **settings)
+    world.pass_time(MINUTE)
+    killed_at(world, "promote")
+    (new,) = (key for key in world.live_keys() if key.id != old.id)
+    return world, old, new
+
+
+def edit(world: World, **fields: Any) -> str:
+    """A person changes other fields of the value."""
+    text = json.dumps({**json.loads(world.store.consumer_read(NAME)), **fields})
+    return world.store.put_value_by_hand(NAME, text)
+
+
+def alive(world: World, key: SimKey) -> bool:
+    return world.infobip.authenticates(str(key.value))
+
+
+def labels(world: World) -> set[str]:
+    return {label for each in world.labels(NAME).values() for label in each}
+
+
+@pytest.mark.parametrize("after", [timedelta(0), SECOND / 2, MINUTE, HOUR])
+def test_edit_is_not_undone(after: timedelta) -> None:
+    world, old, new = pending(extra={"sender": "Before"})
+    world.pass_time(after)
+    edit(world, sender="After")
+    world.pass_time(MINUTE)
+    world.sweep()
+    assert json.loads(world.store.consumer_read(NAME))["sender"] == "After"
+    assert not alive(world, new)
+    assert f"rotator:key:{new.id}" not in labels(world)
+    world.pass_time(HOUR)
+    assert world.sweep().ok
+    assert world.current_key(NAME).id not in (old.id, new.id)
+    assert json.loads(world.store.consumer_read(NAME))["sender"] == "After"
+
+
+def test_edit_between_the_read_and_the_staging_is_not_undone() -> None:
+    """The pending version is the newer one, and is made of the value before."""
+    world = World()
+    old = world.managed(NAME, left=5 * DAY, age=85 * DAY, extra={"sender": "Before"})
+    world.pass_time(MINUTE)
+
+    def stage(called: str, _secret: str) -> None:
+        if called == "stage":
+            world.store.before = None
+            edit(world, sender="After")
+            world.pass_time(2 * SECOND)
+            killed_on_promote()
+
+    def killed_on_promote() -> None:
+        def kill(called: str, _secret: str) -> None:
+            if called == "promote":
+                world.store.before = None
+                raise Killed
+
+        world.store.before = kill
+
+    world.store.before = stage
+    with pytest.raises(Killed):
+        world.sweep()
+    (new,) = (key for key in world.live_keys() if key.id != old.id)
+    for _ in range(3):
+        world.pass_time(HOUR)
+        world.sweep()
+        assert json.loads(world.store.consumer_read(NAME))["sender"] == "After"
+    assert not alive(world, new)
+    assert world.current_key(NAME).id not in (old.id, new.id)
+
+
+@pytest.mark.parametrize("extra", [None, {"sender": "Same", "number": 1.50}])
+@pytest.mark.parametrize("plain", [False, True])
+def test_unchanged_value_is_finished(extra: dict[str, Any] | None, plain: bool) -> None:
+    world, _, new = pending(extra=extra, plain=plain)
+    world.pass_time(MINUTE)
+    assert world.sweep().ok
+    assert world.current_key(NAME).id == new.id
+
+
+@pytest.mark.parametrize("to_json", [False, True])
+def test_another_form_of_the_value_is_not_undone(to_json: bool) -> None:
+    world, old, new = pending(plain=to_json)
+    world.store.put_value_by_hand(NAME, json.dumps({"api_key": old.value}) if to_json else str(old.value))
+    world.pass_time(MINUTE)
+    for _ in range(2):
+        world.sweep()
+        assert world.store.consumer_read(NAME).startswith("{") is to_json
+        world.pass_time(HOUR)
+    assert not alive(world, new)
+    assert world.current_key(NAME).id not in (old.id, new.id)
+
+
+def test_pasted_key_is_adopted_and_not_replaced_by_what_was_stored_before() -> None:
+    world, old, new = pending()
+    world.pass_time(MINUTE)
+    by_hand = world.infobip.add_key(
+        world.accounts["main"], "by hand", scopes=["sms:manage"], valid_to=world.clock.now() + 90 * DAY
+    )
+    world.store.put_value_by_hand(NAME, json.dumps({"api_key": leaks.register(str(by_hand.value))}))
+    for _ in range(2):
+        world.pass_time(MINUTE)
+        world.sweep()
+    assert world.current_key(NAME).id == by_hand.id
+    assert (alive(world, new), alive(world, old)) == (False, True)
+
+
+def test_key_that_consumers_may_have_gets_its_grace() -> None:
+    """A version that was promoted keeps AWSPENDING, and loses AWSPREVIOUS when two more values are stored."""
+    world = World()
+    world.managed(NAME, left=5 * DAY, age=85 * DAY)
+    assert world.sweep().ok
+    new = world.current_key(NAME)
+    world.pass_time(MINUTE)
+    edit(world, sender="Once")
+    by_hand = world.infobip.add_key(world.accounts["main"], "by hand", scopes=["sms:manage"])
+    world.pass_time(MINUTE)
+    world.store.put_value_by_hand(NAME, json.dumps({"api_key": leaks.register(str(by_hand.value))}))
+    world.pass_time(HOUR)
+    world.sweep()
+    world.sweep()
+    assert alive(world, new)
+    world.pass_time(73 * HOUR)
+    world.sweep()
+    assert not alive(world, new)
+
+
+@pytest.mark.parametrize("has_field", [False, True])
+def test_changed_value_field_does_not_fail_for_ever(has_field: bool) -> None:
+    world, old, new = pending(extra={"token": "none yet"} if has_field else None)
+    world.store.tag(NAME, {"rotator:value-field": "token"})
+    world.pass_time(MINUTE)
+    world.sweep()  # the process that stored it may be about to promote it
+    assert alive(world, new)
+    world.pass_time(HOUR)
+    world.sweep()
+    assert not alive(world, new)
+    assert world.current_value(NAME) == old.value
+    world.store.untag(NAME, "rotator:value-field")
+    world.pass_time(HOUR)
+    assert world.sweep().ok
+    assert world.current_key(NAME).id not in (old.id, new.id)
+
+
+@pytest.mark.parametrize("which", [Step.TEST, Step.FINISH])
+def test_step_fails_and_removes_the_labels(which: Step) -> None:
+    world = World()
+    old = world.managed(NAME, extra={"sender": "Before"})
+    token = world.store.start_rotation(NAME, world.new_id())
+
+    def step(each: Step) -> str:
+        return run_step(world.reconciler(), NAME, token, each)
+
+    step(Step.CREATE)
+    (new,) = (key for key in world.live_keys() if key.id != old.id)
+    edit(world, sender="After")
+    with pytest.raises(RotatorError, match="not promoted"):
+        step(which)
+    assert not alive(world, new)
+    assert not labels(world) & {"AWSPENDING", f"rotator:key:{new.id}"}
+    assert json.loads(world.store.consumer_read(NAME)) == {"sender": "After", "api_key": old.value}
+
+
+def test_edit_after_the_comparison_is_seen_by_the_swap() -> None:
+    world, old, new = pending(extra={"sender": "Before"})
+    world.pass_time(MINUTE)
+
+    def change(called: str, _secret: str) -> None:
+        if called == "promote":
+            world.store.before = None
+            edit(world, sender="After")
+
+    world.store.before = change
+    world.sweep()
+    assert json.loads(world.store.consumer_read(NAME)) == {"sender": "After", "api_key": old.value}
+    world.pass_time(HOUR)
+    world.sweep()
+    assert not alive(world, new)
+    assert json.loads(world.store.consumer_read(NAME))["sender"] == "After"
+
+
+@pytest.mark.parametrize("call", range(1, 9))
+def test_giving_it_up_can_be_interrupted_at_any_call(call: int) -> None:
+    """Each call that changes something, or that reads for it, is the last one of its process."""
+    world, old, new = pending(extra={"sender": "Before"})
+    edit(world, sender="After")
+    world.pass_time(MINUTE)
+    left = call
+
+    def kill(_called: str, _secret: str) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise Killed
+
+    world.store.after = kill
+    with contextlib.suppress(Killed):
+        world.sweep()
+    world.store.after = None
+    for _ in range(3):
+        world.pass_time(HOUR)
+        world.sweep()
+    assert json.loads(world.store.consumer_read(NAME))["sender"] == "After"
+    assert world.current_key(NAME).id not in (old.id, new.id)
+    assert world.consumer_works(NAME)
+    world.pass_time(80 * HOUR)
+    world.sweep()
+    assert [key.id for key in world.live_keys()] == [world.current_key(NAME).id]
+
+
+def test_pending_key_that_is_not_found_keeps_its_label() -> None:
+    """It may be another account's, so it is not forgotten; the rotation begins again."""
+    world, old, new = pending()
+    world.infobip.delete_key(new.id)
+    world.pass_time(MINUTE)
+    world.sweep()
+    assert f"rotator:key:{new.id}" in labels(world)
+    assert "AWSPENDING" not in labels(world)
+    world.pass_time(HOUR)
+    (plan,) = world.sweep().plan.accounts
+    assert world.current_key(NAME).id not in (old.id, new.id)
+    assert (NAME, "key-not-found", new.id) in [(each.secret, str(each.kind), each.key_id) for each in plan.alerts]
+
+
+def test_interrupted_move_is_finished_by_a_person_only() -> None:
+    world = World()
+    old = world.managed(NAME)
+    world.account("other")
+    world.store.tag(NAME, {"rotator:account": "other", "rotator:scopes": "sms:manage"})
+    world.pass_time(MINUTE)
+
+    def kill(called: str, _secret: str) -> None:
+        if called == "promote":
+            world.store.before = None
+            raise Killed
+
+    world.store.before = kill
+    with pytest.raises(Killed):
+        rotate_now(world.reconciler(), NAME, "moved")
+    (new,) = world.live_keys("other")
+    for _ in range(3):
+        world.pass_time(HOUR)
+        world.sweep()
+        assert world.current_key(NAME).id == old.id
+    rotate_now(world.reconciler(), NAME, "moved")
+    assert world.current_key(NAME).id == new.id
+
+
+def test_audit_says_why_it_was_given_up() -> None:
+    world, _, new = pending(extra={"sender": "Before"})
+    edit(world, sender="After")
+    world.pass_time(MINUTE)
+    (result,) = (each for each in world.sweep().results if each.action.key_id == new.id)
+    assert "differs from it in more than the key" in str(result.error)
+    assert [line["key_id"] for line in world.events_named("key.revoked")] == [new.id]
+    leaks.check(world.stream.getvalue(), "the audit")
