@@ -34,7 +34,7 @@ def idle_sweeps(sizes: list[int], rounds: int, say: Callable[[str], None]) -> li
     rows = []
     for count in sizes:
         say(f"idle sweep of {count:,} secrets")
-        rows.append(_row(count, max(1, min(rounds, 20_000 // count))))
+        rows.append(_row(count, rounds))
     return rows
 
 
