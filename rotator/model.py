@@ -465,7 +465,6 @@ class AccountPlan:
     alerts: tuple[Alert, ...] = ()
     error: str | None = None
     keys: int = 0
-    earliest_end: datetime | None = None
     questions: Questions = field(default_factory=Questions)
     infobip_account: str | None = None
     deferred: tuple[Action, ...] = ()

@@ -97,7 +97,6 @@ def plan_account(
     report_overdue(draft, snapshot, views, actions, now)
     if secret is not None:
         draft.alerts = [alert for alert in draft.alerts if alert.secret is None or alert.secret in names]
-    ends = [view.key.valid_to for view in views if view.key is not None and view.key.enabled and view.key.valid_to]
     return AccountPlan(
         account=snapshot.account,
         quota=quota,
@@ -105,7 +104,6 @@ def plan_account(
         skipped=tuple(draft.skipped),
         alerts=tuple(dict.fromkeys(draft.alerts)),
         keys=len(snapshot.keys),
-        earliest_end=min(ends, default=None),
         questions=_questions(draft, snapshot, actions, {view.entry.arn for view in mine}),
         infobip_account=_infobip_account(snapshot),
         deferred=tuple(draft.deferred),

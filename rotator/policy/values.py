@@ -37,12 +37,10 @@ class DecodedValue:
 
     :param key: the API key, without white space around it.
     :param is_json: whether the key is in a JSON object; otherwise it is the whole text.
-    :param fields: the names of the object's fields, in their order.
     """
 
     key: Secret
     is_json: bool
-    fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -251,7 +249,7 @@ def _find(text: Secret, field: str) -> DecodedValue | _Fault:
     wrong = _wrong_with(key)
     if wrong:
         return _Fault(f"{wrong} in its field {quoted(field)}", _FIELD_FIX)
-    return DecodedValue(key, is_json=True, fields=tuple(member.name for member in members))
+    return DecodedValue(key, is_json=True)
 
 
 def _replace(old: Secret | None, field: str, key: Secret, changes: dict[str, Secret | str | None]) -> Secret | _Fault:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -251,7 +250,6 @@ def test_events_that_are_none_make_a_gap(aws: FakeAws, trail: CloudTrail) -> Non
 
 # ---- events ------------------------------------------------------------------------------------------------------
 
-Change = Callable[[dict[str, Any]], Any]
 ACCOUNT = "111122223333"
 IDENTITIES: list[tuple[Any, str]] = [
     (SESSION, ROLE),

@@ -34,10 +34,6 @@ def due(stack: LambdaStack, name: str, account: Any, **settings: Any) -> Any:
     return stack.secret(name, account, **({"left": 5 * DAY, "age": 85 * DAY} | settings))
 
 
-LATELY: dict[str, Any] = {"left": 29.5 * DAY, "age": 60.5 * DAY}
-"""Due since a few hours, so that it is not overdue yet."""
-
-
 def queue(stack: LambdaStack, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
     """A FIFO queue that the handlers use; gives a function that takes its messages as Lambda would."""
     sqs = stack.aws("sqs")
