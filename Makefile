@@ -48,8 +48,9 @@ coverage: setup  ## what the tests run of the program; tracing takes as long aga
 check:  ## what CI checks: all of this, on every Python that is installed
 	@.ci/run
 
-lint: setup  ## ruff, and the layers (import-linter)
+lint: setup  ## ruff (rules, and the formatting, which `make format` makes), and the layers (import-linter)
 	@$(VENV)/bin/python -m ruff check .
+	@$(VENV)/bin/python -m ruff format --check --quiet . || { echo 'not formatted: run "make format"' >&2; exit 1; }
 	@$(VENV)/bin/lint-imports --no-cache --no-logo
 
 typecheck: setup  ## mypy, strictly
@@ -82,8 +83,9 @@ wheel: setup  ## the wheel can be built and holds what it should
 	  grep -q "rotator/$$file" dist/wheel-files.txt || { echo "the wheel lacks rotator/$$file" >&2; exit 1; }; done
 	@! grep -E '^tests/' dist/wheel-files.txt || { echo 'the wheel holds tests' >&2; exit 1; }
 
-format: setup  ## sort imports and fix what ruff can fix
+format: setup  ## sort imports, fix what ruff can fix, and format
 	@$(VENV)/bin/python -m ruff check --fix .
+	@$(VENV)/bin/python -m ruff format --quiet .
 
 lock: setup  ## choose the newest versions again, for every Python and platform (needs a package index)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
