@@ -124,4 +124,3 @@ def test_the_rules_notice_that_another_key_is_revoked() -> None:
         return report
 
     assert "which nobody named" in in_an_emergency(emergency_flow("secret"), act)
-
