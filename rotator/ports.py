@@ -160,6 +160,9 @@ class SecretStore(Protocol):
     def read_version(self, secret_id: str, version_id: str) -> StoredValue:
         """Read one version's value."""
 
+    def read_content(self, secret_id: str, version_id: str) -> Secret:
+        """Read one version's content. A binary value is decoded as Latin-1. ``SecretNotFound`` if it has none."""
+
     def read_many(self, secret_ids: Sequence[str]) -> Mapping[str, Secret | StoreError]:
         """Read the content behind ``AWSCURRENT`` of each secret, 20 per call. A binary value is decoded as Latin-1.
 

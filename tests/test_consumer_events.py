@@ -248,7 +248,7 @@ def test_what_was_done_is_published_if_the_emergency_is_killed() -> None:
     published(world)
     command = emergency(world)
     plan = command.plan(Target(secret=NAME), Strategy.REPLACE_FIRST)
-    world.store.after = raising("remove_label", Killed())
+    world.store.after = raising("describe", Killed())
     with pytest.raises(Killed):
         command.execute(plan)
     assert next(kind for kind, _ in published(world)) == "API Key Rotated"

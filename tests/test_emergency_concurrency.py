@@ -80,13 +80,15 @@ def test_a_command_given_twice_makes_one_replacement(strategy: Strategy, by: str
         plan = command.plan(Target(**named(by, current)), strategy)
         report = command.execute(plan)
         assert report.ok
-        assert (report.steps == []) is bool(press)
+        new = [step for step in report.steps if "already disabled" not in step.note]
+        assert (new == []) is bool(press)
         seen.append((world.current_key(NAME).id, creates(world)))
         if press and by == "secret":
             assert any("INC-9" if incident == "INC-9" else "name it by its id" in note for note in plan.notes)
         world.pass_time(timedelta(minutes=4))
     assert len(set(seen)) == 1
-    assert dead(world, old, current)
+    assert not alive(world, current)
+    assert alive(world, old) is (by != "secret")
     calm(world)
 
 
@@ -190,10 +192,9 @@ def test_the_true_current_key_is_revoked_with_an_old_listing(strategy: Strategy,
     world, old, current = _rotated_two_minutes_ago()
     report = revoke(world, strategy, **named(by.split()[-1], old if by.startswith("old") else current))
     assert report.ok, report.errors
-    assert not alive(world, old)
-    only_the_old_one = strategy is REVOKE_ONLY and by.startswith("old")
-    assert alive(world, current) is only_the_old_one
-    assert world.consumer_works(NAME) is (strategy is not REVOKE_ONLY or only_the_old_one)
+    suspects = {"secret": [old, current], "old": [old], "current": [current]}[by.split()[0]]
+    assert [key for key in (old, current) if not alive(world, key)] == suspects
+    assert world.consumer_works(NAME) is (strategy is not REVOKE_ONLY or current not in suspects)
     world.pass_time(timedelta(minutes=10))
     calm(world)
 
@@ -229,7 +230,7 @@ def test_an_unlisted_rollback_cuts_no_consumer_off() -> None:
     report = revoke(world, key_id=old.id, account="main")  # listed as in grace, and current in truth
     assert report.ok, report.errors
     assert all(seen)
-    assert dead(world, old, current)
+    assert [alive(world, key) for key in (old, current)] == [False, True]
 
 
 # ---- other processes on the same secret -----------------------------------------------------------------------------
@@ -260,8 +261,9 @@ def meanwhile(
         return revoke(world, strategy, incident=incident)
 
 
-def _by_hand(world: World, kept: list[SimKey]) -> None:
-    kept.append(world.infobip.add_key(world.accounts["main"], "by hand", scopes=["sms:manage"]))
+def _by_hand(world: World, kept: list[SimKey], age: timedelta = timedelta(0)) -> None:
+    begin = world.clock.now() - age
+    kept.append(world.infobip.add_key(world.accounts["main"], "by hand", scopes=["sms:manage"], valid_from=begin))
     world.store.put_value_by_hand(NAME, json.dumps({"api_key": kept[-1].value}))
 
 
@@ -286,7 +288,7 @@ def test_a_pending_key_of_a_killed_run_is_revoked_too(strategy: Strategy) -> Non
     (pending,) = set(world.infobip.keys()) - {current}
     world.pass_time(timedelta(minutes=20))
     plan = plan_for(world, strategy, secret=NAME)
-    assert (pending.id, "pending") in [(revocation.key_id, revocation.role) for revocation in plan.revocations]
+    assert (pending.id, "pending") in [(suspect.key.id, suspect.role) for suspect in plan.suspects]
     report = revoke(world, strategy)
     assert report.ok, report.errors
     assert dead(world, current, pending)
@@ -335,13 +337,15 @@ def test_a_pending_key_that_can_not_be_revoked_is_never_promoted() -> None:
     assert not alive(world, pending)
 
 
-@pytest.mark.parametrize("at", ["GET keys", "POST keys", "stage", "probe"])
-def test_a_value_stored_by_hand_meanwhile_is_replaced_too(at: str) -> None:
+@pytest.mark.parametrize("age", [timedelta(0), HOUR])
+@pytest.mark.parametrize("at", ["read_content", "POST keys", "stage", "probe"])
+def test_a_key_pasted_meanwhile_stays_unless_it_is_older(at: str, age: timedelta) -> None:
+    """A person who creates a new key at that moment has replaced the leaked one. An older key may have leaked too."""
     world = World()
     _, current = in_grace(world)
     by_hand: list[SimKey] = []
-    report = meanwhile(world, lambda: _by_hand(world, by_hand), at, when="after")
-    settled(world, report, dead=[current, *by_hand])
+    report = meanwhile(world, lambda: _by_hand(world, by_hand, age), at, when="after")
+    settled(world, report, dead=[current, *(by_hand if age else [])], kept=[] if age else by_hand)
 
 
 def test_a_value_stored_right_after_keeps_the_new_key_enabled() -> None:
@@ -413,7 +417,7 @@ def test_a_key_promoted_by_another_rotation_is_the_replacement(strategy: Strateg
 
     seen: list[bool] = []
     world.infobip.observers.append(lambda _request, _answer: seen.append(world.consumer_works(NAME)))
-    at = {REPLACE_FIRST: "stage", REVOKE_FIRST: "describe", REVOKE_ONLY: "describe"}[strategy]
+    at = {REPLACE_FIRST: "stage", REVOKE_FIRST: "PUT key", REVOKE_ONLY: "PUT key"}[strategy]
     report = meanwhile(world, rotate_twice, at, strategy, times=times)
     assert report.ok, report.errors
     assert theirs
@@ -424,9 +428,7 @@ def test_a_key_promoted_by_another_rotation_is_the_replacement(strategy: Strateg
     if strategy is REPLACE_FIRST:
         assert world.current_key(NAME).id == theirs[-1].id
         assert report.replaced == (NAME,)
-        assert [step.note for step in report.steps if step.what == "promoted"] == [
-            "by another rotation, which was faster"
-        ]
+        assert [step.note for step in report.steps if step.what == "promoted"] == ["by another process"]
     world.pass_time(HOUR)
     world.sweep()
     assert all(alive(world, key) for key in theirs)  # their grace has not begun to end
@@ -450,30 +452,22 @@ def test_a_named_key_is_revoked_however_new_it_is() -> None:
     made = world.current_key(NAME)
     report = revoke(world, leaked=leaked(made))
     assert report.ok, report.errors
-    assert dead(world, made, current)
+    assert [alive(world, key) for key in (made, current)] == [False, True]
     assert world.consumer_works(NAME)
 
 
-@pytest.mark.parametrize("times", [1, 9])
-def test_a_value_stored_meanwhile_keeps_its_key_unreplaced(times: int) -> None:
-    """No key can be made any more; or somebody stores values as fast as this tries."""
+@pytest.mark.parametrize("times", [2, 99])
+def test_older_keys_pasted_again_and_again_are_revoked(times: int) -> None:
+    """After a few tries this gives up on a replacement, never on the revocation."""
     world = World()
     old, current = in_grace(world)
-    kept: list[SimKey] = []
-
-    def store() -> None:
-        _by_hand(world, kept)
-        if times == 1:
-            fault(world, FaultKind.STATUS_BEFORE, CREATE, status=500)
-
-    report = meanwhile(world, store, "stage", times=times)
-    assert len(kept) == min(times, 3)
-    assert any("was put there after this incident began and stays" in error for error in report.errors), report.errors
-    assert world.consumer_works(NAME)
-    assert world.current_key(NAME).id == kept[-1].id
+    pasted: list[SimKey] = []
+    report = meanwhile(world, lambda: _by_hand(world, pasted, HOUR), "stage", times=times)
     assert dead(world, old, current)
-    world.infobip.faults.clear()
-    calm(world)
+    assert report.ok is world.consumer_works(NAME) is (times == 2)
+    assert times == 99 or dead(world, *pasted)
+    world.sweep()
+    assert world.consumer_works(NAME)
 
 
 # ---- killed at every call -------------------------------------------------------------------------------------------
@@ -567,8 +561,7 @@ def test_killed_at_any_call(strategy: Strategy, by: str, when: str, then: str) -
                 world.pass_time(timedelta(minutes=1))
             report = revoke(world, strategy, incident="INC-1", **target)
             assert report.ok, (call, report.errors)
-            assert not alive(world, old), call
-            # Where the named key was dead before anything was replaced, nobody asked for the current one to go on with.
+            assert by == "value" or not alive(world, old), call
             assert by == "old key" or not alive(world, current), call
             assert strategy is REVOKE_ONLY or world.consumer_works(NAME), call
             assert promoted in (None, world.current_key(NAME).id), f"a second replacement after call {call}"
@@ -577,8 +570,11 @@ def test_killed_at_any_call(strategy: Strategy, by: str, when: str, then: str) -
 
 
 def test_a_key_of_a_killed_create_is_revoked_as_an_orphan() -> None:
+    undisturbed, _, _, target = scene("secret", reveal=False)
+    with Tape(undisturbed) as tape:
+        revoke(undisturbed, incident="INC-1", **target)
     world, _, _, target = scene("secret", reveal=False)
-    assert killed(world, REPLACE_FIRST, target, 5, "after")
+    assert killed(world, REPLACE_FIRST, target, tape.calls.index("POST keys") + 1, "after")
     (orphan,) = [key for key in world.live_keys() if key.created_at == world.clock.now()]
     assert revoke(world, incident="INC-1").ok
     assert world.current_key(NAME).id != orphan.id

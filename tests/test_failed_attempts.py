@@ -29,7 +29,7 @@ def test_keys_revoked_by_emergencies_delay_nothing(by: str) -> None:
         assert revoke(world, REVOKE_ONLY, **named(by, world.current_key(NAME))).ok
         assert not world.consumer_works(NAME)
         sweep = world.sweep()
-        assert [result.action.reason for result in sweep.results] == [Reason.KEY_DISABLED]
+        assert Reason.KEY_DISABLED in [result.action.reason for result in sweep.results]
         assert world.consumer_works(NAME)
         world.pass_time(MINUTE)
     world.sweep()

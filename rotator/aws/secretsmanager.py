@@ -93,6 +93,14 @@ class SecretsManagerStore:
         """Read one version's value."""
         return self._read(secret_id, {"SecretId": secret_id, "VersionId": version_id})
 
+    def read_content(self, secret_id: str, version_id: str) -> Secret:
+        """Read one version's content, text or binary."""
+        request = {"SecretId": secret_id, "VersionId": version_id}
+        content = self._content(self._call("GetSecretValue", secret_id, request))
+        if content is None:
+            raise SecretNotFound(f"{secret_id}: version {printable(version_id, 64)} has no value")
+        return content
+
     def read_many(self, secret_ids: Sequence[str]) -> Mapping[str, Secret | StoreError]:
         """Read the content behind ``AWSCURRENT`` of each secret, 20 per call, or singly if AWS refuses a batch."""
         found: dict[str, Secret | StoreError] = {}

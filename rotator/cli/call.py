@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rotator.bootstrap import App, Foundation
     from rotator.ports import Clock
 
+INTERRUPTED: Final = "interrupted; nothing is lost, the next sweep continues"
 FAILED: Final = 1
 USAGE: Final = 2
 _PIPED_WIDTH: Final = 80
@@ -48,6 +49,7 @@ class Call:
     :param written: whether that document was written already, so that an error does not write a second one.
     :param stdout_closed: whether the caller closed stdout. Output is then lost, which is an error.
     :param unwritten: why output could not be written. This is reported at the end, since the work goes on.
+    :param interrupted: what to say if a signal ends the command now.
     :param closing: what is closed at the end. Until then the redactor knows the values that were read, and keeps them
         out of errors.
     """
@@ -65,6 +67,7 @@ class Call:
     written: bool = False
     stdout_closed: bool = False
     unwritten: str = ""
+    interrupted: str = INTERRUPTED
     closing: ExitStack = field(default_factory=ExitStack)
 
     @classmethod

@@ -32,7 +32,6 @@ _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _OUTCOMES: Final = {
     "planned": "would be revoked",
     "revoked": "revoked",
-    "covered": "covered by these",
     "disabled-already": "disabled already",
     "not-ours": "not of these accounts",
     "failed": "can NOT be revoked",
@@ -156,7 +155,7 @@ def _document(result: LeakResult) -> dict[str, Any]:
         "outcome": str(result.outcome),
         "account": plan.account if plan else None,
         "key_id": result.key_id,
-        "secret": plan.secret.name if plan and plan.secret else None,
+        "secret": plan.secret_name if plan else None,
         "places": [asdict(place) for place in result.leak.places],
         "more_places": result.leak.more,
         "detail": result.detail or None,

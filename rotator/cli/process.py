@@ -19,7 +19,6 @@ from rotator.policy.values import possible_keys
 from rotator.redaction.redactor import redact_patterns
 from rotator.secret import Secret
 
-INTERRUPTED: Final = "interrupted; nothing is lost, the next sweep continues"
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -39,11 +38,11 @@ def run(arguments: Sequence[str]) -> int:
     call = Call.guessed(arguments)
     _prepare_streams(call)
     try:
-        with _signals(), call.closing:
+        with _signals(call), call.closing:
             code = _ended(arguments, call)
     except Interrupted as caught:
         # Not through the log, which could hang when a second signal arrives.
-        code = call.say(INTERRUPTED, code=128 + caught.number)
+        code = call.say(call.interrupted, code=128 + caught.number)
     except Exception as error:  # for example, the audit file can't be closed
         code = call.failed(error)
     return _flushed(code, call)
@@ -94,13 +93,18 @@ def _prepare_streams(call: Call) -> None:
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
+def _signals(call: Call) -> Iterator[None]:
     """The first signal unwinds (sessions are closed, audit lines written); a second one ends the process at once."""
     before: dict[int, Any] = {}
 
+    def give_up(number: int, _frame: FrameType | None) -> None:
+        with suppress(OSError):
+            os.write(2, f"rotator: {call.interrupted}\n".encode())
+        os._exit(128 + number)
+
     def unwind(number: int, _frame: FrameType | None) -> NoReturn:
         for each in before:
-            signal.signal(each, _give_up)
+            signal.signal(each, give_up)
         raise Interrupted(number)
 
     for number in _SIGNALS:
@@ -112,12 +116,6 @@ def _signals() -> Iterator[None]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-
-
-def _give_up(number: int, _frame: FrameType | None) -> None:
-    with suppress(OSError):
-        os.write(2, f"rotator: {INTERRUPTED}\n".encode())
-    os._exit(128 + number)
 
 
 def _flushed(code: int, call: Call) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,36 +29,34 @@ _LONGEST_ERROR: Final = 1200
 """Long, since the advice at the end must not be cut."""
 _WIDTHS: Final = (12, 34, 9)
 _NAME: Final = 24
-_STEPS: Final = {
-    ("key.created", "success"): "created",
-    ("secret.promoted", "success"): "promoted",
-    ("key.revoked", "success"): "revoked",
-    ("rotation.failed", "failure"): "promoted",
-    ("revocation.failed", "failure"): "revoked",
+_ROLES: Final = {
+    "other-field": "in another field than the tagged one",
+    "orphan": "created here and never stored",
+    "unmanaged": "not contained in any secret here",
 }
-"""The audit lines that are shown as a step."""
+"""Roles that need more words."""
 _CACHES: Final = (
-    "Consumers that cache the old value fail until they read it again: up to 1 h with AWS's caching libraries (their "
-    "default), up to 5 min with AWS's agent."
+    "Consumers that cache the old value fail until they refresh: by default up to 1 h with AWS's caching libraries, up "
+    "to 5 min with AWS's agent."
 )
 
 
 @command
-@click.option("--secret", metavar="S", help="Every key of this secret (name or ARN).")
-@click.option("--key-id", metavar="K", help="Every key of the secret that holds K (or 5737...48AE); needs --account.")
-@click.option("--leaked-key-stdin", is_flag=True, help="From stdin: a value, a text, a scanner's report.")
+@click.option("--secret", metavar="S", help="Revoke every key of this secret (name or ARN).")
+@click.option("--key-id", metavar="K", help="Revoke this key alone (id, or 5737...48AE); requires --account.")
+@click.option("--leaked-key-stdin", is_flag=True, help="Read a key value, text or scanner report from stdin.")
 @click.option("--account", metavar="A", help="The Infobip account that the key belongs to.")
-@click.option("--reason", required=True, metavar="R", help="Why, in your words; recorded in the audit trail.")
-@click.option("--incident", metavar="I", help="Your incident's number: for 24 hours, the same one is a retry.")
+@click.option("--reason", required=True, metavar="R", help="Reason, recorded in the audit trail.")
+@click.option("--incident", metavar="I", help="Incident number. Repeating it within 24 hours is a retry.")
 @click.option(
     "--strategy",
     type=click.Choice(STRATEGIES),
     default=STRATEGIES[0],
     show_default=True,
-    help="What comes first.",
+    help="Order of replacement and revocation.",
 )
-@click.option("--yes", is_flag=True, help="Do it. Without this it is only shown, exit 2.")
-@click.option("--dry-run", is_flag=True, help="Only show it, exit 0.")
+@click.option("--yes", is_flag=True, help="Carry it out. Without it, only show the plan and exit 2.")
+@click.option("--dry-run", is_flag=True, help="Only show the plan and exit 0.")
 def revoke(
     call: Call,
     secret: str | None,
@@ -70,18 +69,22 @@ def revoke(
     yes: bool,
     dry_run: bool,
 ) -> int:
-    """Revoke keys immediately, with no grace period: a leak, an incident.
+    """Revoke leaked or compromised keys immediately, without a grace period.
+
+    --secret revokes every key that the secret contains, in any field of any
+    labelled version. --key-id and --leaked-key-stdin revoke that key alone,
+    in its own account, whoever created it; secrets that contain it as their
+    current key get a new one.
 
     replace-first promotes a new key and then revokes; consumers that cache
-    the old value fail until they read it again. revoke-first revokes before
-    the new key is there. revoke-only leaves the secret with a revoked key.
+    the old value fail until they refresh. revoke-first revokes before the new
+    key exists. revoke-only leaves a revoked key in the secret.
 
-    With --leaked-key-stdin stdin holds the value, any text with keys in it
-    (.env, a header, a log), or a scanner's report: trufflehog, gitleaks,
-    kingfisher, GitHub's secret-scanning alerts, SARIF. Each Infobip key in
-    it is searched for in your accounts and revoked.
+    With --leaked-key-stdin, stdin contains the value, or any text with keys
+    in it: a .env file, a header, a log, the report of a scanner. Each Infobip
+    key in it is looked up in your accounts and revoked.
 
-    Each revoked key is used once more, to verify that it is refused. A tag
+    Each revoked key is tried once to verify that it is rejected. The tag
     rotator:hold does not stop this. Repeating a command is safe.
 
     \b
@@ -98,7 +101,7 @@ def revoke(
     _check_selectors(secret, key_id, account, leaked=leaked_key_stdin)
     audit_reason = required("--reason", reason)
     if yes and dry_run:
-        raise ConfigurationError("--yes and --dry-run exclude each other", advice="Give one of the two.")
+        raise ConfigurationError("--yes and --dry-run cannot be used together", advice="Use one or the other.")
     leaked = read_leaked() if leaked_key_stdin else None
 
     from rotator.cli.leaked import revoke_leaks
@@ -106,21 +109,29 @@ def revoke(
 
     app = call.open(trigger="emergency")
     screen = Screen(app, call, incident)
-    emergency = Emergency(screen.services, audit_reason, incident)
-    if leaked is None or isinstance(leaked, Secret):
-        if leaked is not None:
-            app.redactor.learn(leaked.reveal())
-        plan = emergency.plan(Target(secret, key_id, account, leaked), Strategy(strategy))
-        report = emergency.execute(plan) if yes else emergency.dry_run(plan)
-        screen.show(plan, report)
-        done = Done([report], pending=not yes, failed=yes and not report.ok)
-    else:
-        done = revoke_leaks(screen, leaked, emergency, Strategy(strategy), account, dry_run=not yes)
+    emergency = Emergency(app.services, audit_reason, incident, on_step=screen.step)
+    again = _repeat(secret, key_id, account, reason, incident, strategy)
+    call.interrupted = f"interrupted; nothing was changed so far. {again}"
+    try:
+        if leaked is None or isinstance(leaked, Secret):
+            if leaked is not None:
+                app.redactor.learn(leaked.reveal())
+            plan = emergency.plan(Target(secret, key_id, account, leaked), Strategy(strategy))
+            report = emergency.execute(plan) if yes else emergency.dry_run(plan)
+            screen.show(plan, report)
+            failed = not report.ok if yes else bool(report.errors) and not report.revoked
+            done = Done([report], pending=not yes, failed=failed)
+        else:
+            done = revoke_leaks(screen, leaked, emergency, Strategy(strategy), account, dry_run=not yes)
+    finally:
+        if emergency.running is not None:  # a signal arrived
+            call.interrupted = _interrupted(*emergency.running, again)
+    call.interrupted = f"interrupted. {again}"
     if call.json:
         document = emergency_document(done.reports, Strategy(strategy), incident, app.audit.run_id, dry_run=not yes)
         call.document({**document, **done.more, "errors": [*document["errors"], *done.errors]})
     if done.pending:
-        call.text("Nothing was changed (--dry-run)." if dry_run else "Nothing was changed. Add --yes to do it.")
+        call.text("Nothing was changed (--dry-run)." if dry_run else "Nothing was changed. Add --yes to carry it out.")
     if done.failed:
         return 1
     return _NOT_CONFIRMED if done.pending and not dry_run else 0
@@ -147,47 +158,59 @@ def _check_selectors(secret: str | None, key_id: str | None, account: str | None
     selectors = {"--secret": secret, "--key-id": key_id, "--leaked-key-stdin": leaked or None}
     given = [name for name, value in selectors.items() if value is not None]
     if len(given) != 1:
-        found = f"{' and '.join(given)} exclude each other" if given else "nothing says which key is meant"
+        found = f"{' and '.join(given)} cannot be used together" if given else "no key or secret given"
         raise ConfigurationError(
-            found, advice="Give exactly one of --secret S, --key-id K --account A, and --leaked-key-stdin."
+            found, advice="Use exactly one of --secret S, --key-id K --account A, and --leaked-key-stdin."
         )
     if key_id is not None and account is None:
         raise ConfigurationError(
-            "--key-id needs --account", advice="Name the Infobip account that the key belongs to: --account A."
+            "--key-id requires --account", advice="Name the Infobip account that the key belongs to: --account A."
         )
+
+
+def _repeat(
+    secret: str | None, key_id: str | None, account: str | None, reason: str, incident: str | None, strategy: str
+) -> str:
+    """The command to repeat, as a sentence."""
+    target = ["--secret", secret] if secret is not None else ["--key-id", key_id] if key_id is not None else []
+    options = [
+        *(target or ["--leaked-key-stdin"]),
+        *(["--account", account] if account is not None else []),
+        *("--reason", reason),
+        *(["--incident", incident] if incident is not None else []),
+        *("--strategy", strategy, "--yes"),
+    ]
+    stdin = "" if target else " < file"
+    return f"Repeat the command: `rotator revoke {shlex.join(map(str, options))}{stdin}`."
+
+
+def _interrupted(plan: EmergencyPlan, report: EmergencyReport, again: str) -> str:
+    """What was done before a signal arrived, what was not, and what to do."""
+    from rotator.engine.emergency import not_revoked
+
+    done = [f"{step.what} {step.key_id if step.what == 'revoked' else step.secret}" for step in report.steps if step.ok]
+    left = [suspect.key.id for suspect in not_revoked(plan, report)]
+    parts = [f"done: {', '.join(done) or 'nothing'}"]
+    parts += [f"NOT revoked, and perhaps still valid: {', '.join(left)}"] if left else []
+    return f"interrupted; {'; '.join(parts)}. {again}"
 
 
 # ---- for people -----------------------------------------------------------------------------------------------------
 
 
 class Screen:
-    """Show emergencies to people: on a terminal each step as soon as it is done, else each emergency at its end.
-
-    It reads the audit lines, since every module writes one at the moment of a change.
-    """
+    """Show emergencies to people: on a terminal each step as soon as it is done, else each emergency at its end."""
 
     def __init__(self, app: App, call: Call, incident: str | None) -> None:
         self.app, self.call, self.incident = app, call, incident
-        self.services = replace(app.services, audit=self) if call.is_live else app.services
-        self._begun: datetime | None = None
-        self._seen: set[tuple[str, str, bool]] = set()
+        self._shown: list[Step] = []
 
-    def emit(self, event: str, outcome: str, **fields: Any) -> None:
-        """Write one line to the audit, and show its step."""
-        from rotator.engine.emergency import Step, StepKind
+    def step(self, step: Step) -> None:
+        """Show one step at once, if a person watches."""
         from rotator.render import Grid
 
-        self.app.services.audit.emit(event, outcome, **fields)
-        now = self.app.clock.now()
-        if event == "emergency.requested":
-            self._begun, self._seen = now, set()
-        if (event, outcome) not in _STEPS or self._begun is None:
-            return
-        ok, key_id, secret = outcome == "success", fields.get("key_id"), str(fields.get("secret") or "")
-        error = None if ok else str(fields.get("error") or "failed")
-        step = Step(StepKind(_STEPS[(event, outcome)]), secret, key_id, now - self._begun, error=error)
-        if (name := _name(step)) not in self._seen:
-            self._seen.add(name)
+        if self.call.is_live:
+            self._shown.append(step)
             self.call.text(Grid([_row(step, filled=True)], _WIDTHS))
 
     def show(self, plan: EmergencyPlan, report: EmergencyReport) -> None:
@@ -203,10 +226,15 @@ class Screen:
 
         if not report.steps:  # why nothing was done
             yield from _note_parts(report)
-        live = self._begun is not None
-        rows = [_row(step, filled=live) for step in report.steps if _name(step) not in self._seen]
-        # Notes that were added to steps after these were shown.
-        after = [step for step in report.steps if _name(step) in self._seen and step.note and step.ok]
+        live = bool(self._shown)
+        shown_before = {(step.what, step.secret, step.key_id) for step in self._shown}
+        self._shown.clear()
+        rows, after = [], []
+        for step in report.steps:
+            if (step.what, step.secret, step.key_id) not in shown_before:
+                rows.append(_row(step, filled=live))
+            elif step.note and step.verified is not None:  # the note was added after the step was shown
+                after.append(step)
         rows += [(" " * _WIDTHS[0], f"{key_words(step.key_id):<{_NAME}}", " " * 7, shown(step.note)) for step in after]
         if rows:
             yield Grid(rows, _WIDTHS)
@@ -216,7 +244,7 @@ class Screen:
         if report.revoked:
             sentences.append(f"{counted(len(report.revoked), 'key')} revoked.")
         elif not report.errors:
-            sentences.append("No key was left to revoke.")
+            sentences.append("There was no key left to revoke.")
         if report.errors:
             errors = counted(len(report.errors), "error")
             sentences.append(f"{errors}: repeat the command, or disable the key in Infobip's portal.")
@@ -236,19 +264,21 @@ def _planned_parts(plan: EmergencyPlan, report: EmergencyReport, now: datetime) 
     names = ", ".join(shown(name) for name in report.replaced)
     account = shown(plan.account, 60)
     if keys:
-        yield f"Revokes immediately in account {account}, with no grace period:"
+        yield f"To be revoked immediately in account {account}, without a grace period:"
         yield Grid([(f"key {short_id(step.key_id or '')}", _key_text(report, step, now)) for step in keys], (16,))
+    elif report.errors:
+        yield f"No key of account {account} could be identified."
     else:
-        yield f"Revokes no key of account {account}."
+        yield f"No key to revoke in account {account}."
     if names and plan.strategy is Strategy.REPLACE_FIRST:
-        yield f"and puts a new key into {names} first (replace-first); if that fails, it revokes all the same."
+        yield f"A new key is stored in {names} first (replace-first). If that fails, the keys are revoked anyway."
         yield _CACHES
     elif names:
-        yield f"and puts a new key into {names} afterwards (revoke-first)."
-        yield "Consumers fail from the revocation until the new key is there and they have read it."
+        yield f"A new key is stored in {names} afterwards (revoke-first)."
+        yield "Consumers fail until the new key is stored and they have read it."
         yield _CACHES
-    elif not plan.replaced and any(item.role == "current" for item in plan.revocations):
-        yield "and puts no new key in its place (revoke-only): consumers fail until the next sweep replaces it."
+    elif not plan.replaced and any(suspect.role == "current" for suspect in plan.suspects):
+        yield "No new key is created (revoke-only): consumers fail until the next sweep creates one."
     for error in report.errors:
         yield styled(shown(error[:1].upper() + error[1:], _LONGEST_ERROR), "red")
     yield from _note_parts(report)
@@ -264,15 +294,17 @@ def _note_parts(report: EmergencyReport) -> Iterator[str]:
 def _key_text(report: EmergencyReport, step: Step, now: datetime) -> str:
     from rotator.render import absolute, shown, when
 
-    item, key = step.revocation, report.keys.get(step.key_id or "")
-    assert item is not None
-    parts = [item.role, *([step.note] if step.note else [])]
-    if not step.note and item.role == "current" and key is not None and key.valid_from is not None:
-        parts.append(f"in use since {absolute(key.valid_from, now)}")
-    if item.revoke_at is not None:
-        parts.append(f"would have been revoked {when(item.revoke_at, now)}")
-    if len({each.secret for each in report.steps}) > 1 and item.secret:
-        parts.append(f"of {shown(item.secret)}")
+    suspect = step.suspect
+    assert suspect is not None
+    parts = [_ROLES.get(suspect.role, str(suspect.role)), *([step.note] if step.note else [])]
+    if not step.note and suspect.role == "current" and suspect.key.valid_from is not None:
+        parts.append(f"in use since {absolute(suspect.key.valid_from, now)}")
+    if suspect.revoke_at is not None:
+        parts.append(f"was to be revoked {when(suspect.revoke_at, now)}")
+    if suspect.account != report.account:
+        parts.append(f"of account {shown(suspect.account)}")
+    if len({each.secret for each in report.steps}) > 1 and suspect.secret:
+        parts.append(f"in {shown(suspect.secret)}")
     return ", ".join(parts)
 
 
@@ -290,7 +322,3 @@ def _row(step: Step, *, filled: bool) -> tuple[Any, ...]:
         done.pad_right(max(0, _WIDTHS[0] - len(done)))
         name, after = f"{name:<{_NAME}}", f"{after:<7}"
     return done, name, after, shown(step.note)
-
-
-def _name(step: Step) -> tuple[str, str, bool]:
-    return step.what, step.secret if step.what == "promoted" else step.key_id or "", step.ok

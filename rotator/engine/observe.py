@@ -24,7 +24,7 @@ from rotator.message import Message
 from rotator.model import AccountSnapshot, Alert, Key, Reason, Resolution, SecretEntry, Severity
 from rotator.policy.holdings import Directory, Others
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
-from rotator.policy.tags import ACCOUNT_TAG, role, spec_or_none
+from rotator.policy.tags import ACCOUNT_TAG, FIELD_TAG, role
 from rotator.policy.values import decode, others_fields, possible_keys, recorded_key_id
 from rotator.ports import KeyProvider, SecretStore
 from rotator.secret import Secret
@@ -338,6 +338,5 @@ def _find_key(provider: KeyProvider, value: Secret, recorded: str | None) -> Key
 
 
 def value_field(entry: SecretEntry) -> str:
-    """The field of a JSON value that holds a secret's key, by its tags."""
-    spec = spec_or_none(entry.tags)
-    return "api_key" if spec is None else spec.value_field
+    """The field of a JSON value that holds a secret's key, by its tag, even if its other tags can't be read."""
+    return entry.tags.get(FIELD_TAG, "").strip() or "api_key"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
@@ -210,6 +211,18 @@ def _other_fields(text: Secret, field: str) -> tuple[tuple[str, Secret], ...] | 
         return None
     own = {field, *RESERVED_FIELDS}
     return tuple((each.name, Secret(text.reveal()[each.begin : each.end])) for each in members if each.name not in own)
+
+
+def keys_in(content: Secret) -> tuple[Secret, ...]:
+    """Return every text of the shape of an Infobip key in a secret's content, each once, in any field. Never raises.
+
+    :param content: a text, or a binary value as Latin-1.
+    """
+    raw = content.reveal()
+    texts = [raw, raw.replace("\0", "")]  # the second for UTF-16
+    with suppress(ValueError, RecursionError):
+        texts += _texts(json.loads(raw))  # JSON may escape any character
+    return tuple(Secret(found) for found in dict.fromkeys(key for text in texts for key in _KEY_SHAPE.findall(text)))
 
 
 def changed_fields(one: Secret, other: Secret) -> tuple[str, ...]:

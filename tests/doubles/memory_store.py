@@ -95,6 +95,15 @@ class MemoryStore:
             result = self._read(self._find(secret_id), version_id)
         return self._done("read_version", secret_id, result)
 
+    def read_content(self, secret_id: str, version_id: str) -> Secret:
+        """One version's content; a binary value as Latin-1."""
+        with self._call("read_content", secret_id):
+            _, version = self._value(self._find(secret_id), version_id)
+            result = version.text or Secret((version.binary or b"").decode("latin-1"))
+            if self._learn is not None:
+                self._learn(result.reveal())
+        return self._done("read_content", secret_id, result)
+
     def read_many(self, secret_ids: Sequence[str]) -> Mapping[str, Secret | StoreError]:
         """The content behind ``AWSCURRENT`` of each, by ARN; an error stands for one that can't be read."""
         found: dict[str, Secret | StoreError] = {}

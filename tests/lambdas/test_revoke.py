@@ -180,7 +180,7 @@ def test_a_retry_within_24_hours_makes_no_second_key(stack: LambdaStack, strateg
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", ["replace-first", "revoke-first"])
 def test_after_24_hours_the_name_is_refused(stack: LambdaStack, lines: Lines, strategy: str, dry_run: bool) -> None:
     stack.secret(NAME, stack.account())
     command()
@@ -196,19 +196,18 @@ def test_after_24_hours_the_name_is_refused(stack: LambdaStack, lines: Lines, st
     assert ("emergency.completed", "denied") in audit
     # Both ways out end the current key, and the second one works with the old name.
     assert revoked(command("INC-2", strategy)) == [made]
-    if strategy != "revoke-only":
-        again = current_id(stack)
-        assert revoked(command(strategy=strategy, key_id=again, account="main")) == [again]
-        assert stack.consumer_works(NAME)
+    again = current_id(stack)
+    assert revoked(command(strategy=strategy, key_id=again, account="main")) == [again]
+    assert stack.consumer_works(NAME)
 
 
 def test_a_key_that_was_rotated_since_still_dates_the_name(stack: LambdaStack) -> None:
-    """INC-1's key is revoked and has no label any more: its version is ``AWSPREVIOUS``, Infobip knows its name."""
+    """INC-1's key is revoked: its version is ``AWSPREVIOUS``."""
     stack.secret(NAME, stack.account())
     command("INC-1")
     made = stack.current(NAME)[0]
     command("INC-2")
-    assert stack.labels(NAME)[made] == {"AWSPREVIOUS"}
+    assert "AWSPREVIOUS" in stack.labels(NAME)[made]
     assert revoked(command("INC-1")) == []
     stack.clock.advance(25 * HOUR)
     assert "INC-1" in refused(stack)
@@ -250,16 +249,15 @@ def test_what_could_not_be_revoked_is_left_after_24_hours(stack: LambdaStack) ->
     stack.world.faults.clear()
     stack.clock.advance(25 * HOUR)
     refused(stack)
-    refused(stack, key_id=old.id, account="main")
-    assert old.id in revoked(command("INC-2"))
+    assert revoked(command(key_id=old.id, account="main")) == [old.id]  # a named key is never protected
 
 
 @pytest.mark.parametrize("incident", ["INC-1", "INC-2"])
 def test_revoke_only_revokes_whatever_is_current(stack: LambdaStack, incident: str) -> None:
     """It makes no key that would date the name; who asks for it gets it, even of the key that the incident made."""
     key = stack.secret(NAME, stack.account())
-    for _ in range(2):
-        assert revoked(command("INC-2", "revoke-only")) == [key.id]
+    for left in ([key.id], []):
+        assert revoked(command("INC-2", "revoke-only")) == left
     command("INC-1")
     made = current_id(stack)
     answer = command(incident, "revoke-only")
@@ -273,25 +271,28 @@ def test_revoke_only_revokes_whatever_is_current(stack: LambdaStack, incident: s
 @pytest.mark.parametrize("proven", [True, False])
 @pytest.mark.parametrize("strategy", REPLACING)
 def test_what_can_not_be_done_is_announced(stack: LambdaStack, proven: bool, strategy: str) -> None:
-    """No replacement can be made; or only a label says that the key is the secret's."""
-    key = stack.secret(NAME, stack.account(), grace="soon" if proven else "72h")
+    """No replacement can be made; or only a label says that a key is the secret's."""
+    account = stack.account()
+    key = stack.secret(NAME, account, grace="soon" if proven else "72h")
+    other = stack.secret("prod/other", account)
     if not proven:
-        labels = ["AWSCURRENT", f"rotator:key:{key.id}"]
-        value = json.dumps({"api_key": "a" * 32})
+        labels = ["AWSCURRENT", f"rotator:key:{other.id}"]
+        value = json.dumps({"api_key": key.value})
         stack.client.put_secret_value(SecretId=NAME, SecretString=value, VersionStages=labels)
     before = stack.state()
     event = {"secret_id": NAME, "reason": REASON, "strategy": strategy}
     answer = revoke({**event, "dry_run": True}, Context())
     assert stack.state() == before
-    assert (answer["ok"], answer["dry_run"], replaced(answer, "planned")) == (False, True, [])
-    assert revoked(answer, "planned") == ([key.id] if proven else [])
-    said = f"no replacement can be made for {NAME}: rotator:grace" if proven else f"key {key.id}, which a label of"
-    way_out = "revoke-only" if proven else f"`rotator revoke --key-id {key.id} --account main`"
+    assert (answer["ok"], answer["dry_run"], replaced(answer, "planned")) == (False, True, [] if proven else [NAME])
+    assert revoked(answer, "planned") == [key.id]
+    said = f"no replacement can be made for {NAME}: rotator:grace" if proven else f"key {other.id}, which a label of"
+    way_out = "revoke-only" if proven else f"`rotator revoke --key-id {other.id} --account main`"
     (error,) = (each for each in answer["errors"] if each.startswith(said))
     assert way_out in error
     with pytest.raises(RevocationFailed) as caught:
         revoke(event, Context())
     report = report_of(caught)
     assert any(("rotator:grace" if proven else way_out) in each for each in report["errors"])
-    assert revoked(report) == ([key.id] if proven else [])
-    assert stack.world.authenticates(key.value) is not proven
+    assert revoked(report) == [key.id]
+    assert stack.world.authenticates(other.value)
+    assert not stack.world.authenticates(key.value)

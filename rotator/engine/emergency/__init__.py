@@ -7,23 +7,26 @@ with an incident's name no second replacement is made for 24 hours, and after th
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rotator.engine.context import Services
+from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.execution import Execution
-from rotator.engine.emergency.incident import Incident
-from rotator.engine.emergency.planning import Accounts, Planner
-from rotator.engine.emergency.revoker import VERIFY_TIMEOUT
+from rotator.engine.emergency.facts import Facts
+from rotator.engine.emergency.planning import Planner
 from rotator.engine.emergency.targets import (
     EmergencyPlan,
     EmergencyReport,
     Step,
     StepKind,
     Strategy,
+    Suspect,
     Target,
     emergency_document,
 )
+from rotator.engine.emergency.verification import VERIFY_TIMEOUT
+from rotator.engine.observe import observe_fleet
 from rotator.errors import InternalError, RotatorError
 from rotator.telemetry.consumer_events import EMERGENCY, publish
 
@@ -37,54 +40,57 @@ __all__ = [
     "Strategy",
     "Target",
     "emergency_document",
+    "not_revoked",
 ]
 
 
 class Emergency:
-    """Plans and carries out one emergency revocation.
+    """Plans and carries out one emergency revocation, or several for one report of leaked keys.
 
     :param reason: the operator's own words, for every audit line.
     :param incident: the operator's name for the incident; a command with the same one is a retry for 24 hours.
     :param chosen: whether a person gave it that name; by default, whether there is one.
+    :param on_step: called with each step of an execution at the moment at which it is done.
     """
 
     def __init__(
-        self, services: Services, reason: str, incident: str | None = None, *, chosen: bool | None = None
+        self,
+        services: Services,
+        reason: str,
+        incident: str | None = None,
+        *,
+        chosen: bool | None = None,
+        on_step: Callable[[Step], None] = lambda _: None,
     ) -> None:
         self.reason, self.incident = reason, incident
         self._chosen = incident is not None if chosen is None else chosen
+        self._on_step = on_step
         self._record = _Record(services, {"reason": reason, "incident": incident})
         self.services = dataclasses.replace(services, audit=self._record, events=self._record)
-        self._accounts = Accounts(self.services)
+        self._planner: Planner | None = None
+        self.running: tuple[EmergencyPlan, EmergencyReport] | None = None
+        """The plan that is being executed and what was done so far, if the execution was interrupted."""
 
     def plan(self, target: Target, strategy: Strategy) -> EmergencyPlan:
         """Plan the revocation. Changes nothing.
 
-        :raises RotatorError: the target is unknown, its key is not known, or it is provably none of ours.
+        :raises RotatorError: the target is unknown, or cannot be identified.
         """
         try:
-            return Planner(self.services, self._accounts, strategy, self.incident, self._chosen).plan(target)
+            return self._planner_for(strategy).plan(target)
         except RotatorError as error:
             fields = {"account": target.account, "secret": target.secret, "key_id": target.key_id}
             self.services.audit.emit("emergency.requested", "attempt", **fields, strategy=str(strategy))
             self.services.audit.emit("emergency.completed", "denied", **fields, error=error)
             raise
         finally:
-            self._accounts.close()
+            self._close()
 
     def dry_run(self, plan: EmergencyPlan) -> EmergencyReport:
-        """Report what :meth:`execute` would do. Makes all the checks that it makes, and changes nothing.
-
-        :raises RotatorError: Infobip can't be asked.
-        """
+        """Report what :meth:`execute` would do. Makes all the checks that it makes, and changes nothing."""
         report = EmergencyReport(plan.account, plan.strategy, True, list(plan.notes))
         nothing = _Record(self.services, {}, muted=True)
-        try:
-            self._carry_out(dataclasses.replace(self.services, audit=nothing, events=nothing), plan, report)
-        except RotatorError as error:
-            again = "Repeat the command; the execution tries in any case."
-            error.advice = error.advice or f"Nothing was changed. {again} Or disable the key in Infobip's portal."
-            raise
+        self._carry_out(dataclasses.replace(self.services, audit=nothing, events=nothing), plan, report)
         return report
 
     def execute(self, plan: EmergencyPlan, *, hold_events: bool = False) -> EmergencyReport:
@@ -105,39 +111,59 @@ class Emergency:
 
     def _execute(self, plan: EmergencyPlan) -> EmergencyReport:
         audit, clock = self.services.audit, self.services.clock
-        report = EmergencyReport(plan.account, plan.strategy, False, list(plan.notes))
+        report = EmergencyReport(plan.account, plan.strategy, False, list(plan.notes), on_step=self._on_step)
         begun = clock.now()
-        first = plan.revocations[0] if plan.revocations else None
-        secret = plan.secret.name if plan.secret else first.secret if first else None
-        fields = {"account": plan.account, "secret": secret, "key_id": plan.named}
+        named = plan.named.key.id if plan.named is not None else None
+        fields = {"account": plan.account, "secret": plan.secret_name, "key_id": named}
         audit.emit("emergency.requested", "attempt", **fields, strategy=str(plan.strategy))
+        self.running = (plan, report)
         try:
             self._carry_out(self.services, plan, report)
         except RotatorError as failure:
             report.errors.append(str(failure))
         except Exception as mistake:  # the end is written to the audit even after a bug
             report.errors.append(f"{InternalError.of(mistake, 'the emergency').message}. Repeat the command.")
+        self.running = None
+        for suspect in not_revoked(plan, report):
+            report.errors.append(
+                f"key {suspect.key.id} of account {suspect.account} was not revoked. Repeat the command."
+            )
         outcome = "success" if report.ok else "failure"
         done = {"revoked": list(report.revoked), "replaced": list(report.replaced)}
         duration = int((clock.now() - begun).total_seconds() * 1000)
         error = "; ".join(report.errors) or None
         audit.emit("emergency.completed", outcome, **fields, error=error, **done, duration_ms=duration)
         # The event shows the key that was named, or else the one that was current, with its secret and version.
-        leaked = plan.named_revocation or first
+        leaked = plan.named or next(iter(plan.suspects), None)
         arn = plan.secret.arn if plan.secret else leaked.arn if leaked else None
         where = {"secret_arn": arn or None, "version_id": leaked.version_id if leaked else None}
-        event = {**fields, **where, "key_id": leaked.key_id if leaked else plan.named, **done}
+        event = {**fields, **where, "key_id": leaked.key.id if leaked else None, **done}
         publish(self.services.events, EMERGENCY, **event, strategy=str(plan.strategy), outcome=outcome, error=error)
         return report
 
     def _carry_out(self, services: Services, plan: EmergencyPlan, report: EmergencyReport) -> None:
-        if plan.revocations or plan.replaced:
-            begun = services.clock.now()
-            try:
-                provider = self._accounts.provider(plan.fleet, plan.account)
-                Execution(Incident(services, provider, plan, report, self.reason, self.incident, begun)).execute()
-            finally:
-                self._accounts.close()
+        planner = self._planner_for(plan.strategy)
+        try:
+            Execution(services, planner, plan, report, self.reason, services.clock.now()).execute()
+        finally:
+            self._close()
+
+    def _planner_for(self, strategy: Strategy) -> Planner:
+        """This command's planner; it lists the secrets once, and reads their values once."""
+        if self._planner is None or self._planner.strategy is not strategy:
+            accounts = Accounts(self.services, observe_fleet(self.services.store))
+            self._planner = Planner(Facts(accounts), strategy, self.incident, self._chosen)
+        return self._planner
+
+    def _close(self) -> None:
+        if self._planner is not None:
+            self._planner.accounts.close()
+
+
+def not_revoked(plan: EmergencyPlan, report: EmergencyReport) -> list[Suspect]:
+    """The suspects of a plan that its report does not show as revoked, or as failed."""
+    seen = {step.key_id for step in report.steps if step.what == StepKind.REVOKED}
+    return [suspect for suspect in plan.suspects if suspect.key.id not in seen]
 
 
 class _Record:

@@ -1,333 +1,403 @@
-"""Carries out a plan: the order of the steps, and what is read again before it is acted on.
+"""Carries out a plan: replaces, revokes, looks again, verifies. What fails is reported, and protects no key.
 
-``replace-first`` lists, reads the management secret, finds the key by its name, reads the value, creates, stores,
-probes, promotes and then revokes: nine calls. Promotion compares and swaps, so the secret is not described again unless
-that fails. ``revoke-first`` and ``revoke-only`` list, read the management secret, describe the secret, find the key and
-revoke: five calls. For a key that was named it is three, because it needs no proof and does not wait for the secret.
-A key that was created by hand takes two more calls for its proof by value, and one for its rights if it is replaced.
-
-At the end the secret is always described again. This decides which further keys are revoked
-(:meth:`~rotator.engine.emergency.incident.Incident.is_suspect`), and failed revocations are tried again.
-
-A dry run executes the same code up to each change: it makes every check and changes nothing.
+A dry run executes the same code up to each change: it makes every check and changes nothing. If the run is interrupted,
+repeating the command does the rest; labels of revoked keys are left to the next sweep.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final
 
 from rotator.engine.apply import label, report_failed
-from rotator.engine.emergency.incident import Incident
-from rotator.engine.emergency.revoker import KeyState, Revoker
-from rotator.engine.emergency.targets import (
-    EmergencyPlan,
-    Revocation,
-    Role,
-    StepKind,
-    Strategy,
-    current_of,
-    is_unlabelled,
-    revocations_of,
-    spec_of,
-    with_label,
-    without_keys,
-)
-from rotator.engine.observe import resolve_version
+from rotator.engine.context import AccountContext, Budget, Services
+from rotator.engine.emergency.accounts import Accounts
+from rotator.engine.emergency.facts import Facts
+from rotator.engine.emergency.planning import Planner
+from rotator.engine.emergency.targets import EmergencyPlan, EmergencyReport, Role, Step, StepKind, Strategy, Suspect
+from rotator.engine.emergency.verification import VERIFY_TIMEOUT, verify
+from rotator.engine.observe import management_of
+from rotator.engine.revoke import revoke_key
 from rotator.engine.rotation import Rotation
-from rotator.engine.secret_changes import clean_labels
-from rotator.errors import Changed, InternalError, LostRace, ProviderError, Refused, RotatorError
-from rotator.model import ActionKind, Reason, SecretEntry
+from rotator.engine.secret_changes import clean_labels, remove_retire_labels, retire_version
+from rotator.errors import Changed, InternalError, LostRace, Refused, RotatorError
+from rotator.model import AccountSnapshot, Action, ActionKind, Reason, Resolution, SecretEntry, Spec
+from rotator.policy.emergency_ids import emergency_version_id
+from rotator.policy.labels import key_label, parse_key_label, retire_label
 from rotator.policy.lifecycle import AWS_LABELS, labels_after_rotation, read_lifecycle
-from rotator.policy.ownership import OwnershipProof
 from rotator.policy.rules import NOT_OURS, first, make_view
+from rotator.policy.tags import account as account_of
+from rotator.policy.tags import spec_or_none
+from rotator.ports import ProbeVerdict
+from rotator.telemetry.consumer_events import REVOKED
+from rotator.text import printable, quoted
 
 MOST_TRIES: Final = 3
 """Each retry means that another process promoted a key, or stored a value, in the seconds between."""
-_WAY_OUT: Final = "Fix this first, or use the strategy revoke-only on purpose."
+_WAY_OUT: Final = "Fix this first, or use the strategy revoke-only if you accept the outage."
 
 
 @dataclass
 class Execution:
     """Carries out one plan. Failures on the way are not raised: they are in the report.
 
-    :raises ProviderError: only in a dry run, if Infobip can't be asked.
+    :param begun: when the command began.
     """
 
-    incident: Incident
-    revoker: Revoker = field(init=False)
-    replacing: list[SecretEntry] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.revoker = Revoker(self.incident)
+    services: Services
+    planner: Planner
+    plan: EmergencyPlan
+    report: EmergencyReport
+    reason: str
+    begun: datetime
+    _made: set[str] = field(default_factory=set)
+    _revoked: dict[str, bool] = field(default_factory=dict)
+    """The revoked keys, and whether Infobip's answer showed each disabled."""
+    _failed: dict[str, tuple[Suspect, str]] = field(default_factory=dict)
 
     @property
-    def plan(self) -> EmergencyPlan:
-        """The plan that is carried out."""
-        return self.incident.plan
+    def facts(self) -> Facts:
+        """What was read so far."""
+        return self.planner.facts
+
+    @property
+    def accounts(self) -> Accounts:
+        """The Infobip accounts, and the secrets here."""
+        return self.planner.accounts
 
     def execute(self) -> None:
-        """Follow the strategy, then revoke what the secret shows by now, clean the labels and verify."""
-        incident, plan, secret = self.incident, self.plan, self.plan.secret
-        replace_first = plan.strategy is Strategy.REPLACE_FIRST
-        named = plan.named_revocation
-        if named is not None and not (replace_first and self._is_current(named)):
-            self.revoker.revoke_all([named])  # consumers no longer get it, or the strategy revokes first
-        if secret is not None and not replace_first:
-            # Read the secret again before anyone can react to the incident; the listing may be out of date.
-            secret = self._described(secret)
-            incident.began_with(secret)
-            self._revoke_suspects(secret)
-        if plan.strategy is not Strategy.REVOKE_ONLY:
-            self._replace_all(secret)
-        if secret is not None and secret.arn in incident.promoted:
-            # Except a pending one, which may have been promoted meanwhile.
-            self.revoker.revoke_all(item for item in plan.revocations if item.role != Role.PENDING)
-        for entry in {entry.arn: entry for entry in (*self.replacing, secret) if entry is not None}.values():
-            self._finish(entry)
-        self.revoker.revoke_all(
-            [each.item for each in self.revoker.tried.values() if each.item.role == Role.ORPHAN], again=True
-        )
-        self.revoker.report_rest()
-        if not incident.dry_run:
-            self.revoker.verify()
+        """Follow the strategy, then revoke what the named secret contains by now, and verify."""
+        plan = self.plan
+        self.report.errors += plan.errors
+        if plan.strategy is not Strategy.REPLACE_FIRST:
+            self._revoke(plan.suspects)
+        for entry in plan.replaced:
+            self._replace(entry)
+        self._revoke(plan.suspects)
+        if plan.secret is not None and not self.report.dry_run:
+            self._look_again(plan.secret)
+        if self._failed:
+            self._revoke([suspect for suspect, _ in self._failed.values()])
+        for suspect, why in self._failed.values():
+            self._report_failed(suspect, why)
+        for suspect, error in plan.unproven:
+            self._add_revoked(suspect, note="failed", error=error)
+        if not self.report.dry_run:
+            self._clean_labels_elsewhere()
+            self._verify()
 
     # ---- revoking ---------------------------------------------------------------------------------------------------
 
-    def _is_current(self, item: Revocation) -> bool:
-        """Whether consumers get that key now, perhaps because of a rollback within the last minutes."""
-        secret = self.plan.secret
-        if item.role == Role.CURRENT or secret is None:
-            return item.role == Role.CURRENT
-        return read_lifecycle(self._described(secret)).current_key == item.key_id
+    def _revoke(self, suspects: Iterable[Suspect]) -> None:
+        """Revoke each key that is not revoked yet; one that fails never keeps another one enabled."""
+        for suspect in suspects:
+            if suspect.key.id in self._revoked:
+                continue
+            try:
+                self._revoked[suspect.key.id] = self._revoke_one(suspect)
+                self._failed.pop(suspect.key.id, None)
+            except RotatorError as error:
+                self._failed[suspect.key.id] = (suspect, str(error))
+                continue
+            except Exception as error:  # even after a bug the other keys must be revoked
+                problem = InternalError.of(error, f"the revocation of key {suspect.key.id}")
+                self._failed[suspect.key.id] = (suspect, problem.message)
+                continue
+            note = "" if suspect.key.enabled else "already disabled"
+            self._add_revoked(suspect, note=note)
 
-    def _described(self, secret: SecretEntry) -> SecretEntry:
-        """The secret as it is now, or as it was listed if it can't be described."""
-        with suppress(RotatorError):
-            secret = self.incident.fresh(secret.arn)
-        return self.incident.as_valued(secret)
+    def _revoke_one(self, suspect: Suspect) -> bool:
+        """Revoke one key in its own account. Returns whether Infobip's answer showed it disabled.
 
-    def _revoke_suspects(self, entry: SecretEntry, *, again: bool = False) -> None:
-        """Revoke the suspects among the keys that the secret shows and those that only the listing knew."""
-        shown = {item.key_id: item for item in revocations_of(entry)}
-        items = [*shown.values(), *(item for item in self.plan.revocations if item.key_id not in shown)]
-        suspects = [item for item in items if self.incident.is_suspect(item, entry)]
-        self.revoker.revoke_all(suspects, again=again)
-
-    def _finish(self, listed: SecretEntry) -> None:
-        """Revoke the keys that were not listed or failed before, and take the revoked keys' labels off."""
-        incident = self.incident
+        :raises RotatorError: it may still be enabled. A key that is not found is not known to be disabled.
+        """
+        if self.report.dry_run or not suspect.key.enabled:
+            return not suspect.key.enabled
+        context = self._context(suspect.account)
         try:
-            entry, error = incident.fresh(listed.arn), None
-        except RotatorError as caught:
-            entry, error = listed, caught
-        if self.plan.is_main(entry.arn):
-            entry = incident.as_valued(entry)
-            self._revoke_suspects(entry, again=True)
-            self._report_kept(entry)
-        if not incident.dry_run:
+            revoke_key(context, suspect.key, context.now(), suspect.fields)
+        except RotatorError as error:
+            if not error.outcome_unknown or context.provider.get_key(suspect.key.id).key.enabled:
+                raise
+        context.publish(REVOKED, secret_arn=suspect.arn or None, **suspect.fields)
+        return True
+
+    def _report_failed(self, suspect: Suspect, why: str) -> None:
+        """Report a key that could not be revoked, and make it due at the next sweep if a label can do that."""
+        due = self._make_due(suspect)
+        stop = "" if why.endswith((".", "!", "?")) else "."
+        again = "The next sweep tries again; repeat the command to do it now." if due else "Repeat the command."
+        where = f" of {suspect.secret}" if suspect.secret else ""
+        error = f"key {suspect.key.id}{where} is NOT known to be revoked: {why}{stop} {again}"
+        self._add_revoked(suspect, note="failed", error=error)
+        with suppress(RotatorError):  # the account's management secret may be what failed
+            context = self._context(suspect.account)
+            context.emit("revocation.failed", "failure", **suspect.fields, error=why)
+
+    def _make_due(self, suspect: Suspect) -> bool:
+        """Set the retire label of a superseded key to now; false if a sweep will not revoke it."""
+        version = suspect.version_id
+        if self.report.dry_run or not suspect.arn or version is None or suspect.role in (Role.ORPHAN, Role.UNMANAGED):
+            return False
+        try:
+            entry = self.services.store.describe(suspect.arn)
+            if account_of(entry.tags) != suspect.account or read_lifecycle(entry).current_version == version:
+                return False
+            if key_label(suspect.key.id) not in entry.versions.get(version, frozenset()):
+                return False
+            context = self._context(suspect.account)
+            now = context.now()
+            retire_version(context, entry, version, suspect.key.id, now, self.reason)
+            keep = retire_label(suspect.key.id, now)
+            remove_retire_labels(context, entry, suspect.key.id, self.reason, but=keep)
+        except RotatorError:
+            return False
+        return True
+
+    # ---- replacing --------------------------------------------------------------------------------------------------
+
+    def _replace(self, listed: SecretEntry) -> None:
+        """Give a secret a new key until it contains no suspect; a failure is reported and protects nothing."""
+        problem: RotatorError = Changed(f"{listed.name} changes too often")
+        entry, described = listed, listed is self.plan.secret and not self._revoked  # a moment ago, by the planner
+        for _ in range(MOST_TRIES):
             try:
-                if error is not None:
-                    raise error
-                self._clean(entry)
-            except RotatorError as caught:
-                text = f"the labels of {entry.name} were not cleaned, the next sweep does it: {caught}"
-                incident.report.errors.append(text)
-
-    def _clean(self, entry: SecretEntry) -> None:
-        """Take revoked keys' labels off, except the current key's, which tells the next sweep what to replace.
-
-        A version without labels can be lost at any time, so its value is read first, to verify the revocation with. A
-        key that Infobip does not find keeps its labels, because the next sweep checks that with the whole list. If the
-        run is interrupted here, the next sweep finishes the job.
-
-        :raises RotatorError: not all labels were taken off.
-        """
-        incident, life, revoked = self.incident, read_lifecycle(entry), self.revoker.having(KeyState.REVOKED)
-        for key_id in sorted((revoked | self.revoker.having(KeyState.NOT_FOUND)) & life.named):
-            version = life.holders.get(key_id)
-            if version is not None and key_id not in incident.values:
-                with suppress(RotatorError):  # the verification then has to do without it
-                    incident.values[key_id] = incident.value(entry, version)
-            if key_id in revoked and key_id != life.current_key:
-                clean_labels(incident.context(), entry, key_id, incident.reason)
-
-    def _report_kept(self, entry: SecretEntry) -> None:
-        """Report an error if the current key stays although a new one was wanted."""
-        plan, incident, current = self.plan, self.incident, read_lifecycle(entry).current_key
-        wanted = plan.strategy is not Strategy.REVOKE_ONLY and not plan.repeated and entry.arn not in incident.promoted
-        if current is None or not wanted or incident.replaced_before(entry) or current in self.revoker.tried:
-            return
-        why = "was not named" if plan.named is not None else "was put there after this incident began"
-        incident.report.errors.append(
-            f"the current key {current} of {entry.name} {why} and stays, since nothing has replaced it"
-        )
-
-    # ---- a new key for each secret that loses its own: all the checks of a rotation and none of its waiting ----------
-
-    def _replace_all(self, secret: SecretEntry | None) -> None:
-        """Replace the key of each secret that loses it. A failure is reported, and never keeps a key enabled.
-
-        :param secret: the secret concerned, as it was seen last.
-        """
-        incident, plan = self.incident, self.plan
-        for entry in chain(plan.replaced, self._unlabelled_holders()):
-            self.replacing.append(entry)
-            main = plan.is_main(entry.arn)
-            if main and secret is not None:
-                entry = secret
-            described = main and plan.strategy is Strategy.REVOKE_FIRST
-            if not (main or self._loses_its_key(entry)) or incident.replaced_before(entry):
-                continue
-            if described and not self._still_needed(entry):
-                continue  # a rotation was faster than this
-            try:
-                self._until_won(entry)
-            except RotatorError as error:
-                if incident.dry_run and isinstance(error, ProviderError):
-                    raise  # Infobip may answer later, when the plan is executed
-                self._failed(entry, error)
-            except Exception as error:  # a bug must not keep a leaked key enabled
-                self._failed(entry, InternalError.of(error, f"the replacement of the key of {entry.name}"))
-
-    def _unlabelled_holders(self) -> Iterator[SecretEntry]:
-        """Secrets of the account that are not adopted yet (a copy, say) and hold a key to be revoked."""
-        incident, plan = self.incident, self.plan
-        revoking = {item.key_id for item in plan.revocations} | self.revoker.tried.keys()
-        for entry in plan.fleet.managed.get(plan.account, ()) if revoking else ():
-            if plan.is_main(entry.arn) or not is_unlabelled(entry):
-                continue
-            try:
-                key_id = resolve_version(incident.services.store, incident.provider, entry).key_id
-            except RotatorError as error:
-                text = f"whether {entry.name} holds a key to be revoked is not known: {error.message}"
-                incident.report.notes.append(text)
-                continue
-            if key_id is not None and key_id in revoking:
-                incident.report.notes.append(f"{entry.name} holds a key to be revoked, and gets a new one as well")
-                incident.to_label[entry.arn] = Reason.UNADOPTED
-                yield with_label(entry, key_id)
-
-    def _loses_its_key(self, entry: SecretEntry) -> bool:
-        """Whether this other secret really loses its key. False if only an unproven label links it to a revocation."""
-        current = current_of(entry)
-        named = [item for item in self.plan.revocations if current is not None and item.key_id == current.key_id]
-        missing = map(self.revoker.missing_ownership_proof, named)
-        return not named or any(each is not OwnershipProof.NONE for each in missing)
-
-    def _until_won(self, entry: SecretEntry) -> None:
-        """Try to replace; if another process won, read again and check whether its key will do.
-
-        :raises RotatorError: nothing was promoted.
-        """
-        incident = self.incident
-        for left in reversed(range(MOST_TRIES)):
-            try:
-                self._replace(entry)
-                return
-            except RotatorError as error:
-                try:
-                    entry = incident.fresh(entry.arn)
-                except RotatorError:
-                    raise error from None
-                if isinstance(error, Changed) and self.plan.is_main(entry.arn):
-                    incident.began_with(entry)
-                if not self._still_needed(entry):
+                entry = entry if described else self.services.store.describe(listed.arn)
+                described = False
+                self.facts.forget()
+                current = self.facts.current_key(entry)
+                if not self._is_suspect(current, entry):
+                    note = "by another process"
+                    self._add(StepKind.PROMOTED, current.account, entry.name, current.key.id, note=note)
                     return
-                if not left or not isinstance(error, (Changed, LostRace)):
-                    raise
+                self._rotate(entry, current)
+                return
+            except (Changed, LostRace) as error:
+                problem = error
+            except RotatorError as error:
+                problem = error
+                break
+            except Exception as error:  # a bug must not keep a leaked key enabled
+                problem = InternalError.of(error, f"the replacement of the key of {listed.name}")
+                break
+        self._report_unreplaced(entry, problem)
 
-    def _still_needed(self, fresh: SecretEntry) -> bool:
-        """Whether it still needs a new key: False if its key was replaced meanwhile, or it holds none to be revoked."""
-        incident, current = self.incident, current_of(fresh)
-        if incident.replaced_before(fresh):
-            return False
-        if current is not None and incident.is_newer(current):
-            incident.promoted.add(fresh.arn)
-            incident.step(StepKind.PROMOTED, fresh.name, current.key_id, "by another rotation, which was faster")
-            return False
-        revoking = {item.key_id for item in self.plan.revocations}
-        return self.plan.is_main(fresh.arn) or (current is not None and current.key_id in revoking)
+    def _is_suspect(self, suspect: Suspect, entry: SecretEntry) -> bool:
+        made_here = suspect.version_id in self._made or self.planner.made_here(entry, suspect.version_id)
+        rule, now = self.plan.rule, self.facts.now(suspect.account)
+        if self.plan.secret is None or self.plan.secret.arn != entry.arn:
+            rule = replace(rule, since=None)  # of another secret only the collected keys are suspect
+        return rule.include(suspect.key.id, suspect.key.valid_from, now, made_here=made_here)
 
-    def _replace(self, entry: SecretEntry) -> None:
+    def _rotate(self, entry: SecretEntry, current: Suspect) -> None:
         """:raises RotatorError: nothing was promoted; what was made is revoked, or found by the next sweep."""
-        incident = self.incident
-        entry = incident.as_valued(self._with_free_labels(entry))
-        life, held = read_lifecycle(entry), current_of(entry)
-        if life.current_version is None:
-            raise Refused(f"{entry.name} has no value to be replaced")
-        context = incident.context(entry.arn)
-        unwritable = first(NOT_OURS, make_view(context.snapshot, entry), incident.now())
+        account = account_of(entry.tags) or ""
+        current = self._in_account(current, account, entry)
+        entry = self._labelled(entry, current)
+        life = read_lifecycle(entry)
+        context = self._context(account, entry, current)
+        unwritable = first(NOT_OURS, make_view(context.snapshot, entry), context.now())
         if unwritable is not None:
-            raise Changed(f"{entry.name}: {unwritable.detail}")
-        if _labels_needed(entry) > AWS_LABELS:
+            raise Refused(f"{entry.name}: {unwritable.detail}")
+        # An emergency sets no retire labels.
+        if labels_after_rotation(life, entry) - len(life.superseded) - 1 > AWS_LABELS:
             raise Refused(
-                f"{entry.name} can't carry a new key's label: a secret can have {AWS_LABELS} staging labels",
+                f"{entry.name} can't get a new key's label: a secret can have {AWS_LABELS} staging labels",
                 advice="Remove staging labels that are not needed: aws secretsmanager update-secret-version-stage.",
             )
-        key = None
-        if held is not None:
-            incident.ownership_proof(held)
-            key = incident.key(held.key_id)  # the rotation then does not read the old key again
-        context = incident.context(entry.arn)
         action = context.action(ActionKind.ROTATE, Reason.EMERGENCY, entry, life.current_key, life.current_version)
-        rotation = Rotation(context, action, audit_reason=incident.reason, emergency=True, entry=entry)
-        if incident.dry_run:
+        rotation = Rotation(context, action, audit_reason=self.reason, emergency=True, entry=entry)
+        if self.report.dry_run:
             rotation.check()
-            incident.step(StepKind.PROMOTED, entry.name, None)
-            incident.promoted.add(entry.arn)
+            self._check_probe(context, entry, current)
+            self._add(StepKind.PROMOTED, account, entry.name, None)
             return
-        if held is not None and (why := incident.to_label.pop(entry.arn, None)) is not None:
-            # If interrupted after this, the next run still knows which key was in it.
-            action = context.action(ActionKind.LABEL, why, entry, held.key_id, held.version_id)
-            label(context, action, despite_hold=True)
+        made = rotation.rotate()
+        self._add(StepKind.CREATED, account, entry.name, made.key_id)
+        self._add(StepKind.PROMOTED, account, entry.name, made.key_id)
+
+    def _in_account(self, current: Suspect, account: str, entry: SecretEntry) -> Suspect:
+        """The current key as the tag's account shows it: another account may show it as well.
+
+        :raises Refused: the tag's account does not have it; only ``rotator rotate`` moves a secret.
+        """
+        if current.account == account:
+            return current
         try:
-            made = rotation.rotate()
-        finally:
-            if rotation.old_value is not None and held is not None:
-                incident.values.setdefault(held.key_id, rotation.old_value)
-        incident.step(StepKind.CREATED, entry.name, made.key_id)
-        incident.step(StepKind.PROMOTED, entry.name, made.key_id)
-        incident.promoted.add(entry.arn)
-        if key is not None and spec_of(entry).verify:
-            incident.admitted.add(key.allowed_ips)  # the new key has the same, and was used from here
+            fetched = self.accounts.provider(account).get_key(current.key.id)
+        except RotatorError:
+            raise Refused(
+                f"its current key {current.key.id} belongs to account {printable(current.account)}, and the tag "
+                f"rotator:account is {quoted(account)}",
+                advice=f"Correct the tag; or move the secret to that account with `rotator rotate {entry.name}`.",
+            ) from None
+        return replace(current, located=replace(current.located, account=account, key=fetched.key))
 
-    def _with_free_labels(self, entry: SecretEntry) -> SecretEntry:
-        """Revoke the keys in grace first if their labels leave none for a new key: they are revoked in any case."""
-        if not self.plan.is_main(entry.arn) or _labels_needed(entry) <= AWS_LABELS:
+    def _labelled(self, entry: SecretEntry, current: Suspect) -> SecretEntry:
+        """The secret with the label of its current value's key instead of any other: the value decides.
+
+        The label is written first, so that a run that follows an interruption still knows which key was current.
+        """
+        life, version = read_lifecycle(entry), current.version_id
+        if life.at_work == {current.key.id} or version is None:
             return entry
-        self.revoker.revoke_all(item for item in revocations_of(entry) if item.role in (Role.RETIRING, Role.SUPERSEDED))
-        if self.incident.dry_run:
-            return without_keys(entry, self.revoker.having(KeyState.REVOKED) - {read_lifecycle(entry).current_key})
-        self._clean(entry)
-        return self.incident.fresh(entry.arn)
+        if self.report.dry_run:
+            return _with_label(entry, version, current.key.id)
+        reason = Reason.MISLABELLED if life.at_work else Reason.UNADOPTED
+        context = self._context(current.account)
+        label(context, context.action(ActionKind.LABEL, reason, entry, current.key.id, version), despite_hold=True)
+        return self.services.store.describe(entry.arn)
 
-    def _failed(self, entry: SecretEntry, error: RotatorError) -> None:
-        incident, life, context = self.incident, read_lifecycle(entry), self.incident.context()
+    def _check_probe(self, context: AccountContext, entry: SecretEntry, current: Suspect) -> None:
+        """Check for a dry run that a key with the current one's ``allowedIPs`` can be probed from here.
+
+        :raises Refused: it can't, so a replacement would be rejected.
+        """
+        spec, key, value = _spec_of(entry), current.key, current.located.value
+        if not spec.verify or not key.allowed_ips or value is None or not key.alive(context.now()):
+            return
+        probe = context.provider.probe(value, spec.verify_path)
+        if probe.verdict is not ProbeVerdict.AUTHENTICATES:
+            raise Refused(
+                f"a replacement with the allowedIPs of key {key.id} can't be verified from here ({probe.detail})",
+                advice="Tag the secret rotator:verify=skip, or run the command from an allowed address.",
+            )
+
+    def _report_unreplaced(self, entry: SecretEntry, error: RotatorError) -> None:
         why = str(error).removeprefix(f"{entry.name}: ")
-        text = self._cannot_replace(entry, why) if incident.dry_run else f"{entry.name} has no new key: {why}"
-        incident.report.errors.append(text)
-        incident.step(StepKind.PROMOTED, entry.name, None, "failed", error=text)
-        action = context.action(ActionKind.ROTATE, Reason.EMERGENCY, entry, life.current_key, life.current_version)
-        report_failed(context, action, error)
+        text = f"{entry.name} has no new key: {why}"
+        if self.report.dry_run:
+            stop = "" if why.endswith((".", "!", "?")) else "."
+            then = "If you continue, its key is revoked anyway, and its consumers fail until it has a new one."
+            text = f"no replacement can be made for {entry.name}: {why}{stop} {then} {_WAY_OUT}"
+        account, life = account_of(entry.tags) or "", read_lifecycle(entry)
+        self._add(StepKind.PROMOTED, account, entry.name, None, note="failed", error=text)
+        if not self.report.dry_run:
+            action = Action(
+                ActionKind.ROTATE,
+                account,
+                entry.name,
+                Reason.EMERGENCY,
+                self.services.clock.now(),
+                key_id=life.current_key,
+                version_id=life.current_version,
+                arn=entry.arn,
+            )
+            with suppress(RotatorError):
+                report_failed(self._context(account), action, error)
 
-    def _cannot_replace(self, entry: SecretEntry, why: str) -> str:
-        """The error text for a dry run, with the consequence. A current key that stays is reported separately, too."""
-        current = current_of(self.incident.as_valued(entry))
-        unnamed = self.plan.is_main(entry.arn) and self.plan.named not in (None, current.key_id if current else None)
-        stop = "" if why.endswith((".", "!", "?")) else "."
-        then = (
-            "If you continue, its current key is revoked all the same, and its consumers fail until it has a new one."
-        )
-        if unnamed or (current is not None and self.revoker.missing_ownership_proof(current) is not None):
-            then = "If you continue, its current key stays as well."
-        return f"no replacement can be made for {entry.name}: {why}{stop} {then} {_WAY_OUT}"
+    # ---- what changed in the meantime -------------------------------------------------------------------------------
+
+    def _look_again(self, listed: SecretEntry) -> None:
+        """Revoke suspects that the named secret got during the emergency; replace one that became current."""
+        for _ in range(MOST_TRIES):
+            try:
+                entry = self.services.store.describe(listed.arn)
+            except RotatorError as error:
+                self.report.errors.append(f"{listed.name} was not read again after the revocation: {error}")
+                return
+            found = self.facts.keys_of(entry)
+            self.report.errors += [error for error in found.errors if error not in self.report.errors]
+            known = {*self._revoked, *self._failed}
+            new = [
+                suspect
+                for suspect in found.keys
+                if suspect.key.id not in known and suspect.key.enabled and self._is_suspect(suspect, entry)
+            ]
+            if not new:
+                return
+            if self.planner.replaces and any(suspect.role == Role.CURRENT for suspect in new):
+                self._replace(entry)
+            self._revoke(new)
+
+    def _clean_labels_elsewhere(self) -> None:
+        """Remove the labels of revoked keys from secrets of other accounts, whose sweeps don't find these keys."""
+        by_key = self.accounts.fleet.directory.by_key
+        accounts = {suspect.key.id: suspect.account for suspect in self.plan.suspects}
+        for key_id in self._revoked.keys() & accounts.keys():
+            for listed in by_key.get(key_id, ()):
+                if account_of(listed.tags) == accounts[key_id]:
+                    continue
+                try:
+                    entry = self.services.store.describe(listed.arn)
+                    if read_lifecycle(entry).current_key != key_id:
+                        clean_labels(self._context(accounts[key_id]), entry, key_id, self.reason)
+                except RotatorError as error:
+                    self.report.errors.append(f"the labels of key {key_id} stay in {listed.name}: {error}")
+
+    # ---- verification -----------------------------------------------------------------------------------------------
+
+    def _verify(self) -> None:
+        """Verify each revocation. A key that is not verified is an error."""
+        until: datetime | None = None
+        for position, step in enumerate(self.report.steps):
+            suspect = step.suspect
+            if step.what != StepKind.REVOKED or not step.ok or suspect is None:
+                continue
+            provider, clock = self.accounts.provider(suspect.account), self.accounts.clock(suspect.account)
+            until = until or clock.now() + VERIFY_TIMEOUT
+            spec = _spec_of(next((e for e in self.accounts.fleet.every() if e.arn == suspect.arn), None))
+            shown = self._revoked[suspect.key.id]
+            found = verify(provider, clock, suspect.located, spec.verify_path, until, shown=shown)
+            error = None
+            if not found.verified:
+                of = f" of {suspect.secret}" if suspect.secret else ""
+                error = f"key {suspect.key.id}{of} is {found.note}. Check it in Infobip's portal; repeat the command."
+                self.report.errors.append(error)
+            note = f"{step.note}; {found.note}" if step.note else found.note
+            done = replace(step, verified=found.verified, note=note, error=error if found.works else None)
+            self.report.steps[position] = done
+
+    # ---- parts ------------------------------------------------------------------------------------------------------
+
+    def _add(
+        self, what: StepKind, account: str, secret: str, key_id: str | None, *, note: str = "", error: str | None = None
+    ) -> None:
+        after = self.services.clock.now() - self.begun
+        self.report.add(Step(what, account, secret, key_id, after, note, error))
+
+    def _add_revoked(self, suspect: Suspect, *, note: str = "", error: str | None = None) -> None:
+        after, account, key_id = self.services.clock.now() - self.begun, suspect.account, suspect.key.id
+        self.report.add(Step(StepKind.REVOKED, account, suspect.secret, key_id, after, note, error, suspect))
+
+    def _context(
+        self, account: str, entry: SecretEntry | None = None, current: Suspect | None = None
+    ) -> AccountContext:
+        """The context for changes in one account, without a daily budget, so that the reserve is used.
+
+        :param entry: the secret for which a key may be made. Its version id then shows that this incident made it.
+        :param current: its current key, which its value was found to be.
+        """
+        arn = entry.arn if entry is not None else ""
+
+        def new_version_id() -> str:
+            version_id = emergency_version_id(arn, self.planner.incident, self.services.new_version_id())
+            self._made.add(version_id)
+            return version_id
+
+        keys, held = {}, {}
+        if current is not None:
+            keys = {current.key.id: current.key}
+            held = {(arn, current.version_id or ""): Resolution(current.key.id)}
+        management = management_of(self.accounts.fleet, account)
+        secrets = (entry,) if entry is not None else ()
+        snapshot = AccountSnapshot(account, management, secrets, keys, held=held)
+        services = replace(self.services, new_version_id=new_version_id)
+        return AccountContext(services, self.accounts.provider(account), snapshot, Budget())
 
 
-def _labels_needed(entry: SecretEntry) -> int:
-    """How many labels the secret carries once a replacement is promoted; an emergency sets no retire labels."""
-    life = read_lifecycle(entry)
-    return labels_after_rotation(life, entry) - len(life.superseded) - 1
+def _spec_of(entry: SecretEntry | None) -> Spec:
+    """A secret's spec, or the defaults if it can't be read."""
+    return (spec_or_none(entry.tags) if entry is not None else None) or Spec(account="")
+
+
+def _with_label(entry: SecretEntry, version: str, key_id: str) -> SecretEntry:
+    """Return the entry as if its current version carried the label of this key alone."""
+    wanted = key_label(key_id)
+    versions = {each: labels - {wanted} for each, labels in entry.versions.items()}
+    others = frozenset(each for each in versions[version] if parse_key_label(each) is None)
+    versions[version] = others | {wanted}
+    return replace(entry, versions=versions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from rotator.engine.emergency import Emergency
@@ -22,8 +22,6 @@ class LeakOutcome(StrEnum):
 
     PLANNED = "planned"
     REVOKED = "revoked"
-    COVERED = "covered"
-    """It is revoked with another key of the same report."""
     DISABLED = "disabled-already"
     NOT_OURS = "not-ours"
     FAILED = "failed"
@@ -46,7 +44,7 @@ class LeakResult:
     @property
     def key_id(self) -> str | None:
         """The key that the value belongs to, if an account knows it."""
-        return self.plan.named if self.plan is not None else None
+        return self.plan.named.key.id if self.plan is not None and self.plan.named is not None else None
 
 
 @dataclass
@@ -60,13 +58,9 @@ class Intake:
     strategy: Strategy
     account: str | None = None
     dry_run: bool = False
-    _revoking: set[str] = field(default_factory=set)
 
     def go(self, leaks: Iterable[Leak]) -> Iterator[LeakResult]:
         """Handle the leaks in order; each is planned when the one before it is done.
-
-        Two leaked keys of one secret are revoked together: the second is then covered by the first, and its secret does
-        not get another new key.
 
         :raises RotatorError: the audit can't be written, or the configuration is wrong; what was yielded was done.
         """
@@ -80,15 +74,7 @@ class Intake:
         plan: EmergencyPlan | None = None
         try:
             plan = self.emergency.plan(Target(account=self.account, leaked=leak.value), self.strategy)
-            if plan.named in self._revoking:
-                return LeakResult(leak, LeakOutcome.COVERED, plan, detail="revoked with another key of this report")
-            if not plan.revocations and not plan.replaced:
-                return LeakResult(leak, LeakOutcome.DISABLED, plan, detail="; ".join(plan.notes))
-            if self.dry_run:
-                report = self.emergency.dry_run(plan)
-                self._revoking |= {item.key_id for item in plan.revocations}
-                return LeakResult(leak, LeakOutcome.PLANNED, plan, report)
-            report = self.emergency.execute(plan, hold_events=True)
+            report = self.emergency.dry_run(plan) if self.dry_run else self.emergency.execute(plan, hold_events=True)
         except (AuditUnavailable, ConfigurationError):
             raise
         except UnknownValue as error:
@@ -99,6 +85,10 @@ class Intake:
             _LOG.debug("unexpected", exc_info=error)
             detail = InternalError.of(error, "the look-up of a leaked value").message
             return LeakResult(leak, LeakOutcome.FAILED, plan, detail=detail)
-        self._revoking |= set(report.revoked)
-        outcome = LeakOutcome.REVOKED if report.ok else LeakOutcome.FAILED
-        return LeakResult(leak, outcome, plan, report, "; ".join(report.errors))
+        outcome = LeakOutcome.PLANNED if self.dry_run else LeakOutcome.REVOKED
+        if plan.named is not None and not plan.named.key.enabled and not plan.replaced:
+            outcome = LeakOutcome.DISABLED
+        if not report.ok and not self.dry_run:
+            outcome = LeakOutcome.FAILED
+        detail = "; ".join(plan.notes if outcome is LeakOutcome.DISABLED else report.errors)
+        return LeakResult(leak, outcome, plan, report, detail)

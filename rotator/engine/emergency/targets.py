@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from rotator.engine.observe import Fleet
-from rotator.model import Key, SecretEntry, Spec
-from rotator.policy.labels import key_label, parse_key_label, parse_retire_label
-from rotator.policy.lifecycle import read_lifecycle
-from rotator.policy.tags import spec_or_none
+from rotator.model import Key, SecretEntry
+from rotator.policy.suspects import Suspects
 from rotator.secret import Secret
 
 
 class Role(StrEnum):
-    """A key's role in its secret."""
+    """A key's role in the secret that contains it."""
 
     CURRENT = "current"
+    """In the tagged field of ``AWSCURRENT``."""
     RETIRING = "retiring"
     SUPERSEDED = "superseded"
     PENDING = "pending"
+    OTHER_FIELD = "other-field"
+    """In another field than the tagged one, of any version."""
     ORPHAN = "orphan"
+    """Created by this deployment; no secret here contains it."""
+    UNMANAGED = "unmanaged"
+    """Not created by this deployment; no secret here contains it."""
 
 
 class StepKind(StrEnum):
-    """What a step does: make a key, make it current, or revoke one."""
+    """What a step does: create a key, make it current, or revoke one."""
 
     CREATED = "created"
     PROMOTED = "promoted"
@@ -53,72 +56,87 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Revocation:
-    """A key to be revoked.
+class Located:
+    """A key in the account in which Infobip showed it; it is read, changed and verified only there.
 
-    :param version_id: the version that holds it; ``None`` if no label names one.
+    :param value: the key's value, if it is known.
+    """
+
+    account: str
+    key: Key
+    value: Secret | None = None
+
+    @property
+    def id(self) -> str:
+        """The key's id."""
+        return self.key.id
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A key to be revoked, and where it was found.
+
+    :param secret: the name of the secret that contains it, or that its name at Infobip names; ``""`` if none does.
+    :param arn: that secret's ARN; ``""`` if it is not seen here.
+    :param version_id: the version that contains it.
     :param revoke_at: when its grace period would have ended.
     """
 
-    key_id: str
+    located: Located
     role: Role
-    secret: str
-    arn: str
+    secret: str = ""
+    arn: str = ""
     version_id: str | None = None
     revoke_at: datetime | None = None
 
     @property
+    def key(self) -> Key:
+        """The key as Infobip showed it."""
+        return self.located.key
+
+    @property
+    def account(self) -> str:
+        """The account whose key it is."""
+        return self.located.account
+
+    @property
     def fields(self) -> dict[str, Any]:
         """Audit fields. The context adds the account, and the reason and the incident are bound to every line."""
-        return {"secret": self.secret, "version_id": self.version_id, "key_id": self.key_id}
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """A key that the operator named by its id, or by its value; ``key`` is set if Infobip was asked about it."""
-
-    key_id: str
-    key: Key | None = None
-    value: Secret | None = None
+        return {"secret": self.secret or None, "version_id": self.version_id, "key_id": self.key.id}
 
 
 @dataclass(frozen=True, slots=True)
 class EmergencyPlan:
-    """The plan for one account.
+    """What one emergency does.
 
-    :param leak: the key that was named by its id or value; ``None`` if the whole secret was.
-    :param revocations: the key that was named (or else the current one) first.
-    :param replaced: the secrets that get a new key: the one concerned, and others that hold a key to be revoked.
+    :param account: the account of the named key or, if a secret was named, of the secret's tag.
+    :param named: the key that a person named by its id or value; ``None`` if a secret was named.
+    :param secret: the secret that a person named; ``None`` if a key was.
+    :param suspects: the keys to be revoked: the named key, or the secret's keys with the current one first.
+    :param rule: decides about keys that are seen later.
+    :param replaced: the secrets that get a new key.
     :param notes: sentences for the operator, without a full stop.
-    :param secret: the secret concerned; ``None`` for an orphan, or if nothing is to be done.
-    :param unlabelled: the secret's current version carries no key label; the entry here has it.
-    :param repeated: this incident has made the replacement already; only keys older than that are revoked.
+    :param unproven: keys that only a label of the secret names, each with the error that says so; they stay enabled.
+    :param errors: what stays unknown whatever happens, as sentences.
     """
 
     account: str
     strategy: Strategy
-    fleet: Fleet
-    leak: Named | None = None
-    revocations: tuple[Revocation, ...] = ()
+    rule: Suspects
+    named: Suspect | None = None
+    secret: SecretEntry | None = None
+    suspects: tuple[Suspect, ...] = ()
     replaced: tuple[SecretEntry, ...] = ()
     notes: tuple[str, ...] = ()
-    secret: SecretEntry | None = None
-    unlabelled: bool = False
-    repeated: bool = False
+    unproven: tuple[tuple[Suspect, str], ...] = ()
+    errors: tuple[str, ...] = ()
 
     @property
-    def named(self) -> str | None:
-        """The id of the key that was named."""
-        return self.leak.key_id if self.leak is not None else None
-
-    @property
-    def named_revocation(self) -> Revocation | None:
-        """The named key, if it is among those to be revoked."""
-        return next((item for item in self.revocations if item.key_id == self.named), None)
-
-    def is_main(self, arn: str) -> bool:
-        """Whether that is the secret concerned."""
-        return self.secret is not None and self.secret.arn == arn
+    def secret_name(self) -> str | None:
+        """The secret that was named, or the one that contains the named key."""
+        if self.secret is not None:
+            return self.secret.name
+        return self.named.secret or None if self.named is not None else None
 
 
 # ---- what became of it, or would: the same for a dry run and for the execution ---------------------------------------
@@ -132,17 +150,19 @@ class Step:
     :param after: how long after the beginning.
     :param note: for a revoked key, how far that was verified.
     :param error: why it failed, as a sentence.
-    :param revocation: the revoked key's role, version and time.
-    :param verified: the revoked key was used once more and refused; ``None`` if that was not tried.
+    :param suspect: the revoked key.
+    :param verified: Infobip shows the revoked key disabled, and its value, if it is known, is refused; ``None`` if that
+        was not checked.
     """
 
     what: StepKind
+    account: str
     secret: str
     key_id: str | None
     after: timedelta
     note: str = ""
     error: str | None = None
-    revocation: Revocation | None = None
+    suspect: Suspect | None = None
     verified: bool | None = None
 
     @property
@@ -156,7 +176,7 @@ class EmergencyReport:
     """The outcome of one plan.
 
     :param errors: sentences for the operator, without any secret value.
-    :param keys: the keys as Infobip showed them last, by id.
+    :param on_step: called with each step at the moment at which it is done.
     """
 
     account: str
@@ -165,7 +185,14 @@ class EmergencyReport:
     notes: list[str] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    keys: Mapping[str, Key] = field(default_factory=dict, repr=False)
+    on_step: Callable[[Step], None] = field(default=lambda _: None, repr=False)
+
+    def add(self, step: Step) -> None:
+        """Add a step; its error, if it has one, is one of the report."""
+        self.steps.append(step)
+        if step.error is not None:
+            self.errors.append(step.error)
+        self.on_step(step)
 
     @property
     def ok(self) -> bool:
@@ -204,20 +231,20 @@ def emergency_document(
 
 
 def _key(report: EmergencyReport, step: Step) -> dict[str, Any]:
-    item = step.revocation
-    assert item is not None
+    suspect = step.suspect
+    assert suspect is not None
     return {
         **_common(report, step),
-        "role": item.role,
+        "role": suspect.role,
         "verified": step.verified,
-        "version_id": item.version_id,
-        "revoke_at": f"{item.revoke_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if item.revoke_at is not None else None,
+        "version_id": suspect.version_id,
+        "revoke_at": f"{suspect.revoke_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if suspect.revoke_at else None,
     }
 
 
 def _common(report: EmergencyReport, step: Step) -> dict[str, Any]:
     return {
-        "account": report.account,
+        "account": step.account,
         "secret": step.secret or None,
         "key_id": step.key_id,
         "outcome": "failed" if not step.ok else "planned" if report.dry_run else "done",
@@ -225,61 +252,3 @@ def _common(report: EmergencyReport, step: Step) -> dict[str, Any]:
         "detail": step.note or None,
         "seconds": round(step.after.total_seconds(), 3),
     }
-
-
-# ---- what labels say ------------------------------------------------------------------------------------------------
-
-
-def revocations_of(entry: SecretEntry) -> Iterator[Revocation]:
-    """Every key that a secret's labels name: the current one first, each once."""
-    life = read_lifecycle(entry)
-    seen: set[str] = set()
-    # A pending key was stored and never promoted: no consumer needs it, and a reader of the secret could read it too.
-    for key_id, role, version_id, revoke_at in (
-        (life.current_key, Role.CURRENT, life.current_version, None),
-        *((item.key_id, Role.RETIRING, item.version_id, item.revoke_at) for item in life.retiring),
-        (life.pending_key, Role.PENDING, life.pending_version, None),
-        *((key_id, Role.SUPERSEDED, version, None) for key_id, version in sorted(life.holders.items())),
-    ):
-        if key_id is not None and key_id not in seen:
-            seen.add(key_id)
-            yield Revocation(key_id, role, entry.name, entry.arn, version_id, revoke_at)
-
-
-def current_of(entry: SecretEntry) -> Revocation | None:
-    """The key that consumers get, if a label names it."""
-    return next((item for item in revocations_of(entry) if item.role == Role.CURRENT), None)
-
-
-def is_unlabelled(entry: SecretEntry) -> bool:
-    """Whether it has a current value whose key no label names."""
-    return entry.deleted_at is None and read_lifecycle(entry).unlabelled
-
-
-def with_label(entry: SecretEntry, key_id: str) -> SecretEntry:
-    """Return the entry as if its current version carried the label of the key that it was found to hold."""
-    current = read_lifecycle(entry).current_version
-    if current is None:
-        return entry
-    label = key_label(key_id)
-    versions = {version: labels - {label} for version, labels in entry.versions.items()}
-    versions[current] = frozenset(each for each in versions[current] if parse_key_label(each) is None) | {label}
-    return replace(entry, versions=versions)
-
-
-def without_keys(entry: SecretEntry, key_ids: Collection[str]) -> SecretEntry:
-    """Return the entry without the labels of these keys."""
-    removed = set(map(key_label, key_ids))
-
-    def stays(label: str) -> bool:
-        parsed = parse_retire_label(label)
-        return label not in removed and (parsed is None or parsed[0] not in key_ids)
-
-    versions = {version: frozenset(filter(stays, labels)) for version, labels in entry.versions.items()}
-    return replace(entry, versions=versions)
-
-
-def spec_of(entry: SecretEntry | None) -> Spec:
-    """A secret's spec, or the defaults if it can't be read."""
-    spec = spec_or_none(entry.tags) if entry is not None else None
-    return spec or Spec(account="")

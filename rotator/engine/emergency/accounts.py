@@ -1,0 +1,111 @@
+"""The Infobip accounts of an emergency: connections, and in which of them a key is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rotator.engine.context import InfobipClock, Services
+from rotator.engine.emergency.targets import Located
+from rotator.engine.observe import Fleet, management_of
+from rotator.errors import KeyNotFound, Refused, RotatorError
+from rotator.model import Key
+from rotator.ports import KeyProvider
+from rotator.secret import Secret
+from rotator.text import printable
+
+
+class Accounts:
+    """Connections to Infobip accounts, each made once, and the keys that were found there.
+
+    :param fleet: every secret here, as listed.
+    """
+
+    def __init__(self, services: Services, fleet: Fleet) -> None:
+        self.services = services
+        self.fleet = fleet
+        self._texts: dict[str, Secret] = {}
+        self._open: dict[str, KeyProvider] = {}
+        self._known: list[Located] = []
+
+    def provider(self, account: str) -> KeyProvider:
+        """The account's provider, until :meth:`close`.
+
+        :raises RotatorError: no or several management secrets, or one that can't be read or used.
+        """
+        entry = management_of(self.fleet, account)
+        if entry.arn not in self._texts:
+            self._texts[entry.arn] = self.services.store.read_current(entry.arn).text
+        if entry.arn not in self._open:
+            self._open[entry.arn] = self.services.connect(entry, self._texts[entry.arn], emergency=True)
+        return self._open[entry.arn]
+
+    def clock(self, account: str) -> InfobipClock:
+        """An account's clock at Infobip."""
+        return InfobipClock(self.services.clock, self.provider(account))
+
+    def close(self) -> None:
+        """Close every connection; never raises."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def ordered(self, first: str | None) -> list[str]:
+        """Every account that has a management secret here, ``first`` before the others."""
+        return sorted(self.fleet.managements, key=lambda name: (name != first, name))
+
+    def with_id(self, key_id: str, first: str | None) -> Located | None:
+        """The key with an id, from the first account that has it; ``None`` if every account was asked and none has it.
+
+        :raises RotatorError: none of the accounts that could be asked has it, and not every account could be asked.
+        """
+
+        def read(provider: KeyProvider) -> tuple[Key, Secret | None] | None:
+            try:
+                fetched = provider.get_key(key_id)
+            except KeyNotFound:
+                return None
+            return fetched.key, fetched.value
+
+        return self._first(self.ordered(first), read, f"key {printable(key_id, 40)}")
+
+    def with_value(
+        self, value: Secret, first: str | None, *, only: str | None = None, alone: bool = True
+    ) -> Located | None:
+        """The key with a value, from the first account that knows it; ``None`` if every account was asked.
+
+        :param only: ask no other account.
+        :param alone: the answer must contain only this key, as an ownership proof requires.
+        :raises RotatorError: as for :meth:`with_id`.
+        """
+        known = next((located for located in self._known if located.value == value), None)
+        if known is not None:
+            return known
+
+        def search(provider: KeyProvider) -> tuple[Key, Secret | None] | None:
+            found = provider.find_by_value(value, alone=alone)
+            return (found, value) if found is not None else None
+
+        return self._first(self.ordered(first) if only is None else [only], search, "the value")
+
+    def remember(self, located: Located) -> Located:
+        """Remember a key, so that no account is asked for its value again."""
+        self._known += [located] if located.value is not None else []
+        return located
+
+    def _first(
+        self, accounts: list[str], ask: Callable[[KeyProvider], tuple[Key, Secret | None] | None], what: str
+    ) -> Located | None:
+        errors: list[str] = []
+        for name in accounts:
+            try:
+                found = ask(self.provider(name))
+            except RotatorError as error:
+                errors.append(f"{printable(name)}: {error.message}")
+                continue
+            if found is not None:
+                return self.remember(Located(name, *found))
+        if errors:
+            raise Refused(
+                f"not every account could be asked for {what}: {'; '.join(errors)}",
+                advice="Nothing was changed. Fix that and repeat the command, or disable the key in Infobip's portal.",
+            )
+        return None

@@ -1,0 +1,249 @@
+"""Facts about keys: which keys a secret contains, proven by value or name, and which secrets use a key. Reads only.
+
+A value that Infobip knows is trusted first, then a key's name at Infobip; a label alone proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, auto
+
+from rotator.engine.emergency.accounts import Accounts
+from rotator.engine.emergency.targets import Located, Role, Suspect
+from rotator.engine.observe import management_of, value_field
+from rotator.errors import BadSecretValue, Refused, RotatorError, SecretNotFound, StoreError
+from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry
+from rotator.policy.labels import key_name, parse_key_label, parse_retire_label
+from rotator.policy.lifecycle import Lifecycle, read_lifecycle
+from rotator.policy.ownership import Ownership
+from rotator.policy.tags import account as account_of
+from rotator.policy.values import contains, decode, keys_in
+from rotator.secret import Secret
+from rotator.text import printable
+
+
+class Use(Enum):
+    """How a secret's current value uses a key."""
+
+    NONE = auto()
+    CURRENT = auto()
+    """In the tagged field: consumers need a new key."""
+    OTHER_FIELD = auto()
+    UNKNOWN = auto()
+    """The value could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionKeys:
+    """The keys that one version of a secret contains.
+
+    :param unproven: keys that only a label connects with it, each with the error that says so.
+    :param errors: a sentence for each value that could not be looked up.
+    """
+
+    keys: tuple[Suspect, ...] = ()
+    unproven: tuple[tuple[Suspect, str], ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+@dataclass
+class Facts:
+    """What one command has read: each version, and each current value, once.
+
+    :param accounts: the Infobip accounts and the secrets here, as listed.
+    """
+
+    accounts: Accounts
+    _contents: Mapping[str, Secret | StoreError] | None = field(default=None, repr=False)
+    _versions: dict[tuple[str, str, frozenset[str]], VersionKeys] = field(default_factory=dict, repr=False)
+
+    # ---- which keys a secret contains -------------------------------------------------------------------------------
+
+    def keys_of(self, entry: SecretEntry) -> VersionKeys:
+        """Every key that a labelled version of a secret contains, the current one first, and what stays unknown."""
+        life = read_lifecycle(entry)
+        retiring = [item.version_id for item in life.retiring]
+        order = dict.fromkeys((life.current_version, *retiring, life.pending_version, *sorted(entry.versions)))
+        found = [self._version_keys(entry, version, life) for version in order if version is not None]
+        keys: dict[str, Suspect] = {}
+        for suspect in (suspect for each in found for suspect in each.keys):
+            keys.setdefault(suspect.key.id, suspect)
+        unproven = {
+            item.key.id: (item, why) for each in found for item, why in each.unproven if item.key.id not in keys
+        }
+        errors = tuple(error for each in found for error in each.errors)
+        return VersionKeys(tuple(keys.values()), tuple(unproven.values()), errors)
+
+    def current_key(self, entry: SecretEntry) -> Suspect:
+        """The key in the tagged field of ``AWSCURRENT``.
+
+        :raises RotatorError: it cannot be identified.
+        """
+        life = read_lifecycle(entry)
+        if life.current_version is None:
+            raise Refused(f"{entry.name} has no value to be replaced")
+        found = self._version_keys(entry, life.current_version, life)
+        current = next((suspect for suspect in found.keys if suspect.role == Role.CURRENT), None)
+        if current is None:
+            errors = (*found.errors, *(error for _, error in found.unproven))
+            why = "; ".join(errors) or "its value is not a key of an account here"
+            raise Refused(f"the current key of {entry.name} can't be identified: {why}")
+        return current
+
+    def _version_keys(self, entry: SecretEntry, version: str, life: Lifecycle) -> VersionKeys:
+        about = (entry.arn, version, entry.versions[version])
+        if about not in self._versions:
+            self._versions[about] = self._find_version_keys(entry, version, life)
+        return self._versions[about]
+
+    def _find_version_keys(self, entry: SecretEntry, version: str, life: Lifecycle) -> VersionKeys:
+        """Find the keys of one version by its values, and those that only its labels name by an ownership proof."""
+        where = f"version {printable(version, 64)} of {entry.name}"
+        found: dict[str, Suspect] = {}
+        errors: list[str] = []
+        unread, content = "", None
+        try:
+            content = self.accounts.services.store.read_content(entry.arn, version)
+        except SecretNotFound:
+            pass  # an empty version
+        except StoreError as error:
+            unread = f"{where} could not be read, so other keys in it are not revoked: {error}"
+        account, tagged = account_of(entry.tags), _tagged_value(entry, content)
+        lost = False
+        for value in _values(tagged, content):
+            is_tagged = tagged is not None and value == tagged
+            try:
+                located = self.accounts.with_value(value, account)
+            except RotatorError as error:
+                lost = lost or is_tagged
+                errors += [] if is_tagged else [f"a value in {where} was not looked up: {error.message}"]
+                continue
+            if located is not None:
+                found.setdefault(located.id, self.suspect(located, entry, version, life, tagged=is_tagged))
+            elif version == life.current_version or not is_tagged:
+                errors.append(f"a value in {where} is not a key of an account here, so it was not revoked")
+        unproven: list[tuple[Suspect, str]] = []
+        for key_id in sorted(_labelled(entry.versions[version]) - found.keys()):
+            located, why = self._proven(entry, version, key_id, content)
+            suspect = self.suspect(located, entry, version, life, tagged=True)
+            if not why or not located.key.enabled:
+                found[key_id] = suspect
+                continue
+            holds = next((each for each in found.values() if each.role != Role.OTHER_FIELD), None)
+            if holds is not None:
+                why = f"its value is key {holds.key.id}"
+            text = (
+                f"key {key_id}, which a label of {entry.name} names, was not revoked: nothing proves that it belongs "
+                f"to this secret ({why}). If it leaked: `rotator revoke --key-id {key_id} --account "
+                f"{printable(located.account or 'ACCOUNT')}`."
+            )
+            unproven.append((suspect, text))
+        if lost and not found and not unproven:
+            errors.append(f"the key of {where} was not looked up: not every account could be asked")
+        return VersionKeys(tuple(found.values()), tuple(unproven), (*([unread] if unread else []), *errors))
+
+    def _proven(self, entry: SecretEntry, version: str, key_id: str, content: Secret | None) -> tuple[Located, str]:
+        """The key that a label names, and why nothing proves that the version contains it; ``""`` if it is proven."""
+        account, deployment = account_of(entry.tags) or "", self.accounts.services.policy.deployment
+        keys: dict[str, Key] = {}
+        with suppress(RotatorError, ValueError):  # ValueError: not a version id of the rotator
+            name = key_name(entry.name, entry.arn, deployment, version)
+            keys = {key.id: key for key in self.accounts.provider(account).find_by_name(name)}
+        located = Located(account, keys[key_id]) if key_id in keys else None
+        unknown, why = Located(account, Key(key_id, "", None, True, None, None)), "it is not found in any account here"
+        try:
+            located = located or self.accounts.with_id(key_id, account)
+        except RotatorError as failure:
+            why = failure.message
+        if located is None:
+            return unknown, why
+        held = {}
+        if located.value is not None and content is not None and contains(content, located.value):
+            held = {(entry.arn, version): Resolution(key_id)}
+        management = management_of(self.accounts.fleet, located.account)
+        snapshot = AccountSnapshot(located.account, management, (entry,), {**keys, key_id: located.key}, held=held)
+        proof = Ownership(snapshot, deployment).proof(entry, version, key_id)
+        return located, "" if proof.ok else "its value is not that key" if content is not None else "it can't be read"
+
+    def suspect(self, located: Located, entry: SecretEntry, version: str, life: Lifecycle, *, tagged: bool) -> Suspect:
+        """The key with its role in a version.
+
+        :param tagged: whether the tagged field contains it, or a label says so.
+        """
+        revoke_at = next((item.revoke_at for item in life.retiring if item.key_id == located.id), None)
+        where = Role.SUPERSEDED
+        if not tagged:
+            where = Role.OTHER_FIELD
+        elif version == life.current_version:
+            where = Role.CURRENT
+        elif version == life.pending_version:
+            where = Role.PENDING
+        elif revoke_at is not None:
+            where = Role.RETIRING
+        return Suspect(located, where, entry.name, entry.arn, version, revoke_at)
+
+    # ---- which secrets use a key ------------------------------------------------------------------------------------
+
+    def contents(self) -> Mapping[str, Secret | StoreError]:
+        """The content behind ``AWSCURRENT`` of every secret here, by ARN; read once."""
+        if self._contents is None:
+            arns = [entry.arn for entry in self.accounts.fleet.every() if entry.deleted_at is None]
+            try:
+                self._contents = self.accounts.services.store.read_many(arns)
+            except StoreError as error:
+                self._contents = dict.fromkeys(arns, error)
+        return self._contents
+
+    def forget(self) -> None:
+        """Read the current values again when they are needed next: a secret was changed."""
+        self._contents = None
+
+    def use(self, entry: SecretEntry, located: Located) -> Use:
+        """How a secret's current value uses a key; by its label only if the value can't tell."""
+        content, labelled = self.contents().get(entry.arn), located.id in read_lifecycle(entry).at_work
+        if not isinstance(content, Secret):
+            unknown = Use.UNKNOWN if content is not None else Use.NONE
+            return Use.CURRENT if labelled else unknown
+        tagged = _tagged_value(entry, content)
+        if located.value is None:  # Infobip masks values: only a search tells which key a value is
+            found = None
+            if tagged is not None and not labelled and read_lifecycle(entry).unlabelled:
+                with suppress(RotatorError):
+                    found = self.accounts.with_value(tagged, account_of(entry.tags))
+            return Use.CURRENT if labelled or (found is not None and found.id == located.id) else Use.NONE
+        if tagged == located.value:
+            return Use.CURRENT
+        return Use.OTHER_FIELD if contains(content, located.value) else Use.NONE
+
+    def now(self, account: str | None) -> datetime:
+        """The time by Infobip's clock, or by this machine's if the account can't be asked."""
+        with suppress(RotatorError):
+            return self.accounts.clock(account or "").now()
+        return self.accounts.services.clock.now()
+
+
+def _tagged_value(entry: SecretEntry, content: Secret | None) -> Secret | None:
+    """The value in the tagged field, if it can be read."""
+    if content is None:
+        return None
+    with suppress(BadSecretValue):
+        return decode(content, value_field(entry), entry.name).key
+    return None
+
+
+def _values(tagged: Secret | None, content: Secret | None) -> Iterator[Secret]:
+    """Every value in a version that may be a key, the tagged one first, each once."""
+    if tagged is not None:
+        yield tagged
+    for value in keys_in(content) if content is not None else ():
+        if tagged is None or value != tagged:
+            yield value
+
+
+def _labelled(labels: frozenset[str]) -> set[str]:
+    """The keys that a version's labels name."""
+    retiring = {parsed[0] for label in labels if (parsed := parse_retire_label(label)) is not None}
+    return retiring | {key_id for label in labels if (key_id := parse_key_label(label)) is not None}

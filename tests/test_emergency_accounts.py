@@ -1,0 +1,308 @@
+"""An emergency obeys the person who names a key: it acts on the key where it is, whatever tags and states say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rotator.engine.emergency import EmergencyReport, Strategy
+from rotator.engine.manual import rotate_now
+from rotator.errors import Refused
+from rotator.sandbox.state import Options, SimKey
+from tests.emergencies import (
+    NAME,
+    REPLACE_FIRST,
+    REVOKE_FIRST,
+    REVOKE_ONLY,
+    UPDATE,
+    alive,
+    dry_run,
+    fault,
+    in_grace,
+    leaked,
+    named,
+    names_of,
+    plan_for,
+    revoke,
+)
+from tests.support.faulty_infobip import Fault, FaultKind
+from tests.world import DAY, World
+
+EVERY = list(Strategy)
+BY = ["key", "value"]
+
+
+def two_accounts() -> tuple[World, SimKey]:
+    """``main``, with the secret and its key, and ``other``, with a secret of its own."""
+    world = World()
+    key = world.managed(NAME)
+    world.managed("other/sms", account="other")
+    return world, key
+
+
+def store(world: World, value: dict[str, Any] | str | bytes, name: str = NAME) -> None:
+    text = json.dumps(value) if isinstance(value, dict) else value
+    world.store.put_value_by_hand(name, text)
+
+
+def verified(report: EmergencyReport) -> dict[str, bool | None]:
+    return {str(step.key_id): step.verified for step in report.steps if step.what == "revoked"}
+
+
+# ---- the account of the tag is not the key's -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", EVERY)
+@pytest.mark.parametrize("by", ["secret", *BY])
+def test_a_key_is_revoked_in_its_own_account(by: str, strategy: Strategy) -> None:
+    """``rotator:account`` was changed to an account that does not have the key."""
+    world, key = two_accounts()
+    world.store.tag(NAME, {"rotator:account": "other"})
+    others = len(world.live_keys("other"))
+    report = revoke(world, strategy, **named(by, key))
+    assert not alive(world, key)
+    assert verified(report) == {key.id: True}
+    assert [step.account for step in report.steps if step.what == "revoked"] == ["main"]
+    assert report.replaced == ()
+    assert len(world.live_keys("other")) == others  # the secret is not moved, and no key is created for it
+    if strategy is not REVOKE_ONLY:
+        assert any("belongs to account main" in error and "rotator rotate" in error for error in report.errors)
+
+
+@pytest.mark.parametrize("by", ["secret", *BY])
+def test_other_credentials_of_an_account_do_not_make_a_key_revoked(by: str) -> None:
+    """``main``'s management secret was given another account's credentials: "not found" is never "done"."""
+    world, key = two_accounts()
+    user = world.infobip.add_user(world.accounts["other"], "user-of-other")
+    text = {"base_url": "https://sandbox.api.infobip.com", "username": user.username, "password": str(user.password)}
+    store(world, text, "infobip/main")
+    if by == "secret":
+        report = revoke(world)
+        assert (report.ok, report.revoked, report.replaced) == (False, (), ())
+        assert any(NAME in error for error in report.errors)
+    else:
+        with pytest.raises(Refused, match="has no key" if by == "key" else f"{NAME} contains it"):
+            revoke(world, **named(by, key))
+    assert alive(world, key)
+
+
+def test_the_error_names_the_account_that_has_the_key() -> None:
+    world, key = two_accounts()
+    with pytest.raises(Refused, match="Account main has it: repeat the command with --account main"):
+        revoke(world, key_id=key.id, account="other")
+    assert alive(world, key)
+
+
+def test_a_value_that_no_account_knows_and_a_secret_contains_is_an_error() -> None:
+    world, _ = two_accounts()
+    far = world.infobip.add_account("far")
+    key = world.infobip.add_key(far.id, "of another team")
+    store(world, {"api_key": "x", "token": key.value}, "other/sms")
+    with pytest.raises(Refused, match="other/sms contains it, and it is not a key of these accounts: main, other"):
+        revoke(world, leaked=leaked(key))
+
+
+# ---- nothing about a secret protects a named key ---------------------------------------------------------------------
+
+
+def _foreign(world: World) -> None:
+    store(world, {"api_key": world.first_keys["other/sms"].value})
+
+
+STATES: dict[str, Callable[[World], object]] = {
+    "no account": lambda world: world.store.untag(NAME, "rotator:account"),
+    "an unknown account": lambda world: world.store.tag(NAME, {"rotator:account": "mian"}),
+    "a misspelt role": lambda world: world.store.tag(NAME, {"rotator:role": "kye"}),
+    "no role": lambda world: world.store.untag(NAME, "rotator:role"),
+    "held": lambda world: world.store.tag(NAME, {"rotator:hold": "audit"}),
+    "misconfigured": lambda world: world.store.tag(NAME, {"rotator:grace": "soon"}),
+    "pending deletion": lambda world: world.store.delete(NAME),
+    "unreadable": lambda world: world.store.deny_kms(NAME),
+    "garbage": lambda world: store(world, "{"),
+    "binary garbage": lambda world: store(world, b"\x00\xff"),
+    "another account's key": _foreign,
+    "two accounts' credentials": lambda world: world.account("third"),
+}
+
+
+@pytest.mark.parametrize("strategy", EVERY)
+@pytest.mark.parametrize("by", BY)
+@pytest.mark.parametrize("state", STATES)
+def test_no_state_of_a_secret_protects_a_named_key(state: str, by: str, strategy: Strategy) -> None:
+    world, key = two_accounts()
+    STATES[state](world)
+    report = revoke(world, strategy, **named(by, key))
+    assert not alive(world, key)
+    assert verified(report) == {key.id: True}
+    assert alive(world, world.first_keys["other/sms"])
+
+
+@pytest.mark.parametrize("state", ["no account", "an unknown account", "a misspelt role", "held", "misconfigured"])
+def test_a_named_secret_is_searched_whatever_its_tags_say(state: str) -> None:
+    world, key = two_accounts()
+    STATES[state](world)
+    report = revoke(world)
+    assert not alive(world, key)
+    assert verified(report) == {key.id: True}
+    assert report.ok is (state == "held")  # else nothing says where a new key is to be created
+
+
+# ---- every key that a secret contains --------------------------------------------------------------------------------
+
+
+def _add(world: World, name: str = "second") -> SimKey:
+    return world.infobip.add_key(world.accounts["main"], name)
+
+
+def _previous(world: World) -> SimKey:
+    """A key that a person replaced by hand: its version has ``AWSPREVIOUS`` and no label."""
+    key = _add(world)
+    current = world.current_value(NAME)
+    store(world, {"api_key": key.value})
+    store(world, {"api_key": current})
+    return key
+
+
+def _field(world: World) -> SimKey:
+    key = _add(world)
+    store(world, {"api_key": world.current_value(NAME), "fallback": {"keys": [key.value]}})
+    return key
+
+
+def _escaped(world: World) -> SimKey:
+    key = _add(world)
+    text = json.dumps({"api_key": world.current_value(NAME), "fallback": key.value})
+    store(world, text.replace(str(key.value), str(key.value).replace("-", "\\u002d")))
+    return key
+
+
+def _custom(world: World) -> SimKey:
+    """A version with a label of another program's."""
+    key = _add(world)
+    current = world.current_value(NAME)
+    version = world.store.put_value_by_hand(NAME, f"binary {key.value}".encode("utf-16-le"))
+    world.store.label_by_hand(NAME, "canary", version)
+    store(world, {"api_key": current})
+    store(world, {"api_key": current})
+    return key
+
+
+def _other_account(world: World) -> SimKey:
+    key = world.infobip.add_key(world.accounts["other"], "of the other account")
+    store(world, {"api_key": world.current_value(NAME), "voice": key.value})
+    return key
+
+
+PLACES = {
+    "unlabelled AWSPREVIOUS": _previous,
+    "another field": _field,
+    "an escaped text": _escaped,
+    "a binary version of another label": _custom,
+    "another account's key": _other_account,
+}
+
+
+@pytest.mark.parametrize("strategy", EVERY)
+@pytest.mark.parametrize("place", PLACES)
+def test_every_key_of_a_named_secret_is_revoked(place: str, strategy: Strategy) -> None:
+    world, key = two_accounts()
+    second = PLACES[place](world)
+    assert set(dry_run(world, strategy).revoked) == {key.id, second.id}
+    report = revoke(world, strategy)
+    assert verified(report) == {key.id: True, second.id: True}
+    assert not alive(world, key)
+    assert not alive(world, second)
+    assert world.consumer_works(NAME) is (strategy is not REVOKE_ONLY)
+
+
+@pytest.mark.parametrize("by", BY)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_named_key_is_revoked_alone(place: str, by: str) -> None:
+    world, key = two_accounts()
+    second = PLACES[place](world)
+    report = revoke(world, **named(by, key))
+    assert report.revoked == (key.id,)
+    assert alive(world, second)
+
+
+@pytest.mark.parametrize("value", ["json", "binary"])
+def test_a_copy_in_another_secrets_field_is_in_the_preview(value: str) -> None:
+    world, key = two_accounts()
+    text = {"api_key": world.current_value("other/sms"), "backup": key.value}
+    store(world, text if value == "json" else f"\x01{key.value}".encode(), "other/sms")
+    for target in ({"secret": NAME}, named("key", key), named("value", key)):
+        notes = plan_for(world, **target).notes
+        assert any("other/sms contains a key to be revoked in another field than api_key" in note for note in notes)
+    report = revoke(world)
+    assert (report.ok, report.replaced) == (True, (NAME,))
+
+
+# ---- wire, labels, preview -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reveal", [True, False])
+@pytest.mark.parametrize("by", BY)
+def test_a_key_that_two_accounts_show_is_revoked_once(by: str, reveal: bool) -> None:
+    world = World(options=Options(reveal=reveal))
+    key = world.managed(NAME)
+    user = world.infobip.add_user(world.accounts["main"], "second-user")
+    world.accounts["alias"] = world.accounts["main"]
+    world.store_management_secret("alias", user, "basic")
+    report = revoke(world, **named(by, key))
+    assert (report.ok, report.revoked, report.replaced) == (True, (key.id,), (NAME,))
+    assert world.consumer_works(NAME)
+
+
+def test_404_for_the_revocation_is_an_error() -> None:
+    world, key = two_accounts()
+    fault(world, FaultKind.STATUS_BEFORE, UPDATE, status=404)
+    report = revoke(world, REVOKE_ONLY, **named("key", key))
+    assert (report.ok, report.revoked) == (False, ())
+    assert alive(world, key)
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_key_that_can_not_be_read_is_revoked_all_the_same(status: int) -> None:
+    world, key = two_accounts()
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="GET", path=key.id, count=None, status=status))
+    report = revoke(world, REVOKE_ONLY, **named("key", key))
+    assert (report.ok, report.revoked) == (True, (key.id,))
+    assert not alive(world, key)
+
+
+def test_a_documented_move_ends_without_labels_of_the_old_key() -> None:
+    world, key = two_accounts()
+    world.store.tag(NAME, {"rotator:account": "other", "rotator:scopes": "sms:manage"})
+    rotate_now(world.reconciler(), NAME, "moved")
+    assert key.id in names_of(world)
+    report = revoke(world, REVOKE_ONLY, **named("key", key))
+    assert report.ok, report.errors
+    assert names_of(world) == {world.current_key(NAME).id}
+    last = world.sweep()
+    assert [alert for plan in last.plan.accounts for alert in plan.alerts if alert.secret == NAME] == []
+
+
+@pytest.mark.parametrize("strategy", [REPLACE_FIRST, REVOKE_FIRST])
+@pytest.mark.parametrize("shut_out", [True, False])
+def test_preview_and_execution_agree_on_allowed_ips(shut_out: bool, strategy: Strategy) -> None:
+    world, key = two_accounts()
+    world.infobip.change_key(key.id, allowed_ips=("203.0.113.0/24",) if shut_out else ("127.0.0.1",))
+    shown = dry_run(world, strategy)
+    done = revoke(world, strategy)
+    assert (shown.ok, done.ok) == (not shut_out, not shut_out)
+    assert (shown.replaced, done.replaced) == (() if shut_out else (NAME,),) * 2
+    assert not shut_out or any("allowedIPs" in error and "rotator:verify=skip" in error for error in shown.errors)
+    assert not alive(world, key)
+
+
+def test_the_current_key_of_a_retiring_one_stays() -> None:
+    world = World()
+    old, current = in_grace(world)
+    report = revoke(world, **named("key", old))
+    assert (report.revoked, report.replaced) == ((old.id,), ())
+    world.pass_time(4 * DAY)
+    world.sweep()
+    assert world.current_key(NAME).id == current.id
