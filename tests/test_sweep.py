@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import NO_ACCOUNT, Sweep
 from rotator.model import ActionKind, Outcome, Policy, Reason, SecretEntry
 from rotator.policy.labels import key_name
@@ -225,3 +226,19 @@ def test_no_account_reads_the_labels_of_all_the_others(monkeypatch: pytest.Monke
     # A plan that revokes is made again, with what was asked.
     assert max(many.values()) <= READS_A_SECRET * (1 + orphans)
     assert sum(many.values()) <= sum(few.values()) + 24 * READS_A_SECRET * orphans
+
+
+def test_adoption_that_time_never_allows_is_overdue() -> None:
+    """A worker whose time suffices only to list defers the adoption in every sweep; after a day that is no success."""
+    world = World()
+    world.managed("prod/new", adopted=False)
+    found = []
+    for _ in range(3):
+        services = world.services()
+        services.may_start = lambda: False
+        sweep = Reconciler(services).sweep()
+        alerts = [(a.secret, a.by_account) for a in sweep.plan.accounts[0].alerts if a.kind is Reason.OVERDUE]
+        found.append((sweep.succeeded, alerts))
+        world.pass_time(23 * HOUR)
+    assert found == [(True, []), (True, []), (False, [("prod/new", True)])]
+    assert [result.outcome for result in world.sweep().results] == [Outcome.DONE]

@@ -25,11 +25,16 @@ class Rank(IntEnum):
 
 
 class Waiting(NamedTuple):
-    """Why something that is due is not planned. ``scheduled``: whether it only waits for a slot of the daily limit."""
+    """Why something that is due is not planned.
+
+    :param scheduled: whether it only waits for a slot of the daily limit.
+    :param by_account: whether the cause is the whole account, not this secret.
+    """
 
     reason: Reason
     message: Message
     scheduled: bool = False
+    by_account: bool = False
 
 
 @dataclass
@@ -39,6 +44,7 @@ class Draft:
     :param ranked: actions, to be ordered by rank, then by deadline (or due time), then by name.
     :param deferred: due actions that wait for a slot, or for another sweep because there are too many.
     :param waiting: by ARN and key id (``None`` for the secret's rotation), why something that is due is not planned.
+    :param late: ARNs whose rotation gets no slot before the key expires.
     :param questions: its ``versions`` are read only if their secrets have actions.
     :param checks: versions that are read in any case.
     """
@@ -48,6 +54,7 @@ class Draft:
     alerts: list[Alert] = field(default_factory=list)
     deferred: list[Action] = field(default_factory=list)
     waiting: dict[tuple[str, str | None], Waiting] = field(default_factory=dict)
+    late: set[str] = field(default_factory=set)
     questions: Questions = field(default_factory=Questions)
     checks: set[tuple[str, str]] = field(default_factory=set)
 
@@ -57,7 +64,7 @@ class Draft:
         self.skipped.append(Skip(action.secret, reason, message))
         is_rotation = action.kind is ActionKind.ROTATE
         key_id = None if is_rotation else action.key_id
-        self.waiting[(action.arn, key_id)] = Waiting(reason, message, scheduled=is_rotation)
+        self.waiting[(action.arn, key_id)] = Waiting(reason, message, scheduled=is_rotation, by_account=True)
 
     def actions(self) -> list[Action]:
         """Return all actions in order."""

@@ -1,8 +1,10 @@
 """Alerts about work that is due and not done, whatever defers it. Pure.
 
 A rotation, or a revocation after grace, is overdue if it has not happened a day after it was due (a tenth of the key's
-lifetime, if that is shorter). The alert ``overdue`` reports it with the cause. Work that waits on purpose is not
-overdue: for a hold, a closed window, ``rotator:gate``, or a slot that comes before the key expires.
+lifetime, if that is shorter). A first key, and the adoption of a value, are due when the secret was last changed. The
+alert ``overdue`` reports it with the cause. Four causes are meant and make nothing overdue: a hold, a closed window,
+``rotator:gate``, and a slot that was scheduled before the key expires. Secrets that are not the rotator's to change
+have no due work. Nothing else is exempt: work that every sweep plans and none does is overdue as well.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ from rotator.durations import plus
 from rotator.message import KeyId, Message
 from rotator.model import (
     AccountPlan,
-    AccountSnapshot,
     Action,
     ActionKind,
     Alert,
@@ -27,23 +28,38 @@ from rotator.model import (
     Severity,
 )
 from rotator.policy.draft import Draft, Waiting
-from rotator.policy.rules import View, renew_at
+from rotator.policy.ownership import OwnershipProof
+from rotator.policy.rules import NOT_OURS, View, first, renew_at
+from rotator.policy.secret_draft import Planning, SecretDraft
+from rotator.policy.tags import HOLD_TAG, readable_times
 
 ALLOWED_DELAY: Final = timedelta(days=1)
 _SHARE: Final = 10
-_ON_PURPOSE: Final = frozenset(
-    {Reason.HOLD, Reason.WINDOW, Reason.NOT_ADOPTED, Reason.DELETED, Reason.OWNED, Reason.REPLICA}
-)
+_ON_PURPOSE: Final = frozenset({Reason.WINDOW, Reason.NOT_ADOPTED})
+"""With a hold and a scheduled slot, which are judged by facts, these are the causes that make nothing overdue."""
 BY_ACCOUNT: Final = frozenset({Reason.LISTING_INCOMPLETE, Reason.CLOCK_SKEW})
 NOT_DONE: Final = Message("no sweep has done it so far")
+_DONE_BY: Final = {
+    ActionKind.ROTATE: (ActionKind.ROTATE, ActionKind.RESUME),
+    ActionKind.LABEL: (ActionKind.LABEL,),
+    ActionKind.REVOKE: (ActionKind.REVOKE, ActionKind.RETIRE),
+}
+"""By the kind of overdue work, the actions that do it or, for a revocation, begin its grace period."""
 
 
 class Overdue(NamedTuple):
-    """An overdue rotation or revocation. ``key_id``: the key to be revoked; ``None`` for a rotation."""
+    """Overdue work on one secret.
+
+    :param kind: ``rotate``, ``label`` (the adoption of its value) or ``revoke``.
+    :param key_id: the key to be revoked; ``None`` for the other two.
+    :param key: the key whose expiry makes it urgent.
+    """
 
     view: View
+    kind: ActionKind
     key_id: str | None
     due_at: datetime
+    key: Key | None
 
 
 def allowed_delay(key: Key | None) -> timedelta:
@@ -53,54 +69,78 @@ def allowed_delay(key: Key | None) -> timedelta:
     return max(timedelta(0), min(ALLOWED_DELAY, (key.valid_to - key.valid_from) / _SHARE))
 
 
-def overdue(snapshot: AccountSnapshot, view: View, now: datetime) -> Iterator[Overdue]:
-    """Yield the overdue rotation and revocations of one secret, whatever the cause."""
-    if view.spec is None or view.spec.hold is not None:
+def overdue(common: Planning, view: View) -> Iterator[Overdue]:
+    """Yield the overdue work of one secret, whatever the cause."""
+    for late in _due(common, view):
+        if plus(late.due_at, allowed_delay(late.key)) <= common.now:
+            yield late
+
+
+def _due(common: Planning, view: View) -> Iterator[Overdue]:
+    """Yield a secret's work and since when it is due, or from when it will be."""
+    entry, life, keys = view.entry, view.life, common.snapshot.keys
+    if HOLD_TAG in entry.tags or first(NOT_OURS, view, common.now) is not None:
         return
-    due = renew_at(view)
-    if due is not None and plus(due, allowed_delay(view.key)) <= now:
-        yield Overdue(view, None, due)
-    for item in view.life.retiring:
-        key = snapshot.keys.get(item.key_id)
-        if key is not None and key.alive(now) and plus(item.revoke_at, allowed_delay(key)) <= now:
-            yield Overdue(view, item.key_id, item.revoke_at)
+    spec, changed = view.spec or readable_times(entry.tags), entry.last_changed
+    key = keys.get(view.mislabelled) if view.mislabelled is not None else view.key
+    renew = renew_at(replace(view, spec=spec, key=key))
+    if life.current_version is None:
+        if changed is not None:
+            yield Overdue(view, ActionKind.ROTATE, None, changed, None)
+        return
+    if life.unlabelled and changed is not None:
+        yield Overdue(view, ActionKind.LABEL, None, changed, key)
+        renew = None if renew is None else max(renew, changed)  # before, no sweep could have known the key
+    if renew is not None:
+        yield Overdue(view, ActionKind.ROTATE, None, renew, key)
+    secret = SecretDraft(common, view)
+    ends = [(i.version_id, i.key_id, max(i.revoke_at, secret.grace_until(i) or i.revoke_at)) for i in life.retiring]
+    if changed is not None:  # without a retire label, the grace period of a superseded version begins in the next sweep
+        ends += [(version_id, key_id, plus(changed, spec.grace)) for version_id, key_id in life.superseded]
+    for version_id, key_id, end in ends:
+        old = keys.get(key_id)
+        if old is not None and (not old.alive(common.now) or common.ownership.is_foreign(entry, old)):
+            continue  # nothing to revoke, or never revoked by a sweep
+        if common.ownership.proof(entry, version_id, key_id) is not OwnershipProof.NONE:  # else the label is ignored
+            yield Overdue(view, ActionKind.REVOKE, key_id, end, old)
 
 
-def report_overdue(
-    draft: Draft, snapshot: AccountSnapshot, views: Sequence[View], actions: Sequence[Action], now: datetime
-) -> None:
-    """Add one alert with the cause for each overdue rotation or revocation."""
-    new = {a.arn for a in actions if a.reason is Reason.UNADOPTED}
-    rotating = {a.arn for a in actions if a.kind in (ActionKind.ROTATE, ActionKind.RESUME)}
-    revoking = {(a.arn, a.key_id) for a in actions if a.kind is ActionKind.REVOKE}
-    for view in views:
-        for late in overdue(snapshot, view, now):
-            arn = view.entry.arn
-            planned = arn in rotating if late.key_id is None else (arn, late.key_id) in revoking
-            waits = draft.waiting.get((arn, late.key_id))
-            if (planned and arn in new) or (not planned and waits is None):
-                # No sweep could have done it; or an ignored label or a foreign key, which has its own alert.
-                continue
-            cause = None if planned else waits
-            if cause is not None and (cause.reason in _ON_PURPOSE or _has_slot(cause, late, now)):
-                continue
-            what = "its rotation" if late.key_id is None else "the revocation of key {key}"
-            draft.alerts.append(
-                Alert(
-                    Reason.OVERDUE,
-                    Message.of(
-                        what + " was due {late} ago: {cause}",
-                        key=KeyId(late.key_id or ""),
-                        late=now - late.due_at,
-                        cause=cause.message if cause else NOT_DONE,
-                    ),
-                    view.entry.name,
-                    late.key_id or view.key_id,
-                    Severity.ERROR,
-                    by_account=cause is not None and (cause.reason in BY_ACCOUNT or not snapshot.complete),
-                    action=ActionKind.ROTATE if late.key_id is None else ActionKind.REVOKE,
-                )
+def report_overdue(common: Planning, views: Sequence[View], actions: Sequence[Action]) -> None:
+    """Add one alert with the cause for all overdue work."""
+    draft, snapshot = common.draft, common.snapshot
+    planned = {(a.arn, a.kind, a.key_id if a.kind in _DONE_BY[ActionKind.REVOKE] else None) for a in actions}
+    for late in (late for view in views for late in overdue(common, view)):
+        arn = late.view.entry.arn
+        cause = draft.waiting.get((arn, late.key_id))
+        if any((arn, kind, late.key_id) in planned for kind in _DONE_BY[late.kind]):
+            cause = None
+        elif cause is not None and late.kind is not ActionKind.LABEL and _on_purpose(draft, cause, late, common.now):
+            continue
+        draft.alerts.append(
+            Alert(
+                Reason.OVERDUE,
+                Message.of(
+                    _what(late) + " was due {late} ago: {cause}",
+                    key=KeyId(late.key_id or ""),
+                    late=common.now - late.due_at,
+                    cause=cause.message if cause else NOT_DONE,
+                ),
+                late.view.entry.name,
+                late.key_id or late.view.key_id,
+                Severity.ERROR,
+                by_account=cause is not None
+                and (cause.by_account or cause.reason in BY_ACCOUNT or not snapshot.complete),
+                action=late.kind,
             )
+        )
+
+
+def _what(late: Overdue) -> str:
+    if late.kind is ActionKind.REVOKE:
+        return "the revocation of key {key}"
+    if late.kind is ActionKind.LABEL:
+        return "the adoption of its value"
+    return "its first key" if late.view.life.current_version is None else "its rotation"
 
 
 def with_outcomes(plan: AccountPlan, results: Sequence[Result]) -> AccountPlan:
@@ -121,16 +161,16 @@ def _result_of(alert: Alert, results: Sequence[Result]) -> Result | None:
     """Return the result of the action that an alert is about, if it was planned."""
     for result in results:
         action = result.action
-        if action.secret != alert.secret:
+        if action.secret != alert.secret or alert.action is None or action.kind not in _DONE_BY[alert.action]:
             continue
-        if alert.action is ActionKind.REVOKE and action.kind is ActionKind.REVOKE and action.key_id == alert.key_id:
-            return result
-        if alert.action is ActionKind.ROTATE and action.kind in (ActionKind.ROTATE, ActionKind.RESUME):
+        if alert.action is not ActionKind.REVOKE or action.key_id == alert.key_id:
             return result
     return None
 
 
-def _has_slot(cause: Waiting, late: Overdue, now: datetime) -> bool:
-    """Whether a rotation only waits for its slot, and its key has not expired."""
-    key = late.view.key
-    return cause.scheduled and late.key_id is None and key is not None and not key.expired(now)
+def _on_purpose(draft: Draft, cause: Waiting, late: Overdue, now: datetime) -> bool:
+    """Whether work waits for what an operator asked for, or a rotation only for a slot before its key expires."""
+    if cause.reason in _ON_PURPOSE:
+        return True
+    in_time = cause.scheduled and late.view.entry.arn not in draft.late
+    return in_time and late.key is not None and late.key.alive(now) and late.key.valid_to is not None

@@ -94,7 +94,7 @@ def plan_account(
         actions = [action for action in actions if action.secret in names]
         draft.skipped = [skip for skip in draft.skipped if skip.secret in names]
     actions = within_budget(draft, actions, planned, _coming(snapshot, views, actions, now + quota_window(policy), now))
-    report_overdue(draft, snapshot, views, actions, now)
+    report_overdue(common, views, actions)
     if secret is not None:
         draft.alerts = [alert for alert in draft.alerts if alert.secret is None or alert.secret in names]
     return AccountPlan(

@@ -453,6 +453,7 @@ def _alert_not_in_time(draft: Draft, candidates: Iterable[Candidate], near: Iter
     late = [one for one in broken[slots.today[: slots.a_day].count(0) :] if one.view.life.current_version is not None]
     expiries = [slots.first_from(one.expires_at) - 1 for one in alive if one.expires_at is not None]
     late += [alive[index] for index in slots.too_late(expiries)]
+    draft.late.update(one.view.entry.arn for one in late)
     if not late:
         return
     message = Message.of(

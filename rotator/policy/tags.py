@@ -201,6 +201,18 @@ def spec_or_none(tags: Mapping[str, str]) -> Spec | None:
         return None
 
 
+def readable_times(tags: Mapping[str, str]) -> Spec:
+    """Return what tags that are invalid as a whole say about when work is due, with defaults for what can't be read."""
+    reader = _Reader(tags)
+    return Spec(
+        account="",
+        rotate_before=reader.read(BEFORE_TAG, read_before, _DEFAULTS.rotate_before),
+        max_age=reader.read(MAX_AGE_TAG, read_length, None),
+        validity=reader.read(VALIDITY_TAG, read_validity, _DEFAULTS.validity),
+        grace=reader.read(GRACE_TAG, parse_duration, _DEFAULTS.grace),
+    )
+
+
 def tag_problems(tags: Mapping[str, str]) -> tuple[TagProblem, ...]:
     """Return all problems with the tags."""
     try:

@@ -11,7 +11,7 @@ A word in capitals is a key, as :func:`tests.policy.build.key` makes it:
     ``hidden``, ``for=s@v8``: named by the rotator for that version (``s@emergency``: in an emergency; ``s@v8@blue``: by
     another deployment), ``in=old``: not of this account, and found in that one.
 Any other word is a secret with its tags, and its versions in braces; without them it holds ``K1`` in ``v1``.
-    ``account=other``, ``owner=``, ``primary=`` and ``deleted`` are no tags. In the braces ``value=`` is what reading
+    ``account=other``, ``owner=``, ``primary=``, ``changed=2d`` (ago) and ``deleted`` are no tags. In the braces ``value=`` is what reading
     the value gave: a key, ``foreign`` (none of this account; ``foreign+K7``: but it holds ``K7``) or ``unreadable``.
 After ``with``:
     ``force``, ``secret=s``, ``deployment=blue``, ``limit=4-2`` (a day, less the reserve), ``now=+1d``, ``skew=5m``,
@@ -131,6 +131,7 @@ def _secret(item: str, current: Values, held: Values) -> SecretEntry:
     tags = {tag: value for tag, _, value in (word.partition("=") for word in words)}
     kinds = {word: tags.pop(word) for word in ("account", "owner", "primary") if word in tags}
     deleted = NOW if tags.pop("deleted", None) is not None else None
+    changed = NOW - _length(tags.pop("changed")) if "changed" in tags else None
     versions: Fields = {}
     for text in filter(None, found):
         version, *labels = text.split()
@@ -138,7 +139,8 @@ def _secret(item: str, current: Values, held: Values) -> SecretEntry:
         for label in labels:
             if label.startswith("value="):
                 (current if "CURRENT" in labels else held)[name, version] = _value(label.partition("=")[2])
-    return secret(name, versions if found else None, deleted=deleted, **kinds, **tags)
+    entry = secret(name, versions if found else None, deleted=deleted, **kinds, **tags)
+    return replace(entry, last_changed=changed)
 
 
 def _value(text: str) -> Resolution:

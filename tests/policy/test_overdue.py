@@ -57,6 +57,32 @@ WHEN = table(
         -> revoke grace-over s K1@v1; error overdue s K1
     a key in grace that expired: there is nothing to revoke
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-9d}; K1 left=-1d; K2 -> revoke key-not-active s K1@v1
+    a first key, for less than a day
+        s scopes=a changed=23h59m59s {x} -> rotate first-key s -@-
+    a first key that has not come for a day
+        s scopes=a changed=1d {x}
+        -> rotate first-key s -@-; error overdue s - (its first key was due 1 d ago: no sweep has done it so far)
+    a value that is adopted, for less than a day
+        s changed=23h {v1 CURRENT value=K1}; K1 -> label unadopted s K1@v1
+    a value that has not been adopted for a day
+        s changed=1d {v1 CURRENT value=K1}; K1
+        -> label unadopted s K1@v1;
+        error overdue s K1 (the adoption of its value was due 1 d ago: no sweep has done it so far)
+    a value of a short-lived key that has not been adopted for a tenth of its life
+        s changed=5h {v1 CURRENT value=K1} validity=2d grace=1h; K1 left=39h age=1h
+        -> label unadopted s K1@v1; error overdue s K1
+    a rotation that was due before its key was known
+        s changed=1h {v1 CURRENT value=K1}; K1 left=1d age=99d -> label unadopted s K1@v1; rotate expiring s K1@v1
+    a rotation, a day after its key could have been known
+        s changed=1d {v1 CURRENT value=K1}; K1 left=1d age=99d
+        -> label unadopted s K1@v1; rotate expiring s K1@v1;
+        error overdue s K1 (the adoption of its value was due); error overdue s K1 (its rotation was due 1 d ago)
+    a superseded key that has got no retire label for its grace period and a day
+        s changed=4d {v2 CURRENT key:K2} {v1 PREVIOUS key:K1}; K1; K2
+        -> retire superseded s K1@v1;
+        error overdue s K1 (the revocation of key K1 was due 1 d ago: no sweep has done it so far)
+    a superseded key, a second before
+        s changed=3d23h59m59s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1}; K1; K2 -> retire superseded s K1@v1
     what is pending is resumed, and late all the same
         s {v1 CURRENT key:K1} {v2 PENDING key:K2}; K1 left=31d age=69d; K2 -> resume pending s K2@v2; error overdue s K1
     """,
@@ -96,6 +122,35 @@ CAUSES = table(
     a value that can't be read, in which the key may be
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-2d}; t {v1 CURRENT value=unreadable}; K1; K2
         -> skip s unreadable; skip t unadopted; error unadopted t -; error unreadable s K1; error overdue s K1
+    no working key and no slot: a disabled key waits for none that comes
+        s; K1 left=24d age=76d disabled; U0 age=1h; U1 age=1h; with limit=2-0
+        -> skip s daily-limit; error not-in-time s K1; error overdue s K1
+    a key without an expiry has no deadline that a slot could come before
+        s max-age=30d; K1 left=never age=40d; U0 age=1h; U1 age=1h; with limit=2-0
+        -> skip s daily-limit; error overdue s K1
+    a first key without a slot
+        s scopes=a changed=2d {x}; U0 age=1h; U1 age=1h; with limit=2-0
+        -> skip s daily-limit; error overdue s - (its first key was due 2 d ago)
+    a first key without scopes
+        s changed=2d {x} -> skip s empty; error empty s -; error overdue s - (its first key was due 2 d ago)
+    a first key that is held
+        s scopes=a hold=x changed=2d {x} -> skip s hold
+    a value that is no key
+        s changed=2d {v1 CURRENT value=foreign}
+        -> skip s unadopted; error unadopted s -; error overdue s - (the adoption of its value was due 2 d ago: no key)
+    a wrong tag, and its key is about to expire
+        s grace=soon; K1 left=1d age=99d
+        -> skip s misconfigured; error misconfigured s K1; error overdue s K1 (its rotation was due 32 d ago)
+    a wrong tag, and by the others nothing is due
+        s grace=soon rotate-before=7d; K1 left=9d age=91d -> skip s misconfigured; error misconfigured s K1
+    a wrong tag and a hold
+        s grace=soon hold=x; K1 left=1d age=99d -> skip s misconfigured; error misconfigured s K1
+    pending deletion
+        s deleted; K1 left=1d age=99d -> skip s pending-deletion
+    a replica
+        s primary=us-east-1; K1 left=1d age=99d -> skip s replica
+    another service's
+        s owner=rds; K1 left=1d age=99d -> skip s owned-by-service
     a key that is named for another secret: no sweep revokes it
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-2d}; K1 for=t@v1; K2 -> warning foreign-key s K1
     such a key, while the rotation waits for something else: only that is told

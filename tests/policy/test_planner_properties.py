@@ -164,25 +164,27 @@ def what_is_long_due_is_told(snapshot: AccountSnapshot, policy: Policy) -> None:
     plan = plan_account(snapshot, policy, NOW)
     if plan.error is not None:
         return
-    told = {(alert.secret, alert.key_id) for alert in plan.alerts if alert.kind is Reason.OVERDUE}
-    assert all(alert.severity is Severity.ERROR for alert in plan.alerts if alert.kind is Reason.OVERDUE)
+    alerts = [alert for alert in plan.alerts if alert.kind is Reason.OVERDUE]
+    assert all(alert.severity is Severity.ERROR for alert in alerts)
+    told = {alert.secret for alert in alerts if alert.action is ActionKind.ROTATE}
     for entry in snapshot.secrets:
         spec, view = spec_or_none(entry.tags), make_view(snapshot, entry)
-        if spec is None or view.key is None:
+        if spec is None or view.key is None or view.life.current_version is None:
             continue
         due, end, begin = renew_at(view), view.key.valid_to, view.key.valid_from
         life = end - begin if end is not None and begin is not None else None
+        if due is not None and view.life.unlabelled and entry.last_changed is not None:
+            due = max(due, entry.last_changed)  # before, no sweep could have done it
         late = due is not None and NOW - due >= (DAY if life is None else max(timedelta(0), min(DAY, life / 10)))
         skipped = {skip.reason for skip in plan.skipped if skip.secret == entry.name}
         if not late:
-            assert (entry.name, view.key_id) not in told or view.key_id in {item.key_id for item in view.life.retiring}
-        elif (entry.name, view.key_id) not in told:
+            assert entry.name not in told or view.mislabelled
+        elif entry.name not in told:
             # A slot is waited for at most until the key expires; a wrong label is an alert of its own.
             assert (
                 skipped & ON_PURPOSE
                 or (Reason.DAILY_LIMIT in skipped and not view.key.expired(NOW))
                 or view.mislabelled
-                or view.life.unlabelled  # new here: no sweep could have done it
             )
 
 

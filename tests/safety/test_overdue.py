@@ -84,3 +84,27 @@ def test_what_an_operator_postponed_is_not_overdue(region: Region, tags: dict[st
     region.system.faults.refuse_creates(429)
     ran = sweep_after(region, HOUR, 25 * HOUR)
     assert [(each.code, overdue_errors(each)) for each in ran] == [(0, []), (0, [])]
+
+
+def test_first_key_that_is_refused_becomes_overdue(region: Region) -> None:
+    region.create("prod/new", scopes="sms:manage")
+    region.system.faults.refuse_creates(429)
+    ran = sweep_after(region, HOUR, 22 * HOUR, 2 * HOUR)
+    assert [(each.code, overdue_errors(each)) for each in ran] == [(0, []), (0, []), (1, ["prod/new"])]
+    region.system.faults.clear()
+    ran = sweep_after(region, HOUR, HOUR)
+    assert [(each.code, overdue_errors(each)) for each in ran] == [(0, []), (0, [])]
+
+
+def test_value_that_is_not_adopted_becomes_overdue(region: Region) -> None:
+    region.create("prod/new")
+    region.put("prod/new", {"api_key": "not a key of Infobip"}, ["AWSCURRENT"])
+    ran = sweep_after(region, HOUR, 22 * HOUR, 2 * HOUR)
+    assert [(each.code, overdue_errors(each)) for each in ran] == [(0, []), (0, []), (0, ["prod/new"])]
+
+
+def test_wrong_tag_does_not_silence_a_due_rotation(region: Region) -> None:
+    due_now(region)
+    region.tag("prod/api", grace="soon")
+    ran = sweep_after(region, HOUR, 24 * HOUR)
+    assert [(each.code, overdue_errors(each)) for each in ran] == [(0, []), (0, ["prod/api"])]
