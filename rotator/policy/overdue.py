@@ -99,6 +99,8 @@ def _due(common: Planning, view: View) -> Iterator[Overdue]:
         ends += [(version_id, key_id, plus(changed, spec.grace)) for version_id, key_id in life.superseded]
     for version_id, key_id, end in ends:
         old = keys.get(key_id)
+        if old is None and key_id not in common.snapshot.unread:
+            continue  # not this account's key, which has an alert of its own
         if old is not None and (not old.alive(common.now) or common.ownership.is_foreign(entry, old)):
             continue  # nothing to revoke, or never revoked by a sweep
         if common.ownership.proof(entry, version_id, key_id) is not OwnershipProof.NONE:  # else the label is ignored

@@ -16,6 +16,10 @@ def fits(text: str) -> bool:
     return all(len(line) <= 80 for line in text.splitlines())
 
 
+TWO_DAYS_LATE = {"prod/sms/otp", "prod/new", "prod/email/news", "prod/voice/alerts"}
+"""A rotation, a first key and two adoptions of the seed, if no sweep runs for two days."""
+
+
 def test_plan_json_is_the_contract_key_by_key(stack: Stack) -> None:
     keys = stack.seed()
     stack.clock.advance(timedelta(days=2))  # no sweep ran here for two days
@@ -53,7 +57,7 @@ def test_plan_json_is_the_contract_key_by_key(stack: Stack) -> None:
     assert all({"kind", "secret", "key_id", "detail"} <= alert.keys() for alert in account["alerts"])
     assert {(alert["kind"], alert["secret"]) for alert in account["alerts"]} == {
         ("misconfigured", "prod/legacy"),
-        ("overdue", "prod/sms/otp"),
+        *(("overdue", secret) for secret in TWO_DAYS_LATE),
     }
     assert stack.state() == before
 
@@ -151,7 +155,7 @@ def test_status_json_is_the_contract_key_by_key(stack: Stack) -> None:
         "prod/legacy": "misconfigured",
         "prod/new": "empty",
     }
-    assert {name for name, each in secrets.items() if each["overdue"]} == {"prod/sms/otp"}
+    assert {name for name, each in secrets.items() if each["overdue"]} == TWO_DAYS_LATE
     assert secrets["prod/marketing"]["hold"] == "audit freeze until 1 Dec"
     billing = secrets["prod/billing/sms"]
     assert billing["key_id"] == keys["prod/billing/sms"].id
@@ -167,7 +171,7 @@ def test_status_for_people_after_a_rotation(stack: Stack) -> None:
     before = stack.run("status")
     assert fits(before.out)
     late = {line.split()[0] for line in before.out.splitlines() if "OVERDUE: " in line}
-    assert late == {"prod/sms/otp"}
+    assert late == TWO_DAYS_LATE
     assert stack.run("rotate", "prod/sms/otp", "--reason", "test").code == 0
     ran = stack.run("status", "--account", "main")
     assert ran.code == 0

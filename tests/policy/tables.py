@@ -11,8 +11,9 @@ A word in capitals is a key, as :func:`tests.policy.build.key` makes it:
     ``hidden``, ``for=s@v8``: named by the rotator for that version (``s@emergency``: in an emergency; ``s@v8@blue``: by
     another deployment), ``in=old``: not of this account, and found in that one.
 Any other word is a secret with its tags, and its versions in braces; without them it holds ``K1`` in ``v1``.
-    ``account=other``, ``owner=``, ``primary=``, ``changed=2d`` (ago) and ``deleted`` are no tags. In the braces ``value=`` is what reading
-    the value gave: a key, ``foreign`` (none of this account; ``foreign+K7``: but it holds ``K7``) or ``unreadable``.
+    ``account=other``, ``owner=``, ``primary=``, ``changed=2d`` (ago) and ``deleted`` are no tags. In the braces
+    ``value=`` is what reading the value gave: a key, ``foreign`` (none of this account; ``foreign+K7``: but it holds
+    ``K7``) or ``unreadable``.
 After ``with``:
     ``force``, ``secret=s``, ``deployment=blue``, ``limit=4-2`` (a day, less the reserve), ``now=+1d``, ``skew=5m``,
     ``incomplete`` (the listing), ``found=Z:t`` (``Z`` was searched for in all values, and found in ``t``),
