@@ -169,7 +169,9 @@ def test_another_accounts_copy_is_an_error() -> None:
     report = revoke(world)
     assert (report.replaced, report.revoked) == ((NAME,), (key.id,))
     (error,) = report.errors
-    assert all(part in error for part in ("other/copy has no new key", "belongs to account main", "rotator rotate"))
+    assert all(
+        part in error for part in ("other/copy did not get a new key", "belongs to account main", "rotator rotate")
+    )
 
 
 def test_an_empty_secret_has_no_key_and_gets_none() -> None:

@@ -27,7 +27,7 @@ _log = logging.getLogger("rotator.lambda")
 
 
 class RevocationFailed(RotatorError):
-    """A key to be revoked may still be enabled, or a secret has no new key; the message says which."""
+    """A key to be revoked may still be enabled, or a secret did not get a new key; the message says which."""
 
     redacted: ClassVar[bool] = True
 

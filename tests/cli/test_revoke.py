@@ -158,15 +158,15 @@ def test_what_can_not_be_replaced_is_shown_first(stack: Stack, strategy: str) ->
     ran = stack.run(*asked)
     assert ran.code == 2
     assert all(len(line) <= 80 for line in ran.out.splitlines())
-    assert f"No replacement can be made for {OTP}: rotator:grace" in words(ran)
+    assert f"Cannot create a replacement key for {OTP}: rotator:grace" in words(ran)
     assert "its consumers fail until it has a new one. Fix this first, or use the strategy revoke-only" in words(ran)
     assert "A new key is stored" not in words(ran)
     document = stack.run(*asked, "--json").document
     (error,) = document["errors"]
-    assert error.startswith(f"no replacement can be made for {OTP}: rotator:grace")
+    assert error.startswith(f"cannot create a replacement key for {OTP}: rotator:grace")
     assert (document["dry_run"], replaced(document, "planned")) == (True, [])
     dry = stack.run(*asked, "--dry-run")
-    assert (dry.code, "No replacement can be made" in words(dry)) == (0, True)
+    assert (dry.code, "Cannot create a replacement key" in words(dry)) == (0, True)
     assert stack.state() == before
     done = stack.run(*asked, "--yes", "--json")
     assert (done.code, stack.world.authenticates(key.value)) == (1, False)

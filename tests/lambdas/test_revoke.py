@@ -271,7 +271,7 @@ def test_revoke_only_revokes_whatever_is_current(stack: LambdaStack, incident: s
 @pytest.mark.parametrize("proven", [True, False])
 @pytest.mark.parametrize("strategy", REPLACING)
 def test_what_can_not_be_done_is_announced(stack: LambdaStack, proven: bool, strategy: str) -> None:
-    """No replacement can be made; or only a label says that a key is the secret's."""
+    """Cannot create a replacement key; or only a label says that a key is the secret's."""
     account = stack.account()
     key = stack.secret(NAME, account, grace="soon" if proven else "72h")
     other = stack.secret("prod/other", account)
@@ -285,7 +285,9 @@ def test_what_can_not_be_done_is_announced(stack: LambdaStack, proven: bool, str
     assert stack.state() == before
     assert (answer["ok"], answer["dry_run"], replaced(answer, "planned")) == (False, True, [] if proven else [NAME])
     assert revoked(answer, "planned") == [key.id]
-    said = f"no replacement can be made for {NAME}: rotator:grace" if proven else f"key {other.id}, which a label of"
+    said = (
+        f"cannot create a replacement key for {NAME}: rotator:grace" if proven else f"key {other.id}, which a label of"
+    )
     way_out = "revoke-only" if proven else f"`rotator revoke --key-id {other.id} --account main`"
     (error,) = (each for each in answer["errors"] if each.startswith(said))
     assert way_out in error

@@ -1,4 +1,4 @@
-"""Carries out a plan: replaces, revokes, looks again, verifies. What fails is reported, and protects no key.
+"""Carries out a plan: replaces, revokes, reads again, verifies. What fails is reported, and protects no key.
 
 A dry run executes the same code up to each change: it makes every check and changes nothing. If the run is interrupted,
 repeating the command does the rest; labels of revoked keys are left to the next sweep.
@@ -17,14 +17,14 @@ from rotator.engine.context import AccountContext, Budget, Services
 from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.facts import Facts
 from rotator.engine.emergency.planning import Planner
-from rotator.engine.emergency.targets import EmergencyPlan, EmergencyReport, Role, Step, StepKind, Strategy, Suspect
+from rotator.engine.emergency.targets import EmergencyPlan, EmergencyReport, KeyRole, Step, StepKind, Strategy, Suspect
 from rotator.engine.emergency.verification import VERIFY_TIMEOUT, verify
 from rotator.engine.observe import management_of
 from rotator.engine.revoke import revoke_key
 from rotator.engine.rotation import Rotation
 from rotator.engine.secret_changes import clean_labels, remove_retire_labels, retire_version
 from rotator.errors import Changed, InternalError, LostRace, Refused, RotatorError
-from rotator.model import AccountSnapshot, Action, ActionKind, Reason, Resolution, SecretEntry, Spec
+from rotator.model import AccountSnapshot, ActionKind, Reason, Resolution, SecretEntry, Spec
 from rotator.policy.emergency_ids import emergency_version_id
 from rotator.policy.labels import key_label, parse_key_label, retire_label
 from rotator.policy.lifecycle import AWS_LABELS, labels_after_rotation, read_lifecycle
@@ -78,7 +78,7 @@ class Execution:
             self._replace(entry)
         self._revoke(plan.suspects)
         if plan.secret is not None and not self.report.dry_run:
-            self._look_again(plan.secret)
+            self._read_again(plan.secret)
         if self._failed:
             self._revoke([suspect for suspect, _ in self._failed.values()])
         for suspect, why in self._failed.values():
@@ -140,7 +140,12 @@ class Execution:
     def _make_due(self, suspect: Suspect) -> bool:
         """Set the retire label of a superseded key to now; false if a sweep will not revoke it."""
         version = suspect.version_id
-        if self.report.dry_run or not suspect.arn or version is None or suspect.role in (Role.ORPHAN, Role.UNMANAGED):
+        if (
+            self.report.dry_run
+            or not suspect.arn
+            or version is None
+            or suspect.role in (KeyRole.ORPHAN, KeyRole.UNMANAGED)
+        ):
             return False
         try:
             entry = self.services.store.describe(suspect.arn)
@@ -206,7 +211,7 @@ class Execution:
         if labels_after_rotation(life, entry) - len(life.superseded) - 1 > AWS_LABELS:
             raise Refused(
                 f"{entry.name} can't get a new key's label: a secret can have {AWS_LABELS} staging labels",
-                advice="Remove staging labels that are not needed: aws secretsmanager update-secret-version-stage.",
+                advice="Remove unneeded staging labels with `aws secretsmanager update-secret-version-stage`.",
             )
         action = context.action(ActionKind.ROTATE, Reason.EMERGENCY, entry, life.current_key, life.current_version)
         rotation = Rotation(context, action, audit_reason=self.reason, emergency=True, entry=entry)
@@ -268,30 +273,21 @@ class Execution:
 
     def _report_unreplaced(self, entry: SecretEntry, error: RotatorError) -> None:
         why = str(error).removeprefix(f"{entry.name}: ")
-        text = f"{entry.name} has no new key: {why}"
+        text = f"{entry.name} did not get a new key: {why}"
         if self.report.dry_run:
             stop = "" if why.endswith((".", "!", "?")) else "."
             then = "If you continue, its key is revoked anyway, and its consumers fail until it has a new one."
-            text = f"no replacement can be made for {entry.name}: {why}{stop} {then} {_WAY_OUT}"
+            text = f"cannot create a replacement key for {entry.name}: {why}{stop} {then} {_WAY_OUT}"
         account, life = account_of(entry.tags) or "", read_lifecycle(entry)
         self._add(StepKind.PROMOTED, account, entry.name, None, note="failed", error=text)
-        if not self.report.dry_run:
-            action = Action(
-                ActionKind.ROTATE,
-                account,
-                entry.name,
-                Reason.EMERGENCY,
-                self.services.clock.now(),
-                key_id=life.current_key,
-                version_id=life.current_version,
-                arn=entry.arn,
-            )
-            with suppress(RotatorError):
-                report_failed(self._context(account), action, error)
+        with suppress(RotatorError):  # the account may be unknown; the end of the emergency is in the audit anyway
+            context = self._context(account)
+            version, key_id = life.current_version, life.current_key
+            report_failed(context, context.action(ActionKind.ROTATE, Reason.EMERGENCY, entry, key_id, version), error)
 
     # ---- what changed in the meantime -------------------------------------------------------------------------------
 
-    def _look_again(self, listed: SecretEntry) -> None:
+    def _read_again(self, listed: SecretEntry) -> None:
         """Revoke suspects that the named secret got during the emergency; replace one that became current."""
         for _ in range(MOST_TRIES):
             try:
@@ -309,7 +305,7 @@ class Execution:
             ]
             if not new:
                 return
-            if self.planner.replaces and any(suspect.role == Role.CURRENT for suspect in new):
+            if self.planner.replaces and any(suspect.role == KeyRole.CURRENT for suspect in new):
                 self._replace(entry)
             self._revoke(new)
 

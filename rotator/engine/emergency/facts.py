@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import Enum, auto
 
 from rotator.engine.emergency.accounts import Accounts
-from rotator.engine.emergency.targets import Located, Role, Suspect
+from rotator.engine.emergency.targets import KeyRole, Located, Suspect
 from rotator.engine.observe import management_of, value_field
 from rotator.errors import BadSecretValue, Refused, RotatorError, SecretNotFound, StoreError
 from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry
@@ -41,7 +41,7 @@ class VersionKeys:
     """The keys that one version of a secret contains.
 
     :param unproven: keys that only a label connects with it, each with the error that says so.
-    :param errors: a sentence for each value that could not be looked up.
+    :param errors: a sentence for each value that could not be searched for.
     """
 
     keys: tuple[Suspect, ...] = ()
@@ -84,9 +84,9 @@ class Facts:
         """
         life = read_lifecycle(entry)
         if life.current_version is None:
-            raise Refused(f"{entry.name} has no value to be replaced")
+            raise Refused(f"{entry.name} has no value to replace")
         found = self._version_keys(entry, life.current_version, life)
-        current = next((suspect for suspect in found.keys if suspect.role == Role.CURRENT), None)
+        current = next((suspect for suspect in found.keys if suspect.role == KeyRole.CURRENT), None)
         if current is None:
             errors = (*found.errors, *(error for _, error in found.unproven))
             why = "; ".join(errors) or "its value is not a key of an account here"
@@ -119,7 +119,7 @@ class Facts:
                 located = self.accounts.with_value(value, account)
             except RotatorError as error:
                 lost = lost or is_tagged
-                errors += [] if is_tagged else [f"a value in {where} was not looked up: {error.message}"]
+                errors += [] if is_tagged else [f"a value in {where} could not be searched for: {error.message}"]
                 continue
             if located is not None:
                 found.setdefault(located.id, self.suspect(located, entry, version, life, tagged=is_tagged))
@@ -132,7 +132,7 @@ class Facts:
             if not why or not located.key.enabled:
                 found[key_id] = suspect
                 continue
-            holds = next((each for each in found.values() if each.role != Role.OTHER_FIELD), None)
+            holds = next((each for each in found.values() if each.role != KeyRole.OTHER_FIELD), None)
             if holds is not None:
                 why = f"its value is key {holds.key.id}"
             text = (
@@ -142,7 +142,7 @@ class Facts:
             )
             unproven.append((suspect, text))
         if lost and not found and not unproven:
-            errors.append(f"the key of {where} was not looked up: not every account could be asked")
+            errors.append(f"the key of {where} could not be searched for: not every account could be asked")
         return VersionKeys(tuple(found.values()), tuple(unproven), (*([unread] if unread else []), *errors))
 
     def _proven(self, entry: SecretEntry, version: str, key_id: str, content: Secret | None) -> tuple[Located, str]:
@@ -174,15 +174,15 @@ class Facts:
         :param tagged: whether the tagged field contains it, or a label says so.
         """
         revoke_at = next((item.revoke_at for item in life.retiring if item.key_id == located.id), None)
-        where = Role.SUPERSEDED
+        where = KeyRole.SUPERSEDED
         if not tagged:
-            where = Role.OTHER_FIELD
+            where = KeyRole.OTHER_FIELD
         elif version == life.current_version:
-            where = Role.CURRENT
+            where = KeyRole.CURRENT
         elif version == life.pending_version:
-            where = Role.PENDING
+            where = KeyRole.PENDING
         elif revoke_at is not None:
-            where = Role.RETIRING
+            where = KeyRole.RETIRING
         return Suspect(located, where, entry.name, entry.arn, version, revoke_at)
 
     # ---- which secrets use a key ------------------------------------------------------------------------------------
@@ -202,13 +202,13 @@ class Facts:
         self._contents = None
 
     def use(self, entry: SecretEntry, located: Located) -> Use:
-        """How a secret's current value uses a key; by its label only if the value can't tell."""
+        """How a secret's current value uses a key; by its label only if the value does not show it."""
         content, labelled = self.contents().get(entry.arn), located.id in read_lifecycle(entry).at_work
         if not isinstance(content, Secret):
             unknown = Use.UNKNOWN if content is not None else Use.NONE
             return Use.CURRENT if labelled else unknown
         tagged = _tagged_value(entry, content)
-        if located.value is None:  # Infobip masks values: only a search tells which key a value is
+        if located.value is None:  # Infobip masks values: only a search shows which key a value is
             found = None
             if tagged is not None and not labelled and read_lifecycle(entry).unlabelled:
                 with suppress(RotatorError):

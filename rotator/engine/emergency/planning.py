@@ -11,7 +11,7 @@ from typing import Final
 from rotator.engine.context import Services
 from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.facts import Facts, Use
-from rotator.engine.emergency.targets import EmergencyPlan, Located, Role, Strategy, Suspect, Target
+from rotator.engine.emergency.targets import EmergencyPlan, KeyRole, Located, Strategy, Suspect, Target
 from rotator.engine.key_ids import account_key_id
 from rotator.engine.observe import management_of, value_field
 from rotator.errors import (
@@ -113,7 +113,7 @@ class Planner:
             if elsewhere is not None:
                 other = printable(elsewhere.account)
                 advice = f"Nothing was changed. Account {other} has it: repeat the command with --account {other}."
-        return Refused(f"Infobip's account {printable(account)} has no key {printable(key_id, 40)}", advice=advice)
+        return Refused(f"Infobip account {printable(account)} has no key {printable(key_id, 40)}", advice=advice)
 
     def _of_value(self, value: Secret, account: str | None) -> EmergencyPlan:
         located = self.accounts.with_value(value, None, only=account, alone=False)
@@ -138,7 +138,7 @@ class Planner:
     def _of_located(self, located: Located, *notes: str) -> EmergencyPlan:
         """Plan for one key, and for the secrets that use it."""
         suspect = self._placed(located)
-        if suspect.role in (Role.ORPHAN, Role.UNMANAGED) and located.key.name:
+        if suspect.role in (KeyRole.ORPHAN, KeyRole.UNMANAGED) and located.key.name:
             notes += (f"no secret here contains key {located.id}; its name at Infobip is {quoted(located.key.name)}",)
         if not located.key.enabled:
             notes += (f"key {located.id} is already disabled",)
@@ -156,7 +156,7 @@ class Planner:
     def _placed(self, located: Located) -> Suspect:
         """The key with the secret that contains it, as far as listing and current values show."""
         uses = {entry.arn: self.facts.use(entry, located) for entry in self.accounts.fleet.every()}
-        for wanted, where in ((Use.CURRENT, Role.CURRENT), (Use.OTHER_FIELD, Role.OTHER_FIELD)):
+        for wanted, where in ((Use.CURRENT, KeyRole.CURRENT), (Use.OTHER_FIELD, KeyRole.OTHER_FIELD)):
             for entry in self.accounts.fleet.every():
                 if uses[entry.arn] is wanted:
                     return Suspect(located, where, entry.name, entry.arn, read_lifecycle(entry).current_version)
@@ -169,9 +169,9 @@ class Planner:
                 return self.facts.suspect(located, entry, version, life, tagged=True)
         name = parse_key_name(located.key.name)
         if name is None or name.deployment != self.services.policy.deployment:
-            return Suspect(located, Role.UNMANAGED)
+            return Suspect(located, KeyRole.UNMANAGED)
         owner = self.accounts.fleet.directory.named(name)
-        return Suspect(located, Role.ORPHAN, name.secret, owner.arn if owner is not None else "", name.version_id)
+        return Suspect(located, KeyRole.ORPHAN, name.secret, owner.arn if owner is not None else "", name.version_id)
 
     # ---- a secret that a person named -------------------------------------------------------------------------------
 
@@ -207,7 +207,7 @@ class Planner:
         if not suspects:
             notes.append(f"{entry.name} has no key to revoke")
         current = read_lifecycle(entry).current_version
-        kept = made is not None and not any(suspect.role == Role.CURRENT for suspect in suspects)
+        kept = made is not None and not any(suspect.role == KeyRole.CURRENT for suspect in suspects)
         main = [] if current is None or kept or not self.replaces else [entry]
         others, more = self._users(suspects, entry)
         return EmergencyPlan(
@@ -292,8 +292,8 @@ class Planner:
             if is_retry(created, now):
                 return version, created
             raise Refused(
-                f"{entry.name} got a new key for incident {printable(self.incident or '', 60)} at "
-                f"{created:%Y-%m-%d %H:%M} UTC, and a command with the same incident is a retry for 24 hours only",
+                f"{entry.name} already got a new key for incident {printable(self.incident or '', 60)} at "
+                f"{created:%Y-%m-%d %H:%M} UTC; the same incident counts as a retry for 24 hours only",
                 advice=f"Nothing was changed. Use another incident, or name the key: {self._by_id(entry, keys)}.",
             )
         current = read_lifecycle(entry).current_version
@@ -306,7 +306,7 @@ class Planner:
 
     def _by_id(self, entry: SecretEntry, keys: Sequence[Suspect]) -> str:
         """The option that names the current key."""
-        current = next((suspect for suspect in keys if suspect.role == Role.CURRENT), None)
+        current = next((suspect for suspect in keys if suspect.role == KeyRole.CURRENT), None)
         account = printable(current.account if current else account_of(entry.tags) or "ACCOUNT", 60)
         return f"`--key-id {current.key.id if current is not None else 'ID'} --account {account}`"
 

@@ -13,7 +13,7 @@ from rotator.policy.suspects import Suspects
 from rotator.secret import Secret
 
 
-class Role(StrEnum):
+class KeyRole(StrEnum):
     """A key's role in the secret that contains it."""
 
     CURRENT = "current"
@@ -83,7 +83,7 @@ class Suspect:
     """
 
     located: Located
-    role: Role
+    role: KeyRole
     secret: str = ""
     arn: str = ""
     version_id: str | None = None

@@ -14,7 +14,7 @@ from rotator.secret import Secret
 
 VERIFY_TIMEOUT: Final = timedelta(seconds=60)
 """How long a revocation may take to show everywhere."""
-LONGEST_WAIT: Final = 8.0
+LONGEST_PROBE_WAIT: Final = 8.0
 MOST_INCONCLUSIVE: Final = 3
 
 
@@ -73,4 +73,4 @@ def _probed(provider: KeyProvider, clock: InfobipClock, value: Secret, path: str
         if probe.verdict is ProbeVerdict.REJECTED or left <= 0 or inconclusive == MOST_INCONCLUSIVE:
             return probe
         clock.sleep(min(wait, left))
-        wait = min(wait * 2, LONGEST_WAIT)
+        wait = min(wait * 2, LONGEST_PROBE_WAIT)
