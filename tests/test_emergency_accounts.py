@@ -218,6 +218,17 @@ def test_every_key_of_a_named_secret_is_revoked(place: str, strategy: Strategy) 
     assert world.consumer_works(NAME) is (strategy is not REVOKE_ONLY)
 
 
+def test_a_version_full_of_key_values_delays_no_revocation() -> None:
+    world, key = two_accounts()
+    others = [f"{number:032x}-00000000-0000-4000-8000-{number:012x}" for number in range(800)]
+    store(world, {"api_key": key.value, "others": others})
+    before = len(world.infobip.calls)
+    report = revoke(world)
+    assert not alive(world, key)
+    assert any("contains more than 20 key values" in error for error in report.errors)
+    assert len(world.infobip.calls) - before < 100
+
+
 @pytest.mark.parametrize("by", BY)
 @pytest.mark.parametrize("place", PLACES)
 def test_a_named_key_is_revoked_alone(place: str, by: str) -> None:
@@ -296,6 +307,20 @@ def test_preview_and_execution_agree_on_allowed_ips(shut_out: bool, strategy: St
     assert (shown.replaced, done.replaced) == (() if shut_out else (NAME,),) * 2
     assert not shut_out or any("allowedIPs" in error and "rotator:verify=skip" in error for error in shown.errors)
     assert not alive(world, key)
+
+
+def test_a_forged_label_of_a_named_key_replaces_nothing() -> None:
+    """Infobip masks values, so only the label of the other secret says that it contains the key; its value decides."""
+    world = World(options=Options(reveal=False))
+    key, other = world.managed(NAME), world.managed("prod/other")
+    version = world.version_of("prod/other", other)
+    world.store.label_by_hand(NAME, f"rotator:key:{key.id}", None, world.version_of(NAME, key))
+    world.store.label_by_hand("prod/other", f"rotator:key:{other.id}", None, version)
+    world.store.label_by_hand("prod/other", f"rotator:key:{key.id}", version)
+    report = revoke(world, **named("key", key))
+    assert (report.revoked, report.replaced) == ((key.id,), (NAME,))
+    assert f"the current key {other.id} of prod/other is not suspect and stays" in report.notes
+    assert world.current_key("prod/other").id == other.id
 
 
 def test_the_current_key_of_a_retiring_one_stays() -> None:

@@ -26,6 +26,7 @@ class Accounts:
         self._texts: dict[str, Secret] = {}
         self._open: dict[str, KeyProvider] = {}
         self._known: list[Located] = []
+        self._unknown: list[Secret] = []
 
     def provider(self, account: str) -> KeyProvider:
         """The account's provider, until :meth:`close`.
@@ -77,14 +78,16 @@ class Accounts:
         :raises RotatorError: as for :meth:`with_id`.
         """
         known = next((located for located in self._known if located.value == value), None)
-        if known is not None:
+        if known is not None or value in self._unknown:
             return known
 
         def search(provider: KeyProvider) -> tuple[Key, Secret | None] | None:
             found = provider.find_by_value(value, alone=alone)
             return (found, value) if found is not None else None
 
-        return self._first(self.ordered(first) if only is None else [only], search, "the value")
+        found = self._first(self.ordered(first) if only is None else [only], search, "the value")
+        self._unknown += [value] if found is None and only is None else []
+        return found
 
     def remember(self, located: Located) -> Located:
         """Remember a key, so that no account is asked for its value again."""

@@ -29,6 +29,7 @@ from rotator.policy.emergency_ids import emergency_version_id
 from rotator.policy.labels import key_label, parse_key_label, retire_label
 from rotator.policy.lifecycle import AWS_LABELS, labels_after_rotation, read_lifecycle
 from rotator.policy.rules import NOT_OURS, first, make_view
+from rotator.policy.suspects import is_older
 from rotator.policy.tags import account as account_of
 from rotator.policy.tags import spec_or_none
 from rotator.ports import ProbeVerdict
@@ -175,8 +176,7 @@ class Execution:
                 self.facts.forget()
                 current = self.facts.current_key(entry)
                 if not self._is_suspect(current, entry):
-                    note = "by another process"
-                    self._add(StepKind.PROMOTED, current.account, entry.name, current.key.id, note=note)
+                    self._keep(entry, current)
                     return
                 self._rotate(entry, current)
                 return
@@ -189,6 +189,14 @@ class Execution:
                 problem = InternalError.of(error, f"the replacement of the key of {listed.name}")
                 break
         self._report_unreplaced(entry, problem)
+
+    def _keep(self, entry: SecretEntry, current: Suspect) -> None:
+        """Report a current key that is not suspect: another process stored it, or it was there before."""
+        if is_older(current.key.valid_from, self.begun.replace(microsecond=0), self.facts.now(current.account)):
+            self.report.notes.append(f"the current key {current.key.id} of {entry.name} is not suspect and stays")
+        else:
+            note = "by another process"
+            self._add(StepKind.PROMOTED, current.account, entry.name, current.key.id, note=note)
 
     def _is_suspect(self, suspect: Suspect, entry: SecretEntry) -> bool:
         made_here = suspect.version_id in self._made or self.planner.made_here(entry, suspect.version_id)

@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
+from itertools import islice
+from typing import Final
 
 from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.targets import KeyRole, Located, Suspect
@@ -23,6 +25,9 @@ from rotator.policy.tags import account as account_of
 from rotator.policy.values import contains, decode, keys_in
 from rotator.secret import Secret
 from rotator.text import printable
+
+MOST_VALUES: Final = 20
+"""Values of one version that are searched for, ten a second: a version full of them must not delay a revocation."""
 
 
 class Use(Enum):
@@ -112,8 +117,8 @@ class Facts:
         except StoreError as error:
             unread = f"{where} could not be read, so other keys in it are not revoked: {error}"
         account, tagged = account_of(entry.tags), _tagged_value(entry, content)
-        lost = False
-        for value in _values(tagged, content):
+        lost, values = False, _values(tagged, content)
+        for value in islice(values, MOST_VALUES):
             is_tagged = tagged is not None and value == tagged
             try:
                 located = self.accounts.with_value(value, account)
@@ -125,6 +130,8 @@ class Facts:
                 found.setdefault(located.id, self.suspect(located, entry, version, life, tagged=is_tagged))
             elif version == life.current_version or not is_tagged:
                 errors.append(f"a value in {where} is not a key of an account here, so it was not revoked")
+        if next(values, None) is not None:
+            errors.append(f"{where} contains more than {MOST_VALUES} key values; revoke the others by their value")
         unproven: list[tuple[Suspect, str]] = []
         for key_id in sorted(_labelled(entry.versions[version]) - found.keys()):
             located, why = self._proven(entry, version, key_id, content)
