@@ -265,7 +265,7 @@ def _planned_parts(plan: EmergencyPlan, report: EmergencyReport, now: datetime) 
     account = shown(plan.account, 60)
     if keys:
         yield f"To be revoked immediately in account {account}, without a grace period:"
-        yield Grid([(f"key {short_id(step.key_id or '')}", _key_text(report, step, now)) for step in keys], (16,))
+        yield Grid([(f"key {short_id(step.key_id or '')}", _key_text(plan, report, step, now)) for step in keys], (16,))
     elif report.errors:
         yield f"No key of account {account} could be identified."
     else:
@@ -291,7 +291,7 @@ def _note_parts(report: EmergencyReport) -> Iterator[str]:
         yield f"Note: {shown(note)}."
 
 
-def _key_text(report: EmergencyReport, step: Step, now: datetime) -> str:
+def _key_text(plan: EmergencyPlan, report: EmergencyReport, step: Step, now: datetime) -> str:
     from rotator.render import absolute, shown, when
 
     suspect = step.suspect
@@ -303,7 +303,7 @@ def _key_text(report: EmergencyReport, step: Step, now: datetime) -> str:
         parts.append(f"was to be revoked {when(suspect.revoke_at, now)}")
     if suspect.account != report.account:
         parts.append(f"of account {shown(suspect.account)}")
-    if len({each.secret for each in report.steps}) > 1 and suspect.secret:
+    if suspect.secret and (plan.secret is None or suspect.arn != plan.secret.arn):
         parts.append(f"in {shown(suspect.secret)}")
     return ", ".join(parts)
 

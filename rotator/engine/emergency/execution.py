@@ -245,7 +245,7 @@ class Execution:
             raise Refused(
                 f"its current key {current.key.id} belongs to account {printable(current.account)}, and the tag "
                 f"rotator:account is {quoted(account)}",
-                advice=f"Correct the tag; or move the secret to that account with `rotator rotate {entry.name}`.",
+                advice=f"Correct the tag, or move the secret to that account with `rotator rotate {entry.name}`.",
             ) from None
         return replace(current, located=replace(current.located, account=account, key=fetched.key))
 

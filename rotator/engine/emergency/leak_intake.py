@@ -90,5 +90,5 @@ class Intake:
             outcome = LeakOutcome.DISABLED
         if not report.ok and not self.dry_run:
             outcome = LeakOutcome.FAILED
-        detail = "; ".join(plan.notes if outcome is LeakOutcome.DISABLED else report.errors)
+        detail = "" if outcome is LeakOutcome.DISABLED else "; ".join(report.errors)
         return LeakResult(leak, outcome, plan, report, detail)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -140,8 +140,6 @@ class Planner:
         suspect = self._placed(located)
         if suspect.role in (KeyRole.ORPHAN, KeyRole.UNMANAGED) and located.key.name:
             notes += (f"no secret here contains key {located.id}; its name at Infobip is {quoted(located.key.name)}",)
-        if not located.key.enabled:
-            notes += (f"key {located.id} is already disabled",)
         replaced, more = self._users([suspect], None)
         return EmergencyPlan(
             located.account,
@@ -211,7 +209,7 @@ class Planner:
         main = [] if current is None or kept or not self.replaces else [entry]
         others, more = self._users(suspects, entry)
         return EmergencyPlan(
-            owner or next((suspect.account for suspect in suspects), ""),
+            next((suspect.account for suspect in suspects), owner or ""),
             self.strategy,
             Suspects(collected=frozenset(suspect.key.id for suspect in suspects), since=since),
             secret=entry,
@@ -236,7 +234,7 @@ class Planner:
 
     # ---- the secrets that use a key ---------------------------------------------------------------------------------
 
-    def _users(self, suspects: Iterable[Suspect], main: SecretEntry | None) -> tuple[list[SecretEntry], list[str]]:
+    def _users(self, suspects: Sequence[Suspect], main: SecretEntry | None) -> tuple[list[SecretEntry], list[str]]:
         """The secrets, except ``main``, that lose their current key, and a note about each that uses a suspect."""
         replaced: list[SecretEntry] = []
         notes: list[str] = []
@@ -247,8 +245,9 @@ class Planner:
             if main is not None and entry.arn == main.arn:
                 continue
             if Use.CURRENT in uses:
-                then = "gets a new one as well" if self.replaces else "keeps it"
-                notes.append(f"{entry.name} contains a key to be revoked, and {then}")
+                own = any(suspect.arn == entry.arn for suspect in suspects)  # the suspect itself shows it
+                then = "" if self.replaces else " and keeps it"
+                notes += [] if own else [f"{entry.name} also contains a key to be revoked{then}"]
                 replaced += [entry] if self.replaces else []
             elif Use.OTHER_FIELD in uses:
                 field_name = value_field(entry)

@@ -109,7 +109,7 @@ class Suspect:
 class EmergencyPlan:
     """What one emergency does.
 
-    :param account: the account of the named key or, if a secret was named, of the secret's tag.
+    :param account: the account of the first suspect; without one, the account of the named secret's tag.
     :param named: the key that a person named by its id or value; ``None`` if a secret was named.
     :param secret: the secret that a person named; ``None`` if a key was.
     :param suspects: the keys to be revoked: the named key, or the secret's keys with the current one first.
