@@ -305,7 +305,9 @@ class Alert(Told):
 class Quota:
     """One account's daily quota: its use in the last 24 hours, the limits, and the reserve for emergencies.
 
-    :param updates_used: ``None`` if disabled keys, which show it, were not listed because there was nothing to do.
+    :param updates_used: ``None`` if disabled keys, which show it, were not listed because there was nothing to do, or
+        can't all be listed.
+    :param most: creates and updates that scheduled work may use now, if the day's use can't be counted; else ``None``.
     """
 
     creates_used: int
@@ -313,16 +315,19 @@ class Quota:
     updates_used: int | None
     updates_limit: int
     reserve: int
+    most: tuple[int, int] | None = None
 
     @property
     def creates_left(self) -> int:
         """How many creates scheduled work has left."""
-        return max(0, self.creates_limit - self.reserve - self.creates_used)
+        left = max(0, self.creates_limit - self.reserve - self.creates_used)
+        return left if self.most is None else min(left, self.most[0])
 
     @property
     def updates_left(self) -> int:
         """How many updates scheduled work has left."""
-        return max(0, self.updates_limit - self.reserve - (self.updates_used or 0))
+        left = max(0, self.updates_limit - self.reserve - (self.updates_used or 0))
+        return left if self.most is None else min(left, self.most[1])
 
 
 @dataclass(frozen=True, slots=True)

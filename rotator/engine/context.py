@@ -112,7 +112,11 @@ class Budget:
     def of(slots: UsedSlots, policy: Policy, now: datetime, total: int | None = None) -> Budget:
         """Return what the day's limits leave to scheduled work, including slots that are free soon."""
         most = policy.daily_limit - policy.reserve
-        return Budget(Limit.of(slots.creates, most, now), Limit.of(slots.updates or (), most, now), total)
+        budget = Budget(Limit.of(slots.creates, most, now), Limit.of(slots.updates or (), most, now), total)
+        for limit, at_most in zip((budget.creates, budget.updates), slots.most(policy, now) or (), strict=False):
+            if limit is not None and limit.left > at_most:
+                limit.left, limit.frees = at_most, []
+        return budget
 
     def take_create(self, now: datetime, total: int | None = None) -> timedelta | None:
         """Use one create; ``None`` when none is left, else how long to wait until its slot is free.

@@ -20,6 +20,7 @@ from typing import Final
 from rotator.durations import plus
 from rotator.message import Message
 from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Policy, Reason
+from rotator.policy.day_parts import first_sweeps
 from rotator.policy.guards import DAY, SOON, clock_skew, slots_used
 from rotator.policy.rules import View, skipped
 from rotator.policy.scheduling import slots_a_day
@@ -138,14 +139,16 @@ class _Forecast:
         self._unused: list[datetime] = []
         self._swept = {view.entry.arn for view in views if skipped(view, now) is None}
         self.secrets = len(self._swept)
-        self.per_day = slots_a_day(snapshot, slots_used(snapshot, now).quota(policy), policy, now)
+        used = slots_used(snapshot, now)
+        counted = slots_a_day(snapshot, used.quota(policy), policy, now)
+        self._used_by_others = policy.daily_limit - policy.reserve - counted
+        self.per_day = counted if used.counted else min(counted, len(first_sweeps(now - DAY, now, policy)))
         self.at_risk: list[AtRisk] = []
 
     def days(self, number: int) -> Iterator[ForecastDay]:
         """Step through that number of days and yield each."""
         affordable = WORK // (number * max(1, len(self._expiries)))
         parts = max(1, min(PARTS, affordable), -(-SHARE * DAY // self._shortest))
-        used_by_others = self._policy.daily_limit - self._policy.reserve - self.per_day
         day = ForecastDay(self._begin)
         for _ in range(number):
             end = plus(day.date, DAY)
@@ -153,7 +156,7 @@ class _Forecast:
                 day = self._step(day, parts)
             yield day  # the same as the previous day if sweeps are further apart than a day
             day = replace(day, date=end, rotations=0, scheduled_early=0, revocations=0)
-            self._account.let_others_create(used_by_others, end)
+            self._account.let_others_create(self._used_by_others, end)
         self._note_expired(day.date - _TICK)
 
     def _step(self, day: ForecastDay, parts: int) -> ForecastDay:

@@ -18,6 +18,7 @@ from rotator.model import (
     Severity,
     Skip,
 )
+from rotator.policy.day_parts import begin_of, first_sweeps
 from rotator.policy.draft import Draft
 
 DAY = timedelta(hours=24)
@@ -35,22 +36,46 @@ because yesterday's sweep took seconds or minutes to use them."""
 
 @dataclass(frozen=True, slots=True)
 class UsedSlots:
-    """When creates and updates of the last 24 hours were made, by Infobip's clock; each slot is free a day later."""
+    """When creates and updates of the last 24 hours were made, by Infobip's clock; each slot is free a day later.
+
+    :param counted: whether these are all of them. If not, the day is divided; see :mod:`~rotator.policy.day_parts`.
+    """
 
     creates: tuple[datetime, ...]
     updates: tuple[datetime, ...] | None
+    counted: bool = True
 
     def quota(self, policy: Policy) -> Quota:
         """Return the used slots as numbers."""
-        updates = None if self.updates is None else len(self.updates)
+        updates = None if self.updates is None or not self.counted else len(self.updates)
         return Quota(len(self.creates), policy.daily_limit, updates, policy.daily_limit, policy.reserve)
 
-    def planned(self, policy: Policy, now: datetime) -> Quota:
-        """Return the quota for a sweep that begins now. Slots that are free soon are free when it gets to them."""
-        since = now + SOON - DAY
-        creates = sum(1 for at in self.creates if at > since)
-        updates = None if self.updates is None else sum(1 for at in self.updates if at > since)
-        return Quota(creates, policy.daily_limit, updates, policy.daily_limit, policy.reserve)
+    def planned(self, policy: Policy, now: datetime, since: datetime | None = None) -> Quota:
+        """Return the quota for a sweep that begins now. Slots that are free soon are free when it gets to them.
+
+        :param since: the time of the previous sweep, if this one stands for all sweeps between the two.
+        """
+        after = now + SOON - DAY
+        creates = sum(1 for at in self.creates if at > after)
+        updates = None if self.updates is None else sum(1 for at in self.updates if at > after)
+        most = self.most(policy, now, since)
+        return Quota(creates, policy.daily_limit, updates, policy.daily_limit, policy.reserve, most)
+
+    def most(self, policy: Policy, now: datetime, since: datetime | None = None) -> tuple[int, int] | None:
+        """Return how many creates and updates a sweep may use if they can't be counted; ``None`` if they can.
+
+        What is seen to be used since the part of the day began is deducted: by a person, or by a sweep between two
+        scheduled ones.
+        """
+        if self.counted:
+            return None
+        sweeps = first_sweeps(since, now, policy)
+        if not sweeps:
+            return 0, 0
+        begin = begin_of(sweeps[-1], policy)
+        used = (sum(1 for at in times if at >= begin) for times in (self.creates, self.updates or ()))
+        creates, updates = (max(0, len(sweeps) - count) for count in used)
+        return creates, updates
 
 
 def slots_used(snapshot: AccountSnapshot, now: datetime) -> UsedSlots:
@@ -69,7 +94,8 @@ def slots_used(snapshot: AccountSnapshot, now: datetime) -> UsedSlots:
             creates.append(key.valid_from)
         if not key.enabled and key.valid_to is not None and since < key.valid_to <= until:
             updates.append(key.valid_to)
-    return UsedSlots(tuple(sorted(creates)), tuple(sorted(updates)) if snapshot.history else None)
+    counted = not snapshot.history or snapshot.history_complete
+    return UsedSlots(tuple(sorted(creates)), tuple(sorted(updates)) if snapshot.history else None, counted)
 
 
 def clock_skew(snapshot: AccountSnapshot) -> Message | None:
@@ -125,6 +151,21 @@ def limit_revocations(draft: Draft, snapshot: AccountSnapshot, now: datetime, *,
         draft.ranked.remove(item)
 
 
+_USED_UP = "today's {limit} {what} less {reserve} in reserve are used up"
+_ONE_PER_PART = "scheduled work uses one create and one update in each of {parts} equal parts of the day"
+
+
+def uncounted(policy: Policy) -> Message:
+    """Return the alert's text for an account whose creates and updates of today can't be counted."""
+    return Message.of(
+        "Infobip does not list all disabled keys of the account, so today's creates and updates can't be counted; "
+        + _ONE_PER_PART
+        + ", and the reserve of {reserve} is kept for emergencies",
+        parts=max(1, policy.daily_limit - policy.reserve),
+        reserve=policy.reserve,
+    )
+
+
 def within_budget(draft: Draft, actions: list[Action], quota: Quota, coming: int = 0) -> list[Action]:
     """Return the actions that today's limits allow, the most urgent first, and defer the others.
 
@@ -139,7 +180,9 @@ def within_budget(draft: Draft, actions: list[Action], quota: Quota, coming: int
             what = "creates" if action.kind is ActionKind.ROTATE else "updates"
             if left[what] <= (coming if action.reason is Reason.ORPHAN else 0):
                 message = Message.of(
-                    "{kind} ({reason}) waits: today's {limit} {what} less {reserve} in reserve are used up",
+                    "{kind} ({reason}) waits: "
+                    + (_USED_UP if quota.most is None else "today's {what} can't be counted; " + _ONE_PER_PART),
+                    parts=max(1, limits[what] - quota.reserve),
                     kind=action.kind,
                     reason=action.reason,
                     limit=limits[what],

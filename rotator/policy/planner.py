@@ -19,8 +19,9 @@ from rotator.model import (
     SecretEntry,
     Severity,
 )
+from rotator.policy.day_parts import length_of
 from rotator.policy.draft import Draft, uses_quota
-from rotator.policy.guards import clock_skew, limit_revocations, slots_used, within_budget
+from rotator.policy.guards import clock_skew, limit_revocations, slots_used, uncounted, within_budget
 from rotator.policy.holdings import Holdings
 from rotator.policy.orphans import FailedAttempts, plan_orphans, report_unknown
 from rotator.policy.overdue import report_overdue
@@ -34,10 +35,6 @@ __all__ = ["make_view", "plan_account"]
 
 OLD_CREDENTIALS = timedelta(days=90)
 _PAGES = "Infobip's pages of keys did not add up; keys that are not listed are read by their ids"
-_HISTORY_CUT = (
-    "the account has more disabled keys than Infobip shows, so today's used creates and updates may be miscounted; "
-    "where they are, Infobip refuses with 429 and the next sweep continues"
-)
 
 
 def plan_account(
@@ -58,7 +55,7 @@ def plan_account(
     :param moves: for `rotator rotate`, which may move a secret to another Infobip account.
     """
     slots = slots_used(snapshot, now)
-    quota, planned = slots.quota(policy), slots.planned(policy, now)
+    quota, planned = slots.quota(policy), slots.planned(policy, now, since)
     skew = clock_skew(snapshot)
     if skew is not None:
         alert = Alert(Reason.CLOCK_SKEW, skew, severity=Severity.ERROR)
@@ -71,7 +68,7 @@ def plan_account(
     if not snapshot.complete:
         draft.alerts.append(Alert(Reason.LISTING_INCOMPLETE, Message(_PAGES)))
     if not snapshot.history_complete:
-        draft.alerts.append(Alert(Reason.LISTING_INCOMPLETE, Message(_HISTORY_CUT)))
+        draft.alerts.append(Alert(Reason.LISTING_INCOMPLETE, uncounted(policy)))
     common = Planning(draft, snapshot, policy, holdings, now, attempts, ownership, moves, since)
     coming = (SecretPlanner(common, view).plan() for view in views)
     candidates = [candidate for candidate in coming if candidate is not None]
@@ -93,7 +90,8 @@ def plan_account(
     if secret is not None:
         actions = [action for action in actions if action.secret in names]
         draft.skipped = [skip for skip in draft.skipped if skip.secret in names]
-    actions = within_budget(draft, actions, planned, _coming(snapshot, views, actions, now + quota_window(policy), now))
+    again = now + (quota_window(policy) if slots.counted else length_of(policy))
+    actions = within_budget(draft, actions, planned, _coming(snapshot, views, actions, again, now))
     report_overdue(common, views, actions)
     if secret is not None:
         draft.alerts = [alert for alert in draft.alerts if alert.secret is None or alert.secret in names]

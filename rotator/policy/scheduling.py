@@ -24,6 +24,7 @@ from typing import Final
 from rotator.durations import LAST, plus
 from rotator.message import Message
 from rotator.model import AccountSnapshot, ActionKind, Alert, Key, Policy, Quota, Reason, Severity, Window
+from rotator.policy.day_parts import length_of, sweeps_until_next
 from rotator.policy.draft import Draft
 from rotator.policy.guards import DAY, SOON, UsedSlots
 from rotator.policy.labels import parse_key_name
@@ -82,7 +83,7 @@ def schedule(
     :param alone: whether only one secret is planned; its rotation then waits for no other.
     :returns: the rotations that start in this sweep besides the planned ones, and why.
     """
-    quota = used.planned(common.policy, common.now)
+    quota = used.planned(common.policy, common.now, common.since)
     slots = _slots(common, candidates, used, quota)
     near = _near(candidates, slots)
     _alert_not_in_time(common.draft, candidates, near, slots)
@@ -106,7 +107,7 @@ def quota_window(policy: Policy) -> timedelta:
 
 
 def slots_a_day(snapshot: AccountSnapshot, quota: Quota, policy: Policy, now: datetime) -> int:
-    """Return how many rotations a day can be counted on in the days to come.
+    """Return how many rotations a day can be counted on in the days to come, if the day's use can be counted.
 
     Each also uses an update when its old key is revoked. Operators and other programs are assumed to keep creating keys
     as in the last week, in at most half of the slots, so that a fleet's first day does not count for all days to come.
@@ -135,7 +136,8 @@ class Slots:
 
     :param now: this sweep.
     :param every: the time between two sweeps.
-    :param period: after how many sweeps a slot is free again.
+    :param period: after how many sweeps a slot is free again: a day or, if its use can't be counted, one of its parts.
+        This is what a day means below.
     :param a_day: how many slots can be counted on in the days to come.
     :param today: for each slot that scheduled work may use today, the first sweep at which it is free; sorted.
     :param broken: how many secrets without a working key get a slot before all others.
@@ -149,13 +151,23 @@ class Slots:
     broken: int
 
     @property
+    def horizon(self) -> int:
+        """How many days are scheduled."""
+        return max(HORIZON, HORIZON * DAY // (self.period * self.every))
+
+    @property
+    def in_24_hours(self) -> int:
+        """How many slots can be counted on in 24 hours."""
+        return max(self.a_day, self.a_day * DAY // (self.period * self.every))
+
+    @property
     def free_now(self) -> int:
         """How many slots are free in this sweep, less those for broken secrets."""
         return max(0, self.today.count(0) - self.broken)
 
     def last_by(self, moment: datetime) -> int:
         """The last sweep that is not after a moment, within the horizon."""
-        return max(0, min((moment - self.now) // self.every, HORIZON * self.period))
+        return max(0, min((moment - self.now) // self.every, self.horizon * self.period))
 
     def first_from(self, moment: datetime) -> int:
         """The first sweep that is not before a moment."""
@@ -189,13 +201,16 @@ class Slots:
 
 def _slots(common: Planning, candidates: Iterable[Candidate], used: UsedSlots, quota: Quota) -> Slots:
     policy, now, limit = common.policy, common.now, _limit(quota)
+    broken = sum(1 for one in candidates if one.broken)
+    if not used.counted:
+        period, today = -(-length_of(policy) // policy.sweep_every), [0] * quota.creates_left
+        return Slots(now, policy.sweep_every, period, 1, today or [sweeps_until_next(now, policy)], broken)
     period = quota_window(policy) // policy.sweep_every
     # As in the sweep itself, a slot that is free within minutes counts as free.
     left = (at + DAY - SOON - now for at in used.creates)
     again = sorted(min(period, -(-each // policy.sweep_every)) for each in left if each > timedelta(0))
     # If more are in use than scheduled work may take, the first to come back belong to the reserve.
     today = [0] * (limit - len(again)) + again[max(0, len(again) - limit) :]
-    broken = sum(1 for one in candidates if one.broken)
     return Slots(now, policy.sweep_every, period, slots_a_day(common.snapshot, quota, policy, now), today, broken)
 
 
@@ -253,7 +268,7 @@ def _near(candidates: Sequence[Candidate], slots: Slots) -> list[Candidate]:
 
     Leave out any that would still get a later slot if all others went first.
     """
-    days = -(-len(candidates) // slots.a_day) if slots.a_day > 0 else HORIZON
+    days = -(-len(candidates) // slots.a_day) if slots.a_day > 0 else slots.horizon
     # A window opens at least once a week, but a weekly sweep may miss it.
     spans = (days * DAY + SAFETY, 16 * (days + 1) * DAY)
     far, far_with_window = (plus(slots.now, span * (slots.period * slots.every / DAY)) for span in spans)
@@ -267,7 +282,7 @@ def _near(candidates: Sequence[Candidate], slots: Slots) -> list[Candidate]:
 
 def _rotations(candidates: Iterable[Candidate], slots: Slots, common: Planning) -> list[_Rotation]:
     """Return the rotations of secrets that are not broken, the earliest expiry first."""
-    most, period = HORIZON * slots.period, slots.period
+    most, period = slots.horizon * slots.period, slots.period
     found: list[_Rotation] = []
     for rank, candidate in enumerate(candidates):
         if candidate.broken:
@@ -359,7 +374,7 @@ class _QuotaDays:
             self._with_free &= ~(1 << day)
 
 
-def _days(span: _Span, slots: Slots, before: int = HORIZON + 1) -> Iterator[int]:
+def _days(span: _Span, slots: Slots, before: int | None = None) -> Iterator[int]:
     """Yield the quota days on which a rotation may start, the latest first.
 
     A window's opening counts for the day on which it closes, because a slot used in it is not free again before then.
@@ -367,6 +382,7 @@ def _days(span: _Span, slots: Slots, before: int = HORIZON + 1) -> Iterator[int]
 
     :param before: only those before that day.
     """
+    before = slots.horizon + 1 if before is None else before
     period, last = slots.period, min(span.last, before * slots.period - 1)
     if span.window is None:
         yield from range(last // period, span.first // period - 1, -1)
@@ -429,7 +445,7 @@ def _early(one: Candidate, slots: Slots) -> Decision:
     assert one.expires_at is not None
     template = "{left} left; all later slots are taken ({a_day} a day)"
     template += "; its window opens too late" if one.window is not None else ""
-    message = Message.of(template, left=one.expires_at - slots.now, a_day=slots.a_day)
+    message = Message.of(template, left=one.expires_at - slots.now, a_day=slots.in_24_hours)
     return Decision(Reason.CAPACITY, message, due_at=slots.now, deadline=one.expires_at)
 
 
@@ -463,7 +479,7 @@ def _alert_not_in_time(draft: Draft, candidates: Iterable[Candidate], near: Iter
         + ": {names}; `rotator rotate` uses the reserve; have Infobip raise the limit (ROTATOR_DAILY_LIMIT), keep less "
         "in reserve (ROTATOR_RESERVE), or give replacements a longer life (rotator:validity)",
         count=len(late),
-        a_day=slots.a_day,
+        a_day=slots.in_24_hours,
         first=late[0].expires_at,
         names=some_of((printable(one.view.entry.name, limit=60) for one in late), MAX_NAMES),
     )

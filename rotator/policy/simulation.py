@@ -47,7 +47,6 @@ class SimulatedAccount:
             keys=self._keys,
             resolutions=self._resolutions,
             history=True,
-            history_complete=True,
         )
 
     def views(self) -> Iterator[View]:

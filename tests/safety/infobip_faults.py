@@ -52,6 +52,16 @@ class InfobipFaults:
         """No key is listed any more; each can be read by its id."""
         self.infobip.options.listing_delay = timedelta(days=3650)
 
+    def cut_the_list_of_disabled_keys(self) -> None:
+        """More keys are disabled than the pages of a list show; those that are shown are none of today's."""
+
+        def cut(_request: Request, answer: Response | None) -> None:
+            if answer is not None and answer.status == 200:
+                paging = {"page": 0, "size": 100, "totalPages": 300, "totalCount": 30_000}
+                object.__setattr__(answer, "body", json.dumps({"apiKeys": [], "paging": paging}).encode())
+
+        self._add(FaultKind.HOOK_AFTER, "GET", KEYS, when=_of_disabled, hook=cut)
+
     def before_create(self, act: Callable[[], None]) -> None:
         """Once, right before the next create: something else happens."""
         self._add(FaultKind.HOOK_BEFORE, "POST", KEYS, count=1, hook=lambda _request, _answer: act())
@@ -85,3 +95,7 @@ class InfobipFaults:
 
 def _by_value(request: Request) -> bool:
     return "apiKeySecret" in request.query
+
+
+def _of_disabled(request: Request) -> bool:
+    return request.query.get("enabled") == "false"

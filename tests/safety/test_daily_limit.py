@@ -80,3 +80,18 @@ def test_updates_of_today_are_counted_from_disabled_keys(region: Region) -> None
     assert len([key for key in region.system.rotator_keys() if not key.enabled]) == 4
     region.sweeps(1, every=DAY)
     assert len([key for key in region.system.rotator_keys() if not key.enabled]) == 6
+
+
+def test_uncounted_use_leaves_one_slot_to_each_part_of_the_day(region: Region) -> None:
+    """Infobip lists none of the keys that were disabled today. Four slots a day: every sixth hour has one of each."""
+    region.system.environment |= {"ROTATOR_DAILY_LIMIT": "6", "ROTATOR_RESERVE": "2"}
+    for number in range(10):
+        region.secret(f"prod/api-{number}", left=20 * DAY, grace="1h")
+    region.system.faults.cut_the_list_of_disabled_keys()
+    ran = region.sweeps(24)
+    assert len(region.system.rotator_keys()) == 4
+    assert sum(len(each.results("revoke")) for each in ran) in (3, 4)
+    assert max(len(each.results("rotate")) for each in ran) == 1
+    alerts = {alert["detail"] for each in ran for alert in each.alerts("listing-incomplete")}
+    assert ["4 equal parts of the day" in detail for detail in alerts] == [True]
+    assert region.rotate("prod/api-9")  # a person may use the reserve

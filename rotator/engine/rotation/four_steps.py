@@ -131,7 +131,14 @@ def _opened(reconciler: Reconciler, entry: SecretEntry, token: str) -> Iterator[
         now = InfobipClock(services.clock, provider).now()
         total = len(keys) if listing.complete else provider.count_keys()
         managed = fleet.managed.get(account, ())
-        listed = AccountSnapshot(account, management_of(fleet, account), managed, keys, complete=listing.complete)
+        listed = AccountSnapshot(
+            account,
+            management_of(fleet, account),
+            managed,
+            keys,
+            complete=listing.complete,
+            history_complete=listing.complete,
+        )
         budget = Budget.of(slots_used(listed, now), services.policy, now, total)
         for _ in range(MAX_ROUNDS):
             seen = _without_pending(entry, token)
