@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from traceback import clear_frames
 from typing import Any, Final, TypeVar
 
@@ -22,11 +22,12 @@ from rotator.errors import (
 )
 from rotator.model import SecretEntry
 from rotator.ports import StoredValue
+from rotator.redaction.patterns import redact_key_values
 from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
-from rotator.text import printable
 
 _T = TypeVar("_T")
+_Raw = dict[str, Any]
 _ROLE_TAG: Final = "rotator:role"
 _ACCOUNT_TAG: Final = "rotator:account"
 _PAGE: Final = 100
@@ -72,8 +73,8 @@ class SecretsManagerStore:
         """List the secrets with a ``rotator:role`` tag, by name. One call per 100; up to 5 minutes stale."""
         found: dict[str, SecretEntry] = {}  # by ARN, since a secret that changes meanwhile may be on two pages
         query = {"Filters": [{"Key": "tag-key", "Values": [_ROLE_TAG]}], "IncludePlannedDeletion": True}
-        for page in self._pages("ListSecrets", "", query):
-            for entry in _understood(partial(_entries, page), "ListSecrets"):
+        for entries in self._pages("ListSecrets", "", query, _entries):
+            for entry in entries:
                 if _ROLE_TAG in entry.tags:  # AWS matches prefixes of tag keys
                     found[entry.arn] = entry
                     self._redactor.spare((entry.name, entry.arn, entry.tags.get(_ACCOUNT_TAG, ""), *entry.versions))
@@ -81,24 +82,24 @@ class SecretsManagerStore:
 
     def describe(self, secret_id: str) -> SecretEntry:
         """Describe one secret (name or ARN)."""
-        raw = self._call("DescribeSecret", secret_id, {"SecretId": secret_id})
-        return _understood(lambda: _entry(raw, raw.get("VersionIdsToStages")), "DescribeSecret", secret_id)
+        query = {"SecretId": secret_id}
+        return self._call("DescribeSecret", secret_id, query, lambda raw: _entry(raw, raw.get("VersionIdsToStages")))
 
     def read_current(self, secret_id: str) -> StoredValue:
         """Read the value behind ``AWSCURRENT``."""
         # The stage is named although it is AWS's default, because emulators of AWS differ in the default.
-        return self._read(secret_id, {"SecretId": secret_id, "VersionStage": _CURRENT})
+        return self._read(secret_id, {"VersionStage": _CURRENT})
 
     def read_version(self, secret_id: str, version_id: str) -> StoredValue:
         """Read one version's value."""
-        return self._read(secret_id, {"SecretId": secret_id, "VersionId": version_id})
+        return self._read(secret_id, {"VersionId": version_id})
 
     def read_content(self, secret_id: str, version_id: str) -> Secret:
         """Read one version's content, text or binary."""
         request = {"SecretId": secret_id, "VersionId": version_id}
-        content = self._content(self._call("GetSecretValue", secret_id, request))
+        content = self._call("GetSecretValue", secret_id, request, self._content)
         if content is None:
-            raise SecretNotFound(f"{secret_id}: version {printable(version_id, 64)} has no value")
+            raise SecretNotFound(f"{secret_id}: version {version_id} has no value")
         return content
 
     def read_many(self, secret_ids: Sequence[str]) -> Mapping[str, Secret | StoreError]:
@@ -117,23 +118,29 @@ class SecretsManagerStore:
 
         :raises StoreError: the call as a whole failed.
         """
-        raw = self._call("BatchGetSecretValue", "", {"SecretIdList": list(arns)})
-        found: dict[str, Secret | StoreError] = {}
-        for value in raw.pop("SecretValues", ()):
-            read = self._content(value)
-            # A batch cannot name a stage, and emulators of AWS differ in the stage that they read.
-            if read is not None and _CURRENT in value.get("VersionStages", ()):
-                found[str(value.get("ARN"))] = read
-        without = {str(error.get("SecretId")) for error in raw.get("Errors", ()) if error.get("ErrorCode") == _NO_VALUE}
+        query = {"SecretIdList": list(arns)}
+        found, without = self._call("BatchGetSecretValue", "", query, self._batch)
+        found = {arn: content for arn, content in found.items() if arn in arns}
         # Reading a secret on its own shows exactly what is wrong.
-        return found | self._read_each(arn for arn in arns if arn not in found and arn not in without)
+        return {**found, **self._read_each(arn for arn in arns if arn not in found and arn not in without)}
+
+    def _batch(self, raw: _Raw) -> tuple[dict[str, Secret], set[str]]:
+        """Return the contents by ARN, and the ids of the secrets that have none."""
+        found: dict[str, Secret] = {}
+        for value in raw["SecretValues"]:
+            content = self._content(value)
+            # A batch cannot name a stage, and emulators of AWS differ in the stage that they read.
+            if content is not None and _CURRENT in value.get("VersionStages", ()):
+                found[str(value.get("ARN"))] = content
+        without = {str(error.get("SecretId")) for error in raw.get("Errors", ()) if error.get("ErrorCode") == _NO_VALUE}
+        return found, without
 
     def _read_each(self, arns: Iterable[str]) -> dict[str, Secret | StoreError]:
         found: dict[str, Secret | StoreError] = {}
         for arn in arns:
             try:
-                raw = self._call("GetSecretValue", arn, {"SecretId": arn, "VersionStage": _CURRENT})
-                if (content := self._content(raw)) is not None:
+                query = {"SecretId": arn, "VersionStage": _CURRENT}
+                if (content := self._call("GetSecretValue", arn, query, self._content)) is not None:
                     found[arn] = content
             except SecretNotFound:
                 continue
@@ -141,7 +148,7 @@ class SecretsManagerStore:
                 found[arn] = error
         return found
 
-    def _content(self, raw: dict[str, Any]) -> Secret | None:
+    def _content(self, raw: _Raw) -> Secret | None:
         text, binary = raw.pop("SecretString", None), raw.pop("SecretBinary", None)
         if isinstance(binary, bytes):
             text = binary.decode("latin-1")
@@ -154,8 +161,8 @@ class SecretsManagerStore:
         """Return when each version with a value was created, in UTC, including unlabelled ones that AWS still keeps."""
         query = {"SecretId": secret_id, "IncludeDeprecated": True}
         dates: dict[str, datetime] = {}
-        for page in self._pages("ListSecretVersionIds", secret_id, query):
-            dates |= _understood(partial(_dates, page), "ListSecretVersionIds", secret_id)
+        for page in self._pages("ListSecretVersionIds", secret_id, query, _dates):
+            dates |= page
         return dates
 
     def stage(self, secret_id: str, version_id: str, text: Secret, labels: tuple[str, ...]) -> None:
@@ -171,6 +178,7 @@ class SecretsManagerStore:
                 "SecretString": text,
                 "VersionStages": list(labels),
             },
+            lambda raw: _version_id(raw, version_id),
             write=True,
         )
 
@@ -199,28 +207,32 @@ class SecretsManagerStore:
             request["MoveToVersionId"] = to_version
         if from_version is not None:
             request["RemoveFromVersionId"] = from_version
-        self._call("UpdateSecretVersionStage", secret_id, request, write=True)
+        self._call("UpdateSecretVersionStage", secret_id, request, lambda _: None, write=True)
 
-    def _read(self, secret_id: str, request: Mapping[str, Any]) -> StoredValue:
-        raw = self._call("GetSecretValue", secret_id, request)
-        binary = "SecretBinary" in raw
-        content = self._content(raw)  # removes the value from `raw`: an error's traceback would keep this frame
-        if content is None or binary:
-            version = printable(str(raw.get("VersionId", "?")), 64)
+    def _read(self, secret_id: str, which: Mapping[str, str]) -> StoredValue:
+        def read(raw: _Raw) -> tuple[str, Secret | None, frozenset[str]]:
+            content = None if "SecretBinary" in raw else self._content(raw)
+            return _version_id(raw, which.get("VersionId")), content, _labels(raw.get("VersionStages", ()))
+
+        version, content, labels = self._call("GetSecretValue", secret_id, {"SecretId": secret_id, **which}, read)
+        if content is None:
             raise BadSecretValue(
                 f"{secret_id}: the value of version {version} is binary or absent",
                 advice="Store it as a SecretString: JSON, or the key itself.",
             )
-        return StoredValue(str(raw["VersionId"]), content, frozenset(raw.get("VersionStages", ())))
+        return StoredValue(version, content, labels)
 
-    def _pages(self, operation: str, secret_id: str, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def _pages(
+        self, operation: str, secret_id: str, request: Mapping[str, Any], read: Callable[[_Raw], _T]
+    ) -> Iterator[_T]:
         seen: set[str] = set()
         token = ""
         while True:
-            more = {"NextToken": token} if token else {}
-            page = self._call(operation, secret_id, {**request, "MaxResults": _PAGE, **more})
+            query = {**request, "MaxResults": _PAGE, **({"NextToken": token} if token else {})}
+            page, token = self._call(
+                operation, secret_id, query, lambda raw: (read(raw), str(raw.get("NextToken") or ""))
+            )
             yield page
-            token = page.get("NextToken") or ""
             if not token:
                 return
             if token in seen:
@@ -228,29 +240,39 @@ class SecretsManagerStore:
             seen.add(token)
 
     def _call(
-        self, operation: str, secret_id: str, request: Mapping[str, Any], *, write: bool = False
-    ) -> dict[str, Any]:
-        outcome = self._attempt(operation, secret_id, request, write=write)
+        self,
+        operation: str,
+        secret_id: str,
+        request: Mapping[str, Any],
+        read: Callable[[_Raw], _T],
+        *,
+        write: bool = False,
+    ) -> _T:
+        """Make a call.
+
+        :param read: converts the response. It raises any of :data:`_MISSHAPEN` if the response is not one of AWS.
+        """
+        outcome = self._attempt(operation, secret_id, request, read, write=write)
         if isinstance(outcome, Exception):
             # Raised here, where the frame has no value, and without botocore's error, whose text may quote one.
             raise outcome
         return outcome
 
     def _attempt(
-        self, operation: str, secret_id: str, request: Mapping[str, Any], *, write: bool
-    ) -> dict[str, Any] | Exception:
-        """Return the answer, or the error to raise. Never raises, since this frame holds plain values."""
+        self, operation: str, secret_id: str, request: Mapping[str, Any], read: Callable[[_Raw], _T], *, write: bool
+    ) -> _T | Exception:
+        """Return what was read, or the error to raise. Never raises, since this frame holds plain values."""
         self._attempts.lost = False
         try:
             plain = {name: each.reveal() if isinstance(each, Secret) else each for name, each in request.items()}
-            answer: dict[str, Any] = getattr(self._client, xform_name(operation))(**plain)
-            if _REQUIRED_FIELD.get(operation, "ARN") not in answer:
+            answer: _Raw = getattr(self._client, xform_name(operation))(**plain)
+            if _REQUIRED_FIELD.get(operation, "ARN") not in answer or not _is_about(operation, secret_id, answer):
                 raise UnreadableAnswer
-            return answer
+            return read(answer)
         except Exception as error:
             lost = self._attempts.lost
             failure = translate(error, operation, secret_id, write=write, lost_attempt=lost)
-            if failure is None and isinstance(error, _MISSHAPEN):  # botocore's parser failed: not UTF-8, wrong types
+            if failure is None and isinstance(error, _MISSHAPEN):  # also of botocore's parser: not UTF-8, wrong types
                 failure = translate(UnreadableAnswer(), operation, secret_id, write=write, lost_attempt=lost)
             if failure is None:
                 clear_frames(error.__traceback__)  # a bug: keep its traceback, but not the values in its frames
@@ -264,27 +286,45 @@ class SecretsManagerStore:
         self._attempts.lost = may_have_happened(parsed_response, exception)
 
 
-def _understood(read: Callable[[], _T], operation: str, secret_id: str = "") -> _T:
-    """Return the result of ``read``. An answer without the documented format must not end a whole sweep.
+def _is_about(operation: str, secret_id: str, raw: _Raw) -> bool:
+    """Whether a response is about the secret that was asked for by name, ARN or ARN without the random suffix."""
+    if operation == "ListSecretVersionIds":
+        return True  # emulators of AWS have a name in place of the ARN
+    arn, name = raw.get("ARN"), raw.get("Name")
+    prefixed = secret_id.startswith("arn:") and str(arn).startswith(f"{secret_id}-")
+    return secret_id in ("", arn, name) or prefixed or (arn is None and name is None)
 
-    :raises StoreUnavailable: the answer has another format.
+
+def _text(value: Any, most: int, least: int = 1) -> str:
+    """Return a name, an ARN, an id or a label: these are shown and logged.
+
+    :raises ValueError: AWS allows no such text, so it may be anything, even a secret's value.
     """
-    try:
-        return read()
-    except _MISSHAPEN:
-        failure = translate(UnreadableAnswer(), operation, secret_id, write=False, lost_attempt=False)
-    assert failure is not None
-    raise failure
+    if not isinstance(value, str) or not least <= len(value) <= most or not value.isprintable():
+        raise ValueError
+    return value
 
 
-def _entries(page: Mapping[str, Any]) -> list[SecretEntry]:
-    return [_entry(raw, raw.get("SecretVersionsToStages")) for raw in page.get("SecretList", ())]
+def _version_id(raw: _Raw, expected: str | None = None) -> str:
+    found = _text(raw["VersionId"], 64, 32)
+    if expected not in (None, found):
+        raise ValueError
+    return found
 
 
-def _dates(page: Mapping[str, Any]) -> dict[str, datetime]:
+def _labels(labels: Iterable[Any]) -> frozenset[str]:
+    """Return the staging labels. A key's value in a label is redacted, since labels are shown."""
+    return frozenset(redact_key_values(_text(label, 256)) for label in labels)
+
+
+def _entries(page: _Raw) -> list[SecretEntry]:
+    return [_entry(raw, raw.get("SecretVersionsToStages")) for raw in page["SecretList"]]
+
+
+def _dates(page: _Raw) -> dict[str, datetime]:
     return {
-        version["VersionId"]: version["CreatedDate"].astimezone(UTC)
-        for version in page.get("Versions", ())
+        _version_id(version): version["CreatedDate"].astimezone(UTC)
+        for version in page["Versions"]
         if version.get("CreatedDate")
     }
 
@@ -292,10 +332,10 @@ def _dates(page: Mapping[str, Any]) -> dict[str, datetime]:
 def _entry(raw: Mapping[str, Any], versions: Mapping[str, list[str]] | None) -> SecretEntry:
     """Convert a listing's or a description's answer. The field with ``versions`` has a different name in each."""
     return SecretEntry(
-        arn=str(raw["ARN"]),
-        name=str(raw["Name"]),
+        arn=_text(raw["ARN"], 2048),
+        name=_text(raw["Name"], 512),
         tags=_tags(tuple((tag["Key"], tag.get("Value", "")) for tag in raw.get("Tags") or ())),
-        versions={version: frozenset(labels) for version, labels in (versions or {}).items() if labels},
+        versions={_text(version, 64, 32): _labels(labels) for version, labels in (versions or {}).items() if labels},
         owning_service=raw.get("OwningService"),
         primary_region=raw.get("PrimaryRegion"),
         deleted_at=_utc(raw.get("DeletedDate")),

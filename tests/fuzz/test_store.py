@@ -14,7 +14,7 @@ from rotator.aws.secretsmanager import SecretsManagerStore
 from rotator.errors import ConfigurationError, RotatorError
 from rotator.secret import Secret
 from tests.aws.fake_aws import FakeAws, serving, text
-from tests.fuzz.strategies import JSON, LABELS, TAGS, TEXTS, result_of
+from tests.fuzz.strategies import JSON, LABELS, TAGS, TEXTS, VERSIONS, result_of
 from tests.infobip.fake_server import KEY_VALUE
 
 VERSION = "a" * 32
@@ -29,7 +29,8 @@ CALLS: dict[str, Callable[[SecretsManagerStore], object]] = {
     "label": lambda store: store.add_label("prod/x", "a", VERSION),
     "unlabel": lambda store: store.remove_label("prod/x", "a", VERSION),
 }
-STAGES = st.dictionaries(TEXTS, st.lists(LABELS, max_size=3), max_size=3)
+IDS = VERSIONS | st.just(KEY_VALUE) | TEXTS
+STAGES = st.dictionaries(IDS, st.lists(LABELS, max_size=3), max_size=3)
 SECRETS = st.fixed_dictionaries(
     {"ARN": st.just("arn") | TEXTS, "Name": st.just("prod/x") | TEXTS},
     optional={
@@ -39,7 +40,7 @@ SECRETS = st.fixed_dictionaries(
         "DeletedDate": st.floats(0, 4e9) | st.integers(0, 10**20) | JSON,
         "SecretString": st.just(KEY_VALUE) | TEXTS | JSON,
         "SecretBinary": TEXTS,
-        "VersionId": st.just(VERSION) | JSON,
+        "VersionId": IDS | JSON,
         "VersionStages": st.lists(LABELS, max_size=2),
     },
 )
@@ -47,12 +48,21 @@ PAGES = st.fixed_dictionaries(
     {},
     optional={
         "SecretList": st.lists(SECRETS, max_size=3) | JSON,
-        "Versions": st.lists(st.fixed_dictionaries({"VersionId": TEXTS, "CreatedDate": st.integers(0, 10**9)}) | JSON),
+        "Versions": st.lists(st.fixed_dictionaries({"VersionId": IDS, "CreatedDate": st.integers(0, 10**9)}) | JSON),
         "NextToken": st.none() | TEXTS,
     },
 )
 ERRORS = st.fixed_dictionaries({"__type": TEXTS | JSON}, optional={"Message": TEXTS | JSON, "message": TEXTS})
-BODIES = st.builds(lambda body: json.dumps(body).encode(), SECRETS | PAGES | ERRORS | JSON) | st.binary(max_size=30)
+READS = st.fixed_dictionaries(
+    {
+        "ARN": st.just("arn") | IDS,
+        "Name": st.just("prod/x") | IDS,
+        "SecretString": st.just(KEY_VALUE),
+        "VersionId": st.just(VERSION) | IDS,
+        "VersionStages": st.lists(LABELS, max_size=3),
+    }
+)
+BODIES = st.builds(lambda body: json.dumps(body).encode(), SECRETS | PAGES | ERRORS | JSON)
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +78,12 @@ def store(aws: FakeAws) -> Iterator[SecretsManagerStore]:
         yield SecretsManagerStore(make_client(make_session("eu-central-1"), "secretsmanager", attempts=1))
 
 
-@settings(max_examples=80)
-@given(body=BODIES, status=st.sampled_from([200, 200, 200, 400, 403, 500]), name=st.sampled_from(sorted(CALLS)))
+@settings(max_examples=500)
+@given(
+    body=BODIES | st.binary(max_size=30),
+    status=st.sampled_from([200, 200, 200, 400, 403, 500]),
+    name=st.sampled_from(sorted(CALLS)),
+)
 def test_every_call_gives_a_result_or_an_error_of_the_tree(
     aws: FakeAws, store: SecretsManagerStore, body: bytes, status: int, name: str
 ) -> None:
@@ -81,3 +95,13 @@ def test_every_call_gives_a_result_or_an_error_of_the_tree(
         assert error.__context__ is None
     if name in ("current", "version", "stage"):
         assert KEY_VALUE not in f"{result!r} {error!r}"
+
+
+@settings(max_examples=100)
+@given(body=READS, name=st.sampled_from(["current", "version"]))
+def test_a_read_value_is_not_shown_wherever_it_is(
+    aws: FakeAws, store: SecretsManagerStore, body: dict[str, object], name: str
+) -> None:
+    aws.answers = [text(200, json.dumps(body).encode())]
+    result, error = result_of(lambda: CALLS[name](store), RotatorError)
+    assert KEY_VALUE not in f"{result!r} {error!r}"
