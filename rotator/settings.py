@@ -29,6 +29,7 @@ _EVENT_BUS: Final = re.compile(
 )
 # A host name, or `*.` and a domain, but not `*` alone.
 _ALLOWED_HOST: Final = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
+_FUNCTION: Final = re.compile(r"arn:[a-z0-9-]+:lambda:[a-z0-9-]+:[0-9]{12}:function:[A-Za-z0-9_-]{1,64}")
 _METRIC_NAMESPACE: Final = re.compile(r"(?!(?i:AWS)/)[A-Za-z0-9._/#-]{1,255}")
 SWEEP_AT_LEAST: Final = timedelta(minutes=1)
 SWEEP_AT_MOST: Final = timedelta(days=1)
@@ -47,6 +48,7 @@ class Settings:
     :param log_level: one of :data:`LOG_LEVELS`.
     :param metric_namespace: the CloudWatch namespace for the Lambda functions' metrics; ``None``: no metrics.
     :param sweep_every: the time between sweeps, which also decides how soon a free slot is used again.
+    :param rotation_function: the ARN of this deployment's function for Secrets Manager's own rotation.
     :param allowed_hosts: hosts that a management secret may name besides Infobip's; may include ``*.example.com``.
     """
 
@@ -59,12 +61,13 @@ class Settings:
     log_level: str = "info"
     metric_namespace: str | None = None
     sweep_every: timedelta = timedelta(hours=1)
+    rotation_function: str | None = None
     allowed_hosts: tuple[str, ...] = ()
 
     @property
     def policy(self) -> Policy:
         """The settings that decisions depend on."""
-        return Policy(self.deployment, self.daily_limit, self.reserve, self.sweep_every)
+        return Policy(self.deployment, self.daily_limit, self.reserve, self.sweep_every, self.rotation_function)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -183,6 +186,11 @@ _VARIABLES: Final[dict[str, tuple[Callable[[str], object], str, str]]] = {
         "use 1 to 255 letters, digits and . _ / # -, not beginning with AWS/",
     ),
     "SWEEP_EVERY": (_interval, "is no useful interval", "write how often sweeps come, 1m to 1d, such as 1h"),
+    "ROTATION_FUNCTION": (
+        _matching(_FUNCTION),
+        "is not the ARN of a Lambda function",
+        "use the ARN as Secrets Manager shows it: aws secretsmanager describe-secret, RotationLambdaARN",
+    ),
     "ALLOWED_HOSTS": (
         _hosts,
         "is not a list of hosts",

@@ -24,6 +24,9 @@ locals {
   sweeping = {
     ROTATOR_DRY_RUN          = tostring(var.dry_run)
     ROTATOR_METRIC_NAMESPACE = var.metric_namespace
+
+    # By its name: a function's environment can't refer to a function of the same resource.
+    ROTATOR_ROTATION_FUNCTION = "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${var.name}-rotation"
   }
 
   functions = {

@@ -1,4 +1,4 @@
-"""Every sweep adopts the secrets whose key Infobip knows by its value, and gives a reason for each other one."""
+"""Every sweep adopts the secrets whose key Infobip knows by its value; ``adopt`` takes one, also by its key's id."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import json
 
 import pytest
 
-from rotator.errors import StoreDenied
+from rotator.engine.manual import adopt
+from rotator.errors import Refused, StoreDenied
 from rotator.model import Outcome, Reason
 from rotator.sandbox.state import Options
+from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import World
 
 TO_ADOPT = ("prod/json", "prod/plain")
@@ -60,3 +62,68 @@ def test_failed_label_fails_its_secret_only() -> None:
     world.store.before = deny
     outcomes = {result.action.secret: result.outcome for result in world.sweep().results}
     assert outcomes == {"prod/json": Outcome.FAILED, "prod/plain": Outcome.DONE}
+
+
+# ---- `adopt`, with the key's id -------------------------------------------------------------------------------------
+
+NAME = "prod/api"
+
+
+def adopted(world: World) -> list[str]:
+    return [label for labels in world.labels(NAME).values() for label in labels if label.startswith("rotator:key:")]
+
+
+@pytest.mark.parametrize("reveal", [True, False], ids=["shown", "masked"])
+@pytest.mark.parametrize("labelled", [False, True])
+def test_key_id_is_refused_if_the_value_is_another_key_or_none(reveal: bool, labelled: bool) -> None:
+    world = World(options=Options(reveal=reveal))
+    key = world.managed(NAME, adopted=labelled)
+    other = world.managed("prod/other")
+    with pytest.raises(Refused):
+        adopt(world.reconciler(), NAME, other.id)
+    assert adopt(world.reconciler(), NAME, key.id).outcome is Outcome.DONE
+    for label in adopted(world):
+        world.store.label_by_hand(NAME, label, None, next(iter(world.labels(NAME))))
+    world.store.put_value_by_hand(NAME, json.dumps({"api_key": "a" * 69}))
+    with pytest.raises(Refused, match="no key of this Infobip account"):
+        adopt(world.reconciler(), NAME, key.id)
+    assert adopted(world) == []
+
+
+@pytest.mark.parametrize("with_id", [False, True])
+def test_label_is_no_proof(with_id: bool) -> None:
+    """The current version has the key's label, and its value is another key or none."""
+    world = World()
+    key, other = world.managed(NAME), world.managed("prod/other")
+    for value in (other.value, "a" * 69):
+        version = world.store.put_value_by_hand(NAME, json.dumps({"api_key": value}))
+        world.store.label_by_hand(NAME, f"rotator:key:{key.id}", version, world.version_of(NAME, key))
+        with pytest.raises(Refused):
+            adopt(world.reconciler(), NAME, key.id if with_id else None)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_key_of_another_account_is_refused(labelled: bool) -> None:
+    world = World()
+    key = world.managed(NAME, adopted=labelled)
+    world.account("other")
+    world.store.tag(NAME, {"rotator:account": "other"})
+    for key_id in (None, key.id):
+        with pytest.raises(Refused):
+            adopt(world.reconciler(), NAME, key_id)
+
+
+@pytest.mark.parametrize("reveal", [True, False], ids=["shown", "masked"])
+def test_failing_search_leaves_it_to_the_operator(reveal: bool) -> None:
+    """The search shows neither another key nor none. The key's own value decides, or else that it is in use."""
+    world = World(options=Options(reveal=reveal))
+    key, other = world.managed(NAME, adopted=False), world.managed("prod/other")
+    search = Fault(FaultKind.STATUS_BEFORE, when=lambda each: "apiKeySecret" in each.query, count=None, status=500)
+    world.infobip.faults.add(search)
+    with pytest.raises(Refused):
+        adopt(world.reconciler(), NAME)
+    if reveal:
+        with pytest.raises(Refused):
+            adopt(world.reconciler(), NAME, other.id)
+    assert adopt(world.reconciler(), NAME, key.id).outcome is Outcome.DONE
+    assert adopted(world) == [f"rotator:key:{key.id}"]

@@ -352,3 +352,84 @@ def test_sweep_skips_an_empty_version_and_finishes_a_stored_one() -> None:
     assert step(world, token, Step.TEST) == ALREADY_CURRENT
     assert step(world, token, Step.FINISH) == ALREADY_CURRENT
     assert_finished(world, old, token)
+
+
+# ---- a rotation that Secrets Manager does not go on with ------------------------------------------------------------
+
+OURS = "arn:aws:lambda:eu-central-1:123456789012:function:rotator-rotation"
+
+
+def failed_create(function: str | None = OURS, value: str | None = None) -> tuple[World, SimKey, str]:
+    """``createSecret`` was refused, and Secrets Manager leaves its empty version pending. The key is due."""
+    world = World(policy=Policy(rotation_function=OURS))
+    old = world.managed(NAME, left=5 * DAY, age=85 * DAY)
+    token = world.store.start_rotation(NAME, world.new_id(), value, function=function)
+    return world, old, token
+
+
+def test_empty_version_of_our_function_is_released() -> None:
+    world, old, token = failed_create()
+    world.pass_time(timedelta(minutes=30) - timedelta(seconds=1))
+    assert world.sweep().results == ()
+    assert world.labels(NAME)[token] == {"AWSPENDING"}
+    world.pass_time(timedelta(seconds=1))
+    sweep = world.sweep()
+    (alert,) = (each for each in sweep.plan.accounts[0].alerts if str(each.kind) == "rotation-in-progress")
+    assert (alert.secret, token in alert.detail) == (NAME, True)
+    assert token not in world.labels(NAME)
+    assert [line["label"] for line in world.events_named("secret.unlabelled")] == ["AWSPENDING"]
+    world.pass_time(HOUR)
+    assert world.sweep().ok
+    assert world.current_key(NAME).id != old.id
+    with pytest.raises(Refused):
+        step(world, token, Step.CREATE)
+
+
+@pytest.mark.parametrize(
+    ("function", "value"),
+    [
+        (OURS.replace("rotator-", "other-"), None),
+        (f"{OURS}-2", None),
+        (None, None),
+        (OURS, "the value of another program"),
+    ],
+)
+def test_other_pending_version_stays(function: str | None, value: str | None) -> None:
+    world, old, token = failed_create(function, value)
+    for _ in range(3):
+        world.pass_time(HOUR)
+        world.sweep()
+    assert world.labels(NAME)[token] == {"AWSPENDING"}
+    assert world.current_key(NAME).id == old.id
+
+
+def test_function_is_ours_by_any_alias() -> None:
+    world, _, token = failed_create(f"{OURS}:live")
+    world.pass_time(HOUR)
+    world.sweep()
+    assert token not in world.labels(NAME)
+
+
+def test_rotation_that_goes_on_is_left_alone() -> None:
+    """A step is done between the sweep's listing and its look at the secret."""
+    world, _, token = failed_create()
+    world.pass_time(HOUR)
+
+    def go_on(operation: str, _name: str) -> None:
+        if operation == "describe":
+            world.store.before = None
+            step(world, token, Step.CREATE)
+
+    world.store.before = go_on
+    world.sweep()
+    assert "AWSPENDING" in world.labels(NAME)[token]
+    assert step(world, token, Step.FINISH).endswith("is current")
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_it_is_not_released_where_nothing_may_change(hold: bool) -> None:
+    world, _, token = failed_create()
+    world.store.tag(NAME, {"rotator:hold": "audit freeze"} if hold else {"rotator:grace": "soon"})
+    world.pass_time(HOUR)
+    world.sweep()
+    assert world.labels(NAME)[token] == {"AWSPENDING"}

@@ -419,3 +419,21 @@ def test_never_back_to_a_key_that_an_emergency_replaced() -> None:
     for key in (old, leaked):
         with pytest.raises(Refused, match=r"emergency revocation replaced it.*rotator rotate"):
             back(world, key.id)
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_it_never_goes_to_another_account(back: bool) -> None:
+    """After a move the previous key is the old account's; if the tag is set back, the current one is the new one's."""
+    world = World()
+    old = world.managed(NAME, left=200 * DAY)
+    world.account("other")
+    world.store.tag(NAME, {"rotator:account": "other", "rotator:scopes": "sms:manage"})
+    rotate_now(world.reconciler(), NAME, "moved")
+    new = world.current_key(NAME)
+    if back:
+        world.store.tag(NAME, {"rotator:account": "main"})
+    before = world.labels(NAME)
+    with pytest.raises(Refused, match=r"key-not-found.*rotator rotate" if back else "does not have it"):
+        rollback(world.reconciler(), NAME, "test")
+    assert (world.current_key(NAME).id, world.labels(NAME)) == (new.id, before)
+    assert {key.id for account in ("main", "other") for key in world.live_keys(account)} == {old.id, new.id}

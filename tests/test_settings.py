@@ -11,6 +11,7 @@ from rotator.errors import ConfigurationError
 from rotator.model import Policy
 from rotator.settings import Settings
 
+FUNCTION = "arn:aws:lambda:eu-central-1:123456789012:function:infobip-key-rotator-prod-rotation"
 KEY = "-".join(("0123456789abcdef" * 2, "01234567", "0123", "4567", "89ab", "0123456789ab"))
 
 
@@ -31,6 +32,7 @@ def test_every_variable_is_read() -> None:
             "ROTATOR_LOG_LEVEL": "DEBUG",
             "ROTATOR_METRIC_NAMESPACE": "Keys/Prod",
             "ROTATOR_SWEEP_EVERY": "15m",
+            "ROTATOR_ROTATION_FUNCTION": FUNCTION,
             "ROTATOR_ALLOWED_HOSTS": " Proxy.example.com, *.example.org,",
             "UNRELATED": "x",
             "ROTATOR_SOMETHING_ELSE": "x",
@@ -46,9 +48,10 @@ def test_every_variable_is_read() -> None:
         log_level="debug",
         metric_namespace="Keys/Prod",
         sweep_every=timedelta(minutes=15),
+        rotation_function=FUNCTION,
         allowed_hosts=("proxy.example.com", "*.example.org"),
     )
-    assert settings.policy == Policy("blue-1", 100, 0, timedelta(minutes=15))
+    assert settings.policy == Policy("blue-1", 100, 0, timedelta(minutes=15), FUNCTION)
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.dry_run = False  # type: ignore[misc]
 
@@ -79,6 +82,7 @@ BAD = {
         *("*", "https://proxy.example.com", "proxy.example.com:8443", "proxy.*.example.com"),
     ],
     ("METRIC_NAMESPACE", "letters, digits"): ["my keys"],
+    ("ROTATION_FUNCTION", "RotationLambdaARN"): ["rotation", f"{FUNCTION}:alias", FUNCTION.replace("lambda", "sqs")],
     ("METRIC_NAMESPACE", "not beginning with AWS/"): ["AWS/Keys"],
     ("SWEEP_EVERY", "is no useful interval: write how often"): [
         "59s",

@@ -342,6 +342,7 @@ def _entry(raw: Mapping[str, Any], versions: Mapping[str, list[str]] | None) -> 
         rotation_enabled=raw.get("RotationEnabled"),
         last_changed=_utc(raw.get("LastChangedDate")),
         last_accessed=_utc(raw.get("LastAccessedDate")),
+        rotation_function=raw.get("RotationLambdaARN") or None,
     )
 
 

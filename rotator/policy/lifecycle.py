@@ -184,15 +184,12 @@ def stored_after(dates: Mapping[str, datetime], version: str | None, other: str 
     return at > before
 
 
-def was_never_current(
-    entry: SecretEntry, version: str, dates: Mapping[str, datetime], listed: SecretEntry | None
-) -> bool:
+def was_never_current(entry: SecretEntry, version: str, dates: Mapping[str, datetime], listed: SecretEntry) -> bool:
     """Whether a pending version shows that it was never current, so that no consumer has its key.
 
     ``AWSPENDING`` stays on a version that was promoted, and ``AWSPREVIOUS`` leaves it when two more values are stored.
 
-    :param listed: the secret before this sweep changed its labels, to decide where the dates do not; ``None`` if it is
-        being rotated to that version by Secrets Manager, so that the dates are enough.
+    :param listed: the secret before this run changed its labels.
     """
     current, previous = (
         next((each for each, labels in sorted(entry.versions.items()) if label in labels), None)
@@ -203,11 +200,15 @@ def was_never_current(
         return not later
     if previous == version or stored_after(dates, previous, version):
         return False
-    if later is False or listed is None:
+    if later is False or (later is None and is_labelled(listed, current)):
         return True  # both that were current last are older
     # The promotion of this version would have given the one before a retire label.
-    labels = listed.versions.get(previous, frozenset())
-    return any(map(parse_key_label, labels)) and not any(map(parse_retire_label, labels))
+    return not any(map(parse_retire_label, listed.versions.get(previous, ())))
+
+
+def is_labelled(entry: SecretEntry, version: str | None) -> bool:
+    """Whether a version has a key's label."""
+    return any(map(parse_key_label, entry.versions.get(version or "", ())))
 
 
 ABANDONED_AFTER: Final = timedelta(minutes=30)

@@ -197,7 +197,7 @@ def possible_keys(text: Secret) -> tuple[Secret, ...]:
 def differs_only_in_key(one: Secret, other: Secret, field: str) -> bool:
     """Whether two values are the same but for the key and the fields that the rotator writes. Never raises.
 
-    Both are plain, or both are JSON objects whose other fields are the same texts in the same order.
+    Both are plain, or both are JSON objects with that field whose other fields are the same texts in the same order.
     """
     first, second = _other_fields(one, field), _other_fields(other, field)
     return first is not None and first == second
@@ -207,7 +207,7 @@ def _other_fields(text: Secret, field: str) -> tuple[tuple[str, Secret], ...] | 
     members = _members(text)
     if members is None:
         return "plain"
-    if isinstance(members, _Fault):
+    if isinstance(members, _Fault) or all(each.name != field for each in members):
         return None
     own = {field, *RESERVED_FIELDS}
     return tuple((each.name, Secret(text.reveal()[each.begin : each.end])) for each in members if each.name not in own)

@@ -93,6 +93,7 @@ def test_an_entry_holds_what_keeps_a_secret_from_being_managed(aws: FakeAws, sto
             OwningService="rds",
             PrimaryRegion="us-east-1",
             RotationEnabled=True,
+            RotationLambdaARN="arn:aws:lambda:eu-central-1:123456789012:function:rotator-rotation",
             DeletedDate=1_700_000_000,
             LastChangedDate=1_600_000_000,
             LastAccessedDate=1_600_041_600,
@@ -100,6 +101,7 @@ def test_an_entry_holds_what_keeps_a_secret_from_being_managed(aws: FakeAws, sto
     ]
     entry = store.describe("s")
     assert (entry.owning_service, entry.primary_region, entry.rotation_enabled) == ("rds", "us-east-1", True)
+    assert entry.rotation_function == "arn:aws:lambda:eu-central-1:123456789012:function:rotator-rotation"
     assert entry.deleted_at is not None
     assert entry.deleted_at.isoformat() == "2023-11-14T22:13:20+00:00"
     assert entry.last_changed is not None

@@ -154,10 +154,14 @@ def superseded(*, parent: bool = False) -> TwoAccounts:
     return world
 
 
+FUNCTION = "arn:aws:lambda:eu-central-1:123456789012:function:rotator-rotation"
+
+
 def announced(*, parent: bool = False) -> TwoAccounts:
     """Secrets Manager has begun a rotation."""
     world = due(parent=parent)
-    world.store.start_rotation(SMS, TOKEN)
+    world.policy = replace(world.policy, rotation_function=FUNCTION)
+    world.store.start_rotation(SMS, TOKEN, function=FUNCTION)
     return world
 
 

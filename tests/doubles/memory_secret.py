@@ -51,6 +51,7 @@ class Record:
     deleted_at: datetime | None = None
     rotation_enabled: bool | None = None
     last_changed: datetime | None = None
+    rotation_function: str | None = None
     kms_denied: bool = False
     limits: bool = True
 
@@ -66,6 +67,7 @@ class Record:
             deleted_at=self.deleted_at,
             rotation_enabled=self.rotation_enabled,
             last_changed=self.last_changed,
+            rotation_function=self.rotation_function,
         )
 
     def labels_of(self, version_id: str) -> frozenset[str]:

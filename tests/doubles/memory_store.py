@@ -249,12 +249,14 @@ class MemoryStore:
         with self._changing(name) as record:
             record.kms_denied = denied
 
-    def start_rotation(self, name: str, version_id: str | None = None, value: str | None = None) -> str:
-        """Another function's ``RotateSecret``: an ``AWSPENDING`` version, without a value where none is given."""
+    def start_rotation(
+        self, name: str, version_id: str | None = None, value: str | None = None, *, function: str | None = None
+    ) -> str:
+        """A function's ``RotateSecret``: an ``AWSPENDING`` version, without a value where none is given."""
         chosen = version_id or str(uuid.uuid4())
         with self._changing(name) as record:
             self._check_writable(record)
-            record.rotation_enabled = True
+            record.rotation_enabled, record.rotation_function = True, function
             text = None if value is None else Secret(value)
             record.put(chosen, text, (PENDING,), self._clock.now(), first_is_current=False)
         return chosen

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.model import Spec
+from rotator.model import Policy, Spec
 from rotator.policy.lifecycle import (
     MAX_LABELS,
     Lifecycle,
     Retiring,
+    is_abandoned,
     labels_after_rotation,
     lifetime,
     read_lifecycle,
     share,
+    was_never_current,
 )
 from rotator.policy.tags import parse_spec, spec_or_none
-from tests.policy.build import DAY, SECOND, at, secret, short, vid
+from tests.policy.build import DAY, MINUTE, NOW, SECOND, at, secret, short, vid
 
 
 def read(versions: dict[str, str], resolved: str | None = None) -> Lifecycle:
@@ -147,3 +150,45 @@ def test_whatever_may_be_tagged(validity: int, before: float | int, grace: int, 
     left = parsed.rotate_before if isinstance(parsed.rotate_before, timedelta) else life * parsed.rotate_before
     assert left < life
     assert parsed.grace <= left + SECOND
+
+
+@pytest.mark.parametrize(
+    ("versions", "stored", "never"),
+    [
+        ({"v1": "CURRENT key:K1", "v2": "PENDING key:K2"}, "v1 v2", True),
+        ({"v1": "PREVIOUS key:K1", "v2": "PENDING key:K2", "v3": "CURRENT"}, "v1 v2 v3", True),
+        ({"v1": "PREVIOUS key:K1", "v3": "CURRENT", "v2": "PENDING key:K2"}, "v1 v3 v2", True),
+        ({"v0": "PREVIOUS retire:K0:+1h", "v1": "CURRENT key:K1", "v2": "PENDING key:K2"}, "v0 v1 v2", True),
+        ({"v1": "PREVIOUS key:K1 retire:K1:+1h", "v2": "PENDING key:K2", "v3": "CURRENT"}, "v1 v2 v3", False),
+        ({"v2": "PENDING PREVIOUS key:K2", "v3": "CURRENT"}, "v2 v3", False),
+        ({"v2": "PENDING key:K2", "v3": "PREVIOUS", "v4": "CURRENT"}, "v2 v3 v4", False),
+        ({"v2": "PENDING key:K2", "v3": "CURRENT"}, "v2 v3", False),
+        ({"v0": "PREVIOUS retire:K0:+1h", "v1": "CURRENT key:K1", "v2": "PENDING key:K2"}, "", True),
+        ({"v1": "PREVIOUS key:K1 retire:K1:+1h", "v2": "PENDING key:K2", "v3": "CURRENT"}, "", False),
+    ],
+)
+def test_whether_a_pending_version_was_never_current(versions: dict[str, str], stored: str, never: bool) -> None:
+    """By when the versions were stored, and without these dates."""
+    entry = secret("s", versions)
+    dates = {vid(version): NOW + number * MINUTE for number, version in enumerate(stored.split())}
+    assert was_never_current(entry, vid("v2"), dates, entry) is never
+
+
+@pytest.mark.parametrize(
+    ("function", "changed", "abandoned"),
+    [
+        ("arn:function:mine", -30 * MINUTE, True),
+        ("arn:function:mine:live", -30 * MINUTE, True),
+        ("arn:function:mine", -30 * MINUTE + SECOND, False),
+        ("arn:function:mine-2", -DAY, False),
+        (None, -DAY, False),
+        ("arn:function:mine", None, False),
+    ],
+)
+def test_when_a_rotation_by_secrets_manager_is_abandoned(
+    function: str | None, changed: timedelta | None, abandoned: bool
+) -> None:
+    at = None if changed is None else NOW + changed
+    entry = replace(secret("s"), rotation_function=function, last_changed=at)
+    assert is_abandoned(entry, Policy(rotation_function="arn:function:mine"), NOW) is abandoned
+    assert not is_abandoned(entry, Policy(), NOW)

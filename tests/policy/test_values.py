@@ -19,6 +19,7 @@ from rotator.policy.values import (
     changed_fields,
     contains,
     decode,
+    differs_only_in_key,
     encode_replacement,
     others_fields,
     possible_keys,
@@ -407,3 +408,33 @@ def test_a_malformed_key_is_not_written(changes: dict[str, Any]) -> None:
 def test_encode_refuses_what_only_a_wrong_call_asks_for(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"a zone|field"):
         replaced('{"api_key": "x"}', **changes)
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "same"),
+    [
+        ("K2", "K1", True),
+        ('{"api_key": "K2"}', '{"api_key": "K1"}', True),
+        ('{"api_key": "K2", "key_id": "2", "expires_at": null, "base_url": "b"}', '{"api_key": "K1"}', True),
+        ('{"a": 1.50, "api_key": "K2"}', '{"a": 1.50, "api_key": "K1", "key_id": "1"}', True),
+        ('{"a": 1.5, "api_key": "K2"}', '{"a": 1.50, "api_key": "K1"}', False),
+        ('{"a": "x", "api_key": "K2"}', '{"a": "y", "api_key": "K1"}', False),
+        ('{"a": "x", "b": 1, "api_key": "K2"}', '{"b": 1, "a": "x", "api_key": "K1"}', False),
+        ('{"a": "x", "api_key": "K2"}', '{"api_key": "K1"}', False),
+        ('{"api_key": "K2"}', '{"a": "x", "api_key": "K1"}', False),
+        ('{"token": "K1"}', '{"token": "K1"}', False),
+        ('{"api_key": "K2"}', "K1", False),
+        ("K2", '{"api_key": "K1"}', False),
+        ('{"api_key": ', '{"api_key": ', False),
+        ('["K2"]', '["K2"]', False),
+    ],
+)
+def test_values_that_differ_only_in_the_key(new: str, old: str, same: bool) -> None:
+    assert differs_only_in_key(Secret(new), Secret(old), "api_key") is same
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text()), st.text(alphabet="0123456789abcdef", min_size=1))
+def test_replacement_differs_only_in_the_key(fields: dict[str, str], key: str) -> None:
+    old = Secret(json.dumps({**fields, "api_key": "K1"}, indent=2))
+    new = encode_replacement(old, "api_key", key=Secret(key), key_id="K2", expires_at=None, base_url=URL)
+    assert differs_only_in_key(new, old, "api_key")

@@ -20,7 +20,7 @@ from rotator.engine.secret_changes import require_as_planned, unlabel
 from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, ReplacementRejected
 from rotator.model import Action, ActionKind, Key, Reason, SecretEntry
 from rotator.policy.labels import PENDING
-from rotator.policy.lifecycle import Lifecycle, read_lifecycle, stored_after, was_never_current
+from rotator.policy.lifecycle import Lifecycle, is_labelled, read_lifecycle, stored_after, was_never_current
 from rotator.policy.ownership import OwnershipProof
 from rotator.policy.rules import no_such_key
 from rotator.policy.tags import RESERVED_FIELDS
@@ -39,6 +39,7 @@ class Rotation:
     :param emergency: a hold does not stop it. No retire label is set, because the old key is about to be revoked.
     :param moves: whether the secret may be moved to this Infobip account from another one; only `rotator rotate` may.
     :param own: whether no other process makes keys for this version: in the four steps, its id says so.
+    :param listed: the secret before this run changed its labels; by default as in the snapshot.
     :param entry: the secret as it was just read, to save a call. Promotion compares and swaps in any case.
     :param old_value: the old key's value, once it was read.
     """
@@ -49,6 +50,7 @@ class Rotation:
     emergency: bool = False
     moves: bool = False
     own: bool = False
+    listed: SecretEntry | None = None
     entry: SecretEntry | None = None
     old_value: Secret | None = field(default=None, init=False)
 
@@ -254,8 +256,11 @@ class Rotation:
             return
         dates = store.version_dates(entry.arn)
         other_field = False
-        # Within a second the dates show nothing: then only the values decide.
-        if stored_after(dates, version_id, current.version_id) is not False:
+        listed = self.listed or next((each for each in self.context.snapshot.secrets if each.arn == entry.arn), entry)
+        newer = stored_after(dates, version_id, current.version_id)
+        if newer is None:  # within a second the dates show nothing
+            newer = is_labelled(listed, current.version_id) and not self._is_older(key_id, attempt.life.current_key)
+        if newer:
             with suppress(BadSecretValue):
                 stored = store.read_version(entry.arn, version_id)
                 if differs_only_in_key(stored.text, current.text, attempt.spec.value_field):
@@ -263,8 +268,7 @@ class Rotation:
                 other_field = len({*changed_fields(stored.text, current.text)} - {*RESERVED_FIELDS}) == 1
         key = self._found(key_id)
         proof = None if key is None else ownership_proof(self.context, entry, version_id, key_id, key)
-        listed = next((each for each in self.context.snapshot.secrets if each.arn == entry.arn), entry)
-        never = was_never_current(entry, version_id, dates, None if self.own else listed)
+        never = was_never_current(entry, version_id, dates, listed)
         if key is not None and proof is OwnershipProof.BY_NAME and never:
             # A process that is about to promote it read another current version, and fails; but not if the tag
             # rotator:value-field was changed since: then it gets the time that it may take.
@@ -276,6 +280,12 @@ class Rotation:
             f"version {version_id} of {entry.name} is not promoted: it was stored before the current version, or "
             "differs from it in more than the key; it was given up, and the next sweep begins the rotation again"
         )
+
+    def _is_older(self, key_id: str, current: str | None) -> bool:
+        """Whether a pending version's key was created before the current one, which then was stored by hand since."""
+        key, other = (self.context.snapshot.keys.get(each or "") for each in (key_id, current))
+        made, before = (each.valid_from if each is not None else None for each in (key, other))
+        return made is not None and before is not None and made < before
 
     def _found(self, key_id: str) -> Key | None:
         """The key as Infobip shows it now; ``None`` if the account does not have it."""

@@ -140,11 +140,12 @@ def _opened(reconciler: Reconciler, entry: SecretEntry, token: str) -> Iterator[
             history_complete=listing.complete,
         )
         budget = Budget.of(slots_used(listed, now), services.policy, now, total)
+        begun = entry
         for _ in range(MAX_ROUNDS):
             seen = _without_pending(entry, token)
             snapshot = with_secret(services.store, provider, listed, seen)
             context = AccountContext(services, provider, snapshot, budget)
-            work = StepWork(context, entry, make_view(snapshot, seen), token)
+            work = StepWork(context, entry, make_view(snapshot, seen), token, begun)
             work.refuse_if_skipped()
             if not work.adopt():
                 yield work
@@ -167,12 +168,16 @@ def _without_pending(entry: SecretEntry, token: str) -> SecretEntry:
 
 @dataclass(slots=True)
 class StepWork:
-    """The data of one step: the secret as it was just read, its account's keys, and today's budget."""
+    """The data of one step: the secret as it was just read, its account's keys, and today's budget.
+
+    :param begun: the secret as it was before this step adopted its current version.
+    """
 
     context: AccountContext
     entry: SecretEntry
     view: View
     token: str
+    begun: SecretEntry
 
     def create(self) -> str:
         """``createSecret``."""
@@ -212,7 +217,7 @@ class StepWork:
         key_id = read_lifecycle(self.entry).pending_key
         assert key_id is not None
         action = self._action(ActionKind.RESUME, key_id, self.token)
-        rotation = Rotation(self.context, action, own=True, entry=self.entry)
+        rotation = Rotation(self.context, action, own=True, listed=self.begun, entry=self.entry)
         attempt = rotation.begin(self.token)
         key = rotation.check_stored(attempt, key_id)
         if promoting:
