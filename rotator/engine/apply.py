@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from datetime import timedelta
 
 from rotator.engine.context import AccountContext
 from rotator.engine.revoke import Revocation
 from rotator.engine.rotation import Promoted, Rotation
-from rotator.engine.secret_changes import release_pending, require_managed, retire_version, unlabel
+from rotator.engine.secret_changes import grace_of, release_pending, require_managed, retire_version, unlabel
 from rotator.errors import (
     BadSecretValue,
     Changed,
@@ -21,9 +20,8 @@ from rotator.errors import (
     SecretNotFound,
 )
 from rotator.model import Action, ActionKind, Outcome, Reason, Result, SecretEntry, Spec
-from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label
-from rotator.policy.lifecycle import is_abandoned, read_lifecycle, stored_after
+from rotator.policy.lifecycle import is_abandoned, read_lifecycle
 from rotator.telemetry.audit import AuditUnavailable
 from rotator.telemetry.consumer_events import FAILED, ROTATED
 
@@ -167,12 +165,9 @@ def retire(context: AccountContext, action: Action) -> None:
     life = read_lifecycle(entry)
     if (action.version_id, action.key_id) not in life.superseded or life.current_key is None:
         raise Changed(f"version {action.version_id} of {entry.name} is not superseded, or retires already")
-    # An emergency that was interrupted superseded it without revoking it: it has no grace period.
-    emergency = made_in_emergency(entry.arn, life.current_version)
-    if emergency:  # a newer version was left by a rollback, and gets its full grace period
-        dates = context.services.store.version_dates(entry.arn)
-        emergency = not stored_after(dates, action.version_id, life.current_version)
-    revoke_at = context.revoke_at(timedelta(0) if emergency else spec.grace)
+    replacement = context.snapshot.keys.get(life.current_key)
+    grace = grace_of(context, entry, spec, action.version_id, life.current_version or "", replacement)
+    revoke_at = context.revoke_at(grace)
     retire_version(context, entry, action.version_id, action.key_id, revoke_at, str(action.reason))
     if PREVIOUS in entry.versions.get(action.version_id, ()):
         # The run that promoted the current version was interrupted, maybe before its event; or it was stored by hand.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rotator.engine.context import AccountContext
 from rotator.errors import Changed, ConfigurationError, LostRace, Refused, SecretNotFound, StoreError
-from rotator.model import SecretEntry, Spec
-from rotator.policy.labels import CURRENT, PENDING, key_label, parse_retire_label, retire_label
-from rotator.policy.lifecycle import Lifecycle, read_lifecycle
+from rotator.model import Key, SecretEntry, Spec
+from rotator.policy.emergency_ids import made_in_emergency
+from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label, parse_retire_label, retire_label
+from rotator.policy.lifecycle import Lifecycle, read_lifecycle, stored_after
 from rotator.policy.ownership import Ownership
 from rotator.policy.tags import ACCOUNT_TAG, parse_spec, role
 from rotator.ports import SecretStore
@@ -105,6 +106,28 @@ def move_current(
                 raise LostRace(text, advice=advice) from None
             if last:
                 raise
+
+
+def grace_of(
+    context: AccountContext, entry: SecretEntry, spec: Spec, version_id: str, replacement: str, key: Key | None
+) -> timedelta:
+    """Return how long the key of a version works after another version replaced it.
+
+    A sweep that finishes an interrupted emergency gives no grace period to the key that the emergency found in
+    ``AWSCURRENT``. A version that was replaced before, and a value that was stored after the emergency had asked for
+    its key, contain other keys.
+
+    :param replacement: the version that replaced it, and ``key`` its key.
+    :raises StoreError: the versions can't be listed.
+    """
+    if not made_in_emergency(entry.arn, replacement):
+        return spec.grace
+    dates = context.services.store.version_dates(entry.arn)
+    later = stored_after(dates, version_id, replacement)
+    if later is False and key is not None and key.valid_from is not None:
+        later = dates[version_id] > key.valid_from + timedelta(seconds=1)  # Infobip shows whole seconds
+    replaced = entry.versions.get(version_id, frozenset()) & {CURRENT, PREVIOUS}
+    return timedelta(0) if replaced and not later else spec.grace
 
 
 def retire_version(

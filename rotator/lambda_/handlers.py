@@ -25,7 +25,7 @@ from rotator.lambda_.requests import (
     sweep_request,
     text_of,
 )
-from rotator.lambda_.runtime import Invocation, handler
+from rotator.lambda_.runtime import Invocation
 from rotator.model import Outcome
 from rotator.telemetry.audit import Trigger
 from rotator.text import printable
@@ -40,7 +40,6 @@ class SweepFailed(RotatorError):
     """A sweep failed in part. The rest was done, and the next sweep continues."""
 
 
-@handler
 def sweep(event: Any, invocation: Invocation) -> dict[str, Any]:
     """Sweep all accounts (or the one named), or send each to the queue. Return counts.
 
@@ -85,7 +84,6 @@ def _send(app: App, url: str, request: SweepRequest) -> dict[str, Any]:
     return dict(app.redactor.scrub(answer))
 
 
-@handler
 def worker(event: Any, invocation: Invocation) -> dict[str, Any]:
     """Sweep the account of each message. Return the messages that SQS should deliver again.
 
@@ -150,8 +148,7 @@ def rotation_request(event: Any) -> tuple[str, str, Step]:
     return secret, token, Step(step)
 
 
-@handler
-def rotation(event: Any, invocation: Invocation) -> dict[str, Any]:
+def rotate(event: Any, invocation: Invocation) -> dict[str, Any]:
     """Run one of the four steps. The answer is for people; Secrets Manager ignores it.
 
     :raises RotatorError: refused or failed; Secrets Manager shows the text and retries later.

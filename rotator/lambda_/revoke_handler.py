@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final
 from rotator.engine.emergency import Emergency, Strategy, Target, emergency_document
 from rotator.errors import RotatorError
 from rotator.lambda_.requests import BadEvent, flag_of, shown, text_of
-from rotator.lambda_.runtime import Invocation, handler
+from rotator.lambda_.runtime import Invocation
 from rotator.redaction.patterns import redact_patterns
 from rotator.telemetry.audit import Trigger
 
@@ -85,7 +85,6 @@ def revoke_request(event: Any) -> RevokeRequest:
     )
 
 
-@handler
 def revoke(event: Any, invocation: Invocation) -> dict[str, Any]:
     """Carry out the event's request, and return the report.
 

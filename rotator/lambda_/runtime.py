@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import threading
 from collections.abc import Callable
@@ -101,33 +100,28 @@ def warm_up() -> None:
         foundation()
 
 
-def handler(work: Callable[[Any, Invocation], dict[str, Any]]) -> Callable[[Any, Any], dict[str, Any]]:
-    """Make a Lambda handler, called with an event and the runtime's context, from a function that does one call's work.
+def guarded(work: Callable[[Any, Invocation], dict[str, Any]], event: Any, context: Any) -> dict[str, Any]:
+    """Do one call's work, and forget its secrets.
 
-    The call's secrets are forgotten. Any exception is replaced by an error of the same class (``RotatorError`` for a
-    bug) with a redacted text and without a cause or context, because the runtime prints its text and traceback.
+    Any exception is replaced by an error with a redacted text and without a cause or context, because the runtime
+    prints its text and traceback.
+
+    :raises RotatorError: the class is that of the original error.
     """
-
-    @functools.wraps(work)
-    def handle(event: Any, context: Any) -> dict[str, Any]:
-        invocation = Invocation(context)
-        try:
-            return work(event, invocation)
-        except RotatorError as error:
-            failure = _redacted(error, invocation)
-            _log.error("%s: %s", type(error).__name__, failure, extra={"class": type(error).__name__})
-        except Exception as error:  # a mistake of ours
-            text = invocation.redact(f"{type(error).__name__}: {error}")[:500]
-            failure = RotatorError(
-                f"this is a bug in rotator: {text}", advice="The next sweep goes on; report the trace."
-            )
-            if invocation.app is not None:  # only then do logs pass the redaction
-                _log.exception("a bug in rotator")
-        finally:
-            invocation.close()
-        raise failure  # here, outside any handler, so that it has no context
-
-    return handle
+    invocation = Invocation(context)
+    try:
+        return work(event, invocation)
+    except RotatorError as error:
+        failure = _redacted(error, invocation)
+        _log.error("%s: %s", type(error).__name__, failure, extra={"class": type(error).__name__})
+    except Exception as error:  # a mistake of ours
+        text = invocation.redact(f"{type(error).__name__}: {error}")[:500]
+        failure = RotatorError(f"this is a bug in rotator: {text}", advice="The next sweep goes on; report the trace.")
+        if invocation.app is not None:  # only then do logs pass the redaction
+            _log.exception("a bug in rotator")
+    finally:
+        invocation.close()
+    raise failure  # here, outside any handler, so that it has no context
 
 
 def _redacted(error: RotatorError, invocation: Invocation) -> RotatorError:

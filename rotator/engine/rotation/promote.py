@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.engine.rotation.attempt import STALE_CREATE, Attempt
-from rotator.engine.secret_changes import move_current, retire_version
+from rotator.engine.secret_changes import grace_of, move_current, retire_version
 from rotator.errors import (
     Changed,
     LostRace,
@@ -18,7 +18,6 @@ from rotator.errors import (
     StoreError,
 )
 from rotator.model import Key
-from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.guards import MAX_SKEW
 from rotator.policy.labels import PENDING, key_label
 from rotator.policy.orphans import ORPHAN_AGE
@@ -162,8 +161,7 @@ def promote(attempt: Attempt, key: Key) -> Promoted:
     if life.current_version is not None and life.current_key is not None and not attempt.emergency:
         # The rotation is done. The next sweep repeats what fails here; this only makes the grace period longer.
         with contextlib.suppress(RotatorError):
-            # A sweep may finish an emergency that was interrupted; those have no grace period.
-            emergency = made_in_emergency(entry.arn, attempt.version_id)
-            revoke_at = context.revoke_at(timedelta(0) if emergency else attempt.spec.grace)
+            grace = grace_of(context, entry, attempt.spec, life.current_version, attempt.version_id, key)
+            revoke_at = context.revoke_at(grace)
             retire_version(context, entry, life.current_version, life.current_key, revoke_at, attempt.reason)
     return Promoted(key.id, attempt.version_id, key.valid_to)
