@@ -1,12 +1,11 @@
 """The daemon: runs one sweep after the other by a schedule (APScheduler 3), until it is stopped.
 
-Sweeps run in the scheduler's only pool thread. The main thread waits, holding no locks when a signal arrives, and reads
-the clocks once a minute. After a stop, a sweep starts no further action, finishes the current call, and ends waits
-between calls at once.
+Sweeps run in the scheduler's only pool thread. The main thread waits, holding no locks when a signal arrives. After a
+stop, a sweep starts no further action, finishes the current call, and ends waits between calls at once.
 
-APScheduler computes a wait from the wall clock when the wait begins. If the clock is then set, the last sweep used a
-wrong time, and the next one may be far away. So the daemon sweeps again soon, but at most once in five minutes, however
-often the clock is set.
+APScheduler computes a wait from the wall clock when the wait begins, so after the clock was set it would start the next
+sweep too late. So the main thread lets it read the clock again once a minute (the clock was set forward, or the machine
+slept), and starts a sweep that is late by the monotonic clock (the clock was set back).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import Any, Final
 from apscheduler import events
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.base import JobLookupError
-from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from rotator.bootstrap import Foundation
@@ -38,12 +37,12 @@ from rotator.timetable import Schedule
 
 DRAIN_SECONDS: Final = 8.0
 """How long a stopping daemon waits for the current call. Supervisors often kill a process after 10 s."""
-LATE: Final = timedelta(seconds=60)
-STEP: Final = timedelta(seconds=60)
-"""If the wall clock deviates from the elapsed time by more, it was set. A smaller deviation is normal."""
-SOON: Final = timedelta(minutes=5)
-"""The time from the start of one sweep to the next if the clock was set meanwhile."""
-_TICK: Final = 60.0
+LOG_IF_LATER: Final = timedelta(seconds=60)
+"""A sweep that starts later than this is logged."""
+WAKE_IF_LATER: Final = timedelta(minutes=4)
+"""A sweep that is later than this by the monotonic clock is started."""
+CLOCK_CHECK_SECONDS: Final = 60.0
+"""How often that is checked: together, a wall clock that is set back costs at most five minutes."""
 _JOB: Final = "sweep"
 _LOG = logging.getLogger("rotator.daemon")
 
@@ -83,25 +82,20 @@ class StoppableClock:
 class Health:
     """The daemon's health: unhealthy if no sweep has succeeded in the time of three sweeps.
 
-    Time is measured by the monotonic clock. If the wall clock was set, the last success may have used a wrong time, so
-    another success is needed.
+    Time is measured by the monotonic clock, so that a wall clock that is set hides nothing. A sweep under a wrong clock
+    does not succeed.
     """
 
     def __init__(self, schedule: Schedule, clock: Clock | None = None) -> None:
         self._schedule = schedule
         self._clock = clock or SystemClock()
         self._success: datetime | None = None
-        self._doubt = ""
         self._since, self._until = self._from_now()
 
     def succeeded(self) -> None:
         """Record that a sweep completed without a failure."""
-        self._success, self._doubt = self._clock.now(), ""
+        self._success = self._clock.now()
         self._since, self._until = self._from_now()
-
-    def doubt(self, reason: str) -> None:
-        """Be unhealthy until the next success."""
-        self._doubt = reason
 
     def __call__(self) -> tuple[bool, dict[str, Any]]:
         """Return whether the daemon is healthy, and details such as the last success."""
@@ -110,11 +104,10 @@ class Health:
             "last_success": None if self._success is None else _text(self._success),
             "unhealthy_from": _text(now + timedelta(seconds=self._until - up)),
         }
-        if up >= self._until:
-            reason = f"no sweep has succeeded for {human_duration(timedelta(seconds=up - self._since))}"
-        else:
-            reason = self._doubt
-        return not reason, details | ({"reason": reason} if reason else {})
+        if up < self._until:
+            return True, details
+        reason = f"no sweep has succeeded for {human_duration(timedelta(seconds=up - self._since))}"
+        return False, details | {"reason": reason}
 
     def _from_now(self) -> tuple[float, float]:
         """Return now, and the deadline of the next success, by the monotonic clock."""
@@ -123,31 +116,25 @@ class Health:
 
 
 class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no type hints
-    """Adapts a schedule to APScheduler."""
+    """Adapts a schedule to APScheduler, and knows by the monotonic clock when the next sweep is late.
 
-    def __init__(self, schedule: Schedule) -> None:
+    ``late_from`` is that moment, in seconds of the clock.
+    """
+
+    def __init__(self, schedule: Schedule, clock: Clock) -> None:
         self._schedule = schedule
+        self._clock = clock
+        self.late_from = self._late_after(timedelta(0))
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
         """Return the next time, plus a random part of the jitter, which differs between replicas."""
         due = self._schedule.after(max(now, previous_fire_time or now))
-        return due + timedelta(seconds=SystemRandom().uniform(0, self._schedule.jitter.total_seconds()))
+        due += timedelta(seconds=SystemRandom().uniform(0, self._schedule.jitter.total_seconds()))
+        self.late_from = self._late_after(due - now)
+        return due
 
-
-class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
-    """Sets ``ended`` when its loop ends, so that a daemon without a schedule does not wait forever."""
-
-    def __init__(self, ended: threading.Event, **options: Any) -> None:
-        super().__init__(**options)
-        self._ended = ended
-
-    def _main_loop(self) -> None:
-        try:
-            super()._main_loop()
-        except Exception as error:
-            _LOG.exception("the schedule broke off: %s", type(error).__name__)
-        finally:
-            self._ended.set()
+    def _late_after(self, wait: timedelta) -> float:
+        return self._clock.monotonic() + (wait + WAKE_IF_LATER).total_seconds()
 
 
 class Daemon:
@@ -157,7 +144,7 @@ class Daemon:
     :param stopping: the event that this clock waits for.
     :param account: sweep only this Infobip account.
     :param audit_file: a file to which every sweep also appends its audit lines.
-    :param clock: used for health, and to detect that the wall clock was set.
+    :param clock: used for health, and to detect that a sweep is late.
     """
 
     def __init__(
@@ -175,7 +162,7 @@ class Daemon:
         self.health = Health(schedule, self._clock)
         self._foundation = foundation
         foundation.metrics = self.metrics
-        self.trigger = ScheduleTrigger(schedule)
+        self.trigger = ScheduleTrigger(schedule, self._clock)
         self._account = account
         self._audit_file = audit_file
         self._stopping = stopping
@@ -183,10 +170,7 @@ class Daemon:
         self._idle.set()
         self._ended = threading.Event()
         self._previous: datetime | None = None
-        self._offset = self._measured()
-        self._begun = self._clock.monotonic()
-        self._scheduler = _Scheduler(
-            self._ended,
+        self._scheduler = BlockingScheduler(
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(1)},
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
@@ -202,26 +186,26 @@ class Daemon:
         self._scheduler.add_listener(self._note, events.EVENT_JOB_SUBMITTED | events.EVENT_JOB_MAX_INSTANCES)
         first = first or datetime.now(UTC)
         self._scheduler.add_job(self.sweep, self.trigger, id=_JOB, name=_JOB, next_run_time=first)
-        self._scheduler.start()
-        while not self._ended.wait(_TICK):
+        threading.Thread(target=self._keep_schedule, name="schedule", daemon=True).start()
+        while not self._ended.wait(CLOCK_CHECK_SECONDS):
             self.check_clock()
 
-    def check_clock(self) -> None:
-        """Sweep soon if the wall clock was set, and let APScheduler read the clock again."""
-        offset = self._measured()
-        step, self._offset = timedelta(seconds=offset - self._offset), offset
-        if abs(step) > STEP:
-            wait = max(timedelta(0), SOON - timedelta(seconds=self._clock.monotonic() - self._begun))
-            set_by = f"was set {'forward' if step > timedelta(0) else 'back'} by {human_duration(abs(step))}"
-            self.health.doubt(f"this machine's clock {set_by}, and no sweep has succeeded since")
-            _LOG.warning("this machine's clock %s; the next sweep begins in %s", set_by, human_duration(wait))
-            with suppress(JobLookupError):  # stopped a moment ago
-                self._scheduler.modify_job(_JOB, next_run_time=datetime.now(UTC) + wait)
-        self._scheduler.wakeup()
+    def _keep_schedule(self) -> None:
+        """Run the scheduler until it ends, so that a daemon without a schedule does not wait forever."""
+        try:
+            self._scheduler.start()
+        except Exception as error:
+            _LOG.exception("the schedule broke off: %s", type(error).__name__)
+        finally:
+            self._ended.set()
 
-    def _measured(self) -> float:
-        """Return the wall clock minus the monotonic clock, which changes only if the wall clock is set."""
-        return self._clock.now().timestamp() - self._clock.monotonic()
+    def check_clock(self) -> None:
+        """Start the next sweep if it is late by the monotonic clock, and let APScheduler read the wall clock again."""
+        with suppress(JobLookupError):  # stopped a moment ago
+            if self._clock.monotonic() >= self.trigger.late_from:
+                _LOG.warning("the next sweep is late: this machine's clock was set back; it starts now")
+                self._scheduler.modify_job(_JOB, next_run_time=datetime.now(UTC))
+        self._scheduler.wakeup()
 
     def stop(self, seconds: float = DRAIN_SECONDS) -> bool:
         """Start nothing more, and wait for the current call. Return whether it ended in time."""
@@ -270,14 +254,13 @@ class Daemon:
             self.health.succeeded()
 
     def _note(self, event: events.JobEvent) -> None:
-        """Record when a sweep begins, and log if it is late or skipped."""
+        """Log a sweep that is late or skipped."""
         due = event.scheduled_run_times[0]
         late = datetime.now(UTC) - due
         if event.code == events.EVENT_JOB_MAX_INSTANCES:
             _LOG.warning("the sweep due at %s is left out: the one before it is still going on", _text(due))
             return
-        self._begun = self._clock.monotonic()
-        if late > LATE:
+        if late > LOG_IF_LATER:
             behind = human_duration(late)
             _LOG.warning("the sweep due at %s begins %s late, once for all missed since", _text(due), behind)
 

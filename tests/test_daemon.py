@@ -21,7 +21,7 @@ from apscheduler.events import EVENT_JOB_EXECUTED
 
 from rotator.bootstrap import Foundation, NoEvents
 from rotator.clock import SystemClock
-from rotator.daemon import SOON, Daemon, Health, StoppableClock
+from rotator.daemon import CLOCK_CHECK_SECONDS, WAKE_IF_LATER, Daemon, Health, StoppableClock
 from rotator.metrics_server import MetricsServer
 from rotator.settings import Settings
 from rotator.telemetry.audit import Audit
@@ -324,16 +324,6 @@ def test_no_setting_of_the_clock_hides_that_nothing_succeeds() -> None:
         assert not health()[0]
 
 
-def test_a_success_before_a_step_of_the_clock_is_none() -> None:
-    health = Health(HOURLY, SettableClock(MORNING))
-    health.succeeded()
-    health.doubt("the clock was set")
-    assert health()[0] is False
-    assert health()[1]["reason"] == "the clock was set"
-    health.succeeded()
-    assert health()[0]
-
-
 class Pending:
     """A daemon whose first sweep has begun and whose next one is an hour away; what the clocks show is set by hand."""
 
@@ -356,42 +346,38 @@ class Pending:
 BOTH = pytest.mark.parametrize("schedule", [HOURLY, make_schedule(None, "0 0 1 1 *", None, "0s")], ids=str)
 
 
-@pytest.mark.parametrize("step", [-30 * DAY, -2 * HOUR, 2 * HOUR, 30 * DAY], ids=str)
 @BOTH
-def test_a_clock_that_is_set_brings_a_sweep_at_once(setup: Setup, schedule: Schedule, step: timedelta) -> None:
+def test_clock_set_back_costs_five_minutes(setup: Setup, schedule: Schedule) -> None:
+    """The wall clock stands, as if it were set back again and again, while the monotonic clock goes on."""
     pending = Pending(setup, schedule)
-    pending.clock.pass_time(SOON)
-    pending.clock.set_by(step)
+    until_due = pending.wait
+    pending.clock.pass_time(until_due + WAKE_IF_LATER - timedelta(seconds=30))
+    pending.daemon.check_clock()
+    assert pending.wait > timedelta(minutes=59)
+    pending.clock.pass_time(timedelta(minutes=1))
+    assert WAKE_IF_LATER + timedelta(seconds=CLOCK_CHECK_SECONDS) <= timedelta(minutes=5)
     pending.daemon.check_clock()
     assert pending.swept.acquire(timeout=PATIENCE)
-    assert pending.daemon.health()[0]
     assert pending.wait > timedelta(minutes=59)
-    pending.daemon.check_clock()
+    pending.daemon.check_clock()  # the next one is not late
     assert pending.daemon.stop(PATIENCE)
     assert sum(map(setup.finished, setup.lines.kept)) == 2
-    direction = "forward" if step > timedelta(0) else "back"
-    (line,) = (line for line in setup.lines.kept if "was set" in line["event"])
-    assert f"this machine's clock was set {direction} by" in line["event"]
+    assert sum("clock was set back; it starts now" in line["event"] for line in setup.lines.kept) == 1
 
 
-def test_a_clock_that_is_set_again_and_again_is_no_storm(setup: Setup) -> None:
-    pending = Pending(setup)
-    for step in (HOUR, -HOUR, HOUR):
-        pending.clock.set_by(step)
-        pending.daemon.check_clock()
-        assert SOON - timedelta(seconds=30) < pending.wait <= SOON
-        assert "this machine's clock was set" in pending.daemon.health()[1]["reason"]
+@BOTH
+def test_clock_set_forward_brings_the_sweep_that_is_due(setup: Setup, schedule: Schedule) -> None:
+    """APScheduler still waits for a time that has passed, until it reads the clock again."""
+    pending = Pending(setup, schedule)
+    scheduler = pending.daemon._scheduler
+    (job,) = scheduler.get_jobs()
+    job._modify(next_run_time=datetime.now(UTC))
+    scheduler._jobstores["default"].update_job(job)
+    assert not pending.swept.acquire(blocking=False)
+    pending.daemon.check_clock()
+    assert pending.swept.acquire(timeout=PATIENCE)
     assert pending.daemon.stop(PATIENCE)
-
-
-def test_small_corrections_of_the_clock_bring_no_sweep(setup: Setup) -> None:
-    pending = Pending(setup)
-    for _ in range(3):
-        pending.clock.set_by(timedelta(seconds=59))
-        pending.daemon.check_clock()
-    assert pending.wait > timedelta(minutes=59)
-    assert pending.daemon.health()[0]
-    assert pending.daemon.stop(PATIENCE)
+    assert not any("was set back" in line["event"] for line in setup.lines.kept)
 
 
 def test_replicas_do_not_march_in_step(setup: Setup) -> None:

@@ -60,12 +60,11 @@ def serve(
     what it left. On SIGTERM or Ctrl-C the daemon finishes the current call,
     starts no other, and exits 0 within 10 seconds.
 
-    If the machine's clock is set by more than a minute, a sweep follows within
-    five minutes, whatever the schedule says.
+    If the machine's clock is set, the next sweep starts at most five minutes
+    later than it would have.
 
     /healthz answers 503 when three sweeps in a row that were due did not
-    succeed: an account could not be swept, or an action failed. It does so
-    too from when the clock was set until the next sweep has succeeded.
+    succeed: an account could not be swept, or an action failed.
 
     \b
     Examples:
