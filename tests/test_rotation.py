@@ -159,6 +159,27 @@ def test_value_that_the_account_knows_is_adopted_and_no_move() -> None:
     assert world.current_value("a/one") == pasted.value
 
 
+def test_sub_accounts_of_one_user_are_two_accounts() -> None:
+    """The main account's user can read every sub-account's keys; the management secret says which one is meant."""
+    world = World()
+    parent = world.infobip.add_account("parent")
+    user = world.infobip.add_user(parent, "boss", leaks.register("pass-word-123456"))
+    for name in ("main", "second"):
+        world.accounts[name] = world.infobip.add_account(name, parent=parent.id).id
+        value = {"base_url": "https://sandbox.api.infobip.com", "username": user.username, "password": user.password}
+        tags = {"rotator:role": "management", "rotator:account": name}
+        text = json.dumps({**value, "account_id": world.accounts[name]})
+        world.store.create_secret(f"infobip/{name}", tags, text)
+    old = world.managed("a/one", left=5 * DAY, age=85 * DAY)
+    world.store.tag("a/one", {"rotator:account": "second", "rotator:scopes": "sms:manage"})
+    assert ("a/one", "key-not-found", old.id) in _alerts(world.sweep())
+    assert [key.id for key in world.infobip.keys()] == [old.id]
+    rotate_now(world.reconciler(), "a/one", "moved")
+    assert world.current_key("a/one").account_id == world.accounts["second"]
+    (alert,) = (each for plan in world.sweep().plan.accounts for each in plan.alerts if each.key_id == old.id)
+    assert f"`rotator revoke --key-id {old.id} --account main" in alert.detail
+
+
 def _miscount(_request: Request, answer: Response | None) -> None:
     assert answer is not None
     body = json.loads(answer.body)

@@ -134,9 +134,20 @@ class InfobipClient:
         )
 
     def get_key(self, key_id: str) -> FetchedKey:
-        """Fetch one key, with its value if the answer contains it unmasked."""
-        answer = self._succeed(Call("GET", _key_path(key_id)), key_id)
-        return self._learnt(parse_key(answer, expected_id=key_id))
+        """Fetch one key, with its value if the answer contains it unmasked.
+
+        :raises KeyNotFound: it is not the account's. A main account's user sees the keys of all its sub-accounts.
+        """
+        found = self._fetch(key_id)
+        if self._account is not None and found.key.account_id not in (None, self._account):
+            raise KeyNotFound(
+                f"the key {key_id} belongs to the account {quoted(found.key.account_id or '')}",
+                advice=f"The management secret names the account {self._account}.",
+            )
+        return found
+
+    def _fetch(self, key_id: str) -> FetchedKey:
+        return self._learnt(parse_key(self._succeed(Call("GET", _key_path(key_id)), key_id), expected_id=key_id))
 
     def create_key(self, request: KeyRequest) -> FetchedKey:
         """Create a key. The request is sent only once. ``value`` is ``None`` if the answer masks it.
@@ -276,7 +287,7 @@ class InfobipClient:
         except ContractViolation as error:
             unread = error.message
         try:
-            return self.get_key(key_id).key
+            return self._fetch(key_id).key
         except ProviderError as error:
             failed = error.message
         raise OutcomeUnknown(f"{unread}; it is not known whether the key {key_id} was disabled, for then {failed}")

@@ -215,6 +215,17 @@ def test_a_sub_accounts_key_is_revoked_whatever_infobip_refuses(
         assert after.account_id == (sub.id if refuse_account is None else account.id)
 
 
+def test_another_sub_accounts_key_is_not_found() -> None:
+    """The main account's user sees it; the management secret names the account that is meant."""
+    with sandbox() as (server, world, account, clock):
+        mine, other = (world.add_key(world.add_account(name, parent=account.id)) for name in ("mine", "other"))
+        main, sub = client_for(server.url, clock), client_for(server.url, clock, account_id=mine.account_id)
+        assert [main.get_key(key.id).key.id for key in (mine, other)] == [mine.id, other.id]
+        assert sub.get_key(mine.id).key.id == mine.id
+        with pytest.raises(KeyNotFound, match=other.account_id):
+            sub.get_key(other.id)
+
+
 @pytest.mark.parametrize(
     ("status", "verdict"),
     [
