@@ -6,7 +6,7 @@ import click
 
 from rotator.cli.call import Call
 from rotator.cli.options import command
-from rotator.cli.rotate import show_results
+from rotator.cli.plan_text import show_results
 from rotator.engine import manual
 from rotator.engine.reconcile import Reconciler
 from rotator.text import printable

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rotator.cli.call import Call
 from rotator.cli.documents import Document, fields
 from rotator.cli.options import command
-from rotator.cli.plan import MOST_ROWS
+from rotator.cli.plan_text import MOST_ROWS
 from rotator.render import Grid, counted, shown, styled
 from rotator.telemetry.audit_verify import VerifyReport
 from rotator.telemetry.audit_verify import verify as check

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rotator.cli.call import Call
 from rotator.cli.documents import Document, as_json, time_text
 from rotator.cli.options import command
-from rotator.cli.plan import MOST_ROWS
+from rotator.cli.plan_text import MOST_ROWS
 from rotator.engine.consumers import Consumers, read_consumers
 from rotator.engine.reconcile import Reconciler
 from rotator.policy.gate import Consumer, principal_words

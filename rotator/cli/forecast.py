@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rotator.cli.call import Call
 from rotator.cli.documents import Document, errors_of, fields, time_text
 from rotator.cli.options import account_option, command
-from rotator.cli.plan import NO_SECRETS, SEE_DOCTOR, unobserved
+from rotator.cli.plan_text import NO_SECRETS, SEE_DOCTOR, unobserved
 from rotator.durations import human_duration
 from rotator.engine.reconcile import Reconciler
 from rotator.model import AccountPlan, Quota, Reason

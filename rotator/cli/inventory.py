@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from rotator.cli.call import Call
 from rotator.cli.documents import Document, errors_of, fields, time_text
 from rotator.cli.options import account_option, command, wide_option
-from rotator.cli.plan import MOST_ROWS, SEE_DOCTOR, unobserved
+from rotator.cli.plan_text import MOST_ROWS, SEE_DOCTOR, unobserved
 from rotator.engine.reconcile import Reconciler
 from rotator.model import AccountPlan
 from rotator.policy.status import Inventory, KeyKind, KeyRow, take_inventory

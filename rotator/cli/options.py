@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from rotator.cli.call import Call
+from rotator.errors import ConfigurationError
 from rotator.settings import LOG_LEVELS
 
 _COMMON: Final[dict[str, dict[str, Any]]] = {
@@ -58,3 +59,13 @@ wide_option: Final = click.option(
     expose_value=False,
     help="Show key ids whole, and do not wrap lines.",
 )
+
+
+def required(option: str, text: str) -> str:
+    """Return an operator's text, stripped.
+
+    :raises ConfigurationError: it is blank.
+    """
+    if not text.strip():
+        raise ConfigurationError(f"{option} is empty", advice="Say in a few words why; the audit trail records it.")
+    return text.strip()

@@ -12,8 +12,7 @@ import click
 
 from rotator.cli.call import Call
 from rotator.cli.leaked import read_leaked
-from rotator.cli.options import command
-from rotator.cli.rotate import required
+from rotator.cli.options import command, required
 from rotator.errors import ConfigurationError
 from rotator.secret import Secret
 

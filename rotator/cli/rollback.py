@@ -10,8 +10,7 @@ from rich.console import RenderableType
 
 from rotator.cli.call import Call
 from rotator.cli.documents import Document, fields, time_text
-from rotator.cli.options import command
-from rotator.cli.rotate import required
+from rotator.cli.options import command, required
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rollback import RolledBack
 from rotator.engine.rollback import rollback as go_back

@@ -14,7 +14,7 @@ from rotator.bootstrap import App
 from rotator.cli.call import Call
 from rotator.cli.documents import sweep_document
 from rotator.cli.options import account_option, command, secret_option
-from rotator.cli.plan import RESULT_LIMITS, SEE_DOCTOR, account_parts, plan_parts, result_row, summary, unobserved
+from rotator.cli.plan_text import RESULT_LIMITS, SEE_DOCTOR, account_parts, plan_parts, result_row, summary, unobserved
 from rotator.engine.observe import observe_fleet
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import NO_ACCOUNT, Sweep

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rotator.cli.call import Call
 from rotator.cli.documents import as_json, errors_of
 from rotator.cli.options import account_option, command, secret_option, wide_option
-from rotator.cli.plan import MOST_ROWS, NO_SECRETS, SEE_DOCTOR, unobserved
+from rotator.cli.plan_text import MOST_ROWS, NO_SECRETS, SEE_DOCTOR, unobserved
 from rotator.engine.manual import status as secret_states
 from rotator.engine.reconcile import Reconciler
 from rotator.model import AccountPlan, ActionKind
