@@ -26,6 +26,7 @@ from rotator.errors import (
     StoreRejected,
     StoreUnavailable,
 )
+from rotator.redaction.patterns import redact_patterns
 
 _CARRIES_A_VALUE: Final = "PutSecretValue"
 _AGAIN: Final = "Try again; sweeps retry on their own."
@@ -86,6 +87,7 @@ _MEANS: Final[tuple[tuple[str, type[StoreError], str, str], ...]] = (
 
 # UpdateSecretVersionStage refuses a compare-and-swap with InvalidParameterException. These texts mean something else.
 _NOT_ABOUT_LABELS: Final = re.compile(r"completely removed|can only move", re.IGNORECASE)
+_CODE: Final = re.compile(r"[A-Za-z0-9.]{0,100}", re.ASCII)
 _BECAUSE: Final = re.compile(r"because ((?:no|an?) [A-Za-z ,:'-]{4,160})")
 _PARAMETER: Final = re.compile(r"parameter (?:in input: \")?([A-Z]\w+)")
 
@@ -137,8 +139,7 @@ def may_have_happened(parsed: Any, exception: Exception | None) -> bool:
     """
     if exception is not None and not isinstance(exception, boto.ClientError):
         return not _never_sent(exception)
-    error, status = _answer(parsed if parsed is not None else getattr(exception, "response", {}))
-    code = str(error.get("Code", ""))
+    code, _, status = _answer(parsed if parsed is not None else getattr(exception, "response", {}))
     return not THROTTLED.fullmatch(code) and (status >= 500 or _SERVER.fullmatch(code) is not None)
 
 
@@ -174,8 +175,7 @@ def translate(error: Exception, operation: str, secret: str, *, write: bool, los
 def _from_answer(
     error: boto.ClientError, operation: str, where: str, *, write: bool, lost_attempt: bool
 ) -> RotatorError:
-    details, status = _answer(error.response)
-    code, message = str(details.get("Code", "")), str(details.get("Message", ""))
+    code, message, status = _answer(error.response)
     if code == "ResourceExistsException":  # certain even after a lost answer: a retry with our own value is a no-op
         return PreconditionFailed(
             f"{where}the version id is taken by another value; nothing was stored",
@@ -201,7 +201,9 @@ def _from_answer(
             f"{where}the staging label is not where it was expected; nothing was changed",
             advice="Another process changed this secret; the next sweep reads it again.",
         )
-    detail = "" if operation == _CARRIES_A_VALUE or not message else f": {' '.join(message.split())[:200]}"
+    detail = (
+        "" if operation == _CARRIES_A_VALUE or not message else f": {redact_patterns(' '.join(message.split()))[:200]}"
+    )
     return StoreRejected(f"{where}{operation} was refused by AWS ({code}{detail}); nothing was changed")
 
 
@@ -237,13 +239,17 @@ def _unknown(where: str, operation: str, what: str) -> StoreOutcomeUnknown:
     )
 
 
-def _answer(response: Any) -> tuple[dict[str, Any], int]:
-    """Return the error and the HTTP status of a parsed response; an empty error and 0 if there is none."""
-    error, metadata = dict(response.get("Error") or {}), response.get("ResponseMetadata") or {}
+def _answer(response: Any) -> tuple[str, str, int]:
+    """Return a parsed response's error code, its message and the HTTP status; empty texts and 0 if there is none.
+
+    A code that is not one word is replaced by the status: it is shown, and may be anything.
+    """
+    error, metadata = response.get("Error") or {}, response.get("ResponseMetadata") or {}
+    code, status = str(error.get("Code", "")), int(metadata.get("HTTPStatusCode") or 0)
     by_header = str((metadata.get("HTTPHeaders") or {}).get("x-amzn-errortype", ""))
-    if by_header and str(error.get("Code", "")).isdigit():  # botocore reads only the body, or else uses the status
-        error["Code"] = by_header.partition(":")[0].rpartition("#")[2]
-    return error, int(metadata.get("HTTPStatusCode") or 0)
+    if by_header and code.isdigit():  # botocore reads only the body, or else uses the status
+        code = by_header.partition(":")[0].rpartition("#")[2]
+    return code if _CODE.fullmatch(code) else str(status), str(error.get("Message", "")), status
 
 
 def _never_sent(error: Exception) -> bool:

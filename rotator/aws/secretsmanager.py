@@ -35,7 +35,7 @@ _BATCH: Final = 20
 _NO_VALUE: Final = "ResourceNotFoundException"
 _CURRENT: Final = "AWSCURRENT"
 # The exceptions that parsing raises if an answer does not have the documented format.
-_MISSHAPEN: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, OSError)
+_MISSHAPEN: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, OSError)
 # The field that an answer must have. For botocore any 200 is a success, even a proxy's web page or half an answer. Then
 # a listing would wrongly be empty, and a write that never reached AWS would count as done.
 _REQUIRED_FIELD: Final = {

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
 
 from rotator.aws.secretsmanager import SecretsManagerStore
-from rotator.errors import StoreError, StoreOutcomeUnknown, StoreUnavailable
+from rotator.errors import StoreError, StoreOutcomeUnknown, StoreRejected, StoreUnavailable
 from rotator.secret import Secret
-from tests.aws.fake_aws import FakeAws, ok
+from tests.aws.fake_aws import FakeAws, ok, text
 from tests.infobip.fake_server import KEY_VALUE
 from tests.security.shown_locals import as_shown
 
@@ -132,3 +133,15 @@ def test_a_batch_is_read_by_the_arns_that_were_asked_for(aws: FakeAws, store: Se
     aws.answers = [ok(SecretValues=[answer(ARN=KEY_VALUE)]), ok(**answer())]
     assert store.read_many([ARN]) == {ARN: Secret(KEY_VALUE)}
     assert aws.operations == ["BatchGetSecretValue", "GetSecretValue"]
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("fields", [{"__type": KEY_VALUE}, {"__type": "Strange", "Message": f"not: '{KEY_VALUE}'"}])
+def test_an_error_with_a_value_in_it(
+    aws: FakeAws, store: SecretsManagerStore, name: str, fields: dict[str, str]
+) -> None:
+    aws.answers = [text(400, json.dumps(fields).encode())]
+    with pytest.raises(StoreRejected) as caught:
+        CALLS[name](store, V1)
+    assert ("Strange" if "Message" in fields else "(400") in str(caught.value)
+    assert KEY_VALUE not in as_shown(caught.value)

@@ -78,7 +78,7 @@ def store(aws: FakeAws) -> Iterator[SecretsManagerStore]:
         yield SecretsManagerStore(make_client(make_session("eu-central-1"), "secretsmanager", attempts=1))
 
 
-@settings(max_examples=500)
+@settings(max_examples=400)
 @given(
     body=BODIES | st.binary(max_size=30),
     status=st.sampled_from([200, 200, 200, 400, 403, 500]),
@@ -97,7 +97,7 @@ def test_every_call_gives_a_result_or_an_error_of_the_tree(
         assert KEY_VALUE not in f"{result!r} {error!r}"
 
 
-@settings(max_examples=100)
+@settings(max_examples=150)
 @given(body=READS, name=st.sampled_from(["current", "version"]))
 def test_a_read_value_is_not_shown_wherever_it_is(
     aws: FakeAws, store: SecretsManagerStore, body: dict[str, object], name: str
