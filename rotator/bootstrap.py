@@ -162,7 +162,11 @@ def prepare(
         ),
         readers=cloudtrail.CloudTrail(
             partial(
-                make_client, session, "cloudtrail", attempts=cloudtrail.ATTEMPTS, read_timeout=cloudtrail.READ_TIMEOUT
+                make_client,
+                session,
+                "cloudtrail",
+                attempts=cloudtrail.LOOKUP_ATTEMPTS,
+                read_timeout=cloudtrail.LOOKUP_READ_TIMEOUT,
             ),
             clock,
         ),
@@ -173,8 +177,11 @@ def make_events(settings: Settings, session: Any, redactor: Redactor) -> EventSi
     """Make the sink for the event bus in the settings, or one that does nothing."""
     if settings.event_bus is None:
         return NoEvents()
-    timeouts = {"connect_timeout": eventbridge.CONNECT_TIMEOUT, "read_timeout": eventbridge.READ_TIMEOUT}
-    connect = partial(make_client, session, "events", attempts=eventbridge.ATTEMPTS, **timeouts)
+    timeouts = {
+        "connect_timeout": eventbridge.PUBLISH_CONNECT_TIMEOUT,
+        "read_timeout": eventbridge.PUBLISH_READ_TIMEOUT,
+    }
+    connect = partial(make_client, session, "events", attempts=eventbridge.PUBLISH_ATTEMPTS, **timeouts)
     return eventbridge.EventBridge(settings.event_bus, connect, redactor)
 
 

@@ -17,14 +17,14 @@ from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.registry import Collector
 
 from rotator.errors import ConfigurationError
-from rotator.telemetry.metrics import FAMILIES, Family, Report, Sample
+from rotator.telemetry.metrics import FAMILIES, AccountMetrics, Family, Sample
 from rotator.text import printable
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 _LOG = logging.getLogger(__name__)
-Health = Callable[[], tuple[bool, dict[str, Any]]]
+HealthCheck = Callable[[], tuple[bool, dict[str, Any]]]
 Series = tuple[Family, tuple[str, ...]]
 
 
@@ -42,7 +42,7 @@ class PrometheusMetrics(Collector):
         self._state: dict[str, dict[Series, float]] = {}
         self._kept: dict[str, dict[Series, float]] = {}
 
-    def publish(self, report: Report) -> None:
+    def publish(self, report: AccountMetrics) -> None:
         """Publish a report. Gauges replace earlier values; increments are added."""
         account = self._label(report.account)
         state = {self._series(sample): sample.value for sample in report.state or ()}
@@ -110,7 +110,7 @@ class MetricsServer:
     :raises ConfigurationError: the address or port can't be used.
     """
 
-    def __init__(self, address: str, port: int, metrics: PrometheusMetrics, health: Health) -> None:
+    def __init__(self, address: str, port: int, metrics: PrometheusMetrics, health: HealthCheck) -> None:
         try:
             self._server = _Server(address, port)
         except (OSError, UnicodeError) as error:

@@ -115,7 +115,7 @@ def local_text(message: Message) -> str:
 
 # ---- ids and untrusted input -----------------------------------------------------------------------------------------
 
-LONGEST: Final = 600
+LONGEST_SHOWN: Final = 600
 _WIDE: Final[ContextVar[bool]] = ContextVar("wide", default=False)
 # Key ids and version ids: hexadecimal in one piece, or a UUID.
 _ID: Final = re.compile(
@@ -142,7 +142,7 @@ def short_id(identifier: str) -> str:
     return printable(identifier) if _WIDE.get() else plain.short_id(identifier)
 
 
-def shown(text: str | Message, limit: int = LONGEST) -> str:
+def shown(text: str | Message, limit: int = LONGEST_SHOWN) -> str:
     """Return untrusted input made fit for a terminal: ids are shortened, and a secret's ARN becomes its name.
 
     Credentials are redacted first. Their parts look like ids, and would only be shortened.

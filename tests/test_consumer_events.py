@@ -15,7 +15,7 @@ from rotator.errors import StoreUnavailable
 from rotator.infobip.client import InfobipClient
 from rotator.leaks import Leak, Place
 from rotator.sandbox.state import Options
-from rotator.telemetry.consumer_events import FIELDS
+from rotator.telemetry.consumer_events import DETAIL_FIELDS
 from tests.emergencies import CREATE, NAME, UPDATE, Killed, emergency, fault, in_grace, leaked, revoke
 from tests.support.faulty_infobip import FaultKind
 from tests.world import DAY, HOUR, World
@@ -27,7 +27,7 @@ def published(world: World) -> list[tuple[str, dict[str, Any]]]:
     """What was sent since the last call; every event has every field."""
     sent, world.events.sent = world.events.sent, []
     for kind, detail in sent:
-        assert {*FIELDS} <= {*detail}, kind
+        assert {*DETAIL_FIELDS} <= {*detail}, kind
         assert detail["account"] or kind == "Rotation Failed"
     return [(kind, dict(detail)) for kind, detail in sent]
 

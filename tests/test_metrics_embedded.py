@@ -13,13 +13,13 @@ import pytest
 
 from rotator.policy.planner import plan_account
 from rotator.redaction.redactor import Redactor
-from rotator.telemetry.cloudwatch import MOST_SECRETS, EmbeddedMetrics
+from rotator.telemetry.cloudwatch import MOST_SECRETS_MEASURED, EmbeddedMetrics
 from rotator.telemetry.metrics import (
     EXPIRATION,
     FAMILIES,
     READY,
     ROTATIONS,
-    Report,
+    AccountMetrics,
     Sample,
     count_samples,
     state_samples,
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parent.parent
 COUNTED_BY_FILTERS = {"rotator_sweeps_succeeded", "rotator_problems", "rotator_failures", "rotator_dry_runs"}
 
 
-def written(report: Report, redact: Callable[[str], str] = str) -> list[dict[str, Any]]:
+def written(report: AccountMetrics, redact: Callable[[str], str] = str) -> list[dict[str, Any]]:
     stream = io.StringIO()
     EmbeddedMetrics("Keys/Prod", "blue", redact, stream).publish(report)
     lines = stream.getvalue().splitlines()
@@ -67,11 +67,11 @@ def dimensions(line: dict[str, Any]) -> list[list[str]]:
     return found
 
 
-def of_fleet(there: str) -> Report:
+def of_fleet(there: str) -> AccountMetrics:
     snapshot = observed(there)
     plan = plan_account(snapshot, POLICY, NOW)
     samples = state_samples(snapshot, plan, NOW, ())
-    return Report("main", NOW, samples, sweep_samples(True, NOW - DAY, NOW), count_samples(plan, ()))
+    return AccountMetrics("main", NOW, samples, sweep_samples(True, NOW - DAY, NOW), count_samples(plan, ()))
 
 
 def test_the_alarms_metrics_are_written_with_their_dimension() -> None:
@@ -95,7 +95,7 @@ def test_empty_states_and_zero_counts_are_not_written() -> None:
     lines = written(of_fleet("s; K1"))
     assert [line["state"] for line in lines if "state" in line] == ["ok"]
     assert not [line for line in lines if "reason" in line]
-    (grown,) = written(Report("main", NOW, counts=(Sample(ROTATIONS, 2, ("expiring",)),)))
+    (grown,) = written(AccountMetrics("main", NOW, counts=(Sample(ROTATIONS, 2, ("expiring",)),)))
     assert grown["rotator_rotations_total"] == 2
     assert dimensions(grown) == [["deployment"], ["deployment", "account"], ["deployment", "account", "reason"]]
 
@@ -117,13 +117,13 @@ def test_only_secrets_that_need_attention_are_written() -> None:
 
 
 def test_a_fleet_that_is_not_ready_is_no_bill() -> None:
-    lines = [line for line in written(of_fleet(f"{MOST_SECRETS + 50} x s#")) if "secret" in line]
-    assert len(lines) == MOST_SECRETS
+    lines = [line for line in written(of_fleet(f"{MOST_SECRETS_MEASURED + 50} x s#")) if "secret" in line]
+    assert len(lines) == MOST_SECRETS_MEASURED
 
 
 @pytest.mark.parametrize("name", ["\x1b[2J\n{}", "ключ", "\ud800", " ", "x" * 3000, '"]},"_aws":{'], ids=ascii)
 def test_hostile_names_are_dimensions_that_cloudwatch_takes(name: str) -> None:
-    report = Report(name, NOW, (Sample(READY, 0, (name,)),))
+    report = AccountMetrics(name, NOW, (Sample(READY, 0, (name,)),))
     (line,) = written(report)
     assert set(line) == {"_aws", "deployment", "account", "secret", READY.name}
 
@@ -132,12 +132,12 @@ def test_a_value_in_a_name_is_taken_out(used_secrets: Callable[[str], str]) -> N
     redactor = Redactor()
     value = used_secrets("correct horse battery")
     redactor.learn(value)
-    (line,) = written(Report(value, NOW, (Sample(READY, 0, (f"a/{value}",)),)), redactor.redact)
+    (line,) = written(AccountMetrics(value, NOW, (Sample(READY, 0, (f"a/{value}",)),)), redactor.redact)
     assert value not in json.dumps(line)
 
 
 def test_an_empty_report_and_a_closed_stream_are_no_error() -> None:
-    assert written(Report("main", NOW)) == []
+    assert written(AccountMetrics("main", NOW)) == []
     closed = io.StringIO()
     closed.close()
     EmbeddedMetrics("Keys", "blue", str, closed).publish(of_fleet("s; K1"))

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rotator.errors import ConfigurationError
 from rotator.metrics_server import MetricsServer, PrometheusMetrics
 from rotator.redaction.redactor import Redactor
-from rotator.telemetry.metrics import EXPIRATION, FAMILIES, LAST_SUCCESS, READY, ROTATIONS, Report, Sample
+from rotator.telemetry.metrics import EXPIRATION, FAMILIES, LAST_SUCCESS, READY, ROTATIONS, AccountMetrics, Sample
 from tests.policy.build import NOW
 
 
@@ -57,8 +57,8 @@ def labels(account: str = "main", **more: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted({"deployment": "blue", "account": account, **more}.items()))
 
 
-def of_secrets(account: str, *names: str) -> Report:
-    return Report(account, NOW, tuple(Sample(READY, 1, (name,)) for name in names))
+def of_secrets(account: str, *names: str) -> AccountMetrics:
+    return AccountMetrics(account, NOW, tuple(Sample(READY, 1, (name,)) for name in names))
 
 
 def test_every_family_has_help_and_type_without_a_value(served: Served) -> None:
@@ -71,9 +71,11 @@ def test_every_family_has_help_and_type_without_a_value(served: Served) -> None:
 
 def test_gauges_are_replaced_and_increments_added(served: Served) -> None:
     served.metrics.publish(of_secrets("main", "a", "b"))
-    counted = Report("main", NOW, sweep=(Sample(LAST_SUCCESS, 5),), counts=(Sample(ROTATIONS, 2, ("expiring",)),))
+    counted = AccountMetrics(
+        "main", NOW, sweep=(Sample(LAST_SUCCESS, 5),), counts=(Sample(ROTATIONS, 2, ("expiring",)),)
+    )
     served.metrics.publish(counted)
-    served.metrics.publish(Report("main", NOW, (Sample(EXPIRATION, 1.5e9, ("a",)),), counts=counted.counts))
+    served.metrics.publish(AccountMetrics("main", NOW, (Sample(EXPIRATION, 1.5e9, ("a",)),), counts=counted.counts))
     found = served.scrape()
     assert READY.name not in found  # the secrets are gone
     assert found[EXPIRATION.name] == {labels(secret="a"): 1.5e9}
@@ -84,7 +86,7 @@ def test_gauges_are_replaced_and_increments_added(served: Served) -> None:
 def test_an_unobserved_account_keeps_its_state_a_gone_one_goes(served: Served) -> None:
     for account in ("main", "other"):
         served.metrics.publish(of_secrets(account, "a"))
-    served.metrics.publish(Report("main", NOW, None, counts=(Sample(ROTATIONS, 1, ("expiring",)),)))
+    served.metrics.publish(AccountMetrics("main", NOW, None, counts=(Sample(ROTATIONS, 1, ("expiring",)),)))
     assert set(served.scrape()[READY.name]) == {labels(secret="a"), labels("other", secret="a")}
     served.metrics.keep_only(["other"])
     found = served.scrape()
@@ -138,7 +140,7 @@ def test_other_requests(served: Served, path: str, method: str, status: int) -> 
 
 
 def test_openmetrics_is_given_where_it_is_accepted(served: Served) -> None:
-    served.metrics.publish(Report("main", NOW, counts=(Sample(ROTATIONS, 2, ("expiring",)),)))
+    served.metrics.publish(AccountMetrics("main", NOW, counts=(Sample(ROTATIONS, 2, ("expiring",)),)))
     answer = served.get("/metrics", Accept="application/openmetrics-text; version=1.0.0")
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
     assert 'rotator_rotations_total{account="main",deployment="blue",reason="expiring"} 2.0' in answer.text
@@ -163,7 +165,9 @@ def test_reports_and_scrapes_at_once(served: Served) -> None:
         try:
             for number in range(300):
                 served.metrics.publish(of_secrets(account, *(f"s{n}" for n in range(number % 40))))
-                served.metrics.publish(Report(account, NOW, counts=(Sample(ROTATIONS, 1, (f"r{number % 7}",)),)))
+                served.metrics.publish(
+                    AccountMetrics(account, NOW, counts=(Sample(ROTATIONS, 1, (f"r{number % 7}",)),))
+                )
         except BaseException as error:
             failed.append(error)
 

@@ -21,8 +21,8 @@ from rotator.telemetry.metrics import (
     ROTATIONS,
     ROTATIONS_OVERDUE,
     UPDATES_USED,
+    AccountMetrics,
     Family,
-    Report,
 )
 from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
@@ -32,9 +32,9 @@ from tests.world import DAY, HOUR, World
 class Kept:
     """Metrics that a test reads."""
 
-    reports: list[Report] = field(default_factory=list)
+    reports: list[AccountMetrics] = field(default_factory=list)
 
-    def publish(self, report: Report) -> None:
+    def publish(self, report: AccountMetrics) -> None:
         """Keep one."""
         self.reports.append(report)
 
@@ -49,7 +49,7 @@ class Kept:
 class Broken:
     """Metrics that fail."""
 
-    def publish(self, report: Report) -> None:
+    def publish(self, report: AccountMetrics) -> None:
         """Fail."""
         raise OSError("the disk is full")
 

@@ -28,8 +28,8 @@ from rotator.policy.labels import CURRENT, PENDING
 from rotator.ports import Clock
 
 ACTION: Final = "cloudtrail:LookupEvents"
-ATTEMPTS: Final = 4
-READ_TIMEOUT: Final = 10.0
+LOOKUP_ATTEMPTS: Final = 4
+LOOKUP_READ_TIMEOUT: Final = 10.0
 PAGES: Final = 40
 """The most pages of one lookup, 50 events each: about 20 seconds at AWS's rate limit."""
 INTERVAL: Final = timedelta(milliseconds=550)
@@ -84,7 +84,7 @@ class CloudTrail:
         for event in {_id_of(event): event for event in events}.values():
             try:
                 read = read_of(event, secret)
-            except Unreadable:
+            except UnreadableEvent:
                 unreadable += 1
                 continue
             if read is not None:
@@ -161,7 +161,7 @@ def _unknown(what: str) -> ReadersUnknown:
     return ReadersUnknown(what, advice="Ask again later; check network, VPC endpoint and region.")
 
 
-class Unreadable(ValueError):
+class UnreadableEvent(ValueError):
     """An event does not have the documented format, so it may have been a read."""
 
 
@@ -186,10 +186,10 @@ def read_of(event: Any, secret: SecretEntry) -> Read | None:
 
     :returns: ``None`` if it is not a read of this secret, was refused, was the rotator's own, or requested
         ``AWSPENDING`` (which only rotations do).
-    :raises Unreadable: the event cannot be parsed.
+    :raises UnreadableEvent: the event cannot be parsed.
     """
     if not isinstance(event, Mapping):
-        raise Unreadable
+        raise UnreadableEvent
     if not is_read(event):
         return None
     record = _record(event.get("CloudTrailEvent"))
@@ -227,9 +227,9 @@ def _record(text: Any) -> Mapping[str, Any]:
     try:
         record = json.loads(text)
     except (TypeError, ValueError, RecursionError):
-        raise Unreadable from None
+        raise UnreadableEvent from None
     if not isinstance(record, Mapping):
-        raise Unreadable
+        raise UnreadableEvent
     return record
 
 
@@ -252,26 +252,26 @@ def _is_current(parameters: Mapping[str, Any], secret: SecretEntry) -> bool:
 def time_of(event: Mapping[str, Any], record: Mapping[str, Any]) -> datetime:
     """Return an event's time in UTC, from its record if the answer itself has none.
 
-    :raises Unreadable: neither has a usable time.
+    :raises UnreadableEvent: neither has a usable time.
     """
     moment = event.get("EventTime")
     if not isinstance(moment, datetime):
         try:
             moment = datetime.fromisoformat(_text(record.get("eventTime")))
         except ValueError:
-            raise Unreadable from None
+            raise UnreadableEvent from None
     if moment.tzinfo is None:
-        raise Unreadable
+        raise UnreadableEvent
     try:
         return moment.astimezone(UTC)
     except (OverflowError, ValueError):
-        raise Unreadable from None
+        raise UnreadableEvent from None
 
 
 def _oldest(events: list[Any]) -> datetime | None:
     times: list[datetime] = []
     for event in events:
-        with suppress(Unreadable):
+        with suppress(UnreadableEvent):
             times.append(time_of(event if isinstance(event, Mapping) else {}, {}))
     return min(times, default=None)
 

@@ -16,9 +16,9 @@ from botocore.exceptions import ConnectionClosedError
 from rotator.redaction.redactor import Redactor
 
 SOURCE: Final = "infobip-key-rotator"
-CONNECT_TIMEOUT: Final = 1.0
-READ_TIMEOUT: Final = 2.0
-ATTEMPTS: Final = 1
+PUBLISH_CONNECT_TIMEOUT: Final = 1.0
+PUBLISH_READ_TIMEOUT: Final = 2.0
+PUBLISH_ATTEMPTS: Final = 1
 
 _log = logging.getLogger(__name__)
 

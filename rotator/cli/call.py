@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from rotator.ports import Clock
 
 INTERRUPTED: Final = "interrupted; nothing is lost, the next sweep continues"
-FAILED: Final = 1
-USAGE: Final = 2
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
 _PIPED_WIDTH: Final = 80
 _WIDTHS: Final = (24, 110)
 _WIDEST: Final = 1_000
@@ -211,13 +211,13 @@ class Call:
         trace = redact("".join(traceback.format_exception(error)))
         if isinstance(error, RotatorError):
             advice = error.advice or ("Try again; `rotator doctor` finds the cause." if error.retryable else "")
-            code = USAGE if isinstance(error, ConfigurationError) else FAILED
+            code = EXIT_USAGE if isinstance(error, ConfigurationError) else EXIT_FAILED
             return self.say(redact(error.message), redact(advice), code=code, trace=trace)
         text = " ".join(redact(f"{type(error).__name__}: {error}").split())[:_LONGEST_BUG]
         advice = "Run it again with --log-level debug and report the output; the next sweep continues from here."
         return self.say(f"this is a bug in rotator: {text}", advice, trace=trace)
 
-    def say(self, message: str, advice: str = "", *, code: int = FAILED, trace: str = "") -> int:
+    def say(self, message: str, advice: str = "", *, code: int = EXIT_FAILED, trace: str = "") -> int:
         """Report on stderr (and, with ``--json``, on stdout) what a command could not do; return the exit code.
 
         On stderr it is a log line if a program reads stderr, else a sentence.

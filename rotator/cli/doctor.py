@@ -43,7 +43,7 @@ from rotator.render import Grid, counted, shown, styled
 from rotator.text import printable
 
 NOTABLE_SKEW: Final = timedelta(seconds=30)
-MOST_SECRETS: Final = 20
+MOST_TAG_MISTAKES: Final = 20
 """How many secrets with invalid tags are listed by name; the rest are only counted."""
 _METHODS: Final = {"basic": "Basic", "ibsso": "IBSSO", "oauth2": "OAuth 2.0"}
 _STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -205,9 +205,9 @@ def _tags(fleet: Fleet, managed: list[SecretEntry]) -> Iterator[Check]:
     yield Check(Level.OK, "Secrets", found)  # each mistake has a line of its own
     lines = [Check(Level.FAIL, "Tags", f"{name}: {each.tag} {each.detail}", each.fix) for name, each in wrong]
     lines += [Check(Level.FAIL, "Tags", f"{alert.secret}: {alert.detail}") for alert in stray]
-    yield from lines[:MOST_SECRETS]
-    if len(lines) > MOST_SECRETS:
-        yield Check(Level.FAIL, "Tags", f"and {len(lines) - MOST_SECRETS} more", "See `rotator plan --json`.")
+    yield from lines[:MOST_TAG_MISTAKES]
+    if len(lines) > MOST_TAG_MISTAKES:
+        yield Check(Level.FAIL, "Tags", f"and {len(lines) - MOST_TAG_MISTAKES} more", "See `rotator plan --json`.")
 
 
 def _account(app: App, fleet: Fleet, account: str) -> Iterator[Check]:
@@ -302,7 +302,7 @@ def _gate(app: App, gated: SecretEntry) -> Check:
 
 def _writes(app: App, sample: SecretEntry, caller: str) -> Iterator[Check]:
     """Simulate writes. None is tried, not even one that must fail: a mistake in it would change a secret."""
-    principal = principal_of(caller)
+    principal = simulated_principal(caller)
     if principal is None:
         yield _unchecked("the caller's role or user is unknown")
         return
@@ -339,7 +339,7 @@ def _unchecked(why: str, fix: str = "") -> Check:
     return Check(Level.WARN, "IAM", f"{names} are not checked: {why}", fix)
 
 
-def principal_of(caller: str) -> str | None:
+def simulated_principal(caller: str) -> str | None:
     """Return the user or role that the simulator accepts for a caller's ARN; ``None`` for any other caller."""
     session = _ROLE_SESSION.fullmatch(caller)
     if session is not None:

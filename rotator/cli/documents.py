@@ -57,7 +57,7 @@ def fields(item: object, *names: str) -> Document:
     return {name: as_json(getattr(item, name)) for name in names}
 
 
-def errors_of(plans: Iterable[AccountPlan]) -> Document:
+def errors_field(plans: Iterable[AccountPlan]) -> Document:
     """Return the accounts that could not be observed, as ``errors``; empty if there are none."""
     errors = [fields(plan, "account", "error") for plan in plans if plan.error is not None]
     return {"errors": errors} if errors else {}

@@ -10,7 +10,7 @@ import click
 from rich.console import RenderableType
 
 from rotator.cli.call import Call
-from rotator.cli.documents import Document, errors_of, fields, time_text
+from rotator.cli.documents import Document, errors_field, fields, time_text
 from rotator.cli.options import account_option, command
 from rotator.cli.plan_text import NO_SECRETS, SEE_DOCTOR, unobserved
 from rotator.durations import human_duration
@@ -22,7 +22,7 @@ from rotator.render import Grid, brief, counted, day, shown, styled
 MOST_LINES: Final = 40
 MOST_AT_RISK: Final = 10
 _COUNTS: Final = ("rotations", "early", "revoked", "waiting", "overdue")
-_SOON: Final = timedelta(hours=1)
+_LATER_THAN_NOW: Final = timedelta(hours=1)
 _NO_QUOTA: Final = Quota(0, 0, 0, 0, 0)
 
 
@@ -112,7 +112,7 @@ def _days(found: AccountForecast, now: datetime) -> Iterator[RenderableType]:
 
 
 def _help(risk: AtRisk, now: datetime) -> str:
-    unused = risk.too_late_from - now >= _SOON
+    unused = risk.too_late_from - now >= _LATER_THAN_NOW
     early = f"the last free slot before is on {brief(risk.too_late_from, now)}" if unused else ""
     if risk.reason is not Reason.NOT_IN_TIME:
         return early or "no slot is free before"
@@ -126,7 +126,7 @@ def _help(risk: AtRisk, now: datetime) -> str:
 
 def forecast_document(found: Sequence[AccountForecast], broken: Sequence[AccountPlan], now: datetime) -> Document:
     """``forecast --json``; ``errors`` only if there are any."""
-    return {"generated_at": time_text(now), "accounts": [_account(each) for each in found], **errors_of(broken)}
+    return {"generated_at": time_text(now), "accounts": [_account(each) for each in found], **errors_field(broken)}
 
 
 def _account(found: AccountForecast) -> Document:

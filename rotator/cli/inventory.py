@@ -11,7 +11,7 @@ import click
 from rich.console import RenderableType
 
 from rotator.cli.call import Call
-from rotator.cli.documents import Document, errors_of, fields, time_text
+from rotator.cli.documents import Document, errors_field, fields, time_text
 from rotator.cli.options import account_option, command, wide_option
 from rotator.cli.plan_text import MOST_ROWS, SEE_DOCTOR, unobserved
 from rotator.engine.reconcile import Reconciler
@@ -128,7 +128,7 @@ def inventory_document(found: Sequence[Inventory], broken: Sequence[AccountPlan]
             }
             for each in found
         ],
-        "errors": errors_of(broken).get("errors", []),
+        "errors": errors_field(broken).get("errors", []),
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from rotator.cli.call import FAILED, USAGE, Call, discard_stdout
+from rotator.cli.call import EXIT_FAILED, EXIT_USAGE, Call, discard_stdout
 from rotator.errors import ConfigurationError
 from rotator.policy.values import possible_keys
 from rotator.redaction.redactor import redact_patterns
@@ -57,16 +57,16 @@ def _ended(arguments: Sequence[str], call: Call) -> int:
         return code if isinstance(code, int) else 0  # --help and --version return nothing
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        return USAGE
+        return EXIT_USAGE
     except click.ClickException as error:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "rotator"
         message = redact_patterns(" ".join(error.format_message().split()))
-        return call.say(message, f"See `{where} --help`.", code=USAGE)
+        return call.say(message, f"See `{where} --help`.", code=EXIT_USAGE)
     except BrokenPipeError:
         discard_stdout()
-        return FAILED
+        return EXIT_FAILED
     except SystemExit as error:  # click's and rich's way out of a closed pipe
-        return error.code if isinstance(error.code, int) else FAILED
+        return error.code if isinstance(error.code, int) else EXIT_FAILED
     except Exception as error:  # a bug too: its traceback could print a value
         return call.failed(error)
 

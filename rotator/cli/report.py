@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from rotator.cli.call import Call
-from rotator.cli.documents import errors_of
+from rotator.cli.documents import errors_field
 from rotator.cli.options import account_option, command
 from rotator.engine.reconcile import Reconciler
 from rotator.errors import ConfigurationError
 from rotator.render import counted, shown
-from rotator.report import AccountReport, Report, gather_account, render
+from rotator.report import AccountReport, Report, gather_account, render_page
 from rotator.report.files import check_target, read_tail, write_page
 
 _STDOUT = "-"
@@ -51,7 +51,7 @@ def report(call: Call, file: str, account: str | None, audit: str | None, days: 
     found = [gather_account(snapshot, policy, now, days=days) for snapshot in snapshots]
     found += [AccountReport(plan) for plan in plans]
     broken = [each.plan for each in found if each.plan.error is not None]
-    page = render(Report(now, policy.deployment, tuple(found), lines, skipped), app.redactor.redact_own)
+    page = render_page(Report(now, policy.deployment, tuple(found), lines, skipped), app.redactor.redact_own)
     if target is None:
         call.write(page)
         return 1 if broken else 0
@@ -60,5 +60,5 @@ def report(call: Call, file: str, account: str | None, audit: str | None, days: 
     parts = [f"{shown(plan.account, 60)} was not observed: {shown(plan.error or '')}" for plan in broken]
     what = f"{counted(secrets, 'secret')}, {size // 1024 + 1} kB"
     parts.append(f"Wrote {shown(str(target))}: {what}. Open it in a browser.")
-    call.result(document | errors_of(broken), parts)
+    call.result(document | errors_field(broken), parts)
     return 1 if broken else 0

@@ -25,7 +25,7 @@ from rotator.ports import SecretStore
 from rotator.render import counted, shown, when
 from rotator.secret import Secret
 
-MOST_SECRETS: Final = 500
+MOST_VALUES_READ: Final = 500
 """Per account; the expiries of further ones count as unknown."""
 _TRIES_AGAIN: Final = "The next sweep tries again."
 _ORDER: Final = (Outcome.FAILED, Outcome.DEFERRED, Outcome.DONE)
@@ -104,7 +104,7 @@ def _until(app: App, done: Sweep) -> Mapping[str, str]:
 
 def _first_expiry(store: SecretStore, entries: Iterable[SecretEntry], now: datetime) -> str:
     present = [entry for entry in entries if entry.deleted_at is None]
-    values = store.read_many([entry.arn for entry in present[:MOST_SECRETS]])
+    values = store.read_many([entry.arn for entry in present[:MOST_VALUES_READ]])
     texts = [(entry.name, text) for entry in present if isinstance(text := values.get(entry.arn), Secret)]
     known = sorted((at, name) for name, text in texts if (at := recorded_end(text)) is not None)
     if not known:

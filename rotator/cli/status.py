@@ -10,7 +10,7 @@ from typing import Final
 from rich.console import RenderableType
 
 from rotator.cli.call import Call
-from rotator.cli.documents import as_json, errors_of
+from rotator.cli.documents import as_json, errors_field
 from rotator.cli.options import account_option, command, secret_option, wide_option
 from rotator.cli.plan_text import MOST_ROWS, NO_SECRETS, SEE_DOCTOR, unobserved
 from rotator.engine.manual import status as secret_states
@@ -19,7 +19,7 @@ from rotator.model import AccountPlan, ActionKind
 from rotator.policy.status import URGENCY, SecretState, State
 from rotator.render import Grid, Row, brief, key_words, shown, styled, zone
 
-_SOON: Final = timedelta(minutes=1)
+_BY_NEXT_SWEEP: Final = timedelta(minutes=1)
 _STYLES: Final = {
     State.EXPIRED: "red",
     State.BROKEN: "red",
@@ -55,7 +55,7 @@ def status(call: Call, account: str | None, secret: str | None) -> int:
     app = call.open()
     now = app.clock.now()  # before the plans, so that what they do now does not show as overdue
     found, broken = secret_states(Reconciler(app.services), account=account, secret=secret)
-    document = {"secrets": as_json(found)} | errors_of(broken)
+    document = {"secrets": as_json(found)} | errors_field(broken)
     call.result(document, _parts(found, broken, now))
     return 1 if any(plan.error is not None for plan in broken) else 0
 
@@ -114,7 +114,7 @@ def _next(state: SecretState, now: datetime) -> str:
         return str(state.next_action)
     if state.next_action_at < now:  # the next sweep's actions are due as of now; this one must wait
         return f"{state.next_action} is due and waits"
-    if state.next_action_at <= now + _SOON:
+    if state.next_action_at <= now + _BY_NEXT_SWEEP:
         return f"{state.next_action} at the next sweep"
     retiring = [key_words(item.key_id) for item in state.retiring if item.revoke_at == state.next_action_at]
     what = f" {retiring[0]}" if retiring and state.next_action is ActionKind.REVOKE else ""

@@ -11,7 +11,7 @@ from typing import Final
 
 from rotator.engine.context import Budget, Services
 from rotator.model import AccountPlan, AccountSnapshot, Alert, Outcome, Plan, Quota, Reason, Result, Severity
-from rotator.telemetry.metrics import Report, count_samples, state_samples, sweep_samples
+from rotator.telemetry.metrics import AccountMetrics, count_samples, state_samples, sweep_samples
 
 _LOG = logging.getLogger(__name__)
 ACTOR: Final = "scheduler"
@@ -105,7 +105,7 @@ def measure(
             state = state_samples(snapshot, plan, now, results, _left(plan.quota, budget))
         failed = any(result.outcome is Outcome.FAILED for result in results)
         timing = sweep_samples(plan.ran_through and not failed, begun, now)
-        services.metrics.publish(Report(plan.account, now, state, timing, count_samples(plan, results)))
+        services.metrics.publish(AccountMetrics(plan.account, now, state, timing, count_samples(plan, results)))
     except Exception as error:  # metrics must not stop the work
         _LOG.warning("metrics of account %s were not published: %s", plan.account, type(error).__name__)
         _LOG.debug("unexpected", exc_info=error)

@@ -21,7 +21,7 @@ from rotator.lambda_.requests import (
     SweepRequest,
     account_in,
     queue_records,
-    shown,
+    shown_name,
     sweep_request,
     text_of,
 )
@@ -144,7 +144,7 @@ def rotation_request(event: Any) -> tuple[str, str, Step]:
     if not _TOKEN.fullmatch(token):
         raise BadEvent('"ClientRequestToken" is no version id', advice="It has 32 to 64 letters, digits and hyphens.")
     if step not in list(Step):
-        raise BadEvent(f'"Step" is {shown(step)}', advice=f"Secrets Manager knows {', '.join(Step)}.")
+        raise BadEvent(f'"Step" is {shown_name(step)}', advice=f"Secrets Manager knows {', '.join(Step)}.")
     return secret, token, Step(step)
 
 

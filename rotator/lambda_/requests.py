@@ -57,7 +57,7 @@ def sweep_request(event: Any) -> SweepRequest:
         return SweepRequest(scheduled=_time(event.get("time")))
     for name in event:
         if name not in _SWEEP and (meant := _nearly(str(name), _SWEEP)):
-            raise BadEvent(f"the event has a field {shown(name)}", advice=f'Did you mean "{meant}"?')
+            raise BadEvent(f"the event has a field {shown_name(name)}", advice=f'Did you mean "{meant}"?')
     account = None if event.get("account") is None else text_of(event, "account")
     return SweepRequest(account, flag_of(event, "dry_run"), _time(event.get("time")))
 
@@ -138,6 +138,6 @@ def _nearly(name: str, known: Sequence[str]) -> str | None:
     return squeezed[close[0]] if close else None
 
 
-def shown(name: object) -> str:
+def shown_name(name: object) -> str:
     """Quote untrusted input, redacted and truncated, since it may be a credential."""
     return f'"{printable(redact_patterns(str(name)), limit=40)}"'

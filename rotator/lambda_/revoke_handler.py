@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final
 
 from rotator.engine.emergency import Emergency, Strategy, Target, emergency_document
 from rotator.errors import RotatorError
-from rotator.lambda_.requests import BadEvent, flag_of, shown, text_of
+from rotator.lambda_.requests import BadEvent, flag_of, shown_name, text_of
 from rotator.lambda_.runtime import Invocation
 from rotator.redaction.patterns import redact_patterns
 from rotator.telemetry.audit import Trigger
@@ -55,7 +55,7 @@ def revoke_request(event: Any) -> RevokeRequest:
         raise BadEvent("the event is not a JSON object", advice='It needs "secret_id" or "key_id", and "reason".')
     unknown = [name for name in event if name not in _REVOKE]
     if unknown:
-        names = ", ".join(shown(name) for name in unknown[:5])
+        names = ", ".join(shown_name(name) for name in unknown[:5])
         known = f"Known are {', '.join(_REVOKE)}."
         advice = f"{known} A leaked value is never put into an event: `rotator revoke --leaked-key-stdin`."
         raise BadEvent(f"the event has unknown fields: {names}", advice=advice)
@@ -72,7 +72,7 @@ def revoke_request(event: Any) -> RevokeRequest:
             raise BadEvent(f'"{name}" looks like a credential and not like a name or an id', advice=advice)
     strategy = given.get("strategy", Strategy.REPLACE_FIRST.value)
     if strategy not in list(Strategy):
-        raise BadEvent(f'"strategy" is {shown(strategy)}', advice=f"Use one of {', '.join(Strategy)}.")
+        raise BadEvent(f'"strategy" is {shown_name(strategy)}', advice=f"Use one of {', '.join(Strategy)}.")
     return RevokeRequest(
         reason=given["reason"],
         secret=given.get("secret_id"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rotator.report.gather import AccountReport, Report, SecretRow, gather_account
-from rotator.report.page import render
+from rotator.report.gather import AccountReport, Report, SecretSpan, gather_account
+from rotator.report.page import render_page
 
-__all__ = ["AccountReport", "Report", "SecretRow", "gather_account", "render"]
+__all__ = ["AccountReport", "Report", "SecretSpan", "gather_account", "render_page"]

@@ -13,7 +13,7 @@ from typing import Any, Final
 from rotator.errors import ConfigurationError, RotatorError
 from rotator.text import printable
 
-MOST_LINES: Final = 200
+MOST_AUDIT_LINES: Final = 200
 """Lines shown of an audit file."""
 _MOST_BYTES: Final = 4_000_000
 _NEW_MODE: Final = 0o600
@@ -97,7 +97,7 @@ def read_tail(path: Path) -> tuple[tuple[dict[str, Any], ...], int]:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise ConfigurationError(f"the audit file {printable(str(path))} can't be read: {why}", advice=advice) from None
-    lines = [line for line in tail.split(b"\n")[1 if begin else 0 :] if line.strip()][-MOST_LINES:]
+    lines = [line for line in tail.split(b"\n")[1 if begin else 0 :] if line.strip()][-MOST_AUDIT_LINES:]
     found = [parsed for line in reversed(lines) if (parsed := _parsed(line)) is not None]
     return tuple(found), len(lines) - len(found)
 

@@ -15,13 +15,13 @@ from rotator.policy.planner import make_view, plan_account
 from rotator.policy.rules import renew_at
 from rotator.policy.status import URGENCY, SecretState, State, states
 
-SOON: Final = timedelta(days=30)
+URGENT_WITHIN: Final = timedelta(days=30)
 """A key that expires within this time, and that no rotation will replace in time, is urgent."""
 _URGENT: Final = frozenset({State.EXPIRED, State.BROKEN, State.MISCONFIGURED})
 _ATTENTION: Final = frozenset({State.UNADOPTED, State.EMPTY})
 
 
-class Level(StrEnum):
+class RowLevel(StrEnum):
     """Whether a secret needs a person; the values are the page's classes."""
 
     URGENT = "bad"
@@ -30,7 +30,7 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SecretRow:
+class SecretSpan:
     """A line of the timeline.
 
     :param begins: when its key was created, if Infobip says so.
@@ -42,7 +42,7 @@ class SecretRow:
     begins: datetime | None
     due: datetime | None
     grace_until: datetime | None
-    level: Level = Level.NONE
+    level: RowLevel = RowLevel.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class AccountReport:
     """One account. It has no rows and no forecast if it could not be observed (see ``plan.error``)."""
 
     plan: AccountPlan
-    rows: tuple[SecretRow, ...] = ()
+    rows: tuple[SecretSpan, ...] = ()
     forecast: AccountForecast | None = None
 
 
@@ -83,23 +83,23 @@ def gather_account(snapshot: AccountSnapshot, policy: Policy, now: datetime, *, 
         due = renew_at(view)
         grace = None if due is None or view.spec is None else plus(max(due, now), view.spec.grace)
         begins = view.key.valid_from if view.key else None
-        rows.append(SecretRow(state, begins, due, grace, _level(state, expiries, now)))
+        rows.append(SecretSpan(state, begins, due, grace, _level(state, expiries, now)))
     rows.sort(key=_urgency)
     return AccountReport(plan, tuple(rows), forecast)
 
 
-def _level(state: SecretState, expiries: Mapping[str, datetime], now: datetime) -> Level:
+def _level(state: SecretState, expiries: Mapping[str, datetime], now: datetime) -> RowLevel:
     """Judge by what will happen, not by the state's name. A held key is urgent only if it expires soon.
 
     :param expiries: by secret, the first expiry of a key that is not replaced in time.
     """
     expires_at = expiries.get(state.secret)
-    if state.state in _URGENT or state.overdue or (expires_at is not None and expires_at < now + SOON):
-        return Level.URGENT
-    return Level.ATTENTION if state.state in _ATTENTION or expires_at is not None else Level.NONE
+    if state.state in _URGENT or state.overdue or (expires_at is not None and expires_at < now + URGENT_WITHIN):
+        return RowLevel.URGENT
+    return RowLevel.ATTENTION if state.state in _ATTENTION or expires_at is not None else RowLevel.NONE
 
 
-def _urgency(row: SecretRow) -> tuple[int, int, float, str]:
+def _urgency(row: SecretSpan) -> tuple[int, int, float, str]:
     left = row.state.days_left
     position = URGENCY.index(row.state.state)
-    return list(Level).index(row.level), position, float("inf") if left is None else left, row.state.secret
+    return list(RowLevel).index(row.level), position, float("inf") if left is None else left, row.state.secret

@@ -17,17 +17,18 @@ from rotator.durations import human_duration
 from rotator.message import Message
 from rotator.model import Alert, Reason, Severity
 from rotator.policy.forecast import AccountForecast, AtRisk, spans, verdict
+from rotator.policy.guards import DAY
 from rotator.policy.status import State
 from rotator.render import brief, clock, counted, day, key_words, local, local_text, shown, zone
-from rotator.report.gather import AccountReport, Level, Report
-from rotator.report.timeline import DAY, LEGEND, Axis, rows_of
+from rotator.report.gather import AccountReport, Report, RowLevel
+from rotator.report.timeline import LEGEND, Axis, rows_of
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 FIRST_NAMES: Final = 5
-MOST_ROWS: Final = 200
+MOST_LISTED: Final = 200
 """Per table of alerts or of skipped secrets."""
 MOST_COLUMNS: Final = 100
-MOST_AT_RISK: Final = 100
+MOST_RISKS: Final = 100
 _COMMAND: Final = re.compile(r"`([^`]+)`")
 _URGENT_STATES: Final = frozenset({State.EXPIRED, State.BROKEN, State.MISCONFIGURED})
 _FIRST_LABEL: Final = 7
@@ -37,7 +38,7 @@ _LIMIT_IN_SIGHT: Final = 3
 """The limit is drawn only up to this multiple of the highest column. Beyond it, the columns would be flat."""
 
 
-def render(report: Report, redact: Callable[[str], str] = str) -> str:
+def render_page(report: Report, redact: Callable[[str], str] = str) -> str:
     """Return the report as a self-contained document.
 
     :param redact: redacts texts.
@@ -62,8 +63,8 @@ def render(report: Report, redact: Callable[[str], str] = str) -> str:
             version=__version__,
             legend=LEGEND,
             first_names=FIRST_NAMES,
-            most_rows=MOST_ROWS,
-            most_at_risk=MOST_AT_RISK,
+            most_rows=MOST_LISTED,
+            most_at_risk=MOST_RISKS,
             no_secrets="No secret is tagged rotator:role here. Check region and account: `rotator doctor`.",
         )
     )
@@ -104,14 +105,14 @@ def _account(report: AccountReport, axis: Axis) -> dict[str, Any]:
     """
     plan, found = report.plan, report.forecast if report.forecast is not None and not report.forecast.error else None
     errors = [alert for alert in plan.alerts if alert.severity is Severity.ERROR]
-    urgent = sum(row.level is Level.URGENT for row in report.rows)
+    urgent = sum(row.level is RowLevel.URGENT for row in report.rows)
     states = Counter(row.state.state for row in report.rows)
     listed = {(alert.secret, alert.kind) for alert in plan.alerts}
     return {
         "plan": plan,
         "rows": rows_of(report.rows, axis),
         "urgent": urgent,
-        "attention": sum(row.level is not Level.NONE for row in report.rows),
+        "attention": sum(row.level is not RowLevel.NONE for row in report.rows),
         "bad": bool(errors or urgent or (found and found.at_risk)),
         "verdict": [
             f"{counted(len(errors), 'error') if errors else 'No errors'}.",

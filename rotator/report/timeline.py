@@ -9,8 +9,9 @@ from typing import Final
 
 from rotator.durations import LAST
 from rotator.model import ActionKind
+from rotator.policy.guards import DAY
 from rotator.render import brief, key_words
-from rotator.report.gather import SecretRow
+from rotator.report.gather import SecretSpan
 
 PAST: Final = timedelta(days=30)
 LEGEND: Final = (
@@ -21,7 +22,6 @@ LEGEND: Final = (
     ("revocation", "a revocation"),
     ("now", "today"),
 )
-DAY: Final = timedelta(days=1)
 _EVERY_MONTH: Final = 240 * DAY
 
 
@@ -67,7 +67,7 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TimelineRow:
     """One secret as it is drawn.
 
     :param by_expiry: its position if the rows are sorted by expiry; ``by_name``: by name.
@@ -85,7 +85,7 @@ class Row:
     marks: list[tuple[str, float]]
 
 
-def rows_of(rows: Sequence[SecretRow], axis: Axis) -> list[Row]:
+def rows_of(rows: Sequence[SecretSpan], axis: Axis) -> list[TimelineRow]:
     """Draw each secret."""
     states = [row.state for row in rows]
     names = sorted(state.secret for state in states)
@@ -95,7 +95,7 @@ def rows_of(rows: Sequence[SecretRow], axis: Axis) -> list[Row]:
     return [_row_of(row, axis, by_expiry[row.state.secret], by_name[row.state.secret]) for row in rows]
 
 
-def _row_of(row: SecretRow, axis: Axis, by_expiry: int, by_name: int) -> Row:
+def _row_of(row: SecretSpan, axis: Axis, by_expiry: int, by_name: int) -> TimelineRow:
     state, expires = row.state, row.state.expires_at or axis.end
     rotated = state.hold is None and state.next_action is not None
     created = row.begins or axis.begin
@@ -111,7 +111,7 @@ def _row_of(row: SecretRow, axis: Axis, by_expiry: int, by_name: int) -> Row:
         moments.append(("revocation", row.grace_until))
     moments.append(("now", axis.now))
     bars = [(sign, axis.position(begin), axis.position(end)) for sign, begin, end in spans if begin < end]
-    return Row(
+    return TimelineRow(
         state.secret,
         str(state.state),
         str(row.level),
@@ -123,7 +123,7 @@ def _row_of(row: SecretRow, axis: Axis, by_expiry: int, by_name: int) -> Row:
     )
 
 
-def _texts(row: SecretRow, now: datetime) -> Iterator[str]:
+def _texts(row: SecretSpan, now: datetime) -> Iterator[str]:
     """Yield as text what the bars show."""
     state = row.state
     if state.key_id is None:

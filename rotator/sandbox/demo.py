@@ -25,7 +25,7 @@ from rotator.sandbox.aws import DUMMY_CREDENTIALS, REGION, consumer_value
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.demo_score import Referee, Score
 from rotator.sandbox.exchange import Drop, DropKind, ErrorStyle, Refusal, Request, Response, error_response
-from rotator.sandbox.infobip import KEYS, Answer
+from rotator.sandbox.infobip import KEYS_API, Answering
 from rotator.sandbox.launcher import Sandbox
 from rotator.secret import Secret
 from rotator.telemetry.audit import Trigger
@@ -36,7 +36,7 @@ DAYS: Final = 120
 START: Final = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 """A Sunday, nine days before the example fleet's audit freeze ends."""
 INCIDENT: Final = "INC-4711"
-HOUR: Final = timedelta(hours=1)
+_HOUR: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ class _Story:
             self._store.crash_before = ""
         self._score.sweeps += 1
         self.referee.step()
-        self._clock.advance(HOUR)
+        self._clock.advance(_HOUR)
 
     def _count(self, result: Result) -> None:
         score, action = self._score, result.action
@@ -267,21 +267,21 @@ class _Story:
         self._add("throttled", "Infobip", "answers 429 to creates for a day")
         for _ in range(2):
             self._sweep()
-            self._clock.advance(12 * HOUR)
+            self._clock.advance(12 * _HOUR)
         self._world.network = None
 
     def _outage(self) -> None:
         with self._sandbox.infobip.refused():
             self._add("DOWN", "Infobip", "refuses connections for an hour")
             self._sweep()
-        self._clock.advance(HOUR)
+        self._clock.advance(_HOUR)
 
     def _lost_answer(self) -> None:
         self._world.network = self._lose_answer
         self._add("lost", self._due()[0], "the answer to a create; the key is found by its name")
         self._sweep()
 
-    def _lose_answer(self, request: Request, answer: Answer) -> Response | Drop:
+    def _lose_answer(self, request: Request, answer: Answering) -> Response | Drop:
         """Lose the answer to the next create, and nothing else."""
         given = answer(request)
         if not _is_create(request):
@@ -329,10 +329,10 @@ class _Story:
 
 
 def _is_create(request: Request) -> bool:
-    return (request.method, request.path) == ("POST", KEYS)
+    return (request.method, request.path) == ("POST", KEYS_API)
 
 
-def _throttle_creates(request: Request, answer: Answer) -> Response | Drop:
+def _throttle_creates(request: Request, answer: Answering) -> Response | Drop:
     if not _is_create(request):
         return answer(request)
     refusal = Refusal(429, "too many requests", headers={"Retry-After": "86400"})

@@ -29,11 +29,11 @@ from rotator.sandbox.state import (
     default_permissions,
 )
 
-KEYS: Final = "/settings/2/api-keys"
+KEYS_API: Final = "/settings/2/api-keys"
 
 Observer = Callable[[Request, Response], None]
-Answer = Callable[[Request], Response]
-Network = Callable[[Request, Answer], Response | Drop]
+Answering = Callable[[Request], Response]
+Network = Callable[[Request, Answering], Response | Drop]
 """What is between Infobip and its callers: it gets a request, and the function that has Infobip answer it."""
 
 
@@ -63,7 +63,7 @@ class InfobipWorld:
     # ---- the API ----------------------------------------------------------------------------------------------------
 
     def handle(self, request: Request) -> Response | Drop:
-        """Answer a request. Raises only what the network raises."""
+        """Answering a request. Raises only what the network raises."""
         with self._logged(request) as call:  # even if the network ends the caller's thread
             answer = self._handle(request, call)
             call.status = answer.status if isinstance(answer, Response) else None
@@ -144,14 +144,14 @@ class InfobipWorld:
                 raise Refusal(405, "Method not allowed")
         principal = auth.authenticate(state, request)
         call.principal = principal.label
-        if path == KEYS or path.startswith(KEYS + "/"):
+        if path == KEYS_API or path.startswith(KEYS_API + "/"):
             return self._keys(principal, request)
         return self._resource(principal, request)
 
     def _keys(self, principal: auth.Principal, request: Request) -> Response:
         state, method = self.state, request.method
         user = auth.require_manager(principal)
-        key_id = request.path[len(KEYS) + 1 :]
+        key_id = request.path[len(KEYS_API) + 1 :]
         match method, bool(key_id):
             case "GET", False:
                 return keys_api.list_keys(state, user, request)

@@ -14,11 +14,11 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from rotator.sandbox.aws import LOOPBACK
 from rotator.sandbox.exchange import Drop, DropKind, Refusal, Request, Response, json_response
 from rotator.sandbox.infobip import InfobipWorld
 
 MAX_BODY: Final = 1_000_000
-LOOPBACK: Final = "127.0.0.1"
 CLOCK: Final = "/sandbox/clock"
 """The path to read and move the sandbox's clock, see :class:`rotator.remote_clock.RemoteClock`."""
 

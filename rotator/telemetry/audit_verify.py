@@ -46,7 +46,7 @@ class ProblemKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class AuditProblem:
     """One problem. ``line`` counts from 1, and 0 means the whole file; ``detail`` is a sentence."""
 
     line: int
@@ -74,7 +74,7 @@ class VerifyReport:
     runs: int = 0
     open_runs: tuple[str, ...] = ()
     unlinked_runs: tuple[str, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[AuditProblem, ...] = ()
     problem_count: int = 0
 
     @property
@@ -125,7 +125,7 @@ class _Checker:
         self._runs: dict[str, _Run] = {}
         self._recent: deque[str] = deque(maxlen=_LINK_WINDOW)
         self._unlinked: list[str] = []
-        self._problems: list[Problem] = []
+        self._problems: list[AuditProblem] = []
         self._problem_count = 0
         self._line = 0
         self._audit_lines = 0
@@ -148,7 +148,7 @@ class _Checker:
         if not self._audit_lines:
             self._problem_count += 1
             what = "has no audit line" if self._line else "is empty"
-            problems.insert(0, Problem(0, ProblemKind.NO_AUDIT_LINES, f"the file {what}"))
+            problems.insert(0, AuditProblem(0, ProblemKind.NO_AUDIT_LINES, f"the file {what}"))
         return VerifyReport(
             path=self._path,
             lines=self._line,
@@ -164,7 +164,7 @@ class _Checker:
         self._problem_count += 1
         if len(self._problems) < MOST_PROBLEMS:
             at = self._line if line is None else line
-            self._problems.append(Problem(at, kind, f"line {at} {detail}", run_id))
+            self._problems.append(AuditProblem(at, kind, f"line {at} {detail}", run_id))
 
     def _take(self, raw: bytes) -> None:
         digest = hashlib.sha256(raw).hexdigest()

@@ -19,11 +19,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rotator.telemetry.logs import LineStream, TextSink
-from rotator.telemetry.metrics import EXPIRATION, READY, Family, Report, Sample
+from rotator.telemetry.metrics import EXPIRATION, READY, AccountMetrics, Family, Sample
 from rotator.text import printable
 
 NEAR: Final = timedelta(days=30)
-MOST_SECRETS: Final = 200
+MOST_SECRETS_MEASURED: Final = 200
 """The most secrets of one account with metrics of their own, so that a fleet that is not ready does not cost much."""
 LONGEST_DIMENSION: Final = 1024
 _EMPTY: Final = "-"
@@ -46,7 +46,7 @@ class EmbeddedMetrics:
         self._stream = stream
         self._lock = threading.Lock()
 
-    def publish(self, report: Report) -> None:
+    def publish(self, report: AccountMetrics) -> None:
         """Write the report."""
         samples = [sample for sample in (*(report.state or ()), *report.sweep, *report.counts) if _worth(sample)]
         lines = [
@@ -58,7 +58,7 @@ class EmbeddedMetrics:
             for line in lines:
                 out.write_line(line)
 
-    def _line(self, report: Report, samples: Sequence[Sample], rolled_up: bool) -> str:
+    def _line(self, report: AccountMetrics, samples: Sequence[Sample], rolled_up: bool) -> str:
         labels = dict(zip(samples[0].family.labels, samples[0].labels, strict=True))
         names = {"deployment": self._deployment, "account": report.account, **labels}
         sets = [["deployment"], ["deployment", "account"]] if rolled_up else []
@@ -108,7 +108,7 @@ def _of_secrets(samples: list[Sample], now: datetime) -> Iterator[tuple[list[Sam
         ready = READY.name not in found or found[READY.name].value > 0
         if not ready or end < (now + NEAR).timestamp():
             urgent.append((ready, end, name))
-    for _, _, name in sorted(urgent)[:MOST_SECRETS]:
+    for _, _, name in sorted(urgent)[:MOST_SECRETS_MEASURED]:
         yield list(by_secret[name].values()), False
 
 

@@ -12,12 +12,12 @@ REVOKED: Final = "API Key Revoked"
 FAILED: Final = "Rotation Failed"
 EMERGENCY: Final = "Emergency Revocation"
 
-FIELDS: Final = ("account", "secret", "secret_arn", "version_id", "key_id", "reason", "incident")
+DETAIL_FIELDS: Final = ("account", "secret", "secret_arn", "version_id", "key_id", "reason", "incident")
 
 
 def publish(events: EventSink, detail_type: str, **fields: Any) -> None:
     """Send one event. A failure to send is never a failure of the work.
 
-    :param fields: the known ones of :data:`FIELDS`, and others of this kind of event.
+    :param fields: the known ones of :data:`DETAIL_FIELDS`, and others of this kind of event.
     """
-    events.send(detail_type, {**dict.fromkeys(FIELDS), **fields})
+    events.send(detail_type, {**dict.fromkeys(DETAIL_FIELDS), **fields})

@@ -17,14 +17,14 @@ from typing import Any, Final, Protocol
 from rotator.errors import ConfigurationError
 from rotator.redaction.redactor import Redactor
 
-LONGEST: Final = 8_192
+LONGEST_FIELD: Final = 8_192
 """Longer texts are truncated after redaction, so that a server's answer cannot flood the logs."""
 
 _STANDARD_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # At level debug these log whole requests and answers with secret values. Redaction is only the second defence.
 _TALKATIVE: Final = ("botocore", "boto3", "urllib3", "requests", "s3transfer", "werkzeug", "apscheduler")
 
-Renderer = Callable[[dict[str, Any]], str]
+LineRenderer = Callable[[dict[str, Any]], str]
 
 
 class TextSink(Protocol):
@@ -83,7 +83,7 @@ def render_json(fields: dict[str, Any]) -> str:
     return line.replace("\x7f", "\\u007f")  # the one ASCII control character that JSON does not escape
 
 
-def console_renderer(*, colors: bool) -> Renderer:
+def console_renderer(*, colors: bool) -> LineRenderer:
     """Make structlog's console renderer. It is imported only here, because it would double a Lambda's cold start."""
     from structlog.dev import ConsoleRenderer
 
@@ -111,7 +111,7 @@ def _visible(value: Any) -> Any:
 class _Formatter(logging.Formatter):
     """Formats a record's ``timestamp``, ``level``, ``log`` (the logger), ``event`` (the message) and extras."""
 
-    def __init__(self, redactor: Redactor, render: Renderer) -> None:
+    def __init__(self, redactor: Redactor, render: LineRenderer) -> None:
         super().__init__()
         self._redactor = redactor
         self._render = render
@@ -139,8 +139,9 @@ class _Formatter(logging.Formatter):
 
 
 def cut(text: str) -> str:
-    """Truncate a text to :data:`LONGEST` characters and a note about the rest. Redact it first."""
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text) - LONGEST} more characters)"
+    """Truncate a text to :data:`LONGEST_FIELD` characters and a note about the rest. Redact it first."""
+    more = len(text) - LONGEST_FIELD
+    return text if more <= 0 else f"{text[:LONGEST_FIELD]}… ({more} more characters)"
 
 
 class _Handler(logging.Handler):

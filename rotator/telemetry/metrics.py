@@ -77,7 +77,7 @@ FAILURES: Final = Family(
 FAMILIES: Final = tuple(value for value in list(globals().values()) if isinstance(value, Family))
 """Every metric, in order of definition."""
 
-SOON: Final = timedelta(days=7)
+EXPIRING_WITHIN: Final = timedelta(days=7)
 AT_RISK: Final = timedelta(hours=24)
 LONGEST_LABEL: Final = 512
 """The most characters of a label's value, which is AWS's limit for a secret's name."""
@@ -96,7 +96,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class AccountMetrics:
     """One account's metrics at one moment.
 
     :param state: all gauges of the account's state, replacing earlier ones; ``None`` if it was not observed.
@@ -114,7 +114,7 @@ class Report:
 class Metrics(Protocol):
     """A sink for metrics (Prometheus, CloudWatch). Called by several threads at once."""
 
-    def publish(self, report: Report) -> None:
+    def publish(self, report: AccountMetrics) -> None:
         """Publish one account's report. An exception is logged and stops nothing."""
 
 
@@ -250,7 +250,7 @@ def _of_secret(state: SecretState, snapshot: AccountSnapshot, done: list[Result]
 
 
 def _expiring(state: SecretState, handled: list[Action], now: datetime) -> bool:
-    if state.expires_at is None or state.expires_at - now >= SOON or state.state in _NOT_DUE:
+    if state.expires_at is None or state.expires_at - now >= EXPIRING_WITHIN or state.state in _NOT_DUE:
         return False
     return not any(action.secret == state.secret and action.kind in MAKES_A_KEY for action in handled)
 

@@ -16,7 +16,7 @@ from rotator.aws.cloudtrail import (
     LAG,
     LONGEST_SEARCH,
     CloudTrail,
-    Unreadable,
+    UnreadableEvent,
     names_of,
     principal_of,
     read_of,
@@ -320,13 +320,13 @@ def test_which_version_was_read(parameters: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("inner", ["{", "[]", "7", "null", None, 7, "[" * 100_000])
 def test_an_event_that_can_t_be_made_out_is_not_passed_over(inner: Any) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableEvent):
         read_of({**event(), "EventTime": NOW, "CloudTrailEvent": inner}, SECRET)
 
 
 @pytest.mark.parametrize("when", ["", "yesterday", "2026-08-31T10:00:00", 7, None, "0001-01-01T00:00:00+23:59"])
 def test_an_event_without_a_time_is_not_passed_over(when: Any) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableEvent):
         read_of({**event(record(eventTime=when)), "EventTime": "?"}, SECRET)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rotator.aws.clients import make_client, make_session
-from rotator.aws.eventbridge import ATTEMPTS, CONNECT_TIMEOUT, READ_TIMEOUT, EventBridge
+from rotator.aws.eventbridge import PUBLISH_ATTEMPTS, PUBLISH_CONNECT_TIMEOUT, PUBLISH_READ_TIMEOUT, EventBridge
 from rotator.redaction.redactor import Redactor
 from tests import leaks
 from tests.aws.fake_aws import Answer, FakeAws, drop, error, hang, ok, text
@@ -24,7 +24,7 @@ def bus(aws: FakeAws, credentials: pytest.MonkeyPatch) -> EventBridge:
     timeouts = {"connect_timeout": 5, "read_timeout": 0.5}
     return EventBridge(
         "rotations",
-        lambda: make_client(make_session("eu-central-1"), "events", attempts=ATTEMPTS, **timeouts),
+        lambda: make_client(make_session("eu-central-1"), "events", attempts=PUBLISH_ATTEMPTS, **timeouts),
         Redactor(),
     )
 
@@ -53,7 +53,7 @@ def test_a_silent_bus_is_waited_for_once_in_a_run(
 
 
 def test_an_event_is_waited_for_three_seconds_at_most() -> None:
-    assert (CONNECT_TIMEOUT + READ_TIMEOUT, ATTEMPTS) == (3, 1)
+    assert (PUBLISH_CONNECT_TIMEOUT + PUBLISH_READ_TIMEOUT, PUBLISH_ATTEMPTS) == (3, 1)
 
 
 def test_a_connection_that_was_closed_is_made_again(

@@ -20,7 +20,7 @@ from rotator.policy.labels import CURRENT, PREVIOUS, key_label, parse_key_name, 
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.tags import parse_spec, spec_or_none
 from rotator.sandbox.exchange import Request, Response
-from rotator.sandbox.infobip import KEYS
+from rotator.sandbox.infobip import KEYS_API
 from rotator.sandbox.state import Call, SimKey
 from rotator.secret import Secret
 from tests import leaks
@@ -155,9 +155,9 @@ class ElevenRules(Rules):
     def _answered(self, request: Request, answer: Response) -> None:
         what = f"{request.path}?name" if "name" in request.query else request.path
         self._log.append((request.method, what if answer.status < 300 else ""))
-        if self._log[-1] in (("GET", KEYS), ("GET", f"{KEYS}?name")):
+        if self._log[-1] in (("GET", KEYS_API), ("GET", f"{KEYS_API}?name")):
             self._not_searched.clear()
-        if self._scheduled and request.method in ("POST", "PUT") and request.path.startswith(KEYS):
+        if self._scheduled and request.method in ("POST", "PUT") and request.path.startswith(KEYS_API):
             self._check_throttled(request)
 
     def check(self, when: str) -> None:
@@ -236,7 +236,7 @@ class ElevenRules(Rules):
         if now - key.created_at <= STALE_CREATE + timedelta(seconds=1):
             return
         lately = [call for call in self.world.infobip.calls if now - call.time <= STALE_CREATE]
-        checked = any(call.effect and call.method == "GET" and call.path == f"{KEYS}/{key.id}" for call in lately)
+        checked = any(call.effect and call.method == "GET" and call.path == f"{KEYS_API}/{key.id}" for call in lately)
         if not checked or not (self._probed(key, lately) or entry.tags.get("rotator:verify") == "skip"):
             what = f"key {key.id}, {now - key.created_at} old and not read again"
             self.broken.append(f"rule 6: {entry.name} got {what}, after {when}")
@@ -321,8 +321,8 @@ class ElevenRules(Rules):
         secret = self._holder.get(key_id, "")
         current = read_lifecycle(self.world.store.peek(secret)).current_key if secret else None
         run = self._log[self._run_log :]
-        listed = next((at for at, (method, what) in enumerate(run) if (method, what) == ("GET", KEYS)), len(run))
-        for wanted in (("describe", secret), ("GET", f"{KEYS}/{current}")):
+        listed = next((at for at, (method, what) in enumerate(run) if (method, what) == ("GET", KEYS_API)), len(run))
+        for wanted in (("describe", secret), ("GET", f"{KEYS_API}/{current}")):
             if wanted not in run[listed:]:
                 what = " ".join(wanted)
                 self.broken.append(f"rule 3: key {key_id} was revoked without a fresh read ({what}) after {when}")
@@ -384,7 +384,7 @@ class ElevenRules(Rules):
         own = self._made_in.get(request.path.rpartition("/")[2]) == self._run
         for call, after in zip(calls, (*calls[1:], None), strict=True):
             following = (request.method, request.path) if after is None else (after.method, after.path)
-            again = following == (call.method, call.path) != ("POST", KEYS)  # a creation is never asked for again
+            again = following == (call.method, call.path) != ("POST", KEYS_API)  # a creation is never asked for again
             if call.status == 429 and not again and not own:
                 self.broken.append(f"rule 7: {request.method} {request.path} after a 429 to {call.method} {call.path}")
                 return

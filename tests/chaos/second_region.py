@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from rotator.sandbox.infobip import KEYS
+from rotator.sandbox.infobip import KEYS_API
 from rotator.sandbox.state import SimKey
 from tests.chaos.rules import Rules
 from tests.chaos.truth import named_for
@@ -69,7 +69,7 @@ class TwoRegions:
     def wrong_changes(self) -> Iterator[str]:
         """Changes of a key by the user of the region that it does not belong to."""
         for call in self.first.infobip.calls[self._watched_from :]:
-            key_id = call.path.removeprefix(f"{KEYS}/")
+            key_id = call.path.removeprefix(f"{KEYS_API}/")
             if call.method not in ("PUT", "DELETE") or key_id not in self.first.infobip.state.keys:
                 continue
             second = "second-" in call.principal

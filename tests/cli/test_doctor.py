@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rotator.cli.doctor import principal_of
+from rotator.cli.doctor import simulated_principal
 from tests.cli.denying_proxy import DenyingProxy, serve_proxy
 from tests.cli.local_stack import Stack
 
@@ -163,7 +163,7 @@ def test_an_sts_outage_does_not_accuse_the_credentials(stack: Stack, proxy: Deny
     ],
 )
 def test_whom_the_simulator_can_be_asked_about(caller: str, principal: str | None) -> None:
-    assert principal_of(caller) == principal
+    assert simulated_principal(caller) == principal
 
 
 @pytest.mark.parametrize("denied", [True, False])

@@ -15,7 +15,7 @@ import pytest
 
 from rotator.aws.eventbridge import SOURCE
 from rotator.engine.emergency import Strategy
-from rotator.telemetry.consumer_events import EMERGENCY, FAILED, FIELDS, ROTATED
+from rotator.telemetry.consumer_events import DETAIL_FIELDS, EMERGENCY, FAILED, ROTATED
 from tests.deploy.cloudformation import Stack
 from tests.deploy.conftest import PSEUDO, ROOT
 from tests.emergencies import CREATE, NAME, fault, revoke
@@ -150,5 +150,5 @@ def test_the_documents_name_every_event_and_field() -> None:
     text = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8").partition("## Events on EventBridge")[2]
     for kind in {event["detail-type"] for event in events()}:
         assert f"| `{kind}` |" in text
-    for name in {*FIELDS, *(name for event in events() for name in event["detail"])}:
+    for name in {*DETAIL_FIELDS, *(name for event in events() for name in event["detail"])}:
         assert f"`{name}`" in text, name

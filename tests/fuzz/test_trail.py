@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.aws.cloudtrail import Unreadable, read_of
+from rotator.aws.cloudtrail import UnreadableEvent, read_of
 from rotator.model import Read, Reads
 from rotator.policy.planner import plan_account
 from tests.fuzz.strategies import JSON, TEXTS
@@ -52,7 +52,7 @@ EVENTS = st.fixed_dictionaries(
 def read(event: dict[str, Any]) -> Read | None:
     try:
         return read_of(event, SECRET)
-    except Unreadable:
+    except UnreadableEvent:
         return None
 
 

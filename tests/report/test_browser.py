@@ -15,7 +15,7 @@ import pytest
 
 from rotator.durations import LAST
 from rotator.render import shown
-from rotator.report import render
+from rotator.report import render_page
 from tests.report.pages import report
 from tests.tools import require
 
@@ -79,7 +79,7 @@ def measured(tmp_path: Path, page: str, width: int, *, dark: bool = False) -> An
 @pytest.mark.parametrize("count", [3, 300])
 @pytest.mark.parametrize("width", [1280, 400])
 def test_nothing_runs_over_the_edge_and_everything_is_there(tmp_path: Path, width: int, count: int) -> None:
-    seen = measured(tmp_path, render(report(count)), width)
+    seen = measured(tmp_path, render_page(report(count)), width)
     assert seen["scroll"] <= seen["width"] == width
     assert seen["wide"] == []
     assert seen["rows"] == count + 1
@@ -89,7 +89,7 @@ def test_nothing_runs_over_the_edge_and_everything_is_there(tmp_path: Path, widt
 
 
 def test_dark_where_the_system_is_dark(tmp_path: Path) -> None:
-    page = render(report(3))
+    page = render_page(report(3))
     light, dark = measured(tmp_path, page, 800), measured(tmp_path, page, 800, dark=True)
     assert (light["back"], dark["back"]) == ("rgb(255, 255, 255)", "rgb(13, 17, 23)")
     assert light["ink"] != dark["ink"]
@@ -103,19 +103,19 @@ def test_a_button_sorts_every_secret(tmp_path: Path) -> None:
         "by-expiry": [s for _, s in sorted((row.state.expires_at or LAST, row.state.secret) for row in account.rows)],
     }
     for button, names in orders.items():
-        page = render(given).replace(f'class="{button}"', f'class="{button}" checked')
+        page = render_page(given).replace(f'class="{button}"', f'class="{button}" checked')
         assert measured(tmp_path, page, 1280)["names"] == [shown(name) for name in names]
     names = [shown(row.state.secret) for row in account.rows]
-    assert measured(tmp_path, render(given), 1280)["names"] == names
+    assert measured(tmp_path, render_page(given), 1280)["names"] == names
 
 
 def test_the_policy_stops_what_would_be_a_script(tmp_path: Path) -> None:
-    page = render(report(3)).replace("</body>", "<script>document.title='ran'</script></body>")
+    page = render_page(report(3)).replace("</body>", "<script>document.title='ran'</script></body>")
     assert "<title>Infobip keys" in browse(tmp_path, page, "--dump-dom")
 
 
 def test_it_is_drawn_and_printed(tmp_path: Path) -> None:
-    page = render(report(30))
+    page = render_page(report(30))
     picture, paper = tmp_path / "page.png", tmp_path / "page.pdf"
     browse(tmp_path, page, "--window-size=1280,2000", f"--screenshot={picture}")
     assert struct.unpack(">II", picture.read_bytes()[16:24]) == (1280, 2000)

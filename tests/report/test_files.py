@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rotator.errors import ConfigurationError
-from rotator.report.files import MOST_LINES, Unwritten, check_target, read_tail, write_page
+from rotator.report.files import MOST_AUDIT_LINES, Unwritten, check_target, read_tail, write_page
 
 
 def test_a_new_page_is_private_and_an_old_one_keeps_its_mode(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_the_last_lines_the_newest_first(tmp_path: Path) -> None:
     file = tmp_path / "audit.jsonl"
     file.write_text("\n".join(line(number) for number in range(5_000)) + "\n")
     lines, skipped = read_tail(file)
-    assert [each["seq"] for each in lines] == list(range(4_999, 4_999 - MOST_LINES, -1))
+    assert [each["seq"] for each in lines] == list(range(4_999, 4_999 - MOST_AUDIT_LINES, -1))
     assert skipped == 0
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from rotator.message import Message
 from rotator.model import AccountPlan, Alert, Policy, Quota, Reason, Severity
 from rotator.policy.forecast import verdict
-from rotator.report import AccountReport, Report, gather_account, render
-from rotator.report.gather import Level
-from rotator.report.page import MOST_ROWS, POLICY
+from rotator.report import AccountReport, Report, gather_account, render_page
+from rotator.report.gather import RowLevel
+from rotator.report.page import MOST_LISTED, POLICY
 from rotator.report.timeline import Axis
 from tests.policy.build import DAY, NOW, key, secret, snap
 from tests.report.pages import HOSTILE, report
@@ -63,7 +63,7 @@ class Reader(HTMLParser):
 
 
 def test_it_is_one_page_that_fetches_nothing_and_runs_nothing() -> None:
-    page = render(report(40))
+    page = render_page(report(40))
     read = Reader(page)
     assert set(read.elements) <= ELEMENTS
     assert not {name for name in read.attributes if name.startswith("on") or name in ("src", "href", "srcset")}
@@ -79,16 +79,16 @@ def test_no_text_becomes_markup_wherever_it_stands(words: str) -> None:
     plan = AccountPlan(words, Quota(0, 40, 0, 40, 8), alerts=(alert(words, words), alert(None, f"`{words}`")))
     line = dict.fromkeys(("timestamp", "event", "outcome", "secret", "key_id", "reason", "actor"), words)
     quiet = Report(NOW, "x", (AccountReport(AccountPlan("x", plan.quota, alerts=(alert("x", "x"), alert(None, "y")))),))
-    page = render(Report(NOW, words, (AccountReport(plan),), (line,)))
+    page = render_page(Report(NOW, words, (AccountReport(plan),), (line,)))
     assert set(Reader(page).elements) <= ELEMENTS
-    assert Reader(page).elements["tr"] == Reader(render(quiet)).elements["tr"] + 2
+    assert Reader(page).elements["tr"] == Reader(render_page(quiet)).elements["tr"] + 2
 
 
 def test_it_says_what_there_is() -> None:
     given = report(40)
     (account,) = given.accounts
     assert account.forecast is not None
-    read = Reader(render(given))
+    read = Reader(render_page(given))
     assert f"{len(account.rows)} secrets" in read.said
     assert "of 40 creates used today 8 for emergencies" in read.said
     assert str(verdict(account.forecast)).replace("`", "") in re.sub(r"\s+([:.])", r"\1", read.said).replace(" :", ":")
@@ -104,7 +104,7 @@ def test_it_says_what_there_is() -> None:
 
 
 def test_every_place_is_within_the_picture() -> None:
-    read = Reader(render(report(60, days=30)))
+    read = Reader(render_page(report(60, days=30)))
     for value in read.values:
         for number in re.findall(r"(?:left|width|height|bottom):(-?[0-9.]+)%", value):
             assert 0 <= float(number) <= 100
@@ -116,7 +116,7 @@ def test_a_bar_says_what_the_words_say() -> None:
     given = report(40)
     (account,) = given.accounts
     row = next(row for row in account.rows if row.state.retiring)
-    page = render(Report(NOW, "default", (AccountReport(account.plan, (row,), account.forecast),)))
+    page = render_page(Report(NOW, "default", (AccountReport(account.plan, (row,), account.forecast),)))
     bars = dict(re.findall(r'<i class="(\w+)" style="left:([0-9.]+)%', page.partition('class="rows"')[2]))
     axis = Axis.of(NOW, 90)
     assert row.begins is not None
@@ -139,23 +139,23 @@ def test_times_that_are_the_far_end_s_never() -> None:
 
 def test_an_account_that_was_not_observed_and_none_at_all() -> None:
     plan = AccountPlan("main", Quota(0, 40, 0, 40, 8), error=f"Infobip did not answer {HOSTILE}")
-    read = Reader(render(Report(NOW, "default", (AccountReport(plan),))))
+    read = Reader(render_page(Report(NOW, "default", (AccountReport(plan),))))
     assert "Not observed: Infobip did not answer <script>" in read.said
-    assert "No secret is tagged rotator:role here." in Reader(render(EMPTY)).said
-    assert "Recent audit lines" not in Reader(render(EMPTY)).said
-    assert "the last 0 lines" in Reader(render(Report(NOW, "default", (), (), 0))).said
+    assert "No secret is tagged rotator:role here." in Reader(render_page(EMPTY)).said
+    assert "Recent audit lines" not in Reader(render_page(EMPTY)).said
+    assert "the last 0 lines" in Reader(render_page(Report(NOW, "default", (), (), 0))).said
 
 
 def test_what_must_not_be_seen_is_taken_out_of_texts_alone() -> None:
     plan = AccountPlan("main", Quota(0, 40, 0, 40, 8), error="refused for hunter2<&>width")
     given = Report(NOW, "default", (AccountReport(plan),))
-    page = render(given, lambda words: words.replace("hunter2<&>", "<redacted>"))
+    page = render_page(given, lambda words: words.replace("hunter2<&>", "<redacted>"))
     read = Reader(page)
     assert "hunter2" not in page
     assert "refused for <redacted>width" in read.said
-    assert "<section>" in render(given, lambda words: words.replace("section", "x"))
+    assert "<section>" in render_page(given, lambda words: words.replace("section", "x"))
     value = "0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef"
-    assert value not in render(Report(NOW, "default", (), ({"event": f"key {value}"},)))
+    assert value not in render_page(Report(NOW, "default", (), ({"event": f"key {value}"},)))
 
 
 def alert(name: str | None, detail: str, severity: Severity = Severity.ERROR) -> Alert:
@@ -163,12 +163,12 @@ def alert(name: str | None, detail: str, severity: Severity = Severity.ERROR) ->
 
 
 def test_the_verdict_comes_first_and_equal_alerts_are_one_line() -> None:
-    names = [f"prod/s-{number:03}<b>" for number in range(MOST_ROWS + 20)]
+    names = [f"prod/s-{number:03}<b>" for number in range(MOST_LISTED + 20)]
     others = alert("prod/other", "write 90d"), alert("p", "x", Severity.WARNING)
     alerts = (*(alert(name, "write 72h") for name in names), *others)
     (account,) = report(3).accounts
     plan = replace(account.plan, alerts=alerts, skipped=())
-    page = render(Report(NOW, "default", (replace(account, plan=plan),)))
+    page = render_page(Report(NOW, "default", (replace(account, plan=plan),)))
     said = Reader(page).said
     verdict = r"main 221 errors\. Every key is replaced before it expires\. No day is full\. 3 secrets"
     assert re.search(verdict, said)
@@ -191,12 +191,12 @@ def test_red_is_what_expires_soon_and_is_not_replaced() -> None:
     keys = [key("K1", left=9 * DAY), key("K2", left=60 * DAY), key("K3", left=29 * DAY, age=61 * DAY)]
     found = gather_account(snap(secrets, keys), Policy(), NOW, days=90)
     assert {row.state.secret: row.level for row in found.rows} == {
-        "prod/soon": Level.URGENT,
-        "prod/later": Level.ATTENTION,
-        "prod/rotated": Level.NONE,
+        "prod/soon": RowLevel.URGENT,
+        "prod/later": RowLevel.ATTENTION,
+        "prod/rotated": RowLevel.NONE,
     }
     assert found.rows[0].state.secret == "prod/soon"
-    page = render(Report(NOW, "default", (found,)))
+    page = render_page(Report(NOW, "default", (found,)))
     assert re.findall(r'<li class="(\w*)" style="--expiry:(\d);--name:(\d)"><div><b>(prod/\w+)</b>', page) == [
         ("bad", "0", "2", "prod/soon"),
         ("warn", "2", "0", "prod/later"),
@@ -205,7 +205,7 @@ def test_red_is_what_expires_soon_and_is_not_replaced() -> None:
 
 
 def test_columns_fill_their_chart_which_has_an_axis_and_months() -> None:
-    page = render(report(3))
+    page = render_page(report(3))
     said = Reader(page).said
     assert said.index("No errors. Every key is replaced before it expires.") < said.index("3 secrets")
     assert 'class="verdict"' in page

@@ -15,7 +15,7 @@ from typing import Final
 
 from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.exchange import Drop, DropKind, ErrorStyle, Refusal, Request, Response, error_response
-from rotator.sandbox.infobip import Answer, InfobipWorld
+from rotator.sandbox.infobip import Answering, InfobipWorld
 from rotator.sandbox.keys_api import mask
 from rotator.sandbox.state import Options
 
@@ -194,7 +194,7 @@ def put_faults(world: InfobipWorld, faults: Faults | None = None) -> Faults:
     return faults
 
 
-def _network(world: InfobipWorld, faults: Faults, request: Request, answer: Answer) -> Response | Drop:
+def _network(world: InfobipWorld, faults: Faults, request: Request, answer: Answering) -> Response | Drop:
     """What the caller gets. Raises only what a fault's hook raises."""
     picked = faults.pick(request)
     _call_hooks(FaultKind.HOOK_BEFORE, picked, request, None)
