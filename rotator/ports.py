@@ -99,8 +99,11 @@ class KeyProvider(Protocol):
     def count_keys(self) -> int | None:
         """Return how many keys the account has, enabled or not, in one call; ``None`` if the answer has no count."""
 
-    def find_by_name(self, name: str) -> tuple[Key, ...]:
-        """Return the keys with exactly this name."""
+    def find_by_name(self, name: str, account_id: str | None = None) -> tuple[Key, ...]:
+        """Return the keys with exactly this name.
+
+        :param account_id: the account that a request for the key named; by default :attr:`account_id`.
+        """
 
     def find_by_value(self, value: Secret, *, alone: bool = False) -> Key | None:
         """Return the key that a value belongs to, or ``None`` if Infobip has no such key.

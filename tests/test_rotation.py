@@ -32,6 +32,23 @@ def test_lost_answer_to_a_create_is_not_blindly_repeated(reveal: bool) -> None:
     assert len({key.name for key in made}) == len(made)
 
 
+def test_lost_create_is_searched_for_in_its_own_account() -> None:
+    """The list shows the main account's keys alone; the key to be replaced is a sub-account's, proven by its name."""
+    world = World()
+    world.managed("prod/sms", left=5 * DAY)
+    assert world.sweep().ok
+    old = world.current_key("prod/sms")
+    sub = world.infobip.add_account("sub", parent=old.account_id)
+    world.infobip.change_key(old.id, account_id=sub.id)
+    world.pass_time(85 * DAY)
+    world.infobip.faults.add(Fault(FaultKind.DROP_AFTER, method="POST"))
+    world.sweep()
+    assert [key.account_id for key in world.infobip.keys(sub)] == [sub.id] * 2
+    assert world.current_key("prod/sms").account_id == sub.id
+    assert world.current_key("prod/sms").id != old.id
+    assert world.consumer_works("prod/sms")
+
+
 def test_failed_create_waits_for_the_next_sweep() -> None:
     world = World()
     world.managed("prod/sms", left=5 * DAY)

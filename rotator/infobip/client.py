@@ -101,9 +101,10 @@ class InfobipClient:
         """Count the keys with one call."""
         return self._page({"page": "0", "size": "1"}).total_count
 
-    def find_by_name(self, name: str) -> tuple[Key, ...]:
+    def find_by_name(self, name: str, account_id: str | None = None) -> tuple[Key, ...]:
         """Return the keys with exactly this name. Infobip's own filter may match others."""
-        found = list_all(lambda query: self._page({**query, "name": name}))
+        where = {"name": name} if account_id is None else {"name": name, "accountId": account_id}
+        found = list_all(lambda query: self._page({**query, **where}))
         return tuple(key for key in found.keys if key.name == name)
 
     def find_by_value(self, value: Secret, *, alone: bool = False) -> Key | None:
@@ -248,7 +249,7 @@ class InfobipClient:
     def _page(self, query: Mapping[str, str], value: Secret | None = None) -> Page:
         params: dict[str, str | Secret] = {**query}
         if self._account is not None:
-            params["accountId"] = self._account
+            params.setdefault("accountId", self._account)
         if value is not None:
             params["apiKeySecret"] = value
         page = parse_page(self._succeed(Call("GET", KEYS_PATH, params=params)))

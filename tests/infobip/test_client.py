@@ -36,6 +36,15 @@ def test_listing_and_creating_name_the_account() -> None:
     assert json.loads(server.seen[1].body)["accountId"] == "SUB/1"
 
 
+def test_a_name_is_searched_for_in_the_account_that_was_asked() -> None:
+    with FakeServer([reply(200, page())]) as server:
+        client_for(server.url, account_id="A").find_by_name("n", "B")
+        client_for(server.url, account_id="A").find_by_name("n")
+        client_for(server.url).find_by_name("n")
+    queries = [each.line.split()[1].partition("?")[2] for each in server.seen]
+    assert queries == [f"page=0&size=100&name=n{more}" for more in ("&accountId=B", "&accountId=A", "")]
+
+
 @pytest.mark.parametrize("name_filter", list(NameFilter))
 def test_names_are_compared_exactly(name_filter: NameFilter) -> None:
     with sandbox(Options(name_filter=name_filter)) as (server, world, account, clock):

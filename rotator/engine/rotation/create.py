@@ -84,7 +84,7 @@ def _recover(attempt: Attempt, request: KeyRequest, error: OutcomeUnknown) -> tu
     for wait in SEARCH_WAITS:
         context.services.clock.sleep(wait)
         try:
-            found = context.provider.find_by_name(request.name)
+            found = context.provider.find_by_name(request.name, request.account_id)
         except ProviderError:
             raise error from None
         if found:

@@ -227,7 +227,7 @@ class StepWork:
     def _earlier_key(self, attempt: Attempt) -> FetchedKey | None:
         """The key of an interrupted attempt: adopted if its value can be read, else revoked."""
         request = key_request(attempt)
-        named = self.context.provider.find_by_name(request.name)
+        named = self.context.provider.find_by_name(request.name, request.account_id)
         fetched = adopt_or_revoke(attempt, [key for key in named if key.alive(attempt.now())])
         if fetched is not None:
             compare(attempt, fetched.key, request, resumed=True)
