@@ -136,7 +136,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
     with serving(hang) as fake:
         monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", fake.url)
         monkeypatch.setenv("ROTATOR_EVENT_BUS", BUS)
-        monkeypatch.setattr(aws_events, "READ_TIMEOUT", 0.5)
+        monkeypatch.setattr(aws_events, "PUBLISH_READ_TIMEOUT", 0.5)
         runtime.forget()
         yield fake
 
