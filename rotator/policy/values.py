@@ -28,7 +28,8 @@ _SPACE: Final = re.compile(r"[ \t\n\r]*")
 # into a URL, because a server refuses a request with thousands of characters. Infobip's keys have 69.
 _KEY: Final = re.compile(r"[\x21-\x7e]+")
 _MOST: Final = 512
-_KEY_SHAPE: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+# A key's value, matched from its first hyphen on: hyphens are found many times faster than 32 digits.
+_KEY_SHAPE: Final = re.compile(r"-(?<=([0-9a-f]{32})-)([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.IGNORECASE)
 _FIELD_FIX: Final = "Put the key into that field, or name the right one with the tag rotator:value-field."
 
 
@@ -191,7 +192,11 @@ def possible_keys(text: Secret) -> tuple[Secret, ...]:
     For values that :func:`decode` refuses. Other texts are left out, because a search at Infobip must not reveal other
     secrets in the value.
     """
-    return tuple(Secret(found) for found in dict.fromkeys(_KEY_SHAPE.findall(text.reveal())))
+    return tuple(map(Secret, dict.fromkeys(_key_shaped(text.reveal()))))
+
+
+def _key_shaped(text: str) -> Iterator[str]:
+    return map("-".join, _KEY_SHAPE.findall(text))
 
 
 def differs_only_in_key(one: Secret, other: Secret, field: str) -> bool:
@@ -222,7 +227,7 @@ def keys_in(content: Secret) -> tuple[Secret, ...]:
     texts = [raw, raw.replace("\0", "")]  # the second for UTF-16
     with suppress(ValueError, RecursionError):
         texts += _texts(json.loads(raw))  # JSON may escape any character
-    return tuple(Secret(found) for found in dict.fromkeys(key for text in texts for key in _KEY_SHAPE.findall(text)))
+    return tuple(Secret(found) for found in dict.fromkeys(key for text in texts for key in _key_shaped(text)))
 
 
 def changed_fields(one: Secret, other: Secret) -> tuple[str, ...]:

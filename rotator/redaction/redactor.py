@@ -10,7 +10,6 @@ and programming languages) repeatedly, and searches each result. If it finds a s
 from __future__ import annotations
 
 import base64
-import html
 import json
 import math
 import re
@@ -21,6 +20,7 @@ from enum import Enum
 from typing import Any, Final
 from urllib.parse import quote
 
+from rotator.decoding import unescaped
 from rotator.redaction.patterns import (
     REDACTED,
     SENSITIVE_NAME,
@@ -53,16 +53,6 @@ _MOST_EDGES: Final = 8
 
 _DECODINGS: Final = 4
 """How often a text is decoded: enough for JSON in JSON or a URL in a URL, and something around it."""
-
-_HEX: Final = "[0-9a-fA-F]"
-_ESCAPE: Final = re.compile(
-    rf"%u({_HEX}{{4}})|%({_HEX}{{2}})"
-    rf"|\\u([dD][89abAB]{_HEX}{{2}})\\u([dD][c-fC-F]{_HEX}{{2}})|\\u({_HEX}{{4}})|\\u\{{({_HEX}{{1,6}})\}}"
-    rf"|\\U({_HEX}{{8}})|\\x({_HEX}{{2}})|\\([0-3][0-7]{{2}})|\\([\"'\\/bfnrt])"
-    r"|(&(?:\#[0-9]{1,8}|\#[xX][0-9a-fA-F]{1,7}|[a-zA-Z][a-zA-Z0-9]{1,31});)"
-)
-_SHORT: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-_LAST_CODE: Final = 0x10FFFF
 
 
 class Redactor:
@@ -160,7 +150,7 @@ class Redactor:
         for html_last in (False, True):
             view = shown
             for _ in range(2 * _DECODINGS if html_last else _DECODINGS):
-                decoded = (html_last and _decoded(view, entities=False)) or _decoded(view)
+                decoded = (html_last and unescaped(view, entities=False)) or unescaped(view)
                 if not decoded:
                     break
                 view = self._cut(decoded, only_random)
@@ -292,7 +282,7 @@ def _forms(text: str) -> Iterator[str]:
                 if form is not None:
                     yield form
                     yield form.replace(" ", "+")
-                    form = _decoded(form)
+                    form = unescaped(form)
 
 
 def _base64_forms(raw: bytes) -> Iterator[str]:
@@ -330,32 +320,3 @@ def _sensitive_leaves(text: str) -> Iterator[str]:
             or (not _PLAIN_NAME.fullmatch(name) and _RANDOM.fullmatch(value))
         ):
             yield value
-
-
-def _decoded(text: str, *, entities: bool = True) -> str | None:
-    """Decode the text once, HTML entities only if wanted; ``None`` if it contains no escape.
-
-    A byte (``%C3``) becomes the character with that number. This is why UTF-8 read as Latin-1 is searched too.
-    """
-    if "%" not in text and "\\" not in text and "&" not in text:
-        return None
-    decoded = _ESCAPE.sub(_character if entities else _but_entities, text)
-    return None if decoded == text else decoded
-
-
-def _but_entities(match: re.Match[str]) -> str:
-    return match[0] if match[0].startswith("&") else _character(match)
-
-
-def _character(match: re.Match[str]) -> str:
-    percent_u, percent, high, low, unit, braces, long, byte, octal, short, entity = match.groups()
-    if entity is not None:
-        return html.unescape(entity)
-    if short is not None:
-        return _SHORT.get(short, short)
-    if octal is not None:
-        return chr(int(octal, 8))
-    if high is not None:
-        return chr(0x10000 + ((int(high, 16) - 0xD800) << 10) + int(low, 16) - 0xDC00)
-    code = int(percent_u or percent or unit or braces or long or byte, 16)
-    return chr(code) if code <= _LAST_CODE else match[0]
