@@ -5,36 +5,43 @@ from __future__ import annotations
 import codecs
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from rotator.errors import ConfigurationError, Refused
+from rotator.errors import ConfigurationError
 from rotator.secret import Secret
+from rotator.text import some_of
 
 if TYPE_CHECKING:
     from rotator.cli.revoke import Done, Screen
     from rotator.engine.emergency import Emergency, Strategy
     from rotator.engine.emergency.leak_intake import LeakResult
-    from rotator.leaks import LeakReport
+    from rotator.leaks import Leak, LeakReport, Place
 
 MOST_STDIN: Final = 10_000_000
 MOST_VALUE: Final = 65_536
+MOST_KEYS: Final = 200
+"""Each is looked up in every account, at ten a second at most."""
 _SHORTEST: Final = 16
 """Shorter than any key. A still shorter text would be redacted all over the output."""
-_PIPE: Final = "Pipe it: `rotator revoke --leaked-key-stdin … < file`, so that no shell keeps it in its history."
+_MOST_NAMED: Final = 20
+_PIPE: Final = (
+    "Redirect a file: `rotator revoke --leaked-key-stdin … < file`, so that the value stays out of the shell history."
+)
+_SPLIT: Final = "Split it, or remove findings that are not Infobip keys."
 _UNREDACTED: Final = (
-    "Run the scanner again without redaction, and pipe its report into this command: gitleaks and kingfisher without "
-    "--redact, GitHub's alerts without hide_secret=true."
+    "Run the scanner again without redaction and pipe its report into this command: gitleaks and kingfisher without "
+    "--redact, GitHub's alerts without hide_secret=true. If that is not possible, look up the keys in the places named."
 )
 _AROUND: Final = "\"'`,; "
 _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _OUTCOMES: Final = {
     "planned": "would be revoked",
     "revoked": "revoked",
-    "disabled-already": "disabled already",
-    "not-ours": "not of these accounts",
-    "failed": "can NOT be revoked",
+    "disabled-already": "already disabled",
+    "not-ours": "not found in these accounts",
+    "failed": "could NOT be revoked",
 }
 _STYLES: Final = {"failed": "red", "not-ours": "yellow"}
 
@@ -47,58 +54,56 @@ def read_leaked() -> Secret | LeakReport:
 
     A text with one key counts as its value alone; a text with several is a report.
 
-    :raises ConfigurationError: stdin holds neither a key nor a report, or too much.
-    :raises Refused: the report holds findings and no value.
+    :raises ConfigurationError: stdin contains neither a key nor a report, or too much.
     """
     if sys.stdin is None or sys.stdin.closed:
         raise ConfigurationError("--leaked-key-stdin reads the key from stdin, which is closed", advice=_PIPE)
     if sys.stdin.isatty():
-        raise ConfigurationError("--leaked-key-stdin does not read from a terminal, which would show it", advice=_PIPE)
+        raise ConfigurationError(
+            "--leaked-key-stdin does not read from a terminal, because the key would be displayed", advice=_PIPE
+        )
     found = _stdin()
     if isinstance(found, ConfigurationError):
         raise found
-    if not isinstance(found, Secret) and found.redacted and not found.leaks:
-        raise Refused(_redacted(found), advice=f"Nothing was changed. {_UNREDACTED}")
     return found
 
 
 def _stdin() -> Secret | LeakReport | ConfigurationError:
     """Return what stdin holds. Errors are returned, since a traceback would keep this frame and its values."""
-    from rotator.leaks import Unreadable, read_leaks
+    from rotator.leaks import MOST_FINDINGS, read_leaks
 
     raw = sys.stdin.buffer.read(MOST_STDIN + 1)
     if len(raw) > MOST_STDIN:
         return ConfigurationError(
-            f"stdin holds more than {MOST_STDIN} bytes, which is neither a key nor a report of bearable size",
-            advice="Split the report.",
+            f"stdin is larger than {MOST_STDIN} bytes, the maximum for a report", advice="Split the report."
         )
     # PowerShell's `>` writes UTF-16. Nothing else begins with these bytes.
     text = raw.decode("utf-16" if raw.startswith(_UTF16) else "utf-8-sig", errors="replace")
     if not text.strip():
         return ConfigurationError("stdin is empty", advice=_PIPE)
     report = read_leaks(Secret(text))
-    if isinstance(report, Unreadable):
-        return ConfigurationError(report.what, advice=report.fix)
+    for name, count, most in (
+        ("findings", report.findings or 0, MOST_FINDINGS),
+        ("keys", len(report.leaks), MOST_KEYS),
+    ):
+        if count > most:
+            return ConfigurationError(f"the text on stdin has {count} {name}; the maximum is {most}", advice=_SPLIT)
     if report.findings is not None or len(report.leaks) > 1:
         return report
     if report.leaks:
-        return report.leaks[0].value
+        value = report.leaks[0].value
+        return value if value == _lower(value) else report
     # It does not look like today's Infobip keys. If it is a single value, only Infobip can tell.
     text = text.strip().strip(_AROUND)  # from code or settings; no key begins or ends with these
     if len(text) > MOST_VALUE:
-        return ConfigurationError(f"stdin holds more than {MOST_VALUE} bytes, which is no key", advice=_PIPE)
+        return ConfigurationError(f"stdin is larger than {MOST_VALUE} bytes, which is too long for a key", advice=_PIPE)
     if not text.isascii() or any(char.isspace() or not char.isprintable() for char in text) or len(text) < _SHORTEST:
         return ConfigurationError(
-            "stdin holds something else than a key, a text with keys in it, or a scanner's report",
-            advice="Pass the key's value, a text in which it stands whole (32 hexadecimal digits, a hyphen, a UUID), "
-            "or the scanner's JSON as it is.",
+            "stdin contains no key, no text with keys, and no scanner report",
+            advice="Pass the key value, a text that contains it in full (32 hex digits, a hyphen, a UUID; encoded or "
+            "not), or the scanner's unmodified JSON.",
         )
     return Secret(text)
-
-
-def _redacted(report: LeakReport) -> str:
-    some = f"{report.redacted} of {report.findings} findings on stdin" if report.leaks else "the findings on stdin"
-    return f"{some} hold no value (the scanner redacted it), so no key can be found by them"
 
 
 # ---- several keys ---------------------------------------------------------------------------------------------------
@@ -110,7 +115,7 @@ def revoke_leaks(
     """Revoke every Infobip key of a report, or show what would be done; each step is shown at once."""
     from rotator.cli.revoke import Done
     from rotator.engine.emergency.leak_intake import Intake, LeakOutcome
-    from rotator.render import Grid, key_words, shown, styled
+    from rotator.render import Grid, counted, key_words, shown, styled
 
     redactor, call = screen.app.redactor, screen.call
     for value in leaks.values:
@@ -119,10 +124,19 @@ def revoke_leaks(
         redactor.learn(leak.value.reveal())
     results: list[LeakResult] = []
     call.text(_heading(leaks))
-    for result in Intake(emergency, strategy, account, dry_run).go(leaks.leaks):
+
+    def spellings() -> Iterator[Leak]:
+        for leak in leaks.leaks:
+            yield leak
+            if not results or results[-1].leak is not leak:
+                yield replace(leak, value=_lower(leak.value))
+
+    for result in Intake(emergency, strategy, account, dry_run).go(spellings()):
+        if result.outcome is LeakOutcome.NOT_OURS and result.leak.value != _lower(result.leak.value):
+            continue  # Infobip writes keys in lower case: next it is looked up so
         results.append(result)
         # Redact before wrapping and cutting: a place may hold a value, and half of one would not be found.
-        place = shown(redactor.redact(result.leak.text), 300)
+        place = shown(redactor.redact(where(result.leak)), 300)
         if result.report is not None and result.plan is not None:
             call.text("", f"{place}: {key_words(result.key_id)}")
             screen.show(result.plan, result.report)
@@ -130,20 +144,27 @@ def revoke_leaks(
             heading = styled(f"{place}: {_OUTCOMES[result.outcome]}", _STYLES.get(result.outcome, ""))
             call.text("", heading, Grid([(shown(result.detail),)], ()))
     errors = [each.detail for each in results if each.outcome is LeakOutcome.FAILED and each.report is None]
-    if leaks.redacted:
-        errors.append(f"{_redacted(leaks)}. {_UNREDACTED}")
-        call.text("", styled(errors[-1], "red"))
+    if leaks.unusable:
+        what = (
+            f"{len(leaks.unusable)} of {counted(leaks.findings or 0, 'finding')} on stdin without a usable value "
+            "(masked, cut or empty): the key can't be looked up and may still work"
+        )
+        names = some_of((place_text(place) for place in leaks.unusable), _MOST_NAMED)
+        errors.append(f"{what}: {names}. {_UNREDACTED}")
+        rows = [(shown(redactor.redact(place_text(place)), 300),) for place in leaks.unusable]
+        call.text("", styled(f"{what}:", "red"), Grid(rows, ()), _UNREDACTED)
     if results:
         call.text("", _summary(results))
     outcomes = {result.outcome for result in results}
     return Done(
         [result.report for result in results if result.report is not None],
         pending=LeakOutcome.PLANNED in outcomes,
-        failed=leaks.redacted > 0 or LeakOutcome.FAILED in outcomes,
+        failed=bool(leaks.unusable) or LeakOutcome.FAILED in outcomes,
         errors=errors,
         more={
             "findings": leaks.findings,
-            "without_infobip_key": leaks.without,
+            "without_infobip_key": leaks.without_key,
+            "unusable": [asdict(place) for place in leaks.unusable],
             "leaks": [_document(result) for result in results],
         },
     )
@@ -162,17 +183,36 @@ def _document(result: LeakResult) -> dict[str, Any]:
     }
 
 
+def _lower(value: Secret) -> Secret:
+    return Secret(value.reveal().lower())
+
+
+def place_text(place: Place) -> str:
+    """For people: ``src/app.py:12 in 1a2b3c4d``, else the fingerprint, the page, ``line 3``, or ``finding 3``."""
+    if place.file is not None:
+        line = f":{place.line}" if place.line is not None else ""
+        return f"{place.file}{line}{f' in {place.commit[:8]}' if place.commit else ''}"
+    where = f"finding {place.position}" if place.line is None else f"line {place.line}"
+    return place.fingerprint or place.url or where
+
+
+def where(leak: Leak) -> str:
+    """For people: the first place, and how many there are besides."""
+    others = len(leak.places) - 1 + leak.more
+    return place_text(leak.places[0]) + (f" (and {others} more)" if others else "")
+
+
 def _heading(leaks: LeakReport) -> str:
     from rotator.render import counted
 
     if leaks.findings is None:
-        return f"A text with {counted(len(leaks.leaks), 'value')} of the shape of an Infobip key."
+        return f"Text with {counted(len(leaks.leaks), 'value')} in the format of an Infobip key."
     findings = counted(leaks.findings, "finding")
     if not leaks.leaks:
-        return f"{findings}, and none has the shape of an Infobip key: nothing was searched for, nothing changed."
-    verbs = "holds none and was" if leaks.without == 1 else "hold none and were"
-    rest = f" {leaks.without} {verbs} not searched for." if leaks.without else ""
-    return f"{findings}, {counted(len(leaks.leaks), 'value')} with the shape of an Infobip key.{rest}"
+        return f"{findings}; none has the format of an Infobip key. Nothing was looked up and nothing was changed."
+    verbs = "is another secret and was" if leaks.without_key == 1 else "are other secrets and were"
+    rest = f" {leaks.without_key} {verbs} not looked up." if leaks.without_key else ""
+    return f"{findings}, {counted(len(leaks.leaks), 'value')} in the format of an Infobip key.{rest}"
 
 
 def _summary(results: Sequence[LeakResult]) -> str:
@@ -182,7 +222,10 @@ def _summary(results: Sequence[LeakResult]) -> str:
     parts = [f"{counts[outcome]} {text}" for outcome, text in _OUTCOMES.items() if counts[outcome]]
     advice = ""
     if counts["failed"]:
-        advice = " Fix the errors above and repeat the command, or disable them in Infobip's portal."
+        advice = " Fix the errors above and repeat the command, or disable the keys in Infobip's portal."
     elif counts["not-ours"]:
-        advice = " Whose the others are is not known here: their owner should disable them in Infobip's portal."
+        advice = (
+            " The others were not found in the accounts configured here: their owners must disable them in Infobip's "
+            "portal."
+        )
     return f"{counted(len(results), 'leaked key')}: {', '.join(parts)}.{advice}"

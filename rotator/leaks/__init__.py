@@ -1,7 +1,106 @@
-"""Leaked keys: found in any text, with the places where they were found."""
+"""Finds leaked keys in any text. Nothing here raises: a traceback would keep frames that hold the text in clear."""
 
 from __future__ import annotations
 
-from rotator.leaks.leak_report import MOST_KEYS, MOST_PLACES, Leak, LeakReport, Place, Unreadable, read_leaks
+import re
+from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["MOST_KEYS", "MOST_PLACES", "Leak", "LeakReport", "Place", "Unreadable", "read_leaks"]
+from rotator.decoding import plain, readings
+from rotator.leaks.findings import PLACE, Fields, findings_in, is_usable, values
+from rotator.policy.values import possible_keys
+from rotator.secret import Secret
+
+MOST_FINDINGS: Final = 20_000  # further ones are only counted
+MOST_PLACES: Final = 20
+_LONGEST: Final = 500
+_LINE: Final = re.compile(r"^[^\n]{69,}", re.MULTILINE)  # a key has 69 characters
+_LINES: Final = re.compile(r"(?m)^(?:[^\n]*+(?:(?<=[=D])|(?<=[A-Za-z0-9+/_-]{16}))\n|[A-Za-z0-9+/_-]{1,16}\n)+[^\n]*")
+"""Lines that quoted-printable (by `=`, itself encoded as `=3D`) or base64 may have broken."""
+_NOTHING: Final = re.compile(r"(?m)^(?:\[[][ ,]*\]|null)$|\"(?:findings|results)\"\s*+:\s*+(?:null|\[\s*+\])")
+"""What scanners write that found nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a key or a finding is; ``position`` says which finding of the text, or which line, from 1."""
+
+    position: int
+    file: str | None = None
+    line: int | None = None
+    commit: str | None = None
+    fingerprint: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """One value of the shape of an Infobip key, and where it was found; ``more`` counts further places."""
+
+    value: Secret
+    places: tuple[Place, ...]
+    more: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LeakReport:
+    """What a text reveals.
+
+    :param findings: how many findings of scanners it has; ``None`` if it is no report.
+    :param without_key: how many of them hold a value of another shape than Infobip's.
+    :param unusable: those whose value is masked, cut, empty or left out, so that no key can be found by it.
+    :param leaks: each key once.
+    :param values: every value of a finding, for the redactor.
+    """
+
+    findings: int | None
+    without_key: int
+    unusable: tuple[Place, ...]
+    leaks: tuple[Leak, ...]
+    values: tuple[Secret, ...]
+
+
+def read_leaks(text: Secret) -> LeakReport:
+    """Find every key in a text, in findings or not, and every finding without a usable value."""
+    raw = plain(text.reveal())
+    spelt: dict[str, str] = {}
+    places: dict[str, list[Place]] = {}
+
+    def add(text: str, place: Place, known: frozenset[str] = frozenset()) -> bool:
+        keys = encoded_keys(text)
+        for spelling in keys:
+            if (key := spelling.lower()) not in known:
+                places.setdefault(key, []).append(place)
+                spelt[key] = max(spelling, spelt.get(key, ""))  # in lower case, if both are there
+        return bool(keys)
+
+    findings = max(map(findings_in, readings(raw)), key=len)  # of JSON as it is, or in a mail, in XML, in base64
+    unusable, without_key = [], 0
+    for position, finding in enumerate(findings[:MOST_FINDINGS], 1):
+        place = _place(finding, position)
+        has_key = add("\n".join(each for texts in finding.values() for each in texts), place)
+        if is_usable(finding) or encoded_keys("\n".join(values(finding) + finding.get("context", []))):
+            without_key += not has_key
+        else:
+            unusable.append(place)
+    for pattern in (_LINE, _LINES):
+        known = frozenset(places)  # a finding, or a single line, says better where it is
+        number, counted = 1, 0
+        for match in pattern.finditer(raw):
+            number += raw.count("\n", counted, match.start())
+            counted = match.start()
+            add(match[0], Place(number, line=number), known)
+    leaks = (Leak(Secret(spelt[key]), tuple(at[:MOST_PLACES]), len(at[MOST_PLACES:])) for key, at in places.items())
+    count = len(findings) or (0 if _NOTHING.search(raw) else None)
+    every = dict.fromkeys(value for finding in findings for value in values(finding) if value)
+    return LeakReport(count, without_key, tuple(unusable), tuple(leaks), tuple(map(Secret, every)))
+
+
+def encoded_keys(text: str) -> dict[str, None]:
+    """Return each text of the shape of an Infobip key, as it is spelt, in a text or encoded in it."""
+    return dict.fromkeys(key.reveal() for each in readings(text) for key in possible_keys(Secret(each)))
+
+
+def _place(finding: Fields, position: int) -> Place:
+    file, line, *others = (next((text[:_LONGEST] for text in finding.get(name, ()) if text), None) for name in PLACE)
+    return Place(position, file, int(line) if line and re.fullmatch("[1-9][0-9]{0,8}", line) else None, *others)

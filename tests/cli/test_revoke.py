@@ -228,22 +228,22 @@ def test_shown_first_and_done_with_yes(stack: Stack) -> None:
     assert shown.code == 2
     assert all(len(each) <= 80 for each in shown.out.splitlines())
     words = " ".join(shown.out.split())
-    assert "5 findings, 3 values with the shape of an Infobip key. 1 holds none" in words
+    assert "5 findings, 3 values in the format of an Infobip key. 1 is another secret and was not looked up." in words
     assert f"src/app.py:1 (and 1 more): key {otp.id[:4]}…{otp.id[-4:]}" in words
-    assert "src/app.py:3: not of these accounts" in words
-    assert "3 leaked keys: 2 would be revoked, 1 not of these accounts" in words
+    assert "src/app.py:3: not found in these accounts" in words
+    assert "3 leaked keys: 2 would be revoked, 1 not found in these accounts" in words
     assert "Add --yes to carry it out" in words
     assert from_stdin(stack, text, "--dry-run").code == 0
     assert stack.state() == before
     done = from_stdin(stack, text, "--yes", "--incident", "INC-1")
     assert done.code == 0
     assert all(len(each) <= 80 for each in done.out.splitlines())
-    assert "2 revoked, 1 not of these accounts" in " ".join(done.out.split())
+    assert "2 revoked, 1 not found in these accounts" in " ".join(done.out.split())
     assert not stack.world.authenticates(otp.value)
     assert not stack.world.authenticates(billing.value)
     after = stack.state()
     again = from_stdin(stack, text, "--yes", "--incident", "INC-1")
-    assert (again.code, "2 disabled already" in " ".join(again.out.split())) == (0, True)
+    assert (again.code, "2 already disabled" in " ".join(again.out.split())) == (0, True)
     assert stack.state() == after
 
 
@@ -257,7 +257,7 @@ def test_a_settings_file_as_json(stack: Stack, yes: bool) -> None:
     assert (ran.code, document["findings"], document["dry_run"], document["errors"]) == (0, None, not yes, [])
     assert revoked(document, done) == [key.id for key in two]
     assert set(replaced(document, done)) == {OTP, "prod/billing/sms"}
-    own = {"findings", "without_infobip_key", "leaks"}
+    own = {"findings", "without_infobip_key", "unusable", "leaks"}
     assert shape({name: found for name, found in document.items() if name not in own}) == SHAPE
     first, second, third = document["leaks"]
     outcome = "revoked" if yes else "planned"
@@ -305,7 +305,7 @@ def test_a_report_without_any_infobip_key(stack: Stack) -> None:
     asked = len(stack.world.calls)
     ran = from_stdin(stack, report(OTHER_SECRET), "--yes")
     assert ran.code == 0
-    assert "none has the shape of an Infobip key" in " ".join(ran.out.split())
+    assert "none has the format of an Infobip key" in " ".join(ran.out.split())
     assert len(stack.world.calls) == asked
 
 
@@ -340,15 +340,35 @@ def scanned(secret: str, match: str = "") -> dict[str, Any]:
     return {"RuleID": "infobip", "StartLine": 3, "File": "src/app.py", "Secret": secret, "Match": match or secret}
 
 
-def test_a_redacted_report_is_an_error_that_says_how_to_scan(stack: Stack) -> None:
+def test_redacted_report_names_each_finding(stack: Stack) -> None:
     stack.seed()
-    before = stack.state()
+    before, asked = stack.state(), len(stack.world.calls)
+    text = json.dumps([scanned("REDACTED"), scanned("hunter2"), {**scanned(""), "File": "b.py"}])
     for more in ((), ("--dry-run",), ("--yes",)):
-        ran = from_stdin(stack, json.dumps([scanned("REDACTED"), scanned("REDACTED")]), *more)
+        ran = from_stdin(stack, text, *more)
         assert ran.code == 1
-        assert "the findings on stdin hold no value" in ran.sentence
-        assert "gitleaks and kingfisher without --redact" in ran.sentence
-    assert stack.state() == before
+        assert "2 of 3 findings on stdin without a usable value (masked, cut or empty)" in words(ran)
+        assert "src/app.py:3 b.py:3 Run the scanner again without redaction" in words(ran)
+        document = from_stdin(stack, text, *more, "--json").document
+        assert [(place["file"], place["line"]) for place in document["unusable"]] == [("src/app.py", 3), ("b.py", 3)]
+        assert (document["findings"], document["without_infobip_key"], document["leaks"]) == (3, 1, [])
+        assert "src/app.py:3, b.py:3" in document["errors"][0]
+    assert (stack.state(), len(stack.world.calls)) == (before, asked)
+
+
+def test_key_in_upper_case_is_looked_up_in_both(stack: Stack) -> None:
+    otp = stack.seed()[OTP]
+    upper = leaks.register(str(otp.value).upper())
+    assert upper != otp.value
+    for text in (upper, report(upper, FOREIGN.upper())):
+        ran = from_stdin(stack, text)
+        assert (ran.code, "1 would be revoked" in words(ran)) == (2, True)
+    ran = from_stdin(stack, text, "--yes", "--json")
+    assert [(leak["outcome"], leak["key_id"]) for leak in ran.document["leaks"]] == [
+        ("revoked", otp.id),
+        ("not-ours", None),
+    ]
+    assert not stack.world.authenticates(otp.value)
 
 
 def test_what_a_report_leaves_out_fails(stack: Stack) -> None:
@@ -359,6 +379,6 @@ def test_what_a_report_leaves_out_fails(stack: Stack) -> None:
     assert from_stdin(stack, text).code == 1
     ran = from_stdin(stack, text, "--yes", "--json")
     assert (ran.code, revoked(ran.document)) == (1, [by_hand.id, otp.id])
-    assert any("1 of 3 findings on stdin hold no value" in error for error in ran.document["errors"])
+    assert any("1 of 3 findings on stdin without a usable value" in error for error in ran.document["errors"])
     assert not stack.world.authenticates(otp.value)
     assert not stack.world.authenticates(by_hand.value)

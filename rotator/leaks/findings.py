@@ -1,0 +1,94 @@
+"""Finds scanners' findings in any text: JSON objects that are known by the names of their fields, whole or cut."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import Final
+
+from rotator.decoding import unescaped
+
+_NAMES: Final = {
+    "file": "file filename filepath path uri target",
+    "line": "line startline linestart linenumber",
+    "commit": "commit commitid commitsha",
+    "fingerprint": "fingerprint",
+    "url": "htmlurl link fileurl repository",
+    "value": "secret raw rawv2",
+    "context": "match matching snippet snippettext rawsourcecodeextract lines",
+    "rule": "rule ruleid rulename checkid",
+    "detector": "secrettype detectorname hashedsecret",
+}
+"""What fields mean, by their names in lower case without separators; ``text`` in ``snippet`` is ``snippettext``."""
+_MEANINGS: Final = {name: meaning for meaning, names in _NAMES.items() for name in names.split()}
+PLACE: Final = ("file", "line", "commit", "fingerprint", "url")
+_SEPARATORS: Final = str.maketrans("", "", "_-. ")
+_STRING: Final = r'"((?:[^"\\\n]++|\\.)*+)"?'  # ends with its line: a quotation mark in a banner spoils no more
+_TOKEN: Final = re.compile(rf"{_STRING}(?:(\s*+:\s*+)(?:{_STRING}|(\d{{1,9}}\b|null\b))?)?|[{{}}]")
+_UNUSABLE: Final = re.compile(
+    r"\A\s*\Z|\*{3}|[xX]{4}|[•#]{3}|\.{3}|…|(?i:redacted|masked|hidden|filtered|removed"
+    r"|\A(?:[0-9a-f]{32}-[0-9a-f-]*|[0-9a-f]+-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z)"
+)
+"""An empty or masked value, or a part of an Infobip key (but no UUID, which is a key of others)."""
+_DEEPEST: Final = 32
+_NESTED: Final = 3
+Fields = dict[str, list[str]]  # the texts of a finding by their meaning, `""` for all others
+_Object = tuple[str, Fields, list[Fields]]  # its name, its texts, and the findings in it
+
+
+def findings_in(text: str, nesting: int = 0) -> list[Fields]:
+    """Return the findings of a text, inner ones first. An object that does not end ends with the text."""
+    found: list[Fields] = []
+    objects: deque[_Object] = deque(maxlen=_DEEPEST)  # the outermost are forgotten
+    name = ""
+    for token in _TOKEN.finditer(text):
+        if token[0] == "{":
+            objects.append((name, {}, []))
+        elif token[0] == "}":
+            found += _end(objects)
+        else:
+            first, colon, string, scalar = token.groups()
+            name, value = (first.translate(_SEPARATORS).lower(), string) if colon else ("", first)
+            value = value and (unescaped(value) or value) + ("" if token[0].endswith('"') else "…")  # it is cut
+            if value and '{"' in value and nesting < _NESTED:
+                found += findings_in(value, nesting + 1)
+            if objects and (value is not None or scalar):
+                parent, fields, _ = objects[-1]
+                texts = fields.setdefault(_MEANINGS.get(name) or _MEANINGS.get(parent + name, ""), [])
+                texts += [] if scalar == "null" else [value or scalar or ""]
+    while objects:
+        found += _end(objects)
+    return found
+
+
+def values(finding: Fields) -> list[str]:
+    """Return what the scanner found, or the text around it if no field is for the value alone."""
+    return finding["value"] if "value" in finding else finding.get("context", [])
+
+
+def is_usable(finding: Fields) -> bool:
+    """Whether the value is there, in clear and whole, whosever it is."""
+    return not all(map(_UNUSABLE.search, values(finding)))
+
+
+def _end(objects: deque[_Object]) -> list[Fields]:
+    """End the innermost object: return it if it is a finding, else its fields tell more of those in and around it."""
+    _, fields, inner = objects.pop() if objects else ("", {}, [])
+    for finding in inner:
+        for name in fields.keys() & PLACE:
+            finding.setdefault(name, fields[name])
+    new = [fields] if _is_finding(fields, has_inner=bool(inner)) else []
+    if objects:
+        _, outer, findings = objects[-1]
+        findings += inner + new
+        for name, texts in () if inner or new else fields.items():
+            outer.setdefault(name, []).extend(texts)
+    return new
+
+
+def _is_finding(fields: Fields, *, has_inner: bool) -> bool:
+    """Whether fields say two of: where it is, what was found, by which rule."""
+    has_value = not fields.keys().isdisjoint(("value", "context"))
+    says = (has_value, "rule" in fields, not fields.keys().isdisjoint(PLACE[:-1]))
+    is_masked = any(text and _UNUSABLE.search(text) for text in fields.get("value", ()))
+    return (sum(says) > 1 or is_masked or "detector" in fields) and (has_value or not has_inner)
