@@ -17,13 +17,14 @@ locals {
     "secretsmanager:UpdateSecretVersionStage",
   ]
 
-  # sweeps: it observes whole accounts and plans what is revoked.
+  # batches: it searches all managed secrets for a key. sweeps: it observes whole accounts and plans what is revoked.
   permissions = {
     # In dry-run it plans, which reads; live it only sends. It never changes a secret.
     sweep = {
       key_actions = ["secretsmanager:GetSecretValue"]
       kms_actions = ["kms:Decrypt"]
       events      = false
+      batches     = true
       sweeps      = true
       queue       = { sid = "SendAccounts", actions = ["sqs:SendMessage"] }
     }
@@ -31,6 +32,7 @@ locals {
       key_actions = local.change
       kms_actions = ["kms:Decrypt", "kms:GenerateDataKey"]
       events      = true
+      batches     = true
       sweeps      = true
       queue = {
         sid     = "ReceiveAccounts"
@@ -41,6 +43,7 @@ locals {
       key_actions = local.change
       kms_actions = ["kms:Decrypt", "kms:GenerateDataKey"]
       events      = true
+      batches     = true
       sweeps      = false
       queue       = null
     }
@@ -48,6 +51,7 @@ locals {
       key_actions = local.change
       kms_actions = ["kms:Decrypt", "kms:GenerateDataKey"]
       events      = true
+      batches     = false
       sweeps      = false
       queue       = null
     }

@@ -37,7 +37,7 @@ data "aws_iam_policy_document" "function" {
 
   # AWS supports no resource for it; each secret in a batch needs GetSecretValue as well.
   dynamic "statement" {
-    for_each = each.value.sweeps ? [true] : []
+    for_each = each.value.batches ? [true] : []
 
     content {
       sid       = "ReadBatches"

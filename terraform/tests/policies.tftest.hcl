@@ -38,7 +38,7 @@ run "plain" {
       }) == jsonencode({
       sweep    = ["FindSecrets", "ReadManagement", "ManagedSecrets", "ReadBatches", "SendAccounts", "WriteLogs"]
       worker   = ["FindSecrets", "ReadManagement", "ManagedSecrets", "ReadBatches", "ReceiveAccounts", "WriteLogs"]
-      revoke   = ["FindSecrets", "ReadManagement", "ManagedSecrets", "WriteLogs"]
+      revoke   = ["FindSecrets", "ReadManagement", "ManagedSecrets", "ReadBatches", "WriteLogs"]
       rotation = ["FindSecrets", "ReadManagement", "ManagedSecrets", "WriteLogs"]
     })
     error_message = "A role has a statement too many or too few."
@@ -89,10 +89,10 @@ run "plain" {
       }) == jsonencode({
       sweep    = ["secretsmanager:BatchGetSecretValue"]
       worker   = ["secretsmanager:BatchGetSecretValue"]
-      revoke   = []
+      revoke   = ["secretsmanager:BatchGetSecretValue"]
       rotation = []
     })
-    error_message = "Secrets are read in batches by what sweeps, and by nothing else."
+    error_message = "Secrets are read in batches by what searches all of them for a key, and by nothing else."
   }
 
   assert {

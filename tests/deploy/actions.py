@@ -32,7 +32,7 @@ _TRAIL: Final = {("cloudtrail:LookupEvents", ANY)}
 CALLED: Final[dict[str, frozenset[tuple[str, str]]]] = {
     "sweep": frozenset(_READ | _BATCH | _TRAIL | {("sqs:SendMessage", QUEUE)}),
     "worker": frozenset(_CHANGE | _BATCH | _TRAIL),
-    "revoke": frozenset(_CHANGE),
+    "revoke": frozenset(_CHANGE | _BATCH),
     "rotation": frozenset(_CHANGE),
 }
 """By function: IAM action, and what it is done to (a secret of that role, the queue, the event bus)."""
