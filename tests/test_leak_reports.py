@@ -400,6 +400,7 @@ UNUSABLE = {
     "detect-secrets": {
         "results": {"a": [{"type": "x", "filename": "src/app.py", "hashed_secret": "0a1b2c", "line_number": 12}]}
     },
+    "masked alone": {"found": {"secret": "REDACTED"}, "in": {"file": "src/app.py", "line": 12}},
     "unknown": {"where": {"file_path": "src/app.py", "line-number": "12"}, "what": {"secret": "****"}},
 }
 
@@ -505,6 +506,9 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "base64, twice": lambda text: b64(b64(text)),
     "base64, of JSON": lambda text: b64(json.dumps({"key": text}).replace("-", "\\u002d")),
     "base64, percent": lambda text: quote(b64(f"\u07ff\u07ff?{text}"), safe=""),
+    "base64, lines in a mail": lambda text: quopri.encodestring(
+        f"# {base64.encodebytes(text.encode()).decode()}".encode()
+    ).decode(),
     "Basic": lambda text: f"Authorization: Basic {b64(f'user:{text}')}",
     "App": lambda text: f"Authorization: Basic {b64(f'App {text}')}",
     "JWT": lambda text: f"eyJhbGciOiJIUzI1NiJ9.{b64(json.dumps({'k': text})).rstrip('=')}.c2ln",

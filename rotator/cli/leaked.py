@@ -32,7 +32,8 @@ _PIPE: Final = (
 _SPLIT: Final = "Split it, or remove findings that are not Infobip keys."
 _UNREDACTED: Final = (
     "Run the scanner again without redaction and pipe its report into this command: gitleaks and kingfisher without "
-    "--redact, GitHub's alerts without hide_secret=true. If that is not possible, look up the keys in the places named."
+    "--redact, GitHub's alerts without hide_secret=true. If that is not possible, find each key in the place named and "
+    "pass its value."
 )
 _AROUND: Final = "\"'`,; "
 _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -92,7 +93,7 @@ def _stdin() -> Secret | LeakReport | ConfigurationError:
         return report
     if report.leaks:
         value = report.leaks[0].value
-        return value if value == _lower(value) else report
+        return value if value == _lower(value) else report  # the latter is looked up in both spellings
     # It does not look like today's Infobip keys. If it is a single value, only Infobip can tell.
     text = text.strip().strip(_AROUND)  # from code or settings; no key begins or ends with these
     if len(text) > MOST_VALUE:
@@ -125,15 +126,20 @@ def revoke_leaks(
     results: list[LeakResult] = []
     call.text(_heading(leaks))
 
+    left: list[Leak] = []
+
     def spellings() -> Iterator[Leak]:
         for leak in leaks.leaks:
-            yield leak
-            if not results or results[-1].leak is not leak:
-                yield replace(leak, value=_lower(leak.value))
+            in_lower_case = _lower(leak.value)  # as Infobip writes keys
+            left[:] = [leak] if leak.value != in_lower_case else []
+            yield replace(leak, value=in_lower_case)
+            if left:
+                yield left.pop()
 
     for result in Intake(emergency, strategy, account, dry_run).go(spellings()):
-        if result.outcome is LeakOutcome.NOT_OURS and result.leak.value != _lower(result.leak.value):
-            continue  # Infobip writes keys in lower case: next it is looked up so
+        if left and result.outcome is LeakOutcome.NOT_OURS:
+            continue  # it is looked up again, as it is spelt in the text
+        left.clear()
         results.append(result)
         # Redact before wrapping and cutting: a place may hold a value, and half of one would not be found.
         place = shown(redactor.redact(where(result.leak)), 300)
@@ -145,9 +151,10 @@ def revoke_leaks(
             call.text("", heading, Grid([(shown(result.detail),)], ()))
     errors = [each.detail for each in results if each.outcome is LeakOutcome.FAILED and each.report is None]
     if leaks.unusable:
+        have, keys = ("has", "its key was") if len(leaks.unusable) == 1 else ("have", "their keys were")
         what = (
-            f"{len(leaks.unusable)} of {counted(leaks.findings or 0, 'finding')} on stdin without a usable value "
-            "(masked, cut or empty): the key can't be looked up and may still work"
+            f"{len(leaks.unusable)} of {counted(leaks.findings or 0, 'finding')} {have} no usable value (masked, cut "
+            f"or empty), so {keys} not looked up and may still work"
         )
         names = some_of((place_text(place) for place in leaks.unusable), _MOST_NAMED)
         errors.append(f"{what}: {names}. {_UNREDACTED}")
@@ -208,11 +215,14 @@ def _heading(leaks: LeakReport) -> str:
     if leaks.findings is None:
         return f"Text with {counted(len(leaks.leaks), 'value')} in the format of an Infobip key."
     findings = counted(leaks.findings, "finding")
+    values = counted(len(leaks.leaks), "value") if leaks.leaks else "no value"
+    sentences = [f"{findings}, {values} in the format of an Infobip key." if leaks.findings else f"{findings}."]
+    if leaks.without_key:
+        verbs = "is another kind of secret and was" if leaks.without_key == 1 else "are other kinds of secrets and were"
+        sentences.append(f"{leaks.without_key} {verbs} not looked up.")
     if not leaks.leaks:
-        return f"{findings}; none has the format of an Infobip key. Nothing was looked up and nothing was changed."
-    verbs = "is another secret and was" if leaks.without_key == 1 else "are other secrets and were"
-    rest = f" {leaks.without_key} {verbs} not looked up." if leaks.without_key else ""
-    return f"{findings}, {counted(len(leaks.leaks), 'value')} in the format of an Infobip key.{rest}"
+        sentences.append("Nothing was looked up and nothing was changed.")
+    return " ".join(sentences)
 
 
 def _summary(results: Sequence[LeakResult]) -> str:

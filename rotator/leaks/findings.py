@@ -10,13 +10,13 @@ from rotator.decoding import unescaped
 
 _NAMES: Final = {
     "file": "file filename filepath path uri target",
-    "line": "line startline linestart linenumber",
-    "commit": "commit commitid commitsha",
+    "line": "line startline linestart linenumber lineno",
+    "commit": "commit commitid commitsha commithash",
     "fingerprint": "fingerprint",
     "url": "htmlurl link fileurl repository",
     "value": "secret raw rawv2",
     "context": "match matching snippet snippettext rawsourcecodeextract lines",
-    "rule": "rule ruleid rulename checkid",
+    "rule": "rule ruleid rulename checkid detector",
     "detector": "secrettype detectorname hashedsecret",
 }
 """What fields mean, by their names in lower case without separators; ``text`` in ``snippet`` is ``snippettext``."""
