@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -34,6 +35,8 @@ _PAGE: Final = 100
 _BATCH: Final = 20
 _NO_VALUE: Final = "ResourceNotFoundException"
 _CURRENT: Final = "AWSCURRENT"
+_SUFFIX: Final = re.compile(r"-[A-Za-z0-9]{6}\Z")
+"""What AWS appends to a secret's name in its ARN."""
 # The exceptions that parsing raises if an answer does not have the documented format.
 _MISSHAPEN: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, OSError)
 # The field that an answer must have. For botocore any 200 is a success, even a proxy's web page or half an answer. Then
@@ -291,8 +294,8 @@ def _is_about(operation: str, secret_id: str, raw: _Raw) -> bool:
     if operation == "ListSecretVersionIds":
         return True  # emulators of AWS have a name in place of the ARN
     arn, name = raw.get("ARN"), raw.get("Name")
-    prefixed = secret_id.startswith("arn:") and str(arn).startswith(f"{secret_id}-")
-    return secret_id in ("", arn, name) or prefixed or (arn is None and name is None)
+    whole = secret_id in ("", arn, name) or (arn is None and name is None)
+    return whole or (secret_id.startswith("arn:") and secret_id == _SUFFIX.sub("", str(arn)))
 
 
 def _text(value: Any, most: int) -> str:

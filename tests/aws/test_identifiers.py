@@ -92,7 +92,9 @@ def test_a_secret_is_described_by_name_or_arn(aws: FakeAws, store: SecretsManage
     assert store.describe(asked).name == NAME
 
 
-@pytest.mark.parametrize("asked", ["prod/x", "prod", f"{NAME}2", ARN.removesuffix("@-Y-AbCdEf")])
+@pytest.mark.parametrize(
+    "asked", ["prod/x", "prod", f"{NAME}2", ARN.removesuffix("@-Y-AbCdEf"), ARN.removesuffix("-Y-AbCdEf")]
+)
 def test_a_longer_name_is_another_secret(aws: FakeAws, store: SecretsManagerStore, asked: str) -> None:
     aws.answers = [ok(**answer(Name="prod/x-2", ARN=ARN))]
     with pytest.raises(StoreUnavailable, match=asked.replace("+", r"\+")):

@@ -291,7 +291,7 @@ def test_an_answer_that_drips_is_cut_off(first: bytes, limits: Limits) -> None:
     started = time.monotonic()
     with server, pytest.raises(OutcomeUnknown, match="timed out"):
         client_for(server.url, limits=limits).create_key(REQUEST)
-    assert 0.3 < time.monotonic() - started < 0.9
+    assert 0.3 < time.monotonic() - started < 2
 
 
 def test_interim_answers_do_not_extend_the_deadline() -> None:
@@ -300,16 +300,16 @@ def test_interim_answers_do_not_extend_the_deadline() -> None:
     started = time.monotonic()
     with server, pytest.raises(OutcomeUnknown, match="timed out"):
         client_for(server.url, limits=Limits(1, 0.4, 9)).create_key(REQUEST)
-    assert time.monotonic() - started < 0.9
+    assert time.monotonic() - started < 2
 
 
 def test_silence_after_a_part_does_not_extend_the_deadline() -> None:
     server = FakeServer()
-    server.script = [endless(b"", b"HTTP/1.1 200 OK\r\nX: ", 0.3, server.stopping)]
+    server.script = [endless(b"", b"HTTP/1.1 200 OK\r\nX: ", 0.9, server.stopping)]
     started = time.monotonic()
     with server, pytest.raises(OutcomeUnknown, match="timed out"):
-        client_for(server.url, limits=Limits(1, 0.4, 9)).create_key(REQUEST)
-    assert time.monotonic() - started < 0.55
+        client_for(server.url, limits=Limits(1, 1, 9)).create_key(REQUEST)
+    assert time.monotonic() - started < 1.6
 
 
 def test_a_handshake_that_drips_is_cut_off() -> None:
@@ -318,7 +318,7 @@ def test_a_handshake_that_drips_is_cut_off() -> None:
     started = time.monotonic()
     with server, pytest.raises(ProviderUnavailable, match="timed out; nothing was sent"):
         client_for(server.url.replace("http:", "https:"), limits=Limits(0.4, 1, 9)).create_key(REQUEST)
-    assert time.monotonic() - started < 0.9
+    assert time.monotonic() - started < 2
 
 
 def test_each_answer_on_a_kept_connection_has_its_own_deadline() -> None:

@@ -96,7 +96,7 @@ def test_a_tunnel_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None
         started = time.monotonic()
         with pytest.raises(ProviderUnavailable, match="timed out; nothing was sent"):
             client_for("https://abc.api.infobip.invalid", limits=Limits(0.4, 1, 9)).create_key(REQUEST)
-        assert time.monotonic() - started < 0.9
+        assert time.monotonic() - started < 2
 
 
 def through(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
