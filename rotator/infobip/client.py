@@ -30,6 +30,7 @@ from rotator.infobip.listing import SIZE, list_all
 from rotator.infobip.wire import KEY_ID, KEY_VALUE, Page, create_body, parse_created, parse_key, parse_page, revoke_body
 from rotator.model import Key
 from rotator.ports import Clock, FetchedKey, KeyListing, KeyRequest, Probe, ProbeVerdict
+from rotator.redaction.patterns import redact_key_values
 from rotator.redaction.redactor import Redactor
 from rotator.secret import Secret
 from rotator.text import quoted
@@ -306,5 +307,5 @@ def _key_path(key_id: str) -> str:
             advice="Treat it as leaked, and name the key by its id.",
         )
     if not KEY_ID.fullmatch(key_id):
-        raise InvalidRequest(f"{quoted(key_id, 40)} is not the id of a key; nothing was sent")
+        raise InvalidRequest(f"{quoted(redact_key_values(key_id), 40)} is not the id of a key; nothing was sent")
     return f"{KEYS_PATH}/{key_id}"

@@ -14,6 +14,7 @@ from rotator.errors import ContractViolation
 from rotator.infobip.http import Answer
 from rotator.model import Key, Platform
 from rotator.ports import FetchedKey, KeyRequest
+from rotator.redaction.patterns import redact_key_values
 from rotator.secret import Secret
 from rotator.text import quoted
 
@@ -127,8 +128,8 @@ def _page(data: Any) -> Page:
 def _key(data: Any, path: str, shape: re.Pattern[str] = KEY_VALUE) -> FetchedKey:
     fields = _object(data, path)
     key_id, name, enabled = fields.get("id"), fields.get("name"), fields.get("enabled")
-    if not isinstance(key_id, str) or not KEY_ID.fullmatch(key_id):
-        raise _Broken(f"{path} has no id of letters, digits, '_' and '-'")
+    if not isinstance(key_id, str) or not KEY_ID.fullmatch(key_id) or KEY_VALUE.search(key_id.lower()):
+        raise _Broken(f"{path} has no id of letters, digits, '_' and '-'")  # a key's value would be one of these
     path = f"{path} ({key_id})"
     if not isinstance(name, str):
         raise _Broken(f"{path} has no name")
@@ -139,7 +140,7 @@ def _key(data: Any, path: str, shape: re.Pattern[str] = KEY_VALUE) -> FetchedKey
     key = Key(
         id=key_id,
         name=_characters(name),
-        account_id=_optional(fields, "accountId", path, _string),
+        account_id=_optional(fields, "accountId", path, _account_id),
         enabled=enabled,
         valid_from=_optional(fields, "validFrom", path, _time),
         valid_to=_optional(fields, "validTo", path, _time),
@@ -204,6 +205,13 @@ def _string(value: Any) -> str:
     return _characters(value)
 
 
+def _account_id(value: Any) -> str:
+    text = _string(value)
+    if KEY_VALUE.search(text.lower()):  # an account's id is shown
+        raise _Broken("is not an account's id")
+    return text
+
+
 def _strings(values: Any) -> frozenset[str]:
     if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
         raise _Broken("is not a list of strings")
@@ -219,7 +227,7 @@ def _time(value: Any) -> datetime:
     try:
         return parse_time(_string(value))
     except ValueError:
-        raise _Broken(f"is not a time ({quoted(value, 40)})") from None
+        raise _Broken(f"is not a time ({quoted(redact_key_values(value), 40)})") from None
 
 
 def _platform(links: Any) -> frozenset[Platform]:

@@ -99,13 +99,13 @@ def test_a_create_may_answer_with_another_shape(value: str, real: bool) -> None:
 
 
 WRONG: dict[str, tuple[object, ...]] = {
-    "id": (None, 7, "", "a/b", "../x", "a\n", "ü", "x" * 129),
+    "id": (None, 7, "", "a/b", "../x", "a\n", "ü", "x" * 129, KEY_VALUE, f"K-{KEY_VALUE.upper()}"),
     "name": (None, 1),
     "enabled": (None, "true", 1),
     "apiKeySecret": (5,),
-    "accountId": (5,),
+    "accountId": (5, KEY_VALUE),
     "validFrom": ([],),
-    "validTo": (1793528400, "soon", "2026-02-30T10:00:00"),
+    "validTo": (1793528400, "soon", "2026-02-30T10:00:00", KEY_VALUE),
     "scopeGuids": ("a", [1]),
     "permissions": ({},),
     "allowedIPs": ([None],),
@@ -116,7 +116,7 @@ WRONG: dict[str, tuple[object, ...]] = {
 @pytest.mark.parametrize(("field", "wrong"), [(field, wrong) for field, each in WRONG.items() for wrong in each])
 def test_malformed_keys(field: str, wrong: object) -> None:
     message = refused({**key(), field: wrong})
-    assert KEY_VALUE not in message
+    assert KEY_VALUE[:20] not in message.lower()
     assert "\n" not in message
     with pytest.raises(ContractViolation, match=r"apiKeys\[1\]"):
         parse_page(answer(page(key("K0"), {**key(), field: wrong})))
