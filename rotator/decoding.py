@@ -75,7 +75,7 @@ def plain(text: str) -> str:
     """Return a text with ASCII hyphens and ``\\n`` at the ends of its lines, without what is not seen."""
     for char in _HYPHENS + _INVISIBLE:
         text = text.replace(char, "-" if char in _HYPHENS else "")
-    return text.replace("\r\n", "\n")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _decodings(text: str) -> Iterator[str]:

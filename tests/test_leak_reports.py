@@ -297,6 +297,29 @@ def test_truncated_report_gives_each_whole_key(name: str) -> None:
         assert found(report) == [key for key in (KEY, OTHER) if key in whole[:end]]
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+def test_report_that_is_cut_anywhere_names_its_findings(indent: int | None) -> None:
+    items = [gitleaks("REDACTED"), gitleaks(KEY), gitleaks("REDACTED"), gitleaks("***")]
+    whole = json.dumps(items, indent=indent)
+    ends = [at for at, char in enumerate(whole) if char == "}"]
+    begins = [at for at, char in enumerate(whole) if char == "{"]
+    for cut in range(len(whole)):
+        head, tail = read(whole[:cut]), read(whole[cut:])
+        assert len(head.unusable) + len(head.leaks) >= sum(at < cut for at in ends)
+        assert len(tail.unusable) + len(tail.leaks) >= sum(at >= cut for at in begins)
+
+
+@pytest.mark.parametrize("begin", ['"File": "a.py", ', 'e": "a.py", ', '", '], ids=["a field", "a name", "a value"])
+def test_finding_whose_beginning_is_missing_is_unusable(begin: str) -> None:
+    report = read(begin + '"RuleID": "x", "StartLine": 3, "Secret": "REDACTED"}, ' + json.dumps(gitleaks(KEY)))
+    assert (report.findings, report.without_key, found(report)) == (2, 0, [KEY])
+    assert [(place.position, place.line) for place in report.unusable] == [(1, 3)]
+
+
+def test_masked_value_alone_is_a_finding() -> None:
+    assert read('{"secret": "REDACTED"}').unusable == (Place(1),)
+
+
 @pytest.mark.parametrize("end", ['"Secret": "REDAC', '"Secret": "', f'"Secret": "{KEY[:40]}', '"File": "src/a'])
 def test_finding_that_is_cut_is_unusable(end: str) -> None:
     report = read(json.dumps([gitleaks(KEY)])[:-1] + ', {"RuleID": "x", "StartLine": 3, ' + end)
@@ -400,7 +423,6 @@ UNUSABLE = {
     "detect-secrets": {
         "results": {"a": [{"type": "x", "filename": "src/app.py", "hashed_secret": "0a1b2c", "line_number": 12}]}
     },
-    "masked alone": {"found": {"secret": "REDACTED"}, "in": {"file": "src/app.py", "line": 12}},
     "unknown": {"where": {"file_path": "src/app.py", "line-number": "12"}, "what": {"secret": "****"}},
 }
 
@@ -499,6 +521,7 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "base64, unpadded": lambda text: b64(f"a{text}").rstrip("="),
     "base64, lines": lambda text: base64.encodebytes(ENV.format(text).encode()).decode(),
     "base64, CRLF": lambda text: base64.encodebytes(ENV.format(text).encode()).decode().replace("\n", "\r\n"),
+    "base64, CR": lambda text: base64.encodebytes(ENV.format(text).encode()).decode().replace("\n", "\r"),
     "base64, indented": lambda text: base64.encodebytes(ENV.format(text).encode()).decode().replace("\n", "\n    "),
     "base64, lines in JSON": lambda text: json.dumps(base64.encodebytes(ENV.format(text).encode()).decode()),
     "base64, of UTF-16": lambda text: b64(text, "utf-16"),

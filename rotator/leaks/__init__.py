@@ -11,8 +11,7 @@ from rotator.leaks.findings import PLACE, Fields, findings_in, is_usable, values
 from rotator.policy.values import possible_keys
 from rotator.secret import Secret
 
-MOST_FINDINGS: Final = 20_000  # further ones are only counted
-MOST_PLACES: Final = 20
+MOST_FINDINGS, MOST_PLACES = 20_000, 20  # further ones are only counted
 _LONGEST: Final = 500
 _LINE: Final = re.compile(r"^[^\n]{69,}", re.MULTILINE)  # a key has 69 characters
 _LINES: Final = re.compile(r"(?m)^(?:[^\n]*+(?:(?<=[=D])|(?<=[A-Za-z0-9+/_-]{16}))\n|[A-Za-z0-9+/_-]{1,16}\n)+[^\n]*")
@@ -74,7 +73,8 @@ def read_leaks(text: Secret) -> LeakReport:
                 spelt[key] = max(spelling, spelt.get(key, ""))  # in lower case, if both are there
         return bool(keys)
 
-    findings = max(map(findings_in, readings(raw)), key=len)  # of JSON as it is, or in a mail, in XML, in base64
+    # JSON as it is, or in a mail, in XML, in base64; or its beginning is missing, up to the middle of a string.
+    findings = max(map(findings_in, (*readings(raw), f'"{raw}')), key=len)
     unusable, without_key = [], 0
     for position, finding in enumerate(findings[:MOST_FINDINGS], 1):
         place = _place(finding, position)

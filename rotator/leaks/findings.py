@@ -30,16 +30,16 @@ _UNUSABLE: Final = re.compile(
     r"|\A(?:[0-9a-f]{32}-[0-9a-f-]*|[0-9a-f]+-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z)"
 )
 """An empty or masked value, or a part of an Infobip key (but no UUID, which is a key of others)."""
-_DEEPEST: Final = 32
+_DEEPEST: Final = 32  # the outermost objects are forgotten
 _NESTED: Final = 3
 Fields = dict[str, list[str]]  # the texts of a finding by their meaning, `""` for all others
 _Object = tuple[str, Fields, list[Fields]]  # its name, its texts, and the findings in it
 
 
 def findings_in(text: str, nesting: int = 0) -> list[Fields]:
-    """Return the findings of a text, inner ones first. An object that does not end ends with the text."""
+    """Return the findings of a text, inner ones first. One that is cut begins, or ends, with the text."""
     found: list[Fields] = []
-    objects: deque[_Object] = deque(maxlen=_DEEPEST)  # the outermost are forgotten
+    objects: deque[_Object] = deque([("", {}, [])], maxlen=_DEEPEST)  # the first may have begun before the text
     name = ""
     for token in _TOKEN.finditer(text):
         if token[0] == "{":
