@@ -17,6 +17,7 @@ from rotator.model import Policy
 from rotator.policy.labels import key_name
 from rotator.sandbox.state import SimKey
 from rotator.telemetry.audit import Trigger
+from tests import leaks
 from tests.emergencies import NAME, Killed, Tape
 from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
@@ -433,3 +434,41 @@ def test_it_is_not_released_where_nothing_may_change(hold: bool) -> None:
     world.pass_time(HOUR)
     world.sweep()
     assert world.labels(NAME)[token] == {"AWSPENDING"}
+
+
+def test_rotation_that_was_touched_since_is_left_alone() -> None:
+    """AWS dates no empty version: while the secret is being changed, its rotation may go on."""
+    world, _, token = failed_create()
+    world.pass_time(HOUR)
+
+    def touch(operation: str, _name: str) -> None:
+        if operation == "describe":
+            world.store.before = None
+            world.store.label_by_hand(NAME, "of-a-person", next(iter(world.labels(NAME))))
+
+    world.store.before = touch
+    world.sweep()
+    assert "AWSPENDING" in world.labels(NAME)[token]
+
+
+def test_pasted_key_is_not_replaced_in_the_same_second() -> None:
+    world = World()
+    old, token = begun(world)
+    step(world, token, Step.CREATE)
+    account, now = world.accounts["main"], world.clock.now()
+    pasted = world.infobip.add_key(account, "older", scopes=["sms:manage"], valid_from=now - DAY)
+    world.store.put_value_by_hand(NAME, json.dumps({"api_key": leaks.register(str(pasted.value))}))
+    with pytest.raises(RotatorError, match="not promoted"):
+        step(world, token, Step.FINISH)
+    assert world.current_key(NAME).id == pasted.id
+    assert {key.id for key in world.live_keys()} == {old.id, pasted.id}
+
+
+def test_step_does_not_take_an_unreadable_key_for_another_accounts() -> None:
+    world = World()
+    old, token = begun(world)
+    world.account("second")
+    world.store.tag(NAME, {"rotator:account": "second"})
+    world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, path=f"api-keys/{old.id}", status=400, count=None))
+    with pytest.raises(Refused, match="listing-incomplete"):
+        step(world, token, Step.CREATE)

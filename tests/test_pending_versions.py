@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from rotator.engine.manual import rotate_now
+from rotator.engine.manual import adopt, rotate_now
 from rotator.engine.rotation.four_steps import Step, run_step
 from rotator.errors import RotatorError
 from rotator.sandbox.state import SimKey
+from rotator.secret import Secret
 from tests import leaks
 from tests.emergencies import NAME, Killed
 from tests.world import DAY, HOUR, World
@@ -295,3 +296,69 @@ def test_audit_says_why_it_was_given_up() -> None:
     assert "differs from it in more than the key" in str(result.error)
     assert [line["key_id"] for line in world.events_named("key.revoked")] == [new.id]
     leaks.check(world.stream.getvalue(), "the audit")
+
+
+def paste(world: World, *, age: timedelta) -> SimKey:
+    """A person pastes a key and changes nothing else."""
+    now = world.clock.now()
+    key = world.infobip.add_key(
+        world.accounts["main"], "pasted", scopes=["sms:manage"], valid_from=now - age, valid_to=now + 90 * DAY
+    )
+    world.store.put_value_by_hand(NAME, json.dumps({"api_key": leaks.register(str(key.value))}))
+    return key
+
+
+@pytest.mark.parametrize(
+    ("age", "adopted", "after"),
+    [(DAY, False, 0 * SECOND), (-SECOND, True, 0 * SECOND), (DAY, True, MINUTE)],
+    ids=["not labelled before the sweep", "created later", "stored later"],
+)
+def test_pasted_key_stays(age: timedelta, adopted: bool, after: timedelta) -> None:
+    """The values differ in the key alone: something else shows which version is the newer one."""
+    world, _, new = pending()
+    world.pass_time(after)
+    pasted = paste(world, age=age)
+    if adopted:
+        adopt(world.reconciler(), NAME)
+    world.sweep()
+    assert world.current_key(NAME).id == pasted.id
+    world.pass_time(HOUR)
+    world.sweep()
+    assert world.current_key(NAME).id == pasted.id
+    assert not alive(world, new)
+
+
+def test_key_that_is_promoted_meanwhile_is_not_revoked() -> None:
+    """Another process read the tag before it was changed, and promotes just before the labels are removed."""
+    world, old, new = pending(extra={"token": "none"})
+    world.store.tag(NAME, {"rotator:value-field": "token"})
+    world.pass_time(HOUR)
+    version, current = world.version_of(NAME, new), world.version_of(NAME, old)
+
+    def promote(called: str, _secret: str) -> None:
+        if called == "remove_label":
+            world.store.before = None
+            world.store.label_by_hand(NAME, "AWSCURRENT", version, current)
+
+    world.store.before = promote
+    world.sweep()
+    assert world.current_key(NAME).id == new.id
+    assert alive(world, new)
+
+
+def test_key_that_is_proven_by_its_value_is_retired() -> None:
+    """A person stored it as a pending version: it is not known to be used here only, so it gets a grace period."""
+    world = World()
+    world.managed(NAME, extra={"sender": "Before"})
+    world.pass_time(MINUTE)
+    key = world.infobip.add_key(world.accounts["main"], "by hand", scopes=["sms:manage"])
+    value = Secret(json.dumps({"sender": "Before", "api_key": leaks.register(str(key.value))}))
+    world.store.stage(NAME, world.new_id(), value, ("AWSPENDING", f"rotator:key:{key.id}"))
+    world.pass_time(MINUTE)
+    edit(world, sender="After")
+    for _ in range(3):
+        world.pass_time(HOUR)
+        world.sweep()
+    assert alive(world, key)
+    assert any(label.startswith(f"rotator:retire:{key.id}") for label in labels(world))
+    assert "AWSPENDING" not in labels(world)

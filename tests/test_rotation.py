@@ -176,6 +176,43 @@ def test_value_that_the_account_knows_is_adopted_and_no_move() -> None:
     assert world.current_value("a/one") == pasted.value
 
 
+def test_key_that_is_gone_since_the_listing_is_not_replaced() -> None:
+    """Asked again right before a key is created."""
+    world = World()
+    old = world.managed("a/one", left=5 * DAY, age=85 * DAY)
+    world.store.tag("a/one", {"rotator:scopes": "sms:manage"})
+
+    def remove(_request: Request, _answer: Response | None) -> None:
+        world.infobip.delete_key(old.id)
+
+    hook = Fault(FaultKind.HOOK_BEFORE, method="GET", path=f"/settings/2/api-keys/{old.id}", hook=remove)
+    world.infobip.faults.add(hook)
+    (result,) = world.sweep().results
+    assert (result.outcome, "key-not-found" in str(result.error)) == (Outcome.FAILED, True)
+    assert world.infobip.keys() == ()
+    assert world.current_value("a/one") == old.value
+
+
+def test_few_keys_are_looked_for_elsewhere_in_one_sweep() -> None:
+    world = World()
+    for name in ("second", "third", "fourth"):
+        world.account(name)
+    for name in ("a/one", "b/two"):
+        world.managed(name)
+        for number in range(17):  # forged labels
+            label = f"rotator:key:{name[0].upper()}{number:031}"
+            world.store.stage(name, world.new_id(), Secret('{"api_key": "x"}'), (label,))
+    asked: list[str] = []
+    world.infobip.observers.append(
+        lambda request, _: asked.append(request.path) if "api-keys/" in request.path else None
+    )
+    alerts = [alert for plan in world.sweep(account="main").plan.accounts for alert in plan.alerts]
+    assert len([path for path in asked if "/api-keys/" in path]) <= 34 + 100
+    lost = [alert.detail for alert in alerts if str(alert.kind) == "key-not-found"]
+    assert len(lost) == 34
+    assert all("third could not be asked" in detail for detail in lost)
+
+
 def test_sub_accounts_of_one_user_are_two_accounts() -> None:
     """The main account's user can read every sub-account's keys; the management secret says which one is meant."""
     world = World()

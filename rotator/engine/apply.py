@@ -142,8 +142,7 @@ def _release_abandoned(context: AccountContext, entry: SecretEntry, version_id: 
 
     :raises Changed: the rotation goes on, or the version has a value.
     """
-    going_on = not is_abandoned(entry, context.services.policy, context.now())
-    if going_on or read_lifecycle(entry).foreign_pending != version_id:
+    if not is_abandoned(entry, context.services.policy, context.now()):
         raise Changed(f"the rotation of {entry.name} by Secrets Manager goes on")
     with suppress(BadSecretValue):
         try:

@@ -83,6 +83,17 @@ def test_documented_move_ends_without_an_alert(region: Region, other: SimUser) -
     assert all(region.system.works(region.current_key(name)) for name in names)
 
 
+def test_key_that_its_account_disabled_loses_its_labels(region: Region, other: SimUser) -> None:
+    old = region.secret(NAME, scopes="sms:manage")
+    region.tag(NAME, account="other")
+    region.rotate(NAME)
+    region.system.infobip.change_key(old.id, enabled=False)
+    ran = region.sweep()
+    assert [each["key_id"] for each in ran.results("revoke")] == [old.id]
+    assert ran.alerts() == []
+    assert old.id not in " ".join(region.every_label(NAME))
+
+
 def test_key_that_no_account_has_keeps_its_labels(region: Region, other: SimUser) -> None:
     old = region.secret(NAME, left=20 * DAY)
     region.sweep()
