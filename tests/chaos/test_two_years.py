@@ -54,7 +54,7 @@ def test_skipping_idle_sweeps_changes_nothing() -> None:
     assert [violation.line() for violation in quick.violations] == [violation.line() for violation in whole.violations]
     assert whole.count("not idle") == 0
     assert whole.made == whole.sweeps == quick.sweeps
-    assert quick.made < quick.sweeps / 2
+    assert quick.made < 0.6 * quick.sweeps  # all of bravo's are made: nearly each searches for values to verify
     assert quick.rotations > 50
 
 

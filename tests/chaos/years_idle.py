@@ -6,10 +6,12 @@ do in the true state, and no fault is drawn for any of the calls that it would m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from rotator.engine.daily_check import BATCH
 from rotator.model import AccountSnapshot
+from rotator.policy.daily_check import to_verify
 from rotator.sandbox.state import SESSION_IDLE
 from tests.chaos.truth import as_listed, would_act
 from tests.chaos.years_ledger import Ledger
@@ -22,7 +24,8 @@ STALE = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class IdleAccount:
-    """An account on which a sweep had nothing to do: how many calls it made, and of which state that was."""
+    """An account on which a sweep had nothing to do: how many calls it made, beside the daily verification of
+    values, and of which state that was."""
 
     calls: int
     generation: int
@@ -45,7 +48,9 @@ class Idle:
     def learn(self, account: str, begun: datetime, calls: int) -> None:
         """An undisturbed sweep that began then did nothing, and made so many calls."""
         if begun >= self._changed[account] + STALE:
-            self._known[account] = IdleAccount(calls, self.world.servers[account].state.generation)
+            more = self._calls_to_verify(self._true_state(account), begun)
+            if more is not None:
+                self._known[account] = IdleAccount(calls - more, self.world.servers[account].state.generation)
 
     def next_sweep(self, account: str) -> IdleAccount | None:
         """What the next sweep is, if it does nothing; ``None`` if it may do something."""
@@ -53,7 +58,13 @@ class Idle:
         idle = self._known.get(account)
         if idle is None or not self._as_it_was(account, idle) or world.outages.touch(now):
             return None
-        return idle if world.faults[account].none_within(idle.calls) and not self._would_act(account, now) else None
+        snapshot = self._true_state(account)
+        more = self._calls_to_verify(snapshot, now)
+        if more is None:
+            return None
+        idle = replace(idle, calls=idle.calls + more)
+        none_fails = world.faults[account].none_within(idle.calls)
+        return idle if none_fails and not would_act(snapshot, world.policy, now) else None
 
     def _as_it_was(self, account: str, idle: IdleAccount) -> bool:
         """Whether a kill or a fault left nothing behind at Infobip; a change of a secret drops the record itself."""
@@ -62,11 +73,20 @@ class Idle:
         open_session = self.world.clock.now() - used < SESSION_IDLE and bool(infobip.state.sessions)
         return idle.generation == infobip.state.generation and not infobip.late and not open_session
 
-    def _would_act(self, account: str, now: datetime) -> bool:
-        """What the planner says over the true state."""
+    def _calls_to_verify(self, snapshot: AccountSnapshot, at: datetime) -> int | None:
+        """How many calls the daily verification of values adds to a sweep at that time; it changes nothing.
+
+        ``None`` if values are searched for, because time passes between searches.
+        """
+        count = len(to_verify(snapshot, at - self.world.policy.sweep_every, at))
+        if count and not self.world.servers[snapshot.account].options.reveal:
+            return None
+        return -(-count // BATCH)
+
+    def _true_state(self, account: str) -> AccountSnapshot:
+        """What a sweep would observe if no listing were stale."""
         world = self.world
         infobip = world.servers[account]
         keys = {key.id: as_listed(key, reveal=infobip.options.reveal) for key in infobip.keys(world.accounts[account])}
         entries = tuple(self.ledger.entries[name] for name in world.names_of(account))
-        snapshot = AccountSnapshot(account, world.store.peek(f"infobip/{account}"), entries, keys)
-        return would_act(snapshot, world.policy, now)
+        return AccountSnapshot(account, world.store.peek(f"infobip/{account}"), entries, keys)
