@@ -278,8 +278,9 @@ class SecretsManagerStore:
             if failure is None and isinstance(error, _MISSHAPEN):  # also of botocore's parser: not UTF-8, wrong types
                 failure = translate(UnreadableAnswer(), operation, secret_id, write=write, lost_attempt=lost)
             if failure is None:
-                clear_frames(error.__traceback__)  # a bug: keep its traceback, but not the values in its frames
-                return error
+                # A bug: keep its traceback, but without this frame, and without the values in those below.
+                clear_frames(error.__traceback__)
+                return error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
             return failure
 
     def _note_attempt(self, parsed_response: Any = None, exception: Exception | None = None, **_: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from rotator.durations import plus
 from rotator.engine.context import AccountContext
 from rotator.engine.evidence import ownership_proof, unproven
-from rotator.engine.observe import value_field
+from rotator.engine.observe import value_field, with_secret
 from rotator.engine.secret_changes import clean_labels, require_as_planned, require_managed
 from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, StoreError
 from rotator.model import Action, Key, Reason, SecretEntry
@@ -83,7 +83,9 @@ class Revocation:
         store, checked_at = self.context.services.store, self._now()
         entry = store.describe(self.action.arn)
         require_managed(entry, self.context.account, despite_hold=True)
-        if shows_nothing(self.context.snapshot, entry, self._now()):
+        # The current key may have been created in this sweep, after the list was read.
+        fresh = with_secret(store, self.context.provider, self.context.snapshot, entry)
+        if shows_nothing(fresh, entry, self._now()):
             raise Changed(f"{entry.name} is skipped now, so whether key {key_id} is an orphan is not known")
         if not name.is_for(entry.name, entry.arn):
             raise Refused(f"key {key_id} is not named for {entry.name} any more")

@@ -127,6 +127,31 @@ def test_no_traceback_of_the_store_shows_a_value(aws: FakeAws, store: Any, numbe
     assert raised >= 3
 
 
+class Bug(Exception):
+    """An exception that nobody expects."""
+
+
+@pytest.mark.parametrize("event", ["provide-client-params", "before-call", "after-call"])
+def test_a_bugs_traceback_shows_no_value_of_the_store(aws: FakeAws, store: Any, event: str) -> None:
+    def raise_bug(**_: object) -> None:
+        raise Bug
+
+    aws.answers = [ok(ARN="arn", Name="n", VersionId=VERSION, SecretString=KEY_VALUE)]
+    store._client.meta.events.register(f"{event}.secrets-manager.*", raise_bug)
+    try:
+        calls: list[Callable[[], object]] = [
+            lambda: store.stage("n", VERSION, Secret(KEY_VALUE), ("AWSPENDING",)),
+            lambda: store.read_current("n"),
+        ]
+        for call in calls:
+            with pytest.raises(Bug) as caught:
+                call()
+            assert "raise_bug" in [entry.name for entry in caught.traceback]
+            assert KEY_VALUE not in as_shown(caught.value)
+    finally:
+        store._client.meta.events.unregister(f"{event}.secrets-manager.*", raise_bug)
+
+
 def test_a_traceback_with_locals_is_searched_at_all() -> None:
     """The search can fail: a value in a frame outside of the tests is found."""
     with pytest.raises(ValueError, match="delimiter") as caught:
