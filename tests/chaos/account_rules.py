@@ -62,6 +62,8 @@ class Emergency:
     collected: frozenset[str]
     running: bool = True
     suspects: set[str] = field(default_factory=set)
+    looks_leaked: set[str] = field(default_factory=set)
+    """Keys that a sweep that finishes it may revoke without grace period as well."""
     left_without: dict[str, str] = field(default_factory=dict)
     """Secrets whose consumers lost that key in a ``replace-first``: only a failure may end so."""
 
@@ -109,7 +111,11 @@ class AccountRules:
 
     def history(self) -> list[Any]:
         """What is judged by it later."""
-        return [self._replaced_at, self._down, None if self.emergency is None else self.emergency.suspects]
+        return [
+            self._replaced_at,
+            self._down,
+            self.emergency and (self.emergency.suspects, self.emergency.looks_leaked),
+        ]
 
     # ---- what happens -----------------------------------------------------------------------------------------------
 
@@ -201,6 +207,7 @@ class AccountRules:
                 continue
             if self._by_hand:
                 self._put_since.add(name)
+                self._note_what_looks_leaked(name)
             else:
                 self._promoted(name, before_it[1], now[1], when)
         self._check_consumers(when)
@@ -261,10 +268,18 @@ class AccountRules:
             if old.id not in emergency.suspects:
                 self.broken.append(f"rule 4: key {old.id}, which nobody named, was revoked after {when}")
             self._leaves_without(emergency, old)
-        elif emergency is None or old.id not in emergency.suspects:
+        elif emergency is None or old.id not in emergency.suspects | emergency.looks_leaked:
             self._check_due(old, when)
         if emergency is None or not emergency.running:
             self._check_not_held(old, when)
+
+    def _note_what_looks_leaked(self, name: str) -> None:
+        """A key that is stored before the emergency asks for the replacement looks like the one that it found there."""
+        emergency, stored = self.emergency, self.tagged_key(name)
+        if emergency is None or not emergency.running or stored is None:
+            return
+        if not any(self._is_own_attempt(key) for key in self.world.infobip.keys()):
+            emergency.looks_leaked.add(stored.id)
 
     def _is_own_attempt(self, key: SimKey) -> bool:
         """Whether the run that acts now made the key, and gave it up."""

@@ -76,12 +76,14 @@ class Act:
 
     :param fix: what corrects it, where it was a mistake.
     :param credentials: it takes the way to the account's keys away.
+    :param slow: it takes some seconds. Which of two keys was stored later is not to be seen within one.
     """
 
     name: str
     do: Do
     fix: Do | None = None
     credentials: bool = False
+    slow: bool = False
 
 
 def _untag_field(world: TwoAccounts) -> None:
@@ -92,19 +94,20 @@ NOTHING = Act("does nothing", lambda _: None)
 ACTS = (
     # edits the value
     Act("edits a field", lambda w: put(w, SMS, {"note": "edited"})),
-    Act("pastes a new key", lambda w: put(w, SMS, {"api_key": str(w.add_key().value)})),
-    Act("pastes the first key", lambda w: put(w, SMS, {"api_key": first(w)})),
+    Act("pastes a new key", lambda w: put(w, SMS, {"api_key": str(w.add_key().value)}), slow=True),
+    Act("pastes the first key", lambda w: put(w, SMS, {"api_key": first(w)}), slow=True),
     Act(
         "pastes a key of another account",
         lambda w: put(w, SMS, {"api_key": str(w.add_key(OTHER).value)}),
         fix=lambda w: tag(w, account=OTHER),
+        slow=True,
     ),
     Act("names a field that is not there", lambda w: tag(w, value_field="token"), fix=_untag_field),
-    Act("names another field with a key", use_another_field),
+    Act("names another field with a key", use_another_field, slow=True),
     # changes the account
     Act("changes the account", lambda w: tag(w, account=OTHER), fix=lambda w: tag(w, account=MAIN)),
     Act("misspells the account", lambda w: tag(w, account="mian"), fix=lambda w: tag(w, account=MAIN)),
-    Act("moves the secret by hand", move_by_hand),
+    Act("moves the secret by hand", move_by_hand, slow=True),
     Act("stores another account's credentials", swap_credentials, fix=restore_credentials, credentials=True),
     # adds copies
     Act("adds the current key as a second field", lambda w: put(w, SMS, {"fallback": served(w)})),

@@ -5,23 +5,27 @@ Run every act at every call of every flow by hand with ``python -m tests.chaos.p
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import cache, partial
+from itertools import product
 
 from rotator.engine.emergency import EmergencyReport
 from rotator.errors import RotatorError
 from rotator.policy.lifecycle import read_lifecycle
 from tests.chaos.account_rules import AccountRules
-from tests.chaos.faults import at_calls
+from tests.chaos.faults import Kill, at_calls
 from tests.chaos.people import ACTS, Act
 from tests.chaos.truth import footprint
 from tests.chaos.two_accounts import FLOWS, Flow, TwoAccounts, sweep
 from tests.chaos.worlds import SMS, start
-from tests.world import HOUR
+from tests.world import DAY, HOUR
 
+SECOND = timedelta(seconds=1)
 SWEEPS = Flow("sweeps", TwoAccounts, sweep)
 
 
@@ -42,17 +46,22 @@ def calls_of(flow: Flow, parent: bool) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Case:
-    """One act ahead of one call of one flow."""
+    """One act ahead of one call of one flow.
+
+    :param killed: the process of the flow is killed there, too.
+    """
 
     flow: Flow
     act: Act
     index: int
     parent: bool = False
+    killed: bool = False
 
     def __str__(self) -> str:
         call = calls_of(self.flow, self.parent)[self.index]
         world = "parent" if self.parent else "two accounts"
-        return f"{self.flow.name} ({world}): a person {self.act.name} before call {self.index}, {call}"
+        what = f"a person {self.act.name}{' and it is killed' if self.killed else ''}"
+        return f"{self.flow.name} ({world}): {what} before call {self.index}, {call}"
 
     def broken(self) -> list[str]:
         """Play it, then let sweeps go on. Gives what broke."""
@@ -61,19 +70,22 @@ class Case:
         rules.start()
 
         def meddle() -> None:
+            pause = 2 * SECOND if self.act.slow else timedelta(0)
+            world.pass_time(pause)
             with rules.by_hand():
                 self.act.do(world)
+            world.pass_time(pause)
+            if self.killed:
+                raise Kill
 
         report: object = None
-        if self.index == 0:
+        if self.index == 0 and not self.killed:
             meddle()  # before the run, so what it leaves is what the run begins with
-        acts = [(self.index, meddle)] if self.index else []
-        with at_calls(world, *acts), rules.run(self.flow):
-            try:
-                report = self.flow.act(world)
-            except RotatorError as error:
-                report = error
-        if self.flow.strategy is not None:
+        acts = [(self.index, meddle)] if self.index or self.killed else []
+        with at_calls(world, *acts), rules.run(self.flow), contextlib.suppress(RotatorError, Kill):
+            report = self.flow.act(world)
+        world.infobip.faults.clear()
+        if self.flow.strategy is not None and not self.killed:
             done = report if isinstance(report, EmergencyReport) else None
             rules.emergency_over(done, reachable=not self.act.credentials)
         broken = list(rules.broken)
@@ -115,8 +127,9 @@ def _is_in_order(world: TwoAccounts, rules: AccountRules) -> bool:
 
 
 def _sweeps(world: TwoAccounts, rules: AccountRules) -> list[str]:
-    """Gives what the next plan says about the secret."""
-    for time in (HOUR, HOUR, HOUR, 80 * HOUR, HOUR, 80 * HOUR, HOUR):
+    """Three by the hour, then past every grace period, by the day. Gives what the next plan says about the secret."""
+    for every_, time in (*(3 * [(HOUR, HOUR)]), *(2 * [(DAY, 80 * HOUR), (DAY, DAY)])):
+        world.policy = replace(world.policy, sweep_every=every_)
         world.pass_time(time)
         with rules.run(SWEEPS):
             sweep(world)
@@ -128,13 +141,11 @@ def _sweeps(world: TwoAccounts, rules: AccountRules) -> list[str]:
 def every(step: int = 1) -> Iterator[Case]:
     """Every act at every call of every flow, or each ``step``-th of these."""
     number = 0
-    for parent in (False, True):
-        for flow in FLOWS:
-            for act in ACTS:
-                for index in range(len(calls_of(flow, parent))):
-                    if number % step == 0:
-                        yield Case(flow, act, index, parent)
-                    number += 1
+    for flow, parent, killed, act in product(FLOWS, (False, True), (False, True), ACTS):
+        for index in range(len(calls_of(flow, parent))):
+            if number % step == 0:
+                yield Case(flow, act, index, parent, killed)
+            number += 1
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ from itertools import islice
 
 import pytest
 
+from tests.chaos import people_runs
 from tests.chaos.concurrency import Case
 from tests.chaos.flows import FLOWS, Flow
 from tests.chaos.forged_runs import every, forged
@@ -48,6 +49,10 @@ def test_operators() -> None:
 
 def test_forgeries() -> None:
     assert [text for case in every(9001) for text in forged(*case)] == []
+
+
+def test_people() -> None:
+    assert [text for case in people_runs.every(1201) for text in case.broken()] == []
 
 
 def test_days_of_300_secrets() -> None:

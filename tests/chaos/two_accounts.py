@@ -211,7 +211,8 @@ def _emergency(target: str, strategy: Strategy) -> Flow:
             return emergencies.revoke(world, strategy, secret=SMS)
         if target == "value":
             return emergencies.revoke(world, strategy, leaked=emergencies.leaked(key))
-        return emergencies.revoke(world, strategy, key_id=key.id, account=MAIN)
+        account = next(name for name, account_id in world.accounts.items() if account_id == key.account_id)
+        return emergencies.revoke(world, strategy, key_id=key.id, account=account)
 
     return Flow(f"{strategy} by {target}", partial(rotated, HOUR), act, target, strategy)
 
