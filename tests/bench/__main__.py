@@ -17,7 +17,7 @@ from typing import Any
 from tests.bench.cold import cold_start
 from tests.bench.plans import planner_times
 from tests.bench.rotations import calls_of_a_rotation
-from tests.bench.sweeps import idle_sweeps
+from tests.bench.sweeps import daily_verification, idle_sweeps
 
 
 def sizes(text: str) -> list[int]:
@@ -51,12 +51,23 @@ def rows(result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield f"{of}: time to paging the lists", f"{row['cpu_to_paging']:.2f}", "1.5"
         yield f"{of}: time to the script¹", f"1/{1 / row['cpu_to_script']:.0f}", ""
         yield f"{of}: most memory", f"{row['peak_bytes'] / 1e6:.0f} MB", "5 KB a secret"
+    verified = result["verification"]
+    of = f"an hourly sweep's daily verification of {verified['secrets']:,} secrets"
+    yield f"{of}: batch reads at most", str(verified["masked"]["reads"]), "5"
+    searches = f"{verified['masked']['searches']} if Infobip shows masks, else {verified['readable']['searches']}"
+    yield f"{of}: searches at most", searches, "65, else 0"
     rotation, ended = result["rotation"]["rotation"], result["rotation"]["end_of_grace"]
     probes = rotation["infobip"].get("GET balance", 0)
     at_infobip = sum(rotation["infobip"].values()) - probes
     yield "a rotation: calls at Secrets Manager", str(sum(rotation["secretsmanager"].values())), "5 (AWS's: 10 to 14)"
     yield "a rotation: calls at Infobip, and probes", f"{at_infobip} and {probes}", "4"
-    yield "end of grace: updates at Infobip", str(ended["infobip"].get("PUT key", 0)), "1"
+    yield "a revocation after grace: calls at Secrets Manager", str(sum(ended["secretsmanager"].values())), "7"
+    updates = ended["infobip"].get("PUT key", 0)
+    yield (
+        "a revocation after grace: calls at Infobip, and updates among them",
+        f"{sum(ended['infobip'].values())} and {updates}",
+        "3 and 1",
+    )
     for row in result["planner"]:
         what = f"plan for {row['keys']:,} keys: time a key, and growth to n log n"
         yield what, f"{row['cpu_microseconds_a_key']:.0f} µs, {row['growth']:.2f}", "60 µs, 1"
@@ -84,6 +95,7 @@ def main() -> None:
         "python": platform.python_version(),
         "cold_start": cold_start(options.cold, say) if options.cold > 0 else None,
         "sweeps": idle_sweeps(options.sweeps, max(1, options.rounds), say),
+        "verification": daily_verification(say),
         "rotation": calls_of_a_rotation(),
         "planner": planner_times(options.plans, say),
     }

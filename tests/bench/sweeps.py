@@ -9,6 +9,7 @@ import statistics
 import time
 import tracemalloc
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import requests
@@ -25,6 +26,8 @@ from rotator.secret import Secret
 from rotator.telemetry.audit import Audit, Trigger
 from tests.bench.synthetic_fleet import PAGE, PER_ACCOUNT, SyntheticFleet
 
+VERIFIED = 1_000
+"""Secrets of the fleet whose values are verified in a day of hourly sweeps."""
 SAMPLE = 200
 """Secrets that the typical script is measured on; its figures are scaled, as each costs the same."""
 
@@ -86,11 +89,32 @@ def peak_of(work: Callable[[SyntheticFleet], None], fleet: SyntheticFleet) -> in
         tracemalloc.stop()
 
 
+def daily_verification(say: Callable[[str], None]) -> dict[str, Any]:
+    """The most batch reads and searches that any of a day's hourly sweeps makes, and those of the whole day."""
+    say(f"a day of hourly sweeps of {VERIFIED:,} idle secrets")
+    found: dict[str, Any] = {"secrets": VERIFIED}
+    for name, masked in (("readable", False), ("masked", True)):
+        fleet = SyntheticFleet(VERIFIED, masked=masked)
+        hours = []
+        for _ in range(24):
+            fleet.calls.clear()
+            sweep(fleet, verifies=True)
+            hours.append((fleet.calls["BatchGetSecretValue"], fleet.calls["GET keys by value"]))
+            fleet.clock.set(fleet.clock.now().replace(minute=0, second=0) + timedelta(hours=1))
+        reads, searches = zip(*hours, strict=True)
+        found[name] = {"reads": max(reads), "searches": max(searches), "reads_a_day": sum(reads)}
+        found[name]["searches_a_day"] = sum(searches)
+    return found
+
+
 # ---- what is compared -----------------------------------------------------------------------------------------------
 
 
-def sweep(fleet: SyntheticFleet) -> None:
-    """The rotator's own, with everything but a connection."""
+def sweep(fleet: SyntheticFleet, *, verifies: bool = False) -> None:
+    """The rotator's own, with everything but a connection.
+
+    :param verifies: whether it verifies the values of the past hour's secrets, as each hourly sweep does.
+    """
     redactor = Redactor()
 
     def connect(entry: SecretEntry, text: Secret, /, *, emergency: bool = False) -> KeyProvider:
@@ -108,6 +132,7 @@ def sweep(fleet: SyntheticFleet) -> None:
     )
     store = SecretsManagerStore(fleet.own_client(), redactor)
     services = Services(store, connect, audit, _NoEvents(), fleet.clock, Policy())
+    services.previous = None if verifies else fleet.clock.now()
     done = Reconciler(services).sweep()
     swept = sum(plan.keys for plan in done.plan.accounts)
     if not done.ok or done.results or swept != fleet.count:

@@ -38,10 +38,12 @@ class SyntheticFleet:
     """``count`` managed secrets and their keys, none of which needs anything. ``calls`` counts by operation.
 
     :param count: managed secrets; every :data:`PER_ACCOUNT` of them share an Infobip account and management secret.
+    :param masked: Infobip's list shows masks instead of keys' values.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, masked: bool = False) -> None:
         self.count = count
+        self.masked = masked
         self.accounts = -(-count // PER_ACCOUNT)
         # Other keys than before, or what was learnt of those would spare work that a first sweep has.
         self._base = next(_bases) * 10_000_000
@@ -136,21 +138,27 @@ class SyntheticFleet:
             answer: dict[str, Any] = {"SecretList": [self.secret(index) for index in range(first, last)]}
             if last < self.count + self.accounts:
                 answer["NextToken"] = str(last)
+        elif operation == "BatchGetSecretValue":
+            answer = {"SecretValues": [self._value(arn) for arn in asked["SecretIdList"]], "Errors": []}
         else:
-            _, managed, rest = asked["SecretId"].partition("service-")
-            if managed:
-                index = int(rest[:6])
-                value = {"api_key": self.key(index)["apiKeySecret"]}
-            else:
-                account = int(asked["SecretId"].rpartition("infobip/")[2].partition("-")[0])
-                index = self.count + account
-                url = f"https://{account:06}.api.infobip.com"
-                value = {"base_url": url, "username": "ops", "password": "never sent"}
-            answer = {**self.secret(index), "VersionId": version_of(self._base + index)}
-            answer["SecretString"] = json.dumps(value)
+            answer = self._value(asked["SecretId"])
         body = json.dumps(answer).encode()
         raw: Any = _Raw(body)
         return AWSResponse(request.url, 200, HTTPHeaders(), raw)
+
+    def _value(self, secret_id: str) -> dict[str, Any]:
+        _, managed, rest = secret_id.partition("service-")
+        if managed:
+            index = int(rest[:6])
+            value = {"api_key": self.key(index)["apiKeySecret"]}
+        else:
+            account = int(secret_id.rpartition("infobip/")[2].partition("-")[0])
+            index = self.count + account
+            url = f"https://{account:06}.api.infobip.com"
+            value = {"base_url": url, "username": "ops", "password": "never sent"}
+        found = {**self.secret(index), "VersionId": version_of(self._base + index)}
+        stages = found["SecretVersionsToStages"][found["VersionId"]]
+        return {**found, "VersionStages": stages, "SecretString": json.dumps(value)}
 
     def infobip(self, account: int) -> InProcessAdapter:
         """An adapter of requests that ends in one Infobip account."""
@@ -170,13 +178,23 @@ class _Account(InfobipWorld):
         key_id = request.path.removeprefix("/settings/2/api-keys").strip("/")
         if key_id:
             self._fleet.called("GET key")
-            return json_response(200, self._fleet.key(self._fleet.index_of(key_id)))
+            return json_response(200, self._shown(self._fleet.index_of(key_id)))
+        if "apiKeySecret" in request.query:
+            self._fleet.called("GET keys by value")
+            index = int(request.query["apiKeySecret"][:32], 16)
+            found = [self._shown(index)] if index in self._indices else []
+            paging = {"page": 0, "size": PAGE, "totalPages": len(found), "totalCount": len(found)}
+            return json_response(200, {"apiKeys": found, "paging": paging})
         self._fleet.called("GET keys")
         page, size = int(request.query["page"]), int(request.query["size"])
-        keys = [self._fleet.key(index) for index in self._indices[page * size : (page + 1) * size]]
+        keys = [self._shown(index) for index in self._indices[page * size : (page + 1) * size]]
         pages = -(-len(self._indices) // size)
         paging = {"page": page, "size": size, "totalPages": pages, "totalCount": len(self._indices)}
         return json_response(200, {"apiKeys": keys, "paging": paging})
+
+    def _shown(self, index: int) -> dict[str, Any]:
+        key = self._fleet.key(index)
+        return {**key, "apiKeySecret": "*" * 69} if self._fleet.masked else key
 
 
 class _Raw(io.BytesIO):

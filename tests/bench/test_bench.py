@@ -46,6 +46,10 @@ def test_the_figures(measured: tuple[str, dict[str, Any]]) -> None:
     for row in found["sweeps"]:
         assert row["calls_script"] == dict.fromkeys(("DescribeSecret", "GetSecretValue", "GET key"), row["secrets"])
         assert all(row[name] > 0 for name in ("cpu_seconds", "cpu_to_paging", "cpu_to_script", "peak_bytes"))
+    assert found["verification"]["readable"]["searches_a_day"] == 0
+    assert found["verification"]["masked"]["searches_a_day"] == 1_000 + 24  # and whether Infobip filters by value
+    assert found["verification"]["masked"]["reads"] <= 5
+    assert found["verification"]["masked"]["searches"] <= 65
     assert found["rotation"] == {
         "rotation": {
             "secretsmanager": {"add_label": 1, "describe": 1, "promote": 1, "read_current": 1, "stage": 1},
@@ -68,6 +72,33 @@ def test_the_table(measured: tuple[str, dict[str, Any]]) -> None:
     assert [line for line in measured[0].splitlines() if "250 secrets: calls" in line] == [
         "| idle sweep of 250 secrets: calls, and a typical script's | 7 and 750 | 2 a hundred |"
     ]
+
+
+def test_the_page_has_the_counts_that_are_measured(measured: tuple[str, dict[str, Any]]) -> None:
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    counted = [line for line in measured[0].splitlines() if ": calls at " in line or "daily verification" in line]
+    assert len(counted) == 6
+    assert [line for line in counted if line not in page.splitlines()] == []
+    found = measured[1]["rotation"]
+    calls = {what: {where: sum(made.values()) for where, made in found[what].items()} for what in found}
+    rotation, ended = calls["rotation"], calls["end_of_grace"]
+    probes = found["rotation"]["infobip"]["GET balance"]
+    made = (
+        f"{rotation['secretsmanager']} at Secrets Manager; {rotation['infobip'] - probes} at Infobip and {probes} probe"
+    )
+    assert f"| a rotation | {made} " in page
+    made = f"{ended['secretsmanager']} at Secrets Manager; {ended['infobip']} at Infobip"
+    assert f"| a revocation after grace | {made}," in page
+
+
+def test_the_page_has_the_calls_of_an_idle_sweep() -> None:
+    fleet = SyntheticFleet(3_000)
+    sweep(fleet)
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    assert (
+        f"| idle sweep of 3,000 secrets: calls, and a typical script's | {sum(fleet.calls.values())} and 9,000 |"
+        in page
+    )
 
 
 def test_the_synthetic_fleet_answers_the_script() -> None:
