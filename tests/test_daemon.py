@@ -122,6 +122,23 @@ def test_each_sweep_is_a_run_of_its_own(setup: Setup, tmp_path: Path) -> None:
     assert {(line["seq"], line["trigger"], line["actor"]) for line in begun} == {(1, "schedule", "scheduler")}
 
 
+def test_sweeps_later_than_their_interval_verify_every_value(setup: Setup) -> None:
+    """With its jitter an hourly daemon sweeps every 65 minutes; each value is verified once in a day all the same."""
+    world = setup.world
+    for number in range(60):
+        key = world.managed(f"prod/{number}")
+        old = world.version_of(f"prod/{number}", key)
+        version = world.store.put_value_by_hand(f"prod/{number}", "not a key")
+        world.store.label_by_hand(f"prod/{number}", f"rotator:key:{key.id}", version, old)
+    daemon = setup.daemon()
+    daemon.sweep()
+    for _ in range(24):
+        world.pass_time(timedelta(minutes=65))
+        daemon.sweep()
+    labelled = [label for name in world.names() for labels in world.labels(name).values() for label in labels]
+    assert [label for label in labelled if label.startswith("rotator:key:")] == []
+
+
 def test_a_sweep_that_takes_long_is_not_overtaken(setup: Setup) -> None:
     setup.world.managed("prod/sms", left=5 * DAY)
     go_on = threading.Event()

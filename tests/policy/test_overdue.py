@@ -128,6 +128,17 @@ CAUSES = table(
     a key without an expiry has no deadline that a slot could come before
         s max-age=30d; K1 left=never age=40d; U0 age=1h; U1 age=1h; with limit=2-0
         -> skip s daily-limit; error overdue s K1
+    a slot comes too late for one of two keys
+        s; K1 left=20h age=99d; t {v1 CURRENT key:T}; T left=20h age=99d; U0 age=1h; U1 age=1h; with limit=2-0
+        -> skip s daily-limit; skip t daily-limit; error not-in-time - -; error overdue s K1; error overdue t T
+    a superseded label whose version is not that key is ignored
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-2d value=foreign}; K1; K2
+        -> error unproven-label s K1
+    a superseded key that another account has
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-2d}; K1 in=old; K2 -> warning key-not-found s K1
+    a superseded key that could not be read
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-2d}; K2; with unread=K1
+        -> skip s listing-incomplete; warning listing-incomplete s K1; error overdue s K1
     a first key without a slot
         s scopes=a changed=2d {x}; U0 age=1h; U1 age=1h; with limit=2-0
         -> skip s daily-limit; error overdue s - (its first key was due 2 d ago)
