@@ -223,8 +223,6 @@ class Screen:
         from rotator.render import Grid, counted, key_words, shown, styled
         from rotator.text import short_id
 
-        if not report.steps:  # why nothing was done
-            yield from _note_parts(report)
         live = bool(self._shown)
         shown_before = {(step.what, step.secret, step.key_id) for step in self._shown}
         self._shown.clear()
@@ -239,6 +237,7 @@ class Screen:
             yield Grid(rows, _WIDTHS)
         for error in report.errors:
             yield styled(shown(error, _LONGEST_ERROR), "red")
+        yield from _note_parts(report)
         sentences = [f"{shown(name)} has a new key." for name in report.replaced]
         if report.revoked:
             sentences.append(f"{counted(len(report.revoked), 'key')} revoked.")
@@ -246,7 +245,9 @@ class Screen:
             sentences.append("There was no key left to revoke.")
         if report.errors:
             errors = counted(len(report.errors), "error")
-            sentences.append(f"{errors}: repeat the command, or disable the key in Infobip's portal.")
+            enabled = any(step.what == "revoked" and not step.verified for step in report.steps)
+            way_out = "repeat the command, or disable the key in Infobip's portal" if enabled else "fix it, then repeat"
+            sentences.append(f"{errors}: {way_out}.")
         about = f", incident {shown(self.incident, 60)}" if self.incident else ""
         yield " ".join([*sentences, f"Recorded as run {short_id(self.app.audit.run_id)}{about}."])
         if report.replaced:

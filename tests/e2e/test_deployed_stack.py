@@ -17,6 +17,7 @@ SETTINGS = f"""\
 alarm-email: {EMAIL}
 dry-run: "false"
 schedule: rate(1 minute)
+sweep-every: 1m
 """
 
 

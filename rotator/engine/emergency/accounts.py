@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Final
 
 from rotator.engine.context import InfobipClock, Services
 from rotator.engine.emergency.targets import Located
@@ -12,6 +14,10 @@ from rotator.model import Key
 from rotator.ports import KeyProvider
 from rotator.secret import Secret
 from rotator.text import printable
+
+MAX_PARALLEL: Final = 8
+Found = tuple[Key, Secret | None]
+"""A key and its value, if it is known."""
 
 
 class Accounts:
@@ -59,14 +65,14 @@ class Accounts:
         :raises RotatorError: none of the accounts that could be asked has it, and not every account could be asked.
         """
 
-        def read(provider: KeyProvider) -> tuple[Key, Secret | None] | None:
+        def read(provider: KeyProvider) -> Found | None:
             try:
                 fetched = provider.get_key(key_id)
             except KeyNotFound:
                 return None
             return fetched.key, fetched.value
 
-        return self._first(self.ordered(first), read, f"key {printable(key_id, 40)}")
+        return self._first(self.ordered(first), first, read, f"key {printable(key_id, 40)}")
 
     def with_value(
         self, value: Secret, first: str | None, *, only: str | None = None, alone: bool = True
@@ -81,11 +87,11 @@ class Accounts:
         if known is not None or value in self._unknown:
             return known
 
-        def search(provider: KeyProvider) -> tuple[Key, Secret | None] | None:
+        def search(provider: KeyProvider) -> Found | None:
             found = provider.find_by_value(value, alone=alone)
             return (found, value) if found is not None else None
 
-        found = self._first(self.ordered(first) if only is None else [only], search, "the value")
+        found = self._first(self.ordered(first) if only is None else [only], first, search, "the value")
         self._unknown += [value] if found is None and only is None else []
         return found
 
@@ -95,20 +101,39 @@ class Accounts:
         return located
 
     def _first(
-        self, accounts: list[str], ask: Callable[[KeyProvider], tuple[Key, Secret | None] | None], what: str
+        self, accounts: list[str], first: str | None, ask: Callable[[KeyProvider], Found | None], what: str
     ) -> Located | None:
-        errors: list[str] = []
-        for name in accounts:
+        """The first account's answer that shows the key; ``first`` is asked alone, the others side by side."""
+
+        def one(name: str) -> Located | str | None:
             try:
                 found = ask(self.provider(name))
             except RotatorError as error:
-                errors.append(f"{printable(name)}: {error.message}")
-                continue
-            if found is not None:
-                return self.remember(Located(name, *found))
+                return f"{printable(name)}: {error.message}"
+            return None if found is None else Located(name, *found)
+
+        errors: list[str] = []
+        for names in ([name for name in accounts if name == first], [name for name in accounts if name != first]):
+            for answer in _as_answered(one, names):
+                if isinstance(answer, Located):
+                    return self.remember(answer)
+                errors += [answer] if answer is not None else []
         if errors:
             raise Refused(
-                f"not every account could be asked for {what}: {'; '.join(errors)}",
+                f"not every account could be asked for {what}: {'; '.join(sorted(errors))}",
                 advice="Nothing was changed. Fix that and repeat the command, or disable the key in Infobip's portal.",
             )
         return None
+
+
+def _as_answered(ask: Callable[[str], Located | str | None], names: list[str]) -> Iterator[Located | str | None]:
+    """The accounts' answers, the fastest first: one that hangs must not delay the revocation in another."""
+    if len(names) <= 1:
+        yield from map(ask, names)
+        return
+    pool = ThreadPoolExecutor(min(MAX_PARALLEL, len(names)), "account")
+    try:
+        for future in as_completed([pool.submit(ask, name) for name in names]):
+            yield future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

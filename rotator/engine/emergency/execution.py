@@ -18,7 +18,7 @@ from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.facts import Facts
 from rotator.engine.emergency.planning import Planner
 from rotator.engine.emergency.targets import EmergencyPlan, EmergencyReport, KeyRole, Step, StepKind, Strategy, Suspect
-from rotator.engine.emergency.verification import VERIFY_TIMEOUT, verify
+from rotator.engine.emergency.verification import VERIFY_TIMEOUT, Verification, verify
 from rotator.engine.observe import management_of
 from rotator.engine.revoke import revoke_key
 from rotator.engine.rotation import Rotation
@@ -58,6 +58,7 @@ class Execution:
     _revoked: dict[str, bool] = field(default_factory=dict)
     """The revoked keys, and whether Infobip's answer showed each disabled."""
     _failed: dict[str, tuple[Suspect, str]] = field(default_factory=dict)
+    _until: datetime | None = None
 
     @property
     def facts(self) -> Facts:
@@ -199,7 +200,8 @@ class Execution:
             self._add(StepKind.PROMOTED, current.account, entry.name, current.key.id, note=note)
 
     def _is_suspect(self, suspect: Suspect, entry: SecretEntry) -> bool:
-        made_here = suspect.version_id in self._made or self.planner.made_here(entry, suspect.version_id)
+        made_here = suspect.version_id in self._made or suspect.key.id in self.planner.made_keys(entry)
+        made_here = made_here and suspect.role != KeyRole.OTHER_FIELD
         rule, now = self.plan.rule, self.facts.now(suspect.account)
         if self.plan.secret is None or self.plan.secret.arn != entry.arn:
             rule = replace(rule, since=None)  # of another secret only the collected keys are suspect
@@ -285,6 +287,7 @@ class Execution:
         if self.report.dry_run:
             stop = "" if why.endswith((".", "!", "?")) else "."
             then = "If you continue, its key is revoked anyway, and its consumers fail until it has a new one."
+            then = then if self.plan.suspects else "If you continue, nothing is revoked."
             text = f"cannot create a replacement key for {entry.name}: {why}{stop} {then} {_WAY_OUT}"
         account, life = account_of(entry.tags) or "", read_lifecycle(entry)
         self._add(StepKind.PROMOTED, account, entry.name, None, note="failed", error=text)
@@ -335,25 +338,29 @@ class Execution:
     # ---- verification -----------------------------------------------------------------------------------------------
 
     def _verify(self) -> None:
-        """Verify each revocation. A key that is not verified is an error."""
-        until: datetime | None = None
+        """Verify each revocation, and that keys which were already disabled are refused; the rest is an error."""
         for position, step in enumerate(self.report.steps):
             suspect = step.suspect
             if step.what != StepKind.REVOKED or not step.ok or suspect is None:
                 continue
-            provider, clock = self.accounts.provider(suspect.account), self.accounts.clock(suspect.account)
-            until = until or clock.now() + VERIFY_TIMEOUT
-            spec = _spec_of(next((e for e in self.accounts.fleet.every() if e.arn == suspect.arn), None))
-            shown = self._revoked[suspect.key.id]
-            found = verify(provider, clock, suspect.located, spec.verify_path, until, shown=shown)
-            error = None
-            if not found.verified:
-                of = f" of {suspect.secret}" if suspect.secret else ""
-                error = f"key {suspect.key.id}{of} is {found.note}. Check it in Infobip's portal; repeat the command."
-                self.report.errors.append(error)
+            found, error = self._verified(suspect, shown=self._revoked[suspect.key.id])
+            self.report.errors += [error] if not found.verified else []
             note = f"{step.note}; {found.note}" if step.note else found.note
             done = replace(step, verified=found.verified, note=note, error=error if found.works else None)
             self.report.steps[position] = done
+        for suspect in self.plan.disabled:
+            found, error = self._verified(suspect, shown=True)
+            if found.works:
+                self._add_revoked(suspect, note=found.note, error=error)
+
+    def _verified(self, suspect: Suspect, *, shown: bool) -> tuple[Verification, str]:
+        """Verify one key; with the error if it is not verified."""
+        provider, clock = self.accounts.provider(suspect.account), self.accounts.clock(suspect.account)
+        self._until = self._until or clock.now() + VERIFY_TIMEOUT
+        spec = _spec_of(next((e for e in self.accounts.fleet.every() if e.arn == suspect.arn), None))
+        found = verify(provider, clock, suspect.located, spec.verify_path, self._until, shown=shown)
+        of = f" of {suspect.secret}" if suspect.secret else ""
+        return found, f"key {suspect.key.id}{of} is {found.note}. Check it in Infobip's portal; repeat the command."
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 

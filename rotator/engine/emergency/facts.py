@@ -72,7 +72,7 @@ class Facts:
         life = read_lifecycle(entry)
         retiring = [item.version_id for item in life.retiring]
         order = dict.fromkeys((life.current_version, *retiring, life.pending_version, *sorted(entry.versions)))
-        found = [self._version_keys(entry, version, life) for version in order if version is not None]
+        found = [self.version_keys(entry, version) for version in order if version is not None]
         keys: dict[str, Suspect] = {}
         for suspect in (suspect for each in found for suspect in each.keys):
             keys.setdefault(suspect.key.id, suspect)
@@ -90,18 +90,19 @@ class Facts:
         life = read_lifecycle(entry)
         if life.current_version is None:
             raise Refused(f"{entry.name} has no value to replace")
-        found = self._version_keys(entry, life.current_version, life)
+        found = self.version_keys(entry, life.current_version)
         current = next((suspect for suspect in found.keys if suspect.role == KeyRole.CURRENT), None)
         if current is None:
             errors = (*found.errors, *(error for _, error in found.unproven))
-            why = "; ".join(errors) or "its value is not a key of an account here"
+            why = "; ".join(error.removesuffix(".") for error in errors) or "its value is not a key of an account here"
             raise Refused(f"the current key of {entry.name} can't be identified: {why}")
         return current
 
-    def _version_keys(self, entry: SecretEntry, version: str, life: Lifecycle) -> VersionKeys:
+    def version_keys(self, entry: SecretEntry, version: str) -> VersionKeys:
+        """The keys that one version contains, and what stays unknown."""
         about = (entry.arn, version, entry.versions[version])
         if about not in self._versions:
-            self._versions[about] = self._find_version_keys(entry, version, life)
+            self._versions[about] = self._find_version_keys(entry, version, read_lifecycle(entry))
         return self._versions[about]
 
     def _find_version_keys(self, entry: SecretEntry, version: str, life: Lifecycle) -> VersionKeys:
@@ -117,13 +118,13 @@ class Facts:
         except StoreError as error:
             unread = f"{where} could not be read, so other keys in it are not revoked: {error}"
         account, tagged = account_of(entry.tags), _tagged_value(entry, content)
-        lost, values = False, _values(tagged, content)
+        lost, values = "", _values(tagged, content)
         for value in islice(values, MOST_VALUES):
             is_tagged = tagged is not None and value == tagged
             try:
                 located = self.accounts.with_value(value, account)
             except RotatorError as error:
-                lost = lost or is_tagged
+                lost = error.message if is_tagged else lost
                 errors += [] if is_tagged else [f"a value in {where} could not be searched for: {error.message}"]
                 continue
             if located is not None:
@@ -134,7 +135,7 @@ class Facts:
             errors.append(f"{where} contains more than {MOST_VALUES} key values; revoke the others by their value")
         unproven: list[tuple[Suspect, str]] = []
         for key_id in sorted(_labelled(entry.versions[version]) - found.keys()):
-            located, why = self._proven(entry, version, key_id, content)
+            located, why = self._proven(entry, version, key_id, content, lost)
             suspect = self.suspect(located, entry, version, life, tagged=True)
             if not why or not located.key.enabled:
                 found[key_id] = suspect
@@ -152,8 +153,13 @@ class Facts:
             errors.append(f"the key of {where} could not be searched for: not every account could be asked")
         return VersionKeys(tuple(found.values()), tuple(unproven), (*([unread] if unread else []), *errors))
 
-    def _proven(self, entry: SecretEntry, version: str, key_id: str, content: Secret | None) -> tuple[Located, str]:
-        """The key that a label names, and why nothing proves that the version contains it; ``""`` if it is proven."""
+    def _proven(
+        self, entry: SecretEntry, version: str, key_id: str, content: Secret | None, lost: str
+    ) -> tuple[Located, str]:
+        """The key that a label names, and why nothing proves that the version contains it; ``""`` if it is proven.
+
+        :param lost: why the version's value could not be searched for.
+        """
         account, deployment = account_of(entry.tags) or "", self.accounts.services.policy.deployment
         keys: dict[str, Key] = {}
         with suppress(RotatorError, ValueError):  # ValueError: not a version id of the rotator
@@ -173,7 +179,8 @@ class Facts:
         management = management_of(self.accounts.fleet, located.account)
         snapshot = AccountSnapshot(located.account, management, (entry,), {**keys, key_id: located.key}, held=held)
         proof = Ownership(snapshot, deployment).proof(entry, version, key_id)
-        return located, "" if proof.ok else "its value is not that key" if content is not None else "it can't be read"
+        doubt = f"its value could not be searched for: {lost}" if lost else "its value is not that key"
+        return located, "" if proof.ok else doubt if content is not None else "it can't be read"
 
     def suspect(self, located: Located, entry: SecretEntry, version: str, life: Lifecycle, *, tagged: bool) -> Suspect:
         """The key with its role in a version.

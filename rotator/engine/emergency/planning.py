@@ -137,7 +137,7 @@ class Planner:
 
     def _of_located(self, located: Located, *notes: str) -> EmergencyPlan:
         """Plan for one key, and for the secrets that use it."""
-        suspect = self._placed(located)
+        suspect = self._with_value(self._placed(located))
         if suspect.role in (KeyRole.ORPHAN, KeyRole.UNMANAGED) and located.key.name:
             notes += (f"no secret here contains key {located.id}; its name at Infobip is {quoted(located.key.name)}",)
         replaced, more = self._users([suspect], None)
@@ -150,6 +150,16 @@ class Planner:
             replaced=tuple(replaced),
             notes=(*notes, *more),
         )
+
+    def _with_value(self, suspect: Suspect) -> Suspect:
+        """The suspect with its value, to probe it later; read from its version if Infobip masks values."""
+        entry = next((entry for entry in self.accounts.fleet.every() if entry.arn == suspect.arn), None)
+        version = suspect.version_id
+        if suspect.located.value is not None or entry is None or version is None or version not in entry.versions:
+            return suspect
+        found = self.facts.version_keys(entry, version).keys
+        value = next((each.located.value for each in found if each.key.id == suspect.key.id), None)
+        return replace(suspect, located=replace(suspect.located, value=value))
 
     def _placed(self, located: Located) -> Suspect:
         """The key with the secret that contains it, as far as listing and current values show."""
@@ -195,27 +205,28 @@ class Planner:
         if made is not None:
             version, since = made
             notes.append(self._retry_note(entry, version))
-        suspects = [
+        spared = self.made_keys(entry) | self._own(entry, made[0]) if made is not None else set()
+        concerned = [
             suspect
             for suspect in found.keys
-            if suspect.key.enabled
-            and not (made is not None and self.made_here(entry, suspect.version_id))
-            and (made is None or is_older(suspect.key.valid_from, since, now))
+            if suspect.key.id not in spared and (made is None or is_older(suspect.key.valid_from, since, now))
         ]
+        suspects = [suspect for suspect in concerned if suspect.key.enabled]
         if not suspects:
             notes.append(f"{entry.name} has no key to revoke")
         current = read_lifecycle(entry).current_version
-        kept = made is not None and not any(suspect.role == KeyRole.CURRENT for suspect in suspects)
+        kept = made is not None and not any(suspect.role == KeyRole.CURRENT for suspect in concerned)
         main = [] if current is None or kept or not self.replaces else [entry]
-        others, more = self._users(suspects, entry)
+        others, more = self._users(concerned, entry)  # a disabled one may still be another secret's current key
         return EmergencyPlan(
             next((suspect.account for suspect in suspects), owner or ""),
             self.strategy,
-            Suspects(collected=frozenset(suspect.key.id for suspect in suspects), since=since),
+            Suspects(collected=frozenset(suspect.key.id for suspect in concerned), since=since),
             secret=entry,
             suspects=tuple(suspects),
             replaced=(*main, *others),
             notes=(*notes, *more),
+            disabled=tuple(suspect for suspect in concerned if not suspect.key.enabled),
             unproven=found.unproven,
             errors=(*stale, *found.errors),
         )
@@ -268,6 +279,15 @@ class Planner:
         """Whether this incident made a version before."""
         return made_for_incident(entry.arn, self.incident, version)
 
+    def made_keys(self, entry: SecretEntry) -> set[str]:
+        """The keys that this incident made before; a version that it made also contains the other fields' keys."""
+        return set().union(*(self._own(entry, each) for each in entry.versions if self.made_here(entry, each)))
+
+    def _own(self, entry: SecretEntry, version: str) -> set[str]:
+        """The keys in the tagged field of a version."""
+        found = self.facts.version_keys(entry, version).keys
+        return {suspect.key.id for suspect in found if suspect.role != KeyRole.OTHER_FIELD}
+
     def _replacement(self, entry: SecretEntry, keys: Sequence[Suspect], now: datetime) -> tuple[str, datetime] | None:
         """The version that this incident made current before, and when its key was created; ``None``: not a retry.
 
@@ -285,7 +305,7 @@ class Planner:
             # The others were stored by an interrupted run and never promoted.
             and (labels & {CURRENT, PREVIOUS} or any(map(parse_retire_label, labels)))
         ]
-        made = [(version, created) for version in mine if (created := self._created(entry, keys, version)) is not None]
+        made = [(version, created) for version in mine if (created := self._created(entry, version)) is not None]
         if made:
             version, created = min(made, key=lambda each: each[1])
             if is_retry(created, now):
@@ -295,12 +315,15 @@ class Planner:
                 f"{created:%Y-%m-%d %H:%M} UTC; the same incident counts as a retry for 24 hours only",
                 advice=f"Nothing was changed. Use another incident, or name the key: {self._by_id(entry, keys)}.",
             )
-        current = read_lifecycle(entry).current_version
-        if self.chosen or current is None or not made_in_emergency(entry.arn, current):
+        # Another process may have stored another field since: then the new key is in both versions.
+        own = {suspect.key.id for suspect in keys if suspect.role == KeyRole.CURRENT}
+        emergencies = [version for version in sorted(entry.versions) if made_in_emergency(entry.arn, version)]
+        current = next((version for version in emergencies if self._own(entry, version) & own), None)
+        if self.chosen or current is None:
             return None
         if entry.last_changed is not None and self.services.clock.now() - entry.last_changed > RECENT + MAX_SKEW:
             return None
-        just = self._created(entry, keys, current)
+        just = self._created(entry, current)
         return (current, just) if just is not None and now - just <= RECENT else None
 
     def _by_id(self, entry: SecretEntry, keys: Sequence[Suspect]) -> str:
@@ -309,10 +332,10 @@ class Planner:
         account = printable(current.account if current else account_of(entry.tags) or "ACCOUNT", 60)
         return f"`--key-id {current.key.id if current is not None else 'ID'} --account {account}`"
 
-    def _created(self, entry: SecretEntry, keys: Sequence[Suspect], version: str) -> datetime | None:
+    def _created(self, entry: SecretEntry, version: str) -> datetime | None:
         """When a version's key was created by Infobip's clock, else when AWS stored the version."""
-        for suspect in keys:
-            if suspect.version_id == version and suspect.key.valid_from is not None:
+        for suspect in self.facts.version_keys(entry, version).keys:
+            if suspect.role != KeyRole.OTHER_FIELD and suspect.key.valid_from is not None:
                 return suspect.key.valid_from
         with suppress(StoreError):
             return self.services.store.version_dates(entry.arn).get(version)

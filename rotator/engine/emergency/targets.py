@@ -116,6 +116,7 @@ class EmergencyPlan:
     :param rule: decides about keys that are seen later.
     :param replaced: the secrets that get a new key.
     :param notes: sentences for the operator, without a full stop.
+    :param disabled: keys of the named secret that are already disabled; each is checked to be refused.
     :param unproven: keys that only a label of the secret names, each with the error that says so; they stay enabled.
     :param errors: what stays unknown whatever happens, as sentences.
     """
@@ -128,6 +129,7 @@ class EmergencyPlan:
     suspects: tuple[Suspect, ...] = ()
     replaced: tuple[SecretEntry, ...] = ()
     notes: tuple[str, ...] = ()
+    disabled: tuple[Suspect, ...] = ()
     unproven: tuple[tuple[Suspect, str], ...] = ()
     errors: tuple[str, ...] = ()
 

@@ -1,0 +1,140 @@
+"""Repeating an emergency finishes what is left, says what still works, and replaces nothing twice."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rotator.sandbox.state import Options, SimKey
+from tests.emergencies import (
+    NAME,
+    REPLACE_FIRST,
+    REVOKE_FIRST,
+    REVOKE_ONLY,
+    alive,
+    dead,
+    fault,
+    in_grace,
+    named,
+    revoke,
+)
+from tests.support.faulty_infobip import FaultKind
+from tests.world import World
+
+REPLACING = [REPLACE_FIRST, REVOKE_FIRST]
+INCIDENTS = ["INC-1", None]
+
+
+def with_second_field(world: World, account: str = "main") -> tuple[SimKey, SimKey]:
+    """A secret whose value contains a second key in another field, which a replacement keeps."""
+    key = world.managed(NAME)
+    if account not in world.accounts:
+        world.account(account)
+    second = world.infobip.add_key(world.accounts[account], "second")
+    text = json.dumps({"api_key": key.value, "fallback": second.value})
+    world.store.put_value_by_hand(NAME, text)
+    world.pass_time(timedelta(minutes=1))
+    return key, second
+
+
+def edit(world: World, name: str = NAME, **fields: Any) -> None:
+    """A person changes other fields of the value."""
+    value = {**json.loads(world.store.consumer_read(name)), **fields}
+    world.store.put_value_by_hand(name, json.dumps(value))
+
+
+@pytest.mark.parametrize("strategy", REPLACING)
+@pytest.mark.parametrize("incident", INCIDENTS)
+@pytest.mark.parametrize("account", ["main", "other"])
+def test_a_key_in_another_field_is_revoked_by_the_repeat(account: str, incident: str | None, strategy: Any) -> None:
+    """The incident's own version contains it too; what this incident made is its replacement alone."""
+    world = World()
+    key, second = with_second_field(world, account)
+    fault(world, FaultKind.STATUS_BEFORE, ("PUT", second.id), status=503)
+    assert not revoke(world, strategy, incident=incident).ok
+    assert alive(world, second)
+    world.infobip.faults.clear()
+    made = world.current_key(NAME)
+    report = revoke(world, strategy, incident=incident)
+    assert report.ok, report.errors
+    assert dead(world, key, second)
+    assert world.current_key(NAME).id == made.id
+
+
+@pytest.mark.parametrize("incident", INCIDENTS)
+def test_a_disabled_key_that_still_works_fails_the_repeat_too(incident: str | None) -> None:
+    world = World()
+    key = world.managed(NAME)
+    world.infobip.options.propagation = timedelta(days=1)
+    for _ in range(2):
+        report = revoke(world, incident=incident)
+        assert any(key.id in error and "STILL authenticates" in error for error in report.errors), report.errors
+        assert key.id not in report.revoked
+
+
+@pytest.mark.parametrize("role", ["current", "retiring"])
+def test_a_masked_key_named_by_its_id_is_probed_if_a_secret_contains_it(role: str) -> None:
+    world = World(options=Options(reveal=False))
+    old, current = in_grace(world)
+    world.infobip.options.propagation = timedelta(days=1)
+    report = revoke(world, REVOKE_ONLY, **named("key", current if role == "current" else old))
+    assert any("STILL authenticates" in error for error in report.errors)
+    assert report.revoked == ()
+
+
+@pytest.mark.parametrize("incident", INCIDENTS)
+def test_a_copy_that_got_no_key_gets_one_from_the_repeat(incident: str | None) -> None:
+    world = World()
+    key = world.managed(NAME)
+    world.store.copy_secret_with_tags(NAME, "prod/copy")
+    world.store.tag("prod/copy", {"rotator:grace": "soon"})
+    report = revoke(world, incident=incident)
+    assert (report.replaced, alive(world, key)) == ((NAME,), False)
+    assert any("prod/copy did not get a new key" in error for error in report.errors)
+    world.store.untag("prod/copy", "rotator:grace")
+    made = world.current_key(NAME)
+    report = revoke(world, incident=incident)
+    assert report.ok, report.errors
+    assert report.replaced == ("prod/copy",)
+    assert world.consumer_works("prod/copy")
+    assert world.current_key(NAME).id == made.id
+
+
+@pytest.mark.parametrize("swept", [False, True])
+@pytest.mark.parametrize("incident", INCIDENTS)
+def test_an_edit_after_the_replacement_makes_the_repeat_no_new_emergency(incident: str | None, swept: bool) -> None:
+    world = World()
+    key = world.managed(NAME)
+    assert revoke(world, incident=incident).ok
+    made, keys = world.current_key(NAME), len(world.infobip.keys())
+    world.pass_time(timedelta(seconds=30))
+    edit(world, note="changed")
+    if swept:
+        world.sweep()
+    report = revoke(world, incident=incident)
+    assert report.ok, report.errors
+    assert not alive(world, key)
+    assert (world.current_key(NAME).id, alive(world, made), len(world.infobip.keys())) == (made.id, True, keys)
+
+
+def test_an_account_that_fails_does_not_stop_another_ones_value() -> None:
+    world = World()
+    world.account("alpha")
+    key = world.managed(NAME)
+    world.store.deny_kms("infobip/alpha")
+    assert revoke(world, **named("value", key)).ok
+    assert not alive(world, key)
+
+
+def test_what_could_not_be_searched_for_is_said_so() -> None:
+    """Infobip masks values and ignores the filter: the value may be that key, and nothing proves it."""
+    world = World(options=Options(reveal=False))
+    key = world.managed(NAME)
+    world.managed("prod/other")
+    fault(world, FaultKind.IGNORE_FILTER, ("GET", "api-keys$"), param="apiKeySecret")
+    report = revoke(world, REVOKE_ONLY)
+    (error,) = (error for error in report.errors if error.startswith(f"key {key.id}"))
+    assert "its value could not be searched for" in error
