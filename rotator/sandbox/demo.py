@@ -340,7 +340,7 @@ def _throttle_creates(request: Request, answer: Answering) -> Response | Drop:
 
 
 def _line(result: Result) -> tuple[str, str] | None:
-    """Return what was done, in a few words; ``None`` for a label that was only corrected."""
+    """Return what was done, in a few words; ``None`` for labels that were only corrected or removed."""
     action = result.action
     old, new = short_id(action.key_id or ""), short_id(result.new_key_id or "")
     match action.kind:
@@ -356,7 +356,7 @@ def _line(result: Result) -> tuple[str, str] | None:
             return "adopted", f"key {old}, found by its value"
         case ActionKind.RETIRE:
             return "retiring", f"key {old}, its grace period starts"
-        case ActionKind.REVOKE:
+        case ActionKind.REVOKE if action.reason is not Reason.KEY_NOT_ACTIVE:
             return "revoked", f"key {old}, {'an orphan' if action.reason is Reason.ORPHAN else 'its grace is over'}"
     return None
 
