@@ -168,7 +168,7 @@ def test_an_order_replays(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_mistake_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the care for what others promote meanwhile, chance finds the order in which that is ended."""
-    monkeypatch.setattr("rotator.engine.emergency.incident.Incident.is_newer", lambda *_: False)
+    monkeypatch.setattr("rotator.policy.suspects.is_older", lambda *_: True)
     case = EMERGENCIES[4]
     found = [broken for n in range(9) for _, broken, _ in [case.run(iter("a" * n + "b" * 20 + "c" * 30))]]
     assert any("rule 3" in text for broken in found for text in broken)

@@ -137,8 +137,9 @@ class Facts:
         for key_id in sorted(_labelled(entry.versions[version]) - found.keys()):
             located, why = self._proven(entry, version, key_id, content, lost)
             suspect = self.suspect(located, entry, version, life, tagged=True)
-            if not why or not located.key.enabled:
+            if not why:
                 found[key_id] = suspect
+            if not why or not located.key.enabled:
                 continue
             holds = next((each for each in found.values() if each.role != KeyRole.OTHER_FIELD), None)
             if holds is not None:

@@ -19,7 +19,7 @@ from rotator.engine.rotation.promote import Promoted, check_again_if_stale, prob
 from rotator.engine.secret_changes import require_as_planned, unlabel
 from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, ReplacementRejected
 from rotator.model import Action, ActionKind, Key, Reason, SecretEntry
-from rotator.policy.labels import PENDING
+from rotator.policy.labels import PENDING, key_name
 from rotator.policy.lifecycle import Lifecycle, is_labelled, read_lifecycle, stored_after, was_never_current
 from rotator.policy.ownership import OwnershipProof
 from rotator.policy.rules import no_such_key
@@ -218,8 +218,11 @@ class Rotation:
         entry, spec, version_id = attempt.entry, attempt.spec, attempt.version_id
         attempt.checked_at = attempt.now()
         key = self._found(key_id)
-        if key is None:  # it may be another account's: it keeps its label
-            unlabel(self.context, entry, PENDING, version_id, attempt.reason)
+        if key is None:
+            if self._named_for(entry, version_id):  # the label is wrong: the version's key has another id
+                attempt.unstage(key_id)
+            else:  # it may be another account's: it keeps its label
+                unlabel(self.context, entry, PENDING, version_id, attempt.reason)
             raise Changed(
                 f"key {key_id} of the pending version of {entry.name} is not found; the version is no longer pending"
             )
@@ -286,6 +289,14 @@ class Rotation:
         key, other = (self.context.snapshot.keys.get(each or "") for each in (key_id, current))
         made, before = (each.valid_from if each is not None else None for each in (key, other))
         return made is not None and before is not None and made < before
+
+    def _named_for(self, entry: SecretEntry, version_id: str) -> bool:
+        """Whether a key at Infobip is named for a version."""
+        try:
+            name = key_name(entry.name, entry.arn, self.context.services.policy.deployment, version_id)
+        except ValueError:  # an operator wrote the version, with an id that the rotator does not use
+            return False
+        return bool(self.context.provider.find_by_name(name))
 
     def _found(self, key_id: str) -> Key | None:
         """The key as Infobip shows it now; ``None`` if the account does not have it."""
