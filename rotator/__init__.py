@@ -1,3 +1,3 @@
-"""Rotates Infobip API keys that live in AWS Secrets Manager, unattended and safely."""
+"""Rotate Infobip API keys stored in AWS Secrets Manager."""
 
 __version__ = "0.1.0"

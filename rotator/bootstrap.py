@@ -59,7 +59,7 @@ class App:
 
 @dataclass
 class Foundation:
-    """The parts that outlive a run: settings, AWS session and clients, the redactor. A Lambda makes them once.
+    """The parts that are reused across runs: settings, AWS session, clients, redactor. A Lambda creates them once.
 
     :param audit: makes a run's audit from its ``actor``, ``trigger`` and ``audit_file``.
     :param events: makes a run's event sink.
@@ -194,7 +194,7 @@ def local_actor() -> str:
 
 
 def make_clock(environ: Mapping[str, str]) -> Clock:
-    """Return the machine's clock, or a sandbox's if ``ROTATOR_SANDBOX_URL`` names one on this machine."""
+    """Return the system clock, or the clock of the local sandbox that ``ROTATOR_SANDBOX_URL`` points to."""
     url = environ.get("ROTATOR_SANDBOX_URL", "").strip()
     if not url:
         return SystemClock()
@@ -205,11 +205,13 @@ def make_clock(environ: Mapping[str, str]) -> Clock:
         loopback = False
     if not loopback:
         raise ConfigurationError(
-            "ROTATOR_SANDBOX_URL names another machine; a clock is only taken from a sandbox on this one",
-            advice="Unset it: it is for trying things out.",
+            "ROTATOR_SANDBOX_URL points to another machine; only a sandbox on this machine can be used",
+            advice="Unset it; it is only for use with `rotator sandbox`.",
         )
     try:
         from rotator.remote_clock import RemoteClock  # never in production
     except ImportError:
-        raise ConfigurationError("ROTATOR_SANDBOX_URL is set where there is no sandbox", advice="Unset it.") from None
+        raise ConfigurationError(
+            "ROTATOR_SANDBOX_URL is set, but the sandbox is not installed", advice="Unset it."
+        ) from None
     return RemoteClock(url)

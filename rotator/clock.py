@@ -1,4 +1,4 @@
-"""The machine's own clock."""
+"""The system clock."""
 
 from __future__ import annotations
 

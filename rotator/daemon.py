@@ -195,7 +195,7 @@ class Daemon:
         try:
             self._scheduler.start()
         except Exception as error:
-            _LOG.exception("the schedule broke off: %s", type(error).__name__)
+            _LOG.exception("the scheduler stopped: %s", type(error).__name__)
         finally:
             self._ended.set()
 
@@ -224,7 +224,7 @@ class Daemon:
                     if not self._stopping.is_set():
                         self._sweep(run)
                 except Stopped:
-                    _LOG.info("the sweep was cut short; nothing is lost, the next one continues")
+                    _LOG.info("the sweep was interrupted; the next one continues from here")
                 except RotatorError as error:
                     _LOG.error("the sweep failed: %s", error)
                 except Exception:  # a bug of ours must not end the daemon: keys would expire
@@ -258,11 +258,11 @@ class Daemon:
         due = event.scheduled_run_times[0]
         late = datetime.now(UTC) - due
         if event.code == events.EVENT_JOB_MAX_INSTANCES:
-            _LOG.warning("the sweep due at %s is left out: the one before it is still going on", _text(due))
+            _LOG.warning("skipped the sweep due at %s: the previous one is still running", _text(due))
             return
         if late > LOG_IF_LATER:
             behind = human_duration(late)
-            _LOG.warning("the sweep due at %s begins %s late, once for all missed since", _text(due), behind)
+            _LOG.warning("the sweep due at %s starts %s late and covers all missed ones", _text(due), behind)
 
 
 def _text(moment: datetime) -> str:

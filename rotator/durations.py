@@ -24,7 +24,7 @@ _ROUNDED_TO: Final = (
     (timedelta(hours=10), timedelta(hours=1)),
     (timedelta(days=2), timedelta(days=1)),
 )
-_FIX: Final = "write one such as 90s, 15m, 72h, 14d, 2w or 1d12h"
+_FIX: Final = "use a duration such as 90s, 15m, 72h, 14d, 2w or 1d12h"
 
 
 def parse_duration(text: str) -> timedelta:
@@ -38,12 +38,12 @@ def parse_duration(text: str) -> timedelta:
     units = [unit for _, unit in terms]
     twice = next((unit for unit in units if units.count(unit) > 1), None)
     if twice is not None:
-        raise Unreadable(text, f"has the unit {twice} twice", "add the two up")
+        raise Unreadable(text, f"repeats the unit {twice}", "combine the two values")
     # The digits are counted first: int() itself fails on thousands of them, and timedelta() on too large a number.
     too_long = any(len(number) > _MOST_DIGITS for number, _ in terms)
     seconds = 0 if too_long else sum(int(number) * _SECONDS[unit] for number, unit in terms)
     if too_long or seconds > MAX_DURATION.total_seconds():
-        raise Unreadable(text, f"is longer than {MAX_DURATION.days} days", f"write at most {MAX_DURATION.days}d")
+        raise Unreadable(text, f"is longer than {MAX_DURATION.days} days", f"use at most {MAX_DURATION.days}d")
     return timedelta(seconds=seconds)
 
 
@@ -86,7 +86,7 @@ def human_duration(length: timedelta) -> str:
 def _hint(text: str) -> str:
     """Return what to write instead; a bare number only lacks its unit."""
     if re.fullmatch(r"[0-9]{1,4}", text):
-        return f"say the unit, such as {text}d for days or {text}h for hours"
+        return f"add a unit, such as {text}d for days or {text}h for hours"
     return _FIX
 
 

@@ -90,12 +90,12 @@ class ReadersUnknown(RotatorError):
 class InternalError(RotatorError):
     """A bug in this program, caught so that it stops only one secret or account."""
 
-    default_advice = "This is a bug in rotator: report it, with the log at level debug. The next sweep tries again."
+    default_advice = "This is a bug in rotator. Report it with a debug log. The next sweep retries."
 
     @classmethod
     def of(cls, error: Exception, what: str) -> InternalError:
         """Make an error from a bug's exception, without its text, which may quote anything."""
-        return cls(f"{what} was stopped by an unexpected {type(error).__name__}")
+        return cls(f"{what} failed with an unexpected {type(error).__name__}")
 
 
 class ProviderError(RotatorError):
@@ -111,14 +111,17 @@ class BadCredentials(ProviderError):
 class MissingRole(ProviderError):
     """403: authenticated, but not allowed."""
 
-    default_advice = "Give the user a role that may manage API keys, such as Account Manager or Integrations Manager."
+    default_advice = "Assign the user a role that can manage API keys, such as Account Manager or Integrations Manager."
 
 
 class SessionBusy(ProviderError):
     """A new IBSSO session is refused, because another one is still open (for up to 60 idle minutes)."""
 
     retryable = True
-    default_advice = "It expires after at most 60 idle minutes; the next sweep continues. Basic has no sessions."
+    default_advice = (
+        "The open session expires after at most 60 idle minutes; the next sweep then continues. With auth "
+        "basic there are no sessions."
+    )
 
 
 class KeyNotFound(ProviderError):

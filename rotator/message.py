@@ -1,4 +1,4 @@
-"""Messages for people: a template and its values, rendered once, when the text leaves the program.
+"""Messages for people: a template and its values, rendered only on output.
 
 ``str()`` renders a message as programs need it (JSON, logs, audit lines, errors): times in UTC, key ids whole.
 :mod:`rotator.render` renders it for a terminal or a page: local times, short ids.

@@ -116,7 +116,7 @@ class MetricsServer:
         except (OSError, UnicodeError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or "no such address"
             raise ConfigurationError(
-                f"{printable(address, 60)} port {port} can't be listened on ({reason})",
+                f"can't listen on {printable(address, 60)} port {port} ({reason})",
                 advice="Choose another --metrics-port or --metrics-address.",
             ) from None
         registry = CollectorRegistry()

@@ -235,7 +235,7 @@ class Spec:
 
 
 class Told:
-    """Base of the classes with a message for people."""
+    """Base class of plan items that have a message."""
 
     __slots__ = ()
     message: Message
@@ -248,7 +248,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Action(Told):
-    """One thing to do.
+    """One planned change to a secret or key.
 
     :param key_id: the key concerned: the old one for ``rotate``, the one to be promoted, labelled, retired or revoked.
     :param version_id: the version concerned: current for ``rotate`` and ``label``, pending for
@@ -284,7 +284,7 @@ class Skip(Told):
 
 @dataclass(frozen=True, slots=True)
 class Alert(Told):
-    """Something a person should know or fix.
+    """A problem or notice for the operator.
 
     :param count: how many keys it is about, if it names none.
     :param by_account: whether the cause is the whole account, not this secret.
@@ -347,7 +347,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """What a plan needs to know beyond the listings before it may be carried out; most plans need nothing.
+    """Additional reads that a plan requires before it can be applied; most plans require none.
 
     :param versions: ``(ARN, version id)`` whose value must be read for an ownership proof of its label.
     :param copies: keys to be revoked, by id, with the ``(ARN, version id)`` that holds the value, if any. The current
@@ -400,7 +400,7 @@ class Reads:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """The access log was not read.
+    """The access log could not be read, or there was no time to read it.
 
     :param problem: what happened and what to do, as a sentence without a full stop; ``""`` if there was no time.
     """

@@ -1,4 +1,4 @@
-"""A running sandbox's clock, for commands run against it; never in production."""
+"""The clock of a running sandbox, for commands that use it. Not for production."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ class RemoteClock:
                 return datetime.fromisoformat(str(shown["now"])).astimezone(UTC), float(shown["monotonic"])
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise ConfigurationError(
-                f"No sandbox shows its time at {self._url} ({type(e).__name__}).",
-                advice="Start `rotator sandbox` and use the environment that it prints, or unset ROTATOR_SANDBOX_URL.",
+                f"No sandbox is running at {self._url} ({type(e).__name__}).",
+                advice="Start `rotator sandbox` and set the variables that it prints, or unset ROTATOR_SANDBOX_URL.",
             ) from None

@@ -198,7 +198,7 @@ class Grid:
     heads: Sequence[str] = ()
     indent: int = 2
     most: int | None = None
-    rest: str = "--json has them all, --secret NAME shows one"
+    rest: str = "use --json for the full list, --secret NAME for one secret"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render for rich, to the width available."""

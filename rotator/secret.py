@@ -1,4 +1,4 @@
-"""A value that must not be shown."""
+"""A wrapper for secret values."""
 
 from __future__ import annotations
 

@@ -167,25 +167,29 @@ def _require(value: T, usable: bool) -> T:
 _VARIABLES: Final[dict[str, tuple[Callable[[str], object], str, str]]] = {
     "DEPLOYMENT": (
         _matching(_DEPLOYMENT),
-        "cannot be a part of key names",
+        "can't be used in key names",
         "use 1 to 32 letters, digits, dots, underscores and hyphens, beginning with a letter or digit",
     ),
-    "DAILY_LIMIT": (_whole_number(least=1), "is not usable", "set it to a whole number, 1 or more"),
-    "RESERVE": (_whole_number(least=0), "is not usable", "set it to a whole number, 0 or more"),
+    "DAILY_LIMIT": (_whole_number(least=1), "is not valid", "set it to an integer of at least 1"),
+    "RESERVE": (_whole_number(least=0), "is not valid", "set it to a whole number, 0 or more"),
     "QUEUE_URL": (
         _queue_url,
-        "is not the URL of a queue",
-        "use the queue's URL as SQS gives it, such as https://sqs.eu-central-1.amazonaws.com/123456789012/rotator",
+        "is not an SQS queue URL",
+        "use the queue URL from SQS, such as https://sqs.eu-central-1.amazonaws.com/123456789012/rotator",
     ),
     "EVENT_BUS": (_matching(_EVENT_BUS), "is not an event bus", "use its name or its ARN"),
-    "DRY_RUN": (_flag, "is neither yes nor no", "set it to true or false"),
-    "LOG_LEVEL": (_log_level, "is not a level", f"use one of {', '.join(LOG_LEVELS)}"),
+    "DRY_RUN": (_flag, "is not a boolean", "set it to true or false"),
+    "LOG_LEVEL": (_log_level, "is not a log level", f"use one of {', '.join(LOG_LEVELS)}"),
     "METRIC_NAMESPACE": (
         _matching(_METRIC_NAMESPACE),
-        "is not a namespace of one's own in CloudWatch",
+        "is not a valid custom CloudWatch namespace",
         "use 1 to 255 letters, digits and . _ / # -, not beginning with AWS/",
     ),
-    "SWEEP_EVERY": (_interval, "is no useful interval", "write how often sweeps come, 1m to 1d, such as 1h"),
+    "SWEEP_EVERY": (
+        _interval,
+        "is not a valid interval",
+        "set it to the interval between sweeps, 1m to 1d, for example 1h",
+    ),
     "ROTATION_FUNCTION": (
         _matching(_FUNCTION),
         "is not the ARN of a Lambda function",
@@ -194,7 +198,7 @@ _VARIABLES: Final[dict[str, tuple[Callable[[str], object], str, str]]] = {
     "ALLOWED_HOSTS": (
         _hosts,
         "is not a list of hosts",
-        "write names without scheme or port, separated by commas, such as proxy.example.com,*.example.org",
+        "use host names without scheme or port, separated by commas, such as proxy.example.com,*.example.org",
     ),
 }
 """Each variable's parser, and the problem and fix to report if it is not valid."""

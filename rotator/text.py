@@ -12,7 +12,7 @@ _WHOLE_ID: Final = 9
 
 
 class Unreadable(ValueError):
-    """A text that a person wrote and that cannot be read.
+    """User input that can't be parsed.
 
     :param text: what was written, or the part of it that is wrong; it is made printable and cut in the message.
     :param fault: what is wrong with it, as a verb phrase: ``is not a duration``.
@@ -58,7 +58,7 @@ def quoted(text: str, limit: int = 60) -> str:
 
 
 def some_of(texts: Iterable[str], most: int) -> str:
-    """Return the first few texts, and how many more there are: ``a, b, c and 4 more``."""
+    """Join the first items and count the rest: ``a, b, c and 4 more``."""
     every = list(texts)
     shown = ", ".join(every[:most])
     return shown if len(every) <= most else f"{shown} and {len(every) - most} more"

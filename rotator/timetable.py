@@ -72,15 +72,15 @@ def make_schedule(every: str | None, cron: str | None, zone: str | None, jitter:
     :raises ConfigurationError: one is not valid, or they contradict each other.
     """
     if every is not None and cron is not None:
-        raise ConfigurationError("--every and --cron exclude each other", advice="Give one of them.")
+        raise ConfigurationError("--every and --cron cannot be used together", advice="Use one or the other.")
     if cron is None and zone is not None:
-        raise ConfigurationError("--timezone needs --cron", advice="An interval is the same in every time zone.")
+        raise ConfigurationError("--timezone requires --cron", advice="An interval is the same in every time zone.")
     late = None if jitter is None else _duration("--jitter", jitter)
     if cron is not None:
         return _cron(cron, zone or "UTC", late)
     length = DEFAULT_EVERY if every is None else _duration("--every", every)
     if not SWEEP_AT_LEAST <= length <= SWEEP_AT_MOST:
-        raise ConfigurationError(f"--every {quoted(every or '')} is no useful interval", advice="Use 1m to 1d.")
+        raise ConfigurationError(f"--every {quoted(every or '')} is not a valid interval", advice="Use 1m to 1d.")
     return Every(length, _jitter(late, length))
 
 
@@ -97,9 +97,9 @@ def _jitter(wanted: timedelta | None, interval: timedelta) -> timedelta:
         return min(timedelta(seconds=interval // timedelta(seconds=10)), MOST_JITTER)
     if wanted >= interval:
         raise ConfigurationError(
-            f"--jitter {format_duration(wanted)} is not shorter than the time between two sweeps "
+            f"--jitter {format_duration(wanted)} must be shorter than the interval between sweeps "
             f"({format_duration(interval)})",
-            advice="Use a tenth of it.",
+            advice="Use about 10% of the interval.",
         )
     return wanted
 
@@ -107,7 +107,7 @@ def _jitter(wanted: timedelta | None, interval: timedelta) -> timedelta:
 def _cron(text: str, zone: str, jitter: timedelta | None) -> Cron:
     fields = text.lower().split()
     if len(fields) != 5 or len(text) > _LONGEST_CRON:
-        raise ConfigurationError(f"--cron {quoted(text)} has not five fields", advice=_EXAMPLE)
+        raise ConfigurationError(f"--cron {quoted(text)} does not have five fields", advice=_EXAMPLE)
     try:
         where = time_zone(zone)
     except ValueError as error:
@@ -119,5 +119,5 @@ def _cron(text: str, zone: str, jitter: timedelta | None) -> Cron:
         problem = str(error).lower()  # "Bad hour"
         raise ConfigurationError(f"--cron {quoted(text)} can't be read: {problem}", advice=_EXAMPLE) from None
     if len(times) < 5:
-        raise ConfigurationError(f"--cron {quoted(text)} names a day that never comes", advice=_EXAMPLE)
+        raise ConfigurationError(f"--cron {quoted(text)} never matches a date", advice=_EXAMPLE)
     return Cron(expression, where, _jitter(jitter, min(later - sooner for sooner, later in pairwise(times))))

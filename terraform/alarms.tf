@@ -34,7 +34,7 @@ locals {
         metric      = "rotator_failures"
       })
       dead-letters = merge(local.counted, {
-        description = "An account could not be swept, several times in a row. Read the worker's log, fix the cause, then purge the dead-letter queue: the next sweep sends the account again."
+        description = "An account could not be swept several times in a row. Read the worker's log, fix the cause, then purge the dead-letter queue: the next sweep sends the account again."
         namespace   = "AWS/SQS"
         metric      = "ApproximateNumberOfMessagesVisible"
         dimensions  = { QueueName = aws_sqs_queue.dead.name }
@@ -42,22 +42,22 @@ locals {
         period      = 300
       })
       keys-expiring = merge(local.counted, {
-        description = "A key has less than 7 days left. Run rotator plan: it gives the reason why the key was not rotated."
+        description = "A key expires in less than 7 days. Run rotator plan to see why it was not rotated."
         metric      = "rotator_keys_expiring_7d"
         statistic   = "Maximum"
       })
       revocations-overdue = merge(local.counted, {
-        description = "An old key is still enabled although its grace period is over. Run rotator plan: it gives the reason why the key was not revoked."
+        description = "An old key is still enabled after its grace period. Run rotator plan to see why it was not revoked."
         metric      = "rotator_revocations_overdue"
         statistic   = "Maximum"
       })
       rotations-overdue = merge(local.counted, {
-        description = "A rotation was due a day ago, or a tenth of the key's lifetime if that is shorter, and has not happened. Run rotator plan: its overdue alert gives the reason."
+        description = "A rotation is overdue by a day (or 10% of the key's lifetime, if less). Run rotator plan: its overdue alert has the cause."
         metric      = "rotator_rotations_overdue"
         statistic   = "Maximum"
       })
       budget-exhausted = merge(local.counted, {
-        description = "An account's daily limit leaves nothing for scheduled rotations. Run rotator forecast: it shows what can't be rotated in time."
+        description = "An account has no creates left for scheduled rotations today. Run rotator forecast to see what can't be rotated in time."
         metric      = "rotator_creates_left"
         statistic   = "Minimum"
         comparison  = "LessThanThreshold"
@@ -65,7 +65,7 @@ locals {
     },
     {
       for name, metric in { dry-run = "rotator_dry_runs" } : name => merge(local.counted, {
-        description = "Scheduled sweeps have been in dry-run for 7 days: no key is rotated or revoked. Read a plan, then switch the dry-run off and deploy."
+        description = "Scheduled sweeps have been in dry-run for 7 days: no key is rotated or revoked. Review a plan, then turn off dry-run and deploy."
         metric      = metric
         period      = 86400
         periods     = 7
@@ -73,7 +73,7 @@ locals {
     },
     {
       for function in keys(local.functions) : "${function}-errors" => merge(local.counted, {
-        description = "The function ${var.name}-${function} failed. Its log has the cause, and what to do."
+        description = "The function ${var.name}-${function} failed. See its log for the cause and the fix."
         namespace   = "AWS/Lambda"
         metric      = "Errors"
         dimensions  = { FunctionName = "${var.name}-${function}" }

@@ -31,7 +31,7 @@ locals {
 
   functions = {
     sweep = {
-      description = "Sends one message for each Infobip account to the queue; in dry-run it plans"
+      description = "Sends one message per Infobip account to the queue; in dry-run, plans"
       timeout     = var.sweep_timeout
       environment = merge(local.sweeping, { ROTATOR_QUEUE_URL = aws_sqs_queue.accounts.url })
     }
@@ -47,7 +47,7 @@ locals {
       environment = {}
     }
     rotation = {
-      description = "The four steps that Secrets Manager's own rotation calls"
+      description = "The four rotation steps that Secrets Manager calls"
       timeout     = 300
       environment = {}
     }

@@ -16,7 +16,7 @@ output "rotation_function_arn" {
 }
 
 output "queue_arn" {
-  description = "ARN of the queue with one message an account."
+  description = "ARN of the queue that receives one message per account."
   value       = aws_sqs_queue.accounts.arn
 }
 
@@ -51,13 +51,13 @@ output "log_group_names" {
 }
 
 output "emergency_command" {
-  description = "A key has leaked: fill in the secret and the reason, and run it (AWS CLI v2)."
+  description = "Command to revoke a leaked key: fill in secret and reason, then run it (AWS CLI v2)."
   value       = "aws lambda invoke --region ${local.region} --function-name ${aws_lambda_function.this["revoke"].function_name} --cli-binary-format raw-in-base64-out --cli-read-timeout 310 --payload '{\"secret_id\":\"SECRET\",\"reason\":\"WHY\",\"incident\":\"INCIDENT\",\"actor\":\"YOU\"}' answer.json; cat answer.json"
 }
 
 # It waits for longer than any function may take (900 s).
 output "plan_command" {
-  description = "What a sweep would do, in numbers; its log has the details (AWS CLI v2)."
+  description = "Command that prints counts of what a sweep would do; details are in its log (AWS CLI v2)."
   value       = "aws lambda invoke --region ${local.region} --function-name ${aws_lambda_function.this["sweep"].function_name} --cli-binary-format raw-in-base64-out --cli-read-timeout 910 --payload '{\"dry_run\":true}' answer.json; cat answer.json"
 }
 
@@ -65,7 +65,7 @@ output "mode" {
   description = "Whether scheduled sweeps change anything."
   value = !var.schedule_enabled ? "STOPPED: the schedule is disabled; nothing is swept." : (
     var.dry_run ? join(" ", [
-      "DRY RUN: scheduled sweeps plan and report and change nothing.",
+      "DRY RUN: scheduled sweeps plan and report but change nothing.",
       "Read a plan (plan_command, or rotator plan), then set dry_run = false and apply.",
     ]) : "LIVE: scheduled sweeps rotate and revoke keys (${var.schedule_expression})."
   )

@@ -13,7 +13,7 @@ variable "name" {
 }
 
 variable "deployment" {
-  description = "Part of each key's name at Infobip (ROTATOR_DEPLOYMENT). Two deployments on one Infobip account never touch each other's keys. Never change it later: the keys created under the old name would count as another deployment's."
+  description = "Part of each key's name at Infobip (ROTATOR_DEPLOYMENT). Two deployments on one Infobip account never touch each other's keys. Do not change it later: keys created under the old name would belong to another deployment."
   type        = string
   default     = "default"
   nullable    = false
@@ -25,14 +25,14 @@ variable "deployment" {
 }
 
 variable "dry_run" {
-  description = "Scheduled sweeps plan and report and change nothing. Set it to false once a plan has been read. Emergency revocations and rotations that Secrets Manager asks for are always live."
+  description = "Scheduled sweeps plan and report but change nothing. Set to false after you have reviewed a plan. Emergency revocations and rotations started by Secrets Manager are never dry runs."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "daily_limit" {
-  description = "Creates, and as many updates, that Infobip allows an account in 24 hours (ROTATOR_DAILY_LIMIT)."
+  description = "Creates, and likewise updates, that Infobip allows per account in 24 hours (ROTATOR_DAILY_LIMIT)."
   type        = number
   default     = 40
   nullable    = false
@@ -44,7 +44,7 @@ variable "daily_limit" {
 }
 
 variable "reserve" {
-  description = "How many creates and updates of the daily limit scheduled work leaves for emergencies (ROTATOR_RESERVE)."
+  description = "Creates and updates of the daily limit that scheduled work leaves for emergencies (ROTATOR_RESERVE)."
   type        = number
   default     = 8
   nullable    = false
@@ -106,14 +106,14 @@ variable "sweep_every" {
 }
 
 variable "schedule_enabled" {
-  description = "Whether the schedule runs at all. False is the brake: nothing is swept, emergencies still work, and the alarm that no sweep succeeded rings."
+  description = "Whether the schedule is enabled. If false, nothing is swept, emergency revocations still work, and the no-sweep alarm fires."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "allowed_hosts" {
-  description = "Hosts, *.example.com included, that a management secret's base_url may name beside *.api.infobip.com (ROTATOR_ALLOWED_HOSTS). The password and keys are sent there."
+  description = "Hosts, *.example.com included, that a management secret's base_url may use in addition to *.api.infobip.com (ROTATOR_ALLOWED_HOSTS). The password and keys are sent there."
   type        = list(string)
   default     = []
   nullable    = false
@@ -125,7 +125,7 @@ variable "allowed_hosts" {
 }
 
 variable "event_bus_name" {
-  description = "Event bus of this AWS account and region that rotations are published to (ROTATOR_EVENT_BUS), such as \"default\". Null: no events."
+  description = "Event bus of this AWS account and region that rotations are published to (ROTATOR_EVENT_BUS), such as \"default\". Null disables events."
   type        = string
   default     = null
 
@@ -136,7 +136,7 @@ variable "event_bus_name" {
 }
 
 variable "adoption_gate" {
-  description = "Lets sweeps read CloudTrail's event history (cloudtrail:LookupEvents, which knows no resources): what the tag rotator:gate=adoption needs to see who has not read a new key yet."
+  description = "Lets sweeps read CloudTrail's event history (cloudtrail:LookupEvents on *), which the tag rotator:gate=adoption requires."
   type        = bool
   default     = false
   nullable    = false

@@ -12,7 +12,7 @@ variable "package_path" {
 }
 
 variable "sweep_timeout" {
-  description = "Seconds that the sweep function may take; it lists the secrets and sends one message an account."
+  description = "Seconds that the sweep function may take; it lists the secrets and sends one message per account."
   type        = number
   default     = 300
   nullable    = false
@@ -36,7 +36,7 @@ variable "worker_timeout" {
 }
 
 variable "memory_size" {
-  description = "Memory of each function in MB; the share of a processor grows with it, and with that the speed of a cold start."
+  description = "Memory of each function in MB. CPU scales with it, so more memory also shortens cold starts."
   type        = number
   default     = 512
   nullable    = false
@@ -67,7 +67,7 @@ variable "reserve_concurrency" {
 }
 
 variable "max_receive_count" {
-  description = "How often an account's message is processed before it becomes a dead letter. The next scheduled sweep sends a new one anyway."
+  description = "Receives per message before it moves to the dead-letter queue. The next scheduled sweep sends a new one anyway."
   type        = number
   default     = 2
   nullable    = false
@@ -79,7 +79,7 @@ variable "max_receive_count" {
 }
 
 variable "xray" {
-  description = "Traces by AWS X-Ray."
+  description = "Enables AWS X-Ray tracing."
   type        = bool
   default     = false
   nullable    = false
@@ -97,7 +97,7 @@ variable "kms_key_arn" {
 }
 
 variable "log_retention_days" {
-  description = "How long logs, which contain the audit lines, are kept."
+  description = "Retention of logs, which contain the audit lines, in days."
   type        = number
   default     = 400
   nullable    = false
@@ -121,7 +121,7 @@ variable "alarm_emails" {
 }
 
 variable "alarm_actions" {
-  description = "Further ARNs that are notified when an alarm is raised and when it ends, beside the module's own topic."
+  description = "Additional ARNs to notify when an alarm fires or clears, besides the module's own topic."
   type        = list(string)
   default     = []
   nullable    = false
@@ -158,7 +158,7 @@ variable "metric_namespace" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "Permissions boundary of every role, where your organisation asks for one."
+  description = "Permissions boundary for every role, if your organisation requires one."
   type        = string
   default     = null
 

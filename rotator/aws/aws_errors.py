@@ -1,4 +1,4 @@
-"""Translates botocore's exceptions into the project's own errors.
+"""Translate botocore exceptions into the project's errors.
 
 Two questions decide the translation. Did AWS answer, and with which code? And for a write: could *any* attempt,
 including botocore's own retries, have taken effect? A write's failure is certain only if none could. A refusal after a
@@ -29,7 +29,7 @@ from rotator.errors import (
 from rotator.redaction.patterns import redact_patterns
 
 _CARRIES_A_VALUE: Final = "PutSecretValue"
-_AGAIN: Final = "Try again; sweeps retry on their own."
+_AGAIN: Final = "Try again; sweeps retry automatically."
 DENIED: Final = frozenset({"AccessDeniedException", "AccessDenied", "NotAuthorized", "UnauthorizedOperation"})
 THROTTLED: Final = re.compile(
     r"(Request)?Throttl(ing|ed)(Exception)?|SlowDown|TooManyRequestsException|(Request|Bandwidth)LimitExceeded"
@@ -43,44 +43,45 @@ _MEANS: Final[tuple[tuple[str, type[StoreError], str, str], ...]] = (
     (
         r"^(ExpiredToken|TokenRefreshRequired)",
         StoreDenied,
-        "was refused, the AWS session has expired",
-        "Log in again, or let the role's credentials be renewed.",
+        "failed: the AWS session has expired",
+        "Sign in again, or refresh the role's credentials.",
     ),
     (
         r"^Request(TimeTooSkewed|Expired|InTheFuture):|signature expired|not yet current",
         StoreDenied,
-        "was refused, this machine's clock is wrong according to AWS",
-        "Set the clock (NTP); AWS allows 5 minutes.",
+        "failed: this machine's clock differs too much from AWS's",
+        "Sync the clock with NTP; AWS allows a difference of 5 minutes.",
     ),
     (
         r"^(\w*Signature|Unrecognized|InvalidClientTokenId|InvalidAccessKeyId|OptIn|Subscription|MissingAuth)",
         StoreDenied,
-        "was refused, AWS does not accept the credentials",
-        "Check the access key, its secret, and that region and account are enabled.",
+        "failed: AWS rejected the credentials",
+        "Check the access key ID and secret access key, and that the region is enabled for the account.",
     ),
     (
         r"^ResourceNotFoundException:|^InvalidParameterException: .*(not a valid version|can't find)",
         SecretNotFound,
-        "found no such secret, version or label",
-        "Check name, account and region; a version without labels is deleted by AWS.",
+        "failed: the secret, version or staging label does not exist",
+        "Check the name, AWS account and region. AWS deletes versions that have no staging label.",
     ),
     (
         r"^LimitExceededException:",
         StoreRejected,
-        "would pass a limit of Secrets Manager",
-        "A secret has at most 20 staging labels and 100 young versions: let keys in grace be revoked first.",
+        "failed: it would exceed a Secrets Manager limit",
+        "A secret can have 20 staging labels and about 100 recent versions. Wait until keys in their grace period are "
+        "revoked.",
     ),
     (
         r"^Invalid.*(deletion|marked deleted|scheduled for delet)",
         StoreRejected,
-        "was refused, the secret is marked for deletion",
-        "Restore the secret (aws secretsmanager restore-secret) or leave it to be deleted.",
+        "failed: the secret is scheduled for deletion",
+        "Restore it with `aws secretsmanager restore-secret`, or ignore this if the deletion is intended.",
     ),
     (
         r"^Invalid.*replica",
         StoreRejected,
-        "was refused, the secret is a replica",
-        "Run the rotator in the primary's region.",
+        "failed: the secret is a replica",
+        "Run the rotator in the primary secret's region.",
     ),
 )
 """A pattern for AWS's code and message, the error that it means, what happened, and what to do."""
@@ -107,20 +108,20 @@ _HERE: Final[tuple[tuple[tuple[type[Exception], ...], str, str], ...]] = (
     ((boto.InvalidRegionError,), "", "A region looks like eu-central-1: check AWS_REGION and --region."),
     (
         (boto.ConfigParseError, boto.ConfigNotFound, boto.InvalidConfigError),
-        "the AWS configuration cannot be read",
-        "Fix it.",
+        "the AWS configuration can't be parsed",
+        "Check ~/.aws/config and ~/.aws/credentials.",
     ),
     (
         (boto.CredentialRetrievalError, boto.TokenRetrievalError, boto.SSOError, boto.MetadataRetrievalError),
         "AWS credentials could not be fetched",
-        "Log in again (aws sso login), or check the credential process or role that the profile names.",
+        "Sign in again (aws sso login), or check the profile's credential_process or role.",
     ),
 )
 """Errors about this machine. An empty message means botocore's own, which names the profile or region."""
 
 
 class UnreadableAnswer(Exception):
-    """The status is a success, but the body is not an answer of Secrets Manager."""
+    """A 2xx response whose body is not from Secrets Manager."""
 
 
 def configuration_error(error: Exception) -> ConfigurationError | None:
@@ -144,7 +145,7 @@ def may_have_happened(parsed: Any, exception: Exception | None) -> bool:
 
 
 def translate(error: Exception, operation: str, secret: str, *, write: bool, lost_attempt: bool) -> RotatorError | None:
-    """Return our error for an exception of botocore, or ``None`` for any other exception (a bug of ours).
+    """Return the error for a botocore exception, or ``None`` for any other exception (a bug in the rotator).
 
     :param operation: the API operation, such as ``PutSecretValue``.
     :param secret: name or ARN; empty if the call is not about one secret.
@@ -157,8 +158,9 @@ def translate(error: Exception, operation: str, secret: str, *, write: bool, los
     if isinstance(error, boto.ParamValidationError):
         names = ", ".join(sorted(set(_PARAMETER.findall(str(error))))) or "a parameter"
         return StoreRejected(
-            f"{where}{operation} was not sent, {names} is not what AWS accepts",
-            advice="Nothing was changed. Check lengths: ids 32 to 64 characters, labels 256, values 65,536.",
+            f"{where}{operation} was not sent: AWS does not accept {names}",
+            advice="Nothing was changed. Check the lengths: version ids 32 to 64 characters, labels up to 256, values "
+            "up to 65,536.",
         )
     if isinstance(error, boto.ClientError):
         return _from_answer(error, operation, where, write=write, lost_attempt=lost_attempt)
@@ -168,7 +170,7 @@ def translate(error: Exception, operation: str, secret: str, *, write: bool, los
         return _unknown(where, operation, _what(error))
     return StoreUnavailable(
         f"{where}{operation} got no answer ({_what(error)}); nothing was changed",
-        advice=f"{_AGAIN} If it stays so, check network, VPC endpoint, AWS_REGION, AWS_ENDPOINT_URL.",
+        advice=f"{_AGAIN} If it keeps failing, check the network, the VPC endpoint, AWS_REGION and AWS_ENDPOINT_URL.",
     )
 
 
@@ -178,8 +180,8 @@ def _from_answer(
     code, message, status = _answer(error.response)
     if code == "ResourceExistsException":  # certain even after a lost answer: a retry with our own value is a no-op
         return PreconditionFailed(
-            f"{where}the version id is taken by another value; nothing was stored",
-            advice="The next sweep chooses another version id.",
+            f"{where}a different value already uses this version id; nothing was stored",
+            advice="The next sweep retries with a new version id.",
         )
     if write and (lost_attempt or may_have_happened(error.response, None)):
         return _unknown(where, operation, code or f"HTTP {status}")
@@ -198,8 +200,8 @@ def _from_answer(
     compared = operation == "UpdateSecretVersionStage" and code == "InvalidParameterException"
     if compared and not _NOT_ABOUT_LABELS.search(message):
         return PreconditionFailed(
-            f"{where}the staging label is not where it was expected; nothing was changed",
-            advice="Another process changed this secret; the next sweep reads it again.",
+            f"{where}the staging label is not on the expected version; nothing was changed",
+            advice="Another process changed this secret. The next sweep reads it again and continues.",
         )
     detail = (
         "" if operation == _CARRIES_A_VALUE or not message else f": {redact_patterns(' '.join(message.split()))[:200]}"
@@ -212,12 +214,13 @@ def _denied(where: str, operation: str, message: str) -> StoreDenied:
     because = _BECAUSE.search(message)
     reason = f" because {because[1].strip()}" if because and operation != _CARRIES_A_VALUE else ""
     # A batch cannot be limited to a resource or tag. GetSecretValue can, and each secret in the batch needs it.
-    on = 'with Resource "*"' if operation == "BatchGetSecretValue" else "on this secret or by its tag rotator:role"
+    by_tag = "for this secret or through its tag rotator:role"
+    on = 'with Resource "*"' if operation == "BatchGetSecretValue" else by_tag
     return StoreDenied(
         f"{where}{action} is denied{reason}; nothing was changed",
-        advice=f"Grant {action} to the rotator's role, {on}; check the secret's "
-        "resource policy, the VPC endpoint's policy and the organisation's too. Check the name as well: where rights "
-        "depend on tags, AWS denies what does not exist.",
+        advice=f"Grant {action} to the rotator's role, {on}; also check the secret's resource policy, the VPC endpoint "
+        "policy, SCPs, and the secret's name: with tag-based permissions, AWS also denies access to secrets "
+        "that do not exist.",
         action=action,
     )
 
@@ -225,17 +228,17 @@ def _denied(where: str, operation: str, message: str) -> StoreDenied:
 def _kms_denied(where: str, operation: str, code: str) -> StoreDenied:
     action = _KMS_ACTION.get(operation, "kms:Decrypt")
     return StoreDenied(
-        f"{where}KMS refuses the secret's key in {operation} ({code}); nothing was changed",
-        advice=f"Grant {action} (a write needs kms:Decrypt too) to the rotator's role, in its policy and in the KMS "
-        "key's, and check that the key is enabled.",
+        f"{where}KMS denied {operation} with the secret's KMS key ({code}); nothing was changed",
+        advice=f"Grant {action} (writes also need kms:Decrypt) to the rotator's role in its IAM policy and in the KMS "
+        "key policy, and check that the KMS key is enabled.",
         action=action,
     )
 
 
 def _unknown(where: str, operation: str, what: str) -> StoreOutcomeUnknown:
     return StoreOutcomeUnknown(
-        f"{where}{operation} may or may not have happened ({what})",
-        advice="The next sweep reads the secret again and continues from there.",
+        f"{where}the outcome of {operation} is unknown ({what}); the change may have been applied",
+        advice="The next sweep reads the secret and continues from its actual state.",
     )
 
 
@@ -264,7 +267,7 @@ def _never_sent(error: Exception) -> bool:
 def _what(error: Exception) -> str:
     """Return a short name for a transport failure, without its text, which may contain anything."""
     names: tuple[tuple[type[Exception], str], ...] = (
-        (UnreadableAnswer, "the answer is not one of Secrets Manager"),
+        (UnreadableAnswer, "the response did not come from Secrets Manager"),
         (boto.ReadTimeoutError, "read timed out"),
         (boto.ConnectTimeoutError, "connect timed out"),
         (boto.EndpointConnectionError, "cannot connect"),

@@ -121,12 +121,12 @@ def _configuration(error: Exception, session: botocore.session.Session) -> Confi
     if isinstance(error, botocore.exceptions.ProfileNotFound):
         known = ", ".join(sorted(session.available_profiles)[:10]) or "none"
         return ConfigurationError(
-            str(error), advice=f"Profiles that are configured: {known}. Check --profile and AWS_PROFILE, or unset them."
+            str(error), advice=f"Configured profiles: {known}. Check --profile and AWS_PROFILE, or unset them."
         )
     known_error = configuration_error(error)
     if known_error is not None:
         return known_error
     return ConfigurationError(
-        f"no AWS client could be made ({type(error).__name__})",
+        f"could not create an AWS client ({type(error).__name__})",
         advice="Check AWS_ENDPOINT_URL (a whole URL, such as http://127.0.0.1:5000), AWS_REGION and the profile.",
     )

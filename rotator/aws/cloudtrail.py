@@ -114,7 +114,7 @@ class CloudTrail:
                 # The newest events come first, so the missing ones are older. A page without events has no time.
                 return _oldest(page["Events"]) or now
             if token in tokens:
-                raise ReadersUnknown("CloudTrail repeats a page", advice="Ask again later.")
+                raise ReadersUnknown("CloudTrail returned the same page twice", advice="Try again later.")
             tokens.add(token)
             query["NextToken"] = token
 
@@ -126,7 +126,7 @@ class CloudTrail:
             answer = self._client.lookup_events(**query)
             if isinstance(answer, Mapping) and isinstance(answer.get("Events"), list):
                 return answer
-            failure: RotatorError = _unknown("the answer is not one of CloudTrail")
+            failure: RotatorError = _unknown("the response did not come from CloudTrail")
         except Exception as error:  # an unreadable log delays a revocation, but must not end a sweep
             failure = _failure(error)
         raise failure
@@ -149,16 +149,17 @@ def _failure(error: Exception) -> RotatorError:
     if code in DENIED:
         return ReadersUnknown(
             f"{ACTION} is denied",
-            advice=f"Grant {ACTION} on all resources to the rotator's role (adoption-gate, adoption_gate).",
+            advice=f"Grant {ACTION} on all resources ('*') to the rotator's role (deployment setting adoption-gate or "
+            "adoption_gate).",
         )
     if THROTTLED.fullmatch(code):
-        return _unknown("CloudTrail throttles (it allows two calls a second in an AWS account and region)")
+        return _unknown("CloudTrail throttled the lookup (it allows two calls per second per AWS account and region)")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    return _unknown(f"CloudTrail refused {ACTION} ({code if code.isalnum() else status})")
+    return _unknown(f"CloudTrail rejected {ACTION} ({code if code.isalnum() else status})")
 
 
 def _unknown(what: str) -> ReadersUnknown:
-    return ReadersUnknown(what, advice="Ask again later; check network, VPC endpoint and region.")
+    return ReadersUnknown(what, advice="Try again later; check the network, the VPC endpoint and the region.")
 
 
 class UnreadableEvent(ValueError):

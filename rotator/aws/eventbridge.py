@@ -42,17 +42,18 @@ class EventBridge:
     def send(self, detail_type: str, detail: Mapping[str, Any]) -> None:
         """Send one event; never raises."""
         scrubbed: dict[str, Any] = {}
-        lost = "not tried: an earlier event of this run was lost"
+        lost = "not sent: an earlier event in this run failed"
         try:
             scrubbed = dict(self._redactor.scrub(dict(detail)))
             if not self._stopped:
-                lost = "refused by EventBridge" if self._refused(self._entry(detail_type, scrubbed)) else ""
+                lost = "rejected by EventBridge" if self._refused(self._entry(detail_type, scrubbed)) else ""
         except Exception as error:  # of any kind, since the work itself is already done
             self._stopped = True
             lost = type(error).__name__
         if lost:
             _log.warning(
-                'the event "%s" was not sent to %s (%s); check that the bus exists and allows events:PutEvents',
+                'the event "%s" was not sent to %s (%s); check that the bus exists and '
+                "that its policy allows events:PutEvents",
                 detail_type,
                 self._bus,
                 lost,

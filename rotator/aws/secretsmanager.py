@@ -171,7 +171,7 @@ class SecretsManagerStore:
     def stage(self, secret_id: str, version_id: str, text: Secret, labels: tuple[str, ...]) -> None:
         """Store a new version with these labels. AWS also gives ``AWSCURRENT`` to a secret's first version."""
         if not labels:  # without labels AWS would promote the version at once
-            raise StoreRejected(f"{secret_id}: a version is never stored without labels; nothing was changed")
+            raise StoreRejected(f"{secret_id}: refused to store a version without a staging label; nothing was changed")
         self._call(
             "PutSecretValue",
             secret_id,
@@ -220,8 +220,8 @@ class SecretsManagerStore:
         version, content, labels = self._call("GetSecretValue", secret_id, {"SecretId": secret_id, **which}, read)
         if content is None:
             raise BadSecretValue(
-                f"{secret_id}: the value of version {version} is binary or absent",
-                advice="Store it as a SecretString: JSON, or the key itself.",
+                f"{secret_id}: version {version} has no SecretString (it is binary or empty)",
+                advice="Store the key as a SecretString: JSON or the bare key.",
             )
         return StoredValue(version, content, labels)
 
@@ -239,7 +239,7 @@ class SecretsManagerStore:
             if not token:
                 return
             if token in seen:
-                raise StoreUnavailable(f"{operation} repeats a page; the listing was stopped, nothing was changed")
+                raise StoreUnavailable(f"{operation} returned the same page twice; nothing was changed")
             seen.add(token)
 
     def _call(

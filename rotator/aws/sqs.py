@@ -1,4 +1,4 @@
-"""Sends one message per account to an SQS FIFO queue: sweeps of different accounts run in parallel, never of one."""
+"""Send one message per account to an SQS FIFO queue: accounts are swept in parallel, each account serially."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class AccountQueue:
         if not url.endswith(".fifo"):
             raise ConfigurationError(
                 "ROTATOR_QUEUE_URL is not the URL of a FIFO queue; nothing was sent",
-                advice="Make the queue with FifoQueue=true; its name ends in .fifo.",
+                advice="Create the queue with FifoQueue=true; its name must end in .fifo.",
             )
         self._client = client
         self._url = url

@@ -14,9 +14,9 @@ from rotator.text import printable
 
 @command
 @click.argument("secret")
-@click.option("--key-id", metavar="K", help="The key, if Infobip can't identify it by the value.")
+@click.option("--key-id", metavar="K", help="Key id, if Infobip can't identify the key by its value.")
 def adopt(call: Call, secret: str, key_id: str | None) -> int:
-    """Take SECRET (name or ARN) and the key in it under management.
+    """Start managing SECRET (name or ARN) and the key in it.
 
     Asks Infobip which key the value belongs to, and records its id as a
     staging label on the version. The value stays as it is. SECRET needs the
@@ -30,4 +30,4 @@ def adopt(call: Call, secret: str, key_id: str | None) -> int:
     """
     app = call.open()
     result = manual.adopt(Reconciler(app.services), secret, key_id)
-    return show_results(call, (result,), f"What comes next, and when: `rotator status --secret {printable(secret)}`.")
+    return show_results(call, (result,), f"Next actions and times: `rotator status --secret {printable(secret)}`.")

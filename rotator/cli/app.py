@@ -12,23 +12,23 @@ from rotator import __version__
 from rotator.cli.options import common_options
 
 COMMANDS: Final = {
-    "demo": "Watch the whole job, time-lapsed, in a sandbox.",
+    "demo": "Watch 120 simulated days of rotations in a minute.",
     "sandbox": "Run a simulated Infobip and Secrets Manager.",
     "plan": "Show what a sweep would do. Changes nothing.",
     "run": "Run one sweep: rotate and revoke what is due.",
     "rotate": "Rotate one secret now.",
     "rollback": "Make the previous key current again.",
     "revoke": "Revoke leaked keys immediately.",
-    "adopt": "Take secrets and their keys under management.",
-    "status": "Show every key, its expiry and what comes next.",
-    "consumers": "Show who reads a secret, and who still has the old key.",
-    "forecast": "Show the coming days against the daily limit.",
-    "report": "Write the fleet and its future as a page.",
-    "inventory": "List every key and the secret that holds it.",
-    "serve": "Keep sweeping, as a daemon.",
-    "doctor": "Check everything, and say how to fix it.",
-    "audit": "Check the audit trail.",
-    "completion": "Print a shell's completion script.",
+    "adopt": "Start managing existing secrets and keys.",
+    "status": "Show each secret's key, its expiry and the next action.",
+    "consumers": "Show who reads a secret and who may still use the old key.",
+    "forecast": "Forecast rotations per day against the daily limit.",
+    "report": "Write an HTML report: status, alerts and forecast.",
+    "inventory": "List every key and the secret that contains it.",
+    "serve": "Run sweeps on a schedule (daemon).",
+    "doctor": "Check the setup and show how to fix problems.",
+    "audit": "Verify an audit file.",
+    "completion": "Print a shell completion script.",
 }
 """Each name is a module of this package and the command in it, in the order in which a user needs them."""
 
@@ -55,8 +55,8 @@ class LazyGroup(click.Group):
         name = args[0] if args else ""
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             near = difflib.get_close_matches(name, COMMANDS, n=1)
-            hint = f" Did you mean {near[0]}?" if near else f" The commands are {', '.join(COMMANDS)}."
-            ctx.fail(f"There is no command {name[:40]!r}.{hint}")
+            hint = f" Did you mean {near[0]}?" if near else f" Available commands: {', '.join(COMMANDS)}."
+            ctx.fail(f"No such command {name[:40]!r}.{hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -70,16 +70,16 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Rotate Infobip API keys that are stored in AWS Secrets Manager.
 
-    Tags on a secret say what you want, staging labels on its versions record
-    what was done, and Infobip's own list of keys is the truth: there is no
-    other state. Start with `rotator demo`, which needs no account.
+    A secret's tags set the policy, staging labels on its versions record what
+    was done, and Infobip's key list is authoritative. There is no other state.
+    Start with `rotator demo`, which needs no account.
 
     Results go to stdout, logs and audit lines to stderr. The options below
     can also follow a command's name.
 
     \b
-    Exit codes: 0 done, 1 something failed, 2 usage or configuration,
-    3 `plan --exit-code` found work to do, 4 no work but something to fix.
+    Exit codes: 0 success, 1 failure, 2 usage or configuration error; with
+    `plan --exit-code` also 3 work to do, 4 no work to do but something to fix.
 
     \b
     Examples:

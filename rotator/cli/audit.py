@@ -1,4 +1,4 @@
-"""``rotator audit``: the audit file."""
+"""``rotator audit``: verify an audit file."""
 
 from __future__ import annotations
 
@@ -70,21 +70,21 @@ def _parts(report: VerifyReport) -> Iterator[RenderableType]:
     name = shown(str(report.path), 200)
     if not report.audit_lines:
         yield f"{name} is not an audit file: {shown(report.problems[0].detail)}."
-        yield "Name the file that --audit-file wrote. If this is it, its lines were removed: use another copy."
+        yield "Pass a file written by --audit-file. If this is one, its lines were removed: use another copy."
         return
     if report.problems:
         rows = [(styled(str(each.kind), "red"), shown(each.detail)) for each in report.problems]
-        yield from (Grid(rows, (11,), most=MOST_ROWS, rest="--json has more of them"), "")
+        yield from (Grid(rows, (11,), most=MOST_ROWS, rest="use --json for more"), "")
     if report.open_runs:
-        yield f"Not finished, so killed or still running: {_named(report.open_runs)}."
+        yield f"Unfinished runs (killed or still running): {_named(report.open_runs)}."
     if report.unlinked_runs:
         # There are none if --audit-file wrote every line. Lines collected from stderr have no links between runs.
-        yield f"Not linked to the lines before: {_named(report.unlinked_runs)}."
+        yield f"Runs not linked to the preceding line: {_named(report.unlinked_runs)}."
     if report.ok:
         yield f"{name} is intact: {found}."
         return
     yield f"{name} is NOT intact: {counted(report.problem_count, 'problem')} in {found}."
-    yield "Compare it with another copy of these lines before you rely on it."
+    yield "Compare it with another copy before you rely on it."
 
 
 def _named(runs: Sequence[str]) -> str:

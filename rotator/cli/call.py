@@ -1,4 +1,4 @@
-"""One call of the program: its common options, the program that it opens, and where its results and failures go."""
+"""One command invocation: its common options, the app that it opens, and where results and errors are written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rotator.bootstrap import App, Foundation
     from rotator.ports import Clock
 
-INTERRUPTED: Final = "interrupted; nothing is lost, the next sweep continues"
+INTERRUPTED: Final = "interrupted; the next sweep continues from here"
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 _PIPED_WIDTH: Final = 80
@@ -72,7 +72,7 @@ class Call:
 
     @classmethod
     def guessed(cls, arguments: Sequence[str]) -> Call:
-        """The options needed to report an error that is raised before click has finished parsing."""
+        """Options for reporting an error raised before click has parsed the command line."""
         own = arguments[: arguments.index("--")] if "--" in arguments else arguments
         pairs = {f"{name}={value}" for name, value in pairwise(own)} | set(own)
         return cls(json="--json" in own, log_format="json" if "--log-format=json" in pairs else None)
@@ -99,7 +99,7 @@ class Call:
         from rotator.bootstrap import prepare
 
         if self.verbose and self.quiet:
-            raise ConfigurationError("--verbose and --quiet exclude each other", advice="Give one of the two.")
+            raise ConfigurationError("--verbose and --quiet cannot be used together", advice="Use one or the other.")
         level, audit_level = self.log_level, logging.INFO
         if self.quiet:
             level, audit_level = level or "error", logging.ERROR
@@ -125,7 +125,7 @@ class Call:
 
     @property
     def is_live(self) -> bool:
-        """Whether a person watches, so that progress can be shown."""
+        """Whether output goes to a terminal, so that progress can be shown."""
         return not self.json and _is_terminal(sys.stdout)
 
     def result(self, document: dict[str, Any], parts: Iterable[RenderableType]) -> None:
@@ -210,15 +210,17 @@ class Call:
         redact = redact_patterns if self.redactor is None else self.redactor.redact
         trace = redact("".join(traceback.format_exception(error)))
         if isinstance(error, RotatorError):
-            advice = error.advice or ("Try again; `rotator doctor` finds the cause." if error.retryable else "")
+            advice = error.advice or (
+                "Try again, or run `rotator doctor` to find the cause." if error.retryable else ""
+            )
             code = EXIT_USAGE if isinstance(error, ConfigurationError) else EXIT_FAILED
             return self.say(redact(error.message), redact(advice), code=code, trace=trace)
         text = " ".join(redact(f"{type(error).__name__}: {error}").split())[:_LONGEST_BUG]
-        advice = "Run it again with --log-level debug and report the output; the next sweep continues from here."
+        advice = "Run it again with --log-level debug and report the output. The next sweep continues from here."
         return self.say(f"this is a bug in rotator: {text}", advice, trace=trace)
 
     def say(self, message: str, advice: str = "", *, code: int = EXIT_FAILED, trace: str = "") -> int:
-        """Report on stderr (and, with ``--json``, on stdout) what a command could not do; return the exit code.
+        """Report an error on stderr (with ``--json`` also on stdout), and return the exit code.
 
         On stderr it is a log line if a program reads stderr, else a sentence.
 
@@ -264,7 +266,7 @@ def _trigger() -> str:
     trigger = os.environ.get("ROTATOR_TRIGGER", "").strip().lower()
     if trigger and trigger not in _TRIGGERS:
         raise ConfigurationError(
-            f'ROTATOR_TRIGGER is "{trigger[:20]}", which is not a trigger',
+            f'ROTATOR_TRIGGER is "{trigger[:20]}", which is not a valid trigger',
             advice="Set it to schedule or manual, or unset it.",
         )
     return trigger or _TRIGGERS[0]

@@ -31,19 +31,18 @@ _TIME: Final = 24
     default=14,
     show_default=True,
     metavar="N",
-    help="Readers in the N days before its key was replaced.",
+    help="Include readers from the N days before the key was replaced.",
 )
 def consumers(call: Call, secret: str, days: int) -> int:
     """Show who still uses the old key of SECRET (name or ARN).
 
     Reads CloudTrail's event history: which roles and users read the secret
     in the days before its key was replaced, and which of them have not read
-    it since. Without a key in its grace period it lists all who read the
-    secret. Changes nothing.
+    it since. If no key is in its grace period, it lists all readers of the secret. Changes nothing.
 
-    Needs cloudtrail:LookupEvents, and sees this AWS account and region only.
-    With the tag rotator:gate=adoption the old key is not revoked before all
-    of them have read the new one, or one more grace period is over.
+    Requires cloudtrail:LookupEvents; covers this AWS account and region only.
+    With the tag rotator:gate=adoption the old key is not revoked before all of
+    them have read the new one, or one more grace period is over.
 
     Exits 1 if CloudTrail can't be read.
 
@@ -107,11 +106,11 @@ def consumers_parts(found: Consumers, days: int, now: datetime) -> Iterator[Rend
     yield ""
     yield from _meaning(found, days, now)
     if found.gap is not None:
-        yield styled(f"Readers may be missing: {shown(found.gap)}.", "yellow")
-    lag = f"CloudTrail lags: reads after {absolute(found.until, now)} may be missing."
-    yield f"{lag} It shows this AWS account and region only."
+        yield styled(f"The list may be incomplete: {shown(found.gap)}.", "yellow")
+    lag = f"CloudTrail is delayed: reads after {absolute(found.until, now)} may be missing."
+    yield f"{lag} Only this AWS account and region are covered."
     if found.retiring is None:
-        yield f"What comes next: `rotator status --secret {name}`."
+        yield f"Next: `rotator status --secret {name}`."
 
 
 def _heads(found: Consumers, now: datetime) -> Sequence[str]:
@@ -137,19 +136,22 @@ def _meaning(found: Consumers, days: int, now: datetime) -> Iterator[RenderableT
     name, waited_for = shown(found.entry.name), len(found.waited_for)
     key = key_words(found.retiring.key_id)
     due = found.retiring.revoke_at
-    until = f"revoked from {when(due, now)} on" if due > now else f"due to be revoked since {when(due, now)}"
+    until = f"to be revoked {when(due, now)}" if due > now else f"overdue for revocation since {when(due, now)}"
     if not waited_for:
         used = any(each.last_before is not None for each in found.found)
         who, done = ("Every principal that", " has read it since") if used else ("No principal", "")
-        yield f"{who} read it in the {counted(days, 'day')} before{done}."
-        yield f"No principal is known to need {key}, which is {until}."
+        yield f"{who} read it in the {counted(days, 'day')} before the rotation{done}."
+        yield f"No known principal still needs {key}; it is {until}."
         return
-    yield f"{counted(waited_for, 'principal')} of {len(found.found)} may still use {key}, which is {until}."
+    yield f"{counted(waited_for, 'principal')} of {len(found.found)} may still use {key}; it is {until}."
     if found.spec.gate and found.limit is not None:
-        yield f"rotator:gate=adoption: the revocation waits for them, at the latest until {when(found.limit, now)}."
-        yield "Restart or redeploy them, so that they read the new value."
+        yield (
+            f"rotator:gate=adoption delays the revocation until they have read it, {when(found.limit, now)} at the "
+            "latest."
+        )
+        yield "Restart or redeploy them so that they read the new value."
         return
-    yield "Restart or redeploy them before that. To make the revocation wait for them, at most a grace period longer:"
+    yield "Restart or redeploy them before then. To delay the revocation for them by up to one grace period:"
     yield f"  aws secretsmanager tag-resource --secret-id {name} \\"
     yield "    --tags Key=rotator:gate,Value=adoption"
 

@@ -1,4 +1,4 @@
-"""``rotator demo``: the main job, time-lapsed, without an account, credentials or a network."""
+"""``rotator demo``: 120 simulated days, without an account, credentials or network access."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ _STYLES: Final = {
 
 
 @command
-@click.option("--short", is_flag=True, help="Show the score only, not what happened each day.")
-@click.option("--seed", default=1, show_default=True, metavar="N", help="Seed of ids and values.")
+@click.option("--short", is_flag=True, help="Show only the score.")
+@click.option("--seed", default=1, show_default=True, metavar="N", help="Seed for generated ids and values.")
 def demo(call: Call, short: bool, seed: int) -> int:
-    """Watch the main job end to end, in an embedded sandbox, time-lapsed.
+    """Simulate 120 days of rotations end to end in an embedded sandbox.
 
     120 days of eight secrets pass in less than a minute: keys are created,
     promoted, retired and revoked, sweeps crash, Infobip fails, a key leaks.
     After each sweep a consumer of every secret reads it and calls Infobip
     with it. Needs no account, no credentials and no network.
 
-    Exits 1 where a promise was broken: a call refused, a key revoked too
-    early, an orphan, the quota exceeded, a value shown.
+    Exits 1 if a guarantee was broken: a call refused, a key revoked too early,
+    an orphan, the quota exceeded, a value shown.
 
     \b
     Examples:
@@ -68,7 +68,7 @@ def demo(call: Call, short: bool, seed: int) -> int:
 
 def _score(result: Demo) -> Iterator[RenderableType]:
     score = result.score
-    verdict = styled("every promise was kept", "green") if result.ok else styled("A PROMISE WAS BROKEN", "red")
+    verdict = styled("all guarantees held", "green") if result.ok else styled("A GUARANTEE WAS BROKEN", "red")
     yield styled(f"{score.days} days of {len(result.states)} secrets: ", "bold").append_text(verdict)
     yield (
         "A simulated Infobip and Secrets Manager on this machine: real HTTP, no account, no network. "
@@ -76,15 +76,19 @@ def _score(result: Demo) -> Iterator[RenderableType]:
     )
     yield ""
     rows = (
-        (score.calls, "calls by consumers", f"after each of {score.sweeps} sweeps"),
+        (score.calls, "consumer calls", f"after each of {score.sweeps} sweeps"),
         (score.refused, "calls refused", "except in the emergency"),
-        (score.refused_in_emergency, "refused in the emergency", "a cached value, until it was read again"),
+        (score.refused_in_emergency, "refused in the emergency", "cached value, until refreshed"),
         (score.unanswered, "calls unanswered", "while Infobip itself was down"),
-        (score.rotations, "rotations", f"{score.recoveries} of them after a sweep crashed half-way"),
+        (score.rotations, "rotations", f"{score.recoveries} of them after a crash mid-sweep"),
         (score.revocations, "keys revoked", ""),
         (score.early_revocations, "keys revoked too early", "before their grace period was over"),
-        (score.orphans, "orphans left", "keys that work and that no secret holds"),
-        (score.creates_over_limit, "creates over the quota", f"{score.creates_on_busiest_day} on the busiest day"),
+        (score.orphans, "orphans left", "enabled keys that are in no secret"),
+        (
+            score.creates_over_limit,
+            "creates above the daily limit",
+            f"{score.creates_on_busiest_day} on the busiest day",
+        ),
         (score.values_leaked, "secret values shown", "in the audit file or on this screen"),
         (score.failed_actions, "actions failed", ""),
     )
@@ -109,7 +113,7 @@ def _chapter(chapter: Chapter) -> Iterator[RenderableType]:
 def _end(result: Demo) -> Iterator[RenderableType]:
     report = result.audit
     verdict = "none missing or altered" if report.ok else f"{report.problem_count} problems"
-    crashed = f"{len(report.open_runs)} runs did not end: those that crashed"
+    crashed = f"{len(report.open_runs)} unfinished runs: those that crashed"
     yield f"{report.audit_lines:,} audit lines of {report.runs} runs, {verdict}; {crashed}."
     yield ""
     yield styled("Next", "bold")
@@ -120,8 +124,8 @@ def _next(audit_file: Path) -> str:
     program = called_as()
     sandbox, doctor = f"{program} sandbox", f"{program} doctor"
     return (
-        f"  {sandbox}  to try every command on such secrets\n"
-        f"  {doctor:{len(sandbox)}}  your own account; README.md, Deploy\n"
+        f"  {sandbox}  try every command on secrets like these\n"
+        f"  {doctor:{len(sandbox)}}  check your own account (README.md, Deploy)\n"
         f"  {program} audit verify {shlex.quote(str(audit_file))}\n"
     )
 

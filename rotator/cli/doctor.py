@@ -52,11 +52,11 @@ _TAGS: Final = ("secretsmanager:ResourceTag", "aws:ResourceTag")
 _ROLE_SESSION: Final = re.compile(
     r"arn:(?P<partition>[a-z-]+):sts::(?P<account>\d{12}):assumed-role/(?P<role>[^/]+)/.+"
 )
-_FIX: Final = "Allow it in the policy of the role or user that runs the rotator."
+_FIX: Final = "Allow it in the IAM policy of the role or user that runs the rotator."
 
 
 class Level(StrEnum):
-    """How bad it is; only ``fail`` counts for the exit code."""
+    """Severity of a check result; only ``fail`` affects the exit code."""
 
     OK = "ok"
     WARN = "warn"
@@ -74,7 +74,7 @@ class Check:
 
 
 class Unanswered(RotatorError):
-    """STS or IAM refused, failed, did not answer, or something else answered for it. No other command needs them.
+    """A call to STS or IAM failed. Only ``doctor`` makes such calls.
 
     :param level: how bad this is for the check of the caller's identity.
     """
@@ -86,11 +86,11 @@ class Unanswered(RotatorError):
 
 @command
 def doctor(call: Call) -> int:
-    """Check settings, credentials, permissions, tags, clock and reachability.
+    """Check settings, credentials, permissions, tags, clock and connectivity.
 
-    One line for each check, and how to fix what is not ok. Only reads:
-    permissions to write are checked by IAM's policy simulator, and reported
-    as unchecked if that is not allowed.
+    Prints one line per check and how to fix failures. Read-only: write
+    permissions are checked with the IAM policy simulator, and reported as
+    unchecked if that is not allowed.
 
     Exits 1 if a check fails; a warning does not count.
 
@@ -112,7 +112,7 @@ def doctor(call: Call) -> int:
     if failed:
         call.text(f"{counted(failed, 'error')}.{more}")
         return 1
-    call.text(f"No errors.{more} What a sweep would do: `rotator plan`.")
+    call.text(f"No errors.{more} Next: `rotator plan`.")
     return 0
 
 
@@ -154,7 +154,7 @@ def examine(app: App) -> Iterator[Check]:
 
 def _settings(app: App) -> Iterator[Check]:
     settings = app.settings
-    limits = f"{settings.daily_limit} creates a day, {settings.reserve} kept for emergencies"
+    limits = f"{settings.daily_limit} creates per day, {settings.reserve} reserved for emergencies"
     yield Check(Level.OK, "Settings", f"deployment {settings.deployment}, {limits}")
     if settings.dry_run:
         yield Check(Level.WARN, "Settings", "ROTATOR_DRY_RUN is set: sweeps change nothing", "Unset it to rotate keys.")
@@ -166,7 +166,7 @@ def _identity(app: App) -> tuple[str, list[Check]]:
     try:
         answer = _ask(app, "sts", "GetCallerIdentity", "Arn")
     except Unanswered as error:
-        harmless = "identity not shown, which does no harm: " if error.level is Level.OK else ""
+        harmless = "identity unknown (harmless): " if error.level is Level.OK else ""
         return "", [Check(error.level, "AWS", f"{region}, {harmless}{error.message}", error.advice)]
     except ConfigurationError as error:
         return "", [_failed("AWS", error)]
@@ -199,8 +199,8 @@ def _tags(fleet: Fleet, managed: list[SecretEntry]) -> Iterator[Check]:
     invalid = len({name for name, _ in wrong} | {alert.secret for alert in stray})
     found = f"{managements} management, {len(managed)} managed, {invalid or 'none'} with invalid tags"
     if not managed and not managements:
-        fix = "Tag them rotator:role and rotator:account, or check the region and the account."
-        yield Check(Level.FAIL, "Secrets", "no secret is tagged rotator:role here", fix)
+        fix = "Add the tags rotator:role and rotator:account, or check the region and AWS account."
+        yield Check(Level.FAIL, "Secrets", "no secret in this AWS account and region has the tag rotator:role", fix)
         return
     yield Check(Level.OK, "Secrets", found)  # each mistake has a line of its own
     lines = [Check(Level.FAIL, "Tags", f"{name}: {each.tag} {each.detail}", each.fix) for name, each in wrong]
@@ -219,18 +219,18 @@ def _account(app: App, fleet: Fleet, account: str) -> Iterator[Check]:
         with closing(app.services.connect(entry, text)) as provider:
             listing, skew = provider.list_keys(), provider.skew()
     except RotatorError as error:
-        unreachable = "Check base_url in the management secret, and name resolution, proxy and firewall here."
+        unreachable = "Check base_url in the management secret, and DNS, proxy and firewall on this machine."
         fix = error.advice or (unreachable if isinstance(error, ProviderUnavailable) else "")
         yield Check(Level.FAIL, subject, error.message, fix)
         return
     method = _METHODS[credentials.auth]
-    yield Check(Level.OK, subject, f"{method}, user {credentials.username}, may list {len(listing.keys)} keys")
+    yield Check(Level.OK, subject, f"{method} as {credentials.username}: {len(listing.keys)} keys listed")
     if not listing.complete:
-        fix = "Run it again; if that does not help, ask Infobip's support."
-        yield Check(Level.WARN, subject, "its pages of keys are inconsistent", fix)
+        fix = "Run it again; if it still fails, contact Infobip support."
+        yield Check(Level.WARN, subject, "its key list is inconsistent (pages and total do not match)", fix)
     age = app.clock.now() - (entry.last_changed or app.clock.now())
     if age > OLD_CREDENTIALS:
-        fix = f"Change it at Infobip, then in {entry.name}."
+        fix = f"Change it at Infobip, then update {entry.name}."
         yield Check(Level.WARN, subject, f"management password is {age.days} days old", fix)
     yield _clock(subject, skew) if skew is not None else Check(Level.WARN, "Clock", f"{subject} sends no Date header")
 
@@ -238,11 +238,11 @@ def _account(app: App, fleet: Fleet, account: str) -> Iterator[Check]:
 def _clock(where: str, skew: timedelta) -> Check:
     distance = abs(skew)
     if distance <= NOTABLE_SKEW:
-        return Check(Level.OK, "Clock", f"{human_duration(distance)} off {where}'s")
+        return Check(Level.OK, "Clock", f"differs from {where}'s by {human_duration(distance)}")
     direction = "behind" if skew > timedelta(0) else "ahead of"
     level = Level.FAIL if distance > MAX_SKEW else Level.WARN
     detail = f"this machine's clock is {human_duration(distance)} {direction} {where}"
-    return Check(level, "Clock", detail, "Set the clock (NTP); beyond 5 minutes nothing is rotated.")
+    return Check(level, "Clock", detail, "Sync the clock with NTP; above 5 minutes nothing is rotated.")
 
 
 def _failed(subject: str, error: RotatorError) -> Check:
@@ -258,7 +258,7 @@ def _iam(app: App, sample: SecretEntry | None, caller: str) -> Iterator[Check]:
     :param caller: the caller's ARN, or ``""``.
     """
     if sample is None:
-        detail = "secretsmanager:ListSecrets works; no secret is managed yet, so the rest is not checked"
+        detail = "secretsmanager:ListSecrets works; no managed secret yet, so the other permissions were not checked"
         yield Check(Level.WARN, "IAM", detail)
         return
     store = app.services.store
@@ -283,7 +283,7 @@ def _iam(app: App, sample: SecretEntry | None, caller: str) -> Iterator[Check]:
         worked.append("BatchGetSecretValue")
     except RotatorError as error:
         denied = f"{error.action} is denied" if isinstance(error, StoreDenied) else error.message
-        detail = f"{denied}: a sweep that revokes a key reads every managed secret, and would do so one by one"
+        detail = f"{denied}: before a revocation, sweeps read managed secrets one by one instead of in batches"
         yield Check(Level.WARN, "IAM", detail, error.advice)
     yield Check(Level.OK, "IAM", f"{', '.join(worked)} work on {sample.name}")
     yield from _writes(app, sample, caller)
@@ -296,7 +296,7 @@ def _gate(app: App, gated: SecretEntry) -> Check:
     except RotatorError as error:
         detail = f"{error.message}: {gated.name} has the tag {GATE_TAG}, so its old key stays until the gate times out"
         return Check(Level.WARN, "CloudTrail", detail, error.advice)
-    detail = f"cloudtrail:LookupEvents works, which the tag {GATE_TAG} of {gated.name} needs"
+    detail = f"cloudtrail:LookupEvents works, which the tag {GATE_TAG} on {gated.name} needs"
     return Check(Level.OK, "CloudTrail", detail)
 
 
@@ -328,15 +328,15 @@ def _writes(app: App, sample: SecretEntry, caller: str) -> Iterator[Check]:
     allowed = [action for action in WRITES if decisions.get(action) == "allowed"]
     for action in WRITES:
         if action not in allowed:
-            yield Check(Level.FAIL, "IAM", f"{action} is denied on {sample.name} (by IAM's simulator)", _FIX)
+            yield Check(Level.FAIL, "IAM", f"{action} is denied on {sample.name} (IAM policy simulator)", _FIX)
     if allowed:
         names = ", ".join(action.partition(":")[2] for action in allowed)
-        yield Check(Level.OK, "IAM", f"{names} allowed on {sample.name} (by IAM's simulator)")
+        yield Check(Level.OK, "IAM", f"{names} allowed on {sample.name} (IAM policy simulator)")
 
 
 def _unchecked(why: str, fix: str = "") -> Check:
     names = " and ".join(action.partition(":")[2] for action in WRITES)
-    return Check(Level.WARN, "IAM", f"{names} are not checked: {why}", fix)
+    return Check(Level.WARN, "IAM", f"{names} were not checked: {why}", fix)
 
 
 def simulated_principal(caller: str) -> str | None:
@@ -367,7 +367,7 @@ def _ask(app: App, service: str, operation: str, answered: str, **parameters: An
             if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
                 raise Unanswered(f"{name} failed ({code})", advice="Try again later.") from None
             fix = "Check the credentials: access key, session token, and whether they have expired."
-            raise Unanswered(f"{name} refuses the credentials ({code})", advice=fix, level=Level.FAIL) from None
+            raise Unanswered(f"{name} rejected the credentials ({code})", advice=fix, level=Level.FAIL) from None
     except BotoCoreError as error:
         if (known := configuration_error(error)) is not None:
             raise known from None
@@ -378,7 +378,7 @@ def _ask(app: App, service: str, operation: str, answered: str, **parameters: An
     address = urlsplit(client.meta.endpoint_url)
     where = printable(f"{address.scheme}://{address.netloc.rpartition('@')[2]}", 120)
     raise Unanswered(
-        f"what answered {operation} at {where} is not {name}",
+        f"the response to {operation} from {where} did not come from {name}",
         advice=f"Check the proxy (HTTPS_PROXY, NO_PROXY) and the endpoint URL (AWS_ENDPOINT_URL, "
         f"AWS_ENDPOINT_URL_{name}) here.",
     )

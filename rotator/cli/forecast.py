@@ -29,11 +29,15 @@ _NO_QUOTA: Final = Quota(0, 0, 0, 0, 0)
 @command
 @account_option
 @click.option(
-    "--days", metavar="N", type=click.IntRange(1, 400), default=90, show_default=True, help="How many days, 1 to 400."
+    "--days",
+    metavar="N",
+    type=click.IntRange(1, 400),
+    default=90,
+    show_default=True,
+    help="Days to forecast, 1 to 400.",
 )
 def forecast(call: Call, account: str | None, days: int) -> int:
-    """Show rotations a day against Infobip's daily limit, and which keys
-    expire before they are replaced. Changes nothing.
+    """Forecast rotations per day and keys that expire before they are replaced. Changes nothing.
 
     Runs the planner day by day over a simulation of what is in Secrets
     Manager and at Infobip now: due rotations, those scheduled early because
@@ -69,14 +73,14 @@ def _parts(found: Sequence[AccountForecast], broken: Sequence[AccountPlan], now:
     elif not found:
         yield NO_SECRETS
     else:
-        yield "What the next sweep does: `rotator plan`."
+        yield "Next sweep: `rotator plan`."
 
 
 def _account_parts(found: AccountForecast, now: datetime) -> Iterator[RenderableType]:
-    used = f"{found.limit} a day less {found.reserve} for emergencies"
+    used = f"{found.limit} per day minus {found.reserve} reserved for emergencies"
     others = found.limit - found.reserve - found.per_day
     if others > 0:
-        used += f", and less {others} that others create"
+        used += f", minus {others} created by other clients"
     yield styled(f"{shown(found.account, 60)} · {counted(found.secrets, 'secret')} · {used}", "bold")
     yield from ("", *_days(found, now), "")
     if found.at_risk:
@@ -85,10 +89,10 @@ def _account_parts(found: AccountForecast, now: datetime) -> Iterator[Renderable
             (shown(each.secret), styled(str(each.reason), "red"), f"{brief(each.expires_at, now)}; {_help(each, now)}")
             for each in found.at_risk
         ]
-        yield Grid(rows, (24, 14), most=MOST_AT_RISK, rest="--json has them all")
+        yield Grid(rows, (24, 14), most=MOST_AT_RISK, rest="use --json for the full list")
         yield ""
     full = found.first_full_day
-    yield "No day is full." if full is None else f"The first full day is {day(full, now)}."
+    yield f"The daily limit is {'not reached' if full is None else f'first reached on {day(full, now)}'}."
     yield shown(verdict(found))
     yield ""
 
@@ -105,7 +109,7 @@ def _days(found: AccountForecast, now: datetime) -> Iterator[RenderableType]:
     if rows:
         yield Grid(rows, (22, *map(len, _COUNTS[:-1])), ("", *_COUNTS))
     else:
-        yield "  nothing in these days"
+        yield "  nothing in this period"
     if any(line.scheduled_early for line in lines):
         yield "  early: rotations before they are due, because later would be too late"
     yield f"  at most {counted(found.per_day, 'rotation')} per day"
@@ -113,11 +117,11 @@ def _days(found: AccountForecast, now: datetime) -> Iterator[RenderableType]:
 
 def _help(risk: AtRisk, now: datetime) -> str:
     unused = risk.too_late_from - now >= _LATER_THAN_NOW
-    early = f"the last free slot before is on {brief(risk.too_late_from, now)}" if unused else ""
+    early = f"last free slot before expiry: {brief(risk.too_late_from, now)}" if unused else ""
     if risk.reason is not Reason.NOT_IN_TIME:
-        return early or "no slot is free before"
+        return early or "no free slot before it expires"
     if risk.replaced_at is None:
-        return "no slot for it in these days"
+        return "no free slot in this period"
     return f"replaced {human_duration(risk.replaced_at - risk.expires_at)} later"
 
 

@@ -36,7 +36,7 @@ def inventory(call: Call, account: str | None, every: bool) -> int:
     """List every key at Infobip and the secret that holds it. Changes nothing.
 
     \b
-    current           what a managed secret's consumers get
+    current           returned to consumers of a managed secret
     pending           stored, not yet current
     retiring          replaced, in its grace period
     orphan            created by this deployment, in no secret
@@ -72,9 +72,9 @@ def _parts(found: Sequence[Inventory], broken: Sequence[AccountPlan], now: datet
     if broken:
         yield SEE_DOCTOR
     elif any(row.kind is KeyKind.UNKNOWN for each in found for row in each.keys):
-        yield "To take an unknown key under management, tag its secret and run `rotator adopt`."
+        yield "To manage an unknown key, tag its secret and run `rotator adopt`."
     else:
-        yield "What the next sweep does: `rotator plan`."
+        yield "Next sweep: `rotator plan`."
 
 
 def _account_parts(found: Inventory, now: datetime) -> Iterator[RenderableType]:
@@ -84,7 +84,7 @@ def _account_parts(found: Inventory, now: datetime) -> Iterator[RenderableType]:
     total = f"{shown(found.account, 60)} · {counted(len(found.keys), 'key')}"
     yield styled(f"{total}: {kinds}{hidden}" if kinds else f"{total}{hidden}", "bold")
     if not found.complete:
-        yield styled("Infobip's pages of keys did not add up: there may be more keys.", "yellow")
+        yield styled("Infobip's key list is inconsistent: keys may be missing.", "yellow")
     yield ""
     if found.keys:
         heads = ("key", "kind", f"expires ({zone(now)})", "secret")

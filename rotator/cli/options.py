@@ -23,10 +23,10 @@ _COMMON: Final[dict[str, dict[str, Any]]] = {
         "metavar": "LEVEL",
         "help": "debug, info, warning or error (default: ROTATOR_LOG_LEVEL).",
     },
-    "--verbose": {"is_flag": True, "help": "On a terminal, show audit lines too."},
+    "--verbose": {"is_flag": True, "help": "Also show audit lines on a terminal."},
     "--quiet": {"is_flag": True, "help": "Show only errors on stderr."},
-    "--audit-file": {"metavar": "FILE", "help": "Append audit lines to FILE too; it is created if needed."},
-    "--json": {"is_flag": True, "help": "One JSON document on stdout instead of text."},
+    "--audit-file": {"metavar": "FILE", "help": "Also append audit lines to FILE (created if missing)."},
+    "--json": {"is_flag": True, "help": "Print one JSON document to stdout instead of text."},
 }
 
 
@@ -57,7 +57,7 @@ wide_option: Final = click.option(
     is_flag=True,
     callback=_keep,
     expose_value=False,
-    help="Show key ids whole, and do not wrap lines.",
+    help="Show full key ids and do not wrap lines.",
 )
 
 
@@ -67,5 +67,5 @@ def required(option: str, text: str) -> str:
     :raises ConfigurationError: it is blank.
     """
     if not text.strip():
-        raise ConfigurationError(f"{option} is empty", advice="Say in a few words why; the audit trail records it.")
+        raise ConfigurationError(f"{option} is empty", advice="Give a short reason; it is recorded in the audit trail.")
     return text.strip()

@@ -23,16 +23,18 @@ SOMETHING_TO_FIX: Final = 4
 @command
 @account_option
 @secret_option
-@click.option("--at", metavar="TIME", help="As of then: +14d, 2026-12-01T10:00 (in UTC), 2026-12-01T10:00+01:00.")
-@click.option("--exit-code", is_flag=True, help="Exit 3: there is work to do; 4: no work, but something to fix.")
+@click.option("--at", metavar="TIME", help="Plan as of TIME: +14d, 2026-12-01T10:00 (UTC), 2026-12-01T10:00+01:00.")
+@click.option(
+    "--exit-code", is_flag=True, help="Exit 3 if there is work to do, 4 if there is none but something needs fixing."
+)
 @wide_option
 def plan(call: Call, account: str | None, secret: str | None, at: str | None, exit_code: bool) -> int:
     """Show what a sweep would do, and every secret that it skips.
 
     Reads tags and staging labels in Secrets Manager and the keys at Infobip,
-    and decides as `rotator run` does. Changes nothing.
+    and makes the same decisions as `rotator run`. Changes nothing.
 
-    Exits 1 if an account can't be observed or has an error as a whole.
+    Exits 1 if an account can't be read or has an account-wide error.
 
     \b
     Examples:
@@ -45,7 +47,7 @@ def plan(call: Call, account: str | None, secret: str | None, at: str | None, ex
     app = call.open()
     moment = None if at is None else parse_moment(at, app.clock.now())
     found = Reconciler(app.services).plan(account=account, secret=secret, at=moment)
-    call.result(as_json(found), plan_parts(found, "Nothing was changed: `rotator run` does this."))
+    call.result(as_json(found), plan_parts(found, "Nothing was changed. To apply: `rotator run`."))
     if not all(part.ran_through for part in found.accounts):
         return 1
     if not exit_code:
@@ -68,10 +70,10 @@ def parse_moment(text: str, now: datetime) -> datetime:
     except (ValueError, OverflowError):
         raise ConfigurationError(
             f'--at "{text[:40]}" is not a valid time',
-            advice="Write one such as 2026-12-01T10:00:00Z, or +14d for in two weeks.",
+            advice="Use a time such as 2026-12-01T10:00:00Z, or +14d for two weeks from now.",
         ) from None
     if abs(moment - now) > MAX_DURATION:
         raise ConfigurationError(
-            f'--at "{text[:40]}" is more than {MAX_DURATION.days} days away', advice="Write one such as +14d."
+            f'--at "{text[:40]}" is more than {MAX_DURATION.days} days away', advice="Use an offset such as +14d."
         )
     return moment

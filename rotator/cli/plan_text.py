@@ -20,8 +20,8 @@ from rotator.text import some_of
 
 MOST_ROWS: Final = 60
 """Rows of a table. The rest are counted, and ``--json`` has them."""
-NO_SECRETS: Final = "No secret is tagged rotator:role here. Check region and account: `rotator doctor`."
-SEE_DOCTOR: Final = "What is wrong and how to fix it: `rotator doctor`."
+NO_SECRETS: Final = "No secret in this AWS account and region has the tag rotator:role. Run `rotator doctor`."
+SEE_DOCTOR: Final = "To diagnose: `rotator doctor`."
 _NAME: Final = 30
 _MOST_NAMES: Final = 10
 _BY_EXPIRY: Final = (Reason.EXPIRING, Reason.EXPIRED, Reason.MAX_AGE, Reason.CAPACITY, Reason.REQUESTED)
@@ -79,7 +79,7 @@ def heading(plan: AccountPlan) -> Text:
     if plan.error is not None or plan.account == NO_ACCOUNT:
         return styled(name, "bold")
     quota = plan.quota
-    used = f"{quota.creates_used} of {quota.creates_limit} creates used today, {quota.reserve} kept for emergencies"
+    used = f"{quota.creates_used} of {quota.creates_limit} creates used today, {quota.reserve} reserved for emergencies"
     return styled(f"{name} · {counted(plan.keys, 'key')} · {used}", "bold")
 
 
@@ -159,19 +159,19 @@ def _done_words(result: Result) -> str:
     key = key_words(action.key_id)
     match action.kind:
         case ActionKind.LABEL if action.reason is Reason.UNADOPTED:
-            return f"{key} is under management now"
+            return f"{key} is now managed"
         case ActionKind.LABEL:
-            return f"the label {shown(action.message)} contradicted the others and was removed"
+            return f"label {shown(action.message)} conflicted with the others and was removed"
         case ActionKind.RETIRE:
-            return f"{key} retires; {shown(action.message)}"
+            return f"{key} is retiring; {shown(action.message)}"
         case ActionKind.REVOKE if action.reason is Reason.KEY_NOT_ACTIVE:
-            return f"{key} was disabled already; its labels are removed"
+            return f"{key} was already disabled; its labels were removed"
         case ActionKind.REVOKE:
             return f"{key} is revoked ({action.reason})"
         case _:
-            made = f"{key_words(result.new_key_id)} is in use" if result.new_key_id else "done"
+            made = f"{key_words(result.new_key_id)} is current" if result.new_key_id else "done"
             old = action.key_id is not None and action.kind is ActionKind.ROTATE
-            state = "does not work any more" if action.reason in _NOT_WORKING else "is in its grace period"
+            state = "no longer works" if action.reason in _NOT_WORKING else "is in its grace period"
             return f"{made} ({action.reason})" + (f"; {key} {state}" if old else "")
 
 

@@ -34,7 +34,7 @@ class Interrupted(BaseException):
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; everything that it raises becomes a sentence and an exit code."""
+    """Run one command; turn every exception into an error message and an exit code."""
     call = Call.guessed(arguments)
     _prepare_streams(call)
     try:
@@ -75,9 +75,9 @@ def _refuse_values(arguments: Sequence[str]) -> None:
     """Refuse a key's value as an argument, before it gets into a request, AWS's trail or a message."""
     if any(possible_keys(Secret(argument)) for argument in arguments):
         raise ConfigurationError(
-            "an argument holds the value of an API key; nothing was done, but the process list and the shell's history "
-            "contain it",
-            advice="Treat it as leaked: `rotator revoke --leaked-key-stdin --reason R --yes < file` ends it.",
+            "an argument contains an API key value; nothing was done, but the value is now in the process list and "
+            "shell history",
+            advice="Treat it as leaked and revoke it: `rotator revoke --leaked-key-stdin --reason R --yes < file`.",
         )
 
 
@@ -130,4 +130,4 @@ def _flushed(code: int, call: Call) -> int:
     if not call.unwritten:
         return code
     failed = f"the output could not be written ({call.unwritten})"
-    return call.say(failed, "What was done is done; `rotator status` shows it.")
+    return call.say(failed, "Completed changes were kept; see `rotator status`.")

@@ -1,4 +1,4 @@
-"""``rotator report``: the fleet as one page."""
+"""``rotator report``: an HTML report of all secrets."""
 
 from __future__ import annotations
 
@@ -19,19 +19,26 @@ _STDOUT = "-"
 
 
 @command
-@click.option("-o", "--output", "file", metavar="FILE", required=True, help="The page to write; - is stdout.")
+@click.option("-o", "--output", "file", metavar="FILE", required=True, help="File to write; - for stdout.")
 @account_option
-@click.option("--audit", metavar="FILE", help="Show the last 200 lines of this audit file too.")
+@click.option("--audit", metavar="FILE", help="Also show the last 200 lines of this audit file.")
 @click.option(
-    "--days", metavar="N", type=click.IntRange(1, 400), default=90, show_default=True, help="Days ahead, 1 to 400."
+    "--days",
+    metavar="N",
+    type=click.IntRange(1, 400),
+    default=90,
+    show_default=True,
+    help="Days to forecast, 1 to 400.",
 )
 def report(call: Call, file: str, account: str | None, audit: str | None, days: int) -> int:
-    """Write one self-contained page: summary, alerts, the forecast, a timeline
-    of every secret to filter and sort. Changes nothing else.
+    """Write a self-contained HTML page: summary, alerts, forecast, timeline.
 
-    The page needs no network, runs no script and holds no key's value. Only
-    its owner can read a new file; an existing one is replaced as a whole and
-    keeps its permissions.
+    The timeline shows every secret and can be filtered and sorted. Nothing else is
+    changed.
+
+    The page loads nothing, runs no script and contains no key values. Only its
+    owner can read a new file; an existing one is replaced as a whole and keeps
+    its permissions.
 
     Exits 1 if an account can't be observed; the page says so.
 
@@ -42,7 +49,7 @@ def report(call: Call, file: str, account: str | None, audit: str | None, days: 
       rotator report -o - --account main > main.html
     """
     if file == _STDOUT and call.json:
-        raise ConfigurationError("-o - and --json exclude each other", advice="Give a file, or leave --json out.")
+        raise ConfigurationError("-o - and --json cannot be used together", advice="Use a file, or remove --json.")
     target = None if file == _STDOUT else check_target(Path(file))
     lines, skipped = (None, 0) if audit is None else read_tail(Path(audit))
     app = call.open()
@@ -57,7 +64,7 @@ def report(call: Call, file: str, account: str | None, audit: str | None, days: 
         return 1 if broken else 0
     size, secrets = write_page(target, page), sum(len(each.rows) for each in found)
     document = {"file": str(target), "bytes": size, "accounts": len(found), "secrets": secrets}
-    parts = [f"{shown(plan.account, 60)} was not observed: {shown(plan.error or '')}" for plan in broken]
+    parts = [f"{shown(plan.account, 60)} could not be read: {shown(plan.error or '')}" for plan in broken]
     what = f"{counted(secrets, 'secret')}, {size // 1024 + 1} kB"
     parts.append(f"Wrote {shown(str(target))}: {what}. Open it in a browser.")
     call.result(document | errors_field(broken), parts)

@@ -138,7 +138,7 @@ def revoke(
 
 @dataclass
 class Done:
-    """The outcome of a command.
+    """The result of a ``revoke`` command.
 
     :param pending: there is something to confirm.
     :param failed: a key may still be enabled, or a secret has no new one.
@@ -198,7 +198,7 @@ def _interrupted(plan: EmergencyPlan, report: EmergencyReport, again: str) -> st
 
 
 class Screen:
-    """Show emergencies to people: on a terminal each step as soon as it is done, else each emergency at its end."""
+    """Print emergencies: on a terminal step by step, otherwise after each emergency."""
 
     def __init__(self, app: App, call: Call, incident: str | None) -> None:
         self.app, self.call, self.incident = app, call, incident

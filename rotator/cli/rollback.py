@@ -19,8 +19,10 @@ from rotator.render import Grid, key_words, shown, styled, when
 
 @command
 @click.argument("secret")
-@click.option("--reason", required=True, metavar="R", help="Why, in your words; recorded in the audit trail.")
-@click.option("--key-id", metavar="K", help="Which key, where several are in grace; whole, or 5737...48AE.")
+@click.option("--reason", required=True, metavar="R", help="Reason, recorded in the audit trail.")
+@click.option(
+    "--key-id", metavar="K", help="Key to return to, if several are in their grace period: full id or 5737...48AE."
+)
 def rollback(call: Call, secret: str, reason: str, key_id: str | None) -> int:
     """Make the previous key of SECRET (name or ARN) current again.
 
@@ -28,11 +30,11 @@ def rollback(call: Call, secret: str, reason: str, key_id: str | None) -> int:
     AWSCURRENT moves back to it, and the newer key gets a full grace period of
     its own. No key is created and none is revoked.
 
-    Repeating the command changes nothing: it moves neither to the newer key
-    nor to an older one. Name that key by --key-id to do so.
+    Repeating the command changes nothing: it does not switch to the newer key
+    or to an older one. Name that key by --key-id to do so.
 
-    It is refused while a rotation is in progress or rotator:hold is set, and
-    for a key that an emergency replaced.
+    Refused while a rotation is in progress, while rotator:hold is set, and for
+    a key that an emergency replaced.
 
     \b
     Examples:
@@ -66,26 +68,26 @@ def rollback_document(done: RolledBack) -> Document:
 def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
     """Yield what was done, and what comes next."""
     name, key = shown(done.secret), key_words(done.key_id)
-    status = f"What comes next, and when: `rotator status --secret {name}`."
+    status = f"Next actions and times: `rotator status --secret {name}`."
     if done.already:
-        yield f"{name} is rolled back already: nothing was changed."
+        yield f"{name} was already rolled back; nothing was changed."
         yield Grid([(key, f"current, expires {when(done.expires_at, now)}")], (16,))
         for other in done.others:
-            yield f"If you mean key {other}, name it: rotator rollback {name} --key-id {other} --reason R"
+            yield f"To return to key {other} instead: rotator rollback {name} --key-id {other} --reason R"
         if not done.others:
             yield status
         return
-    until = "retires; the next sweep says until when"
+    until = "is retiring; the next sweep sets its revocation time"
     if done.retired_until is not None:
-        until = f"retires, revoked {when(done.retired_until, now)}"
+        until = f"is retiring, to be revoked {when(done.retired_until, now)}"
     yield f"{name} is rolled back."
     yield Grid(
         [(key, f"current again, expires {when(done.expires_at, now)}"), (key_words(done.retired_key_id), until)], (16,)
     )
-    yield "Consumers that cache the newer value go on with it: it works until then."
+    yield "Consumers that cached the newer value can use it until then."
     if done.changed_fields:
         changed = ", ".join(shown(field, 60) for field in done.changed_fields)
-        yield styled(f"Other fields of its value went back as well: {changed}.", "yellow")
+        yield styled(f"Other fields of the value were rolled back too: {changed}.", "yellow")
     if done.due is None:
         if done.next_due is not None:
             yield f"Its next rotation is due {when(done.next_due, now)}."
@@ -95,6 +97,6 @@ def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
     if done.waits is not None:
         begin = f"a sweep replaces it once its window opens ({shown(done.waits.message)})"
     yield f"{key} is due for rotation ({done.due.reason}, {shown(done.due.message)}): {begin}."
-    yield "To keep it, tag the secret before that:"
+    yield "To keep it, tag the secret before then:"
     yield f"  aws secretsmanager tag-resource --secret-id {name} \\"
     yield "    --tags Key=rotator:hold,Value=rolled-back"

@@ -14,14 +14,14 @@ from rotator.text import printable
 
 @command
 @click.argument("secret")
-@click.option("--reason", required=True, metavar="R", help="Why, in your words; recorded in the audit trail.")
+@click.option("--reason", required=True, metavar="R", help="Reason, recorded in the audit trail.")
 def rotate(call: Call, secret: str, reason: str) -> int:
     """Rotate SECRET (name or ARN) now, whatever its key's expiry.
 
-    Creates a key like the current one, verifies it and makes it current; the
+    Creates a key with the same rights, verifies it and makes it current; the
     old one stays enabled for its grace period. If the day's other creates are
-    used up, it uses those that are kept for emergencies. For a leaked key use
-    `rotator revoke` instead.
+    used up, it uses the emergency reserve. For a leaked key use `rotator
+    revoke` instead.
 
     \b
     Examples:
@@ -31,4 +31,6 @@ def rotate(call: Call, secret: str, reason: str) -> int:
     audit_reason = required("--reason", reason)
     app = call.open()
     results = rotate_now(Reconciler(app.services), secret, audit_reason)
-    return show_results(call, results, f"When the old key is revoked: `rotator status --secret {printable(secret)}`.")
+    return show_results(
+        call, results, f"To see when the old key will be revoked: `rotator status --secret {printable(secret)}`."
+    )

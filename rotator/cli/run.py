@@ -27,24 +27,25 @@ from rotator.secret import Secret
 
 MOST_VALUES_READ: Final = 500
 """Per account; the expiries of further ones count as unknown."""
-_TRIES_AGAIN: Final = "The next sweep tries again."
+_TRIES_AGAIN: Final = "The next sweep retries."
 _ORDER: Final = (Outcome.FAILED, Outcome.DEFERRED, Outcome.DONE)
 
 
 @command
 @account_option
 @secret_option
-@click.option("--force", is_flag=True, help="Override the guard against revoking many keys at once.")
-@click.option("--dry-run", is_flag=True, help="Plan and report, change nothing.")
+@click.option("--force", is_flag=True, help="Lift the limit on revocations per sweep.")
+@click.option("--dry-run", is_flag=True, help="Plan and report; change nothing.")
 def run(call: Call, account: str | None, secret: str | None, force: bool, dry_run: bool) -> int:
     """Run one sweep: rotate what is due, revoke keys whose grace period is over.
 
-    Each secret is handled by itself, the most urgent first: one failure never
+    Secrets are processed one by one, most urgent first; a failure never
     stops the others. The next sweep finds and finishes whatever was
     interrupted or failed, so run it as often as you like (hourly is usual).
 
-    Exits 1 if an action failed, or an account could not be swept or has an
-    error as a whole. Errors in single secrets are listed, exit 0.
+    Exits 1 if an action failed, an account could not be swept, or it has an
+    error that affects the whole account. Errors in single secrets are listed;
+    exit 0.
 
     \b
     Examples:
@@ -56,7 +57,7 @@ def run(call: Call, account: str | None, secret: str | None, force: bool, dry_ru
     app = call.open()
     dry = dry_run or app.settings.dry_run
     done = Reconciler(app.services).sweep(account=account, secret=secret, force=force, dry_run=dry)
-    dry_parts = plan_parts(done.plan, "A dry run: nothing was changed. `rotator run` does this.")
+    dry_parts = plan_parts(done.plan, "Dry run: nothing was changed. To apply: `rotator run`.")
     # If the audit file failed half-way, the sweep may have changed something before.
     unchanged = "" if call.audit_file is not None else "Nothing was changed. "
     call.result(sweep_document(done.plan, done.results), dry_parts if dry else _parts(app, done, unchanged))
@@ -78,11 +79,11 @@ def _parts(app: App, done: Sweep, unchanged: str) -> Iterator[RenderableType]:
     if any(plan.error is not None for plan in done.plan.accounts):
         yield SEE_DOCTOR
     elif outcomes[Outcome.FAILED] or outcomes[Outcome.DEFERRED]:
-        yield "The next sweep tries again. Current state: `rotator status`."
+        yield "The next sweep retries. Current state: `rotator status`."
     elif not done.ok:
-        yield "Fix what is listed above. What a sweep would do then: `rotator plan`."
+        yield "Fix the errors above, then run `rotator plan`."
     elif done.plan.accounts:
-        yield "What comes next, and when: `rotator status`."
+        yield "Next actions and times: `rotator status`."
 
 
 # ---- how long an account may stay unswept, by the values in its secrets ---------------------------------------------
@@ -112,7 +113,7 @@ def _first_expiry(store: SecretStore, entries: Iterable[SecretEntry], now: datet
     first, name = known[0]
     if first <= now:
         return f"The key of {shown(name)} expired {when(first, now)}, according to its secret's value. {_TRIES_AGAIN}"
-    found = "According to the secrets' values no key expires before"
+    found = "According to the secrets' values, no key expires before"
     if len(known) < len(present):
-        found = f"{len(known)} of {counted(len(present), 'secret')} say when their keys expire: none before"
-    return f"{found} {when(first, now)}; the next sweep tries again."
+        found = f"{len(known)} of {counted(len(present), 'secret')} record a key expiry, none before"
+    return f"{found} {when(first, now)}; the next sweep retries."

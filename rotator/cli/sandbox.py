@@ -15,11 +15,11 @@ from rotator.sandbox.launcher import Sandbox, environment_text, serve_sandbox
 
 
 @command
-@click.option("--port", type=int, metavar="N", help="Listen on N and N+1 (default: any free ones).")
+@click.option("--port", type=int, metavar="N", help="Listen on ports N and N+1 (default: free ports).")
 def sandbox(call: Call, port: int | None) -> int:
-    """Run a simulated Infobip and a Secrets Manager to try things out on.
+    """Run a simulated Infobip and Secrets Manager to try commands on.
 
-    Prints the environment in which every other command works on it, with an
+    Prints environment variables that point the other commands to it, with an
     example fleet of eight secrets, and runs until Ctrl-C. Nothing leaves
     this machine, and nothing is kept.
 
@@ -37,7 +37,7 @@ def sandbox(call: Call, port: int | None) -> int:
         if sys.stderr is not None:
             print(
                 f"The sandbox is ready. Paste these lines into another shell, then: {called_as()} plan. "
-                "Ctrl-C stops it.",
+                "Press Ctrl-C to stop.",
                 file=sys.stderr,
             )
 

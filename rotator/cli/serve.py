@@ -26,10 +26,12 @@ _LOG = logging.getLogger("rotator.daemon")
 
 
 @command
-@click.option("--every", metavar="D", help="Interval of sweeps, 1m to 1d (default: 1h).")
-@click.option("--cron", metavar="EXPR", help='Schedule as in a crontab: "0 * * * *".')
-@click.option("--timezone", metavar="Z", help="The time zone of --cron (default: UTC).")
-@click.option("--jitter", metavar="D", help="Delay each sweep by up to D (default: a tenth, at most 5m).")
+@click.option("--every", metavar="D", help="Interval between sweeps, 1m to 1d (default: 1h).")
+@click.option("--cron", metavar="EXPR", help='Cron schedule, for example "0 * * * *".')
+@click.option("--timezone", metavar="Z", help="Time zone for --cron (default: UTC).")
+@click.option(
+    "--jitter", metavar="D", help="Random delay before each sweep, up to D (default: 10% of the interval, at most 5m)."
+)
 @account_option
 @click.option(
     "--metrics-port",
@@ -42,7 +44,7 @@ _LOG = logging.getLogger("rotator.daemon")
     default="127.0.0.1",
     show_default=True,
     metavar="IP",
-    help="Address to listen on (0.0.0.0: all). /metrics shows the names of secrets.",
+    help="Address to listen on (0.0.0.0: all). /metrics exposes secret names.",
 )
 def serve(
     call: Call,
@@ -54,17 +56,17 @@ def serve(
     metrics_port: int | None,
     metrics_address: str,
 ) -> int:
-    """Sweep at once, and then by a schedule, until a signal comes.
+    """Run a sweep now, then on a schedule, until interrupted.
 
-    One sweep at a time; one that fails is logged, and the next one finishes
+    Sweeps never overlap; a failed sweep is logged, and the next one finishes
     what it left. On SIGTERM or Ctrl-C the daemon finishes the current call,
     starts no other, and exits 0 within 10 seconds.
 
     If the machine's clock is set, the next sweep starts at most five minutes
     later than it would have.
 
-    /healthz answers 503 when three sweeps in a row that were due did not
-    succeed: an account could not be swept, or an action failed.
+    /healthz returns 503 when three scheduled sweeps in a row did not succeed:
+    an account could not be swept, or an action failed.
 
     \b
     Examples:
@@ -99,7 +101,7 @@ def _announce(call: Call, daemon: Daemon, schedule: Schedule, address: str, port
     url = None if port is None else MetricsServer(address, port, daemon.metrics, daemon.health).url
     where = "" if url is None else f" Metrics: {url}/metrics, health: {url}/healthz."
     document = {"schedule": str(schedule), "jitter_seconds": schedule.jitter.total_seconds(), "url": url}
-    call.result(document, [f"Sweeping {schedule}.{where} Ctrl-C ends it."])
+    call.result(document, [f"Sweeping {schedule}.{where} Press Ctrl-C to stop."])
 
 
 def _stopped(daemon: Daemon, number: int) -> int:
@@ -107,12 +109,12 @@ def _stopped(daemon: Daemon, number: int) -> int:
     timer = threading.Timer(END_SECONDS, os._exit, (0,))
     timer.daemon = True
     timer.start()
-    _LOG.info("stopping by signal %d; no further action is begun", number)
+    _LOG.info("received signal %d; stopping after the current call", number)
     if daemon.stop():
         _LOG.info("stopped")
         return 0
     # The thread of a call that hangs can't be stopped, and the interpreter would wait for it.
-    _LOG.warning("a call is still without an answer; the next sweep finds out what became of it")
+    _LOG.warning("a call has not been answered yet; the next sweep checks its outcome")
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):

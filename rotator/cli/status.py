@@ -36,7 +36,7 @@ _STYLES: Final = {
 @secret_option
 @wide_option
 def status(call: Call, account: str | None, secret: str | None) -> int:
-    """Show every managed key: its state, its expiry, what comes next and when.
+    """Show each managed secret's key: state, expiry and next action.
 
     \b
     States: ok, due, rotating, retiring (an old key is in its grace period),
@@ -78,9 +78,9 @@ def _parts(found: Sequence[SecretState], broken: Sequence[AccountPlan], now: dat
     elif not found:
         yield NO_SECRETS
     elif any(state.state in wrong for state in found):
-        yield "Why, and what the next sweep does about it: `rotator plan`."
+        yield "For reasons and the next sweep's actions: `rotator plan`."
     else:
-        yield "Nothing is due. What the next sweep does: `rotator plan`."
+        yield "Nothing is due. Next sweep: `rotator plan`."
 
 
 def _counts(states: Sequence[SecretState]) -> str:
@@ -97,7 +97,7 @@ def _rows(state: SecretState, now: datetime) -> Iterator[Row]:
     for item in state.retiring:
         at = f"revoked {brief(item.revoke_at, now)}" if item.revoke_at > now else "its revocation is due"
         if state.next_action is not ActionKind.REVOKE or item.revoke_at != state.next_action_at:
-            yield "", "", "", f"{key_words(item.key_id)} retires, {at}"
+            yield "", "", "", f"{key_words(item.key_id)} is retiring, {at}"
 
 
 def _next(state: SecretState, now: datetime) -> str:
@@ -107,13 +107,13 @@ def _next(state: SecretState, now: datetime) -> str:
     if state.hold is not None:
         return f'on hold: "{shown(state.hold, 120)}"'
     if state.state is State.MISCONFIGURED:
-        return "nothing until its tags are fixed"
+        return "blocked until its tags are fixed"
     if state.next_action is None:
-        return "nothing; why: `rotator plan`" if state.state in (State.UNADOPTED, State.EMPTY) else "nothing"
+        return "none; for the reason: `rotator plan`" if state.state in (State.UNADOPTED, State.EMPTY) else "nothing"
     if state.next_action_at is None:
         return str(state.next_action)
     if state.next_action_at < now:  # the next sweep's actions are due as of now; this one must wait
-        return f"{state.next_action} is due and waits"
+        return f"{state.next_action} is due but waiting"
     if state.next_action_at <= now + _BY_NEXT_SWEEP:
         return f"{state.next_action} at the next sweep"
     retiring = [key_words(item.key_id) for item in state.retiring if item.revoke_at == state.next_action_at]

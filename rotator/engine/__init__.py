@@ -1,1 +1,1 @@
-"""Observing, deciding and acting: the only code that changes anything."""
+"""Observe, plan and apply. Only this package changes secrets and keys."""

@@ -1,4 +1,4 @@
-"""Applies a plan's actions: one action in, one result out. Nothing else applies a plan. Every action re-reads first."""
+"""Apply a plan's actions, one result per action. Each action re-reads its secret first."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 def apply(
     context: AccountContext, action: Action, *, audit_reason: str = "", moves: bool = False
 ) -> tuple[Result, RotatorError | None]:
-    """Do one action. One secret's failure is not raised: it is in the result.
+    """Apply one action. A failure is returned in the result, not raised.
 
     The error is returned too, so that the sweep can decide whether to go on. If Infobip throttles the account or
     something changed since the plan, the outcome is ``deferred``: nothing is lost, and the next sweep continues.
@@ -111,19 +111,19 @@ def label(context: AccountContext, action: Action, *, despite_hold: bool = False
         if action.label not in entry.versions.get(action.version_id, frozenset()):
             return  # an adoption in the same sweep has removed it
         if (action.version_id, action.label) not in read_lifecycle(entry, action.key_id).stale:
-            raise Changed(f"the label {action.label} of {entry.name} is not stale any more")
+            raise Changed(f"label {action.label} of {entry.name} is no longer stale")
         unlabel(context, entry, action.label, action.version_id, str(action.reason))
         return
     if action.key_id is None:  # the current value is not the labelled key, and no other key either
         assert action.label is not None
         if CURRENT not in entry.versions.get(action.version_id, ()):
-            raise Changed(f"{entry.name} was given another current version meanwhile")
+            raise Changed(f"AWSCURRENT of {entry.name} changed during the sweep")
         unlabel(context, entry, action.label, action.version_id, str(action.reason))
         return
     life = read_lifecycle(entry)
     wrong = life.at_work - {action.key_id}
     if life.current_version != action.version_id or (action.reason is Reason.MISLABELLED) is not bool(wrong):
-        raise Changed(f"{entry.name} was given another current version meanwhile")
+        raise Changed(f"AWSCURRENT of {entry.name} changed during the sweep")
     for each in sorted(wrong):
         # If interrupted after this, the version has no label, and the next sweep adopts it.
         unlabel(context, entry, key_label(each), action.version_id, str(action.reason))
@@ -163,7 +163,7 @@ def retire(context: AccountContext, action: Action) -> None:
     entry, spec = _read_again(context, action)
     life = read_lifecycle(entry)
     if (action.version_id, action.key_id) not in life.superseded or life.current_key is None:
-        raise Changed(f"version {action.version_id} of {entry.name} is not superseded, or retires already")
+        raise Changed(f"version {action.version_id} of {entry.name} is not superseded or already has a retire label")
     replacement = context.snapshot.keys.get(life.current_key)
     grace = grace_of(context, entry, spec, action.version_id, life.current_version or "", replacement)
     revoke_at = context.revoke_at(grace)

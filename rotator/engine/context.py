@@ -57,7 +57,7 @@ class Services:
 
 @dataclass
 class Limit:
-    """The part of one daily limit that scheduled work may still use.
+    """What is left of a daily limit for scheduled work.
 
     :param left: free slots, including those that are free soon.
     :param frees: when these become free, by Infobip's clock, in order.
@@ -195,7 +195,7 @@ class AccountContext:
         if skew is not None and abs(skew) > MAX_SKEW:
             raise Changed(
                 f"this machine's clock differs by {human_duration(abs(skew))} from Infobip's; nothing was changed",
-                advice="Set the clock (NTP); the next sweep continues.",
+                advice="Sync the clock with NTP; the next sweep continues.",
             )
         return self.now()
 

@@ -1,4 +1,4 @@
-"""Finds ownership proofs, the other secrets that hold a key, and a secret's readers, but only if a plan needs them.
+"""Find ownership proofs, other secrets that contain a key, and a secret's readers, when a plan needs them.
 
 An idle sweep reads no value. A plan that is about to rotate or revoke says what it needs to know
 (:class:`~rotator.model.Questions`). The answers found here go into the snapshot, and the plan is made again.
@@ -241,8 +241,8 @@ def ownership_proof(
 def unproven(entry: SecretEntry, version_id: str, key_id: str, proof: OwnershipProof) -> str:
     """Why a key is not proven to belong to a version, as a clause."""
     if proof is OwnershipProof.UNREADABLE:
-        return f"whether version {version_id} of {entry.name} holds key {key_id} can't be read now"
-    return f"version {version_id} of {entry.name} is labelled with key {key_id}, and its value is not that key"
+        return f"can't check whether version {version_id} of {entry.name} contains key {key_id}"
+    return f"version {version_id} of {entry.name} is labelled with key {key_id}, but its value is a different key"
 
 
 def read_log(services: Services, entry: SecretEntry, since: datetime) -> Reads:
@@ -251,5 +251,5 @@ def read_log(services: Services, entry: SecretEntry, since: datetime) -> Reads:
     :raises ReadersUnknown: there is no access log, or it can't be read.
     """
     if services.readers is None:
-        raise ReadersUnknown("no log of reads is configured")
+        raise ReadersUnknown("no access log is configured")
     return services.readers.reads(entry, since)

@@ -36,13 +36,12 @@ def whole_key_id(text: str, known: Iterable[str], where: str) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise Refused(
-            f"no key of {where} has an id like {printable(text)}", advice="Nothing was changed. Give the whole id."
-        )
+        raise Refused(f"no key of {where} matches {printable(text)}", advice="Nothing was changed. Use the full id.")
     more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
     raise Refused(
-        f"{printable(text)} names {len(found)} keys of {where}: {', '.join(found[:_MOST_NAMED])}{more}",
-        advice="Nothing was changed. Give the whole id.",
+        f"{printable(text)} is ambiguous; it matches {len(found)} keys of {where}: "
+        f"{', '.join(found[:_MOST_NAMED])}{more}",
+        advice="Nothing was changed. Use the full id.",
     )
 
 
@@ -56,8 +55,8 @@ def account_key_id(text: str, fleet: Fleet, account: str, list_keys: Callable[[]
     listing = list_keys()
     if not listing.complete:
         raise Refused(
-            f"not every key of account {printable(account)} could be listed, so {printable(text)} may name another one",
-            advice="Nothing was changed. Give the whole id.",
+            f"the key list of account {printable(account)} is incomplete, so {printable(text)} may be ambiguous",
+            advice="Nothing was changed. Use the full id.",
         )
     labelled = {key_id for entry in fleet.managed.get(account, ()) for key_id in read_lifecycle(entry).named}
     known = labelled | {key.id for key in listing.keys}

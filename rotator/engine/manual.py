@@ -1,4 +1,4 @@
-"""An operator's commands beside sweeps and emergencies: rotate one secret now, adopt one, see states."""
+"""Operator commands: rotate or adopt one secret, list states."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ def _stop(view: View, now: datetime) -> None:
     if stop is not None:
         fix = "Remove the tag rotator:hold" if stop.reason is Reason.HOLD else "Fix that"
         raise Refused(
-            f"{view.entry.name} is not rotated: {stop.reason}: {stop.detail}",
-            advice=f"Nothing was changed. {fix} and repeat the command.",
+            f"{view.entry.name} was not rotated: {stop.reason}: {stop.detail}",
+            advice=f"Nothing was changed. {fix}, then repeat the command.",
         )
 
 
@@ -108,12 +108,12 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
     if life.current_version is None:
         raise Refused(
             f"{entry.name} has no value to adopt",
-            advice="Store the key in it, or tag it rotator:scopes and the next sweep makes its first key.",
+            advice="Store a key in it, or add the tag rotator:scopes; the next sweep then creates its first key.",
         )
     if life.current_key is not None and key_id not in (None, life.current_key):
         raise Refused(
-            f"{entry.name} is under management already, with key {life.current_key}",
-            advice=f"Nothing was changed. How it stands: `rotator status --secret {entry.name}`.",
+            f"{entry.name} is already managed, with key {life.current_key}",
+            advice=f"Nothing was changed. Current state: `rotator status --secret {entry.name}`.",
         )
     with reconciler.connected(fleet, account) as provider:
         found = _identify(services.store, provider, entry, spec, key_id or life.current_key)

@@ -74,14 +74,14 @@ class Fleet:
             entry = self.find(secret)
             if entry is None:
                 raise ConfigurationError(
-                    f"{secret} is no managed secret here",
+                    f"{secret} is not a managed secret in this AWS account and region",
                     advice="Check its name and the region, and that it is tagged rotator:role=key and rotator:account.",
                 )
             names = tuple(name for name in self.accounts if entry in self.managed.get(name, ()))
             if account is not None and account not in names:
                 raise ConfigurationError(
                     f"{secret} belongs to account {names[0]}, not to {account}",
-                    advice="Leave --account out, or correct it.",
+                    advice="Omit --account, or correct it.",
                 )
             return names
         if account is None:
@@ -89,8 +89,8 @@ class Fleet:
         if account not in self.accounts:
             known = ", ".join(map(printable, self.accounts)) or "none"
             raise ConfigurationError(
-                f"account {printable(account)} is not known; known are: {known}",
-                advice="Check its name, and the region: an account is what a tag rotator:account names.",
+                f"unknown account {printable(account)}; known accounts: {known}",
+                advice="Check its name and the region. Accounts are defined by the tag rotator:account.",
             )
         return (account,)
 
@@ -120,7 +120,7 @@ def observe_fleet(store: SecretStore) -> Fleet:
                 managed[account].append(entry)
             case other:
                 message = Message.of(
-                    "the tag rotator:role is {role}; write key or management", role=quoted(str(other), 40)
+                    "the tag rotator:role is {role}; use key or management", role=quoted(str(other), 40)
                 )
                 if other in ("management", "key"):
                     message = Message(f"the tag {ACCOUNT_TAG} is missing; set it to the account's name")
@@ -154,7 +154,7 @@ def management_of(fleet: Fleet, account: str) -> SecretEntry:
     names = ", ".join(sorted(entry.name for entry in found))
     raise ConfigurationError(
         f"account {printable(account)} has {len(found)} management secrets: {names}",
-        advice="Leave the tag rotator:role=management on one of them.",
+        advice="Keep the tag rotator:role=management on only one of them.",
     )
 
 
@@ -276,7 +276,7 @@ def resolve_version(
     try:
         stored = store.read_current(entry.arn) if version_id is None else store.read_version(entry.arn, version_id)
     except SecretNotFound:
-        return Resolution(None, "its value is not found", known_foreign=version_id is not None)
+        return Resolution(None, "its value does not exist", known_foreign=version_id is not None)
     except StoreError as error:
         return Resolution(None, str(error))
     except BadSecretValue as error:
@@ -289,7 +289,7 @@ def resolve_version(
         found = _find_key(provider, value.key, recorded_key_id(stored.text))
     except (*ABOUT_ONE_VALUE, ProviderUnavailable) as error:
         silent = isinstance(error, ProviderUnavailable)
-        return Resolution(None, f"which key its value is can't be found out: {error}", silent=silent)
+        return Resolution(None, f"its key can't be identified: {error}", silent=silent)
     if found is None:
         return _no_key(provider, stored.text, _NO_KEY, asked=value.key)
     others = others_fields(stored.text, field, found.id, found.valid_to, provider.base_url)

@@ -47,7 +47,7 @@ MAX_NAMED = 10
 """If an unknown account has more secrets than this, they share one alert."""
 ENDS_THE_SWEEP = (ProviderThrottled, BadCredentials, MissingRole, SessionBusy, AuditUnavailable)
 """Errors that make every further action at this account pointless."""
-OUT_OF_TIME = "the process is about to end; the next sweep continues"
+OUT_OF_TIME = "not enough time left in this run; the next sweep continues"
 
 
 @dataclass
@@ -147,7 +147,7 @@ class Reconciler:
             "success" if sweep.succeeded else "failure",
             account=account,
             secret=secret,
-            error="; ".join(problems) or (None if sweep.succeeded else "an account has errors, see its alerts"),
+            error="; ".join(problems) or (None if sweep.succeeded else "an account has errors; see its alerts"),
             actions=len(sweep.results),
             to_fix=sum(len(errors_in(plan)) for plan in plan.accounts),
             dry_run=dry_run,
@@ -216,10 +216,10 @@ class Reconciler:
             if stopped is None and not self.services.may_start():
                 stopped = OUT_OF_TIME
             if stopped is not None:
-                yield Result(action, Outcome.DEFERRED, f"not begun: {stopped}", by_account=True)
+                yield Result(action, Outcome.DEFERRED, f"not started: {stopped}", by_account=True)
                 continue
             if action.secret in given_up:
-                yield Result(action, Outcome.DEFERRED, "not begun: an earlier step for this secret did not succeed")
+                yield Result(action, Outcome.DEFERRED, "not started: an earlier step for this secret failed")
                 continue
             result, error = apply(context, action)
             yield result
@@ -249,7 +249,7 @@ class Reconciler:
         return connected(self.services, fleet, account)
 
     def observed(self, fleet: Fleet, account: str, work: Callable[[KeyProvider], T]) -> T | AccountPlan:
-        """Return what ``work`` returns, or a plan with ``error``: one account's failure, even a bug, stops no other."""
+        """Run ``work`` for one account. A failure, even a bug, becomes a plan with ``error``; the others continue."""
         try:
             with self.connected(fleet, account) as provider:
                 return work(provider)
@@ -284,7 +284,7 @@ class Reconciler:
         return AccountPlan(account, self._unused_quota(), skipped=skipped, alerts=alerts, error=str(error))
 
     def _stray(self, fleet: Fleet, account: str | None, secret: str | None) -> tuple[AccountPlan, ...]:
-        """Secrets that name no account: shown under an account of their own."""
+        """Return a plan for secrets without a valid account tag, under a placeholder account."""
         if not fleet.alerts or account is not None or secret is not None:
             return ()
         skipped = tuple(Skip(alert.secret or "", alert.kind, alert.message) for alert in fleet.alerts)
@@ -312,8 +312,8 @@ def _with_shared_accounts(plans: Sequence[AccountPlan]) -> tuple[AccountPlan, ..
         sharing = sorted(names.get(plan.infobip_account or "", ()))
         if len(sharing) > 1:
             message = Message.of(
-                "Infobip's account {id} has the names {names} here; they share one daily limit; tag all its secrets "
-                "with one name of rotator:account",
+                "Infobip account {id} is tagged under several names ({names}), which share one daily limit; use one "
+                "rotator:account name for all its secrets",
                 id=plan.infobip_account,
                 names=", ".join(sharing),
             )

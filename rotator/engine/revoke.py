@@ -50,7 +50,10 @@ class Revocation:
             raise Changed(f"key {key_id} is not found any more; its labels stay")
         active = target.enabled and not target.expired(self._now())
         if cleaning and active:
-            raise Changed(f"key {key_id} was not listed, or listed as not active, and is active: its grace goes on")
+            raise Changed(
+                f"key {key_id} is active although Infobip's list showed it missing or inactive; its grace "
+                "period continues"
+            )
         # The secret is read last, right before the call that revokes the key.
         if active:
             self._check_current(key_id)
@@ -72,25 +75,25 @@ class Revocation:
         assert key_id is not None
         target = self._target(key_id)
         if target is None or not target.enabled:
-            raise Changed(f"key {key_id} is not found or disabled already")
+            raise Changed(f"key {key_id} was not found or is already disabled")
         name = parse_key_name(target.name)
         if self.context.snapshot.copies.get(key_id) != ():
-            raise Changed(f"key {key_id} is not revoked: the managed secrets were not searched for it")
+            raise Changed(f"key {key_id} was not revoked: the managed secrets have not been searched for it")
         if name is None or name.deployment != self.context.services.policy.deployment:
-            raise Refused(f"key {key_id} is not named by this deployment any more")
+            raise Refused(f"the name of key {key_id} no longer belongs to this deployment")
         if target.valid_from is None or plus(target.valid_from, ORPHAN_AGE) > self._now():
-            raise Changed(f"key {key_id} is too young to be an orphan")
+            raise Changed(f"key {key_id} is too new to be treated as an orphan")
         store, checked_at = self.context.services.store, self._now()
         entry = store.describe(self.action.arn)
         require_managed(entry, self.context.account, despite_hold=True)
         # The current key may have been created in this sweep, after the list was read.
         fresh = with_secret(store, self.context.provider, self.context.snapshot, entry)
         if shows_nothing(fresh, entry, self._now()):
-            raise Changed(f"{entry.name} is skipped now, so whether key {key_id} is an orphan is not known")
+            raise Changed(f"{entry.name} is currently skipped, so key {key_id} can't be confirmed as an orphan")
         if not name.is_for(entry.name, entry.arn):
-            raise Refused(f"key {key_id} is not named for {entry.name} any more")
+            raise Refused(f"the name of key {key_id} no longer belongs to {entry.name}")
         if self._has_new_value(entry):
-            raise Changed(f"{entry.name} was given a value that was not read yet: it may be key {key_id}")
+            raise Changed(f"{entry.name} has a new value that has not been read yet; it may be key {key_id}")
         if key_id in read_lifecycle(entry).named:
             raise Changed(f"key {key_id} is stored in {entry.name}")
         versions = frozenset(entry.versions) | frozenset(store.version_dates(entry.arn))
@@ -98,10 +101,10 @@ class Revocation:
         doubt = orphan_doubt(snapshot, entry, target, name.version_id, self._now())
         if doubt:
             advice = "If it is not in use, revoke it with `rotator revoke --key-id`."
-            raise Refused(f"key {key_id} is not revoked: it {doubt}", advice=advice)
+            raise Refused(f"key {key_id} was not revoked: it {doubt}", advice=advice)
         fields = self._fields(self.action.secret, name.version_id)
         if self._now() - checked_at > MAX_CHECK_AGE:
-            raise Changed(f"whether key {key_id} is an orphan was found out too long ago")
+            raise Changed(f"the orphan check of key {key_id} is too old")
         self.context.emit("key.orphan_found", "success", **fields)
         self._put(self.action.secret, target, name.version_id)
         self.context.publish(REVOKED, secret_arn=self.action.arn or None, **fields)
@@ -152,11 +155,12 @@ class Revocation:
         """Check that consumers get another key, and that it works as far as Infobip shows."""
         _, current_key = self._current()
         if current_key is None or current_key == key_id:
-            raise Refused(f"key {key_id} is not revoked: what {self.action.secret} holds now is not known")
+            raise Refused(f"key {key_id} was not revoked: the current key of {self.action.secret} is unknown")
         current = self.context.provider.get_key(current_key).key
         if not current.alive(self._now()):
             raise Refused(
-                f"key {key_id} is not revoked: key {current_key}, which {self.action.secret} holds now, does not work",
+                f"key {key_id} was not revoked: key {current_key}, the current key of {self.action.secret}, does not "
+                "work",
                 advice="The next sweep replaces it first.",
             )
 
@@ -166,12 +170,12 @@ class Revocation:
         version, current_key = self._current()
         spec, life = require_as_planned(self.context, entry, version, current_key)
         if current_key == key_id:
-            raise Changed(f"key {key_id} is the current one of {entry.name}")
+            raise Changed(f"key {key_id} is the current key of {entry.name}")
         if self.action.reason is Reason.KEY_NOT_ACTIVE:
             return entry
         due = next((item for item in life.retiring if item.key_id == key_id), None)
         if due is None or due.version_id != self.action.version_id or due.revoke_at > self.context.checked_now():
-            raise Changed(f"key {key_id} of {entry.name} is not due any more")
+            raise Changed(f"the revocation of key {key_id} of {entry.name} is no longer due")
         # The plan's reads of the new value still count, but the tag may have been set since the plan.
         readers = self.context.snapshot.readers.get(entry.arn)
         waits = not_adopted(entry, spec, life, due, self.context.snapshot.keys, readers, self._now())
@@ -185,7 +189,9 @@ class Revocation:
         :raises Refused: there is no ownership proof.
         """
         if Ownership(self.context.snapshot, self.context.services.policy.deployment).is_foreign(entry, target):
-            raise Refused(f"key {target.id} of {entry.name} is named for another secret or deployment")
+            raise Refused(
+                f"key {target.id} of {entry.name} belongs to another secret or deployment, according to its name"
+            )
         version, key_id = self._current()
         for at, key in ((version_id, target.id), (version, key_id)):
             assert at is not None
@@ -204,7 +210,7 @@ class Revocation:
         if found is None:
             raise Changed(f"key {target.id} is not revoked: the managed secrets were not searched for it")
         if found:
-            raise Refused(f"key {target.id} is not revoked: {', '.join(found)} still holds it")
+            raise Refused(f"key {target.id} was not revoked: it is still in {', '.join(found)}")
         store = self.context.services.store
         content = store.read_many([entry.arn]).get(entry.arn)
         try:
@@ -217,7 +223,10 @@ class Revocation:
     def _put(self, secret: str, target: Key, version_id: str | None) -> None:
         self.context.checked_now()
         if not self.context.use_update():
-            raise Changed(f"today's updates are used up, key {target.id} waits", advice="The next sweep will retry.")
+            raise Changed(
+                f"the daily limit of updates is used up; key {target.id} was not revoked yet",
+                advice="The next sweep retries.",
+            )
         revoke_key(self.context, target, self._now(), self._fields(secret, version_id))
 
 

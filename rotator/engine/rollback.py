@@ -69,7 +69,7 @@ from rotator.text import printable
 
 NEARLY_OVER: Final = 2 * MAX_SKEW
 """A grace period that ends within this may be over by another machine's clock, which may be revoking the key now."""
-_REPEAT: Final = "Check it with `rotator status`, and repeat the command if it is still wanted."
+_REPEAT: Final = "Check with `rotator status`, and repeat the command if still needed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def rollback(reconciler: Reconciler, secret: str, reason: str, key_id: str | Non
 
 @dataclass(slots=True)
 class _Rollback:
-    """One secret's rollback.
+    """Roll back one secret.
 
     :param life: the secret's labels when it was described first.
     :param item: the superseded version to go back to.
@@ -173,7 +173,7 @@ class _Rollback:
         clock = self.context.services.clock
         left = self.item.revoke_at - clock.now()
         if left <= timedelta(0):
-            why = f"its grace ended {human_duration(-left)} ago, and a sweep may be revoking it at this moment"
+            why = f"its grace period ended {human_duration(-left)} ago, and a sweep may be revoking it now"
             raise cant_go_back(self.entry, self.item.key_id, why)
         hurried = left < NEARLY_OVER
         value, changed = self._value()
@@ -211,7 +211,7 @@ class _Rollback:
         ownership = ownership_proof(self.context, self.entry, self.item.version_id, self.item.key_id)
         if ownership is OwnershipProof.NONE and self.item.key_id in self.context.snapshot.keys:
             held = self.context.snapshot.held[(self.entry.arn, self.item.version_id)].key_id
-            raise self._mislabelled(f"holds key {held}" if held else "holds another value")
+            raise self._mislabelled(f"contains key {held}" if held else "contains a different value")
         return value, changed
 
     def _verify(self, value: Secret) -> None:
@@ -227,7 +227,7 @@ class _Rollback:
             fetched = None
         key = check_usable(self.entry, self.item, fetched.key if fetched else None, now)
         if fetched is not None and fetched.value is not None and fetched.value != value:
-            raise self._mislabelled("holds another value")
+            raise self._mislabelled("contains a different value")
         self.key, self.verified_at = key, now
         emit, fields = self.context.emit, self._fields()
         if not self.spec.verify:
@@ -240,18 +240,18 @@ class _Rollback:
         emit("key.verified", "failure", **fields, error=probe.detail)
         if probe.verdict is ProbeVerdict.REJECTED:
             raise Refused(
-                f"{self.name} is not rolled back: its previous key {key_id} does not authenticate ({probe.detail})",
-                advice="If its allowedIPs shut this machine out, tag the secret rotator:verify=skip.",
+                f"{self.name} was not rolled back: its previous key {key_id} does not authenticate ({probe.detail})",
+                advice="If its allowedIPs exclude this machine, add the tag rotator:verify=skip.",
             )
         raise ProviderUnavailable(
-            f"{self.name} is not rolled back: whether its previous key {key_id} works is not known ({probe.detail})",
-            advice="Repeat the command; check rotator:verify-path if this stays.",
+            f"{self.name} was not rolled back: its previous key {key_id} could not be verified ({probe.detail})",
+            advice="Repeat the command; if it keeps failing, check rotator:verify-path.",
         )
 
     def _mislabelled(self, what: str) -> Refused:
         return Refused(
-            f"version {self.item.version_id} of {self.name} is labelled with key {self.item.key_id} and {what}",
-            advice="Check it with `aws secretsmanager describe-secret` and take the wrong label off.",
+            f"version {self.item.version_id} of {self.name} is labelled with key {self.item.key_id} but {what}",
+            advice="Check it with `aws secretsmanager describe-secret` and remove the wrong label.",
         )
 
     # ---- moving AWSCURRENT ------------------------------------------------------------------------------------------
@@ -277,7 +277,9 @@ class _Rollback:
         before = self.life
         _, life = require_as_planned(self.context, fresh, before.current_version, before.current_key, advice=_REPEAT)
         if life.holders.get(self.item.key_id) != self.item.version_id:
-            raise Changed(f"the label of key {self.item.key_id} in {self.name} went meanwhile", advice=_REPEAT)
+            raise Changed(
+                f"the label of key {self.item.key_id} on {self.name} was removed during the rollback", advice=_REPEAT
+            )
         _spec_unless_skipped(make_view(self.context.snapshot, fresh), self.context.services.clock.now())
         return fresh
 
@@ -341,19 +343,19 @@ def _spec_unless_skipped(view: View, now: datetime, rules: tuple[Predicate, ...]
     if view.spec is not None and view.spec.hold is not None:
         raise Refused(
             f'{name} is on hold: "{printable(view.spec.hold)}"',
-            advice="Remove the tag rotator:hold, roll back, and put it on again to keep the key that is then current.",
+            advice="Remove the tag rotator:hold, roll back, then add the tag again to keep that key.",
         )
     if life.problem is None and life.current_key is None:
         raise Refused(
-            f"which key {name} holds is not known yet, so it can't be retired",
-            advice=f"Take it under management first: `rotator adopt {name}`.",
+            f"the current key of {name} is not identified yet, so it can't be retired",
+            advice=f"Adopt it first: `rotator adopt {name}`.",
         )
     skipped = first(rules, view, now)
     if skipped is not None:
-        raise Refused(f"{name} is not rolled back: {skipped.reason}: {skipped.detail}")
+        raise Refused(f"{name} was not rolled back: {skipped.reason}: {skipped.detail}")
     if life.pending_version is not None:
         raise Refused(
-            f"a rotation of {name} is not finished: key {life.pending_key} is stored and not promoted",
+            f"a rotation of {name} is not finished: key {life.pending_key} is stored but not promoted",
             advice=f"Finish it with `rotator run --secret {name}`, then roll back.",
         )
     assert view.spec is not None  # misconfigured ones are skipped

@@ -1,4 +1,4 @@
-"""The parts that all changes of a secret share: the re-check before, the compare-and-swap, and the staging labels."""
+"""Shared steps of every change to a secret: re-check, compare-and-swap, staging labels."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def account_of(entry: SecretEntry) -> str:
     account = entry.tags.get(ACCOUNT_TAG, "").strip()
     if role(entry.tags) == "management":
         raise ConfigurationError(
-            f"{printable(entry.name)} is not managed: it holds an account's credentials for Infobip, and no key",
-            advice="Name a secret that holds a key: `rotator status` lists them.",
+            f"{printable(entry.name)} is a management secret: it contains Infobip credentials, not a key",
+            advice="Use a secret that contains a key; `rotator status` lists them.",
         )
     if role(entry.tags) != "key" or not account:
         raise ConfigurationError(
@@ -48,14 +48,14 @@ def require_managed(entry: SecretEntry, account: str, *, despite_hold: bool = Fa
     :raises Refused: its tags can't be read, or it is on hold.
     """
     if role(entry.tags) != "key":
-        raise Changed(f"{entry.name} is not tagged rotator:role=key any more")
+        raise Changed(f"{entry.name} no longer has the tag rotator:role=key")
     spec = parse_spec(entry.tags, entry.name)
     if spec.account != account:
-        raise Changed(f"{entry.name} belongs to account {spec.account} now")
+        raise Changed(f"{entry.name} now belongs to account {spec.account}")
     if entry.deleted_at is not None:
         raise Changed(f"{entry.name} is scheduled for deletion")
     if spec.hold is not None and not despite_hold:
-        raise Refused(f'{entry.name} is on hold: "{spec.hold}"', advice="Remove the tag rotator:hold to go on.")
+        raise Refused(f'{entry.name} is on hold: "{spec.hold}"', advice="Remove the tag rotator:hold to continue.")
     return spec
 
 
@@ -79,7 +79,7 @@ def require_as_planned(
     if life.problem is not None:
         raise Refused(f"{entry.name}: {life.problem}")
     if (life.current_version, life.current_key) != (version_id, key_id):
-        raise Changed(f"{entry.name} was given another current version meanwhile", advice=advice)
+        raise Changed(f"AWSCURRENT of {entry.name} changed during the operation", advice=advice)
     return spec, life
 
 
@@ -102,7 +102,7 @@ def move_current(
             if current == to_version:
                 return
             if current != from_version:
-                text = f"{entry.name} was given another current version meanwhile"
+                text = f"AWSCURRENT of {entry.name} changed during the operation"
                 raise LostRace(text, advice=advice) from None
             if last:
                 raise
@@ -139,7 +139,10 @@ def retire_version(
     """
     key = context.snapshot.keys.get(key_id)
     if key is not None and Ownership(context.snapshot, context.services.policy.deployment).is_foreign(entry, key):
-        raise Refused(f"key {key_id} of {entry.name} is named for another secret or deployment; it is not retired")
+        raise Refused(
+            f"key {key_id} of {entry.name} belongs to another secret or deployment, according to its name; "
+            "it was not retired"
+        )
     fields = {"secret": entry.name, "version_id": version_id, "key_id": key_id, "reason": reason}
     with context.change("key.retiring", **fields) as out:
         context.services.store.add_label(entry.arn, retire_label(key_id, revoke_at), version_id)

@@ -34,7 +34,7 @@ class Sweep:
 
     @property
     def succeeded(self) -> bool:
-        """Whether every account was swept and nothing failed: the exit code is 0, and a monitor sees a good sweep.
+        """Whether every account was swept without a failure (exit code 0).
 
         A secret with a wrong tag has its own alert. It must not hide for weeks whether sweeps still run.
         """

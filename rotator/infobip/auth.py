@@ -64,12 +64,12 @@ class BasicAuth(HeaderAuth):
 class ApiKeyAuth(HeaderAuth):
     """``App``: an API key, as consumers send it. For the probe only: management calls do not accept it.
 
-    :raises ValueError: a header cannot hold the value.
+    :raises ValueError: the value contains characters that HTTP headers do not allow.
     """
 
     def __init__(self, value: Secret) -> None:
         if not re.fullmatch(r"[!-~]+", value.reveal()):
-            raise ValueError("a header cannot hold the value")
+            raise ValueError("the value contains characters that HTTP headers do not allow")
         super().__init__(f"App {value.reveal()}")
 
 
@@ -163,7 +163,7 @@ class IbssoAuth(_TokenAuth):
     def _refusal(self, answer: Answer, problem: Problem) -> ProviderError:
         error = super()._refusal(answer, problem)
         if isinstance(error, InvalidRequest) and not problem.violations and answer.status not in _NO_SESSION:
-            return SessionBusy(f"{error.message}; an earlier session of this user seems to be open still")
+            return SessionBusy(f"{error.message}; an earlier session of this user still seems to be open")
         return error
 
     def _used(self) -> None:
@@ -219,9 +219,9 @@ class FallbackAuth(ManagementAuth):
         :raises BadCredentials: Basic was refused as well.
         """
         if self._failure is not None and r.headers.get("Authorization", "").startswith("Basic "):
-            raise BadCredentials(f"{self._failure}; Basic with the same credentials was answered with HTTP 401")
+            raise BadCredentials(f"{self._failure}; Basic auth with the same credentials also returned HTTP 401")
         if self._failure is None:
-            self._fall_back("the header from the login was answered with HTTP 401")
+            self._fall_back("the login succeeded, but its token was rejected with HTTP 401")
         return True
 
     def close(self) -> None:
@@ -230,7 +230,7 @@ class FallbackAuth(ManagementAuth):
 
     def _fall_back(self, failure: str) -> None:
         self._failure = failure
-        _LOG.warning("the login failed, so Basic is used with the same credentials: %s", failure)
+        _LOG.warning("login failed; falling back to Basic auth with the same credentials: %s", failure)
 
 
 def management_auth(

@@ -130,7 +130,7 @@ class InfobipClient:
             return possible[0].key
         count = max(len(found), answer.total_count or 0)
         raise ContractViolation(
-            f"GET {KEYS_PATH} at {self._transport.host}: searched for the key of one value; the answer is inconclusive "
+            f"GET {KEYS_PATH} at {self._transport.host}: key lookup by value was inconclusive "
             f"({count} {'key' if count == 1 else 'keys'}, {len(possible)} of them possible)",
             advice="Nothing was changed. Find the key by its id.",
         )
@@ -173,8 +173,8 @@ class InfobipClient:
                 raise error
             doubt = error.message
         raise OutcomeUnknown(
-            f"{doubt}; it is not known whether the key {quoted(request.name, 300)} was created",
-            advice="Search for a key of that name before creating another one.",
+            f"{doubt}; the key {quoted(request.name, 300)} may or may not have been created",
+            advice="Search for a key with that name before creating another one.",
         )
 
     def revoke_key(self, key: Key, end: datetime | None) -> None:
@@ -205,12 +205,14 @@ class InfobipClient:
     def probe(self, value: Secret, path: str) -> Probe:
         """Use a key once, without any other credentials, in one attempt of at most 10 seconds."""
         if not _PROBE_PATH.fullmatch(path):
-            return Probe(ProbeVerdict.INCONCLUSIVE, "not probed: the path is not one of this host", lasting=True)
+            return Probe(ProbeVerdict.INCONCLUSIVE, "not probed: the path leads to another host", lasting=True)
         self._redactor.learn(value.reveal())
         try:
             auth = ApiKeyAuth(value)
         except ValueError:
-            return Probe(ProbeVerdict.INCONCLUSIVE, "not probed: a header cannot hold the value")
+            return Probe(
+                ProbeVerdict.INCONCLUSIVE, "not probed: the value contains characters that HTTP headers do not allow"
+            )
         try:
             call = Call("GET", path, effort=Effort.ONCE, quick=True, read_body=False)
             status = self._transport.call(call, auth).status
@@ -273,12 +275,12 @@ class InfobipClient:
                 return error
             doubtful = isinstance(error, ProviderThrottled) and answer.maybe_done
             if doubtful or isinstance(error, ProviderUnavailable):
-                error = OutcomeUnknown(f"{error.message}; it is not known whether the key {key_id} was disabled")
+                error = OutcomeUnknown(f"{error.message}; the key {key_id} may or may not have been disabled")
             raise error
         if self._confirm(answer, key_id).enabled:
             raise ContractViolation(
                 f"{answer.where}: HTTP {answer.status}, but the key {key_id} is still enabled",
-                advice="If it must be disabled now, do so in Infobip's web interface; sweeps retry on their own.",
+                advice="To disable it now, use Infobip's portal; sweeps retry automatically.",
             )
         return None
 
@@ -292,7 +294,7 @@ class InfobipClient:
             return self._fetch(key_id).key
         except ProviderError as error:
             failed = error.message
-        raise OutcomeUnknown(f"{unread}; it is not known whether the key {key_id} was disabled, for then {failed}")
+        raise OutcomeUnknown(f"{unread}; the key {key_id} may or may not have been disabled, for then {failed}")
 
     def _learnt(self, fetched: FetchedKey) -> FetchedKey:
         if fetched.value is not None:
@@ -303,8 +305,8 @@ class InfobipClient:
 def _key_path(key_id: str) -> str:
     if KEY_VALUE.search(key_id.lower()):  # a value also matches KEY_ID, and must not get into a URL
         raise InvalidRequest(
-            "the given key id is the value of a key; nothing was sent",
-            advice="Treat it as leaked, and name the key by its id.",
+            "the key id given is a key value; nothing was sent",
+            advice="Treat the value as leaked, and use the key's id.",
         )
     if not KEY_ID.fullmatch(key_id):
         raise InvalidRequest(f"{quoted(redact_key_values(key_id), 40)} is not the id of a key; nothing was sent")

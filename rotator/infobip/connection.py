@@ -84,13 +84,13 @@ def ca_bundle() -> str | bool:
 
 _REASONS: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...]] = (
     ((ProxyError, requests.exceptions.ProxyError), "the proxy (from the environment) refused or failed"),
-    (socket.gaierror, "the host name cannot be resolved"),
+    (socket.gaierror, "the host name could not be resolved"),
     ((TimeoutError, ReadTimeoutError, requests.Timeout), "timed out"),
-    (DecodeError, "the answer's compression is broken"),
-    ((LocationParseError, requests.exceptions.InvalidURL), "the address cannot be used"),
+    (DecodeError, "the response could not be decompressed"),
+    ((LocationParseError, requests.exceptions.InvalidURL), "the address is invalid"),
     (ssl.SSLError, "TLS failed"),
     (ConnectionRefusedError, "connection refused"),
-    (ConnectionError, "the connection was closed before an answer was complete"),
+    (ConnectionError, "the connection closed before the response was complete"),
 )
 
 
@@ -107,7 +107,7 @@ def describe(error: BaseException) -> str:
     for each in chain:
         if isinstance(each, OSError) and each.errno in errno.errorcode:
             return os.strerror(each.errno or 0).lower()
-    return "the connection or the answer broke off"
+    return "the connection closed before the response was complete"
 
 
 _BEFORE_SENDING: Final = frozenset({"get_connection_with_tls_context", "cert_verify", "connect"})

@@ -74,9 +74,11 @@ def _credentials(text: Secret, allowed_hosts: Sequence[str]) -> Credentials:
     try:
         auth = AuthMethod(_text(value, "auth", default=AuthMethod.BASIC.value))
     except ValueError:
-        raise _Wrong("the field auth is none of basic, ibsso, oauth2", "Write one of them, or leave it out.") from None
+        raise _Wrong("the field auth must be basic, ibsso or oauth2", "Set one of them, or omit the field.") from None
     if auth is AuthMethod.BASIC and ":" in username:
-        raise _Wrong("the field username holds a ':', which Basic cannot send", "Use another user, or auth ibsso.")
+        raise _Wrong(
+            "the field username contains a ':', which Basic auth does not support", "Use another user, or auth ibsso."
+        )
     account_id = _text(value, "account_id", default="")
     return Credentials(
         base_url=_base_url(_text(value, "base_url"), allowed_hosts),
@@ -94,18 +96,20 @@ def _text(value: dict[str, Any], field: str, default: str | None = None) -> str:
             raise _Wrong(f"the field {field} is missing", f"Store {_SHAPE}.")
         return default
     if not isinstance(text, str):
-        raise _Wrong(f"the field {field} is not a string", "Write it in double quotes.")
+        raise _Wrong(f"the field {field} is not a string", "Put it in double quotes.")
     if not text.strip():
-        raise _Wrong(f"the field {field} is empty", "Fill it in, or leave it out where it is optional.")
+        raise _Wrong(f"the field {field} is empty", "Set it, or omit it if it is optional.")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise _Wrong(f"the field {field} holds half a surrogate pair", "Store it again.") from None
+        raise _Wrong(
+            f"the field {field} contains an invalid Unicode character (lone surrogate)", "Store it again."
+        ) from None
     return text
 
 
 def _base_url(text: str, allowed_hosts: Sequence[str]) -> str:
-    fix = "Write the account's own URL, such as https://xxxxxx.api.infobip.com."
+    fix = "Use the account's own base URL, such as https://xxxxxx.api.infobip.com."
     match = _BASE_URL.fullmatch(text)
     url = match[1].lower() if match is not None else ""
     try:
@@ -114,14 +118,14 @@ def _base_url(text: str, allowed_hosts: Sequence[str]) -> str:
     except ValueError:
         host, valid = "", False
     if not host or not valid:
-        raise _Wrong("the field base_url is not https:// and a host, with a port at most", fix)
+        raise _Wrong("the field base_url must be https:// and a host, optionally with a port", fix)
     if _loopback(host):
         return url
     if url.startswith("http:"):
-        raise _Wrong(f"the field base_url is http:// to {host}, where the password could be read", "Use https.")
+        raise _Wrong(f"the field base_url uses http:// for {host}, which would expose the password", "Use https.")
     if not any(_matches(host, allowed) for allowed in (INFOBIP_HOSTS, *allowed_hosts)):
         raise _Wrong(
-            f"the field base_url names the host {host}, which is not {INFOBIP_HOSTS}; nothing was sent to it",
+            f"the field base_url has the host {host}, which is not {INFOBIP_HOSTS}; nothing was sent to it",
             f"{fix} If this host may receive the password and keys, add it to ROTATOR_ALLOWED_HOSTS.",
         )
     return url

@@ -50,7 +50,7 @@ _FAILURES: Final = (requests.RequestException, HTTPError, HTTPException, OSError
 
 
 class Effort(Enum):
-    """How often a call is tried. The value is the set of statuses that are retried; 0 is a lost answer."""
+    """Retry policy of a call: the set of statuses to retry; 0 stands for no response."""
 
     PATIENT = frozenset({0, 429, 500, 502, 503, 504})
     """Safe to repeat."""
@@ -200,7 +200,7 @@ class Transport:
         while True:
             request = _prepare(self.base_url, call)
             if request is None:
-                raise InvalidRequest(f"{where}: the request cannot be sent as HTTP; nothing was sent")
+                raise InvalidRequest(f"{where}: the request is not valid HTTP; nothing was sent")
             if auth is not None:
                 auth(request)
             tries += 1
@@ -258,8 +258,8 @@ class Transport:
             self._note_date(raw.headers.get("Date") or "", arrived_at, arrived, arrived - started)
         wrong, advice = "", ""
         if 300 <= raw.status < 400:
-            wrong = "a redirect, which is never followed"
-            advice = "Check base_url in the management secret, and proxies on the way."
+            wrong = "a redirect; redirects are not followed"
+            advice = "Check base_url in the management secret and any proxy in between."
         elif body is None and raw.status < 400:
             wrong = f"with more than {limits.body} bytes, not read"
         if wrong:

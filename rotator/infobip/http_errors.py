@@ -88,8 +88,8 @@ def refusal(answer: Answer, redactor: Redactor, *, key_id: str | None = None) ->
         return KeyNotFound(message, advice=f"Infobip has no key {key_id} in this account.")
     if status == 429:
         wait = answer.retry_after
-        asked = "" if wait is None else f", asks to wait {wait.total_seconds():.0f} s"
-        return ProviderThrottled(message + asked, advice="Try again later; sweeps retry on their own.")
+        asked = "" if wait is None else f", retry after {wait.total_seconds():.0f} s"
+        return ProviderThrottled(message + asked, advice="Try again later; sweeps retry automatically.")
     if status in (408, 425) or status >= 500:
         return ProviderUnavailable(message)
     if 400 <= status < 500:

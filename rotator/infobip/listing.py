@@ -1,4 +1,4 @@
-"""Reads all pages of a list that may change meanwhile. The server's own counts are not trusted."""
+"""Read all pages of a list that may change while it is read. The server's counts are not trusted."""
 
 from __future__ import annotations
 
@@ -87,5 +87,5 @@ class _Walk:
 
     @property
     def adds_up(self) -> bool:
-        """Whether as many keys were seen as are counted or, without a count, whether the last page was reached."""
+        """Whether the listing is complete: the count matches or, without a count, the last page was reached."""
         return self._ended if self.total is None else len(self.keys) == self.total and not self.shrank

@@ -156,7 +156,7 @@ def _key(data: Any, path: str, shape: re.Pattern[str] = KEY_VALUE) -> FetchedKey
 
 def _expected(found: FetchedKey, key_id: str | None) -> FetchedKey:
     if key_id is not None and found.key.id != key_id:
-        raise _Broken(f"another key ({found.key.id}) than the one asked for")
+        raise _Broken(f"a different key ({found.key.id}) than the one requested")
     return found
 
 

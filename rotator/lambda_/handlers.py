@@ -37,7 +37,7 @@ _log = logging.getLogger("rotator.lambda")
 
 
 class SweepFailed(RotatorError):
-    """A sweep failed in part. The rest was done, and the next sweep continues."""
+    """A sweep partly failed. The remaining work was done; the next sweep continues."""
 
 
 def sweep(event: Any, invocation: Invocation) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def sweep(event: Any, invocation: Invocation) -> dict[str, Any]:
     answer = {"run_id": app.audit.run_id, "dry_run": dry_run, **counts(done), "problems": _first(found)}
     _log.log(logging.ERROR if found else logging.INFO, "sweep finished", extra={**answer, "problems": found})
     if not done.succeeded:
-        raise SweepFailed(f"the sweep failed in part: {_short(found)}")
+        raise SweepFailed(f"the sweep partly failed: {_short(found)}")
     return dict(app.redactor.scrub(answer))
 
 
@@ -139,12 +139,17 @@ def rotation_request(event: Any) -> tuple[str, str, Step]:
     :raises BadEvent: one is missing or unusable.
     """
     if not isinstance(event, Mapping):
-        raise BadEvent("the event is not one of Secrets Manager's", advice="This function is called by rotate-secret.")
+        raise BadEvent(
+            "the event is not a Secrets Manager rotation event",
+            advice="Only Secrets Manager rotation should invoke this function.",
+        )
     secret, token, step = (text_of(event, name) for name in ("SecretId", "ClientRequestToken", "Step"))
     if not _TOKEN.fullmatch(token):
-        raise BadEvent('"ClientRequestToken" is no version id', advice="It has 32 to 64 letters, digits and hyphens.")
+        raise BadEvent(
+            '"ClientRequestToken" is not a valid version id', advice="Use 32 to 64 letters, digits and hyphens."
+        )
     if step not in list(Step):
-        raise BadEvent(f'"Step" is {shown_name(step)}', advice=f"Secrets Manager knows {', '.join(Step)}.")
+        raise BadEvent(f'"Step" is {shown_name(step)}', advice=f"Use one of {', '.join(Step)}.")
     return secret, token, Step(step)
 
 

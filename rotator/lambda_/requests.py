@@ -69,12 +69,12 @@ def queue_records(event: Any) -> tuple[QueueRecord, ...]:
     """
     records = event.get("Records") if isinstance(event, Mapping) else None
     if not isinstance(records, Sequence) or isinstance(records, str):
-        raise BadEvent("the event is not one of SQS's", advice='It needs "Records", each with "messageId" and "body".')
+        raise BadEvent("the event is not an SQS event", advice='It needs "Records", each with "messageId" and "body".')
     found = []
     for record in records:
         message_id = record.get("messageId") if isinstance(record, Mapping) else None
         if not isinstance(message_id, str) or not message_id or record.get("eventSource", "aws:sqs") != "aws:sqs":
-            raise BadEvent("a record of the event is not one of SQS's", advice="Let only SQS call this function.")
+            raise BadEvent("a record of the event is not an SQS event", advice="Only SQS should invoke this function.")
         attributes = record.get("attributes")
         group = attributes.get("MessageGroupId") if isinstance(attributes, Mapping) else None
         found.append(QueueRecord(message_id, str(group or ""), record.get("body")))
@@ -105,10 +105,10 @@ def text_of(event: Mapping[str, Any], name: str) -> str:
     """
     value = event.get(name)
     if not isinstance(value, str) or not value.strip():
-        raise BadEvent(f'"{name}" is missing or is not a text', advice=f'Set "{name}" to a text that is not empty.')
+        raise BadEvent(f'"{name}" is missing or is not a string', advice=f'Set "{name}" to a non-empty string.')
     longest = _LONGEST.get(name, _LONGEST_NAME)
     if len(value) > longest:
-        raise BadEvent(f'"{name}" has {len(value)} characters', advice=f"Use {longest} at most.")
+        raise BadEvent(f'"{name}" has {len(value)} characters', advice=f"Use at most {longest}.")
     return value.strip()
 
 
@@ -119,7 +119,7 @@ def flag_of(event: Mapping[str, Any], name: str) -> bool:
     """
     value = event.get(name, False)
     if not isinstance(value, bool):
-        raise BadEvent(f'"{name}" is neither true nor false', advice="Write it without quotes.")
+        raise BadEvent(f'"{name}" is not true or false', advice="Set it to true or false without quotes.")
     return value
 
 

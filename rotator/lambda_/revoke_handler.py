@@ -56,20 +56,20 @@ def revoke_request(event: Any) -> RevokeRequest:
     unknown = [name for name in event if name not in _REVOKE]
     if unknown:
         names = ", ".join(shown_name(name) for name in unknown[:5])
-        known = f"Known are {', '.join(_REVOKE)}."
-        advice = f"{known} A leaked value is never put into an event: `rotator revoke --leaked-key-stdin`."
+        known = f"Known fields: {', '.join(_REVOKE)}."
+        advice = f"{known} Never put a leaked value into an event; use `rotator revoke --leaked-key-stdin`."
         raise BadEvent(f"the event has unknown fields: {names}", advice=advice)
     given = {name: text_of(event, name) for name in _REVOKE if name != "dry_run" and event.get(name) is not None}
     if ("secret_id" in given) == ("key_id" in given):
-        raise BadEvent("the event does not say what to revoke", advice='Give one of "secret_id" and "key_id".')
+        raise BadEvent("the event does not say what to revoke", advice='Set "secret_id" or "key_id", not both.')
     if "key_id" in given and "account" not in given:
-        raise BadEvent('"key_id" needs "account"', advice="Name the Infobip account that the key belongs to.")
+        raise BadEvent('"key_id" requires "account"', advice="Name the Infobip account that the key belongs to.")
     if "reason" not in given:
-        raise BadEvent('"reason" is missing', advice="Say why, in your own words: it stands in the audit.")
+        raise BadEvent('"reason" is missing', advice="Give a reason; it is recorded in the audit trail.")
     for name in ("secret_id", "key_id", "account"):
         if name in given and redact_patterns(given[name]) != given[name]:
-            advice = "Treat it as leaked. Use the key's id; for a value there is `rotator revoke --leaked-key-stdin`."
-            raise BadEvent(f'"{name}" looks like a credential and not like a name or an id', advice=advice)
+            advice = "Treat it as leaked. Use the key's id; to pass a value, use `rotator revoke --leaked-key-stdin`."
+            raise BadEvent(f'"{name}" looks like a credential, not a name or an id', advice=advice)
     strategy = given.get("strategy", Strategy.REPLACE_FIRST.value)
     if strategy not in list(Strategy):
         raise BadEvent(f'"strategy" is {shown_name(strategy)}', advice=f"Use one of {', '.join(Strategy)}.")

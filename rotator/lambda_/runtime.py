@@ -116,7 +116,9 @@ def guarded(work: Callable[[Any, Invocation], dict[str, Any]], event: Any, conte
         _log.error("%s: %s", type(error).__name__, failure, extra={"class": type(error).__name__})
     except Exception as error:  # a mistake of ours
         text = invocation.redact(f"{type(error).__name__}: {error}")[:500]
-        failure = RotatorError(f"this is a bug in rotator: {text}", advice="The next sweep goes on; report the trace.")
+        failure = RotatorError(
+            f"this is a bug in rotator: {text}", advice="The next sweep continues. Report the stack trace."
+        )
         if invocation.app is not None:  # only then do logs pass the redaction
             _log.exception("a bug in rotator")
     finally:

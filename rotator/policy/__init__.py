@@ -1,1 +1,1 @@
-"""What is decided, and why: pure functions over what was observed. No I/O, no clock, no logging."""
+"""The policy: pure functions over a snapshot. No I/O, no clock, no logging."""

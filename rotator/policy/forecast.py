@@ -285,7 +285,7 @@ def verdict(found: AccountForecast) -> Message:
         )
     if others:
         counted = _how_many(others, "in a secret that is skipped", "in secrets that are skipped")
-        sentences.append(Message.of("{count}: `rotator plan` says what to fix.", count=counted))
+        sentences.append(Message.of("{count}; see `rotator plan` for what to fix.", count=counted))
     return Message.join(sentences)
 
 

@@ -127,20 +127,31 @@ def not_adopted(
         return Decision(Reason.NOT_ADOPTED, message, deadline=limit, severity=severity)
 
     if readers is None or readers == NOT_READ:
-        return waits("key {key} waits, at the latest until {limit}: the access log was not read this time", None)
+        return waits(
+            "revocation of key {key} waits until {limit} at the latest: the access log was not read in this sweep", None
+        )
     promoted = promoted_at(item, life, keys, spec.grace)
     if isinstance(readers, Unread):
         problem = printable(readers.problem, _LONGEST_PROBLEM)
-        return waits("key {key} waits, at the latest until {limit}: who still uses it is not known: {gap}", gap=problem)
+        return waits(
+            "revocation of key {key} waits until {limit} at the latest: its users can't be determined: {gap}",
+            gap=problem,
+        )
     waited_for = [each for each in consumers(readers, promoted) if each.waited_for]
     if waited_for:
         have = "has" if len(waited_for) == 1 else "have"
         names = some_of((principal_words(each.principal, entry.arn) for each in waited_for), _NAMED)
-        template = "key {key} waits for {names}, which {have} not read the new value; at the latest until {limit}"
+        template = (
+            "revocation of key {key} waits for {names}, which {have} not read the new value, until {limit} at "
+            "the latest"
+        )
         return waits(template, names=names, have=have)
     gap = gap_in(readers, promoted)
     if gap is not None:
-        return waits("key {key} waits, at the latest until {limit}: not every reader may be known: {gap}", gap=gap)
+        return waits(
+            "revocation of key {key} waits until {limit} at the latest: the list of readers may be incomplete: {gap}",
+            gap=gap,
+        )
     return None
 
 
@@ -152,9 +163,9 @@ def gap_in(reads: Reads, promoted: datetime, look_back: timedelta = LOOK_BACK) -
     if reads.gap:
         return Message.text(reads.gap)
     if reads.since > plus(promoted, -look_back):
-        return Message.of("reads before {since} are not known", since=reads.since)
+        return Message.of("reads before {since} are not available", since=reads.since)
     if reads.until < promoted:
-        return Message.of("reads after {until} are not known yet", until=reads.until)
+        return Message.of("reads after {until} are not available yet", until=reads.until)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Guards on a sweep as a whole: too many actions at once, or more than the daily limit allows."""
+"""Sweep-wide guards: too many revocations at once, the daily limit, clock skew."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ def clock_skew(snapshot: AccountSnapshot) -> Message | None:
         return None
     direction = "behind" if snapshot.skew > timedelta(0) else "ahead of"
     return Message.of(
-        "this machine's clock is {skew} {direction} Infobip's; expiry and grace can't be judged by it, so nothing is "
-        "done; set the clock (NTP)",
+        "this machine's clock is {skew} {direction} Infobip's, so expiry and grace periods can't be evaluated; nothing "
+        "is changed; sync the clock with NTP",
         skew=abs(snapshot.skew),
         direction=direction,
     )
@@ -129,7 +129,7 @@ def limit_revocations(draft: Draft, snapshot: AccountSnapshot, now: datetime, *,
     for item in due[limit:]:
         action = item[1]
         message = Message.of(
-            "revoking key {key} waits for the next sweep: one sweep revokes {limit} keys at most",
+            "revocation of key {key} waits for the next sweep: a sweep revokes at most {limit} keys",
             key=KeyId(action.key_id or ""),
             limit=limit,
         )
@@ -137,8 +137,8 @@ def limit_revocations(draft: Draft, snapshot: AccountSnapshot, now: datetime, *,
         draft.ranked.remove(item)
     if len(orphans) > limit:
         message = Message.of(
-            "{orphans} of {active} active keys appear to be orphans, more than a sweep may revoke ({limit}); none is "
-            "revoked; check the plan, then `rotator run --force` if it is right",
+            "{orphans} of {active} active keys look like orphans, more than a sweep may revoke ({limit}); none is "
+            "revoked; review the plan and, if it is correct, run `rotator run --force`",
             orphans=len(orphans),
             active=active,
             limit=limit,

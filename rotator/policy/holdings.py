@@ -54,7 +54,7 @@ class Directory:
 
 
 class Others(Iterable[SecretEntry]):
-    """A directory's secrets without those of one account, for that account's plan."""
+    """All managed secrets except those of one account."""
 
     def __init__(self, directory: Directory, account: str | None) -> None:
         self._directory = directory
@@ -87,7 +87,7 @@ class Others(Iterable[SecretEntry]):
 
 
 class Holdings:
-    """Which keys are in use, or may be: by an account's own secrets, and by those of other accounts.
+    """Keys that are, or may be, in use by secrets of this account or of other accounts.
 
     :param views: the account's own secrets.
     """
@@ -112,7 +112,7 @@ class Holdings:
 
     @cached_property
     def loose(self) -> Sequence[Key]:
-        """The account's keys that no label or look-up names."""
+        """The account's keys that are in no secret, as far as labels and look-ups show."""
         return [key for key in self._snapshot.keys.values() if not self.names(key.id)]
 
     @cached_property

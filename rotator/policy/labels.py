@@ -135,7 +135,7 @@ def key_name(name: str, arn: str, deployment: str, version_id: str) -> str:
     if not name:
         raise ValueError("a key's name needs the secret's name")
     if not is_deployment(deployment):
-        raise ValueError("a deployment's name has 1 to 32 letters, digits and ._- and begins with a letter or digit")
+        raise ValueError("a deployment name must have 1 to 32 letters, digits and ._- and start with a letter or digit")
     if not _VERSION_ID.fullmatch(version_id):
         raise ValueError("a version id has 32 to 64 letters, digits and hyphens")
     tail = _tail(deployment, secret_id(arn), version_id)

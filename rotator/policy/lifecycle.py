@@ -25,7 +25,7 @@ class Retiring:
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """One secret's labels, read.
+    """A secret's staging labels, parsed.
 
     :param current_version: the version behind ``AWSCURRENT``; ``None`` for a secret without a value.
     :param current_key: its key, by label; ``None`` if the current version is not labelled.
@@ -105,12 +105,12 @@ def _read(versions: Mapping[str, frozenset[str]], resolved_key: str | None) -> L
     malformed: list[tuple[str, str]] = []
     current = [version for version, labels in ordered if CURRENT in labels]
     pending = [version for version, labels in ordered if PENDING in labels and CURRENT not in labels]
-    problem = f"{len(current)} versions carry AWSCURRENT" if len(current) > 1 else None
+    problem = f"{len(current)} versions have AWSCURRENT" if len(current) > 1 else None
     for version, labels in ordered:
         for label in labels:
             if (key_id := parse_key_label(label)) is not None:
                 if version in keys:
-                    problem = problem or f"version {printable(version, 64)} carries the labels of two keys"
+                    problem = problem or f"version {printable(version, 64)} has the labels of two keys"
                 if key_id in holders:
                     problem = problem or f"key {key_id} is labelled on two versions"
                 if version in current:
@@ -129,7 +129,7 @@ def _read(versions: Mapping[str, frozenset[str]], resolved_key: str | None) -> L
     }
     ours = [version for version in pending if version in keys and version not in was_current]
     if len(ours) > 1:
-        problem = problem or "two versions carry AWSPENDING"
+        problem = problem or "two versions have AWSPENDING"
     pending_version = ours[0] if ours else None
     in_use = {current_version, pending_version} - {None}
     stale = [(version, PENDING) for version in pending if version in keys and version in was_current]

@@ -164,19 +164,19 @@ def plan_orphans(
             continue
         owner = holdings.owner(name)
         if name.secret_id is None:
-            what = f"has a name of the older form for {printable(name.secret)}, which is no ownership proof"
+            what = f"has a name in the old format for {printable(name.secret)}, which does not prove ownership"
             _report(draft, account, key, what)
         elif owner is None:
             # A secret of that name may be listed here, but with another ARN.
-            where = "an ARN that is not seen here: of another region or AWS account, where it may be in use, or deleted"
-            _report(draft, account, key, f"is named for {printable(name.secret)} of {where}")
+            where = "an unknown ARN (a deleted secret, or one in another region or AWS account that may use it)"
+            _report(draft, account, key, f"is named after {printable(name.secret)} with {where}")
         elif name.version_id in owner.versions:
             _report(
                 draft,
                 account,
                 key,
-                f"has the name of version {name.version_id} of {owner.name}, and no label of it: it was enabled again, "
-                "its labels were taken off, or another key was given its name",
+                f"has the name of version {name.version_id} of {owner.name} but no label there: it was re-enabled, its "
+                "labels were removed, or another key was given its name",
                 owner,
             )
         elif not shows_nothing(snapshot, owner, now):
@@ -192,23 +192,23 @@ def plan_orphans(
 
 
 def shows_nothing(snapshot: AccountSnapshot, owner: SecretEntry, now: datetime) -> bool:
-    """Whether a secret proves nothing because it is skipped, for example as a replica that lags behind."""
+    """Whether a secret is skipped (a stale replica, say), so that it can't show whether a key is an orphan."""
     rules = SKIP_WHEN if account_of(owner.tags) == snapshot.account else SKIP_MOVE_WHEN
     skipped = first(rules, make_view(snapshot, owner), now)
     return skipped is not None and skipped.reason not in (Reason.UNADOPTED, Reason.EMPTY)
 
 
 def orphan_doubt(snapshot: AccountSnapshot, owner: SecretEntry, key: Key, version_id: str, now: datetime) -> str:
-    """Return why a key may not be an orphan, by what was read since it was found; ``""`` if nothing says so."""
+    """Return the reason why a key may not be an orphan, or ``""``."""
     holders = snapshot.copies.get(key.id, ())
     if holders:
-        return f"was never stored under its own version, but {', '.join(holders)} holds it"
+        return f"was never stored under its own version but is in {', '.join(holders)}"
     versions = snapshot.versions.get(owner.arn, frozenset())
     if version_id in versions:
-        return f"has the name of version {version_id} of {owner.name}, which exists: it was enabled again"
+        return f"has the name of version {version_id} of {owner.name}, which exists: it was re-enabled"
     made = key.valid_from
     if len(versions) >= PRUNED_FROM and made is not None and plus(made, PRUNED_AFTER) <= now:
-        return f"may have been stored in {owner.name}: AWS keeps about 100 versions, and {len(versions)} are there"
+        return f"may have been stored in {owner.name}: AWS keeps about 100 versions and it has {len(versions)}"
     return ""
 
 
@@ -251,8 +251,8 @@ def report_unknown(draft: Draft, holdings: Holdings, now: datetime) -> None:
         left = key.valid_to - now
         if left <= REPORT_UNKNOWN:
             message = Message.of(
-                "key {key} {name} expires in {left} and no managed secret holds it; to take it under management, tag "
-                "its secret and run `rotator adopt`",
+                "key {key} {name} expires in {left} and is in no managed secret; to manage it, tag its secret and run "
+                "`rotator adopt`",
                 key=KeyId(key.id),
                 name=quoted(key.name),
                 left=left,

@@ -1,4 +1,4 @@
-"""Alerts about work that is due and not done, whatever defers it. Pure.
+"""Alerts for overdue work, whatever deferred it. Pure.
 
 A rotation, or a revocation after grace, is overdue if it has not happened a day after it was due (a tenth of the key's
 lifetime, if that is shorter). A first key, and the adoption of a value, are due when the secret was last changed. The
@@ -38,7 +38,7 @@ _SHARE: Final = 10
 _ON_PURPOSE: Final = frozenset({Reason.WINDOW, Reason.NOT_ADOPTED})
 """With a hold and a scheduled slot, which are judged by facts, these are the causes that make nothing overdue."""
 BY_ACCOUNT: Final = frozenset({Reason.LISTING_INCOMPLETE, Reason.CLOCK_SKEW})
-NOT_DONE: Final = Message("no sweep has done it so far")
+NOT_DONE: Final = Message("no sweep has completed it yet")
 _DONE_BY: Final = {
     ActionKind.ROTATE: (ActionKind.ROTATE, ActionKind.RESUME),
     ActionKind.LABEL: (ActionKind.LABEL,),

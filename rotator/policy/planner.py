@@ -143,7 +143,7 @@ def _infobip_account(snapshot: AccountSnapshot) -> str | None:
 def _report_old_credentials(draft: Draft, management: SecretEntry, now: datetime) -> None:
     if management.last_changed is not None and now - management.last_changed > OLD_CREDENTIALS:
         message = Message.of(
-            "the management password has not changed for {age}; change it at Infobip and in this secret",
+            "the management password has not been changed for {age}; change it at Infobip, then in this secret",
             age=now - management.last_changed,
         )
         draft.alerts.append(Alert(Reason.OLD_CREDENTIALS, message, management.name))

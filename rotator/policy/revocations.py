@@ -52,7 +52,7 @@ def plan_revocation(secret: SecretDraft, item: Retiring) -> None:
         Reason.GRACE_OVER,
         item.key_id,
         item.version_id,
-        Message.of("grace period over for {time}", time=common.now - item.revoke_at),
+        Message.of("grace period ended {time} ago", time=common.now - item.revoke_at),
         due_at=item.revoke_at,
         costs_update=True,
     )
@@ -70,7 +70,7 @@ def window_closed(secret: SecretDraft, item: Retiring) -> Decision | None:
     window, now = secret.view.spec.window if secret.view.spec else None, secret.common.now
     if window is None or secret.common.is_open(window):
         return None
-    template = "revoking key {key} waits for its window, which opens {opens:%a} {opens}"
+    template = "revocation of key {key} waits for its window, which opens {opens:%a} {opens}"
     return Decision(Reason.WINDOW, Message.of(template, key=KeyId(item.key_id), opens=next_open(window, now)))
 
 
@@ -108,19 +108,19 @@ def owner_unreadable(secret: SecretDraft, item: Retiring) -> Decision | None:
         return None
     found = ownership.resolution(entry, item.version_id)
     problem = found.problem if found else ""
-    return _refused(item, Reason.UNREADABLE, "nothing proves whose it is: {problem}", problem=problem)
+    return _refused(item, Reason.UNREADABLE, "its ownership can't be verified: {problem}", problem=problem)
 
 
 def held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | None:
     """Another secret holds the key, by its value, or by its labels until the values are searched."""
     common, key_id, arn = secret.common, item.key_id, secret.view.entry.arn
-    found, why = common.snapshot.copies.get(key_id), "{names} still holds it"
+    found, why = common.snapshot.copies.get(key_id), "it is still in {names}"
     if found is None:
         common.draft.questions.copies[key_id] = (arn, item.version_id)
-        found, why = common.holdings.others_holding(key_id, arn), "{names} still holds it as current"
+        found, why = common.holdings.others_holding(key_id, arn), "it is still in {names} as current"
         if not found:
             found = common.holdings.others_in_grace(key_id, arn, common.now)
-            why = "{names} held it too, and its grace period there is not over"
+            why = "its grace period in {names} is not over"
     return _refused(item, Reason.SHARED_KEY, why, Severity.WARNING, names=", ".join(found)) if found else None
 
 
@@ -136,7 +136,7 @@ def may_be_held_elsewhere(secret: SecretDraft, item: Retiring) -> Decision | Non
     if not unread or proof is OwnershipProof.BY_NAME:
         return None
     names = some_of(sorted(set(unread)), 3)
-    return _refused(item, Reason.UNREADABLE, "{names} can't be read and may hold it", names=names)
+    return _refused(item, Reason.UNREADABLE, "{names} can't be read and may contain it", names=names)
 
 
 def current_broken(secret: SecretDraft, item: Retiring) -> Decision | None:
@@ -154,7 +154,7 @@ def current_unreadable(secret: SecretDraft, item: Retiring) -> Decision | None:
         return None
     if secret.proof(life.current_version, life.current_key) is not OwnershipProof.UNREADABLE:
         return None
-    why = "which key the current value is is not known: {problem}"
+    why = "the current key can't be identified: {problem}"
     return _refused(item, Reason.UNREADABLE, why, problem=secret.view.unresolved)
 
 

@@ -19,10 +19,10 @@ LEAST_LEFT = timedelta(hours=1)
 
 
 def cant_go_back(entry: SecretEntry, key_id: str, why: str) -> Refused:
-    """Return the error for a key that a rollback can't go back to."""
+    """Return the error for a key that is not a valid rollback target."""
     name = printable(entry.name)
-    advice = f"Make a new key instead: `rotator rotate {name}`."
-    return Refused(f"{name} can't go back to key {key_id}: {why}", advice=advice)
+    advice = f"Create a new key instead: `rotator rotate {name}`."
+    return Refused(f"{name} can't be rolled back to key {key_id}: {why}", advice=advice)
 
 
 def previous_key(
@@ -42,12 +42,12 @@ def previous_key(
         raise _not_in_grace(printable(entry.name), life, wanted)
     item = max(found, key=lambda item: (PREVIOUS in entry.versions.get(item.version_id, ()), item.revoke_at))
     if life.holders.get(item.key_id) != item.version_id:
-        raise cant_go_back(entry, item.key_id, "no label says which version holds it")
+        raise cant_go_back(entry, item.key_id, "no label shows which version contains it")
     made = dates.get(item.version_id)
     for version in emergency_versions(entry):
         # A version without a known date counts as older, because no rollback is better than one to a leaked key.
         if version != item.version_id and (made is None or made <= dates.get(version, LAST)):
-            why = "an emergency revocation replaced it, so it may be in the wrong hands"
+            why = "an emergency revocation replaced it, so it may be compromised"
             raise cant_go_back(entry, item.key_id, why)
     return item
 
@@ -84,7 +84,9 @@ def check_usable(entry: SecretEntry, item: Retiring, key: Key | None, now: datet
         raise cant_go_back(entry, item.key_id, "it is disabled")
     if key.valid_to is not None and key.valid_to - now < LEAST_LEFT:
         at = f"{date_text(key.valid_to)} UTC"
-        raise cant_go_back(entry, key.id, f"it ended {at}" if key.expired(now) else f"it ends {at}, within an hour")
+        raise cant_go_back(
+            entry, key.id, f"it expired {at}" if key.expired(now) else f"it expires {at}, in less than an hour"
+        )
     return key
 
 
@@ -108,20 +110,20 @@ def _newer(
 
 def _not_in_grace(name: str, life: Lifecycle, wanted: str | None) -> Refused:
     if wanted is not None and wanted == life.current_key:
-        return Refused(f"key {wanted} is the current key of {name} already", advice="Nothing was changed.")
+        return Refused(f"key {wanted} is already the current key of {name}", advice="Nothing was changed.")
     if any(wanted in (None, key_id) for _, key_id in life.superseded):
         return Refused(
             f"{f'key {wanted}' if wanted else 'the previous key'} of {name} has no retire label yet, so it is not "
             "known to be in grace",
-            advice=f"A sweep gives it one: `rotator run --secret {name}`; then repeat the command.",
+            advice=f"Run `rotator run --secret {name}` to add one, then repeat the command.",
         )
     if wanted is None:
         return Refused(
-            f"{name} has nothing to go back to: no key of it is in grace",
-            advice=f"Make a new key instead: `rotator rotate {name}`; a revoked key never comes back.",
+            f"{name} can't be rolled back: it has no key in its grace period",
+            advice=f"Make a new key instead: `rotator rotate {name}`; revoked keys can't be restored.",
         )
     there = ", ".join(item.key_id for item in life.retiring) or "none"
     return Refused(
-        f"key {printable(wanted, 40)} is not in grace in {name}; in grace: {there}",
-        advice=f"What there is: `rotator status --secret {name}`.",
+        f"key {printable(wanted, 40)} of {name} is not in its grace period; keys that are: {there}",
+        advice=f"See `rotator status --secret {name}`.",
     )

@@ -1,4 +1,4 @@
-"""The policy, as ordered lists of tiny predicates. Read top-down, it is the specification.
+"""The rotation rules, as ordered lists of predicates. Read from top to bottom.
 
 Each takes a :class:`View` of one secret and the time, and returns a :class:`Decision` or ``None``.
 """
@@ -106,7 +106,7 @@ def pending_deletion(view: View, now: datetime) -> Decision | None:
     """Scheduled for deletion: nothing can be read or written."""
     if view.entry.deleted_at is None:
         return None
-    return Decision(Reason.DELETED, Message("the secret is scheduled for deletion; restore it or let it go"))
+    return Decision(Reason.DELETED, Message("the secret is scheduled for deletion; restore it to resume rotation"))
 
 
 def owned_by_service(view: View, now: datetime) -> Decision | None:
@@ -121,7 +121,7 @@ def replica(view: View, now: datetime) -> Decision | None:
     primary = view.entry.primary_region
     if not primary or primary == view.entry.region:
         return None
-    message = Message.of("a replica; its primary in {region} is what gets rotated", region=primary)
+    message = Message.of("the secret is a replica; its primary in {region} is rotated instead", region=primary)
     return Decision(Reason.REPLICA, message)
 
 
@@ -141,7 +141,7 @@ def held(view: View, now: datetime) -> Decision | None:
     if due is None or due > now or end is None or end - now > WARN_HELD:
         return Decision(Reason.HOLD, Message.of('"{hold}"', hold=view.spec.hold))
     template = '"{hold}"; its key ' + ("expired {time} ago" if end <= now else "expires in {time}")
-    template += ", and is rotated only when the tag is removed"
+    template += ", and is not rotated until the tag is removed"
     message = Message.of(template, hold=view.spec.hold, time=abs(end - now))
     return Decision(Reason.HOLD, message, severity=Severity.WARNING)
 
@@ -162,24 +162,24 @@ def foreign_rotation(view: View, now: datetime) -> Decision | None:
         return None
     due = renew_at(view)
     late = due is not None and due <= now
-    message = Message("another rotation has an AWSPENDING version; finish it, or remove that label")
+    message = Message("another rotation left a version with AWSPENDING; finish that rotation, or remove the label")
     return Decision(Reason.FOREIGN_ROTATION, message, severity=Severity.ERROR if late else None)
 
 
 def unadopted(view: View, now: datetime) -> Decision | None:
-    """A value whose key is not known."""
+    """The key of the current value has not been identified."""
     if view.life.current_version is None or view.key_id is not None:
         return None
-    message = Message.text(view.unresolved or "which key its value is was not checked")
+    message = Message.text(view.unresolved or "its key has not been identified yet")
     return Decision(Reason.UNADOPTED, message, severity=Severity.ERROR)
 
 
 def unproven_label(view: View, now: datetime) -> Decision | None:
-    """The label names a key that the value is not. Any label writer can set one."""
+    """The label names a different key than the value. Anyone who can write labels can cause this."""
     if not view.unproven:
         return None
     message = Message.of(
-        "the label names key {key}, and nothing proves that the value is that key: {problem}; store the right key, or "
+        "the label names key {key}, but the value is not proven to be that key: {problem}; store the correct key, or "
         "remove the label with `aws secretsmanager update-secret-version-stage`",
         key=KeyId(view.key_id or ""),
         problem=view.unresolved,
@@ -233,12 +233,14 @@ def _lacks_key(view: View) -> bool:
 
 
 def empty(view: View, now: datetime) -> Decision | None:
-    """No value, and nothing says what its first key may do."""
+    """No value, and no scopes for its first key."""
     if view.life.current_version is not None or view.life.pending_version is not None:
         return None
     if view.spec is None or view.spec.scopes:
         return None
-    message = Message("the secret has no value; tag it rotator:scopes for its first key's scopes, or store a key in it")
+    message = Message(
+        "the secret has no value; set rotator:scopes so that a sweep creates its first key, or store a key in it"
+    )
     return Decision(Reason.EMPTY, message, severity=Severity.ERROR)
 
 
@@ -296,7 +298,7 @@ def key_disabled(view: View, now: datetime) -> Decision | None:
     """The key behind ``AWSCURRENT`` was disabled."""
     if view.key is None or view.key.enabled:
         return None
-    return Decision(Reason.KEY_DISABLED, Message("the key behind AWSCURRENT is disabled"), due_at=now, deadline=now)
+    return Decision(Reason.KEY_DISABLED, Message("the current key is disabled"), due_at=now, deadline=now)
 
 
 def expired(view: View, now: datetime) -> Decision | None:
@@ -339,12 +341,12 @@ def scopes_unknown(view: View, now: datetime) -> Decision | None:
     if view.key is not None and view.key.platform:
         if not view.spec.scopes:
             return None
-        message = Message("the key is linked to CPaaS X applications, which excludes scopes; remove rotator:scopes")
+        message = Message("the key is linked to CPaaS X applications and so can't have scopes; remove rotator:scopes")
         return Decision(Reason.MISCONFIGURED, message, severity=Severity.ERROR)
     if view.spec.scopes or (view.key is not None and view.key.scopes):
         return None
-    what = "is not at Infobip" if view.key is None else "shows no scopes"
-    message = Message(f"the old key {what}, and a key made without scopes would get every scope; tag rotator:scopes")
+    what = "is not in Infobip's list" if view.key is None else "lists no scopes"
+    message = Message(f"the old key {what}, and a key created without scopes would get all of them; set rotator:scopes")
     return Decision(Reason.NO_SCOPES, message, severity=Severity.ERROR)
 
 
@@ -359,7 +361,8 @@ def labels_full(view: View, now: datetime) -> Decision | None:
     if count <= most:
         return None
     message = Message.of(
-        "it would carry {count} staging labels of {most} at most; it waits until keys in grace are revoked",
+        "a rotation would need {count} staging labels (at most {most}); it waits until keys in their grace period are "
+        "revoked",
         count=count,
         most=most,
     )

@@ -1,4 +1,4 @@
-"""Scheduling: which rotations start in this sweep, so that none misses its key's expiry for want of a quota slot.
+"""Choose which rotations start in this sweep, so that no key expires for lack of a create slot.
 
 The quota is a number of slots; a slot that a create used is free again 24 hours later. Every sweep schedules all
 rotations from scratch, from what it sees, and keeps nothing. Time is counted in sweeps, of which this one is sweep 0,
@@ -443,7 +443,7 @@ def _rank(one: _Rotation) -> int:
 
 def _early(one: Candidate, slots: Slots) -> Decision:
     assert one.expires_at is not None
-    template = "{left} left; all later slots are taken ({a_day} a day)"
+    template = "{left} left; rotated early because all later slots are taken ({a_day} per day)"
     template += "; its window opens too late" if one.window is not None else ""
     message = Message.of(template, left=one.expires_at - slots.now, a_day=slots.in_24_hours)
     return Decision(Reason.CAPACITY, message, due_at=slots.now, deadline=one.expires_at)
@@ -455,7 +455,7 @@ def _postpone(draft: Draft, candidates: Iterable[Candidate]) -> None:
     for item in [item for item in draft.ranked if item[1].kind is ActionKind.ROTATE and item[1].arn in arns]:
         action = item[1]
         message = Message.of(
-            "rotate ({reason}) waits for a slot: today's are needed for keys that can't wait as long",
+            "rotate ({reason}) waits: today's remaining creates go to more urgent keys",
             reason=action.reason,
         )
         draft.defer(action, Reason.DAILY_LIMIT, message)
@@ -474,10 +474,10 @@ def _alert_not_in_time(draft: Draft, candidates: Iterable[Candidate], near: Iter
         return
     message = Message.of(
         ("1 key expires" if len(late) == 1 else "{count} keys expire")
-        + " before daily quota is available ({a_day} slots a day), "
-        + ("from {first} on" if late[0].expires_at else "some do not work already")
-        + ": {names}; `rotator rotate` uses the reserve; have Infobip raise the limit (ROTATOR_DAILY_LIMIT), keep less "
-        "in reserve (ROTATOR_RESERVE), or give replacements a longer life (rotator:validity)",
+        + "before a create is available within the daily limit ({a_day} per day), "
+        + ("starting {first}" if late[0].expires_at else "some have already stopped working")
+        + ": {names}; use the reserve with `rotator rotate`, ask Infobip for a higher limit (ROTATOR_DAILY_LIMIT), "
+        "lower ROTATOR_RESERVE, or raise rotator:validity",
         count=len(late),
         a_day=slots.in_24_hours,
         first=late[0].expires_at,

@@ -87,7 +87,8 @@ class SecretDraft:
             return False
         self.alert(
             Reason.UNPROVEN_LABEL,
-            "version {version} is labelled with key {key}, and its value is not that key; the label is ignored; remove "
+            "version {version} is labelled with key {key}, but its value is a different key; the label is ignored; "
+            "remove "
             "it with `aws secretsmanager update-secret-version-stage`",
             key_id,
             Severity.ERROR,
@@ -190,14 +191,15 @@ class SecretDraft:
         assert name is not None
         self.alert(
             Reason.FOREIGN_KEY,
-            "key {key} is named for {owner}; sweeps never revoke it; {when}: `rotator revoke --key-id {id} "
+            "key {key} belongs to {owner} according to its name, so sweeps never revoke it; {when}: `rotator revoke "
+            "--key-id {id} "
             "--account {account} --strategy revoke-only --reason ...`",
             key.id,
             key=KeyId(key.id),
             owner="another secret"
             if name.deployment == common.policy.deployment
-            else f"deployment {name.deployment}, and this is {common.policy.deployment} (ROTATOR_DEPLOYMENT)",
-            when="once it is replaced and not needed" if key.id == view.key_id else "if it is not needed any more",
+            else f"deployment {name.deployment} (this is deployment {common.policy.deployment}, ROTATOR_DEPLOYMENT)",
+            when="once it is replaced and no longer needed" if key.id == view.key_id else "if it is no longer needed",
             id=key.id,
             account=common.snapshot.account,
         )

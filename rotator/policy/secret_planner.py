@@ -1,4 +1,4 @@
-"""Plans one secret: what is done now, what is skipped and why, and whether it could be rotated early."""
+"""Plan one secret: actions now, skips and their reasons, and whether early rotation is possible."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class SecretPlanner(SecretDraft):
         """Plan to correct the label, because the value decides which key it names."""
         life = self.view.life
         labelled, key = KeyId(life.current_key or ""), KeyId(key_id)
-        template = "the label names key {labelled}; the value is key {key}"
+        template = "the label names key {labelled}, but the value is key {key}"
         corrected = f"{template}; the label is corrected"
         self.alert(Reason.UNPROVEN_LABEL, corrected, life.current_key, labelled=labelled, key=key)
         message = Message.of(template, labelled=labelled, key=key)
@@ -101,7 +101,7 @@ class SecretPlanner(SecretDraft):
         key = self.view.key
         if key is None or not key.enabled or key.begun(self.common.now):
             return
-        template = "key {key} is valid from {start} only, and consumers are refused until then; store another key"
+        template = "key {key} is not valid until {start}, and consumers fail until then; store another key"
         self.alert(Reason.KEY_NOT_ACTIVE, template, key.id, Severity.ERROR, key=KeyId(key.id), start=key.valid_from)
 
     def _no_expiry(self) -> None:
@@ -109,7 +109,7 @@ class SecretPlanner(SecretDraft):
         view = self.view
         if view.key is None or view.key.valid_to is not None or view.spec is None or view.spec.max_age is not None:
             return
-        template = "key {key} has no expiry, so it is never rotated; tag the secret rotator:max-age, such as 90d"
+        template = "key {key} has no expiry, so it is never rotated; set rotator:max-age, for example 90d"
         self.alert(Reason.NO_EXPIRY, template, view.key.id, key=KeyId(view.key.id))
 
     def _own_fields(self) -> None:
@@ -120,8 +120,8 @@ class SecretPlanner(SecretDraft):
             return
         self.alert(
             Reason.FIELD_OVERWRITTEN,
-            "the rotation overwrites {fields} in its value, which the rotator did not write; if consumers read them, "
-            "rename them first, or hold the secret with rotator:hold",
+            "the next rotation overwrites {fields} in the value, which another program wrote; if consumers read them, "
+            "rename them first or set rotator:hold",
             self.view.key_id,
             fields=", ".join(found.own_fields),
         )
@@ -135,18 +135,20 @@ class SecretPlanner(SecretDraft):
         view, now = self.view, self.common.now
         assert view.spec is not None
         for version, label in view.life.malformed:
-            self._report_label(version, label, "is none that the rotator writes")
+            self._report_label(version, label, "was not written by the rotator")
         if not view.life.retiring or made_in_emergency(view.entry.arn, view.life.current_version):
             return
         for item in view.life.retiring:
             key = self.common.snapshot.keys.get(item.key_id)
             label = retire_label(item.key_id, item.revoke_at)
             if item.revoke_at > plus(now, view.spec.grace + MARGIN):
-                self._report_label(item.version_id, label, "is later than the tag rotator:grace allows")
+                self._report_label(item.version_id, label, "has a time later than rotator:grace allows")
             elif self.grace_until(item) is not None:
-                self._report_label(item.version_id, label, "is earlier than the creation of the key's replacement")
+                self._report_label(item.version_id, label, "has a time before the replacement key was created")
             elif key and key.valid_from and item.revoke_at < plus(key.valid_from, view.spec.grace - MARGIN):
-                self._report_label(item.version_id, label, "is earlier than a grace period after the key was created")
+                self._report_label(
+                    item.version_id, label, "has a time less than one grace period after the key was created"
+                )
 
     def _report_label(self, version_id: str, label: str, why: str) -> None:
         self.alert(
@@ -177,14 +179,14 @@ class SecretPlanner(SecretDraft):
             elif key is not None and self.common.ownership.is_foreign(view.entry, key):
                 self.report_foreign_key(key)
             elif key is None or not self.is_unproven(version, key_id):
-                message = Message.of("revoked from {time} on", time=self.common.now + view.spec.grace)
+                message = Message.of("to be revoked {time}", time=self.common.now + view.spec.grace)
                 self.add(Rank.RETIRE, ActionKind.RETIRE, Reason.SUPERSEDED, key_id, version, message)
 
     def _shared_key(self) -> None:
         key_id = self.view.key_id
         others = self.common.holdings.others_holding(key_id, self.view.entry.arn) if key_id else ()
         if others:
-            template = "{names} holds the same key; give each secret a key of its own: `rotator rotate` does"
+            template = "the same key is also in {names}; give each secret its own key with `rotator rotate`"
             self.alert(Reason.SHARED_KEY, template, key_id, names=", ".join(others))
 
     def _check_current_label(self) -> None:
@@ -210,7 +212,7 @@ class SecretPlanner(SecretDraft):
         pending = life.pending_version
         known = life.pending_key in self.common.snapshot.keys  # else the last look decides
         if pending is not None and not (life.pending_key and known and self.is_unproven(pending, life.pending_key)):
-            message = Message.of("key {key} was stored and not promoted", key=KeyId(life.pending_key or ""))
+            message = Message.of("key {key} was stored but not promoted", key=KeyId(life.pending_key or ""))
             end = view.key.valid_to if view.key else None
             self.add(
                 Rank.RESUME,
@@ -253,7 +255,7 @@ class SecretPlanner(SecretDraft):
                 decision.reason,
                 key.id,
                 version_id,
-                Message.of("key {key} was created and not stored", key=KeyId(key.id)),
+                Message.of("key {key} was created but not stored", key=KeyId(key.id)),
                 deadline=decision.deadline,
             )
             return
@@ -262,7 +264,7 @@ class SecretPlanner(SecretDraft):
             if proof is OwnershipProof.UNREADABLE:
                 why = self.common.ownership.resolution(view.entry, life.current_version)
                 message = Message.of(
-                    "{reason}, but which key its value is is not known: {problem}",
+                    "{reason}, but its key can't be identified: {problem}",
                     reason=decision.reason,
                     problem=why.problem if why else "",
                 )
@@ -296,7 +298,7 @@ class SecretPlanner(SecretDraft):
         :param urgent: whether consumers have no working key, or will have none in a day.
         """
         rejected = self.common.attempts.rejected_for(self.view, self.common.now)
-        within, again = REMEMBERED if urgent else DAY, Message("it is tried again when they are older")
+        within, again = REMEMBERED if urgent else DAY, Message("it is retried when they are more than a day old")
         count = sum(1 for made in rejected if made > self.common.now - within)
         if count < MAX_REJECTED:
             return None
@@ -304,10 +306,10 @@ class SecretPlanner(SecretDraft):
             retry_at = self.common.attempts.retry_at(rejected)
             if retry_at <= self.common.now:
                 return None
-            again = Message.of("it is tried again from {retry_at} on", retry_at=retry_at)
+            again = Message.of("the next attempt is at {retry_at}", retry_at=retry_at)
         message = Message.of(
-            "{reason}, but {count} replacements were rejected within {hours} hours; {again}; fix what the failed "
-            "rotations say, then `rotator rotate`",
+            "{reason}, but {count} replacements were rejected within {hours} hours; {again}; fix the cause that the "
+            "failed rotations report, then run `rotator rotate`",
             reason=decision.reason,
             count=count,
             hours=within // HOUR,

@@ -31,7 +31,7 @@ _BROKEN: Final = BROKEN | {Reason.KEY_NOT_FOUND, Reason.LISTING_INCOMPLETE}
 
 
 class State(StrEnum):
-    """A secret's state in one word: the first that fits, in this order."""
+    """A secret's state: the first match in this order."""
 
     MISCONFIGURED = "misconfigured"
     HELD = "held"
@@ -175,7 +175,7 @@ UNUSED: Final = timedelta(days=90)
 
 
 class KeyKind(StrEnum):
-    """Whose key it is: the first that fits, in this order."""
+    """A key's owner: the first match in this order."""
 
     CURRENT = "current"
     PENDING = "pending"
@@ -281,8 +281,8 @@ def _row(key: Key, roles: dict[str, list[_Role]], views: list[View], policy: Pol
         secrets = tuple(dict.fromkeys(name for role, name, _ in held if role is kind))
         ends = [at for role, _, at in held if role is kind and at is not None]
         if kind is KeyKind.RETIRING and not key.enabled:  # disabled early, in an emergency or at Infobip
-            return KeyRow(key, kind, secrets, None, "disabled already; its labels go at the next sweep")
-        detail = "held by several secrets; give each a key of its own" if len(secrets) > 1 else ""
+            return KeyRow(key, kind, secrets, None, "already disabled; the next sweep removes its labels")
+        detail = "stored in several secrets; give each its own key" if len(secrets) > 1 else ""
         return KeyRow(key, kind, secrets, max(ends, default=None), detail)
     name = parse_key_name(key.name)
     if not key.enabled:
@@ -290,14 +290,14 @@ def _row(key: Key, roles: dict[str, list[_Role]], views: list[View], policy: Pol
     if name is None:
         return KeyRow(key, KeyKind.UNKNOWN, ())
     if name.deployment != policy.deployment:
-        return KeyRow(key, KeyKind.OTHER_DEPLOYMENT, (name.secret,), detail=f"of the deployment {name.deployment}")
+        return KeyRow(key, KeyKind.OTHER_DEPLOYMENT, (name.secret,), detail=f"belongs to deployment {name.deployment}")
     owners = [view.entry for view in views if name.is_for(view.entry.name, view.entry.arn)]
     if not owners:
-        detail = "named for an ARN that is not seen here, so it may be in use"
+        detail = "named after a secret with an unknown ARN, so it may be in use"
     elif any(name.version_id in entry.versions for entry in owners):
-        detail = "has the name of a version that exists; enabled again, or its labels were taken off"
+        detail = "has the name of an existing version; it was re-enabled or its labels were removed"
     else:
-        detail = "made and never stored"
+        detail = "created but never stored"
     return KeyRow(key, KeyKind.ORPHAN, (name.secret,), detail=detail)
 
 
@@ -307,7 +307,7 @@ def _notes(snapshot: AccountSnapshot, view: View, now: datetime) -> list[SecretR
         return []
     read, notes = entry.last_accessed, []
     if view.key_id is None:
-        detail = view.unresolved or "which key its value is was not checked"
+        detail = view.unresolved or "its key has not been identified yet"
         notes.append(SecretRow(entry.name, SecretKind.UNKNOWN_KEY, detail, None, read))
     elif view.key is None and life.current_key is not None and snapshot.complete:
         detail = "Infobip does not list the key that its label names"

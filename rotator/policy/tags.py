@@ -56,10 +56,10 @@ def read_scopes(text: str) -> frozenset[str]:
     """Read scopes with spaces between them, each once."""
     scopes = text.split()
     if not scopes:
-        raise Unreadable(text, "names no scope", "write the scopes, or remove the tag to keep the old key's")
+        raise Unreadable(text, "lists no scope", "list the scopes, or remove the tag to keep the old key's scopes")
     for scope in scopes:
         if not _SCOPE.fullmatch(scope):
-            fix = "write scopes of letters, digits and : . _ / -, with spaces between them"
+            fix = "use letters, digits and : . _ / - in scopes, separated by spaces"
             raise Unreadable(scope, "is not a scope", fix)
     return frozenset(scopes)
 
@@ -67,24 +67,24 @@ def read_scopes(text: str) -> frozenset[str]:
 def read_account(text: str) -> str:
     """Read an account's name."""
     if not _ACCOUNT.fullmatch(text):
-        fix = "write the management secret's account: at most 128 letters, digits, spaces and . _ @ / + = -"
-        raise Unreadable(text, "is not an account's name", fix)
+        fix = "use the management secret's account name: up to 128 letters, digits, spaces and . _ @ / + = -"
+        raise Unreadable(text, "is not a valid account name", fix)
     return text
 
 
 def read_before(text: str) -> float | timedelta:
-    """Read a fraction strictly between 0 and 1 with a point, or a duration above 0."""
+    """Parse a decimal fraction between 0 and 1 (exclusive), or a positive duration."""
     if _FRACTION.fullmatch(text):
         fraction = float(text)
         if not 0 < fraction < 1:
-            raise Unreadable(text, "is not between 0 and 1", "write a fraction such as 0.33, or a duration such as 14d")
+            raise Unreadable(text, "is not between 0 and 1", "use a fraction such as 0.33, or a duration such as 14d")
         return fraction
     try:
         return read_length(text)
     except Unreadable as error:
         if text.isdigit() or error.fault != "is not a duration":
             raise
-        fix = "write a fraction such as 0.33, or a duration such as 14d"
+        fix = "use a fraction such as 0.33, or a duration such as 14d"
         raise Unreadable(text, "is neither a fraction nor a duration", fix) from None
 
 
@@ -92,7 +92,7 @@ def read_length(text: str) -> timedelta:
     """Read a duration above 0."""
     length = parse_duration(text)
     if not length:
-        raise Unreadable(text, "is no time at all", "write a duration such as 14d")
+        raise Unreadable(text, "is not greater than zero", "use a duration such as 14d")
     return length
 
 
@@ -100,17 +100,17 @@ def read_validity(text: str) -> timedelta:
     """Read a lifetime of at least 10 minutes."""
     length = parse_duration(text)
     if length < MIN_VALIDITY:
-        fix = f"write at least {format_duration(MIN_VALIDITY)}"
-        raise Unreadable(text, "is too short for a key to be put to use", fix)
+        fix = f"use at least {format_duration(MIN_VALIDITY)}"
+        raise Unreadable(text, "is below the minimum", fix)
     return length
 
 
 def one_of(*words: str) -> Callable[[str], str]:
-    """Return a reader that accepts one of these words, in any case."""
+    """Return a parser that accepts one of these words, ignoring case."""
 
     def read(text: str) -> str:
         if text.lower() not in words:
-            raise Unreadable(text, "is not a known word here", f"write {' or '.join(words)}")
+            raise Unreadable(text, "is not an allowed value", f"use {' or '.join(words)}")
         return text.lower()
 
     return read
@@ -119,9 +119,9 @@ def one_of(*words: str) -> Callable[[str], str]:
 def read_field(text: str) -> str:
     """Read the name of a JSON value's field."""
     if not _FIELD.fullmatch(text):
-        raise Unreadable(text, "is not a field's name", "write at most 64 letters, digits and _ . -")
+        raise Unreadable(text, "is not a field's name", "use at most 64 letters, digits and _ . -")
     if text in RESERVED_FIELDS:
-        raise Unreadable(text, "is a field that the rotator writes itself", "name the field that holds the key")
+        raise Unreadable(text, "is a field that the rotator overwrites", "use the field that contains the key")
     return text
 
 
@@ -129,8 +129,8 @@ def read_path(text: str) -> str:
     """Read a path that can be appended to any host without changing the host."""
     segments = text.split("/")[1:]
     if not _PATH.fullmatch(text) or {".", ".."} & set(segments) or "" in segments[:-1]:
-        fix = "write a path such as /account/1/balance: letters, digits and / _ . = + - after one slash"
-        raise Unreadable(text, "is not a path that the probe may ask for", fix)
+        fix = "use a path such as /account/1/balance: one slash, then letters, digits and / _ . = + -"
+        raise Unreadable(text, "is not a valid probe path", fix)
     return text
 
 
@@ -244,11 +244,11 @@ def _parse(items: tuple[tuple[str, str], ...]) -> Spec | tuple[TagProblem, ...]:
     least = timedelta(0) if short else MIN_GRACE
     readable = not {BEFORE_TAG, VALIDITY_TAG, SHORT_GRACE_TAG} & {problem.tag for problem in reader.problems}
     if grace is not None and grace < least:
-        fix = f"write at least `{format_duration(least)}`, or set {SHORT_GRACE_TAG}=true if no consumer caches"
-        reader.say(GRACE_TAG, f"is {format_duration(grace)}, shorter than consumers may cache a value", fix)
+        fix = f"use at least `{format_duration(least)}`, or set {SHORT_GRACE_TAG}=true if no consumer caches the value"
+        reader.say(GRACE_TAG, f"is {format_duration(grace)}, shorter than consumers may cache the value", fix)
         grace = None
     if max_age is not None and max_age < least:
-        fix = f"write at least `{format_duration(least)}`, or set {SHORT_GRACE_TAG}=true if no consumer caches"
+        fix = f"use at least `{format_duration(least)}`, or set {SHORT_GRACE_TAG}=true if no consumer caches the value"
         reader.say(MAX_AGE_TAG, f"is {format_duration(max_age)}: every sweep would rotate the key", fix)
     if readable:
         grace = _check_times(reader, before, validity, grace, least)
@@ -305,26 +305,31 @@ def _check_times(
     """
     allow = f"set {SHORT_GRACE_TAG}=true"
     if validity <= least:
-        detail = f"gives a replacement {format_duration(validity)}, no longer than the shortest grace"
+        detail = (
+            f"makes a replacement valid for {format_duration(validity)}, which is no longer than the minimum "
+            "grace period"
+        )
         validity = _DEFAULTS.validity
-        reader.say(VALIDITY_TAG, detail, f"write `{format_duration(validity)}`, or {allow} if no consumer caches")
+        reader.say(
+            VALIDITY_TAG, detail, f"use `{format_duration(validity)}`, or {allow} if no consumer caches the value"
+        )
     if isinstance(before, timedelta) and before >= validity:
-        lives = f"a replacement lives {format_duration(validity)}, so it would be due at once"
+        lives = f"a replacement is valid for {format_duration(validity)}, so it would be due immediately"
         detail = f"is {format_duration(before)}, but {lives}"
         before = _working_before(validity, least)
-        reader.say(BEFORE_TAG, detail, f"write `{_written(before)}`, or lengthen {VALIDITY_TAG}")
+        reader.say(BEFORE_TAG, detail, f"use `{_written(before)}`, or raise {VALIDITY_TAG}")
     left = _left(before, validity)
     if left < least:
-        detail = f"leaves {format_duration(left)} of a replacement's life, less than the shortest grace"
+        detail = f"leaves {format_duration(left)} of a replacement's lifetime, less than the minimum grace period"
         before = _working_before(validity, least)
         left = _left(before, validity)
-        fix = f"write `{_written(before)}`, lengthen {VALIDITY_TAG}, or {allow} if no consumer caches"
+        fix = f"use `{_written(before)}`, raise {VALIDITY_TAG}, or {allow} if no consumer caches the value"
         reader.say(BEFORE_TAG, detail, fix)
     if grace is None:
         return min(_DEFAULTS.grace, left)
     if grace > left:
         detail = f"is {format_duration(grace)}, but a replacement is rotated with {format_duration(left)} left"
-        fix = f"write at most `{format_duration(left)}`, or raise {BEFORE_TAG} or {VALIDITY_TAG}"
+        fix = f"use at most `{format_duration(left)}`, or raise {BEFORE_TAG} or {VALIDITY_TAG}"
         reader.say(GRACE_TAG, detail, fix)
     return grace
 
@@ -351,7 +356,7 @@ def _check_names(reader: _Reader) -> None:
             continue
         near = difflib.get_close_matches(tag.strip().lower()[:128], KNOWN_TAGS, n=1, cutoff=0.7)
         fix = f"did you mean {near[0]}?" if near else f"remove it; the tags are {', '.join(KNOWN_TAGS)}"
-        reader.say(tag, "is not a tag that the rotator knows", fix)
+        reader.say(tag, "is not a known tag", fix)
 
 
 def _read_scopes(reader: _Reader) -> frozenset[str] | None:
@@ -364,7 +369,7 @@ def _read_scopes(reader: _Reader) -> frozenset[str] | None:
         if number != place:
             missing = SCOPES_TAG if place == 1 else f"{SCOPES_TAG}-{place}"
             fix = f"add {missing}, or number the tags without a gap"
-            reader.say(present[number], f"goes on from {missing}, which is missing", fix)
+            reader.say(present[number], f"continues {missing}, which is missing", fix)
             break
         scopes |= reader.read(present[number], read_scopes, _NONE)
     return scopes or None

@@ -30,7 +30,7 @@ _KEY: Final = re.compile(r"[\x21-\x7e]+")
 _MOST: Final = 512
 # A key's value, matched from its first hyphen on: hyphens are found many times faster than 32 digits.
 _KEY_SHAPE: Final = re.compile(r"-(?<=([0-9a-f]{32})-)([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.IGNORECASE)
-_FIELD_FIX: Final = "Put the key into that field, or name the right one with the tag rotator:value-field."
+_FIELD_FIX: Final = "Store the key in that field, or set the tag rotator:value-field to the correct field."
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def encode_replacement(
     Existing fields keep their places; new ones are added at the end. Without ``old``, the result is a new JSON object.
 
     :param expires_at: aware.
-    :raises BadSecretValue: the key or its id is malformed, ``old`` is broken JSON or has no such field (an empty
+    :raises BadSecretValue: the key or its id is malformed, ``old`` is invalid JSON or has no such field (an empty
         or ``null`` one will do), or the result is larger than 64 KiB.
     :raises ValueError: ``field`` is one of the other three, or ``expires_at`` is naive.
     """
@@ -254,13 +254,13 @@ def _find(text: Secret, field: str) -> DecodedValue | _Fault:
             return _Fault("is empty", "Store an API key in it.")
         wrong = _wrong_with(plain)
         if wrong:
-            return _Fault(f"is no JSON, and {wrong}", "Store an API key in it.")
+            return _Fault(f"is not JSON, and {wrong}", "Store an API key in it.")
         return DecodedValue(plain, is_json=False)
     member = next((member for member in members if member.name == field), None)
     if member is None:
         return _Fault(f"has no field {quoted(field)}", _FIELD_FIX)
     if member.value is None:
-        return _Fault(f"holds something else than text in its field {quoted(field)}", _FIELD_FIX)
+        return _Fault(f"has a non-string value in its field {quoted(field)}", _FIELD_FIX)
     key = Secret(member.value.reveal().strip())
     if not key:
         return _Fault(f"has an empty field {quoted(field)}", _FIELD_FIX)
@@ -284,7 +284,7 @@ def _replace(old: Secret | None, field: str, key: Secret, changes: dict[str, Sec
     if target is None:
         return _Fault(f"has no field {quoted(field)}", _FIELD_FIX)
     if target.value is None and not target.is_null:
-        return _Fault(f"holds something else than text in its field {quoted(field)}", _FIELD_FIX)
+        return _Fault(f"has a non-string value in its field {quoted(field)}", _FIELD_FIX)
     text = old.reveal()
     opening = text.index("{") + 1
     lead = _SPACE.match(text, opening)
@@ -316,11 +316,11 @@ def _members(text: Secret) -> tuple[_Member, ...] | _Fault | None:
     try:
         _DECODER.decode(raw)
     except (_NotJson, RecursionError):
-        return _Fault("holds NaN, Infinity, or JSON nested too deeply", "Write JSON that every reader understands.")
+        return _Fault("contains NaN, Infinity, or JSON nested too deeply", "Store standard JSON.")
     except ValueError:
         # Not a key: if part of an object were taken for one, it would be sent to Infobip, and other fields lost.
         if raw.lstrip().startswith(("{", "[", '"')):
-            return _Fault("is broken JSON", "Fix the JSON, or store the bare key.")
+            return _Fault("is invalid JSON", "Fix the JSON, or store the bare key.")
         return None
     members = []
     place = _after_space(raw, 0)
@@ -336,7 +336,7 @@ def _members(text: Secret) -> tuple[_Member, ...] | _Fault | None:
         if raw[place] == ",":
             place = _after_space(raw, place + 1)
     if len({member.name for member in members}) < len(members):
-        return _Fault("names a field twice", "Remove one of the two.")
+        return _Fault("has a duplicate field", "Remove one of the two.")
     return tuple(members)
 
 
@@ -352,8 +352,8 @@ def _stamp(at: datetime) -> str:
 def _wrong_with(key: Secret) -> str:
     """Return why a text can't be an API key, as a clause; ``""`` if it can."""
     if _KEY.fullmatch(key.reveal()) is None:
-        return "holds characters that no API key has"
-    return f"holds more than the {_MOST} characters that an API key may have" if len(key.reveal()) > _MOST else ""
+        return "contains characters that an API key can't have"
+    return f"is longer than {_MOST} characters, the maximum for an API key" if len(key.reveal()) > _MOST else ""
 
 
 def _error(secret_name: str, fault: _Fault) -> BadSecretValue:

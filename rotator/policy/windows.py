@@ -21,7 +21,7 @@ from rotator.model import Window
 from rotator.text import Unreadable
 
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_FIX: Final = "write days, hours and a time zone, such as Mon-Fri 09:00-17:00 Europe/Zagreb or daily 22:00-04:00 UTC"
+_FIX: Final = "use days, hours and a time zone, such as Mon-Fri 09:00-17:00 Europe/Zagreb or daily 22:00-04:00 UTC"
 _HOURS: Final = re.compile(r"([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
 # No dot and no leading slash, because a zone's name is read as a file in the zone database.
 _ZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(?:/[A-Za-z0-9_+-]{1,32}){0,2}")
@@ -49,17 +49,17 @@ def parse_window(text: str) -> Window:
     for token in days:
         found = _day_range(token)
         if found is None:
-            raise Unreadable(token, "is not a day or a range of days", "write Mon, Mon-Fri or daily")
+            raise Unreadable(token, "is not a day or a range of days", "use Mon, Mon-Fri or daily")
         numbers |= found
     match = _HOURS.fullmatch(hours)
     if match is None:
-        raise Unreadable(hours, "is not a span of hours", "write it with four digits each, such as 09:00-17:00")
+        raise Unreadable(hours, "is not a time range", "use four digits each, such as 09:00-17:00")
     start_hour, start_minute, end_hour, end_minute = (int(group) for group in match.groups())
     start, end = start_hour * 60 + start_minute, end_hour * 60 + end_minute
     if start_minute > 59 or end_minute > 59 or start >= _DAY_MINUTES or end > _DAY_MINUTES:
-        raise Unreadable(hours, "is not a span of hours", "use 00:00 to 23:59, and 24:00 only as an end")
+        raise Unreadable(hours, "is not a time range", "use 00:00 to 23:59, and 24:00 only as an end")
     if start == end:
-        raise Unreadable(hours, "is empty or a whole day", "write 00:00-24:00 for the whole day")
+        raise Unreadable(hours, "is empty or a whole day", "use 00:00-24:00 for the whole day")
     if _zone(zone) is None:
         raise Unreadable(zone, "is not a time zone", _zone_hint(zone))
     return Window(frozenset(numbers), start, end, zone)
@@ -226,4 +226,4 @@ def time_zone(name: str) -> tzinfo:
 def _zone_hint(name: str) -> str:
     lower = {zone.lower(): zone for zone in zoneinfo.available_timezones()}
     near = difflib.get_close_matches(name[:64].lower(), lower, n=1, cutoff=0.75)
-    return f"did you mean {lower[near[0]]}?" if near else "write a name such as Europe/Zagreb or UTC"
+    return f"did you mean {lower[near[0]]}?" if near else "use a name such as Europe/Zagreb or UTC"

@@ -32,7 +32,7 @@ def check_target(path: Path) -> Path:
     try:
         target = path.resolve()
         if target.is_symlink():
-            raise OSError("links that lead to each other")  # before Python 3.13 resolve() raised for them
+            raise OSError("a symlink loop")  # before Python 3.13 resolve() raised for them
         try:
             mode = target.stat().st_mode
         except FileNotFoundError:

@@ -123,7 +123,7 @@ def _account(report: AccountReport, axis: Axis) -> dict[str, Any]:
             ("keys at Infobip", str(plan.keys), False),
             *((str(state), str(states[state]), state in _URGENT_STATES) for state in State if states[state]),
             ("creates used today", f"{plan.quota.creates_used} of {plan.quota.creates_limit}", False),
-            ("for emergencies", str(plan.quota.reserve), False),
+            ("reserved for emergencies", str(plan.quota.reserve), False),
         ],
         "errors": _grouped(_alert(each, plan.account) for each in errors),
         "warnings": _grouped(_alert(each, plan.account) for each in plan.alerts if each.severity is Severity.WARNING),
@@ -182,7 +182,9 @@ def _chart(found: AccountForecast) -> dict[str, Any]:
             for line in lines
         ],
         "months": first + months,
-        "first_full_day": "No day is full." if full is None else f"The first full day is {_date(full)}.",
+        "first_full_day": "The daily limit is not reached."
+        if full is None
+        else f"The daily limit is first reached on {_date(full)}.",
         "numbers": [(date, *map(str, numbers)) for date, *numbers in counts if any(numbers)],
         "at_risk": [
             (each.secret, str(each.reason), brief(each.expires_at, now), _replaced(each)) for each in found.at_risk
@@ -200,7 +202,7 @@ def _date(moment: datetime) -> str:
 
 def _replaced(risk: AtRisk) -> str:
     if risk.replaced_at is None:
-        return "not replaced in these days"
+        return "not replaced in this period"
     return f"replaced {human_duration(risk.replaced_at - risk.expires_at)} after its expiry"
 
 

@@ -15,11 +15,11 @@ from rotator.report.gather import SecretSpan
 
 PAST: Final = timedelta(days=30)
 LEGEND: Final = (
-    ("life", "the key's life"),
-    ("before", "its rotation is due"),
+    ("life", "key lifetime"),
+    ("before", "rotation due"),
     ("grace", "an old key in its grace period"),
     ("next", "the next grace period"),
-    ("revocation", "a revocation"),
+    ("revocation", "revocation"),
     ("now", "today"),
 )
 _EVERY_MONTH: Final = 240 * DAY
@@ -127,7 +127,7 @@ def _texts(row: SecretSpan, now: datetime) -> Iterator[str]:
     """Yield as text what the bars show."""
     state = row.state
     if state.key_id is None:
-        yield "no key is known"
+        yield "key unknown"
     elif state.expires_at is None:
         yield f"{key_words(state.key_id)}, expiry unknown"
     else:

@@ -240,7 +240,7 @@ class _Story:
     # ---- what happens -----------------------------------------------------------------------------------------------
 
     def _take_over(self) -> None:
-        text = "Eight secrets as they are met in the field; the first sweep takes them under management."
+        text = "Eight typical secrets; the first sweep adopts them."
         self.chapters.append(Chapter("Taking over", text))
         self.referee.step()
 
@@ -254,15 +254,15 @@ class _Story:
         self._add("operator", "prod/marketing", "lifts the hold; one day is left")
 
     def _crash_before_storing(self) -> None:
-        text = "The process crashes at the worst moments. It keeps no state, so the next sweep just goes on."
-        self.chapters.append(Chapter("Crashes half-way", text))
+        text = "The process crashes at the worst moments. It keeps no state, so the next sweep simply continues."
+        self.chapters.append(Chapter("Crashes mid-rotation", text))
         self._crash("stage", "after the create, before the store")
 
     def _crash_before_promoting(self) -> None:
         self._crash("promote", "after the store, before promotion")
 
     def _throttled(self) -> None:
-        self.chapters.append(Chapter("Bad days at Infobip", "A daily limit, an outage, an answer that gets lost."))
+        self.chapters.append(Chapter("Bad days at Infobip", "A daily limit, an outage, a lost response."))
         self._world.network = _throttle_creates
         self._add("throttled", "Infobip", "answers 429 to creates for a day")
         for _ in range(2):
@@ -278,7 +278,7 @@ class _Story:
 
     def _lost_answer(self) -> None:
         self._world.network = self._lose_answer
-        self._add("lost", self._due()[0], "the answer to a create; the key is found by its name")
+        self._add("lost", self._due()[0], "the response to a create; the key is found by its name")
         self._sweep()
 
     def _lose_answer(self, request: Request, answer: Answering) -> Response | Drop:
@@ -290,7 +290,7 @@ class _Story:
         return Drop(DropKind.CLOSED)
 
     def _store_by_hand(self) -> None:
-        self.chapters.append(Chapter("By hand", "An operator stores a key of their own; it is adopted as it is."))
+        self.chapters.append(Chapter("By hand", "An operator stores a key by hand; the rotator adopts it."))
         client, name = self._operator, "prod/whatsapp/bot"
         key = self._world.add_key(self._sandbox.fleet.account, "made by hand", scopes=("whatsapp:manage",))
         before = client.get_secret_value(SecretId=name, VersionStage="AWSCURRENT")["VersionId"]
@@ -303,13 +303,13 @@ class _Story:
         self._add("operator", name, f"stores key {short_id(key.id)} by hand")
 
     def _crash_with_masked_values(self) -> None:
-        text = "This time Infobip does not show a key's value again: a key that was not stored becomes an orphan."
+        text = "This time Infobip does not return a key's value again: a key that was not stored becomes an orphan."
         self.chapters.append(Chapter("One more crash", text))
         self._world.options.reveal = False
         self._crash("stage", "after the create, before the store")
 
     def _leak(self) -> None:
-        text = "Replaced first, then revoked at once: the one time when a consumer that caches is refused."
+        text = "Replaced first, then revoked immediately: the only case in which a caching consumer is refused."
         self.chapters.append(Chapter("An emergency", text))
         name = "prod/sms/otp"
         self._add("LEAKED", name, "in a ticket; found by its value")
@@ -347,7 +347,7 @@ def _line(result: Result) -> tuple[str, str] | None:
         case _ if result.outcome is Outcome.FAILED:
             return "failed", result.error or ""
         case ActionKind.ROTATE if action.reason is Reason.FIRST_KEY:
-            return "first key", f"key {new} for an empty secret"
+            return "first key", f"key {new} for a secret without a value"
         case ActionKind.ROTATE:
             return "rotated", f"key {old} → {new}"
         case ActionKind.RESUME:
@@ -357,7 +357,8 @@ def _line(result: Result) -> tuple[str, str] | None:
         case ActionKind.RETIRE:
             return "retiring", f"key {old}, its grace period starts"
         case ActionKind.REVOKE if action.reason is not Reason.KEY_NOT_ACTIVE:
-            return "revoked", f"key {old}, {'an orphan' if action.reason is Reason.ORPHAN else 'its grace is over'}"
+            why = "an orphan" if action.reason is Reason.ORPHAN else "its grace period is over"
+            return "revoked", f"key {old}, {why}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""The demo's judges: consumers that use what they read, and a referee that asks the servers, not the rotator."""
+"""The demo's checks: consumers that use what they read, and a referee that inspects the servers directly."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ def _clock(world: InfobipWorld, request: Request) -> Response:
     """
     host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
     if not _is_loopback(request.remote_ip) or not (host == "localhost" or _is_loopback(host)):
-        return json_response(403, {"error": "the sandbox's clock is for this machine, by a loopback address"})
+        return json_response(403, {"error": "the sandbox clock is available on loopback addresses only"})
     try:
         match request.method, request.json_object() if request.method == "POST" else {}:
             case "POST", {"advance_seconds": int() | float() as seconds} if not isinstance(seconds, bool):

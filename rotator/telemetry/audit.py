@@ -48,7 +48,7 @@ EventDict = MutableMapping[str, Any]
 class AuditUnavailable(RotatorError):
     """A line could not be written to the audit file. No change may be made without its audit line."""
 
-    default_advice = "Nothing is changed without its audit line: free disk space or fix the file, then run again."
+    default_advice = "No change is made without an audit line. Free disk space or fix the file, then run again."
 
 
 class AuditFile:
@@ -65,12 +65,12 @@ class AuditFile:
         except OSError as error:
             raise ConfigurationError(
                 f"The audit file {path} cannot be written: {error.strerror}",
-                advice="Nothing was started. Name a file in a directory that exists and can be written.",
+                advice="Nothing was started. Use a file in an existing, writable directory.",
             ) from None
         if not stat.S_ISREG(os.fstat(self._fd).st_mode):
             os.close(self._fd)
             raise ConfigurationError(
-                f"The audit file {path} is not a regular file", advice="Nothing was started. Name a file to append to."
+                f"The audit file {path} is not a regular file", advice="Nothing was started. Use a regular file."
             )
 
     @contextmanager
@@ -88,7 +88,7 @@ class AuditFile:
             finally:
                 fcntl.flock(self._fd, fcntl.LOCK_UN)
         except OSError as error:
-            raise AuditUnavailable(f"The audit file {self._path} takes no lines: {error.strerror}") from None
+            raise AuditUnavailable(f"Can't write to the audit file {self._path}: {error.strerror}") from None
 
     def last_line(self) -> bytes | None:
         """Return the exact bytes of the last line, without its newline; ``None`` if empty. Hold the lock."""
@@ -116,7 +116,7 @@ class AuditFile:
         written = os.write(self._fd, data)
         if written < len(data):
             os.ftruncate(self._fd, before)
-            raise AuditUnavailable(f"The audit file {self._path} took only a part of a line: the disk is full")
+            raise AuditUnavailable(f"Only part of a line was written to the audit file {self._path}: the disk is full")
 
     def close(self) -> None:
         """Close the file. May be called twice."""
@@ -170,7 +170,7 @@ class Audit:
         stream_level: int = logging.INFO,
     ) -> None:
         if trigger not in list(Trigger):
-            raise ConfigurationError(f'"{trigger}" does not start runs', advice=f"Use one of {', '.join(Trigger)}.")
+            raise ConfigurationError(f'"{trigger}" is not a valid trigger', advice=f"Use one of {', '.join(Trigger)}.")
         self.run_id: Final = run_id or str(uuid.uuid4())
         bound = {"run_id": self.run_id, "deployment": deployment, "actor": actor, "trigger": str(trigger)}
         self._redactor = redactor

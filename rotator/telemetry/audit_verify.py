@@ -141,7 +141,9 @@ class _Checker:
                 continue
             self._take(raw[:-1] if whole else raw)
             if not whole:
-                self._problem(ProblemKind.CUT_OFF, "has no end: its writer was interrupted, or the file was cut off")
+                self._problem(
+                    ProblemKind.CUT_OFF, "is incomplete: its writer was interrupted, or the file was truncated"
+                )
 
     def report(self) -> VerifyReport:
         problems = sorted(self._problems, key=lambda problem: problem.line)
@@ -181,20 +183,20 @@ class _Checker:
         self._audit_lines += 1
         run_id, seq, prev = entry.get("run_id"), entry.get("seq"), entry.get("prev")
         if not (isinstance(run_id, str) and type(seq) is int and seq >= 1 and isinstance(prev, str)):
-            self._problem(ProblemKind.MALFORMED, "is an audit line without a usable run_id, seq and prev")
+            self._problem(ProblemKind.MALFORMED, "is an audit line without a valid run_id, seq and prev")
             return
         run = self._runs.setdefault(run_id, _Run())
         last, last_digest, last_line = run.last
         if seq in run.seen:
-            self._problem(ProblemKind.DUPLICATED, f"is another line {seq} of its run", run_id)
+            self._problem(ProblemKind.DUPLICATED, f"repeats line {seq} of its run", run_id)
             return
         run.seen.append(seq)
         if seq <= last:
-            self._problem(ProblemKind.REORDERED, f"(line {seq} of its run) stands after line {last}", run_id)
+            self._problem(ProblemKind.REORDERED, f"(line {seq} of its run) comes after line {last}", run_id)
         else:
             if seq > last + 1:
                 gone = f"line {seq - 1} is" if seq == last + 2 else f"lines {last + 1} to {seq - 1} are"
-                self._problem(ProblemKind.MISSING, f"comes after a gap: of its run {gone} missing", run_id)
+                self._problem(ProblemKind.MISSING, f"comes after a gap in its run: {gone} missing", run_id)
             elif seq == 1:
                 self._check_link(run_id, prev)
             elif prev != last_digest:
@@ -210,8 +212,8 @@ class _Checker:
         elif prev not in self._recent:
             self._problem(
                 ProblemKind.UNLINKED,
-                "begins a run and names a line before it that is not there: it was altered or taken out, "
-                "or the file was rotated",
+                "starts a run and refers to a previous line that is missing: it was altered or removed, or the file "
+                "was rotated",
                 run_id,
             )
 

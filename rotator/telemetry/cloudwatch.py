@@ -24,7 +24,7 @@ from rotator.text import printable
 
 NEAR: Final = timedelta(days=30)
 MOST_SECRETS_MEASURED: Final = 200
-"""The most secrets of one account with metrics of their own, so that a fleet that is not ready does not cost much."""
+"""Maximum number of secrets per account with individual metrics, to limit cost."""
 LONGEST_DIMENSION: Final = 1024
 _EMPTY: Final = "-"
 

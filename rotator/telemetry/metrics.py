@@ -27,50 +27,50 @@ class Family:
 
     @property
     def kind(self) -> Literal["counter", "gauge"]:
-        """A counter's increments are summed; a gauge keeps its last value."""
+        """The metric type: counter increments are summed, gauges keep the last value."""
         return "counter" if self.name.endswith("_total") else "gauge"
 
 
 EXPIRATION: Final = Family(
-    "rotator_key_expiration_timestamp_seconds", "When the key behind AWSCURRENT expires.", ("secret",)
+    "rotator_key_expiration_timestamp_seconds", "Expiry time of the current key, as a Unix timestamp.", ("secret",)
 )
 READY: Final = Family(
     "rotator_key_ready",
-    "1 where Infobip lists the key behind AWSCURRENT as enabled and not expired, else 0.",
+    "1 if Infobip lists the current key as enabled and not expired, 0 otherwise.",
     ("secret",),
 )
-KEYS: Final = Family("rotator_keys", "Managed secrets by the state in `rotator status`.", ("state",))
+KEYS: Final = Family("rotator_keys", "Number of managed secrets by state, as in `rotator status`.", ("state",))
 EXPIRING: Final = Family(
     "rotator_keys_expiring_7d",
-    "Keys with less than 7 days left whose replacement is due, or held back, and not made.",
+    "Keys that expire within 7 days and whose due replacement was not created or is on hold.",
 )
 OVERDUE: Final = Family(
     "rotator_revocations_overdue",
-    "Old keys that are still enabled although their grace is over; without those that wait for a hold or a window.",
+    "Old keys still enabled after their grace period, excluding those waiting for a hold or a window.",
 )
 ROTATIONS_OVERDUE: Final = Family(
     "rotator_rotations_overdue",
-    "Rotations that have not happened a day (or a tenth of the key's lifetime) after they were due; without those that "
-    "wait for a hold, a window or their slot.",
+    "Rotations overdue by a day (or 10% of the key's lifetime, if less), excluding those waiting for a hold, a window "
+    "or a slot.",
 )
 AT_RISK_KEYS: Final = Family(
     "rotator_keys_at_risk",
-    "Keys that will not be replaced in time, or that expire within 24 hours and are not replaced yet.",
+    "Keys that will not be replaced in time, or that expire within 24 hours without a replacement.",
 )
-CREATES_USED: Final = Family("rotator_creates_used", "Creates that the last 24 hours have seen.")
-CREATES_LEFT: Final = Family("rotator_creates_left", "Creates left to scheduled work, the reserve kept.")
-UPDATES_USED: Final = Family("rotator_updates_used", "Updates that the last 24 hours have seen.")
-UPDATES_LEFT: Final = Family("rotator_updates_left", "Updates left to scheduled work, the reserve kept.")
-DURATION: Final = Family("rotator_sweep_duration_seconds", "How long the last sweep of the account took.")
+CREATES_USED: Final = Family("rotator_creates_used", "Keys created in the last 24 hours.")
+CREATES_LEFT: Final = Family("rotator_creates_left", "Creates left for scheduled work, excluding the reserve.")
+UPDATES_USED: Final = Family("rotator_updates_used", "Key updates in the last 24 hours.")
+UPDATES_LEFT: Final = Family("rotator_updates_left", "Updates left for scheduled work, excluding the reserve.")
+DURATION: Final = Family("rotator_sweep_duration_seconds", "Duration of the account's last sweep, in seconds.")
 LAST_SUCCESS: Final = Family(
     "rotator_sweep_last_success_timestamp_seconds",
-    "When a sweep of the account last ran through with nothing failed; a secret to be fixed is no failure.",
+    "Time of the account's last sweep without a failure. Secrets that need fixing do not count as failures.",
 )
-ROTATIONS: Final = Family("rotator_rotations_total", "New keys that were put in place.", ("reason",))
-REVOCATIONS: Final = Family("rotator_revocations_total", "Keys that sweeps revoked.", ("reason",))
+ROTATIONS: Final = Family("rotator_rotations_total", "Keys created and promoted.", ("reason",))
+REVOCATIONS: Final = Family("rotator_revocations_total", "Keys revoked by sweeps.", ("reason",))
 FAILURES: Final = Family(
     "rotator_failures_total",
-    'Actions that failed, and as action "sweep" accounts that could not be swept.',
+    'Failed actions; accounts that could not be swept are counted with action "sweep".',
     ("action", "reason"),
 )
 

@@ -167,7 +167,7 @@ def not_revoked(plan: EmergencyPlan, report: EmergencyReport) -> list[Suspect]:
 
 
 class _Record:
-    """The audit and the events of one emergency. ``bound`` fields are added to each, and override its own.
+    """Audit and event sink of one emergency. ``bound`` fields are added to every line and take precedence.
 
     Events are kept until they are released: no revocation waits for a slow event bus.
 

@@ -131,7 +131,7 @@ class Execution:
         """Report a key that could not be revoked, and make it due at the next sweep if a label can do that."""
         due = self._make_due(suspect)
         stop = "" if why.endswith((".", "!", "?")) else "."
-        again = "The next sweep tries again; repeat the command to do it now." if due else "Repeat the command."
+        again = "The next sweep retries; repeat the command to do it now." if due else "Repeat the command."
         where = f" of {suspect.secret}" if suspect.secret else ""
         error = f"key {suspect.key.id}{where} is NOT known to be revoked: {why}{stop} {again}"
         self._add_revoked(suspect, note="failed", error=error)

@@ -180,7 +180,7 @@ class Facts:
         management = management_of(self.accounts.fleet, located.account)
         snapshot = AccountSnapshot(located.account, management, (entry,), {**keys, key_id: located.key}, held=held)
         proof = Ownership(snapshot, deployment).proof(entry, version, key_id)
-        doubt = f"its value could not be searched for: {lost}" if lost else "its value is not that key"
+        doubt = f"its value could not be searched for: {lost}" if lost else "its value is a different key"
         return located, "" if proof.ok else doubt if content is not None else "it can't be read"
 
     def suspect(self, located: Located, entry: SecretEntry, version: str, life: Lifecycle, *, tagged: bool) -> Suspect:

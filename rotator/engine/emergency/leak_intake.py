@@ -1,4 +1,4 @@
-"""Revokes many leaked values. Each is searched for and revoked like a single one, and a failure stops no other."""
+"""Revoke several leaked values, each like a single one; a failure does not stop the others."""
 
 from __future__ import annotations
 

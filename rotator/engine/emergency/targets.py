@@ -1,4 +1,4 @@
-"""The plain data of an emergency: the target, the plan, the report and its JSON."""
+"""Data classes of an emergency: target, plan, report, and their JSON."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ MOST_INCONCLUSIVE: Final = 3
 class Verification:
     """What became of a revoked key.
 
-    :param verified: Infobip shows it disabled, and its value, if it is known, is refused.
+    :param verified: Infobip lists it as disabled, and its value, if it is known, is refused.
     :param works: whether it still works, as far as is known.
     :param note: how it was verified, or why not.
     """
@@ -59,7 +59,7 @@ def verify(
     if probe.verdict is ProbeVerdict.AUTHENTICATES:
         note = f"not verified: it STILL authenticates after {VERIFY_TIMEOUT.seconds} s, though it is disabled"
         return Verification(False, True, note)
-    note = f"not verified: Infobip shows it disabled, but the probe was inconclusive ({probe.detail})"
+    note = f"not verified: Infobip lists it as disabled, but the probe was inconclusive ({probe.detail})"
     return Verification(False, False, note)
 
 

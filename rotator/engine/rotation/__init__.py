@@ -101,7 +101,7 @@ class Rotation:
         if life.foreign_pending and not self.emergency:
             raise Changed(f"{entry.name}: another rotation is in progress")
         if action.kind is ActionKind.RESUME and life.unlabelled:
-            raise Changed(f"{entry.name} has a current version that is not adopted yet")
+            raise Changed(f"the current version of {entry.name} is not adopted yet")
         reason = self.audit_reason or str(action.reason)
         attempt = Attempt(context, entry, spec, life, None, version_id, reason, self.emergency, own=self.own)
         if action.kind is ActionKind.RESUME and version_id in entry.versions:
@@ -143,7 +143,7 @@ class Rotation:
             return old
         raise Refused(
             f"{entry.name} is not rotated: {unproven(entry, life.current_version, old.id, proof)}",
-            advice="Nothing was changed. Store the right key, or take the label off; then the next sweep continues.",
+            advice="Nothing was changed. Store the correct key, or remove the label; the next sweep then continues.",
         )
 
     def prepare(self, version_id: str) -> tuple[Attempt, StoredValue | None]:
@@ -165,7 +165,7 @@ class Rotation:
             return None
         stored = self.context.services.store.read_current(attempt.entry.arn)
         if stored.version_id != attempt.life.current_version:
-            raise Changed(f"{attempt.entry.name} was given another value meanwhile")
+            raise Changed(f"the value of {attempt.entry.name} changed during the rotation")
         return stored
 
     # ---- from a key to a current version ----------------------------------------------------------------------------
@@ -189,7 +189,7 @@ class Rotation:
             value = self.context.provider.get_key(key.id).value
         if value is None:
             attempt.give_up(key)
-            raise ReplacementRejected(f"Infobip did not show the value of the new key {key.id}; it was revoked")
+            raise ReplacementRejected(f"Infobip did not return the value of the new key {key.id}; the key was revoked")
         if stored is None:
             # AWS makes a secret's very first version current by itself: it has to be probed before it is stored.
             probe(attempt, key, value)
@@ -203,9 +203,11 @@ class Rotation:
         attempt.checked_at = attempt.now()
         fetched = self.context.provider.get_key(key_id)
         if fetched.value is None or not fetched.key.alive(attempt.now()):
-            raise Changed(f"key {key_id}, made for {entry.name}, can't be read any more; it is revoked as an orphan")
+            raise Changed(
+                f"key {key_id}, created for {entry.name}, can no longer be read; it will be revoked as an orphan"
+            )
         if attempt.version_id in self.context.services.store.version_dates(entry.arn):
-            raise Changed(f"key {key_id} was stored in {entry.name} once and was enabled again: skipped")
+            raise Changed(f"key {key_id} was stored in {entry.name} before and has been re-enabled; skipped")
         stored = self._current_value(attempt)
         compare(attempt, fetched.key, key_request(attempt), resumed=True)
         return self._store_and_promote(attempt, fetched, stored)
@@ -228,10 +230,12 @@ class Rotation:
             )
         proof = ownership_proof(self.context, entry, version_id, key_id, key)
         if not proof.ok:
-            raise Refused(f"{unproven(entry, version_id, key_id, proof)}; it is not promoted")
+            raise Refused(f"{unproven(entry, version_id, key_id, proof)}; it was not promoted")
         if not key.alive(attempt.now()):
             attempt.give_up(key, revoke=key.enabled)
-            raise Changed(f"key {key_id} of the pending version of {entry.name} is not active any more: given up")
+            raise Changed(
+                f"key {key_id} of the pending version of {entry.name} is no longer active; it was not promoted"
+            )
         if attempt.old is None and not spec.scopes:
             # The old key, with which it was compared before it was stored, is not found: compare it with itself.
             attempt = replace(attempt, old=key)
@@ -253,7 +257,7 @@ class Rotation:
         entry, version_id, store = attempt.entry, attempt.version_id, self.context.services.store
         attempt.staged = True
         if (attempt.life.pending_version, attempt.life.pending_key) != (version_id, key_id):
-            raise Changed(f"{entry.name}: version {version_id} is not pending any more")
+            raise Changed(f"{entry.name}: version {version_id} is no longer pending")
         current = self._current_value(attempt)
         if current is None:
             return

@@ -28,7 +28,10 @@ def make_key(attempt: Attempt) -> FetchedKey:
     request = key_request(attempt)
     attempt.asked_at = attempt.checked_at = attempt.now()
     if not attempt.context.use_create():
-        raise Changed(f"today's creates are used up, {attempt.entry.name} waits", advice="The next sweep will retry.")
+        raise Changed(
+            f"the daily limit of creates is used up; {attempt.entry.name} was not rotated yet",
+            advice="The next sweep retries.",
+        )
     try:
         fetched = _create(attempt, request)
     except OutcomeUnknown as error:
@@ -50,8 +53,8 @@ def key_request(attempt: Attempt) -> KeyRequest:
         scopes = frozenset()
     elif not scopes:
         raise Refused(
-            f"{entry.name}: the old key's scopes are not known, and a key made without any gets every scope",
-            advice="Tag the secret rotator:scopes.",
+            f"{entry.name}: the old key's scopes are unknown, and a key created without scopes gets all of them",
+            advice="Add the tag rotator:scopes to the secret.",
         )
     return KeyRequest(
         name=key_name(entry.name, entry.arn, attempt.context.services.policy.deployment, attempt.version_id),
@@ -70,7 +73,7 @@ def _create(attempt: Attempt, request: KeyRequest) -> FetchedKey:
         out["key_id"] = fetched.key.id
         if fetched.key.id in attempt.context.snapshot.keys:
             # The answer shows a key that existed before, so whose value it holds is not known.
-            raise OutcomeUnknown(f"Infobip answered the creation of {request.name} with an older key's id")
+            raise OutcomeUnknown(f"Infobip returned the id of an older key when creating {request.name}")
     return fetched
 
 
@@ -115,7 +118,7 @@ def adopt_or_revoke(attempt: Attempt, made: Sequence[Key]) -> FetchedKey | None:
             return fetched
     for key in made:
         if not attempt.revoke_own(key):
-            raise Changed(f"today's updates are used up, {attempt.entry.name} waits")
+            raise Changed(f"the daily limit of updates is used up; {attempt.entry.name} was not rotated yet")
     return None
 
 
@@ -133,12 +136,12 @@ def compare(attempt: Attempt, key: Key, request: KeyRequest, *, resumed: bool = 
         differences.append("enabled")
     if not differences:
         return
-    error = f"key {key.id} differs from what was asked in: {', '.join(differences)}"
+    error = f"key {key.id} differs from the request in: {', '.join(differences)}"
     attempt.context.emit("key.rejected", "failure", **attempt.fields(key.id), error=f"ReplacementRejected: {error}")
     attempt.give_up(key)
     raise ReplacementRejected(
         f"the replacement for {attempt.entry.name} was rejected and revoked: {error}",
-        advice="Compare the user's own rights and the account's settings at Infobip with the old key.",
+        advice="Check the management user's permissions and the account settings at Infobip against the old key.",
     )
 
 

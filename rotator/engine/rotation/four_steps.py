@@ -70,7 +70,7 @@ def run_step(reconciler: Reconciler, secret: str, token: str, step: Step) -> str
         if CURRENT in _labels_of(entry, token):
             return ALREADY_CURRENT
         if step is Step.SET:
-            return "nothing to do: Infobip knows the key already"
+            return "nothing to do: the key already exists at Infobip"
         with _opened(reconciler, entry, token) as work:
             match step:
                 case Step.CREATE:
@@ -105,13 +105,13 @@ def _labels_of(entry: SecretEntry, token: str) -> frozenset[str]:
     labels = entry.versions.get(token)
     if labels is None:
         raise Refused(
-            f"version {token} of {entry.name} has no staging label, so it is not being rotated to",
+            f"version {token} of {entry.name} has no staging label; no rotation to it is in progress",
             advice="Start a rotation: aws secretsmanager rotate-secret.",
         )
     if CURRENT not in labels and PENDING not in labels:
         raise Refused(
-            f"version {token} of {entry.name} does not carry AWSPENDING, so it is not being rotated to",
-            advice="Another rotation has begun, or this one was cancelled; start one with rotate-secret.",
+            f"version {token} of {entry.name} does not have AWSPENDING; no rotation to it is in progress",
+            advice="Another rotation started, or this one was cancelled; start a new one with rotate-secret.",
         )
     return labels
 
@@ -182,7 +182,7 @@ class StepWork:
     def create(self) -> str:
         """``createSecret``."""
         if read_lifecycle(self.entry).pending_key is not None:
-            return "stored before"
+            return "already stored"
         rotation = self._rotation_of_empty_version()
         attempt, stored = rotation.prepare(self.token)
         fetched = self._earlier_key(attempt) or make_key(attempt)
@@ -193,7 +193,7 @@ class StepWork:
         """``testSecret``."""
         if read_lifecycle(self.entry).pending_key is None:
             self._rotation_of_empty_version().check()
-            return "the configuration works; no key was made"
+            return "the configuration is valid; no key was created"
         return f"key {self._check_stored(promoting=False)} works"
 
     def finish(self) -> str:
@@ -201,7 +201,7 @@ class StepWork:
         if read_lifecycle(self.entry).pending_key is None:
             self._check_empty()
             raise Refused(
-                f"version {self.token} of {self.entry.name} is empty: createSecret has not been done",
+                f"version {self.token} of {self.entry.name} is empty: createSecret has not run",
                 advice="Start the rotation again: aws secretsmanager rotate-secret.",
             )
         return f"key {self._check_stored(promoting=True)} is current"
@@ -240,7 +240,7 @@ class StepWork:
         """Apply a sweep's rules: hold, wrong tags, replica, contradicting labels, no scopes for a first key."""
         wrong = clock_skew(self.context.snapshot)
         if wrong is not None:
-            raise Refused(f"{self.entry.name} is not rotated: {wrong}")
+            raise Refused(f"{self.entry.name} was not rotated: {wrong}")
         self._refuse_by(SKIP_WHEN)
 
     def _refuse_by(self, rules: tuple[Predicate, ...]) -> None:
@@ -271,6 +271,6 @@ class StepWork:
             except SecretNotFound:
                 return
         raise Refused(
-            f"version {self.token} of {self.entry.name} holds a value that this program did not store",
-            advice="Take AWSPENDING off it (aws secretsmanager update-secret-version-stage) and rotate again.",
+            f"version {self.token} of {self.entry.name} contains a value that the rotator did not store",
+            advice="Remove AWSPENDING from it (aws secretsmanager update-secret-version-stage) and rotate again.",
         )

@@ -91,7 +91,9 @@ def _check_active(attempt: Attempt, key: Key) -> None:
     fresh = attempt.context.provider.get_key(key.id).key
     if not fresh.alive(attempt.now()):
         attempt.give_up(fresh, revoke=fresh.enabled)
-        raise Changed(f"the new key {key.id} of {attempt.entry.name} was revoked meanwhile; it was given up")
+        raise Changed(
+            f"the new key {key.id} of {attempt.entry.name} was revoked by another process; it was not promoted"
+        )
 
 
 def probe(attempt: Attempt, key: Key, value: Secret) -> None:
@@ -128,13 +130,13 @@ def probe(attempt: Attempt, key: Key, value: Secret) -> None:
         if not attempt.staged:
             attempt.give_up(key)
         raise ProviderUnavailable(
-            f"{name}: whether the new key {key.id} works is not known: {found.detail} at {spec.verify_path}",
+            f"{name}: the new key {key.id} could not be verified: {found.detail} at {spec.verify_path}",
             advice=("" if attempt.emergency else "The old key stays current and the next sweep continues. ")
-            + "Check rotator:verify-path if this stays.",
+            + "If this persists, check rotator:verify-path.",
         )
-    advice = "Check the verify path and the key's rights."
+    advice = "Check rotator:verify-path and the key's permissions."
     if key.allowed_ips:
-        advice = "Its allowedIPs may shut the rotator out: tag the secret rotator:verify=skip if that is meant."
+        advice = "If its allowedIPs exclude the rotator on purpose, add the tag rotator:verify=skip."
     emit("key.rejected", "failure", **fields, error=f"ReplacementRejected: {found.detail}")
     attempt.give_up(key)
     raise ReplacementRejected(
