@@ -3,7 +3,7 @@
 ::
 
     RotatorError
-    ├── ConfigurationError  Refused  BadSecretValue  ReplacementRejected  LostRace  Changed
+    ├── ConfigurationError  Refused  BadSecretValue  ReplacementRejected  LostRace  StateChanged
     ├── ReadersUnknown  InternalError
     ├── ProviderError (Infobip)
     │   ├── certainly not done: BadCredentials  MissingRole  SessionBusy  KeyNotFound  InvalidRequest  ProviderThrottled
@@ -20,12 +20,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rotator.reasons import Reason
+
 
 class RotatorError(Exception):
     """The base class.
 
     :param message: what happened, and to which secret or key; never contains a secret value.
     :param advice: what the operator should do, as a short sentence; may be empty.
+    :param reason: why, as a constant, where the class alone does not say it.
     """
 
     retryable: ClassVar[bool] = False
@@ -33,9 +36,10 @@ class RotatorError(Exception):
     default_advice: ClassVar[str] = ""
     redacted: ClassVar[bool] = False
 
-    def __init__(self, message: str, *, advice: str = "") -> None:
+    def __init__(self, message: str, *, advice: str = "", reason: Reason | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.reason = reason
         self.advice = _sentence(advice or self.default_advice)
 
     def __str__(self) -> str:
@@ -75,7 +79,7 @@ class LostRace(RotatorError):
     retryable = True
 
 
-class Changed(RotatorError):
+class StateChanged(RotatorError):
     """The state is no longer the one that the plan was made for; nothing was changed."""
 
     retryable = True
@@ -165,8 +169,8 @@ class StoreDenied(StoreError):
     :param action: the IAM action, such as ``secretsmanager:GetSecretValue``.
     """
 
-    def __init__(self, message: str, *, advice: str = "", action: str = "") -> None:
-        super().__init__(message, advice=advice)
+    def __init__(self, message: str, *, advice: str = "", reason: Reason | None = None, action: str = "") -> None:
+        super().__init__(message, advice=advice, reason=reason)
         self.action = action
 
 

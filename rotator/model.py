@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from rotator.message import NO_MESSAGE, Message
+from rotator.reasons import Reason
 
 BEGINS_WITHIN = timedelta(minutes=1)
 """A ``validFrom`` this little ahead counts as begun, because clocks differ and Infobip uses whole seconds."""
@@ -22,66 +23,6 @@ class ActionKind(StrEnum):
     LABEL = "label"
     RETIRE = "retire"
     REVOKE = "revoke"
-
-
-class Reason(StrEnum):
-    """Why something is done or skipped; the same word in plan, log, audit line, metric and status."""
-
-    # rotate
-    FIRST_KEY = "first-key"
-    KEY_DISABLED = "key-disabled"
-    EXPIRED = "expired"
-    EXPIRING = "expiring"
-    MAX_AGE = "max-age"
-    CAPACITY = "capacity"
-    REQUESTED = "requested"
-    EMERGENCY = "emergency"
-    # resume
-    PENDING = "pending"
-    # label, retire
-    UNADOPTED = "unadopted"
-    SUPERSEDED = "superseded"
-    STALE_LABEL = "stale-label"
-    MISLABELLED = "mislabelled"
-    # revoke
-    GRACE_OVER = "grace-over"
-    KEY_NOT_ACTIVE = "key-not-active"
-    ORPHAN = "orphan"
-    # skipped
-    HOLD = "hold"
-    MISCONFIGURED = "misconfigured"
-    EMPTY = "empty"
-    REPLICA = "replica"
-    OWNED = "owned-by-service"
-    DELETED = "pending-deletion"
-    FOREIGN_ROTATION = "rotation-in-progress"
-    UNREADABLE = "unreadable"
-    WINDOW = "window"
-    DAILY_LIMIT = "daily-limit"
-    LABEL_LIMIT = "label-limit"
-    NO_SCOPES = "no-scopes"
-    SHARED_KEY = "shared-key"
-    BROKEN_CURRENT = "broken-current"
-    NOT_ADOPTED = "not-adopted"
-    MASS_REVOCATION = "mass-revocation"
-    UNKNOWN_ACCOUNT = "unknown-account"
-    DUPLICATE_MANAGEMENT = "duplicate-management"
-    CLOCK_SKEW = "clock-skew"
-    INCONSISTENT = "inconsistent-labels"
-    UNKNOWN_KEY_EXPIRING = "unknown-key-expiring"
-    ORPHAN_UNPROVEN = "orphan-unproven"
-    KEY_REENABLED = "key-re-enabled"
-    OLD_CREDENTIALS = "management-credentials-old"
-    NOT_IN_TIME = "not-in-time"
-    LISTING_INCOMPLETE = "listing-incomplete"
-    UNPROVEN_LABEL = "unproven-label"
-    KEY_NOT_FOUND = "key-not-found"
-    FOREIGN_KEY = "foreign-key"
-    OVERDUE = "overdue"
-    REVOCATION_LIMIT = "revocation-limit"
-    NO_EXPIRY = "no-expiry"
-    SHARED_ACCOUNT = "shared-account"
-    FIELD_OVERWRITTEN = "field-overwritten"
 
 
 class Severity(StrEnum):

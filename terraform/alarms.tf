@@ -56,7 +56,7 @@ locals {
         metric      = "rotator_rotations_overdue"
         statistic   = "Maximum"
       })
-      budget-exhausted = merge(local.counted, {
+      daily-limit-reached = merge(local.counted, {
         description = "An account has no creates left for scheduled rotations today. Run rotator forecast to see what can't be rotated in time."
         metric      = "rotator_creates_left"
         statistic   = "Minimum"

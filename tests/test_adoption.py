@@ -8,7 +8,8 @@ import pytest
 
 from rotator.engine.manual import adopt
 from rotator.errors import Refused, StoreDenied
-from rotator.model import Outcome, Reason
+from rotator.model import Outcome
+from rotator.reasons import Reason
 from rotator.sandbox.state import Options
 from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import World

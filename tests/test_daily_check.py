@@ -13,7 +13,8 @@ import pytest
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import Sweep
 from rotator.errors import RotatorError
-from rotator.model import Alert, Outcome, Policy, Reason
+from rotator.model import Alert, Outcome, Policy
+from rotator.reasons import Reason
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.state import Options
 from tests.chaos.faults import AWS_FAULTS, HTTP_FAULTS, AwsFault, HttpFault, Kill, armed

@@ -14,9 +14,10 @@ import pytest
 
 from rotator.engine.emergency import VERIFY_TIMEOUT, Strategy
 from rotator.errors import StoreUnavailable
-from rotator.model import ActionKind, Outcome, Reason
+from rotator.model import ActionKind, Outcome
 from rotator.policy.emergency_ids import emergency_version_id, made_for_incident, made_in_emergency
 from rotator.policy.labels import key_name
+from rotator.reasons import Reason
 from rotator.sandbox.state import Options
 from rotator.secret import Secret
 from tests import leaks

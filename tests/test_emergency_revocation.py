@@ -10,8 +10,8 @@ import pytest
 
 from rotator.engine.emergency import Strategy, Target
 from rotator.errors import ConfigurationError, Refused, RotatorError, SecretNotFound
-from rotator.model import Reason
 from rotator.policy.labels import key_name
+from rotator.reasons import Reason
 from rotator.sandbox.state import Options, SimKey
 from rotator.secret import Secret
 from tests import leaks

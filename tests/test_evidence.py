@@ -12,9 +12,10 @@ from rotator.engine.context import AccountContext, Budget
 from rotator.engine.evidence import MAX_ROUNDS, CurrentValues, Evidence, ownership_proof, unproven
 from rotator.engine.manual import rotate_now
 from rotator.engine.observe import Fleet, management_of, observe_account, observe_fleet
-from rotator.model import AccountPlan, AccountSnapshot, Outcome, Reason
+from rotator.model import AccountPlan, AccountSnapshot, Outcome
 from rotator.policy.ownership import OwnershipProof
 from rotator.ports import KeyProvider
+from rotator.reasons import Reason
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.state import Options, SimKey
 from rotator.telemetry.audit import Trigger

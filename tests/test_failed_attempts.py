@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from rotator.engine.manual import rotate_now
-from rotator.model import Reason
+from rotator.reasons import Reason
 from rotator.sandbox.state import Options
 from tests.emergencies import NAME, PROBE, REVOKE_ONLY, Tape, calm, fault, named, revoke
 from tests.support.faulty_infobip import FaultKind

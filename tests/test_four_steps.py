@@ -12,7 +12,7 @@ import pytest
 
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.rotation.four_steps import ALREADY_CURRENT, Step, run_step
-from rotator.errors import Changed, ConfigurationError, Refused, ReplacementRejected, RotatorError
+from rotator.errors import ConfigurationError, Refused, ReplacementRejected, RotatorError, StateChanged
 from rotator.model import Policy
 from rotator.policy.labels import key_name
 from rotator.sandbox.state import SimKey
@@ -247,7 +247,7 @@ REFUSALS: dict[str, tuple[Callable[[World, str], Any], type[RotatorError], str]]
     "no scopes": (
         lambda world, _: world.infobip.change_key(world.first_keys[NAME].id, scopes=frozenset()),
         Refused,
-        "no-scopes",
+        "scopes-unknown",
     ),
     "foreign value": (
         lambda world, token: world.store.start_rotation(NAME, token, "the value of another program"),
@@ -321,7 +321,7 @@ def test_steps_leave_the_reserve_for_emergencies() -> None:
     world = World(policy=Policy(daily_limit=3, reserve=2))
     old, token = begun(world)
     world.infobip.add_key(world.accounts["main"], "made today")
-    with pytest.raises(Changed, match="used up"):
+    with pytest.raises(StateChanged, match="used up"):
         step(world, token, Step.CREATE)
     assert world.current_key(NAME).id == old.id
     world.pass_time(timedelta(hours=25))

@@ -15,8 +15,9 @@ from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import Sweep
 from rotator.errors import ConfigurationError, ReadersUnknown, SecretNotFound
 from rotator.message import date_text
-from rotator.model import ActionKind, Outcome, Reason
+from rotator.model import ActionKind, Outcome
 from rotator.policy.tags import InvalidTags
+from rotator.reasons import Reason
 from rotator.sandbox.state import SimKey
 from tests.reader_log import LAG, MemoryLog, role
 from tests.support.faulty_infobip import Fault, FaultKind
@@ -47,7 +48,7 @@ def world_with(*, log: bool = True, gate: str | None = None) -> tuple[World, Mem
 def waits(sweep: Sweep) -> list[str]:
     (plan,) = sweep.plan.accounts
     assert sweep.results == ()
-    assert {skip.reason for skip in plan.skipped} <= {Reason.NOT_ADOPTED}
+    assert {skip.reason for skip in plan.skipped} <= {Reason.WAITING_FOR_CONSUMERS}
     return [skip.detail for skip in plan.skipped]
 
 
@@ -65,7 +66,7 @@ def test_revocation_waits_until_every_consumer_has_read() -> None:
     world.pass_time(SECOND)
     (detail,) = waits(world.sweep())
     assert "waits for role/billing, which has not read the new value; at the latest until 8 Mar 10:00 UTC" in detail
-    alerts = [line for line in world.events_named("alert.raised") if line["reason"] == "not-adopted"]
+    alerts = [line for line in world.events_named("alert.raised") if line["reason"] == "waiting-for-consumers"]
     assert [(line["secret"], line["key_id"], line["level"]) for line in alerts] == [(NAME, old.id, "warning")]
     assert world.infobip.authenticates(old.value)
     log.read(NAME, "billing")
@@ -92,7 +93,7 @@ def test_unreadable_log_waits_as_long_and_warns(log: bool) -> None:
     (detail,) = waits(sweep)
     assert ("cloudtrail:LookupEvents is denied" if log else "no log of reads is configured") in detail
     assert sweep.ok  # a warning
-    assert [line["reason"] for line in world.events_named("alert.raised")] == ["not-adopted"]
+    assert [line["reason"] for line in world.events_named("alert.raised")] == ["waiting-for-consumers"]
     world.pass_time(GRACE)
     assert revoked(world.sweep())
     assert not world.infobip.authenticates(old.value)
@@ -144,7 +145,7 @@ def test_plan_of_one_secret_reads_its_log_only() -> None:
     world.sweep()
     world.pass_time(GRACE)
     (plan,) = world.reconciler().plan(secret=NAME).accounts
-    assert [(skip.secret, skip.reason) for skip in plan.skipped] == [(NAME, Reason.NOT_ADOPTED)]
+    assert [(skip.secret, skip.reason) for skip in plan.skipped] == [(NAME, Reason.WAITING_FOR_CONSUMERS)]
     assert [name for name, _ in log.asked] == [NAME]
     (plan,) = world.reconciler().plan(at=world.clock.now() + GRACE).accounts
     assert {action.secret for action in plan.actions if action.kind is ActionKind.REVOKE} == {NAME, "other"}

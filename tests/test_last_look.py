@@ -19,9 +19,10 @@ from rotator.engine.context import AccountContext, Budget
 from rotator.engine.manual import rotate_now
 from rotator.engine.rollback import rollback
 from rotator.errors import Refused
-from rotator.model import ActionKind, Outcome, Reason, Result
+from rotator.model import ActionKind, Outcome, Result
 from rotator.policy.labels import CURRENT, key_label, key_name, retire_label
 from rotator.policy.lifecycle import read_lifecycle
+from rotator.reasons import Reason
 from rotator.sandbox.state import Options, SimKey
 from rotator.secret import Secret
 from tests.chaos.interleave import Actor, Interleaver

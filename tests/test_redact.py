@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rotator.model import Reason
+from rotator.reasons import Reason
 from rotator.redaction.redactor import REDACTED, Redactor
 from rotator.secret import Secret
 

@@ -13,9 +13,9 @@ from rotator.engine.emergency import Strategy
 from rotator.engine.manual import rotate_now
 from rotator.engine.rollback import RolledBack, rollback
 from rotator.errors import ConfigurationError, ProviderUnavailable, Refused, RotatorError, SecretNotFound, StoreDenied
-from rotator.model import Reason
 from rotator.policy.labels import parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
+from rotator.reasons import Reason
 from rotator.sandbox.state import SimKey
 from tests import leaks
 from tests.emergencies import calm, refuse, revoke

@@ -152,7 +152,7 @@ def test_key_that_is_not_found_is_replaced_by_a_person_only(gone: str) -> None:
     assert not [key for key in world.infobip.keys() if "rotator:" in key.name]
     assert world.current_value("a/one") == olds[0].value
     for name in ("a/one", "b/two"):  # one by one
-        with pytest.raises(Refused, match="no-scopes"):
+        with pytest.raises(Refused, match="scopes-unknown"):
             rotate_now(world.reconciler(), name, "moved")
         world.store.tag(name, {"rotator:scopes": "sms:manage"})
         assert [result.outcome for result in rotate_now(world.reconciler(), name, "moved")] == [Outcome.DONE]
@@ -297,6 +297,6 @@ def test_unknown_scopes_do_so_even_where_nothing_is_due() -> None:
     world = World()
     world.managed(NAME, scopes=())
     keys = world.infobip.keys()
-    with pytest.raises(Refused, match=r"no-scopes: .*tag rotator:scopes"):
+    with pytest.raises(Refused, match=r"scopes-unknown: .*tag rotator:scopes"):
         rotate_now(world.reconciler(), NAME, "test")
     assert world.infobip.keys() == keys

@@ -13,8 +13,9 @@ import pytest
 
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import NO_ACCOUNT, Sweep
-from rotator.model import ActionKind, Outcome, Policy, Reason, SecretEntry
+from rotator.model import ActionKind, Outcome, Policy, SecretEntry
 from rotator.policy.labels import key_name
+from rotator.reasons import Reason
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.state import Options
 from tests.support.faulty_infobip import Fault, FaultKind

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from rotator.engine.sweep import Sweep
-from rotator.model import Policy, Reason
+from rotator.model import Policy
 from rotator.policy.day_parts import begin_of
+from rotator.reasons import Reason
 from rotator.sandbox.exchange import Request, Response
 from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World

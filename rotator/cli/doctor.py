@@ -37,7 +37,7 @@ from rotator.errors import (
 from rotator.infobip.credentials import parse_credentials
 from rotator.model import SecretEntry, Severity
 from rotator.policy.guards import MAX_SKEW
-from rotator.policy.planner import OLD_CREDENTIALS
+from rotator.policy.planner import MANAGEMENT_PASSWORD_OLD
 from rotator.policy.tags import GATE_TAG, spec_or_none, tag_problems
 from rotator.render import Grid, counted, shown, styled
 from rotator.text import printable
@@ -229,7 +229,7 @@ def _account(app: App, fleet: Fleet, account: str) -> Iterator[Check]:
         fix = "Run it again; if it still fails, contact Infobip support."
         yield Check(Level.WARN, subject, "its key list is inconsistent (pages and total do not match)", fix)
     age = app.clock.now() - (entry.last_changed or app.clock.now())
-    if age > OLD_CREDENTIALS:
+    if age > MANAGEMENT_PASSWORD_OLD:
         fix = f"Change it at Infobip, then update {entry.name}."
         yield Check(Level.WARN, subject, f"management password is {age.days} days old", fix)
     yield _clock(subject, skew) if skew is not None else Check(Level.WARN, "Clock", f"{subject} sends no Date header")

@@ -15,8 +15,9 @@ from rotator.cli.options import account_option, command
 from rotator.cli.plan_text import NO_SECRETS, SEE_DOCTOR, unobserved
 from rotator.durations import human_duration
 from rotator.engine.reconcile import Reconciler
-from rotator.model import AccountPlan, Quota, Reason
+from rotator.model import AccountPlan, Quota
 from rotator.policy.forecast import AccountForecast, AtRisk, forecast_account, spans, verdict
+from rotator.reasons import Reason
 from rotator.render import Grid, brief, counted, day, shown, styled
 
 MOST_LINES: Final = 40
@@ -118,7 +119,7 @@ def _days(found: AccountForecast, now: datetime) -> Iterator[RenderableType]:
 def _help(risk: AtRisk, now: datetime) -> str:
     unused = risk.too_late_from - now >= _LATER_THAN_NOW
     early = f"last free slot before expiry: {brief(risk.too_late_from, now)}" if unused else ""
-    if risk.reason is not Reason.NOT_IN_TIME:
+    if risk.reason is not Reason.EXPIRES_BEFORE_ROTATION:
         return early or "no free slot before it expires"
     if risk.replaced_at is None:
         return "no free slot in this period"

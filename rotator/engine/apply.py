@@ -11,17 +11,18 @@ from rotator.engine.rotation import Promoted, Rotation
 from rotator.engine.secret_changes import grace_of, release_pending, require_managed, retire_version, unlabel
 from rotator.errors import (
     BadSecretValue,
-    Changed,
     InternalError,
     ProviderThrottled,
     ProviderUnavailable,
     Refused,
     RotatorError,
     SecretNotFound,
+    StateChanged,
 )
-from rotator.model import Action, ActionKind, Outcome, Reason, Result, SecretEntry, Spec
+from rotator.model import Action, ActionKind, Outcome, Result, SecretEntry, Spec
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label
 from rotator.policy.lifecycle import is_abandoned, read_lifecycle
+from rotator.reasons import Reason
 from rotator.telemetry.audit import AuditUnavailable
 from rotator.telemetry.consumer_events import FAILED, ROTATED
 
@@ -45,7 +46,7 @@ def apply(
     error: RotatorError | None = None
     try:
         promoted = _do(context, action, audit_reason, moves=moves)
-    except (ProviderThrottled, Changed) as caught:
+    except (ProviderThrottled, StateChanged) as caught:
         outcome, error = Outcome.DEFERRED, caught
     except RotatorError as caught:
         outcome, error = Outcome.FAILED, caught
@@ -111,19 +112,19 @@ def label(context: AccountContext, action: Action, *, despite_hold: bool = False
         if action.label not in entry.versions.get(action.version_id, frozenset()):
             return  # an adoption in the same sweep has removed it
         if (action.version_id, action.label) not in read_lifecycle(entry, action.key_id).stale:
-            raise Changed(f"label {action.label} of {entry.name} is no longer stale")
+            raise StateChanged(f"label {action.label} of {entry.name} is no longer stale")
         unlabel(context, entry, action.label, action.version_id, str(action.reason))
         return
     if action.key_id is None:  # the current value is not the labelled key, and no other key either
         assert action.label is not None
         if CURRENT not in entry.versions.get(action.version_id, ()):
-            raise Changed(f"AWSCURRENT of {entry.name} changed during the sweep")
+            raise StateChanged(f"AWSCURRENT of {entry.name} changed during the sweep")
         unlabel(context, entry, action.label, action.version_id, str(action.reason))
         return
     life = read_lifecycle(entry)
     wrong = life.at_work - {action.key_id}
     if life.current_version != action.version_id or (action.reason is Reason.MISLABELLED) is not bool(wrong):
-        raise Changed(f"AWSCURRENT of {entry.name} changed during the sweep")
+        raise StateChanged(f"AWSCURRENT of {entry.name} changed during the sweep")
     for each in sorted(wrong):
         # If interrupted after this, the version has no label, and the next sweep adopts it.
         unlabel(context, entry, key_label(each), action.version_id, str(action.reason))
@@ -140,10 +141,10 @@ def label(context: AccountContext, action: Action, *, despite_hold: bool = False
 def _release_abandoned(context: AccountContext, entry: SecretEntry, version_id: str, reason: str) -> None:
     """Remove ``AWSPENDING`` from the empty version that a failed rotation by Secrets Manager left.
 
-    :raises Changed: the rotation goes on, or the version has a value.
+    :raises StateChanged: the rotation goes on, or the version has a value.
     """
     if not is_abandoned(entry, context.services.policy, context.now()):
-        raise Changed(f"the rotation of {entry.name} by Secrets Manager goes on")
+        raise StateChanged(f"the rotation of {entry.name} by Secrets Manager goes on")
     with suppress(BadSecretValue):
         try:
             context.services.store.read_version(entry.arn, version_id)
@@ -163,7 +164,9 @@ def retire(context: AccountContext, action: Action) -> None:
     entry, spec = _read_again(context, action)
     life = read_lifecycle(entry)
     if (action.version_id, action.key_id) not in life.superseded or life.current_key is None:
-        raise Changed(f"version {action.version_id} of {entry.name} is not superseded or already has a retire label")
+        raise StateChanged(
+            f"version {action.version_id} of {entry.name} is not superseded or already has a retire label"
+        )
     replacement = context.snapshot.keys.get(life.current_key)
     grace = grace_of(context, entry, spec, action.version_id, life.current_version or "", replacement)
     revoke_at = context.revoke_at(grace)

@@ -11,10 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rotator.durations import human_duration
-from rotator.errors import Changed
-from rotator.model import AccountSnapshot, Action, ActionKind, Policy, Reason, SecretEntry
+from rotator.errors import StateChanged
+from rotator.model import AccountSnapshot, Action, ActionKind, Policy, SecretEntry
 from rotator.policy.guards import DAY, MAX_SKEW, SOON, UsedSlots
 from rotator.ports import AuditSink, Clock, EventSink, KeyProvider, ReaderLog, SecretStore
+from rotator.reasons import Reason
 from rotator.telemetry.audit import change
 from rotator.telemetry.consumer_events import publish
 from rotator.telemetry.metrics import Metrics
@@ -189,11 +190,11 @@ class AccountContext:
     def checked_now(self) -> datetime:
         """The time by Infobip's clock, for a step that must not be taken with a wrong clock.
 
-        :raises Changed: this machine's clock differs too much from Infobip's; it may have been set a moment ago.
+        :raises StateChanged: this machine's clock differs too much from Infobip's; it may have been set a moment ago.
         """
         skew = self.provider.skew()
         if skew is not None and abs(skew) > MAX_SKEW:
-            raise Changed(
+            raise StateChanged(
                 f"this machine's clock differs by {human_duration(abs(skew))} from Infobip's; nothing was changed",
                 advice="Sync the clock with NTP; the next sweep continues.",
             )
@@ -219,7 +220,7 @@ class AccountContext:
     def revoke_at(self, grace: timedelta) -> datetime:
         """When a grace period that begins now is over.
 
-        :raises Changed: this machine's clock differs too much from Infobip's.
+        :raises StateChanged: this machine's clock differs too much from Infobip's.
         """
         # Infobip shows whole seconds: if the clocks differ, its time may be up to a second later.
         return self.checked_now() + grace + timedelta(seconds=1 if self.provider.skew() else 0)

@@ -19,12 +19,13 @@ from rotator.engine.observe import ABOUT_ONE_VALUE, MAX_SILENT, resolve_version,
 from rotator.engine.secret_changes import require_managed
 from rotator.errors import BadSecretValue, ProviderError, ProviderUnavailable, RotatorError, StoreError
 from rotator.message import KeyId, Message
-from rotator.model import Action, ActionKind, Alert, Reason, Resolution, Result, SecretEntry, Severity
+from rotator.model import Action, ActionKind, Alert, Resolution, Result, SecretEntry, Severity
 from rotator.policy.daily_check import only_reported
 from rotator.policy.labels import key_label
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.rules import Decision, make_view
 from rotator.policy.values import decode
+from rotator.reasons import Reason
 from rotator.secret import Secret
 from rotator.text import some_of
 

@@ -14,7 +14,7 @@ from rotator.engine.reconcile import Reconciler
 from rotator.engine.secret_changes import account_of
 from rotator.errors import KeyNotFound, Refused
 from rotator.message import Message
-from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Outcome, Reason, Result, SecretEntry, Spec
+from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Outcome, Result, SecretEntry, Spec
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import make_view, plan_account
 from rotator.policy.rules import ROTATE_BLOCKED, SKIP_MOVE_WHEN, View, first
@@ -22,6 +22,7 @@ from rotator.policy.status import SecretState, states
 from rotator.policy.tags import parse_spec
 from rotator.policy.values import decode
 from rotator.ports import KeyListing, KeyProvider, ProbeVerdict, SecretStore
+from rotator.reasons import Reason
 
 
 def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result, ...]:

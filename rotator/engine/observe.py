@@ -21,12 +21,13 @@ from rotator.errors import (
     StoreError,
 )
 from rotator.message import Message
-from rotator.model import AccountSnapshot, Alert, Key, Reason, Resolution, SecretEntry, Severity
+from rotator.model import AccountSnapshot, Alert, Key, Resolution, SecretEntry, Severity
 from rotator.policy.holdings import Directory, Others
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.tags import ACCOUNT_TAG, FIELD_TAG, role
 from rotator.policy.values import decode, others_fields, possible_keys, recorded_key_id
 from rotator.ports import KeyProvider, SecretStore
+from rotator.reasons import Reason
 from rotator.secret import Secret
 from rotator.text import printable, quoted
 

@@ -29,11 +29,12 @@ from rotator.errors import (
     SessionBusy,
 )
 from rotator.message import Message
-from rotator.model import AccountPlan, AccountSnapshot, Alert, Outcome, Plan, Quota, Reason, Result, Severity, Skip
+from rotator.model import AccountPlan, AccountSnapshot, Alert, Outcome, Plan, Quota, Result, Severity, Skip
 from rotator.policy.daily_check import to_verify
 from rotator.policy.guards import DAY, slots_used
 from rotator.policy.overdue import with_outcomes
 from rotator.ports import KeyProvider
+from rotator.reasons import Reason
 from rotator.telemetry.audit import AuditUnavailable
 from rotator.telemetry.consumer_events import FAILED, publish
 from rotator.telemetry.metrics import NOT_OBSERVED

@@ -11,8 +11,8 @@ from rotator.engine.context import AccountContext
 from rotator.engine.evidence import ownership_proof, unproven
 from rotator.engine.observe import value_field, with_secret
 from rotator.engine.secret_changes import clean_labels, require_as_planned, require_managed
-from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, StoreError
-from rotator.model import Action, Key, Reason, SecretEntry
+from rotator.errors import BadSecretValue, KeyNotFound, Refused, StateChanged, StoreError
+from rotator.model import Action, Key, SecretEntry
 from rotator.policy.gate import not_adopted
 from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import read_lifecycle
@@ -20,6 +20,7 @@ from rotator.policy.orphans import ORPHAN_AGE, orphan_doubt, shows_nothing
 from rotator.policy.ownership import Ownership
 from rotator.policy.rules import make_view
 from rotator.policy.values import contains, decode
+from rotator.reasons import Reason
 from rotator.secret import Secret
 from rotator.telemetry.consumer_events import REVOKED
 
@@ -47,10 +48,10 @@ class Revocation:
         cleaning = self.action.reason is Reason.KEY_NOT_ACTIVE
         target = self._target(key_id)
         if target is None:
-            raise Changed(f"key {key_id} is not found any more; its labels stay")
+            raise StateChanged(f"key {key_id} is not found any more; its labels stay")
         active = target.enabled and not target.expired(self._now())
         if cleaning and active:
-            raise Changed(
+            raise StateChanged(
                 f"key {key_id} is active although Infobip's list showed it missing or inactive; its grace "
                 "period continues"
             )
@@ -75,27 +76,27 @@ class Revocation:
         assert key_id is not None
         target = self._target(key_id)
         if target is None or not target.enabled:
-            raise Changed(f"key {key_id} was not found or is already disabled")
+            raise StateChanged(f"key {key_id} was not found or is already disabled")
         name = parse_key_name(target.name)
         if self.context.snapshot.copies.get(key_id) != ():
-            raise Changed(f"key {key_id} was not revoked: the managed secrets have not been searched for it")
+            raise StateChanged(f"key {key_id} was not revoked: the managed secrets have not been searched for it")
         if name is None or name.deployment != self.context.services.policy.deployment:
             raise Refused(f"the name of key {key_id} no longer belongs to this deployment")
         if target.valid_from is None or plus(target.valid_from, ORPHAN_AGE) > self._now():
-            raise Changed(f"key {key_id} is too new to be treated as an orphan")
+            raise StateChanged(f"key {key_id} is too new to be treated as an orphan")
         store, checked_at = self.context.services.store, self._now()
         entry = store.describe(self.action.arn)
         require_managed(entry, self.context.account, despite_hold=True)
         # The current key may have been created in this sweep, after the list was read.
         fresh = with_secret(store, self.context.provider, self.context.snapshot, entry)
         if shows_nothing(fresh, entry, self._now()):
-            raise Changed(f"{entry.name} is currently skipped, so key {key_id} can't be confirmed as an orphan")
+            raise StateChanged(f"{entry.name} is currently skipped, so key {key_id} can't be confirmed as an orphan")
         if not name.is_for(entry.name, entry.arn):
             raise Refused(f"the name of key {key_id} no longer belongs to {entry.name}")
         if self._has_new_value(entry):
-            raise Changed(f"{entry.name} has a new value that has not been read yet; it may be key {key_id}")
+            raise StateChanged(f"{entry.name} has a new value that has not been read yet; it may be key {key_id}")
         if key_id in read_lifecycle(entry).named:
-            raise Changed(f"key {key_id} is stored in {entry.name}")
+            raise StateChanged(f"key {key_id} is stored in {entry.name}")
         versions = frozenset(entry.versions) | frozenset(store.version_dates(entry.arn))
         snapshot = replace(self.context.snapshot, versions={entry.arn: versions})
         doubt = orphan_doubt(snapshot, entry, target, name.version_id, self._now())
@@ -104,7 +105,7 @@ class Revocation:
             raise Refused(f"key {key_id} was not revoked: it {doubt}", advice=advice)
         fields = self._fields(self.action.secret, name.version_id)
         if self._now() - checked_at > MAX_CHECK_AGE:
-            raise Changed(f"the orphan check of key {key_id} is too old")
+            raise StateChanged(f"the orphan check of key {key_id} is too old")
         self.context.emit("key.orphan_found", "success", **fields)
         self._put(self.action.secret, target, name.version_id)
         self.context.publish(REVOKED, secret_arn=self.action.arn or None, **fields)
@@ -170,17 +171,17 @@ class Revocation:
         version, current_key = self._current()
         spec, life = require_as_planned(self.context, entry, version, current_key)
         if current_key == key_id:
-            raise Changed(f"key {key_id} is the current key of {entry.name}")
+            raise StateChanged(f"key {key_id} is the current key of {entry.name}")
         if self.action.reason is Reason.KEY_NOT_ACTIVE:
             return entry
         due = next((item for item in life.retiring if item.key_id == key_id), None)
         if due is None or due.version_id != self.action.version_id or due.revoke_at > self.context.checked_now():
-            raise Changed(f"the revocation of key {key_id} of {entry.name} is no longer due")
+            raise StateChanged(f"the revocation of key {key_id} of {entry.name} is no longer due")
         # The plan's reads of the new value still count, but the tag may have been set since the plan.
         readers = self.context.snapshot.readers.get(entry.arn)
         waits = not_adopted(entry, spec, life, due, self.context.snapshot.keys, readers, self._now())
         if waits is not None:
-            raise Changed(f"{entry.name}: {waits.detail}")
+            raise StateChanged(f"{entry.name}: {waits.detail}")
         return entry
 
     def _check_owner(self, entry: SecretEntry, version_id: str, target: Key) -> None:
@@ -208,7 +209,7 @@ class Revocation:
         snapshot = self.context.snapshot
         found = snapshot.copies.get(target.id)
         if found is None:
-            raise Changed(f"key {target.id} is not revoked: the managed secrets were not searched for it")
+            raise StateChanged(f"key {target.id} is not revoked: the managed secrets were not searched for it")
         if found:
             raise Refused(f"key {target.id} was not revoked: it is still in {', '.join(found)}")
         store = self.context.services.store
@@ -223,7 +224,7 @@ class Revocation:
     def _put(self, secret: str, target: Key, version_id: str | None) -> None:
         self.context.checked_now()
         if not self.context.use_update():
-            raise Changed(
+            raise StateChanged(
                 f"the daily limit of updates is used up; key {target.id} was not revoked yet",
                 advice="The next sweep retries.",
             )

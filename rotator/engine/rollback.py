@@ -35,7 +35,15 @@ from rotator.engine.secret_changes import (
     retire_version,
     unlabel,
 )
-from rotator.errors import BadSecretValue, Changed, KeyNotFound, ProviderUnavailable, Refused, RotatorError, StoreError
+from rotator.errors import (
+    BadSecretValue,
+    KeyNotFound,
+    ProviderUnavailable,
+    Refused,
+    RotatorError,
+    StateChanged,
+    StoreError,
+)
 from rotator.model import AccountSnapshot, Key, SecretEntry, Spec
 from rotator.policy.guards import MAX_SKEW, clock_skew
 from rotator.policy.labels import PENDING
@@ -277,7 +285,7 @@ class _Rollback:
         before = self.life
         _, life = require_as_planned(self.context, fresh, before.current_version, before.current_key, advice=_REPEAT)
         if life.holders.get(self.item.key_id) != self.item.version_id:
-            raise Changed(
+            raise StateChanged(
                 f"the label of key {self.item.key_id} on {self.name} was removed during the rollback", advice=_REPEAT
             )
         _spec_unless_skipped(make_view(self.context.snapshot, fresh), self.context.services.clock.now())

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from rotator.engine.context import AccountContext
-from rotator.errors import Changed, ConfigurationError, LostRace, Refused, SecretNotFound, StoreError
+from rotator.errors import ConfigurationError, LostRace, Refused, SecretNotFound, StateChanged, StoreError
 from rotator.model import Key, SecretEntry, Spec
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label, parse_retire_label, retire_label
@@ -44,16 +44,16 @@ def require_managed(entry: SecretEntry, account: str, *, despite_hold: bool = Fa
     """Return the spec of a secret that was just read, if this account may still change it.
 
     :param despite_hold: an emergency does not wait for a hold.
-    :raises Changed: it is not managed any more, belongs to another account, or is scheduled for deletion.
+    :raises StateChanged: it is not managed any more, belongs to another account, or is scheduled for deletion.
     :raises Refused: its tags can't be read, or it is on hold.
     """
     if role(entry.tags) != "key":
-        raise Changed(f"{entry.name} no longer has the tag rotator:role=key")
+        raise StateChanged(f"{entry.name} no longer has the tag rotator:role=key")
     spec = parse_spec(entry.tags, entry.name)
     if spec.account != account:
-        raise Changed(f"{entry.name} now belongs to account {spec.account}")
+        raise StateChanged(f"{entry.name} now belongs to account {spec.account}")
     if entry.deleted_at is not None:
-        raise Changed(f"{entry.name} is scheduled for deletion")
+        raise StateChanged(f"{entry.name} is scheduled for deletion")
     if spec.hold is not None and not despite_hold:
         raise Refused(f'{entry.name} is on hold: "{spec.hold}"', advice="Remove the tag rotator:hold to continue.")
     return spec
@@ -71,7 +71,7 @@ def require_as_planned(
     """Return the spec and the labels of a secret that was just read, if it still holds what the plan saw.
 
     :param version_id: the current version in the plan, and ``key_id`` its key.
-    :raises Changed: it holds something else, or must not be changed any more; see :func:`require_managed`.
+    :raises StateChanged: it holds something else, or must not be changed any more; see :func:`require_managed`.
     :raises Refused: its tags or labels contradict each other, or it is on hold.
     """
     spec = require_managed(entry, context.account, despite_hold=despite_hold)
@@ -79,7 +79,7 @@ def require_as_planned(
     if life.problem is not None:
         raise Refused(f"{entry.name}: {life.problem}")
     if (life.current_version, life.current_key) != (version_id, key_id):
-        raise Changed(f"AWSCURRENT of {entry.name} changed during the operation", advice=advice)
+        raise StateChanged(f"AWSCURRENT of {entry.name} changed during the operation", advice=advice)
     return spec, life
 
 

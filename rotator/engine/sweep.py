@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Final
 
 from rotator.engine.context import Budget, Services
-from rotator.model import AccountPlan, AccountSnapshot, Alert, Outcome, Plan, Quota, Reason, Result, Severity
+from rotator.model import AccountPlan, AccountSnapshot, Alert, Outcome, Plan, Quota, Result, Severity
+from rotator.reasons import Reason
 from rotator.telemetry.metrics import AccountMetrics, count_samples, state_samples, sweep_samples
 
 _LOG = logging.getLogger(__name__)

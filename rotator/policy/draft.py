@@ -8,7 +8,8 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from rotator.message import Message
-from rotator.model import Action, ActionKind, Alert, Questions, Reason, Skip
+from rotator.model import Action, ActionKind, Alert, Questions, Skip
+from rotator.reasons import Reason
 
 
 class Rank(IntEnum):

@@ -19,13 +19,14 @@ from typing import Final
 
 from rotator.durations import plus
 from rotator.message import Message
-from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Policy, Reason
+from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Policy
 from rotator.policy.day_parts import first_sweeps
 from rotator.policy.guards import DAY, SOON, clock_skew, slots_used
 from rotator.policy.rules import View, skipped
 from rotator.policy.scheduling import slots_a_day
 from rotator.policy.simulation import SimulatedAccount
 from rotator.policy.windows import openings
+from rotator.reasons import Reason
 
 PARTS: Final = 5
 """How many parts a day has by default."""
@@ -63,7 +64,7 @@ class AtRisk:
     """A key that expires before it is replaced.
 
     :param key_id: ``None`` for a replacement that is yet to be created.
-    :param reason: ``not-in-time`` if there is no slot for it, else why its secret is skipped.
+    :param reason: ``expires-before-rotation`` if there is no slot for it, else why its secret is skipped.
     :param too_late_from: when the last slot before its expiry was left unused (the time of the forecast if none was).
         From then on, only the reserve or a higher limit helps.
     :param replaced_at: when it is replaced after all; ``None`` if not within the forecast.
@@ -262,7 +263,7 @@ class _Forecast:
             too_late_from = self._unused[unused - 1] if unused else self._begin
             key_id = view.key_id if view.key_id in self._known else None
             self._late[arn] = len(self.at_risk)
-            reason = reason or Reason.NOT_IN_TIME
+            reason = reason or Reason.EXPIRES_BEFORE_ROTATION
             self.at_risk.append(AtRisk(view.entry.name, key_id, expires_at, reason, too_late_from))
 
 
@@ -273,8 +274,8 @@ def verdict(found: AccountForecast) -> Message:
     """Summarize whether any key expires before it is replaced, when the first does, and what helps."""
     if not found.at_risk:
         return Message("Every key is replaced before it expires.")
-    late = [risk for risk in found.at_risk if risk.reason is Reason.NOT_IN_TIME]
-    others = [risk for risk in found.at_risk if risk.reason is not Reason.NOT_IN_TIME]
+    late = [risk for risk in found.at_risk if risk.reason is Reason.EXPIRES_BEFORE_ROTATION]
+    others = [risk for risk in found.at_risk if risk.reason is not Reason.EXPIRES_BEFORE_ROTATION]
     sentences = []
     if late:
         sentences.append(

@@ -17,10 +17,11 @@ from typing import Final
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import Key, Reads, Reason, SecretEntry, Severity, Spec, Unread
+from rotator.model import Key, Reads, SecretEntry, Severity, Spec, Unread
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.lifecycle import Lifecycle, Retiring, replaced_at
 from rotator.policy.rules import Decision
+from rotator.reasons import Reason
 from rotator.text import printable, some_of
 
 LOOK_BACK: Final = timedelta(days=14)
@@ -124,7 +125,7 @@ def not_adopted(
 
     def waits(template: str, severity: Severity | None = Severity.WARNING, **values: object) -> Decision:
         message = Message.of(template, key=KeyId(item.key_id), limit=limit, **values)
-        return Decision(Reason.NOT_ADOPTED, message, deadline=limit, severity=severity)
+        return Decision(Reason.WAITING_FOR_CONSUMERS, message, deadline=limit, severity=severity)
 
     if readers is None or readers == NOT_READ:
         return waits(

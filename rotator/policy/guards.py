@@ -6,20 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.message import KeyId, Message
-from rotator.model import (
-    BEGINS_WITHIN,
-    AccountSnapshot,
-    Action,
-    ActionKind,
-    Alert,
-    Policy,
-    Quota,
-    Reason,
-    Severity,
-    Skip,
-)
+from rotator.model import BEGINS_WITHIN, AccountSnapshot, Action, ActionKind, Alert, Policy, Quota, Severity, Skip
 from rotator.policy.day_parts import begin_of, first_sweeps
 from rotator.policy.draft import Draft
+from rotator.reasons import Reason
 
 DAY = timedelta(hours=24)
 MAX_SKEW = timedelta(minutes=5)
@@ -143,10 +133,10 @@ def limit_revocations(draft: Draft, snapshot: AccountSnapshot, now: datetime, *,
             active=active,
             limit=limit,
         )
-        draft.alerts.append(Alert(Reason.MASS_REVOCATION, message, severity=Severity.ERROR))
+        draft.alerts.append(Alert(Reason.TOO_MANY_ORPHANS, message, severity=Severity.ERROR))
         waits = Message("its orphans wait for `rotator run --force`")
         names = sorted({action.secret for _, action in orphans})
-        draft.skipped += [Skip(name, Reason.MASS_REVOCATION, waits) for name in names]
+        draft.skipped += [Skip(name, Reason.TOO_MANY_ORPHANS, waits) for name in names]
     for item in orphans if len(orphans) > limit else orphans[max(0, limit - len(due)) :]:
         draft.ranked.remove(item)
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from rotator.durations import FIRST, plus
 from rotator.message import KeyId, Message
-from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Key, Reason, SecretEntry
+from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Key, SecretEntry
 from rotator.policy.draft import Draft, Rank
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.guards import DAY, MAX_REJECTED, MAX_SKEW
@@ -19,6 +19,7 @@ from rotator.policy.labels import CURRENT, PREVIOUS, KeyName, parse_key_name, pa
 from rotator.policy.ownership import Ownership
 from rotator.policy.rules import SKIP_MOVE_WHEN, SKIP_WHEN, View, first, make_view
 from rotator.policy.tags import account as account_of
+from rotator.reasons import Reason
 from rotator.text import printable, quoted
 
 GIVEN_UP_WITHIN: Final = timedelta(minutes=5)

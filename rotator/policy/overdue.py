@@ -16,26 +16,17 @@ from typing import Final, NamedTuple
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import (
-    AccountPlan,
-    Action,
-    ActionKind,
-    Alert,
-    Key,
-    Outcome,
-    Reason,
-    Result,
-    Severity,
-)
+from rotator.model import AccountPlan, Action, ActionKind, Alert, Key, Outcome, Result, Severity
 from rotator.policy.draft import Draft, Waiting
 from rotator.policy.ownership import OwnershipProof
 from rotator.policy.rules import NOT_OURS, View, first, renew_at
 from rotator.policy.secret_draft import Planning, SecretDraft
 from rotator.policy.tags import HOLD_TAG, readable_times
+from rotator.reasons import Reason
 
 ALLOWED_DELAY: Final = timedelta(days=1)
 _SHARE: Final = 10
-_ON_PURPOSE: Final = frozenset({Reason.WINDOW, Reason.NOT_ADOPTED})
+_ON_PURPOSE: Final = frozenset({Reason.WINDOW, Reason.WAITING_FOR_CONSUMERS})
 """With a hold and a scheduled slot, which are judged by facts, these are the causes that make nothing overdue."""
 BY_ACCOUNT: Final = frozenset({Reason.LISTING_INCOMPLETE, Reason.CLOCK_SKEW})
 NOT_DONE: Final = Message("no sweep has completed it yet")

@@ -8,17 +8,7 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 
 from rotator.message import Message
-from rotator.model import (
-    AccountPlan,
-    AccountSnapshot,
-    Action,
-    Alert,
-    Policy,
-    Questions,
-    Reason,
-    SecretEntry,
-    Severity,
-)
+from rotator.model import AccountPlan, AccountSnapshot, Action, Alert, Policy, Questions, SecretEntry, Severity
 from rotator.policy.day_parts import length_of
 from rotator.policy.draft import Draft, uses_quota
 from rotator.policy.guards import clock_skew, limit_revocations, slots_used, uncounted, within_budget
@@ -30,10 +20,11 @@ from rotator.policy.rules import View, make_view
 from rotator.policy.scheduling import quota_window, schedule
 from rotator.policy.secret_draft import Planning
 from rotator.policy.secret_planner import SecretPlanner
+from rotator.reasons import Reason
 
 __all__ = ["make_view", "plan_account"]
 
-OLD_CREDENTIALS = timedelta(days=90)
+MANAGEMENT_PASSWORD_OLD = timedelta(days=90)
 _PAGES = "Infobip's pages of keys did not add up; keys that are not listed are read by their ids"
 
 
@@ -141,9 +132,9 @@ def _infobip_account(snapshot: AccountSnapshot) -> str | None:
 
 
 def _report_old_credentials(draft: Draft, management: SecretEntry, now: datetime) -> None:
-    if management.last_changed is not None and now - management.last_changed > OLD_CREDENTIALS:
+    if management.last_changed is not None and now - management.last_changed > MANAGEMENT_PASSWORD_OLD:
         message = Message.of(
             "the management password has not been changed for {age}; change it at Infobip, then in this secret",
             age=now - management.last_changed,
         )
-        draft.alerts.append(Alert(Reason.OLD_CREDENTIALS, message, management.name))
+        draft.alerts.append(Alert(Reason.MANAGEMENT_PASSWORD_OLD, message, management.name))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import ActionKind, Reason, Severity
+from rotator.model import ActionKind, Severity
 from rotator.policy.draft import Rank
 from rotator.policy.gate import LOOK_BACK, not_adopted, promoted_at
 from rotator.policy.lifecycle import Retiring
@@ -14,6 +14,7 @@ from rotator.policy.ownership import OwnershipProof
 from rotator.policy.rules import Decision
 from rotator.policy.secret_draft import SecretDraft
 from rotator.policy.windows import next_open
+from rotator.reasons import Reason
 from rotator.text import some_of
 
 Block = Callable[[SecretDraft, Retiring], Decision | None]
@@ -144,7 +145,7 @@ def current_broken(secret: SecretDraft, item: Retiring) -> Decision | None:
     view = secret.view
     if view.key is not None and view.key.alive(secret.common.now) and view.key_id != item.key_id:
         return None
-    return _refused(item, Reason.BROKEN_CURRENT, "the key behind AWSCURRENT does not work")
+    return _refused(item, Reason.CURRENT_KEY_BROKEN, "the key behind AWSCURRENT does not work")
 
 
 def current_unreadable(secret: SecretDraft, item: Retiring) -> Decision | None:

@@ -11,10 +11,11 @@ from datetime import datetime, timedelta
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import AccountSnapshot, Elsewhere, Key, Reason, SecretEntry, Severity, Spec, Told
+from rotator.model import AccountSnapshot, Elsewhere, Key, SecretEntry, Severity, Spec, Told
 from rotator.policy.lifecycle import AWS_LABELS, MAX_LABELS, Lifecycle, labels_after_rotation, read_lifecycle
 from rotator.policy.tags import TagProblem, spec_or_none, tag_problems
 from rotator.policy.windows import is_open, next_open
+from rotator.reasons import Reason
 
 URGENT = timedelta(hours=24)
 """A key with less than this left (or less than a tenth of its life, for short-lived keys) can't wait for a window."""
@@ -347,7 +348,7 @@ def scopes_unknown(view: View, now: datetime) -> Decision | None:
         return None
     what = "is not in Infobip's list" if view.key is None else "lists no scopes"
     message = Message(f"the old key {what}, and a key created without scopes would get all of them; set rotator:scopes")
-    return Decision(Reason.NO_SCOPES, message, severity=Severity.ERROR)
+    return Decision(Reason.SCOPES_UNKNOWN, message, severity=Severity.ERROR)
 
 
 def labels_full(view: View, now: datetime) -> Decision | None:

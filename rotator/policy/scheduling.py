@@ -23,7 +23,7 @@ from typing import Final
 
 from rotator.durations import LAST, plus
 from rotator.message import Message
-from rotator.model import AccountSnapshot, ActionKind, Alert, Key, Policy, Quota, Reason, Severity, Window
+from rotator.model import AccountSnapshot, ActionKind, Alert, Key, Policy, Quota, Severity, Window
 from rotator.policy.day_parts import length_of, sweeps_until_next
 from rotator.policy.draft import Draft
 from rotator.policy.guards import DAY, SOON, UsedSlots
@@ -31,6 +31,7 @@ from rotator.policy.labels import parse_key_name
 from rotator.policy.rules import BROKEN, ROTATE_BLOCKED, Decision, View, first, renew_at
 from rotator.policy.secret_draft import Planning
 from rotator.policy.windows import openings_until
+from rotator.reasons import Reason
 from rotator.text import printable, some_of
 
 HORIZON: Final = 400
@@ -486,7 +487,7 @@ def _alert_not_in_time(draft: Draft, candidates: Iterable[Candidate], near: Iter
     one = late[0] if len(late) == 1 else None
     draft.alerts.append(
         Alert(
-            Reason.NOT_IN_TIME,
+            Reason.EXPIRES_BEFORE_ROTATION,
             message,
             one.view.entry.name if one else None,
             one.view.key_id if one else None,

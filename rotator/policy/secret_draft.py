@@ -9,19 +9,7 @@ from shlex import quote
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import (
-    AccountSnapshot,
-    Action,
-    ActionKind,
-    Alert,
-    Elsewhere,
-    Key,
-    Policy,
-    Reason,
-    Severity,
-    Skip,
-    Window,
-)
+from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Elsewhere, Key, Policy, Severity, Skip, Window
 from rotator.policy.draft import Draft, Rank, Waiting
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.guards import MAX_SKEW
@@ -32,6 +20,7 @@ from rotator.policy.orphans import FailedAttempts
 from rotator.policy.ownership import Ownership, OwnershipProof
 from rotator.policy.rules import Decision, View
 from rotator.policy.windows import is_open, openings
+from rotator.reasons import Reason
 from rotator.text import printable, some_of
 
 
@@ -190,7 +179,7 @@ class SecretDraft:
         name = parse_key_name(key.name)
         assert name is not None
         self.alert(
-            Reason.FOREIGN_KEY,
+            Reason.OTHER_DEPLOYMENT_KEY,
             "key {key} belongs to {owner} according to its name, so sweeps never revoke it; {when}: `rotator revoke "
             "--key-id {id} "
             "--account {account} --strategy revoke-only --reason ...`",

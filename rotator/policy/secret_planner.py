@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from rotator.durations import plus
 from rotator.message import KeyId, Message
-from rotator.model import ActionKind, Reason, Severity
+from rotator.model import ActionKind, Severity
 from rotator.policy.draft import Rank, Waiting
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.guards import DAY, MAX_REJECTED
@@ -29,6 +29,7 @@ from rotator.policy.rules import (
 )
 from rotator.policy.scheduling import Candidate
 from rotator.policy.secret_draft import SecretDraft, removal
+from rotator.reasons import Reason
 from rotator.text import printable
 
 HOUR = timedelta(hours=1)

@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.durations import plus
-from rotator.model import AccountPlan, AccountSnapshot, Action, ActionKind, Key, Policy, Reason, SecretEntry
+from rotator.model import AccountPlan, AccountSnapshot, Action, ActionKind, Key, Policy, SecretEntry
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label, key_name, parse_key_label, retire_label
 from rotator.policy.lifecycle import lifetime
 from rotator.policy.planner import make_view, plan_account
 from rotator.policy.rules import View
 from rotator.policy.tags import GATE_TAG
+from rotator.reasons import Reason
 
 _REMEMBERED: Final = timedelta(days=8)
 """How long an obsolete key is kept. It counts towards the quota for a day, and as created by others for a week."""

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from rotator.durations import LAST, human_duration, plus
-from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Key, Policy, Reason
+from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Key, Policy
 from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import Retiring
 from rotator.policy.planner import make_view
@@ -25,6 +25,7 @@ from rotator.policy.rules import (
     renew_at,
 )
 from rotator.policy.windows import next_open
+from rotator.reasons import Reason
 
 YEAR = timedelta(days=365)
 _BROKEN: Final = BROKEN | {Reason.KEY_NOT_FOUND, Reason.LISTING_INCOMPLETE}

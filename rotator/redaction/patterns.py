@@ -12,7 +12,8 @@ import re
 from enum import StrEnum
 from typing import Final
 
-from rotator.model import ActionKind, Outcome, Reason, Severity
+from rotator.model import ActionKind, Outcome, Severity
+from rotator.reasons import Reason
 
 REDACTED: Final = "<redacted>"
 

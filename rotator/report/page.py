@@ -15,10 +15,11 @@ from markupsafe import Markup, escape
 from rotator import __version__
 from rotator.durations import human_duration
 from rotator.message import Message
-from rotator.model import Alert, Reason, Severity
+from rotator.model import Alert, Severity
 from rotator.policy.forecast import AccountForecast, AtRisk, spans, verdict
 from rotator.policy.guards import DAY
 from rotator.policy.status import State
+from rotator.reasons import Reason
 from rotator.render import brief, clock, counted, day, key_words, local, local_text, shown, zone
 from rotator.report.gather import AccountReport, Report, RowLevel
 from rotator.report.timeline import LEGEND, Axis, rows_of

@@ -19,8 +19,9 @@ from rotator.engine.emergency import Emergency, Strategy, Target
 from rotator.engine.manual import status
 from rotator.engine.reconcile import Reconciler
 from rotator.message import Message
-from rotator.model import ActionKind, Outcome, Reason, Result
+from rotator.model import ActionKind, Outcome, Result
 from rotator.policy.status import SecretState
+from rotator.reasons import Reason
 from rotator.sandbox.aws import DUMMY_CREDENTIALS, REGION, consumer_value
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.demo_score import Referee, Score

@@ -20,7 +20,7 @@ from rotator.sandbox.server import InfobipServer
 from rotator.sandbox.state import MANAGE_ACCOUNT, SimAccount, SimKey, SimUser
 
 ACCOUNT: Final = "main"
-FOREIGN_KEY: Final = "made by hand in the portal"
+OTHER_DEPLOYMENT_KEY: Final = "made by hand in the portal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def seed(world: InfobipWorld, client: Any, infobip_url: str, *, auth: str = "bas
             tags=example.tags,
         )
         keys[example.name] = key
-    foreign = world.add_key(account, FOREIGN_KEY, scopes=(MANAGE_ACCOUNT,))
+    foreign = world.add_key(account, OTHER_DEPLOYMENT_KEY, scopes=(MANAGE_ACCOUNT,))
     return Fleet(account, user, keys, foreign)
 
 

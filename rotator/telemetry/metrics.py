@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol
 
-from rotator.model import AccountPlan, AccountSnapshot, Action, ActionKind, Outcome, Quota, Reason, Result
+from rotator.model import AccountPlan, AccountSnapshot, Action, ActionKind, Outcome, Quota, Result
 from rotator.policy.status import SecretState, State, states
+from rotator.reasons import Reason
 from rotator.text import printable
 
 
@@ -128,7 +129,7 @@ _ROTATED_FOR: Final = (
     Reason.PENDING,
 )
 _REVOKED_FOR: Final = (Reason.GRACE_OVER, Reason.ORPHAN)
-_ON_PURPOSE: Final = frozenset({Reason.NOT_ADOPTED, Reason.REVOCATION_LIMIT})
+_ON_PURPOSE: Final = frozenset({Reason.WAITING_FOR_CONSUMERS, Reason.REVOCATION_LIMIT})
 # A short-lived key has few days left even before its rotation is due.
 _NOT_DUE: Final = frozenset({State.OK, State.RETIRING})
 
@@ -173,7 +174,7 @@ def state_samples(
 
 def at_risk(plan: AccountPlan, done: Iterable[Result], now: datetime) -> int:
     """Return how many keys may expire before they are replaced, according to the plan alone."""
-    late = [alert for alert in plan.alerts if alert.kind is Reason.NOT_IN_TIME]
+    late = [alert for alert in plan.alerts if alert.kind is Reason.EXPIRES_BEFORE_ROTATION]
     named = {alert.secret for alert in late if alert.secret is not None}
     named |= {
         action.secret

@@ -130,7 +130,7 @@ run "alarms" {
   assert {
     condition = toset(keys(aws_cloudwatch_metric_alarm.this)) == toset([
       "no-sweep", "problems", "failures", "dry-run", "dead-letters", "keys-expiring", "rotations-overdue", "revocations-overdue",
-      "budget-exhausted",
+      "daily-limit-reached",
       "sweep-errors", "worker-errors", "revoke-errors", "rotation-errors",
     ])
     error_message = "An alarm is missing."

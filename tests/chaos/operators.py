@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rotator.model import Reason
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label, key_name, retire_label
 from rotator.policy.lifecycle import Lifecycle, Retiring, read_lifecycle
+from rotator.reasons import Reason
 from rotator.sandbox.state import SimKey
 from tests import leaks
 from tests.chaos import worlds
@@ -298,7 +298,7 @@ def in_the_portal(which: str, pick: Callable[[World], str]) -> tuple[Act, ...]:
         act(
             "give another deployment's name to",
             lambda w, k: w.infobip.change_key(k, name=foreign_name(w)),
-            *(Reason.FOREIGN_KEY, Reason.UNADOPTED, Reason.PENDING),
+            *(Reason.OTHER_DEPLOYMENT_KEY, Reason.UNADOPTED, Reason.PENDING),
             unowned=True,
         ),
         act("rescope", lambda w, k: w.infobip.change_key(k, scopes=frozenset({"sms:manage", "voice:manage"}))),
@@ -306,7 +306,7 @@ def in_the_portal(which: str, pick: Callable[[World], str]) -> tuple[Act, ...]:
         act(
             "delete",
             lambda w, k: w.infobip.delete_key(k),
-            *(Reason.KEY_NOT_FOUND, Reason.NO_SCOPES, Reason.PENDING, Reason.UNADOPTED),
+            *(Reason.KEY_NOT_FOUND, Reason.SCOPES_UNKNOWN, Reason.PENDING, Reason.UNADOPTED),
             fix=give_scopes,
         ),
     )

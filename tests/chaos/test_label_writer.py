@@ -10,9 +10,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from rotator.engine.sweep import Sweep
-from rotator.model import Policy, Reason, Severity
+from rotator.model import Policy, Severity
 from rotator.policy.labels import key_label
 from rotator.policy.ownership import Ownership, OwnershipProof
+from rotator.reasons import Reason
 from rotator.sandbox.state import Options
 from tests.chaos.flows import Flow
 from tests.chaos.forged_runs import OURS, RUNS, WRITABLE, calls_of, every, forged, make, played

@@ -14,18 +14,21 @@ from functools import lru_cache
 from typing import Any
 
 from rotator.engine.sweep import Sweep
-from rotator.model import AccountPlan, AccountSnapshot, Key, Policy, Reason, SecretEntry, Severity, Spec
+from rotator.model import AccountPlan, AccountSnapshot, Key, Policy, SecretEntry, Severity, Spec
 from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
 from rotator.policy.planner import plan_account
 from rotator.policy.tags import spec_or_none
 from rotator.policy.values import contains
+from rotator.reasons import Reason
 from rotator.sandbox.state import SimKey
 from rotator.secret import Secret
 from tests.world import World
 
 ALLOWED_DELAY, ALLOWED_SHARE = timedelta(hours=24), 10
 """A delay of so much, or of this part of a key's lifetime if that is shorter, is an error."""
-ACCEPTED = frozenset({Reason.HOLD, Reason.WINDOW, Reason.NOT_ADOPTED, Reason.DELETED, Reason.OWNED, Reason.REPLICA})
+ACCEPTED = frozenset(
+    {Reason.HOLD, Reason.WINDOW, Reason.WAITING_FOR_CONSUMERS, Reason.DELETED, Reason.OWNED, Reason.REPLICA}
+)
 """What may defer work for longer, and what is not the rotator's to do."""
 
 PROBES = "/account/"

@@ -6,10 +6,11 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from rotator.model import AccountPlan, Reason, SecretEntry
+from rotator.model import AccountPlan, SecretEntry
 from rotator.policy.labels import parse_key_label, parse_key_name, parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.tags import parse_spec
+from rotator.reasons import Reason
 from rotator.sandbox import state
 from rotator.sandbox.state import SimKey
 from tests import leaks

@@ -25,7 +25,7 @@ def values(stack: Stack) -> dict[str, str]:
     account, _ = stack.account("main-account")
     key = stack.secret("prod/payments", account, max_age="60d")
     words = ["alert.raised", "prod/payments", "success", "main-account", "deployment-blue", "due_at", "unadopted"]
-    words += [key.id, "generated_at", "broken-current", "misconfigured", "2026-12-01T10:00:00Z"]
+    words += [key.id, "generated_at", "current-key-broken", "misconfigured", "2026-12-01T10:00:00Z"]
     found = {f"odd/{number}": word for number, word in enumerate(words)}
     for name, word in found.items():
         stack.secret(name, account, value=word)

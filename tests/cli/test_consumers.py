@@ -90,7 +90,7 @@ def test_run_waits_and_then_does_not(replaced: Stack) -> None:
     ran = replaced.run("run", "--json")
     (account,) = ran.document["accounts"]
     assert ran.code == 0
-    assert [(skip["secret"], skip["reason"]) for skip in account["skipped"]] == [(NAME, "not-adopted")]
+    assert [(skip["secret"], skip["reason"]) for skip in account["skipped"]] == [(NAME, "waiting-for-consumers")]
     assert account["actions"] == []
     for user in ("billing", 'x"><script>?[2J'):
         read(replaced, user)

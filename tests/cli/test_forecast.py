@@ -73,7 +73,7 @@ def test_keys_that_no_slot_is_left_for(stack: Stack) -> None:
         stack.world.change_key(key.id, valid_to=ends)
     ran = stack.run("forecast", "--days", "14", env={"ROTATOR_DAILY_LIMIT": "2", "ROTATOR_RESERVE": "1"})
     assert ran.code == 0
-    assert "not-in-time" in ran.out
+    assert "expires-before-rotation" in ran.out
     words = " ".join(ran.out.split())
     assert "keys expire before they are replaced, the first on " in words
     assert "A higher limit, a smaller reserve or a longer rotator:validity may help." in words

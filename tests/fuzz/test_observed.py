@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from rotator.engine.observe import management_of, observe_fleet
 from rotator.engine.secret_changes import account_of
 from rotator.errors import RotatorError
-from rotator.model import AccountSnapshot, ActionKind, Key, Policy, Reason, SecretEntry
+from rotator.model import AccountSnapshot, ActionKind, Key, Policy, SecretEntry
 from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_account
 from rotator.policy.status import states
 from rotator.policy.tags import account, role, spec_or_none, tag_problems
+from rotator.reasons import Reason
 from rotator.sandbox.clocks import VirtualClock
 from tests.doubles.memory_store import MemoryStore
 from tests.fuzz.strategies import KEY_NAMES, LABELS, TAGS, TEXTS, VERSIONS, result_of

@@ -12,20 +12,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from rotator.durations import parse_duration
-from rotator.model import (
-    AccountPlan,
-    AccountSnapshot,
-    Action,
-    Alert,
-    Key,
-    Platform,
-    Policy,
-    Reason,
-    Resolution,
-    SecretEntry,
-)
+from rotator.model import AccountPlan, AccountSnapshot, Action, Alert, Key, Platform, Policy, Resolution, SecretEntry
 from rotator.policy.labels import key_label, key_name, retire_label
 from rotator.policy.planner import plan_account
+from rotator.reasons import Reason
 
 NOW: Final = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SECOND: Final = timedelta(seconds=1)

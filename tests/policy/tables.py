@@ -4,7 +4,7 @@
 
     the key in use is disabled: replaced first, the old one stays
         s scopes=a {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1; K2 left=9d disabled
-        -> rotate key-disabled s K2@v2; skip s broken-current; error broken-current s K1
+        -> rotate key-disabled s K2@v2; skip s current-key-broken; error current-key-broken s K1
 
 A word in capitals is a key, as :func:`tests.policy.build.key` makes it:
     ``left=9d`` or ``never``, ``age=1h`` or ``unknown``, ``disabled``, ``readable``, ``platform``, ``scopes=none`` or

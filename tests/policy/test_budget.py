@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from rotator.engine.context import LONGEST_WAIT, Budget, Limit
-from rotator.model import Action, ActionKind, Key, Policy, Quota, Reason
+from rotator.model import Action, ActionKind, Key, Policy, Quota
 from rotator.policy.draft import Draft, Rank
 from rotator.policy.guards import UsedSlots, limit_revocations, slots_used
+from rotator.reasons import Reason
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, SECOND, key, snap
 
 FIVE = Policy(daily_limit=7, reserve=2)

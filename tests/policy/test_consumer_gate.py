@@ -20,8 +20,8 @@ PROMOTED = NOW - HOUR - GRACE
 DUE = {"v2": "CURRENT key:K2", "v1": "PREVIOUS key:K1 retire:K1:-1h"}
 BOTH = (key(), key("K2", age=73 * HOUR))
 REVOKED = "revoke grace-over s K1@v1"
-WAITS = "skip s not-adopted"
-SAYS = WAITS + "; warning not-adopted s K1"
+WAITS = "skip s waiting-for-consumers"
+SAYS = WAITS + "; warning waiting-for-consumers s K1"
 BILLING, SMS = "arn:aws:iam::123456789012:role/billing", "arn:aws:iam::210987654321:role/path/sms"
 
 

@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from rotator.engine.context import Budget
-from rotator.model import AccountSnapshot, Policy, Quota, Reason
+from rotator.model import AccountSnapshot, Policy, Quota
 from rotator.policy.day_parts import begin_of, first_sweeps, is_first, length_of, sweeps_until_next
 from rotator.policy.forecast import forecast_account
 from rotator.policy.guards import UsedSlots, slots_used
 from rotator.policy.planner import plan_account
+from rotator.reasons import Reason
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, SECOND, key, secret, snap
 
 
@@ -107,7 +108,7 @@ def test_none_is_planned_later_in_a_part() -> None:
 def test_what_is_not_in_time_counts_a_sweeps_slot_not_a_days() -> None:
     """Forty keys that expire in a day: hourly sweeps have 24 slots for them."""
     plan = plan_account(uncounted(40, DAY + MINUTE), Policy(), NOW)
-    (alert,) = [alert for alert in plan.alerts if alert.kind is Reason.NOT_IN_TIME]
+    (alert,) = [alert for alert in plan.alerts if alert.kind is Reason.EXPIRES_BEFORE_ROTATION]
     assert 14 <= alert.count <= 16
     assert "24 slots a day" in alert.detail
 

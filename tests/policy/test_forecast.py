@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from rotator.model import Policy, Reason
+from rotator.model import Policy
 from rotator.policy.forecast import AccountForecast, forecast_account, verdict
+from rotator.reasons import Reason
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, key, secret, snap, tagged
 from tests.policy.tables import observed
 from tests.policy.test_scheduling_over_months import START, Fleet
@@ -131,7 +132,7 @@ def test_too_many_are_told_with_their_last_slot_and_their_turn() -> None:
     for number in range(250):
         fleet.add(f"s{number:03}", START + 20 * DAY, START - 70 * DAY, rotate_before="5d")
     found = forecast(fleet, 40)
-    assert {risk.reason for risk in found.at_risk} == {Reason.NOT_IN_TIME}
+    assert {risk.reason for risk in found.at_risk} == {Reason.EXPIRES_BEFORE_ROTATION}
     assert 45 <= len(found.at_risk) <= 60
     for risk in found.at_risk:
         assert risk.expires_at == START + 20 * DAY
@@ -156,7 +157,7 @@ def test_what_is_skipped_is_at_risk_and_no_limit_helps() -> None:
     assert {risk.secret: str(risk.reason) for risk in found.at_risk} == {
         "held": "hold",
         "legacy": "misconfigured",
-        "bare": "no-scopes",
+        "bare": "scopes-unknown",
         "full": "label-limit",
     }
     assert all(risk.too_late_from > NOW + 9 * DAY for risk in found.at_risk)

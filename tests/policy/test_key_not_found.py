@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from rotator.model import Reason
 from rotator.policy.planner import plan_account
+from rotator.reasons import Reason
 from tests.policy.build import Case, key, secret, snap
 from tests.policy.tables import table
 

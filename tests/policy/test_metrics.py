@@ -8,9 +8,10 @@ from datetime import timedelta
 import pytest
 
 from rotator.message import Message
-from rotator.model import AccountPlan, Alert, Outcome, Policy, Quota, Reason, Result, Severity
+from rotator.model import AccountPlan, Alert, Outcome, Policy, Quota, Result, Severity
 from rotator.policy.planner import plan_account
 from rotator.policy.status import State
+from rotator.reasons import Reason
 from rotator.telemetry.metrics import (
     AT_RISK_KEYS,
     CREATES_LEFT,
@@ -118,7 +119,7 @@ def test_at_risk_are_late_keys_and_those_that_expire_in_a_day() -> None:
     made = after(there, Outcome.DONE, new_key_id="K9", new_expires_at=NOW + 90 * DAY)
     assert values(made, AT_RISK_KEYS) == {(): 0}
     assert values(after(there, Outcome.FAILED), AT_RISK_KEYS) == {(): 1}
-    late = Alert(Reason.NOT_IN_TIME, Message("no slot"), "c", "K3", Severity.ERROR)
+    late = Alert(Reason.EXPIRES_BEFORE_ROTATION, Message("no slot"), "c", "K3", Severity.ERROR)
     plan = replace(planned(there), alerts=(late, late))
     assert values(state_samples(observed(there), plan, NOW, ()), AT_RISK_KEYS) == {(): 2}
 

@@ -60,7 +60,7 @@ ORPHANS = (
     named by a label, on whatever version
         s {v1 CURRENT key:K1} {v3 key:Z retire:Z:+3d}; K1; Z age=1h for=s@v8
     named by a label of another secret
-        s; t {v1 CURRENT key:Z}; K1; Z age=1h for=s@v8 -> warning foreign-key t Z
+        s; t {v1 CURRENT key:Z}; K1; Z age=1h for=s@v8 -> warning other-deployment-key t Z
     named by a label of a secret of another account
         s; t account=other {v1 CURRENT key:Z}; K1; Z age=1h for=s@v8
     for a secret of another account, where its version does not exist

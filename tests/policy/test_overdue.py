@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 
 from rotator.message import Message
-from rotator.model import AccountPlan, ActionKind, Alert, Key, Outcome, Reason, Result
+from rotator.model import AccountPlan, ActionKind, Alert, Key, Outcome, Result
 from rotator.policy.overdue import ALLOWED_DELAY, allowed_delay, with_outcomes
+from rotator.reasons import Reason
 from tests.policy.build import DAY, HOUR, Case, key
 from tests.policy.tables import table
 
@@ -102,15 +103,15 @@ CAUSES = table(
     a closed window
         s window="Mon 08:00-09:00 UTC"; K1 left=24d age=76d -> skip s window
     rotator:gate
-        s gate=adoption {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-2d}; K1; K2 -> skip s not-adopted
+        s gate=adoption {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-2d}; K1; K2 -> skip s waiting-for-consumers
     a slot that comes before its key expires
         s; K1 left=24d age=76d; U0 age=1h; U1 age=1h; with limit=2-0 -> skip s daily-limit
     no slot, and the key has expired
         s; K1 left=-1d age=101d; U0 age=1h; U1 age=1h; with limit=2-0
-        -> skip s daily-limit; error not-in-time s K1; error overdue s K1
+        -> skip s daily-limit; error expires-before-rotation s K1; error overdue s K1
     no scopes
         s; K1 left=24d age=76d scopes=hidden
-        -> skip s no-scopes; error no-scopes s K1;
+        -> skip s scopes-unknown; error scopes-unknown s K1;
         error overdue s K1 (its rotation was due 9 d ago: the old key shows no scopes)
     another rotation
         s {v1 CURRENT key:K1} {x PENDING}; K1 left=24d age=76d
@@ -124,13 +125,14 @@ CAUSES = table(
         -> skip s unreadable; skip t unadopted; error unadopted t -; error unreadable s K1; error overdue s K1
     no working key and no slot: a disabled key waits for none that comes
         s; K1 left=24d age=76d disabled; U0 age=1h; U1 age=1h; with limit=2-0
-        -> skip s daily-limit; error not-in-time s K1; error overdue s K1
+        -> skip s daily-limit; error expires-before-rotation s K1; error overdue s K1
     a key without an expiry has no deadline that a slot could come before
         s max-age=30d; K1 left=never age=40d; U0 age=1h; U1 age=1h; with limit=2-0
         -> skip s daily-limit; error overdue s K1
     a slot comes too late for one of two keys
         s; K1 left=20h age=99d; t {v1 CURRENT key:T}; T left=20h age=99d; U0 age=1h; U1 age=1h; with limit=2-0
-        -> skip s daily-limit; skip t daily-limit; error not-in-time - -; error overdue s K1; error overdue t T
+        -> skip s daily-limit; skip t daily-limit; error expires-before-rotation - -; error overdue s K1;
+        error overdue t T
     a superseded label whose version is not that key is ignored
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-2d value=foreign}; K1; K2
         -> error unproven-label s K1
@@ -163,10 +165,10 @@ CAUSES = table(
     another service's
         s owner=rds; K1 left=1d age=99d -> skip s owned-by-service
     a key that is named for another secret: no sweep revokes it
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-2d}; K1 for=t@v1; K2 -> warning foreign-key s K1
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-2d}; K1 for=t@v1; K2 -> warning other-deployment-key s K1
     such a key, while the rotation waits for something else: only that is told
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-2d}; K1 for=t@v1; K2 left=32d23h age=67d1h scopes=hidden
-        -> skip s no-scopes; error no-scopes s K2; warning foreign-key s K1
+        -> skip s scopes-unknown; error scopes-unknown s K2; warning other-deployment-key s K1
     """,
     overdue=True,
 )

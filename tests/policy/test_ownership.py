@@ -157,15 +157,16 @@ PROOFS = table(
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1 for=s@v1; K2 for=s@v2; with found=K1:t
         -> skip s shared-key; warning shared-key s K1
     kept: named for another deployment
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1 for=s@v1@blue; K2 -> warning foreign-key s K1
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1 for=s@v1@blue; K2
+        -> warning other-deployment-key s K1
     kept: named for another secret
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1 for=t@v1; K2 -> warning foreign-key s K1
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1 for=t@v1; K2 -> warning other-deployment-key s K1
     retired by name
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1}; K1 for=s@v1; K2 for=s@v2 -> retire superseded s K1@v1
     not retired: not proven
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 value=K7}; K1; K2 -> error unproven-label s K1
     not retired: named for another secret
-        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1}; K1 for=t@v1; K2 -> warning foreign-key s K1
+        s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1}; K1 for=t@v1; K2 -> warning other-deployment-key s K1
     resumed: a pending label, not known yet
         s {v1 CURRENT key:K1} {v2 PENDING key:K2}; K1 for=s@v1; K2 -> resume pending s K2@v2; read s v2
     not resumed: whoever writes a label under AWSPENDING gets nothing promoted, and no key revoked
@@ -173,7 +174,8 @@ PROOFS = table(
     scopes are inherited, not known yet
         s; K1 left=1d -> rotate expiring s K1@v1; read s v1
     scopes are inherited by value, though it is named for another secret
-        s {v1 CURRENT key:K1 value=K1}; K1 left=1d for=t@v1 -> rotate expiring s K1@v1; warning foreign-key s K1
+        s {v1 CURRENT key:K1 value=K1}; K1 left=1d for=t@v1
+        -> rotate expiring s K1@v1; warning other-deployment-key s K1
     scopes are not inherited: the value is no key
         s {v1 CURRENT key:K1 value=foreign}; K1 left=1d -> skip s unproven-label; error unproven-label s K1
     not rotated by its label: the value can't be read

@@ -9,7 +9,7 @@ import pytest
 from tests.policy.build import HOUR, Case, key, secret, snap
 from tests.policy.tables import table
 
-MASS_REVOCATION = table("""
+TOO_MANY_ORPHANS = table("""
     5 of 10 keys: no more than 5 are never too many
         5 x s# {v2 CURRENT key:N#} {v1 PREVIOUS key:O# retire:O#:-1h}; 5 x N#; 5 x O#; OFF disabled left=-9d
         -> 5 x revoke grace-over s# O#@v1
@@ -36,11 +36,11 @@ MASS_REVOCATION = table("""
         -> 4 x revoke grace-over s# O#@v1; revoke orphan s0 Z0@z0
     what is due and orphans are each too many: what is due gets the limit
         7 x s# {v2 CURRENT key:N#} {v1 PREVIOUS key:O# retire:O#:-1h}; 7 x N#; 7 x O#; 6 x Z# for=s0@z#
-        -> 5 x revoke grace-over s# O#@v1; skip s5 revocation-limit; skip s6 revocation-limit; skip s0 mass-revocation;
-        error mass-revocation - -
+        -> 5 x revoke grace-over s# O#@v1; skip s5 revocation-limit; skip s6 revocation-limit; skip s0 too-many-orphans;
+        error too-many-orphans - -
     more orphans than a sweep may revoke: none of them, and what is due goes on
         2 x s# {v2 CURRENT key:N#} {v1 PREVIOUS key:O# retire:O#:-1h}; 2 x N#; 2 x O#; 6 x Z# for=s0@z#; 8 x X#
-        -> 2 x revoke grace-over s# O#@v1; skip s0 mass-revocation; error mass-revocation - -
+        -> 2 x revoke grace-over s# O#@v1; skip s0 too-many-orphans; error too-many-orphans - -
     more orphans than a sweep may revoke, forced
         2 x s# {v2 CURRENT key:N#} {v1 PREVIOUS key:O# retire:O#:-1h}; 2 x N#; 2 x O#; 6 x Z# for=s0@z#; with force
         -> 2 x revoke grace-over s# O#@v1; 6 x revoke orphan s0 Z#@z#
@@ -106,7 +106,7 @@ BUDGET = table("""
     a broken one goes before an expiring one; what ends within a day and finds no place is an alert
         a {v1 CURRENT key:A}; b {v1 CURRENT key:B}; c {v1 CURRENT key:C}; A left=23h59m59s; B left=1d2h; C left=-1d;
         with limit=1-0
-        -> rotate expired c C@v1; skip a daily-limit; skip b daily-limit; error not-in-time a A
+        -> rotate expired c C@v1; skip a daily-limit; skip b daily-limit; error expires-before-rotation a A
     what is resumed needs no place
         s {v1 CURRENT key:K1} {v2 PENDING key:K2}; K1 left=1d; K2; with limit=0-0 -> resume pending s K2@v2
     a first key without a place has nothing that could be too late
@@ -139,7 +139,7 @@ BUDGET = table("""
 """)
 
 
-@pytest.mark.parametrize("case", [*MASS_REVOCATION, *CLOCK, *ORDER, *BUDGET], ids=str)
+@pytest.mark.parametrize("case", [*TOO_MANY_ORPHANS, *CLOCK, *ORDER, *BUDGET], ids=str)
 def test_guards(case: Case) -> None:
     case.check()
 
@@ -160,6 +160,6 @@ def test_a_wrong_clock_is_the_accounts_error(skew: timedelta, words: str) -> Non
     ],
 )
 def test_the_guards_say_how_many_of_how_many(name: str, detail: str) -> None:
-    case = next(case for case in MASS_REVOCATION if case.name.startswith(name))
+    case = next(case for case in TOO_MANY_ORPHANS if case.name.startswith(name))
     plan = case.plan()
     assert (plan.alerts or plan.skipped)[0].detail.startswith(detail)

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 
-from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Policy, Reason, SecretEntry, Severity
+from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Policy, SecretEntry, Severity
 from rotator.policy.labels import (
     key_label,
     parse_key_label,
@@ -22,6 +22,7 @@ from rotator.policy.labels import (
 from rotator.policy.planner import make_view, plan_account
 from rotator.policy.rules import renew_at
 from rotator.policy.tags import spec_or_none
+from rotator.reasons import Reason
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, arn_of, labels, say_action, secret, snap, vid
 from tests.policy.random_worlds import NAMES, in_use, labelled, messy, policies, tidy
 
@@ -188,7 +189,7 @@ def what_is_long_due_is_told(snapshot: AccountSnapshot, policy: Policy) -> None:
             )
 
 
-ON_PURPOSE = {Reason.HOLD, Reason.WINDOW, Reason.NOT_ADOPTED, Reason.DELETED, Reason.OWNED, Reason.REPLICA}
+ON_PURPOSE = {Reason.HOLD, Reason.WINDOW, Reason.WAITING_FOR_CONSUMERS, Reason.DELETED, Reason.OWNED, Reason.REPLICA}
 
 
 @rule

@@ -59,10 +59,10 @@ BLOCKED = table("""
         -> rotate expiring s K2@v2; revoke grace-over s K1@v1
     the key in use is disabled: replaced first, the old one stays
         s scopes=a {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1; K2 disabled
-        -> rotate key-disabled s K2@v2; skip s broken-current; error broken-current s K1
+        -> rotate key-disabled s K2@v2; skip s current-key-broken; error current-key-broken s K1
     the key in use has ended this second: replaced first, the old one stays
         s scopes=a {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1; K2 left=0s
-        -> rotate expired s K2@v2; skip s broken-current; error broken-current s K1
+        -> rotate expired s K2@v2; skip s current-key-broken; error current-key-broken s K1
     another secret holds it, by label
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; t; K1; K2
         -> skip s shared-key; warning shared-key s K1

@@ -9,7 +9,7 @@ from tests.policy.tables import table
 
 WAITS = table("""
     the old key has no scopes: they are not guessed
-        s; K1 left=1d age=99d scopes=none -> skip s no-scopes; error no-scopes s K1
+        s; K1 left=1d age=99d scopes=none -> skip s scopes-unknown; error scopes-unknown s K1
     the old key shows no scopes, the tag does
         s scopes=sms:manage; K1 left=1d age=99d scopes=hidden -> rotate expiring s K1@v1
     linked to platforms, which need no scopes

@@ -61,7 +61,7 @@ WHEN = table("""
         s scopes=a {}; other {v1 CURRENT key:O}; O; K2 age=1m readable for=s@v2 -> resume first-key s K2@v2
     made and not stored here, but a value elsewhere holds it: a new one
         s; t {v1 CURRENT key:K2}; K1 left=1d age=99d; K2 age=1m readable for=s@v2
-        -> rotate expiring s K1@v1; warning foreign-key t K2
+        -> rotate expiring s K1@v1; warning other-deployment-key t K2
     made and not stored, but before the current key: an orphan
         s; K1 left=1d age=99d; K2 age=99d readable for=s@v2 -> rotate expiring s K1@v1; revoke orphan s K2@v2
     a key without validTo never expires, which is a warning

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.model import AccountPlan, Alert, Key, Policy, Reason, SecretEntry, Severity
+from rotator.model import AccountPlan, Alert, Key, Policy, SecretEntry, Severity
 from rotator.policy.planner import make_view, plan_account
 from rotator.policy.scheduling import MAX_NAMES, Slots, margin, quota_window
+from rotator.reasons import Reason
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, Case, key, secret, snap, tagged
 from tests.policy.tables import table
 
@@ -44,7 +45,7 @@ def early(plan: AccountPlan) -> list[str]:
 
 
 def late(plan: AccountPlan) -> Alert | None:
-    return next((alert for alert in plan.alerts if alert.kind is Reason.NOT_IN_TIME), None)
+    return next((alert for alert in plan.alerts if alert.kind is Reason.EXPIRES_BEFORE_ROTATION), None)
 
 
 def names(count: int, begin: str = "s") -> list[str]:

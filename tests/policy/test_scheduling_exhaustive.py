@@ -9,9 +9,10 @@ from datetime import timedelta
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rotator.model import Policy, Reason
+from rotator.model import Policy
 from rotator.policy.planner import plan_account
 from rotator.policy.windows import is_open, parse_window
+from rotator.reasons import Reason
 from tests.policy.build import DAY, HOUR, MINUTE, NOW, snap
 from tests.policy.test_scheduling_over_months import Fleet
 

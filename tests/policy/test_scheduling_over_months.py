@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotator.model import Action, ActionKind, Key, Policy, Reason, SecretEntry
+from rotator.model import Action, ActionKind, Key, Policy, SecretEntry
 from rotator.policy.forecast import forecast_account
 from rotator.policy.labels import CURRENT, key_label, key_name, retire_label
 from rotator.policy.lifecycle import lifetime, read_lifecycle
 from rotator.policy.planner import plan_account
 from rotator.policy.tags import parse_spec
 from rotator.policy.windows import is_open, parse_window
+from rotator.reasons import Reason
 from tests.policy.build import DAY, HOUR, NOW, SCOPES, arn_of, snap
 
 START = NOW
@@ -67,7 +68,7 @@ class Fleet:
         plan = plan_account(snap(list(self.secrets.values()), list(self.keys.values())), self.policy, self.now)
         for action in plan.actions:
             self._do(action)
-        if any(alert.kind is Reason.NOT_IN_TIME for alert in plan.alerts):
+        if any(alert.kind is Reason.EXPIRES_BEFORE_ROTATION for alert in plan.alerts):
             self.first_alert = self.first_alert or self.now
         self._look(timedelta.resolution)
 

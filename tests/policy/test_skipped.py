@@ -77,7 +77,7 @@ def test_skipped(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "said"), [(None, ""), (90 * DAY, ""), (90 * DAY + SECOND, "warning management-credentials-old infobip -")]
+    ("age", "said"), [(None, ""), (90 * DAY, ""), (90 * DAY + SECOND, "warning management-password-old infobip -")]
 )
 def test_the_management_password_is_old_after_90_days(age: timedelta | None, said: str) -> None:
     Case("", snap([secret("s")], [key()], password_age=age), said).check()

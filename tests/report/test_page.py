@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rotator.message import Message
-from rotator.model import AccountPlan, Alert, Policy, Quota, Reason, Severity
+from rotator.model import AccountPlan, Alert, Policy, Quota, Severity
 from rotator.policy.forecast import verdict
+from rotator.reasons import Reason
 from rotator.report import AccountReport, Report, gather_account, render_page
 from rotator.report.gather import RowLevel
 from rotator.report.page import MOST_LISTED, POLICY

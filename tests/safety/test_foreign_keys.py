@@ -40,7 +40,7 @@ def test_foreign_key_is_replaced_with_its_scopes_and_not_revoked(region: Region,
 @pytest.mark.parametrize("name", NAMES)
 def test_foreign_key_is_a_warning_that_names_the_command(region: Region, name: str) -> None:
     key = replaced_foreign_key(region, name)
-    alert = region.plan().alerts("foreign-key", "prod/api")[0]
+    alert = region.plan().alerts("other-deployment-key", "prod/api")[0]
     assert (alert["key_id"], alert["severity"]) == (key.id, "warning")
     assert "rotator revoke --key-id" in alert["detail"]
 
@@ -91,7 +91,7 @@ def test_foreign_key_of_a_recreated_secret_is_not_revoked(region: Region) -> Non
     ran = region.sweeps(5, every=DAY)[-1]
     assert region.system.works(live)
     assert not [label for label in region.every_label("prod/api") if label.startswith(f"rotator:retire:{live.id}")]
-    assert any("rotator revoke --key-id" in alert["detail"] for alert in ran.alerts("foreign-key", "prod/api"))
+    assert any("rotator revoke --key-id" in alert["detail"] for alert in ran.alerts("other-deployment-key", "prod/api"))
 
 
 def promote_replica(source: Region, target: Region, name: str) -> None:
@@ -122,7 +122,7 @@ def test_promoted_replica_leaves_grace_periods_to_the_source(region: Region, oth
     region.system.environment["ROTATOR_DEPLOYMENT"] = "recovery"
     ran = other_region.sweeps(12, every=DAY)[-1]
     assert region.system.works(first), "its own deployment has not swept, and it is not the other's"
-    assert first.id in [alert["key_id"] for alert in ran.alerts("foreign-key")]
+    assert first.id in [alert["key_id"] for alert in ran.alerts("other-deployment-key")]
 
 
 def test_live_key_of_the_other_region_is_no_orphan(region: Region, other_region: Region) -> None:

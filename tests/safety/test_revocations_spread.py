@@ -60,7 +60,7 @@ def test_many_orphans_are_an_alert_and_none_is_revoked(region: Region) -> None:
     ran = region.sweep()
     region.sweeps(2)
     assert all(region.system.works(key) for key in made)
-    assert ran.alerts("mass-revocation")
+    assert ran.alerts("too-many-orphans")
 
 
 def test_many_orphans_are_revoked_with_force(region: Region) -> None:

@@ -12,9 +12,9 @@ import pytest
 from rotator.errors import ProviderError
 from rotator.infobip.client import InfobipClient
 from rotator.infobip.credentials import AuthMethod
-from rotator.model import Reason
 from rotator.policy.labels import secret_id
 from rotator.ports import KeyRequest
+from rotator.reasons import Reason
 from rotator.sandbox.exchange import Request
 from rotator.secret import Secret
 from tests.fuzz.strategies import HOSTILE, result_of
@@ -148,7 +148,7 @@ def test_no_wrong_answer_breaks_a_consumer_or_a_foreign_key(alter: Alter) -> Non
         world.pass_time(DAY)
     # What accumulated may be too much to be revoked at once without --force; nothing else is left to fix.
     alerts = {alert.kind for plan in world.sweep().plan.accounts for alert in plan.alerts}
-    assert alerts <= {Reason.MASS_REVOCATION, Reason.UNKNOWN_KEY_EXPIRING, Reason.KEY_REENABLED}
+    assert alerts <= {Reason.TOO_MANY_ORPHANS, Reason.UNKNOWN_KEY_EXPIRING, Reason.KEY_REENABLED}
     assert all(world.consumer_works(name) for name in ("prod/x", "prod/y", "prod/z"))
 
 

@@ -23,8 +23,8 @@ from rotator.engine.observe import management_of
 from rotator.engine.revoke import revoke_key
 from rotator.engine.rotation import Rotation
 from rotator.engine.secret_changes import clean_labels, remove_retire_labels, retire_version
-from rotator.errors import Changed, InternalError, LostRace, Refused, RotatorError
-from rotator.model import AccountSnapshot, ActionKind, Reason, Resolution, SecretEntry, Spec
+from rotator.errors import InternalError, LostRace, Refused, RotatorError, StateChanged
+from rotator.model import AccountSnapshot, ActionKind, Resolution, SecretEntry, Spec
 from rotator.policy.emergency_ids import emergency_version_id
 from rotator.policy.labels import key_label, parse_key_label, retire_label
 from rotator.policy.lifecycle import AWS_LABELS, labels_after_rotation, read_lifecycle
@@ -33,6 +33,7 @@ from rotator.policy.suspects import is_older
 from rotator.policy.tags import account as account_of
 from rotator.policy.tags import spec_or_none
 from rotator.ports import ProbeVerdict
+from rotator.reasons import Reason
 from rotator.telemetry.consumer_events import REVOKED
 from rotator.text import printable, quoted
 
@@ -168,7 +169,7 @@ class Execution:
 
     def _replace(self, listed: SecretEntry) -> None:
         """Give a secret a new key until it contains no suspect; a failure is reported and protects nothing."""
-        problem: RotatorError = Changed(f"{listed.name} changes too often")
+        problem: RotatorError = StateChanged(f"{listed.name} changes too often")
         entry, described = listed, listed is self.plan.secret and not self._revoked  # a moment ago, by the planner
         for _ in range(MOST_TRIES):
             try:
@@ -181,7 +182,7 @@ class Execution:
                     return
                 self._rotate(entry, current)
                 return
-            except (Changed, LostRace) as error:
+            except (StateChanged, LostRace) as error:
                 problem = error
             except RotatorError as error:
                 problem = error

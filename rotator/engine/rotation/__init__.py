@@ -17,8 +17,8 @@ from rotator.engine.rotation.attempt import Attempt
 from rotator.engine.rotation.create import compare, key_request, make_key
 from rotator.engine.rotation.promote import Promoted, check_again_if_stale, probe, promote, stage
 from rotator.engine.secret_changes import require_as_planned, unlabel
-from rotator.errors import BadSecretValue, Changed, KeyNotFound, Refused, ReplacementRejected
-from rotator.model import Action, ActionKind, Key, Reason, SecretEntry
+from rotator.errors import BadSecretValue, KeyNotFound, Refused, ReplacementRejected, StateChanged
+from rotator.model import Action, ActionKind, Key, SecretEntry
 from rotator.policy.labels import PENDING, key_name
 from rotator.policy.lifecycle import Lifecycle, is_labelled, read_lifecycle, stored_after, was_never_current
 from rotator.policy.ownership import OwnershipProof
@@ -26,6 +26,7 @@ from rotator.policy.rules import no_such_key
 from rotator.policy.tags import RESERVED_FIELDS
 from rotator.policy.values import changed_fields, decode, differs_only_in_key, encode_replacement
 from rotator.ports import FetchedKey, StoredValue
+from rotator.reasons import Reason
 from rotator.secret import Secret
 
 __all__ = ["Promoted", "Rotation"]
@@ -99,9 +100,9 @@ class Rotation:
             planned = (life.current_version, life.current_key)
         spec, life = require_as_planned(context, entry, *planned, despite_hold=self.emergency)
         if life.foreign_pending and not self.emergency:
-            raise Changed(f"{entry.name}: another rotation is in progress")
+            raise StateChanged(f"{entry.name}: another rotation is in progress")
         if action.kind is ActionKind.RESUME and life.unlabelled:
-            raise Changed(f"the current version of {entry.name} is not adopted yet")
+            raise StateChanged(f"the current version of {entry.name} is not adopted yet")
         reason = self.audit_reason or str(action.reason)
         attempt = Attempt(context, entry, spec, life, None, version_id, reason, self.emergency, own=self.own)
         if action.kind is ActionKind.RESUME and version_id in entry.versions:
@@ -118,7 +119,7 @@ class Rotation:
     def _old_key(self, key_id: str | None) -> Key | None:
         """The key to be replaced, read now, so that its replacement gets the changes made since the listing.
 
-        :raises Changed: it is not as the plan saw it.
+        :raises StateChanged: it is not as the plan saw it.
         """
         if key_id is None:
             return None
@@ -128,7 +129,7 @@ class Rotation:
         fresh = self._found(key_id)
         disabled = self.action.kind is ActionKind.ROTATE and self.action.reason is Reason.KEY_DISABLED
         if disabled and fresh is not None and fresh.alive(self.context.now()):
-            raise Changed(f"key {key_id} works again")
+            raise StateChanged(f"key {key_id} works again")
         return fresh
 
     def _proven(self, entry: SecretEntry, life: Lifecycle, old: Key | None) -> Key | None:
@@ -165,7 +166,7 @@ class Rotation:
             return None
         stored = self.context.services.store.read_current(attempt.entry.arn)
         if stored.version_id != attempt.life.current_version:
-            raise Changed(f"the value of {attempt.entry.name} changed during the rotation")
+            raise StateChanged(f"the value of {attempt.entry.name} changed during the rotation")
         return stored
 
     # ---- from a key to a current version ----------------------------------------------------------------------------
@@ -203,11 +204,11 @@ class Rotation:
         attempt.checked_at = attempt.now()
         fetched = self.context.provider.get_key(key_id)
         if fetched.value is None or not fetched.key.alive(attempt.now()):
-            raise Changed(
+            raise StateChanged(
                 f"key {key_id}, created for {entry.name}, can no longer be read; it will be revoked as an orphan"
             )
         if attempt.version_id in self.context.services.store.version_dates(entry.arn):
-            raise Changed(f"key {key_id} was stored in {entry.name} before and has been re-enabled; skipped")
+            raise StateChanged(f"key {key_id} was stored in {entry.name} before and has been re-enabled; skipped")
         stored = self._current_value(attempt)
         compare(attempt, fetched.key, key_request(attempt), resumed=True)
         return self._store_and_promote(attempt, fetched, stored)
@@ -225,7 +226,7 @@ class Rotation:
                 attempt.unstage(key_id)
             else:  # it may be another account's: it keeps its label
                 unlabel(self.context, entry, PENDING, version_id, attempt.reason)
-            raise Changed(
+            raise StateChanged(
                 f"key {key_id} of the pending version of {entry.name} is not found; the version is no longer pending"
             )
         proof = ownership_proof(self.context, entry, version_id, key_id, key)
@@ -233,7 +234,7 @@ class Rotation:
             raise Refused(f"{unproven(entry, version_id, key_id, proof)}; it was not promoted")
         if not key.alive(attempt.now()):
             attempt.give_up(key, revoke=key.enabled)
-            raise Changed(
+            raise StateChanged(
                 f"key {key_id} of the pending version of {entry.name} is no longer active; it was not promoted"
             )
         if attempt.old is None and not spec.scopes:
@@ -252,12 +253,12 @@ class Rotation:
         The current value may have been edited since another process read it. Promotion moves from the version that is
         compared here.
 
-        :raises Changed: it is not pending any more, or was given up.
+        :raises StateChanged: it is not pending any more, or was given up.
         """
         entry, version_id, store = attempt.entry, attempt.version_id, self.context.services.store
         attempt.staged = True
         if (attempt.life.pending_version, attempt.life.pending_key) != (version_id, key_id):
-            raise Changed(f"{entry.name}: version {version_id} is no longer pending")
+            raise StateChanged(f"{entry.name}: version {version_id} is no longer pending")
         current = self._current_value(attempt)
         if current is None:
             return
@@ -283,7 +284,7 @@ class Rotation:
             attempt.give_up(key, contested=True)
         else:  # stored by hand, or consumers may have its key: it is retired like a superseded version
             unlabel(self.context, entry, PENDING, version_id, attempt.reason)
-        raise Changed(
+        raise StateChanged(
             f"version {version_id} of {entry.name} is not promoted: it was stored before the current version, or "
             "differs from it in more than the key; it was given up, and the next sweep begins the rotation again"
         )

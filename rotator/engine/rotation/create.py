@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from rotator.engine.rotation.attempt import Attempt
-from rotator.errors import Changed, OutcomeUnknown, ProviderError, Refused, ReplacementRejected
+from rotator.errors import OutcomeUnknown, ProviderError, Refused, ReplacementRejected, StateChanged
 from rotator.model import Key
 from rotator.policy.labels import key_name
 from rotator.policy.lifecycle import lifetime
@@ -28,7 +28,7 @@ def make_key(attempt: Attempt) -> FetchedKey:
     request = key_request(attempt)
     attempt.asked_at = attempt.checked_at = attempt.now()
     if not attempt.context.use_create():
-        raise Changed(
+        raise StateChanged(
             f"the daily limit of creates is used up; {attempt.entry.name} was not rotated yet",
             advice="The next sweep retries.",
         )
@@ -107,7 +107,7 @@ def _recover(attempt: Attempt, request: KeyRequest, error: OutcomeUnknown) -> tu
 def adopt_or_revoke(attempt: Attempt, made: Sequence[Key]) -> FetchedKey | None:
     """Return the key made for this very version whose value can be read; if there is none, revoke them all.
 
-    :raises Changed: today's updates are used up; the next sweep finds the remaining keys by their name.
+    :raises StateChanged: today's updates are used up; the next sweep finds the remaining keys by their name.
     """
     context = attempt.context
     for key in made:
@@ -118,7 +118,7 @@ def adopt_or_revoke(attempt: Attempt, made: Sequence[Key]) -> FetchedKey | None:
             return fetched
     for key in made:
         if not attempt.revoke_own(key):
-            raise Changed(f"the daily limit of updates is used up; {attempt.entry.name} was not rotated yet")
+            raise StateChanged(f"the daily limit of updates is used up; {attempt.entry.name} was not rotated yet")
     return None
 
 

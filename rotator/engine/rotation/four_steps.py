@@ -31,8 +31,8 @@ from rotator.engine.rotation.attempt import Attempt
 from rotator.engine.rotation.create import adopt_or_revoke, compare, key_request, make_key
 from rotator.engine.rotation.promote import promote
 from rotator.engine.secret_changes import account_of
-from rotator.errors import BadSecretValue, Changed, Refused, RotatorError, SecretNotFound
-from rotator.model import AccountSnapshot, Action, ActionKind, Reason, SecretEntry
+from rotator.errors import BadSecretValue, Refused, RotatorError, SecretNotFound, StateChanged
+from rotator.model import AccountSnapshot, Action, ActionKind, SecretEntry
 from rotator.policy.guards import clock_skew, slots_used
 from rotator.policy.labels import CURRENT, PENDING
 from rotator.policy.lifecycle import read_lifecycle
@@ -40,6 +40,7 @@ from rotator.policy.planner import make_view
 from rotator.policy.rules import ROTATE_BLOCKED, SKIP_WHEN, Predicate, View, first
 from rotator.policy.tags import ACCOUNT_TAG
 from rotator.ports import FetchedKey
+from rotator.reasons import Reason
 from rotator.telemetry.consumer_events import FAILED, publish
 
 ALREADY_CURRENT: Final = "already current"
@@ -151,7 +152,7 @@ def _opened(reconciler: Reconciler, entry: SecretEntry, token: str) -> Iterator[
                 yield work
                 return
             entry = services.store.describe(entry.arn)
-    raise Changed(f"{entry.name} is being changed by another process")
+    raise StateChanged(f"{entry.name} is being changed by another process")
 
 
 def _without_pending(entry: SecretEntry, token: str) -> SecretEntry:

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from rotator.engine.rotation.attempt import STALE_CREATE, Attempt
 from rotator.engine.secret_changes import grace_of, move_current, retire_version
 from rotator.errors import (
-    Changed,
     LostRace,
     PreconditionFailed,
     ProviderUnavailable,
     ReplacementRejected,
     RotatorError,
+    StateChanged,
     StoreError,
 )
 from rotator.model import Key
@@ -51,7 +51,7 @@ def stage(attempt: Attempt, key: Key, text: Secret) -> None:
     After a crash here the next sweep finds a pending version, checks and probes it again, and promotes it.
 
     :raises StoreError: it is not stored, and the key was given up.
-    :raises Changed: the key was revoked meanwhile; it was given up.
+    :raises StateChanged: the key was revoked meanwhile; it was given up.
     """
     store, arn, version_id = attempt.context.services.store, attempt.entry.arn, attempt.version_id
     labels = (PENDING, key_label(key.id))
@@ -79,7 +79,7 @@ def stage(attempt: Attempt, key: Key, text: Secret) -> None:
 def check_again_if_stale(attempt: Attempt, key: Key, value: Secret) -> None:
     """Check and probe a key once more if it was checked more than ten minutes ago.
 
-    :raises Changed: it was revoked meanwhile; it was given up.
+    :raises StateChanged: it was revoked meanwhile; it was given up.
     """
     if attempt.checked_at is not None and attempt.now() - attempt.checked_at > STALE_CREATE:
         _check_active(attempt, key)
@@ -91,7 +91,7 @@ def _check_active(attempt: Attempt, key: Key) -> None:
     fresh = attempt.context.provider.get_key(key.id).key
     if not fresh.alive(attempt.now()):
         attempt.give_up(fresh, revoke=fresh.enabled)
-        raise Changed(
+        raise StateChanged(
             f"the new key {key.id} of {attempt.entry.name} was revoked by another process; it was not promoted"
         )
 
