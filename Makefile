@@ -34,7 +34,7 @@ e2e: setup  ## the stack on MiniStack, a local AWS: deployed, on schedule, in an
 
 tools:  ## what the tests need beside Python packages, what of it is missing, and how to get it
 	@.ci/venv dev
-	@$(VENV)/bin/python -m tests.tools
+	@$(VENV)/bin/python .ci/needed_tools.py
 
 years: setup  ## two simulated years, of which `make check` plays five months (five minutes; YEARS_ARGS="--seed 7")
 	@$(VENV)/bin/python -m tests.chaos.two_years $(YEARS_ARGS)
@@ -73,7 +73,7 @@ bench: setup  ## cold start, sweeps, planner: ratios and counts (BENCH_ARGS="--s
 	@$(VENV)/bin/python -m tests.bench $(BENCH_ARGS)
 
 docs: setup  ## docs/cli.md, the picture in README, and the outputs that pages show; CI compares
-	@$(VENV)/bin/python -m tests.docs
+	@$(VENV)/bin/python .ci/write_docs.py
 
 wheel: setup  ## the wheel can be built and holds what it should
 	@rm -f dist/*.whl

@@ -16,9 +16,9 @@ import moto.backends
 import pytest
 from hypothesis import HealthCheck, settings
 
+from needed_tools import NEEDS
 from tests import leaks
 from tests.leaks import pytest_runtest_makereport
-from tests.tools import NEEDS
 
 __all__ = ["pytest_runtest_makereport"]
 

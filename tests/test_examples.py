@@ -13,10 +13,10 @@ from typing import Any
 import click
 import yaml  # type: ignore[import-untyped]
 
+from needed_tools import require
 from rotator.cli.app import cli
 from rotator.settings import Settings
 from rotator.telemetry.metrics import FAMILIES
-from tests.tools import require
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs import CAPTURED, ROOT, generated, page
+from write_docs import CAPTURED, ROOT, generated, page
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 

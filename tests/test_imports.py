@@ -89,11 +89,12 @@ def test_every_imported_package_is_declared() -> None:
     e2e = (ROOT / ".ci" / "requirements-e2e.in").read_text(encoding="utf-8").splitlines()
     declared |= {_name(line) for line in e2e if line and not line.startswith(("#", "-"))}
     installed = packages_distributions()
-    for folder, allowed in (("rotator", runtime), ("tests", declared)):
+    own = {"rotator", "tests", "mypy_boto3_secretsmanager", *(path.stem for path in (ROOT / ".ci").glob("*.py"))}
+    for folder, allowed in (("rotator", runtime), ("tests", declared), (".ci", declared)):
         for path in (ROOT / folder).rglob("*.py"):
             for name in imported(path):
                 top = name.partition(".")[0]
-                if top in sys.stdlib_module_names or top in {"rotator", "tests", "mypy_boto3_secretsmanager"}:
+                if top in sys.stdlib_module_names or top in own:
                     continue
                 owners = {_name(owner) for owner in installed.get(top, [top])}
                 # What is declared is made of these: boto3 and requests, moto, jinja2.

@@ -22,7 +22,6 @@ from rotator.policy.labels import key_name
 from rotator.ports import KeyProvider, ReaderLog
 from rotator.redaction.redactor import Redactor
 from rotator.sandbox.clocks import VirtualClock
-from rotator.sandbox.infobip import InfobipWorld
 from rotator.sandbox.state import Options, SimKey, SimUser
 from rotator.secret import Secret
 from rotator.telemetry.audit import Audit, Trigger
@@ -252,14 +251,3 @@ def with_policy(world: World, **changes: Any) -> World:
     """The same world under other settings."""
     world.policy = replace(world.policy, **changes)
     return world
-
-
-def state_of(infobip: InfobipWorld, secrets_manager: Any) -> tuple[Any, ...]:
-    """Everything that a command or a handler could have changed, at a simulated Infobip and in moto."""
-    keys = tuple(sorted((key.id, key.enabled, key.valid_to) for key in infobip.keys()))
-    listed = secrets_manager.list_secrets(MaxResults=100, IncludePlannedDeletion=True)["SecretList"]
-    found = {
-        each["Name"]: sorted((v, *sorted(labels)) for v, labels in each.get("SecretVersionsToStages", {}).items())
-        for each in listed
-    }
-    return keys, found

@@ -25,7 +25,7 @@ from rotator.sandbox.server import InfobipServer
 from rotator.sandbox.state import SimAccount, SimKey, SimUser
 from tests import leaks
 from tests.support.faulty_infobip import FaultyInfobip
-from tests.world import state_of
+from tests.support.moto_state import state_of
 
 PATIENCE = 60
 

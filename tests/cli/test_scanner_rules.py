@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from needed_tools import SCANNERS, SCANNERS_BIN, require
 from tests import leaks
 from tests.cli.local_stack import Stack
-from tests.tools import SCANNERS, SCANNERS_BIN, require
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 PLANTED = {

@@ -16,7 +16,7 @@ from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.state import SimAccount, SimKey
 from tests import leaks
 from tests.support.faulty_infobip import FaultyInfobip
-from tests.world import state_of
+from tests.support.moto_state import state_of
 
 NOWHERE = "arn:aws:lambda:eu-central-1:123456789012:function:nowhere"
 DAY = timedelta(days=1)

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from needed_tools import require
 from rotator.durations import LAST
 from rotator.render import shown
 from rotator.report import render_page
 from tests.report.pages import report
-from tests.tools import require
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [

@@ -27,12 +27,12 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from audit_examples import audit_page
 from rotator.cli import main
 from rotator.cli.app import COMMANDS, cli
 from rotator.sandbox.clocks import VirtualClock
 from rotator.sandbox.demo import START
 from rotator.sandbox.launcher import Sandbox
-from tests.audit_examples import audit_page
 from tests.support.faulty_infobip import Fault, FaultKind, put_faults
 
 ROOT: Final = Path(__file__).parents[1]
@@ -49,6 +49,7 @@ class Terminal(io.TextIOWrapper):
     """Standard output as a terminal has it."""
 
     def isatty(self) -> bool:
+        """Whatever is connected."""
         return True
 
 
