@@ -475,7 +475,7 @@ def _alert_not_in_time(draft: Draft, candidates: Iterable[Candidate], near: Iter
         return
     message = Message.of(
         ("1 key expires" if len(late) == 1 else "{count} keys expire")
-        + "before a create is available within the daily limit ({a_day} per day), "
+        + " before a create is available within the daily limit ({a_day} per day), "
         + ("starting {first}" if late[0].expires_at else "some have already stopped working")
         + ": {names}; use the reserve with `rotator rotate`, ask Infobip for a higher limit (ROTATOR_DAILY_LIMIT), "
         "lower ROTATOR_RESERVE, or raise rotator:validity",

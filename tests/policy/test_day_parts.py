@@ -93,9 +93,7 @@ def test_one_rotation_is_planned_and_the_rest_waits() -> None:
     assert [action.kind.value for action in plan.actions] == ["rotate"]
     assert [skip.reason for skip in plan.skipped] == [Reason.DAILY_LIMIT] * 4
     (alert,) = [alert for alert in plan.alerts if alert.kind is Reason.LISTING_INCOMPLETE]
-    assert "one create and one update in each of 32 equal parts of the day" in alert.detail
-    assert "the reserve of 8 is kept" in alert.detail
-    assert "miscounted" not in alert.detail
+    assert alert.message.values == {"parts": 32, "reserve": 8}
     assert plan.quota.updates_used is None
 
 
@@ -110,7 +108,7 @@ def test_what_is_not_in_time_counts_a_sweeps_slot_not_a_days() -> None:
     plan = plan_account(uncounted(40, DAY + MINUTE), Policy(), NOW)
     (alert,) = [alert for alert in plan.alerts if alert.kind is Reason.EXPIRES_BEFORE_ROTATION]
     assert 14 <= alert.count <= 16
-    assert "24 slots a day" in alert.detail
+    assert alert.message.values["a_day"] == 24
 
 
 def test_forecast_knows_the_parts() -> None:

@@ -119,7 +119,7 @@ def test_a_crowd_is_scheduled_early_and_nothing_is_at_risk() -> None:
     assert sum(day.rotations for day in found.days) == 120
     assert sum(day.scheduled_early for day in found.days) > 60
     assert found.at_risk == ()
-    assert str(verdict(found)) == "Every key is replaced before it expires."
+    assert verdict(found).values == {}
     assert found.first_full_day is not None
     assert found.first_full_day > START + 3 * DAY  # no earlier than needed
     # Each rotation has its revocation 72 hours later, but for the keys that have expired by then.
@@ -139,8 +139,8 @@ def test_too_many_are_told_with_their_last_slot_and_their_turn() -> None:
         assert risk.too_late_from == START  # there never was a place to spare
         assert risk.replaced_at is not None
         assert START + 20 * DAY < risk.replaced_at < START + 30 * DAY
-    late = f"{len(found.at_risk)} keys expire before they are replaced, the first on 22 Mar. A higher"
-    assert str(verdict(found)).startswith(late)
+    for fact in (f"{len(found.at_risk)} ", "22 Mar", "rotator:validity"):
+        assert fact in str(verdict(found))
     assert max(day.waiting for day in found.days) > 40
     assert forecast(fleet, 40, limit=1000).at_risk == ()
 
@@ -162,7 +162,8 @@ def test_what_is_skipped_is_at_risk_and_no_limit_helps() -> None:
     }
     assert all(risk.too_late_from > NOW + 9 * DAY for risk in found.at_risk)
     assert found.secrets == 1
-    assert "4 keys expire in secrets that are skipped, the first on 12 Mar: `rotator plan`" in str(verdict(found))
+    for fact in ("4 ", "12 Mar", "`rotator plan`"):
+        assert fact in str(verdict(found))
 
 
 def test_what_is_broken_and_finds_no_place_today_is_at_risk_now() -> None:

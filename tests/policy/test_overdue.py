@@ -9,7 +9,7 @@ import pytest
 
 from rotator.message import Message
 from rotator.model import AccountPlan, ActionKind, Alert, Key, Outcome, Result
-from rotator.policy.overdue import ALLOWED_DELAY, allowed_delay, with_outcomes
+from rotator.policy.overdue import ALLOWED_DELAY, NOT_DONE, allowed_delay, with_outcomes
 from rotator.reasons import Reason
 from tests.policy.build import DAY, HOUR, Case, key
 from tests.policy.tables import table
@@ -38,11 +38,11 @@ WHEN = table(
         s; K1 left=32d1s age=67d23h59m59s -> rotate expiring s K1@v1
     a rotation a day late
         s; K1 left=32d age=68d
-        -> rotate expiring s K1@v1; error overdue s K1 (its rotation was due 1 d ago: no sweep has done it so far)
+        -> rotate expiring s K1@v1; error overdue s K1 (1 d)
     a short-lived key, a second less than a tenth of its life late
         s; K1 left=11h30m1s age=1d14h29m59s -> rotate expiring s K1@v1
     a short-lived key, a tenth of its life and a minute late
-        s; K1 left=11h29m age=1d14h31m -> rotate expiring s K1@v1; error overdue s K1 (was due 5 h 1 min ago)
+        s; K1 left=11h29m age=1d14h31m -> rotate expiring s K1@v1; error overdue s K1 (5 h 1 min)
     by its age
         s max-age=30d; K1 left=never age=31d -> rotate max-age s K1@v1; error overdue s K1
     a revocation that is due now
@@ -52,7 +52,7 @@ WHEN = table(
     a revocation a day late
         s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1d}; K1; K2
         -> revoke grace-over s K1@v1;
-        error overdue s K1 (the revocation of key K1 was due 1 d ago: no sweep has done it so far)
+        error overdue s K1 (1 d)
     of a short-lived key, a tenth of its life and a minute late
         s grace=1h {v2 CURRENT key:K2} {v1 PREVIOUS key:K1 retire:K1:-1h}; K1 left=1h age=9h; K2
         -> revoke grace-over s K1@v1; error overdue s K1
@@ -62,13 +62,13 @@ WHEN = table(
         s scopes=a changed=23h59m59s {x} -> rotate first-key s -@-
     a first key that has not come for a day
         s scopes=a changed=1d {x}
-        -> rotate first-key s -@-; error overdue s - (its first key was due 1 d ago: no sweep has done it so far)
+        -> rotate first-key s -@-; error overdue s - (1 d)
     a value that is adopted, for less than a day
         s changed=23h {v1 CURRENT value=K1}; K1 -> label unadopted s K1@v1
     a value that has not been adopted for a day
         s changed=1d {v1 CURRENT value=K1}; K1
         -> label unadopted s K1@v1;
-        error overdue s K1 (the adoption of its value was due 1 d ago: no sweep has done it so far)
+        error overdue s K1 (1 d)
     a value of a short-lived key that has not been adopted for a tenth of its life
         s changed=5h {v1 CURRENT value=K1} validity=2d grace=1h; K1 left=39h age=1h
         -> label unadopted s K1@v1; error overdue s K1
@@ -77,11 +77,11 @@ WHEN = table(
     a rotation, a day after its key could have been known
         s changed=1d {v1 CURRENT value=K1}; K1 left=1d age=99d
         -> label unadopted s K1@v1; rotate expiring s K1@v1;
-        error overdue s K1 (the adoption of its value was due); error overdue s K1 (its rotation was due 1 d ago)
+        error overdue s K1; error overdue s K1 (1 d)
     a superseded key that has got no retire label for its grace period and a day
         s changed=4d {v2 CURRENT key:K2} {v1 PREVIOUS key:K1}; K1; K2
         -> retire superseded s K1@v1;
-        error overdue s K1 (the revocation of key K1 was due 1 d ago: no sweep has done it so far)
+        error overdue s K1 (1 d)
     a superseded key, a second before
         s changed=3d23h59m59s {v2 CURRENT key:K2} {v1 PREVIOUS key:K1}; K1; K2 -> retire superseded s K1@v1
     what is pending is resumed, and late all the same
@@ -112,7 +112,7 @@ CAUSES = table(
     no scopes
         s; K1 left=24d age=76d scopes=hidden
         -> skip s scopes-unknown; error scopes-unknown s K1;
-        error overdue s K1 (its rotation was due 9 d ago: the old key shows no scopes)
+        error overdue s K1 (9 d)
     another rotation
         s {v1 CURRENT key:K1} {x PENDING}; K1 left=24d age=76d
         -> skip s rotation-in-progress; error rotation-in-progress s K1; error overdue s K1
@@ -143,17 +143,17 @@ CAUSES = table(
         -> skip s listing-incomplete; warning listing-incomplete s K1; error overdue s K1
     a first key without a slot
         s scopes=a changed=2d {x}; U0 age=1h; U1 age=1h; with limit=2-0
-        -> skip s daily-limit; error overdue s - (its first key was due 2 d ago)
+        -> skip s daily-limit; error overdue s - (2 d)
     a first key without scopes
-        s changed=2d {x} -> skip s empty; error empty s -; error overdue s - (its first key was due 2 d ago)
+        s changed=2d {x} -> skip s empty; error empty s -; error overdue s - (2 d)
     a first key that is held
         s scopes=a hold=x changed=2d {x} -> skip s hold
     a value that is no key
         s changed=2d {v1 CURRENT value=foreign}
-        -> skip s unadopted; error unadopted s -; error overdue s - (the adoption of its value was due 2 d ago: no key)
+        -> skip s unadopted; error unadopted s -; error overdue s - (2 d)
     a wrong tag, and its key is about to expire
         s grace=soon; K1 left=1d age=99d
-        -> skip s misconfigured; error misconfigured s K1; error overdue s K1 (its rotation was due 32 d ago)
+        -> skip s misconfigured; error misconfigured s K1; error overdue s K1 (32 d)
     a wrong tag, and by the others nothing is due
         s grace=soon rotate-before=7d; K1 left=9d age=91d -> skip s misconfigured; error misconfigured s K1
     a wrong tag and a hold
@@ -176,13 +176,19 @@ CAUSES = table(
 
 @pytest.mark.parametrize("case", [*WHEN, *CAUSES], ids=str)
 def test_overdue(case: Case) -> None:
-    case.check()
+    """The cause is why the secret was skipped; else no sweep has done what is planned now."""
+    plan = case.check()
+    for alert in plan.alerts:
+        if alert.kind is Reason.OVERDUE:
+            causes = [skip.message for skip in plan.skipped if skip.secret == alert.secret]
+            assert alert.message.values["cause"] in (causes or [NOT_DONE])
 
 
 # ---- after the work -------------------------------------------------------------------------------------------------
 
 (ROTATION,) = (case.plan() for case in WHEN if case.name == "a rotation a day late")
 (REVOCATION,) = (case.plan() for case in WHEN if case.name == "a revocation a day late")
+(ADOPTION,) = (case.plan() for case in WHEN if case.name == "a value that has not been adopted for a day")
 
 
 def after(plan: AccountPlan, *changed: Result) -> list[Alert]:
@@ -190,17 +196,17 @@ def after(plan: AccountPlan, *changed: Result) -> list[Alert]:
     return [alert for alert in with_outcomes(plan, changed).alerts if alert.kind is Reason.OVERDUE]
 
 
-@pytest.mark.parametrize("plan", [ROTATION, REVOCATION], ids=["rotation", "revocation"])
+@pytest.mark.parametrize("plan", [ROTATION, REVOCATION, ADOPTION], ids=["rotation", "revocation", "adoption"])
 def test_what_got_done_is_no_alert_and_what_kept_it_is_the_cause(plan: AccountPlan) -> None:
     (action,) = plan.actions
     assert [(alert.action, alert.by_account) for alert in plan.alerts] == [(action.kind, False)]
     assert after(plan, Result(action, Outcome.DONE)) == []
     for by_account, outcome in ((True, Outcome.DEFERRED), (False, Outcome.FAILED)):
         (alert,) = after(plan, Result(action, outcome, "429 Too Many Requests", by_account=by_account))
-        assert alert.detail.endswith("no sweep has done it so far; this sweep: 429 Too Many Requests")
+        assert alert.message.values == {"overdue": plan.alerts[0].message, "error": "429 Too Many Requests"}
         assert alert.by_account is by_account
         (alert,) = after(plan, Result(action, outcome))
-        assert alert.detail.endswith(f"this sweep: {outcome}")
+        assert alert.message.values["error"] == outcome
 
 
 def test_another_action_says_nothing_of_it() -> None:

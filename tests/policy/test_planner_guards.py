@@ -96,7 +96,7 @@ BUDGET = table("""
         a {v1 CURRENT key:A}; b {v1 CURRENT key:B}; c {v1 CURRENT key:C}; A left=30d; B left=10d; C left=20d;
         with limit=4-2
         -> rotate expiring b B@v1; rotate expiring c C@v1;
-        skip a daily-limit (rotate (expiring) waits: today's 4 creates less 2 in reserve are used up)
+        skip a daily-limit
     a key made less than 23 h 50 min ago took a slot
         as before; U age=23h49m59s; with limit=4-2 -> rotate expiring b B@v1; skip a daily-limit; skip c daily-limit
     a key made 23 h 50 min ago gives its slot back soon enough
@@ -119,7 +119,7 @@ BUDGET = table("""
         3 x s# {v2 CURRENT key:N#} {v1 PREVIOUS key:O# retire:O#:-1h}; 3 x N#; 3 x O#;
         t {v2 CURRENT key:T} {v1 key:OFF retire:OFF:-1d} {v0 key:P}; T; P; OFF disabled left=never; with limit=4-2
         -> retire superseded t P@v0; revoke key-not-active t OFF@v1; 2 x revoke grace-over s# O#@v1;
-        skip s2 daily-limit (revoke (grace-over) waits: today's 4 updates less 2 in reserve are used up)
+        skip s2 daily-limit
     a key revoked less than 23 h 50 min ago took a slot
         2 x s# {v2 CURRENT key:N#} {v1 PREVIOUS key:O# retire:O#:-1h}; 2 x N#; 2 x O#; D disabled left=-23h49m59s;
         with limit=4-2
@@ -144,22 +144,23 @@ def test_guards(case: Case) -> None:
     case.check()
 
 
-@pytest.mark.parametrize(("skew", "words"), [(HOUR, "1 h behind Infobip's"), (-HOUR, "1 h ahead of Infobip's")])
-def test_a_wrong_clock_is_the_accounts_error(skew: timedelta, words: str) -> None:
+@pytest.mark.parametrize(("skew", "direction"), [(HOUR, "behind"), (-HOUR, "ahead of")])
+def test_a_wrong_clock_is_the_accounts_error(skew: timedelta, direction: str) -> None:
     plan = Case("", snap([secret("s")], [key(), key("U", age=HOUR)], skew=skew)).plan()
     assert plan.error == plan.alerts[0].detail
-    assert words in plan.alerts[0].detail
+    assert plan.alerts[0].message.values == {"skew": HOUR, "direction": direction}
     assert (plan.keys, plan.quota.creates_used) == (2, 1)
 
 
 @pytest.mark.parametrize(
-    ("name", "detail"),
+    ("name", "values"),
     [
-        ("more orphans", "6 of 18 active keys appear to be orphans, more than a sweep may revoke (5); none is revoked"),
-        ("6 of 23: more than a quarter, so one", "revoking key O5 waits for the next sweep: one sweep revokes 5 keys"),
+        ("more orphans", {"orphans": 6, "active": 18, "limit": 5}),
+        ("6 of 23: more than a quarter, so one", {"key": "O5", "limit": 5}),
+        ("as many as there are places", {"kind": "rotate", "what": "creates", "limit": 4, "reserve": 2}),
+        ("revocations have their own", {"kind": "revoke", "what": "updates", "limit": 4, "reserve": 2}),
     ],
 )
-def test_the_guards_say_how_many_of_how_many(name: str, detail: str) -> None:
-    case = next(case for case in TOO_MANY_ORPHANS if case.name.startswith(name))
-    plan = case.plan()
-    assert (plan.alerts or plan.skipped)[0].detail.startswith(detail)
+def test_the_guards_say_how_many_of_how_many(name: str, values: dict[str, object]) -> None:
+    plan = next(case for case in (*TOO_MANY_ORPHANS, *BUDGET) if case.name.startswith(name)).plan()
+    assert any(values.items() <= found.message.values.items() for found in (*plan.alerts, *plan.skipped))

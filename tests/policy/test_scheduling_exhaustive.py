@@ -130,7 +130,7 @@ def test_a_due_rotation_waits_for_a_window_later_today() -> None:
     assert plan.actions == ()
     (skip,) = plan.skipped
     assert (skip.secret, skip.reason) == ("a-due", Reason.DAILY_LIMIT)
-    assert skip.detail == "rotate (expiring) waits for a slot: today's are needed for keys that can't wait as long"
+    assert [action.secret for action in plan.deferred] == ["a-due"]
     fleet.run(3)
     assert fleet.made == [NOW + HOUR, NOW + 25 * HOUR]
     # Where one secret only is asked for, it gets the slot.
