@@ -77,6 +77,7 @@ def adopted(world: World) -> list[str]:
 @pytest.mark.parametrize("reveal", [True, False], ids=["shown", "masked"])
 @pytest.mark.parametrize("labelled", [False, True])
 def test_key_id_is_refused_if_the_value_is_another_key_or_none(reveal: bool, labelled: bool) -> None:
+    """Threat: adopt --key-id with a key that is not in the value. It is rejected and nothing is changed."""
     world = World(options=Options(reveal=reveal))
     key = world.managed(NAME, adopted=labelled)
     other = world.managed("prod/other")
@@ -105,6 +106,7 @@ def test_label_is_no_proof(with_id: bool) -> None:
 
 @pytest.mark.parametrize("labelled", [False, True])
 def test_key_of_another_account_is_refused(labelled: bool) -> None:
+    """Threat: adopt with a key of another account. It is rejected and nothing is changed."""
     world = World()
     key = world.managed(NAME, adopted=labelled)
     world.account("other")

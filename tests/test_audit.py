@@ -144,6 +144,7 @@ def test_a_learnt_common_text_leaves_constants_and_names(value: str) -> None:
 
 
 def test_the_shape_of_a_key_value_is_redacted_in_every_field() -> None:
+    """Threat: an API key's value in any field. What has the format of a key is redacted everywhere."""
     value = "-".join(("0123456789abcdef" * 2, "01234567", "0123", "4567", "89ab", "0123456789ab"))
     stream = io.StringIO()
     names = ("account", "secret", "version_id", "key_id", "reason", "incident", "error", "detail", "label")
@@ -154,6 +155,7 @@ def test_the_shape_of_a_key_value_is_redacted_in_every_field() -> None:
 
 
 def test_a_weak_password_is_redacted_in_an_error_only() -> None:
+    """Threat: a weak password in a server's message. It is redacted in untrusted text."""
     redactor = Redactor()
     redactor.learn("hunter2")
     stream = io.StringIO()
@@ -166,6 +168,7 @@ def test_a_weak_password_is_redacted_in_an_error_only() -> None:
 
 @given(st.text(max_size=80), st.text(max_size=20))
 def test_no_value_can_break_a_line(value: str, name: str) -> None:
+    """Threat: a value that forges an audit line. Each record is one line of ASCII."""
     stream = io.StringIO()
     fields: dict[str, Any] = {name: value} if name not in FIELDS else {}
     make(stream).emit("key.created", "success", reason=value + "\u2028\n\r\x85\x1b[31m\ud800", **fields)
@@ -251,6 +254,7 @@ class TestStream:
 
 class TestFile:
     def test_it_gets_the_same_bytes_and_is_for_its_owner_only(self, tmp_path: Path) -> None:
+        """Threat: other users who read the audit file. Its mode is 0600."""
         stream = io.StringIO()
         path = tmp_path / "audit.jsonl"
         audit = make(stream, audit_file=path)
@@ -283,6 +287,7 @@ class TestFile:
         assert "Nothing was started" in str(caught.value)
 
     def test_a_full_disk_stops_the_change_and_leaves_no_half_line(self, tmp_path: Path) -> None:
+        """Threat: a change that can't be recorded. It is not made."""
         path = tmp_path / "audit.jsonl"
         stream = io.StringIO()
         audit = make(stream, audit_file=path)

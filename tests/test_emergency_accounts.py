@@ -58,7 +58,9 @@ def verified(report: EmergencyReport) -> dict[str, bool | None]:
 @pytest.mark.parametrize("strategy", EVERY)
 @pytest.mark.parametrize("by", ["secret", *BY])
 def test_a_key_is_revoked_in_its_own_account(by: str, strategy: Strategy) -> None:
-    """``rotator:account`` was changed to an account that does not have the key."""
+    """Threat: a changed rotator:account, so that an emergency revokes nothing and reports success. The key is revoked
+    and verified in its own account. ``rotator:account`` was changed to an account that does not have the key.
+    """
     world, key = two_accounts()
     world.store.tag(NAME, {"rotator:account": "other"})
     others = len(world.live_keys("other"))
@@ -74,7 +76,9 @@ def test_a_key_is_revoked_in_its_own_account(by: str, strategy: Strategy) -> Non
 
 @pytest.mark.parametrize("by", ["secret", *BY])
 def test_other_credentials_of_an_account_do_not_make_a_key_revoked(by: str) -> None:
-    """``main``'s management secret was given another account's credentials: "not found" is never "done"."""
+    """Threat: another account's credentials, so that a leaked key seems revoked. A 404 is an error. ``main``'s
+    management secret was given another account's credentials: "not found" is never "done".
+    """
     world, key = two_accounts()
     user = world.infobip.add_user(world.accounts["other"], "user-of-other")
     text = {"base_url": "https://sandbox.api.infobip.com", "username": user.username, "password": str(user.password)}
@@ -97,6 +101,9 @@ def test_the_error_names_the_account_that_has_the_key() -> None:
 
 
 def test_a_value_that_no_account_knows_and_a_secret_contains_is_an_error() -> None:
+    """Threat: a leaked value of an account that is not configured. It is an error that names the secret that contains
+    it.
+    """
     world, _ = two_accounts()
     far = world.infobip.add_account("far")
     key = world.infobip.add_key(far.id, "of another team")
@@ -132,6 +139,9 @@ STATES: dict[str, Callable[[World], object]] = {
 @pytest.mark.parametrize("by", BY)
 @pytest.mark.parametrize("state", STATES)
 def test_no_state_of_a_secret_protects_a_named_key(state: str, by: str, strategy: Strategy) -> None:
+    """Threat: a secret that is mistagged, held, unreadable, invalid or pending deletion, to protect its key. A named
+    key is revoked anyway.
+    """
     world, key = two_accounts()
     STATES[state](world)
     report = revoke(world, strategy, **named(by, key))
@@ -142,6 +152,7 @@ def test_no_state_of_a_secret_protects_a_named_key(state: str, by: str, strategy
 
 @pytest.mark.parametrize("state", ["no account", "an unknown account", "a misspelt role", "held", "misconfigured"])
 def test_a_named_secret_is_searched_whatever_its_tags_say(state: str) -> None:
+    """Threat: wrong tags on a secret, to protect its keys in an emergency. The named secret is searched anyway."""
     world, key = two_accounts()
     STATES[state](world)
     report = revoke(world)
@@ -208,6 +219,7 @@ PLACES = {
 @pytest.mark.parametrize("strategy", EVERY)
 @pytest.mark.parametrize("place", PLACES)
 def test_every_key_of_a_named_secret_is_revoked(place: str, strategy: Strategy) -> None:
+    """Threat: a second key in another field or version, to survive an emergency. All are found and revoked."""
     world, key = two_accounts()
     second = PLACES[place](world)
     assert set(dry_run(world, strategy).revoked) == {key.id, second.id}
@@ -241,6 +253,7 @@ def test_a_named_key_is_revoked_alone(place: str, by: str) -> None:
 
 @pytest.mark.parametrize("value", ["json", "binary"])
 def test_a_copy_in_another_secrets_field_is_in_the_preview(value: str) -> None:
+    """Threat: a copy of a leaked key in another secret. The preview shows it."""
     world, key = two_accounts()
     text = {"api_key": world.current_value("other/sms"), "backup": key.value}
     store(world, text if value == "json" else f"\x01{key.value}".encode(), "other/sms")
@@ -299,6 +312,7 @@ def test_a_documented_move_ends_without_labels_of_the_old_key() -> None:
 @pytest.mark.parametrize("strategy", [REPLACE_FIRST, REVOKE_FIRST])
 @pytest.mark.parametrize("shut_out", [True, False])
 def test_preview_and_execution_agree_on_allowed_ips(shut_out: bool, strategy: Strategy) -> None:
+    """Threat: allowedIPs that exclude the rotator. Preview and execution agree that no replacement can be verified."""
     world, key = two_accounts()
     world.infobip.change_key(key.id, allowed_ips=("203.0.113.0/24",) if shut_out else ("127.0.0.1",))
     shown = dry_run(world, strategy)

@@ -550,7 +550,10 @@ def test_a_revocation_that_is_answered_with_404_is_an_error() -> None:
 
 
 def test_a_probe_that_is_refused_alone_proves_nothing() -> None:
-    """Infobip still shows the key enabled: something on the way answered the revocation, and refuses the probe."""
+    """Threat: a proxy that rejects the probe of a key that is still enabled. A rejected probe alone is not a
+    verification. Infobip still shows the key enabled: something on the way answered the revocation, and refuses the
+    probe.
+    """
     world = World()
     key = world.managed(NAME)
     fault(world, FaultKind.HANG_BEFORE, UPDATE)
@@ -594,7 +597,9 @@ CHANGES = {
 
 @pytest.mark.parametrize("strategy", list(Strategy))
 def test_the_intent_stands_before_the_call(strategy: Strategy) -> None:
-    """Every change is written twice, with its reason and the incident."""
+    """Threat: an emergency that leaves no record. Its intent is written before each change. Every change is written
+    twice, with its reason and the incident.
+    """
     world = World()
     in_grace(world)
     before = len(world.lines())

@@ -50,7 +50,9 @@ def edit(world: World, name: str = NAME, **fields: Any) -> None:
 @pytest.mark.parametrize("incident", INCIDENTS)
 @pytest.mark.parametrize("account", ["main", "other"])
 def test_a_key_in_another_field_is_revoked_by_the_repeat(account: str, incident: str | None, strategy: Any) -> None:
-    """The incident's own version contains it too; what this incident made is its replacement alone."""
+    """Threat: an emergency that failed in part. Repeating it revokes exactly what is left. The incident's own version
+    contains it too; what this incident made is its replacement alone.
+    """
     world = World()
     key, second = with_second_field(world, account)
     fault(world, FaultKind.STATUS_BEFORE, ("PUT", second.id), status=503)
@@ -66,6 +68,7 @@ def test_a_key_in_another_field_is_revoked_by_the_repeat(account: str, incident:
 
 @pytest.mark.parametrize("incident", INCIDENTS)
 def test_a_disabled_key_that_still_works_fails_the_repeat_too(incident: str | None) -> None:
+    """Threat: a disabled key that still authenticates. Repeating the command does not report success."""
     world = World()
     key = world.managed(NAME)
     world.infobip.options.propagation = timedelta(days=1)
@@ -87,6 +90,7 @@ def test_a_masked_key_named_by_its_id_is_probed_if_a_secret_contains_it(role: st
 
 @pytest.mark.parametrize("incident", INCIDENTS)
 def test_a_copy_that_got_no_key_gets_one_from_the_repeat(incident: str | None) -> None:
+    """Threat: a secret that got no new key in an emergency. Repeating the command creates it."""
     world = World()
     key = world.managed(NAME)
     world.store.copy_secret_with_tags(NAME, "prod/copy")

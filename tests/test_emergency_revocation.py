@@ -288,7 +288,9 @@ def test_an_orphan_of_this_deployment_is_revoked(by: str, reveal: bool) -> None:
 @pytest.mark.parametrize("by", BY)
 @pytest.mark.parametrize("whose", ["made for CI", "staging"])
 def test_a_named_key_is_revoked_whoever_made_it(by: str, whose: str) -> None:
-    """Nothing here contains it; the preview says so, with its name at Infobip."""
+    """Threat: a leaked key that no secret here contains. It is revoked if it is named. Nothing here contains it; the
+    preview says so, with its name at Infobip.
+    """
     world = World()
     world.managed(NAME)
     name = key_name(NAME, world.store.peek(NAME).arn, whose, "0" * 32) if whose == "staging" else whose

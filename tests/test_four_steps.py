@@ -369,6 +369,9 @@ def failed_create(function: str | None = OURS, value: str | None = None) -> tupl
 
 
 def test_empty_version_of_our_function_is_released() -> None:
+    """Threat: a failed rotation by Secrets Manager leaves an empty AWSPENDING, so that sweeps stop. It is removed after
+    30 minutes.
+    """
     world, old, token = failed_create()
     world.pass_time(timedelta(minutes=30) - timedelta(seconds=1))
     assert world.sweep().results == ()
@@ -396,6 +399,7 @@ def test_empty_version_of_our_function_is_released() -> None:
     ],
 )
 def test_other_pending_version_stays(function: str | None, value: str | None) -> None:
+    """Threat: another function's AWSPENDING. It is kept."""
     world, old, token = failed_create(function, value)
     for _ in range(3):
         world.pass_time(HOUR)

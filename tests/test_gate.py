@@ -163,6 +163,7 @@ def test_tag_set_after_the_plan_counts() -> None:
 
 
 def test_emergency_does_not_wait() -> None:
+    """Threat: a gate that holds back an emergency revocation. An emergency ignores it."""
     world, log, old = world_with(gate="adoption")
     emergency = Emergency(world.services(), "leaked", "INC-1")
     assert emergency.execute(emergency.plan(Target(NAME), Strategy.REPLACE_FIRST)).ok

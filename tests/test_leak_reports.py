@@ -202,6 +202,7 @@ def test_fields_of_any_type(value: Any) -> None:
     )
 )
 def test_any_json_is_read_and_never_repeated(document: Any) -> None:
+    """Threat: any JSON as a scanner's report. It is read or rejected, and never echoed."""
     report = read_leaks(Secret(json.dumps(document)))
     assert (KEY in str(document)) == (found(report) == [KEY])
     assert KEY not in repr(report) or KEY in str([*report.unusable, *(leak.places for leak in report.leaks)])
@@ -299,6 +300,7 @@ def test_truncated_report_gives_each_whole_key(name: str) -> None:
 
 @pytest.mark.parametrize("indent", [None, 1])
 def test_report_that_is_cut_anywhere_names_its_findings(indent: int | None) -> None:
+    """Threat: a leak report that is cut off anywhere. Its findings are still named."""
     items = [gitleaks("REDACTED"), gitleaks(KEY), gitleaks("REDACTED"), gitleaks("***")]
     whole = json.dumps(items, indent=indent)
     ends = [at for at, char in enumerate(whole) if char == "}"]
@@ -385,6 +387,7 @@ def test_report_in_other_texts() -> None:
     ],
 )
 def test_value_that_is_masked_cut_or_empty(value: str | None) -> None:
+    """Threat: a finding without a usable value. It is named, exit 1."""
     for name in ("Secret", "secret", "SECRET", "raw", "Raw"):
         item = {"File": "a.py", "StartLine": 3, name: value, "Match": "key = ", "Message": f"remove {OTHER}"}
         report = read(json.dumps([item, gitleaks("hunter2")]))
@@ -429,6 +432,7 @@ UNUSABLE = {
 
 @pytest.mark.parametrize("name", UNUSABLE)
 def test_unusable_findings_of_any_scanner_are_named(name: str) -> None:
+    """Threat: a scanner that masks values. Each finding without a usable value is named, exit 1."""
     for text in (
         json.dumps(UNUSABLE[name]),
         json.dumps([[UNUSABLE[name]]], indent=1),
@@ -542,6 +546,7 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_key_in_an_encoding(name: str) -> None:
+    """Threat: a leaked key in an encoding. It is found."""
     text = ENCODINGS[name](KEY)
     assert not possible_keys(Secret(text))
     assert found(read(text)) == [KEY]
@@ -612,6 +617,7 @@ HOSTILE = {
 @pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_text_takes_linear_time(text: str) -> None:
+    """Threat: nested escapes and base64, or 20,000 findings. They are read in linear time."""
     began = time.process_time()
     read("x\n" + text * (SIZE // len(text)))
     assert time.process_time() - began < 15  # 2 s at most; in quadratic time it would be days

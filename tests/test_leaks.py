@@ -37,6 +37,7 @@ def test_keeps_it():
 
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_test_that_shows_a_secret_fails_without_showing_it(tmp_path: Path, workers: str) -> None:
+    """Threat: a secret in any test's output. That test fails."""
     suite = tmp_path / "test_suite.py"
     suite.write_text(SUITE.replace("{key}", KEY))
     command = [

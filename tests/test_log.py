@@ -79,6 +79,7 @@ def test_an_unknown_level_is_an_error() -> None:
 
 @pytest.mark.parametrize("name", ["botocore.endpoint", "urllib3.connectionpool"])
 def test_libraries_that_print_bodies_log_nothing_at_debug(name: str) -> None:
+    """Threat: debug logs of libraries that print bodies. They are filtered."""
     stream = configured(level="debug")
     logging.getLogger(name).debug("Response body: secret")
     logging.getLogger(name).warning("Connection lost")

@@ -95,6 +95,7 @@ def test_an_unobserved_account_keeps_its_state_a_gone_one_goes(served: Served) -
 
 
 def test_hostile_names_forge_no_line(served: Served) -> None:
+    """Threat: a secret's name that forges a line of /metrics. It is escaped."""
     names = ['a"} 1\nrotator_key_ready{secret="b', "\\", "\x1b[2J", "\ud800", "<b>", "=1+1", "ключ", "x" * 5000]
     served.metrics.publish(of_secrets('main"\n# HELP x', *names))
     found = served.scrape()[READY.name]
@@ -148,6 +149,7 @@ def test_openmetrics_is_given_where_it_is_accepted(served: Served) -> None:
 
 
 def test_idle_and_malformed_requests_hold_up_nothing(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    """Threat: a client that holds connections to the port of serve. Sweeps are not delayed."""
     host, port = served.server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))), socket.create_connection((host, int(port))) as rubbish:
         rubbish.sendall(b"\x16\x03\x01\x00 nothing of HTTP\r\n\r\n")

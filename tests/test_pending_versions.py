@@ -64,6 +64,9 @@ def labels(world: World) -> set[str]:
 
 @pytest.mark.parametrize("after", [timedelta(0), SECOND / 2, MINUTE, HOUR])
 def test_edit_is_not_undone(after: timedelta) -> None:
+    """Threat: a value that is edited while a rotation is interrupted. What was stored before is not promoted over the
+    edit; its key is revoked.
+    """
     world, old, new = pending(extra={"sender": "Before"})
     world.pass_time(after)
     edit(world, sender="After")
@@ -169,6 +172,9 @@ def test_key_that_consumers_may_have_gets_its_grace() -> None:
 
 @pytest.mark.parametrize("has_field", [False, True])
 def test_changed_value_field_does_not_fail_for_ever(has_field: bool) -> None:
+    """Threat: rotator:value-field is changed while a version is pending. The version is given up, and the rotation
+    begins again.
+    """
     world, old, new = pending(extra={"token": "none yet"} if has_field else None)
     world.store.tag(NAME, {"rotator:value-field": "token"})
     world.pass_time(MINUTE)

@@ -77,6 +77,7 @@ def _shown(text: str, redacted: str) -> int:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("secret", [PASSWORD, "hunter2andmore", "   spaces  around  "])
 def test_a_learned_value_is_taken_out_in_every_form(form: str, secret: str) -> None:
+    """Threat: a value that a server quotes in an encoding. The text is decoded, and the value is redacted."""
     redactor = knowing(secret)
     written = FORMS[form](secret)
     shown = redactor.redact(f"before {written} after")

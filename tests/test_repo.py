@@ -89,6 +89,7 @@ def test_python_files_postpone_annotations() -> None:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_holds_versions_and_hashes_and_no_address(lock: str) -> None:
+    """Threat: a dependency that is exchanged in transit. Locks contain versions and hashes of everything."""
     text = (ROOT / lock).read_text(encoding="utf-8")
     assert "://" not in text
     assert "--index-url" not in text

@@ -410,6 +410,7 @@ def test_a_version_that_holds_another_key_than_its_label_says() -> None:
 
 
 def test_never_back_to_a_key_that_an_emergency_replaced() -> None:
+    """Threat: an operator who rolls back to a leaked key. It is rejected."""
     world, old, leaked = rotated()
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, method="PUT", path="api-keys/.", status=500, count=None))
     report = revoke(world, Strategy.REPLACE_FIRST, incident="INC-1", secret=NAME)
@@ -423,7 +424,9 @@ def test_never_back_to_a_key_that_an_emergency_replaced() -> None:
 
 @pytest.mark.parametrize("back", [False, True])
 def test_it_never_goes_to_another_account(back: bool) -> None:
-    """After a move the previous key is the old account's; if the tag is set back, the current one is the new one's."""
+    """Threat: a rollback to a key of another account. It is rejected and nothing is changed. After a move the previous
+    key is the old account's; if the tag is set back, the current one is the new one's.
+    """
     world = World()
     old = world.managed(NAME, left=200 * DAY)
     world.account("other")

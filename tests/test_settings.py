@@ -133,12 +133,14 @@ def test_a_misspelt_variable_is_not_ignored(typo: str, meant: str) -> None:
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Settings)])
 @pytest.mark.parametrize("value", [KEY, f" {KEY}:", f"https://user:{KEY}@host/queue"])
 def test_a_key_in_the_wrong_variable_is_not_shown(name: str, value: str) -> None:
+    """Threat: a key in the wrong environment variable. The variable is named and its value is not shown."""
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_env({f"ROTATOR_{name.upper()}": f"{value} !"})
     assert KEY[:20] not in str(caught.value)
 
 
 def test_the_password_in_a_queue_url_is_not_shown() -> None:
+    """Threat: a password in a queue's URL. It is not shown."""
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_env({"ROTATOR_QUEUE_URL": "https://user:pa55word@host/queue"})
     assert "pa55word" not in str(caught.value)

@@ -112,7 +112,9 @@ def test_a_listing_with_other_names_than_awss(
 
 @pytest.mark.parametrize("label", [f"rotator:key:{KEY_VALUE}", KEY_VALUE, f"note {KEY_VALUE.upper()}"])
 def test_a_keys_value_in_a_label_is_redacted(aws: FakeAws, store: SecretsManagerStore, label: str) -> None:
-    """It is one secret's fault, and must not keep it, or others, from being read."""
+    """Threat: a key's value in a label. It is redacted. It is one secret's fault, and must not keep it, or others, from
+    being read.
+    """
     aws.answers = [ok(**answer(labels=["AWSCURRENT", label]))]
     stored, (listed,) = store.read_current(NAME), store.list_secrets()
     for labels in (stored.labels, listed.versions[V1], store.describe(NAME).versions[V1]):

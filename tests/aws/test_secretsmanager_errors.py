@@ -162,6 +162,7 @@ def test_without_an_answer_only_a_write_is_in_doubt(
 
 
 def test_a_page_of_a_proxy_is_no_empty_listing(aws: FakeAws, store: SecretsManagerStore) -> None:
+    """Threat: a proxy's page in place of Secrets Manager. It is an error, not an empty list."""
     aws.answers = [text(200)]
     assert isinstance(fails(store.list_secrets), StoreUnavailable)
 
@@ -244,7 +245,9 @@ def test_an_answer_without_text_is_a_bad_value(aws: FakeAws, store: SecretsManag
 def test_no_value_is_logged_at_any_level(
     aws: FakeAws, store: SecretsManagerStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With a client that is there already, and every logger at its most talkative."""
+    """Threat: debug logs of botocore. They contain no value. With a client that is there already, and every logger at
+    its most talkative.
+    """
     talkers = [name for name in logging.Logger.manager.loggerDict if name.partition(".")[0] in {"botocore", "urllib3"}]
     assert {"botocore.endpoint", "botocore.parsers", "botocore.auth", "urllib3.connectionpool"} <= {*talkers}
     for name in ("", *talkers):

@@ -33,6 +33,7 @@ def test_without_a_forgery_the_run_breaks_no_rule(run: Flow) -> None:
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
 def test_a_forgery_at_any_call(run: Flow) -> None:
+    """Threat: any forged label or value, between any two calls. The eleven rules hold for every other secret."""
     cases = [case for case in every(SAMPLE) if case[0] is run]
     broken = [text for case in cases for text in forged(*case)]
     assert len(cases) >= 5
@@ -48,6 +49,9 @@ FOUND = (
 
 @pytest.mark.parametrize(("name", "secret", "forgery", "index"), FOUND)
 def test_forgeries_that_broke_a_rule_once(name: str, secret: str, forgery: str, index: int) -> None:
+    """Threat: a value that may be any key, to stop the revocations of others. Only a real copy of the key blocks one,
+    and it is reported.
+    """
     run = next(run for run in RUNS if run.name == name)
     assert forged(run, secret, forgery, index) == []
 

@@ -40,6 +40,9 @@ class TestPeople:
         assert Case(flow, NOTHING, 0, parent).broken() == []
 
     def test_people_at_any_call(self, flow: Flow, parent: bool) -> None:
+        """Threat: a person changes values, tags, credentials or keys between any two calls. No consumer is moved and no
+        edit is undone.
+        """
         cases = [case for case in every(SAMPLE) if (case.flow, case.parent) == (flow, parent)]
         broken = [text for case in cases for text in case.broken()]
         assert len(cases) >= 10

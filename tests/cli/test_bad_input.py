@@ -138,6 +138,7 @@ def all_at_once(stack: Stack) -> None:
 
 
 def test_a_sweep_over_all_of_it_names_each_and_changes_nothing(stack: Stack) -> None:
+    """Threat: one bad tag that stops the sweep. That secret is skipped; the others continue."""
     all_at_once(stack)
     before = stack.state()
     ran = stack.run("run", "--json")
@@ -170,6 +171,7 @@ def test_a_sweep_over_all_of_it_names_each_and_changes_nothing(stack: Stack) -> 
 
 
 def test_a_clock_that_is_off_by_an_hour(stack: Stack) -> None:
+    """Threat: a clock that is far off. The sweep changes nothing."""
     with InfobipServer(InfobipWorld(OffsetClock(offset=timedelta(hours=1)))) as ahead:
         account = ahead.world.add_account("main")
         user = ahead.world.add_user(account)

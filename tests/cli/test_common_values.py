@@ -53,7 +53,9 @@ def document_of(stack: Stack, *command: str) -> tuple[Any, list[dict[str, Any]]]
 
 
 def test_a_sweep_over_common_values_is_intact(stack: Stack, values: dict[str, str]) -> None:
-    """Names win, in sentences too, wherever the value of another secret says the same."""
+    """Threat: the name of a secret or event stored as a secret's value, to blank it in audit lines. Names, ids and
+    constants stay. Names win, in sentences too, wherever the value of another secret says the same.
+    """
     document, lines = document_of(stack, "run")
     for name, text in (*texts(document), *texts(lines)):
         assert REDACTED not in text, f"{name}: {text}"

@@ -145,7 +145,9 @@ def test_rubbish_is_answered_in_a_sentence(stack: Stack, arguments: tuple[str, .
 
 
 def test_names_from_outside_are_shown_harmless() -> None:
-    """A hostile principal can't come through an HTTP header, but through CloudTrail."""
+    """Threat: names of principals in CloudTrail that act on a terminal. They are escaped and shortened. A hostile
+    principal can't come through an HTTP header, but through CloudTrail.
+    """
     import io
 
     from rich.console import Console

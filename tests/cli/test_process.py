@@ -153,6 +153,7 @@ def _read(terminal: int) -> bytes:
 
 
 def test_a_leaked_key_is_not_read_from_a_terminal(stack: Stack) -> None:
+    """Threat: a terminal that displays a leaked key. It is not read from a terminal."""
     text = on_terminal(stack, "revoke", "--leaked-key-stdin", "--reason", "x")
     assert "does not read from a terminal" in text
 

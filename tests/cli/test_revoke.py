@@ -130,6 +130,7 @@ def test_a_key_that_nothing_here_contains_is_revoked_if_it_is_named(stack: Stack
 
 
 def test_a_signal_says_what_is_done_and_what_to_repeat(stack: Stack) -> None:
+    """Threat: an emergency that is interrupted. It reports what was done, what was not, and the command to repeat."""
     key = stack.seed()[OTP]
     stack.world.observers.append(
         lambda request, _answer: os.kill(os.getpid(), signal.SIGINT) if request.method == "PUT" else None

@@ -48,6 +48,9 @@ def warnings(ran: Ran) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("strategy", ["replace-first", "revoke-first", "revoke-only", "a leaked value"])
 def test_an_emergency_works_while_the_session_is_held(stack: Stack, strategy: str) -> None:
+    """Threat: a session of the management user that is kept open, to block an emergency. It uses Basic with the same
+    credentials.
+    """
     scene = held(stack)
     if strategy == "a leaked value":
         ran = scene.revoke("--leaked-key-stdin", stdin=f"{scene.key.value}\n")

@@ -73,6 +73,7 @@ def client_of(world: Scripted, auth: AuthMethod) -> InfobipClient:
 def test_every_call_gives_a_result_or_an_error_of_the_tree(
     answers: list[Response | Drop], name: str, auth: AuthMethod
 ) -> None:
+    """Threat: any bytes as Infobip's response. Each call returns a valid result or one of the project's own errors."""
     client = client_of(Scripted(answers), auth)
     result, error = result_of(lambda: CALLS[name](client), ProviderError)
     client.close()
@@ -87,7 +88,9 @@ def test_every_call_gives_a_result_or_an_error_of_the_tree(
 @settings(max_examples=60)
 @given(st.lists(ANSWERS, min_size=1, max_size=2))
 def test_a_create_is_sent_once_whatever_is_answered(answers: list[Response | Drop]) -> None:
-    """And unless it is refused in so many words, its outcome is unknown rather than failed."""
+    """Threat: any response to a create. It is sent once. And unless it is refused in so many words, its outcome is
+    unknown rather than failed.
+    """
     world = Scripted(answers)
     client = client_of(world, AuthMethod.BASIC)
     first = answers[0]
@@ -124,7 +127,9 @@ def test_bytes_that_are_no_http_are_an_error_of_the_tree(server: FakeServer, dat
 @settings(max_examples=60)
 @given(TEXTS, TEXTS)
 def test_no_argument_changes_the_path_around_it(key_id: str, path: str) -> None:
-    """An id stays one segment of the path and a probe's path stays a path, or nothing is sent at all."""
+    """Threat: a rotator:verify-path that leaves the host, or an id that leaves its path segment. Nothing is sent. An id
+    stays one segment of the path and a probe's path stays a path, or nothing is sent at all.
+    """
     world = Scripted([Response(404)])
     client = client_of(world, AuthMethod.BASIC)
     for call in (lambda: client.get_key(key_id), lambda: client.revoke_key(shown(key_id), None)):

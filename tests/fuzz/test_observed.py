@@ -55,6 +55,7 @@ KEYS = st.builds(
 
 @given(TAGS)
 def test_any_tags_are_read_or_explained(tags: dict[str, str]) -> None:
+    """Threat: any text as a tag. It is read, or the secret is skipped with the fix."""
     spec, problems = spec_or_none(tags), tag_problems(tags)
     assert role(tags) == tags.get("rotator:role", "").strip() or role(tags) is None
     assert account(tags) is None or "rotator:account" in tags
@@ -66,6 +67,9 @@ def test_any_tags_are_read_or_explained(tags: dict[str, str]) -> None:
 @settings(max_examples=60)
 @given(st.lists(ENTRIES, max_size=4), st.lists(KEYS, max_size=4), st.sampled_from([START, START + timedelta(days=400)]))
 def test_any_snapshot_gives_a_plan_that_can_be_read(entries: list[SecretEntry], keys: list[Key], now: datetime) -> None:
+    """Threat: any labels and key names. The plan is readable, and revokes only keys that a label or their own name
+    gives to this deployment.
+    """
     snapshot = AccountSnapshot(
         account="main",
         management=SecretEntry("arn:m", "infobip/main", {}, {}),

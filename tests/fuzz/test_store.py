@@ -87,6 +87,7 @@ def store(aws: FakeAws) -> Iterator[SecretsManagerStore]:
 def test_every_call_gives_a_result_or_an_error_of_the_tree(
     aws: FakeAws, store: SecretsManagerStore, body: bytes, status: int, name: str
 ) -> None:
+    """Threat: any bytes as Secrets Manager's response. A write is in doubt, never assumed done."""
     aws.answers = [text(status, body)]
     aws.requests.clear()
     result, error = result_of(lambda: CALLS[name](store), RotatorError)
@@ -102,6 +103,7 @@ def test_every_call_gives_a_result_or_an_error_of_the_tree(
 def test_a_read_value_is_not_shown_wherever_it_is(
     aws: FakeAws, store: SecretsManagerStore, body: dict[str, object], name: str
 ) -> None:
+    """Threat: a secret value where AWS returns an id. The response is rejected and the value is not shown."""
     aws.answers = [text(200, json.dumps(body).encode())]
     result, error = result_of(lambda: CALLS[name](store), RotatorError)
     assert KEY_VALUE not in f"{result!r} {error!r}"

@@ -58,6 +58,7 @@ def read(event: dict[str, Any]) -> Read | None:
 
 @given(EVENTS)
 def test_an_event_is_a_read_or_none_or_unreadable(event: dict[str, Any]) -> None:
+    """Threat: a CloudTrail event that can't be read. It counts as a gap, not as "no read"."""
     found = read(event)
     assert found is None or (found.principal and found.at.tzinfo is UTC and len(found.principal) <= 512)
 

@@ -71,6 +71,7 @@ def test_a_key_is_read_by_its_id() -> None:
 
 @pytest.mark.parametrize("key_id", ["", "a/b", "../x", "a?b", "a b", "x" * 129])
 def test_a_malformed_id_never_gets_into_a_url(key_id: str) -> None:
+    """Threat: a malformed key id. It is rejected before it becomes part of a URL."""
     with FakeServer([reply(200, key())]) as server:
         for call in (client_for(server.url).get_key, lambda each: client_for(server.url).revoke_key(shown(each), None)):
             with pytest.raises(InvalidRequest, match="nothing was sent"):
@@ -79,6 +80,7 @@ def test_a_malformed_id_never_gets_into_a_url(key_id: str) -> None:
 
 
 def test_another_key_than_asked_for_is_refused() -> None:
+    """Threat: a response with another id than the requested one. It is rejected."""
     with sandbox() as (server, world, account, clock):
         made = world.add_key(account)
         world.faults.add(Fault(FaultKind.WRONG_ID))
@@ -203,6 +205,9 @@ def test_a_revocation_is_not_found_only_if_every_answer_says_so(first: int, last
 def test_a_sub_accounts_key_is_revoked_whatever_infobip_refuses(
     missing_account: MissingAccount, refuse_account: int | None, refuse_past_end: bool
 ) -> None:
+    """Threat: a field that Infobip rejects for a sub-account's key keeps a leaked key enabled. The account is sent, and
+    left out only if the change is rejected.
+    """
     options = Options(
         missing_account=missing_account,
         refuse_account=refuse_account,

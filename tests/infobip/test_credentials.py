@@ -77,6 +77,7 @@ def test_good_base_urls(text: str, base_url: str) -> None:
     ],
 )
 def test_a_base_url_is_https_and_a_host(text: str) -> None:
+    """Threat: an http:// address that exposes the password. It is rejected, except for loopback."""
     message = problem({**GOOD, "base_url": text})
     assert "the field base_url is not https:// and a host" in message
     assert "SESAME" not in message

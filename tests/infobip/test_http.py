@@ -181,7 +181,9 @@ def test_a_create_to_a_server_without_tls_did_not_happen(greeting: Reply) -> Non
 def test_a_create_may_have_happened_if_tls_breaks_later(
     failure: Reply, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For ``requests`` the last of these is the same ``SSLError`` as a failed handshake."""
+    """Threat: a TLS connection that breaks after a create was sent. The create counts as sent: the key is searched for
+    by its name. For ``requests`` the last of these is the same ``SSLError`` as a failed handshake.
+    """
     context, bundle = certificate(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
     with (
@@ -229,6 +231,7 @@ def test_a_revocation_is_repeated_and_then_in_doubt() -> None:
 
 
 def test_a_revocation_without_a_readable_answer_is_read_back() -> None:
+    """Threat: a proxy that answers a revocation with 200. The key is read again; an unknown outcome is an error."""
     off = {**key(), "enabled": False}
     with FakeServer([reply(200, b"<html>ok</html>"), reply(200, off)]) as server:
         client_for(server.url).revoke_key(K1, None)
@@ -247,6 +250,7 @@ def test_bodies_are_bounded() -> None:
 
 
 def test_bodies_without_an_end_are_bounded() -> None:
+    """Threat: an endless body. It is cut off at 5 MiB."""
     server = FakeServer()
     server.script = [endless(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65536, 0, server.stopping)]
     with server, pytest.raises(ContractViolation, match="bytes"):
@@ -254,6 +258,7 @@ def test_bodies_without_an_end_are_bounded() -> None:
 
 
 def test_packed_bodies_are_bounded_as_they_unpack() -> None:
+    """Threat: a decompression bomb. It is cut off at 5 MiB unpacked."""
     bomb = gzip.compress(b" " * 50_000_000)
     with (
         FakeServer([reply(200, bomb, Content_Encoding="gzip")]) as server,
@@ -285,7 +290,9 @@ def drip(first: bytes, server: FakeServer) -> Reply:
 )
 @pytest.mark.parametrize("limits", [Limits(1, 1, 0.4), Limits(1, 0.4, 9)], ids=["total", "read"])
 def test_an_answer_that_drips_is_cut_off(first: bytes, limits: Limits) -> None:
-    """No single read is slow. Together they get what one may take, less what connecting took of the total."""
+    """Threat: a server that answers byte by byte, to hold a create open. One deadline bounds the whole response. No
+    single read is slow. Together they get what one may take, less what connecting took of the total.
+    """
     server = FakeServer()
     server.script = [drip(first, server)]
     started = time.monotonic()

@@ -88,6 +88,7 @@ def as_shown(error: BaseException) -> str:
 @pytest.mark.parametrize("auth", list(AuthMethod))
 @pytest.mark.parametrize("number", range(len(failures(""))))
 def test_no_secret_gets_out(auth: AuthMethod, number: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Threat: an error that quotes the request. Secrets are redacted before it becomes a message."""
     caplog.set_level(logging.DEBUG)
     shown: list[str] = []
     for call in CALLS:
@@ -129,6 +130,7 @@ def test_a_password_quoted_in_an_encoding_is_hidden(encoding: str, status: int) 
 
 
 def test_urllib3_still_logs_without_the_query(caplog: pytest.LogCaptureFixture) -> None:
+    """Threat: a value in the query of a logged URL. It is removed."""
     for name in ("", "urllib3", "urllib3.connectionpool"):  # whatever another test has set
         caplog.set_level(logging.DEBUG, logger=name)
     with FakeServer([reply(200, page())]) as server:

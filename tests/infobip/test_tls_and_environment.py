@@ -37,6 +37,7 @@ GOOD = reply(200, key())
 
 
 def test_tls_is_verified_against_the_environments_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threat: a false certificate. It is rejected."""
     context, bundle = certificate(tmp_path)
     with FakeServer([GOOD], tls=context) as server:
         with pytest.raises(ProviderUnavailable, match="certificate is not valid"):
@@ -52,6 +53,7 @@ def test_tls_is_verified_against_the_environments_bundle(tmp_path: Path, monkeyp
 
 
 def test_old_tls_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threat: a server that negotiates old TLS. It is rejected."""
     context, bundle = certificate(tmp_path)
     with pytest.warns(DeprecationWarning, match="TLSv1"):
         context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
@@ -129,7 +131,9 @@ def tunnel_to(host: str) -> Reply:
 def test_a_create_may_have_happened_if_its_tunnel_breaks(
     failure: Reply, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For ``requests`` a tunnel that ends is the same ``ProxyError`` as a proxy that makes none."""
+    """Threat: a proxy's tunnel that breaks after a create was sent. The create counts as sent. For ``requests`` a
+    tunnel that ends is the same ``ProxyError`` as a proxy that makes none.
+    """
     context, bundle = certificate(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
     with FakeServer([failure], tls=context) as server, FakeServer([tunnel_to(server.host)]) as proxy:
@@ -162,6 +166,7 @@ def test_plain_http_to_loopback_never_goes_through_a_proxy(monkeypatch: pytest.M
 
 
 def test_netrc_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threat: other credentials in a netrc file. They are ignored."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login evil password evil\ndefault login evil password evil\n")
     monkeypatch.setenv("NETRC", str(netrc))

@@ -78,6 +78,7 @@ def test_event_of_a_failed_step(stack: LambdaStack, taken: Taken) -> None:
 
 
 def test_secret_in_an_event_is_redacted(stack: LambdaStack, taken: Taken) -> None:
+    """Threat: a value in an event on the bus. It is redacted."""
     foundation = runtime.foundation()
     foundation.redactor.learn(leaks.register("a-password-that-was-read"))
     foundation.events().send("Rotation Failed", {"error": "refused a-password-that-was-read", "secret": "prod/sms"})

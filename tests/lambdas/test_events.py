@@ -81,6 +81,7 @@ def _log_of_this_test() -> None:
 def test_bad_event_changes_nothing(
     standing: LambdaStack, handler: str, event: Any, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Threat: an event that is valid in part. Nothing is changed before all of it is parsed."""
     stack, before = standing, standing.state()
     with pytest.raises(BadEvent) as caught:
         getattr(lambda_handlers, handler)(event, Context())
@@ -107,6 +108,8 @@ def test_batch_without_messages(standing: LambdaStack) -> None:
 
 
 def test_bug_is_reported_with_a_redacted_text(stack: LambdaStack, lines: Callable[[], list[dict[str, Any]]]) -> None:
+    """Threat: a value in the text of an unexpected exception. It is redacted."""
+
     class Broken(dict[str, Any]):
         def __iter__(self) -> Any:
             raise RuntimeError(f"something with {VALUE} in it")

@@ -83,6 +83,9 @@ CASES = (
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_what_waits(case: Case) -> None:
+    """Threat: repeated reads of an old version to delay its revocation under rotator:gate. It waits for one further
+    grace period at most, never past the key's expiry.
+    """
     case.check()
 
 

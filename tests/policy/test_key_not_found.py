@@ -98,6 +98,9 @@ LOOKED_FOR = table(
 
 @pytest.mark.parametrize("case", [*CURRENT, *OLDER, *LOOKED_FOR], ids=str)
 def test_key_that_is_not_found(case: Case) -> None:
+    """Threat: a key that its account does not know. It is looked for in every account here; "not found" never means
+    revoked.
+    """
     case.check()
 
 

@@ -112,6 +112,9 @@ UNKNOWN = table("""
 
 @pytest.mark.parametrize("case", [*ORPHANS, *UNKNOWN], ids=str)
 def test_keys_without_a_secret(case: Case) -> None:
+    """Threat: a key that only looks like an orphan. It is revoked only if name, deployment, ARN, version and age all
+    prove that no consumer can have it, and no managed secret contains it.
+    """
     case.check()
 
 

@@ -141,6 +141,9 @@ BUDGET = table("""
 
 @pytest.mark.parametrize("case", [*TOO_MANY_ORPHANS, *CLOCK, *ORDER, *BUDGET], ids=str)
 def test_guards(case: Case) -> None:
+    """Threat: a listing or clock that would revoke or replace many keys at once. Nothing is revoked without --force,
+    and a wrong clock stops everything.
+    """
     case.check()
 
 

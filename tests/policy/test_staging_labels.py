@@ -109,6 +109,7 @@ SUSPICIOUS = table("""
 
 
 def test_a_suspicious_label_is_named_with_the_command() -> None:
+    """Threat: a suspicious label. The alert has the command that removes it."""
     (alert,) = SUSPICIOUS[1].plan().alerts
     version, label = vid("v1"), f"rotator:retire:K1:{at('+400d'):%Y%m%dT%H%M%SZ}"
     assert alert.detail == (
@@ -128,6 +129,7 @@ def test_an_emergencys_own_labels_are_not_suspicious() -> None:
 
 @pytest.mark.parametrize("case", [*ADOPTION, *SUPERSEDED, *STALE, *SUSPICIOUS], ids=str)
 def test_labels(case: Case) -> None:
+    """Threat: a malformed label, or a retire time that no grace period explains. The warning inconsistent-labels."""
     case.check()
 
 

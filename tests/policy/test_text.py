@@ -33,6 +33,7 @@ anything = st.text(st.characters(codec=None))
     ],
 )
 def test_everything_a_terminal_would_act_upon_is_escaped(text: str, shown: str) -> None:
+    """Threat: characters that a terminal acts on. Each is shown as a visible escape."""
     assert printable(text) == shown
 
 

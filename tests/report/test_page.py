@@ -64,6 +64,7 @@ class Reader(HTMLParser):
 
 
 def test_it_is_one_page_that_fetches_nothing_and_runs_nothing() -> None:
+    """Threat: a script or an address in the HTML report. The page's policy runs nothing and loads nothing."""
     page = render_page(report(40))
     read = Reader(page)
     assert set(read.elements) <= ELEMENTS
@@ -77,6 +78,7 @@ def test_it_is_one_page_that_fetches_nothing_and_runs_nothing() -> None:
 @settings(max_examples=25)
 @given(st.text(min_size=1, max_size=60))
 def test_no_text_becomes_markup_wherever_it_stands(words: str) -> None:
+    """Threat: markup in a name on the HTML report. It stays text."""
     plan = AccountPlan(words, Quota(0, 40, 0, 40, 8), alerts=(alert(words, words), alert(None, f"`{words}`")))
     line = dict.fromkeys(("timestamp", "event", "outcome", "secret", "key_id", "reason", "actor"), words)
     quiet = Report(NOW, "x", (AccountReport(AccountPlan("x", plan.quota, alerts=(alert("x", "x"), alert(None, "y")))),))

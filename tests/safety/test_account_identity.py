@@ -13,6 +13,9 @@ from tests.safety.harness import DAY, InfobipServer, Region
 def test_credentials_of_another_account_move_no_consumer(
     region: Region, other_infobip: InfobipServer, count: int
 ) -> None:
+    """Threat: another account's credentials in the management secret. No consumer is moved, and no key is created
+    there.
+    """
     names = [f"prod/api-{number}" for number in range(count)]
     keys = [region.secret(name, scopes="sms:manage") for name in names]
     other = other_infobip.world
@@ -33,6 +36,9 @@ def test_disabled_key_is_not_taken_for_another_account(region: Region) -> None:
 
 
 def test_two_names_of_one_account_share_its_quota(region: Region) -> None:
+    """Threat: two names for one Infobip account, to use its daily limit twice. They share one limit: the alert shared-
+    account.
+    """
     region.management(next(iter(region.system.infobip.state.users.values())), account="second")
     for number in range(4):
         region.secret(f"prod/first-{number}", left=20 * DAY)

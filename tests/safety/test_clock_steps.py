@@ -13,7 +13,9 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.mark.parametrize("step", [-72 * HOUR, -30 * HOUR])
 def test_clock_step_during_a_sweep_shortens_no_grace(region: Region, step: timedelta) -> None:
-    """The machine's clock is set back between the listing and the label that says when the old key is revoked."""
+    """Threat: the machine's clock is set during a sweep. No grace period gets shorter: it is measured by Infobip's
+    clock. The machine's clock is set back between the listing and the label that says when the old key is revoked.
+    """
     old = region.secret("prod/api", left=20 * DAY)
 
     region.system.faults.before_create(lambda: region.system.machine.be_wrong_by(step))
@@ -36,7 +38,9 @@ def test_clock_far_ahead_revokes_nothing(region: Region) -> None:
 
 
 def test_two_wrong_clocks_shorten_no_grace(region: Region) -> None:
-    """One machine's clock is four minutes behind and writes the label, another's is four minutes ahead and revokes."""
+    """Threat: two machines with different clocks. No grace period gets shorter. One machine's clock is four minutes
+    behind and writes the label, another's is four minutes ahead and revokes.
+    """
     region.system.machine.be_wrong_by(-4 * MINUTE)
     old = region.secret("prod/api", left=20 * DAY, grace="1h")
     region.sweep()

@@ -83,7 +83,10 @@ def test_updates_of_today_are_counted_from_disabled_keys(region: Region) -> None
 
 
 def test_uncounted_use_leaves_one_slot_to_each_part_of_the_day(region: Region) -> None:
-    """Infobip lists none of the keys that were disabled today. Four slots a day: every sixth hour has one of each."""
+    """Threat: so many disabled keys that today's use can't be counted. Each part of the day has one create and one
+    update, and the reserve is kept. Infobip lists none of the keys that were disabled today. Four slots a day: every
+    sixth hour has one of each.
+    """
     region.system.environment |= {"ROTATOR_DAILY_LIMIT": "6", "ROTATOR_RESERVE": "2"}
     for number in range(10):
         region.secret(f"prod/api-{number}", left=20 * DAY, grace="1h")

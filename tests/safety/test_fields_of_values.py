@@ -44,6 +44,9 @@ def two_keys(region: Region, left: timedelta = 80 * DAY) -> None:
 
 
 def test_key_in_the_old_field_is_not_revoked(region: Region) -> None:
+    """Threat: rotator:value-field is changed after adoption. The key in the old field is not revoked while the value
+    contains it.
+    """
     two_keys(region, left=15 * DAY)
     old = region.current_key("prod/api", "old")
     region.sweeps(5, every=DAY)
@@ -52,6 +55,7 @@ def test_key_in_the_old_field_is_not_revoked(region: Region) -> None:
 
 
 def test_key_in_the_new_field_is_adopted(region: Region) -> None:
+    """Threat: rotator:value-field is changed after adoption. The value decides: the key in the new field is adopted."""
     two_keys(region)
     new = region.current_key("prod/api", "new")
     region.sweeps(2)

@@ -30,6 +30,9 @@ def replaced_foreign_key(region: Region, name: str, *, labelled: bool = True) ->
 @pytest.mark.parametrize("labelled", [True, False])
 @pytest.mark.parametrize("name", NAMES)
 def test_foreign_key_is_replaced_with_its_scopes_and_not_revoked(region: Region, name: str, labelled: bool) -> None:
+    """Threat: another deployment's key in a managed secret. Its scopes are inherited by value, and it is never revoked:
+    other-deployment-key.
+    """
     key = replaced_foreign_key(region, name, labelled=labelled)
     assert region.current_key("prod/api").scopes == key.scopes
     region.sweeps(6, every=DAY)
@@ -63,6 +66,9 @@ def test_foreign_key_without_a_secret_is_not_revoked(region: Region) -> None:
 
 
 def test_recreated_secrets_key_is_no_orphan(region: Region) -> None:
+    """Threat: a secret that is deleted and created again under its name. Its live key is not an orphan, before the
+    value is back and after.
+    """
     region.secret("prod/api", left=20 * DAY)
     live = region.rotate("prod/api")
     region.recreate("prod/api")
@@ -103,6 +109,7 @@ def promote_replica(source: Region, target: Region, name: str) -> None:
 
 
 def test_promoted_replica_revokes_no_keys_of_the_source(region: Region, other_region: Region) -> None:
+    """Threat: a replica that was promoted to a standalone secret. The source's keys are not revoked."""
     region.secret("prod/api", left=20 * DAY)
     in_use = region.rotate("prod/api")
     promote_replica(region, other_region, "prod/api")
@@ -126,6 +133,9 @@ def test_promoted_replica_leaves_grace_periods_to_the_source(region: Region, oth
 
 
 def test_live_key_of_the_other_region_is_no_orphan(region: Region, other_region: Region) -> None:
+    """Threat: the same stack in two regions, with the same names, on one Infobip account. Keys of the other region are
+    not orphans, because a key's name contains a digest of its secret's ARN.
+    """
     region.secret("prod/api", left=20 * DAY)
     other_region.secret("prod/api")
     region.sweep()
@@ -143,6 +153,7 @@ def test_new_key_of_the_other_region_is_not_stored(region: Region, other_region:
 
 
 def test_each_region_revokes_its_own_old_keys(region: Region, other_region: Region) -> None:
+    """Threat: two regions on one Infobip account. Each revokes its own old keys."""
     regions = (region, other_region)
     old = [each.secret("prod/api", left=20 * DAY) for each in regions]
     for _ in range(6):

@@ -8,6 +8,9 @@ from tests.safety.harness import ADMIN_SCOPES, DAY, HOUR, SCOPES, Region
 
 
 def test_pending_label_revokes_no_other_secrets_key(region: Region) -> None:
+    """Threat: AWSPENDING and rotator:key:<a live key of prod> on a version of a dev secret, so that prod's key is
+    revoked as a failed attempt. The label is the alert unproven-label, and prod's key keeps working.
+    """
     victim = region.secret("prod/api")
     region.secret("dev/api")
     region.put("dev/api", "any-text", ["AWSPENDING", f"rotator:key:{victim.id}"])
@@ -18,6 +21,7 @@ def test_pending_label_revokes_no_other_secrets_key(region: Region) -> None:
 
 
 def test_rotation_goes_on_beside_a_forged_pending_label(region: Region) -> None:
+    """Threat: a forged pending label that stops the secret's own rotation. It continues."""
     victim = region.secret("prod/api")
     due = region.secret("dev/api", left=20 * DAY)
     region.put("dev/api", "any-text", ["AWSPENDING", f"rotator:key:{victim.id}"])
@@ -28,6 +32,9 @@ def test_rotation_goes_on_beside_a_forged_pending_label(region: Region) -> None:
 
 @pytest.mark.parametrize("text", ["any-text", '{"api_key": "any-text"}'])
 def test_forged_current_label_inherits_no_scopes(region: Region, text: str) -> None:
+    """Threat: AWSCURRENT and rotator:key:<an admin key> on any text, to get a key with the admin key's scopes. Scopes
+    are inherited only on an ownership proof.
+    """
     admin = region.system.key("admin", scopes=ADMIN_SCOPES, enabled=False)
     region.secret("dev/api")
     region.put("dev/api", text, ["AWSCURRENT", f"rotator:key:{admin.id}"])
@@ -48,6 +55,9 @@ def test_scopes_of_a_live_admin_key_are_not_inherited(region: Region) -> None:
 
 
 def test_retire_label_revokes_no_unmanaged_key(region: Region) -> None:
+    """Threat: rotator:key:X and rotator:retire:X:<past> on a version that contains something else. Key X is not
+    revoked.
+    """
     unmanaged = region.system.key("of another team")
     region.secret("dev/api")
     past = f"{region.system.clock.now() - DAY:%Y%m%dT%H%M%SZ}"
@@ -69,7 +79,10 @@ def test_superseded_label_revokes_no_unmanaged_key(region: Region) -> None:
 
 
 def test_value_of_another_secret_is_no_proof_against_it(region: Region) -> None:
-    """A principal that may also read the victim's value can store it: the victim still holds its key as current."""
+    """Threat: another secret's value, copied as an ownership proof for a forged label. The key is not revoked while
+    that secret contains it. A principal that may also read the victim's value can store it: the victim still holds
+    its key as current.
+    """
     victim = region.secret("prod/api")
     region.secret("dev/api")
     past = f"{region.system.clock.now() - DAY:%Y%m%dT%H%M%SZ}"
@@ -80,6 +93,7 @@ def test_value_of_another_secret_is_no_proof_against_it(region: Region) -> None:
 
 
 def test_emergency_of_a_secret_revokes_no_other_secrets_key(region: Region) -> None:
+    """Threat: forged labels before an emergency that names the secret. No other secret's key is revoked."""
     victim = region.secret("prod/api")
     own = region.secret("dev/api")
     region.put("dev/api", "any-text", ["AWSPENDING", f"rotator:key:{victim.id}"])
@@ -91,6 +105,7 @@ def test_emergency_of_a_secret_revokes_no_other_secrets_key(region: Region) -> N
 
 
 def test_rollback_promotes_no_unproven_version(region: Region) -> None:
+    """Threat: forged labels before a rollback. No unproven version is promoted."""
     victim = region.secret("prod/api")
     region.secret("dev/api")
     later = f"{region.system.clock.now() + DAY:%Y%m%dT%H%M%SZ}"
@@ -120,6 +135,7 @@ def test_forged_newer_version_does_not_stop_a_rollback(region: Region) -> None:
 
 @pytest.mark.parametrize("time", ["20200101T000000Z", "{before:%Y%m%dT%H%M%SZ}"])
 def test_a_retire_label_in_the_past_ends_no_grace_period(region: Region, time: str) -> None:
+    """Threat: a retire label with a time before the replacement was created. It ends no grace period."""
     old = region.secret("prod/api", left=20 * DAY)
     before = region.system.clock.now() - HOUR
     region.sweep()

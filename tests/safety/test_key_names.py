@@ -19,6 +19,9 @@ def test_name_holds_a_digest_of_the_secrets_arn(region: Region) -> None:
 
 
 def test_second_key_of_the_same_name_is_not_revoked(region: Region) -> None:
+    """Threat: a second key with the exact name of a live one, so that one is revoked as an orphan. Neither is an
+    orphan, because the version exists.
+    """
     region.secret("prod/api", left=20 * DAY)
     region.sweep()
     made = region.current_key("prod/api")
@@ -29,6 +32,7 @@ def test_second_key_of_the_same_name_is_not_revoked(region: Region) -> None:
 
 
 def test_key_with_a_namesake_is_revoked_by_value(region: Region) -> None:
+    """Threat: a name that two enabled keys share. It is not an ownership proof; the value is."""
     region.secret("prod/api", left=20 * DAY)
     made = region.rotate("prod/api")
     by_hand = region.system.key(made.name)
@@ -52,7 +56,9 @@ OTHER_VERSION = "rotator:default:00000000-1111-2222-3333-444444444444"
 
 @pytest.mark.parametrize("new_name", ["renamed", f"prod/api/{OTHER_VERSION}"])
 def test_renamed_key_works_on_and_is_revoked_by_value(region: Region, new_name: str) -> None:
-    """An operator renames a live key in the portal; by its value it still belongs to its version."""
+    """Threat: a key that is renamed in the portal. It stays in use, and is revoked after its grace period on a proof by
+    value. An operator renames a live key in the portal; by its value it still belongs to its version.
+    """
     region.secret("prod/api", left=20 * DAY)
     made = region.rotate("prod/api")
     region.system.infobip.change_key(made.id, name=new_name)
@@ -129,7 +135,9 @@ def test_pending_key_is_promoted_or_replaced(region: Region) -> None:
 
 
 def test_key_that_no_version_holds_is_only_reported(region: Region) -> None:
-    """In the older form a name does not say which secret it is for: another region may have one of the same name."""
+    """Threat: a key with a name of the older form that no version contains. It is only reported. In the older form a
+    name does not say which secret it is for: another region may have one of the same name.
+    """
     region.secret("prod/api")
     lost = region.system.key(old_form("prod/api", str(uuid.uuid4())), age=2 * HOUR)
     ran = region.sweep()
@@ -139,7 +147,9 @@ def test_key_that_no_version_holds_is_only_reported(region: Region) -> None:
 
 
 def test_fleet_of_two_regions_loses_nothing(region: Region, other_region: Region) -> None:
-    """Both regions upgrade one after the other, with the same secret names."""
+    """Threat: an upgrade with keys named in the older form. Current, pending and retiring keys stay managed. Both
+    regions upgrade one after the other, with the same secret names.
+    """
     keys = [current(each, "prod/api") for each in (region, other_region)]
     for _ in range(3):
         region.system.advance(HOUR)

@@ -39,6 +39,9 @@ def made_there(region: Region) -> list[SimKey]:
 def test_nothing_but_rotate_moves_a_secret(
     region: Region, other: SimUser, mistake: Callable[[Region, SimUser], None], rotated: bool
 ) -> None:
+    """Threat: a wrong rotator:account tag. Sweeps, the four steps and emergencies move no consumer: key-not-found names
+    rotator rotate.
+    """
     key = region.secret(NAME, left=20 * DAY, scopes="sms:manage")
     if rotated:
         key = region.rotate(NAME)
@@ -57,6 +60,9 @@ def test_nothing_but_rotate_moves_a_secret(
 
 
 def test_documented_move_ends_without_an_alert(region: Region, other: SimUser) -> None:
+    """Threat: a label that names a key of another account. The label stays, and the wrong account's sweep never revokes
+    the key.
+    """
     names = (NAME, "prod/other-api")
     olds = [region.secret(name, scopes="sms:manage") for name in names]
     olds[0] = region.rotate(NAME)  # one key of the rotator's own, and another in its grace period

@@ -87,6 +87,7 @@ def test_what_an_operator_postponed_is_not_overdue(region: Region, tags: dict[st
 
 
 def test_first_key_that_is_refused_becomes_overdue(region: Region) -> None:
+    """Threat: a first key that is never created. It becomes overdue."""
     region.create("prod/new", scopes="sms:manage")
     region.system.faults.refuse_creates(429)
     ran = sweep_after(region, HOUR, 22 * HOUR, 2 * HOUR)
@@ -97,6 +98,7 @@ def test_first_key_that_is_refused_becomes_overdue(region: Region) -> None:
 
 
 def test_value_that_is_not_adopted_becomes_overdue(region: Region) -> None:
+    """Threat: a value that is never adopted. It becomes overdue."""
     region.create("prod/new")
     region.put("prod/new", {"api_key": "not a key of Infobip"}, ["AWSCURRENT"])
     ran = sweep_after(region, HOUR, 22 * HOUR, 2 * HOUR)
@@ -104,6 +106,7 @@ def test_value_that_is_not_adopted_becomes_overdue(region: Region) -> None:
 
 
 def test_wrong_tag_does_not_silence_a_due_rotation(region: Region) -> None:
+    """Threat: a wrong tag that hides a due rotation. It becomes overdue."""
     due_now(region)
     region.tag("prod/api", grace="soon")
     ran = sweep_after(region, HOUR, 24 * HOUR)

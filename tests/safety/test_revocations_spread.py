@@ -56,6 +56,7 @@ def test_longest_overdue_key_is_revoked_first(region: Region) -> None:
 
 
 def test_many_orphans_are_an_alert_and_none_is_revoked(region: Region) -> None:
+    """Threat: many keys that seem to be orphans. None is revoked without --force."""
     made = orphans(region, 10)
     ran = region.sweep()
     region.sweeps(2)
@@ -70,6 +71,7 @@ def test_many_orphans_are_revoked_with_force(region: Region) -> None:
 
 
 def test_many_orphans_do_not_block_grace_over_revocations(region: Region) -> None:
+    """Threat: many apparent orphans that block the other revocations. Those continue."""
     old = set(rotated_fleet(region, 3))
     made = orphans(region, 10)
     region.sweeps(2)

@@ -62,6 +62,9 @@ COPIES = [
 
 @pytest.mark.parametrize("copy", COPIES)
 def test_copied_key_is_not_revoked_and_is_an_alert(region: Region, copy: Callable[[Region], str]) -> None:
+    """Threat: a copy of a key in another field, another secret or a binary value. All are searched before a revocation:
+    an alert, not an outage.
+    """
     key = region.secret("prod/api", left=20 * DAY)
     holder = copy(region)
     ran = region.sweeps(5, every=DAY)[-1]

@@ -26,6 +26,7 @@ CHANGES = [without_role, of_another_account]
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_secret_that_left_is_not_rotated(region: Region, change: Callable[[Region], None]) -> None:
+    """Threat: rotator:role was removed and the listing is stale. Role and account are read again before each change."""
     key = region.secret("prod/api", left=20 * DAY)
     freeze(region)
     change(region)
@@ -36,6 +37,7 @@ def test_secret_that_left_is_not_rotated(region: Region, change: Callable[[Regio
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_secret_that_left_has_no_key_revoked(region: Region, change: Callable[[Region], None]) -> None:
+    """Threat: rotator:role was removed and the listing is stale. No key of the secret is revoked."""
     key = region.secret("prod/api", left=20 * DAY)
     region.rotate("prod/api")
     region.system.advance(4 * DAY)

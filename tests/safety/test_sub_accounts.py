@@ -21,6 +21,7 @@ def sub_world(options: Options) -> tuple[World, SimKey]:
 
 @pytest.mark.parametrize("missing_account", list(MissingAccount))
 def test_sweeps_revoke_after_grace_without_a_move(missing_account: MissingAccount) -> None:
+    """Threat: a revocation that moves a sub-account's key. The key's own account is sent."""
     world, old = sub_world(Options(missing_account=missing_account))
     for _ in range(5):
         assert world.sweep().ok
@@ -37,6 +38,7 @@ def test_sweeps_revoke_after_grace_without_a_move(missing_account: MissingAccoun
 def test_emergency_revokes_whatever_field_is_refused(
     strategy: Strategy, refuse_account: int | None, refuse_past_end: bool
 ) -> None:
+    """Threat: a field of a sub-account's key that Infobip rejects, to keep a leaked key enabled. It is revoked."""
     world, leaked = sub_world(Options(refuse_account=refuse_account, refuse_past_end=refuse_past_end))
     report = revoke(world, strategy, key_id=leaked.id, account="main")
     assert report.ok, report.errors

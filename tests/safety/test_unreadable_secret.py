@@ -22,6 +22,9 @@ def two_old_keys(region: Region, *, labelled: bool) -> tuple[str, str]:
 
 @pytest.mark.parametrize("labelled", [True, False])
 def test_key_proven_by_name_is_revoked_all_the_same(region: Region, labelled: bool) -> None:
+    """Threat: one unreadable secret that stops all revocations of its account. Keys that are proven by name are still
+    revoked.
+    """
     _by_hand, by_name = two_old_keys(region, labelled=labelled)
     region.sweeps(5, every=DAY)
     assert by_name not in region.system.enabled()
@@ -29,6 +32,9 @@ def test_key_proven_by_name_is_revoked_all_the_same(region: Region, labelled: bo
 
 @pytest.mark.parametrize("labelled", [True, False])
 def test_key_proven_by_value_waits_and_is_overdue(region: Region, labelled: bool) -> None:
+    """Threat: an unreadable secret that may contain the key. A revocation that is proven by value waits and becomes
+    overdue.
+    """
     by_hand, _by_name = two_old_keys(region, labelled=labelled)
     ran = region.sweeps(5, every=DAY)[-1]
     assert by_hand in region.system.enabled(), "the secret that cannot be read may hold it"

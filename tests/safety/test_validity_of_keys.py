@@ -6,6 +6,7 @@ from tests.safety.harness import DAY, Region
 
 
 def test_no_working_key_is_revoked_for_one_that_begins_later(region: Region) -> None:
+    """Threat: a key with a future start that passes for a working one. No working key is revoked for it."""
     old = region.secret("prod/api")
     later = region.system.key("begins later", begins=region.system.clock.now() + 10 * DAY)
     region.put("prod/api", {"api_key": later.value}, ["AWSCURRENT", f"rotator:key:{later.id}"])
@@ -17,6 +18,7 @@ def test_no_working_key_is_revoked_for_one_that_begins_later(region: Region) -> 
 
 
 def test_keys_that_begin_later_use_up_no_quota(region: Region) -> None:
+    """Threat: keys with a future start that use up the daily limit. They do not count."""
     old = region.secret("prod/api", left=20 * DAY)
     for number in range(4):
         region.system.key(f"begins later {number}", begins=region.system.clock.now() + 5 * DAY)
@@ -26,6 +28,7 @@ def test_keys_that_begin_later_use_up_no_quota(region: Region) -> None:
 
 
 def test_replacement_that_begins_later_is_not_promoted(region: Region) -> None:
+    """Threat: a replacement with a future start. It is not promoted."""
     old = region.secret("prod/api", left=20 * DAY, verify="skip")
     region.system.faults.begin_new_keys_later(2 * DAY)
     ran = region.sweep()

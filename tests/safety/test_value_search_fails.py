@@ -81,6 +81,9 @@ def test_consumer_of_an_unproven_key_is_not_moved_to_other_scopes(
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_forged_labels_stay_without_effect(region: Region, fault: Callable[[Region], None]) -> None:
+    """Threat: forged labels while Infobip ignores, rejects or masks the search by value. Nothing is revoked and no
+    scopes are inherited without a proof.
+    """
     victim = region.secret("prod/api")
     unmanaged = region.system.key("of another team")
     region.secret("dev/api")

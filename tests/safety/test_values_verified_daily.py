@@ -54,6 +54,7 @@ def removed(ran: list[Ran]) -> list[str]:
 @pytest.mark.parametrize("masked", [False, True], ids=["readable", "masked"])
 @pytest.mark.parametrize("edit", EDITS)
 def test_value_that_is_not_the_labelled_key(region: Region, edit: Callable[[Region], None], masked: bool) -> None:
+    """Threat: a label that hides another key's expiry. Each value is verified once a day."""
     key = region.secret("prod/api")
     region.secret("prod/other")
     region.sweep()
@@ -86,6 +87,7 @@ def test_right_key_of_a_wrong_label_is_adopted(region: Region, masked: bool) -> 
 @pytest.mark.parametrize("masked", [False, True], ids=["readable", "masked"])
 @pytest.mark.parametrize("status", [429, 503])
 def test_search_that_fails_changes_nothing(region: Region, status: int, masked: bool) -> None:
+    """Threat: a search by value that fails or is throttled. No label is changed."""
     region.secret("prod/api")
     region.sweep()
     if masked:

@@ -35,6 +35,9 @@ def connect(**environ: str) -> KeyProvider:
 
 @pytest.mark.parametrize("allowed", ["", "evil.example", "*.keys.evil.example,other.example"])
 def test_nothing_is_sent_to_a_host_that_is_not_allowed(proxy: FakeServer, allowed: str) -> None:
+    """Threat: a management secret whose base_url names another host. Nothing is sent unless ROTATOR_ALLOWED_HOSTS lists
+    it.
+    """
     with pytest.raises(ConfigurationError, match=rf"infobip/main.*{HOST}.*ROTATOR_ALLOWED_HOSTS"):
         connect(ROTATOR_ALLOWED_HOSTS=allowed)
     assert proxy.connections == 0

@@ -47,6 +47,7 @@ def is_beginning(rows: list[bytes], of: list[bytes]) -> bool:
 @on_one_file
 @given(data=st.data())
 def test_lines_taken_out_anywhere_but_at_the_very_end_show(tmp_path: Path, data: st.DataObject) -> None:
+    """Threat: removed audit lines. They are detected, except at the end of the file."""
     rows = write(tmp_path / "a")
     kept = data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows)))
     left = [row for row, keep in zip(rows, kept, strict=True) if keep]
@@ -56,6 +57,7 @@ def test_lines_taken_out_anywhere_but_at_the_very_end_show(tmp_path: Path, data:
 @on_one_file
 @given(data=st.data())
 def test_lines_in_another_order_show(tmp_path: Path, data: st.DataObject) -> None:
+    """Threat: audit lines in another order. They are detected."""
     rows = write(tmp_path / "a")
     order = data.draw(st.permutations(range(len(rows))))
     assert verify(put(tmp_path / "a", [rows[at] for at in order])).ok == (list(order) == sorted(order))
@@ -64,6 +66,7 @@ def test_lines_in_another_order_show(tmp_path: Path, data: st.DataObject) -> Non
 @on_one_file
 @given(data=st.data())
 def test_whole_runs_in_another_order_or_of_another_file_show(tmp_path: Path, data: st.DataObject) -> None:
+    """Threat: whole runs in another order or from another file. They are detected."""
     rows, other = write(tmp_path / "a"), write(tmp_path / "b", name="other")
     cuts = [0, 4, 7, 12]
     blocks = [lines[begin:end] for lines in (rows, other) for begin, end in pairwise(cuts)]
@@ -77,6 +80,7 @@ def test_whole_runs_in_another_order_or_of_another_file_show(tmp_path: Path, dat
 @on_one_file
 @given(at=st.integers(0, sum(RUNS) - 2), field=st.sampled_from(["secret", "event", "log", "actor"]), to=TEXTS)
 def test_an_edited_line_shows_however_it_is_edited(tmp_path: Path, at: int, field: str, to: str) -> None:
+    """Threat: an edited audit line. It is detected unless every later line is recomputed."""
     rows = write(tmp_path / "a")
     entry = json.loads(rows[at])
     entry[field] = to
@@ -118,7 +122,9 @@ def test_where_the_chain_ends(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_put_in_without_a_link_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Lines that were collected from stderr have no link, so it is no error, but it is reported."""
+    """Threat: an inserted forged run. It is reported as not linked. Lines that were collected from stderr have no link,
+    so it is no error, but it is reported.
+    """
     rows = write(tmp_path / "a")
     alone = io.StringIO()
     make(alone, run_id="forged").emit("key.revoked", "success", secret="prod/x")
@@ -147,6 +153,7 @@ LINES = st.one_of(
 @on_one_file
 @given(lines=st.lists(LINES, max_size=6), end=st.sampled_from([b"", b"\n", b"\r\n", b"\0"]))
 def test_any_file_gives_a_report(tmp_path: Path, lines: list[bytes], end: bytes) -> None:
+    """Threat: an audit file that attacks its verifier. The result is a readable report."""
     path = tmp_path / "any"
     path.write_bytes(b"\n".join(lines) + end)
     report = verify(path)

@@ -78,6 +78,9 @@ KNOWN = {"requests": ["PYSEC-2018-28"]}
 def test_what_it_makes_of_an_answer(
     tmp_path: Path, lock: Path, answers: dict[str, object], code: int, message: str
 ) -> None:
+    """Threat: a dependency with a known vulnerability. The build fails, and reports "not checked" if no vulnerability
+    service answers.
+    """
     program = tmp_path / "pip-audit"
     program.write_text(f"#!{sys.executable}\n{FAKE_PIP_AUDIT}", encoding="utf-8")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
@@ -138,7 +141,9 @@ def test_with_pip_audit_itself(lock: Path) -> None:
 
 
 def test_the_static_check_is_on() -> None:
-    """ruff's rules S (bandit's) are part of the linting that CI does; what is switched off has a reason beside it."""
+    """Threat: dangerous code. ruff's rules S (bandit's) run in CI. ruff's rules S (bandit's) are part of the linting
+    that CI does; what is switched off has a reason beside it.
+    """
     root = SCRIPT.parent.parent
     project = (root / "pyproject.toml").read_text(encoding="utf-8")
     assert '"S",' in project.partition("select = [")[2].partition("]")[0] + ","

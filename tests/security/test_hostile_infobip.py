@@ -40,7 +40,9 @@ def is_create(request: Request) -> bool:
 
 
 def test_a_name_like_ours_alone_does_not_make_an_orphan() -> None:
-    """Any user of the account may name a key so; only a version that was certainly not stored makes an orphan."""
+    """Threat: a listed key that is named like the rotator's own. It is at most reported. Any user of the account may
+    name a key so; only a version that was certainly not stored makes an orphan.
+    """
     world, infobip = altered_world()
     world.managed("prod/x")
     world.managed("prod/held", hold="audit")
@@ -129,7 +131,9 @@ def always_the_same(request: Request, answer: Any) -> Any:
     "alter", [foreign_keys, other_id, other_name, all_disabled, all_ended, none_at_all, always_the_same]
 )
 def test_no_wrong_answer_breaks_a_consumer_or_a_foreign_key(alter: Alter) -> None:
-    """Through sweeps over a week, long enough for every grace period to be over."""
+    """Threat: a list that is empty, repeats itself or shows every key as disabled. Consumers keep a working key, and no
+    other deployment's key is changed. Through sweeps over a week, long enough for every grace period to be over.
+    """
     world, infobip = altered_world()
     for name in ("prod/x", "prod/y"):
         world.managed(name, **DUE)
@@ -168,6 +172,9 @@ def test_no_wrong_answer_breaks_a_consumer_or_a_foreign_key(alter: Alter) -> Non
     ids=lambda field: next(iter(field)),
 )
 def test_a_replacement_that_differs_is_never_promoted(field: dict[str, Any]) -> None:
+    """Threat: a new key with more scopes, other addresses, another account or another expiry. It is revoked and never
+    promoted.
+    """
     world, infobip = altered_world()
     old = world.managed("prod/x", **DUE)
     infobip.alter = lambda request, answer: {**answer, **field} if is_create(request) else answer
@@ -180,6 +187,7 @@ def test_a_replacement_that_differs_is_never_promoted(field: dict[str, Any]) -> 
 
 
 def test_another_key_in_a_creates_answer_is_not_stored() -> None:
+    """Threat: a create that returns another key's value. The key must be new and match the request in every field."""
     world, infobip = altered_world()
     world.managed("prod/x", **DUE)
     other = world.managed("prod/other")
@@ -207,7 +215,9 @@ CALLS: dict[str, Callable[[InfobipClient], object]] = {
 
 @pytest.mark.parametrize("auth", list(AuthMethod))
 def test_a_redirect_takes_nothing_to_another_host(auth: AuthMethod) -> None:
-    """Neither the call's credentials nor a login's, whatever is called, however it is redirected."""
+    """Threat: a redirect that steals a password, a token or a key. It is not followed, for any call and any
+    authentication. Neither the call's credentials nor a login's, whatever is called, however it is redirected.
+    """
     with FakeServer([reply(200, {"token": "T" * 20, "access_token": "T" * 20})]) as other:
         for status in (301, 302, 303, 307, 308):
             redirect = reply(status, b"", Location=f"{other.url}/take", Refresh=f"0; url={other.url}/take")
@@ -228,7 +238,9 @@ def made_long_ago(request: Request, answer: Any) -> Any:
 
 
 def test_a_wrong_age_does_not_shorten_a_grace_period() -> None:
-    """By the keys' ages the replacement would be an orphan and the old one long past its time."""
+    """Threat: wrong times that make a key seem old. Grace periods are measured by the label and the clock. By the keys'
+    ages the replacement would be an orphan and the old one long past its time.
+    """
     world, infobip = altered_world()
     old = world.managed("prod/x", **DUE)
     world.sweep()

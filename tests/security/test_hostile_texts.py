@@ -57,6 +57,9 @@ def _world(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_world")
 def test_nothing_that_acts_upon_a_terminal_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Threat: terminal escapes, right-to-left text, second lines, markup and formulas in tags and names. People see
+    visible escapes.
+    """
     commands: list[list[str]] = [[name, *more] for name in ("plan", "status", "doctor") for more in ([], ["--json"])]
     commands += [["plan", "--log-format", "console", "--verbose", "--log-level", "debug"]]
     text = HOSTILE[0]
@@ -89,7 +92,9 @@ def test_nothing_that_acts_upon_a_terminal_is_printed(capsys: pytest.CaptureFixt
 
 @pytest.mark.usefixtures("_world")
 def test_json_keeps_the_exact_text(capsys: pytest.CaptureFixture[str]) -> None:
-    """Escaped is not lost: a program that reads the document gets the very name."""
+    """Threat: hostile names in JSON output. They are escaped, and parse to the exact name. Escaped is not lost: a
+    program that reads the document gets the very name.
+    """
     main(["status", "--json"])
     names = {each["secret"] for each in json.loads(capsys.readouterr().out)["secrets"]}
     assert {f"{text}-{number}" for number, text in enumerate(HOSTILE)} <= names
@@ -98,7 +103,9 @@ def test_json_keeps_the_exact_text(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_argument_that_is_no_utf8_is_an_argument(
     stack: Stack, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Python hands such bytes over as half characters, which break whatever encodes them, once it is too late."""
+    """Threat: an argument that is not UTF-8, in an emergency. It is handled like any other. Python hands such bytes
+    over as half characters, which break whatever encodes them, once it is too late.
+    """
     for name, text in stack.environment.items():
         monkeypatch.setenv(name, text)
     account, _ = stack.account("main")

@@ -38,6 +38,7 @@ def commands(group: click.Group, *path: str) -> list[tuple[str, click.Command]]:
 
 
 def test_no_option_takes_a_secret() -> None:
+    """Threat: a secret in the shell history. No option accepts one."""
     words = ("password", "token", "value", "credential", "api-key", "apikey", "leaked")
     for name, command in commands(cli):
         for parameter in command.params:
@@ -60,7 +61,9 @@ def test_no_option_takes_a_secret() -> None:
 def test_a_value_as_an_argument_is_refused_at_once(
     arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would get into requests, and by them into AWS's own trail."""
+    """Threat: a leaked value that is given as an argument. It is rejected before it gets into a request and CloudTrail.
+    It would get into requests, and by them into AWS's own trail.
+    """
     from rotator.cli import main
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")  # no call would be answered
@@ -71,7 +74,9 @@ def test_a_value_as_an_argument_is_refused_at_once(
 
 
 def test_the_process_list_shows_no_value_while_it_works(stack: Stack) -> None:
-    """The child is held in the middle of an emergency, and its arguments and environment are read as others can."""
+    """Threat: the process list. It shows no value. The child is held in the middle of an emergency, and its arguments
+    and environment are read as others can.
+    """
     account, user = stack.account("main", password=PASSWORD)
     user.password = PASSWORD
     key = stack.secret("app/key", account)
@@ -98,7 +103,9 @@ def test_the_process_list_shows_no_value_while_it_works(stack: Stack) -> None:
 
 @pytest.mark.parametrize("auth", ["basic", "oauth2"])
 def test_no_value_is_in_memory_afterwards(stack: Stack, tmp_path: Path, auth: str) -> None:
-    """After a sweep that reads and stores values no living object of the process holds one, in any of its forms."""
+    """Threat: a dump of the process after the work. No living object contains a password or a key. After a sweep that
+    reads and stores values no living object of the process holds one, in any of its forms.
+    """
     account, user = stack.account("main", password=PASSWORD)
     user.password = PASSWORD
     value = {"base_url": stack.server.url, "username": user.username, "password": PASSWORD, "auth": auth}

@@ -56,6 +56,7 @@ WAYS: dict[str, Callable[[Any], object]] = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("holder", HOLDERS)
 def test_no_way_of_showing_shows_it(holder: str, way: str) -> None:
+    """Threat: repr, str, logging or JSON of a secret value. They show <hidden>."""
     shown = str(WAYS[way](HOLDERS[holder]()))
     assert KEY_VALUE not in shown
     assert PASSWORD not in shown
@@ -65,6 +66,7 @@ def test_no_way_of_showing_shows_it(holder: str, way: str) -> None:
     "take", [pickle.dumps, copy.copy, copy.deepcopy, hash, json.dumps, lambda each: each < Secret("x"), len, bytes]
 )
 def test_it_is_not_written_copied_hashed_or_measured(take: Callable[[Any], object]) -> None:
+    """Threat: pickle, copies, hashes and the length of a secret value. They are errors."""
     with pytest.raises(TypeError) as caught:
         take(Secret(KEY_VALUE))
     assert KEY_VALUE not in str(caught.value)

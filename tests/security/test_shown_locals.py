@@ -60,7 +60,10 @@ class FrameWatch:
 
 @pytest.mark.parametrize(("auth", "reveal"), [("basic", True), ("ibsso", False), ("oauth2", True)])
 def test_no_frame_holds_a_value_at_any_call(auth: str, reveal: bool) -> None:
-    """A key's whole life, an emergency and a leaked value: at each call of Infobip or AWS every frame is dumped."""
+    """Threat: a crash reporter that prints local variables. No frame of the program contains a value in plain text, at
+    any call. A key's whole life, an emergency and a leaked value: at each call of Infobip or AWS every frame is
+    dumped.
+    """
     world = World()
     world.infobip.options.reveal = reveal
     world.account("main", auth=auth, password=PASSWORD)

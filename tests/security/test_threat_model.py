@@ -1,4 +1,4 @@
-"""Each claim of the threat model names a test, and each test that is named is there."""
+"""Each threat is stated beside the test that answers it, and the threat model says where those tests are."""
 
 from __future__ import annotations
 
@@ -12,49 +12,43 @@ import pytest
 
 ROOT: Final = Path(__file__).parent.parent.parent
 MODEL: Final = ROOT / "docs" / "threat-model.md"
-DOCUMENTS: Final = (MODEL, ROOT / "SECURITY.md")
-NAMED: Final = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
+NAMED: Final = re.compile(r"`(tests/[\w/]+(?:/|\.py))`")
+THREAT: Final = re.compile(r"Threat: [^.]{10,}\. \S")
+"""What an attacker or a mistake does, and in a sentence of its own what happens instead."""
 
 
 @cache
-def functions_in(path: str) -> frozenset[str]:
-    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
-
-
-def claims() -> list[tuple[str, str]]:
-    """Title and row of each table in the part *What shows it*."""
-    part = MODEL.read_text(encoding="utf-8").partition("## What shows it\n")[2].partition("\n## ")[0]
-    found = []
-    for section in part.split("\n### ")[1:]:
-        title, _, body = section.partition("\n")
-        rows = [line for line in body.splitlines() if line.startswith("|")]
-        found += [(title, row) for row in rows[2:]]
+def threats() -> dict[str, list[str]]:
+    """Test files, as in the documents, and the docstrings in them that state a threat."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                text = ast.get_docstring(node) or ""
+                if text.startswith("Threat:"):
+                    found.setdefault(path.relative_to(ROOT).as_posix(), []).append(" ".join(text.split()))
     return found
 
 
-def test_every_claim_names_a_test() -> None:
-    found = claims()
-    assert len(found) > 30
-    for title, row in found:
-        cells = [cell.strip() for cell in row.strip("|").split("|")]
-        assert len(cells) == 3, row
-        assert NAMED.search(cells[2]), f"{title}: no test shows {cells[0]!r}"
-        assert not NAMED.sub("", cells[2]).strip(), f"{title}: {cells[2]!r} holds more than names of tests"
+def test_each_threat_says_what_happens_instead() -> None:
+    texts = [text for stated in threats().values() for text in stated]
+    assert len(texts) > 150
+    assert [text for text in texts if not THREAT.match(text)] == []
+    assert len(set(texts)) == len(texts)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_test_that_is_named_is_there(document: Path) -> None:
-    for path, name in NAMED.findall(document.read_text(encoding="utf-8")):
-        assert (ROOT / path).is_file(), f"{document.name} names {path}, which is not there"
-        if name:
-            assert name.startswith("test_")
-            assert name in functions_in(path), f"{document.name} names {path}::{name}, which is not there"
-
-
-def test_every_security_and_fuzz_test_backs_a_claim() -> None:
-    """A test file that no claim names is a claim that is not written down."""
-    named = {path for document in DOCUMENTS for path, _ in NAMED.findall(document.read_text(encoding="utf-8"))}
+def test_every_security_and_fuzz_file_answers_one() -> None:
     folders = (ROOT / "tests" / "security", ROOT / "tests" / "fuzz")
-    files = {str(path.relative_to(ROOT)) for folder in folders for path in folder.glob("test_*.py")}
-    assert files - named == set()
+    files = {path.relative_to(ROOT).as_posix() for folder in folders for path in folder.glob("test_*.py")}
+    assert files - threats().keys() == {Path(__file__).relative_to(ROOT).as_posix()}
+
+
+def test_the_model_names_every_file_with_a_threat() -> None:
+    named = tuple(NAMED.findall(MODEL.read_text(encoding="utf-8")))
+    assert [path for path in threats() if not path.startswith(named)] == []
+
+
+@pytest.mark.parametrize("name", NAMED.findall(MODEL.read_text(encoding="utf-8")))
+def test_what_the_model_names_states_a_threat(name: str) -> None:
+    assert (ROOT / name).exists()
+    assert [path for path in threats() if path.startswith(name)] != []
