@@ -117,7 +117,7 @@ class MetricsServer:
             reason = (isinstance(error, OSError) and error.strerror) or "no such address"
             raise ConfigurationError(
                 f"can't listen on {printable(address, 60)} port {port} ({reason})",
-                advice="Choose another --metrics-port or --metrics-address.",
+                advice="Use another --metrics-port or --metrics-address.",
             ) from None
         registry = CollectorRegistry()
         registry.register(metrics)

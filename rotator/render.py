@@ -27,6 +27,8 @@ from rotator.text import printable
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
+NO_SECRETS: Final = "No secret in this AWS account and region has the tag rotator:role. Run `rotator doctor`."
+
 # ---- times -----------------------------------------------------------------------------------------------------------
 
 _YEARS: Final = 300

@@ -14,6 +14,7 @@ from rotator.durations import parse_duration
 from rotator.errors import ConfigurationError
 from rotator.model import Policy
 from rotator.redaction.patterns import redact_patterns
+from rotator.text import quoted
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 PREFIX: Final = "ROTATOR_"
@@ -102,8 +103,7 @@ class Settings:
 
 def _shown(text: str) -> str:
     """Return only the start of a text, redacted, since it may be a credential in the wrong variable."""
-    shown = redact_patterns(text)
-    return f' "{shown[:40]}…"' if len(shown) > 40 else f' "{shown}"'
+    return f" {quoted(redact_patterns(text), 41)}"
 
 
 def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
@@ -168,10 +168,10 @@ _VARIABLES: Final[dict[str, tuple[Callable[[str], object], str, str]]] = {
     "DEPLOYMENT": (
         _matching(_DEPLOYMENT),
         "can't be used in key names",
-        "use 1 to 32 letters, digits, dots, underscores and hyphens, beginning with a letter or digit",
+        "use 1 to 32 letters, digits, dots, underscores and hyphens, starting with a letter or digit",
     ),
     "DAILY_LIMIT": (_whole_number(least=1), "is not valid", "set it to an integer of at least 1"),
-    "RESERVE": (_whole_number(least=0), "is not valid", "set it to a whole number, 0 or more"),
+    "RESERVE": (_whole_number(least=0), "is not valid", "set it to an integer of at least 0"),
     "QUEUE_URL": (
         _queue_url,
         "is not an SQS queue URL",
@@ -183,7 +183,7 @@ _VARIABLES: Final[dict[str, tuple[Callable[[str], object], str, str]]] = {
     "METRIC_NAMESPACE": (
         _matching(_METRIC_NAMESPACE),
         "is not a valid custom CloudWatch namespace",
-        "use 1 to 255 letters, digits and . _ / # -, not beginning with AWS/",
+        "use 1 to 255 letters, digits and . _ / # -, not starting with AWS/",
     ),
     "SWEEP_EVERY": (
         _interval,

@@ -74,7 +74,7 @@ def make_schedule(every: str | None, cron: str | None, zone: str | None, jitter:
     if every is not None and cron is not None:
         raise ConfigurationError("--every and --cron cannot be used together", advice="Use one or the other.")
     if cron is None and zone is not None:
-        raise ConfigurationError("--timezone requires --cron", advice="An interval is the same in every time zone.")
+        raise ConfigurationError("--timezone requires --cron", advice="Remove it, or add --cron.")
     late = None if jitter is None else _duration("--jitter", jitter)
     if cron is not None:
         return _cron(cron, zone or "UTC", late)

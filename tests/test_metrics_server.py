@@ -187,8 +187,9 @@ def test_reports_and_scrapes_at_once(served: Served) -> None:
 def test_an_address_that_can_not_be_listened_on_is_an_error(served: Served) -> None:
     port = int(served.server.url.rpartition(":")[2])
     for address, number in (("127.0.0.1", port), ("256.1.1.1", 0), ("no.such.host.invalid", 0), ("a" * 300, 0)):
-        with pytest.raises(ConfigurationError, match="can't be listened on"):
+        with pytest.raises(ConfigurationError) as caught:
             MetricsServer(address, number, served.metrics, lambda: (True, {}))
+        assert str(number) in caught.value.message
 
 
 def test_ipv6_where_there_is_any() -> None:

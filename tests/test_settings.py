@@ -69,45 +69,42 @@ def test_dry_run_words(text: str, dry: bool) -> None:
 
 
 BAD = {
-    ("DEPLOYMENT", "1 to 32 letters"): ["a:b", "-a", "a" * 33, "a\nb", "ä"],
-    ("DAILY_LIMIT", "1 or more"): ["0", "-1", "4_0", "٤٠", "40.0"],
-    ("DAILY_LIMIT", "0 to 7"): ["8"],
-    ("RESERVE", "0 or more"): ["some"],
-    ("RESERVE", "0 to 39"): ["40"],
-    ("QUEUE_URL", "queue's URL"): ["my-queue", "https://sqs.example.com/", "https://[sqs/x"],
-    ("EVENT_BUS", "its name or its ARN"): ["a bus"],
-    ("DRY_RUN", "true or false"): ["maybe"],
-    ("LOG_LEVEL", "debug, info, warning"): ["loud"],
-    ("ALLOWED_HOSTS", "names without scheme"): [
-        *("*", "https://proxy.example.com", "proxy.example.com:8443", "proxy.*.example.com"),
-    ],
-    ("METRIC_NAMESPACE", "letters, digits"): ["my keys"],
-    ("ROTATION_FUNCTION", "RotationLambdaARN"): ["rotation", f"{FUNCTION}:alias", FUNCTION.replace("lambda", "sqs")],
-    ("METRIC_NAMESPACE", "not beginning with AWS/"): ["AWS/Keys"],
-    ("SWEEP_EVERY", "is no useful interval: write how often"): [
-        "59s",
-        "25h",
-        "hourly",
-        "0s",
-        "1",
-        "-1h",
-        "9" * 5000 + "h",
-    ],
+    "DEPLOYMENT": ["a:b", "-a", "a" * 33, "a\nb", "ä"],
+    "DAILY_LIMIT": ["0", "-1", "4_0", "٤٠", "40.0", "8"],
+    "RESERVE": ["some", "40"],
+    "QUEUE_URL": ["my-queue", "https://sqs.example.com/", "https://[sqs/x"],
+    "EVENT_BUS": ["a bus"],
+    "DRY_RUN": ["maybe"],
+    "LOG_LEVEL": ["loud"],
+    "ALLOWED_HOSTS": ["*", "https://proxy.example.com", "proxy.example.com:8443", "proxy.*.example.com"],
+    "METRIC_NAMESPACE": ["my keys", "AWS/Keys"],
+    "ROTATION_FUNCTION": ["rotation", f"{FUNCTION}:alias", FUNCTION.replace("lambda", "sqs")],
+    "SWEEP_EVERY": ["59s", "25h", "hourly", "0s", "1", "-1h", "9" * 5000 + "h"],
 }
 
 
-@pytest.mark.parametrize(("name", "fix"), BAD)
-def test_a_bad_value_is_named_with_its_fix(name: str, fix: str) -> None:
-    for value in BAD[name, fix]:
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_value_is_named(name: str) -> None:
+    for value in BAD[name]:
         with pytest.raises(ConfigurationError) as caught:
             Settings.from_env({f"ROTATOR_{name}": value})
-        assert f"ROTATOR_{name}" in str(caught.value)
-        assert fix in str(caught.value), value
+        assert f"ROTATOR_{name}" in str(caught.value), value
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 300, "a long value is cut"
 
 
-def test_the_default_reserve_is_named_as_the_default() -> None:
-    with pytest.raises(ConfigurationError, match=r"ROTATOR_RESERVE is 8 \(its default\)"):
-        Settings.from_env({"ROTATOR_DAILY_LIMIT": "5"})
+@pytest.mark.parametrize(("name", "value", "most"), [("RESERVE", "40", 39), ("DAILY_LIMIT", "8", 7)])
+def test_a_reserve_without_room_names_both_and_the_range(name: str, value: str, most: int) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_env({f"ROTATOR_{name}": value})
+    for part in ("ROTATOR_RESERVE", "ROTATOR_DAILY_LIMIT", f"0 to {most}"):
+        assert part in str(caught.value)
+
+
+def test_an_integer_that_is_no_number_is_not_compared() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_env({"ROTATOR_DAILY_LIMIT": "x", "ROTATOR_RESERVE": "50"})
+    assert "ROTATOR_RESERVE" not in str(caught.value)
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:
@@ -126,7 +123,7 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
     ],
 )
 def test_a_misspelt_variable_is_not_ignored(typo: str, meant: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"did you mean {meant}"):
+    with pytest.raises(ConfigurationError, match=meant):
         Settings.from_env({typo: "true"})
 
 

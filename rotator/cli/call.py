@@ -210,13 +210,11 @@ class Call:
         redact = redact_patterns if self.redactor is None else self.redactor.redact
         trace = redact("".join(traceback.format_exception(error)))
         if isinstance(error, RotatorError):
-            advice = error.advice or (
-                "Try again, or run `rotator doctor` to find the cause." if error.retryable else ""
-            )
+            advice = error.advice or ("Retry, or run `rotator doctor` to find the cause." if error.retryable else "")
             code = EXIT_USAGE if isinstance(error, ConfigurationError) else EXIT_FAILED
             return self.say(redact(error.message), redact(advice), code=code, trace=trace)
         text = " ".join(redact(f"{type(error).__name__}: {error}").split())[:_LONGEST_BUG]
-        advice = "Run it again with --log-level debug and report the output. The next sweep continues from here."
+        advice = "Retry with --log-level debug and report the output. The next sweep continues from here."
         return self.say(f"this is a bug in rotator: {text}", advice, trace=trace)
 
     def say(self, message: str, advice: str = "", *, code: int = EXIT_FAILED, trace: str = "") -> int:

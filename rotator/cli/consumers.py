@@ -38,7 +38,8 @@ def consumers(call: Call, secret: str, days: int) -> int:
 
     Reads CloudTrail's event history: which roles and users read the secret
     in the days before its key was replaced, and which of them have not read
-    it since. If no key is in its grace period, it lists all readers of the secret. Changes nothing.
+    it since. If no key is in its grace period, it lists all readers of the
+    secret. Changes nothing.
 
     Requires cloudtrail:LookupEvents; covers this AWS account and region only.
     With the tag rotator:gate=adoption the old key is not revoked before all of
@@ -100,7 +101,7 @@ def consumers_parts(found: Consumers, days: int, now: datetime) -> Iterator[Rend
     yield ""
     if found.found:
         rows, heads = [_row(each, found, now) for each in found.found], _heads(found, now)
-        yield Grid(rows, (_PRINCIPAL, _TIME), heads, most=MOST_ROWS, rest="--json has them all")
+        yield Grid(rows, (_PRINCIPAL, _TIME), heads, most=MOST_ROWS, rest="use --json for the full list")
     else:
         yield "  no reads"
     yield ""

@@ -43,7 +43,7 @@ def demo(call: Call, short: bool, seed: int) -> int:
     with it. Needs no account, no credentials and no network.
 
     Exits 1 if a guarantee was broken: a call refused, a key revoked too early,
-    an orphan, the quota exceeded, a value shown.
+    an orphan, the daily limit exceeded, a value displayed.
 
     \b
     Examples:
@@ -83,13 +83,13 @@ def _score(result: Demo) -> Iterator[RenderableType]:
         (score.rotations, "rotations", f"{score.recoveries} of them after a crash mid-sweep"),
         (score.revocations, "keys revoked", ""),
         (score.early_revocations, "keys revoked too early", "before their grace period was over"),
-        (score.orphans, "orphans left", "enabled keys that are in no secret"),
+        (score.orphans, "orphans left", "enabled keys that no secret contains"),
         (
             score.creates_over_limit,
             "creates above the daily limit",
             f"{score.creates_on_busiest_day} on the busiest day",
         ),
-        (score.values_leaked, "secret values shown", "in the audit file or on this screen"),
+        (score.values_leaked, "secret values displayed", "in the audit file or on this screen"),
         (score.failed_actions, "actions failed", ""),
     )
     yield Grid([(f"{number:>5,}", what, detail) for number, what, detail in rows], (6, 26), heads=("count", "what", ""))

@@ -226,13 +226,17 @@ def _account(app: App, fleet: Fleet, account: str) -> Iterator[Check]:
     method = _METHODS[credentials.auth]
     yield Check(Level.OK, subject, f"{method} as {credentials.username}: {len(listing.keys)} keys listed")
     if not listing.complete:
-        fix = "Run it again; if it still fails, contact Infobip support."
+        fix = "Retry; if it still fails, contact Infobip support."
         yield Check(Level.WARN, subject, "its key list is inconsistent (pages and total do not match)", fix)
     age = app.clock.now() - (entry.last_changed or app.clock.now())
     if age > MANAGEMENT_PASSWORD_OLD:
         fix = f"Change it at Infobip, then update {entry.name}."
         yield Check(Level.WARN, subject, f"management password is {age.days} days old", fix)
-    yield _clock(subject, skew) if skew is not None else Check(Level.WARN, "Clock", f"{subject} sends no Date header")
+    yield (
+        _clock(subject, skew)
+        if skew is not None
+        else Check(Level.WARN, "Clock", f"{subject} does not send a Date header")
+    )
 
 
 def _clock(where: str, skew: timedelta) -> Check:
@@ -365,7 +369,7 @@ def _ask(app: App, service: str, operation: str, answered: str, **parameters: An
             raise Unanswered(f"{service}:{operation} is denied", level=Level.OK) from None
         if code and not code.isdigit():  # without a code, botocore puts the status there
             if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-                raise Unanswered(f"{name} failed ({code})", advice="Try again later.") from None
+                raise Unanswered(f"{name} failed ({code})", advice="Retry later.") from None
             fix = "Check the credentials: access key, session token, and whether they have expired."
             raise Unanswered(f"{name} rejected the credentials ({code})", advice=fix, level=Level.FAIL) from None
     except BotoCoreError as error:
@@ -380,5 +384,5 @@ def _ask(app: App, service: str, operation: str, answered: str, **parameters: An
     raise Unanswered(
         f"the response to {operation} from {where} did not come from {name}",
         advice=f"Check the proxy (HTTPS_PROXY, NO_PROXY) and the endpoint URL (AWS_ENDPOINT_URL, "
-        f"AWS_ENDPOINT_URL_{name}) here.",
+        f"AWS_ENDPOINT_URL_{name}).",
     )

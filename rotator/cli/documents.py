@@ -45,7 +45,7 @@ def as_json(value: object) -> Any:
             return value
     found = fields(value, *_FIELDS[type(value)].split())
     match value:
-        case AccountPlan(error=str(error)):  # only if it could not be observed
+        case AccountPlan(error=str(error)):  # only if it could not be read
             return found | {"error": error}
         case Action(detail=""):
             return found | {"detail": None}
@@ -58,7 +58,7 @@ def fields(item: object, *names: str) -> Document:
 
 
 def errors_field(plans: Iterable[AccountPlan]) -> Document:
-    """Return the accounts that could not be observed, as ``errors``; empty if there are none."""
+    """Return the accounts that could not be read, as ``errors``; empty if there are none."""
     errors = [fields(plan, "account", "error") for plan in plans if plan.error is not None]
     return {"errors": errors} if errors else {}
 

@@ -1,4 +1,4 @@
-"""``rotator forecast``: rotations a day against the quota, and keys that expire before they are replaced."""
+"""``rotator forecast``: rotations per day against the daily limit, and keys that expire before they are replaced."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rich.console import RenderableType
 from rotator.cli.call import Call
 from rotator.cli.documents import Document, errors_field, fields, time_text
 from rotator.cli.options import account_option, command
-from rotator.cli.plan_text import NO_SECRETS, SEE_DOCTOR, unobserved
+from rotator.cli.plan_text import SEE_DOCTOR, unobserved
 from rotator.durations import human_duration
 from rotator.engine.reconcile import Reconciler
 from rotator.model import AccountPlan, Quota
 from rotator.policy.forecast import AccountForecast, AtRisk, forecast_account, spans, verdict
 from rotator.reasons import Reason
-from rotator.render import Grid, brief, counted, day, shown, styled
+from rotator.render import NO_SECRETS, Grid, brief, counted, day, shown, styled
 
 MOST_LINES: Final = 40
 MOST_AT_RISK: Final = 10
@@ -38,15 +38,17 @@ _NO_QUOTA: Final = Quota(0, 0, 0, 0, 0)
     help="Days to forecast, 1 to 400.",
 )
 def forecast(call: Call, account: str | None, days: int) -> int:
-    """Forecast rotations per day and keys that expire before they are replaced. Changes nothing.
+    """Forecast rotations per day against Infobip's daily limit.
 
-    Runs the planner day by day over a simulation of what is in Secrets
-    Manager and at Infobip now: due rotations, those scheduled early because
-    later would be too late, windows, revocations after the grace period. A
-    day is 24 hours; the first begins now.
+    Lists keys that expire before they are replaced. Changes nothing.
+
+    Runs the planner day by day over a simulation of Secrets Manager and
+    Infobip as they are now: due rotations, those scheduled early to avoid a
+    late rotation, windows, revocations after the grace period. A day is 24
+    hours; the first starts now.
 
     Keys at risk do not change the exit code; it is 1 if an account can't be
-    observed.
+    read.
 
     \b
     Examples:
@@ -112,7 +114,7 @@ def _days(found: AccountForecast, now: datetime) -> Iterator[RenderableType]:
     else:
         yield "  nothing in this period"
     if any(line.scheduled_early for line in lines):
-        yield "  early: rotations before they are due, because later would be too late"
+        yield "  early: scheduled before they are due, to avoid a late rotation"
     yield f"  at most {counted(found.per_day, 'rotation')} per day"
 
 
@@ -123,7 +125,7 @@ def _help(risk: AtRisk, now: datetime) -> str:
         return early or "no free slot before it expires"
     if risk.replaced_at is None:
         return "no free slot in this period"
-    return f"replaced {human_duration(risk.replaced_at - risk.expires_at)} later"
+    return f"replaced {human_duration(risk.replaced_at - risk.expires_at)} after expiry"
 
 
 # ---- for programs ---------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""``rotator inventory``: every key of an account, and the secret that holds it."""
+"""``rotator inventory``: every key of an account, and the secret that contains it."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _STYLES: Final = {
 @click.option("--all", "every", is_flag=True, help="Include disabled keys.")
 @wide_option
 def inventory(call: Call, account: str | None, every: bool) -> int:
-    """List every key at Infobip and the secret that holds it. Changes nothing.
+    """List every key at Infobip and the secret that contains it. Changes nothing.
 
     \b
     current           returned to consumers of a managed secret
     pending           stored, not yet current
     retiring          replaced, in its grace period
-    orphan            created by this deployment, in no secret
+    orphan            created by this deployment, not in any secret
     other-deployment  created by another deployment of the rotator
     unknown           created by hand or by another program
-    disabled          revoked or replaced, in no secret (with --all)
+    disabled          revoked or replaced, not in any secret (with --all)
 
     Also lists the secrets whose key can't be identified, and those that were
     not read for 90 days, if AWS records that. Exits 1 if an account can't be
-    observed.
+    read.
 
     \b
     Examples:
@@ -89,7 +89,7 @@ def _account_parts(found: Inventory, now: datetime) -> Iterator[RenderableType]:
     if found.keys:
         heads = ("key", "kind", f"expires ({zone(now)})", "secret")
         rows = [_row(row, now) for row in found.keys]
-        yield Grid(rows, (_LONGEST_ID, 16, 21), heads, most=MOST_ROWS, rest="--json has them all")
+        yield Grid(rows, (_LONGEST_ID, 16, 21), heads, most=MOST_ROWS, rest="use --json for the full list")
         yield ""
     if found.secrets:
         yield "secrets to check"

@@ -32,7 +32,7 @@ _PIPE: Final = (
 _SPLIT: Final = "Split it, or remove findings that are not Infobip keys."
 _UNREDACTED: Final = (
     "Run the scanner again without redaction and pipe its report into this command: gitleaks and kingfisher without "
-    "--redact, GitHub's alerts without hide_secret=true. If that is not possible, find each key in the place named and "
+    "--redact, GitHub's alerts without hide_secret=true. If that is not possible, find each key in the named place and "
     "pass its value."
 )
 _AROUND: Final = "\"'`,; "
@@ -70,7 +70,7 @@ def read_leaked() -> Secret | LeakReport:
 
 
 def _stdin() -> Secret | LeakReport | ConfigurationError:
-    """Return what stdin holds. Errors are returned, since a traceback would keep this frame and its values."""
+    """Return what stdin contains. Errors are returned, since a traceback would keep this frame and its values."""
     from rotator.leaks import MOST_FINDINGS, read_leaks
 
     raw = sys.stdin.buffer.read(MOST_STDIN + 1)
@@ -94,7 +94,7 @@ def _stdin() -> Secret | LeakReport | ConfigurationError:
     if report.leaks:
         value = report.leaks[0].value
         return value if value == _lower(value) else report  # the latter is looked up in both spellings
-    # It does not look like today's Infobip keys. If it is a single value, only Infobip can tell.
+    # It does not have the format of today's Infobip keys. If it is a single value, only Infobip knows it.
     text = text.strip().strip(_AROUND)  # from code or settings; no key begins or ends with these
     if len(text) > MOST_VALUE:
         return ConfigurationError(f"stdin is larger than {MOST_VALUE} bytes, which is too long for a key", advice=_PIPE)

@@ -67,5 +67,5 @@ def required(option: str, text: str) -> str:
     :raises ConfigurationError: it is blank.
     """
     if not text.strip():
-        raise ConfigurationError(f"{option} is empty", advice="Give a short reason; it is recorded in the audit trail.")
+        raise ConfigurationError(f"{option} is empty", advice="Use a short reason; it is recorded in the audit trail.")
     return text.strip()

@@ -16,12 +16,11 @@ from rotator.engine.sweep import NO_ACCOUNT, errors_in
 from rotator.errors import RotatorError
 from rotator.model import AccountPlan, Action, ActionKind, Alert, Outcome, Plan, Result, Severity, Skip
 from rotator.reasons import Reason
-from rotator.render import Grid, Row, absolute, counted, key_words, shown, styled
+from rotator.render import NO_SECRETS, Grid, Row, absolute, counted, key_words, shown, styled
 from rotator.text import some_of
 
 MOST_ROWS: Final = 60
 """Rows of a table. The rest are counted, and ``--json`` has them."""
-NO_SECRETS: Final = "No secret in this AWS account and region has the tag rotator:role. Run `rotator doctor`."
 SEE_DOCTOR: Final = "To diagnose: `rotator doctor`."
 _NAME: Final = 30
 _MOST_NAMES: Final = 10
@@ -75,7 +74,7 @@ def account_parts(
 
 
 def heading(plan: AccountPlan) -> Text:
-    """``main · 214 keys · 9 of 40 creates used today, 8 kept for emergencies``."""
+    """``main · 214 keys · 9 of 40 creates used today, 8 reserved for emergencies``."""
     name = shown(plan.account, 60)
     if plan.error is not None or plan.account == NO_ACCOUNT:
         return styled(name, "bold")
@@ -84,8 +83,8 @@ def heading(plan: AccountPlan) -> Text:
     return styled(f"{name} · {counted(plan.keys, 'key')} · {used}", "bold")
 
 
-def unobserved(plan: AccountPlan, what: str = "not observed", then: str = "") -> Iterator[RenderableType]:
-    """Yield why an account could not be observed; if it was, errors that concern no account's secrets.
+def unobserved(plan: AccountPlan, what: str = "could not be read", then: str = "") -> Iterator[RenderableType]:
+    """Yield why an account could not be read; if it was, errors that concern no account's secrets.
 
     :param then: what was not changed, and what comes next.
     """
@@ -97,7 +96,7 @@ def unobserved(plan: AccountPlan, what: str = "not observed", then: str = "") ->
     rows: list[Row] = [(styled(what, "red"), f"{text}{stop} {then}".rstrip())]
     if plan.skipped:
         rows.append(("skipped", some_of((shown(skip.secret) for skip in plan.skipped), _MOST_NAMES)))
-    yield from (heading(plan), Grid(rows, (12,)), "")
+    yield from (heading(plan), Grid(rows, (17,)), "")
 
 
 def _only_skipped(plan: AccountPlan) -> list[Skip]:
@@ -106,10 +105,11 @@ def _only_skipped(plan: AccountPlan) -> list[Skip]:
     return [skip for skip in plan.skipped if (skip.secret, skip.reason) not in fix]
 
 
-def summary(plans: Sequence[AccountPlan], counts: list[str], nothing: str, observed: str = "observed") -> str:
+def summary(plans: Sequence[AccountPlan], counts: list[str], nothing: str, failed: str = "could not be read") -> str:
     """``2 to rotate, 1 to revoke, 2 skipped, 1 error.``
 
-    :param nothing: the text if there is nothing to count; left out if no account could be observed.
+    :param nothing: the text if there is nothing to count; omitted if no account could be read.
+    :param failed: what happened to the other accounts.
     """
     if not plans:
         return NO_SECRETS
@@ -121,7 +121,7 @@ def summary(plans: Sequence[AccountPlan], counts: list[str], nothing: str, obser
     parts += [counted(errors, "error")] if errors else []
     if len(seen) < len(plans):
         accounts = sum(1 for plan in plans if plan.account != NO_ACCOUNT)
-        parts.append(f"{len(plans) - len(seen)} of {accounts} accounts not {observed}")
+        parts.append(f"{len(plans) - len(seen)} of {accounts} accounts {failed}")
     return ", ".join(parts) + "."
 
 
@@ -189,6 +189,6 @@ def show_results(call: Call, results: Sequence[Result], advice: str) -> int:
     if failed is None:
         call.text(advice)
         return 0
-    what = "was put off" if failed.outcome is Outcome.DEFERRED else "failed"
+    what = "was deferred" if failed.outcome is Outcome.DEFERRED else "failed"
     verb = f"{failed.action.kind} of {shown(failed.action.secret)} {what}"
-    raise RotatorError(f"{verb}: {failed.error or 'no reason given'}", advice="The next sweep will retry.")
+    raise RotatorError(f"{verb}: {failed.error or 'no reason given'}", advice="The next sweep retries.")

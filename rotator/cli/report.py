@@ -33,14 +33,14 @@ _STDOUT = "-"
 def report(call: Call, file: str, account: str | None, audit: str | None, days: int) -> int:
     """Write a self-contained HTML page: summary, alerts, forecast, timeline.
 
-    The timeline shows every secret and can be filtered and sorted. Nothing else is
-    changed.
+    The timeline shows every secret and can be filtered and sorted. Changes
+    nothing else.
 
     The page loads nothing, runs no script and contains no key values. Only its
     owner can read a new file; an existing one is replaced as a whole and keeps
     its permissions.
 
-    Exits 1 if an account can't be observed; the page says so.
+    Exits 1 if an account can't be read; the page says so.
 
     \b
     Examples:

@@ -29,8 +29,8 @@ _LONGEST_ERROR: Final = 1200
 _WIDTHS: Final = (12, 34, 9)
 _NAME: Final = 24
 _ROLES: Final = {
-    "other-field": "in another field than the tagged one",
-    "orphan": "created here and never stored",
+    "other-field": "in a field other than the tagged one",
+    "orphan": "created by this deployment, never stored",
     "unmanaged": "not contained in any secret here",
 }
 """Roles that need more words."""
@@ -72,8 +72,8 @@ def revoke(
 
     --secret revokes every key that the secret contains, in any field of any
     labelled version. --key-id and --leaked-key-stdin revoke that key alone,
-    in its own account, whoever created it; secrets that contain it as their
-    current key get a new one.
+    in its own account, regardless of who created it; secrets that contain it
+    as their current key get a new one.
 
     replace-first promotes a new key and then revokes; consumers that cache
     the old value fail until they refresh. revoke-first revokes before the new
@@ -163,7 +163,7 @@ def _check_selectors(secret: str | None, key_id: str | None, account: str | None
         )
     if key_id is not None and account is None:
         raise ConfigurationError(
-            "--key-id requires --account", advice="Name the Infobip account that the key belongs to: --account A."
+            "--key-id requires --account", advice="Add --account A, the Infobip account that the key belongs to."
         )
 
 
@@ -190,7 +190,7 @@ def _interrupted(plan: EmergencyPlan, report: EmergencyReport, again: str) -> st
     done = [f"{step.what} {step.key_id if step.what == 'revoked' else step.secret}" for step in report.steps if step.ok]
     left = [suspect.key.id for suspect in not_revoked(plan, report)]
     parts = [f"done: {', '.join(done) or 'nothing'}"]
-    parts += [f"NOT revoked, and perhaps still valid: {', '.join(left)}"] if left else []
+    parts += [f"NOT revoked, possibly still valid: {', '.join(left)}"] if left else []
     return f"interrupted; {'; '.join(parts)}. {again}"
 
 
@@ -267,9 +267,9 @@ def _planned_parts(plan: EmergencyPlan, report: EmergencyReport, now: datetime) 
         yield f"To be revoked immediately in account {account}, without a grace period:"
         yield Grid([(f"key {short_id(step.key_id or '')}", _key_text(plan, report, step, now)) for step in keys], (16,))
     elif report.errors:
-        yield f"No key of account {account} could be identified."
+        yield f"No key to revoke was identified in account {account}."
     else:
-        yield f"No key to revoke in account {account}."
+        yield f"There is no key to revoke in account {account}."
     if names and plan.strategy is Strategy.REPLACE_FIRST:
         yield f"A new key is stored in {names} first (replace-first). If that fails, the keys are revoked anyway."
         yield _CACHES

@@ -31,7 +31,7 @@ def rollback(call: Call, secret: str, reason: str, key_id: str | None) -> int:
     its own. No key is created and none is revoked.
 
     Repeating the command changes nothing: it does not switch to the newer key
-    or to an older one. Name that key by --key-id to do so.
+    or to an older one. To do so, use --key-id.
 
     Refused while a rotation is in progress, while rotator:hold is set, and for
     a key that an emergency replaced.
@@ -80,7 +80,7 @@ def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
     until = "is retiring; the next sweep sets its revocation time"
     if done.retired_until is not None:
         until = f"is retiring, to be revoked {when(done.retired_until, now)}"
-    yield f"{name} is rolled back."
+    yield f"{name} was rolled back."
     yield Grid(
         [(key, f"current again, expires {when(done.expires_at, now)}"), (key_words(done.retired_key_id), until)], (16,)
     )
@@ -93,10 +93,10 @@ def rollback_parts(done: RolledBack, now: datetime) -> Iterator[RenderableType]:
             yield f"Its next rotation is due {when(done.next_due, now)}."
         yield status
         return
-    begin = "the next sweep replaces it"
+    start = "the next sweep replaces it"
     if done.waits is not None:
-        begin = f"a sweep replaces it once its window opens ({shown(done.waits.message)})"
-    yield f"{key} is due for rotation ({done.due.reason}, {shown(done.due.message)}): {begin}."
+        start = f"a sweep replaces it once its window opens ({shown(done.waits.message)})"
+    yield f"{key} is due for rotation ({done.due.reason}, {shown(done.due.message)}): {start}."
     yield "To keep it, tag the secret before then:"
     yield f"  aws secretsmanager tag-resource --secret-id {name} \\"
     yield "    --tags Key=rotator:hold,Value=rolled-back"

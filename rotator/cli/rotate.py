@@ -16,11 +16,11 @@ from rotator.text import printable
 @click.argument("secret")
 @click.option("--reason", required=True, metavar="R", help="Reason, recorded in the audit trail.")
 def rotate(call: Call, secret: str, reason: str) -> int:
-    """Rotate SECRET (name or ARN) now, whatever its key's expiry.
+    """Rotate SECRET (name or ARN) now, regardless of its key's expiry.
 
     Creates a key with the same rights, verifies it and makes it current; the
-    old one stays enabled for its grace period. If the day's other creates are
-    used up, it uses the emergency reserve. For a leaked key use `rotator
+    old one stays enabled for its grace period. If the rest of the daily limit
+    is used up, it uses the emergency reserve. For a leaked key use `rotator
     revoke` instead.
 
     \b

@@ -75,7 +75,7 @@ def _parts(app: App, done: Sweep, unchanged: str) -> Iterator[RenderableType]:
         yield from account_parts(plan, rows, RESULT_LIMITS, "nothing was due")
     outcomes = Counter(result.outcome for result in done.results)
     counts = [f"{outcomes[outcome]} {outcome}" for outcome in Outcome if outcomes[outcome]]
-    yield summary(done.plan.accounts, counts, "Nothing was due", "swept")
+    yield summary(done.plan.accounts, counts, "Nothing was due", "were not swept")
     if any(plan.error is not None for plan in done.plan.accounts):
         yield SEE_DOCTOR
     elif outcomes[Outcome.FAILED] or outcomes[Outcome.DEFERRED]:

@@ -114,7 +114,7 @@ def _stopped(daemon: Daemon, number: int) -> int:
         _LOG.info("stopped")
         return 0
     # The thread of a call that hangs can't be stopped, and the interpreter would wait for it.
-    _LOG.warning("a call has not been answered yet; the next sweep checks its outcome")
+    _LOG.warning("a call has not returned yet; the next sweep checks its outcome")
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):

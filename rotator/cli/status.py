@@ -12,12 +12,12 @@ from rich.console import RenderableType
 from rotator.cli.call import Call
 from rotator.cli.documents import as_json, errors_field
 from rotator.cli.options import account_option, command, secret_option, wide_option
-from rotator.cli.plan_text import MOST_ROWS, NO_SECRETS, SEE_DOCTOR, unobserved
+from rotator.cli.plan_text import MOST_ROWS, SEE_DOCTOR, unobserved
 from rotator.engine.manual import status as secret_states
 from rotator.engine.reconcile import Reconciler
 from rotator.model import AccountPlan, ActionKind
 from rotator.policy.status import URGENCY, SecretState, State
-from rotator.render import Grid, Row, brief, key_words, shown, styled, zone
+from rotator.render import NO_SECRETS, Grid, Row, brief, key_words, shown, styled, zone
 
 _BY_NEXT_SWEEP: Final = timedelta(minutes=1)
 _STYLES: Final = {
@@ -42,9 +42,9 @@ def status(call: Call, account: str | None, secret: str | None) -> int:
     States: ok, due, rotating, retiring (an old key is in its grace period),
     expired, broken (the key is disabled or not found), held, empty (no value),
     unadopted (no label yet), misconfigured (tags). OVERDUE: a rotation or
-    revocation has not happened a day after it was due; `rotator plan` says why.
+    revocation has not happened a day after it was due; `rotator plan` shows why.
 
-    Exits 1 if an account can't be observed.
+    Exits 1 if an account can't be read.
 
     \b
     Examples:

@@ -80,7 +80,7 @@ def _send(app: App, url: str, request: SweepRequest) -> dict[str, Any]:
     _log.log(logging.ERROR if fix else logging.INFO, "accounts sent to the queue", extra={**answer, "problems": fix})
     if failed:
         lost = [f"account {account} was not sent to the queue: {why}" for account, why in sorted(failed.items())]
-        raise SweepFailed(f"{len(failed)} of {len(accounts)} accounts are not swept: {_short(lost)}")
+        raise SweepFailed(f"{len(failed)} of {len(accounts)} accounts were not swept: {_short(lost)}")
     return dict(app.redactor.scrub(answer))
 
 
@@ -101,7 +101,7 @@ def worker(event: Any, invocation: Invocation) -> dict[str, Any]:
     for record in records:
         # In a FIFO queue, later messages of a group must wait for a failed one.
         if not invocation.may_start() or (record.group and record.group in groups):
-            _log.warning("message %s is deferred", printable(record.message_id, limit=60))
+            _log.warning("message %s was deferred", printable(record.message_id, limit=60))
             failed.append(record)
         elif not _swept(app, record, swept):
             failed.append(record)
@@ -149,7 +149,7 @@ def rotation_request(event: Any) -> tuple[str, str, Step]:
             '"ClientRequestToken" is not a valid version id', advice="Use 32 to 64 letters, digits and hyphens."
         )
     if step not in list(Step):
-        raise BadEvent(f'"Step" is {shown_name(step)}', advice=f"Use one of {', '.join(Step)}.")
+        raise BadEvent(f'{shown_name(step)} is not a valid "Step"', advice=f"Use one of {', '.join(Step)}.")
     return secret, token, Step(step)
 
 

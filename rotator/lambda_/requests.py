@@ -57,7 +57,7 @@ def sweep_request(event: Any) -> SweepRequest:
         return SweepRequest(scheduled=_time(event.get("time")))
     for name in event:
         if name not in _SWEEP and (meant := _nearly(str(name), _SWEEP)):
-            raise BadEvent(f"the event has a field {shown_name(name)}", advice=f'Did you mean "{meant}"?')
+            raise BadEvent(f"the event has an unknown field {shown_name(name)}", advice=f'Did you mean "{meant}"?')
     account = None if event.get("account") is None else text_of(event, "account")
     return SweepRequest(account, flag_of(event, "dry_run"), _time(event.get("time")))
 
@@ -69,12 +69,14 @@ def queue_records(event: Any) -> tuple[QueueRecord, ...]:
     """
     records = event.get("Records") if isinstance(event, Mapping) else None
     if not isinstance(records, Sequence) or isinstance(records, str):
-        raise BadEvent("the event is not an SQS event", advice='It needs "Records", each with "messageId" and "body".')
+        raise BadEvent(
+            "the event is not an SQS event", advice='It must contain "Records", each with "messageId" and "body".'
+        )
     found = []
     for record in records:
         message_id = record.get("messageId") if isinstance(record, Mapping) else None
         if not isinstance(message_id, str) or not message_id or record.get("eventSource", "aws:sqs") != "aws:sqs":
-            raise BadEvent("a record of the event is not an SQS event", advice="Only SQS should invoke this function.")
+            raise BadEvent("a record in the event is not an SQS record", advice="Only SQS should invoke this function.")
         attributes = record.get("attributes")
         group = attributes.get("MessageGroupId") if isinstance(attributes, Mapping) else None
         found.append(QueueRecord(message_id, str(group or ""), record.get("body")))

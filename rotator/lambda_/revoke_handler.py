@@ -52,7 +52,8 @@ def revoke_request(event: Any) -> RevokeRequest:
     :raises BadEvent: a field is missing, unknown or unusable.
     """
     if not isinstance(event, Mapping):
-        raise BadEvent("the event is not a JSON object", advice='It needs "secret_id" or "key_id", and "reason".')
+        advice = 'It must contain "secret_id" or "key_id", and "reason".'
+        raise BadEvent("the event is not a JSON object", advice=advice)
     unknown = [name for name in event if name not in _REVOKE]
     if unknown:
         names = ", ".join(shown_name(name) for name in unknown[:5])
@@ -61,18 +62,19 @@ def revoke_request(event: Any) -> RevokeRequest:
         raise BadEvent(f"the event has unknown fields: {names}", advice=advice)
     given = {name: text_of(event, name) for name in _REVOKE if name != "dry_run" and event.get(name) is not None}
     if ("secret_id" in given) == ("key_id" in given):
-        raise BadEvent("the event does not say what to revoke", advice='Set "secret_id" or "key_id", not both.')
+        raise BadEvent('the event must contain either "secret_id" or "key_id"', advice="Set one of the two.")
     if "key_id" in given and "account" not in given:
-        raise BadEvent('"key_id" requires "account"', advice="Name the Infobip account that the key belongs to.")
+        advice = 'Set "account" to the Infobip account that the key belongs to.'
+        raise BadEvent('"key_id" requires "account"', advice=advice)
     if "reason" not in given:
-        raise BadEvent('"reason" is missing', advice="Give a reason; it is recorded in the audit trail.")
+        raise BadEvent('"reason" is missing', advice='Set "reason" to a short text; it is recorded in the audit trail.')
     for name in ("secret_id", "key_id", "account"):
         if name in given and redact_patterns(given[name]) != given[name]:
             advice = "Treat it as leaked. Use the key's id; to pass a value, use `rotator revoke --leaked-key-stdin`."
             raise BadEvent(f'"{name}" looks like a credential, not a name or an id', advice=advice)
     strategy = given.get("strategy", Strategy.REPLACE_FIRST.value)
     if strategy not in list(Strategy):
-        raise BadEvent(f'"strategy" is {shown_name(strategy)}', advice=f"Use one of {', '.join(Strategy)}.")
+        raise BadEvent(f'{shown_name(strategy)} is not a valid "strategy"', advice=f"Use one of {', '.join(Strategy)}.")
     return RevokeRequest(
         reason=given["reason"],
         secret=given.get("secret_id"),

@@ -38,13 +38,13 @@ def check_target(path: Path) -> Path:
         except FileNotFoundError:
             mode = stat.S_IFREG
         if stat.S_ISDIR(mode):
-            wrong, advice = "is a directory", "Name a file in it, such as report.html."
+            wrong, advice = "is a directory", "Use a file in it, such as report.html."
         elif not stat.S_ISREG(mode):
-            wrong, advice = "is not a regular file", "Name a file, or - for stdout."
+            wrong, advice = "is not a regular file", "Use a file name, or - for stdout."
         elif not target.parent.is_dir():
-            wrong, advice = "is in a directory that does not exist", "Create it first, or name another file."
+            wrong, advice = "is in a directory that does not exist", "Create it, or use another file."
     except (OSError, ValueError, RuntimeError):
-        wrong, advice = "is not a valid file name", "Name a file such as report.html."
+        wrong, advice = "is not a valid file name", "Use a name such as report.html."
     if wrong:
         raise ConfigurationError(f"{printable(str(path))} {wrong}", advice=advice)
     return target
@@ -75,7 +75,7 @@ def write_page(target: Path, page: str) -> int:
                 os.unlink(temporary)
         raise Unwritten(
             f"{printable(str(target))} was not written: {error.strerror}",
-            advice="The file was left as it was. Free some space or name another file.",
+            advice="An existing file was not changed. Free some space, or use another file.",
         ) from None
     return len(data)
 
@@ -87,7 +87,7 @@ def read_tail(path: Path) -> tuple[tuple[dict[str, Any], ...], int]:
 
     :raises ConfigurationError: the file does not exist, can't be read, or is not a regular file.
     """
-    advice = "Name a file that --audit-file wrote."
+    advice = "Use a file that --audit-file wrote."
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise ValueError("it is not a regular file")

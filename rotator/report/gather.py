@@ -47,7 +47,7 @@ class SecretSpan:
 
 @dataclass(frozen=True, slots=True)
 class AccountReport:
-    """One account. It has no rows and no forecast if it could not be observed (see ``plan.error``)."""
+    """One account. It has no rows and no forecast if it could not be read (see ``plan.error``)."""
 
     plan: AccountPlan
     rows: tuple[SecretSpan, ...] = ()

@@ -20,7 +20,7 @@ from rotator.policy.forecast import AccountForecast, AtRisk, spans, verdict
 from rotator.policy.guards import DAY
 from rotator.policy.status import State
 from rotator.reasons import Reason
-from rotator.render import brief, clock, counted, day, key_words, local, local_text, shown, zone
+from rotator.render import NO_SECRETS, brief, clock, counted, day, key_words, local, local_text, shown, zone
 from rotator.report.gather import AccountReport, Report, RowLevel
 from rotator.report.timeline import LEGEND, Axis, rows_of
 
@@ -66,7 +66,7 @@ def render_page(report: Report, redact: Callable[[str], str] = str) -> str:
             first_names=FIRST_NAMES,
             most_rows=MOST_LISTED,
             most_at_risk=MOST_RISKS,
-            no_secrets="No secret is tagged rotator:role here. Check region and account: `rotator doctor`.",
+            no_secrets=NO_SECRETS,
         )
     )
 
@@ -204,7 +204,7 @@ def _date(moment: datetime) -> str:
 def _replaced(risk: AtRisk) -> str:
     if risk.replaced_at is None:
         return "not replaced in this period"
-    return f"replaced {human_duration(risk.replaced_at - risk.expires_at)} after its expiry"
+    return f"replaced {human_duration(risk.replaced_at - risk.expires_at)} after expiry"
 
 
 # ---- the audit ------------------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ class MotoServer:
             from werkzeug.serving import make_server
         except ImportError:
             raise ConfigurationError(
-                "The sandbox needs moto, which is not installed.",
+                "the sandbox requires moto, which is not installed",
                 advice="Install it from a clone of the repository: pip install '.[cli,sandbox]'.",
             ) from None
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line on stderr for every request

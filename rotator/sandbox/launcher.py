@@ -156,7 +156,7 @@ def serve_sandbox(port: int | None, stop: threading.Event, *, ready: Callable[[S
     ``ConfigurationError`` if a port is taken or moto is missing.
     """
     if port is not None and not 0 < port < 65535:
-        raise ConfigurationError(f"Port {port} can't be used.", advice="Choose one from 1024 to 65534.")
+        raise ConfigurationError(f"port {port} can't be used", advice="Use one from 1024 to 65534.")
     try:
         with Sandbox(port=port or 0) as sandbox:
             ready(sandbox)
@@ -164,8 +164,8 @@ def serve_sandbox(port: int | None, stop: threading.Event, *, ready: Callable[[S
     except OSError as e:
         where = f"port {port} or {port + 1}" if port is not None else "a free port"
         raise ConfigurationError(
-            f"The sandbox can't listen on {where} ({e.strerror or type(e).__name__}).",
-            advice="Choose another with --port.",
+            f"the sandbox can't listen on {where} ({e.strerror or type(e).__name__})",
+            advice="Use another --port.",
         ) from None
 
 

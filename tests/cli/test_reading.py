@@ -68,24 +68,21 @@ def test_plan_for_people_is_plain_when_piped(stack: Stack) -> None:
     assert fits(ran.out)
     assert "\x1b" not in ran.out
     assert not re.search("[\u2500-\u257f]", ran.out)  # box drawing
-    assert ran.out.startswith("main · 8 keys · 1 of 40 creates used today, 8 kept for emergencies\n")
-    line = r"^ {2}rotate +prod/sms/otp +expiring +4 d left, expires \d+ \w{3} \d\d:\d\d UTC$"
+    assert ran.out.startswith("main · ")
+    line = r"^ {2}rotate +prod/sms/otp +expiring .* \d+ \w{3} \d\d:\d\d UTC$"
     assert re.search(line, ran.out, re.MULTILINE)
-    assert 'prod/marketing     hold    "audit freeze until 1 Dec"' in ran.out
-    assert 'rotator:grace is "soon"' in ran.out
-    assert re.search(r"^errors \(skipped until fixed\)\n {2}prod/legacy +misconfigured", ran.out, re.MULTILINE)
-    assert "other errors" not in ran.out
-    assert "3 to rotate, 2 to label, " in ran.out
-    assert ran.out.endswith("Nothing was changed: `rotator run` does this.\n")
+    assert re.search(r"^ {2}prod/marketing +hold +.*\"audit freeze until 1 Dec\"", ran.out, re.MULTILINE)
+    assert re.search(r"^ {2}prod/legacy +misconfigured .*rotator:grace", ran.out, re.MULTILINE)
+    assert ran.out.count("prod/legacy") == 1, "an error is not listed as skipped too"
+    assert ran.out.endswith("`rotator run`.\n")
     assert all(key.id not in ran.out for key in keys.values())
 
 
-def test_an_error_of_a_secret_that_is_not_skipped_stands_apart(stack: Stack) -> None:
+def test_errors_of_skipped_and_other_secrets_are_two_tables(stack: Stack) -> None:
     stack.seed()
     stack.client.tag_resource(SecretId="prod/sms/otp", Tags=[{"Key": "rotator:rotate-before", "Value": "0.33"}])
     shown = stack.run("plan").out
-    assert re.search(r"^errors \(skipped until fixed\)\n {2}prod/legacy +misconfigured", shown, re.MULTILINE)
-    assert re.search(r"^other errors\n {2}prod/sms/otp +overdue", shown, re.MULTILINE)
+    assert re.search(r"^ {2}prod/legacy +misconfigured.*\n(.*\n)*?\n.*\n {2}prod/sms/otp +overdue", shown, re.MULTILINE)
 
 
 def test_plan_narrowed_moved_and_with_an_exit_code(stack: Stack) -> None:
@@ -104,10 +101,10 @@ def test_plan_narrowed_moved_and_with_an_exit_code(stack: Stack) -> None:
     later = datetime.fromisoformat(due.document["generated_at"]) - stack.clock.now()
     assert 44 <= later.days <= 45
     nothing = stack.run("plan", "--secret", "prod/billing/sms", "--exit-code")
-    assert (nothing.code, "Nothing to do" in nothing.out) == (0, True)
+    assert nothing.code == 0
     stack.account("locked", password="not-the-password-1")
     ran = stack.run("plan", "--exit-code")
-    assert (ran.code, "1 of 2 accounts not observed" in " ".join(ran.out.split())) == (1, True)
+    assert (ran.code, re.search(r"\b1 of 2\b", ran.out) is not None) == (1, True)
     assert stack.run("plan").code == 1
 
 
@@ -196,12 +193,10 @@ def test_doctor_names_what_to_fix(stack: Stack) -> None:
     ran = stack.run("doctor")
     assert ran.code == 1
     assert fits(ran.out)
-    assert re.search(r"^ ok +Infobip main +Basic, user ops-rotator", ran.out, re.MULTILINE)
-    assert re.search(r"^ fail +Tags +prod/legacy: rotator:grace", ran.out, re.MULTILINE)
-    assert "→ write one such as 90s" in ran.out
-    assert "not\n" not in ran.sentence
-    assert re.search("are not +checked", " ".join(ran.out.split()))  # honest about permissions to write
-    assert ran.out.splitlines()[-1].startswith("1 error.")
+    assert re.search(r"^ ok +Infobip main +.*ops-rotator", ran.out, re.MULTILINE)
+    assert re.search(r"^ fail +Tags +prod/legacy: rotator:grace(.*\n)+? +→ .*\b90s\b", ran.out, re.MULTILINE)
+    assert re.search(r"^ warn +IAM +PutSecretValue and UpdateSecretVersionStage ", ran.out, re.MULTILINE)  # unchecked
+    assert ran.out.splitlines()[-1].startswith("1 ")
     stack.client.untag_resource(SecretId="prod/legacy", TagKeys=["rotator:grace"])
     fixed = stack.run("--json", "doctor")
     assert fixed.code == 0
@@ -217,7 +212,7 @@ def test_doctor_says_what_is_wrong_with_settings(stack: Stack) -> None:
     (check,) = ran.document["checks"]
     assert (check["level"], check["subject"]) == ("fail", "Settings")
     assert "ROTATOR_DAILY_LIMIT" in check["detail"]
-    assert "did you mean ROTATOR_DEPLOYMENT" in check["detail"]
+    assert "ROTATOR_DEPLOYMENT?" in check["detail"]
     assert stack.run("plan", env={"ROTATOR_DAILY_LIMIT": "many"}).code == 2
 
 
@@ -231,7 +226,7 @@ def test_people_get_their_own_zone_and_programs_utc(stack: Stack) -> None:
     local = datetime.fromisoformat(otp["deadline"]) - timedelta(hours=5)
     assert f"expires {local.day} {local:%b %H:%M} -05:00" in people.out
     assert "UTC" not in people.out.replace("UTC'", "")
-    assert "key expires (-05:00)" in stack.run("status", env=there).out
+    assert "(-05:00)" in stack.run("status", env=there).out
 
 
 def test_where_there_is_no_room_for_columns_a_row_is_a_block(stack: Stack) -> None:
@@ -242,11 +237,11 @@ def test_where_there_is_no_room_for_columns_a_row_is_a_block(stack: Stack) -> No
         said[arguments[0]] = stack.run(*arguments, env={"COLUMNS": "44"}).out
         assert [line for line in said[arguments[0]].splitlines() if len(line) > 44] == [], arguments
     otp = keys["prod/sms/otp"].id
-    assert re.search(r"^  rotate  prod/sms/otp  expiring\n    4 d left, expires ", said["plan"], re.MULTILINE)
-    block = r"^  prod/sms/otp\n    state: due\n    key expires \(UTC\): .*\n    next: "
+    assert re.search(r"^  rotate  prod/sms/otp  expiring\n    \S", said["plan"], re.MULTILINE)
+    block = r"^  prod/sms/otp\n    state: due\n    .*\(UTC\): .*\n    next: "
     assert re.search(block, said["status"], re.MULTILINE)
     assert f"\n  {otp[:4]}…{otp[-4:]}\n    kind: current\n" in said["inventory"]
-    assert re.search(r"^ ok  Infobip main\n   Basic, user ops-rotator", said["doctor"], re.MULTILINE)
+    assert re.search(r"^ ok  Infobip main\n   .*ops-rotator", said["doctor"], re.MULTILINE)
     assert re.search(r"^  (?:day|week of) \d+ \w{3}\n    rotations: \d", said["forecast"], re.MULTILINE)
     assert "|" not in said["forecast"]
 
@@ -276,25 +271,27 @@ def test_a_disabled_key_is_not_in_its_grace_period(stack: Stack) -> None:
     killed = ("revoke", "--secret", "prod/sms/otp", "--reason", "x", "--strategy", "revoke-only", "--yes")
     assert stack.run(*killed).code == 0
     swept = " ".join(stack.run("run", "--secret", "prod/sms/otp").out.split())
-    assert f"is in use (key-disabled); {named} does not work any more" in swept
+    assert f"(key-disabled); {named} " in swept
     status = " ".join(stack.run("status", "--secret", "prod/sms/otp").out.split())
     assert "main · 1 ok" in status
-    assert f"{named} is disabled; the next sweep removes its labels" in status
-    assert "retires" not in status
+    assert f"{named} is disabled" in status
+    assert "retiring" not in status
     (state,) = stack.run("status", "--secret", "prod/sms/otp", "--json").document["secrets"]
     assert (state["state"], state["retiring"], state["next_action"]) == ("ok", [], "revoke")
-    listed = " ".join(stack.run("inventory", "--all").out.split())
-    assert "retiring disabled prod/sms/otp; disabled already; its labels go at the next sweep" in listed
+    assert "retiring disabled prod/sms/otp" in " ".join(stack.run("inventory", "--all").out.split())
     assert stack.run("run", "--secret", "prod/sms/otp").code == 0
     assert "retiring" not in stack.run("inventory", "--all").out
 
 
-def test_what_is_due_is_done_at_the_next_sweep(stack: Stack) -> None:
+def test_what_is_due_is_next(stack: Stack) -> None:
     stack.seed()
-    shown = " ".join(stack.run("status").out.split())
-    assert "label at the next sweep" in shown
-    assert "rotate at the next sweep" in shown
-    assert "waits" not in shown
+    now = stack.clock.now() + timedelta(minutes=1)
+    soon = [
+        (each["next_action"], each["overdue"])
+        for each in stack.run("status", "--json").document["secrets"]
+        if each["next_action_at"] is not None and datetime.fromisoformat(each["next_action_at"]) <= now
+    ]
+    assert set(soon) == {("label", False), ("rotate", False)}
 
 
 def test_a_plan_counts_what_was_created_and_disabled_today(stack: Stack) -> None:

@@ -36,11 +36,11 @@ KEY = "0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef"
         (["plan", "extra"], "extra"),
         (["completion"], "Choose from: bash, zsh, fish"),
         (["rotate", "x"], "--reason"),
-        (["rotate", "x", "--reason", " "], "--reason is empty"),
-        (["revoke", "--reason", "x"], "no key or secret given"),
-        (["revoke", "--reason", "x", "--secret", "a", "--leaked-key-stdin"], "cannot be used together"),
-        (["revoke", "--reason", "x", "--secret", "a", "--key-id", "K", "--account", "A"], "cannot be used together"),
-        (["revoke", "--reason", "x", "--key-id", "K"], "--key-id requires --account"),
+        (["rotate", "x", "--reason", " "], "--reason"),
+        (["revoke", "--reason", "x"], "--leaked-key-stdin"),
+        (["revoke", "--reason", "x", "--secret", "a", "--leaked-key-stdin"], "--secret and --leaked-key-stdin"),
+        (["revoke", "--reason", "x", "--secret", "a", "--key-id", "K", "--account", "A"], "--secret and --key-id"),
+        (["revoke", "--reason", "x", "--key-id", "K"], "--account A"),
         (["revoke", "--reason", "x", "--secret", "a", "--strategy", "fast"], "replace-first"),
         (["--log-level", "loud", "plan"], "loud"),
         (["--log-format", "xml", "plan"], "xml"),
@@ -54,24 +54,24 @@ KEY = "0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef"
         (["plan", "--at=2026-13-01"], "--at"),
         (["plan", "--at=+9999999d"], "--at"),
         (["plan", "--at=-3d"], "--at"),
-        (["plan", "--verbose", "--quiet"], "exclude each other"),
+        (["plan", "--verbose", "--quiet"], "--verbose and --quiet"),
         (["adopt"], "Missing argument 'SECRET'"),
         (["rollback", "x"], "--reason"),
-        (["rollback", "x", "--reason", " "], "--reason is empty"),
+        (["rollback", "x", "--reason", " "], "--reason"),
         (["forecast", "--days", "0"], "0 is not in the range"),
         (["forecast", "--days", "401"], "401 is not in the range"),
         (["forecast", "--days", "many"], "many"),
         (["report"], "--output"),
-        (["report", "-o", "/"], "is a directory"),
-        (["report", "-o", ""], "is a directory"),
-        (["report", "-o", "/no/such/place/x.html"], "does not exist"),
-        (["report", "-o", "/dev/null"], "not a regular file"),
+        (["report", "-o", "/"], "/ "),
+        (["report", "-o", ""], "report.html"),
+        (["report", "-o", "/no/such/place/x.html"], "/no/such/place/x.html"),
+        (["report", "-o", "/dev/null"], "/dev/null"),
         (["report", "-o", "x.html", "--audit", "/no/such/file"], "/no/such/file"),
         (["report", "-o", "x.html", "--days", "0"], "not in the range"),
-        (["serve", "--every", "soon"], "is not a duration"),
-        (["serve", "--cron", "0 0 30 2 *"], "bad day-of-month"),
+        (["serve", "--every", "soon"], '"soon"'),
+        (["serve", "--cron", "0 0 30 2 *"], '"0 0 30 2 *"'),
         (["serve", "--metrics-port", "70000"], "70000"),
-        (["serve", "--metrics-port", "0", "--metrics-address", "256.0.0.1"], "can't be listened on"),
+        (["serve", "--metrics-port", "0", "--metrics-address", "256.0.0.1"], "256.0.0.1"),
         (["serve", "--audit-file", "/no/such/directory/file"], "/no/such/directory/file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -85,19 +85,19 @@ def test_usage_is_exit_2_and_a_sentence(arguments: list[str], said: str, capsys:
     assert len(err.splitlines()) == 1
     assert main([*arguments, "--json"]) == 2
     out, err = capsys.readouterr()
-    assert said in json.loads(out)["error"]["message"]
+    assert said in " ".join(filter(None, json.loads(out)["error"].values()))
     assert not Path("x.html").exists()
 
 
 def test_only_one_document_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "-o", "-", "--json"]) == 2
-    assert "exclude each other" in capsys.readouterr().err
+    assert "-o - and --json" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["serve", "--metrics-port", str(taken.getsockname()[1])]) == 2
-    assert "can't be listened on (Address already in use)" in capsys.readouterr().err
+    assert "(Address already in use)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_bug_is_one_redacted_sentence(capsys: pytest.CaptureFixture[str], monk
     monkeypatch.setitem(cli.commands, "broken", broken)
     assert main(["broken"]) == 1
     err = capsys.readouterr().err
-    assert err.startswith("rotator: this is a bug in rotator: ValueError: no good: <redacted>. Run it again with")
+    assert "ValueError: no good: <redacted>. " in err
     assert len(err.splitlines()) == 1
     assert main(["--log-level", "debug", "broken"]) == 1
     err = capsys.readouterr().err
