@@ -1,6 +1,6 @@
 // Checks what neither osls nor CloudFormation can, before anything is deployed: without its file a stage would go back to the
-// defaults, dry-run among them; a misspelled name would be ignored; with a reserve that leaves nothing every function refuses
-// to start, the one for emergencies too; with another sweep-every than the schedule's, some values would never be verified.
+// defaults, dry-run among them; a misspelled name would be ignored; with a reserve that leaves nothing no function
+// starts, not even the one for emergencies; with another sweep-every than the schedule's, some values would never be verified.
 const { existsSync } = require("fs");
 
 module.exports = async ({ resolveVariable }) => {
@@ -11,16 +11,16 @@ module.exports = async ({ resolveVariable }) => {
   const file = `stage.${stage}.yml`;
   const refuse = (message) => {
     const error = new Error(message);
-    error.stack = message; // the place in this file says nothing to a reader
+    error.stack = message; // the stack would not help a reader
     throw error;
   };
   if (!existsSync(file)) {
-    refuse(`${file} is not here: it holds the settings of the stage ${stage}. Get it from where your team keeps it; for a new stage write it, see docs/deploy.md`);
+    refuse(`${file} does not exist: it contains the settings of the stage ${stage}. Copy it from your team's configuration; for a new stage create it as in docs/deploy.md`);
   }
   const entries = Object.entries(settings || {});
   const unknown = entries.map(([name]) => name).filter((name) => !(name in known));
   if (unknown.length) {
-    refuse(`${file} holds ${unknown.join(", ")}: no such setting; serverless.yml lists them under params`);
+    refuse(`${file} contains unknown settings: ${unknown.join(", ")}; serverless.yml lists the valid ones under params`);
   }
   const bare = entries.filter(([, value]) => typeof value === "boolean").map(([name, value]) => `${name}: "${value}"`);
   if (bare.length) {

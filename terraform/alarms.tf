@@ -1,10 +1,10 @@
-# Every alarm names what to do. Metrics of the rotator's own have one dimension, the deployment.
+# Every alarm says what to do. The rotator's own metrics have one dimension, the deployment.
 
 locals {
   alarm_actions = concat([aws_sns_topic.alarms.arn], var.alarm_actions)
 
-  # What an alarm below does not name is as here. The metrics of sweeps, problems, failures and dry runs are counted from
-  # audit lines (logs.tf); the others are written by the functions themselves, in CloudWatch's embedded metric format.
+  # The defaults of the alarms below. The metrics of sweeps, problems, failures and dry runs are counted from
+  # audit lines (logs.tf); the functions write the others, in CloudWatch's embedded metric format.
   counted = {
     namespace  = var.metric_namespace
     dimensions = { deployment = var.deployment }
@@ -28,7 +28,7 @@ locals {
         description = "A secret needs fixing, work is overdue, or an account can't be swept. Search the logs for alert.raised; run rotator plan."
         metric      = "rotator_problems"
       })
-      # An alarm of its own: a standing alert keeps the one above ringing, and would hide a new failure.
+      # A separate alarm: an open alert keeps the one above raised, which would mask a new failure.
       failures = merge(local.counted, {
         description = "A rotation or a revocation failed. Search the logs for rotation.failed and revocation.failed; run rotator plan."
         metric      = "rotator_failures"

@@ -1,5 +1,5 @@
 locals {
-  # Width and height in CloudWatch's grid of 24 columns; two graphs a row.
+  # Width and height in CloudWatch's grid of 24 columns; two graphs per row.
   graphs = [
     {
       title   = "Sweeps that succeeded"

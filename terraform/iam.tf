@@ -1,7 +1,7 @@
-# One role a function, each with what its code calls and no more. serverless.yml holds the same documents.
+# One role per function, with only the permissions that its code uses. serverless.yml has the same documents.
 #
-# A secret is reached by its tag only: rotator:role=management or rotator:role=key. Who may set tags on secrets can
-# therefore hand a secret to the rotator; naming one in an event cannot.
+# A role reaches secrets only by their tag: rotator:role=management or rotator:role=key. So a principal that may tag secrets
+# can give a secret to the rotator; naming one in an event can't.
 
 locals {
   secrets = "arn:${local.partition}:secretsmanager:${local.region}:${local.account}:secret:*"
@@ -17,9 +17,9 @@ locals {
     "secretsmanager:UpdateSecretVersionStage",
   ]
 
-  # batches: it searches all managed secrets for a key. sweeps: it observes whole accounts and plans what is revoked.
+  # batches: searches all managed secrets for a key. sweeps: observes whole accounts and plans what is revoked.
   permissions = {
-    # In dry-run it plans, which reads; live it only sends. It never changes a secret.
+    # In dry-run it plans, which reads; live, it only sends. It never changes a secret.
     sweep = {
       key_actions = ["secretsmanager:GetSecretValue"]
       kms_actions = ["kms:Decrypt"]

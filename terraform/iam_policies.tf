@@ -1,9 +1,9 @@
 data "aws_iam_policy_document" "function" {
   for_each = local.permissions
 
-  #checkov:skip=CKV_AWS_111:Writing is narrowed by the tag rotator:role; ListSecrets, BatchGetSecretValue and X-Ray know no resources
-  #checkov:skip=CKV_AWS_356:ListSecrets, BatchGetSecretValue, LookupEvents and X-Ray know no resources, so that AWS takes nothing but * for them
-  #checkov:skip=CKV_AWS_108:Reading secrets is what it is for; narrowed by the tag rotator:role
+  #checkov:skip=CKV_AWS_111:Writing is restricted by the tag rotator:role; ListSecrets, BatchGetSecretValue and X-Ray support no resources
+  #checkov:skip=CKV_AWS_356:ListSecrets, BatchGetSecretValue, LookupEvents and X-Ray support no resources, so that AWS accepts only * for them
+  #checkov:skip=CKV_AWS_108:It must read secrets; restricted by the tag rotator:role
 
   statement {
     sid       = "FindSecrets"

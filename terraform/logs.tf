@@ -1,8 +1,8 @@
 resource "aws_cloudwatch_log_group" "function" {
   for_each = local.functions
 
-  #checkov:skip=CKV_AWS_158:Logs hold no secret values; kms_key_arn encrypts them with a key of one's own where that is wanted
-  #checkov:skip=CKV_AWS_338:The default is 400 days; the operator may choose less
+  #checkov:skip=CKV_AWS_158:Logs contain no secret values; kms_key_arn encrypts them with your own key
+  #checkov:skip=CKV_AWS_338:The default is 400 days; the operator may choose fewer
 
   name              = "/aws/lambda/${var.name}-${each.key}"
   retention_in_days = var.log_retention_days
@@ -10,7 +10,7 @@ resource "aws_cloudwatch_log_group" "function" {
   tags              = var.tags
 }
 
-# Audit lines become metrics, without any permission or call of the functions' own.
+# Audit lines become metrics; the functions need no permission or call for it.
 resource "aws_cloudwatch_log_metric_filter" "sweeps_succeeded" {
   for_each = toset(["sweep", "worker"])
 

@@ -1,4 +1,4 @@
-# The four functions. Each has a role of its own (iam.tf) and a log group that is created before it (logs.tf).
+# The four functions. Each has its own role (iam.tf) and a log group that is created before it (logs.tf).
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
@@ -25,7 +25,7 @@ locals {
     ROTATOR_DRY_RUN          = tostring(var.dry_run)
     ROTATOR_METRIC_NAMESPACE = var.metric_namespace
 
-    # By its name: a function's environment can't refer to a function of the same resource.
+    # By name: a function's environment can't refer to a function of the same resource.
     ROTATOR_ROTATION_FUNCTION = "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${var.name}-rotation"
   }
 
@@ -40,7 +40,7 @@ locals {
       timeout     = var.worker_timeout
       environment = local.sweeping
     }
-    # Never in dry-run: a call of these is meant to change keys.
+    # These ignore the dry-run setting, because they are only called to change keys.
     revoke = {
       description = "Emergency revocation of a key, invoked by hand"
       timeout     = 300
@@ -57,12 +57,12 @@ locals {
 resource "aws_lambda_function" "this" {
   for_each = local.functions
 
-  #checkov:skip=CKV_AWS_50:X-Ray is a choice (xray), off by default because it adds a cost and a permission
-  #checkov:skip=CKV_AWS_115:Concurrency is reserved where that protects something, for emergencies (reserve_concurrency); a new AWS account has none to spare
-  #checkov:skip=CKV_AWS_116:A dead-letter queue here is for asynchronous calls: the worker's queue has one, a lost sweep is followed by the next and by an alarm, revoke answers its caller
+  #checkov:skip=CKV_AWS_50:X-Ray is optional (xray), off by default because it adds cost and a permission
+  #checkov:skip=CKV_AWS_115:Concurrency is reserved only for emergencies (reserve_concurrency); a new AWS account has none to spare
+  #checkov:skip=CKV_AWS_116:A dead-letter queue here is for asynchronous calls: the worker's queue has one, a lost sweep is followed by the next and by an alarm, revoke returns its result to the caller
   #checkov:skip=CKV_AWS_117:It calls Infobip over the internet and AWS's public endpoints; a VPC would add a NAT gateway and no protection
-  #checkov:skip=CKV_AWS_173:The environment holds names and numbers, no secret; kms_key_arn encrypts it where that is wanted
-  #checkov:skip=CKV_AWS_272:Code signing needs a signing profile of the user's own
+  #checkov:skip=CKV_AWS_173:The environment contains names and numbers, no secret; kms_key_arn encrypts it
+  #checkov:skip=CKV_AWS_272:Code signing requires the user's own signing profile
 
   function_name = "${var.name}-${each.key}"
   description   = each.value.description
@@ -76,7 +76,7 @@ resource "aws_lambda_function" "this" {
 
   timeout     = each.value.timeout
   memory_size = var.memory_size
-  # Only for emergencies: nothing else loses by waiting for other functions.
+  # Only for emergencies: everything else can wait for other functions.
   reserved_concurrent_executions = var.reserve_concurrency && each.key == "revoke" ? 2 : -1
   kms_key_arn                    = var.kms_key_arn
   tags                           = var.tags
@@ -99,8 +99,8 @@ resource "aws_lambda_function" "this" {
   depends_on = [aws_iam_role_policy.function]
 }
 
-# A failed sweep is not repeated by Lambda: the next one starts from what is there. A revocation that was invoked
-# asynchronously is, as is Lambda's default: it finishes what is left and makes no second replacement.
+# Lambda does not retry a failed sweep: the next one continues. It retries a revocation that was invoked asynchronously
+# (Lambda's default), which finishes what is left and creates no second replacement.
 resource "aws_lambda_function_event_invoke_config" "sweep" {
   function_name                = aws_lambda_function.this["sweep"].function_name
   maximum_retry_attempts       = 0

@@ -1,7 +1,7 @@
-# Where alarms and events go. Nothing that is sent there holds a secret value.
+# Where alarms and events go. Nothing that is sent there contains a secret value.
 
 resource "aws_sns_topic" "alarms" {
-  #checkov:skip=CKV_AWS_26:Alarms and events hold no secret values, and CloudWatch can't publish through AWS's own key; kms_key_arn encrypts the topic where that is wanted
+  #checkov:skip=CKV_AWS_26:Alarms and events contain no secret values, and CloudWatch can't publish with AWS's own key; kms_key_arn encrypts the topic
 
   name              = "${var.name}-alarms"
   kms_master_key_id = var.kms_key_arn
@@ -26,7 +26,7 @@ data "aws_iam_policy_document" "alarms" {
     }
   }
 
-  # Without a condition: EventBridge gives SNS no source, so that with one nothing arrives.
+  # Without a condition: EventBridge gives SNS no source, so that a condition would block everything.
   dynamic "statement" {
     for_each = var.event_bus_name == null ? [] : [true]
 
@@ -56,7 +56,7 @@ resource "aws_sns_topic_subscription" "email" {
   endpoint  = each.value
 }
 
-# What an operator wants to know at once. Consumers that wait for new keys create rules of their own for "API Key Rotated".
+# What an operator must know immediately. Consumers create their own rules for "API Key Rotated".
 resource "aws_cloudwatch_event_rule" "rotator" {
   count = var.event_bus_name == null ? 0 : 1
 

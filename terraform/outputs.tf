@@ -11,7 +11,7 @@ output "role_arns" {
 output "rotation_function_arn" {
   description = "For aws_secretsmanager_secret_rotation and aws secretsmanager rotate-secret --rotation-lambda-arn."
   value       = aws_lambda_function.this["rotation"].arn
-  # Secrets Manager refuses a function that it may not invoke.
+  # Secrets Manager rejects a function that it may not invoke.
   depends_on = [aws_lambda_permission.rotation]
 }
 
@@ -31,7 +31,7 @@ output "schedule_arn" {
 }
 
 output "alarm_topic_arn" {
-  description = "ARN of the topic that alarms and events are sent to."
+  description = "ARN of the topic for alarms and events."
   value       = aws_sns_topic.alarms.arn
 }
 
@@ -55,7 +55,7 @@ output "emergency_command" {
   value       = "aws lambda invoke --region ${local.region} --function-name ${aws_lambda_function.this["revoke"].function_name} --cli-binary-format raw-in-base64-out --cli-read-timeout 310 --payload '{\"secret_id\":\"SECRET\",\"reason\":\"WHY\",\"incident\":\"INCIDENT\",\"actor\":\"YOU\"}' answer.json; cat answer.json"
 }
 
-# It waits for longer than any function may take (900 s).
+# It waits longer than any function may take (900 s).
 output "plan_command" {
   description = "Command that prints counts of what a sweep would do; details are in its log (AWS CLI v2)."
   value       = "aws lambda invoke --region ${local.region} --function-name ${aws_lambda_function.this["sweep"].function_name} --cli-binary-format raw-in-base64-out --cli-read-timeout 910 --payload '{\"dry_run\":true}' answer.json; cat answer.json"

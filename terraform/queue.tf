@@ -1,8 +1,8 @@
-# One message an account. FIFO: messages of one account (one group) are never processed in parallel.
+# One message per account. FIFO: messages of one account (one group) are never processed in parallel.
 
 locals {
-  # The worker's timeout and a minute: a message does not come back while it is worked on, and a failed account is tried
-  # again, then a dead letter, before the next scheduled sweep, whose message would wait behind it.
+  # The worker's timeout and a minute: a message does not come back while it is processed, and a failed account is retried,
+  # then becomes a dead letter, before the next scheduled sweep, whose message would wait behind it.
   visibility_timeout = var.worker_timeout + 60
 }
 
@@ -10,9 +10,9 @@ resource "aws_sqs_queue" "accounts" {
   name                       = "${var.name}-accounts.fifo"
   fifo_queue                 = true
   visibility_timeout_seconds = local.visibility_timeout
-  # A message that waited for so long is stale: later sweeps have sent the same account again.
+  # A message that waited this long is stale: later sweeps have sent the same account again.
   message_retention_seconds = 14400
-  # Messages are names of accounts, so that SQS's own encryption is enough and no role needs a key.
+  # Messages contain only account names, so SQS's own encryption is enough and no role needs a key.
   sqs_managed_sse_enabled = true
   tags                    = var.tags
 

@@ -14,10 +14,10 @@ resource "aws_scheduler_schedule" "sweep" {
   target {
     arn      = aws_lambda_function.this["sweep"].arn
     role_arn = aws_iam_role.schedule.arn
-    # By its time a second attempt is known: a message of that minute is sent once. Not by jsonencode, which escapes < and >.
+    # The time identifies a second attempt: a message of that minute is sent once. Not by jsonencode, which escapes < and >.
     input = "{\"time\": \"<aws.scheduler.scheduled-time>\"}"
 
-    # Later than that the next one comes anyway.
+    # After that, the next one is due anyway.
     retry_policy {
       maximum_event_age_in_seconds = 900
       maximum_retry_attempts       = 2

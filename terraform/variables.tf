@@ -1,14 +1,14 @@
 # What the rotator does. How it is built and watched is in variables_operation.tf.
 
 variable "name" {
-  description = "Prefix of every resource's name. Two deployments in one AWS account and region need two names."
+  description = "Prefix of every resource's name. Two deployments in one AWS account and region require different names."
   type        = string
   default     = "infobip-key-rotator"
   nullable    = false
 
   validation {
     condition     = can(regex("^[A-Za-z][A-Za-z0-9-]{0,39}$", var.name))
-    error_message = "name has 1 to 40 letters, digits and hyphens and begins with a letter."
+    error_message = "name must have 1 to 40 letters, digits and hyphens and start with a letter."
   }
 }
 
@@ -20,7 +20,7 @@ variable "deployment" {
 
   validation {
     condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$", var.deployment))
-    error_message = "deployment has 1 to 32 letters, digits, dots, underscores and hyphens and begins with a letter or digit."
+    error_message = "deployment must have 1 to 32 letters, digits, dots, underscores and hyphens and start with a letter or digit."
   }
 }
 
@@ -39,7 +39,7 @@ variable "daily_limit" {
 
   validation {
     condition     = var.daily_limit >= 1 && var.daily_limit <= 100000 && floor(var.daily_limit) == var.daily_limit
-    error_message = "daily_limit is a whole number from 1 to 100000."
+    error_message = "daily_limit must be a whole number from 1 to 100000."
   }
 }
 
@@ -51,7 +51,7 @@ variable "reserve" {
 
   validation {
     condition     = var.reserve >= 0 && floor(var.reserve) == var.reserve
-    error_message = "reserve is a whole number, 0 or more."
+    error_message = "reserve must be a whole number, 0 or more."
   }
 
   validation {
@@ -68,32 +68,32 @@ variable "log_level" {
 
   validation {
     condition     = contains(["debug", "info", "warning", "error", "critical"], var.log_level)
-    error_message = "log_level is debug, info, warning, error or critical."
+    error_message = "log_level must be debug, info, warning, error or critical."
   }
 }
 
 variable "schedule_expression" {
-  description = "When sweeps run: rate(1 hour), rate(30 minutes) or cron(0 * * * ? *). With another interval, set sweep_every; where it is rarer than hourly, raise sweep_alarm_hours too."
+  description = "When sweeps run: rate(1 hour), rate(30 minutes) or cron(0 * * * ? *). With another interval, set sweep_every; if less frequent than hourly, raise sweep_alarm_hours too."
   type        = string
   default     = "rate(1 hour)"
   nullable    = false
 
   validation {
-    # "rate(1 hours)" and "rate(2 hour)" are refused by AWS, but only while it deploys.
+    # AWS rejects "rate(1 hours)" and "rate(2 hour)", but only during the deployment.
     condition     = can(regex("^(rate\\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\\)|cron\\([^()]+\\))$", var.schedule_expression))
-    error_message = "schedule_expression is rate(1 hour), rate(N minutes|hours|days) or cron(...)."
+    error_message = "schedule_expression must be rate(1 hour), rate(N minutes|hours|days) or cron(...)."
   }
 }
 
 variable "sweep_every" {
-  description = "The interval of schedule_expression, 1m to 1d (ROTATOR_SWEEP_EVERY). Each value is verified once a day by it."
+  description = "The interval of schedule_expression, 1m to 1d (ROTATOR_SWEEP_EVERY). Used to verify each value once a day."
   type        = string
   default     = "1h"
   nullable    = false
 
   validation {
     condition     = can(regex("^([0-9]+[smhd])+$", var.sweep_every))
-    error_message = "sweep_every is a duration such as 30m, 1h or 1d."
+    error_message = "sweep_every must be a duration such as 30m, 1h or 1d."
   }
 
   validation {
@@ -101,7 +101,7 @@ variable "sweep_every" {
       endswith(var.schedule_expression, " days)") ? "1d" :
       try(join("", regex("^rate\\(([0-9]+) ([mhd])", var.schedule_expression)), var.sweep_every)
     )
-    error_message = "sweep_every is the interval of schedule_expression: 30m for rate(30 minutes), 1h for rate(1 hour), 1d for rate(1 day) and more."
+    error_message = "sweep_every must be the interval of schedule_expression: 30m for rate(30 minutes), 1h for rate(1 hour), 1d for rate(1 day) and more."
   }
 }
 
@@ -120,7 +120,7 @@ variable "allowed_hosts" {
 
   validation {
     condition     = alltrue([for host in var.allowed_hosts : can(regex("^(\\*\\.)?[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$", host))])
-    error_message = "allowed_hosts holds host names without scheme or port, with *. in front for a whole domain."
+    error_message = "allowed_hosts must contain host names without scheme or port, with *. in front for a whole domain."
   }
 }
 
@@ -131,7 +131,7 @@ variable "event_bus_name" {
 
   validation {
     condition     = var.event_bus_name == null || can(regex("^[A-Za-z0-9._/-]{1,256}$", var.event_bus_name))
-    error_message = "event_bus_name is the name (not the ARN) of an event bus, or null."
+    error_message = "event_bus_name must be the name (not the ARN) of an event bus, or null."
   }
 }
 
@@ -150,6 +150,6 @@ variable "secret_kms_key_arns" {
 
   validation {
     condition     = alltrue([for arn in var.secret_kms_key_arns : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", arn))])
-    error_message = "secret_kms_key_arns holds ARNs of KMS keys (arn:aws:kms:<region>:<account>:key/<id>), not of aliases."
+    error_message = "secret_kms_key_arns must contain ARNs of KMS keys (arn:aws:kms:<region>:<account>:key/<id>), not of aliases."
   }
 }

@@ -1,13 +1,13 @@
 # How the rotator is built and monitored.
 
 variable "package_path" {
-  description = "The zip that \"make package\" writes (dist/rotator-lambda.zip)."
+  description = "The zip file written by \"make package\" (dist/rotator-lambda.zip)."
   type        = string
   nullable    = false
 
   validation {
     condition     = endswith(var.package_path, ".zip") && fileexists(var.package_path)
-    error_message = "package_path does not name a zip file: run \"make package\" and give the path of dist/rotator-lambda.zip."
+    error_message = "package_path is not a zip file: run \"make package\" and set the path of dist/rotator-lambda.zip."
   }
 }
 
@@ -19,19 +19,19 @@ variable "sweep_timeout" {
 
   validation {
     condition     = var.sweep_timeout >= 60 && var.sweep_timeout <= 900 && floor(var.sweep_timeout) == var.sweep_timeout
-    error_message = "sweep_timeout is a whole number of seconds from 60 to 900."
+    error_message = "sweep_timeout must be a whole number of seconds from 60 to 900."
   }
 }
 
 variable "worker_timeout" {
-  description = "Seconds that one account's sweep may take. No rotation is begun in the last 60. The queue's visibility timeout is a minute longer."
+  description = "Seconds that one account's sweep may take. No rotation starts in the last 60. The queue's visibility timeout is a minute longer."
   type        = number
   default     = 600
   nullable    = false
 
   validation {
     condition     = var.worker_timeout >= 120 && var.worker_timeout <= 900 && floor(var.worker_timeout) == var.worker_timeout
-    error_message = "worker_timeout is a whole number of seconds from 120 to 900."
+    error_message = "worker_timeout must be a whole number of seconds from 120 to 900."
   }
 }
 
@@ -43,7 +43,7 @@ variable "memory_size" {
 
   validation {
     condition     = var.memory_size >= 256 && var.memory_size <= 3008 && floor(var.memory_size) == var.memory_size
-    error_message = "memory_size is a whole number of MB from 256 to 3008."
+    error_message = "memory_size must be a whole number of MB from 256 to 3008."
   }
 }
 
@@ -55,12 +55,12 @@ variable "worker_concurrency" {
 
   validation {
     condition     = var.worker_concurrency >= 2 && var.worker_concurrency <= 100 && floor(var.worker_concurrency) == var.worker_concurrency
-    error_message = "worker_concurrency is a whole number from 2 to 100."
+    error_message = "worker_concurrency must be a whole number from 2 to 100."
   }
 }
 
 variable "reserve_concurrency" {
-  description = "Keeps 2 executions for the revoke function, so that an emergency never waits for other functions. The AWS account must have 102 unreserved executions; a new one often has 10."
+  description = "Reserves 2 executions for the revoke function, so emergencies never wait for other functions. Requires 102 unreserved executions in the AWS account; a new one often has 10."
   type        = bool
   default     = false
   nullable    = false
@@ -74,7 +74,7 @@ variable "max_receive_count" {
 
   validation {
     condition     = var.max_receive_count >= 1 && var.max_receive_count <= 10 && floor(var.max_receive_count) == var.max_receive_count
-    error_message = "max_receive_count is a whole number from 1 to 10."
+    error_message = "max_receive_count must be a whole number from 1 to 10."
   }
 }
 
@@ -86,13 +86,13 @@ variable "xray" {
 }
 
 variable "kms_key_arn" {
-  description = "Customer managed KMS key for the log groups, the functions' environment and the alarm topic. Its policy must let logs.<region>.amazonaws.com, cloudwatch.amazonaws.com and events.amazonaws.com use it. Null: AWS's own encryption."
+  description = "Customer managed KMS key for the log groups, the functions' environment and the alarm topic. Its policy must let logs.<region>.amazonaws.com, cloudwatch.amazonaws.com and events.amazonaws.com use it. Null uses AWS's own encryption."
   type        = string
   default     = null
 
   validation {
     condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.kms_key_arn))
-    error_message = "kms_key_arn is the ARN of a KMS key (arn:aws:kms:<region>:<account>:key/<id>), or null."
+    error_message = "kms_key_arn must be the ARN of a KMS key (arn:aws:kms:<region>:<account>:key/<id>), or null."
   }
 }
 
@@ -104,19 +104,19 @@ variable "log_retention_days" {
 
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
-    error_message = "log_retention_days is a number of days that CloudWatch Logs knows: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
+    error_message = "log_retention_days must be a number of days that CloudWatch Logs supports: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
   }
 }
 
 variable "alarm_emails" {
-  description = "Addresses that alarms and events are sent to. Each gets a message with a link to confirm."
+  description = "E-mail addresses for alarms and events. Each receives a link to confirm."
   type        = list(string)
   default     = []
   nullable    = false
 
   validation {
     condition     = alltrue([for address in var.alarm_emails : can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", address))])
-    error_message = "alarm_emails holds e-mail addresses."
+    error_message = "alarm_emails must contain e-mail addresses."
   }
 }
 
@@ -128,20 +128,20 @@ variable "alarm_actions" {
 
   validation {
     condition     = alltrue([for arn in var.alarm_actions : startswith(arn, "arn:")])
-    error_message = "alarm_actions holds ARNs."
+    error_message = "alarm_actions must contain ARNs."
   }
 }
 
 variable "sweep_alarm_hours" {
-  description = "An alarm is raised when no sweep succeeded for this many hours."
+  description = "Hours without a successful sweep after which the no-sweep alarm fires."
   type        = number
   default     = 3
   nullable    = false
 
   validation {
-    # CloudWatch evaluates seven days at most where the period is an hour.
+    # CloudWatch evaluates at most seven days if the period is an hour.
     condition     = var.sweep_alarm_hours >= 1 && var.sweep_alarm_hours <= 168 && floor(var.sweep_alarm_hours) == var.sweep_alarm_hours
-    error_message = "sweep_alarm_hours is a whole number from 1 to 168."
+    error_message = "sweep_alarm_hours must be a whole number from 1 to 168."
   }
 }
 
@@ -153,7 +153,7 @@ variable "metric_namespace" {
 
   validation {
     condition     = can(regex("^[A-Za-z0-9._/#-]{1,255}$", var.metric_namespace)) && !startswith(var.metric_namespace, "AWS/")
-    error_message = "metric_namespace has 1 to 255 letters, digits and . _ / # -, and does not begin with AWS/."
+    error_message = "metric_namespace must have 1 to 255 letters, digits and . _ / # - and must not start with AWS/."
   }
 }
 
@@ -164,7 +164,7 @@ variable "permissions_boundary_arn" {
 
   validation {
     condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/.+$", var.permissions_boundary_arn))
-    error_message = "permissions_boundary_arn is the ARN of an IAM policy, or null."
+    error_message = "permissions_boundary_arn must be the ARN of an IAM policy, or null."
   }
 }
 
@@ -176,6 +176,6 @@ variable "tags" {
 
   validation {
     condition     = alltrue([for key in keys(var.tags) : !startswith(key, "rotator:") && !startswith(key, "aws:")])
-    error_message = "tags holds no key that begins with rotator: or aws:."
+    error_message = "tags must not contain a key that starts with rotator: or aws:."
   }
 }

@@ -1,7 +1,7 @@
-# Everything that the module can do, and secrets whose values Terraform never sees.
+# Every option of the module, and secrets whose values Terraform never sees.
 
 terraform {
-  # 1.11: write-only arguments, by which a secret's first value stays out of the state.
+  # 1.11: write-only arguments keep a secret's first value out of the state.
   required_version = ">= 1.11"
 
   required_providers {
@@ -19,7 +19,7 @@ module "rotator" {
   deployment   = var.stage
   package_path = var.package_path
 
-  # Read a plan first, then set it to false.
+  # Review a plan first, then set it to false.
   dry_run             = var.dry_run
   schedule_expression = "rate(30 minutes)"
 
@@ -36,7 +36,7 @@ locals {
 }
 
 resource "aws_kms_key" "secrets" {
-  #checkov:skip=CKV2_AWS_64:KMS's own default policy leaves it to IAM, which is what the module's roles rely on
+  #checkov:skip=CKV2_AWS_64:KMS's default policy delegates to IAM, which the module's roles rely on
 
   description             = "Secrets with Infobip API keys"
   enable_key_rotation     = true

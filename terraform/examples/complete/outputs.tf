@@ -4,12 +4,12 @@ output "mode" {
 }
 
 output "emergency_command" {
-  description = "A key has leaked: fill in the secret and the reason, and run it."
+  description = "Command to revoke a leaked key: fill in secret and reason, then run it."
   value       = module.rotator.emergency_command
 }
 
 output "plan_command" {
-  description = "What a sweep would do."
+  description = "Command that prints counts of what a sweep would do."
   value       = module.rotator.plan_command
 }
 

@@ -1,6 +1,6 @@
-# What the operator wants stands in tags; the values come and go without Terraform.
+# Tags set the policy; values change without Terraform.
 
-# Its value holds base_url, username and password: put it in by hand (docs/deploy.md), so that it is in no state file.
+# Its value contains base_url, username and password: store it by hand (docs/deploy.md) to keep it out of the state.
 resource "aws_secretsmanager_secret" "management" {
   #checkov:skip=CKV2_AWS_57:These are a person's or service user's credentials, which only Infobip's portal changes
 
@@ -10,7 +10,7 @@ resource "aws_secretsmanager_secret" "management" {
   tags        = merge(local.tags, { "rotator:role" = "management", "rotator:account" = "main" })
 }
 
-# An empty secret: the first sweep live makes a key with these scopes and stores it.
+# An empty secret: the first live sweep creates a key with these scopes and stores it.
 resource "aws_secretsmanager_secret" "sms" {
   #checkov:skip=CKV2_AWS_57:The rotator's schedule rotates it
 
@@ -27,8 +27,8 @@ resource "aws_secretsmanager_secret" "sms" {
   })
 }
 
-# A secret that Terraform gives its first value, such as a key made by hand. From then on the value is the rotator's:
-# without ignore_changes the next apply would put the old, revoked key back.
+# A secret whose first value Terraform writes, such as a key created by hand. After that the rotator changes the value:
+# without ignore_changes the next apply would restore the old, revoked key.
 resource "aws_secretsmanager_secret" "voice" {
   #checkov:skip=CKV2_AWS_57:The rotator's schedule rotates it
 
@@ -48,7 +48,7 @@ resource "aws_secretsmanager_secret_version" "voice" {
 }
 
 # Optional: the console's button "Rotate secret immediately". Secrets Manager calls the same code; the rotator's own
-# schedule goes on, and each leaves the other's work alone. Not in dry-run: Secrets Manager knows none.
+# schedule continues, and neither disturbs the other's rotations. It ignores dry_run.
 resource "aws_secretsmanager_secret_rotation" "voice" {
   count = var.dry_run ? 0 : 1
 

@@ -1,4 +1,4 @@
-# The rotator alone, in dry-run: nothing is rotated until dry_run = false.
+# Only the rotator, in dry-run: nothing is rotated until dry_run = false.
 
 terraform {
   required_version = ">= 1.9"
@@ -12,7 +12,7 @@ terraform {
 }
 
 variable "package_path" {
-  description = "The zip that \"make package\" writes."
+  description = "The zip file written by \"make package\"."
   type        = string
   default     = "../../../dist/rotator-lambda.zip"
 }
@@ -29,6 +29,6 @@ output "mode" {
 }
 
 output "emergency_command" {
-  description = "A key has leaked: fill in the secret and the reason, and run it."
+  description = "Command to revoke a leaked key: fill in secret and reason, then run it."
   value       = module.rotator.emergency_command
 }
