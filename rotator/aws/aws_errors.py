@@ -26,6 +26,7 @@ from rotator.errors import (
     StoreRejected,
     StoreUnavailable,
 )
+from rotator.reasons import Reason
 from rotator.redaction.patterns import redact_patterns
 
 _CARRIES_A_VALUE: Final = "PutSecretValue"
@@ -39,34 +40,39 @@ _SERVER: Final = re.compile(r"Internal(ServiceError|ServerError|Failure)|Service
 _KMS: Final = frozenset({"DecryptionFailure", "EncryptionFailure"})
 _KMS_ACTION: Final = {"PutSecretValue": "kms:GenerateDataKey", "GetSecretValue": "kms:Decrypt"}
 
-_MEANS: Final[tuple[tuple[str, type[StoreError], str, str], ...]] = (
+_MEANS: Final[tuple[tuple[str, type[StoreError], Reason | None, str, str], ...]] = (
     (
         r"^(ExpiredToken|TokenRefreshRequired)",
         StoreDenied,
+        None,
         "failed: the AWS session has expired",
         "Sign in again, or refresh the role's credentials.",
     ),
     (
         r"^Request(TimeTooSkewed|Expired|InTheFuture):|signature expired|not yet current",
         StoreDenied,
+        Reason.CLOCK_SKEW,
         "failed: this machine's clock differs too much from AWS's",
         "Sync the clock with NTP; AWS allows a difference of 5 minutes.",
     ),
     (
         r"^(\w*Signature|Unrecognized|InvalidClientTokenId|InvalidAccessKeyId|OptIn|Subscription|MissingAuth)",
         StoreDenied,
+        None,
         "failed: AWS rejected the credentials",
         "Check the access key ID and secret access key, and that the region is enabled for the account.",
     ),
     (
         r"^ResourceNotFoundException:|^InvalidParameterException: .*(not a valid version|can't find)",
         SecretNotFound,
+        None,
         "failed: the secret, version or staging label does not exist",
         "Check the name, AWS account and region. AWS deletes versions that have no staging label.",
     ),
     (
         r"^LimitExceededException:",
         StoreRejected,
+        Reason.LABEL_LIMIT,
         "failed: it would exceed a Secrets Manager limit",
         "A secret can have 20 staging labels and about 100 recent versions. Wait until keys in their grace period are "
         "revoked.",
@@ -74,17 +80,19 @@ _MEANS: Final[tuple[tuple[str, type[StoreError], str, str], ...]] = (
     (
         r"^Invalid.*(deletion|marked deleted|scheduled for delet)",
         StoreRejected,
+        Reason.DELETED,
         "failed: the secret is scheduled for deletion",
         "Restore it with `aws secretsmanager restore-secret`, or ignore this if the deletion is intended.",
     ),
     (
         r"^Invalid.*replica",
         StoreRejected,
+        Reason.REPLICA,
         "failed: the secret is a replica",
         "Run the rotator in the primary secret's region.",
     ),
 )
-"""A pattern for AWS's code and message, the error that it means, what happened, and what to do."""
+"""A pattern for AWS's code and message; the error and the reason that it means; what happened, and what to do."""
 
 # UpdateSecretVersionStage refuses a compare-and-swap with InvalidParameterException. These texts mean something else.
 _NOT_ABOUT_LABELS: Final = re.compile(r"completely removed|can only move", re.IGNORECASE)
@@ -194,9 +202,9 @@ def _from_answer(
     if _SERVER.fullmatch(code) or status >= 500:
         what = f"failed at AWS ({code or status})"
         return StoreUnavailable(f"{where}{operation} {what}; nothing was changed", advice=_AGAIN)
-    for pattern, kind, what, advice in _MEANS:
+    for pattern, kind, reason, what, advice in _MEANS:
         if re.search(pattern, f"{code}: {message}", re.IGNORECASE):
-            return kind(f"{where}{operation} {what} ({code}); nothing was changed", advice=advice)
+            return kind(f"{where}{operation} {what} ({code}); nothing was changed", advice=advice, reason=reason)
     compared = operation == "UpdateSecretVersionStage" and code == "InvalidParameterException"
     if compared and not _NOT_ABOUT_LABELS.search(message):
         return PreconditionFailed(

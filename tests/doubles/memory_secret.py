@@ -15,6 +15,7 @@ from typing import Final
 
 from rotator.errors import PreconditionFailed, SecretNotFound, StoreRejected
 from rotator.model import SecretEntry
+from rotator.reasons import Reason
 from rotator.secret import Secret
 
 CURRENT: Final = "AWSCURRENT"
@@ -152,7 +153,7 @@ class Record:
         if self.limits and len(after) > MAX_LABELS:
             raise StoreRejected(
                 f"{self.name}: a secret has at most {MAX_LABELS} staging labels; nothing was changed",
-                advice="Let keys in grace be revoked first.",
+                reason=Reason.LABEL_LIMIT,
             )
 
     def _relabel(self, after: dict[str, str], now: datetime) -> None:

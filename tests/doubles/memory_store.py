@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 from rotator.errors import BadSecretValue, PreconditionFailed, SecretNotFound, StoreDenied, StoreError, StoreRejected
 from rotator.model import SecretEntry
 from rotator.ports import Clock, StoredValue
+from rotator.reasons import Reason
 from rotator.secret import Secret
 from tests.doubles.memory_secret import CURRENT, MAX_LABELS, PENDING, Record, Version, check_name, check_tags
 
@@ -342,7 +343,7 @@ class MemoryStore:
         if record.primary_region not in (None, self._region):
             raise StoreRejected(
                 f"{record.name}: the secret is a replica; nothing was changed",
-                advice="Run the rotator in the primary's region.",
+                reason=Reason.REPLICA,
             )
         if record.owning_service:
             raise StoreRejected(f"{record.name}: the secret is managed by {record.owning_service}; nothing was changed")
@@ -393,6 +394,5 @@ class MemoryStore:
 def _check_not_deleted(record: Record) -> None:
     if record.deleted_at is not None:
         raise StoreRejected(
-            f"{record.name}: the secret is marked for deletion; nothing was changed",
-            advice="Restore the secret (aws secretsmanager restore-secret) or leave it to be deleted.",
+            f"{record.name}: the secret is scheduled for deletion; nothing was changed", reason=Reason.DELETED
         )

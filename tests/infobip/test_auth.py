@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import re
 import threading
 from datetime import timedelta
 from typing import Any
@@ -323,7 +324,7 @@ def test_basic_follows_any_failed_login(auth: AuthMethod, failure: Reply, caplog
     assert schemes(server) == ["login", "Basic", "Basic"]
     assert clock.sleeps == []  # an emergency does not wait for a login to recover
     (warning,) = caplog.messages
-    assert "Basic is used with the same credentials" in warning
+    assert (SESSION if auth is IBSSO else TOKEN) in warning
     assert PASSWORD not in warning
 
 
@@ -363,7 +364,7 @@ def test_both_failures_are_reported_where_basic_is_refused_too() -> None:
     with FakeServer([reply(400, busy), reply(401)]) as server, pytest.raises(BadCredentials) as caught:
         client_for(server.url, auth=IBSSO, fall_back_to_basic=True).get_key("K1")
     assert "A session exists already" in caught.value.message
-    assert "Basic with the same credentials was answered with HTTP 401" in caught.value.message
+    assert {"400", "401"} <= {*re.findall(r"HTTP (\d+)", caught.value.message)}
     assert schemes(server) == ["login", "Basic"]
 
 

@@ -13,6 +13,7 @@ from rotator.errors import (
     MissingRole,
     OutcomeUnknown,
     ProviderThrottled,
+    ProviderUnavailable,
 )
 from rotator.infobip.connection import DeadlineAdapter
 from rotator.ports import KeyRequest, ProbeVerdict
@@ -74,7 +75,7 @@ def test_a_malformed_id_never_gets_into_a_url(key_id: str) -> None:
     """Threat: a malformed key id. It is rejected before it becomes part of a URL."""
     with FakeServer([reply(200, key())]) as server:
         for call in (client_for(server.url).get_key, lambda each: client_for(server.url).revoke_key(shown(each), None)):
-            with pytest.raises(InvalidRequest, match="nothing was sent"):
+            with pytest.raises(InvalidRequest):
                 call(key_id)
     assert server.seen == []
 
@@ -84,7 +85,7 @@ def test_another_key_than_asked_for_is_refused() -> None:
     with sandbox() as (server, world, account, clock):
         made = world.add_key(account)
         world.faults.add(Fault(FaultKind.WRONG_ID))
-        with pytest.raises(ContractViolation, match="another key"):
+        with pytest.raises(ContractViolation, match=made.id):
             client_for(server.url, clock).get_key(made.id)
 
 
@@ -301,5 +302,5 @@ def test_it_works_over_an_embedded_sandbox() -> None:
         assert len(client.list_keys().keys) == 1
         assert client.create_key(REQUEST).key.name == REQUEST.name
         world.faults.add(Fault(FaultKind.REFUSE))
-        with pytest.raises(Exception, match="nothing was sent"):
+        with pytest.raises(ProviderUnavailable):
             client.create_key(REQUEST)

@@ -123,27 +123,18 @@ def test_malformed_keys(field: str, wrong: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "expected"),
+    ("body", "kind"),
     [
-        (b"", "empty"),
-        (b" \n", "empty"),
-        (b"<html><body>Login</body></html>", "HTML"),
-        (b"<!DOCTYPE html><p>", "HTML"),
+        *((body, "JSON") for body in (b"", b" \n", b"hello", b'{"id": "a', b"\xff\xfe{", b"\x00", b"[" * 200_000)),
+        *((body, "HTML") for body in (b"<html><body>Login</body></html>", b"<!DOCTYPE html><p>")),
+        *((body, "object") for body in (b"[]", b"7", b"null")),
         (b"<apiKey/>", "XML"),
-        (b"hello", "text instead of JSON"),
-        (b'{"id": "a', "text instead of JSON"),
-        (b"\xff\xfe{", "instead of JSON"),
-        (b"\x00", "instead of JSON"),
-        (b"[]", "not an object"),
-        (b"7", "not an object"),
-        (b"null", "not an object"),
-        (b"[" * 200_000, "instead of JSON"),
-        (b'{"id": ' + b"9" * 5000 + b"}", "instead of JSON"),
+        (b'{"id": ' + b"9" * 5000 + b"}", "JSON"),
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_no_json_object(body: bytes, expected: str) -> None:
-    assert expected in refused(body)
+def test_no_json_object(body: bytes, kind: str) -> None:
+    assert kind in refused(body)
 
 
 def test_a_byte_order_mark_is_harmless() -> None:

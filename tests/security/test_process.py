@@ -69,7 +69,7 @@ def test_a_value_as_an_argument_is_refused_at_once(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")  # no call would be answered
     assert main(arguments) == 2
     output = "".join(capsys.readouterr())
-    assert "Treat it as leaked" in output
+    assert "rotator revoke --leaked-key-stdin" in output
     assert KEY_VALUE[:12] not in output.lower()
 
 
