@@ -102,8 +102,7 @@ def test_overdue_is_the_third_sweep_that_should_have_come(
 
 
 BAD: dict[str, list[tuple[str | None, ...]]] = {
-    "--every": [("soon",), ("",), ("9" * 5000 + "d",), ("59s",), ("25h",), ("60",)],
-    "--every and --cron": [("1h", "0 * * * *")],
+    "--every": [("soon",), ("",), ("9" * 5000 + "d",), ("59s",), ("25h",), ("60",), ("1h", "0 * * * *")],
     "--jitter": [("1h", None, None, "1h"), ("1h", None, None, "-1s"), (None, "*/5 * * * *", None, "5m")],
     "--cron": [
         *((None, cron) for cron in ("", "* * * *", "* * * * * *", "@hourly", "1" * 5000 + " * * * *")),

