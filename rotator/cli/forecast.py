@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rotator.cli.call import Call
 from rotator.cli.documents import Document, errors_field, fields, time_text
 from rotator.cli.options import account_option, command
-from rotator.cli.plan_text import SEE_DOCTOR, unobserved
+from rotator.cli.plan_text import LONGEST_REASON, SEE_DOCTOR, unobserved
 from rotator.durations import human_duration
 from rotator.engine.reconcile import Reconciler
 from rotator.model import AccountPlan, Quota
@@ -92,7 +92,7 @@ def _account_parts(found: AccountForecast, now: datetime) -> Iterator[Renderable
             (shown(each.secret), styled(str(each.reason), "red"), f"{brief(each.expires_at, now)}; {_help(each, now)}")
             for each in found.at_risk
         ]
-        yield Grid(rows, (24, 14), most=MOST_AT_RISK, rest="use --json for the full list")
+        yield Grid(rows, (24, LONGEST_REASON), most=MOST_AT_RISK, rest="use --json for the full list")
         yield ""
     full = found.first_full_day
     yield f"The daily limit is {'not reached' if full is None else f'first reached on {day(full, now)}'}."

@@ -23,6 +23,8 @@ MOST_ROWS: Final = 60
 """Rows of a table. The rest are counted, and ``--json`` has them."""
 SEE_DOCTOR: Final = "To diagnose: `rotator doctor`."
 _NAME: Final = 30
+LONGEST_REASON: Final = 23
+"""Wide enough for every reason, so that none is broken."""
 _MOST_NAMES: Final = 10
 _BY_EXPIRY: Final = (Reason.EXPIRING, Reason.EXPIRED, Reason.MAX_AGE, Reason.CAPACITY, Reason.REQUESTED)
 _NOT_WORKING: Final = (Reason.EXPIRED, Reason.KEY_DISABLED)
@@ -69,7 +71,7 @@ def account_parts(
         ("warnings", [_alert_row(plan, alert, "yellow") for alert in warnings]),
     ):
         if table:
-            yield from ("", title, Grid(table, (_NAME, 20), most=MOST_ROWS))
+            yield from ("", title, Grid(table, (_NAME, LONGEST_REASON), most=MOST_ROWS))
     yield ""
 
 

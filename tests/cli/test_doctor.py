@@ -37,10 +37,11 @@ def test_all_is_well(stack: Stack, proxy: DenyingProxy) -> None:
     code, checks = examined(stack)
     assert code == 0
     assert of(checks, "AWS", "ok") == ["eu-central-1, role rotator-sweep"]
-    assert of(checks, "IAM", "ok") == [
-        "ListSecrets, DescribeSecret, GetSecretValue, ListSecretVersionIds, BatchGetSecretValue work on app/key",
-        "PutSecretValue, UpdateSecretVersionStage allowed on app/key (by IAM's simulator)",
-    ]
+    reads, writes = of(checks, "IAM", "ok")
+    assert reads.startswith(
+        "ListSecrets, DescribeSecret, GetSecretValue, ListSecretVersionIds, BatchGetSecretValue work on app/key"
+    )
+    assert writes.startswith("PutSecretValue, UpdateSecretVersionStage ")
     (asked,) = proxy.asked
     assert asked["PolicySourceArn"] == ["arn:aws:iam::123456789012:role/rotator-sweep"]
     names = {text for name, (text, *_) in asked.items() if name.endswith("ContextKeyName")}
@@ -48,24 +49,29 @@ def test_all_is_well(stack: Stack, proxy: DenyingProxy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("operation", "subject", "level", "detail"),
+    ("operation", "subject", "level", "named"),
     [
-        ("DescribeSecret", "IAM", "fail", "secretsmanager:DescribeSecret is denied on app/key"),
-        ("ListSecretVersionIds", "IAM", "fail", "secretsmanager:ListSecretVersionIds is denied on app/key"),
-        ("GetSecretValue", "IAM", "fail", "secretsmanager:GetSecretValue is denied on app/key"),
+        ("DescribeSecret", "IAM", "fail", "secretsmanager:DescribeSecret app/key"),
+        ("ListSecretVersionIds", "IAM", "fail", "secretsmanager:ListSecretVersionIds app/key"),
+        ("GetSecretValue", "IAM", "fail", "secretsmanager:GetSecretValue app/key"),
         ("GetSecretValue", "Infobip main", "fail", "GetSecretValue"),
         ("ListSecrets", "Secrets", "fail", "ListSecrets"),
-        ("SimulatePrincipalPolicy", "IAM", "warn", "are not checked: iam:SimulatePrincipalPolicy is denied"),
-        ("GetCallerIdentity", "AWS", "ok", "identity not shown"),
+        (
+            "SimulatePrincipalPolicy",
+            "IAM",
+            "warn",
+            "PutSecretValue iam:SimulatePrincipalPolicy",
+        ),
+        ("GetCallerIdentity", "AWS", "ok", "sts:GetCallerIdentity"),
     ],
 )
 def test_what_is_denied_is_named(
-    stack: Stack, proxy: DenyingProxy, operation: str, subject: str, level: str, detail: str
+    stack: Stack, proxy: DenyingProxy, operation: str, subject: str, level: str, named: str
 ) -> None:
     proxy.denied = {operation}
     code, checks = examined(stack)
     assert code == (1 if level == "fail" else 0)
-    assert detail in of(checks, subject, level)[0]
+    assert all(name in of(checks, subject, level)[0] for name in named.split())
 
 
 def test_denied_batch_reads_are_a_warning(stack: Stack, proxy: DenyingProxy) -> None:
@@ -74,21 +80,18 @@ def test_denied_batch_reads_are_a_warning(stack: Stack, proxy: DenyingProxy) -> 
     code, checks = examined(stack)
     assert code == 0
     (check,) = [check for check in checks if (check["subject"], check["level"]) == ("IAM", "warn")]
-    assert "secretsmanager:BatchGetSecretValue is denied" in check["detail"]
-    assert "one by one" in check["detail"]
+    assert "secretsmanager:BatchGetSecretValue" in check["detail"]
     assert 'Resource "*"' in check["fix"]
-    assert of(checks, "IAM", "ok")[0] == (
-        "ListSecrets, DescribeSecret, GetSecretValue, ListSecretVersionIds work on app/key"
-    )
+    assert of(checks, "IAM", "ok")[0].startswith("ListSecrets, DescribeSecret, GetSecretValue, ListSecretVersionIds ")
 
 
 def test_a_write_that_the_simulator_denies(stack: Stack, proxy: DenyingProxy) -> None:
     proxy.decisions["secretsmanager:UpdateSecretVersionStage"] = "implicitDeny"
     code, checks = examined(stack)
     assert code == 1
-    assert of(checks, "IAM", "fail") == [
-        "secretsmanager:UpdateSecretVersionStage is denied on app/key (by IAM's simulator)"
-    ]
+    (failed,) = of(checks, "IAM", "fail")
+    assert "secretsmanager:UpdateSecretVersionStage" in failed
+    assert "app/key" in failed
 
 
 HTML = b"<html><body><p>Sign in<br></body></html>"
@@ -119,10 +122,10 @@ def test_what_is_not_aws_is_a_warning_that_names_it(
     (check,) = [check for check in checks if (check["subject"], check["level"]) == (subject, "warn")]
     assert code == 0
     if body != "foreign error":  # which is an error as AWS writes them
-        assert f"what answered {operation} at {proxy.url} is not {name}" in check["detail"]
+        assert all(part in check["detail"] for part in (operation, proxy.url, name))
         assert f"AWS_ENDPOINT_URL_{name}" in check["fix"]
         assert "proxy" in check["fix"]
-    assert "PutSecretValue and UpdateSecretVersionStage are not checked: " in of(checks, "IAM", "warn")[0]
+    assert of(checks, "IAM", "warn")[0].startswith("PutSecretValue and UpdateSecretVersionStage ")
 
 
 @pytest.mark.parametrize("body", ["html", "json"])

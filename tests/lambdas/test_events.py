@@ -20,46 +20,46 @@ REVOKE = {"secret_id": "prod/sms", "reason": "leak"}
 ROTATION = {"SecretId": "prod/sms", "ClientRequestToken": TOKEN, "Step": "createSecret"}
 RECORD = {"messageId": "1", "body": '{"account": "main"}', "eventSource": "aws:sqs"}
 
-BAD: list[tuple[str, Any, str]] = [
-    ("sweep", {"account": ""}, '"account" is missing or is not a text'),
-    ("sweep", {"account": ["main"]}, '"account" is missing or is not a text'),
-    ("sweep", {"account": "a" * 3000}, '"account" has 3000 characters'),
-    ("sweep", {"dry_run": "true"}, '"dry_run" is neither true nor false'),
-    ("sweep", {"dry_run": None}, '"dry_run" is neither true nor false'),
-    ("sweep", {"dryRun": True}, 'Did you mean "dry_run"'),
-    ("sweep", {"dry-run": True}, 'Did you mean "dry_run"'),
-    ("sweep", {"accounts": ["main"]}, 'Did you mean "account"'),
-    ("sweep", {"Account": "main"}, 'Did you mean "account"'),
-    ("worker", None, "not one of SQS's"),
-    ("worker", {}, "not one of SQS's"),
-    ("worker", {"account": "main"}, "not one of SQS's"),
-    ("worker", {"Records": "all"}, "not one of SQS's"),
-    ("worker", {"Records": [{"body": "{}"}]}, "a record of the event"),
-    ("worker", {"Records": [RECORD, None]}, "a record of the event"),
-    ("worker", {"Records": [RECORD | {"eventSource": "aws:sns"}]}, "a record of the event"),
-    ("revoke", None, "not a JSON object"),
-    ("revoke", {}, "does not say what to revoke"),
-    ("revoke", {"reason": "leak"}, "does not say what to revoke"),
-    ("revoke", REVOKE | {"key_id": "1"}, "does not say what to revoke"),
-    ("revoke", {"key_id": "1", "reason": "leak"}, '"key_id" needs "account"'),
-    ("revoke", {"secret_id": "prod/sms"}, '"reason" is missing'),
-    ("revoke", REVOKE | {"reason": " "}, '"reason" is missing or is not a text'),
-    ("revoke", REVOKE | {"reason": 7}, '"reason" is missing or is not a text'),
-    ("revoke", REVOKE | {"reason": "x" * 2000}, "2000 characters"),
-    ("revoke", REVOKE | {"strategy": "later"}, '"strategy" is "later"'),
-    ("revoke", REVOKE | {"dry_run": "yes"}, '"dry_run" is neither'),
-    ("revoke", REVOKE | {"dryrun": True}, 'unknown fields: "dryrun"'),
-    ("revoke", REVOKE | {"leaked": VALUE}, "never put into an event"),
-    ("revoke", {"reason": "leak", VALUE: True}, "unknown fields"),
-    ("revoke", {"reason": "leak", "key_id": VALUE, "account": "main"}, '"key_id" looks like a credential'),
-    ("revoke", {"reason": "leak", "secret_id": VALUE}, '"secret_id" looks like a credential'),
-    ("rotation", None, "not one of Secrets Manager's"),
-    ("rotation", {}, '"SecretId" is missing'),
-    ("rotation", ROTATION | {"SecretId": ""}, '"SecretId" is missing'),
-    ("rotation", ROTATION | {"ClientRequestToken": "short"}, "no version id"),
-    ("rotation", ROTATION | {"ClientRequestToken": None}, '"ClientRequestToken" is missing'),
-    ("rotation", ROTATION | {"Step": "deleteSecret"}, '"Step" is "deleteSecret"'),
-    ("rotation", ROTATION | {"Step": "createsecret"}, "Secrets Manager knows createSecret"),
+BAD: list[tuple[str, Any, str]] = [  # handler, event, and the names that the error contains
+    ("sweep", {"account": ""}, '"account"'),
+    ("sweep", {"account": ["main"]}, '"account"'),
+    ("sweep", {"account": "a" * 3000}, '"account" 3000'),
+    ("sweep", {"dry_run": "true"}, '"dry_run" true false'),
+    ("sweep", {"dry_run": None}, '"dry_run" true false'),
+    ("sweep", {"dryRun": True}, '"dry_run"'),
+    ("sweep", {"dry-run": True}, '"dry_run"'),
+    ("sweep", {"accounts": ["main"]}, '"account"'),
+    ("sweep", {"Account": "main"}, '"account"'),
+    ("worker", None, 'SQS "Records"'),
+    ("worker", {}, 'SQS "Records"'),
+    ("worker", {"account": "main"}, 'SQS "Records"'),
+    ("worker", {"Records": "all"}, 'SQS "Records"'),
+    ("worker", {"Records": [{"body": "{}"}]}, "SQS"),
+    ("worker", {"Records": [RECORD, None]}, "SQS"),
+    ("worker", {"Records": [RECORD | {"eventSource": "aws:sns"}]}, "SQS"),
+    ("revoke", None, 'JSON "secret_id" "key_id" "reason"'),
+    ("revoke", {}, '"secret_id" "key_id"'),
+    ("revoke", {"reason": "leak"}, '"secret_id" "key_id"'),
+    ("revoke", REVOKE | {"key_id": "1"}, '"secret_id" "key_id"'),
+    ("revoke", {"key_id": "1", "reason": "leak"}, '"key_id" "account"'),
+    ("revoke", {"secret_id": "prod/sms"}, '"reason"'),
+    ("revoke", REVOKE | {"reason": " "}, '"reason"'),
+    ("revoke", REVOKE | {"reason": 7}, '"reason"'),
+    ("revoke", REVOKE | {"reason": "x" * 2000}, '"reason" 2000'),
+    ("revoke", REVOKE | {"strategy": "later"}, '"strategy" "later" revoke-only'),
+    ("revoke", REVOKE | {"dry_run": "yes"}, '"dry_run"'),
+    ("revoke", REVOKE | {"dryrun": True}, '"dryrun" dry_run'),
+    ("revoke", REVOKE | {"leaked": VALUE}, '"leaked" --leaked-key-stdin'),
+    ("revoke", {"reason": "leak", VALUE: True}, "<redacted> --leaked-key-stdin"),
+    ("revoke", {"reason": "leak", "key_id": VALUE, "account": "main"}, '"key_id" --leaked-key-stdin'),
+    ("revoke", {"reason": "leak", "secret_id": VALUE}, '"secret_id" --leaked-key-stdin'),
+    ("rotation", None, "Secrets Manager"),
+    ("rotation", {}, '"SecretId"'),
+    ("rotation", ROTATION | {"SecretId": ""}, '"SecretId"'),
+    ("rotation", ROTATION | {"ClientRequestToken": "short"}, '"ClientRequestToken" 32 64'),
+    ("rotation", ROTATION | {"ClientRequestToken": None}, '"ClientRequestToken"'),
+    ("rotation", ROTATION | {"Step": "deleteSecret"}, '"Step" "deleteSecret"'),
+    ("rotation", ROTATION | {"Step": "createsecret"}, '"createsecret" createSecret'),
 ]
 
 
@@ -77,16 +77,15 @@ def _log_of_this_test() -> None:
 
 
 @pytest.mark.usefixtures("_log_of_this_test")
-@pytest.mark.parametrize(("handler", "event", "text"), BAD)
+@pytest.mark.parametrize(("handler", "event", "named"), BAD)
 def test_bad_event_changes_nothing(
-    standing: LambdaStack, handler: str, event: Any, text: str, capsys: pytest.CaptureFixture[str]
+    standing: LambdaStack, handler: str, event: Any, named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Threat: an event that is valid in part. Nothing is changed before all of it is parsed."""
     stack, before = standing, standing.state()
     with pytest.raises(BadEvent) as caught:
         getattr(lambda_handlers, handler)(event, Context())
-    assert text in str(caught.value)
-    assert "nothing was changed" in str(caught.value)
+    assert all(name in str(caught.value) for name in named.split())
     assert VALUE not in str(caught.value)
     assert VALUE not in capsys.readouterr().err
     assert stack.state() == before
@@ -114,7 +113,7 @@ def test_bug_is_reported_with_a_redacted_text(stack: LambdaStack, lines: Callabl
         def __iter__(self) -> Any:
             raise RuntimeError(f"something with {VALUE} in it")
 
-    with pytest.raises(Exception, match="this is a bug in rotator: RuntimeError: something with <redacted>") as caught:
+    with pytest.raises(Exception, match="RuntimeError: something with <redacted>") as caught:
         lambda_handlers.sweep(Broken(), Context())
     assert caught.value.__context__ is None
 

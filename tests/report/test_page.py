@@ -93,14 +93,13 @@ def test_it_says_what_there_is() -> None:
     assert account.forecast is not None
     read = Reader(render_page(given))
     assert f"{len(account.rows)} secrets" in read.said
-    assert "of 40 creates used today 8 for emergencies" in read.said
+    assert re.search(r"creates used today 8 ", read.said)
     assert str(verdict(account.forecast)).replace("`", "") in re.sub(r"\s+([:.])", r"\1", read.said).replace(" :", ":")
     assert read.elements["li"] == len(account.rows) + 1
     for row in account.rows[:5]:
         assert row.state.state in read.said
-    assert 'rotator:grace is "soon", which is not a duration; write one such as 90s' in read.said
-    assert "Recent audit lines the last 2 lines, the newest first; 1 could not be read" in read.said
-    assert "key.created" in read.said
+    assert re.search(r'rotator:grace .{0,3}"soon"', read.said)
+    assert re.search(r"\b2 lines\b.* 1 ", read.said)
     assert "2 Mar 10:00:00 key.created" in read.said
     assert "5737…48AE" in read.said
     assert "5737AAAA" not in read.said
@@ -143,10 +142,11 @@ def test_times_that_are_the_far_end_s_never() -> None:
 def test_an_account_that_was_not_observed_and_none_at_all() -> None:
     plan = AccountPlan("main", Quota(0, 40, 0, 40, 8), error=f"Infobip did not answer {HOSTILE}")
     read = Reader(render_page(Report(NOW, "default", (AccountReport(plan),))))
-    assert "Not observed: Infobip did not answer <script>" in read.said
-    assert "No secret is tagged rotator:role here." in Reader(render_page(EMPTY)).said
-    assert "Recent audit lines" not in Reader(render_page(EMPTY)).said
-    assert "the last 0 lines" in Reader(render_page(Report(NOW, "default", (), (), 0))).said
+    assert ": Infobip did not answer <script>" in read.said
+    none = Reader(render_page(EMPTY))
+    assert "rotator:role" in none.said
+    assert "rotator audit verify" not in none.said
+    assert "0 lines" in Reader(render_page(Report(NOW, "default", (), (), 0))).said
 
 
 def test_what_must_not_be_seen_is_taken_out_of_texts_alone() -> None:
@@ -173,15 +173,14 @@ def test_the_verdict_comes_first_and_equal_alerts_are_one_line() -> None:
     plan = replace(account.plan, alerts=alerts, skipped=())
     page = render_page(Report(NOW, "default", (replace(account, plan=plan),)))
     said = Reader(page).said
-    verdict = r"main 221 errors\. Every key is replaced before it expires\. No day is full\. 3 secrets"
-    assert re.search(verdict, said)
-    fix = said[said.index("To fix") : said.index("Warnings")]
+    assert re.search(r"main 221 errors\. .* 3 secrets", said)
+    fix = said[said.index("Errors") : said.index("Warnings")]
     assert fix.count("write 72h") == fix.count("write 90d") == 1
     assert "220: prod/s-000<b>, prod/s-001<b>, " in fix
-    assert "and 215 more" in fix
+    assert "215 more" in fix
     assert "prod/s-199<b>" in fix
     assert "prod/s-200<b>" not in fix
-    assert "… and 20 more" in fix
+    assert " 20 more" in fix
     assert 'class="verdict bad"' in page
 
 
@@ -210,12 +209,15 @@ def test_red_is_what_expires_soon_and_is_not_replaced() -> None:
 def test_columns_fill_their_chart_which_has_an_axis_and_months() -> None:
     page = render_page(report(3))
     said = Reader(page).said
-    assert said.index("No errors. Every key is replaced before it expires.") < said.index("3 secrets")
+    forecast = report(3).accounts[0].forecast
+    assert forecast is not None
+    assert said.index(str(verdict(forecast))) < said.index("3 secrets")
     assert 'class="verdict"' in page
     chart = page.partition('class="chart"')[2].partition("</section>")[0]
     heights = [float(height) for height in re.findall(r'class="d" style="height:([0-9.]+)%', chart)]
     assert max(heights) > 90
-    assert "limit is 32 a day" in chart  # out of sight
+    assert "32 per day" in chart
+    assert 'class="limit"' not in chart  # out of sight
     assert re.findall(r'class="level" style="bottom:([0-9.]+)%"><span>(\d+)', chart)[0] == ("0.0", "0")
     months = chart.partition('class="months"')[2].partition("</div>")[0]
     assert re.findall(r">([A-Z]\w+)</span>", months) == ["Apr", "May"]
