@@ -125,7 +125,7 @@ def _next(audit_file: Path) -> str:
     sandbox, doctor = f"{program} sandbox", f"{program} doctor"
     return (
         f"  {sandbox}  try every command on secrets like these\n"
-        f"  {doctor:{len(sandbox)}}  check your own account (README.md, Deploy)\n"
+        f"  {doctor:{len(sandbox)}}  check your account (README.md, Deploy)\n"
         f"  {program} audit verify {shlex.quote(str(audit_file))}\n"
     )
 
