@@ -1,4 +1,4 @@
-"""Decodes what programs do to texts: escapes of URLs, JSON, HTML and code, quoted-printable, base64, UTF-16."""
+"""Decodes texts that programs encoded: escapes of URLs, JSON, HTML and code, quoted-printable, base64, UTF-16."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _character(match: re.Match[str]) -> str:
 
 
 def readings(text: str) -> Iterator[str]:
-    """Yield a text, and what it encodes, and what that encodes, each once, up to 4 deep and 64 times its length."""
+    """Yield a text and, recursively, the texts that it encodes, each once, up to 4 deep and 64 times its length."""
     views, seen, left = [text], set[int](), _MOST_DECODED * len(text)
     for _ in range(_DEEPEST + 1):
         encoded, views = views, []
@@ -72,21 +72,21 @@ def readings(text: str) -> Iterator[str]:
 
 
 def plain(text: str) -> str:
-    """Return a text with ASCII hyphens and ``\\n`` at the ends of its lines, without what is not seen."""
+    """Return a text with ASCII hyphens and ``\\n`` at the ends of its lines, without invisible characters."""
     for char in _HYPHENS + _INVISIBLE:
         text = text.replace(char, "-" if char in _HYPHENS else "")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _decodings(text: str) -> Iterator[str]:
-    """Yield what a plain text may encode, decoded once in each way that applies."""
+    """Yield the texts that a plain text may encode, decoded once in each way that applies."""
     yield unescaped(text) or ""
     if "=2D" in text or "=\n" in text:  # of `KEY=0123…` the next way takes `=01` for a character
         yield text.replace("=\n", "").replace("=2D", "-")
     if _QUOTED.search(text):
         yield binascii.a2b_qp(text.encode(errors="replace")).decode(errors="replace")
     blobs = [blob.replace("-", "+").replace("_", "/") for blob in _BLOB.findall(_WRAP.sub("", text))]
-    # What stands before base64 may be of its letters: each of four places may be the beginning.
+    # Letters before base64 may look like a part of it, so each of the first four positions may be the start.
     parts = [f"{blob[start:]}AAA" for blob in blobs for start in range(4)]
     found = [binascii.a2b_base64(part[: len(part) // 4 * 4]).replace(b"\0", b"") for part in parts]
     yield "\n".join(run.decode("ascii") for raw in found for run in _READABLE.findall(raw))

@@ -50,7 +50,7 @@ def parse_duration(text: str) -> timedelta:
 def format_duration(length: timedelta) -> str:
     """Write a length so that :func:`parse_duration` reads the same: ``90d``, ``1d12h``, ``0s``, largest unit first.
 
-    Days are the largest unit written, since ``90d`` says more than ``12w6d``. Parts of a second are dropped.
+    Days are the largest unit written, because ``90d`` is clearer than ``12w6d``. Parts of a second are dropped.
 
     :raises ValueError: the length is negative.
     """
@@ -84,7 +84,7 @@ def human_duration(length: timedelta) -> str:
 
 
 def _hint(text: str) -> str:
-    """Return what to write instead; a bare number only lacks its unit."""
+    """Return the fix; a bare number only lacks its unit."""
     if re.fullmatch(r"[0-9]{1,4}", text):
         return f"add a unit, such as {text}d for days or {text}h for hours"
     return _FIX

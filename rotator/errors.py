@@ -27,8 +27,8 @@ class RotatorError(Exception):
     """The base class.
 
     :param message: what happened, and to which secret or key; never contains a secret value.
-    :param advice: what the operator should do, as a short sentence; may be empty.
-    :param reason: why, as a constant, where the class alone does not say it.
+    :param advice: the fix, as a short sentence; may be empty.
+    :param reason: the reason, as a constant, if the class alone does not state it.
     """
 
     retryable: ClassVar[bool] = False
@@ -80,7 +80,7 @@ class LostRace(RotatorError):
 
 
 class StateChanged(RotatorError):
-    """The state is no longer the one that the plan was made for; nothing was changed."""
+    """The state changed after the plan was made; nothing was changed."""
 
     retryable = True
 
@@ -103,7 +103,7 @@ class InternalError(RotatorError):
 
 
 class ProviderError(RotatorError):
-    """Infobip refused, failed, or gave an invalid answer."""
+    """Infobip refused, failed, or gave an invalid response."""
 
 
 class BadCredentials(ProviderError):
@@ -143,20 +143,20 @@ class ProviderThrottled(ProviderError):
 
 
 class ProviderUnavailable(ProviderError):
-    """No usable answer to a read, after its retries."""
+    """No usable response to a read, after its retries."""
 
     retryable = True
 
 
 class OutcomeUnknown(ProviderError):
-    """A write got no readable answer, so it may or may not have happened."""
+    """A write got no readable response, so it may or may not have happened."""
 
     retryable = True
     outcome_unknown = True
 
 
 class ContractViolation(ProviderError):
-    """An answer violates the API: not JSON, wrong type, wrong id, a redirect, too large. It is never interpreted."""
+    """A response violates the API: not JSON, wrong type, wrong id, a redirect, too large. It is never interpreted."""
 
 
 class StoreError(RotatorError):
@@ -195,7 +195,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreOutcomeUnknown(StoreError):
-    """A write got no answer, so it may or may not have happened."""
+    """A write got no response, so it may or may not have happened."""
 
     retryable = True
     outcome_unknown = True

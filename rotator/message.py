@@ -81,7 +81,7 @@ class Message:
 
     @classmethod
     def text(cls, text: object) -> Message:
-        """A text that is rendered as it is, such as an operator's reason."""
+        """A text that is rendered unchanged, such as an operator's reason."""
         return cls("{text}", {"text": text})
 
     @classmethod

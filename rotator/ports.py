@@ -41,7 +41,7 @@ class KeyRequest:
 
 @dataclass(frozen=True, slots=True)
 class FetchedKey:
-    """A key and its value (``None`` if the answer masked it or left it out)."""
+    """A key and its value (``None`` if the response masked it or left it out)."""
 
     key: Key
     value: Secret | None
@@ -97,7 +97,7 @@ class KeyProvider(Protocol):
         """
 
     def count_keys(self) -> int | None:
-        """Return how many keys the account has, enabled or not, in one call; ``None`` if the answer has no count."""
+        """Return how many keys the account has, enabled or not, in one call; ``None`` if the response has no count."""
 
     def find_by_name(self, name: str, account_id: str | None = None) -> tuple[Key, ...]:
         """Return the keys with exactly this name.
@@ -108,9 +108,9 @@ class KeyProvider(Protocol):
     def find_by_value(self, value: Secret, *, alone: bool = False) -> Key | None:
         """Return the key that a value belongs to, or ``None`` if Infobip has no such key.
 
-        :param alone: for an ownership proof, the answer must contain only this key.
+        :param alone: for an ownership proof, the response must contain only this key.
 
-        :raises ContractViolation: the answer is inconclusive.
+        :raises ContractViolation: the response is inconclusive.
         """
 
     def get_key(self, key_id: str) -> FetchedKey:
@@ -126,13 +126,13 @@ class KeyProvider(Protocol):
         """
 
     def probe(self, value: Secret, path: str) -> Probe:
-        """Use a key once, as a consumer would. Never raises for a server's answer or failure."""
+        """Use a key once, as a consumer would. Never raises for a server's response or failure."""
 
     def skew(self) -> timedelta | None:
-        """Return Infobip's time minus our wall clock's, as of now; ``None`` before the first answer with a ``Date``.
+        """Return Infobip's time minus our wall clock's, as of now; ``None`` before the first response with a ``Date``.
 
-        Infobip's time is the last answer's ``Date`` plus the time since then by :meth:`Clock.monotonic`, so that a step
-        of the wall clock shows at once. The skew is zero if the clocks agree to within whole seconds.
+        Infobip's time is the last response's ``Date`` plus the time since then by :meth:`Clock.monotonic`, so a step of
+        the wall clock shows at once. The skew is zero if the clocks agree to within whole seconds.
         """
 
     def close(self) -> None:
@@ -158,7 +158,7 @@ class SecretStore(Protocol):
         """Describe one secret (name or ARN)."""
 
     def read_current(self, secret_id: str) -> StoredValue:
-        """Read the value behind ``AWSCURRENT``. ``SecretNotFound`` if there is none, ``BadSecretValue`` if binary."""
+        """Read the value in ``AWSCURRENT``. ``SecretNotFound`` if there is none, ``BadSecretValue`` if binary."""
 
     def read_version(self, secret_id: str, version_id: str) -> StoredValue:
         """Read one version's value."""
@@ -167,7 +167,7 @@ class SecretStore(Protocol):
         """Read one version's content. A binary value is decoded as Latin-1. ``SecretNotFound`` if it has none."""
 
     def read_many(self, secret_ids: Sequence[str]) -> Mapping[str, Secret | StoreError]:
-        """Read the content behind ``AWSCURRENT`` of each secret, 20 per call. A binary value is decoded as Latin-1.
+        """Read the content in ``AWSCURRENT`` of each secret, 20 per call. A binary value is decoded as Latin-1.
 
         :returns: by ARN, the content, or the error if it can't be read. Secrets without a value are left out.
         """
@@ -188,7 +188,7 @@ class SecretStore(Protocol):
         """Put a label on a version, and take it off ``remove_from``."""
 
     def remove_label(self, secret_id: str, label: str, version_id: str) -> None:
-        """Remove a label from a version. It is no error if the version does not have it."""
+        """Remove a label from a version. It is not an error if the version does not have it."""
 
 
 class ReaderLog(Protocol):

@@ -20,7 +20,7 @@ class Secret:
         self.__text: Final = text
 
     def reveal(self) -> str:
-        """Return the text itself. Call this only where the value must leave the process."""
+        """Return the text itself. Call this only if the value must leave the process."""
         return self.__text
 
     def digest(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Make untrusted input (names, tags, answers) fit for terminals, logs and messages."""
+"""Make untrusted input (names, tags, responses) fit for terminals, logs and messages."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _WHOLE_ID: Final = 9
 class Unreadable(ValueError):
     """User input that can't be parsed.
 
-    :param text: what was written, or the part of it that is wrong; it is made printable and cut in the message.
-    :param fault: what is wrong with it, as a verb phrase: ``is not a duration``.
-    :param fix: what to write instead, as an imperative: ``write one such as 72h``.
+    :param text: the input, or the invalid part of it; the message shows it printable and truncated.
+    :param fault: the problem, as a verb phrase: ``is not a duration``.
+    :param fix: the fix, as an imperative: ``use one such as 72h``.
     """
 
     def __init__(self, text: str, fault: str, fix: str) -> None:

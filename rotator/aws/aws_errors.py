@@ -1,8 +1,8 @@
 """Translate botocore exceptions into the project's errors.
 
-Two questions decide the translation. Did AWS answer, and with which code? And for a write: could *any* attempt,
+Two questions decide the translation. Did AWS respond, and with which code? And for a write: could *any* attempt,
 including botocore's own retries, have taken effect? A write's failure is certain only if none could. A refusal after a
-lost answer proves nothing, because our own change may have succeeded and caused it.
+lost response is inconclusive, because our own change may have succeeded and caused it.
 
 A message names the secret and the action. It never quotes AWS's message about a call that carried a value, nor
 botocore's message about parameters, because both can repeat the value.
@@ -143,7 +143,7 @@ def configuration_error(error: Exception) -> ConfigurationError | None:
 def may_have_happened(parsed: Any, exception: Exception | None) -> bool:
     """Whether a failed attempt at a write may have taken effect.
 
-    :param parsed: botocore's parsed response, or ``None`` if there was no answer.
+    :param parsed: botocore's parsed response, or ``None`` if there was no response.
     :param exception: the exception that the attempt raised, if any.
     """
     if exception is not None and not isinstance(exception, boto.ClientError):
@@ -177,7 +177,7 @@ def translate(error: Exception, operation: str, secret: str, *, write: bool, los
     if write and (lost_attempt or not _never_sent(error)):
         return _unknown(where, operation, _what(error))
     return StoreUnavailable(
-        f"{where}{operation} got no answer ({_what(error)}); nothing was changed",
+        f"{where}{operation} got no response ({_what(error)}); nothing was changed",
         advice=f"{_AGAIN} If it keeps failing, check the network, the VPC endpoint, AWS_REGION and AWS_ENDPOINT_URL.",
     )
 
@@ -186,7 +186,7 @@ def _from_answer(
     error: boto.ClientError, operation: str, where: str, *, write: bool, lost_attempt: bool
 ) -> RotatorError:
     code, message, status = _answer(error.response)
-    if code == "ResourceExistsException":  # certain even after a lost answer: a retry with our own value is a no-op
+    if code == "ResourceExistsException":  # certain even after a lost response: a retry with our own value is a no-op
         return PreconditionFailed(
             f"{where}a different value already uses this version id; nothing was stored",
             advice="The next sweep retries with a new version id.",

@@ -3,7 +3,7 @@
 It uses botocore's session rather than boto3's, because the clients are the same and a Lambda's cold start is shorter.
 The SDK's variables are honoured, including ``AWS_ENDPOINT_URL`` and ``AWS_ENDPOINT_URL_<SERVICE>``.
 
-At DEBUG botocore logs bodies, signed headers and the answers of a proxy or an IMDS, and so secret values and session
+At DEBUG botocore logs bodies, signed headers and the responses of a proxy or an IMDS, and so secret values and session
 tokens. A log level does not prevent that, because a host application or ``logging.config`` may change it later. A
 filter on the loggers themselves stays, and acts before any handler.
 """
@@ -38,7 +38,7 @@ _LOGGERS: Final = (
 
 
 class _NoBodies(logging.Filter):
-    """Passes INFO and above, without tracebacks: these may quote an answer that cannot be parsed."""
+    """Passes INFO and above, without tracebacks: these may quote a response that cannot be parsed."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.exc_info = record.exc_text = None
@@ -107,7 +107,7 @@ def _filter_logs() -> None:
 
 
 def _read_time(value: Any) -> datetime:
-    """Read a time in an answer as UTC. botocore's local times would take a quarter of a listing's time."""
+    """Read a time in a response as UTC. botocore's local times would take a quarter of a listing's time."""
     if type(value) in (int, float):
         try:
             return datetime.fromtimestamp(value, UTC)

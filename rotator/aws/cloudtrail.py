@@ -2,8 +2,8 @@
 
 The history needs no trail. It covers this AWS account and region, so it lacks reads of a replica in another region.
 ``LookupEvents`` takes one attribute per call. ``ResourceName`` must match the name that the caller used exactly, so
-each of the secret's names is searched. If this finds no read at all, not even the rotator's own, it proves nothing. The
-reads of all secrets are then searched by ``EventName``, within the limits below. ``BatchGetSecretValue`` needs no
+each of the secret's names is searched. If this finds no read at all, not even the rotator's own, the reads of all
+secrets are searched by ``EventName``, within the limits below. ``BatchGetSecretValue`` needs no
 search, because AWS also writes a ``GetSecretValue`` event for each secret in the batch.
 
 Everything in an event is untrusted input.
@@ -68,7 +68,7 @@ class CloudTrail:
     def reads(self, secret: SecretEntry, since: datetime) -> Reads:
         """Return every allowed read of one secret, except the rotator's own.
 
-        :raises ReadersUnknown: denied, throttled, or no answer; events fetched before are discarded.
+        :raises ReadersUnknown: denied, throttled, or no response; events fetched before are discarded.
         :raises ConfigurationError: this machine has no usable AWS credentials.
         """
         now = self._clock.now()
@@ -251,7 +251,7 @@ def _is_current(parameters: Mapping[str, Any], secret: SecretEntry) -> bool:
 
 
 def time_of(event: Mapping[str, Any], record: Mapping[str, Any]) -> datetime:
-    """Return an event's time in UTC, from its record if the answer itself has none.
+    """Return an event's time in UTC, from its record if the response itself has none.
 
     :raises UnreadableEvent: neither has a usable time.
     """

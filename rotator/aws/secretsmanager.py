@@ -37,9 +37,9 @@ _NO_VALUE: Final = "ResourceNotFoundException"
 _CURRENT: Final = "AWSCURRENT"
 _SUFFIX: Final = re.compile(r"-[A-Za-z0-9]{6}\Z")
 """What AWS appends to a secret's name in its ARN."""
-# The exceptions that parsing raises if an answer does not have the documented format.
+# The exceptions that parsing raises if a response does not have the documented format.
 _MISSHAPEN: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, OSError)
-# The field that an answer must have. For botocore any 200 is a success, even a proxy's web page or half an answer. Then
+# The field that a response must have. For botocore any 200 is a success, even a proxy's page or half a response. Then
 # a listing would wrongly be empty, and a write that never reached AWS would count as done.
 _REQUIRED_FIELD: Final = {
     "ListSecrets": "SecretList",
@@ -54,7 +54,7 @@ class SecretsManagerStore:
     """The store over HTTP. Thread safe, as botocore's clients are.
 
     botocore retries some calls by itself. Repeating ``PutSecretValue`` is harmless, because the version id is its
-    idempotency token. ``UpdateSecretVersionStage`` is refused when it is repeated after a lost answer, because its own
+    idempotency token. ``UpdateSecretVersionStage`` is rejected if it is repeated after a lost response, because its own
     change is already there. That raises :class:`~rotator.errors.StoreOutcomeUnknown`, never a lost race. After it, and
     after :class:`~rotator.errors.PreconditionFailed`, call :meth:`describe` and decide again.
 
@@ -89,7 +89,7 @@ class SecretsManagerStore:
         return self._call("DescribeSecret", secret_id, query, lambda raw: _entry(raw, raw.get("VersionIdsToStages")))
 
     def read_current(self, secret_id: str) -> StoredValue:
-        """Read the value behind ``AWSCURRENT``."""
+        """Read the value in ``AWSCURRENT``."""
         # The stage is named although it is AWS's default, because emulators of AWS differ in the default.
         return self._read(secret_id, {"VersionStage": _CURRENT})
 
@@ -106,7 +106,7 @@ class SecretsManagerStore:
         return content
 
     def read_many(self, secret_ids: Sequence[str]) -> Mapping[str, Secret | StoreError]:
-        """Read the content behind ``AWSCURRENT`` of each secret, 20 per call, or singly if AWS refuses a batch."""
+        """Read the content in ``AWSCURRENT`` of each secret, 20 per call, or singly if AWS refuses a batch."""
         found: dict[str, Secret | StoreError] = {}
         for start in range(0, len(secret_ids), _BATCH):
             batch = secret_ids[start : start + _BATCH]
@@ -117,7 +117,7 @@ class SecretsManagerStore:
         return found
 
     def read_batch(self, arns: Sequence[str]) -> dict[str, Secret | StoreError]:
-        """Read the content behind ``AWSCURRENT`` of at most 20 secrets in one call.
+        """Read the content in ``AWSCURRENT`` of at most 20 secrets in one call.
 
         :raises StoreError: the call as a whole failed.
         """
@@ -190,11 +190,11 @@ class SecretsManagerStore:
         self._move(secret_id, _CURRENT, to_version, from_version)
 
     def add_label(self, secret_id: str, label: str, version_id: str, *, remove_from: str | None = None) -> None:
-        """Put a label on a version, and take it off ``remove_from``; ``PreconditionFailed`` if a third one has it."""
+        """Move a label from ``remove_from`` to a version; ``PreconditionFailed`` if a third version has it."""
         self._move(secret_id, label, version_id, remove_from)
 
     def remove_label(self, secret_id: str, label: str, version_id: str) -> None:
-        """Remove a label from a version. It is no error if the version does not exist or does not have it."""
+        """Remove a label from a version. It is not an error if the version does not exist or does not have it."""
         try:
             self._move(secret_id, label, None, version_id)
             return
@@ -337,7 +337,7 @@ def _dates(page: _Raw) -> dict[str, datetime]:
 
 
 def _entry(raw: Mapping[str, Any], versions: Mapping[str, list[str]] | None) -> SecretEntry:
-    """Convert a listing's or a description's answer. The field with ``versions`` has a different name in each."""
+    """Convert a listing's or a description's response. The field with ``versions`` has a different name in each."""
     return SecretEntry(
         arn=_text(raw["ARN"], 2048),
         name=_text(raw["Name"], 512),

@@ -86,5 +86,5 @@ def _why(error: Exception) -> str:
     if isinstance(error, boto.ClientError):
         code = str(error.response.get("Error", {}).get("Code", "")) or "refused"
         hint = " (check ROTATOR_QUEUE_URL and sqs:SendMessage)" if code in _PERMANENT else ""
-        return f"SQS answered {code}{hint}"
+        return f"SQS returned {code}{hint}"
     return f"SQS did not answer ({type(error).__name__})"

@@ -130,7 +130,7 @@ class _TokenAuth(ManagementAuth):
         self._header = None
 
     def _fetch(self, call: Call, scheme: str, field: str) -> int | None:
-        """Log in and set the header. Return how many seconds it is valid, or ``None`` if the answer does not say."""
+        """Log in and set the header. Return how many seconds it is valid, or ``None`` if the response does not say."""
         call = replace(call, effort=Effort.ONCE if self._in_emergency else call.effort, quick=self._in_emergency)
         answer = self._transport.call(call)
         if not answer.ok:
@@ -157,7 +157,7 @@ class IbssoAuth(_TokenAuth):
 
     def _log_in(self) -> None:
         body = {"username": self._credentials.username, "password": self._credentials.password, "unsafe": self._unsafe}
-        # Never repeated after a lost answer: the first session may be open, and then a second one is refused.
+        # Never repeated after a lost response: the first session may be open, and then a second one is refused.
         self._fetch(Call("POST", SESSION_PATH, body=body, effort=Effort.UNLESS_DONE), "IBSSO", "token")
 
     def _refusal(self, answer: Answer, problem: Problem) -> ProviderError:
@@ -172,7 +172,7 @@ class IbssoAuth(_TokenAuth):
     def _drop(self) -> None:
         header, self._header, self._good_until = self._header, None, None
         if header is not None:
-            with suppress(ProviderError):  # it does not exist any more, or expires
+            with suppress(ProviderError):  # it no longer exists, or expires
                 call = Call("DELETE", SESSION_PATH, effort=Effort.UNLESS_DONE, quick=self._in_emergency)
                 self._transport.call(call, HeaderAuth(header.reveal()))
 
@@ -195,8 +195,8 @@ class OAuth2Auth(_TokenAuth):
 class FallbackAuth(ManagementAuth):
     """Uses a login until it fails once, and then Basic with the same credentials.
 
-    For emergencies: a leaked key must not stay enabled because another process holds the session (or crashed while
-    holding it), or because the login endpoint is down.
+    For emergencies: a leaked key must not stay enabled because another process has the session open (or crashed while
+    it had), or because the login endpoint is down.
     """
 
     def __init__(self, login: _TokenAuth, basic: BasicAuth) -> None:

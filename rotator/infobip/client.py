@@ -37,7 +37,7 @@ from rotator.text import quoted
 
 KEYS_PATH: Final = "/settings/2/api-keys"
 LATER: Final = timedelta(minutes=5)
-"""How far the clocks may differ: an expiry this far in our future is in Infobip's future too."""
+"""How much the clocks may differ: an expiry this far in our future is also in Infobip's future."""
 _TEMPORARY: Final = frozenset({407, 408, 421, 425, 429})  # 4xx statuses that may be temporary
 _PROBE_PATH: Final = re.compile(r"/[!-\"$-\[\]-~]*")  # printable ASCII without '#' and '\', so it stays on this host
 
@@ -111,11 +111,11 @@ class InfobipClient:
     def find_by_value(self, value: Secret, *, alone: bool = False) -> Key | None:
         """Return the key that a value belongs to, or ``None`` if Infobip has no such key.
 
-        A readable value in the answer is compared here. A key with a masked value counts only if it is the only key in
-        the answer and Infobip is known to filter by value. That is tested once, when first needed.
+        A readable value in the response is compared here. A key with a masked value counts only if it is the response's
+        only key and Infobip is known to filter by value. That is tested once, when first needed.
 
-        :param alone: for an ownership proof, the answer must contain only this key.
-        :raises ContractViolation: the answer contains other keys, or is inconclusive.
+        :param alone: for an ownership proof, the response must contain only this key.
+        :raises ContractViolation: the response contains other keys, or is inconclusive.
         """
         self._redactor.learn(value.reveal())
         answer = self._search(value)
@@ -136,7 +136,7 @@ class InfobipClient:
         )
 
     def get_key(self, key_id: str) -> FetchedKey:
-        """Fetch one key, with its value if the answer contains it unmasked.
+        """Fetch one key, with its value if the response contains it unmasked.
 
         :raises KeyNotFound: it is not the account's. A main account's user sees the keys of all its sub-accounts.
         """
@@ -152,9 +152,9 @@ class InfobipClient:
         return self._learnt(parse_key(self._succeed(Call("GET", _key_path(key_id)), key_id), expected_id=key_id))
 
     def create_key(self, request: KeyRequest) -> FetchedKey:
-        """Create a key. The request is sent only once. ``value`` is ``None`` if the answer masks it.
+        """Create a key. The request is sent only once. ``value`` is ``None`` if the response masks it.
 
-        :raises OutcomeUnknown: the answer is missing, unreadable or inconclusive; search for the key by name.
+        :raises OutcomeUnknown: the response is missing, unreadable or inconclusive; search for the key by name.
         """
         call = Call("POST", KEYS_PATH, body=create_body(request, self._account), effort=Effort.ONCE, write=True)
         try:
@@ -188,7 +188,7 @@ class InfobipClient:
 
         :raises OutcomeUnknown: the request was sent and may have taken effect, but this could not be confirmed.
         :raises ContractViolation: the response says that the key is still enabled.
-        :raises KeyNotFound: every request was answered with 404.
+        :raises KeyNotFound: every request returned 404.
         """
         account = key.account_id or self._account
         refused: ProviderError | None = None
@@ -228,7 +228,7 @@ class InfobipClient:
         return Probe(ProbeVerdict.INCONCLUSIVE, f"HTTP {status}", lasting=lasting)
 
     def skew(self) -> timedelta | None:
-        """Return the clock difference, from the ``Date`` of the last management answer."""
+        """Return the clock difference, from the ``Date`` of the last management response."""
         return self._transport.skew
 
     def close(self) -> None:
@@ -285,7 +285,7 @@ class InfobipClient:
         return None
 
     def _confirm(self, answer: Answer, key_id: str) -> Key:
-        """Return the key after an update. Fetch it if the answer is unreadable: a proxy's 200 revokes nothing."""
+        """Return the key after an update. Fetch it if the response is unreadable: a proxy's 200 revokes nothing."""
         try:
             return parse_key(answer, expected_id=key_id).key
         except ContractViolation as error:
@@ -309,5 +309,5 @@ def _key_path(key_id: str) -> str:
             advice="Treat the value as leaked, and use the key's id.",
         )
     if not KEY_ID.fullmatch(key_id):
-        raise InvalidRequest(f"{quoted(redact_key_values(key_id), 40)} is not the id of a key; nothing was sent")
+        raise InvalidRequest(f"{quoted(redact_key_values(key_id), 40)} is not a valid key id; nothing was sent")
     return f"{KEYS_PATH}/{key_id}"

@@ -24,7 +24,7 @@ from rotator.errors import ConfigurationError
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """Bounds a whole response, status line and headers included, by the read time-out, which else bounds each read."""
+    """Bounds a whole response, including its headers, by the read time-out, which otherwise bounds each read."""
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         """Return the pool of a request (called by ``requests``)."""
@@ -117,7 +117,7 @@ def never_sent(error: BaseException) -> bool:
     """Whether the request was certainly not sent, because the error was raised before or while connecting.
 
     ``connect`` resolves the name, connects, asks a proxy for a tunnel and does the TLS handshake. The exception's type
-    does not tell: TLS can break after the request was sent, too.
+    is not enough: TLS can also break after the request was sent.
     """
     return any(
         frame.f_code.co_name in _BEFORE_SENDING for each in _chain(error) for frame, _ in walk_tb(each.__traceback__)
@@ -144,7 +144,7 @@ class _NoQueries(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if "unparsed" in str(record.args) or "parse headers" in str(record.msg):
-            return False  # quotes parts of an answer
+            return False  # quotes parts of a response
         record.msg = self._QUERY.sub("?<hidden>", record.getMessage())
         record.args = ()
         return True

@@ -54,7 +54,7 @@ def parse_credentials(secret_name: str, text: Secret, allowed_hosts: Sequence[st
         return _credentials(text, allowed_hosts)
     except _Wrong as wrong:
         problem, fix = wrong.args
-    # Raised here, without a cause, so that its traceback has no frame that held the value.
+    # Raised here, without a cause, so that its traceback has no frame that contained the value.
     raise ConfigurationError(f"management secret {secret_name!r}: {problem}", advice=fix)
 
 

@@ -36,7 +36,7 @@ from rotator.secret import Secret
 HEADERS: Final = {
     "User-Agent": f"infobip-key-rotator/{__version__}",
     "Accept": "application/json",
-    "Accept-Encoding": "identity",  # answers are small; a compressed one is still read, within the limit
+    "Accept-Encoding": "identity",  # responses are small; a compressed one is still read, within the limit
 }
 QUICK: Final = 10.0
 ATTEMPTS: Final = 4
@@ -78,7 +78,7 @@ class Limits:
 class Call:
     """A call to be made. Secrets in ``params``, ``body`` and ``form`` stay wrapped until the bytes are made.
 
-    ``write``: a lost answer raises ``OutcomeUnknown``. ``quick``: an attempt takes at most :data:`QUICK` seconds.
+    ``write``: a lost response raises ``OutcomeUnknown``. ``quick``: an attempt takes at most :data:`QUICK` seconds.
     ``read_body``: false if only the status is needed.
     """
 
@@ -98,8 +98,8 @@ class Answer:
     """The result of a call, with any status. The body may contain secrets, so ``repr`` leaves it out.
 
     ``where``: method, path and host, for messages. ``retry_after``: the wait that the server requested.
-    ``lost``: why there is no answer (the status is then 0).
-    ``maybe_done``: this attempt, or an earlier one of the same call, was sent and got no clear answer.
+    ``lost``: why there is no response (the status is then 0).
+    ``maybe_done``: this attempt, or an earlier one of the same call, was sent and got no clear response.
     """
 
     where: str
@@ -162,7 +162,7 @@ class Transport:
 
     @property
     def skew(self) -> timedelta | None:
-        """The server's time minus our wall clock's, as of now; ``None`` before the first answer with a date."""
+        """The server's time minus our wall clock's, as of now; ``None`` before the first response with a date."""
         dated = self._dated
         if dated is None:
             return None
@@ -174,9 +174,9 @@ class Transport:
     def call(self, call: Call, auth: ManagementAuth | None = None) -> Answer:
         """Make a call. Retry it as its effort allows, and once more after a 401 that ``auth`` can fix.
 
-        :raises ProviderUnavailable: no answer; for a write, certainly nothing was sent.
-        :raises OutcomeUnknown: a write was sent, and got no answer or an inconclusive one.
-        :raises ContractViolation: a redirect, or an answer that is too large.
+        :raises ProviderUnavailable: no response; for a write, certainly nothing was sent.
+        :raises OutcomeUnknown: a write was sent, and got no response or an inconclusive one.
+        :raises ContractViolation: a redirect, or a response that is too large.
         :raises InvalidRequest: HTTP cannot carry the request; nothing was sent.
         """
         # The server may have closed a pooled connection. A retry handles that, but without retries the call's outcome
@@ -263,19 +263,19 @@ class Transport:
         elif body is None and raw.status < 400:
             wrong = f"with more than {limits.body} bytes, not read"
         if wrong:
-            # The answer is inconclusive. For a create, the outcome is unknown; any other call can be repeated.
+            # The response is inconclusive. For a create, the outcome is unknown; any other call can be repeated.
             kind = OutcomeUnknown if call.write and call.effort is Effort.ONCE else ContractViolation
             raise kind(f"{where}: HTTP {raw.status}, {wrong}", advice=advice)
         asked = retry_after(raw.headers.get("Retry-After"), self._clock)
         return Answer(where, raw.status, body or b"", asked, maybe_done=raw.status >= 500)
 
     def _note_date(self, header: str, at: datetime, monotonic: float, trip: float) -> None:
-        """Record how the clocks differed when an answer began to arrive, ``trip`` seconds after the request."""
+        """Record how the clocks differed when a response began to arrive, ``trip`` seconds after the request."""
         date = _http_date(header)
         if date is None:
             return
         skew = date - at
-        # The date is truncated to whole seconds and older than the answer's arrival. A lag that small is no skew.
+        # The date is truncated to whole seconds and older than the response's arrival. A lag that small is no skew.
         if -timedelta(seconds=1 + trip) < skew <= timedelta(0):
             skew = timedelta(0)
         self._dated = skew, at, monotonic

@@ -1,4 +1,4 @@
-"""Translates Infobip's error answers, in all their formats, into our errors, without any secret that they quote."""
+"""Translates Infobip's error responses, in all their formats, into our errors, without any secret that they quote."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def message_of(answer: Answer, redactor: Redactor, problem: Problem) -> str:
 
 
 def refusal(answer: Answer, redactor: Redactor, *, key_id: str | None = None) -> ProviderError:
-    """Return the error for an answer that is not a 2xx.
+    """Return the error for a response that is not a 2xx.
 
     :param key_id: the key that the path names; a 404 then means that this key does not exist.
     """

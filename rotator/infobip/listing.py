@@ -19,7 +19,7 @@ Fetch = Callable[[Mapping[str, str]], Page]
 
 
 def list_all(fetch: Fetch, enabled: bool | None = None) -> KeyListing:
-    """List every key once. If the counts do not match (keys changed meanwhile), read all pages again, once.
+    """List every key once. If the counts do not match (keys changed during the reading), read all pages again, once.
 
     ``complete`` is false if the counts still do not match, or if there are more keys than the pages can show.
 
@@ -63,8 +63,8 @@ class _Walk:
     Reading stops when as many keys were seen as are counted, at an empty page, at a page without new keys (the server
     ignores paging), after the last page that can be requested, and after the first if the count is out of reach.
 
-    ``shrank``: a key left the list meanwhile (for example, it was disabled), so another key may have moved to a page
-    that was already read. The counts could still match if a third key was seen twice.
+    ``shrank``: a key left the list during the walk (for example, it was disabled), so another key may have moved to a
+    page that was already read. The counts could still match if a third key was seen twice.
     """
 
     def __init__(self, fetch: Fetch, query: Mapping[str, str]) -> None:

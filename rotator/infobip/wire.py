@@ -1,4 +1,4 @@
-"""Converts Infobip's answers to the model, and requests to JSON. A malformed answer is refused as a whole."""
+"""Converts Infobip's responses to the model, and requests to JSON. A malformed response is refused as a whole."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of keys, with the counts of the whole list (``None`` if the answer has none)."""
+    """One page of keys, with the counts of the whole list (``None`` if the response has none)."""
 
     keys: tuple[FetchedKey, ...]
     total_count: int | None
@@ -42,7 +42,7 @@ class _Broken(Exception):
 
 
 def parse_key(answer: Answer, *, expected_id: str | None = None) -> FetchedKey:
-    """Return the key in an answer, with its value only if that has the documented format.
+    """Return the key in a response, with its value only if that has the documented format.
 
     :raises ContractViolation: not a key, or another key than ``expected_id``.
     """
@@ -50,7 +50,7 @@ def parse_key(answer: Answer, *, expected_id: str | None = None) -> FetchedKey:
 
 
 def parse_created(answer: Answer) -> FetchedKey:
-    """Return the key in the answer to a create. Its value may be any printable text that is not a mask.
+    """Return the key in the response to a create. Its value may be any printable text that is not a mask.
 
     :raises ContractViolation: not a key.
     """
@@ -66,7 +66,7 @@ def parse_page(answer: Answer) -> Page:
 
 
 def parse_token(answer: Answer, field: str) -> tuple[Secret, int | None]:
-    """Return a token for a header, and its ``expires_in`` seconds, or ``None`` if the answer has none.
+    """Return a token for a header, and its ``expires_in`` seconds, or ``None`` if the response has none.
 
     :raises ContractViolation: there is no such token, its lifetime is not positive, or its type is not ``bearer``.
     """
@@ -98,7 +98,7 @@ def _parse(answer: Answer, shape: Callable[[Any], T]) -> T:
         return shape(_json(answer.body))
     except _Broken as broken:
         message = str(broken)
-    # Raised here, without a cause, so that its traceback has no frame that held the answer and its values.
+    # Raised here, without a cause, so that its traceback has no frame that contained the response and its values.
     raise ContractViolation(f"{answer.where}: HTTP {answer.status}, {message}")
 
 
@@ -108,7 +108,7 @@ def _json(body: bytes) -> Any:
     except (ValueError, RecursionError):
         head = body[:200].lstrip().lower()
     kinds = ((b"<!doctype html", "an HTML page"), (b"<html", "an HTML page"), (b"<", "XML"), (b"", "text"))
-    found = next(kind for start, kind in kinds if head.startswith(start)) if head else "an empty answer"
+    found = next(kind for start, kind in kinds if head.startswith(start)) if head else "an empty response"
     raise _Broken(f"{found} instead of JSON")
 
 
@@ -161,7 +161,7 @@ def _expected(found: FetchedKey, key_id: str | None) -> FetchedKey:
 
 
 def _token(data: Any, field: str) -> tuple[Secret, int | None]:
-    fields = _object(data, "the answer")
+    fields = _object(data, "the response")
     token, kind, seconds = fields.get(field), fields.get("token_type"), fields.get("expires_in")
     if not isinstance(token, str) or not re.fullmatch(r"[!-~]{1,16384}", token):
         raise _Broken(f"{field} is not a token")

@@ -1,4 +1,4 @@
-"""Finds leaked keys in any text. Nothing here raises: a traceback would keep frames that hold the text in clear."""
+"""Finds leaked keys in any text. Nothing here raises: a traceback would keep frames that contain the text in clear."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _LINE: Final = re.compile(r"^[^\n]{69,}", re.MULTILINE)  # a key has 69 characte
 _LINES: Final = re.compile(r"(?m)^(?:[^\n]*+(?:(?<=[=D])|(?<=[A-Za-z0-9+/_-]{16}))\n|[A-Za-z0-9+/_-]{1,16}\n)+[^\n]*")
 """Lines that quoted-printable (by `=`, itself encoded as `=3D`) or base64 may have broken."""
 _NOTHING: Final = re.compile(r"(?m)^(?:\[[][ ,]*\]|null)$|\"(?:findings|results)\"\s*+:\s*+(?:null|\[\s*+\])")
-"""What scanners write that found nothing."""
+"""The output of scanners that found nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a key or a finding is; ``position`` says which finding of the text, or which line, from 1."""
+    """The place of a key or a finding. ``position`` is the number of the finding or of the line, from 1."""
 
     position: int
     file: str | None = None
@@ -34,7 +34,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """One value of the shape of an Infobip key, and where it was found; ``more`` counts further places."""
+    """One value in the format of an Infobip key, and where it was found. ``more`` counts further places."""
 
     value: Secret
     places: tuple[Place, ...]
@@ -43,12 +43,12 @@ class Leak:
 
 @dataclass(frozen=True, slots=True)
 class LeakReport:
-    """What a text reveals.
+    """The leaked keys and findings in a text.
 
-    :param findings: how many findings of scanners it has; ``None`` if it is no report.
-    :param without_key: how many of them hold a value of another shape than Infobip's.
-    :param unusable: those whose value is masked, cut, empty or left out, so that no key can be found by it.
-    :param leaks: each key once.
+    :param findings: the number of scanner findings; ``None`` if it is not a report.
+    :param without_key: how many of them contain a value in another format than Infobip's.
+    :param unusable: those whose value is masked, truncated, empty or missing, so no key can be found by it.
+    :param leaks: each key, once.
     :param values: every value of a finding, for the redactor.
     """
 
@@ -73,7 +73,7 @@ def read_leaks(text: Secret) -> LeakReport:
                 spelt[key] = max(spelling, spelt.get(key, ""))  # in lower case, if both are there
         return bool(keys)
 
-    # JSON as it is, or in a mail, in XML, in base64; or its beginning is missing, up to the middle of a string.
+    # The JSON may be plain, in a mail, in XML or in base64; or it may start in the middle of a string.
     findings = max(map(findings_in, (*readings(raw), f'"{raw}')), key=len)
     unusable, without_key = [], 0
     for position, finding in enumerate(findings[:MOST_FINDINGS], 1):
@@ -84,7 +84,7 @@ def read_leaks(text: Secret) -> LeakReport:
         else:
             unusable.append(place)
     for pattern in (_LINE, _LINES):
-        known = frozenset(places)  # a finding, or a single line, says better where it is
+        known = frozenset(places)  # a finding, or a single line, is a more exact place
         number, counted = 1, 0
         for match in pattern.finditer(raw):
             number += raw.count("\n", counted, match.start())
@@ -97,7 +97,7 @@ def read_leaks(text: Secret) -> LeakReport:
 
 
 def encoded_keys(text: str) -> dict[str, None]:
-    """Return each text of the shape of an Infobip key, as it is spelt, in a text or encoded in it."""
+    """Return every text in the format of an Infobip key, as spelt, that a text contains, encoded or not."""
     return dict.fromkeys(key.reveal() for each in readings(text) for key in possible_keys(Secret(each)))
 
 

@@ -1,4 +1,4 @@
-"""Finds scanners' findings in any text: JSON objects that are known by the names of their fields, whole or cut."""
+"""Finds scanners' findings in any text: JSON objects recognised by the names of their fields, whole or truncated."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _NAMES: Final = {
     "rule": "rule ruleid rulename checkid detector",
     "detector": "secrettype detectorname hashedsecret",
 }
-"""What fields mean, by their names in lower case without separators; ``text`` in ``snippet`` is ``snippettext``."""
+"""Names of fields by meaning, in lower case without separators. ``text`` in ``snippet`` is ``snippettext``."""
 _MEANINGS: Final = {name: meaning for meaning, names in _NAMES.items() for name in names.split()}
 PLACE: Final = ("file", "line", "commit", "fingerprint", "url")
 _SEPARATORS: Final = str.maketrans("", "", "_-. ")
-_STRING: Final = r'"((?:[^"\\\n]++|\\.)*+)"?'  # ends with its line: a quotation mark in a banner spoils no more
+_STRING: Final = r'"((?:[^"\\\n]++|\\.)*+)"?'  # ends with its line: a stray quotation mark affects only that
 _TOKEN: Final = re.compile(rf"{_STRING}(?:(\s*+:\s*+)(?:{_STRING}|(\d{{1,9}}\b|null\b))?)?|[{{}}]")
 _UNUSABLE: Final = re.compile(
     r"\A\s*\Z|\*{3}|[xX]{4}|[•#]{3}|\.{3}|…|(?i:redacted|masked|hidden|filtered|removed"
     r"|\A(?:[0-9a-f]{32}-[0-9a-f-]*|[0-9a-f]+-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z)"
 )
-"""An empty or masked value, or a part of an Infobip key (but no UUID, which is a key of others)."""
+"""An empty or masked value, or a part of an Infobip key (but not a UUID, which is another vendor's key)."""
 _DEEPEST: Final = 32  # the outermost objects are forgotten
 _NESTED: Final = 3
 Fields = dict[str, list[str]]  # the texts of a finding by their meaning, `""` for all others
@@ -37,9 +37,9 @@ _Object = tuple[str, Fields, list[Fields]]  # its name, its texts, and the findi
 
 
 def findings_in(text: str, nesting: int = 0) -> list[Fields]:
-    """Return the findings of a text, inner ones first. One that is cut begins, or ends, with the text."""
+    """Return the findings in a text, inner ones first. A truncated one is at the start or at the end of the text."""
     found: list[Fields] = []
-    objects: deque[_Object] = deque([("", {}, [])], maxlen=_DEEPEST)  # the first may have begun before the text
+    objects: deque[_Object] = deque([("", {}, [])], maxlen=_DEEPEST)  # the first may start before the text
     name = ""
     for token in _TOKEN.finditer(text):
         if token[0] == "{":
@@ -49,7 +49,7 @@ def findings_in(text: str, nesting: int = 0) -> list[Fields]:
         else:
             first, colon, string, scalar = token.groups()
             name, value = (first.translate(_SEPARATORS).lower(), string) if colon else ("", first)
-            value = value and (unescaped(value) or value) + ("" if token[0].endswith('"') else "…")  # it is cut
+            value = value and (unescaped(value) or value) + ("" if token[0].endswith('"') else "…")  # it is truncated
             if value and '{"' in value and nesting < _NESTED:
                 found += findings_in(value, nesting + 1)
             if objects and (value is not None or scalar):
@@ -62,17 +62,17 @@ def findings_in(text: str, nesting: int = 0) -> list[Fields]:
 
 
 def values(finding: Fields) -> list[str]:
-    """Return what the scanner found, or the text around it if no field is for the value alone."""
+    """Return the values found, or the text around them if no field contains the value alone."""
     return finding["value"] if "value" in finding else finding.get("context", [])
 
 
 def is_usable(finding: Fields) -> bool:
-    """Whether the value is there, in clear and whole, whosever it is."""
+    """Whether the value is present, unmasked and whole, in any vendor's format."""
     return not all(map(_UNUSABLE.search, values(finding)))
 
 
 def _end(objects: deque[_Object]) -> list[Fields]:
-    """End the innermost object: return it if it is a finding, else its fields tell more of those in and around it."""
+    """End the innermost object: return it if it is a finding, else add its fields to the findings in and around it."""
     _, fields, inner = objects.pop() if objects else ("", {}, [])
     for finding in inner:
         for name in fields.keys() & PLACE:
@@ -87,7 +87,7 @@ def _end(objects: deque[_Object]) -> list[Fields]:
 
 
 def _is_finding(fields: Fields, *, has_inner: bool) -> bool:
-    """Whether fields say two of: where it is, what was found, by which rule."""
+    """Whether an object has two of: a place, a value, a rule."""
     has_value = not fields.keys().isdisjoint(("value", "context"))
     says = (has_value, "rule" in fields, not fields.keys().isdisjoint(PLACE[:-1]))
     is_masked = any(text and _UNUSABLE.search(text) for text in fields.get("value", ()))

@@ -58,8 +58,8 @@ _DECODINGS: Final = 4
 class Redactor:
     """Keeps only the hashes of secrets, so that a dump of it reveals nothing. Thread safe.
 
-    At each position of a text it looks up the hash of four characters. Only if that is known does it try the lengths of
-    the values that begin so. Thousands of learnt values therefore add almost no time.
+    At each position of a text it hashes four characters. Only if that hash is known does it try the lengths of the
+    values that begin so. Thousands of learnt values therefore add almost no time.
 
     :param constants: words of the program and names to spare permanently; see :meth:`spare`.
     """
@@ -90,8 +90,9 @@ class Redactor:
         self._learnt.add(hash(text))
 
     def learn_value(self, text: str) -> None:
-        """Learn a value found in a secret, unless it is a plain word. A placeholder such as ``prod`` is no credential,
-        and redacting it would blank that word in every sentence.
+        """Learn a value found in a secret, unless it is a plain word.
+
+        A placeholder such as ``prod`` is not a credential, and redacting it would blank that word in every sentence.
         """
         if not _is_word(text):
             self.learn(text)

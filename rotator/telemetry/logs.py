@@ -18,7 +18,7 @@ from rotator.errors import ConfigurationError
 from rotator.redaction.redactor import Redactor
 
 LONGEST_FIELD: Final = 8_192
-"""Longer texts are truncated after redaction, so that a server's answer cannot flood the logs."""
+"""Longer texts are truncated after redaction, so that a server's response cannot flood the logs."""
 
 _STANDARD_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # At level debug these log whole requests and answers with secret values. Redaction is only the second defence.
@@ -102,7 +102,7 @@ def wants_color(stream: LineStream) -> bool:
 
 
 def _visible(value: Any) -> Any:
-    """Escape characters that could move the cursor or begin a new line."""
+    """Escape characters that could move the cursor or start a new line."""
     if not isinstance(value, str):
         return value
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
