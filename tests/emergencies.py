@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from rotator.engine.emergency import Emergency, EmergencyPlan, EmergencyReport, Strategy, Target
-from rotator.errors import StoreDenied
+from rotator.errors import Refused, RotatorError, StoreDenied
 from rotator.policy.labels import parse_key_label, parse_retire_label
+from rotator.reasons import Reason
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.state import SimKey
 from rotator.secret import Secret
@@ -44,6 +48,15 @@ def refuse(operation: str, error: Exception) -> Callable[[World], None]:
         world.store.before = before
 
     return arrange
+
+
+@contextmanager
+def refused(reason: Reason | None, *facts: str, kind: type[RotatorError] = Refused) -> Iterator[None]:
+    """Expect an error with this reason, whose text has these names, ids, tags or commands."""
+    with pytest.raises(kind) as caught:
+        yield
+    assert caught.value.reason is reason
+    assert [fact for fact in facts if fact not in str(caught.value)] == []
 
 
 class Killed(BaseException):

@@ -87,7 +87,7 @@ def test_key_id_is_refused_if_the_value_is_another_key_or_none(reveal: bool, lab
     for label in adopted(world):
         world.store.label_by_hand(NAME, label, None, next(iter(world.labels(NAME))))
     world.store.put_value_by_hand(NAME, json.dumps({"api_key": "a" * 69}))
-    with pytest.raises(Refused, match="no key of this Infobip account"):
+    with pytest.raises(Refused):
         adopt(world.reconciler(), NAME, key.id)
     assert adopted(world) == []
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from rotator.engine.emergency import EmergencyReport, Strategy
+from rotator.engine.emergency.facts import MOST_VALUES
 from rotator.engine.manual import rotate_now
-from rotator.errors import Refused
+from rotator.reasons import Reason
 from rotator.sandbox.state import Options, SimKey
 from tests.emergencies import (
     NAME,
@@ -26,6 +27,7 @@ from tests.emergencies import (
     named,
     names_of,
     plan_for,
+    refused,
     revoke,
 )
 from tests.support.faulty_infobip import Fault, FaultKind
@@ -71,7 +73,10 @@ def test_a_key_is_revoked_in_its_own_account(by: str, strategy: Strategy) -> Non
     assert report.replaced == ()
     assert len(world.live_keys("other")) == others  # the secret is not moved, and no key is created for it
     if strategy is not REVOKE_ONLY:
-        assert any("belongs to account main" in error and "rotator rotate" in error for error in report.errors)
+        (step,) = (each for each in report.steps if each.what == "promoted")
+        assert step.reason is Reason.KEY_NOT_FOUND
+        assert step.error is not None
+        assert f"rotator rotate {NAME}" in step.error
 
 
 @pytest.mark.parametrize("by", ["secret", *BY])
@@ -88,14 +93,14 @@ def test_other_credentials_of_an_account_do_not_make_a_key_revoked(by: str) -> N
         assert (report.ok, report.revoked, report.replaced) == (False, (), ())
         assert any(NAME in error for error in report.errors)
     else:
-        with pytest.raises(Refused, match="has no key" if by == "key" else f"{NAME} contains it"):
+        with refused(Reason.KEY_NOT_FOUND, key.id if by == "key" else NAME, "main"):
             revoke(world, **named(by, key))
     assert alive(world, key)
 
 
 def test_the_error_names_the_account_that_has_the_key() -> None:
     world, key = two_accounts()
-    with pytest.raises(Refused, match="Account main has it: repeat the command with --account main"):
+    with refused(Reason.KEY_NOT_FOUND, key.id, "--account main"):
         revoke(world, key_id=key.id, account="other")
     assert alive(world, key)
 
@@ -108,7 +113,7 @@ def test_a_value_that_no_account_knows_and_a_secret_contains_is_an_error() -> No
     far = world.infobip.add_account("far")
     key = world.infobip.add_key(far.id, "of another team")
     store(world, {"api_key": "x", "token": key.value}, "other/sms")
-    with pytest.raises(Refused, match="other/sms contains it, and it is not a key of these accounts: main, other"):
+    with refused(Reason.KEY_NOT_FOUND, "other/sms", "main, other"):
         revoke(world, leaked=leaked(key))
 
 
@@ -237,7 +242,7 @@ def test_a_version_full_of_key_values_delays_no_revocation() -> None:
     before = len(world.infobip.calls)
     report = revoke(world)
     assert not alive(world, key)
-    assert any("contains more than 20 key values" in error for error in report.errors)
+    assert any(NAME in error and str(MOST_VALUES) in error for error in report.errors)
     assert len(world.infobip.calls) - before < 100
 
 
@@ -259,7 +264,7 @@ def test_a_copy_in_another_secrets_field_is_in_the_preview(value: str) -> None:
     store(world, text if value == "json" else f"\x01{key.value}".encode(), "other/sms")
     for target in ({"secret": NAME}, named("key", key), named("value", key)):
         notes = plan_for(world, **target).notes
-        assert any("other/sms contains a key to be revoked in another field than api_key" in note for note in notes)
+        assert any("other/sms" in note and "api_key" in note for note in notes)
     report = revoke(world)
     assert (report.ok, report.replaced) == (True, (NAME,))
 
@@ -333,7 +338,7 @@ def test_a_forged_label_of_a_named_key_replaces_nothing() -> None:
     world.store.label_by_hand("prod/other", f"rotator:key:{key.id}", version)
     report = revoke(world, **named("key", key))
     assert (report.revoked, report.replaced) == ((key.id,), (NAME,))
-    assert f"the current key {other.id} of prod/other is not suspect and stays" in report.notes
+    assert any(other.id in note and "prod/other" in note for note in report.notes)
     assert world.current_key("prod/other").id == other.id
 
 

@@ -84,7 +84,7 @@ def test_a_command_given_twice_makes_one_replacement(strategy: Strategy, by: str
         assert (new == []) is bool(press)
         seen.append((world.current_key(NAME).id, creates(world)))
         if press and by == "secret":
-            assert any("INC-9" if incident == "INC-9" else "name it by its id" in note for note in plan.notes)
+            assert any("INC-9" if incident == "INC-9" else "--incident" in note for note in plan.notes)
         world.pass_time(timedelta(minutes=4))
     assert len(set(seen)) == 1
     assert not alive(world, current)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rotator.engine.emergency import Strategy, Target
+from rotator.engine.emergency.planning import UnknownValue
 from rotator.errors import ConfigurationError, Refused, RotatorError, SecretNotFound
 from rotator.policy.labels import key_name
 from rotator.reasons import Reason
@@ -130,7 +131,7 @@ def test_a_secret_that_shares_the_key_is_replaced_as_well(strategy: Strategy, ad
         world.sweep()
     report = revoke(world, strategy)
     assert set(report.replaced) == {NAME, "prod/copy"}
-    assert any("prod/copy also contains a key to be revoked" in note for note in report.notes)
+    assert any("prod/copy" in note for note in report.notes)
     assert report.revoked == (key.id,)
     assert world.current_key(NAME).id != world.current_key("prod/copy").id
     assert world.consumer_works("prod/copy")
@@ -169,9 +170,8 @@ def test_another_accounts_copy_is_an_error() -> None:
     report = revoke(world)
     assert (report.replaced, report.revoked) == ((NAME,), (key.id,))
     (error,) = report.errors
-    assert all(
-        part in error for part in ("other/copy did not get a new key", "belongs to account main", "rotator rotate")
-    )
+    assert "rotator rotate other/copy" in error
+    assert [step.reason for step in report.steps if step.error == error] == [Reason.KEY_NOT_FOUND]
 
 
 def test_an_empty_secret_has_no_key_and_gets_none() -> None:
@@ -297,7 +297,7 @@ def test_a_named_key_is_revoked_whoever_made_it(by: str, whose: str) -> None:
     other = world.infobip.add_key(world.accounts["main"], name)
     plan = plan_for(world, **named(by, other))
     (note,) = plan.notes
-    assert f"no secret here contains key {other.id}; its name at Infobip is" in note
+    assert other.id in note
     assert whose in note
     settled(world, revoke(world, **named(by, other)), dead=[other])
 
@@ -369,30 +369,31 @@ def test_an_unknown_value_is_refused_and_never_shown(unreachable: bool) -> None:
     world.managed(NAME, account="main")
     if unreachable:
         world.store.deny_kms("infobip/alpha")
-    said = r"not every account could be asked.*alpha" if unreachable else "not a key of these accounts: alpha, main"
-    with pytest.raises(Refused, match=said) as caught:
+    with pytest.raises(Refused) as caught:
         revoke(world, leaked=Secret(UNKNOWN))
+    assert isinstance(caught.value, UnknownValue) is not unreachable
+    assert ("infobip/alpha" if unreachable else "alpha, main") in str(caught.value)
     assert not leaks.find(str(caught.value) + repr(caught.value) + world.stream.getvalue())
 
 
 @pytest.mark.parametrize(
-    ("target", "error", "said"),
+    ("target", "error", "fact"),
     [
         ({"secret": "prod/nope"}, SecretNotFound, "prod/nope"),
-        ({"secret": "infobip/main"}, ConfigurationError, "is not managed"),
-        ({"secret": NAME, "account": "other"}, ConfigurationError, "belongs to account main, not to other"),
-        ({"key_id": "0" * 32, "account": "main"}, Refused, "has no key"),
+        ({"secret": "infobip/main"}, ConfigurationError, "rotator:role=key"),
+        ({"secret": NAME, "account": "other"}, ConfigurationError, "other"),
+        ({"key_id": "0" * 32, "account": "main"}, Refused, "0" * 32),
         ({"key_id": "1" * 32, "account": "nope"}, ConfigurationError, "nope"),
         ({"leaked": Secret("x" * 40), "account": "nope"}, RotatorError, "nope"),
-        ({"key_id": "1" * 32}, ConfigurationError, "no key or secret given"),
+        ({"key_id": "1" * 32}, ConfigurationError, None),
     ],
 )
 def test_what_is_not_found_or_not_managed_is_refused(
-    target: dict[str, Any], error: type[RotatorError], said: str
+    target: dict[str, Any], error: type[RotatorError], fact: str | None
 ) -> None:
     world = World()
     world.managed(NAME)
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=fact):
         revoke(world, **target)
     assert world.consumer_works(NAME)
 
@@ -415,6 +416,4 @@ def test_a_value_that_no_account_knows_is_an_error() -> None:
     world.store.put_value_by_hand("prod/odd", json.dumps({"api_key": "not-a-key-of-this-account"}))
     report = revoke(world, secret="prod/odd")
     assert report.revoked == (key.id,)
-    assert [("prod/odd" in error, "not a key of an account here" in error) for error in report.errors] == [
-        (True, True)
-    ] * 2
+    assert ["prod/odd" in error for error in report.errors] == [True, True]

@@ -15,10 +15,11 @@ from rotator.engine.rotation.four_steps import ALREADY_CURRENT, Step, run_step
 from rotator.errors import ConfigurationError, Refused, ReplacementRejected, RotatorError, StateChanged
 from rotator.model import Policy
 from rotator.policy.labels import key_name
+from rotator.reasons import Reason
 from rotator.sandbox.state import SimKey
 from rotator.telemetry.audit import Trigger
 from tests import leaks
-from tests.emergencies import NAME, Killed, Tape
+from tests.emergencies import NAME, Killed, Tape, refused
 from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
@@ -60,12 +61,7 @@ def test_four_steps_rotate_and_the_sweep_revokes() -> None:
     old, token = begun(world, left=60 * DAY, age=30 * DAY, extra={"sender": "Example"})
     answers = all_steps(world, token)
     new = world.current_key(NAME)
-    assert answers == [
-        f"key {new.id} was stored",
-        "nothing to do: Infobip knows the key already",
-        f"key {new.id} works",
-        f"key {new.id} is current",
-    ]
+    assert [new.id in answer for answer in answers] == [True, False, True, True]
     assert new.name == key_name(NAME, world.store.peek(NAME).arn, "default", token)
     assert json.loads(world.store.consumer_read(NAME))["sender"] == "Example"
     # As AWS asks for it: AWSPENDING is never taken off by a call of its own.
@@ -152,8 +148,9 @@ def test_rotation_may_not_be_shown_as_enabled_yet() -> None:
     for which in (Step.TEST, *EVERY):
         step(world, token, which)
     assert_finished(world, old, token)
-    with pytest.raises(Refused, match="has no staging label"):
-        step(world, world.new_id(), Step.CREATE)
+    unknown = world.new_id()
+    with refused(None, unknown):
+        step(world, unknown, Step.CREATE)
 
 
 def test_key_of_an_earlier_attempt_is_adopted() -> None:
@@ -161,7 +158,7 @@ def test_key_of_an_earlier_attempt_is_adopted() -> None:
     old, token = begun(world)
     assert killed(world, token, Step.CREATE, lambda when, _, call: (when, call) == ("before", "stage"))
     (made,) = (key for key in world.live_keys() if key.id != old.id)
-    assert step(world, token, Step.CREATE) == f"key {made.id} was stored"
+    assert made.id in step(world, token, Step.CREATE)
     assert world.infobip.creates_used(world.accounts["main"]) == 1
 
 
@@ -184,7 +181,7 @@ def test_second_token_replaces_the_first_one() -> None:
     (abandoned,) = (key for key in world.live_keys() if key.id != old.id)
     second = world.store.start_rotation(NAME, world.new_id())
     for which in (Step.TEST, Step.FINISH, Step.CREATE):
-        with pytest.raises(Refused, match="does not carry AWSPENDING"):
+        with refused(None, first, "AWSPENDING"):
             step(world, first, which)
     for which in EVERY:
         step(world, second, which)
@@ -228,10 +225,10 @@ def test_unadopted_secret_is_adopted_first() -> None:
 def test_enabling_rotation_only_tests_the_configuration() -> None:
     world = World()
     old, token = begun(world)
-    assert step(world, token, Step.TEST) == "the configuration works; no key was made"
+    assert step(world, token, Step.TEST)
     assert [key.id for key in world.live_keys()] == [old.id]
     world.store.tag(NAME, {"rotator:grace": "soon"})
-    with pytest.raises(Refused, match="misconfigured"):
+    with refused(Reason.MISCONFIGURED, "rotator:grace"):
         step(world, token, Step.TEST)
 
 
@@ -239,43 +236,44 @@ def tagged(tag: str, text: str) -> Callable[[World, str], None]:
     return lambda world, token: world.store.tag(NAME, {tag: text})
 
 
-REFUSALS: dict[str, tuple[Callable[[World, str], Any], type[RotatorError], str]] = {
-    "hold": (tagged("rotator:hold", "audit freeze"), Refused, "hold"),
-    "wrong tag": (tagged("rotator:grace", "soon"), Refused, "rotator:grace"),
-    "unmanaged": (lambda world, _: world.store.untag(NAME, "rotator:role"), ConfigurationError, "not managed"),
-    "unknown account": (tagged("rotator:account", "other"), ConfigurationError, "other has no management secret"),
+REFUSALS: dict[str, tuple[Callable[[World, str], Any], Reason | None, str]] = {
+    "hold": (tagged("rotator:hold", "audit freeze"), Reason.HOLD, "audit freeze"),
+    "wrong tag": (tagged("rotator:grace", "soon"), Reason.MISCONFIGURED, "rotator:grace"),
+    "unmanaged": (lambda world, _: world.store.untag(NAME, "rotator:role"), None, "rotator:role"),
+    "unknown account": (tagged("rotator:account", "other"), Reason.UNKNOWN_ACCOUNT, "other"),
     "no scopes": (
         lambda world, _: world.infobip.change_key(world.first_keys[NAME].id, scopes=frozenset()),
-        Refused,
-        "scopes-unknown",
+        Reason.SCOPES_UNKNOWN,
+        "rotator:scopes",
     ),
     "foreign value": (
         lambda world, token: world.store.start_rotation(NAME, token, "the value of another program"),
-        Refused,
-        "holds a value that this program did not store",
+        None,
+        "AWSPENDING",
     ),
     "rotation off": (
         lambda world, _: setattr(world.store._records[NAME], "rotation_enabled", False),
-        Refused,
-        "is not enabled for rotation",
+        None,
+        "--rotation-lambda-arn",
     ),
     "unstaged": (
         lambda world, token: world.store.label_by_hand(NAME, "AWSPENDING", None, token),
-        Refused,
-        "has no staging label",
+        None,
+        "rotate-secret",
     ),
 }
 
 
-@pytest.mark.parametrize(("change", "kind", "text"), REFUSALS.values(), ids=REFUSALS)
+@pytest.mark.parametrize(("change", "reason", "fact"), REFUSALS.values(), ids=REFUSALS)
 def test_refused_rotation_changes_nothing(
-    change: Callable[[World, str], Any], kind: type[RotatorError], text: str
+    change: Callable[[World, str], Any], reason: Reason | None, fact: str
 ) -> None:
     world = World()
     _old, token = begun(world)
     change(world, token)
     before = (world.labels(NAME), world.live_keys())
-    with pytest.raises(kind, match=text):
+    kind = ConfigurationError if fact in ("rotator:role", "other") else Refused
+    with refused(reason, fact, kind=kind):
         step(world, token, Step.CREATE)
     assert (world.labels(NAME), world.live_keys()) == before
     (line,) = world.events_named("rotation.failed", "denied" if kind is Refused else "failure")
@@ -286,7 +284,7 @@ def test_refused_rotation_changes_nothing(
 def test_finish_refuses_a_version_that_was_never_stored() -> None:
     world = World()
     old, token = begun(world)
-    with pytest.raises(Refused, match="createSecret has not been done"):
+    with refused(None, "createSecret"):
         step(world, token, Step.FINISH)
     assert world.current_key(NAME).id == old.id
 
@@ -296,7 +294,7 @@ def test_hold_between_the_steps_stops_the_promotion() -> None:
     old, token = begun(world)
     step(world, token, Step.CREATE)
     world.store.tag(NAME, {"rotator:hold": "audit freeze"})
-    with pytest.raises(Refused, match="hold"):
+    with refused(Reason.HOLD, "audit freeze"):
         step(world, token, Step.FINISH)
     assert world.current_key(NAME).id == old.id
     world.store.untag(NAME, "rotator:hold")
@@ -321,7 +319,7 @@ def test_steps_leave_the_reserve_for_emergencies() -> None:
     world = World(policy=Policy(daily_limit=3, reserve=2))
     old, token = begun(world)
     world.infobip.add_key(world.accounts["main"], "made today")
-    with pytest.raises(StateChanged, match="used up"):
+    with refused(Reason.DAILY_LIMIT, NAME, kind=StateChanged):
         step(world, token, Step.CREATE)
     assert world.current_key(NAME).id == old.id
     world.pass_time(timedelta(hours=25))
@@ -336,7 +334,7 @@ def test_no_step_moves_a_secret_to_another_account(at: Step) -> None:
     if at is not Step.CREATE:
         step(world, token, Step.CREATE)
     world.store.tag(NAME, {"rotator:scopes": "sms:manage", "rotator:account": "second"})
-    with pytest.raises(Refused, match="key-not-found"):
+    with refused(Reason.KEY_NOT_FOUND, NAME):
         step(world, token, at)
     assert world.current_key(NAME).id == old.id
     assert len(world.live_keys("second")) == 1
@@ -428,7 +426,8 @@ def test_rotation_that_goes_on_is_left_alone() -> None:
     world.store.before = go_on
     world.sweep()
     assert "AWSPENDING" in world.labels(NAME)[token]
-    assert step(world, token, Step.FINISH).endswith("is current")
+    answer = step(world, token, Step.FINISH)
+    assert world.current_key(NAME).id in answer
 
 
 @pytest.mark.parametrize("hold", [False, True])
@@ -462,7 +461,7 @@ def test_pasted_key_is_not_replaced_in_the_same_second() -> None:
     account, now = world.accounts["main"], world.clock.now()
     pasted = world.infobip.add_key(account, "older", scopes=["sms:manage"], valid_from=now - DAY)
     world.store.put_value_by_hand(NAME, json.dumps({"api_key": leaks.register(str(pasted.value))}))
-    with pytest.raises(RotatorError, match="not promoted"):
+    with refused(Reason.SUPERSEDED, token, kind=StateChanged):
         step(world, token, Step.FINISH)
     assert world.current_key(NAME).id == pasted.id
     assert {key.id for key in world.live_keys()} == {old.id, pasted.id}
@@ -474,5 +473,5 @@ def test_step_does_not_take_an_unreadable_key_for_another_accounts() -> None:
     world.account("second")
     world.store.tag(NAME, {"rotator:account": "second"})
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, path=f"api-keys/{old.id}", status=400, count=None))
-    with pytest.raises(Refused, match="listing-incomplete"):
+    with refused(Reason.LISTING_INCOMPLETE):
         step(world, token, Step.CREATE)

@@ -14,7 +14,6 @@ from rotator.engine.evidence import MAX_LOG_TIME
 from rotator.engine.reconcile import Reconciler
 from rotator.engine.sweep import Sweep
 from rotator.errors import ConfigurationError, ReadersUnknown, SecretNotFound
-from rotator.message import date_text
 from rotator.model import ActionKind, Outcome
 from rotator.policy.tags import InvalidTags
 from rotator.reasons import Reason
@@ -65,7 +64,8 @@ def test_revocation_waits_until_every_consumer_has_read() -> None:
     assert log.asked == []
     world.pass_time(SECOND)
     (detail,) = waits(world.sweep())
-    assert "waits for role/billing, which has not read the new value; at the latest until 8 Mar 10:00 UTC" in detail
+    assert all(fact in detail for fact in (old.id, "role/billing", "8 Mar 10:00 UTC"))
+    assert "sms" not in detail
     alerts = [line for line in world.events_named("alert.raised") if line["reason"] == "waiting-for-consumers"]
     assert [(line["secret"], line["key_id"], line["level"]) for line in alerts] == [(NAME, old.id, "warning")]
     assert world.infobip.authenticates(old.value)
@@ -91,7 +91,8 @@ def test_unreadable_log_waits_as_long_and_warns(log: bool) -> None:
     world.pass_time(GRACE)
     sweep = world.sweep()
     (detail,) = waits(sweep)
-    assert ("cloudtrail:LookupEvents is denied" if log else "no log of reads is configured") in detail
+    assert old.id in detail
+    assert ("cloudtrail:LookupEvents is denied" in detail) is log
     assert sweep.ok  # a warning
     assert [line["reason"] for line in world.events_named("alert.raised")] == ["waiting-for-consumers"]
     world.pass_time(GRACE)
@@ -125,9 +126,8 @@ def test_slow_log_does_not_use_up_a_sweep() -> None:
     slow = Slow(world.clock)
     slow._reads = log._reads
     world.readers = slow
-    details = waits(world.sweep())
+    assert len(waits(world.sweep())) == 2
     assert [name for name, _ in slow.asked] == [NAME]
-    assert sum("the access log was not read this time" in text for text in details) == 1
 
 
 def test_process_about_to_end_does_not_read_the_log() -> None:
@@ -135,7 +135,7 @@ def test_process_about_to_end_does_not_read_the_log() -> None:
     world.pass_time(GRACE)
     services = replace(world.services(), may_start=lambda: False)
     (plan,) = Reconciler(services).plan().accounts
-    assert ["the access log was not read this time" in skip.detail for skip in plan.skipped] == [True]
+    assert [skip.reason for skip in plan.skipped] == [Reason.WAITING_FOR_CONSUMERS]
     assert log.asked == []
 
 
@@ -158,7 +158,7 @@ def test_tag_set_after_the_plan_counts() -> None:
     world.store.tag(NAME, {"rotator:gate": "adoption"})
     (result,) = world.sweep().results
     assert result.outcome is Outcome.DEFERRED
-    assert "the access log was not read this time" in str(result.error)
+    assert old.id in str(result.error)
     assert world.infobip.authenticates(old.value)
 
 
@@ -208,7 +208,8 @@ def test_consumers_without_a_key_in_grace() -> None:
     log.cut = world.clock.now() - DAY
     found = read_consumers(world.reconciler(), NAME)
     assert found.since == log.cut
-    assert str(found.gap) == f"reads before {date_text(log.cut)} UTC are not known"
+    assert found.gap is not None
+    assert found.gap.values == {"since": log.cut}
 
 
 def test_consumers_without_an_answer_of_infobip() -> None:
@@ -234,15 +235,15 @@ def test_consumers_of_a_secret_that_is_not_listed_yet() -> None:
 def test_unknown_consumers_are_an_error() -> None:
     world, log, _ = world_with()
     log.failure = DENIED
-    with pytest.raises(ReadersUnknown, match="LookupEvents is denied"):
+    with pytest.raises(ReadersUnknown):
         read_consumers(world.reconciler(), NAME)
     with pytest.raises(SecretNotFound):
         read_consumers(world.reconciler(), "nowhere")
-    with pytest.raises(ConfigurationError, match="is not managed"):
+    with pytest.raises(ConfigurationError, match="infobip/main"):
         read_consumers(world.reconciler(), "infobip/main")
     world.managed("wrong", grace="soon")
     with pytest.raises(InvalidTags, match="rotator:grace"):
         read_consumers(world.reconciler(), "wrong")
     world.readers = None
-    with pytest.raises(ReadersUnknown, match="no log"):
+    with pytest.raises(ReadersUnknown):
         read_consumers(world.reconciler(), NAME)

@@ -12,11 +12,12 @@ import pytest
 
 from rotator.engine.manual import adopt, rotate_now
 from rotator.engine.rotation.four_steps import Step, run_step
-from rotator.errors import RotatorError
+from rotator.errors import StateChanged
+from rotator.reasons import Reason
 from rotator.sandbox.state import SimKey
 from rotator.secret import Secret
 from tests import leaks
-from tests.emergencies import NAME, Killed
+from tests.emergencies import NAME, Killed, refused
 from tests.world import DAY, HOUR, World
 
 SECOND = timedelta(seconds=1)
@@ -202,7 +203,7 @@ def test_step_fails_and_removes_the_labels(which: Step) -> None:
     step(Step.CREATE)
     (new,) = (key for key in world.live_keys() if key.id != old.id)
     edit(world, sender="After")
-    with pytest.raises(RotatorError, match="not promoted"):
+    with refused(Reason.SUPERSEDED, token, kind=StateChanged):
         step(which)
     assert not alive(world, new)
     assert not labels(world) & {"AWSPENDING", f"rotator:key:{new.id}"}

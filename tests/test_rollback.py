@@ -12,13 +12,13 @@ import pytest
 from rotator.engine.emergency import Strategy
 from rotator.engine.manual import rotate_now
 from rotator.engine.rollback import RolledBack, rollback
-from rotator.errors import ConfigurationError, ProviderUnavailable, Refused, RotatorError, SecretNotFound, StoreDenied
+from rotator.errors import ConfigurationError, LostRace, ProviderUnavailable, SecretNotFound, StoreDenied
 from rotator.policy.labels import parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.reasons import Reason
 from rotator.sandbox.state import SimKey
 from tests import leaks
-from tests.emergencies import calm, refuse, revoke
+from tests.emergencies import calm, refuse, refused, revoke
 from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
@@ -203,9 +203,9 @@ def test_without_the_right_to_read_dates_the_keys_tell() -> None:
 
 def test_one_of_several_is_chosen_by_its_id() -> None:
     world, first, second, third = rotated_twice()
-    with pytest.raises(Refused, match="is the current key"):
+    with refused(Reason.GRACE_OVER, third.id):
         back(world, third.id)
-    with pytest.raises(Refused, match="is not in grace"):
+    with refused(Reason.GRACE_OVER, first.id, second.id):
         back(world, "\x1b[2Jnone")
     assert back(world, first.id).key_id == first.id
     assert {item.key_id for item in read_lifecycle(world.store.peek(NAME)).retiring} >= {second.id}
@@ -256,7 +256,7 @@ def test_another_process_promotes_at_the_last_moment() -> None:
             world.store.put_value_by_hand(NAME, str(hand.value))
 
     world.store.before = before
-    with pytest.raises(RotatorError, match="another current version meanwhile"):
+    with pytest.raises(LostRace):
         back(world)
     assert world.current_key(NAME).id == hand.id
 
@@ -332,33 +332,45 @@ def _pending_of_ours(world: World) -> None:
     assert read_lifecycle(world.store.peek(NAME)).pending_version is not None
 
 
-REFUSED: dict[str, tuple[Callable[[World], object], str]] = {
-    "nothing in grace": (_grace_over, "no key of it is in grace.*rotator rotate prod/sms"),
-    "its label is missing": (_without("retire"), "no retire label yet.*rotator run --secret prod/sms"),
-    "its key's label is missing": (_without("key"), "no label says which version holds it.*rotator rotate"),
-    "its grace is over": (lambda world: world.pass_time(71 * HOUR), "its grace ended 0 s ago.*rotator rotate"),
-    "disabled": (_changed(enabled=False), "it is disabled.*rotator rotate"),
-    "gone": (lambda world: world.infobip.delete_key(_retiring(world).id), "does not have it.*rotator rotate"),
-    "expired": (_changed(-MINUTE), "it ended .* UTC.*rotator rotate"),
-    "ends soon": (_changed(59 * MINUTE), "within an hour.*rotator rotate"),
-    "does not authenticate": (_changed(allowed_ips=("10.0.0.0/8",)), "does not authenticate.*rotator:verify=skip"),
-    "held": (lambda world: world.store.tag(NAME, world.tags(hold="audit freeze")), "on hold.*Remove the tag"),
-    "misconfigured": (lambda world: world.store.tag(NAME, world.tags(grace="soon")), "misconfigured.*rotator:grace"),
-    "another rotation": (lambda world: world.store.start_rotation(NAME, "f" * 32), "rotation-in-progress"),
-    "a rotation of ours": (_pending_of_ours, "not finished.*rotator run --secret prod/sms"),
-    "put by hand": (lambda world: world.store.put_value_by_hand(NAME, "x" * 32), "rotator adopt prod/sms"),
-    "being deleted": (lambda world: world.store.delete(NAME), "pending-deletion"),
+ROTATE = f"rotator rotate {NAME}"
+REFUSED: dict[str, tuple[Callable[[World], object], Reason, str]] = {
+    "nothing in grace": (_grace_over, Reason.GRACE_OVER, ROTATE),
+    "its label is missing": (_without("retire"), Reason.SUPERSEDED, f"rotator run --secret {NAME}"),
+    "its key's label is missing": (_without("key"), Reason.UNADOPTED, ROTATE),
+    "its grace is over": (lambda world: world.pass_time(71 * HOUR), Reason.GRACE_OVER, ROTATE),
+    "disabled": (_changed(enabled=False), Reason.KEY_DISABLED, ROTATE),
+    "gone": (lambda world: world.infobip.delete_key(_retiring(world).id), Reason.KEY_NOT_FOUND, ROTATE),
+    "expired": (_changed(-MINUTE), Reason.EXPIRED, ROTATE),
+    "ends soon": (_changed(59 * MINUTE), Reason.EXPIRING, ROTATE),
+    "does not authenticate": (
+        _changed(allowed_ips=("10.0.0.0/8",)),
+        Reason.KEY_NOT_ACTIVE,
+        "rotator:verify=skip",
+    ),
+    "held": (lambda world: world.store.tag(NAME, world.tags(hold="audit freeze")), Reason.HOLD, "rotator:hold"),
+    "misconfigured": (
+        lambda world: world.store.tag(NAME, world.tags(grace="soon")),
+        Reason.MISCONFIGURED,
+        "rotator:grace",
+    ),
+    "another rotation": (lambda world: world.store.start_rotation(NAME, "f" * 32), Reason.FOREIGN_ROTATION, NAME),
+    "a rotation of ours": (_pending_of_ours, Reason.PENDING, f"rotator run --secret {NAME}"),
+    "put by hand": (
+        lambda world: world.store.put_value_by_hand(NAME, "x" * 32),
+        Reason.UNADOPTED,
+        f"rotator adopt {NAME}",
+    ),
+    "being deleted": (lambda world: world.store.delete(NAME), Reason.DELETED, NAME),
 }
 
 
-@pytest.mark.parametrize(("arrange", "said"), REFUSED.values(), ids=REFUSED)
-def test_refused_with_advice_and_nothing_changed(arrange: Callable[[World], object], said: str) -> None:
+@pytest.mark.parametrize(("arrange", "reason", "fact"), REFUSED.values(), ids=REFUSED)
+def test_refused_with_advice_and_nothing_changed(arrange: Callable[[World], object], reason: Reason, fact: str) -> None:
     world, _, _ = rotated()
     arrange(world)
     before, keys = world.labels(NAME), world.infobip.keys()
-    with pytest.raises(Refused, match=said) as caught:
+    with refused(reason, fact):
         back(world)
-    assert str(caught.value).isprintable()
     assert (world.labels(NAME), world.infobip.keys()) == (before, keys)
     assert not world.events_named("secret.rolled_back", "attempt")
 
@@ -367,7 +379,7 @@ def test_a_named_key_gets_its_retire_label_from_a_sweep() -> None:
     """As a rollback leaves it that is killed before it moves ``AWSCURRENT``."""
     world, old, _ = rotated()
     _without("retire")(world)
-    with pytest.raises(Refused, match=f"key {old.id} of {NAME} has no retire label yet.*rotator run --secret {NAME}"):
+    with refused(Reason.SUPERSEDED, old.id, f"rotator run --secret {NAME}"):
         rollback(world.reconciler(), NAME, "test", old.id)
     assert world.sweep().ok
     rollback(world.reconciler(), NAME, "test", old.id)
@@ -379,9 +391,9 @@ def test_a_secret_without_a_value_or_without_tags() -> None:
     world.account()
     world.store.create_secret(NAME, world.tags(scopes="sms:manage"))
     world.store.create_secret("prod/other", {})
-    with pytest.raises(Refused, match="has no value"):
+    with refused(Reason.EMPTY, NAME):
         back(world)
-    with pytest.raises(ConfigurationError, match="is not managed"):
+    with pytest.raises(ConfigurationError, match="prod/other"):
         rollback(world.reconciler(), "prod/other", "test")
     with pytest.raises(SecretNotFound):
         rollback(world.reconciler(), "prod/none", "test")
@@ -391,7 +403,7 @@ def test_a_probe_without_a_verdict_changes_nothing() -> None:
     world, _, new = rotated()
     before = world.labels(NAME)
     world.infobip.faults.add(Fault(FaultKind.STATUS_BEFORE, path="balance", status=500, count=None))
-    with pytest.raises(ProviderUnavailable, match=r"is not known.*Repeat the command"):
+    with pytest.raises(ProviderUnavailable, match="HTTP 500"):
         back(world)
     assert world.labels(NAME) == before
     assert world.current_key(NAME).id == new.id
@@ -405,7 +417,7 @@ def test_a_version_that_holds_another_key_than_its_label_says() -> None:
     _without("key", "retire")(world)
     world.store.label_by_hand(NAME, f"rotator:key:{stranger.id}", version)
     world.store.label_by_hand(NAME, retire.replace(old.id, stranger.id), version)
-    with pytest.raises(Refused, match=f"labelled with key {stranger.id} and holds key {old.id}"):
+    with refused(Reason.MISLABELLED, stranger.id, old.id, version):
         back(world, stranger.id)
 
 
@@ -418,7 +430,7 @@ def test_never_back_to_a_key_that_an_emergency_replaced() -> None:
     world.infobip.faults.clear()
     rotate_now(world.reconciler(), NAME, "after the incident")
     for key in (old, leaked):
-        with pytest.raises(Refused, match=r"emergency revocation replaced it.*rotator rotate"):
+        with refused(Reason.EMERGENCY, key.id, ROTATE):
             back(world, key.id)
 
 
@@ -436,7 +448,7 @@ def test_it_never_goes_to_another_account(back: bool) -> None:
     if back:
         world.store.tag(NAME, {"rotator:account": "main"})
     before = world.labels(NAME)
-    with pytest.raises(Refused, match=r"key-not-found.*rotator rotate" if back else "does not have it"):
+    with refused(Reason.KEY_NOT_FOUND, ROTATE):
         rollback(world.reconciler(), NAME, "test")
     assert (world.current_key(NAME).id, world.labels(NAME)) == (new.id, before)
     assert {key.id for account in ("main", "other") for key in world.live_keys(account)} == {old.id, new.id}

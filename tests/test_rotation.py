@@ -9,12 +9,13 @@ import pytest
 
 from rotator.engine.manual import rotate_now
 from rotator.engine.sweep import Sweep
-from rotator.errors import Refused
 from rotator.model import Outcome
+from rotator.reasons import Reason
 from rotator.sandbox.exchange import Request, Response
 from rotator.sandbox.state import Options, SimAccount
 from rotator.secret import Secret
 from tests import leaks
+from tests.emergencies import refused
 from tests.support.faulty_infobip import Fault, FaultKind
 from tests.world import DAY, HOUR, World
 
@@ -152,7 +153,7 @@ def test_key_that_is_not_found_is_replaced_by_a_person_only(gone: str) -> None:
     assert not [key for key in world.infobip.keys() if "rotator:" in key.name]
     assert world.current_value("a/one") == olds[0].value
     for name in ("a/one", "b/two"):  # one by one
-        with pytest.raises(Refused, match="scopes-unknown"):
+        with refused(Reason.SCOPES_UNKNOWN, name):
             rotate_now(world.reconciler(), name, "moved")
         world.store.tag(name, {"rotator:scopes": "sms:manage"})
         assert [result.outcome for result in rotate_now(world.reconciler(), name, "moved")] == [Outcome.DONE]
@@ -188,7 +189,7 @@ def test_key_that_is_gone_since_the_listing_is_not_replaced() -> None:
     hook = Fault(FaultKind.HOOK_BEFORE, method="GET", path=f"/settings/2/api-keys/{old.id}", hook=remove)
     world.infobip.faults.add(hook)
     (result,) = world.sweep().results
-    assert (result.outcome, "key-not-found" in str(result.error)) == (Outcome.FAILED, True)
+    assert (result.outcome, Reason.KEY_NOT_FOUND in str(result.error)) == (Outcome.FAILED, True)
     assert world.infobip.keys() == ()
     assert world.current_value("a/one") == old.value
 
@@ -210,7 +211,7 @@ def test_few_keys_are_looked_for_elsewhere_in_one_sweep() -> None:
     assert len([path for path in asked if "/api-keys/" in path]) <= 34 + 100
     lost = [alert.detail for alert in alerts if str(alert.kind) == "key-not-found"]
     assert len(lost) == 34
-    assert all("third could not be asked" in detail for detail in lost)
+    assert all("third" in detail for detail in lost)
 
 
 def test_sub_accounts_of_one_user_are_two_accounts() -> None:
@@ -257,7 +258,7 @@ def test_incomplete_list_shows_nothing_and_the_key_is_read(status: int, reason: 
         rotate_now(world.reconciler(), "a/one", "moved")
         assert world.current_value("a/one") != old.value
         return
-    with pytest.raises(Refused, match=reason):
+    with refused(Reason(reason), "a/one"):
         rotate_now(world.reconciler(), "a/one", "moved")
     assert not [key for key in world.infobip.keys() if "rotator:" in key.name]
 
@@ -281,14 +282,14 @@ def test_an_unrevocable_retiring_key_does_not_stop_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "said"),
-    [({"hold": "freeze"}, "hold: .*freeze"), ({"grace": "soon"}, "misconfigured: rotator:grace")],
+    ("tags", "reason", "fact"),
+    [({"hold": "freeze"}, Reason.HOLD, "freeze"), ({"grace": "soon"}, Reason.MISCONFIGURED, "rotator:grace")],
     ids=["hold", "misconfigured"],
 )
-def test_what_leaves_the_secret_alone_does(tags: dict[str, str], said: str) -> None:
+def test_what_leaves_the_secret_alone_does(tags: dict[str, str], reason: Reason, fact: str) -> None:
     world = World()
     key = world.managed(NAME, **tags)  # type: ignore[arg-type]
-    with pytest.raises(Refused, match=said):
+    with refused(reason, fact):
         rotate_now(world.reconciler(), NAME, "test")
     assert world.current_key(NAME).id == key.id
 
@@ -297,6 +298,6 @@ def test_unknown_scopes_do_so_even_where_nothing_is_due() -> None:
     world = World()
     world.managed(NAME, scopes=())
     keys = world.infobip.keys()
-    with pytest.raises(Refused, match=r"scopes-unknown: .*tag rotator:scopes"):
+    with refused(Reason.SCOPES_UNKNOWN, "rotator:scopes"):
         rotate_now(world.reconciler(), NAME, "test")
     assert world.infobip.keys() == keys

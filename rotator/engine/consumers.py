@@ -1,4 +1,4 @@
-"""Who reads a secret, and who has not read it since its key was replaced, for ``rotator consumers``."""
+"""The readers of a secret, and those that have not read it since its key was replaced: ``rotator consumers``."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from rotator.policy.tags import parse_spec
 
 @dataclass(frozen=True, slots=True)
 class Consumers:
-    """Who reads a secret, and who has not read it since its value was replaced.
+    """The readers of a secret, and those that have not read it since its value was replaced.
 
-    :param retiring: the key that was replaced last and is in grace; ``None`` if there is none, so nothing waits.
+    :param retiring: the key in its grace period that was replaced last; ``None`` if there is none.
     :param promoted: when it was replaced; ``None`` without ``retiring``.
     :param limit: the latest time to which the tag ``rotator:gate`` delays, or would delay, its revocation.
     :param since: reads are shown from this time on.
-    :param until: the log is known up to this time.
+    :param until: the log is complete up to this time.
     :param gap: why a consumer may be missing, as a clause; ``None`` if none is.
     """
 
@@ -48,9 +48,9 @@ class Consumers:
 
 
 def read_consumers(reconciler: Reconciler, secret: str, look_back: timedelta = LOOK_BACK) -> Consumers:
-    """Who reads one managed secret.
+    """Read the access log of one managed secret.
 
-    Infobip's keys are listed too, to date the promotion a little better. Infobip need not answer.
+    Infobip's keys are listed too, to date the promotion more exactly; this works without them.
 
     :raises ReadersUnknown: the log can't be read.
     :raises RotatorError: the secret is unknown, not managed or misconfigured.
@@ -80,14 +80,14 @@ def read_consumers(reconciler: Reconciler, secret: str, look_back: timedelta = L
         limit=None if retiring is None else waits_until(retiring, keys.get(retiring.key_id), spec.grace),
         since=max(reads.since, plus(split, -look_back)),
         until=reads.until,
-        # Without a promotion there is no time after which the log must be known.
+        # Without a promotion there is no time after which the log must be complete.
         gap=gap_in(reads if promoted is not None else replace(reads, until=split), split, look_back),
         found=consumers(reads, plus(split, timedelta(seconds=1)) if promoted is None else split, look_back),
     )
 
 
 def _keys(reconciler: Reconciler, account: str, entry: SecretEntry) -> Mapping[str, Key]:
-    """The keys that Infobip lists; none if Infobip can't be asked or the secrets can't be listed."""
+    """The keys that Infobip lists; none if Infobip does not respond or the secrets can't be listed."""
     try:
         snapshots, _ = reconciler.snapshots(account=account, secret=entry.arn)
     except RotatorError:

@@ -1,4 +1,4 @@
-"""Key ids as people give them: whole, or as they are shown (``5737…48AE``), if that names one key."""
+"""Key ids on input: full ids, or the short form (``5737…48AE``) that output shows, if it matches one key."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rotator.engine.observe import Fleet
 from rotator.errors import Refused
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.ports import KeyListing
+from rotator.reasons import Reason
 from rotator.text import printable
 
 _SHORT: Final = re.compile(r"([0-9A-Za-z]{4})(?:…|\.{2,3})([0-9A-Za-z]{4})")
@@ -17,14 +18,14 @@ _MOST_NAMED: Final = 10
 
 
 def is_short(text: str) -> bool:
-    """Whether it is a short form, and not a whole id."""
+    """Whether it is a short form."""
     return _SHORT.fullmatch(text) is not None
 
 
 def whole_key_id(text: str, known: Iterable[str], where: str) -> str:
-    """Return the whole id.
+    """Return the full id.
 
-    :param known: the ids among which a short form must name exactly one.
+    :param known: the ids of which a short form must match exactly one.
     :param where: what they belong to, for the error.
     :raises Refused: a short form matches none of them, or several; nothing was changed.
     """
@@ -36,7 +37,8 @@ def whole_key_id(text: str, known: Iterable[str], where: str) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise Refused(f"no key of {where} matches {printable(text)}", advice="Nothing was changed. Use the full id.")
+        advice = "Nothing was changed. Use the full id."
+        raise Refused(f"no key of {where} matches {printable(text)}", advice=advice, reason=Reason.KEY_NOT_FOUND)
     more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
     raise Refused(
         f"{printable(text)} is ambiguous; it matches {len(found)} keys of {where}: "
@@ -46,9 +48,9 @@ def whole_key_id(text: str, known: Iterable[str], where: str) -> str:
 
 
 def account_key_id(text: str, fleet: Fleet, account: str, list_keys: Callable[[], KeyListing]) -> str:
-    """Return the whole id of an account's key. The keys are listed only if a short form was given.
+    """Return the full id of an account's key. The keys are listed only for a short form.
 
-    :raises RotatorError: it names none or several, or the keys can't be listed; nothing was changed.
+    :raises RotatorError: it matches none or several, or the keys can't be listed; nothing was changed.
     """
     if not is_short(text):
         return text
@@ -57,6 +59,7 @@ def account_key_id(text: str, fleet: Fleet, account: str, list_keys: Callable[[]
         raise Refused(
             f"the key list of account {printable(account)} is incomplete, so {printable(text)} may be ambiguous",
             advice="Nothing was changed. Use the full id.",
+            reason=Reason.LISTING_INCOMPLETE,
         )
     labelled = {key_id for entry in fleet.managed.get(account, ()) for key_id in read_lifecycle(entry).named}
     known = labelled | {key.id for key in listing.keys}

@@ -30,7 +30,7 @@ def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result
 
     An unlabelled current version is adopted first. A wrong label on it is corrected, because its value decides. A
     pending version is finished instead of making another key. If the tagged account does not have the current key, the
-    secret is moved to that account: nothing else does that.
+    secret is moved to that account; no other command does that.
 
     :param reason: the operator's own words, for the audit.
     :raises RotatorError: the secret is unknown, not managed, on hold or misconfigured; nothing was changed.
@@ -87,16 +87,17 @@ def _stop(view: View, now: datetime) -> None:
         raise Refused(
             f"{view.entry.name} was not rotated: {stop.reason}: {stop.detail}",
             advice=f"Nothing was changed. {fix}, then repeat the command.",
+            reason=stop.reason,
         )
 
 
 def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Result:
-    """Take an existing key and secret under management: label the current version with its key.
+    """Adopt an existing key and secret: label the current version with its key.
 
-    If it has that label already, this only checks it.
+    A label that is already there is only checked.
 
     :param key_id: the key according to the operator, if Infobip can't be searched for the value.
-    :raises RotatorError: not managed, no value, or the value is found to be another key or none; nothing was changed.
+    :raises RotatorError: not managed, no value, or the value is a different key or not a key; nothing was changed.
     """
     services = reconciler.services
     entry = services.store.describe(secret)
@@ -110,6 +111,7 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
         raise Refused(
             f"{entry.name} has no value to adopt",
             advice="Store a key in it, or add the tag rotator:scopes; the next sweep then creates its first key.",
+            reason=Reason.EMPTY,
         )
     if life.current_key is not None and key_id not in (None, life.current_key):
         raise Refused(
@@ -132,31 +134,38 @@ def _listed(reconciler: Reconciler, fleet: Fleet, account: str) -> KeyListing:
 
 
 def _identify(store: SecretStore, provider: KeyProvider, entry: SecretEntry, spec: Spec, key_id: str | None) -> str:
-    """Return the current value's key; the named one, if nothing contradicts it.
+    """Return the current value's key: the named one, unless it is contradicted.
 
-    A search that fails does not contradict it: then the key is read by its id, and the value is used once.
+    If the search fails, the key is read by its id and the value is probed once.
 
-    :raises RotatorError: the value is another key, no key of the account, or not known.
+    :raises RotatorError: the value is a different key, not a key of the account, or can't be identified.
     """
     resolution = resolve_version(store, provider, entry)
     if key_id is None:
         if resolution.key_id is None:
-            raise Refused(f"{entry.name}: {resolution.problem}")
+            raise Refused(f"{entry.name} was not adopted: {resolution.problem}", advice="Nothing was changed.")
         return resolution.key_id
     if resolution.key_id is not None and resolution.key_id != key_id:
-        raise Refused(f"{entry.name} contains key {resolution.key_id}, not {key_id}", advice="Nothing was changed.")
+        raise Refused(
+            f"{entry.name} contains key {resolution.key_id}, not {key_id}",
+            advice="Nothing was changed.",
+            reason=Reason.MISLABELLED,
+        )
     try:
         fetched = provider.get_key(key_id)
     except KeyNotFound:
         raise Refused(
             f"the Infobip account {spec.account} has no key {key_id}",
             advice="Nothing was changed. Check the id and the tag rotator:account.",
+            reason=Reason.KEY_NOT_FOUND,
         ) from None
     if resolution.known_foreign:
-        raise Refused(f"{entry.name} is not adopted: {resolution.problem}", advice="Nothing was changed.")
+        raise Refused(f"{entry.name} was not adopted: {resolution.problem}", advice="Nothing was changed.")
     value = decode(store.read_current(entry.arn).text, spec.value_field, entry.name).key
     if fetched.value is not None and fetched.value != value:
-        raise Refused(f"the value of {entry.name} is not key {key_id}")
+        raise Refused(
+            f"the value of {entry.name} is not key {key_id}", advice="Nothing was changed.", reason=Reason.MISLABELLED
+        )
     probe = provider.probe(value, "/account/1/balance")
     if resolution.key_id is None and probe.verdict is not ProbeVerdict.AUTHENTICATES:
         raise Refused(f"the value of {entry.name} does not authenticate ({probe.detail}), so it can't be key {key_id}")

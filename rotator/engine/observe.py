@@ -151,11 +151,13 @@ def management_of(fleet: Fleet, account: str) -> SecretEntry:
             f"account {printable(account)} has no management secret",
             advice="Tag the secret with its credentials rotator:role=management and "
             f"rotator:account={printable(account)}.",
+            reason=Reason.UNKNOWN_ACCOUNT,
         )
     names = ", ".join(sorted(entry.name for entry in found))
     raise ConfigurationError(
         f"account {printable(account)} has {len(found)} management secrets: {names}",
         advice="Keep the tag rotator:role=management on only one of them.",
+        reason=Reason.DUPLICATE_MANAGEMENT,
     )
 
 

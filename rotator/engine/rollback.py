@@ -1,12 +1,12 @@
-"""Rollback: the previous key becomes current again while it is in grace, and the newer one gets a full grace period.
+"""Rollback: a key in its grace period becomes current again, and the newer key gets a full grace period.
 
-A hold prevents it, like every change but an emergency: the secret is wanted as it is. The steps have this order so that
-the next sweep completes what an interruption at any call leaves:
+A hold prevents it, like every change except an emergency revocation. The steps have this order so that the next sweep
+completes a rollback that was interrupted at any call:
 
-1. the previous key is verified; nothing is changed before;
+1. the previous key is verified, before anything is changed;
 2. its retire labels are removed (a key in ``AWSCURRENT`` must never carry one). If interrupted here, it is a superseded
    version without a label, and the next sweep gives it a full grace period;
-3. if its grace was nearly over, this waits for a revocation that may be in flight, and verifies the key again;
+3. if its grace period was nearly over, this waits for a revocation that may be in flight and verifies the key again;
 4. the secret is described again, and ``AWSCURRENT`` moves by compare-and-swap;
 5. the newer version gets its retire label. If interrupted before, the next sweep does it, with the full grace period.
 """
@@ -71,6 +71,7 @@ from rotator.policy.rules import (
 from rotator.policy.tags import RESERVED_FIELDS
 from rotator.policy.values import changed_fields, decode
 from rotator.ports import KeyProvider, ProbeVerdict
+from rotator.reasons import Reason
 from rotator.secret import Secret
 from rotator.telemetry.consumer_events import ROTATED
 from rotator.text import printable
@@ -86,13 +87,13 @@ class RolledBack:
 
     :param key_id: the key in ``AWSCURRENT`` now, in version ``version_id``.
     :param retired_key_id: the newer key, which works until ``retired_until``.
-    :param retired_until: ``None`` if its label could not be written; the next sweep does it, with the full grace.
-    :param due: why the next sweep will rotate the key that is current now, if it will.
-    :param waits: what that rotation waits for (its window), if it does.
+    :param retired_until: ``None`` if its label could not be written; the next sweep does it, with a full grace period.
+    :param due: why the next sweep will rotate the current key, if it will.
+    :param waits: why that rotation waits (its window), if it does.
     :param changed_fields: other fields of a JSON value that went back with the key.
     :param next_due: when a rotation is, or was, due by the key's expiry and age.
-    :param already: it was rolled back before, and nothing was changed this time.
-    :param others: the other keys in grace, which can be named.
+    :param already: whether it was already rolled back, so that nothing was changed.
+    :param others: the other keys in their grace period.
     """
 
     account: str
@@ -114,10 +115,10 @@ class RolledBack:
 def rollback(reconciler: Reconciler, secret: str, reason: str, key_id: str | None = None) -> RolledBack:
     """Make the previous key of a secret current again.
 
-    Given again it changes nothing, however many keys are in grace: to go further back, name the key.
+    Repeating it changes nothing, however many keys are in their grace period: to go further back, specify the key.
 
     :param reason: the operator's own words, for the audit.
-    :param key_id: which of several keys in grace; by default the one that was current last.
+    :param key_id: the key to go back to; by default the one that was current last.
     :raises RotatorError: consumers get the same key as before; at most the previous key's grace period starts again.
     """
     services = reconciler.services
@@ -134,10 +135,10 @@ def rollback(reconciler: Reconciler, secret: str, reason: str, key_id: str | Non
         snapshot = replace(alone, keys=keys, skew=provider.skew())
         wrong = clock_skew(snapshot)
         if wrong is not None:
-            raise Refused(f"{printable(entry.name)} is not rolled back: {wrong}")
+            raise Refused(f"{printable(entry.name)} was not rolled back: {wrong}", reason=Reason.CLOCK_SKEW)
         _spec_unless_skipped(make_view(snapshot, entry), services.clock.now())
         context = AccountContext(services, provider, snapshot, Budget())
-        if key_id in (None, life.current_key):  # a key that was named is refused by what its version holds
+        if key_id in (None, life.current_key):  # a key that was specified is checked with its version's value
             life = _without_wrong_labels(context, entry, life)
         dates = _dates(services, entry)
         newer = rolled_back_from(life, keys, dates)
@@ -156,7 +157,7 @@ class _Rollback:
 
     :param life: the secret's labels when it was described first.
     :param item: the superseded version to go back to.
-    :param key: its key as Infobip showed it last, and ``verified_at`` when that was.
+    :param key: its key as Infobip last returned it, and ``verified_at`` when that was.
     """
 
     context: AccountContext
@@ -170,19 +171,20 @@ class _Rollback:
 
     @property
     def name(self) -> str:
-        """The secret's, for messages."""
+        """The secret's name, for messages."""
         return printable(self.entry.name)
 
     def carry_out(self) -> RolledBack:
         """Roll back.
 
-        :raises RotatorError: consumers get the same key as before; at most the previous key's grace starts again.
+        :raises RotatorError: consumers get the same key as before; at most the previous key's grace period starts
+            again.
         """
         clock = self.context.services.clock
         left = self.item.revoke_at - clock.now()
         if left <= timedelta(0):
             why = f"its grace period ended {human_duration(-left)} ago, and a sweep may be revoking it now"
-            raise cant_go_back(self.entry, self.item.key_id, why)
+            raise cant_go_back(self.entry, self.item.key_id, why, Reason.GRACE_OVER)
         hurried = left < NEARLY_OVER
         value, changed = self._value()
         self._verify(value)
@@ -207,12 +209,12 @@ class _Rollback:
     def _value(self) -> tuple[Secret, tuple[str, ...]]:
         """The previous version's key, checked against its label, and the names of its other fields that differ.
 
-        :raises RotatorError: it can't be read, or is another key.
+        :raises RotatorError: it can't be read, or is a different key.
         """
         stored = self.context.services.store.read_version(self.entry.arn, self.item.version_id)
         value = decode(stored.text, self.spec.value_field, self.entry.name).key
         changed: tuple[str, ...] = ()
-        with contextlib.suppress(BadSecretValue, StoreError):  # only to be shown: an error stops nothing
+        with contextlib.suppress(BadSecretValue, StoreError):  # for display only, so an error is ignored
             current = self.context.services.store.read_current(self.entry.arn).text
             own = {self.spec.value_field, *RESERVED_FIELDS}
             changed = tuple(name for name in changed_fields(stored.text, current) if name not in own)
@@ -225,7 +227,7 @@ class _Rollback:
     def _verify(self, value: Secret) -> None:
         """Check that the key is enabled, has enough time left, and authenticates.
 
-        :raises RotatorError: it does not, or that can't be found out.
+        :raises RotatorError: it does not, or the checks failed.
         """
         key_id, provider = self.item.key_id, self.context.provider
         now = self.context.services.clock.now()
@@ -250,6 +252,7 @@ class _Rollback:
             raise Refused(
                 f"{self.name} was not rolled back: its previous key {key_id} does not authenticate ({probe.detail})",
                 advice="If its allowedIPs exclude this machine, add the tag rotator:verify=skip.",
+                reason=Reason.KEY_NOT_ACTIVE,
             )
         raise ProviderUnavailable(
             f"{self.name} was not rolled back: its previous key {key_id} could not be verified ({probe.detail})",
@@ -260,14 +263,15 @@ class _Rollback:
         return Refused(
             f"version {self.item.version_id} of {self.name} is labelled with key {self.item.key_id} but {what}",
             advice="Check it with `aws secretsmanager describe-secret` and remove the wrong label.",
+            reason=Reason.MISLABELLED,
         )
 
     # ---- moving AWSCURRENT ------------------------------------------------------------------------------------------
 
     def _remove_pending(self) -> None:
-        """Take ``AWSPENDING`` off both versions: an emulator of AWS could show the newer one as never promoted.
+        """Remove ``AWSPENDING`` from both versions: an AWS emulator may show the newer one as never promoted.
 
-        It comes before the retire labels: a version with ``AWSPENDING`` and without them could be taken for a new one.
+        This comes before the retire labels: a version with ``AWSPENDING`` and no retire label looks like a new one.
         """
         for version in (self.item.version_id, self.life.current_version):
             if version is not None and PENDING in self.entry.versions.get(version, ()):
@@ -277,7 +281,7 @@ class _Rollback:
         remove_retire_labels(self.context, entry, self.item.key_id, self.audit_reason)
 
     def _describe_again(self) -> SecretEntry:
-        """Describe the secret right before it changes, and check that it is as it was.
+        """Describe the secret right before it changes, and check that it is still the same.
 
         :raises RotatorError: it is not.
         """
@@ -292,7 +296,7 @@ class _Rollback:
         return fresh
 
     def _retire_newer(self, fresh: SecretEntry) -> datetime | None:
-        """Publish the rollback and retire the newer version. Failures here are left to the next sweep."""
+        """Publish the rollback and retire the newer version. The next sweep completes what fails here."""
         context, version, key_id = self.context, self.life.current_version, self.life.current_key
         assert version is not None
         assert key_id is not None
@@ -306,8 +310,8 @@ class _Rollback:
             retire_version(context, self.entry, version, key_id, until, self.audit_reason)
         except RotatorError:
             retired = None
-        with contextlib.suppress(RotatorError):  # a stale label, which every sweep takes off
-            self._remove_retire_labels(fresh)  # labels that a sweep put on since the first description
+        with contextlib.suppress(RotatorError):  # a stale label, which every sweep removes
+            self._remove_retire_labels(fresh)  # labels that a sweep added since the first description
         return retired
 
     def _fields(self) -> dict[str, object]:
@@ -318,9 +322,9 @@ class _Rollback:
 def _result(
     context: AccountContext, view: View, newer: tuple[str | None, str | None], until: datetime | None
 ) -> RolledBack:
-    """The result: the current key, and what comes next.
+    """The result: the current key, and when it is rotated next.
 
-    :param newer: the version that was current before, and its key.
+    :param newer: the previously current version and its key.
     """
     now = context.now()
     due = first(ROTATE_WHEN, view, now)
@@ -342,38 +346,41 @@ def _result(
 def _spec_unless_skipped(view: View, now: datetime, rules: tuple[Predicate, ...] = SKIP_WHEN) -> Spec:
     """Return the secret's spec, if nothing prevents a rollback.
 
-    :param rules: those for which the secret's keys need not be read.
-    :raises Refused: something does: it is held, misconfigured, being rotated, not adopted, or not ours to change.
+    :param rules: the rules to apply.
+    :raises Refused: it is held, misconfigured, being rotated, not adopted, or managed by another service.
     """
     name, life = printable(view.entry.name), view.life
     if life.current_version is None:
-        raise Refused(f"{name} has no value, so there is nothing to roll back")
+        raise Refused(f"{name} can't be rolled back: it has no value", reason=Reason.EMPTY)
     if view.spec is not None and view.spec.hold is not None:
         raise Refused(
             f'{name} is on hold: "{printable(view.spec.hold)}"',
             advice="Remove the tag rotator:hold, roll back, then add the tag again to keep that key.",
+            reason=Reason.HOLD,
         )
     if life.problem is None and life.current_key is None:
         raise Refused(
-            f"the current key of {name} is not identified yet, so it can't be retired",
+            f"{name} can't be rolled back: its current key is not identified yet, so it can't be retired",
             advice=f"Adopt it first: `rotator adopt {name}`.",
+            reason=Reason.UNADOPTED,
         )
     skipped = first(rules, view, now)
     if skipped is not None:
-        raise Refused(f"{name} was not rolled back: {skipped.reason}: {skipped.detail}")
+        raise Refused(f"{name} was not rolled back: {skipped.reason}: {skipped.detail}", reason=skipped.reason)
     if life.pending_version is not None:
         raise Refused(
-            f"a rotation of {name} is not finished: key {life.pending_key} is stored but not promoted",
+            f"{name} was not rolled back: its rotation is in progress (key {life.pending_key} is not promoted yet)",
             advice=f"Finish it with `rotator run --secret {name}`, then roll back.",
+            reason=Reason.PENDING,
         )
-    assert view.spec is not None  # misconfigured ones are skipped
+    assert view.spec is not None  # else it is skipped as misconfigured
     return view.spec
 
 
 def _without_wrong_labels(context: AccountContext, entry: SecretEntry, life: Lifecycle) -> Lifecycle:
-    """Return the labels without those that name another key than their version's value: labels can be forged.
+    """Return the labels without those that name a different key than their version contains: labels can be forged.
 
-    :raises ProviderError: Infobip can't be asked.
+    :raises ProviderError: Infobip did not respond.
     """
     found = context.snapshot.keys
     wrong = {
@@ -385,7 +392,7 @@ def _without_wrong_labels(context: AccountContext, entry: SecretEntry, life: Lif
 
 
 def _dates(services: Services, entry: SecretEntry) -> Mapping[str, datetime]:
-    """When the versions were made. Without permission to read it, the keys' dates do, unless an emergency made one."""
+    """When the versions were created. Without permission, the keys' dates suffice, unless an emergency created one."""
     try:
         return services.store.version_dates(entry.arn)
     except StoreError:
@@ -395,7 +402,7 @@ def _dates(services: Services, entry: SecretEntry) -> Mapping[str, datetime]:
 
 
 def _keys(provider: KeyProvider, life: Lifecycle) -> dict[str, Key]:
-    """The current key, those in grace and those that wait for their retire label, read now."""
+    """The current key and the superseded ones, read now."""
     found: dict[str, Key] = {}
     for key_id in (life.current_key, *(key_id for _, key_id in life.left)):
         if key_id is not None and key_id not in found:

@@ -1,10 +1,10 @@
-"""Who still uses a superseded key, judged by who read the secret, and the gate that makes its revocation wait. Pure.
+"""Consumers of a superseded key, according to the access log, and the gate that delays its revocation. Pure.
 
-A consumer is a principal that read the secret in the :data:`LOOK_BACK` before the promotion. It has taken over the new
-value once it has read ``AWSCURRENT`` since. No label holds the time of the promotion. The old key's retire label holds
+A consumer is a principal that read the secret in the :data:`LOOK_BACK` before the promotion. It has the new value once
+it has read ``AWSCURRENT`` since. No label holds the time of the promotion. The old key's retire label holds
 the promotion plus the grace period, so the tag's grace period is subtracted. If the tag was lengthened in the meantime,
-the result is too early, and reads of the old value would count as reads of the new one. The promotion is therefore
-never taken to be before the replacement's ``validFrom``.
+the result is too early, and reads of the old value would count as reads of the new one. The promotion is
+therefore never assumed to be before the replacement's ``validFrom``.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from rotator.reasons import Reason
 from rotator.text import printable, some_of
 
 LOOK_BACK: Final = timedelta(days=14)
-"""How long before the promotion a read makes its principal a consumer."""
+"""A principal that read the secret within this time before the promotion is a consumer."""
 NOT_READ: Final = Unread("")
-"""There was no time to read the access log in this sweep."""
+"""The access log was not read in this sweep, for lack of time."""
 _NAMED: Final = 3
 _LONGEST_NAME: Final = 80
 _LONGEST_PROBLEM: Final = 300
@@ -71,7 +71,7 @@ def consumers(reads: Reads, promoted: datetime, look_back: timedelta = LOOK_BACK
 
 
 def promoted_at(item: Retiring, life: Lifecycle, keys: Mapping[str, Key], grace: timedelta) -> datetime:
-    """Return when the value after a superseded one became current, as far as labels and keys show.
+    """Return when the value after a superseded one became current, according to labels and keys.
 
     :param keys: every key that Infobip lists, by id; may be empty.
     """
@@ -90,10 +90,10 @@ def waits_until(item: Retiring, key: Key | None, grace: timedelta) -> datetime:
 def gate_until(
     entry: SecretEntry, spec: Spec, life: Lifecycle, item: Retiring, keys: Mapping[str, Key], now: datetime
 ) -> datetime | None:
-    """Return until when a due revocation may be made to wait; ``None`` if nothing makes it wait.
+    """Return until when a due revocation may be delayed; ``None`` if it is not.
 
-    Nothing does without the tag, before the grace period is over (it waits for that anyway), if the key does not work
-    or is not listed, or if an emergency superseded the key, because it was to be revoked at once.
+    It is not delayed without the tag, before the grace period is over (it waits for that anyway), if the key does not
+    work or is not listed, or if an emergency superseded the key, because it must be revoked immediately.
     """
     key = keys.get(item.key_id)
     if not spec.gate or item.revoke_at > now or key is None or not key.alive(now):
@@ -115,9 +115,9 @@ def not_adopted(
 ) -> Decision | None:
     """Return why a due revocation waits for consumers, or ``None`` if it does not.
 
-    It also waits, up to the same limit, if not all readers are known.
+    It also waits, up to the same limit, if the list of readers is incomplete.
 
-    :param readers: what the access log shows; ``None`` if it was not read.
+    :param readers: the access log; ``None`` if it was not read.
     """
     limit = gate_until(entry, spec, life, item, keys, now)
     if limit is None:
@@ -157,7 +157,7 @@ def not_adopted(
 
 
 def gap_in(reads: Reads, promoted: datetime, look_back: timedelta = LOOK_BACK) -> Message | None:
-    """Return why a consumer may be missing from an answer, as a clause; ``None`` if none can be missing.
+    """Return why a consumer may be missing from the log, as a clause; ``None`` if none can be missing.
 
     Missing reads since the promotion do no harm: the revocation only waits a little longer for the principal.
     """

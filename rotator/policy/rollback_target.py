@@ -1,4 +1,4 @@
-"""Chooses the key in grace that a rollback goes back to. Pure."""
+"""Chooses the key that a rollback makes current again. Pure."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from rotator.model import Key, SecretEntry
 from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.labels import PREVIOUS
 from rotator.policy.lifecycle import Lifecycle, Retiring, stored_after
+from rotator.reasons import Reason
 from rotator.text import printable
 
 LEAST_LEFT = timedelta(hours=1)
-"""A rollback needs a key with at least this left; otherwise consumers would soon have no working key again."""
+"""A rollback requires a key with at least this long until its expiry; else consumers would soon lose it."""
 
 
-def cant_go_back(entry: SecretEntry, key_id: str, why: str) -> Refused:
+def cant_go_back(entry: SecretEntry, key_id: str, why: str, reason: Reason) -> Refused:
     """Return the error for a key that is not a valid rollback target."""
     name = printable(entry.name)
     advice = f"Create a new key instead: `rotator rotate {name}`."
-    return Refused(f"{name} can't be rolled back to key {key_id}: {why}", advice=advice)
+    return Refused(f"{name} can't be rolled back to key {key_id}: {why}", advice=advice, reason=reason)
 
 
 def previous_key(
@@ -31,32 +32,31 @@ def previous_key(
     dates: Mapping[str, datetime],
     wanted: str | None = None,
 ) -> Retiring:
-    """Return the superseded version to go back to: the one requested, else the one that was current last.
+    """Return the superseded version to roll back to: the requested one, else the one that was current last.
 
     :param dates: when versions were created; needed if an emergency created one (see :func:`emergency_versions`).
-    :param wanted: the key id that the operator named.
-    :raises Refused: there is none, or it can't be used; the advice says what to do.
+    :param wanted: the key id that the operator specified.
+    :raises Refused: there is none, or it can't be used.
     """
     found = [item for item in life.retiring if wanted in (None, item.key_id)]
     if not found:
         raise _not_in_grace(printable(entry.name), life, wanted)
     item = max(found, key=lambda item: (PREVIOUS in entry.versions.get(item.version_id, ()), item.revoke_at))
     if life.holders.get(item.key_id) != item.version_id:
-        raise cant_go_back(entry, item.key_id, "no label shows which version contains it")
+        raise cant_go_back(entry, item.key_id, "no label shows the version that contains it", Reason.UNADOPTED)
     made = dates.get(item.version_id)
     for version in emergency_versions(entry):
-        # A version without a known date counts as older, because no rollback is better than one to a leaked key.
+        # A version of unknown age counts as older: refusing is safer than returning to a leaked key.
         if version != item.version_id and (made is None or made <= dates.get(version, LAST)):
             why = "an emergency revocation replaced it, so it may be compromised"
-            raise cant_go_back(entry, item.key_id, why)
+            raise cant_go_back(entry, item.key_id, why, Reason.EMERGENCY)
     return item
 
 
 def rolled_back_from(life: Lifecycle, keys: Mapping[str, Key], dates: Mapping[str, datetime]) -> tuple[str, str] | None:
-    """Return the newest version (and its key) that is newer than the current one, which shows a rollback.
+    """Return the newest version (and its key) that is newer than the current one. If there is one, this is a retry.
 
-    This identifies a retry after a lost answer. A retry must neither undo the rollback nor go back one key further,
-    which was not requested.
+    The retry of a completed rollback must not undo it and must not go back one key further.
 
     :param keys: the secret's keys that Infobip lists now, by id.
     :param dates: when versions were created, as far as known.
@@ -79,19 +79,20 @@ def check_usable(entry: SecretEntry, item: Retiring, key: Key | None, now: datet
     :raises Refused: it is not found, disabled or expired, or expires within an hour.
     """
     if key is None:
-        raise cant_go_back(entry, item.key_id, "the Infobip account of the secret does not have it")
+        why = "the secret's Infobip account does not have it"
+        raise cant_go_back(entry, item.key_id, why, Reason.KEY_NOT_FOUND)
     if not key.enabled:
-        raise cant_go_back(entry, item.key_id, "it is disabled")
+        raise cant_go_back(entry, item.key_id, "it is disabled", Reason.KEY_DISABLED)
     if key.valid_to is not None and key.valid_to - now < LEAST_LEFT:
         at = f"{date_text(key.valid_to)} UTC"
-        raise cant_go_back(
-            entry, key.id, f"it expired {at}" if key.expired(now) else f"it expires {at}, in less than an hour"
-        )
+        if key.expired(now):
+            raise cant_go_back(entry, key.id, f"it expired {at}", Reason.EXPIRED)
+        raise cant_go_back(entry, key.id, f"it expires {at}, in less than an hour", Reason.EXPIRING)
     return key
 
 
 def emergency_versions(entry: SecretEntry) -> tuple[str, ...]:
-    """Return the labelled versions that an emergency created. Older keys were to be revoked and may have leaked."""
+    """Return the labelled versions that an emergency created. Older keys may have leaked."""
     return tuple(sorted(version for version in entry.versions if made_in_emergency(entry.arn, version)))
 
 
@@ -110,20 +111,24 @@ def _newer(
 
 def _not_in_grace(name: str, life: Lifecycle, wanted: str | None) -> Refused:
     if wanted is not None and wanted == life.current_key:
-        return Refused(f"key {wanted} is already the current key of {name}", advice="Nothing was changed.")
+        text = f"key {wanted} is already the current key of {name}"
+        return Refused(text, advice="Nothing was changed.", reason=Reason.GRACE_OVER)
     if any(wanted in (None, key_id) for _, key_id in life.superseded):
         return Refused(
-            f"{f'key {wanted}' if wanted else 'the previous key'} of {name} has no retire label yet, so it is not "
-            "known to be in grace",
+            f"{f'key {wanted}' if wanted else 'the previous key'} of {name} has no retire label yet, so its grace "
+            "period has not started",
             advice=f"Run `rotator run --secret {name}` to add one, then repeat the command.",
+            reason=Reason.SUPERSEDED,
         )
     if wanted is None:
         return Refused(
             f"{name} can't be rolled back: it has no key in its grace period",
-            advice=f"Make a new key instead: `rotator rotate {name}`; revoked keys can't be restored.",
+            advice=f"Create a new key instead: `rotator rotate {name}`; revoked keys can't be restored.",
+            reason=Reason.GRACE_OVER,
         )
     there = ", ".join(item.key_id for item in life.retiring) or "none"
     return Refused(
         f"key {printable(wanted, 40)} of {name} is not in its grace period; keys that are: {there}",
         advice=f"See `rotator status --secret {name}`.",
+        reason=Reason.GRACE_OVER,
     )

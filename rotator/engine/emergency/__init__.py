@@ -1,7 +1,7 @@
-"""Emergency revocation of a secret, one key or a leaked value: the plan, the dry run and the execution.
+"""Emergency revocation of a secret, one key or a leaked value: plan, dry run and execution.
 
-Nothing waits for a grace period, a hold or a window, and the daily reserve is used. Repeating a command is harmless:
-with an incident's name no second replacement is made for 24 hours, and after that the name is refused.
+Nothing waits for a grace period, a hold or a window, and the daily reserve is used. A command can be repeated: with
+the same incident number no second replacement is created for 24 hours, and after that the number is refused.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Emergency:
     """Plans and carries out one emergency revocation, or several for one report of leaked keys.
 
     :param reason: the operator's own words, for every audit line.
-    :param incident: the operator's name for the incident; a command with the same one is a retry for 24 hours.
-    :param chosen: whether a person gave it that name; by default, whether there is one.
-    :param on_step: called with each step of an execution at the moment at which it is done.
+    :param incident: the incident number; repeating it within 24 hours is a retry.
+    :param chosen: whether a person chose that number; by default, whether there is one.
+    :param on_step: called with each step of an execution as soon as it is done.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Emergency:
         self.services = dataclasses.replace(services, audit=self._record, events=self._record)
         self._planner: Planner | None = None
         self.running: tuple[EmergencyPlan, EmergencyReport] | None = None
-        """The plan that is being executed and what was done so far, if the execution was interrupted."""
+        """The plan that is being executed and its report so far, if the execution was interrupted."""
 
     def plan(self, target: Target, strategy: Strategy) -> EmergencyPlan:
         """Plan the revocation. Changes nothing.
@@ -87,16 +87,16 @@ class Emergency:
             self._close()
 
     def dry_run(self, plan: EmergencyPlan) -> EmergencyReport:
-        """Report what :meth:`execute` would do. Makes all the checks that it makes, and changes nothing."""
+        """Report what :meth:`execute` would do. Makes the same checks and changes nothing."""
         report = EmergencyReport(plan.account, plan.strategy, True, list(plan.notes))
         nothing = _Record(self.services, {}, muted=True)
         self._carry_out(dataclasses.replace(self.services, audit=nothing, events=nothing), plan, report)
         return report
 
     def execute(self, plan: EmergencyPlan, *, hold_events: bool = False) -> EmergencyReport:
-        """Carry out a plan. A failure on the way is not raised: it is in the report, and the rest goes on.
+        """Carry out a plan. A failure is not raised: it is in the report, and the other steps continue.
 
-        :param hold_events: keep the events until :meth:`send_events`, because there are more keys to revoke.
+        :param hold_events: keep the events until :meth:`send_events`, because more keys are to be revoked first.
         :raises AuditUnavailable: the request could not be written to the audit; nothing was changed.
         """
         try:
@@ -106,7 +106,7 @@ class Emergency:
                 self.send_events()
 
     def send_events(self) -> None:
-        """Send the events of what was done so far; never raises."""
+        """Send the events of the completed steps; never raises."""
         self._record.release()
 
     def _execute(self, plan: EmergencyPlan) -> EmergencyReport:
@@ -121,7 +121,7 @@ class Emergency:
             self._carry_out(self.services, plan, report)
         except RotatorError as failure:
             report.errors.append(str(failure))
-        except Exception as mistake:  # the end is written to the audit even after a bug
+        except Exception as mistake:  # the outcome is audited even after a bug
             report.errors.append(f"{InternalError.of(mistake, 'the emergency').message}. Repeat the command.")
         self.running = None
         for suspect in not_revoked(plan, report):

@@ -1,4 +1,4 @@
-"""The Infobip accounts of an emergency: connections, and in which of them a key is."""
+"""The Infobip accounts of an emergency: connections, and which account has a key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Found = tuple[Key, Secret | None]
 
 
 class Accounts:
-    """Connections to Infobip accounts, each made once, and the keys that were found there.
+    """Connections to Infobip accounts, each opened once, and the keys that were found there.
 
     :param fleet: every secret here, as listed.
     """
@@ -35,7 +35,7 @@ class Accounts:
         self._unknown: list[Secret] = []
 
     def provider(self, account: str) -> KeyProvider:
-        """The account's provider, until :meth:`close`.
+        """The account's provider; valid until :meth:`close`.
 
         :raises RotatorError: no or several management secrets, or one that can't be read or used.
         """
@@ -56,13 +56,13 @@ class Accounts:
             self._open.popitem()[1].close()
 
     def ordered(self, first: str | None) -> list[str]:
-        """Every account that has a management secret here, ``first`` before the others."""
+        """Every account with a management secret here, ``first`` before the others."""
         return sorted(self.fleet.managements, key=lambda name: (name != first, name))
 
     def with_id(self, key_id: str, first: str | None) -> Located | None:
         """The key with an id, from the first account that has it; ``None`` if every account was asked and none has it.
 
-        :raises RotatorError: none of the accounts that could be asked has it, and not every account could be asked.
+        :raises RotatorError: no account that could be asked has it, and not every account could be asked.
         """
 
         def read(provider: KeyProvider) -> Found | None:
@@ -103,7 +103,7 @@ class Accounts:
     def _first(
         self, accounts: list[str], first: str | None, ask: Callable[[KeyProvider], Found | None], what: str
     ) -> Located | None:
-        """The first account's answer that shows the key; ``first`` is asked alone, the others side by side."""
+        """The first response that contains the key; ``first`` is asked alone, then the others in parallel."""
 
         def one(name: str) -> Located | str | None:
             try:
@@ -120,14 +120,15 @@ class Accounts:
                 errors += [answer] if answer is not None else []
         if errors:
             raise Refused(
-                f"not every account could be asked for {what}: {'; '.join(sorted(errors))}",
-                advice="Nothing was changed. Fix that and repeat the command, or disable the key in Infobip's portal.",
+                f"could not look up {what} in every account: {'; '.join(sorted(errors))}",
+                advice="Nothing was changed. Fix the errors and repeat the command, or disable the key in Infobip's "
+                "portal.",
             )
         return None
 
 
 def _as_answered(ask: Callable[[str], Located | str | None], names: list[str]) -> Iterator[Located | str | None]:
-    """The accounts' answers, the fastest first: one that hangs must not delay the revocation in another."""
+    """The accounts' responses, fastest first: an account that hangs must not delay a revocation in another."""
     if len(names) <= 1:
         yield from map(ask, names)
         return

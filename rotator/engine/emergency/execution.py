@@ -1,7 +1,7 @@
-"""Carries out a plan: replaces, revokes, reads again, verifies. What fails is reported, and protects no key.
+"""Execute a plan: the order of the steps and the re-reads before each change. A failure never keeps a key enabled.
 
-A dry run executes the same code up to each change: it makes every check and changes nothing. If the run is interrupted,
-repeating the command does the rest; labels of revoked keys are left to the next sweep.
+A dry run executes the same code up to each change: it makes every check and changes nothing. After an interruption the
+same command completes the rest. The next sweep removes the labels of revoked keys.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _WAY_OUT: Final = "Fix this first, or use the strategy revoke-only if you accept
 
 @dataclass
 class Execution:
-    """Carries out one plan. Failures on the way are not raised: they are in the report.
+    """Carries out one plan. A failure is not raised: it is in the report.
 
     :param begun: when the command began.
     """
@@ -57,13 +57,13 @@ class Execution:
     begun: datetime
     _made: set[str] = field(default_factory=set)
     _revoked: dict[str, bool] = field(default_factory=dict)
-    """The revoked keys, and whether Infobip's answer showed each disabled."""
+    """The revoked keys, and whether Infobip's response showed each disabled."""
     _failed: dict[str, tuple[Suspect, str]] = field(default_factory=dict)
     _until: datetime | None = None
 
     @property
     def facts(self) -> Facts:
-        """What was read so far."""
+        """The data read so far."""
         return self.planner.facts
 
     @property
@@ -72,7 +72,7 @@ class Execution:
         return self.planner.accounts
 
     def execute(self) -> None:
-        """Follow the strategy, then revoke what the named secret contains by now, and verify."""
+        """Follow the strategy, then revoke what was stored in the named secret since, and verify."""
         plan = self.plan
         self.report.errors += plan.errors
         if plan.strategy is not Strategy.REPLACE_FIRST:
@@ -87,7 +87,7 @@ class Execution:
         for suspect, why in self._failed.values():
             self._report_failed(suspect, why)
         for suspect, error in plan.unproven:
-            self._add_revoked(suspect, note="failed", error=error)
+            self._add_revoked(suspect, note="failed", error=error, reason=Reason.UNPROVEN_LABEL)
         if not self.report.dry_run:
             self._clean_labels_elsewhere()
             self._verify()
@@ -95,7 +95,7 @@ class Execution:
     # ---- revoking ---------------------------------------------------------------------------------------------------
 
     def _revoke(self, suspects: Iterable[Suspect]) -> None:
-        """Revoke each key that is not revoked yet; one that fails never keeps another one enabled."""
+        """Revoke keys one by one; a failure never stops the remaining revocations."""
         for suspect in suspects:
             if suspect.key.id in self._revoked:
                 continue
@@ -113,7 +113,7 @@ class Execution:
             self._add_revoked(suspect, note=note)
 
     def _revoke_one(self, suspect: Suspect) -> bool:
-        """Revoke one key in its own account. Returns whether Infobip's answer showed it disabled.
+        """Revoke one key in its own account. Returns whether Infobip's response showed it disabled.
 
         :raises RotatorError: it may still be enabled. A key that is not found is not known to be disabled.
         """
@@ -129,12 +129,12 @@ class Execution:
         return True
 
     def _report_failed(self, suspect: Suspect, why: str) -> None:
-        """Report a key that could not be revoked, and make it due at the next sweep if a label can do that."""
+        """Report a key that was not revoked and, if possible, label it so that the next sweep revokes it."""
         due = self._make_due(suspect)
         stop = "" if why.endswith((".", "!", "?")) else "."
         again = "The next sweep retries; repeat the command to do it now." if due else "Repeat the command."
         where = f" of {suspect.secret}" if suspect.secret else ""
-        error = f"key {suspect.key.id}{where} is NOT known to be revoked: {why}{stop} {again}"
+        error = f"key {suspect.key.id}{where} MAY STILL BE ENABLED: {why}{stop} {again}"
         self._add_revoked(suspect, note="failed", error=error)
         with suppress(RotatorError):  # the account's management secret may be what failed
             context = self._context(suspect.account)
@@ -168,9 +168,9 @@ class Execution:
     # ---- replacing --------------------------------------------------------------------------------------------------
 
     def _replace(self, listed: SecretEntry) -> None:
-        """Give a secret a new key until it contains no suspect; a failure is reported and protects nothing."""
-        problem: RotatorError = StateChanged(f"{listed.name} changes too often")
-        entry, described = listed, listed is self.plan.secret and not self._revoked  # a moment ago, by the planner
+        """Replace the key; if another process changed the secret first, re-read it and check if that is sufficient."""
+        problem: RotatorError = StateChanged(f"{listed.name} changed during each of {MOST_TRIES} attempts")
+        entry, described = listed, listed is self.plan.secret and not self._revoked  # just now, by the planner
         for _ in range(MOST_TRIES):
             try:
                 entry = entry if described else self.services.store.describe(listed.arn)
@@ -195,9 +195,12 @@ class Execution:
     def _keep(self, entry: SecretEntry, current: Suspect) -> None:
         """Report a current key that is not suspect: another process stored it, or it was there before."""
         if is_older(current.key.valid_from, self.begun.replace(microsecond=0), self.facts.now(current.account)):
-            self.report.notes.append(f"the current key {current.key.id} of {entry.name} is not suspect and stays")
+            self.report.notes.append(
+                f"the current key {current.key.id} of {entry.name} is not to be revoked; it was not replaced and "
+                "stays enabled"
+            )
         else:
-            note = "by another process"
+            note = "by a concurrent rotation"
             self._add(StepKind.PROMOTED, current.account, entry.name, current.key.id, note=note)
 
     def _is_suspect(self, suspect: Suspect, entry: SecretEntry) -> bool:
@@ -209,7 +212,7 @@ class Execution:
         return rule.include(suspect.key.id, suspect.key.valid_from, now, made_here=made_here)
 
     def _rotate(self, entry: SecretEntry, current: Suspect) -> None:
-        """:raises RotatorError: nothing was promoted; what was made is revoked, or found by the next sweep."""
+        """:raises RotatorError: nothing was promoted; a key that was created is revoked, or found by the next sweep."""
         account = account_of(entry.tags) or ""
         current = self._in_account(current, account, entry)
         entry = self._labelled(entry, current)
@@ -217,12 +220,13 @@ class Execution:
         context = self._context(account, entry, current)
         unwritable = first(NOT_OURS, make_view(context.snapshot, entry), context.now())
         if unwritable is not None:
-            raise Refused(f"{entry.name}: {unwritable.detail}")
+            raise Refused(f"{entry.name}: {unwritable.detail}", reason=unwritable.reason)
         # An emergency sets no retire labels.
         if labels_after_rotation(life, entry) - len(life.superseded) - 1 > AWS_LABELS:
             raise Refused(
-                f"{entry.name} can't get a new key's label: a secret can have {AWS_LABELS} staging labels",
+                f"{entry.name} has no room for the new key's staging label (the limit is {AWS_LABELS} per secret)",
                 advice="Remove unneeded staging labels with `aws secretsmanager update-secret-version-stage`.",
+                reason=Reason.LABEL_LIMIT,
             )
         action = context.action(ActionKind.ROTATE, Reason.EMERGENCY, entry, life.current_key, life.current_version)
         rotation = Rotation(context, action, audit_reason=self.reason, emergency=True, entry=entry)
@@ -249,11 +253,12 @@ class Execution:
                 f"its current key {current.key.id} belongs to account {printable(current.account)}, and the tag "
                 f"rotator:account is {quoted(account)}",
                 advice=f"Correct the tag, or move the secret to that account with `rotator rotate {entry.name}`.",
+                reason=Reason.KEY_NOT_FOUND,
             ) from None
         return replace(current, located=replace(current.located, account=account, key=fetched.key))
 
     def _labelled(self, entry: SecretEntry, current: Suspect) -> SecretEntry:
-        """The secret with the label of its current value's key instead of any other: the value decides.
+        """The secret with the label of its current value's key and no other key's: the value decides.
 
         The label is written first, so that a run that follows an interruption still knows which key was current.
         """
@@ -291,13 +296,15 @@ class Execution:
             then = then if self.plan.suspects else "If you continue, nothing is revoked."
             text = f"cannot create a replacement key for {entry.name}: {why}{stop} {then} {_WAY_OUT}"
         account, life = account_of(entry.tags) or "", read_lifecycle(entry)
-        self._add(StepKind.PROMOTED, account, entry.name, None, note="failed", error=text)
-        with suppress(RotatorError):  # the account may be unknown; the end of the emergency is in the audit anyway
+        after = self.services.clock.now() - self.begun
+        failed = Step(StepKind.PROMOTED, account, entry.name, None, after, "failed", text, reason=error.reason)
+        self.report.add(failed)
+        with suppress(RotatorError):  # the account may be unknown; the outcome of the emergency is audited anyway
             context = self._context(account)
             version, key_id = life.current_version, life.current_key
             report_failed(context, context.action(ActionKind.ROTATE, Reason.EMERGENCY, entry, key_id, version), error)
 
-    # ---- what changed in the meantime -------------------------------------------------------------------------------
+    # ---- what changed during the execution --------------------------------------------------------------------------
 
     def _read_again(self, listed: SecretEntry) -> None:
         """Revoke suspects that the named secret got during the emergency; replace one that became current."""
@@ -305,7 +312,7 @@ class Execution:
             try:
                 entry = self.services.store.describe(listed.arn)
             except RotatorError as error:
-                self.report.errors.append(f"{listed.name} was not read again after the revocation: {error}")
+                self.report.errors.append(f"{listed.name} could not be read again after the revocation: {error}")
                 return
             found = self.facts.keys_of(entry)
             self.report.errors += [error for error in found.errors if error not in self.report.errors]
@@ -334,12 +341,14 @@ class Execution:
                     if read_lifecycle(entry).current_key != key_id:
                         clean_labels(self._context(accounts[key_id]), entry, key_id, self.reason)
                 except RotatorError as error:
-                    self.report.errors.append(f"the labels of key {key_id} stay in {listed.name}: {error}")
+                    self.report.errors.append(
+                        f"could not remove the labels of key {key_id} from {listed.name}: {error}"
+                    )
 
     # ---- verification -----------------------------------------------------------------------------------------------
 
     def _verify(self) -> None:
-        """Verify each revocation, and that keys which were already disabled are refused; the rest is an error."""
+        """Verify each revocation, and that already disabled keys are rejected; anything else is an error."""
         for position, step in enumerate(self.report.steps):
             suspect = step.suspect
             if step.what != StepKind.REVOKED or not step.ok or suspect is None:
@@ -355,7 +364,7 @@ class Execution:
                 self._add_revoked(suspect, note=found.note, error=error)
 
     def _verified(self, suspect: Suspect, *, shown: bool) -> tuple[Verification, str]:
-        """Verify one key; with the error if it is not verified."""
+        """Verify one key. The second value is the error to report if it is not verified."""
         provider, clock = self.accounts.provider(suspect.account), self.accounts.clock(suspect.account)
         self._until = self._until or clock.now() + VERIFY_TIMEOUT
         spec = _spec_of(next((e for e in self.accounts.fleet.every() if e.arn == suspect.arn), None))
@@ -365,15 +374,16 @@ class Execution:
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 
-    def _add(
-        self, what: StepKind, account: str, secret: str, key_id: str | None, *, note: str = "", error: str | None = None
-    ) -> None:
+    def _add(self, what: StepKind, account: str, secret: str, key_id: str | None, *, note: str = "") -> None:
         after = self.services.clock.now() - self.begun
-        self.report.add(Step(what, account, secret, key_id, after, note, error))
+        self.report.add(Step(what, account, secret, key_id, after, note))
 
-    def _add_revoked(self, suspect: Suspect, *, note: str = "", error: str | None = None) -> None:
+    def _add_revoked(
+        self, suspect: Suspect, *, note: str = "", error: str | None = None, reason: Reason | None = None
+    ) -> None:
         after, account, key_id = self.services.clock.now() - self.begun, suspect.account, suspect.key.id
-        self.report.add(Step(StepKind.REVOKED, account, suspect.secret, key_id, after, note, error, suspect))
+        step = Step(StepKind.REVOKED, account, suspect.secret, key_id, after, note, error, suspect, reason=reason)
+        self.report.add(step)
 
     def _context(
         self, account: str, entry: SecretEntry | None = None, current: Suspect | None = None

@@ -1,6 +1,6 @@
 """Facts about keys: which keys a secret contains, proven by value or name, and which secrets use a key. Reads only.
 
-A value that Infobip knows is trusted first, then a key's name at Infobip; a label alone proves nothing.
+A value that Infobip knows is trusted first, then a key's name at Infobip; a label alone is not an ownership proof.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.ownership import Ownership
 from rotator.policy.tags import account as account_of
 from rotator.policy.values import contains, decode, keys_in
+from rotator.reasons import Reason
 from rotator.secret import Secret
 from rotator.text import printable
 
 MOST_VALUES: Final = 20
-"""Values of one version that are searched for, ten a second: a version full of them must not delay a revocation."""
+"""Values of one version that are searched for, ten a second: a version with many values must not delay a revocation."""
 
 
 class Use(Enum):
@@ -46,7 +47,7 @@ class VersionKeys:
     """The keys that one version of a secret contains.
 
     :param unproven: keys that only a label connects with it, each with the error that says so.
-    :param errors: a sentence for each value that could not be searched for.
+    :param errors: a sentence for each value that could not be looked up.
     """
 
     keys: tuple[Suspect, ...] = ()
@@ -56,7 +57,7 @@ class VersionKeys:
 
 @dataclass
 class Facts:
-    """What one command has read: each version, and each current value, once.
+    """The data read by one command: each version, and each current value, once.
 
     :param accounts: the Infobip accounts and the secrets here, as listed.
     """
@@ -68,7 +69,7 @@ class Facts:
     # ---- which keys a secret contains -------------------------------------------------------------------------------
 
     def keys_of(self, entry: SecretEntry) -> VersionKeys:
-        """Every key that a labelled version of a secret contains, the current one first, and what stays unknown."""
+        """Every key that a labelled version of a secret contains, the current one first, and what is unknown."""
         life = read_lifecycle(entry)
         retiring = [item.version_id for item in life.retiring]
         order = dict.fromkeys((life.current_version, *retiring, life.pending_version, *sorted(entry.versions)))
@@ -89,17 +90,20 @@ class Facts:
         """
         life = read_lifecycle(entry)
         if life.current_version is None:
-            raise Refused(f"{entry.name} has no value to replace")
+            raise Refused(f"{entry.name} has no value to replace", reason=Reason.EMPTY)
         found = self.version_keys(entry, life.current_version)
         current = next((suspect for suspect in found.keys if suspect.role == KeyRole.CURRENT), None)
         if current is None:
             errors = (*found.errors, *(error for _, error in found.unproven))
-            why = "; ".join(error.removesuffix(".") for error in errors) or "its value is not a key of an account here"
-            raise Refused(f"the current key of {entry.name} can't be identified: {why}")
+            why = (
+                "; ".join(error.removesuffix(".") for error in errors)
+                or "its value is not a key of any configured account"
+            )
+            raise Refused(f"the current key of {entry.name} can't be identified: {why}", reason=Reason.UNADOPTED)
         return current
 
     def version_keys(self, entry: SecretEntry, version: str) -> VersionKeys:
-        """The keys that one version contains, and what stays unknown."""
+        """The keys that one version contains, and what is unknown."""
         about = (entry.arn, version, entry.versions[version])
         if about not in self._versions:
             self._versions[about] = self._find_version_keys(entry, version, read_lifecycle(entry))
@@ -116,7 +120,7 @@ class Facts:
         except SecretNotFound:
             pass  # an empty version
         except StoreError as error:
-            unread = f"{where} could not be read, so other keys in it are not revoked: {error}"
+            unread = f"{where} could not be read, so other keys in it were not revoked: {error}"
         account, tagged = account_of(entry.tags), _tagged_value(entry, content)
         lost, values = "", _values(tagged, content)
         for value in islice(values, MOST_VALUES):
@@ -125,12 +129,12 @@ class Facts:
                 located = self.accounts.with_value(value, account)
             except RotatorError as error:
                 lost = error.message if is_tagged else lost
-                errors += [] if is_tagged else [f"a value in {where} could not be searched for: {error.message}"]
+                errors += [] if is_tagged else [f"a value in {where} could not be looked up: {error.message}"]
                 continue
             if located is not None:
                 found.setdefault(located.id, self.suspect(located, entry, version, life, tagged=is_tagged))
             elif version == life.current_version or not is_tagged:
-                errors.append(f"a value in {where} is not a key of an account here, so it was not revoked")
+                errors.append(f"a value in {where} is not a key of any configured account, so it was not revoked")
         if next(values, None) is not None:
             errors.append(f"{where} contains more than {MOST_VALUES} key values; revoke the others by their value")
         unproven: list[tuple[Suspect, str]] = []
@@ -145,21 +149,21 @@ class Facts:
             if holds is not None:
                 why = f"its value is key {holds.key.id}"
             text = (
-                f"key {key_id}, which a label of {entry.name} names, was not revoked: nothing proves that it belongs "
-                f"to this secret ({why}). If it leaked: `rotator revoke --key-id {key_id} --account "
+                f"key {key_id}, named by a label of {entry.name}, was not revoked: it is not proven to belong to this "
+                f"secret ({why}). If it leaked, run `rotator revoke --key-id {key_id} --account "
                 f"{printable(located.account or 'ACCOUNT')}`."
             )
             unproven.append((suspect, text))
         if lost and not found and not unproven:
-            errors.append(f"the key of {where} could not be searched for: not every account could be asked")
+            errors.append(f"the key in {where} could not be looked up in every account")
         return VersionKeys(tuple(found.values()), tuple(unproven), (*([unread] if unread else []), *errors))
 
     def _proven(
         self, entry: SecretEntry, version: str, key_id: str, content: Secret | None, lost: str
     ) -> tuple[Located, str]:
-        """The key that a label names, and why nothing proves that the version contains it; ``""`` if it is proven.
+        """The key that a label names, and why there is no ownership proof; ``""`` if there is one.
 
-        :param lost: why the version's value could not be searched for.
+        :param lost: why the version's value could not be looked up.
         """
         account, deployment = account_of(entry.tags) or "", self.accounts.services.policy.deployment
         keys: dict[str, Key] = {}
@@ -167,7 +171,10 @@ class Facts:
             name = key_name(entry.name, entry.arn, deployment, version)
             keys = {key.id: key for key in self.accounts.provider(account).find_by_name(name)}
         located = Located(account, keys[key_id]) if key_id in keys else None
-        unknown, why = Located(account, Key(key_id, "", None, True, None, None)), "it is not found in any account here"
+        unknown, why = (
+            Located(account, Key(key_id, "", None, True, None, None)),
+            "it was not found in any configured account",
+        )
         try:
             located = located or self.accounts.with_id(key_id, account)
         except RotatorError as failure:
@@ -180,8 +187,8 @@ class Facts:
         management = management_of(self.accounts.fleet, located.account)
         snapshot = AccountSnapshot(located.account, management, (entry,), {**keys, key_id: located.key}, held=held)
         proof = Ownership(snapshot, deployment).proof(entry, version, key_id)
-        doubt = f"its value could not be searched for: {lost}" if lost else "its value is a different key"
-        return located, "" if proof.ok else doubt if content is not None else "it can't be read"
+        doubt = f"its value could not be looked up: {lost}" if lost else "its value is a different key"
+        return located, "" if proof.ok else doubt if content is not None else "its value can't be read"
 
     def suspect(self, located: Located, entry: SecretEntry, version: str, life: Lifecycle, *, tagged: bool) -> Suspect:
         """The key with its role in a version.
@@ -203,7 +210,7 @@ class Facts:
     # ---- which secrets use a key ------------------------------------------------------------------------------------
 
     def contents(self) -> Mapping[str, Secret | StoreError]:
-        """The content behind ``AWSCURRENT`` of every secret here, by ARN; read once."""
+        """The current content of every secret here, by ARN; read once."""
         if self._contents is None:
             arns = [entry.arn for entry in self.accounts.fleet.every() if entry.deleted_at is None]
             try:
@@ -213,11 +220,11 @@ class Facts:
         return self._contents
 
     def forget(self) -> None:
-        """Read the current values again when they are needed next: a secret was changed."""
+        """Discard the current values, because a secret was changed; they are read again when needed."""
         self._contents = None
 
     def use(self, entry: SecretEntry, located: Located) -> Use:
-        """How a secret's current value uses a key; by its label only if the value does not show it."""
+        """How a secret's current value uses a key: by the value, or by its label if the value can't be compared."""
         content, labelled = self.contents().get(entry.arn), located.id in read_lifecycle(entry).at_work
         if not isinstance(content, Secret):
             unknown = Use.UNKNOWN if content is not None else Use.NONE

@@ -1,4 +1,4 @@
-"""Revoke several leaked values, each like a single one; a failure does not stop the others."""
+"""Revokes several leaked values, each in an emergency of its own; a failure does not stop the others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LeakOutcome(StrEnum):
 class LeakResult:
     """One leaked value and its outcome.
 
-    :param report: what was done, or would be; ``None`` if nothing is to be done for this value by itself.
+    :param report: what was done, or would be; ``None`` if the plan failed.
     :param detail: why nothing was done, or what failed; a sentence without any value.
     """
 
@@ -49,9 +49,9 @@ class LeakResult:
 
 @dataclass
 class Intake:
-    """Plans, and carries out, one emergency for each leaked value.
+    """Plans and carries out one emergency for each leaked value.
 
-    :param account: only this account is asked; ``None``: every one.
+    :param account: only this account is asked; ``None``: all accounts.
     """
 
     emergency: Emergency
@@ -60,15 +60,15 @@ class Intake:
     dry_run: bool = False
 
     def go(self, leaks: Iterable[Leak]) -> Iterator[LeakResult]:
-        """Handle the leaks in order; each is planned when the one before it is done.
+        """Handle the leaks in order; each is planned after the previous one is done.
 
-        :raises RotatorError: the audit can't be written, or the configuration is wrong; what was yielded was done.
+        :raises RotatorError: the audit can't be written, or the configuration is invalid; yielded results stand.
         """
         try:
             for leak in leaks:
                 yield self._one(leak)
         finally:
-            self.emergency.send_events()  # no event before the last revocation
+            self.emergency.send_events()  # after the last revocation
 
     def _one(self, leak: Leak) -> LeakResult:
         plan: EmergencyPlan | None = None

@@ -1,4 +1,4 @@
-"""Plans an emergency: the keys to be revoked, the secrets that get a new key, and what the operator should know."""
+"""Plans an emergency: the keys to revoke, the secrets that get a new key, and notes for the operator."""
 
 from __future__ import annotations
 
@@ -31,25 +31,26 @@ from rotator.policy.suspects import Suspects, is_older
 from rotator.policy.tags import account as account_of
 from rotator.policy.tags import role
 from rotator.policy.values import contains
+from rotator.reasons import Reason
 from rotator.secret import Secret
 from rotator.text import printable, quoted, some_of
 
 RECENT: Final = timedelta(minutes=10)
-"""For this long after an emergency created a key, a command that names no incident is treated as a retry."""
+"""For this long after an emergency created a key, a command without an incident number is treated as a retry."""
 MOST_SHOWN: Final = 5
 
 
 class UnknownValue(Refused):
-    """No account here knows the leaked value, every one of them was asked, and no managed secret contains it."""
+    """The leaked value is not a key of any configured account, and no managed secret contains it."""
 
 
 @dataclass
 class Planner:
     """Plans one emergency.
 
-    :param incident: the operator's name for it.
-    :param chosen: whether a person gave it that name. Without one, a command that follows within minutes of another is
-        treated as a retry.
+    :param incident: the incident number.
+    :param chosen: whether a person chose it. If not, a command that follows another within minutes is treated as a
+        retry.
     """
 
     facts: Facts
@@ -106,14 +107,18 @@ class Planner:
         return self._of_located(self.accounts.remember(Located(account, fetched.key, fetched.value)))
 
     def _not_in(self, account: str, key_id: str) -> Refused:
-        """The error for a key that the named account does not have; it names the account that has it, if one does."""
+        """The error for a key that the named account does not have; its advice names the account that has it."""
         advice = "Nothing was changed. Check the id and the account."
         with suppress(RotatorError):
             elsewhere = self.accounts.with_id(key_id, None)
             if elsewhere is not None:
                 other = printable(elsewhere.account)
                 advice = f"Nothing was changed. Account {other} has it: repeat the command with --account {other}."
-        return Refused(f"Infobip account {printable(account)} has no key {printable(key_id, 40)}", advice=advice)
+        return Refused(
+            f"Infobip account {printable(account)} has no key {printable(key_id, 40)}",
+            advice=advice,
+            reason=Reason.KEY_NOT_FOUND,
+        )
 
     def _of_value(self, value: Secret, account: str | None) -> EmergencyPlan:
         located = self.accounts.with_value(value, None, only=account, alone=False)
@@ -129,6 +134,7 @@ class Planner:
                 f"these accounts: {', '.join(map(printable, asked))}",
                 advice="Disable the key in the portal of the Infobip account that it belongs to, and add that "
                 "account's management secret.",
+                reason=Reason.KEY_NOT_FOUND,
             )
         raise UnknownValue(
             f"the leaked value is not a key of these accounts: {', '.join(map(printable, asked)) or 'none'}",
@@ -139,7 +145,9 @@ class Planner:
         """Plan for one key, and for the secrets that use it."""
         suspect = self._with_value(self._placed(located))
         if suspect.role in (KeyRole.ORPHAN, KeyRole.UNMANAGED) and located.key.name:
-            notes += (f"no secret here contains key {located.id}; its name at Infobip is {quoted(located.key.name)}",)
+            notes += (
+                f"no managed secret contains key {located.id}; its name at Infobip is {quoted(located.key.name)}",
+            )
         replaced, more = self._users([suspect], None)
         return EmergencyPlan(
             located.account,
@@ -152,7 +160,7 @@ class Planner:
         )
 
     def _with_value(self, suspect: Suspect) -> Suspect:
-        """The suspect with its value, to probe it later; read from its version if Infobip masks values."""
+        """The suspect with its value, for the probe; read from its version if Infobip masks values."""
         entry = next((entry for entry in self.accounts.fleet.every() if entry.arn == suspect.arn), None)
         version = suspect.version_id
         if suspect.located.value is not None or entry is None or version is None or version not in entry.versions:
@@ -162,7 +170,7 @@ class Planner:
         return replace(suspect, located=replace(suspect.located, value=value))
 
     def _placed(self, located: Located) -> Suspect:
-        """The key with the secret that contains it, as far as listing and current values show."""
+        """The key with the secret that contains it, according to the listing and the current values."""
         uses = {entry.arn: self.facts.use(entry, located) for entry in self.accounts.fleet.every()}
         for wanted, where in ((Use.CURRENT, KeyRole.CURRENT), (Use.OTHER_FIELD, KeyRole.OTHER_FIELD)):
             for entry in self.accounts.fleet.every():
@@ -190,12 +198,12 @@ class Planner:
         if role(entry.tags) in (None, "management"):
             raise ConfigurationError(
                 f"{printable(entry.name)} is not managed: it is not tagged rotator:role=key",
-                advice="Use the secret that contains the key, or name the key by its id or value.",
+                advice="Use the secret that contains the key, or specify the key by its id or value.",
             )
         if owner is not None and account not in (None, owner):
             raise ConfigurationError(
                 f"{printable(entry.name)} belongs to account {printable(owner)}, not to {printable(account or '')}",
-                advice="Nothing was changed. Remove the account, or correct it.",
+                advice="Nothing was changed. Omit the account, or correct it.",
             )
         found = self.facts.keys_of(entry)
         now = self.facts.now(owner)
@@ -232,7 +240,7 @@ class Planner:
         )
 
     def _described(self, secret: str) -> tuple[SecretEntry, list[str]]:
-        """The secret as it is now, or as it was listed with an error that says so."""
+        """The secret as it is now, or as it was listed and an error that says so."""
         try:
             return self.services.store.describe(secret), []
         except StoreError as error:
@@ -240,7 +248,7 @@ class Planner:
             if listed is None or isinstance(error, SecretNotFound):
                 raise
             return listed, [
-                f"{listed.name} could not be described; its listing of up to 5 minutes ago was used: {error}"
+                f"{listed.name} could not be described; the list, up to 5 minutes old, was used instead: {error}"
             ]
 
     # ---- the secrets that use a key ---------------------------------------------------------------------------------
@@ -257,30 +265,28 @@ class Planner:
                 continue
             if Use.CURRENT in uses:
                 own = any(suspect.arn == entry.arn for suspect in suspects)  # the suspect itself shows it
-                then = "" if self.replaces else " and keeps it"
-                notes += [] if own else [f"{entry.name} also contains a key to be revoked{then}"]
+                then = "also gets a new key" if self.replaces else "gets no new key"
+                notes += [] if own else [f"{entry.name} contains a key to revoke and {then}"]
                 replaced += [entry] if self.replaces else []
             elif Use.OTHER_FIELD in uses:
                 field_name = value_field(entry)
                 notes.append(
-                    f"{entry.name} contains a key to be revoked in another field than {field_name}; replace it there"
+                    f"{entry.name} contains a key to revoke in a field other than {field_name}; replace it there"
                 )
             elif Use.UNKNOWN in uses:
                 unknown.append(entry.name)
         if unknown:
-            notes.append(
-                f"{some_of(sorted(unknown), MOST_SHOWN)} could not be read and may contain a key to be revoked"
-            )
+            notes.append(f"{some_of(sorted(unknown), MOST_SHOWN)} could not be read and may contain a key to revoke")
         return replaced, notes
 
     # ---- retries ----------------------------------------------------------------------------------------------------
 
     def made_here(self, entry: SecretEntry, version: str | None) -> bool:
-        """Whether this incident made a version before."""
+        """Whether an earlier run for this incident created a version."""
         return made_for_incident(entry.arn, self.incident, version)
 
     def made_keys(self, entry: SecretEntry) -> set[str]:
-        """The keys that this incident made before; a version that it made also contains the other fields' keys."""
+        """The keys that earlier runs for this incident created. Their versions also contain other fields' keys."""
         return set().union(*(self._own(entry, each) for each in entry.versions if self.made_here(entry, each)))
 
     def _own(self, entry: SecretEntry, version: str) -> set[str]:
@@ -289,12 +295,12 @@ class Planner:
         return {suspect.key.id for suspect in found if suspect.role != KeyRole.OTHER_FIELD}
 
     def _replacement(self, entry: SecretEntry, keys: Sequence[Suspect], now: datetime) -> tuple[str, datetime] | None:
-        """The version that this incident made current before, and when its key was created; ``None``: not a retry.
+        """The version that an earlier run for this incident promoted and its key's creation, if this is a retry.
 
-        Without an incident's name: the current version, if an emergency created it minutes ago. A command that wants no
-        new key (``revoke-only``) is never the retry of one that created one.
+        Without an incident number: the current version, if an emergency created it within the last minutes. A command
+        that creates no key (``revoke-only``) is never a retry of one that did.
 
-        :raises Refused: the replacement is too old for a retry: a reused name must not spare the current key.
+        :raises Refused: the replacement is too old for a retry: a reused number must not spare the current key.
         """
         if not self.replaces:
             return None
@@ -302,7 +308,7 @@ class Planner:
             version
             for version, labels in sorted(entry.versions.items())
             if self.made_here(entry, version)
-            # The others were stored by an interrupted run and never promoted.
+            # An interrupted run stored the others and never promoted them.
             and (labels & {CURRENT, PREVIOUS} or any(map(parse_retire_label, labels)))
         ]
         made = [(version, created) for version in mine if (created := self._created(entry, version)) is not None]
@@ -313,9 +319,11 @@ class Planner:
             raise Refused(
                 f"{entry.name} already got a new key for incident {printable(self.incident or '', 60)} at "
                 f"{created:%Y-%m-%d %H:%M} UTC; the same incident counts as a retry for 24 hours only",
-                advice=f"Nothing was changed. Use another incident, or name the key: {self._by_id(entry, keys)}.",
+                advice="Nothing was changed. Use a different incident number, or specify the key: "
+                f"{self._by_id(entry, keys)}.",
+                reason=Reason.EMERGENCY,
             )
-        # Another process may have stored another field since: then the new key is in both versions.
+        # Another process may have changed another field since: then the new key is in both versions.
         own = {suspect.key.id for suspect in keys if suspect.role == KeyRole.CURRENT}
         emergencies = [version for version in sorted(entry.versions) if made_in_emergency(entry.arn, version)]
         current = next((version for version in emergencies if self._own(entry, version) & own), None)
@@ -346,5 +354,5 @@ class Planner:
             return f"{entry.name} already got a new key for incident {self.incident}; only older keys are revoked"
         return (
             f"{entry.name} got a new key in an emergency within the last {RECENT.seconds // 60} minutes; only "
-            "older keys are revoked; if the new one leaked as well, name it by its id, or add --incident"
+            "older keys are revoked; if the new key leaked too, specify it by its id, or use --incident"
         )

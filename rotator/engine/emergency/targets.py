@@ -10,6 +10,7 @@ from typing import Any
 
 from rotator.model import Key, SecretEntry
 from rotator.policy.suspects import Suspects
+from rotator.reasons import Reason
 from rotator.secret import Secret
 
 
@@ -38,7 +39,7 @@ class StepKind(StrEnum):
 
 
 class Strategy(StrEnum):
-    """What comes first: a new key for the consumers, or the revocation."""
+    """Order of replacement and revocation."""
 
     REPLACE_FIRST = "replace-first"
     REVOKE_FIRST = "revoke-first"
@@ -74,9 +75,9 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A key to be revoked, and where it was found.
+    """A key to revoke, and where it was found.
 
-    :param secret: the name of the secret that contains it, or that its name at Infobip names; ``""`` if none does.
+    :param secret: the name of the secret that contains it, or that is part of its name at Infobip; ``""`` if none does.
     :param arn: that secret's ARN; ``""`` if it is not seen here.
     :param version_id: the version that contains it.
     :param revoke_at: when its grace period would have ended.
@@ -107,18 +108,18 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class EmergencyPlan:
-    """What one emergency does.
+    """The work of one emergency.
 
     :param account: the account of the first suspect; without one, the account of the named secret's tag.
     :param named: the key that a person named by its id or value; ``None`` if a secret was named.
     :param secret: the secret that a person named; ``None`` if a key was.
-    :param suspects: the keys to be revoked: the named key, or the secret's keys with the current one first.
-    :param rule: decides about keys that are seen later.
+    :param suspects: the keys to revoke: the named key, or the secret's keys with the current one first.
+    :param rule: decides about keys that are found later.
     :param replaced: the secrets that get a new key.
     :param notes: sentences for the operator, without a full stop.
-    :param disabled: keys of the named secret that are already disabled; each is checked to be refused.
-    :param unproven: keys that only a label of the secret names, each with the error that says so; they stay enabled.
-    :param errors: what stays unknown whatever happens, as sentences.
+    :param disabled: keys of the named secret that are already disabled; each is verified to be rejected.
+    :param unproven: keys that only a label of the secret names, each with its error; they stay enabled.
+    :param errors: what is unknown, as sentences.
     """
 
     account: str
@@ -141,20 +142,20 @@ class EmergencyPlan:
         return self.named.secret or None if self.named is not None else None
 
 
-# ---- what became of it, or would: the same for a dry run and for the execution ---------------------------------------
+# ---- the outcome: the same for a dry run and for the execution -------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that was done (in a dry run: would be), or failed.
+    """One change that was made (in a dry run: would be), or failed.
 
     :param key_id: the new key, or the one that is revoked.
-    :param after: how long after the beginning.
-    :param note: for a revoked key, how far that was verified.
-    :param error: why it failed, as a sentence.
+    :param after: how long after the start.
+    :param note: for a revoked key, how it was verified.
+    :param error: why it failed, as a sentence; ``reason`` is that as a constant, where there is one.
     :param suspect: the revoked key.
-    :param verified: Infobip shows the revoked key disabled, and its value, if it is known, is refused; ``None`` if that
-        was not checked.
+    :param verified: Infobip shows the revoked key disabled, and its value, if it is known, is rejected; ``None`` if
+        that was not verified.
     """
 
     what: StepKind
@@ -166,6 +167,7 @@ class Step:
     error: str | None = None
     suspect: Suspect | None = None
     verified: bool | None = None
+    reason: Reason | None = None
 
     @property
     def ok(self) -> bool:
@@ -178,7 +180,7 @@ class EmergencyReport:
     """The outcome of one plan.
 
     :param errors: sentences for the operator, without any secret value.
-    :param on_step: called with each step at the moment at which it is done.
+    :param on_step: called with each step as soon as it is done.
     """
 
     account: str
@@ -203,7 +205,7 @@ class EmergencyReport:
 
     @property
     def revoked(self) -> tuple[str, ...]:
-        """The keys that are revoked now."""
+        """The revoked keys."""
         return tuple(step.key_id for step in self._done(StepKind.REVOKED) if step.key_id)
 
     @property
@@ -218,7 +220,7 @@ class EmergencyReport:
 def emergency_document(
     reports: Sequence[EmergencyReport], strategy: Strategy, incident: str | None, run_id: str, *, dry_run: bool
 ) -> dict[str, Any]:
-    """``revoke --json``, and the answer of the handler ``revoke``: everything of all reports."""
+    """``revoke --json``, and the response of the handler ``revoke``: all reports in one document."""
     steps = [(report, step) for report in reports for step in report.steps]
     return {
         "strategy": str(strategy),

@@ -1,4 +1,4 @@
-"""Verifies a revocation: Infobip shows the key disabled, and its value, if it is known, is refused."""
+"""Verifies a revocation: Infobip shows the key disabled, and its value, if it is known, is rejected."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from rotator.ports import KeyProvider, Probe, ProbeVerdict
 from rotator.secret import Secret
 
 VERIFY_TIMEOUT: Final = timedelta(seconds=60)
-"""How long a revocation may take to show everywhere."""
+"""How long a revocation may take to propagate."""
 LONGEST_PROBE_WAIT: Final = 8.0
 MOST_INCONCLUSIVE: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What became of a revoked key.
+    """The outcome of a verification.
 
-    :param verified: Infobip lists it as disabled, and its value, if it is known, is refused.
+    :param verified: Infobip lists it as disabled, and its value, if it is known, is rejected.
     :param works: whether it still works, as far as is known.
     :param note: how it was verified, or why not.
     """
@@ -39,8 +39,8 @@ def verify(
 
     :param provider: of the key's own account, and ``clock`` that account's.
     :param path: what the probe requests.
-    :param until: how long to wait for a refusal; every revoked key of a command shares this time.
-    :param shown: whether Infobip's answer to the revocation showed the key disabled.
+    :param until: until when to wait for a rejection; all revoked keys of a command share this time.
+    :param shown: whether Infobip's response to the revocation showed the key disabled.
     """
     value = located.value
     try:
@@ -57,7 +57,7 @@ def verify(
     if probe.verdict is ProbeVerdict.REJECTED:
         return Verification(True, False, "verified: 401")
     if probe.verdict is ProbeVerdict.AUTHENTICATES:
-        note = f"not verified: it STILL authenticates after {VERIFY_TIMEOUT.seconds} s, though it is disabled"
+        note = f"not verified: it STILL authenticates after {VERIFY_TIMEOUT.seconds} s, although it is disabled"
         return Verification(False, True, note)
     note = f"not verified: Infobip lists it as disabled, but the probe was inconclusive ({probe.detail})"
     return Verification(False, False, note)
@@ -69,7 +69,7 @@ def _probed(provider: KeyProvider, clock: InfobipClock, value: Secret, path: str
         probe = provider.probe(value, path)
         left = (until - clock.now()).total_seconds()
         inconclusive += probe.verdict is ProbeVerdict.INCONCLUSIVE
-        # A server that answers nothing useful must not hold up the next leaked key.
+        # A server without a useful response must not delay the next leaked key.
         if probe.verdict is ProbeVerdict.REJECTED or left <= 0 or inconclusive == MOST_INCONCLUSIVE:
             return probe
         clock.sleep(min(wait, left))

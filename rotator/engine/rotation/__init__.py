@@ -1,8 +1,8 @@
 """Rotation: choose a version id, create, compare, store, probe, promote, retire. A crash can follow any step.
 
 Read top-down: :class:`Rotation` is the order of the steps. ``create`` and ``promote`` are the steps; their docstrings
-say what a crash leaves and how it is finished. ``attempt`` is what they share, and giving up. ``four_steps`` is the
-same rotation in the pieces that Secrets Manager calls.
+describe the state after a crash and how it is finished. ``attempt`` has what they share, and giving up.
+``four_steps`` is the same rotation in the pieces that Secrets Manager calls.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Rotation:
     """One secret's rotation, from reading it again to the old version's retire label.
 
     :param audit_reason: an operator's own words, the reason in the audit.
-    :param emergency: a hold does not stop it. No retire label is set, because the old key is about to be revoked.
+    :param emergency: it ignores a hold and sets no retire label, because the old key is revoked next.
     :param moves: whether the secret may be moved to this Infobip account from another one; only `rotator rotate` may.
-    :param own: whether no other process makes keys for this version: in the four steps, its id says so.
+    :param own: whether no other process creates keys for this version, as in the four steps.
     :param listed: the secret before this run changed its labels; by default as in the snapshot.
     :param entry: the secret as it was just read, to save a call. Promotion compares and swaps in any case.
     :param old_value: the old key's value, once it was read.
@@ -58,7 +58,7 @@ class Rotation:
     def rotate(self, version_id: str | None = None) -> Promoted:
         """Replace the current key.
 
-        :raises RotatorError: nothing was promoted; what was made is revoked, or found by the next sweep.
+        :raises RotatorError: nothing was promoted; a key that was created is revoked, or found by the next sweep.
         """
         attempt, stored = self.prepare(version_id or self.context.services.new_version_id())
         return self._store_and_promote(attempt, make_key(attempt), stored)
@@ -66,16 +66,16 @@ class Rotation:
     def check(self) -> None:
         """Make every check that :meth:`rotate` makes before a key is created. Changes nothing.
 
-        :raises RotatorError: no replacement can be made.
+        :raises RotatorError: no replacement can be created.
         """
         attempt, _ = self.prepare(self.context.services.new_version_id())
         key_request(attempt)
 
     def resume(self) -> Promoted:
-        """Finish what an interrupted run began: a stored version that is not promoted, or a key that was not stored.
+        """Finish an interrupted run: promote its stored version, or store and promote its key.
 
-        :raises RotatorError: it can't be finished, and is left to the next sweep, or was given up: what was made is
-            revoked and its labels are removed.
+        :raises RotatorError: it can't be finished: it is left to the next sweep, or was given up (its key revoked and
+            its labels removed).
         """
         key_id, version_id = self.action.key_id, self.action.version_id
         assert key_id is not None
@@ -85,12 +85,12 @@ class Rotation:
             return promote(attempt, self.check_stored(attempt, key_id))
         return self._resume_unstored(attempt, key_id)
 
-    # ---- before a key is made ---------------------------------------------------------------------------------------
+    # ---- before a key is created ------------------------------------------------------------------------------------
 
     def begin(self, version_id: str) -> Attempt:
         """Read the secret and its current key again, and check that both are still as the plan saw them.
 
-        :raises RotatorError: they are not, or there is no proof that the key is the secret's; nothing was changed.
+        :raises RotatorError: they are not, or the secret's key has no ownership proof; nothing was changed.
         """
         context, action = self.context, self.action
         entry = self.entry or context.services.store.describe(action.arn or action.secret)
@@ -106,18 +106,20 @@ class Rotation:
         reason = self.audit_reason or str(action.reason)
         attempt = Attempt(context, entry, spec, life, None, version_id, reason, self.emergency, own=self.own)
         if action.kind is ActionKind.RESUME and version_id in entry.versions:
-            # First: a changed rotator:value-field would also leave the current key without a proof.
+            # First, because a changed rotator:value-field leaves the current key without an ownership proof, too.
             self._reject_unless_fitting(attempt, action.key_id or "")
         attempt.old = self._proven(entry, life, self._old_key(life.current_key))
         if attempt.old is None and life.current_version is not None and not self.moves:
-            why = "the current value's key is not known"
+            why = "its current key can't be identified"
             if life.current_key is not None:
                 why = f"{Reason.KEY_NOT_FOUND}: {no_such_key(context.account, life.current_key, entry.name)}"
-            raise Refused(f"{entry.name} is not rotated: {why}", advice="Nothing was changed.")
+            raise Refused(
+                f"{entry.name} was not rotated: {why}", advice="Nothing was changed.", reason=Reason.KEY_NOT_FOUND
+            )
         return attempt
 
     def _old_key(self, key_id: str | None) -> Key | None:
-        """The key to be replaced, read now, so that its replacement gets the changes made since the listing.
+        """The key to replace, read now, so that its replacement gets changes made since the listing.
 
         :raises StateChanged: it is not as the plan saw it.
         """
@@ -125,7 +127,7 @@ class Rotation:
             return None
         listed = self.context.snapshot.keys.get(key_id)
         if self.entry is not None and listed is not None:
-            return listed  # it was read a moment ago, too
+            return listed  # it was also read just now
         fresh = self._found(key_id)
         disabled = self.action.kind is ActionKind.ROTATE and self.action.reason is Reason.KEY_DISABLED
         if disabled and fresh is not None and fresh.alive(self.context.now()):
@@ -133,7 +135,7 @@ class Rotation:
         return fresh
 
     def _proven(self, entry: SecretEntry, life: Lifecycle, old: Key | None) -> Key | None:
-        """The old key, whose rights the replacement gets, if it is proven to be what the secret holds.
+        """The old key, whose rights the replacement gets, if there is an ownership proof.
 
         :raises Refused: there is no ownership proof.
         """
@@ -143,14 +145,15 @@ class Rotation:
         if proof.ok:
             return old
         raise Refused(
-            f"{entry.name} is not rotated: {unproven(entry, life.current_version, old.id, proof)}",
+            f"{entry.name} was not rotated: {unproven(entry, life.current_version, old.id, proof)}",
             advice="Nothing was changed. Store the correct key, or remove the label; the next sweep then continues.",
+            reason=Reason.UNPROVEN_LABEL,
         )
 
     def prepare(self, version_id: str) -> tuple[Attempt, StoredValue | None]:
-        """Prepare everything before a key is made. Returns the attempt, and the current value if there is one.
+        """Prepare everything before a key is created. Returns the attempt, and the current value if there is one.
 
-        :raises RotatorError: no replacement can be made; nothing was changed.
+        :raises RotatorError: no replacement can be created; nothing was changed.
         """
         attempt = self.begin(version_id)
         stored = self._current_value(attempt)
@@ -186,20 +189,20 @@ class Rotation:
         """
         key, value = fetched.key, fetched.value
         if value is None:
-            # The answer has no value, and a consumer could not use the key without it.
+            # The response has no value.
             value = self.context.provider.get_key(key.id).value
         if value is None:
             attempt.give_up(key)
             raise ReplacementRejected(f"Infobip did not return the value of the new key {key.id}; the key was revoked")
         if stored is None:
-            # AWS makes a secret's very first version current by itself: it has to be probed before it is stored.
+            # AWS makes a secret's first version current automatically, so its key is probed before it is stored.
             probe(attempt, key, value)
             check_again_if_stale(attempt, key, value)
         stage(attempt, key, _encoded(attempt, stored, value, key.id, key.valid_to))
         return value
 
     def _resume_unstored(self, attempt: Attempt, key_id: str) -> Promoted:
-        """Finish with a key that an interrupted run did not store, if its value can still be read."""
+        """Store and promote a key that an interrupted run did not store, if its value can still be read."""
         entry = attempt.entry
         attempt.checked_at = attempt.now()
         fetched = self.context.provider.get_key(key_id)
@@ -216,29 +219,33 @@ class Rotation:
     def check_stored(self, attempt: Attempt, key_id: str) -> Key:
         """Compare and probe a stored version's key. It still has to be promoted.
 
-        :raises RotatorError: it must not be promoted now; it stays pending for the next sweep, or was given up.
+        :raises RotatorError: it must not be promoted now: it stays pending for the next sweep, or was given up.
         """
         entry, spec, version_id = attempt.entry, attempt.spec, attempt.version_id
         attempt.checked_at = attempt.now()
         key = self._found(key_id)
         if key is None:
-            if self._named_for(entry, version_id):  # the label is wrong: the version's key has another id
+            if self._named_for(entry, version_id):  # the label is wrong: the version's key has a different id
                 attempt.unstage(key_id)
-            else:  # it may be another account's: it keeps its label
+            else:  # the key may belong to another account: the label stays
                 unlabel(self.context, entry, PENDING, version_id, attempt.reason)
             raise StateChanged(
-                f"key {key_id} of the pending version of {entry.name} is not found; the version is no longer pending"
+                f"key {key_id} of the pending version of {entry.name} was not found; the version is no longer pending",
+                reason=Reason.KEY_NOT_FOUND,
             )
         proof = ownership_proof(self.context, entry, version_id, key_id, key)
         if not proof.ok:
-            raise Refused(f"{unproven(entry, version_id, key_id, proof)}; it was not promoted")
+            raise Refused(
+                f"{unproven(entry, version_id, key_id, proof)}; it was not promoted", reason=Reason.UNPROVEN_LABEL
+            )
         if not key.alive(attempt.now()):
             attempt.give_up(key, revoke=key.enabled)
             raise StateChanged(
-                f"key {key_id} of the pending version of {entry.name} is no longer active; it was not promoted"
+                f"key {key_id} of the pending version of {entry.name} is no longer active; it was not promoted",
+                reason=Reason.KEY_NOT_ACTIVE,
             )
         if attempt.old is None and not spec.scopes:
-            # The old key, with which it was compared before it was stored, is not found: compare it with itself.
+            # The old key is not found, but the new one was compared with it before it was stored.
             attempt = replace(attempt, old=key)
         compare(attempt, key, key_request(attempt), resumed=True)
         stored = self.context.services.store.read_version(entry.arn, version_id)
@@ -248,12 +255,12 @@ class Rotation:
         return key
 
     def _reject_unless_fitting(self, attempt: Attempt, key_id: str) -> None:
-        """Give a stored version up unless it is newer than the current one and differs from it only in the key.
+        """Give up a stored version unless it is newer than the current one and differs from it only in the key.
 
         The current value may have been edited since another process read it. Promotion moves from the version that is
         compared here.
 
-        :raises StateChanged: it is not pending any more, or was given up.
+        :raises StateChanged: it is no longer pending, or was given up.
         """
         entry, version_id, store = attempt.entry, attempt.version_id, self.context.services.store
         attempt.staged = True
@@ -266,7 +273,7 @@ class Rotation:
         other_field = False
         listed = self.listed or next((each for each in self.context.snapshot.secrets if each.arn == entry.arn), entry)
         newer = stored_after(dates, version_id, current.version_id)
-        if newer is None:  # within a second the dates show nothing
+        if newer is None:  # versions of the same second can't be ordered by date
             newer = is_labelled(listed, current.version_id) and not self._is_older(key_id, attempt.life.current_key)
         if newer:
             with suppress(BadSecretValue):
@@ -278,28 +285,29 @@ class Rotation:
         proof = None if key is None else ownership_proof(self.context, entry, version_id, key_id, key)
         never = was_never_current(entry, version_id, dates, listed)
         if key is not None and proof is OwnershipProof.BY_NAME and never:
-            # A process that is about to promote it read another current version, and fails; but not if the tag
-            # rotator:value-field was changed since: then it gets the time that it may take.
+            # A process that is about to promote it read another current version, and fails. If the tag
+            # rotator:value-field was changed since, that process may succeed, so it gets the time to do so.
             attempt.own = attempt.own or not other_field
             attempt.give_up(key, contested=True)
-        else:  # stored by hand, or consumers may have its key: it is retired like a superseded version
+        else:  # an operator stored it, or consumers may have its key: it is retired like a superseded version
             unlabel(self.context, entry, PENDING, version_id, attempt.reason)
         raise StateChanged(
-            f"version {version_id} of {entry.name} is not promoted: it was stored before the current version, or "
-            "differs from it in more than the key; it was given up, and the next sweep begins the rotation again"
+            f"version {version_id} of {entry.name} was not promoted: it is older than the current version, or differs "
+            "from it in more than the key; it was given up, and the next sweep starts the rotation again",
+            reason=Reason.SUPERSEDED,
         )
 
     def _is_older(self, key_id: str, current: str | None) -> bool:
-        """Whether a pending version's key was created before the current one, which then was stored by hand since."""
+        """Whether a pending version's key was created before the current one, which an operator then stored."""
         key, other = (self.context.snapshot.keys.get(each or "") for each in (key_id, current))
         made, before = (each.valid_from if each is not None else None for each in (key, other))
         return made is not None and before is not None and made < before
 
     def _named_for(self, entry: SecretEntry, version_id: str) -> bool:
-        """Whether a key at Infobip is named for a version."""
+        """Whether a key at Infobip is named after a version."""
         try:
             name = key_name(entry.name, entry.arn, self.context.services.policy.deployment, version_id)
-        except ValueError:  # an operator wrote the version, with an id that the rotator does not use
+        except ValueError:  # an operator stored the version: the rotator uses no such id
             return False
         return bool(self.context.provider.find_by_name(name))
 
@@ -316,7 +324,7 @@ def _encoded(
 ) -> Secret:
     """The new value: the current one with the new key in it.
 
-    :raises BadSecretValue: it has no such field, or would be too large.
+    :raises BadSecretValue: it does not have the field, or would be too large.
     """
     return encode_replacement(
         stored.text if stored else None,

@@ -1,4 +1,4 @@
-"""One attempt at a replacement: its data, its audit fields, and how it is given up."""
+"""One attempt to replace a key: its data, its audit fields, and how it is given up."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from rotator.policy.ownership import Ownership, OwnershipProof
 from rotator.telemetry.consumer_events import REVOKED
 
 STALE_CREATE = timedelta(minutes=10)
-"""A create older than this is checked and probed again before it is promoted; the run that made it must have ended."""
+"""A key older than this is checked and probed again before it is promoted; the run that created it must have ended."""
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One attempt at a replacement for one secret's key.
+    """One attempt to replace one secret's key.
 
     :param entry: the secret as it was read when the attempt began; ``spec`` are its tags, ``life`` its labels.
-    :param old: the key to be replaced, whose rights the replacement gets.
-    :param version_id: the version that the replacement is made for.
-    :param emergency: a hold does not stop it. No retire label is set, because the old key is about to be revoked.
-    :param own: whether this very run made the key: then no other process is likely to work on it.
+    :param old: the key to replace, whose rights the replacement gets.
+    :param version_id: the version that will contain the replacement.
+    :param emergency: it ignores a hold and sets no retire label, because the old key is revoked next.
+    :param own: whether this run created the key: then no other process is expected to work on it.
     :param staged: whether the replacement is stored in its version.
     :param asked_at: when this run asked for the key, if it did.
     :param checked_at: when this run last read the key at Infobip, or asked for it.
@@ -54,12 +54,12 @@ class Attempt:
         return {"secret": self.entry.name, "version_id": self.version_id, "key_id": key_id, "reason": self.reason}
 
     def give_up(self, key: Key, *, revoke: bool = True, contested: bool = False) -> None:
-        """Revoke the new key and take its labels off, unless another process works, or worked, on it.
+        """Revoke the new key and remove its labels, unless another process works, or worked, on it.
 
-        The next sweep finds what fails here: an unlabelled key is an orphan, a labelled one is pending.
+        The next sweep completes what fails here: an unlabelled key is an orphan, a labelled one is pending.
 
-        :param contested: another process promoted another version meanwhile, and a third one may be about to finish
-            this version. Its labels are removed first, so that it is not promoted with a revoked key.
+        :param contested: another process promoted a different version during the rotation, and a third one may be about
+            to finish this version. Its labels are removed first, so that it is not promoted with a revoked key.
         """
         key_id = key.id
         try:
@@ -71,7 +71,7 @@ class Attempt:
                 return
             life = read_lifecycle(fresh)
             if life.unlabelled and life.current_version != self.life.current_version:
-                return  # a value stored by hand meanwhile: it may be this very key, which is not known yet
+                return  # an operator stored a value during the rotation, which may be this key
             if contested and not labelled:
                 return
             unstage = self.staged
@@ -79,8 +79,8 @@ class Attempt:
                 self.unstage(key_id)
                 unstage = False
                 if _was_promoted(self._labels_now()):
-                    return  # just before its labels were removed: the next sweep finds its key
-            # A key that another process made only loses the labels that it got here.
+                    return  # just before its labels were removed; the next sweep adopts its key
+            # A key that another process created only loses the labels that it got here.
             ours = self.own or self._proven_by_name(fresh, key_id)
             if revoke and ours and not self.revoke_own(key):
                 return
@@ -90,7 +90,7 @@ class Attempt:
             return  # `change` has written it to the audit
 
     def revoke_own(self, key: Key) -> bool:
-        """Revoke a key that was made for this secret and never promoted; false if today's updates are used up."""
+        """Revoke a key that was created for this secret and never promoted; false if no update is left today."""
         if not self.context.use_update():
             return False
         with self.context.change("key.revoked", **self.fields(key.id)):
@@ -99,8 +99,8 @@ class Attempt:
         return True
 
     def unstage(self, key_id: str) -> None:
-        """Take the labels off a version that will not be promoted."""
-        # AWSPENDING first: interrupted after it, this is a superseded version with a key that does not work.
+        """Remove the labels of a version that will not be promoted."""
+        # AWSPENDING first: after an interruption this is a superseded version with a disabled key.
         for label in (PENDING, key_label(key_id)):
             unlabel(self.context, self.entry, label, self.version_id, self.reason)
 
@@ -112,7 +112,7 @@ class Attempt:
         return ownership.proof(entry, self.version_id, key_id) is OwnershipProof.BY_NAME
 
     def _is_stale(self, key_id: str) -> bool:
-        """Whether the run that made a key must have ended: ten minutes are more than any rotation takes."""
+        """Whether the run that created a key must have ended: no rotation takes ten minutes."""
         key = self.context.snapshot.keys.get(key_id)
         made = key.valid_from if key is not None else None
         return made is None or self.now() - made > STALE_CREATE

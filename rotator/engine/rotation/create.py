@@ -1,4 +1,4 @@
-"""Makes the replacement: the request, the one attempt, the search after a lost answer, the comparison."""
+"""Creates the replacement: the request, the create, the search after a lost response, the comparison."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from rotator.model import Key
 from rotator.policy.labels import key_name
 from rotator.policy.lifecycle import lifetime
 from rotator.ports import FetchedKey, KeyRequest
+from rotator.reasons import Reason
 
 SEARCH_WAITS = (0.0, 2.0, 5.0)
-"""Seconds before each search for a key whose creation got no answer."""
+"""Seconds before each search for a key whose create got no response."""
 
 
 def make_key(attempt: Attempt) -> FetchedKey:
     """Create the key and compare it with the request.
 
-    A crash before the answer leaves a key that only its name connects with the secret. The next sweep resumes with
+    A crash before the response leaves a key that only its name connects with the secret. The next sweep resumes with
     it if its value can be read, else revokes it as an orphan. ``attempt.version_id`` is the version that the key is
-    named for; it changes if a first key had to be revoked.
+    named after; it changes if a first key had to be revoked.
 
-    :raises RotatorError: nothing usable was made; what was made is revoked, or an orphan with a name.
+    :raises RotatorError: no usable key was created; a key that was created is revoked, or is an orphan with a name.
     """
     request = key_request(attempt)
     attempt.asked_at = attempt.checked_at = attempt.now()
@@ -31,6 +32,7 @@ def make_key(attempt: Attempt) -> FetchedKey:
         raise StateChanged(
             f"the daily limit of creates is used up; {attempt.entry.name} was not rotated yet",
             advice="The next sweep retries.",
+            reason=Reason.DAILY_LIMIT,
         )
     try:
         fetched = _create(attempt, request)
@@ -44,7 +46,7 @@ def make_key(attempt: Attempt) -> FetchedKey:
 def key_request(attempt: Attempt) -> KeyRequest:
     """The request for the replacement, with the old key's rights or the tagged scopes.
 
-    :raises Refused: the scopes are not known, and Infobip would hand out every scope.
+    :raises Refused: the scopes are unknown, and Infobip would grant every scope.
     """
     entry, spec, old = attempt.entry, attempt.spec, attempt.old
     platform = old.platform if old else frozenset()
@@ -55,6 +57,7 @@ def key_request(attempt: Attempt) -> KeyRequest:
         raise Refused(
             f"{entry.name}: the old key's scopes are unknown, and a key created without scopes gets all of them",
             advice="Add the tag rotator:scopes to the secret.",
+            reason=Reason.SCOPES_UNKNOWN,
         )
     return KeyRequest(
         name=key_name(entry.name, entry.arn, attempt.context.services.policy.deployment, attempt.version_id),
@@ -72,15 +75,15 @@ def _create(attempt: Attempt, request: KeyRequest) -> FetchedKey:
         fetched = attempt.context.provider.create_key(request)
         out["key_id"] = fetched.key.id
         if fetched.key.id in attempt.context.snapshot.keys:
-            # The answer shows a key that existed before, so whose value it holds is not known.
+            # The response has the id of an older key, so its value may be another key's.
             raise OutcomeUnknown(f"Infobip returned the id of an older key when creating {request.name}")
     return fetched
 
 
 def _recover(attempt: Attempt, request: KeyRequest, error: OutcomeUnknown) -> tuple[FetchedKey, KeyRequest]:
-    """Search for the key by name after a lost answer; adopt it if it can be read, else revoke it and make another.
+    """Search for the key by name after a lost response; adopt it if it can be read, else revoke it and create another.
 
-    If nothing is found, the key may still appear: the rotation fails and the next sweep decides.
+    If none is found, the key may still appear: the rotation fails and the next sweep decides.
     """
     context = attempt.context
     found: tuple[Key, ...] = ()
@@ -105,9 +108,9 @@ def _recover(attempt: Attempt, request: KeyRequest, error: OutcomeUnknown) -> tu
 
 
 def adopt_or_revoke(attempt: Attempt, made: Sequence[Key]) -> FetchedKey | None:
-    """Return the key made for this very version whose value can be read; if there is none, revoke them all.
+    """Return the key created for this version whose value can be read; if there is none, revoke them all.
 
-    :raises StateChanged: today's updates are used up; the next sweep finds the remaining keys by their name.
+    :raises StateChanged: no update is left today; the next sweep finds the remaining keys by their name.
     """
     context = attempt.context
     for key in made:
@@ -118,7 +121,11 @@ def adopt_or_revoke(attempt: Attempt, made: Sequence[Key]) -> FetchedKey | None:
             return fetched
     for key in made:
         if not attempt.revoke_own(key):
-            raise StateChanged(f"the daily limit of updates is used up; {attempt.entry.name} was not rotated yet")
+            raise StateChanged(
+                f"the daily limit of updates is used up; {attempt.entry.name} was not rotated yet",
+                advice="The next sweep retries.",
+                reason=Reason.DAILY_LIMIT,
+            )
     return None
 
 
@@ -129,14 +136,14 @@ def compare(attempt: Attempt, key: Key, request: KeyRequest, *, resumed: bool = 
     """
     differences = differing_fields(key, request, compare_expiry=not resumed)
     if attempt.staged and "name" in differences:
-        differences.remove("name")  # it was proven to belong to its version, maybe by its value
+        differences.remove("name")  # it has an ownership proof, maybe by value
     if not key.begun(attempt.now()):
         differences.append("validFrom")
     if not key.enabled:
         differences.append("enabled")
     if not differences:
         return
-    error = f"key {key.id} differs from the request in: {', '.join(differences)}"
+    error = f"key {key.id} differs from the request in {', '.join(differences)}"
     attempt.context.emit("key.rejected", "failure", **attempt.fields(key.id), error=f"ReplacementRejected: {error}")
     attempt.give_up(key)
     raise ReplacementRejected(

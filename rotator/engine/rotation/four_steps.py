@@ -1,10 +1,10 @@
 """Secrets Manager's own rotation (``rotate-secret``, the console's button): four steps, each of them safe to repeat.
 
 Secrets Manager chooses the version id (the *token*), puts ``AWSPENDING`` on an empty version, and calls the steps one
-after the other, some of them twice. The only difference from a sweep's rotation is that it is done in pieces:
+after the other, some of them twice. Together they do what a sweep's rotation does:
 
 ============  =========================================================================================
-createSecret  find or make the key that is named for the token, compare it, store it with its label
+createSecret  find or create the key named after the token, compare it, store it with its label
 setSecret     nothing: Infobip knows the key already
 testSecret    compare and probe what was stored; of an empty version: test the configuration, as AWS does
               when rotation is switched on without rotating at once
@@ -45,7 +45,7 @@ from rotator.telemetry.consumer_events import FAILED, publish
 
 ALREADY_CURRENT: Final = "already current"
 MAX_ROUNDS: Final = 3
-"""How often a secret is read if its current version has to be labelled first."""
+"""How often a secret is read, if its current version has to be labelled first."""
 
 
 class Step(StrEnum):
@@ -58,10 +58,10 @@ class Step(StrEnum):
 
 
 def run_step(reconciler: Reconciler, secret: str, token: str, step: Step) -> str:
-    """Run one step. Returns in a few words what was done; a version that is current already is a success.
+    """Run one step. Returns a summary; an already current version is a success.
 
     :param secret: name or ARN.
-    :param token: the id of the version that is being rotated to.
+    :param token: the id of the version to rotate to.
     :raises RotatorError: refused, or failed; the old key stays current, and calling the step again is safe.
     """
     services = reconciler.services
@@ -95,9 +95,9 @@ def run_step(reconciler: Reconciler, secret: str, token: str, step: Step) -> str
 def _labels_of(entry: SecretEntry, token: str) -> frozenset[str]:
     """The token's labels.
 
-    :raises Refused: Secrets Manager did not begin a rotation to this version.
+    :raises Refused: Secrets Manager did not start a rotation to this version.
     """
-    # Like the rotation functions that AWS publishes: unknown does not mean off; the labels below decide.
+    # Like the rotation functions that AWS publishes: if this is unknown, the labels below decide.
     if entry.rotation_enabled is False:
         raise Refused(
             f"{entry.name} is not enabled for rotation by Secrets Manager",
@@ -156,9 +156,9 @@ def _opened(reconciler: Reconciler, entry: SecretEntry, token: str) -> Iterator[
 
 
 def _without_pending(entry: SecretEntry, token: str) -> SecretEntry:
-    """Return the secret without the token's ``AWSPENDING``, which is this rotation's own and not another's.
+    """Return the secret without the token's ``AWSPENDING``, which belongs to this rotation.
 
-    A version that holds a key of ours is not changed.
+    A version that has a key's label is not changed.
     """
     if read_lifecycle(entry).pending_version == token:
         return entry
@@ -169,7 +169,7 @@ def _without_pending(entry: SecretEntry, token: str) -> SecretEntry:
 
 @dataclass(slots=True)
 class StepWork:
-    """The data of one step: the secret as it was just read, its account's keys, and today's budget.
+    """The data of one step: the secret as it was just read, its account's keys, and the slots left today.
 
     :param begun: the secret as it was before this step adopted its current version.
     """
@@ -208,7 +208,7 @@ class StepWork:
         return f"key {self._check_stored(promoting=True)} is current"
 
     def _rotation_of_empty_version(self) -> Rotation:
-        """:raises Refused: the token's version holds something, or the rotation is blocked."""
+        """:raises Refused: the token's version is not empty, or the rotation is blocked."""
         self._check_empty()
         self._refuse_by(ROTATE_BLOCKED)
         action = self._action(ActionKind.ROTATE, self.view.key_id, self.view.life.current_version)
@@ -241,13 +241,13 @@ class StepWork:
         """Apply a sweep's rules: hold, wrong tags, replica, contradicting labels, no scopes for a first key."""
         wrong = clock_skew(self.context.snapshot)
         if wrong is not None:
-            raise Refused(f"{self.entry.name} was not rotated: {wrong}")
+            raise Refused(f"{self.entry.name} was not rotated: {wrong}", reason=Reason.CLOCK_SKEW)
         self._refuse_by(SKIP_WHEN)
 
     def _refuse_by(self, rules: tuple[Predicate, ...]) -> None:
         found = first(rules, self.view, self.context.services.clock.now())
         if found is not None:
-            raise Refused(f"{self.entry.name} is not rotated: {found.reason}: {found.detail}")
+            raise Refused(f"{self.entry.name} was not rotated: {found.reason}: {found.detail}", reason=found.reason)
 
     def adopt(self) -> bool:
         """Label the current version with its key if the label is missing or wrong. Returns whether it was."""
@@ -262,9 +262,9 @@ class StepWork:
         return True
 
     def _check_empty(self) -> None:
-        """Check that the token's version holds nothing that another program stored.
+        """Check that the token's version has no value of another program.
 
-        :raises Refused: it does; it is neither overwritten nor promoted.
+        :raises Refused: it has one, which is not overwritten and not promoted.
         """
         with contextlib.suppress(BadSecretValue):
             try:

@@ -1,4 +1,4 @@
-"""Bringing a new key to consumers: store, probe, promote by compare-and-swap, retire the old version."""
+"""Deliver a new key to consumers: store, probe, promote by compare-and-swap, retire the old version."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ from rotator.policy.guards import MAX_SKEW
 from rotator.policy.labels import PENDING, key_label
 from rotator.policy.orphans import ORPHAN_AGE
 from rotator.ports import ProbeVerdict
+from rotator.reasons import Reason
 from rotator.secret import Secret
 from rotator.telemetry.consumer_events import ROTATED
 
 PROPAGATION = timedelta(seconds=60)
 """How long a new key may take to authenticate everywhere."""
 MAX_LASTING = 3
-"""After this many answers in a row that waiting can't fix (a 404: the verify path is wrong) the wait ends. Otherwise
-every secret with that path would take a minute."""
+"""After this many responses in a row that waiting can't change (a 404: the verify path is wrong) the wait ends, because
+otherwise every secret with that path would take a minute."""
 ALMOST_ORPHAN = ORPHAN_AGE - MAX_SKEW
-"""No run takes a key younger than this for an orphan, even if the clocks differ."""
+"""No run treats a key younger than this as an orphan, even if the clocks differ."""
 REVOKE_IN_FLIGHT = timedelta(seconds=90)
 """For this long after a version was stored, a run whose check is up to a minute old may still revoke its key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """The key and version that a rotation made."""
+    """The key and version that a rotation created."""
 
     key_id: str
     version_id: str
@@ -51,7 +52,7 @@ def stage(attempt: Attempt, key: Key, text: Secret) -> None:
     After a crash here the next sweep finds a pending version, checks and probes it again, and promotes it.
 
     :raises StoreError: it is not stored, and the key was given up.
-    :raises StateChanged: the key was revoked meanwhile; it was given up.
+    :raises StateChanged: the key was revoked during the rotation; it was given up.
     """
     store, arn, version_id = attempt.context.services.store, attempt.entry.arn, attempt.version_id
     labels = (PENDING, key_label(key.id))
@@ -63,13 +64,13 @@ def stage(attempt: Attempt, key: Key, text: Secret) -> None:
                 if not (error.outcome_unknown or error.retryable) or isinstance(error, PreconditionFailed):
                     raise
                 if key_label(key.id) not in store.describe(arn).versions.get(version_id, frozenset()):
-                    # The same token and the same value: storing it twice is storing it once.
+                    # Storing the same value under the same version id again changes nothing.
                     store.stage(arn, version_id, text, labels)
     except RotatorError:
         attempt.give_up(key)
         raise
     attempt.staged = True
-    # A run that read the secret earlier may take such an old key for an orphan, and be about to revoke it.
+    # A run that read the secret earlier may treat such an old key as an orphan and be about to revoke it.
     made = attempt.asked_at or key.valid_from
     if made is not None and attempt.now() - made >= ALMOST_ORPHAN:
         attempt.context.services.clock.sleep(REVOKE_IN_FLIGHT.total_seconds())
@@ -79,7 +80,7 @@ def stage(attempt: Attempt, key: Key, text: Secret) -> None:
 def check_again_if_stale(attempt: Attempt, key: Key, value: Secret) -> None:
     """Check and probe a key once more if it was checked more than ten minutes ago.
 
-    :raises StateChanged: it was revoked meanwhile; it was given up.
+    :raises StateChanged: it was revoked during the rotation; it was given up.
     """
     if attempt.checked_at is not None and attempt.now() - attempt.checked_at > STALE_CREATE:
         _check_active(attempt, key)
@@ -92,12 +93,13 @@ def _check_active(attempt: Attempt, key: Key) -> None:
     if not fresh.alive(attempt.now()):
         attempt.give_up(fresh, revoke=fresh.enabled)
         raise StateChanged(
-            f"the new key {key.id} of {attempt.entry.name} was revoked by another process; it was not promoted"
+            f"the new key {key.id} of {attempt.entry.name} was revoked by another process; it was not promoted",
+            reason=Reason.KEY_NOT_ACTIVE,
         )
 
 
 def probe(attempt: Attempt, key: Key, value: Secret) -> None:
-    """Use the key once; retry for as long as it may take to propagate.
+    """Use the key once; retry until it must have propagated.
 
     After a crash here the version is still pending: the next sweep continues with it.
 
@@ -107,7 +109,7 @@ def probe(attempt: Attempt, key: Key, value: Secret) -> None:
     emit, clock, spec = attempt.context.emit, attempt.context.services.clock, attempt.spec
     fields, name = attempt.fields(key.id), attempt.entry.name
     if not spec.verify:
-        # A key that can't be probed gets all the time that it may take to work everywhere.
+        # A key that can't be probed gets the full time to propagate.
         since = attempt.asked_at or key.valid_from
         if since is not None:
             clock.sleep((since + PROPAGATION - attempt.now()).total_seconds())
