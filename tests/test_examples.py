@@ -142,7 +142,7 @@ def test_the_cron_job_meets_the_restricted_standard() -> None:
 
 
 def test_the_table_of_metrics_is_the_programs() -> None:
-    text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| `rotator_")]
     assert rows == [
         f"| `{family.name}` | {family.kind} | {', '.join(f'`{label}`' for label in family.labels)} | {family.help} |"

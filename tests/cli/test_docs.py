@@ -155,12 +155,12 @@ def _sources() -> str:
 
 
 def test_every_tag_is_described() -> None:
-    text = (ROOT / "docs/policies.md").read_text()
+    text = (ROOT / "docs/configuration.md").read_text()
     assert [tag for tag in KNOWN_TAGS if tag not in text] == []
 
 
 def test_every_setting_is_described() -> None:
-    text = (ROOT / "docs/settings.md").read_text()
+    text = (ROOT / "docs/configuration.md").read_text()
     assert [field.name for field in fields(Settings) if f"`ROTATOR_{field.name.upper()}`" not in text] == []
 
 
@@ -168,5 +168,5 @@ def test_every_alarm_is_in_the_runbook() -> None:
     alarms = set(re.findall(r"AlarmName: .*\}-([a-z-]+)$", (ROOT / "serverless.yml").read_text(), re.MULTILINE))
     alarms = {name for name in alarms if not name.endswith("-errors")}  # one for each function, in one row
     assert len(alarms) >= 9
-    text = (ROOT / "docs/operations.md").read_text()
+    text = (ROOT / "docs/runbook.md").read_text()
     assert [name for name in alarms if f"`{name}`" not in text] == []
