@@ -1,4 +1,4 @@
-"""An audit line of every event, from commands over the sandbox, for ``docs/audit.md``."""
+"""Audit lines, from commands over the sandbox, for ``docs/audit.md``: examples, and the fields of every event."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ from rotator.cli import main
 from rotator.policy.labels import key_name
 from rotator.sandbox.exchange import ErrorStyle, Request, Response
 from rotator.sandbox.launcher import Sandbox
+from rotator.telemetry.audit import FIELDS
 from tests.support.faulty_infobip import Fault, FaultKind, put_faults
 
 SECRET: Final = "prod/sms/otp"
 ALWAYS: Final = frozenset({"level", "event", "outcome", "actor", "trigger"})
 EXAMPLE: Final = re.compile(r"(?<=```json\n)(\{\"[^\n]*\"event\": [^\n]*\})(?=\n```)")
+ROW: Final = re.compile(r"(?<=\n)\| `([a-z]+\.[a-z_]+)` \| ([^|\n]*) \|[^|\n]*\|(?=\n)")
 KEYS: Final = "/settings/2/api-keys"
 
 
 def audit_page(text: str, sandbox: Sandbox) -> str:
-    """The page, with a real line in place of each example: of the same event, outcome, trigger and secret.
+    """The page, with a real line in place of each example, and in the table the fields that each event really has.
 
+    A line is one of the same event, outcome, trigger and secret.
     What differs from run to run is replaced: random ids, how long calls and retries took, the simulated Infobip's port.
     """
     lines = list(_lines(sandbox))
@@ -52,7 +55,12 @@ def audit_page(text: str, sandbox: Sandbox) -> str:
         shown = re.sub(r"127\.0\.0\.1:\d+", "abc123.api.infobip.com", json.dumps(line))
         return re.sub(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", steady, shown)
 
-    return EXAMPLE.sub(example, text)
+    def row(found: re.Match[str]) -> str:
+        names = {name: None for line in lines if line["event"] == found[1] for name in line if name not in FIELDS}
+        fields = f" {', '.join(f'`{name}`' for name in names)} " if names else " "
+        return f"| `{found[1]}` | {found[2]} |{fields}|"
+
+    return ROW.sub(row, EXAMPLE.sub(example, text))
 
 
 def _lines(sandbox: Sandbox) -> Iterator[dict[str, Any]]:
