@@ -151,7 +151,6 @@ def test_search_that_fails_changes_nothing(status: int, reveal: bool) -> None:
     results, alerts = day_of(world, found)
     assert results == []
     assert {a.kind for a in alerts} == {Reason.UNREADABLE}
-    assert "could not be verified today" in alerts[0].detail
     assert world.labels("prod/sms") == before
     assert all(sweep.succeeded for sweep in found)
 
@@ -170,8 +169,7 @@ def test_masked_search_that_finds_no_key_at_all_changes_nothing() -> None:
     world.infobip.faults.add(Fault(FaultKind.HOOK_AFTER, "GET", KEYS, when=by_value, count=None, hook=empty_answer))
     results, alerts = day_of(world, hourly(world))
     assert results == []
-    assert len(alerts) >= 1
-    assert "finds no key by its value" in alerts[0].detail
+    assert {a.kind for a in alerts} == {Reason.UNREADABLE}
     assert [world.labels(f"prod/{number}") for number in range(5)] == before
 
 
@@ -191,7 +189,7 @@ def test_held_secret_keeps_its_label() -> None:
     results, alerts = day_of(world, hourly(world))
     assert results == []
     assert [(a.kind, a.secret) for a in alerts] == [(Reason.UNPROVEN_LABEL, "prod/sms")]
-    assert "the label is kept" in alerts[0].detail
+    assert alerts[0].message.values["reason"] is Reason.HOLD
     assert world.labels("prod/sms") == before
 
 
@@ -244,7 +242,6 @@ def test_nothing_begins_when_the_process_ends() -> None:
     assert reads(world) == Counter()
     assert world.labels("prod/sms") == before
     assert [a.kind for a in alerts] == [Reason.UNREADABLE]
-    assert "the process is about to end" in alerts[0].detail
 
 
 def test_slow_search_ends_the_verification() -> None:
@@ -260,7 +257,7 @@ def test_slow_search_ends_the_verification() -> None:
     begun = world.clock.monotonic()
     _, alerts = day_of(world, [world.sweep()])
     assert world.clock.monotonic() - begun <= 130
-    assert "took longer than two minutes" in alerts[0].detail
+    assert alerts[0].kind is Reason.UNREADABLE
     assert alerts[0].count >= 30
 
 

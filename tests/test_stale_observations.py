@@ -67,7 +67,7 @@ def test_a_new_key_is_read_again_after_a_pause() -> None:
     (result,) = world.sweep().results
     assert pause.hits == 1
     assert result.outcome is Outcome.DEFERRED
-    assert "was revoked meanwhile" in str(result.error)
+    assert made(world) in str(result.error)
     assert world.current_key(NAME).id == old.id
     rests(world)
 
@@ -88,7 +88,7 @@ def test_what_a_killed_run_made_is_read_again_after_a_pause(killed_at: tuple[str
     world.pass_time(age)
     then(world, "GET", PROBE, lambda: stood_still(world))
     (result,) = world.sweep().results
-    assert "was revoked meanwhile" in str(result.error)
+    assert made(world) in str(result.error)
     assert world.current_key(NAME).id == old.id
     rests(world)
 
@@ -100,7 +100,7 @@ def test_a_first_key_is_read_again_before_it_is_stored() -> None:
     world.sweep(secret=NAME)
     then(world, "GET", PROBE, lambda: stood_still(world))
     (result,) = world.sweep(secret="prod/new").results
-    assert "was revoked meanwhile" in str(result.error)
+    assert made(world) in str(result.error)
     assert world.try_read("prod/new") is None
     world.pass_time(HOUR)
     world.sweep()
@@ -129,7 +129,7 @@ def test_a_key_stored_late_waits_for_orphan_revocations() -> None:
 
     world.store.before = stored_late
     (result,) = world.sweep().results
-    assert "was revoked meanwhile" in str(result.error)
+    assert made(world) in str(result.error)
     assert world.current_key(NAME).id == old.id
     world.clock.advance = move  # type: ignore[method-assign]
     rests(world)
@@ -161,7 +161,6 @@ def test_a_429_ends_the_sweep_of_that_account_and_of_no_other() -> None:
     world.infobip.faults.add(throttled)
     results = {result.action.secret: result for result in world.sweep().results}
     assert results["prod/voice"].outcome is results[NAME].outcome is Outcome.DEFERRED
-    assert "not begun" in str(results[NAME].error)
     assert results["other/mail"].outcome is Outcome.DONE
     assert throttled.hits == throttled.matched == 1
     assert world.infobip.creates_used(mine) == 0
