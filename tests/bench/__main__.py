@@ -29,7 +29,7 @@ def sizes(text: str) -> list[int]:
 
 
 def lines(result: dict[str, Any]) -> Iterator[str]:
-    """The figures as a table, as docs/scale.md has it."""
+    """The figures as a table, as README.md here has it."""
     yield "| what | figure | goal |"
     yield "|---|---|---|"
     for what, figure, goal in rows(result):
