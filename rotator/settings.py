@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from rotator.durations import parse_duration
 from rotator.errors import ConfigurationError
+from rotator.key_format import is_deployment
 from rotator.model import Policy
 from rotator.redaction.patterns import redact_patterns
 from rotator.text import quoted
@@ -22,8 +23,6 @@ T = TypeVar("T")
 
 _TRUE: Final = frozenset({"true", "1", "yes"})
 _FALSE: Final = frozenset({"false", "0", "no"})
-# A colon would make key names ambiguous: rotator:<deployment>:<version id>.
-_DEPLOYMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _EVENT_BUS: Final = re.compile(
     r"[A-Za-z0-9._/-]{1,256}|arn:[a-z0-9-]+:events:[a-z0-9-]+:[0-9]{12}:event-bus/[A-Za-z0-9._/-]{1,256}"
@@ -166,7 +165,7 @@ def _require(value: T, usable: bool) -> T:
 
 _VARIABLES: Final[dict[str, tuple[Callable[[str], object], str, str]]] = {
     "DEPLOYMENT": (
-        _matching(_DEPLOYMENT),
+        lambda text: _require(text, is_deployment(text)),
         "can't be used in key names",
         "use 1 to 32 letters, digits, dots, underscores and hyphens, starting with a letter or digit",
     ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
@@ -27,7 +26,8 @@ from rotator.infobip.credentials import Credentials
 from rotator.infobip.http import Answer, Call, Effort, Limits, Transport
 from rotator.infobip.http_errors import refusal
 from rotator.infobip.listing import SIZE, list_all
-from rotator.infobip.wire import KEY_ID, KEY_VALUE, Page, create_body, parse_created, parse_key, parse_page, revoke_body
+from rotator.infobip.wire import Page, create_body, parse_created, parse_key, parse_page, revoke_body
+from rotator.key_format import contains_value, is_key_id, random_value
 from rotator.model import Key
 from rotator.ports import Clock, FetchedKey, KeyListing, KeyRequest, Probe, ProbeVerdict
 from rotator.redaction.patterns import redact_key_values
@@ -245,7 +245,7 @@ class InfobipClient:
         Otherwise an account's only key, masked, would match every search.
         """
         if not self._value_filter_works:
-            answer = self._search(Secret(f"{uuid.uuid4().hex}-{uuid.uuid4()}"))
+            answer = self._search(Secret(random_value()))
             self._value_filter_works = not answer.keys and not answer.total_count
         return self._value_filter_works
 
@@ -303,11 +303,11 @@ class InfobipClient:
 
 
 def _key_path(key_id: str) -> str:
-    if KEY_VALUE.search(key_id.lower()):  # a value also matches KEY_ID, and must not get into a URL
+    if contains_value(key_id):
         raise InvalidRequest(
             "the key id given is a key value; nothing was sent",
             advice="Treat the value as leaked, and use the key's id.",
         )
-    if not KEY_ID.fullmatch(key_id):
+    if not is_key_id(key_id):
         raise InvalidRequest(f"{quoted(redact_key_values(key_id), 40)} is not a valid key id; nothing was sent")
     return f"{KEYS_PATH}/{key_id}"

@@ -12,18 +12,15 @@ from typing import Any, Final, TypeVar
 
 from rotator.errors import ContractViolation
 from rotator.infobip.http import Answer
+from rotator.key_format import contains_value, is_key_id, is_value
 from rotator.model import Key, Platform
 from rotator.ports import FetchedKey, KeyRequest
 from rotator.redaction.patterns import redact_key_values
 from rotator.secret import Secret
 from rotator.text import quoted
 
-KEY_VALUE: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-"""The format of an API key's value."""
-KEY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
-"""Ids go into URLs and staging labels, so nothing else is accepted."""
-
-_VALUE: Final = re.compile(r"[!-)+-~]{1,1024}")  # printable ASCII (it becomes a header) and no '*' (that is a mask)
+# Printable ASCII, because it becomes a header, and no '*', which is a mask.
+_CREATED_VALUE: Final = re.compile(r"[!-)+-~]{1,1024}")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d(?!\d)", re.ASCII)
 T = TypeVar("T")
 
@@ -54,7 +51,7 @@ def parse_created(answer: Answer) -> FetchedKey:
 
     :raises ContractViolation: not a key.
     """
-    return _parse(answer, lambda data: _key(data, "the key", shape=_VALUE))
+    return _parse(answer, lambda data: _key(data, "the key", is_readable=_is_created_value))
 
 
 def parse_page(answer: Answer) -> Page:
@@ -125,18 +122,18 @@ def _page(data: Any) -> Page:
     )
 
 
-def _key(data: Any, path: str, shape: re.Pattern[str] = KEY_VALUE) -> FetchedKey:
+def _key(data: Any, path: str, is_readable: Callable[[str], bool] = is_value) -> FetchedKey:
     fields = _object(data, path)
     key_id, name, enabled = fields.get("id"), fields.get("name"), fields.get("enabled")
-    if not isinstance(key_id, str) or not KEY_ID.fullmatch(key_id) or KEY_VALUE.search(key_id.lower()):
-        raise _Broken(f"{path} has no id of letters, digits, '_' and '-'")  # a key's value would be one of these
+    if not isinstance(key_id, str) or not is_key_id(key_id):
+        raise _Broken(f"{path} has no id of letters, digits, '_' and '-'")
     path = f"{path} ({key_id})"
     if not isinstance(name, str):
         raise _Broken(f"{path} has no name")
     if not isinstance(enabled, bool):
         raise _Broken(f"{path} does not say whether it is enabled")
     value = _optional(fields, "apiKeySecret", path, _string)
-    secret = Secret(value) if value is not None and shape.fullmatch(value) is not None else None
+    secret = Secret(value) if value is not None and is_readable(value) else None
     key = Key(
         id=key_id,
         name=_characters(name),
@@ -152,6 +149,10 @@ def _key(data: Any, path: str, shape: re.Pattern[str] = KEY_VALUE) -> FetchedKey
         digest=None if secret is None else secret.digest(),
     )
     return FetchedKey(key, secret)
+
+
+def _is_created_value(text: str) -> bool:
+    return _CREATED_VALUE.fullmatch(text) is not None
 
 
 def _expected(found: FetchedKey, key_id: str | None) -> FetchedKey:
@@ -207,7 +208,7 @@ def _string(value: Any) -> str:
 
 def _account_id(value: Any) -> str:
     text = _string(value)
-    if KEY_VALUE.search(text.lower()):  # an account's id is shown
+    if contains_value(text):  # an account's id is shown
         raise _Broken("is not an account's id")
     return text
 

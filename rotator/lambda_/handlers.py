@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -27,12 +26,12 @@ from rotator.lambda_.requests import (
 )
 from rotator.lambda_.runtime import Invocation
 from rotator.model import Outcome
+from rotator.policy.labels import is_version_id
 from rotator.telemetry.audit import Trigger
 from rotator.text import printable
 
 MAX_PROBLEMS: Final = 5
 MAX_PROBLEM_LENGTH: Final = 240
-_TOKEN: Final = re.compile(r"[A-Za-z0-9-]{32,64}")
 _log = logging.getLogger("rotator.lambda")
 
 
@@ -144,7 +143,7 @@ def rotation_request(event: Any) -> tuple[str, str, Step]:
             advice="Only Secrets Manager rotation should invoke this function.",
         )
     secret, token, step = (text_of(event, name) for name in ("SecretId", "ClientRequestToken", "Step"))
-    if not _TOKEN.fullmatch(token):
+    if not is_version_id(token):
         raise BadEvent(
             '"ClientRequestToken" is not a valid version id', advice="Use 32 to 64 letters, digits and hyphens."
         )

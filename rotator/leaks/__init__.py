@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from rotator.decoding import plain, readings
+from rotator.key_format import VALUE_LENGTH, values_in
 from rotator.leaks.findings import PLACE, Fields, findings_in, is_usable, values
-from rotator.policy.values import possible_keys
 from rotator.secret import Secret
 
 MOST_FINDINGS, MOST_PLACES = 20_000, 20  # further ones are only counted
 _LONGEST: Final = 500
-_LINE: Final = re.compile(r"^[^\n]{69,}", re.MULTILINE)  # a key has 69 characters
+_LINE: Final = re.compile(rf"^[^\n]{{{VALUE_LENGTH},}}", re.MULTILINE)
 _LINES: Final = re.compile(r"(?m)^(?:[^\n]*+(?:(?<=[=D])|(?<=[A-Za-z0-9+/_-]{16}))\n|[A-Za-z0-9+/_-]{1,16}\n)+[^\n]*")
 """Lines that quoted-printable (by `=`, itself encoded as `=3D`) or base64 may have broken."""
 _NOTHING: Final = re.compile(r"(?m)^(?:\[[][ ,]*\]|null)$|\"(?:findings|results)\"\s*+:\s*+(?:null|\[\s*+\])")
@@ -98,7 +98,7 @@ def read_leaks(text: Secret) -> LeakReport:
 
 def encoded_keys(text: str) -> dict[str, None]:
     """Return every text in the format of an Infobip key, as spelt, that a text contains, encoded or not."""
-    return dict.fromkeys(key.reveal() for each in readings(text) for key in possible_keys(Secret(each)))
+    return dict.fromkeys(value for each in readings(text) for value in values_in(each))
 
 
 def _place(finding: Fields, position: int) -> Place:

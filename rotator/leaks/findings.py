@@ -7,6 +7,7 @@ from collections import deque
 from typing import Final
 
 from rotator.decoding import unescaped
+from rotator.key_format import is_truncated_value
 
 _NAMES: Final = {
     "file": "file filename filepath path uri target",
@@ -25,11 +26,7 @@ PLACE: Final = ("file", "line", "commit", "fingerprint", "url")
 _SEPARATORS: Final = str.maketrans("", "", "_-. ")
 _STRING: Final = r'"((?:[^"\\\n]++|\\.)*+)"?'  # ends with its line: a stray quotation mark affects only that
 _TOKEN: Final = re.compile(rf"{_STRING}(?:(\s*+:\s*+)(?:{_STRING}|(\d{{1,9}}\b|null\b))?)?|[{{}}]")
-_UNUSABLE: Final = re.compile(
-    r"\A\s*\Z|\*{3}|[xX]{4}|[•#]{3}|\.{3}|…|(?i:redacted|masked|hidden|filtered|removed"
-    r"|\A(?:[0-9a-f]{32}-[0-9a-f-]*|[0-9a-f]+-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z)"
-)
-"""An empty or masked value, or a part of an Infobip key (but not a UUID, which is another vendor's key)."""
+_MASKED: Final = re.compile(r"\A\s*\Z|\*{3}|[xX]{4}|[•#]{3}|\.{3}|…|(?i:redacted|masked|hidden|filtered|removed)")
 _DEEPEST: Final = 32  # the outermost objects are forgotten
 _NESTED: Final = 3
 Fields = dict[str, list[str]]  # the texts of a finding by their meaning, `""` for all others
@@ -68,7 +65,12 @@ def values(finding: Fields) -> list[str]:
 
 def is_usable(finding: Fields) -> bool:
     """Whether the value is present, unmasked and whole, in any vendor's format."""
-    return not all(map(_UNUSABLE.search, values(finding)))
+    return not all(map(_is_unusable, values(finding)))
+
+
+def _is_unusable(value: str) -> bool:
+    """Whether a value is empty, masked or a part of an Infobip key (not a UUID, which is another vendor's key)."""
+    return _MASKED.search(value) is not None or is_truncated_value(value)
 
 
 def _end(objects: deque[_Object]) -> list[Fields]:
@@ -90,5 +92,5 @@ def _is_finding(fields: Fields, *, has_inner: bool) -> bool:
     """Whether an object has two of: a place, a value, a rule."""
     has_value = not fields.keys().isdisjoint(("value", "context"))
     says = (has_value, "rule" in fields, not fields.keys().isdisjoint(PLACE[:-1]))
-    is_masked = any(text and _UNUSABLE.search(text) for text in fields.get("value", ()))
+    is_masked = any(text and _is_unusable(text) for text in fields.get("value", ()))
     return (sum(says) > 1 or is_masked or "detector" in fields) and (has_value or not has_inner)

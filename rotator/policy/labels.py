@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
+from rotator.key_format import is_deployment, is_key_id
+
 CURRENT: Final = "AWSCURRENT"
 PREVIOUS: Final = "AWSPREVIOUS"
 PENDING: Final = "AWSPENDING"
@@ -21,23 +23,15 @@ _PREFIX: Final = "rotator:"
 _KEY: Final = f"{_PREFIX}key:"
 _RETIRE: Final = f"{_PREFIX}retire:"
 _MARK: Final = "/rotator:"
-# 128 characters at most, so that no label comes near the 256 that AWS allows.
-_KEY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_DEPLOYMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _VERSION_ID: Final = re.compile(r"[A-Za-z0-9-]{32,64}")
 _SECRET_ID_DIGITS: Final = 10
 _SECRET_ID: Final = re.compile(r"[0-9a-f]{10}")
 _STAMP: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
 
 
-def is_key_id(text: str) -> bool:
-    """Whether it looks like a key's id: 1 to 128 letters, digits, ``_`` and ``-``."""
-    return _KEY_ID.fullmatch(text) is not None
-
-
-def is_deployment(text: str) -> bool:
-    """Whether it may name a deployment: 1 to 32 letters, digits and ``._-``, beginning with a letter or digit."""
-    return _DEPLOYMENT.fullmatch(text) is not None
+def is_version_id(text: str) -> bool:
+    """Whether a text can be the id of a version that the rotator stores: 32 to 64 letters, digits and ``-``."""
+    return _VERSION_ID.fullmatch(text) is not None
 
 
 def key_label(key_id: str) -> str:
@@ -136,7 +130,7 @@ def key_name(name: str, arn: str, deployment: str, version_id: str) -> str:
         raise ValueError("a key's name needs the secret's name")
     if not is_deployment(deployment):
         raise ValueError("a deployment name must have 1 to 32 letters, digits and ._- and start with a letter or digit")
-    if not _VERSION_ID.fullmatch(version_id):
+    if not is_version_id(version_id):
         raise ValueError("a version id has 32 to 64 letters, digits and hyphens")
     tail = _tail(deployment, secret_id(arn), version_id)
     return name[: KEY_NAME_LIMIT - len(tail)] + tail
@@ -150,7 +144,7 @@ def parse_key_name(name: str) -> KeyName | None:
     """
     secret, _, rest = name.rpartition(_MARK)
     deployment, *ids = rest.split(":")
-    if not secret or not is_deployment(deployment) or not 1 <= len(ids) <= 2 or not _VERSION_ID.fullmatch(ids[-1]):
+    if not secret or not is_deployment(deployment) or not 1 <= len(ids) <= 2 or not is_version_id(ids[-1]):
         return None
     if len(ids) == 2 and not _SECRET_ID.fullmatch(ids[0]):
         return None

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
 from rotator.errors import BadSecretValue
-from rotator.policy.labels import is_key_id
+from rotator.key_format import is_key_id, values_in
 from rotator.policy.tags import RESERVED_FIELDS
 from rotator.secret import Secret
 from rotator.text import printable, quoted
@@ -28,8 +28,6 @@ _SPACE: Final = re.compile(r"[ \t\n\r]*")
 # into a URL, because a server refuses a request with thousands of characters. Infobip's keys have 69.
 _KEY: Final = re.compile(r"[\x21-\x7e]+")
 _MOST: Final = 512
-# A key's value, matched from its first hyphen on: hyphens are found many times faster than 32 digits.
-_KEY_SHAPE: Final = re.compile(r"-(?<=([0-9a-f]{32})-)([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.IGNORECASE)
 _FIELD_FIX: Final = "Store the key in that field, or set the tag rotator:value-field to the correct field."
 
 
@@ -192,11 +190,7 @@ def possible_keys(text: Secret) -> tuple[Secret, ...]:
     For values that :func:`decode` refuses. Other texts are left out, because a search at Infobip must not reveal other
     secrets in the value.
     """
-    return tuple(map(Secret, dict.fromkeys(_key_shaped(text.reveal()))))
-
-
-def _key_shaped(text: str) -> Iterator[str]:
-    return map("-".join, _KEY_SHAPE.findall(text))
+    return tuple(map(Secret, dict.fromkeys(values_in(text.reveal()))))
 
 
 def differs_only_in_key(one: Secret, other: Secret, field: str) -> bool:
@@ -227,7 +221,7 @@ def keys_in(content: Secret) -> tuple[Secret, ...]:
     texts = [raw, raw.replace("\0", "")]  # the second for UTF-16
     with suppress(ValueError, RecursionError):
         texts += _texts(json.loads(raw))  # JSON may escape any character
-    return tuple(Secret(found) for found in dict.fromkeys(key for text in texts for key in _key_shaped(text)))
+    return tuple(Secret(found) for found in dict.fromkeys(key for text in texts for key in values_in(text)))
 
 
 def changed_fields(one: Secret, other: Secret) -> tuple[str, ...]:

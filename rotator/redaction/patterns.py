@@ -12,16 +12,11 @@ import re
 from enum import StrEnum
 from typing import Final
 
+from rotator.key_format import TRUNCATED_VALUE, TRUNCATED_VALUE_IN_NAME
 from rotator.model import ActionKind, Outcome, Severity
 from rotator.reasons import Reason
 
 REDACTED: Final = "<redacted>"
-
-_KEY = re.compile(r"[0-9a-f]{32}-[0-9a-f]{4,8}(?![0-9a-f])(?:-[0-9a-f]+)*", re.IGNORECASE)
-"""An Infobip key, even if truncated in its second part or later."""
-
-_KEY_VALUE = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}(?:-[0-9a-f]{1,12})+", re.IGNORECASE)
-"""An Infobip key, even if truncated in its third part or later. A name of 32 digits and a suffix does not match."""
 
 # Every pattern begins with something rare or bounded, so that hostile text does not take quadratic time.
 _USERINFO = re.compile(
@@ -65,12 +60,12 @@ def _scheme(match: re.Match[str]) -> str:
 
 def redact_key_values(text: str) -> str:
     """Redact only text with the format of an Infobip key's value. For names and ids."""
-    return _KEY_VALUE.sub(REDACTED, text)
+    return TRUNCATED_VALUE_IN_NAME.sub(REDACTED, text)
 
 
 def redact_patterns(text: str) -> str:
     """Redact text that looks like a credential of any vendor. Idempotent."""
-    text = _KEY.sub(REDACTED, text)
+    text = TRUNCATED_VALUE.sub(REDACTED, text)
     if "://" in text:
         text = _USERINFO.sub(f"://{REDACTED}@", text)
     if "=" in text or ":" in text or "," in text:  # the patterns below need one of these

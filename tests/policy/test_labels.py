@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rotator.key_format import is_deployment, is_key_id
 from rotator.policy.labels import (
     KEY_NAME_LIMIT,
     KeyName,
-    is_deployment,
-    is_key_id,
     key_label,
     key_name,
     parse_key_label,
