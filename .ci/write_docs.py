@@ -133,6 +133,7 @@ def cli_page() -> str:
 def _section(name: str, command: click.Command) -> str:
     context = click.Context(command, info_name=name, terminal_width=WIDTH, **cli.context_settings)
     text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+    text = re.sub(r"\n\nCommands:\n.*", "", text, flags=re.DOTALL)  # each has a section
     if command is not cli:
         text = re.sub(r"^  (?:--json|-h, --help)  .*(?:\n {10,}.*)*\n?", "", text, flags=re.MULTILINE)
         text = re.sub(r"\n+Options:\n*(?=\n\n|$)", "", text).rstrip()
