@@ -14,6 +14,7 @@ from rotator.engine.emergency import Emergency, EmergencyReport, Strategy, Targe
 from rotator.engine.manual import rotate_now
 from rotator.errors import StoreDenied
 from rotator.policy.emergency_ids import made_for_incident, made_in_emergency
+from rotator.sandbox.clocks import OffsetClock
 from rotator.sandbox.state import Options, SimKey
 from rotator.telemetry.audit import Trigger
 from tests import leaks
@@ -29,6 +30,7 @@ from tests.emergencies import (
     alive,
     calm,
     dead,
+    emergency,
     fault,
     in_grace,
     leaked,
@@ -434,6 +436,33 @@ def test_a_key_promoted_by_another_rotation_is_the_replacement(strategy: Strateg
     world.sweep()
     assert all(alive(world, key) for key in theirs)  # their grace has not begun to end
     calm(world)
+
+
+@pytest.mark.parametrize("offset", [-4, 4], ids=["behind", "ahead"])
+@pytest.mark.parametrize("when", ["before the command", "during it"])
+def test_a_replacement_is_known_by_infobips_clock(when: str, offset: int) -> None:
+    """Infobip's clock differs from this machine's: what another rotation created since the start is the replacement."""
+    world = World()
+    old = world.managed(NAME)
+    world.infobip.clock = world.infobip.state.clock = OffsetClock(world.clock, timedelta(minutes=offset))
+    command = emergency(world)
+    plan = command.plan(Target(key_id=old.id, account="main"), REPLACE_FIRST)
+
+    def rotate(_operation: str = "", _name: str = "") -> None:
+        world.store.before = None
+        rotate_now(world.reconciler(), NAME, "at the same time")
+        world.pass_time(timedelta(minutes=1))
+
+    if when == "during it":
+        world.store.before = rotate
+    else:
+        rotate()
+    report = command.execute(plan)
+    new = world.current_key(NAME)
+    assert report.revoked == (old.id,)
+    assert alive(world, new)
+    assert report.replaced == ((NAME,) if when == "during it" else ())
+    assert any(new.id in note for note in report.notes) is (when != "during it")
 
 
 def test_a_current_key_newer_than_the_listing_is_revoked() -> None:

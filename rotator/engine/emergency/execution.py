@@ -55,7 +55,6 @@ class Execution:
     report: EmergencyReport
     reason: str
     begun: datetime
-    _made: set[str] = field(default_factory=set)
     _revoked: dict[str, bool] = field(default_factory=dict)
     """The revoked keys, and whether Infobip's response showed each disabled."""
     _failed: dict[str, tuple[Suspect, str]] = field(default_factory=dict)
@@ -194,22 +193,19 @@ class Execution:
 
     def _keep(self, entry: SecretEntry, current: Suspect) -> None:
         """Report a current key that is not suspect: another process stored it, or it was there before."""
-        if is_older(current.key.valid_from, self.begun.replace(microsecond=0), self.facts.now(current.account)):
+        account = current.account
+        if is_older(current.key.valid_from, self.facts.at_infobip(self.begun, account), self.facts.now(account)):
             self.report.notes.append(
                 f"the current key {current.key.id} of {entry.name} is not to be revoked; it was not replaced and "
                 "stays enabled"
             )
         else:
             note = "by a concurrent rotation"
-            self._add(StepKind.PROMOTED, current.account, entry.name, current.key.id, note=note)
+            self._add(StepKind.PROMOTED, account, entry.name, current.key.id, note=note)
 
     def _is_suspect(self, suspect: Suspect, entry: SecretEntry) -> bool:
-        made_here = suspect.version_id in self._made or suspect.key.id in self.planner.made_keys(entry)
-        made_here = made_here and suspect.role != KeyRole.OTHER_FIELD
-        rule, now = self.plan.rule, self.facts.now(suspect.account)
-        if self.plan.secret is None or self.plan.secret.arn != entry.arn:
-            rule = replace(rule, since=None)  # of another secret only the collected keys are suspect
-        return rule.include(suspect.key.id, suspect.key.valid_from, now, made_here=made_here)
+        made_here = suspect.key.id in self.planner.made_keys(entry)
+        return self.plan.rule.suspect(suspect.key, entry.arn, self.facts.now(suspect.account), made_here=made_here)
 
     def _rotate(self, entry: SecretEntry, current: Suspect) -> None:
         """:raises RotatorError: nothing was promoted; a key that was created is revoked, or found by the next sweep."""
@@ -397,7 +393,7 @@ class Execution:
 
         def new_version_id() -> str:
             version_id = emergency_version_id(arn, self.planner.incident, self.services.new_version_id())
-            self._made.add(version_id)
+            self.planner.made.add(version_id)
             return version_id
 
         keys, held = {}, {}

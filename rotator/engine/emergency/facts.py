@@ -246,6 +246,10 @@ class Facts:
             return self.accounts.clock(account or "").now()
         return self.accounts.services.clock.now()
 
+    def at_infobip(self, moment: datetime, account: str | None) -> datetime:
+        """A moment of this machine's clock by Infobip's, in whole seconds as in ``validFrom``."""
+        return (moment + (self.now(account) - self.accounts.services.clock.now())).replace(microsecond=0)
+
 
 def _tagged_value(entry: SecretEntry, content: Secret | None) -> Secret | None:
     """The value in the tagged field, if it can be read."""

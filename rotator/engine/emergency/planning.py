@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -27,7 +27,7 @@ from rotator.policy.emergency_ids import is_retry, made_for_incident, made_in_em
 from rotator.policy.guards import MAX_SKEW
 from rotator.policy.labels import CURRENT, PREVIOUS, parse_key_name, parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
-from rotator.policy.suspects import Suspects, is_older
+from rotator.policy.suspects import Suspects
 from rotator.policy.tags import account as account_of
 from rotator.policy.tags import role
 from rotator.policy.values import contains
@@ -51,12 +51,14 @@ class Planner:
     :param incident: the incident number.
     :param chosen: whether a person chose it. If not, a command that follows another within minutes is treated as a
         retry.
+    :param made: the ids of the versions that this run creates.
     """
 
     facts: Facts
     strategy: Strategy
     incident: str | None = None
     chosen: bool = False
+    made: set[str] = field(default_factory=set)
 
     @property
     def accounts(self) -> Accounts:
@@ -207,17 +209,19 @@ class Planner:
             )
         found = self.facts.keys_of(entry)
         now = self.facts.now(owner)
-        since = (begun + (now - self.services.clock.now())).replace(microsecond=0)  # Infobip shows whole seconds
-        notes = list[str]()
+        notes, spared = list[str](), set[str]()
         made = self._replacement(entry, found.keys, now)
-        if made is not None:
-            version, since = made
-            notes.append(self._retry_note(entry, version))
-        spared = self.made_keys(entry) | self._own(entry, made[0]) if made is not None else set()
+        if made is None:
+            ids = frozenset(suspect.key.id for suspect in found.keys)
+            rule = Suspects(arn=entry.arn, since=self.facts.at_infobip(begun, owner), found=ids)
+        else:
+            rule = Suspects(arn=entry.arn, since=made[1])
+            spared = self.made_keys(entry) | self._own(entry, made[0])
+            notes.append(self._retry_note(entry, made[0]))
         concerned = [
             suspect
             for suspect in found.keys
-            if suspect.key.id not in spared and (made is None or is_older(suspect.key.valid_from, since, now))
+            if rule.suspect(suspect.key, entry.arn, now, made_here=suspect.key.id in spared)
         ]
         suspects = [suspect for suspect in concerned if suspect.key.enabled]
         if not suspects:
@@ -229,7 +233,7 @@ class Planner:
         return EmergencyPlan(
             next((suspect.account for suspect in suspects), owner or ""),
             self.strategy,
-            Suspects(collected=frozenset(suspect.key.id for suspect in concerned), since=since),
+            replace(rule, found=frozenset(suspect.key.id for suspect in concerned)),
             secret=entry,
             suspects=tuple(suspects),
             replaced=(*main, *others),
@@ -282,11 +286,11 @@ class Planner:
     # ---- retries ----------------------------------------------------------------------------------------------------
 
     def made_here(self, entry: SecretEntry, version: str | None) -> bool:
-        """Whether an earlier run for this incident created a version."""
-        return made_for_incident(entry.arn, self.incident, version)
+        """Whether this run, or an earlier one for this incident, created a version."""
+        return version in self.made or made_for_incident(entry.arn, self.incident, version)
 
     def made_keys(self, entry: SecretEntry) -> set[str]:
-        """The keys that earlier runs for this incident created. Their versions also contain other fields' keys."""
+        """The keys that runs for this incident created. Their versions also contain other fields' keys."""
         return set().union(*(self._own(entry, each) for each in entry.versions if self.made_here(entry, each)))
 
     def _own(self, entry: SecretEntry, version: str) -> set[str]:

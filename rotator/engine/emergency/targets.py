@@ -114,7 +114,7 @@ class EmergencyPlan:
     :param named: the key that a person named by its id or value; ``None`` if a secret was named.
     :param secret: the secret that a person named; ``None`` if a key was.
     :param suspects: the keys to revoke: the named key, or the secret's keys with the current one first.
-    :param rule: decides about keys that are found later.
+    :param rule: decides which keys are suspect, those found later too.
     :param replaced: the secrets that get a new key.
     :param notes: sentences for the operator, without a full stop.
     :param disabled: keys of the named secret that are already disabled; each is verified to be rejected.
