@@ -11,6 +11,7 @@ import pytest
 from rotator.engine.emergency import EmergencyReport, Strategy
 from rotator.engine.emergency.facts import MOST_VALUES
 from rotator.engine.manual import rotate_now
+from rotator.errors import ConfigurationError
 from rotator.reasons import Reason
 from rotator.sandbox.state import Options, SimKey
 from tests.emergencies import (
@@ -124,6 +125,14 @@ def _foreign(world: World) -> None:
     store(world, {"api_key": world.first_keys["other/sms"].value})
 
 
+def _second_management(world: World, value: str = "") -> None:
+    """``main`` gets another management secret: of another account, if nothing else is said."""
+    user = world.infobip.add_user(world.accounts["other"], "second-of-main")
+    text = {"base_url": "https://sandbox.api.infobip.com", "username": user.username, "password": str(user.password)}
+    tags = {"rotator:role": "management", "rotator:account": "main"}
+    world.store.create_secret("infobip/a-second", tags, value or json.dumps(text))
+
+
 STATES: dict[str, Callable[[World], object]] = {
     "no account": lambda world: world.store.untag(NAME, "rotator:account"),
     "an unknown account": lambda world: world.store.tag(NAME, {"rotator:account": "mian"}),
@@ -137,6 +146,8 @@ STATES: dict[str, Callable[[World], object]] = {
     "binary garbage": lambda world: store(world, b"\x00\xff"),
     "another account's key": _foreign,
     "two accounts' credentials": lambda world: world.account("third"),
+    "a second management secret": lambda world: _second_management(world, "{}"),
+    "a second management secret of another account": lambda world: _second_management(world),
 }
 
 
@@ -153,6 +164,27 @@ def test_no_state_of_a_secret_protects_a_named_key(state: str, by: str, strategy
     assert not alive(world, key)
     assert verified(report) == {key.id: True}
     assert alive(world, world.first_keys["other/sms"])
+
+
+@pytest.mark.parametrize("by", ["secret", *BY])
+@pytest.mark.parametrize("value", ["{}", ""], ids=["of nothing", "of another account"])
+def test_a_second_management_secret_stops_no_emergency(value: str, by: str) -> None:
+    """Threat: a second management secret that blocks emergencies for its account. The one that shows it is used."""
+    world, key = two_accounts()
+    _second_management(world, value)
+    notes = plan_for(world, **named(by, key)).notes
+    assert any(all(name in note for name in ("main", "infobip/a-second", "infobip/main")) for note in notes)
+    report = revoke(world, **named(by, key))
+    assert (report.ok, report.revoked, report.replaced) == (True, (key.id,), (NAME,)), report.errors
+    assert world.consumer_works(NAME)
+    assert [each.id for each in world.live_keys("other")] == [world.first_keys["other/sms"].id]
+
+
+def test_of_several_management_secrets_none_that_shows_the_key_is_an_error() -> None:
+    world, _ = two_accounts()
+    _second_management(world)
+    with refused(Reason.DUPLICATE_MANAGEMENT, "infobip/a-second", kind=ConfigurationError):
+        revoke(world, key_id="0" * 32, account="main")
 
 
 @pytest.mark.parametrize("state", ["no account", "an unknown account", "a misspelt role", "held", "misconfigured"])

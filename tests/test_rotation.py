@@ -235,6 +235,16 @@ def test_sub_accounts_of_one_user_are_two_accounts() -> None:
     assert f"`rotator revoke --key-id {old.id} --account main" in alert.detail
 
 
+def test_parent_account_without_keys_of_its_own_shares_no_limit() -> None:
+    """Its list shows its sub-account's keys, which another management secret manages."""
+    world = World(options=Options(list_sub_accounts=True))
+    parent = world.account("parent")
+    world.accounts["sub"] = world.infobip.add_account("sub", parent=parent).id
+    world.store_management_secret("sub", world.infobip.add_user(world.accounts["sub"], "user-of-sub"), "basic")
+    world.managed("a/one", account="sub")
+    assert [alert for alert in _alerts(world.sweep()) if alert[1] == "shared-account"] == []
+
+
 def _miscount(_request: Request, answer: Response | None) -> None:
     assert answer is not None
     body = json.loads(answer.body)

@@ -94,7 +94,7 @@ def plan_account(
         alerts=tuple(dict.fromkeys(draft.alerts)),
         keys=len(snapshot.keys),
         questions=_questions(draft, snapshot, actions, {view.entry.arn for view in mine}),
-        infobip_account=_infobip_account(snapshot),
+        infobip_account=_infobip_account(snapshot, views),
         deferred=tuple(draft.deferred),
     )
 
@@ -125,9 +125,13 @@ def _coming(snapshot: AccountSnapshot, views: list[View], actions: list[Action],
     )
 
 
-def _infobip_account(snapshot: AccountSnapshot) -> str | None:
-    """Return the Infobip account id in the account's keys; ``None`` if the ids differ or there is none."""
-    ids = {key.account_id for key in snapshot.keys.values() if key.enabled and key.account_id is not None}
+def _infobip_account(snapshot: AccountSnapshot, views: list[View]) -> str | None:
+    """Return the Infobip account id of the keys in the account's secrets; ``None`` if the ids differ or there is none.
+
+    Other keys do not count: a parent account's list also shows the keys of its sub-accounts.
+    """
+    keys = [snapshot.keys.get(key_id) for view in views for key_id in view.life.named]
+    ids = {key.account_id for key in keys if key is not None and key.account_id is not None}
     return ids.pop() if len(ids) == 1 else None
 
 

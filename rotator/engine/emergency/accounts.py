@@ -10,7 +10,7 @@ from rotator.engine.context import InfobipClock, Services
 from rotator.engine.emergency.targets import Located
 from rotator.engine.observe import Fleet, management_of
 from rotator.errors import KeyNotFound, Refused, RotatorError
-from rotator.model import Key
+from rotator.model import Key, SecretEntry
 from rotator.ports import KeyProvider
 from rotator.secret import Secret
 from rotator.text import printable
@@ -23,6 +23,9 @@ Found = tuple[Key, Secret | None]
 class Accounts:
     """Connections to Infobip accounts, each opened once, and the keys that were found there.
 
+    Of an account with several management secrets each one is asked, and the first that shows a key is used from then
+    on: a second one, which anybody may have tagged, must not keep a leaked key enabled.
+
     :param fleet: every secret here, as listed.
     """
 
@@ -31,6 +34,7 @@ class Accounts:
         self.fleet = fleet
         self._texts: dict[str, Secret] = {}
         self._open: dict[str, KeyProvider] = {}
+        self._chosen: dict[str, SecretEntry] = {}
         self._known: list[Located] = []
         self._unknown: list[Secret] = []
 
@@ -39,7 +43,28 @@ class Accounts:
 
         :raises RotatorError: no or several management secrets, or one that can't be read or used.
         """
-        entry = management_of(self.fleet, account)
+        return self._connected(self.management(account))
+
+    def management(self, account: str) -> SecretEntry:
+        """The account's management secret.
+
+        :raises ConfigurationError: there is none, or there are several and none has shown a key yet.
+        """
+        return self._chosen.get(account) or management_of(self.fleet, account)
+
+    @property
+    def notes(self) -> list[str]:
+        """A note for the operator about each account with several management secrets."""
+        several = {name: self.fleet.managements[name] for name in sorted(self._chosen)}
+        return [
+            f"account {printable(name)} has {len(entries)} management secrets "
+            f"({', '.join(sorted(entry.name for entry in entries))}); {self._chosen[name].name} was used, which "
+            "shows the key"
+            for name, entries in several.items()
+            if len(entries) > 1
+        ]
+
+    def _connected(self, entry: SecretEntry) -> KeyProvider:
         if entry.arn not in self._texts:
             self._texts[entry.arn] = self.services.store.read_current(entry.arn).text
         if entry.arn not in self._open:
@@ -105,16 +130,21 @@ class Accounts:
     ) -> Located | None:
         """The first response that contains the key; ``first`` is asked alone, then the others in parallel."""
 
-        def one(name: str) -> Located | str | None:
+        def one(name: str, entry: SecretEntry | None) -> Located | str | None:
             try:
-                found = ask(self.provider(name))
+                entry = entry or self.management(name)
+                found = ask(self._connected(entry))
             except RotatorError as error:
                 return f"{printable(name)}: {error.message}"
-            return None if found is None else Located(name, *found)
+            if found is None:
+                return None
+            self._chosen.setdefault(name, entry)
+            return Located(name, *found)
 
+        every = [(name, entry) for name in accounts for entry in self.fleet.managements.get(name) or (None,)]
         errors: list[str] = []
-        for names in ([name for name in accounts if name == first], [name for name in accounts if name != first]):
-            for answer in _as_answered(one, names):
+        for some in ([pair for pair in every if pair[0] == first], [pair for pair in every if pair[0] != first]):
+            for answer in _as_answered(one, some):
                 if isinstance(answer, Located):
                     return self.remember(answer)
                 errors += [answer] if answer is not None else []
@@ -127,14 +157,16 @@ class Accounts:
         return None
 
 
-def _as_answered(ask: Callable[[str], Located | str | None], names: list[str]) -> Iterator[Located | str | None]:
+def _as_answered(
+    ask: Callable[[str, SecretEntry | None], Located | str | None], accounts: list[tuple[str, SecretEntry | None]]
+) -> Iterator[Located | str | None]:
     """The accounts' responses, fastest first: an account that hangs must not delay a revocation in another."""
-    if len(names) <= 1:
-        yield from map(ask, names)
+    if len(accounts) <= 1:
+        yield from (ask(*each) for each in accounts)
         return
-    pool = ThreadPoolExecutor(min(MAX_PARALLEL, len(names)), "account")
+    pool = ThreadPoolExecutor(min(MAX_PARALLEL, len(accounts)), "account")
     try:
-        for future in as_completed([pool.submit(ask, name) for name in names]):
+        for future in as_completed([pool.submit(ask, *each) for each in accounts]):
             yield future.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

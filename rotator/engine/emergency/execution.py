@@ -19,7 +19,6 @@ from rotator.engine.emergency.facts import Facts
 from rotator.engine.emergency.planning import Planner
 from rotator.engine.emergency.targets import EmergencyPlan, EmergencyReport, KeyRole, Step, StepKind, Strategy, Suspect
 from rotator.engine.emergency.verification import VERIFY_TIMEOUT, Verification, verify
-from rotator.engine.observe import management_of
 from rotator.engine.revoke import revoke_key
 from rotator.engine.rotation import Rotation
 from rotator.engine.secret_changes import clean_labels, remove_retire_labels, retire_version
@@ -400,7 +399,7 @@ class Execution:
         if current is not None:
             keys = {current.key.id: current.key}
             held = {(arn, current.version_id or ""): Resolution(current.key.id)}
-        management = management_of(self.accounts.fleet, account)
+        management = self.accounts.management(account)
         secrets = (entry,) if entry is not None else ()
         snapshot = AccountSnapshot(account, management, secrets, keys, held=held)
         services = replace(self.services, new_version_id=new_version_id)

@@ -15,7 +15,7 @@ from typing import Final
 
 from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.targets import KeyRole, Located, Suspect
-from rotator.engine.observe import management_of, value_field
+from rotator.engine.observe import value_field
 from rotator.errors import BadSecretValue, Refused, RotatorError, SecretNotFound, StoreError
 from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry
 from rotator.policy.labels import key_name, parse_key_label, parse_retire_label
@@ -184,7 +184,7 @@ class Facts:
         held = {}
         if located.value is not None and content is not None and contains(content, located.value):
             held = {(entry.arn, version): Resolution(key_id)}
-        management = management_of(self.accounts.fleet, located.account)
+        management = self.accounts.management(located.account)
         snapshot = AccountSnapshot(located.account, management, (entry,), {**keys, key_id: located.key}, held=held)
         proof = Ownership(snapshot, deployment).proof(entry, version, key_id)
         doubt = f"its value could not be looked up: {lost}" if lost else "its value is a different key"

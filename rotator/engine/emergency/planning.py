@@ -13,7 +13,7 @@ from rotator.engine.emergency.accounts import Accounts
 from rotator.engine.emergency.facts import Facts, Use
 from rotator.engine.emergency.targets import EmergencyPlan, KeyRole, Located, Strategy, Suspect, Target
 from rotator.engine.key_ids import account_key_id
-from rotator.engine.observe import management_of, value_field
+from rotator.engine.observe import value_field
 from rotator.errors import (
     ConfigurationError,
     KeyNotFound,
@@ -76,14 +76,16 @@ class Planner:
         :raises RotatorError: the target is unknown, or cannot be identified.
         """
         if target.secret is not None:
-            return self._of_secret(target.secret, target.account)
-        if target.leaked is not None:
-            return self._of_value(target.leaked, target.account)
-        if target.key_id is None or target.account is None:
+            plan = self._of_secret(target.secret, target.account)
+        elif target.leaked is not None:
+            plan = self._of_value(target.leaked, target.account)
+        elif target.key_id is not None and target.account is not None:
+            plan = self._of_id(target.key_id, target.account)
+        else:
             raise ConfigurationError(
                 "no key or secret given", advice="Use a secret, a key id with its account, or a leaked value."
             )
-        return self._of_id(target.key_id, target.account)
+        return replace(plan, notes=(*plan.notes, *self.accounts.notes))
 
     @property
     def replaces(self) -> bool:
@@ -93,7 +95,8 @@ class Planner:
     # ---- a key that a person named ----------------------------------------------------------------------------------
 
     def _of_id(self, text: str, account: str) -> EmergencyPlan:
-        management_of(self.accounts.fleet, account)
+        if len(self.accounts.fleet.managements.get(account, ())) > 1:
+            self.accounts.with_id(text, account)  # chooses the management secret that shows the key
         provider = self.accounts.provider(account)
         key_id = account_key_id(text, self.accounts.fleet, account, provider.list_keys)
         try:
