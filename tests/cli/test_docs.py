@@ -137,6 +137,16 @@ def test_links_lead_somewhere() -> None:
             assert anchor in slugs, f"{path.name}: {target}#{anchor}"
 
 
+def test_modules_in_the_architecture_exist() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    named = re.findall(r"`((?:[a-z_]+/)+(?:[a-z_]+\.py)?|[a-z_]+/[a-z_]+)`", text) + re.findall(
+        r'\["(\w+/\w+)[": ]', text
+    )
+    assert len(named) > 40
+    known = {path for folder in (ROOT / "rotator", ROOT) for path in named if (folder / path).exists()}
+    assert sorted({*named} - known - {path for path in named if (ROOT / "rotator" / f"{path}.py").exists()}) == []
+
+
 def test_every_event_is_in_the_table() -> None:
     text = (ROOT / "docs/audit.md").read_text()
     emitted = set(re.findall(r'"((?:sweep|key|secret|rotation|revocation|emergency|alert)\.[a-z_]+)"', _sources()))
