@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from rotator.durations import plus
 from rotator.engine.evidence import read_log
 from rotator.engine.reconcile import Reconciler
-from rotator.engine.secret_changes import account_of
+from rotator.engine.secret_changes import managed_account
 from rotator.errors import RotatorError
 from rotator.message import Message
 from rotator.model import Key, SecretEntry, Spec
@@ -57,7 +57,7 @@ def read_consumers(reconciler: Reconciler, secret: str, look_back: timedelta = L
     """
     services = reconciler.services
     entry = services.store.describe(secret)
-    account = account_of(entry)
+    account = managed_account(entry)
     spec = parse_spec(entry.tags, entry.name)
     life = read_lifecycle(entry)
     now = services.clock.now()

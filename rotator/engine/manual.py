@@ -11,7 +11,7 @@ from rotator.engine.evidence import ownership_proof
 from rotator.engine.key_ids import account_key_id
 from rotator.engine.observe import Fleet, management_of, observe_account, observe_fleet, resolve_version, with_secret
 from rotator.engine.reconcile import Reconciler
-from rotator.engine.secret_changes import account_of
+from rotator.engine.secret_changes import managed_account
 from rotator.errors import KeyNotFound, Refused
 from rotator.message import Message
 from rotator.model import AccountPlan, AccountSnapshot, ActionKind, Outcome, Result, SecretEntry, Spec
@@ -37,7 +37,7 @@ def rotate_now(reconciler: Reconciler, secret: str, reason: str) -> tuple[Result
     """
     services = reconciler.services
     entry = services.store.describe(secret)
-    account = account_of(entry)
+    account = managed_account(entry)
     fleet = observe_fleet(services.store)
     with reconciler.connected(fleet, account) as provider:
         listed = observe_account(services.store, provider, fleet, account)
@@ -101,7 +101,7 @@ def adopt(reconciler: Reconciler, secret: str, key_id: str | None = None) -> Res
     """
     services = reconciler.services
     entry = services.store.describe(secret)
-    account = account_of(entry)
+    account = managed_account(entry)
     spec = parse_spec(entry.tags, entry.name)
     fleet = observe_fleet(services.store)
     if key_id is not None:

@@ -28,7 +28,7 @@ from rotator.engine.reconcile import Reconciler
 from rotator.engine.revoke import MAX_CHECK_AGE
 from rotator.engine.rotation.promote import REVOKE_IN_FLIGHT
 from rotator.engine.secret_changes import (
-    account_of,
+    managed_account,
     move_current,
     remove_retire_labels,
     require_as_planned,
@@ -123,7 +123,7 @@ def rollback(reconciler: Reconciler, secret: str, reason: str, key_id: str | Non
     """
     services = reconciler.services
     entry = services.store.describe(secret)
-    account = account_of(entry)
+    account = managed_account(entry)
     life = read_lifecycle(entry)
     if key_id is not None:
         key_id = whole_key_id(key_id, life.named, printable(entry.name))

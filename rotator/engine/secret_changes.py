@@ -12,18 +12,18 @@ from rotator.policy.emergency_ids import made_in_emergency
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, key_label, parse_retire_label, retire_label
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle, stored_after
 from rotator.policy.ownership import Ownership
-from rotator.policy.tags import ACCOUNT_TAG, parse_spec, role
+from rotator.policy.tags import account_of, parse_spec, role
 from rotator.ports import SecretStore
 from rotator.telemetry.consumer_events import RETIRED
 from rotator.text import printable
 
 
-def account_of(entry: SecretEntry) -> str:
+def managed_account(entry: SecretEntry) -> str:
     """The account that a managed secret belongs to.
 
     :raises ConfigurationError: it is not tagged as managed.
     """
-    account = entry.tags.get(ACCOUNT_TAG, "").strip()
+    account = account_of(entry.tags)
     if role(entry.tags) == "management":
         raise ConfigurationError(
             f"{printable(entry.name)} is a management secret: it contains Infobip credentials, not a key",

@@ -13,7 +13,7 @@ from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry
 from rotator.policy.labels import KeyName, secret_id
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.rules import View
-from rotator.policy.tags import account as account_of
+from rotator.policy.tags import account_of
 
 
 class Directory:

@@ -18,7 +18,7 @@ from rotator.policy.holdings import Holdings
 from rotator.policy.labels import CURRENT, PREVIOUS, KeyName, parse_key_name, parse_retire_label, secret_id
 from rotator.policy.ownership import Ownership
 from rotator.policy.rules import SKIP_MOVE_WHEN, SKIP_WHEN, View, first, make_view
-from rotator.policy.tags import account as account_of
+from rotator.policy.tags import account_of
 from rotator.reasons import Reason
 from rotator.text import printable, quoted
 

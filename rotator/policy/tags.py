@@ -176,7 +176,7 @@ def role(tags: Mapping[str, str]) -> str | None:
     return _trimmed(tags, ROLE_TAG)
 
 
-def account(tags: Mapping[str, str]) -> str | None:
+def account_of(tags: Mapping[str, str]) -> str | None:
     """Return the account's name as :func:`parse_spec` reads it, unchecked, or ``None`` without the tag."""
     return _trimmed(tags, ACCOUNT_TAG)
 

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rotator.engine.observe import management_of, observe_fleet
-from rotator.engine.secret_changes import account_of
+from rotator.engine.secret_changes import managed_account
 from rotator.errors import RotatorError
 from rotator.model import AccountSnapshot, ActionKind, Key, Policy, SecretEntry
 from rotator.policy.labels import parse_key_name
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_account
 from rotator.policy.status import states
-from rotator.policy.tags import account, role, spec_or_none, tag_problems
+from rotator.policy.tags import account_of, role, spec_or_none, tag_problems
 from rotator.reasons import Reason
 from rotator.sandbox.clocks import VirtualClock
 from tests.doubles.memory_store import MemoryStore
@@ -58,7 +58,7 @@ def test_any_tags_are_read_or_explained(tags: dict[str, str]) -> None:
     """Threat: any text as a tag. It is read, or the secret is skipped with the fix."""
     spec, problems = spec_or_none(tags), tag_problems(tags)
     assert role(tags) == tags.get("rotator:role", "").strip() or role(tags) is None
-    assert account(tags) is None or "rotator:account" in tags
+    assert account_of(tags) is None or "rotator:account" in tags
     assert (spec is None) == bool(problems)
     assert spec is None or (spec.hold is not None) == ("rotator:hold" in tags)
     assert all(str(problem).isprintable() for problem in problems)
@@ -100,6 +100,6 @@ def test_any_fleet_is_sorted_and_any_account_found_or_explained(secrets: list[di
         _, error = result_of(partial(management_of, fleet, wanted), RotatorError)
         assert str(error).isprintable()
     for entry in store.list_secrets():
-        _, error = result_of(partial(account_of, entry), RotatorError)
+        _, error = result_of(partial(managed_account, entry), RotatorError)
         assert str(error).isprintable(), ascii(str(error))
     assert all(alert.detail.isprintable() for alert in fleet.alerts)

@@ -14,7 +14,7 @@ from rotator.policy.tags import (
     NO_REASON,
     InvalidTags,
     TagProblem,
-    account,
+    account_of,
     parse_spec,
     role,
     spec_or_none,
@@ -173,8 +173,8 @@ def test_role_and_account() -> None:
     assert role(MAIN) == "key"
     assert role({"rotator:role": " management\n"}) == "management"
     assert role({"rotator:role": "other"}) == "other"
-    assert account({"rotator:account": " main "}) == "main"
-    assert account({}) is None
+    assert account_of({"rotator:account": " main "}) == "main"
+    assert account_of({}) is None
 
 
 LENGTHS = st.sampled_from(["0s", "5m", "10m", "30m", "59m", "1h", "61m", "2h", "3h", "1d", "3d", "10d", "90d", "3650d"])

@@ -29,8 +29,7 @@ from rotator.policy.labels import key_label, parse_key_label, retire_label
 from rotator.policy.lifecycle import AWS_LABELS, labels_after_rotation, read_lifecycle
 from rotator.policy.rules import NOT_OURS, first, make_view
 from rotator.policy.suspects import is_older
-from rotator.policy.tags import account as account_of
-from rotator.policy.tags import spec_or_none
+from rotator.policy.tags import account_of, spec_or_none
 from rotator.ports import ProbeVerdict
 from rotator.reasons import Reason
 from rotator.telemetry.consumer_events import REVOKED

@@ -21,7 +21,7 @@ from rotator.model import AccountSnapshot, Key, Resolution, SecretEntry
 from rotator.policy.labels import key_name, parse_key_label, parse_retire_label
 from rotator.policy.lifecycle import Lifecycle, read_lifecycle
 from rotator.policy.ownership import Ownership
-from rotator.policy.tags import account as account_of
+from rotator.policy.tags import account_of
 from rotator.policy.values import contains, decode, keys_in
 from rotator.reasons import Reason
 from rotator.secret import Secret

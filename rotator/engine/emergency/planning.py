@@ -28,8 +28,7 @@ from rotator.policy.guards import MAX_SKEW
 from rotator.policy.labels import CURRENT, PREVIOUS, parse_key_name, parse_retire_label
 from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.suspects import Suspects
-from rotator.policy.tags import account as account_of
-from rotator.policy.tags import role
+from rotator.policy.tags import account_of, role
 from rotator.policy.values import contains
 from rotator.reasons import Reason
 from rotator.secret import Secret

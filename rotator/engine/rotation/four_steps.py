@@ -30,7 +30,7 @@ from rotator.engine.rotation import Rotation
 from rotator.engine.rotation.attempt import Attempt
 from rotator.engine.rotation.create import adopt_or_revoke, compare, key_request, make_key
 from rotator.engine.rotation.promote import promote
-from rotator.engine.secret_changes import account_of
+from rotator.engine.secret_changes import managed_account
 from rotator.errors import BadSecretValue, Refused, RotatorError, SecretNotFound, StateChanged
 from rotator.model import AccountSnapshot, Action, ActionKind, SecretEntry
 from rotator.policy.guards import clock_skew, slots_used
@@ -124,7 +124,7 @@ def _opened(reconciler: Reconciler, entry: SecretEntry, token: str) -> Iterator[
     :raises Refused: the secret is one that sweeps skip, or this machine's clock is wrong.
     """
     services = replace(reconciler.services, new_version_id=lambda: token)
-    account = account_of(entry)
+    account = managed_account(entry)
     fleet = observe_fleet(services.store)
     with reconciler.connected(fleet, account) as provider:
         listing = provider.list_keys()
