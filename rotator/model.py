@@ -108,7 +108,7 @@ class SecretEntry:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Which Infobip key an unlabelled current version holds, found by reading its value (never kept here).
+    """Which Infobip key a version contains, found by reading its value (never kept here).
 
     :param key_id: the key, or ``None``.
     :param problem: if there is none, a sentence for the operator.
@@ -362,8 +362,7 @@ class AccountSnapshot:
         is not found: a read by its id was answered with 404.
     :param unread: except these: keys that could not be read by their ids, so whether the account has them is not known.
     :param elsewhere: by key id, where a key was looked for that the account does not have.
-    :param resolutions: by ARN, which key a current version's value is, if that was searched for.
-    :param held: by ARN and version id, which key another version's value is.
+    :param values: by ARN and version id, which key a version's value is, if it was read.
     :param copies: by key id, the managed secrets whose current value was found to hold the key's value; a key that is
         not in it was not searched for.
     :param versions: by ARN, every version id that AWS still has, deprecated ones included, if they were listed.
@@ -381,8 +380,7 @@ class AccountSnapshot:
     secrets: tuple[SecretEntry, ...]
     keys: Mapping[str, Key]
     others: Iterable[SecretEntry] = ()
-    resolutions: Mapping[str, Resolution] = field(default_factory=dict)
-    held: Mapping[tuple[str, str], Resolution] = field(default_factory=dict)
+    values: Mapping[tuple[str, str], Resolution] = field(default_factory=dict)
     copies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     versions: Mapping[str, frozenset[str]] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()

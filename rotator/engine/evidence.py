@@ -213,12 +213,9 @@ def resolved(
 ) -> AccountSnapshot:
     """Return the snapshot with the keys that the wanted versions' values are found to be."""
     asked = [(entry, None if is_current(entry, version) else version) for entry, version in wanted]
-    held, resolutions = dict(snapshot.held), dict(snapshot.resolutions)
-    for (entry, version), found in zip(wanted, resolve_versions(store, provider, asked), strict=True):
-        held[(entry.arn, version)] = found
-        if is_current(entry, version):
-            resolutions[entry.arn] = found
-    return replace(snapshot, held=held, resolutions=resolutions)
+    found = resolve_versions(store, provider, asked)
+    read = {(entry.arn, version): value for (entry, version), value in zip(wanted, found, strict=True)}
+    return replace(snapshot, values={**snapshot.values, **read})
 
 
 def ownership_proof(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -207,8 +207,10 @@ def observe_account(
     unread = [entry for entry in secrets if _must_be_read(entry, lives[entry.arn], snapshot)]
     # Values of other accounts' secrets are never sent to this account's Infobip.
     found = resolve_versions(store, provider, [(entry, None) for entry in unread])
-    resolutions = {entry.arn: resolution for entry, resolution in zip(unread, found, strict=True)}
-    return replace(snapshot, resolutions=resolutions, skew=provider.skew())
+    values = {
+        (entry.arn, lives[entry.arn].current_version or ""): value for entry, value in zip(unread, found, strict=True)
+    }
+    return replace(snapshot, values=values, skew=provider.skew())
 
 
 def with_history(provider: KeyProvider, snapshot: AccountSnapshot) -> AccountSnapshot:
@@ -221,21 +223,36 @@ def with_history(provider: KeyProvider, snapshot: AccountSnapshot) -> AccountSna
 
 
 def with_secret(
-    store: SecretStore, provider: KeyProvider, snapshot: AccountSnapshot, entry: SecretEntry
+    store: SecretStore,
+    provider: KeyProvider,
+    snapshot: AccountSnapshot,
+    entry: SecretEntry,
+    again: Collection[str] = (),
 ) -> AccountSnapshot:
     """Return the snapshot with one secret as it was described a moment ago, which is newer than the listing.
 
-    If no label names a known key, the current value is searched for at Infobip.
+    If no label names a known key, the current value is searched for at Infobip. Values that were read before count,
+    unless the tag names another field now.
+
+    :param again: ids of keys that are read again although they are known.
     """
-    life, keys, unread = read_lifecycle(entry), dict(snapshot.keys), snapshot.unread
-    if life.current_key is not None and life.current_key not in keys:
-        _, failed = _read_keys(provider, [life.current_key], keys)
-        unread = unread - {life.current_key} | failed
-    secrets = (entry, *(other for other in snapshot.secrets if other.arn != entry.arn))
-    resolutions = {arn: found for arn, found in snapshot.resolutions.items() if arn != entry.arn}
+    life = read_lifecycle(entry)
+    wanted = {*again, *({life.current_key} - {None} - snapshot.keys.keys())}
+    keys = {key_id: key for key_id, key in snapshot.keys.items() if key_id not in wanted}
+    _, unread = _read_keys(provider, sorted(filter(None, wanted)), keys)
+    listed = next((each for each in snapshot.secrets if each.arn == entry.arn), entry)
+    same = value_field(listed) == value_field(entry)
+    values = {pair: found for pair, found in snapshot.values.items() if same or pair[0] != entry.arn}
     if life.current_version is not None and life.current_key not in keys:
-        resolutions[entry.arn] = resolve_version(store, provider, entry)
-    return replace(snapshot, secrets=secrets, keys=keys, unread=unread, resolutions=resolutions, skew=provider.skew())
+        values[(entry.arn, life.current_version)] = resolve_version(store, provider, entry)
+    return replace(
+        snapshot,
+        secrets=(entry, *(other for other in snapshot.secrets if other.arn != entry.arn)),
+        keys=keys,
+        unread=snapshot.unread - wanted | unread,
+        values=values,
+        skew=provider.skew(),
+    )
 
 
 def _read_keys(provider: KeyProvider, wanted: Sequence[str], keys: dict[str, Key]) -> tuple[bool, frozenset[str]]:

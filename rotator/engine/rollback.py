@@ -220,7 +220,7 @@ class _Rollback:
             changed = tuple(name for name in changed_fields(stored.text, current) if name not in own)
         ownership = ownership_proof(self.context, self.entry, self.item.version_id, self.item.key_id)
         if ownership is OwnershipProof.NONE and self.item.key_id in self.context.snapshot.keys:
-            held = self.context.snapshot.held[(self.entry.arn, self.item.version_id)].key_id
+            held = self.context.snapshot.values[(self.entry.arn, self.item.version_id)].key_id
             raise self._mislabelled(f"contains key {held}" if held else "contains a different value")
         return value, changed
 

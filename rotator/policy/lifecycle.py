@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Final
 
-from rotator.model import Key, Policy, SecretEntry, Spec
+from rotator.model import AccountSnapshot, Key, Policy, Resolution, SecretEntry, Spec
 from rotator.policy.labels import CURRENT, PENDING, PREVIOUS, is_malformed, parse_key_label, parse_retire_label
 from rotator.text import printable
 
@@ -94,6 +94,13 @@ def read_lifecycle(entry: SecretEntry, resolved_key: str | None = None) -> Lifec
     if life is None:
         life = entry.lives[resolved_key] = _read(entry.versions, resolved_key)
     return life
+
+
+def current_value(snapshot: AccountSnapshot, entry: SecretEntry) -> Resolution | None:
+    """Return which key a secret's current version contains, if its value was read."""
+    if not snapshot.values:  # in most sweeps
+        return None
+    return snapshot.values.get((entry.arn, read_lifecycle(entry).current_version or ""))
 
 
 def _read(versions: Mapping[str, frozenset[str]], resolved_key: str | None) -> Lifecycle:

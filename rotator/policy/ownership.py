@@ -61,11 +61,7 @@ class Ownership:
 
     def resolution(self, entry: SecretEntry, version_id: str) -> Resolution | None:
         """Return which key a version's value is, if it was read."""
-        held = self._snapshot.held.get((entry.arn, version_id))
-        if held is not None:
-            return held
-        found = self._snapshot.resolutions.get(entry.arn)
-        return found if found is not None and is_current(entry, version_id) else None
+        return self._snapshot.values.get((entry.arn, version_id))
 
     def is_foreign(self, entry: SecretEntry, key: Key) -> bool:
         """Whether a key's name says that another deployment, or another secret's rotation, made it."""

@@ -12,7 +12,14 @@ from datetime import datetime, timedelta
 from rotator.durations import plus
 from rotator.message import KeyId, Message
 from rotator.model import AccountSnapshot, Elsewhere, Key, SecretEntry, Severity, Spec, Told
-from rotator.policy.lifecycle import AWS_LABELS, MAX_LABELS, Lifecycle, labels_after_rotation, read_lifecycle
+from rotator.policy.lifecycle import (
+    AWS_LABELS,
+    MAX_LABELS,
+    Lifecycle,
+    current_value,
+    labels_after_rotation,
+    read_lifecycle,
+)
 from rotator.policy.tags import TagProblem, spec_or_none, tag_problems
 from rotator.policy.windows import is_open, next_open
 from rotator.reasons import Reason
@@ -57,7 +64,7 @@ class View:
 
 def make_view(snapshot: AccountSnapshot, entry: SecretEntry) -> View:
     """Return one secret of the snapshot with everything that its decisions depend on."""
-    resolution = snapshot.resolutions.get(entry.arn) if snapshot.resolutions else None
+    resolution = current_value(snapshot, entry)
     resolved = resolution.key_id if resolution else None
     life = read_lifecycle(entry, resolved)
     spec = spec_or_none(entry.tags)

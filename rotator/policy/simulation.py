@@ -34,7 +34,6 @@ class SimulatedAccount:
         self._policy = policy
         self._entries = {entry.arn: _without_gate(entry) for entry in snapshot.secrets}
         self._keys = dict(snapshot.keys)
-        self._resolutions = dict(snapshot.resolutions)
         self._observed = snapshot
         self._swept: datetime | None = None
         self._last_number = 0
@@ -46,7 +45,6 @@ class SimulatedAccount:
             self._observed,
             secrets=tuple(self._entries.values()),
             keys=self._keys,
-            resolutions=self._resolutions,
             history=True,
         )
 
@@ -102,7 +100,6 @@ class SimulatedAccount:
         else:
             others = {label for label in labels if parse_key_label(label) is None}
             self._label(view.entry, {version: frozenset({*others, key_label(key_id)})})
-            self._resolutions.pop(action.arn, None)
 
     def _next_number(self) -> int:
         self._last_number += 1
@@ -133,7 +130,6 @@ class SimulatedAccount:
             versions[old] |= {PREVIOUS} if view.key_id is None else {PREVIOUS, _retire(view, view.key_id, now)}
         versions[version] = frozenset({CURRENT, PENDING, key_label(key.id)})
         self._label(view.entry, versions)
-        self._resolutions.pop(view.entry.arn, None)
 
     def _revoke(self, action: Action, now: datetime) -> None:
         key = self._keys.get(action.key_id or "")

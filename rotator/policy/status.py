@@ -12,7 +12,7 @@ from typing import Final
 from rotator.durations import LAST, human_duration, plus
 from rotator.model import AccountSnapshot, Action, ActionKind, Alert, Key, Policy
 from rotator.policy.labels import parse_key_name
-from rotator.policy.lifecycle import Retiring
+from rotator.policy.lifecycle import Retiring, current_value
 from rotator.policy.planner import make_view
 from rotator.policy.rules import (
     BROKEN,
@@ -258,7 +258,7 @@ def _roles(snapshot: AccountSnapshot, views: list[View]) -> dict[str, list[_Role
     roles: dict[str, list[_Role]] = defaultdict(list)
     for view in views:
         name, life = view.entry.name, view.life
-        resolution = snapshot.resolutions.get(view.entry.arn)
+        resolution = current_value(snapshot, view.entry)
         current = life.at_work | (resolution.holds if resolution else frozenset())
         if view.key_id is not None:
             current |= {view.key_id}

@@ -14,6 +14,7 @@ from typing import Final
 from rotator.durations import parse_duration
 from rotator.model import AccountPlan, AccountSnapshot, Action, Alert, Key, Platform, Policy, Resolution, SecretEntry
 from rotator.policy.labels import key_label, key_name, retire_label
+from rotator.policy.lifecycle import read_lifecycle
 from rotator.policy.planner import plan_account
 from rotator.reasons import Reason
 
@@ -158,16 +159,23 @@ def snap(
         versions={vid("m1"): labels("CURRENT")},
         last_changed=None if password_age is None else NOW - password_age,
     )
+    secrets, others = tuple(secrets), tuple(others)
     found = {name: Resolution(it) if isinstance(it, str) else it for name, it in (resolved or {}).items()}
     older = {at: Resolution(it) if isinstance(it, str) else it for at, it in (held or {}).items()}
     return AccountSnapshot(
         account=ACCOUNT,
         management=management,
-        secrets=tuple(secrets),
+        secrets=secrets,
         keys={each.id: each for each in keys},
-        others=tuple(others),
-        resolutions={arn_of(name): resolution for name, resolution in found.items()},
-        held={(arn_of(name), vid(version)): resolution for (name, version), resolution in older.items()},
+        others=others,
+        values={
+            **{
+                (entry.arn, read_lifecycle(entry).current_version or ""): found[entry.name]
+                for entry in (*secrets, *others)
+                if entry.name in found
+            },
+            **{(arn_of(name), vid(version)): resolution for (name, version), resolution in older.items()},
+        },
         copies=copies or {},
         skew=skew,
         complete=complete,

@@ -185,7 +185,7 @@ class Facts:
         if located.value is not None and content is not None and contains(content, located.value):
             held = {(entry.arn, version): Resolution(key_id)}
         management = self.accounts.management(located.account)
-        snapshot = AccountSnapshot(located.account, management, (entry,), {**keys, key_id: located.key}, held=held)
+        snapshot = AccountSnapshot(located.account, management, (entry,), {**keys, key_id: located.key}, values=held)
         proof = Ownership(snapshot, deployment).proof(entry, version, key_id)
         doubt = f"its value could not be looked up: {lost}" if lost else "its value is a different key"
         return located, "" if proof.ok else doubt if content is not None else "its value can't be read"
