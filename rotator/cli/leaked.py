@@ -7,17 +7,17 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from rotator.cli.emergency_output import EmergencyOutput
+from rotator.engine.emergency import Emergency, Strategy
+from rotator.engine.emergency.leak_intake import Intake, LeakOutcome, LeakResult
 from rotator.errors import ConfigurationError
+from rotator.leaks import MOST_FINDINGS, Leak, LeakReport, Place, read_leaks
+from rotator.leaks.findings import is_usable
+from rotator.render import Grid, counted, key_words, shown, styled
 from rotator.secret import Secret
 from rotator.text import some_of
-
-if TYPE_CHECKING:
-    from rotator.cli.revoke import Done, Screen
-    from rotator.engine.emergency import Emergency, Strategy
-    from rotator.engine.emergency.leak_intake import LeakResult
-    from rotator.leaks import Leak, LeakReport, Place
 
 MOST_STDIN: Final = 10_000_000
 MOST_VALUE: Final = 65_536
@@ -50,10 +50,8 @@ _STYLES: Final = {"failed": "red", "not-ours": "yellow"}
 # ---- stdin ----------------------------------------------------------------------------------------------------------
 
 
-def read_leaked() -> Secret | LeakReport:
+def read_leaked() -> LeakReport:
     """Read leaked values from stdin. As an argument, they would show in process lists and shell history.
-
-    A text with one key counts as its value alone; a text with several is a report.
 
     :raises ConfigurationError: stdin contains neither a key nor a report, or too much.
     """
@@ -69,10 +67,8 @@ def read_leaked() -> Secret | LeakReport:
     return found
 
 
-def _stdin() -> Secret | LeakReport | ConfigurationError:
+def _stdin() -> LeakReport | ConfigurationError:
     """Return what stdin contains. Errors are returned, since a traceback would keep this frame and its values."""
-    from rotator.leaks import MOST_FINDINGS, read_leaks
-
     raw = sys.stdin.buffer.read(MOST_STDIN + 1)
     if len(raw) > MOST_STDIN:
         return ConfigurationError(
@@ -89,41 +85,55 @@ def _stdin() -> Secret | LeakReport | ConfigurationError:
     ):
         if count > most:
             return ConfigurationError(f"the text on stdin has {count} {name}; the maximum is {most}", advice=_SPLIT)
-    if report.findings is not None or len(report.leaks) > 1:
+    if report.findings is not None or report.leaks:
         return report
-    if report.leaks:
-        value = report.leaks[0].value
-        return value if value == _lower(value) else report  # the latter is looked up in both spellings
     # It does not have the format of today's Infobip keys. If it is a single value, only Infobip knows it.
     text = text.strip().strip(_AROUND)  # from code or settings; no key begins or ends with these
     if len(text) > MOST_VALUE:
         return ConfigurationError(f"stdin is larger than {MOST_VALUE} bytes, which is too long for a key", advice=_PIPE)
+    if not is_usable({"value": [text]}):
+        return ConfigurationError(
+            "the value on stdin is masked or cut, so its key can't be identified",
+            advice="Pass the whole value, or use the key's id: `rotator revoke --key-id K --account A`.",
+        )
     if not text.isascii() or any(char.isspace() or not char.isprintable() for char in text) or len(text) < _SHORTEST:
         return ConfigurationError(
             "stdin contains no key, no text with keys, and no scanner report",
             advice="Pass the key value, a text that contains it in full (32 hex digits, a hyphen, a UUID; encoded or "
             "not), or the scanner's unmodified JSON.",
         )
-    return Secret(text)
+    return LeakReport(None, 0, (), (Leak(Secret(text), (Place(1, line=1),)),), ())
 
 
-# ---- several keys ---------------------------------------------------------------------------------------------------
+# ---- keys ------------------------------------------------------------------------------------------------------------
 
 
 def revoke_leaks(
-    screen: Screen, leaks: LeakReport, emergency: Emergency, strategy: Strategy, account: str | None, *, dry_run: bool
-) -> Done:
-    """Revoke every Infobip key of a report, or show what would be done; each step is shown at once."""
-    from rotator.cli.revoke import Done
-    from rotator.engine.emergency.leak_intake import Intake, LeakOutcome
-    from rotator.render import Grid, counted, key_words, shown, styled
+    output: EmergencyOutput,
+    leaks: LeakReport,
+    emergency: Emergency,
+    strategy: Strategy,
+    account: str | None,
+    *,
+    dry_run: bool,
+) -> bool:
+    """Revoke every Infobip key of a text, or show what would be done; each step is shown at once.
 
-    redactor, call = screen.app.redactor, screen.call
+    :returns: whether there is something to confirm.
+    """
+    redactor, call = output.app.redactor, output.call
     for value in leaks.values:
         redactor.learn_value(value.reveal())
     for leak in leaks.leaks:
         redactor.learn(leak.value.reveal())
     results: list[LeakResult] = []
+    documents: list[dict[str, Any]] = []
+    output.more = {
+        "findings": leaks.findings,
+        "without_infobip_key": leaks.without_key,
+        "unusable": [asdict(place) for place in leaks.unusable],
+        "leaks": documents,
+    }
     call.text(_heading(leaks))
 
     left: list[Leak] = []
@@ -141,15 +151,16 @@ def revoke_leaks(
             continue  # it is looked up again, as it is spelt in the text
         left.clear()
         results.append(result)
+        documents.append(_document(result))
         # Redact before wrapping and cutting: a place may hold a value, and half of one would not be found.
         place = shown(redactor.redact(where(result.leak)), 300)
         if result.report is not None and result.plan is not None:
             call.text("", f"{place}: {key_words(result.key_id)}")
-            screen.show(result.plan, result.report)
+            output.show(result.plan, result.report)
         else:
+            output.errors.append(f"{where(result.leak)}: {result.detail}")
             heading = styled(f"{place}: {_OUTCOMES[result.outcome]}", _STYLES.get(result.outcome, ""))
             call.text("", heading, Grid([(shown(result.detail),)], ()))
-    errors = [each.detail for each in results if each.outcome is LeakOutcome.FAILED and each.report is None]
     if leaks.unusable:
         have, keys = ("has", "its key was") if len(leaks.unusable) == 1 else ("have", "their keys were")
         what = (
@@ -157,24 +168,12 @@ def revoke_leaks(
             f"or empty), so {keys} not looked up and may still work"
         )
         names = some_of((place_text(place) for place in leaks.unusable), _MOST_NAMED)
-        errors.append(f"{what}: {names}. {_UNREDACTED}")
+        output.errors.append(f"{what}: {names}. {_UNREDACTED}")
         rows = [(shown(redactor.redact(place_text(place)), 300),) for place in leaks.unusable]
         call.text("", styled(f"{what}:", "red"), Grid(rows, ()), _UNREDACTED)
     if results:
         call.text("", _summary(results))
-    outcomes = {result.outcome for result in results}
-    return Done(
-        [result.report for result in results if result.report is not None],
-        pending=LeakOutcome.PLANNED in outcomes,
-        failed=bool(leaks.unusable) or LeakOutcome.FAILED in outcomes,
-        errors=errors,
-        more={
-            "findings": leaks.findings,
-            "without_infobip_key": leaks.without_key,
-            "unusable": [asdict(place) for place in leaks.unusable],
-            "leaks": [_document(result) for result in results],
-        },
-    )
+    return any(result.outcome is LeakOutcome.PLANNED for result in results)
 
 
 def _document(result: LeakResult) -> dict[str, Any]:
@@ -210,10 +209,8 @@ def where(leak: Leak) -> str:
 
 
 def _heading(leaks: LeakReport) -> str:
-    from rotator.render import counted
-
     if leaks.findings is None:
-        return f"Text with {counted(len(leaks.leaks), 'value')} in the format of an Infobip key."
+        return f"Text with {counted(len(leaks.leaks), 'possible key')}."
     findings = counted(leaks.findings, "finding")
     values = counted(len(leaks.leaks), "value") if leaks.leaks else "no value"
     sentences = [f"{findings}, {values} in the format of an Infobip key." if leaks.findings else f"{findings}."]
@@ -226,8 +223,6 @@ def _heading(leaks: LeakReport) -> str:
 
 
 def _summary(results: Sequence[LeakResult]) -> str:
-    from rotator.render import counted
-
     counts = Counter(str(result.outcome) for result in results)
     parts = [f"{counts[outcome]} {text}" for outcome, text in _OUTCOMES.items() if counts[outcome]]
     advice = ""
